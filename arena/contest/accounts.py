@@ -132,7 +132,8 @@ def remove(database: Database, name: str) -> tuple[str, int]:
         person.name, person.token_hash = new, hashed(fresh(PERSON))
         connection.query(Session).where(Session.person_id == person.person_id).delete()
         own = list(connection.scalars(select(ContestEntry).where(ContestEntry.person_id == person.person_id)))
-        labels, now = {}, {}
+        every = connection.scalars(select(ContestEntry)).all()
+        labels, now = {entry.label: entry.label for entry in every if entry not in own}, {}
         for entry in own:
             before = entry_label(name, entry.name)
             entry.name = _entry_name(entry.name, name, new)
@@ -140,8 +141,9 @@ def remove(database: Database, name: str) -> tuple[str, int]:
             now[entry.number] = _named(entry, new)
             if (row := connection.get(BoardRow, entry.number)) is not None:
                 row.row = {**row.row, "entrant": new, "name": entry.name}
-        if (race := connection.get(ContestFact, "deciding")) is not None:
-            race.value = _renamed(race.value, now, labels)
+        for name_of_fact in ("deciding", "state"):  # what the announcement will be made of
+            if (fact := connection.get(ContestFact, name_of_fact)) is not None:
+                fact.value = _renamed(fact.value, now, labels)
         if (said := connection.get(ContestFact, "announcement")) is not None:
             shown = _renamed(said.value, now, labels)
             said.value = shown if shown == said.value else {**shown, "renamed": [*shown.get("renamed", []), new]}
@@ -159,15 +161,19 @@ def _named(entry: ContestEntry, entrant: str) -> NamedEntry:
 
 
 def _renamed(value: Any, now: Mapping[int, NamedEntry], labels: Mapping[str, str]) -> Any:
-    """The same value of a fact with the new names, in the rows of entries and in sentences."""
+    """The same value of a fact with the new names, in the rows of entries and in sentences. ``labels``: of all entries,
+    because the label of one may end with that of another."""
     if isinstance(value, dict):
         kept = {key: _renamed(one, now, labels) for key, one in value.items()}
-        return kept | now[kept["number"]] if kept.get("number") in now and "entrant" in kept else kept
+        if "entrant" not in kept:
+            return kept
+        own = {key: value[key] for key in ("entrant", "name") if key in value}
+        return kept | own | now.get(kept.get("number", 0), {})
     if isinstance(value, list):
         return [_renamed(one, now, labels) for one in value]
-    if isinstance(value, str):
-        for old, new in labels.items():
-            value = re.sub(rf"(?<!\w){re.escape(old)}(?!\w)", new, value)
+    if isinstance(value, str) and labels:
+        longest_first = "|".join(re.escape(label) for label in sorted(labels, key=len, reverse=True))
+        return re.sub(rf"(?<!\w)(?:{longest_first})(?!\w)", lambda match: labels[match[0]], value)
     return value
 
 

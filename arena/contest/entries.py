@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, or_, select, true
 from sqlalchemy.orm import Session as Connection
 
 from arena.contest.settings import ContestConfig, utc_now
@@ -183,10 +183,12 @@ def parent_of(connection: Connection, name: str) -> int | None:
         return None
     digits = re.fullmatch(r"(?:number |no\. ?|#)?([0-9]{1,9})", name, re.IGNORECASE)
     number = int(digits[1]) if digits else 0  # 0: of no entry
-    identity = name.rstrip("/").rpartition("/")[2].removesuffix(".md")
+    address = re.search(r"/entry/([^/?#.]+)", name)
+    identity = address[1] if address else name
     same = or_(ContestEntry.entry_id == identity, ContestEntry.number == number)
     for own in {name, name.partition(": ")[2] or name}:
-        same = or_(same, func.lower(ContestEntry.name) == func.lower(own))
+        # SQLite knows the capitals of ASCII alone; what it would miss is compared below.
+        same = or_(same, func.lower(ContestEntry.name) == func.lower(own) if own.isascii() else true())
     query = select(ContestEntry).where(same, ContestEntry.role == "program").order_by(ContestEntry.number)
     entries = connection.scalars(query).all()
     lower = [e for e in entries if name.lower() in (e.label.lower(), e.name.lower())]

@@ -68,9 +68,10 @@ def measured_plan(rows: Sequence[BoardColumns], runs: int, leaders: int) -> str:
     gain = fmean(row["gain"] for row in rows) if rows else 0.0
     if freedom < LEAST_FREEDOM or gain <= 0:
         return ""
-    noise = round(math.sqrt(sum(se * se * n * (n - 1) for se, n in sampled) / freedom) / gain, 2)
+    noise = math.sqrt(sum(se * se * n * (n - 1) for se, n in sampled) / freedom) / gain
+    near = round(round(noise / 0.05) * 0.05, 2)  # is simulated once, although the noise changes with every run
     leaders = min(MOST_LEADERS, max(leaders, 2))
-    usual = power_of(noise, runs, RATIO, leaders)
+    usual = power_of(near, runs, RATIO, leaders)
     said = (
         f"In the {many(sum(row['n'] for row in rows), 'run')} of the board so far, the SD between the runs of an entry "
         f"is {noise:.0%} of the average gain. With this noise, {many(leaders, 'leader')} and up to "
@@ -79,7 +80,7 @@ def measured_plan(rows: Sequence[BoardColumns], runs: int, leaders: int) -> str:
     )
     if usual >= POWER:
         return f"{said}."
-    enough = next((ratio for ratio in RATIOS if power_of(noise, runs, ratio, leaders) >= POWER), None)
+    enough = next((ratio for ratio in RATIOS if power_of(near, runs, ratio, leaders) >= POWER), None)
     return (
         f"{said}; {f'one that gains {enough:g} times as much' if enough else 'none that the simulation tries'} in "
         f"{POWER:.0%} or more. Leaders that are closer together probably share the win."

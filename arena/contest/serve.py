@@ -102,13 +102,15 @@ def trusted(proxies: str | None) -> str | None:
     if not proxies:
         return None
     names = [name.strip() for name in proxies.split(",")]
+    mapped = []  # as a socket for both versions of IP names an address of version 4
     for name in names:
         try:
-            ip_network(name)
+            if (network := ip_network(name)).version == 4:
+                mapped.append(f"::ffff:{network.network_address}/{96 + network.prefixlen}")
         except ValueError:
             hint = "the address from which the proxy connects, such as 172.17.0.1, or a network such as 172.17.0.0/16"
             raise UsageError(f"--proxy {name}: this is no address or network", hint=hint) from None
-    return ",".join(["127.0.0.1", *names])
+    return ",".join(["127.0.0.1", *names, *mapped])
 
 
 def address(host: str, port: int) -> str:

@@ -214,7 +214,7 @@ def entry_view(contest: Contest, entry: ContestEntry, viewer: Person | None, adm
         "mine": mine,
         "sealed": not open_to,
         "standing": standing,
-        "beside_stock": beside_stock(standing, stock, whole["arms"]) if standing else "",
+        "beside_stock": beside_stock(standing, stock, whole["arms"]) if standing and not said else "",
         "arms": whole["arms"],
         "confirmed": next((row for row in said.get("rows", []) if row["entry_id"] == entry.entry_id), None),
         "outcome": outcome(entry.entry_id, said),
@@ -302,12 +302,14 @@ def person_view(contest: Contest, person: Person) -> PersonView:
         board = board_head(connection)
         there = board_of(connection, contest, board["arms"], [entry.number for entry in own])
         stock = board_of(connection, contest, board["arms"], pinned_numbers(connection, None))
-        beside = {row["number"]: beside_stock(row, stock, board["arms"]) for row in there}
+        beside = {} if decided else {row["number"]: beside_stock(row, stock, board["arms"]) for row in there}
         rows: dict[int, MeasuredRow | BoardViewRow] = {row["number"]: row for row in (*there, *decided.get("rows", ()))}
         entries: list[OwnEntryRow] = [
             {
                 **entry_row(entry),
-                "outcome": outcome(entry.entry_id, decided) or race.get(entry.number, ""),
+                "outcome": (entry.reason if entry.state == "void" else "")
+                or outcome(entry.entry_id, decided)
+                or race.get(entry.number, ""),
                 "beside_stock": beside.get(entry.number, ""),
                 "standing": rows.get(entry.number),
             }

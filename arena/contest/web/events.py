@@ -8,6 +8,8 @@ import json
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 
+from arena.contest.settings import utc_now
+
 LOOK_SECONDS = 1.0  # between two polls of the database, for all readers together
 SILENCE_SECONDS = 15.0  # after which a comment keeps the connection open
 MOST_READERS = 1000
@@ -56,7 +58,7 @@ class Changes:
                 self.state = await asyncio.to_thread(self.look)
                 self._task = self._task or asyncio.create_task(self._watch())
             sent, news = self.state, self._news
-            yield "retry: 3000\n" + _event(sent)
+            yield f"retry: 3000\nevent: now\ndata: {utc_now().isoformat()}\n\n{_event(sent)}"
             while not self.ended:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(SILENCE_SECONDS):

@@ -194,6 +194,7 @@ def test_after_the_decision_a_removed_name_is_gone_from_the_announcement_too(
     ann, ada = (accounts.join(made.database, made.config, name, "")[0] for name in ("Ann", "Ada"))
     number = accept(made, ada, b"# Hers\n").entry.number
     other = accept(made, ann, b"# Another\n").entry
+    big = accept(made, accounts.join(made.database, made.config, "Big Ada", "")[0], b"# Big\n").entry
     who = {"entry_id": "e", "number": number, "entrant": "Ada", "name": "Ada 1"}
     beside = {"entry_id": other.entry_id, "number": other.number, "entrant": "Ann", "name": "Ann 1", "why": "rank 2–3"}
     figures = {"gain": 0.5, "low": 0.4, "high": 0.6, "n": 9, "over_stock": 0.2, "over_low": 0.1, "over_high": 0.3}
@@ -206,8 +207,12 @@ def test_after_the_decision_a_removed_name_is_gone_from_the_announcement_too(
         headline="Ada 1 won, not Ada 12", decided_at="2026-01-02T00:00:00+00:00", not_racing=[beside], **figures,
     )  # fmt: skip
     made.state(decided="2026-01-02T00:00:00+00:00")
-    assert accounts.remove(made.database, "Ada")[0] == (new := f"former entrant {ada.person_id}")
+    made.state(not_racing={str(big.number): "it has the text of Ada 1, not of Big Ada 1"})
+    new = f"former entrant {ada.person_id}"
+    assert accounts.remove(made.database, "Ada")[0] == new
     assert made.announcement()["headline"] == f"{new} (entry 1) won, not Ada 12"
+    reason = f"it has the text of {new} (entry 1), not of Big Ada 1"  # for a decision that is still to be announced
+    assert made.database.fact("state")["not_racing"] == {str(big.number): reason}
     assert accounts.remove(made.database, "Ann") and made.announcement()["renamed"] == [new, "former entrant 1"]
     with served(made) as port:
         shown = [unescape(Browser(port).get(path).text).replace("\\", "") for path in ("/", "/index.md", "/card.svg")]

@@ -111,7 +111,11 @@ def test_each_run_has_its_course(opened: tuple[Contest, dict[str, str], Browser]
     ladder = unescape(page.split('id="best"')[1].split("</section>")[0])
     assert f"Run {best['run']} gained most" in ladder and "the untouched script" in ladder and len(kept) > 1
     shown = best_run([{**run, "title": f"Run {run['run']}"} for run in runs])
-    assert shown is not None and len(shown.edits) == min(len(kept), MOST_KEPT) and shown.kept == len(kept)
+    assert shown is not None and shown == best_run([
+        *({**run, "title": f"Run {run['run']}"} for run in runs),
+        {**best, "title": "another task", "task": "other", "gain": 1e9},
+    ])  # fmt: skip
+    assert len(shown.edits) == min(len(kept), MOST_KEPT) and shown.kept == len(kept)
     assert all(f'<li value="{edit.number}">{edit.description} ' in ladder and edit.better > 0 for edit in shown.edits)
     twin = browser.get(f"/entry/{ids['first']}.md").text
     assert twin.index("What its best run kept") < twin.index("Course of the runs")

@@ -36,7 +36,8 @@ def test_the_address_for_others_is_this_machines_own_and_http_is_warned_about() 
     assert (address("::1", 1), address("10.0.0.7", 2)) == ("http://[::1]:1/", "http://10.0.0.7:2/")
     assert "proxy with TLS" in warning("0.0.0.0", None)
     assert not any((warning("127.0.0.1", None), warning("0.0.0.0", "172.17.0.1")))
-    assert (trusted(None), trusted("172.17.0.1, 10.0.0.0/8")) == (None, "127.0.0.1,172.17.0.1,10.0.0.0/8")
+    mapped = "::ffff:172.17.0.1/128,::ffff:10.0.0.0/104"
+    assert trusted("172.17.0.1, 10.0.0.0/8") == f"127.0.0.1,172.17.0.1,10.0.0.0/8,{mapped}" and trusted(None) is None
     with pytest.raises(UsageError, match="no address or network"):
         trusted("*")
 

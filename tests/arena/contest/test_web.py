@@ -6,12 +6,14 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from arena.contest.client import API, API_HEADER, ContestClient, RequestRejected, refuse_other
 from arena.contest.create import NewContest
+from arena.contest.settings import utc_now
 from arena.contest.web.host import RateLimits
 from arena.contest.web.limits import MOST_BODY, Rate
 from programs.errors import NotComparable
@@ -230,9 +232,11 @@ def test_events_begin_at_once(place: Place) -> None:
     connection.request("GET", "/events")
     answer = connection.getresponse()
     assert answer.headers["content-type"].startswith("text/event-stream")
-    lines = [answer.readline().decode() for _ in range(4)]
+    lines = [answer.readline().decode() for _ in range(7)]
     connection.close()
     assert "event: change\n" in lines
+    now = datetime.fromisoformat(lines[lines.index("event: now\n") + 1].removeprefix("data: ").strip())
+    assert abs((utc_now() - now).total_seconds()) < 60  # a page may be an old copy; its clock goes by this
     assert "board" in json.loads(lines[-1].removeprefix("data: "))
 
 

@@ -211,6 +211,12 @@ def test_an_entry_names_the_one_it_is_based_on_as_the_board_does(made: NewContes
             assert parent_of(connection, name) == number, name
         for name in ("bold", "Ben: bold", "ben:  BOLD"):  # what the board shows, and what its author wrote
             assert parent_of(connection, name) == number + 1, name
+        for part in ("/entry/" + identity, f"{address}#text", f"{address}?start=40", f"{address}/program.md"):
+            assert parent_of(connection, part) == number, part
+    change(made.contest, number + 1, name="Übermut")
+    with made.contest.database.write() as connection:
+        assert parent_of(connection, "übermut") == parent_of(connection, "BEN: übermut") == number + 1
+    change(made.contest, number + 1, name="bold")
     change(made.contest, number, name="BOLD")
     with made.contest.database.write() as connection:
         assert parent_of(connection, "Ben: bold") == number + 1  # the case decides where both could be meant

@@ -62,12 +62,13 @@
     const now = Date.now() + apart, left = document.querySelector("[data-until]");
     if (clock()) clock().textContent = new Date(now).toISOString().slice(0, 19).replace("T", " ") + " UTC";
     const seconds = left ? (Date.parse(left.dataset.until) - now) / 1000 : 0;
-    if (seconds > 0) left.textContent = duration(seconds);
+    if (seconds > 0) { over = false; left.textContent = duration(seconds); }
     else if (left && !over) { over = true; soon(); }
   }
 
   function listen() {
     const events = new EventSource("/events");
+    events.addEventListener("now", (event) => { apart = Date.parse(event.data) - Date.now(); }); // a page may be an old copy
     events.addEventListener("change", (event) => {
       if (seen !== null && seen !== event.data) soon();
       seen = event.data;
