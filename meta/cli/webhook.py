@@ -11,7 +11,7 @@ from meta.cli import resolve
 from meta.cli.output import Output
 
 STANDINGS = (
-    "SELECT name, role, task, purpose, n, gain, low, high, rank_low, rank_high FROM standings "
+    "SELECT name, role, task, purpose, n, gain, low, high, unit, rank_low, rank_high FROM standings "
     "WHERE list_contains(?, match_id) ORDER BY task, rank_low, gain DESC"
 )
 ALL_STANDINGS = STANDINGS.replace("list_contains(?, match_id)", "true")
@@ -29,7 +29,10 @@ def send_rows(
     with resolve.connect(folder, ["credit" if query is EFFECTS else "standings"]) as con:
         rows = resolve.fetch(con, query, list(parameters))
     shown = [
-        f"{row.get('name') or row.get('label')} {significant(row.get('gain', row.get('estimate')))}" for row in rows
+        f"{row.get('name') or row.get('label')} {significant(row.get('gain', row.get('estimate')))} {row['unit'] or ''}"
+        f"{' on ' + row['task'] if row.get('task') else ''}"
+        for row in rows
     ]
-    text = f"metaloop {command} of {folder.name} has ended: {listed(shown)}"
-    out.note(send(url, {"text": text, "command": command, "study": folder.name, "rows": rows}))
+    name = folder.resolve().name
+    text = f"metaloop {command} of {name} has ended{': ' if shown else ''}{listed(shown)}"
+    out.note(send(url, {"text": text, "command": command, "study": name, "rows": rows}))
