@@ -11,7 +11,7 @@ from meta.cli import resolve
 from meta.cli.output import Output
 
 STANDINGS = (
-    "SELECT name, role, task, purpose, n, gain, low, high, unit, rank_low, rank_high FROM standings "
+    "SELECT name, role, task, purpose, n, gain, low, high, rank_low, rank_high FROM standings "
     "WHERE list_contains(?, match_id) ORDER BY task, rank_low, gain DESC"
 )
 ALL_STANDINGS = STANDINGS.replace("list_contains(?, match_id)", "true")
@@ -28,9 +28,10 @@ def send_rows(
 
     with resolve.connect(folder, ["credit" if query is EFFECTS else "standings"]) as con:
         rows = resolve.fetch(con, query, list(parameters))
+    several = len({row.get("task") for row in rows}) > 1
     shown = [
-        f"{row.get('name') or row.get('label')} {significant(row.get('gain', row.get('estimate')))} {row['unit'] or ''}"
-        f"{' on ' + row['task'] if row.get('task') else ''}"
+        f"{row.get('name') or row.get('label')} {significant(row.get('gain', row.get('estimate')))}"
+        f"{' on ' + row['task'] if several else ''}"
         for row in rows
     ]
     name = folder.resolve().name
