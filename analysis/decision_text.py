@@ -272,9 +272,9 @@ def caveats(d: Decision) -> list[Caveat]:
     if d.same_as:
         out.append(Caveat("note", "Compared with stock", _same(d)))
     if text := first_program(d):
-        out.append(
-            Caveat("mind", f"The first program did {'better' if d.start and differs(d.start) else 'as well'}", text)
-        )
+        better = d.start is not None and differs(d.start)
+        title = "The first program did better" if better else "Not shown to do better than the first program"
+        out.append(Caveat("mind", title, text))
     if d.bare_ratio is not None and _list_alone(d):
         text = (
             f"Without its idea list, the champion {_bare_result(d)} "

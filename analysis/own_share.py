@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from analysis.decision import Decision, shown_larger
 from analysis.figures_text import difference, differs, gains, skewed
 from analysis.origin import Origin
@@ -19,10 +21,12 @@ def start_of(d: Decision) -> Origin | None:
 
 
 def as_good(d: Decision) -> Origin | None:
-    """Where a changed champion comes from, if the match shows no gain over that program."""
+    """Where a changed champion comes from, if the match shows that this program earned the lead, and no gain over it:
+    it beats stock as well, or is shown to be better than the champion."""
     start = start_of(d)
-    known = start is not None and start.steps and d.start is not None and d.start.low is not None
-    return start if known and d.start is not None and (d.start.low or 0.0) <= 0 else None
+    if start is None or not start.steps or d.start is None or d.start.low is None or d.start.low > 0:
+        return None
+    return start if differs(d.start) or shown_larger(d.start.gain, d.tested.gain) else None
 
 
 def not_by_evolution(d: Decision) -> str:
@@ -34,8 +38,7 @@ def not_by_evolution(d: Decision) -> str:
         return ""
     if differs(d.start):
         return f"; evolution made {start.first} worse"
-    earned = f"{start.first} did it, " if shown_larger(d.start.gain, d.tested.gain) else ""
-    return f"; {earned}evolution added nothing measurable"
+    return f"; {start.first} did it, evolution added nothing measurable"
 
 
 def own_share(d: Decision) -> str:
@@ -58,11 +61,12 @@ def own_share(d: Decision) -> str:
 
 
 def first_program(d: Decision) -> str:
-    """That the program which the champion started from did as well, and how to get it; empty if that is not so."""
+    """What the program that the champion started from gains, and how to get it, if the champion is not shown to be
+    better; else empty."""
     start = as_good(d)
     if d.start is None or start is None:
         return ""
     return (
         f"In the confirmation, {start.first} gains {gains(d.start.gain, d.champion, d.unit)} of the champion that was "
-        f"evolved from it. metaloop export STUDY --program {start.start} --prose -o FILE writes it."
+        f"evolved from it. metaloop export STUDY --program {shlex.quote(start.start)} --prose -o FILE writes it."
     )

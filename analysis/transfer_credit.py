@@ -206,7 +206,8 @@ def outcome_of(row: Across, where: StudyTasks, smaller: frozenset[str]) -> Outco
         missing = [t for t in row.there if t.estimate is None]
         if any(t.state in ("absent", "own") for t in missing):
             return "absent"
-        return "alone" if states == {"gain"} else "part" if "gain" in states else "open"
+        alone = states == {"gain"} and all(t.state == "untried" for t in missing)
+        return "alone" if alone else "part" if "gain" in states else "open"
     if states == {"gain"}:
         return "everywhere"
     for mine, other, name in ((sides[0], sides[1], "home"), (sides[1], sides[0], "elsewhere")):

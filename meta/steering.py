@@ -91,10 +91,11 @@ def with_idea(text: str, idea: str) -> str:
     these do not undo it and a run tries it early."""
     before = Program.parse(text).ideas
     text = add_directive(text, IDEAS, idea)
-    now = len(Program.parse(text).ideas)
+    now = Program.parse(text).ideas
     at = next((i for i, known in enumerate(before) if len(known.terms) < 2), len(before))
-    added = range(len(before), now)
-    return reorder_ideas(text, [*range(at), *added, *range(at, len(before))])
+    if [idea.text for idea in now[: len(before)]] != [idea.text for idea in before]:
+        return text  # ideas under headings of their own follow, which another order would mix up
+    return reorder_ideas(text, [*range(at), *range(len(before), len(now)), *range(at, len(before))])
 
 
 class AddIdea:
@@ -189,12 +190,15 @@ class Wish:
 def given_line(folder: Path, champion: str) -> str:
     """What a person gave a study that ended, and whether its champion descends from it; empty without any."""
     state = StudyState.read(folder / "ledger")
-    taken = [wish for wish in wishes(folder, state) if wish.state != "waiting"]
+    taken = [wish for wish in wishes(folder, state) if wish.state not in ("waiting", "dropped")]
     if not taken:
         return ""
+    said = f"A person gave {kinds(wish.event.what for wish in taken)} while the study ran"
+    if not champion or all(wish.event.what == "veto" for wish in taken):
+        return f"{said}."
     used = any(wish.child_id and champion in descendants(wish.child_id, state.programs) for wish in taken)
     of = "descends from what was given" if used else "descends from none of it"
-    return f"A person gave {kinds(wish.event.what for wish in taken)} while the study ran; the champion {of}."
+    return f"{said}; the champion {of}."
 
 
 def wishes(folder: Path, state: StudyState) -> Iterator[Wish]:

@@ -265,7 +265,7 @@ def of_study(study: Study, chosen: str) -> Program:
 
 
 def warn_of_start(out: Output, study: Study) -> None:
-    """Say so where the program that the champion started from did as well."""
+    """Say so where the champion is not shown to do better than the program that it started from."""
     from analysis.decision import decision_of
     from analysis.own_share import first_program
     from analysis.wording import plain_text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,7 +35,6 @@ def present(out: Output, folder: Path, applies: bool = False) -> list[str]:
     from analysis.wording import plain_text
     from arena.settings import StudyConfig
     from meta.begin import champion_of
-    from meta.rewriting import measured_harm, why_kept
     from meta.steering import given_line
     from programs.evolved_for import EvolvedFor
 
@@ -44,9 +44,8 @@ def present(out: Output, folder: Path, applies: bool = False) -> list[str]:
     decision = decision_of(champion) if champion else None
     scripts = best_scripts(decision) if decision else []
     needed = more_runs(decision) if decision else ""
-    harm, given = "", given_line(folder, str(champion.get("program_id", "")))
-    if decision and decision.holds:
-        harm = why_kept(len(measured_harm(folder, resolve.one_program(str(folder / "champion.md")))))
+    given = given_line(folder, str(champion.get("program_id", "")))
+    harm = _harm(folder, str(champion["program_id"])) if decision and decision.holds else ""
     changes = _changes(folder, config, str(champion.get("program_id", "")))
     by_task = transfer_table.ChampionByTask.of(folder, champion)
     if out.mode == "json":
@@ -83,6 +82,16 @@ def present(out: Output, folder: Path, applies: bool = False) -> list[str]:
     return [*apply, *_next(folder, start.start if start else "", every)]
 
 
+def _harm(folder: Path, champion: str) -> str:
+    """As the ledger has the champion: its file may have been changed or moved since."""
+    from analysis.run_state import StudyState
+    from meta.rewriting import measured_harm, why_kept
+    from programs.program import Program
+
+    text = StudyState.read(folder / "ledger").programs[champion].text
+    return why_kept(len(measured_harm(folder, Program.parse(text))))
+
+
 def _files(shown: Path) -> dict[str, str]:
     """What the study has written, by what it is."""
     files = {"champion": str(shown / "champion.md"), "evidence": str(shown / "champion.evidence.md")}
@@ -94,10 +103,10 @@ def _files(shown: Path) -> dict[str, str]:
 
 
 def _next(folder: Path, start: str, several: Sequence[str]) -> list[str]:
-    """``start``: id of a program that did as well as the champion; ``several``: how all changes are shown."""
-    name = resolve.typed(folder)
+    """``start``: the program that may do as well as the champion; ``several``: how all changes are shown."""
+    name, first = resolve.typed(folder), shlex.quote(start)
     return [
-        *([f"metaloop export {name} --prose --program {start} -o start.md  # did as well"] if start else []),
+        *([f"metaloop export {name} --prose --program {first} -o start.md  # may do as well"] if start else []),
         *several,
         f"metaloop standings {name} --all",
         f"metaloop report {name}  # all figures and checks",

@@ -142,7 +142,7 @@ def _of_study(out: Output, what: str, flags: AuditFlags) -> Audit | None:
         folder, run = resolve.study_folder(flags.study, out), what
     study = Study.open(folder)
     intact(study)
-    if (folder / resolve.CONTEST).is_file() and _contest(out, study):
+    if run is None and (folder / resolve.CONTEST).is_file() and _contest(out, study):
         return None
     if run is None:
         return _whole_study(out, study, flags)

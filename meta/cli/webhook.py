@@ -28,8 +28,12 @@ def send_rows(
 
     with resolve.connect(folder, ["credit" if query is EFFECTS else "standings"]) as con:
         rows = resolve.fetch(con, query, list(parameters))
+    several = len({row.get("task") for row in rows}) > 1
     shown = [
-        f"{row.get('name') or row.get('label')} {significant(row.get('gain', row.get('estimate')))}" for row in rows
+        f"{row.get('name') or row.get('label')} {significant(row.get('gain', row.get('estimate')))}"
+        f"{' on ' + row['task'] if several else ''}"
+        for row in rows
     ]
-    text = f"metaloop {command} of {folder.name} has ended: {listed(shown)}"
-    out.note(send(url, {"text": text, "command": command, "study": folder.name, "rows": rows}))
+    name = folder.resolve().name
+    text = f"metaloop {command} of {name} has ended{': ' if shown else ''}{listed(shown)}"
+    out.note(send(url, {"text": text, "command": command, "study": name, "rows": rows}))

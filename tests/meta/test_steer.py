@@ -96,6 +96,7 @@ def test_an_idea_and_a_program_are_raced_as_steered_children(steered: tuple[Path
     said = "A person gave 1 idea, 1 program and 1 veto while the study ran; the champion descends from "
     assert given_line(folder, str(idea.child_id)) == f"{said}what was given."
     assert given_line(folder, BRED_FROM.program_id) == f"{said}none of it."
+    assert given_line(folder, "").endswith("while the study ran.")  # without a champion
     assert IDEA in by_id[str(idea.child_id)]["text"] and len(by_id[str(idea.child_id)]["parent_ids"]) == 1
     given = by_id[GIVEN.program_id]
     assert (given["name"], given["text"], given["parent_ids"]) == ("given", GIVEN.text, [])
@@ -266,3 +267,8 @@ def test_an_idea_stands_behind_those_that_set_several_values_and_before_the_othe
         "Both: `a=3` `b=1`.",
     ]
     assert with_idea("# P\n\nGo.\n", "try `a=5`").endswith("- try `a=5`\n")
+    apart = "# P\n\n## Ideas\n\n- use `a=1` `b=2`\n- use `c=1`\n\n### Harmful here\n\n- use `d=1`\n"
+    shown = with_idea(apart, "try `a=5`")
+    assert [line for line in shown.splitlines() if line[:1] in ("-", "#")][2:] == [
+        "- use `a=1` `b=2`", "- use `c=1`", "- try `a=5`", "### Harmful here", "- use `d=1`"
+    ]  # fmt: skip

@@ -43,7 +43,11 @@ def test_match_sends_its_standings(law: str) -> None:
 def test_transfer_sends_the_standings_of_each_task(law: str) -> None:
     words = ["transfer", "local", "-t", f"{law},{Path(law).with_name('other')}", "-n", "2", "--no-bare", "-y"]
     body = sent(words)
-    assert body["command"] == "transfer" and len({row["task"] for row in body["rows"]}) == 2
+    assert (
+        body["command"] == "transfer"
+        and len({row["task"] for row in body["rows"]}) == 2
+        and " on other" in body["text"]
+    )
 
 
 def test_ablate_sends_its_effects(law: str) -> None:

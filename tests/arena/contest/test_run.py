@@ -115,6 +115,7 @@ def check_seeds(contest: Contest, folder: Path, told: Announcement) -> None:
     found = derive_seeds(study)
     assert found["secret_hash"] == contest.config.secret_hash
     assert found["runs"] == len(study.state.runs) and found["seeds"] > 2 * found["runs"]
+    assert run(["verify", "r0000", "-s", str(folder)]) != 0  # no such run: it is not said to be intact
     assert run(["verify", str(folder)]) == 0  # without the scripts of the runs, which an export does not contain
     run_id, first = next(iter(study.state.runs.items()))
     assert first.started is not None
