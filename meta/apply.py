@@ -15,11 +15,12 @@ from analysis.script_text import script_gain
 from arena.harvest import HARVEST
 from arena.study import Study
 from meta.harvest_page import training_cost
-from meta.rewriting import for_agents, with_code_changes
+from meta.rewriting import edit_of, for_agents, with_code_changes
 from programs.charter_prose import with_prose
 from programs.errors import NotFound, UsageError
 from programs.folder import entry_of
 from trainer.freshness import SAID, freshness
+from trainer.source import Source
 from trainer.task import Task
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from analysis.events import HarvestEvent
     from programs.program import Program
 
+CODE_CHANGES = "changes of the code"  # that no edit describes
 PATH = "path"  # in the plan of study.toml: the file of the user's program
 
 
@@ -73,7 +75,7 @@ def apply(study: Study) -> Applied:
             left_out.append(f"the best train.py, because {changed[0]} has changed there since the task was copied")
         else:
             files |= {name: (str(inside / name), text.encode()) for name, text in best.files}
-            said.insert(0, of_script(study, best))
+            said.insert(0, of_script(study, best, head_source(repo, inside, study.task)))
     else:
         why = "no search for one was made" if best is None else "its gain is not shown to be above zero"
         left_out.append(f"the best train.py, because {why}")
@@ -87,19 +89,20 @@ def apply(study: Study) -> Applied:
     return Applied(root, branch, {what: path for what, (path, _) in files.items()}, tuple(left_out))
 
 
-def of_script(study: Study, best: HarvestEvent) -> str:
-    """What the commit of the best train.py gains, how that was measured, what it costs, and its edits."""
+def of_script(study: Study, best: HarvestEvent, source: Source) -> str:
+    """What the commit of the best train.py gains, how that was measured, what it costs, and its edits of ``source``."""
     task, seconds = study.task, best.device_seconds_charged
     found = FoundScript(
         HARVEST, task.name, task.unit, seconds, best.experiments, best.gain, best.low, best.high, best.n, best.trust
     )
     names = " and ".join(name for name, _ in best.files)
-    edit = task.edits.between(task.edits.config(task.baseline()), best.config).label()
+    edit, is_all = edit_of(task, source, best)
+    edits = " and ".join([edit.label()] * bool(edit) + [CODE_CHANGES] * (not is_all))
     lines = (
         f"{names}: gains {script_gain(found)} over the untouched one.",
         SAID[freshness(task)],
         training_cost(study.state, task.name),
-        f"Edits: {edit}",
+        f"Edits: {edits or '-'}",
     )
     return "\n".join(filter(None, lines))
 
@@ -107,6 +110,18 @@ def of_script(study: Study, best: HarvestEvent) -> str:
 def home_of(task: Task) -> Path:
     """The folder that a task is about: its own, or the one that it was copied from."""
     return Path(task.repository or task.folder).resolve()
+
+
+def head_source(repo: Repo, inside: Path, task: Task) -> Source:
+    """The editable files in the last commit, on top of which the branch is made; one that it lacks as in the task."""
+    source, tree = task.baseline(), repo.head.commit.tree
+    for name, _ in source.files:
+        try:
+            text = tree[str(inside / name)].data_stream.read().decode("utf-8", "replace")
+        except KeyError:
+            continue
+        source = source.with_text(name, text)
+    return source
 
 
 def differs(repo: Repo, path: str, task: Task, name: str) -> bool:

@@ -20,10 +20,12 @@ from programs.errors import ProgramError, UsageError
 from programs.ideas import Comparison, ProgramIdea
 from programs.program import Program
 from trainer.conditional import OPTIONAL, known, read
-from trainer.edits import ROLE, EditError, Knob, read_value
+from trainer.edits import ROLE, Edit, EditError, Knob, read_value
+from trainer.source import Source
 from trainer.task import Task
 
 if TYPE_CHECKING:
+    from analysis.events import HarvestEvent
     from analysis.report.champion import CreditRow
 
 _WORD = re.compile(r"`(@?[A-Za-z_]\w*)(?:(==|!=|<=|>=|=|<|>)([^`?]+))?(\??)`( ?)")
@@ -191,18 +193,24 @@ def measured_bundle(study: Study) -> str:
     if harvest is None or harvest.gain is None or harvest.low is None or harvest.low <= 0 or study.config.further:
         return ""
     task = study.task
-    source, space = task.baseline(), task.edits
-    edit = space.between(space.config(source), harvest.config)
-    try:
-        if not edit or space.apply(source, edit).source_id != harvest.source_id:
-            return ""
-    except EditError:
+    edit, is_all = edit_of(task, task.baseline(), harvest)
+    if not edit or not is_all:
         return ""
     terms = " ".join(f"`{term.removeprefix('+')}`" for term in edit.label().split(" "))
     gain = f"{harvest.gain:.3g} [{harvest.low:.3g}, {harvest.high:.3g}] {task.unit} over the untouched script"
     best = f"this is the best script that the study found (gain {gain})"
     then = "Make each later change to the best script so far."
     return f"Begin with all of these at once, applied to the untouched script; {best}: {terms}. {then}"
+
+
+def edit_of(task: Task, source: Source, harvest: HarvestEvent) -> tuple[Edit, bool]:
+    """The edit between a train.py and the best one, and whether it is all that differs."""
+    space = task.edits
+    edit = space.between(space.config(source), harvest.config)
+    try:
+        return edit, space.apply(source, edit).source_id == harvest.source_id
+    except EditError:
+        return edit, False
 
 
 def _for_script(program: Program, task: Task | None) -> tuple[str, list[str]]:

@@ -8,6 +8,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -15,8 +16,9 @@ import pytest
 
 from analysis.decision import decision_of
 from analysis.study import query
+from arena.harvest import HARVEST
 from arena.study import Study
-from meta.apply import apply, committed, program_files, program_path
+from meta.apply import apply, committed, of_script, program_files, program_path
 from meta.cli.main import run
 from meta.plan import LEAST_EXPERIMENTS, smallest_search, trial, within
 from meta.rewriting import for_agents, with_code_changes
@@ -194,6 +196,13 @@ def test_apply_commits_on_a_branch_and_leaves_the_rest_alone(
     assert "Average training: " in message and "(untouched train.py: " in message
     assert "Average training: " in (ended / "champion.evidence.md").read_text()
     assert (study.state.champion.body["verdict"] in message) == holds
+    source = study.task.baseline()
+    best = study.state.harvests[study.task.name, HARVEST]
+    changed_too = replace(best, source_id="other")
+    assert "changes of the code" not in message
+    assert of_script(study, changed_too, source).splitlines()[-1].endswith(" and changes of the code")
+    no_edit = replace(changed_too, config=study.task.edits.config(study.task.baseline()))
+    assert of_script(study, no_edit, source).endswith("\nEdits: changes of the code")
     assert apply(study).branch == "metaloop/study"  # the same again makes no other branch
     git(repository, "checkout", "--", "work/train.py")
 

@@ -305,6 +305,11 @@ def test_instructions_below_the_root_are_read_and_a_loop_of_experiments_prints_n
         ("You may edit `fit.py` and nothing else. Do not touch the `rows` function: it is data.", ["fit.py"]),
         ("Edit only fit.py. Do not change the data.", ["fit.py"]),
         ("You may edit `net.py` and `fit.py`. `net.py` is new. Do not change the file.", ["fit.py"]),
+        ("You may edit `fit.py` and `net.py`. `net.py` makes the data. Do not modify its contents.", ["fit.py"]),
+        ("You may edit `fit.py` and `net.py`. `net.py` makes the data. Do not change its rows.", ["fit.py"]),
+        ("You may edit `fit.py` and `net.py`. Do not change its options.", ["fit.py", "net.py"]),
+        ("Edit only fit.py. fit.py trains a model. Do not change its options.", ["fit.py"]),
+        ("Edit only fit.py. Do not change the contents of the data folder.", ["fit.py"]),
         ("Edit `fit.py` only. More computation is not an improvement.", ["fit.py"]),
         ("Only `fit.py` may be edited, and in it\nthe function `rows` stays as it is.", ["fit.py"]),
         ("The [runner](roles.md) makes the change. Ideas go into the net file.", ["net.py"]),
@@ -429,6 +434,28 @@ def test_what_validation_data_are_made_with_is_no_knob(tmp_path: Path) -> None:
     assert left["NOISE"] == "the score may depend on it: fit.py:12 makes val_x with it" and "val_" in left["SHIFT"]
 
 
+@pytest.mark.parametrize(
+    ("line", "is_knob"),
+    [
+        ("final_val = train()", True),
+        ("x_val = train_model(SEED)", True),
+        ("test_acc = made(W)", True),
+        ("eval_model = made(W)", True),
+        ("val_x = made()", True),
+        ("val_x, val_y = made(seed, W)", False),
+        ("X_test = made(SEED)", False),
+        ("train, val = made(SEED)", False),
+    ],
+)
+def test_only_what_makes_data_hides_a_constant(tmp_path: Path, line: str, is_knob: bool) -> None:
+    functions = "".join(f"def {name}(*a):\n    return [W * 2, LR]\n" for name in ("made", "train", "train_model"))
+    code = (
+        f"SEED = 1\nseed = SEED\nLR = 0.1\nW = 0.3\n{functions}{line}\nprint('loss:', made(1)[0] + train_model(1)[0])\n"
+    )
+    read = small(tmp_path, readme="`python fit.py`. Edit `fit.py`.\n", fit=code)
+    assert read["edits"] == (["LR", "W"] if is_knob else ["LR"])
+
+
 def test_after_a_check_the_program_is_one_for_agents_else_a_new_one(tmp_path: Path) -> None:
     small(tmp_path, readme="`python fit.py`. Edit `fit.py`.\n", fit="LR = 0.1\nprint('loss:', LR)\n")
     write(draft(tmp_path, Wanted(budget=1.0)), None)
@@ -446,7 +473,16 @@ def test_a_knob_that_sets_how_long_a_training_takes_is_named_with_what_to_do(tmp
     small(tmp_path, readme=text, fit=code)
     edits = next(fact for fact in draft(tmp_path, Wanted()).facts if fact.field == "edits")
     assert "EPOCHS sets how long a training takes" in edits.note and "[edits.EPOCHS]" in edits.note
-    assert "WARMUP" not in edits.note and 'kind = "seconds"' in edits.note
+    assert "WARMUP" not in edits.note
+    code = code.replace("EPOCHS", "MAX_STEPS") + "epochs = 2\nfor one in range(epochs):\n    print(one)\n"
+    (tmp_path / "fit.py").write_text(code.replace("LR *", "LR * epochs *"))
+    found = draft(tmp_path, Wanted(budget=2.0))
+    edits = next(fact for fact in found.facts if fact.field == "edits")
+    assert "MAX_STEPS, epochs set how long" in edits.note and "[edits.MAX_STEPS], [edits.epochs] in" in edits.note
+    lines = edits.note.rpartition("three lines")[2].split("`")[1::2]
+    toml = write(found, None) / "task.toml"
+    toml.write_text("\n".join([toml.read_text(), *lines]))
+    assert {name: one.at_most for name, one in Task.load(tmp_path).constraints.items()} == {"time": 3.0}
 
 
 def stated(folder: Path, text: str, **files: str) -> tuple[Task, dict[str, str], dict[str, str]]:

@@ -90,7 +90,9 @@ def draft(folder: Path, wanted: Wanted) -> Draft:
     knobs = ladders.offered(judged)
     facts = [command, metric.name, _read_from(metric), way, editable, seconds.fact, seed, *around]
     facts += [
-        RepositoryFact("edits", [knob.name for knob in knobs] or None, _files(knobs), ladders.FLAG, _edits_note(knobs))
+        RepositoryFact(
+            "edits", [knob.name for knob in knobs] or None, _files(knobs), ladders.FLAG, _edits_note(knobs, seconds)
+        )
     ]
     facts += [
         RepositoryFact("left out", text.split(":")[0], text.split(": ", 1)[-1], "--exclude")
@@ -165,14 +167,18 @@ def _files(knobs: Sequence[ladders.Ladder]) -> str:
     return ", ".join(dict.fromkeys(knob.file for knob in knobs)) or "not found"
 
 
-def _edits_note(knobs: Sequence[ladders.Ladder]) -> str:
+def _edits_note(knobs: Sequence[ladders.Ladder], seconds: budget.Budget) -> str:
     if not knobs:
         return "no constants to vary; a researcher with a language model can still edit freely"
     note = "multiples of each constant, for a researcher without a language model"
-    if longer := [knob.name for knob in knobs if _LONGER.fullmatch(knob.word)]:
+    if longer := [knob for knob in knobs if _LONGER.fullmatch(knob.word)]:
+        tables = [name for knob in longer for name in ([name for name, _, _ in knob.patches] or [knob.name])]
+        sets = "set" if len(longer) > 1 else "sets"
         note += (
-            f". {longer[0]} sets how long a training takes, so that a better script may only train longer: to fix it, "
-            f'delete [edits.{longer[0]}] in task.toml; to limit the time, add [constraints.time] kind = "seconds"'
+            f". {', '.join(knob.name for knob in longer)} {sets} how long a training takes, so that a better script "
+            f"may only train longer: to fix it, delete {', '.join(f'[edits.{name}]' for name in tables)} in task.toml; "
+            'to limit the time, add three lines: `[constraints.time]`, `kind = "seconds"` and '
+            f"`at_most = {1.5 * float(seconds.fact.value or 60):g}`"
         )
     return note
 

@@ -39,7 +39,7 @@ _THE_SAME = re.compile(
 )
 _ANOTHER = re.compile(  # what the verb is about, where that is no file: "do not change the data"
     r"\b(?:modif|edit|chang|touch|rewrit|alter)\w* (?:the|its|any|how|what|your|an?)"
-    r" (?!\w*\s?(?:files?|scripts?|code|modules?|programs?|latter|former|same)\b)\w",
+    r" (?!\w*\s?(?:files?|scripts?|code|contents?(?! of)|modules?|programs?|latter|former|same)\b)\w",
     re.IGNORECASE,
 )
 _SENTENCE = re.compile(r"(?<=[.;!])(?:\*\*)?\s+|,\s+(?=but\b)|\s+\(?(?=but not\b)")
@@ -127,6 +127,7 @@ class _Reader:
         forbidden = bool(run_in and _MAY_NOT.search(run_in[1]))
         granted = bool(run_in and not forbidden and _MAY.search(run_in[1]))
         last: list[str] = []
+        is_described = False  # the last sentence that names a file is about that one, and gives no permission
         for sentence in _SENTENCE.split(_TO_PROSE.sub("]", line.text)):
             sentence, *others = _NO_OTHER.split(sentence, maxsplit=1)
             names = self._names(sentence)
@@ -135,16 +136,19 @@ class _Reader:
             if _THE_REST.search(sentence):
                 names = [name for name in names if name not in self.named and name not in self.allowed]
             forbids = forbidden or bool(_MAY_NOT.search(_REASON.split(sentence)[0]))
+            allows = not forbids and bool(self._allows or granted or _MAY.search(sentence))
             if self._refuses or forbids:
                 about_last = not _CONSTANT.search(sentence) and _THE_SAME.search(sentence)  # else about another thing
                 meant = last if about_last or self._refuses else []
-                if not self._refuses and _ANOTHER.search(sentence):  # a part of the file that was just allowed
-                    meant = [name for name in meant if name not in self.allowed]
+                others_stay = not {*self.allowed} <= {*meant, *self.refused}
+                if not self._refuses and _ANOTHER.search(sentence) and not (is_described and others_stay):
+                    meant = [name for name in meant if name not in self.allowed]  # a part of what was just allowed
                 self.refused |= set(names or meant)
-            elif self._allows or granted or _MAY.search(sentence):
+            elif allows:
                 meant = names or (last if _SAID_BEFORE.search(sentence) else [])
                 self.allowed = list(dict.fromkeys([*self.allowed, *meant]))
                 self.where = self.where or (line.where if meant else "")
+            is_described = len(set(names)) == 1 and not allows if names else is_described
             last = names or last
 
     def _names(self, sentence: str) -> list[str]:

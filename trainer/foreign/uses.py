@@ -20,8 +20,21 @@ from trainer.foreign.syntax import MAIN, CallSite, CodeReader, NameUse, last_nam
 NOT_CODE = re.compile(r"\.(?:md|rst|txt|ipynb|csv|tsv|svg|lock)$", re.IGNORECASE)
 _TESTS = re.compile(r"(?:^|/)(?:tests?/.*|test_[^/]*|[^/]*_test|conftest)\.py$")
 _ALL_FIELDS = {"vars", "asdict", "astuple", "fields", "__dict__", "_asdict"}
-_VALIDATION = re.compile(r"(?:^|_)(?:val|valid|validation|test|eval|dev|holdout|heldout)(?:_|\d|$)", re.IGNORECASE)
-_RESULT = re.compile(r"loss|acc|score|metric|err|bpb|ppl|pred|logit|out|mse|auc|f1|loader|batch|_dl$", re.IGNORECASE)
+_SCORING = r"(?:val|valid|validation|test|eval|dev|holdout|heldout)"
+_DATA = (
+    r"(?:x|y|xs|ys|xy|data|dataset|set|split|rows?|inputs?|targets?|labels?|images?|ids|tokens?|text|points?|samples?"
+    r"|examples?|cases|pairs)"
+)
+_VALIDATION = re.compile(  # val_x, X_test, eval_data2; not final_val, val_loss or eval_model
+    rf"(?:{_SCORING}_?{_DATA}|{_DATA}_?{_SCORING})(?:_{_DATA})?_?\d*", re.IGNORECASE
+)
+_SPLIT = re.compile(rf"train|{_SCORING}")  # train, val = …
+_TRAINS = re.compile(  # a function whose result is a model or a score, whatever it is called there
+    r"_?(?:train|training|fit|run|main|eval|evaluate|score|predict|learn)"
+    r"(?:_(?:and|train|fit|eval|evaluate|score|predict|model|net|loop|epochs?|steps?|once))*",
+    re.IGNORECASE,
+)
+_SEEDS = {"seed", "rng"}
 Function = tuple[str, str]  # file and name of a function at the top level, or MAIN; "" for the module's own code
 
 
@@ -101,8 +114,9 @@ class CodeUses:
         return uses
 
     def made_for_scoring(self, file: str, name: str) -> str:
-        """Where validation data are made with a constant, from nothing but constants; empty if nowhere. Data that are
-        given, a loader's batches or a model's output are another thing: there the constant is the researcher's."""
+        """Where validation data are made with a constant, from nothing but constants and a seed; empty if nowhere. Data
+        that are given, a loader's batches or a model's output are another thing: there the constant is the
+        researcher's. So it is in a call without arguments, which does not show what it works on."""
         if file not in self.modules:
             return ""
         makers = {use.function for use in self.of_constant(file, name)} - {"", MAIN}
@@ -112,7 +126,10 @@ class CodeUses:
                     continue
                 for call in _made(node):
                     given = {one.id for one in ast.walk(call) if isinstance(one, ast.Name)} - {last_name(call.func)}
-                    if all(one.isupper() for one in given) and (name in given or last_name(call.func) in makers):
+                    if not (call.args or call.keywords) or _TRAINS.fullmatch(last_name(call.func) or ""):
+                        continue
+                    constants = all(one.isupper() or one in _SEEDS for one in given)
+                    if constants and (name in given or last_name(call.func) in makers):
                         return f"{other}:{call.lineno} makes {made} with it"
         return ""
 
@@ -276,10 +293,11 @@ def _sets(call: ast.Call, parameter: str, order: Sequence[str]) -> bool:
 
 
 def _scored(node: ast.Assign) -> str:
-    """The first of the names assigned, if they are those of validation data."""
+    """The first of the names assigned that is one of validation data; empty if none is."""
     names = [one.id for target in node.targets for one in ast.walk(target) if isinstance(one, ast.Name)]
-    fits = any(_VALIDATION.search(name) for name in names) and not any(_RESULT.search(name) for name in names)
-    return next((name for name in names if _VALIDATION.search(name)), "") if fits else ""
+    if len(names) > 1 and all(_SPLIT.fullmatch(name) for name in names):
+        return next((name for name in names if name != "train"), "")
+    return next((name for name in names if _VALIDATION.fullmatch(name)), "")
 
 
 def _made(node: ast.Assign) -> list[ast.Call]:
