@@ -55,14 +55,14 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(place: Path) -> Run:
-    """Runs a module where the package is installed; returns what it printed."""
+    """Runs a module where the package is installed; returns what it printed, with a failure its errors too."""
 
     def of(*words: str, at: str = ".", code: int = 0, installed: bool = True) -> str:
         env = os.environ | ({"PYTHONPATH": str(place / "installed")} if installed else {})
         command = [sys.executable, "-m", *words]
         done = subprocess.run(command, cwd=place / at, env=env, capture_output=True, text=True, check=False)
         assert done.returncode == code, done.stdout + done.stderr
-        return done.stdout if code == 0 else done.stderr
+        return done.stdout if code == 0 else done.stdout + done.stderr
 
     return of
 
