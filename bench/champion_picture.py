@@ -45,7 +45,7 @@ def champion_picture(study: Path, target: Path) -> Path:
     drawn = text.render(
         width=WIDTH, split=SPLIT, height=height, title=f"{name}, tinted by credit, and the standings", name=name,
         unit=facts.unit, lines=shown, arms=arms, floor=TOP + len(arms) * ARM, ticks=ticks(low, high),
-        note=f"gain, {facts.unit} per experiment [95% interval]; observational; tint: told from 0, q < 5%",
+        note=f"gain, {facts.unit} per experiment [95% interval]; observational; colour: significant, q < 5%",
     )  # fmt: skip
     target.write_text(drawn, encoding="utf-8")
     return target
