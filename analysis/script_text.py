@@ -8,9 +8,14 @@ from analysis.trust import marked
 from analysis.wording import count, interval_decimals, many, number, span
 
 
+def harvested_of(d: Decision) -> list[FoundScript]:
+    """The best train.py of each task, from its last search."""
+    return [each for each in d.scripts if each.search == "harvest"]
+
+
 def best_scripts(d: Decision) -> list[str]:
     """The best train.py of the study, and of other uses of its device time; none of it is tested."""
-    ours = [harvested(each, d) for each in d.scripts if each.search == "harvest"]
+    ours = [harvested(each, d) for each in harvested_of(d)]
     estimated = [spend(each, d) for each in d.spend if not each.measured]
     return [*ours, *estimated, *measured_scripts(d)]
 

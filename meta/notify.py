@@ -12,9 +12,8 @@ from urllib.parse import urlsplit
 
 from analysis import decision_text
 from analysis.decision import decision_of
-from analysis.script_text import script_gain
+from analysis.script_text import harvested_of, script_gain
 from analysis.wording import plain_text
-from arena.harvest import HARVEST
 from meta.begin import champion_of
 from programs.errors import UsageError
 
@@ -34,7 +33,7 @@ def notify(url: str, folder: Path, branch: str | None) -> str:
     """Post the verdict and the best train.py's gain; returns what came of it, because the result itself is safe."""
     champion = champion_of(folder) or {}
     decision = decision_of(champion) if champion else None
-    found = [each for each in (decision.scripts if decision else ()) if each.search == HARVEST]
+    found = harvested_of(decision) if decision else []
     said = [f"{folder.name}: {decision_text.headline(decision) if decision else 'no champion'}"]
     said += [f"The best train.py{f' on {each.task}' * (len(found) > 1)} gains {script_gain(each)}" for each in found]
     said += [f"Branch {branch}"] if branch else []

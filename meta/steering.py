@@ -187,9 +187,8 @@ class Wish:
     child_id: str | None = None
 
 
-def given_line(folder: Path, champion: str) -> str:
+def given_line(folder: Path, state: StudyState, champion: str) -> str:
     """What a person gave a study that ended, and whether its champion descends from it; empty without any."""
-    state = StudyState.read(folder / "ledger")
     taken = [wish for wish in wishes(folder, state) if wish.state not in ("waiting", "dropped")]
     if not taken:
         return ""

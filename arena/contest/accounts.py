@@ -131,8 +131,8 @@ def remove(database: Database, name: str) -> tuple[str, int]:
         new = f"former entrant {person.person_id}"
         person.name, person.token_hash = new, hashed(fresh(PERSON))
         connection.query(Session).where(Session.person_id == person.person_id).delete()
-        own = list(connection.scalars(select(ContestEntry).where(ContestEntry.person_id == person.person_id)))
         every = connection.scalars(select(ContestEntry)).all()
+        own = [entry for entry in every if entry.person_id == person.person_id]
         labels, now = {entry.label: entry.label for entry in every if entry not in own}, {}
         for entry in own:
             before = entry_label(name, entry.name)

@@ -14,6 +14,7 @@ from meta.cli.output import Output, Row
 
 if TYPE_CHECKING:
     from analysis.decision import Decision
+    from analysis.run_state import StudyState
     from arena.settings import StudyConfig
 
 MOST_CHANGES = 4  # that are shown; of more, how many
@@ -31,6 +32,7 @@ def present(out: Output, folder: Path, applies: bool = False) -> list[str]:
     from analysis.decision import decision_of
     from analysis.decision_text import more_runs
     from analysis.own_share import as_good
+    from analysis.run_state import StudyState
     from analysis.script_text import best_scripts, measured_scripts
     from analysis.wording import plain_text
     from arena.settings import StudyConfig
@@ -44,8 +46,8 @@ def present(out: Output, folder: Path, applies: bool = False) -> list[str]:
     decision = decision_of(champion) if champion else None
     scripts = best_scripts(decision) if decision else []
     needed = more_runs(decision) if decision else ""
-    given = given_line(folder, str(champion.get("program_id", "")))
-    harm = _harm(folder, str(champion["program_id"])) if decision and decision.holds else ""
+    state = StudyState.read(folder / "ledger")
+    given = given_line(folder, state, str(champion.get("program_id", "")))
     changes = _changes(folder, config, str(champion.get("program_id", "")))
     by_task = transfer_table.ChampionByTask.of(folder, champion)
     if out.mode == "json":
@@ -62,6 +64,7 @@ def present(out: Output, folder: Path, applies: bool = False) -> list[str]:
             }
         )
         return []
+    harm = _harm(folder, state, str(champion["program_id"])) if decision and decision.holds else ""
     verdict = str(champion.get("verdict", "no champion"))
     label = EvolvedFor.of(config.researcher, config.staff.models)
     every = compared(config, Path(files["champion"])) if len(changes) > MOST_CHANGES else []
@@ -76,20 +79,18 @@ def present(out: Output, folder: Path, applies: bool = False) -> list[str]:
     else:
         measured = measured_scripts(decision) if decision else []
         said = [needed, *measured, harm, given, f"All runs were made with {label}."]
-        _show(out, folder, verdict, changes, with_gain(files, decision, folder), [*by_task.together, *said])
+        _show(out, folder, verdict, changes, with_gain(files, decision, state), [*by_task.together, *said])
     start = as_good(decision) if decision and not applies else None
     apply = [] if applies else ready_to_apply(config, folder, resolve.typed(folder))
     return [*apply, *_next(folder, start.start if start else "", every)]
 
 
-def _harm(folder: Path, champion: str) -> str:
+def _harm(folder: Path, state: StudyState, champion: str) -> str:
     """As the ledger has the champion: its file may have been changed or moved since."""
-    from analysis.run_state import StudyState
     from meta.rewriting import measured_harm, why_kept
     from programs.program import Program
 
-    text = StudyState.read(folder / "ledger").programs[champion].text
-    return why_kept(len(measured_harm(folder, Program.parse(text))))
+    return why_kept(len(measured_harm(folder, Program.parse(state.programs[champion].text))))
 
 
 def _files(shown: Path) -> dict[str, str]:
@@ -131,17 +132,16 @@ def ready_to_apply(config: StudyConfig, folder: Path, name: str) -> list[str]:
     return [*apply, f"metaloop export {name} --for agent -o {target}", f"{agent}  # or another agent of yours"]
 
 
-def with_gain(files: dict[str, str], decision: Decision | None, folder: Path) -> dict[str, str]:
+def with_gain(files: dict[str, str], decision: Decision | None, state: StudyState) -> dict[str, str]:
     """The files, the best train.py with its gain and the time of a training where there is one."""
-    from analysis.run_state import StudyState
-    from analysis.script_text import script_gain
+    from analysis.script_text import harvested_of, script_gain
     from analysis.wording import plain_text
     from meta.harvest_page import training_cost
 
-    best = [each for each in (decision.scripts if decision else ()) if each.search == "harvest"]
+    best = harvested_of(decision) if decision else []
     if len(best) != 1 or BEST not in files:
         return files
-    cost = training_cost(StudyState.read(folder / "ledger"), best[0].task)
+    cost = training_cost(state, best[0].task)
     gain = plain_text(script_gain(best[0], why=False))
     return {**files, BEST: "\n  ".join(filter(None, (files[BEST], f"gains {gain}", cost)))}
 

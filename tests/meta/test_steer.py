@@ -94,9 +94,10 @@ def test_an_idea_and_a_program_are_raced_as_steered_children(steered: tuple[Path
     assert idea.outcome.endswith(f" ({many(len(gains), 'run')})") and BRED_FROM.name in veto.outcome
     assert "given while it ran (steer)" in {row.name for row in settings([load_board(folder)[0]])}
     said = "A person gave 1 idea, 1 program and 1 veto while the study ran; the champion descends from "
-    assert given_line(folder, str(idea.child_id)) == f"{said}what was given."
-    assert given_line(folder, BRED_FROM.program_id) == f"{said}none of it."
-    assert given_line(folder, "").endswith("while the study ran.")  # without a champion
+    ended = StudyState.read(folder / "ledger")
+    assert given_line(folder, ended, str(idea.child_id)) == f"{said}what was given."
+    assert given_line(folder, ended, BRED_FROM.program_id) == f"{said}none of it."
+    assert given_line(folder, ended, "").endswith("while the study ran.")  # without a champion
     assert IDEA in by_id[str(idea.child_id)]["text"] and len(by_id[str(idea.child_id)]["parent_ids"]) == 1
     given = by_id[GIVEN.program_id]
     assert (given["name"], given["text"], given["parent_ids"]) == ("given", GIVEN.text, [])
