@@ -54,10 +54,10 @@ def opened(con: duckdb.DuckDBPyConnection, ledger: Path) -> Path | None:
     if home is None:
         return None
     try:
-        states, folder = _states(files), home / key(files)
+        before, folder = states(files), home / key(files)
         lock = _shared_lock(folder)
         if lock is None:
-            folder, lock = _create(files, states, folder)
+            folder, lock = _create(files, before, folder)
     except (OSError, duckdb.IOException, duckdb.OutOfMemoryException):
         return None
     weakref.finalize(con, os.close, lock)
@@ -111,7 +111,7 @@ def _shared_lock(folder: Path) -> int | None:
     return lock
 
 
-def _create(files: Sequence[Path], states: Sequence[object], folder: Path) -> tuple[Path, int]:
+def _create(files: Sequence[Path], before: Sequence[object], folder: Path) -> tuple[Path, int]:
     """Creates the copy in a temporary folder, then renames it: of several processes one wins, with a whole copy."""
     import duckdb
 
@@ -122,7 +122,7 @@ def _create(files: Sequence[Path], states: Sequence[object], folder: Path) -> tu
             _bounded(con, temporary / "spill")
             write(con, files, temporary)
             write_settings(con, temporary)
-        if _states(files) != states:  # the segments changed, so the name does not match the bytes
+        if states(files) != before:  # the segments changed, so the name does not match the bytes
             folder = folder.with_name(f"{folder.name}-{os.getpid()}-{time.monotonic_ns()}")
         with contextlib.suppress(OSError):  # another process was faster; its copy is the same
             temporary.rename(folder)
@@ -153,7 +153,7 @@ def _hashed(chunk: tuple[Path, int]) -> bytes:
         return hashlib.sha256(os.pread(file.fileno(), _CHUNK, start)).digest()
 
 
-def _states(files: Sequence[Path]) -> list[tuple[int, ...]]:
+def states(files: Sequence[Path]) -> list[tuple[int, ...]]:
     """The state of each file, to detect writes: a copy must not be stored under the hash of older bytes."""
     stats = (file.stat() for file in files)
     return [(state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns) for state in stats]

@@ -21,7 +21,7 @@ from analysis.ledger import read
 from analysis.methods.mutation import compare
 from analysis.run_state import parsed
 from analysis.statistics import interval
-from analysis.study import ledger_folder, open_study
+from analysis.study import ledger_folder, read_study
 from analysis.tables import statement, typed_rows
 from analysis.writing_events import MutationEvent
 from inner_loop.events import CallEvent
@@ -58,10 +58,10 @@ class ComparedRun:
 def dataset(study: Path | str, folder: Path | str) -> dict[Path, int]:
     """Write ``outcomes``, ``preferences`` and ``traces`` (.jsonl) into ``folder``; the number of rows of each file.
 
-    Raises as open_study, and EnvironmentProblem if it cannot write.
+    Raises as read_study, and EnvironmentProblem if it cannot write.
     """
     target, ledger = Path(folder), ledger_folder(study)
-    with open_study(study, views=()) as con:
+    with read_study(study, views=()) as con:
         made = {"outcomes": outcomes(con), "preferences": preferences(con), "traces": traces(con, written(ledger))}
         return {path: write_rows(path, made[name]) for name in FILES if (path := target / f"{name}.jsonl")}
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from analysis.study import VIEWS, open_study
+from analysis.study import VIEWS, read_study
 from programs.errors import EnvironmentProblem, UsageError
 
 if TYPE_CHECKING:
@@ -26,9 +26,9 @@ FORMATS = {
 def export(path: Path | str, folder: Path | str, to: Format, views: Sequence[str] = VIEWS) -> list[Path]:
     """Writes the views of the study at ``path`` into ``folder`` (created), a file ``<view>.<to>`` each; their paths.
 
-    Lists and objects are JSON text in tsv and csv. Raises UsageError for an unknown format or view, else as open_study.
+    Lists and objects are JSON text in tsv and csv. Raises UsageError for an unknown format or view, else as read_study.
     """
-    with open_study(path, views=views) as con:
+    with read_study(path, views=views) as con:
         return [write(con, view, Path(folder) / f"{view}.{to}", to) for view in views]
 
 

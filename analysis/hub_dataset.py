@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from analysis.export import write
-from analysis.study import VIEWS, open_study
+from analysis.study import VIEWS, read_study
 from programs.errors import UsageError
 
 LEFT_OUT = ("events",)  # the ledger's records as they are, with paths of the machine
@@ -20,7 +20,7 @@ def hub_dataset(study: Path, folder: Path) -> dict[Path, int]:
         raise UsageError(f"{folder} is not empty", hint="name a new folder")
     written: dict[Path, int] = {}
     names = [view for view in VIEWS if view not in LEFT_OUT]
-    with open_study(study, views=names) as con:
+    with read_study(study, views=names) as con:
         for view in names:
             count = con.execute(f"SELECT count(*) FROM {view}").fetchone()
             if rows := int(count[0]) if count else 0:

@@ -7,6 +7,7 @@ depends only on the ledger, so compact copies contain both tables.
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from analysis.tables import copy, quoted, statement
 if TYPE_CHECKING:
     import duckdb
 
+_LOCK = threading.Lock()
 TABLES = {
     "setting_names": "id BIGINT, task VARCHAR, knob VARCHAR, value VARCHAR",
     "settings": "run BIGINT, number BIGINT, id BIGINT",
@@ -24,8 +26,19 @@ TABLES = {
 def settings(con: duckdb.DuckDBPyConnection) -> None:
     """Creates both tables from the views `experiments` and `run_starts`, unless they exist."""
     there = "SELECT count(*) FROM information_schema.tables WHERE table_schema = 'helper'"
-    if con.execute(there).fetchone() != (0,):
-        return
+    with _LOCK:  # connections of several threads may share a database
+        if con.execute(there).fetchone() != (0,):
+            return
+        con.begin()
+        try:
+            _make(con)
+        except BaseException:
+            con.rollback()
+            raise
+        con.commit()
+
+
+def _make(con: duckdb.DuckDBPyConnection) -> None:
     con.execute("CREATE SCHEMA helper")
     for name, columns in TABLES.items():
         con.execute(f"CREATE TABLE helper.{name} ({columns})")

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import json
 import re
+import threading
+from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from analysis.compact import computed, opened
+from analysis.compact import computed, opened, states
 from analysis.ledger import require_whole, segments, verify
-from analysis.tables import IS_APART, SQL_VIEWS, answer, make, named_in, plain, statement
+from analysis.tables import IS_APART, SQL_VIEWS, answer, make, named_in, plain, statement, with_sources
 from programs.errors import EnvironmentProblem, NotFound, UsageError
 
 if TYPE_CHECKING:
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
 _COLUMN = {"str": "VARCHAR", "float": "DOUBLE", "int": "BIGINT", "bool": "BOOLEAN"}
 COMPUTED_VIEWS = ("standings", "power", "scales", "credit", "transfer")
 VIEWS = (*SQL_VIEWS, *COMPUTED_VIEWS)
+KEPT = 2  # ledgers below compact.LARGE whose tables stay in memory
+_kept: OrderedDict[tuple[object, ...], tuple[frozenset[str], duckdb.DuckDBPyConnection]] = OrderedDict()
+_lock = threading.Lock()
 _CATALOGUE = ("show", "describe", "summarize", "duckdb_", "information_schema", "pragma", "sqlite_", "pg_")
 
 
@@ -37,44 +42,91 @@ def open_study(
     them, ``tables`` may omit others; what those that stay read is there all the same.
     Raises NotFound without a ledger, Corrupt if it is damaged or another version of metaloop wrote it.
     """
-    import duckdb
+    return _opened(path, views, tables, shared=False)
 
+
+def read_study(
+    path: Path | str, *, views: Sequence[str] = VIEWS, tables: Collection[str] = SQL_VIEWS
+) -> duckdb.DuckDBPyConnection:
+    """As `open_study`, but only for reading: what this process made of the same ledger before may be used again.
+
+    Its tables must not be changed; temporary ones can be added. A cursor of it has no computed views.
+    """
+    return _opened(path, views, tables, shared=True)
+
+
+def _opened(
+    path: Path | str, views: Sequence[str], tables: Collection[str], *, shared: bool
+) -> duckdb.DuckDBPyConnection:
     ledger = ledger_folder(path)
-    con = duckdb.connect(":memory:")
-    con.execute(IS_APART)
+    names = frozenset(with_sources(SQL_VIEWS if views else tables))
     try:
-        copy = opened(con, ledger)
-        if copy is None:
-            verify(ledger)
-            make(con, segments(ledger), SQL_VIEWS if views else tables)
-        require_whole(ledger)
+        con, copy = _shared_tables(ledger, names) if shared else _own_tables(ledger, names)
     except OSError as error:
         raise EnvironmentProblem(f"{error.filename}: {error.strerror}", hint="make the ledger readable") from error
-    _compute(con, views, copy)
+    _compute(con, views, copy, "TEMP" if shared else "")
     return con
 
 
-def _compute(con: duckdb.DuckDBPyConnection, views: Sequence[str], copy: Path | None = None) -> None:
-    """Adds the computed views among ``views``; ``copy``: the folder of the compact copy that the others are from."""
+def _own_tables(ledger: Path, names: Collection[str]) -> tuple[duckdb.DuckDBPyConnection, Path | None]:
+    """A database with the tables of the SQL views; the folder of the compact copy if they are from one."""
+    import duckdb
+
+    con = duckdb.connect(":memory:")
+    con.execute(IS_APART)
+    copy = opened(con, ledger)
+    if copy is None:
+        verify(ledger)
+        make(con, segments(ledger), names)
+    require_whole(ledger)
+    return con, copy
+
+
+def _shared_tables(ledger: Path, names: frozenset[str]) -> tuple[duckdb.DuckDBPyConnection, Path | None]:
+    """The same; the tables of a small ledger are made once for each of its states."""
+    state = (ledger.resolve(), *states(segments(ledger)))
+    with _lock:
+        made, kept = _kept.get(state, (frozenset[str](), None))
+        if kept is not None and names <= made:
+            _kept.move_to_end(state)
+            return kept.cursor(), None
+    con, copy = _own_tables(ledger, names)
+    if copy is not None:
+        return con, copy
+    with _lock:
+        _kept[state] = (names, con)
+        _kept.move_to_end(state)
+        while len(_kept) > KEPT:
+            _kept.popitem(last=False)
+    return con.cursor(), None
+
+
+def _compute(
+    con: duckdb.DuckDBPyConnection, views: Sequence[str], copy: Path | None = None, held: Literal["TEMP", ""] = ""
+) -> None:
+    """Adds the computed views among ``views``; ``copy``: the folder of the compact copy that the others are from.
+
+    ``held``: as tables of the database, or of this connection only.
+    """
     if "standings" in views:
         from analysis.standings import Standing, standings
 
-        _add(con, "standings", Standing, standings(con))
+        _add(con, held, "standings", Standing, standings(con))
     if "power" in views:
         from analysis.study_power import Power, power_rows
 
-        _add(con, "power", Power, power_rows(con))
+        _add(con, held, "power", Power, power_rows(con))
     if "scales" in views:
         from analysis.task_scales import TaskScale, task_scales
 
-        _add(con, "scales", TaskScale, list(task_scales(con)))
-        con.execute(statement("program_scores"))  # a macro over the table
+        _add(con, held, "scales", TaskScale, list(task_scales(con)))
+        con.execute(f"CREATE {held} MACRO {statement('program_scores')}")  # a macro over the table
     if "credit" in views:
         from analysis.attribution import METHODS, credit
         from analysis.credit import CreditViewRow
 
         def attribute() -> None:
-            _add(con, "credit", CreditViewRow, credit(con))
+            _add(con, held, "credit", CreditViewRow, credit(con))
 
         if copy is None or METHODS.points:  # what a package computes may depend on anything
             attribute()
@@ -83,7 +135,7 @@ def _compute(con: duckdb.DuckDBPyConnection, views: Sequence[str], copy: Path | 
     if "transfer" in views:
         from analysis.transfer import Cell, transfer_cells
 
-        _add(con, "transfer", Cell, transfer_cells(con))
+        _add(con, held, "transfer", Cell, transfer_cells(con))
 
 
 def query(path: Path | str, sql: str, beside: Mapping[str, Path | str] | None = None) -> list[dict[str, JsonValue]]:
@@ -99,11 +151,16 @@ def query(path: Path | str, sql: str, beside: Mapping[str, Path | str] | None = 
     named = SQL_VIEWS if everything else named_in(sql)
 
     def ask(tables: Sequence[str]) -> list[dict[str, JsonValue]]:
-        with open_study(path, views=views, tables=tables) as con:
+        opened_as = open_study if beside else read_study
+        with opened_as(path, views=views, tables=tables) as con:
             for name, other in (beside or {}).items():
                 _place_beside(con, name, other, views, tables)
+            con.begin()  # nothing that a statement changes lasts
             hint = "docs/views.md lists the views; metaloop sql STUDY 'DESCRIBE runs' lists the columns of one"
-            return answer(con, sql, hint)
+            try:
+                return answer(con, sql, hint)
+            finally:
+                con.rollback()
 
     try:
         return ask(named)
@@ -134,10 +191,11 @@ def ledger_folder(path: Path | str) -> Path:
     raise NotFound(f"{folder}: no study here (no ledger/*.jsonl)", hint=hint)
 
 
-def _add(con: duckdb.DuckDBPyConnection, name: str, kind: type[Any], records: Sequence[Any]) -> None:
+def _add(con: duckdb.DuckDBPyConnection, held: str, name: str, kind: type[Any], records: Sequence[Any]) -> None:
     """Creates a table from frozen dataclasses of plain fields, a column per field."""
     structure = {field: _COLUMN[str(hint).split(" | ")[0]] for field, hint in kind.__annotations__.items()}
     data = json.dumps([plain(asdict(record)) for record in records])
     con.execute(
-        f"CREATE TABLE {name} AS SELECT unnest(from_json(?, ?), recursive := true)", [data, json.dumps([structure])]
+        f"CREATE {held} TABLE {name} AS SELECT unnest(from_json(?, ?), recursive := true)",
+        [data, json.dumps([structure])],
     )

@@ -23,7 +23,7 @@ from analysis.families import SideRun
 from analysis.methods.mutation import compare, mutation_credits
 from analysis.scope import Scope
 from analysis.statistics import bh, interval, t_test
-from analysis.study import ledger_folder, open_study
+from analysis.study import ledger_folder, read_study
 from analysis.tables import statement, typed_rows
 from analysis.writing_events import MutationEvent
 from inner_loop.models.scrub import scrub
@@ -124,7 +124,7 @@ class Export:
 def export(studies: Sequence[Path], folder: Path, choices: Choices) -> dict[Path, int]:
     """Write ``train.jsonl``, ``validation.jsonl`` and the data card; the number of rows of each file.
 
-    Raises NotFound if no row is left, with the reasons; as open_study; EnvironmentProblem if it cannot write.
+    Raises NotFound if no row is left, with the reasons; as read_study; EnvironmentProblem if it cannot write.
     """
     made = Export(choices)
     for study in studies:
@@ -144,7 +144,7 @@ def export(studies: Sequence[Path], folder: Path, choices: Choices) -> dict[Path
 def _read(study: Path, made: Export) -> None:
     """Add the rows of one study."""
     ledger, choices = ledger_folder(study), made.choices
-    with open_study(study, views=()) as con:
+    with read_study(study, views=()) as con:
         children = list(_children(con, ledger, made))
         with_prompt = [child for child in children if choices.prompts == "rendered" or child.reply is not None]
         made.left_out["written by an offline operator: no call was recorded"] += len(children) - len(with_prompt)

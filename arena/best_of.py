@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from analysis.events import BestOfEvent
 from analysis.statistics import mean_interval
-from analysis.study import open_study
+from analysis.study import read_study
 from analysis.tables import rows
 from analysis.trust import weakest
 from arena.arms import Arm, Match
@@ -33,7 +33,7 @@ def best_of(on: TaskStudy, executor: Executor, match: Match, arm: Arm, seeds: in
     """
     if arm.arm_id in on.state.best_of:
         return None
-    with open_study(on.folder, views=(), tables=["runs"]) as con:
+    with read_study(on.folder, views=(), tables=["runs"]) as con:
         runs = rows(con.execute(RUNS, [arm.arm_id]))
     if not runs:
         return None

@@ -25,7 +25,7 @@ from analysis.events import HarvestEvent, HarvestExperimentEvent
 from analysis.mixed_model import PosteriorEstimate
 from analysis.scope import Scope
 from analysis.statistics import mean_interval
-from analysis.study import open_study
+from analysis.study import read_study
 from analysis.tables import rows, statement
 from analysis.trust import weakest
 from arena.drain import drained
@@ -79,7 +79,7 @@ def long_elite(on: TaskStudy, executor: Executor, seconds: float) -> HarvestEven
 
 def starts(on: TaskStudy) -> list[HarvestCandidate]:
     """The mixed model's best configurations and the best final sources of runs, each source once."""
-    with open_study(on.folder, views=()) as con:
+    with read_study(on.folder, views=()) as con:
         runs = rows(con.execute(statement("harvest_runs"), {"task": on.task.name, "most": STARTS}))
         apart = con.execute("SELECT match_id FROM matches WHERE is_apart(purpose)").fetchall()
         effects = edit_effects(Scope(con, on.task.name, tuple(match_id for (match_id,) in apart))).edits()

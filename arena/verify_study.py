@@ -10,7 +10,7 @@ from pydantic import JsonValue
 
 from analysis.audit import Lead, MeanDifference, around_zero, lead, study_verdict
 from analysis.ledger import Ledger, check
-from analysis.study import open_study
+from analysis.study import read_study
 from analysis.tables import statement, typed_rows
 from arena.choice import hardware_of_jobs
 from arena.run_archive import FOLDERS, unpacked
@@ -136,7 +136,7 @@ def used_by(study: Study, run: AuditedRun) -> tuple[CpuUse, ...]:
 
 def run_of(study: Study, run_id: str) -> AuditedRun:
     """The row of a run that has ended. Raises UsageError for one that has not."""
-    with open_study(study.folder, views=()) as con:
+    with read_study(study.folder, views=()) as con:
         (run,) = typed_rows(con.execute("SELECT * FROM runs WHERE run_id = ?", [run_id]), AuditedRun)
     if run.state != "finished":
         raise UsageError(f"run {run_id} has not ended: {run.state}", hint="finish the study first")
@@ -279,7 +279,7 @@ def surroundings(study: Study, audit: Audit) -> AuditFigures:
 
 def spent_by(study: Study) -> float:
     """Device-seconds that the study has spent on runs, verifications and baselines."""
-    with open_study(study.folder, views=()) as con:
+    with read_study(study.folder, views=()) as con:
         ((seconds,),) = con.execute(statement("spent")).fetchall()
     return float(seconds)
 

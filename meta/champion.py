@@ -13,7 +13,7 @@ from analysis.events import ChampionEvent
 from analysis.json_values import read_as
 from analysis.origin import Origin, origin_of
 from analysis.same_spend import FoundScript, SameSpend, found_scripts, same_spend
-from analysis.study import open_study
+from analysis.study import read_study
 from analysis.trust import counts, weakest
 from analysis.wording import plain_text
 from arena.study import Study
@@ -126,7 +126,7 @@ def decided(study: Study, program: Program, claim: Claim, look: int, longer: Cla
 
 
 def origin_at(study: Study, program: Program) -> Origin | None:
-    with open_study(study.folder, views=["credit"]) as con:
+    with read_study(study.folder, views=["credit"]) as con:
         return origin_of(con, program.program_id, training_tasks(study))
 
 
@@ -135,7 +135,7 @@ def best_scripts_of(tasks: TaskSet) -> tuple[list[SameSpend], list[FoundScript]]
     if tasks.study.config.families:  # no task has a train.py of its own to look for
         return [], []
     stock = starter("stock").program_id
-    with open_study(tasks.study.folder, views=()) as con:
+    with read_study(tasks.study.folder, views=()) as con:
         tried = () if tasks.study.config.plan.get("trial") else tasks.tasks  # a trial has too few runs of stock
         spends = [same_spend(con, task.name, task.unit, stock) for task in tried]
         scripts = [script for task in tasks.tasks for script in found_scripts(con, task.name, task.unit)]

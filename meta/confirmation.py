@@ -8,7 +8,7 @@ from analysis.decision import CONTROL_FAILED, decision_of
 from analysis.knowledge import family_of
 from analysis.origin import ancestors
 from analysis.same_spend import LONG_TPE, ROLE, same_spend
-from analysis.study import open_study
+from analysis.study import read_study
 from analysis.tables import APART
 from arena.arms import Entry, Match, enter
 from arena.best_of import best_of
@@ -86,7 +86,7 @@ def spend_otherwise(on: TaskStudy, executor: Executor, progress: Progress, seeds
     """Spend what the study has spent on this task on runs of stock, on one long TPE search and on one long elite
     search, and measure the best script of each."""
     stock = starter("stock")
-    with open_study(on.folder, views=()) as con:
+    with read_study(on.folder, views=()) as con:
         spend = same_spend(con, on.task.name, on.task.unit, stock.program_id)
     if spend is None:
         return

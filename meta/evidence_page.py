@@ -24,7 +24,7 @@ from analysis.report.source import ReportSource
 from analysis.scales import UNIT
 from analysis.standings import Standing
 from analysis.statistics import Mean, mean_interval
-from analysis.study import open_study
+from analysis.study import read_study
 from analysis.tables import statement, typed_rows
 from analysis.transfer import Cell
 from analysis.trust import findings_line
@@ -73,7 +73,7 @@ def evidence_page(study: Study, champion: Champion) -> str:
         "reached": reached,
     }
     tasks = training_tasks(study)
-    with open_study(study.folder) as con:
+    with read_study(study.folder) as con:
         standings = typed_rows(con.execute("SELECT * FROM standings ORDER BY match_id, gain DESC"), Standing)
         limits = typed_rows(con.execute("FROM constraints ORDER BY task, name, role"), ConstraintValues)
         purpose = dict(con.execute("SELECT match_id, purpose FROM matches").fetchall())

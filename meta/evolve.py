@@ -12,7 +12,7 @@ import numpy as np
 
 from analysis.evidence import Evidence
 from analysis.evidence_text import page
-from analysis.study import open_study
+from analysis.study import read_study
 from analysis.writing_events import GenerationEvent, SteerEvent
 from arena.arms import Entry, Match
 from arena.drain import drain_on_interrupt
@@ -214,7 +214,7 @@ class Evolution:
         stock = starter("stock").program_id
         among = self.lineage_of_own() or [p for p in archive.programs if p != stock]
         ranked = archive.best(among) or archive.best()
-        with open_study(self.study.folder, views=(), tables=["runs"]) as con:
+        with read_study(self.study.folder, views=(), tables=["runs"]) as con:
             pairs = runs_by_seed(con)
         possible = archive.programs.keys() & set(among)  # a parent that was vetoed is no champion either
         parents = {p: row.parent_ids for p, row in self.study.state.programs.items()}
@@ -242,7 +242,7 @@ class Evolution:
         """The posterior of every program that ran, and the evidence, from the ledger as it is now."""
         # A confirmation may not influence the choice of the champion, not even after a resume.
         last = [m for m, event in self.study.state.matches.items() if event.purpose in FINAL]
-        with open_study(self.study.folder, views=()) as con:
+        with read_study(self.study.folder, views=()) as con:
             facts = evidence_of(self.study, con, last)
         bred = Counter(p for m in self.study.state.mutations if m.accepted for p in m.parent_ids)
         # The user's own program may be a parent even if it behaves like another one and was not run.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analysis.study import open_study
+from analysis.study import read_study
 from arena.task_study import TaskStudy
 from meta.confirmation import FINAL
 from programs.program import Program
@@ -64,7 +64,7 @@ def gate_of(on: TaskStudy) -> Gate | None:
     from analysis.surrogate import known_programs
 
     last = [m for m, event in on.state.matches.items() if event.purpose in FINAL]
-    with open_study(on.folder, views=()) as con:
+    with read_study(on.folder, views=()) as con:
         known = known_programs(con, on.task.name, last)
     return gate_among(on.task.name, known)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from analysis.coverage import JOINT, LearntIdea, RoleCondition, choose, task_values
 from analysis.knowledge import SHIPPED, family_of, files_of, of_study, read
-from analysis.study import open_study
+from analysis.study import read_study
 from analysis.wording import listed, many
 from arena.settings import UsedKnowledge
 from arena.study import Study
@@ -89,7 +89,7 @@ def relearnt(study: Study, generation: int) -> Relearnt:
     effects = read((SHIPPED,), without=used.without) if used else []
     before = len(effects)
     tasks = [on.task for stage in range(generation) for on in tasks_of(study, stage)]
-    with open_study(study.folder, views=()) as con:
+    with read_study(study.folder, views=()) as con:
         for task in tasks:
             effects += of_study(con, task, study.config.study_id)
     items = tuple(sentence(idea) for idea in choose(task_values(effects))) if len(effects) > before else ()

@@ -14,7 +14,7 @@ from pathlib import Path
 from analysis.evidence import ProgramScore
 from analysis.ledger import state_of
 from analysis.prior import PastGain, expected, past_gains
-from analysis.study import ledger_folder, open_study
+from analysis.study import ledger_folder, read_study
 from analysis.tables import rows
 from analysis.wording import many
 from arena.settings import Prior, PriorProgram, PriorStudy, StudyConfig
@@ -53,13 +53,13 @@ def gather(folders: Sequence[Path], reserved: Sequence[str] = ()) -> Known:
     """The estimates of the studies in ``folders``.
 
     Raises UsageError for a study without usable gains, one that is named twice, or one that searched on a ``reserved``
-    task; NotFound and Corrupt as open_study.
+    task; NotFound and Corrupt as read_study.
     """
     estimates: list[PastGain] = []
     studies: dict[str, PriorStudy] = {}
     texts: dict[str, str] = {}
     for folder in folders:
-        with open_study(folder, views=()) as con:
+        with read_study(folder, views=()) as con:
             estimates_of_study = past_gains(con)
             texts |= {row["program_id"]: row["text"] for row in rows(con.execute(_TEXTS))}
             searched = {row["task"] for row in rows(con.execute(_SEARCHED))}

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from analysis.study import open_study
+from analysis.study import read_study
 from analysis.wording import many, number
 from arena.harvest import HARVEST
 from arena.study import Study
@@ -143,7 +143,7 @@ def measured_harm(study: Path, program: Program) -> dict[str, str]:
     from analysis.report.champion import CreditRow
     from analysis.report.source import ReportSource
 
-    with open_study(study, views=("credit",)) as con:
+    with read_study(study, views=("credit",)) as con:
         rows = ReportSource(con, "").ask("directive_tries", CreditRow, program=program.program_id).rows
     said: dict[str, str] = {}
     for row in harmful(rows):

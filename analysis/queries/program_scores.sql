@@ -1,7 +1,7 @@
 -- Programs with their mean verified gain over the finished runs of the search. Over several tasks, gains are divided by
 -- each task's scale; over families, whose tasks change from stage to stage, it is 1 plus the mean lead over stock on the
 -- same tasks, and the error is that between tasks or that between runs, whichever is larger.
-CREATE MACRO program_scores(stock) AS TABLE
+program_scores(stock) AS TABLE
 WITH of_tasks AS (SELECT count(*) AS tasks, count(family) > 0 AS families FROM scales),
 on_tasks AS (
     SELECT program_id, task, count(*) AS n, avg(verified_gain ORDER BY run_id) / coalesce(any_value(size), 1) AS gain,

@@ -12,7 +12,7 @@ from typing import Any, TypedDict
 
 from analysis import decision_text
 from analysis.decision import Decision, decision_of
-from analysis.study import open_study
+from analysis.study import read_study
 from analysis.tables import rows, rows_as
 from analysis.trackers.contract import Files, Step, TrackedRun, TrackedStudy, Verdict, markdown
 from trainer.edits import Value
@@ -115,9 +115,9 @@ def program_alone(run: RunSources) -> Files:
 def tracked(folder: Path, files: Reader = program_alone) -> TrackedStudy:
     """The study as trackers get it, all of it from one reading of the ledger. ``files`` gives those of a row of runs.
 
-    Raises as `analysis.study.open_study`.
+    Raises as `analysis.study.read_study`.
     """
-    with open_study(folder, views=(), tables=TABLES) as con:
+    with read_study(folder, views=(), tables=TABLES) as con:
         experiments = rows_as(con.execute(STEPS), StepRow)
         runs, champion, first = (rows(con.execute(sql)) for sql in (RUNS, CHAMPION, FIRST))
     steps: dict[str, list[StepRow]] = {}

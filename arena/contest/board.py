@@ -19,7 +19,7 @@ from analysis.power import runs_needed
 from analysis.ranks import shown
 from analysis.standings import gains_of, standing, standings
 from analysis.statistics import error_of
-from analysis.study import open_study
+from analysis.study import read_study
 from analysis.tables import named_in, statement
 from arena.contest import arms
 from arena.contest.contest import Contest
@@ -221,7 +221,7 @@ def board_rows(contest: Contest, label: str = arms.BOARD) -> list[ArmRow]:
     if not segments(contest.folder / "ledger"):
         return []
     match_id = content_id("m", contest.study.study_id, label)
-    with open_study(contest.folder, views=(), tables=named_in(statement("standing_runs"))) as con:
+    with read_study(contest.folder, views=(), tables=named_in(statement("standing_runs"))) as con:
         rows = [row for row in standings(con) if row.match_id == match_id]
     known = entries_by_arm(contest, match_id)
     shown_rows = [

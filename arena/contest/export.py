@@ -11,7 +11,7 @@ from typing import Any, TypedDict
 from sqlalchemy import select
 from sqlalchemy.orm import undefer
 
-from analysis.study import VIEWS, open_study
+from analysis.study import VIEWS, read_study
 from arena.contest.acts import acts
 from arena.contest.contest import Contest
 from arena.contest.settings import BOARD_FILE, MARK, RULES
@@ -64,7 +64,7 @@ def plain_name(text: str) -> str:
 
 
 def _tables(contest: Contest, target: Path) -> None:
-    with open_study(contest.folder, views=[name for name in VIEWS if name in TABLES]) as con:
+    with read_study(contest.folder, views=[name for name in VIEWS if name in TABLES]) as con:
         for name in TABLES:
             path = str(target / f"{name}.parquet").replace("'", "''")
             con.execute(f"COPY (FROM {name}) TO '{path}' (FORMAT parquet)")

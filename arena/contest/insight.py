@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from analysis.ledger import segments
 from analysis.report.champion import CreditRow
-from analysis.study import open_study
+from analysis.study import read_study
 from analysis.tables import record, rows
 from arena.contest.courses import Courses
 from arena.contest.descent import Descents, lineage
@@ -57,7 +57,7 @@ def write_credit(contest: Contest) -> None:
     if not segments(contest.folder / "ledger"):
         return
     query = (Path(__file__).parent / "queries" / "directive_credit.sql").read_text(encoding="utf-8")
-    with open_study(contest.folder, views=("credit",)) as con:
+    with read_study(contest.folder, views=("credit",)) as con:
         credits: dict[str, list[JsonValue]] = {}
         for row in rows(con.execute(query)):
             credits.setdefault(str(row.pop("program_id")), []).append(row)

@@ -270,14 +270,14 @@ def power_over_tasks(tasks: int) -> str:
 
 def known_noise(study: Study | None) -> RunNoise | None:
     """The noise of a study's runs so far; None before there are enough runs."""
-    from analysis.study import open_study
+    from analysis.study import read_study
     from analysis.study_power import measured
     from programs.errors import NotFound
 
     if study is None:
         return None
     try:
-        with open_study(study.folder, views=()) as con:
+        with read_study(study.folder, views=()) as con:
             return measured(con).noise
     except NotFound:  # no run has ended yet
         return None

@@ -204,10 +204,10 @@ def connect(
 ) -> duckdb.DuckDBPyConnection:
     """A DuckDB connection with the views of a study; ``computed``: which computed views (default: all); ``tables``:
     the others that are needed where none of them is (default: all)."""
-    from analysis.study import COMPUTED_VIEWS, open_study
+    from analysis.study import COMPUTED_VIEWS, read_study
     from analysis.tables import SQL_VIEWS
 
-    return open_study(folder, views=COMPUTED_VIEWS if computed is None else computed, tables=tables or SQL_VIEWS)
+    return read_study(folder, views=COMPUTED_VIEWS if computed is None else computed, tables=tables or SQL_VIEWS)
 
 
 def fetch(con: duckdb.DuckDBPyConnection, query: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:

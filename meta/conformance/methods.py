@@ -14,7 +14,7 @@ from analysis.credit import CreditEstimate, row
 from analysis.edit_effects import edit_effects
 from analysis.method_input import MethodInput
 from analysis.scope import Scope, scopes
-from analysis.study import open_study
+from analysis.study import read_study
 from meta.begin import create
 from meta.conformance.base import LAW, Conformance
 from meta.evolve import evolve
@@ -47,7 +47,7 @@ class AttributionConformance(Conformance):
     @pytest.fixture(scope="class")
     @classmethod
     def con(cls, study: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-        with open_study(study, views=()) as con:
+        with read_study(study, views=()) as con:
             yield con
 
     @pytest.fixture(scope="class")

@@ -13,7 +13,7 @@ import numpy as np
 from analysis.evidence import evidence
 from analysis.scales import GainScale, scale_of
 from analysis.statistics import error_of
-from analysis.study import open_study
+from analysis.study import read_study
 from arena.arms import Match
 from arena.measuring import gains_of
 from arena.race import Allocation
@@ -105,7 +105,7 @@ def play_openings(
     matches = tasks.enter(label, racers, purpose="race", stream="selection", generation=0)
     rounds = Allocation({arm.arm_id: plan.opening_runs for arm in matches[0].arms})
     tasks.play(executor, matches, rounds, progress)
-    with open_study(tasks.study.folder, views=()) as con:
+    with read_study(tasks.study.folder, views=()) as con:
         facts = [evidence(con, task.name, until_generation=0) for task in tasks.tasks]
     return [situation_of(*one) for one in zip(tasks, matches, facts, strict=True)]
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from analysis import tables
-from analysis.ledger import Ledger
-from analysis.study import VIEWS, open_study, query
+from analysis.ledger import Ledger, segments
+from analysis.study import VIEWS, open_study, query, read_study
 from analysis.tables import RARE, SQL_VIEWS, rows
 from programs.errors import Corrupt, NotFound, UsageError
 from tests.analysis import synthetic
@@ -75,6 +76,32 @@ def test_tables_without_records_have_the_same_columns_in_each_ledger(
         for con in (open_study(folder, views=()) for _ in range(2))
     )
     assert by_statement == remembered and set(tables._columns_of) == set(RARE)
+
+
+def test_what_is_made_once_is_read_as_the_ledger_is_now(folder: Path, tmp_path: Path) -> None:
+    """A process makes the tables of a ledger once for each of its states, whatever its connections do."""
+    study = Path(shutil.copytree(folder, tmp_path / "study"))
+    count = "SELECT count(*) AS n FROM experiments"
+    first, again = (read_study(study, views=["standings"], tables=["runs"]) for _ in range(2))
+    made = "SELECT table_oid FROM duckdb_tables() WHERE table_name = 'experiments'"
+    assert first.execute(made).fetchall() == again.execute(made).fetchall()
+    assert first.execute("FROM standings").fetchall() == again.execute("FROM standings").fetchall() != []
+    first.execute("CREATE TEMP TABLE mine AS SELECT 1 AS x")
+    assert "mine" not in {name for (name,) in again.execute("SHOW TABLES").fetchall()}
+    before = query(study, count)
+    query(study, "DELETE FROM experiments")
+    assert query(study, count) == before != [{"n": 0}]
+    open_study(study).execute("DELETE FROM experiments")
+    assert query(study, count) == before
+    segment = max(segments(study / "ledger"), key=lambda path: path.stat().st_size)
+    with Ledger(study / "ledger", "later") as later:
+        later.append({"kind": "study_ended", "state": "finished"})
+    assert query(study, "SELECT count(*) AS n FROM events WHERE segment LIKE 'later%'") == [{"n": 2}]
+    raw = bytearray(segment.read_bytes())
+    raw[raw.index(b'"metric":') + 10] ^= 1
+    segment.write_bytes(raw)
+    with pytest.raises(Corrupt):
+        query(study, count)
 
 
 def test_relations_become_frames(folder: Path) -> None:

@@ -14,7 +14,7 @@ from analysis.credit import Key, canonical, plain
 from analysis.evidence_brief import RowIds
 from analysis.evidence_brief import brief as page_for_models
 from analysis.evidence_text import quoted
-from analysis.study import open_study
+from analysis.study import read_study
 from analysis.tables import named_in, statement, typed_rows
 from analysis.writing_events import MutationEvent, ReflectionEvent
 from arena.task_study import tasks_of
@@ -250,7 +250,7 @@ def brief(
 ) -> MutationBriefing:
     """From the study's ledger as it is now."""
     query = statement("null_control")
-    with open_study(study.folder, views=(), tables=named_in(query)) as con:
+    with read_study(study.folder, views=(), tables=named_in(query)) as con:
         arms = typed_rows(con.execute(query, {"task": study.task.name}), ControlArm)
     tried = study.state.mutations
     return MutationBriefing(

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.study import open_study
+from analysis.study import read_study
 from analysis.tables import statement, typed_rows
 from arena.run_archive import unpacked
 from inner_loop.models.scrub import scrub
@@ -122,7 +122,7 @@ def gather(study: Study, generation: int, facts: Evidence) -> list[Trace]:
     """All traces for writing ``generation``; also written to the study's folder."""
     stages = range(generation) if study.config.families else (0,)
     studies = {on.task.name: on for stage in stages for on in tasks_of(study, stage)}
-    with open_study(study.folder, views=()) as con:
+    with read_study(study.folder, views=()) as con:
         runs = [
             run
             for task in studies

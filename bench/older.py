@@ -1,0 +1,161 @@
+"""Whether this code gives the same runs as an earlier commit: a match, an improve of a repository, a contest.
+
+python -m bench.older COMMIT [KIND …]      match improve contest; needs the git repository
+
+Both codes get the same folders: programs, task and contest of the earlier commit. The match trains scripts with
+--fixed-steps; the repository has a command of its own, whose score follows from its seed; the contest has a simulated
+task. The runs that both made are compared: every experiment's metric, decision, source and steps, and every gain.
+Programs that mutators wrote may differ, and so may runs of shipped programs that were written anew: they are counted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bench.common import figure
+
+ROOT = Path(__file__).resolve().parents[1]
+PROGRAMS = ("stock", "idea-queue", "local")
+RUNS = "SELECT run_id, program_id, stream, run_seed, verified_gain, claimed_gain, final_source_id FROM runs"
+EXPERIMENTS = (
+    "SELECT run_id, number, seed, source_id, metric, status, decision, steps FROM experiments ORDER BY run_id, number"
+)
+TRAIN = """import os, random
+LR = 0.02
+MOMENTUM = 0.0
+rng, weight, speed = random.Random(int(os.environ.get("SEED", "1"))), 0.0, 0.0
+for _ in range(400):
+    x = rng.gauss(0, 1)
+    speed = MOMENTUM * speed - LR * 0.2 * x * (weight * x - 3 * x - rng.gauss(0, 0.3))
+    weight += speed
+print(f"val_loss: {(weight - 3) ** 2 + 0.01:.6f}")
+"""
+README = "Run `python train.py`. It prints val_loss; lower is better. Edit only train.py. One run takes 2 seconds.\n"
+
+
+def call(code: Path, folder: Path, *words: str, **surroundings: str) -> Any:
+    """What a command of the code in the folder ``code`` answers, run in ``folder``."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "meta.cli.main", *words, "--json"],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(code), "OMP_NUM_THREADS": "1"} | surroundings,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        sys.exit(f"{code.name}: metaloop {' '.join(words)}: exit status {done.returncode}\n{done.stderr[-2000:]}")
+    return json.loads(done.stdout) if done.stdout.startswith(("{", "[")) else done.stdout
+
+
+@contextmanager
+def serving(code: Path, folder: Path) -> Iterator[str]:
+    """The address of the contest c in the folder, while it is served."""
+    command = [sys.executable, "-P", "-m", "meta.cli.main", "contest", "serve", "c", "--port", "0", "--json"]
+    environment = os.environ | {"PYTHONPATH": str(code)}
+    process = subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    assert process.stdout is not None
+    try:
+        yield json.loads(process.stdout.readline())["url"]
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=120)
+        process.stdout.close()
+
+
+def prepare(old: Path, folder: Path) -> None:
+    """The folders that both codes get, written by the earlier one."""
+    for name in PROGRAMS:
+        shutil.copy(old / "programs" / "library" / f"{name}.md", folder)
+    repository = folder / "repo"
+    repository.mkdir()
+    (repository / "train.py").write_text(TRAIN)
+    (repository / "README.md").write_text(README)
+    given = ("--command", "SEED={seed} python train.py", "--metric", "val_loss", "--direction", "lower")
+    call(old, folder, "task", "init", "--from", "repo", *given, "--editable", "train.py", "--budget", "2s")
+    call(old, folder, "task", "init", "law", "--simulated", "--seed", "3")
+    made = call(old, folder, "contest", "init", "c", "-t", "law", "-n", "2", "--confirm-runs", "3")
+    (folder / "code").write_text(made["join_code"])
+
+
+def match(code: Path, folder: Path) -> None:
+    programs = [f"./{name}.md" for name in PROGRAMS]
+    words = ("-t", "strokes", "-n", "2", "-b", "1.2s", "--fixed-steps", "--no-controls", "--seed", "3", "-j", "1")
+    call(code, folder, "match", *programs, *words, "-s", "match")
+
+
+def improve(code: Path, folder: Path) -> None:
+    words = ("-t", "./repo", "-n", "2", "--generations", "1", "-b", "8s", "--fixed-steps", "--seed", "3", "-j", "1")
+    call(code, folder, "improve", "./local.md", *words, "-s", "improve")
+
+
+def contest(code: Path, folder: Path) -> None:
+    with serving(code, folder) as url:
+        for name in PROGRAMS:
+            joined = call(
+                code, folder, "contest", "join", "--to", url, "--name", f"Ada {name}", "--code", read(folder / "code")
+            )
+            token = {"METALOOP_TOKEN": joined["token"]}
+            call(code, folder, "contest", "submit", f"{name}.md", "--to", url, **token)
+        call(code, folder, "contest", "close", "c", "--early", "a comparison")
+    (folder / "c").rename(folder / "contest")
+
+
+def read(file: Path) -> str:
+    return file.read_text("utf-8")
+
+
+def runs(folder: Path) -> dict[tuple[object, ...], list[object]]:
+    """Everything measured of each run of a study, by program, stream and seed."""
+    study = str(folder)
+    experiments: dict[str, list[object]] = {}
+    for row in call(ROOT, folder, "sql", study, EXPERIMENTS):
+        experiments.setdefault(row["run_id"], []).append([row[name] for name in row if name != "run_id"])
+    found = {}
+    for row in call(ROOT, folder, "sql", study, RUNS):
+        key = (row["program_id"], row["stream"], row["run_seed"])
+        found[key] = [row["verified_gain"], row["claimed_gain"], row["final_source_id"], experiments[row["run_id"]]]
+    return found
+
+
+def compare(kind: str, old: Path, new: Path) -> None:
+    before, after = runs(old / kind), runs(new / kind)
+    both = before.keys() & after.keys()
+    same = sum(before[key] == after[key] for key in both)
+    measured = sum(len(before[key][-1]) for key in both)  # type: ignore[arg-type]
+    figure(f"{kind}, runs that both made", f"{len(both)} of {len(before)} and {len(after)}, {measured} experiments")
+    figure(f"{kind}, the same", f"{same} of {len(both)}")
+
+
+def main() -> None:
+    commit, *kinds = sys.argv[1:]
+    git = ["git", "-C", str(ROOT)]
+    with tempfile.TemporaryDirectory(prefix="metaloop-older-") as place:
+        code, folders = Path(place) / "code", {name: Path(place) / name for name in ("old", "new")}
+        subprocess.run([*git, "worktree", "add", "-q", "--detach", str(code), commit], check=True)
+        try:
+            folders["old"].mkdir()
+            prepare(code, folders["old"])
+            shutil.copytree(folders["old"], folders["new"])
+            for play in (match, improve, contest):
+                if play.__name__ in (kinds or ("match", "improve", "contest")):
+                    play(code, folders["old"])
+                    play(ROOT, folders["new"])
+                    compare(play.__name__, folders["old"], folders["new"])
+        finally:
+            subprocess.run([*git, "worktree", "remove", "--force", str(code)], check=True)
+
+
+if __name__ == "__main__":
+    main()
