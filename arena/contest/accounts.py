@@ -136,7 +136,7 @@ def remove(database: Database, name: str) -> tuple[str, int]:
         labels, now = {entry.label: entry.label for entry in every if entry not in own}, {}
         for entry in own:
             before = entry_label(name, entry.name)
-            entry.name = _entry_name(entry.name, name, new)
+            entry.name = _entry_name(entry, name, new)
             labels[before] = entry_label(new, entry.name)
             now[entry.number] = _named(entry, new)
             if (row := connection.get(BoardRow, entry.number)) is not None:
@@ -150,10 +150,11 @@ def remove(database: Database, name: str) -> tuple[str, int]:
         return new, len(own)
 
 
-def _entry_name(entry_name: str, name: str, new: str) -> str:
-    """The name of an entry without that of its entrant; one that has only a number is called by it."""
-    numbered = entry_name.removeprefix(f"{name} ")
-    return f"{new} (entry {numbered})" if numbered.isdecimal() else entry_name.replace(name, new)
+def _entry_name(entry: ContestEntry, name: str, new: str) -> str:
+    """The name of an entry without that of its entrant; `Ada 2` is called by its number in the contest, as its page
+    and the commands state it."""
+    numbered = entry.name.removeprefix(f"{name} ").isdecimal()
+    return f"{new} (number {entry.number})" if numbered else entry.name.replace(name, new)
 
 
 def _named(entry: ContestEntry, entrant: str) -> NamedEntry:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, or_, select, true
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session as Connection
 
+from arena.contest.lookup import find_entry
 from arena.contest.settings import ContestConfig, utc_now
 from arena.contest.tables import Act, ContestEntry, EntryParent, Person
-from programs.errors import MetaloopError, UsageError
+from programs.errors import MetaloopError, NotFound, UsageError
 from programs.evolved_for import EvolvedFor
 from programs.folder import from_zip
 from programs.ids import content_id
@@ -173,34 +173,15 @@ def first(messages: tuple[LintMessage, ...]) -> tuple[LintMessage, ...]:
 
 
 def parent_of(connection: Connection, name: str) -> int | None:
-    """Number of the entry named as parent; None if none was named. Every way to name it that a page shows counts: its
-    label (`Ada: bold`) or its own name (`bold`), in any case where that is not ambiguous, its number, id or address.
-
-    Raises NotTaken if there is no such entry, or several of the name.
-    """
-    name = one_line(name).strip()
-    if not name:
+    """Number of the entry named as parent (`lookup.find_entry`); None if none was named, and for stock, with which
+    every entry is compared anyway. Raises NotTaken if there is no such entry, or several of the name."""
+    if not one_line(name).strip():
         return None
-    digits = re.fullmatch(r"(?:number |no\. ?|#)?([0-9]{1,9})", name, re.IGNORECASE)
-    number = int(digits[1]) if digits else 0  # 0: of no entry
-    address = re.search(r"/entry/([^/?#.]+)", name)
-    identity = address[1] if address else name
-    same = or_(ContestEntry.entry_id == identity, ContestEntry.number == number)
-    for own in {name, name.partition(": ")[2] or name}:
-        # SQLite knows the capitals of ASCII alone; what it would miss is compared below.
-        same = or_(same, func.lower(ContestEntry.name) == func.lower(own) if own.isascii() else true())
-    query = select(ContestEntry).where(same, ContestEntry.role == "program").order_by(ContestEntry.number)
-    entries = connection.scalars(query).all()
-    lower = [e for e in entries if name.lower() in (e.label.lower(), e.name.lower())]
-    exact = [e for e in entries if identity == e.entry_id or number == e.number]
-    ways = (exact, [e for e in lower if name in (e.label, e.name)], lower)
-    if (one := next((way[0] for way in ways if len(way) == 1), None)) is not None:
-        return one.number
-    if lower:
-        which = ", ".join(f"{e.number} ({e.label})" for e in lower[:5])
-        raise NotTaken(f"based on entry {name[:60]!r}: entries {which} have this name", hint="give the number")
-    hint = "give its name, as on the board, or its number, as on its page"
-    raise NotTaken(f"based on entry {name[:60]!r}: no such entry", hint=hint)
+    try:
+        entry = find_entry(connection, name)
+    except (NotFound, UsageError) as error:
+        raise NotTaken(f"based on entry {error.message}", hint=error.hint) from None
+    return entry.number if entry.role == "program" else None
 
 
 def in_time(contest: Contest) -> datetime:
@@ -214,8 +195,9 @@ def in_time(contest: Contest) -> datetime:
     return now
 
 
-def obstacle(contest: Contest, person: Person | None, raw: bytes) -> str:
-    """Why a text, if it has no errors, would not become a new entry of this person now; empty if it would."""
+def obstacle(contest: Contest, person: Person | None, raw: bytes, parent: str = "") -> str:
+    """Why a text without errors, based on the entry named ``parent``, would not become a new entry of this person now;
+    empty if it would."""
     try:
         in_time(contest)
         if person is not None:
@@ -225,6 +207,11 @@ def obstacle(contest: Contest, person: Person | None, raw: bytes) -> str:
                 require_quota(connection, contest, person)
     except NotTaken as problem:
         return problem.message
+    try:
+        with contest.database.read() as connection:
+            parent_of(connection, parent)
+    except NotTaken as problem:
+        return f"{problem.message} ({problem.hint})"
     return ""
 
 

@@ -56,7 +56,7 @@ def submit(
     to: ToFlag,
     token: TokenFlag,
     parent: Annotated[
-        str, flag("The entry that it is based on: its name on the board, number or id.", metavar="ENTRY", default="")
+        str, flag("The entry that it is based on, if not on stock: its name on the board.", metavar="ENTRY", default="")
     ],
 ) -> int:
     """Enter a program. When the command returns, the host has stored the entry.

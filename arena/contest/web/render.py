@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis import wording
 from analysis.wording import decimals, number, typical
+from arena.contest.acts import consequence
 from arena.contest.announced import digits_of, places, secret_check, sentences
 from arena.contest.pace import progress_line
 from arena.contest.settings import shown
@@ -64,6 +65,7 @@ def _environment() -> Environment:
         "entry_label": entry_label,
         "rank_sentence": RANKS,
         "can_draw": can_draw,
+        "consequence": consequence,
     }
     return made
 

@@ -101,6 +101,22 @@ def test_what_cannot_be_done_is_refused(contest: Contest) -> None:
         acts.void(contest, "3", "another reason")
 
 
+def test_the_host_names_an_entry_as_the_pages_do(contest: Contest, capsys: pytest.CaptureFixture[str]) -> None:
+    label = entry_of(contest, entry_id(contest, 3)).label
+    folder = str(contest.folder)
+    assert run(["contest", "void", folder, label.upper(), "--because", "sent twice"]) == 0
+    assert state(contest, 3) == "void" and "The entry leaves the queue" in capsys.readouterr().err
+    assert run(["contest", "unvoid", folder, "P locol"]) == 2 and "did you mean P local" in capsys.readouterr().err
+    assert run(["contest", "unvoid", folder, label]) == 0 and state(contest, 3) == "queued"
+    assert run(["contest", "void", folder, "stock", "--because", "too good"]) == 2
+    contest.state(decided="2026-01-01T00:00:00+00:00")
+    capsys.readouterr()
+    assert run(["contest", "void", folder, label, "--because", "copied"]) == 0
+    said = capsys.readouterr().err
+    assert "The announced decision does not change" in said and "leaves" not in said
+    assert f"unvoid {folder} '{label}'" in said
+
+
 @pytest.mark.slow
 def test_a_void_entry_has_no_rank_and_leads_nowhere(contest: Contest) -> None:
     carry_on(contest, quiet, until_idle=True)
@@ -175,7 +191,8 @@ def test_a_removed_account_has_neither_name_nor_token(tmp_path: Path) -> None:
     assert done.returncode == 0 and "former entrant 1" in done.stdout and "still race and can win" in done.stdout
     with made.database.write() as connection:
         standing = connection.get_one(BoardRow, number)
-        assert dict(standing.row) == {"entrant": "former entrant 1", "name": "former entrant 1 (entry 1)", "gain": 1.0}
+        label = f"former entrant 1 (number {number})"
+        assert dict(standing.row) == {"entrant": "former entrant 1", "name": label, "gain": 1.0}
         connection.delete(standing)  # it has nothing else that the page shows
     with served(made) as port:
         board = Browser(port).get("/").text + Browser(port).get("/queue").text
@@ -210,8 +227,8 @@ def test_after_the_decision_a_removed_name_is_gone_from_the_announcement_too(
     made.state(not_racing={str(big.number): "it has the text of Ada 1, not of Big Ada 1"})
     new = f"former entrant {ada.person_id}"
     assert accounts.remove(made.database, "Ada")[0] == new
-    assert made.announcement()["headline"] == f"{new} (entry 1) won, not Ada 12"
-    reason = f"it has the text of {new} (entry 1), not of Big Ada 1"  # for a decision that is still to be announced
+    assert made.announcement()["headline"] == f"{new} (number {number}) won, not Ada 12"
+    reason = f"it has the text of {new} (number {number}), not of Big Ada 1"  # of a later decision
     assert made.database.fact("state")["not_racing"] == {str(big.number): reason}
     assert accounts.remove(made.database, "Ann") and made.announcement()["renamed"] == [new, "former entrant 1"]
     with served(made) as port:
@@ -220,8 +237,8 @@ def test_after_the_decision_a_removed_name_is_gone_from_the_announcement_too(
     assert run(["contest", "close", str(made.folder)]) == 0 and run(["contest", "status", str(made.folder)]) == 0
     printed = capsys.readouterr()
     for text in (*shown, printed.out + printed.err):
-        assert f"{new} (entry 1)" in text and not re.search(r"(?<!Big )Ada 1\b|Ann", text)
+        assert f"{new} (number {number})" in text and not re.search(r"(?<!Big )Ada 1\b|Ann", text)
     for text in (*shown[:2], printed.err):
         assert f"The account of {new} was removed after the decision" in text
-    assert "Rank 2–3." in own and "former entrant 1 (entry 1)" in shown[0]  # why it was not in the race
-    assert "former entrant 1 (entry 1): rank 2–3" in printed.err
+    assert "Rank 2–3." in own and f"former entrant 1 (number {other.number})" in shown[0]  # why it was not in the race
+    assert f"former entrant 1 (number {other.number}): rank 2–3" in printed.err

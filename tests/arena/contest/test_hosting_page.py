@@ -39,6 +39,7 @@ def test_the_hosts_page_and_buttons(tmp_path: Path) -> None:
         assert "contest join --to" in stranger.get("/join.md").text
         page = host.get("/host")
         assert "Declare void" in page.text and page.headers["cache-control"] == "no-store"
+        assert "The entry leaves the queue, the ranks and the decision" in page.text
         assert "no process runs the queue" in page.text
         unsure = host.form("/host/void", entry=entry, because="<b>copied</b>")
         assert unsure.status == 422 and "tick" in unsure.text
@@ -111,8 +112,11 @@ def test_the_host_reads_what_the_measured_noise_makes_of_the_close(
             assert "is 90% of the average gain" in text and "4 leaders and up to 20 fresh runs of each" in text
             assert "in 1% of simulated closes" in text and "share the win" in text
     rows: list[Any] = [{"gain": 1.0, "se": se, "n": 4} for se in (0.05, 0.05, 0.05, 0.05)]
-    assert measured_plan(rows, 20, 4).endswith("there were runs).") and measured_plan(rows[:3], 20, 4) == ""
-    assert measured_plan([{**row, "gain": -1.0} for row in rows], 20, 4) == ""
+    assert measured_plan(rows, 20, 4).endswith("there were runs).")
+    early = measured_plan(rows[:3], 20, 4)
+    assert "have 10 runs beyond the first of each" in early and "of the 12 measured runs so far, 9 are" in early
+    assert "nothing gains on average" in measured_plan([{**row, "gain": -1.0} for row in rows], 20, 4)
+    assert "of the 0 measured runs" in measured_plan([], 20, 0)
 
 
 def test_the_hosts_api(tmp_path: Path) -> None:

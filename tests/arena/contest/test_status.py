@@ -184,7 +184,7 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path: Path, capsys: py
     assert run(real) == 0
     planned, created = said.splitlines(), capsys.readouterr().err.splitlines()
     assert created[1] == planned[1] and created[3] == planned[3]  # the others have the time of now in them
-    assert all("pay for about" in lines[2] and "stock's two included" in lines[2] for lines in (planned, created))
+    assert all("can finish about" in lines[2] and "stock's two included" in lines[2] for lines in (planned, created))
     assert "knowledge ideas" not in said and "knowledge ideas" not in " ".join(created)
     strokes = ["contest", "init", str(tmp_path / "s"), "--dry-run", "--unsafe-no-sandbox", "--confirm-runs", "9"]
     assert run(strokes) == 0  # the default task
