@@ -83,6 +83,13 @@ class BoardUpdater:
         took = time.monotonic() - began
         self._next = began + took + max(LEAST_SECONDS, PATIENCE * took)
 
+    def rename(self) -> None:
+        """Read the names of all entries again: an account was removed, from the table too."""
+        self._entries = entries_by_arm(self.contest, self._match_id)
+        for arm, row in self._rows.items():
+            row["entrant"], row["name"] = self._entries[arm]["entrant"], self._entries[arm]["name"]
+        self._written = {}
+
     def write(self) -> None:
         """Bring the table up to date with the ledger; writes only changes."""
         now, scales, unit = self._followed() if len(self.contest.tasks) == 1 else self._recomputed()

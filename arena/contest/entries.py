@@ -157,7 +157,8 @@ def enter(connection: Connection, contest: Contest, person: Person, read: Checke
     now = in_time(contest)  # waiting for the lock takes time
     used = require_quota(connection, contest, person)
     if program.name == PROGRAM_FILE:  # the text does not name itself
-        program = replace(program, name=f"{person.name} {used + 1}")
+        name = connection.get_one(Person, person.person_id).name  # their account may just have been removed
+        program = replace(program, name=f"{name} {used + 1}")
     entry = store(connection, contest.config, program, role="program", person=person, lint=read.lint, now=now)
     if based_on is not None:
         connection.add(EntryParent(number=entry.number, parent=based_on))

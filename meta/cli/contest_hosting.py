@@ -123,11 +123,9 @@ def forget(out: Output, folder: ContestFolder, name: Annotated[str, argument(met
     """Remove an entrant's account: name, token and sessions. Their entries and results stay,
     under `former entrant N`: they still run, race and can win. Pages and commands show the
     new name everywhere, also in an announcement that was made, with a note. The ledger's
-    records keep the old one: each holds the hash of the one before. Before the decision,
-    stop `serve` first."""
-    from arena.contest import accounts
-    from arena.study import Study
-    from programs.errors import Busy
+    records keep the old one: each holds the hash of the one before. Works with or without
+    `serve`, and so does /host."""
+    from arena.contest import removal
 
     contest = opened(folder, out)
     if not yes:
@@ -137,20 +135,18 @@ def forget(out: Output, folder: ContestFolder, name: Annotated[str, argument(met
         )
         refused = "there is no terminal to ask whether to remove the account"
         ask(f"Remove the account of {name} for good?", refused, "-y removes it")
-    try:
-        with Study.open(contest.folder):
-            now, entries = accounts.remove(contest.database, name)
-    except Busy:
-        raise Busy(
-            "serve or close works on this contest, and its process remembers names",
-            hint="stop it with Ctrl-C, run this again, then serve again",
-        ) from None
+    now, removed = removal.ask(contest, name)
     decided = contest.phase() == "decided"
     out.thing(
         {
             "name": now,
-            "entries": entries,
+            "removed": removed,
             "stay": "entries and results, under the new name" + ("" if decided else "; they still race and can win"),
             "kept": "the name in the ledger's records" + (", that of the announcement included" if decided else ""),
         }
     )
+    if not removed:
+        out.note(
+            "serve or close works on this contest: it removes the account within seconds, or at the end of the "
+            "experiment in progress; until then pages and commands show the name"
+        )

@@ -60,6 +60,19 @@ def test_the_hosts_page_and_buttons(tmp_path: Path) -> None:
         assert "answered a dispute" in page.text and "answered a dispute" in twin
         assert "3 queued, stock's two arms included" in page.text
         assert pressed(host, "/host/answer", dispute="none", answer="a slip").status == 422
+        assert page.text.count("Remove account…") == 1
+        assert (
+            pressed(ada, "/host/forget", person="1").status == 403
+            and "not ticked" in host.form("/host/forget", person="1").text
+        )
+        assert (
+            pressed(host, "/host/forget", person="x").status == 422
+            and pressed(host, "/host/forget", person="9").status == 422
+        )
+        assert pressed(host, "/host/forget", person="1").status == 303
+        page = host.get("/host")
+        assert "removed an account, which is shown as former entrant 1 since" in page.text and "Ada" not in page.text
+        assert "account removed" in page.text and "Remove account…" not in page.text
         out = ">Log the host out</button>"
         assert page.text.count("/logout") == 1 and out in page.text and out not in seen
         host.form("/join", name="Eve")

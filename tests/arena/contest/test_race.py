@@ -191,7 +191,7 @@ def test_the_cost_of_a_race_says_why_it_was_less_than_the_most() -> None:
     ):
         race = figures | {"runs": runs, "looked": looked, "equal_runs": equal}
         lead, spent, *_ = sentences({**said, "race": race, "lost": [{**lost[0], "runs": runs_of_4}]})
-        assert words in spent and spent.endswith(f"at the results{', of which 1 took place' if looked == 5 else ''}.")
+        assert words in spent and spent.endswith(f"at the results{'; 1 of them took place' if looked == 5 else ''}.")
         assert "times as much" not in lead  # stock's gain is 0
     apart = [row(n, [1.0, 1.2, 1.1]) for n in (CONTROL, TWIN)]
     far = {**said, "rows": [said["rows"][0], *apart], "over_stock": 1.9, "race": figures}
