@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session as Connection
 
+from analysis.wording import many
 from arena.contest.lookup import find_entry
 from arena.contest.settings import ContestConfig, utc_now
 from arena.contest.tables import Act, ContestEntry, EntryParent, Person
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 MOST_NAME = 60
 MOST_LINT = 100  # stored messages
 PROGRAM_FILE = "program.md"
+LINT = "metaloop program lint FILE lists all mistakes of a text"
 ZIP = b"PK\x03\x04"
 
 
@@ -105,8 +107,10 @@ def linted(
     messages = tuple(sorted(every, key=lambda message: message.level != "error"))
     errors = [m for m in messages if m.level == "error"]
     if errors or program is None:
-        hint = "remove the patches and ideas that name them" if errors == own else "metaloop program lint program.md"
-        raise NotTaken(errors[0].at(PROGRAM_FILE), hint=hint, lint=first(messages))
+        lead = f"{errors[0].file + ', ' if errors[0].file else ''}line {errors[0].line}: {errors[0].message}"
+        more = f" (and {many(len(errors) - 1, 'more error')})" if errors[1:] else ""
+        hint = "remove the patches and ideas that name them" if errors == own else LINT
+        raise NotTaken(lead + more, hint=hint, lint=first(messages))
     label, config = program.evolved_for, contest.study
     remark = label.remark("this program", EvolvedFor.of(config.researcher, config.staff.models)) if label else ""
     others = (LintMessage(1, "warning", "other-researcher", remark),) if remark else ()
@@ -169,7 +173,7 @@ def first(messages: tuple[LintMessage, ...]) -> tuple[LintMessage, ...]:
     """The first MOST_LINT messages (errors come first) and a note on the rest: lists of entries contain them."""
     if len(messages) <= MOST_LINT:
         return messages
-    more = f"and {len(messages) - MOST_LINT:,} more: metaloop program lint {PROGRAM_FILE}"
+    more = f"and {len(messages) - MOST_LINT:,} more: {LINT}"
     return (*messages[:MOST_LINT], LintMessage(messages[MOST_LINT].line, "info", "more", more))
 
 

@@ -189,6 +189,7 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path: Path, capsys: py
     strokes = ["contest", "init", str(tmp_path / "s"), "--dry-run", "--unsafe-no-sandbox", "--confirm-runs", "9"]
     assert run(strokes) == 0  # the default task
     said = " ".join(capsys.readouterr().err.split())
+    assert "low power" in said and "leave --confirm-runs out" in said
     assert "measured on 12 tasks of the family strokes, so the output of `metaloop knowledge ideas` may win" in said
     folder.mkdir()
     (folder / "mine").touch()
