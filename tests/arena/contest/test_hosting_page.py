@@ -55,7 +55,19 @@ def test_the_hosts_page_and_buttons(tmp_path: Path) -> None:
         assert "void for a minute" in host.get("/host").text
         assert pressed(host, "/host/answer", dispute=str(told["dispute_id"]), answer="a slip").status == 303
         assert "a slip" in stranger.get(f"/entry/{entry}").text
+        contest.database.set_fact("deciding", done=3, wanted=9, looks=[], next_look=5, race=[
+            {"entry_id": entry, "number": 3, "entrant": "Ada", "name": "Ada 1", "said": "in the race; 1 of 5 runs done"}
+        ])  # fmt: skip
+        contest.state(deciding=utc_now().isoformat())
+        for path in ("/host", "/host.md"):
+            assert "in the race; 1 of 5 runs done" in host.get(path).text, path
+        assert "The entry leaves the race and cannot win" in host.get("/host").text
+        contest.state(decided=utc_now().isoformat())
+        page = host.get("/host").text
+        assert "The announced decision does not change" in page and "The entry leaves" not in page
+        contest.state(deciding="", decided="")
         page, twin = host.get("/host"), host.get("/host.md").text
+        assert "<dt>Queue</dt><dd>not running</dd>" in page.text and "queue: not running" in twin
         assert ">Host</a>" in page.text.split("<main")[0] and "/join" not in page.text and ">Host</a>" not in seen
         assert "answered a dispute" in page.text and "answered a dispute" in twin
         assert "3 queued, stock's two arms included" in page.text

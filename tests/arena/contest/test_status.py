@@ -40,7 +40,7 @@ def test_after_the_decision_the_deciding_runs_are_shown(
     contest.database.set_fact("pulse", at="2026-01-01T00:00:00+00:00")
     assert run(command) == 0
     before = capsys.readouterr()
-    assert "the queue is not running, last active" in before.err and "0.691" not in before.out
+    assert "queue: not running, last active" in before.err and "0.691" not in before.out
     contest.database.set_fact(
         "announcement", headline="Ada wins", rows=[winner(0.691)], unit="nats", secret=contest.study.secret
     )
