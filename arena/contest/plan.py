@@ -157,8 +157,8 @@ def usual_runs(noise: float, runs: int, ratio: float = RATIO, leaders: int = MOS
         spent += going * (look - before) * (still.sum(axis=1) + stocks)
         (means, variances), (mean, variance) = _moments(drawn, look), _moments(stock, 2 * look)
         best = np.where(still, means, -np.inf).argmax(axis=1)[:, None]
-        top = (np.take_along_axis(values, best, axis=1) for values in (means, variances))
-        below = _above(*top, look, means, variances, look, level)
+        highest, spread = (np.take_along_axis(values, best, axis=1) for values in (means, variances))
+        below = _above(highest, spread, look, means, variances, look, level)
         below |= _above(mean, variance, 2 * look, means, variances, look, level)
         above_stock |= _above(means, variances, look, mean, variance, 2 * look, level)
         still &= ~below
