@@ -42,7 +42,7 @@ def main() -> None:
         with watch("queue"):
             wait(url, entries + 2)
         with watch("close"):
-            told = metaloop(folder, "contest", "close", "contest", "--early", "a measurement")
+            told = metaloop(folder, "contest", "close", "contest", "--early", "a measurement", "-y")
     with watch("verify"):
         verified = metaloop(folder, "verify", "contest")
     with watch("export"):

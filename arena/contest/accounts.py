@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import secrets
-from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
@@ -15,9 +12,8 @@ from sqlalchemy.exc import IntegrityError
 from arena.contest.database import Database
 from arena.contest.names import checked_name, skeleton
 from arena.contest.settings import ContestConfig, utc_now
-from arena.contest.stored import NamedEntry, entry_label
-from arena.contest.tables import BoardRow, ContestEntry, ContestFact, HostSession, Person, Session
-from programs.errors import NotFound, UsageError
+from arena.contest.tables import HostSession, Person, Session
+from programs.errors import UsageError
 
 PERSON, ADMIN, CODE = "mlt_", "mla_", "mlj_"  # prefixes of the tokens of entrants and host, and of the join code
 SESSION_DAYS = 14
@@ -115,66 +111,6 @@ def logged_in(database: Database, cookie: str) -> Person | None:
 def log_out(database: Database, cookie: str) -> None:
     with database.write() as connection:
         connection.query(Session).where(Session.cookie_hash == hashed(cookie)).delete()
-
-
-def remove(database: Database, name: str) -> tuple[str, int]:
-    """Take a person's name out of the database and end their token and sessions; the name that stands there instead,
-    and how many entries they have. Entries and results stay. Raises NotFound.
-
-    An announcement that was made is shown with the new name from then on, and says so (`announced.renamed`). Nothing
-    else may work on the contest: the queue's process remembers names.
-    """
-    with database.write() as connection:
-        person = connection.scalar(select(Person).where(Person.name == name))
-        if person is None:
-            raise NotFound(f"nobody is called {name!r}"[:80], hint="the board has the names")
-        new = f"former entrant {person.person_id}"
-        person.name, person.token_hash = new, hashed(fresh(PERSON))
-        connection.query(Session).where(Session.person_id == person.person_id).delete()
-        every = connection.scalars(select(ContestEntry)).all()
-        own = [entry for entry in every if entry.person_id == person.person_id]
-        labels, now = {entry.label: entry.label for entry in every if entry not in own}, {}
-        for entry in own:
-            before = entry_label(name, entry.name)
-            entry.name = _entry_name(entry.name, name, new)
-            labels[before] = entry_label(new, entry.name)
-            now[entry.number] = _named(entry, new)
-            if (row := connection.get(BoardRow, entry.number)) is not None:
-                row.row = {**row.row, "entrant": new, "name": entry.name}
-        for name_of_fact in ("deciding", "state"):  # what the announcement will be made of
-            if (fact := connection.get(ContestFact, name_of_fact)) is not None:
-                fact.value = _renamed(fact.value, now, labels)
-        if (said := connection.get(ContestFact, "announcement")) is not None:
-            shown = _renamed(said.value, now, labels)
-            said.value = shown if shown == said.value else {**shown, "renamed": [*shown.get("renamed", []), new]}
-        return new, len(own)
-
-
-def _entry_name(entry_name: str, name: str, new: str) -> str:
-    """The name of an entry without that of its entrant; one that has only a number is called by it."""
-    numbered = entry_name.removeprefix(f"{name} ")
-    return f"{new} (entry {numbered})" if numbered.isdecimal() else entry_name.replace(name, new)
-
-
-def _named(entry: ContestEntry, entrant: str) -> NamedEntry:
-    return {"entry_id": entry.entry_id, "number": entry.number, "entrant": entrant, "name": entry.name}
-
-
-def _renamed(value: Any, now: Mapping[int, NamedEntry], labels: Mapping[str, str]) -> Any:
-    """The same value of a fact with the new names, in the rows of entries and in sentences. ``labels``: of all entries,
-    because the label of one may end with that of another."""
-    if isinstance(value, dict):
-        kept = {key: _renamed(one, now, labels) for key, one in value.items()}
-        if "entrant" not in kept:
-            return kept
-        own = {key: value[key] for key in ("entrant", "name") if key in value}
-        return kept | own | now.get(kept.get("number", 0), {})
-    if isinstance(value, list):
-        return [_renamed(one, now, labels) for one in value]
-    if isinstance(value, str) and labels:
-        longest_first = "|".join(re.escape(label) for label in sorted(labels, key=len, reverse=True))
-        return re.sub(rf"(?<!\w)(?:{longest_first})(?!\w)", lambda match: labels[match[0]], value)
-    return value
 
 
 def log_in_host(database: Database, token: str) -> str:

@@ -16,11 +16,12 @@ from sqlalchemy import select
 from analysis.events import ActEvent
 from arena.contest import arms
 from arena.contest.contest import Contest
-from arena.contest.settings import utc_now
+from arena.contest.lookup import find_entry
+from arena.contest.settings import Phase, utc_now
 from arena.contest.stored import Announcement
-from arena.contest.tables import Act, ContestEntry, EntryParent
+from arena.contest.tables import Act, EntryParent, state_label
 from arena.study import Study
-from programs.errors import Busy, NotFound, UsageError
+from programs.errors import Busy, UsageError
 from programs.ids import content_id
 from programs.text import one_line
 
@@ -28,20 +29,18 @@ VOID, UNVOID = "void", "unvoid"
 LEAST_REASON, MOST_REASON = 3, 500  # characters
 
 
-def void(contest: Contest, entry_id: str, because: str) -> Act:
+def void(contest: Contest, entry_name: str, because: str) -> Act:
     """Take an entry out of queue, ranks and decision, without cost to its entrant. A run in progress still finishes.
 
     Raises NotFound, or UsageError for a control, a void entry, or a reason of the wrong length.
     """
     because = reason(because)
     with contest.database.write() as connection:
-        entry = find_entry(connection, entry_id)
+        entry = find_entry(connection, entry_name)
         if entry.person_id is None:
             raise UsageError("stock cannot be declared void", hint="name an entrant's entry")
         if entry.state == VOID:
-            raise UsageError(
-                f"entry {entry.number} is void already: {entry.reason}", hint="contest unvoid reinstates it"
-            )
+            raise UsageError(f"{entry.label} is void already: {entry.reason}", hint="contest unvoid reinstates it")
         act = Act(
             number=entry.number,
             what=VOID,
@@ -58,17 +57,17 @@ def void(contest: Contest, entry_id: str, because: str) -> Act:
     return act
 
 
-def unvoid(contest: Contest, entry_id: str, because: str = "") -> Act:
+def unvoid(contest: Contest, entry_name: str, because: str = "") -> Act:
     """Reinstate a void entry in the state that its runs have reached; one that the host gave up starts again.
 
     Raises NotFound, or UsageError for an entry that is not void.
     """
     because = reason(because or "reinstated")
     with contest.database.write() as connection:
-        entry = find_entry(connection, entry_id)
+        entry = find_entry(connection, entry_name)
         if entry.state != VOID:
             raise UsageError(
-                f"entry {entry.number} is not void but {entry.state}", hint="only void entries are reinstated"
+                f"{entry.label} is not void but {state_label(entry.state)}", hint="only void entries are reinstated"
             )
         last = standing_void(connection, entry.number)
         before = "running" if entry.runs_done else "queued"  # of an entry that was given up, not declared void
@@ -90,16 +89,6 @@ def unvoid(contest: Contest, entry_id: str, because: str = "") -> Act:
     return act
 
 
-def find_entry(connection: Any, entry_id: str) -> ContestEntry:
-    """The entry with this id or number. Raises NotFound."""
-    numbered = entry_id.isdecimal() and len(entry_id) < 10
-    same = ContestEntry.number == int(entry_id) if numbered else ContestEntry.entry_id == entry_id
-    entry: ContestEntry | None = connection.scalar(select(ContestEntry).where(same))
-    if entry is None:
-        raise NotFound(f"no entry {entry_id!r}"[:80], hint="the board lists numbers and entry ids")
-    return entry
-
-
 def reason(text: str) -> str:
     cleaned = one_line(text).strip()
     if not LEAST_REASON <= len(cleaned) <= MOST_REASON:
@@ -113,6 +102,17 @@ def standing_void(connection: Any, number: int) -> Act | None:
     """The act that made an entry void; None if the host did not declare it void."""
     last: Act | None = connection.scalar(select(Act).where(Act.number == number).order_by(Act.act_id.desc()).limit(1))
     return last if last is not None and last.what == VOID else None
+
+
+def consequence(what: str, phase: Phase) -> str:
+    """What an act would change in this phase, as the command and the host's page say it."""
+    if phase == "decided":
+        beside = "is listed beside it as void" if what == VOID else "is no longer listed beside it as void"
+        return f"The announced decision does not change: the entry {beside}, and no other entry moves up."
+    if what == UNVOID:
+        return "The entry goes on from its recorded runs."
+    left = "the race and cannot win" if phase == "deciding" else "the queue, the ranks and the decision"
+    return f"The entry leaves {left}, and does not count against its entrant's quota. You can reinstate it later."
 
 
 class ActRow(TypedDict):

@@ -20,7 +20,7 @@ def sentences(said: Announcement) -> list[str]:
     if race := said.get("race"):
         looks, taken = len(race["looks"]), sum(runs <= race["looked"] for runs in race["looks"])
         allowed = f"Intervals and tests allow for all {many(looks, 'planned look')} at the results"
-        lines.append(f"{_spent(said)} {allowed}{f', of which {taken} took place' if taken < looks else ''}.")
+        lines.append(f"{_spent(said)} {allowed}{f'; {taken} of them took place' if taken < looks else ''}.")
     if (price := said.get("separate")) is not None:
         runs, seconds = price["runs"], price["device_seconds"]
         first, second = (entry_label(who["entrant"], who["name"]) for who in said["winners"][:2])
@@ -39,8 +39,8 @@ def sentences(said: Announcement) -> list[str]:
 def renamed(said: Announcement) -> list[str]:
     """Which names are not those that were announced: the accounts were removed since."""
     return [
-        f"The account of {name} was removed after the decision: this name stands here for the one that was announced, "
-        "which stays in the ledger's record of the announcement."
+        f"{name} was announced under another name. The account was removed after the decision, and the "
+        "new name stands here; the ledger still contains the announced one."
         for name in said.get("renamed", ())
     ]
 

@@ -23,6 +23,7 @@ from analysis.study import read_study
 from analysis.tables import named_in, statement
 from arena.contest import arms
 from arena.contest.contest import Contest
+from arena.contest.plan import LEAST_FREEDOM, pooled_sd
 from arena.contest.ranks import record_ranks
 from arena.contest.score import ArmRow, overall
 from arena.contest.settings import utc_now
@@ -81,6 +82,13 @@ class BoardUpdater:
         self.stale = False
         took = time.monotonic() - began
         self._next = began + took + max(LEAST_SECONDS, PATIENCE * took)
+
+    def rename(self) -> None:
+        """Read the names of all entries again: an account was removed, from the table too."""
+        self._entries = entries_by_arm(self.contest, self._match_id)
+        for arm, row in self._rows.items():
+            row["entrant"], row["name"] = self._entries[arm]["entrant"], self._entries[arm]["name"]
+        self._written = {}
 
     def write(self) -> None:
         """Bring the table up to date with the ledger; writes only changes."""
@@ -233,18 +241,19 @@ def board_rows(contest: Contest, label: str = arms.BOARD) -> list[ArmRow]:
 
 
 def runs_to_separate(rows: Sequence[RankedRow]) -> Separation | None:
-    """Runs of each that would separate the first two programs with 80% power; None if they are separated already.
+    """Runs of each that would separate the first two programs with 80% power; None if they are separated already, and
+    before the noise of a run is known: the SD is pooled over all rows, and needs `plan.LEAST_FREEDOM`.
 
     Assumes that they are the only two and that their true difference is the current one.
     """
     entries = [row for row in rows if row["role"] == "program" and row["se"]]
-    if len(entries) < 2 or entries[0]["rank_high"] == 1:
+    sd, freedom = pooled_sd(rows)
+    if len(entries) < 2 or entries[0]["rank_high"] == 1 or freedom < LEAST_FREEDOM:
         return None
     first = entries[0]
     second = next((row for row in entries if row["program_id"] != first["program_id"]), None)
     if second is None:  # all entries have the same text
         return None
-    sd = math.sqrt(((first["se"] or 0.0) ** 2 * first["n"] + (second["se"] or 0.0) ** 2 * second["n"]) / 2)
     needed = runs_needed(first["gain"] - second["gain"], sd)
     return {"first": first["entry_id"], "second": second["entry_id"], "runs": needed}
 

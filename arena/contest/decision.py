@@ -14,7 +14,7 @@ from analysis.decision_text import check_title
 from analysis.statistics import error_of, interval
 from analysis.wording import decimals, listed, ranks, typical
 from arena.arms import Match, TaskMatch
-from arena.contest import acts, arms, careful
+from arena.contest import acts, arms, careful, removal
 from arena.contest.announced import look_lines, race_places
 from arena.contest.board import aa_spread, board_rows, check_of, is_measured, over_tasks
 from arena.contest.contest import Contest
@@ -90,11 +90,21 @@ def confirm(contest: Contest, study: Study, executor: Executor, progress: Progre
     racer = careful.IsolatingRacer(contest, entries, plan.wanted)
     play_on_tasks(matches, executor, racer, counted, lambda scores: scores[0])
     acts.record_acts(contest, study)
-    left_out = careful.left_out_rows(contest, entries)
+    plan.entries = with_names(contest, entries)
+    left_out = careful.left_out_rows(contest, plan.entries)
     decided = announcement(contest, plan, {who["number"] for who in left_out})
-    others = spectators(contest, state.get("not_racing", {}))
+    decided |= {"left_out": left_out, "not_racing": spectators(contest, contest.state().get("not_racing", {}))}
+    contest.database.set_fact(removal.PENDING, **decided)  # where an account that is removed meanwhile loses its name
     hidden = hidden_results(contest, study, entries, progress)
-    return {**decided, "left_out": left_out, "not_racing": others, "hidden": hidden}
+    return {**cast(Announcement, contest.database.fact(removal.PENDING)), "hidden": hidden}
+
+
+def with_names(contest: Contest, entries: Sequence[ContestEntry]) -> list[ContestEntry]:
+    """The same entries with the names that they have now: accounts may have been removed since they were read."""
+    with contest.database.read() as connection:
+        query = select(ContestEntry).where(ContestEntry.number.in_([entry.number for entry in entries]))
+        now = {entry.number: entry for entry in connection.scalars(query)}
+    return [now[entry.number] for entry in entries]
 
 
 class ConfirmingPlan:
@@ -133,6 +143,7 @@ class ConfirmingPlan:
         runs: ConfirmingRuns = {"done": sum(n for _, n in each), "wanted": most, "race": [], "looks": []}
         if race is None:
             return runs
+        self.entries = with_names(self.contest, self.entries)
         names = {e.number: e.label if e.role == "program" else "stock" for e in self.entries}
         errors = [math.sqrt(error_of(gains)) for on in gains.values() for gains in on.values()]
         digits = decimals(typical(errors)) if len(gains) == 1 else 2  # scores of several tasks have the unit of stock
@@ -163,13 +174,16 @@ def hidden_results(
     contest: Contest, study: Study, entries: Sequence[ContestEntry], progress: Progress
 ) -> list[HiddenTaskResult]:
     """The same entries on each hidden task; not part of the decision."""
-    results: list[HiddenTaskResult] = []
+    played: list[tuple[TaskStudy, Match]] = []
     for on in reserved_tasks(study):
         match = entered(on, entries, arms.HIDDEN)
         plan = ConfirmingPlan(contest, entries, [TaskMatch(on, match)], (), contest.config.hidden_runs)
         racer = careful.IsolatingRacer(contest, entries, plan.wanted, on.task.name)
         with executor_of(study, progress, [on]) as executor:
             play(on, executor, match, racer, progress)
+        played.append((on, match))
+    results: list[HiddenTaskResult] = []
+    for on, match in played:
         rows = [row for row in board_rows(contest, match.label) if is_measured(row)]
         results.append({"task": on.task.name, "unit": on.task.unit, "rows": rows, "aa_spread": aa_spread(rows)})
     return results

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, or_, select, true
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session as Connection
 
+from analysis.wording import many
+from arena.contest.lookup import find_entry
 from arena.contest.settings import ContestConfig, utc_now
 from arena.contest.tables import Act, ContestEntry, EntryParent, Person
-from programs.errors import MetaloopError, UsageError
+from programs.errors import MetaloopError, NotFound, UsageError
 from programs.evolved_for import EvolvedFor
 from programs.folder import from_zip
 from programs.ids import content_id
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 MOST_NAME = 60
 MOST_LINT = 100  # stored messages
 PROGRAM_FILE = "program.md"
+LINT = "metaloop program lint FILE lists all mistakes of a text"
 ZIP = b"PK\x03\x04"
 
 
@@ -105,8 +107,10 @@ def linted(
     messages = tuple(sorted(every, key=lambda message: message.level != "error"))
     errors = [m for m in messages if m.level == "error"]
     if errors or program is None:
-        hint = "remove the patches and ideas that name them" if errors == own else "metaloop program lint program.md"
-        raise NotTaken(errors[0].at(PROGRAM_FILE), hint=hint, lint=first(messages))
+        lead = f"{errors[0].file + ', ' if errors[0].file else ''}line {errors[0].line}: {errors[0].message}"
+        more = f" (and {many(len(errors) - 1, 'more error')})" if errors[1:] else ""
+        hint = "remove the patches and ideas that name them" if errors == own else LINT
+        raise NotTaken(lead + more, hint=hint, lint=first(messages))
     label, config = program.evolved_for, contest.study
     remark = label.remark("this program", EvolvedFor.of(config.researcher, config.staff.models)) if label else ""
     others = (LintMessage(1, "warning", "other-researcher", remark),) if remark else ()
@@ -157,7 +161,8 @@ def enter(connection: Connection, contest: Contest, person: Person, read: Checke
     now = in_time(contest)  # waiting for the lock takes time
     used = require_quota(connection, contest, person)
     if program.name == PROGRAM_FILE:  # the text does not name itself
-        program = replace(program, name=f"{person.name} {used + 1}")
+        name = connection.get_one(Person, person.person_id).name  # their account may just have been removed
+        program = replace(program, name=f"{name} {used + 1}")
     entry = store(connection, contest.config, program, role="program", person=person, lint=read.lint, now=now)
     if based_on is not None:
         connection.add(EntryParent(number=entry.number, parent=based_on))
@@ -168,39 +173,20 @@ def first(messages: tuple[LintMessage, ...]) -> tuple[LintMessage, ...]:
     """The first MOST_LINT messages (errors come first) and a note on the rest: lists of entries contain them."""
     if len(messages) <= MOST_LINT:
         return messages
-    more = f"and {len(messages) - MOST_LINT:,} more: metaloop program lint {PROGRAM_FILE}"
+    more = f"and {len(messages) - MOST_LINT:,} more: {LINT}"
     return (*messages[:MOST_LINT], LintMessage(messages[MOST_LINT].line, "info", "more", more))
 
 
 def parent_of(connection: Connection, name: str) -> int | None:
-    """Number of the entry named as parent; None if none was named. Every way to name it that a page shows counts: its
-    label (`Ada: bold`) or its own name (`bold`), in any case where that is not ambiguous, its number, id or address.
-
-    Raises NotTaken if there is no such entry, or several of the name.
-    """
-    name = one_line(name).strip()
-    if not name:
+    """Number of the entry named as parent (`lookup.find_entry`); None if none was named, and for stock, with which
+    every entry is compared anyway. Raises NotTaken if there is no such entry, or several of the name."""
+    if not one_line(name).strip():
         return None
-    digits = re.fullmatch(r"(?:number |no\. ?|#)?([0-9]{1,9})", name, re.IGNORECASE)
-    number = int(digits[1]) if digits else 0  # 0: of no entry
-    address = re.search(r"/entry/([^/?#.]+)", name)
-    identity = address[1] if address else name
-    same = or_(ContestEntry.entry_id == identity, ContestEntry.number == number)
-    for own in {name, name.partition(": ")[2] or name}:
-        # SQLite knows the capitals of ASCII alone; what it would miss is compared below.
-        same = or_(same, func.lower(ContestEntry.name) == func.lower(own) if own.isascii() else true())
-    query = select(ContestEntry).where(same, ContestEntry.role == "program").order_by(ContestEntry.number)
-    entries = connection.scalars(query).all()
-    lower = [e for e in entries if name.lower() in (e.label.lower(), e.name.lower())]
-    exact = [e for e in entries if identity == e.entry_id or number == e.number]
-    ways = (exact, [e for e in lower if name in (e.label, e.name)], lower)
-    if (one := next((way[0] for way in ways if len(way) == 1), None)) is not None:
-        return one.number
-    if lower:
-        which = ", ".join(f"{e.number} ({e.label})" for e in lower[:5])
-        raise NotTaken(f"based on entry {name[:60]!r}: entries {which} have this name", hint="give the number")
-    hint = "give its name, as on the board, or its number, as on its page"
-    raise NotTaken(f"based on entry {name[:60]!r}: no such entry", hint=hint)
+    try:
+        entry = find_entry(connection, name)
+    except (NotFound, UsageError) as error:
+        raise NotTaken(f"based on entry {error.message}", hint=error.hint) from None
+    return entry.number if entry.role == "program" else None
 
 
 def in_time(contest: Contest) -> datetime:
@@ -214,8 +200,9 @@ def in_time(contest: Contest) -> datetime:
     return now
 
 
-def obstacle(contest: Contest, person: Person | None, raw: bytes) -> str:
-    """Why a text, if it has no errors, would not become a new entry of this person now; empty if it would."""
+def obstacle(contest: Contest, person: Person | None, raw: bytes, parent: str = "") -> str:
+    """Why a text without errors, based on the entry named ``parent``, would not become a new entry of this person now;
+    empty if it would."""
     try:
         in_time(contest)
         if person is not None:
@@ -225,6 +212,11 @@ def obstacle(contest: Contest, person: Person | None, raw: bytes) -> str:
                 require_quota(connection, contest, person)
     except NotTaken as problem:
         return problem.message
+    try:
+        with contest.database.read() as connection:
+            parent_of(connection, parent)
+    except NotTaken as problem:
+        return f"{problem.message} ({problem.hint})"
     return ""
 
 

@@ -13,6 +13,7 @@ from typing import NotRequired, TypedDict
 from pydantic import JsonValue
 from sqlalchemy import func, select
 
+from analysis.wording import duration, many
 from arena.contest.contest import Contest
 from arena.contest.plan import measured_plan
 from arena.contest.settings import Phase, utc_now
@@ -80,6 +81,16 @@ def health(contest: Contest) -> QueueHealth:
     return {**report, "problems": problems(report, contest.folder)}
 
 
+def queue_words(report: QueueHealth) -> str:
+    """Whether the queue is running."""
+    if report["phase"] == "decided":
+        return "no runs are left"
+    if report["at_work"]:
+        return f"running, {many(report['workers'], 'worker')}; load of this machine: {report['load']:g}"
+    seen = "" if report["seen_seconds"] is None else f", last active {duration(report['seen_seconds'])} ago"
+    return f"not running{seen}"
+
+
 def outlook(contest: Contest) -> str:
     """`plan.measured_plan` of the contest."""
     if not contest.config.looks or contest.phase() not in ("open", "closing"):
@@ -103,7 +114,7 @@ def problems(report: QueueHealth, folder: Path) -> list[str]:
     if report["pause"]:
         messages.append(f"the queue is paused: {report['pause']['message']} ({report['pause']['hint']})")
     if report["suspects"]:
-        messages.append(f"{report['suspects']} entries lost runs: they run last, one at a time")
+        messages.append(f"lost runs of {many(report['suspects'], 'entry')} are tried again last, one at a time")
     if report["disk_free"] < LITTLE_DISK:
         messages.append(f"the disk has {report['disk_free'] >> 20} MiB left")
     return messages

@@ -11,10 +11,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import fmean
+from typing import TYPE_CHECKING
 
 from analysis.wording import duration, many
 from arena.contest.race import MOST_LEADERS, level_of, looks_until
 from arena.contest.stored import BoardColumns
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Draws = NDArray[np.float64]
+    Flags = NDArray[np.bool_]
 
 RATIO, POWER, NOISE = 1.3, 0.8, 0.33
 REPLICATES, SEED = 400, 1
@@ -26,27 +34,46 @@ SIZES = (8, 12, 16, 20, 24, 32, 40, 48, 56, 64, 72, 80, 96, 112, 128, 160, 192, 
 @dataclass(frozen=True)
 class ClosePlan:
     """``runs``: most confirming runs of an entry; ``power``: share of simulated closes that name the entry that gains
-    ``ratio`` times as much as the others; ``noise``: SD of a run, as a share of the others' gain."""
+    ``ratio`` times as much as the others; ``noise``: SD of a run, as a share of the others' gain; ``usual``: median of
+    all runs of a simulated close."""
 
     runs: int
     power: float
     noise: float
     leaders: int = MOST_LEADERS
     ratio: float = RATIO
+    usual: int = 0
 
     def sentence(self, source: str, run_seconds: float, workers: int = 1) -> str:
         """``run_seconds``: device-seconds of one run, verification included, on all tasks; ``workers``: runs at a
         time."""
         leaders = many(self.leaders, "leader")
-        most = (self.leaders + 2) * self.runs * run_seconds
+        most, usual = (runs * run_seconds for runs in ((self.leaders + 2) * self.runs, self.usual))
         return (
             f"each leader gets up to {many(self.runs, 'fresh run')}; a leader that is significantly below "
             f"another one gets no more. An entry that gains {self.ratio:g} times as much as all others is named in "
-            f"{self.power:.0%} of simulated closes with {leaders}. The simulation assumes that the "
-            f"gains of one entry's runs have a standard deviation of {self.noise:.0%} of its average gain ({source}). "
-            f"The close takes at most {duration(most)} of device time ({leaders} and stock twice), usually much less: "
-            f"on an idle machine about {duration(most / workers)} by the clock with {many(workers, 'worker')}"
+            f"{'only ' if self.power < POWER else ''}{self.power:.0%} of simulated closes with {leaders}. The "
+            f"simulation assumes that the gains of one entry's runs have a standard deviation of {self.noise:.0%} of "
+            f"its average gain ({source}). The median of these closes takes {duration(usual)} of device time, with "
+            f"{many(workers, 'worker')} on an idle machine about {duration(usual / workers)} by the clock. A close "
+            f"takes at most {duration(most)} of device time ({leaders} and stock twice, all with "
+            f"{many(self.runs, 'run')}), about {duration(most / workers)} by the clock"
         )
+
+    def warning(self, entries: int | None = None) -> str:
+        """That the power is low, and what to change; empty if it is not. ``entries``: how many are expected."""
+        if self.power >= POWER:
+            return ""
+        low = (
+            f"with {many(self.runs, 'run')} of a leader, the close has low power: even an entry that gains "
+            f"{self.ratio:g} times as much as all others is named in only {self.power:.0%} of simulated closes; in the "
+            "others several leaders share the win"
+        )
+        planned = plan_close(self.noise, None, entries)
+        if planned.power < POWER:
+            return f"{low}. More runs are not enough: make a run less noisy with a larger --run-budget"
+        how = f"leave --confirm-runs out: the plan then takes {planned.runs} runs, which name it in {planned.power:.0%}"
+        return f"{low}. To change it, {how}"
 
 
 def plan_close(noise: float, runs: int | None = None, entries: int | None = None) -> ClosePlan:
@@ -57,18 +84,31 @@ def plan_close(noise: float, runs: int | None = None, entries: int | None = None
         power = power_of(noise, size, leaders=leaders)
         if power >= POWER:
             break
-    return ClosePlan(size, power, noise, leaders)
+    return ClosePlan(size, power, noise, leaders, usual=usual_runs(noise, size, leaders=leaders))
+
+
+def pooled_sd(rows: Sequence[BoardColumns]) -> tuple[float, int]:
+    """SD between the runs of an entry, pooled over all rows of the board, and its degrees of freedom."""
+    sampled = [(row["se"], row["n"]) for row in rows if row["se"] is not None]
+    freedom = sum(n - 1 for _, n in sampled)
+    return math.sqrt(sum(se * se * n * (n - 1) for se, n in sampled) / freedom) if freedom else math.nan, freedom
 
 
 def measured_plan(rows: Sequence[BoardColumns], runs: int, leaders: int) -> str:
-    """What the noise of the board's runs makes of a close with ``runs`` runs of a leader, in words; empty as long as
-    too few runs are measured, or nothing gains. ``rows``: the board."""
-    sampled = [(row["se"], row["n"]) for row in rows if row["se"] is not None]
-    freedom = sum(n - 1 for _, n in sampled)
+    """What the noise of the board's runs makes of a close with ``runs`` runs of a leader, in words, or from when on it
+    is known. ``rows``: the board."""
+    sd, freedom = pooled_sd(rows)
     gain = fmean(row["gain"] for row in rows) if rows else 0.0
-    if freedom < LEAST_FREEDOM or gain <= 0:
-        return ""
-    noise = math.sqrt(sum(se * se * n * (n - 1) for se, n in sampled) / freedom) / gain
+    measured = many(sum(row["n"] for row in rows), "measured run")
+    if freedom < LEAST_FREEDOM:
+        return (
+            "How well the close can separate the leaders is not known yet: the noise of a run is measured once the "
+            f"entries, stock included, have {LEAST_FREEDOM} runs beyond the first of each; of the {measured} so far, "
+            f"{freedom} {'is' if freedom == 1 else 'are'}."
+        )
+    if gain <= 0:
+        return f"How well the close can separate the leaders is not known: over {measured}, nothing gains on average."
+    noise = sd / gain
     near = round(round(noise / 0.05) * 0.05, 2)  # is simulated once, although the noise changes with every run
     leaders = min(MOST_LEADERS, max(leaders, 2))
     usual = power_of(near, runs, RATIO, leaders)
@@ -81,27 +121,72 @@ def measured_plan(rows: Sequence[BoardColumns], runs: int, leaders: int) -> str:
     if usual >= POWER:
         return f"{said}."
     enough = next((ratio for ratio in RATIOS if power_of(near, runs, ratio, leaders) >= POWER), None)
-    return (
-        f"{said}; {f'one that gains {enough:g} times as much' if enough else 'none that the simulation tries'} in "
-        f"{POWER:.0%} or more. Leaders that are closer together probably share the win."
-    )
+    larger = f"one that gains {enough:g} times as much" if enough else "none that the simulation tries"
+    return f"{said}, which is low; {larger} in {POWER:.0%} or more. Leaders that are closer probably share the win."
 
 
 @lru_cache(maxsize=256)  # the host's page shows it
 def power_of(noise: float, runs: int, ratio: float = RATIO, leaders: int = MOST_LEADERS) -> float:
     """Share of simulated closes in which the best entry is separated from every other by the last look."""
     import numpy as np
-    from scipy.special import stdtrit
 
     looks = looks_until(runs)
     level = level_of(leaders, looks)
-    rng = np.random.default_rng([SEED, runs])
-    drawn = noise * rng.standard_normal((REPLICATES, leaders, runs))
-    drawn[:, 0] += ratio - 1.0
+    drawn = _drawn(noise, runs, ratio, leaders)
     apart = np.zeros((REPLICATES, leaders - 1), bool)
     for look in looks:
-        means, variances = drawn[:, :, :look].mean(axis=2), drawn[:, :, :look].var(axis=2, ddof=1) / look
-        both = variances[:, :1] + variances[:, 1:]
-        df = (look - 1) * both**2 / (variances[:, :1] ** 2 + variances[:, 1:] ** 2)
-        apart |= (means[:, :1] - means[:, 1:]) / np.sqrt(both) > stdtrit(df, 1.0 - level)
+        means, variances = _moments(drawn, look)
+        apart |= _above(means[:, :1], variances[:, :1], look, means[:, 1:], variances[:, 1:], look, level)
     return float(apart.all(axis=1).mean())
+
+
+@lru_cache(maxsize=256)
+def usual_runs(noise: float, runs: int, ratio: float = RATIO, leaders: int = MOST_LEADERS) -> int:
+    """Median of the runs, stock's included, of simulated closes in which stock gains as much as the other entries. At a
+    look, the entries that are below the one with the highest average, or below stock, leave, as in `race.follow`."""
+    import numpy as np
+
+    looks = looks_until(runs)
+    level = level_of(leaders, looks)
+    drawn = _drawn(noise, runs, ratio, leaders)
+    stock = 1.0 + noise * np.random.default_rng([SEED, runs, 2]).standard_normal((REPLICATES, 1, 2 * runs))
+    still, above_stock = np.ones((REPLICATES, leaders), bool), np.zeros((REPLICATES, leaders), bool)
+    going, spent, before = np.ones(REPLICATES, bool), np.zeros(REPLICATES), 0
+    for look in looks:
+        stocks = 2 * ~(above_stock | ~still).all(axis=1)
+        spent += going * (look - before) * (still.sum(axis=1) + stocks)
+        (means, variances), (mean, variance) = _moments(drawn, look), _moments(stock, 2 * look)
+        best = np.where(still, means, -np.inf).argmax(axis=1)[:, None]
+        highest, spread = (np.take_along_axis(values, best, axis=1) for values in (means, variances))
+        below = _above(highest, spread, look, means, variances, look, level)
+        below |= _above(mean, variance, 2 * look, means, variances, look, level)
+        above_stock |= _above(means, variances, look, mean, variance, 2 * look, level)
+        still &= ~below
+        going &= (still.sum(axis=1) > 1) | (still & ~above_stock).any(axis=1)
+        before = look
+    return round(float(np.median(spent)))
+
+
+def _drawn(noise: float, runs: int, ratio: float, leaders: int) -> Draws:
+    """Gains of simulated runs, relative to the gain of the entries other than the first."""
+    import numpy as np
+
+    drawn = 1.0 + noise * np.random.default_rng([SEED, runs]).standard_normal((REPLICATES, leaders, runs))
+    drawn[:, 0] += ratio - 1.0
+    return drawn
+
+
+def _moments(drawn: Draws, look: int) -> tuple[Draws, Draws]:
+    """Mean of the first ``look`` runs of each entry, and the variance of that mean."""
+    return drawn[:, :, :look].mean(axis=2), drawn[:, :, :look].var(axis=2, ddof=1) / look
+
+
+def _above(mean: Draws, variance: Draws, n: int, other: Draws, others: Draws, m: int, level: float) -> Flags:
+    """Whether a mean of ``n`` runs is significantly above another one of ``m`` runs (Welch, one-sided)."""
+    import numpy as np
+    from scipy.special import stdtrit
+
+    both = variance + others
+    df = both**2 / (variance**2 / (n - 1) + others**2 / (m - 1))
+    above: Flags = (mean - other) / np.sqrt(both) > stdtrit(df, 1.0 - level)
+    return above

@@ -17,7 +17,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import undefer
 
 from arena.arms import Arm, TaskMatch
-from arena.contest import acts, arms, board, careful, pace
+from arena.contest import acts, arms, board, careful, pace, removal
 from arena.contest.contest import Contest
 from arena.contest.entries import change
 from arena.contest.insight import Insight
@@ -269,9 +269,12 @@ class Steward:
         self.shown.refresh(force=True)
 
     def beat(self) -> None:
-        """Store a heartbeat for the pages: time, process, number of runs in progress."""
+        """Store a heartbeat for the pages: time, process, number of runs in progress; and remove the accounts that the
+        host asked for, because this process remembers names."""
         self._beaten = time.monotonic()
         self.contest.database.set_fact("pulse", at=utc_now().isoformat(), pid=os.getpid(), in_hand=len(self.in_hand))
+        if removal.carry_out(self.contest.database):
+            self.shown.rename()
 
     def progress(self, event: Mapping[str, JsonValue]) -> None:
         """Handle an event of a worker."""

@@ -132,7 +132,7 @@ def init(out: Output, folder: ContestFolder, flags: ContestFlags) -> None:
     wishes = wishes_of(folder, flags, plan.runs)
     if flags.dry_run:
         checked_options(Path(folder).expanduser(), wishes)
-        say_plan(out, plan, source, wishes)
+        say_plan(out, plan, source, wishes, flags.expect)
         if out.mode != "person":
             out.thing(asdict(plan) | {"run_seconds": wishes.run_seconds, "source": source})
         out.note("nothing was written: leave --dry-run out to create the contest")
@@ -161,7 +161,7 @@ def init(out: Output, folder: ContestFolder, flags: ContestFlags) -> None:
         del created["further"]
     if out.mode != "json":
         del created["plan"]
-    say_plan(out, plan, source, wishes)
+    say_plan(out, plan, source, wishes, flags.expect)
     out.thing(created)
     if wishes.join_open:
         out.note(
@@ -179,7 +179,7 @@ def init(out: Output, folder: ContestFolder, flags: ContestFlags) -> None:
     out.note(f"next: metaloop contest serve {resolve.typed(Path(folder))}")
 
 
-def say_plan(out: Output, plan: ClosePlan, source: str, wishes: ContestOptions) -> None:
+def say_plan(out: Output, plan: ClosePlan, source: str, wishes: ContestOptions, expected: int | None) -> None:
     """What is planned, and what a run, an entry and the close cost, in device time and by the clock."""
     from arena.contest.settings import shown
 
@@ -198,10 +198,13 @@ def say_plan(out: Output, plan: ClosePlan, source: str, wishes: ContestOptions) 
     open_for = (wishes.closes - wishes.opens).total_seconds()
     entries = int(float(f"{open_for * wishes.workers / each:.2g}"))
     out.note(
-        f"the {duration(open_for)} until it closes pay for about {many(entries * runs, 'run')} with {workers}, so for "
-        f"{many(entries, 'entry')}, stock's two included; entries that still wait then are run after it"
+        f"in the {duration(open_for)} until it closes, {workers} can finish about {many(entries, 'entry')} "
+        f"({many(entries * runs, 'run')}), stock's two included; the others have "
+        "their runs after it"
     )
     out.note(f"the close: {plan.sentence(source, wishes.run_seconds, wishes.workers)}")
+    if low := plan.warning(expected):
+        out.warn(low)
     if known := measured_families([wishes.task, *wishes.further]):
         out.note(
             f"the knowledge that comes with Metaloop was measured on {listed(known)}, so the output of `metaloop "

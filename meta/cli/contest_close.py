@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, cast
 from analysis.wording import duration, many
 from meta.cli import render, resolve
 from meta.cli.contest_entrant import decided_rows, named
-from meta.cli.flags import ContestFolder, WebhookFlag
+from meta.cli.flags import ContestFolder, WebhookFlag, YesFlag
 from meta.cli.options import flag, verb
-from meta.cli.output import Output, clean
+from meta.cli.output import Output, ask, clean
 from programs.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,13 +28,14 @@ LINE_SECONDS = 60.0  # between two lines of progress in a log, at least
 
 @verb(
     ("metaloop contest close my-contest", "after the closing time in the rules"),
-    ("metaloop contest close my-contest --early 'rain'", "before it, with a public reason"),
+    ("metaloop contest close my-contest --early 'rain'", "before it; asks for confirmation first"),
 )
 def close(
     out: Output,
     folder: ContestFolder,
     early: Annotated[str | None, flag("Close before the time in the rules, with a public reason.", metavar="WHY")],
     webhook: WebhookFlag,
+    yes: YesFlag,
 ) -> None:
     """Close a contest for good and announce the winner. Accepted entries get their
     remaining runs, and the leaders run once more on fresh seeds and data. Then the
@@ -45,7 +46,7 @@ def close(
     path = resolve.contest_folder(folder, out)
     contest = Contest.open(path)
     if contest.phase() != "decided":
-        request_close(contest, early, resolve.typed(path))
+        request_close(contest, early, resolve.typed(path), yes)
         follow(out, contest)
     present(out, contest)
     if webhook:
@@ -55,8 +56,9 @@ def close(
         out.note(send(webhook, {"command": "contest close", "contest": str(path), **said}))
 
 
-def request_close(contest: Contest, early: str | None, name: str) -> None:
-    """Record the request; the process that works on the contest carries it out. Raises UsageError if it is early."""
+def request_close(contest: Contest, early: str | None, name: str, yes: bool) -> None:
+    """Record the request; the process that works on the contest carries it out. Raises UsageError if it is early, or
+    ``early`` and not confirmed."""
     from arena.contest.settings import shown, utc_now
 
     if contest.phase() in ("upcoming", "open"):
@@ -64,6 +66,12 @@ def request_close(contest: Contest, early: str | None, name: str) -> None:
             when = shown(contest.config.closes)
             raise UsageError(
                 f"by its rules the contest closes at {when}", hint=f"metaloop contest close {name} --early WHY"
+            )
+        if not yes:
+            ask(
+                f"Close {contest.config.title} before its time? No more entries are accepted; this cannot be undone.",
+                "there is no terminal to ask whether to close before the time in the rules",
+                "-y closes it",
             )
         contest.state(early=early)
     if not contest.state().get("close_asked"):

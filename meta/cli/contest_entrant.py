@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict
@@ -56,7 +57,7 @@ def submit(
     to: ToFlag,
     token: TokenFlag,
     parent: Annotated[
-        str, flag("The entry that it is based on: its name on the board, number or id.", metavar="ENTRY", default="")
+        str, flag("The entry that it is based on, if not on stock: its name on the board.", metavar="ENTRY", default="")
     ],
 ) -> int:
     """Enter a program. When the command returns, the host has stored the entry.
@@ -69,9 +70,12 @@ def submit(
     try:
         entry = client.enter(raw, parent)
     except RequestRejected as problem:
-        for line in lint_lines(problem.detail, program) if out.mode != "json" else ():
+        hint = problem.hint.replace(" FILE ", f" {shlex.quote(program)} ")
+        lines = lint_lines(problem.detail, program) if out.mode != "json" else []
+        for line in lines:
             out.note(line)
-        raise
+        said = f"{program} is not stored: see the mistakes above" if lines else problem.message
+        raise RequestRejected(said, hint, problem.detail) from None
     entry["url"] = f"{client.base}/entry/{entry['entry_id']}"
     for line in lint_lines(entry, program):
         out.note(line)

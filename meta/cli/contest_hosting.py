@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -42,8 +43,8 @@ def acted(out: Output, contest: Any, act: Any) -> None:
 
 
 @verb(
-    ("metaloop contest void my-contest 7 --because 'sent twice'", "entry 7 on the leaderboard"),
-    ("metaloop contest unvoid my-contest 7", "undoes it"),
+    ("metaloop contest void my-contest 'Cy 1' --because 'sent twice'", "the name on the leaderboard"),
+    ("metaloop contest unvoid my-contest 'Cy 1'", "undoes it"),
 )
 def void(
     out: Output,
@@ -52,20 +53,21 @@ def void(
     because: Annotated[str, flag("Public reason; it stays on record.", metavar="TEXT", required=True)],
 ) -> None:
     """Declare an entry void. It leaves the queue, the ranking and the decision, and does
-    not count against its entrant's quota. A run that has started is finished. ENTRY is
-    a number on the leaderboard, or an entry_id. Works with or without `serve`."""
+    not count against its entrant's quota. A run that has started is finished. A decision
+    that was announced stays. ENTRY is a name as on the leaderboard, or a number or address
+    from an entry's page. Works with or without `serve`."""
     from arena.contest import acts
 
     contest = opened(folder, out)
     acted(out, contest, acts.void(contest, entry, because))
-    out.note(f"the reason is public; to undo: metaloop contest unvoid {resolve.typed(Path(folder))} {entry}")
-    if contest.phase() == "decided":
-        out.note("the announced decision does not change; the void entry is listed beside it, and no one moves up")
+    out.note(acts.consequence(acts.VOID, contest.phase()))
+    undo = f"metaloop contest unvoid {resolve.typed(Path(folder))} {shlex.quote(entry)}"
+    out.note(f"the reason is public; to undo: {undo}")
 
 
 @verb(
-    ("metaloop contest unvoid my-contest 7", "the entry resumes"),
-    ("metaloop contest unvoid my-contest 7 --because 'the mistake was ours'", "with a reason"),
+    ("metaloop contest unvoid my-contest 'Cy 1'", "the entry resumes"),
+    ("metaloop contest unvoid my-contest 'Cy 1' --because 'the mistake was ours'", "with a reason"),
 )
 def unvoid(
     out: Output,
@@ -79,6 +81,7 @@ def unvoid(
 
     contest = opened(folder, out)
     acted(out, contest, acts.unvoid(contest, entry, because))
+    out.note(acts.consequence(acts.UNVOID, contest.phase()))
 
 
 @verb(
@@ -120,11 +123,9 @@ def forget(out: Output, folder: ContestFolder, name: Annotated[str, argument(met
     """Remove an entrant's account: name, token and sessions. Their entries and results stay,
     under `former entrant N`: they still run, race and can win. Pages and commands show the
     new name everywhere, also in an announcement that was made, with a note. The ledger's
-    records keep the old one: each holds the hash of the one before. Before the decision,
-    stop `serve` first."""
-    from arena.contest import accounts
-    from arena.study import Study
-    from programs.errors import Busy
+    records keep the old one: each holds the hash of the one before. Works with or without
+    `serve`, and so does /host."""
+    from arena.contest import removal
 
     contest = opened(folder, out)
     if not yes:
@@ -134,20 +135,18 @@ def forget(out: Output, folder: ContestFolder, name: Annotated[str, argument(met
         )
         refused = "there is no terminal to ask whether to remove the account"
         ask(f"Remove the account of {name} for good?", refused, "-y removes it")
-    try:
-        with Study.open(contest.folder):
-            now, entries = accounts.remove(contest.database, name)
-    except Busy:
-        raise Busy(
-            "serve or close works on this contest, and its process remembers names",
-            hint="stop it with Ctrl-C, run this again, then serve again",
-        ) from None
+    now, removed = removal.ask(contest, name)
     decided = contest.phase() == "decided"
     out.thing(
         {
             "name": now,
-            "entries": entries,
+            "removed": removed,
             "stay": "entries and results, under the new name" + ("" if decided else "; they still race and can win"),
             "kept": "the name in the ledger's records" + (", that of the announcement included" if decided else ""),
         }
     )
+    if not removed:
+        out.note(
+            "serve or close works on this contest: it removes the account within seconds, or at the end of the "
+            "experiment in progress; until then pages and commands show the name"
+        )

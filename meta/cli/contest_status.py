@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from analysis.wording import many
 from meta.cli import resolve
 from meta.cli.contest_entrant import ToFlag, TokenFlag, client_of, columns, decided_rows, named, shown
-from meta.cli.options import argument, duration, verb
+from meta.cli.options import argument, verb
 from meta.cli.output import Column, Output
 from programs.errors import UsageError
+
+if TYPE_CHECKING:
+    from arena.contest.health import QueueHealth
 
 MINE = (
     Column("number", right=True),
@@ -125,19 +128,16 @@ def of_folder(folder: Path) -> dict[str, Any]:
     return whole
 
 
-def health(out: Output, queue: dict[str, Any] | None) -> None:
+def health(out: Output, queue: QueueHealth | None) -> None:
     """The state of the queue in words; nothing for a contest on another machine."""
     if queue is None:
         return
+    from arena.contest.health import queue_words
     from arena.contest.tables import state_label
 
     states = ", ".join(f"{count} {state_label(state)}" for state, count in queue["states"].items())
-    seen = "" if queue["seen_seconds"] is None else f", last active {duration(queue['seen_seconds'])} ago"
-    work = f"the queue is {'running' if queue['at_work'] else 'not running'}{seen}"
-    out.note(
-        f"entries: {states}, stock's two arms included; {'no runs are left' if queue['phase'] == 'decided' else work}"
-    )
+    out.note(f"entries: {states}, stock's two arms included; queue: {queue_words(queue)}")
     if queue["outlook"]:
         out.note(queue["outlook"])
-    for problem in queue["problems"]:
+    for problem in queue.get("problems", ()):
         out.note(f"problem: {problem}")

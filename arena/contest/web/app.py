@@ -28,6 +28,8 @@ from arena.contest.web.security import ApiVersion, HeadAsGet, SafeHeaders, WellF
 from arena.contest.web.write import write_routes
 from programs.text import one_line
 
+NO_PAGE = "Not Found"  # what the framework says
+
 
 def create_app(contest: Contest, limits: RateLimits | None = None) -> FastAPI:
     """Without FastAPI's documentation pages, which load scripts from other servers; /openapi.json is served."""
@@ -68,7 +70,11 @@ def _errors(app: FastAPI, host: Host) -> None:
         if request.url.path.startswith("/api/") or not page:
             return JSONResponse({"error": said}, problem.status_code, headers=problem.headers)
         plain = {"message": str(said.get("message")), "hint": str(said.get("hint", ""))}
-        response = show(host, request, "problem", problem.status_code, problem=plain)
+        if detail == NO_PAGE:
+            plain["message"] = f"There is no page at the address {request.url.path[:80]}"
+        response = show(
+            host, request, "problem", problem.status_code, problem=plain, missing=problem.status_code == 404
+        )
         response.headers.update(problem.headers or {})
         return response
 

@@ -40,7 +40,8 @@ class RankChart:
     rows: tuple[tuple[float, str], ...]  # grid lines: y, label
     columns: tuple[tuple[float, str], ...]
     runs: tuple[int, ...]  # heads of the table
-    caption: str
+    caption: str  # of the picture
+    table_caption: str
     right: int = WIDTH - RIGHT  # where the grid ends
 
 
@@ -68,16 +69,20 @@ def rank_chart(contest: Contest, rows: Sequence[MeasuredRow]) -> RankChart | Non
         tuple((plane.y(rank), str(rank)) for rank in range(1, deepest + 1) if rank == 1 or rank % every == 0),
         tuple((plane.x(runs), str(runs)) for runs in range(times[0], times[-1] + 1) if runs % apart == 0),
         tuple(columns),
-        caption(alone, times),
+        caption(times, alone, any(line.band for line in lines)),
+        f"{time_span(times)} Cells: rank ranges; where they overlap, the order may be chance.",
     )
 
 
-def caption(alone: bool, times: Sequence[int]) -> str:
-    first, last = times[0], many(times[-1], "measured run")
-    span = f"The order by average gain, while the contest went from {first:,} to {last}."
+def caption(times: Sequence[int], alone: bool, banded: bool) -> str:
+    span = time_span(times)
     if alone:
-        return f"{span} Band: the rank range; within it the order may be chance."
+        return f"{span} Band: the rank range; within it the order may be chance." if banded else span
     return f"{span} Where rank ranges overlap (table), the order may be chance. Dashed: stock."
+
+
+def time_span(times: Sequence[int]) -> str:
+    return f"The order by average gain, while the contest went from {times[0]:,} to {many(times[-1], 'measured run')}."
 
 
 @dataclass(frozen=True)
@@ -127,7 +132,7 @@ def rank_line(
         short,
         style,
         "M" + "L".join(f"{x} {y}" for x, y in places),
-        " ".join((*there, *back)) if alone else "",
+        " ".join((*there, *back)) if alone and there != back[::-1] else "",
         places[-1],
         tuple(cell_at(points, runs) for runs in columns),
     )

@@ -1,4 +1,5 @@
-"""The host's page and API: void or reinstate an entry, answer a dispute, see the state of queue and workers.
+"""The host's page and API: void or reinstate an entry, remove an account, answer a dispute, see the state of queue and
+workers.
 
 In a browser the host logs in with the admin token for a day; every button requires a reason or a tick.
 """
@@ -15,7 +16,7 @@ from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
-from arena.contest import accounts, acts, disputes
+from arena.contest import accounts, acts, disputes, removal
 from arena.contest.contest import Contest
 from arena.contest.health import health
 from arena.contest.tables import Act, DisputeRow
@@ -63,6 +64,7 @@ def page_of(host: Host, request: Request, problem: UsageError | NotFound | None 
         status,
         problem=problem,
         entries=host_rows(host.contest),
+        people=removal.people(host.contest),
         acts=host_actions(host.contest, raised := disputes.disputes(host.contest)),
         disputes=raised,
         health=health(host.contest),
@@ -74,12 +76,15 @@ def page_of(host: Host, request: Request, problem: UsageError | NotFound | None 
 
 
 def host_actions(contest: Contest, raised: Sequence[DisputeRow]) -> list[dict[str, Any]]:
-    """Entries declared void or reinstated, answers to disputes and the close, latest first; ``entry_id``: None for the
-    close."""
+    """Entries declared void or reinstated, answers to disputes, accounts removed and the close, latest first;
+    ``entry_id``: None for the last two."""
     words, state = {acts.VOID: "declared void", acts.UNVOID: "reinstated"}, contest.state()
     rows: list[dict[str, Any]] = [{**one, "what": words[one["what"]]} for one in acts.acts(contest)]
     answered = [one for one in raised if one["answered_at"]]
     rows += [{**one, "at": one["answered_at"], "what": "answered a dispute", "because": ""} for one in answered]
+    for one in removal.removals(contest):
+        what = f"removed an account, which is shown as {one['name']} since"
+        rows.append({"at": datetime.fromisoformat(one["at"]), "what": what, "because": "", "entry_id": None})
     if asked := state.get("close_asked"):
         at, early = datetime.fromisoformat(asked), state.get("early", "")
         what = "closed the contest before its time" if early else "closed the contest"
@@ -121,7 +126,10 @@ def _buttons(routes: APIRouter, host: Host) -> None:
     def close(form: Posted) -> None:
         contest.ask_close(field(form, "because"))
 
-    for name, done in (("close", close), ("void", void), ("unvoid", unvoid), ("answer", answer)):
+    def forget(form: Posted) -> object:
+        return removal.ask(contest, int(IN_A_FORM.validate_python(field(form, "person"))))
+
+    for name, done in (("close", close), ("void", void), ("unvoid", unvoid), ("answer", answer), ("forget", forget)):
         routes.add_api_route(f"/host/{name}", _button(host, done), methods=["POST"], include_in_schema=False)
 
 
@@ -137,7 +145,7 @@ def _button(host: Host, done: Done) -> Callable[[Request], Any]:
         except (UsageError, NotFound) as problem:
             return await run_in_threadpool(page_of, host, request, problem)
         except ValueError:
-            raise HTTPException(422, detail={"message": "no such dispute", "hint": "/host"}) from None
+            raise HTTPException(422, detail={"message": "no such dispute or person", "hint": "/host"}) from None
         return RedirectResponse("/host", status_code=303)
 
     return pressed

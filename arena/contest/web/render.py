@@ -8,19 +8,26 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jinja2 import pass_eval_context
+from markupsafe import Markup
+
 from analysis import wording
 from analysis.wording import decimals, number, typical
+from arena.contest.acts import consequence
 from arena.contest.announced import digits_of, places, secret_check, sentences
+from arena.contest.health import queue_words
 from arena.contest.pace import progress_line
 from arena.contest.settings import shown
 from arena.contest.stored import BoardColumns, arm_label, entry_label
 from arena.contest.tables import state_label
 from arena.contest.web.card import can_draw
+from arena.contest.web.previews import board_preview, entry_preview
 from programs.templates import jinja_environment
 from programs.text import one_line
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from jinja2.nodes import EvalContext
 
 HERE = Path(__file__).parent
 WIDTH, MARGIN = 220, 6  # of an interval's plot, in units of its viewBox
@@ -64,12 +71,19 @@ def _environment() -> Environment:
         "entry_label": entry_label,
         "rank_sentence": RANKS,
         "can_draw": can_draw,
+        "consequence": consequence,
+        "queue_words": queue_words,
+        "board_preview": board_preview,
+        "entry_preview": entry_preview,
     }
     return made
 
 
-def _utc(value: datetime | str | None) -> str:
-    return shown(datetime.fromisoformat(value) if isinstance(value, str) else value)
+@pass_eval_context
+def _utc(context: EvalContext, value: datetime | str | None) -> str:
+    """The time; on a page of HTML as one word, which no line breaks."""
+    said = shown(datetime.fromisoformat(value) if isinstance(value, str) else value)
+    return Markup('<span class="utc">{}</span>').format(said) if context.autoescape else said
 
 
 def cell(text: object) -> str:

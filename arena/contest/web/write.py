@@ -10,13 +10,12 @@ from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
 from analysis.wording import listed, many
-from arena.contest.contest import Contest
 from arena.contest.entries import NotTaken, entries_left, linted, obstacle, unpacked
 from arena.contest.example import edits_of, example, notation
 from arena.contest.tables import Person
 from arena.contest.web.forms import echoed, parent_field, posted
 from arena.contest.web.host import Host
-from arena.contest.web.limits import HEAVY
+from arena.contest.web.limits import HEAVY, Chosen
 from arena.contest.web.pages import show
 from inner_loop.behaviour import resolved_ideas, with_patches
 from programs.charter import Charter
@@ -82,14 +81,15 @@ def write_routes(host: Host) -> APIRouter:
     async def check_form(request: Request) -> Response:
         form = await posted(host, request)
         host.limited(host.limits.lint, request, weight=1 + len(form.program) // HEAVY)
-        checked = await run_in_threadpool(text_check, host.contest, form.program, host, host.viewer(request))
-        return await run_in_threadpool(page_of, request, echoed(form.program), checked, parent_field(form))
+        parent = parent_field(form)
+        checked = await run_in_threadpool(text_check, host, form.program, host.viewer(request), parent)
+        return await run_in_threadpool(page_of, request, echoed(form.program), checked, parent)
 
     @routes.post("/api/v1/lint", include_in_schema=True, summary="Check a program.md without submitting it")
-    async def check(request: Request) -> Any:
+    async def check(request: Request, parent: Chosen = "") -> Any:
         raw = await request.body()
         host.limited(host.limits.lint, request, weight=1 + len(raw) // HEAVY)
-        return await run_in_threadpool(text_check, host.contest, raw, host, host.viewer(request))
+        return await run_in_threadpool(text_check, host, raw, host.viewer(request), parent)
 
     return routes
 
@@ -104,16 +104,17 @@ def settings(part: type[BaseModel], leave_out: Collection[str], within: str = ""
             yield from settings(one.annotation, leave_out, f"{within}{name}.")
 
 
-def text_check(contest: Contest, raw: bytes, host: Host, person: Person | None) -> TextCheck:
-    """The messages of lint, whether ``person`` could submit the text, and what the contest's researcher would do with
-    it; nothing is stored."""
+def text_check(host: Host, raw: bytes, person: Person | None, parent: str) -> TextCheck:
+    """The messages of lint, whether ``person`` could submit the text as based on the entry named ``parent``, and what
+    the contest's researcher would do with it; nothing is stored."""
+    contest = host.contest
     try:
         text, unused = unpacked(raw)
         read = linted(contest, text, host.unread, unused)
     except NotTaken as problem:
         lint = [message.record() for message in problem.lint]
         errors = sum(message.level == "error" for message in problem.lint)
-        reasons = (many(errors, "error") if lint else problem.message, obstacle(contest, person, raw))
+        reasons = (many(errors, "error") if lint else problem.message, obstacle(contest, person, raw, parent))
         said = f"Cannot be submitted: {'; '.join(filter(None, dict.fromkeys(reasons)))}."
         return {"taken": False, "message": said, "lint": lint, "ideas": None, "of": None, "tried": None}
     program, scripted = read.program, contest.study.researcher == "scripted"
@@ -122,7 +123,7 @@ def text_check(contest: Contest, raw: bytes, host: Host, person: Person | None) 
         space = with_patches(task, program).edits
         named |= {idea.directive_id for idea in program.ideas if conditional.read(space, idea.terms, idea.conditions)}
         tried |= {idea.directive_id for idea, _ in resolved_ideas(program, task)}
-    why = obstacle(contest, person, text)
+    why = obstacle(contest, person, text, parent)
     said = f"No errors, but it cannot be submitted: {why}." if why else "Can be submitted."
     if of:
         said += f" Ideas that name an edit of the task: {len(named)} of {of}."

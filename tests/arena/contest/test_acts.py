@@ -10,19 +10,24 @@ from typing import Any
 import pytest
 
 from analysis.study import query
-from arena.contest import accounts, acts
+from arena.arms import TaskMatch
+from arena.contest import accounts, acts, removal
+from arena.contest.arms import CONFIRMATION
 from arena.contest.contest import Contest
-from arena.contest.decision import leaders
+from arena.contest.decision import ConfirmingPlan, leaders, taking_part
+from arena.contest.decision import entered as entered_in
 from arena.contest.entries import accept, change, quota_used
 from arena.contest.steward import Steward
-from arena.contest.tables import BoardRow, ContestEntry, EntryParent
+from arena.contest.tables import BoardRow, ContestEntry, EntryParent, Person
 from arena.contest.views import board_view, entry_of, entry_view
 from arena.contest.work import carry_on
 from arena.study import Study
+from arena.task_study import tasks_of
 from meta.cli.main import run
 from programs.errors import NotFound, UsageError
 from tests.arena.contest.hosting import RUNS, Browser, founded, joined, served
 from tests.arena.contest.test_run import entered, quiet
+from tests.arena.contest.test_steward import measured
 from tests.meta.cli_study import cli
 
 
@@ -101,6 +106,22 @@ def test_what_cannot_be_done_is_refused(contest: Contest) -> None:
         acts.void(contest, "3", "another reason")
 
 
+def test_the_host_names_an_entry_as_the_pages_do(contest: Contest, capsys: pytest.CaptureFixture[str]) -> None:
+    label = entry_of(contest, entry_id(contest, 3)).label
+    folder = str(contest.folder)
+    assert run(["contest", "void", folder, label.upper(), "--because", "sent twice"]) == 0
+    assert state(contest, 3) == "void" and "The entry leaves the queue" in capsys.readouterr().err
+    assert run(["contest", "unvoid", folder, "P locol"]) == 2 and "did you mean P local" in capsys.readouterr().err
+    assert run(["contest", "unvoid", folder, label]) == 0 and state(contest, 3) == "queued"
+    assert run(["contest", "void", folder, "stock", "--because", "too good"]) == 2
+    contest.state(decided="2026-01-01T00:00:00+00:00")
+    capsys.readouterr()
+    assert run(["contest", "void", folder, label, "--because", "copied"]) == 0
+    said = capsys.readouterr().err
+    assert "The announced decision does not change" in said and "leaves" not in said
+    assert f"unvoid {folder} '{label}'" in said
+
+
 @pytest.mark.slow
 def test_a_void_entry_has_no_rank_and_leads_nowhere(contest: Contest) -> None:
     carry_on(contest, quiet, until_idle=True)
@@ -164,10 +185,6 @@ def test_a_removed_account_has_neither_name_nor_token(tmp_path: Path) -> None:
         (number,) = [entry.number for entry in connection.query(ContestEntry) if entry.entrant == "Ada"]
         row: Any = {"entrant": "Ada", "name": "Ada 1", "gain": 1.0}
         connection.add(BoardRow(number=number, arm_id="a1", gain=1.0, above=0, below=0, row=row))
-    with Study.open(made.folder):
-        refused = cli("contest", "forget", str(made.folder), "Ada", "-y")
-        assert refused.returncode and "then serve again" in refused.stderr and "metaloop stop" not in refused.stderr
-        assert accounts.person_of(made.database, ada.token).name == "Ada"
     assert cli("contest", "forget", str(made.folder), "Nobody", "-y").returncode
     asked = cli("contest", "forget", str(made.folder), "Ada").stderr
     assert "-y removes it" in asked and "still run, race and can win" in asked
@@ -175,7 +192,8 @@ def test_a_removed_account_has_neither_name_nor_token(tmp_path: Path) -> None:
     assert done.returncode == 0 and "former entrant 1" in done.stdout and "still race and can win" in done.stdout
     with made.database.write() as connection:
         standing = connection.get_one(BoardRow, number)
-        assert dict(standing.row) == {"entrant": "former entrant 1", "name": "former entrant 1 (entry 1)", "gain": 1.0}
+        label = f"former entrant 1 (number {number})"
+        assert dict(standing.row) == {"entrant": "former entrant 1", "name": label, "gain": 1.0}
         connection.delete(standing)  # it has nothing else that the page shows
     with served(made) as port:
         board = Browser(port).get("/").text + Browser(port).get("/queue").text
@@ -209,19 +227,54 @@ def test_after_the_decision_a_removed_name_is_gone_from_the_announcement_too(
     made.state(decided="2026-01-02T00:00:00+00:00")
     made.state(not_racing={str(big.number): "it has the text of Ada 1, not of Big Ada 1"})
     new = f"former entrant {ada.person_id}"
-    assert accounts.remove(made.database, "Ada")[0] == new
-    assert made.announcement()["headline"] == f"{new} (entry 1) won, not Ada 12"
-    reason = f"it has the text of {new} (entry 1), not of Big Ada 1"  # for a decision that is still to be announced
+    assert removal.ask(made, "Ada") == (new, True)
+    assert made.announcement()["headline"] == f"{new} (number {number}) won, not Ada 12"
+    reason = f"it has the text of {new} (number {number}), not of Big Ada 1"  # of a later decision
     assert made.database.fact("state")["not_racing"] == {str(big.number): reason}
-    assert accounts.remove(made.database, "Ann") and made.announcement()["renamed"] == [new, "former entrant 1"]
+    assert removal.ask(made, "Ann")[1] and made.announcement()["renamed"] == [new, "former entrant 1"]
     with served(made) as port:
         shown = [unescape(Browser(port).get(path).text).replace("\\", "") for path in ("/", "/index.md", "/card.svg")]
         own = unescape(Browser(port).get(f"/entry/{other.entry_id}").text)
     assert run(["contest", "close", str(made.folder)]) == 0 and run(["contest", "status", str(made.folder)]) == 0
     printed = capsys.readouterr()
     for text in (*shown, printed.out + printed.err):
-        assert f"{new} (entry 1)" in text and not re.search(r"(?<!Big )Ada 1\b|Ann", text)
+        assert f"{new} (number {number})" in text and not re.search(r"(?<!Big )Ada 1\b|Ann", text)
     for text in (*shown[:2], printed.err):
-        assert f"The account of {new} was removed after the decision" in text
-    assert "Rank 2–3." in own and "former entrant 1 (entry 1)" in shown[0]  # why it was not in the race
-    assert "former entrant 1 (entry 1): rank 2–3" in printed.err
+        assert f"{new} was announced under another name" in text
+    assert "Rank 2–3." in own and f"former entrant 1 (number {other.number})" in shown[0]  # why it was not in the race
+    assert f"former entrant 1 (number {other.number}): rank 2–3" in printed.err
+
+
+def test_the_process_that_runs_the_queue_removes_an_account_while_it_works(contest: Contest) -> None:
+    """It remembers names: those of the board, and in the decision those of the leaders."""
+    with Study.open(contest.folder) as study:
+        steward = Steward(contest, study, quiet)
+        for number in (1, 2, 3, 4):
+            steward._arms(number)
+            measured(steward, number, 0.5)
+        steward.shown.refresh(force=True)
+        on = tasks_of(study)[0]
+        entries = taking_part(contest, [3, 4])
+        plan = ConfirmingPlan(contest, entries, [TaskMatch(on, entered_in(on, entries, CONFIRMATION))], [3], 3)
+        contest.database.set_fact("deciding", **plan.now())
+        version = contest.database.fact("board")["version"]
+        assert removal.ask(contest, "P local 0") == ("former entrant 1", False)  # this process holds the lock
+        assert removal.people(contest)[1]["asked"] and "P local 0" in str(board_view(contest)["rows"])
+        steward.beat()
+        assert not removal.people(contest)[1]["asked"] and removal.people(contest)[1]["removed"]
+        assert contest.database.fact("board")["version"] != version  # so that open pages reload
+        assert "former entrant 1 (number 3)" in str(contest.database.fact("deciding")["race"])
+        measured(steward, 4, 0.4)
+        steward.shown.refresh(force=True)  # from what it remembers
+        for shown in (str(board_view(contest)["rows"]), str(plan.now()["race"])):
+            assert "former entrant 1" in shown and "P one-line 1" in shown and "P local 0" not in shown
+        contest.database.set_fact(removal.PENDING, headline="P one-line 1 1 won")  # hidden tasks are running
+        assert removal.ask(contest, "P one-line 1") == ("former entrant 2", False)
+        steward.beat()
+        assert contest.database.fact(removal.PENDING)["headline"] == "former entrant 2 (number 4) won"
+    stale = Person(person_id=1, name="P local 0")  # as a request had read it
+    assert accept(contest, stale, b"# Under way\n").entry.name == "former entrant 1 2"
+    with pytest.raises(UsageError, match="removed before"):
+        removal.ask(contest, 1)
+    with pytest.raises(NotFound):
+        removal.ask(contest, 99)

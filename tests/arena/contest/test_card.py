@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import unescape
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -53,6 +54,7 @@ def test_a_win_has_a_card_with_its_interval(tmp_path: Path, outcome: str, winner
         own, other = (Browser(port).get(f"/entry/{each['entry_id']}").text for each in who)
         acts.void(contest, who[0]["entry_id"], "found out late")
         later = Browser(port).get("/card.svg").text
+        links = [preview(port, path) for path in ("/?unshared", f"/entry/{who[0]['entry_id']}")]
     assert 'og:description" content="Ada: p ' in own and "Ada: p: Ada" not in own  # its name once
     tied = winners == 2
     won = f"Ada: p {'shares the win with 1 other entry' if tied else 'won'}: a gain of 0.50 nats, about 1.7 times stock"
@@ -68,7 +70,34 @@ def test_a_win_has_a_card_with_its_interval(tmp_path: Path, outcome: str, winner
     assert any(text.endswith("decided 2026-01-02") for text in texts)
     gains = " of each, the 2 entries gain 0.50 nats" if tied else ", Ada: p gains 0.50 nats"
     assert any(text.startswith(f"Over 9 fresh runs{gains}") for text in texts)
+    assert all(("void" in link and "found out late" in link) or "declared P0" in link for link in links)
     assert "has declared P0" not in svg.text and "has declared P0" in later
+
+
+def preview(port: int, path: str) -> str:
+    """What a link to the page shows where it is shared."""
+    return unescape(Browser(port).get(path).text.split('og:description" content="')[1].split('"')[0])
+
+
+def test_a_link_says_what_there_is_to_see_before_the_decision_too(tmp_path: Path) -> None:
+    contest = founded(tmp_path).contest
+    with served(contest) as port:
+        assert ": 0 entries. Entries are accepted until 2" in preview(port, "/?unshared")
+        filled(contest, 3)
+        with contest.database.read() as connection:
+            ids = {entry.number: entry.entry_id for entry in connection.query(ContestEntry)}
+        with contest.database.write() as connection:
+            for number, entry in enumerate(connection.query(ContestEntry).where(ContestEntry.number > 2)):
+                entry.state = ("verified", "queued", "verified")[number]
+        said = preview(port, "/?unshared")
+        assert ": 3 entries. " in said and "has the highest average gain so far" in said and "row" not in said
+        assert "over " in preview(port, f"/entry/{ids[3]}") and "rank " in preview(port, f"/entry/{ids[3]}")
+        acts.void(contest, ids[3], "sent twice")
+        said = preview(port, f"/entry/{ids[3]}")
+        assert said.endswith(" was declared void by the host: sent twice") and "measured" not in said
+        assert ": 2 entries. " in preview(port, "/?unshared")
+        contest.state(close_asked="2026-01-02T00:00:00+00:00")
+        assert preview(port, "/?unshared").endswith("Entries are closed, and the winner is still to be announced")
 
 
 def test_a_browser_of_this_machine_makes_a_picture_for_previews_of_links(

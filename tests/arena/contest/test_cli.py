@@ -62,7 +62,9 @@ def test_a_contest_by_its_commands(tmp_path: Path) -> None:
         assert entry["new"] and not metaloop(tmp_path, "contest", "submit", "a.md", "--to", url, **token)["new"]
         early = metaloop(tmp_path, "contest", "close", "c", code=2)
         assert "closes at" in early["message"]
-        told = metaloop(tmp_path, "contest", "close", "c", "--early", "a trial")  # beside the server
+        unasked = metaloop(tmp_path, "contest", "close", "c", "--early", "a trial", code=2)
+        assert "no terminal to ask" in unasked["message"]
+        told = metaloop(tmp_path, "contest", "close", "c", "--early", "a trial", "-y")  # beside the server
         assert told["outcome"] in ("won", "shared", "none")
         status = metaloop(tmp_path, "contest", "status", "--to", url, **token)
         assert status["contest"]["phase"] == "decided" and status["contest"]["closed_early"] == "a trial"

@@ -39,6 +39,8 @@ def test_the_hosts_page_and_buttons(tmp_path: Path) -> None:
         assert "contest join --to" in stranger.get("/join.md").text
         page = host.get("/host")
         assert "Declare void" in page.text and page.headers["cache-control"] == "no-store"
+        assert "The entry leaves the queue, the ranks and the decision" in page.text
+        assert "<td><details><summary>Declare void" in page.text  # cells keep their line breaks
         assert "no process runs the queue" in page.text
         unsure = host.form("/host/void", entry=entry, because="<b>copied</b>")
         assert unsure.status == 422 and "tick" in unsure.text
@@ -54,11 +56,36 @@ def test_the_hosts_page_and_buttons(tmp_path: Path) -> None:
         assert "void for a minute" in host.get("/host").text
         assert pressed(host, "/host/answer", dispute=str(told["dispute_id"]), answer="a slip").status == 303
         assert "a slip" in stranger.get(f"/entry/{entry}").text
+        contest.database.set_fact("deciding", done=3, wanted=9, looks=[], next_look=5, race=[
+            {"entry_id": entry, "number": 3, "entrant": "Ada", "name": "Ada 1", "said": "in the race; 1 of 5 runs done"}
+        ])  # fmt: skip
+        contest.state(deciding=utc_now().isoformat())
+        for path in ("/host", "/host.md"):
+            assert "in the race; 1 of 5 runs done" in host.get(path).text, path
+        assert "The entry leaves the race and cannot win" in host.get("/host").text
+        contest.state(decided=utc_now().isoformat())
+        page = host.get("/host").text
+        assert "The announced decision does not change" in page and "The entry leaves" not in page
+        contest.state(deciding="", decided="")
         page, twin = host.get("/host"), host.get("/host.md").text
+        assert "<dt>Queue</dt><dd>not running</dd>" in page.text and "queue: not running" in twin
         assert ">Host</a>" in page.text.split("<main")[0] and "/join" not in page.text and ">Host</a>" not in seen
         assert "answered a dispute" in page.text and "answered a dispute" in twin
         assert "3 queued, stock's two arms included" in page.text
         assert pressed(host, "/host/answer", dispute="none", answer="a slip").status == 422
+        assert page.text.count("Remove account…") == 1
+        assert (
+            pressed(ada, "/host/forget", person="1").status == 403
+            and "not ticked" in host.form("/host/forget", person="1").text
+        )
+        assert (
+            pressed(host, "/host/forget", person="x").status == 422
+            and pressed(host, "/host/forget", person="9").status == 422
+        )
+        assert pressed(host, "/host/forget", person="1").status == 303
+        page = host.get("/host")
+        assert "removed an account, which is shown as former entrant 1 since" in page.text and "Ada" not in page.text
+        assert "account removed" in page.text and "Remove account…" not in page.text
         out = ">Log the host out</button>"
         assert page.text.count("/logout") == 1 and out in page.text and out not in seen
         host.form("/join", name="Eve")
@@ -111,8 +138,11 @@ def test_the_host_reads_what_the_measured_noise_makes_of_the_close(
             assert "is 90% of the average gain" in text and "4 leaders and up to 20 fresh runs of each" in text
             assert "in 1% of simulated closes" in text and "share the win" in text
     rows: list[Any] = [{"gain": 1.0, "se": se, "n": 4} for se in (0.05, 0.05, 0.05, 0.05)]
-    assert measured_plan(rows, 20, 4).endswith("there were runs).") and measured_plan(rows[:3], 20, 4) == ""
-    assert measured_plan([{**row, "gain": -1.0} for row in rows], 20, 4) == ""
+    assert measured_plan(rows, 20, 4).endswith("there were runs).")
+    early = measured_plan(rows[:3], 20, 4)
+    assert "have 10 runs beyond the first of each" in early and "of the 12 measured runs so far, 9 are" in early
+    assert "nothing gains on average" in measured_plan([{**row, "gain": -1.0} for row in rows], 20, 4)
+    assert "of the 0 measured runs" in measured_plan([], 20, 0)
 
 
 def test_the_hosts_api(tmp_path: Path) -> None:

@@ -191,7 +191,7 @@ def test_the_cost_of_a_race_says_why_it_was_less_than_the_most() -> None:
     ):
         race = figures | {"runs": runs, "looked": looked, "equal_runs": equal}
         lead, spent, *_ = sentences({**said, "race": race, "lost": [{**lost[0], "runs": runs_of_4}]})
-        assert words in spent and spent.endswith(f"at the results{', of which 1 took place' if looked == 5 else ''}.")
+        assert words in spent and spent.endswith(f"at the results{'; 1 of them took place' if looked == 5 else ''}.")
         assert "times as much" not in lead  # stock's gain is 0
     apart = [row(n, [1.0, 1.2, 1.1]) for n in (CONTROL, TWIN)]
     far = {**said, "rows": [said["rows"][0], *apart], "over_stock": 1.9, "race": figures}
@@ -227,8 +227,18 @@ def test_more_runs_tell_a_smaller_lead() -> None:
     assert "standard deviation of 33% of its average gain (a guess)" in plan.sentence("a guess", 3.0)
     said = few.sentence("a guess", 3.0, workers=3)
     device, clock = 6 * few.runs * 3.0, 2 * few.runs * 3.0
-    assert f"{duration(device)} of device time" in said and f"{duration(clock)} by the clock with 3 workers" in said
+    assert f"at most {duration(device)} of device time" in said and f"about {duration(clock)} by the clock" in said
+    usual = few.usual * 3.0  # most leaders leave early, but stock stays, which gains as much as the others
+    assert 0.3 * device < usual < 0.9 * device and f"median of these closes takes {duration(usual)}" in said
+    assert f"3 workers on an idle machine about {duration(usual / 3)} by the clock" in said
+    assert plan_close(0.01, runs=20, entries=4).usual == 6 * 5  # one look is enough
+    assert plan_close(3.0, runs=20, entries=4).usual == 6 * 20  # nobody leaves
     assert plan_close(0.33, runs=12).runs == 12 and "named in" in plan.sentence("assumed", 3.0)
+    assert plan.warning() == "" and "only" not in plan.sentence("assumed", 3.0)
+    low = plan_close(0.33, runs=12, entries=4)
+    assert f"named in only {low.power:.0%} of" in low.sentence("assumed", 3.0) and "low power" in low.warning(4)
+    assert f"leave --confirm-runs out: the plan then takes {few.runs} runs" in low.warning(4)
+    assert "larger --run-budget" in plan_close(3.0, runs=12).warning()
 
 
 def test_the_price_needs_a_difference() -> None:

@@ -17,7 +17,7 @@ from arena.contest.entries import accept
 from arena.contest.ranks import Rank, rank_history, record_ranks
 from arena.contest.tables import RankPoint
 from arena.contest.views import board_view
-from arena.contest.web.history import chart_labels, spread
+from arena.contest.web.history import RankPlane, caption, chart_labels, rank_line, spread
 from arena.contest.work import carry_on
 from programs.shelf import starter
 from tests.arena.contest.hosting import RUNS, Browser, founded, served
@@ -105,6 +105,11 @@ def test_board_and_entry_show_the_ranks_over_time(contest: Contest) -> None:
     board, own, second = (page.text for page in pages)
     assert board.count('class="rank ') == 3 and board.count('class="rank stock"') == 2 and "f-band" not in board
     assert own.count('class="rank ') == 1 and 'class="f-band"' in own
+    assert "Band: the rank range" in own and "Band:" not in board and not any("Band:" in twin for twin in twins)
+    assert "Cells: rank ranges" in twins[0] and "Dashed" not in twins[0]
+    assert not caption([4, 6], alone=True, banded=False).count("Band")
+    places = [Rank(4, 2, 2, 2), Rank(6, 2, 2, 2)]
+    assert rank_line(rows[0], "a", places, RankPlane(3, 4, 6), True, [4, 6]).band == ""  # a rank that is known
     assert all("after 4 runs" in page and "after 6 runs" in page for page in (board, own, *twins))
     assert "<title>Ada O&#39;Neill 1" in board
     assert "Ranks over time" not in second

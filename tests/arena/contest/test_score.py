@@ -168,8 +168,13 @@ def test_the_interval_covers_the_score() -> None:
 
 
 def test_an_entry_is_not_set_against_its_own_text() -> None:
-    row = {"role": "program", "se": 0.5, "n": 4, "gain": 2.0, "rank_high": 3, "entry_id": "a", "program_id": "p"}
+    row = {"role": "program", "se": 0.5, "n": 5, "gain": 2.0, "rank_high": 3, "entry_id": "a", "program_id": "p"}
     twin = {**row, "gain": 1.999, "entry_id": "b"}
     told = runs_to_separate([row, twin, {**row, "gain": 1.0, "entry_id": "c", "program_id": "q"}])
     assert told is not None and (told["first"], told["second"]) == ("a", "c")
     assert runs_to_separate([row, twin]) is None
+    pair = [row, {**row, "gain": 1.0, "se": 0.001, "entry_id": "c", "program_id": "q"}]
+    assert runs_to_separate([{**one, "n": 2} for one in pair]) is None  # the SD of so few runs says nothing
+    stock = {**row, "role": "control", "gain": 1.5, "n": 9}
+    pooled = runs_to_separate([pair[0], stock, pair[1]]), runs_to_separate([pair[0], {**stock, "se": 0.1}, pair[1]])
+    assert pooled[0] and pooled[1] and (pooled[0]["runs"] or 0) > (pooled[1]["runs"] or 0)  # stock's runs count, too

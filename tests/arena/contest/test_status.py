@@ -40,7 +40,7 @@ def test_after_the_decision_the_deciding_runs_are_shown(
     contest.database.set_fact("pulse", at="2026-01-01T00:00:00+00:00")
     assert run(command) == 0
     before = capsys.readouterr()
-    assert "the queue is not running, last active" in before.err and "0.691" not in before.out
+    assert "queue: not running, last active" in before.err and "0.691" not in before.out
     contest.database.set_fact(
         "announcement", headline="Ada wins", rows=[winner(0.691)], unit="nats", secret=contest.study.secret
     )
@@ -184,11 +184,12 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path: Path, capsys: py
     assert run(real) == 0
     planned, created = said.splitlines(), capsys.readouterr().err.splitlines()
     assert created[1] == planned[1] and created[3] == planned[3]  # the others have the time of now in them
-    assert all("pay for about" in lines[2] and "stock's two included" in lines[2] for lines in (planned, created))
+    assert all("can finish about" in lines[2] and "stock's two included" in lines[2] for lines in (planned, created))
     assert "knowledge ideas" not in said and "knowledge ideas" not in " ".join(created)
     strokes = ["contest", "init", str(tmp_path / "s"), "--dry-run", "--unsafe-no-sandbox", "--confirm-runs", "9"]
     assert run(strokes) == 0  # the default task
     said = " ".join(capsys.readouterr().err.split())
+    assert "low power" in said and "leave --confirm-runs out" in said
     assert "measured on 12 tasks of the family strokes, so the output of `metaloop knowledge ideas` may win" in said
     folder.mkdir()
     (folder / "mine").touch()

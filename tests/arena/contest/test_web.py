@@ -195,6 +195,8 @@ OUTSIDE = (
 def test_no_path_leads_out(place: Place, path: str) -> None:
     answer = place.browser().get(path)
     assert answer.status == 404 and place.made.contest.study.secret not in answer.text
+    assert "no page at the address" in answer.text or "no entry" in answer.text
+    assert "Not found" in answer.text and ('<a href="/">The board</a>' in answer.text or "/index.md" in answer.text)
 
 
 def test_the_secret_is_nowhere_before_the_decision(place: Place) -> None:

@@ -131,6 +131,7 @@ def test_submit_and_lint_list_all_mistakes_as_the_page_does(
     assert run(command) == 2
     said = capsys.readouterr().err
     assert all(f"{file}:{line}: " in said for line in lines) and "did you mean proposers?" in said
+    assert f"error: {file} is not stored" in said and f"program lint {file} lists" in said and "program.md" not in said
     assert run(["program", "lint", str(file)]) == 2
     found = capsys.readouterr().out
     assert all(f"{file}:{line}\terror" in found for line in (3, 4))
@@ -199,8 +200,22 @@ def test_an_entry_names_the_one_it_is_based_on_as_the_board_does(made: NewContes
     first = ben.form("/enter", text="# B 1\n").headers["location"]
     page = ben.get(ben.form("/enter", text="# B 2\n", parent=" ben 1").headers["location"])
     assert f'<dt>Based on</dt><dd><a href="{first}">Ben 1</a>' in page.text
-    wrong = ben.form("/enter", text="# B 3\n", parent="Ben 9")
-    assert wrong.status == 422 and "no such entry · give its name, as on the board, or its number" in wrong.text
+    for parent, hint in (
+        ("Ben 9", "did you mean Ben 1 or Ben 2?"),
+        ("x", "give its name, as on the board, or its number"),
+    ):
+        wrong = ben.form("/enter", text="# B 3\n", parent=parent)
+        assert wrong.status == 422 and f"no such entry · {hint}" in wrong.text
+        for checked in (
+            ben.form("/write", text="# B 3\n", parent=parent).text,
+            ben.ask("POST", f"/api/v1/lint?parent={parent.replace(' ', '+')}", b"# B 3\n").text,
+        ):
+            assert (
+                "it cannot be submitted: based on entry" in checked
+                and hint in checked
+                and "Can be submitted" not in checked
+            )
+    assert "Can be submitted" in ben.form("/write", text="# B 3\n", parent="stock").text
     shown = ben.get(f"/api/v1{first.replace('entry', 'entries')}").json
     number, identity = int(shown["number"]), shown["entry_id"]
     assert f"Number {number}." in ben.get(first).text
@@ -224,6 +239,7 @@ def test_an_entry_names_the_one_it_is_based_on_as_the_board_does(made: NewContes
             parent_of(connection, "Bold")
         with pytest.raises(NotTaken, match="no such entry"):
             parent_of(connection, "Ada: bold")
+        assert {parent_of(connection, name) for name in ("", "stock", "Stock (A/A)", "stock (control)", "1")} == {None}
 
 
 def test_checks_are_limited(tmp_path: Path) -> None:

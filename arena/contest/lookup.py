@@ -1,0 +1,59 @@
+"""Finds the entry that a person names, by any name that a page or a command shows."""
+
+from __future__ import annotations
+
+import re
+from difflib import get_close_matches
+
+from sqlalchemy import func, or_, select, true
+from sqlalchemy.orm import Session as Connection
+
+from arena.contest.stored import STOCK
+from arena.contest.tables import ContestEntry
+from programs.errors import NotFound, UsageError
+from programs.text import one_line
+
+MOST_SHOWN, MOST_CLOSE, CLOSENESS = 60, 3, 0.6
+#: The names of stock's two entries, on the pages and in messages.
+CONTROLS = {"stock": "control", "stock (control)": "control", STOCK["a/a"].lower(): "a/a"}
+
+
+def find_entry(connection: Connection, name: str) -> ContestEntry:
+    """The entry that is named by its label (`Ada: bold`) or its own name (`bold`), in any case where that is not
+    ambiguous, or by its number, id or address; stock's by `stock` and `stock (A/A)`.
+
+    Raises NotFound, with the closest names, or UsageError if several entries have the name.
+    """
+    name = one_line(name).strip()
+    digits = re.fullmatch(r"(?:number |no\. ?|#)?([0-9]{1,9})", name, re.IGNORECASE)
+    number = int(digits[1]) if digits else 0  # 0: of no entry
+    address = re.search(r"/entry/([^/?#.]+)", name)
+    identity = address[1] if address else name
+    role = CONTROLS.get(name.lower(), "")
+    same = or_(ContestEntry.entry_id == identity, ContestEntry.number == number, ContestEntry.role == role)
+    for own in {name, name.partition(": ")[2] or name}:
+        # SQLite knows the capitals of ASCII alone; what it would miss is compared below.
+        same = or_(same, func.lower(ContestEntry.name) == func.lower(own) if own.isascii() else true())
+    entries = connection.scalars(select(ContestEntry).where(same).order_by(ContestEntry.number)).all()
+    programs = [entry for entry in entries if entry.role == "program"]
+    lower = [e for e in programs if name.lower() in (e.label.lower(), e.name.lower())]
+    exact = [e for e in entries if identity == e.entry_id or number == e.number]
+    stock = [e for e in entries if e.role == role]
+    ways = (exact, [e for e in lower if name in (e.label, e.name)], lower, stock)
+    if (one := next((way[0] for way in ways if len(way) == 1), None)) is not None:
+        return one
+    shown = repr(name[:MOST_SHOWN])
+    if lower:
+        which = ", ".join(f"{e.number} ({e.label})" for e in lower[:5])
+        raise UsageError(f"{shown}: entries {which} have this name", hint="give the number")
+    near = close_names(connection, name)
+    hint = f"did you mean {' or '.join(near)}?" if near else "give its name, as on the board, or its number"
+    raise NotFound(f"{shown}: no such entry", hint=hint)
+
+
+def close_names(connection: Connection, name: str) -> list[str]:
+    """The labels of the entries whose label or own name is most like ``name``."""
+    rows = connection.scalars(select(ContestEntry).where(ContestEntry.role == "program")).all()
+    labels = {known.lower(): entry.label for entry in rows for known in (entry.label, entry.name)}
+    near = get_close_matches(name.lower(), labels, 2 * MOST_CLOSE, CLOSENESS)
+    return sorted(list(dict.fromkeys(labels[known] for known in near))[:MOST_CLOSE])

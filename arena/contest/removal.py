@@ -1,0 +1,168 @@
+"""Removing accounts: a person's name, token and sessions go; entries and results stay, under `former entrant N`.
+
+The process that runs the queue remembers names, so it carries the removals out itself, between two of its steps; where
+no such process is running, the one that was asked does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, TypedDict, cast
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session as Connection
+
+from arena.contest.accounts import PERSON, fresh, hashed
+from arena.contest.contest import Contest
+from arena.contest.database import Database
+from arena.contest.settings import utc_now
+from arena.contest.stored import NamedEntry, Removal, RemovalsFact, entry_label
+from arena.contest.tables import BoardRow, ContestEntry, ContestFact, Person, Session
+from arena.study import Study
+from programs.errors import Busy, NotFound, UsageError
+
+MOST_PEOPLE = 500  # on the host's page
+FACT = "removals"
+PENDING = "pending announcement"  # the fact that holds it while the leaders run on hidden tasks
+
+
+class PersonRow(TypedDict):
+    """A person on the host's page. ``removed``: the account is gone; ``asked``: it will be in a moment."""
+
+    person_id: int
+    name: str
+    joined_at: datetime
+    entries: int
+    removed: bool
+    asked: bool
+
+
+def people(contest: Contest) -> list[PersonRow]:
+    """Who joined, the latest first; those whose account was removed last."""
+    asked = _removals(contest.database).get("asked", [])
+    count = select(ContestEntry.person_id, func.count().label("n")).group_by(ContestEntry.person_id).subquery()
+    query = select(Person, func.coalesce(count.c.n, 0)).outerjoin(count, count.c.person_id == Person.person_id)
+    with contest.database.read() as connection:
+        rows = connection.execute(query.order_by(Person.person_id.desc()).limit(MOST_PEOPLE)).all()
+    listed: list[PersonRow] = [
+        {
+            "person_id": person.person_id,
+            "name": person.name,
+            "joined_at": person.joined_at,
+            "entries": entries,
+            "removed": person.name == former(person.person_id),
+            "asked": person.person_id in asked,
+        }
+        for person, entries in rows
+    ]
+    return sorted(listed, key=lambda row: row["removed"])
+
+
+def removals(contest: Contest) -> list[Removal]:
+    """The accounts that were removed."""
+    return _removals(contest.database).get("done", [])
+
+
+def former(person_id: int) -> str:
+    """The name that stands for a removed account."""
+    return f"former entrant {person_id}"
+
+
+def ask(contest: Contest, who: str | int) -> tuple[str, bool]:
+    """Have the account with this name or id removed: now, or by the process that runs the queue, within seconds or at
+    the end of the experiment in progress. Returns the name that stands there then, and whether it does already.
+
+    Raises NotFound, or UsageError if the account was removed before.
+    """
+    with contest.database.write() as connection:
+        same = Person.name == who if isinstance(who, str) else Person.person_id == who
+        person = connection.scalar(select(Person).where(same))
+        if person is None:
+            raise NotFound(f"no one is called {who!r}"[:80], hint="the board and /host have the names")
+        if person.name == former(person.person_id):
+            raise UsageError("this account was removed before", hint="its entries and results stay")
+        fact = connection.get(ContestFact, FACT)
+        known = cast(RemovalsFact, fact.value if fact else {})
+        asked = [*known.get("asked", []), person.person_id]
+        contest.database.put(connection, FACT, **{**known, "asked": list(dict.fromkeys(asked))})
+        new = former(person.person_id)
+    try:
+        with Study.open(contest.folder):
+            carry_out(contest.database)
+    except Busy:
+        return new, False
+    return new, True
+
+
+def carry_out(database: Database) -> bool:
+    """Remove the accounts that were asked for; returns whether there were any. Only the process that holds the study's
+    lock may call it, and it must read names again afterwards."""
+    if not _removals(database).get("asked"):
+        return False
+    with database.write() as connection:
+        known = cast(RemovalsFact, connection.get_one(ContestFact, FACT).value)
+        done = [_remove(connection, connection.get_one(Person, one)) for one in known["asked"]]
+        database.put(connection, FACT, asked=[], done=[*known.get("done", []), *done])
+        board = connection.get(ContestFact, "board")
+        if board is not None:  # open pages reload when it has a new version
+            board.value = {**board.value, "version": cast(int, board.value.get("version", 0)) + 1}
+    return True
+
+
+def _removals(database: Database) -> RemovalsFact:
+    return cast(RemovalsFact, database.fact(FACT))
+
+
+def _remove(connection: Connection, person: Person) -> Removal:
+    """Take a person's name out of the database, and end their token and sessions. An announcement that was made is
+    shown with the new name from then on, and says so (`announced.renamed`)."""
+    name, new = person.name, former(person.person_id)
+    person.name, person.token_hash = new, hashed(fresh(PERSON))
+    connection.query(Session).where(Session.person_id == person.person_id).delete()
+    every = connection.scalars(select(ContestEntry)).all()
+    own = [entry for entry in every if entry.person_id == person.person_id]
+    labels, now = {entry.label: entry.label for entry in every if entry not in own}, {}
+    for entry in own:
+        before = entry_label(name, entry.name)
+        entry.name = _entry_name(entry, name, new)
+        labels[before] = entry_label(new, entry.name)
+        now[entry.number] = _named(entry, new)
+        if (row := connection.get(BoardRow, entry.number)) is not None:
+            row.row = {**row.row, "entrant": new, "name": entry.name}
+    for name_of_fact in ("deciding", "state", PENDING):  # what the announcement will be made of
+        if (fact := connection.get(ContestFact, name_of_fact)) is not None:
+            fact.value = _renamed(fact.value, now, labels)
+    if (said := connection.get(ContestFact, "announcement")) is not None:
+        shown = _renamed(said.value, now, labels)
+        said.value = shown if shown == said.value else {**shown, "renamed": [*shown.get("renamed", []), new]}
+    return {"at": utc_now().isoformat(), "name": new}
+
+
+def _entry_name(entry: ContestEntry, name: str, new: str) -> str:
+    """The name of an entry without that of its entrant; `Ada 2` is called by its number in the contest, as its page
+    and the commands state it."""
+    numbered = entry.name.removeprefix(f"{name} ").isdecimal()
+    return f"{new} (number {entry.number})" if numbered else entry.name.replace(name, new)
+
+
+def _named(entry: ContestEntry, entrant: str) -> NamedEntry:
+    return {"entry_id": entry.entry_id, "number": entry.number, "entrant": entrant, "name": entry.name}
+
+
+def _renamed(value: Any, now: Mapping[int, NamedEntry], labels: Mapping[str, str]) -> Any:
+    """The same value of a fact with the new names, in the rows of entries and in sentences. ``labels``: of all entries,
+    because the label of one may end with that of another."""
+    if isinstance(value, dict):
+        kept = {key: _renamed(one, now, labels) for key, one in value.items()}
+        if "entrant" not in kept:
+            return kept
+        own = {key: value[key] for key in ("entrant", "name") if key in value}
+        return kept | own | now.get(kept.get("number", 0), {})
+    if isinstance(value, list):
+        return [_renamed(one, now, labels) for one in value]
+    if isinstance(value, str) and labels:
+        longest_first = "|".join(re.escape(label) for label in sorted(labels, key=len, reverse=True))
+        return re.sub(rf"(?<!\w)(?:{longest_first})(?!\w)", lambda match: labels[match[0]], value)
+    return value
