@@ -107,6 +107,7 @@ def _evolve_programs(
         origins = origin_lines(study.config.prior, study.config.knowledge, on.training)
     else:
         refuse_again(command, again)
+        out.note("planning: reading the task and what was learnt on other tasks")
         chosen, improves = settings.researcher_choice, command == "improve"
         mutation.refuse_alone(follows, chosen.config, chosen.researcher)
         on = ChosenTasks.named(flags, settings.seed)
