@@ -30,6 +30,7 @@ from analysis.script_text import harvested
 from analysis.statistics import Mean, Ratio
 from analysis.study import open_study, query
 from analysis.trackers import tracked
+from analysis.trust import WHY
 from meta.begin import champion_of, create, take_up
 from meta.cli.output import Output
 from meta.cli.program import differences
@@ -338,6 +339,24 @@ def test_what_is_not_fresh_is_told_with_its_cure(ahead: Ended, fresh: str, cures
     assert decision_text.sentence(weak).startswith("Retrained gain: ")
     fine = replace(script, trust="verified")  # of a task with a hidden split
     assert harvested(fine, ahead[1].decision).endswith("measured on seeds and data that were not used to choose it.")
+
+
+def test_the_report_of_a_task_without_a_hidden_split_claims_no_unseen_data(
+    ahead: Ended, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = copied(ahead, tmp_path / "study")
+    unseen = re.compile(
+        r"no researcher saw|did not see|hidden data|not used to choose it\b(?!, but)|(?i:verified gain)"
+    )
+    before = outputs(folder)
+    assert all(unseen.search(before[name]) for name in ("report", "card"))
+    monkeypatch.setattr("trainer.freshness.freshness", lambda _: freshness.SEEDS)
+    for trust in ("verified", "scored"):
+        monkeypatch.setitem(WHY, trust, "as if the script printed it")
+    after = outputs(folder)
+    assert "This task has no hidden split" in after["report"]
+    said = {name: found.group() for name in ("report", "card") if (found := unseen.search(after[name]))}
+    assert not said, said
 
 
 def test_a_champion_that_gained_less_than_the_users_program_is_not_recommended(ahead: Ended) -> None:
