@@ -75,8 +75,9 @@ def fresh_of(facts: ReportFacts) -> str:
     tasks = [known_task(str(on["task"])) for on in (facts.config, *facts.further) if on.get("task")]
     if known := [task for task in tasks if task is not None]:
         return freshness.least(known)
-    recorded = next((row.details.get("decision") for row in facts.champion.rows if row.details), None) or {}
-    return freshness.of_record(str(recorded.get("fresh") or ""), weakest(row.trust for row in facts.board))
+    recorded = next((row.details.get("decision") for row in facts.champion.rows), None)
+    fresh = str(recorded.get("fresh") or "") if isinstance(recorded, dict) else ""
+    return freshness.of_record(fresh, weakest(row.trust for row in facts.board))
 
 
 def deciding_match(matches: Sequence[MatchRow], has_champion: bool) -> MatchRow:

@@ -88,8 +88,8 @@ def present(out: Output, folder: Path, applies: bool = False) -> list[str]:
             [*by_task.together, *said],
         )
     start = as_good(decision) if decision and not applies else None
-    better = own_program(config) if decision and decision.against_own and reference_gained_more(decision) else None
-    apply = [] if applies else ready_to_apply(config, folder, resolve.typed(folder), better)
+    own = own_program(config) if decision and decision.against_own and reference_gained_more(decision) else None
+    apply = [] if applies else ready_to_apply(config, folder, resolve.typed(folder), own)
     return [*apply, *_next(folder, start.start if start else "", every)]
 
 
