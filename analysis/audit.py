@@ -139,11 +139,11 @@ def study_verdict(recorded: Lead, fresh: Lead, embedded: str) -> tuple[str, str]
     if embedded:
         return "contradicted", embedded
     if too_high(recorded.lead, fresh.lead):
-        return "contradicted", "the recorded lead is larger than fresh data allow"
+        return "contradicted", "the recorded lead is larger than the fresh measurements allow"
     if too_high(recorded.first, fresh.first):
-        return "contradicted", "the recorded gain is larger than fresh data allow"
+        return "contradicted", "the recorded gain is larger than the fresh measurements allow"
     if not recorded.holds:
         return "not confirmed", "the study itself has no significant lead"
     if not fresh.holds:
-        return "not confirmed", "the lead is not significant on fresh data; more runs may show it (--runs)"
-    return "confirmed", "the lead is significant on fresh data too"
+        return "not confirmed", "the lead is not significant in the fresh measurements; more runs may show it (--runs)"
+    return "confirmed", "the lead is significant in the fresh measurements too"

@@ -31,7 +31,7 @@ from analysis.own_share import compared, first_program, not_by_evolution, own_sh
 from analysis.power import runs_needed
 from analysis.script_text import best_scripts
 from analysis.statistics import Mean
-from analysis.trust import marked
+from analysis.trust import gain_name, marked
 from analysis.wording import (
     MINUS,
     at_least,
@@ -80,7 +80,13 @@ def result(d: Decision, lead: str = "") -> str:
     same = f", which is how this researcher runs {yours(d.own)}" if d.own and d.same_as == "stock" else ""
     if d.state == BETTER:
         return f"{d.name} beats {reference(d)}{lead}{same}"
-    return f"{d.name} is not shown to beat {reference(d)}{same}"
+    more = f"{' and' * bool(same)} which gained more in these runs" if reference_gained_more(d) else ""
+    return f"{d.name} is not shown to beat {reference(d)}{same}{more and ','}{more}"
+
+
+def reference_gained_more(d: Decision) -> bool:
+    """Whether a champion that is not shown to be better even gained less."""
+    return d.state == OPEN and d.tested.difference is not None and d.tested.difference < 0
 
 
 def shown(d: Decision) -> str:
@@ -109,7 +115,7 @@ def sentence(d: Decision, where: str = "") -> str:
     interval_ = span(d.tested.low, d.tested.high, digits)
     lead = f"{number(d.tested.difference, digits, True)} {d.unit}, 95% interval {interval_}"
     figures = (
-        f"Verified gain{where and ' ' + where}: {ours} for {d.name}, {theirs} for {reference(d)}. "
+        f"{gain_name(d.trust).capitalize()}{where and ' ' + where}: {ours} for {d.name}, {theirs} for {reference(d)}. "
         f"Difference: {lead} ({runs(d)}, one-sided p {tested_p(d.p)})."
         f"{skewed(d.tested.difference, d.tested.low, d.tested.high)}"
     )
@@ -187,7 +193,7 @@ def notes(d: Decision) -> list[str]:
     out = []
     if d.holds and times_of(d.tested):
         at = at_least(d.tested.ratio.lower, 95)
-        out.append(f"That is {d.tested.ratio.ratio:.2f} times the gain of {reference(d)} ({at}).")
+        out.append(f"The champion gains {d.tested.ratio.ratio:.2f} times as much as {reference(d)} ({at}).")
     if needed := more_runs(d):
         out.append(needed)
     if d.beside is not None:
@@ -208,7 +214,7 @@ def notes(d: Decision) -> list[str]:
         )
         if d.bare and not steady(d.tested.gain, d.bare_ratio):
             reaches = f"gains {number(d.bare.mean, decimals(d.bare.se))} {d.unit}"
-        out.append(f"Without its idea list, it {reaches}. {adds}")
+        out.append(f"Without its idea list, the champion {reaches}. {adds}")
     if d.longer is not None:
         out.append(at_length(d.longer, d))
     return out + best_scripts(d)
@@ -222,8 +228,8 @@ def more_runs(d: Decision) -> str:
         return ""
     sd = math.sqrt((ours.se**2 * ours.n + theirs.se**2 * theirs.n) / 2)
     needed = runs_needed(d.tested.difference, sd)
-    what = "To show a difference of this size with 80% power"
-    return f"{what} it would take about {count(needed)} runs of each program." if needed else ""
+    what = "To show a difference as large as the measured one with 80% power"
+    return f"{what}, it would take about {count(needed)} runs of each program." if needed else ""
 
 
 def at_length(longer: Longer, d: Decision) -> str:
@@ -245,8 +251,9 @@ def on_task(task: str, d: Decision) -> str:
     what = "stock's gain in the search" if on.of_stock else "a standard deviation between runs"
     ours, theirs = number(on.champion.mean, digits), number(on.tested.mean, digits)
     return (
-        f"On {task}: {ours} against {theirs} {on.unit} of {reference(d)}{times(on.tested, on.ratio, on)}. The mean "
-        f"over {'families' if d.families else 'tasks'} divides them by {size} {on.unit}, {what}."
+        f"On {task}, the champion gains {ours} against {theirs} {on.unit} of {reference(d)}"
+        f"{times(on.tested, on.ratio, on)}. The mean over {'families' if d.families else 'tasks'} divides them by "
+        f"{size} {on.unit}, {what}."
     )
 
 
@@ -256,9 +263,10 @@ def caveats(d: Decision) -> list[Caveat]:
     if d.state == CONTROL_FAILED:
         out.append(Caveat("stop", "The A/A check failed", _failed(d)))
     elif d.state != BETTER:
-        text = (
-            f"{d.name} did best in the search, but the last test does not show that it is better than {reference(d)}."
-        )
+        text = f"The announced test does not show that {d.name} is better than {reference(d)}."
+        if reference_gained_more(d):
+            keep = ": keep it" if d.against_own else ""
+            text += f" {reference(d)[:1].upper()}{reference(d)[1:]} gained more in these runs{keep}."
         out.append(Caveat("stop", f"The champion is not shown to beat {reference(d)}", text))
     if marked(d.trust):
         out.append(Caveat("stop", "Weak trust", f"The scores are {marked(d.trust)}."))

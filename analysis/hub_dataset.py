@@ -35,7 +35,8 @@ def card(name: str, files: dict[Path, int]) -> str:
     return (
         f"---\npretty_name: metaloop study {name}\ntags:\n- metaloop\n- experiments\nconfigs:\n{configs}---\n"
         f"# Metaloop study {name}\n\nThe views of a study of programs of research: what each run and each experiment "
-        "was given, what came of it, and what the arena measured on seeds and data that no run saw (`verified_gain`)."
+        "was given, what came of it, and what the arena measured on fresh seeds (`verified_gain`), and on data that no "
+        "run saw unless `trust` is `self-reported`."
         f"\n\n| view | rows |\n|---|---|\n{rows}\n"
         '`datasets.load_dataset(FOLDER, "runs")` reads a view.\n'
     )

@@ -66,7 +66,7 @@ class Origin:
             measured = f" (its ideas were measured on {where})"
         start = f"{self.first}{measured}"
         if not self.steps:
-            return f"Evolution kept the program that it started from: the champion is {start}."
+            return f"The champion is {start}, as the study began with it."
         changes = listed(self.changes) or "nothing that a researcher reads changed"
         tests = "The announced test compares the two"
         if self.start not in tested:
@@ -76,7 +76,8 @@ class Origin:
     @property
     def first(self) -> str:
         """``the shipped program idea-queue``."""
-        what = {"shipped": "the shipped program", "own": "your program"}.get(self.kind, "the program")
+        other = "the program with learnt ideas" if self.learnt else "the program"
+        what = {"shipped": "the shipped program", "own": "your program"}.get(self.kind, other)
         return what if self.start == "program" else f"{what} {self.start}"
 
     @property

@@ -6,6 +6,7 @@ from analysis.decision import Decision
 from analysis.same_spend import FoundScript, SameSpend
 from analysis.trust import marked
 from analysis.wording import count, interval_decimals, many, number, span
+from trainer import freshness
 
 
 def harvested_of(d: Decision) -> list[FoundScript]:
@@ -28,10 +29,11 @@ def measured_scripts(d: Decision) -> list[str]:
 
 def harvested(script: FoundScript, d: Decision) -> str:
     where = f" on {script.task}" if d.tasks else ""
+    fresh = freshness.SPLIT if script.trust == "verified" else freshness.of_record(d.fresh, script.trust)
     return (
         f"The best train.py of the study{where}, from a last search (harvest) of "
-        f"{many(script.experiments, 'experiment')}, gains {script_gain(script)}, measured on seeds and data that were "
-        "not used to choose it."
+        f"{many(script.experiments, 'experiment')}, gains {script_gain(script)}, "
+        f"{freshness.CHOSEN[fresh]}."
     )
 
 

@@ -23,6 +23,9 @@ class PlanSettings(TypedDict, total=False):
     race_rule: str
     origin: str
     starters: int
+    trial: int
+    own_arm: int
+    generations: int
     only: list[str]
     budget: float
     bare: bool

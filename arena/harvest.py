@@ -64,6 +64,11 @@ class HarvestCandidate:
 Starts = Callable[[], list[HarvestCandidate]]
 
 
+def finals(experiments: float) -> tuple[int, int, int]:
+    """Of a harvest of this size: finalists, trainings of each to choose one, trainings that measure it."""
+    return (2, 2, 4) if experiments < LEAST - 0.5 else (FINALISTS, CHOOSING_SEEDS, FRESH_SEEDS)
+
+
 def harvest(on: TaskStudy, executor: Executor, experiments: int) -> HarvestEvent:
     """Search with the device time of ``experiments``, verification included, measure and record, once per task.
 
@@ -206,8 +211,7 @@ class _Search(Trainings):
         ended = self.on.state.harvests.get((self.task.name, self.name))
         if ended is not None:
             return ended
-        few = seconds < (LEAST - 0.5) * self.task.cost_seconds
-        most, choosing, fresh = (2, 2, 4) if few else (FINALISTS, CHOOSING_SEEDS, FRESH_SEEDS)
+        most, choosing, fresh = finals(seconds / self.task.cost_seconds)
         number = self.search(seconds - (most * choosing + fresh) * self.task.cost_seconds, starts)
         finalists = self.best(most) or [untouched(self.task)]
         chosen = self.again(finalists, "choose", "selection", choosing)

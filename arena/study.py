@@ -61,8 +61,8 @@ class Study:
         config = StudyConfig.read(folder / "study.toml")
         if config.shared and not to_read:
             raise NotComparable(
-                f"{folder} is a shared copy without the secret of its seeds: it can be read, not continued or verified",
-                hint="metaloop report, standings, credit and ui read it; metaloop evolve starts a study of your own",
+                f"{folder} is a shared copy without the secret of its seeds: it can be read, not continued",
+                hint="metaloop report, credit, ui and verify read it; metaloop evolve starts a study of your own",
             )
         study = cls(folder, config)
         require_same(study.task, study.config)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from statistics import fmean, variance
 from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
 from analysis.audit import Lead, MeanDifference, around_zero, lead, study_verdict
 from analysis.ledger import Ledger, check
+from analysis.power import runs_needed
 from analysis.study import read_study
 from analysis.tables import statement, typed_rows
 from arena.choice import hardware_of_jobs
@@ -105,6 +108,23 @@ def claim_of(con: DuckDBPyConnection) -> AuditedClaim:
     first = typed_rows(con.execute(sql, [others[0].arm_id]), AuditedRun)
     second = [run for row in own or [stock, *twins] for run in typed_rows(con.execute(sql, [row.arm_id]), AuditedRun)]
     return AuditedClaim(others[0], first, second)
+
+
+def too_few(runs: int, whole: AuditedClaim) -> str:
+    """Says so where that many runs of each arm, with the spread between those on record, hardly confirm the lead."""
+    first, second = ([run.verified_gain or 0.0 for run in arm] for arm in whole.arms)
+    if min(len(first), len(second)) < 2:
+        return ""
+    lead = fmean(first) - fmean(second)
+    needed = runs_needed(lead, math.sqrt((variance(first) + variance(second)) / 2))
+    most = max(len(first), len(second))
+    if needed is None or runs >= min(needed, most):
+        return ""
+    enough = f"--runs {needed}" if needed <= most else f"the study has {most}: --runs {most}"
+    return (
+        f"{runs} runs of each arm may be too few to confirm a lead of {lead:.4g}: with the spread between the recorded "
+        f"runs it takes about {needed} to confirm it with 80% power ({enough})"
+    )
 
 
 def final_source(study: Study, run_id: str, source_id: str, task: Task | None = None) -> Source:

@@ -27,7 +27,7 @@ from analysis.statistics import Mean, mean_interval
 from analysis.study import read_study
 from analysis.tables import statement, typed_rows
 from analysis.transfer import Cell
-from analysis.trust import findings_line
+from analysis.trust import findings_line, gain_name
 from analysis.wording import few, until
 from analysis.writing_events import MutationEvent
 from arena.public import public_lines
@@ -88,7 +88,7 @@ def evidence_page(study: Study, champion: Champion) -> str:
     return made.get_template("champion.evidence.md.j2").render(
         champion=champion, claim=champion.claim, decision=champion.decision, say=decision_text, level=LEVEL,
         config=study.config, researcher=str(EvolvedFor.of(study.config.researcher, study.config.staff.models)),
-        unit=UNIT if champion.claim.tasks else study.task.unit,
+        unit=UNIT if champion.claim.tasks else study.task.unit, gain_name=gain_name(champion.trust),
         confirmed=[row for row in standings if confirming(row.match_id, purpose, champion)],
         limits=[
             row for row in limits if confirming(row.match_id, purpose, champion) and row.role in ("champion", "control")

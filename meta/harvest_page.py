@@ -16,6 +16,7 @@ from arena.setup import reference
 from arena.study import Study
 from arena.task_study import tasks_of
 from trainer.edits import Edit
+from trainer.freshness import CHOSEN, freshness
 
 LONGER = 1.2  # times the untouched train.py: some of the gain may be bought
 
@@ -39,6 +40,7 @@ class HarvestedScript:
     unit: str
     steps: list[HarvestStep]
     cost: str
+    measured: str
 
 
 def harvests(study: Study) -> list[HarvestedScript]:
@@ -61,7 +63,13 @@ def harvests(study: Study) -> list[HarvestedScript]:
         names = shlex.quote(str(verified)), shlex.quote(reference(on.task))
         scripts.append(
             HarvestedScript(
-                event, files, *names, on.task.unit, steps(event.source_id, made), training_cost(study.state, event.task)
+                event,
+                files,
+                *names,
+                on.task.unit,
+                steps(event.source_id, made),
+                training_cost(study.state, event.task),
+                CHOSEN[freshness(on.task)],
             )
         )
     return scripts

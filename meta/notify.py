@@ -11,10 +11,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from analysis import decision_text
-from analysis.decision import decision_of
+from analysis.decision import OPEN, decision_of
+from analysis.decision_text import sentences_of
+from analysis.run_state import StudyState
 from analysis.script_text import harvested_of, script_gain
 from analysis.wording import plain_text
 from meta.begin import champion_of
+from meta.harvest_page import training_cost
 from programs.errors import UsageError
 
 SECONDS = 10.0
@@ -34,13 +37,31 @@ def notify(url: str, folder: Path, branch: str | None) -> str:
     champion = champion_of(folder) or {}
     decision = decision_of(champion) if champion else None
     found = harvested_of(decision) if decision else []
-    said = [f"{folder.name}: {decision_text.headline(decision) if decision else 'no champion'}"]
-    said += [f"The best train.py{f' on {each.task}' * (len(found) > 1)} gains {script_gain(each)}" for each in found]
+    weak = [each.text for each in decision_text.caveats(decision) if each.level != "note"] if decision else []
+    state, said = StudyState.read(folder / "ledger"), list[str]()
+    if decision is not None:
+        said += [f"{folder.name}: {decision_text.headline(decision)}"]
+        said += [sentences_of(text)[0] for text in weak[decision.state == OPEN :]]  # its first repeats the headline
+    else:
+        said += [f"{folder.name}: no champion"]
+    for each in found:
+        said += [f"The best train.py{f' on {each.task}' * (len(found) > 1)} gains {script_gain(each)}"]
+        said += sentences_of(training_cost(state, each.task))
     said += [f"Branch {branch}"] if branch else []
     scripts = [{name: getattr(each, name) for name in SCRIPT} for each in found]
-    fields = {name: champion.get(name) for name in FIELDS}
+    fields: dict[str, Any] = {name: champion.get(name) for name in FIELDS}
     text = plain_text(". ".join(said) + ".")
-    return send(url, {"text": text, "study": folder.name, **fields, "scripts": scripts, "branch": branch})
+    return send(
+        url,
+        {
+            "text": text,
+            "study": folder.name,
+            **fields,
+            "caveats": [*map(plain_text, weak)],
+            "scripts": scripts,
+            "branch": branch,
+        },
+    )
 
 
 def send(url: str, body: Mapping[str, Any]) -> str:

@@ -1,7 +1,8 @@
 """A copy of a study to give away: what was measured, without the secret of its seeds and without paths of this machine.
 
 The ledger is written again, because records hold paths and each names the hash of the one before; programs keep their
-text, on which their ids depend. The copy can be read by every verb that reads, and neither resumed nor verified.
+text, on which their ids depend. The copy can be read by every verb that reads, and not resumed; `metaloop verify`
+checks its ledger.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ from typing import TYPE_CHECKING
 
 import tomli_w
 
-from analysis.ledger import RESERVED, Ledger, read
+from analysis.ledger import RESERVED, Ledger, check, read
 from arena.run_archive import ARCHIVE
 from arena.settings import StudyConfig
 from arena.study import Study
-from programs.errors import UsageError
+from arena.task_study import tasks_of
+from programs.errors import Corrupt, UsageError
+from programs.program import Program
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -89,6 +92,22 @@ def share(source: Path, target: Path, *, with_runs: bool = False) -> list[str]:
     return list(remarks(study, target))
 
 
+def verified(copy: Path) -> dict[str, str | int]:
+    """What can be checked of a copy: that its ledger is complete and unchanged, and that the programs are those that
+    their ids name. Its ``head`` is the hash of its last record. Raises Corrupt with the first problem."""
+    problems, records, programs, head = check(copy / "ledger"), 0, 0, ""
+    if problems:
+        raise Corrupt(problems[0], hint="ask for the copy again")
+    for record in read(copy / "ledger"):
+        records, head = records + 1, str(record["hash"])
+        if record["kind"] == "program":
+            programs += 1
+            text, named = str(record["text"]), str(record["program_id"])
+            if Program.parse(text, str(record.get("name") or "")).program_id != named:
+                raise Corrupt(f"{copy}: the text of the program {named} is not the one of its id", hint="ask again")
+    return {"records": records, "programs": programs, "head": head}
+
+
 def _write_config(config: StudyConfig, folder: Path, clean: Cleaner) -> None:
     values = config.model_dump(by_alias=True, exclude_none=True, mode="json")
     begun = {"programs": values.pop("programs"), "shared": True}
@@ -112,5 +131,8 @@ def remarks(study: Study, target: Path) -> Iterator[str]:
         path = _PATH.search(program.text)
         if path:
             yield f"the program {program.name} names {path[0]}: its text is what was measured, so it stays"
+    for on in tasks_of(study):
+        if not on.task.is_builtin:
+            yield f"the files of the task {on.task.name} are not in the copy; whoever is to run it needs them as well"
     if (target / ARCHIVE).is_file():
         yield "runs.zip holds what the researchers wrote and printed, paths among it; nothing in it was changed"

@@ -52,7 +52,6 @@ def decide(
     ``match_ids``: the matches behind the claim; ``longer``: the claim with a larger run budget."""
     ratio = claim.ratio_stock
     over = Compared("stock", claim.stock, *claim.over_stock, ratio) if claim.over_stock and ratio else None
-    kinds = [freshness.freshness(task) for task in tasks]
     return Decision(
         state=state_of(claim.p, claim.check), name=program.name, unit=UNIT if claim.tasks else tasks[0].unit,
         tasks=tuple(
@@ -65,7 +64,7 @@ def decide(
             own if claim.own else "stock", claim.reference, claim.difference, claim.low, claim.high, claim.ratio
         ),
         p=claim.p, beside=over, bare=claim.without_ideas, bare_ratio=claim.ratio_without_ideas, check=claim.check,
-        own=own, same_as=same_as, trust=trust, fresh=max(kinds, key=tuple(freshness.SAID).index),
+        own=own, same_as=same_as, trust=trust, fresh=freshness.least(tasks),
         cures=tuple(dict.fromkeys(cure for task in tasks for cure in freshness.cures(task))),
         look=look, match_ids=tuple(match_ids), spend=tuple(spend), scripts=tuple(scripts), families=claim.families,
         longer=over_stock(longer) if longer else None, origin=origin,

@@ -17,6 +17,24 @@ SAID = {
     NOTHING: "Only run seeds are fresh. The command takes no training seed and there is no hidden split, so training "
     "again repeats the same measurement.",
 }
+#: How a result that was chosen among several was measured afterwards.
+CHOSEN = {
+    SPLIT: "measured on seeds and data that were not used to choose it",
+    SEEDS: "measured on seeds that were not used to choose it, but on the same data",
+    NOTHING: "measured again on the same data, with no seed to change",
+}
+#: What a final script is scored on, beside what its run was scored on.
+UNSEEN = {
+    SPLIT: "on seeds and data that the run did not see",
+    SEEDS: "on fresh seeds, but on the data that the run saw",
+    NOTHING: "on the data that the run saw, with no seed to change",
+}
+#: How both scripts that a gain compares are trained.
+AGAIN = {
+    SPLIT: "both trained again from scratch on seeds and data that no researcher saw",
+    SEEDS: "both trained again from scratch on fresh seeds, but scored on data that the researchers used",
+    NOTHING: "both trained again from scratch, with no seed to change, and scored on data that the researchers used",
+}
 #: For sentences such as "trained again on …".
 SHORT = {SPLIT: "fresh seeds and data", SEEDS: "fresh seeds", NOTHING: "the same data, with no seed to change"}
 
@@ -26,6 +44,15 @@ def freshness(task: Task) -> str:
     if task.run is not None:
         return SEEDS if takes_seed(task) else NOTHING
     return SEEDS if task.scoring.get("kind") == "printed" and not task.has_data else SPLIT
+
+
+def of_record(fresh: str, trust: str | None) -> str:
+    """As recorded; an older study's record has only the trust."""
+    return fresh or (SEEDS if trust == "self-reported" else SPLIT)
+
+
+def least(tasks: Sequence[Task]) -> str:
+    return max(map(freshness, tasks), key=tuple(SAID).index)
 
 
 def said(tasks: Sequence[Task]) -> str:

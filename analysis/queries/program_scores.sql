@@ -1,4 +1,4 @@
--- Programs with their mean verified gain over the finished runs of the search. Over several tasks, gains are divided by
+-- Programs with their mean gain over the finished runs of the search. Over several tasks, gains are divided by
 -- each task's scale; over families, whose tasks change from stage to stage, it is 1 plus the mean lead over stock on the
 -- same tasks, and the error is that between tasks or that between runs, whichever is larger.
 program_scores(stock) AS TABLE

@@ -118,7 +118,8 @@ def card(con: duckdb.DuckDBPyConnection, study: str, unfinished: RunsSoFar | Non
     rows = [row for row in facts.board if not stock or row.program_id != stock.program_id] + ([stock] if stock else [])
     rows.sort(key=lambda row: -(row.gain or 0.0))
     unit, compared = facts.board[0].unit if facts.board else None, [row for row in rows if row.role in COMPARED]
-    return drawn_card(words, rows, unit or facts.unit, *runs_of(facts), always=compared)
+    gain = facts.gain_name.capitalize()
+    return drawn_card(words, rows, unit or facts.unit, *runs_of(facts), always=compared, gain=gain)
 
 
 def setting(facts: ReportFacts) -> str:
@@ -140,6 +141,7 @@ def drawn_card(
     measure: str = "",
     direction: str = "",
     always: Sequence[CardRow] = (),
+    gain: str = "Verified gain",
 ) -> str:
     """The card of these words and programs as SVG, ``unit`` that of the gains. Without runs the programs have its whole
     width, and as many are drawn as there is room for, those of ``always`` before others; the card says how many are
@@ -168,6 +170,7 @@ def drawn_card(
             arms=arms_of(rows, top, axis, ours),
             ticks=axis.ticks,
             unit=unit,
+            gain=gain,
             undrawn=f"{many(left, 'more program')} not drawn" if (left := given - len(rows)) else "",
             frame=FRAME | {"top": top},
             curves=curves_of(shown, direction, top, ours),

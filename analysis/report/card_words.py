@@ -50,7 +50,7 @@ def own_share(d: Decision) -> list[str]:
     if start is None:
         return []
     if not start.steps:
-        return [f"Evolution added nothing: the champion is {start.first}.", "Evolution added nothing."]
+        return [f"The champion is {start.first}, as the study began with it.", "Evolution did not change it."]
     if d.start is None:
         unknown = "Evolution's own share is not known"
         return [f"{unknown}: {start.first} did not run in this match.", f"{unknown}."]

@@ -10,11 +10,13 @@ from analysis import decision_text
 from analysis.attribution import RECOMPUTED
 from analysis.decision import twins
 from analysis.decision_text import Caveat
+from analysis.report.facts import fresh_of
 from analysis.report.model import ReportFacts, ReportSection
 from analysis.report.source import QueryResult
 from analysis.report.verdict import decided
 from analysis.trust import WHY
 from analysis.wording import brief, count, interval_decimals, listed, many, number, percent
+from trainer import freshness
 
 FEW_RUNS = 5
 MUCH_FORFEITED = 0.05
@@ -144,18 +146,19 @@ def of_findings(findings: QueryResult[FindingRow]) -> Iterator[Caveat]:
 
 def of_audits(facts: ReportFacts, audits: QueryResult[AuditRow]) -> Iterator[Caveat]:
     last = next((row for row in reversed(audits.rows) if row.subject == "study"), None)
+    newer = "newer seeds and hidden data" if fresh_of(facts) == freshness.SPLIT else "newer seeds"
     if last is None:
         if facts.champion.rows:
             yield Caveat(
                 "note",
                 "Not repeated",
-                "metaloop verify would measure the champion's lead once more, on seeds and hidden data that are newer "
-                "than the confirmation's. That was not done.",
+                f"metaloop verify would measure the champion's lead once more, on {newer} than the confirmation's. "
+                "That was not done.",
             )
         return
     digits = interval_decimals(last.difference_low, last.difference_high)
     fresh, recorded = number(last.difference, digits), number(last.recorded_difference, digits)
-    figures = f"a lead of {fresh} on fresh data, {recorded} on record"
+    figures = f"a lead of {fresh} when measured again, {recorded} on record"
     level = {"confirmed": "note", "contradicted": "stop"}.get(last.verdict, "mind")
     yield Caveat(
         level, f"Audit: {last.verdict}", f"metaloop verify measured {figures}; {last.why or 'no reason given'}."
@@ -189,7 +192,7 @@ def of_runs(facts: ReportFacts, doubts: DoubtsRow) -> Iterator[Caveat]:
         )
     if doubts.unscored and facts.board:
         yield Caveat(
-            "mind", "Runs without a score", f"{many(doubts.unscored, 'finished run')} without a verified gain."
+            "mind", "Runs without a score", f"{many(doubts.unscored, 'finished run')} without a {facts.gain_name}."
         )
 
 
@@ -220,8 +223,8 @@ def of_scores(facts: ReportFacts, doubts: DoubtsRow) -> Iterator[Caveat]:
     if claim is not None and mean and claim > 0.05 * abs(mean):
         text = (
             f"Over {many(doubts.compared, 'run')}, the average claim is {brief(claim)} {facts.score_unit} above the "
-            f"average verified gain of {brief(mean)}: keeping what looks better also keeps luck. Claims are not used "
-            "for ranking."
+            f"average {facts.gain_name} of {brief(mean)}: keeping what looks better also keeps luck. Claims are "
+            "not used for ranking."
         )
         yield Caveat("note", "Claims are too high", text)
     if (doubts.failures or 0) > MUCH_FAILED:

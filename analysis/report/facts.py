@@ -9,7 +9,9 @@ from analysis.report.model import Again, ReportFacts, RunsSoFar
 from analysis.report.rows import ChampionRow, LogRow, MatchRow, NoiseRow, OverviewRow, RunRow, StandingRow, StudyRow
 from analysis.report.source import ReportSource
 from analysis.task_scales import TaskScale
+from analysis.trust import weakest
 from programs.errors import MetaloopError
+from trainer import freshness
 
 if TYPE_CHECKING:
     from trainer.task import Task
@@ -66,6 +68,16 @@ def known_task(name: str) -> Task | None:
         return Task.load(name) if name else None
     except (MetaloopError, OSError):
         return None
+
+
+def fresh_of(facts: ReportFacts) -> str:
+    """Which randomness is fresh when a final script is trained again, on the task with the least (`freshness`)."""
+    tasks = [known_task(str(on["task"])) for on in (facts.config, *facts.further) if on.get("task")]
+    if known := [task for task in tasks if task is not None]:
+        return freshness.least(known)
+    recorded = next((row.details.get("decision") for row in facts.champion.rows), None)
+    fresh = str(recorded.get("fresh") or "") if isinstance(recorded, dict) else ""
+    return freshness.of_record(fresh, weakest(row.trust for row in facts.board))
 
 
 def deciding_match(matches: Sequence[MatchRow], has_champion: bool) -> MatchRow:

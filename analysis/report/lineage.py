@@ -71,11 +71,11 @@ def section(facts: ReportFacts) -> ReportSection | None:
     picture = ReportFigure(
         name="tree",
         kind="lineage",
-        title=f"Verified gain by program, in {facts.score_unit}",
+        title=f"{facts.gain_name.capitalize()} by program, in {facts.score_unit}",
         caption=f"{note}Mean over the runs of the search (without the confirmation), with 95% interval. Programs "
         "selected for their high mean look better than they are."
         f"{over_tasks(facts)}{' Not run: the program behaves like another one, or the study ended first.' * unrun}",
-        data={"unit": facts.score_unit, "rows": [asdict(item) for item in nodes]},
+        data={"unit": facts.score_unit, "rows": [asdict(item) for item in nodes], "gain": facts.gain_name},
         table=table(nodes, edges, facts.score_unit),
         answers=(programs,),
         legend=(("program", "program"), *([("champion", "champion")] if champion else [])),

@@ -11,6 +11,7 @@ from analysis.report.source import QueryResult, ReportSource
 from analysis.scales import UNIT
 from analysis.study_settings import StudySettings, TaskSettings
 from analysis.task_scales import TaskScale
+from analysis.trust import gain_of
 from analysis.wording import count, listed
 
 Row = TypeVar("Row")
@@ -142,6 +143,11 @@ class ReportFacts:
     def has_search(self) -> bool:
         """Whether the study evolved programs."""
         return self.config.get("command") in ("evolve", "improve")
+
+    @property
+    def gain_name(self) -> str:
+        """What the gains of the standings are called."""
+        return gain_of(row.trust for row in self.standings.rows)
 
     @property
     def further(self) -> Sequence[TaskSettings]:

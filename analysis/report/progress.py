@@ -13,6 +13,7 @@ from analysis.report.rows import RunRow
 from analysis.report.source import QueryResult, clean
 from analysis.report.standings import MARKS
 from analysis.tables import statement, typed_rows
+from analysis.trust import gain_name
 from analysis.wording import brief, count, decimals, few, many, number, percent, short, until
 
 # The result of an experiment, as one letter in the data of the page.
@@ -247,7 +248,7 @@ def run_table(facts: ReportFacts) -> ReportTable:
             ">experiments with baseline": lambda row: count(row.experiments),
             ">kept": lambda row: count(row.kept),
             ">claimed gain": lambda row: number(row.claimed_gain, digits),
-            ">verified gain": lambda row: number(row.verified_gain, digits),
+            f">{facts.gain_name}": lambda row: number(row.verified_gain, digits),
             "trust": lambda row: row.trust or "",
         },
     )
@@ -263,7 +264,7 @@ def point_table(data: DrawnRuns) -> ReportTable:
 
 def label(row: RunRow) -> str:
     role = f", {row.role}" if row.role not in (None, "program") else ""
-    gain = f", verified gain {brief(row.verified_gain)}" if row.verified_gain is not None else ""
+    gain = f", {gain_name(row.trust)} {brief(row.verified_gain)}" if row.verified_gain is not None else ""
     return f"{row.program}{role}, run {short(row.run_id)}{gain}"
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
+from analysis.report.facts import fresh_of
 from analysis.report.model import ReportFacts, ReportSection, ReportTable
 from analysis.study_settings import PlanSettings
 from analysis.wording import count, duration
+from trainer import freshness
 
 # Labels of the numbers of a plan whose names are unclear; "" hides a number.
 PLAN = {
@@ -72,7 +74,9 @@ def commands(facts: ReportFacts) -> list[tuple[str, str]]:
     else:
         listed = [(f"metaloop standings {study} --all", "every match, with intervals and ties")]
         if facts.champion.rows:
-            listed.append((f"metaloop verify {study}", "measures the lead again, on fresh seeds and fresh hidden data"))
+            listed.append(
+                (f"metaloop verify {study}", f"measures the lead again, on {freshness.SHORT[fresh_of(facts)]}")
+            )
         listed += [(f"metaloop credit {study} --all", "every credit row")]
         if (run := facts.runs.first) is not None:
             shown = f"metaloop show {run.run_id} -s {study}"

@@ -8,12 +8,14 @@ from dataclasses import dataclass, replace
 from analysis.constraint_values import ConstraintValues
 from analysis.decision import Check, Decision, twins
 from analysis.decision_text import GATED, PLANNED, check
-from analysis.report.facts import stages
+from analysis.report.facts import fresh_of, stages
 from analysis.report.model import Point, ReportFacts, ReportFigure, ReportSection, ReportTable
 from analysis.report.rows import StandingRow, both_arms
 from analysis.report.source import QueryResult
 from analysis.report.verdict import decided
+from analysis.trust import gain_of
 from analysis.wording import count, decimals, duration, many, number, ranks, short, span, typical
+from trainer import freshness
 
 TITLES = {
     "race": "the opening race",
@@ -22,8 +24,8 @@ TITLES = {
     "reserve": "held-out task: champion and controls",
 }
 MEANING = {
-    "champion": "champion, verified gain with its 95% interval",
-    "program": "program, verified gain with its 95% interval",
+    "champion": "champion, {gain} with its 95% interval",
+    "program": "program, {gain} with its 95% interval",
     "control": "control: stock, stock again (A/A) or one-line",
     "without": "the champion without its ideas",
     "best-of": "best-of-N: the best script of N runs, trained again (not used for ranking)",
@@ -73,8 +75,8 @@ def section(facts: ReportFacts) -> ReportSection:
     limits = facts.source.ask("constraints", ConstraintValues, matches=order)
     figures = tuple(figure(facts, ids[0], best, limits) if len(ids) == 1 else stage(facts, ids) for ids in grouped)
     lead = (
-        "The verified gain of a run is the improvement of its final script over the untouched script, both trained "
-        "from scratch on seeds and data that no researcher saw. Further right is better. Shaded programs are not shown "
+        f"The {facts.gain_name} of a run is the improvement of its final script over the untouched script, "
+        f"{freshness.AGAIN[fresh_of(facts)]}. Further right is better. Shaded programs are not shown "
         "to be worse than any other (Welch tests of all pairs, Holm, 5% per match); with few runs, this says little."
     )
     shown = [row for row in facts.matches.rows if row.ended and row.purpose != "ablation"]
@@ -83,7 +85,7 @@ def section(facts: ReportFacts) -> ReportSection:
     more = {"note": note} if left > 0 else {}
     if not figures:
         lead = (
-            "No match has a verified result."
+            "No match has a final script that was trained again."
             if not facts.board
             else "An ablation has no standings: it runs variants of one program, each once or twice."
         )
@@ -109,7 +111,13 @@ def figure(
         kind="standings",
         title=f"{title(arms[0], facts)}{on_task(arms[0], facts)}, in {unit}",
         caption=caption(facts, arms, unit, extra),
-        data={"unit": unit, "digits": digits, "rows": [point(row, ranked) for row in drawn], "ranked": ranked},
+        data={
+            "unit": unit,
+            "digits": digits,
+            "rows": [point(row, ranked) for row in drawn],
+            "ranked": ranked,
+            "gain": gain_of(row.trust for row in arms),
+        },
         table=table(rows, digits, unit, reached=reached, ranked=ranked, both=both),
         answers=(facts.standings, *([best] if extra else []), *([limits] if reached else [])),
         legend=legend(rows, (aa := checked(facts, arms)) is None or aa.passed, ranked),
@@ -228,7 +236,7 @@ def table(
 
 def legend(rows: Sequence[StandingRow], reliable: bool = True, ranked: bool = True) -> tuple[tuple[str, str], ...]:
     """The marks in this chart and their meaning; ``reliable``: unless its A/A check failed."""
-    there = {MARKS.get(row.role or "", "program") for row in rows}
+    there, name = {MARKS.get(row.role or "", "program") for row in rows}, gain_of(row.trust for row in rows)
     tied = sum(row.rank_low == 1 for row in rows)
     claimed = (
         [("claimed", "the runs' own claim (not used for ranking)")]
@@ -237,7 +245,7 @@ def legend(rows: Sequence[StandingRow], reliable: bool = True, ranked: bool = Tr
     )
     leader = "leader, significantly better than all others" if reliable else "first; the A/A check failed"
     return (
-        *((mark, meaning) for mark, meaning in MEANING.items() if mark in there),
+        *((mark, meaning.format(gain=name)) for mark, meaning in MEANING.items() if mark in there),
         *claimed,
         *([("tie", "not shown to be worse than another" if tied > 1 else leader)] if ranked else []),
     )

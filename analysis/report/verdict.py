@@ -10,7 +10,7 @@ from analysis import decision_text, figures_text
 from analysis.decision import BETTER, CONTROL_FAILED, Compared, Decision, decision_of, twins
 from analysis.over_reserved import over_reserved
 from analysis.own_share import own_share
-from analysis.report.facts import known_task
+from analysis.report.facts import fresh_of, known_task
 from analysis.report.model import ReportFacts, ReportSection, RunsSoFar
 from analysis.report.rows import (
     ChampionRow,
@@ -23,7 +23,7 @@ from analysis.report.rows import (
     both_arms,
 )
 from analysis.statistics import Mean, Ratio
-from analysis.trust import marked, weakest
+from analysis.trust import gain_name, marked, weakest
 from analysis.wording import (
     at_least,
     brief,
@@ -62,6 +62,8 @@ def section(facts: ReportFacts) -> ReportSection:
         "cost": cost(facts),
         "about": about(facts),
         "intro": intro(facts),
+        "gain": facts.gain_name,
+        "again": freshness.AGAIN[fresh_of(facts)],
     }
     answers = (*([facts.champion] if facts.champion.rows else []), facts.standings, facts.overview)
     return ReportSection("verdict", "The verdict", template="verdict.html.j2", more=more, answers=answers)
@@ -98,22 +100,29 @@ def intro(facts: ReportFacts) -> list[str]:
         return []
     names = [str(facts.config.get("task") or ""), *(str(on["task"]) for on in facts.further)]
     tasks = [known_task(name) for name in names]
-    task = tasks[0]
-    fresh = freshness.SHORT[freshness.freshness(task)] if task is not None else "fresh seeds and data"
+    kind = fresh_of(facts)
+    fresh = freshness.SHORT[kind]
     text = (
         "In each run, the researcher follows one program: it edits the training script, trains it, and keeps changes "
         f"that score better{_budget(facts)}. Then its final script is trained again on {fresh}."
     )
     if facts.has_search:
-        text += (
-            " The study compared several programs, wrote new ones from the measured effects, and at the end compared "
-            f"the best one with stock (a plain keep-if-better program) on {fresh}."
-        )
+        text += f" {_stages(facts)} on {fresh}."
     known = [one for one in tasks if one is not None]
-    if any(freshness.freshness(one) != freshness.SPLIT for one in known):
-        text += f" {freshness.said(known)}"
+    if kind != freshness.SPLIT:
+        text += f" {freshness.said(known) if known else freshness.SAID[kind]}"
     which = "The task" if len(names) == 1 else "One task"
     return [" ".join([text, *(_scored(one, which) for one in tasks if one is not None)])]
+
+
+def _stages(facts: ReportFacts) -> str:
+    """What a study of programs did, by its plan; the figures of what they are compared with follow."""
+    plan = facts.config.get("plan") or {}
+    other = "the user's own program" if plan.get("own_arm") else "stock (a plain keep-if-better program)"
+    if plan.get("trial"):
+        return f"The study was a trial, without a search for programs: it compared one program with {other}"
+    wrote = ", wrote new ones from the measured effects," if plan.get("generations", 1) else ""
+    return f"The study compared several programs{wrote} and at the end compared the best one with {other}"
 
 
 def _budget(facts: ReportFacts) -> str:
@@ -173,7 +182,7 @@ def _of_champion(facts: ReportFacts, decision: Decision, row: ChampionRow) -> Re
     where = f"over {listed([on.task for on in decision.tasks])}" if decision.tasks else f"on {facts.task}"
     where = f"on new tasks of {listed(decision.families)}" if decision.families else where
     weighty = [caveat.text for caveat in decision_text.caveats(decision) if caveat.level != "note"]
-    never_seen = [_on_reserved(on) for on in row.reserve or []]
+    never_seen = [on_reserved(on) for on in row.reserve or []]
     never_seen += _over_reserved(facts, row)
     whose = (own_share(decision), decision_text.origin(decision))
     notes = (*filter(None, whose), *decision_text.notes(decision), *weighty, *never_seen)
@@ -202,21 +211,22 @@ def _of_board(facts: ReportFacts, board: list[StandingRow]) -> ReportVerdict:
     """A match without a champion: which program leads, and whether significantly."""
     best, control = board[0], next((row for row in board if row.role == "control"), None)
     digits, unit = decimals(best.se), facts.unit
+    gain = gain_name(best.trust)
     figures = f"{number(best.gain, digits)} {unit} [{span(best.low, best.high, digits)}, {many(best.n, 'run')}]"
     tied = [row.display_name for row in board[1:] if row.rank_low == 1]
     notes = [_doubt(best.trust), "" if facts.champion.rows else _unconfirmed(facts), _one_of(facts)]
     if (check := twins(board)) is not None and not check.passed:
-        sentence = f"{best.display_name} has the largest verified gain on {facts.task}, {figures}."
+        sentence = f"{best.display_name} has the largest {gain} on {facts.task}, {figures}."
         notes = [f"{decision_text.check(check)} So no lead in this match is reliable.", *notes]
         return ReportVerdict("failed", "No verdict: the A/A check failed", sentence, tuple(filter(None, notes)))
     if not tied and len(board) > 1:
-        sentence = f"Its verified gain on {facts.task} is {figures}; every other program is significantly worse."
+        sentence = f"Its {gain} on {facts.task} is {figures}; every other program is significantly worse."
         return ReportVerdict("shown", f"{best.name} leads", sentence, tuple(filter(None, notes)))
     if len(board) == 1:
         return ReportVerdict(
             "open",
             f"{best.name} ran alone",
-            f"Its verified gain on {facts.task} is {figures}.",
+            f"Its {gain} on {facts.task} is {figures}.",
             tuple(filter(None, notes)),
         )
     against = ""
@@ -224,7 +234,7 @@ def _of_board(facts: ReportFacts, board: list[StandingRow]) -> ReportVerdict:
         beats = (best.rank_high or 1) < (control.rank_low or 1)
         against = f" It is {'' if beats else 'not '}significantly better than stock."
     sentence = (
-        f"{best.display_name} has the largest verified gain on {facts.task}, {figures}, but the difference from "
+        f"{best.display_name} has the largest {gain} on {facts.task}, {figures}, but the difference from "
         f"{listed(tied)} is not statistically significant."
     )
     headline = "No significant difference between these programs" if len(tied) == len(board) - 1 else "No clear winner"
@@ -238,7 +248,8 @@ def _of_runs_so_far(facts: ReportFacts, so_far: RunsSoFar) -> ReportVerdict:
     shown = [*best, *([stock] if stock else [])]
     digits = decimals(shown[0].se)
     means = listed([f"{row.program} {number(row.gain, digits)} ({many(row.n, 'run')})" for row in shown])
-    sentence = f"Mean verified gain in {facts.unit} on {facts.task} so far: {means}. Further runs will change this."
+    gain = gain_name(shown[0].trust)
+    sentence = f"Mean {gain} in {facts.unit} on {facts.task} so far: {means}. Further runs will change this."
     notes = [_doubt(shown[0].trust), _unconfirmed(facts)]
     return ReportVerdict("none", so_far.sentence, sentence, tuple(filter(None, notes)))
 
@@ -325,11 +336,11 @@ def recorded(there: RecordedClaim) -> tuple[Mean, Compared]:
     return ours, Compared(name, other, there["difference"], there["low"], there["high"], ratio)
 
 
-def _on_reserved(on: HeldOutResult) -> str:
+def on_reserved(on: HeldOutResult) -> str:
     """The result on one held-out task; nothing is tested on the one that the study drew (``variant``)."""
     variant, where, there = on.get("variant"), f"On the held-out task {on['task']}", on["claim"]
     if there is None:
-        return f"{where}, it behaves like stock, so it was not run."
+        return f"{where}, the champion behaves like stock, so it was not run."
     if there.get("families"):
         where = f"On {many(there['champion']['n'], 'held-out task')} of the family {on['task']}"
     ours, to = recorded(there)
@@ -339,7 +350,7 @@ def _on_reserved(on: HeldOutResult) -> str:
     middle = figures_text.skewed(to.difference, to.low, to.high)
     if variant:
         return f"{where} (an estimate, not part of the test): {figures}.{middle}"
-    beats = f"it also beats {to.name}" if on["holds"] else f"it is not shown to beat {to.name}"
+    beats = f"the champion {'also beats' if on['holds'] else 'is not shown to beat'} {to.name}"
     beats += decision_text.gated(on["holds"], on["p_adjusted"])
     return f"{where}, {beats}: {figures}; one-sided p {p_text(on['p_adjusted'])} after Holm.{middle}"
 

@@ -105,8 +105,9 @@ class Mlflow(Tracker):
         if known := self._runs.get(run.run_id):
             self._client.update_run(known, status="RUNNING")
         else:
+            named = {key: run.facts[key] for key in ("study_name",) if key in run.facts}  # for filters of live runs
             at = None if run.started is None else int(1000 * run.started)
-            made = self._client.create_run(self._experiment, at, {"run_id": run.run_id} | SOURCE, run.name)
+            made = self._client.create_run(self._experiment, at, {"run_id": run.run_id} | SOURCE | named, run.name)
             self._runs[run.run_id] = made.info.run_id
         params = [self._entities.Param(key, str(value)) for key, value in run.settings.items()]
         self._client.log_batch(self._runs[run.run_id], params=params)

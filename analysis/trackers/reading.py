@@ -12,9 +12,13 @@ from typing import Any, TypedDict
 
 from analysis import decision_text
 from analysis.decision import Decision, decision_of
+from analysis.report.rows import HeldOutResult
+from analysis.report.verdict import on_reserved
 from analysis.study import read_study
 from analysis.tables import rows, rows_as
 from analysis.trackers.contract import Files, Step, TrackedRun, TrackedStudy, Verdict, markdown
+from analysis.trust import weakest
+from trainer import freshness
 from trainer.edits import Value
 
 # verified: where no further verification is to come, unless someone asks for more.
@@ -127,9 +131,11 @@ def tracked(folder: Path, files: Reader = program_alone) -> TrackedStudy:
     study_id = str(first[0]["hash"] or "")[:12] if first else ""
     whose = {"study": study_id, "metaloop": first[0]["version"] if first else None, "study_name": name}
     event = champion[0]["details"] if champion else {}
-    verdict = _verdict(decision_of(event)) if "holds" in event else {}
+    decision = decision_of(event) if "holds" in event else None
+    verdict = _verdict(decision, event.get("reserve") or ()) if decision else {}
+    fresh = freshness.of_record(decision.fresh if decision else "", weakest(row["trust"] for row in runs))
     sent = [_run({**row, **whose}, steps.get(row["run_id"], ()), files) for row in runs]
-    return TrackedStudy(folder, name, study_id, sent, _note(name, verdict), verdict)
+    return TrackedStudy(folder, name, study_id, sent, _note(name, verdict, fresh), verdict)
 
 
 def _run(row: dict[str, Any], steps: Sequence[StepRow], files: Reader) -> TrackedRun:
@@ -181,7 +187,7 @@ def _steps(rows: Sequence[StepRow], better: Callable[[float, float], float] = mi
         )
 
 
-def _verdict(d: Decision) -> Verdict:
+def _verdict(d: Decision, held_out: Sequence[HeldOutResult]) -> Verdict:
     """The fields of the verdict; a number that is not known is left out."""
     tested, said = d.tested, [(each.level, f"{each.title}. {each.text}") for each in decision_text.caveats(d)]
     figures = {
@@ -202,16 +208,22 @@ def _verdict(d: Decision) -> Verdict:
         "headline": decision_text.headline(d),
         "verdict": decision_text.sentence(d),
         "caveat": "\n".join(text for level, text in said if level != "note"),
-        "notes": "\n".join([*decision_text.notes(d), *(text for level, text in said if level == "note")]),
+        "notes": "\n".join(
+            [
+                *map(on_reserved, held_out),
+                *decision_text.notes(d),
+                *(text for level, text in said if level == "note"),
+            ]
+        ),
         **{key: float(value) for key, value in figures.items() if value is not None and _finite(value)},
     }
 
 
-def _note(study: str, verdict: Verdict) -> str:
+def _note(study: str, verdict: Verdict, fresh: str) -> str:
     return (
         f"Metaloop study {study}. {markdown(verdict)}\n\nThe runs that the verdict is made from: filter "
         '`params.purpose = "confirmation"`, group by `name`, and compare `run.verified_gain`. It is measured after a '
-        "run, on seeds and data that the run did not see; `tags.trust` says how far to rely on it. `run.claimed_gain` "
+        f"run, {freshness.UNSEEN[fresh]}; `tags.trust` says how far to rely on it. `run.claimed_gain` "
         "and the curves are what the run itself saw."
     )
 

@@ -34,10 +34,10 @@ HELD_OUT = (
 # Pattern → (about, what, value), templates over its groups. They are tried in this order on what is still unread.
 READ: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
     # held-out tasks: they come first, as they have the verdict's own words
-    (rf"On the held-out task (?P<t>\w+), it (?P<v>also beats|is not shown to beat) (?P<r>{WHO})"
+    (rf"On the held-out task (?P<t>\w+), the champion (?P<v>also beats|is not shown to beat) (?P<r>{WHO})"
      rf"(?P<why>, because[^:]*)?: gain (?P<g>{N}) [^;]*?(?:, (?P<x>{N}) times (?P<q>stock|your program(?: \w+)?)'s "
      rf"gain \([^)]*\))?; one-sided p (?P<p>[=<] {N}) after Holm", HELD_OUT),
-    (rf"On the held-out task (?P<t>\w+), it (?P<v>also beats|is not shown to beat) (?P<r>{WHO})"
+    (rf"On the held-out task (?P<t>\w+), the champion (?P<v>also beats|is not shown to beat) (?P<r>{WHO})"
      rf"(?P<why>, because[^:]*)?: (?P<g>{N}) \S+ against {N}\.(?: That is (?P<x>{N}) times (?P<q>stock|your "
      rf"program(?: \w+)?)'s gain \((?:(?!; p)"
      rf"[^)])*(?:; p (?P<p>[=<] {N}) after Holm)?\))?", HELD_OUT),
@@ -60,11 +60,11 @@ READ: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
     (rf"(?P<d>{N})(?: [A-Za-z][^\s\[,]*){{1,3}} \[(?P<l>{N}) to (?P<h>{N})\](?=, (?:\d+ (?:runs?|new)|one-sided))",
      (("main", "difference", "{d}"), ("main", "low", "{l}"), ("main", "high", "{h}"))),
     # what evolution changed
-    (r"Evolution kept the program that it started from: the champion is", (("change", "made", "no"),)),
+    (r"The champion is [^.]*, as the study began with it", (("change", "made", "no"),)),
     (r"evolved from [^.]*\. (?P<v>The announced test compares the two|The confirmation did not test these changes)"
      r"(?:, and the search (?P<c>did not measure them alone|(?:showed|did not show) that [\w ]+? (?:help|hurt)))?",
      (("change", "tested", "{v}"), ("change", "credit", "{c}"))),
-    (r"did best in the search, but the last test does not show that it is better", (("main", "verdict", "open"),)),
+    (r"The announced test does not show that \S+ is better", (("main", "verdict", "open"),)),
     (r"; evolution made [^;.]* (?P<v>worse)", (("change", "of the start", "{v}"),)),
     (r"The difference is not statistically significant", (("main", "verdict", "open"),)),
     (r"No result is announced, because the A/A check failed", (("main", "verdict", "none"),)),
@@ -76,13 +76,14 @@ READ: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
      (("main", "difference", "{d}"), ("main", "low", "{l}"), ("main", "high", "{h}"))),
     (rf"Champion minus [^:|]*: (?P<d>{N}) \[(?P<l>{N}), (?P<h>{N})\]",
      (("main", "difference", "{d}"), ("main", "low", "{l}"), ("main", "high", "{h}"))),
-    (rf"Verified gain [^:]*: (?P<g>{N}) [^\[]*\[[^\]]*\] for [^,]*, (?P<s>{N}) \[(?P<sl>{N}) to (?P<sh>{N})\]",
+    (rf"(?:Verified|Retrained) gain(?: [^:]*)?: (?P<g>{N}) [^\[]*\[[^\]]*\] "
+     rf"for [^,]*, (?P<s>{N}) \[(?P<sl>{N}) to (?P<sh>{N})\]",
      (("main", "gain", "{g}"), ("main", "reference's gain", "{s}"), ("main", "reference's high", "{sh}"))),
-    (rf"(?<!Verified )Gain (?P<g>{N})(?: \[[^\]]*\])? \S+(?: \S+)? against (?P<s>{N})"
+    (rf"(?<!Verified )(?<!Retrained )Gain (?P<g>{N})(?: \[[^\]]*\])? \S+(?: \S+)? against (?P<s>{N})"
      rf"(?: \[(?P<sl>{N}) to (?P<sh>{N})\])?",
      (("main", "gain", "{g}"), ("main", "reference's gain", "{s}"), ("main", "reference's high", "{sh}"))),
     (r"(?P<n>\d+) runs? against (?P<m>\d+)", (("main", "n", "{n}"), ("main", "reference's n", "{m}"))),
-    (rf"That is (?P<x>{N}) times the gain of (?P<r>{WHO}) \((?P<l>at least {N})",
+    (rf"The champion gains (?P<x>{N}) times as much as (?P<r>{WHO}) \((?P<l>at least {N})",
      (("main", "ratio", "{x}"), ("main", "ratio at least", "{l}"))),
     (r"it would take about (?P<n>[\d,]+) runs of each program", (("main", "runs needed", "{n}"),)),
     (r"It was not significant, so a smaller true difference", (("main", "verdict", "open"),)),
@@ -94,7 +95,7 @@ READ: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
     (rf"Without its idea list, the champion (?:is not significantly better|gains less) than {WHO}(?:, though not "
      rf"significantly)? \(gain (?P<g>{N})",
      (("without ideas", "verdict", "open"), ("without ideas", "gain", "{g}"))),
-    (rf"Without its idea list, it reaches (?P<x>{N}) times the gain[^.]*(?:\.\d+[^.]*)*\)\. "
+    (rf"Without its idea list, the champion reaches (?P<x>{N}) times the gain[^.]*(?:\.\d+[^.]*)*\)\. "
      r"(?P<more>What the list adds)?",
      (("without ideas", "ratio", "{x}"), ("without ideas", "list", "{more}"))),
     (rf"\| [\w-]+ \| without-ideas \| (?P<g>{N}) \[(?P<l>{N}), (?P<h>{N})\]",
@@ -125,6 +126,10 @@ READ: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
     (r"(?m)^\s*(?P<a>\d+)(?:-(?P<b>\d+))? champion \S+",
      (("terminal rank", "low", "{a}"), ("terminal rank", "high", "{b}"))),
     (r"(?m)^\s*(?P<a>\d+)(?:-(?P<b>\d+))? stock \(control\)", (("terminal rank of stock", "low", "{a}"),)),
+    # what the gains were measured on
+    (r"no hidden split|not used to choose it, but on the same data|scored on data that the researchers used|"
+     r"on the same data, with no seed", (("data", "are", "seen"),)),
+    (r"not used to choose it|that no researcher saw|newer seeds and hidden data", (("data", "are", "unseen"),)),
     (r"is shown to gain more than stock on (?P<n>\d+) of", (("main", "tasks shown", "{n}"),)),
 )  # fmt: skip
 # What holds of every study and states nothing about this one; an effect of an edit; and the text of a program.

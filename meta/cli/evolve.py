@@ -19,6 +19,7 @@ from meta.cli.flags import ProgramOrNone, Programs
 from meta.cli.launch import LaunchSettings
 from meta.cli.options import verb
 from meta.cli.output import Output
+from meta.cli.progress import if_slow
 from meta.cli.researcher_choice import ResearcherChoice
 from meta.cli.study_result import present
 from meta.cli.study_size import family_plan, unused_budget
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from meta.learnt import Learnt
     from meta.plan import Plan
     from programs.program import Program
+
+PLANNING = "planning: reading the task and what was learnt on other tasks"
 
 
 @verb(
@@ -94,34 +97,35 @@ def _evolve_programs(
     from meta.confirmation import look_of
     from meta.prior import gather
 
-    past = [resolve.past_study(name, out) for name in resolve.listed(flags.prior)]
-    follows, dial = mutation.load(flags.mutation.meta_program), flags.dial
-    again = dial.confirm_again
-    if folder is not None:
-        study, plan, starters = take_up(folder)
-        refuse_change(study, settings, flags, past, follows)
-        refuse_others(folder, own, starters)
-        study.look()
-        again = look_of(study, again) > 1
-        on = ChosenTasks.of(study)
-        origins = origin_lines(study.config.prior, study.config.knowledge, on.training)
-    else:
-        refuse_again(command, again)
-        chosen, improves = settings.researcher_choice, command == "improve"
-        mutation.refuse_alone(follows, chosen.config, chosen.researcher)
-        on = ChosenTasks.named(flags, settings.seed)
-        chosen.refuse_without_edits(own, on.training)
-        own_arm = improves and not like_stock(own[0], on.training, chosen.researcher)
-        plan = family_plan(on.training[0], dial, own_arm) if on.families else on.plan(dial, own_arm, improves)
-        known = gather(past, [other.name for other in on.reserve]) if past else None
-        learnt, starters = knowledge_for(own, flags, on), own
-        origins = origin_lines(known.prior if known else None, learnt.used if learnt else None, on.training)
-        chosen.note_others(out, own, past)
-    flags.ending.refuse_early(on.training[0])
-    described = describe(plan, on, settings, study if folder else None)
-    beside = plan_lines(command, plan, on, own or starters, study if folder else None, settings, dial)
-    beside |= {"budget": "" if folder else unused_budget(dial, described)} | origins
-    described |= cast(PlannedWork, {name: text for name, text in beside.items() if text})
+    with if_slow(out, PLANNING):
+        past = [resolve.past_study(name, out) for name in resolve.listed(flags.prior)]
+        follows, dial = mutation.load(flags.mutation.meta_program), flags.dial
+        again = dial.confirm_again
+        if folder is not None:
+            study, plan, starters = take_up(folder)
+            refuse_change(study, settings, flags, past, follows)
+            refuse_others(folder, own, starters)
+            study.look()
+            again = look_of(study, again) > 1
+            on = ChosenTasks.of(study)
+            origins = origin_lines(study.config.prior, study.config.knowledge, on.training)
+        else:
+            refuse_again(command, again)
+            chosen, improves = settings.researcher_choice, command == "improve"
+            mutation.refuse_alone(follows, chosen.config, chosen.researcher)
+            on = ChosenTasks.named(flags, settings.seed)
+            chosen.refuse_without_edits(own, on.training)
+            own_arm = improves and not like_stock(own[0], on.training, chosen.researcher)
+            plan = family_plan(on.training[0], dial, own_arm) if on.families else on.plan(dial, own_arm, improves)
+            known = gather(past, [other.name for other in on.reserve]) if past else None
+            learnt, starters = knowledge_for(own, flags, on), own
+            origins = origin_lines(known.prior if known else None, learnt.used if learnt else None, on.training)
+            chosen.note_others(out, own, past)
+        flags.ending.refuse_early(on.training[0])
+        described = describe(plan, on, settings, study if folder else None)
+        beside = plan_lines(command, plan, on, own or starters, study if folder else None, settings, dial)
+        beside |= {"budget": "" if folder else unused_budget(dial, described)} | origins
+        described |= cast(PlannedWork, {name: text for name, text in beside.items() if text})
     if settings.dry_run:
         launch.dry_run(out, described)
         return

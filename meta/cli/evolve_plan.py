@@ -102,7 +102,7 @@ def compared_with(plan: Plan, programs: Sequence[Program], study: Study | None, 
     name = next((program.name for program in programs if program.program_id == origin), programs[0].name)
     if plan.own_arm:
         named = "" if name == "program" else f" (its name: {name})"
-        return f"your own program{named}; stock runs too, but is not part of the test"
+        return f"your own program{named}{'' if plan.trial else '; stock runs too, but is not part of the test'}"
     if study is not None and "own_arm" not in study.config.plan:
         return "stock: this study was created by an older version"
     if name == "stock":

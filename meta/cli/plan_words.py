@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from analysis.wording import many
+from arena.harvest import finals
 from meta.cli import capacity
 from meta.cli.options import duration
 from meta.cli.output import brief
@@ -159,8 +160,15 @@ def _times(sizes: Mapping[str, int], which: str) -> str:
 def _harvest(plan: PlannedWork) -> str:
     if "harvest_experiments" not in plan:
         return ""
-    each = " on each task" if "run_budgets_s" in plan else ""
-    return f"{many(plan['harvest_experiments'], 'experiment')}{each} after the runs: a search for the best train.py"
+    each, count = " on each task" if "run_budgets_s" in plan else "", plan["harvest_experiments"]
+    most, choosing, fresh = finals(count)
+    last = most * choosing + fresh
+    sizes = plan.get("plan") or {}
+    before = ", the headroom test not counted" if sizes.get("trial") and sizes.get("headroom") else ""
+    return (
+        f"{many(count, 'experiment')}{each} after the runs{before}: up to {count - last} search for the best train.py "
+        f"(fewer where trainings get longer), {last} choose and measure it"
+    )
 
 
 def _device(plan: PlannedWork) -> str:

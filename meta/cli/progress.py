@@ -27,6 +27,19 @@ if TYPE_CHECKING:
     from rich.live import Live
 
 REFRESH_SECONDS, CLOCK_SECONDS = 0.5, 1.0
+SLOW_SECONDS = 2.0  # without a line on the screen
+
+
+@contextmanager
+def if_slow(out: Output, text: str) -> Iterator[None]:
+    """Say what is going on where it takes long."""
+    timer = threading.Timer(SLOW_SECONDS, out.note, [text])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 class Progress:

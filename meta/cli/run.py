@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
+from analysis.trust import gain_name
 from analysis.wording import many, plain_number
 from meta.cli import launch, render, resolve, spend, trust
 from meta.cli.flags import PlayingFlags, ProgramOrNone, StartFlags, StudyFlags, StudyModelFlags
@@ -88,11 +89,12 @@ def present(out: Output, folder: Path, match_id: str) -> None:
     if out.mode == "json":
         out.json({"study": resolve.shown(folder), **row, "kept_experiments": kept})
         return
+    called = {"verified_gain": gain_name(row["trust"]).replace(" ", "_")} if out.mode == "person" else {}
     shown = {
         "study": resolve.shown(folder),
         "run_id": row["run_id"],
         "program": row["name"],
-        **{name: row[name] for name in SHOWN},
+        **{called.get(name, name): row[name] for name in SHOWN},
         **({name: row[name] for name in ("tokens", "usd", "utilization")} if row["calls"] else {}),
         **({"reason": row["reason"]} if row["reason"] else {}),
     }
@@ -118,7 +120,7 @@ def present(out: Output, folder: Path, match_id: str) -> None:
 def in_a_sentence(row: Mapping[str, Any]) -> str:
     """What the run gained, as it was measured again, beside what the researcher saw."""
     if row["verified_gain"] is None:
-        return f"{row['name']} on {row['task']}: {row['state']}, no verified gain."
+        return f"{row['name']} on {row['task']}: {row['state']}, no {gain_name(row['trust'])}."
     verified, claimed = (plain_number(row[key], 3, sign=True) for key in ("verified_gain", "claimed_gain"))
     seeds = many(row["verified_seeds"], "fresh seed")
     return (

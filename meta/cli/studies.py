@@ -38,7 +38,7 @@ STUDIES = (
     Column("experiments", "exper.", right=True),
     Column("mb", "MB", right=True, show=lambda size: f"{size:.0f}"),
     Column("last_event_at", "last", style="dim", show=lambda at: last(str(at or "-"))),
-    *(Column(key, person=False) for key in ("ratio", "against", "files", "verdict")),
+    *(Column(key, person=False) for key in ("ratio", "against", "files")),
 )
 
 
@@ -154,8 +154,10 @@ def share(
 ) -> None:
     """Copy a study to give it away: all measurements, without the secret of its seeds,
     without paths and without the name of this machine. The copy can be read (ui, report,
-    standings, sql, compare), not resumed or verified."""
+    standings, sql, compare) and its ledger checked (verify), not resumed; the files of
+    a task that is not built in are not in it."""
     from meta.share import share as copied
+    from meta.share import verified
 
     folder, target = exactly(study), Path(output).expanduser()
     if running(folder):
@@ -165,14 +167,17 @@ def share(
     if target.suffix == ".zip":
         with tempfile.TemporaryDirectory() as scratch:
             remarks = copied(folder, Path(scratch) / target.stem, with_runs=runs)
+            head = verified(Path(scratch) / target.stem)["head"]
             shutil.make_archive(str(target.with_suffix("")), "zip", scratch, target.stem)
     else:
         remarks = copied(folder, target, with_runs=runs)
+        head = verified(target)["head"]
     for text in remarks:
         out.warn(text)
     name = target.with_suffix("").name if target.is_file() else str(target)
     what = many(sum(one.is_file() for one in target.rglob("*")), "file") if target.is_dir() else "one file"
     unpack = f"python3 -m zipfile -e {resolve.typed(target)} . && " if target.is_file() else ""
     out.note(f"{target}: {what}; to look at it: {unpack}metaloop ui {shlex.quote(name)}")
+    out.note(f"its ledger ends with {head}; metaloop verify {shlex.quote(name)} checks it and prints this hash")
     if out.mode == "json":
-        out.json({"study": str(folder), "copy": str(target), "remarks": remarks})
+        out.json({"study": str(folder), "copy": str(target), "head": head, "remarks": remarks})

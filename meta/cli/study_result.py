@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from analysis.decision import Decision
     from analysis.run_state import StudyState
     from arena.settings import StudyConfig
+    from programs.program import Program
 
 MOST_CHANGES = 4  # that are shown; of more, how many
-CHANGES = "changes from the program it started from"
 BEST = "best train.py"
 CHAIN = ("seq", "prev", "hash", "schema", "kind", "at")  # what only the ledger needs
 LEAST_RUNS = 6  # fewer leave the interval of a median open
@@ -30,7 +30,7 @@ def present(out: Output, folder: Path, applies: bool = False) -> list[str]:
     what was found is committed next, so that no command does that.
     """
     from analysis.decision import decision_of
-    from analysis.decision_text import more_runs
+    from analysis.decision_text import more_runs, reference_gained_more
     from analysis.own_share import as_good
     from analysis.run_state import StudyState
     from analysis.script_text import best_scripts, measured_scripts
@@ -75,13 +75,21 @@ def present(out: Output, folder: Path, applies: bool = False) -> list[str]:
         more |= {"harmful ideas": harm, "steering": given}
         known = {name: plain_text(text) for name, text in more.items() if text}
         out.thing({"study": str(shown), "verdict": verdict, **known, **by_task.plain, **files})
-        _print(out, folder, decision, changes)
+        _print(out, folder, decision, changes, changes_title(config))
     else:
         measured = measured_scripts(decision) if decision else []
         said = [needed, *measured, harm, given, f"All runs were made with {label}."]
-        _show(out, folder, verdict, changes, with_gain(files, decision, state), [*by_task.together, *said])
+        _show(
+            out,
+            folder,
+            verdict,
+            (changes_title(config), changes),
+            with_gain(files, decision, state),
+            [*by_task.together, *said],
+        )
     start = as_good(decision) if decision and not applies else None
-    apply = [] if applies else ready_to_apply(config, folder, resolve.typed(folder))
+    own = own_program(config) if decision and decision.against_own and reference_gained_more(decision) else None
+    apply = [] if applies else ready_to_apply(config, folder, resolve.typed(folder), own)
     return [*apply, *_next(folder, start.start if start else "", every)]
 
 
@@ -115,9 +123,9 @@ def _next(folder: Path, start: str, several: Sequence[str]) -> list[str]:
     ]
 
 
-def ready_to_apply(config: StudyConfig, folder: Path, name: str) -> list[str]:
+def ready_to_apply(config: StudyConfig, folder: Path, name: str, better: Program | None = None) -> list[str]:
     """How to use the result: commit an improvement on a branch of the task's repository; give the program, as prose, to
-    an agent of one's own."""
+    an agent of one's own: the champion, or a program that gained more (``better``)."""
     from inner_loop.agents.recipe import own_agent
 
     repository = Path(config.task)
@@ -125,11 +133,14 @@ def ready_to_apply(config: StudyConfig, folder: Path, name: str) -> list[str]:
     apply = [f"metaloop improve --resume {name} --apply"] if config.command == "improve" and inside else []
     if not (folder / "champion.md").is_file():
         return apply
-    several = (folder / "champion").is_dir()
-    target = "champion-prose" if several else "champion-prose.md"
+    several, chosen = better.is_set if better else (folder / "champion").is_dir(), ""
+    target = "own-prose" if better else "champion-prose"
+    if better:
+        chosen = f" --program {better.program_id}"
+    target += ".md" * (not several)
     prompt = f"Read {'the files in ' * several}{target} and follow {'them' if several else 'it'}"
     agent = own_agent(prompt, config.researcher.removeprefix("command:"))
-    return [*apply, f"metaloop export {name} --for agent -o {target}", f"{agent}  # or another agent of yours"]
+    return [*apply, f"metaloop export {name} --for agent{chosen} -o {target}", f"{agent}  # or another agent of yours"]
 
 
 def with_gain(files: dict[str, str], decision: Decision | None, state: StudyState) -> dict[str, str]:
@@ -147,7 +158,12 @@ def with_gain(files: dict[str, str], decision: Decision | None, state: StudyStat
 
 
 def _show(
-    out: Output, folder: Path, verdict: str, changes: Sequence[Row], files: dict[str, str], said: Sequence[str]
+    out: Output,
+    folder: Path,
+    verdict: str,
+    titled: tuple[str, Sequence[Row]],
+    files: dict[str, str],
+    said: Sequence[str],
 ) -> None:
     """The result of a study at a terminal: the confirmation's standings, the verdict, what is ``said`` beside, the
     diff, the files."""
@@ -158,6 +174,7 @@ def _show(
     from meta.cli.program import DIFF, with_before
     from meta.cli.standings import present as standings
 
+    title, changes = titled
     if matches := _last_matches(folder, "confirmation"):
         standings(out, folder, matches, verdict_shown=True)
     headline, *sentences = sentences_of(verdict)
@@ -167,15 +184,15 @@ def _show(
     if len(changes) > MOST_CHANGES:
         counted = Counter((row["heading"], row["change"]) for row in changes)
         what = "; ".join(f"{heading}: {n} {change}" for (heading, change), n in counted.items())
-        out.show(Text(f"{CHANGES}: {what}"))
+        out.show(Text(f"{title}: {what}"))
     elif changes:
-        out.show(Text(f"{CHANGES}:"))
+        out.show(Text(f"{title}:"))
         out.rows(with_before(changes), DIFF)
     for name, path in files.items():
         out.text(f"{name}: {path}")
 
 
-def _print(out: Output, folder: Path, decision: Decision | None, changes: Sequence[Row]) -> None:
+def _print(out: Output, folder: Path, decision: Decision | None, changes: Sequence[Row], title: str) -> None:
     """What follows the keys in piped output: the caveats, the standings, the diff."""
     from analysis.decision_text import caveats
     from analysis.wording import plain_text
@@ -188,7 +205,7 @@ def _print(out: Output, folder: Path, decision: Decision | None, changes: Sequen
         out.text("\nstandings of the confirmation and of held-out tasks:")
         standings(out, folder, matches, verdict_shown=True)
     if changes:
-        out.text(f"\n{CHANGES}:")
+        out.text(f"\n{title}:")
         out.rows(changes, DIFF)
 
 
@@ -225,6 +242,22 @@ def how_early(folder: Path, champion: str) -> str:
         return f"{where}at least half of the champion's runs never reach stock's average final gain ({runs})"
     share = f"{until(median)} of its budget [{until(low)}, {until(high)}]"
     return f"{where}a run of the champion reaches stock's average final gain after {share} ({runs})"
+
+
+def changes_title(config: StudyConfig) -> str:
+    """What ``_changes`` compares the champion with."""
+    from analysis.decision_text import yours
+
+    own = own_program(config)
+    return f"changes from {yours(own.name) if own else 'its parent'}"
+
+
+def own_program(config: StudyConfig) -> Program | None:
+    """The user's own program, in a study of ``improve``."""
+    from programs.program import Program
+
+    programs = (Program.parse(text, name) for name, text in config.programs)
+    return next((one for one in programs if one.program_id == config.plan.get("origin")), None)
 
 
 def _changes(folder: Path, config: StudyConfig, champion: str) -> list[Row]:

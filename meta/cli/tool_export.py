@@ -215,8 +215,7 @@ def awaited(out: Output, study: str | None) -> Path:
 
 def send_while_running(out: Output, folder: Path, sender: Sender, read: Callable[[], TrackedStudy]) -> None:
     """Send what is new, again and again, until a study that has begun is not at work. What is then left is not sent."""
-    begun, failed, remark_at, began_at = False, False, 0.0, time.monotonic()
-    waited = False
+    begun, failed, remark_at, stopped_at = False, False, 0.0, 0.0
     while True:
         at_work = running(folder)  # before the ledger is read, so that nothing is written after the last reading
         try:
@@ -231,12 +230,14 @@ def send_while_running(out: Output, folder: Path, sender: Sender, read: Callable
         if not at_work and (begun or study.runs):
             state = state_of(folder)
             if state == "running":  # it was resumed while the ledger was read
-                begun = True
-            elif begun or state != "stopped" or (wait := RESUME_SECONDS - (time.monotonic() - began_at)) <= 0:
+                begun, stopped_at = True, 0.0
+            elif state != "stopped" or (stopped_at and time.monotonic() - stopped_at >= RESUME_SECONDS):
                 return
-            elif not waited:
-                out.note(f"the study is stopped; waiting {wait:.0f} s for it to be resumed")
-                waited = True
+            elif not stopped_at:
+                out.note(f"the study is stopped; waiting {RESUME_SECONDS:.0f} s for it to be resumed")
+                stopped_at = time.monotonic()
+        elif at_work:
+            stopped_at = 0.0
         sender.send(study, last=False)
         if time.monotonic() >= remark_at:
             sent = f"{many(len(sender.sent), 'run')} with {many(sender.steps, 'experiment')} sent so far"

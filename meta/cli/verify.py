@@ -88,6 +88,9 @@ def verify(out: Output, what: Annotated[str, argument(metavar="STUDY|RUN|SOURCE"
     confirmed (recorded and fresh lead are both significantly above 0, at 95%); else not
     confirmed. The 80% allow for the difference between the two sets of data.
 
+    A copy by metaloop share: checks the hash chain of its ledger and the ids of its
+    programs (intact, or an error), and prints the hash that share printed.
+
     CONTEST, or its export after the decision: also derives the seeds of all runs and
     measurements from the published secret again, and compares them with the ledger's
     (intact, or an error that names the first seed that differs). An export has no
@@ -131,6 +134,7 @@ def _source(out: Output, what: str, flags: AuditFlags) -> Audit | None:
 
 def _of_study(out: Output, what: str, flags: AuditFlags) -> Audit | None:
     """Check the study of this name, else the run of this id in ``--study``."""
+    from arena.settings import StudyConfig
     from arena.study import Study
     from arena.verify_study import intact
 
@@ -140,6 +144,9 @@ def _of_study(out: Output, what: str, flags: AuditFlags) -> Audit | None:
         if os.sep in what or Path(what).exists() or (flags.study is None and not resolve.known_studies()):
             raise
         folder, run = resolve.study_folder(flags.study, out), what
+    if StudyConfig.read(folder / resolve.MARK).shared:
+        _shared(out, folder)
+        return None
     study = Study.open(folder)
     intact(study)
     if run is None and (folder / resolve.CONTEST).is_file() and _contest(out, study):
@@ -147,6 +154,19 @@ def _of_study(out: Output, what: str, flags: AuditFlags) -> Audit | None:
     if run is None:
         return _whole_study(out, study, flags)
     return _run(out, study, run, flags)
+
+
+def _shared(out: Output, folder: Path) -> None:
+    """Check the ledger of a copy that `share` wrote."""
+    from meta.share import verified
+
+    found = verified(folder)
+    out.thing({"verdict": "intact", **found})
+    out.note(
+        "The ledger of this copy is complete and unchanged, and its programs are those that their ids name. Compare "
+        "head with the hash that metaloop share printed. No script was trained again: a copy has neither the secret of "
+        "its seeds nor the task's files; for that, ask for the study itself."
+    )
 
 
 def _contest(out: Output, study: Study) -> bool:
@@ -178,12 +198,14 @@ def _run(out: Output, study: Study, prefix: str, flags: AuditFlags) -> Audit | N
 
 
 def _whole_study(out: Output, study: Study, flags: AuditFlags) -> Audit | None:
-    from arena.verify_study import claim_of, samples_of, verify_study
+    from arena.verify_study import claim_of, samples_of, too_few, verify_study
 
     how = flags.how(study.config.fixed_steps)
     with resolve.connect(study.folder, ["standings"]) as con:
         whole = claim_of(con)
     drawn = whole.sampled(study, flags.runs, how)
+    if text := too_few(flags.runs, whole):
+        out.note(text)
     samples = samples_of(study, drawn)
     full = len(samples) + study.config.baseline_seeds
     if not _begin(
@@ -345,7 +367,7 @@ def sentence(event: Mapping[str, Any]) -> str:
     unit = event["unit"]
     if event["subject"] == "study":
         fresh = f"{event['difference']:.4g}{bracket(event['difference_low'], event['difference_high'])}"
-        figures = f"lead {fresh} {unit} on fresh data, recorded {event['recorded_difference']:.4g}"
+        figures = f"lead {fresh} {unit} measured again, recorded {event['recorded_difference']:.4g}"
         return f"{event['verdict']}: {event['why']} ({figures})"
     figures = f"gain {_number(event['gain'])}{bracket(event['low'], event['high'])} {unit}, n = {event['n']}"
     if event["gain"] is None:

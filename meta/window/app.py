@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 import analysis
 from analysis import wording
 from analysis.study import COMPUTED_VIEWS
+from analysis.trust import gain_of
 from arena.contest import web as contest_web
 from arena.contest.web.security import CARD_POLICY, HEADERS
 from meta.cli.board import match_title
@@ -256,7 +257,7 @@ def templates() -> jinja2.Environment:
         name: getattr(wording, name) for name in ("number", "brief", "duration", "many", "percent", "span")
     }
     made.filters |= {"cell": words.cell, "minus": words.minus}
-    made.globals |= {"link": link, "match_title": match_title}
+    made.globals |= {"link": link, "match_title": match_title, "gain_of": gain_of}
     return made
 
 

@@ -57,8 +57,8 @@ GROUP BY match_id HAVING count(*) > 2 ORDER BY match_id = ? DESC LIMIT 1
 """
 FINDINGS = "SELECT kind, text FROM findings WHERE run_id = ?"
 ITS_RUNS = """
-SELECT r.run_id, coalesce(r.purpose, '') AS purpose, r.role, r.task, r.state, r.verified_gain, r.claimed_gain, m.label,
-    m.generation
+SELECT r.run_id, coalesce(r.purpose, '') AS purpose, r.role, r.task, r.state, r.verified_gain, r.claimed_gain, r.trust,
+    m.label, m.generation
 FROM runs AS r LEFT JOIN matches AS m USING (match_id)
 WHERE r.program_id = ? ORDER BY r.started_at DESC, r.run_id LIMIT 100
 """

@@ -9,7 +9,7 @@ from typing import Any
 from analysis.decision_text import caveats, sentences_of
 from analysis.statistics import Mean
 from analysis.transfer import FINAL
-from analysis.trust import WHY, gain_name, weakest
+from analysis.trust import WHY, gain_of, weakest
 from meta.cli.board import ArmView, MatchView, RunView, StudyView
 from meta.cli.screen import CONTROLS
 from meta.window.planned import expected
@@ -62,7 +62,7 @@ def of_study(one: FollowedStudy, match: str) -> dict[str, Any]:
         "verdict": sentences_of(str((board.champion or {}).get("verdict") or "")),
         "caveats": [each for each in caveats(board.decision) if each.level != "note"] if board.decision else [],
         "trust": trust(board, chosen),
-        "gain_name": gain_name(weakest(board.trusts)).capitalize(),
+        "gain_name": gain_of(board.trusts).capitalize(),
         "data_use": "that choose no program" if is_final(chosen) else "by which programs are chosen",
         "expected": expected(board) if one.at_work else None,
     }

@@ -11,11 +11,14 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from analysis.decision import Compared, Decision
+from analysis.statistics import Mean, Ratio
 from analysis.study import query
 from analysis.trackers import (
     TRACKERS,
@@ -34,6 +37,7 @@ from meta.cli.output import Output
 from meta.cli.tool_export import files_of, send_while_running
 from programs.errors import UsageError
 from tests.analysis.tracker_clients import Read, mlflow, optuna, tensorboard, trackio, wandb, wandb_records
+from trainer import freshness
 from trainer.planted import random_law, simulated_task
 
 
@@ -186,6 +190,9 @@ def test_mlflow_updates_the_runs_that_it_has(folder: Path, tmp_path: Path, monke
     growing.grow(len(growing.lines) // 2)
     words = ["export", str(growing.folder), "--to", "mlflow", "-o", str(tmp_path / "out"), "-q"]
     assert run(words) == 0
+    client = import_module("mlflow").MlflowClient(f"sqlite:///{tmp_path}/out/mlflow.db")
+    live = client.search_runs(["1"], "attributes.status = 'KILLED' and tags.study_name = 'growing'")
+    assert live  # they were open when it was sent
     growing.grow(len(growing.lines))
     assert run(words) == 0
     starts, start = [], type(TRACKERS.get("mlflow")(tmp_path / "out")).start
@@ -442,6 +449,42 @@ def test_a_study_that_is_resumed_while_its_ledger_is_read_is_followed(
     monkeypatch.setattr("meta.cli.tool_export.state_of", lambda _: next(states))
     send_while_running(Output(quiet=True), folder, Sender(Recorder()), lambda: study)
     assert not at_work and next(states, "none left") == "none left"
+
+
+def test_a_follower_that_saw_the_stop_waits_like_one_that_starts_after_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("meta.cli.tool_export.FOLLOW_SECONDS", 0)
+    monkeypatch.setattr("meta.cli.tool_export.REMARK_SECONDS", 1e6)
+    clock, read = iter(range(1, 1000, 5)), tracked(folder)
+    monkeypatch.setattr("meta.cli.tool_export.time.monotonic", lambda: next(clock))
+    for begun in (True, False):
+        at_work = iter([*[True] * begun, False])
+        monkeypatch.setattr("meta.cli.tool_export.running", lambda _, left=at_work: next(left, False))
+        monkeypatch.setattr("meta.cli.tool_export.state_of", lambda _: "stopped")
+        before = next(clock)
+        send_while_running(Output(), folder, Sender(Recorder()), lambda: read)
+        assert 60 <= next(clock) - before <= 90
+        assert capsys.readouterr().err.count("stopped; waiting 60 s for it to be resumed") == 1
+
+
+def test_the_text_above_the_runs_has_held_out_tasks_and_claims_no_unseen_data_where_there_is_none(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mean = {"mean": 1.0, "se": 0.1, "n": 4, "low": 0.8, "high": 1.2}
+    there = {"champion": {**mean, "mean": 1.64}, "stock": mean, "difference": 0.64, "low": 0.5, "high": 0.8,
+             "ratio": {"ratio": 1.64, "lower": 1.3}}  # fmt: skip
+    on: Any = {"task": "far", "unit": "nats", "claim": there, "p_adjusted": 0.001, "holds": True}
+    decision = Decision(
+        "better", "lab", "nats", (), Mean(1.0, 0.1, 4, 0.8, 1.2),
+        Compared("stock", Mean(0.5, 0.1, 4, 0.3, 0.7), 0.5, 0.2, 0.8, Ratio(2.0, 1.5, 0.95, 4, 4)), 0.001,
+    )  # fmt: skip
+    fields = reading._verdict(decision, [on])
+    assert "On the held-out task far, the champion also beats stock" in fields["notes"]
+    assert "The champion gains 2.00 times as much as stock" in str(fields["notes"])
+    for kind, said in freshness.UNSEEN.items():
+        assert said in reading._note("s", fields, kind)
+    assert freshness.UNSEEN["split"] in tracked(folder).note
 
 
 def test_an_interrupted_query_is_an_interruption(

@@ -439,9 +439,12 @@ def test_a_transfer_says_on_how_many_tasks_a_program_is_better() -> None:
 
 def test_a_run_is_told_as_measured_again() -> None:
     row = {"name": "a", "task": "t", "state": "finished", "verified_gain": 0.14, "claimed_gain": 0.23, "unit": "nats"}
+    row["trust"] = "scored"
     told = in_a_sentence(row | {"verified_seeds": 2})
     assert told.startswith("a gained +0.140 nats on t: mean of 2 fresh seeds.") and "was +0.230" in told
     assert in_a_sentence(row | {"verified_gain": None, "state": "cut"}) == "a on t: cut, no verified gain."
+    weak = {"verified_gain": None, "state": "cut", "trust": "self-reported"}
+    assert in_a_sentence(row | weak) == "a on t: cut, no retrained gain."
 
 
 def test_lines_of_the_log() -> None:

@@ -114,6 +114,15 @@ def test_the_list_has_the_time_of_day_and_fits_80_columns(root: Path) -> None:
     assert len(lines) == 4 and re.search(r"\[0\.\d+ to 0\.\d+\]", lines[2]), shown  # the difference's interval below it
 
 
+def test_a_row_of_the_piped_list_has_one_short_field_on_the_verdict(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["ls", str(root)]) == 0
+    rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    at = rows[0].index("champion")
+    assert any("stock" in row[at] for row in rows) and all(len(field) < 80 for row in rows for field in row[at:]), rows
+
+
 def test_show_breaks_lines_of_a_text_at_words_and_no_heading(root: Path) -> None:
     code, shown = on_terminal("show", "stock", "-s", "one", cwd=root)
     lines = ESCAPES.sub("", shown).splitlines()

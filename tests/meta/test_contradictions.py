@@ -10,7 +10,7 @@ import pytest
 from analysis import decision_text
 from analysis.decision import OPEN, Decision
 from analysis.report.rows import HeldOutResult
-from analysis.report.verdict import _on_reserved
+from analysis.report.verdict import on_reserved
 from bench.contradiction import plants, rules
 from bench.contradiction.laws import PLANTS
 from bench.contradiction.screens import screens
@@ -51,6 +51,8 @@ def test_a_broken_sentence_is_reported(made: Callable[[str], Path], tmp_path: Pa
     assert found("evidence", "6 runs against 10", "5 runs against 10")[0]
     assert found("report", "● significant", "◐ not significant")[0]
     assert found("end", "\nGain", "\nStock is better than it all the same.\nGain")[1]
+    seen = "one with stock (a plain keep-if-better program). This task has no hidden split"
+    assert found("report", "one with stock (a plain keep-if-better program)", seen)[0]  # and it claims unseen data
     assert found("list", "one-sided p", "so p")[1]  # a figure that is no longer found
 
 
@@ -72,6 +74,6 @@ def test_a_ratio_on_a_held_out_task_names_the_program_that_it_is_to() -> None:
     there = {"champion": {**mean, "mean": 2.0}, "stock": mean, "own": mean, "difference": 1.0, "low": 0.7, "high": 1.3,
              "ratio": {"ratio": 2.0, "lower": 1.5}}  # fmt: skip
     on: HeldOutResult = {"task": "far", "unit": "nats", "claim": there, "p_adjusted": 0.001, "holds": False}  # type: ignore[typeddict-item]
-    text = _on_reserved(on)
+    text = on_reserved(on)
     assert "times your program's gain" in text and "stock" not in text
     assert "because a test on a held-out task counts only if the verdict holds" in text

@@ -25,9 +25,12 @@ from analysis.report.card import CardText, card, drawn_card, width
 from analysis.report.card_words import short_names, verdict_lines
 from analysis.report.progress import DrawnRun
 from analysis.run_state import StudyState
+from analysis.same_spend import FoundScript
+from analysis.script_text import harvested
 from analysis.statistics import Mean, Ratio
 from analysis.study import open_study, query
 from analysis.trackers import tracked
+from analysis.trust import WHY
 from meta.begin import champion_of, create, take_up
 from meta.cli.output import Output
 from meta.cli.program import differences
@@ -39,6 +42,7 @@ from meta.verdict import Champion
 from programs.errors import UsageError
 from programs.program import Program
 from tests.studies import TINY, silent
+from trainer import freshness
 from trainer.planted import random_law, simulated_task
 from trainer.task import Task
 
@@ -214,7 +218,7 @@ def test_piped_output_has_the_changes_from_the_program_that_the_search_started_f
     settings.write_text(settings.read_text().replace("[plan]\n", f'[plan]\norigin = "{origin["program_id"]}"\n'))
     rows = differences(Program.parse(origin["text"], origin["name"]), champion)
     text = printed(lambda out: present(out, folder), person=False)
-    assert rows and "changes from the program it started from" in text
+    assert rows and "changes from your program" in text
     assert all(str(row["directive_id"]) in text for row in rows)
 
 
@@ -328,6 +332,43 @@ def test_what_is_not_fresh_is_told_with_its_cure(ahead: Ended, fresh: str, cures
     decision = replace(ahead[1].decision, fresh=fresh, cures=cures)
     [text] = [caveat.text for caveat in decision_text.caveats(decision) if "fresh" in caveat.title]
     assert told in text and cures[0] in text
+    assert not any("seeds and data" in text for text in decision_text.notes(decision))
+    script = FoundScript("harvest", "home", "nats", 1.0, 9, 0.5, 0.4, 0.6, 8, "self-reported")
+    weak = replace(decision, scripts=(script,), trust="self-reported")
+    assert harvested(script, weak).endswith(f"printed these numbers itself), {freshness.CHOSEN[fresh]}.")
+    assert decision_text.sentence(weak).startswith("Retrained gain: ")
+    fine = replace(script, trust="verified")  # of a task with a hidden split
+    assert harvested(fine, ahead[1].decision).endswith("measured on seeds and data that were not used to choose it.")
+
+
+def test_the_report_of_a_task_without_a_hidden_split_claims_no_unseen_data(
+    ahead: Ended, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = copied(ahead, tmp_path / "study")
+    unseen = re.compile(
+        r"no researcher saw|did not see|hidden data|not used to choose it\b(?!, but)|(?i:verified gain)"
+    )
+    before = outputs(folder)
+    assert all(unseen.search(before[name]) for name in ("report", "card"))
+    monkeypatch.setattr("trainer.freshness.freshness", lambda _: freshness.SEEDS)
+    for trust in ("verified", "scored"):
+        monkeypatch.setitem(WHY, trust, "as if the script printed it")
+    after = outputs(folder)
+    assert "This task has no hidden split" in after["report"]
+    said = {name: found.group() for name in ("report", "card") if (found := unseen.search(after[name]))}
+    assert not said, said
+
+
+def test_a_champion_that_gained_less_than_the_users_program_is_not_recommended(ahead: Ended) -> None:
+    d = ahead[1].decision
+    tested = replace(d.tested, name="mine", difference=-0.14, low=-0.3, high=0.05)
+    less = replace(d, state=OPEN, own="mine", same_as="", tested=tested, p=0.95)
+    said = f"{d.name} is not shown to beat your program mine"
+    assert decision_text.result(less) == f"{said}, which gained more in these runs"
+    assert decision_text.line(less).startswith(f"{said}, which gained more in these runs. Difference")
+    text = decision_text.caveats(less)[0].text
+    assert text.endswith("Your program mine gained more in these runs: keep it.") and "search" not in text
+    assert decision_text.result(replace(less, tested=replace(tested, difference=0.1))) == said
 
 
 @pytest.mark.slow
@@ -355,12 +396,12 @@ def test_the_sentence_on_the_origin_stands_directly_after_the_verdict_everywhere
     """Of a program that evolution left as it was; it is recorded with the decision."""
     folder, champion = ahead
     start = champion.program.name
-    said = f"Evolution kept the program that it started from: the champion is the shipped program {start}"
+    said = f"The champion is the shipped program {start}"
     assert decision_text.origin(champion.decision).startswith(said)
     text = outputs(copied(ahead, tmp_path / "study"))
     missing = [name for name in text if said.replace(" ", "") not in "".join(text[name].split())]  # lines wrap
-    assert missing == ["card"]
-    assert "Evolution added nothing: the champion is the shipped" in text["card"]
+    assert missing in ([], ["card"])
+    assert "The champion is the shipped" in text["card"] and champion.verdict.count("volution") == 1
     assert f". {said}" in champion.verdict and champion_of(folder)["decision"]["origin"]["steps"] == 0  # type: ignore[index]
 
 
@@ -374,7 +415,7 @@ def test_the_verdict_says_in_a_sentence_of_its_own_what_evolution_added(ahead: E
     clear = f"{first} +0.200 nats [0.100 to 0.300]. That program gains 0.800 nats in the same match."
     unclear = f"{first} +0.20 nats [−0.10 to 0.30], which is not significant. The interval is not symmetric, because"
     headline = f"{d.name} beats stock by {figures_text.difference(d.tested, d.unit, signed=False)}"
-    assert decision_text.headline(d) == f"{headline}; evolution kept the program that it started from"
+    assert decision_text.headline(d) == f"{headline}; evolution did not change it"
     for measured_, said in ((start, clear), (replace(start, low=-0.1), unclear)):
         found = replace(d, origin=origin, start=measured_)
         assert own_share(found).startswith(said), own_share(found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -45,7 +46,8 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def copy(study: Path) -> Path:
     target = study.parent / "copy"
-    assert share(study, target) == []
+    (said,) = share(study, target)
+    assert "the files of the task" in said and "are not in the copy" in said
     return target
 
 
@@ -80,9 +82,21 @@ def test_it_can_be_read_and_not_continued(copy: Path, tmp_path: Path) -> None:
         assert done.returncode == 0 and "warning" not in done.stderr, done.stderr
     with pytest.raises(NotComparable, match="shared copy without the secret"):
         Study.open(copy)
-    for words in (("evolve", "--resume", str(copy)), ("verify", str(copy))):
-        done = cli(*words, cwd=tmp_path)
-        assert done.returncode and "shared copy" in done.stderr
+    done = cli("evolve", "--resume", str(copy), cwd=tmp_path)
+    assert done.returncode and "shared copy" in done.stderr
+
+
+def test_the_ledger_of_a_copy_is_checked(study: Path, copy: Path, tmp_path: Path) -> None:
+    done = cli("verify", str(copy), "--json", cwd=tmp_path)
+    assert done.returncode == 0 and "No script was trained again" in done.stderr, done.stderr
+    found = json.loads(done.stdout)
+    assert found["verdict"] == "intact" and found["programs"] > 2
+    told = cli("share", str(study), "-o", "other", cwd=tmp_path).stderr
+    assert re.search(r"its ledger ends with \w{64}; metaloop verify other checks it", told)
+    (segment,) = (tmp_path / "other" / "ledger").glob("main-*.jsonl")
+    segment.write_text(segment.read_text().replace("nats", "Nats", 1))
+    changed = cli("verify", "other", cwd=tmp_path)
+    assert changed.returncode and "intact" not in changed.stdout
 
 
 def test_the_command_writes_one_file_and_overwrites_nothing(study: Path, tmp_path: Path) -> None:

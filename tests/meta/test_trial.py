@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import html
 import json
 import shutil
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,12 +16,15 @@ from pathlib import Path
 
 import pytest
 
-from analysis.decision import decision_of
+from analysis.decision import OPEN, decision_of
+from analysis.decision_text import Caveat
 from analysis.study import query
 from arena.harvest import HARVEST
 from arena.study import Study
 from meta.apply import apply, committed, of_script, program_files, program_path
 from meta.cli.main import run
+from meta.cli.plan_words import words as plan_words
+from meta.notify import notify
 from meta.plan import LEAST_EXPERIMENTS, smallest_search, trial, within
 from meta.rewriting import for_agents, with_code_changes
 from programs.errors import UsageError
@@ -74,6 +79,11 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def report_of(study: Path) -> str:
+    assert run(["report", str(study), "-o", str(study / "page.html")]) == 0
+    return html.unescape((study / "page.html").read_text())
+
+
 @pytest.fixture(scope="module")
 def ended(repository: Path) -> Path:
     study = repository.parent / "study"
@@ -111,9 +121,18 @@ def test_a_trial_is_one_match_that_chooses_nothing(ended: Path, repository: Path
     assert spent <= 6 * 0.8 + 1e-9
 
 
-def test_the_users_program_is_an_arm_in_place_of_stock(repository: Path, tmp_path: Path) -> None:
+def test_the_users_program_is_an_arm_in_place_of_stock(
+    repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     study = tmp_path / "study"
     words = ["improve", str(repository / "other.md"), "-t", str(repository / "work"), "--budget", "4s", "--seed", "2"]
+    assert run([*words, "--dry-run"]) == 0
+    planned = capsys.readouterr()
+    assert "your own program (its name: other)\n" in planned.out and "stock runs too" not in planned.out
+    monkeypatch.setattr("meta.cli.progress.SLOW_SECONDS", 0.0)
+    monkeypatch.setattr("meta.cli.evolve.knowledge_for", lambda *_: time.sleep(0.05))
+    assert run([*words, "--dry-run"]) == 0 and "planning: " in capsys.readouterr().err
+    monkeypatch.undo()
     assert run([*words, "-s", str(study), "-y", "-q"]) == 0
     roles = {row["role"]: row["n"] for row in query(study, "SELECT role, count(*) AS n FROM runs GROUP BY 1")}
     assert roles == {"champion": 2, "own": 2}
@@ -124,6 +143,18 @@ def test_the_users_program_is_an_arm_in_place_of_stock(repository: Path, tmp_pat
     decision = decision_of(event.body)
     assert decision.against_own and decision.tested.name == "other" and decision.beside is None and not decision.spend
     assert "your program other" in str(event.body["verdict"])
+    assert "was a trial, without a search for programs: it compared one program with the user's" in report_of(study)
+    capsys.readouterr()
+    more = {"difference": -0.1, "low": -0.2, "high": 0.1}
+    less = replace(decision, state=OPEN, tested=replace(decision.tested, **more))
+    monkeypatch.setattr("analysis.decision.decision_of", lambda _: less)
+    own = opened.config.plan["origin"]
+    assert run(["improve", "--resume", str(study)]) == 0
+    shown = capsys.readouterr()
+    assert (
+        "changes from your program other" in shown.out and f"--for agent --program {own} -o own-prose.md" in shown.err
+    )
+    monkeypatch.undo()
     for words in (["report", str(study)], ["standings", str(study)], ["credit", str(study)], ["status", str(study)]):
         assert run(words) == 0
     assert run(["improve", "--resume", str(study), "-q"]) == 0
@@ -135,6 +166,9 @@ def test_flags_that_need_a_search_are_refused(repository: Path, capsys: pytest.C
     assert "--generations is for a study that searches for programs" in capsys.readouterr().err
     assert run([*words, "--json"]) == 0
     planned = json.loads(capsys.readouterr().out)
+    harvest = dict(plan_words(planned))["harvest"]
+    assert harvest.endswith("(fewer where trainings get longer), 8 choose and measure it")
+    assert harvest.startswith(f"{planned['harvest_experiments']} experiments after the runs")
     assert planned["plan"]["trial"] == 1 and "not which of several programs is best" in planned["tells"]
 
 
@@ -307,7 +341,7 @@ def listening() -> Iterator[tuple[str, list[bytes]]]:
 
 
 def test_the_result_is_sent_and_a_silent_listener_loses_nothing(
-    ended: Path, capsys: pytest.CaptureFixture[str]
+    ended: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with listening() as (url, got):
         assert run(["improve", "--resume", str(ended), "--webhook", url]) == 0
@@ -317,6 +351,17 @@ def test_the_result_is_sent_and_a_silent_listener_loses_nothing(
     (script,) = body["scripts"]
     assert script["low"] <= script["gain"] <= script["high"] and script["unit"] and script["trust"]
     assert body["text"].startswith(f"{ended.name}: ") and "The best train.py gains" in body["text"]
+    assert "Average training: " in body["text"] and isinstance(body["caveats"], list)
+    monkeypatch.setattr("meta.notify.training_cost", lambda *_: "Part of the gain may come from longer training.")
+    weak = [Caveat("mind", "Weak", "Without its list, it is no better. More."), Caveat("note", "Fine", "All is well.")]
+    monkeypatch.setattr("analysis.decision_text.caveats", lambda _: [weak[1], weak[0]])
+    monkeypatch.setattr("meta.notify.OPEN", "none")
+    with listening() as (url, got):
+        notify(url, ended, None)
+    body = json.loads(got[0])
+    assert body["caveats"] == ["Without its list, it is no better. More."]
+    assert ". Without its list, it is no better. The best" in body["text"] and "longer training." in body["text"]
+    monkeypatch.undo()
     capsys.readouterr()
     assert run(["improve", "--resume", str(ended), "--webhook", url]) == 0
     assert "could not be sent" in capsys.readouterr().err

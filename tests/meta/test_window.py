@@ -24,6 +24,7 @@ from analysis.report.lineage import DrawnProgram
 from analysis.report.source import ReportSource
 from analysis.study import VIEWS, open_study
 from analysis.study import query as ask
+from analysis.trust import WHY
 from analysis.wording import MINUS, brief, number, span
 from arena.contest.web.curve import curve
 from arena.study import Study
@@ -249,6 +250,16 @@ def test_credit_shows_the_lines_of_the_champion_and_single_changes_by_their_name
     assert 0 < len(rows) <= 30 and any("=" in label or label.startswith("+") for label in rows)
     query = first(table, "/sql")
     assert rows[0] in window.page("/sql", **query)
+
+
+def test_self_reported_gains_are_nowhere_called_verified(window: Window, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = window.page("/study", at="one")
+    links = [(path, first(study, path)) for path in ("/run", "/program")]
+    for trust in ("verified", "scored"):
+        monkeypatch.setitem(WHY, trust, "as if the script printed it")
+    for path, query in [("/study", {"at": "one"}), *links]:
+        text = window.page(path, **query)
+        assert "Retrained gain" in text and "verified gain" not in text.lower(), path
 
 
 def test_what_is_not_there_is_said_and_harms_nothing(window: Window) -> None:

@@ -202,6 +202,15 @@ def test_a_command_needs_what_it_builds_from_and_a_loop_of_experiments_is_none(t
     assert small(tmp_path, readme=prose, loop=loop, fit='print("loss:", 1)\n')["command"] == "python fit.py"
 
 
+@pytest.mark.parametrize(
+    "prose", ["    python fit.py prints loss (lower is better)\n", "Run: python fit.py and wait\n"]
+)
+def test_a_command_in_a_sentence_ends_before_its_verb(tmp_path: Path, prose: str) -> None:
+    assert small(tmp_path, readme=f"# A\n\n{prose}", fit='print("loss:", 1)\n')["command"] == "python fit.py"
+    quoted = "`python fit.py prints x`\n"
+    assert small(tmp_path, readme=quoted, fit='print("loss:", 1)\n')["command"] == "python fit.py prints x"
+
+
 def test_the_seed_is_an_option_of_the_script_but_not_that_of_the_split(tmp_path: Path) -> None:
     text = 'parser.add_argument("--split-seed", type=int)\nparser.add_argument("-s", "--rng-seed", type=int)\n'
     read = small(tmp_path, readme="`python fit.py`\n", fit=text + 'print(f"loss: {1.0}")\n')

@@ -19,6 +19,11 @@ _STARTS = re.compile(
 )
 _INLINE = re.compile(r"`([^`]{3,200})`")
 _AFTER_COLON = re.compile(r":\s+((?:python3?|bash|sh|make|\./)\s?[^`]*)$")
+# Where a sentence goes on after its command, without backticks: ``python train.py prints val_loss``.
+_SENTENCE = re.compile(
+    r"\s+(?:prints|writes|reports|outputs|shows|saves|returns|takes|trains|measures|computes|evaluates"
+    r"|and|which|should|will|must)\s+\S.*"
+)
 _REDIRECT = re.compile(r"\s*(?:\d?>>?\s*&?\S+|\|\s*(?:tee|tail|head|grep)\b.*|<\s*\S+)")
 _BEFORE = re.compile(r"^(?:\$|>|%|❯)\s+|^(?:time|nohup|timeout\s+\S+)\s+")
 _WORDS = re.compile(r"run|experiment|train|bench|test|score|measure", re.IGNORECASE)
@@ -103,8 +108,10 @@ def _spoken(repository: ForeignRepository) -> Iterator[RepositoryLine]:
                 continue
             block = fenced or line.text.startswith(("    ", "\t"))  # an indented line is code
             pieces = [line.text.strip().strip("`")] if block else _INLINE.findall(line.text)
-            if not block and (said := _AFTER_COLON.search(line.text)):
-                pieces.append(said[1])
+            if block:
+                pieces = [_SENTENCE.sub("", piece) for piece in pieces]
+            elif said := _AFTER_COLON.search(line.text):
+                pieces.append(_SENTENCE.sub("", said[1]))
             for piece in pieces:
                 yield RepositoryLine(line.file, line.number, piece)
 

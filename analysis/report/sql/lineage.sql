@@ -1,4 +1,4 @@
--- Programs with their verified gain in the search (a macro over runs and scales). If there are many: the champion with its
+-- Programs with their gain in the search (a macro over runs and scales). If there are many: the champion with its
 -- ancestors, then the best.
 WITH RECURSIVE ancestors AS (
     SELECT program_id, parent_ids FROM programs WHERE program_id = $champion

@@ -65,7 +65,7 @@ function standings(data, width) {
     ...r, value: r.gain, right: r.ranks, symbol: role(r.role).symbol, colour: role(r.role).colour,
     tip: `${r.name}\ngain ${digits(r.gain)}${r.low == null ? "" : ` [${digits(r.low)}, ${digits(r.high)}]`}, ${r.n} ${r.role === "best-of" ? "seed" : "run"}${r.n === 1 ? "" : "s"}\nclaimed ${digits(r.claimed)}`,
   }));
-  return intervals(rows, width, { label: `verified gain, ${data.unit}`, right: data.ranked === false ? "" : "rank" });
+  return intervals(rows, width, { label: `${data.gain || "gain"}, ${data.unit}`, right: data.ranked === false ? "" : "rank" });
 }
 
 function effects(data, width) {
@@ -83,7 +83,7 @@ function lineage(data, width) {
   }));
   const links = data.rows.flatMap((r) => r.parents.map((p) => at.get(p)).filter((p) => p && p.gain != null && r.gain != null)
     .map((p) => ({ x1: p.gain, x2: r.gain, y1: p.id, y2: r.id })));
-  return intervals(rows, width, { label: `verified gain, ${data.unit}`, right: "± directives", links, narrowRight: 96, tree: true });
+  return intervals(rows, width, { label: `${data.gain || "gain"}, ${data.unit}`, right: "± directives", links, narrowRight: 96, tree: true });
 }
 
 // The best so far after each experiment, from the baseline and the kept ones.

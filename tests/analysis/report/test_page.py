@@ -267,7 +267,7 @@ def test_a_clear_winner_of_a_match_leads(tmp_path: Path) -> None:
 
 def test_a_study_that_has_just_begun_says_so(tmp_path: Path) -> None:
     html = made(studies.just_begun(tmp_path))
-    assert "No match has a verified result" in html
+    assert "No match has a final script that was trained again" in html
     assert "1 run had not ended when this report was written" in html
 
 

@@ -208,7 +208,7 @@ def test_an_unseen_variant_is_told_without_a_test() -> None:
     claim["difference"] = 0.9
     claim["ratio"] = {"ratio": 2.5, "lower": 1.4}
     on: Any = {"task": "strokes-7", "unit": "nats", "claim": claim, "p_adjusted": 0.012, "holds": True}
-    tested, variant = verdict._on_reserved(on), verdict._on_reserved(on | {"variant": True})
+    tested, variant = verdict.on_reserved(on), verdict.on_reserved(on | {"variant": True})
     assert "p = 0.012 after Holm" in tested and "also beats stock" in tested
     assert "difference +0.90 [0.20 to 1.60]" in tested and "difference +0.90 [0.20 to 1.60]" in variant
     assert "(an estimate, not part of the test)" in variant and "Holm" not in variant and "beats" not in variant
