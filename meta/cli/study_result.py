@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from meta.cli import resolve, transfer_table
+from meta.cli.longer import longer
 from meta.cli.output import Output, Row
 
 if TYPE_CHECKING:
@@ -82,7 +83,8 @@ def present(out: Output, folder: Path, applies: bool = False) -> list[str]:
         _show(out, folder, verdict, changes, with_gain(files, decision, state), [*by_task.together, *said])
     start = as_good(decision) if decision and not applies else None
     apply = [] if applies else ready_to_apply(config, folder, resolve.typed(folder))
-    return [*apply, *_next(folder, start.start if start else "", every)]
+    more = longer(folder, config, decision) if decision else []
+    return [*apply, *more, *_next(folder, start.start if start else "", every)]
 
 
 def _harm(folder: Path, state: StudyState, champion: str) -> str:
