@@ -21,7 +21,7 @@ from programs.ideas import Comparison, ProgramIdea
 from programs.order_of_work import with_order
 from programs.program import Program
 from trainer.conditional import OPTIONAL, known, read
-from trainer.edits import ROLE, Edit, EditError, Knob, Value, read_value
+from trainer.edits import ROLE, Edit, EditError, Knob, read_value
 from trainer.source import Source
 from trainer.task import Task
 
@@ -265,23 +265,18 @@ def _beyond(
     whole = read(task.edits, re.findall(r"`([^`]+)`", bundle)) if task and bundle else None
     if task is None or whole is None:
         return list(ideas), []
-    untouched = task.edits.config(task.baseline())
-    config = _after(untouched, whole.fixed)
+    config = whole.fixed.made_of(task.edits.config(task.baseline()))
     stay, parts, seen = list[ProgramIdea](), list[ProgramIdea](), [config]
     for idea in ideas:
         edit = read(task.edits, idea.terms, idea.conditions)
         made = edit and edit.on(config)
-        after = _after(config, made) if made else None
+        after = made.made_of(config) if made else None
         if edit is None or (after is not None and after not in seen):
             stay.append(idea)
             seen += [after] if after else []
-        elif _after(config, edit.fixed) == config and edit.knobs & {*whole.fixed.set, *whole.fixed.apply}:
+        elif edit.fixed.made_of(config) == config and edit.knobs & {*whole.fixed.set, *whole.fixed.apply}:
             parts.append(idea)
     return stay, parts
-
-
-def _after(config: Mapping[str, Value], edit: Edit) -> dict[str, Value]:
-    return {**config, **edit.set, **dict.fromkeys(edit.apply, True)}
 
 
 def _only_together(parts: Sequence[ProgramIdea], harm: Sequence[str]) -> str:

@@ -135,7 +135,7 @@ def test_flags_that_need_a_search_are_refused(repository: Path, capsys: pytest.C
     assert "--generations is for a study that searches for programs" in capsys.readouterr().err
     assert run([*words, "--json"]) == 0
     planned = json.loads(capsys.readouterr().out)
-    assert planned["plan"]["trial"] == 1 and "not which of several programs is best" in planned["tells"]
+    assert planned["plan"]["trial"] == 1 and "Which of several programs is best takes a search" in planned["tells"]
 
 
 def test_a_trial_screens_where_the_card_shows_that_it_pays(
