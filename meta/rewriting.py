@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _WORD = re.compile(r"`(@?[A-Za-z_]\w*)(?:(==|!=|<=|>=|=|<|>)([^`?]+))?(\??)`( ?)")
 _TERM = re.compile(r"\+?\s*(@?[A-Za-z_]\w*)\s*(?:=\s*(\S.*?))?\s*(\??)")
 _SIGNS = {"<": "is below", "<=": "is at most", ">": "is above", ">=": "is at least", "==": "is", "!=": "is not"}
-HARMFUL = "Measured as harmful here: try only when all else is done"
+HARMFUL = "Measured as harmful here: leave these out"
 _STEPS = {"up": "raise {} to its next value", "down": "lower {} to its next value"}
 _SWITCHED = {"true": "on", "false": "off"}
 
@@ -291,8 +291,11 @@ def _only_together(parts: Sequence[ProgramIdea], harm: Sequence[str]) -> str:
 
 def _without(left: Sequence[ProgramIdea]) -> str:
     """The note about ideas that are left out."""
-    words = [[*(f"{one.name}{one.sign}{one.value}" for one in idea.conditions), *idea.terms] for idea in left]
-    named = ", ".join(map(" ".join, words))
+    conditions = [" and ".join(f"{one.name}{one.sign}{one.value}" for one in idea.conditions) for idea in left]
+    words = [
+        f"{' '.join(idea.terms)}{f' if {when}' if when else ''}" for idea, when in zip(left, conditions, strict=True)
+    ]
+    named = ", ".join(words)
     return f"left out, as they change nothing in the script of the first idea, or do the same as another: {named}"
 
 

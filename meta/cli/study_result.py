@@ -83,8 +83,8 @@ def present(out: Output, folder: Path, applies: bool = False) -> list[str]:
         _show(out, folder, verdict, changes, with_gain(files, decision, state), [*by_task.together, *said])
     start = as_good(decision) if decision and not applies else None
     apply = [] if applies else ready_to_apply(config, folder, resolve.typed(folder))
-    more = longer(folder, config, decision) if decision else []
-    return [*apply, *more, *_next(folder, start.start if start else "", every)]
+    on_from_here = longer(folder, config, decision) if decision else []
+    return [*apply, *on_from_here, *_next(folder, start.start if start else "", every)]
 
 
 def _harm(folder: Path, state: StudyState, champion: str) -> str:

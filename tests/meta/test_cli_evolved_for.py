@@ -97,7 +97,7 @@ def test_an_idea_that_would_undo_the_first_one_comes_behind_those_that_do_not() 
     assert (
         "in the study `lr=0.01` `optimizer=adamw` without the others made scripts worse" in done.program.ideas[0].text
     )
-    assert HARMFUL not in done.program.text and "norm==batch norm=none" in done.notes[0]
+    assert HARMFUL not in done.program.text and "norm=none if norm==batch" in done.notes[0]
 
 
 def test_the_settings_of_a_model_s_champion_replace_what_contradicts_them(here: Path) -> None:
