@@ -59,7 +59,7 @@ def spend(same: SameSpend, d: Decision) -> str:
     on = next((each.champion for each in d.tasks if each.task == same.task), d.champion)
     where = f" on {same.task}" if d.tasks else ""
     stock_runs = many(same.runs, "stock run")
-    text = f"The device time of the whole study{where} is enough for {stock_runs}. "
+    text = f"The device time of the whole study{where} pays for {stock_runs}. "
     known = many(same.known, "stock run")
     if same.gain is None:
         return f"{text}The gain of the best of them is unknown: {known} are too few to estimate it."
@@ -71,6 +71,7 @@ def spend(same: SameSpend, d: Decision) -> str:
     if same.best_of == same.runs:
         return f"{text}Estimated from the {known} of this study, the best of them gains {gain}; {beside}."
     return (
-        f"{text}The {known} of this study are enough to estimate that the best of {same.best_of} would gain "
-        f"{gain}; {beside}. To measure the best of {count(same.runs)}: metaloop evolve --same-spend."
+        f"{text}What the best of them would gain is not known; by the {known} of this study, the best of "
+        f"{same.best_of} would gain {gain}, and {beside}. To measure the best of {count(same.runs)}: metaloop evolve "
+        "--same-spend."
     )

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from analysis.study import read_study
-from analysis.wording import many, number
+from analysis.wording import listed, many, number
 from arena.harvest import HARVEST
 from arena.study import Study
 from meta.mutators.queue_first import queue_first
@@ -18,6 +18,7 @@ from programs.charter_prose import sentences, with_prose
 from programs.edit import replace_ideas
 from programs.errors import ProgramError, UsageError
 from programs.ideas import Comparison, ProgramIdea
+from programs.order_of_work import with_order
 from programs.program import Program
 from trainer.conditional import OPTIONAL, known, read
 from trainer.edits import ROLE, Edit, EditError, Knob, read_value
@@ -31,8 +32,7 @@ if TYPE_CHECKING:
 _WORD = re.compile(r"`(@?[A-Za-z_]\w*)(?:(==|!=|<=|>=|=|<|>)([^`?]+))?(\??)`( ?)")
 _TERM = re.compile(r"\+?\s*(@?[A-Za-z_]\w*)\s*(?:=\s*(\S.*?))?\s*(\??)")
 _SIGNS = {"<": "is below", "<=": "is at most", ">": "is above", ">=": "is at least", "==": "is", "!=": "is not"}
-UNDOES = " It replaces part of the first idea."
-HARMFUL = "Measured as harmful here: try only when all else is done"
+HARMFUL = "Measured as harmful here: leave these out"
 _STEPS = {"up": "raise {} to its next value", "down": "lower {} to its next value"}
 _SWITCHED = {"true": "on", "false": "off"}
 
@@ -60,9 +60,7 @@ def rewritten(
     """
     label = program.evolved_for
     if label and kind in (label.kind, label.rewritten):
-        same = (
-            program if kind == "scripted" else replace(program.with_text(with_prose(program.text)), evolved_for=label)
-        )
+        same = program if kind == "scripted" else replace(program.with_text(_stated(program.text)), evolved_for=label)
         what = "nothing is rewritten" if same.text == program.text else "only its settings are written as sentences"
         return Rewritten(same, notes=(f"{program.name} was evolved for {label}: {what}",))
     program = program.with_text(_with_harm(program, harm, kind))
@@ -73,12 +71,13 @@ def rewritten(
         text, notes = _for_script(program, task)
         said = []
     elif not label or label.kind == "scripted":
-        text = with_prose(_with_readable_ideas(program, bundle, task, tuple(harm.values())))
-        notes = (
+        readable, left = _with_readable_ideas(program, bundle, task, tuple(harm.values()))
+        text, notes = _stated(readable), [_without(left)] if left else []
+        notes += (
             [] if bundle else ["no measured bundle comes first: that needs a study of one task with a best train.py"]
         )
     else:
-        text = with_prose(program.text)
+        text = _stated(program.text)
     if kind != "scripted":
         text = _with_heading(text, tuple(harm.values()))
     if kind == "agent" and task is not None:
@@ -200,7 +199,7 @@ def measured_bundle(study: Study) -> str:
     gain = f"{harvest.gain:.3g} [{harvest.low:.3g}, {harvest.high:.3g}] {task.unit} over the untouched script"
     best = f"this is the best script that the study found (gain {gain})"
     then = "Make each later change to the best script so far."
-    return f"Begin with all of these at once, applied to the untouched script; {best}: {terms}. {then}"
+    return f"Begin with all of these at once, as one change of the untouched script; {best}: {terms}. {then}"
 
 
 def edit_of(task: Task, source: Source, harvest: HarvestEvent) -> tuple[Edit, bool]:
@@ -233,28 +232,86 @@ def _is_carried_out(idea: ProgramIdea, task: Task | None) -> bool:
     return any("=" in term and _TERM.fullmatch(term) for term in idea.terms)
 
 
-def _with_readable_ideas(program: Program, bundle: str, task: Task | None, harm: Sequence[str]) -> str:
-    """The text with the bundle first, and in words what conditions and relative values of its ideas mean. Ideas that
-    undo the bundle come after the others, those that made scripts worse (``harm``) last."""
-    first = [bundle] if bundle else []
-    ideas = sorted(program.ideas, key=lambda idea: (_is_harmful(idea, harm), _undoes(idea, bundle, task)))
-    items = [*first, *(f"{idea.text}{_meaning(idea)}{UNDOES * _undoes(idea, bundle, task)}" for idea in ideas)]
+def _with_readable_ideas(
+    program: Program, bundle: str, task: Task | None, harm: Sequence[str]
+) -> tuple[str, list[ProgramIdea]]:
+    """The text with the bundle first, and in words what conditions and relative values of its ideas mean, and the ideas
+    that are left out. Ideas that undo the bundle come after the others, those that made scripts worse (``harm``) last.
+    """
+    ideas, parts = _beyond(program.ideas, bundle, task)
+    first = [bundle + _only_together(parts, harm)] if bundle else []
+    left = [idea for idea in program.ideas if idea not in ideas]
+    ideas = sorted(ideas, key=lambda idea: (_is_harmful(idea, harm), bool(_undone(idea, bundle, task))))
+    items = [*first, *(f"{idea.text}{_meaning(idea)}{_undoing(idea, bundle, task)}" for idea in ideas)]
     if items == [idea.text for idea in program.ideas]:
-        return program.text
+        return program.text, []
     try:
-        return replace_ideas(program.text, items)
+        return replace_ideas(program.text, items), left
     except ProgramError:  # an idea that is more than one item of a list
-        return program.text if not bundle else replace_ideas(program.text, [bundle, *(i.text for i in program.ideas)])
+        every = [*first, *(idea.text for idea in program.ideas)]
+        return replace_ideas(program.text, every) if bundle else program.text, []
+
+
+def _stated(text: str) -> str:
+    """The text with its charter as sentences that a reader can follow."""
+    return with_order(with_prose(text))
+
+
+def _beyond(
+    ideas: Sequence[ProgramIdea], bundle: str, task: Task | None
+) -> tuple[list[ProgramIdea], list[ProgramIdea]]:
+    """The ideas that can still change the script of the bundle, one of those that lead to the same script; and the
+    others that name a part of the bundle. Ideas that the task cannot read stay."""
+    whole = read(task.edits, re.findall(r"`([^`]+)`", bundle)) if task and bundle else None
+    if task is None or whole is None:
+        return list(ideas), []
+    config = whole.fixed.made_of(task.edits.config(task.baseline()))
+    stay, parts, seen = list[ProgramIdea](), list[ProgramIdea](), [config]
+    for idea in ideas:
+        edit = read(task.edits, idea.terms, idea.conditions)
+        made = edit and edit.on(config)
+        after = made.made_of(config) if made else None
+        if edit is None or (after is not None and after not in seen):
+            stay.append(idea)
+            seen += [after] if after else []
+        elif edit.fixed.made_of(config) == config and edit.knobs & {*whole.fixed.set, *whole.fixed.apply}:
+            parts.append(idea)
+    return stay, parts
+
+
+def _only_together(parts: Sequence[ProgramIdea], harm: Sequence[str]) -> str:
+    """That parts of the bundle made scripts worse when they were tried without the rest."""
+    said = [(" ".join(f"`{term}`" for term in idea.terms), one) for idea in parts for one in harm if one in idea.text]
+    begin = "In the study it made"  # as `measured_harm` begins
+    return "".join(
+        f" Do not split them: {one.replace(begin, f'in the study {terms} without the others made')}"
+        for terms, one in said
+    )
+
+
+def _without(left: Sequence[ProgramIdea]) -> str:
+    """The note about ideas that are left out."""
+    conditions = [" and ".join(f"{one.name}{one.sign}{one.value}" for one in idea.conditions) for idea in left]
+    words = [
+        f"{' '.join(idea.terms)}{f' if {when}' if when else ''}" for idea, when in zip(left, conditions, strict=True)
+    ]
+    named = ", ".join(words)
+    return f"left out, as they change nothing in the script of the first idea, or do the same as another: {named}"
 
 
 def _is_harmful(idea: ProgramIdea, harm: Sequence[str]) -> bool:
     return any(said in idea.text for said in harm)
 
 
-def _undoes(idea: ProgramIdea, bundle: str, task: Task | None) -> bool:
-    """Whether an idea with several edits sets what the bundle sets to another value."""
+def _undone(idea: ProgramIdea, bundle: str, task: Task | None) -> list[str]:
+    """The settings of the bundle that an idea with several edits sets to another value."""
     bundled, own = _values(re.findall(r"`([^`]+)`", bundle), task), _values(idea.terms, task)
-    return len(own) > 1 and any(name in bundled and bundled[name] != value for name, value in own.items())
+    return [name for name, value in own.items() if len(own) > 1 and name in bundled and bundled[name] != value]
+
+
+def _undoing(idea: ProgramIdea, bundle: str, task: Task | None) -> str:
+    named = [name.lower() if task else name for name in _undone(idea, bundle, task)]
+    return f" This replaces the first idea's {listed(named)}." if named else ""
 
 
 def _values(terms: Sequence[str], task: Task | None) -> dict[str, str]:

@@ -103,13 +103,13 @@ def _percent(text: str) -> float:
 
 
 def _weighted(name: str, share: float) -> str:
-    return f"{_said(name)} (weight {_exact(share)})"
+    return f"{described(name)} (weight {_exact(share)})"
 
 
 def _write_shares(shares: Mapping[str, float]) -> str:
     """The shares as percentages; if they do not add up to 1, each share follows as a weight."""
     if sum(Decimal(repr(float(share))) for share in shares.values()) == 1:
-        return "; ".join(f"in {_exact(share, 2)}% of cases {_said(name)}" for name, share in shares.items())
+        return "; ".join(f"in {_exact(share, 2)}% of cases {described(name)}" for name, share in shares.items())
     total = sum(shares.values())
     parts = ((f"{100 * share / total:.3g}", _weighted(name, share)) for name, share in shares.items())
     return "; ".join(f"in {percent}% of cases {said}" for percent, said in parts)
@@ -126,7 +126,7 @@ def _read_shares(text: str) -> dict[str, float]:
 
 def _write_source(shares: Mapping[str, float]) -> str:
     ((name, share),) = shares.items()
-    return _said(name) if share == 1 else _weighted(name, share)
+    return described(name) if share == 1 else _weighted(name, share)
 
 
 def _read_source(text: str) -> dict[str, float]:
@@ -134,14 +134,15 @@ def _read_source(text: str) -> dict[str, float]:
     return {_source(_WEIGHT.sub("", text)): _number(weight[1]) if weight else 1.0}
 
 
-def _said(name: str) -> str:
+def described(name: str) -> str:
+    """What a proposer proposes, as the object of a sentence."""
     return _SOURCES.get(name) or _OF_PART.format(name)
 
 
 def _source(said: str) -> str:
     before, _, after = _OF_PART.partition("{}")
     name = _NAME_OF.get(said) or said.removeprefix(before).removesuffix(after)
-    if _said(name) != said:
+    if described(name) != said:
         raise ValueError(said)
     return name
 

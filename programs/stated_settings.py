@@ -49,6 +49,16 @@ def consistent(text: str, before: str = "") -> str:
     return text
 
 
+def without_shares(text: str) -> str:
+    """The text (with LF line ends) without a starter's sentences that state the shares of its sources of experiments,
+    or which of them has the largest."""
+    for sentence in sentences_of(text):
+        shares = _states().get(sentence.text, {}).get("proposers", {})
+        if shares and ("most" in shares or not {"with", "only"} & shares.keys()):
+            text = _replaced(text, sentence.text, "")
+    return text
+
+
 @cache
 def _states() -> Mapping[str, Mapping[str, Any]]:
     tables = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))["states"]

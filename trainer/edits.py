@@ -51,6 +51,10 @@ class Edit:
         """Canonical text, which is equal for equal edits regardless of their order."""
         return self._key
 
+    def made_of(self, config: Mapping[str, Value]) -> dict[str, Value]:
+        """The values of a source with these values, after the edit."""
+        return {**config, **self.set, **dict.fromkeys(self.apply, True)}
+
     @cached_property
     def _key(self) -> str:
         return json.dumps({"set": dict(self.set), "apply": sorted(self.apply)}, sort_keys=True)

@@ -5,6 +5,8 @@ None if all runs of the study are on one task.
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
@@ -29,6 +31,8 @@ from analysis.transfer import (
 from analysis.transfer_credit import SIGNIFICANT, STATES, Across, TaskEstimate, across
 from analysis.wording import chance, count, decimals, many, number, percent, span, typical
 
+_EDIT = re.compile(r"`([^`]+)`")
+ROOM, LEAST_LABEL = 33, 14  # letters of a name beside a chart; of its label at least
 MOST, FEW = 30, 8  # programs of a picture, rows of a kind
 TITLES = {
     "edit": "Single changes of the untouched script, per experiment",
@@ -75,8 +79,9 @@ def section(facts: ReportFacts) -> ReportSection | None:
         "Do programs that win on the training tasks, those of the search, also win on others? Each gain is divided by "
         f"stock's gain on that task, so 1 means as good as stock. Training: {', '.join(study.tasks.training)}. "
     )
-    lead += " ".join([*ranked(study.correlations), *([JUDGED + COUNTED] if several else []), *one_task_only(by_method)])
-    return ReportSection("transfer", "Several tasks", lead, tuple(figures))
+    lead += " ".join(ranked(study.correlations))
+    folded = [*([JUDGED, COUNTED] if several else []), *one_task_only(by_method)]
+    return ReportSection("transfer", "Several tasks", lead, tuple(figures), more={"folded": folded})
 
 
 def beside_one(tasks: StudyTasks, variants: AbstractSet[str]) -> str:
@@ -226,6 +231,7 @@ def credited(method: str, rows: Sequence[Across], study: Transfer, facts: Report
     significant = [row for row in rows if row.outcome in SIGNIFICANT]
     shown = [row for kind in SIGNIFICANT for row in [row for row in significant if row.outcome == kind][:FEW]]
     drawn = [(row, there) for row in shown for there in row.there if there.scaled is not None]
+    names = distinct([(brief_label(row), there.task) for row, there in drawn])
     left = f" The chart shows the first {FEW} of each class." if len(shown) < len(significant) else ""
     designs = ", ".join(sorted({row.design for row in rows}))
     return ReportFigure(
@@ -234,7 +240,12 @@ def credited(method: str, rows: Sequence[Across], study: Transfer, facts: Report
         title=f"{TITLES[method]}, relative to stock's gain",
         caption=f"{many(len(rows), 'row')}, {len(significant)} significant. "
         f"{(MODELLED + BESIDE) * (method == 'edit')}Design: {designs}.{left}",
-        data={"unit": "× stock", "label": "× stock's gain", "digits": 2, "rows": [mark(*pair) for pair in drawn]},
+        data={
+            "unit": "× stock",
+            "label": "× stock's gain",
+            "digits": 2,
+            "rows": [mark(there, name) for (_, there), name in zip(drawn, names, strict=True)],
+        },
         table=across_table(rows, study),
         answers=(behind(method, facts),),
         legend=(("program", "significant"), ("unmeasured", "not significant")) if drawn else (),
@@ -249,9 +260,32 @@ def behind(method: str, facts: ReportFacts) -> QueryResult[Unread]:
     return facts.source.ask(name, Unread)
 
 
-def mark(row: Across, there: TaskEstimate) -> Point:
+def mark(there: TaskEstimate, name: str) -> Point:
     ends: Point = {"estimate": there.scaled, "low": there.scaled_low, "high": there.scaled_high}
-    return {**ends, "n": there.n, "name": f"{label(row)} on {there.task}", "significant": there.state != "open"}
+    return {**ends, "n": there.n, "name": name, "significant": there.state != "open"}
+
+
+def brief_label(row: Across) -> str:
+    """The edits of an idea, which distinguish it better than how its sentence begins; else the label."""
+    text = seen(row.label)
+    edits = _EDIT.findall(text)
+    return f"{edits[0]} and {len(edits) - 1} more" if len(edits) > 2 else " ".join(edits) or text
+
+
+def distinct(parts: Sequence[tuple[str, str]]) -> list[str]:
+    """``LABEL on TASK``, cut to the room beside a chart so that no two are the same."""
+    cut = [(_cut(label, ROOM - len(f" on {task}")), task) for label, task in parts]
+    seen_times, names = Counter[tuple[str, str]](), list[str]()
+    for one in cut:
+        seen_times[one] += 1
+        number_of = f" ({seen_times[one]})" if cut.count(one) > 1 else ""
+        names.append(f"{one[0]}{number_of} on {one[1]}")
+    return names
+
+
+def _cut(text: str, room: int) -> str:
+    room = max(room, LEAST_LABEL)
+    return text if len(text) <= room else f"{text[: room - 1].rstrip()}…"
 
 
 def label(row: Across) -> str:

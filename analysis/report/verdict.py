@@ -154,7 +154,9 @@ def cost(facts: ReportFacts, model: bool = True, short: bool = False) -> str:
     spent, tokens = totals.device_seconds, totals.model_tokens
     charged, used = totals.charged_seconds or 0.0, totals.research_seconds
     reused = charged > 1.02 * used  # a result that is known is charged, and not made again
-    why = f" ({duration(charged)} charged, because reused results are charged too)" if reused else ""
+    why = (
+        f" (which were charged {duration(charged)}: a known result costs a run as much as a new one)" if reused else ""
+    )
     by_runs = "" if short else f", of which {duration(used)} by the runs{why} and the rest to verify them"
     parts = [f"{duration(spent)} of device time used{by_runs}" if spent else "no recorded device time"]
     if tokens:

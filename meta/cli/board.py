@@ -144,7 +144,7 @@ class StudyView:
         self.faults = 0
         self.models = ModelUsage()
         self.findings: Counter[str] = Counter()
-        self.steered: dict[str, str] = {}  # wish → idea, program or veto
+        self.steered: dict[str, str] = {}  # request → idea, program or veto
         self.trusts: set[str] = set()
         self.first_at = self.last_at = ""
         self.news: list[str] = []

@@ -299,8 +299,8 @@ def announce(out: Output, plan: PlannedWork, folder: Path) -> None:
     if 0 < ended < runs:  # a confirmation that is made again has none of its runs yet
         left = (runs - ended) / runs
         out.note(
-            f"{far}; left: at most {many(runs - ended, 'run')}, about "
-            f"{duration(left * plan['device_seconds'])} of device time, {duration(left * plan['wall_seconds'])} in all"
+            f"{far}; left: at most {many(runs - ended, 'run')}, about {duration(left * plan['device_seconds'])} of "
+            f"device time, {duration(left * plan['wall_seconds'])} by the clock"
         )
     else:
         announce_whole(out, plan)

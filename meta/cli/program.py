@@ -117,13 +117,19 @@ def new(
 
 
 def ideas_for(program: Program, task: Task) -> list[str]:
-    """The ideas of a program that a task has, then the values beside its own for each setting that they leave out."""
+    """The ideas of a program that a task has and that change its script, then the values beside its own for each
+    setting that they leave out."""
     from inner_loop.behaviour import resolved_ideas
-    from trainer.edits import Edit
+    from trainer.constants import is_number
+    from trainer.edits import Edit, format_value
 
-    known = resolved_ideas(program, task)
-    items, named = [idea.text for idea, _ in known], {name for _, edit in known for name in edit.knobs}
     config = task.edits.config(task.baseline())
+    known = [
+        (idea, edit)
+        for idea, edit in resolved_ideas(program, task)
+        if not edit.is_fixed or task.edits.between(config, edit.fixed.made_of(config))
+    ]
+    items, named = [idea.text for idea, _ in known], {name for _, edit in known for name in edit.knobs}
     for knob in task.edits.knobs:
         now = config.get(knob.name)
         if knob.name in named or now is None:
@@ -133,8 +139,12 @@ def ideas_for(program: Program, task: Task) -> list[str]:
             continue
         values = [value for step in (1, -1) if (value := knob.beside(now, step)) is not None]
         values = values or [value for value in knob.values if value != now]
-        what = f"Another value of {knob.name.lower()}"
-        items += [f"{what}: `{Edit({knob.name: value}).label()}`." for value in values]
+        for value in values:
+            name, at = knob.name.lower(), format_value(now)
+            what = f"Use another {name} than {at}"
+            if is_number(value) and is_number(now):
+                what = f"{'Raise' if float(value) > float(now) else 'Lower'} {name} from {at}"
+            items.append(f"{what}: `{Edit({knob.name: value}).label()}`.")
     return items
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from meta.cli import resolve, transfer_table
+from meta.cli.longer import longer
 from meta.cli.output import Output, Row
 
 if TYPE_CHECKING:
@@ -90,7 +91,8 @@ def present(out: Output, folder: Path, applies: bool = False) -> list[str]:
     start = as_good(decision) if decision and not applies else None
     own = own_program(config) if decision and decision.against_own and reference_gained_more(decision) else None
     apply = [] if applies else ready_to_apply(config, folder, resolve.typed(folder), own)
-    return [*apply, *_next(folder, start.start if start else "", every)]
+    on_from_here = longer(folder, config, decision) if decision else []
+    return [*apply, *on_from_here, *_next(folder, start.start if start else "", every)]
 
 
 def _harm(folder: Path, state: StudyState, champion: str) -> str:

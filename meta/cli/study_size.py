@@ -257,9 +257,8 @@ def trial_tells(plan: Plan, task: Task, power: str) -> str:
     from meta.plan import default, smallest_search
 
     smallest = duration(smallest_search(default(task), task))
-    few = "hardly more than a better train.py, because with so few runs only a very large difference shows: "
+    few = " So few runs show only a very large difference." if plan.confirm_runs < FEW_RUNS else ""
     return (
-        f"{few if plan.confirm_runs < FEW_RUNS else ''}"
-        f"whether one new program beats the one that it is compared with: {power}; not which of several programs is "
-        f"best: a search takes {smallest} of device time or more"
+        f"a better train.py, and whether one new program beats the one that it is compared with: {power}.{few} Which "
+        f"of several programs is best takes a search, {smallest} of device time or more"
     )

@@ -78,10 +78,11 @@ def show(out: Output, task: Annotated[str, argument(metavar="NAME|DIR")]) -> Non
         out.json({**item, "edits": edits_of(loaded), "card": loaded.card})
         return
     out.thing({k: v for k, v in item.items() if k != "edits"})
-    if out.mode == "person":
-        out.rows(edits_of(loaded), EDITS)
-        if loaded.card is None:
-            out.note(f"no card yet: metaloop task measure {shlex.quote(task)} --write")
+    if out.mode == "plain":
+        out.text("\nsettings and changes of the code that an idea can name:")
+    out.rows(edits_of(loaded), EDITS)
+    if out.mode == "person" and loaded.card is None:
+        out.note(f"no card yet: metaloop task measure {shlex.quote(task)} --write")
 
 
 @verb(

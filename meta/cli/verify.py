@@ -301,8 +301,10 @@ def _begin(out: Output, flags: AuditFlags, how: How, plan: AuditCost, task: Task
         consent(study, how, flags.start.yes)
     sandbox.require(task, how.sandbox)
     share = f", {plan['share']:.1%} of what the study spent" if plan["share"] else ""
+    checks = many(plan["untrained"], "short check")
+    untrained = f", and {checks} whether the scripts contain trained weights" if plan["untrained"] else ""
     out.note(
-        f"plan: {plan['experiments']} experiments on {plan['task']}, and {plan['untrained']} without training; "
+        f"plan: {many(plan['experiments'], 'training')} on {plan['task']}{untrained}; "
         f"{duration(plan['device_seconds'])} of device time{share}, about {duration(plan['wall_seconds'])} "
         f"with {plan['workers']} workers; {plan['sandbox']}"
     )

@@ -120,8 +120,7 @@ def study_pages(studies: Studies) -> APIRouter:
     @routes.get("/")
     def first() -> Response:
         rows = [(one, one.item()) for one in studies.newest_first()]
-        # the two that were begun last, which does not change while studies are at work
-        *_, first, second = [""] * 2 + [one.name for one in sorted(studies.followed.values(), key=FollowedStudy.begun)]
+        first, second = last_two(studies)
         return page("studies", studies=studies, rows=rows, first=first or second, second=second)
 
     @routes.get("/study")
@@ -133,7 +132,10 @@ def study_pages(studies: Studies) -> APIRouter:
     @routes.get("/compare")
     def compare(a: str = "", b: str = "") -> Response:
         names = [one.name for one in studies.newest_first()]
-        chosen = [studies.get(name) for name in (a, b) if name]
+        if not (a and b):  # one of them may be given: by the menu of a study
+            first, second = last_two(studies, a or b)
+            a, b = a or first, b or second
+        chosen = [studies.get(name) for name in dict.fromkeys((a, b)) if name]
         return page("compare", names=names, a=a, b=b, sides=[side(one) for one in chosen], **both(chosen))
 
     return routes
@@ -226,6 +228,14 @@ async def changes(followed: Studies | FollowedStudy, ending: Callable[[], bool])
         silent += LOOK_SECONDS
 
 
+def last_two(studies: Studies, besides: str = "") -> tuple[str, str]:
+    """The two studies that were begun last, the older first; this does not change while studies are at work. With one
+    that is chosen ``besides``: the last of the others, twice."""
+    names = [one.name for one in sorted(studies.followed.values(), key=FollowedStudy.begun)]
+    *_, first, second = [""] * 2 + [name for name in names if name != besides]
+    return (second, second) if besides else (first or second, second)
+
+
 def side(one: FollowedStudy) -> dict[str, Any]:
     """One of two studies that are compared: what it found."""
     with one.lock:
@@ -253,10 +263,8 @@ def page(name: str, status: int = 200, **values: Any) -> Response:
 @cache
 def templates() -> jinja2.Environment:
     made = jinja_environment(HERE / "templates", CONTEST / "templates", escaped=True)
-    made.filters |= {
-        name: getattr(wording, name) for name in ("number", "brief", "duration", "many", "percent", "span")
-    }
-    made.filters |= {"cell": words.cell, "minus": words.minus}
+    made.filters |= {name: getattr(wording, name) for name in ("number", "brief", "duration", "many", "percent")}
+    made.filters |= {"interval": words.interval, "cell": words.cell, "minus": words.minus}
     made.globals |= {"link": link, "match_title": match_title, "gain_of": gain_of}
     return made
 

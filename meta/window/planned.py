@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, cast
 
-from analysis.wording import duration
+from analysis.wording import duration, many
 from meta.claim import START
 from meta.cli.board import StudyView
 from meta.plan import OVERHEAD, Plan
@@ -56,20 +56,17 @@ def not_run(board: StudyView) -> str:
     roles = {arm.role for view in views if view.event.get("purpose") == "confirmation" for arm in view.arms.values()}
     raced = [arm for view in views if view.event.get("purpose") in ("race", "generation") for arm in view.arms.values()]
     why = {
-        "the program that the champion started from is an arm already, or does the same as one": (
-            START,
-            plan.start_runs,
-        ),
-        "the champion does the same without its ideas": ("without-ideas", plan.ablation_runs),
-        "your program does the same as the champion or stock": ("own", plan.own_arm * plan.confirm_runs),
+        START: (plan.start_runs, "the program that the champion started from, as one that does the same ran anyway"),
+        "without-ideas": (plan.ablation_runs, "the champion without its ideas, as it does the same with them"),
+        "own": (plan.own_arm * plan.confirm_runs, "your program, as it does the same as the champion or stock"),
     }
     said = [
-        f"{count * tasks} in the confirmation, as {text}"
-        for text, (role, count) in why.items()
+        f"{many(count * tasks, 'run')} in the confirmation of {text}"
+        for role, (count, text) in why.items()
         if count and role not in roles
     ]
     if (fewer := plan.search_runs * tasks - sum(len(arm.runs) for arm in raced)) > 0:
-        said.append(f"{fewer} in the races, which had fewer programs than planned or ended early")
+        said.append(f"{many(fewer, 'run')} in the races, which had fewer programs than planned or ended early")
     return f"{ended} of {runs} planned runs were made; not needed: {'; '.join(said)}" if said else ""
 
 

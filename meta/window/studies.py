@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from analysis.run_state import StudyState
 from meta.cli.board import StudyView
 from meta.cli.record_tail import RecordTail
 from meta.cli.resolve import studies_below
 from meta.cli.screen import status_item
 from meta.cli.status import running
+from meta.steering import Wish, waiting, wishes
 from programs.errors import NotFound
 
 LOOK_SECONDS, SEARCH_SECONDS = 0.5, 5.0
@@ -31,6 +33,7 @@ class FollowedStudy:
     whole: bool = False
     at_work: bool = False
     lock: threading.RLock = field(default_factory=threading.RLock)
+    _requests: tuple[object, list[Wish]] = (None, [])
 
     @classmethod
     def of(cls, name: str, folder: Path) -> FollowedStudy:
@@ -47,6 +50,18 @@ class FollowedStudy:
         self.version += (not self.whole) + (at_work != self.at_work)
         self.whole, self.at_work = True, at_work
         return self.version != before
+
+    def requests(self) -> list[Wish]:
+        """What a person asked of it (`metaloop steer`). The ledger is read for that only where there is a request, and
+        again only after a match has ended or a program was written."""
+        waits, board = waiting(self.folder), self.board
+        if not waits and not board.steered:
+            return []
+        ended = sum(match.state != "running" for match in board.matches.values())
+        key = [wish.wish_id for wish in waits], len(board.steered), len(board.programs), ended, self.whole
+        if self._requests[0] != key:
+            self._requests = key, list(wishes(self.folder, StudyState.read(self.folder / "ledger")))
+        return self._requests[1]
 
     def begun(self) -> tuple[str, str]:
         """To sort studies by the time of their beginning."""

@@ -12,6 +12,7 @@ from analysis.transfer import FINAL
 from analysis.trust import WHY, gain_of, weakest
 from meta.cli.board import ArmView, MatchView, RunView, StudyView
 from meta.cli.screen import CONTROLS
+from meta.steering import OPERATOR
 from meta.window.planned import expected
 from meta.window.studies import FollowedStudy
 from programs.shelf import starter
@@ -59,6 +60,7 @@ def of_study(one: FollowedStudy, match: str) -> dict[str, Any]:
         "more_runs": max(0, len(listed) - MOST_RUNS),
         "programs": lineage(board),
         "search_task": search_task(board),
+        "requests": one.requests(),
         "verdict": sentences_of(str((board.champion or {}).get("verdict") or "")),
         "caveats": [each for each in caveats(board.decision) if each.level != "note"] if board.decision else [],
         "trust": trust(board, chosen),
@@ -131,10 +133,11 @@ def _shown_arm(board: StudyView, match: MatchView, arm: ArmView) -> ShownArm:
 
 
 def role(board: StudyView, arm: ArmView) -> str:
-    """The parents of an arm's program, else its role."""
+    """The parents of an arm's program, else its role; and whether a person gave it."""
     parents = board.programs.get(arm.program_id, {}).get("parent_ids") or []
     alone = arm.role not in ("", "program") or not parents
-    return arm.role or "program" if alone else "from " + " and ".join(board.name(one) for one in parents)
+    said = arm.role or "program" if alone else "from " + " and ".join(board.name(one) for one in parents)
+    return f"{said}, {OPERATOR}" if board.programs.get(arm.program_id, {}).get("operator") == OPERATOR else said
 
 
 def gains_drawn(board: StudyView, match: MatchView) -> dict[str, Any] | None:
@@ -200,6 +203,7 @@ def lineage(board: StudyView) -> list[dict[str, Any]]:
                     "ran": identity in ran,
                     "gain": mean(known),
                     "champion": identity == champion,
+                    "steered": programs[identity].get("operator") == OPERATOR,
                 }
             )
             if depth < 40:

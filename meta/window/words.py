@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from analysis.wording import MINUS, brief
+from analysis.wording import MINUS, brief, span
 
 LONG = 90  # letters of a value that a table shows at once
 DIGITS = 5
@@ -46,6 +46,13 @@ def cell(value: Any) -> ShownValue:
         return ShownValue(text, whole if whole != text else "", number=True)
     text = json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, list | dict) else str(value)
     return ShownValue(text) if len(text) <= LONG else ShownValue(f"{text[: LONG - 1]}…", text)
+
+
+def interval(low: float | None, high: float | None, runs: int) -> str:
+    """``0.55 to 0.70``, or why there is none."""
+    if low is None or high is None:
+        return "none: one run" if runs == 1 else "none"
+    return "none: equal gains" if low == high else span(low, high)
 
 
 def minus(text: str) -> str:

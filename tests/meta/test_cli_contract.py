@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from meta.cli.options import NounGroup, VerbCommand
 from meta.cli.reference import commands
 from meta.cli.table import SECTIONS, VERBS
 from trainer.scaffold import init_simulated
+from trainer.task import Task
 
 from .cli_study import cli, cli_process, on_terminal, write_study
 
@@ -378,6 +380,18 @@ def test_a_new_program_is_a_starter_under_its_own_title(call: Call, tmp_path: Pa
     assert code == 0 and "ideas for the task law" in err and f"-t {tmp_path / 'law'} --dry-run" in err
     code, out, _ = call("program", "lint", str(tmp_path / "law" / "program.md"), "-t", str(tmp_path / "law"))
     assert code == 0 and "skipped" not in out
+    shutil.copytree(Task.load("strokes").folder, tmp_path / "own")
+    script = tmp_path / "own" / "train.py"
+    script.write_text(script.read_text().replace("DROPOUT = 0.1", "DROPOUT = 0.0"))
+    assert call("program", "new", str(tmp_path / "own" / "program.md"))[0] == 0
+    written = (tmp_path / "own" / "program.md").read_text("utf-8")
+    assert "`dropout=0.0`" not in written and "`label_smoothing=0" in written  # the script has the one already
+    assert "- Raise depth from 1: `depth=2`.\n" in written and "Another value" not in written
+
+
+def test_a_task_s_settings_are_rows_piped_too(call: Call) -> None:
+    out = call("task", "show", "strokes")[1]
+    assert re.search(r"^LR\tfloat\toptimizer\t0\.5\t\[", out, re.MULTILINE) and "\ncentre\tpatch\t" in out
 
 
 def test_a_current_folder_that_was_removed_is_one_clear_line(

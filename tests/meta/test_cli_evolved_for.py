@@ -69,8 +69,13 @@ def test_a_script_s_champion_is_rewritten_for_readers(here: Path) -> None:
         assert written.evolved_for == EvolvedFor("scripted", (), kind)
         first, *rest = resolved_ideas(written, task)
         assert first[0].text.startswith("Begin with all of these at once") and len(first[1].knobs) > 3
-        assert {idea.terms for idea, _ in rest} == {idea.terms for idea, _ in resolved_ideas(champion, task)}
-        assert "applied to the untouched script; this is the best script that the study found" in first[0].text
+        assert {idea.terms for idea, _ in rest} <= {idea.terms for idea, _ in resolved_ideas(champion, task)}
+        config = task.edits.config(task.edits.apply(task.baseline(), first[1].fixed))
+        edits = [edit.on(config) for _, edit in rest]  # each changes the script of the first idea, in a way of its own
+        scripts = [task.edits.apply(task.edits.apply(task.baseline(), first[1].fixed), edit) for edit in edits if edit]
+        assert len({script.source_id for script in scripts} | {task.baseline().source_id}) == len(rest) + 1
+        assert "% of cases" not in written.text and "less often" not in written.text
+        assert "as one change of the untouched script; this is the best script that the study found" in first[0].text
         assert first[0].text.endswith("Make each later change to the best script so far.")
         assert not any("untouched script" in idea.text for idea, _ in rest)
 
@@ -80,9 +85,19 @@ def test_an_idea_that_would_undo_the_first_one_comes_behind_those_that_do_not() 
     text = (
         "Go.\n\n## Ideas\n\n- All: `@learning_rate=0.1` `batch=32`.\n- One: `lr=0.3`.\n- Same: `lr=0.01` `depth=3`.\n"
     )
-    made = rewritten(Program.parse(text, "p"), "agent", task, "Begin with `lr=0.01` `optimizer=adamw`.").program
+    begin = "Begin with `lr=0.01` `optimizer=adamw`."
+    made = rewritten(Program.parse(text, "p"), "agent", task, begin).program
     assert [idea.text.partition(":")[0] for idea in made.ideas[1:]] == ["One", "Same", "All"]
-    assert [idea.text.endswith("It replaces part of the first idea.") for idea in made.ideas] == [False] * 3 + [True]
+    assert [idea.text.endswith("This replaces the first idea's lr.") for idea in made.ideas] == [False] * 3 + [True]
+    part = "- Part: `lr=0.01` `optimizer=adamw`.\n- Off: `norm==batch` → `norm=none`.\n"
+    part += "- Again: `lr=0.3`.\n- Odd: `muon9`.\n"
+    harm = {"Part: `lr=0.01` `optimizer=adamw`.": "In the study it made scripts worse, by 1."}
+    done = rewritten(Program.parse(text + part, "p"), "agent", task, begin, harm)
+    assert [idea.text.partition(":")[0] for idea in done.program.ideas[1:]] == ["One", "Same", "Odd", "All"]
+    assert (
+        "in the study `lr=0.01` `optimizer=adamw` without the others made scripts worse" in done.program.ideas[0].text
+    )
+    assert HARMFUL not in done.program.text and "norm=none if norm==batch" in done.notes[0]
 
 
 def test_the_settings_of_a_model_s_champion_replace_what_contradicts_them(here: Path) -> None:
@@ -110,8 +125,8 @@ def test_ideas_that_made_scripts_worse_say_so(here: Path) -> None:
     exported(here, "s", "--for", "chat", "-o", "warned.md")
     lines = load(here / "warned.md").text.splitlines()
     for idea in champion.ideas:
-        (line,) = (line for line in lines if line.startswith(f"- {idea.text}"))
-        assert ("In the study it made scripts worse, by 0." in line) == (idea.directive_id in bad)
+        for line in (line for line in lines if line.startswith(f"- {idea.text}")):  # none if the first idea has it
+            assert ("In the study it made scripts worse, by 0." in line) == (idea.directive_id in bad)
     told = cli("evolve", "--resume", "s", cwd=here).stdout
     said = f"{many(len(bad), 'idea')} of the champion made scripts significantly worse, on average, when tried"
     assert [said in text for text in (told, (here / "s" / "champion.evidence.md").read_text())] == [bool(bad)] * 2

@@ -31,7 +31,9 @@ from analysis.statistics import Mean, Ratio
 from analysis.study import open_study, query
 from analysis.trackers import tracked
 from analysis.trust import WHY
+from arena.settings import StudyConfig
 from meta.begin import champion_of, create, take_up
+from meta.cli.longer import added_something, longer
 from meta.cli.output import Output
 from meta.cli.program import differences
 from meta.cli.standings import present as standings
@@ -208,6 +210,20 @@ def test_at_a_terminal_the_result_fits_on_a_screen_and_names_the_commands_for_th
     assert any(f"metaloop report {bred[0]}" in one for one in then) and any("--all" in one for one in then)
 
 
+def test_a_longer_study_is_offered_where_evolution_added_nothing_measurable(ahead: Ended, bred: Ended) -> None:
+    folder, decision, config = ahead[0], ahead[1].decision, StudyConfig.read(ahead[0] / "study.toml")
+    (more,) = [one for one in present(Output(person=True), folder) if "--prior" in one]
+    assert [more] == longer(folder, config, decision) and not added_something(decision)
+    assert f" -t {config.task} --prior {folder}" in more and " times the device time, about " in more
+    large = config.model_copy(update={"plan": {**config.plan, "opening_runs": 400, "confirm_runs": 4000}})
+    assert " --budget " in longer(folder, large, decision)[0]
+    for other in ({"task": "/nowhere/at/all"}, {"command": "match"}):
+        assert longer(folder, config.model_copy(update=other), decision) == []
+    assert longer(folder, config, replace(decision, state=CONTROL_FAILED)) == []
+    assert added_something(bred[1].decision)
+    assert not any("--prior" in one for one in present(Output(person=True), bred[0]))
+
+
 def test_piped_output_has_the_changes_from_the_program_that_the_search_started_from(
     ahead: Ended, tmp_path: Path
 ) -> None:
@@ -381,7 +397,7 @@ def test_the_same_spend_on_stock_is_estimated_or_measured_and_said_which(
     assert found_.runs >= int(spent["s"] / spent["b"]) and not found_.measured
     assert found_.best_of == found_.known // 2 < found_.runs and found_.low <= found_.gain <= found_.high
     texts = outputs(folder)
-    needed = f"are enough to estimate that the best of {found_.best_of} would gain"
+    needed = f"of this study, the best of {found_.best_of} would gain"
     assert all(needed in texts[name] for name in ("page", "report"))
     made, plan, starters = take_up(study)
     again, starters = create(tmp_path / "measured", task=made.task, plan=replace(plan, same_spend=1), workers=1, seed=3)

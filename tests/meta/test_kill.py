@@ -67,7 +67,7 @@ def answers(folder: Path) -> dict[str, Any]:
 def comparable(page: str, folder: Path) -> str:
     """The page without its folder, and without what the device-seconds spent would buy: they are measured, and work
     that was lost to a kill was paid for twice."""
-    bought = re.compile(r"(?<=is enough for )\d+(?= stock runs\b)|(?<=To measure the best of )\d+(?=:)")
+    bought = re.compile(r"(?<=pays for )\d+(?= stock runs\b)|(?<=To measure the best of )\d+(?=:)")
     text, numbers = bought.subn("N", page.replace(str(folder.parent), ""))
     assert numbers == 2, page
     return text

@@ -75,5 +75,5 @@ def test_runs_that_were_not_needed_are_explained() -> None:
     assert not_run(board(final)) == ""
     del final["start"]
     told = not_run(board(final, plans.QUICK.search_runs - 4))
-    assert re.match(r"80 of 90 planned runs were made; not needed: 6 in the confirmation, as the .* started", told)
-    assert told.endswith("; 4 in the races, which had fewer programs than planned or ended early")
+    assert re.match(r"80 of 90 planned runs were made; not needed: 6 runs in the confirmation of the .* started", told)
+    assert told.endswith("; 4 runs in the races, which had fewer programs than planned or ended early")

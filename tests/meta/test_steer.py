@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +24,9 @@ from meta.cli.board import load_board
 from meta.cli.compared_settings import settings
 from meta.evolve import evolve
 from meta.steering import ask, given_line, take_in, waiting, wishes, with_idea
+from meta.window.app import page
+from meta.window.studies import FollowedStudy
+from meta.window.study_page import of_study
 from programs.program import Program
 from programs.shelf import starter
 from tests.inner_loop.play import BLOBS
@@ -91,18 +96,51 @@ def test_an_idea_and_a_program_are_raced_as_steered_children(steered: tuple[Path
     before, _, size = idea.outcome.partition(": gain ")
     assert before == f"raced in generation 1 as {child['name']}", idea.outcome
     assert float(size.split()[0]) == pytest.approx(fmean(gains), abs=0.01)
-    assert idea.outcome.endswith(f" ({many(len(gains), 'run')})") and BRED_FROM.name in veto.outcome
+    assert f" ({many(len(gains), 'run')})" in idea.outcome and BRED_FROM.name in veto.outcome
+    parent = child["parent_ids"][0]
+    (both,) = query(
+        folder,
+        "SELECT avg(a.verified_gain - b.verified_gain) AS mean, count(*) AS n FROM runs AS a JOIN runs AS b "
+        f"USING (match_id, run_seed) WHERE a.program_id = '{idea.child_id}' AND b.program_id = '{parent}' "
+        "AND a.score_stream = 'selection'",
+    )
+    over = re.search(r"; on the same (\d+) seeds? (\S+) \S+ .*over its parent ", idea.outcome)
+    assert over and int(over[1]) == both["n"] and float(over[2]) == pytest.approx(both["mean"], abs=0.01)
+    assert "over its parent" not in program.outcome
     assert "given while it ran (steer)" in {row.name for row in settings([load_board(folder)[0]])}
     said = "A person gave 1 idea, 1 program and 1 veto while the study ran; the champion descends from "
     ended = StudyState.read(folder / "ledger")
-    assert given_line(folder, ended, str(idea.child_id)) == f"{said}what was given."
-    assert given_line(folder, ended, BRED_FROM.program_id) == f"{said}none of it."
+    assert given_line(folder, ended, str(idea.child_id)).startswith(
+        f"{said}what was given. {child['name']}, which came"
+    )
+    assert given_line(folder, ended, BRED_FROM.program_id).startswith(f"{said}none of it. ")
     assert given_line(folder, ended, "").endswith("while the study ran.")  # without a champion
     assert IDEA in by_id[str(idea.child_id)]["text"] and len(by_id[str(idea.child_id)]["parent_ids"]) == 1
     given = by_id[GIVEN.program_id]
     assert (given["name"], given["text"], given["parent_ids"]) == ("given", GIVEN.text, [])
     (said,) = (row["reason"] for row in query(folder, "FROM mutations") if row["child_id"] == idea.child_id)
     assert said == f"idea given while the study ran: {IDEA} (it helped me elsewhere)"
+
+
+def test_the_window_shows_requests_and_marks_what_came_of_them(steered: tuple[Path, Program], tmp_path: Path) -> None:
+    folder, _ = steered
+    one = FollowedStudy.of("study", folder)
+    one.look()
+    race = next(key for key, view in one.board.matches.items() if view.event.get("generation") == 1)
+    shown = of_study(one, race)
+    assert [wish.state for wish in shown["requests"]] == ["accepted", "accepted", "vetoed"]
+    marked = {row["id"] for row in shown["programs"] if row["steered"]}
+    assert marked == {wish.child_id for wish in shown["requests"] if wish.child_id}
+    roles = {arm.program_id: arm.role for arm in shown["shown"][0][2]}
+    assert {identity for identity, role in roles.items() if role.endswith("steered")} == marked
+    html = page("study", one=one, item=one.item(), **shown).body.decode()
+    assert html.count('<span class="soft">steered</span>') == 2 and "over its parent" in html
+    shutil.copytree(folder, tmp_path / "copy", symlinks=True)
+    copy = FollowedStudy.of("copy", tmp_path / "copy")
+    copy.look()
+    assert len(copy.requests()) == 3
+    ask(tmp_path / "copy", "idea", "Try `LADDER1=0.7`.")
+    assert [wish.state for wish in copy.requests()][3:] == ["waiting"]
 
 
 def test_steered_children_take_the_place_of_others(steered: tuple[Path, Program]) -> None:

@@ -177,7 +177,7 @@ def test_page_and_report_say_what_the_figures_are_over(ended: Ended, ask: Snapsh
         and "new members of east and west" in page
     )
     assert "| east-5 | new task |" in page and "| far-8 | held-out task |" in page
-    assert "is enough for" not in page  # a best script of stock is of one task
+    assert "pays for" not in page  # a best script of stock is of one task
     facts = gather(ReportSource(ask.con, str(folder)))
     assert "new tasks of each" in verdict(facts).sentence
     first = section(facts).figures[0]  # one table for the confirmation, not a chart for each of its tasks

@@ -169,7 +169,7 @@ def test_flags_that_need_a_search_are_refused(repository: Path, capsys: pytest.C
     harvest = dict(plan_words(planned))["harvest"]
     assert harvest.endswith("(fewer where trainings get longer), 8 choose and measure it")
     assert harvest.startswith(f"{planned['harvest_experiments']} experiments after the runs")
-    assert planned["plan"]["trial"] == 1 and "not which of several programs is best" in planned["tells"]
+    assert planned["plan"]["trial"] == 1 and "Which of several programs is best takes a search" in planned["tells"]
 
 
 def test_a_trial_screens_where_the_card_shows_that_it_pays(

@@ -33,7 +33,7 @@ from meta.cli.status import _screen, item_of
 from meta.mutators.mix import MUTATORS
 from meta.window import study_page
 from meta.window.records import fetch, run_page
-from meta.window.words import RULES, minus
+from meta.window.words import RULES, interval, minus
 from tests.analysis.report.browser import Browser, found
 from tests.arena.contest.test_browser import go, until
 from tests.meta.opened_window import TOKEN, Window, first, made_studies, until_read
@@ -127,7 +127,7 @@ def test_its_tables_have_mean_gains_and_name_both_arms_of_stock(window: Window, 
             f'<span class="soft">({row[n]})</span></td>'
             for label, key, n in (("Verified", "gain", "verified"), ("Claimed", "claimed", "claims"))
         )
-        interval_ = f'<td class="right" data-label="95%">{span(row["low"], row["high"])}</td>'
+        interval_ = f'<td class="right" data-label="95%">{interval(row["low"], row["high"], row["verified"])}</td>'
         assert f">{row['name']}</a></td>{verified}{interval_}{claimed}" in text, row
     assert ">stock, both arms</a></td>" in text
     opening = window.page("/study", **first(window.page("/study", at="one").partition('id="match"')[2], "/study"))
@@ -214,6 +214,17 @@ def test_two_studies_side_by_side_show_which_settings_differ(window: Window) -> 
     assert first < second  # in the order asked for
     boxes = re.findall(r'<input type="radio" name="(.)" value="([^"]+)"[^>]* checked>', window.page("/"))
     assert boxes == [("b", "deep/er/two"), ("a", "one")]  # the older study is the first
+
+
+def test_two_different_studies_are_compared_without_a_choice(window: Window) -> None:
+    for given in ({}, {"a": "one"}, {"b": "deep/er/two"}, {"a": "deep/er/two"}):
+        chosen = re.findall(r"<option selected>([^<]+)<", window.page("/compare", **given))
+        assert len(set(chosen)) == 2 and chosen[list(given) == ["b"]] == next(iter(given.values()), chosen[0])
+    assert re.findall(r"<option selected>([^<]+)<", window.page("/compare")) == ["one", "deep/er/two"]
+    same = window.page("/compare", a="one", b="one")
+    assert "Choose two different studies." in same and "Do the champions differ" not in same
+    shown = [interval(None, None, 1), interval(0.0, 0.0, 4), interval(-0.1, 0.25, 3)]
+    assert shown == ["none: one run", "none: equal gains", "−0.100 to 0.250"]
 
 
 def test_a_query_reads_and_nothing_else(window: Window, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

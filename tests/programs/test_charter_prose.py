@@ -13,6 +13,7 @@ from programs.charter import fields
 from programs.charter_edit import set_charter
 from programs.charter_prose import END, START, sentences, with_prose
 from programs.charter_read import read_phrases
+from programs.order_of_work import with_order
 from programs.program import Program
 from programs.sentences import sentences_of
 from programs.text import one_line
@@ -188,3 +189,29 @@ def test_a_user_s_sentence_stays_unless_its_setting_is_set_to_another_value() ->
     assert "model. Run each experiment with 2 training seeds; judge it by the mean. Go on." in with_prose(
         set_charter(text, "replicates", 2)
     )
+
+
+@pytest.mark.parametrize(
+    ("starter", "shares", "doubt", "rule"),
+    [
+        ("idea-queue", {"queue": 0.95, "local": 0.05}, True, "one of them after each idea that you revert, and none"),
+        ("idea-queue", {"queue": 0.5, "local": 0.3, "tpe": 0.2}, True, "make 1 of them after an idea that you keep, 2"),
+        ("traps-first", {"queue": 0.9, "local": 0.1}, False, "make one of them after every 9 ideas"),
+        ("idea-queue", {"queue": 0.25, "random": 0.75}, False, "make 3 of them after each idea"),
+        ("idea-queue", {"queue": 1.0}, False, "one in each experiment."),
+    ],
+)
+def test_an_order_of_work_replaces_shares(starter: str, shares: dict[str, float], doubt: bool, rule: str) -> None:
+    text = set_charter(set_charter(shelf.starter(starter).text, "proposers", shares), "doubt_ideas", doubt)
+    made = with_order(with_prose(text))
+    assert made.count(rule) == 1 and with_order(with_prose(made)) == made
+    for gone in ("% of cases", "less often", "few experiments", "one of ten", "from one place only"):
+        assert gone not in made
+    assert Program.parse(made).charter == Program.parse(text).charter
+    assert ("test the next one" in made) == (starter == "idea-queue" and not doubt)
+
+
+def test_without_a_list_of_ideas_or_with_phases_the_shares_stay() -> None:
+    phased = set_charter(shelf.starter("idea-queue").text, "phases", [{"until": 0.5, "wave": 2}, {"wave": 1}])
+    for text in (shelf.starter("recombine").text, phased, TEXT):
+        assert with_order(with_prose(text)) == with_prose(text)

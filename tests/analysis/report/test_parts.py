@@ -12,6 +12,7 @@ from analysis.report import caveats, champion, experiments, lineage, progress, s
 from analysis.report.caveats import Caveat
 from analysis.report.facts import gather
 from analysis.report.model import ReportSection
+from analysis.report.transfer import distinct
 from analysis.report.transfer import figure as of_task
 from analysis.study import open_study
 from analysis.transfer import Cell, Limits, StudyTasks, Transfer, ratio_limits, transfer_cells
@@ -261,3 +262,11 @@ def test_a_chart_of_gains_relative_to_stock_has_the_rows_of_one_stage() -> None:
     study = Transfer(StudyTasks(("other",), ("strokes",)), unclear, ())
     raw = of_task(study, "strokes", answer, tested=True, limits=limits)  # 80 times nothing is no result
     assert raw.data["unit"] == "nats" and raw.data["rows"][0]["estimate"] == 0.8 and raw.table.rows[0][4] == "–"
+
+
+def test_labels_that_are_cut_stay_distinct() -> None:
+    long, task = "`a=1` and much more than there is room for", "strokes-537424"
+    parts = [(f"{long}, {end}", where) for end in ("one", "two") for where in ("strokes", task)]
+    names = distinct([*parts, ("short", task)])
+    assert len(set(names)) == len(names) and names[-1] == f"short on {task}"
+    assert all(len(name) < 40 for name in names) and names[0].endswith("… (1) on strokes")

@@ -1,0 +1,75 @@
+"""The command of a longer study that goes on from one in which evolution added nothing measurable."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from analysis.decision import CONTROL_FAILED
+from analysis.json_values import read_as
+from analysis.wording import duration
+from meta.cli import resolve
+from programs.errors import MetaloopError
+
+if TYPE_CHECKING:
+    from analysis.decision import Decision
+    from arena.settings import StudyConfig
+
+TIMES = 3  # the device time, where a default study is no longer than this one, or more than MOST times as long
+MOST = 20
+BUSY = """
+SELECT sum(device_seconds_charged) AS device, sum(ends - greatest(begins, coalesce(before, begins))) AS clock FROM (
+    SELECT device_seconds_charged, begins, greatest(ends, coalesce(before, ends)) AS ends, before FROM (
+        SELECT *, max(ends) OVER (ORDER BY begins, run_id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
+        FROM (SELECT run_id, device_seconds_charged, epoch(started_at) AS begins, epoch(ended_at) AS ends FROM runs
+              WHERE ended_at IS NOT NULL)))
+"""
+
+
+def added_something(d: Decision) -> bool:
+    """Whether the champion is shown to be better than the program that it started from."""
+    return d.holds and d.start is not None and (d.start.low or 0.0) > 0
+
+
+def longer(folder: Path, config: StudyConfig, decision: Decision) -> list[str]:
+    """A longer study that starts from this one's programs and results, with its time at the rate that was measured
+    here; nothing over families of tasks, and where evolution added something."""
+    from meta.cli.launch import load_tasks
+    from meta.plan import Plan, default
+
+    bred = config.command in ("evolve", "improve") and not config.families and decision.state != CONTROL_FAILED
+    if added_something(decision) or not bred:
+        return []
+    own = _own(config)
+    named = ",".join([config.task, *(other.task for other in config.further)])
+    try:
+        task, *further = load_tasks(named)
+        plan = read_as(Plan, config.plan)
+    except (MetaloopError, OSError, ValueError):  # its task is elsewhere now
+        return []
+    with resolve.connect(folder, [], ["runs"]) as con:
+        (busy,) = resolve.fetch(con, BUSY)
+    if not busy["device"] or not busy["clock"] or (config.command == "improve" and not own):
+        return []
+    spent, whole = (one.device_seconds(task) + one.seconds_on(task, further) for one in (plan, default(task)))
+    size = [] if 1.5 * spent <= whole <= MOST * spent else ["--budget", f"{math.ceil(TIMES * spent)}s"]
+    seconds = whole if not size else TIMES * spent
+    words = ["metaloop", config.command, *own, "-t", named, "--prior", resolve.shown(folder), *size, *_who(config)]
+    clock = duration(seconds * float(busy["clock"]) / float(busy["device"]))
+    much = f"{seconds / spent:.2g} times the device time, about {clock} at its pace"
+    return [f"{shlex.join(words)}  # longer, from this study's results: {much}"]
+
+
+def _own(config: StudyConfig) -> list[str]:
+    """The user's program, of `improve`."""
+    from meta.apply import PATH
+
+    path = Path(str(config.plan.get(PATH) or ""))
+    return [str(path)] if config.command == "improve" and path.is_file() else []
+
+
+def _who(config: StudyConfig) -> list[str]:
+    researcher = [] if config.researcher == "scripted" else ["-r", config.researcher]
+    return [*researcher, *(["-m", ",".join(config.staff.models)] if config.staff.models else [])]
