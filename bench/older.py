@@ -116,8 +116,8 @@ def read(file: Path) -> str:
     return file.read_text("utf-8")
 
 
-def runs(folder: Path) -> dict[tuple[object, ...], list[object]]:
-    """Everything measured of each run of a study, by program, stream and seed."""
+def runs(folder: Path) -> dict[tuple[object, ...], tuple[list[object], list[object]]]:
+    """The experiments of each run of a study and what came of it, by program, stream and seed."""
     study = str(folder)
     experiments: dict[str, list[object]] = {}
     for row in call(ROOT, folder, "sql", study, EXPERIMENTS):
@@ -125,17 +125,18 @@ def runs(folder: Path) -> dict[tuple[object, ...], list[object]]:
     found = {}
     for row in call(ROOT, folder, "sql", study, RUNS):
         key = (row["program_id"], row["stream"], row["run_seed"])
-        found[key] = [row["verified_gain"], row["claimed_gain"], row["final_source_id"], experiments[row["run_id"]]]
+        found[key] = experiments[row["run_id"]], [row["final_source_id"], row["claimed_gain"], row["verified_gain"]]
     return found
 
 
 def compare(kind: str, old: Path, new: Path) -> None:
     before, after = runs(old / kind), runs(new / kind)
     both = before.keys() & after.keys()
-    same = sum(before[key] == after[key] for key in both)
-    measured = sum(len(before[key][-1]) for key in both)  # type: ignore[arg-type]
+    measured = sum(len(before[key][0]) for key in both)
     figure(f"{kind}, runs that both made", f"{len(both)} of {len(before)} and {len(after)}, {measured} experiments")
-    figure(f"{kind}, the same", f"{same} of {len(both)}")
+    for part, what in enumerate(("experiments", "results")):
+        same = sum(before[key][part] == after[key][part] for key in both)
+        figure(f"{kind}, the same {what}", f"{same} of {len(both)}")
 
 
 def main() -> None:

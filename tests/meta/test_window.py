@@ -25,7 +25,7 @@ from analysis.report.source import ReportSource
 from analysis.study import VIEWS, open_study
 from analysis.study import query as ask
 from analysis.trust import WHY
-from analysis.wording import MINUS, brief, number, span
+from analysis.wording import MINUS, brief, number
 from arena.contest.web.curve import curve
 from arena.study import Study
 from meta.cli.board import load_board
