@@ -108,7 +108,8 @@ def contest(code: Path, folder: Path) -> None:
             )
             token = {"METALOOP_TOKEN": joined["token"]}
             call(code, folder, "contest", "submit", f"{name}.md", "--to", url, **token)
-        call(code, folder, "contest", "close", "c", "--early", "a comparison")
+        asked = ["-y"] if code == ROOT else []
+        call(code, folder, "contest", "close", "c", "--early", "a comparison", *asked)
     (folder / "c").rename(folder / "contest")
 
 
@@ -122,7 +123,7 @@ def runs(folder: Path) -> dict[tuple[object, ...], tuple[list[object], list[obje
     experiments: dict[str, list[object]] = {}
     for row in call(ROOT, folder, "sql", study, EXPERIMENTS):
         experiments.setdefault(row["run_id"], []).append([row[name] for name in row if name != "run_id"])
-    found = {}
+    found: dict[tuple[object, ...], tuple[list[object], list[object]]] = {}
     for row in call(ROOT, folder, "sql", study, RUNS):
         key = (row["program_id"], row["stream"], row["run_seed"])
         found[key] = experiments[row["run_id"]], [row["final_source_id"], row["claimed_gain"], row["verified_gain"]]

@@ -122,7 +122,7 @@ NOT_HERE = {
     "home": "a host and eight volunteers for minutes; tests/arena/home/test_serving.py plays one of each",
     "instructions": "minutes; tests/meta/llm/test_instructions.py plays the same studies",
     "journeys": "five repositories from a clone to a branch, minutes; tests/trainer/test_foreign.py tries the reading",
-    "older": "needs the git repository and plays everything twice, minutes; tests/meta/test_older_study.py goes on with one",
+    "older": "needs the git repository and plays all twice; tests/meta/test_older_study.py goes on with a study",
     "peers": "needs GEPA and OpenEvolve from PyPI; tests/test_peers.py tries what is ours",
     "skewness": "real training, minutes at its smallest",
 }
