@@ -14,8 +14,8 @@ from meta.cli.credit_rows import (
     conclusions,
     hidden,
     ordered,
-    selected,
     sentence,
+    significant,
     with_gain,
 )
 from meta.cli.flags import AnyStudy
@@ -84,8 +84,8 @@ def credit(
 ) -> None:
     """How much each directive (a sentence or setting of a program), edit and change
     between programs (mutation) changes the gain: estimate, 95% interval, n, and whether
-    it was randomized or only observed (an association). Lists the ten best and five
-    worst significant rows of each method; the last line names the largest gain."""
+    it was randomized or only observed (an association). Lists every
+    significant row, gain or loss; the last lines name the largest gain."""
     from analysis.attribution import recomputed
 
     if on and not bundle:
@@ -102,7 +102,7 @@ def credit(
         if older := recomputed(con):
             out.note(older)
     every = ordered(map(with_gain, known))
-    rows = every if all else selected(every)
+    rows = every if all else [row for row in every if significant(row)]
     if out.mode == "person":
         for group in dict.fromkeys((r["method"], r["gain_unit"]) for r in rows):
             _show(out, as_contrasts([r for r in rows if (r["method"], r["gain_unit"]) == group]))
