@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _WORD = re.compile(r"`(@?[A-Za-z_]\w*)(?:(==|!=|<=|>=|=|<|>)([^`?]+))?(\??)`( ?)")
 _TERM = re.compile(r"\+?\s*(@?[A-Za-z_]\w*)\s*(?:=\s*(\S.*?))?\s*(\??)")
 _SIGNS = {"<": "is below", "<=": "is at most", ">": "is above", ">=": "is at least", "==": "is", "!=": "is not"}
-UNDOES = " It replaces part of the first idea."
+UNDOES = " It changes a setting that the first idea also sets."
 HARMFUL = "Measured as harmful here: try only when all else is done"
 _STEPS = {"up": "raise {} to its next value", "down": "lower {} to its next value"}
 _SWITCHED = {"true": "on", "false": "off"}

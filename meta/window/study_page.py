@@ -63,7 +63,7 @@ def of_study(one: FollowedStudy, match: str) -> dict[str, Any]:
         "caveats": [each for each in caveats(board.decision) if each.level != "note"] if board.decision else [],
         "trust": trust(board, chosen),
         "gain_name": gain_name(weakest(board.trusts)).capitalize(),
-        "data_use": "that choose no program" if is_final(chosen) else "by which programs are chosen",
+        "data_use": "are not used to choose programs" if is_final(chosen) else "are also used to choose programs",
         "expected": expected(board) if one.at_work else None,
     }
 
@@ -210,7 +210,7 @@ def lineage(board: StudyView) -> list[dict[str, Any]]:
 
 
 def is_final(match: MatchView | None) -> bool:
-    """Whether the match uses data that choose no program."""
+    """Whether the data of the match are not used to choose programs."""
     return match is not None and match.event.get("stream") in FINAL
 
 
@@ -222,5 +222,7 @@ def trust(board: StudyView, match: MatchView | None) -> tuple[str, str, str]:
     what = "Trust of the verdict" if announced else "Trust of the experiments"
     meaning = TRUST.get(level, "")
     if level == "scored" and not announced and is_final(match):
-        meaning = f"the experiments of the search were {meaning}; the match below uses data that choose no program"
+        meaning = (
+            f"the experiments of the search were {meaning}; the data of the match below are not used to choose programs"
+        )
     return what, level or "nothing was trained", meaning

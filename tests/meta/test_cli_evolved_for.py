@@ -82,7 +82,9 @@ def test_an_idea_that_would_undo_the_first_one_comes_behind_those_that_do_not() 
     )
     made = rewritten(Program.parse(text, "p"), "agent", task, "Begin with `lr=0.01` `optimizer=adamw`.").program
     assert [idea.text.partition(":")[0] for idea in made.ideas[1:]] == ["One", "Same", "All"]
-    assert [idea.text.endswith("It replaces part of the first idea.") for idea in made.ideas] == [False] * 3 + [True]
+    assert [idea.text.endswith("It changes a setting that the first idea also sets.") for idea in made.ideas] == [
+        False
+    ] * 3 + [True]
 
 
 def test_the_settings_of_a_model_s_champion_replace_what_contradicts_them(here: Path) -> None:

@@ -67,7 +67,11 @@ def test_passages_are_the_whole_text_with_its_credit() -> None:
     assert [(p.way, p.strength, p.marks[0].label) for p in tinted] == [("up", 4, "+1.80 [0.60, 3.00], 14 runs")]
     plain = next(passage for passage in found if passage.text.startswith("- Wider"))
     assert plain.strength == 0 and plain.marks[0].label.startswith("+0.40 [−0.60, 1.40]")
-    assert tinted[0].marks[0].design == "randomised (method factorial): runs with the line minus runs without it"
+    assert {mark.design for passage in found for mark in passage.marks} == {""}  # said once, above
+    assert champion.usual(rows).startswith("Unless marked otherwise, estimates are randomised (method factorial: runs")
+    other = champion.excerpts(studies.TEXT, [first, first, replace(second, method="having", design="paired")])
+    assert [m.design for passage in other for m in passage.marks] == ["", "paired (method having)"]
+    assert champion.usual([]) == ""
     loose = replace(first, method="following", design="observational", causal=False)
     assert loose.is_tinted and not replace(loose, kind="charter").is_tinted and replace(first, kind="charter").is_tinted
 
