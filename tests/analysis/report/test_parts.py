@@ -8,7 +8,8 @@ from typing import Any
 
 from analysis import wording
 from analysis.ledger import Ledger
-from analysis.report import caveats, champion, experiments, lineage, progress, source, verdict
+from analysis.pace import Pace
+from analysis.report import champion, experiments, lineage, progress, source, verdict
 from analysis.report.caveats import Caveat
 from analysis.report.facts import gather
 from analysis.report.model import ReportSection
@@ -126,11 +127,8 @@ def test_caveats_fire_for_what_they_name(tmp_path: Path) -> None:
 
 def test_a_machine_whose_pace_changes_is_told() -> None:
     """84 to 106 steps were made on a quiet machine, 42 to 91 on a busy one (bench; LOG.md)."""
-    quiet, busy = ({"low": low, "high": high, "n": 20} for low, high in ((84.0, 106.0), (42.0, 91.0)))
-    assert list(caveats.of_the_pace(quiet)) == [] == list(caveats.of_the_pace(None))
-    (found,) = caveats.of_the_pace(busy)
-    assert found.level == "mind" and "made 42 to 91 steps (10% and 90%" in found.text
-    assert list(caveats.of_the_pace({"low": 42.0, "high": 91.0, "n": 2})) == []
+    assert Pace(84.0, 106.0, 20).other_load == "" == Pace(42.0, 91.0, 2).other_load
+    assert "made 42 to 91 steps (10% and 90%" in Pace(42.0, 91.0, 20).other_load
 
 
 def test_programs_that_nothing_separates_are_neither_shaded_nor_ranked(tmp_path: Path) -> None:
