@@ -28,7 +28,7 @@ from analysis.study import open_study
 from analysis.tables import statement, typed_rows
 from analysis.transfer import Cell
 from analysis.trust import findings_line
-from analysis.wording import few, until
+from analysis.wording import few, role_name, until
 from analysis.writing_events import MutationEvent
 from arena.public import public_lines
 from arena.study import Study
@@ -70,6 +70,7 @@ def evidence_page(study: Study, champion: Champion) -> str:
         "mean": decision_text.interval,
         "percent": until,
         "few": few,
+        "role": role_name,
         "reached": reached,
     }
     tasks = training_tasks(study)

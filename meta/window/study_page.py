@@ -10,6 +10,7 @@ from analysis.decision_text import caveats, sentences_of
 from analysis.statistics import Mean
 from analysis.transfer import FINAL
 from analysis.trust import WHY, gain_name, weakest
+from analysis.wording import arm_name, role_name
 from meta.cli.board import ArmView, MatchView, RunView, StudyView
 from meta.cli.screen import CONTROLS
 from meta.window.planned import expected
@@ -99,8 +100,7 @@ def heading(view: MatchView) -> tuple[str, str]:
 
 
 def name_of(board: StudyView, arm: ArmView) -> str:
-    """Stock's second arm is ``stock (A/A)``, and its two arms together are ``stock, both arms``."""
-    return board.name(arm.program_id) + {"a/a": " (A/A)", "both arms": ", both arms"}.get(arm.role, "")
+    return arm_name(board.name(arm.program_id), arm.role)
 
 
 def mean(values: Sequence[float]) -> float | None:
@@ -134,7 +134,7 @@ def role(board: StudyView, arm: ArmView) -> str:
     """The parents of an arm's program, else its role."""
     parents = board.programs.get(arm.program_id, {}).get("parent_ids") or []
     alone = arm.role not in ("", "program") or not parents
-    return arm.role or "program" if alone else "from " + " and ".join(board.name(one) for one in parents)
+    return role_name(arm.role) or "program" if alone else "from " + " and ".join(board.name(one) for one in parents)
 
 
 def gains_drawn(board: StudyView, match: MatchView) -> dict[str, Any] | None:

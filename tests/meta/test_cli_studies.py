@@ -60,6 +60,7 @@ def test_studies_are_listed_compared_and_removed_at_the_terminal(
     item = items[str(root / "one")]
     files = [path for path in (root / "one").rglob("*") if path.is_file()]
     assert (item["study"], item["state"], item["files"]) == (str(root / "one"), "finished", len(files))
+    assert item["lead"] == item["champion"] != "-"  # the second is the older name of the key
     assert item["against"] == "stock" and item["verdict"] and item["mb"] > 0
     assert run(["compare", str(root / "one"), str(root / "deep/er/two"), "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
@@ -111,6 +112,7 @@ def test_the_list_has_the_time_of_day_and_fits_80_columns(root: Path) -> None:
     code, shown = on_terminal("ls", str(root.parent / "list"), cwd=root)
     lines = ESCAPES.sub("", shown).strip().splitlines()
     assert code == 0 and re.search(r"\d\d-\d\d \d\d:\d\d", shown) and max(map(len, lines)) <= 80, shown
+    assert " lead " in lines[0] and "champion" not in lines[0]
     assert len(lines) == 4 and re.search(r"\[0\.\d+ to 0\.\d+\]", lines[2]), shown  # the difference's interval below it
 
 
