@@ -149,17 +149,32 @@ def test_the_answer_of_a_comparison_comes_from_the_matches_that_decide(
     assert (told["low"], told["high"]) == pytest.approx(interval(expected[0], *expected[1:]))
     assert (told["result"] == "not distinguishable") == (told["low"] <= 0 <= told["high"])
     assert told["first"].endswith(" of " + pair[0]) and told["second"].endswith(" of " + pair[1])
-    (lead,), (stock,) = answer["leads"], answer["stock"]
+    (lead,), (stock, held_out) = answer["leads"], answer["stock"]
+    assert (stock["task"], held_out["task"], held_out["stream"]) == ("planted", "far", "reserve")
     assert stock in answer["same_programs"] and stock["gains"][0]["low"] <= stock["gains"][0]["mean"]
     for share in answer["shares"]:
         assert share["first"].startswith("evolution's own share in ") and share["low"] <= share["high"]
     same = replace(GainDifference(**stock_of(stock)), runs=(6, 10))
-    assert "(6 and 10 runs)" in same.sentence and f"{same.first} and" in same.sentence  # first, second
+    assert (
+        "(6 and 10 runs of the confirmation)" in same.sentence and f"{same.first} and" in same.sentence
+    )  # first, second
     apart = replace(same, gains=None)
-    assert "(10 and 6 runs)" in apart.sentence and f"{apart.second} minus" in apart.sentence
+    assert "(10 and 6 runs of the confirmation)" in apart.sentence and f"{apart.second} minus" in apart.sentence
     assert lead["difference"] == pytest.approx(told["difference"] - stock["difference"])
     assert lead["high"] - lead["low"] > told["high"] - told["low"] and lead["stock_runs"] == stock["runs"]
     assert (lead["result"] == "not distinguishable") == (lead["low"] <= 0 <= lead["high"])
+    names = "SELECT DISTINCT p.name FROM runs JOIN programs AS p USING (program_id) WHERE verified_gain IS NOT NULL"
+    ran = [{row["name"] for row in ask(Path(one), f"{names} AND runs.task = 'planted'")} for one in pair]
+    compared = [*answer["same_programs"], *answer["champions"]]
+    listed = [row for row in compared if row["program_id"] and row["task"] == "planted"]
+    assert {row["first"].removesuffix(f" of {pair[0]}") for row in listed} == ran[0] & ran[1]  # the races', too
+    raced = [row for row in listed if row["stream"] == "selection"]
+    row = raced[0]
+    query = "SELECT avg(verified_gain) AS gain, count(*) AS n FROM runs WHERE stream = 'selection' AND program_id = "
+    [known] = ask(Path(pair[0]), f"{query}'{row['program_id']}'")
+    assert (row["gains"][0]["mean"], row["runs"][0]) == (pytest.approx(known["gain"]), known["n"])
+    for path, best in zip(pair, answer["best"], strict=True):
+        assert best["sentence"].startswith(f"Best in {path} on planted: ") and "of the search)" in best["sentence"]
     for study in answer["studies"]:
         assert [match["decides"] for match in study["matches"]] == [True, False]
         assert [arm["program"] for arm in study["matches"][0]["arms"]][-1] == "stock, both arms"
