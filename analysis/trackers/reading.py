@@ -15,6 +15,7 @@ from analysis.decision import Decision, decision_of
 from analysis.study import open_study
 from analysis.tables import rows, rows_as
 from analysis.trackers.contract import Files, Step, TrackedRun, TrackedStudy, Verdict, markdown
+from analysis.wording import arm_name
 from trainer.edits import Value
 
 # verified: where no further verification is to come, unless someone asks for more.
@@ -143,7 +144,7 @@ def _run(row: dict[str, Any], steps: Sequence[StepRow], files: Reader) -> Tracke
         row["best_step"] = best.number
     return TrackedRun(
         row["run_id"],
-        f"{row['name'] or row['program_id']}{' A/A' * (row['role'] == 'a/a')} {row['run_id']}",
+        f"{arm_name(row['name'] or row['program_id'], row['role'])} {row['run_id']}",
         row["state"],
         {key: row[key] for key in SETTINGS if row[key] is not None},
         facts,

@@ -71,7 +71,9 @@ def test_the_champion_s_page_chooses_its_words_by_design() -> None:
     environment.filters |= {"interval": interval, "line": line, "verb": verb}
     for design, causal in (("observational", False), ("paired", True)):
         row = SimpleNamespace(**SHARED, label="x", design=design, causal=causal, method="m", credit_id="c-1")
-        page = environment.from_string(part).render(statements=[row], opposites=["| but the change"], why_kept="")
+        page = environment.from_string(part).render(
+            statements=[row], opposites=["| but the change"], beside={}, why_kept=""
+        )
         assert page.rstrip().endswith("\n\n\\| but the change")  # a paragraph below the table
         [told] = about(page, "c-1")
         assert bool(CAUSAL.search(told)) is causal
