@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 from meta.cli import resolve
 from meta.cli.board import load_board
 from meta.cli.compared_settings import settings
-from meta.cli.comparison import ComparedStudy, champions, shown_matches, texts, verdict
+from meta.cli.comparison import champions, shown_matches, texts, verdict
+from meta.cli.gain_difference import ComparedStudy
 from meta.cli.options import argument, flag, verb
 from meta.cli.output import Column, Output, Row
 

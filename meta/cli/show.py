@@ -206,7 +206,7 @@ def _credit_detail(con: duckdb.DuckDBPyConnection, rows: Sequence[Row]) -> Row:
         low, high = known["gain_low"], known["gain_high"]
         outside = low is not None and high is not None and not low <= mean <= high
         about = OF_DIRECTIVE.format(outside=", outside the interval of gain" * outside)
-        first |= {"mean_over_parent": mean, "about_gain": about}
+        first = {**first, "mean_over_parent": mean, "about_gain": about}
     middle = {k: v for k, v in rows[0].items() if k not in own}
     return {**first, **middle, **(own if is_rate else {}), **more, "rests_on": data[:SUPPORT], "sql": sql}
 

@@ -22,7 +22,8 @@ from arena.study import Study
 from arena.verify_study import final_source
 from meta.cli.board import StudyView, load_board
 from meta.cli.compared_settings import settings
-from meta.cli.comparison import ComparedStudy, GainDifference, champions
+from meta.cli.comparison import champions
+from meta.cli.gain_difference import ComparedStudy, GainDifference
 from meta.cli.main import run
 from meta.cli.output import ESCAPES
 from meta.window.studies import Studies
