@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.json_values import read_as
 from analysis.origin import Origin
+from analysis.pace import Pace
 from analysis.same_spend import FoundScript, SameSpend
 from analysis.scales import UNIT
 from analysis.statistics import ErrorEstimate, Mean, Ratio, satterthwaite, t_test
@@ -143,6 +144,7 @@ class Decision:
     families: tuple[str, ...] = ()  # of a study over families: n counts new tasks, and ``tasks`` holds the families
     origin: Origin | None = None  # what the champion started from; None in studies of older versions
     start: Compared | None = None  # that program, where the confirmation ran it; nothing is tested on it
+    pace: Pace | None = None  # of the machine during the study; None where steps are not counted
 
     @property
     def holds(self) -> bool:

@@ -51,6 +51,7 @@ PLANNED = (
     "The verdict comes from one planned test of the champion against all runs of the program that it is compared with. "
     "Ranks are not shown here: they come from tests of all pairs of arms, which are stricter."
 )
+OTHER_LOAD = "The machine had other load"
 GATED = "a test on a held-out task counts only if the verdict holds"
 
 
@@ -277,6 +278,8 @@ def caveats(d: Decision) -> list[Caveat]:
     if d.fresh not in ("", freshness.SPLIT):
         cure = f" To make it verifiable: {listed(d.cures)}." if d.cures else ""
         out.append(Caveat("mind", "Part of the confirmation is not fresh", freshness.SAID[d.fresh] + cure))
+    if d.pace and d.pace.other_load:
+        out.append(Caveat("mind", OTHER_LOAD, d.pace.other_load))
     if d.same_as:
         out.append(Caveat("note", "Compared with stock", _same(d)))
     if text := first_program(d):

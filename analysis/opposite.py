@@ -14,18 +14,21 @@ COMPARED = {
     "following": "compares runs that followed the line with runs of the same program that did not",
 }
 
+LEVEL = 0.05  # of q
+TRIED = {
+    "directive": "the average of its tries, each on the script that a run had by then",
+    "following": "runs that tried it minus runs that did not",
+    "having": "programs with the line minus programs without it",
+    "factorial": "runs with the line minus runs without it",
+}
 HAD = ("having", "factorial")
 
 
-class Estimate(Protocol):
-    """The fields of a row of credit that are used here."""
+class Figures(Protocol):
+    """The fields of a row of credit that are shown."""
 
     @property
     def task(self) -> str | None: ...
-    @property
-    def method(self) -> str | None: ...
-    @property
-    def design(self) -> str | None: ...
     @property
     def estimate(self) -> float | None: ...
     @property
@@ -34,6 +37,26 @@ class Estimate(Protocol):
     def high(self) -> float | None: ...
     @property
     def unit(self) -> str | None: ...
+
+
+class Estimate(Figures, Protocol):
+    """With what it compares."""
+
+    @property
+    def method(self) -> str | None: ...
+    @property
+    def design(self) -> str | None: ...
+
+
+class TestedFigures(Figures, Protocol):
+    @property
+    def credit_id(self) -> str: ...
+    @property
+    def q(self) -> float | None: ...
+
+
+class TestedEstimate(TestedFigures, Estimate, Protocol):
+    """Of a line."""
 
 
 def opposites(
@@ -79,12 +102,28 @@ def tried_and_had(
     return out
 
 
-def sign(row: Estimate) -> int:
+def line_and_edit(line: TestedEstimate, edit: TestedFigures) -> tuple[str, str] | None:
+    """What to say beside the row of a line and beside that of the edit which it names, where exactly one of the two
+    estimates is significant, or they are opposite; else None."""
+    signs = [sign(row) if row.q is not None and row.q < LEVEL else 0 for row in (line, edit)]
+    if signs[0] == signs[1] or line.task != edit.task or line.method not in TRIED:
+        return None
+    tried = TRIED[line.method]
+    why = f"this row is {tried}, that one the edit alone on the untouched script"
+    other_way = f"this row is the edit alone on the untouched script, that one {tried}"
+    return _beside(edit, why), _beside(line, other_way)
+
+
+def _beside(other: TestedFigures, why: str) -> str:
+    return f"Row {other.credit_id} of the same change is {_with_unit(other, plain_number)}: {why}."
+
+
+def sign(row: Figures) -> int:
     """1 or -1 if the interval excludes zero, else 0."""
     if row.low is None or row.high is None:
         return 0
     return int(row.low > 0) - int(row.high < 0)
 
 
-def _with_unit(row: Estimate, shown: Callable[[float | None, int, bool], str]) -> str:
+def _with_unit(row: Figures, shown: Callable[[float | None, int, bool], str]) -> str:
     return f"{shown(row.estimate, interval_decimals(row.low, row.high), True)} {row.unit}"

@@ -67,7 +67,7 @@ class Origin:
         start = f"{self.first}{measured}"
         if not self.steps:
             return f"The champion is {start}, as the study began with it."
-        changes = listed(self.changes) or "nothing that a researcher reads changed"
+        changes = listed(self.changes, len(self.changes)) or "nothing that a researcher reads changed"
         tests = "The announced test compares the two"
         if self.start not in tested:
             tests = confirmed or f"The confirmation did not test these changes, and the search {self._shown}"
@@ -137,7 +137,8 @@ def ancestors(program_id: str, parents: Mapping[str, Sequence[str]], learnt: str
 
 
 def in_words(old: Program, new: Program) -> Iterator[str]:
-    """``1 setting changed``, ``8 ideas added``, ``the order of its ideas changed``."""
+    """``1 setting changed``, ``8 ideas added``, ``1 statement removed``, ``the order of its ideas changed``: as a
+    diff shows them."""
     change = diff(old, new)
 
     def kind(one: Directive) -> str:
@@ -146,10 +147,9 @@ def in_words(old: Program, new: Program) -> Iterator[str]:
     ways = [("added", one) for one in change.added] + [("removed", one) for one in change.removed]
     counted = Counter((kind(one), way) for way, one in [*ways, *(("changed", new) for _, new in change.changed)])
     for what in ("setting", "idea", "statement"):
-        each = {way: n for (noun, way), n in counted.items() if noun == what}
-        if each:
-            way = next(iter(each)) if len(each) == 1 and what != "setting" else "changed"
-            yield f"{many(sum(each.values()), what)} {way}"
+        for way in ("changed", "added", "removed"):
+            if n := counted[what, way]:
+                yield f"{many(n, what)} {way}"
     if any(noun == ORDER for noun, _ in counted) and not any(noun == "idea" for noun, _ in counted):
         moves = [str(one) for one in moved(old, new)]
         yield f"the order of its ideas changed (moved: {few(moves, 'idea', MOST_MOVES)})"

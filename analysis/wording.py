@@ -9,6 +9,8 @@ import math
 from collections.abc import Iterable, Sequence
 
 MINUS = "\u2212"
+# Stock has two arms, which have one name everywhere: by role.
+TWO_ARMS = {"a/a": "{} (A/A)", "both arms": "{}, both arms"}
 
 
 def decimals(scale: float | None, digits: int = 2) -> int:
@@ -173,6 +175,16 @@ def listed(items: Iterable[str], most: int = 4) -> str:
     if len(texts) > most:
         return f"{', '.join(texts[:most])} and {len(texts) - most} more"
     return " and ".join([", ".join(texts[:-1]), texts[-1]]) if len(texts) > 1 else "".join(texts)
+
+
+def arm_name(name: str, role: str | None) -> str:
+    """``stock (A/A)``, ``stock, both arms``; of other roles the name alone."""
+    return TWO_ARMS.get(role or "", "{}").format(name)
+
+
+def role_name(role: str | None) -> str:
+    """The role as pages show it."""
+    return "A/A" if role == "a/a" else role or ""
 
 
 def short(identity: str | None, length: int = 7) -> str:

@@ -11,7 +11,8 @@ from analysis.decision import Decision, decision_of
 from analysis.decision_text import line
 from analysis.events import ChampionEvent
 from analysis.json_values import read_as
-from analysis.origin import Origin, origin_of
+from analysis.origin import origin_of
+from analysis.pace import pace_of
 from analysis.same_spend import FoundScript, SameSpend, found_scripts, same_spend
 from analysis.study import read_study
 from analysis.trust import counts, weakest
@@ -109,6 +110,8 @@ def decided(study: Study, program: Program, claim: Claim, look: int, longer: Cla
     own = study.program(origin) if origin else None
     same = same_as(tasks, own, program) if own else ""
     spend, scripts = best_scripts_of(tasks)
+    with read_study(study.folder, views=["credit"]) as con:
+        start, pace = origin_of(con, program.program_id, training_tasks(study)), pace_of(con)
     return decide(
         program,
         claim,
@@ -121,13 +124,9 @@ def decided(study: Study, program: Program, claim: Claim, look: int, longer: Cla
         spend=spend,
         scripts=scripts,
         longer=longer,
-        origin=origin_at(study, program),
+        origin=start,
+        pace=pace,
     )
-
-
-def origin_at(study: Study, program: Program) -> Origin | None:
-    with read_study(study.folder, views=["credit"]) as con:
-        return origin_of(con, program.program_id, training_tasks(study))
 
 
 def best_scripts_of(tasks: TaskSet) -> tuple[list[SameSpend], list[FoundScript]]:

@@ -18,7 +18,7 @@ from analysis.decision import LEVEL, CheckedArm, twins
 from analysis.evidence import EditCredit, evidence
 from analysis.evidence_text import quoted
 from analysis.knowledge import family_of
-from analysis.opposite import opposites
+from analysis.opposite import line_and_edit, opposites
 from analysis.report.champion import CreditRow, apart
 from analysis.report.source import ReportSource
 from analysis.scales import UNIT
@@ -28,7 +28,7 @@ from analysis.study import read_study
 from analysis.tables import statement, typed_rows
 from analysis.transfer import Cell
 from analysis.trust import findings_line, gain_name
-from analysis.wording import few, until
+from analysis.wording import few, role_name, until
 from analysis.writing_events import MutationEvent
 from arena.public import public_lines
 from arena.study import Study
@@ -70,6 +70,7 @@ def evidence_page(study: Study, champion: Champion) -> str:
         "mean": decision_text.interval,
         "percent": until,
         "few": few,
+        "role": role_name,
         "reached": reached,
     }
     tasks = training_tasks(study)
@@ -99,7 +100,7 @@ def evidence_page(study: Study, champion: Champion) -> str:
             if purpose[str(row.match_id)] == "race" and row.task == task.name
         ]))],
         steps=path, ideas=of_each_idea(plans) if champion.claim.families else plans, statements=best,
-        opposites=opposed, why_kept=why_kept(len(harmful(tries))),
+        opposites=opposed, beside=beside(plans, best), why_kept=why_kept(len(harmful(tries))),
         inert=len(inert_everywhere(champion.program, tasks)),
         directives=len(champion.program.directives), folder=shlex.quote(str(study.folder)),
         fresh=fresh_lines(TaskSet.confirming(study).tasks),
@@ -162,6 +163,7 @@ class CarriedOutIdea:
     text: str
     credit: EditCredit | None
     missing: str
+    directive_id: str = ""
 
 
 def steps(study: Study, program: Program, con: DuckDBPyConnection) -> list[LineageStep]:
@@ -247,7 +249,7 @@ def ideas(study: Study, program: Program, con: DuckDBPyConnection) -> list[Carri
     for task in training_tasks(study):
         known = {(fact.knob.lower(), str(fact.value)): fact for fact in facts if fact.task == task.name}
         out += [
-            CarriedOutIdea(task.name, idea.text, *single(idea_edit, known))
+            CarriedOutIdea(task.name, idea.text, *single(idea_edit, known), idea.directive_id)
             for idea, idea_edit in resolved_ideas(program, task)
         ]
     return out
@@ -280,6 +282,17 @@ def contradictions(steps: Sequence[LineageStep], best: Sequence[CreditViewRow]) 
         lines = [(row.label, row) for row in best if row.directive_id in new]
         out += [text for whole in step.credits for text in opposites(whole, len(step.parents), lines)]
     return out
+
+
+def beside(plans: Sequence[CarriedOutIdea], best: Sequence[CreditViewRow]) -> dict[str, str]:
+    """By row: why the estimate of a statement and that of the edit which it names disagree."""
+    of_lines = {row.directive_id: row for row in best}
+    said = {}
+    for plan in plans:
+        own = of_lines.get(plan.directive_id)
+        if own and plan.credit and not plan.missing and (both := line_and_edit(own, plan.credit)):
+            said[own.credit_id], said[plan.credit.credit_id] = both
+    return said
 
 
 def verb(fact: EditCredit) -> str:

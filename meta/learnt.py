@@ -1,6 +1,6 @@
 """Writes what a knowledge base has learnt into a program: a list of ideas by role, each with where it comes from.
 
-That an idea is expected to help on a task is said by the model of that task's effects (`analysis.coverage`).
+Whether an idea gains on a task is estimated by the model of that task's effects (`analysis.coverage`).
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ def sentence(idea: LearntIdea) -> str:
     chosen = idea.candidate
     optional = "?" if chosen.optional else ""
     terms = " ".join(_term(role, value) + optional + "`" for role, value in chosen.edit.items())
-    where = f"expected to help on {idea.helped} of {many(idea.tried, 'measured task')}: {', '.join(idea.families)}"
+    where = f"estimated to help on {idea.helped} of {many(idea.tried, 'measured task')}: {', '.join(idea.families)}"
     if chosen.optional:
         return f"All at once, as far as the script has them, what helped most: {terms} ({where})."
     if not chosen.conditions:

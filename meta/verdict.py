@@ -9,6 +9,7 @@ from analysis.decision import Compared, Decision, Longer, OnOneTask, state_of
 from analysis.decision_text import gated
 from analysis.figures_text import gains, skewed, times, with_interval
 from analysis.origin import Origin
+from analysis.pace import Pace
 from analysis.same_spend import FoundScript, SameSpend
 from analysis.scales import UNIT
 from analysis.wording import many
@@ -47,6 +48,7 @@ def decide(
     scripts: Sequence[FoundScript] = (),
     longer: Claim | None = None,
     origin: Origin | None = None,
+    pace: Pace | None = None,
 ) -> Decision:
     """The decision. ``own``: name of the user's own program; ``same_as``: the program that it behaves like, if any;
     ``match_ids``: the matches behind the claim; ``longer``: the claim with a larger run budget."""
@@ -69,7 +71,7 @@ def decide(
         look=look, match_ids=tuple(match_ids), spend=tuple(spend), scripts=tuple(scripts), families=claim.families,
         longer=over_stock(longer) if longer else None, origin=origin,
         start=replace(claim.start, name=origin.start) if claim.start and origin else None,
-        simulated=tuple(task.name for task in tasks if task.law is not None),
+        pace=pace, simulated=tuple(task.name for task in tasks if task.law is not None),
     )  # fmt: skip
 
 

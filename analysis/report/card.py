@@ -15,7 +15,7 @@ from analysis.report.facts import gather
 from analysis.report.model import ReportFacts, RunsSoFar
 from analysis.report.progress import ASIDE, FAILED, DrawnRun, FinalRow, PointRow, courses
 from analysis.report.source import ReportSource
-from analysis.transfer import BOTH, TWIN
+from analysis.transfer import BOTH
 from analysis.wording import decimals, duration, many, number, tick_step
 
 if TYPE_CHECKING:
@@ -272,10 +272,6 @@ def named(row: CardRow) -> str:
     """The name of a program, in words where it is a comparison: its own would be cut, or says little."""
     if row.role == "without-ideas":
         return "without its ideas"
-    if row.role == BOTH:
-        return "stock, both arms"
-    if row.role == TWIN:
-        return "stock, second arm"
     return cut(row.display_name, (NAME_RIGHT - LEFT) / NAME)
 
 

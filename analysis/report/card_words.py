@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from analysis.decision import CONTROL_FAILED, Decision, shown_larger
-from analysis.decision_text import tested_p
+from analysis.decision_text import OTHER_LOAD, tested_p
 from analysis.figures_text import difference, differs, with_interval
 from analysis.own_share import start_of
 from analysis.report.rows import HeldOutResult
@@ -39,7 +39,8 @@ def verdict_lines(d: Decision, held_out: Sequence[HeldOutResult]) -> list[list[s
     figures = [f"{apart}, {counted}, {p}.", f"{apart}, {p}.", f"{apart}."]
     aa = aa_check(d)
     there = held_out_task(held_out)
-    checks = [f"{there} {aa}".strip(), aa or there]
+    load = f"{OTHER_LOAD}." if d.pace and d.pace.other_load else ""
+    checks = [" ".join(filter(None, each)) for each in ((load, there, aa), (load, aa or there))]
     return [line for line in (figures, own_share(d), checks) if any(line)]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -10,6 +10,7 @@ from analysis import decision_text
 from analysis.attribution import RECOMPUTED
 from analysis.decision import twins
 from analysis.decision_text import Caveat
+from analysis.pace import pace_of
 from analysis.report.facts import fresh_of
 from analysis.report.model import ReportFacts, ReportSection
 from analysis.report.source import QueryResult
@@ -22,7 +23,6 @@ FEW_RUNS = 5
 MUCH_FORFEITED = 0.05
 MUCH_FAILED = 0.2
 BY_TRUST = "Weak trust"  # of_trust says it too, with counts
-UNEVEN = 1.5  # times as many steps in the same device time at one moment as at another
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,6 @@ class DoubtsRow:
     overshoot: float | None
     failures: float | None
     hardware_classes: int
-    pace: Mapping[str, float | None] | None  # steps in the same device time: low and high of n runs
     overclaim: float | None
     mean_gain: float | None
     compared: int
@@ -116,7 +115,7 @@ def caveats(facts: ReportFacts, answers: CaveatAnswers) -> Iterator[Caveat]:
     yield from of_twins(facts)
     yield from of_scores(facts, doubts)
     yield from of_the_budget(doubts)
-    yield from of_the_pace(doubts.pace)
+    yield from of_the_pace(facts)
     yield from of_scope(facts, doubts)
     yield from of_logs(facts, answers.log_doubts)
     if answers.recomputed.rows[0].older:
@@ -247,16 +246,11 @@ def of_the_budget(doubts: DoubtsRow) -> Iterator[Caveat]:
         yield Caveat("note", "Budgets exceeded", text)
 
 
-def of_the_pace(pace: Mapping[str, float | None] | None) -> Iterator[Caveat]:
-    """Another load on the same cores slows training down: the same device time then buys fewer steps."""
-    n, low, high = ((pace and pace.get(key)) or 0.0 for key in ("n", "low", "high"))
-    if n >= FEW_RUNS and low and high / low > UNEVEN:
-        text = (
-            f"In the same device time, the untouched script made {count(low)} to {count(high)} steps (10% and 90% "
-            f"quantile of {many(n, 'run')}). Something else used the processor, so gains differ from those on an idle "
-            "machine, and arms that ran at different times may not be comparable."
-        )
-        yield Caveat("mind", "The machine had other load", text)
+def of_the_pace(facts: ReportFacts) -> Iterator[Caveat]:
+    """Of a study without a decision, or with one of an older version, which has none."""
+    decision = decided(facts)
+    if (decision is None or decision.pace is None) and (pace := pace_of(facts.source.con)) and pace.other_load:
+        yield Caveat("mind", decision_text.OTHER_LOAD, pace.other_load)
 
 
 def of_scope(facts: ReportFacts, doubts: DoubtsRow) -> Iterator[Caveat]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -18,14 +18,6 @@ from programs.evolved_for import EvolvedFor
 
 LEVEL = 0.05
 LONG = 1500  # words; a longer text scrolls in its own frame
-# Beside a line: what its estimate compares.
-BRIEFLY = {
-    "factorial": "runs with the line minus runs without it",
-    "ablation": "runs with the line minus runs without it",
-    "having": "children with the line minus parents without it, or the reverse",
-    "following": "runs with an experiment that cites it minus runs without one",
-    "directive": "each experiment that cites it compared with the script before it",
-}
 # What each method compares; the page adds the unit.
 METHODS = {
     "factorial": "runs with the line minus runs without it, by a plan drawn beforehand (metaloop ablate)",
@@ -98,7 +90,8 @@ class ChangeRow:
 
 @dataclass(frozen=True)
 class Mark:
-    """The estimate beside an excerpt: ``+1.8 [0.6, 3.0], 14 runs``, its design, and its direction."""
+    """The estimate beside an excerpt: ``+1.8 [0.6, 3.0], 14 runs``, its design and method if they are not the usual
+    ones of the page, and its direction."""
 
     label: str
     design: str
@@ -141,6 +134,7 @@ def section(facts: ReportFacts) -> ReportSection:
         "words": row.words,
         "excerpts": excerpts(row.text, credit.rows),
         "methods": methods(credit.rows),
+        "usual": usual(credit.rows),
         "opposites": [
             *contradictions(change.rows, credit.rows),
             *apart({row.directive_id: row for row in credit.rows}, tries.rows, number),
@@ -183,14 +177,28 @@ def excerpts(text: str, credit: Sequence[CreditRow]) -> list[Excerpt]:
     for row in credit:
         if row.is_tinted:
             largest[row.unit] = max(largest[row.unit], abs(row.estimate or 0.0))
-    out = []
+    out, most = [], most_common(credit)
     for lines, ids in _pieces(text):
         rows = [by_id[i] for i in ids if i in by_id and by_id[i].estimate is not None]
-        out.append(Excerpt(lines, tuple(mark(row, largest) for row in rows)))
+        out.append(Excerpt(lines, tuple(mark(row, largest, most) for row in rows)))
     return out
 
 
-def mark(row: CreditRow, largest: Mapping[str | None, float]) -> Mark:
+def most_common(credit: Sequence[CreditRow]) -> tuple[str, str] | None:
+    """Design and method of most of the rows with an estimate; the page states them once."""
+    kinds = Counter((str(row.design), str(row.method)) for row in credit if row.estimate is not None)
+    return max(sorted(kinds), key=kinds.__getitem__, default=None)
+
+
+def usual(credit: Sequence[CreditRow]) -> str:
+    """What the estimates compare, where nothing else is said beside one; empty without any."""
+    if (most := most_common(credit)) is None:
+        return ""
+    design, method = most
+    return f"Unless marked otherwise, estimates are {design} (method {method}: {METHODS.get(method, method)})."
+
+
+def mark(row: CreditRow, largest: Mapping[str | None, float], most: tuple[str, str] | None = None) -> Mark:
     estimate, digits = row.estimate or 0.0, row.digits
     inside = ""
     if row.low is not None:
@@ -198,7 +206,7 @@ def mark(row: CreditRow, largest: Mapping[str | None, float]) -> Mark:
     strength = 1 + round(3 * abs(estimate) / largest[row.unit]) if row.is_tinted else 0
     return Mark(
         label=f"{number(estimate, digits, True)}{inside}, {row.sample}",
-        design=f"{row.design} (method {row.method}): {BRIEFLY.get(str(row.method), row.method)}",
+        design="" if (row.design, row.method) == most else f"{row.design} (method {row.method})",
         way=("up" if estimate > 0 else "down") if row.is_tinted else "none",
         strength=min(strength, 4),
         credit_id=str(row.credit_id),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NotRequired, TypedDict
 from analysis.decision import CheckedArm
 from analysis.statistics import mean_together
 from analysis.study_settings import StudySettings
-from analysis.wording import short
+from analysis.wording import arm_name, short
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -135,7 +135,7 @@ class StandingRow(CheckedArm):
 
     @property
     def display_name(self) -> str:
-        return f"{self.program} (A/A)" if self.role == "a/a" else self.program
+        return arm_name(self.program, "a/a") if self.role == "a/a" else self.program
 
 
 def both_arms(arms: Sequence[StandingRow]) -> StandingRow | None:
@@ -149,7 +149,7 @@ def both_arms(arms: Sequence[StandingRow]) -> StandingRow | None:
         twin,
         arm_id="both-arms",
         role="both arms",
-        name=f"{twin.name}, both arms",
+        name=arm_name(twin.program, "both arms"),
         n=mean.n,
         gain=mean.mean,
         se=mean.se,

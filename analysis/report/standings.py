@@ -14,7 +14,7 @@ from analysis.report.rows import StandingRow, both_arms
 from analysis.report.source import QueryResult
 from analysis.report.verdict import decided
 from analysis.trust import gain_of
-from analysis.wording import count, decimals, duration, many, number, ranks, short, span, typical
+from analysis.wording import count, decimals, duration, many, number, ranks, role_name, short, span, typical
 from trainer import freshness
 
 TITLES = {
@@ -26,7 +26,7 @@ TITLES = {
 MEANING = {
     "champion": "champion, {gain} with its 95% interval",
     "program": "program, {gain} with its 95% interval",
-    "control": "control: stock, stock again (A/A) or one-line",
+    "control": "control: stock, stock (A/A) or one-line",
     "without": "the champion without its ideas",
     "best-of": "best-of-N: the best script of N runs, trained again (not used for ranking)",
 }
@@ -226,7 +226,7 @@ def table(
             **dict(_limit(name, reached) for name in dict.fromkeys(one.name for one in reached)),
             ">claimed gain": lambda row: number(row.claimed, digits),
             ">runs (seeds)" if seeds else ">runs": lambda row: f"({row.n})" if row.role == "best-of" else count(row.n),
-            "role": lambda row: row.role or "",
+            "role": lambda row: role_name(row.role),
             ">words": lambda row: count(row.words),
             ">device time": lambda row: duration(row.device_seconds_charged),
             "trust": lambda row: row.trust or "unknown",

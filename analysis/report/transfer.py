@@ -16,7 +16,6 @@ from analysis.report.rows import Unread
 from analysis.report.source import QueryResult, clean
 from analysis.study_power import STOCK
 from analysis.transfer import (
-    BOTH,
     TWIN,
     Cell,
     Limits,
@@ -29,7 +28,7 @@ from analysis.transfer import (
     transfer_runs,
 )
 from analysis.transfer_credit import SIGNIFICANT, STATES, Across, TaskEstimate, across
-from analysis.wording import chance, count, decimals, many, number, percent, span, typical
+from analysis.wording import arm_name, chance, count, decimals, many, number, percent, role_name, span, typical
 
 _EDIT = re.compile(r"`([^`]+)`")
 ROOM, LEAST_LABEL = 33, 14  # letters of a name beside a chart; of its label at least
@@ -197,7 +196,7 @@ def point(cell: Cell, stock: Cell | None, tested: bool, limits: Mapping[tuple[st
 
 
 def name_of(cell: Cell) -> str:
-    return f"{seen(cell.name)} (A/A)" if cell.role == TWIN else seen(cell.name)
+    return arm_name(seen(cell.name), cell.role)
 
 
 def seen(text: str | None) -> str:
@@ -213,8 +212,8 @@ def table(cells: Sequence[Cell], stock: Cell | None, tested: bool) -> ReportTabl
     return ReportTable.of(
         cells,
         {
-            "program": lambda cell: f"{seen(cell.name)}{', both arms' * (cell.role == BOTH)}",
-            "role": lambda cell: cell.role,
+            "program": name_of,
+            "role": lambda cell: role_name(cell.role),
             f">gain, {unit}": lambda cell: number(cell.gain, digits),
             "95% interval": lambda cell: span(cell.low, cell.high, digits),
             ">× stock": lambda cell: number(None if stock is None or cell.role in STOCK else cell.ratio, 2),

@@ -18,6 +18,7 @@ from analysis.study import read_study
 from analysis.tables import rows, rows_as
 from analysis.trackers.contract import Files, Step, TrackedRun, TrackedStudy, Verdict, markdown
 from analysis.trust import weakest
+from analysis.wording import arm_name
 from trainer import freshness
 from trainer.edits import Value
 
@@ -149,7 +150,7 @@ def _run(row: dict[str, Any], steps: Sequence[StepRow], files: Reader) -> Tracke
         row["best_step"] = best.number
     return TrackedRun(
         row["run_id"],
-        f"{row['name'] or row['program_id']}{' A/A' * (row['role'] == 'a/a')} {row['run_id']}",
+        f"{arm_name(row['name'] or row['program_id'], row['role'])} {row['run_id']}",
         row["state"],
         {key: row[key] for key in SETTINGS if row[key] is not None},
         facts,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 from meta.cli import resolve
 from meta.cli.board import load_board
 from meta.cli.compared_settings import settings
-from meta.cli.comparison import ComparedStudy, champions, shown_matches, texts, verdict
+from meta.cli.comparison import champions, shown_matches, texts, verdict
+from meta.cli.gain_difference import ComparedStudy
 from meta.cli.options import argument, flag, verb
 from meta.cli.output import Column, Output, Row
 
@@ -25,7 +26,9 @@ ARMS = (
     Column("runs", right=True),
     Column("kept/tried", right=True),
 )
-DIFFERENCES = tuple(map(Column, ("task", "first", "second", "difference", "low", "high", "unit", "runs", "result")))
+DIFFERENCES = tuple(
+    map(Column, ("task", "first", "second", "difference", "low", "high", "unit", "runs", "result", "stream"))
+)
 
 
 @verb(
@@ -39,8 +42,9 @@ def compare(
     all: Annotated[bool, flag("Equal settings too.")],
 ) -> None:
     """Compare two studies: the difference of their champions' verified gains, of their leads
-    over stock and over the programs they started from, and of each program that ran in both, with 95% intervals, if
-    task, run budget, unit, researcher and hardware are the same; the changes
+    over stock and over the programs they started from, and of each program that ran in both
+    (in the confirmations, else in the searches), with 95% intervals, if task, run budget,
+    unit, researcher and hardware are the same; what did best in each study; the changes
     from one champion to the other; the match that decides each verdict, and the held-out
     one; and the settings in which the studies differ."""
     folders = [resolve.study_folder(text, out) for text in (first, second)]
@@ -80,6 +84,7 @@ def _whole(
         "leads": [{**asdict(each), "result": each.result} for each in differs.leads],
         "stock": [{**asdict(each), "result": each.result} for each in differs.same if each.is_stock],
         "same_programs": [{**asdict(each), "result": each.result} for each in differs.same],
+        "best": [{**asdict(each), "sentence": each.sentence} for each in differs.best],
         "shares": [{**asdict(each), "result": each.result} for each in differs.shares],
         "not_compared": list(differs.not_compared),
         "same_program": list(differs.names),
@@ -129,6 +134,8 @@ def _print(
         out.thing({"about": differs.about})
     for text in differs.names:
         out.thing({"same program": text})
+    for best in differs.best:
+        out.thing({"best": best.sentence})
     if changed:
         out.thing({"lines added": changed.added, "lines removed": changed.removed, "all changes": diff})
         lines = [{"change": "moved", "line": one} for one in changed.moved]

@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 from difflib import unified_diff
 from typing import TYPE_CHECKING, Any, cast
 
-from analysis.statistics import Mean, interval, mean_interval, satterthwaite, welch_difference
-from analysis.wording import interval_decimals, listed, many, plain_number, plain_span, short
+from analysis.statistics import interval, satterthwaite, welch_difference
+from analysis.wording import listed, many
 from meta.cli.compared_settings import NONE
+from meta.cli.gain_difference import SAME_IN_BOTH, ComparedStudy, GainDifference, conditions, gain_differences
+from meta.cli.programs_in_both import BestPrograms, best_programs, ran_in_both
 from meta.cli.standings_text import named
 from programs.diff import moved
 from programs.program import Program
@@ -20,15 +22,6 @@ if TYPE_CHECKING:
     from meta.cli.output import Row
 
 SHORT_DIFF = 24  # lines; of a longer one the counts
-SAME_IN_BOTH = (  # what the gains depend on: key of a match's record, its words
-    ("task_id", "the task"),
-    ("run_budget", "the run budget"),
-    ("unit", "the unit of the gain"),
-    ("fixed_steps", "training by fixed steps"),
-    ("hardware_class", "the hardware"),
-    ("researcher", "the researcher"),
-    ("models", "the models"),
-)
 SIGN = "A difference is the second study's gain minus the first's: above 0, the second is better."
 OWN_DATA = "Each study has its own seeds and data, and the intervals are over runs only."
 OF_LEADS = "A lead is a champion's gain minus stock's in the same study, without what data and machine add to both."
@@ -37,65 +30,19 @@ OF_SAME = (
     "other programs may have the same cause."
 )
 OF_SHARES = "Evolution's own share is the champion's gain minus that of the program it started from, in the same study."
+OF_BEST = (
+    "The best of several programs in the search is in part the luckiest one: its gain there is too high on average."
+)
 OWN_SHARE = "evolution's own share in "
 LEAD = "lead over stock of "
 
 
 @dataclass(frozen=True)
-class ComparedStudy:
-    name: str
-    board: StudyView
-
-
-@dataclass(frozen=True)
-class GainDifference:
-    """The mean verified gain of the second study's program minus that of the first study's, on one task; 95% interval
-    by Welch, over the runs of the matches that decide the verdicts. ``first``, ``second``: program and study."""
-
-    task: str
-    unit: str
-    first: str
-    second: str
-    difference: float
-    low: float | None
-    high: float | None
-    runs: tuple[int, int]
-    stock_runs: tuple[int, int] | None = None  # of a difference of leads: of the arm below, stock or the start
-    below: str = "stock"
-    gains: tuple[Mean, Mean] | None = None  # of a program that is the same in both
-    is_stock: bool = False
-
-    @property
-    def result(self) -> str:
-        if self.low is None or self.high is None:
-            return "too few runs for an interval"
-        return "not distinguishable" if self.low <= 0 <= self.high else "significantly different"
-
-    @property
-    def sentence(self) -> str:
-        digits = interval_decimals(self.low, self.high)
-        size = f"{plain_number(self.difference, digits, sign=True)} {self.unit}".rstrip()
-        within = f", 95% interval {plain_span(self.low, self.high, digits)}" if self.low is not None else ""
-        order = self.runs if self.gains else self.runs[::-1]  # as the sentence names the two studies
-        runs = f"{order[0]} and {order[1]} runs"
-        runs += f", {self.stock_runs[1]} and {self.stock_runs[0]} of {self.below}" if self.stock_runs else ""
-        what = f"{self.second} minus {self.first}"
-        if self.gains:
-            gains = [f"{plain_number(one.mean, digits)}{_bracket(one, digits)}" for one in self.gains]
-            what = f"the same program gained {gains[0]} as {self.first} and {gains[1]} as {self.second}, difference"
-        return f"On {self.task}: {what}: {size}{within} ({runs}): {self.result}."
-
-
-def _bracket(mean: Mean, digits: int) -> str:
-    return "" if mean.low is None else f" [{plain_span(mean.low, mean.high, digits)}]"
-
-
-@dataclass(frozen=True)
 class ComparedChampions:
-    """``differences``: of the champions, one for each task of both; ``same``: of each program that ran in both
-    deciding matches; ``leads``: of the champions' leads over stock; ``shares``: over the program that each started
-    from; ``not_compared``: why there is no difference, for each task; ``names``: where a champion also ran in the other
-    study by another name."""
+    """``differences``: of the champions, one for each task of both; ``same``: of each program that ran in both studies,
+    in the deciding matches if it ran in both, else on another stream; ``leads``: of the champions' leads over stock;
+    ``shares``: over the program that each started from; ``best``: what did best in each study; ``not_compared``: why
+    there is no difference, for each task; ``names``: where a champion also ran in the other study by another name."""
 
     differences: tuple[GainDifference, ...] = ()
     same: tuple[GainDifference, ...] = ()
@@ -103,6 +50,7 @@ class ComparedChampions:
     names: tuple[str, ...] = ()
     leads: tuple[GainDifference, ...] = ()
     shares: tuple[GainDifference, ...] = ()
+    best: tuple[BestPrograms, ...] = ()
 
     @property
     def all(self) -> tuple[GainDifference, ...]:
@@ -112,17 +60,28 @@ class ComparedChampions:
     def sentences(self) -> list[str]:
         shown = [each.sentence for each in self.all]
         why = [f"Not compared: {why}." for why in self.not_compared]
-        return [*why, *shown, *self.names, *filter(None, [self.about])]
+        best = [each.sentence for each in self.best]
+        return [*why, *shown, *self.names, *best, *filter(None, [self.about])]
 
     @property
     def about(self) -> str:
         """What the intervals do not include; empty without any."""
         said = ((SIGN, self.all), (OWN_DATA, self.all), (OF_SAME, self.same), (OF_LEADS, self.leads))
-        return " ".join(text for text, of in (*said, (OF_SHARES, self.shares)) if of)
+        return " ".join(text for text, of in (*said, (OF_SHARES, self.shares), (OF_BEST, self.best)) if of)
 
 
 def champions(first: ComparedStudy, second: ComparedStudy) -> ComparedChampions:
-    """The difference of the champions' verified gains on each task of both studies, where it can be known."""
+    """The difference of the champions' verified gains on each task of both studies, where it can be known, and that of
+    each program that ran in both."""
+    found = _decided(first, second)
+    counted_there = {(each.task, each.program_id) for each in (*found.same, *found.differences)}
+    further = [one for one in ran_in_both(first, second) if (one.task, one.program_id) not in counted_there]
+    best = tuple(each for study in (first, second) for each in best_programs(study))
+    return replace(found, same=(*found.same, *further), best=best)
+
+
+def _decided(first: ComparedStudy, second: ComparedStudy) -> ComparedChampions:
+    """From the matches that decide the verdicts."""
     names = tuple(other_names(first, second))
     without = [one.name for one in (first, second) if one.board.decision is None]
     if without:
@@ -174,36 +133,15 @@ def differing(*pair: tuple[ComparedStudy, MatchView]) -> str:
     return "; ".join(shown)
 
 
-def conditions(board: StudyView, match: MatchView) -> dict[str, str]:
-    config = cast("Mapping[str, Any]", board.config)
-    event = cast("Mapping[str, Any]", match.event)
-    known = {**config, **(event.get("config") or {}), **event}
-    models = (config.get("staff") or {}).get("models") or ()
-    known |= {"models": ", ".join(models), "run_budget": f"{event.get('run_budget') or 0:g}s"}
-    return {key: str("" if known.get(key) is None else known[key]) for key, _ in SAME_IN_BOTH}
-
-
 def _difference(
     first: tuple[ComparedStudy, MatchView], second: tuple[ComparedStudy, MatchView], programs: tuple[str, str]
 ) -> list[GainDifference]:
     """Of the runs of these programs in all their arms; none without runs."""
-    both = list(zip((first, second), programs, strict=True))
-    same = programs[0] == programs[1]
-    alike = not same and len({study.board.name(identity) for (study, _), identity in both}) == 1
-    gains = [counted(match, identity) for (_, match), identity in both]
-    names = [
-        f"{study.board.name(identity)}{f' ({short(identity)})' * alike} of {study.name}"  # one name, two texts
-        for (study, _), identity in both
-    ]
-    difference, se, df = welch_difference(gains[1], gains[0])
-    if difference is None:
-        return []
+    gains = [counted(match, identity) for (_, match), identity in zip((first, second), programs, strict=True)]
     task, unit = str(first[1].event.get("task")), conditions(first[0].board, first[1])["unit"]
-    low, high = interval(difference, se, df)
-    means = (mean_interval(gains[0]), mean_interval(gains[1])) if same else None
-    runs = len(gains[0]), len(gains[1])
-    is_stock = same and any(arm.role == "control" and arm.program_id == programs[0] for arm in first[1].arms.values())
-    return [GainDifference(task, unit, names[0], names[1], difference, low, high, runs, gains=means, is_stock=is_stock)]
+    is_stock = any(arm.role == "control" and arm.program_id == programs[0] for arm in first[1].arms.values())
+    stream = "/".join(dict.fromkeys(str(match.event.get("stream") or "") for _, match in (first, second)))
+    return gain_differences((first[0], second[0]), programs, gains, task, unit, stream, is_stock)
 
 
 def _lead_difference(

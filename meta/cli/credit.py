@@ -14,8 +14,8 @@ from meta.cli.credit_rows import (
     conclusions,
     hidden,
     ordered,
-    selected,
     sentence,
+    significant,
     with_gain,
 )
 from meta.cli.flags import AnyStudy
@@ -57,7 +57,8 @@ LEGEND = (
     "Gain: in the unit of the verdict, positive is better. Per experiment: the average change of the score by the "
     "experiments that cite the sentence, kept or not, 0 for a failed one; so a run that keeps it gains about as much. "
     "A run discards a change that made its script worse, so a sentence can lose per experiment (directive) and "
-    "programs that have it lose nothing (having). "
+    "programs that have it lose nothing (having). A sentence and the edit that it names have rows of their own: the "
+    "sentence is tried on the script that a run has by then, the edit is estimated alone on the untouched script. "
     "n: experiments of the search (edit, directive), pairs of runs (mutation), else runs or seeds, without the "
     "confirmation and held-out tasks. One model estimates edits and directives from all experiments together, so that "
     'even n = 1 has an interval. q: p-value corrected for the number of tests ("-": not tested, because fewer than '
@@ -84,8 +85,8 @@ def credit(
 ) -> None:
     """How much each directive (a sentence or setting of a program), edit and change
     between programs (mutation) changes the gain: estimate, 95% interval, n, and whether
-    it was randomized or only observed (an association). Lists the ten best and five
-    worst significant rows of each method; the last line names the largest gain."""
+    it was randomized or only observed (an association). Lists every
+    significant row, gain or loss; the last lines name the largest gain."""
     from analysis.attribution import recomputed
 
     if on and not bundle:
@@ -102,7 +103,7 @@ def credit(
         if older := recomputed(con):
             out.note(older)
     every = ordered(map(with_gain, known))
-    rows = every if all else selected(every)
+    rows = every if all else [row for row in every if significant(row)]
     if out.mode == "person":
         for group in dict.fromkeys((r["method"], r["gain_unit"]) for r in rows):
             _show(out, as_contrasts([r for r in rows if (r["method"], r["gain_unit"]) == group]))

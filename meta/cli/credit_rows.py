@@ -7,18 +7,18 @@ from collections.abc import Iterable, Sequence
 from typing import Literal, TypedDict
 
 from analysis.credit import PER_EXPERIMENT, per_experiment
-from analysis.wording import decimals, interval_decimals, many, plain_number
+from analysis.wording import decimals, interval_decimals, listed, many, plain_number
 from meta.cli.output import clean
 from meta.cli.render import fit
 
 GAIN: tuple[Literal["gain", "gain_low", "gain_high", "gain_unit"], ...] = ("gain", "gain_low", "gain_high", "gain_unit")
 LEVEL = 0.05  # false discovery rate
-BEST, WORST = 10, 5  # significant rows of a method that are shown
 EDITS, FEW = 4, 3  # edits in a row that a sentence shows; of more, the first few
 # Methods with a row per directive, and how their data choose between runs or experiments with it and without it.
 TOGETHER = {"directive": "cited", "following": "followed", "having": "changed", "factorial": "changed"}
 TASKS = 3  # tasks with a conclusion of their own
 QUOTED = 70  # characters
+HARMFUL = 4  # changes that are named where nothing helped
 # What a gain is a part of, where that is not a run's gain.
 PART = {"edit": "on the untouched script", "mutation": "of a run's gain, over the mean of its parents"}
 # What a conclusion is about, and its methods from the strongest to the weakest.
@@ -77,17 +77,6 @@ def significant(row: CreditLine) -> bool:
     return q is not None and q < LEVEL and low is not None and high is not None and (low > 0 or high < 0)
 
 
-def selected(rows: Sequence[CreditLine]) -> list[CreditLine]:
-    """Of each method the significant rows; of many, the best and the worst."""
-    out: list[CreditLine] = []
-    for method in dict.fromkeys(r["method"] for r in rows):
-        own = [r for r in rows if r["method"] == method and significant(r)]
-        gains = sum((r["gain"] or 0.0) > 0 for r in own)
-        best = min(gains, BEST)
-        out += own[:best] + own[max(best, len(own) - min(WORST, len(own) - gains)) :]
-    return out
-
-
 def as_contrasts(rows: Sequence[CreditLine]) -> list[CreditLine]:
     """Rows of directives that were always changed together, or exactly the other way round, as one row: they rest on
     one contrast."""
@@ -111,12 +100,10 @@ def _together(rows: Sequence[CreditLine]) -> CreditLine:
 
 
 def hidden(rows: Sequence[CreditLine], shown: Sequence[CreditLine]) -> str:
-    """A remark on the rows that are left out; empty if there are none."""
-    weak = sum(not significant(r) for r in rows) - sum(not significant(r) for r in shown)
-    cut = len(rows) - len(shown) - weak
-    parts = [f"{weak} not significantly different from zero"] * bool(weak)
-    parts += [f"{cut} between the {BEST} best and the {WORST} worst of their method"] * bool(cut)
-    return f"{many(weak + cut, 'row')} hidden: {', '.join(parts)} (--all shows them)" if parts else ""
+    """A remark on the rows that are left out, none of them significant; empty if there are none."""
+    left_out = len(rows) - len(shown)
+    why = "not significantly different from zero (--all shows them)"
+    return f"{many(left_out, 'row')} hidden: {why}" if left_out else ""
 
 
 def sentence(text: str) -> str:
@@ -146,26 +133,38 @@ def conclusions(rows: Sequence[CreditLine]) -> list[str]:
 
 
 def _largest(noun: str, methods: Sequence[str], rows: Sequence[CreditLine]) -> str:
-    for method in methods:  # the strongest with a significant gain
-        gains = [r for r in rows if r["method"] == method and significant(r) and (r["gain"] or 0.0) > 0]
+    """Of the strongest method with a significant gain; without one, that nothing helped, and what did harm."""
+    known = [r for r in rows if r["method"] in methods]
+    clear = [r for r in known if significant(r)]
+    for method in methods:
+        gains = [r for r in clear if r["method"] == method and (r["gain"] or 0.0) > 0]
         if gains:
             return _sentence(noun, max(gains, key=lambda r: r["gain"] or 0.0))
-    used = {r["method"] for r in rows if r["method"] in methods}
+    used = {r["method"] for r in known}
     by = f" by the method {used.pop()}" if len(used) == 1 and len(methods) > 1 else ""
-    return f"No {noun} has a gain that is significantly different from zero{by} (false discovery rate 5%)."
+    lost = sorted(clear, key=lambda r: r["gain"] or 0.0)
+    quoted = listed((f'"{_name(r)}" ({_size(r)})' for r in lost), HARMFUL)
+    losses = f"{len(lost)} {'has a' if len(lost) == 1 else 'have'} significant loss{'es' * (len(lost) > 1)}"
+    harm = f"; {losses}: {quoted}" if lost else ""
+    return f"No {noun} has a significant gain{by} (false discovery rate 5%){harm}."
+
+
+def _name(row: CreditLine) -> str:
+    return fit(sentence(row["label"] or row["credit_id"]), QUOTED)
+
+
+def _size(row: CreditLine) -> str:
+    """``-0.32 nats [-0.45, -0.19]``."""
+    digits = interval_decimals(row["gain_low"], row["gain_high"]) or decimals(row["se"])
+    low, high = (plain_number(v, digits) for v in (row["gain_low"], row["gain_high"]))
+    unit = row["gain_unit"].removesuffix(PER_EXPERIMENT)
+    return f"{plain_number(row['gain'], digits, sign=True)} {unit} [{low}, {high}]"
 
 
 def _sentence(noun: str, row: CreditLine) -> str:
     """``The sentence "…" was associated with the largest gain: +0.41 nats [0.30, 0.52] per experiment …``."""
-    digits = interval_decimals(row["gain_low"], row["gain_high"]) or decimals(row["se"])
-    low, high = (plain_number(v, digits) for v in (row["gain_low"], row["gain_high"]))
-    unit = row["gain_unit"].removesuffix(PER_EXPERIMENT)
     cited = f"per experiment that cites it ({row['n']} in {many(row['runs'], 'run')} of the search)"
-    about = cited if unit != row["gain_unit"] else PART.get(row["method"], "of a run's gain")
+    about = cited if row["gain_unit"].endswith(PER_EXPERIMENT) else PART.get(row["method"], "of a run's gain")
     verb = "is estimated to cause" if row["causal"] else "was associated with"
     doubt = "" if row["causal"] else " Observational: it may have another cause."
-    name = fit(sentence(row["label"] or row["credit_id"]), QUOTED)
-    return (
-        f'The {noun} "{name}" {verb} the largest gain: {plain_number(row["gain"], digits, sign=True)} {unit} '
-        f"[{low}, {high}] {about}.{doubt}"
-    )
+    return f'The {noun} "{_name(row)}" {verb} the largest gain: {_size(row)} {about}.{doubt}'

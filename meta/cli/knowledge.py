@@ -262,7 +262,7 @@ def ideas(
     output: Annotated[str | None, flag("File to write  [default: stdout].", "-o", metavar="FILE")],
 ) -> None:
     """Write a program with ideas from a knowledge base, by default the one that comes with Metaloop. Each idea is the
-    one that adds most to those before it, over all tasks. "Expected to help on 4 of 6 measured tasks": of the six
+    one that adds most to those before it, over all tasks. "Estimated to help on 4 of 6 measured tasks": of the six
     on which the list would try it, four gain by it, according to a model of each task's effects."""
     from analysis.coverage import choose, task_values
     from meta.learnt import with_ideas

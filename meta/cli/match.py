@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 RUNS = 4
 CONTROLS = ("stock", "one-line")
-_ADDED = "Add stock (the plain keep-if-better program), one-line, and stock again (A/A)."
+_ADDED = "Add stock (the plain keep-if-better program), one-line, and stock (A/A)."
 ControlsFlag = Annotated[bool, flag(_ADDED, "--controls/--no-controls", default=True)]
 
 

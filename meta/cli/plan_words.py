@@ -142,7 +142,7 @@ def _parts(sizes: Any) -> str:
     longer = f"; {count} runs each of the winner and stock with {LONG} times the run budget" if count else ""
     spend = again if sizes.get("same_spend") else ""
     return (
-        f"an opening race of {many(sizes['starters'], 'program')} and stock again, {_times(sizes, 'opening')}"
+        f"an opening race of {many(sizes['starters'], 'program')} and stock (A/A), {_times(sizes, 'opening')}"
         f"{bred if sizes['generations'] else ''}; confirmation: {sizes['confirm_runs']} runs each of {arms}"
         f"{longer}{spend}"
     )

@@ -47,10 +47,12 @@ NAMED = "SELECT program_id FROM programs WHERE name = ?"
 FIND = "metaloop log, metaloop lineage; -s STUDY"
 FINDINGS = "SELECT kind, text, experiment_id, stream, seed FROM findings"
 OF_DIRECTIVE = (
-    "gain above is the model's estimate of the average of over_parent, failed experiments counted as 0; it reads all "
-    "experiments of the search and limits the largest losses, so it differs from mean_over_parent, the plain average. "
-    "In rests_on, over_parent is relative to the script that the experiment changed, gain to the untouched script"
+    "the plain average of the experiments in rests_on is mean_over_parent{outside}: gain is the difference of the two "
+    "scripts in one model of all experiments of the search, where other experiments with the same settings count, too, "
+    "and very large losses are cut off. A failed experiment counts as 0 in both. In rests_on, over_parent is relative "
+    "to the script that the experiment changed, gain to the untouched script"
 )
+STORED = ("estimate", "se", "low", "high", "unit")
 APART = {"changes", "findings", "audits"}
 SUPPORT = 60  # rows shown of the data behind an estimate; its sql gives all of them
 HIDDEN = {"text", "diff", "config", "details"}
@@ -196,11 +198,17 @@ def _credit_detail(con: duckdb.DuckDBPyConnection, rows: Sequence[Row]) -> Row:
     data, sql = support(con, rows[0])
     more: Row = {"rests_on_rows": len(data)} if len(data) > SUPPORT else {}
     known = with_gain(cast(StoredLine, rows[0]))
-    gain: Row = {k: known[k] for k in GAIN} if known["gain_unit"] != known["unit"] else {}
+    own: Row = {k: rows[0][k] for k in STORED}
+    is_rate = known["gain_unit"] != known["unit"]
+    first: Row = {"label": known["label"], **({k: known[k] for k in GAIN} if is_rate else own)}
     if known["method"] == "directive" and data:
-        measured = (row["over_parent"] or 0.0 for row in data)
-        more = {**more, "mean_over_parent": math.fsum(measured) / len(data), "about_gain": OF_DIRECTIVE}
-    return {**rows[0], **gain, **more, "rests_on": data[:SUPPORT], "sql": sql}
+        mean = math.fsum(row["over_parent"] or 0.0 for row in data) / len(data)
+        low, high = known["gain_low"], known["gain_high"]
+        outside = low is not None and high is not None and not low <= mean <= high
+        about = OF_DIRECTIVE.format(outside=", outside the interval of gain" * outside)
+        first = {**first, "mean_over_parent": mean, "about_gain": about}
+    middle = {k: v for k, v in rows[0].items() if k not in own}
+    return {**first, **middle, **(own if is_rate else {}), **more, "rests_on": data[:SUPPORT], "sql": sql}
 
 
 def _directive_detail(con: duckdb.DuckDBPyConnection, rows: Sequence[Row]) -> Row:

@@ -10,7 +10,7 @@ from typing import TypedDict
 from analysis import decision_text
 from analysis.decision import CheckedArm, Decision, twins
 from analysis.ranks import ALPHA
-from analysis.wording import few, many, plain_text
+from analysis.wording import TWO_ARMS, few, many, plain_text
 from meta.cli import resolve
 from meta.cli.options import duration
 
@@ -49,10 +49,9 @@ POWER = 0.84  # of the normal distribution: 80%
 # An arm's role and name together, for a table without room for both.
 ROLES = {
     "control": "{} (control)",
-    "a/a": "{} again (A/A)",
-    "both arms": "{}, both arms",
+    **TWO_ARMS,
     "without-ideas": "without its ideas",
-    "start": "champion's start",
+    "start": "{} (start)",
     "own": "your program",
     "best-of": "{}",
     "one-line": "one-line (control)",

@@ -34,11 +34,11 @@ STUDIES = (
     Column("study", style="bold", wrap=True, show=lambda folder: Path(str(folder)).resolve().name),
     Column("state"),
     Column("task", wrap=True),
-    Column("champion", wrap=True, show=lambda text: short(str(text))),
+    Column("lead", wrap=True, show=lambda text: short(str(text))),
     Column("experiments", "exper.", right=True),
     Column("mb", "MB", right=True, show=lambda size: f"{size:.0f}"),
     Column("last_event_at", "last", style="dim", show=lambda at: last(str(at or "-"))),
-    *(Column(key, person=False) for key in ("ratio", "against", "files")),
+    *(Column(key, person=False) for key in ("ratio", "against", "files", "champion")),
 )
 
 
@@ -47,7 +47,7 @@ STUDIES = (
     ("metaloop ls ~/work --json", "those of another folder, for a script"),
 )
 def ls(out: Output, folder: Annotated[str | None, argument(metavar="[FOLDER]", required=False)]) -> None:
-    """List the studies in a folder and below it, newest first: state, task, the champion's gain over stock's,
+    """List the studies in a folder and below it, newest first: state, task, the champion's lead over stock,
     experiments, size on disk."""
     root = Path(folder or ".").expanduser()
     if folder and not root.is_dir():
@@ -73,11 +73,13 @@ def item(folder: Path) -> Row:
     files = [path.stat() for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
     event, decision = board.champion, board.decision
     tested = decision.tested if decision else None
+    lead = shown(decision) if decision else "-"
     first = next(iter(board.matches.values()), None)  # held-out tasks come last
     return {
         **known,
         "task": first.event.get("task") if first else known["task"],
-        "champion": shown(decision) if decision else "-",
+        "lead": lead,
+        "champion": lead,  # its older name
         "ratio": tested.ratio.ratio if tested else None,
         "against": tested.name if tested else None,
         "verdict": str((event or {}).get("verdict") or ""),

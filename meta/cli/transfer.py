@@ -51,7 +51,7 @@ def transfer(
 ) -> None:
     """Test whether a program that wins on its training task also wins on held-out tasks.
     Runs each PROGRAM on every task, with budgets of about the same number of experiments on
-    each, together with stock, stock again (A/A) and the program without its ideas. Prints gains and
+    each, together with stock, stock (A/A) and the program without its ideas. Prints gains and
     ratios to stock per task, rank correlations between tasks, and the edits and
     directives that help everywhere or only on the training task.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.decision import LEVEL
-from analysis.wording import at_least, decimals, few, many, plain_number, plain_span
+from analysis.wording import TWO_ARMS, at_least, decimals, few, many, plain_number, plain_span
 from meta.cli import resolve
 from meta.cli.output import Column, Output, Row, columns, table
 from meta.cli.transfer_pace import early_json, show_early, show_fastest
@@ -151,8 +151,7 @@ def name_of(cell: Cell) -> str:
     """The program's name in a table, with its role."""
     names = {
         "control": "{} (control)",
-        "a/a": "{} again (A/A)",
-        "both arms": "{}, both arms",
+        **TWO_ARMS,
         "champion": "champion {}",
     }
     return names.get(cell.role, "{}").format(cell.name)
@@ -192,7 +191,7 @@ def aa_lines(cells: Sequence[Cell]) -> list[str]:
     lines = []
     for cell in cells:
         if cell.role == "a/a" and cell.ratio is not None:
-            lines.append(f"A/A on {cell.task}: stock again gained {cell.ratio:.2f} times as much as stock")
+            lines.append(f"A/A on {cell.task}: stock (A/A) gained {cell.ratio:.2f} times as much as stock")
     return lines
 
 

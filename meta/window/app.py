@@ -25,7 +25,8 @@ from arena.contest import web as contest_web
 from arena.contest.web.security import CARD_POLICY, HEADERS
 from meta.cli.board import match_title
 from meta.cli.compared_settings import settings
-from meta.cli.comparison import ComparedStudy, champions, shown_matches, texts
+from meta.cli.comparison import champions, shown_matches, texts
+from meta.cli.gain_difference import ComparedStudy
 from meta.cli.status import so_far
 from meta.window import credit, records, words
 from meta.window.studies import FollowedStudy, Studies

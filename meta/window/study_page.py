@@ -10,6 +10,7 @@ from analysis.decision_text import caveats, sentences_of
 from analysis.statistics import Mean
 from analysis.transfer import FINAL
 from analysis.trust import WHY, gain_of, weakest
+from analysis.wording import arm_name, role_name
 from meta.cli.board import ArmView, MatchView, RunView, StudyView
 from meta.cli.screen import CONTROLS
 from meta.steering import OPERATOR
@@ -65,7 +66,7 @@ def of_study(one: FollowedStudy, match: str) -> dict[str, Any]:
         "caveats": [each for each in caveats(board.decision) if each.level != "note"] if board.decision else [],
         "trust": trust(board, chosen),
         "gain_name": gain_of(board.trusts).capitalize(),
-        "data_use": "that choose no program" if is_final(chosen) else "by which programs are chosen",
+        "data_use": "are not used to choose programs" if is_final(chosen) else "are also used to choose programs",
         "expected": expected(board) if one.at_work else None,
     }
 
@@ -101,8 +102,7 @@ def heading(view: MatchView) -> tuple[str, str]:
 
 
 def name_of(board: StudyView, arm: ArmView) -> str:
-    """Stock's second arm is ``stock (A/A)``, and its two arms together are ``stock, both arms``."""
-    return board.name(arm.program_id) + {"a/a": " (A/A)", "both arms": ", both arms"}.get(arm.role, "")
+    return arm_name(board.name(arm.program_id), arm.role)
 
 
 def mean(values: Sequence[float]) -> float | None:
@@ -136,7 +136,7 @@ def role(board: StudyView, arm: ArmView) -> str:
     """The parents of an arm's program, else its role; and whether a person gave it."""
     parents = board.programs.get(arm.program_id, {}).get("parent_ids") or []
     alone = arm.role not in ("", "program") or not parents
-    said = arm.role or "program" if alone else "from " + " and ".join(board.name(one) for one in parents)
+    said = role_name(arm.role) or "program" if alone else "from " + " and ".join(board.name(one) for one in parents)
     return f"{said}, {OPERATOR}" if board.programs.get(arm.program_id, {}).get("operator") == OPERATOR else said
 
 
@@ -214,7 +214,7 @@ def lineage(board: StudyView) -> list[dict[str, Any]]:
 
 
 def is_final(match: MatchView | None) -> bool:
-    """Whether the match uses data that choose no program."""
+    """Whether the data of the match are not used to choose programs."""
     return match is not None and match.event.get("stream") in FINAL
 
 
@@ -226,5 +226,7 @@ def trust(board: StudyView, match: MatchView | None) -> tuple[str, str, str]:
     what = "Trust of the verdict" if announced else "Trust of the experiments"
     meaning = TRUST.get(level, "")
     if level == "scored" and not announced and is_final(match):
-        meaning = f"the experiments of the search were {meaning}; the match below uses data that choose no program"
+        meaning = (
+            f"the experiments of the search were {meaning}; the data of the match below are not used to choose programs"
+        )
     return what, level or "nothing was trained", meaning

@@ -110,7 +110,7 @@ def test_from_sweeps_to_a_program_for_another_task(tmp_path: Path, capsys: pytes
     assert run(["knowledge", "ideas", kb, "-o", str(written), "-q"]) == 0
     program = Program.load(written)
     assert program.ideas and all(term.startswith("@") for idea in program.ideas for term in idea.terms)
-    assert "expected to help on" in program.ideas[0].text and next(iter(program.charter.proposers)) == "queue"
+    assert "estimated to help on" in program.ideas[0].text and next(iter(program.charter.proposers)) == "queue"
     assert run(["program", "lint", str(written), "-t", names[0]]) == 0
     assert run(["knowledge", "ideas", kb, "--without", "t1", "--without", "t2", "--without", "t3"]) != 0
     study = str(tmp_path / "study")

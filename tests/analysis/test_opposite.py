@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from analysis.credit import DirectiveCredit, MutationCredit, of_verdict, row
-from analysis.opposite import opposites, tried_and_had
+from analysis.opposite import line_and_edit, opposites, tried_and_had
 from analysis.writing_events import MutationEvent
 from meta.evidence_page import LineageStep, contradictions
 from programs.program import Program
@@ -22,6 +22,8 @@ class Known:
     task: str | None = "strokes"
     design: str | None = "paired"
     unit: str | None = "nats"
+    q: float | None = 0.001
+    credit_id: str = "c1"
 
 
 WHOLE = Known("mutation", 0.245, 0.11, 0.38)
@@ -83,3 +85,17 @@ def test_the_evidence_page_compares_a_step_with_the_lines_that_it_added() -> Non
     )  # fmt: skip
     [text] = contradictions([LineageStep(child, [parent], made, [], [row(whole)], [])], best)
     assert text.startswith(f"{new.text} has an estimate of -1.00 nats per experiment, but the whole change")
+
+
+def test_a_line_and_its_edit_have_a_remark_each_where_only_one_is_significant_or_they_are_opposite() -> None:
+    line, edit = Known("directive", 0.131, 0.08, 0.18, credit_id="c-line"), Known("edit", -0.002, -0.06, 0.05)
+    both = line_and_edit(line, edit)
+    assert both is not None and both[0].startswith("Row c1 of the same change is -0.002 nats: this row is the average")
+    assert both[1] == (
+        "Row c-line of the same change is +0.131 nats: this row is the edit alone on the untouched script, that one "
+        "the average of its tries, each on the script that a run had by then."
+    )
+    assert line_and_edit(line, replace(edit, low=-0.06, high=-0.01))
+    assert line_and_edit(replace(line, q=0.3), edit) is None  # neither is significant
+    assert line_and_edit(line, Known("edit", 0.2, 0.1, 0.3)) is None
+    assert line_and_edit(line, replace(edit, task="letters")) is None

@@ -240,7 +240,7 @@ def test_short_trainings_have_a_curve_of_their_own_and_best_values_begin_with_th
 
 def test_the_two_arms_of_stock_have_runs_of_different_names(folder: Path) -> None:
     names = {(run.settings["role"], run.name.rpartition(" ")[0]) for run in tracked(folder).runs}
-    assert {("program", "stock"), ("a/a", "stock A/A")} <= names
+    assert {("program", "stock"), ("a/a", "stock (A/A)")} <= names
 
 
 def test_where_to_look_at_mlflow() -> None:

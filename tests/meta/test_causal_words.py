@@ -14,7 +14,7 @@ from analysis.credit import ClaimedCredit, CommitCredit, CreditEstimate, Directi
 from analysis.evidence_text import page
 from meta.cli import credit as cli_credit
 from meta.conformance.evidence_of import edit, evidence, idea
-from meta.evidence_page import TEMPLATES, interval, line, verb
+from meta.evidence_page import TEMPLATES, CarriedOutIdea, beside, interval, line, verb
 from meta.mutators.base import ParentProgram
 from meta.mutators.mix import Mix
 from programs.shelf import starter
@@ -71,7 +71,9 @@ def test_the_champion_s_page_chooses_its_words_by_design() -> None:
     environment.filters |= {"interval": interval, "line": line, "verb": verb}
     for design, causal in (("observational", False), ("paired", True)):
         row = SimpleNamespace(**SHARED, label="x", design=design, causal=causal, method="m", credit_id="c-1")
-        page = environment.from_string(part).render(statements=[row], opposites=["| but the change"], why_kept="")
+        page = environment.from_string(part).render(
+            statements=[row], opposites=["| but the change"], beside={}, why_kept=""
+        )
         assert page.rstrip().endswith("\n\n\\| but the change")  # a paragraph below the table
         [told] = about(page, "c-1")
         assert bool(CAUSAL.search(told)) is causal
@@ -107,3 +109,14 @@ def test_transfer_says_helps_of_randomised_and_paired_rows_only() -> None:
             assert row.causal is (design != "observational")
             assert bool(CAUSAL.search(row.words) or "hurts" in row.words) is row.causal
     assert not any(CAUSAL.search(observed) or "hurt" in observed for _, observed in WORDS.values())
+
+
+def test_a_statement_and_its_edit_that_disagree_refer_to_each_other() -> None:
+    loss: Any = SimpleNamespace(
+        directive_id="d1", task=CHOSEN.task, method="directive", design="observational", estimate=-0.1, low=-0.2,
+        high=-0.05, unit="nats per experiment", q=0.01, credit_id="c-line",
+    )  # fmt: skip
+    plan = CarriedOutIdea(CHOSEN.task, "Set it.", CHOSEN, "", "d1")
+    said = beside([plan], [loss])
+    assert f"Row {CHOSEN.credit_id} of the same change" in said["c-line"] and "c-line" in said[CHOSEN.credit_id]
+    assert beside([replace(plan, directive_id="d2")], [loss]) == {}

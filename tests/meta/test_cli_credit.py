@@ -15,7 +15,7 @@ from analysis.ledger import Ledger
 from analysis.study import open_study, query
 from analysis.transfer import study_tasks, transfer_cells, transfer_runs
 from analysis.transfer_credit import across
-from meta.cli.credit_rows import GAIN, as_contrasts, conclusions, hidden, ordered, selected, sentence, with_gain
+from meta.cli.credit_rows import GAIN, as_contrasts, conclusions, hidden, ordered, sentence, significant, with_gain
 from tests.analysis import synthetic
 from tests.analysis.report.test_page import sections
 from tests.meta.cli_study import cli, config, on_terminal
@@ -72,6 +72,10 @@ def test_a_terminal_of_80_columns_shows_the_whole_sentence_and_ends_with_the_lar
         fmean(one["over_parent"] or 0.0 for one in query(study, row["sql"]))
     )
     assert row["gain"] == pytest.approx(row["mean_over_parent"], abs=0.1) and "over_parent" in row["about_gain"]
+    keys = list(row)  # the gain in the unit of the verdict leads, the rate comes last
+    assert keys[:6] == ["kind", "label", *GAIN] and keys.index("estimate") > keys.index("n")
+    outside = not row["gain_low"] <= row["mean_over_parent"] <= row["gain_high"]
+    assert outside == ("outside the interval of gain" in row["about_gain"])
     last = text[text.rindex("The sentence") :]
     found = re.match(
         r'The sentence "All at once.*\.\.\." was associated with the largest gain: \+(0\.\d+) nats \[', last
@@ -134,25 +138,23 @@ def line(method: str, estimate: float, n: int = 9, **more: Any) -> Any:
     return with_gain({**row, **more})  # type: ignore[typeddict-item]
 
 
-def test_the_best_and_the_worst_significant_rows_of_each_method_are_shown() -> None:
+def test_every_significant_row_is_shown_and_only_the_others_are_counted_as_hidden(study: Path) -> None:
     gains = [line("edit", 0.1 * k) for k in range(1, 13)]
     losses = [line("edit", -0.1 * k) for k in range(1, 9)]
     weak = [line("edit", 5.0, q=None), line("edit", 6.0, q=0.2), line("edit", 7.0, low=-1.0)]
-    rows = selected(ordered([*weak, *losses, *gains, line("mutation", -0.5)]))
-    edits = [round(row["gain"] or 0.0, 1) for row in rows if row["method"] == "edit"]
-    assert edits == [1.2, 1.1, 1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, -0.4, -0.5, -0.6, -0.7, -0.8]
-    assert [row["gain"] for row in rows if row["method"] == "mutation"] == [-0.5]
+    every = ordered([*weak, *losses, *gains])
+    rows = [row for row in every if significant(row)]
+    assert len(rows) == 20
+    assert hidden(every, rows) == "3 rows hidden: not significantly different from zero (--all shows them)"
+    assert hidden(every, every) == ""
+    done = cli("credit", str(study), "--json")
+    shown, known = (json.loads(one.stdout)["items"] for one in (done, cli("credit", str(study), "--all", "--json")))
+    assert [row["credit_id"] for row in shown] == [row["credit_id"] for row in known if significant(row)]
+    assert f"{len(known) - len(shown)} row" in done.stderr or len(known) == len(shown)
     same = [line("following", g, label=name) for g, name in ((0.17, "A"), (0.2, "B"), (-0.17, "C"))]
     one, other = as_contrasts(same)
     assert one["label"] == "2 sentences that were always followed together, some the opposite way: A | opposite: C"
     assert one["gain"] == 0.17 and other["label"] == "B" and len(as_contrasts(gains)) == len(gains)
-    every = [*weak, *losses, *gains, line("mutation", -0.5)]
-    assert hidden(every, rows) == (
-        "8 rows hidden: 3 not significantly different from zero, 5 between the 10 best and the 5 worst of their method "
-        "(--all shows them)"
-    )
-    assert hidden(every, every) == ""
-    assert [len(selected(ordered(own))) for own in (gains, losses, losses[:3], weak)] == [10, 5, 3, 0]
 
 
 def test_the_conclusion_prefers_the_stronger_method_and_says_if_nothing_is_significant() -> None:
@@ -164,10 +166,12 @@ def test_the_conclusion_prefers_the_stronger_method_and_says_if_nothing_is_signi
     assert "was associated with the largest gain: +0.6667 nats" in text
     sentences, programs = conclusions([line("directive", -1.0), line("mutation", 0.3, q=0.4), line("edit", 0.3)])
     assert sentences == (
-        "No sentence has a gain that is significantly different from zero by the method directive (false discovery "
-        "rate 5%)."
+        "No sentence has a significant gain by the method directive (false discovery rate 5%); 1 has a significant "
+        'loss: "row -1.0" (-1.000 nats [-1.020, -0.980]).'
     )
-    assert programs.startswith("No change between programs has a gain")
+    assert programs == "No change between programs has a significant gain (false discovery rate 5%)."
+    [text] = conclusions([line("mutation", -0.3), line("mutation", -0.5)])
+    assert '; 2 have significant losses: "row -0.5" (-0.500 nats [-0.520, -0.480]) and' in text
     assert conclusions([line("edit", 0.3)])[0].startswith('The single edit "row 0.3"')
     several = conclusions([line("edit", 0.3, task=task) for task in "abcde"])
     assert several[0].startswith("On a: The single edit") and several[3] == "2 more tasks: --json"

@@ -206,7 +206,7 @@ def test_a_screen_of_80_columns_shows_names_apart_and_what_is_done_without_a_run
         return capsys.readouterr().out
 
     text = shown()
-    assert all(name in text for name in (*names, "stock (control)", "stock again (A/A)")) and "0:01:05" in text
+    assert all(name in text for name in (*names, "stock (control)", "stock (A/A)")) and "0:01:05" in text
     assert max(map(len, text.splitlines())) <= 80 and "measuring" not in text
     assert "best" in (line.strip() for line in text.splitlines())  # above "claimed metric": no mean over the runs
     for index in range(len(arms)):
@@ -308,7 +308,7 @@ def test_the_role_of_an_arm_is_told_before_a_long_name() -> None:
     assert "claimed\ngain" in [column.heading for column in narrow]
     roles = ("champion", "control", "a/a", "best-of")
     assert [table_of([row | {"role": role}], 80)[0][0]["program"] for role in roles] == [
-        "champion long-name", "long-name (control)", "long-name again (A/A)", "long-name",
+        "champion long-name", "long-name (control)", "long-name (A/A)", "long-name",
     ]  # fmt: skip
     _, wide = table_of([row], 140)
     assert not {"state", "words"} & {column.key for column in narrow} and "words" in {column.key for column in wide}
@@ -468,7 +468,7 @@ def test_lines_that_the_result_repeats_are_left_out_of_a_log_of_both(
 
 
 def test_an_arm_is_named_by_what_it_is_to_the_user() -> None:
-    assert named("mine", "own") == "your program" and named("idea-queue-learnt", "start") == "champion's start"
+    assert named("mine", "own") == "your program" and named("idea-queue-learnt", "start") == "idea-queue-learnt (start)"
     assert named("mine-v2", "champion") == "champion mine-v2"
 
 

@@ -22,7 +22,8 @@ from arena.study import Study
 from arena.verify_study import final_source
 from meta.cli.board import StudyView, load_board
 from meta.cli.compared_settings import settings
-from meta.cli.comparison import ComparedStudy, GainDifference, champions
+from meta.cli.comparison import champions
+from meta.cli.gain_difference import ComparedStudy, GainDifference
 from meta.cli.main import run
 from meta.cli.output import ESCAPES
 from meta.window.studies import Studies
@@ -60,6 +61,7 @@ def test_studies_are_listed_compared_and_removed_at_the_terminal(
     item = items[str(root / "one")]
     files = [path for path in (root / "one").rglob("*") if path.is_file()]
     assert (item["study"], item["state"], item["files"]) == (str(root / "one"), "finished", len(files))
+    assert item["lead"] == item["champion"] != "-"  # the second is the older name of the key
     assert item["against"] == "stock" and item["verdict"] and item["mb"] > 0
     assert run(["compare", str(root / "one"), str(root / "deep/er/two"), "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
@@ -111,6 +113,7 @@ def test_the_list_has_the_time_of_day_and_fits_80_columns(root: Path) -> None:
     code, shown = on_terminal("ls", str(root.parent / "list"), cwd=root)
     lines = ESCAPES.sub("", shown).strip().splitlines()
     assert code == 0 and re.search(r"\d\d-\d\d \d\d:\d\d", shown) and max(map(len, lines)) <= 80, shown
+    assert " lead " in lines[0] and "champion" not in lines[0]
     assert len(lines) == 4 and re.search(r"\[0\.\d+ to 0\.\d+\]", lines[2]), shown  # the difference's interval below it
 
 
@@ -156,17 +159,32 @@ def test_the_answer_of_a_comparison_comes_from_the_matches_that_decide(
     assert (told["low"], told["high"]) == pytest.approx(interval(expected[0], *expected[1:]))
     assert (told["result"] == "not distinguishable") == (told["low"] <= 0 <= told["high"])
     assert told["first"].endswith(" of " + pair[0]) and told["second"].endswith(" of " + pair[1])
-    (lead,), (stock,) = answer["leads"], answer["stock"]
+    (lead,), (stock, held_out) = answer["leads"], answer["stock"]
+    assert (stock["task"], held_out["task"], held_out["stream"]) == ("planted", "far", "reserve")
     assert stock in answer["same_programs"] and stock["gains"][0]["low"] <= stock["gains"][0]["mean"]
     for share in answer["shares"]:
         assert share["first"].startswith("evolution's own share in ") and share["low"] <= share["high"]
     same = replace(GainDifference(**stock_of(stock)), runs=(6, 10))
-    assert "(6 and 10 runs)" in same.sentence and f"{same.first} and" in same.sentence  # first, second
+    assert (
+        "(6 and 10 runs of the confirmation)" in same.sentence and f"{same.first} and" in same.sentence
+    )  # first, second
     apart = replace(same, gains=None)
-    assert "(10 and 6 runs)" in apart.sentence and f"{apart.second} minus" in apart.sentence
+    assert "(10 and 6 runs of the confirmation)" in apart.sentence and f"{apart.second} minus" in apart.sentence
     assert lead["difference"] == pytest.approx(told["difference"] - stock["difference"])
     assert lead["high"] - lead["low"] > told["high"] - told["low"] and lead["stock_runs"] == stock["runs"]
     assert (lead["result"] == "not distinguishable") == (lead["low"] <= 0 <= lead["high"])
+    names = "SELECT DISTINCT p.name FROM runs JOIN programs AS p USING (program_id) WHERE verified_gain IS NOT NULL"
+    ran = [{row["name"] for row in ask(Path(one), f"{names} AND runs.task = 'planted'")} for one in pair]
+    compared = [*answer["same_programs"], *answer["champions"]]
+    listed = [row for row in compared if row["program_id"] and row["task"] == "planted"]
+    assert {row["first"].removesuffix(f" of {pair[0]}") for row in listed} == ran[0] & ran[1]  # the races', too
+    raced = [row for row in listed if row["stream"] == "selection"]
+    row = raced[0]
+    query = "SELECT avg(verified_gain) AS gain, count(*) AS n FROM runs WHERE stream = 'selection' AND program_id = "
+    [known] = ask(Path(pair[0]), f"{query}'{row['program_id']}'")
+    assert (row["gains"][0]["mean"], row["runs"][0]) == (pytest.approx(known["gain"]), known["n"])
+    for path, best in zip(pair, answer["best"], strict=True):
+        assert best["sentence"].startswith(f"Best in {path} on planted: ") and "of the search)" in best["sentence"]
     for study in answer["studies"]:
         assert [match["decides"] for match in study["matches"]] == [True, False]
         assert [arm["program"] for arm in study["matches"][0]["arms"]][-1] == "stock, both arms"

@@ -44,7 +44,7 @@ def test_it_ends_with_a_table_of_both_tasks(played: Path) -> None:
     assert {(line[0], line[1]) for line in lines[1:]} == {("home", "home"), ("away", "elsewhere")}
     assert {"local", "careful", "idea-queue", "stock"} <= {line[2] for line in lines[1:]}
     assert "rank correlation of home and away, 4 programs: " in done.stderr
-    assert "A/A on away: stock again gained" in done.stderr
+    assert "A/A on away: stock (A/A) gained" in done.stderr
 
 
 def test_json_has_all_of_it(played: Path) -> None:
@@ -59,7 +59,7 @@ def test_json_has_all_of_it(played: Path) -> None:
 def test_a_person_sees_a_table_a_task(played: Path) -> None:
     code, shown = on_terminal("transfer", str(played), cwd=played.parent)
     assert code == 0 and "home (training task), gains in nats" in shown and "away (other task)" in shown
-    assert "× stock" in shown and "stock again (A/A)" in shown
+    assert "× stock" in shown and "stock (A/A)" in shown
 
 
 @pytest.mark.slow

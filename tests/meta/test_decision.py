@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import replace
 from io import StringIO
+from itertools import cycle
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -20,6 +21,7 @@ from analysis.decision import BETTER, CONTROL_FAILED, OPEN, Compared, decision_o
 from analysis.ledger import Ledger, read
 from analysis.origin import Origin
 from analysis.own_share import first_program, own_share
+from analysis.pace import Pace
 from analysis.report import page
 from analysis.report.card import CardText, card, drawn_card, width
 from analysis.report.card_words import short_names, verdict_lines
@@ -72,8 +74,16 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "study"
 
 
-def measured(study: Path, folder: Path, gains: Mapping[str, Sequence[float]], trust: str = "verified") -> Path:
-    """A copy of the study whose confirmation came to these gains, and that has not been crowned yet."""
+def measured(
+    study: Path,
+    folder: Path,
+    gains: Mapping[str, Sequence[float]],
+    trust: str = "verified",
+    steps: Sequence[int] = (100,),
+) -> Path:
+    """A copy of the study whose confirmation came to these gains, and that has not been crowned yet. ``steps``: of its
+    trainings, in turn."""
+    made = cycle(steps)
     shutil.copytree(study, folder, symlinks=True)
     events = list(read(folder / "ledger"))
     shutil.rmtree(folder / "ledger")
@@ -89,6 +99,7 @@ def measured(study: Path, folder: Path, gains: Mapping[str, Sequence[float]], tr
                 runs += [event["run_id"]] if event["run_id"] not in runs else []
                 gain = gains[arms[event["arm_id"]]][runs.index(event["run_id"])]
                 kept |= {"gain": gain, "status": "ok", "trust": trust}
+            kept |= {"steps": next(made)} if event["kind"] == "experiment" else {}
             if event["kind"] not in ("segment", "closed", "champion"):
                 ledger.append(kept, sync=False)
     return folder
@@ -387,6 +398,17 @@ def test_a_champion_that_gained_less_than_the_users_program_is_not_recommended(a
     assert decision_text.result(replace(less, tested=replace(tested, difference=0.1))) == said
 
 
+def test_other_load_on_the_machine_is_stated_wherever_the_verdict_is(study: Path, ahead: Ended, tmp_path: Path) -> None:
+    busy = crowned(measured(study, tmp_path / "busy", AHEAD, steps=(40, 90, 90, 91, 40)))
+    pace = busy.decision.pace
+    assert pace and (champion_of(tmp_path / "busy") or {})["decision"]["pace"] == vars(pace)
+    [caveat] = [one for one in decision_text.caveats(busy.decision) if one.title == decision_text.OTHER_LOAD]
+    texts = outputs(tmp_path / "busy")
+    assert all(caveat.text in texts[name] for name in ("page", "report", "standings", "ends", "piped"))
+    assert texts["report"].count(f"</span> {caveat.title}</h3>") == 1 and caveat.title in texts["card"]
+    assert decision_text.OTHER_LOAD not in {one.title for one in decision_text.caveats(ahead[1].decision)}
+
+
 @pytest.mark.slow
 def test_the_same_spend_on_stock_is_estimated_or_measured_and_said_which(
     study: Path, ahead: Ended, tmp_path: Path
@@ -474,6 +496,7 @@ def test_the_prose_of_a_card_fits_whatever_was_decided(ahead: Ended, apart: Ende
         (replace(lead, start=None), [on, {**on, "claim": None}], "Evolution's own share is not known"),
         (replace(lead, origin=None), [{**on, "variant": False}] * 3, "better on 0 of 3 held-out tasks. A/A check"),
         (replace(lead, state=OPEN), [{**on, "claim": None}], "Held-out task: behaves like stock. A/A check passed."),
+        (replace(lead, pace=Pace(40, 90, 9)), [on], "The machine had other load."),
         (replace(lead, families=("strokes",), champion=replace(d.champion, n=24)), [on], "24 new tasks"),
         (replace(apart[1].decision, name=name), [], "Stock's two arms differ by "),
     ]

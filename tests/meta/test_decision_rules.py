@@ -59,6 +59,9 @@ def test_the_origin_says_what_was_changed_and_whether_it_was_shown_to_help() -> 
     text = old.text.replace("queue: 1.0}", "queue: 0.9, local: 0.1}") + "- Two: `b=2`.\n"
     changes = tuple(in_words(old, Program.parse(text, "new")))
     assert changes == ("1 setting changed", "1 idea added")
+    replaced = old.text.replace("metaloop:\n", "metaloop:\n  no_repeat: true\n").replace("# A", "# A\n\n- Never twice.")
+    counted = tuple(in_words(Program.parse(replaced), Program.parse(f"{old.text}\n## More\n\n- Any code again.\n")))
+    assert counted == ("1 setting removed", "1 statement added", "1 statement removed")  # as the diff lists them
     credit = ChangeCredit("strokes", 0.064, -0.097, 0.226, "nats", helps=False, hurts=False)
     made = Origin("learnt", "shipped", ("letters", "strokes"), ("strokes",), changes, 1, 1, (credit,))
     short = (

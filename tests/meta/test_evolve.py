@@ -96,7 +96,7 @@ def test_children_are_commits_whose_parents_are_their_parents(ended: Ended, ask:
 
 
 def test_the_controls_stand_in_the_table_of_the_champion(ask: Snapshot) -> None:
-    """Stock, and stock again (A/A); one-line behaves like stock for a scripted researcher and costs nothing."""
+    """Stock, and stock (A/A); one-line behaves like stock for a scripted researcher and costs nothing."""
     rows = ask("SELECT role, name, n FROM standings WHERE purpose = 'confirmation'")
     counts = {row["role"]: row["n"] for row in rows}
     assert counts["champion"] == counts["control"] == TINY.confirm_runs and counts["a/a"] == TINY.control_runs

@@ -25,7 +25,7 @@ def test_a_plan_at_a_terminal_answers_what_a_newcomer_asks(tmp_path: Path) -> No
     assert code == 0 and all(len(line.rstrip()) <= 80 for line in text.splitlines())
     said = " ".join(text.split())
     for answer in (
-        "an opening race of 5 programs and stock again, 4 runs each",
+        "an opening race of 5 programs and stock (A/A), 4 runs each",
         "of 4 new programs and 2 old ones, 4 to 8 runs each",
         "plus the time of model calls",
         "the models follow the programs and write new ones",

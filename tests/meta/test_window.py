@@ -336,7 +336,7 @@ def test_a_running_study_shows_how_much_of_its_plan_is_done(root: Path, tmp_path
             card = opened.page("/card", at="live")
         finally:
             opened.close()
-    assert "did not see, and by which programs are chosen." in text
+    assert "did not see. They are also used to choose programs." in text
     done = re.search(r"</progress> (\d+)&nbsp;of&nbsp;(\d+) planned runs ended; time left: about ([\d.]+) ", text)
     assert done and int(done[1]) == whole["opening"] and whole["runs"] <= int(done[2]) <= whole["runs"] + 6, whole
     said = shown.export_text()
@@ -355,7 +355,7 @@ def test_beside_a_confirmation_the_trust_is_that_of_the_search() -> None:
     board, match = SimpleNamespace(champion=None, trusts={"scored"}), SimpleNamespace(event={"stream": "confirmation"})
     said = study_page.trust(board, match)  # type: ignore[arg-type]
     assert said[1] == "scored" and said[2].startswith("the experiments of the search were trained in a sandbox")
-    assert "uses data that choose no program" in said[2]
+    assert "the data of the match below are not used to choose programs" in said[2]
     match.event["stream"] = "selection"
     assert "search" not in study_page.trust(board, match)[2]  # type: ignore[arg-type]
 

@@ -15,8 +15,6 @@ SELECT
     (SELECT sum(overshoot ORDER BY run_id) / nullif(sum(device_seconds_charged ORDER BY run_id), 0) FROM runs) AS overshoot,
     (SELECT avg((status IN ('crash', 'timeout', 'oom', 'invalid'))::INT) FROM experiments) AS failures,
     (SELECT count(DISTINCT hardware_class) FROM matches) AS hardware_classes,
-    (SELECT {low: quantile_cont(steps, 0.1), high: quantile_cont(steps, 0.9), n: count(steps)} FROM experiments
-        WHERE decision = 'baseline' AND status = 'ok' AND NOT cached) AS pace,
     (SELECT count(DISTINCT task) FROM runs) AS tasks,
     (SELECT avg(claimed_gain - verified_gain ORDER BY run_id) FROM claiming) AS overclaim,
     (SELECT avg(verified_gain ORDER BY run_id) FROM claiming) AS mean_gain,

@@ -10,7 +10,7 @@ from typing import Annotated
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 from sqlalchemy import select
 
-from analysis.report.champion import CreditRow, Excerpt, excerpts, methods
+from analysis.report.champion import CreditRow, Excerpt, excerpts, methods, usual
 from arena.contest import views
 from arena.contest.courses import CONFIRMATION, CONTEST, RESERVE, SCREENING, EntryRun, courses_of
 from arena.contest.disputes import disputes_of
@@ -234,6 +234,7 @@ class TextShown:
     rest_lines: int
     proven: int
     methods: list[tuple[str, str, str]]
+    usual: str
     causal: bool
     credit_public: bool
     computed: bool
@@ -259,6 +260,7 @@ def text_shown(
         *folded(excerpts(text, credit)),
         len(proven),
         methods(credit),
+        usual(credit),
         any(row.causal for row in proven),
         credit_is_public(host),
         credit_is_computed(host.contest, entry.program_id),

@@ -33,7 +33,7 @@ HERE = Path(__file__).parent
 WIDTH, MARGIN = 220, 6  # of an interval's plot, in units of its viewBox
 RANKS = (
     "A 95% interval is about its own row alone; a rank range compares all pairs of rows at once (Holm's correction). "
-    "With few runs, two rows can therefore share a range although their intervals do not overlap."
+    "That is stricter: with few runs, intervals that do not overlap may not be enough for different ranks."
 )
 
 

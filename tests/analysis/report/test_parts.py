@@ -8,7 +8,8 @@ from typing import Any
 
 from analysis import wording
 from analysis.ledger import Ledger
-from analysis.report import caveats, champion, experiments, lineage, progress, source, verdict
+from analysis.pace import Pace
+from analysis.report import champion, experiments, lineage, progress, source, verdict
 from analysis.report.caveats import Caveat
 from analysis.report.facts import gather
 from analysis.report.model import ReportSection
@@ -68,7 +69,11 @@ def test_passages_are_the_whole_text_with_its_credit() -> None:
     assert [(p.way, p.strength, p.marks[0].label) for p in tinted] == [("up", 4, "+1.80 [0.60, 3.00], 14 runs")]
     plain = next(passage for passage in found if passage.text.startswith("- Wider"))
     assert plain.strength == 0 and plain.marks[0].label.startswith("+0.40 [−0.60, 1.40]")
-    assert tinted[0].marks[0].design == "randomised (method factorial): runs with the line minus runs without it"
+    assert {mark.design for passage in found for mark in passage.marks} == {""}  # said once, above
+    assert champion.usual(rows).startswith("Unless marked otherwise, estimates are randomised (method factorial: runs")
+    other = champion.excerpts(studies.TEXT, [first, first, replace(second, method="having", design="paired")])
+    assert [m.design for passage in other for m in passage.marks] == ["", "paired (method having)"]
+    assert champion.usual([]) == ""
     loose = replace(first, method="following", design="observational", causal=False)
     assert loose.is_tinted and not replace(loose, kind="charter").is_tinted and replace(first, kind="charter").is_tinted
 
@@ -123,11 +128,8 @@ def test_caveats_fire_for_what_they_name(tmp_path: Path) -> None:
 
 def test_a_machine_whose_pace_changes_is_told() -> None:
     """84 to 106 steps were made on a quiet machine, 42 to 91 on a busy one (bench; LOG.md)."""
-    quiet, busy = ({"low": low, "high": high, "n": 20} for low, high in ((84.0, 106.0), (42.0, 91.0)))
-    assert list(caveats.of_the_pace(quiet)) == [] == list(caveats.of_the_pace(None))
-    (found,) = caveats.of_the_pace(busy)
-    assert found.level == "mind" and "made 42 to 91 steps (10% and 90%" in found.text
-    assert list(caveats.of_the_pace({"low": 42.0, "high": 91.0, "n": 2})) == []
+    assert Pace(84.0, 106.0, 20).other_load == "" == Pace(42.0, 91.0, 2).other_load
+    assert "made 42 to 91 steps (10% and 90%" in Pace(42.0, 91.0, 20).other_load
 
 
 def test_programs_that_nothing_separates_are_neither_shaded_nor_ranked(tmp_path: Path) -> None:

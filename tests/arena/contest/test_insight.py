@@ -168,7 +168,9 @@ def test_ideas_that_were_followed_have_their_credit_on_the_page(tmp_path: Path) 
     assert all(row.low < row.estimate < row.high for row in rows)
     with served(contest) as port:
         page = Browser(port).get(f"/entry/{entry.entry_id}").text
-    assert page.count('<div class="credit ') == len(ideas) == 3 and "so it can exclude 0" in page
+    assert page.count('<div class="credit ') == len(ideas) == 3 and "so it may exclude 0" in page
+    assert page.count("Unless marked otherwise, estimates are observational (method directive") == 1
+    assert page.count("(method ") == 1  # not again below each line
 
 
 def test_a_child_is_shown_against_its_parent(opened: tuple[Contest, dict[str, str], Browser]) -> None:

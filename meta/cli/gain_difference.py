@@ -1,0 +1,118 @@
+"""The difference of a program's gains in two studies: what it is an average of, and when it can be computed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, cast
+
+from analysis.statistics import Mean, interval, mean_interval, welch_difference
+from analysis.wording import interval_decimals, plain_number, plain_span, short
+
+if TYPE_CHECKING:
+    from meta.cli.board import MatchView, StudyView
+
+SAME_IN_BOTH = (  # what the gains depend on: key of a match's record, its words
+    ("task_id", "the task"),
+    ("run_budget", "the run budget"),
+    ("unit", "the unit of the gain"),
+    ("fixed_steps", "training by fixed steps"),
+    ("hardware_class", "the hardware"),
+    ("researcher", "the researcher"),
+    ("models", "the models"),
+)
+RUNS_OF = {"confirmation": "of the confirmation", "selection": "of the search", "reserve": "on held-out tasks"}
+
+
+@dataclass(frozen=True)
+class ComparedStudy:
+    name: str
+    board: StudyView
+
+
+@dataclass(frozen=True)
+class GainDifference:
+    """The mean verified gain of the second study's program minus that of the first study's, on one task; 95% interval
+    by Welch, over the runs on ``stream``. ``first``, ``second``: program and study."""
+
+    task: str
+    unit: str
+    first: str
+    second: str
+    difference: float
+    low: float | None
+    high: float | None
+    runs: tuple[int, int]
+    stream: str = ""  # that both are measured on; two with a slash between them where they differ
+    stock_runs: tuple[int, int] | None = None  # of a difference of leads: of the arm below, stock or the start
+    below: str = "stock"
+    gains: tuple[Mean, Mean] | None = None  # of a program that is the same in both
+    is_stock: bool = False
+    program_id: str = ""  # where it is the same in both
+
+    @property
+    def result(self) -> str:
+        if self.low is None or self.high is None:
+            return "too few runs for an interval"
+        return "not distinguishable" if self.low <= 0 <= self.high else "significantly different"
+
+    @property
+    def sentence(self) -> str:
+        digits = interval_decimals(self.low, self.high)
+        size = f"{plain_number(self.difference, digits, sign=True)} {self.unit}".rstrip()
+        within = f", 95% interval {plain_span(self.low, self.high, digits)}" if self.low is not None else ""
+        order = self.runs if self.gains else self.runs[::-1]  # as the sentence names the two studies
+        runs = " ".join(filter(None, [f"{order[0]} and {order[1]} runs", runs_of(self.stream)]))
+        runs += f", {self.stock_runs[1]} and {self.stock_runs[0]} of {self.below}" if self.stock_runs else ""
+        what = f"{self.second} minus {self.first}"
+        if self.gains:
+            gains = [f"{plain_number(one.mean, digits)}{bracket(one, digits)}" for one in self.gains]
+            what = f"the same program gained {gains[0]} as {self.first} and {gains[1]} as {self.second}, difference"
+        return f"On {self.task}: {what}: {size}{within} ({runs}): {self.result}."
+
+
+def bracket(mean: Mean, digits: int) -> str:
+    return "" if mean.low is None else f" [{plain_span(mean.low, mean.high, digits)}]"
+
+
+def conditions(board: StudyView, match: MatchView) -> dict[str, str]:
+    config = cast("Mapping[str, Any]", board.config)
+    event = cast("Mapping[str, Any]", match.event)
+    known = {**config, **(event.get("config") or {}), **event}
+    models = (config.get("staff") or {}).get("models") or ()
+    known |= {"models": ", ".join(models), "run_budget": f"{event.get('run_budget') or 0:g}s"}
+    return {key: str("" if known.get(key) is None else known[key]) for key, _ in SAME_IN_BOTH}
+
+
+def runs_of(stream: str) -> str:
+    """``of the search``; ``of the search and of the confirmation`` for two streams."""
+    return " and ".join(RUNS_OF.get(one, f"on the stream {one}") for one in stream.split("/") if one)
+
+
+def gain_differences(
+    studies: Sequence[ComparedStudy],
+    programs: tuple[str, str],
+    gains: Sequence[Sequence[float]],
+    task: str,
+    unit: str,
+    stream: str,
+    is_stock: bool = False,
+) -> list[GainDifference]:
+    """Of the gains of one program in each study; none without runs."""
+    same, called = (
+        programs[0] == programs[1],
+        [study.board.name(one) for study, one in zip(studies, programs, strict=True)],
+    )
+    alike = not same and called[0] == called[1]  # one name, two texts
+    names = [
+        f"{name}{f' ({short(identity)})' * alike} of {study.name}"
+        for study, identity, name in zip(studies, programs, called, strict=True)
+    ]
+    difference, se, df = welch_difference(gains[1], gains[0])
+    if difference is None:
+        return []
+    low, high = interval(difference, se, df)
+    means = (mean_interval(gains[0]), mean_interval(gains[1])) if same else None
+    runs = len(gains[0]), len(gains[1])
+    one = GainDifference(task, unit, names[0], names[1], difference, low, high, runs, stream, gains=means)
+    return [replace(one, is_stock=is_stock, program_id=programs[0])] if same else [one]
