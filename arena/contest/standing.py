@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from statistics import fmean
 from typing import TypedDict, cast
 from weakref import WeakKeyDictionary
@@ -17,11 +19,13 @@ from analysis.wording import decimals, many, number
 from arena.contest.contest import Contest
 from arena.contest.database import Database
 from arena.contest.queue import HOST, Waiting, forecast, turns
-from arena.contest.stored import BoardColumns, BoardFact, MeasuredRow
+from arena.contest.settings import utc_now
+from arena.contest.stored import BoardColumns, BoardFact, MeasuredRow, RunProgress
 from arena.contest.tables import ENDED, QUEUE_COLUMNS, STATES, BoardRow, ContestEntry, ContestFact, EntryChange
 from arena.contest.throttled_cache import ThrottledCache
 
 BY_TURNS = 500  # rows per query when all are read
+CACHED_SECONDS = 2.0  # of the order of the queue
 
 QueuePositions = Mapping[int, tuple[int, float]]  # number → position in the queue, seconds until its last run ends
 
@@ -180,9 +184,11 @@ _position_caches: WeakKeyDictionary[Database, ThrottledCache[QueuePositions]] = 
 
 
 def queue_positions(contest: Contest, run_seconds: float) -> QueuePositions:
-    """Positions of all entries with runs left, in the order of the queue; cached for all readers."""
+    """Positions of all entries with runs left, in the order of the queue; cached for all readers, for a moment: the
+    estimates count down while nothing changes."""
     cache = _position_caches.setdefault(contest.database, ThrottledCache())
-    return cache.get(version(contest.database)[1], lambda: _queue_positions(contest, run_seconds))
+    state = version(contest.database)[1], int(time.monotonic() / CACHED_SECONDS)
+    return cache.get(state, lambda: _queue_positions(contest, run_seconds))
 
 
 def _queue_positions(contest: Contest, run_seconds: float) -> QueuePositions:
@@ -195,12 +201,23 @@ def _queue_positions(contest: Contest, run_seconds: float) -> QueuePositions:
         still = [state for state in STATES if state not in ENDED]
         query = select(*QUEUE_COLUMNS).where(ContestEntry.state.in_(still)).order_by(ContestEntry.number)
         rows = connection.execute(query).all()
+        active = select(ContestEntry.progress).where(ContestEntry.state.in_(("screening", "running")))
+        runs = [run for progress in connection.scalars(active) for run in progress.get("runs", ())]
     served = {who or HOST: costs.of(runs, screenings) for who, runs, screenings in given}
     waiting = [
         Waiting(number, who or HOST, contest.config.wanted - done, state in ("queued", "screening"), suspect=lost > 0)
         for number, who, state, done, lost in rows
     ]
-    return forecast(turns(waiting, served, costs), run_seconds, contest.study.workers)
+    order = forecast(turns(waiting, served, costs), run_seconds, contest.study.workers)
+    gone = elapsed(runs, utc_now(), run_seconds)
+    return {number: (position, seconds - gone) for number, (position, seconds) in order.items()}
+
+
+def elapsed(runs: Iterable[RunProgress], now: datetime, run_seconds: float) -> float:
+    """Seconds since the runs in progress began, on average; of each at most nine tenths of ``run_seconds``: how much
+    longer than usual a run takes is not known."""
+    began = [(now - datetime.fromisoformat(run["began"])).total_seconds() for run in runs if "began" in run]
+    return fmean([min(max(seconds, 0.0), 0.9 * run_seconds) for seconds in began] or [0.0])
 
 
 def entries_of(connection: Connection, numbers: Sequence[int]) -> dict[int, ContestEntry]:

@@ -105,11 +105,15 @@ class SimilarEntry(TypedDict):
 
 
 class RunProgress(TypedDict):
-    """`live`: a run that is not finished. ``run``: its number in the entry, or `screening`."""
+    """`live`: a run that is not finished. ``run``: its number in the entry, or `screening`; ``began``: when its first
+    event came, and ``at`` its latest, in ISO 8601; ``measuring``: its final script is trained on fresh seeds."""
 
     run: int | str
     experiments: int
     charged: float
+    began: NotRequired[str]
+    at: NotRequired[str]
+    measuring: NotRequired[bool]
     last: NotRequired[dict[str, JsonValue]]
 
 

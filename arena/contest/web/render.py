@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from analysis import wording
 from analysis.wording import decimals, number, typical
 from arena.contest.announced import digits_of, places, secret_check, sentences
+from arena.contest.live import progress_of
 from arena.contest.pace import progress_line
 from arena.contest.settings import shown
 from arena.contest.stored import BoardColumns, arm_label, entry_label
@@ -50,6 +51,7 @@ def _environment() -> Environment:
         "fenced": fenced,
         "brief": wording.brief,
         "progress_line": progress_line,
+        "progress_of": progress_of,
         "state": state_label,
     }
     made.globals |= {

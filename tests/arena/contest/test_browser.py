@@ -10,6 +10,7 @@ import pytest
 from arena.contest import accounts
 from arena.contest.contest import Contest
 from arena.contest.entries import accept, change
+from arena.contest.settings import utc_now
 from arena.contest.tables import ContestEntry
 from arena.contest.views import board_view
 from arena.contest.work import carry_on
@@ -156,7 +157,10 @@ def whole(contest: Contest, port: int, browser: Browser) -> None:
         number = connection.query(ContestEntry).where(ContestEntry.name == "Ada 3").one().number
     change(contest, number, state="screening")
     until(browser, f"{state} === 'screening'")  # without a reload
-    assert browser.value("document.querySelector('#live').hidden") is False
+    until(browser, "document.querySelector('#live').textContent.includes(', last change ')")
+    run = {"run": "screening", "experiments": 7, "charged": 1.0, "began": utc_now().isoformat()}
+    change(contest, number, progress={"runs": [run]})  # no change of the queue or the board: nothing is reported
+    until(browser, "document.querySelector('main').textContent.includes('Screening run: 7 experiments')")
     for width in (1100, 380):
         for path in ("/", "/queue", "/lineage", "/downloads", "/rules", "/write", "/me", "/join"):
             go(browser, base + path, width)
