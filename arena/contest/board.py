@@ -21,6 +21,7 @@ from analysis.standings import gains_of, standing, standings
 from analysis.statistics import error_of
 from analysis.study import open_study
 from analysis.tables import named_in, statement
+from analysis.wording import decimals, typical
 from arena.contest import arms
 from arena.contest.contest import Contest
 from arena.contest.ranks import record_ranks
@@ -158,6 +159,7 @@ class BoardUpdater:
                 runs=runs,
                 recorded_runs=record_ranks(connection, version, runs, before.get("recorded_runs", 0)),
                 as_of=utc_now().isoformat(),
+                digits=decimals(typical(row["se"] for row in whole)),
                 aa_spread=aa_spread(whole),
                 aa_check=aa_check(whole, more["unit"]),
                 separate=runs_to_separate(whole),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,8 +39,9 @@ class Insight:
     def __init__(self, contest: Contest, study: Study) -> None:
         self.contest = contest
         self.courses, self.descents = Courses(contest, study), Descents(contest, study)
-        self._stale = True
-        self._next = 0.0
+        self._makers = {"lineage": write_lineage, "credit": write_credit}
+        self._stale = set(self._makers)
+        self._next = dict.fromkeys(self._makers, 0.0)
         self._pool = ThreadPoolExecutor(1, "insight")
         self._working: Future[None] | None = None
 
@@ -47,16 +49,18 @@ class Insight:
         """Update runs at once, which is cheap; credit and lineage if enough time has passed or ``force``."""
         stored = self.courses.follow()  # both must run
         entered = self.descents.follow()
-        self._stale = self._stale or bool(stored or entered)
+        if stored or entered:
+            self._stale |= set(self._makers)
         if self._working is not None:
             if not force and not self._working.done():
                 return
             self._working.result()  # raises what went wrong there
             self._working = None
-        if not self._stale or (not force and time.monotonic() < self._next):
+        due = [name for name in sorted(self._stale, reverse=True) if force or time.monotonic() >= self._next[name]]
+        if not due:
             return
-        self._stale = False
-        self._working = self._pool.submit(self._publish)
+        self._stale -= set(due)
+        self._working = self._pool.submit(self._publish, due)
         if force:
             self._working.result()
 
@@ -64,12 +68,16 @@ class Insight:
         """Wait for a computation that is under way."""
         self._pool.shutdown()
 
-    def _publish(self) -> None:
-        began = time.monotonic()
-        page = lineage(self.contest, list(whole_board(self.contest)))
-        self.contest.database.set_fact("lineage", as_of=utc_now().isoformat(), **page)
-        write_credit(self.contest)
-        self._next = time.monotonic() + max(PATIENCE * (time.monotonic() - began), LEAST_SECONDS)
+    def _publish(self, due: Sequence[str]) -> None:
+        for name in due:
+            began = time.monotonic()
+            self._makers[name](self.contest)
+            self._next[name] = time.monotonic() + max(PATIENCE * (time.monotonic() - began), LEAST_SECONDS)
+
+
+def write_lineage(contest: Contest) -> None:
+    page = lineage(contest, list(whole_board(contest)))
+    contest.database.set_fact("lineage", as_of=utc_now().isoformat(), **page)
 
 
 def write_credit(contest: Contest) -> None:

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session as Connection
 from sqlalchemy.orm import undefer
 
 from analysis.statistics import mean_together
-from analysis.wording import decimals, many, number
+from analysis.wording import many, number
 from arena.contest.contest import Contest
 from arena.contest.database import Database
 from arena.contest.queue import HOST, Waiting, forecast, turns
@@ -25,6 +25,7 @@ from arena.contest.tables import ENDED, QUEUE_COLUMNS, STATES, BoardRow, Contest
 from arena.contest.throttled_cache import ThrottledCache
 
 BY_TURNS = 500  # rows per query when all are read
+DIGITS = 3  # decimal places of gains before the first board
 CACHED_SECONDS = 2.0  # of the order of the queue
 
 QueuePositions = Mapping[int, tuple[int, float]]  # number → position in the queue, seconds until its last run ends
@@ -64,8 +65,8 @@ class TaskGain(TypedDict):
     gain: float
 
 
-def beside_stock(row: MeasuredRow, stock: Sequence[MeasuredRow], arms: int) -> str:
-    """How an entry of a board of ``arms`` rows stands beside stock; empty for stock and without a measured run of it.
+def beside_stock(row: MeasuredRow, stock: Sequence[MeasuredRow], arms: int, digits: int) -> str:
+    """How an entry of a board of ``arms`` rows and ``digits`` decimal places stands beside stock; empty for stock and without a measured run of it.
     Ranks that do not overlap separate two rows, as the rules say."""
     if not stock or row["role"] != "program":
         return ""
@@ -76,9 +77,9 @@ def beside_stock(row: MeasuredRow, stock: Sequence[MeasuredRow], arms: int) -> s
         how = "significantly below"
     else:
         how = "not separated from"
-    said = f"{how} stock, which gains {number(gain.mean, decimals(gain.se))} on average over {many(gain.n, 'run')}"
+    said = f"{how} stock, which gains {number(gain.mean, digits)} on average over {many(gain.n, 'run')}"
     whole = (row["rank_low"], row["rank_high"]) == (1, arms)
-    return f"{said}; its rank range is the whole board, so nothing is known of its place yet" if whole else said
+    return f"{said}; the runs so far separate it from no other row of the board" if whole else said
 
 
 def board_head(connection: Connection) -> BoardHead:
@@ -119,6 +120,8 @@ def _rows() -> Select[BoardColumns, int, int, str]:
 
 
 def _row(contest: Contest, arms: int, row: BoardColumns, above: int, below: int, state: str) -> BoardViewRow:
+    if state == "verified" and row["n"] < contest.config.runs:
+        state = "running"  # the board is up to two seconds behind the entries
     return {
         **row,
         "rank_low": 1 + above,
@@ -162,6 +165,18 @@ def _gains(entry: ContestEntry) -> list[TaskGain]:
         if (gain := result.get("gain")) is not None:
             by_task.setdefault(result.get("task", ""), []).append(gain)
     return [{"task": task, "n": len(gains), "gain": fmean(gains)} for task, gains in by_task.items()]
+
+
+def void_gains(connection: Connection, numbers: Iterable[int]) -> dict[int, list[TaskGain]]:
+    """Those of these entries that are void, each with the verified gain of its runs."""
+    void = (ContestEntry.state == "void") & ContestEntry.number.in_(list(numbers))
+    query = select(ContestEntry).options(undefer(ContestEntry.results)).where(void)
+    return {entry.number: _gains(entry) for entry in connection.scalars(query)}
+
+
+def board_digits(contest: Contest) -> int:
+    """Decimal places of the board's gains, the same on every page."""
+    return cast(BoardFact, contest.database.fact("board")).get("digits", DIGITS)
 
 
 def version(database: Database) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from arena.arms import Arm, TaskMatch
-from arena.contest import accounts, acts, insight, standing
+from arena.contest import accounts, acts, standing
 from arena.contest.arms import CONFIRMATION
 from arena.contest.contest import Contest
 from arena.contest.decision import ConfirmingPlan, announcement, entered, leaders, taking_part
@@ -232,14 +232,14 @@ def test_the_estimate_counts_down_while_nothing_changes(steward: Steward, monkey
     assert estimates[0] - estimates[2] == pytest.approx(90.0, abs=1.0)  # how much longer than usual is not known
 
 
-def test_the_queue_goes_on_while_credit_is_computed(steward: Steward, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_queue_goes_on_while_credit_is_computed(steward: Steward) -> None:
     go_on, computed = threading.Event(), list[str]()
 
     def slow(_: Contest) -> None:
         assert go_on.wait(30)
         computed.append("credit")
 
-    monkeypatch.setattr(insight, "write_credit", slow)
+    steward.insight._makers["credit"] = slow
     steward.insight.refresh()
     assert not computed
     go_on.set()
@@ -249,8 +249,7 @@ def test_the_queue_goes_on_while_credit_is_computed(steward: Steward, monkeypatc
     def broken(_: Contest) -> None:
         raise OSError("the disk is full")
 
-    monkeypatch.setattr(insight, "write_credit", broken)
-    steward.insight._stale = True
+    steward.insight._makers["credit"], steward.insight._stale = broken, {"credit"}
     with pytest.raises(OSError, match="full"):
         steward.insight.refresh(force=True)
 
