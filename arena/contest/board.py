@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any, TypeGuard, cast
 
 from pydantic import JsonValue
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from analysis import decision_text
@@ -144,8 +144,10 @@ class BoardUpdater:
         whole = [ranked(*row_and_ranks, len(now)) for row_and_ranks in now.values()]
         whole.sort(key=lambda row: (-row["gain"], row["arm_id"]))
         before = cast(BoardFact, self.contest.database.fact("board"))
-        version, runs = before.get("version", 0) + 1, sum(row["n"] for row in whole)
+        version, measured = before.get("version", 0) + 1, sum(row["n"] for row in whole)
         with self.contest.database.write() as connection:
+            gone_runs = connection.scalar(select(func.sum(ContestEntry.runs_done)).where(ContestEntry.state == "void"))
+            runs = measured + int(gone_runs or 0) // len(self.contest.tasks)
             statement = upsert(BoardRow)
             again = {name: statement.excluded[name] for name in ("arm_id", "gain", "above", "below", "row")}
             if rows:

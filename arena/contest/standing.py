@@ -66,8 +66,8 @@ class TaskGain(TypedDict):
 
 
 def beside_stock(row: MeasuredRow, stock: Sequence[MeasuredRow], arms: int, digits: int) -> str:
-    """How an entry of a board of ``arms`` rows and ``digits`` decimal places stands beside stock; empty for stock and without a measured run of it.
-    Ranks that do not overlap separate two rows, as the rules say."""
+    """How an entry of a board of ``arms`` rows and ``digits`` decimal places stands beside stock; empty for stock and
+    without a measured run of it. Ranks that do not overlap separate two rows, as the rules say."""
     if not stock or row["role"] != "program":
         return ""
     gain = mean_together((one["gain"], one["se"], one["n"]) for one in stock)

@@ -143,7 +143,8 @@ def board_view(
     shown = dict.fromkeys(row["number"] for row in (*announcement.get("rows", []), *pinned, *rows))
     return {
         "as_of": board.get("as_of"), "version": board.get("version", 0), "unit": board.get("unit", contest.task.unit),
-        "digits": board.get("digits", DIGITS), "aa_spread": board.get("aa_spread"), "aa_check": board.get("aa_check"), "fresh": said(contest.tasks),
+        "digits": board.get("digits", DIGITS),
+        "aa_spread": board.get("aa_spread"), "aa_check": board.get("aa_check"), "fresh": said(contest.tasks),
         "scales": board.get("scales", []), "separate": board.get("separate"),
         "rows": rows, "pinned": pinned, "total": arms - gone, "skip": part.skip, "most": part.most,
         "unmeasured": [entry_row(entry) for entry in entries], "unmeasured_total": without,
