@@ -21,8 +21,10 @@ from arena.contest.web.pages import show
 from inner_loop.behaviour import resolved_ideas, with_patches
 from programs.charter import Charter
 from programs.charter_edit import settings_of
-from programs.lint import LintMessage
+from programs.front_matter import locate
+from programs.lint import UNMARKED, LintMessage, unmarked_settings
 from programs.program import Program
+from programs.text import split_lines
 from trainer import conditional
 
 UNQUEUED = "ideas-not-queued"  # the code of lint's own message, which is for all researchers
@@ -130,7 +132,10 @@ def text_check(contest: Contest, raw: bytes, host: Host, person: Person | None) 
         said += _use_of(program, named, tried)
     lint = [message.record() for message in read.lint if not scripted or message.code != UNQUEUED]
     if scripted and (idle := _unqueued(program, named)):
-        lint = [idle.record(), *lint]
+        lint = lint if any(message["code"] == UNMARKED for message in lint) else [idle.record(), *lint]  # its cause
+    for message in lint:
+        if message["code"] == UNMARKED:
+            message["message"] = "\n".join((f"{message['message']}. Type:", *unmarked_settings(program.text)))
     return {"taken": not why, "message": said, "lint": lint, "ideas": len(named), "of": of, "tried": len(tried)}
 
 
@@ -157,5 +162,7 @@ def _unqueued(program: Program, named: Collection[str]) -> LintMessage | None:
     where = "in no phase does queue have a share" if program.charter.phases else "queue has no share"
     fix = "proposers: {queue: 0.5, local: 0.5}"
     how = fix if "proposers" in set_fields else f"{fix} below metaloop: in the settings at the top"
+    if not locate(split_lines(program.text)).end:
+        how = f"at the top:\n---\nmetaloop:\n  {fix}\n---"
     message = f"no idea will be tried, because {where} of the proposers; write {how}"
     return LintMessage(set_fields.get("proposers", program.ideas[0].line), "warning", UNQUEUED, message)

@@ -106,7 +106,12 @@ def test_ideas_that_name_an_edit_are_counted_apart_from_those_that_will_be_tried
     assert "phase" not in told["lint"][0]["message"]
     assert '<li class="warning">line 3: warning: no idea' in Browser(port).form("/write", text=text).text
     bare = checked(port, text.split("---\n")[2])["lint"][0]
-    assert bare["message"].endswith(f"write {fix} below metaloop: in the settings at the top")
+    assert bare["message"].endswith(f"write at the top:\n---\nmetaloop:\n  {fix}\n---")
+    typed = f"metaloop:\n{fix}\n\n" + text.split("---\n")[2]  # the right settings, and no dashes
+    (told,) = [one for one in checked(port, typed)["lint"] if one["level"] == "warning"]
+    assert (told["line"], told["message"].split("Type:\n")[1]) == (1, f"---\nmetaloop:\n  {fix}\n---")
+    right = checked(port, told["message"].split("Type:\n")[1] + "\n" + text.split("---\n")[2])
+    assert right["tried"] == 1 and not right["lint"]
     near = checked(port, text.replace("local", "locall"))["lint"][0]["message"]
     assert 'there is no proposer "locall"; did you mean local? There are queue,' in near
     queued = checked(port, text.replace("local", "queue"))
