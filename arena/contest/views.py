@@ -342,6 +342,13 @@ def last_text(contest: Contest, person: Person) -> str:
     return (raw or b"").decode("utf-8")
 
 
+def entry_labels(contest: Contest) -> list[str]:
+    """The names on the board of the latest entries, to choose a parent from."""
+    query = select(ContestEntry).where(ContestEntry.role == "program", ContestEntry.state != "void")
+    with contest.database.read() as connection:
+        return [entry.label for entry in connection.scalars(query.order_by(ContestEntry.number.desc()).limit(PAGE))]
+
+
 def plain(value: Any) -> Any:
     """The value for JSON: times as ISO 8601 in UTC."""
     if isinstance(value, datetime):

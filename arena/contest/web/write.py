@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, TypedDict
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, HTTPException, Request, Response
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
@@ -14,9 +14,11 @@ from arena.contest.contest import Contest
 from arena.contest.entries import NotTaken, entries_left, linted, obstacle, unpacked
 from arena.contest.example import edits_of, example, notation
 from arena.contest.tables import Person
+from arena.contest.views import entry_labels, may_read
+from arena.contest.web.entry import entry_or_404
 from arena.contest.web.forms import echoed, parent_field, posted
 from arena.contest.web.host import Host
-from arena.contest.web.limits import HEAVY
+from arena.contest.web.limits import HEAVY, Chosen
 from arena.contest.web.pages import show
 from inner_loop.behaviour import resolved_ideas, with_patches
 from programs.charter import Charter
@@ -48,7 +50,7 @@ def write_routes(host: Host) -> APIRouter:
     """The page, its check without JavaScript, and the check of the API."""
     routes = APIRouter(include_in_schema=False)
 
-    def page_of(request: Request, text: str, checked: TextCheck | None, parent: str = "") -> Response:
+    def page_of(request: Request, text: str, checked: TextCheck | None, parent: str = "", start: str = "") -> Response:
         tasks = [
             {
                 "name": task.name,
@@ -73,12 +75,20 @@ def write_routes(host: Host) -> APIRouter:
             text=text,
             checked=checked,
             parent=parent,
+            start=start,
+            labels=entry_labels(host.contest),
         )
 
     @routes.get("/write")
     @routes.get("/write.md")
-    def write(request: Request) -> Response:
-        return page_of(request, example(host.task), None)
+    def write(request: Request, start: Chosen = "") -> Response:
+        """``start``: the id of an entry whose text the box begins with, as far as the reader may read it."""
+        if not start:
+            return page_of(request, example(host.task), None)
+        entry = entry_or_404(host, start)
+        if not may_read(host.contest, entry, host.viewer(request), host.is_admin(request)):
+            raise HTTPException(403, detail={"message": "sealed until the decision", "hint": f"sha256 {entry.sha256}"})
+        return page_of(request, entry.raw.decode("utf-8"), None, entry.label, entry.label)
 
     @routes.post("/write")
     async def check_form(request: Request) -> Response:

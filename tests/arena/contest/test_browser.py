@@ -95,6 +95,17 @@ def drafts(base: str, browser: Browser) -> None:
     until(browser, f"{text} === '# A draft\\n' && !{note}.hidden")
     browser.value(f"{note}.querySelector('a').click()")
     until(browser, f"{text} !== '# A draft\\n' && {note}.hidden && {stored} === 0")
+    go(browser, f"{base}/me")  # the form there has the same draft
+    latest = browser.value("document.querySelector('[name=text]').value")
+    box = "const box = document.querySelector('[name=text]')"
+    browser.value(f"(() => {{ {box}; box.value = '# Kept'; box.dispatchEvent(new Event('input')); }})()")
+    assert browser.value("document.querySelector('#example')") is None
+    go(browser, f"{base}/queue")
+    go(browser, f"{base}/me")
+    until(browser, f"document.querySelector('[name=text]').value === '# Kept' && !{note}.hidden")
+    browser.value(f"{note}.querySelector('a').click()")
+    until(browser, f"document.querySelector('[name=text]').value === {latest!r} && {stored} === 0")
+    go(browser, f"{base}/write")
     type_text(browser, "# Mine too\n")
     browser.value("document.querySelector('[formaction=\"/enter\"]').click()")
     until(browser, f"location.pathname.startsWith('/entry/') && {stored} === 0")
