@@ -23,7 +23,7 @@ from arena.contest.insight import credit_of
 from arena.contest.tables import ContestEntry, Course, Descent
 from arena.contest.views import board_view
 from arena.contest.web.curve import curve
-from arena.contest.web.entry import MOST_KEPT, best_run
+from arena.contest.web.entry import MOST_KEPT, best_run, without_repetition
 from arena.contest.web.lineage import decided, drawing
 from arena.contest.work import carry_on
 from programs.program import Program
@@ -117,7 +117,16 @@ def test_each_run_has_its_course(opened: tuple[Contest, dict[str, str], Browser]
         {**best, "title": "another task", "task": "other", "gain": 1e9},
     ])  # fmt: skip
     assert len(shown.edits) == min(len(kept), MOST_KEPT) and shown.kept == len(kept)
-    assert all(f'<li value="{edit.number}">{edit.description} ' in ladder and edit.better > 0 for edit in shown.edits)
+    assert all(f"Experiment {edit.number}:</span> {edit.description} " in ladder for edit in shown.edits)
+    left_out = shown.skipped_better + sum(edit.skipped_better for edit in shown.edits)
+    assert len(shown.edits) + shown.skipped + sum(edit.skipped for edit in shown.edits) == shown.kept
+    all_better = abs(kept[-1]["metric"] - shown.start)  # type: ignore[operator]
+    assert left_out + sum(edit.better for edit in shown.edits) == pytest.approx(all_better)
+    assert ladder.count(" left out here, together ") == bool(shown.skipped) + sum(
+        map(bool, (e.skipped for e in shown.edits))
+    )
+    assert without_repetition("norm=batch: Try `NORM=batch`.") == "norm=batch"
+    assert without_repetition("lr=1: Raise it, `LR=1`.") == "lr=1: Raise it, `LR=1`."
     twin = browser.get(f"/entry/{ids['first']}.md").text
     assert twin.index("What its best run kept") < twin.index("Course of the runs")
     standing = unescape(page.split("On the board: ")[1].split("</p>")[0])
