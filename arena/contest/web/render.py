@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
@@ -48,6 +49,7 @@ def _environment() -> Environment:
         "ranks": wording.ranks,
         "many": wording.many,
         "cell": cell,
+        "minus": minus,
         "fenced": fenced,
         "brief": wording.brief,
         "progress_line": progress_line,
@@ -74,6 +76,11 @@ def _utc(value: datetime | str | None) -> str:
     return shown(datetime.fromisoformat(value) if isinstance(value, str) else value)
 
 
+def minus(sentence: str) -> str:
+    """A sentence of ours with true minus signs."""
+    return re.sub(r"(?<![\w-])-(?=\.?\d)", wording.MINUS, sentence)
+
+
 def cell(text: object) -> str:
     """Untrusted text for a markdown table: one line, nothing that ends the cell or begins markup."""
     return "".join(f"\\{c}" if c in r"\`*_{}[]<>()#+!|~" else c for c in one_line(str(text)))
@@ -87,8 +94,6 @@ def fenced(text: str, language: str = "markdown") -> str:
 
 
 def _runs(text: str) -> list[str]:
-    import re
-
     return re.findall(r"`+", text)
 
 
