@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -74,7 +75,8 @@ def progress_of(run: RunProgress, now: datetime) -> str:
     """How far a run is, for pages, and how long ago it last reported."""
     name = "Screening run" if run["run"] == "screening" else f"Run {run['run']}"
     tried = many(run["experiments"], "experiment")
-    since = duration(max(0.0, (now - datetime.fromisoformat(run["at"])).total_seconds())) if "at" in run else ""
+    seconds = (now - datetime.fromisoformat(run["at"])).total_seconds() if "at" in run else None
+    since = "" if seconds is None else duration(max(1, math.ceil(seconds)))
     if run.get("measuring"):
         return f"{name}: {tried} done; for {since}, its final script has been trained again on fresh seeds"
     said, last = f"{name}: {tried}, {duration(run['charged'])} charged", run.get("last")

@@ -43,7 +43,7 @@
       if (old.outerHTML !== made.outerHTML) old.replaceWith(made); // the focus on an unchanged link stays
     }
     setClock();
-    said.textContent = "Live: checked " + time() + (changed || ", no change yet") + " (UTC)";
+    said.textContent = "Live: checked " + time() + (changed || ", no change yet");
   }
 
   // The clock and the time that is left go on between two fetches.
