@@ -86,7 +86,7 @@ def with_gains(contest: Contest, lineage: IdeaLineage) -> IdeaLineage:
     nodes: list[LineageEntry] = []
     for node in lineage["nodes"]:
         row, gains = rows.get(node["number"]), void.get(node["number"])
-        figures = {key: row[key] if row else None for key in ("gain", "low", "high")} | {"n": row["n"] if row else 0}  # type: ignore[literal-required]
+        figures = {key: row[key] if row else None for key in ("gain", "low", "high")} | {"n": row["n"] if row else 0}
         if gains and len(gains) == 1:  # on several tasks the units differ
             figures |= {"gain": gains[0]["gain"], "n": gains[0]["n"]}
         nodes.append({**node, **figures, **({"void": True} if gains is not None else {})})  # type: ignore[typeddict-item]
