@@ -31,7 +31,7 @@ from programs.front_matter import locate
 from programs.program import Program
 
 MOST_CURVES, MOST_EXPERIMENTS, MOST_LINES = 12, 40, 40  # on one page; lines of the text that are not folded
-MOST_KEPT = 6  # edits of the best run
+MOST_KEPT = 4  # edits of the best run
 TITLES = {CONTEST: "Run {}", CONFIRMATION: "Confirming run {}", RESERVE: "Run {} on {}", SCREENING: "Screening run"}
 From = Annotated[int, Query(alias="from", ge=0, le=1_000_000)]
 

@@ -122,7 +122,7 @@ def test_each_run_has_its_course(opened: tuple[Contest, dict[str, str], Browser]
     assert len(shown.edits) + shown.skipped + sum(edit.skipped for edit in shown.edits) == shown.kept
     all_better = abs(kept[-1]["metric"] - shown.start)  # type: ignore[operator]
     assert left_out + sum(edit.better for edit in shown.edits) == pytest.approx(all_better)
-    assert ladder.count(" left out here, ") == bool(shown.skipped) + sum(map(bool, (e.skipped for e in shown.edits)))
+    assert ladder.count(" smaller edit") == bool(shown.skipped) + sum(map(bool, (e.skipped for e in shown.edits)))
     assert without_repetition("norm=batch: Try `NORM=batch`.") == "norm=batch"
     assert without_repetition("lr=1: Raise it, `LR=1`.") == "lr=1: Raise it, `LR=1`."
     twin = browser.get(f"/entry/{ids['first']}.md").text
