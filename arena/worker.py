@@ -211,6 +211,7 @@ class Worker:
         untouched = result.final.source_id == self.trainer.task.baseline().source_id
         specs = [Spec(result.final, seed, job.stream, block=job.match_id) for seed in job.fresh_seeds(untouched)]
         own = own_experiments(self.run.experiments.values(), result.final.source_id)
+        self.tell({"progress": {"kind": "measuring", "run_id": job.run_id}})
         measured = tuple(self.measure(spec, job.run_id, own) for spec in specs)
         return JobResult(job.run_id, "finished", measured, untouched, ended)
 

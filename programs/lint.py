@@ -8,6 +8,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
+from itertools import takewhile
 from typing import TYPE_CHECKING, Literal
 
 from programs.charter import Charter, Phase
@@ -31,6 +32,7 @@ _PLACEHOLDER = re.compile(r"\{\{[^{}\n]+\}\}|(?<![\w$`{])\{[a-zA-Z_]\w*\}|\$\{\w
 _NEARLY_OURS = re.compile(r"^[\"']?meta[-_ ]?loop[\"']?[ \t]*:", re.IGNORECASE)
 _KEY = re.compile(r"^[\"']?([A-Za-z][\w-]{3,15})[\"']?[ \t]*:(?=[ \t\r\n]|$)")
 _COMMON = {"version", "history", "focus", "branch", "phases", "screen", "confirm"}  # settings that other tools may have
+UNMARKED = "charter-unmarked"
 _OF_SETTINGS = {"ideas-not-queued"}  # codes of messages that are wrong where the settings cannot be read
 _DASHES = re.compile(r"^([-\u2010-\u2015\u2212]+)[ \t]*\r?\n?$")  # phones make one dash of two or three hyphens
 
@@ -269,6 +271,26 @@ def _misplaced(parsed: Outline) -> Iterator[LintMessage]:
             if dashes[1] != "---":
                 message = f"{dashes[1]} is not three hyphens: write --- above and below the settings; these are ignored"
             yield LintMessage(i + 1, "warning", "charter-not-first", message)
+    if unmarked := unmarked_settings("".join(parsed.lines)):
+        how = "write a line --- above and below them"
+        how += ", metaloop: above the first" * (unmarked[1] not in map(str.rstrip, parsed.lines))
+        how += ", and two spaces before each setting" * any(
+            line not in map(str.rstrip, parsed.lines) for line in unmarked[2:-1]
+        )
+        at = next(i for i, line in enumerate(parsed.lines) if line.strip())
+        yield LintMessage(at + 1, "warning", UNMARKED, f"these settings are ignored: {how}")
+
+
+def unmarked_settings(text: str) -> list[str]:
+    """The settings with which a text begins without lines of dashes, as they have to be typed; empty without any."""
+    lines = [line.rstrip() for line in text.strip("\r\n").splitlines()]
+    key = _KEY.match(lines[0]) if lines else None
+    named = bool(lines) and OUR_KEY.match(lines[0]) is not None
+    if not named and not (key and key[1] in Charter.model_fields.keys() - _COMMON):
+        return []
+    typed = list(takewhile(lambda line: line and not line.startswith(("#", "- ", "---")), lines[named:]))
+    indent = "" if all(line.startswith(" ") for line in typed) else "  "
+    return ["---", "metaloop:", *(indent + line for line in typed), "---"]
 
 
 def _text(parsed: Outline) -> Iterator[LintMessage]:

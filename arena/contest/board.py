@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any, TypeGuard, cast
 
 from pydantic import JsonValue
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from analysis import decision_text
@@ -21,6 +21,7 @@ from analysis.standings import gains_of, standing, standings
 from analysis.statistics import error_of
 from analysis.study import read_study
 from analysis.tables import named_in, statement
+from analysis.wording import decimals, typical
 from arena.contest import arms
 from arena.contest.contest import Contest
 from arena.contest.plan import LEAST_FREEDOM, pooled_sd
@@ -151,8 +152,10 @@ class BoardUpdater:
         whole = [ranked(*row_and_ranks, len(now)) for row_and_ranks in now.values()]
         whole.sort(key=lambda row: (-row["gain"], row["arm_id"]))
         before = cast(BoardFact, self.contest.database.fact("board"))
-        version, runs = before.get("version", 0) + 1, sum(row["n"] for row in whole)
+        version, measured = before.get("version", 0) + 1, sum(row["n"] for row in whole)
         with self.contest.database.write() as connection:
+            gone_runs = connection.scalar(select(func.sum(ContestEntry.runs_done)).where(ContestEntry.state == "void"))
+            runs = measured + int(gone_runs or 0) // len(self.contest.tasks)
             statement = upsert(BoardRow)
             again = {name: statement.excluded[name] for name in ("arm_id", "gain", "above", "below", "row")}
             if rows:
@@ -166,6 +169,7 @@ class BoardUpdater:
                 runs=runs,
                 recorded_runs=record_ranks(connection, version, runs, before.get("recorded_runs", 0)),
                 as_of=utc_now().isoformat(),
+                digits=decimals(typical(row["se"] for row in whole)),
                 aa_spread=aa_spread(whole),
                 aa_check=aa_check(whole, more["unit"]),
                 separate=runs_to_separate(whole),

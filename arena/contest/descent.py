@@ -1,10 +1,10 @@
 """The lineage of ideas: the entry in which each directive appeared first, and the entries that took it over.
 
 A directive is `taken` if an earlier entry has the same one: the same set of edits and conditions, or, where it names
-none, the same id. It is `changed` if the entry's source has one of similar text under the same heading
-(`programs.diff`), else `new`. The source is the parent that the entrant named, else
-the earlier entry with the largest share of common directives. Directives of stock and of the example on the page on
-writing are ignored: no entrant wrote them.
+none, the same id. It is `changed` if the parent that the entrant named has one of similar text under the same heading
+(`programs.diff`), else `new`: without a named parent, nobody changed anybody's text. The source is the parent, else the
+earlier entry with the largest share of common directives. Directives of stock and of the example on the page on writing
+are ignored: no entrant wrote them.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Descents:
         own = [d for d in program.directives if d.kind != ORDER and d.directive_id not in self._given]
         keys = edits_by_id(program)
         source = named or self._most_alike(number, {keys.get(d.directive_id, d.directive_id) for d in own})
-        before = self._changed(source, program) if source else {}
+        before = self._changed(named, program) if named else {}
         ideas = [self._idea(number, d, source, before.get(d.directive_id), keys.get(d.directive_id)) for d in own]
         self._remember(number, map(key_of, ideas))
         return Descent(number=number, source=source, named=named is not None, ideas=ideas)
@@ -154,6 +154,7 @@ class LineageEntry(TypedDict):
     high: float | None
     n: int
     edges: list[LineageEdge]
+    void: NotRequired[bool]
     result: NotRequired[str]  # of the decision, of whose runs the gain then is; empty for who took no part
 
 
@@ -196,10 +197,24 @@ def _gain(gains: dict[int, BoardViewRow], number: int) -> float | None:
     return gains[number]["gain"] if number in gains else None
 
 
-def _node(descent: Descent, gains: dict[int, BoardViewRow]) -> LineageEntry:
-    how = Counter(idea["how"] for idea in descent.ideas)
-    froms: dict[int, Counter[str]] = defaultdict(Counter)
+def _judged(descent: Descent) -> list[IdeaColumns]:
+    """The ideas; an earlier version called those of an entry without a named parent changed, too."""
+    if descent.named:
+        return descent.ideas
+    plain: list[IdeaColumns] = []
     for idea in descent.ideas:
+        if idea["how"] == "changed":
+            idea = {**idea, "how": "new", "from": None}
+            idea.pop("was", None)
+        plain.append(idea)
+    return plain
+
+
+def _node(descent: Descent, gains: dict[int, BoardViewRow]) -> LineageEntry:
+    ideas = _judged(descent)
+    how = Counter(idea["how"] for idea in ideas)
+    froms: dict[int, Counter[str]] = defaultdict(Counter)
+    for idea in ideas:
         if (source := idea.get("from")) is not None:
             froms[source][idea["how"]] += 1
     edges = sorted(froms.items(), key=lambda item: (-item[1].total(), item[0]))[:MOST_EDGES]
@@ -224,7 +239,7 @@ def _ideas(descents: Sequence[Descent]) -> list[SharedIdea]:
     ideas: dict[str, SharedIdea] = {}
     versions: dict[tuple[int | None, str], str] = {}  # (entry, text) → directive, to find the origin of a change
     for descent in descents:
-        for idea in descent.ideas:
+        for idea in _judged(descent):
             if idea["kind"] == CHARTER:
                 continue  # a setting is no idea; the counts of an entry include it
             key = key_of(idea)

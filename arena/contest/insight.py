@@ -1,9 +1,14 @@
-"""Run curves, credit and lineage: computed by the queue's process and stored, so that pages only read them."""
+"""Run curves, credit and lineage: computed by the queue's process and stored, so that pages only read them.
+
+Credit takes seconds, on a busy machine many. It is computed beside the queue, so that progress and results go on.
+"""
 
 from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +29,7 @@ if TYPE_CHECKING:
     from arena.contest.contest import Contest
     from arena.study import Study
 
-PATIENCE = 20.0  # minimum time between computations of credit, in multiples of the last one: workers wait meanwhile
+PATIENCE = 20.0  # minimum time between computations of credit, in multiples of the last one: it takes a core
 LEAST_SECONDS = 5.0
 
 
@@ -34,22 +39,45 @@ class Insight:
     def __init__(self, contest: Contest, study: Study) -> None:
         self.contest = contest
         self.courses, self.descents = Courses(contest, study), Descents(contest, study)
-        self._stale = True
-        self._next = 0.0
+        self._makers = {"lineage": write_lineage, "credit": write_credit}
+        self._stale = set(self._makers)
+        self._next = dict.fromkeys(self._makers, 0.0)
+        self._pool = ThreadPoolExecutor(1, "insight")
+        self._working: Future[None] | None = None
 
     def refresh(self, force: bool = False) -> None:
         """Update runs at once, which is cheap; credit and lineage if enough time has passed or ``force``."""
         stored = self.courses.follow()  # both must run
         entered = self.descents.follow()
-        self._stale = self._stale or bool(stored or entered)
-        began = time.monotonic()
-        if not self._stale or (not force and began < self._next):
+        if stored or entered:
+            self._stale |= set(self._makers)
+        if self._working is not None:
+            if not force and not self._working.done():
+                return
+            self._working.result()  # raises what went wrong there
+            self._working = None
+        due = [name for name in sorted(self._stale, reverse=True) if force or time.monotonic() >= self._next[name]]
+        if not due:
             return
-        page = lineage(self.contest, list(whole_board(self.contest)))
-        self.contest.database.set_fact("lineage", as_of=utc_now().isoformat(), **page)
-        write_credit(self.contest)
-        self._stale = False
-        self._next = time.monotonic() + max(PATIENCE * (time.monotonic() - began), LEAST_SECONDS)
+        self._stale -= set(due)
+        self._working = self._pool.submit(self._publish, due)
+        if force:
+            self._working.result()
+
+    def close(self) -> None:
+        """Wait for a computation that is under way."""
+        self._pool.shutdown()
+
+    def _publish(self, due: Sequence[str]) -> None:
+        for name in due:
+            began = time.monotonic()
+            self._makers[name](self.contest)
+            self._next[name] = time.monotonic() + max(PATIENCE * (time.monotonic() - began), LEAST_SECONDS)
+
+
+def write_lineage(contest: Contest) -> None:
+    page = lineage(contest, list(whole_board(contest)))
+    contest.database.set_fact("lineage", as_of=utc_now().isoformat(), **page)
 
 
 def write_credit(contest: Contest) -> None:

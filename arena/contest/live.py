@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from pydantic import JsonValue
 
+from analysis.wording import duration, many, number
 from arena.contest.contest import Contest
 from arena.contest.entries import change
+from arena.contest.settings import utc_now
 from arena.contest.stored import RunProgress
 from inner_loop.events import Event, ExperimentEvent
 
@@ -36,7 +40,11 @@ class Live:
             charged = event.get("device_seconds_charged")
             run["charged"] = round(run["charged"] + (charged if isinstance(charged, int | float) else 0.0), 3)
             run["last"] = {key: event.get(key) for key in ("status", "metric", "description")}
-        if time.monotonic() - self.written[number] >= SECONDS:
+            run["at"] = utc_now().isoformat()
+        measuring = event.get("kind") == "measuring"
+        if measuring:  # no event follows for some time
+            run["measuring"], run["at"] = True, utc_now().isoformat()
+        if measuring or time.monotonic() - self.written[number] >= SECONDS:
             self._write(number)
             self.shown.add(number)
 
@@ -59,4 +67,22 @@ def resumed(index: int | None, before: Sequence[Event]) -> RunProgress:
     """The progress of a run from its events in the ledger."""
     charged = [e.device_seconds_charged for e in before if isinstance(e, ExperimentEvent)]
     named = "screening" if index is None else index + 1
-    return {"run": named, "experiments": len(charged), "charged": round(sum(charged), 3)}
+    now = utc_now().isoformat()
+    return {"run": named, "experiments": len(charged), "charged": round(sum(charged), 3), "began": now, "at": now}
+
+
+def progress_of(run: RunProgress, now: datetime) -> str:
+    """How far a run is, for pages, and how long ago it last reported."""
+    name = "Screening run" if run["run"] == "screening" else f"Run {run['run']}"
+    tried = many(run["experiments"], "experiment")
+    seconds = (now - datetime.fromisoformat(run["at"])).total_seconds() if "at" in run else None
+    since = "" if seconds is None else duration(max(1, math.ceil(seconds)))
+    if run.get("measuring"):
+        return f"{name}: {tried} done; for {since}, its final script has been trained again on fresh seeds"
+    said, last = f"{name}: {tried}, {duration(run['charged'])} charged", run.get("last")
+    if not last:
+        return f"{said}; nothing new for {since}" if since else said
+    metric, what = last.get("metric"), last.get("description")
+    figure = f" {number(metric, 4)}" if isinstance(metric, int | float) else ""
+    ago = f", {since} ago" if since else ""
+    return f"{said}; latest{ago}: {last.get('status')}{figure}{f', {what}' if what else ''}"

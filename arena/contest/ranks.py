@@ -1,7 +1,8 @@
 """The history of ranks: what the board said of each entry after so many measured runs.
 
 Recorded whenever the number of measured runs has grown by a sixteenth, so that a contest of thousands of entries keeps
-some hundred points of each. What was recorded stays, also where an entry is declared void later.
+some hundred points of each. What was recorded stays, also where an entry is declared void later. The runs of void
+entries count among those that were measured, so that time does not run backwards.
 """
 
 from __future__ import annotations
@@ -46,14 +47,20 @@ def rank_history(contest: Contest, numbers: Collection[int]) -> dict[int, list[R
     """The recorded ranks of these entries, and those of the board now; number → ranks, from the earliest."""
     runs = cast(BoardFact, contest.database.fact("board")).get("runs")
     history: dict[int, list[Rank]] = defaultdict(list)
+    latest = 0  # runs; an earlier version counted fewer after a void
     with contest.database.read() as connection:
         points = select(RankPoint).where(RankPoint.number.in_(numbers)).order_by(RankPoint.version)
         for point in connection.scalars(points):
-            history[point.number].append(Rank(point.runs, point.position, point.rank_low, point.rank_high))
+            latest = max(latest, point.runs)
+            if history[point.number] and history[point.number][-1].runs == latest:
+                history[point.number].pop()
+            history[point.number].append(Rank(latest, point.position, point.rank_low, point.rank_high))
         now = select(BoardRow.number, _POSITION.label("at"), 1 + BoardRow.above, _ARMS - BoardRow.below).subquery()
         for number, *ranks in connection.execute(select(now).where(now.c.number.in_(numbers))):
-            if runs is not None and not (history[number] and history[number][-1].runs == runs):
-                history[number].append(Rank(runs, *ranks))
+            if runs is not None:
+                if history[number] and history[number][-1].runs >= runs:
+                    history[number].pop()
+                history[number].append(Rank(max(latest, runs), *ranks))
     return history
 
 

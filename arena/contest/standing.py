@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from statistics import fmean
 from typing import TypedDict, cast
 from weakref import WeakKeyDictionary
@@ -13,15 +15,18 @@ from sqlalchemy.orm import Session as Connection
 from sqlalchemy.orm import undefer
 
 from analysis.statistics import mean_together
-from analysis.wording import decimals, many, number
+from analysis.wording import many, number
 from arena.contest.contest import Contest
 from arena.contest.database import Database
 from arena.contest.queue import HOST, Waiting, forecast, turns
-from arena.contest.stored import BoardColumns, BoardFact, MeasuredRow
+from arena.contest.settings import utc_now
+from arena.contest.stored import BoardColumns, BoardFact, MeasuredRow, RunProgress
 from arena.contest.tables import ENDED, QUEUE_COLUMNS, STATES, BoardRow, ContestEntry, ContestFact, EntryChange
 from arena.contest.throttled_cache import ThrottledCache
 
 BY_TURNS = 500  # rows per query when all are read
+DIGITS = 3  # decimal places of gains before the first board
+CACHED_SECONDS = 2.0  # of the order of the queue
 
 QueuePositions = Mapping[int, tuple[int, float]]  # number → position in the queue, seconds until its last run ends
 
@@ -60,9 +65,9 @@ class TaskGain(TypedDict):
     gain: float
 
 
-def beside_stock(row: MeasuredRow, stock: Sequence[MeasuredRow], arms: int) -> str:
-    """How an entry of a board of ``arms`` rows stands beside stock; empty for stock and without a measured run of it.
-    Ranks that do not overlap separate two rows, as the rules say."""
+def beside_stock(row: MeasuredRow, stock: Sequence[MeasuredRow], arms: int, digits: int) -> str:
+    """How an entry of a board of ``arms`` rows and ``digits`` decimal places stands beside stock; empty for stock and
+    without a measured run of it. Ranks that do not overlap separate two rows, as the rules say."""
     if not stock or row["role"] != "program":
         return ""
     gain = mean_together((one["gain"], one["se"], one["n"]) for one in stock)
@@ -72,9 +77,9 @@ def beside_stock(row: MeasuredRow, stock: Sequence[MeasuredRow], arms: int) -> s
         how = "significantly below"
     else:
         how = "not separated from"
-    said = f"{how} stock, which gains {number(gain.mean, decimals(gain.se))} on average over {many(gain.n, 'run')}"
+    said = f"{how} stock, which gains {number(gain.mean, digits)} on average over {many(gain.n, 'run')}"
     whole = (row["rank_low"], row["rank_high"]) == (1, arms)
-    return f"{said}; its rank range is the whole board, so nothing is known of its place yet" if whole else said
+    return f"{said}; the runs so far separate it from no other row of the board" if whole else said
 
 
 def board_head(connection: Connection) -> BoardHead:
@@ -115,6 +120,8 @@ def _rows() -> Select[BoardColumns, int, int, str]:
 
 
 def _row(contest: Contest, arms: int, row: BoardColumns, above: int, below: int, state: str) -> BoardViewRow:
+    if state == "verified" and row["n"] < contest.config.runs:
+        state = "running"  # the board is up to two seconds behind the entries
     return {
         **row,
         "rank_low": 1 + above,
@@ -160,6 +167,18 @@ def _gains(entry: ContestEntry) -> list[TaskGain]:
     return [{"task": task, "n": len(gains), "gain": fmean(gains)} for task, gains in by_task.items()]
 
 
+def void_gains(connection: Connection, numbers: Iterable[int]) -> dict[int, list[TaskGain]]:
+    """Those of these entries that are void, each with the verified gain of its runs."""
+    void = (ContestEntry.state == "void") & ContestEntry.number.in_(list(numbers))
+    query = select(ContestEntry).options(undefer(ContestEntry.results)).where(void)
+    return {entry.number: _gains(entry) for entry in connection.scalars(query)}
+
+
+def board_digits(contest: Contest) -> int:
+    """Decimal places of the board's gains, the same on every page."""
+    return cast(BoardFact, contest.database.fact("board")).get("digits", DIGITS)
+
+
 def version(database: Database) -> tuple[int, int]:
     """(version of the board and confirming runs, number of the latest change of an entry): equal if nothing has
     changed."""
@@ -180,9 +199,11 @@ _position_caches: WeakKeyDictionary[Database, ThrottledCache[QueuePositions]] = 
 
 
 def queue_positions(contest: Contest, run_seconds: float) -> QueuePositions:
-    """Positions of all entries with runs left, in the order of the queue; cached for all readers."""
+    """Positions of all entries with runs left, in the order of the queue; cached for all readers, for a moment: the
+    estimates count down while nothing changes."""
     cache = _position_caches.setdefault(contest.database, ThrottledCache())
-    return cache.get(version(contest.database)[1], lambda: _queue_positions(contest, run_seconds))
+    state = version(contest.database)[1], int(time.monotonic() / CACHED_SECONDS)
+    return cache.get(state, lambda: _queue_positions(contest, run_seconds))
 
 
 def _queue_positions(contest: Contest, run_seconds: float) -> QueuePositions:
@@ -195,12 +216,23 @@ def _queue_positions(contest: Contest, run_seconds: float) -> QueuePositions:
         still = [state for state in STATES if state not in ENDED]
         query = select(*QUEUE_COLUMNS).where(ContestEntry.state.in_(still)).order_by(ContestEntry.number)
         rows = connection.execute(query).all()
+        active = select(ContestEntry.progress).where(ContestEntry.state.in_(("screening", "running")))
+        runs = [run for progress in connection.scalars(active) for run in progress.get("runs", ())]
     served = {who or HOST: costs.of(runs, screenings) for who, runs, screenings in given}
     waiting = [
         Waiting(number, who or HOST, contest.config.wanted - done, state in ("queued", "screening"), suspect=lost > 0)
         for number, who, state, done, lost in rows
     ]
-    return forecast(turns(waiting, served, costs), run_seconds, contest.study.workers)
+    order = forecast(turns(waiting, served, costs), run_seconds, contest.study.workers)
+    gone = elapsed(runs, utc_now(), run_seconds)
+    return {number: (position, seconds - gone) for number, (position, seconds) in order.items()}
+
+
+def elapsed(runs: Iterable[RunProgress], now: datetime, run_seconds: float) -> float:
+    """Seconds since the runs in progress began, on average; of each at most nine tenths of ``run_seconds``: how much
+    longer than usual a run takes is not known."""
+    began = [(now - datetime.fromisoformat(run["began"])).total_seconds() for run in runs if "began" in run]
+    return fmean([min(max(seconds, 0.0), 0.9 * run_seconds) for seconds in began] or [0.0])
 
 
 def entries_of(connection: Connection, numbers: Sequence[int]) -> dict[int, ContestEntry]:

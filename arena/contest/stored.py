@@ -89,6 +89,7 @@ class BoardFact(TypedDict, total=False):
     version: int
     as_of: str
     runs: int  # measured, of all entries; a board of an earlier version lacks it
+    digits: int  # decimal places of its gains
     recorded_runs: int  # when ranks were recorded last
     aa_spread: float | None
     aa_check: str | None
@@ -105,11 +106,15 @@ class SimilarEntry(TypedDict):
 
 
 class RunProgress(TypedDict):
-    """`live`: a run that is not finished. ``run``: its number in the entry, or `screening`."""
+    """`live`: a run that is not finished. ``run``: its number in the entry, or `screening`; ``began``: when its first
+    event came, and ``at`` its latest, in ISO 8601; ``measuring``: its final script is trained on fresh seeds."""
 
     run: int | str
     experiments: int
     charged: float
+    began: NotRequired[str]
+    at: NotRequired[str]
+    measuring: NotRequired[bool]
     last: NotRequired[dict[str, JsonValue]]
 
 

@@ -104,6 +104,7 @@ class BoardView(TypedDict):
     as_of: str | None
     version: int
     unit: str
+    digits: int  # decimal places of its gains
     aa_spread: float | None
     aa_check: str | None
     fresh: str
@@ -156,6 +157,7 @@ class EntryView(EntryRow):
     race: str  # how it stands in the race of the leaders, while it goes on
     headline: str  # of a winner
     places: dict[int, str]
+    board_digits: int  # decimal places of the board's gains
     digits: int | None  # decimal places of the decision's gains; None before it
     parent: NamedEntry | None
     queue: QueueRow | None
@@ -196,6 +198,7 @@ class HostRow(EntryRow):
 class OwnEntryRow(EntryRow):
     outcome: str  # as in EntryView; while the decision goes on, its race
     beside_stock: str  # as in EntryView
+    confirmed: bool  # whether it took part in the decision
     standing: MeasuredRow | BoardViewRow | None  # of the runs that decided, if it took part; else of the board
 
 

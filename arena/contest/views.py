@@ -12,7 +12,6 @@ from typing import Any
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import undefer
 
-from analysis.wording import decimals, typical
 from arena.contest.acts import acts, since, tainted
 from arena.contest.announced import digits_of, outcome, places, winning
 from arena.contest.contest import Contest
@@ -20,6 +19,7 @@ from arena.contest.entries import quota_used
 from arena.contest.pace import deciding, in_race, run_seconds
 from arena.contest.settings import utc_now
 from arena.contest.standing import (
+    DIGITS,
     BoardViewRow,
     QueuePositions,
     RowRange,
@@ -143,6 +143,7 @@ def board_view(
     shown = dict.fromkeys(row["number"] for row in (*announcement.get("rows", []), *pinned, *rows))
     return {
         "as_of": board.get("as_of"), "version": board.get("version", 0), "unit": board.get("unit", contest.task.unit),
+        "digits": board.get("digits", DIGITS),
         "aa_spread": board.get("aa_spread"), "aa_check": board.get("aa_check"), "fresh": said(contest.tasks),
         "scales": board.get("scales", []), "separate": board.get("separate"),
         "rows": rows, "pinned": pinned, "total": arms - gone, "skip": part.skip, "most": part.most,
@@ -211,10 +212,13 @@ def entry_view(contest: Contest, entry: ContestEntry, viewer: Person | None, adm
         "wanted": contest.config.wanted,
         "unit": whole.get("unit", contest.task.unit),
         "scales": whole.get("scales", []),
+        "board_digits": whole.get("digits", DIGITS),
         "mine": mine,
         "sealed": not open_to,
         "standing": standing,
-        "beside_stock": beside_stock(standing, stock, whole["arms"]) if standing and not said else "",
+        "beside_stock": beside_stock(standing, stock, whole["arms"], whole.get("digits", DIGITS))
+        if standing and not said
+        else "",
         "arms": whole["arms"],
         "confirmed": next((row for row in said.get("rows", []) if row["entry_id"] == entry.entry_id), None),
         "outcome": outcome(entry.entry_id, said),
@@ -300,10 +304,12 @@ def person_view(contest: Contest, person: Person) -> PersonView:
         mine = select(ContestEntry).where(ContestEntry.person_id == person.person_id).order_by(ContestEntry.number)
         own = connection.scalars(mine).all()
         board = board_head(connection)
+        digits = board.get("digits", DIGITS)
         there = board_of(connection, contest, board["arms"], [entry.number for entry in own])
         stock = board_of(connection, contest, board["arms"], pinned_numbers(connection, None))
-        beside = {} if decided else {row["number"]: beside_stock(row, stock, board["arms"]) for row in there}
+        beside = {} if decided else {row["number"]: beside_stock(row, stock, board["arms"], digits) for row in there}
         rows: dict[int, MeasuredRow | BoardViewRow] = {row["number"]: row for row in (*there, *decided.get("rows", ()))}
+        confirmed = {row["number"] for row in decided.get("rows", ())}
         entries: list[OwnEntryRow] = [
             {
                 **entry_row(entry),
@@ -312,6 +318,7 @@ def person_view(contest: Contest, person: Person) -> PersonView:
                 or race.get(entry.number, ""),
                 "beside_stock": beside.get(entry.number, ""),
                 "standing": rows.get(entry.number),
+                "confirmed": entry.number in confirmed,
             }
             for entry in own
         ]
@@ -322,7 +329,7 @@ def person_view(contest: Contest, person: Person) -> PersonView:
         "used": used,
         "quota": contest.config.entries_per_person,
         "unit": decided.get("unit") or board.get("unit", contest.task.unit),
-        "digits": digits_of(decided) if decided.get("rows") else decimals(typical(row["se"] for row in rows.values())),
+        "digits": digits_of(decided) if decided.get("rows") else digits,
         "entries": entries,
     }
 
@@ -333,6 +340,13 @@ def last_text(contest: Contest, person: Person) -> str:
     with contest.database.read() as connection:
         raw = connection.scalar(latest.order_by(ContestEntry.number.desc()).limit(1))
     return (raw or b"").decode("utf-8")
+
+
+def entry_labels(contest: Contest) -> list[str]:
+    """The names on the board of the latest entries, to choose a parent from."""
+    query = select(ContestEntry).where(ContestEntry.role == "program", ContestEntry.state != "void")
+    with contest.database.read() as connection:
+        return [entry.label for entry in connection.scalars(query.order_by(ContestEntry.number.desc()).limit(PAGE))]
 
 
 def plain(value: Any) -> Any:

@@ -56,21 +56,26 @@ def carry_on(contest: Contest, say: Say, until_idle: bool = False, count: Say | 
             config = contest.config.model_dump(mode="json", by_alias=True)
             study.record(ContestEvent(body={key: value for key, value in config.items() if key != "schema"}))
         steward = Steward(contest, study, say, count)
-        steward.beat()
-        steward.put_right()
-        wait = 1.0
-        while True:
-            try:
-                with executor_of(study, steward.progress) as executor:
-                    if _at_work(steward, executor, until_idle):
-                        return
-                steward.pause.wait(study, lambda: _meanwhile(steward))
-            except Drained:
-                return
-            except MetaloopError as error:
-                unstop(study)
-                study.look()
-                wait = _after(error, steward, say, wait)
+        with contextlib.closing(steward.insight):
+            _work(steward, study, say, until_idle)
+
+
+def _work(steward: Steward, study: Study, say: Say, until_idle: bool) -> None:
+    steward.beat()
+    steward.put_right()
+    wait = 1.0
+    while True:
+        try:
+            with executor_of(study, steward.progress) as executor:
+                if _at_work(steward, executor, until_idle):
+                    return
+            steward.pause.wait(study, lambda: _meanwhile(steward))
+        except Drained:
+            return
+        except MetaloopError as error:
+            unstop(study)
+            study.look()
+            wait = _after(error, steward, say, wait)
 
 
 def _after(error: MetaloopError, steward: Steward, say: Say, wait: float) -> float:

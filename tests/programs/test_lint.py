@@ -6,7 +6,7 @@ import pytest
 
 from meta.conformance.markdown import FIXTURES
 from programs import shelf
-from programs.lint import LintMessage, check, lint
+from programs.lint import UNMARKED, LintMessage, check, lint, unmarked_settings
 from programs.program import Program
 
 HEAD = "---\nmetaloop:\n"
@@ -36,6 +36,7 @@ HEAD = "---\nmetaloop:\n"
         ("# hi\n\n---\nmetaloop:\n  wave: 3\n---\nGo.\n", 3, "warning", "charter-not-first"),
         ("\n" + HEAD + "  wave: 3\n---\nGo.\n", 2, "warning", "charter-not-first"),
         (HEAD + "  wave: 3\n---\nGo.\n\n---\nmetaloop:\n  wave: 4\n---\n", 7, "warning", "charter-not-first"),
+        ("\nmetaloop:\nwave: 3\n\nGo.\n", 2, "warning", "charter-unmarked"),
         ("## Ideas\n\n- `a=1`\n", 3, "info", "ideas-not-queued"),
         ("## Ideas\n\n- think\n", 3, "info", "no-term"),
         ("## Ideas\n\n- `a=1` then `A=2`\n", 3, "warning", "set-twice"),
@@ -60,6 +61,17 @@ def test_keys_of_other_tools_are_left_alone(front: str) -> None:
 def test_a_misspelt_key_is_told_the_right_one() -> None:
     told = [m.message for m in lint(Program.parse("---\nmetalop:\n  wave: 2\n---\nGo.\n")) if m.code == "not-ours"]
     assert len(told) == 1 and told[0].endswith("did you mean metaloop?")
+
+
+def test_settings_without_dashes_are_given_as_they_have_to_be_typed() -> None:
+    right = ["---", "metaloop:", "  wave: 2", "---"]
+    assert unmarked_settings("metaloop:\nwave: 2\n# x\n") == unmarked_settings("wave: 2\n\nGo.\n") == right
+    assert unmarked_settings("\nmetaloop:\n  wave: 2\n") == right
+    assert not any(map(unmarked_settings, ("", "Go: x\n", "# wave: 2\n", "\n".join(right))))
+    (told,) = [m.message for m in lint(Program.parse("metaloop:\n  wave: 2\n\nGo.\n")) if m.code == UNMARKED]
+    assert told == "these settings are ignored: write a line --- above and below them"
+    (told,) = [m.message for m in lint(Program.parse("wave: 2\n\nGo.\n")) if m.code == UNMARKED]
+    assert told.endswith("below them, metaloop: above the first, and two spaces before each setting")
 
 
 def test_a_charter_shown_as_code_is_no_misplaced_one() -> None:

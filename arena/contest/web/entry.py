@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Annotated
 
@@ -30,7 +31,7 @@ from programs.front_matter import locate
 from programs.program import Program
 
 MOST_CURVES, MOST_EXPERIMENTS, MOST_LINES = 12, 40, 40  # on one page; lines of the text that are not folded
-MOST_KEPT = 6  # edits of the best run
+MOST_KEPT = 4  # edits of the best run
 TITLES = {CONTEST: "Run {}", CONFIRMATION: "Confirming run {}", RESERVE: "Run {} on {}", SCREENING: "Screening run"}
 From = Annotated[int, Query(alias="from", ge=0, le=1_000_000)]
 
@@ -110,22 +111,28 @@ class TitledRun(EntryRun):
 
 @dataclass(frozen=True)
 class KeptEdit:
-    """An experiment that a run kept; ``better``: by how much its metric was better than that of the kept one before."""
+    """An experiment that a run kept; ``better``: by how much its metric was better than that of the kept one before.
+    ``skipped`` kept ones before it are left out, and were better by ``skipped_better`` together."""
 
     number: int
     description: str
     metric: float
     better: float
+    skipped: int = 0
+    skipped_better: float = 0.0
 
 
 @dataclass(frozen=True)
 class BestRun:
-    """The run of an entry with the highest verified gain, and the most useful of the ``kept`` edits, in their order."""
+    """The run of an entry with the highest verified gain, and the most useful of the ``kept`` edits, in their order.
+    ``skipped``: kept ones that are left out after the last of them."""
 
     run: TitledRun
     start: float  # metric of the untouched script
     edits: list[KeptEdit]
     kept: int
+    skipped: int
+    skipped_better: float
 
 
 @dataclass(frozen=True)
@@ -200,11 +207,26 @@ def best_run(runs: Sequence[TitledRun]) -> BestRun | None:
     if not kept or kept[0][0]["number"] != 0:
         return None
     edits = [
-        KeptEdit(row["number"], row["description"], metric, sign * (metric - before))
+        KeptEdit(row["number"], without_repetition(row["description"]), metric, sign * (metric - before))
         for (_, before), (row, metric) in pairwise(kept)
     ]
     useful = sorted(edits, key=lambda edit: -edit.better)[:MOST_KEPT]
-    return BestRun(run, kept[0][1], sorted(useful, key=lambda edit: edit.number), len(edits))
+    shown: list[KeptEdit] = []
+    skipped: list[float] = []
+    for edit in edits:
+        if edit not in useful:
+            skipped.append(edit.better)
+            continue
+        shown.append(replace(edit, skipped=len(skipped), skipped_better=sum(skipped)))
+        skipped = []
+    return BestRun(run, kept[0][1], shown, len(edits), len(skipped), sum(skipped))
+
+
+def without_repetition(description: str) -> str:
+    """The description of an experiment, ``norm=batch: Try `NORM=batch`.``, without an idea that says nothing more."""
+    edit, _, idea = description.partition(": ")
+    prose = re.sub(r"`[^`]*`", "", idea)
+    return edit if idea and len(re.findall(r"\w+", prose)) <= 1 else description
 
 
 def typical(runs: Sequence[TitledRun]) -> TitledRun:

@@ -10,10 +10,11 @@ from typing import Any, TypedDict, cast
 from fastapi import APIRouter, Request, Response
 from sqlalchemy import select
 
-from analysis.wording import decimals, number, typical
+from analysis.wording import decimals, number
 from arena.contest.announced import digits_of, outcome, place
 from arena.contest.contest import Contest
 from arena.contest.descent import IdeaLineage, LineageEdge, LineageEntry
+from arena.contest.standing import board_digits, board_of, void_gains
 from arena.contest.stored import Announcement, entry_label
 from arena.contest.tables import ContestEntry
 from arena.contest.web.host import Host
@@ -65,12 +66,31 @@ def lineage_values(host: Host) -> LineageValues:
     if not stored:
         return {"sealed": sealed, "lineage": None, "who": {}, "drawn": None, "won": set(), "digits": 0}
     said = host.contest.announcement()
-    lineage, won = decided(cast(IdeaLineage, stored), said), {who["number"] for who in said.get("winners", ())}
+    lineage, won = (
+        decided(with_gains(host.contest, cast(IdeaLineage, stored)), said),
+        {who["number"] for who in said.get("winners", ())},
+    )
     who = names(host.contest, lineage)
     arrived = sorted(lineage["nodes"], key=lambda node: node["number"])
-    digits = digits_of(said) if said.get("rows") else decimals(typical(node["gain"] for node in arrived), 3)
+    digits = digits_of(said) if said.get("rows") else board_digits(host.contest)
     drawn = drawing(arrived, who, won)
     return {"sealed": sealed, "lineage": lineage, "who": who, "drawn": drawn, "won": won, "digits": digits}
+
+
+def with_gains(contest: Contest, lineage: IdeaLineage) -> IdeaLineage:
+    """With the gains of the board as it is now, as on all other pages; of a void entry those of its measured runs."""
+    numbers = [node["number"] for node in lineage["nodes"]]
+    with contest.database.read() as connection:
+        rows = {row["number"]: row for row in board_of(connection, contest, 0, numbers)}
+        void = void_gains(connection, numbers)
+    nodes: list[LineageEntry] = []
+    for node in lineage["nodes"]:
+        row, gains = rows.get(node["number"]), void.get(node["number"])
+        figures = {key: row[key] if row else None for key in ("gain", "low", "high")} | {"n": row["n"] if row else 0}
+        if gains and len(gains) == 1:  # on several tasks the units differ
+            figures |= {"gain": gains[0]["gain"], "n": gains[0]["n"]}
+        nodes.append({**node, **figures, **({"void": True} if gains is not None else {})})  # type: ignore[typeddict-item]
+    return {**lineage, "nodes": nodes}
 
 
 def decided(lineage: IdeaLineage, said: Announcement) -> IdeaLineage:
@@ -122,6 +142,7 @@ class LineageNode:
     label: str
     decided: bool  # whether it took part in the decision; before it, True
     won: bool
+    void: bool
 
 
 @dataclass(frozen=True)
@@ -156,6 +177,7 @@ def drawing(nodes: Sequence[LineageEntry], who: Mapping[int, EntryLabel], won: C
             number(node["gain"], digits, True),
             bool(node.get("result", True)),
             node["number"] in won,
+            bool(node.get("void")),
         )
         for node in nodes
     )
@@ -173,5 +195,5 @@ def arc(start: float, end: float, edge: LineageEdge, source: str, to: str) -> tu
     bend = min(18 + 0.35 * (end - start), MOST_BEND)
     x = LEFT - NAMES
     path = f"M{x} {start}C{x - bend:.0f} {start} {x - bend:.0f} {end} {x} {end}"
-    said = [f"{count} {how}" for how, count in (("taken", edge["taken"]), ("changed", edge["changed"])) if count]
+    said = [f"{count} {how}" for how, count in (("shared", edge["taken"]), ("changed", edge["changed"])) if count]
     return path, min(1 + (edge["taken"] + edge["changed"]) // 2, 6), f"{source} to {to}: {', '.join(said)}"

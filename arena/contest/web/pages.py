@@ -8,6 +8,7 @@ from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse, StreamingResponse
 
 from arena.contest import views
+from arena.contest.example import example
 from arena.contest.settings import RULES
 from arena.contest.standing import RowRange
 from arena.contest.web.card import as_png, winners_card
@@ -129,6 +130,9 @@ def _own(routes: APIRouter, host: Host) -> None:
         viewer = host.viewer(request)
         if viewer is None:
             return RedirectResponse("/join", status_code=303)
-        text = views.last_text(host.contest, viewer) if host.contest.phase() == "open" else ""
-        me = views.person_view(host.contest, viewer)
-        return show(host, request, "me", me=me, problem=None, text=text, parent=parent, prefilled=bool(text))
+        accepts = host.contest.phase() == "open"
+        text = (views.last_text(host.contest, viewer) or example(host.task)) if accepts else ""
+        me, labels = views.person_view(host.contest, viewer), views.entry_labels(host.contest)
+        return show(
+            host, request, "me", me=me, problem=None, text=text, parent=parent, labels=labels, prefilled=accepts
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
@@ -16,6 +17,7 @@ from analysis.wording import decimals, number, typical
 from arena.contest.acts import consequence
 from arena.contest.announced import digits_of, places, secret_check, sentences
 from arena.contest.health import queue_words
+from arena.contest.live import progress_of
 from arena.contest.pace import progress_line
 from arena.contest.settings import shown
 from arena.contest.stored import BoardColumns, arm_label, entry_label
@@ -54,9 +56,11 @@ def _environment() -> Environment:
         "ranks": wording.ranks,
         "many": wording.many,
         "cell": cell,
+        "minus": minus,
         "fenced": fenced,
         "brief": wording.brief,
         "progress_line": progress_line,
+        "progress_of": progress_of,
         "state": state_label,
     }
     made.globals |= {
@@ -86,6 +90,11 @@ def _utc(context: EvalContext, value: datetime | str | None) -> str:
     return Markup('<span class="utc">{}</span>').format(said) if context.autoescape else said
 
 
+def minus(sentence: str) -> str:
+    """A sentence of ours with true minus signs."""
+    return re.sub(r"(?<![\w-])-(?=\.?\d)", wording.MINUS, sentence)
+
+
 def cell(text: object) -> str:
     """Untrusted text for a markdown table: one line, nothing that ends the cell or begins markup."""
     return "".join(f"\\{c}" if c in r"\`*_{}[]<>()#+!|~" else c for c in one_line(str(text)))
@@ -99,8 +108,6 @@ def fenced(text: str, language: str = "markdown") -> str:
 
 
 def _runs(text: str) -> list[str]:
-    import re
-
     return re.findall(r"`+", text)
 
 

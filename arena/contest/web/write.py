@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, TypedDict
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, HTTPException, Request, Response
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
@@ -13,6 +13,8 @@ from analysis.wording import listed, many
 from arena.contest.entries import NotTaken, entries_left, linted, obstacle, unpacked
 from arena.contest.example import edits_of, example, notation
 from arena.contest.tables import Person
+from arena.contest.views import entry_labels, may_read
+from arena.contest.web.entry import entry_or_404
 from arena.contest.web.forms import echoed, parent_field, posted
 from arena.contest.web.host import Host
 from arena.contest.web.limits import HEAVY, Chosen
@@ -20,8 +22,10 @@ from arena.contest.web.pages import show
 from inner_loop.behaviour import resolved_ideas, with_patches
 from programs.charter import Charter
 from programs.charter_edit import settings_of
-from programs.lint import LintMessage
+from programs.front_matter import locate
+from programs.lint import UNMARKED, LintMessage, unmarked_settings
 from programs.program import Program
+from programs.text import split_lines
 from trainer import conditional
 
 UNQUEUED = "ideas-not-queued"  # the code of lint's own message, which is for all researchers
@@ -45,7 +49,7 @@ def write_routes(host: Host) -> APIRouter:
     """The page, its check without JavaScript, and the check of the API."""
     routes = APIRouter(include_in_schema=False)
 
-    def page_of(request: Request, text: str, checked: TextCheck | None, parent: str = "") -> Response:
+    def page_of(request: Request, text: str, checked: TextCheck | None, parent: str = "", start: str = "") -> Response:
         tasks = [
             {
                 "name": task.name,
@@ -70,12 +74,20 @@ def write_routes(host: Host) -> APIRouter:
             text=text,
             checked=checked,
             parent=parent,
+            start=start,
+            labels=entry_labels(host.contest),
         )
 
     @routes.get("/write")
     @routes.get("/write.md")
-    def write(request: Request) -> Response:
-        return page_of(request, example(host.task), None)
+    def write(request: Request, start: Chosen = "") -> Response:
+        """``start``: the id of an entry whose text the box begins with, as far as the reader may read it."""
+        if not start:
+            return page_of(request, example(host.task), None)
+        entry = entry_or_404(host, start)
+        if not may_read(host.contest, entry, host.viewer(request), host.is_admin(request)):
+            raise HTTPException(403, detail={"message": "sealed until the decision", "hint": f"sha256 {entry.sha256}"})
+        return page_of(request, entry.raw.decode("utf-8"), None, entry.label, entry.label)
 
     @routes.post("/write")
     async def check_form(request: Request) -> Response:
@@ -131,7 +143,10 @@ def text_check(host: Host, raw: bytes, person: Person | None, parent: str) -> Te
         said += _use_of(program, named, tried)
     lint = [message.record() for message in read.lint if not scripted or message.code != UNQUEUED]
     if scripted and (idle := _unqueued(program, named)):
-        lint = [idle.record(), *lint]
+        lint = lint if any(message["code"] == UNMARKED for message in lint) else [idle.record(), *lint]  # its cause
+    for message in lint:
+        if message["code"] == UNMARKED:
+            message["message"] = "\n".join((f"{message['message']}. Type:", *unmarked_settings(program.text)))
     return {"taken": not why, "message": said, "lint": lint, "ideas": len(named), "of": of, "tried": len(tried)}
 
 
@@ -158,5 +173,7 @@ def _unqueued(program: Program, named: Collection[str]) -> LintMessage | None:
     where = "in no phase does queue have a share" if program.charter.phases else "queue has no share"
     fix = "proposers: {queue: 0.5, local: 0.5}"
     how = fix if "proposers" in set_fields else f"{fix} below metaloop: in the settings at the top"
+    if not locate(split_lines(program.text)).end:
+        how = f"at the top:\n---\nmetaloop:\n  {fix}\n---"
     message = f"no idea will be tried, because {where} of the proposers; write {how}"
     return LintMessage(set_fields.get("proposers", program.ideas[0].line), "warning", UNQUEUED, message)

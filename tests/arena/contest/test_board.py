@@ -198,3 +198,32 @@ def test_a_contest_of_the_version_before_keeps_its_board(contest: Contest) -> No
     with again.database.read() as connection:
         assert connection.execute(text("SELECT count(*) FROM changes")).scalar() == 6
     again.database.close()
+
+
+def test_a_row_with_runs_to_come_is_not_called_measured(contest: Contest) -> None:
+    filled(contest, 2)
+    with contest.database.write() as connection:
+        connection.execute(text("UPDATE entries SET state = 'verified'"))
+        connection.execute(text('UPDATE board SET "row" = json_set("row", \'$.n\', 1) WHERE number = 1'))
+    rows = {row["number"]: row for row in whole_board(contest)}
+    assert (rows[1]["state"], rows[1]["verified"]) == ("running", False) and rows[3]["state"] == "verified"
+
+
+def test_the_first_screen_says_how_to_take_part(contest: Contest) -> None:
+    filled(contest, 2)
+    contest.database.set_fact("board", aa_check="A/A: the two differ by -0.419 nats, standard error 0.1.")
+    with served(contest) as port:
+        ada = Browser(port)
+        before = ada.get("/").text
+        ada.form("/join", name="Ada")
+        ada.form("/enter", text="# Mine\n")
+        after, queue = ada.get("/").text, ada.get("/queue").text
+        twin = ada.get("/index.md").text
+    assert before.index('id="part"') < before.index('href="/join">Join</a> with a name') < before.index('id="board"')
+    assert "Joined as Ada." in after and 'href="/me">Submit</a>' in after
+    assert "differ by \u22120.419 nats" in before and "differ by \u2212" in twin
+    assert before.count(contest.study.hardware_class) == 1 and "a difference as large as theirs means nothing" in before
+    assert (
+        before.index('id="part"') < before.index(contest.config.secret_hash) and "sha" not in before.split("<main")[0]
+    )
+    assert queue.count("Ada 1</a>") == 1 and "Ada 1</a> (yours)" in queue and "on other pages" not in queue

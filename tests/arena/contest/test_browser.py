@@ -10,6 +10,7 @@ import pytest
 from arena.contest import accounts
 from arena.contest.contest import Contest
 from arena.contest.entries import accept, change
+from arena.contest.settings import utc_now
 from arena.contest.tables import ContestEntry
 from arena.contest.views import board_view
 from arena.contest.work import carry_on
@@ -94,6 +95,17 @@ def drafts(base: str, browser: Browser) -> None:
     until(browser, f"{text} === '# A draft\\n' && !{note}.hidden")
     browser.value(f"{note}.querySelector('a').click()")
     until(browser, f"{text} !== '# A draft\\n' && {note}.hidden && {stored} === 0")
+    go(browser, f"{base}/me")  # the form there has the same draft
+    latest = browser.value("document.querySelector('[name=text]').value")
+    box = "const box = document.querySelector('[name=text]')"
+    browser.value(f"(() => {{ {box}; box.value = '# Kept'; box.dispatchEvent(new Event('input')); }})()")
+    assert browser.value("document.querySelector('#example')") is None
+    go(browser, f"{base}/queue")
+    go(browser, f"{base}/me")
+    until(browser, f"document.querySelector('[name=text]').value === '# Kept' && !{note}.hidden")
+    browser.value(f"{note}.querySelector('a').click()")
+    until(browser, f"document.querySelector('[name=text]').value === {latest!r} && {stored} === 0")
+    go(browser, f"{base}/write")
     type_text(browser, "# Mine too\n")
     browser.value("document.querySelector('[formaction=\"/enter\"]').click()")
     until(browser, f"location.pathname.startsWith('/entry/') && {stored} === 0")
@@ -156,7 +168,10 @@ def whole(contest: Contest, port: int, browser: Browser) -> None:
         number = connection.query(ContestEntry).where(ContestEntry.name == "Ada 3").one().number
     change(contest, number, state="screening")
     until(browser, f"{state} === 'screening'")  # without a reload
-    assert browser.value("document.querySelector('#live').hidden") is False
+    until(browser, "document.querySelector('#live').textContent.includes(', last change ')")
+    run = {"run": "screening", "experiments": 7, "charged": 1.0, "began": utc_now().isoformat()}
+    change(contest, number, progress={"runs": [run]})  # no change of the queue or the board: nothing is reported
+    until(browser, "document.querySelector('main').textContent.includes('Screening run: 7 experiments')")
     for width in (1100, 380):
         for path in ("/", "/queue", "/lineage", "/downloads", "/rules", "/write", "/me", "/join"):
             go(browser, base + path, width)

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from arena.contest import accounts
+from arena.contest.acts import unvoid, void
 from arena.contest.contest import Contest
 from arena.contest.courses import CONTEST, courses_of
 from arena.contest.descent import Descents, lineage
@@ -22,7 +23,7 @@ from arena.contest.insight import credit_of
 from arena.contest.tables import ContestEntry, Course, Descent
 from arena.contest.views import board_view
 from arena.contest.web.curve import curve
-from arena.contest.web.entry import MOST_KEPT, best_run
+from arena.contest.web.entry import MOST_KEPT, best_run, without_repetition
 from arena.contest.web.lineage import decided, drawing
 from arena.contest.work import carry_on
 from programs.program import Program
@@ -116,7 +117,14 @@ def test_each_run_has_its_course(opened: tuple[Contest, dict[str, str], Browser]
         {**best, "title": "another task", "task": "other", "gain": 1e9},
     ])  # fmt: skip
     assert len(shown.edits) == min(len(kept), MOST_KEPT) and shown.kept == len(kept)
-    assert all(f'<li value="{edit.number}">{edit.description} ' in ladder and edit.better > 0 for edit in shown.edits)
+    assert all(f"Experiment {edit.number}:</span> {edit.description} " in ladder for edit in shown.edits)
+    left_out = shown.skipped_better + sum(edit.skipped_better for edit in shown.edits)
+    assert len(shown.edits) + shown.skipped + sum(edit.skipped for edit in shown.edits) == shown.kept
+    all_better = abs(kept[-1]["metric"] - shown.start)  # type: ignore[operator]
+    assert left_out + sum(edit.better for edit in shown.edits) == pytest.approx(all_better)
+    assert ladder.count(" smaller edit") == bool(shown.skipped) + sum(map(bool, (e.skipped for e in shown.edits)))
+    assert without_repetition("norm=batch: Try `NORM=batch`.") == "norm=batch"
+    assert without_repetition("lr=1: Raise it, `LR=1`.") == "lr=1: Raise it, `LR=1`."
     twin = browser.get(f"/entry/{ids['first']}.md").text
     assert twin.index("What its best run kept") < twin.index("Course of the runs")
     standing = unescape(page.split("On the board: ")[1].split("</p>")[0])
@@ -194,28 +202,51 @@ def test_the_lineage_says_who_took_what(opened: tuple[Contest, dict[str, str], B
     assert first["new"] == 2 and len(told["ideas"]) == 4  # the lines of the example are nobody's
     assert told["ideas"][0]["first"] == 3 and told["ideas"][0]["takers"] == [4]
     page = browser.get("/lineage").text
-    assert ">Ada 1</a>" in page and "<title>Ada 1 to Bob 1: 2 taken</title>" in page
+    assert ">Ada 1</a>" in page and "<title>Ada 1 to Bob 1: 2 shared</title>" in page
     assert 'class="arc ' in page and "&lt;b&gt;Bold" in page and "<b>Bold" not in page
     assert SECRET in browser.get("/lineage.md").text and "★" not in page and "Result" not in page
 
 
+def test_the_lineage_has_the_gains_of_the_board(opened: tuple[Contest, dict[str, str], Browser]) -> None:
+    contest, ids, browser = opened
+    stored = contest.database.fact("lineage")
+    stale: Any = [{**node, "gain": None, "low": None, "n": 0} for node in stored["nodes"]]  # type: ignore[union-attr]
+    contest.database.set_fact("lineage", **{**stored, "nodes": stale})
+    board = {row["number"]: row for row in board_view(contest)["rows"]}
+    nodes = browser.get("/api/v1/lineage").json["nodes"]
+    assert all(node[key] == board[node["number"]][key] for node in nodes for key in ("gain", "low", "high", "n"))
+    void(contest, ids["child"], "a test")
+    page, told = browser.get("/lineage").text, browser.get("/api/v1/lineage").json["nodes"][1]
+    unvoid(contest, ids["child"], "it was one")
+    contest.database.set_fact("lineage", **stored)
+    assert told["void"] and (told["n"], told["low"]) == (RUNS, None) and "not measured" not in page
+    assert told["gain"] == pytest.approx(board[told["number"]]["gain"]) and 'class="claimed"' in page
+    assert f"none, {RUNS} runs" in page and "(void)" in page
+
+
 def test_an_idea_is_the_same_in_other_words_and_another_order(tmp_path: Path) -> None:
     contest = founded(tmp_path).contest
-    texts = ("`LADDER1=0.1` `LADDER2=20`.", "Both at once: `LADDER2=20`, then `LADDER1=0.1`.", "Only `LADDER2=20`.")
+    both, only = (
+        ("`LADDER1=0.1` `LADDER2=20`.", "Both at once: `LADDER2=20`, then `LADDER1=0.1`."),
+        "Only `LADDER2={}`.",
+    )
+    texts = (*both, only.format(20), only.format(10), only.format(5))
     programs = {}
     study: Any = SimpleNamespace(state=SimpleNamespace(entries={}), program=programs.__getitem__)
     for text in texts:  # a restart after each entry changes nothing
-        who, _ = accounts.join(contest.database, contest.config, f"Ada {'abc'[len(programs)]}", "")
+        who, _ = accounts.join(contest.database, contest.config, f"Ada {'abcde'[len(programs)]}", "")
         document = f"---\nmetaloop:\n  wave: {1 + len(programs) // 2}\n---\n# x\n\n## Ideas\n\n- {text}\n"
-        entry = accept(contest, who, document.encode()).entry
+        parent = "5" if text.endswith("=5`.") else ""  # the third text
+        entry = accept(contest, who, document.encode(), None, parent).entry
         programs[entry.program_id] = Program.parse(document)
         study.state.entries[entry.entry_id] = entry
         Descents(contest, study).follow()
     with contest.database.read() as connection:
         hows = [[idea["how"] for idea in one.ideas] for one in connection.query(Descent).order_by(Descent.number)]
-    assert [each[-1:] for each in hows] == [["new"], ["taken"], ["new"]]
+    assert [each[-1:] for each in hows] == [["new"], ["taken"], ["new"], ["new"], ["changed"]]
     shared = lineage(contest, [])["ideas"]
     assert not [idea for idea in shared if idea["text"].startswith("wave")]  # a setting is no idea
+    assert [(idea["was"], idea["changers"]) for idea in shared if "LADDER2=10" in idea["text"]] == [(None, [])]
     assert (len(shared[0]["takers"]), shared[0]["held"]) == (1, 2)
 
 

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from arena.arms import Arm, TaskMatch
-from arena.contest import accounts, acts
+from arena.contest import accounts, acts, standing
 from arena.contest.arms import CONFIRMATION
 from arena.contest.contest import Contest
 from arena.contest.decision import ConfirmingPlan, announcement, entered, leaders, taking_part
 from arena.contest.entries import accept, change, quota_used
+from arena.contest.live import progress_of
+from arena.contest.settings import utc_now
 from arena.contest.similarity import SimilarityIndex
 from arena.contest.standing import whole_board
 from arena.contest.steward import MOST_ATTEMPTS, InHand, Steward
 from arena.contest.tables import ContestEntry
-from arena.contest.views import queue_view
+from arena.contest.views import entry_numbered, queue_view
 from arena.jobs import JobResult, Measurement
 from arena.match import announce
 from arena.measuring import run_job, settle
@@ -205,6 +210,48 @@ def test_a_run_that_is_begun_again_is_shown_with_what_the_ledger_has_of_it(stewa
     steward.live.take(hand.number, hand.index, told, before)
     (run,) = steward.live.runs[hand.number].values()
     assert (run["experiments"], run["charged"]) == (2, 0.75)
+    later = datetime.fromisoformat(run["at"]) + timedelta(seconds=40)
+    assert progress_of(run, later) == "Screening run: 2 experiments, 0.75 s charged; latest, 40 s ago: ok"
+    steward.live.take(hand.number, hand.index, {"kind": "measuring", "run_id": job.run_id})  # stored at once
+    (stored,) = entry_numbered(steward.contest, hand.number).progress["runs"]  # type: ignore[union-attr]
+    later = datetime.fromisoformat(stored["at"]) + timedelta(seconds=12)
+    assert "2 experiments done; for 12 s, its final script" in progress_of(stored, later)
+
+
+def test_the_estimate_counts_down_while_nothing_changes(steward: Steward, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = steward.next_job()
+    assert job is not None
+    number = steward.in_hand[job.run_id].number
+    steward.live.take(number, None, {"kind": "measuring", "run_id": job.run_id})
+    estimates, clock, now = [], time.monotonic(), utc_now()
+    for seconds in (0.0, 30.0, 1000.0):
+        monkeypatch.setattr(time, "monotonic", lambda seconds=seconds: clock + seconds)
+        monkeypatch.setattr(standing, "utc_now", lambda seconds=seconds: now + timedelta(seconds=seconds))
+        estimates.append(standing.queue_positions(steward.contest, 100.0)[number][1])
+    assert estimates[0] - estimates[1] == pytest.approx(30.0)
+    assert estimates[0] - estimates[2] == pytest.approx(90.0, abs=1.0)  # how much longer than usual is not known
+
+
+def test_the_queue_goes_on_while_credit_is_computed(steward: Steward) -> None:
+    go_on, computed = threading.Event(), list[str]()
+
+    def slow(_: Contest) -> None:
+        assert go_on.wait(30)
+        computed.append("credit")
+
+    steward.insight._makers["credit"] = slow
+    steward.insight.refresh()
+    assert not computed
+    go_on.set()
+    steward.insight.refresh(force=True)
+    assert computed
+
+    def broken(_: Contest) -> None:
+        raise OSError("the disk is full")
+
+    steward.insight._makers["credit"], steward.insight._stale = broken, {"credit"}
+    with pytest.raises(OSError, match="full"):
+        steward.insight.refresh(force=True)
 
 
 def test_the_pages_see_how_many_runs_are_at_work_while_they_are(steward: Steward) -> None:

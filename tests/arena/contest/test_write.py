@@ -106,7 +106,12 @@ def test_ideas_that_name_an_edit_are_counted_apart_from_those_that_will_be_tried
     assert "phase" not in told["lint"][0]["message"]
     assert '<li class="warning">line 3: warning: no idea' in Browser(port).form("/write", text=text).text
     bare = checked(port, text.split("---\n")[2])["lint"][0]
-    assert bare["message"].endswith(f"write {fix} below metaloop: in the settings at the top")
+    assert bare["message"].endswith(f"write at the top:\n---\nmetaloop:\n  {fix}\n---")
+    typed = f"metaloop:\n{fix}\n\n" + text.split("---\n")[2]  # the right settings, and no dashes
+    (told,) = [one for one in checked(port, typed)["lint"] if one["level"] == "warning"]
+    assert (told["line"], told["message"].split("Type:\n")[1]) == (1, f"---\nmetaloop:\n  {fix}\n---")
+    right = checked(port, told["message"].split("Type:\n")[1] + "\n" + text.split("---\n")[2])
+    assert right["tried"] == 1 and not right["lint"]
     near = checked(port, text.replace("local", "locall"))["lint"][0]["message"]
     assert 'there is no proposer "locall"; did you mean local? There are queue,' in near
     queued = checked(port, text.replace("local", "queue"))
@@ -303,3 +308,35 @@ def test_the_token_can_be_copied(port: int) -> None:
     assert '<pre class="token" id="mine">mlt_' in page and 'data-copy="mine"' in page
     script = Browser(port).get("/static/copy.js")
     assert script.status == 200 and script.headers["content-type"].startswith("text/javascript")
+
+
+def test_an_entry_can_be_started_from_and_a_newcomer_has_an_example(tmp_path: Path) -> None:
+    contest, text = founded(tmp_path).contest, "# Mine\n\nMind the noise.\n"
+    with served(contest) as port:
+        ada = Browser(port)
+        ada.form("/join", name="Ada")
+        empty = unescape(ada.get("/me").text)
+        assert "\n## Ideas\n" in empty and "The text above is an example" in empty and "data-restore" in empty
+        entry = ada.form("/enter", text=text).headers["location"]
+        assert "This is your latest entry: change it." in ada.get("/me").text and text in ada.get("/me").text
+        start = f"/write?start={entry.removeprefix('/entry/')}"
+        assert f'href="{start}">Start from this entry</a>' in Browser(port).get(entry).text
+        page = Browser(port).get(start).text
+        assert f">\n{text}</textarea>" in page and "that of Ada 1: change it" in page and 'value="Ada 1"' in page
+        assert "data-restore" not in page and '<option value="Ada 1"></option>' in page
+        refused = ada.form("/enter", text="---\nmetaloop:\n  wave: x\n---\n")
+        assert refused.status == 422 and "data-keep" in refused.text
+        assert Browser(port).get("/write?start=n_none").status == 404
+    sealed = founded(tmp_path / "sealed", sealed=True).contest
+    with served(sealed) as port:
+        ada = Browser(port)
+        ada.form("/join", name="Ada")
+        entry = ada.form("/enter", text=text).headers["location"]
+        start = f"/write?start={entry.removeprefix('/entry/')}"
+        assert Browser(port).get(start).status == 403 and "Start from this" not in Browser(port).get(entry).text
+        assert text in ada.get(start).text
+
+
+def test_an_example_of_several_edits_shows_the_backticks(made: NewContest, port: int) -> None:
+    one, two, *_ = [edit["example"] for edit in edits_of(made.contest.task)]
+    assert f"<code>`{one}` `{two}`</code>" in unescape(Browser(port).get("/write").text)

@@ -5,21 +5,29 @@
   const box = () => document.querySelector("textarea[data-draft]");
   const key = (one) => "metaloop draft " + one.dataset.draft;
   const kept = (act) => { try { return act(localStorage); } catch { return null; } }; // the browser may refuse it
+  const keep = (one) => kept((all) => all.setItem(key(one), one.value));
+  const typed = () => document.getElementById("example")?.remove(); // its note is about the text as it was
 
-  const first = box(), note = document.getElementById("draft");
-  const draft = first && first.hasAttribute("data-restore") ? kept((all) => all.getItem(key(first))) : null;
-  if (draft !== null && draft !== first.value) {
-    first.value = draft;
-    note.hidden = false;
-    document.getElementById("example")?.remove();
-    first.dispatchEvent(new Event("input", { bubbles: true })); // it is checked like a typed text
+  const first = box();
+  const draft = first ? kept((all) => all.getItem(key(first))) : null;
+  if (first && first.hasAttribute("data-keep")) keep(first); // what was sent and not stored
+  else if (draft !== null && draft !== first.value) {
+    if (first.hasAttribute("data-restore")) {
+      first.value = draft;
+      document.getElementById("draft").hidden = false;
+      typed();
+      first.dispatchEvent(new Event("input", { bubbles: true })); // it is checked like a typed text
+    } else document.getElementById("other").hidden = false;
   }
 
   document.addEventListener("input", (event) => {
-    if (event.target === box()) kept((all) => all.setItem(key(event.target), event.target.value));
+    if (event.target !== box()) return;
+    keep(event.target);
+    typed();
   }, true);
   document.addEventListener("submit", (event) => {
-    if (box() && event.submitter?.formAction.endsWith("/enter")) kept((all) => all.removeItem(key(box())));
+    const action = event.submitter?.getAttribute("formaction") ?? event.target.getAttribute("action");
+    if (box() && action === "/enter") kept((all) => all.removeItem(key(box())));
   });
   document.addEventListener("click", (event) => {
     if (event.target.closest("#draft a")) kept((all) => all.removeItem(key(box())));

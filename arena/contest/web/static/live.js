@@ -1,5 +1,6 @@
 // Live pages: when the server reports a change, the main part of this page is fetched again.
-// A page is fetched at most every few seconds, and not by all readers at the same moment.
+// A page is fetched at most every few seconds, and not by all readers at the same moment. One whose content changes with
+// each experiment (data-changing: the entry of the reader, while it runs) is fetched every few seconds without a report.
 // Nothing is replaced while a form field has the focus or holds what was typed, nor a text by another one. A page that
 // answers a form does not load this script: its address gives another page. Without JavaScript, reload the page.
 "use strict";
@@ -7,7 +8,7 @@
   if (!window.EventSource) return;
   const said = document.getElementById("live");
   const LEAST = 5000, APART = 1000; // ms: minimum time between two fetches, random delay between readers
-  let seen = null, waiting = false, last = 0;
+  let seen = null, waiting = false, last = Date.now(), changed = "";
 
   function soon() {
     if (waiting) return;
@@ -20,6 +21,8 @@
     }, rest + APART * Math.random());
   }
 
+  const time = () => new Date(Date.now() + apart).toISOString().slice(11, 19);
+  const lasting = (part) => part.textContent.replace(/[\d.]+ (s|min|h|d)\b/g, ""); // without how long ago things were
   const texts = (page) => JSON.stringify([...page.querySelectorAll("main textarea[data-lint]")].map((one) => one.value));
 
   async function refresh() {
@@ -31,15 +34,16 @@
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
     if (texts(fresh) !== texts(document)) return;
     const open = [...document.querySelectorAll("main details")].map((one) => one.open);
-    document.getElementById("main").replaceChildren(...fresh.getElementById("main").childNodes);
+    const [old, made] = [document, fresh].map((page) => page.getElementById("main"));
+    if (lasting(old) !== lasting(made)) changed = ", last change " + time();
+    old.replaceChildren(...made.childNodes);
     document.querySelectorAll("main details").forEach((one, i) => { if (i < open.length) one.open = open[i]; });
     for (const part of [".kicker", ".intro", "header nav"]) {
       const [old, made] = [document, fresh].map((page) => page.querySelector(part));
       if (old.outerHTML !== made.outerHTML) old.replaceWith(made); // the focus on an unchanged link stays
     }
     setClock();
-    said.hidden = false;
-    said.textContent = "Live, last change " + new Date().toISOString().slice(11, 19) + " UTC";
+    said.textContent = "Live: checked " + time() + (changed || ", no change yet");
   }
 
   // The clock and the time that is left go on between two fetches.
@@ -64,6 +68,7 @@
     const seconds = left ? (Date.parse(left.dataset.until) - now) / 1000 : 0;
     if (seconds > 0) { over = false; left.textContent = duration(seconds); }
     else if (left && !over) { over = true; soon(); }
+    if (document.querySelector("[data-changing]") && Date.now() - last > LEAST) soon();
   }
 
   function listen() {
