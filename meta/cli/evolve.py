@@ -22,7 +22,7 @@ from meta.cli.output import Output
 from meta.cli.progress import if_slow
 from meta.cli.researcher_choice import ResearcherChoice
 from meta.cli.study_result import present
-from meta.cli.study_size import family_plan, unused_budget
+from meta.cli.study_size import unused_budget
 from meta.planned_work import PlannedWork
 from programs.errors import UsageError
 
@@ -115,8 +115,7 @@ def _evolve_programs(
             mutation.refuse_alone(follows, chosen.config, chosen.researcher)
             on = ChosenTasks.named(flags, settings.seed)
             chosen.refuse_without_edits(own, on.training)
-            own_arm = improves and not like_stock(own[0], on.training, chosen.researcher)
-            plan = family_plan(on.training[0], dial, own_arm) if on.families else on.plan(dial, own_arm, improves)
+            plan = on.plan(dial, improves and not like_stock(own[0], on.training, chosen.researcher), improves)
             known = gather(past, [other.name for other in on.reserve]) if past else None
             learnt, starters = knowledge_for(own, flags, on), own
             origins = origin_lines(known.prior if known else None, learnt.used if learnt else None, on.training)

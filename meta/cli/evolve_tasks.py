@@ -11,7 +11,7 @@ from meta.cli import launch
 from meta.cli.evolve_flags import EvolveFlags
 from meta.cli.launch import LaunchSettings
 from meta.cli.output import Output
-from meta.cli.study_size import Dial, plan_of
+from meta.cli.study_size import Dial, family_plan, plan_of
 from programs.errors import UsageError
 
 if TYPE_CHECKING:
@@ -54,6 +54,8 @@ class ChosenTasks:
         return cls(training, reserve, next((task for task, unseen in named if unseen), None))
 
     def plan(self, dial: Dial, own_arm: bool, headroom: bool) -> Plan:
+        if self.families:
+            return family_plan(self.training[0], dial, own_arm)
         return plan_of(self.training, dial, self.reserve, own_arm=own_arm, variant=self.variant, headroom=headroom)
 
 

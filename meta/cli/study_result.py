@@ -31,8 +31,7 @@ def present(out: Output, folder: Path, applies: bool = False) -> list[str]:
     what was found is committed next, so that no command does that.
     """
     from analysis.decision import decision_of
-    from analysis.decision_text import more_runs, reference_gained_more
-    from analysis.own_share import as_good
+    from analysis.decision_text import more_runs
     from analysis.run_state import StudyState
     from analysis.script_text import best_scripts, measured_scripts
     from analysis.wording import plain_text
@@ -79,15 +78,18 @@ def present(out: Output, folder: Path, applies: bool = False) -> list[str]:
         _print(out, folder, decision, changes, changes_title(config))
     else:
         measured = measured_scripts(decision) if decision else []
-        said = [needed, *measured, harm, given, f"All runs were made with {label}."]
-        _show(
-            out,
-            folder,
-            verdict,
-            (changes_title(config), changes),
-            with_gain(files, decision, state),
-            [*by_task.together, *said],
-        )
+        said = [*by_task.together, needed, *measured, harm, given, f"All runs were made with {label}."]
+        _show(out, folder, verdict, (changes_title(config), changes), with_gain(files, decision, state), said)
+    return _going_on(folder, config, decision, applies, every)
+
+
+def _going_on(
+    folder: Path, config: StudyConfig, decision: Decision | None, applies: bool, every: list[str]
+) -> list[str]:
+    """The commands that go on from a study; ``every``: that which shows all changes of its champion."""
+    from analysis.decision_text import reference_gained_more
+    from analysis.own_share import as_good
+
     start = as_good(decision) if decision and not applies else None
     own = own_program(config) if decision and decision.against_own and reference_gained_more(decision) else None
     apply = [] if applies else ready_to_apply(config, folder, resolve.typed(folder), own)
