@@ -149,23 +149,30 @@ def query(path: Path | str, sql: str, beside: Mapping[str, Path | str] | None = 
     everything = any(word.startswith(_CATALOGUE) for word in words)
     views = [name for name in COMPUTED_VIEWS if everything or name in words]
     named = SQL_VIEWS if everything else named_in(sql)
+    only_reads = _only_reads(sql)
 
     def ask(tables: Sequence[str]) -> list[dict[str, JsonValue]]:
-        opened_as = open_study if beside else read_study
+        opened_as = read_study if only_reads and not beside else open_study
         with opened_as(path, views=views, tables=tables) as con:
             for name, other in (beside or {}).items():
                 _place_beside(con, name, other, views, tables)
-            con.begin()  # nothing that a statement changes lasts
             hint = "docs/views.md lists the views; metaloop sql STUDY 'DESCRIBE runs' lists the columns of one"
-            try:
-                return answer(con, sql, hint)
-            finally:
-                con.rollback()
+            return answer(con, sql, hint)
 
     try:
         return ask(named)
     except UsageError:  # DuckDB may know what was meant where it has them all
         return ask(SQL_VIEWS)
+
+
+def _only_reads(sql: str) -> bool:
+    """Whether it cannot change a table. False for what is not SQL."""
+    import duckdb
+
+    try:
+        return all(each.type == duckdb.StatementType.SELECT for each in duckdb.extract_statements(sql))
+    except (duckdb.Error, TypeError):  # the latter: text that is no UTF-8
+        return False
 
 
 def _place_beside(
