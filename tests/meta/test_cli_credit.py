@@ -118,7 +118,7 @@ def test_each_count_of_the_same_sentence_says_what_it_counts(study: Path) -> Non
     assert {name: shown[name] for name in GAIN} == {name: row[name] for name in GAIN}
     [part] = [part for part in sections(study) if part.name == "transfer"]
     assert any("tries" in figure.name for figure in part.figures)
-    assert any("from the search without the confirmation" in text for text in part.more["folded"])  # once, above all charts
+    assert any("from the search without the confirmation" in text for text in part.more["folded"])
     with open_study(study) as con:
         drawn = across(con, study_tasks(con), transfer_cells(con), transfer_runs(con))
     [muon] = [one for one in drawn if one.method == "tries" and one.label == IDEA]
