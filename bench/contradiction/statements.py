@@ -62,7 +62,7 @@ READ: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
     # what evolution changed
     (r"The champion is [^.]*, as the study began with it", (("change", "made", "no"),)),
     (r"evolved from [^.]*\. (?P<v>The announced test compares the two|The confirmation did not test these changes)"
-     r"(?:, and the search (?P<c>did not measure them alone|(?:showed|did not show) that [\w ]+? (?:help|hurt)))?",
+     r"(?:,\sand\sthe\ssearch\s(?P<c>did\snot\smeasure\sthem\salone|(?:showed|did\snot\sshow)\sthat\s[\w\s]+?\s(?:help|hurt)))?",
      (("change", "tested", "{v}"), ("change", "credit", "{c}"))),
     (r"The announced test does not show that \S+ is better", (("main", "verdict", "open"),)),
     (r"; evolution made [^;.]* (?P<v>worse)", (("change", "of the start", "{v}"),)),
@@ -165,7 +165,7 @@ def statements(screen: str, text: str) -> tuple[list[Statement], list[str]]:
         for match in re.finditer(pattern, rest):
             groups = {key: value or "" for key, value in match.groupdict().items()}
             for about, what, value in makes:
-                if said := value.format(**groups).strip():
+                if said := " ".join(value.format(**groups).split()):
                     found.append(Statement(screen, about.format(**groups).strip(), what, WORDS.get(said, said)))
         rest = re.sub(pattern, lambda m: "\x00" + re.sub(r"[^\n]", "", m.group()), rest)
     rest = SAYS_NOTHING.sub("\x00", rest)
