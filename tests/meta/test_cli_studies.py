@@ -122,7 +122,8 @@ def test_a_row_of_the_piped_list_has_one_short_field_on_the_verdict(
 ) -> None:
     assert run(["ls", str(root)]) == 0
     rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
-    at = rows[0].index("champion")
+    at = rows[0].index("verdict")
+    assert all(row[at] == row[rows[0].index("champion")] for row in rows[1:])
     assert any("stock" in row[at] for row in rows) and all(len(field) < 80 for row in rows for field in row[at:]), rows
 
 
