@@ -376,15 +376,18 @@ def test_what_is_not_fresh_is_told_with_its_cure(ahead: Ended, fresh: str, cures
 
 
 def test_the_report_of_a_task_without_a_hidden_split_claims_no_unseen_data(
-    ahead: Ended, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    study: Path, ahead: Ended, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = copied(ahead, tmp_path / "study")
+    """As its decision has it, although its task now has a split, as where one of several tasks has moved."""
     unseen = re.compile(
         r"no researcher saw|did not see|hidden data|not used to choose it\b(?!, but)|(?i:verified gain)"
     )
-    before = outputs(folder)
+    before = outputs(ahead[0])
     assert all(unseen.search(before[name]) for name in ("report", "card"))
-    monkeypatch.setattr("trainer.freshness.freshness", lambda _: freshness.SEEDS)
+    folder = measured(study, tmp_path / "study", AHEAD)
+    with monkeypatch.context() as only_now:
+        only_now.setattr("trainer.freshness.freshness", lambda _: freshness.SEEDS)
+        crowned(folder)
     for trust in ("verified", "scored"):
         monkeypatch.setitem(WHY, trust, "as if the script printed it")
     after = outputs(folder)
