@@ -17,6 +17,7 @@ from meta.cli.gain_difference import (
     GainDifference,
     conditions,
     gain_differences,
+    joined,
     purpose_of,
     together,
 )
@@ -156,10 +157,9 @@ def _difference(
     gains = [counted(match, identity) for (_, match), identity in zip((first, second), programs, strict=True)]
     task, unit = str(first[1].event.get("task")), conditions(first[0].board, first[1])["unit"]
     is_stock = any(arm.role == "control" and arm.program_id == programs[0] for arm in first[1].arms.values())
-    streams = (str(match.event.get("stream") or "") for _, match in (first, second))
-    purposes = (purpose_of(match) for _, match in (first, second))
-    on = ("/".join(dict.fromkeys(each)) for each in (streams, purposes))
-    return gain_differences((first[0], second[0]), programs, gains, task, unit, *on, is_stock)
+    stream = joined(str(match.event.get("stream") or "") for _, match in (first, second))
+    purpose = joined(purpose_of(match) for _, match in (first, second))
+    return gain_differences((first[0], second[0]), programs, gains, task, unit, stream, purpose, is_stock)
 
 
 def _lead_difference(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -105,6 +105,11 @@ def purpose_of(match: MatchView) -> str:
     return purpose if purpose in RUNS_OF else SEARCH
 
 
+def joined(values: Iterable[str]) -> str:
+    """``a``; ``a/b`` where the two studies differ."""
+    return "/".join(dict.fromkeys(values))
+
+
 def runs_of(purpose: str) -> str:
     """``of the search``; ``of the search and of the confirmation`` for two purposes."""
     return " and ".join(RUNS_OF[one] for one in purpose.split("/") if one)
@@ -147,6 +152,6 @@ def gain_differences(
     means = (mean_interval(gains[0]), mean_interval(gains[1])) if same else None
     runs = len(gains[0]), len(gains[1])
     one = GainDifference(
-        task, unit, *names, difference, low, high, runs, stream, gains=means, purpose=purpose, se=se, df=df
+        task, unit, names[0], names[1], difference, low, high, runs, stream, gains=means, purpose=purpose, se=se, df=df
     )
     return [replace(one, is_stock=is_stock, program_id=programs[0])] if same else [one]

@@ -18,6 +18,7 @@ from meta.cli.gain_difference import (
     bracket,
     conditions,
     gain_differences,
+    joined,
     purpose_of,
     runs_of,
 )
@@ -77,8 +78,8 @@ def ran_in_both(first: ComparedStudy, second: ComparedStudy) -> Iterator[GainDif
             own = [(a, b) for a, b in pairs if a.task == task == b.task]
             a, b = min(own, key=lambda pair: (pair[0].purpose != pair[1].purpose, pair[0].rank + pair[1].rank))
             gains, of = (ours[identity][a], theirs[identity][b]), ((first, second), (identity, identity))
-            on = ("/".join(dict.fromkeys(pair)) for pair in ((a.stream, b.stream), (a.purpose, b.purpose)))
-            yield from gain_differences(*of, gains, task, a.unit, *on, identity in stock)
+            stream, purpose = joined((a.stream, b.stream)), joined((a.purpose, b.purpose))
+            yield from gain_differences(*of, gains, task, a.unit, stream, purpose, identity in stock)
 
 
 @dataclass(frozen=True)
