@@ -13,12 +13,13 @@ from analysis.study import read_study
 from analysis.wording import listed, many, number
 from arena.harvest import HARVEST
 from arena.study import Study
+from meta.mutators.offline.write_ideas import OLDER_UNTRIED, UNTRIED
 from meta.mutators.queue_first import queue_first
 from programs.charter_prose import sentences, with_prose
 from programs.edit import replace_ideas
 from programs.errors import ProgramError, UsageError
 from programs.ideas import Comparison, ProgramIdea
-from programs.order_of_work import with_order
+from programs.order_of_work import HARMFUL, with_order
 from programs.program import Program
 from trainer.conditional import OPTIONAL, known, read
 from trainer.edits import ROLE, Edit, EditError, Knob, read_value
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 _WORD = re.compile(r"`(@?[A-Za-z_]\w*)(?:(==|!=|<=|>=|=|<|>)([^`?]+))?(\??)`( ?)")
 _TERM = re.compile(r"\+?\s*(@?[A-Za-z_]\w*)\s*(?:=\s*(\S.*?))?\s*(\??)")
 _SIGNS = {"<": "is below", "<=": "is at most", ">": "is above", ">=": "is at least", "==": "is", "!=": "is not"}
-HARMFUL = "Measured as harmful here: leave these out"
+_UNTRIED = re.compile(rf"^(?:{UNTRIED}|{OLDER_UNTRIED}[^:]*): ")  # which a measured harm contradicts
 _STEPS = {"up": "raise {} to its next value", "down": "lower {} to its next value"}
 _SWITCHED = {"true": "on", "false": "off"}
 
@@ -63,29 +64,35 @@ def rewritten(
         same = program if kind == "scripted" else replace(program.with_text(_stated(program.text)), evolved_for=label)
         what = "nothing is rewritten" if same.text == program.text else "only its settings are written as sentences"
         return Rewritten(same, notes=(f"{program.name} was evolved for {label}: {what}",))
-    program = program.with_text(_with_harm(program, harm, kind))
+    program = _with_entry(program, _with_harm(program, harm, kind))
     if kind == "agent" and task is not None:
-        program = program.with_text(for_agents(program.text, task))
+        program = _with_entry(program, for_agents(program.text, task))
     text, said, notes = program.text, sentences(program.text), list[str]()
     if kind == "scripted":
         text, notes = _for_script(program, task)
         said = []
     elif not label or label.kind == "scripted":
         readable, left = _with_readable_ideas(program, bundle, task, tuple(harm.values()))
-        text, notes = _stated(readable), [_without(left)] if left else []
+        text, notes = _stated(_with_heading(readable, tuple(harm.values()))), [_without(left)] if left else []
         notes += (
             [] if bundle else ["no measured bundle comes first: that needs a study of one task with a best train.py"]
         )
     else:
-        text = _stated(program.text)
-    if kind != "scripted":
-        text = _with_heading(text, tuple(harm.values()))
+        text = _stated(_with_heading(program.text, tuple(harm.values())))
     if kind == "agent" and task is not None:
         text = with_code_changes(text, task)
-    new = replace(program.with_text(text), evolved_for=label.rewritten_for(kind) if label else None)
+    new = replace(_with_entry(program, text), evolved_for=label.rewritten_for(kind) if label else None)
     if label:
         notes.append(f"this program was evolved for {label}; its gain with another researcher has not been measured")
     return Rewritten(new, said, tuple(notes))
+
+
+def _with_entry(program: Program, text: str) -> Program:
+    """The program with another entry file and all its other files, also those that only an idea left out names."""
+    if not program.is_set:
+        return program.with_text(text)
+    (entry, _), *others = program.files
+    return Program.parse(text, program.name, others=dict(others), living=dict(program.living), entry=entry)
 
 
 def for_agents(text: str, task: Task) -> str:
@@ -168,7 +175,11 @@ def why_kept(count: int) -> str:
 def _with_harm(program: Program, harm: Mapping[str, str], kind: str) -> str:
     """For a reader, the ideas that made scripts worse come last."""
     ideas = program.ideas if kind == "scripted" else sorted(program.ideas, key=lambda idea: idea.text in harm)
-    items = [f"{idea.text} {harm[idea.text]}" if idea.text in harm else idea.text for idea in ideas]
+    reads = kind != "scripted"
+    items = [
+        f"{_UNTRIED.sub('', idea.text, count=reads)} {harm[idea.text]}" if idea.text in harm else idea.text
+        for idea in ideas
+    ]
     return replace_ideas(program.text, items) if harm else program.text
 
 

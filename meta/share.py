@@ -8,6 +8,7 @@ checks its ledger.
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import socket
 from collections.abc import Iterator, Mapping
@@ -16,11 +17,12 @@ from typing import TYPE_CHECKING
 
 import tomli_w
 
-from analysis.ledger import RESERVED, Ledger, check, read
+from analysis.ledger import END, RESERVED, Ledger, check, read
 from arena.run_archive import ARCHIVE
 from arena.settings import StudyConfig
 from arena.study import Study
 from arena.task_study import tasks_of
+from meta.cli.resolve import one_program
 from programs.errors import Corrupt, UsageError
 from programs.program import Program
 
@@ -28,7 +30,8 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
 CHAIN = ("segment", "closed")  # records about the ledger itself
-TEXTS = ("champion.md", "champion.evidence.md", "best_train.py")
+CHAMPION = "champion.md"
+TEXTS = ("champion.evidence.md", "best_train.py")  # the champion's text stays, as that of every program
 FOLDERS = ("programs.git", "champion", "best", "evidence")
 _SYSTEM = "dev|proc|sys|usr|bin|sbin|lib|lib64|etc"
 _PATH = re.compile(rf"(?<![\w.:/~\\])/(?!(?:{_SYSTEM})\b)[\w.@+-]+(?:/[\w.@+ -]*[\w.@+-])+")
@@ -69,6 +72,7 @@ def share(source: Path, target: Path, *, with_runs: bool = False) -> list[str]:
         raise UsageError(f"{target} exists", hint="name a new folder with -o")
     study = Study.open(source)
     study.look()
+    refuse_other_champion(source)
     partial = target.with_name(f".{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -77,6 +81,8 @@ def share(source: Path, target: Path, *, with_runs: bool = False) -> list[str]:
         ledger.extend(clean.event(record) for record in read(source / "ledger") if record["kind"] not in CHAIN)
         ledger.finish()
     _write_config(study.config, partial, clean)
+    if (source / CHAMPION).is_file():
+        shutil.copyfile(source / CHAMPION, partial / CHAMPION)
     for name in TEXTS:
         if (source / name).is_file():
             (partial / name).write_text(clean.text((source / name).read_text("utf-8")), "utf-8")
@@ -93,9 +99,12 @@ def share(source: Path, target: Path, *, with_runs: bool = False) -> list[str]:
 
 
 def verified(copy: Path) -> dict[str, str | int]:
-    """What can be checked of a copy: that its ledger is complete and unchanged, and that the programs are those that
-    their ids name. Its ``head`` is the hash of its last record. Raises Corrupt with the first problem."""
+    """What can be checked of a copy: that nothing is missing from its ledger, that the programs are those that their
+    ids name, and that champion.md is the champion. ``head``: the hash of the ledger's last record; only this hash shows
+    that nothing was changed, since a ledger can be written again. Raises Corrupt with the first problem."""
     problems, records, programs, head = check(copy / "ledger"), 0, 0, ""
+    if not list((copy / "ledger").glob(f"{END}-*.jsonl")):  # `share` always writes it
+        problems.append(f"{copy / 'ledger'}: the segment that names the last record is missing")
     if problems:
         raise Corrupt(problems[0], hint="ask for the copy again")
     for record in read(copy / "ledger"):
@@ -105,7 +114,17 @@ def verified(copy: Path) -> dict[str, str | int]:
             text, named = str(record["text"]), str(record["program_id"])
             if Program.parse(text, str(record.get("name") or "")).program_id != named:
                 raise Corrupt(f"{copy}: the text of the program {named} is not the one of its id", hint="ask again")
+    refuse_other_champion(copy)
     return {"records": records, "programs": programs, "head": head}
+
+
+def refuse_other_champion(folder: Path) -> None:
+    """Raise Corrupt where champion.md is not the champion of the last decision, as where a person changed it."""
+    written = folder / CHAMPION
+    decided = [record["program_id"] for record in read(folder / "ledger") if record["kind"] == "champion"]
+    if decided and written.is_file() and one_program(str(written)).program_id != decided[-1]:
+        hint = f"metaloop export {shlex.quote(str(folder))} --program {str(decided[-1])[:12]} -o NEW.md writes that one"
+        raise Corrupt(f"{written} is not the champion of the ledger, {decided[-1]}", hint=hint)
 
 
 def _write_config(config: StudyConfig, folder: Path, clean: Cleaner) -> None:

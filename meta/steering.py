@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING
 from analysis.figures_text import with_interval
 from analysis.run_state import StudyState
 from analysis.statistics import mean_interval
-from analysis.transfer import FINAL
 from analysis.wording import listed, many, plain_text
 from analysis.writing_events import SteerEvent
 from meta.breed import Attempt, next_version
+from meta.confirmation import FINAL
 from meta.mutators.base import ChildProposal, ParentProgram, parent_ids
 from meta.mutators.queue_first import queue_first
 from meta.novelty import Novelty
@@ -187,13 +187,13 @@ def _over_parent(state: StudyState, program_id: str) -> str:
 
 def _unit(state: StudyState) -> str | None:
     """Of the gains of the search; None on several tasks."""
-    units = {match.task: match.config.unit for match in state.matches.values() if match.stream not in FINAL}
+    units = {match.task: match.config.unit for match in state.matches.values() if match.purpose not in FINAL}
     return next(iter(units.values())) if len(units) == 1 else None
 
 
 def _gains(state: StudyState, program_id: str) -> dict[tuple[str, int], float]:
     """(match, run seed) → verified gain, of the runs that chose programs."""
-    chosen = {match.match_id for match in state.matches.values() if match.stream not in FINAL}
+    chosen = {match.match_id for match in state.matches.values() if match.purpose not in FINAL}
     runs = [(run.started, run.gain) for run in state.runs.values() if run.started and run.ended]
     return {
         (one.match_id, one.run_seed): gain

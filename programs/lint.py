@@ -290,7 +290,18 @@ def unmarked_settings(text: str) -> list[str]:
         return []
     typed = list(takewhile(lambda line: line and not line.startswith(("#", "- ", "---")), lines[named:]))
     indent = "" if all(line.startswith(" ") for line in typed) else "  "
-    return ["---", "metaloop:", *(indent + line for line in typed), "---"]
+    for end in range(len(typed), 0, -1):  # prose may follow at once, or begin as a setting does
+        block = ["---", "metaloop:", *(indent + line for line in typed[:end]), "---"]
+        if named or _are_settings(block):
+            return block
+    return []
+
+
+def _are_settings(block: list[str]) -> bool:
+    try:
+        return bool(settings_of("\n".join(block)).set_fields)
+    except ProgramError:
+        return False
 
 
 def _text(parsed: Outline) -> Iterator[LintMessage]:

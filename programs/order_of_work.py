@@ -5,11 +5,16 @@ A share (in 95% of cases) is nothing that an agent can follow; counts are. The f
 
 from __future__ import annotations
 
+from math import gcd
+
 from programs.charter_edit import charter_fields, settings_of
 from programs.charter_phrases import described, say
 from programs.stated_settings import without_shares
 
 _QUEUE = "queue"
+_NEVER = 1e-4  # the share of a source that no study is long enough to use
+_MOST = 20  # parts in which the other sources are counted, for the largest
+HARMFUL = "Measured as harmful here: leave these out"  # the heading of ideas that the rule does not mean
 _AT_ONCE = ("the score, and test the next one.", "the score.")  # of the starter idea-queue; with doubt, not at once
 
 
@@ -20,21 +25,26 @@ def with_order(text: str) -> str:
     if _QUEUE not in charter.proposers or "proposers" not in given or charter.phases:
         return text
     shares = say("proposers", given["proposers"], charter)
-    rule = order(charter.proposers, charter.doubt_ideas)
+    if charter.proposers[_QUEUE] < _NEVER * sum(charter.proposers.values()):
+        return text
+    rule = order(charter.proposers, charter.doubt_ideas, f"# {HARMFUL}\n" in text)
     doubt = say("doubt_ideas", charter.doubt_ideas, charter)
     text = text.replace(*_AT_ONCE) if charter.doubt_ideas else text
     text = text.replace(f"- {shares}\n", "") if rule in text else text.replace(shares, rule)
     return without_shares(text.replace(f"- {doubt}\n", ""))
 
 
-def order(shares: dict[str, float], doubt: bool) -> str:
-    """The rule for a mixture with a list of ideas. ``doubt``: each idea that fails puts the next one off."""
-    others = [described(name) for name in shares if name != _QUEUE]
-    listed = "Take the ideas of the list in its order, one in each experiment"
+def order(shares: dict[str, float], doubt: bool, harmful: bool = False) -> str:
+    """The rule for a mixture with a list of ideas. ``doubt``: each idea that fails puts the next one off. ``harmful``:
+    some ideas of the list are to be left out."""
+    whole = sum(shares.values())
+    others = {name: one for name, one in shares.items() if name != _QUEUE and one > _NEVER * whole}
+    but = f' (not those under "{HARMFUL.partition(":")[0]}")' * harmful
+    listed = f"Take the ideas of the list in its order{but}, one in each experiment"
     if not others and not doubt:
         return f"{listed}."
-    kind = (" or ".join(others) or described("random")) + ", in turn" * (len(others) > 1)
-    share = shares[_QUEUE] / sum(shares.values())
+    kind = _mixed(others) or described("random")
+    share = shares[_QUEUE] / sum((shares[_QUEUE], *others.values()))
     between = round((1 - share) / share)
     if doubt and between:
         when = f"make {between} of them after an idea that you keep, {between + 1} after one that you revert"
@@ -45,3 +55,18 @@ def order(shares: dict[str, float], doubt: bool) -> str:
     else:
         when = f"make {between} of them after each idea"
     return f"{listed}. The other experiments try {kind}: {when}. When no idea is left, make only these."
+
+
+def _mixed(shares: dict[str, float]) -> str:
+    """``A or B, in turn``; ``A (one of 7) or B (6 of 7)`` where the shares differ; empty without any."""
+    if len(shares) < 2:
+        return "".join(map(described, shares))
+    least, most = min(shares.values()), max(shares.values())
+    unit = max(least, most / _MOST)
+    parts = {name: max(1, round(share / unit)) for name, share in shares.items()}
+    common = gcd(*parts.values())
+    if len(set(parts.values())) == 1:
+        return f"{' or '.join(map(described, shares))}, in turn"
+    whole = sum(parts.values()) // common
+    counted = ((name, part // common) for name, part in parts.items())
+    return " or ".join(f"{described(name)} ({'one' if n == 1 else n} of {whole})" for name, n in counted)

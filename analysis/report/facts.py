@@ -71,13 +71,15 @@ def known_task(name: str) -> Task | None:
 
 
 def fresh_of(facts: ReportFacts) -> str:
-    """Which randomness is fresh when a final script is trained again, on the task with the least (`freshness`)."""
-    tasks = [known_task(str(on["task"])) for on in (facts.config, *facts.further) if on.get("task")]
-    if known := [task for task in tasks if task is not None]:
-        return freshness.least(known)
+    """Which randomness is fresh when a final script is trained again, on the task with the least (`freshness`): as the
+    decision has it, since a task's folder may have moved or changed."""
     recorded = next((row.details.get("decision") for row in facts.champion.rows), None)
-    fresh = str(recorded.get("fresh") or "") if isinstance(recorded, dict) else ""
-    return freshness.of_record(fresh, weakest(row.trust for row in facts.board))
+    if isinstance(recorded, dict) and (fresh := recorded.get("fresh")):
+        return str(fresh)
+    tasks = [known_task(str(on["task"])) for on in (facts.config, *facts.further) if on.get("task")]
+    if tasks and all(tasks):
+        return freshness.least([task for task in tasks if task is not None])
+    return freshness.of_record("", weakest(row.trust for row in facts.board))
 
 
 def deciding_match(matches: Sequence[MatchRow], has_champion: bool) -> MatchRow:

@@ -110,7 +110,7 @@ def intro(facts: ReportFacts) -> list[str]:
         text += f" {_stages(facts)} on {fresh}."
     known = [one for one in tasks if one is not None]
     if kind != freshness.SPLIT:
-        text += f" {freshness.said(known) if known else freshness.SAID[kind]}"
+        text += f" {freshness.said(known) if known and freshness.least(known) == kind else freshness.SAID[kind]}"
     which = "The task" if len(names) == 1 else "One task"
     return [" ".join([text, *(_scored(one, which) for one in tasks if one is not None)])]
 

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Any, cast
 from analysis.statistics import interval, satterthwaite, welch_difference
 from analysis.wording import listed, many
 from meta.cli.compared_settings import NONE
-from meta.cli.gain_difference import SAME_IN_BOTH, ComparedStudy, GainDifference, conditions, gain_differences
+from meta.cli.gain_difference import (
+    SAME_IN_BOTH,
+    ComparedStudy,
+    GainDifference,
+    conditions,
+    gain_differences,
+    joined,
+    purpose_of,
+    together,
+)
 from meta.cli.programs_in_both import BestPrograms, best_programs, ran_in_both
 from meta.cli.standings_text import named
 from programs.diff import moved
@@ -27,7 +36,12 @@ OWN_DATA = "Each study has its own seeds and data, and the intervals are over ru
 OF_LEADS = "A lead is a champion's gain minus stock's in the same study, without what data and machine add to both."
 OF_SAME = (
     "A program that is in both studies differs by seeds, data and machine alone; a difference of this size between "
-    "other programs may have the same cause."
+    "other programs may have the same cause. Intervals of several such programs are widened for their number "
+    "(Bonferroni)."
+)
+OF_SEARCH = (
+    "Averages of the search are no test: a race gives more runs to programs that did well, so luck is part of a "
+    "difference."
 )
 OF_SHARES = "Evolution's own share is the champion's gain minus that of the program it started from, in the same study."
 OF_BEST = (
@@ -66,8 +80,11 @@ class ComparedChampions:
     @property
     def about(self) -> str:
         """What the intervals do not include; empty without any."""
-        said = ((SIGN, self.all), (OWN_DATA, self.all), (OF_SAME, self.same), (OF_LEADS, self.leads))
-        return " ".join(text for text, of in (*said, (OF_SHARES, self.shares), (OF_BEST, self.best)) if of)
+        tested = [one for one in self.same if not one.of_search]
+        said = ((SIGN, self.all), (OWN_DATA, self.all), (OF_SAME, tested), (OF_LEADS, self.leads))
+        searched = len(self.same) > len(tested)
+        further = ((OF_SHARES, self.shares), (OF_SEARCH, searched), (OF_BEST, self.best))
+        return " ".join(text for text, of in (*said, *further) if of)
 
 
 def champions(first: ComparedStudy, second: ComparedStudy) -> ComparedChampions:
@@ -77,7 +94,7 @@ def champions(first: ComparedStudy, second: ComparedStudy) -> ComparedChampions:
     counted_there = {(each.task, each.program_id) for each in (*found.same, *found.differences)}
     further = [one for one in ran_in_both(first, second) if (one.task, one.program_id) not in counted_there]
     best = tuple(each for study in (first, second) for each in best_programs(study))
-    return replace(found, same=(*found.same, *further), best=best)
+    return replace(found, same=together((*found.same, *further)), best=best)
 
 
 def _decided(first: ComparedStudy, second: ComparedStudy) -> ComparedChampions:
@@ -140,8 +157,9 @@ def _difference(
     gains = [counted(match, identity) for (_, match), identity in zip((first, second), programs, strict=True)]
     task, unit = str(first[1].event.get("task")), conditions(first[0].board, first[1])["unit"]
     is_stock = any(arm.role == "control" and arm.program_id == programs[0] for arm in first[1].arms.values())
-    stream = "/".join(dict.fromkeys(str(match.event.get("stream") or "") for _, match in (first, second)))
-    return gain_differences((first[0], second[0]), programs, gains, task, unit, stream, is_stock)
+    stream = joined(str(match.event.get("stream") or "") for _, match in (first, second))
+    purpose = joined(purpose_of(match) for _, match in (first, second))
+    return gain_differences((first[0], second[0]), programs, gains, task, unit, stream, purpose, is_stock)
 
 
 def _lead_difference(
@@ -167,7 +185,9 @@ def _lead_difference(
     what, of = (LEAD, "stock") if role == "control" else (OWN_SHARE, "the programs they started from")
     runs = len(base[0]), len(base[1])
     named = replace(champion[0], first=what + champion[0].first, second=what + champion[0].second, gains=None)
-    return [replace(named, difference=lead, low=low, high=high, stock_runs=runs, below=of, is_stock=False)]
+    return [
+        replace(named, difference=lead, low=low, high=high, se=se, df=df, stock_runs=runs, below=of, is_stock=False)
+    ]
 
 
 def arm_of(match: MatchView, role: str) -> ArmView | None:

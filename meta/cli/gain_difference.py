@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -21,7 +21,8 @@ SAME_IN_BOTH = (  # what the gains depend on: key of a match's record, its words
     ("researcher", "the researcher"),
     ("models", "the models"),
 )
-RUNS_OF = {"confirmation": "of the confirmation", "selection": "of the search", "reserve": "on held-out tasks"}
+SEARCH = "search"
+RUNS_OF = {"confirmation": "of the confirmation", SEARCH: "of the search", "reserve": "on held-out tasks"}
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,8 @@ class ComparedStudy:
 @dataclass(frozen=True)
 class GainDifference:
     """The mean verified gain of the second study's program minus that of the first study's, on one task; 95% interval
-    by Welch, over the runs on ``stream``. ``first``, ``second``: program and study."""
+    by Welch, over the runs on ``stream``; of ``together`` programs, all intervals contain their difference in 95% of
+    cases (Bonferroni). ``purpose``: of the matches, as `purpose_of`. ``first``, ``second``: program and study."""
 
     task: str
     unit: str
@@ -49,9 +51,20 @@ class GainDifference:
     gains: tuple[Mean, Mean] | None = None  # of a program that is the same in both
     is_stock: bool = False
     program_id: str = ""  # where it is the same in both
+    purpose: str = ""  # two with a slash between them where they differ
+    se: float | None = None
+    df: float = 0.0
+    together: int = 1
+
+    @property
+    def of_search(self) -> bool:
+        """A race gives more runs to programs that did well: luck decides part of their means, and no test holds."""
+        return SEARCH in self.purpose.split("/")
 
     @property
     def result(self) -> str:
+        if self.of_search:
+            return "no test"
         if self.low is None or self.high is None:
             return "too few runs for an interval"
         return "not distinguishable" if self.low <= 0 <= self.high else "significantly different"
@@ -60,9 +73,11 @@ class GainDifference:
     def sentence(self) -> str:
         digits = interval_decimals(self.low, self.high)
         size = f"{plain_number(self.difference, digits, sign=True)} {self.unit}".rstrip()
-        within = f", 95% interval {plain_span(self.low, self.high, digits)}" if self.low is not None else ""
+        several = f" (for {self.together} programs together)" * (self.together > 1)
+        shown = self.low is not None and not self.of_search
+        within = f", 95% interval{several} {plain_span(self.low, self.high, digits)}" if shown else ""
         order = self.runs if self.gains else self.runs[::-1]  # as the sentence names the two studies
-        runs = " ".join(filter(None, [f"{order[0]} and {order[1]} runs", runs_of(self.stream)]))
+        runs = " ".join(filter(None, [f"{order[0]} and {order[1]} runs", runs_of(self.purpose)]))
         runs += f", {self.stock_runs[1]} and {self.stock_runs[0]} of {self.below}" if self.stock_runs else ""
         what = f"{self.second} minus {self.first}"
         if self.gains:
@@ -84,9 +99,30 @@ def conditions(board: StudyView, match: MatchView) -> dict[str, str]:
     return {key: str("" if known.get(key) is None else known[key]) for key, _ in SAME_IN_BOTH}
 
 
-def runs_of(stream: str) -> str:
-    """``of the search``; ``of the search and of the confirmation`` for two streams."""
-    return " and ".join(RUNS_OF.get(one, f"on the stream {one}") for one in stream.split("/") if one)
+def purpose_of(match: MatchView) -> str:
+    """``confirmation``, also of its second match; ``reserve``: on held-out tasks; else ``search``."""
+    purpose = str(match.event.get("purpose") or "")
+    return purpose if purpose in RUNS_OF else SEARCH
+
+
+def joined(values: Iterable[str]) -> str:
+    """``a``; ``a/b`` where the two studies differ."""
+    return "/".join(dict.fromkeys(values))
+
+
+def runs_of(purpose: str) -> str:
+    """``of the search``; ``of the search and of the confirmation`` for two purposes."""
+    return " and ".join(RUNS_OF[one] for one in purpose.split("/") if one)
+
+
+def together(rows: Sequence[GainDifference]) -> tuple[GainDifference, ...]:
+    """The rows with intervals for as many differences as are tested among them."""
+    tested = sum(not row.of_search for row in rows)
+    wider = (interval(row.difference, row.se, row.df, 0.025 / max(1, tested)) for row in rows)
+    return tuple(
+        row if row.of_search else replace(row, low=low, high=high, together=tested)
+        for row, (low, high) in zip(rows, wider, strict=True)
+    )
 
 
 def gain_differences(
@@ -96,6 +132,7 @@ def gain_differences(
     task: str,
     unit: str,
     stream: str,
+    purpose: str,
     is_stock: bool = False,
 ) -> list[GainDifference]:
     """Of the gains of one program in each study; none without runs."""
@@ -114,5 +151,7 @@ def gain_differences(
     low, high = interval(difference, se, df)
     means = (mean_interval(gains[0]), mean_interval(gains[1])) if same else None
     runs = len(gains[0]), len(gains[1])
-    one = GainDifference(task, unit, names[0], names[1], difference, low, high, runs, stream, gains=means)
+    one = GainDifference(
+        task, unit, names[0], names[1], difference, low, high, runs, stream, gains=means, purpose=purpose, se=se, df=df
+    )
     return [replace(one, is_stock=is_stock, program_id=programs[0])] if same else [one]

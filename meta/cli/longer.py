@@ -19,12 +19,11 @@ if TYPE_CHECKING:
 
 TIMES = 3  # the device time, where a default study is no longer than this one, or more than MOST times as long
 MOST = 20
-BUSY = """
-SELECT sum(device_seconds_charged) AS device, sum(ends - greatest(begins, coalesce(before, begins))) AS clock FROM (
-    SELECT device_seconds_charged, begins, greatest(ends, coalesce(before, ends)) AS ends, before FROM (
-        SELECT *, max(ends) OVER (ORDER BY begins, run_id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
-        FROM (SELECT run_id, device_seconds_charged, epoch(started_at) AS begins, epoch(ended_at) AS ends FROM runs
-              WHERE ended_at IS NOT NULL)))
+# Of all work up to the verdict: search, confirmation, harvest and verification. A pause ends with a new segment.
+ELAPSED = """
+SELECT sum(epoch(written_at) - epoch(before)) AS seconds FROM (
+    SELECT kind, written_at, lag(written_at) OVER (ORDER BY place) AS before FROM events)
+WHERE kind <> 'segment' AND written_at <= (SELECT max(written_at) FROM events WHERE kind = 'champion')
 """
 
 
@@ -34,8 +33,8 @@ def added_something(d: Decision) -> bool:
 
 
 def longer(folder: Path, config: StudyConfig, decision: Decision) -> list[str]:
-    """A longer study that starts from this one's programs and results, with its time at the rate that was measured
-    here; nothing over families of tasks, and where evolution added something."""
+    """A longer study that starts from this one's programs and results, with its time at the rate of this
+    study; nothing over families of tasks, and where evolution added something."""
     from meta.cli.launch import load_tasks
     from meta.plan import Plan, default
 
@@ -49,15 +48,15 @@ def longer(folder: Path, config: StudyConfig, decision: Decision) -> list[str]:
         plan = read_as(Plan, config.plan)
     except (MetaloopError, OSError, ValueError):  # its task is elsewhere now
         return []
-    with resolve.connect(folder, [], ["runs"]) as con:
-        (busy,) = resolve.fetch(con, BUSY)
-    if not busy["device"] or not busy["clock"] or (config.command == "improve" and not own):
+    with resolve.connect(folder, [], ["events"]) as con:
+        elapsed = float(resolve.fetch(con, ELAPSED)[0]["seconds"] or 0)
+    if not elapsed or (config.command == "improve" and not own):
         return []
     spent, whole = (one.device_seconds(task) + one.seconds_on(task, further) for one in (plan, default(task)))
     size = [] if 1.5 * spent <= whole <= MOST * spent else ["--budget", f"{math.ceil(TIMES * spent)}s"]
     seconds = whole if not size else TIMES * spent
     words = ["metaloop", config.command, *own, "-t", named, "--prior", resolve.shown(folder), *size, *_who(config)]
-    clock = duration(seconds * float(busy["clock"]) / float(busy["device"]))
+    clock = duration(seconds * elapsed / spent)
     much = f"{seconds / spent:.2g} times the device time, about {clock} at its pace"
     return [f"{shlex.join(words)}  # longer, from this study's results: {much}"]
 

@@ -1,17 +1,32 @@
-"""The programs that ran in two studies, on the same stream where they can be, and what did best in each study."""
+"""The programs that ran in two studies, for the same purpose where they can be, and what did best in each study."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from analysis.script_text import harvested_of, script_gain
 from analysis.statistics import Mean, mean_interval
+from analysis.tables import APART
 from analysis.wording import interval_decimals, many, plain_number, plain_text
-from meta.cli.gain_difference import ComparedStudy, GainDifference, bracket, conditions, gain_differences, runs_of
+from meta.cli.gain_difference import (
+    SEARCH,
+    ComparedStudy,
+    GainDifference,
+    bracket,
+    conditions,
+    gain_differences,
+    joined,
+    purpose_of,
+    runs_of,
+)
 
-STREAMS = ("confirmation", "selection")  # of a study's own tasks, the first preferred
+if TYPE_CHECKING:
+    from meta.cli.board import MatchView
+
+PURPOSES = ("confirmation", SEARCH)  # of matches on a study's own tasks, the first preferred
 MOST = 3  # tasks whose best programs are named
 
 
@@ -20,6 +35,7 @@ class Measured:
     """What gains of runs depend on; those of one study with the same values can be averaged."""
 
     task: str
+    purpose: str
     stream: str
     conditions: tuple[tuple[str, str], ...]
 
@@ -29,19 +45,26 @@ class Measured:
 
     @property
     def rank(self) -> int:
-        return STREAMS.index(self.stream) if self.stream in STREAMS else len(STREAMS)
+        return PURPOSES.index(self.purpose) if self.purpose in PURPOSES else len(PURPOSES)
 
 
 def gains_of(study: ComparedStudy) -> Mapping[str, Mapping[Measured, Sequence[float]]]:
-    """Program → the verified gains of its finished runs in all matches and arms."""
+    """Program → the verified gains of its finished runs in all arms, without the matches that neither chose programs
+    nor confirmed one, such as ablations."""
     gains: dict[str, dict[Measured, list[float]]] = defaultdict(lambda: defaultdict(list))
     for match in study.board.matches.values():
-        known = tuple(conditions(study.board, match).items())
-        on = Measured(str(match.event.get("task")), str(match.event.get("stream") or ""), known)
+        if match.event.get("purpose") in APART:
+            continue
+        on = measured_on(study, match)
         for arm in match.arms.values():
             if arm.gains:
                 gains[arm.program_id][on] += arm.gains
     return gains
+
+
+def measured_on(study: ComparedStudy, match: MatchView) -> Measured:
+    known = tuple(conditions(study.board, match).items())
+    return Measured(str(match.event.get("task")), purpose_of(match), str(match.event.get("stream") or ""), known)
 
 
 def ran_in_both(first: ComparedStudy, second: ComparedStudy) -> Iterator[GainDifference]:
@@ -53,19 +76,20 @@ def ran_in_both(first: ComparedStudy, second: ComparedStudy) -> Iterator[GainDif
         pairs = [(a, b) for a in ours[identity] for b in theirs[identity] if a.conditions == b.conditions]
         for task in dict.fromkeys(a.task for a, b in pairs if a.task == b.task):
             own = [(a, b) for a, b in pairs if a.task == task == b.task]
-            a, b = min(own, key=lambda pair: (pair[0].stream != pair[1].stream, pair[0].rank))
-            gains, stream = (ours[identity][a], theirs[identity][b]), "/".join(dict.fromkeys((a.stream, b.stream)))
-            of = (first, second), (identity, identity)
-            yield from gain_differences(*of, gains, task, a.unit, stream, identity in stock)
+            a, b = min(own, key=lambda pair: (pair[0].purpose != pair[1].purpose, pair[0].rank + pair[1].rank))
+            gains, of = (ours[identity][a], theirs[identity][b]), ((first, second), (identity, identity))
+            stream, purpose = joined((a.stream, b.stream)), joined((a.purpose, b.purpose))
+            yield from gain_differences(*of, gains, task, a.unit, stream, purpose, identity in stock)
 
 
 @dataclass(frozen=True)
 class BestProgram:
-    """The program with the largest average gain on a stream."""
+    """The program with the largest average gain in the matches of a purpose, on a stream."""
 
     program: str
     stream: str
     gain: Mean
+    purpose: str
 
 
 @dataclass(frozen=True)
@@ -84,7 +108,7 @@ class BestPrograms:
         for one in self.programs:
             digits = interval_decimals(one.gain.low, one.gain.high)
             size = f"{plain_number(one.gain.mean, digits)} {self.unit}".rstrip() + bracket(one.gain, digits)
-            said.append(f"{one.program} {size} ({many(one.gain.n, 'run')} {runs_of(one.stream)})")
+            said.append(f"{one.program} {size} ({many(one.gain.n, 'run')} {runs_of(one.purpose)})")
         script = [f"best train.py {self.script}"] if self.script else []
         return f"Best in {self.study} on {self.task}: {'; '.join([*said, *script])}."
 
@@ -92,19 +116,21 @@ class BestPrograms:
 def best_programs(study: ComparedStudy) -> Iterator[BestPrograms]:
     """On each of the first tasks, the best program of the search and that of the confirmation."""
     gains, decision = gains_of(study), study.board.decision
-    known = dict.fromkeys(on for own in gains.values() for on in own if on.stream in STREAMS)
+    known = dict.fromkeys(on for own in gains.values() for on in own if on.purpose in PURPOSES)
+    deciding = [measured_on(study, match) for match in study.board.deciding]
     scripts = {
         one.task: plain_text(script_gain(one, why=False)) for one in (harvested_of(decision) if decision else ())
     }
     for task in list(dict.fromkeys(on.task for on in known))[:MOST]:
         best = []
-        for stream in reversed(STREAMS):
-            there = [on for on in known if (on.task, on.stream) == (task, stream)]
+        for purpose in reversed(PURPOSES):
+            there = [on for on in known if (on.task, on.purpose) == (task, purpose)]
             if there:  # with a larger run budget, a study has further runs: not with those
-                on = max(there, key=lambda one: sum(len(own.get(one, ())) for own in gains.values()))
+                runs = {on: sum(len(own.get(on, ())) for own in gains.values()) for on in there}
+                on = max(there, key=lambda one: (one in deciding, runs[one]))
                 means = {identity: mean_interval(own[on]) for identity, own in gains.items() if on in own}
                 top = max(means, key=lambda identity: means[identity].mean or 0.0)
-                best.append(BestProgram(study.board.name(top), stream, means[top]))
+                best.append(BestProgram(study.board.name(top), on.stream, means[top], purpose))
         yield BestPrograms(
             study.name, task, next(on.unit for on in known if on.task == task), tuple(best), scripts.get(task, "")
         )

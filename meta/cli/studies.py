@@ -38,7 +38,7 @@ STUDIES = (
     Column("experiments", "exper.", right=True),
     Column("mb", "MB", right=True, show=lambda size: f"{size:.0f}"),
     Column("last_event_at", "last", style="dim", show=lambda at: last(str(at or "-"))),
-    *(Column(key, person=False) for key in ("ratio", "against", "files", "champion")),
+    *(Column(key, person=False) for key in ("ratio", "against", "files", "verdict", "champion")),
 )
 
 
@@ -57,7 +57,8 @@ def ls(out: Output, folder: Annotated[str | None, argument(metavar="[FOLDER]", r
         key=lambda path: -(path / resolve.MARK).stat().st_mtime,
     )
     items = [item(path) for path in newest]
-    out.rows(items, STUDIES, empty=resolve.none_under(root))
+    brief = items if out.mode == "json" else [{**one, "verdict": one["lead"]} for one in items]
+    out.rows(brief, STUDIES, empty=resolve.none_under(root))
     if items:
         size = sum(float(str(one["mb"])) for one in items)
         out.note(f"{many(len(items), 'study')}, {size:.0f} MB; metaloop rm STUDY removes one, metaloop ui shows them")

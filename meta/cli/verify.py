@@ -89,7 +89,8 @@ def verify(out: Output, what: Annotated[str, argument(metavar="STUDY|RUN|SOURCE"
     confirmed. The 80% allow for the difference between the two sets of data.
 
     A copy by metaloop share: checks the hash chain of its ledger and the ids of its
-    programs (intact, or an error), and prints the hash that share printed.
+    programs (consistent, or an error), and prints the hash of the last record. The copy
+    is unchanged only if that is the hash that share printed.
 
     CONTEST, or its export after the decision: also derives the seeds of all runs and
     measurements from the published secret again, and compares them with the ledger's
@@ -145,6 +146,11 @@ def _of_study(out: Output, what: str, flags: AuditFlags) -> Audit | None:
             raise
         folder, run = resolve.study_folder(flags.study, out), what
     if StudyConfig.read(folder / resolve.MARK).shared:
+        if run is not None:
+            raise UsageError(
+                f"{folder} is a shared copy, in which no run can be trained again",
+                hint=f"check its ledger: metaloop verify {resolve.typed(folder)}",
+            )
         _shared(out, folder)
         return None
     study = Study.open(folder)
@@ -161,11 +167,12 @@ def _shared(out: Output, folder: Path) -> None:
     from meta.share import verified
 
     found = verified(folder)
-    out.thing({"verdict": "intact", **found})
+    out.thing({"verdict": "consistent", **found})
     out.note(
-        "The ledger of this copy is complete and unchanged, and its programs are those that their ids name. Compare "
-        "head with the hash that metaloop share printed. No script was trained again: a copy has neither the secret of "
-        "its seeds nor the task's files; for that, ask for the study itself."
+        "The records of this copy are one chain, and its programs and champion.md are those that their ids name. It is "
+        f"unchanged only if {found['head']} is the hash that metaloop share printed: a changed ledger can be made "
+        "consistent again. Files beside the ledger are not covered by the hash. No script was trained again: a copy "
+        "has neither the secret of its seeds nor the task's files; for that, ask for the study itself."
     )
 
 

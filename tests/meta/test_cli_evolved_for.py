@@ -100,6 +100,24 @@ def test_an_idea_that_would_undo_the_first_one_comes_behind_those_that_do_not() 
     assert HARMFUL not in done.program.text and "norm=none if norm==batch" in done.notes[0]
 
 
+def test_files_stay_where_the_idea_that_names_them_is_left_out() -> None:
+    task = Task.load("strokes")
+    text = "Go.\n\n## Ideas\n\n- One: `lr=0.3`.\n- Part: `lr=0.01` (see [notes](notes.md)).\n"
+    whole = Program.parse(text, "p", others={"notes.md": "Slowly.\n"})
+    made = rewritten(whole, "agent", task, "Begin with `lr=0.01` `optimizer=adamw`.").program
+    assert "Part" not in made.text and made.is_set and [name for name, _ in made.files[1:]] == ["notes.md"]
+
+
+def test_a_harmful_idea_is_neither_untested_nor_in_the_order_of_work() -> None:
+    text = starter("idea-queue").text.partition("## Ideas")[0]
+    text += "## Ideas\n\n- Untested neighbour: `batch=32`.\n- One: `lr=0.3`.\n"
+    harm = {"Untested neighbour: `batch=32`.": "In the study it made scripts worse, by 1."}
+    for again in (Program.parse(text, "p"), Program.parse(text, "p", others={"a.md": "x"})):
+        made = rewritten(again, "agent", Task.load("strokes"), harm=harm).program
+        assert f"{HARMFUL}\n\n- `batch=32`. In the study it made scripts worse" in made.text, made.text
+        assert 'in its order (not those under "Measured as harmful here"), one in each' in made.text
+
+
 def test_the_settings_of_a_model_s_champion_replace_what_contradicts_them(here: Path) -> None:
     text = with_label(
         starter("idea-queue").text.replace("no_repeat", "keep: {rule: margin}\n  no_repeat").encode(), CHAT

@@ -122,7 +122,8 @@ def test_a_row_of_the_piped_list_has_one_short_field_on_the_verdict(
 ) -> None:
     assert run(["ls", str(root)]) == 0
     rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
-    at = rows[0].index("champion")
+    at = rows[0].index("verdict")
+    assert all(row[at] == row[rows[0].index("champion")] for row in rows[1:])
     assert any("stock" in row[at] for row in rows) and all(len(field) < 80 for row in rows for field in row[at:]), rows
 
 
@@ -180,6 +181,12 @@ def test_the_answer_of_a_comparison_comes_from_the_matches_that_decide(
     assert {row["first"].removesuffix(f" of {pair[0]}") for row in listed} == ran[0] & ran[1]  # the races', too
     raced = [row for row in listed if row["stream"] == "selection"]
     row = raced[0]
+    assert {(one["result"], one["purpose"]) for one in raced} == {("no test", "search")}
+    assert "significantly" not in GainDifference(**stock_of(row)).sentence
+    tested = [one for one in answer["same_programs"] if one not in raced]
+    assert {one["together"] for one in tested} == {len(tested)}
+    usual = interval(stock["difference"], stock["se"], stock["df"])
+    assert len(tested) > 1 and stock["low"] < usual[0] and "programs together)" in same.sentence
     query = "SELECT avg(verified_gain) AS gain, count(*) AS n FROM runs WHERE stream = 'selection' AND program_id = "
     [known] = ask(Path(pair[0]), f"{query}'{row['program_id']}'")
     assert (row["gains"][0]["mean"], row["runs"][0]) == (pytest.approx(known["gain"]), known["n"])
@@ -210,6 +217,22 @@ def test_the_answer_of_a_comparison_comes_from_the_matches_that_decide(
     assert not answer["champions"] and "the run budget differs" in answer["not_compared"][0]
     assert "77s" in answer["not_compared"][0]
     assert {"run_budget", "seed"} & {row["setting"] for row in answer["settings"]} == {"run_budget"}
+
+
+def test_matches_count_by_their_purpose(root: Path) -> None:
+    one, two = (ComparedStudy(at, load_board(root / at)[0]) for at in ("one", "deep/er/two"))
+    for study in (one, two):  # as the second confirmation of a study has them
+        (deciding,) = study.board.deciding
+        deciding.event = {**deciding.event, "stream": "reserve"}
+    found = champions(one, two)
+    assert {row.purpose for row in found.differences} == {"confirmation"}
+    assert all("of the confirmation)" in row.sentence for row in found.differences)
+    assert [best.programs[-1].purpose for best in found.best] == ["confirmation"] * 2
+    for match in one.board.matches.values():
+        if match.event.get("stream") == "selection":
+            match.event = {**match.event, "purpose": "ablation"}
+    found = champions(one, two)
+    assert not any(row.of_search for row in found.same) and "of the search" not in found.best[0].sentence
 
 
 def test_two_texts_of_one_name_have_their_ids_and_one_text_of_two_names_is_noted(root: Path) -> None:

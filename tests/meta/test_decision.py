@@ -35,7 +35,7 @@ from analysis.trackers import tracked
 from analysis.trust import WHY
 from arena.settings import StudyConfig
 from meta.begin import champion_of, create, take_up
-from meta.cli.longer import added_something, longer
+from meta.cli.longer import ELAPSED, added_something, longer
 from meta.cli.output import Output
 from meta.cli.program import differences
 from meta.cli.standings import present as standings
@@ -226,6 +226,13 @@ def test_a_longer_study_is_offered_where_evolution_added_nothing_measurable(ahea
     (more,) = [one for one in present(Output(person=True), folder) if "--prior" in one]
     assert [more] == longer(folder, config, decision) and not added_something(decision)
     assert f" -t {config.task} --prior {folder}" in more and " times the device time, about " in more
+    with open_study(folder) as con:
+        [(elapsed,)] = con.execute(ELAPSED).fetchall()
+        [(runs, whole)] = con.execute(
+            "SELECT epoch((SELECT max(ended_at) - min(started_at) FROM runs)), epoch(max(written_at) - min(written_at))"
+            " FROM events WHERE kind <> 'closed'"
+        ).fetchall()
+    assert runs < elapsed <= whole  # with the harvest and the verdict
     large = config.model_copy(update={"plan": {**config.plan, "opening_runs": 400, "confirm_runs": 4000}})
     assert " --budget " in longer(folder, large, decision)[0]
     for other in ({"task": "/nowhere/at/all"}, {"command": "match"}):
@@ -369,15 +376,18 @@ def test_what_is_not_fresh_is_told_with_its_cure(ahead: Ended, fresh: str, cures
 
 
 def test_the_report_of_a_task_without_a_hidden_split_claims_no_unseen_data(
-    ahead: Ended, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    study: Path, ahead: Ended, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = copied(ahead, tmp_path / "study")
+    """As its decision has it, although its task now has a split, as where one of several tasks has moved."""
     unseen = re.compile(
         r"no researcher saw|did not see|hidden data|not used to choose it\b(?!, but)|(?i:verified gain)"
     )
-    before = outputs(folder)
+    before = outputs(ahead[0])
     assert all(unseen.search(before[name]) for name in ("report", "card"))
-    monkeypatch.setattr("trainer.freshness.freshness", lambda _: freshness.SEEDS)
+    folder = measured(study, tmp_path / "study", AHEAD)
+    with monkeypatch.context() as only_now:
+        only_now.setattr("trainer.freshness.freshness", lambda _: freshness.SEEDS)
+        crowned(folder)
     for trust in ("verified", "scored"):
         monkeypatch.setitem(WHY, trust, "as if the script printed it")
     after = outputs(folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +16,8 @@ from analysis.study import query
 from arena.settings import StudyConfig
 from arena.study import Study
 from bench.whole import whole_study
-from meta.share import Cleaner, share
-from programs.errors import NotComparable
+from meta.share import Cleaner, share, verified
+from programs.errors import Corrupt, NotComparable
 from tests.studies import TINY
 from trainer.planted import random_law, simulated_task
 from trainer.task import Task
@@ -90,13 +91,38 @@ def test_the_ledger_of_a_copy_is_checked(study: Path, copy: Path, tmp_path: Path
     done = cli("verify", str(copy), "--json", cwd=tmp_path)
     assert done.returncode == 0 and "No script was trained again" in done.stderr, done.stderr
     found = json.loads(done.stdout)
-    assert found["verdict"] == "intact" and found["programs"] > 2
+    assert found["verdict"] == "consistent" and found["programs"] > 2
+    assert f"unchanged only if {found['head']} is the hash" in done.stderr
+    named = cli("verify", "r1", "-s", str(copy), cwd=tmp_path)
+    assert named.returncode and "no run can be trained again" in named.stderr, named.stderr
     told = cli("share", str(study), "-o", "other", cwd=tmp_path).stderr
     assert re.search(r"its ledger ends with \w{64}; metaloop verify other checks it", told)
     (segment,) = (tmp_path / "other" / "ledger").glob("main-*.jsonl")
     segment.write_text(segment.read_text().replace("nats", "Nats", 1))
     changed = cli("verify", "other", cwd=tmp_path)
-    assert changed.returncode and "intact" not in changed.stdout
+    assert changed.returncode and not changed.stdout
+
+
+def test_records_cut_off_and_another_champion_are_found(copy: Path, tmp_path: Path) -> None:
+    cut, other = tmp_path / "cut", tmp_path / "other"
+    for target in (cut, other):
+        shutil.copytree(copy, target)
+    (segment,) = (cut / "ledger").glob("main-*.jsonl")
+    segment.write_bytes(b"".join(segment.read_bytes().splitlines(keepends=True)[:-20]))
+    with pytest.raises(Corrupt, match="missing"):
+        verified(cut)
+    (cut / "ledger" / "end-1.jsonl").unlink()
+    with pytest.raises(Corrupt, match="names the last record is missing"):
+        verified(cut)
+    best, *_ = query(copy, "SELECT program_id, text FROM programs")
+    with Ledger(other / "ledger", "main") as ledger:
+        ledger.append({"kind": "champion", "program_id": best["program_id"]})
+        ledger.finish()
+    (other / "champion.md").write_text(best["text"])
+    assert verified(other)["records"]
+    (other / "champion.md").write_text(best["text"] + "\n- Set `lr=9`.\n")
+    with pytest.raises(Corrupt, match="is not the champion of the ledger"):
+        verified(other)
 
 
 def test_the_command_writes_one_file_and_overwrites_nothing(study: Path, tmp_path: Path) -> None:

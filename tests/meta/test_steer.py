@@ -107,6 +107,10 @@ def test_an_idea_and_a_program_are_raced_as_steered_children(steered: tuple[Path
     over = re.search(r"; on the same (\d+) seeds? (\S+) \S+ .*over its parent ", idea.outcome)
     assert over and int(over[1]) == both["n"] and float(over[2]) == pytest.approx(both["mean"], abs=0.01)
     assert "over its parent" not in program.outcome
+    state = StudyState.read(folder / "ledger")
+    for key, match in list(state.matches.items()):
+        state.matches[key] = replace(match, purpose="ablation")
+    assert "gain" not in next(iter(wishes(folder, state))).outcome  # runs that chose no program
     assert "given while it ran (steer)" in {row.name for row in settings([load_board(folder)[0]])}
     said = "A person gave 1 idea, 1 program and 1 veto while the study ran; the champion descends from "
     ended = StudyState.read(folder / "ledger")

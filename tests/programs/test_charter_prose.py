@@ -199,6 +199,8 @@ def test_a_user_s_sentence_stays_unless_its_setting_is_set_to_another_value() ->
         ("traps-first", {"queue": 0.9, "local": 0.1}, False, "make one of them after every 9 ideas"),
         ("idea-queue", {"queue": 0.25, "random": 0.75}, False, "make 3 of them after each idea"),
         ("idea-queue", {"queue": 1.0}, False, "one in each experiment."),
+        ("idea-queue", {"queue": 0.95, "random": 0.0075, "local": 0.0425}, False, "setting (one of 7) or a small step"),
+        ("idea-queue", {"queue": 1000000.0, "local": 1e-11}, False, "one in each experiment."),
     ],
 )
 def test_an_order_of_work_replaces_shares(starter: str, shares: dict[str, float], doubt: bool, rule: str) -> None:
@@ -209,6 +211,8 @@ def test_an_order_of_work_replaces_shares(starter: str, shares: dict[str, float]
         assert gone not in made
     assert Program.parse(made).charter == Program.parse(text).charter
     assert ("test the next one" in made) == (starter == "idea-queue" and not doubt)
+    barely = set_charter(text, "proposers", {"queue": 1e-9, "local": 1000.0})
+    assert with_order(with_prose(barely)) == with_prose(barely)
 
 
 def test_without_a_list_of_ideas_or_with_phases_the_shares_stay() -> None:

@@ -67,7 +67,9 @@ def test_settings_without_dashes_are_given_as_they_have_to_be_typed() -> None:
     right = ["---", "metaloop:", "  wave: 2", "---"]
     assert unmarked_settings("metaloop:\nwave: 2\n# x\n") == unmarked_settings("wave: 2\n\nGo.\n") == right
     assert unmarked_settings("\nmetaloop:\n  wave: 2\n") == right
-    assert not any(map(unmarked_settings, ("", "Go: x\n", "# wave: 2\n", "\n".join(right))))
+    assert unmarked_settings("wave: 2\nGo on.\n") == right
+    prose = "keep: it simple, and\nmeasure: often\n"
+    assert not any(map(unmarked_settings, (prose, "", "Go: x\n", "# wave: 2\n", "\n".join(right))))
     (told,) = [m.message for m in lint(Program.parse("metaloop:\n  wave: 2\n\nGo.\n")) if m.code == UNMARKED]
     assert told == "these settings are ignored: write a line --- above and below them"
     (told,) = [m.message for m in lint(Program.parse("wave: 2\n\nGo.\n")) if m.code == UNMARKED]

@@ -209,6 +209,12 @@ def test_a_command_in_a_sentence_ends_before_its_verb(tmp_path: Path, prose: str
     assert small(tmp_path, readme=f"# A\n\n{prose}", fit='print("loss:", 1)\n')["command"] == "python fit.py"
     quoted = "`python fit.py prints x`\n"
     assert small(tmp_path, readme=quoted, fit='print("loss:", 1)\n')["command"] == "python fit.py prints x"
+    for fenced in ('python fit.py --name "lr and momentum" --lr 3', "python fit.py and rest"):
+        read = small(tmp_path, readme=f"# A\n\n```sh\n{fenced}\n```\n", fit='print("loss:", 1)\n')
+        assert read["command"] == fenced
+    indented = '    python fit.py --name "lr and momentum" --lr 3 and wait\n'
+    read = small(tmp_path, readme=f"# A\n\n{indented}", fit='print("loss:", 1)\n')
+    assert read["command"] == 'python fit.py --name "lr and momentum" --lr 3'
 
 
 def test_the_seed_is_an_option_of_the_script_but_not_that_of_the_split(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ _AFTER_COLON = re.compile(r":\s+((?:python3?|bash|sh|make|\./)\s?[^`]*)$")
 # Where a sentence goes on after its command, without backticks: ``python train.py prints val_loss``.
 _SENTENCE = re.compile(
     r"\s+(?:prints|writes|reports|outputs|shows|saves|returns|takes|trains|measures|computes|evaluates"
-    r"|and|which|should|will|must)\s+\S.*"
+    r"|and|which|should|will|must)\s+\S"
 )
 _REDIRECT = re.compile(r"\s*(?:\d?>>?\s*&?\S+|\|\s*(?:tee|tail|head|grep)\b.*|<\s*\S+)")
 _BEFORE = re.compile(r"^(?:\$|>|%|❯)\s+|^(?:time|nohup|timeout\s+\S+)\s+")
@@ -108,12 +108,23 @@ def _spoken(repository: ForeignRepository) -> Iterator[RepositoryLine]:
                 continue
             block = fenced or line.text.startswith(("    ", "\t"))  # an indented line is code
             pieces = [line.text.strip().strip("`")] if block else _INLINE.findall(line.text)
-            if block:
-                pieces = [_SENTENCE.sub("", piece) for piece in pieces]
+            if block and not fenced:
+                pieces = [_without_sentence(piece) for piece in pieces]
             elif said := _AFTER_COLON.search(line.text):
-                pieces.append(_SENTENCE.sub("", said[1]))
+                pieces.append(_without_sentence(said[1]))
             for piece in pieces:
                 yield RepositoryLine(line.file, line.number, piece)
+
+
+def _without_sentence(text: str) -> str:
+    """The command before the rest of its sentence; a verb within quotes is an argument."""
+    for rest in _SENTENCE.finditer(text):
+        try:
+            shlex.split(before := text[: rest.start()])
+        except ValueError:
+            continue
+        return before
+    return text
 
 
 def _command(text: str, repository: ForeignRepository) -> str:
