@@ -60,6 +60,7 @@ def page_of(host: Host, request: Request, problem: UsageError | NotFound | None 
         return show(host, request, "host_login", status, problem=problem)
     with suppress(UsageError):  # the process that was asked to remove accounts has ended meanwhile
         removal.finish(host.contest)
+    state = host.contest.state()
     response = show(
         host,
         request,
@@ -72,7 +73,8 @@ def page_of(host: Host, request: Request, problem: UsageError | NotFound | None 
         acts=host_actions(host.contest, raised := disputes.disputes(host.contest)),
         disputes=raised,
         health=health(host.contest),
-        close_asked=bool(host.contest.state().get("close_asked")),
+        close_asked=bool(state.get("close_asked")),
+        leaders=state.get("leaders") or [],
         folder=shlex.quote(str(host.contest.folder.resolve())),
     )
     response.headers["cache-control"] = "no-store"

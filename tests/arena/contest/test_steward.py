@@ -233,6 +233,9 @@ def test_the_estimate_counts_down_while_nothing_changes(steward: Steward, monkey
         estimates.append(standing.queue_positions(steward.contest, 100.0)[number][1])
     assert estimates[0] - estimates[1] == pytest.approx(30.0)
     assert estimates[0] - estimates[2] == pytest.approx(90.0, abs=1.0)  # how much longer than usual is not known
+    steward.study.__exit__()  # the queue's process ends
+    monkeypatch.setattr(time, "monotonic", lambda: clock + 2000.0)
+    assert standing.queue_positions(steward.contest, 100.0)[number][1] == pytest.approx(estimates[0], abs=1.0)
 
 
 def test_the_queue_goes_on_while_credit_is_computed(steward: Steward) -> None:
