@@ -104,11 +104,15 @@ def standing_void(connection: Any, number: int) -> Act | None:
     return last if last is not None and last.what == VOID else None
 
 
-def consequence(what: str, phase: Phase) -> str:
-    """What an act would change in this phase, as the command and the host's page say it."""
+def consequence(what: str, phase: Phase, racing: bool) -> str:
+    """What an act would change in this phase, as the command and the host's page say it. ``racing``: the entry is one
+    of the leaders that the decision runs again."""
     if phase == "decided":
         beside = "is listed beside it as void" if what == VOID else "is no longer listed beside it as void"
         return f"The announced decision does not change: the entry {beside}, and no other entry moves up."
+    if phase == "deciding" and not racing:
+        change = "is listed as void" if what == VOID else "is no longer listed as void"
+        return f"The entry is not in the race and cannot win: it {change}, and the decision does not change."
     if what == UNVOID:
         return "The entry goes on from its recorded runs."
     left = "the race and cannot win" if phase == "deciding" else "the queue, the ranks and the decision"

@@ -24,7 +24,7 @@ from analysis.tables import named_in, statement
 from analysis.wording import decimals, typical
 from arena.contest import arms
 from arena.contest.contest import Contest
-from arena.contest.plan import LEAST_FREEDOM, pooled_sd
+from arena.contest.plan import LEAST_FREEDOM, typical_sd
 from arena.contest.ranks import record_ranks
 from arena.contest.score import ArmRow, overall
 from arena.contest.settings import utc_now
@@ -246,12 +246,13 @@ def board_rows(contest: Contest, label: str = arms.BOARD) -> list[ArmRow]:
 
 def runs_to_separate(rows: Sequence[RankedRow]) -> Separation | None:
     """Runs of each that would separate the first two programs with 80% power; None if they are separated already, and
-    before the noise of a run is known: the SD is pooled over all rows, and needs `plan.LEAST_FREEDOM`.
+    before the noise of a run is known: the SD is that of a typical row (`plan.typical_sd`), and needs
+    `plan.LEAST_FREEDOM`.
 
     Assumes that they are the only two and that their true difference is the current one.
     """
     entries = [row for row in rows if row["role"] == "program" and row["se"]]
-    sd, freedom = pooled_sd(rows)
+    sd, freedom = typical_sd(rows)
     if len(entries) < 2 or entries[0]["rank_high"] == 1 or freedom < LEAST_FREEDOM:
         return None
     first = entries[0]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +24,7 @@ from arena.contest.descent import Descents, lineage
 from arena.contest.settings import utc_now
 from arena.contest.standing import whole_board
 from arena.contest.tables import ProgramCredit
+from programs.errors import MetaloopError
 
 if TYPE_CHECKING:
     from arena.contest.contest import Contest
@@ -36,17 +37,19 @@ LEAST_SECONDS = 5.0
 class Insight:
     """Keeps the tables behind the entry pages and the lineage page up to date."""
 
-    def __init__(self, contest: Contest, study: Study) -> None:
-        self.contest = contest
+    def __init__(self, contest: Contest, study: Study, say: Callable[[str], None]) -> None:
+        self.contest, self.say = contest, say
         self.courses, self.descents = Courses(contest, study), Descents(contest, study)
         self._makers = {"lineage": write_lineage, "credit": write_credit}
         self._stale = set(self._makers)
         self._next = dict.fromkeys(self._makers, 0.0)
         self._pool = ThreadPoolExecutor(1, "insight")
         self._working: Future[None] | None = None
+        self._failed = set[str]()  # by the pool's thread, read once it has ended
 
     def refresh(self, force: bool = False) -> None:
-        """Update runs at once, which is cheap; credit and lineage if enough time has passed or ``force``."""
+        """Update runs at once, which is cheap; credit and lineage if enough time has passed or ``force``. What cannot
+        be computed is said and tried again later: the queue and the decision go on without it."""
         stored = self.courses.follow()  # both must run
         entered = self.descents.follow()
         if stored or entered:
@@ -54,25 +57,40 @@ class Insight:
         if self._working is not None:
             if not force and not self._working.done():
                 return
-            self._working.result()  # raises what went wrong there
-            self._working = None
+            self._end()
         due = [name for name in sorted(self._stale, reverse=True) if force or time.monotonic() >= self._next[name]]
         if not due:
             return
         self._stale -= set(due)
         self._working = self._pool.submit(self._publish, due)
         if force:
-            self._working.result()
+            self._end()
+
+    def _end(self) -> None:
+        """Wait for the computation. Raises what is no error of this program, such as a full disk."""
+        working, self._working = self._working, None
+        assert working is not None
+        try:
+            working.result()
+        except MetaloopError as error:
+            self.say(f"credit or lineage could not be computed and is tried again: {error.message}")
+        finally:
+            self._stale |= self._failed
+            self._failed = set()
 
     def close(self) -> None:
         """Wait for a computation that is under way."""
         self._pool.shutdown()
 
     def _publish(self, due: Sequence[str]) -> None:
+        self._failed = set(due)
         for name in due:
             began = time.monotonic()
-            self._makers[name](self.contest)
-            self._next[name] = time.monotonic() + max(PATIENCE * (time.monotonic() - began), LEAST_SECONDS)
+            try:
+                self._makers[name](self.contest)
+                self._failed.discard(name)
+            finally:
+                self._next[name] = time.monotonic() + max(PATIENCE * (time.monotonic() - began), LEAST_SECONDS)
 
 
 def write_lineage(contest: Contest) -> None:

@@ -20,7 +20,8 @@ CONTROLS = {"stock": "control", "stock (control)": "control", STOCK["a/a"].lower
 
 def find_entry(connection: Connection, name: str) -> ContestEntry:
     """The entry that is named by its label (`Ada: bold`) or its own name (`bold`), in any case where that is not
-    ambiguous, or by its number, id or address; stock's by `stock` and `stock (A/A)`.
+    ambiguous, or by its number, id or address; stock's by `stock` and `stock (A/A)`, which name
+    no entry of an entrant.
 
     Raises NotFound, with the closest names, or UsageError if several entries have the name.
     """
@@ -39,7 +40,7 @@ def find_entry(connection: Connection, name: str) -> ContestEntry:
     lower = [e for e in programs if name.lower() in (e.label.lower(), e.name.lower())]
     exact = [e for e in entries if identity == e.entry_id or number == e.number]
     stock = [e for e in entries if e.role == role]
-    ways = (exact, [e for e in lower if name in (e.label, e.name)], lower, stock)
+    ways = (exact, stock, [e for e in lower if name in (e.label, e.name)], lower)
     if (one := next((way[0] for way in ways if len(way) == 1), None)) is not None:
         return one
     shown = repr(name[:MOST_SHOWN])

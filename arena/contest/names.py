@@ -10,6 +10,7 @@ from programs.errors import UsageError
 MOST_NAME = 40
 MOST_MARKS = 3  # combining marks in a row on one letter; some scripts need three
 RESERVED = ("host", "stock", "admin", "stock (control)")
+FORMER = "former entrant"  # begins the names of removed accounts
 MARKS = " -_.'"
 #: Default_Ignorable_Code_Point of Unicode that category and isalnum() let pass: invisible letters and marks.
 UNSEEN = frozenset((0x34F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x180B, 0x180C, 0x180D, 0x180F, 0x3164, 0xFFA0,
@@ -36,9 +37,11 @@ LOOKS = str.maketrans({
 def checked_name(name: str) -> str:
     """The name in Unicode normal form NFKC: letters, digits, spaces and a few marks. Raises UsageError."""
     name = " ".join(unicodedata.normalize("NFKC", name).split())
-    if not 1 <= len(name) <= MOST_NAME or not _plain(name) or skeleton(name) in map(skeleton, RESERVED):
+    if not 1 <= len(name) <= MOST_NAME or not _plain(name):
         hint = "letters, digits, spaces, - _ . and '"
         raise UsageError(f"a name must have 1 to {MOST_NAME} readable characters", hint=hint)
+    if skeleton(name) in map(skeleton, RESERVED) or skeleton(name).startswith(skeleton(FORMER)):
+        raise UsageError(f"the name {name} is reserved", hint="choose another")
     if not _one_writing(name):
         hint = "mixed alphabets make names that look alike"
         raise UsageError("a name must use letters of one alphabet", hint=hint)

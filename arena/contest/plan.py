@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from statistics import fmean
+from statistics import fmean, median
 from typing import TYPE_CHECKING
 
 from analysis.wording import duration, many
@@ -87,17 +87,20 @@ def plan_close(noise: float, runs: int | None = None, entries: int | None = None
     return ClosePlan(size, power, noise, leaders, usual=usual_runs(noise, size, leaders=leaders))
 
 
-def pooled_sd(rows: Sequence[BoardColumns]) -> tuple[float, int]:
-    """SD between the runs of an entry, pooled over all rows of the board, and its degrees of freedom."""
-    sampled = [(row["se"], row["n"]) for row in rows if row["se"] is not None]
-    freedom = sum(n - 1 for _, n in sampled)
-    return math.sqrt(sum(se * se * n * (n - 1) for se, n in sampled) / freedom) if freedom else math.nan, freedom
+def typical_sd(rows: Sequence[BoardColumns]) -> tuple[float, int]:
+    """SD between the runs of an entry, and its degrees of freedom: the root of the median of the variances of all rows
+    of the board, so that a few entries whose runs diverge do not change it. Each variance is divided by the median of a
+    chi-squared over its degrees of freedom (Wilson and Hilferty), because few runs tend to look less noisy than they
+    are."""
+    sampled = [(row["se"] ** 2 * row["n"], row["n"] - 1) for row in rows if row["se"] is not None and row["n"] > 1]
+    variances = [variance / (1 - 2 / (9 * freedom)) ** 3 for variance, freedom in sampled]
+    return math.sqrt(median(variances)) if variances else math.nan, sum(freedom for _, freedom in sampled)
 
 
 def measured_plan(rows: Sequence[BoardColumns], runs: int, leaders: int) -> str:
     """What the noise of the board's runs makes of a close with ``runs`` runs of a leader, in words, or from when on it
     is known. ``rows``: the board."""
-    sd, freedom = pooled_sd(rows)
+    sd, freedom = typical_sd(rows)
     gain = fmean(row["gain"] for row in rows) if rows else 0.0
     measured = many(sum(row["n"] for row in rows), "measured run")
     if freedom < LEAST_FREEDOM:
@@ -107,14 +110,17 @@ def measured_plan(rows: Sequence[BoardColumns], runs: int, leaders: int) -> str:
             f"{freedom} {'is' if freedom == 1 else 'are'}."
         )
     if gain <= 0:
-        return f"How well the close can separate the leaders is not known: over {measured}, nothing gains on average."
+        return (
+            "How well the close can separate the leaders is not known: "
+            f"over {measured}, the average gain of all entries is not above 0."
+        )
     noise = sd / gain
     near = round(round(noise / 0.05) * 0.05, 2)  # is simulated once, although the noise changes with every run
     leaders = min(MOST_LEADERS, max(leaders, 2))
     usual = power_of(near, runs, RATIO, leaders)
     said = (
-        f"In the {many(sum(row['n'] for row in rows), 'run')} of the board so far, the SD between the runs of an entry "
-        f"is {noise:.0%} of the average gain. With this noise, {many(leaders, 'leader')} and up to "
+        f"In the {many(sum(row['n'] for row in rows), 'run')} of the board so far, the typical SD between the runs of "
+        f"an entry is {noise:.0%} of the average gain. With this noise, {many(leaders, 'leader')} and up to "
         f"{many(runs, 'fresh run')} of each, an entry that gains {RATIO:g} times as much as all others is named in "
         f"{usual:.0%} of simulated closes (init assumed a noise before there were runs)"
     )

@@ -7,23 +7,29 @@ no such process is running, the one that was asked does.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from itertools import count
 from typing import Any, TypedDict, cast
 
 from sqlalchemy import func, select
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session as Connection
 
 from arena.contest.accounts import PERSON, fresh, hashed
 from arena.contest.contest import Contest
 from arena.contest.database import Database
+from arena.contest.names import FORMER
 from arena.contest.settings import utc_now
 from arena.contest.stored import NamedEntry, Removal, RemovalsFact, entry_label
 from arena.contest.tables import BoardRow, ContestEntry, ContestFact, Person, Session
 from arena.study import Study
 from programs.errors import Busy, NotFound, UsageError
+from programs.text import one_line
 
 MOST_PEOPLE = 500  # on the host's page
+RETRY_SECONDS, LOCK_SECONDS = 0.1, 1.0  # to wait for a process that holds the study's lock for a moment
 FACT = "removals"
 PENDING = "pending announcement"  # the fact that holds it while the leaders run on hidden tasks
 
@@ -41,9 +47,10 @@ class PersonRow(TypedDict):
 
 def people(contest: Contest) -> list[PersonRow]:
     """Who joined, the latest first; those whose account was removed last."""
-    asked = _removals(contest.database).get("asked", [])
-    count = select(ContestEntry.person_id, func.count().label("n")).group_by(ContestEntry.person_id).subquery()
-    query = select(Person, func.coalesce(count.c.n, 0)).outerjoin(count, count.c.person_id == Person.person_id)
+    known = _removals(contest.database)
+    asked, gone = known.get("asked", []), {one["name"] for one in known.get("done", [])}
+    entered = select(ContestEntry.person_id, func.count().label("n")).group_by(ContestEntry.person_id).subquery()
+    query = select(Person, func.coalesce(entered.c.n, 0)).outerjoin(entered, entered.c.person_id == Person.person_id)
     with contest.database.read() as connection:
         rows = connection.execute(query.order_by(Person.person_id.desc()).limit(MOST_PEOPLE)).all()
     listed: list[PersonRow] = [
@@ -52,7 +59,7 @@ def people(contest: Contest) -> list[PersonRow]:
             "name": person.name,
             "joined_at": person.joined_at,
             "entries": entries,
-            "removed": person.name == former(person.person_id),
+            "removed": person.name in gone,
             "asked": person.person_id in asked,
         }
         for person, entries in rows
@@ -60,14 +67,24 @@ def people(contest: Contest) -> list[PersonRow]:
     return sorted(listed, key=lambda row: row["removed"])
 
 
+def unlisted(contest: Contest) -> int:
+    """How many people `people` leaves out."""
+    with contest.database.read() as connection:
+        return max(0, connection.query(Person).count() - MOST_PEOPLE)
+
+
 def removals(contest: Contest) -> list[Removal]:
     """The accounts that were removed."""
     return _removals(contest.database).get("done", [])
 
 
-def former(person_id: int) -> str:
-    """The name that stands for a removed account."""
-    return f"former entrant {person_id}"
+def _former(connection: Connection, person_id: int) -> str:
+    """The name that will stand for a removed account: a free one, because earlier versions let anyone join as `former
+    entrant 3`."""
+    first = f"{FORMER} {person_id}"
+    others = select(Person.name).where(Person.person_id != person_id, Person.name.startswith(FORMER))
+    taken = set(connection.scalars(others))
+    return first if first not in taken else next(name for n in count(2) if (name := f"{first} ({n})") not in taken)
 
 
 def ask(contest: Contest, who: str | int) -> tuple[str, bool]:
@@ -81,30 +98,51 @@ def ask(contest: Contest, who: str | int) -> tuple[str, bool]:
         person = connection.scalar(select(Person).where(same))
         if person is None:
             raise NotFound(f"no one is called {who!r}"[:80], hint="the board and /host have the names")
-        if person.name == former(person.person_id):
-            raise UsageError("this account was removed before", hint="its entries and results stay")
         fact = connection.get(ContestFact, FACT)
         known = cast(RemovalsFact, fact.value if fact else {})
+        if any(person.name == one["name"] for one in known.get("done", [])):
+            raise UsageError("this account was removed before", hint="its entries and results stay")
         asked = [*known.get("asked", []), person.person_id]
         contest.database.put(connection, FACT, **{**known, "asked": list(dict.fromkeys(asked))})
-        new = former(person.person_id)
-    try:
-        with Study.open(contest.folder):
-            carry_out(contest.database)
-    except Busy:
-        return new, False
-    return new, True
+        new = _former(connection, person.person_id)
+    return new, finish(contest, LOCK_SECONDS)
 
 
-def carry_out(database: Database) -> bool:
-    """Remove the accounts that were asked for; returns whether there were any. Only the process that holds the study's
-    lock may call it, and it must read names again afterwards."""
+def finish(contest: Contest, seconds: float = 0.0) -> bool:
+    """Carry out the removals that were asked for, trying for ``seconds`` to get the study's lock; returns whether none
+    is left."""
+    end, problems = time.monotonic() + seconds, list[str]()
+    while _removals(contest.database).get("asked"):
+        try:
+            with Study.open(contest.folder):
+                carry_out(contest.database, problems.append)
+        except Busy:
+            if time.monotonic() >= end:
+                return False
+            time.sleep(RETRY_SECONDS)
+    if problems:
+        raise UsageError("; ".join(problems), hint="the other accounts that were asked for are removed")
+    return True
+
+
+def carry_out(database: Database, say: Callable[[str], None]) -> bool:
+    """Remove the accounts that were asked for; returns whether there were any. One that cannot be removed is said and
+    no longer asked for: it stops neither the others nor the queue. Only the process that holds the study's lock may
+    call it, and it must read names again afterwards."""
     if not _removals(database).get("asked"):
         return False
     with database.write() as connection:
         known = cast(RemovalsFact, connection.get_one(ContestFact, FACT).value)
-        done = [_remove(connection, connection.get_one(Person, one)) for one in known["asked"]]
-        database.put(connection, FACT, asked=[], done=[*known.get("done", []), *done])
+        done = known.get("done", [])
+        for person_id in known["asked"]:
+            try:
+                with connection.begin_nested():
+                    removed = _remove(connection, connection.get_one(Person, person_id))
+            except SQLAlchemyError as error:
+                say(f"the account with id {person_id} could not be removed: {one_line(str(error))[:200]}")
+            else:
+                done = [*done, removed]
+        database.put(connection, FACT, asked=[], done=done)
         board = connection.get(ContestFact, "board")
         if board is not None:  # open pages reload when it has a new version
             board.value = {**board.value, "version": cast(int, board.value.get("version", 0)) + 1}
@@ -118,7 +156,7 @@ def _removals(database: Database) -> RemovalsFact:
 def _remove(connection: Connection, person: Person) -> Removal:
     """Take a person's name out of the database, and end their token and sessions. An announcement that was made is
     shown with the new name from then on, and says so (`announced.renamed`)."""
-    name, new = person.name, former(person.person_id)
+    name, new = person.name, _former(connection, person.person_id)
     person.name, person.token_hash = new, hashed(fresh(PERSON))
     connection.query(Session).where(Session.person_id == person.person_id).delete()
     every = connection.scalars(select(ContestEntry)).all()
@@ -144,7 +182,8 @@ def _entry_name(entry: ContestEntry, name: str, new: str) -> str:
     """The name of an entry without that of its entrant; `Ada 2` is called by its number in the contest, as its page
     and the commands state it."""
     numbered = entry.name.removeprefix(f"{name} ").isdecimal()
-    return f"{new} (number {entry.number})" if numbered else entry.name.replace(name, new)
+    own_words = re.compile(rf"(?<!\w){re.escape(name)}(?!\w)")
+    return f"{new} (number {entry.number})" if numbered else own_words.sub(lambda _: new, entry.name)
 
 
 def _named(entry: ContestEntry, entrant: str) -> NamedEntry:

@@ -23,6 +23,7 @@ from arena.contest.settings import utc_now
 from arena.contest.stored import BoardColumns, BoardFact, MeasuredRow, RunProgress
 from arena.contest.tables import ENDED, QUEUE_COLUMNS, STATES, BoardRow, ContestEntry, ContestFact, EntryChange
 from arena.contest.throttled_cache import ThrottledCache
+from arena.study import Study
 
 BY_TURNS = 500  # rows per query when all are read
 DIGITS = 3  # decimal places of gains before the first board
@@ -224,7 +225,8 @@ def _queue_positions(contest: Contest, run_seconds: float) -> QueuePositions:
         for number, who, state, done, lost in rows
     ]
     order = forecast(turns(waiting, served, costs), run_seconds, contest.study.workers)
-    gone = elapsed(runs, utc_now(), run_seconds)
+    at_work = Study.open(contest.folder).is_running()  # without a process, the runs do not go on
+    gone = elapsed(runs, utc_now(), run_seconds) if at_work else 0.0
     return {number: (position, seconds - gone) for number, (position, seconds) in order.items()}
 
 

@@ -83,7 +83,7 @@ class Steward:
         self.live = Live(contest)
         self.kin = SimilarityIndex(study)
         self.shown = board.BoardUpdater(contest)
-        self.insight = Insight(contest, study)
+        self.insight = Insight(contest, study, say)
         self._beaten = float("-inf")
 
     # -- the queue -----------------------------------------------------------------------------------------------
@@ -273,7 +273,7 @@ class Steward:
         host asked for, because this process remembers names."""
         self._beaten = time.monotonic()
         self.contest.database.set_fact("pulse", at=utc_now().isoformat(), pid=os.getpid(), in_hand=len(self.in_hand))
-        if removal.carry_out(self.contest.database):
+        if removal.carry_out(self.contest.database, self.say):
             self.shown.rename()
 
     def progress(self, event: Mapping[str, JsonValue]) -> None:

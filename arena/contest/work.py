@@ -137,11 +137,13 @@ def close(steward: Steward, executor: Executor) -> None:
     for board in steward.boards:
         _end(study, board.match.match_id)
     steward.count("deciding: the leaders run on fresh seeds and data")
-    announcement = confirm(contest, study, executor, steward.progress)
+    announcement = contest.announcement()  # made before an error that came after it
+    if not announcement:
+        announcement = confirm(contest, study, executor, steward.progress)
+        body = {"contest_id": contest.config.contest_id, **announcement}
+        study.record(AnnouncementEvent(body=cast("dict[str, JsonValue]", body)))
+        contest.database.set_fact("announcement", **announcement)
     steward.pause.over()
-    body = {"contest_id": contest.config.contest_id, **announcement}
-    study.record(AnnouncementEvent(body=cast("dict[str, JsonValue]", body)))
-    contest.database.set_fact("announcement", **announcement)
     steward.insight.refresh(force=True)
     contest.state(decided=utc_now().isoformat())
     compact(study.folder)

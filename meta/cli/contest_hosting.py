@@ -34,12 +34,14 @@ def opened(folder: str, out: Output) -> Any:
 
 
 def acted(out: Output, contest: Any, act: Any) -> None:
-    """Print the action, and write it to the ledger unless a running host does."""
+    """Print the action and what it changes, and write it to the ledger unless a running host does."""
     from arena.contest import acts
     from arena.contest.views import plain
 
     acts.write_down(contest)
     out.thing(plain(acts.row(act)))
+    racing = act.number in (contest.state().get("leaders") or [])
+    out.note(acts.consequence(act.what, contest.phase(), racing))
 
 
 @verb(
@@ -60,7 +62,6 @@ def void(
 
     contest = opened(folder, out)
     acted(out, contest, acts.void(contest, entry, because))
-    out.note(acts.consequence(acts.VOID, contest.phase()))
     undo = f"metaloop contest unvoid {resolve.typed(Path(folder))} {shlex.quote(entry)}"
     out.note(f"the reason is public; to undo: {undo}")
 
@@ -81,7 +82,6 @@ def unvoid(
 
     contest = opened(folder, out)
     acted(out, contest, acts.unvoid(contest, entry, because))
-    out.note(acts.consequence(acts.UNVOID, contest.phase()))
 
 
 @verb(

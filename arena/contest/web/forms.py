@@ -154,4 +154,9 @@ def _entering(routes: APIRouter, host: Host) -> None:
         except NotTaken as problem:
             return await run_in_threadpool(refused, request, problem, echoed(raw), parent, person)
         again = "" if accepted.new else "?again=yes"
-        return RedirectResponse(f"/entry/{accepted.entry.entry_id}{again}", status_code=303)
+        response = RedirectResponse(f"/entry/{accepted.entry.entry_id}{again}", status_code=303)
+        # for the entry's page: draft.js no longer keeps the text
+        response.set_cookie(
+            "stored", "yes", max_age=60, path="/entry", samesite="strict", secure=request.url.scheme == "https"
+        )
+        return response

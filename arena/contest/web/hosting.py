@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -57,6 +58,9 @@ def page_of(host: Host, request: Request, problem: UsageError | NotFound | None 
     status = 422 if problem else 200
     if not host.is_host(request):
         return show(host, request, "host_login", status, problem=problem)
+    with suppress(UsageError):  # the process that was asked to remove accounts has ended meanwhile
+        removal.finish(host.contest)
+    state = host.contest.state()
     response = show(
         host,
         request,
@@ -65,10 +69,12 @@ def page_of(host: Host, request: Request, problem: UsageError | NotFound | None 
         problem=problem,
         entries=host_rows(host.contest),
         people=removal.people(host.contest),
+        unlisted=removal.unlisted(host.contest),
         acts=host_actions(host.contest, raised := disputes.disputes(host.contest)),
         disputes=raised,
         health=health(host.contest),
-        close_asked=bool(host.contest.state().get("close_asked")),
+        close_asked=bool(state.get("close_asked")),
+        leaders=state.get("leaders") or [],
         folder=shlex.quote(str(host.contest.folder.resolve())),
     )
     response.headers["cache-control"] = "no-store"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from analysis.wording import decimals, many, number, ranks
+from analysis.wording import many, number, ranks
 from arena.contest.settings import shown
-from arena.contest.stored import entry_label
+from arena.contest.stored import STOCK, arm_label, entry_label
 from arena.contest.tables import state_label
 from arena.contest.view_types import BoardView, ContestView, EntryView
 
@@ -22,9 +22,8 @@ def board_preview(contest: ContestView, board: BoardView) -> str:
     lines = [f"A contest in writing programs for an automatic researcher on {tasks}: {many(entries, 'entry')}"]
     first = next((row for row in board["rows"] if row["role"] == "program"), None)
     if first is not None and board["skip"] == 0:
-        gain = number(first["gain"], decimals(first["se"]))
-        label = entry_label(first["entrant"], first["name"])
-        lines.append(f"{label} has the highest average gain so far, {gain} {board['unit']}")
+        gain = number(first["gain"], board["digits"])
+        lines.append(f"{arm_label(first)} has the highest average gain so far, {gain} {board['unit']}")
     lines.append(
         f"Entries are accepted from {shown(contest['opens'])}"
         if contest["phase"] == "upcoming"
@@ -37,7 +36,7 @@ def board_preview(contest: ContestView, board: BoardView) -> str:
 
 def entry_preview(contest: ContestView, entry: EntryView) -> str:
     """What became of the entry, or how it stands."""
-    label, row = entry_label(entry["entrant"], entry["name"]), entry["standing"]
+    label, row = STOCK.get(entry["role"]) or entry_label(entry["entrant"], entry["name"]), entry["standing"]
     if entry["state"] in ("void", "failed"):
         won, declared = (
             f"{entry['headline']}. " if entry["headline"] else "",
@@ -51,7 +50,6 @@ def entry_preview(contest: ContestView, entry: EntryView) -> str:
         return (
             f"{label}, an entry of the contest {contest['title']}: {state_label(entry['state'])}, no measured run yet"
         )
-    gain = (
-        f"a gain of {number(row['gain'], decimals(row['se']))} {entry['unit']} on average over {many(row['n'], 'run')}"
-    )
-    return f"{label}: {gain}, rank {ranks(row['rank_low'], row['rank_high'])} of {entry['arms']}"
+    gain = f"a gain of {number(row['gain'], entry['board_digits'])} {entry['unit']} on average"
+    rank = f"rank {ranks(row['rank_low'], row['rank_high'])} of {entry['arms']}"
+    return f"{label}: {gain} over {many(row['n'], 'run')}, {rank}"

@@ -87,7 +87,11 @@ def write_routes(host: Host) -> APIRouter:
         entry = entry_or_404(host, start)
         if not may_read(host.contest, entry, host.viewer(request), host.is_admin(request)):
             raise HTTPException(403, detail={"message": "sealed until the decision", "hint": f"sha256 {entry.sha256}"})
-        return page_of(request, entry.raw.decode("utf-8"), None, entry.label, entry.label)
+        if entry.state == "void":
+            detail = {"message": "no entry starts from one that is void", "hint": entry.reason}
+            raise HTTPException(422, detail=detail)
+        # by its number: several entries may have the same label
+        return page_of(request, entry.raw.decode("utf-8"), None, str(entry.number), entry.label)
 
     @routes.post("/write")
     async def check_form(request: Request) -> Response:

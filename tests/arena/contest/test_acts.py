@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import ExitStack
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -245,7 +246,9 @@ def test_after_the_decision_a_removed_name_is_gone_from_the_announcement_too(
     assert f"former entrant 1 (number {other.number}): rank 2–3" in printed.err
 
 
-def test_the_process_that_runs_the_queue_removes_an_account_while_it_works(contest: Contest) -> None:
+def test_the_process_that_runs_the_queue_removes_an_account_while_it_works(
+    contest: Contest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It remembers names: those of the board, and in the decision those of the leaders."""
     with Study.open(contest.folder) as study:
         steward = Steward(contest, study, quiet)
@@ -258,6 +261,7 @@ def test_the_process_that_runs_the_queue_removes_an_account_while_it_works(conte
         plan = ConfirmingPlan(contest, entries, [TaskMatch(on, entered_in(on, entries, CONFIRMATION))], [3], 3)
         contest.database.set_fact("deciding", **plan.now())
         version = contest.database.fact("board")["version"]
+        monkeypatch.setattr(removal, "LOCK_SECONDS", 0.0)
         assert removal.ask(contest, "P local 0") == ("former entrant 1", False)  # this process holds the lock
         assert removal.people(contest)[1]["asked"] and "P local 0" in str(board_view(contest)["rows"])
         steward.beat()
@@ -278,3 +282,55 @@ def test_the_process_that_runs_the_queue_removes_an_account_while_it_works(conte
         removal.ask(contest, 1)
     with pytest.raises(NotFound):
         removal.ask(contest, 99)
+
+
+def test_names_like_those_of_removed_accounts_stop_no_removal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody can join with one; those who did in an earlier version can be removed, too, and so can all others."""
+    made = founded(tmp_path).contest
+    for name in ("former entrant 1", "Former-Entrant 9"):
+        with pytest.raises(UsageError, match="is reserved"):
+            accounts.join(made.database, made.config, name, "")
+    ada, eve, bob = (accounts.join(made.database, made.config, name, "")[0] for name in ("A", "Eve", "Bob"))
+    entry = accept(made, ada, b"---\nmetaloop:\n  name: All Alpha ideas by A\n---\n# x\n").entry
+    with made.database.write() as connection:
+        connection.get_one(Person, eve.person_id).name = f"former entrant {ada.person_id}"
+        connection.get_one(Person, bob.person_id).name = f"former entrant {bob.person_id}"
+    assert not any(row["removed"] for row in removal.people(made))
+    monkeypatch.setattr(removal, "LOCK_SECONDS", 0.0)
+    said = list[str]()
+    with Study.open(made.folder) as study:
+        steward = Steward(made, study, said.append)
+        new = f"former entrant {ada.person_id} (2)"
+        assert removal.ask(made, "A") == (new, False)
+        with made.database.write() as connection:
+            made.database.put(connection, removal.FACT, asked=[99, ada.person_id])
+        steward.beat()
+        assert "the account with id 99 could not be removed" in said[0]
+        assert removal.ask(made, bob.person_id)[1] is False
+    with made.database.read() as connection:
+        assert connection.get_one(ContestEntry, entry.number).label == f"{new}: All Alpha ideas by {new}"
+    assert removal.finish(made)  # as the host's page does when no process runs the queue
+    rows = {row["person_id"]: row for row in removal.people(made)}
+    assert [rows[one.person_id]["removed"] for one in (ada, eve, bob)] == [True, False, True]
+    assert removal.ask(made, eve.person_id)[1] and all(row["removed"] for row in removal.people(made))
+
+
+def test_a_removal_waits_for_a_process_that_holds_the_lock_for_a_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = founded(tmp_path)
+    contest = made.contest
+    for name in ("Ada", "Bob", "Cy"):
+        accounts.join(contest.database, contest.config, name, "")
+    with ExitStack() as held:
+        held.enter_context(Study.open(contest.folder))
+        monkeypatch.setattr(removal.time, "sleep", lambda _: held.close())
+        assert removal.ask(contest, "Ada")[1]
+    monkeypatch.setattr(removal, "LOCK_SECONDS", 0.0)
+    with Study.open(contest.folder):
+        assert not removal.ask(contest, "Bob")[1]
+    monkeypatch.setattr(removal, "MOST_PEOPLE", 2)
+    with served(contest) as port:
+        page = Browser(port, made.admin_token).get("/host").text
+    assert page.count("account removed") == 1 and page.count("Remove account…") == 1 and "is being removed" not in page
+    assert "1 more joined earlier and is not listed" in page and "contest forget" in page

@@ -78,6 +78,7 @@ def typed(browser: Browser, page: str, token: str) -> None:
         until(browser, f"{told}.includes({said!r})")
     assert browser.value("document.querySelectorAll('#found b').length") == 0
     submit(browser, "/logout", "location.pathname === '/'")
+    assert browser.value("Object.keys(localStorage).length") == 0  # another person may log in here
     go(browser, page.replace("/write", "/join"))
     submit(browser, "/login", "location.pathname === '/me'", token=token)
 
@@ -105,8 +106,17 @@ def drafts(base: str, browser: Browser) -> None:
     until(browser, f"document.querySelector('[name=text]').value === '# Kept' && !{note}.hidden")
     browser.value(f"{note}.querySelector('a').click()")
     until(browser, f"document.querySelector('[name=text]').value === {latest!r} && {stored} === 0")
+    key = "'metaloop draft ' + document.body.dataset.contest"
+    browser.value(f"localStorage.setItem({key} + ' 99', '# Of another account')")
+    browser.value(f"localStorage.setItem({key}, '# Before logging in')")
     go(browser, f"{base}/write")
+    until(browser, f"{text} === '# Before logging in' && {stored} === 2")
+    browser.value("localStorage.clear()")
     type_text(browser, "# Mine too\n")
+    browser.value("document.addEventListener('submit', (event) => event.preventDefault(), { once: true })")
+    browser.value("document.querySelector('[formaction=\"/enter\"]').click()")  # does not arrive
+    go(browser, f"{base}/write")
+    until(browser, f"{text} === '# Mine too\\n'")
     browser.value("document.querySelector('[formaction=\"/enter\"]').click()")
     until(browser, f"location.pathname.startsWith('/entry/') && {stored} === 0")
 
@@ -117,7 +127,8 @@ def kept_texts(contest: Contest, base: str, browser: Browser) -> None:
     text = "document.querySelector('[name=text]').value"
     browser.value(f"{text} = '# Checked\\n'")
     browser.value("document.querySelector('[formaction=\"/write#found\"]').click()")
-    until(browser, "location.pathname === '/write' && document.querySelector('#found').textContent.includes('Can be')")
+    said = "document.querySelector('#found').textContent"
+    until(browser, f"location.pathname === '/write' && {said}.includes('no such entry')")
     settled(browser)
     assert not browser.value(LIVE) and browser.value(text) == "# Checked\n"
     assert browser.value("document.querySelector('[name=parent]').value") == "Ben 1"
@@ -169,9 +180,11 @@ def whole(contest: Contest, port: int, browser: Browser) -> None:
     change(contest, number, state="screening")
     until(browser, f"{state} === 'screening'")  # without a reload
     until(browser, "document.querySelector('#live').textContent.includes(', last change ')")
+    browser.value("document.querySelector('main nav [href=\"#ids\"]').focus()")
     run = {"run": "screening", "experiments": 7, "charged": 1.0, "began": utc_now().isoformat()}
     change(contest, number, progress={"runs": [run]})  # no change of the queue or the board: nothing is reported
     until(browser, "document.querySelector('main').textContent.includes('Screening run: 7 experiments')")
+    assert browser.value("document.activeElement.textContent") == "Identifiers"  # the focus stays
     for width in (1100, 380):
         for path in ("/", "/queue", "/lineage", "/downloads", "/rules", "/write", "/me", "/join"):
             go(browser, base + path, width)

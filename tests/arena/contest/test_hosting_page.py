@@ -62,6 +62,8 @@ def test_the_hosts_page_and_buttons(tmp_path: Path) -> None:
         contest.state(deciding=utc_now().isoformat())
         for path in ("/host", "/host.md"):
             assert "in the race; 1 of 5 runs done" in host.get(path).text, path
+        assert "The entry is not in the race and cannot win: it is listed as void" in host.get("/host").text
+        contest.state(leaders=[3])
         assert "The entry leaves the race and cannot win" in host.get("/host").text
         contest.state(decided=utc_now().isoformat())
         page = host.get("/host").text
@@ -135,13 +137,15 @@ def test_the_host_reads_what_the_measured_noise_makes_of_the_close(
         shown = [host.get(path).text for path in ("/host", "/host.md")] + [host.get("/api/v1/health").json["outlook"]]
         assert run(["contest", "status", str(made.contest.folder)]) == 0
         for text in (*shown, capsys.readouterr().err):
-            assert "is 90% of the average gain" in text and "4 leaders and up to 20 fresh runs of each" in text
+            assert "is 101% of the average gain" in text and "4 leaders and up to 20 fresh runs of each" in text
             assert "in 1% of simulated closes" in text and "share the win" in text
     rows: list[Any] = [{"gain": 1.0, "se": se, "n": 4} for se in (0.05, 0.05, 0.05, 0.05)]
     assert measured_plan(rows, 20, 4).endswith("there were runs).")
     early = measured_plan(rows[:3], 20, 4)
     assert "have 10 runs beyond the first of each" in early and "of the 12 measured runs so far, 9 are" in early
-    assert "nothing gains on average" in measured_plan([{**row, "gain": -1.0} for row in rows], 20, 4)
+    losing = measured_plan([{**row, "gain": -1.0} for row in rows], 20, 4)
+    assert "the average gain of all entries is not above 0" in losing
+    assert "entry is 11% of the average gain" in measured_plan([*rows, {**rows[0], "se": 9.0}], 20, 4)
     assert "of the 0 measured runs" in measured_plan([], 20, 0)
 
 

@@ -177,4 +177,8 @@ def test_an_entry_is_not_set_against_its_own_text() -> None:
     assert runs_to_separate([{**one, "n": 2} for one in pair]) is None  # the SD of so few runs says nothing
     stock = {**row, "role": "control", "gain": 1.5, "n": 9}
     pooled = runs_to_separate([pair[0], stock, pair[1]]), runs_to_separate([pair[0], {**stock, "se": 0.1}, pair[1]])
+    leaders = [{**row, "se": 0.05}, {**row, "se": 0.05, "gain": 1.9, "entry_id": "d", "program_id": "r"}]
+    rest = [{**row, "se": 0.05, "gain": 0.5}] * 5
+    quiet, diverging = runs_to_separate([*leaders, *rest]), runs_to_separate([*leaders, *rest, {**row, "se": 9.0}])
+    assert quiet is not None and quiet == diverging  # no entry can make the others look noisy
     assert pooled[0] and pooled[1] and (pooled[0]["runs"] or 0) > (pooled[1]["runs"] or 0)  # stock's runs count, too

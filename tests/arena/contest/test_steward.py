@@ -8,11 +8,13 @@ import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from analysis import ledger
 from arena.arms import Arm, TaskMatch
-from arena.contest import accounts, acts, standing
+from arena.contest import accounts, acts, standing, work
 from arena.contest.arms import CONFIRMATION
 from arena.contest.contest import Contest
 from arena.contest.decision import ConfirmingPlan, announcement, entered, leaders, taking_part
@@ -30,6 +32,7 @@ from arena.measuring import run_job, settle
 from arena.study import Study
 from arena.task_study import tasks_of
 from inner_loop.events import DecisionEvent, ExperimentEvent, RunEndedEvent, RunStartedEvent
+from programs.errors import Corrupt
 from programs.program import Program
 from programs.shelf import starter
 from tests.arena.contest.hosting import RUNS, founded
@@ -230,6 +233,9 @@ def test_the_estimate_counts_down_while_nothing_changes(steward: Steward, monkey
         estimates.append(standing.queue_positions(steward.contest, 100.0)[number][1])
     assert estimates[0] - estimates[1] == pytest.approx(30.0)
     assert estimates[0] - estimates[2] == pytest.approx(90.0, abs=1.0)  # how much longer than usual is not known
+    steward.study.__exit__()  # the queue's process ends
+    monkeypatch.setattr(time, "monotonic", lambda: clock + 2000.0)
+    assert standing.queue_positions(steward.contest, 100.0)[number][1] == pytest.approx(estimates[0], abs=1.0)
 
 
 def test_the_queue_goes_on_while_credit_is_computed(steward: Steward) -> None:
@@ -252,6 +258,37 @@ def test_the_queue_goes_on_while_credit_is_computed(steward: Steward) -> None:
     steward.insight._makers["credit"], steward.insight._stale = broken, {"credit"}
     with pytest.raises(OSError, match="full"):
         steward.insight.refresh(force=True)
+    said, calls = list[str](), list[str]()
+
+    def corrupt_once(_: Contest) -> None:
+        calls.append("credit")
+        if len(calls) == 1:
+            raise Corrupt("one bad read", hint="")
+
+    steward.insight.say, steward.insight._makers["credit"] = said.append, corrupt_once
+    steward.insight.refresh(force=True)  # the queue goes on
+    steward.insight.refresh(force=True)
+    assert calls == ["credit"] * 2 and len(said) == 1 and "one bad read" in said[0]
+    steward.insight.refresh(force=True)
+    assert calls == ["credit"] * 2
+
+
+def test_a_full_disk_after_the_announcement_does_not_record_it_again(
+    steward: Steward, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: Contest) -> None:
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(work, "confirm", lambda *_: {"headline": "Ada won"})
+    makers, steward.insight._makers = steward.insight._makers, {"credit": full}
+    steward.insight._stale = {"credit"}
+    executor: Any = None  # the decision, which needs it, is not computed here
+    with pytest.raises(OSError, match="full"):
+        work.close(steward, executor)
+    steward.insight._makers = makers
+    work.close(steward, executor)
+    records = [record for record in ledger.read(steward.study.folder / "ledger") if record["kind"] == "announcement"]
+    assert len(records) == 1 and steward.contest.phase() == "decided"
 
 
 def test_the_pages_see_how_many_runs_are_at_work_while_they_are(steward: Steward) -> None:

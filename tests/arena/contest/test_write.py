@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from arena.contest import acts
 from arena.contest.create import NewContest
 from arena.contest.entries import NotTaken, change, parent_of
 from arena.contest.example import edits_of, other_value
@@ -236,6 +237,9 @@ def test_an_entry_names_the_one_it_is_based_on_as_the_board_does(made: NewContes
     change(made.contest, number + 1, name="Übermut")
     with made.contest.database.write() as connection:
         assert parent_of(connection, "übermut") == parent_of(connection, "BEN: übermut") == number + 1
+    change(made.contest, number + 1, name="stock")
+    with made.contest.database.write() as connection:  # an entry cannot take the name of stock
+        assert parent_of(connection, "stock") is None and parent_of(connection, "Ben: stock") == number + 1
     change(made.contest, number + 1, name="bold")
     change(made.contest, number, name="BOLD")
     with made.contest.database.write() as connection:
@@ -322,11 +326,16 @@ def test_an_entry_can_be_started_from_and_a_newcomer_has_an_example(tmp_path: Pa
         start = f"/write?start={entry.removeprefix('/entry/')}"
         assert f'href="{start}">Start from this entry</a>' in Browser(port).get(entry).text
         page = Browser(port).get(start).text
-        assert f">\n{text}</textarea>" in page and "that of Ada 1: change it" in page and 'value="Ada 1"' in page
+        assert f">\n{text}</textarea>" in page and "that of Ada 1: change it" in page and 'name="parent"' in page
         assert "data-restore" not in page and '<option value="Ada 1"></option>' in page
+        number = ada.get(entry).text.split('class="note">Number ')[1].split(".")[0]
+        assert f'value="{number}"' in page  # labels may be ambiguous
         refused = ada.form("/enter", text="---\nmetaloop:\n  wave: x\n---\n")
         assert refused.status == 422 and "data-keep" in refused.text
         assert Browser(port).get("/write?start=n_none").status == 404
+        acts.void(contest, number, "sent twice")
+        void = Browser(port).get(start)
+        assert void.status == 422 and "Mind the noise" not in void.text and "sent twice" in void.text
     sealed = founded(tmp_path / "sealed", sealed=True).contest
     with served(sealed) as port:
         ada = Browser(port)

@@ -1,15 +1,26 @@
-// Keeps the typed text of a program in the browser until it is submitted, and restores it; nothing is sent.
-// The listeners are the document's: live.js may replace the form.
+// Keeps the typed text of a program in the browser until the contest has stored it, and restores it; nothing is sent.
+// The listeners are the document's: live.js may replace the form. Each account has a draft of its own; a text that was
+// typed before logging in becomes that of the account that logs in.
 "use strict";
 (() => {
+  const contest = "metaloop draft " + document.body.dataset.contest;
+  const own = contest + (document.body.dataset.person ? " " + document.body.dataset.person : "");
   const box = () => document.querySelector("textarea[data-draft]");
-  const key = (one) => "metaloop draft " + one.dataset.draft;
   const kept = (act) => { try { return act(localStorage); } catch { return null; } }; // the browser may refuse it
-  const keep = (one) => kept((all) => all.setItem(key(one), one.value));
+  const keep = (one) => kept((all) => all.setItem(own, one.value));
+  const drop = (key) => kept((all) => all.removeItem(key));
   const typed = () => document.getElementById("example")?.remove(); // its note is about the text as it was
 
+  if (document.cookie.split("; ").includes("stored=yes")) { // set where the text has just become an entry
+    document.cookie = "stored=; path=/entry; max-age=0";
+    drop(own);
+  }
   const first = box();
-  const draft = first ? kept((all) => all.getItem(key(first))) : null;
+  if (own !== contest && kept((all) => all.getItem(contest)) !== null) {
+    kept((all) => all.setItem(own, all.getItem(contest)));
+    drop(contest);
+  }
+  const draft = first ? kept((all) => all.getItem(own)) : null;
   if (first && first.hasAttribute("data-keep")) keep(first); // what was sent and not stored
   else if (draft !== null && draft !== first.value) {
     if (first.hasAttribute("data-restore")) {
@@ -26,10 +37,9 @@
     typed();
   }, true);
   document.addEventListener("submit", (event) => {
-    const action = event.submitter?.getAttribute("formaction") ?? event.target.getAttribute("action");
-    if (box() && action === "/enter") kept((all) => all.removeItem(key(box())));
+    if (event.target.getAttribute("action") === "/logout") drop(own);
   });
   document.addEventListener("click", (event) => {
-    if (event.target.closest("#draft a")) kept((all) => all.removeItem(key(box())));
+    if (event.target.closest("#draft a")) drop(own);
   });
 })();

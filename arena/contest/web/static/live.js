@@ -3,12 +3,14 @@
 // each experiment (data-changing: the entry of the reader, while it runs) is fetched every few seconds without a report.
 // Nothing is replaced while a form field has the focus or holds what was typed, nor a text by another one. A page that
 // answers a form does not load this script: its address gives another page. Without JavaScript, reload the page.
+// What is the same is not replaced, and what has the focus keeps it.
 "use strict";
 (() => {
   if (!window.EventSource) return;
   const said = document.getElementById("live");
   const LEAST = 5000, APART = 1000; // ms: minimum time between two fetches, random delay between readers
   let seen = null, waiting = false, last = Date.now(), changed = "";
+  let fetched = document.getElementById("main").innerHTML; // before other scripts change it
 
   function soon() {
     if (waiting) return;
@@ -36,8 +38,14 @@
     const open = [...document.querySelectorAll("main details")].map((one) => one.open);
     const [old, made] = [document, fresh].map((page) => page.getElementById("main"));
     if (lasting(old) !== lasting(made)) changed = ", last change " + time();
-    old.replaceChildren(...made.childNodes);
-    document.querySelectorAll("main details").forEach((one, i) => { if (i < open.length) one.open = open[i]; });
+    if (made.innerHTML !== fetched) {
+      const alike = () => [...old.querySelectorAll(active.localName)].filter((one) => one.textContent === active.textContent);
+      const which = old.contains(active) && active !== old ? alike().indexOf(active) : -1;
+      fetched = made.innerHTML;
+      old.replaceChildren(...made.childNodes);
+      document.querySelectorAll("main details").forEach((one, i) => { if (i < open.length) one.open = open[i]; });
+      if (which >= 0) (alike()[which] ?? old).focus({ preventScroll: true });
+    }
     for (const part of [".kicker", ".intro", "header nav"]) {
       const [old, made] = [document, fresh].map((page) => page.querySelector(part));
       if (old.outerHTML !== made.outerHTML) old.replaceWith(made); // the focus on an unchanged link stays
