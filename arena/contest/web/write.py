@@ -50,15 +50,6 @@ def write_routes(host: Host) -> APIRouter:
     routes = APIRouter(include_in_schema=False)
 
     def page_of(request: Request, text: str, checked: TextCheck | None, parent: str = "", start: str = "") -> Response:
-        tasks = [
-            {
-                "name": task.name,
-                "edits": edits_of(task),
-                "trainings": round(host.contest.study.at(task.task_id).run_budget / task.cost_seconds),
-                "files": task.baseline().files,
-            }
-            for task in host.contest.tasks
-        ]
         scripted = host.contest.study.researcher == "scripted"
         fields = [NAME, *settings(Charter, {"version", *(FOR_MODELS if scripted else ())})]
         viewer = host.viewer(request)
@@ -67,7 +58,7 @@ def write_routes(host: Host) -> APIRouter:
             host,
             request,
             "write",
-            tasks=tasks,
+            tasks=shown_tasks(host),
             fields=fields,
             notation=notation(host.task),
             left=left,
@@ -108,6 +99,19 @@ def write_routes(host: Host) -> APIRouter:
         return await run_in_threadpool(text_check, host, raw, host.viewer(request), parent)
 
     return routes
+
+
+def shown_tasks(host: Host) -> list[dict[str, Any]]:
+    """What the page says of each task."""
+    return [
+        {
+            "name": task.name,
+            "edits": edits_of(task),
+            "trainings": round(host.contest.study.at(task.task_id).run_budget / task.cost_seconds),
+            "files": task.baseline().files,
+        }
+        for task in host.contest.tasks
+    ]
 
 
 def settings(part: type[BaseModel], leave_out: Collection[str], within: str = "") -> Iterator[tuple[str, str]]:
