@@ -7,9 +7,11 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict
 from multiprocessing import get_context
 from pathlib import Path
@@ -41,6 +43,19 @@ def tried(arguments: Sequence[str]) -> list[str]:
     if not TRIED or arguments[0] != "evolve" or "--budget" in arguments:
         return list(arguments)
     return [arguments[0], *TRIED, *(word for word in arguments[1:] if word != "--quick")]  # what is named twice, last
+
+
+@contextmanager
+def checked_out(commit: str) -> Iterator[Path]:
+    """A folder with the repository as it was at an earlier commit."""
+    git = ["git", "-C", str(Path(__file__).resolve().parents[1]), "worktree"]
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "code"
+        subprocess.run([*git, "add", "-q", "--detach", str(folder), commit], check=True)
+        try:
+            yield folder
+        finally:
+            subprocess.run([*git, "remove", "--force", str(folder)], check=True)
 
 
 def sql(study: Path, statement: str) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -85,11 +85,13 @@ def found(folder: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[str]:
-    """`contest serve` as its own process, ended as Ctrl-C would."""
-    command = [METALOOP, "contest", "serve", "contest", "--port", "0", "--json"]
+def serving(
+    folder: Path, metaloop: Sequence[str] = (METALOOP,), environment: Mapping[str, str] | None = None
+) -> Iterator[str]:
+    """`contest serve` of ``folder``/contest as its own process, ended as Ctrl-C would."""
+    command = [*metaloop, "contest", "serve", "contest", "--port", "0", "--json"]
     with open(folder / "serve.log", "ab") as log:
-        process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=log, text=True)
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)
     assert process.stdout is not None
     try:
         yield json.loads(process.stdout.readline())["url"].rstrip("/")

@@ -13,17 +13,16 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench.common import figure
+from bench.common import checked_out, figure
+from bench.contest import serving
 
+METALOOP = (sys.executable, "-P", "-m", "meta.cli.main")  # of the code that PYTHONPATH names
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAMS = ("stock", "idea-queue", "local")
 RUNS = "SELECT run_id, program_id, stream, run_seed, verified_gain, claimed_gain, final_source_id FROM runs"
@@ -43,35 +42,22 @@ print(f"val_loss: {(weight - 3) ** 2 + 0.01:.6f}")
 README = "Run `python train.py`. It prints val_loss; lower is better. Edit only train.py. One run takes 2 seconds.\n"
 
 
+def environment(code: Path) -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(code), "OMP_NUM_THREADS": "1"}
+
+
 def call(code: Path, folder: Path, *words: str, **surroundings: str) -> Any:
     """What a command of the code in the folder ``code`` answers, run in ``folder``."""
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "meta.cli.main", *words, "--json"],
+        [*METALOOP, *words, "--json"],
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(code), "OMP_NUM_THREADS": "1"} | surroundings,
+        env=environment(code) | surroundings,
         capture_output=True,
         text=True,
     )
     if done.returncode:
         sys.exit(f"{code.name}: metaloop {' '.join(words)}: exit status {done.returncode}\n{done.stderr[-2000:]}")
     return json.loads(done.stdout) if done.stdout.startswith(("{", "[")) else done.stdout
-
-
-@contextmanager
-def serving(code: Path, folder: Path) -> Iterator[str]:
-    """The address of the contest c in the folder, while it is served."""
-    command = [sys.executable, "-P", "-m", "meta.cli.main", "contest", "serve", "c", "--port", "0", "--json"]
-    environment = os.environ | {"PYTHONPATH": str(code)}
-    process = subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
-    assert process.stdout is not None
-    try:
-        yield json.loads(process.stdout.readline())["url"]
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(timeout=120)
-        process.stdout.close()
 
 
 def prepare(old: Path, folder: Path) -> None:
@@ -85,7 +71,7 @@ def prepare(old: Path, folder: Path) -> None:
     given = ("--command", "SEED={seed} python train.py", "--metric", "val_loss", "--direction", "lower")
     call(old, folder, "task", "init", "--from", "repo", *given, "--editable", "train.py", "--budget", "2s")
     call(old, folder, "task", "init", "law", "--simulated", "--seed", "3")
-    made = call(old, folder, "contest", "init", "c", "-t", "law", "-n", "2", "--confirm-runs", "3")
+    made = call(old, folder, "contest", "init", "contest", "-t", "law", "-n", "2", "--confirm-runs", "3")
     (folder / "code").write_text(made["join_code"])
 
 
@@ -101,7 +87,7 @@ def improve(code: Path, folder: Path) -> None:
 
 
 def contest(code: Path, folder: Path) -> None:
-    with serving(code, folder) as url:
+    with serving(folder, METALOOP, environment(code)) as url:
         for name in PROGRAMS:
             joined = call(
                 code, folder, "contest", "join", "--to", url, "--name", f"Ada {name}", "--code", read(folder / "code")
@@ -109,8 +95,7 @@ def contest(code: Path, folder: Path) -> None:
             token = {"METALOOP_TOKEN": joined["token"]}
             call(code, folder, "contest", "submit", f"{name}.md", "--to", url, **token)
         asked = ["-y"] if code == ROOT else []
-        call(code, folder, "contest", "close", "c", "--early", "a comparison", *asked)
-    (folder / "c").rename(folder / "contest")
+        call(code, folder, "contest", "close", "contest", "--early", "a comparison", *asked)
 
 
 def read(file: Path) -> str:
@@ -142,21 +127,16 @@ def compare(kind: str, old: Path, new: Path) -> None:
 
 def main() -> None:
     commit, *kinds = sys.argv[1:]
-    git = ["git", "-C", str(ROOT)]
-    with tempfile.TemporaryDirectory(prefix="metaloop-older-") as place:
-        code, folders = Path(place) / "code", {name: Path(place) / name for name in ("old", "new")}
-        subprocess.run([*git, "worktree", "add", "-q", "--detach", str(code), commit], check=True)
-        try:
-            folders["old"].mkdir()
-            prepare(code, folders["old"])
-            shutil.copytree(folders["old"], folders["new"])
-            for play in (match, improve, contest):
-                if play.__name__ in (kinds or ("match", "improve", "contest")):
-                    play(code, folders["old"])
-                    play(ROOT, folders["new"])
-                    compare(play.__name__, folders["old"], folders["new"])
-        finally:
-            subprocess.run([*git, "worktree", "remove", "--force", str(code)], check=True)
+    with checked_out(commit) as code, tempfile.TemporaryDirectory() as place:
+        folders = {name: Path(place) / name for name in ("old", "new")}
+        folders["old"].mkdir()
+        prepare(code, folders["old"])
+        shutil.copytree(folders["old"], folders["new"])
+        for play in (match, improve, contest):
+            if play.__name__ in (kinds or ("match", "improve", "contest")):
+                play(code, folders["old"])
+                play(ROOT, folders["new"])
+                compare(play.__name__, folders["old"], folders["new"])
 
 
 if __name__ == "__main__":

@@ -16,12 +16,11 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.statistics import mean_interval
-from bench.common import figure, go_on, kept
+from bench.common import checked_out, figure, go_on, kept
 
 ROOT = Path(__file__).resolve().parents[1]
 LAWS = 20
@@ -99,16 +98,10 @@ def main() -> None:
     commit, file = sys.argv[1], Path(sys.argv[2])
     count, workers = (int(word) for word in (*sys.argv[3:5], *("500", "2")[len(sys.argv) - 3 :]))
     task = next(iter(sys.argv[5:]), "")
-    git = ["git", "-C", str(ROOT)]
     done = {pair.seed for pair in kept(file, Pair)}
-    with tempfile.TemporaryDirectory() as place:
-        old = Path(place) / "old"
-        subprocess.run([*git, "worktree", "add", "-q", "--detach", str(old), commit], check=True)
-        try:
-            seeds = [seed for seed in range(FIRST, FIRST + count) if seed not in done]
-            go_on(file, make, [Job(seed, old, task) for seed in seeds], workers)
-        finally:
-            subprocess.run([*git, "worktree", "remove", "--force", str(old)], check=True)
+    with checked_out(commit) as old:
+        seeds = [seed for seed in range(FIRST, FIRST + count) if seed not in done]
+        go_on(file, make, [Job(seed, old, task) for seed in seeds], workers)
     show(kept(file, Pair), 1 if task else LAWS)
 
 
