@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from scipy.stats import binom
-
 from analysis.statistics import Mean, mean_interval
 from analysis.tables import statement, typed_rows
 from analysis.transfer import stock_of
@@ -79,9 +77,11 @@ ScaledRun = tuple[GainCurve, float]  # with stock's mean gain on its task
 
 def median_interval(values: Sequence[float]) -> tuple[float, float, float]:
     """(median, low, high) at 95%, free of a distribution. Fewer than six values leave the interval open."""
+    from scipy.special import bdtr
+
     ordered, n = sorted(values), len(values)
     middle = ordered[n // 2] if n % 2 else (ordered[n // 2 - 1] + ordered[n // 2]) / 2
-    below = int(binom.ppf(0.025, n, 0.5))
+    below = next(k for k in range(n + 1) if bdtr(k, n, 0.5) >= 0.025)
     if below < 1:
         return middle, 0.0, math.inf
     return middle, ordered[below - 1], ordered[n - below]

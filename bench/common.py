@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from multiprocessing import get_context
 from pathlib import Path
@@ -71,9 +71,12 @@ def kept(file: Path, kind: Callable[..., Line]) -> list[Line]:
 def go_on(file: Path, make: Callable[[Job], Any], jobs: Iterable[Job], workers: int) -> None:
     """Append what ``make`` makes of each job, in their order, so that it can be stopped at any time."""
     whole = file.read_bytes() if file.is_file() else b""
-    with file.open("ab") as out, ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    with file.open("ab") as out, ExitStack() as closing:
         out.truncate(whole.rfind(b"\n") + 1)
-        for made in pool.map(make, jobs):
+        each: Callable[..., Iterable[Any]] = map
+        if workers > 1:
+            each = closing.enter_context(ProcessPoolExecutor(workers, mp_context=get_context("spawn"))).map
+        for made in each(make, jobs):
             out.write(json.dumps(asdict(made)).encode() + b"\n")
             out.flush()
 

@@ -121,6 +121,12 @@ def test_help_is_light() -> None:
     assert done.stderr.strip() == "[]"
 
 
+def test_a_study_begins_without_the_half_of_scipy_that_takes_longest() -> None:
+    code = "import sys, meta.evolve, meta.cli.launch; print([m for m in ('torch', 'scipy.stats') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 @pytest.mark.parametrize(
     ("args", "code", "kind", "message"),
     [
