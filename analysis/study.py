@@ -9,8 +9,8 @@ import json
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -26,10 +26,20 @@ if TYPE_CHECKING:
 _COLUMN = {"str": "VARCHAR", "float": "DOUBLE", "int": "BIGINT", "bool": "BOOLEAN"}
 COMPUTED_VIEWS = ("standings", "power", "scales", "credit", "transfer")
 VIEWS = (*SQL_VIEWS, *COMPUTED_VIEWS)
+Records = Sequence[Any]  # of one computed view: frozen dataclasses
 KEPT = 2  # ledgers below compact.LARGE whose tables stay in memory
-_kept: OrderedDict[tuple[object, ...], tuple[frozenset[str], duckdb.DuckDBPyConnection]] = OrderedDict()
+_kept: OrderedDict[tuple[object, ...], _Kept] = OrderedDict()
 _lock = threading.Lock()
 _CATALOGUE = ("show", "describe", "summarize", "duckdb_", "information_schema", "pragma", "sqlite_", "pg_")
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """The tables of one state of a ledger, their names, and what was computed from them."""
+
+    names: frozenset[str]
+    con: duckdb.DuckDBPyConnection
+    computed: dict[str, Records] = field(default_factory=dict)
 
 
 def open_study(
@@ -61,10 +71,10 @@ def _opened(
     ledger = ledger_folder(path)
     names = frozenset(with_sources(SQL_VIEWS if views else tables))
     try:
-        con, copy = _shared_tables(ledger, names) if shared else _own_tables(ledger, names)
+        con, copy, known = _shared_tables(ledger, names) if shared else (*_own_tables(ledger, names), None)
     except OSError as error:
         raise EnvironmentProblem(f"{error.filename}: {error.strerror}", hint="make the ledger readable") from error
-    _compute(con, views, copy, "TEMP" if shared else "")
+    _compute(con, views, copy, known)
     return con
 
 
@@ -82,60 +92,78 @@ def _own_tables(ledger: Path, names: Collection[str]) -> tuple[duckdb.DuckDBPyCo
     return con, copy
 
 
-def _shared_tables(ledger: Path, names: frozenset[str]) -> tuple[duckdb.DuckDBPyConnection, Path | None]:
-    """The same; the tables of a small ledger are made once for each of its states."""
+def _shared_tables(
+    ledger: Path, names: frozenset[str]
+) -> tuple[duckdb.DuckDBPyConnection, Path | None, dict[str, Records] | None]:
+    """The same, and what was computed from them; those of a small ledger are made once for each of its states."""
     state = (ledger.resolve(), *states(segments(ledger)))
     with _lock:
-        made, kept = _kept.get(state, (frozenset[str](), None))
-        if kept is not None and names <= made:
+        kept = _kept.get(state)
+        if kept is not None and names <= kept.names:
             _kept.move_to_end(state)
-            return kept.cursor(), None
+            return kept.con.cursor(), None, kept.computed
     con, copy = _own_tables(ledger, names)
     if copy is not None:
-        return con, copy
+        return con, copy, None
+    made = _Kept(names, con)
     with _lock:
-        _kept[state] = (names, con)
+        _kept[state] = made
         _kept.move_to_end(state)
         while len(_kept) > KEPT:
             _kept.popitem(last=False)
-    return con.cursor(), None
+    return con.cursor(), None, made.computed
 
 
 def _compute(
-    con: duckdb.DuckDBPyConnection, views: Sequence[str], copy: Path | None = None, held: Literal["TEMP", ""] = ""
+    con: duckdb.DuckDBPyConnection,
+    views: Sequence[str],
+    copy: Path | None = None,
+    known: dict[str, Records] | None = None,
 ) -> None:
     """Adds the computed views among ``views``; ``copy``: the folder of the compact copy that the others are from.
 
-    ``held``: as tables of the database, or of this connection only.
+    ``known``: their records so far, where the tables are shared; then these are of this connection only.
     """
+    held: Literal["TEMP", ""] = "" if known is None else "TEMP"
+
+    def add(name: str, kind: type[Any], records: Callable[[], Records], keep: bool = True) -> None:
+        found = (known or {}).get(name) if keep else None
+        if found is None:
+            found = records()
+            if known is not None:
+                known[name] = found
+        _add(con, held, name, kind, found)
+
     if "standings" in views:
         from analysis.standings import Standing, standings
 
-        _add(con, held, "standings", Standing, standings(con))
+        add("standings", Standing, lambda: standings(con))
     if "power" in views:
         from analysis.study_power import Power, power_rows
 
-        _add(con, held, "power", Power, power_rows(con))
+        add("power", Power, lambda: power_rows(con))
     if "scales" in views:
         from analysis.task_scales import TaskScale, task_scales
 
-        _add(con, held, "scales", TaskScale, list(task_scales(con)))
+        add("scales", TaskScale, lambda: list(task_scales(con)))
         con.execute(f"CREATE {held} MACRO {statement('program_scores')}")  # a macro over the table
     if "credit" in views:
         from analysis.attribution import METHODS, credit
         from analysis.credit import CreditViewRow
 
-        def attribute() -> None:
-            _add(con, held, "credit", CreditViewRow, credit(con))
+        own = not METHODS.points  # what a package computes may depend on anything
 
-        if copy is None or METHODS.points:  # what a package computes may depend on anything
+        def attribute() -> None:
+            add("credit", CreditViewRow, lambda: credit(con), own)
+
+        if copy is None or not own:
             attribute()
         else:
             computed(con, copy, "credit", attribute)
     if "transfer" in views:
         from analysis.transfer import Cell, transfer_cells
 
-        _add(con, held, "transfer", Cell, transfer_cells(con))
+        add("transfer", Cell, lambda: transfer_cells(con))
 
 
 def query(path: Path | str, sql: str, beside: Mapping[str, Path | str] | None = None) -> list[dict[str, JsonValue]]:
@@ -198,7 +226,7 @@ def ledger_folder(path: Path | str) -> Path:
     raise NotFound(f"{folder}: no study here (no ledger/*.jsonl)", hint=hint)
 
 
-def _add(con: duckdb.DuckDBPyConnection, held: str, name: str, kind: type[Any], records: Sequence[Any]) -> None:
+def _add(con: duckdb.DuckDBPyConnection, held: str, name: str, kind: type[Any], records: Records) -> None:
     """Creates a table from frozen dataclasses of plain fields, a column per field."""
     structure = {field: _COLUMN[str(hint).split(" | ")[0]] for field, hint in kind.__annotations__.items()}
     data = json.dumps([plain(asdict(record)) for record in records])
