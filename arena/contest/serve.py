@@ -157,7 +157,7 @@ def serve(
     refuse_public((*contest.tasks, *contest.hidden))
     listening = listen(host, port)
     limits = RateLimits(join=Rate(joins, 60.0)) if joins else RateLimits()
-    config = configured(create_app(contest, limits), trusted(proxies))
+    config = configured(create_app(contest, limits), trusted(proxies), say)
     for problem in clock_problems(contest):
         say(problem)
     keeper = Keeper(contest.folder, contest.database, "arena.contest.work", say, lambda: contest.phase() == "decided")

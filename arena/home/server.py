@@ -117,7 +117,7 @@ def serve(
     from arena.contest.web.wire import Server, configured
 
     project = Project.open(folder)
-    config = configured(create_app(project), trusted(proxies))
+    config = configured(create_app(project), trusted(proxies), say)
     listening = listen(host, port)
     with terminated(say), Keeper(project.folder, project.database, "arena.home.work", say):
         started(address(host, listening.getsockname()[1]))

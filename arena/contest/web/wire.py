@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from socket import socket
 from typing import Any
 
@@ -12,6 +13,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEAD_SECONDS = 20.0  # from the opening of a connection, or the first byte of a request, to the end of its headers
 MOST_HEAD = 32 << 10  # bytes of a request's line and headers
+MOST_SAID = 3  # anyone can send such a header
 
 
 class HeaderTimeoutProtocol(H11Protocol):
@@ -49,11 +51,31 @@ class HeaderTimeoutProtocol(H11Protocol):
             self.transport.close()
 
 
-def configured(app: Any, proxies: str | None = None) -> Config:
+class UnnamedProxies:
+    """An application that says, once for an address, where a client's address and https were not believed."""
+
+    def __init__(self, app: Any, say: Callable[[str], None]) -> None:
+        self.app, self.state, self.say = app, app.state, say
+        self.said: set[str] = set()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http" and scope["scheme"] == "http" and len(self.said) < MOST_SAID:
+            client = (scope["client"] or ("",))[0]
+            https = any(name == b"x-forwarded-proto" and b"https" in value.lower() for name, value in scope["headers"])
+            if https and client not in self.said:
+                self.said.add(client)
+                self.say(
+                    f"a request over https came through {client}, which is not trusted as a proxy: forms are refused "
+                    f"and links are http. If it is yours: --proxy {client}"
+                )
+        await self.app(scope, receive, send)
+
+
+def configured(app: Any, proxies: str | None = None, say: Callable[[str], None] | None = None) -> Config:
     """Server settings: always the same parser, no websockets, bounded headers. ``proxies``: the addresses whose
-    forwarded headers are trusted, by default that of this machine alone."""
+    forwarded headers are trusted, by default that of this machine alone; ``say`` is told of others that send some."""
     return Config(
-        app,
+        UnnamedProxies(app, say) if say else app,
         forwarded_allow_ips=proxies,
         http=HeaderTimeoutProtocol,
         ws="none",

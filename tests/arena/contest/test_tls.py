@@ -84,6 +84,10 @@ def test_behind_a_proxy_cookies_are_secure_and_limits_are_each_clients(tmp_path:
 
 @pytest.mark.parametrize(("proxies", "secure"), [("127.0.0.0/8", True), ("172.17.0.1", False)])
 def test_forwarded_headers_are_trusted_from_the_proxy_that_is_named(tmp_path: Path, proxies: str, secure: bool) -> None:
-    with served(founded(tmp_path).contest, proxies=proxies) as port:
+    told: list[str] = []
+    with served(founded(tmp_path).contest, proxies=proxies, say=told.append) as port:
         said = Browser(port).get("/join", x_forwarded_proto="https").headers["set-cookie"]
+        Browser(port).get("/join", x_forwarded_proto="https")
+        Browser(port).get("/join", x_forwarded_for="10.0.0.1")
     assert ("Secure" in said) == secure
+    assert [line.rsplit(": ", 1)[-1] for line in told] == ([] if secure else ["--proxy 127.0.0.1"])
