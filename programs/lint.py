@@ -356,7 +356,7 @@ def _further(program: Program, path: str, text: str) -> Iterator[LintMessage]:
     if ideas is not None:
         queued = sum(block.kind == "idea" and "`" in block.text for block in parsed.blocks)
         message = "a scripted researcher only tries ideas of the entry file, and ignores this list"
-        message += f"; {queued} ideas of this file have edits in backticks" if queued else ""
+        message += f"; ideas of this file with edits in backticks: {queued}" if queued else ""
         yield LintMessage(ideas.start + 1, "warning" if queued else "info", "ideas-not-entry", message, path)
 
 
