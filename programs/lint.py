@@ -198,11 +198,12 @@ def _ideas(program: Program, unread: Callable[[str], str] | None) -> Iterator[Li
             program.ideas[0].line,
             "info",
             "ideas-not-queued",
-            "no queue among the proposers under metaloop: a scripted researcher ignores these ideas",
+            "the setting proposers does not contain queue: a scripted researcher ignores these ideas",
         )
     for idea in program.ideas:
         if idea.conditions and not idea.terms:
-            yield LintMessage(idea.line, "warning", "no-edit", "states a condition, but no edit in backticks")
+            message = "a condition, but no edit in backticks: only an LLM can follow this idea"
+            yield LintMessage(idea.line, "warning", "no-edit", message)
         elif not idea.terms:
             yield LintMessage(idea.line, "info", "no-term", "no edit in backticks: only an LLM can follow this idea")
         names = Counter(re.split(r"[=:]", term)[0].strip().casefold() for term in idea.terms if "=" in term)
@@ -223,7 +224,7 @@ def _patches(program: Program, misfit: Callable[[ProgramPatch], str] | None) -> 
         elif patch.edit_name not in named:
             yield LintMessage(patch.line, "info", "unused-patch", f"no idea names `patch:{patch.name}`")
         if not patch.problem and misfit and (why := misfit(patch)):
-            message = f"patch {patch.name} does not fit the untouched script ({why}): skipped while it does not"
+            message = f"patch {patch.name} does not fit the untouched script ({why}): skipped until it does"
             yield LintMessage(patch.line, "warning", "misfit", message)
     for idea in program.ideas:
         for name in filter(None, map(named_in, idea.terms)):
@@ -237,7 +238,7 @@ def _roles(program: Program) -> Iterator[LintMessage]:
     for idea in program.ideas:
         if len(known) > 1 and idea.role and addressee(idea.role, known) is None:
             names = ", ".join(role.name for role in known)
-            message = f"for {idea.role}: no role has this name, so every role may get it; the roles are {names}"
+            message = f"no role is called {idea.role}, so every role may get this idea; the roles are {names}"
             yield LintMessage(idea.line, "info", "unknown-role", message)
     line = dict(settings_of(program.text).set_fields).get("standups")
     if line is not None and len(known) < 2:
@@ -325,10 +326,10 @@ def _other_keys(parsed: Outline) -> Iterator[LintMessage]:
         if OUR_KEY.match(line) or not (key := _KEY.match(line)):
             continue
         if difflib.get_close_matches(re.sub(r"\W|_", "", key[1]).lower(), ["metaloop"], 1, 0.75):
-            message = f"the key {key[1]} and what stands below it are ignored; did you mean metaloop?"
+            message = f"the key {key[1]} and the lines below it are ignored; did you mean metaloop?"
             yield LintMessage(i + 1, "warning", "not-ours", message)
         elif not ours and key[1] in Charter.model_fields.keys() - _COMMON:
-            message = f"{key[1]} is ignored here: settings stand indented below a line metaloop:"
+            message = f"{key[1]} is ignored: write settings indented below a line metaloop:"
             yield LintMessage(i + 1, "warning", "not-ours", message)
 
 
@@ -354,8 +355,8 @@ def _further(program: Program, path: str, text: str) -> Iterator[LintMessage]:
     ideas = next((b for b in parsed.blocks if b.kind == "idea"), None)
     if ideas is not None:
         queued = sum(block.kind == "idea" and "`" in block.text for block in parsed.blocks)
-        message = "read as prose: only the Ideas list of the entry file is a queue for a scripted researcher"
-        message += f"; {queued} with edits in backticks stay untried by it" if queued else ""
+        message = "a scripted researcher only tries ideas of the entry file, and ignores this list"
+        message += f"; ideas of this file with edits in backticks: {queued}" if queued else ""
         yield LintMessage(ideas.start + 1, "warning" if queued else "info", "ideas-not-entry", message, path)
 
 
@@ -370,10 +371,10 @@ def _links(program: Program, text: str, path: str) -> Iterator[LintMessage]:
         if one.link:
             yield LintMessage(one.line, "warning", "dead-link", f"this link leads to no file: {one.path}", path)
         elif program.is_set and not one.written and not one.path.endswith("/"):
-            yield LintMessage(one.line, "info", "not-here", f"names {one.path}, which is no file of the program", path)
+            yield LintMessage(one.line, "info", "not-here", f"names {one.path}, not a file of the program", path)
 
 
 def _living(program: Program) -> Iterator[LintMessage]:
     for path, _ in program.living:
-        message = "a living file: every run starts with it, and it is not part of the program's id"
+        message = "a living file: runs write to it, each starts from this text, and it is not part of the program's id"
         yield LintMessage(1, "info", "living", message, path)

@@ -292,7 +292,7 @@ class _Checker:
                 yield _error("edits", f"{edit.label()}: {error.message}", error.hint)
                 continue
             if self.task.edits.between(before, self.task.edits.config(source)) != edit:
-                yield _error("edits", f"{edit.label()}: reads back as another edit", "check its find and with")
+                yield _error("edits", f"{edit.label()}: applied, it reads as another edit", "check its find and with")
                 continue
             outcome = self._short(1, edit)
             if outcome.status == "ok":

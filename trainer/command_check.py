@@ -254,7 +254,7 @@ def _scales(trainer: CommandTrainer, task: Task, full: Outcome) -> CheckFinding:
     message = f"a quarter costs {part.device_seconds:.2f} of {full.device_seconds:.2f} CPU-s"
     if part.device_seconds > _SAVED * full.device_seconds + _LEAST_SECONDS:
         return CheckFinding(
-            "warning", clause, f"{message}: a short training saves nothing", "the run does not end at its budget"
+            "warning", clause, f"{message}: a short training saves nothing", "make the command stop at its budget"
         )
     return CheckFinding("ok", clause, message)
 
@@ -280,7 +280,7 @@ def _budget(outcome: Outcome, task: Task) -> CheckFinding:
 def _no_noise(task: Task) -> CheckFinding:
     if takes_seed(task):
         message = "the seed changes nothing: three seeds give the same metric, and one seed repeats it"
-        return CheckFinding("warning", "seed noise", message, "see that the code uses the seed that it gets")
+        return CheckFinding("warning", "seed noise", message, "check that the code uses the seed that it gets")
     message = "unknown: the command takes no seed, and three runs gave the same metric"
     return CheckFinding("warning", "seed noise", message, "use {seed} in command, or set [run] seed_constant")
 
@@ -295,7 +295,7 @@ def _edits(task: Task) -> CheckFinding:
             return CheckFinding("error", "edits", f"{edit.label()}: {error.message}", error.hint)
         if task.edits.between(before, task.edits.config(source)) != edit:
             return CheckFinding(
-                "error", "edits", f"{edit.label()}: reads back as another edit", "check its find and with"
+                "error", "edits", f"{edit.label()}: applied, it reads as another edit", "check its find and with"
             )
         good += 1
     if not good:

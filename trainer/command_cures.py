@@ -16,7 +16,7 @@ _TOLD = (
     (r"Cannot find (?:module|package) '([\w@/.-]{1,80})'", "{0} is not installed: npm install, then init again"),
     (
         r"uv: (?:not found|No such file)",
-        "uv needs the network, which the sandbox lacks: make .venv there, and use python train.py as the command",
+        "uv needs the network, which the sandbox lacks: make a .venv in the repository, and use python train.py",
     ),
     (
         r"name resolution|getaddrinfo|ENOTFOUND|Network is unreachable|[Cc]ould not resolve host|service not known",
@@ -51,4 +51,4 @@ def cure(outcome: Outcome, task: Task) -> str:
         last = next((line.strip() for line in reversed(said.splitlines()) if line.strip()), "")
         printed = f"its last line of output is {last[:60]!r}" if last else "it printed nothing"
         return f"{printed}; correct [score] pattern, or init again with --metric NAME [--metric-file FILE]"
-    return f"the unchanged files must run: cd {shlex.quote(str(task.folder))} and run it by hand, without the network"
+    return f"the unchanged files must run: cd {shlex.quote(str(task.folder))} and try the command, without the network"

@@ -168,7 +168,8 @@ def unread(space: EditSpace, word: str) -> str:
     if knob.kind == "patch":
         return f"`{word}`: {knob.name} is a change of the code, so it has no value: `{knob.name}`"
     shown = ["{:g} to {:g}".format(*knob.bounds)] if knob.bounds else [str(value) for value in knob.values]
-    return f"`{word}`: {knob.name} can be {' or '.join([', '.join(shown[:-1]), shown[-1]] if shown[1:] else shown)}"
+    values = " or ".join([", ".join(shown[:-1]), shown[-1]] if shown[1:] else shown)
+    return f"`{word}`: {'no value; ' if named and named[0] == word.strip() else ''}{knob.name} can be {values}"
 
 
 def _condition(space: EditSpace, written: Comparison) -> Condition | None:

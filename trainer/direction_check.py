@@ -19,7 +19,7 @@ _FAR = 1000.0  # factor of a learning rate that is certainly bad
 _CERTAIN = 5.0  # the direction is only called wrong by differences from this multiple of the range of equal runs
 _WITNESSES = 2  # knobs that are worse at both extremes, which a reversed direction does not have by chance
 _OTHER = {"lower": "higher", "higher": "lower"}
-_SEE = "see that direction in task.toml is what the metric means"
+_SEE = "check that direction in task.toml is right for this metric"
 
 
 def judge(check: KnobCheck, stated: str, write: bool) -> Iterator[CheckFinding]:
@@ -75,15 +75,15 @@ class DirectionCheck:
         """``better``: the bad values that improve the metric."""
         if is_certain:
             message = f"the direction looks wrong: bad values improve {self.task.metric}: {better}"
-            hint = f'set direction = "{_OTHER[self.task.direction]}" in task.toml; if it is right: --no-knobs'
+            hint = f'set direction = "{_OTHER[self.task.direction]}" in task.toml; if it is right, pass --no-knobs'
             return CheckFinding("error", "direction", message, hint)
         if self.stated and self.stated != "given":
             message = (
-                f"{self.task.direction} is better, says {self.stated}: then much is left to gain, as "
-                f"{self.task.metric} improves by {better}; else this line was misread"
+                f"{self.stated} says that {self.task.direction} is better: then there is much to gain, because bad "
+                f"values improve {self.task.metric}: {better}; otherwise this line was misread"
             )
         else:
-            message = f"doubtful: if {self.task.direction} is better, the best {self.task.metric} is that of {better}"
+            message = f"doubtful: if {self.task.direction} is better, bad values improve {self.task.metric}: {better}"
         return CheckFinding("warning", "direction", message, _SEE)
 
     def _extremes(self, knob: TestedKnob) -> None:

@@ -38,7 +38,7 @@ def _judged(task: Task, baseline: Outcome) -> Iterator[CheckFinding]:
     for name, one in task.constraints.items():
         value, clause = baseline.constraints.get(name), f"constraint {name}"
         bad: Level = "error" if one.hard else "warning"
-        limit = f"{one.bound} ({'hard' if one.hard else 'soft: decides nothing'})"
+        limit = f"{one.bound} ({'hard' if one.hard else 'soft: only recorded'})"
         if value is None:
             printed = one.kind == "printed"
             what = "not found in the output of the untouched files" if printed else "not measured"

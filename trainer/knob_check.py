@@ -198,11 +198,11 @@ class KnobCheck:
         if self.fraction < 1.0:
             outcome = self.run(self.apply(knob.edits[0]), 1.0)
             if outcome.metric is None or not self.full.repeats:
-                return KnobState(knob, "not known", "changes nothing in a short training; a full one says no more")
+                return KnobState(knob, "not known", "changes nothing in a short training; a full one did not decide")
             if self._change(knob.edits[0], outcome, self.full):
                 return KnobState(knob, "alive", f"only in a full training: {knob.edits[0].label()}")
         values = "its other value leaves" if tried == 1 else f"all {tried} other values leave"
-        return KnobState(knob, "dead", f"{values} every printed number as it is")
+        return KnobState(knob, "dead", f"{values} every printed number unchanged")
 
     def _change(self, edit: Edit, outcome: Outcome, stick: Yardstick) -> str:
         """What differs from the baseline, in words; "integers" if only whole numbers beside the metric do."""
@@ -232,8 +232,8 @@ class KnobCheck:
                 "error",
                 "dead knobs",
                 f"no knob changes anything: {', '.join(one.knob.name for one in states)}",
-                "see that the command runs the editable files; or remove them with --write and check again: a model "
-                "needs no knobs",
+                "check that the command runs the editable files; or remove the knobs with --write and check again: a "
+                "model needs no knobs",
             )
         alive = [one for one in states if one.state == "alive"]
         if alive and all(_STAYS in one.message for one in alive):
@@ -243,7 +243,7 @@ class KnobCheck:
                 "error" if known else "warning",
                 "moved metric",
                 f"no knob changes {metric}, although other printed numbers change ({names})",
-                f"see that the pattern in task.toml reads {metric} and no fixed number; if it is right: --no-knobs",
+                f"check that the pattern in task.toml reads {metric}, not a fixed number; if it does, pass --no-knobs",
             )
 
 

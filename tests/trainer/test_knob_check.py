@@ -247,7 +247,7 @@ def test_patches_of_one_constant_are_one_knob(tmp_path: Path) -> None:
         ("lower", " + (B - 4.0) ** 2", "ok", "both extremes make loss worse: A = 0.002 or 2000, B = 0.004 or 4000"),
         ("higher", " + (B - 4.0) ** 2", "error", "bad values improve loss: A = 0.002 or 2000"),
         ("lower", " + B", "warning", "not known whether lower loss is better: only 1 of 2 knobs"),
-        ("higher", " + B", "warning", "doubtful: if higher is better, the best loss is that of A = 0.002 or 2000"),
+        ("higher", " + B", "warning", "doubtful: if higher is better, bad values improve loss: A = 0.002 or 2000"),
     ],
 )
 def test_without_a_learning_rate_two_knobs_with_bad_extremes_confirm_a_direction(
