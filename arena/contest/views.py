@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import undefer
 
-from arena.contest.acts import acts, since, tainted
+from arena.contest.acts import TaintRow, acts, since, tainted
 from arena.contest.announced import digits_of, outcome, places, winning
 from arena.contest.contest import Contest
 from arena.contest.entries import quota_used
@@ -296,6 +296,11 @@ def host_rows(contest: Contest) -> list[HostRow]:
         query = select(ContestEntry).where(ContestEntry.role == "program").order_by(*order)
         entries = connection.scalars(query.limit(MOST_ROWS)).all()
     return [{**entry_row(entry), "attempts": entry.attempts} for entry in entries]
+
+
+def tainted_entries(contest: Contest) -> list[TaintRow]:
+    """`acts.tainted` of the entries that can still win, the latest first."""
+    return tainted(contest, [row["number"] for row in host_rows(contest) if row["state"] not in ("void", "failed")])
 
 
 def person_view(contest: Contest, person: Person) -> PersonView:
