@@ -19,8 +19,9 @@ def sentences(said: Announcement) -> list[str]:
     lines = [_group(said, digits) if len(said["winners"]) > 1 else _lead(said, digits)]
     if race := said.get("race"):
         looks, taken = len(race["looks"]), sum(runs <= race["looked"] for runs in race["looks"])
-        allowed = f"Intervals and tests allow for all {many(looks, 'planned look')} at the results"
-        lines.append(f"{_spent(said)} {allowed}{f'; {taken} of them took place' if taken < looks else ''}.")
+        allowed = f"Intervals and tests allow for all {looks} planned looks at the results"
+        several = f" {allowed}{f'; {taken} of them took place' if taken < looks else ''}." if looks > 1 else ""
+        lines.append(f"{_spent(said)}{several}")
     if (price := said.get("separate")) is not None:
         runs, seconds = price["runs"], price["device_seconds"]
         first, second = (entry_label(who["entrant"], who["name"]) for who in said["winners"][:2])
@@ -93,7 +94,7 @@ def _spent(said: Announcement) -> str:
     most = _planned(race)
     if race["runs"] >= most:
         return f"{took}."
-    early = sum(one["runs"] < race["looked"] for one in said.get("lost", ()))
+    early = sum(one["below"] is not None and one["runs"] < last for one in said.get("lost", ()))
     why = [f"{early} of {many(race['leaders'], 'leader')} left it early"] if early else []
     if race["looked"] < last:
         why.append(f"the race was over after {race['looked']} of at most {last} runs of each")

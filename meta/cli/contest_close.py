@@ -194,9 +194,9 @@ def where(contest: Contest) -> str:
     most = duration(most_seconds(contest, entries))
     order = queue_positions(contest, run_seconds(contest)[0])
     if not order:
-        return f"the leaders run again, at this pace about {most}, often less"
+        return f"the leaders run again, at most {most} at this pace"
     left = max(eta for _, eta in order.values())
-    return f"{many(len(order), 'entry')} unfinished, about {duration(left)}; then the leaders, about {most}"
+    return f"{many(len(order), 'entry')} unfinished, about {duration(left)}; then the leaders, at most {most}"
 
 
 def present(out: Output, contest: Contest) -> None:

@@ -30,7 +30,7 @@ from programs.shelf import starter
 from tests.arena.contest.hosting import RUNS, Browser, founded, joined, served
 from tests.arena.contest.test_run import entered, quiet
 from tests.arena.contest.test_steward import measured
-from tests.meta.cli_study import cli
+from tests.meta.cli_study import cli, on_terminal
 
 
 def state(contest: Contest, number: int) -> str:
@@ -205,6 +205,8 @@ def test_a_removed_account_has_neither_name_nor_token(tmp_path: Path) -> None:
         row: Any = {"entrant": "Ada", "name": "Ada 1", "gain": 1.0}
         connection.add(BoardRow(number=number, arm_id="a1", gain=1.0, above=0, below=0, row=row))
     assert cli("contest", "forget", str(made.folder), "Nobody", "-y").returncode
+    wrong = cli("contest", "forget", str(made.folder), "ada")  # checked before it asks
+    assert wrong.returncode == 2 and "did you mean Ada?" in wrong.stderr and "can win" not in wrong.stderr
     asked = cli("contest", "forget", str(made.folder), "Ada").stderr
     assert "-y removes it" in asked and "still run, race and can win" in asked
     done = cli("contest", "forget", str(made.folder), "Ada", "-y")
@@ -346,7 +348,9 @@ def test_a_removal_waits_for_a_process_that_holds_the_lock_for_a_moment(
         assert removal.ask(contest, "Ada")[1]
     monkeypatch.setattr(removal, "LOCK_SECONDS", 0.0)
     with Study.open(contest.folder):
-        assert not removal.ask(contest, "Bob")[1]
+        code, shown = on_terminal("contest", "forget", str(contest.folder), "Bob", "-y", cwd=tmp_path)
+    assert code == 0 and "removal queued: serve or close does it within seconds" in shown
+    assert re.search(r"removed\s+queued", re.sub(r"\x1b\[\d+m", "", shown))
     monkeypatch.setattr(removal, "MOST_PEOPLE", 2)
     with served(contest) as port:
         page = Browser(port, made.admin_token).get("/host").text
