@@ -10,6 +10,12 @@ from analysis.wording import decimals, duration, many, number, span, typical
 from arena.contest.race import Race
 from arena.contest.stored import Announcement, MeasuredRow, RaceFigures, arm_label, entry_label
 
+OTHER_FIGURES = (
+    "Why these gains differ from the board's: every run is new, with other seeds, and is measured afresh, on other "
+    "data if the task has a hidden split. A gain over few runs depends on chance. The leaders were chosen for high "
+    "gains on the board, which are partly luck, so their lead is usually smaller here."
+)
+
 
 def sentences(said: Announcement) -> list[str]:
     """What an announcement says beside its headline, in the order of interest."""

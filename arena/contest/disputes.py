@@ -54,9 +54,9 @@ def answer(contest: Contest, dispute_id: int, text: str) -> Dispute:
     return dispute
 
 
-def disputes_of(contest: Contest, number: int) -> list[DisputeRow]:
-    """The disputes about one entry, oldest first."""
-    return _rows(contest, select(Dispute).where(Dispute.number == number).order_by(Dispute.dispute_id))
+def disputes_of(contest: Contest, *numbers: int) -> list[DisputeRow]:
+    """The disputes about these entries, oldest first."""
+    return _rows(contest, select(Dispute).where(Dispute.number.in_(numbers)).order_by(Dispute.dispute_id))
 
 
 def disputes(contest: Contest, open_only: bool = False, most: int | None = MOST_LISTED) -> list[DisputeRow]:

@@ -197,7 +197,7 @@ def in_time(contest: Contest) -> datetime:
     if phase == "upcoming":
         raise NotOpen(f"entries are accepted from {contest.config.opens:%Y-%m-%d %H:%M} UTC", hint="submit it then")
     if phase != "open":
-        raise NotOpen("this contest is closed for entries", hint="metaloop contest status --to URL shows the board")
+        raise NotOpen("this contest is closed for entries", hint="the board has all entries")
     return now
 
 

@@ -15,6 +15,7 @@ from sqlalchemy.orm import undefer
 from arena.contest.acts import TaintRow, acts, since, tainted
 from arena.contest.announced import digits_of, outcome, places, winning
 from arena.contest.contest import Contest
+from arena.contest.disputes import disputes_of
 from arena.contest.entries import quota_used
 from arena.contest.pace import deciding, in_race, run_seconds
 from arena.contest.settings import utc_now
@@ -336,6 +337,7 @@ def person_view(contest: Contest, person: Person) -> PersonView:
         "unit": decided.get("unit") or board.get("unit", contest.task.unit),
         "digits": digits_of(decided) if decided.get("rows") else digits,
         "entries": entries,
+        "disputes": disputes_of(contest, *(entry.number for entry in own)),
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -58,6 +59,9 @@ def test_a_void_after_the_decision_is_told_beside_the_announcement(
     acts.write_down(contest)
     with served(contest) as port:
         html, twin = (Browser(port).get(path).text for path in ("/", "/index.md"))
+        own = Browser(port).get(f"/entry/{last['entry_id']}").text
+    (gains,) = re.findall(r"<p>Gain of each run: (.*)\.</p>", own)
+    assert len(gains.split(", ")) == last["n"] and "Confirming run" in own.split("What its best run kept</h2>")[1][:200]
     for page, mark, heading in ((html, "<strong>void</strong> since", ">Void</h3>"), (twin, "| void since", "## Void")):
         decision, below = page.split(heading)
         assert decision.count(mark) == 1 and "found out late" in decision.split(mark)[1]
