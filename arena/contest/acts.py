@@ -94,7 +94,8 @@ def reason(text: str) -> str:
     cleaned = one_line(text).strip()
     if not LEAST_REASON <= len(cleaned) <= MOST_REASON:
         raise UsageError(
-            f"the reason, which is public, must have {LEAST_REASON} to {MOST_REASON} characters", hint="--because TEXT"
+            f"the reason, which is public, must have {LEAST_REASON} to {MOST_REASON} characters",
+            hint="say why in a few words",
         )
     return cleaned
 

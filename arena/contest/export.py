@@ -50,7 +50,7 @@ def export(contest: Contest, target: Path) -> ExportSummary:
     board: BoardView = {**board_view(contest), "rows": list(whole_board(contest))}
     _json(target / BOARD_FILE, board)
     if board["announcement"]:
-        more = {"closed_early": about["closed_early"], "since": board["since"]}
+        more = {"closed_early": about["closed_early"], "since": board["since"], "tainted": board["tainted"]}
         _json(target / "announcement.json", {**board["announcement"], **more})
     # With study.toml the folder is a study. It contains the secret, so it is copied only after the decision.
     for name in (MARK, RULES, *(["study.toml"] if board["announcement"] else [])):

@@ -185,6 +185,7 @@ def test_behind_which_entry_a_void_one_lies_is_marked_as_long_as_it_is_void(
             assert told.count("Its runs count unless you declare it void, too") == (6 if path == "/host" else 3)
         own = Browser(port).get(f"/entry/{entry_id(contest, 3)}").text
         assert own.count("copied from a leak") == 2 and "Reason:" not in own  # the page and the preview of its link
+        assert Browser(port).get(f"/entry/{entry_id(contest, 3)}.md").text.count("copied from a leak") == 1
     assert run(["contest", "close", str(contest.folder), "--early", "rain"]) == 2  # asks
     said = capsys.readouterr().err
     assert "Copier 1 has the text of P local 0 1, which" in said and "Its runs count unless you declare it void" in said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shlex
 import subprocess
 from collections import Counter
@@ -103,6 +104,8 @@ def test_from_the_first_entry_to_the_decision(tmp_path: Path) -> None:
     assert len(query(tmp_path / "out", "SELECT DISTINCT arm_id FROM standings WHERE purpose = 'contest'")) == 5
     exported = b"".join(path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file())
     assert contest.database.fact("tokens")["server"].encode() not in exported
+    beside = json.loads((tmp_path / "out/announcement.json").read_text())
+    assert (beside["since"], beside["tainted"]) == ([], [])
     check_seeds(contest, tmp_path / "out", told)
 
 
