@@ -1,8 +1,11 @@
-"""Converts bytes to text and text to lines so that the conversion can be reversed exactly."""
+"""Converts bytes to text and text to lines so that the conversion can be reversed exactly; wraps for a terminal."""
 
 from __future__ import annotations
 
 import re
+import shutil
+import sys
+import textwrap
 
 from programs.errors import ProgramError
 
@@ -100,3 +103,20 @@ def clipped(text: str, most: int) -> str:
             return "".join(lines) + "(the rest is left out)\n"
         lines.append(line)
     return "".join(lines)
+
+
+def wrapped(text: str) -> str:
+    """``text`` wrapped at words where stderr is a terminal, else unchanged."""
+    return filled(text, shutil.get_terminal_size().columns) if sys.stderr.isatty() else text
+
+
+def filled(text: str, width: int) -> str:
+    """``text``, lines that are longer than ``width`` wrapped at words and indented as they were."""
+    lines = []
+    for line in text.split("\n"):
+        indent = " " * (len(line) - len(line.lstrip(" ")))
+        fill = textwrap.TextWrapper(
+            max(width, 20), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+        ).fill
+        lines.append(fill(line) if len(line) > width else line)
+    return "\n".join(lines)

@@ -6,20 +6,21 @@ of kind `act`, by which the views leave out the runs of void arms.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, TypedDict, cast
 
 from pydantic import JsonValue
 from sqlalchemy import select
+from sqlalchemy.orm import Session as Connection
 
 from analysis.events import ActEvent
 from arena.contest import arms
 from arena.contest.contest import Contest
 from arena.contest.lookup import find_entry
 from arena.contest.settings import Phase, utc_now
-from arena.contest.stored import Announcement
-from arena.contest.tables import Act, EntryParent, state_label
+from arena.contest.stored import Announcement, NamedEntry, entry_label
+from arena.contest.tables import Act, ContestEntry, EntryParent, state_label
 from arena.study import Study
 from programs.errors import Busy, UsageError
 from programs.ids import content_id
@@ -93,7 +94,8 @@ def reason(text: str) -> str:
     cleaned = one_line(text).strip()
     if not LEAST_REASON <= len(cleaned) <= MOST_REASON:
         raise UsageError(
-            f"the reason, which is public, must have {LEAST_REASON} to {MOST_REASON} characters", hint="--because TEXT"
+            f"the reason, which is public, must have {LEAST_REASON} to {MOST_REASON} characters",
+            hint="say why in a few words",
         )
     return cleaned
 
@@ -140,10 +142,11 @@ def acts(contest: Contest, number: int | None = None) -> list[ActRow]:
         return [row(act) for act in connection.scalars(query if number is None else query.where(Act.number == number))]
 
 
-class TaintRow(TypedDict):
-    """An entry that is based on one that the host declared void, by the parents that entrants named."""
+class TaintRow(NamedEntry):
+    """An entry that a void one lies behind. ``how``: it `has the text of` one that was there before, or `is based on`
+    it, by the parents that entrants named, directly or by others."""
 
-    number: int
+    how: str
     void_number: int
     void_entry_id: str
     void_entrant: str
@@ -152,25 +155,48 @@ class TaintRow(TypedDict):
 
 
 def tainted(contest: Contest, numbers: Iterable[int]) -> list[TaintRow]:
-    """Which of these entries are based on a void one, directly or by others; the nearest first."""
+    """Behind which of these entries lie void ones; each void one once, the nearest first."""
     with contest.database.read() as connection:
         last = {act.number: act for act in connection.scalars(select(Act).order_by(Act.act_id))}
         void = {number: row(act) for number, act in last.items() if act.what == VOID}
-        pairs = connection.execute(select(EntryParent.number, EntryParent.parent)) if void else ()
+        if not void:
+            return []
+        pairs = connection.execute(select(EntryParent.number, EntryParent.parent))
         parents = {int(number): int(parent) for number, parent in pairs}
+        copies = copies_of(connection, void)
+        behind: dict[tuple[int, int], str] = {}  # entry, void one → how
+        for number in numbers:
+            for link in (number, *ancestors(parents, number)):
+                for one in (*([link] if link in void and link != number else ()), *copies.get(link, ())):
+                    behind.setdefault((number, one), "has the text of" if link == number else "is based on")
+        marked = select(ContestEntry).where(ContestEntry.number.in_({number for number, _ in behind}))
+        named = {entry.number: entry.named for entry in connection.scalars(marked)}
     return [
         {
-            "number": number,
-            "void_number": above,
-            "void_entry_id": void[above]["entry_id"],
-            "void_entrant": void[above]["entrant"],
-            "void_name": void[above]["name"],
-            "because": void[above]["because"],
+            **named[number],
+            "how": how,
+            "void_number": one,
+            "void_entry_id": void[one]["entry_id"],
+            "void_entrant": void[one]["entrant"],
+            "void_name": void[one]["name"],
+            "because": void[one]["because"],
         }
-        for number in numbers
-        for above in ancestors(parents, number)
-        if above in void
+        for (number, one), how in behind.items()
     ]
+
+
+def copies_of(connection: Connection, numbers: Collection[int]) -> dict[int, list[int]]:
+    """Entry → those of ``numbers`` that were received before it with the same text."""
+    columns = select(ContestEntry.number, ContestEntry.program_id)
+    texts = dict(connection.execute(columns.where(ContestEntry.number.in_(numbers))).all())
+    same = connection.execute(columns.where(ContestEntry.program_id.in_(texts.values())))
+    return {number: [one for one in texts if texts[one] == text and one < number] for number, text in same}
+
+
+def taint_words(one: TaintRow) -> str:
+    """The mark of an entry, for a terminal and the card."""
+    label, void_label = entry_label(one["entrant"], one["name"]), entry_label(one["void_entrant"], one["void_name"])
+    return f"{label} {one['how']} {void_label}, which the host declared void: {one['because']}"
 
 
 def ancestors(parents: Mapping[int, int], number: int) -> Iterator[int]:

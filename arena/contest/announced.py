@@ -10,6 +10,12 @@ from analysis.wording import decimals, duration, many, number, span, typical
 from arena.contest.race import Race
 from arena.contest.stored import Announcement, MeasuredRow, RaceFigures, arm_label, entry_label
 
+OTHER_FIGURES = (
+    "Why these gains differ from the board's: every run is new, with other seeds, and is measured afresh, on other "
+    "data if the task has a hidden split. A gain over few runs depends on chance. The leaders were chosen for high "
+    "gains on the board, which are partly luck, so their lead is usually smaller here."
+)
+
 
 def sentences(said: Announcement) -> list[str]:
     """What an announcement says beside its headline, in the order of interest."""
@@ -19,8 +25,9 @@ def sentences(said: Announcement) -> list[str]:
     lines = [_group(said, digits) if len(said["winners"]) > 1 else _lead(said, digits)]
     if race := said.get("race"):
         looks, taken = len(race["looks"]), sum(runs <= race["looked"] for runs in race["looks"])
-        allowed = f"Intervals and tests allow for all {many(looks, 'planned look')} at the results"
-        lines.append(f"{_spent(said)} {allowed}{f'; {taken} of them took place' if taken < looks else ''}.")
+        allowed = f"Intervals and tests allow for all {looks} planned looks at the results"
+        several = f" {allowed}{f'; {taken} of them took place' if taken < looks else ''}." if looks > 1 else ""
+        lines.append(f"{_spent(said)}{several}")
     if (price := said.get("separate")) is not None:
         runs, seconds = price["runs"], price["device_seconds"]
         first, second = (entry_label(who["entrant"], who["name"]) for who in said["winners"][:2])
@@ -93,7 +100,7 @@ def _spent(said: Announcement) -> str:
     most = _planned(race)
     if race["runs"] >= most:
         return f"{took}."
-    early = sum(one["runs"] < race["looked"] for one in said.get("lost", ()))
+    early = sum(one["below"] is not None and one["runs"] < last for one in said.get("lost", ()))
     why = [f"{early} of {many(race['leaders'], 'leader')} left it early"] if early else []
     if race["looked"] < last:
         why.append(f"the race was over after {race['looked']} of at most {last} runs of each")

@@ -22,7 +22,7 @@ from arena.contest.pace import ConfirmingRuns, Deciding
 from arena.contest.race import ALPHA, Gains, Race, follow, runs_to_separate, scores_of
 from arena.contest.score import Scores
 from arena.contest.settings import utc_now
-from arena.contest.stored import Announcement, HiddenTaskResult, LeftOutEntry, MeasuredRow, NamedEntry, RaceLoss
+from arena.contest.stored import Announcement, HiddenTaskResult, LeftOutEntry, MeasuredRow, RaceLoss
 from arena.contest.tables import BoardRow, ContestEntry
 from arena.executor import Executor, Progress
 from arena.executors import executor_of
@@ -72,7 +72,7 @@ def spectators(contest: Contest, reasons: Mapping[str, str]) -> list[LeftOutEntr
         entries = connection.scalars(select(ContestEntry).where(ContestEntry.number.in_(map(int, reasons)))).all()
         place = {row.number: row.gain for row in connection.execute(select(BoardRow.number, BoardRow.gain))}
     entries = sorted(entries, key=lambda entry: (-place.get(entry.number, -math.inf), entry.number))
-    return [{**_who(entry), "why": reasons[str(entry.number)]} for entry in entries]
+    return [{**entry.named, "why": reasons[str(entry.number)]} for entry in entries]
 
 
 def confirm(contest: Contest, study: Study, executor: Executor, progress: Progress) -> Announcement:
@@ -149,7 +149,7 @@ class ConfirmingPlan:
         digits = decimals(typical(errors)) if len(gains) == 1 else 2  # scores of several tasks have the unit of stock
         done = {entry.number: min(len(on[entry.number]) for on in gains.values()) for entry in self.entries}
         places = race_places(race, names, digits, done) | {number: f"left out: {why}" for number, why in gone.items()}
-        runs["race"] = [{**_who(e), "said": places[e.number]} for e in self.entries if e.number in places]
+        runs["race"] = [{**e.named, "said": places[e.number]} for e in self.entries if e.number in places]
         runs["looks"] = look_lines(race, names, digits)
         runs["next_look"] = max(race.wanted.values(), default=0)
         return runs
@@ -262,9 +262,9 @@ def decide_race(
     more, least, most = scores.over(best.number, stock.number, race.level)
     decided: Announcement = {
         "outcome": outcome,
-        "winners": [_who(entry) for entry in winners],
+        "winners": [entry.named for entry in winners],
         "headline": headline(winners, best, race=True),
-        "best": _who(best),
+        "best": best.named,
         "gain": scores.values[best.number],
         "low": low,
         "high": high,
@@ -342,9 +342,9 @@ def decide(entries: Sequence[ContestEntry], scores: Scores[int]) -> Announcement
     more, least, most = scores.over(best.number, stock.number)
     return {
         "outcome": outcome,
-        "winners": [_who(e) for e in winners],
+        "winners": [e.named for e in winners],
         "headline": headline(winners, best, race=False),
-        "best": _who(best),
+        "best": best.named,
         "gain": scores.values[best.number],
         "low": low,
         "high": high,
@@ -359,10 +359,6 @@ def withheld(decided: Announcement) -> Announcement:
     """Equal programs did not get equal results in the confirmation: no entry wins; the gains stay."""
     headline = "No winner: the A/A check failed, stock's two arms differ significantly"
     return {**decided, "outcome": "none", "winners": [], "headline": headline} if decided["winners"] else decided
-
-
-def _who(entry: ContestEntry) -> NamedEntry:
-    return {"entry_id": entry.entry_id, "number": entry.number, "entrant": entry.entrant, "name": entry.name}
 
 
 def headline(winners: Sequence[ContestEntry], best: ContestEntry, race: bool) -> str:

@@ -54,20 +54,20 @@ def answer(contest: Contest, dispute_id: int, text: str) -> Dispute:
     return dispute
 
 
-def disputes_of(contest: Contest, number: int) -> list[DisputeRow]:
-    """The disputes about one entry, oldest first."""
-    return _rows(contest, select(Dispute).where(Dispute.number == number).order_by(Dispute.dispute_id))
+def disputes_of(contest: Contest, *numbers: int) -> list[DisputeRow]:
+    """The disputes about these entries, oldest first."""
+    return _rows(contest, select(Dispute).where(Dispute.number.in_(numbers)).order_by(Dispute.dispute_id))
 
 
-def disputes(contest: Contest, open_only: bool = False) -> list[DisputeRow]:
-    """All disputes: open ones first, oldest first; then answered ones, latest first; at most MOST_LISTED."""
+def disputes(contest: Contest, open_only: bool = False, most: int | None = MOST_LISTED) -> list[DisputeRow]:
+    """The disputes: open ones first, oldest first; then answered ones, latest first; at most ``most``."""
     query = select(Dispute).order_by(Dispute.answered_at.is_not(None), Dispute.answered_at.desc(), Dispute.dispute_id)
-    return _rows(contest, query.where(Dispute.answered_at.is_(None)) if open_only else query)
+    return _rows(contest, query.where(Dispute.answered_at.is_(None)) if open_only else query, most)
 
 
-def _rows(contest: Contest, query: Any) -> list[DisputeRow]:
+def _rows(contest: Contest, query: Any, most: int | None = MOST_LISTED) -> list[DisputeRow]:
     with contest.database.read() as connection:
-        matches: Sequence[Dispute] = connection.scalars(query.limit(MOST_LISTED)).all()
+        matches: Sequence[Dispute] = connection.scalars(query.limit(most)).all()
         return [dispute.row() for dispute in matches]
 
 

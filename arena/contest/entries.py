@@ -109,7 +109,8 @@ def linted(
     if errors or program is None:
         lead = f"{errors[0].file + ', ' if errors[0].file else ''}line {errors[0].line}: {errors[0].message}"
         more = f" (and {many(len(errors) - 1, 'more error')})" if errors[1:] else ""
-        hint = "remove the patches and ideas that name them" if errors == own else LINT
+        every_one = LINT if len(messages) > MOST_LINT else ""
+        hint = "remove the patches and ideas that name them" if errors == own else every_one
         raise NotTaken(lead + more, hint=hint, lint=first(messages))
     label, config = program.evolved_for, contest.study
     remark = label.remark("this program", EvolvedFor.of(config.researcher, config.staff.models)) if label else ""
@@ -196,7 +197,7 @@ def in_time(contest: Contest) -> datetime:
     if phase == "upcoming":
         raise NotOpen(f"entries are accepted from {contest.config.opens:%Y-%m-%d %H:%M} UTC", hint="submit it then")
     if phase != "open":
-        raise NotOpen("this contest is closed for entries", hint="metaloop contest status --to URL shows the board")
+        raise NotOpen("this contest is closed for entries", hint="the board has all entries")
     return now
 
 

@@ -14,6 +14,7 @@ from sqlalchemy.orm import undefer
 from analysis.study import VIEWS, read_study
 from arena.contest.acts import acts
 from arena.contest.contest import Contest
+from arena.contest.disputes import disputes
 from arena.contest.settings import BOARD_FILE, MARK, RULES
 from arena.contest.standing import whole_board
 from arena.contest.tables import ContestEntry
@@ -43,12 +44,13 @@ def export(contest: Contest, target: Path) -> ExportSummary:
         (target / "entries" / f"{entry.number:05d}-{plain_name(entry.entrant)}.md").write_bytes(entry.raw)
     _json(target / "entries.json", [entry_row(entry) for entry in entries])
     _json(target / "acts.json", acts(contest))
+    _json(target / "disputes.json", disputes(contest, most=None))
     about = contest_view(contest)
     _json(target / "contest.json", about)
     board: BoardView = {**board_view(contest), "rows": list(whole_board(contest))}
     _json(target / BOARD_FILE, board)
     if board["announcement"]:
-        more = {"closed_early": about["closed_early"], "since": board["since"]}
+        more = {"closed_early": about["closed_early"], "since": board["since"], "tainted": board["tainted"]}
         _json(target / "announcement.json", {**board["announcement"], **more})
     # With study.toml the folder is a study. It contains the secret, so it is copied only after the decision.
     for name in (MARK, RULES, *(["study.toml"] if board["announcement"] else [])):

@@ -82,11 +82,12 @@ def health(contest: Contest) -> QueueHealth:
 
 
 def queue_words(report: QueueHealth) -> str:
-    """Whether the queue is running."""
+    """What the queue's process does."""
     if report["phase"] == "decided":
         return "no runs are left"
     if report["at_work"]:
-        return f"running, {many(report['workers'], 'worker')}; load of this machine: {report['load']:g}"
+        doing = "runs the leaders for the decision" if report["phase"] == "deciding" else "running"
+        return f"{doing}, {many(report['workers'], 'worker')}; load of this machine: {report['load']:g}"
     seen = "" if report["seen_seconds"] is None else f", last active {duration(report['seen_seconds'])} ago"
     return f"not running{seen}"
 

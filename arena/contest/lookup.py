@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from difflib import get_close_matches
 
 from sqlalchemy import func, or_, select, true
@@ -55,6 +56,10 @@ def find_entry(connection: Connection, name: str) -> ContestEntry:
 def close_names(connection: Connection, name: str) -> list[str]:
     """The labels of the entries whose label or own name is most like ``name``."""
     rows = connection.scalars(select(ContestEntry).where(ContestEntry.role == "program")).all()
-    labels = {known.lower(): entry.label for entry in rows for known in (entry.label, entry.name)}
+    return closest(name, {known.lower(): entry.label for entry in rows for known in (entry.label, entry.name)})
+
+
+def closest(name: str, labels: Mapping[str, str]) -> list[str]:
+    """The labels whose name in small letters, the key, is most like ``name``."""
     near = get_close_matches(name.lower(), labels, 2 * MOST_CLOSE, CLOSENESS)
     return sorted(list(dict.fromkeys(labels[known] for known in near))[:MOST_CLOSE])

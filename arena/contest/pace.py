@@ -99,7 +99,7 @@ def progress_line(counts: ConfirmingRuns) -> str:
     done, most = counts["done"], counts["wanted"]
     if done >= most:
         return f"all {done} confirming runs are done"
-    left = f", at this pace about {duration(counts['seconds'])} left" if "seconds" in counts else ""
+    left = f", at most {duration(counts['seconds'])} left at this pace" if "seconds" in counts else ""
     return f"{done} of at most {most} confirming runs{left}"
 
 

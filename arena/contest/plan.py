@@ -105,9 +105,9 @@ def measured_plan(rows: Sequence[BoardColumns], runs: int, leaders: int) -> str:
     measured = many(sum(row["n"] for row in rows), "measured run")
     if freedom < LEAST_FREEDOM:
         return (
-            "How well the close can separate the leaders is not known yet: the noise of a run is measured once the "
-            f"entries, stock included, have {LEAST_FREEDOM} runs beyond the first of each; of the {measured} so far, "
-            f"{freedom} {'is' if freedom == 1 else 'are'}."
+            "How well the close can separate the leaders is not known yet. It depends on the noise of a run, which is "
+            f"measured from the second run of each entry on, stock included: that takes {LEAST_FREEDOM} such runs. "
+            f"So far there {'is' if freedom == 1 else 'are'} {freedom}, of {measured}."
         )
     if gain <= 0:
         return (
@@ -121,14 +121,16 @@ def measured_plan(rows: Sequence[BoardColumns], runs: int, leaders: int) -> str:
     said = (
         f"In the {many(sum(row['n'] for row in rows), 'run')} of the board so far, the typical SD between the runs of "
         f"an entry is {noise:.0%} of the average gain. With this noise, {many(leaders, 'leader')} and up to "
-        f"{many(runs, 'fresh run')} of each, an entry that gains {RATIO:g} times as much as all others is named in "
-        f"{usual:.0%} of simulated closes (init assumed a noise before there were runs)"
+        f"{many(runs, 'fresh run')} of each, {usual:.0%} of simulated closes name an entry that gains {RATIO:g} "
+        "times as much as all others"
     )
+    measured_now = "This replaces the plan that init printed, for which the noise was assumed."
     if usual >= POWER:
-        return f"{said}."
+        return f"{said}. {measured_now}"
     enough = next((ratio for ratio in RATIOS if power_of(near, runs, ratio, leaders) >= POWER), None)
     larger = f"one that gains {enough:g} times as much" if enough else "none that the simulation tries"
-    return f"{said}, which is low; {larger} in {POWER:.0%} or more. Leaders that are closer probably share the win."
+    low = f"This is low: {POWER:.0%} or more name {larger}. Leaders that are closer probably share the win."
+    return f"{said}. {low} {measured_now}"
 
 
 @lru_cache(maxsize=256)  # the host's page shows it

@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session as Connection
 from arena.contest.accounts import PERSON, fresh, hashed
 from arena.contest.contest import Contest
 from arena.contest.database import Database
+from arena.contest.lookup import closest
 from arena.contest.names import FORMER
 from arena.contest.settings import utc_now
 from arena.contest.stored import NamedEntry, Removal, RemovalsFact, entry_label
@@ -87,6 +88,27 @@ def _former(connection: Connection, person_id: int) -> str:
     return first if first not in taken else next(name for n in count(2) if (name := f"{first} ({n})") not in taken)
 
 
+def check(contest: Contest, who: str) -> None:
+    """Raise what `ask` would raise."""
+    with contest.database.read() as connection:
+        _account(connection, who)
+
+
+def _account(connection: Connection, who: str | int) -> Person:
+    same = Person.name == who if isinstance(who, str) else Person.person_id == who
+    person = connection.scalar(select(Person).where(same))
+    fact = connection.get(ContestFact, FACT)
+    gone = {one["name"] for one in cast(RemovalsFact, fact.value if fact else {}).get("done", ())}
+    if person is None:
+        names = {name.lower(): name for name in connection.scalars(select(Person.name)) if name not in gone}
+        near = closest(str(who), names)
+        hint = f"did you mean {' or '.join(near)}?" if near else "the board and /host have the names"
+        raise NotFound(f"no one is called {who!r}"[:80], hint=hint)
+    if person.name in gone:
+        raise UsageError("this account was removed before", hint="its entries and results stay")
+    return person
+
+
 def ask(contest: Contest, who: str | int) -> tuple[str, bool]:
     """Have the account with this name or id removed: now, or by the process that runs the queue, within seconds or at
     the end of the experiment in progress. Returns the name that stands there then, and whether it does already.
@@ -94,14 +116,9 @@ def ask(contest: Contest, who: str | int) -> tuple[str, bool]:
     Raises NotFound, or UsageError if the account was removed before.
     """
     with contest.database.write() as connection:
-        same = Person.name == who if isinstance(who, str) else Person.person_id == who
-        person = connection.scalar(select(Person).where(same))
-        if person is None:
-            raise NotFound(f"no one is called {who!r}"[:80], hint="the board and /host have the names")
+        person = _account(connection, who)
         fact = connection.get(ContestFact, FACT)
         known = cast(RemovalsFact, fact.value if fact else {})
-        if any(person.name == one["name"] for one in known.get("done", [])):
-            raise UsageError("this account was removed before", hint="its entries and results stay")
         asked = [*known.get("asked", []), person.person_id]
         contest.database.put(connection, FACT, **{**known, "asked": list(dict.fromkeys(asked))})
         new = _former(connection, person.person_id)

@@ -31,6 +31,7 @@ from arena.contest.stored import (
     CourseContent,
     EntryProgress,
     IdeaColumns,
+    NamedEntry,
     RunColumns,
     SimilarEntry,
     entry_label,
@@ -123,6 +124,10 @@ class ContestEntry(ContestTable):
     def label(self) -> str:
         """Its name for readers: `Ada 2`, or which arm of stock it is."""
         return STOCK.get(self.role) or entry_label(self.entrant, self.name)
+
+    @property
+    def named(self) -> NamedEntry:
+        return {"entry_id": self.entry_id, "number": self.number, "entrant": self.entrant, "name": self.name}
 
 
 #: What the order of the queue depends on.

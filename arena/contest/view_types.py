@@ -15,6 +15,7 @@ from arena.contest.standing import (
     TaskGain,
 )
 from arena.contest.stored import Announcement, MeasuredRow, NamedEntry, RunColumns, RunProgress, Separation
+from arena.contest.tables import DisputeRow
 
 
 class TaskView(TypedDict):
@@ -212,3 +213,4 @@ class PersonView(TypedDict):
     unit: str  # of the gains
     digits: int  # their decimal places
     entries: list[OwnEntryRow]
+    disputes: list[DisputeRow]  # about them

@@ -12,9 +12,10 @@ from typing import Any
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import undefer
 
-from arena.contest.acts import acts, since, tainted
+from arena.contest.acts import TaintRow, acts, since, tainted
 from arena.contest.announced import digits_of, outcome, places, winning
 from arena.contest.contest import Contest
+from arena.contest.disputes import disputes_of
 from arena.contest.entries import quota_used
 from arena.contest.pace import deciding, in_race, run_seconds
 from arena.contest.settings import utc_now
@@ -298,6 +299,11 @@ def host_rows(contest: Contest) -> list[HostRow]:
     return [{**entry_row(entry), "attempts": entry.attempts} for entry in entries]
 
 
+def tainted_entries(contest: Contest) -> list[TaintRow]:
+    """`acts.tainted` of the entries that can still win, the latest first."""
+    return tainted(contest, [row["number"] for row in host_rows(contest) if row["state"] not in ("void", "failed")])
+
+
 def person_view(contest: Contest, person: Person) -> PersonView:
     decided, race = contest.announcement(), in_race(contest)
     with contest.database.read() as connection:
@@ -331,6 +337,7 @@ def person_view(contest: Contest, person: Person) -> PersonView:
         "unit": decided.get("unit") or board.get("unit", contest.task.unit),
         "digits": digits_of(decided) if decided.get("rows") else digits,
         "entries": entries,
+        "disputes": disputes_of(contest, *(entry.number for entry in own)),
     }
 
 

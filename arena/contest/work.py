@@ -36,7 +36,7 @@ from arena.jobs import ErrorRecord, MeasureJob
 from arena.run_archive import compact
 from arena.study import Study
 from programs.errors import Busy, MetaloopError
-from programs.text import one_line
+from programs.text import one_line, wrapped
 
 IDLE_SECONDS = 0.3
 MOST_BACK_OFF = 60.0
@@ -170,7 +170,7 @@ def healthy(study: Study, steward: Steward, say: Say) -> bool:
 
 def say_to_log(folder: Path, text: str) -> None:
     """Write a line to stderr and to the log, the end of which is on the host page."""
-    print(f"{datetime.now(UTC):%H:%M:%S} {text}", file=sys.stderr, flush=True)
+    print(wrapped(f"{datetime.now(UTC):%H:%M:%S} {text}"), file=sys.stderr, flush=True)
     with contextlib.suppress(OSError):  # the other writes report a full disk
         (folder / LOG).parent.mkdir(exist_ok=True)
         with open(folder / LOG, "a", encoding="utf-8") as log:

@@ -316,9 +316,15 @@ def export(
     included, so share it only after the decision."""
     from arena.contest.contest import Contest
     from arena.contest.export import export as write
+    from arena.contest.removal import removals
 
-    summary = write(Contest.open(resolve.contest_folder(folder, out)), Path(to).expanduser())
+    opened = Contest.open(resolve.contest_folder(folder, out))
+    summary = write(opened, Path(to).expanduser())
     out.thing(summary)
+    if gone := removals(opened):
+        out.note(
+            f"the ledger in {to} has the names of {many(len(gone), 'removed account')}: decide whether to share it"
+        )
     if not summary["decided"]:
         out.note("study.toml is left out because it holds the secret; export again after the decision")
 
@@ -338,6 +344,8 @@ def backup(
     target = Path(to).expanduser()
     files = write(resolve.contest_folder(folder, out), target)
     out.thing({"folder": str(target), "files": files})
+    out.note(f"to go on from it: metaloop contest serve {resolve.typed(target)}")
+    out.note("Never serve both: their results would differ. The copy contains the secret: keep it to yourself.")
 
 
 HOSTING = (void, unvoid, disputes, answer, forget, caps)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import sys
 import threading
 import time
@@ -46,6 +47,7 @@ def close(
     path = resolve.contest_folder(folder, out)
     contest = Contest.open(path)
     if contest.phase() != "decided":
+        remind(out, contest)
         request_close(contest, early, resolve.typed(path), yes)
         follow(out, contest)
     present(out, contest)
@@ -54,6 +56,19 @@ def close(
 
         said = {key: value for key, value in contest.announcement().items() if key != "secret"}
         out.note(send(webhook, {"command": "contest close", "contest": str(path), **said}))
+
+
+def remind(out: Output, contest: Contest) -> None:
+    """Behind which entries void ones lie: the host may want to declare them void, too."""
+    from arena.contest.acts import taint_words
+    from arena.contest.views import tainted_entries
+
+    marks = tainted_entries(contest)
+    for one in marks[:MOST_OTHERS]:
+        out.note(f"{taint_words(one)}. Its runs count unless you declare it void, too.")
+    if marks:
+        folder, label = resolve.typed(contest.folder), shlex.quote(named(marks[0]))
+        out.note(f"to do so: metaloop contest void {folder} {label} --because TEXT")
 
 
 def request_close(contest: Contest, early: str | None, name: str, yes: bool) -> None:
@@ -179,14 +194,14 @@ def where(contest: Contest) -> str:
     most = duration(most_seconds(contest, entries))
     order = queue_positions(contest, run_seconds(contest)[0])
     if not order:
-        return f"the leaders run again, at this pace about {most}, often less"
+        return f"the leaders run again, at most {most} at this pace"
     left = max(eta for _, eta in order.values())
-    return f"{many(len(order), 'entry')} unfinished, about {duration(left)}; then the leaders, about {most}"
+    return f"{many(len(order), 'entry')} unfinished, about {duration(left)}; then the leaders, at most {most}"
 
 
 def present(out: Output, contest: Contest) -> None:
     """The announcement, and the entries that the host has declared void since."""
-    from arena.contest.acts import since
+    from arena.contest.acts import since, taint_words, tainted
     from arena.contest.announced import sentences
 
     announcement = contest.announcement()
@@ -201,6 +216,8 @@ def present(out: Output, contest: Contest) -> None:
         out.note(f"decided without {named(who)}: {who['why']}")
     for act in since(contest, announcement):
         out.note(f"since then the host has declared {named(act)} void: {act['because']}")
+    for one in tainted(contest, [row["number"] for row in announcement.get("rows", ())]):
+        out.note(f"{taint_words(one)}. Its own runs count.")
     if announcement["outcome"] != "empty":
         for line in sentences(announcement):
             out.note(line)

@@ -12,6 +12,7 @@ from meta.cli import resolve
 from meta.cli.flags import ContestFolder, YesFlag
 from meta.cli.options import argument, flag, verb
 from meta.cli.output import Column, Output, ask
+from programs.errors import NotFound
 
 EntryName = Annotated[str, argument(metavar="ENTRY")]
 DISPUTES = (
@@ -112,7 +113,12 @@ def answer(
     from arena.contest.disputes import answer as say
     from arena.contest.views import plain
 
-    out.thing(plain(say(opened(folder, out), dispute, text).row()))
+    contest = opened(folder, out)
+    try:
+        out.thing(plain(say(contest, dispute, text).row()))
+    except NotFound as missing:
+        hint = f"metaloop contest disputes {resolve.typed(Path(folder))}"
+        raise NotFound(missing.message, hint=hint) from None
 
 
 @verb(
@@ -128,6 +134,7 @@ def forget(out: Output, folder: ContestFolder, name: Annotated[str, argument(met
     from arena.contest import removal
 
     contest = opened(folder, out)
+    removal.check(contest, name)
     if not yes:
         out.note(
             f"The entries and results of {name} stay, under another name, and still run, race and can win "
@@ -143,10 +150,8 @@ def forget(out: Output, folder: ContestFolder, name: Annotated[str, argument(met
             "removed": removed,
             "stay": "entries and results, under the new name" + ("" if decided else "; they still race and can win"),
             "kept": "the name in the ledger's records" + (", that of the announcement included" if decided else ""),
-        }
+        },
+        shown={"removed": "yes" if removed else "queued"},
     )
     if not removed:
-        out.note(
-            "serve or close works on this contest: it removes the account within seconds, or at the end of the "
-            "experiment in progress; until then pages and commands show the name"
-        )
+        out.note("removal queued: serve or close does it within seconds, or when the experiment in progress ends")

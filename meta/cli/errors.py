@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import click
 
-from meta.cli.output import wrapped
 from programs.errors import MetaloopError
+from programs.text import wrapped
 
 KINDS: dict[str, int] = {
     "usage": 2,

@@ -9,9 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-import shutil
 import sys
-import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from programs.errors import UsageError
+from programs.text import filled, wrapped
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -143,7 +142,7 @@ class Output:
 
     def warn(self, text: str) -> None:
         """A warning; shown with ``-q`` too."""
-        click.echo("warning: " + clean(text), err=True, color=False)
+        click.echo(wrapped("warning: " + clean(text)), err=True, color=False)
 
 
 def ask(question: str, refused: str, hint: str) -> None:
@@ -151,23 +150,6 @@ def ask(question: str, refused: str, hint: str) -> None:
     if not sys.stdin.isatty() or not sys.stderr.isatty():
         raise UsageError(refused, hint=hint)
     click.confirm(question, abort=True, err=True)
-
-
-def wrapped(text: str) -> str:
-    """``text`` wrapped at words where stderr is a terminal, else unchanged."""
-    return filled(text, shutil.get_terminal_size().columns) if sys.stderr.isatty() else text
-
-
-def filled(text: str, width: int) -> str:
-    """``text``, lines that are longer than ``width`` wrapped at words and indented as they were."""
-    lines = []
-    for line in text.split("\n"):
-        indent = " " * (len(line) - len(line.lstrip(" ")))
-        fill = textwrap.TextWrapper(
-            max(width, 20), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
-        ).fill
-        lines.append(fill(line) if len(line) > width else line)
-    return "\n".join(lines)
 
 
 def table(items: Sequence[Row], columns: Sequence[Column], width: int = 80) -> RenderableType:

@@ -190,9 +190,12 @@ def drawn(runs: Sequence[TitledRun]) -> list[TitledRun]:
 
 
 def best_run(runs: Sequence[TitledRun]) -> BestRun | None:
-    """What the run with the highest verified gain kept; None where none is measured, or it has no baseline. Of several
-    tasks the first counts: gains in different units do not compare."""
-    of_entry = [run for run in runs if run["purpose"] == CONTEST]
+    """What the run with the highest verified gain kept; None where none is measured, or it has no baseline. The runs
+    that decided count, else those of the board. Of several tasks the first counts: gains in different units do not
+    compare."""
+    of_entry = [run for run in runs if run["purpose"] == CONFIRMATION] or [
+        run for run in runs if run["purpose"] == CONTEST
+    ]
     comparable = [run for run in of_entry if run["task"] == of_entry[0]["task"]]
     measured = [(run["gain"], run) for run in comparable if run["gain"] is not None]
     if not measured:

@@ -17,7 +17,7 @@ from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
-from arena.contest import accounts, acts, disputes, removal
+from arena.contest import accounts, acts, disputes, removal, views
 from arena.contest.contest import Contest
 from arena.contest.health import health
 from arena.contest.tables import Act, DisputeRow
@@ -75,6 +75,7 @@ def page_of(host: Host, request: Request, problem: UsageError | NotFound | None 
         health=health(host.contest),
         close_asked=bool(state.get("close_asked")),
         leaders=state.get("leaders") or [],
+        tainted=views.tainted_entries(host.contest),
         folder=shlex.quote(str(host.contest.folder.resolve())),
     )
     response.headers["cache-control"] = "no-store"

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from analysis import wording
 from analysis.wording import decimals, number, typical
 from arena.contest.acts import consequence
-from arena.contest.announced import digits_of, places, secret_check, sentences
+from arena.contest.announced import OTHER_FIGURES, digits_of, places, secret_check, sentences
 from arena.contest.health import queue_words
 from arena.contest.live import progress_of
 from arena.contest.pace import progress_line
@@ -70,6 +70,7 @@ def _environment() -> Environment:
         "decision_sentences": sentences,
         "decision_places": places,
         "decision_digits": digits_of,
+        "other_figures": OTHER_FIGURES,
         "secret_check": secret_check,
         "arm_label": arm_label,
         "entry_label": entry_label,

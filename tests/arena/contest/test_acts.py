@@ -26,10 +26,11 @@ from arena.study import Study
 from arena.task_study import tasks_of
 from meta.cli.main import run
 from programs.errors import NotFound, UsageError
+from programs.shelf import starter
 from tests.arena.contest.hosting import RUNS, Browser, founded, joined, served
 from tests.arena.contest.test_run import entered, quiet
 from tests.arena.contest.test_steward import measured
-from tests.meta.cli_study import cli
+from tests.meta.cli_study import cli, on_terminal
 
 
 def state(contest: Contest, number: int) -> str:
@@ -154,26 +155,44 @@ def test_a_void_entry_has_no_rank_and_leads_nowhere(contest: Contest) -> None:
     assert all(row["rank_low"] is not None for row in query(contest.folder, ranks))
 
 
-def test_what_is_based_on_a_void_entry_is_marked_as_long_as_it_is_void(contest: Contest) -> None:
-    """By named parents, directly or by others; a chain that leads back to itself ends."""
-    entered(contest, "recombine")
+def test_behind_which_entry_a_void_one_lies_is_marked_as_long_as_it_is_void(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By named parents, directly or by others, and by the same text; a chain that leads back to itself ends."""
+    contest = (made := founded(tmp_path)).contest
+    entered(contest, "local", "one-line", "recombine")
+    copy, _ = accounts.join(contest.database, contest.config, "Copier", "")
+    assert accept(contest, copy, starter("local").raw).entry.number == 6
     with contest.database.write() as connection:
         connection.add_all([EntryParent(number=4, parent=3), EntryParent(number=5, parent=4)])
     assert acts.tainted(contest, [1, 2, 3, 4, 5]) == []
     acts.void(contest, "3", "copied from a leak")
-    marks = acts.tainted(contest, [1, 2, 3, 4, 5])
-    assert [(one["number"], one["void_number"], one["because"]) for one in marks] == [
-        (4, 3, "copied from a leak"),
-        (5, 3, "copied from a leak"),
+    marks = acts.tainted(contest, [1, 2, 3, 4, 5, 6])
+    assert [(one["number"], one["how"], one["void_number"], one["because"]) for one in marks] == [
+        (4, "is based on", 3, "copied from a leak"),
+        (5, "is based on", 3, "copied from a leak"),
+        (6, "has the text of", 3, "copied from a leak"),
     ]
     shown = entry_view(contest, entry_of(contest, entry_id(contest, 5)), None)
     assert [one["void_number"] for one in shown["tainted"]] == [3]
     with served(contest) as port:
-        for path in (f"/entry/{entry_id(contest, 5)}", f"/entry/{entry_id(contest, 5)}.md"):
-            told = Browser(port).get(path).text
-            assert "which the host declared void: copied from a leak" in told
+        for number, how in ((5, "is based on"), (6, "has the text of")):
+            for path in (page := f"/entry/{entry_id(contest, number)}", f"{page}.md"):
+                told = Browser(port).get(path).text
+                assert f" {how} " in told and "which the host declared void: copied from a leak" in told
+        for path in ("/host", "/host.md"):
+            told = Browser(port, made.admin_token).get(path).text
+            assert told.count("Its runs count unless you declare it void, too") == (6 if path == "/host" else 3)
+        own = Browser(port).get(f"/entry/{entry_id(contest, 3)}").text
+        assert own.count("copied from a leak") == 2 and "Reason:" not in own  # the page and the preview of its link
+        assert Browser(port).get(f"/entry/{entry_id(contest, 3)}.md").text.count("copied from a leak") == 1
+    assert run(["contest", "close", str(contest.folder), "--early", "rain"]) == 2  # asks
+    said = capsys.readouterr().err
+    assert "Copier 1 has the text of P local 0 1, which" in said and "Its runs count unless you declare it void" in said
+    assert f"contest void {contest.folder} 'Copier 1' --because" in said
+    acts.void(contest, "6", "a copy")
     acts.unvoid(contest, "3", "it was none")
-    assert acts.tainted(contest, [4, 5]) == []
+    assert acts.tainted(contest, [3, 4, 5]) == []  # 3 was there before its copy
     assert list(acts.ancestors({1: 2, 2: 3, 3: 1}, 1)) == [2, 3]
 
 
@@ -187,6 +206,8 @@ def test_a_removed_account_has_neither_name_nor_token(tmp_path: Path) -> None:
         row: Any = {"entrant": "Ada", "name": "Ada 1", "gain": 1.0}
         connection.add(BoardRow(number=number, arm_id="a1", gain=1.0, above=0, below=0, row=row))
     assert cli("contest", "forget", str(made.folder), "Nobody", "-y").returncode
+    wrong = cli("contest", "forget", str(made.folder), "ada")  # checked before it asks
+    assert wrong.returncode == 2 and "did you mean Ada?" in wrong.stderr and "can win" not in wrong.stderr
     asked = cli("contest", "forget", str(made.folder), "Ada").stderr
     assert "-y removes it" in asked and "still run, race and can win" in asked
     done = cli("contest", "forget", str(made.folder), "Ada", "-y")
@@ -328,7 +349,9 @@ def test_a_removal_waits_for_a_process_that_holds_the_lock_for_a_moment(
         assert removal.ask(contest, "Ada")[1]
     monkeypatch.setattr(removal, "LOCK_SECONDS", 0.0)
     with Study.open(contest.folder):
-        assert not removal.ask(contest, "Bob")[1]
+        code, shown = on_terminal("contest", "forget", str(contest.folder), "Bob", "-y", cwd=tmp_path)
+    assert code == 0 and "removal queued: serve or close does it within seconds" in shown
+    assert re.search(r"removed\s+queued", re.sub(r"\x1b\[\d+m", "", shown))
     monkeypatch.setattr(removal, "MOST_PEOPLE", 2)
     with served(contest) as port:
         page = Browser(port, made.admin_token).get("/host").text

@@ -13,8 +13,10 @@ import pytest
 from analysis.report.card import lines_of
 from arena.contest import acts
 from arena.contest.contest import Contest
-from arena.contest.tables import ContestEntry
+from arena.contest.tables import ContestEntry, EntryParent
+from arena.contest.views import entry_of
 from arena.contest.web import card
+from meta.cli.main import run
 from tests.arena.contest.hosting import Browser, founded, served
 from tests.arena.contest.test_board import filled
 
@@ -73,6 +75,30 @@ def test_a_win_has_a_card_with_its_interval(tmp_path: Path, outcome: str, winner
     assert any(text.startswith(f"Over 9 fresh runs{gains}") for text in texts)
     assert all(("void" in link and "found out late" in link) or "declared P0" in link for link in links)
     assert "has declared P0" not in svg.text and "has declared P0" in later
+
+
+def test_a_void_entry_behind_a_winner_stands_beside_the_decision(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    contest = founded(tmp_path).contest
+    who = announced(contest, "won", 1)
+    with contest.database.write() as connection:
+        connection.add(EntryParent(number=3, parent=4))
+    acts.void(contest, "4", "copied")
+    label, void = (entry_of(contest, each["entry_id"]).label for each in who)
+    with served(contest) as port:
+        pages = [unescape(Browser(port).get(path).text).replace("\\", "") for path in ("/?unshared", "/index.md")]
+        drawn = unescape(re.sub(r"\s*<[^>]+>\s*", " ", Browser(port).get("/card.svg").text))
+    for page in pages:
+        decision, board = page.split("Board at the close")
+        plain = re.sub(r"<[^>]+>| \(/entry/\w+\.md\)", "", decision)
+        assert f"{label} is based on {void}, which the host declared void: copied. Its own runs count." in plain
+        assert "Why these gains differ from the board's" in decision
+        assert "is based on" in board and "Number 3 is" not in page
+    assert f"{label} is based on {void}, which the host declared void: copied." in drawn
+    for verb in ("status", "close"):
+        assert run(["contest", verb, str(contest.folder)]) == 0
+        assert f"{label} is based on {void}, which the host declared void: copied." in capsys.readouterr().err
 
 
 def preview(port: int, path: str) -> str:

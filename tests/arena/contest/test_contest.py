@@ -187,8 +187,9 @@ def test_an_entry_that_waited_past_the_closing_is_too_late(tmp_path: Path) -> No
     person, _ = accounts.join(contest.database, contest.config, "Ada", "")
     read = checked(contest, person, LOCAL)
     contest.state(close_asked=utc_now().isoformat())
-    with pytest.raises(NotOpen, match="is closed for entries"), contest.database.write() as connection:
+    with pytest.raises(NotOpen, match="is closed for entries") as late, contest.database.write() as connection:
         enter(connection, contest, person, read)
+    assert late.value.hint == "the board has all entries"  # on a page, too
     with contest.database.read() as connection:
         assert connection.query(ContestEntry).filter(ContestEntry.role == "program").count() == 0
 

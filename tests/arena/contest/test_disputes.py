@@ -35,14 +35,17 @@ def entered(port: int, who: Browser) -> str:
 
 def test_a_dispute_by_form_is_on_the_page_with_its_answer(place: Place) -> None:
     made, port = place
-    entry = entered(port, joined(port, "Ada"))
-    bob = Browser(port)
+    ada, bob = joined(port, "Ada"), Browser(port)
+    entry = entered(port, ada)
     assert "Raise a dispute" not in bob.get(f"/entry/{entry}").text
     bob.form("/login", token=joined(port, "Bob").token)
     assert bob.form(f"/entry/{entry}/dispute", reason="<b>" + WHY).status == 303
     page = Browser(port).get(f"/entry/{entry}").text
     assert f"&lt;b&gt;{WHY}" in page and "<strong>open</strong> · Bob" in page
     (row,) = disputes.disputes(made.contest, open_only=True)
+    link = f'<a href="/entry/{entry}#dispute-{row["dispute_id"]}">Dispute about Ada 1</a>, open, raised by Bob'
+    assert link in ada.get("/me").text and "Dispute about" not in bob.get("/me").text
+    assert "about Ada 1" in ada.get("/me.md").text and ada.get("/api/v1/me").json["disputes"][0]["by"] == "Bob"
     disputes.answer(made.contest, row["dispute_id"], "Looked at: both wrote it.")
     assert disputes.disputes(made.contest, open_only=True) == []
     for page in (Browser(port).get(f"/entry/{entry}").text, Browser(port).get(f"/entry/{entry}.md").text):

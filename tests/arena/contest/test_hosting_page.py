@@ -12,6 +12,7 @@ from arena.contest.entries import change
 from arena.contest.plan import measured_plan
 from arena.contest.settings import utc_now
 from arena.contest.tables import BoardRow, ContestEntry
+from arena.study import Study
 from meta.cli.main import run
 from tests.arena.contest.hosting import Answer, Browser, founded, joined, served
 from tests.arena.contest.test_board import filled
@@ -62,6 +63,12 @@ def test_the_hosts_page_and_buttons(tmp_path: Path) -> None:
         contest.state(deciding=utc_now().isoformat())
         for path in ("/host", "/host.md"):
             assert "in the race; 1 of 5 runs done" in host.get(path).text, path
+        for path in ("/queue", "/queue.md"):
+            shown = stranger.get(f"{path}?unshared").text
+            assert "All entries have had their runs. The leaders' runs for the decision are under way, 3 of" in shown
+            assert "The list is in the order" not in shown
+        with Study.open(contest.folder):
+            assert "<dt>Queue</dt><dd>runs the leaders for the decision, 1 worker" in host.get("/host").text
         assert "The entry is not in the race and cannot win: it is listed as void" in host.get("/host").text
         contest.state(leaders=[3])
         assert "The entry leaves the race and cannot win" in host.get("/host").text
@@ -92,6 +99,7 @@ def test_the_hosts_page_and_buttons(tmp_path: Path) -> None:
         assert page.text.count("/logout") == 1 and out in page.text and out not in seen
         host.form("/join", name="Eve")
         page = host.get("/host").text
+        assert ">Me (Eve)</a>" in page and ">Host</a>" in page.split("<main")[0]
         assert page.count("/logout") == 1 and ">Log Eve and the host out</button>" in page
         assert host.form("/logout").status == 303 and "Host login" in host.get("/host").text
         assert host.get("/me").status == 303
@@ -138,15 +146,15 @@ def test_the_host_reads_what_the_measured_noise_makes_of_the_close(
         assert run(["contest", "status", str(made.contest.folder)]) == 0
         for text in (*shown, capsys.readouterr().err):
             assert "is 101% of the average gain" in text and "4 leaders and up to 20 fresh runs of each" in text
-            assert "in 1% of simulated closes" in text and "share the win" in text
+            assert "1% of simulated closes name an entry" in text and "share the win" in text
     rows: list[Any] = [{"gain": 1.0, "se": se, "n": 4} for se in (0.05, 0.05, 0.05, 0.05)]
-    assert measured_plan(rows, 20, 4).endswith("there were runs).")
+    assert measured_plan(rows, 20, 4).endswith("the noise was assumed.")
     early = measured_plan(rows[:3], 20, 4)
-    assert "have 10 runs beyond the first of each" in early and "of the 12 measured runs so far, 9 are" in early
+    assert "that takes 10 such runs. So far there are 9, of 12 measured runs." in early
     losing = measured_plan([{**row, "gain": -1.0} for row in rows], 20, 4)
     assert "the average gain of all entries is not above 0" in losing
     assert "entry is 11% of the average gain" in measured_plan([*rows, {**rows[0], "se": 9.0}], 20, 4)
-    assert "of the 0 measured runs" in measured_plan([], 20, 0)
+    assert "are 0, of 0 measured runs" in measured_plan([], 20, 0)
 
 
 def test_the_hosts_api(tmp_path: Path) -> None:

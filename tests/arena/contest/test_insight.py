@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import zlib
 from collections.abc import Iterator
 from html import unescape
@@ -220,8 +221,9 @@ def test_the_lineage_has_the_gains_of_the_board(opened: tuple[Contest, dict[str,
     unvoid(contest, ids["child"], "it was one")
     contest.database.set_fact("lineage", **stored)
     assert told["void"] and (told["n"], told["low"]) == (RUNS, None) and "not measured" not in page
-    assert told["gain"] == pytest.approx(board[told["number"]]["gain"]) and 'class="claimed"' in page
+    assert told["gain"] == pytest.approx(board[told["number"]]["gain"]) and 'circle class="void"' in page
     assert f"none, {RUNS} runs" in page and "(void)" in page
+    assert re.search(r"\.lineage \.void \{ fill: none;", browser.get("/static/style.css").text)
 
 
 def test_an_idea_is_the_same_in_other_words_and_another_order(tmp_path: Path) -> None:

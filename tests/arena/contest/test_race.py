@@ -183,7 +183,13 @@ def test_the_cost_of_a_race_says_why_it_was_less_than_the_most() -> None:
     }  # fmt: skip
     over = "the race was over after 5 of at most 10 runs of each."
     for runs, looked, equal, runs_of_4, words in (
-        (20, 5, 20, 5, f"20 runs of 2 leaders and stock; at most 40 were planned, but {over}"),
+        (
+            20,
+            5,
+            20,
+            5,
+            f"20 runs of 2 leaders and stock; at most 40 were planned, but 1 of 2 leaders left it early and {over}",
+        ),
         (35, 10, 40, 5, "at most 40 were planned, but 1 of 2 leaders left it early."),
         (18, 5, 20, 4, f"but 1 of 2 leaders left it early and {over}"),
         (35, 10, 40, 10, "but stock stopped once all leaders were above it."),
@@ -192,6 +198,8 @@ def test_the_cost_of_a_race_says_why_it_was_less_than_the_most() -> None:
         race = figures | {"runs": runs, "looked": looked, "equal_runs": equal}
         lead, spent, *_ = sentences({**said, "race": race, "lost": [{**lost[0], "runs": runs_of_4}]})
         assert words in spent and spent.endswith(f"at the results{'; 1 of them took place' if looked == 5 else ''}.")
+        once = sentences({**said, "race": race | {"looks": [10], "looked": 10}})
+        assert not any("planned look" in line for line in once)  # there is nothing to allow for
         assert "times as much" not in lead  # stock's gain is 0
     apart = [row(n, [1.0, 1.2, 1.1]) for n in (CONTROL, TWIN)]
     far = {**said, "rows": [said["rows"][0], *apart], "over_stock": 1.9, "race": figures}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shlex
 import subprocess
 from collections import Counter
@@ -103,6 +104,8 @@ def test_from_the_first_entry_to_the_decision(tmp_path: Path) -> None:
     assert len(query(tmp_path / "out", "SELECT DISTINCT arm_id FROM standings WHERE purpose = 'contest'")) == 5
     exported = b"".join(path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file())
     assert contest.database.fact("tokens")["server"].encode() not in exported
+    beside = json.loads((tmp_path / "out/announcement.json").read_text())
+    assert (beside["since"], beside["tainted"]) == ([], [])
     check_seeds(contest, tmp_path / "out", told)
 
 
@@ -169,7 +172,7 @@ def test_the_clock_of_the_last_runs_says_how_long_the_next_will_take(
     heard: list[Mapping[str, object]] = []
     now: pace.ConfirmingRuns = {"done": 4, "wanted": 6, "race": [], "looks": ["first"]}
     told = Deciding(contest, heard.append, lambda: now)
-    assert "the leaders run again, at this pace about " in where(contest) and "unfinished" not in where(contest)
+    assert "the leaders run again, at most " in where(contest) and "unfinished" not in where(contest)
     assert pace.deciding(contest) == {}
     contest.state(deciding="2026-01-01T00:00:00+00:00")
     before = version(contest.database)
@@ -179,7 +182,7 @@ def test_the_clock_of_the_last_runs_says_how_long_the_next_will_take(
     assert pace.deciding(contest) | {"seconds": 0} == {**now, "seconds": 0}
     assert now["per_run"] > 0  # the clock of these runs counts, not that of the board's
     assert version(contest.database) != before  # open pages show it
-    line = f"5 of at most 6 confirming runs, at this pace about {duration(pace.deciding(contest)['seconds'])} left"
+    line = f"5 of at most 6 confirming runs, at most {duration(pace.deciding(contest)['seconds'])} left at this pace"
     assert [event["text"] for event in heard if event["kind"] == "progress"] == [now["looks"][1], line]
     assert where(contest) == line
     progress = CloseProgress(Output(), contest)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import io
+import json
+import re
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
-from arena.contest import acts
+from arena.contest import acts, disputes, removal
+from arena.contest.tables import Person
 from arena.contest.views import board_view
-from arena.contest.work import carry_on
+from arena.contest.work import carry_on, say_to_log
 from meta.cli.main import run
 from tests.arena.contest.hosting import Browser, founded, served
 from tests.arena.contest.test_run import entered, quiet
+from tests.meta.cli_study import on_terminal
 from trainer.scaffold import init_simulated
 
 READ = ("/", "/index.md", "/queue", "/queue.md", "/rules", "/llms.txt")
@@ -53,6 +59,9 @@ def test_a_void_after_the_decision_is_told_beside_the_announcement(
     acts.write_down(contest)
     with served(contest) as port:
         html, twin = (Browser(port).get(path).text for path in ("/", "/index.md"))
+        own = Browser(port).get(f"/entry/{last['entry_id']}").text
+    (gains,) = re.findall(r"<p>Gain of each run: (.*)\.</p>", own)
+    assert len(gains.split(", ")) == last["n"] and "Confirming run" in own.split("What its best run kept</h2>")[1][:200]
     for page, mark, heading in ((html, "<strong>void</strong> since", ">Void</h3>"), (twin, "| void since", "## Void")):
         decision, below = page.split(heading)
         assert decision.count(mark) == 1 and "found out late" in decision.split(mark)[1]
@@ -74,6 +83,21 @@ def test_init_says_what_each_of_its_figures_is_for(tmp_path: Path, capsys: pytes
     assert run(["contest", "init", str(tmp_path / "open"), "-t", str(law), "-n", "2", "--open-join"]) == 0
     said = capsys.readouterr()
     assert "join_code" not in said.out + said.err and "Save host_token now" in said.err
+    few = ("contest", "init", "x", "-t", str(law), "-n", "2", "--confirm-runs", "5", "--dry-run")
+    shown = on_terminal(*few, cwd=tmp_path)[1].splitlines()
+    assert any(line.startswith("warning: with 5 runs") for line in shown) and max(map(len, shown)) <= 80
+
+
+def test_the_queues_log_is_wrapped_at_words_at_a_terminal_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = io.StringIO()
+    monkeypatch.setattr(shown, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(sys, "stderr", shown)
+    monkeypatch.setenv("COLUMNS", "80")
+    say_to_log(tmp_path, "look after 5 runs of each: " + 9 * "Cy: wider and deeper is out; ")
+    assert max(map(len, shown.getvalue().splitlines())) <= 80
+    assert len((tmp_path / "log/contest.log").read_text().splitlines()) == 1
 
 
 def test_an_export_before_the_decision_says_that_it_is_no_study(
@@ -82,8 +106,23 @@ def test_an_export_before_the_decision_says_that_it_is_no_study(
     contest = founded(tmp_path).contest
     entered(contest, "local")
     carry_on(contest, quiet, until_idle=True)
+    with contest.database.read() as connection:
+        person = connection.get_one(Person, 1)
+    raised = disputes.raise_dispute(contest, 3, person, "It is a copy of mine.")
+    disputes.answer(contest, raised.dispute_id, "It is not.")
+    assert run(["contest", "answer", str(contest.folder), "9", "No."]) == 2
+    assert f"hint: metaloop contest disputes {contest.folder}" in capsys.readouterr().err
     assert run(["contest", "export", str(contest.folder), "--to", str(tmp_path / "out")]) == 0
-    assert "study.toml is left out because it holds the secret" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "study.toml is left out because it holds the secret" in said and "removed account" not in said
+    (told,) = json.loads((tmp_path / "out/disputes.json").read_text())
+    assert (told["reason"], told["answer"]) == ("It is a copy of mine.", "It is not.")
+    removal.ask(contest, "P local 0")
+    assert run(["contest", "export", str(contest.folder), "--to", str(tmp_path / "later")]) == 0
+    assert "later has the names of 1 removed account" in capsys.readouterr().err
+    assert run(["contest", "backup", str(contest.folder), "--to", str(tmp_path / "copy")]) == 0
+    said = capsys.readouterr().err
+    assert f"metaloop contest serve {tmp_path / 'copy'}" in said and "Never serve both" in said
     assert run(["standings", str(contest.folder)]) == 0
     assert "a contest is decided by its race" in capsys.readouterr().err
     assert run(["standings", str(tmp_path / "out")]) == 2
