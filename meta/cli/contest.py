@@ -37,7 +37,7 @@ PORT, JOINS = 8321, 60
 
 
 @noun(
-    ("metaloop contest init my-contest --closes 7d", "1: create it; prints your tokens"),
+    ("metaloop contest init my-contest --closes 7d", "1: create it; prints your token"),
     ("metaloop contest serve my-contest", "2: host it on http://127.0.0.1:8321"),
     ("metaloop contest close my-contest", "3: rerun the leaders, announce the winner"),
 )

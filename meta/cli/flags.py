@@ -100,7 +100,7 @@ class PlayingFlags:
     seed: Annotated[
         int | None,
         flag(
-            "Seed of the study. The hidden data can be computed from it  [default: a new secret].",
+            "Seed of the study; reveals the hidden data  [default: a new secret].",
             min=0,
         ),
     ] = None
@@ -149,8 +149,8 @@ class ModelFlags:
     researcher: Annotated[
         str | None,
         flag(
-            "What follows the program: scripted (no model), chat (a model) or command:NAME (a coding agent)  "
-            "[default: chat with -m, command with --agent-command, else scripted].",
+            "What follows the program: scripted (no model), chat (model), command:NAME (agent)  "
+            "[default: chat with -m, else scripted].",
             "-r",
             metavar="KIND",
         ),

@@ -154,7 +154,7 @@ def serve(
     ("metaloop home status my-project --json", "for a script"),
 )
 def status(out: Output, folder: ProjectFolder) -> None:
-    """Show the blocks of main (accepted proposals), and compare the programs. A block's gain is
+    """Show the accepted proposals (blocks), and compare the programs. A block's gain is
     over the block before it. The programs are compared by runs that started from the same block."""
     from analysis.wording import number, span
     from arena.home.project import Project
@@ -227,9 +227,9 @@ class AuditChoice:
     ("metaloop home audit main --blocks 0", "without training"),
 )
 def audit(out: Output, folder: Annotated[str, argument(metavar="DIR")], choice: AuditChoice) -> int:
-    """Check a clone of main. Checks git's hashes, computes the test of each block (an accepted
-    proposal) again from its recorded differences, and trains some blocks again on fresh seeds
-    and data."""
+    """Check a clone of main, the project's repository. Checks git's hashes, computes the test of each
+    block (an accepted proposal) again from its recorded differences, and trains some blocks
+    again on fresh seeds and data."""
     import random
 
     from analysis.wording import number, span

@@ -60,7 +60,8 @@ def check(
     ],
     playing: Annotated[PlayingFlags, only("unsafe_no_sandbox")],
 ) -> int:
-    """Test each clause of a task's contract. Tests data, budget, steps, scoring and edits;
+    """Test each clause of a task's contract (docs/tasks.md). Tests data, budget, steps, scoring
+    and edits;
     for a task with a command (see task init --from), its baseline, the direction of its
     metric and its knobs (settings). Exits with 2 on an error."""
     from trainer.check import check as examine
