@@ -41,7 +41,7 @@ class TrainingFlags:
     prompts: Annotated[
         str | None,
         flag(
-            "sft, dpo: prompts of recorded calls, or rendered ones for programs of all operators  [default: recorded].",
+            "sft, dpo: prompts of recorded calls, or rendered ones for all programs, also of rules  [default: recorded].",
             type=click.Choice(("recorded", "rendered")),
         ),
     ] = None
@@ -114,7 +114,10 @@ def export(
         ),
     ],
     view: Annotated[str, flag("The view to export, as in metaloop sql.", default="runs", metavar="NAME|all")],
-    dataset: Annotated[str | None, flag("Export outcomes, preferences and traces as training data.", metavar="DIR")],
+    dataset: Annotated[
+        str | None,
+        flag("Write training data to three files: outcomes, preferences and traces.", metavar="DIR"),
+    ],
     output: Annotated[
         str | None,
         flag("File; a folder for --view all, sft, dpo and tools  [default: stdout].", "-o", metavar="PATH"),
