@@ -41,7 +41,7 @@ class TrainingFlags:
     prompts: Annotated[
         str | None,
         flag(
-            "sft, dpo: prompts of recorded calls, or rendered ones for all programs, also of rules  [default: recorded].",
+            "sft, dpo: prompts of recorded calls, or rendered ones for programs of rules, too  [default: recorded].",
             type=click.Choice(("recorded", "rendered")),
         ),
     ] = None
