@@ -53,7 +53,7 @@ class AblateFlags:
     what: Annotated[str | None, argument(metavar="[PROGRAM|RUN]", required=False)]
     budget: BudgetFlag
     only: Annotated[tuple[str, ...], flag("Switch only this directive; repeatable.", metavar="ID")]
-    seeds: Annotated[int | None, flag(f"Fresh seeds per source of a RUN  [default: {SEEDS}].", "-n", min=2, max=64)]
+    seeds: Annotated[int | None, flag(f"Fresh seeds per script, for a RUN  [default: {SEEDS}].", "-n", min=2, max=64)]
     webhook: WebhookFlag
 
 
@@ -63,17 +63,18 @@ class AblateFlags:
     ("metaloop ablate r3f2 -s studies/NAME", "the effect of each kept change of one run"),
 )
 def ablate(out: Output, which: StudyFlags, flags: AblateFlags, playing: PlayingFlags, start: StartFlags) -> None:
-    """Measure the effect of each directive of a PROGRAM, or of each kept change of a RUN.
+    """Measure the effect of each directive (sentence, list item or setting) of a PROGRAM, or of
+    each kept change of a RUN.
 
     PROGRAM: switches its directives on and off by a two-level factorial design
-    (Hadamard, with mirrored blocks). Every variant runs at equal budget with the
-    same run seeds. Directives that the scripted researcher ignores are left out.
+    (Hadamard, with mirrored blocks). Every variant has the same budget and the same
+    run seeds. Directives that the scripted researcher ignores are left out.
 
-    RUN: trains its kept changes (the commits of its repository) again on fresh
-    seeds: each alone on the original source, the final source without each, and,
-    for up to 8, averages over the orders of adding them (Shapley values).
+    RUN: trains two scripts for each kept change (a commit of the run's repository) on fresh
+    seeds: the original one with only this change, and the final one without it. For up to 8
+    changes, the effect of each is also averaged over the orders of adding them (Shapley values).
 
-    With --study the result is added to that study's ledger and report.
+    With --study, the name of an existing study, the result is added to its ledger and report.
     """
     settings = LaunchSettings.of(which, playing, start)
     folder = settings.existing(out)

@@ -39,14 +39,14 @@ def compare(
     out: Output,
     first: Annotated[str, argument(metavar="STUDY")],
     second: Annotated[str, argument(metavar="STUDY")],
-    all: Annotated[bool, flag("Equal settings too.")],
+    all: Annotated[bool, flag("Show equal settings, too.")],
 ) -> None:
-    """Compare two studies: the difference of their champions' verified gains, of their leads
-    over stock and over the programs they started from, and of each program that ran in both
-    (in the confirmations, else in the searches), with 95% intervals, if task, run budget,
-    unit, researcher and hardware are the same; what did best in each study; the changes
-    from one champion to the other; the match that decides each verdict, and the held-out
-    one; and the settings in which the studies differ."""
+    """Compare two studies: the differences of their champions' verified gains, of their leads
+    over stock and over the programs they started from, and of the gains of each program that
+    ran in both (in the confirmations, else in the searches), with 95% intervals. These need the
+    same task, run budget, unit, researcher and hardware. Also shows what did best in each study,
+    the changes from one champion to the other, the match that decides each verdict and the one
+    on held-out tasks, and the settings in which the studies differ."""
     folders = [resolve.study_folder(text, out) for text in (first, second)]
     studies = [ComparedStudy(resolve.shown(folder), load_board(folder)[0]) for folder in folders]
     known = champions(*studies), texts(*(study.board for study in studies))

@@ -37,7 +37,7 @@ PORT, JOINS = 8321, 60
 
 
 @noun(
-    ("metaloop contest init my-contest --closes 7d", "1: create it; prints your tokens"),
+    ("metaloop contest init my-contest --closes 7d", "1: create it; prints your token"),
     ("metaloop contest serve my-contest", "2: host it on http://127.0.0.1:8321"),
     ("metaloop contest close my-contest", "3: rerun the leaders, announce the winner"),
 )
@@ -93,7 +93,7 @@ class ContestFlags:
     confirm_runs: Annotated[
         int | None,
         flag(
-            "Most fresh runs of a leader at the close  [default: the number in the plan that init prints].",
+            "Maximum number of fresh runs per leader at the close  [default: the number in the plan that init prints].",
             min=2,
             max=1000,
         ),
@@ -101,7 +101,7 @@ class ContestFlags:
     expect: Annotated[
         int | None, flag("Number of entries that you expect in all  [default: 12 or more].", "--expect-entries", min=2)
     ]
-    like: Annotated[str | None, flag("A study whose noise the plan of the close assumes.", metavar="STUDY")]
+    like: Annotated[str | None, flag("Plan the close for the noise of this study.", metavar="STUDY")]
     opens: Annotated[
         str | None, flag("A time such as 2026-12-01T09:00 (UTC), or 2h from now  [default: now].", metavar="TIME")
     ]
@@ -288,7 +288,7 @@ def serve(
     host: Annotated[str, flag("Address to listen on.", default="127.0.0.1")],
     port: Annotated[int, flag("Port to listen on; 0 picks a free one.", min=0, max=65535, default=PORT)],
     proxy: ProxyFlag,
-    joins: Annotated[int, flag("Most people who join from one address in a minute.", min=1, default=JOINS)],
+    joins: Annotated[int, flag("Maximum number of people who join from one address per minute.", min=1, default=JOINS)],
     _playing: Annotated[PlayingFlags, only("executor", "runs_per_device")],
 ) -> None:
     """Serve the pages and the API of a contest, and run its entries. Accepted entries

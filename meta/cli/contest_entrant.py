@@ -57,7 +57,12 @@ def submit(
     to: ToFlag,
     token: TokenFlag,
     parent: Annotated[
-        str, flag("The entry that it is based on, if not on stock: its name on the board.", metavar="ENTRY", default="")
+        str,
+        flag(
+            "The entry that your program is based on, by its name on the leaderboard  [default: stock].",
+            metavar="ENTRY",
+            default="",
+        ),
     ],
 ) -> int:
     """Enter a program. When the command returns, the host has stored the entry.

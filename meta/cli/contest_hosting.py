@@ -129,8 +129,8 @@ def forget(out: Output, folder: ContestFolder, name: Annotated[str, argument(met
     """Remove an entrant's account: name, token and sessions. Their entries and results stay,
     under `former entrant N`: they still run, race and can win. Pages and commands show the
     new name everywhere, also in an announcement that was made, with a note. The ledger's
-    records keep the old one: each holds the hash of the one before. Works with or without
-    `serve`, and so does /host."""
+    records keep the old name, because each record contains the hash of the one before. Works
+    with or without `serve`; the page /host can do the same."""
     from arena.contest import removal
 
     contest = opened(folder, out)

@@ -69,7 +69,7 @@ QUERY = "FROM credit"
 
 
 @verb(
-    ("metaloop credit studies/NAME", "the largest significant effects, by method"),
+    ("metaloop credit studies/NAME", "the significant effects, by method"),
     ('metaloop credit studies/NAME --bundle "norm=batch" --on "lr=0.01"', "the effect of one edit given another"),
     ("metaloop credit studies/NAME --all --json", "every row, for a script"),
 )
@@ -77,13 +77,13 @@ def credit(
     out: Output,
     study: AnyStudy,
     method: Annotated[str | None, flag("Only this method (edit, directive, mutation …).", metavar="NAME")],
-    all: Annotated[bool, flag("Every row: those that are not significant, too.")],
+    all: Annotated[bool, flag("Every row, also those that are not significant.")],
     bundle: Annotated[
         str | None, flag('The joint effect of these edits: "optimizer=adamw lr=0.003".', metavar="EDITS")
     ],
     on: Annotated[str | None, flag("With --bundle: the edits that the source already has.", metavar="EDITS")],
 ) -> None:
-    """How much each directive (a sentence or setting of a program), edit and change
+    """Show how much each directive (a sentence or setting of a program), edit and change
     between programs (mutation) changes the gain: estimate, 95% interval, n, and whether
     it was randomized or only observed (an association). Lists every
     significant row, gain or loss; the last lines name the largest gain."""

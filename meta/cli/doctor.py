@@ -32,7 +32,7 @@ MODULES = ("numpy", "scipy", "optuna", "duckdb", "pandas", "pydantic", "jinja2",
 
 @verb(
     ("metaloop doctor", "check this machine"),
-    ("metaloop doctor -t my-law/", "check what this task needs"),
+    ("metaloop doctor -t my-task/", "check what this task needs"),
     ("metaloop doctor --json", "the same for a script; exits with 1 on a failure"),
 )
 def doctor(
@@ -40,7 +40,11 @@ def doctor(
     task: Annotated[str | None, flag("Check the needs of this task.", "-t", metavar="NAME|DIR")],
     agent_network: Annotated[
         str,
-        flag("The network access of coding agents.", type=click.Choice(("none", "proxy", "full")), default="none"),
+        flag(
+            "Check the sandbox of coding agents with this network access.",
+            type=click.Choice(("none", "proxy", "full")),
+            default="none",
+        ),
     ],
 ) -> int:
     """Check whether Metaloop can run on this machine: devices, memory, disk, git,

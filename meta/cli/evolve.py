@@ -42,8 +42,8 @@ PLANNING = "planning: reading the task and what was learnt on other tasks"
 )
 def evolve(out: Output, programs: Programs, flags: EvolveFlags) -> None:
     """Race programs (the library's starters, or the PROGRAMs given), estimate how much
-    each of their sentences contributes, write better programs from that, and test
-    the best against stock on fresh seeds."""
+    each of their sentences contributes, write better programs from that, and test the best
+    (the champion) against stock, the plain keep-if-better loop, on fresh seeds."""
     _evolve(out, "evolve", resolve.programs(programs), flags)
 
 
@@ -54,7 +54,7 @@ def evolve(out: Output, programs: Programs, flags: EvolveFlags) -> None:
 )
 def improve(out: Output, program: ProgramOrNone, flags: EvolveFlags) -> None:
     """Evolve from your own program: only it and its descendants can become the
-    champion. Ends with champion.md, its evidence and the diff."""
+    champion (the best program). Ends with champion.md, its evidence and the diff."""
     own = [resolve.one_program(program)] if program else []
     path = str(Path(program).expanduser().resolve()) if program and Path(program).expanduser().exists() else None
     if not own and not (flags.which.resume or flags.which.study):

@@ -21,7 +21,10 @@ class EndFlags:
 
     apply: Annotated[
         bool,
-        flag("At the end, commit what was found on a new branch of the task's repository: program and train.py."),
+        flag(
+            "At the end, commit the program and the train.py, each if it is better, to a new branch of the task's "
+            "repository."
+        ),
     ]
     webhook: WebhookFlag
 
@@ -68,7 +71,7 @@ class EvolveFlags:
     from_scratch: Annotated[bool, flag("Leave out the starting program with ideas learnt on measured tasks.")]
     knowledge: Annotated[
         str | None,
-        flag("Start from these knowledge bases too (metaloop learn makes one from your logs).", metavar="DIR,…"),
+        flag("Start from these knowledge bases too (metaloop learn makes one from your studies).", metavar="DIR,…"),
     ]
     without: Annotated[str | None, flag("Leave out what was learnt on these tasks or families.", metavar="NAME,…")]
     dial: Dial

@@ -41,7 +41,7 @@ class TrainingFlags:
     prompts: Annotated[
         str | None,
         flag(
-            "sft, dpo: prompts of recorded calls, or rendered ones for programs of all operators  [default: recorded].",
+            "sft, dpo: prompts of recorded calls, or rendered ones for programs of rules, too  [default: recorded].",
             type=click.Choice(("recorded", "rendered")),
         ),
     ] = None
@@ -113,8 +113,11 @@ def export(
             metavar="FORMAT",
         ),
     ],
-    view: Annotated[str, flag("The view to export.", default="runs", metavar="NAME|all")],
-    dataset: Annotated[str | None, flag("Export outcomes, preferences and traces as training data.", metavar="DIR")],
+    view: Annotated[str, flag("The view to export, as in metaloop sql.", default="runs", metavar="NAME|all")],
+    dataset: Annotated[
+        str | None,
+        flag("Write training data to three files: outcomes, preferences and traces.", metavar="DIR"),
+    ],
     output: Annotated[
         str | None,
         flag("File; a folder for --view all, sft, dpo and tools  [default: stdout].", "-o", metavar="PATH"),
@@ -125,7 +128,7 @@ def export(
 ) -> None:
     """Write a view of a study as tsv, csv, parquet or jsonl. With --json and -o, the
     written files are listed on stdout. With --prose, writes the champion with its
-    charter as sentences, for loops that do not use Metaloop. With --for chat or agent,
+    charter (its settings) as sentences, for loops that do not use Metaloop. With --for chat or agent,
     also states the conditions of its ideas in words and begins with the best script of
     the study; with --for scripted, puts its list of ideas first, and refuses a program
     without an idea that a script can carry out. With --to sft or dpo,

@@ -35,13 +35,13 @@ def _refuse_no_address(_context: click.Context, _parameter: click.Parameter, url
     return url
 
 
-STUDY_HELP = "The study's folder; of one that exists, also its name under studies/."
+STUDY_HELP = "The study's folder, or its name under studies/  [default: the newest one there]."
 StudyFlag = Annotated[str | None, flag(STUDY_HELP, "-s", "--study", metavar="DIR")]
 OwnStudyFlag = Annotated[
     str | None,
     flag(
-        "The folder of the new study, from the current folder: -s a makes ./a, -s studies/a puts it beside the others. "
-        "One that is there (or under studies/) is resumed  [default: studies/TASK-DATE-N].",
+        "The folder of the new study: -s a creates ./a, -s studies/a puts it beside the others. If the study exists, "
+        "there or under studies/, it is resumed  [default: studies/TASK-DATE-N].",
         "-s",
         "--study",
         metavar="DIR",
@@ -99,7 +99,10 @@ class PlayingFlags:
 
     seed: Annotated[
         int | None,
-        flag("Seed of the study; guessable, so not for contests  [default: a fresh secret].", min=0),
+        flag(
+            "Seed of the study; reveals the hidden data  [default: a new secret].",
+            min=0,
+        ),
     ] = None
     workers: Annotated[
         int | None, flag("Worker processes; each has a device for its run  [default: one per core].", "-j", min=1)
@@ -125,7 +128,7 @@ class PlayingFlags:
             callback=_share_devices,
         ),
     ] = None
-    unsafe_no_sandbox: Annotated[bool, flag("Run without a sandbox; marks every row unverified.")] = False
+    unsafe_no_sandbox: Annotated[bool, flag("Run without a sandbox; every result is marked unverified.")] = False
 
 
 @dataclass(frozen=True)
@@ -145,10 +148,15 @@ class ModelFlags:
 
     researcher: Annotated[
         str | None,
-        flag("Who follows the program: scripted (no model), chat (model), command:NAME (agent).", "-r", metavar="KIND"),
+        flag(
+            "What follows the program: scripted (no model), chat (model), command:NAME (agent)  "
+            "[default: chat with -m, else scripted].",
+            "-r",
+            metavar="KIND",
+        ),
     ] = None
     model: Annotated[
-        str | None, flag("LiteLLM models; the later ones are fallbacks for the first.", "-m", metavar="NAME,…")
+        str | None, flag("The model, by its name in LiteLLM; further names are fallbacks.", "-m", metavar="NAME,…")
     ] = None
     max_usd: Annotated[float | None, flag("Spending limit in dollars.", type=Above0, metavar="USD")] = None
     max_tokens: Annotated[int | None, flag("Token limit, input and output.", min=1)] = None
@@ -161,7 +169,7 @@ class ModelFlags:
     )
     price: Annotated[
         tuple[str, ...],
-        flag("Price of a model in dollars per million tokens, if unknown.", metavar="NAME=IN/OUT[/CACHED]"),
+        flag("Price of a model in dollars per million tokens, if LiteLLM has none.", metavar="NAME=IN/OUT[/CACHED]"),
     ] = ()
     context_tokens: Annotated[
         int | None, flag("Context size of the models in tokens  [default: as the server reports].", min=512)

@@ -58,8 +58,8 @@ PROGRAMS = (
     ("metaloop home join http://HOST:8331", "on any other machine: search for it"),
 )
 def home() -> None:
-    """Let strangers improve one train.py. Their proposals are trained again here, on
-    fresh seeds and data, and merged into main only if they are better."""
+    """Let strangers improve one train.py. The host trains their proposals again, on fresh seeds
+    and data, and merges them into main, a git repository, only if they are better."""
 
 
 @verb(("metaloop home ls", "the projects in this folder"), ("metaloop home ls --json", "for a script"), name="ls")
@@ -90,7 +90,9 @@ class HomeFlags:
     task: Annotated[str | None, flag("The task  [default: strokes].", "-t", metavar="NAME|DIR")]
     programs: Annotated[str, flag("Programs that volunteers follow.", "-p", metavar="NAME|FILE,…", default="stock")]
     run_budget: RunBudgetFlag
-    volunteers_verify: Annotated[bool, flag("Let volunteers train the proposals of others, three for each pair.")]
+    volunteers_verify: Annotated[
+        bool, flag("Let volunteers verify the proposals of others: three train each pair of main and proposal.")
+    ]
 
 
 @verb(
@@ -152,8 +154,8 @@ def serve(
     ("metaloop home status my-project --json", "for a script"),
 )
 def status(out: Output, folder: ProjectFolder) -> None:
-    """Show the blocks of main (accepted proposals), who found them, and their gain over
-    the one before. Then compares the programs by runs from the same block."""
+    """Show the accepted proposals (blocks), and compare the programs. A block's gain is
+    over the block before it. The programs are compared by runs that started from the same block."""
     from analysis.wording import number, span
     from arena.home.project import Project
     from arena.home.results import state_of
@@ -213,8 +215,10 @@ class AuditChoice:
     """What an audit measures again."""
 
     task: Annotated[str | None, flag("The task of main  [default: that of block 0].", "-t", metavar="NAME|DIR")]
-    blocks: Annotated[int, flag("Blocks that are trained again; 0: none.", min=0, metavar="N", default=3)]
-    seeds: Annotated[int, flag("Fresh seeds on each side.", min=2, max=100, metavar="N", default=6)]
+    blocks: Annotated[int, flag("Number of blocks to train again; 0: none.", min=0, metavar="N", default=3)]
+    seeds: Annotated[
+        int, flag("Fresh seeds for a block, and for the one before it.", min=2, max=100, metavar="N", default=6)
+    ]
     workers: Annotated[int | None, flag("Trainings at a time  [default: all cores].", min=1, metavar="N")]
 
 
@@ -223,8 +227,9 @@ class AuditChoice:
     ("metaloop home audit main --blocks 0", "without training"),
 )
 def audit(out: Output, folder: Annotated[str, argument(metavar="DIR")], choice: AuditChoice) -> int:
-    """Check a clone of main: git's hashes, the test of each block, computed again from
-    its differences, and the gain of some blocks, trained again on fresh seeds and data."""
+    """Check a clone of main, the project's repository. Checks git's hashes, computes the test of each
+    block (an accepted proposal) again from its recorded differences, and trains some blocks
+    again on fresh seeds and data."""
     import random
 
     from analysis.wording import number, span
@@ -275,9 +280,10 @@ def void(
     out: Output,
     folder: ProjectFolder,
     block: Annotated[int, argument(metavar="BLOCK", type=int)],
-    because: Annotated[str, flag("Reason, for the page and the commit.", metavar="TEXT", default="")],
+    because: Annotated[str, flag("Your reason, for the page and the commit (required).", metavar="TEXT", default="")],
 ) -> None:
-    """Revoke a block (an accepted proposal). A new commit restores the main before it, and the proposals
+    """Revoke a block (an accepted proposal). A new commit restores the version of main before it, and
+    the proposals
     of all later blocks are verified again. The serving process does this, or the next one that is started."""
     from arena.home.project import Project
     from arena.home.tables import BlockRow
@@ -302,8 +308,8 @@ def void(
     ("metaloop report my-project", "the report of the same project"),
 )
 def export(out: Output, folder: ProjectFolder, target: Annotated[str, argument(metavar="TO")]) -> None:
-    """Write main as a git repository and blocks, pairs and runs as CSV. No secret, and
-    no data that could be hidden data."""
+    """Write main as a git repository and blocks, pairs and runs as CSV. A block is an accepted
+    proposal, a pair two trainings of its test. The secret and all hidden data are left out."""
     from arena.home.export import written
     from arena.home.project import Project
 

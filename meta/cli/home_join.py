@@ -26,7 +26,7 @@ class LimitFlags:
     runs: Annotated[int | None, flag("Stop after this many runs  [default: no limit].", min=1, metavar="N")]
     devices: Annotated[str, flag("The GPUs that may be used, by number.", metavar="N,…", default="")]
     workers: Annotated[int | None, flag("Simultaneous runs  [default: one for each of --devices].", min=1, metavar="N")]
-    hours: Annotated[str, flag("Begin runs in these hours of the day only.", metavar="22-07", default="")]
+    hours: Annotated[str, flag("Begin runs only in these hours of the day.", metavar="22-07", default="")]
     max_gb: Annotated[float, flag("Memory that a training may take.", min=0.1, default=4.0, metavar="GB")]
     no_verify: Annotated[bool, flag("Do not train proposals of other volunteers for the host.")]
     yes: YesFlag

@@ -12,9 +12,8 @@ import click
 
 from analysis.wording import many
 from meta.cli import resolve
-from meta.cli.flags import PlayingFlags
 from meta.cli.launch import cores
-from meta.cli.options import Above0, argument, flag, only, verb
+from meta.cli.options import Above0, argument, flag, verb
 from meta.cli.output import Column, Output, Row, key_values, table
 
 if TYPE_CHECKING:
@@ -61,15 +60,14 @@ def import_(
     skip_unsure: Annotated[
         bool, flag("Leave out logs whose metric or direction is unclear, without asking about them.")
     ],
-    playing: Annotated[PlayingFlags, only("workers")],
+    workers: Annotated[int | None, flag("Processes that read the logs  [default: one per core].", "-j", min=1)],
 ) -> int:
-    """Import logs as a study, and print a summary: results.tsv files, CSV, markdown
-    tables, JSON lines, folders of them, and repositories of loops such as
-    autoresearch. Nothing is run. Each line is either imported, or set aside with its
-    line number and the reason. A log that cannot be read, or whose metric or
-    direction is unclear, is left out with the reason; the others are imported, and
-    the exit code is 0. If no log can be imported, it is an error, and no study is
-    written."""
+    """Import logs as a study: results.tsv files, CSV, markdown tables, JSON lines, folders of them,
+    and repositories of loops such as autoresearch. Prints a summary, and runs nothing. Each line is
+    either imported, or set aside with its line number and the reason. A log that cannot be read, or
+    whose metric or direction is unclear, is left out with the reason; the others are imported, and
+    the exit code is 0. Without any log that can be imported, the command fails and writes no
+    study."""
     from analysis.imports.load import Options
     from analysis.imports.study import import_logs
     from analysis.imports.summary import listed, summary
@@ -80,7 +78,7 @@ def import_(
         [Path(path).expanduser() for path in paths],
         folder,
         Options(metric, direction, noise, skip_unsure),
-        workers=playing.workers or cores(),
+        workers=workers or cores(),
         ask=_ask if asks else None,
     )
     item = summary(done)

@@ -41,8 +41,8 @@ SHOWN = (
 
 
 @verb(
-    ("metaloop sweep tabular:1-8 --into kb/", "eight members of a family"),
-    ("metaloop sweep my-task/ --into kb/", "your own task, whose knobs have roles"),
+    ("metaloop sweep tabular:1-8 --into kb/", "eight tasks of a family"),
+    ("metaloop sweep my-task/ --into kb/", "your own task, whose settings have roles"),
 )
 def sweep(
     out: Output,
@@ -55,7 +55,8 @@ def sweep(
     playing: Annotated[PlayingFlags, only("unsafe_no_sandbox")],
 ) -> None:
     """Measure the effect of each single edit of a task, and store it by role in a knowledge base.
-    A task is a name or a folder; tabular:1-8 are eight members of the family tabular (docs/tasks.md).
+    A role is what a setting is for, whatever a task calls it, such as learning_rate.
+    TASK is a name or a folder; tabular:1-8 are eight tasks of the family tabular (docs/knowledge.md).
     A task that cannot be trained is reported and skipped."""
     from analysis.knowledge import of_trials, write
     from trainer.sweep import expected_experiments
@@ -104,13 +105,13 @@ def learn(
     into: Into,
     task: Annotated[
         str | None,
-        flag("For imported logs: the task that they are about; its knobs have roles.", "-t", metavar="NAME|DIR"),
+        flag("For imported logs: their task, whose settings have roles.", "-t", metavar="NAME|DIR"),
     ],
 ) -> None:
-    """Store the effects of edits that studies measured, by role, in a knowledge base.
-    A path may also be another knowledge base, whose files are copied, or a study that
-    metaloop import wrote, if its rows say what they changed: by columns or a cell of
-    settings, diffs of constants, or NAME=VALUE in the description."""
+    """Add the effects of edits that studies measured to a knowledge base, by role: what a setting
+    is for, whatever a task calls it. DIR is another knowledge base, whose files are copied. A study that
+    metaloop import wrote is used if its rows contain the settings that they changed: in columns, in
+    one cell, in diffs of constants, or as NAME=VALUE in the description."""
     import shutil
 
     from analysis.knowledge import files_of
@@ -200,20 +201,22 @@ def _learn_import(out: Output, folder: Path, task: Task | None, target: Path) ->
 
 @noun(
     ("metaloop knowledge show", "its roles and their best values"),
-    ("metaloop knowledge ideas -o program.md", "a program with what was learnt"),
+    ("metaloop knowledge ideas -o program.md", "a program with the most useful ideas"),
     ('metaloop knowledge sql kb/ "SELECT family, count(*) FROM effects GROUP BY ALL"', "a query"),
 )
 def knowledge() -> None:
-    """The effects of edits on many tasks, by role: show them, query them, write a program from them."""
+    """Show and query the effects of edits on many tasks, and write a program from them. They are stored by
+    role: what a setting is for, whatever a task calls it."""
 
 
 @verb(
     ("metaloop knowledge show", "what comes with Metaloop"),
-    ("metaloop knowledge show kb/ --without strokes --json", "your own, without a family, for a script"),
+    ("metaloop knowledge show kb/ --without strokes --json", "your own without the family strokes, for a script"),
 )
 def show(out: Output, folders: Folders, without: Without) -> None:
-    """Show the roles in a knowledge base, by default the one that comes with Metaloop. The best value is
-    the one that is best on most tasks, by a model of each task's effects."""
+    """Show the roles in a knowledge base and the best value of each. Without DIR, uses the one that
+    comes with Metaloop. A role is what a setting is for, whatever a task calls it. The best value
+    is the one that is best on most tasks, according to a model of each task's effects."""
     effects = _read(folders, without)
     out.rows(_by_role(effects), SHOWN)
     families = sorted({effect.family for effect in effects})
@@ -249,8 +252,11 @@ def _by_role(effects: Sequence[Effect]) -> list[Row]:
 
 
 @verb(
-    ("metaloop knowledge ideas -o program.md", "a program with what comes with Metaloop"),
-    ("metaloop knowledge ideas kb/ --base my/program.md --without strokes", "in your own program, without a family"),
+    ("metaloop knowledge ideas -o program.md", "ideas from the knowledge that comes with Metaloop"),
+    (
+        "metaloop knowledge ideas kb/ --base my/program.md --without strokes",
+        "in your own program, without the family strokes",
+    ),
 )
 def ideas(
     out: Output,
@@ -258,12 +264,13 @@ def ideas(
     base: Annotated[str, flag("The program that gets the list of ideas.", default="idea-queue", metavar="PROGRAM")],
     without: Without,
     most: Annotated[int, flag("Maximum number of ideas.", "-n", min=1, max=200, default=30)],
-    flat: Annotated[bool, flag("The same ideas without conditions, for comparison.")],
+    flat: Annotated[bool, flag("Ideas without conditions, for comparison.")],
     output: Annotated[str | None, flag("File to write  [default: stdout].", "-o", metavar="FILE")],
 ) -> None:
-    """Write a program with ideas from a knowledge base, by default the one that comes with Metaloop. Each idea is the
-    one that adds most to those before it, over all tasks. "Estimated to help on 4 of 6 measured tasks": of the six
-    on which the list would try it, four gain by it, according to a model of each task's effects."""
+    """Write a program with ideas from a knowledge base. Without DIR, uses the one that comes with
+    Metaloop. Each idea is the one that adds most, over all tasks, to the ideas before it.
+    "Estimated to help on 4 of 6 measured tasks" means: the list would try the idea on six tasks,
+    and a model of each task's effects predicts a gain on four of them."""
     from analysis.coverage import choose, task_values
     from meta.learnt import with_ideas
 
@@ -288,7 +295,8 @@ def ideas(
     ('metaloop knowledge sql kb/ "FROM effects" --json > effects.json', "everything, for a script"),
 )
 def sql(out: Output, folder: Annotated[str, argument(metavar="DIR")], query: Annotated[str, argument()]) -> None:
-    """Query the table effects of a knowledge base with DuckDB SQL. Its columns: docs/knowledge.md."""
+    """Query the table effects of a knowledge base with DuckDB SQL. Its columns are
+    described in docs/knowledge.md."""
     from analysis.knowledge import query as ask
 
     text = text_of(query, f"metaloop knowledge sql {folder}")

@@ -67,8 +67,8 @@ class ProposalCount(TypedDict):
     ("metaloop lineage studies/NAME --json", "programs with their parents"),
 )
 def lineage(out: Output, study: AnyStudy) -> None:
-    """The tree of programs: the parents of each, the operator that wrote it, and its
-    mean measured gain in the search (not in the confirmation). A program with two
+    """Show the tree of programs: the parents of each, the operator (rule or model) that wrote
+    it, and its mean measured gain in the search (not in the confirmation). A program with two
     parents is listed under the first and names the other."""
     folder = resolve.study_folder(study, out)
     with resolve.connect(folder, ["scales"]) as con:

@@ -15,8 +15,9 @@ from meta.cli.options import CONTEXT, CommonFlags, SuggestingGroup, click_parame
 from meta.cli.table import SECTIONS, VERBS
 
 CLOSING = (
-    "Every option is also read from the environment as METALOOP_NAME (--run-budget:",
-    "METALOOP_RUN_BUDGET). Exit codes: 0 done, 1 failed, 2 usage, 3 limit reached,",
+    "A study is a folder with the programs, runs and measurements of one command.",
+    "Every option can also be set in the environment: METALOOP_RUN_BUDGET=20m is",
+    "--run-budget 20m. Exit codes: 0 done, 1 failed, 2 usage, 3 limit reached,",
     "4 credential missing, 130 interrupted. After 3 and 130 a study can be resumed.",
 )
 EXAMPLES = (

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 RUNS = 4
 CONTROLS = ("stock", "one-line")
-_ADDED = "Add stock (the plain keep-if-better program), one-line, and stock (A/A)."
+_ADDED = "Also run stock (the plain keep-if-better loop) twice (an A/A test), and one-line (a program of one sentence)."
 ControlsFlag = Annotated[bool, flag(_ADDED, "--controls/--no-controls", default=True)]
 
 

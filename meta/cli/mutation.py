@@ -37,13 +37,15 @@ class MutationFlags:
     traces: Annotated[
         Traces | None,
         flag(
-            "How a model that writes programs reads the traces of runs  [default: what the model supports].",
+            "How a model that writes programs reads the records of earlier runs  [default: what the model supports].",
             type=click.Choice(get_args(Traces)),
         ),
     ]
     reflect: Annotated[
         bool,
-        flag("One more call per generation notes what limited the parents' runs, for the models that write programs."),
+        flag(
+            "Once per generation, a model notes what limited the parents' runs; the models that write programs read it."
+        ),
     ]
     embeddings: Annotated[
         str | None,

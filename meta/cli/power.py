@@ -69,9 +69,8 @@ def power(
         flag("Level of the one-sided test.", type=click.FloatRange(0, 0.5, True, True), metavar="P", default=0.025),
     ],
 ) -> None:
-    """Compute how many runs per program are needed to detect a difference of a given
-    size, and what they cost; and the smallest difference that each match of a study
-    could detect."""
+    """Compute how many runs per program detect a difference of a given size, and their cost.
+    With a study, also the smallest difference that each of its matches could detect."""
     if sd is not None and study is not None:
         raise UsageError("--sd and a study exclude each other", hint="leave out --sd, or the study")
     basis = stated(sd, mean, which.task, which.run_budget) if sd is not None else of_study(out, study, mean)

@@ -86,9 +86,9 @@ def new(
     file: Annotated[str, argument(metavar="FILE")],
     base: Annotated[str, flag("The starter or program to copy.", metavar="PROGRAM", default="idea-queue")],
 ) -> None:
-    """Write a new program to edit: the text of a starter, with a title of its own. Beside
-    a task.toml, its ideas are those of the starter that this task has, and a value above
-    and below for each of the other settings."""
+    """Write a new program to edit, from the text of a starter. If a task.toml is beside FILE, the
+    list has those of the starter's ideas that apply to this task and, for each other setting,
+    a larger and a smaller value."""
     from pathlib import Path
 
     path, loaded = Path(file).expanduser(), resolve.one_program(base)
@@ -170,7 +170,8 @@ def lint(
     task: Annotated[
         str | None,
         flag(
-            "Also check which ideas name an edit of this task, and whether short trial trainings save budget.",
+            "Also check whether each idea names an edit of this task, and whether the program's short trial "
+            "trainings save budget.",
             "-t",
             metavar="NAME|DIR",
         ),
@@ -192,7 +193,8 @@ def lint(
     ("metaloop program diff champion.md my/program.md", "two files"),
 )
 def diff(out: Output, old: Annotated[str, argument()], new: Annotated[str, argument()]) -> None:
-    """Compare two programs directive by directive. Lists added, removed and changed ones."""
+    """Compare two programs directive by directive. Lists added, removed and changed directives
+    (sentences, list items, settings)."""
     items = differences(resolve.one_program(old), resolve.one_program(new))
     out.rows(with_before(items) if out.mode == "person" else items, DIFF, empty="no differences")
 

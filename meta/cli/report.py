@@ -32,7 +32,7 @@ def report(
 ) -> None:
     """Write a study as one HTML file that opens offline: verdict, standings, the
     champion's text coloured by estimated effect, runs, lineage, cost and caveats.
-    Every figure comes with its query."""
+    Every figure comes with its SQL query."""
     from analysis.report import page, picture
     from analysis.report.card import card as drawn_card
     from meta.cli.again import again

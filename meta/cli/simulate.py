@@ -49,7 +49,7 @@ class LawFlags:
     effects: Annotated[
         str | None, flag("True gains of the other programs minus stock's, instead of --spread.", metavar="GAIN,…")
     ]
-    drift: Annotated[float, flag("SD between matches.", min=0, metavar="SD", default=0.0)]
+    drift: Annotated[float, flag("SD of a shift that all gains of a match share.", min=0, metavar="SD", default=0.0)]
     like: Annotated[str | None, flag("Estimate stock, spread and noise from a study.", metavar="STUDY")]
 
 
@@ -76,9 +76,7 @@ def simulate(
     ],
     replicates: Annotated[
         int,
-        flag(
-            "Simulated studies; the same number without true differences is added.", min=1, max=1_000_000, default=2000
-        ),
+        flag("Simulated studies; as many without true differences are added.", min=1, max=1_000_000, default=2000),
     ],
     seconds: Annotated[
         float,

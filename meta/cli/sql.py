@@ -25,7 +25,7 @@ def sql(
     study: Annotated[str, argument()],
     query: Annotated[str, argument()],
     beside: Annotated[
-        tuple[str, ...], flag("Another study; its views are FOLDER.runs and so on; repeatable.", metavar="DIR")
+        tuple[str, ...], flag("Another study, repeatable; the views of studies/b are b.runs and so on.", metavar="DIR")
     ],
 ) -> None:
     """Query a study with DuckDB SQL. Some views: studies, matches, programs,

@@ -22,7 +22,11 @@ class AgentFlags:
 
     agent: Annotated[
         str | None,
-        flag("Run this agent; it gets the prompt on stdin or as {prompt}.", "--agent-command", metavar="COMMAND"),
+        flag(
+            "Command line of the agent; it gets the prompt on stdin, or in place of {prompt}.",
+            "--agent-command",
+            metavar="COMMAND",
+        ),
     ] = None
     agent_network: Annotated[
         str | None,

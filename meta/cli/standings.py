@@ -72,11 +72,11 @@ def standings(
     match: Annotated[str | None, flag("This match  [default: the deciding one, else the last].", metavar="ID")],
     all: Annotated[bool, flag("Every match of the study.")],
 ) -> None:
-    """The measured gain of each program with its 95% interval and its range of ranks,
-    which begins after the programs that are significantly better; those whose range
-    begins at 1 are not shown to be worse than another. A match that decides a verdict
-    has one planned test and no ranks. The runs' own claims, and best-of-N
-    (the best script of a program's runs), are shown but not used for ranking."""
+    """Show the measured gain of each program with its 95% interval and its range of ranks.
+    The range begins after the programs that are significantly better; a program whose range
+    begins at 1 may be the best. A match that decides a verdict has one planned test and
+    no ranks. The gains that runs claimed themselves, and best-of-N (the best script of a
+    program's runs), are shown but not used for ranking."""
     from arena.contest.settings import MARK, is_export
 
     folder = resolve.study_folder(study, out)

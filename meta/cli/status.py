@@ -49,7 +49,7 @@ def status(
     watch: Annotated[bool, flag("Update until the study ends; with --json one line per update.")],
     all: Annotated[bool, flag("Every study under studies/.")],
 ) -> None:
-    """Show what a study is doing: match, arms, device time, the last kept edits."""
+    """Show what a study is doing: the match and its programs, device time, the last kept edits."""
     if all:
         items = [item_of(load_board(path)[0], path)[0] for path in resolve.known_studies()]
         out.rows(items, STUDIES, empty=resolve.none_under(resolve.STUDIES))

@@ -30,7 +30,7 @@ WISHES = (
 
 @verb(
     ('metaloop steer studies/NAME --idea "try LR=0.2"', "into the next generation"),
-    ("metaloop steer studies/NAME --veto ID", "make no new programs from a program or statement"),
+    ("metaloop steer studies/NAME --veto ID", "excludes a program, or programs with a directive"),
     ("metaloop steer studies/NAME", "the requests so far and their outcome"),
 )
 def steer(
@@ -38,12 +38,15 @@ def steer(
     study: Annotated[str, argument()],
     idea: Annotated[str | None, flag("One more idea, for a child of a good program.", metavar="TEXT")],
     program: Annotated[str | None, flag("A program that competes in the next generation.", metavar="FILE")],
-    veto: Annotated[str | None, flag("Make no new programs from this program or statement.", metavar="ID")],
+    veto: Annotated[
+        str | None,
+        flag("This program, or programs with this directive, can no longer be a parent or the champion.", metavar="ID"),
+    ],
     because: Annotated[str | None, flag("Your reason; it is recorded.", metavar="TEXT")],
 ) -> None:
     """Steer a study while it runs. Your request is used when the next generation of
-    programs is written. It is recorded, and the lineage and champion.evidence.md mark the
-    program that comes of it as `steered`. Without a flag, lists the requests so far."""
+    programs is written. It is recorded, and the lineage and champion.evidence.md mark the program
+    that was made from it as `steered`. Without a flag, lists the requests so far."""
     from analysis.run_state import StudyState
     from arena.study import Study
     from meta.steering import ask, wishes

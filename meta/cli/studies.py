@@ -155,10 +155,10 @@ def share(
     output: Annotated[str, flag("A new folder, or a .zip.", "-o", metavar="PATH", required=True)],
     runs: Annotated[bool, flag("Also copy the runs' git repositories, unaltered: paths and names in them stay.")],
 ) -> None:
-    """Copy a study to give it away: all measurements, without the secret of its seeds,
-    without paths and without the name of this machine. The copy can be read (ui, report,
-    standings, sql, compare) and its ledger checked (verify), not resumed; the files of
-    a task that is not built in are not in it."""
+    """Copy a study for others: with all measurements, without the secret of its seeds, without
+    paths and without the name of this machine. The copy can be read (ui, report, standings,
+    sql, compare), and its ledger checked (verify). It cannot be resumed, and does not contain
+    the files of a task that is not built in."""
     from meta.share import share as copied
     from meta.share import verified
 

@@ -33,7 +33,7 @@ class Dial:
     confirm_again: Annotated[
         bool,
         flag(
-            "With --resume: repeat the confirmation once, on new data, if two arms of stock differed significantly (a "
+            "With --resume: repeat the confirmation once, on new data, if stock and its copy differed significantly (a "
             "failed A/A check)."
         ),
     ]

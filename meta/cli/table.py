@@ -31,11 +31,11 @@ VERBS: dict[str, CommandEntry] = {
         CommandEntry("ablate", RUN, "meta.cli.ablate:ablate", "measure the effect of each directive or kept change"),
         CommandEntry("power", RUN, "meta.cli.power:power", "how many runs detect a given difference"),
         CommandEntry("sweep", RUN, "meta.cli.knowledge:sweep", "measure each edit of a task, for a knowledge base"),
-        CommandEntry("stop", RUN, "meta.cli.status:stop", "let a running study finish its experiments and end"),
+        CommandEntry("stop", RUN, "meta.cli.status:stop", "stop a running study after the experiments in progress"),
         CommandEntry("steer", RUN, "meta.cli.steer:steer", "give a running study an idea, a program or a veto"),
         CommandEntry("ls", INSPECT, "meta.cli.studies:ls", "the studies of a folder, with verdict and size"),
-        CommandEntry("share", INSPECT, "meta.cli.studies:share", "a copy without the secret and without your paths"),
-        CommandEntry("status", INSPECT, "meta.cli.status:status", "the progress of a study; --watch"),
+        CommandEntry("share", INSPECT, "meta.cli.studies:share", "a copy of a study for others, without its secret"),
+        CommandEntry("status", INSPECT, "meta.cli.status:status", "the progress of a study; --watch updates it"),
         CommandEntry("standings", INSPECT, "meta.cli.standings:standings", "the ranking, with ties and intervals"),
         CommandEntry("credit", INSPECT, "meta.cli.credit:credit", "the estimated effects of edits and directives"),
         CommandEntry("log", INSPECT, "meta.cli.log:log", "the experiments of a study, one line each"),
@@ -47,7 +47,9 @@ VERBS: dict[str, CommandEntry] = {
         CommandEntry("sql", DATA, "meta.cli.sql:sql", "a DuckDB query over a study"),
         CommandEntry("import", DATA, "meta.cli.import_:import_", "import the logs of other loops as a study"),
         CommandEntry("export", DATA, "meta.cli.export:export", "a view as tsv, csv, parquet or jsonl"),
-        CommandEntry("learn", DATA, "meta.cli.knowledge:learn", "store the effects that studies measured, by role"),
+        CommandEntry(
+            "learn", DATA, "meta.cli.knowledge:learn", "add the effects that studies measured to a knowledge base"
+        ),
         CommandEntry(
             "knowledge", DATA, "meta.cli.knowledge:knowledge", "effects measured on many tasks: show, ideas, sql"
         ),

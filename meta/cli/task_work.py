@@ -46,23 +46,24 @@ def check(
     noise: Annotated[
         bool | None,
         flag(
-            "For such a task: run its baseline three more times  [default: if it takes under 20 s].",
+            "For a task with a command: run its baseline three more times  [default: if it takes under 20 s].",
             "--noise/--no-noise",
         ),
     ],
     knobs: Annotated[
         bool | None,
         flag(
-            "For such a task: try other values of each knob, to see whether the metric changes with them  "
+            "For a task with a command: try other values of each knob, to see whether the metric changes  "
             "[default: if it takes under 20 s, for two minutes].",
             "--knobs/--no-knobs",
         ),
     ],
     playing: Annotated[PlayingFlags, only("unsafe_no_sandbox")],
 ) -> int:
-    """Test each clause of a task's contract. Tests data, budget, steps, scoring and edits;
-    for a task with a command, its baseline, the direction of its metric and its knobs.
-    Exits with 2 on an error."""
+    """Test each clause of a task's contract (docs/tasks.md). Tests data, budget, steps, scoring
+    and edits;
+    for a task with a command (see task init --from), its baseline, the direction of its
+    metric and its knobs (settings). Exits with 2 on an error."""
     from trainer.check import check as examine
 
     with ticker(out, repeated=True) as progress, launcher_of(_reference(task), playing.unsafe_no_sandbox) as launcher:
@@ -104,19 +105,18 @@ def after_check(folder: Path, written: bool) -> list[str]:
 def measure(
     out: Output,
     task: Annotated[str, argument(metavar="NAME|DIR")],
-    seeds: Annotated[int, flag("Runs of the baseline.", "-n", min=2, default=8)],
-    repeats: Annotated[int, flag("Runs per edit.", min=1, default=2)],
-    per_knob: Annotated[int | None, flag("Values to try per knob  [default: all].", min=1)],
-    looks: Annotated[bool, flag("Only measure short trial trainings (looks, for `screen`), and add them to the card.")],
+    seeds: Annotated[int, flag("Experiments with the baseline, the unchanged script.", "-n", min=2, default=8)],
+    repeats: Annotated[int, flag("Experiments per edit.", min=1, default=2)],
+    per_knob: Annotated[int | None, flag("Values to try per knob (setting)  [default: all].", min=1)],
+    looks: Annotated[bool, flag("Only measure short trial trainings, and add the result to the card.")],
     headroom: Annotated[bool, flag("Only test whether any of eight single changes helps, in 15 experiments.")],
     stack: Annotated[bool, flag("Combine the best edits to measure the headroom.", "--stack/--no-stack", default=True)],
     write: Annotated[bool, flag("Save card.json in the task's folder.")],
     playing: Annotated[PlayingFlags, only("unsafe_no_sandbox")],
 ) -> None:
-    """Measure a task's card by experiments. The card has the noise between seeds, the cost
-    of an experiment, the effect of each declared edit, the headroom (the gain of the best
-    edits together), and whether short trial trainings (screening) save budget: how well
-    they rank the edits, and the break-even."""
+    """Measure a task by experiments. Its card has the noise between seeds, the cost of an
+    experiment, the effect of each declared edit, the headroom (the gain of the best
+    edits together), and whether short trial trainings (screening) save budget."""
     from trainer import card as cards
     from trainer import screening
     from trainer.measure import measure as carry_out

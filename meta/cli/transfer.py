@@ -42,18 +42,19 @@ def transfer(
     ],
     run_budget: RunBudgetFlag,
     seeds: Annotated[int | None, flag(f"Runs per program and task  [default: {RUNS}].", "-n", min=1)],
-    bare: Annotated[bool, flag("Also each program without its idea list.", "--bare/--no-bare", default=True)],
+    bare: Annotated[bool, flag("Also run each program without its idea list.", "--bare/--no-bare", default=True)],
     playing: PlayingFlags,
     models: StudyModelFlags,
     agent: AgentFlags,
     webhook: WebhookFlag,
     start: StartFlags,
 ) -> None:
-    """Test whether a program that wins on its training task also wins on held-out tasks.
-    Runs each PROGRAM on every task, with budgets of about the same number of experiments on
-    each, together with stock, stock (A/A) and the program without its ideas. Prints gains and
-    ratios to stock per task, rank correlations between tasks, and the edits and
-    directives that help everywhere or only on the training task.
+    """Test whether a program that wins on its training task also wins on held-out tasks. Each
+    PROGRAM runs on every task, also without its idea list. Stock (the plain keep-if-better loop)
+    runs there, too, twice (an A/A test). -b is the budget on the first task; on the others
+    it is scaled to about the same number of experiments. Prints gains and their ratios to stock's
+    per task, rank correlations between tasks, and the edits and directives that help on all tasks
+    or only on the training task.
 
     With a STUDY that has runs on several tasks, prints its tables and runs nothing."""
     from arena.transfer import play_transfer
