@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Sequence
+from typing import get_args
 
-ORDER = ("unverified", "self-reported", "scored", "verified")
+from trainer.outcome import Trust
+
+ORDER = get_args(Trust)
 WHY = {
     "unverified": "the code ran without a sandbox",
     "self-reported": "the script printed these numbers itself",
