@@ -135,7 +135,7 @@ def brief(facts: Evidence, ids: RowIds, untried: Mapping[str, Sequence[str]] | N
         most_programs=most,
         label=label,
         sized=sized,
-        gain=gain_of,
+        gain_per_experiment=gain_per_experiment,
     )
 
 
@@ -198,7 +198,7 @@ def _edits_of(text: str) -> int:
     return len(ideas[0].terms) if ideas else 0
 
 
-def gain_of(credit: DirectiveCredit) -> tuple[float, float]:
+def gain_per_experiment(credit: DirectiveCredit) -> tuple[float, float]:
     """Mean and SD of the gain of one experiment that cites it, in the metric's unit."""
     seconds = credit.device_seconds / credit.n if credit.n else 0.0
     return credit.estimate * seconds, (credit.se or 0.0) * seconds

@@ -36,7 +36,7 @@ def gain_name(trust: str | None) -> str:
     return "retrained gain" if trust in WHY else "verified gain"
 
 
-def gain_of(trusts: Iterable[str | None]) -> str:
+def shared_gain_name(trusts: Iterable[str | None]) -> str:
     """The same of all rows of a table."""
     return gain_name(weakest(trusts))
 
