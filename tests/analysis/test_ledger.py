@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 from analysis.ledger import Ledger, check, read, segments, sound, verify
+from analysis.ledger_heads import head_of, heads_in
 from analysis.ledger_problems import cannot_write
 from programs.errors import Corrupt, EnvironmentProblem, UsageError
 
@@ -118,8 +119,12 @@ def small_disk(limit: int) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    "change", [{"at": None}, {"prev": None}, {"kind": None}, {"seq": "0"}, {"heads": {"a-1.jsonl": 3}}]
-)
+    "change",
+    [
+        {"at": None}, {"prev": None}, {"kind": None}, {"seq": "0"}, {"heads": {"a-1.jsonl": 3}},
+        {"heads": {"a-1.jsonl": {"seq": 0}}}, {"heads": {"a-1.jsonl": {"seq": "0", "hash": "x"}}},
+    ],
+)  # fmt: skip
 def test_a_record_that_lacks_what_readers_need_is_damaged(tmp_path: Path, change: dict[str, object]) -> None:
     """Its hash is right all the same."""
     with Ledger(tmp_path, "a") as ledger:
@@ -134,6 +139,20 @@ def test_a_record_that_lacks_what_readers_need_is_damaged(tmp_path: Path, change
     with pytest.raises(Corrupt, match=":1: this record is damaged"):
         list(read(tmp_path))
     assert len(check(tmp_path)) == 1
+
+
+@pytest.mark.parametrize(
+    "head", [{}, {"seq": 1}, {"seq": "1", "hash": "x"}, {"seq": True, "hash": "x"}, {"seq": -1, "hash": "x"}]
+)
+def test_a_malformed_head_is_corrupt(tmp_path: Path, head: dict[str, Any]) -> None:
+    with pytest.raises(Corrupt, match="not the head"):
+        head_of(head)
+    with pytest.raises(Corrupt, match="not the head"):
+        heads_in({"heads": {"a-1.jsonl": head}})
+    other = {"schema": 9, "kind": "segment", "heads": {"b-1.jsonl": head}}
+    (tmp_path / "a-1.jsonl").write_text(json.dumps(other) + "\n")
+    [problem] = check(tmp_path)
+    assert "a-1.jsonl:1" in problem and "schema" in problem
 
 
 def test_refused_write_names_the_path_and_loses_nothing(tmp_path: Path) -> None:
