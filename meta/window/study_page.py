@@ -62,7 +62,9 @@ def of_study(one: FollowedStudy, match: str) -> dict[str, Any]:
         "programs": lineage(board),
         "search_task": search_task(board),
         "requests": one.requests(),
-        "verdict": sentences_of(str((board.champion or {}).get("verdict") or "")),
+        "verdict": sentences_of(
+            str((board.champion or {}).get("verdict") or ""), [each.get("name") for each in board.programs.values()]
+        ),
         "caveats": [each for each in caveats(board.decision) if each.level != "note"] if board.decision else [],
         "trust": trust(board, chosen),
         "gain_name": shared_gain_name(board.trusts).capitalize(),

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from analysis.json_values import plain
 from analysis.ledger import Ledger, check, read, segments, sound, verify
 from analysis.ledger_heads import head_of, heads_in
 from analysis.ledger_problems import cannot_write
@@ -165,6 +166,13 @@ def test_refused_write_names_the_path_and_loses_nothing(tmp_path: Path) -> None:
     ledger.append({"kind": "b"})
     ledger.close()
     assert kinds(tmp_path) == ["a", "b"] and check(tmp_path) == []
+
+
+@pytest.mark.parametrize("array", [np.zeros(1), np.zeros(3), np.zeros((1, 1))])
+def test_an_array_is_refused_and_a_scalar_stored(array: Any) -> None:
+    assert plain([np.float64(0.5), np.int64(3), np.array(2.0), np.float32("nan")]) == [0.5, 3, 2.0, None]
+    with pytest.raises(TypeError, match="the ledger cannot store a ndarray"):
+        plain({"x": array})
 
 
 def test_full_disk_is_called_so(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from analysis.decision import CheckedArm, twins
-from analysis.decision_text import line
+from analysis.decision_text import line, sentences_of
 from analysis.events import Event, MatchArm, MatchConfig, MatchEvent, VerificationEvent
 from analysis.ledger import Ledger
 from analysis.origin import in_words
@@ -314,6 +314,14 @@ def test_the_board_tells_weak_trust_and_findings(tmp_path: Path) -> None:
     assert lines[-2:] == ["findings: leak (1), rows (2)", "unverified: the code ran without a sandbox"]
     item = status_item(board, "x", running=False)
     assert (item["findings"], item["trust"]) == (3, "unverified")
+
+
+def test_no_sentence_of_a_verdict_ends_in_the_name_of_a_program() -> None:
+    verdict = "lab v2. Big beats lab v2. By 0.3. Gain 0.5 of lab v2. Big; p 0.01. It was given."
+    assert sentences_of(verdict, ["lab v2. Big", None, "stock"]) == [
+        "lab v2. Big beats lab v2", "By 0.3", "Gain 0.5 of lab v2. Big; p 0.01", "It was given",
+    ]  # fmt: skip
+    assert sentences_of("A beats B. Gain 1.") == ["A beats B", "Gain 1"] and sentences_of("") == []
 
 
 def test_a_verdict_tells_how_little_it_can_be_trusted() -> None:
