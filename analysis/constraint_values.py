@@ -28,9 +28,8 @@ class ConstraintValues:
     def limit(self) -> str:
         bounds = (("at least", self.at_least), ("at most", self.at_most))
         words = " and ".join(f"{word} {value:.6g}" for word, value in bounds if value is not None)
-        return (f"{words} {self.unit}".strip() if words else "no limit") + (
-            ", hard" if self.hard else ", soft: decides nothing"
-        )
+        limit = f"{words} {self.unit}".strip() if words else "no limit"
+        return f"{limit}, {'hard' if self.hard else 'soft: decides nothing'}"
 
     @property
     def average(self) -> str:
