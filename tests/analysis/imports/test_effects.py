@@ -118,6 +118,19 @@ def test_a_log_that_does_not_say_it_is_refused(tmp_path: Path, text: str, proble
     assert problem in log.problem and not log.effects
 
 
+def test_a_value_before_a_change_is_the_untouched_one_only_if_no_kept_row_changed_it(tmp_path: Path) -> None:
+    task = Task.load("tabular")
+    text = tsv(f"commit|{task.metric}|status|description", "a|1.0|keep|baseline", "b|0.9|keep|ETA=0.25",
+               "c|0.8|keep|ETA 0.25 -> 0.5", "d|0.7|discard|ETA 0.1 -> 0.7")  # fmt: skip
+    log = learnt(tmp_path, text, task)
+    untouched = task.edits.config(task.baseline())["ETA"]
+    assert [effect.context["learning_rate"] for effect in log.effects] == [untouched, untouched, 0.25]
+    assert [edit for edit, *_ in edits(log)] == [{}, {"learning_rate": 0.25}, {"learning_rate": 0.5}]
+    assert log.left_out == {"they start from another value than the last kept row has": 1}
+    without = learnt(tmp_path / "no task", text.replace("ETA", "lr"))
+    assert "no row says from which values" in without.problem and not without.effects
+
+
 def test_cells_that_are_not_understood_say_nothing() -> None:
     for cell, new in (
         ("lr=0.1, betas=(0.9, 0.95)", {"learning_rate": 0.1}), ("lr = 0.1 -> 0.2", None), ("lr=0.1 depth 4", None),

@@ -8,7 +8,9 @@ import statistics
 
 import pytest
 
+from analysis.imports.judge import _misstated
 from analysis.imports.noise import chance_gain, chance_keeps, explained, is_explained, spread
+from analysis.imports.rows import ParsedRow
 from analysis.imports.words import category, meaning
 from tests.analysis.imports import samples
 from tests.analysis.imports.helpers import judged, read, rows, told
@@ -92,6 +94,15 @@ def test_nothing_but_crashes() -> None:
     found = told(samples.ONLY_CRASHES)
     assert (found.tried, found.failed, found.baseline, found.claimed_gain) == (2, 2, None, None)
     assert (found.best_measured, found.noise.sd, found.baseline_from) == (None, None, "nothing was measured")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "delta", "wrong"),
+    [(100.0, 105.4, 5.0, False), (100.0, 105.8, 5.0, True), (1.0, 0.7, -5e-5, True), (1.0, 1.00005, 5e-5, False)],
+)
+def test_a_stated_change_may_be_rounded(before: float, after: float, delta: float, wrong: bool) -> None:
+    row = ParsedRow(1, after, None, None, "", "", "", before=before, delta=delta)
+    assert (_misstated(row) is not None) is wrong
 
 
 def test_before_after_and_delta() -> None:
