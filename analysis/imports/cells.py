@@ -8,7 +8,8 @@ import re
 from analysis.imports.words import missing_numbers, missing_words
 
 _NUMBER = re.compile(
-    r"^[~≈=<>*`\s$€£]*([-+]?(?:(?:[1-9]\d{0,2}(?:,\d{3})+|\d+)\.?\d*|\.\d+)(?:e[-+]?\d+)?)\s*(?:%|[*`]+)?(?:\s*(?:±|\+/-|\+-).*)?$",
+    r"^[~≈=<>*`\s$€£]*([-+]?(?:(?:[1-9]\d{0,2}(?:,\d{3})+|\d+)\.?\d*|\.\d+)(?:e[-+]?\d+)?)"
+    r"\s*(?:%|[*`]+)?(?:\s*(?:±|\+/-|\+-).*)?$",
     re.I,
 )
 _HASH = re.compile(r"^(?=.*\d)[0-9a-f]{6,40}$")  # with a digit: "deadbeef" may be a word
