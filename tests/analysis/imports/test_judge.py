@@ -220,7 +220,21 @@ def test_categories_add_up() -> None:
     assert sum(c.gain for c in found.categories) == pytest.approx(found.claimed_gain)
 
 
-@pytest.mark.parametrize("word", ["not kept", "unkept", "noise", "x" * 100, "", "42"])
+@pytest.mark.parametrize(
+    ("word", "decision"),
+    [("keep (no regression)", "keep"), ("keep, lower loss", "keep"), ("discard: no improvement", "discard"),
+     ("reverted to the last kept", "discard"), ("KEEP - done", "keep"), ("keep?", "keep"), ("-inf", "discard")],
+)  # fmt: skip
+def test_the_first_words_of_a_status_count(word: str, decision: str) -> None:
+    said = meaning(word)
+    assert said is not None and said.decision == decision
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["not kept", "unkept", "noise", "x" * 100, "", "42", "didn't keep", "don’t keep", "wont keep", "cannot keep",
+     "almost kept", "kept, then reverted", "keep (reverted)", "keep/discard"],
+)  # fmt: skip
 def test_words_that_are_no_status(word: str) -> None:
     assert meaning(word) is None
 

@@ -73,6 +73,8 @@ def test_long_format() -> None:
         ("e2", 0.74, "14.0"),
     ]
     assert aside.line == 7 and "--metric latency_ms" in aside.reason
+    _, [slashed], _ = read(samples.LONG.replace("latency_ms", "Test/Latency"), "test_latency")
+    assert slashed.metric == "Test/Latency" and len(slashed.rows) == 3
     _, [other], asides = read(samples.LONG, "latency_ms")
     assert (other.metric, other.direction.way, len(other.rows), [a.line for a in asides]) == (
         "latency_ms",
