@@ -67,6 +67,8 @@ def test_durations_are_read(text: str, seconds: float) -> None:
 def test_what_is_no_duration_is_refused_with_the_cure(text: str) -> None:
     with pytest.raises(ValueError, match="duration"):
         parse_duration(text)
+    with pytest.raises(ValueError, match=r"above 0 and below 1e\+09 seconds"):
+        parse_duration("1e10")
 
 
 @pytest.mark.parametrize(
