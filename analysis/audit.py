@@ -47,7 +47,7 @@ def effect(
     return MeanDifference(gain, se, df, low, high, len(values))
 
 
-def gain_over(values: Sequence[float | None], baseline: Sequence[float], sign: float) -> MeanDifference:
+def mean_difference(values: Sequence[float | None], baseline: Sequence[float], sign: float) -> MeanDifference:
     """How much better ``values`` (metrics; None: failed, gains 0) are than the baseline's metrics."""
     middle = math.fsum(baseline) / len(baseline)
     return effect([0.0 if v is None else sign * (middle - v) for v in values], around_zero(baseline, sign))

@@ -26,8 +26,10 @@ class ConstraintValues:
 
     @property
     def limit(self) -> str:
-        words = f"at least {self.at_least:.6g}" if self.at_most is None else f"at most {self.at_most:.6g}"
-        return f"{words} {self.unit}".strip() + (", hard" if self.hard else ", soft: decides nothing")
+        bounds = (("at least", self.at_least), ("at most", self.at_most))
+        words = " and ".join(f"{word} {value:.6g}" for word, value in bounds if value is not None)
+        limit = f"{words} {self.unit}".strip() if words else "no limit"
+        return f"{limit}, {'hard' if self.hard else 'soft: decides nothing'}"
 
     @property
     def average(self) -> str:

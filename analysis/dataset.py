@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     import duckdb
     from pydantic import JsonValue
 
-FILES = ("outcomes", "preferences", "traces")
-
 
 @dataclass(frozen=True)
 class ProgramOrigin:
@@ -63,7 +61,8 @@ def dataset(study: Path | str, folder: Path | str) -> dict[Path, int]:
     target, ledger = Path(folder), ledger_folder(study)
     with read_study(study, views=()) as con:
         made = {"outcomes": outcomes(con), "preferences": preferences(con), "traces": traces(con, written(ledger))}
-        return {path: write_rows(path, made[name]) for name in FILES if (path := target / f"{name}.jsonl")}
+        paths = {name: target / f"{name}.jsonl" for name in made}
+        return {path: write_rows(path, made[name]) for name, path in paths.items()}
 
 
 def written(ledger: Path) -> Iterator[Event | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from analysis.decision import (
@@ -150,9 +151,13 @@ def line(d: Decision) -> str:
     return ". ".join(filter(None, parts)).replace(MINUS, "-")
 
 
-def sentences_of(verdict: str) -> list[str]:
-    """A recorded verdict (``line``) as its sentences, the headline first, each without its full stop."""
-    return [each.removesuffix(".") for each in re.split(r"(?<=\S)\. (?=[A-Z])", verdict) if each]
+def sentences_of(verdict: str, names: Iterable[str | None] = ()) -> list[str]:
+    """A recorded verdict (``line``) as its sentences, the headline first, each without its full stop. ``names``: of the
+    programs, in which no sentence ends (``lab v2. Big``)."""
+    dotted = sorted((re.escape(name) for name in names if name and ". " in name), key=len, reverse=True)
+    ends = re.finditer("|".join([*dotted, r"(?<=\S)(?P<end>\. )(?=[A-Z])"]), verdict)
+    cuts = [0, *(at for end in ends if end["end"] for at in end.span()), len(verdict)]
+    return [text.removesuffix(".") for a, b in zip(cuts[::2], cuts[1::2], strict=True) if (text := verdict[a:b])]
 
 
 def origin(d: Decision) -> str:

@@ -49,9 +49,17 @@ class FactorialDesign:
 
     @property
     def arms(self) -> list[tuple[tuple[bool, ...], int]]:
-        """Each program of the design as its levels, with its number of runs."""
+        """The arms as levels, with their number of runs: the rows of ``plain``, then those of ``mirror``.
+
+        With one or two factors the mirror has the same programs in another order, so each program has two arms.
+        """
         first, second = (self.blocks + 1) // 2, self.blocks // 2
         return [(row, first) for row in self.plain] + [(row, second) for row in self.mirror if second]
+
+    @property
+    def programs(self) -> int:
+        """The number of different programs."""
+        return len({row for row, _ in self.arms})
 
     @property
     def se(self) -> float:
@@ -108,8 +116,8 @@ def order_of(factors: int) -> int:
 def hadamard(order: int) -> Signs:
     """A matrix of ±1 with orthogonal rows and columns, its first row and column all +1 (Paley 1933, Sylvester 1867).
 
-    Supported orders: 1, 2, and doubles of p + 1 (p prime, 3 mod 4) and 2p + 2 (p prime, 1 mod 4). Raises ValueError
-    for others; 92 is the first unsupported multiple of 4.
+    Supported orders: 1, p + 1 (p prime, 3 mod 4), 2p + 2 (p prime, 1 mod 4), and these doubled any number of times.
+    Raises ValueError for others; of the multiples of 4 the first are 52, 92 and 100 (matrices of such orders exist).
     """
     import numpy as np
 

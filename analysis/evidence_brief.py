@@ -96,12 +96,13 @@ class TaskBrief:
     scripts: Sequence[FinalScript]
     parts: Sequence[EditRow]  # the edits of the best script: what leaving one out is predicted to change
     rows: Sequence[EditRow]
+    better: Sequence[EditRow]  # those that follow after `rows`
     lost: Sequence[EditRow]
     unclear: Sequence[EditRow]
     failed: Sequence[str]
     statements: Sequence[DirectiveCredit]
     unknown: Sequence[str]  # values of the task that no experiment has tried
-    hidden: int = 0  # edits that a short page leaves out
+    hidden: Mapping[str, int]  # better, lower or unclear → edits that the page leaves out
 
     @property
     def base(self) -> FinalScript | None:
@@ -134,12 +135,12 @@ def brief(facts: Evidence, ids: RowIds, untried: Mapping[str, Sequence[str]] | N
         most_programs=most,
         label=label,
         sized=sized,
-        gain=gain_of,
+        gain_per_experiment=gain_per_experiment,
     )
 
 
 def task_brief(facts: Evidence, unknown: Sequence[str], share: float = 1.0, rows_share: float = 1.0) -> TaskBrief:
-    """``share``: of the rows of a study's only task; ``rows_share``: of the rows that are left out of no long page."""
+    """``share``: of the rows of a study's only task; ``rows_share``: of the rows of a long page."""
     least, names = (2, NAMES) if rows_share == 1.0 else (1, int(NAMES * rows_share))
     share *= rows_share
     scripts, tops, parts = facts.finals[: max(least, int(SCRIPTS * share))], {}, []
@@ -153,22 +154,28 @@ def task_brief(facts: Evidence, unknown: Sequence[str], share: float = 1.0, rows
     keys = [key for key in {**tops, **credits} if key not in inside and key not in {e.key for e in failed}]
     every = (EditRow(label(key), credits.get(key), tops.get(key)) for key in keys)
     rows = sorted((row for row in every if row.mean or row.sd), key=lambda row: -row.surely)  # 0 ± 0: already so
-    shown = [row for row in rows if not row.is_unclear and not row.loses][: int(EDITS * share)]
-    lost = [row for row in rows if row.loses]
-    rest = [row for row in rows if row not in shown and row not in lost]
-    worst = sorted(lost, key=lambda row: row.mean)[: int(LOST * share)]
-    seen = len(shown) + len(worst) + len(rest[: names // 5])
+    clear = [row for row in rows if not row.is_unclear and not row.loses]
+    shown, better = clear[: int(EDITS * share)], clear[int(EDITS * share) :]
+    lost = sorted((row for row in rows if row.loses), key=lambda row: row.mean)
+    unclear = [row for row in rows if row.is_unclear]
+    worst, figures = int(LOST * share), names // 5
+    hidden = {
+        "better": len(better[figures:]),
+        "lower": len(lost[worst:]),
+        "unclear": len(unclear[figures:]),
+    }
     return TaskBrief(
         facts,
         scripts,
         [EditRow(label(row.key), credits.get(row.key), row) for row in parts][: math.ceil(len(parts) * rows_share)],
         shown,
-        worst,
-        rest[: names // 5],
+        better[:figures],
+        lost[:worst],
+        unclear[:figures],
         [label(e.key) for e in failed][:names],
         _statements(facts.directives, share) if rows_share else [],
         unknown[:names],
-        len(rows) - seen if rows_share < 1.0 else 0,
+        {word: n for word, n in hidden.items() if n},
     )
 
 
@@ -191,7 +198,7 @@ def _edits_of(text: str) -> int:
     return len(ideas[0].terms) if ideas else 0
 
 
-def gain_of(credit: DirectiveCredit) -> tuple[float, float]:
+def gain_per_experiment(credit: DirectiveCredit) -> tuple[float, float]:
     """Mean and SD of the gain of one experiment that cites it, in the metric's unit."""
     seconds = credit.device_seconds / credit.n if credit.n else 0.0
     return credit.estimate * seconds, (credit.se or 0.0) * seconds

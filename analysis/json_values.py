@@ -50,7 +50,7 @@ def plain(value: Any) -> Any:
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [plain(item) for item in (sorted(value) if isinstance(value, (set, frozenset)) else value)]
-    if hasattr(value, "item"):  # a numpy scalar
+    if getattr(value, "shape", None) == ():  # a numpy scalar
         return plain(value.item())
     if isinstance(value, os.PathLike):
         return os.fspath(value)

@@ -260,8 +260,8 @@ def _promised(folder: Path) -> tuple[dict[str, tuple[int, str, str]], dict[str, 
     named: dict[str, str] = {}
     for path in segments(folder):
         with path.open("rb") as file:
-            first = heads_in(_parse(file.readline()) or {})
-        last = _last(path) or {}
+            first = heads_in(_of_this_schema(_parse(file.readline())))
+        last = _of_this_schema(_last(path))
         closed = last if last.get("kind") == "closed" else {}
         names = [*first, *heads_in(closed), str(closed.get("named_again_in", path.name))]
         named |= dict.fromkeys(names, path.name)
@@ -271,13 +271,18 @@ def _promised(folder: Path) -> tuple[dict[str, tuple[int, str, str]], dict[str, 
     return ends, named
 
 
+def _of_this_schema(record: dict[str, JsonValue] | None) -> dict[str, JsonValue]:
+    """Empty for any other one, which has been checked for nothing."""
+    return record if record and record.get("schema") == SCHEMA else {}
+
+
 def _is_end(name: str) -> bool:
     return name.startswith(f"{END}-")
 
 
 def _cut(path: Path, seq: int, sha256: str, by: str) -> str:
     """One line if a segment lacks the record ``seq`` with that hash; empty if it has it."""
-    last = _last(path)
+    last = _of_this_schema(_last(path))
     count = head_of(last)[0] + 1 if last else 0
     if count <= seq:
         return f"{path}: {seq + 1 - count} of its {seq + 1} records, which {by} counts, were cut from its end"
@@ -328,10 +333,13 @@ def _parse(line: bytes) -> dict[str, JsonValue] | None:
 def _complete(record: Mapping[str, JsonValue]) -> bool:
     """Whether a record has the fields that readers need: a valid hash only shows that it was not changed."""
     texts = all(isinstance(record.get(name), str) for name in ("at", "prev", "kind"))
-    heads = record.get("heads", None if record.get("kind") == "segment" else {})
-    if not texts or not isinstance(record.get("seq"), int) or not isinstance(heads, dict):
+    if not texts or type(record.get("seq")) is not int or (record["kind"] == "segment" and "heads" not in record):
         return False
-    return all(isinstance(head, dict) and {"seq", "hash"} <= head.keys() for head in heads.values())
+    try:
+        heads_in(record)
+    except Corrupt:
+        return False
+    return True
 
 
 def state_of(folder: Path | str) -> str:

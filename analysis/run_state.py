@@ -1,6 +1,7 @@
-"""The state of a study: one fold over the events of its ledger, for resuming and for live displays.
+"""The state of a study: one fold over the events of its ledger, for resuming.
 
-An event that was recorded twice after a kill counts once: `RunState` has the rules, the same as ``views/*.sql``.
+An event that was recorded twice after a kill counts once: `analysis.repeated_records` has the rules, which the live
+displays (`meta/cli/board.py`) use, too; ``views/*.sql`` has the same in SQL.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from analysis.events import (
     VerificationEvent,
 )
 from analysis.ledger import read, segments
+from analysis.repeated_records import counted_gain, has_finished, mean_over_seeds, measured_anew
 from analysis.writing_events import (
     GenerationEvent,
     InstructionEvent,
@@ -78,7 +80,7 @@ class RunState:
             self.decisions[event.experiment_id] = event
         elif isinstance(event, VerificationEvent):
             before = self.verifications.get(event.seed)
-            if before is None or (before.status == "fault" and event.status != "fault"):
+            if before is None or measured_anew(before.status, event.status):
                 self.verifications[event.seed] = event
         elif isinstance(event, CallEvent):
             self.calls.append(event)
@@ -88,15 +90,14 @@ class RunState:
             self.agents.append(event)
         elif isinstance(event, RunStartedEvent):
             self.started = self.started or event
-        elif isinstance(event, RunEndedEvent) and (self.ended is None or self.ended.state != "finished"):
+        elif isinstance(event, RunEndedEvent) and not has_finished(self.ended.state if self.ended else None):
             self.ended = event
 
     @property
     def gain(self) -> float | None:
         """Verified gain: the mean over fresh seeds so far, in the metric's unit. A source that failed with a seed
         gains 0 for it; infrastructure faults are ignored. The view `runs` has the same (`verified_gain`)."""
-        gains = [gain for _, v in sorted(self.verifications.items()) if (gain := gain_of(v)) is not None]
-        return sum(gains) / len(gains) if gains else None  # in the order of the view, so that the bits are the same
+        return mean_over_seeds({seed: counted_gain(v.status, v.gain) for seed, v in self.verifications.items()})
 
     @property
     def charged(self) -> float:
@@ -110,13 +111,6 @@ class RunState:
         """The events from which a resumed run continues: experiments in order, decisions, waves, calls and agents."""
         experiments = sorted(self.experiments.values(), key=lambda e: e.number)
         return (*experiments, *self.decisions.values(), *self.waves, *self.calls, *self.agents)
-
-
-def gain_of(verification: VerificationEvent) -> float | None:
-    """The gain of one seed; None for an infrastructure fault."""
-    if verification.status == "ok":
-        return verification.gain
-    return None if verification.status == "fault" else 0.0
 
 
 _NOTHING = RunState()

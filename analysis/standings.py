@@ -99,7 +99,7 @@ def rank(runs: Sequence[StandingRun]) -> list[Standing]:
     arms: dict[str | None, list[StandingRun]] = defaultdict(list)
     for run in runs:
         arms[run.arm_id].append(run)
-    gains = {arm: gains_of(played) for arm, played in arms.items()}
+    gains = {arm: counted_gains(played) for arm, played in arms.items()}
     ranks = rank_ranges(gains)
     scores = _posteriors(gains)
     table = [standing(played, ranks.get(arm), scores.get(arm)) for arm, played in arms.items()]
@@ -119,7 +119,7 @@ def rank_ranges(gains: Mapping[ArmKey, Sequence[float]]) -> dict[ArmKey, tuple[i
     return {arm: (1 + up, len(arms) - down) for arm, up, down in zip(arms, above, below, strict=True)}
 
 
-def gains_of(runs: Sequence[StandingRun]) -> list[float]:
+def counted_gains(runs: Sequence[StandingRun]) -> list[float]:
     """The verified gains of those runs that count."""
     return [run.counted_gain for run in runs if run.counted_gain is not None]
 
@@ -129,7 +129,7 @@ def standing(
 ) -> Standing:
     """The standing of one arm, from its runs; ``ranks`` and ``score`` depend on the other arms."""
     first = runs[0]
-    mean = mean_interval(gains_of(runs))
+    mean = mean_interval(counted_gains(runs))
     counted = [r for r in runs if r.counted_gain is not None]
     claims = [r.claimed_gain for r in counted if r.claimed_gain is not None]
     return Standing(

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Sequence
+from typing import get_args
 
-ORDER = ("unverified", "self-reported", "scored", "verified")
+from trainer.outcome import Trust
+
+ORDER = get_args(Trust)
 WHY = {
     "unverified": "the code ran without a sandbox",
     "self-reported": "the script printed these numbers itself",
@@ -33,7 +36,7 @@ def gain_name(trust: str | None) -> str:
     return "retrained gain" if trust in WHY else "verified gain"
 
 
-def gain_of(trusts: Iterable[str | None]) -> str:
+def shared_gain_name(trusts: Iterable[str | None]) -> str:
     """The same of all rows of a table."""
     return gain_name(weakest(trusts))
 

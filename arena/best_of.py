@@ -16,7 +16,7 @@ from arena.arms import Arm, Match
 from arena.drain import drained
 from arena.executor import Executor
 from arena.jobs import MeasureJob
-from arena.measuring import gain_over, measure_baseline, record_findings
+from arena.measuring import gain_over_baseline, measure_baseline, record_findings
 from arena.task_study import TaskStudy
 from arena.verify_study import final_source
 
@@ -49,7 +49,7 @@ def best_of(on: TaskStudy, executor: Executor, match: Match, arm: Arm, seeds: in
     measured = [by_job[job.job_id] for job in jobs]
     for m in measured:
         record_findings(on, m, source_id=source.source_id, stream=match.stream)
-    mean = mean_interval([gain_over(on, baseline, m) for m in measured])
+    mean = mean_interval([gain_over_baseline(on, baseline, m) for m in measured])
     event = BestOfEvent(
         match_id=match.match_id, arm_id=arm.arm_id, program_id=arm.program.program_id, role=arm.role,
         task=on.task.name, stream=match.stream, of=len(runs), run_id=runs[0]["run_id"],

@@ -31,7 +31,7 @@ from analysis.trust import weakest
 from arena.drain import drained
 from arena.executor import Executor
 from arena.jobs import MeasureJob, Measurement
-from arena.measuring import gain_over, measure_baseline, record_findings
+from arena.measuring import gain_over_baseline, measure_baseline, record_findings
 from arena.task_study import TaskStudy
 from arena.verify_study import final_source
 from inner_loop.elite import PARENTS, elite_edit
@@ -305,7 +305,7 @@ class _Search(Trainings):
         baseline = measure_baseline(self.on, self.executor, stream, "")
         fresh = [self.on.streams.seed(stream, self.name, self.task.name, k) for k in range(seeds)]
         events = self.train(stage, stream, 0, [(candidate, seed) for candidate in candidates for seed in fresh])
-        gains = [gain_over(self.on, baseline, event) for event in events]
+        gains = [gain_over_baseline(self.on, baseline, event) for event in events]
         return [gains[at : at + seeds] for at in range(0, len(gains), seeds)]
 
     def event(

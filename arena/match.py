@@ -20,7 +20,7 @@ from arena.arms import Match, TaskMatch
 from arena.drain import drained
 from arena.executor import Executor, Progress, rebuild
 from arena.jobs import ErrorRecord, JobResult, RunJob
-from arena.measuring import gains_of, measure_baseline, run_gain, run_job, settle, settled
+from arena.measuring import measure_baseline, run_gain, run_job, settle, settled, settled_gains
 from arena.race import ArmScore, Racer
 from arena.task_study import TaskStudy
 from trainer.constraints import records
@@ -161,4 +161,4 @@ def run_ended(on: TaskStudy, job: RunJob, result: JobResult) -> Mapping[str, Jso
 
 def scores(each: TaskMatch) -> list[ArmScore]:
     """Each arm's verified gains so far, in the order of its list of seeds."""
-    return [ArmScore(arm.arm_id, arm.raced, gains_of(each.on, arm.arm_id)) for arm in each.match.arms]
+    return [ArmScore(arm.arm_id, arm.raced, settled_gains(each.on, arm.arm_id)) for arm in each.match.arms]

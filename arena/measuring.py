@@ -113,7 +113,7 @@ def settle(on: TaskStudy, job: RunJob, arm: Arm, result: JobResult, baseline: fl
                 reason=m.reason,
                 metric=m.metric,
                 baseline_metric=baseline,
-                gain=gain_over(on, baseline, m),
+                gain=gain_over_baseline(on, baseline, m),
                 trust=m.trust,
                 device_seconds_spent=m.spent_seconds,
                 wall_seconds=m.wall_seconds,
@@ -122,7 +122,7 @@ def settle(on: TaskStudy, job: RunJob, arm: Arm, result: JobResult, baseline: fl
         )
 
 
-def gain_over(on: TaskStudy, baseline: float, measured: Measurement | HarvestExperimentEvent) -> float:
+def gain_over_baseline(on: TaskStudy, baseline: float, measured: Measurement | HarvestExperimentEvent) -> float:
     """0 under a seed with which the source fails."""
     ok = measured.status == "ok" and measured.metric is not None
     return on.task.sign * (baseline - (measured.metric or 0.0)) if ok else 0.0
@@ -134,7 +134,7 @@ def record_findings(on: TaskStudy, measured: Measurement, **about: str | None) -
         on.record(FindingEvent.of_line(text, seed=measured.seed, **about))
 
 
-def gains_of(on: TaskStudy, arm_id: str) -> tuple[float, ...]:
+def settled_gains(on: TaskStudy, arm_id: str) -> tuple[float, ...]:
     gains: list[float] = []
     while (gain := run_gain(on, content_id("r", arm_id, str(len(gains))))) is not None:
         gains.append(gain)

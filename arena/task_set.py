@@ -20,7 +20,7 @@ from analysis.scales import GainScale, scale_of
 from arena.arms import PAIRED, Entry, Match, TaskMatch, enter
 from arena.executor import Executor, Progress
 from arena.match import play_on_tasks
-from arena.measuring import gains_of
+from arena.measuring import settled_gains
 from arena.race import ArmScore, Racer
 from arena.study import Study
 from arena.task_study import TaskStudy, all_tasks, tasks_of
@@ -144,7 +144,10 @@ class TaskSet:
         if not all(played):
             return []
         return [
-            _scale(on.task, [(arm.program_id, gains_of(on, arm.arm_id)) for match in matches for arm in match.arms])
+            _scale(
+                on.task,
+                [(arm.program_id, settled_gains(on, arm.arm_id)) for match in matches for arm in match.arms],
+            )
             for on, matches in zip(self, played, strict=True)
         ]
 

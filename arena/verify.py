@@ -13,7 +13,7 @@ from typing import TypedDict, cast
 
 from pydantic import JsonValue
 
-from analysis.audit import MeanDifference, gain_over, one_draw, source_verdict
+from analysis.audit import MeanDifference, mean_difference, one_draw, source_verdict
 from analysis.events import AuditEvent
 from analysis.trust import counts, weakest
 from arena import embedded
@@ -105,7 +105,7 @@ class Round:
     def gain(self, labels: Sequence[str]) -> MeanDifference:
         """Gain of the named samples, all seeds pooled; where the seeds change nothing, as of one measurement."""
         values = [v for label in labels for v in self.taken[label].metrics]
-        effect = gain_over(values, self.baseline, self.task.sign)
+        effect = mean_difference(values, self.baseline, self.task.sign)
         return one_draw(effect, self.baseline) if embedded.unmoved(values, self.baseline) else effect
 
     def gains(self, label: str) -> list[float]:
@@ -119,7 +119,7 @@ class Round:
         if not labels:
             return ""
         bare = [_metric(m) for label in labels for m in self.taken[label].untrained]
-        untrained = gain_over(bare, self.baseline, self.task.sign)
+        untrained = mean_difference(bare, self.baseline, self.task.sign)
         return embedded.ablation(self.gain(labels), untrained, self.task.unit)
 
 

@@ -39,9 +39,11 @@ def notify(url: str, folder: Path, branch: str | None) -> str:
     found = harvested_of(decision) if decision else []
     weak = [each.text for each in decision_text.caveats(decision) if each.level != "note"] if decision else []
     state, said = StudyState.read(folder / "ledger"), list[str]()
+    names = [program.name for program in state.programs.values()]
     if decision is not None:
         said += [f"{folder.name}: {decision_text.headline(decision)}"]
-        said += [sentences_of(text)[0] for text in weak[decision.state == OPEN :]]  # its first repeats the headline
+        # the first caveat of an open verdict repeats the headline
+        said += [sentences_of(text, names)[0] for text in weak[decision.state == OPEN :]]
     else:
         said += [f"{folder.name}: no champion"]
     for each in found:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainer.edits import Edit
-from trainer.screening import Screening, gains_of
+from trainer.screening import Screening, gains_if_kept
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -96,7 +96,7 @@ class Card:
             best = self.headroom
             lines.append(f"headroom {best.gain_sd:+.1f} SD: {best.metric:.4g} with {best.label}")
         if self.screening:
-            lines += self.screening.lines(gains_of([(effect.gain_sd, effect.resolved) for effect in self.effects]))
+            lines += self.screening.lines(gains_if_kept([(effect.gain_sd, effect.resolved) for effect in self.effects]))
         worst_last = sorted(self.effects, key=lambda e: -(e.gain_sd if e.gain_sd is not None else -1e9))
         for effect in worst_last:
             gain = f"{effect.gain_sd:+7.1f} SD" if effect.gain_sd is not None else f"{effect.status:>10}"

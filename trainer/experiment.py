@@ -24,7 +24,7 @@ from trainer.launchers import launcher_for
 from trainer.outcome import Outcome, Status, Trust
 from trainer.predictions import InvalidPredictions
 from trainer.referee import LEAST, ExperimentTally, Failed, LocalReferee, judge
-from trainer.scoring import Score, scorer_of
+from trainer.scoring import Score, lowest, scorer_of
 from trainer.source import Source
 from trainer.streams import DECIDING, Stream
 from trainer.task import Task
@@ -161,7 +161,6 @@ class Trainer(Closing):
             measured = self._measured(spec, tally)
             if reason := constraints.broken(self.task.constraints, measured, full=spec.fraction >= 1.0):
                 status, score = "invalid", None
-        trust = score.trust if score else "verified" if spec.stream in DECIDING else "scored"
         return Outcome(
             status=status,
             metric=score.metric if score else None,
@@ -175,7 +174,7 @@ class Trainer(Closing):
             prediction_seconds=tally.longest.get("predict"),
             reason=reason,
             log=tally.log,
-            trust=trust if self.launcher.sandboxed else "unverified",
+            trust=self._trust(spec, score),
             findings=tuple(tally.findings) + (score.findings if score else ()),
             constraints=measured,
         )
@@ -188,9 +187,15 @@ class Trainer(Closing):
         if not reason:
             return None
         charged = max(LEAST, self.task.scoring_seconds)
-        trust: Trust = "verified" if spec.stream in DECIDING else "scored"
-        trust = trust if self.launcher.sandboxed else "unverified"
-        return Outcome("invalid", None, charged, 0.0, 0.0, reason=reason, trust=trust, constraints=counted)
+        return Outcome(
+            "invalid", None, charged, 0.0, 0.0, reason=reason, trust=self._trust(spec, None), constraints=counted
+        )
+
+    def _trust(self, spec: Spec, score: Score | None) -> Trust:
+        """What stream and sandbox give, or less: a scorer, which may be a plug-in, cannot raise it."""
+        most: Trust = "verified" if spec.stream in DECIDING else "scored"
+        claimed = lowest(most, score.trust) if score else most
+        return claimed if self.launcher.sandboxed else "unverified"
 
     def _measured(self, spec: Spec, tally: ExperimentTally) -> dict[str, float]:
         """The values of the task's constraints after a training. LauncherFault if a GPU's memory is not known."""
@@ -255,7 +260,8 @@ class Trainer(Closing):
 
         started = time.thread_time()
         try:
-            return self.scorer.score(referee)
+            score = self.scorer.score(referee)
+            return replace(score, trust=lowest(score.trust, "self-reported")) if referee.read_log else score
         except InvalidPredictions as error:
             raise Failed("invalid", str(error)) from None
         finally:

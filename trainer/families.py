@@ -8,11 +8,12 @@ differ in them, and share roles.
 from __future__ import annotations
 
 import hashlib
-import re
+import tomllib
 from pathlib import Path
 
 from programs.errors import UsageError
 from trainer.edits import Edit, Value
+from trainer.scaffold import with_value
 from trainer.task import Task
 
 _KEYS = ("variant", "grammar", "seed")  # of [data], the first that a task has
@@ -47,10 +48,7 @@ def write_member(task: Task, number: int, folder: Path) -> None:
 
 def _numbered(toml: str, number: int) -> str:
     """task.toml with the number in the key of [data] that distinguishes data sets."""
-    head, mark, rest = toml.partition("\n[data]\n")
-    section, end, tail = rest.partition("\n[")
-    key = next((key for key in _KEYS if re.search(rf"(?m)^{key}\s*=", section)), "")
-    if not mark or not key:
+    key = next((key for key in _KEYS if key in tomllib.loads(toml).get("data", {})), "")
+    if not key:
         raise UsageError("task.toml has no key of [data] that names its data", hint=f"one of {', '.join(_KEYS)}")
-    section = re.sub(rf"(?m)^{key}\s*=\s*\d+", f"{key} = {number}", section, count=1)
-    return head + mark + section + end + tail
+    return with_value(toml, "data", key, number)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
 Status = Literal["ok", "crash", "timeout", "oom", "invalid", "fault"]
-Trust = Literal["unverified", "scored", "verified", "self-reported"]
+Trust = Literal["unverified", "self-reported", "scored", "verified"]  # weakest first
 
 
 @dataclass(frozen=True)

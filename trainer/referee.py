@@ -162,7 +162,12 @@ class LocalReferee:
         self.scoring = scoring
         self.tally = tally
         self.fraction = fraction
-        self.log = tally.log
+        self.read_log = False
+
+    @property
+    def log(self) -> str:
+        self.read_log = True
+        return self.tally.log
 
     @property
     def task_folder(self) -> Path:

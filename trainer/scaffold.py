@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
+import tomllib
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from programs.errors import UsageError
@@ -16,6 +19,21 @@ def task_name(folder: Path) -> str:
     """A valid task name made from a folder's name."""
     name = re.sub(r"[^a-z0-9_-]+", "-", folder.resolve().name.lower()).strip("-_")
     return name if name[:1].isalpha() else f"task-{name}".rstrip("-")
+
+
+def with_value(toml: str, section: str, key: str, value: str | int) -> str:
+    """task.toml with another value of a key that it has. UsageError if the key has no line of its own."""
+    lines, here = toml.splitlines(keepends=True), ""
+    for at, line in enumerate(lines):
+        if header := re.match(r"\s*\[+\s*([\w.-]+)", line):
+            here = header[1]
+        elif here == section and (old := re.match(rf"""(\s*{key}\s*=\s*)("[^"]*"|'[^']*'|[^\s#]+)""", line)):
+            lines[at] = old[1] + json.dumps(value) + line[old.end() :]
+            break
+    with suppress(tomllib.TOMLDecodeError, KeyError, TypeError):
+        if tomllib.loads(made := "".join(lines))[section][key] == value:
+            return made
+    raise UsageError(f"task.toml: cannot replace {key} of [{section}]", hint=f"write {key} = … on a line of its own")
 
 
 def init(folder: Path | str, name: str | None = None) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict, TypeVar, get_args
 
 from programs.errors import NotFound, TaskError
 from programs.registry import Registry
@@ -40,11 +40,22 @@ class ScoreSettings(TypedDict):
 
 @dataclass(frozen=True)
 class Score:
-    """A metric with its trust level and findings (one line each, ``kind: text``)."""
+    """A metric with its trust level and findings (one line each, ``kind: text``).
+
+    A scorer can only lower the trust: the trainer takes no more than the stream gives (``lowest``).
+    """
 
     metric: float
     trust: Trust
     findings: tuple[str, ...] = ()
+
+
+def lowest(*trusts: Trust) -> Trust:
+    """The weakest of these. Raises TaskError for a level that a scorer invented."""
+    order = get_args(Trust)
+    if unknown := set(trusts) - set(order):
+        raise TaskError(f"a scorer returned the trust {unknown.pop()!r}", hint=f"one of {', '.join(order)}")
+    return min(trusts, key=order.index)
 
 
 class Referee(Protocol):
@@ -68,7 +79,7 @@ class Referee(Protocol):
 
     @property
     def log(self) -> str:
-        """The output of train.py, up to a limit."""
+        """The output of train.py, up to a limit. A score from it is at most self-reported."""
 
     @property
     def fraction(self) -> float:

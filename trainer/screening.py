@@ -108,7 +108,7 @@ def rank_correlation(pairs: Sequence[tuple[float, float]]) -> float | None:
         return None
 
 
-def gains_of(effects: Sequence[tuple[float | None, bool]]) -> list[float]:
+def gains_if_kept(effects: Sequence[tuple[float | None, bool]]) -> list[float]:
     """The gains of edits, each given by its effect and whether one run detects it: 0 for one that is not kept."""
     return [gain if gain is not None and resolved and gain > 0 else 0.0 for gain, resolved in effects]
 
@@ -118,7 +118,7 @@ def of_card(card: Any) -> tuple[Screening, list[float]] | None:
     try:
         looks = [Look(float(x["fraction"]), float(x["agreement"]), int(x["edits"])) for x in card["screening"]["looks"]]
         effects = [(effect["gain_sd"], effect["resolved"] is True) for effect in card["effects"][:MOST]]
-        gains = gains_of([(None if gain is None else float(gain), resolved) for gain, resolved in effects])
+        gains = gains_if_kept([(None if gain is None else float(gain), resolved) for gain, resolved in effects])
         screening = Screening(float(card["screening"]["fixed_share"]), tuple(sorted(looks, key=lambda x: x.fraction)))
     except (KeyError, TypeError, ValueError, OverflowError):
         return None

@@ -10,14 +10,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from programs.errors import UsageError
 from trainer.families import write_member
 from trainer.places import user_cache
-from trainer.scaffold import refuse_taken, task_name
+from trainer.scaffold import refuse_taken, task_name, with_value
 from trainer.task import TASKS, Task, builtin_tasks
 from trainer.text_source import at_hand
 
@@ -88,8 +87,11 @@ def member(base: Task, number: int) -> Task:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".member-", dir=folder.parent) as temporary:
             made = init_like(Path(temporary) / folder.name, Variant(str(base.folder), member=number))[0]
-            with suppress(OSError):  # another process was faster
+            try:
                 made.folder.rename(folder)
+            except OSError:
+                if not folder.is_dir():  # else another process was faster
+                    raise
     return Task.load(folder)
 
 
@@ -134,7 +136,7 @@ def _source(text: Path, folder: Path) -> str:
 
 def _written(toml: str, wanted: Variant, source: str, name: str) -> str:
     """task.toml with its new name, and with the origin of the text in its section [data]."""
-    toml = re.sub(r'(?m)^name = ".*"', f'name = "{name}"', toml, count=1)
+    toml = with_value(toml, "task", "name", name)
     if wanted.grammar is not None:
         return _with_data(toml, {"grammar": wanted.grammar})
     if not source:

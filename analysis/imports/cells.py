@@ -8,14 +8,17 @@ import re
 from analysis.imports.words import missing_numbers, missing_words
 
 _NUMBER = re.compile(
-    r"^[~≈=<>*`\s$€£]*([-+]?(?:\d[\d,]*\.?\d*|\.\d+)(?:e[-+]?\d+)?)\s*(?:%|[*`]+)?(?:\s*(?:±|\+/-|\+-).*)?$", re.I
+    r"^[~≈=<>*`\s$€£]*([-+]?(?:(?:[1-9]\d{0,2}(?:,\d{3})+|\d+)\.?\d*|\.\d+)(?:e[-+]?\d+)?)"
+    r"\s*(?:%|[*`]+)?(?:\s*(?:±|\+/-|\+-).*)?$",
+    re.I,
 )
 _HASH = re.compile(r"^(?=.*\d)[0-9a-f]{6,40}$")  # with a digit: "deadbeef" may be a word
 FAR = 50.0  # times the median of all values: sentinels are beyond that
 
 
 def number(cell: str) -> float | None:
-    """The number in a cell, None without one: ``0.98``, ``95.2%`` (95.2), ``~1,234``, ``0.98 ± 0.01``."""
+    """The number in a cell, None without one: ``0.98``, ``95.2%`` (95.2), ``~1,234``, ``0.98 ± 0.01``. A decimal comma
+    (``0,98``) is not read, because it could also group digits."""
     try:
         value = float(cell)
     except ValueError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,13 +19,20 @@ from trainer.roles import ROLES, meaning
 from trainer.task import Task
 
 ORDINARY = frozenset({"loss", "noise", "order", "norm", "context", "act", "clip", "precision", "schedule"})
+METRICS = frozenset({"loss"})
 SPARE_WORDS = 3  # words beside the settings in a description that still speaks of nothing else, at most
-_NAME = r"[A-Za-z_@][\w.]*"
-_SET = re.compile(rf"`?(?<![\w.])({_NAME})`?\s*(?:=|:=|→=)\s*`?([^\s,;`()]+)")
-_NUMBER = r"[-+]?\.?\d[\d._]*(?:[eE][-+]?\d+)?"
-_ARROW = re.compile(rf"`?(?<![\w.])({_NAME})`?:?\s+(?:from\s+)?`?([^\s,;`()]+?)`?\s*(?:->|→|=>)\s*`?([^\s,;`()]+)")
-_FROM_TO = re.compile(rf"`?(?<![\w.])({_NAME})`?:?\s+(?:from\s+)?({_NUMBER})\s+to\s+({_NUMBER})(?![\w])")
-_TO = re.compile(rf"`?(?<![\w.])({_NAME})`?\s*(?:to|->|→)\s+({_NUMBER})(?![\w])")
+_NAME = r"`?(?<![\w.])([A-Za-z_@][\w.]*)`?"
+_TOKEN = r"[^\s,;`()=<>→]"
+_ENDS = r"(?!,\d)"  # 0,3 is no 0
+_NUMBER = rf"[-+]?\.?\d{_TOKEN}*+{_ENDS}"
+_VALUE = rf"""\([^()]*\)|\[[^][]*\]|"[^"]*"|'[^']*'|(?![=>])[^\s,;`()]++{_ENDS}"""
+_SET = re.compile(rf"{_NAME}\s*(?:=|:=|→=)\s*`?({_VALUE})")
+_FROM = rf"{_NAME}(?:\s*(?::=|[=:])\s*|\s+)(?:from\s+)?`?"
+_ARROW = re.compile(rf"{_FROM}((?:(?!->){_TOKEN})+)`?\s*(?:->|→|=>)\s*`?({_TOKEN}++{_ENDS})")
+_FROM_TO = re.compile(rf"{_FROM}({_NUMBER})`?\s+to\s+`?({_NUMBER})")
+_TO = re.compile(rf"{_NAME}\s*(?:\bto|->|→|=>)\s+`?({_NUMBER})")
+_UNREAD = re.compile(r"[=<>→]")  # in what is left of a text: a change that was not understood
+_CHOICE = re.compile(r"[A-Za-z_][\w.^+-]*")  # a value that is no number
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _CODE = re.compile(r"^[-+](?![-+]{2} )\s*(.*?)\s*$")
 
@@ -32,7 +40,8 @@ _CODE = re.compile(r"^[-+](?![-+]{2} )\s*(.*?)\s*$")
 @dataclass(frozen=True)
 class Changed:
     """``new``: role → value after the change, ``old``: role → value before it, where the row says it. ``unknown``:
-    settings without a role, as written. ``whole``: every setting of the script, not only those that changed."""
+    settings without a role, or whose value is unclear, as written. ``whole``: every setting of the script, not only
+    those that changed."""
 
     new: Mapping[str, Value]
     old: Mapping[str, Value] = field(default_factory=dict)
@@ -80,7 +89,9 @@ class RoleNames:
     def read(self, name: str, text: object) -> tuple[str, Value] | None:
         """(role, value) of a setting as written; None without a role, or where the value is no value of its kind."""
         key = plain_name(name.lstrip("@"))
-        value = text if isinstance(text, bool | int | float) else read_value(str(text))
+        value = text if isinstance(text, bool | int | float) else read_value(str(text).rstrip(".:!?"))
+        if not (_CHOICE.fullmatch(value) if isinstance(value, str) else math.isfinite(value)):
+            return None
         knob = self._knobs.get(key)
         role = knob.role if knob else self._roles.get(key, "")
         if not role or (knob and knob.kind in ("float", "int") and isinstance(value, str | bool)):
@@ -94,10 +105,8 @@ class RoleNames:
         unknown: dict[str, str] = {}
         for name, text in items:
             meant = self.read(name, text)
-            if meant is None:
+            if meant is None or new.setdefault(*meant) != meant[1]:
                 unknown[name] = str(text)
-            else:
-                new.setdefault(*meant)
         return Changed(new, {}, unknown, whole)
 
 
@@ -132,7 +141,9 @@ def _settings(row: ImportedRow) -> list[tuple[str, object]] | None:
         except (ValueError, RecursionError):
             return None
         return [(str(name), value) for name, value in cell_value.items()] if isinstance(cell_value, dict) else None
-    return [(name, value) for name, value in _SET.findall(cell)] or None
+    if re.search(rf"\d|{_UNREAD.pattern}", _SET.sub(" ", cell)):
+        return None
+    return _SET.findall(cell) or None
 
 
 def _of_diff(names: RoleNames, diff: str | None) -> Changed | None:
@@ -159,12 +170,19 @@ def _of_words(names: RoleNames, text: str) -> Changed | None:
     matches: list[list[tuple[str, ...]]] = []  # name, perhaps old value, new value
     rest = text
     for pattern in (_ARROW, _FROM_TO, _SET, _TO):
-        matches.append([term for term in pattern.findall(rest) if pattern is _SET or term[0].lower() not in ORDINARY])
+        matches.append(pattern.findall(rest))
         rest = pattern.sub(" ", rest)
-    arrows, terms = matches[0] + matches[1], matches[2] + matches[3]
+    figures = [term for term in matches[0] + matches[1] + matches[3] if not isinstance(read_value(term[-1]), str)]
+    if any(term[0].lower() in ORDINARY - METRICS for term in figures):
+        return None  # of a setting, or of something that was measured
+    results = [term for term in figures if term[0].lower() in METRICS]
+    arrows = [term for term in matches[0] + matches[1] if term not in results]
+    terms = [term for term in matches[2] + matches[3] if term not in results]
     filler = frozenset(tables()["filler"]["words"])
-    if len([word for word in _WORD.findall(rest.lower()) if word not in filler]) > SPARE_WORDS:
+    if _UNREAD.search(rest) or len([w for w in _WORD.findall(rest.lower()) if w not in filler]) > SPARE_WORDS:
         return None
+    if any(isinstance(read_value(old), str) != isinstance(read_value(new), str) for _, old, new in arrows):
+        return None  # lr=0.1 -> better
     new = names.changed((term[0], term[-1]) for term in [*terms, *arrows])
     old = names.changed((term[0], term[1]) for term in arrows)
     return Changed(new.new, old.new, new.unknown) if new.new else None

@@ -137,10 +137,14 @@ class _Course:
             if row.metric is not None:
                 self.values.setdefault(row.again or row.line, []).append(row.metric)
         self.first = next((i for i, row in enumerate(experiments) if row.metric is not None), None)
-        own: dict[str, Value] = {}  # the first value that the log names of a role is that of the untouched script
-        for index, change in enumerate(said):
-            if change is not None and (not change.whole or index == self.first):
-                own = {**(change.new if change.whole else change.old), **own}
+        moved: set[str] = set()
+        own: dict[str, Value] = {}  # of the untouched script: what the log says of a role before a kept row changed it
+        for index, (row, change) in enumerate(zip(experiments, said, strict=True)):
+            if change is not None and change.whole:
+                own = {**(change.new if index == self.first else {}), **own}
+            elif change is not None:
+                own = {**{role: value for role, value in change.old.items() if role not in moved}, **own}
+                moved |= change.new.keys() if _leads(row) else set()
         self.start = {**start, **own}
 
     def trials(self) -> list[EditTrial]:
@@ -166,7 +170,7 @@ class _Course:
             if row.metric is not None:
                 script = self._script(row, config, change)
                 measured.append(script)
-                if row.decision == "keep" or (row.decision is None and row.step_gain is not None):
+                if _leads(row):
                     kept = script
         return trials
 
@@ -204,10 +208,17 @@ class _Course:
         """Why a row cannot be compared with the script before it; empty if it can."""
         if change is None:
             return "they do not say what they changed"
+        if not change.whole and any(parent.config.get(role, value) != value for role, value in change.old.items()):
+            return "they start from another value than the last kept row has"
         unknown = [*({} if change.whole else change.unknown), *sorted(change.new.keys() - self.start.keys())]
         if unknown:
             return f"no role or no starting value is known for {', '.join(unknown[:4])}"
         return "" if parent.alike == _alike(row, change) else "they also differ in something that has no role"
+
+
+def _leads(row: ImportedRow) -> bool:
+    """Whether the search went on from this row."""
+    return row.decision == "keep" or (row.decision is None and row.step_gain is not None)
 
 
 def _alike(row: ImportedRow, change: Changed | None) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 from analysis.imports.noise import reruns
 from analysis.imports.rows import ParsedRow
@@ -164,9 +165,9 @@ def _misstated(row: ParsedRow) -> float | None:
 
 
 def _last_digit(value: float) -> float:
-    """The value of one unit of a number's last written digit, at most."""
-    digits = f"{value!r}".partition(".")[2] if "e" not in f"{value!r}" else ""
-    return float(10.0 ** -len(digits))
+    """The value of one unit of a number's last digit that is not 0, at most 1: zeros may have been written or not."""
+    exponent = Decimal(repr(value)).normalize().as_tuple().exponent
+    return min(1.0, 10.0**exponent) if isinstance(exponent, int) else 1.0
 
 
 def _not_reproduced(judged: Sequence[Judged], again: dict[int, int], sign: float) -> None:

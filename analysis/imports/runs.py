@@ -11,6 +11,7 @@ from analysis.imports.layout import Layout
 from analysis.imports.rows import ParsedRow
 from analysis.imports.table import Aside, LogTable, each_row, set_aside
 from analysis.imports.words import FAILED, failure
+from trainer.metric_names import plain_name
 
 
 @dataclass
@@ -52,7 +53,7 @@ def _primary(table: LogTable, wanted: str | None) -> str | None:
     if not names:
         return None
     most = max(names, key=lambda name: names[name])
-    return {name.lower(): name for name in names}.get(wanted, most) if wanted else most
+    return {plain_name(name): name for name in names}.get(plain_name(wanted), most) if wanted else most
 
 
 def _attach(run: Run | None, apart: list[tuple[Layout, ParsedRow]]) -> list[Aside]:

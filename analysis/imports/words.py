@@ -13,7 +13,9 @@ from trainer.metric_names import plain_name
 
 _MARKS = re.compile(r"[*_`\"'()\[\]{}:;,.!?~|]+")
 _OTHER = "other"
-_NEGATIONS = ("not", "never", "no", "un", "non")
+_NEGATIONS = ("not", "never", "no", "un", "non", "cannot", "almost", "nearly")
+_UNDONE = frozenset({"discard", "discarded", "revert", "reverted", "reject", "rejected", "undone"})  # kept, then undone
+_NEGATED = re.compile(r"(?:n['’]t|^(?:don|won|did|does|can|should|could|would)t)$")
 
 
 class StatusMeaning(NamedTuple):
@@ -67,8 +69,11 @@ def meaning(cell: str) -> StatusMeaning | None:
         return None
     if not text[:1].isascii():  # no blanks between words there
         return known.get(text[:2]) or known.get(text[:1])
-    words = re.split(r"[\s/(\[|:,+_-]+", text)
-    return None if words[0] in _NEGATIONS else next((known[word] for word in words[:2] if word in known), None)
+    words = [word for word in re.split(r"[^\w'’]+|_", text) if word]
+    if not words or words[0] in _NEGATIONS or _NEGATED.search(words[0]):
+        return None
+    said = next((known[word] for word in words[:2] if word in known), None)
+    return None if said == _MEANINGS["keep"] and not _UNDONE.isdisjoint(words) else said
 
 
 FAILED = ("crash", "oom", "timeout", "invalid")

@@ -11,7 +11,7 @@ from analysis.report.source import QueryResult, ReportSource
 from analysis.scales import UNIT
 from analysis.study_settings import StudySettings, TaskSettings
 from analysis.task_scales import TaskScale
-from analysis.trust import gain_of
+from analysis.trust import shared_gain_name
 from analysis.wording import count, listed
 
 Row = TypeVar("Row")
@@ -147,7 +147,7 @@ class ReportFacts:
     @property
     def gain_name(self) -> str:
         """What the gains of the standings are called."""
-        return gain_of(row.trust for row in self.standings.rows)
+        return shared_gain_name(row.trust for row in self.standings.rows)
 
     @property
     def further(self) -> Sequence[TaskSettings]:

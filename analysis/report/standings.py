@@ -13,7 +13,7 @@ from analysis.report.model import Point, ReportFacts, ReportFigure, ReportSectio
 from analysis.report.rows import StandingRow, both_arms
 from analysis.report.source import QueryResult
 from analysis.report.verdict import decided
-from analysis.trust import gain_of
+from analysis.trust import shared_gain_name
 from analysis.wording import count, decimals, duration, many, number, ranks, role_name, short, span, typical
 from trainer import freshness
 
@@ -116,7 +116,7 @@ def figure(
             "digits": digits,
             "rows": [point(row, ranked) for row in drawn],
             "ranked": ranked,
-            "gain": gain_of(row.trust for row in arms),
+            "gain": shared_gain_name(row.trust for row in arms),
         },
         table=table(rows, digits, unit, reached=reached, ranked=ranked, both=both),
         answers=(facts.standings, *([best] if extra else []), *([limits] if reached else [])),
@@ -236,7 +236,7 @@ def table(
 
 def legend(rows: Sequence[StandingRow], reliable: bool = True, ranked: bool = True) -> tuple[tuple[str, str], ...]:
     """The marks in this chart and their meaning; ``reliable``: unless its A/A check failed."""
-    there, name = {MARKS.get(row.role or "", "program") for row in rows}, gain_of(row.trust for row in rows)
+    there, name = {MARKS.get(row.role or "", "program") for row in rows}, shared_gain_name(row.trust for row in rows)
     tied = sum(row.rank_low == 1 for row in rows)
     claimed = (
         [("claimed", "the runs' own claim (not used for ranking)")]

@@ -17,7 +17,7 @@ from analysis.decision import Check, CheckedArm, twins
 from analysis.ledger import segments
 from analysis.power import runs_needed
 from analysis.ranks import shown
-from analysis.standings import gains_of, standing, standings
+from analysis.standings import counted_gains, standing, standings
 from analysis.statistics import error_of
 from analysis.study import read_study
 from analysis.tables import named_in, statement
@@ -130,7 +130,7 @@ class BoardUpdater:
             if columns["gain"] is None:  # no run yet, or void
                 self._samples.pop(arm, None)
                 continue
-            gains = gains_of(runs)
+            gains = counted_gains(runs)
             self._samples[arm] = math.fsum(gains) / len(gains), error_of(gains), len(gains)
             row = {**{key: columns[key] for key in KEPT}, **self._entries[arm]}
             self._rows[arm] = lasting(cast(MeasuredRow, row))

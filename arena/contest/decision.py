@@ -27,7 +27,7 @@ from arena.contest.tables import BoardRow, ContestEntry
 from arena.executor import Executor, Progress
 from arena.executors import executor_of
 from arena.match import play, play_on_tasks
-from arena.measuring import gains_of
+from arena.measuring import settled_gains
 from arena.study import Study
 from arena.task_study import TaskStudy, reserved_tasks, tasks_of
 
@@ -126,7 +126,7 @@ class ConfirmingPlan:
         """By task, starting with the first."""
         return {
             each.on.task.name: {
-                entry.number: gains_of(each.on, arm.arm_id)
+                entry.number: settled_gains(each.on, arm.arm_id)
                 for entry, arm in zip(self.entries, each.match.arms, strict=True)
             }
             for each in self.matches

@@ -192,7 +192,7 @@ def _plan(
         "directives": len(design.factors),
         "blocks": design.blocks,
         "runs_per_block": design.order,
-        "programs": len(design.arms),
+        "programs": design.programs,
         "tells": power,
         "factors": [{"directive_id": d.directive_id, "kind": d.kind, "text": d.text} for d in switched.factors],
         "left_out": [{"directive_id": d.directive_id, "text": d.text, "why": why} for d, why in switched.left_out],

@@ -1,4 +1,7 @@
-"""The state of a study, computed from its ledger's events for ``status`` and for the live screen."""
+"""The state of a study, computed from its ledger's records for ``status``, the live screen and the window.
+
+It reads the records of any version, without types. `analysis.repeated_records` says which of two records counts.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from analysis.repeated_records import counted_gain, has_finished, mean_over_seeds, measured_anew
 from analysis.statistics import Mean, mean_interval
 from analysis.study_settings import SpendingLimits
 from analysis.trust import counts, weakest
@@ -18,6 +22,16 @@ from meta.cli.spend import ModelUsage
 
 if TYPE_CHECKING:
     from analysis.decision import Decision
+
+
+@dataclass(slots=True)
+class TriedView:
+    """An experiment of a run."""
+
+    number: int
+    said: str
+    metric: float | None
+    decision: str = ""
 
 
 @dataclass
@@ -35,9 +49,8 @@ class RunView:
     baseline: float | None = None  # the metric of the untouched script
     state: str = "running"
     doing: str = ""
-    gains: list[float] = field(default_factory=list)
-    trusts: set[str] = field(default_factory=set)
-    last: LedgerRecord = field(default_factory=LedgerRecord)
+    experiments: dict[str, TriedView] = field(default_factory=dict)  # without those of an imported log
+    verifications: dict[int, LedgerRecord] = field(default_factory=dict)  # by seed
     started_at: str = ""
     busy: float = 0.0  # wall seconds in which an experiment ran
     wall: float | None = None  # wall seconds of a run that has ended
@@ -45,7 +58,15 @@ class RunView:
 
     @property
     def gain(self) -> float | None:
-        return sum(self.gains) / len(self.gains) if self.gains else None
+        return mean_over_seeds(
+            {seed: counted_gain(v.get("status") or "ok", v.get("gain")) for seed, v in self.verifications.items()}
+        )
+
+    @property
+    def trusts(self) -> set[str]:
+        """Of the verifications that count."""
+        told = ((v.get("status") or "ok", v.get("trust") or "") for v in self.verifications.values())
+        return {trust for status, trust in told if counts(status, trust)}
 
     def claimed_gain(self, sign: float) -> float | None:
         """By the researcher's own measurements; ``sign`` +1 where lower is better."""
@@ -247,6 +268,9 @@ class StudyView:
     def _on_run_started(self, event: LedgerRecord) -> None:
         if event["run_id"] in self.runs:  # a resumed run
             known = self.runs[event["run_id"]]
+            if has_finished(known.state):
+                return
+            known.state = "running"
             known.started_at, known.busy, known.wall = str(event.get("at", "")), 0.0, None
             return
         run = RunView(event["run_id"], event["arm_id"], float(event.get("device_seconds_budget") or 0))
@@ -260,38 +284,48 @@ class StudyView:
         run = self.runs.get(event["run_id"])
         if run is None:
             return
-        run.tried += event.get("number", 0) != 0
+        number = event.get("number") or 0
+        one = TriedView(number, f"exp {number}: {event.get('description') or ''}", event.get("metric"))
+        imported = bool(event.get("decision"))  # its record includes the decision, and is never repeated
+        if not imported and run.experiments.setdefault(event.get("experiment_id") or f"{number}", one) is not one:
+            return
+        run.tried += number != 0
         run.measured += 1
         run.spent += float(event.get("device_seconds_charged") or 0)
         run.busy += float(event.get("wall_seconds") or 0)
         self.trusts.add(str(event.get("trust") or ""))
-        run.doing = f"exp {event.get('number')}: {event.get('description') or ''}"
-        run.last = event
-        if event.get("decision"):  # an imported experiment includes its decision
-            self._on_decision(event)
+        run.doing = one.said
+        if imported:
+            self._decide(run, one, event)
 
     def _on_decision(self, event: LedgerRecord) -> None:
         run = self.runs.get(event["run_id"])
-        if run is None:
-            return
-        if event.get("decision") in ("keep", "baseline"):
-            run.head = run.last.get("metric", run.head)
-            run.baseline = run.head if run.baseline is None else run.baseline
-        if event.get("decision") == "keep":
-            run.kept += 1
-            self._add_news(run, event)
+        last = next(reversed(run.experiments), "") if run else ""
+        if run and (one := run.experiments.get(event.get("experiment_id") or last)):
+            self._decide(run, one, event)
 
-    def _add_news(self, run: RunView, event: LedgerRecord) -> None:
+    def _decide(self, run: RunView, one: TriedView, event: LedgerRecord) -> None:
+        decision = event.get("decision") or ""
+        if decision == one.decision:
+            return
+        run.kept += (decision == "keep") - (one.decision == "keep")
+        one.decision = decision
+        if decision in ("keep", "baseline"):
+            run.head = run.head if one.metric is None else one.metric
+            run.baseline = run.head if run.baseline is None else run.baseline
+        if decision == "keep":
+            self._add_news(run, one, event)
+
+    def _add_news(self, run: RunView, one: TriedView, event: LedgerRecord) -> None:
         arm = next((m.arms[run.arm_id] for m in self.matches.values() if run.arm_id in m.arms), None)
         who = self.name(arm.program_id) if arm else run.run_id[:7]
         at = str(event.get("at", ""))[11:16]
-        metric = run.last.get("metric")
-        shown = f" {metric:.4f}" if isinstance(metric, float) else ""
-        self.news = [*self.news[-2:], f"{at} {who} {run.run_id[:5]} kept {run.doing}{shown}"]
+        shown = f" {one.metric:.4f}" if isinstance(one.metric, float) else ""
+        self.news = [*self.news[-2:], f"{at} {who} {run.run_id[:5]} kept {one.said}{shown}"]
 
     def _on_run_ended(self, event: LedgerRecord) -> None:
         run = self.runs.get(event["run_id"])
-        if run is not None:
+        if run is not None and not has_finished(run.state):
             run.state = str(event.get("state", "finished"))
             run.spent = float(event.get("charged") or run.spent)
             if (baseline := event.get("baseline_metric")) is not None:  # a rule may have measured it several times
@@ -304,12 +338,13 @@ class StudyView:
 
     def _on_verification(self, event: LedgerRecord) -> None:
         run = self.runs.get(event["run_id"])
-        gain = event.get("gain")
-        if run is not None and gain is not None:
-            run.gains.append(float(gain))
-            if counts(event.get("status", "ok"), event.get("trust", "")):
-                run.trusts.add(str(event.get("trust") or ""))
-                self.trusts.add(str(event.get("trust") or ""))
+        if run is None:
+            return
+        seed, status = event.get("seed") or 0, event.get("status") or "ok"
+        before = run.verifications.get(seed)
+        if before is None or measured_anew(before.get("status") or "ok", status):
+            run.verifications[seed] = event
+            self.trusts |= run.trusts
 
     def _on_fault(self, _event: LedgerRecord) -> None:
         self.faults += 1

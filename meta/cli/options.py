@@ -21,6 +21,7 @@ Example = tuple[str, str]
 Choice = Callable[[str], bool]  # of the flags of a group, by name; bool: all of them
 Maker = Callable[[str, object], click.Parameter]  # from the name and the type of a parameter
 
+LONGEST = 1e9  # seconds
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?|\.\d+)([smhd])")
 
@@ -35,8 +36,8 @@ def parse_duration(text: str) -> float:
         if not parts or "".join(n + u for n, u in parts) != plain:
             raise ValueError(f"{text!r} is not a duration: write 90, 90s, 20m, 1h30m or 8h") from None
         seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
-    if not 0 < seconds < 1e9:
-        raise ValueError(f"{text!r} is not a valid duration: it must be above 0")
+    if not 0 < seconds < LONGEST:
+        raise ValueError(f"{text!r} is not a valid duration: it must be above 0 and below {LONGEST:g} seconds")
     return seconds
 
 

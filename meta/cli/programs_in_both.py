@@ -48,7 +48,7 @@ class Measured:
         return PURPOSES.index(self.purpose) if self.purpose in PURPOSES else len(PURPOSES)
 
 
-def gains_of(study: ComparedStudy) -> Mapping[str, Mapping[Measured, Sequence[float]]]:
+def gains_by_program(study: ComparedStudy) -> Mapping[str, Mapping[Measured, Sequence[float]]]:
     """Program → the verified gains of its finished runs in all arms, without the matches that neither chose programs
     nor confirmed one, such as ablations."""
     gains: dict[str, dict[Measured, list[float]]] = defaultdict(lambda: defaultdict(list))
@@ -69,7 +69,7 @@ def measured_on(study: ComparedStudy, match: MatchView) -> Measured:
 
 def ran_in_both(first: ComparedStudy, second: ComparedStudy) -> Iterator[GainDifference]:
     """Each program with runs in both studies under the same conditions, once for each task."""
-    ours, theirs = gains_of(first), gains_of(second)
+    ours, theirs = gains_by_program(first), gains_by_program(second)
     arms = [arm for match in first.board.matches.values() for arm in match.arms.values()]
     stock = {arm.program_id for arm in arms if arm.role == "control"}
     for identity in (one for one in ours if one in theirs):
@@ -115,7 +115,7 @@ class BestPrograms:
 
 def best_programs(study: ComparedStudy) -> Iterator[BestPrograms]:
     """On each of the first tasks, the best program of the search and that of the confirmation."""
-    gains, decision = gains_of(study), study.board.decision
+    gains, decision = gains_by_program(study), study.board.decision
     known = dict.fromkeys(on for own in gains.values() for on in own if on.purpose in PURPOSES)
     deciding = [measured_on(study, match) for match in study.board.deciding]
     scripts = {

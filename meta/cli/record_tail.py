@@ -55,6 +55,8 @@ class LedgerRecord(ModelCallRow, total=False):
     baseline_metric: float | None
     final_metric: float | None
     experiment_wall_seconds: float | None
+    experiment_id: str
+    seed: int
     gain: float | None
     finding: str
 

@@ -31,7 +31,7 @@ def present(out: Output, folder: Path, applies: bool = False) -> list[str]:
     what was found is committed next, so that no command does that.
     """
     from analysis.decision import decision_of
-    from analysis.decision_text import more_runs
+    from analysis.decision_text import more_runs, sentences_of
     from analysis.run_state import StudyState
     from analysis.script_text import best_scripts, measured_scripts
     from analysis.wording import plain_text
@@ -79,7 +79,8 @@ def present(out: Output, folder: Path, applies: bool = False) -> list[str]:
     else:
         measured = measured_scripts(decision) if decision else []
         said = [*by_task.together, needed, *measured, harm, given, f"All runs were made with {label}."]
-        _show(out, folder, verdict, (changes_title(config), changes), with_gain(files, decision, state), said)
+        sentences = sentences_of(verdict, [program.name for program in state.programs.values()])
+        _show(out, folder, sentences, (changes_title(config), changes), with_gain(files, decision, state), said)
     return _going_on(folder, config, decision, applies, every)
 
 
@@ -164,7 +165,7 @@ def with_gain(files: dict[str, str], decision: Decision | None, state: StudyStat
 def _show(
     out: Output,
     folder: Path,
-    verdict: str,
+    verdict: Sequence[str],
     titled: tuple[str, Sequence[Row]],
     files: dict[str, str],
     said: Sequence[str],
@@ -173,7 +174,6 @@ def _show(
     diff, the files."""
     from rich.text import Text
 
-    from analysis.decision_text import sentences_of
     from analysis.wording import plain_text
     from meta.cli.program import DIFF, with_before
     from meta.cli.standings import present as standings
@@ -181,7 +181,7 @@ def _show(
     title, changes = titled
     if matches := _last_matches(folder, "confirmation"):
         standings(out, folder, matches, verdict_shown=True)
-    headline, *sentences = sentences_of(verdict)
+    headline, *sentences = verdict
     out.show(Text(f"\n{headline}", style="bold"))
     for text in filter(None, [". ".join(sentences), *said]):
         out.show(Text(plain_text(text)))

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, get_args
 
 import numpy as np
 import pytest
@@ -67,20 +67,27 @@ class GivenReferee:
 
 
 class ScorerConformance(Conformance):
-    """``settings``: keys of ``[score]`` beside the kind. Override ``good`` and ``bad`` to have scores tested, too."""
+    """``settings``: keys of ``[score]`` beside the kind. A subclass has to define the fixtures ``good`` and ``bad``,
+    unless it names in ``elsewhere`` the tests that score real candidates."""
 
     settings: ClassVar[dict[str, JsonValue]] = {}
     lower_is_better = True
+    elsewhere = ""
 
     @pytest.fixture
     def good(self, tmp_path: Path) -> GivenReferee:
-        """A candidate that answers well."""
-        pytest.skip("this scorer is tested with real candidates")
+        """A candidate that answers well; ``tmp_path`` is its task, hidden split and public split in one."""
+        return self._missing("good")
 
     @pytest.fixture
     def bad(self, tmp_path: Path) -> GivenReferee:
         """One that answers worse."""
-        pytest.skip("this scorer is tested with real candidates")
+        return self._missing("bad")
+
+    def _missing(self, fixture: str) -> NoReturn:
+        if self.elsewhere:
+            pytest.skip(f"scores are tested in {self.elsewhere}")
+        pytest.fail(f"define the fixture {fixture}, as TestRegression in tests/trainer/test_scoring.py does")
 
     @pytest.fixture
     def scorer(self, name: str) -> Scorer:
@@ -93,6 +100,10 @@ class ScorerConformance(Conformance):
         score = scorer.score(good)
         assert isinstance(score, Score) and math.isfinite(score.metric) and score.trust in get_args(Trust)
         assert scorer.score(good) == score
+
+    def test_it_claims_no_more_trust_than_the_stream_gives(self, scorer: Scorer, good: GivenReferee) -> None:
+        """The trainer would not believe it."""
+        assert scorer.score(good).trust in ("scored", "self-reported", "unverified")
 
     def test_the_better_candidate_has_the_better_score(
         self, scorer: Scorer, good: GivenReferee, bad: GivenReferee

@@ -15,7 +15,7 @@ from analysis.scales import GainScale, scale_of
 from analysis.statistics import error_of
 from analysis.study import read_study
 from arena.arms import Match
-from arena.measuring import gains_of
+from arena.measuring import settled_gains
 from arena.race import Allocation
 from meta.archive import Archive
 from meta.mutators.llm.briefing import Control, MutationBriefing
@@ -112,7 +112,7 @@ def play_openings(
 
 def situation_of(on: TaskStudy, match: Match, facts: Evidence) -> PoolSituation:
     stock = starter("stock").program_id
-    gains = {arm.arm_id: gains_of(on, arm.arm_id) for arm in match.arms}
+    gains = {arm.arm_id: settled_gains(on, arm.arm_id) for arm in match.arms}
     arms = [gains[arm.arm_id] for arm in match.arms if arm.program.program_id == stock]
     others = [gains[arm.arm_id] for arm in match.arms if arm.program.program_id != stock]
     first, second = arms

@@ -12,7 +12,7 @@ from analysis.writing_events import GenerationEvent, MutationEvent
 from arena.arms import Entry, enter
 from arena.drain import drained
 from arena.match import play
-from arena.measuring import gains_of
+from arena.measuring import settled_gains
 from arena.race import Allocation
 from meta.breed import Attempt, judge, next_version, write_down
 from meta.instructions.plan import TRIES
@@ -177,7 +177,7 @@ class InstructionTrials:
             generation=step.number,
         )
         play(on.on, self.executor, match, Allocation({arm.arm_id: self.runs for arm in match.arms}), self.progress)
-        gains = {arm.program.program_id: gains_of(on.on, arm.arm_id) for arm in match.arms}
+        gains = {arm.program.program_id: settled_gains(on.on, arm.arm_id) for arm in match.arms}
         parents |= {program_id: gains[program_id] for program_id in new}
         return {**gains, **parents}
 

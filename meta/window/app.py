@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 import analysis
 from analysis import wording
 from analysis.study import COMPUTED_VIEWS
-from analysis.trust import gain_of
+from analysis.trust import shared_gain_name
 from arena.contest import web as contest_web
 from arena.contest.web.security import CARD_POLICY, HEADERS
 from meta.cli.board import match_title
@@ -266,7 +266,7 @@ def templates() -> jinja2.Environment:
     made = jinja_environment(HERE / "templates", CONTEST / "templates", escaped=True)
     made.filters |= {name: getattr(wording, name) for name in ("number", "brief", "duration", "many", "percent")}
     made.filters |= {"interval": words.interval, "cell": words.cell, "minus": words.minus}
-    made.globals |= {"link": link, "match_title": match_title, "gain_of": gain_of}
+    made.globals |= {"link": link, "match_title": match_title, "shared_gain_name": shared_gain_name}
     return made
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from analysis.decision_text import caveats, sentences_of
 from analysis.statistics import Mean
 from analysis.transfer import FINAL
-from analysis.trust import WHY, gain_of, weakest
+from analysis.trust import WHY, shared_gain_name, weakest
 from analysis.wording import arm_name, role_name
 from meta.cli.board import ArmView, MatchView, RunView, StudyView
 from meta.cli.screen import CONTROLS
@@ -62,10 +62,12 @@ def of_study(one: FollowedStudy, match: str) -> dict[str, Any]:
         "programs": lineage(board),
         "search_task": search_task(board),
         "requests": one.requests(),
-        "verdict": sentences_of(str((board.champion or {}).get("verdict") or "")),
+        "verdict": sentences_of(
+            str((board.champion or {}).get("verdict") or ""), [each.get("name") for each in board.programs.values()]
+        ),
         "caveats": [each for each in caveats(board.decision) if each.level != "note"] if board.decision else [],
         "trust": trust(board, chosen),
-        "gain_name": gain_of(board.trusts).capitalize(),
+        "gain_name": shared_gain_name(board.trusts).capitalize(),
         "data_use": "are not used to choose programs" if is_final(chosen) else "are also used to choose programs",
         "expected": expected(board) if one.at_work else None,
     }

@@ -5,15 +5,24 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.audit import Lead, around_zero, gain_over, keeps_its_gain, lead, source_verdict, study_verdict, too_high
+from analysis.audit import (
+    Lead,
+    around_zero,
+    keeps_its_gain,
+    lead,
+    mean_difference,
+    source_verdict,
+    study_verdict,
+    too_high,
+)
 
 BASELINE = [1.60, 1.62, 1.61, 1.59]
 
 
 def test_a_gain_is_the_distance_to_the_baseline_and_a_failure_earns_nothing() -> None:
-    found = gain_over([1.50, None], BASELINE, 1.0)
+    found = mean_difference([1.50, None], BASELINE, 1.0)
     assert found.gain == pytest.approx((0.105 + 0.0) / 2) and found.n == 2
-    assert gain_over([1.50, 1.51], BASELINE, -1.0).gain == pytest.approx(-0.1)
+    assert mean_difference([1.50, 1.51], BASELINE, -1.0).gain == pytest.approx(-0.1)
 
 
 @pytest.mark.parametrize(
@@ -25,24 +34,24 @@ def test_a_gain_is_the_distance_to_the_baseline_and_a_failure_earns_nothing() ->
     ],
 )
 def test_a_source_is_judged_by_its_interval(metrics: list[float | None], verdict: str) -> None:
-    assert source_verdict(gain_over(metrics, BASELINE, 1.0), [], "") == verdict
+    assert source_verdict(mean_difference(metrics, BASELINE, 1.0), [], "") == verdict
 
 
 def test_a_source_that_fails_under_every_seed_or_needs_no_training_is_invalid() -> None:
-    failed = gain_over([None, None], BASELINE, 1.0)
+    failed = mean_difference([None, None], BASELINE, 1.0)
     assert source_verdict(failed, ["crash: no", "crash: no"], "") == "invalid: crash: no"
     assert source_verdict(failed, ["invalid: not finite"] * 2, "") == "invalid: not finite"
-    good = gain_over([1.4, None], BASELINE, 1.0)
+    good = mean_difference([1.4, None], BASELINE, 1.0)
     assert source_verdict(good, ["crash: no"], "") == "not shown"
-    assert source_verdict(gain_over([1.4, 1.41], BASELINE, 1.0), [], "embedded: all") == "invalid: embedded: all"
+    assert source_verdict(mean_difference([1.4, 1.41], BASELINE, 1.0), [], "embedded: all") == "invalid: embedded: all"
 
 
 def test_what_keeps_its_gain_untrained_is_told_from_what_loses_it() -> None:
-    trained = gain_over([1.40, 1.41, 1.39], BASELINE, 1.0)
-    assert keeps_its_gain(trained, gain_over([1.42, 1.43, 1.44], BASELINE, 1.0))
-    assert not keeps_its_gain(trained, gain_over([1.55, 1.56, 1.54], BASELINE, 1.0))
-    assert not keeps_its_gain(trained, gain_over([2.30, 2.31, 2.29], BASELINE, 1.0))
-    assert not keeps_its_gain(trained, gain_over([None, None], BASELINE, 1.0))
+    trained = mean_difference([1.40, 1.41, 1.39], BASELINE, 1.0)
+    assert keeps_its_gain(trained, mean_difference([1.42, 1.43, 1.44], BASELINE, 1.0))
+    assert not keeps_its_gain(trained, mean_difference([1.55, 1.56, 1.54], BASELINE, 1.0))
+    assert not keeps_its_gain(trained, mean_difference([2.30, 2.31, 2.29], BASELINE, 1.0))
+    assert not keeps_its_gain(trained, mean_difference([None, None], BASELINE, 1.0))
 
 
 def measured(rng: np.random.Generator, champion: float, stock: float, runs: int) -> Lead:

@@ -190,6 +190,18 @@ def test_a_large_prediction_from_little_stands_behind_a_small_sure_one() -> None
     assert text.index("`wd=1`: ") < text.index("`lr=2`: ") and "] `lr=5` +0.3 ± 0.9\n" in text
 
 
+def test_a_clear_gain_is_never_called_unclear_and_every_edit_is_counted() -> None:
+    many = [edit("LR", value, 1.0, se=0.1) for value in range(20)]
+    text = brief(evidence_of(*many, *(edit("WD", v, 0.0, se=0.1) for v in range(8)), edit("X", 1, -1.0)), RowIds())
+    assert text.count("- [e") == 10
+    [better] = [line for line in text.splitlines() if line.startswith("- also better: ")]
+    [unclear] = [line for line in text.splitlines() if line.startswith("- unclear: ")]
+    assert better.count("`lr=") == 6 and "lr" not in unclear and unclear.count("`wd=") == 6
+    assert "- 6 further edits are left out here: 4 better, 2 unclear\n" in text
+    short = brief(evidence_of(*many[:4]), RowIds(), rows=0.2)
+    assert "unclear" not in short and "- also better: " in short
+
+
 def test_uses_count_runs_that_tried_and_kept(folder: Path, facts: Evidence) -> None:
     held = {d.directive_id: d for d in facts.directives}
     rows = [use for use in facts.uses if use.directive_id in held]

@@ -18,7 +18,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from analysis.json_values import plain
 from analysis.ledger import Ledger, check, read, segments, sound, verify
+from analysis.ledger_heads import head_of, heads_in
 from analysis.ledger_problems import cannot_write
 from programs.errors import Corrupt, EnvironmentProblem, UsageError
 
@@ -118,8 +120,12 @@ def small_disk(limit: int) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    "change", [{"at": None}, {"prev": None}, {"kind": None}, {"seq": "0"}, {"heads": {"a-1.jsonl": 3}}]
-)
+    "change",
+    [
+        {"at": None}, {"prev": None}, {"kind": None}, {"seq": "0"}, {"heads": {"a-1.jsonl": 3}},
+        {"heads": {"a-1.jsonl": {"seq": 0}}}, {"heads": {"a-1.jsonl": {"seq": "0", "hash": "x"}}},
+    ],
+)  # fmt: skip
 def test_a_record_that_lacks_what_readers_need_is_damaged(tmp_path: Path, change: dict[str, object]) -> None:
     """Its hash is right all the same."""
     with Ledger(tmp_path, "a") as ledger:
@@ -136,6 +142,20 @@ def test_a_record_that_lacks_what_readers_need_is_damaged(tmp_path: Path, change
     assert len(check(tmp_path)) == 1
 
 
+@pytest.mark.parametrize(
+    "head", [{}, {"seq": 1}, {"seq": "1", "hash": "x"}, {"seq": True, "hash": "x"}, {"seq": -1, "hash": "x"}]
+)
+def test_a_malformed_head_is_corrupt(tmp_path: Path, head: dict[str, Any]) -> None:
+    with pytest.raises(Corrupt, match="not the head"):
+        head_of(head)
+    with pytest.raises(Corrupt, match="not the head"):
+        heads_in({"heads": {"a-1.jsonl": head}})
+    other = {"schema": 9, "kind": "segment", "heads": {"b-1.jsonl": head}}
+    (tmp_path / "a-1.jsonl").write_text(json.dumps(other) + "\n")
+    [problem] = check(tmp_path)
+    assert "a-1.jsonl:1" in problem and "schema" in problem
+
+
 def test_refused_write_names_the_path_and_loses_nothing(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path, "w")
     ledger.append({"kind": "a"})
@@ -146,6 +166,13 @@ def test_refused_write_names_the_path_and_loses_nothing(tmp_path: Path) -> None:
     ledger.append({"kind": "b"})
     ledger.close()
     assert kinds(tmp_path) == ["a", "b"] and check(tmp_path) == []
+
+
+@pytest.mark.parametrize("array", [np.zeros(1), np.zeros(3), np.zeros((1, 1))])
+def test_an_array_is_refused_and_a_scalar_stored(array: Any) -> None:
+    assert plain([np.float64(0.5), np.int64(3), np.array(2.0), np.float32("nan")]) == [0.5, 3, 2.0, None]
+    with pytest.raises(TypeError, match="the ledger cannot store a ndarray"):
+        plain({"x": array})
 
 
 def test_full_disk_is_called_so(tmp_path: Path) -> None:

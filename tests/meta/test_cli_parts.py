@@ -14,11 +14,15 @@ import numpy as np
 import pytest
 
 from analysis.decision import CheckedArm, twins
-from analysis.decision_text import line
+from analysis.decision_text import line, sentences_of
+from analysis.events import Event, MatchArm, MatchConfig, MatchEvent, VerificationEvent
 from analysis.ledger import Ledger
 from analysis.origin import in_words
+from analysis.run_state import StudyState
+from analysis.study import query
 from analysis.transfer import Cell
 from analysis.wording import decimals, plain_number
+from inner_loop.events import DecisionEvent, ExperimentEvent, RunEndedEvent, RunStartedEvent
 from meta.claim import claim as claim_of
 from meta.cli import errors, render, resolve
 from meta.cli.board import StudyView, load_board
@@ -42,6 +46,7 @@ from meta.verdict import decide
 from programs.errors import Ambiguous, CapReached, NotComparable, NotFound, UsageError
 from programs.program import Program
 from programs.shelf import starter
+from tests.events import example
 from trainer.task import Task
 
 from .cli_study import cli, on_terminal, programs, write_study
@@ -62,6 +67,8 @@ def test_durations_are_read(text: str, seconds: float) -> None:
 def test_what_is_no_duration_is_refused_with_the_cure(text: str) -> None:
     with pytest.raises(ValueError, match="duration"):
         parse_duration(text)
+    with pytest.raises(ValueError, match=r"above 0 and below 1e\+09 seconds"):
+        parse_duration("1e10")
 
 
 @pytest.mark.parametrize(
@@ -229,6 +236,51 @@ def test_the_board_counts_what_the_ledger_says(tmp_path: Path) -> None:
     assert all(len(line) <= 80 for line in header(board, "study", 80, {"device_seconds": 20, "runs": 12}))
 
 
+def test_board_resume_and_views_agree_on_records_that_came_twice(tmp_path: Path) -> None:
+    """As after kills: each record again, with other figures, and a verification that failed at first."""
+    run: dict[str, Any] = {"run_id": "r1", "arm_id": "a1", "program_id": "p1", "stream": "selection"}
+
+    def tried(number: int, metric: float, cost: float) -> Event:
+        told = {"experiment_id": f"e{number}", "number": number, "metric": metric, "device_seconds_charged": cost}
+        return example(ExperimentEvent, run_id="r1", status="ok", **told)
+
+    def checked(seed: int, gain: float, status: str = "ok") -> Event:
+        return example(VerificationEvent, **run | {"seed": seed, "gain": gain, "status": status, "trust": "scored"})
+
+    def decided(number: int, decision: str) -> Event:
+        return example(DecisionEvent, run_id="r1", experiment_id=f"e{number}", decision=decision)
+
+    started = example(RunStartedEvent, match_id="m1", **run)
+    events = [
+        example(MatchEvent, match_id="m1", config=MatchConfig("lower", "nll"), arms=(MatchArm("a1", "p1", "program"),)),
+        started,
+        tried(0, 2.0, 1.0), decided(0, "baseline"), tried(1, 1.5, 1.0), tried(2, 1.9, 1.0), tried(2, 1.8, 7.0),
+        decided(1, "keep"), decided(2, "keep"), decided(2, "discard"), decided(1, "keep"),
+        example(RunEndedEvent, run_id="r1", state="interrupted", charged=3.0),
+    ]  # fmt: skip
+    ended = [
+        example(RunEndedEvent, run_id="r1", state="finished", charged=4.0, final_metric=1.4),
+        example(RunEndedEvent, run_id="r1", state="finished", charged=9.0),
+        checked(2, 0.4, "fault"), checked(2, 0.4), checked(1, 0.1), checked(1, 0.9), checked(3, 0.8, "crash"),
+    ]  # fmt: skip
+    with Ledger(tmp_path / "ledger", "main") as ledger:
+        for event in [*events, started]:
+            ledger.append(event.to_record())
+        board, tail = load_board(tmp_path)
+        view = board.runs["r1"]
+        assert (view.state, view.tried, view.measured, view.kept, view.spent) == ("running", 2, 3, 1, 3.0)
+        for event in ended:
+            ledger.append(event.to_record())
+    for record in tail.fresh():
+        board.take(record)
+    state = StudyState.read(tmp_path / "ledger").run("r1")
+    [row] = query(tmp_path, "SELECT verified_gain, experiments, kept, device_seconds_charged, state, trust FROM runs")
+    shown = (view.gain, view.measured, view.kept, view.spent, view.state, *view.trusts)
+    assert shown == tuple(row.values()) and (view.head, view.baseline) == (1.4, 2.0)
+    assert (state.gain, len(state.experiments), state.charged) == shown[:2] + shown[3:4]
+    assert view.gain == pytest.approx(0.5 / 3)
+
+
 def test_the_board_takes_unknown_and_early_events() -> None:
     board = StudyView()
     for event in (
@@ -264,6 +316,14 @@ def test_the_board_tells_weak_trust_and_findings(tmp_path: Path) -> None:
     assert lines[-2:] == ["findings: leak (1), rows (2)", "unverified: the code ran without a sandbox"]
     item = status_item(board, "x", running=False)
     assert (item["findings"], item["trust"]) == (3, "unverified")
+
+
+def test_no_sentence_of_a_verdict_ends_in_the_name_of_a_program() -> None:
+    verdict = "lab v2. Big beats lab v2. By 0.3. Gain 0.5 of lab v2. Big; p 0.01. It was given."
+    assert sentences_of(verdict, ["lab v2. Big", None, "stock"]) == [
+        "lab v2. Big beats lab v2", "By 0.3", "Gain 0.5 of lab v2. Big; p 0.01", "It was given",
+    ]  # fmt: skip
+    assert sentences_of("A beats B. Gain 1.") == ["A beats B", "Gain 1"] and sentences_of("") == []
 
 
 def test_a_verdict_tells_how_little_it_can_be_trusted() -> None:

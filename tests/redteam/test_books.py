@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from analysis.audit import gain_over, keeps_its_gain, one_draw, source_verdict
+from analysis.audit import keeps_its_gain, mean_difference, one_draw, source_verdict
 from analysis.ledger import Ledger, check, read
 from arena import embedded
 from inner_loop.bench import Bench
@@ -125,7 +125,7 @@ def test_trained_weights_as_literals(world: World) -> None:
     sign = ground.task.sign
     bare = [ground.run(source, "confirmation", seed=seed, steps=few).metric for seed in FRESH[:4]]
     honest, trained = verified(ground, ground.task.baseline()), verified(ground, source)
-    effect, untrained = gain_over(trained, honest, sign), gain_over(bare, honest, sign)
+    effect, untrained = mean_difference(trained, honest, sign), mean_difference(bare, honest, sign)
     assert effect.gain > 0 and keeps_its_gain(effect, untrained)
     why = embedded.ablation(effect, untrained, ground.task.unit)
     verdict = source_verdict(effect, [], why)
@@ -168,7 +168,7 @@ def test_a_lucky_seed_in_the_source(world: World, tmp_path: Path) -> None:
     best = min(tries, key=lambda one: one.metric or 9.0)
     mine, honest = verified(ground, best.source), verified(ground, ground.task.baseline(), len(FRESH))
     # what luck it has it keeps, no more than a seed can do; verify calls it one draw, and a lead of luck not shown
-    effect = one_draw(gain_over(list(mine), honest, ground.task.sign), honest)
+    effect = one_draw(mean_difference(list(mine), honest, ground.task.sign), honest)
     if effect.gain > 3 * statistics.stdev(honest) or source_verdict(effect, [], "") == "better than the baseline":
         raise Gain(f"{effect}")
     assert len(set(mine)) == 1 < len(set(honest))

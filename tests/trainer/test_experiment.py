@@ -7,19 +7,21 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
-from programs.errors import EnvironmentProblem
+from programs.errors import EnvironmentProblem, TaskError
 from tests.inner_loop.play import BLOBS
 from trainer.cache import Cache
 from trainer.constraints import ConstraintSection
 from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer
 from trainer.local import LocalLauncher
-from trainer.outcome import Outcome
+from trainer.outcome import Outcome, Trust
+from trainer.scoring import Referee, Score
 from trainer.source import Source
-from trainer.streams import Streams
+from trainer.streams import Stream, Streams
 from trainer.task import Task
 
 Run = Callable[[str], Outcome]
@@ -40,6 +42,29 @@ def test_honest_experiment_is_scored_and_charged(trainer: Trainer, task: Task) -
     assert outcome.spent_seconds <= outcome.device_seconds <= charged_at_most
     assert outcome.steps and outcome.steps > 5
     assert "train_loss" in outcome.log
+
+
+def test_a_scorer_cannot_raise_the_trust(trainer: Trainer, task: Task) -> None:
+    class Boaster:
+        per_position = needs_checkpoint = False
+
+        def __init__(self, claim: Trust, *, by_log: bool = False) -> None:
+            self.claim, self.by_log = claim, by_log
+
+        def score(self, referee: Referee) -> Score:
+            return Score(float(len(referee.log)) if self.by_log else 0.5, self.claim)
+
+    def trust(scorer: Boaster, stream: Stream) -> Trust:
+        own = Trainer(task, trainer.data, launcher=trainer.launcher, fixed_steps=True)
+        own.scorer = scorer
+        return own.run(Spec(task.baseline(), seed=1, stream=stream)).trust
+
+    boast = Boaster("verified")
+    assert [trust(boast, stream) for stream in ("search", "confirmation")] == ["scored", "verified"]
+    assert trust(Boaster("scored"), "confirmation") == "scored"
+    assert trust(Boaster("verified", by_log=True), "confirmation") == "self-reported"
+    with pytest.raises(TaskError, match="returned the trust 'certain'"):
+        trust(Boaster(cast("Trust", "certain")), "search")
 
 
 def test_the_first_experiment_starts_one_template(session_cache: Path, tmp_path: Path) -> None:

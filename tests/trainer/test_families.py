@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 
 from meta.cli.main import run
 from programs.errors import TaskError, UsageError
+from trainer import variants
 from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer
 from trainer.families import baseline_of
@@ -31,6 +34,45 @@ def test_a_member_has_other_data_and_another_baseline(tmp_path: Path) -> None:
     splits = [DataStore(task, Streams.from_seed(1), tmp_path / task.name).split("search") for task in (first, other)]
     one, two = (np.load(split / "inputs.npy") for split in splits)
     assert one.shape == two.shape and not np.allclose(one.std(0), two.std(0), rtol=0.2)
+
+
+def test_members_have_names_and_data_of_their_own_however_toml_spells_them(tmp_path: Path) -> None:
+    init_like(tmp_path / "mine", Variant("tabular"))
+    file = tmp_path / "mine" / "task.toml"
+    text = file.read_text()
+    names = ("name = 'mine'", 'name="mine"', '  name   =  "mine" # short')
+    for number, (name, data) in enumerate(zip(names, ("variant=1", "variant = 0x1", "variant = 1_0"), strict=True), 2):
+        file.write_text(text.replace('name = "mine"', name).replace("variant = 1 ", f"{data} ", 1))
+        made, _ = init_like(tmp_path / f"m{number}", Variant(str(file.parent), member=number))
+        written = tomllib.loads((made.folder / "task.toml").read_text())
+        assert (made.name, written["data"]["variant"]) == (f"m{number}", number)
+        assert written["family"]["name"] == "tabular"
+    file.write_text(text.replace('name = "mine"', 'name = """\nmine"""'))
+    with pytest.raises(UsageError, match=r"cannot replace name of \[task\]"):
+        init_like(tmp_path / "m9", Variant(str(file.parent), member=9))
+
+
+def test_a_member_that_cannot_be_stored_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk, for example; if another process made it first, its copy is used."""
+    monkeypatch.setenv("METALOOP_CACHE", str(tmp_path))
+    rename = Path.rename
+
+    def full(source: Path, target: Path) -> Path:
+        if source.name == "tabular-3":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return rename(source, target)
+
+    def late(source: Path, target: Path) -> Path:
+        if source.name == "tabular-3":
+            rename(source, target)
+            raise OSError(errno.ENOTEMPTY, "Directory not empty")
+        return rename(source, target)
+
+    monkeypatch.setattr(Path, "rename", full)
+    with pytest.raises(OSError, match="No space left"):
+        variants.member(Task.load("tabular"), 3)
+    monkeypatch.setattr(Path, "rename", late)
+    assert variants.member(Task.load("tabular"), 3).name == "tabular-3"
 
 
 def test_the_family_is_no_part_of_a_task_s_id(tmp_path: Path) -> None:

@@ -14,15 +14,15 @@ from meta.conformance import GivenReferee, ScorerConformance
 from programs.errors import TaskError
 from trainer.predictions import InvalidPredictions, negative_log_likelihood, refuse_different, refuse_diverged
 from trainer.scorers.language_model import Text
-from trainer.scoring import SCORERS, Scorer, ScoreSettings, scorer_of
+from trainer.scoring import SCORERS, Referee, Score, Scorer, ScoreSettings, scorer_of
 from trainer.task_file import ScoreSection
 
+REAL = ("kernel", "language_model", "optimizer", "simulated")
 
-@pytest.mark.parametrize(
-    "name", [name for name in SCORERS.built_in if name not in ("printed", "classification", "regression")]
-)
+
+@pytest.mark.parametrize("name", REAL)
 class TestScorersOfRealCandidates(ScorerConformance):
-    pass
+    elsewhere = "tests/trainer, with real candidates"
 
 
 class TestPrinted(ScorerConformance):
@@ -87,6 +87,25 @@ class TestRegression(ScorerConformance):
                 ScoreSection.model_validate({"kind": kind, "classes": classes})
 
 
+def test_every_scorer_has_a_class_here() -> None:
+    """One without candidates fails, and is not skipped."""
+    tested = {each.part for each in ScorerConformance.__subclasses__() if hasattr(each, "part")}
+    assert set(SCORERS.built_in) <= {*REAL, *tested}, "add a class with good and bad candidates, as TestRegression"
+    with pytest.raises(pytest.fail.Exception, match="define the fixture good"):
+        ScorerConformance()._missing("good")
+
+
+def test_a_boaster_fails_the_suite(tmp_path: Path) -> None:
+    class Boaster:
+        per_position = needs_checkpoint = False
+
+        def score(self, referee: Referee) -> Score:
+            return Score(1.0, "verified")
+
+    with pytest.raises(AssertionError, match="verified"):
+        ScorerConformance().test_it_claims_no_more_trust_than_the_stream_gives(Boaster(), GivenReferee(tmp_path))
+
+
 def test_uniform_logits_cost_the_log_of_the_classes() -> None:
     losses = negative_log_likelihood(np.full((3, 4), 7.5, np.float32), np.array([0, 3, 2]))
     assert losses.dtype == np.float64 and losses == pytest.approx(math.log(4), abs=1e-12)
@@ -136,7 +155,7 @@ def test_a_scorer_gets_all_settings_of_the_section() -> None:
 
 
 def test_kinds() -> None:
-    for kind in SCORERS.built_in:
+    for kind in (*REAL, "printed", "classification", "regression"):
         scorer = scorer_of({"kind": kind, "classes": 2, "pattern": "(x)"})
         assert scorer.per_position is (kind == "language_model")
         assert scorer.needs_checkpoint is (kind in ("classification", "regression", "language_model"))

@@ -12,7 +12,7 @@ import pytest
 
 from programs.lint import lint
 from programs.program import Program
-from trainer.screening import Look, Screening, best_of_wave, doubt, gains_of, of_card, rank_correlation
+from trainer.screening import Look, Screening, best_of_wave, doubt, gains_if_kept, of_card, rank_correlation
 from trainer.task import TASKS, Task
 
 GAINS = [5.0, 0.0, 0.0, 2.0, 0.0]
@@ -43,7 +43,7 @@ def test_break_even_and_what_is_expected() -> None:
 def test_ranks_and_gains() -> None:
     assert rank_correlation([(1, 10), (2, 40), (9, 20)]) == pytest.approx(0.5)
     assert rank_correlation([(1, 1), (2, 2)]) is None and rank_correlation([(1, 1), (1, 2), (1, 3)]) is None
-    assert gains_of([(3.0, True), (1.0, False), (-4.0, True), (None, True)]) == [3.0, 0.0, 0.0, 0.0]
+    assert gains_if_kept([(3.0, True), (1.0, False), (-4.0, True), (None, True)]) == [3.0, 0.0, 0.0, 0.0]
 
 
 CARD = {

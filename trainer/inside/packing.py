@@ -43,10 +43,12 @@ def unpack(source: int, folder: str) -> int:
     if not 0 < length <= min(_HEAD_BYTES, size):
         raise ValueError("not a packed folder")
     head = json.loads(os.pread(source, length, 8))
+    if not isinstance(head, list) or not all(isinstance(entry, list) and len(entry) == 3 for entry in head):
+        raise ValueError("the head of a packed folder is no list of files")
     at = 8 + length
     os.makedirs(folder, mode=0o700, exist_ok=True)
     for name, count, run in head:
-        if not isinstance(name, str) or not _inside(name) or not isinstance(count, int) or at + count > size:
+        if not isinstance(name, str) or not _inside(name) or type(count) is not int or not 0 <= count <= size - at:
             raise ValueError("a packed folder contains a path outside it")
         path = os.path.join(folder, name)
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)

@@ -8,7 +8,9 @@ import statistics
 
 import pytest
 
+from analysis.imports.judge import _misstated
 from analysis.imports.noise import chance_gain, chance_keeps, explained, is_explained, spread
+from analysis.imports.rows import ParsedRow
 from analysis.imports.words import category, meaning
 from tests.analysis.imports import samples
 from tests.analysis.imports.helpers import judged, read, rows, told
@@ -92,6 +94,15 @@ def test_nothing_but_crashes() -> None:
     found = told(samples.ONLY_CRASHES)
     assert (found.tried, found.failed, found.baseline, found.claimed_gain) == (2, 2, None, None)
     assert (found.best_measured, found.noise.sd, found.baseline_from) == (None, None, "nothing was measured")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "delta", "wrong"),
+    [(100.0, 105.4, 5.0, False), (100.0, 105.8, 5.0, True), (1.0, 0.7, -5e-5, True), (1.0, 1.00005, 5e-5, False)],
+)
+def test_a_stated_change_may_be_rounded(before: float, after: float, delta: float, wrong: bool) -> None:
+    row = ParsedRow(1, after, None, None, "", "", "", before=before, delta=delta)
+    assert (_misstated(row) is not None) is wrong
 
 
 def test_before_after_and_delta() -> None:
@@ -209,7 +220,21 @@ def test_categories_add_up() -> None:
     assert sum(c.gain for c in found.categories) == pytest.approx(found.claimed_gain)
 
 
-@pytest.mark.parametrize("word", ["not kept", "unkept", "noise", "x" * 100, "", "42"])
+@pytest.mark.parametrize(
+    ("word", "decision"),
+    [("keep (no regression)", "keep"), ("keep, lower loss", "keep"), ("discard: no improvement", "discard"),
+     ("reverted to the last kept", "discard"), ("KEEP - done", "keep"), ("keep?", "keep"), ("-inf", "discard")],
+)  # fmt: skip
+def test_the_first_words_of_a_status_count(word: str, decision: str) -> None:
+    said = meaning(word)
+    assert said is not None and said.decision == decision
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["not kept", "unkept", "noise", "x" * 100, "", "42", "didn't keep", "don’t keep", "wont keep", "cannot keep",
+     "almost kept", "kept, then reverted", "keep (reverted)", "keep/discard"],
+)  # fmt: skip
 def test_words_that_are_no_status(word: str) -> None:
     assert meaning(word) is None
 

@@ -73,6 +73,8 @@ def test_long_format() -> None:
         ("e2", 0.74, "14.0"),
     ]
     assert aside.line == 7 and "--metric latency_ms" in aside.reason
+    _, [slashed], _ = read(samples.LONG.replace("latency_ms", "Test/Latency"), "test_latency")
+    assert slashed.metric == "Test/Latency" and len(slashed.rows) == 3
     _, [other], asides = read(samples.LONG, "latency_ms")
     assert (other.metric, other.direction.way, len(other.rows), [a.line for a in asides]) == (
         "latency_ms",
@@ -187,7 +189,8 @@ def test_a_loss_of_zero_is_no_measurement_and_an_accuracy_of_zero_is() -> None:
 @pytest.mark.parametrize(
     ("cell", "value"),
     [("0.98", 0.98), (" 95.2% ", 95.2), ("~1,234.5", 1234.5), ("0.98 ± 0.01", 0.98), ("1e-3", 0.001), ("**0.9**", 0.9),
-     (".5", 0.5), ("-.5", -0.5), ("nan", None), ("inf", None), ("", None), ("keep", None), ("1.2.3", None)],
+     (".5", 0.5), ("-.5", -0.5), ("nan", None), ("inf", None), ("", None), ("keep", None), ("1.2.3", None),
+     ("1,234,567", 1234567.0), ("0,98", None), ("0,987", None), ("12,34", None), ("1,2,3", None)],
 )  # fmt: skip
 def test_numbers_as_people_write_them(cell: str, value: float | None) -> None:
     assert number(cell) == value

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis import wording
+from analysis.constraint_values import ConstraintValues
 from analysis.ledger import Ledger
 from analysis.pace import Pace
 from analysis.report import champion, experiments, lineage, progress, source, verdict
@@ -26,6 +27,13 @@ from tests.analysis.report.test_page import sections
 
 def part(folder: Path, name: str) -> ReportSection:
     return next(found for found in sections(folder) if found.name == name)
+
+
+def test_a_limit_is_stated_with_the_bounds_that_it_has() -> None:
+    for bounds, said in (((6.0, None), "at most 6 ms"), ((None, 2.0), "at least 2 ms"), ((None, None), "no limit"),
+                         ((6.0, 2.0), "at least 2 and at most 6 ms")):  # fmt: skip
+        row = ConstraintValues("m", "t", "control", "latency", "ms", True, *bounds, 1.0, 1.0, 1.0, 1, 0)
+        assert row.limit == f"{said}, hard"
 
 
 def test_of_many_experiments_kept_ones_and_a_share_of_each_kind_are_shown(tmp_path: Path) -> None:

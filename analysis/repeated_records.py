@@ -1,0 +1,31 @@
+"""Which of two records of one thing counts, as after a kill, and what the verifications of a run come to.
+
+Resuming (`analysis.run_state`) and live displays (`meta/cli/board.py`) share these rules; ``views/*.sql`` has the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+def measured_anew(before: str, status: str) -> bool:
+    """Whether a second verification of a seed counts in place of the first, by their status."""
+    return before == "fault" and status != "fault"
+
+
+def has_finished(state: str | None) -> bool:
+    """Whether a run that ended so has ended for good: a further end does not count."""
+    return state == "finished"
+
+
+def counted_gain(status: str, gain: float | None) -> float | None:
+    """The gain of one seed; None for an infrastructure fault."""
+    if status == "ok":
+        return gain
+    return None if status == "fault" else 0.0
+
+
+def mean_over_seeds(gains: Mapping[int, float | None]) -> float | None:
+    """In the order of the view, so that the bits are the same."""
+    there = [gain for _, gain in sorted(gains.items()) if gain is not None]
+    return sum(there) / len(there) if there else None
