@@ -201,7 +201,10 @@ def _ideas(program: Program, unread: Callable[[str], str] | None) -> Iterator[Li
             "no queue among the proposers under metaloop: a scripted researcher ignores these ideas",
         )
     for idea in program.ideas:
-        if idea.conditions and not idea.terms:
+        if idea.text.count("`") % 2 and "``" not in idea.text:
+            said = "a backtick without a second one: an edit stands between two, as in `NAME=VALUE`"
+            yield LintMessage(idea.line, "warning", "open-backtick", said)
+        elif idea.conditions and not idea.terms:
             yield LintMessage(idea.line, "warning", "no-edit", "states a condition, but no edit in backticks")
         elif not idea.terms:
             yield LintMessage(idea.line, "info", "no-term", "no edit in backticks: only an LLM can follow this idea")

@@ -80,7 +80,7 @@ def beside_stock(row: MeasuredRow, stock: Sequence[MeasuredRow], arms: int, digi
         how = "not separated from"
     said = f"{how} stock, which gains {number(gain.mean, digits)} on average over {many(gain.n, 'run')}"
     whole = (row["rank_low"], row["rank_high"]) == (1, arms)
-    return f"{said}; the runs so far separate it from no other row of the board" if whole else said
+    return f"{said}; so far no row of the board is significantly above or below it" if whole else said
 
 
 def board_head(connection: Connection) -> BoardHead:

@@ -11,11 +11,12 @@ from typing import Annotated
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 from sqlalchemy import select
 
-from analysis.report.champion import CreditRow, Excerpt, excerpts, methods, usual
+from analysis.report.champion import Excerpt, excerpts, methods, usual
 from arena.contest import views
 from arena.contest.courses import CONFIRMATION, CONTEST, RESERVE, SCREENING, EntryRun, courses_of
 from arena.contest.disputes import disputes_of
-from arena.contest.insight import credit_is_computed, credit_of
+from arena.contest.insight import CreditFact, credit_fact, credit_is_computed, credit_of
+from arena.contest.line_credit import LineCredit
 from arena.contest.stored import ExperimentColumns
 from arena.contest.tables import ContestEntry, EntryParent, Person
 from arena.contest.view_types import EntryView
@@ -88,6 +89,7 @@ def entry_page(
     match = entry_or_404(host, entry_id.removesuffix(".md"))
     viewer, admin = host.viewer(request), host.is_admin(request)
     seen = views.entry_view(host.contest, match, viewer, admin)
+    runs = runs_shown(host, match, seen, selection)
     return show(
         host,
         request,
@@ -100,8 +102,8 @@ def entry_page(
         opened={"run": selection.run or selection.start, "against": selection.against},
         disputes=disputes_of(host.contest, match.number),
         history=rank_chart(host.contest, [seen["standing"]] if seen["standing"] else []),
-        runs=runs_shown(host, match, seen, selection),
-        text=text_shown(host, match, seen, selection.against, viewer, admin),
+        runs=runs,
+        text=text_shown(host, match, seen, selection.against, viewer, admin, runs.all if runs else ()),
     )
 
 
@@ -137,7 +139,8 @@ class BestRun:
 
 @dataclass(frozen=True)
 class RunsShown:
-    """The runs on the page: the best, those with a curve, the titles of the others, experiments of one run."""
+    """The runs on the page: the best, those with a curve, the titles of the others, experiments of one run.
+    ``changes``: of these, by number, how much better each scored than the one whose script it changed."""
 
     best: BestRun | None
     all: list[TitledRun]
@@ -147,6 +150,7 @@ class RunsShown:
     undrawn: list[str]
     experiments: list[ExperimentColumns]
     step: int
+    changes: dict[int, float]
 
 
 def runs_shown(host: Host, entry: ContestEntry, seen: EntryView, selection: EntrySelection) -> RunsShown | None:
@@ -171,7 +175,21 @@ def runs_shown(host: Host, entry: ContestEntry, seen: EntryView, selection: Entr
         [run["title"].lower() for run in runs if run not in shown],
         chosen["experiments"][start : start + MOST_EXPERIMENTS],
         MOST_EXPERIMENTS,
+        changes(chosen),
     )
+
+
+def changes(run: EntryRun) -> dict[int, float]:
+    """By number of the experiment: how much better it scored than the one whose script it changed, where both were
+    trained in full."""
+    sign = 1.0 if run["direction"] == "higher" else -1.0
+    whole = {row["number"]: row["metric"] for row in run["experiments"] if row["fraction"] == 1}
+    pairs = [
+        (row["number"], metric, before)
+        for row in run["experiments"]
+        if (metric := whole.get(row["number"])) is not None and (before := whole.get(row.get("parent"))) is not None
+    ]
+    return {number: sign * (metric - before) for number, metric, before in pairs}
 
 
 def named(runs: Sequence[EntryRun]) -> list[TitledRun]:
@@ -250,7 +268,7 @@ class TextShown:
     base: BaseText
     changed: list[tuple[str, str, str]] | None
     plain: str
-    credit: list[CreditRow]
+    credit: list[LineCredit]
     passages: list[Excerpt]
     rest: list[Excerpt]
     rest_lines: int
@@ -260,12 +278,21 @@ class TextShown:
     causal: bool
     credit_public: bool
     computed: bool
+    as_of: str
+    late: list[str]
 
 
 def text_shown(
-    host: Host, entry: ContestEntry, seen: EntryView, against: str, viewer: Person | None, admin: bool
+    host: Host,
+    entry: ContestEntry,
+    seen: EntryView,
+    against: str,
+    viewer: Person | None,
+    admin: bool,
+    runs: Sequence[TitledRun],
 ) -> TextShown | None:
-    """The text with its credit, and its differences from the parent, the most similar entry or stock."""
+    """The text with its credit, and its differences from the parent, the most similar entry or stock. ``late``: the
+    ``runs`` that the credit, which is computed from time to time, does not count yet."""
     text = seen["text"]
     if text is None:
         return None
@@ -273,6 +300,8 @@ def text_shown(
     base = next((one for one in bases if one.key == against), bases[0])
     credit = credit_shown(host, entry)
     proven = [row for row in credit if row.is_proven]
+    fact = credit_fact(host.contest)
+    late = not_counted(runs, fact)
     return TextShown(
         bases,
         base,
@@ -285,8 +314,16 @@ def text_shown(
         usual(credit),
         any(row.causal for row in proven),
         credit_is_public(host),
-        credit_is_computed(host.contest, entry.program_id),
+        credit_is_computed(host.contest, entry.program_id) and bool(runs) and not late,
+        fact.get("as_of", ""),
+        late,
     )
+
+
+def not_counted(runs: Sequence[TitledRun], fact: CreditFact) -> list[str]:
+    """The titles of the runs of the search that were stored after the credit was computed last."""
+    counted, search = fact.get("runs"), [run for run in runs if run["purpose"] in (CONTEST, SCREENING)]
+    return [run["title"].lower() for run in search if counted is not None and run["stored_order"] >= counted]
 
 
 def without_front_matter(text: str) -> str:
@@ -310,7 +347,7 @@ def credit_is_public(host: Host) -> bool:
     return not host.contest.config.sealed or host.contest.phase() == "decided"
 
 
-def credit_shown(host: Host, entry: ContestEntry) -> list[CreditRow]:
+def credit_shown(host: Host, entry: ContestEntry) -> list[LineCredit]:
     return credit_of(host.contest, entry.program_id) if credit_is_public(host) else []
 
 

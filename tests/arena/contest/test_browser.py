@@ -269,3 +269,37 @@ def test_entering_takes_no_script(tmp_path: Path) -> None:
         go(browser, f"http://127.0.0.1:{port}/join")
         submit(browser, "/join", "document.querySelector('pre')?.textContent.startsWith('mlt_')", name="Ada")
         assert browser.complaints() == []
+
+
+def test_a_rejected_text_is_corrected_and_found_again(tmp_path: Path) -> None:
+    contest, command = founded(tmp_path).contest, found()
+    assert command is not None
+    box, told = "document.querySelector('[name=text]')", "document.querySelector('#found').textContent"
+    faulty = "---\nmetaloop:\n  nam: wide\n---\n# Wide\n"
+    good = faulty.replace("nam:", "name:")
+    edit = f"(() => {{ {box}.value = {good!r}; {box}.dispatchEvent(new Event('input')); }})()"
+    with served(contest) as port, Browser(command) as browser:
+        base = f"http://127.0.0.1:{port}"
+        go(browser, f"{base}/join")
+        submit(browser, "/join", "document.querySelector('pre')?.textContent.startsWith('mlt_')", name="Mia")
+        go(browser, f"{base}/me", 360)
+        submit(browser, "/enter", "document.querySelector('#rejected') !== null", text=faulty)
+        browser.value("document.querySelector('#rejected li').click()")
+        assert browser.value(f"{box}.value.slice({box}.selectionStart, {box}.selectionEnd)") == "  nam: wide"
+        browser.value(edit)
+        until(browser, f"{told}.includes('Can be submitted') && !document.querySelector('#rejected')")
+        browser.value("document.querySelector('nav [href=\"/rules\"]').click()")
+        until(browser, "location.pathname === '/rules'")
+        browser.value("history.back()")
+        until(browser, f"{box}?.value === {good!r} && {told}.includes('Can be submitted')")
+        until(browser, "!document.querySelector('#rejected')")
+        go(browser, f"{base}/write")
+        until(browser, f"{box}.value === {good!r}")
+        go(browser, f"{base}/me")
+        until(browser, f"{box}.value === {good!r} && {told}.includes('Can be submitted')")
+        browser.value("document.querySelector('button:not([formaction])').click()")
+        until(browser, "location.pathname.startsWith('/entry/')")
+        settled(browser)
+        browser.value("history.back()")
+        until(browser, "document.querySelector('#mine')?.parentElement.textContent.includes('Mia: wide')")
+        assert all("status of 422" in complaint for complaint in browser.complaints())

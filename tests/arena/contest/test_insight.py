@@ -13,17 +13,20 @@ from typing import Any
 
 import pytest
 
+from analysis.tables import record
+from analysis.wording import many, number
 from arena.contest import accounts
 from arena.contest.acts import unvoid, void
 from arena.contest.contest import Contest
-from arena.contest.courses import CONTEST, courses_of
+from arena.contest.courses import CONTEST, SCREENING, courses_of
 from arena.contest.descent import Descents, lineage
 from arena.contest.entries import NotTaken, accept
 from arena.contest.insight import credit_of
+from arena.contest.line_credit import DirectiveTries, LineCredit, TriesByLine, with_tries
 from arena.contest.tables import ContestEntry, Course, Descent
 from arena.contest.views import board_view
 from arena.contest.web.curve import curve
-from arena.contest.web.entry import MOST_KEPT, best_run, without_repetition
+from arena.contest.web.entry import MOST_KEPT, best_run, changes, without_repetition
 from arena.contest.web.lineage import decided, drawing
 from arena.contest.work import carry_on
 from programs.program import Program
@@ -177,8 +180,51 @@ def test_ideas_that_were_followed_have_their_credit_on_the_page(tmp_path: Path) 
     with served(contest) as port:
         page = Browser(port).get(f"/entry/{entry.entry_id}").text
     assert page.count('<div class="credit ') == len(ideas) == 3 and "so it may exclude 0" in page
-    assert page.count("Unless marked otherwise, estimates are observational (method directive") == 1
-    assert page.count("(method ") == 1  # not again below each line
+    assert "(method " not in page  # not again beside each line
+    runs = courses_of(contest, entry.number, (CONTEST, SCREENING))
+    for row in rows:  # the figures beside a line are those of the experiments on the page
+        cited = [
+            changes(run)[one["number"]]
+            for run in runs
+            for one in run["experiments"]
+            if row.directive_id in one["directive_ids"] and one["number"] in changes(run)
+        ]
+        assert row.averaged == len(cited) > 0 and row.average == pytest.approx(sum(cited) / len(cited))
+        assert (
+            f"{number(row.average, 4, True)}{' on average' * (len(cited) > 1)}, {many(len(cited), 'experiment')}"
+            in page
+        )
+    assert "Not counted yet" not in page and "averages can be computed from the experiments below" in page
+    contest.database.set_fact("credit", as_of="2026-01-01T00:00:00+00:00", runs=runs[-1]["stored_order"])
+    with served(contest) as port:
+        late = Browser(port).get(f"/entry/{entry.entry_id}").text
+    assert "As of " in late and "Not counted yet: " in late
+
+
+def test_lines_with_the_same_edits_share_their_experiments() -> None:
+    every = [
+        DirectiveTries("d1", "t", "idea", "`MOMENTUM=0.9`", 2, 0.4, 0),
+        DirectiveTries("d2", "t", "idea", "Try `MOMENTUM=0.9`", 2, -0.2, 1),
+        DirectiveTries("d3", "t", "idea", "Try `MOMENTUM=0.8`", 1, 0.3, 0),
+        DirectiveTries("d4", "t", "charter", "confirm: 0.15", 0, 0.0, 0),
+    ]
+    tries = TriesByLine(every)
+    row: dict[str, Any] = {
+        "directive_id": "d1", "kind": "idea", "text": "`MOMENTUM=0.9`", "credit_id": "c", "method": "directive",
+        "design": "observational", "estimate": -0.126, "low": -0.4, "high": 0.1, "n": 2, "q": None,
+        "unit": "nats per experiment", "causal": False, "task": "t",
+    }  # fmt: skip
+    blank = {"average": None, "averaged": 0, "failed": 0, "wordings": ()}
+    said = record({**blank, **with_tries(row, tries.of("d1", "t"))}, LineCredit)
+    assert said.label == "+0.0500 on average, 4 experiments and 1 failed, also of “Try `MOMENTUM=0.9`”"  # few: no model
+    proven = record({**blank, **with_tries({**row, "q": 0.01, "high": -0.1}, tries.of("d1", "t"))}, LineCredit)
+    assert proven.label == f"{said.label}; this line alone, adjusted {proven.estimated}"
+    other = with_tries({**row, "directive_id": "d3"}, tries.of("d3", "t"))
+    assert record({**blank, **other}, LineCredit).label == "+0.3000, 1 experiment"
+    tested = record({**blank, **other, "q": 0.2}, LineCredit)
+    assert tested.label == f"+0.3000, 1 experiment; adjusted {tested.estimated}"
+    assert with_tries({**row, "directive_id": "d4", "low": None}, tries.of("d4", "t"))["estimate"] is None
+    assert record({**blank, **row}, LineCredit).label == f"{said.estimated}, 2 experiments"  # of an earlier version
 
 
 def test_a_child_is_shown_against_its_parent(opened: tuple[Contest, dict[str, str], Browser]) -> None:
