@@ -151,6 +151,7 @@ class EntryView(EntryRow):
     sealed: bool
     standing: BoardViewRow | None
     beside_stock: str  # how its standing compares with stock's, in words
+    beside_parent: str  # the same of the entry that it is based on
     arms: int  # rows of the board
     confirmed: MeasuredRow | None
     outcome: str  # of the decision; see `announced`

@@ -24,6 +24,7 @@ from arena.contest.standing import (
     BoardViewRow,
     QueuePositions,
     RowRange,
+    beside_parent,
     beside_stock,
     board_head,
     board_of,
@@ -206,6 +207,9 @@ def entry_view(contest: Contest, entry: ContestEntry, viewer: Person | None, adm
         stock = board_of(connection, contest, whole["arms"], pinned_numbers(connection, None))
         same = select(ContestEntry).join(EntryParent, EntryParent.parent == ContestEntry.number)
         parent = connection.scalar(same.where(EntryParent.number == entry.number))
+        if parent and not (open_to and may_read(contest, parent, viewer, admin)):
+            parent = None
+        above = next(iter(board_of(connection, contest, whole["arms"], [parent.number])), None) if parent else None
     said = contest.announcement()
     order = queue_positions(contest, run_seconds(contest)[0])
     return {
@@ -227,7 +231,8 @@ def entry_view(contest: Contest, entry: ContestEntry, viewer: Person | None, adm
         "headline": winning(entry.entry_id, said),
         "places": places(said),
         "digits": digits_of(said) if said.get("rows") else None,
-        "parent": entry_row(parent) if parent and open_to and may_read(contest, parent, viewer, admin) else None,
+        "parent": entry_row(parent) if parent else None,
+        "beside_parent": beside_parent(standing, above, whole.get("digits", DIGITS)) if standing and above else "",
         "queue": _waiting(entry, order) if entry.number in order and entry.state not in ENDED else None,
         "progress": entry.progress.get("runs", []) if mine or admin else [],
         "similar": similar(contest, entry, viewer, admin) if open_to else [],

@@ -20,7 +20,7 @@ from arena.contest.line_credit import LineCredit
 from arena.contest.stored import ExperimentColumns
 from arena.contest.tables import ContestEntry, EntryParent, Person
 from arena.contest.view_types import EntryView
-from arena.contest.web.changes import BaseText, between
+from arena.contest.web.changes import BaseText, Change, between
 from arena.contest.web.curve import Curve, curve
 from arena.contest.web.history import rank_chart
 from arena.contest.web.host import Host
@@ -114,27 +114,32 @@ class TitledRun(EntryRun):
 @dataclass(frozen=True)
 class KeptEdit:
     """An experiment that a run kept; ``better``: by how much its metric was better than that of the kept one before.
-    ``skipped`` kept ones before it are left out, and were better by ``skipped_better`` together."""
+    ``skipped``: kept ones before it that are only named."""
 
     number: int
     description: str
     metric: float
     better: float
-    skipped: int = 0
-    skipped_better: float = 0.0
+    skipped: tuple[KeptEdit, ...] = ()
+
+    @property
+    def edit(self) -> str:
+        """The edit without the idea that named it."""
+        return self.description.partition(": ")[0]
 
 
 @dataclass(frozen=True)
 class BestRun:
     """The run of an entry with the highest verified gain, and the most useful of the ``kept`` edits, in their order.
-    ``skipped``: kept ones that are left out after the last of them."""
+    ``skipped``: kept ones after the last of them that are only named; ``least``: of several runs, the one with the
+    lowest gain."""
 
     run: TitledRun
+    least: TitledRun | None
     start: float  # metric of the untouched script
     edits: list[KeptEdit]
     kept: int
-    skipped: int
-    skipped_better: float
+    skipped: tuple[KeptEdit, ...]
 
 
 @dataclass(frozen=True)
@@ -216,6 +221,7 @@ def best_run(runs: Sequence[TitledRun]) -> BestRun | None:
     if not measured:
         return None
     _, run = max(measured, key=lambda one: one[0])
+    _, least = min(measured, key=lambda one: one[0])
     sign = 1.0 if run["direction"] == "higher" else -1.0
     kept = [
         (row, row["metric"])
@@ -230,14 +236,14 @@ def best_run(runs: Sequence[TitledRun]) -> BestRun | None:
     ]
     useful = sorted(edits, key=lambda edit: -edit.better)[:MOST_KEPT]
     shown: list[KeptEdit] = []
-    skipped: list[float] = []
+    skipped: tuple[KeptEdit, ...] = ()
     for edit in edits:
         if edit not in useful:
-            skipped.append(edit.better)
+            skipped = (*skipped, edit)
             continue
-        shown.append(replace(edit, skipped=len(skipped), skipped_better=sum(skipped)))
-        skipped = []
-    return BestRun(run, kept[0][1], shown, len(edits), len(skipped), sum(skipped))
+        shown.append(replace(edit, skipped=skipped))
+        skipped = ()
+    return BestRun(run, None if least is run else least, kept[0][1], shown, len(edits), skipped)
 
 
 def without_repetition(description: str) -> str:
@@ -262,11 +268,12 @@ def first_shown(at: int, length: int) -> int:
 @dataclass(frozen=True)
 class TextShown:
     """The text by passages with their credit, and its differences from ``base``, one of ``bases``. The page folds the
-    ``rest`` of a long text, with so many lines."""
+    ``rest`` of a long text, with so many lines. ``change_credit``: by directive, also of those that were removed."""
 
     bases: list[BaseText]
     base: BaseText
-    changed: list[tuple[str, str, str]] | None
+    changed: list[Change] | None
+    change_credit: dict[str, str]
     plain: str
     credit: list[LineCredit]
     passages: list[Excerpt]
@@ -298,7 +305,8 @@ def text_shown(
         return None
     bases = bases_of(host, entry, viewer, admin)
     base = next((one for one in bases if one.key == against), bases[0])
-    credit = credit_shown(host, entry)
+    credit = credit_shown(host, entry.program_id)
+    of_base = credit_shown(host, base.program_id) if base.program_id else []
     proven = [row for row in credit if row.is_proven]
     fact = credit_fact(host.contest)
     late = not_counted(runs, fact)
@@ -306,6 +314,7 @@ def text_shown(
         bases,
         base,
         between(base, text, entry.name),
+        {row.directive_id: row.label for row in (*of_base, *credit)},
         Program.parse(text).shown if is_document(text) else without_front_matter(text),
         credit,
         *folded(excerpts(text, credit)),
@@ -347,8 +356,8 @@ def credit_is_public(host: Host) -> bool:
     return not host.contest.config.sealed or host.contest.phase() == "decided"
 
 
-def credit_shown(host: Host, entry: ContestEntry) -> list[LineCredit]:
-    return credit_of(host.contest, entry.program_id) if credit_is_public(host) else []
+def credit_shown(host: Host, program_id: str) -> list[LineCredit]:
+    return credit_of(host.contest, program_id) if credit_is_public(host) else []
 
 
 def bases_of(host: Host, entry: ContestEntry, viewer: Person | None, admin: bool) -> list[BaseText]:
@@ -365,6 +374,7 @@ def bases_of(host: Host, entry: ContestEntry, viewer: Person | None, admin: bool
             continue
         other = views.entry_numbered(host.contest, number)
         if other is not None and views.may_read(host.contest, other, viewer, admin):
-            base = BaseText(str(number), what.format(other.label), other.raw.decode("utf-8"))
+            text, label = other.raw.decode("utf-8"), what.format(other.label)
+            base = BaseText(str(number), label, text, other.program_id)
             bases = [base, *bases] if number == named_ else [*bases, base]
     return bases

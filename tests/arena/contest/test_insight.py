@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from analysis.statistics import t_quantile
 from analysis.tables import record
 from analysis.wording import many, number
 from arena.contest import accounts
@@ -23,6 +24,7 @@ from arena.contest.descent import Descents, lineage
 from arena.contest.entries import NotTaken, accept
 from arena.contest.insight import credit_of
 from arena.contest.line_credit import DirectiveTries, LineCredit, TriesByLine, with_tries
+from arena.contest.standing import beside_parent
 from arena.contest.tables import ContestEntry, Course, Descent
 from arena.contest.views import board_view
 from arena.contest.web.curve import curve
@@ -121,8 +123,9 @@ def test_each_run_has_its_course(opened: tuple[Contest, dict[str, str], Browser]
     ])  # fmt: skip
     assert len(shown.edits) == min(len(kept), MOST_KEPT) and shown.kept == len(kept)
     assert all(f"Experiment {edit.number}:</span> {edit.description} " in ladder for edit in shown.edits)
-    left_out = shown.skipped_better + sum(edit.skipped_better for edit in shown.edits)
-    assert len(shown.edits) + shown.skipped + sum(edit.skipped for edit in shown.edits) == shown.kept
+    named = [*shown.skipped, *(small for edit in shown.edits for small in edit.skipped)]
+    left_out = sum(small.better for small in named)
+    assert len(shown.edits) + len(named) == shown.kept and all(small.edit in ladder for small in named)
     all_better = abs(kept[-1]["metric"] - shown.start)  # type: ignore[operator]
     assert left_out + sum(edit.better for edit in shown.edits) == pytest.approx(all_better)
     assert ladder.count(" smaller edit") == bool(shown.skipped) + sum(map(bool, (e.skipped for e in shown.edits)))
@@ -233,6 +236,22 @@ def test_a_child_is_shown_against_its_parent(opened: tuple[Contest, dict[str, st
     changes = page.split('id="changes"')[1].split("</section>")[0]
     assert "parent, Ada 1" in changes and SECRET in changes and changes.count('class="added"') == 2
     assert browser.get(f"/entry/{ids['child']}?against=stock").text.split('id="changes"')[1].count('class="added"') > 2
+    head = unescape(page.split('aria-label="On this page"')[0])
+    board = {row["entry_id"]: row for row in board_view(contest)["rows"]}
+    own, parent = board[ids["child"]], board[ids["first"]]
+    apart, digits = own["gain"] - parent["gain"], board_view(contest)["digits"]
+    said = f"{number(abs(apart), digits)} {'above' if apart >= 0 else 'below'} Ada 1, its parent, which gains "
+    told = browser.get(f"/api/v1/entries/{ids['child']}").json
+    assert said in head and said in told["beside_parent"] and "; 95% interval of the difference: " in head
+    assert all(
+        f"{number(run['gain'], digits)} (kept {run['kept']} of " in head for run in told["results"]
+    )  # not folded
+    assert "gained least: " in unescape(page)
+    low, high = (
+        beside_parent({**own, "se": 0.3, "n": 3}, {**parent, "se": 0.4, "n": 3}, 2).split(": ")[-1].split(" to ")
+    )
+    half = t_quantile(0.975, 0.5**4 / ((0.3**4 + 0.4**4) / 2)) * 0.5
+    assert (low, high) == (number(apart - half, 2), number(apart + half, 2))
     carol, _ = accounts.join(contest.database, contest.config, "Carol", "")
     with pytest.raises(NotTaken, match="based on"):
         accept(contest, carol, b"# Other\n\nText.\n", None, "n_none")
