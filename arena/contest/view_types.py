@@ -111,6 +111,7 @@ class BoardView(TypedDict):
     scales: list[dict[str, JsonValue]]
     separate: Separation | None
     rows: list[BoardViewRow]
+    own: list[int]  # numbers of the viewer's entries
     pinned: list[BoardViewRow]
     total: int
     skip: int

@@ -137,8 +137,10 @@ def board_view(
         board = board_head(connection)
         arms, gone = board["arms"], board["gone"]
         rows = board_part(connection, contest, arms, part)
-        own = pinned_numbers(connection, viewer.person_id if viewer else None) if arms > len(rows) else []
-        pinned = board_of(connection, contest, arms, own) if own else []
+        above = pinned_numbers(connection, viewer.person_id if viewer else None) if arms > len(rows) else []
+        pinned = board_of(connection, contest, arms, above) if above else []
+        mine = select(ContestEntry.number).where(ContestEntry.person_id == (viewer.person_id if viewer else -1))
+        own = list(connection.scalars(mine))
         void, voids = voided(connection, PAGE)
         entries, without = unmeasured(connection, RowRange.page(rest, REST), arms - gone)
     announcement = contest.announcement()
@@ -148,7 +150,7 @@ def board_view(
         "digits": board.get("digits", DIGITS),
         "aa_spread": board.get("aa_spread"), "aa_check": board.get("aa_check"), "fresh": said(contest.tasks),
         "scales": board.get("scales", []), "separate": board.get("separate"),
-        "rows": rows, "pinned": pinned, "total": arms - gone, "skip": part.skip, "most": part.most,
+        "rows": rows, "own": own, "pinned": pinned, "total": arms - gone, "skip": part.skip, "most": part.most,
         "unmeasured": [entry_row(entry) for entry in entries], "unmeasured_total": without,
         "unmeasured_skip": (rest - 1) * REST, "unmeasured_most": REST,
         "void": [{**entry_row(entry), "as_it_was": gains} for entry, gains in void], "void_total": voids,

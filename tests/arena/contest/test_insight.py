@@ -388,6 +388,7 @@ def test_nothing_of_a_sealed_entry_leaks(tmp_path: Path) -> None:
         own = bob.get(f"/entry/{ids['child']}").text
         assert SECRET in own and '<figure class="curve">' in own and 'class="credit ' not in own
         assert "parent, " not in own  # which is sealed too
+        assert bob.get("/").text.count("</a> (yours)") == 1 and "(yours)" not in reader.get("/").text
         assert ids["first"] not in own  # similarity would reveal the other entry's directives
         assert bob.get(f"/entry/{ids['first']}/experiments.json").status == 403
         contest.state(decided="2026-01-01T00:00:00+00:00")

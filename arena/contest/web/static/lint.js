@@ -12,22 +12,31 @@
     return element;
   }
 
-  // A message names a line of the text, which has no numbers: a click on it selects that line.
+  // A message names a line of the text, which has no numbers: its button selects that line.
+  function located(item) {
+    const button = line("button", "Show line " + item.dataset.line);
+    button.type = "button";
+    item.append(" ", button);
+    return item;
+  }
+
   document.addEventListener("click", (event) => {
-    const message = event.target.closest("li[data-line]"), box = document.querySelector("textarea[data-lint]");
-    if (!message || !box) return;
-    const before = box.value.split("\n").slice(0, message.dataset.line - 1), start = before.join("\n").length + (before.length > 0);
+    const item = event.target.closest("li[data-line] button")?.parentElement, box = document.querySelector("textarea[data-lint]");
+    if (!item || !box) return;
+    const before = box.value.split("\n").slice(0, item.dataset.line - 1), start = before.join("\n").length + (before.length > 0);
     const end = box.value.indexOf("\n", start);
     box.focus();
     box.setSelectionRange(start, end < 0 ? box.value.length : end);
-    box.scrollTop = (before.length - 2) * parseFloat(getComputedStyle(box).lineHeight); // of long lines, only about
+    box.scrollTop = (before.length - 2) * parseFloat(getComputedStyle(box).lineHeight); // where lines wrap, only about
     box.scrollIntoView({ block: "center" });
   });
+  document.querySelectorAll("li[data-line]").forEach(located);
 
   function told(m) {
     const item = line("li", `${m.file ? m.file + ", " : ""}line ${m.line}: ${m.level}: ${m.message}`, m.level);
-    if (!m.file) item.dataset.line = m.line;
-    return item;
+    if (m.file) return item;
+    item.dataset.line = m.line;
+    return located(item);
   }
 
   async function check(box) {
