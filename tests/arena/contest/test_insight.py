@@ -202,6 +202,8 @@ def test_ideas_that_were_followed_have_their_credit_on_the_page(tmp_path: Path) 
     with served(contest) as port:
         late = Browser(port).get(f"/entry/{entry.entry_id}").text
     assert "As of " in late and "Not counted yet: " in late
+    table = late.split('id="changes"')[1].split("</table>")[0]  # from stock: its lines have no experiments
+    assert table.count(" data-label=") == 3 and "None" not in table and "Better by: the difference" in late
 
 
 def test_lines_with_the_same_edits_share_their_experiments() -> None:
