@@ -201,7 +201,10 @@ def _ideas(program: Program, unread: Callable[[str], str] | None) -> Iterator[Li
             "the setting proposers does not contain queue: a scripted researcher ignores these ideas",
         )
     for idea in program.ideas:
-        if idea.conditions and not idea.terms:
+        if idea.text.count("`") % 2 and "``" not in idea.text:
+            said = "a backtick without a second one: an edit stands between two, as in `NAME=VALUE`"
+            yield LintMessage(idea.line, "warning", "open-backtick", said)
+        elif idea.conditions and not idea.terms:
             message = "a condition, but no edit in backticks: only an LLM can follow this idea"
             yield LintMessage(idea.line, "warning", "no-edit", message)
         elif not idea.terms:

@@ -24,7 +24,8 @@ METHODS = {
     "ablation": "runs with the line minus runs without it, by a plan drawn beforehand (metaloop ablate)",
     "having": "children that have the line minus parents that do not, or the reverse, in the same match",
     "following": "runs that followed the line minus runs that did not",
-    "directive": "average gain of the experiments that cite the line, kept or not, each over the script it changed",
+    "directive": "modelled gain of an experiment that cites the line, kept or not, over the script that it changed; "
+    "one model estimates all experiments together, so it is not their plain average",
 }
 SCRIPTED_READS = ("charter", "idea", "order")  # the kinds that a scripted researcher carries out
 
@@ -65,6 +66,17 @@ class CreditRow:
     def sample(self) -> str:
         """What the estimate rests on: ``14 runs``."""
         return many(self.n, "experiment" if self.method == "directive" else "run")
+
+    @property
+    def label(self) -> str:
+        """What stands beside the line: ``+1.8 [0.6, 3.0], 14 runs``."""
+        return f"{self.estimated}, {self.sample}"
+
+    @property
+    def estimated(self) -> str:
+        """The estimate with its interval: ``+1.8 [0.6, 3.0]``."""
+        inside = "" if self.low is None else f" [{number(self.low, self.digits)}, {number(self.high, self.digits)}]"
+        return f"{number(self.estimate or 0.0, self.digits, True)}{inside}"
 
     @property
     def digits(self) -> int:
@@ -195,17 +207,14 @@ def usual(credit: Sequence[CreditRow]) -> str:
     if (most := most_common(credit)) is None:
         return ""
     design, method = most
-    return f"Unless marked otherwise, estimates are {design} (method {method}: {METHODS.get(method, method)})."
+    return f"Unless marked otherwise, estimates are {design}. Method {method}: {METHODS.get(method, method)}."
 
 
 def mark(row: CreditRow, largest: Mapping[str | None, float], most: tuple[str, str] | None = None) -> Mark:
-    estimate, digits = row.estimate or 0.0, row.digits
-    inside = ""
-    if row.low is not None:
-        inside = f" [{number(row.low, digits)}, {number(row.high, digits)}]"
+    estimate = row.estimate or 0.0
     strength = 1 + round(3 * abs(estimate) / largest[row.unit]) if row.is_tinted else 0
     return Mark(
-        label=f"{number(estimate, digits, True)}{inside}, {row.sample}",
+        label=row.label,
         design="" if (row.design, row.method) == most else f"{row.design} (method {row.method})",
         way=("up" if estimate > 0 else "down") if row.is_tinted else "none",
         strength=min(strength, 4),

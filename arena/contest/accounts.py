@@ -72,7 +72,11 @@ def join(database: Database, config: ContestConfig, name: str, code: str) -> tup
 
 
 def taken(name: str) -> UsageError:
-    return UsageError(f"the name {name} is taken, or looks like a taken one", hint="choose another")
+    hint = (
+        "if it is yours, log in with your token; a lost token cannot be shown again: join with another name "
+        "(your entries keep this one)"
+    )
+    return UsageError(f"the name {name} is taken, or looks like a taken one", hint=hint)
 
 
 def person_of(database: Database, token: str) -> Person:

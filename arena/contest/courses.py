@@ -114,6 +114,7 @@ def experiment_row(event: ExperimentEvent, decision: DecisionEvent | None) -> Ex
     """What a page shows of an experiment."""
     return {
         "number": event.number,
+        "parent": event.parent_number,
         "status": event.status,
         "metric": event.metric,
         "fraction": event.fraction,
@@ -127,9 +128,10 @@ def experiment_row(event: ExperimentEvent, decision: DecisionEvent | None) -> Ex
 
 
 class EntryRun(CourseContent):
-    """A run of an entry that has ended; ``run``: its number."""
+    """A run of an entry that has ended; ``run``: its number; ``stored_order``: among the runs of all entries."""
 
     run_id: str
+    stored_order: int
     purpose: str
     task: str
     run: int
@@ -151,6 +153,13 @@ def courses_of(contest: Contest, number: int, purposes: tuple[str, ...]) -> list
         counted[course.purpose, course.task] += 1
         run = run_numbers.get(course.run_id, counted[course.purpose, course.task])
         out.append(
-            {"run_id": course.run_id, "purpose": course.purpose, "task": course.task, "run": run, **course.content}
+            {
+                "run_id": course.run_id,
+                "stored_order": course.stored_order,
+                "purpose": course.purpose,
+                "task": course.task,
+                "run": run,
+                **course.content,
+            }
         )
     return out

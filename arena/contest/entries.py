@@ -209,7 +209,7 @@ def obstacle(contest: Contest, person: Person | None, raw: bytes, parent: str = 
         if person is not None:
             with contest.database.read() as connection:
                 if (before := sent_before(connection, person, program_id(raw))) is not None:
-                    return f"you have submitted this text before, as {before.name}: sending it again stores nothing"
+                    return f"you have already submitted this text (as {before.label})"
                 require_quota(connection, contest, person)
     except NotTaken as problem:
         return problem.message

@@ -10,20 +10,20 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict, cast
 
 from pydantic import JsonValue
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from analysis.ledger import segments
-from analysis.report.champion import CreditRow
 from analysis.study import read_study
 from analysis.tables import record, rows
 from arena.contest.courses import Courses
 from arena.contest.descent import Descents, lineage
+from arena.contest.line_credit import DirectiveTries, LineCredit, TriesByLine, with_tries
 from arena.contest.settings import utc_now
 from arena.contest.standing import whole_board
-from arena.contest.tables import ProgramCredit
+from arena.contest.tables import Course, ProgramCredit
 from programs.errors import MetaloopError
 
 if TYPE_CHECKING:
@@ -102,11 +102,15 @@ def write_credit(contest: Contest) -> None:
     """Compute the credit of every directive of every program from the contest's ledger; write the changes."""
     if not segments(contest.folder / "ledger"):
         return
-    query = (Path(__file__).parent / "queries" / "directive_credit.sql").read_text(encoding="utf-8")
+    with contest.database.read() as connection:
+        runs = int(connection.scalar(select(func.count()).select_from(Course)) or 0)
+    as_of = utc_now().isoformat()
     with read_study(contest.folder, views=("credit",)) as con:
         credits: dict[str, list[JsonValue]] = {}
-        for row in rows(con.execute(query)):
-            credits.setdefault(str(row.pop("program_id")), []).append(row)
+        tries = TriesByLine([record(row, DirectiveTries) for row in rows(con.execute(_query("directive_tries")))])
+        for row in rows(con.execute(_query("directive_credit"))):
+            tried = tries.of(str(row["directive_id"]), str(row["task"]))
+            credits.setdefault(str(row.pop("program_id")), []).append(with_tries(row, tried))
     with contest.database.read() as connection:
         before = {credit.program_id: credit.rows for credit in connection.scalars(select(ProgramCredit)).all()}
     changed = {
@@ -117,6 +121,22 @@ def write_credit(contest: Contest) -> None:
     contest.database.merge(
         [ProgramCredit(program_id=program_id, rows=program_rows) for program_id, program_rows in changed.items()]
     )
+    contest.database.set_fact("credit", as_of=as_of, runs=runs)
+
+
+def _query(name: str) -> str:
+    return (Path(__file__).parent / "queries" / f"{name}.sql").read_text(encoding="utf-8")
+
+
+class CreditFact(TypedDict, total=False):
+    """The fact `credit`: when the credit was computed last, from the first ``runs`` runs that were stored."""
+
+    as_of: str
+    runs: int
+
+
+def credit_fact(contest: Contest) -> CreditFact:
+    return cast(CreditFact, contest.database.fact("credit"))
 
 
 def credit_is_computed(contest: Contest, program_id: str) -> bool:
@@ -124,9 +144,10 @@ def credit_is_computed(contest: Contest, program_id: str) -> bool:
         return connection.get(ProgramCredit, program_id) is not None
 
 
-def credit_of(contest: Contest, program_id: str) -> list[CreditRow]:
-    """The directives of a program that have credit. Rows that an earlier version stored have no task."""
+def credit_of(contest: Contest, program_id: str) -> list[LineCredit]:
+    """The directives of a program that have credit. Rows of an earlier version lack some columns."""
     with contest.database.read() as connection:
         credit = connection.get(ProgramCredit, program_id)
     stored = credit.rows if credit else []
-    return [record({"task": None, **row}, CreditRow) for row in stored if row["estimate"] is not None]
+    lacking = {"task": None, "average": None, "averaged": 0, "failed": 0, "wordings": ()}
+    return [record({**lacking, **row}, LineCredit) for row in stored if row["estimate"] is not None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,13 +15,13 @@ from sqlalchemy import Select, case, func, select
 from sqlalchemy.orm import Session as Connection
 from sqlalchemy.orm import undefer
 
-from analysis.statistics import mean_together
-from analysis.wording import many, number
+from analysis.statistics import interval, mean_together, satterthwaite
+from analysis.wording import many, number, span
 from arena.contest.contest import Contest
 from arena.contest.database import Database
 from arena.contest.queue import HOST, Waiting, forecast, turns
 from arena.contest.settings import utc_now
-from arena.contest.stored import BoardColumns, BoardFact, MeasuredRow, RunProgress
+from arena.contest.stored import BoardColumns, BoardFact, MeasuredRow, RunProgress, arm_label
 from arena.contest.tables import ENDED, QUEUE_COLUMNS, STATES, BoardRow, ContestEntry, ContestFact, EntryChange
 from arena.contest.throttled_cache import ThrottledCache
 from arena.study import Study
@@ -80,7 +81,19 @@ def beside_stock(row: MeasuredRow, stock: Sequence[MeasuredRow], arms: int, digi
         how = "not separated from"
     said = f"{how} stock, which gains {number(gain.mean, digits)} on average over {many(gain.n, 'run')}"
     whole = (row["rank_low"], row["rank_high"]) == (1, arms)
-    return f"{said}; the runs so far separate it from no other row of the board" if whole else said
+    return f"{said}; so far no row of the board is significantly above or below it" if whole else said
+
+
+def beside_parent(row: MeasuredRow, parent: MeasuredRow, digits: int) -> str:
+    """By how much an entry gains more or less than the one that it is based on, with the interval of the difference."""
+    apart = (row["gain"] or 0.0) - (parent["gain"] or 0.0)
+    said = f"{number(abs(apart), digits)} {'above' if apart >= 0 else 'below'} {arm_label(parent)}, its parent"
+    said += f", which gains {number(parent['gain'], digits)} over {many(parent['n'], 'run')}"
+    errors = [(one["se"] ** 2, one["n"] - 1) for one in (row, parent) if one["se"] is not None and one["n"] > 1]
+    if len(errors) < 2 or not any(variance for variance, _ in errors):
+        return said
+    low, high = interval(apart, math.sqrt(sum(variance for variance, _ in errors)), satterthwaite(errors))
+    return f"{said}; 95% interval of the difference: {span(low, high, digits)}"
 
 
 def board_head(connection: Connection) -> BoardHead:

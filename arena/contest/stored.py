@@ -148,9 +148,10 @@ class RunColumns(TypedDict):
 
 
 class ExperimentColumns(TypedDict):
-    """`courses`: an experiment of a run."""
+    """`courses`: an experiment of a run. ``parent``: the number of the one whose script it changed."""
 
     number: int
+    parent: NotRequired[int | None]  # a run that an earlier version stored lacks it
     status: str
     metric: float | None
     fraction: float

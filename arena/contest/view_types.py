@@ -112,6 +112,7 @@ class BoardView(TypedDict):
     scales: list[dict[str, JsonValue]]
     separate: Separation | None
     rows: list[BoardViewRow]
+    own: list[int]  # numbers of the viewer's entries
     pinned: list[BoardViewRow]
     total: int
     skip: int
@@ -152,6 +153,7 @@ class EntryView(EntryRow):
     sealed: bool
     standing: BoardViewRow | None
     beside_stock: str  # how its standing compares with stock's, in words
+    beside_parent: str  # the same of the entry that it is based on
     arms: int  # rows of the board
     confirmed: MeasuredRow | None
     outcome: str  # of the decision; see `announced`

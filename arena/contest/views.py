@@ -17,6 +17,7 @@ from arena.contest.announced import digits_of, outcome, places, winning
 from arena.contest.contest import Contest
 from arena.contest.disputes import disputes_of
 from arena.contest.entries import quota_used
+from arena.contest.lookup import find_entry
 from arena.contest.pace import deciding, in_race, run_seconds
 from arena.contest.settings import utc_now
 from arena.contest.standing import (
@@ -24,6 +25,7 @@ from arena.contest.standing import (
     BoardViewRow,
     QueuePositions,
     RowRange,
+    beside_parent,
     beside_stock,
     board_head,
     board_of,
@@ -51,7 +53,7 @@ from arena.contest.view_types import (
     SimilarRow,
     TaskView,
 )
-from programs.errors import NotFound
+from programs.errors import NotFound, UsageError
 from trainer.freshness import said
 
 WHOLE = (ContestEntry.raw, ContestEntry.results, ContestEntry.alike)
@@ -136,8 +138,10 @@ def board_view(
         board = board_head(connection)
         arms, gone = board["arms"], board["gone"]
         rows = board_part(connection, contest, arms, part)
-        own = pinned_numbers(connection, viewer.person_id if viewer else None) if arms > len(rows) else []
-        pinned = board_of(connection, contest, arms, own) if own else []
+        above = pinned_numbers(connection, viewer.person_id if viewer else None) if arms > len(rows) else []
+        pinned = board_of(connection, contest, arms, above) if above else []
+        mine = select(ContestEntry.number).where(ContestEntry.person_id == (viewer.person_id if viewer else -1))
+        own = list(connection.scalars(mine))
         void, voids = voided(connection, PAGE)
         entries, without = unmeasured(connection, RowRange.page(rest, REST), arms - gone)
     announcement = contest.announcement()
@@ -147,7 +151,7 @@ def board_view(
         "digits": board.get("digits", DIGITS),
         "aa_spread": board.get("aa_spread"), "aa_check": board.get("aa_check"), "fresh": said(contest.tasks),
         "scales": board.get("scales", []), "separate": board.get("separate"),
-        "rows": rows, "pinned": pinned, "total": arms - gone, "skip": part.skip, "most": part.most,
+        "rows": rows, "own": own, "pinned": pinned, "total": arms - gone, "skip": part.skip, "most": part.most,
         "unmeasured": [entry_row(entry) for entry in entries], "unmeasured_total": without,
         "unmeasured_skip": (rest - 1) * REST, "unmeasured_most": REST,
         "void": [{**entry_row(entry), "as_it_was": gains} for entry, gains in void], "void_total": voids,
@@ -206,6 +210,9 @@ def entry_view(contest: Contest, entry: ContestEntry, viewer: Person | None, adm
         stock = board_of(connection, contest, whole["arms"], pinned_numbers(connection, None))
         same = select(ContestEntry).join(EntryParent, EntryParent.parent == ContestEntry.number)
         parent = connection.scalar(same.where(EntryParent.number == entry.number))
+        if parent and not (open_to and may_read(contest, parent, viewer, admin)):
+            parent = None
+        above = next(iter(board_of(connection, contest, whole["arms"], [parent.number])), None) if parent else None
     said = contest.announcement()
     order = queue_positions(contest, run_seconds(contest)[0])
     return {
@@ -227,7 +234,8 @@ def entry_view(contest: Contest, entry: ContestEntry, viewer: Person | None, adm
         "headline": winning(entry.entry_id, said),
         "places": places(said),
         "digits": digits_of(said) if said.get("rows") else None,
-        "parent": entry_row(parent) if parent and open_to and may_read(contest, parent, viewer, admin) else None,
+        "parent": entry_row(parent) if parent else None,
+        "beside_parent": beside_parent(standing, above, whole.get("digits", DIGITS)) if standing and above else "",
         "queue": _waiting(entry, order) if entry.number in order and entry.state not in ENDED else None,
         "progress": entry.progress.get("runs", []) if mine or admin else [],
         "similar": similar(contest, entry, viewer, admin) if open_to else [],
@@ -354,6 +362,16 @@ def entry_labels(contest: Contest) -> list[str]:
     query = select(ContestEntry).where(ContestEntry.role == "program", ContestEntry.state != "void")
     with contest.database.read() as connection:
         return [entry.label for entry in connection.scalars(query.order_by(ContestEntry.number.desc()).limit(PAGE))]
+
+
+def name_for_field(contest: Contest, entry: ContestEntry) -> str:
+    """What "Based on entry" is filled with: the name on the board, the number where another entry has that name."""
+    with contest.database.read() as connection:
+        try:
+            named = find_entry(connection, entry.label)
+        except (NotFound, UsageError):
+            return str(entry.number)
+    return entry.label if named.number == entry.number else str(entry.number)
 
 
 def plain(value: Any) -> Any:

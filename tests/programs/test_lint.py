@@ -39,6 +39,8 @@ HEAD = "---\nmetaloop:\n"
         ("\nmetaloop:\nwave: 3\n\nGo.\n", 2, "warning", "charter-unmarked"),
         ("## Ideas\n\n- `a=1`\n", 3, "info", "ideas-not-queued"),
         ("## Ideas\n\n- think\n", 3, "info", "no-term"),
+        ("## Ideas\n\n- `a=1\n", 3, "warning", "open-backtick"),
+        ("## Ideas\n\n- `a=1` and `b=2\n", 3, "warning", "open-backtick"),
         ("## Ideas\n\n- `a=1` then `A=2`\n", 3, "warning", "set-twice"),
         ("## Ideas\n\nSoon.\n", 1, "info", "no-list"),
         ("- one\n- two\n- one\n", 3, "warning", "repeated"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request, Response
@@ -50,18 +51,19 @@ def create_app(contest: Contest, limits: RateLimits | None = None) -> FastAPI:
     app.include_router(entry_routes(host))
     app.include_router(lineage_routes(host))
     app.include_router(download_routes(host))
-    app.add_middleware(BodyLimit)
+    app.add_middleware(BodyLimit, said=_errors(app, host))
     app.add_middleware(ApiVersion)
     app.add_middleware(WellFormed)
     app.add_middleware(SafeHeaders)
     app.add_middleware(Shared)  # cached responses have passed through the others
     app.add_middleware(HeadAsGet)  # outermost: the cache knows GET alone
-    _errors(app, host)
     app.state.endings = [host.changes.end]
     return app
 
 
-def _errors(app: FastAPI, host: Host) -> None:
+def _errors(app: FastAPI, host: Host) -> Callable[[Request, HttpProblem], Response]:
+    """Adds the handlers of errors; returns the one of HTTP errors."""
+
     @app.exception_handler(HttpProblem)
     def http_problem(request: Request, problem: HttpProblem) -> Response:
         detail: Any = problem.detail
@@ -94,3 +96,5 @@ def _errors(app: FastAPI, host: Host) -> None:
         return http_problem(
             request, HTTPException(422, detail={"message": f"{where}: {first['msg']}", "hint": "/openapi.json"})
         )
+
+    return http_problem

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from programs.diff import diff
 from programs.directives import ORDER, Directive
@@ -21,21 +22,34 @@ class BaseText:
     key: str
     label: str
     text: str
+    program_id: str = ""
+
+
+class Change(NamedTuple):
+    """A directive that was added, removed or changed (``what``); of a changed one the id is that of the new text."""
+
+    what: str
+    heading: str
+    text: str
+    directive_id: str
 
 
 @lru_cache(maxsize=512)
-def between(base: BaseText, text: str, name: str) -> list[tuple[str, str, str]] | None:
-    """(added, removed or changed; heading; text) of each directive; None for a program too long to compare."""
+def between(base: BaseText, text: str, name: str) -> list[Change] | None:
+    """The directives that differ; None for a program too long to compare."""
     if max(len(text), len(base.text)) > MOST or len(text) * len(base.text) > MOST_PAIRED:
         return None
     before = Program.parse(base.text, base.key) if base.text else starter("stock")
     changes = diff(before, Program.parse(text, name))
-    rows = [("added", d.heading, said(d)) for d in changes.added]
-    rows += [
-        ("changed", new.heading, said(new) if new.kind == ORDER else f"{old.text} → {new.text}")
-        for old, new in changes.changed
+    return [
+        *(Change("added", d.heading, said(d), d.directive_id) for d in changes.added),
+        *(Change("changed", new.heading, _both(old, new), new.directive_id) for old, new in changes.changed),
+        *(Change("removed", d.heading, said(d), d.directive_id) for d in changes.removed),
     ]
-    return rows + [("removed", d.heading, said(d)) for d in changes.removed]
+
+
+def _both(old: Directive, new: Directive) -> str:
+    return said(new) if new.kind == ORDER else f"{old.text} → {new.text}"
 
 
 def said(directive: Directive) -> str:

@@ -11,15 +11,16 @@ from typing import Annotated
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 from sqlalchemy import select
 
-from analysis.report.champion import CreditRow, Excerpt, excerpts, methods, usual
+from analysis.report.champion import Excerpt, excerpts, methods, usual
 from arena.contest import views
 from arena.contest.courses import CONFIRMATION, CONTEST, RESERVE, SCREENING, EntryRun, courses_of
 from arena.contest.disputes import disputes_of
-from arena.contest.insight import credit_is_computed, credit_of
+from arena.contest.insight import CreditFact, credit_fact, credit_is_computed, credit_of
+from arena.contest.line_credit import LineCredit
 from arena.contest.stored import ExperimentColumns
 from arena.contest.tables import ContestEntry, EntryParent, Person
 from arena.contest.view_types import EntryView
-from arena.contest.web.changes import BaseText, between
+from arena.contest.web.changes import BaseText, Change, between
 from arena.contest.web.curve import Curve, curve
 from arena.contest.web.history import rank_chart
 from arena.contest.web.host import Host
@@ -88,6 +89,7 @@ def entry_page(
     match = entry_or_404(host, entry_id.removesuffix(".md"))
     viewer, admin = host.viewer(request), host.is_admin(request)
     seen = views.entry_view(host.contest, match, viewer, admin)
+    runs = runs_shown(host, match, seen, selection)
     return show(
         host,
         request,
@@ -100,8 +102,8 @@ def entry_page(
         opened={"run": selection.run or selection.start, "against": selection.against},
         disputes=disputes_of(host.contest, match.number),
         history=rank_chart(host.contest, [seen["standing"]] if seen["standing"] else []),
-        runs=runs_shown(host, match, seen, selection),
-        text=text_shown(host, match, seen, selection.against, viewer, admin),
+        runs=runs,
+        text=text_shown(host, match, seen, selection.against, viewer, admin, runs.all if runs else ()),
     )
 
 
@@ -112,32 +114,38 @@ class TitledRun(EntryRun):
 @dataclass(frozen=True)
 class KeptEdit:
     """An experiment that a run kept; ``better``: by how much its metric was better than that of the kept one before.
-    ``skipped`` kept ones before it are left out, and were better by ``skipped_better`` together."""
+    ``skipped``: kept ones before it that are only named."""
 
     number: int
     description: str
     metric: float
     better: float
-    skipped: int = 0
-    skipped_better: float = 0.0
+    skipped: tuple[KeptEdit, ...] = ()
+
+    @property
+    def edit(self) -> str:
+        """The edit without the idea that named it."""
+        return self.description.partition(": ")[0]
 
 
 @dataclass(frozen=True)
 class BestRun:
     """The run of an entry with the highest verified gain, and the most useful of the ``kept`` edits, in their order.
-    ``skipped``: kept ones that are left out after the last of them."""
+    ``skipped``: kept ones after the last of them that are only named; ``least``: of several runs, the one with the
+    lowest gain."""
 
     run: TitledRun
+    least: TitledRun | None
     start: float  # metric of the untouched script
     edits: list[KeptEdit]
     kept: int
-    skipped: int
-    skipped_better: float
+    skipped: tuple[KeptEdit, ...]
 
 
 @dataclass(frozen=True)
 class RunsShown:
-    """The runs on the page: the best, those with a curve, the titles of the others, experiments of one run."""
+    """The runs on the page: the best, those with a curve, the titles of the others, experiments of one run.
+    ``changes``: of these, by number, how much better each scored than the one whose script it changed."""
 
     best: BestRun | None
     all: list[TitledRun]
@@ -147,6 +155,7 @@ class RunsShown:
     undrawn: list[str]
     experiments: list[ExperimentColumns]
     step: int
+    changes: dict[int, float]
 
 
 def runs_shown(host: Host, entry: ContestEntry, seen: EntryView, selection: EntrySelection) -> RunsShown | None:
@@ -171,7 +180,21 @@ def runs_shown(host: Host, entry: ContestEntry, seen: EntryView, selection: Entr
         [run["title"].lower() for run in runs if run not in shown],
         chosen["experiments"][start : start + MOST_EXPERIMENTS],
         MOST_EXPERIMENTS,
+        changes(chosen),
     )
+
+
+def changes(run: EntryRun) -> dict[int, float]:
+    """By number of the experiment: how much better it scored than the one whose script it changed, where both were
+    trained in full."""
+    sign = 1.0 if run["direction"] == "higher" else -1.0
+    whole = {row["number"]: row["metric"] for row in run["experiments"] if row["fraction"] == 1}
+    pairs = [
+        (row["number"], metric, before)
+        for row in run["experiments"]
+        if (metric := whole.get(row["number"])) is not None and (before := whole.get(row.get("parent"))) is not None
+    ]
+    return {number: sign * (metric - before) for number, metric, before in pairs}
 
 
 def named(runs: Sequence[EntryRun]) -> list[TitledRun]:
@@ -201,6 +224,7 @@ def best_run(runs: Sequence[TitledRun]) -> BestRun | None:
     if not measured:
         return None
     _, run = max(measured, key=lambda one: one[0])
+    _, least = min(measured, key=lambda one: one[0])
     sign = 1.0 if run["direction"] == "higher" else -1.0
     kept = [
         (row, row["metric"])
@@ -215,14 +239,14 @@ def best_run(runs: Sequence[TitledRun]) -> BestRun | None:
     ]
     useful = sorted(edits, key=lambda edit: -edit.better)[:MOST_KEPT]
     shown: list[KeptEdit] = []
-    skipped: list[float] = []
+    skipped: tuple[KeptEdit, ...] = ()
     for edit in edits:
         if edit not in useful:
-            skipped.append(edit.better)
+            skipped = (*skipped, edit)
             continue
-        shown.append(replace(edit, skipped=len(skipped), skipped_better=sum(skipped)))
-        skipped = []
-    return BestRun(run, kept[0][1], shown, len(edits), len(skipped), sum(skipped))
+        shown.append(replace(edit, skipped=skipped))
+        skipped = ()
+    return BestRun(run, None if least is run else least, kept[0][1], shown, len(edits), skipped)
 
 
 def without_repetition(description: str) -> str:
@@ -247,13 +271,14 @@ def first_shown(at: int, length: int) -> int:
 @dataclass(frozen=True)
 class TextShown:
     """The text by passages with their credit, and its differences from ``base``, one of ``bases``. The page folds the
-    ``rest`` of a long text, with so many lines."""
+    ``rest`` of a long text, with so many lines. ``change_credit``: by directive, also of those that were removed."""
 
     bases: list[BaseText]
     base: BaseText
-    changed: list[tuple[str, str, str]] | None
+    changed: list[Change] | None
+    change_credit: dict[str, str]
     plain: str
-    credit: list[CreditRow]
+    credit: list[LineCredit]
     passages: list[Excerpt]
     rest: list[Excerpt]
     rest_lines: int
@@ -263,23 +288,36 @@ class TextShown:
     causal: bool
     credit_public: bool
     computed: bool
+    as_of: str
+    late: list[str]
 
 
 def text_shown(
-    host: Host, entry: ContestEntry, seen: EntryView, against: str, viewer: Person | None, admin: bool
+    host: Host,
+    entry: ContestEntry,
+    seen: EntryView,
+    against: str,
+    viewer: Person | None,
+    admin: bool,
+    runs: Sequence[TitledRun],
 ) -> TextShown | None:
-    """The text with its credit, and its differences from the parent, the most similar entry or stock."""
+    """The text with its credit, and its differences from the parent, the most similar entry or stock. ``late``: the
+    ``runs`` that the credit, which is computed from time to time, does not count yet."""
     text = seen["text"]
     if text is None:
         return None
     bases = bases_of(host, entry, viewer, admin)
     base = next((one for one in bases if one.key == against), bases[0])
-    credit = credit_shown(host, entry)
+    credit = credit_shown(host, entry.program_id)
+    of_base = credit_shown(host, base.program_id) if base.program_id else []
     proven = [row for row in credit if row.is_proven]
+    fact = credit_fact(host.contest)
+    late = not_counted(runs, fact)
     return TextShown(
         bases,
         base,
         between(base, text, entry.name),
+        {row.directive_id: row.label for row in (*of_base, *credit)},
         Program.parse(text).shown if is_document(text) else without_front_matter(text),
         credit,
         *folded(excerpts(text, credit)),
@@ -288,8 +326,16 @@ def text_shown(
         usual(credit),
         any(row.causal for row in proven),
         credit_is_public(host),
-        credit_is_computed(host.contest, entry.program_id),
+        credit_is_computed(host.contest, entry.program_id) and bool(runs) and not late,
+        fact.get("as_of", ""),
+        late,
     )
+
+
+def not_counted(runs: Sequence[TitledRun], fact: CreditFact) -> list[str]:
+    """The titles of the runs of the search that were stored after the credit was computed last."""
+    counted, search = fact.get("runs"), [run for run in runs if run["purpose"] in (CONTEST, SCREENING)]
+    return [run["title"].lower() for run in search if counted is not None and run["stored_order"] >= counted]
 
 
 def without_front_matter(text: str) -> str:
@@ -313,8 +359,8 @@ def credit_is_public(host: Host) -> bool:
     return not host.contest.config.sealed or host.contest.phase() == "decided"
 
 
-def credit_shown(host: Host, entry: ContestEntry) -> list[CreditRow]:
-    return credit_of(host.contest, entry.program_id) if credit_is_public(host) else []
+def credit_shown(host: Host, program_id: str) -> list[LineCredit]:
+    return credit_of(host.contest, program_id) if credit_is_public(host) else []
 
 
 def bases_of(host: Host, entry: ContestEntry, viewer: Person | None, admin: bool) -> list[BaseText]:
@@ -331,6 +377,7 @@ def bases_of(host: Host, entry: ContestEntry, viewer: Person | None, admin: bool
             continue
         other = views.entry_numbered(host.contest, number)
         if other is not None and views.may_read(host.contest, other, viewer, admin):
-            base = BaseText(str(number), what.format(other.label), other.raw.decode("utf-8"))
+            text, label = other.raw.decode("utf-8"), what.format(other.label)
+            base = BaseText(str(number), label, text, other.program_id)
             bases = [base, *bases] if number == named_ else [*bases, base]
     return bases

@@ -22,7 +22,10 @@ from programs.errors import UsageError
 
 FIELDS, FILES = 8, 1  # the most that a form of ours has
 MOST_ECHOED = 100  # characters of a name
-NO_TOKEN = "your token was shown once, when you joined; without one, join above"
+NO_TOKEN = (
+    "your token was shown once, when you joined, and a lost one cannot be shown again: join above with another name; "
+    "your entries keep the old one"
+)
 
 
 def form_routes(host: Host) -> APIRouter:

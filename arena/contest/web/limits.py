@@ -5,17 +5,28 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Annotated
 
-from fastapi import Path, Query
+from fastapi import HTTPException, Path, Query, Request, Response
 from pydantic import Field, TypeAdapter
+from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from programs.text import MAX_BYTES
 
-MOST_BODY = MAX_BYTES + (16 << 10)  # a program and the form around it
+MOST_BODY = 2 * MAX_BYTES + (16 << 10)  # a program of short lines in a form, which sends a line end as two bytes
 REMEMBERED = 20_000  # clients
 BODY_SECONDS = 30.0  # for a body to arrive
+LINGER_SECONDS = 2.0  # in which the rest of a refused body is read and dropped, once it has been answered
+TOO_LARGE = HTTPException(
+    413,
+    detail={
+        "message": f"this is too large: a program may have at most {MAX_BYTES >> 10} KiB ({MAX_BYTES:,} bytes)",
+        "hint": "go back and shorten the text",
+    },
+)
 HEAVY = 32 << 10  # bytes of a program that count as one more upload: long texts take long to check
 MOST_NUMBER = (1 << 63) - 1  # the largest integer of SQLite
 MOST_NAME = 100  # characters of an id or of a parameter
@@ -54,10 +65,11 @@ class Rate:
 
 
 class BodyLimit:
-    """Refuses a request whose body is larger than ``most`` bytes, before it is read into memory."""
+    """Refuses a request whose body is larger than ``most`` bytes, before it is read into memory. ``said`` makes the
+    answer, a page for a browser."""
 
-    def __init__(self, app: ASGIApp, most: int = MOST_BODY) -> None:
-        self.app, self.most = app, most
+    def __init__(self, app: ASGIApp, said: Callable[[Request, HTTPException], Response], most: int = MOST_BODY) -> None:
+        self.app, self.said, self.most = app, said, most
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -65,18 +77,33 @@ class BodyLimit:
             return
         length = dict(scope["headers"]).get(b"content-length", b"0")
         if not length.isdigit() or len(length) > 12 or int(length) > self.most:
-            await _refuse(send, self.most)
+            await self._refuse(scope, receive, send, TOO_LARGE)
             return
         try:
             async with asyncio.timeout(BODY_SECONDS):
                 body = await _read(receive, self.most)
         except TimeoutError:
-            await _refuse(send, self.most, 408, f"the body did not arrive within {BODY_SECONDS:.0f} seconds")
+            said = {"message": f"the body did not arrive within {BODY_SECONDS:.0f} seconds", "hint": "send it again"}
+            await self._refuse(scope, receive, send, HTTPException(408, detail=said))
             return
         if body is None:
-            await _refuse(send, self.most)
+            await self._refuse(scope, receive, send, TOO_LARGE)
             return
         await self.app(scope, _again(body, receive), send)
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send, why: HTTPException) -> None:
+        answer = await run_in_threadpool(self.said, Request(scope, receive), why)
+        answer.headers["connection"] = "close"
+
+        async def open_still(message: Message) -> None:
+            await send({**message, "more_body": True} if message["type"] == "http.response.body" else message)
+
+        await answer(scope, receive, open_still)
+        with suppress(TimeoutError):  # a client that is cut off while it sends may not read the answer
+            async with asyncio.timeout(LINGER_SECONDS):
+                while (await receive()).get("more_body"):
+                    pass
+        await send({"type": "http.response.body", "body": b""})
 
 
 async def _read(receive: Receive, most: int) -> bytes | None:
@@ -105,14 +132,3 @@ def _again(body: bytes, receive: Receive) -> Receive:
         return {"type": "http.request", "body": body, "more_body": False}
 
     return give
-
-
-async def _refuse(send: Send, most: int, status: int = 413, why: str = "") -> None:
-    text = f"{why or f'the request is larger than {most:,} bytes'}\n".encode()
-    headers = [
-        (b"content-type", b"text/plain; charset=utf-8"),
-        (b"content-length", str(len(text)).encode()),
-        (b"connection", b"close"),
-    ]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": text})

@@ -13,7 +13,7 @@ from analysis.wording import listed, many
 from arena.contest.entries import NotTaken, entries_left, linted, obstacle, unpacked
 from arena.contest.example import edits_of, example, notation
 from arena.contest.tables import Person
-from arena.contest.views import entry_labels, may_read
+from arena.contest.views import entry_labels, may_read, name_for_field
 from arena.contest.web.entry import entry_or_404
 from arena.contest.web.forms import echoed, parent_field, posted
 from arena.contest.web.host import Host
@@ -81,8 +81,7 @@ def write_routes(host: Host) -> APIRouter:
         if entry.state == "void":
             detail = {"message": "no entry starts from one that is void", "hint": entry.reason}
             raise HTTPException(422, detail=detail)
-        # by its number: several entries may have the same label
-        return page_of(request, entry.raw.decode("utf-8"), None, str(entry.number), entry.label)
+        return page_of(request, entry.raw.decode("utf-8"), None, name_for_field(host.contest, entry), entry.label)
 
     @routes.post("/write")
     async def check_form(request: Request) -> Response:

@@ -168,6 +168,7 @@ def test_pages_of_a_long_board(contest: Contest) -> None:
     assert [row["number"] for page in pages for row in page["rows"]] == list(range(1, 253))
     assert [row["role"] for row in pages[2]["pinned"]] == ["control", "a/a"]
     assert [row["number"] for row in board_view(contest, RowRange(), who[1])["pinned"]] == [1, 2, 252]
+    assert board_view(contest, RowRange(), who[1])["own"] == [252] and pages[0]["own"] == []
     with served(contest) as port:
         browser = Browser(port)
         first, last = browser.get("/").text, browser.get("/?page=3").text

@@ -55,7 +55,7 @@ def submit(browser: Browser, action: str, then: str, **fields: str) -> None:
     """Fill a form in and press Enter's button; wait for what the next page has."""
     for name, text in fields.items():
         browser.value(f"document.querySelector('form[action=\"{action}\"] [name={name}]').value = {text!r}")
-    browser.value(f"document.querySelector('form[action=\"{action}\"] button:not([formaction])').click()")
+    browser.value(f"document.querySelector('form[action=\"{action}\"] button:not([formaction], [type])').click()")
     until(browser, then)
     settled(browser)  # the address is the new page's before its scripts have run
 
@@ -209,6 +209,11 @@ def read(contest: Contest, port: int, browser: Browser) -> None:
             assert browser.value("document.documentElement.scrollWidth <= innerWidth"), (path, width)
             assert browser.value("document.querySelectorAll('main svg circle').length") >= 1
             assert width > 600 or browser.value(STACKED), (path, width)
+            assert width > 600 or browser.value("document.querySelector('main').getBoundingClientRect().top") < 190, (
+                path
+            )
+    folded = "[...document.querySelectorAll('main .lead')].find((one) => one.textContent.includes('entered twice'))"
+    assert not browser.value(f"{folded}.checkVisibility()")  # of the board, which was opened last
     for path, first, most in ((f"/entry/{entry}", "#text + .program", 4000), ("/write", "#text", 2500)):
         go(browser, base + path, 360)
         assert browser.value(f"document.querySelector('{first}').getBoundingClientRect().top + scrollY") < 2 * 740, path
@@ -269,3 +274,37 @@ def test_entering_takes_no_script(tmp_path: Path) -> None:
         go(browser, f"http://127.0.0.1:{port}/join")
         submit(browser, "/join", "document.querySelector('pre')?.textContent.startsWith('mlt_')", name="Ada")
         assert browser.complaints() == []
+
+
+def test_a_rejected_text_is_corrected_and_found_again(tmp_path: Path) -> None:
+    contest, command = founded(tmp_path).contest, found()
+    assert command is not None
+    box, told = "document.querySelector('[name=text]')", "document.querySelector('#found').textContent"
+    faulty = "---\nmetaloop:\n  nam: wide\n---\n# Wide\n"
+    good = faulty.replace("nam:", "name:")
+    edit = f"(() => {{ {box}.value = {good!r}; {box}.dispatchEvent(new Event('input')); }})()"
+    with served(contest) as port, Browser(command) as browser:
+        base = f"http://127.0.0.1:{port}"
+        go(browser, f"{base}/join")
+        submit(browser, "/join", "document.querySelector('pre')?.textContent.startsWith('mlt_')", name="Mia")
+        go(browser, f"{base}/me", 360)
+        submit(browser, "/enter", "document.querySelector('#rejected') !== null", text=faulty)
+        browser.value("document.querySelector('#rejected li button').click()")
+        assert browser.value(f"{box}.value.slice({box}.selectionStart, {box}.selectionEnd)") == "  nam: wide"
+        browser.value(edit)
+        until(browser, f"{told}.includes('Can be submitted') && !document.querySelector('#rejected')")
+        browser.value("document.querySelector('nav [href=\"/rules\"]').click()")
+        until(browser, "location.pathname === '/rules'")
+        browser.value("history.back()")
+        until(browser, f"{box}?.value === {good!r} && {told}.includes('Can be submitted')")
+        until(browser, "!document.querySelector('#rejected')")
+        go(browser, f"{base}/write")
+        until(browser, f"{box}.value === {good!r}")
+        go(browser, f"{base}/me")
+        until(browser, f"{box}.value === {good!r} && {told}.includes('Can be submitted')")
+        browser.value("document.querySelector('button:not([formaction], [type])').click()")
+        until(browser, "location.pathname.startsWith('/entry/')")
+        settled(browser)
+        browser.value("history.back()")
+        until(browser, "document.querySelector('#mine')?.parentElement.textContent.includes('Mia: wide')")
+        assert all("status of 422" in complaint for complaint in browser.complaints())

@@ -14,17 +14,22 @@ from typing import Any
 
 import pytest
 
+from analysis.statistics import t_quantile
+from analysis.tables import record
+from analysis.wording import many, number
 from arena.contest import accounts
 from arena.contest.acts import unvoid, void
 from arena.contest.contest import Contest
-from arena.contest.courses import CONTEST, courses_of
+from arena.contest.courses import CONTEST, SCREENING, courses_of
 from arena.contest.descent import Descents, lineage
 from arena.contest.entries import NotTaken, accept
 from arena.contest.insight import credit_of
+from arena.contest.line_credit import DirectiveTries, LineCredit, TriesByLine, with_tries
+from arena.contest.standing import beside_parent
 from arena.contest.tables import ContestEntry, Course, Descent
 from arena.contest.views import board_view
 from arena.contest.web.curve import curve
-from arena.contest.web.entry import MOST_KEPT, best_run, without_repetition
+from arena.contest.web.entry import MOST_KEPT, best_run, changes, without_repetition
 from arena.contest.web.lineage import decided, drawing
 from arena.contest.work import carry_on
 from programs.program import Program
@@ -119,8 +124,9 @@ def test_each_run_has_its_course(opened: tuple[Contest, dict[str, str], Browser]
     ])  # fmt: skip
     assert len(shown.edits) == min(len(kept), MOST_KEPT) and shown.kept == len(kept)
     assert all(f"Experiment {edit.number}:</span> {edit.description} " in ladder for edit in shown.edits)
-    left_out = shown.skipped_better + sum(edit.skipped_better for edit in shown.edits)
-    assert len(shown.edits) + shown.skipped + sum(edit.skipped for edit in shown.edits) == shown.kept
+    named = [*shown.skipped, *(small for edit in shown.edits for small in edit.skipped)]
+    left_out = sum(small.better for small in named)
+    assert len(shown.edits) + len(named) == shown.kept and all(small.edit in ladder for small in named)
     all_better = abs(kept[-1]["metric"] - shown.start)  # type: ignore[operator]
     assert left_out + sum(edit.better for edit in shown.edits) == pytest.approx(all_better)
     assert ladder.count(" smaller edit") == bool(shown.skipped) + sum(map(bool, (e.skipped for e in shown.edits)))
@@ -178,8 +184,53 @@ def test_ideas_that_were_followed_have_their_credit_on_the_page(tmp_path: Path) 
     with served(contest) as port:
         page = Browser(port).get(f"/entry/{entry.entry_id}").text
     assert page.count('<div class="credit ') == len(ideas) == 3 and "so it may exclude 0" in page
-    assert page.count("Unless marked otherwise, estimates are observational (method directive") == 1
-    assert page.count("(method ") == 1  # not again below each line
+    assert "(method " not in page  # not again beside each line
+    runs = courses_of(contest, entry.number, (CONTEST, SCREENING))
+    for row in rows:  # the figures beside a line are those of the experiments on the page
+        cited = [
+            changes(run)[one["number"]]
+            for run in runs
+            for one in run["experiments"]
+            if row.directive_id in one["directive_ids"] and one["number"] in changes(run)
+        ]
+        assert row.averaged == len(cited) > 0 and row.average == pytest.approx(sum(cited) / len(cited))
+        assert (
+            f"{number(row.average, 4, True)}{' on average' * (len(cited) > 1)}, {many(len(cited), 'experiment')}"
+            in page
+        )
+    assert "Not counted yet" not in page and "averages can be computed from the experiments below" in page
+    contest.database.set_fact("credit", as_of="2026-01-01T00:00:00+00:00", runs=runs[-1]["stored_order"])
+    with served(contest) as port:
+        late = Browser(port).get(f"/entry/{entry.entry_id}").text
+    assert "As of " in late and "Not counted yet: " in late
+    table = late.split('id="changes"')[1].split("</table>")[0]  # from stock: its lines have no experiments
+    assert table.count(" data-label=") == 3 and "None" not in table and "Better by: the difference" in late
+
+
+def test_lines_with_the_same_edits_share_their_experiments() -> None:
+    every = [
+        DirectiveTries("d1", "t", "idea", "`MOMENTUM=0.9`", 2, 0.4, 0),
+        DirectiveTries("d2", "t", "idea", "Try `MOMENTUM=0.9`", 2, -0.2, 1),
+        DirectiveTries("d3", "t", "idea", "Try `MOMENTUM=0.8`", 1, 0.3, 0),
+        DirectiveTries("d4", "t", "charter", "confirm: 0.15", 0, 0.0, 0),
+    ]
+    tries = TriesByLine(every)
+    row: dict[str, Any] = {
+        "directive_id": "d1", "kind": "idea", "text": "`MOMENTUM=0.9`", "credit_id": "c", "method": "directive",
+        "design": "observational", "estimate": -0.126, "low": -0.4, "high": 0.1, "n": 2, "q": None,
+        "unit": "nats per experiment", "causal": False, "task": "t",
+    }  # fmt: skip
+    blank = {"average": None, "averaged": 0, "failed": 0, "wordings": ()}
+    said = record({**blank, **with_tries(row, tries.of("d1", "t"))}, LineCredit)
+    assert said.label == "+0.0500 on average, 4 experiments and 1 failed, also of “Try `MOMENTUM=0.9`”"  # few: no model
+    proven = record({**blank, **with_tries({**row, "q": 0.01, "high": -0.1}, tries.of("d1", "t"))}, LineCredit)
+    assert proven.label == f"{said.label}; this line alone, adjusted {proven.estimated}"
+    other = with_tries({**row, "directive_id": "d3"}, tries.of("d3", "t"))
+    assert record({**blank, **other}, LineCredit).label == "+0.3000, 1 experiment"
+    tested = record({**blank, **other, "q": 0.2}, LineCredit)
+    assert tested.label == f"+0.3000, 1 experiment; adjusted {tested.estimated}"
+    assert with_tries({**row, "directive_id": "d4", "low": None}, tries.of("d4", "t"))["estimate"] is None
+    assert record({**blank, **row}, LineCredit).label == f"{said.estimated}, 2 experiments"  # of an earlier version
 
 
 def test_a_child_is_shown_against_its_parent(opened: tuple[Contest, dict[str, str], Browser]) -> None:
@@ -188,6 +239,22 @@ def test_a_child_is_shown_against_its_parent(opened: tuple[Contest, dict[str, st
     changes = page.split('id="changes"')[1].split("</section>")[0]
     assert "parent, Ada 1" in changes and SECRET in changes and changes.count('class="added"') == 2
     assert browser.get(f"/entry/{ids['child']}?against=stock").text.split('id="changes"')[1].count('class="added"') > 2
+    head = unescape(page.split('aria-label="On this page"')[0])
+    board = {row["entry_id"]: row for row in board_view(contest)["rows"]}
+    own, parent = board[ids["child"]], board[ids["first"]]
+    apart, digits = own["gain"] - parent["gain"], board_view(contest)["digits"]
+    said = f"{number(abs(apart), digits)} {'above' if apart >= 0 else 'below'} Ada 1, its parent, which gains "
+    told = browser.get(f"/api/v1/entries/{ids['child']}").json
+    assert said in head and said in told["beside_parent"] and "; 95% interval of the difference: " in head
+    assert all(
+        f"{number(run['gain'], digits)} (kept {run['kept']} of " in head for run in told["results"]
+    )  # not folded
+    assert "gained least: " in unescape(page)
+    low, high = (
+        beside_parent({**own, "se": 0.3, "n": 3}, {**parent, "se": 0.4, "n": 3}, 2).split(": ")[-1].split(" to ")
+    )
+    half = t_quantile(0.975, 0.5**4 / ((0.3**4 + 0.4**4) / 2)) * 0.5
+    assert (low, high) == (number(apart - half, 2), number(apart + half, 2))
     carol, _ = accounts.join(contest.database, contest.config, "Carol", "")
     with pytest.raises(NotTaken, match="based on"):
         accept(contest, carol, b"# Other\n\nText.\n", None, "n_none")
@@ -325,6 +392,7 @@ def test_nothing_of_a_sealed_entry_leaks(tmp_path: Path) -> None:
         own = bob.get(f"/entry/{ids['child']}").text
         assert SECRET in own and '<figure class="curve">' in own and 'class="credit ' not in own
         assert "parent, " not in own  # which is sealed too
+        assert bob.get("/").text.count("</a> (yours)") == 1 and "(yours)" not in reader.get("/").text
         assert ids["first"] not in own  # similarity would reveal the other entry's directives
         assert bob.get(f"/entry/{ids['first']}/experiments.json").status == 403
         contest.state(decided="2026-01-01T00:00:00+00:00")

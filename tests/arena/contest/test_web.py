@@ -19,6 +19,7 @@ from arena.contest.web.limits import MOST_BODY, Rate
 from programs.errors import NotComparable
 from programs.program import Program
 from programs.shelf import starter
+from programs.text import MAX_BYTES
 from tests.arena.contest.hosting import Browser, founded, joined, served, zipped
 
 LOCAL = starter("local").raw
@@ -180,7 +181,12 @@ def test_what_is_no_program_is_refused_with_its_line(place: Place, name: str) ->
 
 def test_what_is_too_large_is_not_even_read(place: Place) -> None:
     eve = joined(place.port, "Large")
-    assert eve.enter(b"x" * (MOST_BODY + 1)).status == 413
+    large = eve.enter(b"x" * (MOST_BODY + 1))
+    assert large.status == 413 and "at most 256 KiB" in large.json["error"]["message"]
+    visitor = Browser(place.port)
+    page = visitor.form("/write", text="x" * (MOST_BODY + 1))
+    assert page.status == 413 and "(262,144 bytes)" in page.text and '<nav aria-label="Pages">' in page.text
+    assert visitor.form("/write", text="x\r\n" * (MAX_BYTES // 6)).status == 200  # 7 bytes a line, encoded
     for told in ("99999999999999999999", "-1", "x"):
         assert eve.ask("POST", "/api/v1/entries", content_length=told).status in (400, 413)
 
@@ -269,7 +275,10 @@ def test_a_wrong_code_or_token_says_where_one_comes_from_and_keeps_the_name(tmp_
         page = Browser(port).form("/join", name="Ada L", code="guess").text
         assert "ask the host of the contest for it" in page and 'value="Ada L"' in page
         login = Browser(port).form("/login", token="guess").text
-        assert "your token was shown once" in login
+        assert "your token was shown once" in login and "your entries keep the old one" in login
+        Browser(port).form("/join", name="Mia", code=made.join_code)
+        taken = Browser(port).form("/join", name="mia", code=made.join_code).text
+        assert "log in with your token" in taken and "your entries keep this one" in taken
         assert "metaloop contest join --to URL" not in page + login
 
 

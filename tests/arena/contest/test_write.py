@@ -11,11 +11,13 @@ import pytest
 
 from arena.contest import acts
 from arena.contest.create import NewContest
-from arena.contest.entries import NotTaken, change, parent_of
+from arena.contest.entries import NotTaken, change, parent_of, store
 from arena.contest.example import edits_of, other_value
+from arena.contest.tables import ContestEntry
 from arena.contest.web.host import RateLimits
 from arena.contest.web.limits import Rate
 from meta.cli.main import run
+from programs.program import Program
 from programs.shelf import starter
 from tests.arena.contest.hosting import Browser, founded, joined, served, zipped
 
@@ -105,7 +107,7 @@ def test_ideas_that_name_an_edit_are_counted_apart_from_those_that_will_be_tried
     fix = "proposers: {queue: 0.5, local: 0.5}"
     assert "no idea will be tried" in told["lint"][0]["message"] and fix in told["lint"][0]["message"]
     assert "phase" not in told["lint"][0]["message"]
-    assert '<li class="warning">line 3: warning: no idea' in Browser(port).form("/write", text=text).text
+    assert '<li class="warning" data-line="3">line 3: warning: no idea' in Browser(port).form("/write", text=text).text
     bare = checked(port, text.split("---\n")[2])["lint"][0]
     assert bare["message"].endswith(f"write at the top:\n---\nmetaloop:\n  {fix}\n---")
     typed = f"metaloop:\n{fix}\n\n" + text.split("---\n")[2]  # the right settings, and no dashes
@@ -185,7 +187,8 @@ def test_a_check_says_whether_its_author_could_submit_the_text(tmp_path: Path) -
         assert again == f"{entry}?again=yes" and "submitted this text before" in ada.get(again).text
         assert (
             "before" not in ada.get(entry).text
-            and "as Ada 1: sending it again" in ada.form("/write", text="# One\n").text
+            and "cannot be submitted: you have already submitted this text (as Ada 1)."
+            in ada.form("/write", text="# One\n").text
         )
         other = ada.ask("POST", "/api/v1/lint", b"# Two\n").json
         assert not other["taken"] and "cannot be submitted: Ada has used 1 of 1 entries." in other["message"]
@@ -329,9 +332,15 @@ def test_an_entry_can_be_started_from_and_a_newcomer_has_an_example(tmp_path: Pa
         assert f">\n{text}</textarea>" in page and "that of Ada 1: change it" in page and 'name="parent"' in page
         assert "data-restore" not in page and '<option value="Ada 1"></option>' in page
         number = ada.get(entry).text.split('class="note">Number ')[1].split(".")[0]
-        assert f'value="{number}"' in page  # labels may be ambiguous
+        assert 'name="parent"' in page and 'value="Ada 1"></label>' in page
         refused = ada.form("/enter", text="---\nmetaloop:\n  wave: x\n---\n")
         assert refused.status == 422 and "data-keep" in refused.text
+        assert 'id="rejected"' in refused.text and '<li class="error" data-line="3">' in refused.text  # for lint.js
+        with contest.database.write() as connection:
+            older = connection.query(ContestEntry).where(ContestEntry.role == "program").one()
+            again = Program.parse("---\nmetaloop:\n  name: Ada 1\n---\n# Other\n")
+            store(connection, contest.config, again, role="program", person=older.person)
+        assert f'value="{number}"></label>' in Browser(port).get(start).text  # two entries have this name
         assert Browser(port).get("/write?start=n_none").status == 404
         acts.void(contest, number, "sent twice")
         void = Browser(port).get(start)

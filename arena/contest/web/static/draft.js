@@ -20,16 +20,26 @@
     kept((all) => all.setItem(own, all.getItem(contest)));
     drop(contest);
   }
-  const draft = first ? kept((all) => all.getItem(own)) : null;
-  if (first && first.hasAttribute("data-keep")) keep(first); // what was sent and not stored
-  else if (draft !== null && draft !== first.value) {
-    if (first.hasAttribute("data-restore")) {
-      first.value = draft;
-      document.getElementById("draft").hidden = false;
-      typed();
-      first.dispatchEvent(new Event("input", { bubbles: true })); // it is checked like a typed text
-    } else document.getElementById("other").hidden = false;
+  const again = performance.getEntriesByType("navigation")[0]?.type; // a page that was left and is shown once more is old
+  const draft = () => kept((all) => all.getItem(own));
+
+  function restore(one) {
+    one.value = draft();
+    document.getElementById("draft").hidden = false;
+    typed();
+    one.dispatchEvent(new Event("input", { bubbles: true })); // it is checked like a typed text
   }
+
+  function settle(one) {
+    if (draft() === null || (draft() === one.value && one.value === one.defaultValue)) return; // the browser may have restored it
+    if (one.hasAttribute("data-restore") || one.hasAttribute("data-keep")) restore(one);
+    else document.getElementById("other").hidden = false;
+  }
+
+  if (first && first.hasAttribute("data-keep") && (again === "navigate" || draft() === null)) keep(first); // sent, not stored
+  else if (first) settle(first);
+  // A page from the back/forward cache has the text as it was left, and another page may have changed the draft since.
+  addEventListener("pageshow", (event) => { if (event.persisted && box()) settle(box()); });
 
   document.addEventListener("input", (event) => {
     if (event.target !== box()) return;

@@ -12,20 +12,48 @@
     return element;
   }
 
+  // A message names a line of the text, which has no numbers: its button selects that line.
+  function located(item) {
+    const button = line("button", "Show line " + item.dataset.line);
+    button.type = "button";
+    item.append(" ", button);
+    return item;
+  }
+
+  document.addEventListener("click", (event) => {
+    const item = event.target.closest("li[data-line] button")?.parentElement, box = document.querySelector("textarea[data-lint]");
+    if (!item || !box) return;
+    const before = box.value.split("\n").slice(0, item.dataset.line - 1), start = before.join("\n").length + (before.length > 0);
+    const end = box.value.indexOf("\n", start);
+    box.focus();
+    box.setSelectionRange(start, end < 0 ? box.value.length : end);
+    box.scrollTop = (before.length - 2) * parseFloat(getComputedStyle(box).lineHeight); // where lines wrap, only about
+    box.scrollIntoView({ block: "center" });
+  });
+  document.querySelectorAll("li[data-line]").forEach(located);
+
+  function told(m) {
+    const item = line("li", `${m.file ? m.file + ", " : ""}line ${m.line}: ${m.level}: ${m.message}`, m.level);
+    if (m.file) return item;
+    item.dataset.line = m.line;
+    return located(item);
+  }
+
   async function check(box) {
     const number = ++asked;
     const file = box.form.querySelector("input[type=file]")?.files[0]; // it is sent instead of the text
+    const found = document.getElementById(box.dataset.lint);
     const based = box.form.querySelector("[name=parent]")?.value || "";
     const answer = await fetch("/api/v1/lint?parent=" + encodeURIComponent(based), { method: "POST", body: file || box.value, headers: { "content-type": "text/markdown" } });
     if (number !== asked) return; // a newer text was sent meanwhile
     const said = await answer.json().catch(() => ({}));
-    const found = document.getElementById(box.dataset.lint);
     if (!answer.ok) {
-      found.replaceChildren(line("p", said.error ? said.error.message : "the host did not answer", "problem"));
+      found.replaceChildren(line("p", said.error ? said.error.message : `The check failed (status ${answer.status}).`, "problem"));
       return;
     }
     const list = document.createElement("ul");
-    list.append(...said.lint.map((m) => line("li", `${m.file ? m.file + ", " : ""}line ${m.line}: ${m.level}: ${m.message}`, m.level)));
+    list.append(...said.lint.map(told));
+    document.getElementById("rejected")?.remove(); // it is about the text as it was sent
     found.replaceChildren(line("p", (file ? `${file.name}: ` : "") + said.message, said.taken ? "" : "problem"), list);
   }
 

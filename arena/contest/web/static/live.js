@@ -1,7 +1,7 @@
 // Live pages: when the server reports a change, the main part of this page is fetched again.
 // A page is fetched at most every few seconds, and not by all readers at the same moment. One whose content changes with
 // each experiment (data-changing: the entry of the reader, while it runs) is fetched every few seconds without a report.
-// Nothing is replaced while a form field has the focus or holds what was typed, nor a text by another one. A page that
+// Nothing is replaced while a form field has the focus. One that holds what was typed stays, with all around it. A page that
 // answers a form does not load this script: its address gives another page. Without JavaScript, reload the page.
 // What is the same is not replaced, and what has the focus keeps it.
 "use strict";
@@ -30,11 +30,17 @@
   async function refresh() {
     const active = document.activeElement;
     if (active && active.matches("input, textarea, select")) return;
-    if ([...document.querySelectorAll("main textarea, main input")].some((one) => one.value !== one.defaultValue)) return;
+    const filled = (part) => [...part.querySelectorAll("textarea, input")].some((one) => one.value !== one.defaultValue);
     const answer = await fetch(location.href, { headers: { accept: "text/html" } });
     if (!answer.ok) return;
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
-    if (texts(fresh) !== texts(document)) return;
+    if (filled(document.getElementById("main")) || texts(fresh) !== texts(document)) { // the lists beside the form alone
+      for (const part of document.querySelectorAll("main > section[aria-labelledby]")) {
+        const made = fresh.querySelector(`main > section[aria-labelledby="${part.getAttribute("aria-labelledby")}"]`);
+        if (made && !part.querySelector("textarea, input") && part.innerHTML !== made.innerHTML) part.replaceWith(made);
+      }
+      return;
+    }
     const open = [...document.querySelectorAll("main details")].map((one) => one.open);
     const [old, made] = [document, fresh].map((page) => page.getElementById("main"));
     if (lasting(old) !== lasting(made)) changed = ", last change " + time();
@@ -93,5 +99,10 @@
   setClock();
   setInterval(tick, 1000);
   listen();
-  addEventListener("pageshow", (event) => { if (event.persisted) listen(); });
+  if (performance.getEntriesByType("navigation")[0]?.type === "back_forward") { last = 0; soon(); } // it may be an old copy
+  addEventListener("pageshow", (event) => {
+    if (!event.persisted) return;
+    listen();
+    soon();
+  });
 })();
