@@ -31,7 +31,7 @@ FROM credit WHERE method = 'mutation' AND child_id = $1 AND list_contains($3, ta
 
 @dataclass(frozen=True)
 class ChangeCredit:
-    """A row of the view `credit`: the champion minus its parent (of two, the better one) in the search, on one training task."""
+    """A row of the view `credit`: the champion minus its (better) parent in the search, on one training task."""
 
     task: str
     estimate: float

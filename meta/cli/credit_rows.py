@@ -25,7 +25,7 @@ HARMFUL = 4  # changes that are named where nothing helped
 # What a gain is a part of, where that is not a run's gain.
 PART = {
     "edit": "on the untouched script",
-    "mutation": "of a run's gain in the search, over its parent (of several, over the better one)",
+    "mutation": "of a run's gain in the search, over its (better) parent",
 }
 # What a conclusion is about, and its methods from the strongest to the weakest.
 ABOUT = (
