@@ -86,6 +86,7 @@ def evidence_page(study: Study, champion: Champion) -> str:
         task_rows, over = tasks_of(con, champion), together(con, champion)
         early = [one for one in anytime(con) if not study.config.families or len(one.tasks) > 1]
         counts = con.execute("SELECT kind, count(*) FROM findings GROUP BY kind ORDER BY kind").fetchall()
+    worse = harmful(tries)
     return made.get_template("champion.evidence.md.j2").render(
         champion=champion, claim=champion.claim, decision=champion.decision, say=decision_text, level=LEVEL,
         config=study.config, researcher=str(EvolvedFor.of(study.config.researcher, study.config.staff.models)),
@@ -100,7 +101,7 @@ def evidence_page(study: Study, champion: Champion) -> str:
             if purpose[str(row.match_id)] == "race" and row.task == task.name
         ]))],
         steps=path, ideas=of_each_idea(plans) if champion.claim.families else plans, statements=best,
-        opposites=opposed, beside=beside(plans, best), why_kept=why_kept([row.helps_sometimes for row in harmful(tries)]),
+        opposites=opposed, beside=beside(plans, best), why_kept=why_kept([one.helps_sometimes for one in worse]),
         inert=len(inert_everywhere(champion.program, tasks)),
         directives=len(champion.program.directives), folder=shlex.quote(str(study.folder)),
         fresh=fresh_lines(TaskSet.confirming(study).tasks),

@@ -172,7 +172,8 @@ def _loss(row: TriedRow) -> str:
     of = f"{row.kept} of {many(row.tries, 'experiment')}"
     if row.helps_sometimes:
         gain = f"gained {number(row.kept_gain or 0, row.digits)} {unit} (median, by their own scores)"
-        return f"It helps sometimes: in the study, {of} with it were kept and {gain}; over all of the search it lost {size}."
+        often = f"It helps sometimes: in the study, {of} with it were kept and {gain}"
+        return f"{often}; over all of the search it lost {size}."
     return f"In the study it made scripts worse, by {size} ({of} kept)."
 
 
