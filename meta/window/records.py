@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from analysis.ledger import segments
+from analysis.report.caveats import CollapsedRow
+from analysis.report.source import ReportSource
 from analysis.study import COMPUTED_VIEWS, open_study
 from analysis.tables import SQL_VIEWS, rows
 from arena.contest.stored import CourseContent, ExperimentColumns
@@ -110,6 +112,7 @@ class RunPage:
     calls: Sequence[Row]
     turns: Sequence[Row]
     findings: Sequence[Row]
+    collapse: CollapsedRow | None  # None: it kept its gain
 
 
 def fetch(con: duckdb.DuckDBPyConnection, sql: str, *values: object) -> list[Row]:
@@ -138,7 +141,10 @@ def run_page(con: duckdb.DuckDBPyConnection, run_id: str, start: int) -> RunPage
     shown = experiments[start : start + MOST_EXPERIMENTS]
     said, took = fetch(con, CALLS, run_id), fetch(con, TURNS, run_id)
     drawn = curve(course, going_on=run["state"] == "running")
-    return RunPage(run, drawn, course, shown, start, len(experiments), said, took, fetch(con, FINDINGS, run_id))
+    collapses = ReportSource(con, "").ask("collapsed", CollapsedRow).rows
+    collapse = next((one for one in collapses if one.run_id == run_id), None)
+    found = fetch(con, FINDINGS, run_id)
+    return RunPage(run, drawn, course, shown, start, len(experiments), said, took, found, collapse)
 
 
 def experiment(con: duckdb.DuckDBPyConnection, identity: str) -> Row:
