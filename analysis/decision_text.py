@@ -336,6 +336,13 @@ def check_title(aa: Check) -> str:
     return "A/A check passed" if aa.passed else "The A/A check failed"
 
 
+def check_brief(aa: Check) -> str:
+    """The A/A check in a line of a terminal."""
+    digits = decimals(aa.se)
+    error = f" (standard error {number(aa.se, digits)})" if aa.se else ""
+    return f"{check_title(aa)}: stock's arms differ by {number(aa.difference, digits, True)} {aa.unit}{error}."
+
+
 def check(aa: Check) -> str:
     """The A/A check in a sentence, with its standard error."""
     on = f" on {aa.task}" if aa.task else ""

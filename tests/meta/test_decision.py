@@ -215,9 +215,10 @@ def test_at_a_terminal_the_result_fits_on_a_screen_and_names_the_commands_for_th
     shown = capsys.readouterr().out
     lines = shown.splitlines()
     headline = next(at for at, line in enumerate(lines) if decision_text.headline(bred[1].decision) in line)
-    assert len(lines) + len(then) + 1 <= 34 and len(lines) - headline < 20
+    assert len(lines) + len(then) + 1 <= 35 and len(lines) - headline < 20
     assert all(len(line) <= 80 or "/" in line for line in lines)
     assert "These rows:" not in shown and "A/A: two arms" not in shown and "of its budget" not in shown
+    assert re.search(r"\nA/A check passed: stock's arms differ by [+-][\d.]+ nats \(standard error [\d.]+\)\.", shown)
     assert any(f"metaloop report {bred[0]}" in one for one in then) and any("--all" in one for one in then)
 
 
