@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import unified_diff
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -142,12 +143,8 @@ def with_code_changes(text: str, task: Task) -> str:
 
 
 def _code_change(knob: Knob) -> str:
-    lines = [
-        f"{sign}{line}"
-        for one in knob.replacements
-        for sign, part in (("-", one.find), ("+", one.replace))
-        for line in part.strip("\n").split("\n")
-    ]
+    both = [[part.strip("\n").split("\n") for part in (one.find, one.replace)] for one in knob.replacements]
+    lines = [line for find, new in both for line in [*unified_diff(find, new, n=len(find), lineterm="")][3:]]
     about = f": {knob.note}" if knob.note else ""
     return "\n".join([f"`{knob.name}`{about}", "", "```diff", *lines, "```", ""])
 

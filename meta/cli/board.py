@@ -16,6 +16,8 @@ from analysis.trust import counts, weakest
 from meta.cli.record_tail import LedgerRecord, RecordedConfig, RecordTail
 from meta.cli.spend import ModelUsage
 
+NEWS = 160  # letters of a kept change, which may quote an idea of any length
+
 if TYPE_CHECKING:
     from analysis.decision import Decision
 
@@ -287,7 +289,8 @@ class StudyView:
         at = str(event.get("at", ""))[11:16]
         metric = run.last.get("metric")
         shown = f" {metric:.4f}" if isinstance(metric, float) else ""
-        self.news = [*self.news[-2:], f"{at} {who} {run.run_id[:5]} kept {run.doing}{shown}"]
+        doing = run.doing if len(run.doing) <= NEWS else f"{run.doing[: NEWS - 3]}..."
+        self.news = [*self.news[-2:], f"{at} {who} {run.run_id[:5]} kept {doing}{shown}"]
 
     def _on_run_ended(self, event: LedgerRecord) -> None:
         run = self.runs.get(event["run_id"])

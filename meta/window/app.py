@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import analysis
 from analysis import wording
+from analysis.decision_text import sentences_of
 from analysis.study import computed_in
 from analysis.trust import gain_of
 from arena.contest import web as contest_web
@@ -266,7 +267,7 @@ def templates() -> jinja2.Environment:
     made = jinja_environment(HERE / "templates", CONTEST / "templates", escaped=True)
     made.filters |= {name: getattr(wording, name) for name in ("number", "brief", "duration", "many", "percent")}
     made.filters |= {"interval": words.interval, "cell": words.cell, "minus": words.minus}
-    made.globals |= {"link": link, "match_title": match_title, "gain_of": gain_of}
+    made.globals |= {"link": link, "match_title": match_title, "gain_of": gain_of, "sentences_of": sentences_of}
     return made
 
 

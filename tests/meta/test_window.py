@@ -80,7 +80,9 @@ def test_every_study_below_the_folder_is_listed_with_its_verdict(window: Window,
     study = Study.open(root / "one")
     study.look()
     assert study.state.champion is not None
-    assert str(study.state.champion.body["verdict"])[:60] in text.replace("&#39;", "'")
+    first_, *others = sentences_of(str(study.state.champion.body["verdict"]))
+    listed = unescape(text).replace(MINUS, "-")
+    assert f">{first_}.</p>\n<details><summary" in listed and f">{'. '.join(others)}.</p></details>" in listed  # folded
 
 
 def test_from_a_study_to_a_run_an_experiment_and_a_program(window: Window, root: Path) -> None:
@@ -94,7 +96,8 @@ def test_from_a_study_to_a_run_an_experiment_and_a_program(window: Window, root:
     assert ">Overview</a>" in nav and ">one</a>" not in nav
     assert "Lineage" in window.page("/study", **first(text.partition('id="match"')[2], "/study"))
     run = window.page("/run", **first(text, "/run"))
-    assert "the untouched script" in run or "baseline" in run
+    assert ">Gain over the baseline</th>" in run
+    assert re.search(r'data-label="\w+">[\d.]+</td><td class="right" data-label="gain">', run)
     assert '<path class="best"' in run
     experiment = window.page("/experiment", **first(run, "/experiment"))
     assert "Source id" in experiment
@@ -149,7 +152,7 @@ def test_the_lineage_has_the_programs_and_the_gains_of_the_report(window: Window
     }
     assert text.count("never ran") == sum(row.n == 0 for row in rows.values()) > 0
     ran = sum(row.n > 0 for row in rows.values())  # not one that would do the same as another
-    assert 0 < ran < len(rows) and f"<dt>Programs</dt><dd>{ran}<" in window.page("/study", at="one")
+    assert 0 < ran < len(rows) and f"<dt>Programs that ran</dt><dd>{ran}<" in window.page("/study", at="one")
 
 
 def test_a_run_has_the_noise_of_its_own_data_and_says_what_its_axes_are(window: Window, root: Path) -> None:
