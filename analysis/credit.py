@@ -148,7 +148,7 @@ class DirectiveCredit(CreditEstimate):
 
 @dataclass(frozen=True)
 class MutationCredit(CreditEstimate):
-    """Verified gain of a child program minus that of its parents, measured in the same matches."""
+    """Verified gain of a child program minus that of its parent, of several the better one."""
 
     child_id: str
     name: str

@@ -28,7 +28,7 @@ from analysis.figures_text import (
     times,
     times_of,
 )
-from analysis.own_share import compared, first_program, not_by_evolution, own_share
+from analysis.own_share import as_good, compared, first_program, not_by_evolution, own_share
 from analysis.power import runs_needed
 from analysis.script_text import best_scripts
 from analysis.statistics import Mean
@@ -53,6 +53,7 @@ PLANNED = (
     "Ranks are not shown here: they come from tests of all pairs of arms, which are stricter."
 )
 OTHER_LOAD = "The machine had other load"
+SPECIFIC = "The list may be specific to this task, so expect less on other tasks."
 GATED = "a test on a held-out task counts only if the verdict holds"
 
 
@@ -295,7 +296,7 @@ def caveats(d: Decision) -> list[Caveat]:
         text = (
             f"Without its idea list, the champion {_bare_result(d)} "
             f"(gain {gains(d.bare or Mean(None, None, 0, None, None), d.tested.gain, d.unit)})."
-            + ("" if d.families else " The list may be specific to this task, so expect less on other tasks.")
+            + ("" if d.families or _is_general(d) else f" {SPECIFIC}")
         )
         out.append(Caveat("mind", "The gain may come from the idea list alone", text))
     if d.check is not None and d.check.passed:
@@ -310,6 +311,11 @@ def caveats(d: Decision) -> list[Caveat]:
         text = "An older version announced this verdict. It did not pool stock with its A/A arm and made no A/A check."
         out.append(Caveat("note", "Older verdict", text))
     return out
+
+
+def _is_general(d: Decision) -> bool:
+    """Whether the list was learnt on other tasks, and not written from the experiments on this one."""
+    return d.origin is not None and bool(d.origin.learnt) and (not d.origin.steps or as_good(d) is not None)
 
 
 def _list_alone(d: Decision) -> bool:
@@ -333,6 +339,13 @@ def check_title(aa: Check) -> str:
     if aa.p is None:
         return "A/A check not possible"
     return "A/A check passed" if aa.passed else "The A/A check failed"
+
+
+def check_brief(aa: Check) -> str:
+    """The A/A check in a line of a terminal."""
+    digits = decimals(aa.se)
+    error = f" (standard error {number(aa.se, digits)})" if aa.se else ""
+    return f"{check_title(aa)}: stock's arms differ by {number(aa.difference, digits, True)} {aa.unit}{error}."
 
 
 def check(aa: Check) -> str:

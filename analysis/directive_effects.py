@@ -28,7 +28,7 @@ MOST_ROWS, MOST_COLUMNS = 1500, 150  # of one regression; larger studies use onl
 
 @dataclass(frozen=True)
 class Contrast:
-    """One run of a child, or the mean of the parents of a family: the changed directives, and the gain."""
+    """One run of a child, or the mean of the parents of a family that ran: the changed directives, and the gain."""
 
     family: tuple[str, str]  # match, parents
     seed: int
@@ -38,16 +38,18 @@ class Contrast:
 
 def contrasts(runs: Iterable[FamilyRun], held: Mapping[str, set[str]]) -> list[Contrast]:
     """``held``: program → its directives. Parents count once per family and seed."""
-    rows: dict[tuple[tuple[str, str], int, str], Contrast] = {}
+    children: dict[tuple[tuple[str, str], int], dict[str, float]] = defaultdict(dict)
+    parents: dict[tuple[tuple[str, str], int], dict[str, float]] = defaultdict(dict)
     for run in runs:
-        family = run.match_id, " ".join(run.parent_ids)
-        who = run.child_id if run.child else ""
-        changed = _changed(held.get(who, set()), [held.get(p, set()) for p in run.parent_ids]) if who else {}
-        rows[family, run.run_seed, who] = Contrast(family, run.run_seed, changed, run.gain)
-    sizes: dict[tuple[tuple[str, str], int], int] = defaultdict(int)
-    for family, seed, _ in rows:
-        sizes[family, seed] += 1
-    return [contrast for (family, seed, _), contrast in rows.items() if sizes[family, seed] > 1]
+        side = children if run.child else parents
+        side[(run.match_id, " ".join(run.parent_ids)), run.run_seed][run.program_id] = run.gain
+    rows = []
+    for (family, seed), ran in parents.items():
+        if own := children.get((family, seed)):
+            rows.append(Contrast(family, seed, {}, math.fsum(ran.values()) / len(ran)))
+            before = [held.get(parent, set()) for parent in ran]
+            rows += [Contrast(family, seed, _changed(held.get(c, set()), before), gain) for c, gain in own.items()]
+    return rows
 
 
 def _changed(child: set[str], parents: Sequence[set[str]]) -> dict[str, float]:

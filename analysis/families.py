@@ -17,9 +17,10 @@ class SideRun:
 
 @dataclass(frozen=True)
 class FamilyRun(SideRun):
-    """A row of ``queries/family_runs.sql``: a run of an accepted child, or of its parents."""
+    """A row of ``queries/family_runs.sql``: a run of an accepted child, or of one of its parents."""
 
     child_id: str
     parent_ids: list[str]
+    program_id: str  # the child's or the parent's
     operator: str | None = None
     name: str = ""

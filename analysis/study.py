@@ -173,10 +173,8 @@ def query(path: Path | str, sql: str, beside: Mapping[str, Path | str] | None = 
     Times become ISO 8601 text in UTC, JSON columns (`edit`, `config`) become objects, NaN becomes None.
     Raises UsageError with DuckDB's message for an invalid query; else as open_study.
     """
-    words = set(re.findall(r"[a-z_]+", sql.lower()))
-    everything = any(word.startswith(_CATALOGUE) for word in words)
-    views = [name for name in COMPUTED_VIEWS if everything or name in words]
-    named = SQL_VIEWS if everything else named_in(sql)
+    views = computed_in(sql)
+    named = SQL_VIEWS if len(views) == len(COMPUTED_VIEWS) else named_in(sql)
     only_reads = _only_reads(sql)
 
     def ask(tables: Sequence[str]) -> list[dict[str, JsonValue]]:
@@ -191,6 +189,13 @@ def query(path: Path | str, sql: str, beside: Mapping[str, Path | str] | None = 
         return ask(named)
     except UsageError:  # DuckDB may know what was meant where it has them all
         return ask(SQL_VIEWS)
+
+
+def computed_in(sql: str) -> list[str]:
+    """Those of COMPUTED_VIEWS that a query names; all of them for one that lists the views."""
+    words = set(re.findall(r"[a-z_]+", sql.lower()))
+    everything = any(word.startswith(_CATALOGUE) for word in words)
+    return [name for name in COMPUTED_VIEWS if everything or name in words]
 
 
 def _only_reads(sql: str) -> bool:

@@ -104,11 +104,9 @@ class Study:
         for match_id, seed in sorted({(m, seed) for m, _, seed, _ in self.runs}):
             for child, parents in self.parents.items():
                 own = child, list(parents)
-                there = [by_run[match_id, p, seed] for p in parents if (match_id, p, seed) in by_run]
-                if parents and (match_id, child, seed) in by_run:
-                    rows.append(FamilyRun(match_id, seed, True, by_run[match_id, child, seed], *own))
-                if there:
-                    rows.append(FamilyRun(match_id, seed, False, sum(there) / len(there), *own))
+                for who in (child, *parents) if parents else ():
+                    if (gain := by_run.get((match_id, who, seed))) is not None:
+                        rows.append(FamilyRun(match_id, seed, who == child, gain, *own, who))
         return rows
 
     def ablate(self, program: str, runs: int, seed: int) -> list[tuple[str, float, float | None]]:

@@ -19,7 +19,7 @@ from analysis.evidence import EditCredit, evidence
 from analysis.evidence_text import quoted
 from analysis.knowledge import family_of
 from analysis.opposite import line_and_edit, opposites
-from analysis.report.champion import CreditRow, apart
+from analysis.report.champion import TriedRow, apart
 from analysis.report.source import ReportSource
 from analysis.scales import UNIT
 from analysis.standings import Standing
@@ -81,11 +81,12 @@ def evidence_page(study: Study, champion: Champion) -> str:
         path = steps(study, champion.program, con)
         plans = ideas(study, champion.program, con)
         best = statements(con, champion.program)
-        tries = ReportSource(con, "").ask("directive_tries", CreditRow, program=champion.program.program_id).rows
+        tries = ReportSource(con, "").ask("directive_tries", TriedRow, program=champion.program.program_id).rows
         opposed = contradictions(path, best) + apart({str(row.directive_id): row for row in best}, tries)
         task_rows, over = tasks_of(con, champion), together(con, champion)
         early = [one for one in anytime(con) if not study.config.families or len(one.tasks) > 1]
         counts = con.execute("SELECT kind, count(*) FROM findings GROUP BY kind ORDER BY kind").fetchall()
+    worse = harmful(tries)
     return made.get_template("champion.evidence.md.j2").render(
         champion=champion, claim=champion.claim, decision=champion.decision, say=decision_text, level=LEVEL,
         config=study.config, researcher=str(EvolvedFor.of(study.config.researcher, study.config.staff.models)),
@@ -100,7 +101,7 @@ def evidence_page(study: Study, champion: Champion) -> str:
             if purpose[str(row.match_id)] == "race" and row.task == task.name
         ]))],
         steps=path, ideas=of_each_idea(plans) if champion.claim.families else plans, statements=best,
-        opposites=opposed, beside=beside(plans, best), why_kept=why_kept(len(harmful(tries))),
+        opposites=opposed, beside=beside(plans, best), why_kept=why_kept([one.helps_sometimes for one in worse]),
         inert=len(inert_everywhere(champion.program, tasks)),
         directives=len(champion.program.directives), folder=shlex.quote(str(study.folder)),
         fresh=fresh_lines(TaskSet.confirming(study).tasks),

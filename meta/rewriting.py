@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import unified_diff
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from analysis.report.champion import SELDOM
 from analysis.study import read_study
 from analysis.wording import listed, many, number
 from arena.harvest import HARVEST
@@ -28,7 +30,7 @@ from trainer.task import Task
 
 if TYPE_CHECKING:
     from analysis.events import HarvestEvent
-    from analysis.report.champion import CreditRow
+    from analysis.report.champion import TriedRow
 
 _WORD = re.compile(r"`(@?[A-Za-z_]\w*)(?:(==|!=|<=|>=|=|<|>)([^`?]+))?(\??)`( ?)")
 _TERM = re.compile(r"\+?\s*(@?[A-Za-z_]\w*)\s*(?:=\s*(\S.*?))?\s*(\??)")
@@ -36,6 +38,14 @@ _SIGNS = {"<": "is below", "<=": "is at most", ">": "is above", ">=": "is at lea
 _UNTRIED = re.compile(rf"^(?:{UNTRIED}|{OLDER_UNTRIED}[^:]*): ")  # which a measured harm contradicts
 _STEPS = {"up": "raise {} to its next value", "down": "lower {} to its next value"}
 _SWITCHED = {"true": "on", "false": "off"}
+
+
+@dataclass(frozen=True)
+class MeasuredLoss:
+    """What is said behind an idea that made scripts worse on average; ``leave_out``: it (almost) never helped."""
+
+    said: str
+    leave_out: bool = True
 
 
 @dataclass(frozen=True)
@@ -52,7 +62,7 @@ def rewritten(
     kind: str,
     task: Task | None = None,
     bundle: str = "",
-    harm: Mapping[str, str] = MappingProxyType({}),
+    harm: Mapping[str, MeasuredLoss] = MappingProxyType({}),
 ) -> Rewritten:
     """``program`` for a researcher of this kind (scripted, chat or agent). ``bundle``: the idea that comes first.
     ``harm``: text of an idea → what is said behind it, of `measured_harm`.
@@ -65,6 +75,7 @@ def rewritten(
         what = "nothing is rewritten" if same.text == program.text else "only its settings are written as sentences"
         return Rewritten(same, notes=(f"{program.name} was evolved for {label}: {what}",))
     program = _with_entry(program, _with_harm(program, harm, kind))
+    left_out = tuple(one.said for one in harm.values() if one.leave_out)
     if kind == "agent" and task is not None:
         program = _with_entry(program, for_agents(program.text, task))
     text, said, notes = program.text, sentences(program.text), list[str]()
@@ -72,13 +83,13 @@ def rewritten(
         text, notes = _for_script(program, task)
         said = []
     elif not label or label.kind == "scripted":
-        readable, left = _with_readable_ideas(program, bundle, task, tuple(harm.values()))
-        text, notes = _stated(_with_heading(readable, tuple(harm.values()))), [_without(left)] if left else []
+        readable, left = _with_readable_ideas(program, bundle, task, left_out)
+        text, notes = _stated(_with_heading(readable, left_out)), [_without(left)] if left else []
         notes += (
             [] if bundle else ["no measured bundle comes first: that needs a study of one task with a best train.py"]
         )
     else:
-        text = _stated(_with_heading(program.text, tuple(harm.values())))
+        text = _stated(_with_heading(program.text, left_out))
     if kind == "agent" and task is not None:
         text = with_code_changes(text, task)
     new = replace(_with_entry(program, text), evolved_for=label.rewritten_for(kind) if label else None)
@@ -132,52 +143,58 @@ def with_code_changes(text: str, task: Task) -> str:
 
 
 def _code_change(knob: Knob) -> str:
-    lines = [
-        f"{sign}{line}"
-        for one in knob.replacements
-        for sign, part in (("-", one.find), ("+", one.replace))
-        for line in part.strip("\n").split("\n")
-    ]
+    both = [[part.strip("\n").split("\n") for part in (one.find, one.replace)] for one in knob.replacements]
+    lines = [line for find, new in both for line in [*unified_diff(find, new, n=len(find), lineterm="")][3:]]
     about = f": {knob.note}" if knob.note else ""
     return "\n".join([f"`{knob.name}`{about}", "", "```diff", *lines, "```", ""])
 
 
-def measured_harm(study: Path, program: Program) -> dict[str, str]:
-    """Text of an idea → a sentence, of the ideas that made the study's scripts significantly worse when they were tried
+def measured_harm(study: Path, program: Program) -> dict[str, MeasuredLoss]:
+    """By text of the idea, of those that made the study's scripts significantly worse when they were tried, on average
     (`metaloop credit --method directive`: their interval and q). A row about having the idea does not show that: a run
-    discards what made its script worse."""
-    from analysis.report.champion import CreditRow
+    discards what made its script worse. One that runs kept again and again helps sometimes."""
+    from analysis.report.champion import TriedRow
     from analysis.report.source import ReportSource
 
     with read_study(study, views=("credit",)) as con:
-        rows = ReportSource(con, "").ask("directive_tries", CreditRow, program=program.program_id).rows
-    said: dict[str, str] = {}
-    for row in harmful(rows):
-        size = f"{number(-(row.estimate or 0), row.digits)} {(row.unit or '').removesuffix(' per experiment')}"
-        size += f" [{number(-(row.high or 0), row.digits)} to {number(-(row.low or 0), row.digits)}] on average"
-        said[row.directive_id] = f"In the study it made scripts worse, by {size} ({many(row.n or 0, 'experiment')})."
+        rows = ReportSource(con, "").ask("directive_tries", TriedRow, program=program.program_id).rows
+    said = {row.directive_id: MeasuredLoss(_loss(row), not row.helps_sometimes) for row in harmful(rows)}
     return {idea.text: said[idea.directive_id] for idea in program.ideas if idea.directive_id in said}
 
 
-def harmful(tries: Sequence[CreditRow]) -> list[CreditRow]:
-    """The ideas that made scripts significantly worse when they were tried."""
+def _loss(row: TriedRow) -> str:
+    unit = (row.unit or "").removesuffix(" per experiment")
+    size = f"{number(-(row.estimate or 0), row.digits)} {unit}"
+    size += f" [{number(-(row.high or 0), row.digits)} to {number(-(row.low or 0), row.digits)}] on average"
+    of = f"{row.kept} of {many(row.tries, 'experiment')}"
+    if row.helps_sometimes:
+        gain = f"gained {number(row.kept_gain or 0, row.digits)} {unit} (median, by their own scores)"
+        often = f"It helps sometimes: in the study, {of} with it were kept and {gain}"
+        return f"{often}; over all of the search it lost {size}."
+    return f"In the study it made scripts worse, by {size} ({of} kept)."
+
+
+def harmful(tries: Sequence[TriedRow]) -> list[TriedRow]:
+    """The ideas that made scripts significantly worse when they were tried, on average."""
     return [row for row in tries if row.kind == "idea" and row.is_proven and row.high is not None and row.high < 0]
 
 
-def why_kept(count: int) -> str:
-    """Why a champion has ideas that are measured as harmful; empty without any."""
-    if not count:
+def why_kept(sometimes: Sequence[bool]) -> str:
+    """Why a champion has ideas that made scripts worse, of each whether it helps sometimes; empty without any."""
+    if not sometimes:
         return ""
-    made = f"{many(count, 'idea')} of the champion made scripts significantly worse, on average, when tried"
-    return f"{made}; a run discards such a change, so it costs one training."
+    made = f"{many(len(sometimes), 'idea')} of the champion made scripts significantly worse, on average, when tried"
+    often = sum(sometimes)
+    kept = f" Runs kept {often} of them in more than {SELDOM:.0%} of the tries: they help sometimes." if often else ""
+    return f"{made}; a run discards such a change, so it costs one training.{kept}"
 
 
-def _with_harm(program: Program, harm: Mapping[str, str], kind: str) -> str:
-    """For a reader, the ideas that made scripts worse come last."""
-    ideas = program.ideas if kind == "scripted" else sorted(program.ideas, key=lambda idea: idea.text in harm)
-    reads = kind != "scripted"
+def _with_harm(program: Program, harm: Mapping[str, MeasuredLoss], kind: str) -> str:
+    """For a reader, the ideas that only made scripts worse come last."""
+    last, reads = {text for text, one in harm.items() if one.leave_out}, kind != "scripted"
+    ideas = sorted(program.ideas, key=lambda idea: reads and idea.text in last)
     items = [
-        f"{_UNTRIED.sub('', idea.text, count=reads)} {harm[idea.text]}" if idea.text in harm else idea.text
+        f"{_UNTRIED.sub('', idea.text, count=reads)} {harm[idea.text].said}" if idea.text in harm else idea.text
         for idea in ideas
     ]
     return replace_ideas(program.text, items) if harm else program.text
@@ -249,8 +266,8 @@ def _with_readable_ideas(
     """The text with the bundle first, and in words what conditions and relative values of its ideas mean, and the ideas
     that are left out. Ideas that undo the bundle come after the others, those that made scripts worse (``harm``) last.
     """
-    ideas, parts = _beyond(program.ideas, bundle, task)
-    first = [bundle + _only_together(parts, harm)] if bundle else []
+    ideas = _beyond(program.ideas, bundle, task)
+    first = [bundle] if bundle else []
     left = [idea for idea in program.ideas if idea not in ideas]
     ideas = sorted(ideas, key=lambda idea: (_is_harmful(idea, harm), bool(_undone(idea, bundle, task))))
     items = [*first, *(f"{idea.text}{_meaning(idea)}{_undoing(idea, bundle, task)}" for idea in ideas)]
@@ -268,16 +285,14 @@ def _stated(text: str) -> str:
     return with_order(with_prose(text))
 
 
-def _beyond(
-    ideas: Sequence[ProgramIdea], bundle: str, task: Task | None
-) -> tuple[list[ProgramIdea], list[ProgramIdea]]:
-    """The ideas that can still change the script of the bundle, one of those that lead to the same script; and the
-    others that name a part of the bundle. Ideas that the task cannot read stay."""
+def _beyond(ideas: Sequence[ProgramIdea], bundle: str, task: Task | None) -> list[ProgramIdea]:
+    """The ideas that can still change the script of the bundle, one of those that lead to the same script. Ideas that
+    the task cannot read stay."""
     whole = read(task.edits, re.findall(r"`([^`]+)`", bundle)) if task and bundle else None
     if task is None or whole is None:
-        return list(ideas), []
+        return list(ideas)
     config = whole.fixed.made_of(task.edits.config(task.baseline()))
-    stay, parts, seen = list[ProgramIdea](), list[ProgramIdea](), [config]
+    stay, seen = list[ProgramIdea](), [config]
     for idea in ideas:
         edit = read(task.edits, idea.terms, idea.conditions)
         made = edit and edit.on(config)
@@ -285,19 +300,7 @@ def _beyond(
         if edit is None or (after is not None and after not in seen):
             stay.append(idea)
             seen += [after] if after else []
-        elif edit.fixed.made_of(config) == config and edit.knobs & {*whole.fixed.set, *whole.fixed.apply}:
-            parts.append(idea)
-    return stay, parts
-
-
-def _only_together(parts: Sequence[ProgramIdea], harm: Sequence[str]) -> str:
-    """That parts of the bundle made scripts worse when they were tried without the rest."""
-    said = [(" ".join(f"`{term}`" for term in idea.terms), one) for idea in parts for one in harm if one in idea.text]
-    begin = "In the study it made"  # as `measured_harm` begins
-    return "".join(
-        f" Do not split them: {one.replace(begin, f'in the study {terms} without the others made')}"
-        for terms, one in said
-    )
+    return stay
 
 
 def _without(left: Sequence[ProgramIdea]) -> str:

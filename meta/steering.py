@@ -230,7 +230,8 @@ def given_line(folder: Path, state: StudyState, champion: str) -> str:
     of = "descends from what was given" if used else "descends from none of it"
     came = [(state.programs[wish.child_id].name, _over_parent(state, wish.child_id)) for wish in taken if wish.child_id]
     helped = "".join(f" {name}, which came of it, gains {over}." for name, over in came if over)
-    return f"{said}; the champion {of}.{helped}"
+    tried = " That compares whole runs, which discard a bad try; `metaloop credit` also has single tries."
+    return f"{said}; the champion {of}.{helped}{tried if helped else ''}"
 
 
 def wishes(folder: Path, state: StudyState) -> Iterator[Wish]:

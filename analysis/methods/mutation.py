@@ -1,9 +1,10 @@
-"""The gain of a child program over its parents.
+"""The gain of a child program over its parent; of several, over the better one.
 
-Paired if the parents ran again in the child's match with the same run seeds: one difference per seed, between the
-child's gain and the mean of its parents'. Else observational: the parents' runs come from other matches, and a parent
-that was selected for a lucky score makes its child look bad. A child is one difference, whatever it changed. Each row
-also has its expected gain after partial pooling with all children, because the best of many differences is lucky.
+The mean of two parents says little: a child that is as good as its good parent leads the mean by half of what the weak
+one lacks. Paired if that parent ran again in the child's match with the same run seeds: one difference per seed. Else
+observational: the parent's runs come from other matches, and a parent that was selected for a lucky score makes its
+child look bad. A child is one difference, whatever it changed. Each row also has its expected gain after partial
+pooling with all children, because the best of many differences is lucky.
 """
 
 from __future__ import annotations
@@ -28,14 +29,24 @@ def mutation_credits(scope: Scope) -> list[MutationCredit]:
     families: dict[str, list[FamilyRun]] = defaultdict(list)
     for run in scope.rows("family_runs", FamilyRun):
         families[run.child_id].append(run)
-    made = {child: known for child, runs in families.items() if (known := compare(runs)) is not None}
+    made = {child: known for child, runs in families.items() if (known := compare(beside_the_better(runs))) is not None}
     posts = dict(zip(made, pooled([m[0] for m in made.values()], [m[1] for m in made.values()]), strict=True))
     credits = [_credit(scope, families[child][0], made[child], posts[child]) for child in made]
     return sorted(credits, key=lambda c: (-c.estimate, c.child_id))
 
 
+def beside_the_better(runs: Sequence[FamilyRun]) -> list[FamilyRun]:
+    """The runs of the child and of the parent with the highest mean gain."""
+    gains: dict[str, list[float]] = defaultdict(list)
+    for run in runs:
+        if not run.child:
+            gains[run.program_id].append(run.gain)
+    better = max(gains, key=lambda parent: math.fsum(gains[parent]) / len(gains[parent]), default=None)
+    return [run for run in runs if run.child or run.program_id == better]
+
+
 def compare(runs: Sequence[SideRun]) -> Comparison | None:
-    """Child minus parents; None if one side never ran."""
+    """The child's side minus the other one; None if one of them never ran."""
     sides: dict[tuple[str, int], dict[bool, float]] = defaultdict(dict)
     for run in runs:
         sides[run.match_id, run.run_seed][run.child] = run.gain

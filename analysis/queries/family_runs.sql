@@ -1,4 +1,4 @@
--- Per accepted mutation, match and run seed: the gains of the child's runs and of its parents' runs.
+-- Per accepted mutation, match, run seed and program: the gain of the child's runs or of a parent's runs.
 -- Only runs that can be compared: same task, budget and hardware class as the child's own.
 WITH scored AS (
     SELECT r.run_id, r.program_id, r.match_id, r.run_seed, r.verified_gain AS gain, m.run_budget, m.hardware_class
@@ -16,10 +16,11 @@ comparable AS (
     SELECT DISTINCT f.child_id, s.run_budget, s.hardware_class
     FROM families AS f JOIN scored AS s ON s.program_id = f.child_id)
 SELECT f.child_id, f.operator, f.parent_ids, coalesce(p.name, f.child_id) AS name, s.match_id, s.run_seed, m.child,
+    s.program_id,
     avg(s.gain ORDER BY s.run_id) AS gain
 FROM members AS m JOIN families AS f USING (child_id) JOIN scored AS s ON s.program_id = m.program_id
     JOIN comparable AS c ON c.child_id = f.child_id AND c.run_budget IS NOT DISTINCT FROM s.run_budget
         AND c.hardware_class IS NOT DISTINCT FROM s.hardware_class
     LEFT JOIN programs AS p ON p.program_id = f.child_id
 GROUP BY ALL
-ORDER BY f.child_id, s.match_id, s.run_seed, m.child
+ORDER BY f.child_id, s.match_id, s.run_seed, m.child, s.program_id

@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypedDict
 
-from analysis.decision_text import result
 from analysis.report import verdict
-from analysis.report.card_words import STOCK, short_names, verdict_lines
+from analysis.report.card_words import STOCK, card_headline, short_names, verdict_lines
 from analysis.report.champion import researcher
 from analysis.report.facts import gather
 from analysis.report.model import ReportFacts, RunsSoFar
@@ -111,9 +110,12 @@ def card(con: duckdb.DuckDBPyConnection, study: str, unfinished: RunsSoFar | Non
     headline, lines = shown.headline, [[shown.sentence]]
     if decision is not None:
         decision = short_names(decision)
-        headline, lines = result(decision), verdict_lines(decision, facts.champion.rows[0].reserve or ())
-    lines = [*lines, [STOCK]] if "stock" in headline else lines
-    words = CardText(kicker, headline, lines, [how, verdict.cost(facts, model=not how, short=True)])
+        headline, lines = card_headline(decision), verdict_lines(decision, facts.champion.rows[0].reserve or ())
+    cost = verdict.cost(facts, model=not how, short=True)
+    if "stock" in headline:  # what that is, in the last line if there is room
+        longer = f"{cost} {STOCK}"
+        cost, lines = (longer, lines) if len(lines_of(longer, SMALL, 2)) == 1 else (cost, [*lines, [STOCK]])
+    words = CardText(kicker, headline, lines, [how, cost])
     stock = verdict.stock_of(facts)
     rows = [row for row in facts.board if not stock or row.program_id != stock.program_id] + ([stock] if stock else [])
     rows.sort(key=lambda row: -(row.gain or 0.0))

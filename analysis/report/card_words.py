@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from analysis.decision import CONTROL_FAILED, Decision, shown_larger
-from analysis.decision_text import OTHER_LOAD, tested_p
+from analysis.decision import CONTROL_FAILED, Decision
+from analysis.decision_text import OTHER_LOAD, result, tested_p
 from analysis.figures_text import difference, differs, with_interval
-from analysis.own_share import start_of
+from analysis.own_share import not_by_evolution, start_of
 from analysis.report.rows import HeldOutResult
 from analysis.wording import many, number, p_text
 
 MOST_NAME = 40  # characters of a name
-STOCK = "Stock is the plain loop."
+STOCK = "Stock: the plain loop."
 
 
 def short_names(d: Decision) -> Decision:
@@ -31,6 +31,11 @@ def short(name: str) -> str:
     return name if len(name) <= MOST_NAME else f"{name[: MOST_NAME - 1]}…"
 
 
+def card_headline(d: Decision) -> str:
+    """The result, and what evolution did not add to it; the difference is in the line below."""
+    return f"{result(d)}{not_by_evolution(d)}"
+
+
 def verdict_lines(d: Decision, held_out: Sequence[HeldOutResult]) -> list[list[str]]:
     """Each line of the prose in several lengths, the longest first."""
     apart = difference(d.tested, d.unit)
@@ -40,7 +45,7 @@ def verdict_lines(d: Decision, held_out: Sequence[HeldOutResult]) -> list[list[s
     aa = aa_check(d)
     there = held_out_task(held_out)
     load = f"{OTHER_LOAD}." if d.pace and d.pace.other_load else ""
-    checks = [" ".join(filter(None, each)) for each in ((load, there, aa), (load, aa or there))]
+    checks = [" ".join(filter(None, each)) for each in ((there, load, aa), (there, aa), (load, aa))]
     return [line for line in (figures, own_share(d), checks) if any(line)]
 
 
@@ -51,15 +56,14 @@ def own_share(d: Decision) -> list[str]:
     if start is None:
         return []
     if not start.steps:
-        return [f"The champion is {start.first}, as the study began with it.", "Evolution did not change it."]
+        return [f"The champion is {start.first}."]
     if d.start is None:
         unknown = "Evolution's own share is not known"
         return [f"{unknown}: {start.first} did not run in this match.", f"{unknown}."]
     share = f"Evolution's own share: {difference(d.start, '')}"
     if differs(d.start):
         return [f"{share} over {start.first}.", f"{share}."]
-    earned = f"; {start.first} earned the lead" if shown_larger(d.start.gain, d.tested.gain) else ""
-    return [f"{share}, not significant{earned}.", f"{share}, not significant."]
+    return [f"{share}, not significant."]
 
 
 def held_out_task(results: Sequence[HeldOutResult]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -22,6 +22,7 @@ from trainer import freshness
 FEW_RUNS = 5
 MUCH_FORFEITED = 0.05
 MUCH_FAILED = 0.2
+COLLAPSES = 4  # runs that are named
 BY_TRUST = "Weak trust"  # of_trust says it too, with counts
 
 
@@ -68,6 +69,23 @@ class TrustRow:
 
 
 @dataclass(frozen=True)
+class CollapsedRow:
+    """A run whose final script lost most of its claimed gain when it was trained again; ``sds``: by how many SD."""
+
+    run_id: str
+    name: str
+    claimed: float
+    gain: float
+    sds: float
+
+    @property
+    def figures(self) -> str:
+        """``+0.590 claimed, −0.002 when trained again (10 SD less)``."""
+        claimed, gain = number(self.claimed, 3, True), number(self.gain, 3, True)
+        return f"{claimed} claimed, {gain} when trained again ({self.sds:.0f} SD less)"
+
+
+@dataclass(frozen=True)
 class LogDoubtRow:
     what: str
     kind: str
@@ -87,6 +105,7 @@ class CaveatAnswers(NamedTuple):
     trust: QueryResult[TrustRow]
     log_doubts: QueryResult[LogDoubtRow]
     recomputed: QueryResult[RecomputedRow]
+    collapsed: QueryResult[CollapsedRow]
 
 
 def section(facts: ReportFacts) -> ReportSection:
@@ -98,6 +117,7 @@ def section(facts: ReportFacts) -> ReportSection:
         ask("trust", TrustRow),
         ask("log_doubts", LogDoubtRow),
         ask("recomputed", RecomputedRow),
+        ask("collapsed", CollapsedRow),
     )
     applying = sorted(caveats(facts, answers), key=lambda caveat: ("stop", "mind", "note").index(caveat.level))
     lead = "These caveats apply to this study." if applying else "None of the standard caveats applies to this study."
@@ -114,6 +134,7 @@ def caveats(facts: ReportFacts, answers: CaveatAnswers) -> Iterator[Caveat]:
     yield from of_runs(facts, doubts)
     yield from of_twins(facts)
     yield from of_scores(facts, doubts)
+    yield from of_collapses(answers.collapsed.rows)
     yield from of_the_budget(doubts)
     yield from of_the_pace(facts)
     yield from of_scope(facts, doubts)
@@ -235,6 +256,17 @@ def of_scores(facts: ReportFacts, doubts: DoubtsRow) -> Iterator[Caveat]:
     if doubts.faults:
         text = f"{many(doubts.faults, 'infrastructure fault')}, retried and not charged to any run."
         yield Caveat("note", "Infrastructure faults", text)
+
+
+def of_collapses(rows: Sequence[CollapsedRow]) -> Iterator[Caveat]:
+    if rows:
+        named = listed((f"{row.run_id[:7]} of {row.name}: {row.figures}" for row in rows), COLLAPSES)
+        text = (
+            f"Of {many(len(rows), 'run')} the final script lost over half of its claimed gain when it was trained "
+            f"again, and over five SD (of the untouched script under several seeds): {named}. Such a script may work "
+            "with some seeds or data only."
+        )
+        yield Caveat("mind", "Gains that collapsed", text)
 
 
 def of_the_budget(doubts: DoubtsRow) -> Iterator[Caveat]:

@@ -17,6 +17,7 @@ from programs.errors import ProgramError
 from programs.evolved_for import EvolvedFor
 
 LEVEL = 0.05
+SELDOM = 0.1  # share of the tries of an idea that only does harm which runs keep at most
 LONG = 1500  # words; a longer text scrolls in its own frame
 # What each method compares; the page adds the unit.
 METHODS = {
@@ -86,6 +87,21 @@ class CreditRow:
 
 
 @dataclass(frozen=True)
+class TriedRow(CreditRow):
+    """What trying it did. ``tries``: experiments of search and confirmation; ``kept_gain``: the median of those that
+    were kept, over the script that each changed."""
+
+    tries: int = 0
+    kept: int = 0
+    kept_gain: float | None = None
+
+    @property
+    def helps_sometimes(self) -> bool:
+        """Whether runs kept it more often than luck makes them keep a change that only does harm."""
+        return self.kept > SELDOM * self.tries
+
+
+@dataclass(frozen=True)
 class ChangeRow:
     """The gain of a program over its ``parents`` parents, and a directive that the first of them lacks."""
 
@@ -138,7 +154,7 @@ def section(facts: ReportFacts) -> ReportSection:
         return ReportSection("champion", "The champion's text", "The ledger has no program text.")
     credit = facts.source.ask("directive_credit", CreditRow, program=row.program_id)
     change = facts.source.ask("champion_change", ChangeRow, program=row.program_id)
-    tries = facts.source.ask("directive_tries", CreditRow, program=row.program_id)
+    tries = facts.source.ask("directive_tries", TriedRow, program=row.program_id)
     proven = [item for item in credit.rows if item.is_tinted]
     more = {
         "name": row.name or row.program_id,

@@ -158,7 +158,8 @@ def cost(facts: ReportFacts, model: bool = True, short: bool = False) -> str:
         f" (which were charged {duration(charged)}: a known result costs a run as much as a new one)" if reused else ""
     )
     by_runs = "" if short else f", of which {duration(used)} by the runs{why} and the rest to verify them"
-    parts = [f"{duration(spent)} of device time used{by_runs}" if spent else "no recorded device time"]
+    used_up = f"of device time {'with verification' if short else 'used'}{by_runs}"
+    parts = [f"{duration(spent)} {used_up}" if spent else "no recorded device time"]
     if tokens:
         parts.append(f"{count(tokens)} tokens of language models, {money(totals.model_usd)}")
     elif facts.config and model:

@@ -20,6 +20,8 @@ from analysis.trust import counts, weakest
 from meta.cli.record_tail import LedgerRecord, RecordedConfig, RecordTail
 from meta.cli.spend import ModelUsage
 
+NEWS = 160  # letters of a kept change, which may quote an idea of any length
+
 if TYPE_CHECKING:
     from analysis.decision import Decision
 
@@ -321,7 +323,8 @@ class StudyView:
         who = self.name(arm.program_id) if arm else run.run_id[:7]
         at = str(event.get("at", ""))[11:16]
         shown = f" {one.metric:.4f}" if isinstance(one.metric, float) else ""
-        self.news = [*self.news[-2:], f"{at} {who} {run.run_id[:5]} kept {one.said}{shown}"]
+        doing = one.said if len(one.said) <= NEWS else f"{one.said[: NEWS - 3]}..."
+        self.news = [*self.news[-2:], f"{at} {who} {run.run_id[:5]} kept {doing}{shown}"]
 
     def _on_run_ended(self, event: LedgerRecord) -> None:
         run = self.runs.get(event["run_id"])

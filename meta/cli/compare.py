@@ -87,6 +87,7 @@ def _whole(
         "best": [{**asdict(each), "sentence": each.sentence} for each in differs.best],
         "shares": [{**asdict(each), "result": each.result} for each in differs.shares],
         "not_compared": list(differs.not_compared),
+        "caveats": differs.caveats,
         "same_program": list(differs.names),
         "text": asdict(changed) if changed else None,
         "settings": [_setting(row) for row in rows],
@@ -132,6 +133,8 @@ def _print(
     if rows:
         out.rows([{**row, "runs": "{}/{}".format(*row["runs"])} for row in rows], DIFFERENCES)
         out.thing({"about": differs.about})
+    for text in differs.caveats:
+        out.thing({"caveat": text})
     for text in differs.names:
         out.thing({"same program": text})
     for best in differs.best:

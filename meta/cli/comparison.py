@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from difflib import unified_diff
 from typing import TYPE_CHECKING, Any, cast
 
+from analysis.decision_text import OTHER_LOAD
 from analysis.statistics import interval, satterthwaite, welch_difference
 from analysis.wording import listed, many
 from meta.cli.compared_settings import NONE
@@ -55,8 +56,9 @@ LEAD = "lead over stock of "
 class ComparedChampions:
     """``differences``: of the champions, one for each task of both; ``same``: of each program that ran in both studies,
     in the deciding matches if it ran in both, else on another stream; ``leads``: of the champions' leads over stock;
-    ``shares``: over the program that each started from; ``best``: what did best in each study; ``not_compared``: why
-    there is no difference, for each task; ``names``: where a champion also ran in the other study by another name."""
+    ``shares``: over the program that each started from; ``best``: what did best in each study; ``loaded``: studies
+    during which the machine had other load; ``not_compared``: why there is no difference, for each task; ``names``:
+    where a champion also ran in the other study by another name."""
 
     differences: tuple[GainDifference, ...] = ()
     same: tuple[GainDifference, ...] = ()
@@ -65,6 +67,7 @@ class ComparedChampions:
     leads: tuple[GainDifference, ...] = ()
     shares: tuple[GainDifference, ...] = ()
     best: tuple[BestPrograms, ...] = ()
+    loaded: tuple[str, ...] = ()
 
     @property
     def all(self) -> tuple[GainDifference, ...]:
@@ -75,7 +78,12 @@ class ComparedChampions:
         shown = [each.sentence for each in self.all]
         why = [f"Not compared: {why}." for why in self.not_compared]
         best = [each.sentence for each in self.best]
-        return [*why, *shown, *self.names, *best, *filter(None, [self.about])]
+        return [*why, *shown, *self.names, *best, *self.caveats, *filter(None, [self.about])]
+
+    @property
+    def caveats(self) -> list[str]:
+        both = " and ".join(self.loaded)
+        return [f"{OTHER_LOAD} during {both}: differences between the studies may come from it."] if both else []
 
     @property
     def about(self) -> str:
@@ -94,7 +102,8 @@ def champions(first: ComparedStudy, second: ComparedStudy) -> ComparedChampions:
     counted_there = {(each.task, each.program_id) for each in (*found.same, *found.differences)}
     further = [one for one in ran_in_both(first, second) if (one.task, one.program_id) not in counted_there]
     best = tuple(each for study in (first, second) for each in best_programs(study))
-    return replace(found, same=together((*found.same, *further)), best=best)
+    loaded = tuple(one.name for one in (first, second) if (d := one.board.decision) and d.pace and d.pace.other_load)
+    return replace(found, same=together((*found.same, *further)), best=best, loaded=loaded)
 
 
 def _decided(first: ComparedStudy, second: ComparedStudy) -> ComparedChampions:

@@ -12,6 +12,7 @@ from meta.cli.credit_rows import (
     StoredLine,
     as_contrasts,
     conclusions,
+    confirmed,
     hidden,
     ordered,
     sentence,
@@ -49,7 +50,7 @@ ESTIMATED = {
     "edit": "a single change to the untouched script, by the model of all experiments",
     "directive": "experiments that cite the directive, compared with the script that they changed",
     "following": "runs that followed the directive minus runs that did not",
-    "mutation": "child minus the mean of its parents",
+    "mutation": "child minus its parent, of several the better one",
     "having": "programs with the directive minus programs without it",
     "factorial": "the directive in a planned ablation",
 }
@@ -88,6 +89,7 @@ def credit(
     it was randomized or only observed (an association). Lists every
     significant row, gain or loss; the last lines name the largest gain."""
     from analysis.attribution import recomputed
+    from meta.cli.standings import announced
 
     if on and not bundle:
         raise UsageError("--on needs --bundle", hint='--bundle "EDITS" --on "EDITS"')
@@ -100,10 +102,12 @@ def credit(
     with resolve.connect(folder, ["credit"]) as con:
         known = [r for r in resolve.fetch_as(con, StoredLine, QUERY) if method is None or r["method"] == method]
         trust.note(out, con, resolve.shown(folder), trust.OF_CREDIT)
+        decision = announced(con)
         if older := recomputed(con):
             out.note(older)
     every = ordered(map(with_gain, known))
     rows = every if all else [row for row in every if significant(row)]
+    verdict = confirmed(decision) if any(row["method"] == "mutation" for row in every) else ""
     if out.mode == "person":
         for group in dict.fromkeys((r["method"], r["gain_unit"]) for r in rows):
             _show(out, as_contrasts([r for r in rows if (r["method"], r["gain_unit"]) == group]))
@@ -112,7 +116,7 @@ def credit(
             out.next(f"metaloop show {resolve.short(rows[0]['credit_id'])} -s {resolve.typed(folder)}")
     else:
         out.rows(rows, PLAIN, extra={"study": str(folder)})
-    for remark in (hidden(every, rows), *conclusions(every)) if every else (EMPTY,):
+    for remark in (hidden(every, rows), *conclusions(every), verdict) if every else (EMPTY,):
         if remark:
             out.note(remark)
 

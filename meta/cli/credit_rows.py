@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Literal, TypedDict
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 from analysis.credit import PER_EXPERIMENT, per_experiment
 from analysis.wording import decimals, interval_decimals, listed, many, plain_number
 from meta.cli.output import clean
 from meta.cli.render import fit
+
+if TYPE_CHECKING:
+    from analysis.decision import Decision
 
 GAIN: tuple[Literal["gain", "gain_low", "gain_high", "gain_unit"], ...] = ("gain", "gain_low", "gain_high", "gain_unit")
 LEVEL = 0.05  # false discovery rate
@@ -20,7 +23,10 @@ TASKS = 3  # tasks with a conclusion of their own
 QUOTED = 70  # characters
 HARMFUL = 4  # changes that are named where nothing helped
 # What a gain is a part of, where that is not a run's gain.
-PART = {"edit": "on the untouched script", "mutation": "of a run's gain, over the mean of its parents"}
+PART = {
+    "edit": "on the untouched script",
+    "mutation": "of a run's gain in the search, over its (better) parent",
+}
 # What a conclusion is about, and its methods from the strongest to the weakest.
 ABOUT = (
     ("sentence", ("factorial", "having", "directive", "following")),
@@ -130,6 +136,17 @@ def conclusions(rows: Sequence[CreditLine]) -> list[str]:
         edits_alone = len(about) == 1
         out += [there + _largest(noun, methods, own) for noun, methods in about if edits_alone or noun != "single edit"]
     return out + [f"{many(len(tasks) - TASKS, 'more task')}: --json"] * (len(tasks) > TASKS)
+
+
+def confirmed(d: Decision | None) -> str:
+    """What the confirmation showed, which the rows of the search leave out; empty without a decision."""
+    if d is None:
+        return ""
+    from analysis.decision_text import headline
+    from analysis.own_share import own_share
+
+    share = own_share(d)
+    return f"The confirmation, on fresh seeds: {headline(d)}.{share and ' '}{share}"
 
 
 def _largest(noun: str, methods: Sequence[str], rows: Sequence[CreditLine]) -> str:

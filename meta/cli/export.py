@@ -231,9 +231,9 @@ def for_researcher(out: Output, study: str | None, target: Path | None, kind: st
 
     from arena.study import Study
     from meta.champion import label_of
-    from meta.rewriting import measured_bundle, measured_harm, rewritten
+    from meta.rewriting import MeasuredLoss, measured_bundle, measured_harm, rewritten
 
-    given, task, bundle, harm = Path(study).expanduser() if study else None, None, "", dict[str, str]()
+    given, task, bundle, harm = Path(study).expanduser() if study else None, None, "", dict[str, MeasuredLoss]()
     if given is not None and (given.suffix == ".md" or (given.is_dir() and not (given / resolve.MARK).exists())):
         program = resolve.one_program(str(given))
         if chosen:

@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
+from analysis.credit import plain
+from analysis.wording import listed
 from meta.cli import resolve
 from meta.cli.options import argument, flag, verb
 from meta.cli.output import Column, Output, Row, brief
@@ -65,6 +67,8 @@ def steer(
         refuse_late(opened)
         text, name = checked(opened, what, given)
         ask(folder, what, text, name=name, because=because or "")
+        for line in now(opened, text) if what == "idea" else ():
+            out.note(line)
         here = resolve.typed(folder)
         out.note(f"it waits for generation {max(state.generations, default=0) + 1}; metaloop steer {here} shows it")
         if not running(folder):
@@ -145,6 +149,21 @@ def an_idea(study: Study, given: str) -> str:
             hint=f"name one as KNOB=VALUE; metaloop task show {study.config.task} lists them",
         )
     return text
+
+
+def now(study: Study, idea: str) -> list[str]:
+    """The values that the idea changes as the untouched scripts have them; a reason may assume others."""
+    from arena.task_set import TaskSet
+    from trainer.conditional import read
+
+    tasks: dict[str, list[str]] = {}
+    for task in (on.task for on in TaskSet.of(study)):
+        edit, config = read(task.edits, re.findall(r"`([^`]+)`", idea)), task.edits.config(task.baseline())
+        values = [
+            f"{name.lower()}={plain(config[name])}" for name in sorted(edit.knobs if edit else ()) if name in config
+        ]
+        tasks.setdefault(" ".join(values), []).append(task.name)
+    return [f"the untouched script of {listed(names)} has {values}" for values, names in tasks.items() if values]
 
 
 def in_backticks(text: str, tasks: Sequence[Task]) -> str:

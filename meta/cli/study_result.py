@@ -103,7 +103,8 @@ def _harm(folder: Path, state: StudyState, champion: str) -> str:
     from meta.rewriting import measured_harm, why_kept
     from programs.program import Program
 
-    return why_kept(len(measured_harm(folder, Program.parse(state.programs[champion].text))))
+    harm = measured_harm(folder, Program.parse(state.programs[champion].text))
+    return why_kept([not one.leave_out for one in harm.values()])
 
 
 def _files(shown: Path) -> dict[str, str]:

@@ -19,7 +19,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import analysis
 from analysis import wording
-from analysis.study import COMPUTED_VIEWS
+from analysis.decision_text import sentences_of
+from analysis.study import computed_in
 from analysis.trust import shared_gain_name
 from arena.contest import web as contest_web
 from arena.contest.web.security import CARD_POLICY, HEADERS
@@ -168,13 +169,12 @@ def record_pages(studies: Studies, tables: records.OpenStudies) -> APIRouter:
     def sql(at: str, q: str = "") -> Response:
         one, answer, problem = studies.get(at), None, ""
         if q.strip():
-            computed = any(view in q.lower() for view in COMPUTED_VIEWS)
             try:
-                with tables.read(one.folder, computed) as con:
+                with tables.read(one.folder, bool(computed_in(q))) as con:
                     answer = records.ask(con, q)
             except MetaloopError as error:
                 problem = error.message
-        return page("sql", one=one, q=q, answer=answer, problem=problem, most=records.MOST_ROWS)
+        return page("sql", one=one, q=q or records.EXAMPLE, answer=answer, problem=problem, most=records.MOST_ROWS)
 
     @routes.get("/credit")
     def of_directives(at: str, now: str = "") -> Response:
@@ -182,7 +182,8 @@ def record_pages(studies: Studies, tables: records.OpenStudies) -> APIRouter:
         if not now and not tables.are_computed(one.folder):
             return page("computing", one=one)  # it asks for this page again, and stays until that is there
         with tables.read(one.folder, computed=True) as con:
-            return page("credit", one=one, at=credit.credit_page(con, one.name), query=credit.CHANGES)
+            at = credit.credit_page(con, one.name)
+            return page("credit", one=one, item=one.item(), at=at, query=credit.CHANGES)
 
     return routes
 
@@ -266,7 +267,12 @@ def templates() -> jinja2.Environment:
     made = jinja_environment(HERE / "templates", CONTEST / "templates", escaped=True)
     made.filters |= {name: getattr(wording, name) for name in ("number", "brief", "duration", "many", "percent")}
     made.filters |= {"interval": words.interval, "cell": words.cell, "minus": words.minus}
-    made.globals |= {"link": link, "match_title": match_title, "shared_gain_name": shared_gain_name}
+    made.globals |= {
+        "link": link,
+        "match_title": match_title,
+        "shared_gain_name": shared_gain_name,
+        "sentences_of": sentences_of,
+    }
     return made
 
 

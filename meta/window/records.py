@@ -12,7 +12,12 @@ from difflib import unified_diff
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from analysis.attribution import searched
 from analysis.ledger import segments
+from analysis.methods.mutation import mutation_credits
+from analysis.report.caveats import CollapsedRow
+from analysis.report.source import ReportSource
+from analysis.statistics import Mean, mean_interval
 from analysis.study import COMPUTED_VIEWS, open_study
 from analysis.tables import SQL_VIEWS, rows
 from arena.contest.stored import CourseContent, ExperimentColumns
@@ -22,6 +27,8 @@ from programs.program import Program
 
 if TYPE_CHECKING:
     import duckdb
+
+    from analysis.credit import MutationCredit
 
 Row = dict[str, Any]
 MOST_EXPERIMENTS = 200  # on one page
@@ -38,6 +45,10 @@ SELECT number, coalesce(status, '') AS status, metric, coalesce(fraction, 1.0) A
     coalesce(description, '') AS description, directive_ids, '' AS diff, experiment_id, gain
 FROM experiments WHERE run_id = ? ORDER BY number
 """
+EXAMPLE = """SELECT name, purpose, count(*) AS runs, avg(verified_gain) AS gain
+FROM runs
+GROUP BY ALL
+ORDER BY gain DESC"""  # in an empty box
 CALLS = (
     "SELECT number, purpose, model, status, tokens_in, tokens_out, usd, wall_seconds, text, reason FROM calls WHERE "
 )
@@ -61,6 +72,14 @@ SELECT r.run_id, coalesce(r.purpose, '') AS purpose, r.role, r.task, r.state, r.
     m.label, m.generation
 FROM runs AS r LEFT JOIN matches AS m USING (match_id)
 WHERE r.program_id = ? ORDER BY r.started_at DESC, r.run_id LIMIT 100
+"""
+ITS_GAINS = """
+SELECT CASE r.purpose WHEN 'reserve' THEN 'held-out task' WHEN 'confirmation' THEN r.purpose ELSE 'search' END AS part,
+    r.task, coalesce(any_value(m.unit), '') AS unit, list(r.verified_gain ORDER BY r.run_id) AS gains
+FROM runs AS r LEFT JOIN matches AS m USING (match_id)
+WHERE r.program_id = ? AND r.state = 'finished' AND r.verified_gain IS NOT NULL
+    AND coalesce(r.purpose, '') NOT IN ('ablation', 'same-spend', 'long')
+GROUP BY 1, 2 ORDER BY 1 DESC, 2
 """
 MADE = "SELECT operator, model, reason FROM mutations WHERE child_id = ? AND accepted LIMIT 1"
 
@@ -110,6 +129,7 @@ class RunPage:
     calls: Sequence[Row]
     turns: Sequence[Row]
     findings: Sequence[Row]
+    collapse: CollapsedRow | None  # None: it kept its gain
 
 
 def fetch(con: duckdb.DuckDBPyConnection, sql: str, *values: object) -> list[Row]:
@@ -138,7 +158,10 @@ def run_page(con: duckdb.DuckDBPyConnection, run_id: str, start: int) -> RunPage
     shown = experiments[start : start + MOST_EXPERIMENTS]
     said, took = fetch(con, CALLS, run_id), fetch(con, TURNS, run_id)
     drawn = curve(course, going_on=run["state"] == "running")
-    return RunPage(run, drawn, course, shown, start, len(experiments), said, took, fetch(con, FINDINGS, run_id))
+    collapses = ReportSource(con, "").ask("collapsed", CollapsedRow).rows
+    collapse = next((one for one in collapses if one.run_id == run_id), None)
+    found = fetch(con, FINDINGS, run_id)
+    return RunPage(run, drawn, course, shown, start, len(experiments), said, took, found, collapse)
 
 
 def experiment(con: duckdb.DuckDBPyConnection, identity: str) -> Row:
@@ -150,14 +173,27 @@ def experiment(con: duckdb.DuckDBPyConnection, identity: str) -> Row:
 
 
 @dataclass(frozen=True)
+class ProgramGain:
+    """The mean gain of a program's runs in one part of the study (search, confirmation, held-out task) on one task."""
+
+    part: str
+    task: str
+    unit: str
+    mean: Mean
+
+
+@dataclass(frozen=True)
 class ProgramPage:
-    """A program's text, how it was written, its lines that differ from those of each parent, and its runs."""
+    """A program's text, how it was written, its lines that differ from those of each parent, its gains, how much more
+    than its (better) parent it gained in the search, and its runs."""
 
     name: str
     program_id: str
     shown: str
     made: Row
     changes: Sequence[tuple[str, str, str]]  # name and id of a parent, unified diff
+    gains: Sequence[ProgramGain]
+    over_parent: Sequence[MutationCredit]
     runs: Sequence[Row]
 
 
@@ -181,7 +217,14 @@ def program_page(con: duckdb.DuckDBPyConnection, program_id: str) -> ProgramPage
             diff = unified_diff(above[1].splitlines(), text.splitlines(), above[0], name, lineterm="", n=2)
             changes.append((above[0], parent, "\n".join(diff)))
     made = fetch(con, MADE, program_id)
-    return ProgramPage(name, program_id, text, made[0] if made else {}, changes, fetch(con, ITS_RUNS, program_id))
+    gains = [
+        ProgramGain(row["part"], row["task"], row["unit"], mean_interval(row["gains"]))
+        for row in fetch(con, ITS_GAINS, program_id)
+    ]
+    children = [one for scope in searched(con, only=True) for one in mutation_credits(scope)] if parents else []
+    over = [one for one in children if one.child_id == program_id]
+    runs = fetch(con, ITS_RUNS, program_id)
+    return ProgramPage(name, program_id, text, made[0] if made else {}, changes, gains, over, runs)
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ def of_study(one: FollowedStudy, match: str) -> dict[str, Any]:
         "caveats": [each for each in caveats(board.decision) if each.level != "note"] if board.decision else [],
         "trust": trust(board, chosen),
         "gain_name": shared_gain_name(board.trusts).capitalize(),
-        "data_use": "are not used to choose programs" if is_final(chosen) else "are also used to choose programs",
+        "data_use": "No program is" if is_final(chosen) else "Programs of the search are also",
         "expected": expected(board) if one.at_work else None,
     }
 

@@ -91,7 +91,7 @@ def test_what_always_changed_together_is_the_mutation_s(tmp_path: Path) -> None:
 
 
 def test_a_parent_from_another_match_is_no_contrast() -> None:
-    runs = [FamilyRun("m1", 0, True, 1.0, "c", ["p"]), FamilyRun("m0", 0, False, 1.0, "c", ["p"])]
+    runs = [FamilyRun("m1", 0, True, 1.0, "c", ["p"], "c"), FamilyRun("m0", 0, False, 1.0, "c", ["p"], "p")]
     assert contrasts(runs, {"c": {"d0"}, "p": set()}) == []
 
 

@@ -172,6 +172,8 @@ def test_the_conclusion_prefers_the_stronger_method_and_says_if_nothing_is_signi
     assert programs == "No change between programs has a significant gain (false discovery rate 5%)."
     [text] = conclusions([line("mutation", -0.3), line("mutation", -0.5)])
     assert '; 2 have significant losses: "row -0.5" (-0.500 nats [-0.520, -0.480]) and' in text
+    [text] = conclusions([line("mutation", 0.3)])
+    assert text.endswith("of a run's gain in the search, over its (better) parent.")
     assert conclusions([line("edit", 0.3)])[0].startswith('The single edit "row 0.3"')
     several = conclusions([line("edit", 0.3, task=task) for task in "abcde"])
     assert several[0].startswith("On a: The single edit") and several[3] == "2 more tasks: --json"

@@ -7,20 +7,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from analysis.ledger import Ledger
 from analysis.study import open_study
 from analysis.wording import many
 from inner_loop.behaviour import resolved_ideas
 from meta.begin import create
 from meta.evolve import evolve
-from meta.rewriting import HARMFUL, rewritten
+from meta.rewriting import HARMFUL, MeasuredLoss, measured_harm, rewritten, why_kept
 from programs.evolved_for import EvolvedFor, with_label
 from programs.folder import load
 from programs.program import Program
 from programs.shelf import starter
-from tests.meta.cli_study import cli
+from tests.analysis import synthetic
+from tests.meta.cli_study import cli, config
 from tests.studies import TINY, silent
+from trainer.places import private_folder
 from trainer.scaffold import init_simulated
 from trainer.task import Task
 
@@ -91,12 +95,10 @@ def test_an_idea_that_would_undo_the_first_one_comes_behind_those_that_do_not() 
     assert [idea.text.endswith("This replaces the first idea's lr.") for idea in made.ideas] == [False] * 3 + [True]
     part = "- Part: `lr=0.01` `optimizer=adamw`.\n- Off: `norm==batch` → `norm=none`.\n"
     part += "- Again: `lr=0.3`.\n- Odd: `muon9`.\n"
-    harm = {"Part: `lr=0.01` `optimizer=adamw`.": "In the study it made scripts worse, by 1."}
+    harm = {"Part: `lr=0.01` `optimizer=adamw`.": MeasuredLoss("In the study it made scripts worse, by 1.")}
     done = rewritten(Program.parse(text + part, "p"), "agent", task, begin, harm)
     assert [idea.text.partition(":")[0] for idea in done.program.ideas[1:]] == ["One", "Same", "Odd", "All"]
-    assert (
-        "in the study `lr=0.01` `optimizer=adamw` without the others made scripts worse" in done.program.ideas[0].text
-    )
+    assert done.program.ideas[0].text == begin  # the part was tried on other scripts than this bundle without it
     assert HARMFUL not in done.program.text and "norm=none if norm==batch" in done.notes[0]
 
 
@@ -111,7 +113,7 @@ def test_files_stay_where_the_idea_that_names_them_is_left_out() -> None:
 def test_a_harmful_idea_is_neither_untested_nor_in_the_order_of_work() -> None:
     text = starter("idea-queue").text.partition("## Ideas")[0]
     text += "## Ideas\n\n- Untested neighbour: `batch=32`.\n- One: `lr=0.3`.\n"
-    harm = {"Untested neighbour: `batch=32`.": "In the study it made scripts worse, by 1."}
+    harm = {"Untested neighbour: `batch=32`.": MeasuredLoss("In the study it made scripts worse, by 1.")}
     for again in (Program.parse(text, "p"), Program.parse(text, "p", others={"a.md": "x"})):
         made = rewritten(again, "agent", Task.load("strokes"), harm=harm).program
         assert f"{HARMFUL}\n\n- `batch=32`. In the study it made scripts worse" in made.text, made.text
@@ -132,10 +134,12 @@ def test_the_settings_of_a_model_s_champion_replace_what_contradicts_them(here: 
 def test_ideas_that_made_scripts_worse_say_so(here: Path) -> None:
     champion = load(here / "s" / "champion.md")
     first, *others = champion.ideas
-    made = rewritten(champion, "chat", harm={first.text: "It made scripts worse."}).program
+    made = rewritten(champion, "chat", harm={first.text: MeasuredLoss("It made scripts worse.")}).program
     assert made.ideas[-1].text.startswith(f"{first.text} It made scripts worse.")
     assert [idea.text.count("worse") for idea in made.ideas] == [0] * len(others) + [1]
     assert f"\n\n### {HARMFUL}\n\n- {first.text}" in made.text
+    made = rewritten(champion, "chat", harm={first.text: MeasuredLoss("It helps sometimes.", leave_out=False)}).program
+    assert made.ideas[0].text.startswith(f"{first.text} It helps sometimes.") and HARMFUL not in made.text
     sql = """SELECT directive_id FROM credit WHERE method = 'directive' AND high < 0 AND q < 0.05
         AND directive_id IN (SELECT directive_id FROM directives WHERE kind = 'idea' AND program_id = $1)"""
     with open_study(here / "s") as con:
@@ -144,10 +148,38 @@ def test_ideas_that_made_scripts_worse_say_so(here: Path) -> None:
     lines = load(here / "warned.md").text.splitlines()
     for idea in champion.ideas:
         for line in (line for line in lines if line.startswith(f"- {idea.text}")):  # none if the first idea has it
-            assert ("In the study it made scripts worse, by 0." in line) == (idea.directive_id in bad)
+            worse = "In the study it made scripts worse, by 0." in line or "It helps sometimes: in the study, " in line
+            assert worse == (idea.directive_id in bad)
     told = cli("evolve", "--resume", "s", cwd=here).stdout
     said = f"{many(len(bad), 'idea')} of the champion made scripts significantly worse, on average, when tried"
     assert [said in text for text in (told, (here / "s" / "champion.evidence.md").read_text())] == [bool(bad)] * 2
+
+
+def test_an_idea_that_runs_kept_again_and_again_is_not_left_out(tmp_path: Path) -> None:
+    """Of 16 tries each, `often` gained .4 in two and lost 3 in the others; `never` lost 3 in all."""
+    program = Program.parse("## Ideas\n\n- Set `often`.\n- Set `never`.\n")
+    ids = [idea.directive_id for idea in program.ideas]
+    listed = [
+        {"directive_id": d, "heading": "Ideas", "kind": "idea", "text": d, "position": i} for i, d in enumerate(ids)
+    ]
+    private_folder(tmp_path / "ledger")
+    with Ledger(tmp_path / "ledger", "arena") as ledger:
+        synthetic.program(ledger, program.program_id, directives=listed)
+        synthetic.match(ledger, "m1", {"a1": program.program_id})
+        for run in range(16):
+            gains = {"often": 0.4 + run / 100 if run < 2 else -3.0 - run / 100, "never": -3.0 - run / 100}
+            world = synthetic.World(
+                {(d, True): gain for d, gain in gains.items()}, dict.fromkeys(gains, False), noise=0
+            )
+            synthetic.start(ledger, f"r{run}", "m1", "a1", program.program_id, run)
+            synthetic.search(ledger, world, f"r{run}", np.random.default_rng(run), tries=2, seed=run,
+                             ideas=[(d, True) for d in gains], directives=ids)  # fmt: skip
+    config(tmp_path)
+    found = measured_harm(tmp_path, program)
+    often, never = found["Set `often`."], found["Set `never`."]
+    assert never.leave_out and never.said.endswith("on average (0 of 16 experiments kept).")
+    assert not often.leave_out and "in the study, 2 of 16 experiments with it were kept and gained 0.4" in often.said
+    assert why_kept([True, False]).endswith("Runs kept 1 of them in more than 10% of the tries: they help sometimes.")
 
 
 def test_any_program_of_a_study_is_written(here: Path) -> None:

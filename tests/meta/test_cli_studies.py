@@ -247,6 +247,12 @@ def test_two_texts_of_one_name_have_their_ids_and_one_text_of_two_names_is_noted
     said = champions(one, two)
     assert said.names[0] == "same, the champion of one, is the same program as other of deep/er/two."
     assert "second study's gain minus the first's" in said.about and said.names[0] in said.sentences
+    for study, steps in ((one, 90.0), (two, 41.0)):  # of 40 in as much time: other load in the first study only
+        decided = {**study.board.champion["decision"], "pace": {"low": 40.0, "high": steps, "n": 20}}  # type: ignore[index]
+        study.board.champion = {**(study.board.champion or {}), "decision": decided}
+    loaded = champions(one, two)
+    assert loaded.loaded == ("one",) and loaded.caveats[0].startswith("The machine had other load during one: ")
+    assert loaded.caveats[0] in loaded.sentences
 
 
 def test_standings_shows_the_match_that_decides_the_verdict(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,7 +24,7 @@ from analysis.own_share import first_program, own_share
 from analysis.pace import Pace
 from analysis.report import page
 from analysis.report.card import CardText, card, drawn_card, width
-from analysis.report.card_words import short_names, verdict_lines
+from analysis.report.card_words import card_headline, short_names, verdict_lines
 from analysis.report.progress import DrawnRun
 from analysis.run_state import StudyState
 from analysis.same_spend import FoundScript
@@ -215,9 +215,10 @@ def test_at_a_terminal_the_result_fits_on_a_screen_and_names_the_commands_for_th
     shown = capsys.readouterr().out
     lines = shown.splitlines()
     headline = next(at for at, line in enumerate(lines) if decision_text.headline(bred[1].decision) in line)
-    assert len(lines) + len(then) + 1 <= 34 and len(lines) - headline < 20
+    assert len(lines) + len(then) + 1 <= 35 and len(lines) - headline < 20
     assert all(len(line) <= 80 or "/" in line for line in lines)
     assert "These rows:" not in shown and "A/A: two arms" not in shown and "of its budget" not in shown
+    assert re.search(r"\nA/A check passed: stock's arms differ by [+-][\d.]+ nats \(standard error [\d.]+\)\.", shown)
     assert any(f"metaloop report {bred[0]}" in one for one in then) and any("--all" in one for one in then)
 
 
@@ -469,10 +470,16 @@ def test_the_verdict_says_in_a_sentence_of_its_own_what_evolution_added(ahead: E
         assert own_share(found).startswith(said), own_share(found)
         added = "" if measured_ is start else "; the shipped program learnt did it, evolution added nothing measurable"
         assert decision_text.headline(found) == headline + added and added in decision_text.line(found)
+        assert card_headline(found) == f"{d.name} beats stock{added}"
         titles = [caveat.title for caveat in decision_text.caveats(found)]
         assert ("Not shown to do better than the first program" in titles) == bool(added)
         assert ("--program learnt" in first_program(found)) == bool(added)
         assert said.removesuffix(".").replace("−", "-") in decision_text.line(found)
+    for learnt, specific in (((), True), (("letters", "tabular"), False)):  # measured on other tasks
+        general = replace(found, origin=replace(origin, learnt=learnt), bare=Mean(0.1, 0.1, 4, -0.2, 0.4),
+                          bare_ratio=Ratio(0.4, -0.2, 0.95, 4, 4))  # fmt: skip
+        [alone] = [one.text for one in decision_text.caveats(general) if "idea list alone" in one.title]
+        assert (decision_text.SPECIFIC in alone) == specific
     weak = replace(start, low=-0.1, gain=Mean(0.26, 0.2, 3, -0.3, 0.8))  # nor shown to beat stock itself
     unknown = replace(d, origin=origin, start=weak)
     assert decision_text.headline(unknown) == headline and first_program(unknown) == ""
@@ -512,7 +519,7 @@ def test_the_prose_of_a_card_fits_whatever_was_decided(ahead: Ended, apart: Ende
     ]
     for decision, held_out, said in cases:
         brief = short_names(decision)
-        words = CardText("k", decision_text.result(brief), [*verdict_lines(brief, held_out), ["Stock is stock."]], [])
+        words = CardText("k", card_headline(brief), verdict_lines(brief, held_out), [])
         runs = [DrawnRun("r", name, "champion", True, name, None, None, ((0, 1.0, "keep", ""), (1, 0.5, "keep", "")))]
         drawn = ElementTree.fromstring(drawn_card(words, [], unit, runs, "nll", "lower"))
         texts = [(t.get("class"), t.text or "", float(t.get("y", 0))) for t in drawn.iter() if t.tag.endswith("text")]

@@ -117,6 +117,7 @@ def test_an_idea_and_a_program_are_raced_as_steered_children(steered: tuple[Path
     assert given_line(folder, ended, str(idea.child_id)).startswith(
         f"{said}what was given. {child['name']}, which came"
     )
+    assert given_line(folder, ended, str(idea.child_id)).endswith("`metaloop credit` also has single tries.")
     assert given_line(folder, ended, BRED_FROM.program_id).startswith(f"{said}none of it. ")
     assert given_line(folder, ended, "").endswith("while the study ran.")  # without a champion
     assert IDEA in by_id[str(idea.child_id)]["text"] and len(by_id[str(idea.child_id)]["parent_ids"]) == 1
@@ -253,9 +254,11 @@ def begun(task: Task, tmp_path: Path) -> Path:
     return folder
 
 
-def test_the_command_leaves_a_wish_and_lists_it(begun: Path, tmp_path: Path) -> None:
+def test_the_command_leaves_a_wish_and_lists_it(task: Task, begun: Path, tmp_path: Path) -> None:
     done = cli("steer", "begun", "--idea", IDEA.replace("`", ""), "--because", "a hunch", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+    has = task.edits.config(task.baseline())["LADDER1"]
+    assert f"the untouched script of {task.name} has ladder1={has}\n" in done.stderr and has != 0.5
     assert "it waits for generation 1" in done.stderr and "metaloop evolve --resume" in done.stderr
     (row,) = json.loads(cli("steer", "begun", "--json", cwd=tmp_path).stdout)["items"]
     assert (row["what"], row["text"], row["state"], row["because"]) == ("idea", IDEA, "waiting", "a hunch")

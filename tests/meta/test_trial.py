@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 import shutil
 import subprocess
 import threading
@@ -314,6 +315,9 @@ def test_changes_of_the_code_are_shown_to_agents() -> None:
     shown = with_code_changes("- Try `centre`.\n", task)
     assert "`centre`: grey values" in shown and "`average`" not in shown
     assert "-return images.float() / 255\n+return (images.float() - 49) / 57\n" in shown
+    for block in re.findall(r"```diff\n(.*?)```", with_code_changes("`average` `conv` `dedupe` `centre`", task), re.S):
+        removed, added = ({line[1:] for line in block.splitlines() if line[0] == sign} for sign in "-+")
+        assert added and not removed & added, block
 
 
 @contextmanager

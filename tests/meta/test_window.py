@@ -22,7 +22,7 @@ from analysis.report import lineage
 from analysis.report.facts import gather
 from analysis.report.lineage import DrawnProgram
 from analysis.report.source import ReportSource
-from analysis.study import VIEWS, open_study
+from analysis.study import COMPUTED_VIEWS, VIEWS, open_study
 from analysis.study import query as ask
 from analysis.trust import WHY
 from analysis.wording import MINUS, brief, number
@@ -80,7 +80,9 @@ def test_every_study_below_the_folder_is_listed_with_its_verdict(window: Window,
     study = Study.open(root / "one")
     study.look()
     assert study.state.champion is not None
-    assert str(study.state.champion.body["verdict"])[:60] in text.replace("&#39;", "'")
+    first_, *others = sentences_of(str(study.state.champion.body["verdict"]))
+    listed = unescape(text).replace(MINUS, "-")
+    assert f">{first_}.</p>\n<details><summary" in listed and f">{'. '.join(others)}.</p></details>" in listed  # folded
 
 
 def test_from_a_study_to_a_run_an_experiment_and_a_program(window: Window, root: Path) -> None:
@@ -94,7 +96,8 @@ def test_from_a_study_to_a_run_an_experiment_and_a_program(window: Window, root:
     assert ">Overview</a>" in nav and ">one</a>" not in nav
     assert "Lineage" in window.page("/study", **first(text.partition('id="match"')[2], "/study"))
     run = window.page("/run", **first(text, "/run"))
-    assert "the untouched script" in run or "baseline" in run
+    assert ">Gain over the baseline</th>" in run
+    assert re.search(r'data-label="\w+">[\d.]+</td><td class="right" data-label="gain">', run)
     assert '<path class="best"' in run
     experiment = window.page("/experiment", **first(run, "/experiment"))
     assert "Source id" in experiment
@@ -149,7 +152,7 @@ def test_the_lineage_has_the_programs_and_the_gains_of_the_report(window: Window
     }
     assert text.count("never ran") == sum(row.n == 0 for row in rows.values()) > 0
     ran = sum(row.n > 0 for row in rows.values())  # not one that would do the same as another
-    assert 0 < ran < len(rows) and f"<dt>Programs</dt><dd>{ran}<" in window.page("/study", at="one")
+    assert 0 < ran < len(rows) and f"<dt>Programs that ran</dt><dd>{ran}<" in window.page("/study", at="one")
 
 
 def test_a_run_has_the_noise_of_its_own_data_and_says_what_its_axes_are(window: Window, root: Path) -> None:
@@ -195,6 +198,14 @@ def test_a_program_is_explained_and_lists_its_runs(window: Window, root: Path) -
     runs = ask(root / "one", f"SELECT run_id FROM runs WHERE program_id = '{made['child_id']}'")
     assert runs and set(re.findall(r'href="/run\?at=one&amp;id=(\w+)"', text)) == {run["run_id"] for run in runs}
     assert set(MUTATORS.built_in) <= RULES.keys()
+    [row] = ask(root / "one", f"SELECT * FROM credit WHERE method = 'mutation' AND child_id = '{made['child_id']}'")
+    limits = interval(row["low"], row["high"], row["n"])
+    over = f"it gained {number(row['estimate'], 3, True)} {row['unit']} (95%: {limits})"
+    assert row["design"] == "paired" and f"{over} over its parent, on the {row['n']} run seeds that both ran" in text
+    [mean] = ask(root / "one", "SELECT avg(verified_gain) AS gain, count(*) AS n FROM runs WHERE stream = 'selection' "
+                 f"AND state = 'finished' AND program_id = '{made['child_id']}'")  # fmt: skip
+    cells = re.search(r"<tr><td>search on .*?</tr>", text)
+    assert cells and f">{number(mean['gain'], 3, True)} nats<" in cells[0] and f">{mean['n']}</td></tr>" in cells[0]
 
 
 def test_a_study_links_to_its_card_and_the_report_links_back(window: Window) -> None:
@@ -230,6 +241,10 @@ def test_two_different_studies_are_compared_without_a_choice(window: Window) -> 
 def test_a_query_reads_and_nothing_else(window: Window, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert '<td class="cell short">stock<' in window.page("/sql", at="one", q="SELECT name FROM programs")
     assert "estimate" in window.page("/sql", at="one", q="DESCRIBE credit")
+    listed = re.findall(r'<td class="cell short">(\w+)<', window.page("/sql", at="one", q="SHOW TABLES"))
+    assert set(listed) == {row["name"] for row in ask(root / "one", "SHOW TABLES")} >= set(COMPUTED_VIEWS)
+    example = unescape(re.search(r"<textarea[^>]*>([^<]+)<", window.page("/sql", at="one"))[1])  # type: ignore[index]
+    assert 'role="alert"' not in window.page("/sql", at="one", q=example) and ask(root / "one", example)
     for query in (f"COPY runs TO '{root}/stolen.csv'", "FROM read_csv('/etc/passwd')", "INSTALL httpfs", "SELEC 1"):
         assert 'role="alert"' in window.page("/sql", at="one", q=query), query
     assert not (root / "stolen.csv").exists()
@@ -255,6 +270,7 @@ def test_credit_shows_the_lines_of_the_champion_and_single_changes_by_their_name
     assert "Single changes" in window.page("/credit", at="deep/er/two", now="1")
     assert "Computing" not in window.page("/credit", at="deep/er/two")
     text = window.page("/credit", **first(window.page("/study", at="one"), "/credit"), now="1")
+    assert "Early estimates" not in text and "alone, on the untouched script" in text
     assert "estimated gain of each directive" in text and '<div class="passage' in text
     table = text.partition('id="changes"')[2]
     rows = re.findall(r"<tr class=\"row\"><td[^>]*>(?:<details><summary>)?([^<]+)<", table)
@@ -333,10 +349,12 @@ def test_a_running_study_shows_how_much_of_its_plan_is_done(root: Path, tmp_path
                 lines = path.read_bytes().splitlines(True)
                 path.write_bytes(b"".join(line for line in lines if not is_end_of(json.loads(line), kept["run_id"])))
             under_way = opened.page("/run", at="live", id=kept["run_id"])
-            card = opened.page("/card", at="live")
+            card, credit = opened.page("/card", at="live"), opened.page("/credit", at="live", now="1")
         finally:
             opened.close()
-    assert "did not see. They are also used to choose programs." in text
+    assert "did not see. Programs of the search are also chosen by these gains." in text
+    early = f"is still running: these estimates come from its {item['experiments']:,} experiments so far"
+    assert early in credit and "</strong> The study" in credit
     done = re.search(r"</progress> (\d+)&nbsp;of&nbsp;(\d+) planned runs ended; time left: about ([\d.]+) ", text)
     assert done and int(done[1]) == whole["opening"] and whole["runs"] <= int(done[2]) <= whole["runs"] + 6, whole
     said = shown.export_text()

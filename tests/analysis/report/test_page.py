@@ -375,7 +375,7 @@ def test_the_card_draws_the_course_of_each_deciding_run(tmp_path: Path) -> None:
         (count,) = con.execute("SELECT count(*) FROM runs JOIN matches USING (match_id) "
                                "WHERE matches.purpose = 'confirmation' AND experiments > 1").fetchall()[0]  # fmt: skip
     said = [element.text or "" for element in drawn.iter() if element.tag.endswith("text")]
-    assert " ".join(said).count("language model") == 1 and "used" in " ".join(said)
+    assert " ".join(said).count("language model") == 1 and "with verification. Stock: the plain loop." in " ".join(said)
     assert {"champion", "stock"} <= set(said)  # the legend of the two kinds of lines
     lines = [element.get("d", "") for element in drawn.iter() if element.tag.endswith("path")]
     assert len(lines) == count > 2

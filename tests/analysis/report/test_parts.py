@@ -16,10 +16,11 @@ from analysis.report.facts import gather
 from analysis.report.model import ReportSection
 from analysis.report.transfer import distinct
 from analysis.report.transfer import figure as of_task
-from analysis.study import open_study
+from analysis.study import VIEWS, open_study
 from analysis.transfer import Cell, Limits, StudyTasks, Transfer, ratio_limits, transfer_cells
 from meta.cli.board import load_board
 from meta.cli.screen import status_item
+from meta.window.records import run_page
 from tests.analysis import synthetic
 from tests.analysis.report import studies
 from tests.analysis.report.test_page import sections
@@ -132,6 +133,24 @@ def test_caveats_fire_for_what_they_name(tmp_path: Path) -> None:
     titles = [caveat.title for caveat in found]
     assert "The referee noticed: leak" in titles and "Not repeated" in titles and "One task" in titles
     assert [c.level for c in found] == sorted((c.level for c in found), key=("stop", "mind", "note").index)
+
+
+def test_a_run_whose_gain_collapsed_is_named(tmp_path: Path) -> None:
+    studies.finished(tmp_path)
+    assert "Gains that collapsed" not in [one.title for one in part(tmp_path, "caveats").more["caveats"]]
+    with Ledger(tmp_path / "ledger", "later") as ledger:
+        for run, again in (("r-fallen", 0.05), ("r-less", 0.35)):  # of .6; the second keeps over half of it
+            synthetic.start(ledger, run, "m2", "m2-stock", "stock", 9, stream="confirmation")
+            synthetic.end(ledger, run, claimed=0.6)
+            synthetic.verify(ledger, run, "m2-stock", "stock", [again, again], stream="confirmation", trust="scored")
+    [text] = [one.text for one in part(tmp_path, "caveats").more["caveats"] if one.title == "Gains that collapsed"]
+    assert (
+        text.startswith("Of 1 run the") and ": r-falle of stock: +0.600 claimed, +0.050 when trained again (43" in text
+    )
+    with open_study(tmp_path, views=VIEWS) as con:
+        assert run_page(con, "r-less", 0).collapse is None
+        collapse = run_page(con, "r-fallen", 0).collapse
+        assert collapse is not None and collapse.figures in text
 
 
 def test_a_machine_whose_pace_changes_is_told() -> None:
