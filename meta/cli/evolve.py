@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -199,6 +200,8 @@ def end(out: Output, folder: Path, ending: EndFlags, following: Sequence[str] = 
         out.note(f"branch {applied.branch} in {applied.repository}: {what}; the working tree is unchanged")
         git = f"git -C {resolve.typed(applied.repository)}"
         first = [f"{git} show {applied.branch}", f"{git} switch {applied.branch}"]
+        patch = f"{folder.name}.patch"
+        first.append(f"{git} format-patch -1 --stdout {applied.branch} > {shlex.quote(patch)}  # with the message")
         if program := applied.files.get("program"):
             named = study.config.researcher.removeprefix("command:")
             first.append(f"{own_agent(f'Read {program} and follow it', named)}  # or another agent, in that branch")

@@ -92,9 +92,9 @@ def _going_on(
 
     start = as_good(decision) if decision and not applies else None
     own = own_program(config) if decision and decision.against_own and reference_gained_more(decision) else None
-    apply = [] if applies else ready_to_apply(config, folder, resolve.typed(folder), own)
+    apply = [] if applies else ready_to_apply(config, folder, resolve.typed(folder), own, worth_applying(decision))
     on_from_here = longer(folder, config, decision) if decision else []
-    return [*apply, *on_from_here, *_next(folder, start.start if start else "", every)]
+    return [*apply, *surer(folder, config, decision), *on_from_here, *_next(folder, start.start if start else "", every)]
 
 
 def _harm(folder: Path, state: StudyState, champion: str) -> str:
@@ -127,14 +127,33 @@ def _next(folder: Path, start: str, several: Sequence[str]) -> list[str]:
     ]
 
 
-def ready_to_apply(config: StudyConfig, folder: Path, name: str, better: Program | None = None) -> list[str]:
-    """How to use the result: commit an improvement on a branch of the task's repository; give the program, as prose, to
-    an agent of one's own: the champion, or a program that gained more (``better``)."""
+def worth_applying(decision: Decision | None) -> bool:
+    """Whether ``--apply`` would commit something: the program, or a train.py whose gain is above zero."""
+    from analysis.script_text import harvested_of
+
+    return decision is not None and (decision.holds or any((one.low or 0.0) > 0 for one in harvested_of(decision)))
+
+
+def surer(folder: Path, config: StudyConfig, decision: Decision | None) -> list[str]:
+    """How to train a best train.py again whose gain is not shown to be above zero."""
+    from analysis.script_text import harvested_of
+
+    best, found = folder / "best_train.py", harvested_of(decision) if decision else []
+    if len(found) != 1 or (found[0].low or 0.0) > 0 or (found[0].gain or 0.0) <= 0 or not best.is_file():
+        return []
+    return [f"metaloop verify {resolve.typed(best)} -t {shlex.quote(config.task)}  # is the best train.py better?"]
+
+
+def ready_to_apply(
+    config: StudyConfig, folder: Path, name: str, better: Program | None = None, worth: bool = True
+) -> list[str]:
+    """How to use the result: commit an improvement on a branch of the task's repository, if it is ``worth`` that; give
+    the program, as prose, to an agent of one's own: the champion, or a program that gained more (``better``)."""
     from inner_loop.agents.recipe import own_agent
 
     repository = Path(config.task)
     inside = repository.is_dir() and any((parent / ".git").exists() for parent in (repository, *repository.parents))
-    apply = [f"metaloop improve --resume {name} --apply"] if config.command == "improve" and inside else []
+    apply = [f"metaloop improve --resume {name} --apply"] if config.command == "improve" and inside and worth else []
     if not (folder / "champion.md").is_file():
         return apply
     several, chosen = better.is_set if better else (folder / "champion").is_dir(), ""

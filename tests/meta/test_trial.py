@@ -25,7 +25,7 @@ from meta.apply import apply, committed, of_script, program_files, program_path
 from meta.cli.main import run
 from meta.cli.plan_words import words as plan_words
 from meta.notify import notify
-from meta.plan import LEAST_EXPERIMENTS, smallest_search, trial, within
+from meta.plan import LEAST_EXPERIMENTS, REMEASURED, smallest_search, trial, within
 from meta.rewriting import for_agents, with_code_changes
 from programs.errors import UsageError
 from programs.program import Program
@@ -45,7 +45,7 @@ def test_every_budget_of_eight_experiments_has_a_plan_that_it_pays_for(experimen
     assert plan.device_seconds(task) <= budget + 1e-9 and plan.confirm_runs >= 1 and plan.search_runs == 0
     assert plan.device_seconds(task) >= 0.75 * budget
     assert plan.run_budget >= 2 * task.cost_seconds and plan.runs == 2 * plan.confirm_runs
-    assert (plan.harvest_count > 0) == (experiments >= 60)
+    assert (plan.harvest_count > REMEASURED) == (experiments >= 60) and (plan.harvest_count > 0) == (experiments >= 15)
 
 
 def test_a_night_of_96_has_three_runs_of_each_program_and_a_harvest() -> None:
@@ -136,6 +136,12 @@ def test_the_users_program_is_an_arm_in_place_of_stock(
     assert run([*words, "-s", str(study), "-y", "-q"]) == 0
     roles = {row["role"]: row["n"] for row in query(study, "SELECT role, count(*) AS n FROM runs GROUP BY 1")}
     assert roles == {"champion": 2, "own": 2}
+    [best] = query(study, "FROM harvest")
+    claims = query(study, "SELECT final_source_id, claimed_gain, verified_seeds FROM runs ORDER BY claimed_gain DESC")
+    assert (best["source_id"], best["chosen_by"]) == (claims[0]["final_source_id"], claims[0]["claimed_gain"])
+    assert best["n"] == REMEASURED + claims[0]["verified_seeds"] and best["experiments"] == 0 and best["low"] > 0
+    assert "It is the final script of the run whose own score was best" in (study / "champion.evidence.md").read_text()
+    assert (study / "best_train.py").read_text() == best["files"][0][1]
     opened = Study.open(study)
     opened.look()
     event = opened.state.champion
@@ -158,6 +164,23 @@ def test_the_users_program_is_an_arm_in_place_of_stock(
     for words in (["report", str(study)], ["standings", str(study)], ["credit", str(study)], ["status", str(study)]):
         assert run(words) == 0
     assert run(["improve", "--resume", str(study), "-q"]) == 0
+
+
+def test_the_smallest_trial_leaves_the_best_script_of_its_runs(
+    repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = tmp_path / "study"
+    words = ["improve", str(repository / "other.md"), "-t", str(repository / "work"), "--budget", "1.2s", "--seed", "2"]
+    assert run([*words, "-s", str(study), "-y"]) == 0
+    shown = capsys.readouterr()
+    [best] = query(study, "FROM harvest")
+    assert (best["n"], best["low"], best["device_seconds_charged"]) == (1, None, 0)
+    assert "One training cannot show that it is better than the untouched one." in shown.out
+    assert (study / "best_train.py").is_file() and "--apply" not in shown.err
+    assert f"metaloop verify {study / 'best_train.py'} -t {repository / 'work'}" in shown.err
+    assert run(["improve", "--resume", str(study), "--apply"]) == 0
+    shown = capsys.readouterr()
+    assert "the best train.py, because its gain is not shown to be above zero" in shown.err
 
 
 def test_flags_that_need_a_search_are_refused(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -216,7 +239,7 @@ def test_apply_commits_on_a_branch_and_leaves_the_rest_alone(
     assert run(["improve", "--resume", str(ended), "--apply"]) == 0
     said = capsys.readouterr().err
     assert "branch metaloop/study" in said and "switch metaloop/study" in said and "--apply" not in said
-    assert said.count("next:") == 1 and "metaloop share" in said
+    assert said.count("next:") == 1 and "metaloop share" in said and "format-patch -1 --stdout metaloop/study" in said
     assert (git(repository, "status", "--porcelain"), git(repository, "rev-parse", "HEAD")) == before
     changed = git(repository, "diff", "--name-only", "HEAD", "metaloop/study").split()
     study = Study.open(ended)
