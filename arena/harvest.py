@@ -85,9 +85,9 @@ def long_elite(on: TaskStudy, executor: Executor, seconds: float) -> HarvestEven
 
 
 def best_final(on: TaskStudy, executor: Executor, more: int) -> HarvestEvent | None:
-    """In place of a harvest that a study cannot pay for: the final source of the run with the best claim. It is measured
-    by its run's verifications, which chose nothing, and by ``more`` trainings. None where all runs end at the untouched
-    source. Raises Drained."""
+    """In place of a harvest that a study cannot pay for: the final source of the run with the best claim. It is
+    measured by its run's verifications, which chose nothing, and by ``more`` trainings. None where all runs end at the
+    untouched source. Raises Drained."""
     ended = on.state.harvests.get((on.task.name, HARVEST))
     with read_study(on.folder, views=()) as con:
         runs = rows(con.execute(statement("harvest_runs"), {"task": on.task.name, "most": STARTS}))

@@ -13,7 +13,7 @@ import click
 
 from meta.cli import evolve_meta, launch, mutation, resolve
 from meta.cli.evolve_flags import EndFlags, EvolveFlags
-from meta.cli.evolve_plan import describe, like_stock, origin_lines, plan_lines
+from meta.cli.evolve_plan import after_own, describe, like_stock, origin_lines, plan_lines
 from meta.cli.evolve_resumed import refuse_again, refuse_change, refuse_others
 from meta.cli.evolve_tasks import ChosenTasks, drawn_for
 from meta.cli.flags import ProgramOrNone, Programs
@@ -120,6 +120,8 @@ def _evolve_programs(
             known = gather(past, [other.name for other in on.reserve]) if past else None
             learnt, starters = knowledge_for(own, flags, on), own
             origins = origin_lines(known.prior if known else None, learnt.used if learnt else None, on.training)
+            if origins["knowledge"]:
+                origins["knowledge"] += after_own(learnt, own, plan.run_experiments(on.training[0]))
             chosen.note_others(out, own, past)
         flags.ending.refuse_early(on.training[0])
         described = describe(plan, on, settings, study if folder else None)

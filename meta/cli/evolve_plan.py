@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from analysis.wording import many
 from meta.cli import launch, mutation, plan_words
 from meta.cli.evolve_tasks import ChosenTasks
 from meta.cli.launch import LaunchSettings
@@ -14,6 +15,7 @@ from meta.planned_work import PlannedWork
 if TYPE_CHECKING:
     from arena.settings import Prior, UsedKnowledge
     from arena.study import Study
+    from meta.learnt import Learnt
     from meta.plan import Plan
     from programs.program import Program
     from trainer.task import Task
@@ -92,6 +94,22 @@ def origin_lines(prior: Prior | None, used: UsedKnowledge | None, tasks: Sequenc
     from meta.prior import sentence
 
     return {"prior": sentence(prior) if prior else "", "knowledge": in_words(used, tasks) if used else ""}
+
+
+def after_own(learnt: Learnt | None, own: Sequence[Program], experiments: int) -> str:
+    """For a plan: that learnt ideas come after the user's, and how many ideas a run takes; empty without any."""
+    from programs.shelf import in_library
+
+    before = len(own[0].ideas) if own and not in_library(own[0].name, own[0].program_id) else 0
+    if learnt is None or not before:
+        return ""
+    begin, taken = 0.0, 0.0
+    for end, charter in learnt.program.charter.by_phase():
+        taken += (end - begin) * experiments * charter.proposers.get("queue", 0.0) / sum(charter.proposers.values())
+        begin = end
+    return (
+        f"; they come after the {many(before, 'idea')} of your program, and a run takes about {taken:.0f} from the list"
+    )
 
 
 def compared_with(plan: Plan, programs: Sequence[Program], study: Study | None, settings: LaunchSettings) -> str:

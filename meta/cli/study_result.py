@@ -94,7 +94,8 @@ def _going_on(
     own = own_program(config) if decision and decision.against_own and reference_gained_more(decision) else None
     apply = [] if applies else ready_to_apply(config, folder, resolve.typed(folder), own, worth_applying(decision))
     on_from_here = longer(folder, config, decision) if decision else []
-    return [*apply, *surer(folder, config, decision), *on_from_here, *_next(folder, start.start if start else "", every)]
+    on_from_here = [*surer(folder, config, decision), *on_from_here]
+    return [*apply, *on_from_here, *_next(folder, start.start if start else "", every)]
 
 
 def _harm(folder: Path, state: StudyState, champion: str) -> str:

@@ -170,13 +170,21 @@ def test_the_smallest_trial_leaves_the_best_script_of_its_runs(
     repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     study = tmp_path / "study"
-    words = ["improve", str(repository / "other.md"), "-t", str(repository / "work"), "--budget", "1.2s", "--seed", "2"]
+    knob = next(knob for knob in Task.load(repository / "work").edits.knobs if knob.kind == "float")
+    ideas = "".join(f"- Try `{knob.name.lower()}={value:g}`.\n" for value in knob.values[:3])
+    phases = "---\nmetaloop:\n  phases: [{until: 0.5, proposers: {queue: 1}}, {no_repeat: true}]\n---\n# Mine\n"
+    (tmp_path / "mine.md").write_text(f"{phases}\n## Ideas\n\n{ideas}")
+    words = ["improve", str(tmp_path / "mine.md"), "-t", str(repository / "work"), "--budget", "1.2s", "--seed", "2"]
     assert run([*words, "-s", str(study), "-y"]) == 0
     shown = capsys.readouterr()
     [best] = query(study, "FROM harvest")
     assert (best["n"], best["low"], best["device_seconds_charged"]) == (1, None, 0)
     assert "One training cannot show that it is better than the untouched one." in shown.out
     assert (study / "best_train.py").is_file() and "--apply" not in shown.err
+    page = (study / "champion.evidence.md").read_text()
+    assert "### mine → mine-elite" in page and "its search was changed in a copy of your program" in page
+    assert "These estimates use all experiments of the runs, because this study had no search" in page
+    assert "a program of one line" not in page and " unchanged." not in page
     assert f"metaloop verify {study / 'best_train.py'} -t {repository / 'work'}" in shown.err
     assert run(["improve", "--resume", str(study), "--apply"]) == 0
     shown = capsys.readouterr()
