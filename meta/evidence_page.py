@@ -99,7 +99,8 @@ def evidence_page(study: Study, champion: Champion) -> str:
             for row in standings
             if purpose[str(row.match_id)] == "race" and row.task == task.name
         ]))],
-        steps=path, written=written_from(study, path[0].parents[0] if path else champion.program), ideas=of_each_idea(plans) if champion.claim.families else plans, statements=best,
+        steps=path, written=written_from(study, path[0].parents[0] if path else champion.program),
+        ideas=of_each_idea(plans) if champion.claim.families else plans, statements=best,
         opposites=opposed, beside=beside(plans, best), why_kept=why_kept(len(harmful(tries))),
         inert=len(inert_everywhere(champion.program, tasks)),
         directives=len(champion.program.directives), folder=shlex.quote(str(study.folder)),

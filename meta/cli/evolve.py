@@ -168,9 +168,12 @@ def finish(
     folder = study.folder
     if champion_of(folder) is None or (again and not confirmed_again(folder)):
         launch.announce(out, described, folder)
-        if not headroom_first(out, command, study, plan, described, flags.start.yes):
+        at_end = launch.flags_at_end(flags.ending.webhook, flags.ending.apply)
+        if not headroom_first(out, command, study, plan, described, flags.start.yes, at_end):
             return
-        launch.drive(out, folder, command, described, lambda p: carry_out(study, plan, starters, p, again))
+        launch.drive(
+            out, folder, command, described, lambda p: carry_out(study, plan, starters, p, again), at_end=at_end
+        )
         if fewer := not_run(load_board(folder)[0]):
             out.note(fewer)
     else:
@@ -258,7 +261,9 @@ def base_of(own: list[Program]) -> Program:
     return own[0] if own else starter("idea-queue")
 
 
-def headroom_first(out: Output, command: str, study: Study, plan: Plan, described: PlannedWork, yes: bool) -> bool:
+def headroom_first(
+    out: Output, command: str, study: Study, plan: Plan, described: PlannedWork, yes: bool, at_end: str = ""
+) -> bool:
     """Make the headroom test that the plan has. Where no room could be seen, ask at a terminal whether to go on;
     returns whether to. A study that is resumed after the test has the answer by that."""
     from meta.headroom import carry_out, finished
@@ -267,7 +272,9 @@ def headroom_first(out: Output, command: str, study: Study, plan: Plan, describe
         return True
     study.look()
     known = finished(study, plan)
-    seen = known or launch.drive(out, study.folder, command, described, lambda p: carry_out(study, plan, p), last=False)
+    seen = known or launch.drive(
+        out, study.folder, command, described, lambda p: carry_out(study, plan, p), last=False, at_end=at_end
+    )
     for one in seen:
         out.note(f"headroom: {one.sentence()}")
     if known or any(one.room for one in seen):
@@ -277,5 +284,6 @@ def headroom_first(out: Output, command: str, study: Study, plan: Plan, describe
         return True
     if click.confirm("No single change helped. Go on with the study?", err=True):
         return True
-    out.note(f"stopped; nothing else was spent. To go on: metaloop {command} --resume {resolve.typed(study.folder)}")
+    again = f"metaloop {command} --resume {resolve.typed(study.folder)}{at_end}"
+    out.note(f"stopped; nothing else was spent. To go on: {again}")
     return False

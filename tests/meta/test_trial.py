@@ -19,6 +19,7 @@ import pytest
 from analysis.decision import OPEN, decision_of
 from analysis.decision_text import Caveat
 from analysis.study import query
+from arena.drain import drained
 from arena.harvest import HARVEST
 from arena.study import Study
 from meta.apply import apply, committed, of_script, program_files, program_path
@@ -26,7 +27,6 @@ from meta.cli.main import run
 from meta.cli.plan_words import words as plan_words
 from meta.notify import notify
 from meta.plan import LEAST_EXPERIMENTS, REMEASURED, smallest_search, trial, within
-from meta.rewriting import for_agents, with_code_changes
 from programs.errors import UsageError
 from programs.program import Program
 from trainer.planted import random_law, simulated_task
@@ -191,6 +191,21 @@ def test_the_smallest_trial_leaves_the_best_script_of_its_runs(
     assert "the best train.py, because its gain is not shown to be above zero" in shown.err
 
 
+def test_a_stopped_command_names_the_flags_that_take_effect_at_the_end(
+    repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(study: Study, *_: object) -> None:
+        raise drained(study)
+
+    monkeypatch.setattr("meta.evolve.evolve", stopped)
+    words = ["improve", str(repository / "other.md"), "-t", str(repository / "work"), "--budget", "1.2s", "-y"]
+    secret = "https://example.org/secret"
+    assert run([*words, "-s", str(tmp_path / "study"), "--apply", "--webhook", secret]) == 130
+    said = capsys.readouterr().err
+    assert f"metaloop improve --resume {tmp_path / 'study'} --apply --webhook URL # URL: the address" in said
+    assert "secret" not in said and "secret" not in (tmp_path / "study" / "study.toml").read_text().splitlines()
+
+
 def test_flags_that_need_a_search_are_refused(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["improve", str(repository / "program.md"), "-t", str(repository / "work"), "--budget", "9.6s", "--dry-run"]
     assert run([*words, "--generations", "2"]) == 2
@@ -327,24 +342,6 @@ def test_of_a_copied_task_the_branch_is_made_where_it_was_copied_from(
         assert "train.py has changed there since the task was copied" in nothing.message
     finally:
         git(repository, *USER, "revert", "--no-edit", "HEAD")
-
-
-def test_ideas_by_role_get_the_tasks_own_names() -> None:
-    text = "- Raise it: `@learning_rate<0.1` → `@learning_rate=*3` `@unknown=2`.\n"
-    strokes = Task.load("strokes")
-    assert for_agents(text, strokes) == "- Raise it: `lr<0.1` → `lr=*3` `@unknown=2`.\n"
-    text = "- `optimizer==adam` → `@optimizer=momentum?` `@context_length=4?` `lr=0.03?` `width=1?` `centre?`, `lr=*3`."
-    wanted = "- `optimizer==adamw` → `optimizer=nesterov` `lr=0.03` `centre`, `lr=*3`."
-    assert for_agents(text, strokes) == wanted
-    assert for_agents("- `@optimizer=lion?` `@learning_rate=0.1?`.", strokes) == "- ."
-
-
-def test_changes_of_the_code_are_shown_to_agents() -> None:
-    task = Task.load("strokes")
-    assert with_code_changes("- `lr=0.1`.\n", task) == "- `lr=0.1`.\n"
-    shown = with_code_changes("- Try `centre`.\n", task)
-    assert "`centre`: grey values" in shown and "`average`" not in shown
-    assert "-return images.float() / 255\n+return (images.float() - 49) / 57\n" in shown
 
 
 @contextmanager
