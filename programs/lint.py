@@ -198,7 +198,8 @@ def _ideas(program: Program, unread: Callable[[str], str] | None) -> Iterator[Li
             program.ideas[0].line,
             "info",
             "ideas-not-queued",
-            "no queue among the proposers under metaloop: a scripted researcher ignores these ideas",
+            "no queue among the proposers under metaloop: a scripted researcher ignores these ideas; "
+            "`metaloop: {proposers: {queue: 0.9, local: 0.1}}` in the front matter makes it try them",
         )
     for idea in program.ideas:
         if idea.conditions and not idea.terms:

@@ -80,6 +80,9 @@ def plan_lines(
     lines: dict[str, str] = {}
     if command == "improve":
         lines["compared_with"] = compared_with(plan, programs, study, settings)
+        lines["ideas"] = untried(
+            programs[0], study.config.researcher if study else settings.researcher_choice.researcher
+        )
     if (command == "improve" or plan.headroom) and not on.families:
         lines["headroom"] = headroom_words(on.training, None if study else dial, plan)
     if plan.trial:
@@ -129,6 +132,18 @@ def compared_with(plan: Plan, programs: Sequence[Program], study: Study | None, 
     if study is None and settings.researcher_choice.researcher != "scripted":
         return same
     return f"{same}: a script reads its settings and the edits in backticks, not its prose (a model does: -m)"
+
+
+def untried(own: Program, researcher: str) -> str:
+    """That a script does not try the ideas of the user's program, and the lines that change this; else empty."""
+    queued = any("queue" in charter.proposers for _, charter in own.charter.by_phase())
+    if researcher != "scripted" or queued or not any(idea.terms for idea in own.ideas):
+        return ""
+    return (
+        "a script does not try those of your program, because its settings name no `queue`. To have them tried, put "
+        "these three lines at its beginning (or the middle one into its front matter): `---`, "
+        "`metaloop: {proposers: {queue: 0.9, local: 0.1}}`, `---`"
+    )
 
 
 def like_stock(own: Program, training: Sequence[Task], researcher: str) -> bool:

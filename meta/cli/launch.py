@@ -327,6 +327,7 @@ def announce_whole(out: Output, plan: PlannedWork) -> None:
         ("tells", "{tells}"),
         ("headroom", "headroom: {headroom}"),
         ("screening", "screening by short trainings: {screening}"),
+        ("ideas", "ideas: {ideas}"),
         ("compared_with", "compared with {compared_with}"),
         ("of_the_task", "{task}: {of_the_task}"),
         ("knowledge", "one of the starting programs has ideas learnt on {knowledge}"),
