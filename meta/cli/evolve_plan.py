@@ -80,14 +80,13 @@ def plan_lines(
     lines: dict[str, str] = {}
     if command == "improve":
         lines["compared_with"] = compared_with(plan, programs, study, settings)
-        lines["ideas"] = untried(
-            programs[0], study.config.researcher if study else settings.researcher_choice.researcher
-        )
+        own = origin_of(programs, study)
+        lines["ideas"] = untried(own, study.config.researcher if study else settings.researcher_choice.researcher)
     if (command == "improve" or plan.headroom) and not on.families:
         lines["headroom"] = headroom_words(on.training, None if study else dial, plan)
     if plan.trial:
-        own = programs if command == "improve" else ()
-        lines["screening"] = screening_words(plan, on.training[0], own, study)
+        mine = programs if command == "improve" else ()
+        lines["screening"] = screening_words(plan, on.training[0], mine, study)
     return lines
 
 
@@ -97,6 +96,12 @@ def origin_lines(prior: Prior | None, used: UsedKnowledge | None, tasks: Sequenc
     from meta.prior import sentence
 
     return {"prior": sentence(prior) if prior else "", "knowledge": in_words(used, tasks) if used else ""}
+
+
+def origin_of(programs: Sequence[Program], study: Study | None) -> Program:
+    """The user's program, of `improve`."""
+    origin = study.config.plan.get("origin") if study else programs[0].program_id
+    return next((program for program in programs if program.program_id == origin), programs[0])
 
 
 def after_own(learnt: Learnt | None, own: Sequence[Program], experiments: int) -> str:
@@ -119,8 +124,7 @@ def compared_with(plan: Plan, programs: Sequence[Program], study: Study | None, 
     """Which program the confirmation compares the champion with, and why."""
     from analysis.decision_text import yours
 
-    origin = study.config.plan.get("origin") if study else programs[0].program_id
-    name = next((program.name for program in programs if program.program_id == origin), programs[0].name)
+    name = origin_of(programs, study).name
     if plan.own_arm:
         named = "" if name == "program" else f" (its name: {name})"
         return f"your own program{named}{'' if plan.trial else '; stock runs too, but is not part of the test'}"

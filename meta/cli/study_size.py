@@ -27,7 +27,9 @@ class Dial:
 
     run_budget: RunBudgetFlag
     budget: BudgetFlag
-    quick: Annotated[bool, flag("A small study: 2 to 3 minutes on 2 idle cores.")]
+    quick: Annotated[
+        bool, flag("A small study: 2 to 3 minutes on 2 idle cores for the task strokes, longer for longer experiments.")
+    ]
     generations: Annotated[int | None, flag("Number of generations.", min=0)]
     seeds: Annotated[int | None, flag("Runs per program in a race.", "-n", min=2)]
     confirm_again: Annotated[

@@ -246,6 +246,8 @@ def test_a_trial_screens_where_the_card_shows_that_it_pays(
                   "fraction < 1 GROUP BY 1")  # fmt: skip
     assert [row["name"] for row in short] == ["mine-elite"] and short[0]["n"] >= 12
     (tmp_path / "mine.md").write_text(OTHER)
+    assert planned() == "not used: your program sets its own waves or phases"
+    (tmp_path / "mine.md").write_text(OTHER.replace("wave: 3", "wave: 3\n  screen: {fraction: 0.3, promote: 0.34}"))
     assert planned() == "as your program sets it"
 
 
