@@ -79,7 +79,8 @@ def present(out: Output, folder: Path, applies: bool = False) -> list[str]:
     else:
         measured = measured_scripts(decision) if decision else []
         said = [*by_task.together, needed, *measured, harm, given, f"All runs were made with {label}."]
-        _show(out, folder, verdict, (changes_title(config), changes), with_gain(files, decision, state), said)
+        named = with_outcome(with_gain(files, decision, state), decision)
+        _show(out, folder, verdict, (changes_title(config), changes), named, said)
     return _going_on(folder, config, decision, applies, every)
 
 
@@ -165,6 +166,17 @@ def ready_to_apply(
     prompt = f"Read {'the files in ' * several}{target} and follow {'them' if several else 'it'}"
     agent = own_agent(prompt, config.researcher.removeprefix("command:"))
     return [*apply, f"metaloop export {name} --for agent{chosen} -o {target}", f"{agent}  # or another agent of yours"]
+
+
+def with_outcome(files: dict[str, str], decision: Decision | None) -> dict[str, str]:
+    """The files; a champion that is not shown to be better is not shown as the winner."""
+    from analysis.decision_text import reference_gained_more
+
+    if decision is None or decision.holds:
+        return files
+    why = "your program gained more: keep it" if decision.against_own else "stock gained more"
+    why = why if reference_gained_more(decision) else "not shown to be better"
+    return {f"champion ({why})" if name == "champion" else name: path for name, path in files.items()}
 
 
 def with_gain(files: dict[str, str], decision: Decision | None, state: StudyState) -> dict[str, str]:
