@@ -160,6 +160,9 @@ def test_the_users_program_is_an_arm_in_place_of_stock(
     assert (
         "changes from your program other" in shown.out and f"--for agent --program {own} -o own-prose.md" in shown.err
     )
+    assert run(["export", str(study), "--for", "agent", "-o", str(tmp_path / "it.md")]) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert "which gained more in these runs; to export yours: --program " + own in said
     monkeypatch.undo()
     for words in (["report", str(study)], ["standings", str(study)], ["credit", str(study)], ["status", str(study)]):
         assert run(words) == 0
@@ -176,12 +179,11 @@ def test_the_smallest_trial_leaves_the_best_script_of_its_runs(
     (tmp_path / "mine.md").write_text(f"{phases}\n## Ideas\n\n{ideas}")
     words = ["improve", str(tmp_path / "mine.md"), "-t", str(repository / "work"), "--budget", "1.2s", "--seed", "2"]
     assert run([*words, "-s", str(study), "-y"]) == 0
-    shown = capsys.readouterr()
+    shown, page = capsys.readouterr(), (study / "champion.evidence.md").read_text()
     [best] = query(study, "FROM harvest")
     assert (best["n"], best["low"], best["device_seconds_charged"]) == (1, None, 0)
     assert "One training cannot show that it is better than the untouched one." in shown.out
     assert (study / "best_train.py").is_file() and "--apply" not in shown.err
-    page = (study / "champion.evidence.md").read_text()
     assert "### mine → mine-elite" in page and "its search was changed in a copy of your program" in page
     assert "These estimates use all experiments of the runs, because this study had no search" in page
     assert "a program of one line" not in page and " unchanged." not in page
@@ -199,11 +201,11 @@ def test_a_stopped_command_names_the_flags_that_take_effect_at_the_end(
 
     monkeypatch.setattr("meta.evolve.evolve", stopped)
     words = ["improve", str(repository / "other.md"), "-t", str(repository / "work"), "--budget", "1.2s", "-y"]
-    secret = "https://example.org/secret"
-    assert run([*words, "-s", str(tmp_path / "study"), "--apply", "--webhook", secret]) == 130
+    ends = ["--apply", "--webhook", "https://example.org/secret"]
+    assert run([*words, "-s", str(tmp_path / "study"), *ends]) == 130
     said = capsys.readouterr().err
     assert f"metaloop improve --resume {tmp_path / 'study'} --apply --webhook URL # URL: the address" in said
-    assert "secret" not in said and "secret" not in (tmp_path / "study" / "study.toml").read_text().splitlines()
+    assert "/secret" not in said and "/secret" not in (tmp_path / "study" / "study.toml").read_text()
 
 
 def test_flags_that_need_a_search_are_refused(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
