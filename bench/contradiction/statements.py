@@ -60,11 +60,12 @@ READ: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
     (rf"(?P<d>{N})(?: [A-Za-z][^\s\[,]*){{1,3}} \[(?P<l>{N}) to (?P<h>{N})\](?=, (?:\d+ (?:runs?|new)|one-sided))",
      (("main", "difference", "{d}"), ("main", "low", "{l}"), ("main", "high", "{h}"))),
     # what evolution changed
-    (r"The champion is [^.]*, as the study began with it", (("change", "made", "no"),)),
+    (r"The champion is [^.]*, (?:as the study began with it|which this study did not change)",
+     (("change", "made", "no"),)),
     (r"evolved from [^.]*\. (?P<v>The announced test compares the two|The confirmation did not test these changes)"
      r"(?:,\sand\sthe\ssearch\s(?P<c>did\snot\smeasure\sthem\salone|(?:showed|did\snot\sshow)\sthat\s[\w\s]+?\s(?:help|hurt)))?",
      (("change", "tested", "{v}"), ("change", "credit", "{c}"))),
-    (r"The announced test does not show that \S+ is better", (("main", "verdict", "open"),)),
+    (r"The planned test found no significant lead of \S+ over", (("main", "verdict", "open"),)),
     (r"; evolution made [^;.]* (?P<v>worse)", (("change", "of the start", "{v}"),)),
     (r"The difference is not statistically significant", (("main", "verdict", "open"),)),
     (r"No result is announced, because the A/A check failed", (("main", "verdict", "none"),)),

@@ -218,14 +218,23 @@ def _show(
     for text in filter(None, [". ".join(sentences), *said]):
         out.show(Text(plain_text(text)))
     if len(changes) > MOST_CHANGES:
-        counted = Counter((row["heading"], row["change"]) for row in changes)
-        what = "; ".join(f"{heading}: {n} {change}" for (heading, change), n in counted.items())
-        out.show(Text(f"{title}: {what}"))
+        out.show(Text(f"{title}: {counted(changes)}"))
     elif changes:
         out.show(Text(f"{title}:"))
         out.rows(with_before(changes), DIFF)
     for name, path in files.items():
         out.text(f"{name}: {path}")
+
+
+def counted(changes: Sequence[Row]) -> str:
+    """``Ideas: 8 added; settings: 1 changed, 1 added``."""
+    counts: dict[str, Counter[str]] = {}
+    for row in changes:
+        counts.setdefault(str(row["heading"]), Counter())[str(row["change"])] += 1
+    headed = (("settings" if heading == "charter" else heading, each) for heading, each in counts.items())
+    return "; ".join(
+        f"{heading}: {', '.join(f'{n} {change}' for change, n in each.items())}" for heading, each in headed
+    )
 
 
 def _print(out: Output, folder: Path, decision: Decision | None, changes: Sequence[Row], title: str) -> None:

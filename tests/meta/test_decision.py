@@ -238,6 +238,8 @@ def test_a_longer_study_is_offered_where_evolution_added_nothing_measurable(ahea
     for other in ({"task": "/nowhere/at/all"}, {"command": "match"}):
         assert longer(folder, config.model_copy(update=other), decision) == []
     assert longer(folder, config, replace(decision, state=CONTROL_FAILED)) == []
+    alone = replace(decision, tested=replace(decision.tested, low=None, high=None))
+    assert ", no interval (" in decision_text.sentence(alone) and "95% interval no" not in decision_text.sentence(alone)
     named = {"champion": "c.md", "evidence": "e.md"}
     assert with_outcome(named, replace(decision, state=BETTER)) == named
     for difference, why in ((0.1, "not shown to be better"), (-0.1, "stock gained more")):
