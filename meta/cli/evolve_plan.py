@@ -115,9 +115,8 @@ def after_own(learnt: Learnt | None, own: Sequence[Program], experiments: int) -
     for end, charter in learnt.program.charter.by_phase():
         taken += (end - begin) * experiments * charter.proposers.get("queue", 0.0) / sum(charter.proposers.values())
         begin = end
-    return (
-        f"; they come after the {many(before, 'idea')} of your program, and a run takes about {taken:.0f} from the list"
-    )
+    first, few = many(before, "idea"), ", so it hardly reaches the learnt ones" * (taken <= before)
+    return f"; they come after the {first} of your program, and a run takes about {taken:.0f} from the list{few}"
 
 
 def compared_with(plan: Plan, programs: Sequence[Program], study: Study | None, settings: LaunchSettings) -> str:

@@ -170,12 +170,14 @@ def ready_to_apply(
 
 def with_outcome(files: dict[str, str], decision: Decision | None) -> dict[str, str]:
     """The files; a champion that is not shown to be better is not shown as the winner."""
+    from analysis.decision import CONTROL_FAILED
     from analysis.decision_text import reference_gained_more
 
     if decision is None or decision.holds:
         return files
     why = "your program gained more: keep it" if decision.against_own else "stock gained more"
     why = why if reference_gained_more(decision) else "not shown to be better"
+    why = "no verdict" if decision.state == CONTROL_FAILED else why
     return {f"champion ({why})" if name == "champion" else name: path for name, path in files.items()}
 
 

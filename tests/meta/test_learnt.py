@@ -108,6 +108,8 @@ def test_the_command_says_so_and_can_leave_it_out(tmp_path: Path, capsys: pytest
     plan = capsys.readouterr().out
     assert "36 measured tasks of letters, strokes, tabular, among them tasks of the family of strokes" in plan
     assert "they come after the 1 idea of your program, and a run takes about 15 from the list" in plan
+    assert "hardly reaches" not in plan
+    assert run([*command, "-b", "0.2s"]) == 0 and "so it hardly reaches the learnt ones" in capsys.readouterr().out
     assert "`metaloop: {proposers: {queue: 0.9, local: 0.1}}`" in json.loads(plan)["ideas"]
     assert run([*command, "--from-scratch"]) == 0
     assert "measured tasks" not in capsys.readouterr().out
