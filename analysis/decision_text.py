@@ -116,7 +116,8 @@ def sentence(d: Decision, where: str = "") -> str:
     ours = f"{number(d.champion.mean, digits)} {d.unit} [{span(d.champion.low, d.champion.high, digits)}]"
     theirs = f"{number(d.tested.gain.mean, digits)} [{span(d.tested.gain.low, d.tested.gain.high, digits)}]"
     interval_ = span(d.tested.low, d.tested.high, digits)
-    lead = f"{number(d.tested.difference, digits, True)} {d.unit}, 95% interval {interval_}"
+    interval_ = "no interval" if d.tested.low is None else f"95% interval {interval_}"
+    lead = f"{number(d.tested.difference, digits, True)} {d.unit}, {interval_}"
     figures = (
         f"{gain_name(d.trust).capitalize()}{where and ' ' + where}: {ours} for {d.name}, {theirs} for {reference(d)}. "
         f"Difference: {lead} ({runs(d)}, one-sided p {tested_p(d.p)})."
@@ -270,7 +271,7 @@ def caveats(d: Decision) -> list[Caveat]:
     if d.state == CONTROL_FAILED:
         out.append(Caveat("stop", "The A/A check failed", _failed(d)))
     elif d.state != BETTER:
-        text = f"The announced test does not show that {d.name} is better than {reference(d)}."
+        text = f"The planned test found no significant lead of {d.name} over {reference(d)}."
         if reference_gained_more(d):
             keep = ": keep it" if d.against_own else ""
             text += f" {reference(d)[:1].upper()}{reference(d)[1:]} gained more in these runs{keep}."

@@ -65,10 +65,10 @@ class Origin:
         measured = ""
         if self.learnt:
             where = f"{listed(self.alike or self.learnt)} tasks{' like this one' * bool(self.alike)}"
-            measured = f" (its ideas were measured on {where})"
+            measured = f" ({'its ideas were ' * (self.kind == 'shipped')}measured on {where})"
         start = f"{self.first}{measured}"
         if not self.steps:
-            return f"The champion is {start}, as the study began with it."
+            return f"The champion is {start}, which this study did not change."
         changes = listed(self.changes, len(self.changes)) or "nothing that a researcher reads changed"
         tests = "The announced test compares the two"
         if self.start not in tested:
@@ -78,9 +78,9 @@ class Origin:
     @property
     def first(self) -> str:
         """``the shipped program idea-queue``."""
-        other = "the program with learnt ideas" if self.learnt else "the program"
-        what = {"shipped": "the shipped program", "own": "your program"}.get(self.kind, other)
-        return what if self.start == "program" else f"{what} {self.start}"
+        what = {"shipped": "the shipped program", "own": "your program"}.get(self.kind, "the program")
+        named = what if self.start == "program" else f"{what} {self.start}"
+        return f"{named} with learnt ideas" if self.learnt and self.kind == "given" else named
 
     @property
     def _shown(self) -> str:

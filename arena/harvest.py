@@ -16,7 +16,7 @@ import json
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -66,6 +66,8 @@ Starts = Callable[[], list[HarvestCandidate]]
 
 def finals(experiments: float) -> tuple[int, int, int]:
     """Of a harvest of this size: finalists, trainings of each to choose one, trainings that measure it."""
+    if experiments < FEW - 0.5:  # of `best_final`
+        return 1, 0, round(experiments)
     return (2, 2, 4) if experiments < LEAST - 0.5 else (FINALISTS, CHOOSING_SEEDS, FRESH_SEEDS)
 
 
@@ -82,6 +84,37 @@ def long_elite(on: TaskStudy, executor: Executor, seconds: float) -> HarvestEven
     return _Search(on, executor, LONG_ELITE).winner(seconds, lambda: [untouched(on.task)])
 
 
+def best_final(on: TaskStudy, executor: Executor, more: int) -> HarvestEvent | None:
+    """In place of a harvest that a study cannot pay for: the final source of the run with the best claim. It is
+    measured by its run's verifications, which chose nothing, and by ``more`` trainings. None where all runs end at the
+    untouched source. Raises Drained."""
+    ended = on.state.harvests.get((on.task.name, HARVEST))
+    with read_study(on.folder, views=()) as con:
+        runs = rows(con.execute(statement("harvest_runs"), {"task": on.task.name, "most": STARTS}))
+    better = [row for row in runs if row["final_source_id"] != on.task.baseline().source_id and row["claimed"] > 0]
+    if ended is not None or not better:
+        return ended
+    search, winner = _Search(on, executor, HARVEST), final_of(on, better[0])
+    verified = [
+        event for event in on.state.run(better[0]["run_id"]).verifications.values() if event.stream == "confirmation"
+    ]
+    gains = [event.gain for event in verified]
+    if more:
+        gains += search.again([winner], "measure", "confirmation", more)[0]
+    event = search.event(winner, gains, experiments=0, finalists=len(better), chosen_by=better[0]["claimed"])
+    failed = event.failed + sum(one.status != "ok" for one in verified)
+    event = replace(event, failed=failed, trust=weakest([event.trust, *(one.trust for one in verified)]))
+    on.record(event)
+    return event
+
+
+def final_of(on: TaskStudy, row: Mapping[str, str]) -> HarvestCandidate:
+    """The final source of a run; ``row``: of the query `harvest_runs`."""
+    source = final_source(on.study, row["run_id"], row["final_source_id"], on.task)
+    edit = on.task.edits.between(on.task.edits.config(on.task.baseline()), on.task.edits.config(source))
+    return HarvestCandidate(source, "run", edit, from_run=row["run_id"])
+
+
 def starts(on: TaskStudy) -> list[HarvestCandidate]:
     """The mixed model's best configurations and the best final sources of runs, each source once."""
     with read_study(on.folder, views=()) as con:
@@ -90,11 +123,7 @@ def starts(on: TaskStudy) -> list[HarvestCandidate]:
         effects = edit_effects(Scope(con, on.task.name, tuple(match_id for (match_id,) in apart))).edits()
     bundles = (best_edits(on.task, effects), best_edits(on.task, effects, certain=True))
     candidates = [HarvestCandidate(source, "model", edit) for source, edit in bundles if edit]
-    before = on.task.edits.config(on.task.baseline())
-    for row in runs:
-        source = final_source(on.study, row["run_id"], row["final_source_id"], on.task)
-        edit = on.task.edits.between(before, on.task.edits.config(source))
-        candidates.append(HarvestCandidate(source, "run", edit, from_run=row["run_id"]))
+    candidates += [final_of(on, row) for row in runs]
     first = {candidate.source.source_id: candidate for candidate in reversed(candidates)}
     once = [each for each in candidates if first[each.source.source_id] is each]
     return once or [untouched(on.task)]
@@ -163,10 +192,13 @@ class Trainings:
         return [self.known[stage, number] for number in numbers]
 
     def own(self, candidate: HarvestCandidate) -> tuple[CpuUse, ...]:
-        """CPU that the candidate's experiments of the search used."""
-        return own_experiments(
-            (event for (stage, _), event in sorted(self.known.items()) if stage == "search"), candidate.source.source_id
-        )
+        """CPU that the candidate's experiments of the search used; without any, those of the run that ended with it."""
+        source_id = candidate.source.source_id
+        searched = (event for (stage, _), event in sorted(self.known.items()) if stage == "search")
+        own = own_experiments(searched, source_id)
+        if own or candidate.from_run is None:
+            return own
+        return own_experiments(self.on.state.run(candidate.from_run).experiments.values(), source_id)
 
     def experiment(
         self, candidate: HarvestCandidate, stage: str, stream: Stream, number: int, measured: Measurement

@@ -77,7 +77,8 @@ def apply(study: Study) -> Applied:
             files |= {name: (str(inside / name), text.encode()) for name, text in best.files}
             said.insert(0, of_script(study, best, head_source(repo, inside, study.task)))
     else:
-        why = "no search for one was made" if best is None else "its gain is not shown to be above zero"
+        none = "no run ended with a better one" if study.config.plan.get("trial") else "no search for one was made"
+        why = none if best is None else "its gain is not shown to be above zero"
         left_out.append(f"the best train.py, because {why}")
     if not files:
         raise NothingToApply(

@@ -13,7 +13,7 @@ from analysis.tables import APART
 from arena.arms import Entry, Match, enter
 from arena.best_of import best_of
 from arena.executor import Executor, Progress
-from arena.harvest import harvest, long_elite
+from arena.harvest import FEW, best_final, harvest, long_elite
 from arena.match import play
 from arena.race import Allocation
 from arena.study import Study
@@ -75,9 +75,13 @@ def at_length(tasks: TaskSet, executor: Executor, champion: Program, plan: Plan,
 def best_scripts(tasks: TaskSet, executor: Executor, plan: Plan, progress: Progress) -> None:
     """After the confirmation: the harvest, and what other uses of the same device time end with."""
     for on in tasks:
-        if plan.harvest_experiments(tasks.tasks[0]):
+        count = plan.harvest_experiments(tasks.tasks[0])
+        if plan.trial and count < FEW:
+            progress({"kind": "note", "text": "measuring the best train.py of the runs"})
+            best_final(on, executor, count)
+        elif count:
             progress({"kind": "note", "text": f"searching for the best train.py on {on.task.name}"})
-            harvest(on, executor, plan.harvest_experiments(tasks.tasks[0]))
+            harvest(on, executor, count)
         if plan.same_spend:
             spend_otherwise(on, executor, progress, plan.best_of_seeds or BEST_OF_SEEDS)
 

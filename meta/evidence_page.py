@@ -100,7 +100,8 @@ def evidence_page(study: Study, champion: Champion) -> str:
             for row in standings
             if purpose[str(row.match_id)] == "race" and row.task == task.name
         ]))],
-        steps=path, ideas=of_each_idea(plans) if champion.claim.families else plans, statements=best,
+        steps=path, written=written_from(study, path[0].parents[0] if path else champion.program),
+        ideas=of_each_idea(plans) if champion.claim.families else plans, statements=best,
         opposites=opposed, beside=beside(plans, best), why_kept=why_kept([one.helps_sometimes for one in worse]),
         inert=len(inert_everywhere(champion.program, tasks)),
         directives=len(champion.program.directives), folder=shlex.quote(str(study.folder)),
@@ -194,6 +195,29 @@ def steps(study: Study, program: Program, con: DuckDBPyConnection) -> list[Linea
     return chain
 
 
+@dataclass(frozen=True)
+class WrittenFrom:
+    """The user's program, of which a starter is a copy with other ideas or another search: the diff, and why."""
+
+    parent: Program
+    child: Program
+    why: str
+    change: list[str]
+
+
+def written_from(study: Study, first: Program) -> WrittenFrom | None:
+    """``first``: the oldest program on the way to the champion. None for one that was not written from another."""
+    row = study.state.programs[first.program_id]
+    why = {
+        "knowledge": "ideas learnt on measured tasks were added",
+        "other-search": "its search was changed",
+    }.get(row.operator)
+    if why is None or not row.parent_ids:
+        return None
+    parent = study.program(row.parent_ids[0])
+    return WrittenFrom(parent, first, why, changes(diff(parent, first)))
+
+
 def steered(study: Study, program: Program) -> list[tuple[Wish, bool]]:
     """What a person gave while the study ran, and whether the champion descends from it."""
     known = study.state.programs
@@ -202,9 +226,10 @@ def steered(study: Study, program: Program) -> list[tuple[Wish, bool]]:
 
 
 def edit_facts(con: DuckDBPyConnection, study: Study, generation: int | None) -> tuple[EditCredit, ...]:
-    """The estimates of single edits by the end of ``generation`` (None: by now), without the confirmation, on each
-    training task in its own unit."""
-    confirming = [m for m, event in study.state.matches.items() if event.purpose in FINAL]
+    """The estimates of single edits by the end of ``generation`` (None: by now), on each training task in its own
+    unit; without the confirmation, unless that is all there is (a trial)."""
+    trial = study.config.plan.get("trial")
+    confirming = [m for m, event in study.state.matches.items() if event.purpose in FINAL and not trial]
     parts = [
         evidence(con, task.name, exclude_matches=confirming, until_generation=generation)
         for task in training_tasks(study)

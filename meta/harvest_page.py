@@ -17,7 +17,9 @@ from arena.study import Study
 from arena.task_study import tasks_of
 from trainer.edits import Edit
 from trainer.freshness import CHOSEN, freshness
+from trainer.task import Task
 
+BY_RUN = "the untouched train.py, by a run"
 LONGER = 1.2  # times the untouched train.py: some of the gain may be bought
 
 
@@ -58,7 +60,7 @@ def harvests(study: Study) -> list[HarvestedScript]:
             one.source_id: one
             for search in (HEADROOM, HARVEST)
             for (stage, _), one in sorted(study.state.harvested[event.task, search].items(), reverse=True)
-            if stage == "search"
+            if stage in ("search", "measure")
         }
         names = shlex.quote(str(verified)), shlex.quote(reference(on.task))
         scripts.append(
@@ -67,12 +69,16 @@ def harvests(study: Study) -> list[HarvestedScript]:
                 files,
                 *names,
                 on.task.unit,
-                steps(event.source_id, made),
+                steps(event.source_id, made) or [HarvestStep(BY_RUN, edit_to(on.task, event))],
                 training_cost(study.state, event.task),
                 CHOSEN[freshness(on.task)],
             )
         )
     return scripts
+
+
+def edit_to(task: Task, event: HarvestEvent) -> Edit:
+    return task.edits.between(task.edits.config(task.baseline()), event.config)
 
 
 def training_cost(state: StudyState, task: str) -> str:

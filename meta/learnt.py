@@ -19,8 +19,10 @@ from arena.settings import UsedKnowledge
 from arena.study import Study
 from arena.task_study import tasks_of
 from meta.mutators.queue_first import queue_first
-from programs.edit import replace_ideas, set_charter
+from programs.edit import append_ideas, replace_ideas, set_charter
+from programs.ideas import ProgramIdea
 from programs.program import Program
+from programs.shelf import in_library
 from programs.structure import ARROW
 from trainer.conditional import read as read_idea
 from trainer.edits import ROLE, Value, format_value
@@ -58,7 +60,8 @@ def learnt_for(
     folders: Sequence[Path] = (SHIPPED,),
     without: Sequence[str] = (),
 ) -> Learnt | None:
-    """``base`` with the ideas that one of ``tasks`` can follow; None if there are none, as where no knob has a role.
+    """``base`` with the ideas that one of ``tasks`` can follow after its own, in place of those of a program of the
+    library; None if there are none, as where no knob has a role.
 
     What comes from a held-out task or its family is left out: a held-out task is one that nothing was learnt from. So
     is what comes from a task or family of ``without``.
@@ -69,9 +72,12 @@ def learnt_for(
     files = files_of(folders)
     items, families, measured = _chosen(tuple(folders), tuple(files), frozenset(masked))
     followed = [item for item in items if any(_follows(item, task) for task in tasks)]
+    if not in_library(base.name, base.program_id):
+        known = {(one.terms, one.conditions) for one in base.ideas}
+        followed = [item for item in followed if (of_item(item).terms, of_item(item).conditions) not in known]
     if not followed:
         return None
-    program = base.with_text(with_list(base, followed), f"{base.name}-learnt")
+    program = base.with_text(with_learnt(base, followed), f"{base.name}-learnt")
     used = UsedKnowledge(
         files=[file.name for file in files],
         families=list(families),
@@ -123,14 +129,25 @@ def in_words(used: UsedKnowledge, tasks: Sequence[Task] = ()) -> str:
     return f"{many(used.tasks, 'measured task')} of {', '.join(used.families)}{among}{without}"
 
 
+def of_item(item: str) -> ProgramIdea:
+    return Program.parse(f"## Ideas\n\n- {item}\n").ideas[0]
+
+
 def _follows(item: str, task: Task) -> bool:
-    idea = Program.parse(f"## Ideas\n\n- {item}\n").ideas[0]
+    idea = of_item(item)
     return read_idea(task.edits, idea.terms, idea.conditions) is not None
 
 
 def with_ideas(program: Program, ideas: Sequence[LearntIdea]) -> str:
     """The program's text with these ideas as its list, which comes first as long as its ideas do not fail."""
     return with_list(program, [sentence(idea) for idea in ideas])
+
+
+def with_learnt(base: Program, items: Sequence[str]) -> str:
+    """The text of a study's first program with learnt ideas: a user's own ideas stay, and come first."""
+    if in_library(base.name, base.program_id):
+        return with_list(base, items)
+    return set_charter(queue_first(append_ideas(base.text, items)), "doubt_ideas", True)
 
 
 def with_list(program: Program, items: Sequence[str]) -> str:

@@ -44,7 +44,8 @@ class Plan:
 
     A ``trial`` is too small to search: one program, chosen without its data, is compared with the user's own (with
     stock if that behaves alike) in the confirmation alone. Its gains are over ``baseline_seeds`` trainings of the
-    untouched script, its harvest has ``harvest_count`` experiments. ``headroom`` is the number of trainings, on each
+    untouched script, its harvest has ``harvest_count`` experiments; with fewer than FEW they only measure the best
+    final script of its runs again (`arena.harvest.best_final`). ``headroom`` is the number of trainings, on each
     task, that test before everything else whether a single change helps (`arena.headroom`).
     """
 
@@ -191,6 +192,7 @@ DEFAULT = Plan(
 )  # fmt: skip
 QUICK_EXPERIMENTS = 16
 LEAST_EXPERIMENTS = 8  # of a trial
+REMEASURED = 3  # trainings of a trial without a search that measure the best script of its runs again
 QUICK_LONG, DEFAULT_LONG = 6, 10  # runs each of champion and stock with LONG times the run budget, if asked for
 BEST_OF_SEEDS = 8
 MOST = 400  # a budget buys at most this percentage of the default's runs
@@ -237,7 +239,7 @@ def smallest_search(plan: Plan, task: Task, besides: Callable[[Plan], float] = l
 
 def besides_runs(harvest: int, baselines: int) -> int:
     """Experiments of a trial besides those of its runs: the search for the best train.py, and baselines for both."""
-    return harvest + baselines * (2 if harvest else 1)
+    return harvest + baselines * (2 if harvest >= FEW else 1)
 
 
 def trial(
@@ -247,7 +249,9 @@ def trial(
 
     About a quarter of it searches for the best train.py, the ``headroom`` trainings included, because that search goes
     on from them. The rest are runs of two programs: 16 experiments long if that
-    gives three each, else three of 8 or more, two of 6 or more, or one. Raises UsageError below LEAST_EXPERIMENTS.
+    gives three each, else three of 8 or more, two of 6 or more, or one. With less than 60 experiments there is no such
+    search, with 15 or more REMEASURED trainings of the best script of the runs. Raises UsageError below
+    LEAST_EXPERIMENTS.
     """
     experiments = int(budget / task.cost_seconds + 1e-9)
     if experiments < LEAST_EXPERIMENTS:
@@ -257,7 +261,8 @@ def trial(
             hint="raise --budget, or make an experiment of the task cheaper",
         )
     small = experiments < 60
-    count = 0 if small or harvest == 0 else max(FEW, min(60, experiments // 4) - headroom)
+    count = REMEASURED * (experiments - headroom >= 15) if small else max(FEW, min(60, experiments // 4) - headroom)
+    count = 0 if harvest == 0 else count
     count = LEAST - 1 if LEAST <= count < LEAST + 8 else count  # below LEAST a harvest has fewer finalists
     baseline, verify = (2, 1) if small else (4, 2)
     room = experiments - headroom - besides_runs(count, baseline)

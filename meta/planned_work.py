@@ -34,6 +34,7 @@ class PlannedWork(TypedDict, total=False):
     sandbox: str
     of_the_task: str
     headroom: str  # the test before everything else, or why it is left out
+    ideas: str  # why those of the user's program are not tried
     screening: str  # of a trial: whether its new program trains candidates for a short time first, and why
     tells: str  # the statistical power
     researcher: str

@@ -44,7 +44,8 @@ def screening(own: Sequence[Program], task: Task, experiments: int) -> tuple[Scr
     """(how the program of a trial screens its candidates by short trainings, or None; why)."""
     base = own[0] if own else starter("stock")
     if charter_fields(base.text).keys() & {"wave", "screen.fraction", "screen.promote", "phases"}:
-        return None, "as your program sets it"
+        shortened = any(charter.screen.fraction < 1 for _, charter in base.charter.by_phase())
+        return None, "as your program sets it" if shortened else "not used: your program sets its own waves or phases"
     return best_shape(task, experiments)
 
 

@@ -86,7 +86,9 @@ def rewritten(
         readable, left = _with_readable_ideas(program, bundle, task, left_out)
         text, notes = _stated(_with_heading(readable, left_out)), [_without(left)] if left else []
         notes += (
-            [] if bundle else ["no measured bundle comes first: that needs a study of one task with a best train.py"]
+            []
+            if bundle
+            else ["its list does not begin with a best script's changes: a study of one task has to find one"]
         )
     else:
         text = _stated(_with_heading(program.text, left_out))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from programs.charter_edit import charter_fields, set_charter, take_charter, unset_charter
 from programs.directives import CHARTER, ORDER
 from programs.errors import NotFound, ProgramError
-from programs.ideas_edit import reorder_ideas, replace_ideas
+from programs.ideas_edit import append_ideas, reorder_ideas, replace_ideas
 from programs.layout import ends_with_newline, item_lines, list_marker, spaced
 from programs.patches import ProgramPatch, missing, named_in
 from programs.program import Program
@@ -23,6 +23,7 @@ from programs.text import is_blank, newline_of, split_lines, with_newline
 __all__ = [
     "ProgramSection",
     "add_directive",
+    "append_ideas",
     "charter_fields",
     "remove_directive",
     "reorder_ideas",

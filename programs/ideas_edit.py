@@ -29,6 +29,23 @@ def replace_ideas(text: str, items: Sequence[str]) -> str:
     return changed
 
 
+def append_ideas(text: str, items: Sequence[str]) -> str:
+    """The text with these items after its last idea. Raises ProgramError as `replace_ideas`."""
+    parsed = outline(text)
+    groups, newline = _groups(parsed), newline_of(text)
+    if not groups:
+        return replace_ideas(text, items)
+    start, end = groups[-1]
+    known = [block for block in parsed.blocks if block.kind == "idea"]
+    top = sum(start <= block.start < end and not block.depth for block in known)
+    marker = list_marker(parsed.lines[start])
+    numbered = list_marker(marker, step=top) if any(c.isdigit() for c in marker) else marker
+    above = ends_with_newline("".join(parsed.lines[:end]), newline)
+    changed = "".join([above, *_list(items, numbered, newline), *parsed.lines[end:]])
+    _check(parsed, outline(changed), [*(block.text for block in known), *items])
+    return changed
+
+
 def reorder_ideas(text: str, order: Sequence[int]) -> str:
     """The text with its ideas in another order: ``order[i]`` is the old position of the new i-th idea.
 

@@ -198,7 +198,8 @@ def _ideas(program: Program, unread: Callable[[str], str] | None) -> Iterator[Li
             program.ideas[0].line,
             "info",
             "ideas-not-queued",
-            "the setting proposers does not contain queue: a scripted researcher ignores these ideas",
+            "the setting proposers does not contain queue: a scripted researcher ignores these ideas; "
+            "`metaloop: {proposers: {queue: 0.9, local: 0.1}}` in the front matter makes it try them",
         )
     for idea in program.ideas:
         if idea.text.count("`") % 2 and "``" not in idea.text:

@@ -34,8 +34,9 @@ def misleads(task: Task, measured: float) -> bool:
     return not 1 / _APART <= task.budget_seconds / max(measured, 1e-6) <= _APART
 
 
-def write_measured(task: Task, seconds: float) -> bool:
-    """Store a measured time in ``[budget]`` and leave the rest of task.toml unchanged. False if it has no such line.
+def write_measured(task: Task, seconds: float, note: str = "") -> bool:
+    """Store a measured time in ``[budget]``, with a ``note`` on it, and leave the rest of task.toml unchanged. False if
+    it has no such line.
 
     If the command gets its budget as ``{budget}``, ``seconds`` stays: with its measured time as budget it would run
     longer still.
@@ -49,7 +50,7 @@ def write_measured(task: Task, seconds: float) -> bool:
         header = re.match(r"\s*\[+([^\]]+)\]+", line)
         section = header[1].strip() if header else section
         if section == "budget" and re.match(r"seconds\s*=", line):
-            first = line if takes_budget else f"seconds = {number}  # as metaloop task check measured it\n"
+            first = line if takes_budget else f"seconds = {number}  # as metaloop task check measured it{note}\n"
             line, done = f'{first}cost = {number}\nbasis = "measured"\n', True
         elif section == "budget" and re.match(r"(?:cost|basis)\s*=", line):
             continue

@@ -114,8 +114,16 @@ class _Check:
         if outcome.metric is None:
             yield CheckFinding("error", "baseline", f"{outcome.status}: {outcome.reason}", cure(outcome, task))
             return
-        measured = f"{outcome.device_seconds:.2f} CPU-s, {outcome.wall_seconds:.1f} s, {outcome.peak_memory_mb:.0f} MB"
+        took = f"{cpu_seconds(outcome, task):.2f} CPU-s"
+        measured = f"{took}, {outcome.wall_seconds:.1f} s, {outcome.peak_memory_mb:.0f} MB"
         yield CheckFinding("ok", "baseline", f"{task.metric} {outcome.metric:.6g} in {measured}")
+        if charged_by_wall(outcome, task):
+            message = (
+                f"{outcome.device_seconds:.2f} s, not the CPU time: an experiment costs at least its wall time / "
+                f"wall_factor ({task.wall_factor:g} in task.toml), because waiting uses no CPU"
+            )
+            hint = "is the machine busy? then check again when it is idle; a command that waits always costs that much"
+            yield CheckFinding("warning", "charge", message, hint)
         seat = self.trainer.device.seat
         yield device_finding(task, seat.gpu if seat else None, outcome.utilization)
         yield from constraint_findings(task, outcome)
@@ -209,6 +217,16 @@ def device_finding(task: Task, gpu: Gpu | None, used: float | None) -> CheckFind
     return CheckFinding("ok", "device", f"CPU ({name}); the sandbox shows no GPU")
 
 
+def charged_by_wall(outcome: Outcome, task: Task) -> bool:
+    """Whether the charge is the wall time / wall_factor, because the CPU time is less."""
+    return task.device == "cpu" and outcome.device_seconds > outcome.spent_seconds + _LEAST_SECONDS
+
+
+def cpu_seconds(outcome: Outcome, task: Task) -> float:
+    """What the command used; on a GPU its wall time."""
+    return outcome.spent_seconds if charged_by_wall(outcome, task) else outcome.device_seconds
+
+
 def _read(task: Task) -> Iterator[CheckFinding]:
     """The values in task.toml, each with its origin as noted by init in the comment of its line."""
     said = _comments(task.folder / "task.toml")
@@ -251,8 +269,9 @@ def _scales(trainer: CommandTrainer, task: Task, full: Outcome) -> CheckFinding:
         message = f"a quarter fails: {part.status}: {part.reason}"
         hint = "remove budget_constant or {budget}, or make the code work with a short budget"
         return CheckFinding("warning", clause, message, hint)
-    message = f"a quarter costs {part.device_seconds:.2f} of {full.device_seconds:.2f} CPU-s"
-    if part.device_seconds > _SAVED * full.device_seconds + _LEAST_SECONDS:
+    short, whole = cpu_seconds(part, task), cpu_seconds(full, task)
+    message = f"a quarter costs {short:.2f} of {whole:.2f} CPU-s"
+    if short > _SAVED * whole + _LEAST_SECONDS:
         return CheckFinding(
             "warning", clause, f"{message}: a short training saves nothing", "make the command stop at its budget"
         )
@@ -269,8 +288,9 @@ def _trust(trainer: CommandTrainer) -> CheckFinding:
 def _budget(outcome: Outcome, task: Task) -> CheckFinding:
     where = _comments(task.folder / "task.toml").get("seconds", "") if task.budget_basis != "given" else ""
     said = f"[budget] seconds = {task.budget_seconds:g}" + (f" ({where})" if where else "")
-    took, hint = f"{outcome.device_seconds:.2f} CPU-s", "metaloop task check DIR --write stores the measured value"
-    if misleads(task, outcome.device_seconds):
+    cpu = cpu_seconds(outcome, task)
+    took, hint = f"{cpu:.2f} CPU-s", "metaloop task check DIR --write stores the measured value"
+    if misleads(task, cpu):
         return CheckFinding("warning", "budget", f"{said}, but the baseline takes {took}", hint)
     if task.budget_basis == "assumed":
         return CheckFinding("warning", "budget", f"{said} is a guess, but close: the baseline takes {took}", hint)
@@ -305,8 +325,9 @@ def _edits(task: Task) -> CheckFinding:
 
 
 def _written(outcome: Outcome, task: Task) -> CheckFinding:
-    seconds = max(outcome.device_seconds, _LEAST_SECONDS)
-    if write_measured(task, seconds):
-        message = f"[budget] seconds = {seconds:.3g}, as measured; the task's id changed"
+    seconds, by_wall = max(cpu_seconds(outcome, task), _LEAST_SECONDS), charged_by_wall(outcome, task)
+    note = f"; its CPU time: by its wall time it was charged {outcome.device_seconds:.3g}" * by_wall
+    if write_measured(task, seconds, note):
+        message = f"[budget] seconds = {seconds:.3g}, as measured{note}; the task's id changed"
         return CheckFinding("ok", "budget", message)
     return CheckFinding("warning", "budget", "task.toml has no line 'seconds = …' below [budget]", "add one")

@@ -39,7 +39,7 @@ ORDER BY r.started_at, r.run_id
 """
 STEPS = """
 SELECT experiment_id, run_id, number, status, decision, metric, gain, device_seconds_charged, fraction, config,
-    description, started_at + to_seconds(coalesce(wall_seconds, 0.0)) AS ended_at
+    description, trust, started_at + to_seconds(coalesce(wall_seconds, 0.0)) AS ended_at
 FROM experiments ORDER BY run_id, number
 """
 CHAMPION = "SELECT details FROM champions ORDER BY named_at DESC LIMIT 1"
@@ -106,6 +106,7 @@ class StepRow(TypedDict):
     fraction: float | None
     config: Mapping[str, Value] | None
     description: str | None
+    trust: str | None
     ended_at: str | None
 
 
@@ -133,8 +134,10 @@ def tracked(folder: Path, files: Reader = program_alone) -> TrackedStudy:
     whose = {"study": study_id, "metaloop": first[0]["version"] if first else None, "study_name": name}
     event = champion[0]["details"] if champion else {}
     decision = decision_of(event) if "holds" in event else None
-    verdict = _verdict(decision, event.get("reserve") or ()) if decision else {}
-    fresh = freshness.of_record(decision.fresh if decision else "", weakest(row["trust"] for row in runs))
+    named = {key: str(whose[key]) for key in ("study_name", "metaloop") if whose[key]}
+    verdict = {**_verdict(decision, event.get("reserve") or ()), **named} if decision else {}
+    known = weakest(row["trust"] for row in runs) or weakest(row["trust"] for row in experiments)
+    fresh = freshness.of_record(decision.fresh if decision else "", known)
     sent = [_run({**row, **whose}, steps.get(row["run_id"], ()), files) for row in runs]
     return TrackedStudy(folder, name, study_id, sent, _note(name, verdict, fresh), verdict)
 

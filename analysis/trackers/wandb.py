@@ -95,7 +95,9 @@ class Wandb(InFolder):
         opened.finish(exit_code=0 if run.state in ("finished", "imported") else 1)
 
     def conclude(self, verdict: Verdict) -> None:
-        opened = self._init("verdict", "verdict", "verdict", {"study": self.study_id, "name": "verdict"})
+        named = {key: verdict[key] for key in ("study_name", "metaloop") if key in verdict}
+        config = {"study": self.study_id, "name": "verdict", **named}
+        opened = self._init("verdict", "verdict", "verdict", config)
         opened.summary.update(dict(verdict))
         opened.finish()
 

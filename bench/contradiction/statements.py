@@ -60,11 +60,12 @@ READ: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
     (rf"(?P<d>{N})(?: [A-Za-z][^\s\[,]*){{1,3}} \[(?P<l>{N}) to (?P<h>{N})\](?=, (?:\d+ (?:runs?|new)|one-sided))",
      (("main", "difference", "{d}"), ("main", "low", "{l}"), ("main", "high", "{h}"))),
     # what evolution changed
-    (r"The champion is [^.]*, as the study began with it", (("change", "made", "no"),)),
+    (r"The champion is [^.]*, (?:as the study began with it|which this study did not change)",
+     (("change", "made", "no"),)),
     (r"evolved from [^.]*\. (?P<v>The announced test compares the two|The confirmation did not test these changes)"
      r"(?:,\sand\sthe\ssearch\s(?P<c>did\snot\smeasure\sthem\salone|(?:showed|did\snot\sshow)\sthat\s[\w\s]+?\s(?:help|hurt)))?",
      (("change", "tested", "{v}"), ("change", "credit", "{c}"))),
-    (r"The announced test does not show that \S+ is better", (("main", "verdict", "open"),)),
+    (r"The planned test found no significant lead of \S+ over", (("main", "verdict", "open"),)),
     (r"; evolution made [^;.]* (?P<v>worse)", (("change", "of the start", "{v}"),)),
     (r"The difference is not statistically significant", (("main", "verdict", "open"),)),
     (r"No result is announced, because the A/A check failed", (("main", "verdict", "none"),)),
@@ -88,6 +89,9 @@ READ: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
     (r"it would take about (?P<n>[\d,]+) runs of each program", (("main", "runs needed", "{n}"),)),
     (r"It was not significant, so a smaller true difference", (("main", "verdict", "open"),)),
     (rf"The measured difference is (?P<d>{N})", (("main", "difference", "{d}"),)),
+    (r"(?m)^champion \((?:not shown to be better|stock gained more|your program gained more: keep it)\): \S+$",
+     (("main", "verdict", "open"),)),
+    (r"(?m)^champion \(no verdict\): \S+$", (("main", "verdict", "none"),)),
     (r"(?m)^champion: (?P<v>not shown to beat|beats|no verdict)", (("main", "verdict", "{v}"),)),
     (r"(?m)^champion: (?P<x>\S+) times \w+$", (("main", "ratio", "{x}"), ("main", "listed as", "a ratio"))),
     (r"(?m)^holds: (?P<v>true|false|none)$", (("main", "holds", "{v}"),)),
@@ -140,7 +144,8 @@ SAYS_NOTHING = re.compile(
     r"significantly better than stock at 5%|"
     r"\d+ significant\. (?:The effect|Design)|estimate on the other tasks is significantly smaller|"
     r"look better than they|"
-    r"stock has no significant gain|No champion is confirmed yet|\| beats " + WHO + r"|Another control|"
+    r"stock has no significant gain|No champion is confirmed yet|\| beats " + WHO + r"|"
+    r"The control with a program of one line|"
     r"behaves like another one|If it beats the kept script|the input embedding|"
     r"A/A check (?:passed|not possible)|The A/A check failed|"
     r"which of the first two programs is better|No program was entered twice|"

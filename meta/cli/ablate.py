@@ -130,7 +130,8 @@ def _factorial(out: Output, study: Study | None, flags: AblateFlags, settings: L
     settings.ready(out, task, study)
     launch.announce(out, plan, study.folder)
     ready = study
-    match = launch.drive(out, study.folder, "ablate", plan, lambda p: ablate(ready, program, design, p))
+    at_end = launch.flags_at_end(flags.webhook)
+    match = launch.drive(out, study.folder, "ablate", plan, lambda p: ablate(ready, program, design, p), at_end=at_end)
     champion = study.state.champion
     if champion is not None and champion.body["program_id"] == program.program_id and write_page_again(study):
         out.note("champion.evidence.md is updated")
@@ -259,7 +260,10 @@ def _replay(out: Output, study: Study, run_id: str, flags: AblateFlags, settings
     )
     if len(commits) > MOST_SHAPLEY:
         out.note(f"no Shapley values: the run has more than {MOST_SHAPLEY} commits")
-    launch.drive(out, study.folder, "ablate", plan, lambda p: replay_run(study, run_id, commits, replay, p))
+    at_end = launch.flags_at_end(flags.webhook)
+    launch.drive(
+        out, study.folder, "ablate", plan, lambda p: replay_run(study, run_id, commits, replay, p), at_end=at_end
+    )
     present(out, study.folder, run_id)
     send_rows(out, flags.webhook, "ablate", study.folder, EFFECTS, [run_id] * 2)
 

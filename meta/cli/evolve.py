@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,7 +13,7 @@ import click
 
 from meta.cli import evolve_meta, launch, mutation, resolve
 from meta.cli.evolve_flags import EndFlags, EvolveFlags
-from meta.cli.evolve_plan import describe, like_stock, origin_lines, plan_lines
+from meta.cli.evolve_plan import after_own, describe, like_stock, origin_lines, plan_lines
 from meta.cli.evolve_resumed import refuse_again, refuse_change, refuse_others
 from meta.cli.evolve_tasks import ChosenTasks, drawn_for
 from meta.cli.flags import ProgramOrNone, Programs
@@ -119,6 +120,8 @@ def _evolve_programs(
             known = gather(past, [other.name for other in on.reserve]) if past else None
             learnt, starters = knowledge_for(own, flags, on), own
             origins = origin_lines(known.prior if known else None, learnt.used if learnt else None, on.training)
+            if origins["knowledge"]:
+                origins["knowledge"] += after_own(learnt, own, plan.run_experiments(on.training[0]))
             chosen.note_others(out, own, past)
         flags.ending.refuse_early(on.training[0])
         described = describe(plan, on, settings, study if folder else None)
@@ -165,9 +168,12 @@ def finish(
     folder = study.folder
     if champion_of(folder) is None or (again and not confirmed_again(folder)):
         launch.announce(out, described, folder)
-        if not headroom_first(out, command, study, plan, described, flags.start.yes):
+        at_end = launch.flags_at_end(flags.ending.webhook, flags.ending.apply)
+        if not headroom_first(out, command, study, plan, described, flags.start.yes, at_end):
             return
-        launch.drive(out, folder, command, described, lambda p: carry_out(study, plan, starters, p, again))
+        launch.drive(
+            out, folder, command, described, lambda p: carry_out(study, plan, starters, p, again), at_end=at_end
+        )
         if fewer := not_run(load_board(folder)[0]):
             out.note(fewer)
     else:
@@ -199,6 +205,8 @@ def end(out: Output, folder: Path, ending: EndFlags, following: Sequence[str] = 
         out.note(f"branch {applied.branch} in {applied.repository}: {what}; the working tree is unchanged")
         git = f"git -C {resolve.typed(applied.repository)}"
         first = [f"{git} show {applied.branch}", f"{git} switch {applied.branch}"]
+        patch = f"{folder.name}.patch"
+        first.append(f"{git} format-patch -1 --stdout {applied.branch} > {shlex.quote(patch)}  # with the message")
         if program := applied.files.get("program"):
             named = study.config.researcher.removeprefix("command:")
             first.append(f"{own_agent(f'Read {program} and follow it', named)}  # or another agent, in that branch")
@@ -253,7 +261,9 @@ def base_of(own: list[Program]) -> Program:
     return own[0] if own else starter("idea-queue")
 
 
-def headroom_first(out: Output, command: str, study: Study, plan: Plan, described: PlannedWork, yes: bool) -> bool:
+def headroom_first(
+    out: Output, command: str, study: Study, plan: Plan, described: PlannedWork, yes: bool, at_end: str = ""
+) -> bool:
     """Make the headroom test that the plan has. Where no room could be seen, ask at a terminal whether to go on;
     returns whether to. A study that is resumed after the test has the answer by that."""
     from meta.headroom import carry_out, finished
@@ -262,7 +272,9 @@ def headroom_first(out: Output, command: str, study: Study, plan: Plan, describe
         return True
     study.look()
     known = finished(study, plan)
-    seen = known or launch.drive(out, study.folder, command, described, lambda p: carry_out(study, plan, p), last=False)
+    seen = known or launch.drive(
+        out, study.folder, command, described, lambda p: carry_out(study, plan, p), last=False, at_end=at_end
+    )
     for one in seen:
         out.note(f"headroom: {one.sentence()}")
     if known or any(one.room for one in seen):
@@ -272,5 +284,6 @@ def headroom_first(out: Output, command: str, study: Study, plan: Plan, describe
         return True
     if click.confirm("No single change helped. Go on with the study?", err=True):
         return True
-    out.note(f"stopped; nothing else was spent. To go on: metaloop {command} --resume {resolve.typed(study.folder)}")
+    again = f"metaloop {command} --resume {resolve.typed(study.folder)}{at_end}"
+    out.note(f"stopped; nothing else was spent. To go on: {again}")
     return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from analysis.wording import many
 from meta.cli import launch, mutation, plan_words
 from meta.cli.evolve_tasks import ChosenTasks
 from meta.cli.launch import LaunchSettings
@@ -14,6 +15,7 @@ from meta.planned_work import PlannedWork
 if TYPE_CHECKING:
     from arena.settings import Prior, UsedKnowledge
     from arena.study import Study
+    from meta.learnt import Learnt
     from meta.plan import Plan
     from programs.program import Program
     from trainer.task import Task
@@ -78,11 +80,13 @@ def plan_lines(
     lines: dict[str, str] = {}
     if command == "improve":
         lines["compared_with"] = compared_with(plan, programs, study, settings)
+        own = origin_of(programs, study)
+        lines["ideas"] = untried(own, study.config.researcher if study else settings.researcher_choice.researcher)
     if (command == "improve" or plan.headroom) and not on.families:
         lines["headroom"] = headroom_words(on.training, None if study else dial, plan)
     if plan.trial:
-        own = programs if command == "improve" else ()
-        lines["screening"] = screening_words(plan, on.training[0], own, study)
+        mine = programs if command == "improve" else ()
+        lines["screening"] = screening_words(plan, on.training[0], mine, study)
     return lines
 
 
@@ -94,12 +98,32 @@ def origin_lines(prior: Prior | None, used: UsedKnowledge | None, tasks: Sequenc
     return {"prior": sentence(prior) if prior else "", "knowledge": in_words(used, tasks) if used else ""}
 
 
+def origin_of(programs: Sequence[Program], study: Study | None) -> Program:
+    """The user's program, of `improve`."""
+    origin = study.config.plan.get("origin") if study else programs[0].program_id
+    return next((program for program in programs if program.program_id == origin), programs[0])
+
+
+def after_own(learnt: Learnt | None, own: Sequence[Program], experiments: int) -> str:
+    """For a plan: that learnt ideas come after the user's, and how many ideas a run takes; empty without any."""
+    from programs.shelf import in_library
+
+    before = len(own[0].ideas) if own and not in_library(own[0].name, own[0].program_id) else 0
+    if learnt is None or not before:
+        return ""
+    begin, taken = 0.0, 0.0
+    for end, charter in learnt.program.charter.by_phase():
+        taken += (end - begin) * experiments * charter.proposers.get("queue", 0.0) / sum(charter.proposers.values())
+        begin = end
+    first, few = many(before, "idea"), ", so it hardly reaches the learnt ones" * (taken <= before)
+    return f"; they come after the {first} of your program, and a run takes about {taken:.0f} from the list{few}"
+
+
 def compared_with(plan: Plan, programs: Sequence[Program], study: Study | None, settings: LaunchSettings) -> str:
     """Which program the confirmation compares the champion with, and why."""
     from analysis.decision_text import yours
 
-    origin = study.config.plan.get("origin") if study else programs[0].program_id
-    name = next((program.name for program in programs if program.program_id == origin), programs[0].name)
+    name = origin_of(programs, study).name
     if plan.own_arm:
         named = "" if name == "program" else f" (its name: {name})"
         return f"your own program{named}{'' if plan.trial else '; stock runs too, but is not part of the test'}"
@@ -111,6 +135,18 @@ def compared_with(plan: Plan, programs: Sequence[Program], study: Study | None, 
     if study is None and settings.researcher_choice.researcher != "scripted":
         return same
     return f"{same}: a script reads its settings and the edits in backticks, not its prose (a model does: -m)"
+
+
+def untried(own: Program, researcher: str) -> str:
+    """That a script does not try the ideas of the user's program, and the lines that change this; else empty."""
+    queued = any("queue" in charter.proposers for _, charter in own.charter.by_phase())
+    if researcher != "scripted" or queued or not any(idea.terms for idea in own.ideas):
+        return ""
+    return (
+        "a script does not try those of your program, because its settings name no `queue`. To have them tried, put "
+        "these three lines at its beginning (or the middle one into its front matter): `---`, "
+        "`metaloop: {proposers: {queue: 0.9, local: 0.1}}`, `---`"
+    )
 
 
 def like_stock(own: Program, training: Sequence[Task], researcher: str) -> bool:

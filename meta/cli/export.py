@@ -231,6 +231,7 @@ def for_researcher(out: Output, study: str | None, target: Path | None, kind: st
 
     from arena.study import Study
     from meta.champion import label_of
+    from meta.cli.status import running
     from meta.rewriting import MeasuredLoss, measured_bundle, measured_harm, rewritten
 
     given, task, bundle, harm = Path(study).expanduser() if study else None, None, "", dict[str, MeasuredLoss]()
@@ -242,7 +243,8 @@ def for_researcher(out: Output, study: str | None, target: Path | None, kind: st
         folder = resolve.study_folder(study, out)
         if not chosen and not (folder / "champion.md").is_file():
             flags = "--prose" if kind == "prose" else f"--for {kind}"
-            hint = f"metaloop improve --resume {resolve.typed(folder)}, or name a program: {flags} my/program.md"
+            way = "wait for its end" if running(folder) else f"metaloop improve --resume {resolve.typed(folder)}"
+            hint = f"{way}, or name a program: {flags} my/program.md"
             raise NotFound(f"{folder} has no champion.md", hint=hint)
         made = Study.open(folder, to_read=True)
         made.look()
@@ -268,13 +270,20 @@ def of_study(study: Study, chosen: str) -> Program:
 
 
 def warn_of_start(out: Output, study: Study) -> None:
-    """Say so where the champion is not shown to do better than the program that it started from."""
+    """Say so where the champion is not shown to do better than what it was tested against, or than the program that it
+    started from."""
     from analysis.decision import decision_of
+    from analysis.decision_text import headline, reference_gained_more
     from analysis.own_share import first_program
     from analysis.wording import plain_text
 
     event = study.state.champion
-    if text := first_program(decision_of(event.body)) if event else "":
+    decision = decision_of(event.body) if event else None
+    if decision and not decision.holds:
+        origin = study.config.plan.get("origin")
+        mine = f"; to export yours: --program {origin}" * (decision.against_own and reference_gained_more(decision))
+        out.warn(plain_text(headline(decision)) + mine)
+    if text := first_program(decision) if decision else "":
         out.warn(plain_text(text.replace("STUDY", resolve.typed(study.folder))))
 
 

@@ -327,6 +327,7 @@ def announce_whole(out: Output, plan: PlannedWork) -> None:
         ("tells", "{tells}"),
         ("headroom", "headroom: {headroom}"),
         ("screening", "screening by short trainings: {screening}"),
+        ("ideas", "ideas: {ideas}"),
         ("compared_with", "compared with {compared_with}"),
         ("of_the_task", "{task}: {of_the_task}"),
         ("knowledge", "one of the starting programs has ideas learnt on {knowledge}"),
@@ -345,18 +346,30 @@ def dry_run(out: Output, plan: PlannedWork) -> None:
     out.thing({key: value for key, value in plan.items() if key not in left})
 
 
+def flags_at_end(webhook: str | None, apply: bool = False) -> str:
+    """What a resumed command has to be told again. The address is a secret, so no log is to show it."""
+    text = f"{' --apply' * apply}{' --webhook URL' * bool(webhook)}"
+    return text + "  # URL: the address that you gave; it is not stored" * bool(webhook)
+
+
 def drive(
-    out: Output, folder: Path, command: str, plan: PlannedWork, work: Callable[[Progress], Result], last: bool = True
+    out: Output,
+    folder: Path,
+    command: str,
+    plan: PlannedWork,
+    work: Callable[[Progress], Result],
+    last: bool = True,
+    at_end: str = "",
 ) -> Result:
-    """Run ``work`` with progress shown; a drained or killed command prints how to resume. ``last``: the study ends with
-    it, and is tidied up."""
+    """Run ``work`` with progress shown; a drained or killed command prints how to resume, with the flags ``at_end``.
+    ``last``: the study ends with it, and is tidied up."""
     from arena.drain import Drained
     from arena.run_archive import compact
 
     runs = plan_words.total_runs(plan)
     goal: PlannedWork = {"runs": runs, "device_seconds": plan_words.charged(plan)}
     unsafe = f" {sandbox.FLAG}" if plan.get("sandbox") == sandbox.OPEN else ""
-    again = f"metaloop {command} --resume {resolve.typed(folder)}{unsafe}"
+    again = f"metaloop {command} --resume {resolve.typed(folder)}{unsafe}{at_end}"
     with Progress(out, folder, command, goal) as progress:
         try:
             result = work(progress)

@@ -85,7 +85,7 @@ def match(
         out.note("a race: the plan is the maximum; the race ends as soon as the best program is clear")
     launch.announce(out, plan, study.folder)
     carry_out = partial(play_entries, study, entries, runs, batch=batch, rule=rule)
-    played = launch.drive(out, study.folder, "match", plan, carry_out)
+    played = launch.drive(out, study.folder, "match", plan, carry_out, at_end=launch.flags_at_end(webhook))
     present(out, study.folder, [played.match_id])
     webhooks.send_rows(out, webhook, "match", study.folder, webhooks.STANDINGS, [[played.match_id]])
     if batch is not None:

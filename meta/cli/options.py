@@ -175,6 +175,10 @@ class UnknownVerb(click.UsageError):
         self.hint = hint
 
 
+SEND = "--webhook URL of evolve, improve, match, transfer and ablate sends the result (docs/trackers.md)"
+FLAGS = {"notify": SEND, "webhook": SEND}  # what is no command, but a flag of some
+
+
 class SuggestingGroup(click.Group):
     """A group that suggests the nearest command for an unknown name."""
 
@@ -184,6 +188,7 @@ class SuggestingGroup(click.Group):
         if args and not args[0].startswith("-") and args[0] not in self.list_commands(ctx):
             near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
             hint = f"{ctx.command_path} {near[0]} --help" if near else f"{ctx.command_path} --help"
+            hint = FLAGS.get(args[0], hint) if ctx.parent is None else hint
             raise UnknownVerb(f"no such command {args[0]!r}", hint, ctx)
         return super().resolve_command(ctx, args)
 

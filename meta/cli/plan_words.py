@@ -164,6 +164,8 @@ def _harvest(plan: PlannedWork) -> str:
     most, choosing, fresh = finals(count)
     last = most * choosing + fresh
     sizes = plan.get("plan") or {}
+    if not choosing:
+        return f"{many(count, 'experiment')} after the runs: no search, they measure the runs' best train.py again"
     before = ", the headroom test not counted" if sizes.get("trial") and sizes.get("headroom") else ""
     return (
         f"{many(count, 'experiment')}{each} after the runs{before}: up to {count - last} search for the best train.py "

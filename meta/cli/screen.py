@@ -65,13 +65,13 @@ def screen(
             left_out |= {"from", "state"}
             most = max(width - OTHERS, 2 * MOST_PARENT)
             rows = [
-                {**row, "program": render.fit_name(named(str(row["program"]), arm.role), most)}
+                {**row, "program": render.fit_name(named(str(row["program"]), role_of(board, arm)), most)}
                 for row, arm in zip(rows, arms, strict=True)
             ]
         columns = [c for c in ARM_COLUMNS if c.key not in left_out]
         rows = [_with_counts(row, arm) for row, arm in zip(rows, arms, strict=True)]
-        metric = f"claimed {(match.event.get('config') or {}).get('metric') or 'metric'}"[:16].rstrip()
-        titles = {"claimed": f"best\n{metric}", "gain": gain_name(weakest(board.trusts))}
+        metric = str((match.event.get("config") or {}).get("metric") or "metric")
+        titles = {"claimed": f"best claimed\n{metric:.16}", "gain": f"{gain_name(weakest(board.trusts))}\n(runs)"}
         columns = [replace(c, title=titles.get(c.key, c.title)) for c in columns]
         parts.append(table(rows, columns, width))
         if len(match.arms) > MOST_ARMS:
@@ -166,6 +166,12 @@ def _with_counts(row: Row, arm: ArmView) -> Row:
     """With the number of runs behind each figure: a run has a claim while it is under way, and a gain after its end."""
     counts = {"claimed": len(arm.claims), "gain": len(arm.gains)}
     return {**row, **{key: f"{row[key]} ({n})" for key, n in counts.items() if n}}
+
+
+def role_of(board: StudyView, arm: ArmView) -> str:
+    """The role of an arm; the one program that a trial compares with the user's was not chosen as the best of any."""
+    trial = (board.config.get("plan") or {}).get("trial")
+    return "new" if trial and arm.role == "champion" else arm.role
 
 
 def origin(board: StudyView, arm: ArmView) -> str:

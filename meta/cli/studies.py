@@ -5,6 +5,8 @@ from __future__ import annotations
 import shlex
 import shutil
 import tempfile
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -25,18 +27,29 @@ def last(at: str) -> str:
     return at[5:16].replace("T", " ") if at[:4] == now()[:4] else at[:10]
 
 
+def megabytes(size: float) -> str:
+    return f"{size:.0f}" if size >= 1 else "<1"
+
+
+def distinct(folders: Sequence[str]) -> dict[str, str]:
+    """folder → its name, and its path where two folders have the same name."""
+    names = {folder: Path(folder).resolve().name for folder in folders}
+    counts = Counter(names.values())
+    return {folder: name if counts[name] == 1 else folder for folder, name in names.items()}
+
+
 def short(verdict: str) -> str:
     """``+0.40 nats``: the difference to stock, which is the same quantity in every row of a task."""
     return verdict.replace("beats stock by ", "+")
 
 
 STUDIES = (
-    Column("study", style="bold", wrap=True, show=lambda folder: Path(str(folder)).resolve().name),
+    Column("study", style="bold", wrap=True),
     Column("state"),
     Column("task", wrap=True),
     Column("lead", wrap=True, show=lambda text: short(str(text))),
     Column("experiments", "exper.", right=True),
-    Column("mb", "MB", right=True, show=lambda size: f"{size:.0f}"),
+    Column("mb", "MB", right=True, show=lambda size: megabytes(float(str(size)))),
     Column("last_event_at", "last", style="dim", show=lambda at: last(str(at or "-"))),
     *(Column(key, person=False) for key in ("ratio", "against", "files", "verdict", "champion")),
 )
@@ -58,10 +71,15 @@ def ls(out: Output, folder: Annotated[str | None, argument(metavar="[FOLDER]", r
     )
     items = [item(path) for path in newest]
     brief = items if out.mode == "json" else [{**one, "verdict": one["lead"]} for one in items]
+    if out.mode == "person":
+        names = distinct([str(one["study"]) for one in items])
+        brief = [{**one, "study": names[str(one["study"])]} for one in brief]
     out.rows(brief, STUDIES, empty=resolve.none_under(root))
     if items:
         size = sum(float(str(one["mb"])) for one in items)
-        out.note(f"{many(len(items), 'study')}, {size:.0f} MB; metaloop rm STUDY removes one, metaloop ui shows them")
+        out.note(
+            f"{many(len(items), 'study')}, {megabytes(size)} MB; metaloop rm STUDY removes one, metaloop ui shows them"
+        )
 
 
 def item(folder: Path) -> Row:

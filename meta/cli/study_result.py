@@ -79,8 +79,9 @@ def present(out: Output, folder: Path, applies: bool = False) -> list[str]:
     else:
         measured = measured_scripts(decision) if decision else []
         said = [*by_task.together, needed, *measured, harm, given, f"All runs were made with {label}."]
+        named = with_outcome(with_gain(files, decision, state), decision)
         sentences = sentences_of(verdict, [program.name for program in state.programs.values()])
-        _show(out, folder, sentences, (changes_title(config), changes), with_gain(files, decision, state), said)
+        _show(out, folder, sentences, (changes_title(config), changes), named, said)
     return _going_on(folder, config, decision, applies, every)
 
 
@@ -93,8 +94,9 @@ def _going_on(
 
     start = as_good(decision) if decision and not applies else None
     own = own_program(config) if decision and decision.against_own and reference_gained_more(decision) else None
-    apply = [] if applies else ready_to_apply(config, folder, resolve.typed(folder), own)
+    apply = [] if applies else ready_to_apply(config, folder, resolve.typed(folder), own, worth_applying(decision))
     on_from_here = longer(folder, config, decision) if decision else []
+    on_from_here = [*surer(folder, config, decision), *on_from_here]
     return [*apply, *on_from_here, *_next(folder, start.start if start else "", every)]
 
 
@@ -129,14 +131,33 @@ def _next(folder: Path, start: str, several: Sequence[str]) -> list[str]:
     ]
 
 
-def ready_to_apply(config: StudyConfig, folder: Path, name: str, better: Program | None = None) -> list[str]:
-    """How to use the result: commit an improvement on a branch of the task's repository; give the program, as prose, to
-    an agent of one's own: the champion, or a program that gained more (``better``)."""
+def worth_applying(decision: Decision | None) -> bool:
+    """Whether ``--apply`` would commit something: the program, or a train.py whose gain is above zero."""
+    from analysis.script_text import harvested_of
+
+    return decision is not None and (decision.holds or any((one.low or 0.0) > 0 for one in harvested_of(decision)))
+
+
+def surer(folder: Path, config: StudyConfig, decision: Decision | None) -> list[str]:
+    """How to train a best train.py again whose gain is not shown to be above zero."""
+    from analysis.script_text import harvested_of
+
+    best, found = folder / "best_train.py", harvested_of(decision) if decision else []
+    if len(found) != 1 or (found[0].low or 0.0) > 0 or (found[0].gain or 0.0) <= 0 or not best.is_file():
+        return []
+    return [f"metaloop verify {resolve.typed(best)} -t {shlex.quote(config.task)}  # is the best train.py better?"]
+
+
+def ready_to_apply(
+    config: StudyConfig, folder: Path, name: str, better: Program | None = None, worth: bool = True
+) -> list[str]:
+    """How to use the result: commit an improvement on a branch of the task's repository, if it is ``worth`` that; give
+    the program, as prose, to an agent of one's own: the champion, or a program that gained more (``better``)."""
     from inner_loop.agents.recipe import own_agent
 
     repository = Path(config.task)
     inside = repository.is_dir() and any((parent / ".git").exists() for parent in (repository, *repository.parents))
-    apply = [f"metaloop improve --resume {name} --apply"] if config.command == "improve" and inside else []
+    apply = [f"metaloop improve --resume {name} --apply"] if config.command == "improve" and inside and worth else []
     if not (folder / "champion.md").is_file():
         return apply
     several, chosen = better.is_set if better else (folder / "champion").is_dir(), ""
@@ -147,6 +168,19 @@ def ready_to_apply(config: StudyConfig, folder: Path, name: str, better: Program
     prompt = f"Read {'the files in ' * several}{target} and follow {'them' if several else 'it'}"
     agent = own_agent(prompt, config.researcher.removeprefix("command:"))
     return [*apply, f"metaloop export {name} --for agent{chosen} -o {target}", f"{agent}  # or another agent of yours"]
+
+
+def with_outcome(files: dict[str, str], decision: Decision | None) -> dict[str, str]:
+    """The files; a champion that is not shown to be better is not shown as the winner."""
+    from analysis.decision import CONTROL_FAILED
+    from analysis.decision_text import reference_gained_more
+
+    if decision is None or decision.holds:
+        return files
+    why = "your program gained more: keep it" if decision.against_own else "stock gained more"
+    why = why if reference_gained_more(decision) else "not shown to be better"
+    why = "no verdict" if decision.state == CONTROL_FAILED else why
+    return {f"champion ({why})" if name == "champion" else name: path for name, path in files.items()}
 
 
 def with_gain(files: dict[str, str], decision: Decision | None, state: StudyState) -> dict[str, str]:
@@ -187,14 +221,23 @@ def _show(
     for text in filter(None, [". ".join(sentences), *said]):
         out.show(Text(plain_text(text)))
     if len(changes) > MOST_CHANGES:
-        counted = Counter((row["heading"], row["change"]) for row in changes)
-        what = "; ".join(f"{heading}: {n} {change}" for (heading, change), n in counted.items())
-        out.show(Text(f"{title}: {what}"))
+        out.show(Text(f"{title}: {counted(changes)}"))
     elif changes:
         out.show(Text(f"{title}:"))
         out.rows(with_before(changes), DIFF)
     for name, path in files.items():
         out.text(f"{name}: {path}")
+
+
+def counted(changes: Sequence[Row]) -> str:
+    """``Ideas: 8 added; settings: 1 changed, 1 added``."""
+    counts: dict[str, Counter[str]] = {}
+    for row in changes:
+        counts.setdefault(str(row["heading"]), Counter())[str(row["change"])] += 1
+    headed = (("settings" if heading == "charter" else heading, each) for heading, each in counts.items())
+    return "; ".join(
+        f"{heading}: {', '.join(f'{n} {change}' for change, n in each.items())}" for heading, each in headed
+    )
 
 
 def _print(out: Output, folder: Path, decision: Decision | None, changes: Sequence[Row], title: str) -> None:

@@ -27,7 +27,9 @@ class Dial:
 
     run_budget: RunBudgetFlag
     budget: BudgetFlag
-    quick: Annotated[bool, flag("A small study: 2 to 3 minutes on 2 idle cores.")]
+    quick: Annotated[
+        bool, flag("A small study: 2 to 3 minutes on 2 idle cores for the task strokes, longer for longer experiments.")
+    ]
     generations: Annotated[int | None, flag("Number of generations.", min=0)]
     seeds: Annotated[int | None, flag("Runs per program in a race.", "-n", min=2)]
     confirm_again: Annotated[
@@ -254,11 +256,13 @@ def unused_budget(dial: Dial, planned: PlannedWork) -> str:
 
 def trial_tells(plan: Plan, task: Task, power: str) -> str:
     """What a budget that is too small for a search can show."""
+    from arena.harvest import FEW
     from meta.plan import default, smallest_search
 
     smallest = duration(smallest_search(default(task), task))
-    few = " So few runs show only a very large difference." if plan.confirm_runs < FEW_RUNS else ""
+    few = " So few runs show only a very large difference." if 1 < plan.confirm_runs < FEW_RUNS else ""
+    script = "a better train.py" if plan.harvest_count >= FEW else "the best train.py of the runs"
     return (
-        f"a better train.py, and whether one new program beats the one that it is compared with: {power}.{few} Which "
+        f"{script}, and whether one new program beats the one that it is compared with: {power}.{few} Which "
         f"of several programs is best takes a search, {smallest} of device time or more"
     )

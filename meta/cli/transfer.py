@@ -86,7 +86,15 @@ def transfer(
     launch.announce(out, plan, study.folder)
     going, begun = plan.copy(), study
     going["run_budget_s"] = plan["device_seconds"] / plan["runs"]  # for the progress: the mean over tasks
-    launch.drive(out, begun.folder, COMMAND, going, lambda progress: play_transfer(begun, own, runs, bare, progress))
+    at_end = launch.flags_at_end(webhook)
+    launch.drive(
+        out,
+        begun.folder,
+        COMMAND,
+        going,
+        lambda progress: play_transfer(begun, own, runs, bare, progress),
+        at_end=at_end,
+    )
     transfer_table.present(out, begun.folder)
     webhooks.send_rows(out, webhook, COMMAND, begun.folder, webhooks.ALL_STANDINGS)
 

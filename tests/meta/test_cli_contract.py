@@ -127,6 +127,11 @@ def test_a_study_begins_without_the_half_of_scipy_that_takes_longest() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_a_flag_that_is_typed_as_a_command_is_named(call: Call) -> None:
+    for word in ("notify", "webhook"):
+        assert "--webhook URL of evolve, improve" in call(word)[2]
+
+
 @pytest.mark.parametrize(
     ("args", "code", "kind", "message"),
     [

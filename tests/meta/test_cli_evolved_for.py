@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from analysis.wording import many
 from inner_loop.behaviour import resolved_ideas
 from meta.begin import create
 from meta.evolve import evolve
-from meta.rewriting import HARMFUL, MeasuredLoss, measured_harm, rewritten, why_kept
+from meta.rewriting import HARMFUL, MeasuredLoss, for_agents, measured_harm, rewritten, why_kept, with_code_changes
 from programs.evolved_for import EvolvedFor, with_label
 from programs.folder import load
 from programs.program import Program
@@ -226,3 +227,24 @@ def test_a_match_that_can_only_repeat_stock_is_refused(here: Path) -> None:
     assert refused.returncode == 2 and "exactly like stock" in refused.stderr and "-m MODEL" in refused.stderr
     improved = cli("improve", "think.md", "-t", "law", "--dry-run", cwd=here)
     assert improved.returncode == 0 and "--for scripted" in improved.stderr
+
+
+def test_ideas_by_role_get_the_tasks_own_names() -> None:
+    text = "- Raise it: `@learning_rate<0.1` → `@learning_rate=*3` `@unknown=2`.\n"
+    strokes = Task.load("strokes")
+    assert for_agents(text, strokes) == "- Raise it: `lr<0.1` → `lr=*3` `@unknown=2`.\n"
+    text = "- `optimizer==adam` → `@optimizer=momentum?` `@context_length=4?` `lr=0.03?` `width=1?` `centre?`, `lr=*3`."
+    wanted = "- `optimizer==adamw` → `optimizer=nesterov` `lr=0.03` `centre`, `lr=*3`."
+    assert for_agents(text, strokes) == wanted
+    assert for_agents("- `@optimizer=lion?` `@learning_rate=0.1?`.", strokes) == "- ."
+
+
+def test_changes_of_the_code_are_shown_to_agents() -> None:
+    task = Task.load("strokes")
+    assert with_code_changes("- `lr=0.1`.\n", task) == "- `lr=0.1`.\n"
+    shown = with_code_changes("- Try `centre`.\n", task)
+    assert "`centre`: grey values" in shown and "`average`" not in shown
+    assert "-return images.float() / 255\n+return (images.float() - 49) / 57\n" in shown
+    for block in re.findall(r"```diff\n(.*?)```", with_code_changes("`average` `conv` `dedupe` `centre`", task), re.S):
+        removed, added = ({line[1:] for line in block.splitlines() if line[0] == sign} for sign in "-+")
+        assert added and not removed & added, block

@@ -26,6 +26,7 @@ from meta.cli.comparison import champions
 from meta.cli.gain_difference import ComparedStudy, GainDifference
 from meta.cli.main import run
 from meta.cli.output import ESCAPES
+from meta.cli.studies import distinct, megabytes
 from meta.window.studies import Studies
 from programs.errors import Corrupt
 from programs.program import Program
@@ -37,6 +38,15 @@ from tests.meta.opened_window import made_studies
 
 def told(capsys: pytest.CaptureFixture[str]) -> str:
     return "".join(capsys.readouterr())
+
+
+def test_studies_of_one_name_are_listed_by_their_paths_and_small_ones_take_some_room() -> None:
+    assert distinct(["studies/sp", "un/sp", "studies/b"]) == {
+        "studies/sp": "studies/sp",
+        "un/sp": "un/sp",
+        "studies/b": "b",
+    }
+    assert [megabytes(size) for size in (0.01, 0.17, 12.3)] == ["<1", "<1", "12"]
 
 
 @pytest.fixture(scope="module")

@@ -39,7 +39,7 @@ from meta.cli.longer import ELAPSED, added_something, longer
 from meta.cli.output import Output
 from meta.cli.program import differences
 from meta.cli.standings import present as standings
-from meta.cli.study_result import present
+from meta.cli.study_result import present, with_outcome
 from meta.evolve import evolve
 from meta.harvest_page import training_cost
 from meta.verdict import Champion
@@ -239,6 +239,13 @@ def test_a_longer_study_is_offered_where_evolution_added_nothing_measurable(ahea
     for other in ({"task": "/nowhere/at/all"}, {"command": "match"}):
         assert longer(folder, config.model_copy(update=other), decision) == []
     assert longer(folder, config, replace(decision, state=CONTROL_FAILED)) == []
+    alone = replace(decision, tested=replace(decision.tested, low=None, high=None))
+    assert ", no interval (" in decision_text.sentence(alone) and "95% interval no" not in decision_text.sentence(alone)
+    named = {"champion": "c.md", "evidence": "e.md"}
+    assert with_outcome(named, replace(decision, state=BETTER)) == named
+    for difference, why in ((0.1, "not shown to be better"), (-0.1, "stock gained more")):
+        behind = replace(decision, state=OPEN, tested=replace(decision.tested, difference=difference))
+        assert [*with_outcome(named, behind)] == [f"champion ({why})", "evidence"]
     assert added_something(bred[1].decision)
     assert not any("--prior" in one for one in present(Output(person=True), bred[0]))
 

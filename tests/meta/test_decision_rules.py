@@ -11,6 +11,7 @@ from analysis.decision import CHECK_LEVEL, CheckedArm, twins
 from analysis.origin import ChangeCredit, Origin, in_words
 from analysis.statistics import mean_interval, t_test
 from meta.claim import Against, claim
+from meta.cli.study_result import counted as by_heading
 from programs.program import Program
 from tests.meta.test_decision import AHEAD, POOLED
 
@@ -77,4 +78,12 @@ def test_the_origin_says_what_was_changed_and_whether_it_was_shown_to_help() -> 
         assert f"0.226], compared with the {word} of its parents)" in replace(made, parents=2, better=better).sentence(
             []
         )
+    given = Origin("mine-learnt", "given", ("letters",))
+    assert given.sentence([]) == (
+        "The champion is the program mine-learnt with learnt ideas (measured on letters tasks), which this study did "
+        "not change."
+    )
+    rows = [{"heading": heading, "change": change} for heading, change in
+            (("Ideas", "added"), ("charter", "changed"), ("charter", "added"), ("Ideas", "added"))]  # fmt: skip
+    assert by_heading(rows) == "Ideas: 2 added; settings: 1 changed, 1 added"
     assert replace(made, credits=()).sentence(["stock"]).endswith("the search did not measure them alone.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -50,7 +51,12 @@ def kb(tmp_path_factory: pytest.TempPathFactory, tasks: list[Task]) -> Path:
 def test_the_users_program_gets_the_ideas_that_the_task_can_follow(tasks: list[Task], kb: Path) -> None:
     learnt = learnt_for(MINE, [tasks[2]], folders=[kb])
     assert learnt is not None and learnt.program.name == "mine-learnt"
-    assert "Be quick." in learnt.program.text and "An idea of my own" not in learnt.program.text
+    assert "Be quick." in learnt.program.text
+    own, *added = learnt.program.ideas
+    assert own.text == MINE.ideas[0].text and added and all("estimated to help on" in idea.text for idea in added)
+    assert learnt_for(learnt.program, [tasks[2]], folders=[kb]) is None, "it has these ideas already"
+    shipped = learnt_for(starter("idea-queue"), [tasks[2]], folders=[kb])
+    assert shipped is not None and [one.text for one in shipped.program.ideas] == [one.text for one in added]
     assert learnt.used.families == ["also-swept", "swept"] and learnt.used.tasks == 2
     assert in_words(learnt.used, [tasks[2]]) == "2 measured tasks of also-swept, swept"
     same = in_words(learnt.used, tasks[1:])
@@ -101,6 +107,10 @@ def test_the_command_says_so_and_can_leave_it_out(tmp_path: Path, capsys: pytest
     assert run(command) == 0
     plan = capsys.readouterr().out
     assert "36 measured tasks of letters, strokes, tabular, among them tasks of the family of strokes" in plan
+    assert "they come after the 1 idea of your program, and a run takes about 15 from the list" in plan
+    assert "hardly reaches" not in plan
+    assert run([*command, "-b", "0.2s"]) == 0 and "so it hardly reaches the learnt ones" in capsys.readouterr().out
+    assert "`metaloop: {proposers: {queue: 0.9, local: 0.1}}`" in json.loads(plan)["ideas"]
     assert run([*command, "--from-scratch"]) == 0
     assert "measured tasks" not in capsys.readouterr().out
 

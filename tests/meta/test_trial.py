@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import json
-import re
 import shutil
 import subprocess
 import threading
@@ -20,14 +19,14 @@ import pytest
 from analysis.decision import OPEN, decision_of
 from analysis.decision_text import Caveat
 from analysis.study import query
+from arena.drain import drained
 from arena.harvest import HARVEST
 from arena.study import Study
 from meta.apply import apply, committed, of_script, program_files, program_path
 from meta.cli.main import run
 from meta.cli.plan_words import words as plan_words
 from meta.notify import notify
-from meta.plan import LEAST_EXPERIMENTS, smallest_search, trial, within
-from meta.rewriting import for_agents, with_code_changes
+from meta.plan import LEAST_EXPERIMENTS, REMEASURED, smallest_search, trial, within
 from programs.errors import UsageError
 from programs.program import Program
 from trainer.planted import random_law, simulated_task
@@ -46,7 +45,7 @@ def test_every_budget_of_eight_experiments_has_a_plan_that_it_pays_for(experimen
     assert plan.device_seconds(task) <= budget + 1e-9 and plan.confirm_runs >= 1 and plan.search_runs == 0
     assert plan.device_seconds(task) >= 0.75 * budget
     assert plan.run_budget >= 2 * task.cost_seconds and plan.runs == 2 * plan.confirm_runs
-    assert (plan.harvest_count > 0) == (experiments >= 60)
+    assert (plan.harvest_count > REMEASURED) == (experiments >= 60) and (plan.harvest_count > 0) == (experiments >= 15)
 
 
 def test_a_night_of_96_has_three_runs_of_each_program_and_a_harvest() -> None:
@@ -137,6 +136,12 @@ def test_the_users_program_is_an_arm_in_place_of_stock(
     assert run([*words, "-s", str(study), "-y", "-q"]) == 0
     roles = {row["role"]: row["n"] for row in query(study, "SELECT role, count(*) AS n FROM runs GROUP BY 1")}
     assert roles == {"champion": 2, "own": 2}
+    [best] = query(study, "FROM harvest")
+    claims = query(study, "SELECT final_source_id, claimed_gain, verified_seeds FROM runs ORDER BY claimed_gain DESC")
+    assert (best["source_id"], best["chosen_by"]) == (claims[0]["final_source_id"], claims[0]["claimed_gain"])
+    assert best["n"] == REMEASURED + claims[0]["verified_seeds"] and best["experiments"] == 0 and best["low"] > 0
+    assert "It is the final script of the run whose own score was best" in (study / "champion.evidence.md").read_text()
+    assert (study / "best_train.py").read_text() == best["files"][0][1]
     opened = Study.open(study)
     opened.look()
     event = opened.state.champion
@@ -155,10 +160,52 @@ def test_the_users_program_is_an_arm_in_place_of_stock(
     assert (
         "changes from your program other" in shown.out and f"--for agent --program {own} -o own-prose.md" in shown.err
     )
+    assert run(["export", str(study), "--for", "agent", "-o", str(tmp_path / "it.md")]) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert "which gained more in these runs; to export yours: --program " + own in said
     monkeypatch.undo()
     for words in (["report", str(study)], ["standings", str(study)], ["credit", str(study)], ["status", str(study)]):
         assert run(words) == 0
     assert run(["improve", "--resume", str(study), "-q"]) == 0
+
+
+def test_the_smallest_trial_leaves_the_best_script_of_its_runs(
+    repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = tmp_path / "study"
+    knob = next(knob for knob in Task.load(repository / "work").edits.knobs if knob.kind == "float")
+    ideas = "".join(f"- Try `{knob.name.lower()}={value:g}`.\n" for value in knob.values[:3])
+    phases = "---\nmetaloop:\n  phases: [{until: 0.5, proposers: {queue: 1}}, {no_repeat: true}]\n---\n# Mine\n"
+    (tmp_path / "mine.md").write_text(f"{phases}\n## Ideas\n\n{ideas}")
+    words = ["improve", str(tmp_path / "mine.md"), "-t", str(repository / "work"), "--budget", "1.2s", "--seed", "2"]
+    assert run([*words, "-s", str(study), "-y"]) == 0
+    shown, page = capsys.readouterr(), (study / "champion.evidence.md").read_text()
+    [best] = query(study, "FROM harvest")
+    assert (best["n"], best["low"], best["device_seconds_charged"]) == (1, None, 0)
+    assert "One training cannot show that it is better than the untouched one." in shown.out
+    assert (study / "best_train.py").is_file() and "--apply" not in shown.err
+    assert "### mine → mine-elite" in page and "its search was changed in a copy of your program" in page
+    assert "These estimates use all experiments of the runs, because this study had no search" in page
+    assert "a program of one line" not in page and " unchanged." not in page
+    assert f"metaloop verify {study / 'best_train.py'} -t {repository / 'work'}" in shown.err
+    assert run(["improve", "--resume", str(study), "--apply"]) == 0
+    shown = capsys.readouterr()
+    assert "the best train.py, because its gain is not shown to be above zero" in shown.err
+
+
+def test_a_stopped_command_names_the_flags_that_take_effect_at_the_end(
+    repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(study: Study, *_: object) -> None:
+        raise drained(study)
+
+    monkeypatch.setattr("meta.evolve.evolve", stopped)
+    words = ["improve", str(repository / "other.md"), "-t", str(repository / "work"), "--budget", "1.2s", "-y"]
+    ends = ["--apply", "--webhook", "https://example.org/secret"]
+    assert run([*words, "-s", str(tmp_path / "study"), *ends]) == 130
+    said = capsys.readouterr().err
+    assert f"metaloop improve --resume {tmp_path / 'study'} --apply --webhook URL # URL: the address" in said
+    assert "/secret" not in said and "/secret" not in (tmp_path / "study" / "study.toml").read_text()
 
 
 def test_flags_that_need_a_search_are_refused(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -201,6 +248,8 @@ def test_a_trial_screens_where_the_card_shows_that_it_pays(
                   "fraction < 1 GROUP BY 1")  # fmt: skip
     assert [row["name"] for row in short] == ["mine-elite"] and short[0]["n"] >= 12
     (tmp_path / "mine.md").write_text(OTHER)
+    assert planned() == "not used: your program sets its own waves or phases"
+    (tmp_path / "mine.md").write_text(OTHER.replace("wave: 3", "wave: 3\n  screen: {fraction: 0.3, promote: 0.34}"))
     assert planned() == "as your program sets it"
 
 
@@ -217,7 +266,7 @@ def test_apply_commits_on_a_branch_and_leaves_the_rest_alone(
     assert run(["improve", "--resume", str(ended), "--apply"]) == 0
     said = capsys.readouterr().err
     assert "branch metaloop/study" in said and "switch metaloop/study" in said and "--apply" not in said
-    assert said.count("next:") == 1 and "metaloop share" in said
+    assert said.count("next:") == 1 and "metaloop share" in said and "format-patch -1 --stdout metaloop/study" in said
     assert (git(repository, "status", "--porcelain"), git(repository, "rev-parse", "HEAD")) == before
     changed = git(repository, "diff", "--name-only", "HEAD", "metaloop/study").split()
     study = Study.open(ended)
@@ -297,27 +346,6 @@ def test_of_a_copied_task_the_branch_is_made_where_it_was_copied_from(
         assert "train.py has changed there since the task was copied" in nothing.message
     finally:
         git(repository, *USER, "revert", "--no-edit", "HEAD")
-
-
-def test_ideas_by_role_get_the_tasks_own_names() -> None:
-    text = "- Raise it: `@learning_rate<0.1` → `@learning_rate=*3` `@unknown=2`.\n"
-    strokes = Task.load("strokes")
-    assert for_agents(text, strokes) == "- Raise it: `lr<0.1` → `lr=*3` `@unknown=2`.\n"
-    text = "- `optimizer==adam` → `@optimizer=momentum?` `@context_length=4?` `lr=0.03?` `width=1?` `centre?`, `lr=*3`."
-    wanted = "- `optimizer==adamw` → `optimizer=nesterov` `lr=0.03` `centre`, `lr=*3`."
-    assert for_agents(text, strokes) == wanted
-    assert for_agents("- `@optimizer=lion?` `@learning_rate=0.1?`.", strokes) == "- ."
-
-
-def test_changes_of_the_code_are_shown_to_agents() -> None:
-    task = Task.load("strokes")
-    assert with_code_changes("- `lr=0.1`.\n", task) == "- `lr=0.1`.\n"
-    shown = with_code_changes("- Try `centre`.\n", task)
-    assert "`centre`: grey values" in shown and "`average`" not in shown
-    assert "-return images.float() / 255\n+return (images.float() - 49) / 57\n" in shown
-    for block in re.findall(r"```diff\n(.*?)```", with_code_changes("`average` `conv` `dedupe` `centre`", task), re.S):
-        removed, added = ({line[1:] for line in block.splitlines() if line[0] == sign} for sign in "-+")
-        assert added and not removed & added, block
 
 
 @contextmanager

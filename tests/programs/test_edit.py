@@ -154,9 +154,13 @@ def test_replacing_the_ideas(text: str) -> None:
     items = ["first `a=1`", "second *with* `b=2` and `c`", "日本語 `d=3`"]
     try:
         changed = edit.replace_ideas(text, items)
+        longer = edit.append_ideas(text, items)
     except ProgramError:
         assert text == FIXTURES["unclosed fence"]
         return
+    before = Program.parse(text).ideas
+    assert [idea.text for idea in Program.parse(longer).ideas] == [*(idea.text for idea in before), *items]
+    assert not before or longer.startswith(text[: text.index(before[0].text.split()[0])])
     program = Program.parse(changed)
     assert [idea.text for idea in program.ideas] == items
     kept = [d.text for d in Program.parse(text).directives if d.kind not in ("idea", "order")]

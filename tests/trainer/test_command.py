@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -125,6 +126,15 @@ def test_check_says_what_it_found_and_writes_what_it_measured(tmp_path: Path) ->
     assert findings["baseline"].message.startswith("score 22 in")
     assert findings["trust"].level == "warning" and "takes no seed" in findings["seed noise"].message
     assert findings["edits"].level == "ok" and Task.load(task.folder).budget_seconds < 1.0
+    toml = task.folder / "task.toml"
+    toml.write_text(re.sub("(?m)^wall_factor = .*", "wall_factor = 1.0", toml.read_text()))
+    script = task.folder / "run.sh"
+    script.write_text(script.read_text() + "sleep 0.1\n")
+    findings = {finding.clause: finding for finding in check(task.folder, write=True, noise=False, knobs=False)}
+    assert findings["charge"].level == "warning" and "not the CPU time" in findings["charge"].message
+    stored, text = Task.load(task.folder).budget_seconds, toml.read_text()
+    assert "measured it; its CPU time: by its wall time it was charged" in text
+    assert stored < 0.1 and "in 0.0" in findings["baseline"].message
     assert write_measured(task, 3.25) and Task.load(task.folder).cost_seconds == 3.25
 
 

@@ -340,6 +340,8 @@ def test_instructions_below_the_root_are_read_and_a_loop_of_experiments_prints_n
         ),
         ("Edit `net.py`, but not the number of rows.", ["net.py"]),
         ("Allowed to change:\n- `net.py`, with the exception of `W`, since a wide one is not ours", ["net.py"]),
+        ("Edit only `fit.py`. Run it.\nThe held-out points (seed 12) must not be changed or trained on.", ["fit.py"]),
+        ("Edit `net.py` and `fit.py`. `net.py` is new. The file must not be changed.", ["fit.py"]),
         ("Do not change:\n- `fit.py`", None),
         ("The driver `fit.py` is not to be touched.", None),  # so the command's script is no guess either
     ],

@@ -42,14 +42,22 @@ def test_a_fixed_seed_is_named_and_left_alone(repository: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "sentence", ["The seed is fixed; do not change it.", "Never change the seed.", "Keep the seed at 42."]
+    "sentence",
+    [
+        "The seed is fixed; do not change it.",
+        "The seed (42) must not change.",
+        "Never change the seed.",
+        "Keep seed 42.",
+    ],
 )
 def test_a_seed_that_the_prose_wants_to_keep_is_remarked(repository: Path, sentence: str) -> None:
     (repository / "README.md").write_text(TEXT + sentence + "\n")
     for flag, remarked in ((True, True), (False, False)):
         [seed] = [fact for fact in draft(repository, Wanted(seed_variable=flag)).facts if fact.field == "seed"]
         assert ("README.md:2 wants one seed" in seed.note) == remarked
-    (repository / "README.md").write_text(TEXT + "Each experiment gets a seed of its own.\n")
+    (repository / "README.md").write_text(
+        TEXT + "Each gets a seed of its own. The points (seed 12) must not be changed.\n"
+    )
     [seed] = [fact for fact in draft(repository, Wanted(seed_variable=True)).facts if fact.field == "seed"]
     assert "wants one seed" not in seed.note
 

@@ -42,6 +42,12 @@ _ANOTHER = re.compile(  # what the verb is about, where that is no file: "do not
     r" (?!\w*\s?(?:files?|scripts?|code|contents?(?! of)|modules?|programs?|latter|former|same)\b)\w",
     re.IGNORECASE,
 )
+_OF_ANOTHER = re.compile(  # the same in the passive: "the held-out points (seed 12) must not be changed"
+    r"^\W*(?:the|its|any|all|your) "
+    r"(?!\w*\s?(?:files?|scripts?|code|contents?|modules?|programs?|latter|former|others?)\b)"
+    r"(?:[^.;()]|\([^()]*\)){1,40}?\b(?:must|may|can|should|are|is)(?: ?not|n't| never)\b",
+    re.IGNORECASE,
+)
 _SENTENCE = re.compile(r"(?<=[.;!])(?:\*\*)?\s+|,\s+(?=but\b)|\s+\(?(?=but not\b)")
 _RUN_IN = re.compile(r"\*\*([^*]+)\*\*")  # a heading at the start of its paragraph
 _CONSTANT = re.compile(r"`|\b[A-Z][A-Z0-9]*_?[A-Z0-9]+\b")
@@ -138,7 +144,8 @@ class _Reader:
             forbids = forbidden or bool(_MAY_NOT.search(_REASON.split(sentence)[0]))
             allows = not forbids and bool(self._allows or granted or _MAY.search(sentence))
             if self._refuses or forbids:
-                about_last = not _CONSTANT.search(sentence) and _THE_SAME.search(sentence)  # else about another thing
+                other = _CONSTANT.search(sentence) or _OF_ANOTHER.search(sentence)
+                about_last = not other and _THE_SAME.search(sentence)
                 meant = last if about_last or self._refuses else []
                 others_stay = not {*self.allowed} <= {*meant, *self.refused}
                 if not self._refuses and _ANOTHER.search(sentence) and not (is_described and others_stay):

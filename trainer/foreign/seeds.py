@@ -24,7 +24,7 @@ _FIELD = re.compile(
     r"(?P<call>^\s+(?:random_|train_)?seed\s*:\s*int\s*=\s*)(?P<number>\d+)(?=\s*(?:#|$))"
 )  # of a class
 _KEEP = re.compile(
-    r"\bseeds?\b[^.;]{0,30}\b(?:fixed|frozen|constant|unchanged|stays?|must not|may not)\b"
+    r"\bseeds?\b(?:[^.;()]|\([^()]*\)){0,30}\b(?:fixed|frozen|constant|unchanged|stays?|must not|may not)\b"
     r"|\b(?:do not|don't|never|must not)\b[^.;]{0,20}\b(?:change|touch|edit|modify|vary|tune)\b[^.;]{0,20}\bseeds?\b"
     r"|\bkeep\b[^.;]{0,12}\bseeds?\b",
     re.IGNORECASE,
