@@ -215,7 +215,8 @@ def written_from(study: Study, first: Program) -> WrittenFrom | None:
     if why is None or not row.parent_ids:
         return None
     parent = study.program(row.parent_ids[0])
-    return WrittenFrom(parent, first, why, changes(diff(parent, first)))
+    lines = [text for text in changes(diff(parent, first)) if text[:1] in "+-"]  # appended ideas change no order
+    return WrittenFrom(parent, first, why, lines)
 
 
 def steered(study: Study, program: Program) -> list[tuple[Wish, bool]]:

@@ -73,7 +73,7 @@ class GainDifference:
     def sentence(self) -> str:
         digits = interval_decimals(self.low, self.high)
         size = f"{plain_number(self.difference, digits, sign=True)} {self.unit}".rstrip()
-        several = f" (for {self.together} programs together)" * (self.together > 1)
+        several = f" (widened for {self.together} programs)" * (self.together > 1)
         shown = self.low is not None and not self.of_search
         within = f", 95% interval{several} {plain_span(self.low, self.high, digits)}" if shown else ""
         order = self.runs if self.gains else self.runs[::-1]  # as the sentence names the two studies
@@ -82,7 +82,7 @@ class GainDifference:
         what = f"{self.second} minus {self.first}"
         if self.gains:
             gains = [f"{plain_number(one.mean, digits)}{bracket(one, digits)}" for one in self.gains]
-            what = f"the same program gained {gains[0]} as {self.first} and {gains[1]} as {self.second}, difference"
+            what = f"{self.first} gained {gains[0]}, {self.second} (the same program) {gains[1]}, difference"
         return f"On {self.task}: {what}: {size}{within} ({runs}): {self.result}."
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -138,7 +139,9 @@ class Output:
     def next(self, *commands: str) -> None:
         """Commands that go on from here, one a line, so that each can be copied."""
         if not self.quiet:
-            click.echo("\n  ".join(["next:", *(clean(command) for command in commands)]), err=True, color=False)
+            width = shutil.get_terminal_size().columns - 2 if sys.stderr.isatty() else 0
+            shown = (folded(clean(command), width) for command in commands)
+            click.echo("\n  ".join(["next:", *shown]), err=True, color=False)
 
     def warn(self, text: str) -> None:
         """A warning; shown with ``-q`` too."""
@@ -150,6 +153,22 @@ def ask(question: str, refused: str, hint: str) -> None:
     if not sys.stdin.isatty() or not sys.stderr.isatty():
         raise UsageError(refused, hint=hint)
     click.confirm(question, abort=True, err=True)
+
+
+def folded(command: str, width: int) -> str:
+    """A shell command, continued on further lines where it is wider than ``width`` (0: unlimited), so that a terminal
+    breaks no word; it can still be copied. Quoted words and its comment stay whole."""
+    if not width or len(command) <= width:
+        return command
+    typed, mark, comment = command.partition("  # ")
+    lines = [""]
+    for word in re.findall(r"(?:'[^']*'|\"[^\"]*\"|\S)+", typed):
+        if lines[-1] and len(lines[-1]) + len(word) + 3 > width:
+            lines[-1] += " \\"
+            lines.append(f"      {word}")
+        else:
+            lines[-1] += f" {word}" if lines[-1] else word
+    return "\n".join(lines) + mark + comment
 
 
 def table(items: Sequence[Row], columns: Sequence[Column], width: int = 80) -> RenderableType:

@@ -182,8 +182,8 @@ def record_pages(studies: Studies, tables: records.OpenStudies) -> APIRouter:
         if not now and not tables.are_computed(one.folder):
             return page("computing", one=one)  # it asks for this page again, and stays until that is there
         with tables.read(one.folder, computed=True) as con:
-            at = credit.credit_page(con, one.name)
-            return page("credit", one=one, item=one.item(), at=at, query=credit.CHANGES)
+            shown = credit.credit_page(con, one.name)
+            return page("credit", one=one, item=one.item(), at=shown, query=credit.CHANGES)
 
     return routes
 

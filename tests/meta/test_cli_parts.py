@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,7 +33,7 @@ from meta.cli.evolve_resumed import refuse_others
 from meta.cli.launch import dry_run, power_sentence
 from meta.cli.lineage import tree
 from meta.cli.options import duration, flag, parse_duration, verb
-from meta.cli.output import Column, Output, ask, clean, fit_columns, jsonable
+from meta.cli.output import Column, Output, ask, clean, fit_columns, folded, jsonable
 from meta.cli.program import differences, with_before
 from meta.cli.progress import line_of, ticker
 from meta.cli.run import in_a_sentence
@@ -629,3 +630,13 @@ def test_a_changed_directive_has_its_old_text_before_the_new_one() -> None:
 def test_a_median_that_is_not_reached_is_no_interval_of_never(median: tuple[float, float, float], said: str) -> None:
     one: Any = SimpleNamespace(median=lambda: median)
     assert reached(one) == said
+
+
+def test_a_long_command_goes_on_on_the_next_line_and_is_the_same_to_a_shell() -> None:
+    long = "metaloop export studies/of-a-long-name-2026-11-26-1 --prose --program idea-queue-learnt -o 'my start.md'"
+    shown = folded(f"{long}  # may do as well", 78)
+    lines = shown.split("\n")
+    assert len(lines) == 2 and lines[0].endswith(" \\") and max(map(len, lines)) <= 78
+    joined = shlex.split(shown.replace("\\\n", ""), comments=True)
+    assert joined == shlex.split(long) and shown.endswith("'my start.md'  # may do as well")
+    assert folded(long, 0) == long == folded(long, 200)

@@ -437,7 +437,7 @@ def test_the_same_spend_on_stock_is_estimated_or_measured_and_said_which(
     assert found_.runs >= int(spent["s"] / spent["b"]) and not found_.measured
     assert found_.best_of == found_.known // 2 < found_.runs and found_.low <= found_.gain <= found_.high
     texts = outputs(folder)
-    needed = f"of this study, the best of {found_.best_of} would gain"
+    needed = f"The best of {found_.best_of} stock runs would gain"
     assert all(needed in texts[name] for name in ("page", "report"))
     made, plan, starters = take_up(study)
     again, starters = create(tmp_path / "measured", task=made.task, plan=replace(plan, same_spend=1), workers=1, seed=3)
