@@ -149,5 +149,5 @@ def credit_of(contest: Contest, program_id: str) -> list[LineCredit]:
     with contest.database.read() as connection:
         credit = connection.get(ProgramCredit, program_id)
     stored = credit.rows if credit else []
-    lacking = {"task": None, "average": None, "averaged": 0, "failed": 0, "wordings": ()}
+    lacking: dict[str, JsonValue] = {"task": None, "average": None, "averaged": 0, "failed": 0, "wordings": []}
     return [record({**lacking, **row}, LineCredit) for row in stored if row["estimate"] is not None]

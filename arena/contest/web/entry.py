@@ -192,7 +192,9 @@ def changes(run: EntryRun) -> dict[int, float]:
     pairs = [
         (row["number"], metric, before)
         for row in run["experiments"]
-        if (metric := whole.get(row["number"])) is not None and (before := whole.get(row.get("parent"))) is not None
+        if (metric := whole.get(row["number"])) is not None
+        and (parent := row.get("parent")) is not None
+        and (before := whole.get(parent)) is not None
     ]
     return {number: sign * (metric - before) for number, metric, before in pairs}
 

@@ -12,6 +12,7 @@ from typing import Annotated
 from fastapi import HTTPException, Path, Query, Request, Response
 from pydantic import Field, TypeAdapter
 from starlette.concurrency import run_in_threadpool
+from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from programs.text import MAX_BYTES
@@ -20,13 +21,7 @@ MOST_BODY = 2 * MAX_BYTES + (16 << 10)  # a program of short lines in a form, wh
 REMEMBERED = 20_000  # clients
 BODY_SECONDS = 30.0  # for a body to arrive
 LINGER_SECONDS = 2.0  # in which the rest of a refused body is read and dropped, once it has been answered
-TOO_LARGE = HTTPException(
-    413,
-    detail={
-        "message": f"this is too large: a program may have at most {MAX_BYTES >> 10} KiB ({MAX_BYTES:,} bytes)",
-        "hint": "go back and shorten the text",
-    },
-)
+TOO_LARGE = f"this is too large: a program may have at most {MAX_BYTES >> 10} KiB ({MAX_BYTES:,} bytes)"
 HEAVY = 32 << 10  # bytes of a program that count as one more upload: long texts take long to check
 MOST_NUMBER = (1 << 63) - 1  # the largest integer of SQLite
 MOST_NAME = 100  # characters of an id or of a parameter
@@ -64,12 +59,23 @@ class Rate:
         return max(1, round(self.seconds / self.most))
 
 
+def plain_answer(_request: Request, why: HTTPException) -> Response:
+    return PlainTextResponse(f"{why.detail}\n", why.status_code)
+
+
 class BodyLimit:
     """Refuses a request whose body is larger than ``most`` bytes, before it is read into memory. ``said`` makes the
-    answer, a page for a browser."""
+    answer, a page for a browser, of the status and ``too_large``."""
 
-    def __init__(self, app: ASGIApp, said: Callable[[Request, HTTPException], Response], most: int = MOST_BODY) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        said: Callable[[Request, HTTPException], Response] = plain_answer,
+        most: int = MOST_BODY,
+        too_large: str = "",
+    ) -> None:
         self.app, self.said, self.most = app, said, most
+        self.too_large = HTTPException(413, too_large or f"the request is larger than {most:,} bytes")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -77,17 +83,17 @@ class BodyLimit:
             return
         length = dict(scope["headers"]).get(b"content-length", b"0")
         if not length.isdigit() or len(length) > 12 or int(length) > self.most:
-            await self._refuse(scope, receive, send, TOO_LARGE)
+            await self._refuse(scope, receive, send, self.too_large)
             return
         try:
             async with asyncio.timeout(BODY_SECONDS):
                 body = await _read(receive, self.most)
         except TimeoutError:
-            said = {"message": f"the body did not arrive within {BODY_SECONDS:.0f} seconds", "hint": "send it again"}
-            await self._refuse(scope, receive, send, HTTPException(408, detail=said))
+            late = f"the body did not arrive within {BODY_SECONDS:.0f} seconds"
+            await self._refuse(scope, receive, send, HTTPException(408, late))
             return
         if body is None:
-            await self._refuse(scope, receive, send, TOO_LARGE)
+            await self._refuse(scope, receive, send, self.too_large)
             return
         await self.app(scope, _again(body, receive), send)
 

@@ -214,9 +214,14 @@ def read(contest: Contest, port: int, browser: Browser) -> None:
             )
     folded = "[...document.querySelectorAll('main .lead')].find((one) => one.textContent.includes('entered twice'))"
     assert not browser.value(f"{folded}.checkVisibility()")  # of the board, which was opened last
-    for path, first, most in ((f"/entry/{entry}", "#text + .program", 4000), ("/write", "#text", 2500)):
+    for path, first, most_top, most in (
+        (f"/entry/{entry}", "#text + .program", 1600, 4000),
+        ("/write", "#text", 1480, 2500),
+    ):
         go(browser, base + path, 360)
-        assert browser.value(f"document.querySelector('{first}').getBoundingClientRect().top + scrollY") < 2 * 740, path
+        assert browser.value(f"document.querySelector('{first}').getBoundingClientRect().top + scrollY") < most_top, (
+            path
+        )
         assert browser.value("document.documentElement.scrollHeight") < most, path
     for path, part in ((f"/entry/{entry}", "experiments"), ("/write", "fields")):  # a link to a folded part opens it
         seen = f"document.getElementById('{part}').checkVisibility()"

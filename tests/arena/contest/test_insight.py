@@ -249,7 +249,7 @@ def test_a_child_is_shown_against_its_parent(opened: tuple[Contest, dict[str, st
     assert all(
         f"{number(run['gain'], digits)} (kept {run['kept']} of " in head for run in told["results"]
     )  # not folded
-    assert "gained least: " in unescape(page)
+    assert "</a> gained least: " in page
     low, high = (
         beside_parent({**own, "se": 0.3, "n": 3}, {**parent, "se": 0.4, "n": 3}, 2).split(": ")[-1].split(" to ")
     )
