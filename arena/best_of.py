@@ -8,7 +8,6 @@ not used for selection. Nothing is tested with it.
 from __future__ import annotations
 
 from analysis.events import BestOfEvent
-from analysis.statistics import mean_interval
 from analysis.study import read_study
 from analysis.tables import rows
 from analysis.trust import weakest
@@ -16,7 +15,7 @@ from arena.arms import Arm, Match
 from arena.drain import drained
 from arena.executor import Executor
 from arena.jobs import MeasureJob
-from arena.measuring import gain_over_baseline, measure_baseline, record_findings
+from arena.measuring import gain_interval, gain_over_baseline, measure_baseline, record_findings
 from arena.task_study import TaskStudy
 from arena.verify_study import final_source
 
@@ -49,7 +48,7 @@ def best_of(on: TaskStudy, executor: Executor, match: Match, arm: Arm, seeds: in
     measured = [by_job[job.job_id] for job in jobs]
     for m in measured:
         record_findings(on, m, source_id=source.source_id, stream=match.stream)
-    mean = mean_interval([gain_over_baseline(on, baseline, m) for m in measured])
+    mean = gain_interval(on, match.stream, [gain_over_baseline(on, baseline, m) for m in measured])
     event = BestOfEvent(
         match_id=match.match_id, arm_id=arm.arm_id, program_id=arm.program.program_id, role=arm.role,
         task=on.task.name, stream=match.stream, of=len(runs), run_id=runs[0]["run_id"],

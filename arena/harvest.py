@@ -24,14 +24,13 @@ from analysis.edit_effects import edit_effects
 from analysis.events import HarvestEvent, HarvestExperimentEvent
 from analysis.mixed_model import PosteriorEstimate
 from analysis.scope import Scope
-from analysis.statistics import mean_interval
 from analysis.study import read_study
 from analysis.tables import rows, statement
 from analysis.trust import weakest
 from arena.drain import drained
 from arena.executor import Executor
 from arena.jobs import MeasureJob, Measurement
-from arena.measuring import gain_over_baseline, measure_baseline, record_findings
+from arena.measuring import gain_interval, gain_over_baseline, measure_baseline, record_findings
 from arena.task_study import TaskStudy
 from arena.verify_study import final_source
 from inner_loop.elite import PARENTS, elite_edit
@@ -343,7 +342,7 @@ class _Search(Trainings):
     def event(
         self, winner: HarvestCandidate, gains: Sequence[float], *, experiments: int, finalists: int, chosen_by: float
     ) -> HarvestEvent:
-        mean, all_of_it = mean_interval(gains), self.known.values()
+        mean, all_of_it = gain_interval(self.on, "confirmation", gains), self.known.values()
         measured = [event for event in all_of_it if event.stage == "measure"]
         return HarvestEvent(
             task=self.task.name,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shlex
 import statistics
+from collections.abc import Sequence
 
 from analysis.events import BaselineEvent, HarvestExperimentEvent, VerificationEvent
+from analysis.statistics import Mean, interval, mean_interval, welch_difference
 from arena.arms import Arm, Match
 from arena.drain import drained
 from arena.executor import Executor
@@ -19,7 +21,7 @@ from trainer.streams import DECIDING, Stream
 
 def measure_baseline(on: TaskStudy, executor: Executor, stream: Stream, match_id: str) -> float:
     """Mean metric of the untouched baseline over the shared fresh seeds of ``stream``; measured once a study."""
-    seeds = [on.streams.seed(stream, "baseline", i) for i in range(on.config.baseline_seeds)]
+    seeds = baseline_seeds(on, stream)
     known, task = on.state.baselines, on.task.name
     jobs = [BaselineJob(stream, seed, task=on.task_id) for seed in seeds if (task, stream, seed) not in known]
     for result in executor.run(jobs):
@@ -41,16 +43,25 @@ def measure_baseline(on: TaskStudy, executor: Executor, stream: Stream, match_id
                 constraints=m.constraints or None,
             )
         )
-    rows = [known.get((task, stream, seed)) for seed in seeds]
-    if not all(rows):
+    if any((task, stream, seed) not in known for seed in seeds):
         raise drained(on.study)
-    values = [row.metric for row in rows if row and row.status == "ok" and row.metric is not None]
+    values = untouched_metrics(on, stream)
     if not values:
         raise TaskError(
-            f"{on.task.folder}: its baseline fails on all {len(seeds)} seeds: {rows[0] and rows[0].reason}",
+            f"{on.task.folder}: its baseline fails on all {len(seeds)} seeds: {known[task, stream, seeds[0]].reason}",
             hint=f"metaloop task check {shlex.quote(on.config.task)}",
         )
     return statistics.fmean(values)
+
+
+def baseline_seeds(on: TaskStudy, stream: Stream) -> list[int]:
+    return [on.streams.seed(stream, "baseline", i) for i in range(on.config.baseline_seeds)]
+
+
+def untouched_metrics(on: TaskStudy, stream: Stream) -> list[float]:
+    """The metrics of the baseline so far, without failed trainings."""
+    known = (on.state.baselines.get((on.task.name, stream, seed)) for seed in baseline_seeds(on, stream))
+    return [row.metric for row in known if row and row.status == "ok" and row.metric is not None]
 
 
 def run_job(on: TaskStudy, match: Match, arm: Arm, index: int) -> RunJob:
@@ -126,6 +137,16 @@ def gain_over_baseline(on: TaskStudy, baseline: float, measured: Measurement | H
     """0 under a seed with which the source fails."""
     ok = measured.status == "ok" and measured.metric is not None
     return on.task.sign * (baseline - (measured.metric or 0.0)) if ok else 0.0
+
+
+def gain_interval(on: TaskStudy, stream: Stream, gains: Sequence[float]) -> Mean:
+    """Mean of the gains of one source and its 95% interval by Welch (1947): over its trainings, and over those of the
+    untouched source, whose mean all these gains share. No interval where either was trained once."""
+    mean = mean_interval(gains)
+    _, se, df = welch_difference(gains, untouched_metrics(on, stream))
+    if mean.mean is None or se is None:
+        return Mean(mean.mean, None, mean.n, None, None)
+    return Mean(mean.mean, se, mean.n, *interval(mean.mean, se, df))
 
 
 def record_findings(on: TaskStudy, measured: Measurement, **about: str | None) -> None:
