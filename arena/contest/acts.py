@@ -6,7 +6,8 @@ of kind `act`, by which the views leave out the runs of void arms.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, TypedDict, cast
 
@@ -15,6 +16,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session as Connection
 
 from analysis.events import ActEvent
+from analysis.wording import many
 from arena.contest import arms
 from arena.contest.contest import Contest
 from arena.contest.lookup import find_entry
@@ -143,8 +145,9 @@ def acts(contest: Contest, number: int | None = None) -> list[ActRow]:
 
 
 class TaintRow(NamedEntry):
-    """An entry that a void one lies behind. ``how``: it `has the text of` one that was there before, or `is based on`
-    it, by the parents that entrants named, directly or by others."""
+    """An entry that void ones lie behind: the nearest of them, and how many ``more``. ``how``: it `has the text of` one
+    that was there before, or `is based on` it, by the parents that entrants named, directly or by others. ``counts``:
+    that its own runs count, as a sentence; empty where they have no part in the decision."""
 
     how: str
     void_number: int
@@ -152,51 +155,94 @@ class TaintRow(NamedEntry):
     void_entrant: str
     void_name: str
     because: str
+    more: int
+    counts: str
 
 
 def tainted(contest: Contest, numbers: Iterable[int]) -> list[TaintRow]:
-    """Behind which of these entries lie void ones; each void one once, the nearest first."""
+    """Behind which of these entries lie void ones; entries that are void or failed themselves are left out."""
+    numbers = list(dict.fromkeys(numbers))
     with contest.database.read() as connection:
         last = {act.number: act for act in connection.scalars(select(Act).order_by(Act.act_id))}
-        void = {number: row(act) for number, act in last.items() if act.what == VOID}
+        void = {number: act for number, act in last.items() if act.what == VOID}
         if not void:
             return []
         pairs = connection.execute(select(EntryParent.number, EntryParent.parent))
         parents = {int(number): int(parent) for number, parent in pairs}
-        copies = copies_of(connection, void)
-        behind: dict[tuple[int, int], str] = {}  # entry, void one → how
-        for number in numbers:
-            for link in (number, *ancestors(parents, number)):
-                for one in (*([link] if link in void and link != number else ()), *copies.get(link, ())):
-                    behind.setdefault((number, one), "has the text of" if link == number else "is based on")
-        marked = select(ContestEntry).where(ContestEntry.number.in_({number for number, _ in behind}))
-        named = {entry.number: entry.named for entry in connection.scalars(marked)}
+        same = same_text(connection, void)
+        behind = {number: _behind(number, parents, void, same) for number in numbers}
+        out = ContestEntry.number.in_([number for number in numbers if behind[number]])
+        marked = connection.scalars(select(ContestEntry).where(out, ContestEntry.state.not_in((VOID, "failed"))))
+        named = {entry.number: entry.named for entry in marked}
+        voids = {one[0]: row(void[one[0]]) for number, one in behind.items() if one and number in named}
+    counts = _counts(contest)
     return [
         {
             **named[number],
-            "how": how,
-            "void_number": one,
-            "void_entry_id": void[one]["entry_id"],
-            "void_entrant": void[one]["entrant"],
-            "void_name": void[one]["name"],
-            "because": void[one]["because"],
+            "how": one[1],
+            "void_number": one[0],
+            "void_entry_id": voids[one[0]]["entry_id"],
+            "void_entrant": voids[one[0]]["entrant"],
+            "void_name": voids[one[0]]["name"],
+            "because": voids[one[0]]["because"],
+            "more": one[2],
+            "counts": counts(number),
         }
-        for (number, one), how in behind.items()
+        for number, one in behind.items()
+        if one and number in named
     ]
 
 
-def copies_of(connection: Connection, numbers: Collection[int]) -> dict[int, list[int]]:
-    """Entry → those of ``numbers`` that were received before it with the same text."""
+def same_text(connection: Connection, numbers: Collection[int]) -> dict[int, tuple[str, list[int]]]:
+    """Each entry that has the text of one of ``numbers``: the text's id and those that have it, earliest first."""
     columns = select(ContestEntry.number, ContestEntry.program_id)
-    texts = dict(connection.execute(columns.where(ContestEntry.number.in_(numbers))).all())
-    same = connection.execute(columns.where(ContestEntry.program_id.in_(texts.values())))
-    return {number: [one for one in texts if texts[one] == text and one < number] for number, text in same}
+    texts: dict[str, list[int]] = {}
+    for number, text in connection.execute(columns.where(ContestEntry.number.in_(numbers))):
+        texts.setdefault(text, []).append(number)
+    for of_text in texts.values():
+        of_text.sort()
+    same = connection.execute(columns.where(ContestEntry.program_id.in_(texts)))
+    return {number: (text, texts[text]) for number, text in same}
+
+
+def _behind(
+    number: int, parents: Mapping[int, int], void: Collection[int], same: Mapping[int, tuple[str, list[int]]]
+) -> tuple[int, str, int] | None:
+    """The nearest void entry behind an entry, how it lies behind it, and how many more do. Void ones with the same text
+    are counted, not listed: a text may have come a thousand times."""
+    nearest, found, texts = None, 0, set[str]()
+    for link in (number, *ancestors(parents, number)):
+        text, voids = same.get(link, ("", []))
+        if not text or text in texts:  # a parent is earlier, so the void ones before it are among those that count
+            continue
+        texts.add(text)
+        itself, before = link in void and link != number, bisect_left(voids, link)
+        if nearest is None and (itself or before):
+            nearest = link if itself else voids[0], "has the text of" if link == number else "is based on"
+        found += itself + before
+    return (*nearest, found - 1) if nearest else None
+
+
+def _counts(contest: Contest) -> Callable[[int], str]:
+    """Number → that the entry's own runs count in the decision, or counted, as a sentence; empty if they do not."""
+    phase = contest.phase()
+    if phase == "decided":
+        ran = {row["number"] for row in contest.announcement().get("rows", ())}
+        return lambda number: "Its own runs counted." if number in ran else ""
+    racing = contest.state().get("leaders") or [] if phase == "deciding" else None
+    return lambda number: "Its own runs count." if racing is None or number in racing else ""
 
 
 def taint_words(one: TaintRow) -> str:
     """The mark of an entry, for a terminal and the card."""
     label, void_label = entry_label(one["entrant"], one["name"]), entry_label(one["void_entrant"], one["void_name"])
-    return f"{label} {one['how']} {void_label}, which the host declared void: {one['because']}"
+    return f"{label} {one['how']} {void_label}{more_void(one)}, which the host declared void: {one['because']}"
+
+
+def more_void(one: TaintRow) -> str:
+    """How many void entries a mark does not name, in brackets; empty if it names all. Hosts of an earlier version send
+    a mark of each."""
+    return f" (and {many(more, 'more void entry')})" if (more := one.get("more", 0)) else ""
 
 
 def ancestors(parents: Mapping[int, int], number: int) -> Iterator[int]:

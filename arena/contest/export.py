@@ -11,8 +11,9 @@ from typing import Any, TypedDict
 from sqlalchemy import select
 from sqlalchemy.orm import undefer
 
+from analysis.ledger import segments
 from analysis.study import VIEWS, read_study
-from arena.contest.acts import acts
+from arena.contest.acts import acts, tainted
 from arena.contest.contest import Contest
 from arena.contest.disputes import disputes
 from arena.contest.settings import BOARD_FILE, MARK, RULES
@@ -32,9 +33,21 @@ class ExportSummary(TypedDict):
 
 
 def export(contest: Contest, target: Path) -> ExportSummary:
-    """Write everything into the new folder ``target``, except tokens, cookies and keys."""
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+    """Write everything into the new folder ``target``, except tokens, cookies and keys; nothing stays of a failure."""
+    new = not target.exists()
+    if not new and (not target.is_dir() or any(target.iterdir())):
         raise UsageError(f"{target} exists already", hint="name a new folder with --to")
+    try:
+        return _write(contest, target)
+    except BaseException:
+        for path in target.iterdir() if target.is_dir() else ():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        if new and target.is_dir():
+            target.rmdir()
+        raise
+
+
+def _write(contest: Contest, target: Path) -> ExportSummary:
     (target / "entries").mkdir(parents=True)
     with contest.database.read() as connection:
         entries = connection.scalars(
@@ -47,16 +60,20 @@ def export(contest: Contest, target: Path) -> ExportSummary:
     _json(target / "disputes.json", disputes(contest, most=None))
     about = contest_view(contest)
     _json(target / "contest.json", about)
-    board: BoardView = {**board_view(contest), "rows": list(whole_board(contest))}
+    marks = tainted(contest, [entry.number for entry in entries])
+    board: BoardView = {**board_view(contest), "rows": list(whole_board(contest)), "tainted": marks}
     _json(target / BOARD_FILE, board)
     if board["announcement"]:
-        more = {"closed_early": about["closed_early"], "since": board["since"], "tainted": board["tainted"]}
+        ran = {row["number"] for row in board["announcement"].get("rows", ())}
+        marks = [one for one in marks if one["number"] in ran]
+        more = {"closed_early": about["closed_early"], "since": board["since"], "tainted": marks}
         _json(target / "announcement.json", {**board["announcement"], **more})
     # With study.toml the folder is a study. It contains the secret, so it is copied only after the decision.
     for name in (MARK, RULES, *(["study.toml"] if board["announcement"] else [])):
         shutil.copyfile(contest.folder / name, target / name)
-    shutil.copytree(contest.folder / "ledger", target / "ledger", ignore=shutil.ignore_patterns("*.partial"))
-    _tables(contest, target)
+    if segments(contest.folder / "ledger"):  # none before the first record
+        shutil.copytree(contest.folder / "ledger", target / "ledger", ignore=shutil.ignore_patterns("*.partial"))
+        _tables(contest, target)
     return {"folder": str(target), "entries": len(entries), "decided": bool(board["announcement"])}
 
 

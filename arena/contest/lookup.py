@@ -22,14 +22,14 @@ CONTROLS = {"stock": "control", "stock (control)": "control", STOCK["a/a"].lower
 def find_entry(connection: Connection, name: str) -> ContestEntry:
     """The entry that is named by its label (`Ada: bold`) or its own name (`bold`), in any case where that is not
     ambiguous, or by its number, id or address; stock's by `stock` and `stock (A/A)`, which name
-    no entry of an entrant.
+    no entry of an entrant. A number in digits and an id are never ambiguous.
 
     Raises NotFound, with the closest names, or UsageError if several entries have the name.
     """
     name = one_line(name).strip()
     digits = re.fullmatch(r"(?:number |no\. ?|#)?([0-9]{1,9})", name, re.IGNORECASE)
     number = int(digits[1]) if digits else 0  # 0: of no entry
-    address = re.search(r"/entry/([^/?#.]+)", name)
+    address = re.fullmatch(r"(?:https?://)?[^/\s]*/entry/([^/?#.\s]+)(?:[/?#.]\S*)?", name)  # not in a name
     identity = address[1] if address else name
     role = CONTROLS.get(name.lower(), "")
     same = or_(ContestEntry.entry_id == identity, ContestEntry.number == number, ContestEntry.role == role)
@@ -41,7 +41,10 @@ def find_entry(connection: Connection, name: str) -> ContestEntry:
     lower = [e for e in programs if name.lower() in (e.label.lower(), e.name.lower())]
     exact = [e for e in entries if identity == e.entry_id or number == e.number]
     stock = [e for e in entries if e.role == role]
-    ways = (exact, stock, [e for e in lower if name in (e.label, e.name)], lower)
+    ways = [exact, stock, [e for e in lower if name in (e.label, e.name)], lower]
+    if exact and not (name.isdecimal() or exact[0].entry_id == name):  # another entry may be called `number 3`
+        lower = list(dict.fromkeys((*exact, *lower)))
+        ways = [lower]
     if (one := next((way[0] for way in ways if len(way) == 1), None)) is not None:
         return one
     shown = repr(name[:MOST_SHOWN])

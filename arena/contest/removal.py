@@ -79,6 +79,11 @@ def removals(contest: Contest) -> list[Removal]:
     return _removals(contest.database).get("done", [])
 
 
+def queued(contest: Contest) -> int:
+    """How many accounts will be removed in a moment."""
+    return len(_removals(contest.database).get("asked", []))
+
+
 def _former(connection: Connection, person_id: int) -> str:
     """The name that will stand for a removed account: a free one, because earlier versions let anyone join as `former
     entrant 3`."""

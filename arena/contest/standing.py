@@ -214,7 +214,9 @@ _position_caches: WeakKeyDictionary[Database, ThrottledCache[QueuePositions]] = 
 
 def queue_positions(contest: Contest, run_seconds: float) -> QueuePositions:
     """Positions of all entries with runs left, in the order of the queue; cached for all readers, for a moment: the
-    estimates count down while nothing changes."""
+    estimates count down while nothing changes. Once the queue is over, one that the host reinstates waits for none."""
+    if contest.phase() in ("deciding", "decided"):
+        return {}
     cache = _position_caches.setdefault(contest.database, ThrottledCache())
     state = version(contest.database)[1], int(time.monotonic() / CACHED_SECONDS)
     return cache.get(state, lambda: _queue_positions(contest, run_seconds))

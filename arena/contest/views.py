@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from statistics import fmean
@@ -59,6 +59,7 @@ from trainer.freshness import said
 WHOLE = (ContestEntry.raw, ContestEntry.results, ContestEntry.alike)
 PAGE, REST = 100, 25  # rows per page: of board and queue; of the entries below the board
 MOST_ROWS = 500  # of any other list
+MOST_MARKS = 20  # entries behind which void ones lie, in sentences
 
 
 def contest_view(contest: Contest) -> ContestView:
@@ -130,7 +131,11 @@ def _with_results(contest: Contest, numbers: Collection[int]) -> Sequence[Contes
 
 
 def board_view(
-    contest: Contest, part: RowRange | None = None, viewer: Person | None = None, rest: int = 1
+    contest: Contest,
+    part: RowRange | None = None,
+    viewer: Person | None = None,
+    rest: int = 1,
+    admin: bool = False,
 ) -> BoardView:
     """``part``: by default the first page; ``rest``: the page of the entries without a measured run."""
     part = part or RowRange(0, PAGE)
@@ -156,7 +161,7 @@ def board_view(
         "unmeasured_skip": (rest - 1) * REST, "unmeasured_most": REST,
         "void": [{**entry_row(entry), "as_it_was": gains} for entry, gains in void], "void_total": voids,
         "announcement": announcement, "since": since(contest, announcement), "wanted": contest.config.runs,
-        "tainted": tainted(contest, shown),
+        "tainted": _marks(contest, shown, viewer, admin),
         "reached": reached(contest, _with_results(contest, [row["number"] for row in (*rows, *pinned)])),
     }  # fmt: skip
 
@@ -243,7 +248,7 @@ def entry_view(contest: Contest, entry: ContestEntry, viewer: Person | None, adm
         "results": [{"run": run, **entry.results[str(run)]} for run in sorted(map(int, entry.results))],
         "lint": entry.lint if open_to else [],
         "acts": acts(contest, entry.number),
-        "tainted": tainted(contest, [entry.number]),
+        "tainted": _marks(contest, [entry.number], viewer, admin),
         "text": entry.raw.decode("utf-8") if open_to else None,
     }
 
@@ -309,7 +314,23 @@ def host_rows(contest: Contest) -> list[HostRow]:
 
 def tainted_entries(contest: Contest) -> list[TaintRow]:
     """`acts.tainted` of the entries that can still win, the latest first."""
-    return tainted(contest, [row["number"] for row in host_rows(contest) if row["state"] not in ("void", "failed")])
+    phase = contest.phase()
+    if phase == "decided":
+        return []
+    with contest.database.read() as connection:
+        query = select(ContestEntry.number).where(ContestEntry.role == "program").order_by(ContestEntry.number.desc())
+        numbers = connection.scalars(query.where(ContestEntry.state.not_in(("void", "failed")))).all()
+    racing = contest.state().get("leaders") or []
+    return tainted(contest, [number for number in numbers if phase != "deciding" or number in racing])
+
+
+def _marks(contest: Contest, numbers: Iterable[int], viewer: Person | None, admin: bool) -> list[TaintRow]:
+    """`acts.tainted` for a viewer: without entries sealed for them, whose parents and texts a mark would reveal."""
+    marks = tainted(contest, numbers)
+    with contest.database.read() as connection:
+        known = entries_of(connection, [one[which] for one in marks for which in ("number", "void_number")])
+    readable = {number for number, entry in known.items() if may_read(contest, entry, viewer, admin)}
+    return [one for one in marks if {one["number"], one["void_number"]} <= readable]
 
 
 def person_view(contest: Contest, person: Person) -> PersonView:

@@ -104,10 +104,12 @@ def _at_work(steward: Steward, executor: Executor, until_idle: bool) -> bool:
     """Run the queue until it ends (True) or has to pause (False)."""
     contest, study = steward.contest, steward.study
     while not (study.folder / "stop").exists():
-        steward.tend(executor)
+        is_over = contest.phase() == "deciding"  # resumed: what was reinstated meanwhile changes nothing any more
+        if not is_over:
+            steward.tend(executor)
         if steward.pause.problem is not None:
             return until_idle
-        left = bool(steward.waiting()[0])
+        left = not is_over and bool(steward.waiting()[0])
         if not left and not (study.folder / "stop").exists():
             if contest.phase() in ("closing", "deciding") and contest.state().get("close_asked"):
                 close(steward, executor)

@@ -316,7 +316,7 @@ def export(
     included, so share it only after the decision."""
     from arena.contest.contest import Contest
     from arena.contest.export import export as write
-    from arena.contest.removal import removals
+    from arena.contest.removal import queued, removals
 
     opened = Contest.open(resolve.contest_folder(folder, out))
     summary = write(opened, Path(to).expanduser())
@@ -324,6 +324,10 @@ def export(
     if gone := removals(opened):
         out.note(
             f"the ledger in {to} has the names of {many(len(gone), 'removed account')}: decide whether to share it"
+        )
+    if waiting := queued(opened):
+        out.note(
+            f"{to} has the names of {many(waiting, 'account')} whose removal is queued: export again once it is done"
         )
     if not summary["decided"]:
         out.note("study.toml is left out because it holds the secret; export again after the decision")

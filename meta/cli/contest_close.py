@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
 import sys
 import threading
 import time
@@ -61,14 +60,18 @@ def close(
 def remind(out: Output, contest: Contest) -> None:
     """Behind which entries void ones lie: the host may want to declare them void, too."""
     from arena.contest.acts import taint_words
-    from arena.contest.views import tainted_entries
+    from arena.contest.views import MOST_MARKS, tainted_entries
 
     marks = tainted_entries(contest)
-    for one in marks[:MOST_OTHERS]:
-        out.note(f"{taint_words(one)}. Its runs count unless you declare it void, too.")
+    for one in marks[:MOST_MARKS]:
+        out.note(f"number {one['number']}: {taint_words(one)}. Its runs count unless you declare it void, too.")
+    if (left := len(marks) - MOST_MARKS) > 0:
+        out.note(f"The same holds for {many(left, 'more entry')}, which the page /host lists.")
     if marks:
-        folder, label = resolve.typed(contest.folder), shlex.quote(named(marks[0]))
-        out.note(f"to do so: metaloop contest void {folder} {label} --because TEXT")
+        # by number: a name is the entrant's choice, and may be that of another entry
+        folder, each = resolve.typed(contest.folder), f", and so for {many(len(marks) - 1, 'other')}"
+        command = f"metaloop contest void {folder} {marks[0]['number']} --because TEXT"
+        out.note(f"to do so: {command}{each if len(marks) > 1 else ''}")
 
 
 def request_close(contest: Contest, early: str | None, name: str, yes: bool) -> None:
@@ -217,7 +220,7 @@ def present(out: Output, contest: Contest) -> None:
     for act in since(contest, announcement):
         out.note(f"since then the host has declared {named(act)} void: {act['because']}")
     for one in tainted(contest, [row["number"] for row in announcement.get("rows", ())]):
-        out.note(f"{taint_words(one)}. Its own runs count.")
+        out.note(f"{taint_words(one)}. {one['counts']}")
     if announcement["outcome"] != "empty":
         for line in sentences(announcement):
             out.note(line)

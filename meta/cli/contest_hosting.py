@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -62,8 +61,8 @@ def void(
     from arena.contest import acts
 
     contest = opened(folder, out)
-    acted(out, contest, acts.void(contest, entry, because))
-    undo = f"metaloop contest unvoid {resolve.typed(Path(folder))} {shlex.quote(entry)}"
+    acted(out, contest, act := acts.void(contest, entry, because))
+    undo = f"metaloop contest unvoid {resolve.typed(Path(folder))} {act.number}"
     out.note(f"the reason is public; to undo: {undo}")
 
 

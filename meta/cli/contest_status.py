@@ -61,7 +61,7 @@ def status(
         out.note(f"since then the host has declared {named(act)} void: {act['because']}")
     for one in board.get("tainted", ()):
         if "entrant" in one:  # a host of an earlier version sends none
-            out.note(f"{taint_words(one)}. Its own runs count.")
+            out.note(f"{taint_words(one)}. {one.get('counts', '')}".rstrip())
     health(out, view.get("health"))
     if board["announcement"].get("rows"):
         out.note("the confirming runs, which decided; the board before them is on the pages and in --json")
@@ -128,7 +128,7 @@ def of_folder(folder: Path) -> dict[str, Any]:
     from arena.contest.views import board_view, contest_view, plain
 
     opened = Contest.open(folder)
-    views = {"contest": contest_view(opened), "board": board_view(opened), "health": health.health(opened)}
+    views = {"contest": contest_view(opened), "board": board_view(opened, admin=True), "health": health.health(opened)}
     whole: dict[str, Any] = plain(views)
     return whole
 

@@ -209,9 +209,10 @@ def test_the_time_of_a_training_is_stated_and_a_longer_one_named() -> None:
 
 
 def test_at_a_terminal_the_result_fits_on_a_screen_and_names_the_commands_for_the_rest(
-    bred: Ended, capsys: pytest.CaptureFixture[str]
+    bred: Ended, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    then = present(Output(person=True), bred[0])
+    monkeypatch.chdir(bred[0].parent)
+    then = present(Output(person=True), Path(bred[0].name))
     shown = capsys.readouterr().out
     lines = shown.splitlines()
     headline = next(at for at, line in enumerate(lines) if decision_text.headline(bred[1].decision) in line)
@@ -219,7 +220,7 @@ def test_at_a_terminal_the_result_fits_on_a_screen_and_names_the_commands_for_th
     assert all(len(line) <= 80 or "/" in line for line in lines)
     assert "These rows:" not in shown and "A/A: two arms" not in shown and "of its budget" not in shown
     assert re.search(r"\nA/A check passed: stock's arms differ by [+-][\d.]+ nats \(standard error [\d.]+\)\.", shown)
-    assert any(f"metaloop report {bred[0]}" in one for one in then) and any("--all" in one for one in then)
+    assert any(f"metaloop report {bred[0].name}" in one for one in then) and any("--all" in one for one in then)
 
 
 def test_a_longer_study_is_offered_where_evolution_added_nothing_measurable(ahead: Ended, bred: Ended) -> None:

@@ -216,11 +216,13 @@ def drawn(runs: Sequence[TitledRun]) -> list[TitledRun]:
 
 def best_run(runs: Sequence[TitledRun]) -> BestRun | None:
     """What the run with the highest verified gain kept; None where none is measured, or it has no baseline. The runs
-    that decided count, else those of the board. Of several tasks the first counts: gains in different units do not
-    compare."""
-    of_entry = [run for run in runs if run["purpose"] == CONFIRMATION] or [
-        run for run in runs if run["purpose"] == CONTEST
-    ]
+    that decided count, else those of the board."""
+    of_purposes = ([run for run in runs if run["purpose"] == purpose] for purpose in (CONFIRMATION, CONTEST))
+    return next((best for of_entry in of_purposes if (best := _best(of_entry)) is not None), None)
+
+
+def _best(of_entry: Sequence[TitledRun]) -> BestRun | None:
+    """Of several tasks the first counts: gains in different units do not compare."""
     comparable = [run for run in of_entry if run["task"] == of_entry[0]["task"]]
     measured = [(run["gain"], run) for run in comparable if run["gain"] is not None]
     if not measured:

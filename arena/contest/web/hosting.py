@@ -75,7 +75,9 @@ def page_of(host: Host, request: Request, problem: UsageError | NotFound | None 
         health=health(host.contest),
         close_asked=bool(state.get("close_asked")),
         leaders=state.get("leaders") or [],
-        tainted=views.tainted_entries(host.contest),
+        tainted=(tainted := views.tainted_entries(host.contest)),
+        marks={one["number"]: one for one in tainted},
+        most_marks=views.MOST_MARKS,
         folder=shlex.quote(str(host.contest.folder.resolve())),
     )
     response.headers["cache-control"] = "no-store"

@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from analysis import wording
 from analysis.wording import decimals, number, typical
-from arena.contest.acts import consequence
+from arena.contest.acts import consequence, more_void
 from arena.contest.announced import OTHER_FIGURES, digits_of, places, secret_check, sentences
 from arena.contest.health import queue_words
 from arena.contest.live import progress_of
@@ -74,6 +74,7 @@ def _environment() -> Environment:
         "secret_check": secret_check,
         "arm_label": arm_label,
         "entry_label": entry_label,
+        "more_void": more_void,
         "rank_sentence": RANKS,
         "can_draw": can_draw,
         "consequence": consequence,

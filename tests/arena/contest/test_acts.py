@@ -12,12 +12,13 @@ import pytest
 
 from analysis.study import query
 from arena.arms import TaskMatch
-from arena.contest import accounts, acts, removal
+from arena.contest import accounts, acts, removal, views
 from arena.contest.arms import CONFIRMATION
 from arena.contest.contest import Contest
 from arena.contest.decision import ConfirmingPlan, leaders, taking_part
 from arena.contest.decision import entered as entered_in
 from arena.contest.entries import accept, change, quota_used
+from arena.contest.lookup import find_entry
 from arena.contest.steward import Steward
 from arena.contest.tables import BoardRow, ContestEntry, EntryParent, Person
 from arena.contest.views import board_view, entry_of, entry_view
@@ -121,7 +122,24 @@ def test_the_host_names_an_entry_as_the_pages_do(contest: Contest, capsys: pytes
     assert run(["contest", "void", folder, label, "--because", "copied"]) == 0
     said = capsys.readouterr().err
     assert "The announced decision does not change" in said and "leaves" not in said
-    assert f"unvoid {folder} '{label}'" in said
+    assert f"unvoid {folder} 3\n" in said  # by number: a name may be that of another entry, too
+
+
+def test_a_name_that_contains_a_number_or_an_address_leads_to_no_other_entry(contest: Contest) -> None:
+    """An entrant chooses names; a host who copies one from a page must not hit the entry that it points to."""
+    number, _ = accounts.join(contest.database, contest.config, "number", "")
+    for name in ("number 3", f"x /entry/{entry_id(contest, 3)}"):
+        accept(contest, number, f"---\nmetaloop:\n  name: {name}\n---\n# {name}\n".encode())
+    with contest.database.read() as connection:
+        assert find_entry(connection, f"number: x /entry/{entry_id(contest, 3)}").number == 6
+        for name in ("number 3", "NUMBER 3"):
+            with pytest.raises(UsageError, match=r"entries 3 .* 5 .* have this name") as refused:
+                find_entry(connection, name)
+            assert refused.value.hint == "give the number"
+        same = entry_id(contest, 3), "3", "#3", f"/entry/{entry_id(contest, 3)}"
+        page = f"https://contest.example:8321/entry/{entry_id(contest, 3)}"
+        for name in (*same, page, f"{page}.md", f"{page}#text", f"{page}?run=r1"):
+            assert find_entry(connection, name).number == 3, name
 
 
 @pytest.mark.slow
@@ -156,7 +174,7 @@ def test_a_void_entry_has_no_rank_and_leads_nowhere(contest: Contest) -> None:
 
 
 def test_behind_which_entry_a_void_one_lies_is_marked_as_long_as_it_is_void(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By named parents, directly or by others, and by the same text; a chain that leads back to itself ends."""
     contest = (made := founded(tmp_path)).contest
@@ -182,15 +200,22 @@ def test_behind_which_entry_a_void_one_lies_is_marked_as_long_as_it_is_void(
                 assert f" {how} " in told and "which the host declared void: copied from a leak" in told
         for path in ("/host", "/host.md"):
             told = Browser(port, made.admin_token).get(path).text
-            assert told.count("Its runs count unless you declare it void, too") == (6 if path == "/host" else 3)
+            assert told.count("Its runs count unless you declare it void, too") == 3
+            assert told.count(", which is void.") == (3 if path == "/host" else 0)  # in the table
         own = Browser(port).get(f"/entry/{entry_id(contest, 3)}").text
         assert own.count("copied from a leak") == 2 and "Reason:" not in own  # the page and the preview of its link
         assert Browser(port).get(f"/entry/{entry_id(contest, 3)}.md").text.count("copied from a leak") == 1
     assert run(["contest", "close", str(contest.folder), "--early", "rain"]) == 2  # asks
     said = capsys.readouterr().err
     assert "Copier 1 has the text of P local 0 1, which" in said and "Its runs count unless you declare it void" in said
-    assert f"contest void {contest.folder} 'Copier 1' --because" in said
+    assert "number 6: Copier 1 has" in said and "more entries" not in said
+    assert f"contest void {contest.folder} 6 --because TEXT, and so for 2 others\n" in said
+    monkeypatch.setattr(views, "MOST_MARKS", 1)
+    assert run(["contest", "close", str(contest.folder), "--early", "rain"]) == 2
+    said = capsys.readouterr().err
+    assert "The same holds for 2 more entries, which the page /host lists." in said and "number 5:" not in said
     acts.void(contest, "6", "a copy")
+    assert [one["number"] for one in acts.tainted(contest, [4, 5, 6])] == [4, 5]  # a void entry has no such mark
     acts.unvoid(contest, "3", "it was none")
     assert acts.tainted(contest, [3, 4, 5]) == []  # 3 was there before its copy
     assert list(acts.ancestors({1: 2, 2: 3, 3: 1}, 1)) == [2, 3]

@@ -92,7 +92,7 @@ def test_a_void_entry_behind_a_winner_stands_beside_the_decision(
     for page in pages:
         decision, board = page.split("Board at the close")
         plain = re.sub(r"<[^>]+>| \(/entry/\w+\.md\)", "", decision)
-        assert f"{label} is based on {void}, which the host declared void: copied. Its own runs count." in plain
+        assert f"{label} is based on {void}, which the host declared void: copied. Its own runs counted." in plain
         assert "Why these gains differ from the board's" in decision
         assert "is based on" in board and "Number 3 is" not in page
     assert f"{label} is based on {void}, which the host declared void: copied." in drawn

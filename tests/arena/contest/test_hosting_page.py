@@ -65,7 +65,7 @@ def test_the_hosts_page_and_buttons(tmp_path: Path) -> None:
             assert "in the race; 1 of 5 runs done" in host.get(path).text, path
         for path in ("/queue", "/queue.md"):
             shown = stranger.get(f"{path}?unshared").text
-            assert "All entries have had their runs. The leaders' runs for the decision are under way, 3 of" in shown
+            assert "too late for further runs. The leaders' runs for the decision are under way, 3 of" in shown
             assert "The list is in the order" not in shown
         with Study.open(contest.folder):
             assert "<dt>Queue</dt><dd>runs the leaders for the decision, 1 worker" in host.get("/host").text

@@ -20,7 +20,7 @@ from analysis.wording import many, number
 from arena.contest import accounts
 from arena.contest.acts import unvoid, void
 from arena.contest.contest import Contest
-from arena.contest.courses import CONTEST, SCREENING, courses_of
+from arena.contest.courses import CONFIRMATION, CONTEST, SCREENING, courses_of
 from arena.contest.descent import Descents, lineage
 from arena.contest.entries import NotTaken, accept
 from arena.contest.insight import credit_of
@@ -29,7 +29,7 @@ from arena.contest.standing import beside_parent
 from arena.contest.tables import ContestEntry, Course, Descent
 from arena.contest.views import board_view
 from arena.contest.web.curve import curve
-from arena.contest.web.entry import MOST_KEPT, best_run, changes, without_repetition
+from arena.contest.web.entry import MOST_KEPT, TitledRun, best_run, changes, without_repetition
 from arena.contest.web.lineage import decided, drawing
 from arena.contest.work import carry_on
 from programs.program import Program
@@ -122,6 +122,11 @@ def test_each_run_has_its_course(opened: tuple[Contest, dict[str, str], Browser]
         *({**run, "title": f"Run {run['run']}"} for run in runs),
         {**best, "title": "another task", "task": "other", "gain": 1e9},
     ])  # fmt: skip
+    confirming = {**best, "purpose": CONFIRMATION, "title": "Confirming run 1"}
+    assert (of := best_run([{**best, "title": "Run 1"}, {**confirming, "gain": 0.1}])) and of.run["gain"] == 0.1
+    unmeasured: TitledRun = {**confirming, "gain": None}  # then the board's
+    assert (of := best_run([{**best, "title": "Run 1"}, unmeasured])) and of.run["title"] == "Run 1"
+    assert best_run([unmeasured]) is None and best_run([]) is None
     assert len(shown.edits) == min(len(kept), MOST_KEPT) and shown.kept == len(kept)
     assert all(f"Experiment {edit.number}:</span> {edit.description} " in ladder for edit in shown.edits)
     named = [*shown.skipped, *(small for edit in shown.edits for small in edit.skipped)]

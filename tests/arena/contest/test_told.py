@@ -11,11 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from arena.contest import acts, disputes, removal
-from arena.contest.tables import Person
+from arena.contest import acts, disputes, removal, views
+from arena.contest.entries import change
+from arena.contest.export import export
+from arena.contest.tables import EntryParent, Person
 from arena.contest.views import board_view
 from arena.contest.work import carry_on, say_to_log
+from arena.study import Study
 from meta.cli.main import run
+from programs.errors import UsageError
 from tests.arena.contest.hosting import Browser, founded, served
 from tests.arena.contest.test_run import entered, quiet
 from tests.meta.cli_study import on_terminal
@@ -61,7 +65,8 @@ def test_a_void_after_the_decision_is_told_beside_the_announcement(
         html, twin = (Browser(port).get(path).text for path in ("/", "/index.md"))
         own = Browser(port).get(f"/entry/{last['entry_id']}").text
     (gains,) = re.findall(r"<p>Gain of each run: (.*)\.</p>", own)
-    assert len(gains.split(", ")) == last["n"] and "Confirming run" in own.split("What its best run kept</h2>")[1][:200]
+    assert len(gains.split(", ")) == last["n"] and "onfirming run" in own.split("What its best run kept</h2>")[1][:200]
+    assert "confirming runs" in own.split("What its best run kept</h2>")[1].split("</p>")[0]
     for page, mark, heading in ((html, "<strong>void</strong> since", ">Void</h3>"), (twin, "| void since", "## Void")):
         decision, below = page.split(heading)
         assert decision.count(mark) == 1 and "found out late" in decision.split(mark)[1]
@@ -117,7 +122,12 @@ def test_an_export_before_the_decision_says_that_it_is_no_study(
     assert "study.toml is left out because it holds the secret" in said and "removed account" not in said
     (told,) = json.loads((tmp_path / "out/disputes.json").read_text())
     assert (told["reason"], told["answer"]) == ("It is a copy of mine.", "It is not.")
-    removal.ask(contest, "P local 0")
+    with Study.open(contest.folder):  # as by serve
+        removal.ask(contest, "P local 0")
+        assert run(["contest", "export", str(contest.folder), "--to", str(tmp_path / "before")]) == 0
+    said = capsys.readouterr().err
+    assert "before has the names of 1 account whose removal is queued" in said and "removed account" not in said
+    removal.finish(contest)
     assert run(["contest", "export", str(contest.folder), "--to", str(tmp_path / "later")]) == 0
     assert "later has the names of 1 removed account" in capsys.readouterr().err
     assert run(["contest", "backup", str(contest.folder), "--to", str(tmp_path / "copy")]) == 0
@@ -135,3 +145,98 @@ def test_an_export_before_the_decision_says_that_it_is_no_study(
     assert run(["standings", str(tmp_path / "out")]) == 0
     said = capsys.readouterr().err
     assert "out/announcement.json" in said and "contest status" not in said
+
+
+def test_a_mark_states_what_holds_in_each_phase(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One for an entry, however many void ones have its text and however many entries there are."""
+    contest = (made := founded(tmp_path)).contest
+    ids = entered(contest, *["local"] * 12)
+    for void in ids[:5]:
+        acts.void(contest, void, "a copied text")
+    monkeypatch.setattr(views, "MOST_ROWS", 3)
+    marks = views.tainted_entries(contest)
+    assert [(one["number"], one["void_number"], one["more"]) for one in marks] == [(n, 3, 4) for n in range(14, 7, -1)]
+    assert "P local 0 1 (and 4 more void entries), which" in acts.taint_words(marks[0])
+
+    def counts() -> tuple[list[int], list[str]]:
+        both = acts.tainted(contest, [3, 8, 9])
+        assert [one["number"] for one in both] == [8, 9]
+        return [one["number"] for one in views.tainted_entries(contest)], [one["counts"] for one in both]
+
+    assert counts() == (list(range(14, 7, -1)), ["Its own runs count."] * 2)
+    contest.state(close_asked="x", deciding="x", leaders=[9])
+    assert counts() == ([9], ["", "Its own runs count."])
+    rows = [{"number": number, "entry_id": ids[number - 3], "role": "program"} for number in (7, 9)]
+    contest.database.set_fact("announcement", winners=[], rows=rows, secret="s", outcome="none", headline="None won")
+    contest.state(decided="x")
+    assert counts() == ([], ["", "Its own runs counted."])
+    export(contest, tmp_path / "out")
+    beside, board = (json.loads((tmp_path / "out" / f"{name}.json").read_text()) for name in ("announcement", "board"))
+    assert [one["number"] for one in beside["tainted"]] == [9]
+    assert [one["number"] for one in board["tainted"]] == list(range(8, 15))  # not of the first page alone
+    contest.database.set_fact("announcement")
+    with served(contest) as port:
+        for path in ("/host", "/host.md"):
+            assert "which is void" not in (page := Browser(port, made.admin_token).get(path).text), path
+            assert "unless you declare it void" not in page, path
+        for number, said in ((3, ""), (8, "declared void: a copied text.")):
+            for path in (f"/entry/{ids[number - 3]}", f"/entry/{ids[number - 3]}.md"):
+                page = Browser(port).get(path).text
+                assert ("has the text of" in page) == bool(said) and said in page and "own runs" not in page
+
+
+def test_a_mark_reveals_nothing_of_a_sealed_entry(tmp_path: Path) -> None:
+    contest = founded(tmp_path, sealed=True).contest
+    ids = entered(contest, "local", "one-line", "local")
+    with contest.database.write() as connection:
+        connection.add(EntryParent(number=4, parent=3))
+    acts.void(contest, "3", "copied")
+    for number in (4, 5):
+        entry = views.entry_of(contest, ids[number - 3])
+        assert views.entry_view(contest, entry, None)["tainted"] == []
+        assert views.entry_view(contest, entry, entry.person)["tainted"] == []  # the void one is another person's
+        assert [one["number"] for one in views.entry_view(contest, entry, None, admin=True)["tainted"]] == [number]
+    assert len(views.tainted_entries(contest)) == 2
+    contest.state(close_asked="x", deciding="x", decided="x")
+    assert [one["number"] for one in views.entry_view(contest, entry, None)["tainted"]] == [5]
+
+
+def test_an_entry_that_is_reinstated_too_late_waits_for_no_run(tmp_path: Path) -> None:
+    contest = founded(tmp_path).contest
+    ids = entered(contest, "local")
+    for number in (1, 2):
+        change(contest, number, state="verified")
+    acts.void(contest, ids[0], "too early")
+    contest.state(close_asked="x", deciding="x")
+    late, all_had = "The host reinstated 1 entry too late for further runs.", "All entries have had their runs."
+    with served(contest) as port:
+        assert all_had in Browser(port).get("/queue?before").text
+        acts.unvoid(contest, ids[0])
+        for phase, also in (("deciding", "The leaders' runs for the decision"), ("decided", "no runs are left")):
+            contest.state(**{phase: "x"})
+            for path in ("/queue", "/queue.md"):
+                page = Browser(port).get(f"{path}?{phase}").text
+                assert late in page and also in page and all_had not in page and "Done in about" not in page
+                assert "P local" not in page
+            for path in (f"/entry/{ids[0]}", f"/entry/{ids[0]}.md"):
+                page = Browser(port).get(f"{path}?{phase}").text
+                assert "was reinstated too late for further runs" in page and "osition 1" not in page
+
+
+def test_an_export_before_the_first_run_is_whole_and_a_failed_one_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contest = founded(tmp_path).contest
+    entered(contest, "local")
+    with monkeypatch.context() as broken:
+        broken.setattr("arena.contest.export.contest_view", lambda _: 1 / 0)
+        (tmp_path / "there").mkdir()
+        for name, stays in (("new", False), ("there", True)):
+            with pytest.raises(ZeroDivisionError):
+                export(contest, tmp_path / name)
+            assert (tmp_path / name).exists() == stays
+    for name in ("new", "there"):
+        assert export(contest, tmp_path / name)["entries"] == 3
+        assert (tmp_path / name / "board.json").is_file()
+    with pytest.raises(UsageError, match="exists already"):
+        export(contest, tmp_path / "new")
