@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Sequence
 
 from analysis.events import BaselineEvent, HarvestExperimentEvent, VerificationEvent
-from analysis.statistics import Mean, interval, mean_interval, welch_difference
+from analysis.statistics import Mean, mean_beside
 from arena.arms import Arm, Match
 from arena.drain import drained
 from arena.executor import Executor
@@ -140,13 +140,8 @@ def gain_over_baseline(on: TaskStudy, baseline: float, measured: Measurement | H
 
 
 def gain_interval(on: TaskStudy, stream: Stream, gains: Sequence[float]) -> Mean:
-    """Mean of the gains of one source and its 95% interval by Welch (1947): over its trainings, and over those of the
-    untouched source, whose mean all these gains share. No interval where either was trained once."""
-    mean = mean_interval(gains)
-    _, se, df = welch_difference(gains, untouched_metrics(on, stream))
-    if mean.mean is None or se is None:
-        return Mean(mean.mean, None, mean.n, None, None)
-    return Mean(mean.mean, se, mean.n, *interval(mean.mean, se, df))
+    """Mean of the gains of one source, and its interval, with the error of the baseline that they share."""
+    return mean_beside(gains, untouched_metrics(on, stream))
 
 
 def record_findings(on: TaskStudy, measured: Measurement, **about: str | None) -> None:

@@ -1,4 +1,4 @@
-"""Coverage of the champion's one-sided 95% lower bound on its ratio to stock, planted truth.
+"""Coverage of the champion's one-sided 95% lower bound on its ratio to stock, and of the interval of one script's gain.
 
 python -m bench.ratios [REPLICATES]      default 10000
 
@@ -6,6 +6,10 @@ Law: stock's true gain is 1, the champion's R. A run that ends at another source
 gain + its own normal error of sd .33, where b is the error of the mean of the shared baseline seeds, each normal with
 the sd named; the others gain exactly 0 (the true gains are such that the arm's mean is as named). As many runs of each,
 as a quick study's confirmation has. Before: a bound that takes the baseline as known; after: the claim's own.
+
+The script is as good as the untouched one: so many trainings of each, normal with one sd, and how often the 95%
+interval of its gain is above zero, with the mean of the untouched script taken as known and with its error (as in the
+view `harvest`).
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ import sys
 
 import numpy as np
 
-from analysis.statistics import Ratio, ratio, share_interval
+from analysis.statistics import Ratio, mean_beside, mean_interval, ratio, share_interval
 from bench.common import figure
 from meta.claim import Against, claim
 
@@ -28,6 +32,7 @@ LAWS = {
     "4 seeds as noisy as runs": (4, 0.33, 1.0, 1.0),
     "8 noisy seeds, half of stock's runs end at the baseline": (8, 0.7, 0.5, 1.0),
 }
+SCRIPTS = ((8, 8), (4, 8), (4, 4), (2, 5))  # trainings of the untouched script, of the best one
 Arm = tuple[list[float], float]
 
 
@@ -52,8 +57,28 @@ def holds(found: Ratio, truth: float) -> bool:
     return found.lower is None or found.lower <= truth
 
 
+def above_zero(count: int, untouched: int, trained: int) -> tuple[int, int]:
+    """Of ``count`` scripts that gain nothing, those whose interval is above zero: by the trainings alone, and by
+    `gain_interval`'s rule."""
+    rng, known, welch = np.random.Generator(np.random.PCG64(SEED)), 0, 0
+    for _ in range(count):
+        base, metrics = rng.standard_normal(untouched).tolist(), rng.standard_normal(trained).tolist()
+        gains = [sum(base) / untouched - metric for metric in metrics]
+        known += (mean_interval(gains).low or 0.0) > 0.0
+        mean = mean_beside(gains, base)
+        welch += (mean.low or 0.0) > 0.0
+    return known, welch
+
+
 def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 10000
+    for untouched, trained in SCRIPTS:
+        for found, label in zip(
+            above_zero(count, untouched, trained), ("taken as known", "with its error"), strict=True
+        ):
+            low, high = share_interval(found, count)
+            name = f"null_scripts_above_zero, {untouched} untouched, {trained} trainings, baseline {label}"
+            figure(name, f"{found / count:.4f} [{low:.4f}, {high:.4f}] of {count}", goal)
     for name, law in LAWS.items():
         for truth in RATIOS:
             rng = np.random.Generator(np.random.PCG64(SEED))

@@ -78,7 +78,13 @@ CASES = {
     "prior": Case("1 1", ("confirmed, prior: none: # of 1", "champion's gain, same task minus none: #")),
     "quick": Case("{tmp} {one}", ("quick_wall_seconds: #", "quick_experiments: #", "quick_experiments_trained: #")),
     "racing": Case("2", ("uniform_14: # ± # runs", "uniform_needs: # runs")),
-    "ratios": Case("20", ("ratio_coverage, 8 quiet seeds, ratio 2, baseline with its error: # [#, #] of 20",)),
+    "ratios": Case(
+        "20",
+        (
+            "ratio_coverage, 8 quiet seeds, ratio 2, baseline with its error: # [#, #] of 20",
+            "null_scripts_above_zero, 4 untouched, 8 trainings, baseline with its error: # [#, #] of 20",
+        ),
+    ),
     "redteam": Case(
         "-n 2 {root}/tests/programs/test_nesting.py {root}/tests/redteam/test_agents_models.py",
         ("exploits_tried: 2 of #", "with_gain_or_harm: 0"),
