@@ -129,7 +129,7 @@ def test_a_key_of_yaml_is_a_knob_with_a_role(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("repository", "message", "cure"),
     [
-        (wild_repos.broken, "'wieght' is not defined", "run it by hand"),
+        (wild_repos.broken, "'wieght' is not defined", "try the command"),
         (wild_repos.downloading, "name resolution", "needs the network"),
         (wild_repos.linked, "data/corpus.txt", "data/corpus.txt is not in the task"),
     ],
