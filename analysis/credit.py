@@ -148,7 +148,7 @@ class DirectiveCredit(CreditEstimate):
 
 @dataclass(frozen=True)
 class MutationCredit(CreditEstimate):
-    """Verified gain of a child program minus that of its parent, of several the better one."""
+    """Verified gain of a child program minus that of its parent, of several one of them."""
 
     child_id: str
     name: str

@@ -140,7 +140,7 @@ def preferences(con: duckdb.DuckDBPyConnection) -> Iterator[dict[str, JsonValue]
 
 def traces(con: duckdb.DuckDBPyConnection, events: Iterable[Event | None]) -> Iterator[dict[str, JsonValue]]:
     """Per attempt at a child: the conversation with the model (prompt, tool rounds, reply), the child, and its gain
-    over its parent (of two, the better one)."""
+    over its parent (of two, one of them)."""
     texts = dict(con.execute("SELECT program_id, text FROM programs").fetchall())
     facts = [evidence(con, task) for task in tasks_of(con)]
     for event, reply in attempts(events):
@@ -188,7 +188,7 @@ def chat(event: MutationEvent, reply: str | None) -> list[JsonValue]:
 
 
 def _gains(facts: Iterable[Evidence], child: str | None) -> list[JsonValue]:
-    """The gain of a child over its parent (of two, the better one), task by task."""
+    """The gain of a child over its parent (of two, one of them), task by task."""
     names = ("task", "estimate", "se", "low", "high", "n", "design", "p", "q", "shrunk", "shrunk_se", "unit")
     rows = (credit for known in facts for credit in known.mutations if credit.child_id == child)
     return [{name: getattr(credit, name) for name in names} for credit in rows]

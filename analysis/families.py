@@ -24,3 +24,6 @@ class FamilyRun(SideRun):
     program_id: str  # the child's or the parent's
     operator: str | None = None
     name: str = ""
+    is_earlier: bool = (
+        False  # of a match of a generation before the child's: its gain was known when the child was bred
+    )

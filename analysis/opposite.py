@@ -66,18 +66,18 @@ def opposites(
     shown: Callable[[float | None, int, bool], str] = plain_number,
 ) -> list[str]:
     """A remark on each line (its text, its row) whose row contradicts ``whole``, the gain of the child that added it
-    over the better of its ``parents`` parents. Both intervals have to exclude zero."""
+    over its parent, one of ``parents``. Both intervals have to exclude zero."""
     out = []
     for text, own in lines:
         if own.method not in COMPARED or own.task != whole.task or sign(own) * sign(whole) >= 0:
             continue
         line = text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
-        parent = "parent" if parents == 1 else f"{parents} parents (the better one)"
+        parent = "its parent" if parents == 1 else f"one of its {parents} parents"
         out.append(
             f"{line} has an estimate of {_with_unit(own, shown)}, but the whole change that added it has one of "
             f"{_with_unit(whole, shown)} of a run's gain ({whole.design}). Both can be true, because they "
             f"compare different things: the first {COMPARED[own.method]}; the second compares whole runs of the child "
-            f"with those of its {parent}: discarded experiments do not count there, and everything else in which they "
+            f"with those of {parent}: discarded experiments do not count there, and everything else in which they "
             "differ does."
         )
     return out

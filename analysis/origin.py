@@ -46,8 +46,8 @@ class ChangeCredit:
 class Origin:
     """``start``: the name of the champion's oldest ancestor; ``kind``: shipped, own (given to ``improve``) or given.
     ``learnt``: families of the measured tasks that its ideas come from; ``alike``: those that this study's tasks belong
-    to. ``changes``: in words; ``steps``: mutations; ``parents``: of the last one; ``better``: its credit is over the
-    better one of them, not over their mean, as in records of older versions."""
+    to. ``changes``: in words; ``steps``: mutations; ``parents``: of the last one; ``better``: its credit is over
+    one of them, not over their mean, as in records of older versions."""
 
     start: str
     kind: str
@@ -88,7 +88,7 @@ class Origin:
         if not self.credits:
             return "did not measure them alone"
         they = "those of the last step" if self.steps > 1 else "they"
-        over = f", compared with the {'better' if self.better else 'mean'} of its parents" if self.parents > 1 else ""
+        over = f", compared with {'one' if self.better else 'the mean'} of its parents" if self.parents > 1 else ""
         if len(self.credits) > 1:
             helped = sum(one.helps for one in self.credits)
             return f"showed that {they} help on {helped} of {len(self.credits)} tasks{over}"

@@ -102,7 +102,7 @@ def evidence_page(study: Study, champion: Champion) -> str:
         ]))],
         steps=path, written=written_from(study, path[0].parents[0] if path else champion.program),
         ideas=of_each_idea(plans) if champion.claim.families else plans, statements=best,
-        opposites=opposed, beside=beside(plans, best), why_kept=why_kept([one.helps_sometimes for one in worse]),
+        opposites=opposed, beside=beside(plans, best), why_kept=why_kept([one.varies for one in worse]),
         inert=len(inert_everywhere(champion.program, tasks)),
         directives=len(champion.program.directives), folder=shlex.quote(str(study.folder)),
         fresh=fresh_lines(TaskSet.confirming(study).tasks),

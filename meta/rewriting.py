@@ -10,7 +10,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from analysis.report.champion import SELDOM
 from analysis.study import read_study
 from analysis.wording import listed, many, number
 from arena.harvest import HARVEST
@@ -42,7 +41,8 @@ _SWITCHED = {"true": "on", "false": "off"}
 
 @dataclass(frozen=True)
 class MeasuredLoss:
-    """What is said behind an idea that made scripts worse on average; ``leave_out``: it (almost) never helped."""
+    """What is said behind an idea that made scripts worse on average; ``leave_out``: runs
+    kept it no more often than noise explains."""
 
     said: str
     leave_out: bool = True
@@ -154,13 +154,14 @@ def _code_change(knob: Knob) -> str:
 def measured_harm(study: Path, program: Program) -> dict[str, MeasuredLoss]:
     """By text of the idea, of those that made the study's scripts significantly worse when they were tried, on average
     (`metaloop credit --method directive`: their interval and q). A row about having the idea does not show that: a run
-    discards what made its script worse. One that runs kept again and again helps sometimes."""
+    discards what made its script worse. The effect of one that runs kept more often than noise explains depends on the
+    script."""
     from analysis.report.champion import TriedRow
     from analysis.report.source import ReportSource
 
     with read_study(study, views=("credit",)) as con:
         rows = ReportSource(con, "").ask("directive_tries", TriedRow, program=program.program_id).rows
-    said = {row.directive_id: MeasuredLoss(_loss(row), not row.helps_sometimes) for row in harmful(rows)}
+    said = {row.directive_id: MeasuredLoss(_loss(row), not row.varies) for row in harmful(rows)}
     return {idea.text: said[idea.directive_id] for idea in program.ideas if idea.directive_id in said}
 
 
@@ -169,11 +170,11 @@ def _loss(row: TriedRow) -> str:
     size = f"{number(-(row.estimate or 0), row.digits)} {unit}"
     size += f" [{number(-(row.high or 0), row.digits)} to {number(-(row.low or 0), row.digits)}] on average"
     of = f"{row.kept} of {many(row.tries, 'experiment')}"
-    if row.helps_sometimes:
-        gain = f"gained {number(row.kept_gain or 0, row.digits)} {unit} (median, by their own scores)"
-        often = f"It helps sometimes: in the study, {of} with it were kept and {gain}"
-        return f"{often}; over all of the search it lost {size}."
-    return f"In the study it made scripts worse, by {size} ({of} kept)."
+    if row.varies:
+        kept = f"{of} with it were kept, more than noise explains (about {row.by_noise:.0f})"
+        return f"In the study it made scripts worse, by {size}. Its effect depends on the script: {kept}."
+    noise = "; noise explains as many" if row.kept and row.noise is not None else ""
+    return f"In the study it made scripts worse, by {size} ({of} kept{noise})."
 
 
 def harmful(tries: Sequence[TriedRow]) -> list[TriedRow]:
@@ -181,13 +182,14 @@ def harmful(tries: Sequence[TriedRow]) -> list[TriedRow]:
     return [row for row in tries if row.kind == "idea" and row.is_proven and row.high is not None and row.high < 0]
 
 
-def why_kept(sometimes: Sequence[bool]) -> str:
-    """Why a champion has ideas that made scripts worse, of each whether it helps sometimes; empty without any."""
-    if not sometimes:
+def why_kept(varies: Sequence[bool]) -> str:
+    """Why a champion has ideas that made scripts worse, of each whether its effect depends on the script; empty without
+    any."""
+    if not varies:
         return ""
-    made = f"{many(len(sometimes), 'idea')} of the champion made scripts significantly worse, on average, when tried"
-    often = sum(sometimes)
-    kept = f" Runs kept {often} of them in more than {SELDOM:.0%} of the tries: they help sometimes." if often else ""
+    made = f"{many(len(varies), 'idea')} of the champion made scripts significantly worse, on average, when tried"
+    some = f" Runs kept {sum(varies)} of them more often than noise explains: the effect depends on the script."
+    kept = some if any(varies) else ""
     return f"{made}; a run discards such a change, so it costs one training.{kept}"
 
 

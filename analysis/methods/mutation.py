@@ -1,7 +1,10 @@
-"""The gain of a child program over its parent; of several, over the better one.
+"""The gain of a child program over its parent; of several, over one that is chosen without the runs that measure it.
 
 The mean of two parents says little: a child that is as good as its good parent leads the mean by half of what the weak
-one lacks. Paired if that parent ran again in the child's match with the same run seeds: one difference per seed. Else
+one lacks. The parent with the higher mean in the child's own match is lucky there, so an equal child looks worse. So
+the parent is chosen by what was known when the child was bred.
+
+Paired if that parent ran again in the child's match with the same run seeds: one difference per seed. Else
 observational: the parent's runs come from other matches, and a parent that was selected for a lucky score makes its
 child look bad. A child is one difference, whatever it changed. Each row also has its expected gain after partial
 pooling with all children, because the best of many differences is lucky.
@@ -10,7 +13,7 @@ pooling with all children, because the best of many differences is lucky.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from analysis.credit import Design, MutationCredit
@@ -21,6 +24,7 @@ from analysis.scope import Scope
 from analysis.statistics import interval, mean_interval, t_test, welch_difference
 from programs.ids import content_id
 
+LEAST_PAIRS = 2  # seeds that both sides ran, so that the differences have a standard error
 Comparison = tuple[float, float | None, float, int, Design]  # estimate, se, degrees of freedom, n, design
 
 
@@ -29,20 +33,28 @@ def mutation_credits(scope: Scope) -> list[MutationCredit]:
     families: dict[str, list[FamilyRun]] = defaultdict(list)
     for run in scope.rows("family_runs", FamilyRun):
         families[run.child_id].append(run)
-    made = {child: known for child, runs in families.items() if (known := compare(beside_the_better(runs))) is not None}
+    made = {child: known for child, runs in families.items() if (known := compare(beside_one_parent(runs))) is not None}
     posts = dict(zip(made, pooled([m[0] for m in made.values()], [m[1] for m in made.values()]), strict=True))
     credits = [_credit(scope, families[child][0], made[child], posts[child]) for child in made]
     return sorted(credits, key=lambda c: (-c.estimate, c.child_id))
 
 
-def beside_the_better(runs: Sequence[FamilyRun]) -> list[FamilyRun]:
-    """The runs of the child and of the parent with the highest mean gain."""
-    gains: dict[str, list[float]] = defaultdict(list)
-    for run in runs:
-        if not run.child:
-            gains[run.program_id].append(run.gain)
-    better = max(gains, key=lambda parent: math.fsum(gains[parent]) / len(gains[parent]), default=None)
-    return [run for run in runs if run.child or run.program_id == better]
+def beside_one_parent(runs: Sequence[FamilyRun]) -> list[FamilyRun]:
+    """The runs of the child and of one parent: of those that ran beside it on two seeds or more, the one with the
+    highest mean gain in earlier matches without the child. Without such matches, or if none ran beside it, the first
+    parent: all runs that there are would choose and measure."""
+    ran = {run.program_id for run in runs if not run.child}
+    own = {(run.match_id, run.run_seed) for run in runs if run.child}
+    pairs = Counter(run.program_id for run in runs if not run.child and (run.match_id, run.run_seed) in own)
+    parents = list(dict.fromkeys(parent for run in runs for parent in run.parent_ids if parent in ran))
+    if beside := [parent for parent in parents if pairs[parent] >= LEAST_PAIRS]:
+        matches, known = {match for match, _ in own}, defaultdict[str, list[float]](list)
+        for run in runs:
+            if run.is_earlier and run.match_id not in matches:
+                known[run.program_id].append(run.gain)
+        mean = {parent: math.fsum(gains) / len(gains) for parent, gains in known.items()}
+        parents = sorted(beside, key=lambda parent: -mean.get(parent, -math.inf))
+    return [run for run in runs if run.child or run.program_id in parents[:1]]
 
 
 def compare(runs: Sequence[SideRun]) -> Comparison | None:
@@ -51,7 +63,7 @@ def compare(runs: Sequence[SideRun]) -> Comparison | None:
     for run in runs:
         sides[run.match_id, run.run_seed][run.child] = run.gain
     pairs = [side[True] - side[False] for side in sides.values() if len(side) == 2]
-    if len(pairs) >= 2:
+    if len(pairs) >= LEAST_PAIRS:
         mean = mean_interval(pairs)
         return math.fsum(pairs) / len(pairs), mean.se, len(pairs) - 1, len(pairs), "paired"
     children = [run.gain for run in runs if run.child]

@@ -1,12 +1,15 @@
 -- Per accepted mutation, match, run seed and program: the gain of the child's runs or of a parent's runs.
+-- is_earlier: in a match of a generation before the child's.
 -- Only runs that can be compared: same task, budget and hardware class as the child's own.
 WITH scored AS (
-    SELECT r.run_id, r.program_id, r.match_id, r.run_seed, r.verified_gain AS gain, m.run_budget, m.hardware_class
+    SELECT r.run_id, r.program_id, r.match_id, r.run_seed, r.verified_gain AS gain, m.run_budget, m.hardware_class,
+        m.generation
     FROM runs AS r JOIN matches AS m USING (match_id)
     WHERE r.task = $task AND r.state = 'finished' AND r.verified_gain IS NOT NULL
         AND NOT coalesce(list_contains($exclude, r.match_id), false)),
 families AS (
-    SELECT child_id, any_value(operator) AS operator, any_value(parent_ids) AS parent_ids
+    SELECT child_id, any_value(operator) AS operator, any_value(parent_ids) AS parent_ids,
+        min(generation) AS generation
     FROM mutations WHERE accepted AND child_id IS NOT NULL AND len(parent_ids) > 0 GROUP BY child_id),
 members AS (
     SELECT child_id, child_id AS program_id, true AS child FROM families
@@ -16,7 +19,7 @@ comparable AS (
     SELECT DISTINCT f.child_id, s.run_budget, s.hardware_class
     FROM families AS f JOIN scored AS s ON s.program_id = f.child_id)
 SELECT f.child_id, f.operator, f.parent_ids, coalesce(p.name, f.child_id) AS name, s.match_id, s.run_seed, m.child,
-    s.program_id,
+    s.program_id, coalesce(s.generation < f.generation, false) AS is_earlier,
     avg(s.gain ORDER BY s.run_id) AS gain
 FROM members AS m JOIN families AS f USING (child_id) JOIN scored AS s ON s.program_id = m.program_id
     JOIN comparable AS c ON c.child_id = f.child_id AND c.run_budget IS NOT DISTINCT FROM s.run_budget

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,6 @@ from programs.errors import ProgramError
 from programs.evolved_for import EvolvedFor
 
 LEVEL = 0.05
-SELDOM = 0.1  # share of the tries of an idea that only does harm which runs keep at most
 LONG = 1500  # words; a longer text scrolls in its own frame
 # What each method compares; the page adds the unit.
 METHODS = {
@@ -88,17 +88,34 @@ class CreditRow:
 
 @dataclass(frozen=True)
 class TriedRow(CreditRow):
-    """What trying it did. ``tries``: experiments of search and confirmation; ``kept_gain``: the median of those that
-    were kept, over the script that each changed."""
+    """What trying it did. ``tries``: experiments of search and confirmation; ``noise``: the SD of the untouched
+    script's metric over ``trained`` trainings."""
 
     tries: int = 0
     kept: int = 0
-    kept_gain: float | None = None
+    noise: float | None = None
+    trained: int = 0
 
     @property
-    def helps_sometimes(self) -> bool:
-        """Whether runs kept it more often than luck makes them keep a change that only does harm."""
-        return self.kept > SELDOM * self.tries
+    def by_noise(self) -> float:
+        """The number of tries that noise alone makes runs keep at most, if the change does the same harm to every
+        script: half of them where the noise is not known. (It is fewer, because the script before was kept for luck.)
+        """
+        from scipy.special import stdtr
+
+        if self.noise is None:
+            return self.tries / 2
+        size = math.sqrt(2) * self.noise  # of the difference of two trainings
+        t = (self.estimate or 0.0) / size if size else -math.inf
+        return self.tries * min(0.5, float(stdtr(self.trained - 1, t)))
+
+    @property
+    def varies(self) -> bool:
+        """Whether runs kept it significantly more often than noise explains. What the kept ones gained by their own
+        scores does not show that: they were kept for these scores."""
+        from scipy.special import bdtrc
+
+        return self.kept > 0 and float(bdtrc(self.kept - 1, self.tries, self.by_noise / self.tries)) < LEVEL
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ ESTIMATED = {
     "edit": "a single change to the untouched script, by the model of all experiments",
     "directive": "experiments that cite the directive, compared with the script that they changed",
     "following": "runs that followed the directive minus runs that did not",
-    "mutation": "child minus its parent, of several the better one",
+    "mutation": "child minus its parent, of several one of them",
     "having": "programs with the directive minus programs without it",
     "factorial": "the directive in a planned ablation",
 }

@@ -192,6 +192,8 @@ class InstructionTrials:
         last, gains = attempts[-1], arms[on.on.task.name]
         gain = None
         if last.accepted and last.child_id:
+            # Over the mean of all parents, unlike the credit of a child: no run chooses it, it is the same for all
+            # instructions, and a study that was stopped under an older version goes on from the same race.
             gain = fmean(gains[last.child_id]) - fmean([fmean(gains[parent]) for parent in last.parent_ids])
         value = 0.0 if gain is None else gain / on.scale.size
         return Trial(instruction.program_id, on.on.task.name, job, attempts, gain, value)

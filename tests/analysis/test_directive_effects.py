@@ -90,6 +90,22 @@ def test_what_always_changed_together_is_the_mutation_s(tmp_path: Path) -> None:
     assert query(tmp_path, "SELECT n, design FROM credit WHERE method = 'mutation'") == [{"n": 6, "design": "paired"}]
 
 
+@pytest.mark.parametrize(("generation", "compared"), [(0, "good"), (1, "weak")])
+def test_the_parent_that_earlier_matches_show_to_be_better_is_compared(
+    tmp_path: Path, generation: int, compared: str
+) -> None:
+    """The child has the directives of `good`. A match of its own generation was not known when it was bred."""
+    study = Writer(tmp_path)
+    for name, parents in (("weak", []), ("good", []), ("child", ["weak", "good"])):
+        study.add(name, [] if name == "weak" else ["d0"], parents)
+    study.play("m0", {"weak": 9, "good": 9}, generation=generation)
+    study.play("m1", {"weak": 9, "good": 9, "child": 9}, generation=1)
+    study.ledger.close()
+    [row] = query(tmp_path, "SELECT estimate, n, design FROM credit WHERE method = 'mutation'")
+    assert (row["n"], row["design"]) == (9, "paired")
+    assert row["estimate"] == pytest.approx(EFFECTS["d0"] if compared == "weak" else 0.0, abs=0.5 * EFFECTS["d0"])
+
+
 def test_a_parent_from_another_match_is_no_contrast() -> None:
     runs = [FamilyRun("m1", 0, True, 1.0, "c", ["p"], "c"), FamilyRun("m0", 0, False, 1.0, "c", ["p"], "p")]
     assert contrasts(runs, {"c": {"d0"}, "p": set()}) == []

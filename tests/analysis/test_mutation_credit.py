@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
+import numpy as np
 import pytest
 
 from analysis.directive_effects import contrasts
 from analysis.families import FamilyRun
 from analysis.families import SideRun as run
-from analysis.methods.mutation import beside_the_better, compare
-from analysis.statistics import mean_interval, welch_difference
+from analysis.methods.mutation import beside_one_parent, compare
+from analysis.statistics import interval, mean_interval, welch_difference
 
 
 def test_with_the_seeds_of_its_parents_each_seed_is_one_difference() -> None:
@@ -39,19 +41,48 @@ def test_without_runs_of_both_sides_nothing_is_said() -> None:
     assert compare([run("m", 1, True, 1.0), run("m", 1, False, 0.0)]) == (1.0, None, 0.0, 1, "observational")
 
 
-def test_a_child_of_two_is_compared_with_the_better_one_on_the_seeds_that_both_ran() -> None:
-    """The weak parent ran two of the four seeds, and gained 2 less than the good one, which the child only equals."""
+def of(match: str, who: str, gains: Iterable[float], is_earlier: bool = False) -> list[FamilyRun]:
+    """Runs of a program of the family on the seeds 0, 1, 2 …"""
+    family = "child", ["first", "good"], who
+    return [
+        FamilyRun(match, seed, who == "child", gain, *family, is_earlier=is_earlier) for seed, gain in enumerate(gains)
+    ]
 
-    def of(who: str, seed: int, gain: float) -> FamilyRun:
-        return FamilyRun("m", seed, who == "child", gain, "child", ["weak", "good"], who)
 
-    runs = [of("child", seed, 5.0 + seed) for seed in range(4)]
-    runs += [of("good", seed, 5.0 + seed + (-1) ** seed) for seed in range(4)]
-    runs += [of("weak", seed, 3.0 + seed) for seed in range(2)]
-    found = compare(beside_the_better(runs))
-    assert found is not None and (found[0], found[3], found[4]) == (0.0, 4, "paired")
-    held = {"child": {"d0", "d1"}, "weak": {"d1"}, "good": {"d0"}}
+def test_a_child_of_two_is_compared_with_the_parent_that_was_the_better_one_before() -> None:
+    """In the child's match the first parent is luckier; the child only equals the good one."""
+    runs = of("m", "child", [5, 6, 7, 8]) + of("m", "good", [6, 5, 8, 7]) + of("m", "first", [9, 9])
+    before = of("old", "good", [3.0], True) + of("old", "first", [1.0], True)
+    for more, estimate, n in (([], -3.5, 2), (before, 0.0, 4), ([*before, *of("new", "first", [9.0] * 9)], 0.0, 4)):
+        found = compare(beside_one_parent([*runs, *more]))
+        assert found is not None and (found[0], found[3], found[4]) == (estimate, n, "paired")
+    held = {"child": {"d0", "d1"}, "first": {"d1"}, "good": {"d0"}}
     changed = {row.seed: dict(row.changed) for row in contrasts(runs, held) if row.changed}
     assert changed == {0: {"d0": 0.5, "d1": 0.5}, 1: {"d0": 0.5, "d1": 0.5}, 2: {"d1": 1.0}, 3: {"d1": 1.0}}
     means = [row.gain for row in contrasts(runs, held) if not row.changed]
-    assert means == [4.5, 4.5, 8.0, 7.0]  # of those that ran
+    assert means == [7.5, 7.0, 8.0, 7.0]  # of those that ran
+
+
+def test_a_parent_that_ran_beside_the_child_goes_before_one_that_did_not() -> None:
+    """The child gained .5 more on each of four seeds; the other parent has two better runs in another match."""
+    runs = of("m", "child", [1.5, 2.5, 3.5, 4.5]) + of("m", "good", [1, 2, 3, 4])
+    found = compare(beside_one_parent([*runs, *of("old", "first", [6, 7], True)]))
+    assert found is not None and (found[0], found[3], found[4]) == (0.5, 4, "paired")
+
+
+@pytest.mark.parametrize("paired", [True, False])
+@pytest.mark.parametrize("earlier", [0, 3])
+def test_equal_programs_help_and_hurt_in_a_fortieth_of_the_cases_each(paired: bool, earlier: int) -> None:
+    """Three runs of each; the parent that is the better one in them would hurt in 4.5%, and help in 1%."""
+    rng, found = np.random.default_rng(1), []
+    for _ in range(2000):
+        runs = of("m", "child", rng.standard_normal(3).tolist())
+        for parent in ("first", "good"):
+            runs += of("m" if paired else "other", parent, rng.standard_normal(3).tolist(), not paired)
+            runs += of("old", parent, rng.standard_normal(earlier).tolist(), True)
+        estimate, se, df, _, _ = compare(beside_one_parent(runs)) or (0.0, None, 0.0, 0, "")
+        low, high = interval(estimate, se, df)
+        assert low is not None and high is not None
+        found.append((low > 0, high < 0))
+    helps, hurts = np.mean(found, axis=0)
+    assert 0.016 < helps < 0.034 and 0.016 < hurts < 0.034, (helps, hurts)

@@ -36,7 +36,7 @@ def test_the_remark_has_both_figures_and_what_each_compares() -> None:
         "proposers: queue has an estimate of -0.047 nats per experiment, but the whole change that added it has one of "
         "+0.245 nats of a run's gain (paired). Both can be true"
     )
-    assert "averages all experiments that cite the line" in text and "its 2 parents (the better one)" in text
+    assert "averages all experiments that cite the line" in text and "those of one of its 2 parents" in text
     [text] = opposites(WHOLE, 1, [("x" * 200, Known("following", -0.1, -0.2, -0.05))])
     assert text.startswith("x" * 77 + "... has") and "compares runs that followed" in text and "its parent:" in text
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from analysis.ledger import Ledger
+from analysis.report.champion import TriedRow
 from analysis.study import open_study
 from analysis.wording import many
 from inner_loop.behaviour import resolved_ideas
@@ -139,8 +141,8 @@ def test_ideas_that_made_scripts_worse_say_so(here: Path) -> None:
     assert made.ideas[-1].text.startswith(f"{first.text} It made scripts worse.")
     assert [idea.text.count("worse") for idea in made.ideas] == [0] * len(others) + [1]
     assert f"\n\n### {HARMFUL}\n\n- {first.text}" in made.text
-    made = rewritten(champion, "chat", harm={first.text: MeasuredLoss("It helps sometimes.", leave_out=False)}).program
-    assert made.ideas[0].text.startswith(f"{first.text} It helps sometimes.") and HARMFUL not in made.text
+    made = rewritten(champion, "chat", harm={first.text: MeasuredLoss("Its effect varies.", leave_out=False)}).program
+    assert made.ideas[0].text.startswith(f"{first.text} Its effect varies.") and HARMFUL not in made.text
     sql = """SELECT directive_id FROM credit WHERE method = 'directive' AND high < 0 AND q < 0.05
         AND directive_id IN (SELECT directive_id FROM directives WHERE kind = 'idea' AND program_id = $1)"""
     with open_study(here / "s") as con:
@@ -149,38 +151,56 @@ def test_ideas_that_made_scripts_worse_say_so(here: Path) -> None:
     lines = load(here / "warned.md").text.splitlines()
     for idea in champion.ideas:
         for line in (line for line in lines if line.startswith(f"- {idea.text}")):  # none if the first idea has it
-            worse = "In the study it made scripts worse, by 0." in line or "It helps sometimes: in the study, " in line
+            worse = "In the study it made scripts worse, by 0." in line
             assert worse == (idea.directive_id in bad)
     told = cli("evolve", "--resume", "s", cwd=here).stdout
     said = f"{many(len(bad), 'idea')} of the champion made scripts significantly worse, on average, when tried"
     assert [said in text for text in (told, (here / "s" / "champion.evidence.md").read_text())] == [bool(bad)] * 2
 
 
-def test_an_idea_that_runs_kept_again_and_again_is_not_left_out(tmp_path: Path) -> None:
-    """Of 16 tries each, `often` gained .4 in two and lost 3 in the others; `never` lost 3 in all."""
+def harm_of(folder: Path, runs: int, effect: Callable[[str, int], float], noise: float) -> dict[str, MeasuredLoss]:
+    """Of the ideas `often` and `never`, which each run tries once; as many longer runs are no part of the search."""
     program = Program.parse("## Ideas\n\n- Set `often`.\n- Set `never`.\n")
     ids = [idea.directive_id for idea in program.ideas]
     listed = [
         {"directive_id": d, "heading": "Ideas", "kind": "idea", "text": d, "position": i} for i, d in enumerate(ids)
     ]
-    private_folder(tmp_path / "ledger")
-    with Ledger(tmp_path / "ledger", "arena") as ledger:
+    private_folder(folder / "ledger")
+    with Ledger(folder / "ledger", "arena") as ledger:
         synthetic.program(ledger, program.program_id, directives=listed)
-        synthetic.match(ledger, "m1", {"a1": program.program_id})
-        for run in range(16):
-            gains = {"often": 0.4 + run / 100 if run < 2 else -3.0 - run / 100, "never": -3.0 - run / 100}
-            world = synthetic.World(
-                {(d, True): gain for d, gain in gains.items()}, dict.fromkeys(gains, False), noise=0
-            )
-            synthetic.start(ledger, f"r{run}", "m1", "a1", program.program_id, run)
-            synthetic.search(ledger, world, f"r{run}", np.random.default_rng(run), tries=2, seed=run,
-                             ideas=[(d, True) for d in gains], directives=ids)  # fmt: skip
-    config(tmp_path)
-    found = measured_harm(tmp_path, program)
+        synthetic.match(ledger, "m", {"a-m": program.program_id})
+        synthetic.match(ledger, "long", {"a-long": program.program_id}, purpose="long", stream="confirmation")
+        for run, match in [(run, match) for match in ("m", "long") for run in range(runs)]:
+            effects = {(idea, True): effect(idea, run) if match == "m" else 1.0 for idea in ("often", "never")}
+            world = synthetic.World(effects, {"often": False, "never": False}, noise=noise)
+            synthetic.start(ledger, f"{match}{run}", match, f"a-{match}", program.program_id, run)
+            synthetic.search(ledger, world, f"{match}{run}", np.random.default_rng(run), tries=2, seed=run,
+                             ideas=list(effects), directives=ids)  # fmt: skip
+    config(folder)
+    return measured_harm(folder, program)
+
+
+def test_an_idea_that_runs_kept_again_and_again_is_not_left_out(tmp_path: Path) -> None:
+    """Of 16 tries each, `often` gained .4 in two and lost 3 in the others; `never` lost 3 in all."""
+    found = harm_of(tmp_path, 16, lambda idea, run: (0.4 if idea == "often" and run < 2 else -3.0) - run / 100, 0.0)
     often, never = found["Set `often`."], found["Set `never`."]
     assert never.leave_out and never.said.endswith("on average (0 of 16 experiments kept).")
-    assert not often.leave_out and "in the study, 2 of 16 experiments with it were kept and gained 0.4" in often.said
-    assert why_kept([True, False]).endswith("Runs kept 1 of them in more than 10% of the tries: they help sometimes.")
+    assert not often.leave_out and often.said.endswith(
+        "Its effect depends on the script: 2 of 16 experiments with it were kept, more than noise explains (about 0)."
+    )
+    assert why_kept([True, False]).endswith(
+        "kept 1 of them more often than noise explains: the effect depends on the script."
+    )
+    assert "noise explains" not in why_kept([False])
+
+
+def test_an_idea_that_only_noise_makes_runs_keep_is_left_out(tmp_path: Path) -> None:
+    """It loses .03 everywhere, of scores with noise of .05: about a third of its tries look like gains."""
+    for one in harm_of(tmp_path, 150, lambda idea, run: -0.03, 0.05).values():
+        kept = re.search(r"\((\d+) of 150 experiments kept; noise explains as many\)", one.said)
+        assert one.leave_out and kept and 30 < int(kept[1]) < 60 and "help" not in one.said, one.said
+    unknown = TriedRow("d", "idea", "", "c", "", "", -0.1, -0.2, -0.05, 20, 0.01, "nats", False, tries=20, kept=7)
+    assert not unknown.varies and unknown.by_noise == 10  # of one run, whose noise nobody measured
 
 
 def test_any_program_of_a_study_is_written(here: Path) -> None:

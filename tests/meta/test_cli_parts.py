@@ -571,10 +571,10 @@ def test_best_of_n_stands_below_its_match_and_ranks_nothing(tmp_path: Path) -> N
 def test_credit_names_the_design_once_or_row_by_row() -> None:
     paired = {"method": "mutation", "gain_unit": "nats", "design": "paired", "causal": True}
     observed = {"method": "mutation", "gain_unit": "nats", "design": "observational", "causal": False}
-    assert title([paired, paired]) == "mutation: child minus its parent, of several the better one, in nats (paired)"
+    assert title([paired, paired]) == "mutation: child minus its parent, of several one of them, in nats (paired)"
     assert (
         title([observed])
-        == "mutation: child minus its parent, of several the better one, in nats (observational, an association)"
+        == "mutation: child minus its parent, of several one of them, in nats (observational, an association)"
     )
     assert title([paired, observed]).endswith("in nats (p: paired; o: observational, an association)")
     assert title([{**paired, "method": "of-a-plug-in"}]) == "of-a-plug-in, in nats (paired)"
