@@ -90,7 +90,8 @@ def evidence_page(study: Study, champion: Champion) -> str:
     worse = harmful(tries)
     return made.get_template("champion.evidence.md.j2").render(
         champion=champion, claim=champion.claim, decision=champion.decision, say=decision_text, level=LEVEL,
-        config=study.config, researcher=str(EvolvedFor.of(study.config.researcher, study.config.staff.models)),
+        config=study.config, trial=bool(study.config.plan.get("trial")),
+        researcher=str(EvolvedFor.of(study.config.researcher, study.config.staff.models)),
         unit=UNIT if champion.claim.tasks else study.task.unit, gain_name=gain_name(champion.trust),
         confirmed=[row for row in standings if confirming(row.match_id, purpose, champion)],
         limits=[
