@@ -342,20 +342,25 @@ def check_title(aa: Check) -> str:
     return "A/A check passed" if aa.passed else "The A/A check failed"
 
 
-def check_brief(aa: Check) -> str:
-    """The A/A check in a line of a terminal."""
-    digits = decimals(aa.se)
-    error = f" (standard error {number(aa.se, digits)})" if aa.se else ""
-    return f"{check_title(aa)}: stock's arms differ by {number(aa.difference, digits, True)} {aa.unit}{error}."
+def check_brief(aa: Check, several: bool) -> str:
+    """The A/A check in a line of a terminal, with its task where the study has ``several``."""
+    on = f" on {aa.task}" if several and aa.task else ""
+    if aa.p is None:
+        return f"{check_title(aa)}, because stock's arms{on} have too few runs. They differ by {_apart(aa)}."
+    error = f" (standard error {number(aa.se, decimals(aa.se))})" if aa.se else ""
+    return f"{check_title(aa)}: stock's arms{on} differ by {_apart(aa)}{error}."
+
+
+def _apart(aa: Check) -> str:
+    return f"{number(aa.difference, decimals(aa.se), True)} {aa.unit}".rstrip()
 
 
 def check(aa: Check) -> str:
     """The A/A check in a sentence, with its standard error."""
     on = f" on {aa.task}" if aa.task else ""
     if aa.p is None or aa.se is None:
-        return f"A/A: two arms of stock{on} differ by {aa.difference:.3g} {aa.unit}; too few runs for a test."
-    digits = decimals(aa.se)
-    size = f"{number(aa.difference, digits, True)} {aa.unit}".rstrip() + f", standard error {number(aa.se, digits)}"
+        return f"A/A: two arms of stock{on} differ by {_apart(aa)}; too few runs for a test."
+    size = f"{_apart(aa)}, standard error {number(aa.se, decimals(aa.se))}"
     result = f"{'not ' if aa.passed else ''}significant at {CHECK_LEVEL:.0%}"
     test = f"two-sided {aa.test}, " if aa.test else ""
     return f"A/A: two arms of stock{on} differ by {size} ({test}p {p_text(aa.p)}: {result})."

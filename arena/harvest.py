@@ -64,9 +64,7 @@ Starts = Callable[[], list[HarvestCandidate]]
 
 
 def finals(experiments: float) -> tuple[int, int, int]:
-    """Of a harvest of this size: finalists, trainings of each to choose one, trainings that measure it."""
-    if experiments < FEW - 0.5:  # of `best_final`
-        return 1, 0, round(experiments)
+    """Of a search of this size: finalists, trainings of each to choose one, trainings that measure it."""
     return (2, 2, 4) if experiments < LEAST - 0.5 else (FINALISTS, CHOOSING_SEEDS, FRESH_SEEDS)
 
 

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 from analysis.decision import decision_of
 from analysis.same_spend import FoundScript
 from analysis.script_text import script_gain
-from arena.harvest import HARVEST
+from analysis.study import read_study
+from analysis.tables import rows, statement
+from arena.harvest import HARVEST, STARTS
 from arena.study import Study
 from meta.harvest_page import training_cost
 from meta.rewriting import edit_of, for_agents, with_code_changes
@@ -77,8 +79,7 @@ def apply(study: Study) -> Applied:
             files |= {name: (str(inside / name), text.encode()) for name, text in best.files}
             said.insert(0, of_script(study, best, head_source(repo, inside, study.task)))
     else:
-        none = "no run ended with a better one" if study.config.plan.get("trial") else "no search for one was made"
-        why = none if best is None else "its gain is not shown to be above zero"
+        why = not_measured(study) if best is None else "its gain is not shown to be above zero"
         left_out.append(f"the best train.py, because {why}")
     if not files:
         raise NothingToApply(
@@ -88,6 +89,17 @@ def apply(study: Study) -> Applied:
     message = "\n\n".join((f"metaloop: {' and '.join(files)} of study {study.folder.name}", *said)) + "\n"
     branch = committed(repo, f"metaloop/{study.folder.name}", dict(files.values()), message)
     return Applied(root, branch, {what: path for what, (path, _) in files.items()}, tuple(left_out))
+
+
+def not_measured(study: Study) -> str:
+    """Why a study has no best train.py. A trial with --harvest 0, or of an older version, measures none."""
+    if not study.config.plan.get("trial"):
+        return "no search for one was made"
+    with read_study(study.folder, views=()) as con:
+        runs = rows(con.execute(statement("harvest_runs"), {"task": study.task.name, "most": STARTS}))
+    untouched = study.task.baseline().source_id
+    better = any(row["claimed"] > 0 and row["final_source_id"] != untouched for row in runs)
+    return "it was not measured" if better else "no run ended with a better one"
 
 
 def of_script(study: Study, best: HarvestEvent, source: Source) -> str:

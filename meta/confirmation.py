@@ -76,7 +76,7 @@ def best_scripts(tasks: TaskSet, executor: Executor, plan: Plan, progress: Progr
     """After the confirmation: the harvest, and what other uses of the same device time end with."""
     for on in tasks:
         count = plan.harvest_experiments(tasks.tasks[0])
-        if plan.trial and count < FEW:
+        if plan.trial and count < FEW and not plan.without_harvest:
             progress({"kind": "note", "text": "measuring the best train.py of the runs"})
             best_final(on, executor, count)
         elif count:

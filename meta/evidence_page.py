@@ -19,6 +19,7 @@ from analysis.evidence import EditCredit, evidence
 from analysis.evidence_text import quoted
 from analysis.knowledge import family_of
 from analysis.opposite import line_and_edit, opposites
+from analysis.origin import in_words
 from analysis.report.champion import TriedRow, apart
 from analysis.report.source import ReportSource
 from analysis.scales import UNIT
@@ -89,7 +90,8 @@ def evidence_page(study: Study, champion: Champion) -> str:
     worse = harmful(tries)
     return made.get_template("champion.evidence.md.j2").render(
         champion=champion, claim=champion.claim, decision=champion.decision, say=decision_text, level=LEVEL,
-        config=study.config, researcher=str(EvolvedFor.of(study.config.researcher, study.config.staff.models)),
+        config=study.config, trial=bool(study.config.plan.get("trial")),
+        researcher=str(EvolvedFor.of(study.config.researcher, study.config.staff.models)),
         unit=UNIT if champion.claim.tasks else study.task.unit, gain_name=gain_name(champion.trust),
         confirmed=[row for row in standings if confirming(row.match_id, purpose, champion)],
         limits=[
@@ -197,26 +199,24 @@ def steps(study: Study, program: Program, con: DuckDBPyConnection) -> list[Linea
 
 @dataclass(frozen=True)
 class WrittenFrom:
-    """The user's program, of which a starter is a copy with other ideas or another search: the diff, and why."""
+    """The user's program, of which a starter is a changed copy: the diff, its counts, and whether what is new in it was
+    ``learnt`` on measured tasks."""
 
     parent: Program
     child: Program
-    why: str
+    counts: str
+    learnt: bool
     change: list[str]
 
 
 def written_from(study: Study, first: Program) -> WrittenFrom | None:
     """``first``: the oldest program on the way to the champion. None for one that was not written from another."""
     row = study.state.programs[first.program_id]
-    why = {
-        "knowledge": "ideas learnt on measured tasks were added",
-        "other-search": "its search was changed",
-    }.get(row.operator)
-    if why is None or not row.parent_ids:
+    if row.operator not in ("knowledge", "other-search") or not row.parent_ids:
         return None
     parent = study.program(row.parent_ids[0])
     lines = [text for text in changes(diff(parent, first)) if text[:1] in "+-"]  # appended ideas change no order
-    return WrittenFrom(parent, first, why, lines)
+    return WrittenFrom(parent, first, ", ".join(in_words(parent, first)), row.operator == "knowledge", lines)
 
 
 def steered(study: Study, program: Program) -> list[tuple[Wish, bool]]:

@@ -45,8 +45,9 @@ class Plan:
     A ``trial`` is too small to search: one program, chosen without its data, is compared with the user's own (with
     stock if that behaves alike) in the confirmation alone. Its gains are over ``baseline_seeds`` trainings of the
     untouched script, its harvest has ``harvest_count`` experiments; with fewer than FEW they only measure the best
-    final script of its runs again (`arena.harvest.best_final`). ``headroom`` is the number of trainings, on each
-    task, that test before everything else whether a single change helps (`arena.headroom`).
+    final script of its runs again (`arena.harvest.best_final`), and ``without_harvest`` not even this. ``headroom`` is
+    the number of trainings, on each task, that test before everything else whether a single change helps
+    (`arena.headroom`).
     """
 
     starters: int
@@ -79,6 +80,7 @@ class Plan:
     harvest_count: int = 0
     headroom: int = 0
     start_runs: int = 0
+    without_harvest: int = 0
 
     @property
     def opening(self) -> tuple[Stage, ...]:
@@ -294,6 +296,7 @@ def trial(
         trial=1,
         baseline_seeds=baseline,
         harvest_count=count,
+        without_harvest=int(harvest == 0),
         headroom=headroom,
     )
 

@@ -121,7 +121,7 @@ def _evolve_programs(
             learnt, starters = knowledge_for(own, flags, on), own
             origins = origin_lines(known.prior if known else None, learnt.used if learnt else None, on.training)
             if origins["knowledge"]:
-                origins["knowledge"] += after_own(learnt, own, plan.run_experiments(on.training[0]))
+                origins["knowledge"] += after_own(learnt, own, on.training[0], plan, chosen.researcher)
             chosen.note_others(out, own, past)
         flags.ending.refuse_early(on.training[0])
         described = describe(plan, on, settings, study if folder else None)

@@ -104,19 +104,30 @@ def origin_of(programs: Sequence[Program], study: Study | None) -> Program:
     return next((program for program in programs if program.program_id == origin), programs[0])
 
 
-def after_own(learnt: Learnt | None, own: Sequence[Program], experiments: int) -> str:
-    """For a plan: that learnt ideas come after the user's, and how many ideas a run takes; empty without any."""
+def after_own(learnt: Learnt | None, own: Sequence[Program], task: Task, plan: Plan, researcher: str) -> str:
+    """For a plan: that learnt ideas come after the user's, and how many ideas a run takes; empty without any. A
+    script tries only ideas with an edit that the task allows; how many a model tries is not known."""
+    from inner_loop.behaviour import resolved_ideas
     from programs.shelf import in_library
 
-    before = len(own[0].ideas) if own and not in_library(own[0].name, own[0].program_id) else 0
-    if learnt is None or not before:
+    if learnt is None or not own or in_library(own[0].name, own[0].program_id):
         return ""
+    mine = {idea.directive_id for idea in own[0].ideas}
+    tried = {idea.directive_id for idea, _ in resolved_ideas(learnt.program, task)}
+    before = len(mine & tried if researcher == "scripted" else mine)
+    if not before:
+        return ""
+    come = f"; they come after the {many(before, 'idea')} of your program"
+    come += " that a script tries" * (before < len(mine))
+    if researcher != "scripted":
+        return come
     begin, taken = 0.0, 0.0
     for end, charter in learnt.program.charter.by_phase():
-        taken += (end - begin) * experiments * charter.proposers.get("queue", 0.0) / sum(charter.proposers.values())
+        share = charter.proposers.get("queue", 0.0) / sum(charter.proposers.values())
+        taken += (end - begin) * plan.run_experiments(task) * share
         begin = end
-    first, few = many(before, "idea"), ", so it hardly reaches the learnt ones" * (taken <= before)
-    return f"; they come after the {first} of your program, and a run takes about {taken:.0f} from the list{few}"
+    few = ", so it hardly reaches the learnt ones" * (taken <= before)
+    return f"{come}, and a run takes about {taken:.0f} from the list{few}"
 
 
 def compared_with(plan: Plan, programs: Sequence[Program], study: Study | None, settings: LaunchSettings) -> str:

@@ -11,6 +11,7 @@ import math
 import re
 import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -157,10 +158,13 @@ def ask(question: str, refused: str, hint: str) -> None:
 
 def folded(command: str, width: int) -> str:
     """A shell command, continued on further lines where it is wider than ``width`` (0: unlimited), so that a terminal
-    breaks no word; it can still be copied. Quoted words and its comment stay whole."""
+    breaks no word; it can still be copied. Quoted words stay whole. The comment then has its own lines before it."""
     if not width or len(command) <= width:
         return command
     typed, mark, comment = command.partition("  # ")
+    if mark:
+        said = textwrap.wrap(comment, max(width - 2, 1), break_long_words=False)
+        return "\n  ".join([*(f"# {line}" for line in said), folded(typed, width)])
     lines = [""]
     for word in re.findall(r"(?:'[^']*'|\"[^\"]*\"|\S)+", typed):
         if lines[-1] and len(lines[-1]) + len(word) + 3 > width:
@@ -168,7 +172,7 @@ def folded(command: str, width: int) -> str:
             lines.append(f"      {word}")
         else:
             lines[-1] += f" {word}" if lines[-1] else word
-    return "\n".join(lines) + mark + comment
+    return "\n".join(lines)
 
 
 def table(items: Sequence[Row], columns: Sequence[Column], width: int = 80) -> RenderableType:

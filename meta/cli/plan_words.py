@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from analysis.wording import many
-from arena.harvest import finals
+from arena.harvest import FEW, finals
 from meta.cli import capacity
 from meta.cli.options import duration
 from meta.cli.output import brief
@@ -161,11 +161,11 @@ def _harvest(plan: PlannedWork) -> str:
     if "harvest_experiments" not in plan:
         return ""
     each, count = " on each task" if "run_budgets_s" in plan else "", plan["harvest_experiments"]
+    sizes = plan.get("plan") or {}
+    if count < FEW:  # of `best_final`
+        return f"{many(count, 'experiment')} after the runs: no search, they measure the runs' best train.py again"
     most, choosing, fresh = finals(count)
     last = most * choosing + fresh
-    sizes = plan.get("plan") or {}
-    if not choosing:
-        return f"{many(count, 'experiment')} after the runs: no search, they measure the runs' best train.py again"
     before = ", the headroom test not counted" if sizes.get("trial") and sizes.get("headroom") else ""
     return (
         f"{many(count, 'experiment')}{each} after the runs{before}: up to {count - last} search for the best train.py "

@@ -183,7 +183,8 @@ def show_match(
         [plain_text(each.text) for each in decision_text.caveats(decision) if each.level != "note"] if decision else []
     )
     doubt = marked(decision.trust) if brief and decision else ""  # part of the verdict, which follows
-    weighty += [plain_text(decision_text.check_brief(decision.check))] if decision and decision.check else []
+    if decision and decision.check:
+        weighty.append(plain_text(decision_text.check_brief(decision.check, bool(decision.tasks))))
     for line in [*said, *(weighty if brief else remarks(rows, decision))]:
         if doubt and doubt in line:
             continue

@@ -132,10 +132,15 @@ def _next(folder: Path, start: str, several: Sequence[str]) -> list[str]:
 
 
 def worth_applying(decision: Decision | None) -> bool:
-    """Whether ``--apply`` would commit something: the program, or a train.py whose gain is above zero."""
+    """Whether ``--apply`` would commit something: the program, or a train.py of the first task, whose gain is above
+    zero."""
     from analysis.script_text import harvested_of
 
-    return decision is not None and (decision.holds or any((one.low or 0.0) > 0 for one in harvested_of(decision)))
+    if decision is None or decision.holds:
+        return decision is not None
+    several = decision.tasks and not decision.families
+    scripts = [one for one in harvested_of(decision) if not several or one.task == decision.tasks[0].task]
+    return any((one.low or 0.0) > 0 for one in scripts)
 
 
 def surer(folder: Path, config: StudyConfig, decision: Decision | None) -> list[str]:

@@ -636,7 +636,13 @@ def test_a_long_command_goes_on_on_the_next_line_and_is_the_same_to_a_shell() ->
     long = "metaloop export studies/of-a-long-name-2026-11-26-1 --prose --program idea-queue-learnt -o 'my start.md'"
     shown = folded(f"{long}  # may do as well", 78)
     lines = shown.split("\n")
-    assert len(lines) == 2 and lines[0].endswith(" \\") and max(map(len, lines)) <= 78
+    assert (
+        lines[0] == "# may do as well" and lines[1].endswith(" \\") and max(map(len, lines)) <= 78 and len(lines) == 3
+    )
     joined = shlex.split(shown.replace("\\\n", ""), comments=True)
-    assert joined == shlex.split(long) and shown.endswith("'my start.md'  # may do as well")
+    assert joined == shlex.split(long) and shown.endswith("'my start.md'")
+    short = "metaloop verify studies/night-1/best_train.py -t strokes"
+    assert folded(f"{short}  # is the best train.py better?", 78) == f"# is the best train.py better?\n  {short}"
+    told = folded(f"{short}  # {'longer ' * 20}", 78).split("\n")
+    assert all(len(line) <= 80 for line in told) and [line.strip()[0] for line in told] == ["#", "#", "m"]
     assert folded(long, 0) == long == folded(long, 200)

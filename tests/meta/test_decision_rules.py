@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import astuple, replace
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
 from analysis import decision_text
-from analysis.decision import CHECK_LEVEL, CheckedArm, twins
+from analysis.decision import BETTER, CHECK_LEVEL, OPEN, Check, CheckedArm, OnOneTask, twins
 from analysis.origin import ChangeCredit, Origin, in_words
-from analysis.statistics import mean_interval, t_test
+from analysis.same_spend import FoundScript
+from analysis.statistics import Mean, mean_interval, t_test
 from meta.claim import Against, claim
 from meta.cli.study_result import counted as by_heading
+from meta.cli.study_result import worth_applying
+from meta.evidence_page import written_from
+from meta.verdict import decide
 from programs.program import Program
 from tests.meta.test_decision import AHEAD, POOLED
+from trainer.task import Task
 
 
 def drawn(rng: np.random.Generator, shift: float = 0.0) -> dict[str, list[float]]:
@@ -45,6 +52,48 @@ def test_the_check_s_p_follows_from_its_standard_error_and_fails_where_no_permut
         assert f"standard error {found_.se:.2g}"[:18] in decision_text.check(found_)
         assert "(two-sided t test, p " in decision_text.check(found_)
     assert "test, p" not in decision_text.check(replace(check, test=""))  # a record of an older version
+
+
+def test_the_check_in_a_line_names_unit_and_task_only_where_there_are_such() -> None:
+    check = Check("strokes", "nats", 0.0123, 0.02, 0.5, 4, 4)
+    assert decision_text.check_brief(check, False) == (
+        "A/A check passed: stock's arms differ by +0.012 nats (standard error 0.020)."
+    )
+    assert "stock's arms on strokes differ by +0.012 (standard" in decision_text.check_brief(
+        replace(check, unit=""), True
+    )
+    one_run = replace(check, unit="", difference=0.0, se=None, p=None, n=1, n_other=1)
+    assert decision_text.check_brief(one_run, False) == (
+        "A/A check not possible, because stock's arms have too few runs. They differ by +0.000."
+    )
+    assert "differ by +0.000; too few runs for a test." in decision_text.check(one_run)
+
+
+def test_apply_is_offered_only_for_a_script_of_the_task_that_it_commits_to() -> None:
+    found = [FoundScript("harvest", task, "u", 1.0, 30, 0.2, low, 0.3, 8, "verified") for task, low in
+             (("first", -0.1), ("second", 0.1))]  # fmt: skip
+    tasks = [OnOneTask(one.task, "u", 1.0, True, *2 * (Mean(0.0, 0.1, 4, None, None),), None, None, claim(AHEAD).ratio)
+             for one in found]  # fmt: skip
+    program = Program.parse("# A\n", "a")
+    of_two = replace(decide(program, claim(AHEAD), [Task.load("strokes")]), state=OPEN, scripts=tuple(found))
+    assert worth_applying(of_two) and not worth_applying(replace(of_two, tasks=tuple(tasks)))
+    assert worth_applying(replace(of_two, tasks=tuple(tasks[::-1])))
+    assert worth_applying(replace(of_two, state=BETTER, tasks=tuple(tasks)))
+
+
+def test_the_evidence_counts_what_a_copy_of_the_users_program_changed_by_its_diff() -> None:
+    old = Program.parse("# A\n\n## Ideas\n\n- One: `a=1`.\n- Another: `b=2`.\n", "old")
+    ideas = "".join(f"- {said}: `@x={n}`.\n" for n, said in enumerate(("All at once", "Use less", "Turn it on")))
+    new = Program.parse(f"---\nmetaloop:\n  doubt_ideas: true\n---\n# A\n\n## Ideas\n\n{ideas}", "new")
+    row = SimpleNamespace(operator="knowledge", parent_ids=(old.program_id,))
+    study: Any = SimpleNamespace(state=SimpleNamespace(programs={new.program_id: row}), program=lambda _: old)
+    made = written_from(study, new)
+    assert made and made.counts == "1 setting added, 3 ideas added, 2 ideas removed" and made.learnt
+    row.operator = "other-search"
+    made = written_from(study, new)
+    assert made and not made.learnt
+    row.operator = "starter"
+    assert written_from(study, new) is None
 
 
 def test_shares_of_untouched_runs_are_pooled_by_their_runs() -> None:

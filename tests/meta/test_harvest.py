@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from collections.abc import Iterable, Iterator
 from contextlib import redirect_stdout
 from dataclasses import replace
@@ -19,7 +20,17 @@ from analysis.mixed_model import PosteriorEstimate
 from analysis.report import page as report
 from analysis.study import open_study, query
 from arena.drain import Drained
-from arena.harvest import CHOOSING_SEEDS, FINALISTS, FRESH_SEEDS, HARVEST, LEAST, best_edits, harvest
+from arena.harvest import (
+    CHOOSING_SEEDS,
+    FINALISTS,
+    FRESH_SEEDS,
+    HARVEST,
+    LEAST,
+    best_edits,
+    finals,
+    harvest,
+    long_elite,
+)
 from arena.inprocess import InProcessExecutor
 from arena.jobs import Job, JobResult, MeasureJob
 from arena.measuring import measure_baseline
@@ -27,6 +38,7 @@ from arena.study import Study
 from arena.task_study import TaskStudy
 from bench.whole import Unwritten
 from meta.begin import create, take_up
+from meta.cli.main import run
 from meta.cli.output import Output
 from meta.cli.study_result import present
 from meta.evolve import evolve, search
@@ -37,6 +49,7 @@ from trainer.planted import random_law, simulated_task
 from trainer.task import Task
 
 EXPERIMENTS = LEAST + 8
+USER = ("-c", "user.name=u", "-c", "user.email=u@example.org")
 PLAN = replace(
     TINY, run_budget=0.6, starters=2, opening_more=2, generations=0, confirm_runs=2, ablation_runs=0, control_runs=0,
     harvest_percent=50,
@@ -149,6 +162,15 @@ def test_the_announced_gain_comes_from_seeds_and_data_that_chose_nothing(whole: 
     )
 
 
+def test_a_search_that_pays_for_no_more_than_its_finals_still_ends(searched: Path) -> None:
+    """Only a trial measures the best script of its runs instead."""
+    assert finals(8) == finals(LEAST - 1) == (2, 2, 4) and finals(LEAST) == (FINALISTS, CHOOSING_SEEDS, FRESH_SEEDS)
+    study, _, _ = take_up(Path(shutil.copytree(searched, searched.parent / "short", symlinks=True)))
+    with study, InProcessExecutor(study, silent) as executor:
+        ended = long_elite(TaskStudy(study), executor, 8 * study.task.cost_seconds)
+    assert (ended.n, ended.experiments, ended.origin) == (4, 0, "untouched")
+
+
 def test_a_verification_is_compared_with_the_sources_own_experiments(whole: tuple[Path, HarvestEvent]) -> None:
     made = experiments(whole[0])
     seeds = {one.source_id: one.seed for (stage, _), one in made.items() if stage == "search"}
@@ -250,6 +272,29 @@ def test_the_same_device_time_goes_to_stock_and_to_two_long_searches(tmp_path: P
     page = (folder / "champion.evidence.md").read_text()
     for text in ("one long TPE search", "one long elite search", "the best script of"):
         assert f"Measured: {text}" in page
+
+
+def test_harvest_0_measures_no_script_and_apply_says_that_it_was_not_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = tmp_path / "study"
+    simulated_task(random_law(7, gain=0.3, noise=0.005), tmp_path / "work")
+    (tmp_path / "other.md").write_text("---\nmetaloop:\n  wave: 3\n---\n# Mine\n\nThree at a time.\n")
+    for command in (["init", "-q"], ["add", "-A"], [*USER, "commit", "-qm", "first"]):
+        subprocess.run(["git", *command], cwd=tmp_path, check=True)
+    words = ["improve", str(tmp_path / "other.md"), "-t", str(tmp_path / "work"), "--budget", "1.2s", "--seed", "2"]
+    assert run([*words, "--dry-run"]) == 0 and "best train.py of the runs" in capsys.readouterr().out
+    assert run([*words, "--harvest", "0", "--dry-run"]) == 0 and "train.py of the" not in capsys.readouterr().out
+    assert run([*words, "--harvest", "0", "-s", str(study), "-y"]) == 0
+    assert not (study / "best_train.py").exists() and not query(study, "FROM harvest")
+    assert "Best train.py" not in (study / "champion.evidence.md").read_text()
+    assert max(row["gain"] for row in query(study, "SELECT claimed_gain AS gain FROM runs")) > 0
+    capsys.readouterr()
+    assert run(["improve", "--resume", str(study), "--apply"]) == 0
+    assert "the best train.py, because it was not measured" in capsys.readouterr().err
+    monkeypatch.setattr("meta.apply.rows", lambda _: [])
+    assert run(["improve", "--resume", str(study), "--apply"]) == 0
+    assert "because no run ended with a better one" in capsys.readouterr().err
 
 
 def test_the_plan_states_its_share() -> None:

@@ -102,12 +102,16 @@ def test_a_study_says_what_it_started_from(tasks: list[Task], kb: Path, tmp_path
 
 def test_the_command_says_so_and_can_leave_it_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "mine.md"
+    prose = "".join(f"- Think of {thing}.\n" for thing in ("noise", "scale", "speed"))
     file.write_text(MINE.text)
     command = ["improve", str(file), "-t", "strokes", "--quick", "--dry-run", "--json"]
+    assert run(command) == 0 and "they come after" not in capsys.readouterr().out  # no edit of this task
+    file.write_text(MINE.text.replace("LADDER1=0.02", "lr=0.02") + 10 * prose)
     assert run(command) == 0
     plan = capsys.readouterr().out
     assert "36 measured tasks of letters, strokes, tabular, among them tasks of the family of strokes" in plan
-    assert "they come after the 1 idea of your program, and a run takes about 15 from the list" in plan
+    few = "they come after the 1 idea of your program that a script tries, and a run takes about 15 from the list"
+    assert few in plan
     assert "hardly reaches" not in plan
     assert run([*command, "-b", "0.2s"]) == 0 and "so it hardly reaches the learnt ones" in capsys.readouterr().out
     assert "`metaloop: {proposers: {queue: 0.9, local: 0.1}}`" in json.loads(plan)["ideas"]
