@@ -162,7 +162,7 @@ class LocalReferee:
         self.scoring = scoring
         self.tally = tally
         self.fraction = fraction
-        self.read_log = False
+        self.read_log = self.asked = False  # whether the scorer has read the output, and asked the model
 
     @property
     def log(self) -> str:
@@ -291,6 +291,7 @@ class LocalReferee:
         instead: Path | None = None,
     ) -> Ended:
         given = dict(descriptors)
+        self.asked = self.asked or instead is None
         request = replace(self.request, kind=kind, limits=limits, settings=settings, descriptors=given)
         if instead is not None:
             files = {path.name: path.read_bytes() for path in instead.parent.glob("*.py")}
