@@ -163,6 +163,7 @@ def task_brief(facts: Evidence, unknown: Sequence[str], share: float = 1.0, rows
         "better": len(better[figures:]),
         "lower": len(lost[worst:]),
         "unclear": len(unclear[figures:]),
+        "in the best script": len(parts) - math.ceil(len(parts) * rows_share),
         "failed every time": len(failed[names:]),
         "in no experiment yet": len(unknown[names:]),
     }

@@ -266,7 +266,7 @@ class Trainer(Closing):
         finally:
             tally.cpu += time.thread_time() - started
         trust = score.trust or "verified"  # a plug-in may leave it to the stream
-        if referee.read_log and not referee.asked:
+        if referee.read_log and not referee.answered:
             trust = lowest(trust, "self-reported")
         return Score(self._number(score.metric), trust, score.findings)
 

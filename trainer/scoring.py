@@ -43,7 +43,7 @@ class Score:
     """A metric with its trust level and findings (one line each, ``kind: text``).
 
     A scorer can only lower the trust: the trainer takes no more than the stream gives (``lowest``), and at most
-    self-reported if the scorer read the output of train.py and asked the model nothing.
+    self-reported if the scorer read the output of train.py and got no answer from the model.
     """
 
     metric: float

@@ -15,8 +15,8 @@ _MARKS = re.compile(r"[*_`\"'()\[\]{}:;,.!?~|]+")
 _OTHER = "other"
 _NEGATIONS = ("not", "never", "no", "un", "non", "cannot", "almost", "nearly")
 _UNDONE = re.compile(  # kept, then undone
-    r"\b(?:(?:discard|revert|reject|dropp|withdraw|abandon|remov)(?:ed|n)|discard|revert(?:ing)?|reject|und(?:o|one|id)|"
-    r"roll(?:ed)?[ -]?back|back(?:ed)?[ -]?out)\b"
+    r"\b(?:(?:discard|revert|reject)(?:ed)?|abandoned|withdrawn|und(?:o|one|id)|roll(?:ed)?[ -]?back|"
+    r"back(?:ed)?[ -]?out|(?:later|then|but|was|since) (?:dropped|removed)|(?:dropped|removed)(?=\W*$))\b"
 )
 _NOT_UNDONE = re.compile(  # what was not, or something else
     r"(?:\b(?:not|never|without)|n['’]t) (?:yet |been |be |to be )*\w+|"

@@ -334,6 +334,7 @@ class StudyView:
             run.head = next((metric for metric in reversed(led) if metric is not None), None)
         elif decision in ("keep", "baseline"):
             run.head = run.head if one.metric is None else one.metric
+        if decision in ("keep", "baseline"):
             run.baseline = run.head if run.baseline is None else run.baseline
         if decision == "keep":
             self._add_news(run, one, event)
