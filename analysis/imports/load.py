@@ -197,7 +197,7 @@ def _written(
     report.asides = [events.aside_event(identity, log.label, item) for item in aside[:SHOWN]]
     yield from (events.aside_event(identity, log.label, item) for item in aside)
     if not sure:
-        reason = unsure[0][1] if unsure else "a header without rows"
+        reason = unsure[0][1] if unsure else "a header without rows that can be read"
         event = shared | counts | {"rows": 0, "reason": reason}
         report.results.append(replace(result, event=event, reason=reason))
         yield event
