@@ -102,7 +102,7 @@ class TaskBrief:
     failed: Sequence[str]
     statements: Sequence[DirectiveCredit]
     unknown: Sequence[str]  # values of the task that no experiment has tried
-    hidden: Mapping[str, int]  # better, lower or unclear → edits that the page leaves out
+    hidden: Mapping[str, int]  # better, lower, … → edits that the page leaves out
 
     @property
     def base(self) -> FinalScript | None:
@@ -163,6 +163,9 @@ def task_brief(facts: Evidence, unknown: Sequence[str], share: float = 1.0, rows
         "better": len(better[figures:]),
         "lower": len(lost[worst:]),
         "unclear": len(unclear[figures:]),
+        "in the best script": len(parts) - math.ceil(len(parts) * rows_share),
+        "failed every time": len(failed[names:]),
+        "in no experiment yet": len(unknown[names:]),
     }
     return TaskBrief(
         facts,

@@ -282,7 +282,8 @@ def _is_end(name: str) -> bool:
 
 def _cut(path: Path, seq: int, sha256: str, by: str) -> str:
     """One line if a segment lacks the record ``seq`` with that hash; empty if it has it."""
-    last = _of_this_schema(_last(path))
+    if (last := _last(path)) and not _of_this_schema(last):
+        return ""  # which the check of the chain has reported
     count = head_of(last)[0] + 1 if last else 0
     if count <= seq:
         return f"{path}: {seq + 1 - count} of its {seq + 1} records, which {by} counts, were cut from its end"

@@ -5,7 +5,7 @@ Resuming (`analysis.run_state`) and live displays (`meta/cli/board.py`) share th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 
 def measured_anew(before: str, status: str) -> bool:
@@ -16,6 +16,12 @@ def measured_anew(before: str, status: str) -> bool:
 def has_finished(state: str | None) -> bool:
     """Whether a run that ended so has ended for good: a further end does not count."""
     return state == "finished"
+
+
+def ranking_stream(streams: Iterable[str], own: str) -> str:
+    """The stream whose verifications rank a run: its own one, or the first that there is."""
+    order = (own, "selection", "confirmation", "reserve", "search")
+    return min(streams, key=lambda stream: order.index(stream) if stream in order else len(order), default=own)
 
 
 def counted_gain(status: str, gain: float | None) -> float | None:

@@ -32,7 +32,7 @@ from analysis.events import (
     VerificationEvent,
 )
 from analysis.ledger import read, segments
-from analysis.repeated_records import counted_gain, has_finished, mean_over_seeds, measured_anew
+from analysis.repeated_records import counted_gain, has_finished, mean_over_seeds, measured_anew, ranking_stream
 from analysis.writing_events import (
     GenerationEvent,
     InstructionEvent,
@@ -60,7 +60,7 @@ _HEAD = 320  # first bytes of a line, up to its kind
 
 @dataclass
 class RunState:
-    """A run so far. ``verifications`` by seed, on the run's own stream; ``calls`` of models in the order of arrival."""
+    """A run so far. ``verifications`` by seed, of any stream; ``calls`` of models in the order of arrival."""
 
     started: RunStartedEvent | None = None
     ended: RunEndedEvent | None = None
@@ -90,6 +90,8 @@ class RunState:
             self.agents.append(event)
         elif isinstance(event, RunStartedEvent):
             self.started = self.started or event
+            if not has_finished(self.ended.state if self.ended else None):
+                self.ended = None  # resumed
         elif isinstance(event, RunEndedEvent) and not has_finished(self.ended.state if self.ended else None):
             self.ended = event
 
@@ -97,7 +99,9 @@ class RunState:
     def gain(self) -> float | None:
         """Verified gain: the mean over fresh seeds so far, in the metric's unit. A source that failed with a seed
         gains 0 for it; infrastructure faults are ignored. The view `runs` has the same (`verified_gain`)."""
-        return mean_over_seeds({seed: counted_gain(v.status, v.gain) for seed, v in self.verifications.items()})
+        verified = self.verifications.items()
+        stream = ranking_stream((v.stream for _, v in verified), self.started.stream if self.started else "")
+        return mean_over_seeds({seed: counted_gain(v.status, v.gain) for seed, v in verified if v.stream == stream})
 
     @property
     def charged(self) -> float:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from programs.closing import Closing
-from programs.errors import EnvironmentProblem
+from programs.errors import EnvironmentProblem, TaskError
 from programs.ids import content_id
 from trainer import building, constraints
 from trainer.blob import Blob
@@ -261,11 +261,21 @@ class Trainer(Closing):
         started = time.thread_time()
         try:
             score = self.scorer.score(referee)
-            return replace(score, trust=lowest(score.trust, "self-reported")) if referee.read_log else score
         except InvalidPredictions as error:
             raise Failed("invalid", str(error)) from None
         finally:
             tally.cpu += time.thread_time() - started
+        trust = score.trust or "verified"  # a plug-in may leave it to the stream
+        if referee.read_log and not referee.answered:
+            trust = lowest(trust, "self-reported")
+        return Score(self._number(score.metric), trust, score.findings)
+
+    def _number(self, metric: object) -> float:
+        """Also of an array with one element, which a plug-in may return."""
+        try:
+            return float(getattr(metric, "item", lambda: metric)())  # type: ignore[arg-type]
+        except (TypeError, ValueError):
+            raise TaskError(f"the scorer {self.task.scoring['kind']} returned {metric!r:.60}, not a number") from None
 
     def _request(self, spec: Spec) -> ProcessRequest:
         environment = {

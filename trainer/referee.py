@@ -162,7 +162,7 @@ class LocalReferee:
         self.scoring = scoring
         self.tally = tally
         self.fraction = fraction
-        self.read_log = False
+        self.read_log = self.answered = False  # whether the scorer has read the output, and answers of the candidate
 
     @property
     def log(self) -> str:
@@ -238,6 +238,7 @@ class LocalReferee:
             logits = np.frombuffer(output.read(size), dtype=np.float32).reshape(shape)
         if not np.isfinite(logits).all():
             raise InvalidPredictions("predictions are not finite")
+        self.answered = True
         return logits
 
     def converse(
@@ -278,6 +279,7 @@ class LocalReferee:
             judge(ended, limits, failure="invalid")
         if conversation.error is not None:
             raise InvalidPredictions(ended.error) if ended.error else conversation.error
+        self.answered = self.answered or instead is None
         result: T = conversation.result
         return result
 

@@ -25,10 +25,10 @@ def with_value(toml: str, section: str, key: str, value: str | int) -> str:
     """task.toml with another value of a key that it has. UsageError if the key has no line of its own."""
     lines, here = toml.splitlines(keepends=True), ""
     for at, line in enumerate(lines):
-        if header := re.match(r"\s*\[+\s*([\w.-]+)", line):
+        if header := re.match(r"""\s*\[+\s*["']?([\w.-]+)""", line):
             here = header[1]
-        elif here == section and (old := re.match(rf"""(\s*{key}\s*=\s*)("[^"]*"|'[^']*'|[^\s#]+)""", line)):
-            lines[at] = old[1] + json.dumps(value) + line[old.end() :]
+        elif here == section and (old := re.match(rf"""(\s*){key}\s*=\s*("[^"]*"|'[^']*'|[^\s#]+)""", line)):
+            lines[at] = f"{old[1]}{key} = {json.dumps(value)}{line[old.end() :]}"  # ids of members depend on it
             break
     with suppress(tomllib.TOMLDecodeError, KeyError, TypeError):
         if tomllib.loads(made := "".join(lines))[section][key] == value:

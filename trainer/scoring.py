@@ -42,7 +42,8 @@ class ScoreSettings(TypedDict):
 class Score:
     """A metric with its trust level and findings (one line each, ``kind: text``).
 
-    A scorer can only lower the trust: the trainer takes no more than the stream gives (``lowest``).
+    A scorer can only lower the trust: the trainer takes no more than the stream gives (``lowest``), and at most
+    self-reported if the scorer read the output of train.py and got no answer from the model.
     """
 
     metric: float
@@ -79,7 +80,7 @@ class Referee(Protocol):
 
     @property
     def log(self) -> str:
-        """The output of train.py, up to a limit. A score from it is at most self-reported."""
+        """The output of train.py, up to a limit. A score from it alone is at most self-reported."""
 
     @property
     def fraction(self) -> float:

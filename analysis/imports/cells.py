@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from decimal import Decimal
 
 from analysis.imports.words import missing_numbers, missing_words
 
@@ -27,6 +28,17 @@ def number(cell: str) -> float | None:
             return None
         value = float(match[1].replace(",", ""))
     return value if math.isfinite(value) else None
+
+
+def is_decimal_comma(cell: str) -> bool:
+    """Whether the comma in a cell can only be a decimal one: ``0,987``, ``12,34``."""
+    return "," in cell and number(cell) is None and number(cell.replace(",", ".")) is not None
+
+
+def last_digit(value: float) -> float:
+    """The value of one unit of a number's last digit that is not 0, at most 1: zeros may have been written or not."""
+    exponent = Decimal(repr(value)).normalize().as_tuple().exponent
+    return min(1.0, 10.0**exponent) if isinstance(exponent, int) else 1.0
 
 
 def is_missing(cell: str) -> bool:

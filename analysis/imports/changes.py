@@ -15,11 +15,11 @@ from trainer import constants
 from trainer.edits import Knob, Value, read_value
 from trainer.metric_names import plain_name
 from trainer.outcome import Status
-from trainer.roles import ROLES, meaning
+from trainer.roles import MEANINGS, ROLES, meaning
 from trainer.task import Task
 
-ORDINARY = frozenset({"loss", "noise", "order", "norm", "context", "act", "clip", "precision", "schedule"})
-METRICS = frozenset({"loss"})
+ORDINARY = frozenset({"noise", "order", "norm", "context", "act", "clip", "precision", "schedule"})
+METRICS = frozenset({"loss"})  # with a number these were measured, unless the task has such a setting
 SPARE_WORDS = 3  # words beside the settings in a description that still speaks of nothing else, at most
 _NAME = r"`?(?<![\w.])([A-Za-z_@][\w.]*)`?"
 _TOKEN = r"[^\s,;`()=<>→]"
@@ -88,26 +88,38 @@ class RoleNames:
 
     def read(self, name: str, text: object) -> tuple[str, Value] | None:
         """(role, value) of a setting as written; None without a role, or where the value is no value of its kind."""
-        key = plain_name(name.lstrip("@"))
-        value = text if isinstance(text, bool | int | float) else read_value(str(text).rstrip(".:!?"))
+        key, value = plain_name(name.lstrip("@")), _value(text)
         if not (_CHOICE.fullmatch(value) if isinstance(value, str) else math.isfinite(value)):
             return None
         knob = self._knobs.get(key)
         role = knob.role if knob else self._roles.get(key, "")
-        if not role or (knob and knob.kind in ("float", "int") and isinstance(value, str | bool)):
+        number = knob is not None and knob.kind in ("float", "int")
+        words = all(isinstance(v, str) for v in knob.values) if knob and knob.kind == "choice" else role in MEANINGS
+        if not role or (isinstance(value, str | bool) if number else words and not isinstance(value, str)):
             return None
         if knob and knob.kind == "float":
             value = float(value)
         return role, meaning(role, value)
 
+    def _was_measured(self, name: str, text: object) -> bool:
+        key = plain_name(name.lstrip("@"))
+        return key in METRICS and not isinstance(_value(text), str) and self.read(name, text) is None
+
     def changed(self, items: Iterable[tuple[str, object]], *, whole: bool = False) -> Changed:
         new: dict[str, Value] = {}
         unknown: dict[str, str] = {}
         for name, text in items:
+            if self._was_measured(name, text):
+                continue
             meant = self.read(name, text)
             if meant is None or new.setdefault(*meant) != meant[1]:
                 unknown[name] = str(text)
         return Changed(new, {}, unknown, whole)
+
+
+def _value(text: object) -> Value:
+    """A value as written, without the full stop of a sentence."""
+    return text if isinstance(text, bool | int | float) else read_value(str(text).rstrip(".:!?"))
 
 
 def readings(names: RoleNames, rows: Sequence[ImportedRow]) -> list[Reading]:
@@ -172,12 +184,10 @@ def _of_words(names: RoleNames, text: str) -> Changed | None:
     for pattern in (_ARROW, _FROM_TO, _SET, _TO):
         matches.append(pattern.findall(rest))
         rest = pattern.sub(" ", rest)
-    figures = [term for term in matches[0] + matches[1] + matches[3] if not isinstance(read_value(term[-1]), str)]
-    if any(term[0].lower() in ORDINARY - METRICS for term in figures):
+    arrows, terms = matches[0] + matches[1], matches[2] + matches[3]
+    figures = [term for term in arrows + matches[3] if not isinstance(read_value(term[-1]), str)]
+    if any(term[0].lower() in ORDINARY for term in figures):
         return None  # of a setting, or of something that was measured
-    results = [term for term in figures if term[0].lower() in METRICS]
-    arrows = [term for term in matches[0] + matches[1] if term not in results]
-    terms = [term for term in matches[2] + matches[3] if term not in results]
     filler = frozenset(tables()["filler"]["words"])
     if _UNREAD.search(rest) or len([w for w in _WORD.findall(rest.lower()) if w not in filler]) > SPARE_WORDS:
         return None

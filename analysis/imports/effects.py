@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from analysis.imports.cells import last_digit
 from analysis.imports.changes import Changed, ImportedRow, RoleNames, readings
 from analysis.knowledge import Effect, Subject, effects_of, subject_of
 from analysis.tables import typed_rows
@@ -208,12 +209,19 @@ class _Course:
         """Why a row cannot be compared with the script before it; empty if it can."""
         if change is None:
             return "they do not say what they changed"
-        if not change.whole and any(parent.config.get(role, value) != value for role, value in change.old.items()):
+        if not change.whole and any(_another(parent.config.get(role, old), old) for role, old in change.old.items()):
             return "they start from another value than the last kept row has"
         unknown = [*({} if change.whole else change.unknown), *sorted(change.new.keys() - self.start.keys())]
         if unknown:
             return f"no role or no starting value is known for {', '.join(unknown[:4])}"
         return "" if parent.alike == _alike(row, change) else "they also differ in something that has no role"
+
+
+def _another(value: Value, written: Value) -> bool:
+    """Whether a value is another one than was written, perhaps rounded."""
+    if isinstance(value, str | bool) or isinstance(written, str | bool):
+        return value != written
+    return abs(value - written) > 0.51 * last_digit(written)
 
 
 def _leads(row: ImportedRow) -> bool:

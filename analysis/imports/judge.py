@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
 
+from analysis.imports.cells import last_digit
 from analysis.imports.noise import reruns
 from analysis.imports.rows import ParsedRow
 from analysis.imports.runs import Run
@@ -158,16 +158,10 @@ def _misstated(row: ParsedRow) -> float | None:
         return None
     change = row.value - row.before
     for unit in (1.0, abs(row.before) / 100):
-        room = ROUNDING * abs(change) + unit * 0.51 * _last_digit(row.delta) + 1e-9 * abs(row.value)
+        room = ROUNDING * abs(change) + unit * 0.51 * last_digit(row.delta) + 1e-9 * abs(row.value)
         if abs(abs(change) - unit * abs(row.delta)) <= room:
             return None
     return change
-
-
-def _last_digit(value: float) -> float:
-    """The value of one unit of a number's last digit that is not 0, at most 1: zeros may have been written or not."""
-    exponent = Decimal(repr(value)).normalize().as_tuple().exponent
-    return min(1.0, 10.0**exponent) if isinstance(exponent, int) else 1.0
 
 
 def _not_reproduced(judged: Sequence[Judged], again: dict[int, int], sign: float) -> None:

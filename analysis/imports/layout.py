@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from analysis.imports.cells import is_hash, is_missing, number
 from analysis.imports.direction import votes
+from analysis.imports.text import UnreadableLog
 from analysis.imports.words import failure, held_out, meaning, roles
 from trainer.metric_names import named_direction, plain_name
 
@@ -36,6 +37,15 @@ class Layout:
         return len(self.names)
 
 
+def named(wanted: str, names: Collection[str]) -> str | None:
+    """The name that the user's name of a metric means: the same one, else the only one in another spelling. Raises
+    UnreadableLog if there are several."""
+    like = [wanted] if wanted in names else [name for name in names if plain_name(name) == plain_name(wanted)]
+    if len(set(like)) > 1:
+        raise UnreadableLog(f"--metric {wanted} may be {' or '.join(repr(name) for name in like)}")
+    return like[0] if like else None
+
+
 def is_header(cells: Sequence[str]) -> bool:
     """Whether these cells are a header: two known names, one of them specific to logs, and no numbers."""
     if len(cells) < 2 or any(number(cell) is not None for cell in cells) or max(map(len, cells)) > 60:
@@ -52,8 +62,11 @@ def from_header(
 ) -> Layout | None:
     """The layout of a header, with the metric's column decided; None without a metric."""
     names = tuple(plain_name(cell) or f"column_{index + 1}" for index, cell in enumerate(cells))
-    at = _columns_by_role(names, sample, wanted)
-    return _with_metric(names, at, sample, wanted, line)
+    written = [cell.strip() or name for cell, name in zip(cells, names, strict=True)]
+    asked = named(wanted, written) if wanted else None
+    given = None if asked is None else written.index(asked)
+    at = _columns_by_role(names, sample, given)
+    return _with_metric(names, at, sample, given, line)
 
 
 def from_cells(sample: Sequence[Sequence[str]]) -> Layout | None:
@@ -99,13 +112,13 @@ def _shares(column: Sequence[str]) -> dict[str, float]:
     }
 
 
-def _columns_by_role(names: Sequence[str], sample: Sequence[Sequence[str]], wanted: str | None) -> dict[str, int]:
+def _columns_by_role(names: Sequence[str], sample: Sequence[Sequence[str]], given: int | None) -> dict[str, int]:
     """role → column; of several columns for one role the better name, then the leftmost."""
     at: dict[str, int] = {}
     ranks: dict[str, int] = {}
     for index, name in enumerate(names):
         role, rank = roles().get(name, ("", 0))
-        if not role or role == "other" or name == wanted or not _fits(role, index, sample):
+        if not role or role == "other" or index == given or not _fits(role, index, sample):
             continue
         if role not in at or rank < ranks[role]:
             at[role], ranks[role] = index, rank
@@ -146,11 +159,11 @@ def _wordy(column: int, sample: Sequence[Sequence[str]]) -> bool:
 
 
 def _with_metric(
-    names: tuple[str, ...], at: dict[str, int], sample: Sequence[Sequence[str]], wanted: str | None, line: int
+    names: tuple[str, ...], at: dict[str, int], sample: Sequence[Sequence[str]], given: int | None, line: int
 ) -> Layout | None:
-    if wanted is not None and wanted in names:
-        at["metric"] = names.index(wanted)
-        return _finish(names, at, wanted, "given", (), line)
+    if given is not None:
+        at["metric"] = given
+        return _finish(names, at, names[given], "given", (), line)
     if "metric_name" in at and "metric" in at:
         return _finish(names, at, None, "named in each row", (), line)
     if "after" in at:

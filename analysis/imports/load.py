@@ -16,7 +16,6 @@ from analysis.imports.repository import Joined, opened
 from analysis.imports.runs import Run, runs_of
 from analysis.imports.table import LogTable, read_table, set_aside
 from analysis.imports.text import UnreadableLog, decode, lines
-from trainer.metric_names import plain_name
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -34,10 +33,6 @@ class Options:
     noise: float | None = None
     skip_unsure: bool = False
     answers: Mapping[Key, str | None] = field(default_factory=dict)
-
-    @property
-    def wanted(self) -> str | None:
-        return plain_name(self.metric) if self.metric else None
 
     @property
     def stated(self) -> dict[str, str | float | None]:
@@ -132,7 +127,7 @@ def load(log: LogFile, options: Options) -> tuple[LogReport, Iterable[dict[str, 
 
 def _read(log: LogFile, options: Options) -> tuple[LogTable, list[Run]]:
     text = lines(decode(contents(log)))
-    table, runs = _runs(text, options.wanted, options)
+    table, runs = _runs(text, options.metric, options)
     chosen = next((name for run in runs if run.doubt and (name := options.answers.get(run.doubt))), None)
     return (table, runs) if chosen is None else _runs(text, chosen, options)
 
@@ -202,7 +197,7 @@ def _written(
     report.asides = [events.aside_event(identity, log.label, item) for item in aside[:SHOWN]]
     yield from (events.aside_event(identity, log.label, item) for item in aside)
     if not sure:
-        reason = unsure[0][1] if unsure else "a header without rows"
+        reason = unsure[0][1] if unsure else "a header without rows that can be read"
         event = shared | counts | {"rows": 0, "reason": reason}
         report.results.append(replace(result, event=event, reason=reason))
         yield event

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from analysis.imports.cells import is_missing, number
+from analysis.imports.cells import is_decimal_comma, is_missing, number
 from analysis.imports.layout import Layout
 from analysis.imports.words import StatusMeaning, failure, meaning, said_direction
 
@@ -43,6 +43,7 @@ class ParsedRow:
     delta: float | None = None
     extra: dict[str, str] = field(default_factory=lambda: _EMPTY)
     lines: int = 1  # of the file
+    grouped: bool = False  # a comma in the metric was read as one between thousands
 
 
 class RowReader:
@@ -50,6 +51,7 @@ class RowReader:
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
+        self.decimal_comma = 0  # a line whose metric has one
         at = layout.at
         self._metric = at["metric"]
         self._status = at.get("status")
@@ -69,6 +71,8 @@ class RowReader:
                 return f"{len(cells)} field{'s' if len(cells) > 1 else ''} where the table has {width}"
         written = cells[self._metric].strip()
         value = number(written)
+        if is_decimal_comma(written):
+            self.decimal_comma = line
         word = _cell(cells, self._status)
         said = meaning(word) if word else None
         if value is None and (said is None or said.status == "ok") and (failed := failure(written)):
@@ -89,6 +93,7 @@ class RowReader:
         row = ParsedRow(
             line, value, status, decision, word, _cell(cells, self._description), _cell(cells, self._commit)
         )
+        row.grouped = value is not None and "," in cells[self._metric]
         for name, column, unit in self._measures:
             measured = number(_cell(cells, column))
             if measured is not None and (unit is not None or abs(measured) <= 2**53):

@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 
 from analysis.imports.cells import sentinels
 from analysis.imports.direction import Direction, infer
-from analysis.imports.layout import Layout
+from analysis.imports.layout import Layout, named
 from analysis.imports.rows import ParsedRow
 from analysis.imports.table import Aside, LogTable, each_row, set_aside
 from analysis.imports.words import FAILED, failure
-from trainer.metric_names import plain_name
 
 
 @dataclass
@@ -52,8 +51,7 @@ def _primary(table: LogTable, wanted: str | None) -> str | None:
     names = Counter(row.name for _, row in each_row(table) if row.name is not None)
     if not names:
         return None
-    most = max(names, key=lambda name: names[name])
-    return {plain_name(name): name for name in names}.get(plain_name(wanted), most) if wanted else most
+    return (named(wanted, names) if wanted else None) or max(names, key=lambda name: names[name])
 
 
 def _attach(run: Run | None, apart: list[tuple[Layout, ParsedRow]]) -> list[Aside]:

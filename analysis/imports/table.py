@@ -35,6 +35,7 @@ class TableSection:
     """The rows under one header (or under none)."""
 
     layout: Layout
+    reader: RowReader
     rows: list[ParsedRow] = field(default_factory=list)
 
 
@@ -74,7 +75,17 @@ def read_table(lines: Sequence[str], wanted: str | None = None) -> LogTable:
             number = reading.take(number)
     if not table.sections:
         raise UnreadableLog(_no_metric(table))
+    for section in table.sections:
+        _without_grouped(table, section)
     return table
+
+
+def _without_grouped(table: LogTable, section: TableSection) -> None:
+    """Quarantines 1,234 where the metric of another row is 0,987: then no comma is one between thousands."""
+    if line := section.reader.decimal_comma:
+        reason = f"the comma in the metric may be a decimal one, as in line {line}"
+        table.asides += [aside for row in section.rows if row.grouped for aside in set_aside(row, reason)]
+        section.rows = [row for row in section.rows if not row.grouped]
 
 
 def _no_metric(table: LogTable) -> str:
@@ -126,8 +137,8 @@ class _Reading:
 
     def _begin(self, layout: Layout) -> None:
         if self.reader is None or layout.names != self.reader.layout.names or self.outside:
-            self.table.sections.append(TableSection(layout))
             self.reader = RowReader(layout)
+            self.table.sections.append(TableSection(layout, self.reader))
         self.outside = ""
 
     def _unknown_header(self, number: int, cells: list[str]) -> bool:
@@ -159,8 +170,8 @@ class _Reading:
             for k in [k for record in records for k in range(record.line, record.line + record.lines)]:
                 _aside(self.table, k, f"{where} (line {number}), not read as experiments", self.lines[k - 1])
             return end
-        section = TableSection(replace(layout, header=None))
-        reader = RowReader(section.layout)
+        reader = RowReader(replace(layout, header=None))
+        section = TableSection(reader.layout, reader)
         for record in records:
             row = reader.row(record.line, [record.cells.get(name, "") for name in names])
             if isinstance(row, ParsedRow):

@@ -14,7 +14,14 @@ from trainer.metric_names import plain_name
 _MARKS = re.compile(r"[*_`\"'()\[\]{}:;,.!?~|]+")
 _OTHER = "other"
 _NEGATIONS = ("not", "never", "no", "un", "non", "cannot", "almost", "nearly")
-_UNDONE = frozenset({"discard", "discarded", "revert", "reverted", "reject", "rejected", "undone"})  # kept, then undone
+_UNDONE = re.compile(  # kept, then undone
+    r"\b(?:(?:discard|revert|reject)(?:ed)?|abandoned|withdrawn|und(?:o|one|id)|roll(?:ed)?[ -]?back|"
+    r"back(?:ed)?[ -]?out|(?:later|then|but|was|since) (?:dropped|removed)|(?:dropped|removed)(?=\W*$))\b"
+)
+_NOT_UNDONE = re.compile(  # what was not, or something else
+    r"(?:\b(?:not|never|without)|n['’]t) (?:yet |been |be |to be )*\w+|"
+    r"\b(?:previous|prior|earlier|last|other) (?:change|edit|experiment|run|commit|attempt|idea|try|one)s?\b[^,;:.]*"
+)
 _NEGATED = re.compile(r"(?:n['’]t|^(?:don|won|did|does|can|should|could|would)t)$")
 
 
@@ -73,7 +80,8 @@ def meaning(cell: str) -> StatusMeaning | None:
     if not words or words[0] in _NEGATIONS or _NEGATED.search(words[0]):
         return None
     said = next((known[word] for word in words[:2] if word in known), None)
-    return None if said == _MEANINGS["keep"] and not _UNDONE.isdisjoint(words) else said
+    undone = said == _MEANINGS["keep"] and _UNDONE.search(_NOT_UNDONE.sub(" ", text.replace("_", " ")))
+    return None if undone else said
 
 
 FAILED = ("crash", "oom", "timeout", "invalid")

@@ -8,8 +8,9 @@ WITH told AS (
         "claimed_gain": "DOUBLE", "final_source_id": "VARCHAR", "wall_seconds": "DOUBLE",
         "experiment_wall_seconds": "DOUBLE", "reason": "VARCHAR", "calls": "BIGINT"}'))
     FROM events WHERE kind = 'run_ended'),
-ended AS (  -- of two ends of one run the first finished one counts, else the last
-    SELECT * FROM told
+begun AS (SELECT record ->> 'run_id' AS run_id, max(place) AS resumed FROM events WHERE kind = 'run_started' GROUP BY ALL),
+ended AS (  -- of two ends of one run the first finished one counts, else the last, unless the run was resumed after it
+    SELECT told.* FROM told LEFT JOIN begun USING (run_id) WHERE state = 'finished' OR (place < resumed) IS NOT TRUE
     QUALIFY row_number() OVER (PARTITION BY run_id ORDER BY coalesce(state, '') <> 'finished',
         CASE WHEN state = 'finished' THEN place ELSE -place END) = 1),
 tried AS (

@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from analysis.repeated_records import counted_gain, has_finished, mean_over_seeds, measured_anew
+from analysis.repeated_records import counted_gain, has_finished, mean_over_seeds, measured_anew, ranking_stream
 from analysis.statistics import Mean, mean_interval
 from analysis.study_settings import SpendingLimits
 from analysis.trust import counts, weakest
@@ -42,6 +42,7 @@ class RunView:
 
     run_id: str
     arm_id: str
+    stream: str = ""
     budget: float = 0.0
     tried: int = 0  # without the baseline
     kept: int = 0
@@ -59,15 +60,22 @@ class RunView:
     models: ModelUsage = field(default_factory=ModelUsage)
 
     @property
+    def ranking(self) -> dict[int, LedgerRecord]:
+        """The verifications of the stream that ranks the run, by seed."""
+        streams = {seed: str(v.get("stream") or "") for seed, v in self.verifications.items()}
+        stream = ranking_stream(streams.values(), self.stream)
+        return {seed: v for seed, v in self.verifications.items() if streams[seed] == stream}
+
+    @property
     def gain(self) -> float | None:
         return mean_over_seeds(
-            {seed: counted_gain(v.get("status") or "ok", v.get("gain")) for seed, v in self.verifications.items()}
+            {seed: counted_gain(v.get("status") or "ok", v.get("gain")) for seed, v in self.ranking.items()}
         )
 
     @property
     def trusts(self) -> set[str]:
         """Of the verifications that count."""
-        told = ((v.get("status") or "ok", v.get("trust") or "") for v in self.verifications.values())
+        told = ((v.get("status") or "ok", v.get("trust") or "") for v in self.ranking.values())
         return {trust for status, trust in told if counts(status, trust)}
 
     def claimed_gain(self, sign: float) -> float | None:
@@ -201,6 +209,14 @@ class StudyView:
             return None
 
     @property
+    def verdict(self) -> list[str]:
+        """The sentences of the verdict; empty without one."""
+        from analysis.decision_text import sentences_of
+
+        names = [program.get("name") for program in self.programs.values()]
+        return sentences_of(str((self.champion or {}).get("verdict") or ""), names)
+
+    @property
     def deciding(self) -> list[MatchView]:
         """The matches that the verdict was made from, one on each task; without a verdict the last match."""
         decision = self.decision
@@ -275,7 +291,8 @@ class StudyView:
             known.state = "running"
             known.started_at, known.busy, known.wall = str(event.get("at", "")), 0.0, None
             return
-        run = RunView(event["run_id"], event["arm_id"], float(event.get("device_seconds_budget") or 0))
+        stream, budget = str(event.get("stream") or ""), float(event.get("device_seconds_budget") or 0)
+        run = RunView(event["run_id"], event["arm_id"], stream, budget)
         run.started_at = str(event.get("at", ""))
         self.runs[run.run_id] = run
         match = self.matches.get(event.get("match_id", ""))
@@ -311,9 +328,13 @@ class StudyView:
         if decision == one.decision:
             return
         run.kept += (decision == "keep") - (one.decision == "keep")
-        one.decision = decision
-        if decision in ("keep", "baseline"):
+        again, one.decision = bool(one.decision), decision
+        if again:  # the head may be an earlier one
+            led = [each.metric for each in run.experiments.values() if each.decision in ("keep", "baseline")]
+            run.head = next((metric for metric in reversed(led) if metric is not None), None)
+        elif decision in ("keep", "baseline"):
             run.head = run.head if one.metric is None else one.metric
+        if decision in ("keep", "baseline"):
             run.baseline = run.head if run.baseline is None else run.baseline
         if decision == "keep":
             self._add_news(run, one, event)

@@ -19,7 +19,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import analysis
 from analysis import wording
-from analysis.decision_text import sentences_of
 from analysis.study import computed_in
 from analysis.trust import shared_gain_name
 from arena.contest import web as contest_web
@@ -271,7 +270,6 @@ def templates() -> jinja2.Environment:
         "link": link,
         "match_title": match_title,
         "shared_gain_name": shared_gain_name,
-        "sentences_of": sentences_of,
     }
     return made
 

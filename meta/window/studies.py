@@ -77,17 +77,10 @@ class FollowedStudy:
         """What the list of studies shows."""
         with self.lock:
             item = {"calls": 0, "tokens": 0, "usd": None, **status_item(self.board, self.name, self.at_work)}
-            item["verdict"], item["holds"] = self.verdict()
+            decision = self.board.decision
+            item["verdict"], item["holds"] = self.board.verdict, decision.holds if decision else None
             item["tasks"] = ", ".join(dict.fromkeys(str(m.event.get("task")) for m in self.board.matches.values()))
             return item
-
-    def verdict(self) -> tuple[str, bool | None]:
-        """(the sentence of the verdict, whether the champion is shown to be better); empty and None without one."""
-        event = self.board.champion
-        if event is None:
-            return "", None
-        decision = self.board.decision
-        return str(event.get("verdict") or ""), decision.holds if decision else None
 
 
 class Studies:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from analysis.decision_text import caveats, sentences_of
+from analysis.decision_text import caveats
 from analysis.statistics import Mean
 from analysis.transfer import FINAL
 from analysis.trust import WHY, shared_gain_name, weakest
@@ -62,9 +62,7 @@ def of_study(one: FollowedStudy, match: str) -> dict[str, Any]:
         "programs": lineage(board),
         "search_task": search_task(board),
         "requests": one.requests(),
-        "verdict": sentences_of(
-            str((board.champion or {}).get("verdict") or ""), [each.get("name") for each in board.programs.values()]
-        ),
+        "verdict": board.verdict,
         "caveats": [each for each in caveats(board.decision) if each.level != "note"] if board.decision else [],
         "trust": trust(board, chosen),
         "gain_name": shared_gain_name(board.trusts).capitalize(),

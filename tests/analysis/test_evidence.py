@@ -198,6 +198,9 @@ def test_a_clear_gain_is_never_called_unclear_and_every_edit_is_counted() -> Non
     [unclear] = [line for line in text.splitlines() if line.startswith("- unclear: ")]
     assert better.count("`lr=") == 6 and "lr" not in unclear and unclear.count("`wd=") == 6
     assert "- 6 further edits are left out here: 4 better, 2 unclear\n" in text
+    failing = evidence_of(*(edit("LR", value, 0.0, failures=16) for value in range(50)))
+    named = brief(failing, RowIds(), {failing.task: [f"`wd={value}`" for value in range(40)]})
+    assert "- 26 further edits are left out here: 18 failed every time, 8 in no experiment yet\n" in named
     short = brief(evidence_of(*many[:4]), RowIds(), rows=0.2)
     assert "unclear" not in short and "- also better: " in short
 

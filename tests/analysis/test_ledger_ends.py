@@ -85,6 +85,14 @@ def test_records_cut_from_an_end_are_counted(tmp_path: Path, name: str) -> None:
     require_whole(tmp_path)
 
 
+def test_a_record_of_a_newer_version_after_the_end_is_no_cut(tmp_path: Path) -> None:
+    path = ended(tmp_path) / "worker-0-1.jsonl"
+    with path.open("ab") as file:
+        file.write(b'{"seq":5,"schema":99,"kind":"new"}\n')
+    (problem,) = check(tmp_path)
+    assert "schema 99" in problem
+
+
 def test_half_a_record_cut_from_an_end_is_noticed_too(tmp_path: Path) -> None:
     path = ended(tmp_path) / "worker-0-1.jsonl"
     path.write_bytes(path.read_bytes()[:-9])

@@ -250,8 +250,9 @@ def test_board_resume_and_views_agree_on_records_that_came_twice(tmp_path: Path)
         told = {"experiment_id": f"e{number}", "number": number, "metric": metric, "device_seconds_charged": cost}
         return example(ExperimentEvent, run_id="r1", status="ok", **told)
 
-    def checked(seed: int, gain: float, status: str = "ok") -> Event:
-        return example(VerificationEvent, **run | {"seed": seed, "gain": gain, "status": status, "trust": "scored"})
+    def checked(seed: int, gain: float, status: str = "ok", **more: str) -> Event:
+        told = {"seed": seed, "gain": gain, "status": status, "trust": "scored", **more}
+        return example(VerificationEvent, **run | told)
 
     def decided(number: int, decision: str) -> Event:
         return example(DecisionEvent, run_id="r1", experiment_id=f"e{number}", decision=decision)
@@ -267,6 +268,7 @@ def test_board_resume_and_views_agree_on_records_that_came_twice(tmp_path: Path)
     ended = [
         example(RunEndedEvent, run_id="r1", state="finished", charged=4.0, final_metric=1.4),
         example(RunEndedEvent, run_id="r1", state="finished", charged=9.0),
+        checked(9, 9.0, stream="confirmation", trust="self-reported"),
         checked(2, 0.4, "fault"), checked(2, 0.4), checked(1, 0.1), checked(1, 0.9), checked(3, 0.8, "crash"),
     ]  # fmt: skip
     with Ledger(tmp_path / "ledger", "main") as ledger:
@@ -275,6 +277,9 @@ def test_board_resume_and_views_agree_on_records_that_came_twice(tmp_path: Path)
         board, tail = load_board(tmp_path)
         view = board.runs["r1"]
         assert (view.state, view.tried, view.measured, view.kept, view.spent) == ("running", 2, 3, 1, 3.0)
+        assert view.head == 1.5 and StudyState.read(tmp_path / "ledger").run("r1").charged == 3.0
+        [row] = query(tmp_path, "SELECT state, device_seconds_charged FROM runs")
+        assert tuple(row.values()) == ("running", 3.0)
         for event in ended:
             ledger.append(event.to_record())
     for record in tail.fresh():
@@ -329,6 +334,10 @@ def test_no_sentence_of_a_verdict_ends_in_the_name_of_a_program() -> None:
     assert sentences_of(verdict, ["lab v2. Big", None, "stock"]) == [
         "lab v2. Big beats lab v2", "By 0.3", "Gain 0.5 of lab v2. Big; p 0.01", "It was given",
     ]  # fmt: skip
+    board = StudyView()
+    board.take({"kind": "program", "program_id": "p", "name": "lab v2. Big"})
+    board.take({"kind": "champion", "program_id": "p", "verdict": verdict})
+    assert board.verdict[:2] == ["lab v2. Big beats lab v2", "By 0.3"]
     assert sentences_of("A beats B. Gain 1.") == ["A beats B", "Gain 1"] and sentences_of("") == []
 
 

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, NamedTuple, cast
 
+import numpy as np
 import pytest
 
 from programs.errors import EnvironmentProblem, TaskError
@@ -25,6 +26,12 @@ from trainer.streams import Stream, Streams
 from trainer.task import Task
 
 Run = Callable[[str], Outcome]
+
+
+class OwnScore(NamedTuple):
+    metric: Any
+    trust: Trust | None
+    findings: tuple[str, ...]
 
 
 def with_budget(trainer: Trainer, seconds: float) -> Trainer:
@@ -46,25 +53,35 @@ def test_honest_experiment_is_scored_and_charged(trainer: Trainer, task: Task) -
 
 def test_a_scorer_cannot_raise_the_trust(trainer: Trainer, task: Task) -> None:
     class Boaster:
-        per_position = needs_checkpoint = False
+        per_position, needs_checkpoint = False, True
 
-        def __init__(self, claim: Trust, *, by_log: bool = False) -> None:
-            self.claim, self.by_log = claim, by_log
+        def __init__(self, claim: Trust | None, *, by_log: bool = False, asks: bool = False) -> None:
+            self.claim, self.by_log, self.asks = claim, by_log, asks
 
         def score(self, referee: Referee) -> Score:
-            return Score(float(len(referee.log)) if self.by_log else 0.5, self.claim)
+            if self.asks:
+                referee.predict(np.load(referee.split / "inputs.npy"))
+            metric = np.array([len(referee.log) if self.by_log else 0.5])
+            return cast("Score", OwnScore(metric, self.claim, ()))  # of a plug-in
 
     def trust(scorer: Boaster, stream: Stream) -> Trust:
         own = Trainer(task, trainer.data, launcher=trainer.launcher, fixed_steps=True)
         own.scorer = scorer
-        return own.run(Spec(task.baseline(), seed=1, stream=stream)).trust
+        outcome = own.run(Spec(task.baseline(), seed=1, stream=stream))
+        assert outcome.status == "ok" and type(outcome.metric) is float
+        return outcome.trust
 
     boast = Boaster("verified")
     assert [trust(boast, stream) for stream in ("search", "confirmation")] == ["scored", "verified"]
     assert trust(Boaster("scored"), "confirmation") == "scored"
     assert trust(Boaster("verified", by_log=True), "confirmation") == "self-reported"
+    assert trust(Boaster(None, by_log=True), "confirmation") == "self-reported"
+    assert trust(Boaster("verified", by_log=True, asks=True), "confirmation") == "verified"
+    assert trust(Boaster(None), "confirmation") == "verified"
     with pytest.raises(TaskError, match="returned the trust 'certain'"):
         trust(Boaster(cast("Trust", "certain")), "search")
+    with pytest.raises(TaskError, match="returned 'good', not a number"):
+        trainer._number("good")
 
 
 def test_the_first_experiment_starts_one_template(session_cache: Path, tmp_path: Path) -> None:

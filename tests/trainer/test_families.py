@@ -47,6 +47,13 @@ def test_members_have_names_and_data_of_their_own_however_toml_spells_them(tmp_p
         written = tomllib.loads((made.folder / "task.toml").read_text())
         assert (made.name, written["data"]["variant"]) == (f"m{number}", number)
         assert written["family"]["name"] == "tabular"
+    file.write_text(text.replace('[task]\nname = "mine"', '["task"]\nname = "mine"'))
+    assert init_like(tmp_path / "m8", Variant(str(file.parent), member=8))[0].name == "m8"
+    members = []
+    for data in ("variant = 1", "variant=1"):
+        file.write_text(text.replace("variant = 1", data, 1))
+        members.append(init_like(tmp_path / data / "m7", Variant(str(file.parent), member=7))[0].task_id)
+    assert len(set(members)) == 1  # ids that studies have on disk
     file.write_text(text.replace('name = "mine"', 'name = """\nmine"""'))
     with pytest.raises(UsageError, match=r"cannot replace name of \[task\]"):
         init_like(tmp_path / "m9", Variant(str(file.parent), member=9))

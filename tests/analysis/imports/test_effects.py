@@ -127,6 +127,9 @@ def test_a_value_before_a_change_is_the_untouched_one_only_if_no_kept_row_change
     assert [effect.context["learning_rate"] for effect in log.effects] == [untouched, untouched, 0.25]
     assert [edit for edit, *_ in edits(log)] == [{}, {"learning_rate": 0.25}, {"learning_rate": 0.5}]
     assert log.left_out == {"they start from another value than the last kept row has": 1}
+    rounded = text.replace("ETA=0.25", "ETA 0.1 -> 0.253").replace("ETA 0.1 -> 0.7", "optimizer: heavy -> adam")
+    assert [edit for edit, *_ in edits(learnt(tmp_path / "rounded", rounded, task))][1:3] == [
+        {"learning_rate": 0.253}, {"learning_rate": 0.5}]  # fmt: skip
     without = learnt(tmp_path / "no task", text.replace("ETA", "lr"))
     assert "no row says from which values" in without.problem and not without.effects
 
@@ -143,6 +146,9 @@ def test_cells_that_are_not_understood_say_nothing() -> None:
 @pytest.mark.parametrize(
     ("words", "new"),
     [
+        ("lr=0.1, loss=0.9", {"learning_rate": 0.1}), ("lr=0.1: loss = 0.9.", {"learning_rate": 0.1}),
+        ("lr=0.1 loss=huber", {"learning_rate": 0.1, "loss": "huber"}), ("lr=0.1, optimizer=3", None),
+        ("lr=0.1 clip=1.0", {"learning_rate": 0.1, "gradient_clip": 1.0}),
         ("LR 0.02 -> 0.04", {"learning_rate": 0.04}), ("raise lr to 0.06", {"learning_rate": 0.06}),
         ("`lr=3e-4` `depth=12`", {"learning_rate": 3e-4, "depth": 12}),
         ("optimizer adamw -> muon", {"optimizer": "muon"}),
@@ -163,3 +169,11 @@ def test_cells_that_are_not_understood_say_nothing() -> None:
 def test_words(words: str, new: dict[str, Any] | None) -> None:
     changed = readings(RoleNames(None), [])[3](ImportedRow(1, description=words))
     assert (None if changed is None or changed.unknown else changed.new) == new
+
+
+def test_a_measured_loss_is_no_setting() -> None:
+    names = RoleNames(Task.load("tabular"))
+    for loss, new in (("0.9", {}), ("huber", {"loss": "huber"}), ("0.9x", None)):
+        changed = names.changed([("ETA", "0.25"), ("loss", loss)])
+        assert (None if changed.unknown else changed.new) == (None if new is None else {"learning_rate": 0.25, **new})
+    assert "optimizer" in names.changed([("optimizer", "3")]).unknown

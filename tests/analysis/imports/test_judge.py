@@ -223,7 +223,9 @@ def test_categories_add_up() -> None:
 @pytest.mark.parametrize(
     ("word", "decision"),
     [("keep (no regression)", "keep"), ("keep, lower loss", "keep"), ("discard: no improvement", "discard"),
-     ("reverted to the last kept", "discard"), ("KEEP - done", "keep"), ("keep?", "keep"), ("-inf", "discard")],
+     ("reverted to the last kept", "discard"), ("KEEP - done", "keep"), ("keep?", "keep"),
+     ("Kept (not reverted)", "keep"), ("keep (previous change was reverted)", "keep"),
+     ("kept, never rolled back", "keep"), ("keep: dropped weight decay", "keep"), ("-inf", "discard")],
 )  # fmt: skip
 def test_the_first_words_of_a_status_count(word: str, decision: str) -> None:
     said = meaning(word)
@@ -233,7 +235,9 @@ def test_the_first_words_of_a_status_count(word: str, decision: str) -> None:
 @pytest.mark.parametrize(
     "word",
     ["not kept", "unkept", "noise", "x" * 100, "", "42", "didn't keep", "don’t keep", "wont keep", "cannot keep",
-     "almost kept", "kept, then reverted", "keep (reverted)", "keep/discard"],
+     "almost kept", "kept, then reverted", "keep (reverted)", "keep/discard", "kept but rolled back",
+     "accept then undo", "keep, later dropped", "kept; backed out", "kept_then_rolled_back", "keep (removed)",
+     "keep, not better, reverted"],
 )  # fmt: skip
 def test_words_that_are_no_status(word: str) -> None:
     assert meaning(word) is None

@@ -229,7 +229,7 @@ def test_an_empty_log_and_an_unreadable_one_among_others(tmp_path: Path) -> None
     header = samples.CANONICAL.splitlines(keepends=True)[0]
     done = bring_in(tmp_path, {"a/results.tsv": header, "b/results.tsv": samples.CANONICAL, "c/results.tsv": "\0"})
     assert [log.state for log in done.logs] == ["empty", "imported", "refused"]
-    assert (done.logs[0].reason, done.logs[2].reason) == ("a header without rows", "binary data")
+    assert (done.logs[0].reason, done.logs[2].reason) == ("a header without rows that can be read", "binary data")
 
 
 def test_processes_write_what_one_would(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

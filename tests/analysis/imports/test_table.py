@@ -75,6 +75,11 @@ def test_long_format() -> None:
     assert aside.line == 7 and "--metric latency_ms" in aside.reason
     _, [slashed], _ = read(samples.LONG.replace("latency_ms", "Test/Latency"), "test_latency")
     assert slashed.metric == "Test/Latency" and len(slashed.rows) == 3
+    twice = samples.LONG.replace("e9|".replace("|", "\t") + "latency_ms", "e9\tLatency MS")
+    for name, lines_of in (("latency_ms", 2), ("Latency MS", 1)):
+        assert [(run.metric, len(run.rows)) for run in read(twice, name)[1]] == [(name, lines_of)]
+    with pytest.raises(UnreadableLog, match="may be 'latency_ms' or 'Latency MS'"):
+        read(twice, "LATENCY-MS")
     _, [other], asides = read(samples.LONG, "latency_ms")
     assert (other.metric, other.direction.way, len(other.rows), [a.line for a in asides]) == (
         "latency_ms",
@@ -194,6 +199,23 @@ def test_a_loss_of_zero_is_no_measurement_and_an_accuracy_of_zero_is() -> None:
 )  # fmt: skip
 def test_numbers_as_people_write_them(cell: str, value: float | None) -> None:
     assert number(cell) == value
+
+
+def test_one_decimal_comma_makes_every_comma_doubtful() -> None:
+    text = tsv(
+        "commit|val_loss|status|description", "a|2,345|keep|b", "b|1,987|keep|x", "c|0,987|keep|y", "d|1.1|keep|z"
+    )
+    _, [run], asides = read(text)
+    assert [row.value for row in run.rows] == [1.1]
+    assert sorted((aside.line, "in line 4" in aside.reason) for aside in asides) == [(2, True), (3, True), (4, False)]
+    assert [row.value for row in read(text.replace("0,987", "9,870"))[1][0].rows] == [2345, 1987, 9870, 1.1]
+
+
+def test_columns_of_one_plain_name() -> None:
+    text = tsv("commit|test_loss|Test Loss|status|description", "a|2.0|5.0|keep|b", "b|1.0|4.0|keep|x")
+    assert [row.value for row in read(text, "Test Loss")[1][0].rows] == [5.0, 4.0]
+    with pytest.raises(UnreadableLog, match="may be 'test_loss' or 'Test Loss'"):
+        read(text, "test-loss")
 
 
 def test_hashes_and_sentinels() -> None:
