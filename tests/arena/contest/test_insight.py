@@ -251,8 +251,11 @@ def test_a_child_is_shown_against_its_parent(opened: tuple[Contest, dict[str, st
     )  # not folded
     assert "</a> gained least: " in page
     low, high = (
-        beside_parent({**own, "se": 0.3, "n": 3}, {**parent, "se": 0.4, "n": 3}, 2).split(": ")[-1].split(" to ")
+        beside_parent({**own, "se": 0.3, "n": 3}, {**parent, "se": 0.4, "n": 3}, [], [], 2)
+        .split(": ")[-1]
+        .split(" to ")
     )
+    assert beside_parent(own, {**parent, "gain": own["gain"] + 1e-9}, [], [], 2).startswith("level with Ada 1, its ")
     half = t_quantile(0.975, 0.5**4 / ((0.3**4 + 0.4**4) / 2)) * 0.5
     assert (low, high) == (number(apart - half, 2), number(apart + half, 2))
     carol, _ = accounts.join(contest.database, contest.config, "Carol", "")
