@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 
 from analysis.statistics import t_quantile
-from analysis.tables import record
 from analysis.wording import many, number
 from arena.contest import accounts
 from arena.contest.acts import unvoid, void
@@ -24,7 +23,6 @@ from arena.contest.courses import CONTEST, SCREENING, courses_of
 from arena.contest.descent import Descents, lineage
 from arena.contest.entries import NotTaken, accept
 from arena.contest.insight import credit_of
-from arena.contest.line_credit import DirectiveTries, LineCredit, TriesByLine, with_tries
 from arena.contest.standing import beside_parent
 from arena.contest.tables import ContestEntry, Course, Descent
 from arena.contest.views import board_view
@@ -205,32 +203,6 @@ def test_ideas_that_were_followed_have_their_credit_on_the_page(tmp_path: Path) 
     assert "As of " in late and "Not counted yet: " in late
     table = late.split('id="changes"')[1].split("</table>")[0]  # from stock: its lines have no experiments
     assert table.count(" data-label=") == 3 and "None" not in table and "Better by: the difference" in late
-
-
-def test_lines_with_the_same_edits_share_their_experiments() -> None:
-    every = [
-        DirectiveTries("d1", "t", "idea", "`MOMENTUM=0.9`", 2, 0.4, 0),
-        DirectiveTries("d2", "t", "idea", "Try `MOMENTUM=0.9`", 2, -0.2, 1),
-        DirectiveTries("d3", "t", "idea", "Try `MOMENTUM=0.8`", 1, 0.3, 0),
-        DirectiveTries("d4", "t", "charter", "confirm: 0.15", 0, 0.0, 0),
-    ]
-    tries = TriesByLine(every)
-    row: dict[str, Any] = {
-        "directive_id": "d1", "kind": "idea", "text": "`MOMENTUM=0.9`", "credit_id": "c", "method": "directive",
-        "design": "observational", "estimate": -0.126, "low": -0.4, "high": 0.1, "n": 2, "q": None,
-        "unit": "nats per experiment", "causal": False, "task": "t",
-    }  # fmt: skip
-    blank = {"average": None, "averaged": 0, "failed": 0, "wordings": ()}
-    said = record({**blank, **with_tries(row, tries.of("d1", "t"))}, LineCredit)
-    assert said.label == "+0.0500 on average, 4 experiments and 1 failed, also of “Try `MOMENTUM=0.9`”"  # few: no model
-    proven = record({**blank, **with_tries({**row, "q": 0.01, "high": -0.1}, tries.of("d1", "t"))}, LineCredit)
-    assert proven.label == f"{said.label}; this line alone, adjusted {proven.estimated}"
-    other = with_tries({**row, "directive_id": "d3"}, tries.of("d3", "t"))
-    assert record({**blank, **other}, LineCredit).label == "+0.3000, 1 experiment"
-    tested = record({**blank, **other, "q": 0.2}, LineCredit)
-    assert tested.label == f"+0.3000, 1 experiment; adjusted {tested.estimated}"
-    assert with_tries({**row, "directive_id": "d4", "low": None}, tries.of("d4", "t"))["estimate"] is None
-    assert record({**blank, **row}, LineCredit).label == f"{said.estimated}, 2 experiments"  # of an earlier version
 
 
 def test_a_child_is_shown_against_its_parent(opened: tuple[Contest, dict[str, str], Browser]) -> None:
