@@ -41,6 +41,7 @@ CHILD = FIRST + f"\n## More\n\n- {SECRET}.\n- <b>Bold</b> as it stands.\n".encod
 LISTED = b"""---
 metaloop:
   proposers: {queue: 1.0}
+  confirm: 0.3
 ---
 # A list
 
@@ -181,6 +182,9 @@ def test_ideas_that_were_followed_have_their_credit_on_the_page(tmp_path: Path) 
     assert all(row.low < row.estimate < row.high for row in rows)
     with served(contest) as port:
         page = Browser(port).get(f"/entry/{entry.entry_id}").text
+    again = {"confirm", "replicate"}  # the same script once more, which is no change
+    for run in courses_of(contest, entry.number, (CONTEST,)):
+        assert not {one["number"] for one in run["experiments"] if one["decision"] in again} & changes(run).keys()
     assert page.count('<div class="credit ') == len(ideas) == 3 and "so it may exclude 0" in page
     assert "(method " not in page  # not again beside each line
     runs = courses_of(contest, entry.number, (CONTEST, SCREENING))
@@ -219,7 +223,7 @@ def test_a_child_is_shown_against_its_parent(opened: tuple[Contest, dict[str, st
     told = browser.get(f"/api/v1/entries/{ids['child']}").json
     assert said in head and said in told["beside_parent"] and "; 95% interval of the difference: " in head
     assert all(
-        f"{number(run['gain'], digits)} (kept {run['kept']} of " in head for run in told["results"]
+        f"{number(run['gain'], digits)} (kept {run['kept']} edits in " in head for run in told["results"]
     )  # not folded
     assert "</a> gained least: " in page
     low, high = (
