@@ -202,7 +202,7 @@ def _ideas(program: Program, unread: Callable[[str], str] | None) -> Iterator[Li
             "`metaloop: {proposers: {queue: 0.9, local: 0.1}}` in the front matter makes it try them",
         )
     for idea in program.ideas:
-        if idea.text.count("`") % 2 and "``" not in idea.text:
+        if _has_open_backtick(idea.text):
             said = "a backtick without a second one: an edit stands between two, as in `NAME=VALUE`"
             yield LintMessage(idea.line, "warning", "open-backtick", said)
         elif idea.conditions and not idea.terms:
@@ -217,6 +217,12 @@ def _ideas(program: Program, unread: Callable[[str], str] | None) -> Iterator[Li
         for term in (*idea.terms, *map(str, idea.conditions)) if unread else ():
             if unread and term not in own and not named_in(term) and (why := unread(term)):
                 yield LintMessage(idea.line, "warning", "unknown-term", f"{why}: idea skipped")
+
+
+def _has_open_backtick(text: str) -> bool:
+    """Whether an edit lacks one of its backticks; one that is escaped, or stands for an apostrophe, is none."""
+    rest = re.sub(r"\\`|(?<!\w)`[^`\n]*`|(?<=[^\W\d])`(?=[^\W\d])", "", text)
+    return "``" not in text and rest.count("`") % 2 == 1
 
 
 def _patches(program: Program, misfit: Callable[[ProgramPatch], str] | None) -> Iterator[LintMessage]:

@@ -143,6 +143,7 @@ class Mark:
     way: str  # up, down or none: none if not significant
     strength: int  # 0 to 4: relative to the largest significant estimate in the same unit
     credit_id: str
+    directive_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -216,15 +217,18 @@ def apart(
 
 
 def excerpts(text: str, credit: Sequence[CreditRow]) -> list[Excerpt]:
-    """The program split at its directives; text that does not parse is one plain excerpt."""
-    by_id = {row.directive_id: row for row in credit}
+    """The program split at its directives, each with a mark for each task that it has credit on; text that does not
+    parse is one plain excerpt."""
+    by_id: dict[str, dict[str | None, CreditRow]] = defaultdict(dict)
+    for row in credit:
+        by_id[row.directive_id][row.task] = row
     largest: dict[str | None, float] = defaultdict(float)
     for row in credit:
         if row.is_tinted:
             largest[row.unit] = max(largest[row.unit], abs(row.estimate or 0.0))
     out, most = [], most_common(credit)
     for lines, ids in _pieces(text):
-        rows = [by_id[i] for i in ids if i in by_id and by_id[i].estimate is not None]
+        rows = [row for i in ids for row in by_id.get(i, {}).values() if row.estimate is not None]
         out.append(Excerpt(lines, tuple(mark(row, largest, most) for row in rows)))
     return out
 
@@ -252,6 +256,7 @@ def mark(row: CreditRow, largest: Mapping[str | None, float], most: tuple[str, s
         way=("up" if estimate > 0 else "down") if row.is_tinted else "none",
         strength=min(strength, 4),
         credit_id=str(row.credit_id),
+        directive_id=row.directive_id,
     )
 
 

@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, cast
 
@@ -20,13 +21,15 @@ from analysis.study import read_study
 from analysis.tables import record, rows
 from arena.contest.courses import Courses
 from arena.contest.descent import Descents, lineage
-from arena.contest.line_credit import DirectiveTries, LineCredit, TriesByLine, with_tries
+from arena.contest.line_credit import HeldDirective, LineCredit, SharedTries, TriesByLine
 from arena.contest.settings import utc_now
 from arena.contest.standing import whole_board
-from arena.contest.tables import Course, ProgramCredit
+from arena.contest.tables import ContestEntry, Course, ProgramCredit
 from programs.errors import MetaloopError
 
 if TYPE_CHECKING:
+    import duckdb
+
     from arena.contest.contest import Contest
     from arena.study import Study
 
@@ -107,10 +110,11 @@ def write_credit(contest: Contest) -> None:
     as_of = utc_now().isoformat()
     with read_study(contest.folder, views=("credit",)) as con:
         credits: dict[str, list[JsonValue]] = {}
-        tries = TriesByLine([record(row, DirectiveTries) for row in rows(con.execute(_query("directive_tries")))])
-        for row in rows(con.execute(_query("directive_credit"))):
-            tried = tries.of(str(row["directive_id"]), str(row["task"]))
-            credits.setdefault(str(row.pop("program_id")), []).append(with_tries(row, tried))
+        tries = tries_by_line(contest, con)
+        each = rows(con.execute(_query("directive_credit")))
+        for (program_id, _), some in groupby(each, lambda row: (str(row["program_id"]), row["position"])):
+            of_line = [{key: value for key, value in row.items() if key != "position"} for row in some]
+            credits.setdefault(program_id, []).extend(tries.credited(of_line))
     with contest.database.read() as connection:
         before = {credit.program_id: credit.rows for credit in connection.scalars(select(ProgramCredit)).all()}
     changed = {
@@ -122,6 +126,18 @@ def write_credit(contest: Contest) -> None:
         [ProgramCredit(program_id=program_id, rows=program_rows) for program_id, program_rows in changed.items()]
     )
     contest.database.set_fact("credit", as_of=as_of, runs=runs)
+
+
+def tries_by_line(contest: Contest, con: duckdb.DuckDBPyConnection) -> TriesByLine:
+    held = [record(row, HeldDirective) for row in rows(con.execute(_query("directive_holders")))]
+    keys = {"ids": [one.directive_id for one in held], "keys": [one.key for one in held]}
+    tries = [record(row, SharedTries) for row in rows(con.execute(_query("directive_tries"), keys))]
+    numbers: dict[str, list[int]] = {}
+    with contest.database.read() as connection:
+        query = select(ContestEntry.program_id, ContestEntry.number).where(ContestEntry.role == "program")
+        for program_id, number in connection.execute(query):
+            numbers.setdefault(program_id, []).append(number)
+    return TriesByLine(held, tries, numbers, {task.name: task.unit for task in contest.tasks})
 
 
 def _query(name: str) -> str:
@@ -145,9 +161,19 @@ def credit_is_computed(contest: Contest, program_id: str) -> bool:
 
 
 def credit_of(contest: Contest, program_id: str) -> list[LineCredit]:
-    """The directives of a program that have credit. Rows of an earlier version lack some columns."""
+    """The directives of a program that have credit, on each task. Rows of an earlier version lack some columns."""
     with contest.database.read() as connection:
         credit = connection.get(ProgramCredit, program_id)
     stored = credit.rows if credit else []
-    lacking: dict[str, JsonValue] = {"task": None, "average": None, "averaged": 0, "failed": 0, "wordings": []}
+    lacking: dict[str, JsonValue] = {"task": None, "average": None, "averaged": 0, "failed": 0}
+    lacking |= {"has_own": True, "others": 0, "entries": [], "named": len(contest.tasks) > 1}
     return [record({**lacking, **row}, LineCredit) for row in stored if row["estimate"] is not None]
+
+
+def entries_with_edits(contest: Contest, number: int, credit: Sequence[LineCredit]) -> dict[str, list[ContestEntry]]:
+    """By directive of the entry of this ``number``: other entries with a line that has the same edits; no void ones."""
+    wanted = {other for row in credit for other in row.entries}
+    with contest.database.read() as connection:
+        query = select(ContestEntry).where(ContestEntry.number.in_(wanted), ContestEntry.state != "void")
+        named = {entry.number: entry for entry in connection.scalars(query) if entry.number != number}
+    return {row.directive_id: [named[other] for other in row.entries if other in named] for row in credit}

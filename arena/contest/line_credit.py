@@ -8,7 +8,7 @@ other experiments, and shrinks what rests on few.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -20,84 +20,134 @@ from arena.contest.descent import edits_by_id
 from programs.errors import ProgramError
 from programs.program import Program
 
+PER_EXPERIMENT = " per experiment"
 DIGITS = 4  # decimal places, those of the scores in the table of experiments
-MOST_WORDINGS, MOST_WORDS = 3, 80  # other lines with the same edits that are named; characters of each
+MOST_ENTRIES = 20  # with a line of the same edits, of which the page names some
 
 
 @dataclass(frozen=True)
-class DirectiveTries:
-    """The experiments that cite a directive on a task: ``n`` with a score, whose changes of it sum to ``total``."""
+class HeldDirective:
+    """A directive with the programs that have it."""
 
     directive_id: str
-    task: str
     kind: str
     text: str
+    program_ids: Sequence[str]
+
+    @property
+    def key(self) -> str:
+        """Equal for the lines that share their experiments: those with the same edits."""
+        return (edits_of_idea(self.text) if self.kind == "idea" else "") or self.directive_id
+
+
+@dataclass(frozen=True)
+class SharedTries:
+    """The experiments that cite a line of this key on a task: ``n`` with a score, whose changes sum to ``total``.
+    ``lines``: the directives that they cite."""
+
+    key: str
+    task: str
     n: int
     total: float
     failed: int
+    lines: Sequence[str]
 
 
 @dataclass(frozen=True)
 class LineCredit(CreditRow):
-    """``average``: of the changes by the ``averaged`` experiments that cite this line or one of the ``wordings``, other
-    lines with the same edits; ``failed`` more have no score. None for other methods, and in rows of an earlier version.
-    """
+    """``average``: of the changes by the ``averaged`` experiments that cite this line, if ``has_own``, or one of
+    ``others`` other lines with the same edits; ``failed`` more have no score. None for other methods, and in rows of an
+    earlier version. ``entries``: numbers of some entries with such a line. ``named``: of several tasks."""
 
     average: float | None = field(default=None, kw_only=True)
     averaged: int = field(default=0, kw_only=True)
     failed: int = field(default=0, kw_only=True)
-    wordings: Sequence[str] = field(default=(), kw_only=True)
+    has_own: bool = field(default=True, kw_only=True)
+    others: int = field(default=0, kw_only=True)
+    entries: Sequence[int] = field(default=(), kw_only=True)
+    named: bool = field(default=False, kw_only=True)
 
     @property
     def label(self) -> str:
-        if self.average is None:
-            return super().label
-        tries = f"{number(self.average, DIGITS, True)}{' on average' if self.averaged > 1 else ''}"
+        where = f"{self.task}, in {(self.unit or '').removesuffix(PER_EXPERIMENT)}: " if self.named else ""
+        return where + (super().label if self.average is None else self._tries(self.average))
+
+    def _tries(self, average: float) -> str:
+        """Other lines are counted and not quoted: a quotation could contain figures that look like these."""
+        tries = f"{number(average, DIGITS, True)}{' on average' if self.averaged > 1 else ''}"
         tries += f", {many(self.averaged, 'experiment')}" + (f" and {self.failed} failed" if self.failed else "")
-        if self.wordings:
-            tries += f", also of {' and '.join(f'“{one}”' for one in self.wordings)}"
-        what = "this line alone, adjusted" if self.wordings else "adjusted"
+        if self.others:
+            lines = f"this line and {self.others} other{'s' if self.others > 1 else ''}"
+            tries += f" of {lines if self.has_own else many(self.others, 'other line')} with the same edits"
+        what = "this line alone, adjusted" if self.others else "adjusted"
         return f"{tries}; {what} {self.estimated}" if self.is_adjusted else tries
 
     @property
     def is_adjusted(self) -> bool:
         """Whether the model's estimate is shown: it is tested only where at least three runs cite the line. The model
         has an estimate for each wording; where they share one average, only one that tints the line is shown."""
-        return self.average is None or (self.q is not None and (not self.wordings or self.is_proven))
-
-
-def with_tries(row: dict[str, JsonValue], tries: Sequence[DirectiveTries]) -> dict[str, JsonValue]:
-    """A row of the query `directive_credit` with the fields of a `LineCredit`."""
-    if row["method"] != "directive":
-        return row
-    n, failed = sum(one.n for one in tries), sum(one.failed for one in tries)
-    if not n:
-        return {**row, "estimate": None} if row["low"] is None else row  # a setting that changes no script
-    others = [one.text[:MOST_WORDS] for one in tries if one.directive_id != row["directive_id"]]
-    more: dict[str, JsonValue] = {"wordings": list[JsonValue](others[:MOST_WORDINGS])} if others else {}
-    return {**row, "average": sum(one.total for one in tries) / n, "averaged": n, "failed": failed, **more}
+        return self.average is None or (self.q is not None and (not self.others or self.is_proven))
 
 
 class TriesByLine:
-    """The experiments of each directive, with those of the other directives that have the same edits."""
+    """The experiments of each directive, which it shares with the others that have the same edits. ``numbers``: the
+    entries of each program; ``units``: of the scores on each task."""
 
-    def __init__(self, every: Sequence[DirectiveTries]) -> None:
-        self._alike: dict[tuple[str, str], list[DirectiveTries]] = defaultdict(list)
-        self._key: dict[str, str] = {}
-        for one in every:
-            self._key[one.directive_id] = edits_of_idea(one.text) if one.kind == "idea" else ""
-            self._alike[self._named(one.directive_id), one.task].append(one)
+    def __init__(
+        self,
+        held: Sequence[HeldDirective],
+        tries: Sequence[SharedTries],
+        numbers: Mapping[str, Sequence[int]],
+        units: Mapping[str, str],
+    ) -> None:
+        self._keys, self._units = {one.directive_id: one.key for one in held}, units
+        self._tries: dict[str, dict[str, SharedTries]] = defaultdict(dict)
+        for one in tries:
+            self._tries[one.key][one.task] = one
+        having: dict[str, set[int]] = defaultdict(set)
+        for line in held:
+            having[self._keys[line.directive_id]].update(n for p in line.program_ids for n in numbers.get(p, ()))
+        self._entries = {key: sorted(some)[:MOST_ENTRIES] for key, some in having.items()}
 
-    def of(self, directive_id: str, task: str) -> list[DirectiveTries]:
-        return self._alike.get((self._named(directive_id), task), [])
+    def credited(self, rows: Iterable[dict[str, JsonValue]]) -> Iterator[dict[str, JsonValue]]:
+        """The rows of the query `directive_credit` of one directive, with the fields of a `LineCredit`; and a row for
+        each task on which only other lines with the same edits were tried."""
+        rows = list(rows)
+        yield from (self._with_tries(row) for row in rows)
+        first, tasks = rows[0], {row["task"] for row in rows}
+        if first["kind"] != "idea":
+            return
+        for task, tries in self._of(first).items():
+            if task not in tasks and tries.n:
+                estimate = tries.total / tries.n
+                only: dict[str, JsonValue] = {"estimate": estimate, "low": None, "high": None, "n": 0, "q": None}
+                only |= {"task": task, "method": "directive", "design": "observational", "causal": False}
+                only |= {"credit_id": None, "unit": f"{self._units.get(task, '')}{PER_EXPERIMENT}"}
+                yield self._with_tries({**first, **only})
 
-    def _named(self, directive_id: str) -> str:
-        return self._key.get(directive_id) or directive_id
+    def _of(self, row: Mapping[str, JsonValue]) -> dict[str, SharedTries]:
+        directive = str(row["directive_id"])
+        return self._tries.get(self._keys.get(directive, directive), {})
+
+    def _with_tries(self, row: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        if row["method"] != "directive":
+            return row
+        tries, directive = self._of(row).get(str(row["task"])), str(row["directive_id"])
+        if tries is None or not tries.n:
+            return {**row, "estimate": None} if row["low"] is None else row  # a setting that changes no script
+        own = directive in tries.lines
+        others = len(tries.lines) - own
+        said = {**row, "average": tries.total / tries.n, "averaged": tries.n, "failed": tries.failed}
+        if others:
+            said |= {"has_own": own, "others": others, "entries": list[JsonValue](self._entries[tries.key])}
+        return said
 
 
-@lru_cache(maxsize=20_000)
+@lru_cache(maxsize=100_000)
 def edits_of_idea(text: str) -> str:
     """The edits and conditions that an idea names, as the lineage compares them; empty if it names none."""
+    if "`" not in text:
+        return ""
     try:
         return next(iter(edits_by_id(Program.parse(f"## Ideas\n\n- {text}\n")).values()), "")
     except ProgramError:

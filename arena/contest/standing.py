@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,13 +14,14 @@ from sqlalchemy import Select, case, func, select
 from sqlalchemy.orm import Session as Connection
 from sqlalchemy.orm import undefer
 
-from analysis.statistics import interval, mean_together, satterthwaite
+from analysis.statistics import Mean, mean_together, t_quantile
 from analysis.wording import many, number, span
 from arena.contest.contest import Contest
 from arena.contest.database import Database
 from arena.contest.queue import HOST, Waiting, forecast, turns
+from arena.contest.score import Scores
 from arena.contest.settings import utc_now
-from arena.contest.stored import BoardColumns, BoardFact, MeasuredRow, RunProgress, arm_label
+from arena.contest.stored import BoardColumns, BoardFact, MeasuredRow, RunProgress, TaskFigures, arm_label
 from arena.contest.tables import ENDED, QUEUE_COLUMNS, STATES, BoardRow, ContestEntry, ContestFact, EntryChange
 from arena.contest.throttled_cache import ThrottledCache
 from arena.study import Study
@@ -84,16 +84,36 @@ def beside_stock(row: MeasuredRow, stock: Sequence[MeasuredRow], arms: int, digi
     return f"{said}; so far no row of the board is significantly above or below it" if whole else said
 
 
-def beside_parent(row: MeasuredRow, parent: MeasuredRow, digits: int) -> str:
-    """By how much an entry gains more or less than the one that it is based on, with the interval of the difference."""
-    apart = (row["gain"] or 0.0) - (parent["gain"] or 0.0)
-    said = f"{number(abs(apart), digits)} {'above' if apart >= 0 else 'below'} {arm_label(parent)}, its parent"
+def beside_parent(
+    row: MeasuredRow, parent: MeasuredRow, stock: Sequence[MeasuredRow], tasks: Sequence[str], digits: int
+) -> str:
+    """By how much an entry gains more or less than the one that it is based on, with the interval of the difference;
+    ``tasks``: those with a scale, none in a contest on one task."""
+    arms = {one["number"]: one for one in (row, parent, *stock)}
+    cells = {number: _by_task(one) if tasks else {"": _mean(one, one["se"])} for number, one in arms.items()}
+    scores = Scores(cells, tasks or [""], [one["number"] for one in stock] if tasks else None)
+    apart, low, high = (row["gain"] or 0.0) - (parent["gain"] or 0.0), None, None
+    if {row["number"], parent["number"]} <= set(scores.keys):
+        apart, low, high = scores.over(row["number"], parent["number"])
+    size = number(abs(apart), digits)
+    how = "level with" if size == number(0.0, digits) else f"{size} {'above' if apart > 0 else 'below'}"
+    said = f"{how} {arm_label(parent)}, its parent"
     said += f", which gains {number(parent['gain'], digits)} over {many(parent['n'], 'run')}"
-    errors = [(one["se"] ** 2, one["n"] - 1) for one in (row, parent) if one["se"] is not None and one["n"] > 1]
-    if len(errors) < 2 or not any(variance for variance, _ in errors):
-        return said
-    low, high = interval(apart, math.sqrt(sum(variance for variance, _ in errors)), satterthwaite(errors))
-    return f"{said}; 95% interval of the difference: {span(low, high, digits)}"
+    return said if low == high else f"{said}; 95% interval of the difference: {span(low, high, digits)}"
+
+
+def _by_task(row: MeasuredRow) -> dict[str, Mean]:
+    """The gains by task. Their standard errors are those of their intervals, which are Student's."""
+    errors = {
+        task: (one["high"] - one["low"]) / 2.0 / t_quantile(0.975, one["n"] - 1)
+        for task, one in row.get("tasks", {}).items()
+        if one["low"] is not None and one["high"] is not None
+    }
+    return {task: _mean(one, errors.get(task)) for task, one in row.get("tasks", {}).items()}
+
+
+def _mean(row: MeasuredRow | TaskFigures, se: float | None) -> Mean:
+    return Mean(row["gain"], se if row["n"] > 1 else None, row["n"], None, None)
 
 
 def board_head(connection: Connection) -> BoardHead:

@@ -220,6 +220,7 @@ def entry_view(contest: Contest, entry: ContestEntry, viewer: Person | None, adm
         above = next(iter(board_of(connection, contest, whole["arms"], [parent.number])), None) if parent else None
     said = contest.announcement()
     order = queue_positions(contest, run_seconds(contest)[0])
+    scaled = [str(each["task"]) for each in whole.get("scales", [])]
     return {
         **entry_row(entry),
         "wanted": contest.config.wanted,
@@ -240,7 +241,9 @@ def entry_view(contest: Contest, entry: ContestEntry, viewer: Person | None, adm
         "places": places(said),
         "digits": digits_of(said) if said.get("rows") else None,
         "parent": entry_row(parent) if parent else None,
-        "beside_parent": beside_parent(standing, above, whole.get("digits", DIGITS)) if standing and above else "",
+        "beside_parent": beside_parent(standing, above, stock, scaled, whole.get("digits", DIGITS))
+        if standing and above
+        else "",
         "queue": _waiting(entry, order) if entry.number in order and entry.state not in ENDED else None,
         "progress": entry.progress.get("runs", []) if mine or admin else [],
         "similar": similar(contest, entry, viewer, admin) if open_to else [],

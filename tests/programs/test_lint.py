@@ -55,6 +55,14 @@ def test_each_message_has_its_line(text: str, line: int, level: str, code: str) 
     assert (line, level, code) in found
 
 
+@pytest.mark.parametrize(
+    "idea", ["`a=1` (don`t)", "don`t: `a=1`", "`muon`and don`t", r"a \` and `a=1`", "``a ` b`` `a=1`"]
+)
+def test_a_backtick_that_opens_no_edit_is_not_an_open_one(idea: str) -> None:
+    assert "open-backtick" not in {m.code for m in lint(Program.parse(f"## Ideas\n\n- {idea}\n"))}
+    assert "open-backtick" in {m.code for m in lint(Program.parse("## Ideas\n\n- `a=1 and `b=2` (don`t)\n"))}
+
+
 @pytest.mark.parametrize("front", ["metadata: x", "loop: x", "history: 3\nversion: 1", "metaloop: {wave: 2}\nkeep: x"])
 def test_keys_of_other_tools_are_left_alone(front: str) -> None:
     assert "not-ours" not in {m.code for m in lint(Program.parse(f"---\n{front}\n---\nGo.\n"))}

@@ -1,14 +1,25 @@
--- By directive and task: the experiments that cite it, as in `credit` those of the search, against the script that each
--- changed. A script that was trained again, and a shortened training, say nothing of a change.
-WITH tried AS (
-    SELECT unnest(list_distinct(e.directive_ids)) AS directive_id, e.task, e.gain - p.gain AS change
-    FROM experiments AS e JOIN experiments AS p ON p.run_id = e.run_id AND p.number = e.parent_number
+-- By key and task: the experiments that cite a directive of this key, as in `credit` those of the search, against the
+-- script that each changed. A script that was trained again, and a shortened training, say nothing of a change. One
+-- measurement counts once: the same source tried from the same parent with the same seed in another run came out of the
+-- cache. lines: how many directives they cite.
+WITH named AS (SELECT unnest($ids) AS directive_id, unnest($keys) AS key),
+citing AS (
+    SELECT run_id, number, unnest(list_distinct(directive_ids)) AS directive_id FROM experiments
+    WHERE number > 0 AND status <> 'fault' AND fraction = 1),
+tried AS (
+    SELECT n.key, c.directive_id, e.task, e.run_id, e.number, e.source_id, p.source_id AS parent_id, e.seed,
+        e.gain - p.gain AS change
+    FROM citing AS c JOIN named AS n USING (directive_id) JOIN experiments AS e USING (run_id, number)
+        JOIN experiments AS p ON p.run_id = e.run_id AND p.number = e.parent_number
         JOIN matches AS m ON m.match_id = e.match_id
-    WHERE e.number > 0 AND e.status <> 'fault' AND e.fraction = 1 AND p.fraction = 1
-        AND e.source_id <> p.source_id AND m.stream NOT IN ('confirmation', 'reserve'))
-SELECT t.directive_id, t.task, d.kind, d.text, count(change) AS n, coalesce(sum(change), 0.0) AS total,
-    count(*) - count(change) AS failed
-FROM tried AS t JOIN (SELECT directive_id, any_value(kind) AS kind, any_value(text) AS text FROM directives
-    GROUP BY directive_id) AS d USING (directive_id)
+    WHERE p.fraction = 1 AND e.source_id <> p.source_id AND m.stream NOT IN ('confirmation', 'reserve')),
+once AS (
+    SELECT * FROM tried
+    QUALIFY row_number() OVER (PARTITION BY key, task, source_id, parent_id, seed
+        ORDER BY change IS NULL, run_id, number) = 1),
+cited AS (SELECT key, task, list(DISTINCT directive_id ORDER BY directive_id) AS lines FROM tried GROUP BY ALL)
+SELECT key, task, count(change) AS n, coalesce(sum(change ORDER BY change), 0.0) AS total,
+    count(*) - count(change) AS failed, any_value(lines) AS lines
+FROM once JOIN cited USING (key, task)
 GROUP BY ALL
-ORDER BY t.directive_id, t.task
+ORDER BY key, task

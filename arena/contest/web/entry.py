@@ -15,7 +15,7 @@ from analysis.report.champion import Excerpt, excerpts, methods, usual
 from arena.contest import views
 from arena.contest.courses import CONFIRMATION, CONTEST, RESERVE, SCREENING, EntryRun, courses_of
 from arena.contest.disputes import disputes_of
-from arena.contest.insight import CreditFact, credit_fact, credit_is_computed, credit_of
+from arena.contest.insight import CreditFact, credit_fact, credit_is_computed, credit_of, entries_with_edits
 from arena.contest.line_credit import LineCredit
 from arena.contest.stored import ExperimentColumns
 from arena.contest.tables import ContestEntry, EntryParent, Person
@@ -186,13 +186,14 @@ def runs_shown(host: Host, entry: ContestEntry, seen: EntryView, selection: Entr
 
 def changes(run: EntryRun) -> dict[int, float]:
     """By number of the experiment: how much better it scored than the one whose script it changed, where both were
-    trained in full."""
+    trained in full. One without a diff trained the same script again."""
     sign = 1.0 if run["direction"] == "higher" else -1.0
     whole = {row["number"]: row["metric"] for row in run["experiments"] if row["fraction"] == 1}
     pairs = [
         (row["number"], metric, before)
         for row in run["experiments"]
-        if (metric := whole.get(row["number"])) is not None
+        if row["diff"]
+        and (metric := whole.get(row["number"])) is not None
         and (parent := row.get("parent")) is not None
         and (before := whole.get(parent)) is not None
     ]
@@ -275,7 +276,8 @@ def first_shown(at: int, length: int) -> int:
 @dataclass(frozen=True)
 class TextShown:
     """The text by passages with their credit, and its differences from ``base``, one of ``bases``. The page folds the
-    ``rest`` of a long text, with so many lines. ``change_credit``: by directive, also of those that were removed."""
+    ``rest`` of a long text, with so many lines. ``change_credit``: by directive, also of those that were
+    removed; ``sharing``: other entries with a line that has the same edits."""
 
     bases: list[BaseText]
     base: BaseText
@@ -283,6 +285,7 @@ class TextShown:
     change_credit: dict[str, str]
     plain: str
     credit: list[LineCredit]
+    sharing: dict[str, list[ContestEntry]]
     passages: list[Excerpt]
     rest: list[Excerpt]
     rest_lines: int
@@ -314,6 +317,9 @@ def text_shown(
     base = next((one for one in bases if one.key == against), bases[0])
     credit = credit_shown(host, entry.program_id)
     of_base = credit_shown(host, base.program_id) if base.program_id else []
+    labels: dict[str, dict[str | None, str]] = {}
+    for row in (*of_base, *credit):
+        labels.setdefault(row.directive_id, {})[row.task] = row.label
     proven = [row for row in credit if row.is_proven]
     fact = credit_fact(host.contest)
     late = not_counted(runs, fact)
@@ -321,11 +327,12 @@ def text_shown(
         bases,
         base,
         between(base, text, entry.name),
-        {row.directive_id: row.label for row in (*of_base, *credit)},
+        {directive: "; ".join(by_task.values()) for directive, by_task in labels.items()},
         Program.parse(text).shown if is_document(text) else without_front_matter(text),
         credit,
+        entries_with_edits(host.contest, entry.number, credit),
         *folded(excerpts(text, credit)),
-        len(proven),
+        len({row.directive_id for row in proven}),
         methods(credit),
         usual(credit),
         any(row.causal for row in proven),

@@ -20,7 +20,8 @@ from programs.text import MAX_BYTES
 MOST_BODY = 2 * MAX_BYTES + (16 << 10)  # a program of short lines in a form, which sends a line end as two bytes
 REMEMBERED = 20_000  # clients
 BODY_SECONDS = 30.0  # for a body to arrive
-LINGER_SECONDS = 2.0  # in which the rest of a refused body is read and dropped, once it has been answered
+# The rest of a refused body is read and dropped for so long, and so much of it, once it has been answered.
+LINGER_SECONDS, LINGER_BYTES = 2.0, 2 << 20
 TOO_LARGE = f"this is too large: a program may have at most {MAX_BYTES >> 10} KiB ({MAX_BYTES:,} bytes)"
 HEAVY = 32 << 10  # bytes of a program that count as one more upload: long texts take long to check
 MOST_NUMBER = (1 << 63) - 1  # the largest integer of SQLite
@@ -107,8 +108,9 @@ class BodyLimit:
         await answer(scope, receive, open_still)
         with suppress(TimeoutError):  # a client that is cut off while it sends may not read the answer
             async with asyncio.timeout(LINGER_SECONDS):
-                while (await receive()).get("more_body"):
-                    pass
+                left = LINGER_BYTES
+                while left > 0 and (message := await receive()).get("more_body"):
+                    left -= len(message.get("body", b""))
         await send({"type": "http.response.body", "body": b""})
 
 

@@ -281,6 +281,23 @@ def test_entering_takes_no_script(tmp_path: Path) -> None:
         assert browser.complaints() == []
 
 
+def another_account(browser: Browser, base: str) -> None:
+    """On a shared phone the back button does not show the next person what the one before has typed."""
+    box = "document.querySelector('[name=text]')"
+    go(browser, f"{base}/me")
+    browser.value(f"(() => {{ {box}.value = '# Of Mia'; {box}.dispatchEvent(new Event('input')); }})()")
+    submit(browser, "/logout", "location.pathname === '/'")
+    go(browser, f"{base}/join")
+    submit(browser, "/join", "document.querySelector('pre')?.textContent.startsWith('mlt_')", name="Eve")
+    for path in ("/join", "/", "/me"):
+        until(browser, "document.readyState === 'complete'")
+        browser.value("history.back()")
+        until(browser, f"location.pathname === '{path}'")
+    until(browser, "document.querySelector('header')?.innerText.includes('Me (Eve)')")
+    settled(browser)
+    assert "Of Mia" not in browser.value(f"{box}?.value ?? ''") + browser.value("document.body.innerHTML")
+
+
 def test_a_rejected_text_is_corrected_and_found_again(tmp_path: Path) -> None:
     contest, command = founded(tmp_path).contest, found()
     assert command is not None
@@ -312,4 +329,15 @@ def test_a_rejected_text_is_corrected_and_found_again(tmp_path: Path) -> None:
         settled(browser)
         browser.value("history.back()")
         until(browser, "document.querySelector('#mine')?.parentElement.textContent.includes('Mia: wide')")
+        go(browser, f"{base}/me", 360)
+        submit(browser, "/enter", "document.querySelector('#rejected') !== null", text=faulty)
+        browser.value(edit.replace("wide", "wider"))
+        browser.value("document.querySelector('button:not([formaction], [type])').click()")
+        until(browser, "location.pathname.startsWith('/entry/')")
+        settled(browser)
+        browser.value("history.back()")
+        until(browser, "location.pathname === '/enter'")
+        settled(browser)
+        assert browser.value("Object.keys(localStorage).length") == 0  # what was stored since is not a draft again
+        another_account(browser, base)
         assert all("status of 422" in complaint for complaint in browser.complaints())

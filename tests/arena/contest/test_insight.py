@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 
 from analysis.statistics import t_quantile
-from analysis.tables import record
 from analysis.wording import many, number
 from arena.contest import accounts
 from arena.contest.acts import unvoid, void
@@ -24,7 +23,6 @@ from arena.contest.courses import CONFIRMATION, CONTEST, SCREENING, courses_of
 from arena.contest.descent import Descents, lineage
 from arena.contest.entries import NotTaken, accept
 from arena.contest.insight import credit_of
-from arena.contest.line_credit import DirectiveTries, LineCredit, TriesByLine, with_tries
 from arena.contest.standing import beside_parent
 from arena.contest.tables import ContestEntry, Course, Descent
 from arena.contest.views import board_view
@@ -43,6 +41,7 @@ CHILD = FIRST + f"\n## More\n\n- {SECRET}.\n- <b>Bold</b> as it stands.\n".encod
 LISTED = b"""---
 metaloop:
   proposers: {queue: 1.0}
+  confirm: 0.3
 ---
 # A list
 
@@ -188,6 +187,9 @@ def test_ideas_that_were_followed_have_their_credit_on_the_page(tmp_path: Path) 
     assert all(row.low < row.estimate < row.high for row in rows)
     with served(contest) as port:
         page = Browser(port).get(f"/entry/{entry.entry_id}").text
+    again = {"confirm", "replicate"}  # the same script once more, which is no change
+    for run in courses_of(contest, entry.number, (CONTEST,)):
+        assert not {one["number"] for one in run["experiments"] if one["decision"] in again} & changes(run).keys()
     assert page.count('<div class="credit ') == len(ideas) == 3 and "so it may exclude 0" in page
     assert "(method " not in page  # not again beside each line
     runs = courses_of(contest, entry.number, (CONTEST, SCREENING))
@@ -212,32 +214,6 @@ def test_ideas_that_were_followed_have_their_credit_on_the_page(tmp_path: Path) 
     assert table.count(" data-label=") == 3 and "None" not in table and "Better by: the difference" in late
 
 
-def test_lines_with_the_same_edits_share_their_experiments() -> None:
-    every = [
-        DirectiveTries("d1", "t", "idea", "`MOMENTUM=0.9`", 2, 0.4, 0),
-        DirectiveTries("d2", "t", "idea", "Try `MOMENTUM=0.9`", 2, -0.2, 1),
-        DirectiveTries("d3", "t", "idea", "Try `MOMENTUM=0.8`", 1, 0.3, 0),
-        DirectiveTries("d4", "t", "charter", "confirm: 0.15", 0, 0.0, 0),
-    ]
-    tries = TriesByLine(every)
-    row: dict[str, Any] = {
-        "directive_id": "d1", "kind": "idea", "text": "`MOMENTUM=0.9`", "credit_id": "c", "method": "directive",
-        "design": "observational", "estimate": -0.126, "low": -0.4, "high": 0.1, "n": 2, "q": None,
-        "unit": "nats per experiment", "causal": False, "task": "t",
-    }  # fmt: skip
-    blank = {"average": None, "averaged": 0, "failed": 0, "wordings": ()}
-    said = record({**blank, **with_tries(row, tries.of("d1", "t"))}, LineCredit)
-    assert said.label == "+0.0500 on average, 4 experiments and 1 failed, also of “Try `MOMENTUM=0.9`”"  # few: no model
-    proven = record({**blank, **with_tries({**row, "q": 0.01, "high": -0.1}, tries.of("d1", "t"))}, LineCredit)
-    assert proven.label == f"{said.label}; this line alone, adjusted {proven.estimated}"
-    other = with_tries({**row, "directive_id": "d3"}, tries.of("d3", "t"))
-    assert record({**blank, **other}, LineCredit).label == "+0.3000, 1 experiment"
-    tested = record({**blank, **other, "q": 0.2}, LineCredit)
-    assert tested.label == f"+0.3000, 1 experiment; adjusted {tested.estimated}"
-    assert with_tries({**row, "directive_id": "d4", "low": None}, tries.of("d4", "t"))["estimate"] is None
-    assert record({**blank, **row}, LineCredit).label == f"{said.estimated}, 2 experiments"  # of an earlier version
-
-
 def test_a_child_is_shown_against_its_parent(opened: tuple[Contest, dict[str, str], Browser]) -> None:
     contest, ids, browser = opened
     page = browser.get(f"/entry/{ids['child']}").text
@@ -252,12 +228,15 @@ def test_a_child_is_shown_against_its_parent(opened: tuple[Contest, dict[str, st
     told = browser.get(f"/api/v1/entries/{ids['child']}").json
     assert said in head and said in told["beside_parent"] and "; 95% interval of the difference: " in head
     assert all(
-        f"{number(run['gain'], digits)} (kept {run['kept']} of " in head for run in told["results"]
+        f"{number(run['gain'], digits)} (kept {run['kept']} edits in " in head for run in told["results"]
     )  # not folded
     assert "</a> gained least: " in page
     low, high = (
-        beside_parent({**own, "se": 0.3, "n": 3}, {**parent, "se": 0.4, "n": 3}, 2).split(": ")[-1].split(" to ")
+        beside_parent({**own, "se": 0.3, "n": 3}, {**parent, "se": 0.4, "n": 3}, [], [], 2)
+        .split(": ")[-1]
+        .split(" to ")
     )
+    assert beside_parent(own, {**parent, "gain": own["gain"] + 1e-9}, [], [], 2).startswith("level with Ada 1, its ")
     half = t_quantile(0.975, 0.5**4 / ((0.3**4 + 0.4**4) / 2)) * 0.5
     assert (low, high) == (number(apart - half, 2), number(apart + half, 2))
     carol, _ = accounts.join(contest.database, contest.config, "Carol", "")

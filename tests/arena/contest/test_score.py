@@ -12,8 +12,10 @@ import pytest
 
 from analysis.standings import rank_ranges
 from analysis.statistics import mean_interval, t_quantile, welch_difference
+from analysis.wording import span
 from arena.contest.board import runs_to_separate
 from arena.contest.score import UNIT, Scores, overall, plain
+from arena.contest.standing import beside_parent
 from bench.tasks import covered
 
 GAINS = {
@@ -127,6 +129,19 @@ def test_one_task_is_welchs_test_of_the_gains() -> None:
         assert scores.interval(arm) == pytest.approx((own.se, own.low, own.high))
     worse = {arm: scores.told_from(arm) for arm in gains}
     assert any(worse.values()) and all(rank[1] == len(gains) - len(worse[a]) for a, rank in scores.ranks().items())
+
+
+def test_the_difference_from_the_parent_is_that_of_the_scores() -> None:
+    """Both are divided by the same mean of stock, whose error is not that of their difference."""
+    noisy = {"red": GAINS["red"] | {"stock": [1.0, 3.0, 2.5], "again": [2.5, 1.0, 3.0]}, "green": GAINS["green"]}
+    rows, scales, _ = overall(rows_of(noisy), UNITS)
+    named: Any = {r["entry_id"]: {**r, "number": i, "entrant": "Ada", "name": "Ada 1"} for i, r in enumerate(rows)}
+    stock, tasks = [named["stock"], named["again"]], [str(each["task"]) for each in scales]
+    apart, low, high = scores_of(noisy).over("a", "b")
+    assert beside_parent(named["a"], named["b"], stock, tasks, 4) == (
+        f"{abs(apart):.4f} {'above' if apart > 0 else 'below'} Ada 1, its parent, which gains "
+        f"{named['b']['gain']:.4f} over 3 runs; 95% interval of the difference: {span(low, high, 4)}"
+    )
 
 
 def test_a_task_where_stock_does_not_gain_counts_for_nothing_and_is_named() -> None:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
+from starlette.applications import Starlette
 
 from arena.contest.client import API, API_HEADER, ContestClient, RequestRejected, refuse_other
 from arena.contest.create import NewContest
 from arena.contest.settings import utc_now
 from arena.contest.web.host import RateLimits
-from arena.contest.web.limits import MOST_BODY, Rate
+from arena.contest.web.limits import LINGER_BYTES, MOST_BODY, BodyLimit, Rate
 from programs.errors import NotComparable
 from programs.program import Program
 from programs.shelf import starter
@@ -189,6 +192,22 @@ def test_what_is_too_large_is_not_even_read(place: Place) -> None:
     assert visitor.form("/write", text="x\r\n" * (MAX_BYTES // 6)).status == 200  # 7 bytes a line, encoded
     for told in ("99999999999999999999", "-1", "x"):
         assert eve.ask("POST", "/api/v1/entries", content_length=told).status in (400, 413)
+
+
+def test_only_so_much_of_a_refused_body_is_read() -> None:
+    read, sent = 0, []
+
+    async def receive() -> dict[str, Any]:
+        nonlocal read
+        read += 1 << 16
+        return {"type": "http.request", "body": bytes(1 << 16), "more_body": True}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope: Any = {"type": "http", "headers": [(b"content-length", b"99999999999")]}
+    asyncio.run(BodyLimit(Starlette())(scope, receive, send))
+    assert sent[0]["status"] == 413 and sent[-1].get("more_body") is None and read == LINGER_BYTES
 
 
 OUTSIDE = (

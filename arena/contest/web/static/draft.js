@@ -11,7 +11,11 @@
   const drop = (key) => kept((all) => all.removeItem(key));
   const typed = () => document.getElementById("example")?.remove(); // its note is about the text as it was
 
-  if (document.cookie.split("; ").includes("stored=yes")) { // set where the text has just become an entry
+  const account = "account=" + encodeURIComponent(own); // whose pages these are, for a page that is shown once more
+  const cookies = () => document.cookie.split("; ");
+  document.cookie = account + "; path=/; samesite=strict";
+
+  if (cookies().includes("stored=yes")) { // set where the text has just become an entry
     document.cookie = "stored=; path=/entry; max-age=0";
     drop(own);
   }
@@ -36,10 +40,21 @@
     else document.getElementById("other").hidden = false;
   }
 
-  if (first && first.hasAttribute("data-keep") && (again === "navigate" || draft() === null)) keep(first); // sent, not stored
+  const sent = first?.hasAttribute("data-keep") && again !== "back_forward"; // and not stored
+  if (sent && (again === "navigate" || draft() === null)) keep(first);
   else if (first) settle(first);
   // A page from the back/forward cache has the text as it was left, and another page may have changed the draft since.
-  addEventListener("pageshow", (event) => { if (event.persisted && box()) settle(box()); });
+  // One of another account is fetched again, without the text: it is not for who has logged in since.
+  addEventListener("pageshow", (event) => {
+    if (!event.persisted) return;
+    if (cookies().includes(account)) {
+      if (box()) settle(box());
+      return;
+    }
+    document.body.hidden = true;
+    if (box()) box().value = ""; // the browser may fill it in again
+    location.reload();
+  });
 
   document.addEventListener("input", (event) => {
     if (event.target !== box()) return;
@@ -47,7 +62,9 @@
     typed();
   }, true);
   document.addEventListener("submit", (event) => {
-    if (event.target.getAttribute("action") === "/logout") drop(own);
+    if (event.target.getAttribute("action") !== "/logout") return;
+    drop(own);
+    document.cookie = "account=; path=/; max-age=0";
   });
   document.addEventListener("click", (event) => {
     if (event.target.closest("#draft a")) drop(own);

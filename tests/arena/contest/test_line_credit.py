@@ -1,0 +1,86 @@
+"""The figures beside the lines of a program: which experiments they average, and what is said of other lines."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.study import query
+from analysis.tables import record
+from arena.contest import accounts
+from arena.contest.acts import void
+from arena.contest.entries import accept
+from arena.contest.insight import credit_of
+from arena.contest.line_credit import HeldDirective, LineCredit, SharedTries, TriesByLine
+from arena.contest.work import carry_on
+from programs.program import Program
+from tests.arena.contest.hosting import Browser, founded, served
+from tests.arena.contest.test_insight import LISTED, quiet
+
+
+def test_lines_with_the_same_edits_share_their_experiments() -> None:
+    lines = {"d1": "`MOMENTUM=0.9`", "d2": "Try `MOMENTUM=0.9`", "d3": "Try `MOMENTUM=0.8`", "d5": "Or `MOMENTUM=0.9`"}
+    held = [HeldDirective(key, "idea", text, ["p", key]) for key, text in lines.items()]
+    held.append(HeldDirective("d4", "charter", "confirm: 0.15", ["p"]))
+    tried = [
+        SharedTries("MOMENTUM=0.9", "t", 4, 0.2, 1, ["d1", "d2"]),
+        SharedTries("MOMENTUM=0.9", "u", 1, 3.0, 0, ["d2"]),
+        SharedTries("MOMENTUM=0.8", "t", 1, 0.3, 0, ["d3"]),
+    ]
+    tries = TriesByLine(held, tried, {"p": [3], "d2": [4, 5]}, {"t": "nats", "u": "points"})
+    row: dict[str, Any] = {
+        "directive_id": "d1", "kind": "idea", "text": "`MOMENTUM=0.9`", "credit_id": "c", "method": "directive",
+        "design": "observational", "estimate": -0.126, "low": -0.4, "high": 0.1, "n": 2, "q": None,
+        "unit": "nats per experiment", "causal": False, "task": "t",
+    }  # fmt: skip
+    blank = {"average": None, "averaged": 0, "failed": 0, "has_own": True, "others": 0, "entries": [], "named": False}
+
+    def credited(**changes: Any) -> list[LineCredit]:
+        return [record({**blank, **one}, LineCredit) for one in tries.credited([{**row, **changes}])]
+
+    said, elsewhere = credited()
+    shared = "+0.0500 on average, 4 experiments and 1 failed of this line and 1 other with the same edits"
+    assert said.label == shared and list(said.entries) == [3, 4, 5]  # few: no model
+    assert elsewhere.label == "+3.0000, 1 experiment of 1 other line with the same edits"  # on that task not its own
+    assert replace(elsewhere, named=True).label.startswith("u, in points: +3.0000, 1 experiment")
+    proven = credited(q=0.01, high=-0.1)[0]
+    assert proven.label == f"{shared}; this line alone, adjusted {proven.estimated}"
+    none: dict[str, Any] = {"method": None, "task": None, "estimate": None, "low": None, "high": None}
+    unrun = [one for one in credited(directive_id="d5", **none) if one.estimate is not None]
+    assert unrun[0].label == "+0.0500 on average, 4 experiments and 1 failed of 2 other lines with the same edits"
+    assert [(one.task, one.unit) for one in unrun] == [("t", "nats per experiment"), ("u", "points per experiment")]
+    assert credited(directive_id="d3")[0].label == "+0.3000, 1 experiment"
+    (tested,) = credited(directive_id="d3", q=0.2)
+    assert tested.label == f"+0.3000, 1 experiment; adjusted {tested.estimated}"
+    assert next(tries.credited([{**row, "directive_id": "d4", "kind": "charter", "low": None}]))["estimate"] is None
+    assert record({**blank, **row}, LineCredit).label == f"{said.estimated}, 2 experiments"  # of an earlier version
+
+
+@pytest.mark.slow
+def test_another_entrants_words_are_not_shown_beside_a_line_and_a_copy_counts_once(tmp_path: Path) -> None:
+    contest = founded(tmp_path, sealed=False).contest
+    ada, bob = (accounts.join(contest.database, contest.config, name, "")[0] for name in ("Ada", "Bob"))
+    forged = "Ada cheated, adjusted"
+    entry = accept(contest, ada, LISTED).entry
+    other = accept(contest, bob, LISTED.replace(b"Set `LADDER1=0.1`.", f"`LADDER1=0.1` {forged}".encode())).entry
+    carry_on(contest, quiet, until_idle=True)
+    sql = "SELECT source_id, parent_source_id, seed, unnest(directive_ids) AS directive FROM experiments "
+    cited = query(contest.folder, sql + "WHERE number > 0 AND source_id <> parent_source_id AND fraction = 1")
+    with served(contest) as port:
+        shown = [Browser(port).get(f"/entry/{entry.entry_id}").text]
+        void(contest, str(other.number), "cheating")
+        shown.append(Browser(port).get(f"/entry/{entry.entry_id}").text)
+    link = f'The same edits: <a href="/entry/{other.entry_id}">Bob 1</a>'
+    credits = ["".join(page.split('<div class="credit ')[1:]).split('id="changes"')[0] for page in shown]
+    assert [link in page for page in credits] == [True, False] and forged not in "".join(credits)
+    ids = zip(*([one.directive_id for one in Program.parse(e.raw).ideas] for e in (entry, other)), strict=True)
+    alike = {first: {first, second} for first, second in ids}
+    every = repeated = 0
+    for row in credit_of(contest, entry.program_id):
+        trained = [tuple(one.values())[:3] for one in cited if one["directive"] in alike[row.directive_id]]
+        assert row.averaged + row.failed == len(set(trained))
+        every, repeated = every + len(trained), repeated + len(trained) - len(set(trained))
+    assert every > repeated > 0
