@@ -28,6 +28,8 @@ from programs.errors import Busy, UsageError
 from programs.ids import content_id
 from programs.text import one_line
 
+MOST_MARKS = 20  # entries behind which void ones lie, in sentences
+
 VOID, UNVOID = "void", "unvoid"
 LEAST_REASON, MOST_REASON = 3, 500  # characters
 
@@ -191,6 +193,18 @@ def tainted(contest: Contest, numbers: Iterable[int]) -> list[TaintRow]:
         for number, one in behind.items()
         if one and number in named
     ]
+
+
+def tainted_entries(contest: Contest) -> list[TaintRow]:
+    """`tainted` of the entries that can still win, the latest first."""
+    phase = contest.phase()
+    if phase == "decided":
+        return []
+    with contest.database.read() as connection:
+        query = select(ContestEntry.number).where(ContestEntry.role == "program").order_by(ContestEntry.number.desc())
+        numbers = connection.scalars(query.where(ContestEntry.state.not_in(("void", "failed")))).all()
+    racing = contest.state().get("leaders") or []
+    return tainted(contest, [number for number in numbers if phase != "deciding" or number in racing])
 
 
 def same_text(connection: Connection, numbers: Collection[int]) -> dict[int, tuple[str, list[int]]]:

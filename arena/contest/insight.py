@@ -21,7 +21,7 @@ from analysis.study import read_study
 from analysis.tables import record, rows
 from arena.contest.courses import Courses
 from arena.contest.descent import Descents, lineage
-from arena.contest.line_credit import HeldDirective, LineCredit, SharedTries, TriesByLine
+from arena.contest.line_credit import DirectiveHolders, LineCredit, SharedTries, TriesByLine
 from arena.contest.settings import utc_now
 from arena.contest.standing import whole_board
 from arena.contest.tables import ContestEntry, Course, ProgramCredit
@@ -129,7 +129,7 @@ def write_credit(contest: Contest) -> None:
 
 
 def tries_by_line(contest: Contest, con: duckdb.DuckDBPyConnection) -> TriesByLine:
-    held = [record(row, HeldDirective) for row in rows(con.execute(_query("directive_holders")))]
+    held = [record(row, DirectiveHolders) for row in rows(con.execute(_query("directive_holders")))]
     keys = {"ids": [one.directive_id for one in held], "keys": [one.key for one in held]}
     tries = [record(row, SharedTries) for row in rows(con.execute(_query("directive_tries"), keys))]
     numbers: dict[str, list[int]] = {}

@@ -26,7 +26,7 @@ MOST_ENTRIES = 20  # with a line of the same edits, of which the page names some
 
 
 @dataclass(frozen=True)
-class HeldDirective:
+class DirectiveHolders:
     """A directive with the programs that have it."""
 
     directive_id: str
@@ -95,7 +95,7 @@ class TriesByLine:
 
     def __init__(
         self,
-        held: Sequence[HeldDirective],
+        held: Sequence[DirectiveHolders],
         tries: Sequence[SharedTries],
         numbers: Mapping[str, Sequence[int]],
         units: Mapping[str, str],

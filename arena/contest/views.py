@@ -59,7 +59,6 @@ from trainer.freshness import said
 WHOLE = (ContestEntry.raw, ContestEntry.results, ContestEntry.alike)
 PAGE, REST = 100, 25  # rows per page: of board and queue; of the entries below the board
 MOST_ROWS = 500  # of any other list
-MOST_MARKS = 20  # entries behind which void ones lie, in sentences
 
 
 def contest_view(contest: Contest) -> ContestView:
@@ -313,18 +312,6 @@ def host_rows(contest: Contest) -> list[HostRow]:
         query = select(ContestEntry).where(ContestEntry.role == "program").order_by(*order)
         entries = connection.scalars(query.limit(MOST_ROWS)).all()
     return [{**entry_row(entry), "attempts": entry.attempts} for entry in entries]
-
-
-def tainted_entries(contest: Contest) -> list[TaintRow]:
-    """`acts.tainted` of the entries that can still win, the latest first."""
-    phase = contest.phase()
-    if phase == "decided":
-        return []
-    with contest.database.read() as connection:
-        query = select(ContestEntry.number).where(ContestEntry.role == "program").order_by(ContestEntry.number.desc())
-        numbers = connection.scalars(query.where(ContestEntry.state.not_in(("void", "failed")))).all()
-    racing = contest.state().get("leaders") or []
-    return tainted(contest, [number for number in numbers if phase != "deciding" or number in racing])
 
 
 def _marks(contest: Contest, numbers: Iterable[int], viewer: Person | None, admin: bool) -> list[TaintRow]:

@@ -59,8 +59,7 @@ def close(
 
 def remind(out: Output, contest: Contest) -> None:
     """Behind which entries void ones lie: the host may want to declare them void, too."""
-    from arena.contest.acts import taint_words
-    from arena.contest.views import MOST_MARKS, tainted_entries
+    from arena.contest.acts import MOST_MARKS, taint_words, tainted_entries
 
     marks = tainted_entries(contest)
     for one in marks[:MOST_MARKS]:

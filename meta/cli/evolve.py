@@ -100,8 +100,7 @@ def _evolve_programs(
 
     with if_slow(out, PLANNING):
         past = [resolve.past_study(name, out) for name in resolve.listed(flags.prior)]
-        follows, dial = mutation.load(flags.mutation.meta_program), flags.dial
-        again = dial.confirm_again
+        follows, dial, again = mutation.load(flags.mutation.meta_program), flags.dial, flags.dial.confirm_again
         if folder is not None:
             study, plan, starters = take_up(folder)
             refuse_change(study, settings, flags, past, follows)
@@ -120,8 +119,7 @@ def _evolve_programs(
             known = gather(past, [other.name for other in on.reserve]) if past else None
             learnt, starters = knowledge_for(own, flags, on), own
             origins = origin_lines(known.prior if known else None, learnt.used if learnt else None, on.training)
-            if origins["knowledge"]:
-                origins["knowledge"] += after_own(learnt, own, on.training[0], plan, chosen.researcher)
+            origins["knowledge"] += after_own(learnt, own, on.training[0], plan, chosen.researcher)
             chosen.note_others(out, own, past)
         flags.ending.refuse_early(on.training[0])
         described = describe(plan, on, settings, study if folder else None)

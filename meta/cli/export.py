@@ -126,17 +126,15 @@ def export(
     program: ProgramFlags,
     training: TrainingFlags,
 ) -> None:
-    """Write a view of a study as tsv, csv, parquet or jsonl. With --json and -o, the
-    written files are listed on stdout. With --prose, writes the champion with its
-    charter (its settings) as sentences, for loops that do not use Metaloop. With --for chat or agent,
-    also states the conditions of its ideas in words and begins with the best script of
-    the study; with --for scripted, puts its list of ideas first, and refuses a program
-    without an idea that a script can carry out. With --to sft or dpo,
-    writes train.jsonl, validation.jsonl and a data card, for training a model that
-    writes programs. With --to hf, mlflow, optuna, tensorboard, trackio or wandb, writes
-    every run with its experiments for that tool, into a folder; MLFLOW_TRACKING_URI and
-    WANDB_MODE=online send to a server instead. Runs that MLflow or Optuna has already
-    are updated; for the other tools, name a new folder."""
+    """Write a view of a study as tsv, csv, parquet or jsonl. With --json and -o, the written files are listed
+    on stdout. With --prose, writes the champion with its charter (its settings) as sentences, for loops that do
+    not use Metaloop. With --for chat or agent, also states the conditions of its ideas in words and begins with
+    the best script of the study; with --for scripted, puts its list of ideas first, and refuses a program
+    without an idea that a script can carry out. With --to sft or dpo, writes train.jsonl, validation.jsonl and
+    a data card, for training a model that writes programs. With --to hf, mlflow, optuna, tensorboard, trackio
+    or wandb, writes every run with its experiments for that tool, into a folder; MLFLOW_TRACKING_URI and
+    WANDB_MODE=online send to a server instead. Runs that MLflow or Optuna has already are updated; for the
+    other tools, name a new folder."""
     target = Path(output).expanduser() if output else None
     if kind := program.kind:
         for_researcher(out, study, target, kind, program.chosen)

@@ -88,12 +88,7 @@ def transfer(
     going["run_budget_s"] = plan["device_seconds"] / plan["runs"]  # for the progress: the mean over tasks
     at_end = launch.flags_at_end(webhook)
     launch.drive(
-        out,
-        begun.folder,
-        COMMAND,
-        going,
-        lambda progress: play_transfer(begun, own, runs, bare, progress),
-        at_end=at_end,
+        out, begun.folder, COMMAND, going, lambda shown: play_transfer(begun, own, runs, bare, shown), at_end=at_end
     )
     transfer_table.present(out, begun.folder)
     webhooks.send_rows(out, webhook, COMMAND, begun.folder, webhooks.ALL_STANDINGS)

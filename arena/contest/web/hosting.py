@@ -17,7 +17,7 @@ from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
-from arena.contest import accounts, acts, disputes, removal, views
+from arena.contest import accounts, acts, disputes, removal
 from arena.contest.contest import Contest
 from arena.contest.health import health
 from arena.contest.tables import Act, DisputeRow
@@ -75,9 +75,9 @@ def page_of(host: Host, request: Request, problem: UsageError | NotFound | None 
         health=health(host.contest),
         close_asked=bool(state.get("close_asked")),
         leaders=state.get("leaders") or [],
-        tainted=(tainted := views.tainted_entries(host.contest)),
+        tainted=(tainted := acts.tainted_entries(host.contest)),
         marks={one["number"]: one for one in tainted},
-        most_marks=views.MOST_MARKS,
+        most_marks=acts.MOST_MARKS,
         folder=shlex.quote(str(host.contest.folder.resolve())),
     )
     response.headers["cache-control"] = "no-store"

@@ -14,7 +14,7 @@ from arena.contest import accounts
 from arena.contest.acts import void
 from arena.contest.entries import accept
 from arena.contest.insight import credit_of
-from arena.contest.line_credit import HeldDirective, LineCredit, SharedTries, TriesByLine
+from arena.contest.line_credit import DirectiveHolders, LineCredit, SharedTries, TriesByLine
 from arena.contest.work import carry_on
 from programs.program import Program
 from tests.arena.contest.hosting import Browser, founded, served
@@ -23,8 +23,8 @@ from tests.arena.contest.test_insight import LISTED, quiet
 
 def test_lines_with_the_same_edits_share_their_experiments() -> None:
     lines = {"d1": "`MOMENTUM=0.9`", "d2": "Try `MOMENTUM=0.9`", "d3": "Try `MOMENTUM=0.8`", "d5": "Or `MOMENTUM=0.9`"}
-    held = [HeldDirective(key, "idea", text, ["p", key]) for key, text in lines.items()]
-    held.append(HeldDirective("d4", "charter", "confirm: 0.15", ["p"]))
+    held = [DirectiveHolders(key, "idea", text, ["p", key]) for key, text in lines.items()]
+    held.append(DirectiveHolders("d4", "charter", "confirm: 0.15", ["p"]))
     tried = [
         SharedTries("MOMENTUM=0.9", "t", 4, 0.2, 1, ["d1", "d2"]),
         SharedTries("MOMENTUM=0.9", "u", 1, 3.0, 0, ["d2"]),

@@ -154,14 +154,14 @@ def test_a_mark_states_what_holds_in_each_phase(tmp_path: Path, monkeypatch: pyt
     for void in ids[:5]:
         acts.void(contest, void, "a copied text")
     monkeypatch.setattr(views, "MOST_ROWS", 3)
-    marks = views.tainted_entries(contest)
+    marks = acts.tainted_entries(contest)
     assert [(one["number"], one["void_number"], one["more"]) for one in marks] == [(n, 3, 4) for n in range(14, 7, -1)]
     assert "P local 0 1 (and 4 more void entries), which" in acts.taint_words(marks[0])
 
     def counts() -> tuple[list[int], list[str]]:
         both = acts.tainted(contest, [3, 8, 9])
         assert [one["number"] for one in both] == [8, 9]
-        return [one["number"] for one in views.tainted_entries(contest)], [one["counts"] for one in both]
+        return [one["number"] for one in acts.tainted_entries(contest)], [one["counts"] for one in both]
 
     assert counts() == (list(range(14, 7, -1)), ["Its own runs count."] * 2)
     contest.state(close_asked="x", deciding="x", leaders=[9])
@@ -196,7 +196,7 @@ def test_a_mark_reveals_nothing_of_a_sealed_entry(tmp_path: Path) -> None:
         assert views.entry_view(contest, entry, None)["tainted"] == []
         assert views.entry_view(contest, entry, entry.person)["tainted"] == []  # the void one is another person's
         assert [one["number"] for one in views.entry_view(contest, entry, None, admin=True)["tainted"]] == [number]
-    assert len(views.tainted_entries(contest)) == 2
+    assert len(acts.tainted_entries(contest)) == 2
     contest.state(close_asked="x", deciding="x", decided="x")
     assert [one["number"] for one in views.entry_view(contest, entry, None)["tainted"]] == [5]
 
