@@ -28,6 +28,7 @@ from arena.contest.decision import decide
 from arena.contest.plan import NOISE, plan_close
 from arena.contest.race import MOST_LEADERS, follow, looks_until
 from arena.contest.score import plain
+from arena.contest.stored import NamedEntry
 from bench.common import figure
 
 CONTESTS, ENTRIES, BOARD_RUNS = 1000, 20, 4
@@ -45,6 +46,10 @@ class Drawn:
     label: str = ""
     entry_id: str = ""
     name: str = ""
+
+    @property
+    def named(self) -> NamedEntry:
+        return {"entry_id": self.entry_id, "number": self.number, "entrant": self.entrant, "name": self.name}
 
 
 @dataclass(frozen=True)
