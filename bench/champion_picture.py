@@ -31,7 +31,8 @@ def champion_picture(study: Path, target: Path) -> Path:
         board = facts.board
     # one unit in one picture: ideas by what the experiments that cite them kept
     ideas = [p for p in excerpts if p.marks and p.text.lstrip().startswith("-")]
-    marked = [p for p in ideas if all(mark.design.endswith(", directive") for mark in p.marks)]
+    same_unit = {row.directive_id for row in credit if row.method == "directive"}
+    marked = [p for p in ideas if all(mark.directive_id in same_unit for mark in p.marks)]
     strong = sorted(marked, key=lambda passage: -passage.strength)[:MOST]
     shown = [line(passage, TOP + i * STEP) for i, passage in enumerate(p for p in marked if p in strong)]
     low = min(0.0, *(row.low for row in board))
