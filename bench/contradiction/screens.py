@@ -108,7 +108,7 @@ def screens(folder: Path) -> dict[str, str]:
     followed = FollowedStudy.of("study", folder)
     followed.look()
     item = followed.item()
-    out["window"] = f"{item['verdict']}\nholds: {str(item['holds']).lower()}"
+    out["window"] = f"{'. '.join(item['verdict'] or ())}\nholds: {str(item['holds']).lower()}"
     row = listed(folder)
     out["list"] = f"{row['verdict']}\nchampion: {row['champion']}"
     out["evidence"] = (folder / "champion.evidence.md").read_text("utf-8")

@@ -36,14 +36,14 @@ READ: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
     # held-out tasks: they come first, as they have the verdict's own words
     (rf"On the held-out task (?P<t>\w+), the champion (?P<v>also beats|is not shown to beat) (?P<r>{WHO})"
      rf"(?P<why>, because[^:]*)?: gain (?P<g>{N}) [^;]*?(?:, (?P<x>{N}) times (?P<q>stock|your program(?: \w+)?)'s "
-     rf"gain \([^)]*\))?; one-sided p (?P<p>[=<] {N}) after Holm", HELD_OUT),
+     rf"gain \([^)]*\))?; one-sided p (?P<p>[=<] {N}) after\s+Holm", HELD_OUT),
     (rf"On the held-out task (?P<t>\w+), the champion (?P<v>also beats|is not shown to beat) (?P<r>{WHO})"
      rf"(?P<why>, because[^:]*)?: (?P<g>{N}) \S+ against {N}\.(?: That is (?P<x>{N}) times (?P<q>stock|your "
      rf"program(?: \w+)?)'s gain \((?:(?!; p)"
-     rf"[^)])*(?:; p (?P<p>[=<] {N}) after Holm)?\))?", HELD_OUT),
+     rf"[^)])*(?:; p (?P<p>[=<] {N}) after\s+Holm)?\))?", HELD_OUT),
     (rf"On the held-out task (?P<t>\w+), it (?P<v>beats|is not shown to beat) (?P<r>{WHO})"
      rf"(?P<why>, because[^(]*)?(?: too)?(?:, (?P<x>{N}) times its gain \([^)]*\))? \(gain (?P<g>{N})[^;]*; "
-     rf"p (?P<p>[=<] {N}) after Holm\)",
+     rf"p (?P<p>[=<] {N}) after\s+Holm\)",
      tuple(one for one in HELD_OUT if one[1] != "ratio to")),
     (rf"\| (?P<t>\w+) \| (?P<g>{N}) \[[^\]]*\] \| {N} \[[^\]]*\] \|[^|]*\|[^|]*\| (?P<p>{N}) \| (?P<v>yes|not shown) "
      r"\|", (("held-out {t}", "verdict", "{v}"), ("held-out {t}", "gain", "{g}"), ("held-out {t}", "p", "{p}"))),
