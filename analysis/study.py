@@ -127,12 +127,10 @@ def _compute(
     held: Literal["TEMP", ""] = "" if known is None else "TEMP"
 
     def add(name: str, kind: type[Any], records: Callable[[], Records], keep: bool = True) -> None:
-        found = (known or {}).get(name) if keep else None
-        if found is None:
-            found = records()
-            if known is not None:
-                known[name] = found
-        _add(con, held, name, kind, found)
+        kept = known if keep and known is not None else {}
+        if name not in kept:
+            kept[name] = records()
+        _add(con, held, name, kind, kept[name])
 
     if "standings" in views:
         from analysis.standings import Standing, standings
