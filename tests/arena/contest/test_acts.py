@@ -12,7 +12,7 @@ import pytest
 
 from analysis.study import query
 from arena.arms import TaskMatch
-from arena.contest import accounts, acts, removal, views
+from arena.contest import accounts, acts, removal
 from arena.contest.arms import CONFIRMATION
 from arena.contest.contest import Contest
 from arena.contest.decision import ConfirmingPlan, leaders, taking_part
@@ -210,7 +210,7 @@ def test_behind_which_entry_a_void_one_lies_is_marked_as_long_as_it_is_void(
     assert "Copier 1 has the text of P local 0 1, which" in said and "Its runs count unless you declare it void" in said
     assert "number 6: Copier 1 has" in said and "more entries" not in said
     assert f"contest void {contest.folder} 6 --because TEXT, and so for 2 others\n" in said
-    monkeypatch.setattr(views, "MOST_MARKS", 1)
+    monkeypatch.setattr(acts, "MOST_MARKS", 1)
     assert run(["contest", "close", str(contest.folder), "--early", "rain"]) == 2
     said = capsys.readouterr().err
     assert "The same holds for 2 more entries, which the page /host lists." in said and "number 5:" not in said
