@@ -223,7 +223,7 @@ def test_the_first_screen_says_how_to_take_part(contest: Contest) -> None:
     assert before.index('id="part"') < before.index('href="/join">Join</a> with a name') < before.index('id="board"')
     assert "Joined as Ada." in after and 'href="/me">Submit</a>' in after
     assert "differ by \u22120.419 nats" in before and "differ by \u2212" in twin
-    assert before.count(contest.study.hardware_class) == 1 and "a difference as large as theirs means nothing" in before
+    assert before.count(contest.study.hardware_class) == 1 and "differences as small as theirs are noise" in before
     assert (
         before.index('id="part"') < before.index(contest.config.secret_hash) and "sha" not in before.split("<main")[0]
     )
