@@ -163,7 +163,7 @@ def test_a_run_has_the_noise_of_its_own_data_and_says_what_its_axes_are(window: 
     for row in facts.runs.rows:
         sd = noise.get((row.match_id, row.score_stream))
         text = window.page("/run", at="one", id=row.run_id)
-        assert sd is None or f"differs by an SD of {brief(sd, 2)}:" in text
+        assert sd is None or f"have an SD of {brief(sd, 2)}:" in text
         assert f"; {row.direction} is better</text>" in text and ">experiment</text>" in text
         assert f"claimed gain {number(row.claimed_gain, 4, True)};" in text
 
