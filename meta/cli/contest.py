@@ -101,7 +101,7 @@ class ContestFlags:
     expect: Annotated[
         int | None, flag("Number of entries that you expect in all  [default: 12 or more].", "--expect-entries", min=2)
     ]
-    like: Annotated[str | None, flag("Plan the close for the noise of this study.", metavar="STUDY")]
+    like: Annotated[str | None, flag("Plan the runs at the close for the noise in this study.", metavar="STUDY")]
     opens: Annotated[
         str | None, flag("A time such as 2026-12-01T09:00 (UTC), or 2h from now  [default: now].", metavar="TIME")
     ]

@@ -154,8 +154,9 @@ def serve(
     ("metaloop home status my-project --json", "for a script"),
 )
 def status(out: Output, folder: ProjectFolder) -> None:
-    """Show the accepted proposals (blocks), and compare the programs. A block's gain is
-    over the block before it. The programs are compared by runs that started from the same block."""
+    """Show the accepted proposals (blocks), and compare the programs. A block's gain is the
+    improvement over the block before it. Programs are compared only by runs that started
+    from the same block."""
     from analysis.wording import number, span
     from arena.home.project import Project
     from arena.home.results import state_of
@@ -282,9 +283,9 @@ def void(
     block: Annotated[int, argument(metavar="BLOCK", type=int)],
     because: Annotated[str, flag("Your reason, for the page and the commit (required).", metavar="TEXT", default="")],
 ) -> None:
-    """Revoke a block (an accepted proposal). A new commit restores the version of main before it, and
-    the proposals
-    of all later blocks are verified again. The serving process does this, or the next one that is started."""
+    """Revoke a block (an accepted proposal). A new commit restores the version of main before
+    it, and the proposals of all later blocks are verified again. The serving process does
+    this; if none runs, the next one does."""
     from arena.home.project import Project
     from arena.home.tables import BlockRow
 
@@ -309,7 +310,8 @@ def void(
 )
 def export(out: Output, folder: ProjectFolder, target: Annotated[str, argument(metavar="TO")]) -> None:
     """Write main as a git repository and blocks, pairs and runs as CSV. A block is an accepted
-    proposal, a pair two trainings of its test. The secret and all hidden data are left out."""
+    proposal. A pair is two trainings of its test: one of main, one of the proposal. The
+    secret and all hidden data are left out."""
     from arena.home.export import written
     from arena.home.project import Project
 

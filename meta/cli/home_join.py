@@ -45,10 +45,10 @@ def join(
     models: StudyModelFlags,
     agent: AgentFlags,
 ) -> None:
-    """Search for improvements for a project. Its task and its scripts run here, in a sandbox without
-    network that sees none of your files. Ctrl-C stops it; the same command resumes.
+    """Search for improvements for a project. Its task and its scripts run here, in a sandbox
+    without network that sees none of your files. Ctrl-C stops it; the same command resumes.
     With --model, or -r command:NAME, your model or agent follows the programs; spending
-    limits apply to each run, not to all runs together."""
+    limits apply to each run."""
     from arena.home.client import HostClient, JoinedProject, VolunteerFolder
     from arena.home.volunteer import Limits, LocalResearcher, VolunteerSession
 

@@ -50,11 +50,12 @@ def transfer(
     start: StartFlags,
 ) -> None:
     """Test whether a program that wins on its training task also wins on held-out tasks. Each
-    PROGRAM runs on every task, also without its idea list. Stock (the plain keep-if-better loop)
-    runs there, too, twice (an A/A test). -b is the budget on the first task; on the others
-    it is scaled to about the same number of experiments. Prints gains and their ratios to stock's
-    per task, rank correlations between tasks, and the edits and directives that help on all tasks
-    or only on the training task.
+    PROGRAM runs on every task, also without its idea list. Stock (the plain keep-if-better
+    loop) runs twice on every task (an A/A test). -b is the budget on the first task; on the
+    other tasks it is scaled to about the same number of experiments. Prints the gains on
+    each task and their ratios to stock's gain, the rank correlations between tasks, and the
+    edits and directives (sentences and settings) that help on all tasks or only on the
+    training task.
 
     With a STUDY that has runs on several tasks, prints its tables and runs nothing."""
     from arena.transfer import play_transfer

@@ -259,7 +259,7 @@ def test_the_command_leaves_a_wish_and_lists_it(task: Task, begun: Path, tmp_pat
     assert done.returncode == 0, done.stderr
     has = task.edits.config(task.baseline())["LADDER1"]
     assert f"the untouched script of {task.name} has ladder1={has}\n" in done.stderr and has != 0.5
-    assert "it waits for generation 1" in done.stderr and "metaloop evolve --resume" in done.stderr
+    assert "the request waits for generation 1" in done.stderr and "metaloop evolve --resume" in done.stderr
     (row,) = json.loads(cli("steer", "begun", "--json", cwd=tmp_path).stdout)["items"]
     assert (row["what"], row["text"], row["state"], row["because"]) == ("idea", IDEA, "waiting", "a hunch")
 
