@@ -199,8 +199,8 @@ def say_plan(out: Output, plan: ClosePlan, source: str, wishes: ContestOptions, 
     entries = int(float(f"{open_for * wishes.workers / each:.2g}"))
     out.note(
         f"in the {duration(open_for)} until it closes, {workers} can finish about {many(entries, 'entry')} "
-        f"({many(entries * runs, 'run')}), stock's two included; the others have "
-        "their runs after it"
+        f"({many(entries * runs, 'run')}), stock's two included; further "
+        "entries run after the close"
     )
     out.note(f"the close: {plan.sentence(source, wishes.run_seconds, wishes.workers)}")
     if low := plan.warning(expected):

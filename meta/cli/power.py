@@ -199,8 +199,8 @@ def present(out: Output, basis: Basis, items: Sequence[Row], smallest: SmallestD
         shown = [{**item, "usd": "not priced" if item["usd"] is None else item["usd"]} for item in items]
         out.rows(shown, columns(decimals(basis.noise.sd)))
         out.note(
-            "runs each: for each of two programs, if the SD is as measured; at low SD and at high SD: if it is at the lower "
-            "or the upper end of its 95% interval"
+            "runs each: for each of two programs, if the SD is as measured; at low SD and at high SD: if it is at an "
+            "end of its 95% interval"
         )
     for line in said(basis, smallest):
         out.show(Text(line)) if out.mode == "person" else out.note(line)

@@ -192,7 +192,7 @@ def plan_of(
     if len({part["runs"] for part in parts}) == 1:
         whole["run_budgets_s"] = {part["task"]: part["run_budget_s"] for part in parts}
     whole["programs"] = ", ".join(
-        [*(program.name for program in own), "stock (twice)", *(["each without its ideas"] * bare)]
+        [*(program.name for program in own), "stock (twice)", *(["each also without its ideas, if it has any"] * bare)]
     )
     whole["runs_by_task"] = ", ".join(f"{part['task']} {part['runs']}" for part in parts)
     whole["seconds_by_task"] = ", ".join(f"{part['task']} {part['device_seconds']:.0f}" for part in parts)

@@ -112,13 +112,13 @@ def test_an_idea_and_a_program_are_raced_as_steered_children(steered: tuple[Path
         state.matches[key] = replace(match, purpose="ablation")
     assert "gain" not in next(iter(wishes(folder, state))).outcome  # runs that chose no program
     assert "given while it ran (steer)" in {row.name for row in settings([load_board(folder)[0]])}
-    said = "A person gave 1 idea, 1 program and 1 veto while the study ran; the champion descends from "
+    said = "A person gave 1 idea, 1 program and 1 veto while the study ran; the champion "
     ended = StudyState.read(folder / "ledger")
     assert given_line(folder, ended, str(idea.child_id)).startswith(
-        f"{said}what was given. {child['name']}, which came"
+        f"{said}descends from one of them. {child['name']}, made from one of them, gains"
     )
-    assert given_line(folder, ended, str(idea.child_id)).endswith("`metaloop credit` also has single tries.")
-    assert given_line(folder, ended, BRED_FROM.program_id).startswith(f"{said}none of it. ")
+    assert given_line(folder, ended, str(idea.child_id)).endswith("`metaloop credit` shows single tries.")
+    assert given_line(folder, ended, BRED_FROM.program_id).startswith(f"{said}does not descend from any of them. ")
     assert given_line(folder, ended, "").endswith("while the study ran.")  # without a champion
     assert IDEA in by_id[str(idea.child_id)]["text"] and len(by_id[str(idea.child_id)]["parent_ids"]) == 1
     given = by_id[GIVEN.program_id]
