@@ -29,7 +29,7 @@ RUNS = 4
 CONTROLS = ("stock", "one-line")
 _ADDED = (
     "Also run stock (the plain keep-if-better loop) twice, to test that equal programs get equal results "
-    "(A/A test), and one-line (a program of one sentence)."
+    "(A/A test), and a program of one sentence (one-line)."
 )
 ControlsFlag = Annotated[bool, flag(_ADDED, "--controls/--no-controls", default=True)]
 

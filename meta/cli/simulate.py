@@ -102,9 +102,9 @@ def simulate(
     choice of the champion and its confirmation use the code of real studies. Prints how
     often the best program becomes the champion, the champion's true gain, how often the
     confirmation detects a champion that is better than stock (power), and how often it
-    confirms one that is not (false positives). Each figure has a 95% interval for the
-    number of simulated studies. Gains may be in any unit; with --stock 1 they are ratios to
-    stock's gain. Trains nothing."""
+    confirms one that is not (false positives). Each figure has a 95% interval, because the
+    number of simulations is limited. Gains may be in any unit; with --stock 1 they are
+    ratios to stock's gain. Trains nothing."""
     from meta.simulate import Design
     from meta.simulate import simulate as draw
 

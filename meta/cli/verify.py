@@ -82,15 +82,14 @@ def verify(out: Output, what: Annotated[str, argument(metavar="STUDY|RUN|SOURCE"
 
     STUDY: checks the ledger's hash chain. Then takes runs of the champion and of stock from
     the confirmation (in a study of `improve`: of your own program instead of stock), and
-    trains the final train.py of each run on a fresh seed. Without a confirmation, checks
-    the best program of the last match. A lead is the champion's gain minus the other
-    program's.
+    trains the final train.py of each run on a fresh seed. If there is no confirmation,
+    checks the best program of the last match instead of a champion. A lead is the
+    champion's gain minus the other program's.
 
     Verdicts for a STUDY: confirmed (the recorded and the fresh lead are both significantly
     above 0, at 95%); contradicted (the champion's fresh gain or lead is significantly below
     80% of the recorded one, at 99%, or more than half of the gain exists before training);
-    else not confirmed. It is 80%, not 100%, because the fresh data differ from the recorded
-    ones.
+    else not confirmed. (80%, not 100%, because the fresh data differ.)
 
     A copy made by metaloop share: checks the hash chain of its ledger and the ids of its
     programs (consistent, or an error), and prints the hash of the last record. If share
