@@ -278,4 +278,4 @@ def present(out: Output, folder: Path, identity: str) -> None:
         raise NotFound(f"nothing was estimated for {identity}", hint="metaloop credit STUDY --all")
     out.rows(rows, COLUMNS, extra={"study": resolve.shown(folder)})
     study, first = resolve.typed(folder), resolve.short(rows[0]["credit_id"])
-    out.note(f"in {rows[0]['unit']}; next: metaloop show {first} -s {study}, metaloop credit {study}")
+    out.note(f"effects in {rows[0]['unit']}; next: metaloop show {first} -s {study}, metaloop credit {study}")

@@ -224,7 +224,7 @@ def to_training_data(out: Output, folder: Path, target: Path | None, to: str, fl
     written = [{"path": str(path), "rows": rows} for path, rows in export(studies, target, choices).items()]
     for item in written:
         out.note(f"wrote {item['path']}, {item['rows']} rows")
-    out.note(f"{target / CARD} describes them, and what was left out")
+    out.note(f"{target / CARD} describes these files, and the rows that were left out")
     if out.mode == "json":
         out.json({"studies": [str(one) for one in studies], "written": written, "card": str(target / CARD)})
 

@@ -199,14 +199,16 @@ def status(out: Output, folder: ProjectFolder) -> None:
     )
     share = state.verified_seconds / state.searched_seconds if state.searched_seconds else 0.0
     out.note("")
-    out.note(f"gain: {project.task.unit} per device-second over the run's base; difference: from the other programs")
+    out.note(
+        f"gain: {project.task.unit} per device-second over the run's starting script; difference: to the other programs"
+    )
     if state.replicas:
-        out.note(f"volunteers trained {state.replicas} pairs of others; {state.barred} may not any more")
+        out.note(f"volunteers trained {state.replicas} pairs of others; {state.barred} are excluded from this")
     for row in state.blocks:
         if row.doubt:
             out.warn(f"block {row.block}: {row.doubt}")
     open_ = sum(state.proposals.get(each, 0) for each in OPEN)
-    out.note(f"{state.volunteers} volunteers, {state.runs_out} runs out, {open_} proposals open")
+    out.note(f"{state.volunteers} volunteers, {state.runs_out} runs in progress, {open_} proposals open")
     searched, verified = state.searched_seconds, state.verified_seconds
     out.note(f"device-seconds: {searched:.0f} of search, {verified:.0f} of verification ({share:.0%})")
 

@@ -71,7 +71,7 @@ def join(
     try:
         session.serve(limits.runs, [gpus[k % len(gpus)] if gpus else "" for k in range(at_once)])
     except (KeyboardInterrupt, CapReached):
-        out.note(f"stopped; the run under way is kept in {resolve.shown(path)}, and the same command goes on with it")
+        out.note(f"stopped; the unfinished run is kept in {resolve.shown(path)}, and the same command continues it")
     out.thing({"project": about["project"], "runs": session.made, "folder": folder})
 
 

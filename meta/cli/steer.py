@@ -66,7 +66,7 @@ def steer(
     if len(requests) > 1:
         raise UsageError("one of --idea, --program and --veto at a time", hint="metaloop steer --help")
     if because and not requests:
-        raise UsageError("--because says why you give something", hint="add --idea, --program or --veto")
+        raise UsageError("--because needs a request", hint="add --idea, --program or --veto")
     state = opened.state = StudyState.read(folder / "ledger")
     for what, given in requests:
         refuse_late(opened)
