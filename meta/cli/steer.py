@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 WISHES = (
     Column("what", style="bold"),
-    Column("said", "of", wrap=True),
+    Column("said", "request", wrap=True),
     Column("state"),
     Column("outcome", wrap=True),
     *(Column(key, person=False) for key in ("wish_id", "text", "because", "asked_at", "generation", "child_id")),

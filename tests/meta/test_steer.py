@@ -301,7 +301,7 @@ def test_the_evidence_names_what_a_person_gave(tmp_path: Path) -> None:
     assert "## Given by a person while the study ran" in page and "| program | `given` |" in page
     used = champion.program.program_id == GIVEN.program_id
     assert ("**The champion descends from what a person gave.**" in page) == used
-    assert ("The champion descends from none of this." in page) == (not used)
+    assert ("The champion does not descend from any of these." in page) == (not used)
 
 
 def test_an_idea_stands_behind_those_that_set_several_values_and_before_the_others() -> None:
