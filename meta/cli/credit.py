@@ -78,7 +78,9 @@ QUERY = "FROM credit"
 def credit(
     out: Output,
     study: AnyStudy,
-    method: Annotated[str | None, flag("Only this method (edit, directive, mutation …).", metavar="NAME")],
+    method: Annotated[
+        str | None, flag("Only effects estimated by this method (edit, directive, mutation …).", metavar="NAME")
+    ],
     all: Annotated[bool, flag("Every row, also those that are not significant.")],
     bundle: Annotated[
         str | None, flag('The joint effect of these edits: "optimizer=adamw lr=0.003".', metavar="EDITS")
