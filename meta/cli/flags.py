@@ -40,8 +40,7 @@ StudyFlag = Annotated[str | None, flag(STUDY_HELP, "-s", "--study", metavar="DIR
 OwnStudyFlag = Annotated[
     str | None,
     flag(
-        "Folder of the new study: -s a creates ./a, -s studies/a creates studies/a. An existing study, there or under "
-        "studies/, is resumed  [default: studies/TASK-DATE-N].",
+        "Folder of the new study; -s a creates ./a. An existing study, there or under studies/, is resumed  [default: studies/TASK-DATE-N].",
         "-s",
         "--study",
         metavar="DIR",
