@@ -40,7 +40,8 @@ StudyFlag = Annotated[str | None, flag(STUDY_HELP, "-s", "--study", metavar="DIR
 OwnStudyFlag = Annotated[
     str | None,
     flag(
-        "Folder of the new study; -s a creates ./a. An existing study, there or under studies/, is resumed  [default: studies/TASK-DATE-N].",
+        "Folder of the new study; -s a creates ./a. An existing study, there or under studies/, is resumed  "
+        "[default: studies/TASK-DATE-N].",
         "-s",
         "--study",
         metavar="DIR",
