@@ -52,6 +52,7 @@ PLANNED = (
     "The verdict comes from one planned test of the champion against all runs of the program that it is compared with. "
     "Ranks are not shown here: they come from tests of all pairs of arms, which are stricter."
 )
+STOCKS = "stock's"
 OTHER_LOAD = "The machine had other load"
 SPECIFIC = "The list may be specific to this task, so expect less on other tasks."
 GATED = "a test on a held-out task counts only if the verdict holds"
@@ -149,7 +150,7 @@ def line(d: Decision) -> str:
     tested = f"one-sided p {tested_p(d.p)}" if d.champion.n > 1 else "one run each cannot show a difference"
     lead = "" if d.holds else f". Difference {difference(d.tested, d.unit)}"
     text = f"{result(d, by_how_much(d))}{lead}{not_by_evolution(d)}. {figures}; {tested}{doubt}"
-    parts = [text, own_share(d).removesuffix("."), origin(d).removesuffix(".")]
+    parts = [text, origin(d).removesuffix("."), own_share(d).removesuffix(".")]
     return ". ".join(filter(None, parts)).replace(MINUS, "-")
 
 
@@ -167,9 +168,12 @@ def origin(d: Decision) -> str:
     return d.origin.sentence(compared(d), over_start(d)) if d.origin else ""
 
 
-def over_start(d: Decision) -> str:
-    """What the confirmation shows of the changes by evolution; empty where it did not run the first program."""
+def over_start(d: Decision) -> str | None:
+    """What the confirmation shows of the changes by evolution: of a lead nothing, because ``own_share`` says it; None
+    where it did not run the first program."""
     if d.start is None:
+        return None
+    if own_share(d):
         return ""
     helps, hurts = (d.start.low or 0) > 0, (d.start.high or 0) < 0
     shows = f"{'shows' if helps or hurts else 'does not show'} that these changes {'hurt' if hurts else 'help'}"
@@ -180,7 +184,10 @@ def over_start(d: Decision) -> str:
 
 def by_how_much(d: Decision) -> str:
     """The difference in a verdict that holds, and the ratio where it is stated (``steady``)."""
-    return f" by {difference(d.tested, d.unit, signed=False)}{times_of(d.tested)}" if d.holds else ""
+    if not d.holds:
+        return ""
+    ratio = times_of(d.tested).replace(" times as much", f" times as much as {reference(d)}")
+    return f" by {difference(d.tested, d.unit, signed=False)}{ratio.replace(', ', ' and gains ', 1)}"
 
 
 def runs(d: Decision) -> str:
@@ -209,7 +216,7 @@ def notes(d: Decision) -> list[str]:
         lead = f"{number(d.beside.difference, digits, True)} {d.unit}, 95% interval "
         out.append(
             f"Not tested: champion minus stock is {lead}{span(d.beside.low, d.beside.high, digits)}"
-            f"{times_of(d.beside)}."
+            f"{times_of(d.beside, STOCKS)}."
         )
     out += [on_task(on.task, d) for on in d.tasks]
     if d.bare_ratio is not None and d.bare_ratio.ratio is not None and not _list_alone(d):

@@ -76,12 +76,13 @@ def far_from_zero(divisor: Mean) -> bool:
     return divisor.mean is not None and divisor.low is not None and divisor.low >= divisor.mean / 2 > 0
 
 
-def times(divisor: Mean, ratio: Ratio, apart: Bounded | None = None, whose: str = "its") -> str:
-    """``, 2.76 times its gain (at least 2.13, one-sided 95% bound)``; empty where no ratio is stated (``steady``)."""
+def times(divisor: Mean, ratio: Ratio, apart: Bounded | None = None, whose: str = "") -> str:
+    """``, 2.76 times as much (at least 2.13, one-sided 95% bound)``, after two gains; with ``whose``: ``, 2.76 times
+    stock's gain``, after a difference. Empty where no ratio is stated (``steady``)."""
     if not steady(divisor, ratio, apart):
         return ""
-    return f", {ratio.ratio:.2f} times {whose} gain ({at_least(ratio.lower, 95)})"
+    return f", {ratio.ratio:.2f} times {f'{whose} gain' if whose else 'as much'} ({at_least(ratio.lower, 95)})"
 
 
-def times_of(to: Compared) -> str:
-    return times(to.gain, to.ratio, to)
+def times_of(to: Compared, whose: str = "") -> str:
+    return times(to.gain, to.ratio, to, whose)

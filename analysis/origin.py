@@ -59,9 +59,9 @@ class Origin:
     credits: tuple[ChangeCredit, ...] = ()
     better: bool = False
 
-    def sentence(self, tested: Sequence[str], confirmed: str = "") -> str:
+    def sentence(self, tested: Sequence[str], confirmed: str | None = None) -> str:
         """``tested``: programs that the announced test compares it with; ``confirmed``: what the confirmation showed of
-        the change, if it compared the two."""
+        the change, if it compared the two; empty: another sentence says it."""
         measured = ""
         if self.learnt:
             where = f"{listed(self.alike or self.learnt)} tasks{' like this one' * bool(self.alike)}"
@@ -72,8 +72,9 @@ class Origin:
         changes = listed(self.changes, len(self.changes)) or "nothing that a researcher reads changed"
         tests = "The announced test compares the two"
         if self.start not in tested:
-            tests = confirmed or f"The confirmation did not test these changes, and the search {self._shown}"
-        return f"The champion was evolved from {start}: {changes}. {tests}."
+            tests = f"The confirmation did not test these changes, and the search {self._shown}"
+            tests = tests if confirmed is None else confirmed
+        return f"The champion was evolved from {start}: {changes}.{tests and f' {tests}.'}"
 
     @property
     def first(self) -> str:

@@ -9,6 +9,8 @@ from analysis.figures_text import difference, differs, gains, skewed
 from analysis.origin import Origin
 from analysis.wording import interval_decimals, number
 
+MOST, NEARLY_ALL = 0.5, 0.9  # of a lead that the program it started from has as well
+
 
 def compared(d: Decision) -> list[str]:
     """Names of the programs that the announced test compares the champion with."""
@@ -33,12 +35,17 @@ def not_by_evolution(d: Decision) -> str:
     """The end of a headline with a lead that evolution did not earn; empty where it did, or where that is unknown."""
     start = start_of(d)
     if start is not None and not start.steps:
-        return "; evolution did not change it"
+        return f"; evolution did not change {d.name}"
     if d.start is None or (start := as_good(d)) is None:
         return ""
     if differs(d.start):
         return f"; evolution made {start.first} worse"
-    return f"; {start.first} did it, evolution added nothing measurable"
+    lead, added = d.tested.difference, d.start.difference
+    share = 1 - added / lead if lead and added is not None else 0.0
+    if share < MOST:
+        return f"; its lead over {start.first} that it started from is not significant"
+    how_much = "nearly all" if share >= NEARLY_ALL else "most"
+    return f"; {how_much} of the lead comes from {start.first} that it started from"
 
 
 def own_share(d: Decision) -> str:
@@ -47,16 +54,17 @@ def own_share(d: Decision) -> str:
     start = start_of(d)
     if start is None or not start.steps:
         return ""
-    what = f"Evolution's own share, the champion's gain minus that of {start.first} that it started from, is"
+    what = "Evolution's own share, the champion's gain minus that of the program it started from, is"
     if d.start is None:
         return f"{what} not known, because that program did not run in this match."
     digits = interval_decimals(d.start.low, d.start.high)
-    known = "" if d.start.low is not None else " (one run each)"
+    runs = f"{d.champion.n} and {d.start.gain.n} {'new tasks' if d.families else 'runs'}"
+    known = f" ({'one run each' if d.start.low is None else runs})"
     clear = "" if differs(d.start) else ", which is not significant"
     middle = skewed(d.start.difference, d.start.low, d.start.high)
     return (
-        f"{what} {difference(d.start, d.unit)}{known}{clear}.{middle} That program gains "
-        f"{number(d.start.gain.mean, digits)} {d.unit} in the same match."
+        f"{what} {difference(d.start, d.unit)}{known}{clear}.{middle} In the same match, {start.first} "
+        f"gains {number(d.start.gain.mean, digits)} {d.unit}."
     )
 
 
@@ -68,5 +76,5 @@ def first_program(d: Decision) -> str:
         return ""
     return (
         f"In the confirmation, {start.first} gains {gains(d.start.gain, d.champion, d.unit)} of the champion that was "
-        f"evolved from it. metaloop export STUDY --program {shlex.quote(start.start)} --prose -o FILE writes it."
+        f"evolved from it. To get it: metaloop export STUDY --program {shlex.quote(start.start)} --prose -o FILE."
     )

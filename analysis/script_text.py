@@ -71,7 +71,7 @@ def spend(same: SameSpend, d: Decision) -> str:
     if same.best_of == same.runs:
         return f"{text}Estimated from the {known} of this study, the best of them gains {gain}; {beside}."
     return (
-        f"{text}The best of {same.best_of} stock runs would gain {gain}, estimated from the {same.known} of this "
-        f"study, which are too few to estimate the best of all; {beside}. To measure the best of "
-        f"{count(same.runs)}: metaloop evolve --same-spend."
+        f"{text}The best of {same.best_of} stock runs would gain {gain}, and {beside}. This is estimated from the "
+        f"{known} of this study, too few to estimate the best of {count(same.runs)}. To measure it: metaloop evolve "
+        "--same-spend."
     )

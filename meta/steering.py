@@ -227,10 +227,11 @@ def given_line(folder: Path, state: StudyState, champion: str) -> str:
     if not champion or all(wish.event.what == "veto" for wish in taken):
         return f"{said}."
     used = any(wish.child_id and champion in descendants(wish.child_id, state.programs) for wish in taken)
-    of = "descends from what was given" if used else "descends from none of it"
+    some, none = ("it", "it") if len(taken) == 1 else ("one of them", "any of them")
+    of = f"descends from {some}" if used else f"does not descend from {none}"
     came = [(state.programs[wish.child_id].name, _over_parent(state, wish.child_id)) for wish in taken if wish.child_id]
-    helped = "".join(f" {name}, which came of it, gains {over}." for name, over in came if over)
-    tried = " That compares whole runs, which discard a bad try; `metaloop credit` also has single tries."
+    helped = "".join(f" {name}, made from {some}, gains {over}." for name, over in came if over)
+    tried = " This compares whole runs, in which a bad try is discarded; `metaloop credit` shows single tries."
     return f"{said}; the champion {of}.{helped}{tried if helped else ''}"
 
 
@@ -251,7 +252,7 @@ def wishes(folder: Path, state: StudyState) -> Iterator[Wish]:
         elif event.generation > last:
             yield Wish(event, "taken in", f"generation {event.generation} is being written")
         else:
-            yield Wish(event, "dropped", f"generation {event.generation} had no place for it")
+            yield Wish(event, "dropped", f"generation {event.generation} had no room for it")
     for event in waiting(folder):
         if event.wish_id not in state.steering:
             yield Wish(event, "waiting", f"for generation {last + 1}")

@@ -89,14 +89,18 @@ def sentence(on: ReservedClaim) -> str:
     reference = "your program" if measured.own else "stock"
     both = gains(measured.champion, measured.reference, on.unit)
     difference = with_interval(measured.difference, measured.low, measured.high)
-    figures = f"gain {both} of {reference}, difference {difference}"
+    figures = f"gain {both} of {reference}"
     middle = skewed(measured.difference, measured.low, measured.high).replace(" The", "; the").removesuffix(".")
     ratio = times(measured.reference, measured.ratio, measured)
     if on.variant:
-        return f"{where} (an estimate, not part of the test): {figures}{ratio}{middle}"
+        return f"{where} (an estimate, not part of the test): {figures}{ratio}, difference {difference}{middle}"
     if measured.families:
         where = f"On {many(measured.champion.n, 'held-out task')} of the family {on.task}"
     tested = f"p = {on.p_adjusted:.2g} after Holm"
-    beats = f"beats {reference} too{ratio}" if on.holds else f"is not shown to beat {reference}"
+    beats = (
+        f"beats {reference} too{ratio.replace(', ', ' and gains ', 1)}"
+        if on.holds
+        else f"is not shown to beat {reference}"
+    )
     beats += gated(on.holds, on.p_adjusted)
-    return f"{where}, it {beats} ({figures}; {tested}){middle}"
+    return f"{where}, it {beats} ({figures}, difference {difference}; {tested}){middle}"

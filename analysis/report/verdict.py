@@ -187,7 +187,7 @@ def _of_champion(facts: ReportFacts, decision: Decision, row: ChampionRow) -> Re
     weighty = [caveat.text for caveat in decision_text.caveats(decision) if caveat.level != "note"]
     never_seen = [on_reserved(on) for on in row.reserve or []]
     never_seen += _over_reserved(facts, row)
-    whose = (own_share(decision), decision_text.origin(decision))
+    whose = (decision_text.origin(decision), own_share(decision))
     notes = (*filter(None, whose), *decision_text.notes(decision), *weighty, *never_seen)
     return ReportVerdict(
         {BETTER: "shown", CONTROL_FAILED: "failed"}.get(decision.state, "open"),

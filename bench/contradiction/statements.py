@@ -42,7 +42,7 @@ READ: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
      rf"program(?: \w+)?)'s gain \((?:(?!; p)"
      rf"[^)])*(?:; p (?P<p>[=<] {N}) after\s+Holm)?\))?", HELD_OUT),
     (rf"On the held-out task (?P<t>\w+), it (?P<v>beats|is not shown to beat) (?P<r>{WHO})"
-     rf"(?P<why>, because[^(]*)?(?: too)?(?:, (?P<x>{N}) times its gain \([^)]*\))? \(gain (?P<g>{N})[^;]*; "
+     rf"(?P<why>, because[^(]*)?(?: too)?(?: and gains (?P<x>{N}) times as much \([^)]*\))? \(gain (?P<g>{N})[^;]*; "
      rf"p (?P<p>[=<] {N}) after\s+Holm\)",
      tuple(one for one in HELD_OUT if one[1] != "ratio to")),
     (rf"\| (?P<t>\w+) \| (?P<g>{N}) \[[^\]]*\] \| {N} \[[^\]]*\] \|[^|]*\|[^|]*\| (?P<p>{N}) \| (?P<v>yes|not shown) "
@@ -53,8 +53,8 @@ READ: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
     (r"No verdict: the A/A check failed", (("main", "verdict", "none"),)),
     (rf"[\w-]+ (?P<v>beats|is not shown to beat) (?P<r>{WHO})",
      (("main", "verdict", "{v}"), ("main", "reference", "{r}"))),
-    (rf"(?:\b[Bb]y|\bDifference) (?P<d>{N}) [^\[.;]+ \[(?P<l>{N}) to (?P<h>{N})\](?:, (?P<x>{N}) times its gain "
-     rf"\((?P<b>at least {N}))?",
+    (rf"(?:\b[Bb]y|\bDifference) (?P<d>{N}) [^\[.;]+ \[(?P<l>{N}) to (?P<h>{N})\](?: and gains (?P<x>{N}) times as "
+     rf"much as {WHO} \((?P<b>at least {N}))?",
      (("main", "difference", "{d}"), ("main", "low", "{l}"), ("main", "high", "{h}"), ("main", "ratio", "{x}"),
       ("main", "ratio at least", "{b}"))),
     (rf"(?P<d>{N})(?: [A-Za-z][^\s\[,]*){{1,3}} \[(?P<l>{N}) to (?P<h>{N})\](?=, (?:\d+ (?:runs?|new)|one-sided))",

@@ -66,15 +66,16 @@ def ablate(out: Output, which: StudyFlags, flags: AblateFlags, playing: PlayingF
     """Measure the effect of each directive (sentence, list item or setting) of a PROGRAM, or of
     each kept change of a RUN.
 
-    PROGRAM: switches its directives on and off by a two-level factorial design
-    (Hadamard, with mirrored blocks). Every variant has the same budget and the same
-    run seeds. Directives that the scripted researcher ignores are left out.
+    PROGRAM: runs variants of it, each with half of its directives switched off (a two-level
+    factorial design: Hadamard, with mirrored blocks). Every variant has the same budget and
+    the same run seeds. Directives that the scripted researcher ignores are left out.
 
     RUN: trains two scripts for each kept change (a commit of the run's repository) on fresh
-    seeds: the original one with only this change, and the final one without it. For up to 8
-    changes, the effect of each is also averaged over the orders of adding them (Shapley values).
+    seeds: the original one with only this change, and the final one without it. With at
+    most 8 changes, also averages the effect of each over all orders of adding them (Shapley
+    values).
 
-    With --study, the name of an existing study, the result is added to its ledger and report.
+    If --study names an existing study, the result is added to its ledger and report.
     """
     settings = LaunchSettings.of(which, playing, start)
     folder = settings.existing(out)
@@ -277,4 +278,4 @@ def present(out: Output, folder: Path, identity: str) -> None:
         raise NotFound(f"nothing was estimated for {identity}", hint="metaloop credit STUDY --all")
     out.rows(rows, COLUMNS, extra={"study": resolve.shown(folder)})
     study, first = resolve.typed(folder), resolve.short(rows[0]["credit_id"])
-    out.note(f"in {rows[0]['unit']}; next: metaloop show {first} -s {study}, metaloop credit {study}")
+    out.note(f"effects in {rows[0]['unit']}; next: metaloop show {first} -s {study}, metaloop credit {study}")

@@ -39,14 +39,15 @@ def compare(
     out: Output,
     first: Annotated[str, argument(metavar="STUDY")],
     second: Annotated[str, argument(metavar="STUDY")],
-    all: Annotated[bool, flag("Show equal settings, too.")],
+    all: Annotated[bool, flag("Also show the settings that are equal.")],
 ) -> None:
-    """Compare two studies: the differences of their champions' verified gains, of their leads
-    over stock and over the programs they started from, and of the gains of each program that
-    ran in both (in the confirmations, else in the searches), with 95% intervals. These need the
-    same task, run budget, unit, researcher and hardware. Also shows what did best in each study,
-    the changes from one champion to the other, the match that decides each verdict and the one
-    on held-out tasks, and the settings in which the studies differ."""
+    """Compare two studies. Prints these differences, with 95% intervals: between the
+    champions' verified gains; between the champions' leads over stock, and over the
+    programs they started from; and between the gains of each program that ran in both
+    studies (in the confirmations, else in the searches). Both studies need the same task,
+    run budget, unit, researcher and hardware. Also prints the best programs of each study,
+    the changes from one champion to the other, the matches that decide the verdicts, the
+    matches on held-out tasks, and the settings that differ."""
     folders = [resolve.study_folder(text, out) for text in (first, second)]
     studies = [ComparedStudy(resolve.shown(folder), load_board(folder)[0]) for folder in folders]
     known = champions(*studies), texts(*(study.board for study in studies))

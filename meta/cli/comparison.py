@@ -34,20 +34,18 @@ if TYPE_CHECKING:
 SHORT_DIFF = 24  # lines; of a longer one the counts
 SIGN = "A difference is the second study's gain minus the first's: above 0, the second is better."
 OWN_DATA = "Each study has its own seeds and data, and the intervals are over runs only."
-OF_LEADS = "A lead is a champion's gain minus stock's in the same study, without what data and machine add to both."
+OF_LEADS = "A lead is a champion's gain minus stock's in the same study, so what data and machine add to both cancels."
 OF_SAME = (
-    "A program that is in both studies differs by seeds, data and machine alone; a difference of this size between "
-    "other programs may have the same cause. Intervals of several such programs are widened for their number "
-    "(Bonferroni)."
+    "If the same program gained more in one study, only seeds, data and machine can be the cause. They may also "
+    "cause a difference of this size between other programs. If several programs ran in both studies, their intervals "
+    "are wider (Bonferroni)."
 )
 OF_SEARCH = (
-    "Averages of the search are no test: a race gives more runs to programs that did well, so luck is part of a "
-    "difference."
+    "Differences between averages of the search are not tested: a race gives more runs to programs that did well, "
+    "so part of a difference is luck."
 )
 OF_SHARES = "Evolution's own share is the champion's gain minus that of the program it started from, in the same study."
-OF_BEST = (
-    "The best of several programs in the search is in part the luckiest one: its gain there is too high on average."
-)
+OF_BEST = "The best program of a search was also lucky: on average, its gain there is too high."
 OWN_SHARE = "evolution's own share in "
 LEAD = "lead over stock of "
 

@@ -101,7 +101,7 @@ class ContestFlags:
     expect: Annotated[
         int | None, flag("Number of entries that you expect in all  [default: 12 or more].", "--expect-entries", min=2)
     ]
-    like: Annotated[str | None, flag("Plan the close for the noise of this study.", metavar="STUDY")]
+    like: Annotated[str | None, flag("Plan the runs at the close for the noise in this study.", metavar="STUDY")]
     opens: Annotated[
         str | None, flag("A time such as 2026-12-01T09:00 (UTC), or 2h from now  [default: now].", metavar="TIME")
     ]
@@ -199,8 +199,8 @@ def say_plan(out: Output, plan: ClosePlan, source: str, wishes: ContestOptions, 
     entries = int(float(f"{open_for * wishes.workers / each:.2g}"))
     out.note(
         f"in the {duration(open_for)} until it closes, {workers} can finish about {many(entries, 'entry')} "
-        f"({many(entries * runs, 'run')}), stock's two included; the others have "
-        "their runs after it"
+        f"({many(entries * runs, 'run')}), stock's two included; further "
+        "entries run after the close"
     )
     out.note(f"the close: {plan.sentence(source, wishes.run_seconds, wishes.workers)}")
     if low := plan.warning(expected):

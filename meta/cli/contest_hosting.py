@@ -127,9 +127,9 @@ def answer(
 def forget(out: Output, folder: ContestFolder, name: Annotated[str, argument(metavar="NAME")], yes: YesFlag) -> None:
     """Remove an entrant's account: name, token and sessions. Their entries and results stay,
     under `former entrant N`: they still run, race and can win. Pages and commands show the
-    new name everywhere, also in an announcement that was made, with a note. The ledger's
-    records keep the old name, because each record contains the hash of the one before. Works
-    with or without `serve`; the page /host can do the same."""
+    new name everywhere. An announcement that was already made shows it with a note. The
+    ledger's records keep the old name, because each record contains the hash of the one
+    before. Works with or without `serve`; the page /host can do the same."""
     from arena.contest import removal
 
     contest = opened(folder, out)

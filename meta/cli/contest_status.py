@@ -64,7 +64,7 @@ def status(
             out.note(f"{taint_words(one)}. {one.get('counts', '')}".rstrip())
     health(out, view.get("health"))
     if board["announcement"].get("rows"):
-        out.note("the confirming runs, which decided; the board before them is on the pages and in --json")
+        out.note("the confirming runs, which decided; the leaderboard before them: on the pages, in --json")
         decided_rows(out, board["announcement"])
     else:
         rows = [shown(row, board["rows"]) for row in board["rows"]]

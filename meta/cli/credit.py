@@ -78,17 +78,20 @@ QUERY = "FROM credit"
 def credit(
     out: Output,
     study: AnyStudy,
-    method: Annotated[str | None, flag("Only this method (edit, directive, mutation …).", metavar="NAME")],
+    method: Annotated[
+        str | None, flag("Only effects estimated by this method (edit, directive, mutation …).", metavar="NAME")
+    ],
     all: Annotated[bool, flag("Every row, also those that are not significant.")],
     bundle: Annotated[
         str | None, flag('The joint effect of these edits: "optimizer=adamw lr=0.003".', metavar="EDITS")
     ],
-    on: Annotated[str | None, flag("With --bundle: the edits that the source already has.", metavar="EDITS")],
+    on: Annotated[str | None, flag("With --bundle: the edits that the script already has.", metavar="EDITS")],
 ) -> None:
-    """Show how much each directive (a sentence or setting of a program), edit and change
-    between programs (mutation) changes the gain: estimate, 95% interval, n, and whether
-    it was randomized or only observed (an association). Lists every
-    significant row, gain or loss; the last lines name the largest gain."""
+    """Show what changes the gain: each directive (a sentence or setting of a program), each
+    edit of train.py, and each mutation (the change from a program to a new one). A row has
+    the estimated effect, its 95% interval, n, and whether the change was randomized or only
+    observed (an association). Lists all significant gains and losses; the last lines name
+    the largest gain."""
     from analysis.attribution import recomputed
     from meta.cli.standings import announced
 

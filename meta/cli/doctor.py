@@ -37,7 +37,7 @@ MODULES = ("numpy", "scipy", "optuna", "duckdb", "pandas", "pydantic", "jinja2",
 )
 def doctor(
     out: Output,
-    task: Annotated[str | None, flag("Check the needs of this task.", "-t", metavar="NAME|DIR")],
+    task: Annotated[str | None, flag("Also check what this task needs.", "-t", metavar="NAME|DIR")],
     agent_network: Annotated[
         str,
         flag(

@@ -42,9 +42,10 @@ PLANNING = "planning: reading the task and what was learnt on other tasks"
     ("metaloop evolve --family tabular,strokes --reserve letters", "a program for tasks not seen before"),
 )
 def evolve(out: Output, programs: Programs, flags: EvolveFlags) -> None:
-    """Race programs (the library's starters, or the PROGRAMs given), estimate how much
-    each of their sentences contributes, write better programs from that, and test the best
-    (the champion) against stock, the plain keep-if-better loop, on fresh seeds."""
+    """Race programs (the starters that come with Metaloop, or the PROGRAMs given) and estimate
+    how much each of their sentences contributes. Write better programs from these
+    estimates. At the end, test the best program (the champion) on fresh seeds against
+    stock, the plain keep-if-better loop."""
     _evolve(out, "evolve", resolve.programs(programs), flags)
 
 

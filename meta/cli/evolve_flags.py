@@ -52,26 +52,29 @@ class EvolveFlags:
     family: Annotated[
         str | None,
         flag(
-            "Instead of --task: families of tasks; every stage uses new members of them, and --reserve names families "
-            "that are used only at the end.",
+            "Families of tasks, instead of --task: every stage draws new tasks from them. --reserve then names "
+            "families that are used only at the end.",
             metavar="FAMILY,…",
         ),
     ]
     prior: Annotated[
         str | None,
         flag(
-            "Past studies: their best programs become starters, and their results the first estimates.",
+            "Past studies to start from: their best programs join the race, and their results are the first estimates.",
             metavar="STUDY,…",
         ),
     ]
     from_home: Annotated[
         str | None,
-        flag("A project of metaloop home: start on its task, from its results (as --prior does).", metavar="DIR"),
+        flag("Start from a project of metaloop home: its task, and its results (as with --prior).", metavar="DIR"),
     ]
-    from_scratch: Annotated[bool, flag("Leave out the starting program with ideas learnt on measured tasks.")]
+    from_scratch: Annotated[bool, flag("Start without the program whose ideas were learnt on other tasks.")]
     knowledge: Annotated[
         str | None,
-        flag("Start from these knowledge bases too (metaloop learn makes one from your studies).", metavar="DIR,…"),
+        flag(
+            "Also take starting ideas from these knowledge bases (metaloop learn makes one).",
+            metavar="DIR,…",
+        ),
     ]
     without: Annotated[str | None, flag("Leave out what was learnt on these tasks or families.", metavar="NAME,…")]
     dial: Dial

@@ -37,11 +37,12 @@ TOOLS = ("hf", "mlflow", "optuna", "tensorboard", "trackio", "wandb")
 class TrainingFlags:
     """Which rows of training data are written (--to sft, dpo)."""
 
-    beside: Annotated[tuple[str, ...], flag("sft, dpo: another study, whose rows are added.", metavar="STUDY")] = ()
+    beside: Annotated[tuple[str, ...], flag("sft, dpo: another study whose rows to add.", metavar="STUDY")] = ()
     prompts: Annotated[
         str | None,
         flag(
-            "sft, dpo: prompts of recorded calls, or rendered ones for programs of rules, too  [default: recorded].",
+            "sft, dpo: only recorded prompts, or also rendered ones for programs that rules wrote  "
+            "[default: recorded].",
             type=click.Choice(("recorded", "rendered")),
         ),
     ] = None
@@ -126,15 +127,21 @@ def export(
     program: ProgramFlags,
     training: TrainingFlags,
 ) -> None:
-    """Write a view of a study as tsv, csv, parquet or jsonl. With --json and -o, the written files are listed
-    on stdout. With --prose, writes the champion with its charter (its settings) as sentences, for loops that do
-    not use Metaloop. With --for chat or agent, also states the conditions of its ideas in words and begins with
-    the best script of the study; with --for scripted, puts its list of ideas first, and refuses a program
-    without an idea that a script can carry out. With --to sft or dpo, writes train.jsonl, validation.jsonl and
-    a data card, for training a model that writes programs. With --to hf, mlflow, optuna, tensorboard, trackio
-    or wandb, writes every run with its experiments for that tool, into a folder; MLFLOW_TRACKING_URI and
-    WANDB_MODE=online send to a server instead. Runs that MLflow or Optuna has already are updated; for the
-    other tools, name a new folder."""
+    """Write a view (a table) of a study as tsv, csv, parquet or jsonl. With --json and -o,
+    lists the written files on stdout.
+
+    --prose writes the champion instead, with its charter (its settings) as sentences, for
+    loops that do not use Metaloop. --for chat and --for agent also write the conditions of
+    its ideas in words, and begin with the best script of the study. --for scripted puts its
+    list of ideas first, and refuses a program without an idea that a script can carry out.
+
+    --to sft and --to dpo write train.jsonl, validation.jsonl and a data card, for training
+    a model that writes programs.
+
+    --to hf, mlflow, optuna, tensorboard, trackio and wandb write every run with its
+    experiments into a folder, for that tool. MLFLOW_TRACKING_URI and WANDB_MODE=online send
+    them to a server instead. MLflow and Optuna update the runs that they already have; for
+    the other tools, name a new folder."""
     target = Path(output).expanduser() if output else None
     if kind := program.kind:
         for_researcher(out, study, target, kind, program.chosen)
@@ -217,7 +224,7 @@ def to_training_data(out: Output, folder: Path, target: Path | None, to: str, fl
     written = [{"path": str(path), "rows": rows} for path, rows in export(studies, target, choices).items()]
     for item in written:
         out.note(f"wrote {item['path']}, {item['rows']} rows")
-    out.note(f"{target / CARD} describes them, and what was left out")
+    out.note(f"{target / CARD} describes these files, and the rows that were left out")
     if out.mode == "json":
         out.json({"studies": [str(one) for one in studies], "written": written, "card": str(target / CARD)})
 

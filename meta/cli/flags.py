@@ -40,8 +40,8 @@ StudyFlag = Annotated[str | None, flag(STUDY_HELP, "-s", "--study", metavar="DIR
 OwnStudyFlag = Annotated[
     str | None,
     flag(
-        "The folder of the new study: -s a creates ./a, -s studies/a puts it beside the others. If the study exists, "
-        "there or under studies/, it is resumed  [default: studies/TASK-DATE-N].",
+        "Folder of the new study; -s a creates ./a. An existing study, there or under studies/, is resumed  "
+        "[default: studies/TASK-DATE-N].",
         "-s",
         "--study",
         metavar="DIR",
@@ -79,7 +79,8 @@ HarvestFlag = Annotated[
 
 
 RaceRuleFlag = Annotated[
-    str | None, flag("How a race divides its runs among programs; an unknown name lists the rules.", metavar="NAME")
+    str | None,
+    flag("How a race divides its runs among programs; an unknown name prints the list of rules.", metavar="NAME"),
 ]
 
 
@@ -100,17 +101,17 @@ class PlayingFlags:
     seed: Annotated[
         int | None,
         flag(
-            "Seed of the study; reveals the hidden data  [default: a new secret].",
+            "Seed of the study; anyone who knows it can compute the hidden data  [default: a new secret].",
             min=0,
         ),
     ] = None
     workers: Annotated[
-        int | None, flag("Worker processes; each has a device for its run  [default: one per core].", "-j", min=1)
+        int | None, flag("Worker processes, each with a device of its own  [default: one per core].", "-j", min=1)
     ] = None
     devices_per_run: Annotated[
         int | None, flag("Devices that train the parallel experiments of one run  [default: 1].", min=1, max=64)
     ] = None
-    fixed_steps: Annotated[bool, flag("Limit training by steps, not seconds: bit-reproducible.")] = False
+    fixed_steps: Annotated[bool, flag("Limit training by steps, not seconds: results repeat bit by bit.")] = False
     executor: Annotated[
         str | None,
         flag(
@@ -122,7 +123,7 @@ class PlayingFlags:
     runs_per_device: Annotated[
         int | None,
         flag(
-            "Runs that share the device of each worker; one trains while the others wait for a model  [default: 1].",
+            "Runs at a time per worker, on one device: one trains while the others wait for a model  [default: 1].",
             min=1,
             max=8,
             callback=_share_devices,
@@ -149,14 +150,15 @@ class ModelFlags:
     researcher: Annotated[
         str | None,
         flag(
-            "What follows the program: scripted (no model), chat (model), command:NAME (agent)  "
+            "Who follows the program: scripted (a script), chat (a language model), command:NAME (a coding agent)  "
             "[default: chat with -m, else scripted].",
             "-r",
             metavar="KIND",
         ),
     ] = None
     model: Annotated[
-        str | None, flag("The model, by its name in LiteLLM; further names are fallbacks.", "-m", metavar="NAME,…")
+        str | None,
+        flag("The language model, by its name in LiteLLM; further names are fallbacks.", "-m", metavar="NAME,…"),
     ] = None
     max_usd: Annotated[float | None, flag("Spending limit in dollars.", type=Above0, metavar="USD")] = None
     max_tokens: Annotated[int | None, flag("Token limit, input and output.", min=1)] = None

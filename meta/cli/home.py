@@ -154,8 +154,9 @@ def serve(
     ("metaloop home status my-project --json", "for a script"),
 )
 def status(out: Output, folder: ProjectFolder) -> None:
-    """Show the accepted proposals (blocks), and compare the programs. A block's gain is
-    over the block before it. The programs are compared by runs that started from the same block."""
+    """Show the accepted proposals (blocks), and compare the programs. A block's gain is the
+    improvement over the block before it. Programs are compared only by runs that started
+    from the same block."""
     from analysis.wording import number, span
     from arena.home.project import Project
     from arena.home.results import state_of
@@ -198,14 +199,16 @@ def status(out: Output, folder: ProjectFolder) -> None:
     )
     share = state.verified_seconds / state.searched_seconds if state.searched_seconds else 0.0
     out.note("")
-    out.note(f"gain: {project.task.unit} per device-second over the run's base; difference: from the other programs")
+    out.note(
+        f"gain: {project.task.unit} per device-second over the run's starting script; difference: to the other programs"
+    )
     if state.replicas:
-        out.note(f"volunteers trained {state.replicas} pairs of others; {state.barred} may not any more")
+        out.note(f"volunteers trained {state.replicas} pairs of others; {state.barred} are excluded from this")
     for row in state.blocks:
         if row.doubt:
             out.warn(f"block {row.block}: {row.doubt}")
     open_ = sum(state.proposals.get(each, 0) for each in OPEN)
-    out.note(f"{state.volunteers} volunteers, {state.runs_out} runs out, {open_} proposals open")
+    out.note(f"{state.volunteers} volunteers, {state.runs_out} runs in progress, {open_} proposals open")
     searched, verified = state.searched_seconds, state.verified_seconds
     out.note(f"device-seconds: {searched:.0f} of search, {verified:.0f} of verification ({share:.0%})")
 
@@ -282,9 +285,9 @@ def void(
     block: Annotated[int, argument(metavar="BLOCK", type=int)],
     because: Annotated[str, flag("Your reason, for the page and the commit (required).", metavar="TEXT", default="")],
 ) -> None:
-    """Revoke a block (an accepted proposal). A new commit restores the version of main before it, and
-    the proposals
-    of all later blocks are verified again. The serving process does this, or the next one that is started."""
+    """Revoke a block (an accepted proposal). A new commit restores the version of main before
+    it, and the proposals of all later blocks are verified again. The serving process does
+    this; if none runs, the next one does."""
     from arena.home.project import Project
     from arena.home.tables import BlockRow
 
@@ -309,7 +312,8 @@ def void(
 )
 def export(out: Output, folder: ProjectFolder, target: Annotated[str, argument(metavar="TO")]) -> None:
     """Write main as a git repository and blocks, pairs and runs as CSV. A block is an accepted
-    proposal, a pair two trainings of its test. The secret and all hidden data are left out."""
+    proposal. A pair is two trainings of its test: one of main, one of the proposal. The
+    secret and all hidden data are left out."""
     from arena.home.export import written
     from arena.home.project import Project
 

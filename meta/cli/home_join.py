@@ -45,10 +45,10 @@ def join(
     models: StudyModelFlags,
     agent: AgentFlags,
 ) -> None:
-    """Search for improvements for a project. Its task and its scripts run here, in a sandbox without
-    network that sees none of your files. Ctrl-C stops it; the same command resumes.
+    """Search for improvements for a project. Its task and its scripts run here, in a sandbox
+    without network that sees none of your files. Ctrl-C stops it; the same command resumes.
     With --model, or -r command:NAME, your model or agent follows the programs; spending
-    limits apply to each run, not to all runs together."""
+    limits apply to each run."""
     from arena.home.client import HostClient, JoinedProject, VolunteerFolder
     from arena.home.volunteer import Limits, LocalResearcher, VolunteerSession
 
@@ -71,7 +71,7 @@ def join(
     try:
         session.serve(limits.runs, [gpus[k % len(gpus)] if gpus else "" for k in range(at_once)])
     except (KeyboardInterrupt, CapReached):
-        out.note(f"stopped; the run under way is kept in {resolve.shown(path)}, and the same command goes on with it")
+        out.note(f"stopped; the unfinished run is kept in {resolve.shown(path)}, and the same command continues it")
     out.thing({"project": about["project"], "runs": session.made, "folder": folder})
 
 

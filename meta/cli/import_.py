@@ -62,12 +62,12 @@ def import_(
     ],
     workers: Annotated[int | None, flag("Processes that read the logs  [default: one per core].", "-j", min=1)],
 ) -> int:
-    """Import logs as a study: results.tsv files, CSV, markdown tables, JSON lines, folders of them,
-    and repositories of loops such as autoresearch. Prints a summary, and runs nothing. Each line is
-    either imported, or set aside with its line number and the reason. A log that cannot be read, or
-    whose metric or direction is unclear, is left out with the reason; the others are imported, and
-    the exit code is 0. Without any log that can be imported, the command fails and writes no
-    study."""
+    """Import logs as a study: results.tsv files, CSV, markdown tables, JSON lines, folders of
+    them, and repositories of loops such as autoresearch. Prints a summary, and runs
+    nothing. Each line is either imported, or set aside with its line number and the reason.
+    A log that cannot be read, or whose metric or direction is unclear, is left out with the
+    reason; the others are imported, and the exit code is 0. If no log can be imported, the
+    command fails and writes no study."""
     from analysis.imports.load import Options
     from analysis.imports.study import import_logs
     from analysis.imports.summary import listed, summary

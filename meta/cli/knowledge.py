@@ -105,13 +105,14 @@ def learn(
     into: Into,
     task: Annotated[
         str | None,
-        flag("For imported logs: their task, whose settings have roles.", "-t", metavar="NAME|DIR"),
+        flag("The task of imported logs; its settings need roles.", "-t", metavar="NAME|DIR"),
     ],
 ) -> None:
-    """Add the effects of edits that studies measured to a knowledge base, by role: what a setting
-    is for, whatever a task calls it. DIR is another knowledge base, whose files are copied. A study that
-    metaloop import wrote is used if its rows contain the settings that they changed: in columns, in
-    one cell, in diffs of constants, or as NAME=VALUE in the description."""
+    """Add the effects of edits that studies measured to a knowledge base. It stores them by
+    role: what a setting is for, whatever a task calls it. DIR is another knowledge base,
+    whose files are copied. A study that metaloop import wrote is used if its rows contain
+    the settings that they changed: in columns, in one cell, in diffs of constants, or as
+    NAME=VALUE in the description."""
     import shutil
 
     from analysis.knowledge import files_of
@@ -205,8 +206,8 @@ def _learn_import(out: Output, folder: Path, task: Task | None, target: Path) ->
     ('metaloop knowledge sql kb/ "SELECT family, count(*) FROM effects GROUP BY ALL"', "a query"),
 )
 def knowledge() -> None:
-    """Show and query the effects of edits on many tasks, and write a program from them. They are stored by
-    role: what a setting is for, whatever a task calls it."""
+    """Show and query the effects of edits on many tasks, and write a program from them.
+    Effects are stored by role: what a setting is for, whatever a task calls it."""
 
 
 @verb(
@@ -214,9 +215,10 @@ def knowledge() -> None:
     ("metaloop knowledge show kb/ --without strokes --json", "your own without the family strokes, for a script"),
 )
 def show(out: Output, folders: Folders, without: Without) -> None:
-    """Show the roles in a knowledge base and the best value of each. Without DIR, uses the one that
-    comes with Metaloop. A role is what a setting is for, whatever a task calls it. The best value
-    is the one that is best on most tasks, according to a model of each task's effects."""
+    """Show the roles in a knowledge base and the best value of each. Without DIR, uses the one
+    that comes with Metaloop. A role is what a setting is for, whatever a task calls it. The
+    best value is the one that is best on most tasks, according to a statistical model of
+    each task's effects."""
     effects = _read(folders, without)
     out.rows(_by_role(effects), SHOWN)
     families = sorted({effect.family for effect in effects})
@@ -267,10 +269,11 @@ def ideas(
     flat: Annotated[bool, flag("Ideas without conditions, for comparison.")],
     output: Annotated[str | None, flag("File to write  [default: stdout].", "-o", metavar="FILE")],
 ) -> None:
-    """Write a program with ideas from a knowledge base. Without DIR, uses the one that comes with
-    Metaloop. Each idea is the one that adds most, over all tasks, to the ideas before it.
-    "Estimated to help on 4 of 6 measured tasks" means: the list would try the idea on six tasks,
-    and a model of each task's effects predicts a gain on four of them."""
+    """Write a program with ideas from a knowledge base. Without DIR, uses the one that comes
+    with Metaloop. The list begins with the idea that gains most over all tasks; each
+    further idea is the one that adds most to those before it. "Estimated to help on 4 of 6
+    measured tasks" means: the idea can be tried on six tasks, and a statistical model of
+    each task's effects predicts a gain on four of them."""
     from analysis.coverage import choose, task_values
     from meta.learnt import with_ideas
 

@@ -68,8 +68,8 @@ class ProposalCount(TypedDict):
 )
 def lineage(out: Output, study: AnyStudy) -> None:
     """Show the tree of programs: the parents of each, the operator (rule or model) that wrote
-    it, and its mean measured gain in the search (not in the confirmation). A program with two
-    parents is listed under the first and names the other."""
+    it, and its mean measured gain in the search (not in the confirmation). A program with
+    two parents is listed under the first; its row names the other."""
     folder = resolve.study_folder(study, out)
     with resolve.connect(folder, ["scales"]) as con:
         scales = resolve.fetch(con, "SELECT * FROM scales")

@@ -57,8 +57,8 @@ def log(
     study: AnyStudy,
     run: Annotated[str | None, flag("Only this run.", metavar="ID")],
     program: Annotated[str | None, flag("Only runs of this program.", metavar="ID|NAME")],
-    decision: Annotated[str | None, flag("Only this decision.", type=click.Choice(DECISIONS))],
-    status: Annotated[str | None, flag("Only this status.", type=click.Choice(STATUSES))],
+    decision: Annotated[str | None, flag("Only experiments with this decision.", type=click.Choice(DECISIONS))],
+    status: Annotated[str | None, flag("Only experiments with this status.", type=click.Choice(STATUSES))],
     limit: Annotated[int, flag("Number of experiments, the latest ones.", min=1, default=20)],
     all: Annotated[bool, flag("No limit.")],
 ) -> None:

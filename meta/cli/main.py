@@ -16,14 +16,14 @@ from meta.cli.table import SECTIONS, VERBS
 
 CLOSING = (
     "A study is a folder with the programs, runs and measurements of one command.",
-    "Every option can also be set in the environment: METALOOP_RUN_BUDGET=20m is",
+    "Every option can also be set in the environment: METALOOP_RUN_BUDGET=20m means",
     "--run-budget 20m. Exit codes: 0 done, 1 failed, 2 usage, 3 limit reached,",
     "4 credential missing, 130 interrupted. After 3 and 130 a study can be resumed.",
 )
 EXAMPLES = (
     ("metaloop evolve --quick", "a small evolution, offline, 2 to 3 minutes on 2 cores"),
     ("metaloop improve my/program.md", "start from a program of your own"),
-    ("metaloop standings studies/NAME", "the ranking, with confidence intervals"),
+    ("metaloop standings studies/NAME", "the gains of all programs, with confidence intervals"),
 )
 
 

@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 
 RUNS = 4
 CONTROLS = ("stock", "one-line")
-_ADDED = "Also run stock (the plain keep-if-better loop) twice (an A/A test), and one-line (a program of one sentence)."
+_ADDED = (
+    "Also run stock (the plain keep-if-better loop) twice, to test that equal programs get equal results "
+    "(A/A test), and a program of one sentence (one-line)."
+)
 ControlsFlag = Annotated[bool, flag(_ADDED, "--controls/--no-controls", default=True)]
 
 

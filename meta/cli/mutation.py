@@ -50,8 +50,8 @@ class MutationFlags:
     embeddings: Annotated[
         str | None,
         flag(
-            "Embedding model that compares a new program with earlier ones; a program is refused if its "
-            "similarity to one is at least COSINE (0.92 if not given)  [default: compare words].",
+            "Embedding model to find near-copies: a new program is refused if its similarity to an earlier one is"
+            " at least COSINE (0.92 if not given)  [default: compare words].",
             metavar="NAME[=COSINE]",
         ),
     ]

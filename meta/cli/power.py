@@ -47,13 +47,19 @@ class Basis:
 def power(
     out: Output,
     study: AnyStudy,
-    sd: Annotated[float | None, flag("SD between runs of one program, without a study.", type=Above0, metavar="GAIN")],
-    mean: Annotated[float | None, flag("Stock's gain, for ratios.", type=Above0, metavar="GAIN")],
+    sd: Annotated[
+        float | None,
+        flag("Standard deviation (SD) between runs of one program, instead of a study.", type=Above0, metavar="GAIN"),
+    ],
+    mean: Annotated[
+        float | None,
+        flag("Stock's average gain, to compute ratios  [default: the study's].", type=Above0, metavar="GAIN"),
+    ],
     difference: Annotated[float | None, flag("The difference to detect.", type=Above0, metavar="GAIN")],
     ratio: Annotated[
         float | None,
         flag(
-            "The difference to detect, as a ratio to stock's gain.",
+            "The gain to detect, as a ratio to stock's: 1.2 is 20% more.",
             type=click.FloatRange(min=1, min_open=True),
             metavar="X",
         ),
@@ -62,15 +68,27 @@ def power(
     which: Annotated[StudyFlags, only("task", "run_budget")],
     usd_per_hour: Annotated[float | None, flag("Price of an hour of the device.", min=0, metavar="USD")],
     power: Annotated[
-        float, flag("Power of the test.", type=click.FloatRange(0, 1, True, True), metavar="P", default=0.8)
+        float,
+        flag(
+            "Probability that the test detects the difference.",
+            type=click.FloatRange(0, 1, True, True),
+            metavar="P",
+            default=0.8,
+        ),
     ],
     level: Annotated[
         float,
-        flag("Level of the one-sided test.", type=click.FloatRange(0, 0.5, True, True), metavar="P", default=0.025),
+        flag(
+            "Significance level of the one-sided test.",
+            type=click.FloatRange(0, 0.5, True, True),
+            metavar="P",
+            default=0.025,
+        ),
     ],
 ) -> None:
     """Compute how many runs per program detect a difference of a given size, and their cost.
-    With a study, also the smallest difference that each of its matches could detect."""
+    With a study, the noise comes from its runs; then also prints the smallest difference
+    that each of its matches could detect."""
     if sd is not None and study is not None:
         raise UsageError("--sd and a study exclude each other", hint="leave out --sd, or the study")
     basis = stated(sd, mean, which.task, which.run_budget) if sd is not None else of_study(out, study, mean)
@@ -103,7 +121,8 @@ def of_study(out: Output, study: str | None, mean: float | None) -> Basis:
     with resolve.connect(folder, []) as con:
         estimate, rows = measured(con), power_rows(con)
     parts = [f"{many(estimate.runs, 'run')} of {estimate.task} in {resolve.shown(folder)}"]
-    parts += [f"{name} {sd:.3g}" for name, sd in (("stock", estimate.sd_stock), ("others", estimate.sd_others)) if sd]
+    sds = (("stock", estimate.sd_stock), ("the others", estimate.sd_others))
+    parts += [f"SD of {name} {sd:.3g}" for name, sd in sds if sd]
     noise = estimate.noise if mean is None else RunNoise(estimate.noise.sd, estimate.noise.df, mean)
     return Basis(noise, estimate.seconds, estimate.unit, ", ".join(parts), tuple(rows))
 
@@ -180,7 +199,8 @@ def present(out: Output, basis: Basis, items: Sequence[Row], smallest: SmallestD
         shown = [{**item, "usd": "not priced" if item["usd"] is None else item["usd"]} for item in items]
         out.rows(shown, columns(decimals(basis.noise.sd)))
         out.note(
-            "runs each: of each of two programs, at the measured SD; at low, high SD: at the ends of its 95% interval"
+            "runs each: for each of two programs, if the SD is as measured; at low SD and at high SD: if it is at an "
+            "end of its 95% interval"
         )
     for line in said(basis, smallest):
         out.show(Text(line)) if out.mode == "person" else out.note(line)
@@ -222,10 +242,13 @@ def said(basis: Basis, smallest: SmallestDifference | None) -> list[str]:
         where = "held-out task" if row.purpose == "reserve" else row.purpose
         where = f"{where}{f' {row.generation}' if row.generation else ''}"
         runs = f"{many(row.n, 'run')} each" if row.n == row.n_other else f"{row.n} and {row.n_other} runs"
-        lines.append(f"{where}: {row.comparison}, {runs}: detects {_size(row, digits)} or more")
+        lines.append(
+            f"{where}, {row.comparison}{' programs' * (row.comparison == 'any two')} with {runs}: "
+            f"detects {_size(row, digits)} or more"
+        )
     return lines
 
 
 def _size(row: SmallestDifference | Power, digits: int) -> str:
-    ratio = f" (a gain {row.detectable_ratio:.2f} times stock's there)" if row.detectable_ratio else ""
+    ratio = f" (a gain of {row.detectable_ratio:.2f} times stock's in this match)" if row.detectable_ratio else ""
     return f"a difference of {plain_number(row.detectable, digits)}{ratio}"

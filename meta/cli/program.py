@@ -86,9 +86,9 @@ def new(
     file: Annotated[str, argument(metavar="FILE")],
     base: Annotated[str, flag("The starter or program to copy.", metavar="PROGRAM", default="idea-queue")],
 ) -> None:
-    """Write a new program to edit, from the text of a starter. If a task.toml is beside FILE, the
-    list has those of the starter's ideas that apply to this task and, for each other setting,
-    a larger and a smaller value."""
+    """Write a new program to edit, from the text of a starter. If FILE's folder has a
+    task.toml, the idea list contains the starter's ideas that apply to this task. For each
+    setting without such an idea, it contains a larger and a smaller value."""
     from pathlib import Path
 
     path, loaded = Path(file).expanduser(), resolve.one_program(base)

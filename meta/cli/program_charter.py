@@ -58,11 +58,11 @@ def charter(
     """Show a program's settings (its charter). Metaloop enforces them for scripts and
     models; agents get them as sentences.
 
-    With -m, a model reads the settings from the prose. Each is shown with the sentence
-    that it was read from, which must be in the program. Then come sentences that
-    contradict each other, and sentences for which there is no setting. -o and --write put the settings into the
-    front matter; other fields stay unchanged. Without -m, --prose reads the sentences
-    that `metaloop export --prose` writes, and usual wordings: "after three failures
+    With -m, a language model reads the settings from the prose. The output shows each
+    setting with its sentence in the program, then sentences that contradict each other, and
+    sentences for which there is no setting. -o and --write put the settings into the front
+    matter; its other fields stay unchanged. --prose needs no model: it reads the sentences
+    that `metaloop export --prose` writes, and usual wordings such as "after three failures
     in a row change the category"."""
     source = click.get_current_context().get_parameter_source
     if not any(source(name) is click.core.ParameterSource.COMMANDLINE for name in READING):

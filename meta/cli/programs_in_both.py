@@ -110,7 +110,7 @@ class BestPrograms:
             size = f"{plain_number(one.gain.mean, digits)} {self.unit}".rstrip() + bracket(one.gain, digits)
             said.append(f"{one.program} {size} ({many(one.gain.n, 'run')} {runs_of(one.purpose)})")
         script = [f"best train.py {self.script}"] if self.script else []
-        return f"Best in {self.study} on {self.task}: {'; '.join([*said, *script])}."
+        return f"Best in {self.study} on {self.task} (average of all runs of a program): {'; '.join([*said, *script])}."
 
 
 def best_programs(study: ComparedStudy) -> Iterator[BestPrograms]:

@@ -104,7 +104,7 @@ def holder(identity: str, out: Output) -> Path:
     if first != newest:
         out.note(f"not in the newest study; shown from {resolve.shown(first)}")
     if unlike := [folder.name for folder, named in there.items() if named and named != there[first]]:
-        out.note(f"{identity} is another text in {', '.join(unlike)} (-s STUDY)")
+        out.note(f"{identity} has another text in {', '.join(unlike)} (-s STUDY)")
     return first
 
 

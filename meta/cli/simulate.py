@@ -43,13 +43,16 @@ class LawFlags:
     ]
     stock: Annotated[float | None, flag(f"True gain of stock  [default: {STOCK:g}].", metavar="GAIN")]
     spread: Annotated[
-        float | None, flag(f"SD of the true gains of programs  [default: {SPREAD:g}].", min=0, metavar="SD")
+        float | None,
+        flag(f"Standard deviation (SD) of the programs' true gains  [default: {SPREAD:g}].", min=0, metavar="SD"),
     ]
     noise: Annotated[float | None, flag(f"SD between runs of one program  [default: {NOISE:g}].", min=0, metavar="SD")]
     effects: Annotated[
-        str | None, flag("True gains of the other programs minus stock's, instead of --spread.", metavar="GAIN,…")
+        str | None, flag("True gain of each other program minus stock's, instead of --spread.", metavar="GAIN,…")
     ]
-    drift: Annotated[float, flag("SD of a shift that all gains of a match share.", min=0, metavar="SD", default=0.0)]
+    drift: Annotated[
+        float, flag("SD of a random shift that all gains of one match share.", min=0, metavar="SD", default=0.0)
+    ]
     like: Annotated[str | None, flag("Estimate stock, spread and noise from a study.", metavar="STUDY")]
 
 
@@ -63,33 +66,45 @@ def simulate(
     law: LawFlags,
     seeds: Annotated[int, flag("Runs per program in the first round.", "-n", min=2, max=10_000, default=4)],
     rounds: Annotated[
-        int, flag("Rounds; each after the first halves the programs and doubles the runs.", min=1, max=12, default=2)
+        int,
+        flag(
+            "Rounds of the race; each further round has half the programs and twice the runs.", min=1, max=12, default=2
+        ),
     ],
     confirm: Annotated[
-        int, flag("Fresh runs in the confirmation, each of champion and stock.", min=2, max=10_000, default=20)
+        int, flag("Runs of the champion, and of stock, in the confirmation.", min=2, max=10_000, default=20)
     ],
     within: Annotated[
         float | None,
         flag(
-            "Difference from the best program that is treated as none  [default: spread / 10].", min=0, metavar="GAIN"
+            "Treat programs within this difference as equal to the best one  [default: spread / 10].",
+            min=0,
+            metavar="GAIN",
         ),
     ],
     replicates: Annotated[
         int,
-        flag("Simulated studies; as many without true differences are added.", min=1, max=1_000_000, default=2000),
+        flag(
+            "Number of simulated studies. As many again are simulated in which all programs are equal.",
+            min=1,
+            max=1_000_000,
+            default=2000,
+        ),
     ],
     seconds: Annotated[
         float,
-        flag("Time limit; reports the studies simulated until then.", min=0.1, max=86_400, metavar="S", default=20.0),
+        flag("Time limit; then prints the result so far.", min=0.1, max=86_400, metavar="S", default=20.0),
     ],
-    null: Annotated[bool, flag("Only simulate studies without true differences.")],
+    null: Annotated[bool, flag("Only simulate studies in which all programs are equal.")],
     seed: Annotated[int, flag("Seed of the simulation.", min=0, default=1)],
 ) -> None:
-    """Simulate many studies with known true gains: race, champion and confirmation use
-    the same code as real studies. Reports how often the best program is found, the
-    champion's true gain, the power of the confirmation and its false positive rate,
-    each with a 95% Monte Carlo interval. Gains may be in any unit; with --stock 1
-    they are ratios. Uses no device time."""
+    """Simulate many studies in which the true gain of every program is known. The race, the
+    choice of the champion and its confirmation use the code of real studies. Prints how
+    often the best program becomes the champion, the champion's true gain, how often the
+    confirmation detects a champion that is better than stock (power), and how often it
+    confirms one that is not (false positives). Each figure has a 95% interval, because the
+    number of simulations is limited. Gains may be in any unit; with --stock 1 they are
+    ratios to stock's gain. Trains nothing."""
     from meta.simulate import Design
     from meta.simulate import simulate as draw
 
@@ -174,10 +189,12 @@ def law_sentence(world: World) -> str:
 
 
 def design_sentence(design: Design) -> str:
-    kept = " → ".join(f"{stage.keep or design.programs} × {stage.runs}" for stage in design.stages)
+    first, *more = design.stages
+    kept = f"{first.keep or design.programs} × {first.runs} runs"
+    kept += "".join(f", then the best {stage.keep or design.programs} up to {stage.runs} runs each" for stage in more)
     return (
-        f"race of {design.programs} programs, stock included: {kept} runs each ({design.race_runs} in all); "
-        f"confirmation with {design.confirm} runs each of champion and stock; one-sided test at 2.5%"
+        f"race of {design.programs} programs, stock included: {kept} ({design.race_runs} in all); "
+        f"confirmation: {design.confirm} runs of the champion and {design.confirm} of stock; one-sided test at 2.5%"
     )
 
 
@@ -189,7 +206,7 @@ def present(out: Output, simulated: Simulated) -> None:
     out.rows([asdict(figure) for figure in simulated.figures], FIGURES)
     early = " (stopped by --seconds)" if simulated.stopped_early else ""
     made = (
-        f"simulated {simulated.replicates} studies, and {simulated.null_replicates} where no program differs, in "
-        f"{simulated.seconds:.1f} s{early}"
+        f"simulated {simulated.replicates} studies, and {simulated.null_replicates} in which all programs are equal, "
+        f"in {simulated.seconds:.1f} s{early}"
     )
     out.note(f"{made}; low and high: 95% Monte Carlo interval")

@@ -25,7 +25,10 @@ def sql(
     study: Annotated[str, argument()],
     query: Annotated[str, argument()],
     beside: Annotated[
-        tuple[str, ...], flag("Another study, repeatable; the views of studies/b are b.runs and so on.", metavar="DIR")
+        tuple[str, ...],
+        flag(
+            "Another study to query, too; repeatable. The views of studies/b are then b.runs and so on.", metavar="DIR"
+        ),
     ],
 ) -> None:
     """Query a study with DuckDB SQL. Some views: studies, matches, programs,

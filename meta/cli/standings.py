@@ -72,11 +72,12 @@ def standings(
     match: Annotated[str | None, flag("This match  [default: the deciding one, else the last].", metavar="ID")],
     all: Annotated[bool, flag("Every match of the study.")],
 ) -> None:
-    """Show the measured gain of each program with its 95% interval and its range of ranks.
-    The range begins after the programs that are significantly better; a program whose range
-    begins at 1 may be the best. A match that decides a verdict has one planned test and
-    no ranks. The gains that runs claimed themselves, and best-of-N (the best script of a
-    program's runs), are shown but not used for ranking."""
+    """Show the measured gain of each program in a match, with its 95% interval. The match that
+    decides the verdict has one planned test, so it shows no ranks. In other matches
+    (--match, --all), each program has a range of ranks. The range begins after the programs
+    that are significantly better: a program whose range begins at 1 may be the best. Two
+    further figures are not used for ranking: the gains that the runs claimed themselves,
+    and the best script of a program's runs (best-of-N)."""
     from arena.contest.settings import MARK, is_export
 
     folder = resolve.study_folder(study, out)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 WISHES = (
     Column("what", style="bold"),
-    Column("said", "of", wrap=True),
+    Column("said", "request", wrap=True),
     Column("state"),
     Column("outcome", wrap=True),
     *(Column(key, person=False) for key in ("wish_id", "text", "because", "asked_at", "generation", "child_id")),
@@ -38,17 +38,22 @@ WISHES = (
 def steer(
     out: Output,
     study: Annotated[str, argument()],
-    idea: Annotated[str | None, flag("One more idea, for a child of a good program.", metavar="TEXT")],
+    idea: Annotated[str | None, flag("An idea: the study adds it to a copy of a good program.", metavar="TEXT")],
     program: Annotated[str | None, flag("A program that competes in the next generation.", metavar="FILE")],
     veto: Annotated[
         str | None,
-        flag("This program, or programs with this directive, can no longer be a parent or the champion.", metavar="ID"),
+        flag(
+            "Exclude a program, or every program with a directive (a sentence or setting): no excluded program "
+            "can be a parent or the champion.",
+            metavar="ID",
+        ),
     ],
     because: Annotated[str | None, flag("Your reason; it is recorded.", metavar="TEXT")],
 ) -> None:
-    """Steer a study while it runs. Your request is used when the next generation of
-    programs is written. It is recorded, and the lineage and champion.evidence.md mark the program
-    that was made from it as `steered`. Without a flag, lists the requests so far."""
+    """Give a running study an idea, a program or a veto. It takes effect when the study writes
+    its next generation of programs. The study records it, and marks the program made from
+    it as `steered` in metaloop lineage and champion.evidence.md. Without an option, lists
+    the requests so far."""
     from analysis.run_state import StudyState
     from arena.study import Study
     from meta.steering import ask, wishes
@@ -61,7 +66,7 @@ def steer(
     if len(requests) > 1:
         raise UsageError("one of --idea, --program and --veto at a time", hint="metaloop steer --help")
     if because and not requests:
-        raise UsageError("--because says why you give something", hint="add --idea, --program or --veto")
+        raise UsageError("--because needs a request", hint="add --idea, --program or --veto")
     state = opened.state = StudyState.read(folder / "ledger")
     for what, given in requests:
         refuse_late(opened)
@@ -69,10 +74,10 @@ def steer(
         ask(folder, what, text, name=name, because=because or "")
         for line in now(opened, text) if what == "idea" else ():
             out.note(line)
-        here = resolve.typed(folder)
-        out.note(f"it waits for generation {max(state.generations, default=0) + 1}; metaloop steer {here} shows it")
+        here, following = resolve.typed(folder), max(state.generations, default=0) + 1
+        out.note(f"the request waits for generation {following}; metaloop steer {here} shows its outcome")
         if not running(folder):
-            out.note(f"the study is not running; metaloop {opened.config.command} --resume {here} takes it in")
+            out.note(f"the study is not running; metaloop {opened.config.command} --resume {here} resumes it")
     rows = [row(wish) for wish in wishes(folder, state)]
     out.rows(rows, WISHES, empty="no requests so far; metaloop steer --help")
 
@@ -100,11 +105,11 @@ def refuse_late(study: Study) -> None:
 
     name, last = resolve.shown(study.folder), study.config.plan.get("generations", 0)
     if study.config.command not in ("evolve", "improve") or is_in(study.config.plan):
-        raise UsageError(f"{name} breeds no programs, so it cannot be steered", hint="metaloop evolve breeds them")
+        raise UsageError(f"{name} writes no programs, so it cannot be steered", hint="metaloop evolve writes them")
     if study.state.champion is not None:
         raise UsageError(f"{name} has ended", hint="metaloop evolve FILE starts a new study")
     if not last or max(study.state.generations, default=0) >= last:
-        raise UsageError(f"{name} has written its last generation", hint="start a new study with what you would give")
+        raise UsageError(f"{name} has written its last generation", hint="start a new study with your request")
 
 
 def checked(study: Study, what: str, given: str) -> tuple[str, str]:

@@ -66,21 +66,27 @@ def present(out: Output, folder: Path, applies: bool = False) -> list[str]:
         return []
     harm = _harm(folder, state, str(champion["program_id"])) if decision and decision.holds else ""
     verdict = str(champion.get("verdict", "no champion"))
+    sentences = sentences_of(verdict, [program.name for program in state.programs.values()])
     label = EvolvedFor.of(config.researcher, config.staff.models)
     every = compared(config, Path(files["champion"])) if len(changes) > MOST_CHANGES else []
     if out.mode == "plain":
         better = decision is not None and decision.holds
         early = how_early(folder, str(champion.get("program_id", ""))) if better else ""
-        more = {"researcher": str(label), "more runs": needed, "how early": early, "best scripts": " ".join(scripts)}
+        more = {
+            "details": ". ".join(sentences[1:]),
+            "researcher": str(label),
+            "more runs": needed,
+            "how early": early,
+            "best scripts": " ".join(scripts),
+        }
         more |= {"harmful ideas": harm, "steering": given}
         known = {name: plain_text(text) for name, text in more.items() if text}
-        out.thing({"study": str(shown), "verdict": verdict, **known, **by_task.plain, **files})
+        out.thing({"study": str(shown), "verdict": sentences[0], **known, **by_task.plain, **files})
         _print(out, folder, decision, changes, changes_title(config))
     else:
         measured = measured_scripts(decision) if decision else []
         said = [*by_task.together, needed, *measured, harm, given, f"All runs were made with {label}."]
         named = with_outcome(with_gain(files, decision, state), decision)
-        sentences = sentences_of(verdict, [program.name for program in state.programs.values()])
         _show(out, folder, sentences, (changes_title(config), changes), named, said)
     return _going_on(folder, config, decision, applies, every)
 

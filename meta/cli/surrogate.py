@@ -27,8 +27,9 @@ COLUMNS = [
     ("metaloop surrogate studies/NAME --json", "with the rank correlation and its interval"),
 )
 def surrogate(out: Output, study: AnyStudy) -> None:
-    """Fit a small model that predicts a program's gain from its charter and directives,
-    and report how well it ranks programs held out from the fit."""
+    """Fit a small statistical model that predicts a program's gain from its charter (settings)
+    and directives (sentences). Report how well it ranks programs that were left out of the
+    fit."""
     from analysis.surrogate import known_programs, skill
 
     folder = resolve.study_folder(study, out)

@@ -36,7 +36,9 @@ VERBS: dict[str, CommandEntry] = {
         CommandEntry("ls", INSPECT, "meta.cli.studies:ls", "the studies of a folder, with verdict and size"),
         CommandEntry("share", INSPECT, "meta.cli.studies:share", "a copy of a study for others, without its secret"),
         CommandEntry("status", INSPECT, "meta.cli.status:status", "the progress of a study; --watch updates it"),
-        CommandEntry("standings", INSPECT, "meta.cli.standings:standings", "the ranking, with ties and intervals"),
+        CommandEntry(
+            "standings", INSPECT, "meta.cli.standings:standings", "the gain of each program, with its interval"
+        ),
         CommandEntry("credit", INSPECT, "meta.cli.credit:credit", "the estimated effects of edits and directives"),
         CommandEntry("log", INSPECT, "meta.cli.log:log", "the experiments of a study, one line each"),
         CommandEntry("show", INSPECT, "meta.cli.show:show", "any record by its id or a prefix of it"),

@@ -115,10 +115,10 @@ def init(
     ],
 ) -> int:
     """Write the files of a new task. They are task.toml, train.py, prepare.py and data.py;
-    with --simulated, task.toml and train.py. With --like, --text or --grammar, the task is a
-    copy of a built-in one, on your own text or another generated language. With --from, it is a
-    task.toml for a repository with its own command for training, benchmarks or tests,
-    in any programming language; with -m, a model reads the repository, too."""
+    with --simulated, task.toml and train.py. With --like, --text or --grammar, the task is
+    a copy of a built-in one, on your own text or another generated language. With --from,
+    it is a task.toml for a repository with its own command for training, benchmarks or
+    tests, in any programming language; with -m, a language model reads the repository, too."""
     wanted = {"--like": like, "--text": text, "--grammar": grammar}
     copied = next((name for name, value in wanted.items() if value is not None), None)
     if copied and (simulated or repository.source is not None):

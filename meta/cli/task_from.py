@@ -47,7 +47,7 @@ class RepositoryFlags:
         str | None, flag("Make the task from a repository. Its code is read, not run.", "--from", metavar="DIR")
     ]
     into: Annotated[
-        str | None, flag("Copy the repository there first  [default: write task.toml into it].", metavar="DIR")
+        str | None, flag("Copy the repository to this folder first  [default: write task.toml into it].", metavar="DIR")
     ]
     command: Annotated[
         str | None, flag("Shell command of an experiment; may contain {seed} and {budget}.", metavar="LINE")

@@ -60,10 +60,9 @@ def check(
     ],
     playing: Annotated[PlayingFlags, only("unsafe_no_sandbox")],
 ) -> int:
-    """Test each clause of a task's contract (docs/tasks.md). Tests data, budget, steps, scoring
-    and edits;
-    for a task with a command (see task init --from), its baseline, the direction of its
-    metric and its knobs (settings). Exits with 2 on an error."""
+    """Test each clause of a task's contract (docs/tasks.md). Tests data, budget, steps,
+    scoring and edits. If the task has a command (see task init --from), tests its baseline,
+    the direction of its metric and its knobs (settings). Exits with 2 on an error."""
     from trainer.check import check as examine
 
     with ticker(out, repeated=True) as progress, launcher_of(_reference(task), playing.unsafe_no_sandbox) as launcher:
@@ -108,14 +107,16 @@ def measure(
     seeds: Annotated[int, flag("Experiments with the baseline, the unchanged script.", "-n", min=2, default=8)],
     repeats: Annotated[int, flag("Experiments per edit.", min=1, default=2)],
     per_knob: Annotated[int | None, flag("Values to try per knob (setting)  [default: all].", min=1)],
-    looks: Annotated[bool, flag("Only measure short trial trainings, and add the result to the card.")],
+    looks: Annotated[
+        bool, flag("Only measure whether short trial trainings save budget, and add the result to the card.")
+    ],
     headroom: Annotated[bool, flag("Only test whether any of eight single changes helps, in 15 experiments.")],
     stack: Annotated[bool, flag("Combine the best edits to measure the headroom.", "--stack/--no-stack", default=True)],
     write: Annotated[bool, flag("Save card.json in the task's folder.")],
     playing: Annotated[PlayingFlags, only("unsafe_no_sandbox")],
 ) -> None:
-    """Measure a task by experiments. Its card has the noise between seeds, the cost of an
-    experiment, the effect of each declared edit, the headroom (the gain of the best
+    """Measure a task by experiments. Prints the task's card: the noise between seeds, the cost
+    of an experiment, the effect of each declared edit, the headroom (the gain of the best
     edits together), and whether short trial trainings (screening) save budget."""
     from trainer import card as cards
     from trainer import screening

@@ -35,12 +35,12 @@ RESUMED = ("evolve", "improve", "match", "run", "transfer", "ablate")
 class ToolFlags:
     """How a study is sent to a tool."""
 
-    follow: Annotated[bool, flag("mlflow, trackio, wandb, tensorboard: wait for the study, and go on while it runs.")]
+    follow: Annotated[bool, flag("mlflow, trackio, wandb, tensorboard: export until the study ends.")]
     project: Annotated[
         str | None,
         flag(
-            "tools: experiment or project to send to  [default: the study's name, with its id where another study "
-            "has that].",
+            "tools: name of the experiment or project  [default: the study's name, with its id if another study "
+            "has this name].",
             metavar="NAME",
         ),
     ] = None

@@ -50,11 +50,12 @@ def transfer(
     start: StartFlags,
 ) -> None:
     """Test whether a program that wins on its training task also wins on held-out tasks. Each
-    PROGRAM runs on every task, also without its idea list. Stock (the plain keep-if-better loop)
-    runs there, too, twice (an A/A test). -b is the budget on the first task; on the others
-    it is scaled to about the same number of experiments. Prints gains and their ratios to stock's
-    per task, rank correlations between tasks, and the edits and directives that help on all tasks
-    or only on the training task.
+    PROGRAM runs on every task, also without its idea list. Stock (the plain keep-if-better
+    loop) runs twice on every task (an A/A test). -b is the budget on the first task; on the
+    other tasks it is scaled to about the same number of experiments. Prints the gains on
+    each task and their ratios to stock's gain, the rank correlations between tasks, and the
+    edits and directives (sentences and settings) that help on all tasks or only on the
+    training task.
 
     With a STUDY that has runs on several tasks, prints its tables and runs nothing."""
     from arena.transfer import play_transfer
@@ -191,7 +192,7 @@ def plan_of(
     if len({part["runs"] for part in parts}) == 1:
         whole["run_budgets_s"] = {part["task"]: part["run_budget_s"] for part in parts}
     whole["programs"] = ", ".join(
-        [*(program.name for program in own), "stock (twice)", *(["each without its ideas"] * bare)]
+        [*(program.name for program in own), "stock (twice)", *(["each also without its ideas, if it has any"] * bare)]
     )
     whole["runs_by_task"] = ", ".join(f"{part['task']} {part['runs']}" for part in parts)
     whole["seconds_by_task"] = ", ".join(f"{part['task']} {part['device_seconds']:.0f}" for part in parts)

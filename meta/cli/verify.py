@@ -47,7 +47,7 @@ class AuditFlags:
     study: StudyFlag
     task: Annotated[str | None, flag("The task of a SOURCE.", "-t", metavar="NAME|DIR")]
     seeds: Annotated[int, flag("Fresh seeds for a SOURCE or RUN.", "-n", min=2, max=64, default=SEEDS)]
-    runs: Annotated[int, flag("Runs to check of each of the two programs of a STUDY.", min=2, max=1000, default=RUNS)]
+    runs: Annotated[int, flag("Runs of each program to check, for a STUDY.", min=2, max=1000, default=RUNS)]
     playing: Annotated[PlayingFlags, only("workers", "fixed_steps", "executor", "unsafe_no_sandbox")]
     secret: Annotated[str | None, flag("Repeat an earlier check with the secret it printed.", metavar="HEX")]
     start: StartFlags
@@ -71,33 +71,34 @@ class AuditFlags:
     ("metaloop verify my/train.py -t strokes", "any train.py against the task's baseline"),
 )
 def verify(out: Output, what: Annotated[str, argument(metavar="STUDY|RUN|SOURCE")], flags: AuditFlags) -> int:
-    """Check a result: train it again from scratch, on fresh seeds and a fresh hidden
-    split. Both are drawn from a new secret; its hash is printed before the check, the
-    secret after it.
+    """Check a result: train it again from scratch, on fresh seeds and fresh hidden data. Both
+    are drawn from a new secret. The command prints the secret's hash before the check, and
+    the secret after it.
 
-    SOURCE (a train.py), RUN: measures its gain over the task's original train.py, with a
-    95% Welch interval. Verdicts: better or worse (the interval is above or below 0); not shown
-    (the interval contains 0); invalid (training fails on every seed, or more than half of the
-    gain exists before training).
+    SOURCE (a train.py) or RUN (its final train.py): measures the gain over the task's
+    original train.py, with a 95% interval (Welch). Verdicts: better (the interval is above
+    0), worse (below 0), not shown (it contains 0), or invalid (training fails on every
+    seed, or more than half of the gain exists before training).
 
-    STUDY: checks the ledger's hash chain. Then it draws runs of the champion and
-    of stock (in a study of `improve`: of your own program) from the confirmation, and trains
-    the final train.py of each on a fresh seed.
-    (Without a confirmation, the best program of the last match is taken for the
-    champion.) Verdicts: contradicted (the champion's fresh gain or lead is significantly
-    below 80% of the recorded one, at 99%; or more than half of the gain exists before training);
-    confirmed (recorded and fresh lead are both significantly above 0, at 95%); else not
-    confirmed. The margin of 20% allows for the difference between the two
-    sets of data.
+    STUDY: checks the ledger's hash chain. Then takes runs of the champion and of stock from
+    the confirmation (in a study of `improve`: of your own program instead of stock), and
+    trains the final train.py of each run on a fresh seed. If there is no confirmation,
+    checks the best program of the last match instead of a champion. A lead is the
+    champion's gain minus the other program's.
+
+    Verdicts for a STUDY: confirmed (the recorded and the fresh lead are both significantly
+    above 0, at 95%); contradicted (the champion's fresh gain or lead is significantly below
+    80% of the recorded one, at 99%, or more than half of the gain exists before training);
+    else not confirmed. (80%, not 100%, because the fresh data differ.)
 
     A copy made by metaloop share: checks the hash chain of its ledger and the ids of its
-    programs (consistent, or an error), and prints the hash of the last record. The copy
-    is unchanged only if that is the hash that share printed.
+    programs (consistent, or an error), and prints the hash of the last record. If share
+    printed the same hash, the copy is unchanged.
 
-    A contest's folder, or its export after the decision: derives the seeds of all runs and
-    measurements from the published secret again, and compares them with the ledger's
-    (intact, or an error that names the first seed that differs). Then a contest is checked
-    like a STUDY. An export has no train.py files, so its check ends there.
+    A contest's folder, or its export after the decision: computes the seeds of all runs and
+    measurements again from the published secret, and compares them with the ledger. Prints
+    intact, or an error with the first seed that differs. Then checks the contest like a
+    STUDY; an export has no train.py files, so its check ends here.
 
     A task that is not built in makes its data with its own data.py. If a study names
     such a task, the command asks before it runs that file (without a terminal, pass

@@ -201,7 +201,10 @@ def test_the_answer_of_a_comparison_comes_from_the_matches_that_decide(
     [known] = ask(Path(pair[0]), f"{query}'{row['program_id']}'")
     assert (row["gains"][0]["mean"], row["runs"][0]) == (pytest.approx(known["gain"]), known["n"])
     for path, best in zip(pair, answer["best"], strict=True):
-        assert best["sentence"].startswith(f"Best in {path} on planted: ") and "of the search)" in best["sentence"]
+        assert (
+            best["sentence"].startswith(f"Best in {path} on planted (average of all")
+            and "of the search)" in best["sentence"]
+        )
     for study in answer["studies"]:
         assert [match["decides"] for match in study["matches"]] == [True, False]
         assert [arm["program"] for arm in study["matches"][0]["arms"]][-1] == "stock, both arms"

@@ -98,7 +98,7 @@ def test_the_report_tells_of_each_beside_the_verdict(ended: Ended, ask: Snapshot
         assert ("also beats stock" in note) == there.holds and "after Holm" in note
         assert there.claim is not None
         stated = steady(there.claim.stock, there.claim.ratio, there.claim)
-        assert (f"{there.claim.ratio.ratio:.2f} times its gain" in note) == stated
+        assert (f"{there.claim.ratio.ratio:.2f} times stock's gain" in note) == stated
         assert (
             both_gains(there.claim.champion, there.claim.stock, there.unit) in note
         )  # with the intervals of the terminal

@@ -112,13 +112,13 @@ def test_an_idea_and_a_program_are_raced_as_steered_children(steered: tuple[Path
         state.matches[key] = replace(match, purpose="ablation")
     assert "gain" not in next(iter(wishes(folder, state))).outcome  # runs that chose no program
     assert "given while it ran (steer)" in {row.name for row in settings([load_board(folder)[0]])}
-    said = "A person gave 1 idea, 1 program and 1 veto while the study ran; the champion descends from "
+    said = "A person gave 1 idea, 1 program and 1 veto while the study ran; the champion "
     ended = StudyState.read(folder / "ledger")
     assert given_line(folder, ended, str(idea.child_id)).startswith(
-        f"{said}what was given. {child['name']}, which came"
+        f"{said}descends from one of them. {child['name']}, made from one of them, gains"
     )
-    assert given_line(folder, ended, str(idea.child_id)).endswith("`metaloop credit` also has single tries.")
-    assert given_line(folder, ended, BRED_FROM.program_id).startswith(f"{said}none of it. ")
+    assert given_line(folder, ended, str(idea.child_id)).endswith("`metaloop credit` shows single tries.")
+    assert given_line(folder, ended, BRED_FROM.program_id).startswith(f"{said}does not descend from any of them. ")
     assert given_line(folder, ended, "").endswith("while the study ran.")  # without a champion
     assert IDEA in by_id[str(idea.child_id)]["text"] and len(by_id[str(idea.child_id)]["parent_ids"]) == 1
     given = by_id[GIVEN.program_id]
@@ -259,7 +259,7 @@ def test_the_command_leaves_a_wish_and_lists_it(task: Task, begun: Path, tmp_pat
     assert done.returncode == 0, done.stderr
     has = task.edits.config(task.baseline())["LADDER1"]
     assert f"the untouched script of {task.name} has ladder1={has}\n" in done.stderr and has != 0.5
-    assert "it waits for generation 1" in done.stderr and "metaloop evolve --resume" in done.stderr
+    assert "the request waits for generation 1" in done.stderr and "metaloop evolve --resume" in done.stderr
     (row,) = json.loads(cli("steer", "begun", "--json", cwd=tmp_path).stdout)["items"]
     assert (row["what"], row["text"], row["state"], row["because"]) == ("idea", IDEA, "waiting", "a hunch")
 
@@ -301,7 +301,7 @@ def test_the_evidence_names_what_a_person_gave(tmp_path: Path) -> None:
     assert "## Given by a person while the study ran" in page and "| program | `given` |" in page
     used = champion.program.program_id == GIVEN.program_id
     assert ("**The champion descends from what a person gave.**" in page) == used
-    assert ("The champion descends from none of this." in page) == (not used)
+    assert ("The champion does not descend from any of these." in page) == (not used)
 
 
 def test_an_idea_stands_behind_those_that_set_several_values_and_before_the_others() -> None:
