@@ -177,10 +177,11 @@ def winning(entry_id: str, said: Announcement) -> str:
         return ""
     others = len(said["winners"]) - 1
     won = f"shares the win with {many(others, 'other entry')}" if others else "won"
-    gain = number(row["gain"], digits_of(said))
+    digits = digits_of(said)
+    gain = f"{number(row['gain'], digits)} {said['unit']}{_interval(row['low'], row['high'], digits)}"
     ratio = _ratio(row["gain"], said)
     times = f", about {ratio:.1f} times stock's" if ratio else ""
-    return f"{arm_label(row)} {won}: a gain of {gain} {said['unit']}{times}"
+    return f"{arm_label(row)} {won}: a gain of {gain} over {many(row['n'], 'fresh run')}{times}"
 
 
 def _ratio(gain: float, said: Announcement) -> float | None:

@@ -188,13 +188,13 @@ def test_behind_which_entry_a_void_one_lies_is_marked_as_long_as_it_is_void(
     marks = acts.tainted(contest, [1, 2, 3, 4, 5, 6])
     assert [(one["number"], one["how"], one["void_number"], one["because"]) for one in marks] == [
         (4, "is based on", 3, "copied from a leak"),
-        (5, "is based on", 3, "copied from a leak"),
+        (5, "is based, through P one-line 1 1, on", 3, "copied from a leak"),
         (6, "has the text of", 3, "copied from a leak"),
     ]
     shown = entry_view(contest, entry_of(contest, entry_id(contest, 5)), None)
     assert [one["void_number"] for one in shown["tainted"]] == [3]
     with served(contest) as port:
-        for number, how in ((5, "is based on"), (6, "has the text of")):
+        for number, how in ((4, "is based on"), (5, marks[1]["how"]), (6, "has the text of")):
             for path in (page := f"/entry/{entry_id(contest, number)}", f"{page}.md"):
                 told = Browser(port).get(path).text
                 assert f" {how} " in told and "which the host declared void: copied from a leak" in told

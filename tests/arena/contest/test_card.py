@@ -60,7 +60,8 @@ def test_a_win_has_a_card_with_its_interval(tmp_path: Path, outcome: str, winner
         links = [preview(port, path) for path in ("/?unshared", f"/entry/{who[0]['entry_id']}")]
     assert 'og:description" content="Ada: p ' in own and "Ada: p: Ada" not in own  # its name once
     tied = winners == 2
-    won = f"Ada: p {'shares the win with 1 other entry' if tied else 'won'}: a gain of 0.50 nats, about 1.7 times stock"
+    won = f"Ada: p {'shares the win with 1 other entry' if tied else 'won'}: a gain of 0.50 nats "
+    won += "(95% interval 0.40 to 0.60) over 9 fresh runs, about 1.7 times stock"
     assert won in own.split("pins")[0] and '<img class="card" src="/card.svg"' in own.split("pins")[0]
     assert won in own.split("</head>")[0].split('og:description" content="')[1] and ('class="card"' in other) == tied
     assert all("/card.svg" in page for page in pages) and "share&gt; the win" in pages[0].split("og:description")[1]

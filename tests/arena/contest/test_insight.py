@@ -27,7 +27,7 @@ from arena.contest.standing import beside_parent
 from arena.contest.tables import ContestEntry, Course, Descent
 from arena.contest.views import board_view
 from arena.contest.web.curve import curve
-from arena.contest.web.entry import MOST_KEPT, TitledRun, best_run, changes, without_repetition
+from arena.contest.web.entry import MOST_KEPT, KeptEdit, TitledRun, best_run, changes
 from arena.contest.web.lineage import decided, drawing
 from arena.contest.work import carry_on
 from programs.program import Program
@@ -115,7 +115,7 @@ def test_each_run_has_its_course(opened: tuple[Contest, dict[str, str], Browser]
     best = max(runs, key=lambda run: run["gain"] or 0.0)
     kept = [row for row in best["experiments"] if row["decision"] == "keep"]
     ladder = unescape(page.split('id="best"')[1].split("</section>")[0])
-    assert f"Run {best['run']} gained most" in ladder and "the untouched script" in ladder and len(kept) > 1
+    assert f"Run {best['run']} gained most" in ladder and " is better: " in ladder and len(kept) > 1
     shown = best_run([{**run, "title": f"Run {run['run']}"} for run in runs])
     assert shown is not None and shown == best_run([
         *({**run, "title": f"Run {run['run']}"} for run in runs),
@@ -127,15 +127,16 @@ def test_each_run_has_its_course(opened: tuple[Contest, dict[str, str], Browser]
     assert (of := best_run([{**best, "title": "Run 1"}, unmeasured])) and of.run["title"] == "Run 1"
     assert best_run([unmeasured]) is None and best_run([]) is None
     assert len(shown.edits) == min(len(kept), MOST_KEPT) and shown.kept == len(kept)
-    assert all(f"Experiment {edit.number}:</span> {edit.description} " in ladder for edit in shown.edits)
+    assert all(f"<code>{edit.edit}</code> <strong>" in ladder for edit in shown.edits)
+    assert all(f"(experiment {edit.number})" in ladder for edit in shown.edits) and shown.end == kept[-1]["metric"]
     named = [*shown.skipped, *(small for edit in shown.edits for small in edit.skipped)]
     left_out = sum(small.better for small in named)
-    assert len(shown.edits) + len(named) == shown.kept and all(small.edit in ladder for small in named)
+    assert len(shown.edits) + len(named) == shown.kept and all(small.name in ladder for small in named)
     all_better = abs(kept[-1]["metric"] - shown.start)  # type: ignore[operator]
     assert left_out + sum(edit.better for edit in shown.edits) == pytest.approx(all_better)
     assert ladder.count(" smaller edit") == bool(shown.skipped) + sum(map(bool, (e.skipped for e in shown.edits)))
-    assert without_repetition("norm=batch: Try `NORM=batch`.") == "norm=batch"
-    assert without_repetition("lr=1: Raise it, `LR=1`.") == "lr=1: Raise it, `LR=1`."
+    edits = ("lr=1 +dedupe: Raise it, `LR=1`.", "Raise lr: it is low", "+dedupe")
+    assert [KeptEdit(1, text, 0.0, 0.0).edit for text in edits] == ["lr=1 +dedupe", "", "+dedupe"]
     twin = browser.get(f"/entry/{ids['first']}.md").text
     assert twin.index("What its best run kept") < twin.index("Course of the runs")
     standing = unescape(page.split("On the board: ")[1].split("</p>")[0])
