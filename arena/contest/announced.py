@@ -130,7 +130,8 @@ def place(row: MeasuredRow, said: Announcement) -> str:
     if lost["below"] is None:
         return f"not significantly above stock after {many(lost['runs'], 'run')}: {number(lost['by'], digits, True)}"
     other = next(row for row in said["rows"] if row["number"] == lost["below"])
-    below = left_race(arm_label(other), number(lost["by"], digits), lost["runs"])
+    against = arm_label(other) if other["role"] == "program" else "stock"  # both arms, as one sample
+    below = left_race(against, number(lost["by"], digits), lost["runs"])
     beside = "above stock" if lost["above_stock"] else "not significantly above stock"
     return below if other["role"] != "program" else f"{below}; {beside}"
 

@@ -120,7 +120,7 @@ def test_a_link_says_what_there_is_to_see_before_the_decision_too(tmp_path: Path
         said = preview(port, "/?unshared")
         assert ": 3 entries. " in said and "has the highest average gain so far" in said and "row" not in said
         arms = [re.split("[:,]", preview(port, f"/entry/{ids[number]}"))[0] for number in (1, 2)]
-        assert arms == ["stock", "stock (A/A)"]
+        assert arms == ["stock (control)", "stock (A/A)"]
         assert "<title>stock (A/A) · " in Browser(port).get(f"/entry/{ids[2]}").text
         assert "over " in preview(port, f"/entry/{ids[3]}") and "rank " in preview(port, f"/entry/{ids[3]}")
         acts.void(contest, ids[3], "sent twice")

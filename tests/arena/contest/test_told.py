@@ -14,6 +14,7 @@ import pytest
 from arena.contest import acts, disputes, removal, views
 from arena.contest.entries import change
 from arena.contest.export import export
+from arena.contest.stored import arm_label
 from arena.contest.tables import EntryParent, Person
 from arena.contest.views import board_view
 from arena.contest.work import carry_on, say_to_log
@@ -76,6 +77,12 @@ def test_a_void_after_the_decision_is_told_beside_the_announcement(
     for verb in ("status", "close"):
         assert run(["contest", verb, str(contest.folder)]) == 0
         assert f"declared {last['name']} void: found out late" in capsys.readouterr().err
+    export(contest, tmp_path / "out")
+    for folder in (contest.folder, tmp_path / "out"):
+        for verb in ("standings", "lineage"):
+            assert run([verb, str(folder), "--json"]) == 0
+            rows = json.loads(capsys.readouterr().out)["items"]
+            assert {row["name"] for row in rows} >= {"stock", arm_label(last)}, verb
 
 
 def test_init_says_what_each_of_its_figures_is_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
