@@ -133,7 +133,7 @@ def present(out: Output, folder: Path, matches: list[str] | None, verdict_shown:
 
 def named_by_entry(row: StandingLine, label: str | None) -> StandingLine:
     """The row under the name that a contest's pages use; ``label`` is None in other studies."""
-    best = f"best-of-{row['of']} " if row["role"] == "best-of" else ""
+    best = f"{(row['name'] or '').partition(' ')[0]} " if row["role"] == "best-of" else ""  # best-of-5
     return row if label is None else {**row, "name": f"{best}{label}"}
 
 

@@ -89,7 +89,7 @@ def with_gains(contest: Contest, lineage: IdeaLineage) -> IdeaLineage:
         row, gains = rows.get(node["number"]), void.get(node["number"])
         figures = {key: row[key] if row else None for key in ("gain", "low", "high")} | {"n": row["n"] if row else 0}
         if gains and len(gains) == 1:  # on several tasks the units differ
-            figures |= {key: gains[0][key] for key in ("gain", "low", "high", "n")}  # type: ignore[literal-required]
+            figures |= {key: gains[0][key] for key in ("gain", "low", "high", "n")}
         nodes.append({**node, **figures, **({"void": True} if gains is not None else {})})  # type: ignore[typeddict-item]
     return {**lineage, "nodes": nodes}
 
