@@ -65,7 +65,7 @@ def test_a_void_after_the_decision_is_told_beside_the_announcement(
     with served(contest) as port:
         html, twin = (Browser(port).get(path).text for path in ("/", "/index.md"))
         own = Browser(port).get(f"/entry/{last['entry_id']}").text
-    (gains,) = re.findall(r"Gain of each run in the race: (.*)\.</p>", own)
+    (gains,) = re.findall(r"Gain of each run in the race, .*?: (.*)\.</p>", own)
     assert len(gains.split(", ")) == last["n"] and "onfirming run" in own.split("What its best run kept</h2>")[1][:200]
     assert "confirming runs" in own.split("What its best run kept</h2>")[1].split("</p>")[0]
     for page, mark, heading in ((html, "<strong>void</strong> since", ">Void</h3>"), (twin, "| void since", "## Void")):
