@@ -148,8 +148,8 @@ def acts(contest: Contest, number: int | None = None) -> list[ActRow]:
 
 class TaintRow(NamedEntry):
     """An entry that void ones lie behind: the nearest of them, and how many ``more``. ``how``: it `has the text of` one
-    that was there before, or `is based on` it, by the parents that entrants named, directly or by others. ``counts``:
-    that its own runs count, as a sentence; empty where they have no part in the decision."""
+    that was there before, or `is based on` it, by the parents that entrants named; it names its own parent if that is
+    another one. ``counts``: that its own runs count, as a sentence; empty where they have no part in the decision."""
 
     how: str
     void_number: int
@@ -176,12 +176,15 @@ def tainted(contest: Contest, numbers: Iterable[int]) -> list[TaintRow]:
         out = ContestEntry.number.in_([number for number in numbers if behind[number]])
         marked = connection.scalars(select(ContestEntry).where(out, ContestEntry.state.not_in((VOID, "failed"))))
         named = {entry.number: entry.named for entry in marked}
+        above = {number: parents[number] for number in named if number in parents}
+        others = connection.scalars(select(ContestEntry).where(ContestEntry.number.in_(set(above.values()))))
+        labels = {entry.number: entry.label for entry in others}
         voids = {one[0]: row(void[one[0]]) for number, one in behind.items() if one and number in named}
     counts = _counts(contest)
     return [
         {
             **named[number],
-            "how": one[1],
+            "how": f"is based, through {labels[above[number]]}, on" if one[1] == "through" else one[1],
             "void_number": one[0],
             "void_entry_id": voids[one[0]]["entry_id"],
             "void_entrant": voids[one[0]]["entrant"],
@@ -232,7 +235,8 @@ def _behind(
         texts.add(text)
         itself, before = link in void and link != number, bisect_left(voids, link)
         if nearest is None and (itself or before):
-            nearest = link if itself else voids[0], "has the text of" if link == number else "is based on"
+            direct = "is based on" if itself and link == parents.get(number) else "through"
+            nearest = link if itself else voids[0], "has the text of" if link == number else direct
         found += itself + before
     return (*nearest, found - 1) if nearest else None
 

@@ -130,7 +130,8 @@ def place(row: MeasuredRow, said: Announcement) -> str:
     if lost["below"] is None:
         return f"not significantly above stock after {many(lost['runs'], 'run')}: {number(lost['by'], digits, True)}"
     other = next(row for row in said["rows"] if row["number"] == lost["below"])
-    below = left_race(arm_label(other), number(lost["by"], digits), lost["runs"])
+    against = arm_label(other) if other["role"] == "program" else "stock"  # both arms, as one sample
+    below = left_race(against, number(lost["by"], digits), lost["runs"])
     beside = "above stock" if lost["above_stock"] else "not significantly above stock"
     return below if other["role"] != "program" else f"{below}; {beside}"
 
@@ -177,10 +178,11 @@ def winning(entry_id: str, said: Announcement) -> str:
         return ""
     others = len(said["winners"]) - 1
     won = f"shares the win with {many(others, 'other entry')}" if others else "won"
-    gain = number(row["gain"], digits_of(said))
+    digits = digits_of(said)
+    gain = f"{number(row['gain'], digits)} {said['unit']}{_interval(row['low'], row['high'], digits)}"
     ratio = _ratio(row["gain"], said)
     times = f", about {ratio:.1f} times stock's" if ratio else ""
-    return f"{arm_label(row)} {won}: a gain of {gain} {said['unit']}{times}"
+    return f"{arm_label(row)} {won}: a gain of {gain} over {many(row['n'], 'fresh run')}{times}"
 
 
 def _ratio(gain: float, said: Announcement) -> float | None:

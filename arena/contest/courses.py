@@ -120,11 +120,15 @@ def experiment_row(event: ExperimentEvent, decision: DecisionEvent | None) -> Ex
         "fraction": event.fraction,
         "seconds": event.device_seconds_charged,
         "decision": (decision.decision if decision else "") or ("" if event.number else "baseline"),
-        "reason": ((decision.reason if decision else "") or event.reason)[:MOST_TEXT],
-        "description": event.description[:MOST_TEXT],
+        "reason": shortened((decision.reason if decision else "") or event.reason),
+        "description": shortened(event.description),
         "directive_ids": list(event.directive_ids),
         "diff": event.diff[:MOST_DIFF],
     }
+
+
+def shortened(text: str) -> str:
+    return text if len(text) <= MOST_TEXT else f"{text[: MOST_TEXT - 1]}…"
 
 
 class EntryRun(CourseContent):

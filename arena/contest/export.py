@@ -18,7 +18,7 @@ from arena.contest.contest import Contest
 from arena.contest.disputes import disputes
 from arena.contest.settings import BOARD_FILE, MARK, RULES
 from arena.contest.standing import whole_board
-from arena.contest.tables import ContestEntry
+from arena.contest.tables import ContestEntry, EntryParent
 from arena.contest.view_types import BoardView
 from arena.contest.views import board_view, contest_view, entry_row, plain
 from programs.errors import UsageError
@@ -53,9 +53,10 @@ def _write(contest: Contest, target: Path) -> ExportSummary:
         entries = connection.scalars(
             select(ContestEntry).options(undefer(ContestEntry.raw)).order_by(ContestEntry.number)
         ).all()
+        parents = {one.number: one.parent for one in connection.scalars(select(EntryParent))}
     for entry in entries:
         (target / "entries" / f"{entry.number:05d}-{plain_name(entry.entrant)}.md").write_bytes(entry.raw)
-    _json(target / "entries.json", [entry_row(entry) for entry in entries])
+    _json(target / "entries.json", [{**entry_row(entry), "parent": parents.get(entry.number)} for entry in entries])
     _json(target / "acts.json", acts(contest))
     _json(target / "disputes.json", disputes(contest, most=None))
     about = contest_view(contest)

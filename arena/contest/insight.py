@@ -161,13 +161,17 @@ def credit_is_computed(contest: Contest, program_id: str) -> bool:
 
 
 def credit_of(contest: Contest, program_id: str) -> list[LineCredit]:
-    """The directives of a program that have credit, on each task. Rows of an earlier version lack some columns."""
+    """The directives of a program that have credit, on each task. Rows of an earlier version lack some columns. Before
+    the decision nothing of the race is shown."""
     with contest.database.read() as connection:
         credit = connection.get(ProgramCredit, program_id)
     stored = credit.rows if credit else []
     lacking: dict[str, JsonValue] = {"task": None, "average": None, "averaged": 0, "failed": 0}
     lacking |= {"has_own": True, "others": 0, "entries": [], "named": len(contest.tasks) > 1}
-    return [record({**lacking, **row}, LineCredit) for row in stored if row["estimate"] is not None]
+    race: dict[str, JsonValue] = {"race_average": None, "raced": 0, "race_failed": 0, "race_kept": 0}
+    over = {} if contest.phase() == "decided" else race
+    shown = [record({**lacking, **race, **row, **over}, LineCredit) for row in stored if row["estimate"] is not None]
+    return [row for row in shown if row.average is not None or row.is_adjusted or row.raced]
 
 
 def entries_with_edits(contest: Contest, number: int, credit: Sequence[LineCredit]) -> dict[str, list[ContestEntry]]:

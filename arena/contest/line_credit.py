@@ -3,6 +3,9 @@
 A reader can compute the average from the experiments on the pages. The estimate (`analysis.directive_credit`) can lie
 outside of their values: one model of all experiments corrects for the luck of what was kept, uses the same edits in
 other experiments, and shrinks what rests on few.
+
+Both count the runs before the race. The race decides and is used for nothing else, so its experiments have an average
+of their own beside them.
 """
 
 from __future__ import annotations
@@ -42,8 +45,8 @@ class DirectiveHolders:
 
 @dataclass(frozen=True)
 class SharedTries:
-    """The experiments that cite a line of this key on a task: ``n`` with a score, whose changes sum to ``total``.
-    ``lines``: the directives that they cite."""
+    """The experiments that cite a line of this key on a task: ``n`` with a score, whose changes sum to ``total``;
+    ``raced`` of the race with theirs. ``lines``: the directives that they cite."""
 
     key: str
     task: str
@@ -51,13 +54,18 @@ class SharedTries:
     total: float
     failed: int
     lines: Sequence[str]
+    raced: int = 0
+    race_total: float = 0.0
+    race_failed: int = 0
+    race_kept: int = 0
 
 
 @dataclass(frozen=True)
 class LineCredit(CreditRow):
     """``average``: of the changes by the ``averaged`` experiments that cite this line, if ``has_own``, or one of
     ``others`` other lines with the same edits; ``failed`` more have no score. None for other methods, and in rows of an
-    earlier version. ``entries``: numbers of some entries with such a line. ``named``: of several tasks."""
+    earlier version. ``entries``: numbers of some entries with such a line. ``named``: of several tasks. ``raced``: the
+    experiments of the race with a score, whose changes are ``race_average`` on average; None before the decision."""
 
     average: float | None = field(default=None, kw_only=True)
     averaged: int = field(default=0, kw_only=True)
@@ -66,16 +74,25 @@ class LineCredit(CreditRow):
     others: int = field(default=0, kw_only=True)
     entries: Sequence[int] = field(default=(), kw_only=True)
     named: bool = field(default=False, kw_only=True)
+    race_average: float | None = field(default=None, kw_only=True)
+    raced: int = field(default=0, kw_only=True)
+    race_failed: int = field(default=0, kw_only=True)
+    race_kept: int = field(default=0, kw_only=True)
 
     @property
     def label(self) -> str:
         where = f"{self.task}, in {(self.unit or '').removesuffix(PER_EXPERIMENT)}: " if self.named else ""
-        return where + (super().label if self.average is None else self._tries(self.average))
+        said = [self._tries(self.average)] if self.average is not None else [super().label] * self.is_adjusted
+        if self.race_average is not None:
+            race = _averaged(self.race_average, self.raced, self.race_failed)
+            said.append(f"in the race {race}, {self.race_kept or 'none'} kept")
+        if self.is_proven and not self.is_tinted:
+            said.append("significant, but not tinted: a setting")
+        return where + "; ".join(said)
 
     def _tries(self, average: float) -> str:
         """Other lines are counted and not quoted: a quotation could contain figures that look like these."""
-        tries = f"{number(average, DIGITS, True)}{' on average' if self.averaged > 1 else ''}"
-        tries += f", {many(self.averaged, 'experiment')}" + (f" and {self.failed} failed" if self.failed else "")
+        tries = _averaged(average, self.averaged, self.failed)
         if self.others:
             lines = f"this line and {self.others} other{'s' if self.others > 1 else ''}"
             tries += f" of {lines if self.has_own else many(self.others, 'other line')} with the same edits"
@@ -83,10 +100,24 @@ class LineCredit(CreditRow):
         return f"{tries}; {what} {self.estimated}" if self.is_adjusted else tries
 
     @property
+    def significance(self) -> str:
+        """Whether the line is tinted, in a word; the mark beside the line says the same."""
+        if self.is_proven and not self.is_tinted:
+            return "yes, but a setting: not tinted"
+        return "yes" if self.is_tinted else "no"
+
+    @property
     def is_adjusted(self) -> bool:
         """Whether the model's estimate is shown: it is tested only where at least three runs cite the line. The model
         has an estimate for each wording; where they share one average, only one that tints the line is shown."""
-        return self.average is None or (self.q is not None and (not self.others or self.is_proven))
+        if self.average is None:
+            return self.method != "directive" or bool(self.n)
+        return self.q is not None and (not self.others or self.is_proven)
+
+
+def _averaged(average: float, n: int, failed: int) -> str:
+    tries = f"{number(average, DIGITS, True)}{' on average' if n > 1 else ''}, {many(n, 'experiment')}"
+    return f"{tries} and {failed} failed" if failed else tries
 
 
 class TriesByLine:
@@ -118,8 +149,8 @@ class TriesByLine:
         if first["kind"] != "idea":
             return
         for task, tries in self._of(first).items():
-            if task not in tasks and tries.n:
-                estimate = tries.total / tries.n
+            if task not in tasks and (tries.n or tries.raced):
+                estimate = tries.total / tries.n if tries.n else 0.0
                 only: dict[str, JsonValue] = {"estimate": estimate, "low": None, "high": None, "n": 0, "q": None}
                 only |= {"task": task, "method": "directive", "design": "observational", "causal": False}
                 only |= {"credit_id": None, "unit": f"{self._units.get(task, '')}{PER_EXPERIMENT}"}
@@ -133,11 +164,16 @@ class TriesByLine:
         if row["method"] != "directive":
             return row
         tries, directive = self._of(row).get(str(row["task"])), str(row["directive_id"])
-        if tries is None or not tries.n:
+        if tries is None or not (tries.n or tries.raced):
             return {**row, "estimate": None} if row["low"] is None else row  # a setting that changes no script
         own = directive in tries.lines
         others = len(tries.lines) - own
-        said = {**row, "average": tries.total / tries.n, "averaged": tries.n, "failed": tries.failed}
+        said = {**row}
+        if tries.n:
+            said |= {"average": tries.total / tries.n, "averaged": tries.n, "failed": tries.failed}
+        if tries.raced:
+            said |= {"race_average": tries.race_total / tries.raced, "raced": tries.raced}
+            said |= {"race_failed": tries.race_failed, "race_kept": tries.race_kept}
         if others:
             said |= {"has_own": own, "others": others, "entries": list[JsonValue](self._entries[tries.key])}
         return said

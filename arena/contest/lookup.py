@@ -15,13 +15,13 @@ from programs.errors import NotFound, UsageError
 from programs.text import one_line
 
 MOST_SHOWN, MOST_CLOSE, CLOSENESS = 60, 3, 0.6
-#: The names of stock's two entries, on the pages and in messages.
-CONTROLS = {"stock": "control", "stock (control)": "control", STOCK["a/a"].lower(): "a/a"}
+#: The names of stock's two entries; `stock` alone is the control.
+CONTROLS = {"stock": "control", **{name.lower(): role for role, name in STOCK.items()}}
 
 
 def find_entry(connection: Connection, name: str) -> ContestEntry:
     """The entry that is named by its label (`Ada: bold`) or its own name (`bold`), in any case where that is not
-    ambiguous, or by its number, id or address; stock's by `stock` and `stock (A/A)`, which name
+    ambiguous, or by its number, id or address; stock's by `stock (control)` or `stock`, and `stock (A/A)`, which name
     no entry of an entrant. A number in digits and an id are never ambiguous.
 
     Raises NotFound, with the closest names, or UsageError if several entries have the name.

@@ -14,7 +14,7 @@ from sqlalchemy import Select, case, func, select
 from sqlalchemy.orm import Session as Connection
 from sqlalchemy.orm import undefer
 
-from analysis.statistics import Mean, mean_together, t_quantile
+from analysis.statistics import Mean, mean_interval, mean_together, t_quantile
 from analysis.wording import many, number, span
 from arena.contest.contest import Contest
 from arena.contest.database import Database
@@ -65,6 +65,8 @@ class TaskGain(TypedDict):
     task: str
     n: int
     gain: float
+    low: float | None
+    high: float | None
 
 
 def beside_stock(row: MeasuredRow, stock: Sequence[MeasuredRow], arms: int, digits: int) -> str:
@@ -81,7 +83,7 @@ def beside_stock(row: MeasuredRow, stock: Sequence[MeasuredRow], arms: int, digi
         how = "not separated from"
     said = f"{how} stock, which gains {number(gain.mean, digits)} on average over {many(gain.n, 'run')}"
     whole = (row["rank_low"], row["rank_high"]) == (1, arms)
-    return f"{said}; so far no row of the board is significantly above or below it" if whole else said
+    return f"{said}; so far no other row of the board is separated from this entry, either" if whole else said
 
 
 def beside_parent(
@@ -96,10 +98,10 @@ def beside_parent(
     if {row["number"], parent["number"]} <= set(scores.keys):
         apart, low, high = scores.over(row["number"], parent["number"])
     size = number(abs(apart), digits)
-    how = "level with" if size == number(0.0, digits) else f"{size} {'above' if apart > 0 else 'below'}"
-    said = f"{how} {arm_label(parent)}, its parent"
-    said += f", which gains {number(parent['gain'], digits)} over {many(parent['n'], 'run')}"
-    return said if low == high else f"{said}; 95% interval of the difference: {span(low, high, digits)}"
+    how = "equal to" if size == number(0.0, digits) else f"{size} {'above' if apart > 0 else 'below'}"
+    of_parent = f"{number(parent['gain'], digits)} over {many(parent['n'], 'run')}"
+    of_parent += "" if low == high else f"; 95% interval of the difference: {span(low, high, digits)}"
+    return f"The gain is {how} that of its parent, {arm_label(parent)} ({of_parent})"
 
 
 def _by_task(row: MeasuredRow) -> dict[str, Mean]:
@@ -198,7 +200,11 @@ def _gains(entry: ContestEntry) -> list[TaskGain]:
     for result in entry.results.values():
         if (gain := result.get("gain")) is not None:
             by_task.setdefault(result.get("task", ""), []).append(gain)
-    return [{"task": task, "n": len(gains), "gain": fmean(gains)} for task, gains in by_task.items()]
+    means = {task: mean_interval(gains) for task, gains in by_task.items()}
+    return [
+        {"task": task, "n": one.n, "gain": one.mean or 0.0, "low": one.low, "high": one.high}
+        for task, one in means.items()
+    ]
 
 
 def void_gains(connection: Connection, numbers: Iterable[int]) -> dict[int, list[TaskGain]]:

@@ -63,7 +63,7 @@ class MeasuredRow(RankedRow):
     state: str
 
 
-STOCK = {"control": "stock", "a/a": "stock (A/A)"}  # by role, as `analysis.wording.arm_name`
+STOCK = {"control": "stock (control)", "a/a": "stock (A/A)"}  # by role, as `metaloop standings`; `stock`: both arms
 
 
 def arm_label(row: MeasuredRow) -> str:

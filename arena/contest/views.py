@@ -360,12 +360,11 @@ def person_view(contest: Contest, person: Person) -> PersonView:
     }
 
 
-def last_text(contest: Contest, person: Person) -> str:
-    """The text of this person's latest entry; empty if there is none."""
-    latest = select(ContestEntry.raw).where(ContestEntry.person_id == person.person_id)
+def latest_entry(contest: Contest, person: Person) -> ContestEntry | None:
+    """This person's latest entry, with its text."""
+    own = select(ContestEntry).options(undefer(ContestEntry.raw)).where(ContestEntry.person_id == person.person_id)
     with contest.database.read() as connection:
-        raw = connection.scalar(latest.order_by(ContestEntry.number.desc()).limit(1))
-    return (raw or b"").decode("utf-8")
+        return connection.scalar(own.order_by(ContestEntry.number.desc()).limit(1))
 
 
 def entry_labels(contest: Contest) -> list[str]:

@@ -61,11 +61,10 @@ LEGEND = (
     "programs that have it lose nothing (having). A sentence and the edit that it names have rows of their own: the "
     "sentence is tried on the script that a run has by then, the edit is estimated alone on the untouched script. "
     "n: experiments of the search (edit, directive), pairs of runs (mutation), else runs or seeds, without the "
-    "confirmation and held-out tasks. The intervals of edits and directives come from one model of all experiments, so "
-    'that one tried only once (n = 1) has an interval, too. q: p-value corrected for the number of tests ("-": not '
-    "tested, because fewer than three runs tried it, or, of an edit, almost only beside one that hurts: it may only "
-    "repair that one). The "
-    "experiments or runs behind a row, here the first:"
+    "confirmation (of a contest, its race) and held-out tasks. The intervals of edits and directives come from one "
+    "model of all experiments, so that one tried only once (n = 1) has an interval, too. q: p-value corrected for the "
+    'number of tests ("-": not tested, because fewer than three runs tried it, or, of an edit, almost only beside one '
+    "that hurts: it may only repair that one). The experiments or runs behind a row, here the first:"
 )
 QUERY = "FROM credit"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from analysis.wording import many, plain_number
 from meta.cli import resolve, trust
@@ -12,10 +12,13 @@ from meta.cli.options import verb
 from meta.cli.output import Column, Output, Row
 from programs.shelf import starter
 
+if TYPE_CHECKING:
+    from arena.contest.listing import ListedEntry
+
 QUERY = """
 WITH named AS (SELECT program_id FROM champions ORDER BY named_at DESC LIMIT 1)
 SELECT p.program_id, p.name, p.generation, p.operator, p.parent_ids, p.words, m.gain, m.se, coalesce(m.n, 0) AS n,
-    p.program_id IN (SELECT program_id FROM named) AS champion,
+    p.program_id IN (SELECT program_id FROM named) AS champion, FALSE AS void,
     (SELECT u.model FROM mutations AS u WHERE u.child_id = p.program_id AND u.accepted LIMIT 1) AS model,
     (SELECT u.reason FROM mutations AS u WHERE u.child_id = p.program_id AND u.accepted LIMIT 1) AS reason
 FROM programs AS p LEFT JOIN program_scores(?) AS m USING (program_id)
@@ -50,7 +53,9 @@ class LineageRow(TypedDict):
     program_id: str
     name: str | None
     parent_ids: list[str] | None
+    generation: int | None
     champion: bool
+    void: bool  # of an entry of a contest
 
 
 class ProposalCount(TypedDict):
@@ -69,18 +74,23 @@ class ProposalCount(TypedDict):
 def lineage(out: Output, study: AnyStudy) -> None:
     """Show the tree of programs: the parents of each, the operator (rule or model) that wrote
     it, and its mean measured gain in the search (not in the confirmation). A program with
-    two parents is listed under the first; its row names the other."""
+    two parents is listed under the first; its row names the other. A contest's entries have
+    the parents that their entrants named."""
+    from arena.contest.listing import listed_entries
+
     folder = resolve.study_folder(study, out)
     with resolve.connect(folder, ["scales"]) as con:
         scales = resolve.fetch(con, "SELECT * FROM scales")
         programs = resolve.fetch_as(con, LineageRow, QUERY, [starter("stock").program_id])
         proposals = resolve.fetch_as(con, ProposalCount, REFUSED)
         trust.note(out, con, resolve.shown(folder), TRUSTS)
+    entries = listed_entries(folder)
+    programs = as_entries(programs, entries)
     drawn = list(tree(programs))
     rows = [{"tree": prefix + _title(p, programs), **p} for prefix, p in drawn]
     out.rows(
         [p for _, p in drawn] if out.mode == "json" else rows,
-        COLUMNS,
+        (*COLUMNS, Column("void", person=False)) if entries else COLUMNS,
         empty="no programs yet",
         extra={"study": str(folder)},
     )
@@ -96,6 +106,31 @@ def lineage(out: Output, study: AnyStudy) -> None:
     if any(row["refused"] for row in proposals):
         query = "SELECT operator, model, reason FROM mutations WHERE NOT accepted"
         out.note(f'reasons: metaloop sql {resolve.typed(folder)} "{query}"')
+
+
+def as_entries(programs: Sequence[LineageRow], entries: Sequence[ListedEntry]) -> list[LineageRow]:
+    """The programs of a contest as entries: their names on the board, and the parents that entrants named. A text that
+    was entered several times is its first entry, and void if all of them are."""
+    of_program: dict[str, list[ListedEntry]] = {}
+    for entry in entries:
+        of_program.setdefault(entry.program_id, []).append(entry)
+    programs_by_number = {entry.number: entry.program_id for entry in entries}
+    depth: dict[str, int] = {}
+    parents: dict[str, list[str]] = {}
+    for program, (first, *_) in of_program.items():  # in order of arrival, so a parent comes before
+        above = programs_by_number.get(first.parent or 0)
+        parents[program] = [above] if above and above != program else []
+        depth[program] = 1 + depth[above] if above in parents[program] else 0
+    out: list[LineageRow] = []
+    for row in programs:
+        own = of_program.get(row["program_id"])
+        if own is None:
+            out.append(row)
+            continue
+        at, void = row["program_id"], all(entry.void for entry in own)
+        name = own[0].label if own[0].role == "program" else row["name"]
+        out.append({**row, "name": name, "parent_ids": parents[at], "generation": depth[at], "void": void})
+    return out
 
 
 def said_of(scales: Sequence[Row]) -> str:
@@ -141,4 +176,6 @@ def _title(p: LineageRow, programs: Sequence[LineageRow]) -> str:
     names = {q["program_id"]: q["name"] for q in programs}
     others = [str(names.get(i, resolve.short(i))) for i in (p["parent_ids"] or ())[1:]]
     crossed = f" x {', '.join(others)}" if others else ""
-    return f"{'* ' if p['champion'] else ''}{p['name'] or resolve.short(p['program_id'])}{crossed}"
+    return (
+        f"{'* ' if p['champion'] else ''}{p['name'] or resolve.short(p['program_id'])}{crossed}{' (void)' * p['void']}"
+    )

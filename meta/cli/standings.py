@@ -97,6 +97,8 @@ def present(out: Output, folder: Path, matches: list[str] | None, verdict_shown:
     """
     from rich.text import Text
 
+    from arena.contest.listing import labels_by_arm
+
     with resolve.connect(folder, ["standings"]) as con:
         rows = resolve.fetch_as(con, StandingLine, QUERY, [matches])
         (ended,) = resolve.fetch(con, "SELECT count(*) FILTER (state = 'imported') AS imported FROM runs")
@@ -108,7 +110,9 @@ def present(out: Output, folder: Path, matches: list[str] | None, verdict_shown:
         }
         decision = announced(con)
     played = list(dict.fromkeys(row["match_id"] for row in rows))
-    rows = [row for match_id in played for row in (*rows, *best) if row["match_id"] == match_id]
+    entries = labels_by_arm(folder, played)
+    every = [named_by_entry(row, entries.get(row["arm_id"])) for row in (*rows, *best)]
+    rows = [row for match_id in played for row in every if row["match_id"] == match_id]
     nothing = "imported runs have claims only, no verified gains" if ended["imported"] else "no run has ended yet"
     if out.mode != "person":
         rows = [row if is_ranked(row, decision) else {**row, "rank_low": None, "rank_high": None} for row in rows]
@@ -126,6 +130,12 @@ def present(out: Output, folder: Path, matches: list[str] | None, verdict_shown:
         made_from = decision if decision and decision.rests_on(match_id, first["purpose"]) else None
         above = [decision_text.line(made_from)] if made_from and not verdict_shown else []
         show_match(out, of_match, [*said[match_id], *above], models, made_from, brief=verdict_shown)
+
+
+def named_by_entry(row: StandingLine, label: str | None) -> StandingLine:
+    """The row under the name that a contest's pages use; ``label`` is None in other studies."""
+    best = f"{(row['name'] or '').partition(' ')[0]} " if row["role"] == "best-of" else ""  # best-of-5
+    return row if label is None else {**row, "name": f"{best}{label}"}
 
 
 def is_ranked(row: StandingLine, decision: Decision | None) -> bool:

@@ -124,8 +124,14 @@ class KeptEdit:
 
     @property
     def edit(self) -> str:
-        """The edit without the idea that named it."""
-        return self.description.partition(": ")[0]
+        """The edit alone, ``lr=0.03 +centre``, without the idea that named it; empty where the researcher described the
+        change in its own words."""
+        first = self.description.partition(": ")[0]
+        return first if re.fullmatch(r"(\w+=\S+|\+\w+)( (\w+=\S+|\+\w+))*", first) else ""
+
+    @property
+    def name(self) -> str:
+        return self.edit or self.description
 
 
 @dataclass(frozen=True)
@@ -137,6 +143,7 @@ class BestRun:
     run: TitledRun
     least: TitledRun | None
     start: float  # metric of the untouched script
+    end: float  # of the last that was kept
     edits: list[KeptEdit]
     kept: int
     skipped: tuple[KeptEdit, ...]
@@ -239,7 +246,7 @@ def _best(of_entry: Sequence[TitledRun]) -> BestRun | None:
     if not kept or kept[0][0]["number"] != 0:
         return None
     edits = [
-        KeptEdit(row["number"], without_repetition(row["description"]), metric, sign * (metric - before))
+        KeptEdit(row["number"], row["description"], metric, sign * (metric - before))
         for (_, before), (row, metric) in pairwise(kept)
     ]
     useful = sorted(edits, key=lambda edit: -edit.better)[:MOST_KEPT]
@@ -251,14 +258,7 @@ def _best(of_entry: Sequence[TitledRun]) -> BestRun | None:
             continue
         shown.append(replace(edit, skipped=skipped))
         skipped = ()
-    return BestRun(run, None if least is run else least, kept[0][1], shown, len(edits), skipped)
-
-
-def without_repetition(description: str) -> str:
-    """The description of an experiment, ``norm=batch: Try `NORM=batch`.``, without an idea that says nothing more."""
-    edit, _, idea = description.partition(": ")
-    prose = re.sub(r"`[^`]*`", "", idea)
-    return edit if idea and len(re.findall(r"\w+", prose)) <= 1 else description
+    return BestRun(run, None if least is run else least, kept[0][1], kept[-1][1], shown, len(edits), skipped)
 
 
 def typical(runs: Sequence[TitledRun]) -> TitledRun:
@@ -277,7 +277,8 @@ def first_shown(at: int, length: int) -> int:
 class TextShown:
     """The text by passages with their credit, and its differences from ``base``, one of ``bases``. The page folds the
     ``rest`` of a long text, with so many lines. ``change_credit``: by directive, also of those that were
-    removed; ``sharing``: other entries with a line that has the same edits."""
+    removed; ``sharing``: other entries with a line that has the same edits; ``tinted``: directives whose credit is
+    significant, and ``settings``: further ones, which are not tinted."""
 
     bases: list[BaseText]
     base: BaseText
@@ -289,7 +290,8 @@ class TextShown:
     passages: list[Excerpt]
     rest: list[Excerpt]
     rest_lines: int
-    proven: int
+    tinted: int
+    settings: int
     methods: list[tuple[str, str, str]]
     usual: str
     causal: bool
@@ -320,7 +322,7 @@ def text_shown(
     labels: dict[str, dict[str | None, str]] = {}
     for row in (*of_base, *credit):
         labels.setdefault(row.directive_id, {})[row.task] = row.label
-    proven = [row for row in credit if row.is_proven]
+    tinted = [row for row in credit if row.is_tinted]
     fact = credit_fact(host.contest)
     late = not_counted(runs, fact)
     return TextShown(
@@ -332,10 +334,11 @@ def text_shown(
         credit,
         entries_with_edits(host.contest, entry.number, credit),
         *folded(excerpts(text, credit)),
-        len({row.directive_id for row in proven}),
+        len({row.directive_id for row in tinted}),
+        len({row.directive_id for row in credit if row.is_proven} - {row.directive_id for row in tinted}),
         methods(credit),
         usual(credit),
-        any(row.causal for row in proven),
+        any(row.causal for row in tinted),
         credit_is_public(host),
         credit_is_computed(host.contest, entry.program_id) and bool(runs) and not late,
         fact.get("as_of", ""),

@@ -10,7 +10,7 @@ from typing import Any, TypedDict, cast
 from fastapi import APIRouter, Request, Response
 from sqlalchemy import select
 
-from analysis.wording import decimals, number
+from analysis.wording import decimals, number, tick_step
 from arena.contest.announced import digits_of, outcome, place
 from arena.contest.contest import Contest
 from arena.contest.descent import IdeaLineage, LineageEdge, LineageEntry
@@ -20,8 +20,9 @@ from arena.contest.tables import ContestEntry
 from arena.contest.web.host import Host
 from arena.contest.web.pages import show
 
-ROW, TOP, LEFT, WIDTH = 26, 24, 200, 440  # in units of the viewBox; a phone scales it to three quarters
+ROW, TOP, LEFT, WIDTH, AXIS = 26, 24, 200, 440, 34  # in units of the viewBox; a phone scales it to three quarters
 NAMES = 134  # room for the names, right of the arcs
+FIGURES = 42  # room for the gains, right of the plot
 MOST_BEND = 84  # of an arc's control points; the arc itself reaches three quarters of it
 
 
@@ -88,7 +89,7 @@ def with_gains(contest: Contest, lineage: IdeaLineage) -> IdeaLineage:
         row, gains = rows.get(node["number"]), void.get(node["number"])
         figures = {key: row[key] if row else None for key in ("gain", "low", "high")} | {"n": row["n"] if row else 0}
         if gains and len(gains) == 1:  # on several tasks the units differ
-            figures |= {"gain": gains[0]["gain"], "n": gains[0]["n"]}
+            figures |= {key: gains[0][key] for key in ("gain", "low", "high", "n")}
         nodes.append({**node, **figures, **({"void": True} if gains is not None else {})})  # type: ignore[typeddict-item]
     return {**lineage, "nodes": nodes}
 
@@ -153,6 +154,7 @@ class Drawing:
     width: float
     names: float  # left end of the names
     zero: float
+    ticks: tuple[tuple[float, str], ...]  # of the axis: x, gain
     nodes: tuple[LineageNode, ...]
     arcs: tuple[tuple[str, int, str], ...]  # path, width, title
 
@@ -162,9 +164,15 @@ def drawing(nodes: Sequence[LineageEntry], who: Mapping[int, EntryLabel], won: C
     low, high = min([0.0, *values]), max([0.0, *values])
     digits = decimals((high - low) / 20)
 
+    def x(value: float) -> float:
+        return round(LEFT + 10 + (WIDTH - LEFT - 20 - FIGURES) * (value - low) / ((high - low) or 1.0), 1)
+
     def across(value: float | None) -> float | None:
-        room = WIDTH - LEFT - 20
-        return None if value is None else round(LEFT + 10 + room * (value - low) / ((high - low) or 1.0), 1)
+        return None if value is None else x(value)
+
+    step = tick_step((high - low) or 1.0, 4)
+    places = range(math.ceil(low / step), math.floor(high / step) + 1)
+    ticks = tuple((x(step * k), number(step * k, decimals(step, 1))) for k in places)
 
     heights = {node["number"]: TOP + ROW * index for index, node in enumerate(nodes)}
     shown = tuple(
@@ -187,7 +195,7 @@ def drawing(nodes: Sequence[LineageEntry], who: Mapping[int, EntryLabel], won: C
         for edge in node["edges"]
         if (first := edge["from"]) in heights
     )
-    return Drawing(TOP + ROW * len(nodes) + 6, WIDTH, LEFT - NAMES + 6, across(0.0) or 0.0, shown, arcs)
+    return Drawing(TOP + ROW * len(nodes) + AXIS, WIDTH, LEFT - NAMES + 6, x(0.0), ticks, shown, arcs)
 
 
 def arc(start: float, end: float, edge: LineageEdge, source: str, to: str) -> tuple[str, int, str]:

@@ -131,7 +131,10 @@ def _own(routes: APIRouter, host: Host) -> None:
         if viewer is None:
             return RedirectResponse("/join", status_code=303)
         accepts = host.contest.phase() == "open"
-        text = (views.last_text(host.contest, viewer) or example(host.task)) if accepts else ""
+        latest = views.latest_entry(host.contest, viewer) if accepts else None
+        text = (latest.raw.decode("utf-8") if latest else example(host.task)) if accepts else ""
+        if latest and latest.state != "void" and not parent:
+            parent = views.name_for_field(host.contest, latest)
         me, labels = views.person_view(host.contest, viewer), views.entry_labels(host.contest)
         return show(
             host, request, "me", me=me, problem=None, text=text, parent=parent, labels=labels, prefilled=accepts

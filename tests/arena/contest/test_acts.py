@@ -18,6 +18,7 @@ from arena.contest.contest import Contest
 from arena.contest.decision import ConfirmingPlan, leaders, taking_part
 from arena.contest.decision import entered as entered_in
 from arena.contest.entries import accept, change, quota_used
+from arena.contest.listing import listed_entries
 from arena.contest.lookup import find_entry
 from arena.contest.steward import Steward
 from arena.contest.tables import BoardRow, ContestEntry, EntryParent, Person
@@ -25,6 +26,7 @@ from arena.contest.views import board_view, entry_of, entry_view
 from arena.contest.work import carry_on
 from arena.study import Study
 from arena.task_study import tasks_of
+from meta.cli.lineage import as_entries
 from meta.cli.main import run
 from programs.errors import NotFound, UsageError
 from programs.shelf import starter
@@ -188,13 +190,24 @@ def test_behind_which_entry_a_void_one_lies_is_marked_as_long_as_it_is_void(
     marks = acts.tainted(contest, [1, 2, 3, 4, 5, 6])
     assert [(one["number"], one["how"], one["void_number"], one["because"]) for one in marks] == [
         (4, "is based on", 3, "copied from a leak"),
-        (5, "is based on", 3, "copied from a leak"),
+        (5, "is based, through P one-line 1 1, on", 3, "copied from a leak"),
         (6, "has the text of", 3, "copied from a leak"),
     ]
+    listed = listed_entries(contest.folder)
+    texts = [one.program_id for one in listed]
+    blank: Any = {"parent_ids": None, "generation": 0, "champion": False, "void": False}
+    tree = as_entries([{**blank, "program_id": text, "name": "x"} for text in dict.fromkeys(texts)], listed)
+    assert [(row["name"], row["generation"], row["void"]) for row in tree] == [
+        ("x", 0, False),  # stock
+        ("P local 0 1", 0, False),  # its copy is not void
+        ("P one-line 1 1", 1, False),
+        ("P recombine 2 1", 2, False),
+    ]
+    assert [row["parent_ids"] for row in tree[1:]] == [[], [texts[2]], [texts[3]]]
     shown = entry_view(contest, entry_of(contest, entry_id(contest, 5)), None)
     assert [one["void_number"] for one in shown["tainted"]] == [3]
     with served(contest) as port:
-        for number, how in ((5, "is based on"), (6, "has the text of")):
+        for number, how in ((4, "is based on"), (5, marks[1]["how"]), (6, "has the text of")):
             for path in (page := f"/entry/{entry_id(contest, number)}", f"{page}.md"):
                 told = Browser(port).get(path).text
                 assert f" {how} " in told and "which the host declared void: copied from a leak" in told
@@ -215,6 +228,7 @@ def test_behind_which_entry_a_void_one_lies_is_marked_as_long_as_it_is_void(
     said = capsys.readouterr().err
     assert "The same holds for 2 more entries, which the page /host lists." in said and "number 5:" not in said
     acts.void(contest, "6", "a copy")
+    assert [one.number for one in listed_entries(contest.folder) if one.void] == [3, 6]
     assert [one["number"] for one in acts.tainted(contest, [4, 5, 6])] == [4, 5]  # a void entry has no such mark
     acts.unvoid(contest, "3", "it was none")
     assert acts.tainted(contest, [3, 4, 5]) == []  # 3 was there before its copy

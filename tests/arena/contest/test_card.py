@@ -60,7 +60,8 @@ def test_a_win_has_a_card_with_its_interval(tmp_path: Path, outcome: str, winner
         links = [preview(port, path) for path in ("/?unshared", f"/entry/{who[0]['entry_id']}")]
     assert 'og:description" content="Ada: p ' in own and "Ada: p: Ada" not in own  # its name once
     tied = winners == 2
-    won = f"Ada: p {'shares the win with 1 other entry' if tied else 'won'}: a gain of 0.50 nats, about 1.7 times stock"
+    won = f"Ada: p {'shares the win with 1 other entry' if tied else 'won'}: a gain of 0.50 nats "
+    won += "(95% interval 0.40 to 0.60) over 9 fresh runs, about 1.7 times stock"
     assert won in own.split("pins")[0] and '<img class="card" src="/card.svg"' in own.split("pins")[0]
     assert won in own.split("</head>")[0].split('og:description" content="')[1] and ('class="card"' in other) == tied
     assert all("/card.svg" in page for page in pages) and "share&gt; the win" in pages[0].split("og:description")[1]
@@ -119,7 +120,7 @@ def test_a_link_says_what_there_is_to_see_before_the_decision_too(tmp_path: Path
         said = preview(port, "/?unshared")
         assert ": 3 entries. " in said and "has the highest average gain so far" in said and "row" not in said
         arms = [re.split("[:,]", preview(port, f"/entry/{ids[number]}"))[0] for number in (1, 2)]
-        assert arms == ["stock", "stock (A/A)"]
+        assert arms == ["stock (control)", "stock (A/A)"]
         assert "<title>stock (A/A) · " in Browser(port).get(f"/entry/{ids[2]}").text
         assert "over " in preview(port, f"/entry/{ids[3]}") and "rank " in preview(port, f"/entry/{ids[3]}")
         acts.void(contest, ids[3], "sent twice")

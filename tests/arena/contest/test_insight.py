@@ -27,7 +27,7 @@ from arena.contest.standing import beside_parent
 from arena.contest.tables import ContestEntry, Course, Descent
 from arena.contest.views import board_view
 from arena.contest.web.curve import curve
-from arena.contest.web.entry import MOST_KEPT, TitledRun, best_run, changes, without_repetition
+from arena.contest.web.entry import MOST_KEPT, KeptEdit, TitledRun, best_run, changes
 from arena.contest.web.lineage import decided, drawing
 from arena.contest.work import carry_on
 from programs.program import Program
@@ -115,7 +115,7 @@ def test_each_run_has_its_course(opened: tuple[Contest, dict[str, str], Browser]
     best = max(runs, key=lambda run: run["gain"] or 0.0)
     kept = [row for row in best["experiments"] if row["decision"] == "keep"]
     ladder = unescape(page.split('id="best"')[1].split("</section>")[0])
-    assert f"Run {best['run']} gained most" in ladder and "the untouched script" in ladder and len(kept) > 1
+    assert f"Run {best['run']} gained most" in ladder and " is better: " in ladder and len(kept) > 1
     shown = best_run([{**run, "title": f"Run {run['run']}"} for run in runs])
     assert shown is not None and shown == best_run([
         *({**run, "title": f"Run {run['run']}"} for run in runs),
@@ -127,15 +127,16 @@ def test_each_run_has_its_course(opened: tuple[Contest, dict[str, str], Browser]
     assert (of := best_run([{**best, "title": "Run 1"}, unmeasured])) and of.run["title"] == "Run 1"
     assert best_run([unmeasured]) is None and best_run([]) is None
     assert len(shown.edits) == min(len(kept), MOST_KEPT) and shown.kept == len(kept)
-    assert all(f"Experiment {edit.number}:</span> {edit.description} " in ladder for edit in shown.edits)
+    assert all(f"<code>{edit.edit}</code> <strong>" in ladder for edit in shown.edits)
+    assert all(f"(experiment {edit.number})" in ladder for edit in shown.edits) and shown.end == kept[-1]["metric"]
     named = [*shown.skipped, *(small for edit in shown.edits for small in edit.skipped)]
     left_out = sum(small.better for small in named)
-    assert len(shown.edits) + len(named) == shown.kept and all(small.edit in ladder for small in named)
+    assert len(shown.edits) + len(named) == shown.kept and all(small.name in ladder for small in named)
     all_better = abs(kept[-1]["metric"] - shown.start)  # type: ignore[operator]
     assert left_out + sum(edit.better for edit in shown.edits) == pytest.approx(all_better)
     assert ladder.count(" smaller edit") == bool(shown.skipped) + sum(map(bool, (e.skipped for e in shown.edits)))
-    assert without_repetition("norm=batch: Try `NORM=batch`.") == "norm=batch"
-    assert without_repetition("lr=1: Raise it, `LR=1`.") == "lr=1: Raise it, `LR=1`."
+    edits = ("lr=1 +dedupe: Raise it, `LR=1`.", "Raise lr: it is low", "+dedupe")
+    assert [KeptEdit(1, text, 0.0, 0.0).edit for text in edits] == ["lr=1 +dedupe", "", "+dedupe"]
     twin = browser.get(f"/entry/{ids['first']}.md").text
     assert twin.index("What its best run kept") < twin.index("Course of the runs")
     standing = unescape(page.split("On the board: ")[1].split("</p>")[0])
@@ -224,7 +225,7 @@ def test_a_child_is_shown_against_its_parent(opened: tuple[Contest, dict[str, st
     board = {row["entry_id"]: row for row in board_view(contest)["rows"]}
     own, parent = board[ids["child"]], board[ids["first"]]
     apart, digits = own["gain"] - parent["gain"], board_view(contest)["digits"]
-    said = f"{number(abs(apart), digits)} {'above' if apart >= 0 else 'below'} Ada 1, its parent, which gains "
+    said = f"The gain is {number(abs(apart), digits)} {'above' if apart >= 0 else 'below'} that of its parent, Ada 1 ("
     told = browser.get(f"/api/v1/entries/{ids['child']}").json
     assert said in head and said in told["beside_parent"] and "; 95% interval of the difference: " in head
     assert all(
@@ -233,10 +234,12 @@ def test_a_child_is_shown_against_its_parent(opened: tuple[Contest, dict[str, st
     assert "</a> gained least: " in page
     low, high = (
         beside_parent({**own, "se": 0.3, "n": 3}, {**parent, "se": 0.4, "n": 3}, [], [], 2)
-        .split(": ")[-1]
+        .split(": ")[-1][:-1]
         .split(" to ")
     )
-    assert beside_parent(own, {**parent, "gain": own["gain"] + 1e-9}, [], [], 2).startswith("level with Ada 1, its ")
+    assert beside_parent(own, {**parent, "gain": own["gain"] + 1e-9}, [], [], 2).startswith(
+        "The gain is equal to that "
+    )
     half = t_quantile(0.975, 0.5**4 / ((0.3**4 + 0.4**4) / 2)) * 0.5
     assert (low, high) == (number(apart - half, 2), number(apart + half, 2))
     carol, _ = accounts.join(contest.database, contest.config, "Carol", "")
@@ -271,9 +274,13 @@ def test_the_lineage_has_the_gains_of_the_board(opened: tuple[Contest, dict[str,
     page, told = browser.get("/lineage").text, browser.get("/api/v1/lineage").json["nodes"][1]
     unvoid(contest, ids["child"], "it was one")
     contest.database.set_fact("lineage", **stored)
-    assert told["void"] and (told["n"], told["low"]) == (RUNS, None) and "not measured" not in page
-    assert told["gain"] == pytest.approx(board[told["number"]]["gain"]) and 'circle class="void"' in page
-    assert f"none, {RUNS} runs" in page and "(void)" in page
+    assert told["void"] and told["n"] == RUNS and "not measured" not in page and 'circle class="void"' in page
+    own = board[told["number"]]
+    assert [told[key] for key in ("gain", "low", "high")] == pytest.approx(
+        [own[key] for key in ("gain", "low", "high")]
+    )
+    assert page.count('class="short" data-label="95% interval">none') == 0 and "(void)" in page
+    assert ">gain, " in page.split("<svg")[1].split("</svg>")[0] and 'class="tick middle"' in page  # the axis
     assert re.search(r"\.lineage \.void \{ fill: none;", browser.get("/static/style.css").text)
 
 

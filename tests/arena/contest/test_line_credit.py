@@ -10,6 +10,7 @@ import pytest
 
 from analysis.study import query
 from analysis.tables import record
+from analysis.wording import MINUS
 from arena.contest import accounts
 from arena.contest.acts import void
 from arena.contest.entries import accept
@@ -28,7 +29,8 @@ def test_lines_with_the_same_edits_share_their_experiments() -> None:
     tried = [
         SharedTries("MOMENTUM=0.9", "t", 4, 0.2, 1, ["d1", "d2"]),
         SharedTries("MOMENTUM=0.9", "u", 1, 3.0, 0, ["d2"]),
-        SharedTries("MOMENTUM=0.8", "t", 1, 0.3, 0, ["d3"]),
+        SharedTries("MOMENTUM=0.8", "t", 1, 0.3, 0, ["d3"], raced=4, race_total=-0.2, race_failed=1, race_kept=2),
+        SharedTries("MOMENTUM=0.8", "u", 0, 0.0, 0, ["d3"], raced=1, race_total=0.5),
     ]
     tries = TriesByLine(held, tried, {"p": [3], "d2": [4, 5]}, {"t": "nats", "u": "points"})
     row: dict[str, Any] = {
@@ -37,6 +39,7 @@ def test_lines_with_the_same_edits_share_their_experiments() -> None:
         "unit": "nats per experiment", "causal": False, "task": "t",
     }  # fmt: skip
     blank = {"average": None, "averaged": 0, "failed": 0, "has_own": True, "others": 0, "entries": [], "named": False}
+    blank |= {"race_average": None, "raced": 0, "race_failed": 0, "race_kept": 0}
 
     def credited(**changes: Any) -> list[LineCredit]:
         return [record({**blank, **one}, LineCredit) for one in tries.credited([{**row, **changes}])]
@@ -52,9 +55,13 @@ def test_lines_with_the_same_edits_share_their_experiments() -> None:
     unrun = [one for one in credited(directive_id="d5", **none) if one.estimate is not None]
     assert unrun[0].label == "+0.0500 on average, 4 experiments and 1 failed of 2 other lines with the same edits"
     assert [(one.task, one.unit) for one in unrun] == [("t", "nats per experiment"), ("u", "points per experiment")]
-    assert credited(directive_id="d3")[0].label == "+0.3000, 1 experiment"
-    (tested,) = credited(directive_id="d3", q=0.2)
-    assert tested.label == f"+0.3000, 1 experiment; adjusted {tested.estimated}"
+    race = "in the race -0.0500 on average, 4 experiments and 1 failed, 2 kept".replace("-", MINUS)
+    tested, in_race = credited(directive_id="d3", q=0.2)
+    assert tested.label == f"+0.3000, 1 experiment; adjusted {tested.estimated}; {race}"  # which does not count them
+    assert in_race.label == "in the race +0.5000, 1 experiment, none kept" and not in_race.is_adjusted
+    assert replace(proven, kind="charter").label == f"{proven.label}; significant, but not tinted: a setting"
+    assert (proven.significance, said.significance) == ("yes", "no")
+    assert replace(proven, kind="charter").significance == "yes, but a setting: not tinted"
     assert next(tries.credited([{**row, "directive_id": "d4", "kind": "charter", "low": None}]))["estimate"] is None
     assert record({**blank, **row}, LineCredit).label == f"{said.estimated}, 2 experiments"  # of an earlier version
 
@@ -78,9 +85,19 @@ def test_another_entrants_words_are_not_shown_beside_a_line_and_a_copy_counts_on
     assert [link in page for page in credits] == [True, False] and forged not in "".join(credits)
     ids = zip(*([one.directive_id for one in Program.parse(e.raw).ideas] for e in (entry, other)), strict=True)
     alike = {first: {first, second} for first, second in ids}
+    before = {row.directive_id: row.averaged + row.failed for row in credit_of(contest, entry.program_id)}
     every = repeated = 0
     for row in credit_of(contest, entry.program_id):
         trained = [tuple(one.values())[:3] for one in cited if one["directive"] in alike[row.directive_id]]
         assert row.averaged + row.failed == len(set(trained))
         every, repeated = every + len(trained), repeated + len(trained) - len(set(trained))
     assert every > repeated > 0
+    assert not any(row.raced for row in credit_of(contest, entry.program_id))
+    contest.state(close_asked="2026-01-01T00:00:00+00:00")
+    carry_on(contest, quiet)
+    race = "(SELECT match_id FROM matches WHERE stream = 'confirmation')"
+    raced = query(contest.folder, f"{sql}WHERE match_id IN {race} AND number > 0 AND source_id <> parent_source_id")
+    for row in credit_of(contest, entry.program_id):
+        trained = {tuple(one.values())[:3] for one in raced if one["directive"] == row.directive_id}
+        assert row.raced + row.race_failed == len(trained) > 0 and "; in the race " in row.label
+        assert row.averaged + row.failed == before[row.directive_id]  # without the race's

@@ -121,8 +121,9 @@ def test_the_pages_show_each_task(decided: Contest) -> None:
         shown = browser.get("/").text
         figures = first["tasks"]["other"]
         assert number(figures["gain"], 4) in shown and f"Gain, {UNIT}" in shown and "of 6" not in shown
-        mine = browser.get(f"/entry/{first['entry_id']}").text.split('<nav aria-label="On this page"')[0]
-        assert f" {decided.tasks[1].unit} on other (kept " in mine and "edits in " in mine
+        head, folded = browser.get(f"/entry/{first['entry_id']}").text.split('<nav aria-label="On this page"')
+        assert f" {decided.tasks[1].unit} on other (kept " in folded and "edits in " in folded
+        assert f"Gain of each run in the race on other, {decided.tasks[1].unit}: " in head  # the race, not the board
         assert browser.get("/api/v1/board").json["rows"][0]["tasks"]["other"]["unit"] == decided.tasks[1].unit
 
 

@@ -14,6 +14,7 @@ import pytest
 from arena.contest import acts, disputes, removal, views
 from arena.contest.entries import change
 from arena.contest.export import export
+from arena.contest.stored import arm_label
 from arena.contest.tables import EntryParent, Person
 from arena.contest.views import board_view
 from arena.contest.work import carry_on, say_to_log
@@ -64,7 +65,7 @@ def test_a_void_after_the_decision_is_told_beside_the_announcement(
     with served(contest) as port:
         html, twin = (Browser(port).get(path).text for path in ("/", "/index.md"))
         own = Browser(port).get(f"/entry/{last['entry_id']}").text
-    (gains,) = re.findall(r"<p>Gain of each run: (.*)\.</p>", own)
+    (gains,) = re.findall(r"Gain of each run in the race, .*?: (.*)\.</p>", own)
     assert len(gains.split(", ")) == last["n"] and "onfirming run" in own.split("What its best run kept</h2>")[1][:200]
     assert "confirming runs" in own.split("What its best run kept</h2>")[1].split("</p>")[0]
     for page, mark, heading in ((html, "<strong>void</strong> since", ">Void</h3>"), (twin, "| void since", "## Void")):
@@ -76,6 +77,12 @@ def test_a_void_after_the_decision_is_told_beside_the_announcement(
     for verb in ("status", "close"):
         assert run(["contest", verb, str(contest.folder)]) == 0
         assert f"declared {last['name']} void: found out late" in capsys.readouterr().err
+    export(contest, tmp_path / "out")
+    for folder in (contest.folder, tmp_path / "out"):
+        for verb in ("standings", "lineage"):
+            assert run([verb, str(folder), "--json"]) == 0
+            rows = json.loads(capsys.readouterr().out)["items"]
+            assert {row["name"] for row in rows} >= {"stock", arm_label(last)}, verb
 
 
 def test_init_says_what_each_of_its_figures_is_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

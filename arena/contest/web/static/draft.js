@@ -61,6 +61,10 @@
     keep(event.target);
     typed();
   }, true);
+  document.addEventListener("change", (event) => { // a file need not be based on the text in the box
+    const parent = event.target.form?.elements.parent;
+    if (event.target.type === "file" && parent && parent.value === parent.defaultValue) parent.value = "";
+  });
   document.addEventListener("submit", (event) => {
     if (event.target.getAttribute("action") !== "/logout") return;
     drop(own);
