@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -189,7 +190,8 @@ def of_the_claim(facts: ReportFacts) -> Iterator[Caveat]:
     """The caveats of the decision: what weakens the verdict, and the checks that passed."""
     if (decision := decided(facts)) is None:
         return
-    yield from (caveat for caveat in decision_text.caveats(decision) if caveat.title != BY_TRUST)
+    study = shlex.quote(facts.source.study)
+    yield from (caveat for caveat in decision_text.caveats(decision, study) if caveat.title != BY_TRUST)
     tasks = {row.task for row in facts.matches.rows}
     if len(tasks) == 1:
         only = listed(sorted(map(str, tasks)))

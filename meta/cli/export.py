@@ -281,8 +281,8 @@ def warn_of_start(out: Output, study: Study) -> None:
         origin = study.config.plan.get("origin")
         mine = f"; to export yours: --program {origin}" * (decision.against_own and reference_gained_more(decision))
         out.warn(plain_text(headline(decision)) + mine)
-    if text := first_program(decision) if decision else "":
-        out.warn(plain_text(text.replace("STUDY", resolve.typed(study.folder))))
+    if text := first_program(decision, resolve.typed(study.folder)) if decision else "":
+        out.warn(plain_text(text))
 
 
 def as_prose(program: Program) -> Rewritten:

@@ -15,6 +15,7 @@ from meta.cli.output import Output, Row
 
 if TYPE_CHECKING:
     from analysis.decision import Decision
+    from analysis.origin import Origin
     from analysis.run_state import StudyState
     from arena.settings import StudyConfig
     from programs.program import Program
@@ -97,7 +98,7 @@ def _going_on(
     apply = [] if applies else ready_to_apply(config, folder, resolve.typed(folder), own, worth_applying(decision))
     on_from_here = longer(folder, config, decision) if decision else []
     on_from_here = [*surer(folder, config, decision), *on_from_here]
-    return [*apply, *on_from_here, *_next(folder, start.start if start else "", every)]
+    return [*apply, *on_from_here, *_next(folder, start, every)]
 
 
 def _harm(folder: Path, state: StudyState, champion: str) -> str:
@@ -119,11 +120,13 @@ def _files(shown: Path) -> dict[str, str]:
     return files
 
 
-def _next(folder: Path, start: str, several: Sequence[str]) -> list[str]:
+def _next(folder: Path, start: Origin | None, several: Sequence[str]) -> list[str]:
     """``start``: the program that may do as well as the champion; ``several``: how all changes are shown."""
-    name, first = resolve.typed(folder), shlex.quote(start)
+    from analysis.own_share import export_first
+
+    name = resolve.typed(folder)
     return [
-        *([f"metaloop export {name} --prose --program {first} -o start.md  # may do as well"] if start else []),
+        *([f"{export_first(start, name)}  # may do as well"] if start else []),
         *several,
         f"metaloop standings {name} --all",
         f"metaloop report {name}  # all figures and checks",
@@ -252,7 +255,7 @@ def _print(out: Output, folder: Path, decision: Decision | None, changes: Sequen
     from meta.cli.program import DIFF
     from meta.cli.standings import present as standings
 
-    for caveat in caveats(decision) if decision else ():
+    for caveat in caveats(decision, resolve.typed(folder)) if decision else ():
         out.thing({"note" if caveat.level == "note" else "caveat": plain_text(f"{caveat.title}. {caveat.text}")})
     if matches := _last_matches(folder, "confirmation", "reserve"):
         out.text("\nstandings of the confirmation and of held-out tasks:")

@@ -481,7 +481,9 @@ def test_the_verdict_says_in_a_sentence_of_its_own_what_evolution_added(ahead: E
         assert card_headline(found) == f"{d.name} beats stock{added}"
         titles = [caveat.title for caveat in decision_text.caveats(found)]
         assert ("Not shown to do better than the first program" in titles) == bool(added)
-        assert ("--program learnt" in first_program(found)) == bool(added)
+        assert ("--for agent --program learnt -o" in first_program(found)) == bool(added)
+        placed = " ".join(caveat.text for caveat in decision_text.caveats(found, "studies/a"))
+        assert ("metaloop export studies/a --for" in placed) == bool(added) and "STUDY" not in placed
         assert said.removesuffix(".").replace("−", "-") in decision_text.line(found)
     for learnt, specific in (((), True), (("letters", "tabular"), False)):  # measured on other tasks
         general = replace(found, origin=replace(origin, learnt=learnt), bare=Mean(0.1, 0.1, 4, -0.2, 0.4),
