@@ -265,8 +265,8 @@ def of_collapses(rows: Sequence[CollapsedRow]) -> Iterator[Caveat]:
         named = listed((f"{row.run_id[:7]} of {row.name}: {row.figures}" for row in rows), COLLAPSES)
         text = (
             f"Of {many(len(rows), 'run')} the final script lost over half of its claimed gain when it was trained "
-            f"again, and over five SD (of the untouched script under several seeds): {named}. Such a script may work "
-            "with some seeds or data only."
+            f"again; claim and loss are over five SD (of the untouched script under several seeds): {named}. Such a "
+            "script may work with some seeds or data only."
         )
         yield Caveat("mind", "Gains that collapsed", text)
 

@@ -160,8 +160,10 @@ def ready_to_apply(
     config: StudyConfig, folder: Path, name: str, better: Program | None = None, worth: bool = True
 ) -> list[str]:
     """How to use the result: commit an improvement on a branch of the task's repository, if it is ``worth`` that; give
-    the program, as prose, to an agent of one's own: the champion, or a program that gained more (``better``)."""
+    the program, as prose, to an agent of one's own: the champion, or a program that gained more (``better``). A
+    built-in task is copied first, because its train.py is inside Metaloop."""
     from inner_loop.agents.recipe import own_agent
+    from meta.agent_text import copying
 
     repository = Path(config.task)
     inside = repository.is_dir() and any((parent / ".git").exists() for parent in (repository, *repository.parents))
@@ -175,6 +177,9 @@ def ready_to_apply(
     target += ".md" * (not several)
     prompt = f"Read {'the files in ' * several}{target} and follow {'them' if several else 'it'}"
     agent = own_agent(prompt, config.researcher.removeprefix("command:"))
+    copy, inside = copying(config.task), f"{config.task}/"
+    target, agent = (f"{inside}{target}", f"cd {inside} && {agent}") if copy else (target, agent)
+    apply += [copy] if copy else []
     return [*apply, f"metaloop export {name} --for agent{chosen} -o {target}", f"{agent}  # or another agent of yours"]
 
 

@@ -17,9 +17,10 @@ from analysis.report.champion import TriedRow
 from analysis.study import open_study
 from analysis.wording import many
 from inner_loop.behaviour import resolved_ideas
+from meta.agent_text import for_agents, with_code_changes
 from meta.begin import create
 from meta.evolve import evolve
-from meta.rewriting import HARMFUL, MeasuredLoss, for_agents, measured_harm, rewritten, why_kept, with_code_changes
+from meta.rewriting import HARMFUL, MeasuredLoss, measured_harm, rewritten, why_kept
 from programs.evolved_for import EvolvedFor, with_label
 from programs.folder import load
 from programs.program import Program
@@ -27,6 +28,7 @@ from programs.shelf import starter
 from tests.analysis import synthetic
 from tests.meta.cli_study import cli, config
 from tests.studies import TINY, silent
+from trainer.conditional import read
 from trainer.places import private_folder
 from trainer.scaffold import init_simulated
 from trainer.task import Task
@@ -72,9 +74,12 @@ def test_a_script_s_champion_is_rewritten_for_readers(here: Path) -> None:
     for kind in ("chat", "agent"):
         made = exported(here, "s", "--for", kind, "-o", f"{kind}.md")
         written = load(here / f"{kind}.md")
-        assert made["sentences"] and "charter as prose" in written.text
+        assert made["sentences"] and "How experiments are conducted" in written.text
+        for_it_alone = "those of `train.py` in the task law. The metric is"  # agents read it without Metaloop
+        assert (for_it_alone in written.text, "metaloop:" not in written.text) == (kind == "agent",) * 2
         assert written.evolved_for == EvolvedFor("scripted", (), kind)
-        first, *rest = resolved_ideas(written, task)
+        tried = [(idea, read(task.edits, idea.terms, idea.conditions)) for idea in written.ideas]
+        first, *rest = [(idea, edit) for idea, edit in tried if edit]
         assert first[0].text.startswith("Begin with all of these at once") and len(first[1].knobs) > 3
         assert {idea.terms for idea, _ in rest} <= {idea.terms for idea, _ in resolved_ideas(champion, task)}
         config = task.edits.config(task.edits.apply(task.baseline(), first[1].fixed))
@@ -268,3 +273,16 @@ def test_changes_of_the_code_are_shown_to_agents() -> None:
     for block in re.findall(r"```diff\n(.*?)```", with_code_changes("`average` `conv` `dedupe` `centre`", task), re.S):
         removed, added = ({line[1:] for line in block.splitlines() if line[0] == sign} for sign in "-+")
         assert added and not removed & added, block
+
+
+def test_an_agent_gets_the_margin_as_a_number_and_the_command_that_copies_the_task() -> None:
+    margin = "---\nmetaloop:\n  keep: {rule: margin, margin: 0.5}\n---\n# Mine\nGo.\n\n## Ideas\n\n- One: `lr=0.3`.\n"
+    one = margin.replace("margin: 0.5", "margin: 1.0").replace("# Mine\n", "")
+    for text, said in ((margin, "0.01 nats, 0.5 standard deviations (0.02 nats) of"), (one, "0.02 nats, 1 standard")):
+        made = rewritten(Program.parse(text, "p"), "agent", Task.load("strokes"), sd=0.02).program
+        assert f"is {said}" in made.text.replace("one standard", "1 standard"), made.text
+        assert "`metaloop task init strokes --like strokes` writes its folder" in made.text
+        assert "standard deviation of about 0.02 nats between training seeds" in made.text
+        assert made.text.startswith("# Mine\n\nThe settings" if text == margin else "The settings")
+        assert made.text.count("standard deviations") == (text == margin) and "metaloop:" not in made.text
+    assert "---" not in rewritten(Program.parse(margin, "p"), "agent").program.text  # of a file: no task is known
