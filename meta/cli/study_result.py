@@ -73,13 +73,13 @@ def present(out: Output, folder: Path, applies: bool = False) -> list[str]:
         better = decision is not None and decision.holds
         early = how_early(folder, str(champion.get("program_id", ""))) if better else ""
         more = {"researcher": str(label), "more runs": needed, "how early": early, "best scripts": " ".join(scripts)}
-        more |= {"harmful ideas": harm, "steering": given}
+        more |= {"harmful ideas": harm, "steering": given, "cost": cost(folder)}
         known = {name: plain_text(text) for name, text in more.items() if text}
         out.thing({"study": str(shown), "verdict": verdict, **known, **by_task.plain, **files})
         _print(out, folder, decision, changes, changes_title(config))
     else:
         measured = measured_scripts(decision) if decision else []
-        said = [*by_task.together, needed, *measured, harm, given, f"All runs were made with {label}."]
+        said = [*by_task.together, needed, *measured, harm, given, f"All runs were made with {label}. {cost(folder)}"]
         named = with_outcome(with_gain(files, decision, state), decision)
         sentences = sentences_of(verdict, [program.name for program in state.programs.values()])
         _show(out, folder, sentences, (changes_title(config), changes), named, said)
@@ -108,6 +108,19 @@ def _harm(folder: Path, state: StudyState, champion: str) -> str:
 
     harm = measured_harm(folder, Program.parse(state.programs[champion].text))
     return why_kept([not one.leave_out for one in harm.values()])
+
+
+def cost(folder: Path) -> str:
+    """What the whole study took."""
+    from analysis.report.rows import OverviewRow
+    from analysis.report.source import ReportSource
+    from analysis.wording import duration
+    from meta.cli.longer import wall_seconds
+
+    with resolve.connect(folder, []) as con:
+        spent = ReportSource(con, "").ask_one("overview", OverviewRow)[1].device_seconds
+    clock = f"{duration(wall)} of wall time and " if (wall := wall_seconds(folder)) else ""
+    return f"The study took {clock}{duration(spent)} of device time, with verification."
 
 
 def _files(shown: Path) -> dict[str, str]:

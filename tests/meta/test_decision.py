@@ -262,6 +262,7 @@ def test_piped_output_has_the_changes_from_the_program_that_the_search_started_f
     rows = differences(Program.parse(origin["text"], origin["name"]), champion)
     text = printed(lambda out: present(out, folder), person=False)
     assert rows and "changes from your program" in text
+    assert re.search(r"The study took [\d.]+ \S+ .*of wall time and [\d.]+ \S+ .*of device time, with verif", text)
     assert all(str(row["directive_id"]) in text for row in rows)
 
 
