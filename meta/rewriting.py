@@ -132,7 +132,7 @@ def _loss(row: TriedRow) -> str:
     if row.varies:
         kept = f"{of} with it were kept, more than noise explains (about {row.by_noise:.0f})"
         return f"In the study it made scripts worse, by {size}. Its effect depends on the script: {kept}."
-    noise = "; noise explains as many" if row.kept and row.noise is not None else ""
+    noise = "; noise explains as many" if row.kept and row.noise is not None and not row.is_beyond_noise else ""
     return f"In the study it made scripts worse, by {size} ({of} kept{noise})."
 
 
@@ -153,9 +153,11 @@ def why_kept(varies: Sequence[bool]) -> str:
 
 
 def _with_harm(program: Program, harm: Mapping[str, MeasuredLoss], kind: str) -> str:
-    """For a reader, the ideas that only made scripts worse come last."""
-    last, reads = {text for text, one in harm.items() if one.leave_out}, kind != "scripted"
-    ideas = sorted(program.ideas, key=lambda idea: reads and idea.text in last)
+    """For a reader, the ideas that made scripts worse on average come after the others, those that did nothing else
+    last."""
+    reads = kind != "scripted"
+    last = {text: 1 + one.leave_out for text, one in harm.items()} if reads else {}
+    ideas = sorted(program.ideas, key=lambda idea: last.get(idea.text, 0))
     items = [
         f"{_UNTRIED.sub('', idea.text, count=reads)} {harm[idea.text].said}" if idea.text in harm else idea.text
         for idea in ideas

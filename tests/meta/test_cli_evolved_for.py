@@ -21,6 +21,7 @@ from meta.agent_text import for_agents, with_code_changes
 from meta.begin import create
 from meta.evolve import evolve
 from meta.rewriting import HARMFUL, MeasuredLoss, measured_harm, rewritten, why_kept
+from meta.window.records import program_page
 from programs.evolved_for import EvolvedFor, with_label
 from programs.folder import load
 from programs.program import Program
@@ -122,6 +123,9 @@ def test_a_harmful_idea_is_neither_untested_nor_in_the_order_of_work() -> None:
     text = starter("idea-queue").text.partition("## Ideas")[0]
     text += "## Ideas\n\n- Untested neighbour: `batch=32`.\n- One: `lr=0.3`.\n"
     harm = {"Untested neighbour: `batch=32`.": MeasuredLoss("In the study it made scripts worse, by 1.")}
+    varies = {"Untested neighbour: `batch=32`.": MeasuredLoss("Worse on average.", leave_out=False)}
+    later = rewritten(Program.parse(text, "p"), "agent", Task.load("strokes"), harm=varies).program
+    assert [idea.terms for idea in later.ideas] == [("lr=0.3",), ("batch=32",)] and HARMFUL not in later.text
     for again in (Program.parse(text, "p"), Program.parse(text, "p", others={"a.md": "x"})):
         made = rewritten(again, "agent", Task.load("strokes"), harm=harm).program
         assert f"{HARMFUL}\n\n- `batch=32`. In the study it made scripts worse" in made.text, made.text
@@ -147,7 +151,7 @@ def test_ideas_that_made_scripts_worse_say_so(here: Path) -> None:
     assert [idea.text.count("worse") for idea in made.ideas] == [0] * len(others) + [1]
     assert f"\n\n### {HARMFUL}\n\n- {first.text}" in made.text
     made = rewritten(champion, "chat", harm={first.text: MeasuredLoss("Its effect varies.", leave_out=False)}).program
-    assert made.ideas[0].text.startswith(f"{first.text} Its effect varies.") and HARMFUL not in made.text
+    assert made.ideas[-1].text.startswith(f"{first.text} Its effect varies.") and HARMFUL not in made.text
     sql = """SELECT directive_id FROM credit WHERE method = 'directive' AND high < 0 AND q < 0.05
         AND directive_id IN (SELECT directive_id FROM directives WHERE kind = 'idea' AND program_id = $1)"""
     with open_study(here / "s") as con:
@@ -206,6 +210,9 @@ def test_an_idea_that_only_noise_makes_runs_keep_is_left_out(tmp_path: Path) -> 
         assert one.leave_out and kept and 30 < int(kept[1]) < 60 and "help" not in one.said, one.said
     unknown = TriedRow("d", "idea", "", "c", "", "", -0.1, -0.2, -0.05, 20, 0.01, "nats", False, tries=20, kept=7)
     assert not unknown.varies and unknown.by_noise == 10  # of one run, whose noise nobody measured
+    known = replace(unknown, estimate=-0.3, noise=0.02, trained=16)
+    kept = [replace(known, tries=15, kept=kept) for kept in (1, 2)]
+    assert [row.varies for row in kept] == [False, True]  # one may be one odd training
 
 
 def test_any_program_of_a_study_is_written(here: Path) -> None:
@@ -216,6 +223,16 @@ def test_any_program_of_a_study_is_written(here: Path) -> None:
     for words, why in ((["--program", names[0]], "needs --prose or --for"), (["--prose", "--program", "none"], "none")):
         refused = cli("export", "s", *words, cwd=here)
         assert refused.returncode and why in refused.stderr
+
+
+def test_a_program_of_a_study_is_shown_and_compared_by_the_id_that_lineage_prints(here: Path) -> None:
+    with open_study(here / "s", views=()) as con:
+        (one, text), (other, _) = con.execute("SELECT program_id, text FROM programs ORDER BY 1 LIMIT 2").fetchall()
+        assert program_page(con, one[:7]).program_id == one
+    assert text in cli("program", "show", one[:7], "-s", "s", cwd=here).stdout
+    assert cli("program", "diff", one[:7], other[:7], "-s", "s", cwd=here).returncode == 0
+    unknown = cli("program", "show", "p0000", "-s", "s", cwd=here)
+    assert unknown.returncode and "no program starts with 'p0000'" in unknown.stderr
 
 
 def test_conditions_and_relative_values_become_words(here: Path) -> None:
