@@ -137,7 +137,7 @@ def knowledge_of(config: StudySettings) -> tuple[list[str], str]:
     used = config.get("knowledge")
     if not used:
         return [], ""
-    held = config["families"]["left_out"] if config.get("families") else named_reserve(config)
+    held = families["left_out"] if (families := config.get("families")) else named_reserve(config)
     tasks = [task for name in held if (task := loaded(name))]
     implied = {name for task in tasks for name in (task.name, task.task_id, family_of(task))}
     without = [name for name in used.get("without") or () if name not in implied]

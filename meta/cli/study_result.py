@@ -190,8 +190,8 @@ def ready_to_apply(
     target += ".md" * (not several)
     prompt = f"Read {'the files in ' * several}{target} and follow {'them' if several else 'it'}"
     agent = own_agent(prompt, config.researcher.removeprefix("command:"))
-    copy, inside = copying(config.task), f"{config.task}/"
-    target, agent = (f"{inside}{target}", f"cd {inside} && {agent}") if copy else (target, agent)
+    copy, at = copying(config.task), f"{config.task}/"
+    target, agent = (f"{at}{target}", f"cd {at} && {agent}") if copy else (target, agent)
     apply += [copy] if copy else []
     return [*apply, f"metaloop export {name} --for agent{chosen} -o {target}", f"{agent}  # or another agent of yours"]
 
