@@ -28,7 +28,7 @@ from analysis.figures_text import (
     times,
     times_of,
 )
-from analysis.own_share import as_good, compared, first_program, not_by_evolution, own_share
+from analysis.own_share import STUDY, as_good, compared, first_program, not_by_evolution, own_share
 from analysis.power import runs_needed
 from analysis.script_text import best_scripts
 from analysis.statistics import Mean
@@ -198,9 +198,9 @@ def runs(d: Decision) -> str:
     return f"{many(d.champion.n, 'run')} against {d.tested.gain.n}{pooled}"
 
 
-def remarks(d: Decision) -> list[str]:
+def remarks(d: Decision, study: str = STUDY) -> list[str]:
     """The texts of all caveats, the most important first."""
-    return [caveat.text for caveat in caveats(d)]
+    return [caveat.text for caveat in caveats(d, study)]
 
 
 def notes(d: Decision) -> list[str]:
@@ -272,7 +272,7 @@ def on_task(task: str, d: Decision) -> str:
     )
 
 
-def caveats(d: Decision) -> list[Caveat]:
+def caveats(d: Decision, study: str = STUDY) -> list[Caveat]:
     """Everything that weakens the verdict, worst first, and the checks that passed."""
     out = []
     if d.state == CONTROL_FAILED:
@@ -296,7 +296,7 @@ def caveats(d: Decision) -> list[Caveat]:
         out.append(Caveat("mind", OTHER_LOAD, d.pace.other_load))
     if d.same_as:
         out.append(Caveat("note", "Compared with stock", _same(d)))
-    if text := first_program(d):
+    if text := first_program(d, study):
         better = d.start is not None and differs(d.start)
         title = "The first program did better" if better else "Not shown to do better than the first program"
         out.append(Caveat("mind", title, text))

@@ -10,6 +10,7 @@ from analysis.origin import Origin
 from analysis.wording import interval_decimals, number
 
 MOST, NEARLY_ALL = 0.5, 0.9  # of a lead that the program it started from has as well
+STUDY = "STUDY"  # in a command line, where the folder is not known
 
 
 def compared(d: Decision) -> list[str]:
@@ -68,13 +69,18 @@ def own_share(d: Decision) -> str:
     )
 
 
-def first_program(d: Decision) -> str:
+def export_first(start: Origin, study: str) -> str:
+    """Roles of a learnt list (``@learning_rate=0.03?``) mean nothing to an agent, so it is written for one."""
+    return f"metaloop export {study} --for agent --program {shlex.quote(start.start)} -o start.md"
+
+
+def first_program(d: Decision, study: str = STUDY) -> str:
     """What the program that the champion started from gains, and how to get it, if the champion is not shown to be
-    better; else empty."""
+    better; else empty. ``study``: its folder as a word of a command line, where that is known."""
     start = as_good(d)
     if d.start is None or start is None:
         return ""
     return (
         f"In the confirmation, {start.first} gains {gains(d.start.gain, d.champion, d.unit)} of the champion that was "
-        f"evolved from it. To get it: metaloop export STUDY --program {shlex.quote(start.start)} --prose -o FILE."
+        f"evolved from it. To get it: {export_first(start, study)}."
     )

@@ -35,8 +35,9 @@ class Pace:
             return ""
         return (
             f"In the same device time, the untouched script made {count(self.low)} to {count(self.high)} steps (10% "
-            f"and 90% quantile of {many(self.n, 'run')}). Something else used the processor, so gains differ from "
-            "those on an idle machine, and arms that ran at different times may not be comparable."
+            f"and 90% quantile of the {many(self.n, 'run')} on one task that trained it anew). Something else used the "
+            "processor, so gains differ from those on an idle machine, and arms that ran at different times may not "
+            "be comparable."
         )
 
 

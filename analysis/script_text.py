@@ -66,12 +66,17 @@ def spend(same: SameSpend, d: Decision) -> str:
     digits = interval_decimals(same.low, same.high)
     gain = f"{number(same.gain, digits)} {same.unit} [{span(same.low, same.high, digits)}]"
     beside = f"one run of {d.name} gains {number(on.mean, digits)}"
+    average = None if d.tasks or d.against_own else d.tested.gain.mean  # of one stock run
+    if average is not None and same.gain <= average:
+        beside += f", one of stock {number(average, digits)} (the runs' own scores do not predict the gain here)"
     if same.measured:
         return f"{text}Measured: the best script of {same.best_of} stock runs gains {gain}; {beside}."
     if same.best_of == same.runs:
-        return f"{text}Estimated from the {known} of this study, the best of them gains {gain}; {beside}."
+        return (
+            f"{text}Estimated from the {known} of this study, the best of them by its own score gains {gain}; {beside}."
+        )
     return (
-        f"{text}The best of {same.best_of} stock runs would gain {gain}, and {beside}. This is estimated from the "
-        f"{known} of this study, too few to estimate the best of {count(same.runs)}. To measure it: metaloop evolve "
-        "--same-spend."
+        f"{text}The {known} of this study are too few to estimate the best of {count(same.runs)}. The best of "
+        f"{same.best_of}, chosen by the runs' own scores, would gain {gain}; {beside}. To measure the best of "
+        f"{count(same.runs)}: metaloop evolve --same-spend."
     )

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 
 class TaskSettings(TypedDict):
-    """A training task beside the first one, or a held-out task."""
+    """A training task beside the first one, or a held-out task; ``variant``: the study drew it."""
 
     task: str
     task_id: str
     run_budget: float
+    variant: NotRequired[bool]
 
 
 class PlanSettings(TypedDict, total=False):
@@ -41,6 +42,8 @@ class PriorSettings(TypedDict):
 
 class KnowledgeSettings(TypedDict):
     program_id: str
+    files: NotRequired[list[str]]
+    without: NotRequired[list[str]]
 
 
 class FamilySettings(TypedDict):

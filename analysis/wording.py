@@ -133,6 +133,15 @@ def duration(seconds: float | None) -> str:
     return f"{whole // 86400} d {whole % 86400 // 3600} h"
 
 
+def roughly(seconds: float) -> str:
+    """An estimate without false precision: ``50 s``, ``18 min``, ``2.1 h``, ``3 days``."""
+    for unit, size, most in (("s", 1, 95), ("min", 60, 95), ("h", 3600, 48)):
+        if seconds < most * size:
+            value = seconds / size
+            return f"{round(value, -1 if unit == 's' else 0):.0f} {unit}" if unit != "h" else f"{value:.2g} {unit}"
+    return f"{seconds / 86400:.0f} days"
+
+
 def money(usd: float | None) -> str:
     """US dollars; ``not priced`` for None."""
     if usd is None:

@@ -16,8 +16,9 @@ from analysis.study import read_study
 from analysis.tables import rows, statement
 from arena.harvest import HARVEST, STARTS
 from arena.study import Study
+from meta.agent_text import for_agents, with_code_changes
 from meta.harvest_page import training_cost
-from meta.rewriting import edit_of, for_agents, with_code_changes
+from meta.rewriting import edit_of
 from programs.charter_prose import with_prose
 from programs.errors import NotFound, UsageError
 from programs.folder import entry_of

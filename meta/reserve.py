@@ -49,8 +49,11 @@ def refuse_twice(training: Sequence[Task], others: Sequence[Task] = ()) -> None:
         names.append(task.name)
 
 
-def unseen_variant(home: Task, seed: int | None, trains: Callable[[Task], bool] = lambda _: True) -> Task | None:
-    """A member of the home task's family that nothing was learnt from: other data, and another untouched script.
+def unseen_variant(
+    home: Task, seed: int | None, trains: Callable[[Task], bool] = lambda _: True, named: Sequence[Task] = ()
+) -> Task | None:
+    """A member of the home task's family that nothing was learnt from, and none of those ``named`` for the study: other
+    data, and another untouched script.
 
     None where the task has no family, or where none of several members ``trains``. With a seed it is always the same,
     else it is drawn. All members cost the same.
@@ -60,7 +63,8 @@ def unseen_variant(home: Task, seed: int | None, trains: Callable[[Task], bool] 
     drawn = Streams.from_seed(seed) if seed is not None else Streams.fresh()
     numbers = np.random.default_rng(drawn.seed("search", "variant", 0)).integers(FIRST_UNSEEN, 10**6, TRIED)
     members = (member(home, int(number)) for number in numbers)
-    return next((task for task in members if trains(task)), None)
+    taken = {task.task_id for task in named}
+    return next((task for task in members if task.task_id not in taken and trains(task)), None)
 
 
 def runs_on_reserved(plan: Plan) -> int:

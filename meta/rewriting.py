@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from difflib import unified_diff
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from analysis.study import read_study
 from analysis.wording import listed, many, number
 from arena.harvest import HARVEST
 from arena.study import Study
+from meta.agent_text import for_agents, stand_alone, with_code_changes
 from meta.mutators.offline.write_ideas import OLDER_UNTRIED, UNTRIED
 from meta.mutators.queue_first import queue_first
 from programs.charter_prose import sentences, with_prose
@@ -22,8 +22,8 @@ from programs.errors import ProgramError, UsageError
 from programs.ideas import Comparison, ProgramIdea
 from programs.order_of_work import HARMFUL, with_order
 from programs.program import Program
-from trainer.conditional import OPTIONAL, known, read
-from trainer.edits import ROLE, Edit, EditError, Knob, read_value
+from trainer.conditional import OPTIONAL, read
+from trainer.edits import Edit, EditError
 from trainer.source import Source
 from trainer.task import Task
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from analysis.events import HarvestEvent
     from analysis.report.champion import TriedRow
 
-_WORD = re.compile(r"`(@?[A-Za-z_]\w*)(?:(==|!=|<=|>=|=|<|>)([^`?]+))?(\??)`( ?)")
 _TERM = re.compile(r"\+?\s*(@?[A-Za-z_]\w*)\s*(?:=\s*(\S.*?))?\s*(\??)")
 _SIGNS = {"<": "is below", "<=": "is at most", ">": "is above", ">=": "is at least", "==": "is", "!=": "is not"}
 _UNTRIED = re.compile(rf"^(?:{UNTRIED}|{OLDER_UNTRIED}[^:]*): ")  # which a measured harm contradicts
@@ -63,15 +62,18 @@ def rewritten(
     task: Task | None = None,
     bundle: str = "",
     harm: Mapping[str, MeasuredLoss] = MappingProxyType({}),
+    sd: float | None = None,
 ) -> Rewritten:
     """``program`` for a researcher of this kind (scripted, chat or agent). ``bundle``: the idea that comes first.
-    ``harm``: text of an idea → what is said behind it, of `measured_harm`.
+    ``harm``: text of an idea → what is said behind it, of `measured_harm`. ``sd``: of `agent_text.spread`.
 
     Raises UsageError where a script would find nothing in it that it can carry out.
     """
     label = program.evolved_for
     if label and kind in (label.kind, label.rewritten):
-        same = program if kind == "scripted" else replace(program.with_text(_stated(program.text)), evolved_for=label)
+        text = program.text if kind == "scripted" else _stated(program.text)
+        text = stand_alone(text, task, sd) if kind == "agent" else text
+        same = replace(program.with_text(text), evolved_for=label)
         what = "nothing is rewritten" if same.text == program.text else "only its settings are written as sentences"
         return Rewritten(same, notes=(f"{program.name} was evolved for {label}: {what}",))
     program = _with_entry(program, _with_harm(program, harm, kind))
@@ -92,8 +94,8 @@ def rewritten(
         )
     else:
         text = _stated(_with_heading(program.text, left_out))
-    if kind == "agent" and task is not None:
-        text = with_code_changes(text, task)
+    if kind == "agent":
+        text = stand_alone(with_code_changes(text, task) if task else text, task, sd)
     new = replace(_with_entry(program, text), evolved_for=label.rewritten_for(kind) if label else None)
     if label:
         notes.append(f"this program was evolved for {label}; its gain with another researcher has not been measured")
@@ -106,49 +108,6 @@ def _with_entry(program: Program, text: str) -> Program:
         return program.with_text(text)
     (entry, _), *others = program.files
     return Program.parse(text, program.name, others=dict(others), living=dict(program.living), entry=entry)
-
-
-def for_agents(text: str, task: Task) -> str:
-    """The text with the task's own names and values where ideas name a role, or a choice by another task's word:
-    `@learning_rate=*3` is `lr=*3`, `optimizer=adam` is `optimizer=adamw`. What an idea changes only where a script has
-    it (``?``) is certain now, or left out."""
-    return "\n".join(_for_agents(line, task) for line in text.split("\n"))
-
-
-def _for_agents(line: str, task: Task) -> str:
-    left = set[str]()
-
-    def own(match: re.Match[str]) -> str:
-        name, sign, value, optional, space = match.groups()
-        knob = task.edits.knob(name)
-        alone = name == f"{ROLE}learning_rate" and f"{ROLE}optimizer" in left
-        plain = f"{name}{sign or ''}{value or ''}"
-        if optional and (alone or knob is None or not known(task.edits, plain)):
-            left.add(name)
-            return ""
-        if knob is None:
-            return match[0]
-        if value and knob.kind == "choice" and (meant := knob.meant(read_value(value))) is not None:
-            value = str(meant)
-        shown = knob.name.lower() if name.startswith(ROLE) else name
-        return f"`{shown}{sign or ''}{value or ''}`{space}"
-
-    return _WORD.sub(own, line)
-
-
-def with_code_changes(text: str, task: Task) -> str:
-    """The text with a last section that shows the changes of the code that it names, where there are any."""
-    named = [knob for knob in task.edits.knobs if knob.kind == "patch" and f"`{knob.name}`" in text]
-    if not named:
-        return text
-    return f"{text.rstrip()}\n\n## Changes of the code that ideas name\n\n" + "\n".join(map(_code_change, named))
-
-
-def _code_change(knob: Knob) -> str:
-    both = [[part.strip("\n").split("\n") for part in (one.find, one.replace)] for one in knob.replacements]
-    lines = [line for find, new in both for line in [*unified_diff(find, new, n=len(find), lineterm="")][3:]]
-    about = f": {knob.note}" if knob.note else ""
-    return "\n".join([f"`{knob.name}`{about}", "", "```diff", *lines, "```", ""])
 
 
 def measured_harm(study: Path, program: Program) -> dict[str, MeasuredLoss]:
@@ -173,7 +132,7 @@ def _loss(row: TriedRow) -> str:
     if row.varies:
         kept = f"{of} with it were kept, more than noise explains (about {row.by_noise:.0f})"
         return f"In the study it made scripts worse, by {size}. Its effect depends on the script: {kept}."
-    noise = "; noise explains as many" if row.kept and row.noise is not None else ""
+    noise = "; noise explains as many" if row.kept and row.noise is not None and not row.is_beyond_noise else ""
     return f"In the study it made scripts worse, by {size} ({of} kept{noise})."
 
 
@@ -194,9 +153,11 @@ def why_kept(varies: Sequence[bool]) -> str:
 
 
 def _with_harm(program: Program, harm: Mapping[str, MeasuredLoss], kind: str) -> str:
-    """For a reader, the ideas that only made scripts worse come last."""
-    last, reads = {text for text, one in harm.items() if one.leave_out}, kind != "scripted"
-    ideas = sorted(program.ideas, key=lambda idea: reads and idea.text in last)
+    """For a reader, the ideas that made scripts worse on average come after the others, those that did nothing else
+    last."""
+    reads = kind != "scripted"
+    last = {text: 1 + one.leave_out for text, one in harm.items()} if reads else {}
+    ideas = sorted(program.ideas, key=lambda idea: last.get(idea.text, 0))
     items = [
         f"{_UNTRIED.sub('', idea.text, count=reads)} {harm[idea.text].said}" if idea.text in harm else idea.text
         for idea in ideas

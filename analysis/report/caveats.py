@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -189,7 +190,8 @@ def of_the_claim(facts: ReportFacts) -> Iterator[Caveat]:
     """The caveats of the decision: what weakens the verdict, and the checks that passed."""
     if (decision := decided(facts)) is None:
         return
-    yield from (caveat for caveat in decision_text.caveats(decision) if caveat.title != BY_TRUST)
+    study = shlex.quote(facts.source.study)
+    yield from (caveat for caveat in decision_text.caveats(decision, study) if caveat.title != BY_TRUST)
     tasks = {row.task for row in facts.matches.rows}
     if len(tasks) == 1:
         only = listed(sorted(map(str, tasks)))
@@ -263,8 +265,8 @@ def of_collapses(rows: Sequence[CollapsedRow]) -> Iterator[Caveat]:
         named = listed((f"{row.run_id[:7]} of {row.name}: {row.figures}" for row in rows), COLLAPSES)
         text = (
             f"Of {many(len(rows), 'run')} the final script lost over half of its claimed gain when it was trained "
-            f"again, and over five SD (of the untouched script under several seeds): {named}. Such a script may work "
-            "with some seeds or data only."
+            f"again; claim and loss are over five SD (of the untouched script under several seeds): {named}. Such a "
+            "script may work with some seeds or data only."
         )
         yield Caveat("mind", "Gains that collapsed", text)
 

@@ -18,6 +18,7 @@ from programs.errors import ProgramError
 from programs.evolved_for import EvolvedFor
 
 LEVEL = 0.05
+LEAST_KEPT = 2  # experiments with a change that shows that its effect depends on the script
 LONG = 1500  # words; a longer text scrolls in its own frame
 # What each method compares; the page adds the unit.
 METHODS = {
@@ -111,8 +112,13 @@ class TriedRow(CreditRow):
 
     @property
     def varies(self) -> bool:
-        """Whether runs kept it significantly more often than noise explains. What the kept ones gained by their own
-        scores does not show that: they were kept for these scores."""
+        """Whether runs kept it several times, and significantly more often than noise explains: one may be one odd
+        training, whose noise was larger than the untouched script's. What the kept ones gained by their own scores
+        does not show that: they were kept for these scores."""
+        return self.kept >= LEAST_KEPT and self.is_beyond_noise
+
+    @property
+    def is_beyond_noise(self) -> bool:
         from scipy.special import bdtrc
 
         return self.kept > 0 and float(bdtrc(self.kept - 1, self.tries, self.by_noise / self.tries)) < LEVEL

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING
@@ -184,7 +185,8 @@ def _of_champion(facts: ReportFacts, decision: Decision, row: ChampionRow) -> Re
     """The text of the decision, with the results on held-out tasks."""
     where = f"over {listed([on.task for on in decision.tasks])}" if decision.tasks else f"on {facts.task}"
     where = f"on new tasks of {listed(decision.families)}" if decision.families else where
-    weighty = [caveat.text for caveat in decision_text.caveats(decision) if caveat.level != "note"]
+    caveats = decision_text.caveats(decision, shlex.quote(facts.source.study))
+    weighty = [caveat.text for caveat in caveats if caveat.level != "note"]
     never_seen = [on_reserved(on) for on in row.reserve or []]
     never_seen += _over_reserved(facts, row)
     whose = (decision_text.origin(decision), own_share(decision))

@@ -6,11 +6,13 @@ import math
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from analysis.json_values import read_as
 from analysis.report.model import Again
 from analysis.study_settings import PlanSettings, StudySettings
+from analysis.wording import many
 from arena.sandbox import FLAG as WITHOUT_SANDBOX
 from meta.cli.launch import load_task
 from programs.errors import MetaloopError, UsageError
@@ -69,12 +71,14 @@ def from_config(con: duckdb.DuckDBPyConnection, config: StudySettings, study_nam
     plan: PlanSettings = config.get("plan") or {}
     entries = resolve.fetch_as(con, FirstEntry, ENTRIES)
     dial: list[str] = []
-    note = ""
+    notes: list[str] = []
     own: Sequence[NamedText] = ()
     if command in ("evolve", "improve"):
         dial, note = dial_of(config, plan)
         used = config.get("knowledge")
         learnt = used["program_id"] if used else None
+        without, changed = knowledge_of(config)
+        dial, notes = dial + without, [note, changed, drawn_again(config)]
         rows = [row for row in resolve.fetch_as(con, NamedText, STARTERS) if row["program_id"] != learnt]
         own = started_with(rows, plan)
         dial += ["--from-scratch"] if not learnt and len(own) < 2 and has_roles(config) else []
@@ -97,9 +101,9 @@ def from_config(con: duckdb.DuckDBPyConnection, config: StudySettings, study_nam
     words = ["metaloop", command, *named, *tasks_of(config), *dial, *settings(config, dial)]
     if prior := config.get("prior"):
         ids = ", ".join(study["study_id"] for study in prior["studies"])
-        note = " ".join(filter(None, (note, f"It started from past studies ({ids}); pass their folders with --prior.")))
-    seeded = SEEDED if config.get("seed") is not None else FRESH
-    return Again(shlex.join(words), tuple(filter(None, before)), " ".join(filter(None, (note, seeded))))
+        notes.append(f"It started from past studies ({ids}); pass their folders with --prior.")
+    notes.append(SEEDED if config.get("seed") is not None else FRESH)
+    return Again(shlex.join(words), tuple(filter(None, before)), " ".join(filter(None, notes)))
 
 
 def tasks_of(config: StudySettings) -> list[str]:
@@ -108,8 +112,43 @@ def tasks_of(config: StudySettings) -> list[str]:
         flag, training, reserve = "--family", families["searched"], families["left_out"]
     else:
         flag, training = "--task", [config["task"], *(other["task"] for other in config.get("further") or ())]
-        reserve = [other["task"] for other in config.get("reserve") or ()]
+        reserve = named_reserve(config)
     return [flag, ",".join(map(str, training)), *(["--reserve", ",".join(map(str, reserve))] if reserve else [])]
+
+
+def named_reserve(config: StudySettings) -> list[str]:
+    """The held-out tasks that the user named. One that the study drew is drawn again: as a flag it would be tested, and
+    what was learnt on its family left out."""
+    return [other["task"] for other in config.get("reserve") or () if not other.get("variant")]
+
+
+def drawn_again(config: StudySettings) -> str:
+    """Which held-out task the study drew, where the command draws another."""
+    drawn = [PurePath(other["task"]).name for other in config.get("reserve") or () if other.get("variant")]
+    if not drawn or config.get("seed") is not None:
+        return ""
+    return f"The held-out task {', '.join(drawn)} was drawn at random; the command draws another of the same family."
+
+
+def knowledge_of(config: StudySettings) -> tuple[list[str], str]:
+    """(the flags that leave out the same measured tasks, a remark where those of this installation are others)."""
+    from analysis.knowledge import SHIPPED, family_of, files_of
+
+    used = config.get("knowledge")
+    if not used:
+        return [], ""
+    held = families["left_out"] if (families := config.get("families")) else named_reserve(config)
+    tasks = [task for name in held if (task := loaded(name))]
+    implied = {name for task in tasks for name in (task.name, task.task_id, family_of(task))}
+    without = [name for name in used.get("without") or () if name not in implied]
+    files, known = set(used.get("files") or ()), {file.name for file in files_of((SHIPPED,))}
+    differ = (
+        (files - known, "the study also used {} of another knowledge base, to be passed with --knowledge"),
+        (known - files if files else (), "this version of metaloop comes with {} that the study did not have"),
+    )
+    changed = [text.format(many(len(names), "measured task")) for names, text in differ if names]
+    remark = f"What it starts from differs: {' and '.join(changed)}." if changed else ""
+    return (["--without", ",".join(without)] if without else []), remark
 
 
 def settings(config: StudySettings, dial: Sequence[str]) -> list[str]:
@@ -118,6 +157,8 @@ def settings(config: StudySettings, dial: Sequence[str]) -> list[str]:
     flags += ["--seed", str(config["seed"])] if config.get("seed") is not None else []
     flags += ["--fixed-steps"] if config.get("fixed_steps") else []
     flags += ["--race-rule", rule] if (rule := (config.get("plan") or {}).get("race_rule")) else []
+    flags += ["-r", who] if (who := config.get("researcher") or "scripted") != "scripted" else []
+    flags += ["-m", ",".join(models)] if (models := (config.get("staff") or {}).get("models")) else []
     return flags + ([] if config.get("sandbox") else [WITHOUT_SANDBOX])
 
 
@@ -139,8 +180,12 @@ def has_roles(config: StudySettings) -> bool:
 
 def task_of(config: StudySettings) -> Task | None:
     """The task of a study, where it is on this machine."""
+    return loaded(str(config["task"]))
+
+
+def loaded(name: str) -> Task | None:
     try:
-        return load_task(str(config["task"]))
+        return load_task(name)
     except (MetaloopError, OSError):
         return None
 
@@ -149,7 +194,7 @@ def dial_of(config: StudySettings, recorded: PlanSettings) -> tuple[list[str], s
     """(flags that make the recorded plan, a remark). Where no flags make it, those with the nearest plan."""
     from meta.cli.study_size import family_plan, plan_of
     from meta.plan import Plan
-    from meta.reserve import seconds_on_reserved
+    from meta.reserve import seconds_on_reserved, unseen_variant
 
     task = task_of(config)
     if task is None:
@@ -162,17 +207,18 @@ def dial_of(config: StudySettings, recorded: PlanSettings) -> tuple[list[str], s
         return nearest(dials(plan, lambda dial: family_plan(task, dial, bool(plan.own_arm))), plan)
     try:
         further = [load_task(other["task"]) for other in config.get("further") or ()]
-        reserve = [load_task(other["task"]) for other in config.get("reserve") or ()]
+        reserve = [load_task(name) for name in named_reserve(config)]
     except (MetaloopError, OSError):
         further, reserve = [], []
-    other_seconds = plan.seconds_on(task, further) + seconds_on_reserved(plan, task, reserve)
+    variant = unseen_variant(task, 0) if plan.variant_runs else None  # all members cost the same
+    other_seconds = plan.seconds_on(task, further) + seconds_on_reserved(plan, task, reserve, variant)
     needed, least = plan.device_seconds(task) + other_seconds, task.cost_seconds
     budgets = [math.ceil(needed + extra * least) for extra in range(60 if plan.trial else 1)]
-    made = (
-        each
-        for budget in budgets
-        for each in dials(plan, lambda dial: plan_of([task, *further], dial, reserve, headroom=improves), budget)
-    )
+
+    def sized(dial: Dial) -> Plan:
+        return plan_of([task, *further], dial, reserve, own_arm=bool(plan.own_arm), variant=variant, headroom=improves)
+
+    made = (each for budget in budgets for each in dials(plan, lambda dial: sized(dial), budget))
     return nearest(made, plan)
 
 

@@ -37,7 +37,8 @@ class ChosenTasks:
         from meta.reserve import unseen_variant
 
         training, reserve, families = named_tasks(flags)
-        return cls(training, reserve, None if families else unseen_variant(training[0], seed or 0), families)
+        drawn = None if families else unseen_variant(training[0], seed or 0, named=[*training, *reserve])
+        return cls(training, reserve, drawn, families)
 
     @classmethod
     def of(cls, study: Study) -> ChosenTasks:
@@ -86,6 +87,7 @@ def drawn_for(
 
     able = partial(trains, unsafe=settings.unsafe_no_sandbox)
     if on.families is None:
-        return None, unseen_variant(on.training[0], settings.seed, able) if plan.variant_runs else None
+        named = [*on.training, *on.reserve]
+        return None, unseen_variant(on.training[0], settings.seed, able, named) if plan.variant_runs else None
     out.note("trying the untouched script of each new task once")
     return draw(on.families, plan, settings.seed, able, settings.workers_or_cores()), None

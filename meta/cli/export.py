@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 import tempfile
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from arena.study import Study
     from meta.rewriting import Rewritten
     from programs.program import Program
+    from trainer.task import Task
 
 FORMATS = ("tsv", "csv", "parquet", "jsonl")
 TRAINING = ("sft", "dpo")
@@ -235,11 +237,13 @@ def for_researcher(out: Output, study: str | None, target: Path | None, kind: st
     from dataclasses import replace
 
     from arena.study import Study
+    from meta.agent_text import spread
     from meta.champion import label_of
     from meta.cli.status import running
     from meta.rewriting import MeasuredLoss, measured_bundle, measured_harm, rewritten
 
     given, task, bundle, harm = Path(study).expanduser() if study else None, None, "", dict[str, MeasuredLoss]()
+    sd: float | None = None
     if given is not None and (given.suffix == ".md" or (given.is_dir() and not (given / resolve.MARK).exists())):
         program = resolve.one_program(str(given))
         if chosen:
@@ -260,11 +264,12 @@ def for_researcher(out: Output, study: str | None, target: Path | None, kind: st
             warn_of_start(out, made)
         if kind != "prose":
             task, bundle, harm = made.task, measured_bundle(made), measured_harm(folder, program)
+            sd = spread(folder, task)
             program = replace(program, evolved_for=program.evolved_for or label_of(made, program))
     if kind == "prose":
         write_program(out, as_prose(program), target, kind)
     else:
-        write_program(out, rewritten(program, kind, task, bundle, harm), target, kind)
+        write_program(out, rewritten(program, kind, task, bundle, harm, sd), target, kind, task)
 
 
 def of_study(study: Study, chosen: str) -> Program:
@@ -288,8 +293,8 @@ def warn_of_start(out: Output, study: Study) -> None:
         origin = study.config.plan.get("origin")
         mine = f"; to export yours: --program {origin}" * (decision.against_own and reference_gained_more(decision))
         out.warn(plain_text(headline(decision)) + mine)
-    if text := first_program(decision) if decision else "":
-        out.warn(plain_text(text.replace("STUDY", resolve.typed(study.folder))))
+    if text := first_program(decision, resolve.typed(study.folder)) if decision else "":
+        out.warn(plain_text(text))
 
 
 def as_prose(program: Program) -> Rewritten:
@@ -303,9 +308,11 @@ def as_prose(program: Program) -> Rewritten:
     return Rewritten(stated, sentences(program.text))
 
 
-def write_program(out: Output, made: Rewritten, target: Path | None, kind: str) -> None:
-    """Write a program to a new file or folder, or to stdout."""
+def write_program(out: Output, made: Rewritten, target: Path | None, kind: str, task: Task | None = None) -> None:
+    """Write a program to a new file or folder, or to stdout. ``task``: of its study."""
+    from arena.setup import reference
     from inner_loop.agents.recipe import own_agent
+    from meta.agent_text import copying
 
     stated = made.program.labelled
     said = [{"field": field, "sentence": sentence} for field, sentence in made.said]
@@ -326,8 +333,10 @@ def write_program(out: Output, made: Rewritten, target: Path | None, kind: str) 
         out.json({"path": str(target), "sentences": said})
     entry = target / stated.files[0][0] if stated.is_set else target
     if kind in ("prose", "agent"):
-        agent = own_agent(f"Read {entry} and follow it")
-        out.next(agent + "  # or another agent of yours, in a folder with a train.py")
+        agent, copy = own_agent(f"Read {entry.resolve()} and follow it"), copying(reference(task)) if task else ""
+        go = f"cd {shlex.quote(task.name)} && " if copy and task else ""
+        where = "" if go else ", in a folder with a train.py" if task is None else f", in the folder of {task.name}"
+        out.next(*filter(None, [copy]), f"{go}{agent}  # or another agent of yours{where}")
 
 
 def to_file(con: duckdb.DuckDBPyConnection, view: str, to: str, path: Path) -> Row:

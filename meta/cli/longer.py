@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from analysis.decision import CONTROL_FAILED
 from analysis.json_values import read_as
-from analysis.wording import duration
+from analysis.wording import roughly
 from meta.cli import resolve
 from programs.errors import MetaloopError
 
@@ -32,6 +32,12 @@ def added_something(d: Decision) -> bool:
     return d.holds and d.start is not None and (d.start.low or 0.0) > 0
 
 
+def wall_seconds(folder: Path) -> float:
+    """The wall time of a finished study, without pauses; 0 if it is unknown."""
+    with resolve.connect(folder, [], ["events"]) as con:
+        return float(resolve.fetch(con, ELAPSED)[0]["seconds"] or 0)
+
+
 def longer(folder: Path, config: StudyConfig, decision: Decision) -> list[str]:
     """A longer study that starts from this one's programs and results, with its time at the rate of this
     study; nothing over families of tasks, and where evolution added something."""
@@ -48,15 +54,13 @@ def longer(folder: Path, config: StudyConfig, decision: Decision) -> list[str]:
         plan = read_as(Plan, config.plan)
     except (MetaloopError, OSError, ValueError):  # its task is elsewhere now
         return []
-    with resolve.connect(folder, [], ["events"]) as con:
-        elapsed = float(resolve.fetch(con, ELAPSED)[0]["seconds"] or 0)
-    if not elapsed or (config.command == "improve" and not own):
+    if not (elapsed := wall_seconds(folder)) or (config.command == "improve" and not own):
         return []
     spent, whole = (one.device_seconds(task) + one.seconds_on(task, further) for one in (plan, default(task)))
     size = [] if 1.5 * spent <= whole <= MOST * spent else ["--budget", f"{math.ceil(TIMES * spent)}s"]
     seconds = whole if not size else TIMES * spent
     words = ["metaloop", config.command, *own, "-t", named, "--prior", resolve.shown(folder), *size, *_who(config)]
-    clock = duration(seconds * elapsed / spent)
+    clock = roughly(seconds * elapsed / spent)
     much = f"{seconds / spent:.2g} times the device time, about {clock} at its pace"
     return [f"{shlex.join(words)}  # longer, from this study's results: {much}"]
 

@@ -29,6 +29,7 @@ Mode = Literal["person", "plain", "json"]
 Row = Mapping[str, object]
 GAP = 2  # blanks between columns
 LEAST = 12  # least width of a flexible column, in characters
+NO_BREAK = "\N{NO-BREAK SPACE}"
 ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_])")
 
 
@@ -163,8 +164,9 @@ def folded(command: str, width: int) -> str:
         return command
     typed, mark, comment = command.partition("  # ")
     if mark:
-        said = textwrap.wrap(comment, max(width - 2, 1), break_long_words=False)
-        return "\n  ".join([*(f"# {line}" for line in said), folded(typed, width)])
+        whole = re.sub(r"(?<=\d) (?=\w)", NO_BREAK, comment)  # a number and its unit
+        said = textwrap.wrap(whole, max(width - 2, 1), break_long_words=False)
+        return "\n  ".join([*(f"# {line.replace(NO_BREAK, ' ')}" for line in said), folded(typed, width)])
     lines = [""]
     for word in re.findall(r"(?:'[^']*'|\"[^\"]*\"|\S)+", typed):
         if lines[-1] and len(lines[-1]) + len(word) + 3 > width:

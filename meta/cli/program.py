@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 from meta.cli import resolve
+from meta.cli.flags import StudyFlag
 from meta.cli.options import argument, flag, noun, verb
 from meta.cli.output import Column, Output, Row
 from meta.cli.program_charter import charter
-from programs.errors import ProgramError, UsageError
+from programs.errors import NotFound, ProgramError, UsageError
 
 if TYPE_CHECKING:
     from programs.charter import Charter
@@ -152,10 +153,10 @@ def ideas_for(program: Program, task: Task) -> list[str]:
     ("metaloop program show stock", "the text"),
     ("metaloop program show my/program.md --json", "its id, directives and charter"),
 )
-def show(out: Output, program: Annotated[str, argument(metavar="PROGRAM")]) -> None:
-    """Print a program: a path, or the name of a starter. A folder is a program of several
-    files."""
-    loaded = resolve.one_program(program)
+def show(out: Output, program: Annotated[str, argument(metavar="PROGRAM")], study: StudyFlag) -> None:
+    """Print a program: a path, the name of a starter, or an id. A folder is a program of several files. An id is that
+    of a program of a study, or its beginning."""
+    loaded = named(out, program, study)
     out.text(loaded.shown, item=described(loaded))
 
 
@@ -192,11 +193,27 @@ def lint(
     ("metaloop program diff stock local", "two starters"),
     ("metaloop program diff champion.md my/program.md", "two files"),
 )
-def diff(out: Output, old: Annotated[str, argument()], new: Annotated[str, argument()]) -> None:
+def diff(out: Output, old: Annotated[str, argument()], new: Annotated[str, argument()], study: StudyFlag) -> None:
     """Compare two programs directive by directive. Lists added, removed and changed directives
-    (sentences, list items, settings)."""
-    items = differences(resolve.one_program(old), resolve.one_program(new))
+    (sentences, list items, settings). A program is a path, the name of a starter, or the id of a program of a
+    study (or its beginning)."""
+    items = differences(named(out, old, study), named(out, new, study))
     out.rows(with_before(items) if out.mode == "person" else items, DIFF, empty="no differences")
+
+
+def named(out: Output, text: str, study: str | None) -> Program:
+    """The program at a path, the starter of that name, or the program of a study with that id, as lineage shows it."""
+    try:
+        return resolve.one_program(text)
+    except NotFound:
+        if study is None and not re.fullmatch("p[0-9a-f]{4,12}", text):
+            raise
+    from arena.study import Study
+    from meta.cli.export import of_study
+
+    whole = Study.open(resolve.study_folder(study, out), to_read=True)
+    whole.look()
+    return of_study(whole, text)
 
 
 for command in (ls, new, show, lint, diff, charter):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 from analysis import decision_text
 from analysis.decision import Decision, decision_of, twins
+from analysis.own_share import STUDY
 from analysis.statistics import mean_together
 from analysis.trust import marked
 from analysis.wording import decimals, plain_number, plain_span, plain_text, typical
@@ -129,7 +130,7 @@ def present(out: Output, folder: Path, matches: list[str] | None, verdict_shown:
         first = of_match[0]
         made_from = decision if decision and decision.rests_on(match_id, first["purpose"]) else None
         above = [decision_text.line(made_from)] if made_from and not verdict_shown else []
-        show_match(out, of_match, [*said[match_id], *above], models, made_from, brief=verdict_shown)
+        show_match(out, of_match, [*said[match_id], *above], models, made_from, verdict_shown, resolve.typed(folder))
 
 
 def named_by_entry(row: StandingLine, label: str | None) -> StandingLine:
@@ -157,6 +158,7 @@ def show_match(
     models: Models,
     decision: Decision | None = None,
     brief: bool = False,
+    study: str = STUDY,
 ) -> None:
     """Show one match at a terminal: title, table with drawn intervals, model usage if any, and remarks.
 
@@ -191,12 +193,14 @@ def show_match(
         took = [_took(row, models) for row in called]
         out.show(table(took, spend.COLUMNS, width))
     weighty = (
-        [plain_text(each.text) for each in decision_text.caveats(decision) if each.level != "note"] if decision else []
+        [plain_text(each.text) for each in decision_text.caveats(decision, study) if each.level != "note"]
+        if decision
+        else []
     )
     doubt = marked(decision.trust) if brief and decision else ""  # part of the verdict, which follows
     if decision and decision.check:
         weighty.append(plain_text(decision_text.check_brief(decision.check, bool(decision.tasks))))
-    for line in [*said, *(weighty if brief else remarks(rows, decision))]:
+    for line in [*said, *(weighty if brief else remarks(rows, decision, study))]:
         if doubt and doubt in line:
             continue
         out.show(Text(line, style="dim"))

@@ -9,6 +9,7 @@ from typing import TypedDict
 
 from analysis import decision_text
 from analysis.decision import CheckedArm, Decision, twins
+from analysis.own_share import STUDY
 from analysis.ranks import ALPHA
 from analysis.wording import TWO_ARMS, few, many, plain_text
 from meta.cli import resolve
@@ -70,10 +71,10 @@ def named(name: str, role: str | None) -> str:
     return name if role in (None, "", "program", name) else f"{role} {name}"
 
 
-def remarks(rows: Sequence[StandingLine], decision: Decision | None = None) -> list[str]:
+def remarks(rows: Sequence[StandingLine], decision: Decision | None = None, study: str = STUDY) -> list[str]:
     """The caveats of ``decision`` where it was made from this match, else the match's A/A check and the number of runs
     needed to separate the first from the next that is not shown to be worse; then the cost."""
-    out = [plain_text(text) for text in decision_text.remarks(decision)] if decision else []
+    out = [plain_text(text) for text in decision_text.remarks(decision, study)] if decision else []
     best = [r for r in rows if r["role"] == "best-of"]
     rows = [r for r in rows if r["role"] != "best-of"]
     if best:

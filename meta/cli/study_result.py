@@ -15,6 +15,7 @@ from meta.cli.output import Output, Row
 
 if TYPE_CHECKING:
     from analysis.decision import Decision
+    from analysis.origin import Origin
     from analysis.run_state import StudyState
     from arena.settings import StudyConfig
     from programs.program import Program
@@ -79,13 +80,13 @@ def present(out: Output, folder: Path, applies: bool = False) -> list[str]:
             "how early": early,
             "best scripts": " ".join(scripts),
         }
-        more |= {"harmful ideas": harm, "steering": given}
+        more |= {"harmful ideas": harm, "steering": given, "cost": cost(folder)}
         known = {name: plain_text(text) for name, text in more.items() if text}
         out.thing({"study": str(shown), "verdict": sentences[0], **known, **by_task.plain, **files})
         _print(out, folder, decision, changes, changes_title(config))
     else:
         measured = measured_scripts(decision) if decision else []
-        said = [*by_task.together, needed, *measured, harm, given, f"All runs were made with {label}."]
+        said = [*by_task.together, needed, *measured, harm, given, f"All runs were made with {label}. {cost(folder)}"]
         named = with_outcome(with_gain(files, decision, state), decision)
         _show(out, folder, sentences, (changes_title(config), changes), named, said)
     return _going_on(folder, config, decision, applies, every)
@@ -103,7 +104,7 @@ def _going_on(
     apply = [] if applies else ready_to_apply(config, folder, resolve.typed(folder), own, worth_applying(decision))
     on_from_here = longer(folder, config, decision) if decision else []
     on_from_here = [*surer(folder, config, decision), *on_from_here]
-    return [*apply, *on_from_here, *_next(folder, start.start if start else "", every)]
+    return [*apply, *on_from_here, *_next(folder, start, every)]
 
 
 def _harm(folder: Path, state: StudyState, champion: str) -> str:
@@ -113,6 +114,19 @@ def _harm(folder: Path, state: StudyState, champion: str) -> str:
 
     harm = measured_harm(folder, Program.parse(state.programs[champion].text))
     return why_kept([not one.leave_out for one in harm.values()])
+
+
+def cost(folder: Path) -> str:
+    """What the whole study took."""
+    from analysis.report.rows import OverviewRow
+    from analysis.report.source import ReportSource
+    from analysis.wording import duration
+    from meta.cli.longer import wall_seconds
+
+    with resolve.connect(folder, []) as con:
+        spent = ReportSource(con, "").ask_one("overview", OverviewRow)[1].device_seconds
+    clock = f"{duration(wall)} of wall time and " if (wall := wall_seconds(folder)) else ""
+    return f"The study took {clock}{duration(spent)} of device time, with verification."
 
 
 def _files(shown: Path) -> dict[str, str]:
@@ -125,11 +139,13 @@ def _files(shown: Path) -> dict[str, str]:
     return files
 
 
-def _next(folder: Path, start: str, several: Sequence[str]) -> list[str]:
+def _next(folder: Path, start: Origin | None, several: Sequence[str]) -> list[str]:
     """``start``: the program that may do as well as the champion; ``several``: how all changes are shown."""
-    name, first = resolve.typed(folder), shlex.quote(start)
+    from analysis.own_share import export_first
+
+    name = resolve.typed(folder)
     return [
-        *([f"metaloop export {name} --prose --program {first} -o start.md  # may do as well"] if start else []),
+        *([f"{export_first(start, name)}  # may do as well"] if start else []),
         *several,
         f"metaloop standings {name} --all",
         f"metaloop report {name}  # all figures and checks",
@@ -163,8 +179,10 @@ def ready_to_apply(
     config: StudyConfig, folder: Path, name: str, better: Program | None = None, worth: bool = True
 ) -> list[str]:
     """How to use the result: commit an improvement on a branch of the task's repository, if it is ``worth`` that; give
-    the program, as prose, to an agent of one's own: the champion, or a program that gained more (``better``)."""
+    the program, as prose, to an agent of one's own: the champion, or a program that gained more (``better``). A
+    built-in task is copied first, because its train.py is inside Metaloop."""
     from inner_loop.agents.recipe import own_agent
+    from meta.agent_text import copying
 
     repository = Path(config.task)
     inside = repository.is_dir() and any((parent / ".git").exists() for parent in (repository, *repository.parents))
@@ -178,6 +196,9 @@ def ready_to_apply(
     target += ".md" * (not several)
     prompt = f"Read {'the files in ' * several}{target} and follow {'them' if several else 'it'}"
     agent = own_agent(prompt, config.researcher.removeprefix("command:"))
+    copy, at = copying(config.task), f"{config.task}/"
+    target, agent = (f"{at}{target}", f"cd {at} && {agent}") if copy else (target, agent)
+    apply += [copy] if copy else []
     return [*apply, f"metaloop export {name} --for agent{chosen} -o {target}", f"{agent}  # or another agent of yours"]
 
 
@@ -258,7 +279,7 @@ def _print(out: Output, folder: Path, decision: Decision | None, changes: Sequen
     from meta.cli.program import DIFF
     from meta.cli.standings import present as standings
 
-    for caveat in caveats(decision) if decision else ():
+    for caveat in caveats(decision, resolve.typed(folder)) if decision else ():
         out.thing({"note" if caveat.level == "note" else "caveat": plain_text(f"{caveat.title}. {caveat.text}")})
     if matches := _last_matches(folder, "confirmation", "reserve"):
         out.text("\nstandings of the confirmation and of held-out tasks:")

@@ -11,6 +11,7 @@ from analysis.statistics import Mean
 from analysis.transfer import FINAL
 from analysis.trust import WHY, shared_gain_name, weakest
 from analysis.wording import arm_name, role_name
+from meta.cli import resolve
 from meta.cli.board import ArmView, MatchView, RunView, StudyView
 from meta.cli.screen import CONTROLS
 from meta.steering import OPERATOR
@@ -51,6 +52,7 @@ def of_study(one: FollowedStudy, match: str) -> dict[str, Any]:
     matches = [board.matches[match]] if match in board.matches else first_matches(board)
     chosen = matches[0] if matches else None
     listed = [(run, name_of(board, arm)) for arm in (chosen.arms.values() if chosen else ()) for run in arm.runs]
+    said = caveats(board.decision, resolve.typed(one.folder)) if board.decision else []
     listed.sort(key=lambda pair: pair[0].started_at, reverse=True)
     return {
         "board": board,
@@ -63,7 +65,7 @@ def of_study(one: FollowedStudy, match: str) -> dict[str, Any]:
         "search_task": search_task(board),
         "requests": one.requests(),
         "verdict": board.verdict,
-        "caveats": [each for each in caveats(board.decision) if each.level != "note"] if board.decision else [],
+        "caveats": [each for each in said if each.level != "note"],
         "trust": trust(board, chosen),
         "gain_name": shared_gain_name(board.trusts).capitalize(),
         "data_use": "No program is" if is_final(chosen) else "Programs of the search are also",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,10 +13,15 @@ import pytest
 from analysis.ledger import Ledger
 from analysis.study import open_study
 from meta import plan as plans
+from meta.begin import create
 from meta.cli.again import again
+from meta.learnt import learnt_for
+from meta.reserve import unseen_variant
 from programs.program import Program
 from programs.shelf import starter
 from trainer.task import Task
+
+from .cli_study import cli
 
 TASK = Task.load("strokes")
 OWN = Program.parse("# Mine\n\nBe bold.\n\n## Ideas\n\n- First `momentum=0.9`.\n", "my own")
@@ -137,3 +144,36 @@ def test_a_plan_of_another_version_is_told_with_what_differs(tmp_path: Path) -> 
 def test_a_config_that_tells_nothing_is_no_error(tmp_path: Path, made: dict[str, Any]) -> None:
     with open_study(founded(tmp_path, made, [starter("stock")])) as con:
         assert again(con, "studies/x") is None
+
+
+@pytest.mark.parametrize("seed", [None, 7])
+def test_the_command_plans_what_the_study_has(tmp_path: Path, seed: int | None) -> None:
+    plan, drawn = plans.quick(TASK), unseen_variant(TASK, seed)
+    study, starters = create(
+        tmp_path / "study", task=TASK, plan=plan, workers=2, seed=seed, variant=drawn,
+        learnt=learnt_for(starter("idea-queue"), [TASK]),
+    )  # fmt: skip
+    recorded = json.loads(study.config.model_dump_json(exclude={"secret"}))
+    with open_study(founded(tmp_path / "record", recorded, starters)) as con:
+        found = again(con, "study")
+    assert found is not None and drawn is not None and str(drawn.folder) not in found.command
+    assert (drawn.name in found.note) == (seed is None)
+    size = ("--dry-run", "--json", "-j", "2")
+    repeated = json.loads(cli(*shlex.split(found.command)[1:], *size, cwd=tmp_path).stdout)
+    own = json.loads(cli("evolve", "--resume", "study", *size, cwd=tmp_path).stdout)
+    drawn_alike = ["variant"] * (seed is not None)
+    same = ("runs", "runs_in_all", "experiments_in_all", "knowledge", "runs_on_variant", *drawn_alike)
+    assert "reserve" not in repeated and {n: repeated[n] for n in same} == {n: own[n] for n in same}
+
+
+def test_what_was_left_out_and_who_researched_are_flags(tmp_path: Path) -> None:
+    used = {"program_id": "p0", "without": ["letters", "optimizer"], "files": ["effects-0.parquet"]}
+    reserve = [{"task": "optimizer", "task_id": "t0", "run_budget": 1.0}]
+    who: dict[str, Any] = {"researcher": "chat", "staff": {"models": ["m"]}}
+    made = config("evolve", plans.quick(TASK), knowledge=used, reserve=reserve, **who)
+    with open_study(founded(tmp_path, made, [starter("stock")])) as con:
+        found = again(con, "studies/x")
+    assert found is not None
+    expected = "metaloop evolve --task strokes --reserve optimizer --quick --without letters -r chat -m m"
+    assert found.command == expected
+    assert "1 measured task of another knowledge base" in found.note

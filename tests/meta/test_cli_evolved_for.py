@@ -17,9 +17,11 @@ from analysis.report.champion import TriedRow
 from analysis.study import open_study
 from analysis.wording import many
 from inner_loop.behaviour import resolved_ideas
+from meta.agent_text import for_agents, with_code_changes
 from meta.begin import create
 from meta.evolve import evolve
-from meta.rewriting import HARMFUL, MeasuredLoss, for_agents, measured_harm, rewritten, why_kept, with_code_changes
+from meta.rewriting import HARMFUL, MeasuredLoss, measured_harm, rewritten, why_kept
+from meta.window.records import program_page
 from programs.evolved_for import EvolvedFor, with_label
 from programs.folder import load
 from programs.program import Program
@@ -27,6 +29,7 @@ from programs.shelf import starter
 from tests.analysis import synthetic
 from tests.meta.cli_study import cli, config
 from tests.studies import TINY, silent
+from trainer.conditional import read
 from trainer.places import private_folder
 from trainer.scaffold import init_simulated
 from trainer.task import Task
@@ -72,9 +75,12 @@ def test_a_script_s_champion_is_rewritten_for_readers(here: Path) -> None:
     for kind in ("chat", "agent"):
         made = exported(here, "s", "--for", kind, "-o", f"{kind}.md")
         written = load(here / f"{kind}.md")
-        assert made["sentences"] and "charter as prose" in written.text
+        assert made["sentences"] and "How experiments are conducted" in written.text
+        for_it_alone = "those of `train.py` in the task law. The metric is"  # agents read it without Metaloop
+        assert (for_it_alone in written.text, "metaloop:" not in written.text) == (kind == "agent",) * 2
         assert written.evolved_for == EvolvedFor("scripted", (), kind)
-        first, *rest = resolved_ideas(written, task)
+        tried = [(idea, read(task.edits, idea.terms, idea.conditions)) for idea in written.ideas]
+        first, *rest = [(idea, edit) for idea, edit in tried if edit]
         assert first[0].text.startswith("Begin with all of these at once") and len(first[1].knobs) > 3
         assert {idea.terms for idea, _ in rest} <= {idea.terms for idea, _ in resolved_ideas(champion, task)}
         config = task.edits.config(task.edits.apply(task.baseline(), first[1].fixed))
@@ -117,6 +123,9 @@ def test_a_harmful_idea_is_neither_untested_nor_in_the_order_of_work() -> None:
     text = starter("idea-queue").text.partition("## Ideas")[0]
     text += "## Ideas\n\n- Untested neighbour: `batch=32`.\n- One: `lr=0.3`.\n"
     harm = {"Untested neighbour: `batch=32`.": MeasuredLoss("In the study it made scripts worse, by 1.")}
+    varies = {"Untested neighbour: `batch=32`.": MeasuredLoss("Worse on average.", leave_out=False)}
+    later = rewritten(Program.parse(text, "p"), "agent", Task.load("strokes"), harm=varies).program
+    assert [idea.terms for idea in later.ideas] == [("lr=0.3",), ("batch=32",)] and HARMFUL not in later.text
     for again in (Program.parse(text, "p"), Program.parse(text, "p", others={"a.md": "x"})):
         made = rewritten(again, "agent", Task.load("strokes"), harm=harm).program
         assert f"{HARMFUL}\n\n- `batch=32`. In the study it made scripts worse" in made.text, made.text
@@ -142,7 +151,7 @@ def test_ideas_that_made_scripts_worse_say_so(here: Path) -> None:
     assert [idea.text.count("worse") for idea in made.ideas] == [0] * len(others) + [1]
     assert f"\n\n### {HARMFUL}\n\n- {first.text}" in made.text
     made = rewritten(champion, "chat", harm={first.text: MeasuredLoss("Its effect varies.", leave_out=False)}).program
-    assert made.ideas[0].text.startswith(f"{first.text} Its effect varies.") and HARMFUL not in made.text
+    assert made.ideas[-1].text.startswith(f"{first.text} Its effect varies.") and HARMFUL not in made.text
     sql = """SELECT directive_id FROM credit WHERE method = 'directive' AND high < 0 AND q < 0.05
         AND directive_id IN (SELECT directive_id FROM directives WHERE kind = 'idea' AND program_id = $1)"""
     with open_study(here / "s") as con:
@@ -201,6 +210,9 @@ def test_an_idea_that_only_noise_makes_runs_keep_is_left_out(tmp_path: Path) -> 
         assert one.leave_out and kept and 30 < int(kept[1]) < 60 and "help" not in one.said, one.said
     unknown = TriedRow("d", "idea", "", "c", "", "", -0.1, -0.2, -0.05, 20, 0.01, "nats", False, tries=20, kept=7)
     assert not unknown.varies and unknown.by_noise == 10  # of one run, whose noise nobody measured
+    known = replace(unknown, estimate=-0.3, noise=0.02, trained=16)
+    kept = [replace(known, tries=15, kept=kept) for kept in (1, 2)]
+    assert [row.varies for row in kept] == [False, True]  # one may be one odd training
 
 
 def test_any_program_of_a_study_is_written(here: Path) -> None:
@@ -211,6 +223,16 @@ def test_any_program_of_a_study_is_written(here: Path) -> None:
     for words, why in ((["--program", names[0]], "needs --prose or --for"), (["--prose", "--program", "none"], "none")):
         refused = cli("export", "s", *words, cwd=here)
         assert refused.returncode and why in refused.stderr
+
+
+def test_a_program_of_a_study_is_shown_and_compared_by_the_id_that_lineage_prints(here: Path) -> None:
+    with open_study(here / "s", views=()) as con:
+        (one, text), (other, _) = con.execute("SELECT program_id, text FROM programs ORDER BY 1 LIMIT 2").fetchall()
+        assert program_page(con, one[:7]).program_id == one
+    assert text in cli("program", "show", one[:7], "-s", "s", cwd=here).stdout
+    assert cli("program", "diff", one[:7], other[:7], "-s", "s", cwd=here).returncode == 0
+    unknown = cli("program", "show", "p0000", "-s", "s", cwd=here)
+    assert unknown.returncode and "no program starts with 'p0000'" in unknown.stderr
 
 
 def test_conditions_and_relative_values_become_words(here: Path) -> None:
@@ -268,3 +290,16 @@ def test_changes_of_the_code_are_shown_to_agents() -> None:
     for block in re.findall(r"```diff\n(.*?)```", with_code_changes("`average` `conv` `dedupe` `centre`", task), re.S):
         removed, added = ({line[1:] for line in block.splitlines() if line[0] == sign} for sign in "-+")
         assert added and not removed & added, block
+
+
+def test_an_agent_gets_the_margin_as_a_number_and_the_command_that_copies_the_task() -> None:
+    margin = "---\nmetaloop:\n  keep: {rule: margin, margin: 0.5}\n---\n# Mine\nGo.\n\n## Ideas\n\n- One: `lr=0.3`.\n"
+    one = margin.replace("margin: 0.5", "margin: 1.0").replace("# Mine\n", "")
+    for text, said in ((margin, "0.01 nats, 0.5 standard deviations (0.02 nats) of"), (one, "0.02 nats, 1 standard")):
+        made = rewritten(Program.parse(text, "p"), "agent", Task.load("strokes"), sd=0.02).program
+        assert f"is {said}" in made.text.replace("one standard", "1 standard"), made.text
+        assert "`metaloop task init strokes --like strokes` writes its folder" in made.text
+        assert "standard deviation of about 0.02 nats between training seeds" in made.text
+        assert made.text.startswith("# Mine\n\nThe settings" if text == margin else "The settings")
+        assert made.text.count("standard deviations") == (text == margin) and "metaloop:" not in made.text
+    assert "---" not in rewritten(Program.parse(margin, "p"), "agent").program.text  # of a file: no task is known

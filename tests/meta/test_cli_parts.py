@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shlex
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -22,7 +23,7 @@ from analysis.origin import in_words
 from analysis.run_state import StudyState
 from analysis.study import query
 from analysis.transfer import Cell
-from analysis.wording import decimals, plain_number
+from analysis.wording import decimals, plain_number, roughly
 from inner_loop.events import DecisionEvent, ExperimentEvent, RunEndedEvent, RunStartedEvent
 from meta.claim import claim as claim_of
 from meta.cli import errors, render, resolve
@@ -655,3 +656,14 @@ def test_a_long_command_goes_on_on_the_next_line_and_is_the_same_to_a_shell() ->
     told = folded(f"{short}  # {'longer ' * 20}", 78).split("\n")
     assert all(len(line) <= 80 for line in told) and [line.strip()[0] for line in told] == ["#", "#", "m"]
     assert folded(long, 0) == long == folded(long, 200)
+    for width in range(70, 90):  # no line ends within a number and its unit
+        assert not re.search(
+            r"\d\n", folded(f"{short}  # longer: 3.9 times the device time, about 18 min at its pace", width)
+        )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(52.4, "50 s"), (1080, "18 min"), (5880, "1.6 h"), (3600 * 30, "30 h"), (259200, "3 days")]
+)
+def test_an_estimate_of_time_has_no_more_digits_than_it_knows(seconds: float, said: str) -> None:
+    assert roughly(seconds) == said

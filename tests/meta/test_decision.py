@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from analysis import decision_text, figures_text
+from analysis import decision_text, figures_text, script_text
 from analysis.decision import BETTER, CONTROL_FAILED, OPEN, Compared, decision_of
 from analysis.ledger import Ledger, read
 from analysis.origin import Origin
@@ -27,7 +27,7 @@ from analysis.report.card import CardText, card, drawn_card, width
 from analysis.report.card_words import card_headline, short_names, verdict_lines
 from analysis.report.progress import DrawnRun
 from analysis.run_state import StudyState
-from analysis.same_spend import FoundScript
+from analysis.same_spend import FoundScript, SameSpend
 from analysis.script_text import harvested
 from analysis.statistics import Mean, Ratio
 from analysis.study import open_study, query
@@ -262,6 +262,7 @@ def test_piped_output_has_the_changes_from_the_program_that_the_search_started_f
     rows = differences(Program.parse(origin["text"], origin["name"]), champion)
     text = printed(lambda out: present(out, folder), person=False)
     assert rows and "changes from your program" in text
+    assert re.search(r"The study took [\d.]+ \S+ .*of wall time and [\d.]+ \S+ .*of device time, with verif", text)
     assert all(str(row["directive_id"]) in text for row in rows)
 
 
@@ -405,6 +406,16 @@ def test_the_report_of_a_task_without_a_hidden_split_claims_no_unseen_data(
     assert not said, said
 
 
+def test_a_best_stock_run_below_the_average_is_explained(ahead: Ended) -> None:
+    d = replace(
+        ahead[1].decision, same_as="", tested=replace(ahead[1].decision.tested, gain=Mean(0.3, 0.1, 9, 0.1, 0.5))
+    )
+    for gain, explained in ((0.2, True), (0.4, False)):
+        text = script_text.spend(SameSpend("t", "nats", 9.0, 60, 22, 11, gain, gain - 0.1, gain + 0.1, False), d)
+        assert "The best of 11, chosen by the runs' own scores, would gain" in text
+        assert ("one of stock 0.300 (the runs' own scores do not predict the gain here)" in text) == explained
+
+
 def test_a_champion_that_gained_less_than_the_users_program_is_not_recommended(ahead: Ended) -> None:
     d = ahead[1].decision
     tested = replace(d.tested, name="mine", difference=-0.14, low=-0.3, high=0.05)
@@ -438,7 +449,7 @@ def test_the_same_spend_on_stock_is_estimated_or_measured_and_said_which(
     assert found_.runs >= int(spent["s"] / spent["b"]) and not found_.measured
     assert found_.best_of == found_.known // 2 < found_.runs and found_.low <= found_.gain <= found_.high
     texts = outputs(folder)
-    needed = f"The best of {found_.best_of} stock runs would gain"
+    needed = f"The best of {found_.best_of}, chosen by the runs' own scores, would gain"
     assert all(needed in texts[name] for name in ("page", "report"))
     made, plan, starters = take_up(study)
     again, starters = create(tmp_path / "measured", task=made.task, plan=replace(plan, same_spend=1), workers=1, seed=3)
@@ -483,7 +494,9 @@ def test_the_verdict_says_in_a_sentence_of_its_own_what_evolution_added(ahead: E
         assert card_headline(found) == f"{d.name} beats stock{added}"
         titles = [caveat.title for caveat in decision_text.caveats(found)]
         assert ("Not shown to do better than the first program" in titles) == bool(added)
-        assert ("--program learnt" in first_program(found)) == bool(added)
+        assert ("--for agent --program learnt -o" in first_program(found)) == bool(added)
+        placed = " ".join(caveat.text for caveat in decision_text.caveats(found, "studies/a"))
+        assert ("metaloop export studies/a --for" in placed) == bool(added) and "STUDY" not in placed
         assert said.removesuffix(".").replace("−", "-") in decision_text.line(found)
     for learnt, specific in (((), True), (("letters", "tabular"), False)):  # measured on other tasks
         general = replace(found, origin=replace(origin, learnt=learnt), bare=Mean(0.1, 0.1, 4, -0.2, 0.4),

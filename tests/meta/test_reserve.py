@@ -264,6 +264,7 @@ def test_an_unseen_variant_is_shown_beside_home_and_not_tested(tmp_path: Path) -
     assert variant.task_id != home.task_id
     assert variant != unseen_variant(home, 6, lambda task: True) and unseen_variant(other, 5, lambda task: True) is None
     assert unseen_variant(home, 5, lambda task: False) is None
+    assert unseen_variant(home, 5, named=[variant]) not in (None, variant)  # --reserve may name a member
     plan = replace(PLAN, variant_runs=3)
     both, alone = (seconds_on_reserved(plan, home, [other], there) for there in (variant, None))
     assert both - alone == pytest.approx(seconds_on_reserved(plan, home, [], variant))
