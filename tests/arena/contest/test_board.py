@@ -226,7 +226,8 @@ def test_a_higher_gain_outside_the_leaders_is_explained(contest: Contest) -> Non
     why, apart = board_view(contest)["remarks"]
     assert why.startswith("E: of 5 is among the leaders and E: of 4, with the higher gain, is not.")
     assert "significantly below that of E: of 3; the gain of E: of 5 (0.000 to 1.000) is not" in why
-    assert apart.startswith("To separate P0: program and P0: program, the two best leaders, would take about 16 runs of each, ")
+    both = "P0: program and P0: program, the two best leaders"
+    assert apart.startswith(f"To separate {both}, would take about 16 runs of each, ")
     assert contenders(contest) == {3, 5}
     not_in = {"4": "not among the leaders", "6": "not among the leaders"}
     contest.state(deciding="x", leaders=[3, 5], not_racing=not_in)
