@@ -86,8 +86,8 @@ def beside_stock(row: MeasuredRow, stock: Sequence[MeasuredRow], arms: int, digi
     low, high = row["low"] or -math.inf, math.inf if row["high"] is None else row["high"]
     if how.startswith("not") and not low <= (gain.mean or 0.0) <= high:
         said += (
-            " (the interval is of this gain alone; ranks compare it with the gain of each of stock's two arms, which "
-            f"is uncertain, too, and are corrected for testing all {math.comb(arms, 2)} pairs of rows)"
+            f" (the interval is of this gain alone; ranks allow for the uncertainty of stock's gain, and for testing "
+            f"all {math.comb(arms, 2)} pairs of rows)"
         )
     whole = (row["rank_low"], row["rank_high"]) == (1, arms)
     return f"{said}; so far no row of the board is significantly above or below it" if whole else said
@@ -116,7 +116,10 @@ def order_remarks(connection: Connection, contest: Contest, board: BoardHead, ro
     if gone := board["gone"]:
         which = "an entry that was" if gone == 1 else f"{gone} entries that were"
         return [f"The ranks still count {which} declared void just now; they will follow within seconds."]
-    apart = of_separation(connection, board.get("separate"), contest.costs.run * len(contest.tasks))
+    separate, out = board.get("separate"), {row["entry_id"] for row in rows if row["rank_low"] > 1}
+    if separate and separate["second"] in out:  # of an earlier version, which named any two entries
+        separate = None
+    apart = of_separation(connection, separate, contest.costs.run * len(contest.tasks))
     return [said for said in (of_order(rows, board.get("digits", DIGITS)), apart) if said]
 
 

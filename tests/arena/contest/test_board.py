@@ -229,6 +229,8 @@ def test_a_higher_gain_outside_the_leaders_is_explained(contest: Contest) -> Non
     both = "P0: program and P0: program, the two best leaders"
     assert apart.startswith(f"To separate {both}, would take about 16 runs of each, ")
     assert contenders(contest) == {3, 5}
+    contest.database.set_fact("board", separate={**separate, "first": named[3], "second": named[4]})
+    assert board_view(contest)["remarks"] == [why]  # of a board of an earlier version
     not_in = {"4": "not among the leaders", "6": "not among the leaders"}
     contest.state(deciding="x", leaders=[3, 5], not_racing=not_in)
     contest.database.set_fact("deciding", done=1, wanted=9, race=[{"number": 3, "said": "in the race"}])
