@@ -83,10 +83,10 @@ def beside_stock(row: MeasuredRow, stock: Sequence[MeasuredRow], arms: int, digi
     else:
         how = "not separated from"
     said = f"{how} stock, which gains {number(gain.mean, digits)} on average over {many(gain.n, 'run')}"
-    low, high = row["low"] or -math.inf, math.inf if row["high"] is None else row["high"]
+    low, high = (-math.inf, math.inf) if row["low"] is None or row["high"] is None else (row["low"], row["high"])
     if how.startswith("not") and not low <= (gain.mean or 0.0) <= high:
         said += (
-            f" (the interval is of this gain alone; ranks allow for the uncertainty of stock's gain, and for testing "
+            " (the interval is of this gain alone; ranks allow for the uncertainty of stock's gain, and for testing "
             f"all {math.comb(arms, 2)} pairs of rows)"
         )
     whole = (row["rank_low"], row["rank_high"]) == (1, arms)

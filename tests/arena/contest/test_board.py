@@ -18,7 +18,7 @@ from arena.contest.acts import contenders
 from arena.contest.board import BoardUpdater, board_rows
 from arena.contest.contest import Contest
 from arena.contest.entries import store
-from arena.contest.standing import RowRange, whole_board
+from arena.contest.standing import RowRange, beside_stock, whole_board
 from arena.contest.tables import ContestEntry, ContestTable
 from arena.contest.views import board_view, entry_of, entry_view, person_view, queue_view
 from arena.match import announcement
@@ -237,6 +237,10 @@ def test_a_higher_gain_outside_the_leaders_is_explained(contest: Contest) -> Non
     shown = [entry_view(contest, entry_of(contest, named[n]), None)["race"] for n in (3, 4)]
     assert shown == ["in the race", "not among the leaders"]
     assert [row["outcome"] for row in person_view(contest, who[0])["entries"]][:2] == shown
+    row, stock = ({row["number"]: row for row in whole_board(contest)}[n] for n in (3, 1))
+    for low, said in ((0.5, True), (0.0, False), (None, False)):
+        beside = beside_stock({**row, "low": low}, [{**stock, "gain": 0.1}], 6, 2)
+        assert "not separated from stock" in beside and ("all 15 pairs of rows" in beside) == said
     contest.database.set_fact("announcement", headline="None won", winners=[], rows=[])
     assert board_view(contest)["remarks"] == []
 

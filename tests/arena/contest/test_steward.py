@@ -302,6 +302,22 @@ def test_the_pages_see_how_many_runs_are_at_work_while_they_are(steward: Steward
     assert (shown[number], shown[other]) == ("screening", "waiting for its next run")
 
 
+def test_the_board_has_the_last_run_of_an_entry_as_soon_as_its_page(steward: Steward) -> None:
+    alone(steward, 3)
+    change(steward.contest, 3, state="waiting")
+    for nth in range(steward.wanted):
+        job = begun(steward, 3).job
+        started = {key: getattr(job, key) for key in ("run_id", "match_id", "arm_id", "program_id", "stream")}
+        on = steward.boards[0].on
+        on.record(example(RunStartedEvent, task=on.task.name, **started))
+        on.record(ended := example(RunEndedEvent, run_id=job.run_id, state="finished"))
+        found = tuple(Measurement(seed, "ok", 0.5 + nth / 1000, "", "", 0.0, 0.0) for seed in job.verify_seeds)
+        steward._take(JobResult(job.job_id, "finished", final_is_baseline=False, run=ended, measurements=found), [1.0])
+        steward.shown._next = float("inf")  # a board of every run would be too much
+    (row,) = whole_board(steward.contest)
+    assert (row["n"], row["state"]) == (steward.wanted, "verified")
+
+
 def test_a_void_leaves_the_board_while_runs_are_in_progress(steward: Steward, monkeypatch: pytest.MonkeyPatch) -> None:
     """The page says so as long as the ranks still count it."""
     contest, quiet_seconds = steward.contest, 0.0
