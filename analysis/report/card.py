@@ -25,6 +25,7 @@ ROOM = 24.0  # pixels of a program, at least
 LEFT, RIGHT, NAME_RIGHT = 64.0, 1136.0, 392.0  # pixels
 KICKER, SAID, NAME, SMALL = 22, 25, 22, 19  # pixels of a letter's height
 HEADS = ((44, 1), (34, 2), (28, 3))  # of the headline: pixels, lines
+TICK = 80.0  # pixels between two ticks, about
 MARGIN = 0.04  # of the axis, beyond the longest interval
 BOLD = 1.13  # times as wide
 NARROW, BROAD = " .,:;!'|()[]·ijlftrI-", "mwMWQO%@–—…"
@@ -82,7 +83,7 @@ class GainAxis(NamedTuple):
 
     @property
     def ticks(self) -> list[tuple[float | None, str]]:
-        step = tick_step(self.high - self.low, 4)
+        step = tick_step(self.high - self.low, round((self.right - self.left) / TICK))
         values = [step * k for k in range(math.ceil(self.low / step), math.floor(self.high / step) + 1)]
         return [(self.at(value), number(value, decimals(step, 1)) if value else "0") for value in values]
 
@@ -105,7 +106,7 @@ def card(con: duckdb.DuckDBPyConnection, study: str, unfinished: RunsSoFar | Non
 
     facts = gather(ReportSource(con, study), unfinished=unfinished)
     shown, decision = verdict.verdict(facts), verdict.decided(facts)
-    kicker = f"metaloop: programs for automatic research · {facts.task} · {name_of(facts)}"
+    kicker = f"Metaloop: programs for automatic research · {facts.task} · {name_of(facts)}"
     how = setting(facts)  # it names the researcher, so that the cost need not say that there was no model
     headline, lines = shown.headline, [[shown.sentence]]
     if decision is not None:
@@ -160,6 +161,7 @@ def drawn_card(
     rows = [row for row in rows if row in always or row in others][:room]
     axis = GainAxis.of(rows, *(AXIS if shown else WHOLE_AXIS))
     ours = ours_of([*rows, *shown])
+    bottom = FRAME["bottom"] if shown else top + row_step(rows, top, axis) * len(rows)
     return (
         environment()
         .get_template("card.svg.j2")
@@ -174,7 +176,7 @@ def drawn_card(
             unit=unit,
             gain=gain,
             undrawn=f"{many(left, 'more program')} not drawn" if (left := given - len(rows)) else "",
-            frame=FRAME | {"top": top},
+            frame=FRAME | {"top": top, "bottom": bottom},
             curves=curves_of(shown, direction, top, ours),
             legend=legend_of(shown, ours),
             reached=[number(sign_of(direction) * value, 2) for value in reached(shown, direction)],
@@ -253,9 +255,14 @@ def last_of(runs: Sequence[DrawnRun]) -> int:
     return max((number for run in runs for number, *_ in run.points), default=0)
 
 
+def row_step(rows: Sequence[CardRow], top: float, axis: GainAxis) -> float:
+    """Pixels from one program to the next; on a card without runs a few have more room."""
+    return min(90.0 if axis.right == RIGHT else 52.0, (FRAME["bottom"] - top) / max(len(rows), 1))
+
+
 def arms_of(rows: Sequence[CardRow], top: float, axis: GainAxis, ours: str) -> list[DrawnArm]:
     """The programs below each other, on one axis that has 0."""
-    step = min(52.0, (FRAME["bottom"] - top) / max(len(rows), 1))
+    step = row_step(rows, top, axis)
     return [
         {
             "name": named(row),

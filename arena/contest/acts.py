@@ -20,9 +20,11 @@ from analysis.wording import many
 from arena.contest import arms
 from arena.contest.contest import Contest
 from arena.contest.lookup import find_entry
+from arena.contest.race import leaders_of
 from arena.contest.settings import Phase, utc_now
+from arena.contest.standing import whole_board
 from arena.contest.stored import Announcement, NamedEntry, entry_label
-from arena.contest.tables import Act, ContestEntry, EntryParent, state_label
+from arena.contest.tables import ENDED, Act, ContestEntry, EntryParent, state_label
 from arena.study import Study
 from programs.errors import Busy, UsageError
 from programs.ids import content_id
@@ -200,14 +202,19 @@ def tainted(contest: Contest, numbers: Iterable[int]) -> list[TaintRow]:
 
 def tainted_entries(contest: Contest) -> list[TaintRow]:
     """`tainted` of the entries that can still win, the latest first."""
+    return tainted(contest, sorted(contenders(contest), reverse=True))
+
+
+def contenders(contest: Contest) -> set[int]:
+    """Numbers of the entries that can still win: those in the race; before it the leaders of the board as it is, and
+    the entries with runs left."""
     phase = contest.phase()
-    if phase == "decided":
-        return []
+    if phase in ("deciding", "decided"):
+        return set(contest.state().get("leaders") or []) if phase == "deciding" else set()
     with contest.database.read() as connection:
-        query = select(ContestEntry.number).where(ContestEntry.role == "program").order_by(ContestEntry.number.desc())
-        numbers = connection.scalars(query.where(ContestEntry.state.not_in(("void", "failed")))).all()
-    racing = contest.state().get("leaders") or []
-    return tainted(contest, [number for number in numbers if phase != "deciding" or number in racing])
+        query = select(ContestEntry.number).where(ContestEntry.role == "program", ContestEntry.state.not_in(ENDED))
+        unfinished = connection.scalars(query).all()
+    return {*unfinished, *leaders_of(list(whole_board(contest)), contest.config.most_leaders)}
 
 
 def same_text(connection: Connection, numbers: Collection[int]) -> dict[int, tuple[str, list[int]]]:
@@ -247,8 +254,8 @@ def _counts(contest: Contest) -> Callable[[int], str]:
     if phase == "decided":
         ran = {row["number"] for row in contest.announcement().get("rows", ())}
         return lambda number: "Its own runs counted." if number in ran else ""
-    racing = contest.state().get("leaders") or [] if phase == "deciding" else None
-    return lambda number: "Its own runs count." if racing is None or number in racing else ""
+    can_win = contenders(contest)
+    return lambda number: "Its own runs count." if number in can_win else ""
 
 
 def taint_words(one: TaintRow) -> str:

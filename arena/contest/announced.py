@@ -100,12 +100,11 @@ def _spent(said: Announcement) -> str:
     most = _planned(race)
     if race["runs"] >= most:
         return f"{took}."
-    early = sum(one["below"] is not None and one["runs"] < last for one in said.get("lost", ()))
-    why = [f"{early} of {many(race['leaders'], 'leader')} left it early"] if early else []
-    if race["looked"] < last:
-        why.append(f"the race was over after {race['looked']} of at most {last} runs of each")
+    early = sum(one["below"] is not None and one["runs"] < race["looked"] for one in said.get("lost", ()))
+    why = [f"the race ended after {race['looked']} of each"] if race["looked"] < last else []
+    why += [f"{many(early, 'leader')} had left it before"] if early else []
     why = why or ["stock stopped once all leaders were above it"]
-    return f"{took}; at most {most:,} were planned, but {' and '.join(why)}."
+    return f"{took}. Up to {most:,} were planned, {last} of each entry, but {' and '.join(why)}."
 
 
 def secret_check(said: Announcement) -> str:

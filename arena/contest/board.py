@@ -35,6 +35,7 @@ from programs.ids import content_id
 from programs.text import word_list
 
 PATIENCE = 4.0  # minimum time between refreshes, in multiples of the time that the last one took
+QUICK_SECONDS = 0.1
 LEAST_SECONDS = 2.0  # between two boards: every open page reloads
 KEPT = word_list("""
     arm_id program_id n gain se low high rank_low rank_high claimed words role trust failed_seeds
@@ -64,6 +65,7 @@ class BoardUpdater:
     def __init__(self, contest: Contest) -> None:
         self.contest = contest
         self.stale = True  # whether a run has been measured since the last refresh
+        self.is_quick = True  # whether the last refresh took so little time that any run may cause one
         self._next = 0.0
         self._match_id = content_id("m", contest.study.study_id, arms.BOARD)
         self._tally = MatchTally(contest.folder / "ledger", self._match_id)
@@ -82,6 +84,7 @@ class BoardUpdater:
         self.write()
         self.stale = False
         took = time.monotonic() - began
+        self.is_quick = took < QUICK_SECONDS
         self._next = began + took + max(LEAST_SECONDS, PATIENCE * took)
 
     def rename(self) -> None:
@@ -245,15 +248,15 @@ def board_rows(contest: Contest, label: str = arms.BOARD) -> list[ArmRow]:
 
 
 def runs_to_separate(rows: Sequence[RankedRow]) -> Separation | None:
-    """Runs of each that would separate the first two programs with 80% power; None if they are separated already, and
-    before the noise of a run is known: the SD is that of a typical row (`plan.typical_sd`), and needs
-    `plan.LEAST_FREEDOM`.
+    """Runs of each that would separate the first two leaders with 80% power; None with fewer, and before the noise of a
+    run is known: the SD is that of a typical row (`plan.typical_sd`), and needs `plan.LEAST_FREEDOM`. An entry whose
+    rank range begins later is separated from a better one already.
 
     Assumes that they are the only two and that their true difference is the current one.
     """
-    entries = [row for row in rows if row["role"] == "program" and row["se"]]
+    entries = [row for row in rows if row["role"] == "program" and row["se"] and row["rank_low"] == 1]
     sd, freedom = typical_sd(rows)
-    if len(entries) < 2 or entries[0]["rank_high"] == 1 or freedom < LEAST_FREEDOM:
+    if len(entries) < 2 or freedom < LEAST_FREEDOM:
         return None
     first = entries[0]
     second = next((row for row in entries if row["program_id"] != first["program_id"]), None)

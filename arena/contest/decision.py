@@ -12,14 +12,14 @@ from sqlalchemy.orm import undefer
 from analysis.decision_text import check as check_words
 from analysis.decision_text import check_title
 from analysis.statistics import error_of, interval
-from analysis.wording import decimals, listed, ranks, typical
+from analysis.wording import decimals, listed, many, ranks, typical
 from arena.arms import Match, TaskMatch
 from arena.contest import acts, arms, careful, removal
 from arena.contest.announced import look_lines, race_places
 from arena.contest.board import aa_spread, board_rows, check_of, is_measured, over_tasks
 from arena.contest.contest import Contest
 from arena.contest.pace import ConfirmingRuns, Deciding
-from arena.contest.race import ALPHA, Gains, Race, follow, runs_to_separate, scores_of
+from arena.contest.race import ALPHA, Gains, Race, follow, leaders_of, runs_to_separate, scores_of
 from arena.contest.score import Scores
 from arena.contest.settings import utc_now
 from arena.contest.stored import Announcement, HiddenTaskResult, LeftOutEntry, MeasuredRow, RaceLoss
@@ -33,15 +33,8 @@ from arena.task_study import TaskStudy, reserved_tasks, tasks_of
 
 
 def leaders(contest: Contest) -> list[int]:
-    """Numbers of the leaders, best first: rank range includes 1; of entries with one program the earliest.
-
-    If stock is significantly above every entry, the best of them: the decision then says that it does not beat stock.
-    """
-    rows = [row for row in over_tasks(contest)[0] if row["role"] == "program" and is_measured(row)]
-    first: dict[str, int] = {}
-    for row in [row for row in rows if row["rank_low"] == 1] or rows[:1]:
-        first[row["program_id"]] = min(row["number"], first.get(row["program_id"], row["number"]))
-    return list(first.values())[: contest.config.most_leaders]
+    """`race.leaders_of` the whole ledger."""
+    return leaders_of([row for row in over_tasks(contest)[0] if is_measured(row)], contest.config.most_leaders)
 
 
 def not_racing(contest: Contest, numbers: Collection[int]) -> dict[int, str]:
@@ -60,9 +53,10 @@ def not_racing(contest: Contest, numbers: Collection[int]) -> dict[int, str]:
         elif row is None or not is_measured(row):
             reasons[entry.number] = "not in the race of the leaders: it has no measured gain"
         else:
-            rank = f"rank {ranks(row['rank_low'], row['rank_high'])}"
-            beyond = f" (the race takes {contest.config.most_leaders})" if row["rank_low"] == 1 else ""
-            reasons[entry.number] = f"not among the leaders when their race began: {rank}{beyond}"
+            rank, better = f"rank {ranks(row['rank_low'], row['rank_high'])}", row["rank_low"] - 1
+            why = f"significantly below {many(better, 'other row')} of the board"
+            why = why if better else f"the race takes {contest.config.most_leaders}"
+            reasons[entry.number] = f"not among the leaders when their race began: {rank}, {why}"
     return reasons
 
 

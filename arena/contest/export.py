@@ -1,4 +1,4 @@
-"""`metaloop contest export`: programs, board, decision and ledger as files for analysis."""
+"""`metaloop contest export`: programs, board, decision and ledger as files, to publish and for analysis."""
 
 from __future__ import annotations
 
@@ -13,17 +13,40 @@ from sqlalchemy.orm import undefer
 
 from analysis.ledger import segments
 from analysis.study import VIEWS, read_study
-from arena.contest.acts import acts, tainted
+from analysis.wording import many, number, span
+from arena.contest.acts import acts, taint_words, tainted
+from arena.contest.announced import digits_of, place, secret_check, sentences
 from arena.contest.contest import Contest
 from arena.contest.disputes import disputes
 from arena.contest.settings import BOARD_FILE, MARK, RULES
-from arena.contest.standing import whole_board
+from arena.contest.standing import DIGITS, whole_board
+from arena.contest.stored import NamedEntry, arm_label, entry_label
 from arena.contest.tables import ContestEntry, EntryParent
-from arena.contest.view_types import BoardView
+from arena.contest.view_types import BoardView, ContestView
 from arena.contest.views import board_view, contest_view, entry_row, plain
+from arena.contest.web.card import winners_card
 from programs.errors import UsageError
+from programs.text import one_line
 
 TABLES = ("runs", "experiments", "verifications", "standings", "programs", "directives", "baselines")
+
+#: What each file is, for README.md.
+CONTENTS = {
+    "announcement.md": "the decision in words",
+    "card.svg": "the result as a picture",
+    "rules.md": "the rules; their SHA-256 is in contest.toml",
+    "entries": "the programs as they were submitted, by number",
+    "ledger": "the log of all results, from which every figure is computed",
+    "entries.json": "the entries and their states",
+    BOARD_FILE: "the ranking on the pages, with the decision if there is one",
+    "announcement.json": "the decision for programs",
+    "acts.json": "entries that the host declared void or reinstated, with reasons",
+    "disputes.json": "disputes and the host's answers",
+    "contest.json": "tasks, times and settings, as the pages show them",
+    MARK: "the host's settings, with the hashes of secret and rules",
+    "study.toml": "the settings of the runs, with the secret",
+    **{f"{name}.parquet": f"the table {name}, as in docs/views.md" for name in TABLES},
+}
 
 
 class ExportSummary(TypedDict):
@@ -69,13 +92,56 @@ def _write(contest: Contest, target: Path) -> ExportSummary:
         marks = [one for one in marks if one["number"] in ran]
         more = {"closed_early": about["closed_early"], "since": board["since"], "tainted": marks}
         _json(target / "announcement.json", {**board["announcement"], **more})
+        text = announcement_text(about, {**board, "tainted": marks})
+        (target / "announcement.md").write_text(text, encoding="utf-8")
+        if card := winners_card(contest):
+            (target / "card.svg").write_text(card, encoding="utf-8")
     # With study.toml the folder is a study. It contains the secret, so it is copied only after the decision.
     for name in (MARK, RULES, *(["study.toml"] if board["announcement"] else [])):
         shutil.copyfile(contest.folder / name, target / name)
     if segments(contest.folder / "ledger"):  # none before the first record
         shutil.copytree(contest.folder / "ledger", target / "ledger", ignore=shutil.ignore_patterns("*.partial"))
         _tables(contest, target)
+    (target / "README.md").write_text(index(about, target), encoding="utf-8")
     return {"folder": str(target), "entries": len(entries), "decided": bool(board["announcement"])}
+
+
+def index(about: ContestView, target: Path) -> str:
+    """What the files of an export are, for who gets it."""
+    there = {name: what for name, what in CONTENTS.items() if (target / name).exists()}
+    listed = [f"- [{name}]({name}): {what}" for name, what in there.items()]
+    check = "`metaloop verify FOLDER` checks that all seeds follow from the secret, and that the ledger is whole."
+    decided = "study.toml" in there
+    used = f"{check} `metaloop standings FOLDER` and `metaloop sql FOLDER` read it, as any study." if decided else ""
+    note = used or "The contest was not decided when this was written: the secret and the decision are not in it."
+    return "\n".join(
+        [f"# {one_line(about['title'])}", "", "An export of a contest of programs.", "", *listed, "", note, ""]
+    )
+
+
+def announcement_text(about: ContestView, board: BoardView) -> str:
+    """The decision as it is announced, in markdown."""
+    said, lines = board["announcement"], []
+    if early := about["closed_early"]:
+        lines.append(f"Closed early by the host: {early}")
+    marks = [f"{taint_words(one)}. {one['counts']}" for one in board["tainted"]]
+    void = [f"Since the decision the host has declared {_named(act)} void: {act['because']}" for act in board["since"]]
+    lines += [*void, *marks, *sentences(said)]
+    digits = digits_of(said) if said.get("rows") else DIGITS
+    for row in said.get("rows", ()):
+        gain = f"{number(row['gain'], digits)} {said['unit']}"
+        known = f" (95% interval {span(row['low'], row['high'], digits)})" if row["low"] is not None else ""
+        how = place(row, said)
+        lines.append(f"- {arm_label(row)}: {gain}{known}, {many(row['n'], 'run')}{f'; {how}' if how else ''}")
+    for who in (*said.get("left_out", ()), *said.get("not_racing", ())):
+        lines.append(f"- {_named(who)}: {who['why']}")
+    lines.append(f"Secret: {said['secret']}. This prints its SHA-256, {said['secret_hash']}, published at the opening:")
+    body = "\n\n".join(one_line(line) for line in [said["headline"], *lines])
+    return f"# {one_line(about['title'])}: the decision\n\n{body}\n\n    {secret_check(said)}\n"
+
+
+def _named(who: NamedEntry) -> str:
+    return entry_label(who["entrant"], who["name"])
 
 
 def plain_name(text: str) -> str:

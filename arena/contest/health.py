@@ -16,6 +16,7 @@ from sqlalchemy import func, select
 from analysis.wording import duration, many
 from arena.contest.contest import Contest
 from arena.contest.plan import measured_plan
+from arena.contest.race import leaders_of
 from arena.contest.settings import Phase, utc_now
 from arena.contest.standing import whole_board
 from arena.contest.tables import ENDED, Act, ContestEntry
@@ -97,8 +98,7 @@ def outlook(contest: Contest) -> str:
     if not contest.config.looks or contest.phase() not in ("open", "closing"):
         return ""
     rows = list(whole_board(contest))
-    entries = sum(row["role"] == "program" for row in rows)
-    return measured_plan(rows, contest.config.confirm_runs, entries)
+    return measured_plan(rows, contest.config.confirm_runs, len(leaders_of(rows, contest.config.most_leaders)))
 
 
 def left(contest: Contest) -> int:

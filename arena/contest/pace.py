@@ -110,5 +110,7 @@ def most_seconds(contest: Contest, entries: int) -> float:
 
 
 def in_race(contest: Contest) -> dict[int, str]:
-    """Number → how a leader stands in the race, while it goes on."""
-    return {place["number"]: place["said"] for place in deciding(contest).get("race", ())}
+    """Number → how a leader stands in the race while it goes on, and why each other entry is not in it."""
+    places = {place["number"]: place["said"] for place in deciding(contest).get("race", ())}
+    others = contest.state().get("not_racing", {}) if places else {}
+    return {**{int(number): why for number, why in others.items()}, **places}

@@ -99,7 +99,7 @@ def typical_sd(rows: Sequence[BoardColumns]) -> tuple[float, int]:
 
 def measured_plan(rows: Sequence[BoardColumns], runs: int, leaders: int) -> str:
     """What the noise of the board's runs makes of a close with ``runs`` runs of a leader, in words, or from when on it
-    is known. ``rows``: the board."""
+    is known. ``rows``: the board; ``leaders``: how many it has now."""
     sd, freedom = typical_sd(rows)
     gain = fmean(row["gain"] for row in rows) if rows else 0.0
     measured = many(sum(row["n"] for row in rows), "measured run")
@@ -116,13 +116,17 @@ def measured_plan(rows: Sequence[BoardColumns], runs: int, leaders: int) -> str:
         )
     noise = sd / gain
     near = round(round(noise / 0.05) * 0.05, 2)  # is simulated once, although the noise changes with every run
-    leaders = min(MOST_LEADERS, max(leaders, 2))
-    usual = power_of(near, runs, RATIO, leaders)
     said = (
         f"In the {many(sum(row['n'] for row in rows), 'run')} of the board so far, the typical SD between the runs of "
-        f"an entry is {noise:.0%} of the average gain. With this noise, {many(leaders, 'leader')} and up to "
-        f"{many(runs, 'fresh run')} of each, {usual:.0%} of simulated closes name an entry that gains {RATIO:g} "
-        "times as much as all others"
+        f"an entry is {noise:.0%} of the average gain."
+    )
+    if leaders == 1:
+        return f"{said} The board has one leader now, so the race would only test it against stock."
+    now, leaders = " (as on the board now)" if leaders else "", min(MOST_LEADERS, max(leaders, 2))
+    usual = power_of(near, runs, RATIO, leaders)
+    said += (
+        f" With this noise, {many(leaders, 'leader')}{now} and up to {many(runs, 'fresh run')} of each, {usual:.0%} of "
+        f"simulated closes name an entry that gains {RATIO:g} times as much as all others"
     )
     measured_now = "This replaces the plan that init printed, for which the noise was assumed."
     if usual >= POWER:

@@ -20,6 +20,7 @@ from typing import NamedTuple, Protocol
 from analysis.power import runs_needed
 from analysis.statistics import mean_interval
 from arena.contest.score import Scores, plain
+from arena.contest.stored import MeasuredRow
 
 ALPHA = 0.05  # a wrong winner, over all tests and looks
 FIRST, GROWTH = 5, 1.4  # runs at the first look; each look has as many times more
@@ -53,6 +54,19 @@ def looks_until(most: int) -> list[int]:
     if len(looks) > 2 and looks[-1] < looks[-2] * (1 + GROWTH) / 2:  # a last look close to the one before wastes level
         del looks[-2]
     return looks
+
+
+def leaders_of(rows: Sequence[MeasuredRow], most: int) -> list[int]:
+    """Numbers of the leaders of a board (``rows``: best first), best first: rank range includes 1; of entries with one
+    program the earliest.
+
+    If stock is significantly above every entry, the best of them: the decision then says that it does not beat stock.
+    """
+    programs = [row for row in rows if row["role"] == "program"]
+    first: dict[str, int] = {}
+    for row in [row for row in programs if row["rank_low"] == 1] or programs[:1]:
+        first[row["program_id"]] = min(row["number"], first.get(row["program_id"], row["number"]))
+    return list(first.values())[:most]
 
 
 def level_of(leaders: int, looks: Sequence[int]) -> float:

@@ -162,7 +162,9 @@ def serve(
         say(problem)
     keeper = Keeper(contest.folder, contest.database, "arena.contest.work", say, lambda: contest.phase() == "decided")
     with terminated(say), keeper:
-        started(address(host, listening.getsockname()[1]))
+        url = address(host, listening.getsockname()[1])
+        contest.database.set_fact("address", url=url)  # for the host, once the contest is decided
+        started(url)
         Server(config).run(sockets=[listening])
 
 

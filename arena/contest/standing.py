@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,19 +17,20 @@ from sqlalchemy.orm import Session as Connection
 from sqlalchemy.orm import undefer
 
 from analysis.statistics import Mean, mean_interval, mean_together, t_quantile
-from analysis.wording import many, number, span
+from analysis.wording import duration, many, number, span
 from arena.contest.contest import Contest
 from arena.contest.database import Database
 from arena.contest.queue import HOST, Waiting, forecast, turns
 from arena.contest.score import Scores
 from arena.contest.settings import utc_now
-from arena.contest.stored import BoardColumns, BoardFact, MeasuredRow, RunProgress, TaskFigures, arm_label
+from arena.contest.stored import BoardColumns, BoardFact, MeasuredRow, RunProgress, Separation, TaskFigures, arm_label
 from arena.contest.tables import ENDED, QUEUE_COLUMNS, STATES, BoardRow, ContestEntry, ContestFact, EntryChange
 from arena.contest.throttled_cache import ThrottledCache
 from arena.study import Study
 
 BY_TURNS = 500  # rows per query when all are read
 DIGITS = 3  # decimal places of gains before the first board
+MOST_SEPARATING = 1000  # runs; more are not named
 CACHED_SECONDS = 2.0  # of the order of the queue
 
 QueuePositions = Mapping[int, tuple[int, float]]  # number → position in the queue, seconds until its last run ends
@@ -82,6 +85,12 @@ def beside_stock(row: MeasuredRow, stock: Sequence[MeasuredRow], arms: int, digi
     else:
         how = "not separated from"
     said = f"{how} stock, which gains {number(gain.mean, digits)} on average over {many(gain.n, 'run')}"
+    low, high = (-math.inf, math.inf) if row["low"] is None or row["high"] is None else (row["low"], row["high"])
+    if how.startswith("not") and not low <= (gain.mean or 0.0) <= high:
+        said += (
+            " (the interval is of this gain alone; ranks allow for the uncertainty of stock's gain, and for testing "
+            f"all {math.comb(arms, 2)} pairs of rows)"
+        )
     whole = (row["rank_low"], row["rank_high"]) == (1, arms)
     return f"{said}; so far no other row of the board is separated from this entry, either" if whole else said
 
@@ -102,6 +111,56 @@ def beside_parent(
     of_parent = f"{number(parent['gain'], digits)} over {many(parent['n'], 'run')}"
     of_parent += "" if low == high else f"; 95% interval of the difference: {span(low, high, digits)}"
     return f"The gain is {how} that of its parent, {arm_label(parent)} ({of_parent})"
+
+
+def order_remarks(connection: Connection, contest: Contest, board: BoardHead, rows: Sequence[MeasuredRow]) -> list[str]:
+    """What has to be said of the order of a board; ``rows``: its first page, if that is shown."""
+    if gone := board["gone"]:
+        which = "an entry that was" if gone == 1 else f"{gone} entries that were"
+        return [f"The ranks still count {which} declared void just now; they will follow within seconds."]
+    separate, out = board.get("separate"), {row["entry_id"] for row in rows if row["rank_low"] > 1}
+    if separate and separate["second"] in out:  # of an earlier version, which named any two entries
+        separate = None
+    apart = of_separation(connection, separate, contest.costs.run * len(contest.tasks))
+    return [said for said in (of_order(rows, board.get("digits", DIGITS)), apart) if said]
+
+
+def of_order(rows: Sequence[MeasuredRow], digits: int) -> str:
+    """Why an entry is not among the leaders although one with a lower gain is; empty if there is none such. ``rows``:
+    of the board, best first."""
+    for place, row in enumerate(rows):
+        lower = [one for one in rows[place + 1 :] if one["rank_low"] == 1]
+        if row["role"] != "program" or row["rank_low"] == 1 or not lower:
+            continue
+        beside = next((one for one in lower if one["role"] == "program"), lower[0])
+        name, other = arm_label(row), arm_label(beside)
+        # all that is known is how many are better, not which, unless it is all with a higher gain
+        better = arm_label(rows[0]) if place == row["rank_low"] - 1 else "an entry with a higher gain"
+        first = f"{other} is among the leaders" if beside["role"] == "program" else f"The ranks of {other} begin at 1"
+        out = "is not" if beside["role"] == "program" else "do not"
+        return (
+            f"{first} and {'' if beside['role'] == 'program' else 'those of '}{name}, with the higher gain, {out}. "
+            f"The gain of {name} is known well enough (95% interval {span(row['low'], row['high'], digits)}) to be "
+            f"significantly below that of {better}; the gain of {other} "
+            f"({span(beside['low'], beside['high'], digits)}) is not, so it may still be the best."
+        )
+    return ""
+
+
+def of_separation(connection: Connection, separate: Separation | None, round_seconds: float) -> str:
+    """How many runs would separate the two best leaders; ``round_seconds``: device time of a run on every task."""
+    if separate is None or not separate["runs"]:
+        return ""
+    runs, two = separate["runs"], (separate["first"], separate["second"])
+    entries = connection.scalars(select(ContestEntry).where(ContestEntry.entry_id.in_(two)))
+    names = {entry.entry_id: entry.label for entry in entries}
+    first, second = (names[entry_id] for entry_id in two)
+    cost = f"about {many(runs, 'run')} of each, {duration(2 * runs * round_seconds)} of device time"
+    cost = cost if runs <= MOST_SEPARATING else f"more than {MOST_SEPARATING:,} runs of each"
+    return (
+        f"To separate {first} and {second}, the two best leaders, would take {cost} (80% power, if their true "
+        "difference is the one measured now)."
+    )
 
 
 def _by_task(row: MeasuredRow) -> dict[str, Mean]:
@@ -234,6 +293,12 @@ def version(database: Database) -> tuple[int, int]:
 
 
 # -- the queue ---------------------------------------------------------------------------------------------------------
+
+
+def at_work(contest: Contest) -> Counter[int]:
+    """Number → the runs of an entry that are in progress, as the queue's process reported last."""
+    return Counter(cast(list[int], contest.database.fact("pulse").get("numbers", [])))
+
 
 _position_caches: WeakKeyDictionary[Database, ThrottledCache[QueuePositions]] = WeakKeyDictionary()
 

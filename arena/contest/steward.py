@@ -119,6 +119,7 @@ class Steward:
         if not change(self.contest, number, state=state):  # the host has just declared the entry void
             return None
         self.in_hand[job.run_id] = InHand(number, waiting.person, index, job, waiting.suspect)
+        self._report()
         return job
 
     def _on(self, number: int, index: int) -> tuple[TaskMatch, Arm, int]:
@@ -188,6 +189,7 @@ class Steward:
 
     def _take(self, result: JobResult, baselines: Sequence[float]) -> None:
         hand = self.in_hand.pop(result.job_id)
+        self._report()
         self.live.ended(hand.number, result.job_id)
         self.record_acts()
         if result.state != "finished":
@@ -205,7 +207,9 @@ class Steward:
         result_row, counted = run_result(board.on, hand.job.run_id, result.run), self._counted(hand.number)
         store_result(self.contest, hand.number, hand.index + 1, result_row, **counted)
         self._told(hand.number, counted)
-        self.shown.refresh(force=False)
+        self.shown.refresh(
+            force=counted["state"] == "verified" and self.shown.is_quick
+        )  # else the entry's page is ahead
         self.insight.refresh()
 
     def _screened(self, hand: InHand, run: RunEndedEvent) -> None:
@@ -269,17 +273,26 @@ class Steward:
         self.shown.refresh(force=True)
 
     def beat(self) -> None:
-        """Store a heartbeat for the pages: time, process, number of runs in progress; and remove the accounts that the
-        host asked for, because this process remembers names."""
+        """Store a heartbeat for the pages, and remove the accounts that the host asked for, because this process
+        remembers names."""
         self._beaten = time.monotonic()
-        self.contest.database.set_fact("pulse", at=utc_now().isoformat(), pid=os.getpid(), in_hand=len(self.in_hand))
+        self._report()
         if removal.carry_out(self.contest.database, self.say):
             self.shown.rename()
+
+    def _report(self) -> None:
+        """Store time, process and the runs in progress for the pages; ``numbers``: of their entries."""
+        numbers = [hand.number for hand in self.in_hand.values()]
+        now = utc_now().isoformat()
+        self.contest.database.set_fact("pulse", at=now, pid=os.getpid(), in_hand=len(numbers), numbers=numbers)
 
     def progress(self, event: Mapping[str, JsonValue]) -> None:
         """Handle an event of a worker."""
         if time.monotonic() - self._beaten > BEAT_SECONDS:
             self.beat()
+            if self.in_hand:  # a void entry leaves the board before a run ends
+                self.record_acts()
+                self.shown.refresh(force=False)
         hand = self.in_hand.get(str(event.get("run_id")))
         if hand is not None:
             self.live.take(hand.number, hand.index, event, hand.job.recorded)

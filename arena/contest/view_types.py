@@ -111,6 +111,7 @@ class BoardView(TypedDict):
     fresh: str
     scales: list[dict[str, JsonValue]]
     separate: Separation | None
+    remarks: list[str]  # on its order; none once the race has decided
     rows: list[BoardViewRow]
     own: list[int]  # numbers of the viewer's entries
     pinned: list[BoardViewRow]
@@ -133,6 +134,7 @@ class BoardView(TypedDict):
 class QueueRow(EntryRow):
     place: int
     eta_seconds: float
+    at_work: int  # its runs in progress
 
 
 class SimilarRow(EntryRow):

@@ -25,12 +25,14 @@ from arena.contest.standing import (
     BoardViewRow,
     QueuePositions,
     RowRange,
+    at_work,
     beside_parent,
     beside_stock,
     board_head,
     board_of,
     board_part,
     entries_of,
+    order_remarks,
     pinned_numbers,
     queue_positions,
     unmeasured,
@@ -148,11 +150,12 @@ def board_view(
         own = list(connection.scalars(mine))
         void, voids = voided(connection, PAGE)
         entries, without = unmeasured(connection, RowRange.page(rest, REST), arms - gone)
+        remarks = order_remarks(connection, contest, board, () if part.skip else rows)
     announcement = contest.announcement()
     shown = dict.fromkeys(row["number"] for row in (*announcement.get("rows", []), *pinned, *rows))
     return {
         "as_of": board.get("as_of"), "version": board.get("version", 0), "unit": board.get("unit", contest.task.unit),
-        "digits": board.get("digits", DIGITS),
+        "digits": board.get("digits", DIGITS), "remarks": [] if announcement else remarks,
         "aa_spread": board.get("aa_spread"), "aa_check": board.get("aa_check"), "fresh": said(contest.tasks),
         "scales": board.get("scales", []), "separate": board.get("separate"),
         "rows": rows, "own": own, "pinned": pinned, "total": arms - gone, "skip": part.skip, "most": part.most,
@@ -235,7 +238,7 @@ def entry_view(contest: Contest, entry: ContestEntry, viewer: Person | None, adm
         "arms": whole["arms"],
         "confirmed": next((row for row in said.get("rows", []) if row["entry_id"] == entry.entry_id), None),
         "outcome": outcome(entry.entry_id, said),
-        "race": in_race(contest).get(entry.number, ""),
+        "race": race if (race := in_race(contest).get(entry.number, "")) != entry.reason else "",
         "headline": winning(entry.entry_id, said),
         "places": places(said),
         "digits": digits_of(said) if said.get("rows") else None,
@@ -243,7 +246,9 @@ def entry_view(contest: Contest, entry: ContestEntry, viewer: Person | None, adm
         "beside_parent": beside_parent(standing, above, stock, scaled, whole.get("digits", DIGITS))
         if standing and above
         else "",
-        "queue": _waiting(entry, order) if entry.number in order and entry.state not in ENDED else None,
+        "queue": _waiting(entry, order, at_work(contest))
+        if entry.number in order and entry.state not in ENDED
+        else None,
         "progress": entry.progress.get("runs", []) if mine or admin else [],
         "similar": similar(contest, entry, viewer, admin) if open_to else [],
         "reached": reached(contest, [entry]),
@@ -283,10 +288,10 @@ def queue_view(contest: Contest, part: RowRange | None = None, viewer: Person | 
         query = select(ContestEntry).where(ContestEntry.person_id == who, ContestEntry.state.not_in(ENDED))
         mine = connection.scalars(query)
         own = {entry.number: entry for entry in mine if entry.number in order}
-    pulse = contest.database.fact("pulse")
+    pulse, busy = contest.database.fact("pulse"), at_work(contest)
     return {
-        "rows": [_waiting(known[number], order) for number in shown if number in known],
-        "own": sorted((_waiting(entry, order) for entry in own.values()), key=lambda row: row["place"]),
+        "rows": [_waiting(known[number], order, busy) for number in shown if number in known],
+        "own": sorted((_waiting(entry, order, busy) for entry in own.values()), key=lambda row: row["place"]),
         "waiting": len(order),
         "skip": part.skip,
         "most": part.most,
@@ -300,9 +305,9 @@ def queue_view(contest: Contest, part: RowRange | None = None, viewer: Person | 
     }
 
 
-def _waiting(entry: ContestEntry, order: QueuePositions) -> QueueRow:
+def _waiting(entry: ContestEntry, order: QueuePositions, busy: Mapping[int, int]) -> QueueRow:
     position, eta = order[entry.number]
-    return {**entry_row(entry), "place": position, "eta_seconds": round(eta, 1)}
+    return {**entry_row(entry), "place": position, "eta_seconds": round(eta, 1), "at_work": busy.get(entry.number, 0)}
 
 
 def host_rows(contest: Contest) -> list[HostRow]:

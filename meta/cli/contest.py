@@ -323,7 +323,9 @@ def export(
     out.thing(summary)
     if gone := removals(opened):
         out.note(
-            f"the ledger in {to} has the names of {many(len(gone), 'removed account')}: decide whether to share it"
+            f"of the files in {to}, the ledger has the names of {many(len(gone), 'removed account')}, because each of "
+            f"its records contains the hash of the one before. To share the others without these names, delete "
+            f"{Path(to) / 'ledger'} from the copy that you share; readers can then not check it with `metaloop verify`"
         )
     if waiting := queued(opened):
         out.note(
@@ -331,6 +333,9 @@ def export(
         )
     if not summary["decided"]:
         out.note("study.toml is left out because it holds the secret; export again after the decision")
+        return
+    out.note(f"{Path(to) / 'README.md'} says what each file is")
+    out.next(f"metaloop verify {resolve.typed(Path(to))}")
 
 
 @verb(

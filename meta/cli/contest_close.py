@@ -17,6 +17,8 @@ from meta.cli.output import Output, ask, clean
 from programs.errors import UsageError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.status import Status
 
     from arena.contest.contest import Contest
@@ -68,9 +70,9 @@ def remind(out: Output, contest: Contest) -> None:
         out.note(f"The same holds for {many(left, 'more entry')}, which the page /host lists.")
     if marks:
         # by number: a name is the entrant's choice, and may be that of another entry
-        folder, each = resolve.typed(contest.folder), f", and so for {many(len(marks) - 1, 'other')}"
-        command = f"metaloop contest void {folder} {marks[0]['number']} --because TEXT"
-        out.note(f"to do so: {command}{each if len(marks) > 1 else ''}")
+        which = "it" if len(marks) == 1 else f"one of these {len(marks)} (here number {marks[0]['number']})"
+        command = f"metaloop contest void {resolve.typed(contest.folder)} {marks[0]['number']} --because TEXT"
+        out.note(f"to declare {which} void: {command}")
 
 
 def request_close(contest: Contest, early: str | None, name: str, yes: bool) -> None:
@@ -186,17 +188,20 @@ class CloseProgress:
 
 def where(contest: Contest) -> str:
     """How far the close is, with an estimate of the time left, in at most 76 characters; empty once it is done."""
+    from arena.contest.acts import contenders
     from arena.contest.pace import deciding, most_seconds, progress_line, run_seconds
     from arena.contest.standing import queue_positions
     from arena.contest.views import host_rows
 
     if contest.phase() in ("deciding", "decided"):
         return progress_line(deciding(contest))
-    entries = sum(row["state"] not in ("void", "failed") for row in host_rows(contest))
-    most = duration(most_seconds(contest, entries))
     order = queue_positions(contest, run_seconds(contest)[0])
     if not order:
-        return f"the leaders run again, at most {most} at this pace"
+        return (
+            f"the leaders run again, at most {duration(most_seconds(contest, len(contenders(contest))))} at this pace"
+        )
+    entries = sum(row["state"] not in ("void", "failed") for row in host_rows(contest))
+    most = duration(most_seconds(contest, entries))
     left = max(eta for _, eta in order.values())
     return f"{many(len(order), 'entry')} unfinished, about {duration(left)}; then the leaders, at most {most}"
 
@@ -230,3 +235,27 @@ def present(out: Output, contest: Contest) -> None:
     if (left := len(others) - MOST_OTHERS) > 0:
         out.note(f"and {many(left, 'more entry')}, on the board and in --json")
     out.note(f"secret {announcement['secret']}, SHA-256 {announcement['secret_hash']}")
+    where_to_see(out, contest)
+    out.next(*publishing(contest.folder))
+
+
+def where_to_see(out: Output, contest: Contest) -> None:
+    """The addresses of what there is to share on the pages."""
+    folder, winners = resolve.typed(contest.folder), contest.announcement()["winners"]
+    url = str(contest.database.fact("address").get("url", "")).rstrip("/")
+    shown = f"last served at {url}" if url else "not served so far"
+    out.note(f"to share, on the pages (metaloop contest serve {folder} shows them; {shown}):")
+    out.note(f"  {url}/ has the decision and the board")
+    for who in winners[:MOST_OTHERS]:
+        out.note(f"  {url}/entry/{who['entry_id']} is the page of {named(who)}")
+    if winners:
+        out.note(f"  {url}/card.svg is the result as a picture")
+
+
+def publishing(folder: Path) -> list[str]:
+    """The commands with which a host publishes a decided contest."""
+    to = resolve.typed(folder.with_name(f"{folder.name}-export"))
+    return [
+        f"metaloop contest export {resolve.typed(folder)} --to {to}  # programs, results and ledger, to publish",
+        f"metaloop verify {to}  # what every reader of the export can check: all seeds follow from the secret",
+    ]

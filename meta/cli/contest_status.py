@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from analysis.wording import many
 from meta.cli import resolve
+from meta.cli.contest_close import publishing
 from meta.cli.contest_entrant import ToFlag, TokenFlag, client_of, columns, decided_rows, named, shown
 from meta.cli.options import argument, verb
 from meta.cli.output import Column, Output
@@ -42,6 +43,7 @@ def status(
     if not folder and not to:
         raise UsageError("name the contest", hint="--to http://HOST:PORT, or METALOOP_TO; on its host, the folder")
     from arena.contest.acts import taint_words
+    from arena.contest.announced import secret_check
 
     view = of_folder(resolve.contest_folder(folder, out)) if folder else of_address(to, token)
     if out.mode == "json":
@@ -69,13 +71,20 @@ def status(
     else:
         rows = [shown(row, board["rows"]) for row in board["rows"]]
         out.rows(rows, columns(board["unit"]), empty="no run measured yet")
+        for remark in board.get("remarks", ()):
+            out.note(remark)
     if view.get("me"):
         _own(out, view["me"])
+    if board["announcement"].get("secret"):
+        publish = publishing(resolve.contest_folder(folder, out)) if folder else ()
+        out.next(
+            *publish, f"{secret_check(board['announcement'])}  # prints the hash that was published at the opening"
+        )
 
 
 def _decision(out: Output, view: Mapping[str, Any]) -> None:
     """How far the decision is, and what it is."""
-    from arena.contest.announced import renamed, secret_check
+    from arena.contest.announced import renamed
     from arena.contest.pace import progress_line
 
     contest, announcement = view["contest"], view["board"]["announcement"]
@@ -93,7 +102,6 @@ def _decision(out: Output, view: Mapping[str, Any]) -> None:
             out.note(
                 f"secret: {secret}; the SHA-256 of its bytes was published at the opening: {contest['secret_hash']}"
             )
-            out.next(secret_check(announcement))
         for line in renamed(announcement):
             out.note(line)
 

@@ -154,7 +154,7 @@ def ask(question: str, refused: str, hint: str) -> None:
     """Go on only if the user says yes. Raises UsageError, which says ``refused``, where there is no terminal."""
     if not sys.stdin.isatty() or not sys.stderr.isatty():
         raise UsageError(refused, hint=hint)
-    click.confirm(question, abort=True, err=True)
+    click.confirm(wrapped(f"{question} [y/N]"), abort=True, err=True, show_default=False)
 
 
 def folded(command: str, width: int) -> str:

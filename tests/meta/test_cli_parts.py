@@ -616,6 +616,12 @@ def test_a_question_needs_a_terminal_to_read_it_and_one_to_answer(monkeypatch: p
     monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
     with pytest.raises(UsageError, match="no terminal to ask"):
         ask("Go on?", "no terminal to ask", "-y goes on")
+    asked: list[str] = []
+    monkeypatch.setattr("sys.stderr", SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setattr("meta.cli.output.click.confirm", lambda question, **_: asked.append(question))
+    monkeypatch.setenv("COLUMNS", "40")
+    ask("Close it before its time? Then no more entries are accepted.", "no terminal to ask", "-y goes on")
+    assert asked == ["Close it before its time? Then no more\nentries are accepted. [y/N]"]
 
 
 def test_a_changed_directive_has_its_old_text_before_the_new_one() -> None:

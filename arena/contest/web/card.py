@@ -57,10 +57,11 @@ def winners_card(contest: Contest) -> str | None:
         for one in marks
     ]
     tasks = ", ".join(task.name for task in contest.tasks)
+    early = f"Closed early by the host: {why}." if (why := contest.state().get("early", "")) else ""
     words = CardText(
-        f"metaloop contest · {tasks} · {contest.config.title} · decided {said['decided_at'][:10]}",
+        f"Metaloop contest · {tasks} · {contest.config.title} · decided {said['decided_at'][:10]}",
         headline(said),
-        [*([text] for text in (first, *void)), *behind],
+        [*([text] for text in (first, *void)), *behind, *([[early]] * bool(early))],
         [unit_sentence(contest.task)] * (len(contest.tasks) == 1) + runs_taken(said),
     )
     won = {who["number"] for who in winners}

@@ -22,6 +22,7 @@ from arena.contest.pace import progress_line
 from arena.contest.settings import shown
 from arena.contest.stored import BoardColumns, arm_label, entry_label
 from arena.contest.tables import state_label
+from arena.contest.view_types import QueueRow
 from arena.contest.web.card import can_draw
 from arena.contest.web.previews import board_preview, entry_preview
 from programs.templates import jinja_environment
@@ -62,6 +63,7 @@ def _environment() -> Environment:
         "progress_line": progress_line,
         "progress_of": progress_of,
         "state": state_label,
+        "doing": doing,
     }
     made.globals |= {
         "decimals": decimals,
@@ -90,6 +92,14 @@ def _utc(context: EvalContext, value: datetime | str | None) -> str:
     """The time; on a page of HTML as one word, which no line breaks."""
     said = shown(datetime.fromisoformat(value) if isinstance(value, str) else value)
     return Markup('<span class="utc">{}</span>').format(said) if context.autoescape else said
+
+
+def doing(row: QueueRow) -> str:
+    """What an entry of the queue does: between its runs it waits."""
+    if row["state"] not in ("screening", "running"):
+        return state_label(row["state"])
+    runs = row["at_work"]
+    return f"{row['state']}{f', {runs} runs at once' if runs > 1 else ''}" if runs else "waiting for its next run"
 
 
 def minus(sentence: str) -> str:

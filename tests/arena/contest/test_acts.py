@@ -222,7 +222,8 @@ def test_behind_which_entry_a_void_one_lies_is_marked_as_long_as_it_is_void(
     said = capsys.readouterr().err
     assert "Copier 1 has the text of P local 0 1, which" in said and "Its runs count unless you declare it void" in said
     assert "number 6: Copier 1 has" in said and "more entries" not in said
-    assert f"contest void {contest.folder} 6 --because TEXT, and so for 2 others\n" in said
+    assert "to declare one of these 3 (here number 6) void: " in said
+    assert f"contest void {contest.folder} 6 --because TEXT\n" in said
     monkeypatch.setattr(acts, "MOST_MARKS", 1)
     assert run(["contest", "close", str(contest.folder), "--early", "rain"]) == 2
     said = capsys.readouterr().err

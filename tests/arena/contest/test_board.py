@@ -14,12 +14,13 @@ from sqlalchemy import text
 from analysis.ledger import Ledger
 from arena.contest import accounts, arms
 from arena.contest.accounts import Person
+from arena.contest.acts import contenders
 from arena.contest.board import BoardUpdater, board_rows
 from arena.contest.contest import Contest
 from arena.contest.entries import store
-from arena.contest.standing import RowRange, whole_board
-from arena.contest.tables import ContestTable
-from arena.contest.views import board_view, queue_view
+from arena.contest.standing import RowRange, beside_stock, whole_board
+from arena.contest.tables import ContestEntry, ContestTable
+from arena.contest.views import board_view, entry_of, entry_view, person_view, queue_view
 from arena.match import announcement
 from arena.measuring import run_job
 from arena.study import Study
@@ -208,6 +209,40 @@ def test_a_row_with_runs_to_come_is_not_called_measured(contest: Contest) -> Non
         connection.execute(text('UPDATE board SET "row" = json_set("row", \'$.n\', 1) WHERE number = 1'))
     rows = {row["number"]: row for row in whole_board(contest)}
     assert (rows[1]["state"], rows[1]["verified"]) == ("running", False) and rows[3]["state"] == "verified"
+
+
+def test_a_higher_gain_outside_the_leaders_is_explained(contest: Contest) -> None:
+    """And it is not among those that can win, and no runs would separate it."""
+    who = filled(contest, 4)  # entries 3 to 6, by falling gain
+    separate = {"first": "", "second": "", "runs": 16}
+    with contest.database.write() as connection:
+        connection.execute(text("UPDATE entries SET state = 'verified'"))
+        connection.execute(text("UPDATE board SET gain = 0.1 WHERE number < 3"))
+        connection.execute(text("UPDATE board SET above = 1 WHERE number IN (4, 6)"))
+        own = "json_set(\"row\", '$.program_id', 'p' || number, '$.name', 'of ' || number)"
+        connection.execute(text(f'UPDATE board SET "row" = {own}'))
+        named = {each.number: each.entry_id for each in connection.query(ContestEntry)}
+    contest.database.set_fact("board", separate={**separate, "first": named[3], "second": named[5]})
+    why, apart = board_view(contest)["remarks"]
+    assert why.startswith("E: of 5 is among the leaders and E: of 4, with the higher gain, is not.")
+    assert "significantly below that of E: of 3; the gain of E: of 5 (0.000 to 1.000) is not" in why
+    both = "P0: program and P0: program, the two best leaders"
+    assert apart.startswith(f"To separate {both}, would take about 16 runs of each, ")
+    assert contenders(contest) == {3, 5}
+    contest.database.set_fact("board", separate={**separate, "first": named[3], "second": named[4]})
+    assert board_view(contest)["remarks"] == [why]  # of a board of an earlier version
+    not_in = {"4": "not among the leaders", "6": "not among the leaders"}
+    contest.state(deciding="x", leaders=[3, 5], not_racing=not_in)
+    contest.database.set_fact("deciding", done=1, wanted=9, race=[{"number": 3, "said": "in the race"}])
+    shown = [entry_view(contest, entry_of(contest, named[n]), None)["race"] for n in (3, 4)]
+    assert shown == ["in the race", "not among the leaders"]
+    assert [row["outcome"] for row in person_view(contest, who[0])["entries"]][:2] == shown
+    row, stock = ({row["number"]: row for row in whole_board(contest)}[n] for n in (3, 1))
+    for low, said in ((0.5, True), (0.0, False), (None, False)):
+        beside = beside_stock({**row, "low": low}, [{**stock, "gain": 0.1}], 6, 2)
+        assert "not separated from stock" in beside and ("all 15 pairs of rows" in beside) == said
+    contest.database.set_fact("announcement", headline="None won", winners=[], rows=[])
+    assert board_view(contest)["remarks"] == []
 
 
 def test_the_first_screen_says_how_to_take_part(contest: Contest) -> None:

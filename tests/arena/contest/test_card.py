@@ -158,6 +158,28 @@ def test_the_card_draws_the_arms_in_order_of_gain_with_the_winner_and_stock(tmp_
     assert svg.count("<circle") == 11 and svg.index(">P5: p<") < svg.index(">Ada: p<") < svg.index(">stock, both arms<")
 
 
+def test_card_and_export_of_an_early_close_say_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    contest = founded(tmp_path).contest
+    announced(contest, "won", 1)
+    contest.state(early="heavy rain")
+    contest.database.set_fact("address", url="http://127.0.0.1:8321/")
+    assert run(["contest", "export", str(contest.folder), "--to", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr().err
+    assert said.endswith(f"next:\n  metaloop verify {tmp_path / 'out'}\n")
+    svg, text = ((tmp_path / "out" / name).read_text() for name in ("card.svg", "announcement.md"))
+    assert ">Metaloop contest ·" in svg and ">Closed early by the host: heavy rain.<" in svg
+    assert [x in svg for x in (">0.2</text>", ">0.6</text>")] == [True, True]  # the axis has more than one tick
+    assert "Closed early by the host: heavy rain" in text and "- P0: p: 0.50 nats (95% interval" in text.replace(
+        "Ada: p", "P0: p"
+    )
+    assert "[card.svg](card.svg)" in (tmp_path / "out" / "README.md").read_text()
+    for verb in ("close", "status"):
+        assert run(["contest", verb, str(contest.folder)]) == 0
+        said = capsys.readouterr().err
+        assert said.split("next:\n")[1].startswith(f"  metaloop contest export {contest.folder} --to {contest.folder}-")
+        assert "http://127.0.0.1:8321/card.svg is the result as a picture" in said or verb == "status"
+
+
 def test_the_card_draws_stock_once_and_says_how_many_are_not_drawn(tmp_path: Path) -> None:
     contest = founded(tmp_path).contest
     announced(contest, "won", 1)

@@ -86,7 +86,7 @@ def test_every_entry_outside_the_race_is_named_with_why(tmp_path: Path, monkeypa
     monkeypatch.setattr("arena.contest.decision.over_tasks", lambda *_: (board, [], "nats"))
     reasons = not_racing(contest, [3])
     assert reasons == {
-        4: "not among the leaders when their race began: rank 2–5",
+        4: "not among the leaders when their race began: rank 2–5, significantly below 1 other row of the board",
         5: "not in the race of the leaders: it has the text of P local 0 1, which is",
         6: "no experiment succeeded",
         7: "not in the race of the leaders: it has the text of P local 0 1, which is",

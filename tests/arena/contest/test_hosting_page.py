@@ -139,14 +139,23 @@ def test_the_host_reads_what_the_measured_noise_makes_of_the_close(
     filled(made.contest, 4)
     with made.contest.database.write() as connection:
         for row in connection.query(BoardRow):
-            row.row = {**row.row, "gain": 1.0, "se": 0.45, "n": 4}  # the SD of a run is 0.9
+            row.row = {
+                **row.row,
+                "gain": 1.0,
+                "se": 0.45,
+                "n": 4,
+                "program_id": f"p{row.number}",
+            }  # the SD of a run is 0.9
     with served(made.contest) as port:
         host = Browser(port, made.admin_token)
         shown = [host.get(path).text for path in ("/host", "/host.md")] + [host.get("/api/v1/health").json["outlook"]]
         assert run(["contest", "status", str(made.contest.folder)]) == 0
         for text in (*shown, capsys.readouterr().err):
-            assert "is 101% of the average gain" in text and "4 leaders and up to 20 fresh runs of each" in text
+            assert "is 101% of the average gain" in text and "4 leaders (as on the board now) and up to 20" in text
             assert "1% of simulated closes name an entry" in text and "share the win" in text
+        with made.contest.database.write() as connection:  # two are significantly below another one: they do not race
+            connection.query(BoardRow).filter(BoardRow.number > 4).update({"above": 1})
+        assert "2 leaders (as on the board now)" in host.get("/api/v1/health").json["outlook"]
     rows: list[Any] = [{"gain": 1.0, "se": se, "n": 4} for se in (0.05, 0.05, 0.05, 0.05)]
     assert measured_plan(rows, 20, 4).endswith("the noise was assumed.")
     early = measured_plan(rows[:3], 20, 4)
@@ -155,6 +164,7 @@ def test_the_host_reads_what_the_measured_noise_makes_of_the_close(
     assert "the average gain of all entries is not above 0" in losing
     assert "entry is 11% of the average gain" in measured_plan([*rows, {**rows[0], "se": 9.0}], 20, 4)
     assert "are 0, of 0 measured runs" in measured_plan([], 20, 0)
+    assert measured_plan(rows, 20, 1).endswith("one leader now, so the race would only test it against stock.")
 
 
 def test_the_hosts_api(tmp_path: Path) -> None:

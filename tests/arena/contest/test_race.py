@@ -181,18 +181,12 @@ def test_the_cost_of_a_race_says_why_it_was_less_than_the_most() -> None:
         "over_stock": 3.0, "over_low": 2.0, "over_high": 4.0, "unit": "nats", "lost": lost,
         "rows": [row(n, each) for n, each in gains.items()],
     }  # fmt: skip
-    over = "the race was over after 5 of at most 10 runs of each."
+    planned = "of 2 leaders and stock. Up to 40 were planned, 10 of each entry, but"
     for runs, looked, equal, runs_of_4, words in (
-        (
-            20,
-            5,
-            20,
-            5,
-            f"20 runs of 2 leaders and stock; at most 40 were planned, but 1 of 2 leaders left it early and {over}",
-        ),
-        (35, 10, 40, 5, "at most 40 were planned, but 1 of 2 leaders left it early."),
-        (18, 5, 20, 4, f"but 1 of 2 leaders left it early and {over}"),
-        (35, 10, 40, 10, "but stock stopped once all leaders were above it."),
+        (20, 5, 20, 5, f"20 runs {planned} the race ended after 5 of each."),  # who left at the end did not leave early
+        (35, 10, 40, 5, f"{planned} 1 leader had left it before."),
+        (18, 5, 20, 4, f"{planned} the race ended after 5 of each and 1 leader had left it before."),
+        (35, 10, 40, 10, f"{planned} stock stopped once all leaders were above it."),
         (40, 10, 40, 10, "40 runs of 2 leaders and stock. Intervals"),
     ):
         race = figures | {"runs": runs, "looked": looked, "equal_runs": equal}

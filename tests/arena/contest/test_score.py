@@ -183,11 +183,14 @@ def test_the_interval_covers_the_score() -> None:
 
 
 def test_an_entry_is_not_set_against_its_own_text() -> None:
-    row = {"role": "program", "se": 0.5, "n": 5, "gain": 2.0, "rank_high": 3, "entry_id": "a", "program_id": "p"}
+    row = {"role": "program", "se": 0.5, "n": 5, "gain": 2.0, "rank_low": 1, "entry_id": "a", "program_id": "p"}
     twin = {**row, "gain": 1.999, "entry_id": "b"}
     told = runs_to_separate([row, twin, {**row, "gain": 1.0, "entry_id": "c", "program_id": "q"}])
     assert told is not None and (told["first"], told["second"]) == ("a", "c")
     assert runs_to_separate([row, twin]) is None
+    out, wide = ({**row, "entry_id": one, "program_id": one, "gain": gain} for one, gain in (("c", 1.5), ("d", 1.0)))
+    told = runs_to_separate([row, {**out, "rank_low": 2}, wide])
+    assert told is not None and told["second"] == "d"  # the second-highest gain is separated from the first already
     pair = [row, {**row, "gain": 1.0, "se": 0.001, "entry_id": "c", "program_id": "q"}]
     assert runs_to_separate([{**one, "n": 2} for one in pair]) is None  # the SD of so few runs says nothing
     stock = {**row, "role": "control", "gain": 1.5, "n": 9}

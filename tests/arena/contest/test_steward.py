@@ -25,7 +25,8 @@ from arena.contest.similarity import SimilarityIndex
 from arena.contest.standing import whole_board
 from arena.contest.steward import MOST_ATTEMPTS, InHand, Steward
 from arena.contest.tables import ContestEntry
-from arena.contest.views import entry_numbered, queue_view
+from arena.contest.views import board_view, entry_numbered, queue_view
+from arena.contest.web.render import doing
 from arena.jobs import JobResult, Measurement
 from arena.match import announce
 from arena.measuring import run_job, settle
@@ -292,7 +293,42 @@ def test_a_full_disk_after_the_announcement_does_not_record_it_again(
 
 
 def test_the_pages_see_how_many_runs_are_at_work_while_they_are(steward: Steward) -> None:
-    job = steward.next_job()
-    assert job is not None and queue_view(steward.contest)["in_hand"] == 0
+    job, other = steward.next_job(), 4
+    assert job is not None and (number := steward.in_hand[job.run_id].number) != other
+    change(steward.contest, other, state="running")  # between two of its runs
+    queue = queue_view(steward.contest)
+    assert queue["in_hand"] == 1 and steward.contest.database.fact("pulse")["pid"] == os.getpid()
+    shown = {row["number"]: doing(row) for row in queue["rows"]}
+    assert (shown[number], shown[other]) == ("screening", "waiting for its next run")
+
+
+def test_the_board_has_the_last_run_of_an_entry_as_soon_as_its_page(steward: Steward) -> None:
+    alone(steward, 3)
+    change(steward.contest, 3, state="waiting")
+    for nth in range(steward.wanted):
+        job = begun(steward, 3).job
+        started = {key: getattr(job, key) for key in ("run_id", "match_id", "arm_id", "program_id", "stream")}
+        on = steward.boards[0].on
+        on.record(example(RunStartedEvent, task=on.task.name, **started))
+        on.record(ended := example(RunEndedEvent, run_id=job.run_id, state="finished"))
+        found = tuple(Measurement(seed, "ok", 0.5 + nth / 1000, "", "", 0.0, 0.0) for seed in job.verify_seeds)
+        steward._take(JobResult(job.job_id, "finished", final_is_baseline=False, run=ended, measurements=found), [1.0])
+        steward.shown._next = float("inf")  # a board of every run would be too much
+    (row,) = whole_board(steward.contest)
+    assert (row["n"], row["state"]) == (steward.wanted, "verified")
+
+
+def test_a_void_leaves_the_board_while_runs_are_in_progress(steward: Steward, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page says so as long as the ranks still count it."""
+    contest, quiet_seconds = steward.contest, 0.0
+    for number in (1, 2, 3):
+        steward._arms(number)
+        measured(steward, number, 0.5)
+    steward.shown.refresh(force=True)
+    job = begun(steward, 4).job
+    acts.void(contest, "3", "a copy")
+    assert board_view(contest)["remarks"][0].startswith("The ranks still count an entry that was declared void")
+    monkeypatch.setattr("arena.contest.steward.BEAT_SECONDS", quiet_seconds)
+    steward.shown._next = quiet_seconds
     steward.progress({"kind": "decision", "run_id": job.run_id})
-    assert queue_view(steward.contest)["in_hand"] == 1 and steward.contest.database.fact("pulse")["pid"] == os.getpid()
+    assert board_view(contest)["remarks"] == [] and len(board_view(contest)["rows"]) == 2

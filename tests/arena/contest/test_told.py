@@ -136,7 +136,10 @@ def test_an_export_before_the_decision_says_that_it_is_no_study(
     assert "before has the names of 1 account whose removal is queued" in said and "removed account" not in said
     removal.finish(contest)
     assert run(["contest", "export", str(contest.folder), "--to", str(tmp_path / "later")]) == 0
-    assert "later has the names of 1 removed account" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert (
+        "the ledger has the names of 1 removed account" in said and f"delete {tmp_path / 'later/ledger'} from" in said
+    )
     assert run(["contest", "backup", str(contest.folder), "--to", str(tmp_path / "copy")]) == 0
     said = capsys.readouterr().err
     assert f"metaloop contest serve {tmp_path / 'copy'}" in said and "Never serve both" in said
@@ -145,6 +148,10 @@ def test_an_export_before_the_decision_says_that_it_is_no_study(
     assert run(["standings", str(tmp_path / "out")]) == 2
     said = capsys.readouterr().err
     assert "from before the decision" in said and "--quick" not in said
+    index = (tmp_path / "out" / "README.md").read_text()
+    names = re.findall(r"^- \[(.*)\]\(", index, re.MULTILINE)
+    assert sorted([*names, "README.md"]) == sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert "was not decided" in index and "card.svg" not in index
     assert run(["contest", "status", str(tmp_path / "out")]) == 2
     said = capsys.readouterr().err
     assert "is an export of a contest" in said and "board.json" in said and "missing" not in said
@@ -173,8 +180,10 @@ def test_a_mark_states_what_holds_in_each_phase(tmp_path: Path, monkeypatch: pyt
     assert counts() == (list(range(14, 7, -1)), ["Its own runs count."] * 2)
     contest.state(close_asked="x", deciding="x", leaders=[9])
     assert counts() == ([9], ["", "Its own runs count."])
-    rows = [{"number": number, "entry_id": ids[number - 3], "role": "program"} for number in (7, 9)]
-    contest.database.set_fact("announcement", winners=[], rows=rows, secret="s", outcome="none", headline="None won")
+    figures = {"role": "program", "gain": 1.0, "se": 0.1, "n": 5, "low": None, "entrant": "P", "name": "x"}
+    rows = [{**figures, "number": number, "entry_id": ids[number - 3]} for number in (7, 9)]
+    said = {"outcome": "empty", "headline": "None won", "secret": "s", "secret_hash": "h", "unit": "nats"}
+    contest.database.set_fact("announcement", winners=[], rows=rows, **said)
     contest.state(decided="x")
     assert counts() == ([], ["", "Its own runs counted."])
     export(contest, tmp_path / "out")
