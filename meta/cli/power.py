@@ -87,8 +87,8 @@ def power(
     ],
 ) -> None:
     """Compute how many runs per program detect a difference of a given size, and their cost.
-    With a study, the noise comes from its runs; then also prints the smallest difference
-    that each of its matches could detect."""
+    Without --sd, the noise comes from the runs of the study, and the command also prints the
+    smallest difference that each of its matches could detect."""
     if sd is not None and study is not None:
         raise UsageError("--sd and a study exclude each other", hint="leave out --sd, or the study")
     basis = stated(sd, mean, which.task, which.run_budget) if sd is not None else of_study(out, study, mean)
