@@ -282,7 +282,9 @@ def headroom_first(
     if yes or out.mode != "person" or not sys.stdin.isatty():
         out.note("going on all the same: a search can find what no single change shows; --no-headroom skips this test")
         return True
-    if click.confirm(GO_ON, default=True, err=True):
+    with study.held():  # it waits for an answer: for others it is not stopped
+        goes_on = click.confirm(GO_ON, default=True, err=True)
+    if goes_on:
         return True
     again = f"metaloop {command} --resume {resolve.typed(study.folder)}{at_end}"
     out.note(f"stopped; nothing else was spent. To go on: {again}")

@@ -39,7 +39,7 @@ from meta.cli.progress import line_of, ticker
 from meta.cli.run import in_a_sentence
 from meta.cli.screen import arm_rows, header, screen, status_item
 from meta.cli.standings import _table as table_of
-from meta.cli.standings import both_arms, is_ranked, rank_text, show_match
+from meta.cli.standings import both_arms, rank_text, show_match, unranked
 from meta.cli.standings_text import leading, named, remarks, runs_to_separate
 from meta.cli.transfer_table import shown_better
 from meta.evidence_page import reached
@@ -469,10 +469,10 @@ def test_a_held_out_match_beside_a_verdict_names_no_leader_and_no_ranks(capsys: 
     tied = [{**one, "rank_low": 1, "rank_high": 3} for one in rows]  # ranks that say nothing are left out
     show_match(Output(person=True), tied, [], {})
     assert "Too few runs to separate" in (shown := capsys.readouterr().out) and "rank" not in shown
-    decision: Any = SimpleNamespace(rests_on=lambda match_id, purpose: purpose == "confirmation")
-    purposes = ("race", "confirmation", "reserve")
-    assert [is_ranked({**row, "purpose": one}, decision) for one in purposes] == [True, False, False]
-    assert is_ranked({**row, "purpose": "reserve"}, None)
+    under_way = [{**row, "purpose": "confirmation"}, {**stock, "role": "control"}]
+    show_match(Output(person=True), under_way, [], {})  # its verdict is still to come
+    assert "better than" not in (shown := capsys.readouterr().out) and "rank" not in shown
+    assert unranked([*under_way, {**stock, "role": "control", "match_id": "m2"}]) == {"m1"}
 
 
 def test_a_match_begins_with_what_it_shows() -> None:
