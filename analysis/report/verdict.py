@@ -155,7 +155,9 @@ def cost(facts: ReportFacts, model: bool = True, short: bool = False) -> str:
     charged, used = totals.charged_seconds or 0.0, totals.research_seconds
     reused = charged > 1.02 * used  # a result that is known is charged, and not made again
     why = (
-        f" (which were charged {duration(charged)}: a known result costs a run as much as a new one)" if reused else ""
+        f" (they were charged {duration(charged)}, because a run pays for a known result as for a new one)"
+        if reused
+        else ""
     )
     by_runs = "" if short else f", of which {duration(used)} by the runs{why} and the rest to verify them"
     used_up = f"of device time {'with verification' if short else 'used'}{by_runs}"
