@@ -156,11 +156,15 @@ def test_errors_have_the_kind_and_exit_code_of_the_contract() -> None:
     assert errors.classify(UsageError("two\nlines")).lines() == ["error: two lines"]
 
 
-def test_a_drained_study_is_no_error() -> None:
+def test_a_drained_study_is_no_error(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     from arena.drain import Drained
 
     problem = errors.classify(Drained("stopped on request", hint="metaloop evolve --resume x"))
     assert problem.exit_code == errors.DRAINED == 130
+    monkeypatch.setattr("meta.cli.errors.wrapped", lambda text: text.replace(" ", "\n"))  # as at a narrow terminal
+    errors.report(problem, as_json=False)
+    said = "stopped\non\nrequest\nnext:\n  metaloop evolve --resume x\n"
+    assert capsys.readouterr().err == said, "only the command stays one line"
     assert problem.lines()[0].startswith("stopped")
 
 
