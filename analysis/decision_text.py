@@ -18,16 +18,7 @@ from analysis.decision import (
     Longer,
     shown_larger,
 )
-from analysis.figures_text import (
-    apart_from_zero,
-    difference,
-    differs,
-    gains,
-    skewed,
-    steady,
-    times,
-    times_of,
-)
+from analysis.figures_text import apart_from_zero, difference, differs, gains, skewed, steady, times, times_of
 from analysis.own_share import STUDY, as_good, compared, first_program, not_by_evolution, own_share
 from analysis.power import runs_needed
 from analysis.script_text import best_scripts
@@ -272,6 +263,10 @@ def on_task(task: str, d: Decision) -> str:
     )
 
 
+def not_ahead(d: Decision) -> str:
+    return f"The champion is not shown to beat {reference(d)}"
+
+
 def caveats(d: Decision, study: str = STUDY) -> list[Caveat]:
     """Everything that weakens the verdict, worst first, and the checks that passed."""
     out = []
@@ -282,7 +277,7 @@ def caveats(d: Decision, study: str = STUDY) -> list[Caveat]:
         if reference_gained_more(d):
             keep = ": keep it" if d.against_own else ""
             text += f" {reference(d)[:1].upper()}{reference(d)[1:]} gained more in these runs{keep}."
-        out.append(Caveat("stop", f"The champion is not shown to beat {reference(d)}", text))
+        out.append(Caveat("stop", not_ahead(d), text))
     if marked(d.trust):
         out.append(Caveat("stop", "Weak trust", f"The scores are {marked(d.trust)}."))
     if d.simulated:

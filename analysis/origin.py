@@ -68,7 +68,7 @@ class Origin:
             measured = f" ({'its ideas were ' * (self.kind == 'shipped')}measured on {where})"
         start = f"{self.first}{measured}"
         if not self.steps:
-            return f"The champion is {start}, which this study did not change."
+            return f"The champion is {start}, as the study began with it."
         changes = listed(self.changes, len(self.changes)) or "nothing that a researcher reads changed"
         tests = "The announced test compares the two"
         if self.start not in tested:

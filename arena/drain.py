@@ -23,7 +23,7 @@ class Drained(CapReached):
 def drained(study: Study) -> Drained:
     unsafe = "" if study.config.sandbox else f" {FLAG}"
     return Drained(
-        f"stopped on request: {study.folder} can be resumed",
+        f"stopped on request: {study.folder.name} can be resumed",
         hint=f"metaloop evolve --resume {shlex.quote(str(study.folder))}{unsafe}"
         if study.config.command in ("evolve", "improve")
         else "type the same command again",

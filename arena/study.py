@@ -5,8 +5,8 @@ from __future__ import annotations
 import fcntl
 import os
 import shlex
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -166,6 +166,12 @@ class Study:
                 hint=f"metaloop status {folder}, or metaloop stop {folder}",
             ) from None
         return lock
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep the study in use, without opening its ledger: while its command waits for an answer."""
+        with self._take_lock():
+            yield
 
     def is_running(self) -> bool:
         """Whether some process holds the study's lock now."""

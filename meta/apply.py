@@ -70,7 +70,7 @@ def apply(study: Study) -> Applied:
         files |= program_files(study, program, program_path(study, root))
         said.append(f"{event.body['verdict']}.")
     else:
-        left_out.append("the program, because it is not shown to be better")
+        left_out.append("the new program, because it did not gain significantly more")
     best = study.state.harvests.get((study.task.name, HARVEST))
     if best is not None and best.low is not None and best.low > 0:
         inside = home.relative_to(root)

@@ -14,6 +14,7 @@ from arena.study import Study
 from inner_loop.run_context import ModelConfig
 from meta.apply import PATH
 from meta.confirmation import LOOKS
+from meta.headroom import STRONGEST, strongest
 from meta.learnt import Learnt, with_program
 from meta.mutators.mix import MUTATORS, named_operators
 from meta.novelty import Novelty
@@ -65,6 +66,8 @@ def create(
     origin = own[0].program_id if command == "improve" else None
     named = {"race_rule": race_rule, "origin": origin, PATH: path if origin else None}
     settings = plan_settings(plan, named | {"candidate": tried.program_id if tried else None})
+    if plan.headroom and (first := strongest(task)):
+        settings[STRONGEST] = [*first]  # a later check changes nothing in a study that is resumed
     unseen = beside(task, plan.run_budget, [variant] if variant else [], variant=True)
     reserved = beside(task, plan.run_budget, reserve) + unseen + (drawn.reserve if drawn else [])
     setup = StudySetup(
@@ -105,9 +108,8 @@ def plan_settings(plan: Plan, named: Mapping[str, str | None]) -> dict[str, Json
 def take_up(folder: Path) -> tuple[Study, Plan, list[Program]]:
     """An existing study, its plan and its starters, to resume where its ledger ends."""
     study = Study.open(folder)
-    given = {
-        k: v for k, v in study.config.plan.items() if k not in ("origin", "operators", "race_rule", "candidate", PATH)
-    }
+    beside_plan = ("origin", "operators", "race_rule", "candidate", PATH, STRONGEST)
+    given = {k: v for k, v in study.config.plan.items() if k not in beside_plan}
     try:
         plan = Plan(**given)
     except TypeError:

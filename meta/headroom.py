@@ -20,6 +20,8 @@ from meta.learnt import learnt_for
 from meta.plan import Plan
 from programs.program import Program
 from programs.shelf import starter
+from trainer import check_record
+from trainer.card_summary import resolved_effects
 from trainer.conditional import OPTIONAL, read
 from trainer.data import DataStore
 from trainer.edits import Edit, EditError
@@ -30,6 +32,7 @@ from trainer.simulated import trainer_for
 from trainer.streams import Streams
 from trainer.task import Task
 
+STRONGEST = "strongest"  # in a study's plan: the changes that the check or the card measured as best
 _TOGETHER = 2  # settings that count as one change: an optimizer with its learning rate
 
 
@@ -37,9 +40,18 @@ class _NotTrained(Exception):
     """The ledger does not have a training yet."""
 
 
-def single_changes(task: Task, programs: Sequence[Program], count: int, seed: int) -> list[Edit]:
-    """Changes of the untouched script, each another source: half of them at most from ideas of the first program, then
-    those of the others, then neighbouring values of the settings, in an order drawn by ``seed``."""
+def strongest(task: Task) -> list[str]:
+    """The single changes that gained in the task's last check, else on its card: the largest gain first, as text."""
+    gains = [(one.gain, one.edit) for one in check_record.read(task) or () if one.gain] or resolved_effects(task)
+    return [label for gain, label in sorted(gains, key=lambda pair: -pair[0]) if gain > 0]
+
+
+def single_changes(
+    task: Task, programs: Sequence[Program], count: int, seed: int, known: Sequence[str] = ()
+) -> list[Edit]:
+    """Changes of the untouched script, each another source: half of them at most from ``known``, the changes that
+    gained most where they were measured; half at most from ideas of the first program; then those of the others, then
+    neighbouring values of the settings, in an order drawn by ``seed``."""
     chosen: dict[str, Edit] = {task.baseline().source_id: Edit()}
 
     def take(edits: Iterable[Edit], most: int) -> None:
@@ -51,8 +63,11 @@ def single_changes(task: Task, programs: Sequence[Program], count: int, seed: in
             except EditError:
                 continue
 
+    take(_named(task, known), count // 2)
+    begun = len(chosen) - 1
     for number, program in enumerate(programs):
-        take(_of_ideas(task, program), count if number or len(programs) == 1 else count // 2)
+        most = count if number or len(programs) == 1 else begun + (count - begun) // 2
+        take(_of_ideas(task, program), most)
     take(_beside(task, seed), count)
     return [edit for edit in chosen.values() if edit]
 
@@ -67,6 +82,15 @@ def _of_ideas(task: Task, program: Program) -> Iterable[Edit]:
         edit = known.on(config) if known else None
         if edit and len(edit.set) + len(edit.apply) <= _TOGETHER:
             yield edit
+
+
+def _named(task: Task, labels: Sequence[str]) -> Iterable[Edit]:
+    """The edits of these labels (``lr=0.2``, ``+norm``) that the task has."""
+    config = task.edits.config(task.baseline())
+    for label in labels:
+        edit = read(task.edits, [term.lstrip("+") for term in label.split()], [])
+        if edit and (made := edit.on(config)):
+            yield made
 
 
 def _beside(task: Task, seed: int) -> list[Edit]:
@@ -115,7 +139,10 @@ def _changes(on: TaskStudy, size: HeadroomSize) -> list[Edit]:
     taught = config.knowledge.program_id if config.knowledge else None
     named = [texts[one] for one in (config.plan.get("origin"), taught) if one in texts]
     programs = [Program.parse(text, name) for text, name in named]
-    return single_changes(on.task, programs, size.changes, on.streams.seed("search", HEADROOM, on.task.name, "changes"))
+    known = config.plan.get(STRONGEST) if on.task.task_id == config.task_id else None
+    labels = [str(one) for one in known] if isinstance(known, list) else []
+    seed = on.streams.seed("search", HEADROOM, on.task.name, "changes")
+    return single_changes(on.task, programs, size.changes, seed, labels)
 
 
 def alone(task: Task, launcher: Launcher, progress: TaskProgress) -> HeadroomFound:
@@ -123,7 +150,7 @@ def alone(task: Task, launcher: Launcher, progress: TaskProgress) -> HeadroomFou
     streams, size = Streams.from_seed(1), SIZES[0]
     learnt = learnt_for(starter("idea-queue"), [task])
     seed = streams.seed("search", HEADROOM, task.name, "changes")
-    edits = single_changes(task, [learnt.program] if learnt else [], size.changes, seed)
+    edits = single_changes(task, [learnt.program] if learnt else [], size.changes, seed, strongest(task))
     with tempfile.TemporaryDirectory() as folder:
         trainer = trainer_for(task, DataStore(task, streams, Path(folder)), launcher=launcher)
 

@@ -15,12 +15,15 @@ Level = Literal["ok", "warning", "error"]
 
 @dataclass(frozen=True)
 class CheckFinding:
-    """The result of one clause of the check, with the cure if it is not ok."""
+    """The result of one clause of the check, with the cure if it is not ok. ``edit``, ``gain``: of a knob, what a
+    training with this value gained over one without, if the two can be distinguished."""
 
     level: Level
     clause: str
     message: str
     hint: str = ""
+    edit: str = ""
+    gain: float | None = None
 
 
 def unconstrained(task: Task) -> Task:

@@ -52,6 +52,8 @@ class KnobState:
     knob: TestedKnob
     state: State
     message: str
+    edit: str = ""
+    gain: float | None = None
 
 
 @dataclass
@@ -182,7 +184,8 @@ class KnobCheck:
             if change == "integers":
                 integers = True
             elif change:
-                return KnobState(knob, "alive", change)
+                gain = -self.task.sign * self.short.moved(outcome.metric)
+                return KnobState(knob, "alive", change, edit.label(), gain or None)
         return self._unmoved(knob, tried, failed, integers)
 
     def _unmoved(self, knob: TestedKnob, tried: int, failed: str, integers: bool) -> KnobState:
@@ -211,7 +214,9 @@ class KnobCheck:
             return ""
         moved = stick.moved(metric)
         if moved:
-            return f"{edit.label()}: {self.task.metric} {stick.metrics[0]:.6g} → {metric:.6g}"
+            how = "better" if self.task.sign * moved < 0 else "worse"
+            how += "" if stick is self.full else f"; trained for {self.fraction:.0%} of the time"
+            return f"{edit.label()} changes {self.task.metric}: {stick.metrics[0]:.6g} → {metric:.6g} ({how})"
         others = stick.other_numbers(outcome, self._echo(edit))
         if any(re.search(r"\.\d*[1-9]|e-", text) for text in others):
             return f"{edit.label()}: {self.task.metric} {_STAYS}"
@@ -269,7 +274,8 @@ def judge_knobs(check: KnobCheck, write: bool) -> Generator[CheckFinding, None, 
         state = KnobState(knob, "not known", _AT_CHANCE) if lost else check.state(knob)
         states.append(state)
         hint = _HINTS[state.state] if state.message.startswith("not tried") or state.state != "not known" else ""
-        yield CheckFinding(_LEVELS[state.state], f"knob {knob.name}", f"{state.state}: {state.message}", hint)
+        clause, message = f"knob {knob.name}", f"{state.state}: {state.message}"
+        yield CheckFinding(_LEVELS[state.state], clause, message, hint, state.edit, state.gain)
     if write and (gone := remove_dead(check.task, states)):
         yield CheckFinding("ok", "edits", f"removed from task.toml: {', '.join(gone)}; the task's id changed")
     yield from check.stuck(states)

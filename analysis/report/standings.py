@@ -76,9 +76,13 @@ def section(facts: ReportFacts) -> ReportSection:
     figures = tuple(figure(facts, ids[0], best, limits) if len(ids) == 1 else stage(facts, ids) for ids in grouped)
     lead = (
         f"The {facts.gain_name} of a run is the improvement of its final script over the untouched script, "
-        f"{freshness.AGAIN[fresh_of(facts)]}. Further right is better. Shaded programs are not shown "
-        "to be worse than any other (Welch tests of all pairs, Holm, 5% per match); with few runs, this says little."
+        f"{freshness.AGAIN[fresh_of(facts)]}. Further right is better."
     )
+    if any(figure.data.get("ranked") for figure in figures):
+        lead += (
+            " Shaded programs are not shown to be worse than any other (Welch tests of all pairs, Holm, 5% per match); "
+            "with few runs, this says little."
+        )
     shown = [row for row in facts.matches.rows if row.ended and row.purpose != "ablation"]
     left = len(shown) - len(order)
     note = f"{many(left, 'earlier match')} not shown: see metaloop standings --all."

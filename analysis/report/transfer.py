@@ -56,7 +56,10 @@ JUDGED = (
     "significant at a false discovery rate of 5% over all rows and tasks of its chart. 'On training tasks only' means "
     "that the estimate on the other tasks is significantly smaller. "
 )
-BESIDE = "A change that was tried almost only together with a harmful one has no figure: it may help only by undoing that harm. "
+BESIDE = (
+    "A change that was tried almost only together with a harmful one has no figure: it may help only by undoing that "
+    "harm. "
+)
 MOST_UNKNOWN = 3  # pairs of tasks that are named one by one
 
 

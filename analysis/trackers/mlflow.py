@@ -15,7 +15,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from analysis.trackers.contract import KILLED, Step, TrackedRun, Tracker, needed
+from analysis.trackers.contract import KILLED, Step, TrackedRun, Tracker, Verdict, needed
 from analysis.trackers.service import PORTS, bare, client_errors, one_line, require_address, require_answer
 from programs.errors import UsageError
 
@@ -30,6 +30,7 @@ CLASSIC = {
 SOURCE = {"mlflow.source.name": "metaloop", "mlflow.source.type": "LOCAL"}
 STORES = ("sqlite:", "mysql", "postgresql", "mssql", "file:", "/", ".")
 NOTE = "mlflow.note.content"
+VERDICT = ("winner", "champion", "reference", "unit", "headline")  # beside its numbers
 SENT = "sent"  # the tag of a run that was sent whole
 
 
@@ -147,6 +148,11 @@ class Mlflow(Tracker):
 
     def describe(self, note: str) -> None:
         self._client.set_experiment_tag(self._experiment, NOTE, note)
+
+    def conclude(self, verdict: Verdict) -> None:
+        for key, value in verdict.items():
+            if isinstance(value, float) or key in VERDICT:
+                self._client.set_experiment_tag(self._experiment, f"verdict.{key}", str(value)[:MOST_CHARACTERS])
 
     def close(self) -> None:
         for run_id in self._open:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from analysis.trackers.contract import InFolder, TrackedRun, TrackedStudy, Tracker, Verdict
+from analysis.wording import many
 from programs.errors import UsageError
 
 
@@ -40,13 +41,20 @@ class Sender:
     tracker: Tracker
     sent: dict[str, set[str]] = field(default_factory=dict)  # run → experiments
     ended: dict[str, tuple[object, ...]] = field(default_factory=dict)  # run → its result
+    unchanged: set[str] = field(default_factory=set)  # of `sent`: runs that an earlier export sent as they are now
     note: str = ""
     verdict: Verdict = field(default_factory=dict)
     progress: Callable[[int, int], None] = lambda sent, runs: None  # after each run
 
     @property
     def steps(self) -> int:
-        return sum(len(numbers) for numbers in self.sent.values())
+        """Of the runs that this export sent itself."""
+        return sum(len(numbers) for run, numbers in self.sent.items() if run not in self.unchanged)
+
+    @property
+    def amount(self) -> str:
+        same = f"; {many(len(self.unchanged), 'run')} unchanged since the last export" if self.unchanged else ""
+        return f"{many(len(self.sent) - len(self.unchanged), 'run')} with {many(self.steps, 'experiment')}{same}"
 
     def send(self, study: TrackedStudy, *, last: bool = True) -> None:
         if not study.study_id:
@@ -67,10 +75,12 @@ class Sender:
             if not over or self.ended[run.run_id] == run.result:
                 return
             del self.ended[run.run_id]
+            self.unchanged.discard(run.run_id)
             self.tracker.start(run)
         elif run.run_id not in self.sent and over and self.tracker.has(run):
             self.sent[run.run_id] = {step.experiment_id for step in run.steps}
             self.ended[run.run_id] = run.result
+            self.unchanged.add(run.run_id)
             return
         elif run.run_id not in self.sent:
             self.sent[run.run_id] = set()  # before its start, which an interruption may leave half done

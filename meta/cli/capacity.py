@@ -9,7 +9,6 @@ from meta.planned_work import PlannedWork
 from programs.errors import UsageError
 
 WORKERS_A_CORE, LEAST_MOST_WORKERS = 4, 8  # more workers are taken for a typing error
-SHORT_SECONDS = 20.0
 
 
 def cores() -> int:
@@ -55,18 +54,4 @@ def crowd(plan: PlannedWork) -> str:
     return (
         f"{workers_text(plan['workers'], devices)}: {plan['workers'] * devices} experiments share "
         f"{many(here, 'core')}; this is not faster, and the cost in CPU-seconds is the same"
-    )
-
-
-def other_load(plan: PlannedWork, load: float | None = None) -> str:
-    """How much longer a plan takes than stated because other programs use the cores (``load``: processes that want one,
-    by default the average of the last minute); empty where that is less than half as long again, or seconds."""
-    here, own = cores(), int(plan.get("workers", 1)) * int(plan.get("devices_per_run", 1))
-    load = os.getloadavg()[0] if load is None else load
-    times = (load + own) / max(here, own)
-    if times < 1.5 or float(plan.get("wall_seconds", 0.0)) < SHORT_SECONDS:
-        return ""
-    return (
-        f"the wall time stated is that of idle cores; other programs keep this machine busy (load {load:.0f} on "
-        f"{many(here, 'core')}), so expect about {times:.0f} times as long"
     )

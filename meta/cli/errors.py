@@ -71,9 +71,12 @@ def classify(error: BaseException) -> ErrorReport:
 
 def report(problem: ErrorReport, *, as_json: bool) -> None:
     """Write an error to stderr; it is never data. The hint of what was stopped is a command, so it stays one line."""
-    lines = [problem.to_json()] if as_json else problem.lines()
-    kept = as_json or problem.exit_code == DRAINED
-    click.echo("\n".join(line if kept else wrapped(line) for line in lines), err=True)
+    if as_json:
+        click.echo(problem.to_json(), err=True)
+        return
+    first, *more = problem.lines()
+    kept = problem.exit_code == DRAINED
+    click.echo("\n".join([wrapped(first), *(line if kept else wrapped(line) for line in more)]), err=True)
 
 
 def wants(flag: str, argv: list[str]) -> bool:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from meta.plan import Plan
     from programs.program import Program
 
+GO_ON = "No single change gained enough to be seen; several together may still help. Go on with the study?"
 PLANNING = "planning: reading the task and what was learnt on other tasks"
 
 
@@ -281,7 +282,9 @@ def headroom_first(
     if yes or out.mode != "person" or not sys.stdin.isatty():
         out.note("going on all the same: a search can find what no single change shows; --no-headroom skips this test")
         return True
-    if click.confirm("No single change helped. Go on with the study?", err=True):
+    with study.held():  # it waits for an answer: for others it is not stopped
+        goes_on = click.confirm(GO_ON, default=True, err=True)
+    if goes_on:
         return True
     again = f"metaloop {command} --resume {resolve.typed(study.folder)}{at_end}"
     out.note(f"stopped; nothing else was spent. To go on: {again}")

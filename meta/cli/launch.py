@@ -283,33 +283,36 @@ def known_noise(study: Study | None) -> RunNoise | None:
         return None
 
 
-def so_far(folder: Path, plan: PlannedWork) -> tuple[int, str]:
-    """The runs of a study that have ended, and how far it is in words."""
+def so_far(folder: Path, plan: PlannedWork) -> tuple[int, str, str]:
+    """The runs of a study that have ended, how far it is, and how long the rest takes at their pace, in words."""
     from meta.cli.board import load_board
+    from meta.window.planned import expected
 
     board = load_board(folder)[0]
-    ended = sum(run.state != "running" for run in board.runs.values())
-    runs = many(plan_words.total_runs(plan), "run")
-    return ended, f"{ended} of {runs} ended, {duration(board.charged)} of device time charged to the runs"
+    ended, total = sum(run.state != "running" for run in board.runs.values()), plan_words.total_runs(plan)
+    far = f"{ended} of {many(total, 'run')} ended, {duration(board.charged)} of device time charged to the runs"
+    work = expected(board)  # as `metaloop status` has it
+    idle = max(1 - ended / total, 0.0) * plan["wall_seconds"] if total else plan["wall_seconds"]
+    seconds = idle if work is None or work.seconds_left is None else work.seconds_left
+    return ended, far, f"about {duration(seconds)}"
 
 
 def announce(out: Output, plan: PlannedWork, folder: Path) -> None:
     """Print the plan and its cost on stderr, before anything starts; of a study that is resumed only what is left."""
-    (ended, far), runs = so_far(folder, plan), plan_words.total_runs(plan)
+    (ended, far, rest), runs = so_far(folder, plan), plan_words.total_runs(plan)
     if 0 < ended < runs:  # a confirmation that is made again has none of its runs yet
         left = (runs - ended) / runs
         out.note(
             f"{far}; left: at most {many(runs - ended, 'run')}, about {duration(left * plan['device_seconds'])} of "
-            f"device time, {duration(left * plan['wall_seconds'])} by the clock"
+            f"device time, {rest} by the clock"
         )
     else:
         announce_whole(out, plan)
     if plan.get("models"):
         limits = plan_words.limits(plan)
         out.note(f"models: {plan['models']}, researcher {plan['researcher']}{f'; {limits}' if limits else ''}")
-    for remark in (capacity.crowd(plan), capacity.other_load(plan)):
-        if remark:
-            out.note(remark)
+    if remark := capacity.crowd(plan):
+        out.note(remark)
     if plan["sandbox"] in (sandbox.OPEN, sandbox.NEEDLESS):
         out.note(plan["sandbox"])
 

@@ -188,9 +188,19 @@ class SuggestingGroup(click.Group):
         if args and not args[0].startswith("-") and args[0] not in self.list_commands(ctx):
             near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
             hint = f"{ctx.command_path} {near[0]} --help" if near else f"{ctx.command_path} --help"
+            hint = next(iter(self.below(ctx, args[0])), hint)
             hint = FLAGS.get(args[0], hint) if ctx.parent is None else hint
             raise UnknownVerb(f"no such command {args[0]!r}", hint, ctx)
         return super().resolve_command(ctx, args)
+
+    def below(self, ctx: click.Context, name: str) -> list[str]:
+        """The subcommands of this name (``check``: ``metaloop task check``), as commands for their help."""
+        nouns = [(noun, self.get_command(ctx, noun)) for noun in self.list_commands(ctx)]
+        return [
+            f"{ctx.command_path} {noun} {name} --help"
+            for noun, group in nouns
+            if isinstance(group, click.Group) and name in group.list_commands(ctx)
+        ]
 
 
 class NounGroup(SuggestingGroup):

@@ -116,7 +116,8 @@ def present(out: Output, folder: Path, matches: list[str] | None, verdict_shown:
     rows = [row for match_id in played for row in every if row["match_id"] == match_id]
     nothing = "imported runs have claims only, no verified gains" if ended["imported"] else "no run has ended yet"
     if out.mode != "person":
-        rows = [row if is_ranked(row, decision) else {**row, "rank_low": None, "rank_high": None} for row in rows]
+        no_ranks = unranked(rows)
+        rows = [{**row, "rank_low": None, "rank_high": None} if row["match_id"] in no_ranks else row for row in rows]
         with_models = [{**row, "token_utilization": _used(models, row)} for row in rows]
         columns = (*PLAIN, *spend.PLAIN) if models else PLAIN
         out.rows(with_models if models else rows, columns, extra={"study": resolve.shown(folder)}, empty=nothing)
@@ -139,9 +140,10 @@ def named_by_entry(row: StandingLine, label: str | None) -> StandingLine:
     return row if label is None else {**row, "name": f"{best}{label}"}
 
 
-def is_ranked(row: StandingLine, decision: Decision | None) -> bool:
-    """Ranks test all pairs; beside a verdict, its match and held-out tasks have only what is tested there."""
-    return decision is None or not (row["purpose"] == "reserve" or decision.rests_on(row["match_id"], row["purpose"]))
+def unranked(rows: Sequence[StandingLine]) -> set[str]:
+    """The matches with a champion: ranks test all pairs, and these have one planned test, or none, also before the
+    verdict is made."""
+    return {row["match_id"] for row in rows if row["role"] == "champion"}
 
 
 def announced(con: DuckDBPyConnection) -> Decision | None:
@@ -181,8 +183,7 @@ def show_match(
     out.show(Text(f"{title}   {resolve.short(first['match_id'])}", style="bold"))
     aa = twins(checked(row) for row in rows if row["role"] != "best-of")
     lead = leading(rows) if aa is None or aa.passed else "The A/A check failed: no lead in this match is reliable."
-    untested = held_out and any(row["role"] == "champion" for row in rows)
-    open_ = decision is None and not untested  # ranks test all pairs, and the verdict has all that is tested there
+    open_ = decision is None and not unranked(rows)
     if open_ and lead:
         out.show(Text(lead))
     width = out.console.width
@@ -193,7 +194,11 @@ def show_match(
         took = [_took(row, models) for row in called]
         out.show(table(took, spend.COLUMNS, width))
     weighty = (
-        [plain_text(each.text) for each in decision_text.caveats(decision, study) if each.level != "note"]
+        [
+            plain_text(each.text)
+            for each in decision_text.caveats(decision, study)
+            if each.level != "note" and each.title != decision_text.not_ahead(decision)  # the verdict, which follows
+        ]
         if decision
         else []
     )

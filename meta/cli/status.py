@@ -136,8 +136,9 @@ class ImportCounts(TypedDict):
 def item_of(board: StudyView, folder: Path) -> tuple[Row, ImportCounts | None]:
     """The state of a study as one JSON object; for an import, with the counts of its logs, and these alone."""
     item = status_item(board, str(folder), running(folder))
-    work = _left(board) if item["state"] == "running" else None
-    left: Row = {"runs_planned": work.runs if work else None, "seconds_left": work.seconds_left if work else None}
+    work = _left(board) if item["purpose"] != "import" else None
+    seconds = 0.0 if item["state"] == "finished" else work.seconds_left if work else None
+    left: Row = {"runs_planned": work.runs if work else None, "seconds_left": seconds}
     item = {**item, **left}
     if item["purpose"] != "import":
         return item, None

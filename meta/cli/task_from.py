@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -125,7 +126,10 @@ def from_repository(out: Output, source: str, folder: str | None, flags: Reposit
 def show(out: Output, drafted: Draft) -> None:
     """The fields, and at a terminal what is to be known about them in lines of their own."""
     out.rows([fact.to_json() for fact in drafted.facts], FACTS)
-    out.below([(fact.field, fact.note) for fact in drafted.facts if fact.note])
+    times = Counter(fact.field for fact in drafted.facts)  # what was left out has one row each
+    names = [fact.field if times[fact.field] == 1 else _shown(fact.value) for fact in drafted.facts]
+    noted = [(name, fact.note) for name, fact in zip(names, drafted.facts, strict=True) if fact.note]
+    out.below([(name, f"the constant {note}" if note.isidentifier() else note) for name, note in noted])
 
 
 def read_by_model(

@@ -127,12 +127,12 @@ class ToolExport:
 
             if not sender.sent:
                 raise
-            raise Drained(f"interrupted after {self.amount()}", hint="\n".join(self.again())) from None
+            raise Drained(f"interrupted after {sender.amount}", hint="\n".join(self.again())) from None
         finally:
             tracker.close()
             if isinstance(tracker, InFolder):
                 tracker.release()
-        out.note(f"sent {self.amount()}; to look at them: {tracker.where}")
+        out.note(f"sent {sender.amount}; to look at them: {tracker.where}")
         if tracker.left_out:
             out.note(tracker.left_out)
         state = state_of(self.folder)
@@ -145,11 +145,9 @@ class ToolExport:
             out.note("the study was stopped before its end; to go on:")
             out.next(*resumed, *self.again())
         if out.mode == "json":
-            counts = {"runs": len(sender.sent), "experiments": sender.steps}
+            same = len(sender.unchanged)
+            counts = {"runs": len(sender.sent) - same, "experiments": sender.steps, "unchanged": same}
             out.json({"study": str(self.folder), "to": self.to, "project": self.project, "state": state, **counts})
-
-    def amount(self) -> str:
-        return f"{many(len(self.sender.sent), 'run')} with {many(self.sender.steps, 'experiment')}"
 
     def again(self) -> list[str]:
         """The commands that send the study once more; where its runs cannot be updated, the first deletes them."""
@@ -240,8 +238,8 @@ def send_while_running(out: Output, folder: Path, sender: Sender, read: Callable
             stopped_at = 0.0
         sender.send(study, last=False)
         if time.monotonic() >= remark_at:
-            sent = f"{many(len(sender.sent), 'run')} with {many(sender.steps, 'experiment')} sent so far"
-            out.note(f"following {resolve.shown(folder)}: {sent}, {len(sender.ended)} of them complete")
+            complete = f"{len(sender.ended)} of the runs are complete"
+            out.note(f"following {resolve.shown(folder)}; sent so far: {sender.amount}; {complete}")
             remark_at = time.monotonic() + REMARK_SECONDS
         time.sleep(FOLLOW_SECONDS)
 

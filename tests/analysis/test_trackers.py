@@ -185,10 +185,12 @@ def test_a_run_that_changes_after_its_end_is_sent_again(folder: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_mlflow_updates_the_runs_that_it_has(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mlflow_updates_the_runs_that_it_has(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     growing = Growing(folder, tmp_path / "growing", 0)
     growing.grow(len(growing.lines) // 2)
-    words = ["export", str(growing.folder), "--to", "mlflow", "-o", str(tmp_path / "out"), "-q"]
+    words = ["export", str(growing.folder), "--to", "mlflow", "-o", str(tmp_path / "out")]
     assert run(words) == 0
     client = import_module("mlflow").MlflowClient(f"sqlite:///{tmp_path}/out/mlflow.db")
     live = client.search_runs(["1"], "attributes.status = 'KILLED' and tags.study_name = 'growing'")
@@ -197,8 +199,11 @@ def test_mlflow_updates_the_runs_that_it_has(folder: Path, tmp_path: Path, monke
     assert run(words) == 0
     starts, start = [], type(TRACKERS.get("mlflow")(tmp_path / "out")).start
     monkeypatch.setattr("analysis.trackers.mlflow.Mlflow.start", lambda *one: (starts.append(one), start(*one)))
+    capsys.readouterr()
     assert run(words) == 0 and not starts  # it has them as they are
     whole = tracked(growing.folder, files_of(growing.folder))
+    same_runs = f"sent 0 runs with 0 experiments; {len(whole.runs)} runs unchanged since the last export"
+    assert same_runs in capsys.readouterr().err
     same(mlflow(tmp_path / "out", whole), expected(whole))
 
 
@@ -346,6 +351,8 @@ def test_another_study_never_gets_into_a_project(folder: Path, tmp_path: Path, t
     if tool == "mlflow":
         client = __import__("mlflow").MlflowClient(tracking_uri=f"sqlite:///{place}/mlflow.db")
         client.create_run(client.create_experiment("mine"))
+        tags = client.get_experiment_by_name(study.name).tags
+        assert (tags["verdict.winner"], tags["verdict.difference"], tags["verdict.p"]) == ("lab", "1.0", "0.001")
         with pytest.raises(UsageError, match="mine has runs that are not Metaloop's"):
             project_for(fresh(), study, "mine")
     if tool in ("mlflow", "optuna"):

@@ -55,10 +55,6 @@ def test_a_plan_says_how_many_work_at_once(monkeypatch: pytest.MonkeyPatch) -> N
     assert "3 runs at a time on 4 devices each: 12 experiments share 8 cores" in capacity.crowd(
         {"workers": 3, "devices_per_run": 4}
     )
-    planned = {"workers": 2, "wall_seconds": 60.0}
-    assert capacity.other_load(planned, load=6.0) == ""
-    assert "(load 14 on 8 cores), so expect about 2 times" in capacity.other_load(planned, load=14.0)
-    assert capacity.other_load({**planned, "wall_seconds": 5.0}, load=14.0) == ""
 
 
 def test_what_leased_devices_waited_is_handed_back_to_a_resumed_run() -> None:

@@ -132,6 +132,10 @@ def test_a_flag_that_is_typed_as_a_command_is_named(call: Call) -> None:
         assert "--webhook URL of evolve, improve" in call(word)[2]
 
 
+def test_a_subcommand_that_is_typed_alone_is_named_with_its_noun(call: Call) -> None:
+    assert "no such command 'check'\nhint: metaloop task check --help" in call("check")[2]
+
+
 @pytest.mark.parametrize(
     ("args", "code", "kind", "message"),
     [

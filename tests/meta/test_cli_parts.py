@@ -40,7 +40,7 @@ from meta.cli.progress import line_of, ticker
 from meta.cli.run import in_a_sentence
 from meta.cli.screen import arm_rows, header, screen, status_item
 from meta.cli.standings import _table as table_of
-from meta.cli.standings import both_arms, is_ranked, rank_text, show_match
+from meta.cli.standings import both_arms, rank_text, show_match, unranked
 from meta.cli.standings_text import leading, named, remarks, runs_to_separate
 from meta.cli.transfer_table import shown_better
 from meta.evidence_page import reached
@@ -157,11 +157,15 @@ def test_errors_have_the_kind_and_exit_code_of_the_contract() -> None:
     assert errors.classify(UsageError("two\nlines")).lines() == ["error: two lines"]
 
 
-def test_a_drained_study_is_no_error() -> None:
+def test_a_drained_study_is_no_error(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     from arena.drain import Drained
 
     problem = errors.classify(Drained("stopped on request", hint="metaloop evolve --resume x"))
     assert problem.exit_code == errors.DRAINED == 130
+    monkeypatch.setattr("meta.cli.errors.wrapped", lambda text: text.replace(" ", "\n"))  # as at a narrow terminal
+    errors.report(problem, as_json=False)
+    said = "stopped\non\nrequest\nnext:\n  metaloop evolve --resume x\n"
+    assert capsys.readouterr().err == said, "only the command stays one line"
     assert problem.lines()[0].startswith("stopped")
 
 
@@ -470,10 +474,10 @@ def test_a_held_out_match_beside_a_verdict_names_no_leader_and_no_ranks(capsys: 
     tied = [{**one, "rank_low": 1, "rank_high": 3} for one in rows]  # ranks that say nothing are left out
     show_match(Output(person=True), tied, [], {})
     assert "Too few runs to separate" in (shown := capsys.readouterr().out) and "rank" not in shown
-    decision: Any = SimpleNamespace(rests_on=lambda match_id, purpose: purpose == "confirmation")
-    purposes = ("race", "confirmation", "reserve")
-    assert [is_ranked({**row, "purpose": one}, decision) for one in purposes] == [True, False, False]
-    assert is_ranked({**row, "purpose": "reserve"}, None)
+    under_way = [{**row, "purpose": "confirmation"}, {**stock, "role": "control"}]
+    show_match(Output(person=True), under_way, [], {})  # its verdict is still to come
+    assert "better than" not in (shown := capsys.readouterr().out) and "rank" not in shown
+    assert unranked([*under_way, {**stock, "role": "control", "match_id": "m2"}]) == {"m1"}
 
 
 def test_a_match_begins_with_what_it_shows() -> None:

@@ -15,12 +15,16 @@ from arena.harvest import HARVEST, HarvestCandidate, _Search
 from arena.headroom import SIZES, HeadroomFound, measured, size_within
 from arena.task_set import TaskSet
 from meta.begin import take_up
+from meta.cli.board import load_board
+from meta.cli.evolve import GO_ON
 from meta.cli.main import run
 from meta.cli.output import Output
-from meta.headroom import finished, single_changes
+from meta.cli.status import item_of, running
+from meta.headroom import finished, single_changes, strongest
 from programs.errors import TaskError
 from programs.program import Program
 from trainer.edits import Edit
+from trainer.finding import CheckFinding
 from trainer.planted import random_law, simulated_task
 from trainer.task import Task
 
@@ -88,6 +92,28 @@ def test_changes_come_from_ideas_first_and_are_single() -> None:
     assert chosen[0] == Edit({"LR": 0.3}) and all(len(edit.set) + len(edit.apply) <= 2 for edit in chosen)
 
 
+def test_the_changes_that_the_last_check_measured_as_best_are_tried_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = Program.parse(MINE, "mine")
+    assert strongest(STROKES)[0] in {effect["label"] for effect in STROKES.card["effects"]}, "without a check: its card"  # type: ignore
+    findings = [
+        CheckFinding("ok", "knob MOMENTUM", "alive", edit="momentum=0.5", gain=0.1),
+        CheckFinding("ok", "knob DEPTH", "alive", edit="depth=1", gain=-0.4),
+        CheckFinding("ok", "knob BATCH", "alive", edit="batch=64", gain=0.3),
+    ]
+    monkeypatch.setattr("trainer.check_record.read", lambda _task: findings)
+    assert strongest(STROKES) == ["batch=64", "momentum=0.5"]
+    known = single_changes(STROKES, [mine, mine], 8, 1, strongest(STROKES))
+    assert known[:3] == [Edit({"BATCH": 64}), Edit({"MOMENTUM": 0.5}), Edit({"LR": 0.3})] and len(known) == 8
+    task_with(tmp_path, gain=0.3)
+    monkeypatch.setattr("meta.begin.strongest", lambda _task: ["+gone", "x=1"])
+    assert improve(tmp_path, "15s", "-y", "-q") == 0
+    study, plan, _ = take_up(tmp_path / "study")
+    study.look()
+    assert study.config.plan["strongest"] == ["+gone", "x=1"] and finished(study, plan) is not None
+
+
 def test_a_study_tests_first_within_its_budget_and_goes_on_from_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -120,16 +146,22 @@ def test_without_room_it_asks_at_a_terminal_and_else_says_that_it_goes_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task_with(tmp_path, gain=1e-6, interactions=0, crash_rate=0.0)
-    asked: list[str] = []
+    asked, held, study = list[str](), list[bool](), tmp_path / "study"
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
-    monkeypatch.setattr(click, "confirm", lambda text, **_: asked.append(text))
+    monkeypatch.setattr(click, "confirm", lambda text, **_: asked.append(text) or held.append(running(study)))
     monkeypatch.setattr("meta.cli.main.Output", lambda **given: Output(**{**given, "person": True}), raising=False)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     assert improve(tmp_path, "15s") == 0
     said = capsys.readouterr().err
-    assert asked and "no room could be seen" in said and "nothing else was spent" in said
+    assert held == [True] and not running(study), "a follower does not take a study that asks for one that is stopped"
+    assert asked == [GO_ON] and "no room could be seen" in said and "nothing else was spent" in said
     assert query(tmp_path / "study", "SELECT count(*) AS n FROM runs") == [{"n": 0}]
+    item = item_of(load_board(study)[0], study)[0]
+    assert (item["state"], item["seconds_left"], item["verdict"]) == ("stopped", None, None)
     assert run(["improve", "--resume", str(tmp_path / "study"), "-q"]) == 0 and len(asked) == 1
+    ended = item_of(load_board(study)[0], study)[0]
+    assert (ended["state"], ended["seconds_left"]) == ("finished", 0) and ended["runs_planned"] == item["runs_planned"]
+    assert ended["runs_planned"] >= ended["runs_finished"] > 0 and "not shown to beat" in str(ended["verdict"])
     [row] = query(tmp_path / "study", "SELECT count(*) AS n FROM harvest_experiments WHERE search = 'headroom'")
     assert row["n"] == 15 and query(tmp_path / "study", "SELECT count(*) > 0 AS some FROM runs") == [{"some": True}]
     monkeypatch.undo()

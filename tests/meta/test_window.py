@@ -138,6 +138,7 @@ def test_its_tables_have_mean_gains_and_name_both_arms_of_stock(window: Window, 
     dots = re.findall(r'aria-label="([^"]+), run [^"]+"><circle class="(\w+)"', drawn)
     assert {name for name, look in dots if look == "discarded"} == {"stock", "stock (A/A)"}
     assert {look for name, look in dots if not name.startswith("stock")} == {"kept"}
+    assert "Hollow: runs of stock" in opening
 
 
 def test_the_lineage_has_the_programs_and_the_gains_of_the_report(window: Window, root: Path) -> None:
