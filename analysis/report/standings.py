@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from analysis.constraint_values import ConstraintValues
 from analysis.decision import Check, Decision, twins
 from analysis.decision_text import GATED, PLANNED, check
+from analysis.ranks_text import PairedArm, undecided
 from analysis.report.facts import fresh_of, stages
 from analysis.report.model import Point, ReportFacts, ReportFigure, ReportSection, ReportTable
 from analysis.report.rows import StandingRow, both_arms
@@ -77,7 +78,8 @@ def section(facts: ReportFacts) -> ReportSection:
     lead = (
         f"The {facts.gain_name} of a run is the improvement of its final script over the untouched script, "
         f"{freshness.AGAIN[fresh_of(facts)]}. Further right is better. Shaded programs are not shown "
-        "to be worse than any other (Welch tests of all pairs, Holm, 5% per match); with few runs, this says little."
+        "to be worse than any other (Welch's t tests of all pairs, Holm-corrected, 5% per match); with few runs, this "
+        "says little."
     )
     shown = [row for row in facts.matches.rows if row.ended and row.purpose != "ablation"]
     left = len(shown) - len(order)
@@ -171,7 +173,7 @@ def is_decided(facts: ReportFacts, arms: Sequence[StandingRow]) -> bool:
 def caption(facts: ReportFacts, arms: Sequence[StandingRow], unit: str, extra: Sequence[StandingRow]) -> str:
     sentences: list[str] = []
     if not is_decided(facts, arms) and not is_ranked(facts, arms) and len(arms) > 1:
-        sentences.append("Too few runs to separate these programs: no difference between two of them is significant.")
+        sentences.append(undecided([PairedArm(r.display_name, r.gain or 0.0, r.se, r.n) for r in arms]))
     ties = [row.rank_low == 1 for row in arms] if is_ranked(facts, arms) else []
     if behind(facts, arms) is not None:
         sentences.append(PLANNED)

@@ -476,7 +476,7 @@ def test_a_held_out_match_beside_a_verdict_names_no_leader_and_no_ranks(capsys: 
 
 
 def test_a_match_begins_with_what_it_shows() -> None:
-    def row(name: str, low: int | None, high: int | None, role: str = "program") -> Any:
+    def row(name: str, low: int | None, high: int | None, role: str = "program", n: int = 1) -> Any:
         return {
             "name": name,
             "program_id": name,
@@ -484,16 +484,21 @@ def test_a_match_begins_with_what_it_shows() -> None:
             "rank_low": low,
             "rank_high": high,
             "gain": -ord(name[0]),
+            "se": 0.1 if n > 1 else None,
+            "n": n,
         }
 
     a, b, again = row("a", 1, 2), row("b", 1, 3), row("a", 1, 3, "a/a")
-    assert leading([a, b, again]) == (
-        "Too few runs to separate these programs: no difference between two of them is significant."
+    by = "Welch's t tests at 5%, Holm-corrected for all 3 pairs"
+    assert leading([a, b, again]) == f"Too few runs to separate these programs ({by})."
+    assert leading([row("a", 1, 3, n=2), b, row("b", 1, 3, n=2)]) == (  # their intervals do not touch
+        f"Too few runs to separate these programs ({by}). Without the correction, 1 pair has p < 0.05; it is 0.019, "
+        "a against b."
     )
-    assert leading([a, b, row("c", 3, 3)]) == "Not shown to be worse than another: a, b. Shown to be worse: c."
+    assert leading([a, b, row("c", 3, 3)]) == f"Not shown to be worse than another: a, b. Shown to be worse: c ({by})."
     assert leading([a, row("c", 2, 3), row("d", 1, 3)]) == (
-        "Not shown to be worse than another: a, d. Shown to be worse: c. "
-        "Few or noisy runs, so that a lower mean shows nothing: d."
+        f"Not shown to be worse than another: a, d. Shown to be worse: c ({by}). "
+        "Too few or too noisy runs to show that a lower mean is worse: d."
     )
     assert leading([row("a", 1, 1), row("b", 2, 3), row("c", 2, 3)]).startswith("a is better than each of the others (")
     assert leading([row("a", 1, 2), row("b", 2, 3), row("c", 2, 3)]).startswith("a alone is behind no other (")
