@@ -25,6 +25,7 @@ from analysis.pace import Pace
 from analysis.same_spend import FoundScript, SameSpend
 from analysis.scales import UNIT
 from analysis.statistics import ErrorEstimate, Mean, Ratio, satterthwaite, t_test
+from analysis.wording import apart_from_zero, decimals, typical
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -149,6 +150,13 @@ class Decision:
     @property
     def holds(self) -> bool:
         return self.state == BETTER
+
+    @property
+    def digits(self) -> int:
+        """Decimal places of its gains and differences: the same wherever a figure is shown."""
+        sides = (self.champion, self.tested.gain, self.bare, self.start and self.start.gain)
+        digits = decimals(typical(mean.se for mean in sides if mean))
+        return apart_from_zero(self.tested.low, digits)
 
     @property
     def against_own(self) -> bool:

@@ -99,6 +99,8 @@ def figure(
 ) -> ReportFigure:
     arms = [row for row in facts.of_match(match_id) if row.gain is not None]
     digits, unit = decimals(typical(row.se for row in arms)), arms[0].unit or facts.unit
+    if (decision := behind(facts, arms)) is not None and not decision.tasks:
+        digits = decision.digits
     extra = [row.standing(arms[0]) for row in best.rows if row.match_id == match_id and row.gain is not None]
     rows = [*arms, *extra]
     reached = [one for one in limits.rows if one.match_id == match_id]

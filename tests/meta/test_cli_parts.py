@@ -378,14 +378,14 @@ def test_the_role_of_an_arm_is_told_before_a_long_name() -> None:
     row = {"name": "long-name", "role": "without-ideas", "rank_low": 1, "rank_high": 2, "gain": 1.0, "low": 0.5,
            "high": 1.5, "se": 0.2, "n": 3, "claimed": 1.0, "words": 9, "trust": "scored",
            "device_seconds_charged": 1.0}  # fmt: skip
-    (shown,), narrow = table_of([row], 80)
+    (shown,), narrow = table_of([row], 80, 2)
     assert shown["program"] == "without its ideas"
     assert "claimed\ngain" in [column.heading for column in narrow]
     roles = ("champion", "control", "a/a", "best-of")
-    assert [table_of([row | {"role": role}], 80)[0][0]["program"] for role in roles] == [
+    assert [table_of([row | {"role": role}], 80, 2)[0][0]["program"] for role in roles] == [
         "champion long-name", "long-name (control)", "long-name (A/A)", "long-name",
     ]  # fmt: skip
-    _, wide = table_of([row], 140)
+    _, wide = table_of([row], 140, 2)
     assert not {"state", "words"} & {column.key for column in narrow} and "words" in {column.key for column in wide}
 
 
