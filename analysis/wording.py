@@ -64,9 +64,10 @@ def brief(value: float | None, digits: int = 3) -> str:
 
 
 def plain_number(value: float | None, decimals: int = 3, sign: bool = False) -> str:
-    """The same in ASCII; a value that rounds to zero keeps its minus."""
+    """The same in ASCII."""
     if value is None or not math.isfinite(value):
         return "-"
+    value = round(value, decimals) + 0.0
     return f"{value:+.{decimals}f}" if sign else f"{value:.{decimals}f}"
 
 

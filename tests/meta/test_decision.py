@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -576,8 +577,10 @@ def test_the_confirmation_compares_a_champion_with_the_program_it_started_from(
             "added. The", "changed. The"
         )
     texts = outputs(copied(bred, tmp_path / "study"))
-    said = (own_share(d) or decision_text.over_start(d) or "").replace(" ", "").replace("−", "-")
-    plain = {name: "".join(text.split()).replace("−", "-") for name, text in texts.items() if name != "card"}
+    said = (own_share(d) or decision_text.over_start(d) or "").replace(" ", "").replace("−", "-").removesuffix(".")
+    plain = {
+        name: "".join(html.unescape(text).split()).replace("−", "-") for name, text in texts.items() if name != "card"
+    }
     assert said and [name for name in plain if said not in plain[name]] == []
 
 
