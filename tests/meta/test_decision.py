@@ -24,7 +24,7 @@ from analysis.origin import Origin
 from analysis.own_share import first_program, own_share
 from analysis.pace import Pace
 from analysis.report import page
-from analysis.report.card import CardText, card, drawn_card, width
+from analysis.report.card import CardText, card, drawn_card, lines_of, named, width
 from analysis.report.card_words import card_headline, short_names, verdict_lines
 from analysis.report.progress import DrawnRun
 from analysis.run_state import StudyState
@@ -503,6 +503,15 @@ def test_the_verdict_says_in_a_sentence_of_its_own_what_evolution_added(ahead: E
     for other in (replace(origin, start="stock"), None):  # the test compares the two, or an older version's record
         assert own_share(replace(d, origin=other, start=None)) == ""
     assert own_share(replace(d, origin=origin, start=start, state=OPEN)) == ""
+
+
+def test_a_card_names_the_role_of_the_first_program_and_leaves_no_word_alone() -> None:
+    row: Any = SimpleNamespace(role="start", display_name="idea-queue-learnt")
+    assert named(row) == "idea-queue-learnt (start)"
+    assert named(SimpleNamespace(role="start", display_name="WMW" * 60)).endswith("… (start)")  # type: ignore[arg-type]
+    text = " ".join(["word"] * 60)
+    words = [line.split() for size in range(20, 40) for line in lines_of(text, size, 99)]
+    assert min(map(len, words)) > 1
 
 
 NAME = "a-program-with-a-very-long-name-" * 4

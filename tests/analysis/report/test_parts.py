@@ -79,7 +79,9 @@ def test_passages_are_the_whole_text_with_its_credit() -> None:
     plain = next(passage for passage in found if passage.text.startswith("- Wider"))
     assert plain.strength == 0 and plain.marks[0].label.startswith("+0.40 [−0.60, 1.40]")
     assert {mark.design for passage in found for mark in passage.marks} == {""}  # said once, above
-    assert champion.usual(rows).startswith("Unless marked otherwise, estimates are randomised. Method factorial: runs")
+    assert champion.usual(rows).startswith(
+        "Unless marked otherwise, estimates are randomised, by the method factorial ("
+    )
     other = champion.excerpts(studies.TEXT, [first, first, replace(second, method="having", design="paired")])
     assert [m.design for passage in other for m in passage.marks] == ["", "paired (method having)"]
     assert champion.usual([]) == ""
