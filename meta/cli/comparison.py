@@ -89,11 +89,16 @@ class ComparedChampions:
     @property
     def best_rows(self) -> list[Row]:
         """What did best in each study, for the same columns."""
-        rows: dict[tuple[str, str], Row] = {}
+        rows: dict[tuple[str, str], dict[str, object]] = {}
         several = len({one.task for one in self.best}) > 1
         for one in self.best:
             for what, size in one.cells.items():
-                empty: Row = {"task": one.task if several else None, "compared": what, "first": "", "second": ""}
+                empty: dict[str, object] = {
+                    "task": one.task if several else None,
+                    "compared": what,
+                    "first": "",
+                    "second": "",
+                }
                 row = rows.setdefault((one.task, what), empty)
                 row["first" if one.study == self.best[0].study else "second"] = size
         return list(rows.values())

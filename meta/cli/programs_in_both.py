@@ -133,13 +133,16 @@ class BestPrograms:
 def better_script(best: Sequence[BestPrograms]) -> str:
     """Which study's best train.py gains more on a task, in a sentence; empty unless both have one. The limits of the
     difference by MOVER (Zou and Donner 2008), from the intervals of the two gains."""
-    first, second = (one.found for one in best)
-    if first is None or second is None or first.unit != second.unit or None in (first.low, second.low):
+    first, second = (each.found for each in best)
+    if first is None or second is None or first.unit != second.unit:
         return ""
-    apart = second.gain - first.gain
-    low = apart - math.hypot(second.gain - second.low, first.high - first.gain)
-    high = apart + math.hypot(second.high - second.gain, first.gain - first.low)
-    gains = " and ".join(f"{one.script} in {one.study}" for one in best)
+    one, other = ((each.low, each.gain, each.high) for each in (first, second))
+    if one[0] is None or one[1] is None or one[2] is None or other[0] is None or other[1] is None or other[2] is None:
+        return ""
+    apart = other[1] - one[1]
+    low = apart - math.hypot(other[1] - other[0], one[2] - one[1])
+    high = apart + math.hypot(other[2] - other[1], one[1] - one[0])
+    gains = " and ".join(f"{each.script} in {each.study}" for each in best)
     more = f"better in {best[1].study if apart > 0 else best[0].study}"
     result = "not significantly different" if low <= 0 <= high else more
     return (
