@@ -25,6 +25,7 @@ from analysis.pace import Pace
 from analysis.same_spend import FoundScript, SameSpend
 from analysis.scales import UNIT
 from analysis.statistics import ErrorEstimate, Mean, Ratio, satterthwaite, t_test
+from analysis.wording import apart_from_zero, interval_decimals
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -149,6 +150,12 @@ class Decision:
     @property
     def holds(self) -> bool:
         return self.state == BETTER
+
+    @property
+    def digits(self) -> int:
+        """Decimal places of its gains and differences: those of the announced one, so that a figure looks the same
+        wherever it is shown."""
+        return apart_from_zero(self.tested.low, interval_decimals(self.tested.low, self.tested.high))
 
     @property
     def against_own(self) -> bool:

@@ -18,7 +18,7 @@ from analysis.decision import (
     Longer,
     shown_larger,
 )
-from analysis.figures_text import apart_from_zero, difference, differs, gains, skewed, steady, times, times_of
+from analysis.figures_text import difference, differs, gains, skewed, steady, times, times_of
 from analysis.own_share import STUDY, as_good, compared, first_program, not_by_evolution, own_share
 from analysis.power import runs_needed
 from analysis.script_text import best_scripts
@@ -65,7 +65,7 @@ class Caveat:
 
 def headline(d: Decision) -> str:
     """The result, of a lead the difference, and what evolution did not add to it."""
-    return f"{result(d, f' by {difference(d.tested, d.unit, signed=False)}')}{not_by_evolution(d)}"
+    return f"{result(d, f' by {difference(d.tested, d.unit, d.digits, signed=False)}')}{not_by_evolution(d)}"
 
 
 def result(d: Decision, lead: str = "") -> str:
@@ -90,7 +90,7 @@ def shown(d: Decision) -> str:
         return "no verdict" if d.state == CONTROL_FAILED else f"not shown to beat {d.tested.name}"
     if d.tested.difference is None:
         return f"beats {d.tested.name}"
-    return f"beats {d.tested.name} by {difference(d.tested, d.unit, signed=False)}"
+    return f"beats {d.tested.name} by {difference(d.tested, d.unit, d.digits, signed=False)}"
 
 
 def reference(d: Decision) -> str:
@@ -104,7 +104,7 @@ def yours(name: str) -> str:
 
 def sentence(d: Decision, where: str = "") -> str:
     """The figures in one sentence; ``where``: ``on TASK``."""
-    digits = apart_from_zero(d.tested.low, interval_decimals(d.tested.low, d.tested.high))
+    digits = d.digits
     ours = f"{number(d.champion.mean, digits)} {d.unit} [{span(d.champion.low, d.champion.high, digits)}]"
     theirs = f"{number(d.tested.gain.mean, digits)} [{span(d.tested.gain.low, d.tested.gain.high, digits)}]"
     interval_ = span(d.tested.low, d.tested.high, digits)
@@ -134,12 +134,12 @@ def line(d: Decision) -> str:
     each = [
         f"on {on.task} gain {gains(on.champion, on.tested, on.unit)}{times(on.tested, on.ratio, on)}" for on in d.tasks
     ]
-    own = f"Gain {gains(d.champion, d.tested.gain, d.unit)} of {d.tested.name}"
+    own = f"Gain {gains(d.champion, d.tested.gain, d.unit, d.digits)} of {d.tested.name}"
     mean = f"Mean over {len(each)} {'families' if d.families else 'tasks'}: {'; '.join(each)}"
     figures = f"{mean if each else own}; {runs(d)}{' on each' if each and not d.families else ''}"
     doubt = f"; {marked(d.trust)}" if marked(d.trust) else ""
     tested = f"one-sided p {tested_p(d.p)}" if d.champion.n > 1 else "one run each cannot show a difference"
-    lead = "" if d.holds else f". Difference {difference(d.tested, d.unit)}"
+    lead = "" if d.holds else f". Difference {difference(d.tested, d.unit, d.digits)}"
     text = f"{result(d, by_how_much(d))}{lead}{not_by_evolution(d)}. {figures}; {tested}{doubt}"
     parts = [text, origin(d).removesuffix("."), own_share(d).removesuffix(".")]
     return ". ".join(filter(None, parts)).replace(MINUS, "-")
@@ -169,7 +169,7 @@ def over_start(d: Decision) -> str | None:
     helps, hurts = (d.start.low or 0) > 0, (d.start.high or 0) < 0
     shows = f"{'shows' if helps or hurts else 'does not show'} that these changes {'hurt' if hurts else 'help'}"
     counted = f"{many(d.champion.n, 'new task' if d.families else 'run')} of the champion and {d.start.gain.n} of"
-    apart = "" if d.holds else f", difference {difference(d.start, d.unit)}"  # else in the sentence before
+    apart = "" if d.holds else f", difference {difference(d.start, d.unit, d.digits)}"  # else in the sentence before
     return f"The confirmation {shows} ({counted} {d.start.name}{apart}; the announced test is against {reference(d)})"
 
 
@@ -178,7 +178,7 @@ def by_how_much(d: Decision) -> str:
     if not d.holds:
         return ""
     ratio = times_of(d.tested).replace(" times as much", f" times as much as {reference(d)}")
-    return f" by {difference(d.tested, d.unit, signed=False)}{ratio.replace(', ', ' and gains ', 1)}"
+    return f" by {difference(d.tested, d.unit, d.digits, signed=False)}{ratio.replace(', ', ' and gains ', 1)}"
 
 
 def runs(d: Decision) -> str:
@@ -203,10 +203,9 @@ def notes(d: Decision) -> list[str]:
     if needed := more_runs(d):
         out.append(needed)
     if d.beside is not None:
-        digits = interval_decimals(d.beside.low, d.beside.high)
-        lead = f"{number(d.beside.difference, digits, True)} {d.unit}, 95% interval "
+        lead = f"{number(d.beside.difference, d.digits, True)} {d.unit}, 95% interval "
         out.append(
-            f"Not tested: champion minus stock is {lead}{span(d.beside.low, d.beside.high, digits)}"
+            f"Not tested: champion minus stock is {lead}{span(d.beside.low, d.beside.high, d.digits)}"
             f"{times_of(d.beside, STOCKS)}."
         )
     out += [on_task(on.task, d) for on in d.tasks]
@@ -219,7 +218,7 @@ def notes(d: Decision) -> list[str]:
             f"reaches {d.bare_ratio.ratio:.2f} times the gain of {reference(d)} ({at_least(d.bare_ratio.lower, 95)})"
         )
         if d.bare and not steady(d.tested.gain, d.bare_ratio):
-            reaches = f"gains {number(d.bare.mean, decimals(d.bare.se))} {d.unit}"
+            reaches = f"gains {number(d.bare.mean, d.digits)} {d.unit}"
         out.append(f"Without its idea list, the champion {reaches}. {adds}")
     if d.longer is not None:
         out.append(at_length(d.longer, d))
@@ -294,11 +293,11 @@ def caveats(d: Decision, study: str = STUDY) -> list[Caveat]:
     if text := first_program(d, study):
         better = d.start is not None and differs(d.start)
         title = "The first program did better" if better else "Not shown to do better than the first program"
-        out.append(Caveat("mind", title, text))
+        out.append(Caveat("note", title, text))  # the headline has the result
     if d.bare_ratio is not None and _list_alone(d):
         text = (
             f"Without its idea list, the champion {_bare_result(d)} "
-            f"(gain {gains(d.bare or Mean(None, None, 0, None, None), d.tested.gain, d.unit)})."
+            f"(gain {gains(d.bare or Mean(None, None, 0, None, None), d.tested.gain, d.unit, d.digits)})."
             + ("" if d.families or _is_general(d) else f" {SPECIFIC}")
         )
         out.append(Caveat("mind", "The gain may come from the idea list alone", text))

@@ -6,33 +6,31 @@ from typing import Protocol
 
 from analysis.decision import Compared
 from analysis.statistics import Mean, Ratio
-from analysis.wording import at_least, decimals, interval_decimals, number, span
+from analysis.wording import apart_from_zero, at_least, decimals, interval_decimals, number, span
 
 
-def apart_from_zero(low: float | None, digits: int) -> int:
-    """Decimal places with which a limit above 0 is not displayed as 0."""
-    while low is not None and low > 0 and round(low, digits) == 0 and digits < 6:
-        digits += 1
-    return digits
-
-
-def difference(to: Compared, unit: str, signed: bool = True) -> str:
-    """``+0.48 nats [0.36 to 0.60]``."""
-    return with_interval(to.difference, to.low, to.high, unit, signed)
+def difference(to: Compared, unit: str, digits: int | None = None, signed: bool = True) -> str:
+    """``+0.48 nats [0.36 to 0.60]``; ``digits``: else as many as the interval justifies."""
+    return with_interval(to.difference, to.low, to.high, unit, signed, digits)
 
 
 def with_interval(
-    value: float | None, low: float | None, high: float | None, unit: str = "", signed: bool = True
+    value: float | None,
+    low: float | None,
+    high: float | None,
+    unit: str = "",
+    signed: bool = True,
+    digits: int | None = None,
 ) -> str:
     """The same of a difference and its interval; without an interval the difference alone."""
-    digits = apart_from_zero(low, interval_decimals(low, high))
+    digits = apart_from_zero(low, interval_decimals(low, high)) if digits is None else digits
     known = f" [{span(low, high, digits)}]" if low is not None else ""
     return f"{number(value, digits, signed)} {unit}".rstrip() + known
 
 
-def gains(champion: Mean, other: Mean, unit: str) -> str:
-    """Two gains with as many digits as the error of the less certain one justifies."""
-    digits = decimals(max(champion.se or 0.0, other.se or 0.0))
+def gains(champion: Mean, other: Mean, unit: str, digits: int | None = None) -> str:
+    """Two gains; without ``digits`` as many as the error of the less certain one justifies."""
+    digits = decimals(max(champion.se or 0.0, other.se or 0.0)) if digits is None else digits
 
     def said(mean: Mean) -> str:
         known = f" [{span(mean.low, mean.high, digits)}]" if mean.low is not None else ""

@@ -109,8 +109,8 @@ def line_and_edit(line: TestedEstimate, edit: TestedFigures) -> tuple[str, str] 
     if signs[0] == signs[1] or line.task != edit.task or line.method not in TRIED:
         return None
     tried = TRIED[line.method]
-    why = f"this row is {tried}, that one the edit alone on the untouched script"
-    other_way = f"this row is the edit alone on the untouched script, that one {tried}"
+    why = f"this row is {tried}; that row is the edit alone on the untouched script"
+    other_way = f"this row is the edit alone on the untouched script; that row is {tried}"
     return _beside(edit, why), _beside(line, other_way)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import shlex
 
 from analysis.decision import Decision, shown_larger
-from analysis.figures_text import difference, differs, gains, skewed
+from analysis.figures_text import difference, differs, skewed
 from analysis.origin import Origin
-from analysis.wording import interval_decimals, number
+from analysis.wording import number
 
 MOST, NEARLY_ALL = 0.5, 0.9  # of a lead that the program it started from has as well
 STUDY = "STUDY"  # in a command line, where the folder is not known
@@ -55,18 +55,15 @@ def own_share(d: Decision) -> str:
     start = start_of(d)
     if start is None or not start.steps:
         return ""
-    what = "Evolution's own share, the champion's gain minus that of the program it started from, is"
+    what = "Evolution's own share, the champion's gain minus that of the program it started from"
     if d.start is None:
-        return f"{what} not known, because that program did not run in this match."
-    digits = interval_decimals(d.start.low, d.start.high)
+        return f"{what}, is not known, because that program did not run in this match."
     runs = f"{d.champion.n} and {d.start.gain.n} {'new tasks' if d.families else 'runs'}"
     known = f" ({'one run each' if d.start.low is None else runs})"
     clear = "" if differs(d.start) else ", which is not significant"
     middle = skewed(d.start.difference, d.start.low, d.start.high)
-    return (
-        f"{what} {difference(d.start, d.unit)}{known}{clear}.{middle} In the same match, {start.first} "
-        f"gains {number(d.start.gain.mean, digits)} {d.unit}."
-    )
+    gain = f"{number(d.start.gain.mean, d.digits)} {d.unit} in the same match"
+    return f"{what} ({gain}), is {difference(d.start, d.unit, d.digits)}{known}{clear}.{middle}"
 
 
 def export_first(start: Origin, study: str) -> str:
@@ -75,12 +72,9 @@ def export_first(start: Origin, study: str) -> str:
 
 
 def first_program(d: Decision, study: str = STUDY) -> str:
-    """What the program that the champion started from gains, and how to get it, if the champion is not shown to be
-    better; else empty. ``study``: its folder as a word of a command line, where that is known."""
+    """How to get the program that the champion started from, if the champion is not shown to be better (``own_share``
+    has the figures); else empty. ``study``: its folder as a word of a command line, where that is known."""
     start = as_good(d)
     if d.start is None or start is None:
         return ""
-    return (
-        f"In the confirmation, {start.first} gains {gains(d.start.gain, d.champion, d.unit)} of the champion that was "
-        f"evolved from it. To get it: {export_first(start, study)}."
-    )
+    return f"To get the program that the champion started from: {export_first(start, study)}."

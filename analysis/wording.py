@@ -25,6 +25,13 @@ def interval_decimals(low: float | None, high: float | None) -> int:
     return decimals(None if low is None or high is None else (high - low) / 4)
 
 
+def apart_from_zero(low: float | None, digits: int) -> int:
+    """Decimal places with which a limit above 0 is not displayed as 0."""
+    while low is not None and low > 0 and round(low, digits) == 0 and digits < 6:
+        digits += 1
+    return digits
+
+
 def typical(values: Iterable[float | None]) -> float | None:
     """The median absolute value, without None and 0."""
     sizes = sorted(abs(v) for v in values if v)
@@ -57,9 +64,10 @@ def brief(value: float | None, digits: int = 3) -> str:
 
 
 def plain_number(value: float | None, decimals: int = 3, sign: bool = False) -> str:
-    """The same in ASCII; a value that rounds to zero keeps its minus."""
+    """The same in ASCII."""
     if value is None or not math.isfinite(value):
         return "-"
+    value = round(value, decimals) + 0.0
     return f"{value:+.{decimals}f}" if sign else f"{value:.{decimals}f}"
 
 

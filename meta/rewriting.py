@@ -147,7 +147,7 @@ def why_kept(varies: Sequence[bool]) -> str:
     if not varies:
         return ""
     made = f"{many(len(varies), 'idea')} of the champion made scripts significantly worse, on average, when tried"
-    some = f" Runs kept {sum(varies)} of them more often than noise explains: their effect depends on the script."
+    some = f" Runs kept {sum(varies)} of them more often than noise explains, so on some scripts they help."
     kept = some if any(varies) else ""
     return f"{made}; a run discards such a change, so it costs one training.{kept}"
 

@@ -171,8 +171,8 @@ def _as_program(state: StudyState, program_id: str | None) -> str:
 
 
 def _over_parent(state: StudyState, program_id: str) -> str:
-    """``on the same 4 seeds +0.05 nats [-0.01 to 0.10] over its parent NAME: not significant``; empty for a program
-    without a parent, or that never ran beside it."""
+    """``on the 4 seeds that both ran +0.05 nats [-0.01 to 0.10] over its parent NAME: not significant``; empty for a
+    program without a parent, or that never ran beside it."""
     parent = next(iter(state.programs[program_id].parent_ids), None)
     own, before = _gains(state, program_id), _gains(state, str(parent))
     pairs = [own[key] - before[key] for key in own.keys() & before.keys()]
@@ -182,7 +182,9 @@ def _over_parent(state: StudyState, program_id: str) -> str:
     size = plain_text(with_interval(mean.mean, mean.low, mean.high, unit))
     clear = mean.low is not None and mean.high is not None and not mean.low <= 0 <= mean.high
     said = "too few for an interval" if mean.low is None else "significant" if clear else "not significant"
-    return f"on the same {many(mean.n, 'seed')} {size} over its parent {state.programs[str(parent)].name}: {said}"
+    return (
+        f"on the {many(mean.n, 'seed')} that both ran {size} over its parent {state.programs[str(parent)].name}: {said}"
+    )
 
 
 def _unit(state: StudyState) -> str | None:

@@ -234,6 +234,9 @@ def lines_of(text: str, size: float, most: int) -> list[str]:
             lines.append(word)
         else:
             lines[-1] = longer
+    if len(lines) > 1 and " " in lines[-2] and " " not in lines[-1]:  # no word alone on the last line
+        lines[-2], _, before = lines[-2].rpartition(" ")
+        lines[-1] = f"{before} {lines[-1]}"
     lines[most - 1 :] = [" ".join(lines[most - 1 :])] if len(lines) > most else lines[most - 1 :]
     return [cut(line, room) for line in lines if line]
 
@@ -281,7 +284,8 @@ def named(row: CardRow) -> str:
     """The name of a program, in words where it is a comparison: its own would be cut, or says little."""
     if row.role == "without-ideas":
         return "without its ideas"
-    return cut(row.display_name, (NAME_RIGHT - LEFT) / NAME)
+    role = " (start)" if row.role == "start" else ""  # of the champion
+    return cut(row.display_name, (NAME_RIGHT - LEFT) / NAME - width(role)) + role
 
 
 def runs_of(facts: ReportFacts) -> tuple[list[DrawnRun], str, str]:

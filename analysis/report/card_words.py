@@ -38,7 +38,7 @@ def card_headline(d: Decision) -> str:
 
 def verdict_lines(d: Decision, held_out: Sequence[HeldOutResult]) -> list[list[str]]:
     """Each line of the prose in several lengths, the longest first."""
-    apart = difference(d.tested, d.unit)
+    apart = difference(d.tested, d.unit, d.digits)
     p = f"one-sided p {tested_p(d.p)}"
     counted = many(d.champion.n, "new task") if d.families else f"{many(d.champion.n, 'run')} against {d.tested.gain.n}"
     figures = [f"{apart}, {counted}, {p}.", f"{apart}, {p}.", f"{apart}."]
@@ -60,7 +60,7 @@ def own_share(d: Decision) -> list[str]:
     if d.start is None:
         unknown = "Evolution's own share is not known"
         return [f"{unknown}: {start.first} did not run in this match.", f"{unknown}."]
-    share = f"Evolution's own share: {difference(d.start, '')}"
+    share = f"Evolution's own share: {difference(d.start, '', d.digits)}"
     if differs(d.start):
         return [f"{share} over {start.first}.", f"{share}."]
     return [f"{share}, not significant."]

@@ -246,11 +246,11 @@ def most_common(credit: Sequence[CreditRow]) -> tuple[str, str] | None:
 
 
 def usual(credit: Sequence[CreditRow]) -> str:
-    """What the estimates compare, where nothing else is said beside one; empty without any."""
+    """Design and method of the estimates beside which nothing else is said; empty without any."""
     if (most := most_common(credit)) is None:
         return ""
     design, method = most
-    return f"Unless marked otherwise, estimates are {design}. Method {method}: {METHODS.get(method, method)}."
+    return f"Unless marked otherwise, estimates are {design}, by the method {method} (see below)."
 
 
 def mark(row: CreditRow, largest: Mapping[str | None, float], most: tuple[str, str] | None = None) -> Mark:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from analysis.constraint_values import ConstraintValues
 from analysis.decision import Check, Decision, twins
 from analysis.decision_text import GATED, PLANNED, check
+from analysis.ranks_text import PairedArm, undecided
 from analysis.report.facts import fresh_of, stages
 from analysis.report.model import Point, ReportFacts, ReportFigure, ReportSection, ReportTable
 from analysis.report.rows import StandingRow, both_arms
@@ -80,7 +81,7 @@ def section(facts: ReportFacts) -> ReportSection:
     )
     if any(figure.data.get("ranked") for figure in figures):
         lead += (
-            " Shaded programs are not shown to be worse than any other (Welch tests of all pairs, Holm, 5% per match); "
+            " Shaded programs are not shown to be worse than any other (Welch's t tests of all pairs, corrected by Holm, 5% per match); "
             "with few runs, this says little."
         )
     shown = [row for row in facts.matches.rows if row.ended and row.purpose != "ablation"]
@@ -101,6 +102,8 @@ def figure(
 ) -> ReportFigure:
     arms = [row for row in facts.of_match(match_id) if row.gain is not None]
     digits, unit = decimals(typical(row.se for row in arms)), arms[0].unit or facts.unit
+    if (decision := behind(facts, arms)) is not None and not decision.tasks:
+        digits = decision.digits
     extra = [row.standing(arms[0]) for row in best.rows if row.match_id == match_id and row.gain is not None]
     rows = [*arms, *extra]
     reached = [one for one in limits.rows if one.match_id == match_id]
@@ -175,7 +178,7 @@ def is_decided(facts: ReportFacts, arms: Sequence[StandingRow]) -> bool:
 def caption(facts: ReportFacts, arms: Sequence[StandingRow], unit: str, extra: Sequence[StandingRow]) -> str:
     sentences: list[str] = []
     if not is_decided(facts, arms) and not is_ranked(facts, arms) and len(arms) > 1:
-        sentences.append("Too few runs to separate these programs: no difference between two of them is significant.")
+        sentences.append(undecided([PairedArm(r.display_name, r.gain or 0.0, r.se, r.n) for r in arms]))
     ties = [row.rank_low == 1 for row in arms] if is_ranked(facts, arms) else []
     if behind(facts, arms) is not None:
         sentences.append(PLANNED)

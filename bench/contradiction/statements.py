@@ -122,7 +122,7 @@ READ: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
     (r"(?m)^(?P<n>.+?) (?:is better than each of the others|alone is behind no other)", (("match", "leads", "{n}"),)),
     (r"(?m)(?P<n>[\w-]+) leads(?=$| Its)", (("match", "leads", "{n}"),)),
     (r"; every other program is significantly worse", (("match", "leads", "one"),)),
-    (r"Too few runs to separate these programs: no difference between two of them is significant|"
+    (r"Too few runs to separate these programs|"
      r"Not shown to be worse than another: .* Shown to be worse: |No clear winner|"
      r"No significant difference between these programs|but the "
      r"difference from .* is not statistically significant", (("match", "leads", "nobody"),)),

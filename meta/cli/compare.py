@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
+from analysis.decision_text import sentences_of
 from meta.cli import resolve
 from meta.cli.board import load_board
 from meta.cli.compared_settings import settings
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
     from meta.cli.compared_settings import ComparedSetting
     from meta.cli.comparison import ChampionTexts, ComparedChampions
 
+TABLE = (
+    *(Column(key, wrap=True, optional=key == "task") for key in ("task", "compared", "first", "second")),
+    Column("difference", wrap=True),
+    Column("runs", right=True),
+    Column("result", wrap=True),
+)
 SETTINGS = (Column("setting", style="bold", wrap=True), Column("first", wrap=True), Column("second", wrap=True))
 ARMS = (
     *(Column(key, person=False) for key in ("match", "decides")),
@@ -87,7 +94,9 @@ def _whole(
         "same_programs": [{**asdict(each), "result": each.result} for each in differs.same],
         "best": [{**asdict(each), "sentence": each.sentence} for each in differs.best],
         "shares": [{**asdict(each), "result": each.result} for each in differs.shares],
+        "answer": differs.answer,
         "not_compared": list(differs.not_compared),
+        "limits": differs.limits,
         "caveats": differs.caveats,
         "same_program": list(differs.names),
         "text": asdict(changed) if changed else None,
@@ -101,11 +110,17 @@ def _show(
     differs: ComparedChampions,
     changed: ChampionTexts | None,
 ) -> None:
-    """At a terminal: how the champions differ, then each study, then (by the caller) the settings."""
+    """At a terminal: the answer, its tables and limits, then each study, then (by the caller) the settings."""
     from rich.text import Text
 
-    out.show(Text("Do the champions differ?", style="bold"))
-    for text in differs.sentences:
+    for text in differs.answer:
+        out.show(Text(text, style="bold"))
+    for rows in (differs.rows, differs.best_rows):
+        if rows:
+            out.text("")
+            out.rows(rows, [column for column in TABLE if any(row.get(column.key) for row in rows)])
+    out.text("")
+    for text in differs.limits:
         out.show(Text(text))
     if changed:
         out.show(Text(changed.sentence))
@@ -113,7 +128,8 @@ def _show(
             out.text(f"  {line}")
     for study in studies:
         out.show(Text(f"\n{study.name}", style="bold"))
-        out.show(Text(verdict(study.board)))
+        names = [str(program.get("name") or "") for program in study.board.programs.values()]
+        out.show(Text(sentences_of(verdict(study.board), names)[0] + "."))
         for match in shown_matches(study.board):
             out.show(Text(match.title, style="bold"))
             out.rows(match.arms, ARMS)
@@ -128,18 +144,15 @@ def _print(
     diff: str,
 ) -> None:
     """The same, piped."""
-    for why in differs.not_compared:
-        out.thing({"not compared": why})
+    for text in differs.answer:
+        out.thing({"answer": text})
     rows = [{**asdict(each), "result": each.result} for each in differs.all]
     if rows:
         out.rows([{**row, "runs": "{}/{}".format(*row["runs"])} for row in rows], DIFFERENCES)
-        out.thing({"about": differs.about})
-    for text in differs.caveats:
-        out.thing({"caveat": text})
-    for text in differs.names:
-        out.thing({"same program": text})
     for best in differs.best:
         out.thing({"best": best.sentence})
+    for text in differs.limits:
+        out.thing({"limit": text})
     if changed:
         out.thing({"lines added": changed.added, "lines removed": changed.removed, "all changes": diff})
         lines = [{"change": "moved", "line": one} for one in changed.moved]

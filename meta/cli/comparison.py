@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from analysis.decision_text import OTHER_LOAD
 from analysis.statistics import interval, satterthwaite, welch_difference
-from analysis.wording import listed, many
+from analysis.wording import listed, many, plain_number
 from meta.cli.compared_settings import NONE
 from meta.cli.gain_difference import (
     SAME_IN_BOTH,
@@ -22,7 +22,7 @@ from meta.cli.gain_difference import (
     purpose_of,
     together,
 )
-from meta.cli.programs_in_both import BestPrograms, best_programs, ran_in_both
+from meta.cli.programs_in_both import BestPrograms, best_programs, better_script, ran_in_both
 from meta.cli.standings_text import named
 from programs.diff import moved
 from programs.program import Program
@@ -31,21 +31,20 @@ if TYPE_CHECKING:
     from meta.cli.board import ArmView, MatchView, StudyView
     from meta.cli.output import Row
 
+MOST_LIMITS = 5
 SHORT_DIFF = 24  # lines; of a longer one the counts
-SIGN = "A difference is the second study's gain minus the first's: above 0, the second is better."
-OWN_DATA = "Each study has its own seeds and data, and the intervals are over runs only."
-OF_LEADS = "A lead is a champion's gain minus stock's in the same study, so what data and machine add to both cancels."
-OF_SAME = (
-    "If the same program gained more in one study, only seeds, data and machine can be the cause. They may also "
-    "cause a difference of this size between other programs. If several programs ran in both studies, their intervals "
-    "are wider (Bonferroni)."
+OWN_DATA = (
+    "Intervals are over runs only, but each study has its own seeds and data: a program that is the same in both shows "
+    "how much these and the machine alone change a gain (several have wider intervals: Bonferroni)."
+)
+OF_LEADS = (
+    "Leads over stock and evolution's own share (the lead over the program that a champion started from) are of "
+    "programs of one study, so what data and machine add to both cancels."
 )
 OF_SEARCH = (
-    "Differences between averages of the search are not tested: a race gives more runs to programs that did well, "
-    "so part of a difference is luck."
+    "Averages of the search are not tested: a race gives more runs to programs that did well, so part of a difference "
+    "is luck, and the gain of the best one is too high on average."
 )
-OF_SHARES = "Evolution's own share is the champion's gain minus that of the program it started from, in the same study."
-OF_BEST = "The best program of a search was also lucky: on average, its gain there is too high."
 OWN_SHARE = "evolution's own share in "
 LEAD = "lead over stock of "
 
@@ -72,25 +71,57 @@ class ComparedChampions:
         return (*self.differences, *self.same, *self.leads, *self.shares)
 
     @property
-    def sentences(self) -> list[str]:
-        shown = [each.sentence for each in self.all]
-        why = [f"Not compared: {why}." for why in self.not_compared]
-        best = [each.sentence for each in self.best]
-        return [*why, *shown, *self.names, *best, *self.caveats, *filter(None, [self.about])]
+    def answer(self) -> list[str]:
+        """Which champion gained more, and whose best train.py is better, on each task."""
+        found = [_answer(each) for each in self.differences]
+        tasks = dict.fromkeys(one.task for one in self.best)
+        pairs = ([one for one in self.best if one.task == task] for task in tasks)
+        scripts = [better_script(pair) for pair in pairs if len(pair) == 2]
+        return [*(f"Not compared: {why}." for why in self.not_compared), *found, *filter(None, scripts)]
+
+    @property
+    def rows(self) -> list[Row]:
+        """The differences for a table whose columns are the studies, with the task where there are several."""
+        rows = [each.row for each in self.all]
+        several = len({row["task"] for row in rows}) > 1
+        return rows if several else [{**row, "task": None} for row in rows]
+
+    @property
+    def best_rows(self) -> list[Row]:
+        """What did best in each study, for the same columns."""
+        rows: dict[tuple[str, str], dict[str, object]] = {}
+        several = len({one.task for one in self.best}) > 1
+        for one in self.best:
+            for what, size in one.cells.items():
+                empty: dict[str, object] = {
+                    "task": one.task if several else None,
+                    "compared": what,
+                    "first": "",
+                    "second": "",
+                }
+                row = rows.setdefault((one.task, what), empty)
+                row["first" if one.study == self.best[0].study else "second"] = size
+        return list(rows.values())
+
+    @property
+    def limits(self) -> list[str]:
+        """What limits the comparison, at most five sentences."""
+        searched = any(one.of_search for one in self.same) or any(one.programs for one in self.best)
+        said = ((OWN_DATA, self.all), (OF_LEADS, self.leads or self.shares), (OF_SEARCH, searched))
+        return [*self.names, *self.caveats, *(text for text, of in said if of)][:MOST_LIMITS]
 
     @property
     def caveats(self) -> list[str]:
         both = " and ".join(self.loaded)
         return [f"{OTHER_LOAD} during {both}: differences between the studies may come from it."] if both else []
 
-    @property
-    def about(self) -> str:
-        """What the intervals do not include; empty without any."""
-        tested = [one for one in self.same if not one.of_search]
-        said = ((SIGN, self.all), (OWN_DATA, self.all), (OF_SAME, tested), (OF_LEADS, self.leads))
-        searched = len(self.same) > len(tested)
-        further = ((OF_SHARES, self.shares), (OF_SEARCH, searched), (OF_BEST, self.best))
-        return " ".join(text for text, of in (*said, *further) if of)
+
+def _answer(d: GainDifference) -> str:
+    figures = f"{d.first} {plain_number(d.values[0], d.digits)}, {d.second} {plain_number(d.values[1], d.digits)}"
+    differ = f"difference (second minus first) {d.size}"
+    if d.result != "significantly different":
+        return f"On {d.task}, the champions' gains do not differ significantly: {figures}, {differ}."
+    return f"On {d.task}, {d.second if d.difference > 0 else d.first} gained more: {figures}, {differ}."
 
 
 def champions(first: ComparedStudy, second: ComparedStudy) -> ComparedChampions:
@@ -135,7 +166,7 @@ def _decided(first: ComparedStudy, second: ComparedStudy) -> ComparedChampions:
 
 
 def other_names(first: ComparedStudy, second: ComparedStudy) -> Iterator[str]:
-    """Where the champion of one study is a program of the other by another name."""
+    """Where the champion of one study is a program of the other by another name, and names of different programs."""
     said = set()
     for own, other in ((first, second), (second, first)):
         champion = (own.board.champion or {}).get("program_id") or ""
@@ -144,6 +175,9 @@ def other_names(first: ComparedStudy, second: ComparedStudy) -> Iterator[str]:
             here, there = own.board.name(champion), other.board.name(champion)
             if here != there:
                 yield f"{here}, the champion of {own.name}, is the same program as {there} of {other.name}."
+    ours, theirs = ({one.board.name(key): key for key in one.board.programs} for one in (first, second))
+    if alike := [name for name, identity in ours.items() if theirs.get(name, identity) != identity]:
+        yield f"Not the same program in both studies in spite of its name: {listed(alike)}."
 
 
 def differing(*pair: tuple[ComparedStudy, MatchView]) -> str:
@@ -192,6 +226,7 @@ def _lead_difference(
     what, of = (LEAD, "stock") if role == "control" else (OWN_SHARE, "the programs they started from")
     runs = len(base[0]), len(base[1])
     named = replace(champion[0], first=what + champion[0].first, second=what + champion[0].second, gains=None)
+    named = replace(named, compared=what.removesuffix(" of ").removesuffix(" in "), values=(one[0], other[0]))
     return [
         replace(named, difference=lead, low=low, high=high, se=se, df=df, stock_runs=runs, below=of, is_stock=False)
     ]

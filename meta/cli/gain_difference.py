@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, cast
 
+from analysis.figures_text import with_interval
 from analysis.statistics import Mean, interval, mean_interval, welch_difference
-from analysis.wording import interval_decimals, plain_number, plain_span, short
+from analysis.wording import interval_decimals, plain_number, plain_span, plain_text, short
 
 if TYPE_CHECKING:
     from meta.cli.board import MatchView, StudyView
+    from meta.cli.output import Row
 
 SAME_IN_BOTH = (  # what the gains depend on: key of a match's record, its words
     ("task_id", "the task"),
@@ -49,6 +52,9 @@ class GainDifference:
     stock_runs: tuple[int, int] | None = None  # of a difference of leads: of the arm below, stock or the start
     below: str = "stock"
     gains: tuple[Mean, Mean] | None = None  # of a program that is the same in both
+    compared: str = ""  # what is compared
+    sides: tuple[str, str] = ("", "")  # the programs, without their studies
+    values: tuple[float, float] = (0.0, 0.0)  # of which this is the difference
     is_stock: bool = False
     program_id: str = ""  # where it is the same in both
     purpose: str = ""  # two with a slash between them where they differ
@@ -70,20 +76,26 @@ class GainDifference:
         return "not distinguishable" if self.low <= 0 <= self.high else "significantly different"
 
     @property
-    def sentence(self) -> str:
-        digits = interval_decimals(self.low, self.high)
-        size = f"{plain_number(self.difference, digits, sign=True)} {self.unit}".rstrip()
-        several = f" (widened for {self.together} programs)" * (self.together > 1)
-        shown = self.low is not None and not self.of_search
-        within = f", 95% interval{several} {plain_span(self.low, self.high, digits)}" if shown else ""
-        order = self.runs if self.gains else self.runs[::-1]  # as the sentence names the two studies
-        runs = " ".join(filter(None, [f"{order[0]} and {order[1]} runs", runs_of(self.purpose)]))
-        runs += f", {self.stock_runs[1]} and {self.stock_runs[0]} of {self.below}" if self.stock_runs else ""
-        what = f"{self.second} minus {self.first}"
-        if self.gains:
-            gains = [f"{plain_number(one.mean, digits)}{bracket(one, digits)}" for one in self.gains]
-            what = f"{self.first} gained {gains[0]}, {self.second} (the same program) {gains[1]}, difference"
-        return f"On {self.task}: {what}: {size}{within} ({runs}): {self.result}."
+    def size(self) -> str:
+        """``+0.05 nats [-0.10 to 0.20]``; of the search without an interval."""
+        known = (None, None) if self.of_search else (self.low, self.high)
+        return plain_text(with_interval(self.difference, *known, self.unit, digits=self.digits))
+
+    @property
+    def digits(self) -> int:
+        return interval_decimals(self.low, self.high)
+
+    @property
+    def row(self) -> Row:
+        """For a table whose columns are the two studies."""
+        sides = [
+            f"{name} {plain_number(value, self.digits)}".strip()
+            for name, value in zip(self.sides, self.values, strict=True)
+        ]
+        what = f"{self.compared}{' (search)' * self.of_search}"
+        runs = "{} / {}".format(*self.runs)
+        cells = {"first": sides[0], "second": sides[1], "difference": self.size, "runs": runs, "result": self.result}
+        return {"task": self.task, "compared": what, **cells}
 
 
 def bracket(mean: Mean, digits: int) -> str:
@@ -152,6 +164,21 @@ def gain_differences(
     means = (mean_interval(gains[0]), mean_interval(gains[1])) if same else None
     runs = len(gains[0]), len(gains[1])
     one = GainDifference(
-        task, unit, names[0], names[1], difference, low, high, runs, stream, gains=means, purpose=purpose, se=se, df=df
+        task,
+        unit,
+        names[0],
+        names[1],
+        difference,
+        low,
+        high,
+        runs,
+        stream,
+        gains=means,
+        purpose=purpose,
+        se=se,
+        df=df,
+        compared="same program" if same else "champions",
+        sides=(called[0], called[1]),
+        values=(fmean(gains[0]), fmean(gains[1])),
     )
     return [replace(one, is_stock=is_stock, program_id=programs[0])] if same else [one]

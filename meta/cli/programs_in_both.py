@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from analysis.figures_text import with_interval
 from analysis.script_text import harvested_of, script_gain
 from analysis.statistics import Mean, mean_interval
 from analysis.tables import APART
@@ -24,6 +26,7 @@ from meta.cli.gain_difference import (
 )
 
 if TYPE_CHECKING:
+    from analysis.same_spend import FoundScript
     from meta.cli.board import MatchView
 
 PURPOSES = ("confirmation", SEARCH)  # of matches on a study's own tasks, the first preferred
@@ -101,16 +104,50 @@ class BestPrograms:
     unit: str
     programs: tuple[BestProgram, ...]
     script: str = ""
+    found: FoundScript | None = None
 
     @property
     def sentence(self) -> str:
-        said = []
+        said = [f"{size} {runs_of(one.purpose)})" for one, size in zip(self.programs, self.sizes, strict=True)]
+        script = [f"best train.py {self.script}"] if self.script else []
+        return f"Best in {self.study} on {self.task} (average of all runs of a program): {'; '.join([*said, *script])}."
+
+    @property
+    def sizes(self) -> list[str]:
+        """Of each program, its name and its gain; the bracket of its runs is open."""
+        out = []
         for one in self.programs:
             digits = interval_decimals(one.gain.low, one.gain.high)
             size = f"{plain_number(one.gain.mean, digits)} {self.unit}".rstrip() + bracket(one.gain, digits)
-            said.append(f"{one.program} {size} ({many(one.gain.n, 'run')} {runs_of(one.purpose)})")
-        script = [f"best train.py {self.script}"] if self.script else []
-        return f"Best in {self.study} on {self.task} (average of all runs of a program): {'; '.join([*said, *script])}."
+            out.append(f"{one.program} {size} ({many(one.gain.n, 'run')}")
+        return out
+
+    @property
+    def cells(self) -> dict[str, str]:
+        """What did best, by what it is."""
+        pairs = zip(self.programs, self.sizes, strict=True)
+        known = {f"best program {runs_of(one.purpose)}": f"{size})" for one, size in pairs}
+        return known | ({"best train.py": self.script} if self.script else {})
+
+
+def better_script(best: Sequence[BestPrograms]) -> str:
+    """Which study's best train.py gains more on a task, in a sentence; empty unless both have one. The limits of the
+    difference by MOVER (Zou and Donner 2008), from the intervals of the two gains."""
+    first, second = (each.found for each in best)
+    if first is None or second is None or first.unit != second.unit:
+        return ""
+    one, other = ((each.low, each.gain, each.high) for each in (first, second))
+    if one[0] is None or one[1] is None or one[2] is None or other[0] is None or other[1] is None or other[2] is None:
+        return ""
+    apart = other[1] - one[1]
+    low = apart - math.hypot(other[1] - other[0], one[2] - one[1])
+    high = apart + math.hypot(other[2] - other[1], one[1] - one[0])
+    gains = " and ".join(f"{each.script} in {each.study}" for each in best)
+    more = f"better in {best[1].study if apart > 0 else best[0].study}"
+    result = "not significantly different" if low <= 0 <= high else more
+    return (
+        f"The best train.py is {result}: {gains}, difference {plain_text(with_interval(apart, low, high, first.unit))}."
+    )
 
 
 def best_programs(study: ComparedStudy) -> Iterator[BestPrograms]:
@@ -118,9 +155,7 @@ def best_programs(study: ComparedStudy) -> Iterator[BestPrograms]:
     gains, decision = gains_by_program(study), study.board.decision
     known = dict.fromkeys(on for own in gains.values() for on in own if on.purpose in PURPOSES)
     deciding = [measured_on(study, match) for match in study.board.deciding]
-    scripts = {
-        one.task: plain_text(script_gain(one, why=False)) for one in (harvested_of(decision) if decision else ())
-    }
+    scripts = {one.task: one for one in (harvested_of(decision) if decision else ())}
     for task in list(dict.fromkeys(on.task for on in known))[:MOST]:
         best = []
         for purpose in reversed(PURPOSES):
@@ -131,6 +166,6 @@ def best_programs(study: ComparedStudy) -> Iterator[BestPrograms]:
                 means = {identity: mean_interval(own[on]) for identity, own in gains.items() if on in own}
                 top = max(means, key=lambda identity: means[identity].mean or 0.0)
                 best.append(BestProgram(study.board.name(top), on.stream, means[top], purpose))
-        yield BestPrograms(
-            study.name, task, next(on.unit for on in known if on.task == task), tuple(best), scripts.get(task, "")
-        )
+        unit, script = next(on.unit for on in known if on.task == task), scripts.get(task)
+        said = plain_text(script_gain(script, why=False)) if script else ""
+        yield BestPrograms(study.name, task, unit, tuple(best), said, script)

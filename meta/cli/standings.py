@@ -188,7 +188,9 @@ def show_match(
         out.show(Text(lead))
     width = out.console.width
     ranked = open_ and any((row["rank_low"] or 1) > 1 for row in rows)  # else every program could have any rank
-    out.show(table(*_table(rows if open_ else [*rows, *both_arms(rows)], width, ranked), width))
+    digits = decision.digits if decision and not decision.tasks else decimals(typical(r["se"] for r in rows))
+    shown = rows if open_ else [*rows, *both_arms(rows)]
+    out.show(table(*_table(shown, width, digits, ranked), width))
     called = [row for row in rows if (row["match_id"], row["arm_id"]) in models]
     if called:
         took = [_took(row, models) for row in called]
@@ -222,11 +224,12 @@ def both_arms(rows: Sequence[StandingLine]) -> list[StandingLine]:
     return [cast("StandingLine", both | {"high": mean.high, "claimed": None, "device_seconds_charged": None})]
 
 
-def _table(rows: Sequence[StandingLine], width: int, ranked: bool = True) -> tuple[list[Row], list[Column]]:
+def _table(
+    rows: Sequence[StandingLine], width: int, digits: int, ranked: bool = True
+) -> tuple[list[Row], list[Column]]:
     """Rows and columns of one match, with drawn intervals, for a table of ``width`` characters."""
     plot = min(max(width - OTHERS, PLOT_LEAST), PLOT_MOST)
     axis = render.Axis.of_intervals([(r["low"], r["gain"], r["high"]) for r in rows], plot)
-    digits = decimals(typical(r["se"] for r in rows))
     columns = [
         *([Column("rank", right=True)] if ranked else []),
         Column("program", flex=True, style="bold"),

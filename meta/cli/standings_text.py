@@ -11,6 +11,7 @@ from analysis import decision_text
 from analysis.decision import CheckedArm, Decision, twins
 from analysis.own_share import STUDY
 from analysis.ranks import ALPHA
+from analysis.ranks_text import PairedArm, tests, undecided
 from analysis.wording import TWO_ARMS, few, many, plain_text
 from meta.cli import resolve
 from meta.cli.options import duration
@@ -103,18 +104,20 @@ def leading(rows: Sequence[StandingLine]) -> str:
     first = [name_of(r) for r in best]
     if len(ranked) < 2 or not first:
         return ""
+    pairs = [PairedArm(name_of(r), r["gain"], r["se"], r["n"]) for r in rows if r["rank_low"] and r["gain"] is not None]
+    by = tests(len(pairs))
     if len(first) == 1:
         more = "is better than each of the others" if best[0]["rank_high"] == 1 else "alone is behind no other"
-        return f"{first[0]} {more} (95%, corrected for all pairs)."
+        return f"{first[0]} {more} ({by})."
     if len(first) == len(ranked):
-        return "Too few runs to separate these programs: no difference between two of them is significant."
+        return undecided(pairs)
     again = [name_of(r) for r in rows if r["role"] == "a/a" and r["rank_low"] == 1]
     worse = [r for r in ranked if r["rank_low"] != 1]
     text = f"Not shown to be worse than another: {', '.join([*first, *again])}. "
-    text += f"Shown to be worse: {few([name_of(r) for r in worse], 'program', MOST_NAMED)}."
+    text += f"Shown to be worse: {few([name_of(r) for r in worse], 'program', MOST_NAMED)} ({by})."
     most = max(r["gain"] or 0.0 for r in worse)
     noisy = [name_of(r) for r in best if (r["gain"] or 0.0) < most]
-    why = f" Few or noisy runs, so that a lower mean shows nothing: {', '.join(noisy)}."
+    why = f" Too few or too noisy runs to show that a lower mean is worse: {', '.join(noisy)}."
     return text + (why if noisy else "")
 
 

@@ -92,7 +92,7 @@ def test_a_line_and_its_edit_have_a_remark_each_where_only_one_is_significant_or
     both = line_and_edit(line, edit)
     assert both is not None and both[0].startswith("Row c1 of the same change is -0.002 nats: this row is the average")
     assert both[1] == (
-        "Row c-line of the same change is +0.131 nats: this row is the edit alone on the untouched script, that one "
+        "Row c-line of the same change is +0.131 nats: this row is the edit alone on the untouched script; that row is "
         "the average of its tries, each on the script that a run had by then."
     )
     assert line_and_edit(line, replace(edit, low=-0.06, high=-0.01))

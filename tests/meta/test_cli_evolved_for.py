@@ -198,7 +198,7 @@ def test_an_idea_that_runs_kept_again_and_again_is_not_left_out(tmp_path: Path) 
         "Its effect depends on the script: 2 of 16 experiments with it were kept, more than noise explains (about 0)."
     )
     assert why_kept([True, False]).endswith(
-        "kept 1 of them more often than noise explains: their effect depends on the script."
+        "kept 1 of them more often than noise explains, so on some scripts they help."
     )
     assert "noise explains" not in why_kept([False])
 

@@ -383,14 +383,14 @@ def test_the_role_of_an_arm_is_told_before_a_long_name() -> None:
     row = {"name": "long-name", "role": "without-ideas", "rank_low": 1, "rank_high": 2, "gain": 1.0, "low": 0.5,
            "high": 1.5, "se": 0.2, "n": 3, "claimed": 1.0, "words": 9, "trust": "scored",
            "device_seconds_charged": 1.0}  # fmt: skip
-    (shown,), narrow = table_of([row], 80)
+    (shown,), narrow = table_of([row], 80, 2)
     assert shown["program"] == "without its ideas"
     assert "claimed\ngain" in [column.heading for column in narrow]
     roles = ("champion", "control", "a/a", "best-of")
-    assert [table_of([row | {"role": role}], 80)[0][0]["program"] for role in roles] == [
+    assert [table_of([row | {"role": role}], 80, 2)[0][0]["program"] for role in roles] == [
         "champion long-name", "long-name (control)", "long-name (A/A)", "long-name",
     ]  # fmt: skip
-    _, wide = table_of([row], 140)
+    _, wide = table_of([row], 140, 2)
     assert not {"state", "words"} & {column.key for column in narrow} and "words" in {column.key for column in wide}
 
 
@@ -481,7 +481,7 @@ def test_a_held_out_match_beside_a_verdict_names_no_leader_and_no_ranks(capsys: 
 
 
 def test_a_match_begins_with_what_it_shows() -> None:
-    def row(name: str, low: int | None, high: int | None, role: str = "program") -> Any:
+    def row(name: str, low: int | None, high: int | None, role: str = "program", n: int = 1) -> Any:
         return {
             "name": name,
             "program_id": name,
@@ -489,16 +489,21 @@ def test_a_match_begins_with_what_it_shows() -> None:
             "rank_low": low,
             "rank_high": high,
             "gain": -ord(name[0]),
+            "se": 0.1 if n > 1 else None,
+            "n": n,
         }
 
     a, b, again = row("a", 1, 2), row("b", 1, 3), row("a", 1, 3, "a/a")
-    assert leading([a, b, again]) == (
-        "Too few runs to separate these programs: no difference between two of them is significant."
+    by = "Welch's t tests at 5%, Holm-corrected for all 3 pairs"
+    assert leading([a, b, again]) == f"Too few runs to separate these programs ({by})."
+    assert leading([row("a", 1, 3, n=2), b, row("b", 1, 3, n=2)]) == (  # their intervals do not touch
+        f"Too few runs to separate these programs ({by}). Without the correction, 1 pair has p < 0.05; it is 0.019, "
+        "a against b."
     )
-    assert leading([a, b, row("c", 3, 3)]) == "Not shown to be worse than another: a, b. Shown to be worse: c."
+    assert leading([a, b, row("c", 3, 3)]) == f"Not shown to be worse than another: a, b. Shown to be worse: c ({by})."
     assert leading([a, row("c", 2, 3), row("d", 1, 3)]) == (
-        "Not shown to be worse than another: a, d. Shown to be worse: c. "
-        "Few or noisy runs, so that a lower mean shows nothing: d."
+        f"Not shown to be worse than another: a, d. Shown to be worse: c ({by}). "
+        "Too few or too noisy runs to show that a lower mean is worse: d."
     )
     assert leading([row("a", 1, 1), row("b", 2, 3), row("c", 2, 3)]).startswith("a is better than each of the others (")
     assert leading([row("a", 1, 2), row("b", 2, 3), row("c", 2, 3)]).startswith("a alone is behind no other (")

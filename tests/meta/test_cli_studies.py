@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from analysis.same_spend import FoundScript
 from analysis.statistics import Mean, interval, welch_difference
 from analysis.study import query as ask
 from analysis.wording import short
@@ -22,10 +23,11 @@ from arena.study import Study
 from arena.verify_study import final_source
 from meta.cli.board import StudyView, load_board
 from meta.cli.compared_settings import settings
-from meta.cli.comparison import champions
+from meta.cli.comparison import ComparedChampions, champions, other_names
 from meta.cli.gain_difference import ComparedStudy, GainDifference
 from meta.cli.main import run
 from meta.cli.output import ESCAPES
+from meta.cli.programs_in_both import better_script
 from meta.cli.studies import distinct, megabytes
 from meta.window.studies import Studies
 from programs.errors import Corrupt
@@ -176,11 +178,12 @@ def test_the_answer_of_a_comparison_comes_from_the_matches_that_decide(
     for share in answer["shares"]:
         assert share["first"].startswith("evolution's own share in ") and share["low"] <= share["high"]
     same = replace(GainDifference(**stock_of(stock)), runs=(6, 10))
-    assert (
-        "(6 and 10 runs of the confirmation)" in same.sentence and f"{same.first} gained" in same.sentence
-    )  # first, second
-    apart = replace(same, gains=None)
-    assert "(10 and 6 runs of the confirmation)" in apart.sentence and f"{apart.second} minus" in apart.sentence
+    assert same.row["runs"] == "6 / 10" and same.row["compared"] == "same program"  # first, second
+    nothing = replace(same, difference=-1e-9, low=-0.1, high=0.1).row  # no minus before a displayed zero
+    assert nothing["difference"].startswith("+0.000 ") and str(nothing["first"]).startswith("stock ")
+    clear = replace(same, low=0.1, high=0.3, difference=0.2)
+    [said] = ComparedChampions(differences=(clear,)).answer
+    assert said.startswith(f"On {clear.task}, {clear.second} gained more: {clear.first} ")
     assert lead["difference"] == pytest.approx(told["difference"] - stock["difference"])
     assert lead["high"] - lead["low"] > told["high"] - told["low"] and lead["stock_runs"] == stock["runs"]
     assert (lead["result"] == "not distinguishable") == (lead["low"] <= 0 <= lead["high"])
@@ -192,11 +195,11 @@ def test_the_answer_of_a_comparison_comes_from_the_matches_that_decide(
     raced = [row for row in listed if row["stream"] == "selection"]
     row = raced[0]
     assert {(one["result"], one["purpose"]) for one in raced} == {("no test", "search")}
-    assert "significantly" not in GainDifference(**stock_of(row)).sentence
+    assert "[" not in GainDifference(**stock_of(row)).row["difference"]
     tested = [one for one in answer["same_programs"] if one not in raced]
     assert {one["together"] for one in tested} == {len(tested)}
     usual = interval(stock["difference"], stock["se"], stock["df"])
-    assert len(tested) > 1 and stock["low"] < usual[0] and "(widened for " in same.sentence
+    assert len(tested) > 1 and stock["low"] < usual[0] and "Bonferroni" in " ".join(answer["limits"])
     query = "SELECT avg(verified_gain) AS gain, count(*) AS n FROM runs WHERE stream = 'selection' AND program_id = "
     [known] = ask(Path(pair[0]), f"{query}'{row['program_id']}'")
     assert (row["gains"][0]["mean"], row["runs"][0]) == (pytest.approx(known["gain"]), known["n"])
@@ -209,10 +212,22 @@ def test_the_answer_of_a_comparison_comes_from_the_matches_that_decide(
         assert [match["decides"] for match in study["matches"]] == [True, False]
         assert [arm["program"] for arm in study["matches"][0]["arms"]][-1] == "stock, both arms"
         assert f"gain in {told['unit']}" in study["matches"][0]["title"]
-    sentences = champions(*(ComparedStudy(one, load_board(Path(one))[0]) for one in pair)).sentences
-    [said] = [one for one in sentences if "minus lead over stock of" in one]
-    assert said.endswith(f"of stock): {lead['result']}.") and "95% interval" in said
-    assert any(" (the same program) " in one and "difference: " in one for one in sentences)
+    found = champions(*(ComparedStudy(one, load_board(Path(one))[0]) for one in pair))
+    assert answer["answer"] == found.answer and f" of {pair[0]} gained more: " in found.answer[0] and told["high"] < 0
+    [open_] = replace(found, differences=(replace(found.differences[0], high=0.1),), best=()).answer
+    assert open_.startswith("On planted, the champions' gains do not differ significantly: ")
+    assert answer["limits"] == found.limits and 1 < len(found.limits) <= 5
+    [shown] = [row for row in found.rows if row["compared"] == "lead over stock"]
+    assert shown["result"] == lead["result"] and "[" in shown["difference"]
+    assert "best program of the search" in [row["compared"] for row in found.best_rows]
+    low, high = ((0.76, 0.84, 0.92), (0.98, 1.01, 1.04))  # of two best scripts, which the answer compares, too
+    script = FoundScript("harvest", "planted", "nats", 1.0, 9, low[1], low[0], low[2], 8, "verified")
+    better = replace(script, gain=high[1], low=high[0], high=high[2])
+    ends = [replace(one, found=each, script="") for one, each in zip(found.best, (script, better), strict=True)]
+    assert f"is better in {pair[1]}: " in better_script(ends) and "difference +0.170 nats [0.085 to" in better_script(
+        ends
+    )
+    assert "is not significantly different" in better_script([ends[0], replace(ends[1], found=script)])
     assert run(["compare", *pair]) == 0
     piped = capsys.readouterr().out
     rows = [line.split("\t") for line in piped.splitlines()]
@@ -239,7 +254,6 @@ def test_matches_count_by_their_purpose(root: Path) -> None:
         deciding.event = {**deciding.event, "stream": "reserve"}
     found = champions(one, two)
     assert {row.purpose for row in found.differences} == {"confirmation"}
-    assert all("of the confirmation)" in row.sentence for row in found.differences)
     assert [best.programs[-1].purpose for best in found.best] == ["confirmation"] * 2
     for match in one.board.matches.values():
         if match.event.get("stream") == "selection":
@@ -259,13 +273,15 @@ def test_two_texts_of_one_name_have_their_ids_and_one_text_of_two_names_is_noted
     two.board.programs[ids[0]] = {**one.board.programs[ids[0]], "name": "other"}
     said = champions(one, two)
     assert said.names[0] == "same, the champion of one, is the same program as other of deep/er/two."
-    assert "second study's gain minus the first's" in said.about and said.names[0] in said.sentences
+    assert said.names[0] in said.limits
+    two.board.programs["p-else"] = {**one.board.programs[ids[0]], "name": "same"}
+    assert list(other_names(one, two))[-1].endswith("in spite of its name: same.")
     for study, steps in ((one, 90.0), (two, 41.0)):  # of 40 in as much time: other load in the first study only
         decided = {**study.board.champion["decision"], "pace": {"low": 40.0, "high": steps, "n": 20}}  # type: ignore[index]
         study.board.champion = {**(study.board.champion or {}), "decision": decided}
     loaded = champions(one, two)
     assert loaded.loaded == ("one",) and loaded.caveats[0].startswith("The machine had other load during one: ")
-    assert loaded.caveats[0] in loaded.sentences
+    assert loaded.caveats[0] in loaded.limits
 
 
 def test_standings_shows_the_match_that_decides_the_verdict(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

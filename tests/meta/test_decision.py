@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +24,7 @@ from analysis.origin import Origin
 from analysis.own_share import first_program, own_share
 from analysis.pace import Pace
 from analysis.report import page
-from analysis.report.card import CardText, card, drawn_card, width
+from analysis.report.card import CardText, card, drawn_card, lines_of, named, width
 from analysis.report.card_words import card_headline, short_names, verdict_lines
 from analysis.report.progress import DrawnRun
 from analysis.run_state import StudyState
@@ -477,13 +478,13 @@ def test_the_verdict_says_in_a_sentence_of_its_own_what_evolution_added(ahead: E
     d = ahead[1].decision
     origin = Origin("learnt", "shipped", steps=2, changes=("1 idea added",))
     start = Compared("learnt", Mean(0.8, 0.1, 3, 0.6, 1.0), 0.2, 0.1, 0.3, d.tested.ratio)
-    first = "Evolution's own share, the champion's gain minus that of the program it started from, is"
+    first = "Evolution's own share, the champion's gain minus that of the program it started from"
     runs = f"({d.champion.n} and 3 runs)"
-    clear = (
-        f"{first} +0.200 nats [0.100 to 0.300] {runs}. In the same match, the shipped program learnt gains 0.800 nats."
-    )
-    unclear = f"{first} +0.20 nats [−0.10 to 0.30] {runs}, which is not significant. The interval is not symmetric, "
-    headline = f"{d.name} beats stock by {figures_text.difference(d.tested, d.unit, signed=False)}"
+    n = replace(d, start=start).digits  # the same for each figure of a decision
+    first = f"{first} ({0.8:.{n}f} nats in the same match), is +{0.2:.{n}f} nats"
+    clear = f"{first} [{0.1:.{n}f} to {0.3:.{n}f}] {runs}."
+    unclear = f"{first} [−{0.1:.{n}f} to {0.3:.{n}f}] {runs}, which is not significant. The interval is not symmetric, "
+    headline = f"{d.name} beats stock by {figures_text.difference(d.tested, d.unit, d.digits, signed=False)}"
     assert decision_text.headline(d) == f"{headline}; evolution did not change {d.name}"
     for measured_, said in ((start, clear), (replace(start, low=-0.1), unclear)):
         found = replace(d, origin=origin, start=measured_)
@@ -495,6 +496,7 @@ def test_the_verdict_says_in_a_sentence_of_its_own_what_evolution_added(ahead: E
         titles = [caveat.title for caveat in decision_text.caveats(found)]
         assert ("Not shown to do better than the first program" in titles) == bool(added)
         assert ("--for agent --program learnt -o" in first_program(found)) == bool(added)
+        assert "gains" not in first_program(found)
         placed = " ".join(caveat.text for caveat in decision_text.caveats(found, "studies/a"))
         assert ("metaloop export studies/a --for" in placed) == bool(added) and "STUDY" not in placed
         assert said.removesuffix(".").replace("−", "-") in decision_text.line(found)
@@ -517,6 +519,15 @@ def test_the_verdict_says_in_a_sentence_of_its_own_what_evolution_added(ahead: E
     assert own_share(replace(d, origin=origin, start=start, state=OPEN)) == ""
 
 
+def test_a_card_names_the_role_of_the_first_program_and_leaves_no_word_alone() -> None:
+    row: Any = SimpleNamespace(role="start", display_name="idea-queue-learnt")
+    assert named(row) == "idea-queue-learnt (start)"
+    assert named(SimpleNamespace(role="start", display_name="WMW" * 60)).endswith("… (start)")  # type: ignore[arg-type]
+    text = " ".join(["word"] * 60)
+    words = [line.split() for size in range(20, 40) for line in lines_of(text, size, 99)]
+    assert min(map(len, words)) > 1
+
+
 NAME = "a-program-with-a-very-long-name-" * 4
 
 
@@ -531,7 +542,7 @@ def test_the_prose_of_a_card_fits_whatever_was_decided(ahead: Ended, apart: Ende
     on["claim"] = {"champion": {}, "stock": {}, "difference": 0.22, "low": -0.01, "high": 0.63, "ratio": {}}
     lead = replace(d, name=name, unit=unit, origin=origin, start=start)
     cases = [
-        (lead, [on], "Evolution's own share: −0.12 [−0.20 to 0.30], not significant"),
+        (lead, [on], "Evolution's own share: −0.123 [−0.200 to 0.300], not significant"),
         (replace(lead, start=replace(start, low=-0.3, high=-0.1)), [on], "Evolution's own share: −0.1"),
         (replace(lead, start=None), [on, {**on, "claim": None}], "Evolution's own share is not known"),
         (replace(lead, origin=None), [{**on, "variant": False}] * 3, "better on 0 of 3 held-out tasks. A/A check"),
@@ -589,8 +600,10 @@ def test_the_confirmation_compares_a_champion_with_the_program_it_started_from(
             "added. The", "changed. The"
         )
     texts = outputs(copied(bred, tmp_path / "study"))
-    said = (own_share(d) or decision_text.over_start(d) or "").replace(" ", "").replace("−", "-")
-    plain = {name: "".join(text.split()).replace("−", "-") for name, text in texts.items() if name != "card"}
+    said = (own_share(d) or decision_text.over_start(d) or "").replace(" ", "").replace("−", "-").removesuffix(".")
+    plain = {
+        name: "".join(html.unescape(text).split()).replace("−", "-") for name, text in texts.items() if name != "card"
+    }
     assert said and [name for name in plain if said not in plain[name]] == []
 
 

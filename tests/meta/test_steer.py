@@ -104,7 +104,7 @@ def test_an_idea_and_a_program_are_raced_as_steered_children(steered: tuple[Path
         f"USING (match_id, run_seed) WHERE a.program_id = '{idea.child_id}' AND b.program_id = '{parent}' "
         "AND a.score_stream = 'selection'",
     )
-    over = re.search(r"; on the same (\d+) seeds? (\S+) \S+ .*over its parent ", idea.outcome)
+    over = re.search(r"; on the (\d+) seeds? that both ran (\S+) \S+ .*over its parent ", idea.outcome)
     assert over and int(over[1]) == both["n"] and float(over[2]) == pytest.approx(both["mean"], abs=0.01)
     assert "over its parent" not in program.outcome
     state = StudyState.read(folder / "ledger")

@@ -221,6 +221,9 @@ def test_two_studies_side_by_side_show_which_settings_differ(window: Window) -> 
     text = window.page("/compare", a="one", b="deep/er/two").replace("<wbr>", "")
     assert re.findall(r'<tr class="tie"><td>([^<]+)</td>', text) == ["seed"]  # no ids, times or folders
     assert "on far (held-out, not part of the verdict)" in text and "not distinguishable" in text
+    assert (
+        text.index('<p class="holds">On planted, ') < text.index("lead over stock") < text.index("Intervals are over")
+    )
     assert not re.search(r"[ \[]-\.?\d", re.sub(r"<(script|style)\b.*?</\1>|<[^>]+>", "", text, flags=re.S))
     first, second = (text.index(f'<a href="/study?at={name}">') for name in ("one", "deep%2Fer%2Ftwo"))
     assert first < second  # in the order asked for

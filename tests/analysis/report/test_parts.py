@@ -79,7 +79,9 @@ def test_passages_are_the_whole_text_with_its_credit() -> None:
     plain = next(passage for passage in found if passage.text.startswith("- Wider"))
     assert plain.strength == 0 and plain.marks[0].label.startswith("+0.40 [−0.60, 1.40]")
     assert {mark.design for passage in found for mark in passage.marks} == {""}  # said once, above
-    assert champion.usual(rows).startswith("Unless marked otherwise, estimates are randomised. Method factorial: runs")
+    assert champion.usual(rows).startswith(
+        "Unless marked otherwise, estimates are randomised, by the method factorial ("
+    )
     other = champion.excerpts(studies.TEXT, [first, first, replace(second, method="having", design="paired")])
     assert [m.design for passage in other for m in passage.marks] == ["", "paired (method having)"]
     assert champion.usual([]) == ""
@@ -165,7 +167,7 @@ def test_programs_that_nothing_separates_are_neither_shaded_nor_ranked(tmp_path:
     few = studies.race_only(tmp_path / "few", {"a": (0.8, 0.01), "b": (0.7, 0.3), "c": (0.5, 0.3)}, runs=3)
     (figure,) = part(few, "standings").figures
     assert not any(row["tie"] or row["ranks"] for row in figure.data["rows"]) and "rank" not in figure.table.titles
-    assert "Too few runs to separate these programs" in figure.caption and not figure.data["ranked"]
+    assert "(Welch's t tests at 5%, Holm-corrected for all 3 pairs)" in figure.caption and not figure.data["ranked"]
     (figure,) = part(studies.race_only(tmp_path / "many", {"a": (0.8, 0.01), "b": (0.1, 0.01)}), "standings").figures
     assert [row["tie"] for row in figure.data["rows"]] == [True, False]
 
