@@ -81,7 +81,7 @@ def section(facts: ReportFacts) -> ReportSection:
     )
     if any(figure.data.get("ranked") for figure in figures):
         lead += (
-            " Shaded programs are not shown to be worse than any other (Welch's t tests of all pairs, corrected by Holm, "
+            " Shaded programs are not shown to be worse than any other (Welch's t tests of all pairs, by Holm, "
             "5% per match); with few runs, this says little."
         )
     shown = [row for row in facts.matches.rows if row.ended and row.purpose != "ablation"]
