@@ -26,8 +26,9 @@ from arena.contest.insight import credit_of
 from arena.contest.standing import beside_parent
 from arena.contest.tables import ContestEntry, Course, Descent
 from arena.contest.views import board_view
+from arena.contest.web.best_run import MOST_KEPT, IdeaUse, KeptEdit, TitledRun, best_run
 from arena.contest.web.curve import curve
-from arena.contest.web.entry import MOST_KEPT, KeptEdit, TitledRun, best_run, changes
+from arena.contest.web.entry import changes
 from arena.contest.web.lineage import decided, drawing
 from arena.contest.work import carry_on
 from programs.program import Program
@@ -135,6 +136,15 @@ def test_each_run_has_its_course(opened: tuple[Contest, dict[str, str], Browser]
     all_better = abs(kept[-1]["metric"] - shown.start)  # type: ignore[operator]
     assert left_out + sum(edit.better for edit in shown.edits) == pytest.approx(all_better)
     assert ladder.count(" smaller edit") == bool(shown.skipped) + sum(map(bool, (e.skipped for e in shown.edits)))
+    assert "from its search" not in ladder and shown.ideas == IdeaUse(0, 0, 0)  # no program
+    ideas = Program.parse("## Ideas\n\n- `lr=1`\n- `lr=2`\n- `lr=3`\n- Mind the noise.\n").ideas
+    own = {kept[0]["number"]: ideas[0].directive_id, kept[-1]["number"] - 1: ideas[1].directive_id}
+    rows = [{**row, "directive_ids": [own.get(row["number"], "d1")]} for row in best["experiments"]]
+    rows[kept[-1]["number"] - 1]["decision"] = "discard"
+    of = best_run([{**best, "title": "Run 1", "experiments": rows}], ideas)  # type: ignore[typeddict-item]
+    assert of and of.ideas == IdeaUse(1, 1, 1) and of.ideas.all == 3
+    all_kept = [small for edit in of.edits for small in (*edit.skipped, edit)]
+    assert [edit.number for edit in all_kept if edit.of_idea] == [kept[0]["number"]]
     edits = ("lr=1 +dedupe: Raise it, `LR=1`.", "Raise lr: it is low", "+dedupe")
     assert [KeptEdit(1, text, 0.0, 0.0).edit for text in edits] == ["lr=1 +dedupe", "", "+dedupe"]
     twin = browser.get(f"/entry/{ids['first']}.md").text
