@@ -57,7 +57,9 @@ def test_lines_with_the_same_edits_share_their_experiments() -> None:
     assert [(one.task, one.unit) for one in unrun] == [("t", "nats per experiment"), ("u", "points per experiment")]
     race = "in the race -0.0500 on average, 4 experiments and 1 failed, 2 kept".replace("-", MINUS)
     tested, in_race = credited(directive_id="d3", q=0.2)
-    assert tested.label == f"+0.3000, 1 experiment; adjusted {tested.estimated}, not significant; {race}"  # which does not count them
+    assert (
+        tested.label == f"+0.3000, 1 experiment; adjusted {tested.estimated}, not significant; {race}"
+    )  # which does not count them
     assert in_race.label == "in the race +0.5000, 1 experiment, none kept" and not in_race.is_adjusted
     assert replace(proven, kind="charter").label == f"{proven.label}; not tinted: a setting"
     assert (proven.significance, said.significance) == ("yes", "no")

@@ -174,6 +174,10 @@ def test_one_dash_of_a_phone_in_place_of_three_hyphens_is_named(port: int) -> No
     for dashes in ("—", "–-"):
         told = checked(port, f"{dashes}\nmetaloop:\n  proposers: {{local: 1}}\n{dashes}\n# x\n")
         assert [m["line"] for m in told["lint"] if f"{dashes} is not three hyphens: write ---" in m["message"]] == [1]
+        hidden = f"{dashes}\nmetaloop:\n  proposers: {{queue: 1}}\n{dashes}\n## Ideas\n\n- `LADDER1=0.1`\n"
+        assert [m["line"] for m in checked(port, hidden)["lint"]][:2] == [1, 7]  # the cause before its effect
+    said = checked(port, "---\nmetaloop:\n  confirm: 0.2\n---\n## Idea\n\n- `LADDER1=0.1`\n")
+    assert "below the heading ## Ideas" in said["message"] and "heading Ideas" in said["lint"][0]["message"]
 
 
 def test_a_check_says_whether_its_author_could_submit_the_text(tmp_path: Path) -> None:
