@@ -30,7 +30,7 @@ BY_TURNS = 500  # rows per query when all are read
 DIGITS = 3  # decimal places of gains before the first board
 CACHED_SECONDS = 2.0  # of the order of the queue
 
-QueuePositions = Mapping[int, tuple[int, float]]  # number → position in the queue, seconds until its last run ends
+QueuePositions = Mapping[int, tuple[int, float]]  # number → position in the queue, whole seconds to its last run's end
 
 
 @dataclass(frozen=True)
@@ -268,7 +268,7 @@ def _queue_positions(contest: Contest, run_seconds: float) -> QueuePositions:
     order = forecast(turns(waiting, served, costs), run_seconds, contest.study.workers)
     at_work = Study.open(contest.folder).is_running()  # without a process, the runs do not go on
     gone = elapsed(runs, utc_now(), run_seconds) if at_work else 0.0
-    return {number: (position, seconds - gone) for number, (position, seconds) in order.items()}
+    return {number: (position, max(1.0, round(seconds - gone))) for number, (position, seconds) in order.items()}
 
 
 def elapsed(runs: Iterable[RunProgress], now: datetime, run_seconds: float) -> float:

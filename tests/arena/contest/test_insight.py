@@ -314,7 +314,9 @@ def test_an_idea_is_the_same_in_other_words_and_another_order(tmp_path: Path) ->
     with contest.database.read() as connection:
         hows = [[idea["how"] for idea in one.ideas] for one in connection.query(Descent).order_by(Descent.number)]
     assert [each[-1:] for each in hows] == [["new"], ["taken"], ["new"], ["new"], ["changed"]]
-    shared = lineage(contest, [])["ideas"]
+    made = lineage(contest, [])
+    shared = made["ideas"]
+    assert [one["new"] + one["taken"] + one["changed"] for one in made["nodes"]] == [1] * len(texts)  # no setting
     assert not [idea for idea in shared if idea["text"].startswith("wave")]  # a setting is no idea
     assert [(idea["was"], idea["changers"]) for idea in shared if "LADDER2=10" in idea["text"]] == [(None, [])]
     assert (len(shared[0]["takers"]), shared[0]["held"]) == (1, 2)
