@@ -100,7 +100,9 @@ def beside_parent(
     size = number(abs(apart), digits)
     how = "equal to" if size == number(0.0, digits) else f"{size} {'above' if apart > 0 else 'below'}"
     of_parent = f"{number(parent['gain'], digits)} over {many(parent['n'], 'run')}"
-    of_parent += "" if low == high else f"; 95% interval of the difference: {span(low, high, digits)}"
+    if low is not None and high is not None and low < high:
+        of_parent += f"; 95% interval of the difference: {span(low, high, digits)}"
+        of_parent += ", which includes 0: not separated" * (low <= 0 <= high)
     return f"The gain is {how} that of its parent, {arm_label(parent)} ({of_parent})"
 
 

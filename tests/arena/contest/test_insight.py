@@ -244,7 +244,9 @@ def test_a_child_is_shown_against_its_parent(opened: tuple[Contest, dict[str, st
     assert "</a> gained least: " in page
     low, high = (
         beside_parent({**own, "se": 0.3, "n": 3}, {**parent, "se": 0.4, "n": 3}, [], [], 2)
-        .split(": ")[-1][:-1]
+        .split("difference: ")[-1]
+        .removesuffix(")")
+        .removesuffix(", which includes 0: not separated")
         .split(" to ")
     )
     assert beside_parent(own, {**parent, "gain": own["gain"] + 1e-9}, [], [], 2).startswith(
@@ -340,7 +342,7 @@ def test_after_the_decision_the_lineage_has_its_order_and_gains(
         (3, 0.3, 9),
         (5, 9.0, rest["n"]),
     ]
-    assert [node["result"] for node in told] == ["first", "took part in the decision and did not win", ""]
+    assert [node["result"] for node in told] == ["won", "took part in the decision and did not win", ""]
     who: Any = {n: {"label": str(n)} for n in (3, 4, 5)}
     drawn = drawing(sorted(told, key=lambda node: node["number"]), who, {4}).nodes
     assert [(node.number, node.decided, node.won) for node in drawn] == [
@@ -355,7 +357,7 @@ def test_after_the_decision_the_lineage_has_its_order_and_gains(
     assert page.count('<tr class="tie">') == 1 and 'width="700"' not in page and ">0.20</td>" in page
     assert ">★ Bob 1</text>" in page and ">Ada 1</text>" in page
     first, second = page.split("<tbody>")[1].split("</tr>")[:2]
-    assert ">first</td>" in first and ">Bob 1</a>" in first and "not in the decision" in second
+    assert ">won</td>" in first and ">Bob 1</a>" in first and "not in the decision" in second
     assert "| first | Bob 1 (/entry/" in twin and "| not in the decision | Ada 1 (/entry/" in twin
 
 
