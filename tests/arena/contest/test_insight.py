@@ -358,7 +358,7 @@ def test_after_the_decision_the_lineage_has_its_order_and_gains(
     assert ">★ Bob 1</text>" in page and ">Ada 1</text>" in page
     first, second = page.split("<tbody>")[1].split("</tr>")[:2]
     assert ">won</td>" in first and ">Bob 1</a>" in first and "not in the decision" in second
-    assert "| first | Bob 1 (/entry/" in twin and "| not in the decision | Ada 1 (/entry/" in twin
+    assert "| won | Bob 1 (/entry/" in twin and "| not in the decision | Ada 1 (/entry/" in twin
 
 
 def test_tables_can_be_taken_away(opened: tuple[Contest, dict[str, str], Browser]) -> None:
