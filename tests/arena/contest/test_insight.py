@@ -162,7 +162,11 @@ def test_each_run_has_its_course(opened: tuple[Contest, dict[str, str], Browser]
     shown = browser.get(f"/entry/{ids['first']}?run={runs[0]['run_id']}").text
     assert '<p class="note">it &lt;crashed&gt;</p><details><summary>diff</summary><pre' in shown
     assert "it \\<crashed\\>" in browser.get(f"/entry/{ids['first']}.md?run={runs[0]['run_id']}").text
+    assert ">kept</td>" in shown and ">keep</td>" not in shown and not re.search(r">(not )?better: [-+]", shown)
     board = browser.get("/").text
+    assert "The bar beside a row: no other" in board and all(
+        "With fewer than 3 runs, " in one for one in (board, shown)
+    )
     assert "a rank range compares all pairs of rows" in board and '<td data-label="State">' in board
     assert '<span class="soft">scored</span>' not in board and "</span> measured" in board
 
@@ -202,6 +206,10 @@ def test_ideas_that_were_followed_have_their_credit_on_the_page(tmp_path: Path) 
     for run in courses_of(contest, entry.number, (CONTEST,)):
         assert not {one["number"] for one in run["experiments"] if one["decision"] in again} & changes(run).keys()
     assert page.count('<div class="credit ') == len(ideas) == 3 and "so it may exclude 0" in page
+    best = unescape(page.split('id="best"')[1].split("</section>")[0])
+    assert re.search(r"This run kept \d of the program’s 3 ideas; \d more (was|were) tried but not kept, \d not", best)
+    marks = [best.count(f", from {where})") for where in ("an idea", "its search")]
+    assert sum(marks) == best.count("(experiment ") and "unless it is marked significant" in page
     assert "(method " not in page  # not again beside each line
     runs = courses_of(contest, entry.number, (CONTEST, SCREENING))
     for row in rows:  # the figures beside a line are those of the experiments on the page
