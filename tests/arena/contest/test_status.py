@@ -164,7 +164,7 @@ def test_an_entrant_sees_gain_and_rank_of_the_decision(tmp_path: Path) -> None:
         contest.database.set_fact("announcement", **said)
         contest.state(decided="2026-01-01T00:00:00+00:00")
         page, twin = ada.get("/me").text, ada.get("/me.md").text
-    for cell in (">0.691</td>", ">0.671 to 0.711</td>", f">{row['n']} in the decision</td>", ">first</td>"):
+    for cell in (">0.691</td>", ">0.671 to 0.711</td>", f">{row['n']} in the decision</td>", ">won</td>"):
         assert cell in page
     assert f"| {row['n']} in the decision | 0.691 | 0.671 to 0.711 |  |" in twin and 'data-label="Rank"' not in page
 
