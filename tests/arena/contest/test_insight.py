@@ -9,7 +9,6 @@ import zlib
 from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,11 +19,10 @@ from arena.contest import accounts
 from arena.contest.acts import unvoid, void
 from arena.contest.contest import Contest
 from arena.contest.courses import CONFIRMATION, CONTEST, SCREENING, courses_of
-from arena.contest.descent import Descents, lineage
 from arena.contest.entries import NotTaken, accept
 from arena.contest.insight import credit_of
 from arena.contest.standing import beside_parent
-from arena.contest.tables import ContestEntry, Course, Descent
+from arena.contest.tables import ContestEntry, Course
 from arena.contest.views import board_view
 from arena.contest.web.best_run import MOST_KEPT, IdeaUse, KeptEdit, TitledRun, best_run
 from arena.contest.web.curve import curve
@@ -302,34 +300,6 @@ def test_the_lineage_has_the_gains_of_the_board(opened: tuple[Contest, dict[str,
     assert page.count('class="short" data-label="95% interval">none') == 0 and "(void)" in page
     assert ">gain, " in page.split("<svg")[1].split("</svg>")[0] and 'class="tick middle"' in page  # the axis
     assert re.search(r"\.lineage \.void \{ fill: none;", browser.get("/static/style.css").text)
-
-
-def test_an_idea_is_the_same_in_other_words_and_another_order(tmp_path: Path) -> None:
-    contest = founded(tmp_path).contest
-    both, only = (
-        ("`LADDER1=0.1` `LADDER2=20`.", "Both at once: `LADDER2=20`, then `LADDER1=0.1`."),
-        "Only `LADDER2={}`.",
-    )
-    texts = (*both, only.format(20), only.format(10), only.format(5))
-    programs = {}
-    study: Any = SimpleNamespace(state=SimpleNamespace(entries={}), program=programs.__getitem__)
-    for text in texts:  # a restart after each entry changes nothing
-        who, _ = accounts.join(contest.database, contest.config, f"Ada {'abcde'[len(programs)]}", "")
-        document = f"---\nmetaloop:\n  wave: {1 + len(programs) // 2}\n---\n# x\n\n## Ideas\n\n- {text}\n"
-        parent = "5" if text.endswith("=5`.") else ""  # the third text
-        entry = accept(contest, who, document.encode(), None, parent).entry
-        programs[entry.program_id] = Program.parse(document)
-        study.state.entries[entry.entry_id] = entry
-        Descents(contest, study).follow()
-    with contest.database.read() as connection:
-        hows = [[idea["how"] for idea in one.ideas] for one in connection.query(Descent).order_by(Descent.number)]
-    assert [each[-1:] for each in hows] == [["new"], ["taken"], ["new"], ["new"], ["changed"]]
-    made = lineage(contest, [])
-    shared = made["ideas"]
-    assert [one["new"] + one["taken"] + one["changed"] for one in made["nodes"]] == [1] * len(texts)  # no setting
-    assert not [idea for idea in shared if idea["text"].startswith("wave")]  # a setting is no idea
-    assert [(idea["was"], idea["changers"]) for idea in shared if "LADDER2=10" in idea["text"]] == [(None, [])]
-    assert (len(shared[0]["takers"]), shared[0]["held"]) == (1, 2)
 
 
 def test_after_the_decision_the_lineage_has_its_order_and_gains(
