@@ -30,8 +30,10 @@ LONG = 2_000  # words
 _MOST_MESSAGE = 300  # characters of a message, which quotes the program
 _PLACEHOLDER = re.compile(r"\{\{[^{}\n]+\}\}|(?<![\w$`{])\{[a-zA-Z_]\w*\}|\$\{\w+\}")
 _NEARLY_OURS = re.compile(r"^[\"']?meta[-_ ]?loop[\"']?[ \t]*:", re.IGNORECASE)
+_NEARLY_IDEAS = re.compile(r"\bideas?\b", re.IGNORECASE)
 _KEY = re.compile(r"^[\"']?([A-Za-z][\w-]{3,15})[\"']?[ \t]*:(?=[ \t\r\n]|$)")
-_COMMON = {"version", "history", "focus", "branch", "phases", "screen", "confirm"}  # settings that other tools may have
+_OTHERS = {"version", "history", "branch"}  # settings that other tools have; then those that they may have
+_COMMON = _OTHERS | {"focus", "phases", "screen", "confirm"}
 UNMARKED = "charter-unmarked"
 _OF_SETTINGS = {"ideas-not-queued"}  # codes of messages that are wrong where the settings cannot be read
 _DASHES = re.compile(r"^([-\u2010-\u2015\u2212]+)[ \t]*\r?\n?$")  # phones make one dash of two or three hyphens
@@ -338,9 +340,11 @@ def _other_keys(parsed: Outline) -> Iterator[LintMessage]:
         if difflib.get_close_matches(re.sub(r"\W|_", "", key[1]).lower(), ["metaloop"], 1, 0.75):
             message = f"the key {key[1]} and the lines below it are ignored; did you mean metaloop?"
             yield LintMessage(i + 1, "warning", "not-ours", message)
-        elif not ours and key[1] in Charter.model_fields.keys() - _COMMON:
-            message = f"{key[1]} is ignored: write settings indented below a line metaloop:"
-            yield LintMessage(i + 1, "warning", "not-ours", message)
+        elif key[1] in Charter.model_fields.keys() - (_OTHERS if ours else _COMMON):
+            block = [line, *takewhile(lambda below: below[:1] in " \t", front[i + 1 :])]
+            if not ours or _are_settings(["---", "metaloop:", *("  " + one.rstrip() for one in block), "---"]):
+                message = f"{key[1]} is ignored: write settings indented below {'the' if ours else 'a'} line metaloop:"
+                yield LintMessage(i + 1, "warning", "not-ours", message)
 
 
 def _whole(program: Program, parsed: Outline) -> Iterator[LintMessage]:
@@ -352,6 +356,10 @@ def _whole(program: Program, parsed: Outline) -> Iterator[LintMessage]:
         yield LintMessage(1, "info", "long", message)
     if not program.ideas and any(in_ideas(h.path) for h in parsed.headings):
         yield LintMessage(1, "info", "no-list", "the Ideas section has no list")
+    with_edits = {b.heading for b in parsed.blocks if b.kind == "item" and "`" in b.text and not program.ideas}
+    for one in (h for h in parsed.headings if _NEARLY_IDEAS.search(h.title) and h.path in with_edits):
+        message = f"the list below {one.title} is not read as ideas: name the heading Ideas"
+        yield LintMessage(one.start + 1, "warning", "heading-not-ideas", message)
 
 
 def _further(program: Program, path: str, text: str) -> Iterator[LintMessage]:

@@ -22,6 +22,7 @@ _LONGEST_NAME = 120
 _MOST_COMPLAINTS = 20  # in one message
 _MOST_CHARACTERS = 16 << 10  # of a charter; a typical one has a few hundred, and the parser reads 20,000 a second
 _MOST_BRACKETS = 500  # opened in a charter; a typical one has a handful, and the scanner's time is quadratic in them
+_BRACKETS = {"while parsing a flow mapping": "{", "while parsing a flow sequence": "["}
 
 
 @dataclass(frozen=True)
@@ -77,9 +78,10 @@ def _load(block: str, first_line: int, file: str) -> tuple[dict[str, object], Li
                 raise ProgramError(f"{file}:{first_line + token.start_mark.line}: {why}")
         tree = YAML().load(block)
     except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
+        mark, problem = error.problem_mark or error.context_mark, _one_line(error.problem or "not valid YAML")
+        if error.context in _BRACKETS and error.context_mark:  # the line after it is where that is noticed
+            mark, problem = error.context_mark, f"the {_BRACKETS[error.context]} opened here is not closed: {problem}"
         line = first_line + (mark.line if mark else 0)
-        problem = _one_line(error.problem or "not valid YAML")
         raise ProgramError(f"{file}:{line}: {problem}", hint="settings are YAML 1.2") from None
     except (YAMLError, RecursionError, ValueError):  # control characters, absurd nesting, numbers of 5,000 digits
         raise ProgramError(f"{file}:{first_line}: the settings cannot be read as YAML 1.2") from None

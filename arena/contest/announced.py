@@ -119,9 +119,9 @@ def place(row: MeasuredRow, said: Announcement) -> str:
     if not said.get("race") or row["role"] != "program":
         return ""
     if row["number"] in {who["number"] for who in said["winners"]}:
-        return "first" if len(said["winners"]) == 1 else "shared first"
+        return "won" if len(said["winners"]) == 1 else "shares the win"
     if "lost" not in said:  # of an earlier version
-        return f"left after {many(row['n'], 'run')}" if row["n"] < said["n"] else "did not win"
+        return f"out of the race after {many(row['n'], 'run')}" if row["n"] < said["n"] else "did not win"
     lost = next((one for one in said["lost"] if one["number"] == row["number"]), None)
     if lost is None:
         return "does not win: the A/A check failed"
@@ -137,7 +137,8 @@ def place(row: MeasuredRow, said: Announcement) -> str:
 
 def left_race(below: str, by: str, runs: int) -> str:
     """Why an entry left the race. The look counted the first ``runs`` runs of each; tables also have the later ones."""
-    return f"left after {many(runs, 'run')}: below {below} by {by} at that look"
+    other = f"{below} (the plain program)" if below == "stock" else below
+    return f"out of the race after {many(runs, 'run')}, when it was {by} worse than {other}"
 
 
 def race_places(race: Race, names: Mapping[int, str], digits: int, done: Mapping[int, int]) -> dict[int, str]:
@@ -206,5 +207,5 @@ def outcome(entry_id: str, said: Announcement) -> str:
         return next((who["why"] for who in others if who["entry_id"] == entry_id), "")
     winners = [who["entry_id"] for who in said["winners"]]
     if entry_id in winners:
-        return "first" if len(winners) == 1 else f"shared first, with {many(len(winners) - 1, 'other entry')}"
+        return "won" if len(winners) == 1 else f"shares the win with {many(len(winners) - 1, 'other entry')}"
     return place(row, said) or "took part in the decision and did not win"

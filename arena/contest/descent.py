@@ -141,7 +141,7 @@ LineageEdge = TypedDict("LineageEdge", {"from": int, "taken": int, "changed": in
 
 
 class LineageEntry(TypedDict):
-    """An entry with its counts of directives and the earlier entries that it took most from."""
+    """An entry with its counts of directives other than settings, and the earlier entries that it took most from."""
 
     number: int
     source: int | None
@@ -198,11 +198,13 @@ def _gain(gains: dict[int, BoardViewRow], number: int) -> float | None:
 
 
 def _judged(descent: Descent) -> list[IdeaColumns]:
-    """The ideas; an earlier version called those of an entry without a named parent changed, too."""
+    """The ideas and other sentences: a setting is none. An earlier version called those of an entry without a named
+    parent changed, too."""
+    stated = [idea for idea in descent.ideas if idea["kind"] != CHARTER]
     if descent.named:
-        return descent.ideas
+        return stated
     plain: list[IdeaColumns] = []
-    for idea in descent.ideas:
+    for idea in stated:
         if idea["how"] == "changed":
             idea = {**idea, "how": "new", "from": None}
             idea.pop("was", None)
@@ -240,8 +242,6 @@ def _ideas(descents: Sequence[Descent]) -> list[SharedIdea]:
     versions: dict[tuple[int | None, str], str] = {}  # (entry, text) → directive, to find the origin of a change
     for descent in descents:
         for idea in _judged(descent):
-            if idea["kind"] == CHARTER:
-                continue  # a setting is no idea; the counts of an entry include it
             key = key_of(idea)
             known = ideas.setdefault(
                 key,

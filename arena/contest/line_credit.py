@@ -87,7 +87,7 @@ class LineCredit(CreditRow):
             race = _averaged(self.race_average, self.raced, self.race_failed)
             said.append(f"in the race {race}, {self.race_kept or 'none'} kept")
         if self.is_proven and not self.is_tinted:
-            said.append("significant, but not tinted: a setting")
+            said.append("not tinted: a setting")
         return where + "; ".join(said)
 
     def _tries(self, average: float) -> str:
@@ -97,7 +97,10 @@ class LineCredit(CreditRow):
             lines = f"this line and {self.others} other{'s' if self.others > 1 else ''}"
             tries += f" of {lines if self.has_own else many(self.others, 'other line')} with the same edits"
         what = "this line alone, adjusted" if self.others else "adjusted"
-        return f"{tries}; {what} {self.estimated}" if self.is_adjusted else tries
+        if not self.is_adjusted:
+            return tries
+        tested = "significant" if self.is_proven else "not significant"  # corrected, as the interval is not
+        return f"{tries}; {what} {self.estimated}, {tested}"
 
     @property
     def significance(self) -> str:

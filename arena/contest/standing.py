@@ -33,7 +33,7 @@ DIGITS = 3  # decimal places of gains before the first board
 MOST_SEPARATING = 1000  # runs; more are not named
 CACHED_SECONDS = 2.0  # of the order of the queue
 
-QueuePositions = Mapping[int, tuple[int, float]]  # number → position in the queue, seconds until its last run ends
+QueuePositions = Mapping[int, tuple[int, float]]  # number → position in the queue, whole seconds to its last run's end
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,9 @@ def beside_parent(
     size = number(abs(apart), digits)
     how = "equal to" if size == number(0.0, digits) else f"{size} {'above' if apart > 0 else 'below'}"
     of_parent = f"{number(parent['gain'], digits)} over {many(parent['n'], 'run')}"
-    of_parent += "" if low == high else f"; 95% interval of the difference: {span(low, high, digits)}"
+    if low is not None and high is not None and low < high:
+        of_parent += f"; 95% interval of the difference: {span(low, high, digits)}"
+        of_parent += ", which includes 0: not separated" * (low <= 0 <= high)
     return f"The gain is {how} that of its parent, {arm_label(parent)} ({of_parent})"
 
 
@@ -333,7 +335,7 @@ def _queue_positions(contest: Contest, run_seconds: float) -> QueuePositions:
     order = forecast(turns(waiting, served, costs), run_seconds, contest.study.workers)
     at_work = Study.open(contest.folder).is_running()  # without a process, the runs do not go on
     gone = elapsed(runs, utc_now(), run_seconds) if at_work else 0.0
-    return {number: (position, seconds - gone) for number, (position, seconds) in order.items()}
+    return {number: (position, max(1.0, round(seconds - gone))) for number, (position, seconds) in order.items()}
 
 
 def elapsed(runs: Iterable[RunProgress], now: datetime, run_seconds: float) -> float:

@@ -153,6 +153,7 @@ class EntryView(EntryRow):
     scales: list[dict[str, JsonValue]]
     mine: bool
     sealed: bool
+    pace_measured: bool  # whether its waiting time comes from runs, not from the budget
     standing: BoardViewRow | None
     beside_stock: str  # how its standing compares with stock's, in words
     beside_parent: str  # the same of the entry that it is based on

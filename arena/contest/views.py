@@ -221,7 +221,8 @@ def entry_view(contest: Contest, entry: ContestEntry, viewer: Person | None, adm
             parent = None
         above = next(iter(board_of(connection, contest, whole["arms"], [parent.number])), None) if parent else None
     said = contest.announcement()
-    order = queue_positions(contest, run_seconds(contest)[0])
+    pace, measured = run_seconds(contest)
+    order = queue_positions(contest, pace)
     scaled = [str(each["task"]) for each in whole.get("scales", [])]
     return {
         **entry_row(entry),
@@ -231,6 +232,7 @@ def entry_view(contest: Contest, entry: ContestEntry, viewer: Person | None, adm
         "board_digits": whole.get("digits", DIGITS),
         "mine": mine,
         "sealed": not open_to,
+        "pace_measured": measured,
         "standing": standing,
         "beside_stock": beside_stock(standing, stock, whole["arms"], whole.get("digits", DIGITS))
         if standing and not said

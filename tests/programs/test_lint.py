@@ -42,6 +42,10 @@ HEAD = "---\nmetaloop:\n"
         ("## Ideas\n\n- `a=1\n", 3, "warning", "open-backtick"),
         ("## Ideas\n\n- `a=1` and `b=2\n", 3, "warning", "open-backtick"),
         ("## Ideas\n\n- `a=1` then `A=2`\n", 3, "warning", "set-twice"),
+        (HEAD + "  wave: 2\nreplicates: 2\n---\nGo.\n", 4, "warning", "not-ours"),
+        (HEAD + "  wave: 2\nscreen:\n  fraction: 0.2\n---\nGo.\n", 4, "warning", "not-ours"),
+        ("# A\n\n## Idea\n\n- `a=1`\n", 3, "warning", "heading-not-ideas"),
+        ("## My ideas\n\n- Set `a=1`.\n", 1, "warning", "heading-not-ideas"),
         ("## Ideas\n\nSoon.\n", 1, "info", "no-list"),
         ("- one\n- two\n- one\n", 3, "warning", "repeated"),
         ("# T\n\n## Empty\n\n## Full\n\nx\n", 3, "info", "empty-section"),
@@ -63,9 +67,17 @@ def test_a_backtick_that_opens_no_edit_is_not_an_open_one(idea: str) -> None:
     assert "open-backtick" in {m.code for m in lint(Program.parse("## Ideas\n\n- `a=1 and `b=2` (don`t)\n"))}
 
 
-@pytest.mark.parametrize("front", ["metadata: x", "loop: x", "history: 3\nversion: 1", "metaloop: {wave: 2}\nkeep: x"])
+@pytest.mark.parametrize(
+    "front", ["metadata: x", "loop: x", "history: 3\nversion: 1", "metaloop: {wave: 2}\nkeep: x\nhistory: 3"]
+)
 def test_keys_of_other_tools_are_left_alone(front: str) -> None:
     assert "not-ours" not in {m.code for m in lint(Program.parse(f"---\n{front}\n---\nGo.\n"))}
+
+
+@pytest.mark.parametrize("bracket", ["{queue: 1", "[queue, local"])
+def test_an_open_bracket_is_named_where_it_was_opened(bracket: str) -> None:
+    (said,) = check(f"{HEAD}  proposers: {bracket}\n  wave: 2\n---\nGo.\n", "p.md")
+    assert said.line == 3 and f"the {bracket[0]} opened here is not closed" in said.message
 
 
 def test_a_misspelt_key_is_told_the_right_one() -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Query, Request, Response
@@ -20,6 +18,7 @@ from arena.contest.line_credit import LineCredit
 from arena.contest.stored import ExperimentColumns
 from arena.contest.tables import ContestEntry, EntryParent, Person
 from arena.contest.view_types import EntryView
+from arena.contest.web.best_run import BestRun, TitledRun, best_run
 from arena.contest.web.changes import BaseText, Change, between
 from arena.contest.web.curve import Curve, curve
 from arena.contest.web.history import rank_chart
@@ -32,7 +31,6 @@ from programs.front_matter import locate
 from programs.program import Program
 
 MOST_CURVES, MOST_EXPERIMENTS, MOST_LINES = 12, 40, 40  # on one page; lines of the text that are not folded
-MOST_KEPT = 4  # edits of the best run
 TITLES = {CONTEST: "Run {}", CONFIRMATION: "Confirming run {}", RESERVE: "Run {} on {}", SCREENING: "Screening run"}
 From = Annotated[int, Query(alias="from", ge=0, le=1_000_000)]
 
@@ -107,48 +105,6 @@ def entry_page(
     )
 
 
-class TitledRun(EntryRun):
-    title: str
-
-
-@dataclass(frozen=True)
-class KeptEdit:
-    """An experiment that a run kept; ``better``: by how much its metric was better than that of the kept one before.
-    ``skipped``: kept ones before it that are only named."""
-
-    number: int
-    description: str
-    metric: float
-    better: float
-    skipped: tuple[KeptEdit, ...] = ()
-
-    @property
-    def edit(self) -> str:
-        """The edit alone, ``lr=0.03 +centre``, without the idea that named it; empty where the researcher described the
-        change in its own words."""
-        first = self.description.partition(": ")[0]
-        return first if re.fullmatch(r"(\w+=\S+|\+\w+)( (\w+=\S+|\+\w+))*", first) else ""
-
-    @property
-    def name(self) -> str:
-        return self.edit or self.description
-
-
-@dataclass(frozen=True)
-class BestRun:
-    """The run of an entry with the highest verified gain, and the most useful of the ``kept`` edits, in their order.
-    ``skipped``: kept ones after the last of them that are only named; ``least``: of several runs, the one with the
-    lowest gain."""
-
-    run: TitledRun
-    least: TitledRun | None
-    start: float  # metric of the untouched script
-    end: float  # of the last that was kept
-    edits: list[KeptEdit]
-    kept: int
-    skipped: tuple[KeptEdit, ...]
-
-
 @dataclass(frozen=True)
 class RunsShown:
     """The runs on the page: the best, those with a curve, the titles of the others, experiments of one run.
@@ -179,7 +135,7 @@ def runs_shown(host: Host, entry: ContestEntry, seen: EntryView, selection: Entr
     start = first_shown(selection.start, len(chosen["experiments"]))
     shown = drawn(runs)
     return RunsShown(
-        best_run(runs),
+        best_run(runs, Program.parse(seen["text"]).ideas if seen["text"] else ()),
         runs,
         [(run, curve(run)) for run in shown],
         chosen,
@@ -220,45 +176,6 @@ def named(runs: Sequence[EntryRun]) -> list[TitledRun]:
 def drawn(runs: Sequence[TitledRun]) -> list[TitledRun]:
     """The runs to draw: the scored ones, confirming runs first; the screening run only if there is no other."""
     return [run for run in runs if run["purpose"] != SCREENING][:MOST_CURVES] or list(runs)
-
-
-def best_run(runs: Sequence[TitledRun]) -> BestRun | None:
-    """What the run with the highest verified gain kept; None where none is measured, or it has no baseline. The runs
-    that decided count, else those of the board."""
-    of_purposes = ([run for run in runs if run["purpose"] == purpose] for purpose in (CONFIRMATION, CONTEST))
-    return next((best for of_entry in of_purposes if (best := _best(of_entry)) is not None), None)
-
-
-def _best(of_entry: Sequence[TitledRun]) -> BestRun | None:
-    """Of several tasks the first counts: gains in different units do not compare."""
-    comparable = [run for run in of_entry if run["task"] == of_entry[0]["task"]]
-    measured = [(run["gain"], run) for run in comparable if run["gain"] is not None]
-    if not measured:
-        return None
-    _, run = max(measured, key=lambda one: one[0])
-    _, least = min(measured, key=lambda one: one[0])
-    sign = 1.0 if run["direction"] == "higher" else -1.0
-    kept = [
-        (row, row["metric"])
-        for row in run["experiments"]
-        if row["decision"] in ("baseline", "keep") and row["metric"] is not None
-    ]
-    if not kept or kept[0][0]["number"] != 0:
-        return None
-    edits = [
-        KeptEdit(row["number"], row["description"], metric, sign * (metric - before))
-        for (_, before), (row, metric) in pairwise(kept)
-    ]
-    useful = sorted(edits, key=lambda edit: -edit.better)[:MOST_KEPT]
-    shown: list[KeptEdit] = []
-    skipped: tuple[KeptEdit, ...] = ()
-    for edit in edits:
-        if edit not in useful:
-            skipped = (*skipped, edit)
-            continue
-        shown.append(replace(edit, skipped=skipped))
-        skipped = ()
-    return BestRun(run, None if least is run else least, kept[0][1], kept[-1][1], shown, len(edits), skipped)
 
 
 def typical(runs: Sequence[TitledRun]) -> TitledRun:

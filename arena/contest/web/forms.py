@@ -85,9 +85,11 @@ def echoed(raw: bytes) -> str:
 
 
 def _joining(routes: APIRouter, host: Host) -> None:
-    def page_of(request: Request, problem: UsageError | None = None, token: str = "", name: str = "") -> Response:
-        status = 422 if problem else 200
-        return show(host, request, "join", status, problem=problem, token=token, typed=name[:MOST_ECHOED])
+    def page_of(
+        request: Request, problem: UsageError | None = None, token: str = "", name: str = "", code: str = ""
+    ) -> Response:
+        typed = {"typed": name[:MOST_ECHOED], "code": code[:MOST_ECHOED]}  # on a phone, both take time to type
+        return show(host, request, "join", 422 if problem else 200, problem=problem, token=token, **typed)
 
     @routes.get("/join")
     @routes.get("/join.md")
@@ -98,13 +100,11 @@ def _joining(routes: APIRouter, host: Host) -> None:
     async def join(request: Request) -> Response:
         form = await posted(host, request)
         host.limited(host.limits.join, request)
-        contest = host.contest
+        contest, name, code = host.contest, field(form, "name"), field(form, "code")
         try:
-            _, token = await run_in_threadpool(
-                accounts.join, contest.database, contest.config, field(form, "name"), field(form, "code")
-            )
+            _, token = await run_in_threadpool(accounts.join, contest.database, contest.config, name, code)
         except UsageError as problem:
-            return await run_in_threadpool(page_of, request, problem, "", field(form, "name"))
+            return await run_in_threadpool(page_of, request, problem, "", name, code)
         cookie = await run_in_threadpool(accounts.log_in, contest.database, token)
         request.cookies[SESSION] = cookie  # the page is already that of a logged-in browser, and so are its forms
         response = await run_in_threadpool(page_of, request, None, token)

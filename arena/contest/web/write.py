@@ -150,7 +150,8 @@ def text_check(host: Host, raw: bytes, person: Person | None, parent: str) -> Te
         said += _use_of(program, named, tried)
     lint = [message.record() for message in read.lint if not scripted or message.code != UNQUEUED]
     if scripted and (idle := _unqueued(program, named)):
-        lint = lint if any(message["code"] == UNMARKED for message in lint) else [idle.record(), *lint]  # its cause
+        lint = lint if any(message["code"] == UNMARKED for message in lint) else [idle.record(), *lint]  # the cause
+        lint.sort(key=lambda message: (str(message.get("file", "")), int(str(message["line"]))))
     for message in lint:
         if message["code"] == UNMARKED:
             message["message"] = "\n".join((f"{message['message']}. Type:", *unmarked_settings(program.text)))
@@ -169,7 +170,7 @@ def _use_of(program: Program, named: Collection[str], tried: Collection[str]) ->
     if left := [idea.line for idea in program.ideas if idea.directive_id in named and idea.directive_id not in tried]:
         lines = f"line{'s' * (len(left) > 1)} {listed(map(str, left))}"
         return f" {len(tried)} will be tried: the others ({lines}) change groups outside focus."
-    return "" if program.ideas else " It has no ideas."
+    return "" if program.ideas else " It has no ideas: these are the items of a list below the heading ## Ideas."
 
 
 def _unqueued(program: Program, named: Collection[str]) -> LintMessage | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -254,7 +255,10 @@ def test_the_first_screen_says_how_to_take_part(contest: Contest) -> None:
         ada.form("/join", name="Ada")
         ada.form("/enter", text="# Mine\n")
         after, queue = ada.get("/").text, ada.get("/queue").text
-        twin = ada.get("/index.md").text
+        twin, own = ada.get("/index.md").text, ada.get(re.findall(r"/entry/n\w+", queue)[-1]).text
+    assert "data-changing" in queue  # the waiting times, as on the entry's page
+    (left,) = re.findall(r"should be done in about ([\w ]+) \(from the budget; a busy machine takes longer\)", own)
+    assert f'data-label="Done in about">{left}<' in queue
     assert before.index('id="part"') < before.index('href="/join">Join</a> with a name') < before.index('id="board"')
     assert "Joined as Ada." in after and 'href="/me">Submit</a>' in after
     assert "differ by \u22120.419 nats" in before and "differ by \u2212" in twin

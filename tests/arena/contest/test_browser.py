@@ -209,9 +209,11 @@ def read(contest: Contest, port: int, browser: Browser) -> None:
             assert browser.value("document.documentElement.scrollWidth <= innerWidth"), (path, width)
             assert browser.value("document.querySelectorAll('main svg circle').length") >= 1
             assert width > 600 or browser.value(STACKED), (path, width)
-            assert width > 600 or browser.value("document.querySelector('main').getBoundingClientRect().top") < 190, (
+            assert width > 600 or browser.value("document.querySelector('main').getBoundingClientRect().top") < 230, (
                 path
             )
+            small = "[...document.querySelectorAll('header nav a, button')].filter((one) => one.offsetHeight < 44)"
+            assert width > 600 or browser.value(f"{small}.length") == 0, path
     folded = "[...document.querySelectorAll('main .lead')].find((one) => one.textContent.includes('entered twice'))"
     assert not browser.value(f"{folded}.checkVisibility()")  # of the board, which was opened last
     for path, first, most_top, most in (

@@ -65,6 +65,12 @@ def test_a_win_has_a_card_with_its_interval(tmp_path: Path, outcome: str, winner
     assert won in own.split("pins")[0] and '<img class="card" src="/card.svg"' in own.split("pins")[0]
     assert won in own.split("</head>")[0].split('og:description" content="')[1] and ('class="card"' in other) == tied
     assert all("/card.svg" in page for page in pages) and "share&gt; the win" in pages[0].split("og:description")[1]
+    for page in (
+        pages[0],
+        own,
+    ):  # the picture is on the page; a link to it alone leads to an address without a way back
+        assert '<img class="card" src="/card.svg"' in page and page.count('"/card.svg" download') == 1
+        assert 'href="/card.svg">' not in page
     assert svg.headers["content-type"] == "image/svg+xml" and "script" not in svg.headers["content-security-policy"]
     texts = [" ".join("".join(node.itertext()).split()) for node in ElementTree.fromstring(svg.text)]
     assert ("Win shared by 2 entries: Ada: p and Bob: p" if tied else "Ada & Bob <share> the win") in texts and any(

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from arena.contest.web.curve import curve
+from arena.contest.web.render import own_reason
 
 
 def test_the_kinds_of_experiments_add_up() -> None:
@@ -20,3 +23,20 @@ def test_the_kinds_of_experiments_add_up() -> None:
     total, within = re.match(r"(\d+) experiments \(([^)]*)\)", curve(run).caption).groups()  # type: ignore[union-attr]
     assert sum(map(int, re.findall(r"\d+", within))) == int(total) == len(rows), within
     assert "1 not drawn: screens and repeats" in within and "aside" not in str(curve(run))
+
+
+@pytest.mark.parametrize(
+    ("reason", "shown"),
+    [
+        ("", False),
+        ("better: +0.500000 nats", False),
+        ("not better: +0.500000", False),
+        ("better: +0.400000 nats", True),  # than another script than its parent
+        ("better: +0.500000 nats, within the margin", True),
+        ("crash: TypeError", True),
+    ],
+)
+def test_a_reason_that_repeats_the_figure_beside_it_is_left_out(reason: str, shown: bool) -> None:
+    row = {"number": 2, "reason": reason}
+    assert own_reason(row, {2: 0.5000001}) is shown  # type: ignore[arg-type]
+    assert own_reason(row, {}) is bool(reason)  # type: ignore[arg-type]

@@ -9,7 +9,6 @@ import zlib
 from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,14 +19,14 @@ from arena.contest import accounts
 from arena.contest.acts import unvoid, void
 from arena.contest.contest import Contest
 from arena.contest.courses import CONFIRMATION, CONTEST, SCREENING, courses_of
-from arena.contest.descent import Descents, lineage
 from arena.contest.entries import NotTaken, accept
 from arena.contest.insight import credit_of
 from arena.contest.standing import beside_parent
-from arena.contest.tables import ContestEntry, Course, Descent
+from arena.contest.tables import ContestEntry, Course
 from arena.contest.views import board_view
+from arena.contest.web.best_run import MOST_KEPT, IdeaUse, KeptEdit, TitledRun, best_run
 from arena.contest.web.curve import curve
-from arena.contest.web.entry import MOST_KEPT, KeptEdit, TitledRun, best_run, changes
+from arena.contest.web.entry import changes
 from arena.contest.web.lineage import decided, drawing
 from arena.contest.work import carry_on
 from programs.program import Program
@@ -135,6 +134,15 @@ def test_each_run_has_its_course(opened: tuple[Contest, dict[str, str], Browser]
     all_better = abs(kept[-1]["metric"] - shown.start)  # type: ignore[operator]
     assert left_out + sum(edit.better for edit in shown.edits) == pytest.approx(all_better)
     assert ladder.count(" smaller edit") == bool(shown.skipped) + sum(map(bool, (e.skipped for e in shown.edits)))
+    assert "from its search" not in ladder and shown.ideas == IdeaUse(0, 0, 0)  # no program
+    ideas = Program.parse("## Ideas\n\n- `lr=1`\n- `lr=2`\n- `lr=3`\n- Mind the noise.\n").ideas
+    own = {kept[0]["number"]: ideas[0].directive_id, kept[-1]["number"] - 1: ideas[1].directive_id}
+    rows = [{**row, "directive_ids": [own.get(row["number"], "d1")]} for row in best["experiments"]]
+    rows[kept[-1]["number"] - 1]["decision"] = "discard"
+    of = best_run([{**best, "title": "Run 1", "experiments": rows}], ideas)  # type: ignore[typeddict-item]
+    assert of and of.ideas == IdeaUse(1, 1, 1) and of.ideas.all == 3
+    all_kept = [small for edit in of.edits for small in (*edit.skipped, edit)]
+    assert [edit.number for edit in all_kept if edit.of_idea] == [kept[0]["number"]]
     edits = ("lr=1 +dedupe: Raise it, `LR=1`.", "Raise lr: it is low", "+dedupe")
     assert [KeptEdit(1, text, 0.0, 0.0).edit for text in edits] == ["lr=1 +dedupe", "", "+dedupe"]
     twin = browser.get(f"/entry/{ids['first']}.md").text
@@ -152,7 +160,11 @@ def test_each_run_has_its_course(opened: tuple[Contest, dict[str, str], Browser]
     shown = browser.get(f"/entry/{ids['first']}?run={runs[0]['run_id']}").text
     assert '<p class="note">it &lt;crashed&gt;</p><details><summary>diff</summary><pre' in shown
     assert "it \\<crashed\\>" in browser.get(f"/entry/{ids['first']}.md?run={runs[0]['run_id']}").text
+    assert ">kept</td>" in shown and ">keep</td>" not in shown and not re.search(r">(not )?better: [-+]", shown)
     board = browser.get("/").text
+    assert "The bar beside a row: no other" in board and all(
+        "With fewer than 3 runs, " in one for one in (board, shown)
+    )
     assert "a rank range compares all pairs of rows" in board and '<td data-label="State">' in board
     assert '<span class="soft">scored</span>' not in board and "</span> measured" in board
 
@@ -192,6 +204,10 @@ def test_ideas_that_were_followed_have_their_credit_on_the_page(tmp_path: Path) 
     for run in courses_of(contest, entry.number, (CONTEST,)):
         assert not {one["number"] for one in run["experiments"] if one["decision"] in again} & changes(run).keys()
     assert page.count('<div class="credit ') == len(ideas) == 3 and "so it may exclude 0" in page
+    best = unescape(page.split('id="best"')[1].split("</section>")[0])
+    assert re.search(r"This run kept \d of the program’s 3 ideas; \d more (was|were) tried but not kept, \d not", best)
+    marks = [best.count(f", from {where})") for where in ("an idea", "its search")]
+    assert sum(marks) == best.count("(experiment ") and "unless it is marked significant" in page
     assert "(method " not in page  # not again beside each line
     runs = courses_of(contest, entry.number, (CONTEST, SCREENING))
     for row in rows:  # the figures beside a line are those of the experiments on the page
@@ -234,7 +250,9 @@ def test_a_child_is_shown_against_its_parent(opened: tuple[Contest, dict[str, st
     assert "</a> gained least: " in page
     low, high = (
         beside_parent({**own, "se": 0.3, "n": 3}, {**parent, "se": 0.4, "n": 3}, [], [], 2)
-        .split(": ")[-1][:-1]
+        .split("difference: ")[-1]
+        .removesuffix(")")
+        .removesuffix(", which includes 0: not separated")
         .split(" to ")
     )
     assert beside_parent(own, {**parent, "gain": own["gain"] + 1e-9}, [], [], 2).startswith(
@@ -284,32 +302,6 @@ def test_the_lineage_has_the_gains_of_the_board(opened: tuple[Contest, dict[str,
     assert re.search(r"\.lineage \.void \{ fill: none;", browser.get("/static/style.css").text)
 
 
-def test_an_idea_is_the_same_in_other_words_and_another_order(tmp_path: Path) -> None:
-    contest = founded(tmp_path).contest
-    both, only = (
-        ("`LADDER1=0.1` `LADDER2=20`.", "Both at once: `LADDER2=20`, then `LADDER1=0.1`."),
-        "Only `LADDER2={}`.",
-    )
-    texts = (*both, only.format(20), only.format(10), only.format(5))
-    programs = {}
-    study: Any = SimpleNamespace(state=SimpleNamespace(entries={}), program=programs.__getitem__)
-    for text in texts:  # a restart after each entry changes nothing
-        who, _ = accounts.join(contest.database, contest.config, f"Ada {'abcde'[len(programs)]}", "")
-        document = f"---\nmetaloop:\n  wave: {1 + len(programs) // 2}\n---\n# x\n\n## Ideas\n\n- {text}\n"
-        parent = "5" if text.endswith("=5`.") else ""  # the third text
-        entry = accept(contest, who, document.encode(), None, parent).entry
-        programs[entry.program_id] = Program.parse(document)
-        study.state.entries[entry.entry_id] = entry
-        Descents(contest, study).follow()
-    with contest.database.read() as connection:
-        hows = [[idea["how"] for idea in one.ideas] for one in connection.query(Descent).order_by(Descent.number)]
-    assert [each[-1:] for each in hows] == [["new"], ["taken"], ["new"], ["new"], ["changed"]]
-    shared = lineage(contest, [])["ideas"]
-    assert not [idea for idea in shared if idea["text"].startswith("wave")]  # a setting is no idea
-    assert [(idea["was"], idea["changers"]) for idea in shared if "LADDER2=10" in idea["text"]] == [(None, [])]
-    assert (len(shared[0]["takers"]), shared[0]["held"]) == (1, 2)
-
-
 def test_after_the_decision_the_lineage_has_its_order_and_gains(
     opened: tuple[Contest, dict[str, str], Browser],
 ) -> None:
@@ -328,7 +320,7 @@ def test_after_the_decision_the_lineage_has_its_order_and_gains(
         (3, 0.3, 9),
         (5, 9.0, rest["n"]),
     ]
-    assert [node["result"] for node in told] == ["first", "took part in the decision and did not win", ""]
+    assert [node["result"] for node in told] == ["won", "took part in the decision and did not win", ""]
     who: Any = {n: {"label": str(n)} for n in (3, 4, 5)}
     drawn = drawing(sorted(told, key=lambda node: node["number"]), who, {4}).nodes
     assert [(node.number, node.decided, node.won) for node in drawn] == [
@@ -343,8 +335,8 @@ def test_after_the_decision_the_lineage_has_its_order_and_gains(
     assert page.count('<tr class="tie">') == 1 and 'width="700"' not in page and ">0.20</td>" in page
     assert ">★ Bob 1</text>" in page and ">Ada 1</text>" in page
     first, second = page.split("<tbody>")[1].split("</tr>")[:2]
-    assert ">first</td>" in first and ">Bob 1</a>" in first and "not in the decision" in second
-    assert "| first | Bob 1 (/entry/" in twin and "| not in the decision | Ada 1 (/entry/" in twin
+    assert ">won</td>" in first and ">Bob 1</a>" in first and "not in the decision" in second
+    assert "| won | Bob 1 (/entry/" in twin and "| not in the decision | Ada 1 (/entry/" in twin
 
 
 def test_tables_can_be_taken_away(opened: tuple[Contest, dict[str, str], Browser]) -> None:

@@ -50,16 +50,18 @@ def test_lines_with_the_same_edits_share_their_experiments() -> None:
     assert elsewhere.label == "+3.0000, 1 experiment of 1 other line with the same edits"  # on that task not its own
     assert replace(elsewhere, named=True).label.startswith("u, in points: +3.0000, 1 experiment")
     proven = credited(q=0.01, high=-0.1)[0]
-    assert proven.label == f"{shared}; this line alone, adjusted {proven.estimated}"
+    assert proven.label == f"{shared}; this line alone, adjusted {proven.estimated}, significant"
     none: dict[str, Any] = {"method": None, "task": None, "estimate": None, "low": None, "high": None}
     unrun = [one for one in credited(directive_id="d5", **none) if one.estimate is not None]
     assert unrun[0].label == "+0.0500 on average, 4 experiments and 1 failed of 2 other lines with the same edits"
     assert [(one.task, one.unit) for one in unrun] == [("t", "nats per experiment"), ("u", "points per experiment")]
     race = "in the race -0.0500 on average, 4 experiments and 1 failed, 2 kept".replace("-", MINUS)
     tested, in_race = credited(directive_id="d3", q=0.2)
-    assert tested.label == f"+0.3000, 1 experiment; adjusted {tested.estimated}; {race}"  # which does not count them
+    assert (
+        tested.label == f"+0.3000, 1 experiment; adjusted {tested.estimated}, not significant; {race}"
+    )  # which does not count them
     assert in_race.label == "in the race +0.5000, 1 experiment, none kept" and not in_race.is_adjusted
-    assert replace(proven, kind="charter").label == f"{proven.label}; significant, but not tinted: a setting"
+    assert replace(proven, kind="charter").label == f"{proven.label}; not tinted: a setting"
     assert (proven.significance, said.significance) == ("yes", "no")
     assert replace(proven, kind="charter").significance == "yes, but a setting: not tinted"
     assert next(tries.credited([{**row, "directive_id": "d4", "kind": "charter", "low": None}]))["estimate"] is None

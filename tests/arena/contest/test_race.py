@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -71,7 +72,7 @@ def test_who_left_because_of_a_void_entry_comes_back() -> None:
     race, had = raced(entries(3, 4), runs)
     assert {number: loss.to for number, loss in race.out.items()} == {3: 4}
     names = {3: "Ada 1", 4: "Ben 1", CONTROL: "stock"}
-    left = f"left after {had[3]} runs: below Ben 1 by {race.out[3].by:.2f} at that look"
+    left = f"out of the race after {had[3]} runs, when it was {race.out[3].by:.2f} worse than Ben 1"
     assert race_places(race, names, 2, {}) == {3: left, 4: f"still in the race after {race.looked} runs"}
     assert f"Ada 1 is out, below Ben 1 by {race.out[3].by:.2f}; 1 entry still in" in look_lines(race, names, 2)[0]
     assert look_lines(race, names, 2)[-1].endswith("1 entry still in the race, significantly above stock")
@@ -102,7 +103,7 @@ def test_two_alike_share_the_win_and_the_price_is_told() -> None:
     assert all(each["low"] < each["gain"] < each["high"] for each in shown)  # type: ignore[operator]
     said: Announcement = {**told, "rows": shown, "unit": "nats"}
     text = " ".join(sentences(said))
-    assert places(said) == {3: "shared first", 4: "shared first", CONTROL: "–", TWIN: "–"}
+    assert places(said) == {3: "shares the win", 4: "shares the win", CONTROL: "–", TWIN: "–"}
     assert (
         "To separate the first two" in text and text.count(f"for all {len(LOOKS)} planned looks at the results.") == 1
     )
@@ -122,8 +123,9 @@ def test_who_left_early_is_told_with_its_runs() -> None:
     told = decide_race(who, race, {"": gains[""]}, 3.0)
     rows = [{**row(n, each), "n": len(each) - 1 if n == 4 else len(each)} for n, each in gains[""].items()]
     said: Announcement = {**told, "rows": rows, "unit": "nats"}  # type: ignore[typeddict-item]
-    assert said["outcome"] == "won" and places(said)[3] == "first"
-    assert places(said)[4].startswith(f"left after {had[4]} runs: below Ben 3 by ")
+    assert said["outcome"] == "won" and places(said)[3] == "won"
+    left = rf"out of the race after {had[4]} runs, when it was [.\d]+ worse than Ben 3; "
+    assert re.match(left, places(said)[4])
     assert outcome("n4", said) == places(said)[4] and outcome("n8", said) == outcome("n5", said) == ""
 
 
@@ -135,14 +137,14 @@ def test_each_loser_has_one_reason_with_whom_and_how_much() -> None:
     race.scores = scores_of(who, {"": (gains := drawn({3: 0.9, 4: 0.7, CONTROL: 0.4, TWIN: 0.4}, sd=0.1))})
     told = decide_race(who, race, {"": gains}, 3.0)
     said: Announcement = {**told, "rows": [row(n, each) for n, each in gains.items()], "unit": "nats"}
-    reason = "left after 20 runs: below Ben 3 by 0.189 at that look; above stock"
+    reason = "out of the race after 20 runs, when it was 0.189 worse than Ben 3; above stock"
     assert places(said)[4] == outcome("n4", said) == reason
     assert sentences({**said, "aa_check": "A/A check passed in these runs: …"})[-1].startswith("A/A check passed")
     assert "clearly behind" not in " ".join(sentences(said))
     lost = {"number": 4, "by": 0.189, "runs": 7, "above_stock": False}
     for below, words in (
-        (3, "left after 7 runs: below Ben 3 by 0.189 at that look; not significantly above stock"),
-        (CONTROL, "left after 7 runs: below stock by 0.189 at that look"),
+        (3, "out of the race after 7 runs, when it was 0.189 worse than Ben 3; not significantly above stock"),
+        (CONTROL, "out of the race after 7 runs, when it was 0.189 worse than stock (the plain program)"),
         (None, "not significantly above stock after 7 runs: +0.189"),
     ):
         assert place(said["rows"][1], {**said, "lost": [{**lost, "below": below}]}) == words  # type: ignore[list-item]

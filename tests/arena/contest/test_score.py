@@ -138,9 +138,10 @@ def test_the_difference_from_the_parent_is_that_of_the_scores() -> None:
     named: Any = {r["entry_id"]: {**r, "number": i, "entrant": "Ada", "name": "Ada 1"} for i, r in enumerate(rows)}
     stock, tasks = [named["stock"], named["again"]], [str(each["task"]) for each in scales]
     apart, low, high = scores_of(noisy).over("a", "b")
+    chance = ", which includes 0: not separated" * (low <= 0 <= high)
     assert beside_parent(named["a"], named["b"], stock, tasks, 4) == (
         f"The gain is {abs(apart):.4f} {'above' if apart > 0 else 'below'} that of its parent, Ada 1 "
-        f"({named['b']['gain']:.4f} over 3 runs; 95% interval of the difference: {span(low, high, 4)})"
+        f"({named['b']['gain']:.4f} over 3 runs; 95% interval of the difference: {span(low, high, 4)}{chance})"
     )
 
 

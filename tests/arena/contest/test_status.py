@@ -67,7 +67,7 @@ def test_the_reason_and_the_whole_interval_fit_into_80_columns(monkeypatch: pyte
     printed: list[str] = []
     monkeypatch.setattr(Output, "rows", lambda self, rows, columns, **_: printed.append(drawn(rows, columns)))
     decided_rows(Output(), said)
-    reason = "left after 28 runs: below Ada 1 by 0.189 at that look; not significantly above stock"
+    reason = "out of the race after 28 runs, when it was 0.189 worse than Ada 1; not significantly above stock"
     text = " ".join(printed[0].split())
     assert "0.909 to 0.949" in text and "0.720 to 0.760" in text and "…" not in text
     assert set(reason.split()) <= set(text.split()) and max(map(len, printed[0].splitlines())) <= 80
@@ -129,7 +129,7 @@ def test_an_entrant_sees_whether_an_entry_is_still_in_the_race(
         with contest.database.read() as connection:
             entry = connection.query(ContestEntry).where(ContestEntry.role == "program").one()
         named = {"number": entry.number, "entry_id": entry.entry_id, "entrant": "Ada", "name": "Ada 1"}
-        said = "left after 7 runs: below Ben 1 by 0.29 at that look"
+        said = "out of the race after 7 runs, when it was 0.29 worse than Ben 1"
         race = [{**named, "said": "in the race", "number": 99, "name": "x"}, {**named, "said": said}]
         contest.database.set_fact("deciding", done=3, wanted=9, looks=[], race=race, next_look=5)
         pages = ("/", "/index.md", "/me", "/me.md", path, f"{path}.md")
@@ -141,7 +141,7 @@ def test_an_entrant_sees_whether_an_entry_is_still_in_the_race(
             assert run(["contest", "status", str(contest.folder)]) == 0
             shown = capsys.readouterr().err
             serve = f"start it: metaloop contest serve {contest.folder}"
-            assert serve in shown and " left" not in shown.replace("left after", "")  # the queue is stopped
+            assert serve in shown and " left" not in shown  # the queue is stopped
             look = "he next look is after 5 runs of each"
             assert all(text.count(look) == going_on for text in (*texts[:2], shown))  # once, not for every leader
             assert ("3 of at most 9 confirming runs" in shown and f"Ada 1: {said}" in shown) == going_on
@@ -164,7 +164,7 @@ def test_an_entrant_sees_gain_and_rank_of_the_decision(tmp_path: Path) -> None:
         contest.database.set_fact("announcement", **said)
         contest.state(decided="2026-01-01T00:00:00+00:00")
         page, twin = ada.get("/me").text, ada.get("/me.md").text
-    for cell in (">0.691</td>", ">0.671 to 0.711</td>", f">{row['n']} in the decision</td>", ">first</td>"):
+    for cell in (">0.691</td>", ">0.671 to 0.711</td>", f">{row['n']} in the decision</td>", ">won</td>"):
         assert cell in page
     assert f"| {row['n']} in the decision | 0.691 | 0.671 to 0.711 |  |" in twin and 'data-label="Rank"' not in page
 

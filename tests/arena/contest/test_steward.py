@@ -228,11 +228,11 @@ def test_the_estimate_counts_down_while_nothing_changes(steward: Steward, monkey
     number = steward.in_hand[job.run_id].number
     steward.live.take(number, None, {"kind": "measuring", "run_id": job.run_id})
     estimates, clock, now = [], time.monotonic(), utc_now()
-    for seconds in (0.0, 30.0, 1000.0):
+    for seconds in (0.0, 30.4, 1000.0):
         monkeypatch.setattr(time, "monotonic", lambda seconds=seconds: clock + seconds)
         monkeypatch.setattr(standing, "utc_now", lambda seconds=seconds: now + timedelta(seconds=seconds))
         estimates.append(standing.queue_positions(steward.contest, 100.0)[number][1])
-    assert estimates[0] - estimates[1] == pytest.approx(30.0)
+    assert estimates[0] - estimates[1] == 30.0  # whole seconds
     assert estimates[0] - estimates[2] == pytest.approx(90.0, abs=1.0)  # how much longer than usual is not known
     steward.study.__exit__()  # the queue's process ends
     monkeypatch.setattr(time, "monotonic", lambda: clock + 2000.0)

@@ -98,7 +98,9 @@ def test_the_decision_is_on_the_score_of_fresh_runs(decided: Contest) -> None:
     first = next(row for row in told["rows"] if row["role"] == "program")
     assert (told["gain"], told["low"], told["high"]) == pytest.approx((first["gain"], first["low"], first["high"]))
     assert all(figures["n"] == decided.config.confirm_runs for row in told["rows"] for figures in row["tasks"].values())
-    assert "**Score.**" in (decided.folder / RULES).read_text()
+    rules = (decided.folder / RULES).read_text()
+    assert "**Score.**" in rules and len(decided.config.looks) == 1
+    assert f"compared once (a look), after {decided.config.looks[0]} runs of each." in rules and "and by 1" not in rules
 
 
 @pytest.mark.slow

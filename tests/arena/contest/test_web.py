@@ -293,6 +293,7 @@ def test_a_wrong_code_or_token_says_where_one_comes_from_and_keeps_the_name(tmp_
     with served(made.contest) as port:
         page = Browser(port).form("/join", name="Ada L", code="guess").text
         assert "ask the host of the contest for it" in page and 'value="Ada L"' in page
+        assert 'value="guess" required' in page and page.count('autocapitalize="off" autocorrect="off"') == 2
         login = Browser(port).form("/login", token="guess").text
         assert "your token was shown once" in login and "your entries keep the old one" in login
         Browser(port).form("/join", name="Mia", code=made.join_code)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
@@ -174,6 +175,10 @@ def test_one_dash_of_a_phone_in_place_of_three_hyphens_is_named(port: int) -> No
     for dashes in ("—", "–-"):
         told = checked(port, f"{dashes}\nmetaloop:\n  proposers: {{local: 1}}\n{dashes}\n# x\n")
         assert [m["line"] for m in told["lint"] if f"{dashes} is not three hyphens: write ---" in m["message"]] == [1]
+        hidden = f"{dashes}\nmetaloop:\n  proposers: {{queue: 1}}\n{dashes}\n## Ideas\n\n- `LADDER1=0.1`\n"
+        assert [m["line"] for m in checked(port, hidden)["lint"]][:2] == [1, 7]  # the cause before its effect
+    said = checked(port, "---\nmetaloop:\n  confirm: 0.2\n---\n## Idea\n\n- `LADDER1=0.1`\n")
+    assert "below the heading ## Ideas" in said["message"] and "heading Ideas" in said["lint"][0]["message"]
 
 
 def test_a_check_says_whether_its_author_could_submit_the_text(tmp_path: Path) -> None:
@@ -227,7 +232,6 @@ def test_an_entry_names_the_one_it_is_based_on_as_the_board_does(made: NewContes
     assert "Can be submitted" in ben.form("/write", text="# B 3\n", parent="stock").text
     shown = ben.get(f"/api/v1{first.replace('entry', 'entries')}").json
     number, identity = int(shown["number"]), shown["entry_id"]
-    assert f"Number {number}." in ben.get(first).text
     change(made.contest, number + 1, name="bold")
     address = f"http://127.0.0.1:{port}{first}"
     with made.contest.database.write() as connection:
@@ -336,7 +340,7 @@ def test_an_entry_can_be_started_from_and_a_newcomer_has_an_example(tmp_path: Pa
         page = Browser(port).get(start).text
         assert f">\n{text}</textarea>" in page and "that of Ada 1: change it" in page and 'name="parent"' in page
         assert "data-restore" not in page and '<option value="Ada 1"></option>' in page
-        number = ada.get(entry).text.split('class="note">Number ')[1].split(".")[0]
+        number = re.findall(r"</code>, number (\d+), received", ada.get(entry).text)[0]
         assert 'name="parent"' in page and 'value="Ada 1"></label>' in page
         refused = ada.form("/enter", text="---\nmetaloop:\n  wave: x\n---\n")
         assert refused.status == 422 and "data-keep" in refused.text

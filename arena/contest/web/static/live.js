@@ -1,6 +1,7 @@
 // Live pages: when the server reports a change, the main part of this page is fetched again.
 // A page is fetched at most every few seconds, and not by all readers at the same moment. One whose content changes with
-// each experiment (data-changing: the entry of the reader, while it runs) is fetched every few seconds without a report.
+// each experiment or second (data-changing: the queue; the entry of the reader, while it runs) is fetched every few seconds
+// without a report.
 // Nothing is replaced while a form field has the focus. One that holds what was typed stays, with all around it. A page that
 // answers a form does not load this script: its address gives another page. Without JavaScript, reload the page.
 // What is the same is not replaced, and what has the focus keeps it.
