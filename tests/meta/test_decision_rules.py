@@ -127,8 +127,8 @@ def test_the_origin_says_what_was_changed_and_whether_it_was_shown_to_help() -> 
         assert f"0.226], compared with {word} of its parents)" in replace(made, parents=2, better=better).sentence([])
     given = Origin("mine-learnt", "given", ("letters",))
     assert given.sentence([]) == (
-        "The champion is the program mine-learnt with learnt ideas (measured on letters tasks), which this study did "
-        "not change."
+        "The champion is the program mine-learnt with learnt ideas (measured on letters tasks), as the study began "
+        "with it."
     )
     rows = [{"heading": heading, "change": change} for heading, change in
             (("Ideas", "added"), ("charter", "changed"), ("charter", "added"), ("Ideas", "added"))]  # fmt: skip
