@@ -42,8 +42,9 @@ class _NotTrained(Exception):
 
 def strongest(task: Task) -> list[str]:
     """The single changes that gained in the task's last check, else on its card: the largest gain first, as text."""
-    gains = [(one.gain, one.edit) for one in check_record.read(task) or () if one.gain] or resolved_effects(task)
-    return [label for gain, label in sorted(gains, key=lambda pair: -pair[0]) if gain > 0]
+    checked = [(one.gain, one.edit) for one in check_record.read(task) or () if one.gain and one.gain > 0]
+    gains = checked or [(gain, label) for gain, label in resolved_effects(task) if gain > 0]
+    return [label for _, label in sorted(gains, key=lambda pair: -pair[0])]
 
 
 def single_changes(

@@ -143,7 +143,7 @@ def stage(facts: ReportFacts, match_ids: Sequence[str]) -> ReportFigure:
         title=f"{title(rows[0], facts)}, on {len(match_ids)} tasks",
         caption="One match per task. The verdict and the part Several tasks have the figures over all of them.",
         data={},
-        table=table(rows, digits, rows[0].unit or facts.unit, tasks=True),
+        table=table(rows, digits, rows[0].unit or facts.unit, tasks=True, ranked=is_ranked(facts, rows)),
         answers=(facts.standings,),
     )
 
@@ -166,9 +166,14 @@ def behind(facts: ReportFacts, arms: Sequence[StandingRow]) -> Decision | None:
 
 
 def is_ranked(facts: ReportFacts, arms: Sequence[StandingRow]) -> bool:
-    """Whether the ranks of a match are shown. They test all pairs; a match that decides about a champion has one
-    planned test, and on a held-out task nothing is ranked. Where no pair differs, every program could have any rank."""
-    return not is_decided(facts, arms) and any((row.rank_low or 1) > 1 for row in arms)
+    """Whether the ranks of a match are shown. Where no pair differs, every program could have any rank."""
+    return compares_all(facts, arms) and any((row.rank_low or 1) > 1 for row in arms)
+
+
+def compares_all(facts: ReportFacts, arms: Sequence[StandingRow]) -> bool:
+    """Whether the tests of all pairs are shown. A match with a champion has one planned test, or none on a held-out
+    task, also before the verdict is made."""
+    return not is_decided(facts, arms) and all(row.role != "champion" for row in arms)
 
 
 def is_decided(facts: ReportFacts, arms: Sequence[StandingRow]) -> bool:
@@ -177,7 +182,7 @@ def is_decided(facts: ReportFacts, arms: Sequence[StandingRow]) -> bool:
 
 def caption(facts: ReportFacts, arms: Sequence[StandingRow], unit: str, extra: Sequence[StandingRow]) -> str:
     sentences: list[str] = []
-    if not is_decided(facts, arms) and not is_ranked(facts, arms) and len(arms) > 1:
+    if compares_all(facts, arms) and not is_ranked(facts, arms) and len(arms) > 1:
         sentences.append(undecided([PairedArm(r.display_name, r.gain or 0.0, r.se, r.n) for r in arms]))
     ties = [row.rank_low == 1 for row in arms] if is_ranked(facts, arms) else []
     if behind(facts, arms) is not None:

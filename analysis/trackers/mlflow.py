@@ -150,9 +150,11 @@ class Mlflow(Tracker):
         self._client.set_experiment_tag(self._experiment, NOTE, note)
 
     def conclude(self, verdict: Verdict) -> None:
-        for key, value in verdict.items():
-            if isinstance(value, float) or key in VERDICT:
-                self._client.set_experiment_tag(self._experiment, f"verdict.{key}", str(value)[:MOST_CHARACTERS])
+        shown = {key: str(value) for key, value in verdict.items() if isinstance(value, float) or key in VERDICT}
+        there = self._client.get_experiment(self._experiment).tags
+        earlier = [tag.removeprefix("verdict.") for tag in there if tag.startswith("verdict.")]
+        for key, value in {**dict.fromkeys(earlier, ""), **shown}.items():  # not all servers can delete such a tag
+            self._client.set_experiment_tag(self._experiment, f"verdict.{key}", value[:MOST_CHARACTERS])
 
     def close(self) -> None:
         for run_id in self._open:

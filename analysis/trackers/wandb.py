@@ -98,6 +98,9 @@ class Wandb(InFolder):
         named = {key: verdict[key] for key in ("study_name", "metaloop") if key in verdict}
         config = {"study": self.study_id, "name": "verdict", **named}
         opened = self._init("verdict", "verdict", "verdict", config)
+        for key in list(opened.summary.keys()):  # an earlier verdict's, where the run is resumed
+            if key not in verdict and not key.startswith("_"):
+                del opened.summary[key]
         opened.summary.update(dict(verdict))
         opened.finish()
 

@@ -265,7 +265,7 @@ def headroom_first(
     out: Output, command: str, study: Study, plan: Plan, described: PlannedWork, yes: bool, at_end: str = ""
 ) -> bool:
     """Make the headroom test that the plan has. Where no room could be seen, ask at a terminal whether to go on;
-    returns whether to. A study that is resumed after the test has the answer by that."""
+    returns whether to, which a stop request denies. A study that is resumed after the test has the answer by that."""
     from meta.headroom import carry_out, finished
 
     if not plan.headroom:
@@ -277,14 +277,17 @@ def headroom_first(
     )
     for one in seen:
         out.note(f"headroom: {one.sentence()}")
-    if known or any(one.room for one in seen):
+    if known:
         return True
-    if yes or out.mode != "person" or not sys.stdin.isatty():
+    goes_on = True
+    if any(one.room for one in seen) or study.is_stop_requested():
+        pass
+    elif yes or out.mode != "person" or not sys.stdin.isatty():
         out.note("going on all the same: a search can find what no single change shows; --no-headroom skips this test")
-        return True
-    with study.held():  # it waits for an answer: for others it is not stopped
-        goes_on = click.confirm(GO_ON, default=True, err=True)
-    if goes_on:
+    else:
+        with study.held():  # it waits for an answer: for others it is not stopped
+            goes_on = click.confirm(GO_ON, default=True, err=True)
+    if goes_on and not study.is_stop_requested():  # the search would begin by removing the request
         return True
     again = f"metaloop {command} --resume {resolve.typed(study.folder)}{at_end}"
     out.note(f"stopped; nothing else was spent. To go on: {again}")

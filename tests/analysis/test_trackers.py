@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -330,7 +331,9 @@ def whole(study: TrackedStudy) -> TrackedStudy:
     "tool",
     ["optuna", "tensorboard", *(pytest.param(tool, marks=pytest.mark.slow) for tool in ("mlflow", "trackio", "wandb"))],
 )
-def test_another_study_never_gets_into_a_project(folder: Path, tmp_path: Path, tool: str) -> None:
+def test_another_study_never_gets_into_a_project(
+    folder: Path, tmp_path: Path, tool: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     place = tmp_path
     study = replace(whole(tracked(folder)), name=f"own-{tool}")
     runs = [replace(one, settings={**one.settings, "study": "0123456789ab"}) for one in study.runs]
@@ -353,6 +356,13 @@ def test_another_study_never_gets_into_a_project(folder: Path, tmp_path: Path, t
         client.create_run(client.create_experiment("mine"))
         tags = client.get_experiment_by_name(study.name).tags
         assert (tags["verdict.winner"], tags["verdict.difference"], tags["verdict.p"]) == ("lab", "1.0", "0.001")
+        tracker = fresh()
+        tracker.begin(study.name, study.study_id)
+        tracker.conclude({"winner": "none"})
+        tags = client.get_experiment_by_name(study.name).tags
+        assert {key: value for key, value in tags.items() if key.startswith("verdict.") and value} == {
+            "verdict.winner": "none"
+        }
         with pytest.raises(UsageError, match="mine has runs that are not Metaloop's"):
             project_for(fresh(), study, "mine")
     if tool in ("mlflow", "optuna"):
@@ -369,6 +379,10 @@ def test_another_study_never_gets_into_a_project(folder: Path, tmp_path: Path, t
         paths = place.glob("*/wandb/offline-run-*/run-verdict*.wandb")
         written = [b"".join(wandb_records(path.read_bytes())) for path in paths]
         assert written and all(b"ratio_at_least" in raw and b"study_name" in raw for raw in written)
+        tracker, resumed = fresh(), SimpleNamespace(summary={"p": 0.2, "low": 0.1, "_step": 1}, finish=lambda: None)
+        monkeypatch.setattr(tracker, "_init", lambda *_: resumed)  # as the service gives it: offline nothing is resumed
+        tracker.conclude({"winner": "none", "p": 0.3})
+        assert resumed.summary == {"winner": "none", "p": 0.3, "_step": 1}
     if tool == "trackio":
         from trackio.sqlite_storage import SQLiteStorage
 

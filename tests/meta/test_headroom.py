@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ from meta.cli.evolve import GO_ON
 from meta.cli.main import run
 from meta.cli.output import Output
 from meta.cli.status import item_of, running
-from meta.headroom import finished, single_changes, strongest
+from meta.headroom import carry_out, finished, single_changes, strongest
 from programs.errors import TaskError
 from programs.program import Program
 from trainer.edits import Edit
@@ -96,12 +97,15 @@ def test_the_changes_that_the_last_check_measured_as_best_are_tried_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mine = Program.parse(MINE, "mine")
-    assert strongest(STROKES)[0] in {effect["label"] for effect in STROKES.card["effects"]}, "without a check: its card"  # type: ignore
+    of_card = strongest(STROKES)
+    assert of_card[0] in {effect["label"] for effect in STROKES.card["effects"]}, "without a check: its card"  # type: ignore
     findings = [
         CheckFinding("ok", "knob MOMENTUM", "alive", edit="momentum=0.5", gain=0.1),
         CheckFinding("ok", "knob DEPTH", "alive", edit="depth=1", gain=-0.4),
         CheckFinding("ok", "knob BATCH", "alive", edit="batch=64", gain=0.3),
     ]
+    monkeypatch.setattr("trainer.check_record.read", lambda _task: findings[1:2])
+    assert strongest(STROKES) == of_card, "the check measured no gain"
     monkeypatch.setattr("trainer.check_record.read", lambda _task: findings)
     assert strongest(STROKES) == ["batch=64", "momentum=0.5"]
     known = single_changes(STROKES, [mine, mine], 8, 1, strongest(STROKES))
@@ -164,10 +168,21 @@ def test_without_room_it_asks_at_a_terminal_and_else_says_that_it_goes_on(
     assert ended["runs_planned"] >= ended["runs_finished"] > 0 and "not shown to beat" in str(ended["verdict"])
     [row] = query(tmp_path / "study", "SELECT count(*) AS n FROM harvest_experiments WHERE search = 'headroom'")
     assert row["n"] == 15 and query(tmp_path / "study", "SELECT count(*) > 0 AS some FROM runs") == [{"some": True}]
+    other = tmp_path / "other"
+    other.mkdir()
+    task_with(other, gain=1e-6, interactions=0, crash_rate=0.0)
+    monkeypatch.setattr(click, "confirm", lambda *_, **__: run(["stop", str(other / "study")]) == 0)
+    assert improve(other, "15s") == 0 and "nothing else was spent" in capsys.readouterr().err
+    assert query(other / "study", "SELECT count(*) AS n FROM runs") == [{"n": 0}], "a yes does not undo the stop"
     monkeypatch.undo()
-    (tmp_path / "other").mkdir()
-    task_with(tmp_path / "other", gain=1e-6, interactions=0, crash_rate=0.0)
-    assert improve(tmp_path / "other", "15s") == 0
+    shutil.rmtree(other / "study")
+    with monkeypatch.context() as patched:  # the last training of the test ends after the request
+        patched.setattr(
+            "meta.headroom.carry_out", lambda study, *given: (carry_out(study, *given), study.request_stop())[0]
+        )
+        assert improve(other, "15s") == 0 and "nothing else was spent" in capsys.readouterr().err
+    shutil.rmtree(other / "study")
+    assert improve(other, "15s") == 0
     assert "going on all the same" in capsys.readouterr().err
 
 

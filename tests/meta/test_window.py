@@ -118,7 +118,9 @@ def test_a_finished_study_shows_the_confirmation_first_and_the_held_out_task_sec
     assert '<h2 id="match">Opening race' in other and "Held-out task</h2>" not in other
 
 
-def test_its_tables_have_mean_gains_and_name_both_arms_of_stock(window: Window, root: Path) -> None:
+def test_its_tables_have_mean_gains_and_name_both_arms_of_stock(
+    window: Window, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     text = window.page("/study", at="one").partition('id="match"')[2].partition("</section>")[0]
     for row in ask(
         root / "one",
@@ -133,12 +135,15 @@ def test_its_tables_have_mean_gains_and_name_both_arms_of_stock(window: Window, 
         interval_ = f'<td class="right" data-label="95%">{interval(row["low"], row["high"], row["verified"])}</td>'
         assert f">{row['name']}</a></td>{verified}{interval_}{claimed}" in text, row
     assert ">stock, both arms</a></td>" in text
-    opening = window.page("/study", **first(window.page("/study", at="one").partition('id="match"')[2], "/study"))
+    at = first(window.page("/study", at="one").partition('id="match"')[2], "/study")
+    opening = window.page("/study", **at)
     drawn = opening.partition('<svg class="gains"')[2].partition("</svg>")[0]
     dots = re.findall(r'aria-label="([^"]+), run [^"]+"><circle class="(\w+)"', drawn)
     assert {name for name, look in dots if look == "discarded"} == {"stock", "stock (A/A)"}
     assert {look for name, look in dots if not name.startswith("stock")} == {"kept"}
     assert "Hollow: runs of stock" in opening
+    monkeypatch.setattr(study_page, "starter", lambda _: SimpleNamespace(program_id="in no match"))
+    assert "Hollow" not in window.page("/study", **at)
 
 
 def test_the_lineage_has_the_programs_and_the_gains_of_the_report(window: Window, root: Path) -> None:

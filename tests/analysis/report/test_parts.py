@@ -10,7 +10,7 @@ from analysis import wording
 from analysis.constraint_values import ConstraintValues
 from analysis.ledger import Ledger
 from analysis.pace import Pace
-from analysis.report import champion, experiments, lineage, progress, source, verdict
+from analysis.report import champion, experiments, lineage, progress, source, standings, verdict
 from analysis.report.caveats import Caveat
 from analysis.report.facts import gather
 from analysis.report.model import ReportSection
@@ -165,11 +165,27 @@ def test_a_machine_whose_pace_changes_is_told() -> None:
 
 def test_programs_that_nothing_separates_are_neither_shaded_nor_ranked(tmp_path: Path) -> None:
     few = studies.race_only(tmp_path / "few", {"a": (0.8, 0.01), "b": (0.7, 0.3), "c": (0.5, 0.3)}, runs=3)
-    (figure,) = part(few, "standings").figures
+    (figure,) = (found := part(few, "standings")).figures
+    assert "Shaded programs" not in found.lead
     assert not any(row["tie"] or row["ranks"] for row in figure.data["rows"]) and "rank" not in figure.table.titles
     assert "(Welch's t tests at 5%, Holm-corrected for all 3 pairs)" in figure.caption and not figure.data["ranked"]
-    (figure,) = part(studies.race_only(tmp_path / "many", {"a": (0.8, 0.01), "b": (0.1, 0.01)}), "standings").figures
-    assert [row["tie"] for row in figure.data["rows"]] == [True, False]
+    many = studies.race_only(tmp_path / "many", {"a": (0.8, 0.01), "b": (0.1, 0.01)})
+    (figure,) = (found := part(many, "standings")).figures
+    assert [row["tie"] for row in figure.data["rows"]] == [True, False] and "Shaded programs" in found.lead
+
+
+def test_a_confirmation_is_not_ranked_before_its_verdict_either(tmp_path: Path) -> None:
+    for sd, role, ranked in ((0.01, "program", True), (0.01, "champion", False), (9.0, "champion", False)):
+        gains = {"a": (0.8, sd), "b": (0.1, sd)}
+        folder = studies.race_only(tmp_path / f"{role}-{sd}", gains)
+        with open_study(folder, views=VIEWS) as con:
+            facts = gather(source.ReportSource(con, "x"))
+            rows = tuple(replace(row, role=role if row.name == "a" else "control") for row in facts.standings.rows)
+            found = standings.section(replace(facts, standings=replace(facts.standings, rows=rows)))
+        (figure,) = found.figures
+        assert ("rank" in figure.table.titles) == ("Shaded programs" in found.lead) == figure.data["ranked"] == ranked
+        assert any(row["tie"] for row in figure.data["rows"]) == ranked
+        assert "Welch" not in figure.caption, "nor are tests of all pairs stated"
 
 
 def test_tables_hold_what_the_pictures_show(tmp_path: Path) -> None:
