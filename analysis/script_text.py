@@ -68,7 +68,8 @@ def spend(same: SameSpend, d: Decision) -> str:
     beside = f"one run of {d.name} gains {number(on.mean, digits)}"
     average = None if d.tasks or d.against_own else d.tested.gain.mean  # of one stock run
     if average is not None and same.gain <= average:
-        beside += f", one of stock {number(average, digits)} (the runs' own scores do not predict the gain here)"
+        within = " (within that interval)" * (same.high is not None and average <= same.high)
+        beside += f", one of stock {number(average, digits)}{within}"
     if same.measured:
         return f"{text}Measured: the best script of {same.best_of} stock runs gains {gain}; {beside}."
     if same.best_of == same.runs:

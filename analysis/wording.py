@@ -142,7 +142,9 @@ def duration(seconds: float | None) -> str:
 
 
 def roughly(seconds: float) -> str:
-    """An estimate without false precision: ``50 s``, ``18 min``, ``2.1 h``, ``3 days``."""
+    """An estimate without false precision: ``4 s``, ``50 s``, ``18 min``, ``2.1 h``, ``3 days``."""
+    if seconds < 10:
+        return f"{max(1, round(seconds))} s"
     for unit, size, most in (("s", 1, 95), ("min", 60, 95), ("h", 3600, 48)):
         if seconds < most * size:
             value = seconds / size

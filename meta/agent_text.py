@@ -21,9 +21,13 @@ from trainer.task import Task, builtin_tasks
 _WORD = re.compile(r"`(@?[A-Za-z_]\w*)(?:(==|!=|<=|>=|=|<|>)([^`?]+))?(\??)`( ?)")
 _MARGIN = re.compile(r"\b(one|[\d.]+) standard deviations? of the baseline's metric between training seeds")
 _SPREAD = """
-SELECT stddev_samp(metric ORDER BY seed) FROM (
-    SELECT seed, avg(metric) AS metric FROM experiments
-    WHERE task = ? AND number = 0 AND fraction = 1 AND metric IS NOT NULL GROUP BY seed)
+WITH seeds AS (
+    SELECT stream, seed, avg(metric ORDER BY metric) AS metric FROM baselines WHERE task = ? AND status = 'ok'
+    GROUP BY ALL),
+streams AS (
+    SELECT stream, count(*) - 1 AS freedom, var_samp(metric ORDER BY seed) AS variance FROM seeds
+    GROUP BY stream HAVING count(*) > 1)
+SELECT sqrt(sum(freedom * variance ORDER BY stream) / sum(freedom)) FROM streams
 """
 
 
@@ -72,10 +76,10 @@ def _code_change(knob: Knob) -> str:
 
 def spread(study: Path, task: Task) -> float | None:
     """The standard deviation of the untouched script's metric between training seeds: as the task's card has it, else
-    as the study measured it."""
+    as the study measured it, within each stream: others have other data."""
     if (sd := card_sd(task)) is not None:
         return sd
-    with read_study(study, views=("experiments",)) as con:
+    with read_study(study, views=("baselines",)) as con:
         row = con.execute(_SPREAD, [task.name]).fetchone()
     return float(row[0]) if row and row[0] else None
 
@@ -115,11 +119,16 @@ def copying(task: str) -> str:
     return f"metaloop task init {task} --like {task}" if task in builtin_tasks() else ""
 
 
+def copied_first(task: str) -> list[str]:
+    """The same as a step of several; none where the folder exists, as after an earlier export."""
+    return [copy] if (copy := copying(task)) and not Path(task).exists() else []
+
+
 def _below_title(text: str, paragraph: str) -> str:
     """The text with a paragraph after its title, or first (behind the front matter of another tool)."""
     lines, end = text.split("\n"), locate(split_lines(text)).end
     title = next((number for number, line in enumerate(lines) if number >= end and line.strip()), end)
-    at = title + lines[title].startswith("# ")
+    at = title + (title < len(lines) and lines[title].startswith("# "))
     while at < len(lines) and not lines[at].strip():
         at += 1
     return "\n".join([*lines[:at], *[""] * (at > 0 and bool(lines[at - 1].strip())), paragraph, "", *lines[at:]])

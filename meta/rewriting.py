@@ -71,10 +71,15 @@ def rewritten(
     """
     label = program.evolved_for
     if label and kind in (label.kind, label.rewritten):
-        text = program.text if kind == "scripted" else _stated(program.text)
-        text = stand_alone(text, task, sd) if kind == "agent" else text
+        agent, stated = kind == "agent", program.text if kind == "scripted" else _stated(program.text)
+        text = stand_alone(stated, task, sd) if agent else stated
         same = replace(program.with_text(text), evolved_for=label)
-        what = "nothing is rewritten" if same.text == program.text else "only its settings are written as sentences"
+        how = (
+            " without front matter, margins in the metric's unit" if agent and task else " without front matter" * agent
+        )
+        changes = [f"its settings are written as sentences{how}"] * (stated != program.text)
+        changes += ["a paragraph about the task is added"] * (agent and task is not None)
+        what = "; ".join(changes) or "nothing is rewritten"
         return Rewritten(same, notes=(f"{program.name} was evolved for {label}: {what}",))
     program = _with_entry(program, _with_harm(program, harm, kind))
     left_out = tuple(one.said for one in harm.values() if one.leave_out)

@@ -123,8 +123,8 @@ def refuse_other_champion(folder: Path) -> None:
     written = folder / CHAMPION
     decided = [record["program_id"] for record in read(folder / "ledger") if record["kind"] == "champion"]
     if decided and written.is_file() and one_program(str(written)).program_id != decided[-1]:
-        program = f"--prose --program {str(decided[-1])[:12]}"
-        hint = f"metaloop export {shlex.quote(str(folder))} {program} -o NEW.md writes that one"
+        show = f"metaloop program show {str(decided[-1])[:12]} -s {shlex.quote(str(folder))}"
+        hint = f"{show} > NEW.md writes that one"
         raise Corrupt(f"{written} is not the champion of the ledger, {decided[-1]}", hint=hint)
 
 

@@ -194,7 +194,7 @@ def dial_of(config: StudySettings, recorded: PlanSettings) -> tuple[list[str], s
     """(flags that make the recorded plan, a remark). Where no flags make it, those with the nearest plan."""
     from meta.cli.study_size import family_plan, plan_of
     from meta.plan import Plan
-    from meta.reserve import seconds_on_reserved, unseen_variant
+    from meta.reserve import seconds_on_reserved
 
     task = task_of(config)
     if task is None:
@@ -210,7 +210,7 @@ def dial_of(config: StudySettings, recorded: PlanSettings) -> tuple[list[str], s
         reserve = [load_task(name) for name in named_reserve(config)]
     except (MetaloopError, OSError):
         further, reserve = [], []
-    variant = unseen_variant(task, 0) if plan.variant_runs else None  # all members cost the same
+    variant = task if plan.variant_runs and task.family is not None else None  # all members cost the same
     other_seconds = plan.seconds_on(task, further) + seconds_on_reserved(plan, task, reserve, variant)
     needed, least = plan.device_seconds(task) + other_seconds, task.cost_seconds
     budgets = [math.ceil(needed + extra * least) for extra in range(60 if plan.trial else 1)]

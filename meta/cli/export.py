@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import shutil
 import sys
 import tempfile
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     import duckdb
 
     from analysis.export import Format
+    from analysis.run_state import StudyState
     from analysis.training_data import Form, Prompts
     from arena.study import Study
     from meta.rewriting import Rewritten
@@ -258,7 +258,7 @@ def for_researcher(out: Output, study: str | None, target: Path | None, kind: st
         made = Study.open(folder, to_read=True)
         made.look()
         if chosen:
-            program = of_study(made, chosen)
+            program = of_study(made.state, chosen)
         else:
             program = resolve.one_program(str(folder / "champion.md"))
             warn_of_start(out, made)
@@ -272,9 +272,11 @@ def for_researcher(out: Output, study: str | None, target: Path | None, kind: st
         write_program(out, rewritten(program, kind, task, bundle, harm, sd), target, kind, task)
 
 
-def of_study(study: Study, chosen: str) -> Program:
+def of_study(study: StudyState, chosen: str) -> Program:
     """The program of a study with this name or beginning of an id. Raises NotFound."""
-    programs = {identity: study.program(identity) for identity in study.state.programs}
+    from programs.program import Program
+
+    programs = {identity: Program.parse(event.text, event.name) for identity, event in study.programs.items()}
     named = [program for program in programs.values() if program.name == chosen]
     return named[0] if len(named) == 1 else programs[resolve.by_prefix(chosen, programs, "program")]
 
@@ -312,7 +314,7 @@ def write_program(out: Output, made: Rewritten, target: Path | None, kind: str, 
     """Write a program to a new file or folder, or to stdout. ``task``: of its study."""
     from arena.setup import reference
     from inner_loop.agents.recipe import own_agent
-    from meta.agent_text import copying
+    from meta.agent_text import copied_first, copying
 
     stated = made.program.labelled
     said = [{"field": field, "sentence": sentence} for field, sentence in made.said]
@@ -333,10 +335,10 @@ def write_program(out: Output, made: Rewritten, target: Path | None, kind: str, 
         out.json({"path": str(target), "sentences": said})
     entry = target / stated.files[0][0] if stated.is_set else target
     if kind in ("prose", "agent"):
-        agent, copy = own_agent(f"Read {entry.resolve()} and follow it"), copying(reference(task)) if task else ""
-        go = f"cd {shlex.quote(task.name)} && " if copy and task else ""
+        agent, named = own_agent(f"Read {entry.resolve()} and follow it"), reference(task) if task else ""
+        go = f"cd {named} && " if copying(named) else ""
         where = "" if go else ", in a folder with a train.py" if task is None else f", in the folder of {task.name}"
-        out.next(*filter(None, [copy]), f"{go}{agent}  # or another agent of yours{where}")
+        out.next(*copied_first(named), f"{go}{agent}  # or another agent of yours{where}")
 
 
 def to_file(con: duckdb.DuckDBPyConnection, view: str, to: str, path: Path) -> Row:

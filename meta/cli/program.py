@@ -208,12 +208,10 @@ def named(out: Output, text: str, study: str | None) -> Program:
     except NotFound:
         if study is None and not re.fullmatch("p[0-9a-f]{4,12}", text):
             raise
-    from arena.study import Study
+    from analysis.run_state import StudyState
     from meta.cli.export import of_study
 
-    whole = Study.open(resolve.study_folder(study, out), to_read=True)
-    whole.look()
-    return of_study(whole, text)
+    return of_study(StudyState.read(resolve.study_folder(study, out) / "ledger"), text)  # its task may be elsewhere
 
 
 for command in (ls, new, show, lint, diff, charter):

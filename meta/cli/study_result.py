@@ -182,7 +182,7 @@ def ready_to_apply(
     the program, as prose, to an agent of one's own: the champion, or a program that gained more (``better``). A
     built-in task is copied first, because its train.py is inside Metaloop."""
     from inner_loop.agents.recipe import own_agent
-    from meta.agent_text import copying
+    from meta.agent_text import copied_first, copying
 
     repository = Path(config.task)
     inside = repository.is_dir() and any((parent / ".git").exists() for parent in (repository, *repository.parents))
@@ -196,9 +196,9 @@ def ready_to_apply(
     target += ".md" * (not several)
     prompt = f"Read {'the files in ' * several}{target} and follow {'them' if several else 'it'}"
     agent = own_agent(prompt, config.researcher.removeprefix("command:"))
-    copy, at = copying(config.task), f"{config.task}/"
-    target, agent = (f"{at}{target}", f"cd {at} && {agent}") if copy else (target, agent)
-    apply += [copy] if copy else []
+    at = f"{config.task}/" if copying(config.task) else ""
+    target, agent = (f"{at}{target}", f"cd {at} && {agent}") if at else (target, agent)
+    apply += copied_first(config.task)
     return [*apply, f"metaloop export {name} --for agent{chosen} -o {target}", f"{agent}  # or another agent of yours"]
 
 

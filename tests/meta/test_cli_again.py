@@ -69,7 +69,10 @@ def config(command: str, plan: Any, **more: Any) -> dict[str, Any]:
         ("--budget", plans.within(3600.0, TASK)),
     ],
 )  # fmt: skip
-def test_the_size_of_a_study_is_told_by_the_flags_that_make_it(tmp_path: Path, flags: str, plan: plans.Plan) -> None:
+def test_the_size_of_a_study_is_told_by_the_flags_that_make_it(
+    tmp_path: Path, flags: str, plan: plans.Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("METALOOP_CACHE", "/proc/nope")  # a page is read where nothing can be written
     told = command(founded(tmp_path, config("evolve", plan), [starter("stock")]))
     assert told.startswith("metaloop evolve --task strokes")
     if flags != "--budget":

@@ -17,7 +17,7 @@ from analysis.report.champion import TriedRow
 from analysis.study import open_study
 from analysis.wording import many
 from inner_loop.behaviour import resolved_ideas
-from meta.agent_text import for_agents, with_code_changes
+from meta.agent_text import copied_first, for_agents, spread, stand_alone, with_code_changes
 from meta.begin import create
 from meta.evolve import evolve
 from meta.rewriting import HARMFUL, MeasuredLoss, measured_harm, rewritten, why_kept
@@ -303,3 +303,36 @@ def test_an_agent_gets_the_margin_as_a_number_and_the_command_that_copies_the_ta
         assert made.text.startswith("# Mine\n\nThe settings" if text == margin else "The settings")
         assert made.text.count("standard deviations") == (text == margin) and "metaloop:" not in made.text
     assert "---" not in rewritten(Program.parse(margin, "p"), "agent").program.text  # of a file: no task is known
+    bare = stand_alone("---\nfoo: 1\n---", Task.load("strokes"), 0.02)  # another tool's front matter, and nothing else
+    assert bare.startswith("---\nfoo: 1\n---\n\nThe settings"), bare
+
+
+def test_a_champion_that_was_evolved_for_an_agent_has_a_note_of_all_that_changes() -> None:
+    text = "---\nmetaloop:\n  keep: {rule: margin, margin: 0.5}\n---\n# Mine\nGo.\n"
+    champion = replace(Program.parse(text, "p"), evolved_for=EvolvedFor("agent"))
+    task, sentences = Task.load("strokes"), "its settings are written as sentences without front matter"
+    (note,) = rewritten(champion, "agent", task, sd=0.02).notes
+    assert note.endswith(f"{sentences}, margins in the metric's unit; a paragraph about the task is added")
+    assert rewritten(champion, "agent").notes[0].endswith(sentences)
+    chat = rewritten(replace(champion, evolved_for=CHAT), "chat", task)
+    assert chat.notes[0].endswith("its settings are written as sentences") and "metaloop:" in chat.program.text
+
+
+def test_the_spread_between_training_seeds_is_that_on_the_same_data(here: Path, tmp_path: Path) -> None:
+    """Of three seeds on each of two sets of data; the second is .5 harder, and one seed was measured twice."""
+    with Ledger(tmp_path / "ledger", "main") as ledger:
+        for stream, level in (("selection", 2.0), ("confirmation", 2.5)):
+            for match, seed in (("m1", 0), ("m1", 1), ("m1", 2), ("m2", 2)):
+                metric = level + 0.01 * seed
+                event = {"match_id": match, "task": "law", "stream": stream, "seed": seed, "metric": metric}
+                ledger.append({"kind": "baseline", "status": "ok", "source_id": "s0", **event}, sync=False)
+    config(tmp_path)
+    found = spread(tmp_path, Task.load(here / "law"))
+    assert found is not None and abs(found - 0.01) < 1e-9
+
+
+def test_a_built_in_task_is_copied_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert copied_first("strokes") == ["metaloop task init strokes --like strokes"] and copied_first("/a/law") == []
+    (tmp_path / "strokes").mkdir()
+    assert copied_first("strokes") == []

@@ -678,7 +678,16 @@ def test_a_long_command_goes_on_on_the_next_line_and_is_the_same_to_a_shell() ->
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"), [(52.4, "50 s"), (1080, "18 min"), (5880, "1.6 h"), (3600 * 30, "30 h"), (259200, "3 days")]
+    ("seconds", "said"),
+    [
+        (0.2, "1 s"),
+        (4.2, "4 s"),
+        (52.4, "50 s"),
+        (1080, "18 min"),
+        (5880, "1.6 h"),
+        (10**5, "28 h"),
+        (259200, "3 days"),
+    ],
 )
 def test_an_estimate_of_time_has_no_more_digits_than_it_knows(seconds: float, said: str) -> None:
     assert roughly(seconds) == said

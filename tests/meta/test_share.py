@@ -121,8 +121,14 @@ def test_records_cut_off_and_another_champion_are_found(copy: Path, tmp_path: Pa
     (other / "champion.md").write_text(best["text"])
     assert verified(other)["records"]
     (other / "champion.md").write_text(best["text"] + "\n- Set `lr=9`.\n")
-    with pytest.raises(Corrupt, match="is not the champion of the ledger"):
+    with pytest.raises(Corrupt, match="is not the champion of the ledger") as refused:
         verified(other)
+    assert refused.value.hint
+    show, _, _ = refused.value.hint.partition(" > NEW.md")
+    shown = cli(*show.split()[1:], cwd=tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    (other / "champion.md").write_text(shown.stdout)
+    assert verified(other)["records"]
 
 
 def test_the_command_writes_one_file_and_overwrites_nothing(study: Path, tmp_path: Path) -> None:
