@@ -159,7 +159,7 @@ def _tables(contest: Contest, target: Path) -> None:
         if renamed:
             with contest.database.read() as connection:
                 columns = select(ContestEntry.program_id, ContestEntry.name).order_by(ContestEntry.number.desc())
-                names = {program_id: name for program_id, name in connection.execute(columns)}
+                names = {str(program_id): str(name) for program_id, name in connection.execute(columns)}
             con.execute("CREATE TEMP TABLE names_now (program_id VARCHAR, name VARCHAR)")
             con.executemany("INSERT INTO names_now VALUES (?, ?)", list(names.items()))
         for name in TABLES:
