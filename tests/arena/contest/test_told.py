@@ -174,6 +174,9 @@ def test_a_mark_states_what_holds_in_each_phase(tmp_path: Path, monkeypatch: pyt
     ids = entered(contest, *["local"] * 12)
     for void in ids[:5]:
         acts.void(contest, void, "a copied text")
+    with monkeypatch.context() as patched:
+        patched.delattr(acts, "contenders")  # which reads the whole board
+        assert acts.tainted(contest, [1, 3]) == []
     monkeypatch.setattr(views, "MOST_ROWS", 3)
     marks = acts.tainted_entries(contest)
     assert [(one["number"], one["void_number"], one["more"]) for one in marks] == [(n, 3, 4) for n in range(14, 7, -1)]
