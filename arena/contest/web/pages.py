@@ -136,5 +136,15 @@ def _own(routes: APIRouter, host: Host) -> None:
         text = (latest.raw.decode("utf-8") if latest else example(host.task)) if accepts else ""
         guessed = "" if parent or latest is None or latest.state == "void" else name_for_field(host.contest, latest)
         me, labels = views.person_view(host.contest, viewer), views.entry_labels(host.contest)
-        filled = {"text": text, "parent": parent or guessed, "guessed": bool(guessed), "prefilled": accepts}
-        return show(host, request, "me", me=me, problem=None, labels=labels, **filled)
+        return show(
+            host,
+            request,
+            "me",
+            me=me,
+            problem=None,
+            text=text,
+            parent=parent or guessed,
+            guessed=bool(guessed),
+            labels=labels,
+            prefilled=accepts,
+        )
