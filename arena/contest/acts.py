@@ -182,6 +182,8 @@ def tainted(contest: Contest, numbers: Iterable[int]) -> list[TaintRow]:
         others = connection.scalars(select(ContestEntry).where(ContestEntry.number.in_(set(above.values()))))
         labels = {entry.number: entry.label for entry in others}
         voids = {one[0]: row(void[one[0]]) for number, one in behind.items() if one and number in named}
+    if not named:  # `contenders` reads the whole board
+        return []
     counts = _counts(contest)
     return [
         {

@@ -18,7 +18,7 @@ from arena.contest import acts, arms, careful, removal
 from arena.contest.announced import look_lines, race_places
 from arena.contest.board import aa_spread, board_rows, check_of, is_measured, over_tasks
 from arena.contest.contest import Contest
-from arena.contest.pace import ConfirmingRuns, Deciding
+from arena.contest.pace import ConfirmingRuns, Deciding, not_in_race
 from arena.contest.race import ALPHA, Gains, Race, follow, leaders_of, runs_to_separate, scores_of
 from arena.contest.score import Scores
 from arena.contest.settings import utc_now
@@ -60,13 +60,13 @@ def not_racing(contest: Contest, numbers: Collection[int]) -> dict[int, str]:
     return reasons
 
 
-def spectators(contest: Contest, reasons: Mapping[str, str]) -> list[LeftOutEntry]:
+def spectators(contest: Contest, reasons: Mapping[int, str]) -> list[LeftOutEntry]:
     """The entries that are not in the race, in the order of the board, with why."""
     with contest.database.read() as connection:
-        entries = connection.scalars(select(ContestEntry).where(ContestEntry.number.in_(map(int, reasons)))).all()
+        entries = connection.scalars(select(ContestEntry).where(ContestEntry.number.in_(reasons))).all()
         place = {row.number: row.gain for row in connection.execute(select(BoardRow.number, BoardRow.gain))}
     entries = sorted(entries, key=lambda entry: (-place.get(entry.number, -math.inf), entry.number))
-    return [{**entry.named, "why": reasons[str(entry.number)]} for entry in entries]
+    return [{**entry.named, "why": reasons[entry.number]} for entry in entries]
 
 
 def confirm(contest: Contest, study: Study, executor: Executor, progress: Progress) -> Announcement:
@@ -87,7 +87,7 @@ def confirm(contest: Contest, study: Study, executor: Executor, progress: Progre
     plan.entries = with_names(contest, entries)
     left_out = careful.left_out_rows(contest, plan.entries)
     decided = announcement(contest, plan, {who["number"] for who in left_out})
-    decided |= {"left_out": left_out, "not_racing": spectators(contest, contest.state().get("not_racing", {}))}
+    decided |= {"left_out": left_out, "not_racing": spectators(contest, not_in_race(contest))}
     contest.database.set_fact(removal.PENDING, **decided)  # where an account that is removed meanwhile loses its name
     hidden = hidden_results(contest, study, entries, progress)
     return {**cast(Announcement, contest.database.fact(removal.PENDING)), "hidden": hidden}

@@ -169,8 +169,11 @@ def credit_of(contest: Contest, program_id: str) -> list[LineCredit]:
     lacking: dict[str, JsonValue] = {"task": None, "average": None, "averaged": 0, "failed": 0}
     lacking |= {"has_own": True, "others": 0, "entries": [], "named": len(contest.tasks) > 1}
     race: dict[str, JsonValue] = {"race_average": None, "raced": 0, "race_failed": 0, "race_kept": 0}
-    over = {} if contest.phase() == "decided" else race
-    shown = [record({**lacking, **race, **row, **over}, LineCredit) for row in stored if row["estimate"] is not None]
+    race |= {"race_own": True, "race_others": 0}
+    whole = [{**lacking, **race, **row} for row in stored if row["estimate"] is not None or row.get("raced")]
+    if contest.phase() != "decided":
+        whole = [{**row, **race, "entries": row["entries"] if row["others"] else []} for row in whole]
+    shown = [record(row, LineCredit) for row in whole]
     return [row for row in shown if row.average is not None or row.is_adjusted or row.raced]
 
 

@@ -46,7 +46,8 @@ class DirectiveHolders:
 @dataclass(frozen=True)
 class SharedTries:
     """The experiments that cite a line of this key on a task: ``n`` with a score, whose changes sum to ``total``;
-    ``raced`` of the race with theirs. ``lines``: the directives that they cite."""
+    ``raced`` of the race with theirs. ``lines``: the directives that the ones before the race cite, ``race_lines``:
+    those of the race."""
 
     key: str
     task: str
@@ -58,6 +59,7 @@ class SharedTries:
     race_total: float = 0.0
     race_failed: int = 0
     race_kept: int = 0
+    race_lines: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,8 @@ class LineCredit(CreditRow):
     """``average``: of the changes by the ``averaged`` experiments that cite this line, if ``has_own``, or one of
     ``others`` other lines with the same edits; ``failed`` more have no score. None for other methods, and in rows of an
     earlier version. ``entries``: numbers of some entries with such a line. ``named``: of several tasks. ``raced``: the
-    experiments of the race with a score, whose changes are ``race_average`` on average; None before the decision."""
+    experiments of the race with a score, whose changes are ``race_average`` on average; None before the decision.
+    ``race_own``, ``race_others``: as ``has_own`` and ``others``, of these."""
 
     average: float | None = field(default=None, kw_only=True)
     averaged: int = field(default=0, kw_only=True)
@@ -78,6 +81,8 @@ class LineCredit(CreditRow):
     raced: int = field(default=0, kw_only=True)
     race_failed: int = field(default=0, kw_only=True)
     race_kept: int = field(default=0, kw_only=True)
+    race_own: bool = field(default=True, kw_only=True)
+    race_others: int = field(default=0, kw_only=True)
 
     @property
     def label(self) -> str:
@@ -85,6 +90,7 @@ class LineCredit(CreditRow):
         said = [self._tries(self.average)] if self.average is not None else [super().label] * self.is_adjusted
         if self.race_average is not None:
             race = _averaged(self.race_average, self.raced, self.race_failed)
+            race += _of_lines(self.race_own, self.race_others)
             said.append(f"in the race {race}, {self.race_kept or 'none'} kept")
         if self.is_proven and not self.is_tinted:
             said.append("not tinted: a setting")
@@ -92,10 +98,7 @@ class LineCredit(CreditRow):
 
     def _tries(self, average: float) -> str:
         """Other lines are counted and not quoted: a quotation could contain figures that look like these."""
-        tries = _averaged(average, self.averaged, self.failed)
-        if self.others:
-            lines = f"this line and {self.others} other{'s' if self.others > 1 else ''}"
-            tries += f" of {lines if self.has_own else many(self.others, 'other line')} with the same edits"
+        tries = _averaged(average, self.averaged, self.failed) + _of_lines(self.has_own, self.others)
         what = "this line alone, adjusted" if self.others else "adjusted"
         if not self.is_adjusted:
             return tries
@@ -121,6 +124,12 @@ class LineCredit(CreditRow):
 def _averaged(average: float, n: int, failed: int) -> str:
     tries = f"{number(average, DIGITS, True)}{' on average' if n > 1 else ''}, {many(n, 'experiment')}"
     return f"{tries} and {failed} failed" if failed else tries
+
+
+def _of_lines(own: bool, others: int) -> str:
+    """The lines that experiments cite, if there are others with the same edits."""
+    lines = f"this line and {others} other{'s' if others > 1 else ''}" if own else many(others, "other line")
+    return f" of {lines} with the same edits" if others else ""
 
 
 class TriesByLine:
@@ -153,7 +162,7 @@ class TriesByLine:
             return
         for task, tries in self._of(first).items():
             if task not in tasks and (tries.n or tries.raced):
-                estimate = tries.total / tries.n if tries.n else 0.0
+                estimate = tries.total / tries.n if tries.n else None
                 only: dict[str, JsonValue] = {"estimate": estimate, "low": None, "high": None, "n": 0, "q": None}
                 only |= {"task": task, "method": "directive", "design": "observational", "causal": False}
                 only |= {"credit_id": None, "unit": f"{self._units.get(task, '')}{PER_EXPERIMENT}"}
@@ -169,8 +178,8 @@ class TriesByLine:
         tries, directive = self._of(row).get(str(row["task"])), str(row["directive_id"])
         if tries is None or not (tries.n or tries.raced):
             return {**row, "estimate": None} if row["low"] is None else row  # a setting that changes no script
-        own = directive in tries.lines
-        others = len(tries.lines) - own
+        own, race_own = directive in tries.lines, directive in tries.race_lines
+        others, race_others = len(tries.lines) - own, len(tries.race_lines) - race_own
         said = {**row}
         if tries.n:
             said |= {"average": tries.total / tries.n, "averaged": tries.n, "failed": tries.failed}
@@ -178,7 +187,11 @@ class TriesByLine:
             said |= {"race_average": tries.race_total / tries.raced, "raced": tries.raced}
             said |= {"race_failed": tries.race_failed, "race_kept": tries.race_kept}
         if others:
-            said |= {"has_own": own, "others": others, "entries": list[JsonValue](self._entries[tries.key])}
+            said |= {"has_own": own, "others": others}
+        if race_others:
+            said |= {"race_own": race_own, "race_others": race_others}
+        if others or race_others:
+            said["entries"] = list[JsonValue](self._entries[tries.key])
         return said
 
 

@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from sqlalchemy import func, or_, select, true
 from sqlalchemy.orm import Session as Connection
 
+from arena.contest.contest import Contest
 from arena.contest.stored import STOCK
 from arena.contest.tables import ContestEntry
 from programs.errors import NotFound, UsageError
@@ -54,6 +55,16 @@ def find_entry(connection: Connection, name: str) -> ContestEntry:
     near = close_names(connection, name)
     hint = f"did you mean {' or '.join(near)}?" if near else "give its name, as on the board, or its number"
     raise NotFound(f"{shown}: no such entry", hint=hint)
+
+
+def name_for_field(contest: Contest, entry: ContestEntry) -> str:
+    """What "Based on entry" is filled with: the name on the board, the number where another entry has that name."""
+    with contest.database.read() as connection:
+        try:
+            named = find_entry(connection, entry.label)
+        except (NotFound, UsageError):
+            return str(entry.number)
+    return entry.label if named.number == entry.number else str(entry.number)
 
 
 def close_names(connection: Connection, name: str) -> list[str]:

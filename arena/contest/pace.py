@@ -8,15 +8,18 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypedDict, cast
 
 from pydantic import JsonValue
+from sqlalchemy import select
 
 from analysis.wording import duration
 from arena.contest.stored import RacePlace
+from arena.contest.tables import Act
 
 if TYPE_CHECKING:
     from arena.contest.contest import Contest
     from arena.executor import Progress
 
 REMEMBERED = 20  # runs at full budget
+WAS_VOID = "not in the race of the leaders: it was void when the race began"
 LINE_SECONDS = 60.0  # between two lines of progress in a log, at least
 
 
@@ -112,5 +115,14 @@ def most_seconds(contest: Contest, entries: int) -> float:
 def in_race(contest: Contest) -> dict[int, str]:
     """Number → how a leader stands in the race while it goes on, and why each other entry is not in it."""
     places = {place["number"]: place["said"] for place in deciding(contest).get("race", ())}
-    others = contest.state().get("not_racing", {}) if places else {}
-    return {**{int(number): why for number, why in others.items()}, **places}
+    return {**not_in_race(contest), **places} if places else {}
+
+
+def not_in_race(contest: Contest) -> dict[int, str]:
+    """Number → why an entry was not among the leaders when their race began; one that was void then and has been
+    reinstated since is not called void."""
+    reasons = {int(number): why for number, why in contest.state().get("not_racing", {}).items()}
+    with contest.database.read() as connection:
+        last = {act.number: act for act in connection.scalars(select(Act).order_by(Act.act_id))}
+    lifted = {(number, act.reason) for number, act in last.items() if act.what == "unvoid"}
+    return {number: WAS_VOID if (number, why) in lifted else why for number, why in reasons.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from statistics import fmean
@@ -21,6 +21,7 @@ from analysis.wording import duration, many, number, span
 from arena.contest.contest import Contest
 from arena.contest.database import Database
 from arena.contest.queue import HOST, Waiting, forecast, turns
+from arena.contest.race import leaders_of
 from arena.contest.score import Scores
 from arena.contest.settings import utc_now
 from arena.contest.stored import BoardColumns, BoardFact, MeasuredRow, RunProgress, Separation, TaskFigures, arm_label
@@ -124,14 +125,17 @@ def order_remarks(connection: Connection, contest: Contest, board: BoardHead, ro
     if separate and separate["second"] in out:  # of an earlier version, which named any two entries
         separate = None
     apart = of_separation(connection, separate, contest.costs.run * len(contest.tasks))
-    return [said for said in (of_order(rows, board.get("digits", DIGITS)), apart) if said]
+    order = of_order(rows, leaders_of(rows, contest.config.most_leaders), board.get("digits", DIGITS))
+    return [said for said in (order, apart) if said]
 
 
-def of_order(rows: Sequence[MeasuredRow], digits: int) -> str:
+def of_order(rows: Sequence[MeasuredRow], leaders: Collection[int], digits: int) -> str:
     """Why an entry is not among the leaders although one with a lower gain is; empty if there is none such. ``rows``:
-    of the board, best first."""
+    of the board, best first; ``leaders``: numbers of those entries that would race. Not each entry of rank 1 would."""
+    racing = [one["role"] != "program" or one["number"] in leaders for one in rows]
     for place, row in enumerate(rows):
-        lower = [one for one in rows[place + 1 :] if one["rank_low"] == 1]
+        after = zip(rows[place + 1 :], racing[place + 1 :], strict=True)
+        lower = [one for one, races in after if races and one["rank_low"] == 1]
         if row["role"] != "program" or row["rank_low"] == 1 or not lower:
             continue
         beside = next((one for one in lower if one["role"] == "program"), lower[0])

@@ -17,7 +17,6 @@ from arena.contest.announced import digits_of, outcome, places, winning
 from arena.contest.contest import Contest
 from arena.contest.disputes import disputes_of
 from arena.contest.entries import quota_used
-from arena.contest.lookup import find_entry
 from arena.contest.pace import deciding, in_race, run_seconds
 from arena.contest.settings import utc_now
 from arena.contest.standing import (
@@ -55,7 +54,7 @@ from arena.contest.view_types import (
     SimilarRow,
     TaskView,
 )
-from programs.errors import NotFound, UsageError
+from programs.errors import NotFound
 from trainer.freshness import said
 
 WHOLE = (ContestEntry.raw, ContestEntry.results, ContestEntry.alike)
@@ -379,16 +378,6 @@ def entry_labels(contest: Contest) -> list[str]:
     query = select(ContestEntry).where(ContestEntry.role == "program", ContestEntry.state != "void")
     with contest.database.read() as connection:
         return [entry.label for entry in connection.scalars(query.order_by(ContestEntry.number.desc()).limit(PAGE))]
-
-
-def name_for_field(contest: Contest, entry: ContestEntry) -> str:
-    """What "Based on entry" is filled with: the name on the board, the number where another entry has that name."""
-    with contest.database.read() as connection:
-        try:
-            named = find_entry(connection, entry.label)
-        except (NotFound, UsageError):
-            return str(entry.number)
-    return entry.label if named.number == entry.number else str(entry.number)
 
 
 def plain(value: Any) -> Any:

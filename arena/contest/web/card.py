@@ -57,11 +57,12 @@ def winners_card(contest: Contest) -> str | None:
         for one in marks
     ]
     tasks = ", ".join(task.name for task in contest.tasks)
-    early = f"Closed early by the host: {why}." if (why := contest.state().get("early", "")) else ""
+    early = "Closed early by the host"
+    why = contest.state().get("early", "").rstrip(". ")
     words = CardText(
         f"Metaloop contest · {tasks} · {contest.config.title} · decided {said['decided_at'][:10]}",
         headline(said),
-        [*([text] for text in (first, *void)), *behind, *([[early]] * bool(early))],
+        [*([text] for text in (first, *void)), *behind, *([[f"{early}: {why}.", f"{early}."]] * bool(why))],
         [unit_sentence(contest.task)] * (len(contest.tasks) == 1) + runs_taken(said),
     )
     won = {who["number"] for who in winners}

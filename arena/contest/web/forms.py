@@ -141,7 +141,7 @@ def _joining(routes: APIRouter, host: Host) -> None:
 def _entering(routes: APIRouter, host: Host) -> None:
     def refused(request: Request, problem: NotTaken, text: str, parent: str, person: Any) -> Response:
         me, labels = views.person_view(host.contest, person), views.entry_labels(host.contest)
-        filled = {"text": text, "parent": parent, "labels": labels, "prefilled": False}
+        filled = {"text": text, "parent": parent, "labels": labels, "guessed": False, "prefilled": False}
         return show(host, request, "me", 422, me=me, problem=problem, **filled)
 
     @routes.post("/enter")

@@ -9,6 +9,7 @@ from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse,
 
 from arena.contest import views
 from arena.contest.example import example
+from arena.contest.lookup import name_for_field
 from arena.contest.settings import RULES
 from arena.contest.standing import RowRange
 from arena.contest.web.card import as_png, winners_card
@@ -133,9 +134,17 @@ def _own(routes: APIRouter, host: Host) -> None:
         accepts = host.contest.phase() == "open"
         latest = views.latest_entry(host.contest, viewer) if accepts else None
         text = (latest.raw.decode("utf-8") if latest else example(host.task)) if accepts else ""
-        if latest and latest.state != "void" and not parent:
-            parent = views.name_for_field(host.contest, latest)
+        guessed = "" if parent or latest is None or latest.state == "void" else name_for_field(host.contest, latest)
         me, labels = views.person_view(host.contest, viewer), views.entry_labels(host.contest)
         return show(
-            host, request, "me", me=me, problem=None, text=text, parent=parent, labels=labels, prefilled=accepts
+            host,
+            request,
+            "me",
+            me=me,
+            problem=None,
+            text=text,
+            parent=parent or guessed,
+            guessed=bool(guessed),
+            labels=labels,
+            prefilled=accepts,
         )

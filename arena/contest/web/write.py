@@ -12,8 +12,9 @@ from starlette.concurrency import run_in_threadpool
 from analysis.wording import listed, many
 from arena.contest.entries import NotTaken, entries_left, linted, obstacle, unpacked
 from arena.contest.example import edits_of, example, notation
+from arena.contest.lookup import name_for_field
 from arena.contest.tables import Person
-from arena.contest.views import entry_labels, may_read, name_for_field
+from arena.contest.views import entry_labels, may_read
 from arena.contest.web.entry import entry_or_404
 from arena.contest.web.forms import echoed, parent_field, posted
 from arena.contest.web.host import Host

@@ -227,6 +227,11 @@ def test_a_higher_gain_outside_the_leaders_is_explained(contest: Contest) -> Non
     why, apart = board_view(contest)["remarks"]
     assert why.startswith("E: of 5 is among the leaders and E: of 4, with the higher gain, is not.")
     assert "significantly below that of E: of 3; the gain of E: of 5 (0.000 to 1.000) is not" in why
+    with contest.database.write() as connection:  # as a copy of the leader, an entry does not race
+        connection.execute(text("UPDATE board SET \"row\" = json_set(\"row\", '$.program_id', 'p3') WHERE number = 5"))
+    assert board_view(contest)["remarks"][0].startswith("The ranks of stock (control) begin at 1 and those of E: of 4")
+    with contest.database.write() as connection:
+        connection.execute(text("UPDATE board SET \"row\" = json_set(\"row\", '$.program_id', 'p5') WHERE number = 5"))
     both = "P0: program and P0: program, the two best leaders"
     assert apart.startswith(f"To separate {both}, would take about 16 runs of each, ")
     assert contenders(contest) == {3, 5}

@@ -101,9 +101,17 @@ def drafts(base: str, browser: Browser) -> None:
     box = "const box = document.querySelector('[name=text]')"
     browser.value(f"(() => {{ {box}; box.value = '# Kept'; box.dispatchEvent(new Event('input')); }})()")
     assert browser.value("document.querySelector('#example')") is None
+    parent = browser.value("document.querySelector('[name=parent]').value")
+    assert f"names {parent}: clear" in browser.value("document.querySelector('main').innerText") and parent
     go(browser, f"{base}/queue")
-    go(browser, f"{base}/me")
-    until(browser, f"document.querySelector('[name=text]').value === '# Kept' && !{note}.hidden")
+    for path, named in (
+        ("/me", ""),
+        ("/me?parent=Ben+1", "Ben 1"),
+    ):  # a guess was for another text
+        go(browser, base + path)
+        until(browser, f"document.querySelector('[name=text]').value === '# Kept' && !{note}.hidden")
+        assert browser.value("document.querySelector('[name=parent]').value") == named
+        assert browser.value("document.querySelector('#guessed')") is None
     browser.value(f"{note}.querySelector('a').click()")
     until(browser, f"document.querySelector('[name=text]').value === {latest!r} && {stored} === 0")
     key = "'metaloop draft ' + document.body.dataset.contest"

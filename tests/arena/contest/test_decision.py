@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from arena.contest import acts
 from arena.contest.announced import outcome
 from arena.contest.decision import decide, not_racing, spectators, withheld
 from arena.contest.entries import change
+from arena.contest.pace import in_race, not_in_race
 from arena.contest.score import plain
 from arena.contest.stored import Announcement
 from arena.contest.tables import ContestEntry, Person
@@ -84,6 +86,17 @@ def test_every_entry_outside_the_race_is_named_with_why(tmp_path: Path, monkeypa
     figures = {"gain": 1.0, "se": 0.1, "n": 4, "role": "program"}
     board = [{**figures, "number": n, "rank_low": n - 2, "rank_high": 5} for n in (3, 4, 5)]
     monkeypatch.setattr("arena.contest.decision.over_tasks", lambda *_: (board, [], "nats"))
+    acts.void(contest, "7", "copied")
+    stored = {str(number): why for number, why in not_racing(contest, [3]).items()}
+    contest.state(deciding="x", leaders=[3], not_racing=stored)
+    contest.database.set_fact("deciding", done=1, wanted=9, race=[{"number": 3, "said": "in the race"}])
+    assert in_race(contest)[7] == stored["7"] == "declared void by the host: copied"
+    acts.unvoid(contest, "7")
+    assert in_race(contest) == {**not_in_race(contest), 3: "in the race"}
+    assert not_in_race(contest)[7] == "not in the race of the leaders: it was void when the race began"
+    acts.void(contest, "7", "copied")
+    assert not_in_race(contest)[7] == stored["7"]
+    acts.unvoid(contest, "7")
     reasons = not_racing(contest, [3])
     assert reasons == {
         4: "not among the leaders when their race began: rank 2–5, significantly below 1 other row of the board",
@@ -91,8 +104,6 @@ def test_every_entry_outside_the_race_is_named_with_why(tmp_path: Path, monkeypa
         6: "no experiment succeeded",
         7: "not in the race of the leaders: it has the text of P local 0 1, which is",
     }
-    said: Announcement = {"outcome": "won", "winners": [], "rows": [], "not_racing": spectators(
-        contest, {str(number): why for number, why in reasons.items()}
-    )}  # fmt: skip
+    said: Announcement = {"outcome": "won", "winners": [], "rows": [], "not_racing": spectators(contest, reasons)}
     assert [who["number"] for who in said["not_racing"]] == [4, 5, 6, 7]
     assert outcome(said["not_racing"][0]["entry_id"], said) == reasons[4] and outcome("another", said) == ""

@@ -6,12 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from analysis.study import query
-from analysis.tables import record
+from analysis.tables import record, rows
 from analysis.wording import MINUS
-from arena.contest import accounts
+from arena.contest import accounts, insight
 from arena.contest.acts import void
 from arena.contest.entries import accept
 from arena.contest.insight import credit_of
@@ -29,8 +30,20 @@ def test_lines_with_the_same_edits_share_their_experiments() -> None:
     tried = [
         SharedTries("MOMENTUM=0.9", "t", 4, 0.2, 1, ["d1", "d2"]),
         SharedTries("MOMENTUM=0.9", "u", 1, 3.0, 0, ["d2"]),
-        SharedTries("MOMENTUM=0.8", "t", 1, 0.3, 0, ["d3"], raced=4, race_total=-0.2, race_failed=1, race_kept=2),
-        SharedTries("MOMENTUM=0.8", "u", 0, 0.0, 0, ["d3"], raced=1, race_total=0.5),
+        SharedTries(
+            "MOMENTUM=0.8",
+            "t",
+            1,
+            0.3,
+            0,
+            ["d3"],
+            raced=4,
+            race_total=-0.2,
+            race_failed=1,
+            race_kept=2,
+            race_lines=["d3"],
+        ),
+        SharedTries("MOMENTUM=0.8", "u", 0, 0.0, 0, ["d3"], raced=1, race_total=0.5, race_lines=["d1", "d3"]),
     ]
     tries = TriesByLine(held, tried, {"p": [3], "d2": [4, 5]}, {"t": "nats", "u": "points"})
     row: dict[str, Any] = {
@@ -40,6 +53,7 @@ def test_lines_with_the_same_edits_share_their_experiments() -> None:
     }  # fmt: skip
     blank = {"average": None, "averaged": 0, "failed": 0, "has_own": True, "others": 0, "entries": [], "named": False}
     blank |= {"race_average": None, "raced": 0, "race_failed": 0, "race_kept": 0}
+    blank |= {"race_own": True, "race_others": 0}
 
     def credited(**changes: Any) -> list[LineCredit]:
         return [record({**blank, **one}, LineCredit) for one in tries.credited([{**row, **changes}])]
@@ -60,12 +74,30 @@ def test_lines_with_the_same_edits_share_their_experiments() -> None:
     assert (
         tested.label == f"+0.3000, 1 experiment; adjusted {tested.estimated}, not significant; {race}"
     )  # which does not count them
-    assert in_race.label == "in the race +0.5000, 1 experiment, none kept" and not in_race.is_adjusted
+    both = "of this line and 1 other with the same edits"
+    assert in_race.label == f"in the race +0.5000, 1 experiment {both}, none kept" and not in_race.is_adjusted
+    assert in_race.estimate is None and list(in_race.entries) == [3]  # the race says nothing of what a line gains
     assert replace(proven, kind="charter").label == f"{proven.label}; not tinted: a setting"
     assert (proven.significance, said.significance) == ("yes", "no")
     assert replace(proven, kind="charter").significance == "yes, but a setting: not tinted"
     assert next(tries.credited([{**row, "directive_id": "d4", "kind": "charter", "low": None}]))["estimate"] is None
     assert record({**blank, **row}, LineCredit).label == f"{said.estimated}, 2 experiments"  # of an earlier version
+
+
+def test_lines_that_only_the_race_cites_are_listed_apart() -> None:
+    con = duckdb.connect()
+    con.execute("CREATE TABLE matches AS FROM (VALUES ('b', 'board'), ('c', 'confirmation')) AS m(match_id, stream)")
+    con.execute(
+        """CREATE TABLE experiments AS SELECT m || i AS run_id, n AS number, CASE n WHEN 0 THEN [] ELSE [cites] END
+        AS directive_ids, 'ok' AS status, 1.0 AS fraction, 's' || n AS source_id, 0 AS parent_number, i AS seed,
+        n * 0.5 AS gain, 'keep' AS decision, 't' AS task, m AS match_id
+        FROM (VALUES ('b', 1, 'd1'), ('c', 2, 'd1'), ('c', 3, 'd2'), ('c', 4, 'd3')) AS runs(m, i, cites),
+        range(2) AS r(n)"""
+    )
+    keys = {"ids": ["d1", "d2", "d3"], "keys": ["same", "same", "own"]}
+    own, same = (record(row, SharedTries) for row in rows(con.execute(insight._query("directive_tries"), keys)))
+    assert (same.n, same.lines, same.raced, same.race_lines) == (1, ["d1"], 2, ["d1", "d2"])
+    assert (own.n, own.lines, own.raced, own.race_lines) == (0, [], 1, ["d3"])
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from arena.contest import acts, disputes, removal, views
@@ -140,6 +141,12 @@ def test_an_export_before_the_decision_says_that_it_is_no_study(
     assert (
         "the ledger has the names of 1 removed account" in said and f"delete {tmp_path / 'later/ledger'} from" in said
     )
+    for name, named in (("out", True), ("later", False)):
+        files = [path for path in (tmp_path / name).rglob("*") if path.is_file() and "ledger" not in path.parts]
+        tables = [str(duckdb.read_parquet(str(path)).fetchall()) for path in files if path.suffix == ".parquet"]
+        texts = [str(path) + path.read_text() for path in files if path.suffix != ".parquet"]
+        assert ["P local" in "".join(each) for each in (tables, texts)] == [named, named]
+        assert ("former entrant 1 (number 3)" in "".join(tables)) != named
     assert run(["contest", "backup", str(contest.folder), "--to", str(tmp_path / "copy")]) == 0
     said = capsys.readouterr().err
     assert f"metaloop contest serve {tmp_path / 'copy'}" in said and "Never serve both" in said
@@ -167,6 +174,9 @@ def test_a_mark_states_what_holds_in_each_phase(tmp_path: Path, monkeypatch: pyt
     ids = entered(contest, *["local"] * 12)
     for void in ids[:5]:
         acts.void(contest, void, "a copied text")
+    with monkeypatch.context() as patched:
+        patched.delattr(acts, "contenders")  # which reads the whole board
+        assert acts.tainted(contest, [1, 3]) == []
     monkeypatch.setattr(views, "MOST_ROWS", 3)
     marks = acts.tainted_entries(contest)
     assert [(one["number"], one["void_number"], one["more"]) for one in marks] == [(n, 3, 4) for n in range(14, 7, -1)]

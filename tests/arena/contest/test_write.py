@@ -272,11 +272,11 @@ def test_the_form_for_entries_starts_from_the_last_text_and_can_be_checked(port:
     browser.form("/enter", text="# First\n\nTry `a <b>`.\n")
     page = browser.get("/me").text
     assert "\n# First\n\nTry `a &lt;b&gt;`.\n</textarea>" in page and "This is your latest entry" in page
-    assert 'value="Last 1"></label>' in page and "names Last 1: clear that field if " in page  # it starts from it
+    assert 'value="Last 1" data-guessed></label>' in page and "names Last 1: clear that field if " in page
     same = browser.form("/enter", text="# First\n\nTry `a <b>`.\n", parent="Last 1")
     assert same.headers["location"].endswith("?again=yes")
     other = browser.get("/me?parent=Ben+1").text
-    assert 'value="Ben 1"></label>' in other
+    assert 'value="Ben 1"></label>' in other and "names Ben 1" not in other  # not a guess
     assert '<button formaction="/write#found">Check</button>' in page and 'src="/static/lint.js"' in page
     used = page.split("Used ")[1][:2]
     checked = browser.form("/write", text="# First\n\nTry it.\n", parent="Last 1").text
