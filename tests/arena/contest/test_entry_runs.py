@@ -31,6 +31,8 @@ def test_the_kinds_of_experiments_add_up() -> None:
         ("", False),
         ("better: +0.500000 nats", False),
         ("not better: +0.500000", False),
+        ("better: +0.500000 %", False),
+        ("better: +0.500000 bits/byte", False),
         ("better: +0.400000 nats", True),  # than another script than its parent
         ("better: +0.500000 nats, within the margin", True),
         ("crash: TypeError", True),
