@@ -86,7 +86,7 @@ def test_a_win_has_a_card_with_its_interval(tmp_path: Path, outcome: str, winner
     gains = " of each, the 2 entries gain 0.50 nats" if tied else ", Ada: p gains 0.50 nats"
     assert any(text.startswith(f"Over 9 fresh runs{gains}") for text in texts)
     assert all(("void" in link and "found out late" in link) or "declared Eve" in link for link in links)
-    assert "has declared P0" not in svg.text and "has declared P0" in later
+    assert "has declared Eve" not in svg.text and "has declared Eve" in later
 
 
 def test_a_void_entry_behind_a_winner_stands_beside_the_decision(
