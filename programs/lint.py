@@ -16,10 +16,11 @@ from programs.charter_edit import settings_of
 from programs.errors import ProgramError
 from programs.file_set import is_about_repository, references, resolved
 from programs.front_matter import OUR_KEY, locate
+from programs.ideas import split
 from programs.patches import ProgramPatch, named_in
 from programs.program import Program
 from programs.roles import addressee, roles
-from programs.structure import Outline, in_ideas, outline
+from programs.structure import PATH, Outline, in_ideas, outline
 from programs.text import one_line, split_lines
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ LONG = 2_000  # words
 _MOST_MESSAGE = 300  # characters of a message, which quotes the program
 _PLACEHOLDER = re.compile(r"\{\{[^{}\n]+\}\}|(?<![\w$`{])\{[a-zA-Z_]\w*\}|\$\{\w+\}")
 _NEARLY_OURS = re.compile(r"^[\"']?meta[-_ ]?loop[\"']?[ \t]*:", re.IGNORECASE)
-_NEARLY_IDEAS = re.compile(r"\bideas?\b", re.IGNORECASE)
+_NEARLY_IDEAS = re.compile(r"\W*(?:(?:my|our|the|some) )?ideas?(?: to try)?\W*", re.IGNORECASE)
 _KEY = re.compile(r"^[\"']?([A-Za-z][\w-]{3,15})[\"']?[ \t]*:(?=[ \t\r\n]|$)")
 _OTHERS = {"version", "history", "branch"}  # settings that other tools have; then those that they may have
 _COMMON = _OTHERS | {"focus", "phases", "screen", "confirm"}
@@ -91,13 +92,12 @@ def check(
     doubt_screen: Callable[[Charter], str] | None = None,
     misfit: Callable[[ProgramPatch], str] | None = None,
 ) -> list[LintMessage]:
-    """Like ``lint``, for any text: one that is not a valid program gives an error for each bad setting, then what
-    ``lint`` says of its text. What depends on the settings is said once they can be read."""
+    """Like ``lint``, for any text: one that is not a valid program gives also an error for each bad setting. What
+    depends on the settings is said once they can be read."""
     program, errors = readable(raw, file)
     said = lint(program, unread, doubt_screen, misfit) if program else []
-    if not errors:
-        return said
-    return [*errors, *(m for m in said if m.code not in _OF_SETTINGS)]
+    kept = (m for m in said if not errors or m.code not in _OF_SETTINGS)
+    return sorted([*errors, *kept], key=lambda m: (m.file, m.line))
 
 
 def readable(raw: str | bytes, file: str) -> tuple[Program | None, list[LintMessage]]:
@@ -196,13 +196,9 @@ def _screens(program: Program, doubt: Callable[[Charter], str]) -> Iterator[Lint
 def _ideas(program: Program, unread: Callable[[str], str] | None) -> Iterator[LintMessage]:
     queued = any("queue" in charter.proposers for _, charter in program.charter.by_phase())
     if any(i.terms for i in program.ideas) and not queued:
-        yield LintMessage(
-            program.ideas[0].line,
-            "info",
-            "ideas-not-queued",
-            "the setting proposers does not contain queue: a scripted researcher ignores these ideas; "
-            "`metaloop: {proposers: {queue: 0.9, local: 0.1}}` in the front matter makes it try them",
-        )
+        message = "the setting proposers does not contain queue: a scripted researcher ignores these ideas; "
+        message += "`metaloop: {proposers: {queue: 0.9, local: 0.1}}` in the front matter makes it try them"
+        yield LintMessage(program.ideas[0].line, "info", "ideas-not-queued", message)
     for idea in program.ideas:
         if _has_open_backtick(idea.text):
             said = "a backtick without a second one: an edit stands between two, as in `NAME=VALUE`"
@@ -341,8 +337,9 @@ def _other_keys(parsed: Outline) -> Iterator[LintMessage]:
             message = f"the key {key[1]} and the lines below it are ignored; did you mean metaloop?"
             yield LintMessage(i + 1, "warning", "not-ours", message)
         elif key[1] in Charter.model_fields.keys() - (_OTHERS if ours else _COMMON):
-            block = [line, *takewhile(lambda below: below[:1] in " \t", front[i + 1 :])]
-            if not ours or _are_settings(["---", "metaloop:", *("  " + one.rstrip() for one in block), "---"]):
+            below = takewhile(lambda one: one.startswith((" ", "\t", "- ")), front[i + 1 :])
+            typed = ["---", "metaloop:", *("  " + one.rstrip() for one in (line, *below)), "---"]
+            if key[1] not in _COMMON or _are_settings(typed):
                 message = f"{key[1]} is ignored: write settings indented below {'the' if ours else 'a'} line metaloop:"
                 yield LintMessage(i + 1, "warning", "not-ours", message)
 
@@ -356,10 +353,12 @@ def _whole(program: Program, parsed: Outline) -> Iterator[LintMessage]:
         yield LintMessage(1, "info", "long", message)
     if not program.ideas and any(in_ideas(h.path) for h in parsed.headings):
         yield LintMessage(1, "info", "no-list", "the Ideas section has no list")
-    with_edits = {b.heading for b in parsed.blocks if b.kind == "item" and "`" in b.text and not program.ideas}
-    for one in (h for h in parsed.headings if _NEARLY_IDEAS.search(h.title) and h.path in with_edits):
-        message = f"the list below {one.title} is not read as ideas: name the heading Ideas"
-        yield LintMessage(one.start + 1, "warning", "heading-not-ideas", message)
+    listed = (b for b in parsed.blocks if b.kind == "item" and any("=" in term for term in split(b.terms)[0]))
+    with_edits = () if program.ideas else tuple(b.heading + PATH for b in listed)
+    for one in (h for h in parsed.headings if _NEARLY_IDEAS.fullmatch(h.title)):
+        if any(path.startswith(one.path + PATH) for path in with_edits):
+            message = f"the list below {one.title} is not read as ideas: name the heading Ideas"
+            yield LintMessage(one.start + 1, "warning", "heading-not-ideas", message)
 
 
 def _further(program: Program, path: str, text: str) -> Iterator[LintMessage]:

@@ -79,8 +79,9 @@ def _load(block: str, first_line: int, file: str) -> tuple[dict[str, object], Li
         tree = YAML().load(block)
     except MarkedYAMLError as error:
         mark, problem = error.problem_mark or error.context_mark, _one_line(error.problem or "not valid YAML")
-        if error.context in _BRACKETS and error.context_mark:  # the line after it is where that is noticed
-            mark, problem = error.context_mark, f"the {_BRACKETS[error.context]} opened here is not closed: {problem}"
+        opened = error.context_mark
+        if opened and error.context in _BRACKETS and not _closes(block[opened.index :]):  # a later line is marked
+            mark, problem = opened, f"the {_BRACKETS[error.context]} opened here is not closed: {problem}"
         line = first_line + (mark.line if mark else 0)
         raise ProgramError(f"{file}:{line}: {problem}", hint="settings are YAML 1.2") from None
     except (YAMLError, RecursionError, ValueError):  # control characters, absurd nesting, numbers of 5,000 digits
@@ -93,6 +94,16 @@ def _load(block: str, first_line: int, file: str) -> tuple[dict[str, object], Li
     where: Lines = {}
     _note_lines(body, (), first_line, where)
     return _plain(body), where
+
+
+def _closes(text: str) -> bool:
+    """Whether the bracket with which a text begins is closed in it; those in quotes and comments do not count."""
+    depth = 0
+    for sign in re.findall(r"""[{}\[\]]""", re.sub(r"""(?<!\w)("[^"\n]*"|'[^'\n]*')|(?<=\s)#.*""", "", text)):
+        depth += 1 if sign in "{[" else -1
+        if not depth:
+            return True
+    return False
 
 
 def _unfit(value: str, plain: bool) -> str:

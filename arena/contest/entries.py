@@ -104,18 +104,18 @@ def linted(
     own = own_code(contest, program) if program else []
     said = check(raw, PROGRAM_FILE, unread)
     every = (*(for_script(said) if contest.study.researcher == "scripted" else said), *own, *unused)
-    messages = tuple(sorted(every, key=lambda message: message.level != "error"))
-    errors = [m for m in messages if m.level == "error"]
+    messages = first(every)
+    errors = sorted((m for m in every if m.level == "error"), key=lambda m: (m.file, m.line))
     if errors or program is None:
         lead = f"{errors[0].file + ', ' if errors[0].file else ''}line {errors[0].line}: {errors[0].message}"
         more = f" (and {many(len(errors) - 1, 'more error')})" if errors[1:] else ""
-        every_one = LINT if len(messages) > MOST_LINT else ""
+        every_one = LINT if len(every) > MOST_LINT else ""
         hint = "remove the patches and ideas that name them" if errors == own else every_one
-        raise NotTaken(lead + more, hint=hint, lint=first(messages))
+        raise NotTaken(lead + more, hint=hint, lint=messages)
     label, config = program.evolved_for, contest.study
     remark = label.remark("this program", EvolvedFor.of(config.researcher, config.staff.models)) if label else ""
     others = (LintMessage(1, "warning", "other-researcher", remark),) if remark else ()
-    return Checked(program, (*first(messages), *others))
+    return Checked(program, (*messages, *others))
 
 
 def for_script(messages: Iterable[LintMessage]) -> Iterator[LintMessage]:
@@ -171,11 +171,13 @@ def enter(connection: Connection, contest: Contest, person: Person, read: Checke
 
 
 def first(messages: tuple[LintMessage, ...]) -> tuple[LintMessage, ...]:
-    """The first MOST_LINT messages (errors come first) and a note on the rest: lists of entries contain them."""
-    if len(messages) <= MOST_LINT:
-        return messages
+    """By line, at most MOST_LINT messages (errors before others) and a note on the rest: lists of entries contain
+    them."""
+    chosen = sorted(messages, key=lambda message: message.level != "error")[:MOST_LINT]
+    by_line = sorted(chosen, key=lambda message: (message.file, message.line))
     more = f"and {len(messages) - MOST_LINT:,} more: {LINT}"
-    return (*messages[:MOST_LINT], LintMessage(messages[MOST_LINT].line, "info", "more", more))
+    note = [LintMessage(by_line[-1].line, "info", "more", more)] if len(messages) > MOST_LINT else []
+    return (*by_line, *note)
 
 
 def parent_of(connection: Connection, name: str) -> int | None:

@@ -46,6 +46,10 @@ HEAD = "---\nmetaloop:\n"
         (HEAD + "  wave: 2\nscreen:\n  fraction: 0.2\n---\nGo.\n", 4, "warning", "not-ours"),
         ("# A\n\n## Idea\n\n- `a=1`\n", 3, "warning", "heading-not-ideas"),
         ("## My ideas\n\n- Set `a=1`.\n", 1, "warning", "heading-not-ideas"),
+        ("## The ideas:\n\n### Rates\n\n- Set `a=1`.\n", 1, "warning", "heading-not-ideas"),
+        (HEAD + "  wave: 2\nreplicates: two\n---\nGo.\n", 4, "warning", "not-ours"),
+        (HEAD + "  wave: 2\nproposers: {queue: 1\n---\nGo.\n", 4, "warning", "not-ours"),
+        (HEAD + "  wave: 2\nphases:\n- until: 0.5\n  wave: 2\n- wave: 3\n---\nGo.\n", 4, "warning", "not-ours"),
         ("## Ideas\n\nSoon.\n", 1, "info", "no-list"),
         ("- one\n- two\n- one\n", 3, "warning", "repeated"),
         ("# T\n\n## Empty\n\n## Full\n\nx\n", 3, "info", "empty-section"),
@@ -68,16 +72,41 @@ def test_a_backtick_that_opens_no_edit_is_not_an_open_one(idea: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "front", ["metadata: x", "loop: x", "history: 3\nversion: 1", "metaloop: {wave: 2}\nkeep: x\nhistory: 3"]
+    "front",
+    ["metadata: x", "loop: x", "history: 3\nversion: 1", "metaloop: {wave: 2}\nscreen: x\nphases:\n- dev\nhistory: 3"],
 )
 def test_keys_of_other_tools_are_left_alone(front: str) -> None:
     assert "not-ours" not in {m.code for m in lint(Program.parse(f"---\n{front}\n---\nGo.\n"))}
+
+
+@pytest.mark.parametrize("title", ["Do not try these ideas", "Ideas that failed before", "How to choose ideas"])
+def test_a_heading_about_ideas_need_not_be_their_list(title: str) -> None:
+    assert "heading-not-ideas" not in {m.code for m in lint(Program.parse(f"## {title}\n\n- Not `a=1`.\n"))}
+    assert "heading-not-ideas" not in {m.code for m in lint(Program.parse("## Idea\n\n- Read `train.py`.\n"))}
 
 
 @pytest.mark.parametrize("bracket", ["{queue: 1", "[queue, local"])
 def test_an_open_bracket_is_named_where_it_was_opened(bracket: str) -> None:
     (said,) = check(f"{HEAD}  proposers: {bracket}\n  wave: 2\n---\nGo.\n", "p.md")
     assert said.line == 3 and f"the {bracket[0]} opened here is not closed" in said.message
+
+
+@pytest.mark.parametrize(
+    ("shares", "line"),
+    [("{queue: 1 local: 2}", 3), ("{queue: 1; local: 2}", 3), ("{\n    queue: 1\n    local: 2\n  }  # }", 5)],
+)
+def test_a_missing_comma_is_no_open_bracket(shares: str, line: int) -> None:
+    (said,) = check(f"{HEAD}  proposers: {shares}\n  wave: 2\n---\nGo.\n", "p.md")
+    assert said.line == line and said.message.startswith("expected ',' or '}'")
+
+
+def test_errors_are_among_the_other_messages_by_line() -> None:
+    text = "---\nmetalop: 1\nmetaloop:\n  wave: 0\n---\nImprove {metric}.\n"
+    assert [(m.line, m.level) for m in check(text, "p.md")] == [
+        (2, "warning"),
+        (4, "error"),
+        (6, "info"),
+    ]
 
 
 def test_a_misspelt_key_is_told_the_right_one() -> None:

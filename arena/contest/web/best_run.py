@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from analysis.wording import many
 from arena.contest.courses import CONFIRMATION, CONTEST, EntryRun
 from programs.ideas import ProgramIdea
 
@@ -43,15 +44,31 @@ class KeptEdit:
 
 @dataclass(frozen=True)
 class IdeaUse:
-    """How many ideas of a program a run kept, tried without keeping them, and never tried."""
+    """How many ideas of a program the experiments of a run cite that it kept, only others cite, and none cites. A
+    ``scripted`` researcher cites each idea that it tries; others need not."""
 
     kept: int
     tried: int
-    unreached: int
+    rest: int
+    scripted: bool = True
 
     @property
-    def all(self) -> int:
-        return self.kept + self.tried + self.unreached
+    def said(self) -> str:
+        """A sentence; empty where nothing is known."""
+        ideas = f"of the program’s {many(self.kept + self.tried + self.rest, 'idea')}"
+        if self.scripted and self.kept + self.tried + self.rest:
+            why = "the run ended first, or they name no edit, did not apply or changed nothing"
+            tried = f"{self.tried} more {'was' if self.tried == 1 else 'were'} tried but not kept"
+            rest = f", {self.rest} not tried ({why})" if self.rest else ""
+            return f"This run kept {self.kept} {ideas}; {tried}{rest}."
+        if self.kept + self.tried:
+            return f"The edits that it kept cite {self.kept} {ideas}; its other experiments cite {self.tried} more."
+        return ""
+
+    def origin(self, edit: KeptEdit) -> str:
+        """Where a kept edit comes from, as far as it is known."""
+        names = ("from its search", "from an idea") if self.scripted else ("cites no idea", "cites an idea")
+        return names[edit.of_idea] if self.said else ""
 
 
 @dataclass(frozen=True)
@@ -70,14 +87,14 @@ class BestRun:
     ideas: IdeaUse
 
 
-def best_run(runs: Sequence[TitledRun], ideas: Sequence[ProgramIdea] = ()) -> BestRun | None:
+def best_run(runs: Sequence[TitledRun], ideas: Sequence[ProgramIdea] = (), *, scripted: bool = True) -> BestRun | None:
     """What the run with the highest verified gain kept; None where none is measured, or it has no baseline. The runs
     that decided count, else those of the board."""
     of_purposes = ([run for run in runs if run["purpose"] == purpose] for purpose in (CONFIRMATION, CONTEST))
-    return next((best for of_entry in of_purposes if (best := _best(of_entry, ideas)) is not None), None)
+    return next((best for of_entry in of_purposes if (best := _best(of_entry, ideas, scripted)) is not None), None)
 
 
-def _best(of_entry: Sequence[TitledRun], ideas: Sequence[ProgramIdea]) -> BestRun | None:
+def _best(of_entry: Sequence[TitledRun], ideas: Sequence[ProgramIdea], scripted: bool) -> BestRun | None:
     """Of several tasks the first counts: gains in different units do not compare."""
     comparable = [run for run in of_entry if run["task"] == of_entry[0]["task"]]
     measured = [(run["gain"], run) for run in comparable if run["gain"] is not None]
@@ -113,14 +130,12 @@ def _best(of_entry: Sequence[TitledRun], ideas: Sequence[ProgramIdea]) -> BestRu
             continue
         shown.append(replace(edit, skipped=skipped))
         skipped = ()
-    return BestRun(
-        run, None if least is run else least, kept[0][1], kept[-1][1], shown, len(edits), skipped, idea_use(run, ideas)
-    )
+    use = idea_use(run, ideas, scripted)
+    return BestRun(run, None if least is run else least, kept[0][1], kept[-1][1], shown, len(edits), skipped, use)
 
 
-def idea_use(run: EntryRun, ideas: Sequence[ProgramIdea]) -> IdeaUse:
-    """Of the ideas that name an edit or that an experiment cites: the scripted researcher tries no others."""
+def idea_use(run: EntryRun, ideas: Sequence[ProgramIdea], scripted: bool) -> IdeaUse:
     tried = {directive for row in run["experiments"] for directive in row["directive_ids"]}
     kept = {one for row in run["experiments"] if row["decision"] == "keep" for one in row["directive_ids"]}
-    of = {idea.directive_id for idea in ideas if idea.terms or idea.directive_id in tried}
-    return IdeaUse(len(of & kept), len(of & tried - kept), len(of - tried))
+    of = {idea.directive_id for idea in ideas}
+    return IdeaUse(len(of & kept), len(of & tried - kept), len(of - tried), scripted)

@@ -135,7 +135,11 @@ def runs_shown(host: Host, entry: ContestEntry, seen: EntryView, selection: Entr
     start = first_shown(selection.start, len(chosen["experiments"]))
     shown = drawn(runs)
     return RunsShown(
-        best_run(runs, Program.parse(seen["text"]).ideas if seen["text"] else ()),
+        best_run(
+            runs,
+            Program.parse(seen["text"]).ideas if seen["text"] else (),
+            scripted=host.contest.study.researcher == "scripted",
+        ),
         runs,
         [(run, curve(run)) for run in shown],
         chosen,

@@ -106,7 +106,7 @@ def doing(row: QueueRow) -> str:
 def own_reason(row: ExperimentColumns, changes: Mapping[int, float]) -> bool:
     """Whether the reason of a decision is more than the figure that the table has: how much better the experiment is
     than its parent."""
-    figure = re.match(r"(?:not )?better: ([-+][\d.]+)(?: [\w ]+)?$", row["reason"])
+    figure = re.match(r"(?:not )?better: ([-+][\d.]+)(?: [^,;:]+)?$", row["reason"])
     change = changes.get(row["number"])
     return bool(row["reason"]) and (figure is None or change is None or abs(float(figure[1]) - change) > 1e-5)
 

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import pytest
 
 from analysis.report.card import lines_of
-from arena.contest import acts
+from arena.contest import accounts, acts
 from arena.contest.contest import Contest
 from arena.contest.tables import ContestEntry, EntryParent
 from arena.contest.views import entry_of
@@ -53,6 +53,11 @@ def test_a_win_has_a_card_with_its_interval(tmp_path: Path, outcome: str, winner
         assert Browser(port).get("/card.svg").status == 404
         who = announced(contest, outcome, winners)
         pages = [Browser(port).get(path).text for path in ("/?unshared", "/index.md")]
+        eve, token = accounts.join(contest.database, contest.config, "Eve", "")
+        with contest.database.write() as connection:
+            connection.query(ContestEntry).where(ContestEntry.number == 3).one().person_id = eve.person_id
+        for path, ends in (("/", "</table>"), ("/index.md", "Secret: ")):
+            assert Browser(port, token).get(path).text.split(ends)[0].count(" (yours)") == 1, path
         svg = Browser(port).get("/card.svg")
         own, other = (Browser(port).get(f"/entry/{each['entry_id']}").text for each in who)
         acts.void(contest, who[0]["entry_id"], "found out late")
@@ -80,8 +85,8 @@ def test_a_win_has_a_card_with_its_interval(tmp_path: Path, outcome: str, winner
     assert any(text.endswith("decided 2026-01-02") for text in texts)
     gains = " of each, the 2 entries gain 0.50 nats" if tied else ", Ada: p gains 0.50 nats"
     assert any(text.startswith(f"Over 9 fresh runs{gains}") for text in texts)
-    assert all(("void" in link and "found out late" in link) or "declared P0" in link for link in links)
-    assert "has declared P0" not in svg.text and "has declared P0" in later
+    assert all(("void" in link and "found out late" in link) or "declared Eve" in link for link in links)
+    assert "has declared Eve" not in svg.text and "has declared Eve" in later
 
 
 def test_a_void_entry_behind_a_winner_stands_beside_the_decision(

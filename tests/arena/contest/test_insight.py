@@ -129,24 +129,24 @@ def test_each_run_has_its_course(opened: tuple[Contest, dict[str, str], Browser]
     assert all(f"<code>{edit.edit}</code> <strong>" in ladder for edit in shown.edits)
     assert all(f"(experiment {edit.number})" in ladder for edit in shown.edits) and shown.end == kept[-1]["metric"]
     named = [*shown.skipped, *(small for edit in shown.edits for small in edit.skipped)]
-    left_out = sum(small.better for small in named)
     assert len(shown.edits) + len(named) == shown.kept and all(small.name in ladder for small in named)
     all_better = abs(kept[-1]["metric"] - shown.start)  # type: ignore[operator]
-    assert left_out + sum(edit.better for edit in shown.edits) == pytest.approx(all_better)
+    assert sum(edit.better for edit in (*named, *shown.edits)) == pytest.approx(all_better)
     assert ladder.count(" smaller edit") == bool(shown.skipped) + sum(map(bool, (e.skipped for e in shown.edits)))
-    assert "from its search" not in ladder and shown.ideas == IdeaUse(0, 0, 0)  # no program
+    assert "from its search" not in ladder and shown.ideas == IdeaUse(0, 0, 0) and not shown.ideas.said
     ideas = Program.parse("## Ideas\n\n- `lr=1`\n- `lr=2`\n- `lr=3`\n- Mind the noise.\n").ideas
     own = {kept[0]["number"]: ideas[0].directive_id, kept[-1]["number"] - 1: ideas[1].directive_id}
     rows = [{**row, "directive_ids": [own.get(row["number"], "d1")]} for row in best["experiments"]]
     rows[kept[-1]["number"] - 1]["decision"] = "discard"
     of = best_run([{**best, "title": "Run 1", "experiments": rows}], ideas)  # type: ignore[typeddict-item]
-    assert of and of.ideas == IdeaUse(1, 1, 1) and of.ideas.all == 3
+    assert of and of.ideas == IdeaUse(1, 1, 2)
     all_kept = [small for edit in of.edits for small in (*edit.skipped, edit)]
     assert [edit.number for edit in all_kept if edit.of_idea] == [kept[0]["number"]]
     edits = ("lr=1 +dedupe: Raise it, `LR=1`.", "Raise lr: it is low", "+dedupe")
     assert [KeptEdit(1, text, 0.0, 0.0).edit for text in edits] == ["lr=1 +dedupe", "", "+dedupe"]
     twin = browser.get(f"/entry/{ids['first']}.md").text
-    assert twin.index("What its best run kept") < twin.index("Course of the runs")
+    assert twin.index("What its best run kept") < twin.index("Course of the runs") and "its search" not in twin
+    assert "| kept | ok |" in twin and "| keep |" not in twin
     standing = unescape(page.split("On the board: ")[1].split("</p>")[0])
     assert " of 4, a gain of " in standing and "stock, which gains" in standing
     assert (
@@ -163,7 +163,7 @@ def test_each_run_has_its_course(opened: tuple[Contest, dict[str, str], Browser]
     assert ">kept</td>" in shown and ">keep</td>" not in shown and not re.search(r">(not )?better: [-+]", shown)
     board = browser.get("/").text
     assert "The bar beside a row: no other" in board and all(
-        "With fewer than 3 runs, " in one for one in (board, shown)
+        "With fewer than 3 runs, " in one for one in (board, shown, twin, browser.get("/index.md").text)
     )
     assert "a rank range compares all pairs of rows" in board and '<td data-label="State">' in board
     assert '<span class="soft">scored</span>' not in board and "</span> measured" in board
@@ -205,7 +205,7 @@ def test_ideas_that_were_followed_have_their_credit_on_the_page(tmp_path: Path) 
         assert not {one["number"] for one in run["experiments"] if one["decision"] in again} & changes(run).keys()
     assert page.count('<div class="credit ') == len(ideas) == 3 and "so it may exclude 0" in page
     best = unescape(page.split('id="best"')[1].split("</section>")[0])
-    assert re.search(r"This run kept \d of the program’s 3 ideas; \d more (was|were) tried but not kept, \d not", best)
+    assert re.search(r"This run kept \d of the program’s 3 ideas; \d more (was|were) tried but not kept\b", best)
     marks = [best.count(f", from {where})") for where in ("an idea", "its search")]
     assert sum(marks) == best.count("(experiment ") and "unless it is marked significant" in page
     assert "(method " not in page  # not again beside each line
@@ -229,6 +229,17 @@ def test_ideas_that_were_followed_have_their_credit_on_the_page(tmp_path: Path) 
     assert "As of " in late and "Not counted yet: " in late
     table = late.split('id="changes"')[1].split("</table>")[0]  # from stock: its lines have no experiments
     assert table.count(" data-label=") == 3 and "None" not in table and "Better by: the difference" in late
+    with contest.database.write() as connection:
+        for course in connection.query(Course).where(Course.purpose == CONTEST):
+            rows = [
+                {**row, "decision": row["decision"].replace("keep", "discard")} for row in course.content["experiments"]
+            ]
+            course.body = zlib.compress(json.dumps({**course.content, "experiments": rows}).encode())
+    with served(contest) as port:
+        bare = [unescape(Browser(port).get(f"/entry/{entry.entry_id}{twin}").text) for twin in ("", ".md")]
+    assert all(
+        re.search(r"which kept no edit\. (<strong>)?This run kept 0 of the program’s 3 ideas", one) for one in bare
+    )
 
 
 def test_a_child_is_shown_against_its_parent(opened: tuple[Contest, dict[str, str], Browser]) -> None:
@@ -299,7 +310,10 @@ def test_the_lineage_has_the_gains_of_the_board(opened: tuple[Contest, dict[str,
     )
     assert page.count('class="short" data-label="95% interval">none') == 0 and "(void)" in page
     assert ">gain, " in page.split("<svg")[1].split("</svg>")[0] and 'class="tick middle"' in page  # the axis
-    assert re.search(r"\.lineage \.void \{ fill: none;", browser.get("/static/style.css").text)
+    style = browser.get("/static/style.css").text
+    assert ".lineage .void { fill: none;" in style
+    (touched,) = re.findall(r"\n  (button.*) \{ min-height: 44px", style)  # on phones, also what is lower elsewhere
+    assert set(re.findall(r"([.\w]+ summary) \{ min-height: 0", style)) == set(re.findall(r"[.\w]+ summary", touched))
 
 
 def test_after_the_decision_the_lineage_has_its_order_and_gains(
@@ -376,6 +390,7 @@ def test_nothing_of_a_sealed_entry_leaks(tmp_path: Path) -> None:
         assert SECRET in own and '<figure class="curve">' in own and 'class="credit ' not in own
         assert "parent, " not in own  # which is sealed too
         assert bob.get("/").text.count("</a> (yours)") == 1 and "(yours)" not in reader.get("/").text
+        assert bob.get("/index.md").text.count(".md) (yours) |") == 1
         assert ids["first"] not in own  # similarity would reveal the other entry's directives
         assert bob.get(f"/entry/{ids['first']}/experiments.json").status == 403
         contest.state(decided="2026-01-01T00:00:00+00:00")

@@ -86,6 +86,13 @@ def test_a_text_is_checked_without_being_stored(port: int) -> None:
     both = b"---\nmetaloop:\n  wave: 0\n  kep: 1\n---\n# x\n\n## Ideas\n\n- Try `nonsense=3`.\n"
     told = entrant.ask("POST", "/api/v1/lint", both).json
     assert [m["line"] for m in told["lint"]] == [3, 4, 10] and told["message"] == "Cannot be submitted: 2 errors."
+    both = b"---\nscren: 1\nmetalop: 1\nmetaloop:\n  wave: 0\n---\n# x\n"
+    told = entrant.ask("POST", "/api/v1/lint", both).json
+    assert [(m["line"], m["level"]) for m in told["lint"]] == [
+        (3, "warning"),
+        (5, "error"),
+        (7, "info"),
+    ]
     assert entrant.ask("POST", "/api/v1/lint", b"\xff\xfe").json["taken"] is False
     assert entrant.ask("GET", "/api/v1/me").json["used"] == before
     browser = Browser(port)
