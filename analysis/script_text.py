@@ -78,6 +78,6 @@ def spend(same: SameSpend, d: Decision) -> str:
         )
     return (
         f"{text}The {known} of this study are too few to estimate the best of {count(same.runs)}. The best of "
-        f"{same.best_of}, chosen by the runs' own scores, would gain {gain}; {beside}. To measure the best of "
+        f"{same.best_of} of them by their own scores would gain {gain}; {beside}. To measure the best of "
         f"{count(same.runs)}: metaloop evolve --same-spend."
     )

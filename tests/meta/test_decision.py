@@ -413,7 +413,7 @@ def test_a_best_stock_run_below_the_average_is_beside_it(ahead: Ended) -> None:
     )
     for gain, said in ((0.25, "one of stock 0.300 (within that interval)"), (0.1, "one of stock 0.300."), (0.4, "")):
         text = script_text.spend(SameSpend("t", "nats", 9.0, 60, 22, 11, gain, gain - 0.1, gain + 0.1, False), d)
-        assert "The best of 11, chosen by the runs' own scores, would gain" in text
+        assert "The best of 11 of them by their own scores would gain" in text
         assert said in text and ("one of stock" in text) == bool(said), text
 
 
@@ -450,7 +450,7 @@ def test_the_same_spend_on_stock_is_estimated_or_measured_and_said_which(
     assert found_.runs >= int(spent["s"] / spent["b"]) and not found_.measured
     assert found_.best_of == found_.known // 2 < found_.runs and found_.low <= found_.gain <= found_.high
     texts = outputs(folder)
-    needed = f"The best of {found_.best_of}, chosen by the runs' own scores, would gain"
+    needed = f"The best of {found_.best_of} of them by their own scores would gain"
     assert all(needed in texts[name] for name in ("page", "report"))
     made, plan, starters = take_up(study)
     again, starters = create(tmp_path / "measured", task=made.task, plan=replace(plan, same_spend=1), workers=1, seed=3)
