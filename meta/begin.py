@@ -58,16 +58,14 @@ def create(
     if learnt and screen:
         learnt = with_program(learnt, screened(learnt.program, screen))
     taught = learnt.program if learnt else None
-    chosen, prior = starters(plan.starters, own, taught), None
+    chosen = starters(plan.starters, own, taught)
     tried = candidate(own, taught, Novelty([task, *further], researcher), screen) if plan.trial else None
     chosen += [tried] if tried and tried not in chosen else []
-    if known:
-        chosen, prior = seat(known, chosen, [task, *further], researcher)
+    chosen, prior = seat(known, chosen, [task, *further], researcher) if known else (chosen, None)
     origin = own[0].program_id if command == "improve" else None
     named = {"race_rule": race_rule, "origin": origin, PATH: path if origin else None}
     settings = plan_settings(plan, named | {"candidate": tried.program_id if tried else None})
-    if plan.headroom and (first := strongest(task)):
-        settings[STRONGEST] = [*first]  # a later check changes nothing in a study that is resumed
+    settings |= tried_first(task) if plan.headroom else {}
     unseen = beside(task, plan.run_budget, [variant] if variant else [], variant=True)
     reserved = beside(task, plan.run_budget, reserve) + unseen + (drawn.reserve if drawn else [])
     setup = StudySetup(
@@ -94,6 +92,13 @@ def create(
         knowledge=learnt.used if learnt and learnt.program in chosen else None,
     )
     return Study.create(folder, setup), chosen
+
+
+def tried_first(task: Task) -> dict[str, JsonValue]:
+    """Edits that the headroom test tries first: recorded, so that a later check of the task changes nothing in a study
+    that is resumed."""
+    first = strongest(task)
+    return {STRONGEST: [*first]} if first else {}
 
 
 def plan_settings(plan: Plan, named: Mapping[str, str | None]) -> dict[str, JsonValue]:

@@ -148,14 +148,7 @@ def export(
     if kind := program.kind:
         for_researcher(out, study, target, kind, program.chosen)
         return
-    if tool.follow and to not in FOLLOWED:
-        tools = "mlflow, trackio, wandb or tensorboard"
-        if to in TOOLS:
-            again = f"metaloop export {study or 'studies/NAME'} --to {to} -o logs/"
-            raise UsageError(f"--follow works with {tools}, not with {to}", hint=f"when the study has ended: {again}")
-        raise UsageError(f"--follow needs --to {tools}", hint="add --to wandb -o logs/")
-    if tool.project and to not in TOOLS[1:]:
-        raise UsageError(f"--project needs --to {', '.join(TOOLS[1:])}", hint="add --to wandb -o logs/")
+    refuse_flags_of_another_tool(study, to, tool)
     if to in TOOLS:
         to_tool(out, study, target, to, tool)
         return
@@ -169,6 +162,18 @@ def export(
         to_dataset(out, folder, Path(dataset).expanduser())
         return
     to_tables(out, folder, target, to, view)
+
+
+def refuse_flags_of_another_tool(study: str | None, to: str, tool: ToolFlags) -> None:
+    """Raises UsageError."""
+    if tool.follow and to not in FOLLOWED:
+        tools = "mlflow, trackio, wandb or tensorboard"
+        if to in TOOLS:
+            again = f"metaloop export {study or 'studies/NAME'} --to {to} -o logs/"
+            raise UsageError(f"--follow works with {tools}, not with {to}", hint=f"when the study has ended: {again}")
+        raise UsageError(f"--follow needs --to {tools}", hint="add --to wandb -o logs/")
+    if tool.project and to not in TOOLS[1:]:
+        raise UsageError(f"--project needs --to {', '.join(TOOLS[1:])}", hint="add --to wandb -o logs/")
 
 
 def to_tables(out: Output, folder: Path, target: Path | None, to: str, view: str) -> None:

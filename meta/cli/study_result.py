@@ -52,18 +52,9 @@ def present(out: Output, folder: Path, applies: bool = False) -> list[str]:
     changes = _changes(folder, config, str(champion.get("program_id", "")))
     by_task = transfer_table.ChampionByTask.of(folder, champion)
     if out.mode == "json":
-        event = {k: v for k, v in champion.items() if k not in CHAIN}
-        out.json(
-            {
-                "study": str(shown),
-                **event,
-                "researcher": config.researcher,
-                "files": files,
-                "steering": given or None,
-                "changes": changes,
-                **by_task.json,
-            }
-        )
+        event = {"study": str(shown), **{k: v for k, v in champion.items() if k not in CHAIN}}
+        found = {"researcher": config.researcher, "files": files, "steering": given or None, "changes": changes}
+        out.json({**event, **found, **by_task.json})
         return []
     harm = _harm(folder, state, str(champion["program_id"])) if decision and decision.holds else ""
     verdict = str(champion.get("verdict", "no champion"))
