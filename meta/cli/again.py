@@ -218,7 +218,7 @@ def dial_of(config: StudySettings, recorded: PlanSettings) -> tuple[list[str], s
     def sized(dial: Dial) -> Plan:
         return plan_of([task, *further], dial, reserve, own_arm=bool(plan.own_arm), variant=variant, headroom=improves)
 
-    made = (each for budget in budgets for each in dials(plan, lambda dial: sized(dial), budget))
+    made = (each for budget in budgets for each in dials(plan, sized, budget))
     return nearest(made, plan)
 
 
