@@ -106,14 +106,14 @@ def not_measured(study: Study) -> str:
 def of_script(study: Study, best: HarvestEvent, source: Source) -> str:
     """What the commit of the best train.py gains, how that was measured, what it costs, and its edits of ``source``."""
     task, seconds = study.task, best.device_seconds_charged
-    found = FoundScript(
+    script = FoundScript(
         HARVEST, task.name, task.unit, seconds, best.experiments, best.gain, best.low, best.high, best.n, best.trust
     )
     names = " and ".join(name for name, _ in best.files)
     edit, is_all = edit_of(task, source, best)
     edits = " and ".join([edit.label()] * bool(edit) + [CODE_CHANGES] * (not is_all))
     lines = (
-        f"{names}: gains {script_gain(found)} over the untouched one.",
+        f"{names}: gains {script_gain(script)} over the untouched one.",
         SAID[freshness(task)],
         training_cost(study.state, task.name),
         f"Edits: {edits or '-'}",

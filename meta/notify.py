@@ -36,7 +36,7 @@ def notify(url: str, folder: Path, branch: str | None) -> str:
     """Post the verdict and the best train.py's gain; returns what came of it, because the result itself is safe."""
     champion = champion_of(folder) or {}
     decision = decision_of(champion) if champion else None
-    found = harvested_of(decision) if decision else []
+    harvested = harvested_of(decision) if decision else []
     weak = [each.text for each in decision_text.caveats(decision) if each.level != "note"] if decision else []
     state, said = StudyState.read(folder / "ledger"), list[str]()
     names = [program.name for program in state.programs.values()]
@@ -46,11 +46,11 @@ def notify(url: str, folder: Path, branch: str | None) -> str:
         said += [sentences_of(text, names)[0] for text in weak[decision.state == OPEN :]]
     else:
         said += [f"{folder.name}: no champion"]
-    for each in found:
-        said += [f"The best train.py{f' on {each.task}' * (len(found) > 1)} gains {script_gain(each)}"]
+    for each in harvested:
+        said += [f"The best train.py{f' on {each.task}' * (len(harvested) > 1)} gains {script_gain(each)}"]
         said += sentences_of(training_cost(state, each.task))
     said += [f"Branch {branch}"] if branch else []
-    scripts = [{name: getattr(each, name) for name in SCRIPT} for each in found]
+    scripts = [{name: getattr(each, name) for name in SCRIPT} for each in harvested]
     fields: dict[str, Any] = {name: champion.get(name) for name in FIELDS}
     text = plain_text(". ".join(said) + ".")
     return send(

@@ -300,9 +300,9 @@ def _undoing(idea: ProgramIdea, bundle: str, task: Task | None) -> str:
 
 def _values(terms: Sequence[str], task: Task | None) -> dict[str, str]:
     """Setting → value, by the names of the task."""
-    found = [match.groups() for term in terms if (match := _TERM.fullmatch(term))]
-    knobs = {name: task.edits.knob(name) if task else None for name, *_ in found}
-    return {knob.name if (knob := knobs[name]) else name: value or "" for name, value, _ in found}
+    settings = [match.groups() for term in terms if (match := _TERM.fullmatch(term))]
+    knobs = {name: task.edits.knob(name) if task else None for name, *_ in settings}
+    return {knob.name if (knob := knobs[name]) else name: value or "" for name, value, _ in settings}
 
 
 def _meaning(idea: ProgramIdea) -> str:

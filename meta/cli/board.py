@@ -75,8 +75,8 @@ class RunView:
     @property
     def trusts(self) -> set[str]:
         """Of the verifications that count."""
-        told = ((v.get("status") or "ok", v.get("trust") or "") for v in self.ranking.values())
-        return {trust for status, trust in told if counts(status, trust)}
+        outcomes = ((v.get("status") or "ok", v.get("trust") or "") for v in self.ranking.values())
+        return {trust for status, trust in outcomes if counts(status, trust)}
 
     def claimed_gain(self, sign: float) -> float | None:
         """By the researcher's own measurements; ``sign`` +1 where lower is better."""

@@ -73,11 +73,11 @@ class ComparedChampions:
     @property
     def answer(self) -> list[str]:
         """Which champion gained more, and whose best train.py is better, on each task."""
-        found = [_answer(each) for each in self.differences]
+        answers = [_answer(each) for each in self.differences]
         tasks = dict.fromkeys(one.task for one in self.best)
         pairs = ([one for one in self.best if one.task == task] for task in tasks)
         scripts = [better_script(pair) for pair in pairs if len(pair) == 2]
-        return [*(f"Not compared: {why}." for why in self.not_compared), *found, *filter(None, scripts)]
+        return [*(f"Not compared: {why}." for why in self.not_compared), *answers, *filter(None, scripts)]
 
     @property
     def rows(self) -> list[Row]:
@@ -127,12 +127,12 @@ def _answer(d: GainDifference) -> str:
 def champions(first: ComparedStudy, second: ComparedStudy) -> ComparedChampions:
     """The difference of the champions' verified gains on each task of both studies, where it can be known, and that of
     each program that ran in both."""
-    found = _decided(first, second)
-    counted_there = {(each.task, each.program_id) for each in (*found.same, *found.differences)}
+    decided = _decided(first, second)
+    counted_there = {(each.task, each.program_id) for each in (*decided.same, *decided.differences)}
     further = [one for one in ran_in_both(first, second) if (one.task, one.program_id) not in counted_there]
     best = tuple(each for study in (first, second) for each in best_programs(study))
     loaded = tuple(one.name for one in (first, second) if (d := one.board.decision) and d.pace and d.pace.other_load)
-    return replace(found, same=together((*found.same, *further)), best=best, loaded=loaded)
+    return replace(decided, same=together((*decided.same, *further)), best=best, loaded=loaded)
 
 
 def _decided(first: ComparedStudy, second: ComparedStudy) -> ComparedChampions:
@@ -161,8 +161,8 @@ def _decided(first: ComparedStudy, second: ComparedStudy) -> ComparedChampions:
             same += _difference(*pair, (identity, identity)) if identity in there else []
         leads += _lead_difference(*pair, "control")
         shares += _lead_difference(*pair, "start")
-    found = [tuple(each) for each in (differences, same, leads, shares)]
-    return ComparedChampions(found[0], found[1], tuple(not_compared), names, found[2], found[3])
+    groups = [tuple(each) for each in (differences, same, leads, shares)]
+    return ComparedChampions(groups[0], groups[1], tuple(not_compared), names, groups[2], groups[3])
 
 
 def other_names(first: ComparedStudy, second: ComparedStudy) -> Iterator[str]:

@@ -105,9 +105,9 @@ def new(
         from programs.ideas_edit import replace_ideas
         from trainer.task import Task
 
-        found = Task.load(path.parent)
-        whose, task = f"for the task {found.name}", f" -t {resolve.typed(path.parent)}"
-        text = replace_ideas(text, ideas_for(loaded, found)) if loaded.ideas and found.edits.knobs else text
+        folder_task = Task.load(path.parent)
+        whose, task = f"for the task {folder_task.name}", f" -t {resolve.typed(path.parent)}"
+        text = replace_ideas(text, ideas_for(loaded, folder_task)) if loaded.ideas and folder_task.edits.knobs else text
     made = loaded.with_text(text)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, "utf-8")
@@ -287,10 +287,10 @@ def _messages(text: str, checks: TaskChecks | tuple[()]) -> Iterator[tuple[str, 
     except ProgramError:
         path = resolve.program_path(text)
         entry = entry_of(path) if path.is_dir() else path
-        found = check(entry.read_bytes(), str(entry), *checks)
-        if not any(message.level == "error" for message in found):  # the error is in another file
+        messages = check(entry.read_bytes(), str(entry), *checks)
+        if not any(message.level == "error" for message in messages):  # the error is in another file
             raise
-        yield from ((f"{message.file or entry}:{message.line}", message) for message in found)
+        yield from ((f"{message.file or entry}:{message.line}", message) for message in messages)
     else:
         yield from _placed(text, loaded, examine(loaded, *checks))
 

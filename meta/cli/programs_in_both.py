@@ -104,7 +104,7 @@ class BestPrograms:
     unit: str
     programs: tuple[BestProgram, ...]
     script: str = ""
-    found: FoundScript | None = None
+    best_script: FoundScript | None = None
 
     @property
     def sentence(self) -> str:
@@ -133,7 +133,7 @@ class BestPrograms:
 def better_script(best: Sequence[BestPrograms]) -> str:
     """Which study's best train.py gains more on a task, in a sentence; empty unless both have one. The limits of the
     difference by MOVER (Zou and Donner 2008), from the intervals of the two gains."""
-    first, second = (each.found for each in best)
+    first, second = (each.best_script for each in best)
     if first is None or second is None or first.unit != second.unit:
         return ""
     one, other = ((each.low, each.gain, each.high) for each in (first, second))

@@ -53,8 +53,8 @@ def present(out: Output, folder: Path, applies: bool = False) -> list[str]:
     by_task = transfer_table.ChampionByTask.of(folder, champion)
     if out.mode == "json":
         event = {"study": str(shown), **{k: v for k, v in champion.items() if k not in CHAIN}}
-        found = {"researcher": config.researcher, "files": files, "steering": given or None, "changes": changes}
-        out.json({**event, **found, **by_task.json})
+        study_fields = {"researcher": config.researcher, "files": files, "steering": given or None, "changes": changes}
+        out.json({**event, **study_fields, **by_task.json})
         return []
     harm = _harm(folder, state, str(champion["program_id"])) if decision and decision.holds else ""
     verdict = str(champion.get("verdict", "no champion"))
@@ -160,8 +160,8 @@ def surer(folder: Path, config: StudyConfig, decision: Decision | None) -> list[
     """How to train a best train.py again whose gain is not shown to be above zero."""
     from analysis.script_text import harvested_of
 
-    best, found = folder / "best_train.py", harvested_of(decision) if decision else []
-    if len(found) != 1 or (found[0].low or 0.0) > 0 or (found[0].gain or 0.0) <= 0 or not best.is_file():
+    best, scripts = folder / "best_train.py", harvested_of(decision) if decision else []
+    if len(scripts) != 1 or (scripts[0].low or 0.0) > 0 or (scripts[0].gain or 0.0) <= 0 or not best.is_file():
         return []
     return [f"metaloop verify {resolve.typed(best)} -t {shlex.quote(config.task)}  # is the best train.py better?"]
 

@@ -262,8 +262,8 @@ def trial_tells(plan: Plan, task: Task, power: str) -> str:
     smallest = duration(smallest_search(default(task), task))
     few = " So few runs show only a very large difference." if 1 < plan.confirm_runs < FEW_RUNS else ""
     script = "a better train.py" if plan.harvest_count >= FEW else "the best train.py of the runs"
-    found = "" if plan.without_harvest else f"looks for {script} and "
+    script_search = "" if plan.without_harvest else f"looks for {script} and "
     return (
-        f"the plan {found}tests whether one new program beats one other; {power}.{few} Which "
+        f"the plan {script_search}tests whether one new program beats one other; {power}.{few} Which "
         f"of several programs is best takes a search, {smallest} of device time or more"
     )

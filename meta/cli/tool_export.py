@@ -200,9 +200,9 @@ def awaited(out: Output, study: str | None) -> Path:
             before, there = there, [*resolve.known_studies(), *resolve.studies_in(Path())]
             new = [] if before is None else [one for one in there if one not in before]
             if before is None:
-                places = [] if study is None else [resolve.placed(Path(study).expanduser())]
-                places += [str(resolve.STUDIES / study)] if study and "/" not in study else []
-                what = f"waiting for the study {' or '.join(places)}".strip()
+                folders = [] if study is None else [resolve.placed(Path(study).expanduser())]
+                folders += [str(resolve.STUDIES / study)] if study and "/" not in study else []
+                what = f"waiting for the study {' or '.join(folders)}".strip()
                 named = ", ".join(map(resolve.placed, there[-resolve.SHOWN :])) or "none here"
                 out.note(f"{what} to start; Ctrl-C to give up (studies that are there: {named})")
             for other in new:

@@ -169,11 +169,11 @@ def _shared(out: Output, folder: Path) -> None:
     """Check the ledger of a copy that `share` wrote."""
     from meta.share import verified
 
-    found = verified(folder)
-    out.thing({"verdict": "consistent", **found})
+    summary = verified(folder)
+    out.thing({"verdict": "consistent", **summary})
     out.note(
         "The records of this copy are one chain, and its programs and champion.md are those that their ids name. It is "
-        f"unchanged only if {found['head']} is the hash that metaloop share printed: a changed ledger can be made "
+        f"unchanged only if {summary['head']} is the hash that metaloop share printed: a changed ledger can be made "
         "consistent again. Files beside the ledger are not covered by the hash. No script was trained again: a copy "
         "has neither the secret of its seeds nor the task's files; for that, ask for the study itself."
     )
@@ -184,13 +184,13 @@ def _contest(out: Output, study: Study) -> bool:
     from arena.contest.seeds import derive_seeds
     from arena.contest.settings import DATABASE
 
-    found, exported = derive_seeds(study), not (study.folder / DATABASE).is_file()
+    facts, exported = derive_seeds(study), not (study.folder / DATABASE).is_file()
     if exported:
-        out.thing({"verdict": "intact", **found})
+        out.thing({"verdict": "intact", **facts})
     out.note(
-        f"The ledger is complete and unchanged, and all {found['seeds']:,} seeds of its {many(found['runs'], 'run')} "
+        f"The ledger is complete and unchanged, and all {facts['seeds']:,} seeds of its {many(facts['runs'], 'run')} "
         "are derived from the secret: none was chosen by hand. Compare secret_hash and rules_hash "
-        f"({found['secret_hash']}, {found['rules_hash']}) with those that were published at the opening."
+        f"({facts['secret_hash']}, {facts['rules_hash']}) with those that were published at the opening."
     )
     return exported
 

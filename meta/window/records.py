@@ -160,8 +160,8 @@ def run_page(con: duckdb.DuckDBPyConnection, run_id: str, start: int) -> RunPage
     drawn = curve(course, going_on=run["state"] == "running")
     collapses = ReportSource(con, "").ask("collapsed", CollapsedRow).rows
     collapse = next((one for one in collapses if one.run_id == run_id), None)
-    found = fetch(con, FINDINGS, run_id)
-    return RunPage(run, drawn, course, shown, start, len(experiments), said, took, found, collapse)
+    findings = fetch(con, FINDINGS, run_id)
+    return RunPage(run, drawn, course, shown, start, len(experiments), said, took, findings, collapse)
 
 
 def experiment(con: duckdb.DuckDBPyConnection, identity: str) -> Row:
