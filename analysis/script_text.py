@@ -30,11 +30,11 @@ def measured_scripts(d: Decision) -> list[str]:
 def harvested(script: FoundScript, d: Decision) -> str:
     where = f" on {script.task}" if d.tasks else ""
     fresh = freshness.SPLIT if script.trust == "verified" else freshness.of_record(d.fresh, script.trust)
-    found = f"the study{where}, from a last search (harvest) of {many(script.experiments, 'experiment')},"
+    origin = f"the study{where}, from a last search (harvest) of {many(script.experiments, 'experiment')},"
     if not script.experiments:
-        found = "the runs, by their own scores,"
+        origin = "the runs, by their own scores,"
     sure = " One training cannot show that it is better than the untouched one." * (script.n == 1)
-    return f"The best train.py of {found} gains {script_gain(script)}, {freshness.CHOSEN[fresh]}.{sure}"
+    return f"The best train.py of {origin} gains {script_gain(script)}, {freshness.CHOSEN[fresh]}.{sure}"
 
 
 def long_search(script: FoundScript, d: Decision) -> str:

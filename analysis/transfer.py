@@ -186,7 +186,7 @@ Limits = tuple[float | None, float | None]
 
 def ratio_limits(con: duckdb.DuckDBPyConnection, cells: Sequence[Cell]) -> dict[tuple[str, str], Limits]:
     """By task and program the two-sided 95% interval of the ratio to stock's gain; the view has its one-sided bound."""
-    runs, found = transfer_runs(con), dict[tuple[str, str], Limits]()
+    runs, limits = transfer_runs(con), dict[tuple[str, str], Limits]()
     for task, stream in dict.fromkeys((cell.task, cell.stream) for cell in cells):
         here = [run for run in runs if (run.task, run.stream) == (task, stream)]
         stock = [run for run in here if run.program_id == stock_of(here)]
@@ -195,8 +195,8 @@ def ratio_limits(con: duckdb.DuckDBPyConnection, cells: Sequence[Cell]) -> dict[
             own = [run for run in here if run.program_id == (cell.like_id or cell.program_id)]
             gains = [run.gain for run in own], [run.gain for run in stock]
             touched = touched_share(own), touched_share(stock)
-            found[task, cell.program_id] = ratio_interval(*gains, baseline, touched)
-    return found
+            limits[task, cell.program_id] = ratio_interval(*gains, baseline, touched)
+    return limits
 
 
 class RunOfProgram(Protocol):

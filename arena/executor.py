@@ -149,7 +149,7 @@ class LocalExecutor:
 
     def _hand_out(self, coming: Iterator[Job]) -> None:
         self.scheduler.draining = self.draining
-        while (placed := self.scheduler.place(coming)) is not None:
+        while (placed := self.scheduler.next_placement(coming)) is not None:
             worker = self.workers[placed.devices[0]]
             worker.ticket = placed.ticket
             worker.send(self._with_its_past(placed.job) if placed.attempt else placed.job)

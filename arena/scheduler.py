@@ -136,7 +136,7 @@ class Scheduler(Generic[J]):
 
     # -- jobs ----------------------------------------------------------------------------------------------------
 
-    def place(self, coming: Iterator[J]) -> Placement[J] | None:
+    def next_placement(self, coming: Iterator[J]) -> Placement[J] | None:
         """The next placement; None where nothing can be placed now.
 
         The next job of ``coming`` is taken only while an unreserved device is free, so its source decides as late as

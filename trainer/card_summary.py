@@ -73,8 +73,8 @@ def resolved_effects(task: Task) -> list[tuple[float, str]]:
         return []
     effects = task.card.get("effects")
     rows = [one for one in effects if isinstance(one, dict)] if isinstance(effects, list) else []
-    found = [(_number(one.get("gain_sd")), one.get("label")) for one in rows if one.get("resolved") is True]
-    return [(gain, label) for gain, label in found if gain is not None and isinstance(label, str)]
+    resolved = [(_number(one.get("gain_sd")), one.get("label")) for one in rows if one.get("resolved") is True]
+    return [(gain, label) for gain, label in resolved if gain is not None and isinstance(label, str)]
 
 
 def _number(value: JsonValue) -> float | None:

@@ -63,8 +63,8 @@ def from_header(
     """The layout of a header, with the metric's column decided; None without a metric."""
     names = tuple(plain_name(cell) or f"column_{index + 1}" for index, cell in enumerate(cells))
     written = [cell.strip() or name for cell, name in zip(cells, names, strict=True)]
-    asked = named(wanted, written) if wanted else None
-    given = None if asked is None else written.index(asked)
+    metric_column = named(wanted, written) if wanted else None
+    given = None if metric_column is None else written.index(metric_column)
     at = _columns_by_role(names, sample, given)
     return _with_metric(names, at, sample, given, line)
 

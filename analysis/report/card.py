@@ -208,7 +208,7 @@ def legend_of(runs: Sequence[DrawnRun], ours: str) -> list[tuple[str, str, float
     others = {run.role for run in runs} - {ours}
     words = ("champion" if ours == "champion" else "programs", "stock" if others <= {"control"} else "the others")
     known = [("ours", words[0])] * any(run.role == ours for run in runs) + [("theirs", words[1])] * bool(others)
-    return [(way, text, FRAME["left"] + 170 * place) for place, (way, text) in enumerate(known)]
+    return [(way, text, FRAME["left"] + 170 * position) for position, (way, text) in enumerate(known)]
 
 
 def width(text: str) -> float:
@@ -245,8 +245,8 @@ def fitted(lines: Sequence[Sequence[str]], size: float, most: int) -> list[str]:
     """The lines that have room in so many, of letters of this size: of each the longest of its lengths that fits whole,
     else none of it. Nothing is cut in the middle of a sentence, except of a first line that has one length only."""
     fit: list[str] = []
-    for place, lengths in enumerate(lines):
-        room = most - len(fit) - sum(bool(later) for later in lines[place + 1 :] if len(later) > 1)
+    for position, lengths in enumerate(lines):
+        room = most - len(fit) - sum(bool(later) for later in lines[position + 1 :] if len(later) > 1)
         wraps = [lines_of(text, size, 99) for text in lengths if text]
         whole = [wrap for wrap in wraps if len(wrap) <= max(room, 0) and not any(line.endswith("…") for line in wrap)]
         fit += whole[0] if whole else lines_of(lengths[-1], size, most) if wraps and not fit else []

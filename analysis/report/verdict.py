@@ -261,12 +261,12 @@ def stock_of(facts: ReportFacts) -> StandingRow | None:
     """Stock in the deciding match, both arms together; where it is not in it, in the latest other match on the task."""
     deciding = facts.deciding.match_id
     others = [row for row in facts.standings.rows if row.task == facts.deciding.task and row.match_id != deciding]
-    found = [row for row in [*facts.board, *others] if row.role == "control" and row.gain is not None]
-    if not found:
+    controls = [row for row in [*facts.board, *others] if row.role == "control" and row.gain is not None]
+    if not controls:
         return None
-    stock = both_arms(facts.of_match(found[0].match_id)) or found[0]
-    elsewhere = f"stock in the {'opening race' if stock.label == 'opening' else stock.label or 'other match'}"
-    return stock if stock.match_id == deciding else replace(stock, name=elsewhere, role="control")
+    stock = both_arms(facts.of_match(controls[0].match_id)) or controls[0]
+    name = f"stock in the {'opening race' if stock.label == 'opening' else stock.label or 'other match'}"
+    return stock if stock.match_id == deciding else replace(stock, name=name, role="control")
 
 
 def _one_of(facts: ReportFacts) -> str:

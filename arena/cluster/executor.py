@@ -100,7 +100,7 @@ class RayExecutor:
         try:
             while True:
                 self._look()
-                while (placed := self.scheduler.place(coming)) is not None:
+                while (placed := self.scheduler.next_placement(coming)) is not None:
                     self._seat(placed)
                 if not self.scheduler.in_flight and self._is_over():
                     return

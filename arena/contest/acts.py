@@ -236,7 +236,7 @@ def _behind(
 ) -> tuple[int, str, int] | None:
     """The nearest void entry behind an entry, how it lies behind it, and how many more do. Void ones with the same text
     are counted, not listed: a text may have come a thousand times."""
-    nearest, found, texts = None, 0, set[str]()
+    nearest, void_count, texts = None, 0, set[str]()
     for link in (number, *ancestors(parents, number)):
         text, voids = same.get(link, ("", []))
         if not text or text in texts:  # a parent is earlier, so the void ones before it are among those that count
@@ -246,8 +246,8 @@ def _behind(
         if nearest is None and (itself or before):
             direct = "is based on" if itself and link == parents.get(number) else "through"
             nearest = link if itself else voids[0], "has the text of" if link == number else direct
-        found += itself + before
-    return (*nearest, found - 1) if nearest else None
+        void_count += itself + before
+    return (*nearest, void_count - 1) if nearest else None
 
 
 def _counts(contest: Contest) -> Callable[[int], str]:

@@ -113,7 +113,7 @@ def secret_check(said: Announcement) -> str:
     return f"""python3 -c "import hashlib; print(hashlib.sha256(bytes.fromhex('{secret}')).hexdigest())\""""
 
 
-def place(row: MeasuredRow, said: Announcement) -> str:
+def race_result(row: MeasuredRow, said: Announcement) -> str:
     """What a race says of an entry: who may be the best, and why each other one did not win. Empty without a race,
     where ranks say it, and for stock."""
     if not said.get("race") or row["role"] != "program":
@@ -146,9 +146,9 @@ def race_places(race: Race, names: Mapping[int, str], digits: int, done: Mapping
     that each entry has on every task."""
     after = max(race.wanted.values(), default=race.looked)
     still = f"still in the race after {many(race.looked, 'run')}" if race.looked else "in the race"
-    places = {one: f"{still}; {done[one]} of {after} runs done" if race.wanted else still for one in race.entries}
+    standings = {one: f"{still}; {done[one]} of {after} runs done" if race.wanted else still for one in race.entries}
     gone = race.out.items()
-    return places | {number_: left_race(names[to], number(by, digits), runs) for number_, (to, by, runs) in gone}
+    return standings | {number_: left_race(names[to], number(by, digits), runs) for number_, (to, by, runs) in gone}
 
 
 def look_lines(race: Race, names: Mapping[int, str], digits: int) -> list[str]:
@@ -166,9 +166,9 @@ def look_lines(race: Race, names: Mapping[int, str], digits: int) -> list[str]:
     return lines
 
 
-def places(said: Announcement) -> dict[int, str]:
-    """Number → `place`, of all rows; empty without a race."""
-    return {row["number"]: place(row, said) or "–" for row in said["rows"]} if said.get("race") else {}
+def race_results(said: Announcement) -> dict[int, str]:
+    """Number → `race_result`, of all rows; empty without a race."""
+    return {row["number"]: race_result(row, said) or "–" for row in said["rows"]} if said.get("race") else {}
 
 
 def winning(entry_id: str, said: Announcement) -> str:
@@ -208,4 +208,4 @@ def outcome(entry_id: str, said: Announcement) -> str:
     winners = [who["entry_id"] for who in said["winners"]]
     if entry_id in winners:
         return "won" if len(winners) == 1 else f"shares the win with {many(len(winners) - 1, 'other entry')}"
-    return place(row, said) or "took part in the decision and did not win"
+    return race_result(row, said) or "took part in the decision and did not win"

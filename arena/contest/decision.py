@@ -64,8 +64,8 @@ def spectators(contest: Contest, reasons: Mapping[int, str]) -> list[LeftOutEntr
     """The entries that are not in the race, in the order of the board, with why."""
     with contest.database.read() as connection:
         entries = connection.scalars(select(ContestEntry).where(ContestEntry.number.in_(reasons))).all()
-        place = {row.number: row.gain for row in connection.execute(select(BoardRow.number, BoardRow.gain))}
-    entries = sorted(entries, key=lambda entry: (-place.get(entry.number, -math.inf), entry.number))
+        board_gains = {row.number: row.gain for row in connection.execute(select(BoardRow.number, BoardRow.gain))}
+    entries = sorted(entries, key=lambda entry: (-board_gains.get(entry.number, -math.inf), entry.number))
     return [{**entry.named, "why": reasons[entry.number]} for entry in entries]
 
 
@@ -142,8 +142,10 @@ class ConfirmingPlan:
         errors = [math.sqrt(error_of(gains)) for on in gains.values() for gains in on.values()]
         digits = decimals(typical(errors)) if len(gains) == 1 else 2  # scores of several tasks have the unit of stock
         done = {entry.number: min(len(on[entry.number]) for on in gains.values()) for entry in self.entries}
-        places = race_places(race, names, digits, done) | {number: f"left out: {why}" for number, why in gone.items()}
-        runs["race"] = [{**e.named, "said": places[e.number]} for e in self.entries if e.number in places]
+        standings = race_places(race, names, digits, done) | {
+            number: f"left out: {why}" for number, why in gone.items()
+        }
+        runs["race"] = [{**e.named, "said": standings[e.number]} for e in self.entries if e.number in standings]
         runs["looks"] = look_lines(race, names, digits)
         runs["next_look"] = max(race.wanted.values(), default=0)
         return runs
@@ -311,8 +313,8 @@ def race_rows(rows: Sequence[MeasuredRow], decided: Announcement, race: Race, sc
         else:
             low, high = interval(row["gain"], row["se"], row["n"] - 1, level)
         may_be_first = row["number"] in first or not (decided["winners"] or row["role"] == "program")
-        place = {"rank_low": 1 if may_be_first else 2, "rank_high": 1 if may_be_first and won else len(rows)}
-        ranked_rows.append(cast(MeasuredRow, {**row, "low": low, "high": high, **place}))
+        rank_range = {"rank_low": 1 if may_be_first else 2, "rank_high": 1 if may_be_first and won else len(rows)}
+        ranked_rows.append(cast(MeasuredRow, {**row, "low": low, "high": high, **rank_range}))
     return ranked_rows
 
 

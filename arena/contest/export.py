@@ -15,7 +15,7 @@ from analysis.ledger import segments
 from analysis.study import VIEWS, read_study
 from analysis.wording import many, number, span
 from arena.contest.acts import acts, taint_words, tainted
-from arena.contest.announced import digits_of, place, secret_check, sentences
+from arena.contest.announced import digits_of, race_result, secret_check, sentences
 from arena.contest.contest import Contest
 from arena.contest.disputes import disputes
 from arena.contest.removal import removals
@@ -133,7 +133,7 @@ def announcement_text(about: ContestView, board: BoardView) -> str:
     for row in said.get("rows", ()):
         gain = f"{number(row['gain'], digits)} {said['unit']}"
         known = f" (95% interval {span(row['low'], row['high'], digits)})" if row["low"] is not None else ""
-        how = place(row, said)
+        how = race_result(row, said)
         lines.append(f"- {arm_label(row)}: {gain}{known}, {many(row['n'], 'run')}{f'; {how}' if how else ''}")
     for who in (*said.get("left_out", ()), *said.get("not_racing", ())):
         lines.append(f"- {_named(who)}: {who['why']}")

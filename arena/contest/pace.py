@@ -66,16 +66,16 @@ class Deciding:
         self.contest, self.progress, self.now = contest, progress, now
         self.began = self.spoke = time.monotonic()
         self.ended = 0  # runs since then
-        self.told = len(self._stored()["looks"])  # looks
+        self.reported = len(self._stored()["looks"])  # looks
 
     def __call__(self, event: Mapping[str, JsonValue]) -> None:
         if event.get("kind") == "run_ended" and event.get("state") == "finished":
             self.ended += 1
             looks = self._stored()["looks"]
-            if len(looks) > self.told or time.monotonic() - self.spoke > LINE_SECONDS:
-                for line in (*looks[self.told :], progress_line(deciding(self.contest))):
+            if len(looks) > self.reported or time.monotonic() - self.spoke > LINE_SECONDS:
+                for line in (*looks[self.reported :], progress_line(deciding(self.contest))):
                     self.progress({"kind": "progress", "text": line})
-                self.told, self.spoke = len(looks), time.monotonic()
+                self.reported, self.spoke = len(looks), time.monotonic()
         self.progress(event)
 
     def _stored(self) -> ConfirmingRuns:
@@ -114,8 +114,8 @@ def most_seconds(contest: Contest, entries: int) -> float:
 
 def in_race(contest: Contest) -> dict[int, str]:
     """Number → how a leader stands in the race while it goes on, and why each other entry is not in it."""
-    places = {place["number"]: place["said"] for place in deciding(contest).get("race", ())}
-    return {**not_in_race(contest), **places} if places else {}
+    standings = {leader["number"]: leader["said"] for leader in deciding(contest).get("race", ())}
+    return {**not_in_race(contest), **standings} if standings else {}
 
 
 def not_in_race(contest: Contest) -> dict[int, str]:

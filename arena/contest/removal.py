@@ -36,20 +36,20 @@ PENDING = "pending announcement"  # the fact that holds it while the leaders run
 
 
 class PersonRow(TypedDict):
-    """A person on the host's page. ``removed``: the account is gone; ``asked``: it will be in a moment."""
+    """A person on the host's page. ``removed``: the account is gone; ``requested``: it will be in a moment."""
 
     person_id: int
     name: str
     joined_at: datetime
     entries: int
     removed: bool
-    asked: bool
+    requested: bool
 
 
 def people(contest: Contest) -> list[PersonRow]:
     """Who joined, the latest first; those whose account was removed last."""
     known = _removals(contest.database)
-    asked, gone = known.get("asked", []), {one["name"] for one in known.get("done", [])}
+    requested, gone = known.get("asked", []), {one["name"] for one in known.get("done", [])}
     entered = select(ContestEntry.person_id, func.count().label("n")).group_by(ContestEntry.person_id).subquery()
     query = select(Person, func.coalesce(entered.c.n, 0)).outerjoin(entered, entered.c.person_id == Person.person_id)
     with contest.database.read() as connection:
@@ -61,7 +61,7 @@ def people(contest: Contest) -> list[PersonRow]:
             "joined_at": person.joined_at,
             "entries": entries,
             "removed": person.name in gone,
-            "asked": person.person_id in asked,
+            "requested": person.person_id in requested,
         }
         for person, entries in rows
     ]
@@ -124,8 +124,8 @@ def ask(contest: Contest, who: str | int) -> tuple[str, bool]:
         person = _account(connection, who)
         fact = connection.get(ContestFact, FACT)
         known = cast(RemovalsFact, fact.value if fact else {})
-        asked = [*known.get("asked", []), person.person_id]
-        contest.database.put(connection, FACT, **{**known, "asked": list(dict.fromkeys(asked))})
+        requested = [*known.get("asked", []), person.person_id]
+        contest.database.put(connection, FACT, **{**known, "asked": list(dict.fromkeys(requested))})
         new = _former(connection, person.person_id)
     return new, finish(contest, LOCK_SECONDS)
 

@@ -133,15 +133,15 @@ def of_order(rows: Sequence[MeasuredRow], leaders: Collection[int], digits: int)
     """Why an entry is not among the leaders although one with a lower gain is; empty if there is none such. ``rows``:
     of the board, best first; ``leaders``: numbers of those entries that would race. Not each entry of rank 1 would."""
     racing = [one["role"] != "program" or one["number"] in leaders for one in rows]
-    for place, row in enumerate(rows):
-        after = zip(rows[place + 1 :], racing[place + 1 :], strict=True)
+    for position, row in enumerate(rows):
+        after = zip(rows[position + 1 :], racing[position + 1 :], strict=True)
         lower = [one for one, races in after if races and one["rank_low"] == 1]
         if row["role"] != "program" or row["rank_low"] == 1 or not lower:
             continue
         beside = next((one for one in lower if one["role"] == "program"), lower[0])
         name, other = arm_label(row), arm_label(beside)
         # all that is known is how many are better, not which, unless it is all with a higher gain
-        better = arm_label(rows[0]) if place == row["rank_low"] - 1 else "an entry with a higher gain"
+        better = arm_label(rows[0]) if position == row["rank_low"] - 1 else "an entry with a higher gain"
         first = f"{other} is among the leaders" if beside["role"] == "program" else f"The ranks of {other} begin at 1"
         out = "is not" if beside["role"] == "program" else "do not"
         return (

@@ -81,7 +81,7 @@ class Steward:
         self.problems: list[tuple[InHand, ErrorRecord]] = []  # why runs stopped, until the workers have ended
         self.pause = Pause(contest, say)
         self.live = Live(contest)
-        self.kin = SimilarityIndex(study)
+        self.similarity = SimilarityIndex(study)
         self.shown = board.BoardUpdater(contest)
         self.insight = Insight(contest, study, say)
         self._beaten = float("-inf")
@@ -154,7 +154,7 @@ class Steward:
             if entry.entry_id not in self.study.state.entries:
                 arms.admit(self.study, entry, new_arms)
                 if entry.role == "program":
-                    alike = self.kin.take(number, (d.directive_id for d in new_arms[0][1].program.directives))
+                    alike = self.similarity.take(number, (d.directive_id for d in new_arms[0][1].program.directives))
                     change(self.contest, number, alike=alike)
             self.arms[number] = tuple(arm for _, arm in new_arms)
         return self.arms[number]

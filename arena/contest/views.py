@@ -13,7 +13,7 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.orm import undefer
 
 from arena.contest.acts import TaintRow, acts, since, tainted
-from arena.contest.announced import digits_of, outcome, places, winning
+from arena.contest.announced import digits_of, outcome, race_results, winning
 from arena.contest.contest import Contest
 from arena.contest.disputes import disputes_of
 from arena.contest.entries import quota_used
@@ -241,7 +241,7 @@ def entry_view(contest: Contest, entry: ContestEntry, viewer: Person | None, adm
         "outcome": outcome(entry.entry_id, said),
         "race": race if (race := in_race(contest).get(entry.number, "")) != entry.reason else "",
         "headline": winning(entry.entry_id, said),
-        "places": places(said),
+        "places": race_results(said),
         "digits": digits_of(said) if said.get("rows") else None,
         "parent": entry_row(parent) if parent else None,
         "beside_parent": beside_parent(standing, above, stock, scaled, whole.get("digits", DIGITS))

@@ -141,7 +141,7 @@ class Course:
         self._place()
 
     def _place(self) -> None:
-        while (placed := self.runs.place(self.order)) is not None:
+        while (placed := self.runs.next_placement(self.order)) is not None:
             run = placed.job
             if run.began is None:
                 run.began = self.meter.last_begun = self.clock.now
@@ -165,7 +165,7 @@ class Course:
     def _serve(self, node: str) -> None:
         """Give the node's free devices to those who asked first."""
         desk = self._desks[node]
-        while (lane := desk.lanes.place(desk.asking)) is not None:
+        while (lane := desk.lanes.next_placement(desk.asking)) is not None:
             placed = self.runs.in_flight.get(lane.job.ticket)
             if placed is None:  # withdrawn while it waited
                 desk.lanes.result(lane.ticket, whole=False)

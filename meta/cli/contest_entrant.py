@@ -162,9 +162,9 @@ def columns(unit: str) -> tuple[Column, ...]:
 
 def decided_rows(out: Output, announcement: Announcement) -> None:
     """The table of a decision: results of a race, which orders nobody but the best; else ranks."""
-    from arena.contest.announced import places
+    from arena.contest.announced import race_results
 
-    results, measured = places(announcement), announcement["rows"]
+    results, measured = race_results(announcement), announcement["rows"]
     rows = [{**shown(row, measured), "result": results.get(row["number"])} for row in measured]
     kept = [each for each in columns(announcement["unit"]) if each.key not in ("claimed", "device_seconds_charged")]
     out.rows(rows, (*kept[1:-2], kept[-1], Column("result", wrap=True)) if results else kept)

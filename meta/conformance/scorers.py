@@ -68,11 +68,11 @@ class GivenReferee:
 
 class ScorerConformance(Conformance):
     """``settings``: keys of ``[score]`` beside the kind. A subclass has to define the fixtures ``good`` and ``bad``,
-    unless it names in ``elsewhere`` the tests that score real candidates."""
+    unless it names in ``tested_in`` the tests that score real candidates."""
 
     settings: ClassVar[dict[str, JsonValue]] = {}
     lower_is_better = True
-    elsewhere = ""
+    tested_in = ""
 
     @pytest.fixture
     def good(self, tmp_path: Path) -> GivenReferee:
@@ -85,8 +85,8 @@ class ScorerConformance(Conformance):
         return self._missing("bad")
 
     def _missing(self, fixture: str) -> NoReturn:
-        if self.elsewhere:
-            pytest.skip(f"scores are tested in {self.elsewhere}")
+        if self.tested_in:
+            pytest.skip(f"scores are tested in {self.tested_in}")
         pytest.fail(f"define the fixture {fixture}, as TestRegression in tests/trainer/test_scoring.py does")
 
     @pytest.fixture

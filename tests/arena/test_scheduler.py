@@ -35,7 +35,7 @@ def scheduler(*devices: int, patience: Patience | None = None) -> Scheduler[Ask]
 
 
 def place_all(made: Scheduler[Ask], coming: Iterator[Ask]) -> list[Placement[Ask]]:
-    return list(iter(lambda: made.place(coming), None))
+    return list(iter(lambda: made.next_placement(coming), None))
 
 
 def test_jobs_are_asked_for_only_when_a_place_is_free() -> None:
@@ -56,7 +56,7 @@ def test_jobs_are_asked_for_only_when_a_place_is_free() -> None:
 
 def test_what_gives_jobs_may_end_and_go_on() -> None:
     made = scheduler(2)
-    assert made.place(iter([])) is None
+    assert made.next_placement(iter([])) is None
     assert [placed.job.job_id for placed in place_all(made, iter(asks(1)))] == ["job0"]
 
 
@@ -83,7 +83,7 @@ def test_a_job_goes_to_its_class_of_hardware_only() -> None:
     made: Scheduler[Ask] = Scheduler(want)
     made.join(Node("old", "a100", 8))
     jobs = iter([Ask("a", 1, "h200"), Ask("b", 1, "a100")])
-    assert made.place(jobs) is None and [job.job_id for job in made.waiting] == ["a"]
+    assert made.next_placement(jobs) is None and [job.job_id for job in made.waiting] == ["a"]
     made.join(Node("new", "h200", 1))
     assert [(p.job.job_id, p.node) for p in place_all(made, jobs)] == [("a", "new"), ("b", "old")]
     assert made.waiting == []
@@ -93,7 +93,7 @@ def test_a_large_job_does_not_starve_behind_small_ones() -> None:
     made, small = scheduler(4, 4), (Ask(f"s{i}") for i in itertools.count())
     first = place_all(made, itertools.islice(small, 7))
     jobs = itertools.chain([Ask("big", 4)], small)
-    assert made.place(jobs) is None  # the one free device is kept
+    assert made.next_placement(jobs) is None  # the one free device is kept
     kept = {p.node for p in first if sum(q.node == p.node for q in first) == 3}
     others = [p for p in first if p.node not in kept]
     began: list[Placement[Ask]] = []
@@ -135,7 +135,7 @@ def test_the_jobs_of_a_dead_node_go_elsewhere_in_front_of_all_others() -> None:
         ("job0", True, 1, 0),
         ("job1", True, 1, 0),
     ]
-    assert made.place(jobs) is None and made.node_deaths == 1 and made.deaths == 0
+    assert made.next_placement(jobs) is None and made.node_deaths == 1 and made.deaths == 0
     made.join(Node("n0", "h200", 3))
     again = place_all(made, jobs)
     assert [(p.job.job_id, p.attempt) for p in again] == [("job0", 1), ("job1", 1), ("job4", 0)]
@@ -157,7 +157,7 @@ def test_a_late_result_of_a_waiting_job_takes_it_out_of_the_queue() -> None:
     made.leave("n0")
     assert made.waiting and made.result(early.ticket) and not made.waiting
     made.join(Node("n0", "h200", 1))
-    assert made.place(iter([])) is None
+    assert made.next_placement(iter([])) is None
 
 
 def test_a_place_that_was_given_up_cannot_interrupt() -> None:
@@ -173,7 +173,7 @@ def test_an_interrupted_job_may_be_asked_for_again_a_running_one_not() -> None:
     made, (job,) = scheduler(2), asks(1)
     (placed,) = place_all(made, iter([job]))
     with pytest.raises(ValueError, match="job0 is in hand"):
-        made.place(iter([job]))
+        made.next_placement(iter([job]))
     assert made.result(placed.ticket, whole=False)
     (again,) = place_all(made, iter([job]))
     assert made.result(again.ticket)
@@ -225,7 +225,7 @@ def test_draining_places_nothing_and_results_still_count() -> None:
     (placed,) = place_all(made, jobs)
     made.draining = True
     made.died(placed.ticket)
-    assert made.place(jobs) is None and [job.job_id for job in made.waiting] == ["job0"]
+    assert made.next_placement(jobs) is None and [job.job_id for job in made.waiting] == ["job0"]
     assert [job.job_id for job in made.forget_waiting()] == ["job0"] and not made.waiting
     made.draining = False
     assert [p.job.job_id for p in place_all(made, jobs)] == ["job1"]
@@ -287,7 +287,7 @@ class World:
         return self.given[-1]
 
     def place(self) -> bool:
-        placed = self.made.place(self)
+        placed = self.made.next_placement(self)
         if placed is None:
             return False
         node = self.made.nodes[placed.node]  # a KeyError: it does not live

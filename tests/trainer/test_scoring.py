@@ -22,7 +22,7 @@ REAL = ("kernel", "language_model", "optimizer", "simulated")
 
 @pytest.mark.parametrize("name", REAL)
 class TestScorersOfRealCandidates(ScorerConformance):
-    elsewhere = "tests/trainer, with real candidates"
+    tested_in = "tests/trainer, with real candidates"
 
 
 class TestPrinted(ScorerConformance):

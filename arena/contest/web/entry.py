@@ -281,7 +281,7 @@ def without_front_matter(text: str) -> str:
 
 def folded(passages: list[Excerpt]) -> tuple[list[Excerpt], list[Excerpt], int]:
     """The passages that are shown at once, the others, and the lines of these. A short rest is shown, too."""
-    lines, shown = [passage.text.count("\n") + 1 for passage in passages], 0
+    lines, shown = [excerpt.text.count("\n") + 1 for excerpt in passages], 0
     while shown < len(lines) and sum(lines[: shown + 1]) <= MOST_LINES:
         shown += 1
     rest = sum(lines[shown:])

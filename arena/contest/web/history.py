@@ -124,16 +124,16 @@ def rank_line(
     row: MeasuredRow, short: str, points: Sequence[Rank], plane: RankPlane, alone: bool, columns: Sequence[int]
 ) -> RankLine:
     style = "stock" if row["role"] != "program" else "lead" if row["rank_low"] == 1 else "rest"
-    places = [(plane.x(point.runs), plane.y(point.position)) for point in points]
+    coordinates = [(plane.x(point.runs), plane.y(point.position)) for point in points]
     there = [f"{plane.x(point.runs)},{plane.y(point.low)}" for point in points]
     back = [f"{plane.x(point.runs)},{plane.y(point.high)}" for point in reversed(points)]
     return RankLine(
         arm_label(row),
         short,
         style,
-        "M" + "L".join(f"{x} {y}" for x, y in places),
+        "M" + "L".join(f"{x} {y}" for x, y in coordinates),
         " ".join((*there, *back)) if alone and there != back[::-1] else "",
-        places[-1],
+        coordinates[-1],
         tuple(cell_at(points, runs) for runs in columns),
     )
 

@@ -94,8 +94,8 @@ def host_actions(contest: Contest, raised: Sequence[DisputeRow]) -> list[dict[st
     for one in removal.removals(contest):
         what = f"removed an account, which is shown as {one['name']} since"
         rows.append({"at": datetime.fromisoformat(one["at"]), "what": what, "because": "", "entry_id": None})
-    if asked := state.get("close_asked"):
-        at, early = datetime.fromisoformat(asked), state.get("early", "")
+    if requested_at := state.get("close_asked"):
+        at, early = datetime.fromisoformat(requested_at), state.get("early", "")
         what = "closed the contest before its time" if early else "closed the contest"
         rows.append({"at": at, "what": what, "because": early, "entry_id": None})
     return sorted(rows, key=lambda one: one["at"], reverse=True)

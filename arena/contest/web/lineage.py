@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request, Response
 from sqlalchemy import select
 
 from analysis.wording import decimals, number, tick_step
-from arena.contest.announced import digits_of, outcome, place
+from arena.contest.announced import digits_of, outcome, race_result
 from arena.contest.contest import Contest
 from arena.contest.descent import IdeaLineage, LineageEdge, LineageEntry
 from arena.contest.standing import board_digits, board_of, void_gains
@@ -105,7 +105,7 @@ def decided(lineage: IdeaLineage, said: Announcement) -> IdeaLineage:
     for node in lineage["nodes"]:
         row = rows.get(node["number"])
         new = {key: row[key] for key in ("gain", "low", "high", "n")} if row else {}
-        nodes.append({**node, **new, "result": place(row, said) or outcome(row["entry_id"], said) if row else ""})  # type: ignore[typeddict-item]
+        nodes.append({**node, **new, "result": race_result(row, said) or outcome(row["entry_id"], said) if row else ""})  # type: ignore[typeddict-item]
     nodes.sort(key=lambda node: (node["number"] not in won, not node.get("result"), -(node["gain"] or -math.inf)))
     return {**lineage, "nodes": nodes}
 
@@ -171,8 +171,8 @@ def drawing(nodes: Sequence[LineageEntry], who: Mapping[int, EntryLabel], won: C
         return None if value is None else x(value)
 
     step = tick_step((high - low) or 1.0, 4)
-    places = range(math.ceil(low / step), math.floor(high / step) + 1)
-    ticks = tuple((x(step * k), number(step * k, decimals(step, 1))) for k in places)
+    multiples = range(math.ceil(low / step), math.floor(high / step) + 1)
+    ticks = tuple((x(step * k), number(step * k, decimals(step, 1))) for k in multiples)
 
     heights = {node["number"]: TOP + ROW * index for index, node in enumerate(nodes)}
     shown = tuple(

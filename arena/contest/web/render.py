@@ -15,7 +15,7 @@ from markupsafe import Markup
 from analysis import wording
 from analysis.wording import decimals, number, typical
 from arena.contest.acts import consequence, more_void
-from arena.contest.announced import OTHER_FIGURES, digits_of, places, secret_check, sentences
+from arena.contest.announced import OTHER_FIGURES, digits_of, race_results, secret_check, sentences
 from arena.contest.health import queue_words
 from arena.contest.live import progress_of
 from arena.contest.pace import progress_line
@@ -71,7 +71,7 @@ def _environment() -> Environment:
         "typical": typical,
         "scale": PlotScale,
         "decision_sentences": sentences,
-        "decision_places": places,
+        "race_results": race_results,
         "decision_digits": digits_of,
         "other_figures": OTHER_FIGURES,
         "secret_check": secret_check,

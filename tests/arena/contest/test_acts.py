@@ -324,9 +324,9 @@ def test_the_process_that_runs_the_queue_removes_an_account_while_it_works(
         version = contest.database.fact("board")["version"]
         monkeypatch.setattr(removal, "LOCK_SECONDS", 0.0)
         assert removal.ask(contest, "P local 0") == ("former entrant 1", False)  # this process holds the lock
-        assert removal.people(contest)[1]["asked"] and "P local 0" in str(board_view(contest)["rows"])
+        assert removal.people(contest)[1]["requested"] and "P local 0" in str(board_view(contest)["rows"])
         steward.beat()
-        assert not removal.people(contest)[1]["asked"] and removal.people(contest)[1]["removed"]
+        assert not removal.people(contest)[1]["requested"] and removal.people(contest)[1]["removed"]
         assert contest.database.fact("board")["version"] != version  # so that open pages reload
         assert "former entrant 1 (number 3)" in str(contest.database.fact("deciding")["race"])
         measured(steward, 4, 0.4)

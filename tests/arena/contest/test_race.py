@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from analysis.wording import duration
-from arena.contest.announced import look_lines, outcome, place, places, race_places, sentences
+from arena.contest.announced import look_lines, outcome, race_places, race_result, race_results, sentences
 from arena.contest.decision import decide_race, headline, losses, race_rows
 from arena.contest.plan import plan_close, power_of
 from arena.contest.race import Loss, Race, follow, looks_until, runs_to_separate, scores_of
@@ -103,7 +103,7 @@ def test_two_alike_share_the_win_and_the_price_is_told() -> None:
     assert all(each["low"] < each["gain"] < each["high"] for each in shown)  # type: ignore[operator]
     said: Announcement = {**told, "rows": shown, "unit": "nats"}
     text = " ".join(sentences(said))
-    assert places(said) == {3: "shares the win", 4: "shares the win", CONTROL: "–", TWIN: "–"}
+    assert race_results(said) == {3: "shares the win", 4: "shares the win", CONTROL: "–", TWIN: "–"}
     assert (
         "To separate the first two" in text and text.count(f"for all {len(LOOKS)} planned looks at the results.") == 1
     )
@@ -123,10 +123,10 @@ def test_who_left_early_is_told_with_its_runs() -> None:
     told = decide_race(who, race, {"": gains[""]}, 3.0)
     rows = [{**row(n, each), "n": len(each) - 1 if n == 4 else len(each)} for n, each in gains[""].items()]
     said: Announcement = {**told, "rows": rows, "unit": "nats"}  # type: ignore[typeddict-item]
-    assert said["outcome"] == "won" and places(said)[3] == "won"
+    assert said["outcome"] == "won" and race_results(said)[3] == "won"
     left = rf"out of the race after {had[4]} runs, when it was [.\d]+ worse than Ben 3; "
-    assert re.match(left, places(said)[4])
-    assert outcome("n4", said) == places(said)[4] and outcome("n8", said) == outcome("n5", said) == ""
+    assert re.match(left, race_results(said)[4])
+    assert outcome("n4", said) == race_results(said)[4] and outcome("n8", said) == outcome("n5", said) == ""
 
 
 def test_each_loser_has_one_reason_with_whom_and_how_much() -> None:
@@ -138,7 +138,7 @@ def test_each_loser_has_one_reason_with_whom_and_how_much() -> None:
     told = decide_race(who, race, {"": gains}, 3.0)
     said: Announcement = {**told, "rows": [row(n, each) for n, each in gains.items()], "unit": "nats"}
     reason = "out of the race after 20 runs, when it was 0.189 worse than Ben 3; above stock"
-    assert places(said)[4] == outcome("n4", said) == reason
+    assert race_results(said)[4] == outcome("n4", said) == reason
     assert sentences({**said, "aa_check": "A/A check passed in these runs: …"})[-1].startswith("A/A check passed")
     assert "clearly behind" not in " ".join(sentences(said))
     lost = {"number": 4, "by": 0.189, "runs": 7, "above_stock": False}
@@ -147,10 +147,10 @@ def test_each_loser_has_one_reason_with_whom_and_how_much() -> None:
         (CONTROL, "out of the race after 7 runs, when it was 0.189 worse than stock (the plain program)"),
         (None, "not significantly above stock after 7 runs: +0.189"),
     ):
-        assert place(said["rows"][1], {**said, "lost": [{**lost, "below": below}]}) == words  # type: ignore[list-item]
-    assert place(said["rows"][1], {**said, "lost": []}) == "does not win: the A/A check failed"
+        assert race_result(said["rows"][1], {**said, "lost": [{**lost, "below": below}]}) == words  # type: ignore[list-item]
+    assert race_result(said["rows"][1], {**said, "lost": []}) == "does not win: the A/A check failed"
     del said["lost"]  # an announcement of an earlier version
-    assert places(said)[4] == "did not win"
+    assert race_results(said)[4] == "did not win"
 
 
 def test_who_stays_to_the_end_without_being_above_stock_is_told_so() -> None:

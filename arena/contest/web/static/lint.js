@@ -3,7 +3,7 @@
 "use strict";
 (() => {
   const PAUSE = 700; // ms without a key before the text is sent
-  let timer = 0, asked = 0;
+  let timer = 0, requests = 0;
 
   function line(name, text, kind) {
     const element = document.createElement(name);
@@ -32,7 +32,7 @@
   });
   document.querySelectorAll("li[data-line]").forEach(located);
 
-  function told(m) {
+  function messageItem(m) {
     const item = line("li", `${m.file ? m.file + ", " : ""}line ${m.line}: ${m.level}: ${m.message}`, m.level);
     if (m.file) return item;
     item.dataset.line = m.line;
@@ -40,21 +40,21 @@
   }
 
   async function check(box) {
-    const number = ++asked;
+    const number = ++requests;
     const file = box.form.querySelector("input[type=file]")?.files[0]; // it is sent instead of the text
-    const found = document.getElementById(box.dataset.lint);
+    const output = document.getElementById(box.dataset.lint);
     const based = box.form.querySelector("[name=parent]")?.value || "";
     const answer = await fetch("/api/v1/lint?parent=" + encodeURIComponent(based), { method: "POST", body: file || box.value, headers: { "content-type": "text/markdown" } });
-    if (number !== asked) return; // a newer text was sent meanwhile
+    if (number !== requests) return; // a newer text was sent meanwhile
     const said = await answer.json().catch(() => ({}));
     if (!answer.ok) {
-      found.replaceChildren(line("p", said.error ? said.error.message : `The check failed (status ${answer.status}).`, "problem"));
+      output.replaceChildren(line("p", said.error ? said.error.message : `The check failed (status ${answer.status}).`, "problem"));
       return;
     }
     const list = document.createElement("ul");
-    list.append(...said.lint.map(told));
+    list.append(...said.lint.map(messageItem));
     document.getElementById("rejected")?.remove(); // it is about the text as it was sent
-    found.replaceChildren(line("p", (file ? `${file.name}: ` : "") + said.message, said.taken ? "" : "problem"), list);
+    output.replaceChildren(line("p", (file ? `${file.name}: ` : "") + said.message, said.taken ? "" : "problem"), list);
   }
 
   function soon(event) {
