@@ -1,7 +1,7 @@
 -- Every change (knob, value) that was tried, alone or with others: how often, in how many runs, how often it failed, what
 -- it was charged, and whether anything but the proposer `random` ever chose it, or a stranger says so. One measurement counts once: the same
 -- source tried from the same parent with the same seed in another run came out of the cache.
-WITH told AS (
+WITH tried AS (
     SELECT lower(knob) AS key, value_json::VARCHAR AS value_text, knob, kind = 'apply' AS patch, run_id, status <> 'ok' AS failed,
         coalesce(proposer, '') <> 'random' OR run_id IN (SELECT run_id FROM experiments WHERE trust = 'self-reported')
             AS chosen, coalesce(device_seconds_charged, 0.0) AS seconds, number
@@ -11,4 +11,4 @@ WITH told AS (
         PARTITION BY lower(knob), value_json::VARCHAR, source_id, parent_source_id, seed ORDER BY run_id, number) = 1)
 SELECT key, value_text, min(knob) AS knob, bool_or(patch) AS patch, count(*) AS tries, list(DISTINCT run_id) AS run_ids,
     count(*) FILTER (failed) AS failures, bool_or(chosen) AS chosen, sum(seconds ORDER BY run_id, number) AS seconds
-FROM told GROUP BY key, value_text ORDER BY key, value_text
+FROM tried GROUP BY key, value_text ORDER BY key, value_text

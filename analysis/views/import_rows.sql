@@ -1,7 +1,7 @@
 -- One row per imported experiment: what its log says beyond the view `experiments`, and what follows from the rows
 -- before it. best_so_far and step_gain are recomputed from the metric; the log's own claims stay in word and extra.
 WITH runs_read AS (SELECT run_id, any_value(import_id) AS import_id FROM imports WHERE run_id IS NOT NULL GROUP BY ALL),
-told AS (
+recorded AS (
     SELECT place, unnest(from_json(record, '{
         "run_id": "VARCHAR", "experiment_id": "VARCHAR", "number": "BIGINT", "line": "BIGINT",
         "word": "VARCHAR", "commit": "VARCHAR", "full_commit": "VARCHAR", "committed_at": "TIMESTAMP",
@@ -10,6 +10,6 @@ told AS (
     FROM records WHERE kind = 'experiment' AND run_id IN (SELECT run_id FROM runs_read))
 SELECT i.import_id, run_id, experiment_id, number, line, word, "commit", full_commit, committed_at, category,
     best_so_far, step_gain, step_tries, again, contradiction, extra
-FROM told JOIN runs_read AS i USING (run_id)
+FROM recorded JOIN runs_read AS i USING (run_id)
 QUALIFY row_number() OVER (PARTITION BY run_id, experiment_id ORDER BY place) = 1
 ORDER BY place

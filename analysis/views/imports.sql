@@ -1,6 +1,6 @@
 -- One row per run that was imported from a log, and per log that gave none (refused, duplicate, empty, unsure).
 -- lines, headers, blanks and quarantined are the file's: a file with several metrics has them in its first row alone.
-WITH told AS (
+WITH recorded AS (
     SELECT place, written_at, record, unnest(from_json(record, '{
         "import_id": "VARCHAR", "run_id": "VARCHAR", "name": "VARCHAR", "path": "VARCHAR", "state": "VARCHAR",
         "reason": "VARCHAR", "duplicate_of": "VARCHAR", "metric": "VARCHAR", "metric_from": "VARCHAR",
@@ -22,5 +22,5 @@ SELECT import_id, run_id, name, path, state, reason, duplicate_of, metric, metri
     baseline_from, best_kept, best_measured, best_line, claimed_gain, rerun_gain, reruns, noise_sd, noise_df,
     noise_from, noise_steps, noise_share, chance_keeps, chance_gain, parts, categories, contradictions, program_id,
     program_problem, repository, repository_note, commits_joined, digest, written_at AS imported_at
-FROM told
+FROM recorded
 ORDER BY place

@@ -1,5 +1,5 @@
 -- One row per match; a resumed match keeps its first record. direction: which way the metric is better.
-WITH told AS (
+WITH recorded AS (
     SELECT place, written_at, unnest(from_json(record, '{
         "match_id": "VARCHAR", "config": "JSON", "task": "VARCHAR", "task_id": "VARCHAR", "run_budget": "DOUBLE",
         "hardware_class": "VARCHAR", "stream": "VARCHAR", "purpose": "VARCHAR", "generation": "BIGINT",
@@ -15,6 +15,6 @@ SELECT match_id, config, task, task_id, run_budget, hardware_class, stream, purp
     coalesce(state, 'running') AS state,
     coalesce(started_at, CASE WHEN purpose IS DISTINCT FROM 'import' THEN written_at END) AS started_at,
     CASE WHEN purpose IS DISTINCT FROM 'import' THEN ended_at END AS ended_at
-FROM told LEFT JOIN ended USING (match_id)
+FROM recorded LEFT JOIN ended USING (match_id)
 QUALIFY row_number() OVER (PARTITION BY match_id ORDER BY place) = 1
 ORDER BY place

@@ -1,5 +1,5 @@
 -- One row per proposed child program, refused ones too.
-WITH told AS (
+WITH recorded AS (
     SELECT place, written_at, unnest(from_json(record, '{
         "child_id": "VARCHAR", "parent_ids": ["VARCHAR"], "operator": "VARCHAR", "model": "VARCHAR",
         "tokens": "BIGINT", "usd": "DOUBLE", "accepted": "BOOLEAN", "reason": "VARCHAR",
@@ -11,6 +11,6 @@ SELECT child_id, coalesce(parent_ids, []) AS parent_ids, operator, model, tokens
     coalesce(evidence_ids, []) AS evidence_ids, generation, attempt, meta_program_id,
     call, repairs, task AS job_task, job,
     written_at AS proposed_at
-FROM told
+FROM recorded
 QUALIFY row_number() OVER (PARTITION BY generation, attempt, child_id, parent_ids, operator, task, job ORDER BY place) = 1
 ORDER BY place
