@@ -87,7 +87,7 @@ def computed(con: duckdb.DuckDBPyConnection, folder: Path, name: str, make: Call
 
 def _home(ledger: Path) -> Path | None:
     """The folder for copies of a ledger; None if it cannot be created, or others can write to it."""
-    from trainer.places import user_cache
+    from trainer.user_files import user_cache
 
     home = user_cache() / "views" / hashlib.sha256(os.fsencode(ledger.resolve())).hexdigest()[:16]
     try:

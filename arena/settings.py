@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from inner_loop.run_context import ModelConfig
 from programs.errors import Corrupt, NotComparable, NotFound
 from trainer.devices import MOST_DEVICES
-from trainer.places import write_private
 from trainer.streams import DECIDING, DataBits, Streams
+from trainer.user_files import write_private
 
 SCHEMA = 1
 MOST_WORKERS = 256

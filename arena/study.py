@@ -24,8 +24,8 @@ from programs.errors import Busy, Corrupt, EnvironmentProblem, NotComparable
 from programs.ids import content_id
 from programs.program import Program
 from trainer.hardware import hardware_class
-from trainer.places import private_folder
 from trainer.task import Task
+from trainer.user_files import private_folder
 
 SETTLED = ("task", "run_budget", "researcher", "fixed_steps", "seed", "verify_seeds", "sandbox", "devices")
 

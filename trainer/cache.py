@@ -9,7 +9,7 @@ from pathlib import Path
 
 from programs.errors import EnvironmentProblem
 from trainer.outcome import Outcome
-from trainer.places import private_folder
+from trainer.user_files import private_folder
 
 
 class Cache:

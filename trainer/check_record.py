@@ -10,8 +10,8 @@ from programs.errors import EnvironmentProblem
 from programs.ids import content_id
 from trainer.finding import CheckFinding
 from trainer.hardware import hardware_class
-from trainer.places import private_folder, user_cache, write_private
 from trainer.task import Task
+from trainer.user_files import private_folder, user_cache, write_private
 
 
 def folder() -> Path:

@@ -19,8 +19,8 @@ from programs.ids import content_id
 from trainer.blob import Blob
 from trainer.gpus import torch_version
 from trainer.hardware import hardware_class
-from trainer.places import user_cache
 from trainer.task import Task
+from trainer.user_files import user_cache
 
 
 class CompileCache:

@@ -12,10 +12,10 @@ import tempfile
 from pathlib import Path
 
 from programs.errors import EnvironmentProblem, NotComparable, TaskError
-from trainer.places import private_folder, user_cache
 from trainer.streams import DATA_BITS, Stream, Streams
 from trainer.task import Task
 from trainer.text_source import text_hash
+from trainer.user_files import private_folder, user_cache
 
 # The seed is passed through a pipe, because all users of the machine can read a command line.
 _MAKE = "import sys; sys.path.insert(0, sys.argv[1]); import pathlib, data; "

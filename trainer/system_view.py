@@ -16,7 +16,7 @@ from pathlib import Path
 from programs.errors import UsageError
 from trainer import call_filter, login_keys
 from trainer.bwrap import memory_file
-from trainer.places import user_cache
+from trainer.user_files import user_cache
 
 UID = 1000  # in the sandbox; agents refuse to run unattended as root
 _OURS = ("meta", "arena", "analysis", "inner_loop", "trainer", "programs")

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from programs.errors import EnvironmentProblem
 from programs.ids import content_id
-from trainer.places import user_cache
+from trainer.user_files import user_cache
 
 STDLIB = "stdlib"
 _NOT_STANDARD = {"site-packages", "dist-packages", "test", "tests", "__pycache__"}  # differ between installations

@@ -15,10 +15,10 @@ from pathlib import Path
 
 from programs.errors import UsageError
 from trainer.families import write_member
-from trainer.places import user_cache
 from trainer.scaffold import refuse_taken, task_name, with_value
 from trainer.task import TASKS, Task, builtin_tasks
 from trainer.text_source import at_hand
+from trainer.user_files import user_cache
 
 _LEFT = shutil.ignore_patterns("__pycache__", "card.json")  # a card is valid only for the measured task
 _EXAMINE = "import sys; sys.path.insert(0, sys.argv[1]); import data; print(data.examine())"

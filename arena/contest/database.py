@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session as Connection
 
 from arena.contest.settings import DATABASE, utc_now
 from arena.contest.tables import ContestFact, ContestTable
-from trainer.places import write_private
+from trainer.user_files import write_private
 
 AT_ONCE = 100  # rows per transaction, because other writers wait
 WAIT_SECONDS = 30  # for another writer's transaction

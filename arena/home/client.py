@@ -18,7 +18,7 @@ from analysis.json_values import read_as
 from arena.contest.client import bad_certificate, no_answer
 from arena.home.signing import Signer
 from programs.errors import MetaloopError, NotFound, UsageError
-from trainer.places import private_folder
+from trainer.user_files import private_folder
 
 SECONDS = 30.0
 MOST_ANSWER = 32 << 20

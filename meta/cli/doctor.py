@@ -159,7 +159,7 @@ def check_cache() -> CheckResult:
     from meta.cli.launch import load_task
     from programs.errors import EnvironmentProblem
     from trainer.data import check_cache as attempt
-    from trainer.places import user_cache
+    from trainer.user_files import user_cache
 
     try:
         attempt(load_task(None))

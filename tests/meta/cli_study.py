@@ -21,7 +21,7 @@ from arena.settings import StudyConfig, Versions
 from meta.cli import main
 from programs.program import Program
 from programs.shelf import starter
-from trainer.places import private_folder
+from trainer.user_files import private_folder
 
 BASELINE, RUNS = 0.80, 3
 GAINS = {"stock": (0.020, 0.030, 0.025), "local": (0.050, 0.060, 0.055), "child": (0.070, 0.075, 0.080)}

@@ -19,7 +19,7 @@ from meta.cli.credit_rows import GAIN, as_contrasts, conclusions, hidden, ordere
 from tests.analysis import synthetic
 from tests.analysis.report.test_page import sections
 from tests.meta.cli_study import cli, config, on_terminal
-from trainer.places import private_folder
+from trainer.user_files import private_folder
 
 EDITS = [f"`@knob_{letter}={number}?`" for number, letter in enumerate("abcdefghijklmnop")]
 IDEA = f"All at once, as far as the script has them, what helped most: {' '.join(EDITS)} (expected to help on letters)."

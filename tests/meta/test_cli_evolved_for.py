@@ -30,9 +30,9 @@ from tests.analysis import synthetic
 from tests.meta.cli_study import cli, config
 from tests.studies import TINY, silent
 from trainer.conditional import read
-from trainer.places import private_folder
 from trainer.scaffold import init_simulated
 from trainer.task import Task
+from trainer.user_files import private_folder
 
 CHAT = EvolvedFor.of("chat", ["gpt-4o-mini"])
 

@@ -10,10 +10,10 @@ import pytest
 from programs.errors import NotComparable, TaskError
 from trainer import scaffold, text_source
 from trainer.data import DataStore
-from trainer.places import user_cache
 from trainer.streams import Streams
 from trainer.task import Task
 from trainer.text_source import at_hand, text_hash
+from trainer.user_files import user_cache
 
 
 @pytest.fixture(autouse=True)

@@ -22,7 +22,7 @@ from inner_loop.researchers.edits_text import BadEdit, parse
 from meta.mutators.llm import prompts
 from programs.errors import Corrupt
 from programs.text import clipped
-from trainer.places import private_folder
+from trainer.user_files import private_folder
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
