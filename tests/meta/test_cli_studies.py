@@ -223,11 +223,11 @@ def test_the_answer_of_a_comparison_comes_from_the_matches_that_decide(
     low, high = ((0.76, 0.84, 0.92), (0.98, 1.01, 1.04))  # of two best scripts, which the answer compares, too
     script = FoundScript("harvest", "planted", "nats", 1.0, 9, low[1], low[0], low[2], 8, "verified")
     better = replace(script, gain=high[1], low=high[0], high=high[2])
-    ends = [replace(one, found=each, script="") for one, each in zip(found.best, (script, better), strict=True)]
+    ends = [replace(one, best_script=each, script="") for one, each in zip(found.best, (script, better), strict=True)]
     assert f"is better in {pair[1]}: " in better_script(ends) and "difference +0.170 nats [0.085 to" in better_script(
         ends
     )
-    assert "is not significantly different" in better_script([ends[0], replace(ends[1], found=script)])
+    assert "is not significantly different" in better_script([ends[0], replace(ends[1], best_script=script)])
     assert run(["compare", *pair]) == 0
     piped = capsys.readouterr().out
     rows = [line.split("\t") for line in piped.splitlines()]
