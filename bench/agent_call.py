@@ -62,7 +62,7 @@ def main(calls: int) -> None:
         events: list[dict[str, Any]] = []
         emit = appended(events)
         task, streams = Task.load(TASK), Streams.from_seed(7)
-        kit = RunContext(
+        context = RunContext(
             ModelConfig(agent=str(agent), agent_network="none"),
             run_id="r0",
             folder=folder / "run",
@@ -72,7 +72,7 @@ def main(calls: int) -> None:
             run(
                 Program.parse("# Research\n\nLower it.\n"), trainer, run_id="r0", run_seed=1, streams=streams,
                 budget_seconds=(calls + 2) * 0.2, researcher="command", emit=emit, folder=folder / "run",
-                context=kit,
+                context=context,
             )  # fmt: skip
         said = next((folder / "run" / "agent").glob("session-*-1.out")).read_text().split("\n")
         trained = trainer.took[1 : calls + 1]

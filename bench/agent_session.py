@@ -48,7 +48,7 @@ def _one(task: Task, agent: Path, folder: Path) -> tuple[float, float, float, fl
     events: list[dict[str, Any]] = []
     emit = appended(events)
     streams = Streams(bytes(16))
-    kit = RunContext(
+    context = RunContext(
         ModelConfig(agent=str(agent), agent_network="none"),
         run_id="r0",
         folder=folder,
@@ -58,7 +58,7 @@ def _one(task: Task, agent: Path, folder: Path) -> tuple[float, float, float, fl
         began = time.perf_counter()
         result = run(
             Program.parse("# One\n\nTry one thing.\n"), trainer, run_id="r0", run_seed=1, streams=streams,
-            budget_seconds=task.run_budget, researcher="command", emit=emit, folder=folder, context=kit,
+            budget_seconds=task.run_budget, researcher="command", emit=emit, folder=folder, context=context,
         )  # fmt: skip
         whole = time.perf_counter() - began
     assert result.experiments == 2, result

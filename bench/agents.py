@@ -233,8 +233,8 @@ def version_of(name: str) -> str:
         return "of the tests"
     program = recipes.find(recipes.load(name)).path
     said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
-    found = re.search(r"\d+\.\d+\.\d+", said)
-    return found[0] if found else "unknown"
+    match = re.search(r"\d+\.\d+\.\d+", said)
+    return match[0] if match else "unknown"
 
 
 def main() -> None:

@@ -63,9 +63,9 @@ def regression_over_the_population(study: Study, law: DirectiveLaw) -> list[bool
     """The unsafe way, for comparison: every run's gain on what its program holds."""
     names = list(law.effects)
     x = np.array([[d in study.held[who] for d in names] for _, who, _, _ in study.runs], dtype=float)
-    found = effects(x, np.array([gain for *_, gain in study.runs]), np.zeros(len(x), dtype=int))
+    estimates = effects(x, np.array([gain for *_, gain in study.runs]), np.zeros(len(x), dtype=int))
     hits = []
-    for directive, effect in zip(names, found, strict=True):
+    for directive, effect in zip(names, estimates, strict=True):
         if effect is not None:
             low, high = interval(effect.estimate, effect.se, effect.df)
             hits.append((low or 0.0) <= law.effects[directive] <= (high or 0.0))
@@ -85,10 +85,10 @@ def factorial(replicates: int = REPLICATES) -> None:
         rows = [row for k in range(design.blocks) for row in (design.mirror if k % 2 else design.plain)]
         blocks = [k for k in range(design.blocks) for _ in range(design.order)]
         gains = np.array(rows) @ truth + rng.standard_normal(48)
-        for value, found in zip(truth, designs.estimate(rows, gains.tolist(), blocks), strict=True):
-            assert found is not None
-            low, high = interval(found.estimate, found.se, found.df)
-            errors["factorial"].append(found.estimate - value)
+        for value, effect in zip(truth, designs.estimate(rows, gains.tolist(), blocks), strict=True):
+            assert effect is not None
+            low, high = interval(effect.estimate, effect.se, effect.df)
+            errors["factorial"].append(effect.estimate - value)
             hits.append((low or 0.0) <= value <= (high or 0.0))
         whole = rng.standard_normal(4).mean()
         errors["leave-one-out"] += [whole - rng.standard_normal(4).mean() for _ in factors]
@@ -103,17 +103,17 @@ def named(studies: int = STUDIES) -> None:
 
     The user's program, a starter of the study, holds all twenty. The table is ordered by its column joint_estimate.
     """
-    told: dict[str, list[bool]] = defaultdict(list)
+    hits_by_method: dict[str, list[bool]] = defaultdict(list)
     for replicate in range(studies):
         study, champion = planted(replicate)
         best = top(study.law.effects)
         paired = having(study)
-        told["study_alone"].append(top(by_precision(paired)) == best)
+        hits_by_method["study_alone"].append(top(by_precision(paired)) == best)
         for name, program in (("all_20", "p0"), ("the_champion", champion)):
             ablated = study.ablate(program, ABLATION, 1)
-            told[f"and_ablation_of_{name}"].append(top(by_precision([*paired, *ablated])) == best)
-            told[f"ablation_of_{name}_without_the_study"].append(top(by_precision(ablated)) == best)
-    for name, hits in told.items():
+            hits_by_method[f"and_ablation_of_{name}"].append(top(by_precision([*paired, *ablated])) == best)
+            hits_by_method[f"ablation_of_{name}_without_the_study"].append(top(by_precision(ablated)) == best)
+    for name, hits in hits_by_method.items():
         low, high = share_interval(sum(hits), len(hits))
         goal = ">= 0.80" if name == "and_ablation_of_all_20" else ""
         figure(f"top3_{name}", f"{np.mean(hits):.3f} [{low:.3f}, {high:.3f}] of {len(hits)} default studies", goal)
@@ -133,8 +133,8 @@ def planted(replicate: int, folder: Path | None = None) -> tuple[Study, str]:
 
 def having(study: Study) -> list[tuple[str, float, float | None]]:
     held = {who: set(own) for who, own in study.held.items()}
-    found = directive_effects(contrasts(study.family_runs(), held))
-    return [(directive, effect.estimate, effect.se) for directive, (effect, _) in found.items()]
+    estimates = directive_effects(contrasts(study.family_runs(), held))
+    return [(directive, effect.estimate, effect.se) for directive, (effect, _) in estimates.items()]
 
 
 def through_the_ledger(replicate: int) -> bool:

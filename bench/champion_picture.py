@@ -33,8 +33,8 @@ def champion_picture(study: Path, target: Path) -> Path:
     ideas = [p for p in excerpts if p.marks and p.text.lstrip().startswith("-")]
     same_unit = {row.directive_id for row in credit if row.method == "directive"}
     marked = [p for p in ideas if all(mark.directive_id in same_unit for mark in p.marks)]
-    strong = sorted(marked, key=lambda passage: -passage.strength)[:MOST]
-    shown = [line(passage, TOP + i * STEP) for i, passage in enumerate(p for p in marked if p in strong)]
+    strong = sorted(marked, key=lambda excerpt: -excerpt.strength)[:MOST]
+    shown = [line(excerpt, TOP + i * STEP) for i, excerpt in enumerate(p for p in marked if p in strong)]
     low = min(0.0, *(row.low for row in board))
     high = max(max(row.high, row.claimed or 0.0) for row in board)
     arms = [arm(row, i, low, high) for i, row in enumerate(board)]
@@ -52,10 +52,10 @@ def champion_picture(study: Path, target: Path) -> Path:
     return target
 
 
-def line(passage: Any, y: int) -> dict[str, Any]:
+def line(excerpt: Any, y: int) -> dict[str, Any]:
     """One idea with its credit."""
-    mark = max(passage.marks, key=lambda mark: mark.strength)
-    text = " ".join(passage.text.split())
+    mark = max(excerpt.marks, key=lambda mark: mark.strength)
+    text = " ".join(excerpt.text.split())
     sign = {"up": "▲", "down": "▼", "none": "·"}[mark.way]
     return {
         "y": y, "text": text if len(text) <= LETTERS else text[: LETTERS - 1] + "…", "way": mark.way,
@@ -63,7 +63,7 @@ def line(passage: Any, y: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def place(value: float, low: float, high: float) -> float:
+def x_position(value: float, low: float, high: float) -> float:
     return round(SPLIT + 10 + (value - low) / (high - low) * (WIDTH - SPLIT - 90), 1)
 
 
@@ -73,9 +73,9 @@ def arm(row: Any, number: int, low: float, high: float) -> dict[str, Any]:
     known = row.low is not None
     return {
         "y": TOP + 22 + number * ARM, "name": row.display_name, "rank": ranks(row.rank_low, row.rank_high),
-        "at": place(row.gain, low, high), "low": place(row.low, low, high) if known else None,
-        "high": place(row.high, low, high) if known else None,
-        "claimed": None if row.claimed is None else place(row.claimed, low, high),
+        "at": x_position(row.gain, low, high), "low": x_position(row.low, low, high) if known else None,
+        "high": x_position(row.high, low, high) if known else None,
+        "claimed": None if row.claimed is None else x_position(row.claimed, low, high),
         "way": "ours" if row.role == "champion" else "theirs",
     }  # fmt: skip
 
@@ -86,4 +86,4 @@ def ticks(low: float, high: float) -> Sequence[dict[str, Any]]:
 
     step = tick_step(high - low, 6)
     values = [i * step for i in range(int(low / step) - 1, int(high / step) + 2)]
-    return [{"x": place(v, low, high), "text": tick_label(v, step)} for v in values if low <= v <= high]
+    return [{"x": x_position(v, low, high), "text": tick_label(v, step)} for v in values if low <= v <= high]

@@ -94,22 +94,22 @@ def played(task: Task, team: ModelConfig, folder: Path, seconds: float, number: 
     return result, events
 
 
-def device(place: Path) -> None:
+def device(root: Path) -> None:
     """Three researchers, one device: the share of the run's wall time in which an experiment runs."""
-    task = planted(place / "task", EXPERIMENTS)
+    task = planted(root / "task", EXPERIMENTS)
     with served_apart(SECONDS):
-        played(planted(place / "warm", 2), staff(call_timeout=60), place, 0.0, 99)
-        result, _ = played(task, staff(call_timeout=60), place, SECONDS)
+        played(planted(root / "warm", 2), staff(call_timeout=60), root, 0.0, 99)
+        result, _ = played(task, staff(call_timeout=60), root, SECONDS)
     share = result.experiment_wall_seconds / result.wall_seconds
-    told = f"{share:.1%} of {result.wall_seconds:.1f} s, {result.experiments} experiments"
-    figure("device_utilization", f"{told}, the first wait for a model included", ">= 90%")
+    shown = f"{share:.1%} of {result.wall_seconds:.1f} s, {result.experiments} experiments"
+    figure("device_utilization", f"{shown}, the first wait for a model included", ">= 90%")
 
 
-def overhead(place: Path) -> None:
+def overhead(root: Path) -> None:
     """A turn besides model and training: prompt, LiteLLM, reading the reply, caps, git; without a ledger's fsync."""
-    task, turns = planted(place / "task", 200), 199
+    task, turns = planted(root / "task", 200), 199
     with served_apart(0.0) as url:
-        played(planted(place / "warm", 4), staff(call_timeout=60), place, 0.0, 99)
+        played(planted(root / "warm", 4), staff(call_timeout=60), root, 0.0, 99)
         events: list[Any] = []
         ends: list[float] = []
 
@@ -120,11 +120,11 @@ def overhead(place: Path) -> None:
 
         streams, cpu = Streams.from_seed(1), time.process_time()
         team = staff(call_timeout=60, max_tokens=10**9)
-        with Slow(task, DataStore(task, streams, place / "data"), fixed_steps=True) as trainer:
+        with Slow(task, DataStore(task, streams, root / "data"), fixed_steps=True) as trainer:
             run(
                 Program.parse("# P\n\nLower the loss.\n"), trainer, run_id="r1", run_seed=1, streams=streams,
-                researcher="chat", folder=place / "r1", budget_seconds=task.run_budget, emit=emit,
-                context=RunContext(config=team, run_id="r1", emit=emit, study=place),
+                researcher="chat", folder=root / "r1", budget_seconds=task.run_budget, emit=emit,
+                context=RunContext(config=team, run_id="r1", emit=emit, study=root),
             )  # fmt: skip
         cpu = (time.process_time() - cpu) / turns
         model = statistics.median(bare(url, 100))
@@ -157,12 +157,12 @@ def bare(url: str, times: int) -> list[float]:
     return took
 
 
-def replay(place: Path) -> None:
+def replay(root: Path) -> None:
     """A recorded study once more, with every way to open a socket closed."""
-    tape = place / "tape"
+    tape = root / "tape"
     os.environ["METALOOP_RECORD"] = str(tape)
     with served(fault=every(tuple(k for k in FAULTS if k != "hang"), 5)):
-        first = found(place / "one", call_timeout=60)
+        first = found(root / "one", call_timeout=60)
         race(first, runs=4)
     del os.environ["METALOOP_RECORD"], os.environ["OPENAI_API_KEY"], os.environ["OPENAI_API_BASE"]
     os.environ["METALOOP_REPLAY"] = str(tape)
@@ -175,7 +175,7 @@ def replay(place: Path) -> None:
 
     socket.socket = Counted  # type: ignore[misc]
     try:
-        again = found(place / "two", task=first.task, call_timeout=60)
+        again = found(root / "two", task=first.task, call_timeout=60)
         race(again, runs=4)
     finally:
         socket.socket = real  # type: ignore[misc]
@@ -187,9 +187,9 @@ def replay(place: Path) -> None:
     figure("replay_sockets_opened", opened["socket"], "0")
 
 
-def faults(place: Path, calls: int = 1000) -> None:
+def faults(root: Path, calls: int = 1000) -> None:
     """Every third request meets one of the nine faults by turns, until a thousand calls were made."""
-    task = planted(place / "task", 100)
+    task = planted(root / "task", 100)
     counts: Counter[str] = Counter()
     met: Counter[str] = Counter()
     number = 0
@@ -197,7 +197,7 @@ def faults(place: Path, calls: int = 1000) -> None:
         while counts["calls"] < calls:
             team = staff(call_timeout=1.0, patience=300.0)
             try:
-                result, events = played(task, team, place, 0.0, number)
+                result, events = played(task, team, root, 0.0, number)
             except Exception as error:  # the figure counts them
                 counts["crashed"] += 1
                 print(f"crashed: {type(error).__name__}: {error}", file=sys.stderr)
@@ -217,11 +217,11 @@ def faults(place: Path, calls: int = 1000) -> None:
     figure("fault_experiments_lost", f"{counts['lost']} of {counts['experiments']}", "0")
 
 
-def caps(place: Path) -> None:
+def caps(root: Path) -> None:
     """Eight threads in two clients spend against a cap in a storm; the server counts what it has made."""
     prices = {MODEL: (1.0, 2.0)}
     for number, cap in enumerate(({"max_tokens": 200_000}, {"max_usd": 0.2})):
-        folder = place / str(number)
+        folder = root / str(number)
         folder.mkdir()
         with served(fault=every(tuple(k for k in FAULTS if k != "hang"), 3), delay=0.01) as server:
             server.answer = lambda _: "y" * 2000
@@ -252,7 +252,7 @@ def spend(team: ModelConfig, folder: Path) -> None:
         thread.join()
 
 
-def tokens(place: Path) -> None:
+def tokens(root: Path) -> None:
     """Input tokens of a turn on strokes, by the server's count (four characters each), with and without a small
     context, which must hold every prompt and its longest reply by a count of three bytes each."""
     task = Task.load(Path(trainer.__file__).parent / "tasks" / "strokes")
@@ -261,19 +261,19 @@ def tokens(place: Path) -> None:
     ]
     for number, (name, context) in enumerate(runs):
         program = Program.parse(THREE) if name == "three" else starter(name)
-        streams, folder = Streams.from_seed(4), place / f"r{number}"
-        with served() as server, Trainer(task, DataStore(task, streams, place / "data"), fixed_steps=True) as device:
+        streams, folder = Streams.from_seed(4), root / f"r{number}"
+        with served() as server, Trainer(task, DataStore(task, streams, root / "data"), fixed_steps=True) as device:
             result = run(
                 program, device, run_id=folder.name, run_seed=3, streams=streams, researcher="chat", folder=folder,
                 budget_seconds=16 * task.cost_seconds, emit=lambda _: None,
-                context=RunContext(staff(reply_tokens=2000, context_tokens=context), folder.name, study=place),
+                context=RunContext(staff(reply_tokens=2000, context_tokens=context), folder.name, study=root),
             )  # fmt: skip
         prompts = [prompt_of(body) for body in server.seen if len(body["messages"]) == 2]
         most = max(
             len(text.encode()) // 3 + body["max_tokens"] for text, body in zip(prompts, server.seen, strict=False)
         )
-        told = f"{statistics.fmean(len(text) / 4 for text in prompts):.0f} in {result.experiments} experiments"
-        figure(f"turn_tokens_{name}{f'_in_{context}' if context else ''}", f"{told}, at most {most} with the reply",
+        shown = f"{statistics.fmean(len(text) / 4 for text in prompts):.0f} in {result.experiments} experiments"
+        figure(f"turn_tokens_{name}{f'_in_{context}' if context else ''}", f"{shown}, at most {most} with the reply",
                f"<= {context} with the reply" if context else "<= 2500")  # fmt: skip
 
 
@@ -282,8 +282,8 @@ PARTS = {"device": device, "overhead": overhead, "replay": replay, "faults": fau
 
 def main() -> None:
     for name in sys.argv[1:] or PARTS:
-        with tempfile.TemporaryDirectory() as place:
-            PARTS[name](Path(place))
+        with tempfile.TemporaryDirectory() as root:
+            PARTS[name](Path(root))
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ def sources(task: Task, seed: int) -> Iterator[Source]:
     rng = np.random.default_rng(seed)
     while True:
         chosen = rng.choice(len(task.edits.knobs), int(rng.integers(1, 4)), replace=False)
-        knobs = [task.edits.knobs[place] for place in sorted(chosen)]
+        knobs = [task.edits.knobs[index] for index in sorted(chosen)]
         values = {k.name: k.values[int(rng.integers(len(k.values)))] for k in knobs if k.kind != "patch"}
         try:
             yield task.edits.apply(
@@ -86,20 +86,22 @@ def main() -> None:
     parser.add_argument("number", type=int, nargs="?", default=5000, help="verifications")
     parser.add_argument("--load", type=int, default=0, help="processes that compute meanwhile")
     parser.add_argument("--seed", type=int, default=14, help="of sources and trainings")
-    asked = parser.parse_args()
+    given = parser.parse_args()
     task, repeated = Task.load("strokes"), 0
     over: list[list[float | None]] = []
     refused: list[str] = []
     failed: list[str] = []  # for another reason when they were trained again
     loads: list[float] = []
-    with tempfile.TemporaryDirectory() as folder, load(asked.load):
-        data = DataStore(task, Streams.from_seed(asked.seed), Path(folder))
+    with tempfile.TemporaryDirectory() as folder, load(given.load):
+        data = DataStore(task, Streams.from_seed(given.seed), Path(folder))
         with Trainer(task, data, cache=Cache(Path(folder) / "cache")) as trainer:
-            for own, first, found in verifications(trainer, asked.number, asked.seed):
+            for own, first, verified in verifications(trainer, given.number, given.seed):
                 over.append([excess([use(own)], first, key) for key in ("training_seconds", "prediction_seconds")])
                 repeated += bool(overrun([use(own)], first))
-                refused += [found.reason] if found.reason.startswith("clock:") else []
-                failed += [found.reason] if found.status != "ok" and not found.reason.startswith("clock:") else []
+                refused += [verified.reason] if verified.reason.startswith("clock:") else []
+                failed += (
+                    [verified.reason] if verified.status != "ok" and not verified.reason.startswith("clock:") else []
+                )
                 loads.append(os.getloadavg()[0])
     figure("verifications", f"{len(over)} of strokes, load {np.mean(loads):.1f} ({min(loads):.1f} to {max(loads):.1f})")
     for name, values in zip(("training", "prediction"), np.array(over).T, strict=True):

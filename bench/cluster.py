@@ -110,12 +110,12 @@ def play(study: Study, entries: list[Entry], runs: int, also: Callable[[Event], 
     """The match of these entries, wherever the command's jobs go."""
     played = Played(study.folder)
 
-    def told(event: Event) -> None:
+    def on_event(event: Event) -> None:
         played.take(event)
         also(event)
 
     began = time.perf_counter()
-    play_entries(study, entries, runs, told)
+    play_entries(study, entries, runs, on_event)
     played.wall = time.perf_counter() - began
     return played
 
@@ -147,26 +147,26 @@ def main() -> None:
     parser.add_argument("-n", type=int, default=2, help="pairs of matches, each of a seed of its own")
     parser.add_argument("--runs", type=int, default=2, help="runs of each program")
     parser.add_argument("--budget", type=float, default=1.2, help="device-seconds of a run: .1 an experiment")
-    asked = parser.parse_args()
+    given = parser.parse_args()
     entries = [Entry(starter(name)) for name in PROGRAMS]
     with tempfile.TemporaryDirectory(prefix="metaloop-bench-") as name:
 
         def match(kind: str, what: str, seed: int, also: Callable[[Event], None] = lambda _: None) -> Played:
             choose(kind)
-            played = play(_study(Path(name) / f"{what}-{seed}", seed, asked.budget), entries, asked.runs, also)
+            played = play(_study(Path(name) / f"{what}-{seed}", seed, given.budget), entries, given.runs, also)
             print(f"{what}, seed {seed}: {played.wall:.1f} s", file=sys.stderr, flush=True)
             return played
 
         pairs = []
         with two_nodes():
-            for seed in range(1, asked.n + 1):
+            for seed in range(1, given.n + 1):
                 both: tuple[str, str] = ("local", "ray") if seed % 2 else ("ray", "local")
                 done: dict[str, Played] = {kind: match(kind, kind, seed) for kind in both}
                 pairs.append((done["local"], done["ray"]))
         half = query(pairs[0][0].folder, "SELECT count(*) // 2 AS half FROM experiments")[0]["half"]
         with two_nodes() as cluster:
             hit = match("ray", "killed", 1, killer(cluster.second, half))
-        report(pairs, hit, len(entries) * asked.runs)
+        report(pairs, hit, len(entries) * given.runs)
 
 
 def report(pairs: Sequence[tuple[Played, Played]], hit: Played, runs: int) -> None:

@@ -50,7 +50,7 @@ def shown(values: Sequence[float], digits: int) -> str:
     return f"{statistics.median(values):.{digits}f} [{min(values):.{digits}f}, {max(values):.{digits}f}]"
 
 
-def told(name: str, world: World, seeds: int, goal: str = "") -> list[Figures]:
+def simulate_seeds(name: str, world: World, seeds: int, goal: str = "") -> list[Figures]:
     """Simulate under the seeds 1, 2 … and print every figure. Exits where something was lost or counted twice."""
     began = time.perf_counter()
     made = [simulate(world, seed) for seed in range(1, seeds + 1)]
@@ -103,23 +103,23 @@ DEATHS: dict[str, Callable[[World], World]] = {
 
 
 def main() -> None:
-    seeds, large, entries = (int(told) for told in (sys.argv[1:] + ["5", "3", "64"][len(sys.argv) - 1 :]))
+    seeds, large, entries = (int(word) for word in (sys.argv[1:] + ["5", "3", "64"][len(sys.argv) - 1 :]))
     thinking = replace(SMALL, think=THINK)
-    told("16 devices, no thought, leased for a run", SMALL, seeds, ">= 0.95")
-    told("16 devices, thought of 340 s, leased for a run: the public run", thinking, seeds)
+    simulate_seeds("16 devices, no thought, leased for a run", SMALL, seeds, ">= 0.95")
+    simulate_seeds("16 devices, thought of 340 s, leased for a run: the public run", thinking, seeds)
     shared = replace(thinking, runs_per_device=3)
-    told("16 devices, thought of 340 s, leased for an experiment, 3 runs a device", shared, seeds, ">= 0.95")
+    simulate_seeds("16 devices, thought of 340 s, leased for an experiment, 3 runs a device", shared, seeds, ">= 0.95")
     changed("16 devices, 3 runs a device", shared, seeds, SIZES)
     failing = replace(QUARTER, think=THINK, runs_per_device=3, entries=entries)
     few = {name: SIZES[name] for name in list(SIZES)[:3]}
     changed("256 devices, a failure every 4 minutes, 3 runs a device", failing, 1, few | DEATHS)
     if large:
         failing = replace(LARGE, think=THINK)
-        told("1,024 devices, a failure a minute, no thought, leased for a run", LARGE, large, ">= 0.90")
-        told("1,024 devices, thought of 340 s, leased for a run", failing, large)
+        simulate_seeds("1,024 devices, a failure a minute, no thought, leased for a run", LARGE, large, ">= 0.90")
+        simulate_seeds("1,024 devices, thought of 340 s, leased for a run", failing, large)
         shared = replace(failing, runs_per_device=3)
-        told("1,024 devices, thought of 340 s, for an experiment, 3 runs a device", shared, large, ">= 0.90")
-        told("the same with three days' work", replace(shared, entries=3 * LARGE.entries), 1, ">= 0.90")
+        simulate_seeds("1,024 devices, thought of 340 s, for an experiment, 3 runs a device", shared, large, ">= 0.90")
+        simulate_seeds("the same with three days' work", replace(shared, entries=3 * LARGE.entries), 1, ">= 0.90")
 
 
 if __name__ == "__main__":

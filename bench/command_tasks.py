@@ -48,11 +48,11 @@ PARTS = ("view", "process", "sandbox and its first process", "cgroup", "own star
 
 
 def folder_of(name: str, root: Path) -> Path:
-    place = root / name
-    place.mkdir()
-    (place / "task.toml").write_text(TOML.format(name=name, command=COMMANDS[name]))
-    (place / "train.py").write_text(TRAIN)
-    return place
+    folder = root / name
+    folder.mkdir()
+    (folder / "task.toml").write_text(TOML.format(name=name, command=COMMANDS[name]))
+    (folder / "train.py").write_text(TRAIN)
+    return folder
 
 
 class Watch:
@@ -83,11 +83,11 @@ class Watch:
 
     def parts(self, log: str) -> dict[str, float]:
         """Seconds of each part; what the command said of itself tells its own start from its work."""
-        found = {label: end - began for label, (began, end) in self.at.items() if label != "watch"}
+        seconds = {label: end - began for label, (began, end) in self.at.items() if label != "watch"}
         said = {line.split(":")[0]: float(line.split()[1]) for line in log.splitlines() if ": " in line}
         ready, ended = self.at["sandbox and its first process"][1], self.at["watch"][1]
         began = said.get("began", ended)
-        return {**found, "own start": began - ready, "work": ended - began}
+        return {**seconds, "own start": began - ready, "work": ended - began}
 
 
 def child(root: Path) -> None:
@@ -170,8 +170,8 @@ def show(sides: list[Side]) -> None:
             charged, wall = side.median(name, "charged"), side.median(name, "wall")
             launch = wall - side.median(name, "work") - side.median(name, "own start")
             beyond = max(0.0, charged - (WORK if name == "train" else 0.0))
-            told = f"launch and end {launch / wall:.0%} of wall; charged {charged * 1e3:.1f} ms"
-            print(f"{name:8s} {told}, {beyond * 1e3:.1f} of them not the script's work")
+            shown = f"launch and end {launch / wall:.0%} of wall; charged {charged * 1e3:.1f} ms"
+            print(f"{name:8s} {shown}, {beyond * 1e3:.1f} of them not the script's work")
 
 
 if __name__ == "__main__":

@@ -49,8 +49,8 @@ def tried(arguments: Sequence[str]) -> list[str]:
 def checked_out(commit: str) -> Iterator[Path]:
     """A folder with the repository as it was at an earlier commit."""
     git = ["git", "-C", str(Path(__file__).resolve().parents[1]), "worktree"]
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place) / "code"
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "code"
         subprocess.run([*git, "add", "-q", "--detach", str(folder), commit], check=True)
         try:
             yield folder

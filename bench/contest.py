@@ -35,14 +35,14 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     began, watch = time.perf_counter(), Watch()
     with watch("init"):
-        made = found(folder)
+        made = create_contest(folder)
     with serving(folder) as url:
         with watch("enter"):
             enter(folder, url, made["join_code"], programs(entries))
         with watch("queue"):
             wait(url, entries + 2)
         with watch("close"):
-            told = metaloop(folder, "contest", "close", "contest", "--early", "a measurement", "-y")
+            closed = metaloop(folder, "contest", "close", "contest", "--early", "a measurement", "-y")
     with watch("verify"):
         verified = metaloop(folder, "verify", "contest")
     with watch("export"):
@@ -53,7 +53,7 @@ def main() -> None:
     whole = time.perf_counter() - began
     figure("contest_minutes", round(whole / 60, 1), "<= 30")
     figure("load_average", " ".join(f"{load:.1f}" for load in os.getloadavg()), "about the number of cores")
-    show(folder, told, verified, rows)
+    show(folder, closed, verified, rows)
 
 
 class Watch:
@@ -75,7 +75,7 @@ def metaloop(folder: Path, *words: str, **surroundings: str) -> Any:
     return json.loads(done.stdout)
 
 
-def found(folder: Path) -> dict[str, Any]:
+def create_contest(folder: Path) -> dict[str, Any]:
     """The contest, with every default of `contest init`; its tokens are kept beside it for a second start."""
     kept = folder / "made.json"
     if not kept.exists():
@@ -108,14 +108,14 @@ def programs(count: int) -> list[Program]:
     from meta.mutators.charter_moves import carry_out, moves
 
     rng, starters = np.random.default_rng(1), shelf.starters()
-    found = {program.program_id: program for program in starters}
-    while len(found) < count:
+    by_id = {program.program_id: program for program in starters}
+    while len(by_id) < count:
         parent = starters[int(rng.integers(len(starters)))]
         choices = moves(parent.charter)
         move = choices[int(rng.integers(len(choices)))]
         child = Program.parse(carry_out(parent.text, move), f"{parent.name}, {' '.join(move)}")
-        found.setdefault(child.program_id, child)
-    return list(found.values())[:count]
+        by_id.setdefault(child.program_id, child)
+    return list(by_id.values())[:count]
 
 
 def enter(folder: Path, url: str, code: str, entries: Sequence[Program]) -> None:
@@ -125,9 +125,9 @@ def enter(folder: Path, url: str, code: str, entries: Sequence[Program]) -> None
         if not kept.exists():
             kept.write_text(ask(f"{url}/api/v1/join", json.dumps({"name": name, "code": code}).encode())["token"])
         token = kept.read_text()
-        for place, program in enumerate(entries[first : first + EACH]):
-            if place % 2:
-                path = folder / f"{first + place + 1:02}.md"
+        for position, program in enumerate(entries[first : first + EACH]):
+            if position % 2:
+                path = folder / f"{first + position + 1:02}.md"
                 path.write_bytes(program.raw)
                 metaloop(folder, "contest", "submit", path.name, "--to", url, METALOOP_TOKEN=token)
             else:
@@ -140,8 +140,8 @@ def ask(url: str, body: bytes | None = None, token: str = "") -> dict[str, Any]:
     if token:
         request.add_header("Authorization", f"Bearer {token}")
     with urllib.request.urlopen(request, timeout=60) as answer:
-        found: dict[str, Any] = json.loads(answer.read())
-    return found
+        reply: dict[str, Any] = json.loads(answer.read())
+    return reply
 
 
 def wait(url: str, entries: int) -> None:
@@ -159,23 +159,23 @@ def read(folder: Path) -> list[dict[str, Any]]:
     """The report, a query and the standings, of the folder and of what was exported; both say the same."""
     query = "SELECT label, count(*) AS n, round(sum(device_seconds_charged)) AS device FROM runs JOIN matches " \
             "USING (match_id) GROUP BY ALL ORDER BY label"  # fmt: skip
-    asked = {}
-    for place in ("contest", "exported"):
-        asked[place] = metaloop(folder, "sql", place, query)
-        asked[f"{place} standings"] = metaloop(folder, "standings", place)
-        metaloop(folder, "report", place, "-o", f"{place}.html")
-    if asked["contest"] != asked["exported"]:
-        sys.exit(f"the export says {asked['exported']}, the contest {asked['contest']}")
-    rows: list[dict[str, Any]] = asked["contest"]
+    answers = {}
+    for name in ("contest", "exported"):
+        answers[name] = metaloop(folder, "sql", name, query)
+        answers[f"{name} standings"] = metaloop(folder, "standings", name)
+        metaloop(folder, "report", name, "-o", f"{name}.html")
+    if answers["contest"] != answers["exported"]:
+        sys.exit(f"the export says {answers['exported']}, the contest {answers['contest']}")
+    rows: list[dict[str, Any]] = answers["contest"]
     return rows
 
 
-def show(folder: Path, told: dict[str, Any], verified: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+def show(folder: Path, closed: dict[str, Any], verified: dict[str, Any], rows: list[dict[str, Any]]) -> None:
     for row in rows:
         print(f"{row['label']}: {row['n']} runs, {row['device']} device-seconds")
     print(f"verify: {verified}"[:400])
-    print(told["headline"])
-    for row in told["rows"]:
+    print(closed["headline"])
+    for row in closed["rows"]:
         who = row["name"] if row["role"] == "program" else row["role"]
         print(f"  {row['rank_low']}-{row['rank_high']}  {who[:40]:40} {row['gain']:.3f} [{row['low']:.3f}, "
               f"{row['high']:.3f}]  claimed {row['claimed']:.3f}  {row['n']} runs  {row['trust']}")  # fmt: skip

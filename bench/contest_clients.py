@@ -49,7 +49,7 @@ class Plan:
 
 
 @dataclass
-class Told:
+class Measurements:
     """What was measured. Latencies in seconds."""
 
     reads: list[float] = field(default_factory=list)
@@ -122,11 +122,11 @@ class Crowd:
     """All of them, and what they saw."""
 
     def __init__(self, plan: Plan) -> None:
-        self.plan, self.told = plan, Told()
+        self.plan, self.measurements = plan, Measurements()
         self.rng = random.Random(plan.seed)
         self.begin = time.monotonic()
         self.end = self.begin + plan.warm + plan.seconds
-        self.asked = 0
+        self.answered = 0
 
     def path(self) -> str:
         (path,) = self.rng.choices([path for path, _ in MIX], [weight for _, weight in MIX])
@@ -144,27 +144,27 @@ class Crowd:
         except OSError as error:
             return self.failed(f"{path}: {error!r}")
         if began > self.begin + self.plan.warm:
-            self.told.reads.append(time.monotonic() - began)
-            self.told.unchanged += status == 304
-            self.told.bytes += len(body)
-            self.asked += 1
+            self.measurements.reads.append(time.monotonic() - began)
+            self.measurements.unchanged += status == 304
+            self.measurements.bytes += len(body)
+            self.answered += 1
         if status not in (200, 304):
             return self.failed(f"{path}: {status}")
-        if status == 200 and self.asked % EVERY == 0 and not path.startswith("/api"):
+        if status == 200 and self.answered % EVERY == 0 and not path.startswith("/api"):
             self.age(gzip.decompress(body) if b"content-encoding: gzip" in head else body)
         at = head.find(b"etag: ")
         return head[at + 6 :].split(b"\r\n", 1)[0] if at >= 0 else b""
 
     def failed(self, why: str) -> bytes:
         if time.monotonic() < self.end:
-            self.told.errors.append(why)
+            self.measurements.errors.append(why)
         return b""
 
     def age(self, body: bytes) -> None:
-        found = MADE.search(body)
-        if found:
-            then = datetime.fromisoformat(found[1].decode().replace(" ", "T")).replace(tzinfo=UTC)
-            self.told.ages.append((datetime.now(UTC) - then).total_seconds())
+        match = MADE.search(body)
+        if match:
+            then = datetime.fromisoformat(match[1].decode().replace(" ", "T")).replace(tzinfo=UTC)
+            self.measurements.ages.append((datetime.now(UTC) - then).total_seconds())
 
     async def clicking(self) -> None:
         client = Client(self.plan.port)
@@ -181,7 +181,7 @@ class Crowd:
             nonlocal seen
             at = data.find(b"data: ")
             if at >= 0:
-                self.told.events += 1
+                self.measurements.events += 1
                 now = data[at:].split(b"\n", 1)[0]
                 if seen and now != seen:
                     changed.set()
@@ -217,8 +217,8 @@ class Crowd:
             headers = f"authorization: Bearer {token}\r\ncontent-type: text/markdown\r\n"
             status, _, body = await client.ask("/api/v1/entries", headers, text, "POST")
             if status == 201:
-                self.told.accepted.append(json.loads(body)["entry_id"])
-                self.told.entries.append(time.monotonic() - began)
+                self.measurements.accepted.append(json.loads(body)["entry_id"])
+                self.measurements.entries.append(time.monotonic() - began)
             else:
                 self.failed(f"entry: {status} {body[:100]!r}")
         except OSError as error:
@@ -241,10 +241,10 @@ class Crowd:
             await asyncio.sleep(max(0.0, self.begin + number / self.plan.rate - time.monotonic()))
         await asyncio.gather(*tasks)
 
-    async def all(self) -> Told:
+    async def all(self) -> Measurements:
         who = [self.clicking() for _ in range(self.plan.clicking)] + [self.live() for _ in range(self.plan.live)]
         await asyncio.gather(*who, self.entering())
-        return self.told
+        return self.measurements
 
 
 def program(rng: random.Random) -> bytes:

@@ -94,8 +94,8 @@ def race(entries: Sequence[Drawn], runs: Mapping[int, Sequence[float]], looks: S
 
 def equal(entries: Sequence[Drawn], runs: Mapping[int, Sequence[float]], each: int) -> Close:
     twins = [*runs[ENTRIES][:each], *runs[ENTRIES + 1][:each]]
-    told = decide(entries, plain({**{e.number: runs[e.number][:each] for e in entries[:-2]}, ENTRIES: twins}))  # type: ignore[arg-type]
-    return Close(tuple(who["number"] for who in told["winners"]), each * len(entries))
+    decided = decide(entries, plain({**{e.number: runs[e.number][:each] for e in entries[:-2]}, ENTRIES: twins}))  # type: ignore[arg-type]
+    return Close(tuple(who["number"] for who in decided["winners"]), each * len(entries))
 
 
 def contests(law: str, count: int, most: int) -> tuple[list[Close], dict[int, list[Close]]]:

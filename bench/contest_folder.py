@@ -88,7 +88,7 @@ def filled(folder: Path, entries: int, entrants: int) -> Contest:
         for first in range(0, entries, BATCH):
             wanted = [people[entrants + i // EACH] for i in range(first, min(entries, first + BATCH))]
             rows = stored(contest, wanted, rng)
-            events = [told for row in rows for told in results(contest, study, row, pattern, rng)]
+            events = [event for row in rows for event in results(contest, study, row, pattern, rng)]
             worker.extend(events, sync=False)
             study.flush()
     return contest
@@ -138,11 +138,11 @@ def results(
     merit = 0.0 if rng.random() < 0.1 else rng.gauss(0.1, 0.08)  # a tenth end at the untouched script
     for job in jobs:
         ids = {"run_id": job.run_id, "arm_id": job.arm_id, "program_id": job.program_id, "match_id": job.match_id}
-        for told in pattern[arms.BOARD if job.verify_seeds else arms.SCREENING]:
-            own = {k: v for k, v in ids.items() if k in told}
-            if "experiment_id" in told:
-                own["experiment_id"] = content_id("e", job.run_id, told["experiment_id"])
-            yield told | own | ({"run_seed": job.run_seed} if "run_seed" in told else {})
+        for record in pattern[arms.BOARD if job.verify_seeds else arms.SCREENING]:
+            own = {k: v for k, v in ids.items() if k in record}
+            if "experiment_id" in record:
+                own["experiment_id"] = content_id("e", job.run_id, record["experiment_id"])
+            yield record | own | ({"run_seed": job.run_seed} if "run_seed" in record else {})
         luck = rng.gauss(0.0, 0.03) if merit else 0.0
         for seed in job.verify_seeds:
             gain = merit + luck + rng.gauss(0.0, 0.01) if merit else 0.0

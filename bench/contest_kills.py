@@ -70,10 +70,10 @@ def main() -> None:
                 host.port, moment + 0.5, live, given.readers - live, 1.0, given.rate, tokens, warm=0.0, seed=number
             )
             killer = threading.Timer(moment, host.end, (signal.SIGKILL,))
-            told = crowd(plan, killer.start)
+            measurements = crowd(plan, killer.start)
             killer.join()
-            accepted += told["accepted"]
-            reads += len(told["reads"])
+            accepted += measurements["accepted"]
+            reads += len(measurements["reads"])
         figure("killed", f"{given.kills} times; {reads} pages read, {len(accepted)} entries answered with 201 before")
         began = time.monotonic()
         carry_out(contest)

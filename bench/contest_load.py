@@ -114,8 +114,8 @@ class Watch(threading.Thread):
         while not self.over.wait(1.0):
             now = time.monotonic()
             (measured,) = database.execute("SELECT sum(runs_done) FROM entries").fetchone()
-            (told,) = database.execute("SELECT sum(\"row\" ->> 'n') FROM board").fetchone()
-            known = [(then, runs) for then, runs in known if runs > told] + [(now, measured)]
+            (on_board,) = database.execute("SELECT sum(\"row\" ->> 'n') FROM board").fetchone()
+            known = [(then, runs) for then, runs in known if runs > on_board] + [(now, measured)]
             self.worst = max(self.worst, now - known[0][0])
             self.runs = [self.runs[0] or measured, measured]
 
@@ -124,17 +124,17 @@ def present(name: str, plan: Plan, host: Host) -> None:
     """Let them loose, and say what came of it."""
     before, watch = host.cpu(), Watch(host.folder)
     watch.start()
-    told = crowd(plan)
+    measurements = crowd(plan)
     spent = host.cpu() - before
     watch.over.set()
-    reads, entries = told["reads"], told["entries"]
+    reads, entries = measurements["reads"], measurements["entries"]
     figure(f"{name}: reads", f"{len(reads)} in {plan.seconds:.0f} s, {len(reads) / plan.seconds:.0f} a second")
     figure(f"{name}: p50, p95, p99", quantiles(reads), f"p95 {1000 * GOAL_SECONDS:.0f} ms" if plan.think else "")
-    figure(f"{name}: errors", f"{len(told['errors'])} {sorted(set(told['errors']))[:3] or ''}", "0")
-    figure(f"{name}: unchanged (304), events", f"{told['unchanged']}, {told['events']}")
-    figure(f"{name}: entries accepted", f"{len(told['accepted'])}, p50, p95, p99 {quantiles(entries)}")
+    figure(f"{name}: errors", f"{len(measurements['errors'])} {sorted(set(measurements['errors']))[:3] or ''}", "0")
+    figure(f"{name}: unchanged (304), events", f"{measurements['unchanged']}, {measurements['events']}")
+    figure(f"{name}: entries accepted", f"{len(measurements['accepted'])}, p50, p95, p99 {quantiles(entries)}")
     figure(f"{name}: runs measured meanwhile", watch.runs[1] - watch.runs[0])
-    page = f"{max(told['ages'], default=0.0):.0f} s at most, of {len(told['ages'])} looked at"
+    page = f"{max(measurements['ages'], default=0.0):.0f} s at most, of {len(measurements['ages'])} looked at"
     figure(f"{name}: board behind the runs", f"{watch.worst:.0f} s at most; and the page handed out {page}")
     figure(f"{name}: the pages' process used", f"{spent / (plan.seconds + plan.warm):.2f} processors")
 
@@ -148,8 +148,8 @@ def crowd(plan: Plan, begun: Callable[[], object] = bool) -> dict[str, Any]:
         clients.stdin.flush()
         clients.stdout.readline()
         begun()
-        told: dict[str, Any] = json.loads(clients.stdout.read())
-    return told
+        measurements: dict[str, Any] = json.loads(clients.stdout.read())
+    return measurements
 
 
 def quantiles(values: Sequence[float]) -> str:

@@ -44,10 +44,10 @@ def main() -> int:
     memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
     read = wrong = missed = 0
     print(f"{'study':44} screens statements contradictions unread")
-    with tempfile.TemporaryDirectory(prefix="metaloop-contradictions-", dir=memory) as place:
-        made = bases(Path(place))
+    with tempfile.TemporaryDirectory(prefix="metaloop-contradictions-", dir=memory) as folder:
+        made = bases(Path(folder))
         for number, name in enumerate(list(PLANTS)[:count]):
-            drawn, said, clashes, unread = judged(name, Path(place) / f"study-{number}", made)
+            drawn, said, clashes, unread = judged(name, Path(folder) / f"study-{number}", made)
             print(f"{name:44} {drawn:7} {said:10} {len(clashes):14} {len(unread):6}", flush=True)
             for line in clashes:
                 print(f"    contradiction: {line}")

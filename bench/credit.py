@@ -26,7 +26,7 @@ from analysis.study import open_study
 from analysis.tables import rows
 from bench.common import TRIED, figure, go_on, kept
 from bench.nulls import SMALL
-from bench.simulated import EXPERIMENTS, told
+from bench.simulated import EXPERIMENTS, share_figure
 from bench.whole import quick_plan, whole_study
 from trainer.law import Law
 from trainer.planted import null_law, random_law, simulated_task
@@ -95,8 +95,8 @@ def make(job: Job) -> Seen:
         if truth is None or row["low"] is None:
             continue
         out = not row["low"] <= truth <= row["high"]
-        found = truth == 0.0 and row["q"] is not None and row["q"] < 0.05
-        own = (1, out, truth != 0.0, out and truth != 0.0, found)
+        false_positive = truth == 0.0 and row["q"] is not None and row["q"] < 0.05
+        own = (1, out, truth != 0.0, out and truth != 0.0, false_positive)
         count = counts[f"{row['method']}, {row['design']}"]
         count[:] = [a + int(b) for a, b in zip(count, own, strict=True)]
     kinds = {key: (n[0], n[1], n[2], n[3], n[4]) for key, n in counts.items()}
@@ -112,15 +112,17 @@ def truths(law: Law, credit: Sequence[Mapping[str, Any]], cited: Sequence[Mappin
             value if isinstance(value, dict) else json.loads(value) for value in (row["config"], row["before"])
         )
         gains[row["directive_id"]] += law.gain(held) - law.gain(before)
-    found = {}
+    true_effects = {}
     for row in credit:
         if row["method"] == "edit":
-            found[row["credit_id"]] = 0.0 if null else effect(law, row["knob"], row["value"])
+            true_effects[row["credit_id"]] = 0.0 if null else effect(law, row["knob"], row["value"])
         elif row["method"] == "directive":
-            found[row["credit_id"]] = 0.0 if null else round(gains[row["directive_id"]] / row["device_seconds"], 12)
+            true_effects[row["credit_id"]] = (
+                0.0 if null else round(gains[row["directive_id"]] / row["device_seconds"], 12)
+            )
         elif null:
-            found[row["credit_id"]] = 0.0
-    return found
+            true_effects[row["credit_id"]] = 0.0
+    return true_effects
 
 
 def effect(law: Law, knob: str, value: str) -> float:
@@ -148,7 +150,9 @@ def show(seen: Sequence[Seen]) -> None:
         some = [each for each in null if name in (each.law, each.plan, "all")]
         if some:
             goal = "<= 5%, upper bound <= 6.5%" if name == "all" else ""
-            told(f"null studies with a significant row, {name}", [found(each) for each in some], goal)
+            share_figure(
+                f"null studies with a significant row, {name}", [has_false_positive(each) for each in some], goal
+            )
     for group, made, goal in (
         ("null", null, "<= 7%"),
         ("planted", [each for each in seen if each.law in PLANTED], "3 to 7%; of truths that are not 0 <= 10%"),
@@ -164,7 +168,7 @@ def show(seen: Sequence[Seen]) -> None:
     figure("CPU-seconds a study", round(sum(each.cpu_seconds for each in seen) / max(1, len(seen)), 2))
 
 
-def found(seen: Seen) -> bool:
+def has_false_positive(seen: Seen) -> bool:
     return any(counts[4] for counts in seen.rows.values())
 
 

@@ -30,10 +30,10 @@ def sides(study: Path, role: str, stream: str) -> dict[str, Sides]:
     return {task: Sides(gains[task, role], gains[task, "control"], metrics[task]) for task in tasks}
 
 
-def told(found: Ratio) -> str:
-    value = "none" if found.ratio is None else f"{found.ratio:.2f}"
-    lower = "any" if found.lower is None else f"{found.lower:.2f}"
-    return f"{value} (at least {lower}; {found.n_top} runs, stock {found.n_bottom})"
+def ratio_text(estimate: Ratio) -> str:
+    value = "none" if estimate.ratio is None else f"{estimate.ratio:.2f}"
+    lower = "any" if estimate.lower is None else f"{estimate.lower:.2f}"
+    return f"{value} (at least {lower}; {estimate.n_top} runs, stock {estimate.n_bottom})"
 
 
 def over_studies(ratios: list[float]) -> str:
@@ -55,11 +55,13 @@ def main() -> None:
             for role in ("champion", "without-ideas"):
                 each = sides(study, role, stream)
                 for task, one in each.items():
-                    figure(f"study {seed}, {role} on {task}", told(ratio(one.top, one.bottom, baseline=one.baseline)))
-                found = mean_of_ratios(list(each.values()))
-                figure(f"study {seed}, {role}, {name}", told(found), goal)
-                if found.ratio is not None:
-                    whole[role, name].append(found.ratio)
+                    figure(
+                        f"study {seed}, {role} on {task}", ratio_text(ratio(one.top, one.bottom, baseline=one.baseline))
+                    )
+                mean = mean_of_ratios(list(each.values()))
+                figure(f"study {seed}, {role}, {name}", ratio_text(mean), goal)
+                if mean.ratio is not None:
+                    whole[role, name].append(mean.ratio)
     for (role, name), ratios in whole.items():
         figure(f"{role}, {name}, mean over {len(ratios)} studies", over_studies(ratios))
 

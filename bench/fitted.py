@@ -51,8 +51,8 @@ class OnModel:
 def paired(job: tuple[str, int, int]) -> OnModel:
     name, seed, runs = job
     task = Task.load(name)
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
         budget = f"{16 * task.cost_seconds:.4f}s"
         study = ["--quick", "--from-scratch", "--harvest", "0", "--seed", str(seed), "-q"]
         metaloop("evolve", "-t", name, *study, "-s", str(folder / "real"))

@@ -144,14 +144,14 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", nargs="+", help="these categories")
     parser.add_argument("--out", type=Path, help="folder for the inputs that failed")
-    asked = parser.parse_args()
-    chosen = [target for target in targets() if not asked.only or target.name in asked.only]
-    out = asked.out or Path(tempfile.gettempdir()) / f"metaloop-fuzz-{asked.seed}-{int(time.time())}"
+    given = parser.parse_args()
+    chosen = [target for target in targets() if not given.only or target.name in given.only]
+    out = given.out or Path(tempfile.gettempdir()) / f"metaloop-fuzz-{given.seed}-{int(time.time())}"
     failed = 0
     for target in chosen:
         corpus = target.corpus()
-        tally = hunt(target, corpus, asked.seed, -(-asked.n // len(chosen)))
-        report(target, corpus, tally, asked.seed, out)
+        tally = hunt(target, corpus, given.seed, -(-given.n // len(chosen)))
+        report(target, corpus, tally, given.seed, out)
         failed += len(tally.failures)
     figure("failures", failed, "0")
     sys.exit(1 if failed else 0)

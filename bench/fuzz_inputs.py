@@ -126,8 +126,8 @@ def number(rng: random.Random, data: bytes, others: Sequence[bytes]) -> bytes:
 
 def word(rng: random.Random, data: bytes, others: Sequence[bytes]) -> bytes:
     """A name or a quoted text replaced by another of the same or another input."""
-    found = _WORD.findall(rng.choice(others)) or [b"x"]
-    return _replace(rng, data, _WORD, rng.choice(found))
+    words = _WORD.findall(rng.choice(others)) or [b"x"]
+    return _replace(rng, data, _WORD, rng.choice(words))
 
 
 def text(rng: random.Random, data: bytes, others: Sequence[bytes]) -> bytes:

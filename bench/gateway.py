@@ -31,13 +31,13 @@ def main(calls: int) -> None:
         for stream in (False, True):
             took: dict[str, list[float]] = {"straight": [], "gateway": []}
             for _ in range(calls):
-                asked = body("chat", stream=stream)
+                request = body("chat", stream=stream)
                 began = time.perf_counter()
-                answer = straight.post(f"{server.url}/chat/completions", json=asked, headers={"Connection": "close"})
+                answer = straight.post(f"{server.url}/chat/completions", json=request, headers={"Connection": "close"})
                 took["straight"].append(time.perf_counter() - began)
                 answer.raise_for_status()
                 began = time.perf_counter()
-                answer = caller.client.post(PATHS["chat"], json=asked, headers=caller.key("chat"))
+                answer = caller.client.post(PATHS["chat"], json=request, headers=caller.key("chat"))
                 took["gateway"].append(time.perf_counter() - began)
                 answer.raise_for_status()  # a refusal is fast, and no figure
             direct, through = (statistics.median(took[name]) * 1000 for name in ("straight", "gateway"))

@@ -47,11 +47,11 @@ def run(trainer: Trainer, edit: Edit, seed: int, fraction: float) -> dict[str, f
         sys.exit(f"{edit.label()}: {outcome.status}: {outcome.reason}")
     said = printed(outcome.log)
     training = said["training_seconds"]
-    found = {key: said[key] for key in SHOWN if key in said}
-    found["tokens_per_second"] = 1e6 * said["total_tokens_M"] / training
-    found |= {"training": training, "charged": outcome.device_seconds, "outside": outcome.device_seconds - training}
-    found |= {"metric": outcome.metric, "wall": outcome.wall_seconds, "peak_memory_mb": outcome.peak_memory_mb}
-    return found
+    figures = {key: said[key] for key in SHOWN if key in said}
+    figures["tokens_per_second"] = 1e6 * said["total_tokens_M"] / training
+    figures |= {"training": training, "charged": outcome.device_seconds, "outside": outcome.device_seconds - training}
+    figures |= {"metric": outcome.metric, "wall": outcome.wall_seconds, "peak_memory_mb": outcome.peak_memory_mb}
+    return figures
 
 
 def tell(name: str, runs: list[dict[str, float]], toy: bool) -> dict[str, Any]:
@@ -83,29 +83,29 @@ def main() -> None:
     parser.add_argument("--toy", action="store_true", help="on the CPU, at toy size")
     parser.add_argument("--task", default="gpt", help="a copy of the task, e.g. with less data")
     parser.add_argument("--write", type=Path, metavar="FILE", help="the figures as JSON, too")
-    asked = parser.parse_args()
-    if asked.toy:
+    given = parser.parse_args()
+    if given.toy:
         os.environ[gpus.VARIABLE] = "cpu"
     elif not gpus.usable():
         print(
             f"no GPU: {gpus.survey().reason}; --toy runs it on the CPU, which tells nothing of a GPU", file=sys.stderr
         )
         sys.exit(2)
-    task = Task.load(asked.task)
-    fraction = (asked.seconds or task.budget_seconds) / task.budget_seconds
-    told: dict[str, Any] = {"toy": asked.toy, "surroundings": surroundings(task)}
-    for key, value in told["surroundings"].items():
+    task = Task.load(given.task)
+    fraction = (given.seconds or task.budget_seconds) / task.budget_seconds
+    figures: dict[str, Any] = {"toy": given.toy, "surroundings": surroundings(task)}
+    for key, value in figures["surroundings"].items():
         figure(key, value)
     with (
         tempfile.TemporaryDirectory() as folder,
         Trainer(task, DataStore(task, Streams.from_seed(1), Path(folder))) as one,
     ):
         run(one, Edit(), 0, min(fraction, 20 / task.budget_seconds))  # fills the compile cache, and is not counted
-        for name, edit in (("warm", Edit()), ("cold", Edit({}, (asked.cold,)) if asked.cold else None)):
+        for name, edit in (("warm", Edit()), ("cold", Edit({}, (given.cold,)) if given.cold else None)):
             if edit is not None:
-                told[name] = tell(name, [run(one, edit, 1 + i, fraction) for i in range(asked.n)], asked.toy)
-    if asked.write:
-        asked.write.write_text(json.dumps(told, indent=1) + "\n", "utf-8")
+                figures[name] = tell(name, [run(one, edit, 1 + i, fraction) for i in range(given.n)], given.toy)
+    if given.write:
+        given.write.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ _FORK = (
 )
 
 
-def found() -> int:
+def check_gpu() -> int:
     """One line where there is no GPU to be used; 2 then."""
     survey = gpus.survey(torch=not _for_command())
     if not survey.gpus:
@@ -92,8 +92,8 @@ def _fork(one: gpus.Gpu) -> str:
 
 
 def _clean(one: gpus.Gpu) -> str:
-    before, told = gpu.clean_before(one.index)
-    return f"{before.memory_mb} MiB in use, {len(told)} processes; load {gpu.load(one.index)}"
+    before, findings = gpu.clean_before(one.index)
+    return f"{before.memory_mb} MiB in use, {len(findings)} processes; load {gpu.load(one.index)}"
 
 
 def _leftover(one: gpus.Gpu) -> str:
@@ -144,7 +144,7 @@ def stand_in() -> int:
 
 
 COMMANDS: dict[str, Callable[[], int]] = {
-    "found": found,
+    "found": check_gpu,
     "header": header,
     "steps": steps,
     "short": short,

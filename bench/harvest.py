@@ -55,9 +55,9 @@ Job = tuple[str, int, int, int]  # as the fields of the line
 
 def harvested(job: Job) -> Harvested:
     name, number, experiments, percent = job
-    with tempfile.TemporaryDirectory() as place:
-        task = _task(name, Path(place))
-        study = Path(place) / "study"
+    with tempfile.TemporaryDirectory() as folder:
+        task = _task(name, Path(folder))
+        study = Path(folder) / "study"
         play = ["evolve", "--quick", "--same-spend", "-t", str(task.folder), "--seed", str(number)]
         play += ["-b", f"{experiments * task.cost_seconds:.4f}s", "-s", str(study), "-j", "2", "-y", "-q"]
         play += [] if percent < 0 else ["--harvest", str(percent)]
@@ -75,12 +75,12 @@ def harvested(job: Job) -> Harvested:
         return Harvested(name, number, experiments, percent, True, gains, spent["s"])
 
 
-def _task(name: str, place: Path) -> Task:
+def _task(name: str, folder: Path) -> Task:
     """A task's folder, or ``family-member``."""
     if Path(name).is_dir():
         return Task.load(name)
     family, _, member = name.rpartition("-")
-    return init_like(place / name, Variant(family, member=int(member)))[0]
+    return init_like(folder / name, Variant(family, member=int(member)))[0]
 
 
 def main(file: str, studies: int = STUDIES, experiments: int = EXPERIMENTS, percent: int = -1, *named: str) -> None:

@@ -131,13 +131,13 @@ def main() -> None:
     for name, law in LAWS.items():
         for true_share in SHARES:
             for size in SIZES if true_share else (0.0,):
-                told = np.sum([project(law, true_share, size, proposals, rng) for _ in range(projects)], 0)
-                false, found, true, pairs = map(int, told)
-                low, high = share_interval(false, max(1, false + found))
-                power = f"merged {found / true:.3f} of the true gains; " if true else ""
+                counts = np.sum([project(law, true_share, size, proposals, rng) for _ in range(projects)], 0)
+                false, right, true, pairs = map(int, counts)
+                low, high = share_interval(false, max(1, false + right))
+                power = f"merged {right / true:.3f} of the true gains; " if true else ""
                 figure(
                     f"{name}, {true_share:.0%} gain {size:g} SD",
-                    f"false {false} of {false + found} merged, {1000 * false / max(1, false + found):.2f} in 1,000 "
+                    f"false {false} of {false + right} merged, {1000 * false / max(1, false + right):.2f} in 1,000 "
                     f"[{1000 * low:.2f}, {1000 * high:.2f}]; {power}{pairs / (projects * proposals):.1f} pairs each",
                 )
 

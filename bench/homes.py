@@ -30,10 +30,10 @@ def scores(names: list[str], runs: dict[str, np.ndarray]) -> list[ProgramScore]:
     by_task = []
     for task in range(2):
         means = [mean_interval(runs[name][:, task].tolist()) for name in names]
-        found = posterior([m.mean or 0.0 for m in means], [m.se for m in means], [m.n for m in means])
+        estimates = posterior([m.mean or 0.0 for m in means], [m.se for m in means], [m.n for m in means])
         by_task.append([
             ProgramScore(name, name, str(task), p.mean, p.se, p.n, p.shrunk_mean, p.shrunk_se, None, None, None, 0, 0)
-            for name, p in zip(names, found, strict=True)
+            for name, p in zip(names, estimates, strict=True)
         ])  # fmt: skip
     return [
         replace(a, mean=(a.mean + b.mean) / 2, shrunk_mean=(a.shrunk_mean + b.shrunk_mean) / 2,
@@ -62,8 +62,8 @@ def study(rng: np.random.Generator, pareto: bool, costs: float, generations: int
     bred: Counter[str] = Counter()
     for generation in range(generations):
         table = scores(list(held), runs)
-        told = table if pareto else [replace(score, tasks=()) for score in table]
-        archive = Archive(programs, told, bred)
+        scored = table if pareto else [replace(score, tasks=()) for score in table]
+        archive = Archive(programs, scored, bred)
         stock = archive.breeding_stock(rng, 2, RUNS)
         for child in range(CHILDREN):
             first, second = (parent.score.program_id for parent in stock.parents(rng, 2) if parent.score)
@@ -76,19 +76,19 @@ def study(rng: np.random.Generator, pareto: bool, costs: float, generations: int
 
 
 def main() -> None:
-    asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
-    asked.add_argument("--studies", type=int, default=150)
-    asked.add_argument("--generations", type=int, default=3)
-    given = asked.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser.add_argument("--studies", type=int, default=150)
+    parser.add_argument("--generations", type=int, default=3)
+    given = parser.parse_args()
     print("an idea of the other task costs | by the mean | from the front | difference, 95% interval")
     for costs in (0.0, 0.25, 0.5, 0.9):
         seeds = range(given.studies)
-        found = {
+        results = {
             pareto: [study(np.random.default_rng(seed), pareto, costs, given.generations) for seed in seeds]
             for pareto in (False, True)
         }
-        apart = mean_interval([b - a for a, b in zip(found[False], found[True], strict=True)])
-        means = [sum(values) / len(values) for values in found.values()]
+        apart = mean_interval([b - a for a, b in zip(results[False], results[True], strict=True)])
+        means = [sum(values) / len(values) for values in results.values()]
         print(
             f"{costs:.2f} | {means[0]:.3f} | {means[1]:.3f} | {apart.mean:+.3f} [{apart.low:+.3f}, {apart.high:+.3f}]"
         )

@@ -78,12 +78,12 @@ def main() -> None:
         seconds = time.perf_counter() - began
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
         ledger = sum(path.stat().st_size for path in (study / "ledger").glob("*.jsonl"))
-        (told,) = sql(study, "SELECT sum(rows)::BIGINT AS rows, sum(quarantined)::BIGINT AS aside FROM imports")
+        (imported,) = sql(study, "SELECT sum(rows)::BIGINT AS rows, sum(quarantined)::BIGINT AS aside FROM imports")
         figure("import_seconds", round(seconds, 1), f"<= 20 for {logs} logs of {rows} rows on 2 cores")
         figure("import_cpu_seconds", round(used.ru_utime + used.ru_stime, 1), "of all processes together")
-        figure("import_rows", told["rows"], f"{logs * rows} written")
-        figure("import_quarantined", told["aside"], f"{stray} stray lines written")
-        figure("import_lost", logs * rows + stray - told["rows"] - told["aside"], "0")
+        figure("import_rows", imported["rows"], f"{logs * rows} written")
+        figure("import_quarantined", imported["aside"], f"{stray} stray lines written")
+        figure("import_lost", logs * rows + stray - imported["rows"] - imported["aside"], "0")
         figure("import_bytes", f"{size} of logs, {ledger} of ledger")
 
 

@@ -33,7 +33,7 @@ SHARES, STUDIES, TASKS, CONFIRM = (1.0, 0.5, 0.0), 20, 8, 6
 
 
 @dataclass(frozen=True)
-class Found:
+class StudyResult:
     """``difference``: None if no instruction was better in the search, so that nothing was tested."""
 
     share: float
@@ -42,7 +42,7 @@ class Found:
     difference: float | None
 
 
-def one(job: tuple[float, int]) -> Found:
+def one(job: tuple[float, int]) -> StudyResult:
     share, study = job
     with tempfile.TemporaryDirectory() as name:
         oracle = Oracle(Path(name) / "tasks", TASKS, share=share, first=100 * study)
@@ -51,10 +51,10 @@ def one(job: tuple[float, int]) -> Found:
             create(Path(name) / "study", oracle.tasks, CONFIRM, seed=study)
             opened = Study.open(Path(name) / "study")
             result = evolve_instructions(opened, read(opened.config.plan, opened.folder), silent)
-    return Found(share, study, result.holds, result.compared.difference if result.compared else None)
+    return StudyResult(share, study, result.holds, result.compared.difference if result.compared else None)
 
 
-def show(lines: Sequence[Found]) -> None:
+def show(lines: Sequence[StudyResult]) -> None:
     for share in SHARES:
         own = [line for line in lines if line.share == share]
         if not own:
@@ -71,10 +71,10 @@ def show(lines: Sequence[Found]) -> None:
 
 def main(words: Sequence[str]) -> None:
     file, studies = Path(words[0]), int(words[1]) if len(words) > 1 else STUDIES
-    made = {(line.share, line.study) for line in kept(file, Found)}
+    made = {(line.share, line.study) for line in kept(file, StudyResult)}
     jobs = [(share, study) for study in range(1, studies + 1) for share in SHARES if (share, study) not in made]
     go_on(file, one, jobs, os.cpu_count() or 1)
-    show(kept(file, Found))
+    show(kept(file, StudyResult))
 
 
 if __name__ == "__main__":

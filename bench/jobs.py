@@ -106,14 +106,14 @@ def main() -> None:
     parser.add_argument("studies", nargs="+", type=Path)
     parser.add_argument("--jobs", type=int, default=40, help="for each study")
     parser.add_argument("--model", default="gpt-4o", help="whose tokenizer counts")
-    asked = parser.parse_args()
+    given = parser.parse_args()
     rows = []
-    for folder in asked.studies:
-        found = drawn(folder, asked.jobs, asked.model)
-        rows += found
-        tokens = statistics.fmean([tokens for _, _, tokens in found] or [0.0])
-        idle = sum(not possible for _, possible, _ in found)
-        print(f"{folder}: {len(found)} jobs, {idle} cannot change behaviour, {tokens:.0f} tokens in on average")
+    for folder in given.studies:
+        jobs = drawn(folder, given.jobs, given.model)
+        rows += jobs
+        tokens = statistics.fmean([tokens for _, _, tokens in jobs] or [0.0])
+        idle = sum(not possible for _, possible, _ in jobs)
+        print(f"{folder}: {len(jobs)} jobs, {idle} cannot change behaviour, {tokens:.0f} tokens in on average")
     kinds = Counter(name for name, _, _ in rows)
     print(", ".join(f"{name} {count}" for name, count in kinds.most_common()))
 

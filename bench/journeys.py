@@ -120,41 +120,41 @@ def main() -> None:
         if name == "torch" and find_spec("torch") is None:
             figure("torch", "not installed here")
             continue
-        with tempfile.TemporaryDirectory() as place:
-            travel(name, JOURNEYS[name], Path(place), budget)
+        with tempfile.TemporaryDirectory() as folder:
+            travel(name, JOURNEYS[name], Path(folder), budget)
 
 
-def travel(name: str, journey: Journey, place: Path, budget: str) -> None:
+def travel(name: str, journey: Journey, folder: Path, budget: str) -> None:
     """One journey, with a figure for each of its steps."""
-    began, clone = time.perf_counter(), place / name
+    began, clone = time.perf_counter(), folder / name
     for file, text in journey.files.items():
-        (place / "origin" / file).parent.mkdir(parents=True, exist_ok=True)
-        (place / "origin" / file).write_text(text)
-    git = ["git", "-C", str(place / "origin"), "-c", "user.name=owner", "-c", "user.email=owner@example.org"]
+        (folder / "origin" / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "origin" / file).write_text(text)
+    git = ["git", "-C", str(folder / "origin"), "-c", "user.name=owner", "-c", "user.email=owner@example.org"]
     for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "first"], ["clone", "-q", ".", str(clone)]):
         subprocess.run([*git, *words], check=True)
-    done = said(place, METALOOP, "task", "init", "--from", str(clone))
+    done = said(folder, METALOOP, "task", "init", "--from", str(clone))
     figure(f"{name}, init", read_right(clone, journey) if not done.returncode else f"asks: {done.stderr.strip()}")
     if done.returncode:
         return
-    done = said(place, METALOOP, "task", "check", str(clone), "--write", "--json")
+    done = said(folder, METALOOP, "task", "check", str(clone), "--write", "--json")
     errors, warnings = (done.stdout.count(f'"{level}"') for level in ("error", "warning"))
     figure(f"{name}, check", f"{errors} errors, {warnings} warnings")
-    words = ["improve", str(clone / journey.program), "-t", str(clone), "--budget", budget, "-s", str(place / "study")]
-    done = said(place, METALOOP, *words, "-y", "--apply")
+    words = ["improve", str(clone / journey.program), "-t", str(clone), "--budget", budget, "-s", str(folder / "study")]
+    done = said(folder, METALOOP, *words, "-y", "--apply")
     verdicts = [line.partition("\t")[2] for line in done.stdout.splitlines() if line.startswith("verdict")]
     figure(f"{name}, improve", verdicts[0] if verdicts else f"none: {done.stderr[-160:]}")
-    add = ["git", "-C", str(clone), "worktree", "add", "-q", str(place / "used"), "metaloop/study"]
+    add = ["git", "-C", str(clone), "worktree", "add", "-q", str(folder / "used"), "metaloop/study"]
     branch = subprocess.run(add, capture_output=True, check=False)
-    used = None if branch.returncode else said(place / "used", "sh", "-c", journey.command)
+    used = None if branch.returncode else said(folder / "used", "sh", "-c", journey.command)
     figure(f"{name}, branch", done.stderr.strip()[-160:] if used is None else
            f"{journey.command}: {'runs' if not used.returncode else used.stderr[-160:]}")  # fmt: skip
     figure(f"{name}, seconds", round(time.perf_counter() - began, 1), "of it the person's: three commands")
 
 
-def said(place: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def said(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return subprocess.run(words, cwd=place, env={**os.environ, "PATH": path}, stdin=subprocess.DEVNULL,
+    return subprocess.run(words, cwd=folder, env={**os.environ, "PATH": path}, stdin=subprocess.DEVNULL,
                           capture_output=True, text=True, check=False)  # fmt: skip
 
 

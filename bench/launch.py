@@ -34,14 +34,14 @@ def first_step_seconds(trainer: Trainer, launcher: LocalLauncher, n: int) -> lis
     text = source.text()
     marker = 'if __name__ == "__main__":'
     probed: Source = source.with_text("train.py", text.replace(marker, _PROBE + marker, 1))
-    found = []
+    seconds = []
     for seed in range(n):
         log = trainer.run(Spec(probed, seed, fraction=0.2)).log
         lines = [line for line in log.splitlines() if line.startswith("first_step:")]
         if not lines:
             raise SystemExit(f"no optimizer step seen; the end of the log:\n{log[-2000:]}")
-        found.append(float(lines[0].split()[1]) + launcher.constant)  # the whole fork and exit: an upper bound
-    return found
+        seconds.append(float(lines[0].split()[1]) + launcher.constant)  # the whole fork and exit: an upper bound
+    return seconds
 
 
 def main() -> None:

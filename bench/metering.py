@@ -124,13 +124,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--unsafe", action="store_true", help="also without the sandbox")
     parser.add_argument("--only", nargs="+", help="these programs")
-    asked = parser.parse_args()
+    given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         task = Task.load(scaffold.init(Path(folder) / "spiral"))
         task = replace(task, budget_seconds=BUDGET_SECONDS, hard_factor=6.0)
-        for sandbox in (True, False) if asked.unsafe else (True,):
+        for sandbox in (True, False) if given.unsafe else (True,):
             print("sandboxed" if sandbox else "without a sandbox")
-            worst = _measure(task, Path(folder) / f"data-{sandbox}", sandbox=sandbox, only=asked.only)
+            worst = _measure(task, Path(folder) / f"data-{sandbox}", sandbox=sandbox, only=given.only)
             figure("worst", f"{worst:+.2%}", f"within {GOAL:.0%}")
 
 

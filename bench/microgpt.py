@@ -55,19 +55,19 @@ def _read(output: str, began: float) -> Start:
 
 def by_hand(folder: Path, source: str, n: int) -> list[Start]:
     """`python train.py` in a folder of its own, ``n`` times after a first one that generates the data."""
-    place = folder / "by-hand"
-    shutil.copytree(Task.load(TASK).folder, place, ignore=shutil.ignore_patterns("__pycache__"))
-    (place / "train.py").write_text(source)
+    own_folder = folder / "by-hand"
+    shutil.copytree(Task.load(TASK).folder, own_folder, ignore=shutil.ignore_patterns("__pycache__"))
+    (own_folder / "train.py").write_text(source)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("METALOOP_")}
     environment |= {"METALOOP_CACHE": str(folder / "cache"), "METALOOP_TRAIN_STEPS": STEPS}
-    found = []
+    starts = []
     for _ in range(n + 1):
         began = time.monotonic()
         done = subprocess.run(
-            [sys.executable, "train.py"], cwd=place, env=environment, capture_output=True, text=True, check=True
+            [sys.executable, "train.py"], cwd=own_folder, env=environment, capture_output=True, text=True, check=True
         )
-        found.append(_read(done.stdout, began))
-    return found[1:]
+        starts.append(_read(done.stdout, began))
+    return starts[1:]
 
 
 def launched(folder: Path, source: str, n: int) -> tuple[list[Start], float]:
@@ -77,12 +77,12 @@ def launched(folder: Path, source: str, n: int) -> tuple[list[Start], float]:
         data, began = trainer.data.train(), time.monotonic()
         trainer.launcher.start(data)
         template = 1000 * (time.monotonic() - began)
-        found = []
+        starts = []
         for seed in range(n):
             request = trainer._request(Spec(task.baseline().with_text("train.py", source), seed, fraction=0.1))
             began = time.monotonic()
-            found.append(_read(trainer.launcher.run(request).log, began))
-    return found, template
+            starts.append(_read(trainer.launcher.run(request).log, began))
+    return starts, template
 
 
 def _tell(name: str, starts: list[Start]) -> None:

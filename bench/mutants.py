@@ -197,23 +197,23 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--seed", type=int, default=14)
     parser.add_argument("-n", type=int, default=75, help="mutations to draw")
-    asked = parser.parse_args()
+    given = parser.parse_args()
     mutations, areas = read()
-    if asked.what == "draw":
-        print(tomli_w.dumps({"mutant": drawn(areas, asked.seed, asked.n)}, multiline_strings=True))
+    if given.what == "draw":
+        print(tomli_w.dumps({"mutant": drawn(areas, given.seed, given.n)}, multiline_strings=True))
         return 0
-    chosen = [m for m in mutations if not asked.only or m.name.startswith(tuple(asked.only))]
+    chosen = [m for m in mutations if not given.only or m.name.startswith(tuple(given.only))]
     problems = lost(chosen)
     print("\n".join(problems), end="\n" if problems else "")
     real = [m for m in chosen if not m.equivalent]
-    if asked.sample is not None:
-        real = random.Random(asked.seed).sample(real, min(asked.sample, len(real)))
+    if given.sample is not None:
+        real = random.Random(given.seed).sample(real, min(given.sample, len(real)))
     figure("mutations", len(chosen), "≥ 100")
     figure("equivalent", len(chosen) - sum(not m.equivalent for m in chosen))
     figure("lost", len(problems), "0")
-    if problems or asked.what == "check":
+    if problems or given.what == "check":
         return int(bool(problems))
-    ended = measure(real, asked.full, asked.processes)
+    ended = measure(real, given.full, given.processes)
     states = Counter(each.state for each in ended)
     low, high = share_interval(states["killed"], len(ended)) if ended else (None, None)
     figure("killed", f"{states['killed']} of {len(ended)} [{low:.3f}, {high:.3f}]", "≥ 98%")

@@ -53,13 +53,13 @@ def apply(mutation: Mutation, text: str) -> str:
     """The text of the file under the mutation. Raises LostError."""
     if not mutation.file.endswith(".py"):
         return _replace_words(mutation, text)
-    found = find(ast.parse(text), mutation)
+    node = find(ast.parse(text), mutation)
     lines = text.splitlines(keepends=True)
-    start = sum(map(len, lines[: found.lineno - 1])) + _column(lines[found.lineno - 1], found.col_offset)
-    last = lines[(found.end_lineno or 0) - 1]
-    end = sum(map(len, lines[: (found.end_lineno or 0) - 1])) + _column(last, found.end_col_offset or 0)
+    start = sum(map(len, lines[: node.lineno - 1])) + _column(lines[node.lineno - 1], node.col_offset)
+    last = lines[(node.end_lineno or 0) - 1]
+    end = sum(map(len, lines[: (node.end_lineno or 0) - 1])) + _column(last, node.end_col_offset or 0)
     becomes = mutation.becomes.strip("\n")
-    becomes = becomes.replace("\n", "\n" + " " * found.col_offset) if isinstance(found, ast.stmt) else f"({becomes})"
+    becomes = becomes.replace("\n", "\n" + " " * node.col_offset) if isinstance(node, ast.stmt) else f"({becomes})"
     changed = text[:start] + becomes + text[end:]
     if ast.dump(ast.parse(changed)) == ast.dump(ast.parse(text)):
         raise LostError(f"{mutation.name}: changes nothing in {mutation.file}")
@@ -70,11 +70,11 @@ def find(tree: ast.Module, mutation: Mutation) -> Any:
     """The one expression or statement that a mutation is anchored to. Raises LostError."""
     wanted = ast.dump(_parsed(mutation.node))
     scopes = [node for name, node in scopes_of(tree) if name == mutation.where]
-    found = [node for scope in scopes for node in ast.walk(scope) if node is not scope and _same(node, wanted)]
-    if len(found) != 1:
-        place = f"{mutation.file}, {mutation.where or 'the whole file'}"
-        raise LostError(f"{mutation.name}: its anchor occurs {len(found)} times in {place}: {mutation.node}")
-    return found[0]
+    matches = [node for scope in scopes for node in ast.walk(scope) if node is not scope and _same(node, wanted)]
+    if len(matches) != 1:
+        location = f"{mutation.file}, {mutation.where or 'the whole file'}"
+        raise LostError(f"{mutation.name}: its anchor occurs {len(matches)} times in {location}: {mutation.node}")
+    return matches[0]
 
 
 def scopes_of(tree: ast.Module) -> Iterator[tuple[str, ast.AST]]:
@@ -113,9 +113,9 @@ def _column(line: str, offset: int) -> int:
 
 def _replace_words(mutation: Mutation, text: str) -> str:
     pattern = r"\s+".join(map(re.escape, mutation.node.split()))
-    if len(found := list(re.finditer(pattern, text))) != 1:
-        raise LostError(f"{mutation.name}: its anchor occurs {len(found)} times in {mutation.file}: {mutation.node}")
-    return text[: found[0].start()] + mutation.becomes + text[found[0].end() :]
+    if len(matches := list(re.finditer(pattern, text))) != 1:
+        raise LostError(f"{mutation.name}: its anchor occurs {len(matches)} times in {mutation.file}: {mutation.node}")
+    return text[: matches[0].start()] + mutation.becomes + text[matches[0].end() :]
 
 
 # ---- drawing ----
@@ -221,12 +221,12 @@ OPERATORS: dict[str, Callable[[ast.AST], Iterator[ast.AST]]] = {
 
 def draw(area: str, files: list[str], root: Path, rng: random.Random) -> Mutation:
     """One mutation of one of the files: the operator first, each alike, then a place in it, each alike."""
-    found: dict[str, list[tuple[str, str, list[Any], Change]]] = {}
+    by_operator: dict[str, list[tuple[str, str, list[Any], Change]]] = {}
     for file in files:
         for where, chain, change in _places(ast.parse((root / file).read_text())):
-            found.setdefault(change.operator, []).append((file, where, chain, change))
+            by_operator.setdefault(change.operator, []).append((file, where, chain, change))
     while True:
-        file, where, chain, change = rng.choice(found[rng.choice(sorted(found))])
+        file, where, chain, change = rng.choice(by_operator[rng.choice(sorted(by_operator))])
         tree = ast.parse((root / file).read_text())
         if (anchored := _anchored(area, file, tree, where, chain, change)) is not None:
             return anchored

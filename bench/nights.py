@@ -50,8 +50,8 @@ class Night:
 
 def night(job: tuple[str, int, int, int]) -> Night:
     family, member, number, experiments = job
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
         task = init_like(folder / f"{family}-{member}", Variant(family, member=member))[0]
         (folder / "mine.md").write_text(PROGRAM)
         budget = f"{experiments * task.cost_seconds:.4f}s"
@@ -71,8 +71,8 @@ def night(job: tuple[str, int, int, int]) -> Night:
             gains[row["role"]].append(row["gain"])
         best = sql(folder / "study", "SELECT gain FROM harvest")
         [plain] = sql(folder / "plain", "SELECT verified_gain AS gain FROM runs")
-        found = best[0]["gain"] if best else None
-        return Night(*job, True, gains["champion"], gains["control"], found, plain["gain"])
+        best_gain = best[0]["gain"] if best else None
+        return Night(*job, True, gains["champion"], gains["control"], best_gain, plain["gain"])
 
 
 def main(file: str, nights: int = 40, experiments: int = 96, members: int = MEMBERS, *families: str) -> None:

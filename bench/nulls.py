@@ -33,7 +33,7 @@ from analysis.planted import RunLaw
 from analysis.statistics import ErrorEstimate, mean_interval, one_sided, skewed_difference
 from analysis.study import query
 from bench.common import figure, go_on, kept
-from bench.simulated import EXPERIMENTS, LAWS, told
+from bench.simulated import EXPERIMENTS, LAWS, share_figure
 from bench.whole import quick_plan, whole_study
 from meta.claim import LEVEL, Against, claim
 from meta.plan import QUICK, Plan
@@ -93,9 +93,9 @@ def make(job: Job) -> Made:
         task = Task.load(simulated_task(law, Path(name) / "task", experiments=EXPERIMENTS))
         plan = SMALL if job.plan == "small" else quick_plan(task)
         _, said = whole_study(task, plan, job.seed, Path(name) / "study")
-        found = query(Path(name) / "study", FINAL)
+        final_rows = query(Path(name) / "study", FINAL)
     changes: dict[str, list[int]] = {}
-    for row in found:
+    for row in final_rows:
         config = json.loads(row["config"]) if isinstance(row["config"], str) else row["config"]
         changes.setdefault(row["role"], []).append(len(law.changes(config)))
     rng = np.random.Generator(np.random.PCG64(job.seed))
@@ -144,8 +144,8 @@ def show(made: Sequence[Made]) -> None:
         some = [m for m in made if plan in (m.plan, "all")]
         if not some:
             continue
-        told(f"whole_null_claims, {plan}", [m.announced for m in some], GOAL)
-        told(f"  … the other way round (p > {1 - LEVEL})", [m.p > 1 - LEVEL for m in some])
+        share_figure(f"whole_null_claims, {plan}", [m.announced for m in some], GOAL)
+        share_figure(f"  … the other way round (p > {1 - LEVEL})", [m.p > 1 - LEVEL for m in some])
         for name, values in (
             ("conditional rate", [m.redrawn for m in some]),
             (f"power at {GAIN}", [m.power for m in some]),
@@ -198,8 +198,8 @@ def arms(
 
 def shares(name: str, pairs: Iterator[ErrorEstimate], goal: str = "") -> None:
     ours, plain = rejected(pairs)
-    told(name, ours, goal)
-    told("  … plain Welch", plain)
+    share_figure(name, ours, goal)
+    share_figure("  … plain Welch", plain)
 
 
 def level(count: int) -> None:
@@ -218,8 +218,8 @@ def level(count: int) -> None:
             shares(f"power, normal, a difference of {by} sd between runs, {runs}", pairs)
     for at, (stock, champion) in enumerate(UNTOUCHED):
         name = f"{stock:.0%} of stock's runs and {champion:.0%} of the champion's end at the baseline, drift .02"
-        told(f"level, {name}", drifting(stock, champion, count, True, at), GOAL)
-        told("  … where such a run counts as exactly 0", drifting(stock, champion, count, False, at))
+        share_figure(f"level, {name}", drifting(stock, champion, count, True, at), GOAL)
+        share_figure("  … where such a run counts as exactly 0", drifting(stock, champion, count, False, at))
 
 
 UNTOUCHED = ((0.0, 0.0), (0.5, 0.0), (1.0, 0.0), (0.0, 0.5))  # shares of runs that end at the baseline: stock, champion
@@ -259,8 +259,8 @@ SHAPES = {
 def drawn(count: int) -> None:
     for name, law in SHAPES.items():
         design = Design(confirm=10)
-        found = simulate(World(runs=law), design, replicates=0, null_replicates=count, seconds=600.0, seed=7)
-        (claims, *_) = found.figures
+        simulated = simulate(World(runs=law), design, replicates=0, null_replicates=count, seconds=600.0, seed=7)
+        (claims, *_) = simulated.figures
         figure(f"drawn_null_claims, {name}", f"{claims.value:.4f} [{claims.low:.4f}, {claims.high:.4f}] of {claims.n}")
 
 

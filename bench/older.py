@@ -94,8 +94,8 @@ def contest(code: Path, folder: Path) -> None:
             )
             token = {"METALOOP_TOKEN": joined["token"]}
             call(code, folder, "contest", "submit", f"{name}.md", "--to", url, **token)
-        asked = ["-y"] if code == ROOT else []
-        call(code, folder, "contest", "close", "contest", "--early", "a comparison", *asked)
+        options = ["-y"] if code == ROOT else []
+        call(code, folder, "contest", "close", "contest", "--early", "a comparison", *options)
 
 
 def read(file: Path) -> str:
@@ -108,11 +108,11 @@ def runs(folder: Path) -> dict[tuple[object, ...], tuple[list[object], list[obje
     experiments: dict[str, list[object]] = {}
     for row in call(ROOT, folder, "sql", study, EXPERIMENTS):
         experiments.setdefault(row["run_id"], []).append([row[name] for name in row if name != "run_id"])
-    found: dict[tuple[object, ...], tuple[list[object], list[object]]] = {}
+    outcomes: dict[tuple[object, ...], tuple[list[object], list[object]]] = {}
     for row in call(ROOT, folder, "sql", study, RUNS):
         key = (row["program_id"], row["stream"], row["run_seed"])
-        found[key] = experiments[row["run_id"]], [row["final_source_id"], row["claimed_gain"], row["verified_gain"]]
-    return found
+        outcomes[key] = experiments[row["run_id"]], [row["final_source_id"], row["claimed_gain"], row["verified_gain"]]
+    return outcomes
 
 
 def compare(kind: str, old: Path, new: Path) -> None:
@@ -127,8 +127,8 @@ def compare(kind: str, old: Path, new: Path) -> None:
 
 def main() -> None:
     commit, *kinds = sys.argv[1:]
-    with checked_out(commit) as code, tempfile.TemporaryDirectory() as place:
-        folders = {name: Path(place) / name for name in ("old", "new")}
+    with checked_out(commit) as code, tempfile.TemporaryDirectory() as temporary:
+        folders = {name: Path(temporary) / name for name in ("old", "new")}
         folders["old"].mkdir()
         prepare(code, folders["old"])
         shutil.copytree(folders["old"], folders["new"])

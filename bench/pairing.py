@@ -64,7 +64,7 @@ def pairs(task: Task) -> dict[str, tuple[Program, Program]]:
 
 def main() -> None:
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else 60
-    found: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
+    correlations: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
     changes: dict[str, int] = {}
     for law in range(LAWS):
         with tempfile.TemporaryDirectory() as name:
@@ -74,10 +74,10 @@ def main() -> None:
                 ours = [gain(task, trainer, a, f"r{i}", i) for i in range(runs)]
                 same = [gain(task, trainer, b, f"r{i}", i) for i in range(runs)]
                 own = [gain(task, trainer, b, f"s{i}", i) for i in range(runs)]
-                found[kind].append((float(np.corrcoef(ours, same)[0, 1]), float(np.corrcoef(ours, own)[0, 1])))
+                correlations[kind].append((float(np.corrcoef(ours, same)[0, 1]), float(np.corrcoef(ours, own)[0, 1])))
                 apart = diff(a, b)
                 changes[kind] = len(apart.added) + len(apart.removed) + len(apart.changed)
-    for kind, rs in found.items():
+    for kind, rs in correlations.items():
         shared, alone = (" ".join(f"{pair[k]:.2f}" for pair in rs) for k in (0, 1))
         figure(
             kind, f"shared {shared}; own {alone}; {runs} runs on each of {LAWS} laws; {changes[kind]} directives differ"

@@ -129,10 +129,10 @@ def command(*words: str) -> str:
         done = subprocess.run([METALOOP, *words], capture_output=True, text=True, check=False)
         code, out, remarks = done.returncode, done.stdout, done.stderr
     else:
-        said, told = io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(told):
+        said, errors = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(errors):
             code = run(list(words))
-        out, remarks = said.getvalue(), told.getvalue()
+        out, remarks = said.getvalue(), errors.getvalue()
     if code:
         sys.exit(f"metaloop {' '.join(words)}: {remarks.strip()[-400:]}")
     return out
@@ -291,8 +291,8 @@ def openevolve_text(job: Job, root: Path, runs: int) -> str:
     stock.write_bytes(starter("stock").raw)
     seed = APART * job.seed + VALIDATION[0]
     script.write_text(EVALUATE.format(task=job.task, folder=str(root), seed=seed, runs=each), "utf-8")
-    asked = LLMModelConfig(name=job.model, init_client=partial(client, job.model, root / "calls.jsonl"))
-    config = Config(llm=LLMConfig(models=[asked]), random_seed=job.seed, language="markdown", log_level="WARNING")
+    model = LLMModelConfig(name=job.model, init_client=partial(client, job.model, root / "calls.jsonl"))
+    config = Config(llm=LLMConfig(models=[model]), random_seed=job.seed, language="markdown", log_level="WARNING")
     config.diff_based_evolution = config.evaluator.cascade_evaluation = False
     config.evaluator.timeout = 24 * 3600
     config.prompt.system_message = about(job.task)

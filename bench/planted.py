@@ -80,9 +80,9 @@ def best(people: Population, count: int) -> list[str]:
 
 def rows_of(law: DirectiveLaw, seed: int, paired: bool) -> Iterator[Row]:
     memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
-    with tempfile.TemporaryDirectory(dir=memory) as place:
-        truth = evolved(Path(place), law, seed, paired)
-        with open_study(place, views=()) as con:
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
+        truth = evolved(Path(folder), law, seed, paired)
+        with open_study(folder, views=()) as con:
             for credit in mutation_credits(Scope(con, "strokes")):
                 if credit.low is not None and credit.high is not None:
                     true = truth[credit.child_id]
@@ -90,7 +90,7 @@ def rows_of(law: DirectiveLaw, seed: int, paired: bool) -> Iterator[Row]:
                     yield Row(credit.design, inside, off, true, credit.estimate - true)
 
 
-def told(name: str, rows: list[Row], design: str, goal: str) -> None:
+def coverage_figures(name: str, rows: list[Row], design: str, goal: str) -> None:
     """Coverage, false positives and bias of the rows of one design."""
     seen = [row for row in rows if row.design == design]
     covered, null = sum(row.covered for row in seen), [row for row in seen if row.truth == 0.0]
@@ -110,12 +110,12 @@ def main() -> None:
             row for seed in range(count)
             for row in rows_of(planted_directives(np.random.default_rng(seed), runs=runs), seed, paired=True)
         ]  # fmt: skip
-        told(f"paired, {name}", made, "paired", ".93 to .97")
+        coverage_figures(f"paired, {name}", made, "paired", ".93 to .97")
     stale = [
         row for seed in range(count)
         for row in rows_of(planted_directives(np.random.default_rng(seed)), seed, paired=False)
     ]  # fmt: skip
-    told("parents not run again, normal", stale, "observational", "none: what pairing is for")
+    coverage_figures("parents not run again, normal", stale, "observational", "none: what pairing is for")
     figure("seconds", round(time.monotonic() - began, 1))
 
 

@@ -24,9 +24,9 @@ def program(ledger: Ledger, program_id: str, directives: Iterable[str | Mapping[
     """A program that holds these directives, items of its list by name, or rows of their own; ``more`` replaces
     fields of the event."""
     held = [
-        {"directive_id": told, "heading": "Loop", "kind": "item", "text": told, "position": at}
-        if isinstance(told, str) else told
-        for at, told in enumerate(directives)
+        {"directive_id": directive, "heading": "Loop", "kind": "item", "text": directive, "position": at}
+        if isinstance(directive, str) else directive
+        for at, directive in enumerate(directives)
     ]  # fmt: skip
     event = {"program_id": program_id, "name": program_id, "generation": 0, "operator": "starter", "parent_ids": [],
              "words": 100, "text": f"# {program_id}\n", "directives": held}  # fmt: skip

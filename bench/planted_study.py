@@ -66,8 +66,8 @@ class Study:
         means = {who: mean_interval(own) for who, own in self.gains.items() if own}
         scores = posterior([m.mean or 0.0 for m in means.values()], [m.se for m in means.values()],
                            [m.n for m in means.values()])  # fmt: skip
-        found = [(who, s.shrunk_mean, s.shrunk_se) for who, s in zip(means, scores, strict=True)]
-        return sorted(found, key=lambda row: -row[1])
+        rows = [(who, s.shrunk_mean, s.shrunk_se) for who, s in zip(means, scores, strict=True)]
+        return sorted(rows, key=lambda row: -row[1])
 
     def evolve(self, own: Sequence[str] = ()) -> str:
         """A study of the default plan's size; ``own``: the user's program, a starter. Returns the champion."""
@@ -137,8 +137,8 @@ class Study:
                 write_program(self.ledger, who, directives, parent_ids=[program], operator="ablation")
                 for seed, gain in enumerate(drawn.tolist()):
                     write_run(self.ledger, "ablation", who, seed, gain)
-        found = zip(factors, designs.estimate(held, gains, seeds), strict=True)
-        return [(d, effect.estimate, effect.se) for d, effect in found if effect is not None]
+        estimates = zip(factors, designs.estimate(held, gains, seeds), strict=True)
+        return [(d, effect.estimate, effect.se) for d, effect in estimates if effect is not None]
 
 
 def write_program(ledger: Ledger, name: str, directives: Sequence[str], **more: Any) -> None:

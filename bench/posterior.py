@@ -49,14 +49,14 @@ def main() -> None:
         for programs in PROGRAMS:
             for runs in RUNS:
                 rng = np.random.default_rng(50)
-                found = [study(spread, law, programs, runs, rng) for _ in range(replicates)]
-                tell(f"{name}; {programs} programs, runs {'/'.join(map(str, runs))}", found)
+                results = [study(spread, law, programs, runs, rng) for _ in range(replicates)]
+                tell(f"{name}; {programs} programs, runs {'/'.join(map(str, runs))}", results)
 
 
-def tell(name: str, found: Sequence[tuple[list[bool], bool, float, float]]) -> None:
-    held = sum(sum(f[0]) for f in found) / sum(len(f[0]) for f in found)
-    low, high = share_interval(sum(f[1] for f in found), len(found))
-    raw, shrunk = np.mean([f[2] for f in found]), np.mean([f[3] for f in found])
+def tell(name: str, results: Sequence[tuple[list[bool], bool, float, float]]) -> None:
+    held = sum(sum(f[0]) for f in results) / sum(len(f[0]) for f in results)
+    low, high = share_interval(sum(f[1] for f in results), len(results))
+    raw, shrunk = np.mean([f[2] for f in results]), np.mean([f[3] for f in results])
     figure(name, f"{held:.3f} of intervals hold the truth, of the top's {low:.3f} to {high:.3f}; "
                  f"the top is flattered by {raw:+.3f} raw, {shrunk:+.3f} shrunk", "0.95")  # fmt: skip
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from analysis.statistics import mean_interval
 from bench.common import figure
-from bench.simulated import EXPERIMENTS, told
+from bench.simulated import EXPERIMENTS, share_figure
 from bench.whole import quick_plan, whole_study
 from meta.claim import Claim
 from meta.prior import gather
@@ -34,36 +34,36 @@ class Job:
 
 def carry_out(job: Job) -> dict[str, Claim]:
     """The claims of three studies of one task and one seed, which differ by what they start from."""
-    place = Path(job.folder)
+    root = Path(job.folder)
     tasks = {}
     for name, seed in (("home", job.seed), ("other", job.seed + OTHER)):
-        tasks[name] = Task.load(simulated_task(random_law(seed), place / name, name=name, experiments=EXPERIMENTS))
+        tasks[name] = Task.load(simulated_task(random_law(seed), root / name, name=name, experiments=EXPERIMENTS))
     size = quick_plan(tasks["home"])
     for name, task in tasks.items():
-        whole_study(task, size, job.seed, place / f"past-{name}")
+        whole_study(task, size, job.seed, root / f"past-{name}")
     claims = {}
     for kind, past in zip(KINDS, ([], ["past-home"], ["past-other"]), strict=True):
-        known = gather([place / name for name in past]) if past else None
-        folder = place / f"new-{kind.replace(' ', '-')}"
+        known = gather([root / name for name in past]) if past else None
+        folder = root / f"new-{kind.replace(' ', '-')}"
         _, claims[kind] = whole_study(tasks["home"], size, job.seed + 1, folder, known=known)
     return claims
 
 
 def main() -> None:
     count, workers = (int(word) for word in (*sys.argv[1:], *("40", "2")[len(sys.argv) - 1 :]))
-    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as place:
-        jobs = [Job(f"{place}/{seed}", seed) for seed in range(1, count + 1)]
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as root:
+        jobs = [Job(f"{root}/{seed}", seed) for seed in range(1, count + 1)]
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
             made = list(pool.map(carry_out, jobs))
     for kind in KINDS:
-        told(f"confirmed, prior: {kind}", [claims[kind].holds for claims in made])
+        share_figure(f"confirmed, prior: {kind}", [claims[kind].holds for claims in made])
         ratios = [claims[kind].champion.mean / claims[kind].stock.mean for claims in made if claims[kind].stock.mean]
         figure(f"champion over stock, prior: {kind}", f"median {statistics.median(ratios):.3f} of {len(ratios)}")
     for kind in KINDS[1:]:
         apart = [claims[kind].champion.mean - claims["none"].champion.mean for claims in made]
-        found_ = mean_interval(apart)
-        ends = "one task has none" if found_.low is None else f"{found_.low:+.4f}, {found_.high:+.4f}"
-        figure(f"champion's gain, {kind} minus none", f"{found_.mean:+.4f} [{ends}]")
+        difference = mean_interval(apart)
+        ends = "one task has none" if difference.low is None else f"{difference.low:+.4f}, {difference.high:+.4f}"
+        figure(f"champion's gain, {kind} minus none", f"{difference.mean:+.4f} [{ends}]")
 
 
 if __name__ == "__main__":

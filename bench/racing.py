@@ -199,17 +199,17 @@ def compare(world: World, replicates: int, only: Sequence[str] = ()) -> None:
         points = [tried(make, size, world, replicates) for size in sizes]
         for size, point in zip(sizes, points, strict=True):
             tell(f"{name}_{size:g}", point)
-        found, again = needed(points)
+        needed_runs, again = needed(points)
         if min(point.good.mean() for point in points) > SURE:
             figure(
                 f"{name}_needs", f"fewer than {min(p.runs.mean() for p in points):.0f} runs: better at every size tried"
             )
             continue
         if name == "uniform":
-            base = found, again
-        figure(f"{name}_needs", f"{found:.0f} runs {span(again)}")
-        figure(f"{name}_ratio", f"{base[0] / found:.2f} {span(base[1] / again)}", "4")
-        nearest = min(zip(sizes, points, strict=True), key=lambda p: abs(math.log(p[1].runs.mean() / found)))[0]
+            base = needed_runs, again
+        figure(f"{name}_needs", f"{needed_runs:.0f} runs {span(again)}")
+        figure(f"{name}_ratio", f"{base[0] / needed_runs:.2f} {span(base[1] / again)}", "4")
+        nearest = min(zip(sizes, points, strict=True), key=lambda p: abs(math.log(p[1].runs.mean() / needed_runs)))[0]
         tell(f"{name}_{nearest:g}_fresh", tried(make, nearest, world, 2 * replicates, FRESH))
 
 

@@ -49,12 +49,12 @@ def drawn(rng: np.random.Generator, truth: float, law: tuple[int, float, float, 
     baseline = sd * rng.standard_normal(count)
     stock, best = arm(rng, 1.0, stocks, baseline.mean()), arm(rng, truth, champions, baseline.mean())
     measured = Against(tuple(baseline.tolist()), {"champion": best[1], "control": stock[1]})
-    told = claim({"champion": best[0], "control": stock[0]}, measured)
-    return ratio(best[0], stock[0]), told.ratio
+    claimed = claim({"champion": best[0], "control": stock[0]}, measured)
+    return ratio(best[0], stock[0]), claimed.ratio
 
 
-def holds(found: Ratio, truth: float) -> bool:
-    return found.lower is None or found.lower <= truth
+def holds(estimate: Ratio, truth: float) -> bool:
+    return estimate.lower is None or estimate.lower <= truth
 
 
 def above_zero(count: int, untouched: int, trained: int) -> tuple[int, int]:
@@ -74,10 +74,10 @@ def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 10000
     for untouched, trained in SCRIPTS:
         known, welch = above_zero(count, untouched, trained)
-        for found, label, goal in ((known, "taken as known", ""), (welch, "with its error", "<= .025")):
-            low, high = share_interval(found, count)
+        for above, label, goal in ((known, "taken as known", ""), (welch, "with its error", "<= .025")):
+            low, high = share_interval(above, count)
             name = f"null_scripts_above_zero, {untouched} untouched, {trained} trainings, baseline {label}"
-            figure(name, f"{found / count:.4f} [{low:.4f}, {high:.4f}] of {count}", goal)
+            figure(name, f"{above / count:.4f} [{low:.4f}, {high:.4f}] of {count}", goal)
     for name, law in LAWS.items():
         for truth in RATIOS:
             rng = np.random.Generator(np.random.PCG64(SEED))

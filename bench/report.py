@@ -94,10 +94,10 @@ def parts(folder: Path) -> None:
     _add(con, "standings", standings.Standing, ranked)
     timed("views power, scales", lambda: _compute(con, ("power", "scales")))
     profile = cProfile.Profile()
-    found = timed("view credit", lambda: profile.runcall(attribution.credit, con))
+    credit_rows = timed("view credit", lambda: profile.runcall(attribution.credit, con))
     for name, seconds in methods(profile):
         figure(f"  of it {name}", f"{seconds:.2f} s")
-    _add(con, "credit", CreditViewRow, found)
+    _add(con, "credit", CreditViewRow, credit_rows)
     timed("view transfer", lambda: _compute(con, ("transfer",)))
     known = timed("report facts", lambda: facts.gather(source.ReportSource(con, str(folder))))
     made = []
@@ -109,8 +109,8 @@ def parts(folder: Path) -> None:
 
 def methods(profile: cProfile.Profile) -> list[tuple[str, float]]:
     """(function, seconds with all it calls) of the methods of attribution, the slowest first."""
-    found = [(entry.code.co_name, entry.totaltime) for entry in profile.getstats() if not isinstance(entry.code, str)]
-    return sorted((item for item in found if item[0].endswith("_credits")), key=lambda item: -item[1])
+    totals = [(entry.code.co_name, entry.totaltime) for entry in profile.getstats() if not isinstance(entry.code, str)]
+    return sorted((item for item in totals if item[0].endswith("_credits")), key=lambda item: -item[1])
 
 
 def timed(name: str, work: Any) -> Any:
@@ -214,7 +214,7 @@ def head(runs: int) -> Iterator[str]:
     for match in range(PROGRAMS // ARMS):
         yield body(kind="match_ended", match_id=f"m{match:012x}", state="finished")
     for number in range(runs):
-        gain = 0.3 + 0.01 * (place(number)[1] % 8) + 0.05 * ((number * 7919 % 97) / 97 - 0.5)
+        gain = 0.3 + 0.01 * (match_and_arm(number)[1] % 8) + 0.05 * ((number * 7919 % 97) / 97 - 0.5)
         for seed in (1, 2):
             yield body(
                 kind="verification",
@@ -230,7 +230,7 @@ def head(runs: int) -> Iterator[str]:
             )
 
 
-def place(number: int) -> tuple[int, int]:
+def match_and_arm(number: int) -> tuple[int, int]:
     """(match, arm within it) of a run."""
     return number % (PROGRAMS // ARMS), number // (PROGRAMS // ARMS) % ARMS
 
@@ -241,7 +241,7 @@ def directive(program: int, position: int) -> str:
 
 def run(number: int, rng: random.Random) -> Iterator[str]:
     """One run: greedy one-change steps; a tenth of the tries crash, one in three is kept."""
-    match, arm = place(number)
+    match, arm = match_and_arm(number)
     program = match * ARMS + arm
     run_id, config = f"r{number:012x}", dict.fromkeys(KNOBS, 0.0)
     yield body(

@@ -35,7 +35,7 @@ from trainer.foreign.init import Wanted, draft
 FOLDER = Path(__file__).with_name("repositories")
 FIELDS = ("command", "metric", "direction", "editable", "budget", "seed")
 _FILLED = re.compile(r"\s+--?[\w-]+[= ]\{(?:seed|budget)\}|\s*\d?>>?\s*\S+|\s*2>&1|\s*\|\s*tee\s.*")
-RIGHT, ASKED, WRONG = "right", "asked", "wrong"
+RIGHT, REQUESTED, WRONG = "right", "asked", "wrong"
 
 
 @dataclass
@@ -51,19 +51,19 @@ class Read:
 def read(path: Path, model: ChatModel | None = None) -> tuple[Read, dict[str, Any]]:
     fixture = tomllib.loads(path.read_text("utf-8"))
     truth, known = fixture["truth"], Read(path.stem)
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory() as folder:
         for name, text in fixture["files"].items():
-            file = Path(place, "repo", name)
+            file = Path(folder, "repo", name)
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text, "utf-8")
         try:
-            drafted = draft(Path(place, "repo"), Wanted())
+            drafted = draft(Path(folder, "repo"), Wanted())
             if model is not None:
                 proposed = ask(model, drafted.source, max_tokens=2048)
-                drafted, _ = merged(Path(place, "repo"), drafted, Wanted(), proposed, "a model")
+                drafted, _ = merged(Path(folder, "repo"), drafted, Wanted(), proposed, "a model")
             facts = {fact.field: fact for fact in drafted.facts}
         except MetaloopError as error:
-            known.refused, known.states = error.message, dict.fromkeys(FIELDS, ASKED)
+            known.refused, known.states = error.message, dict.fromkeys(FIELDS, REQUESTED)
             return known, truth
     values = {name: facts[name].value if name in facts and facts[name].is_known else None for name in FIELDS}
     for name in ("command", "metric", "direction"):
@@ -75,7 +75,7 @@ def read(path: Path, model: ChatModel | None = None) -> tuple[Read, dict[str, An
     known.states["budget"] = budget(values["budget"], truth["budget_seconds"], facts)
     has_seed = truth["seed"] != "none"
     known.states["seed"] = (
-        (RIGHT if has_seed else WRONG) if values["seed"] is not None else ASKED if has_seed else RIGHT
+        (RIGHT if has_seed else WRONG) if values["seed"] is not None else REQUESTED if has_seed else RIGHT
     )
     known.offered = list(facts["edits"].value or []) if "edits" in facts else []
     return known, truth
@@ -84,7 +84,7 @@ def read(path: Path, model: ChatModel | None = None) -> tuple[Read, dict[str, An
 def state(said: object, true: set[Any]) -> str:
     """Of a value where ``true`` are the right ones; none: it has to be asked for."""
     if said is None:
-        return ASKED if true else RIGHT
+        return REQUESTED if true else RIGHT
     return RIGHT if said in true else WRONG
 
 
@@ -92,7 +92,7 @@ def budget(said: float | None, true: float, facts: dict[str, Any]) -> str:
     """A default that is shown as one is right only where the repository states no time."""
     assumed = "budget" not in facts or facts["budget"].where == "assumed"
     if said is None or assumed:
-        return RIGHT if not true else ASKED
+        return RIGHT if not true else REQUESTED
     return RIGHT if true and abs(said - true) <= 0.01 * true else WRONG
 
 
@@ -111,13 +111,13 @@ def report(all_read: list[tuple[Read, dict[str, Any]]], group: str) -> None:
     count, fields = len(all_read), sum(states.values())
     figure(f"{group}, repositories", count)
     figure(f"{group}, fields right", f"{states[RIGHT]} of {fields}", ">= 85%")
-    figure(f"{group}, fields asked for", f"{states[ASKED]} of {fields}", "<= 15%")
+    figure(f"{group}, fields asked for", f"{states[REQUESTED]} of {fields}", "<= 15%")
     figure(f"{group}, fields silently wrong", f"{states[WRONG]} of {fields}", "0")
     wrong = [one.name for one, _ in all_read if WRONG in one.states.values()]
     figure(f"{group}, repositories with a wrong field", f"{len(wrong)} of {count}", "0")
     by_field = {name: Counter(one.states[name] for one, _ in all_read) for name in FIELDS}
     for name, each in by_field.items():
-        figure(f"  {name}", f"right {each[RIGHT]}, asked {each[ASKED]}, wrong {each[WRONG]}")
+        figure(f"  {name}", f"right {each[RIGHT]}, asked {each[REQUESTED]}, wrong {each[WRONG]}")
     for kind, goal in (("dead", "0"), ("guardrails", "0")):
         offered = [name for one, truth in all_read for name in one.offered
                    if _bare(name) in _all(truth[kind]) and name not in truth["alive"]]  # fmt: skip

@@ -76,7 +76,7 @@ def main() -> None:
             whole(trainer, "search", 1)
             trainer.scorer = usual
             verified = whole(trainer, "confirmation", 3) - whole(trainer, "search", 3)
-    medians = {name: statistics.median(found[1:]) for name, found in timed.seconds_of.items()}  # the first warms up
+    medians = {name: statistics.median(seconds[1:]) for name, seconds in timed.seconds_of.items()}  # the first warms up
     for name, median in medians.items():
         figure(f"{name}_wall_s", f"{median:.4f}")
     figure("streaming_against_chunks", f"{medians['streaming'] / medians['chunks']:.2f}", f"<= {GOAL}")

@@ -23,7 +23,7 @@ import numpy as np
 from analysis.decision import CheckedArm, check_of
 from analysis.statistics import satterthwaite, t_test
 from bench.common import figure
-from bench.simulated import told
+from bench.simulated import share_figure
 from meta.claim import Claim, claim
 
 GOAL = "<= 0.025"
@@ -96,7 +96,7 @@ def checks(count: int, seed: int) -> None:
             rng = np.random.Generator(np.random.PCG64([seed, number, first, second]))
             pairs = [(draw(rng, first), draw(rng, second)) for _ in range(count)]
             for test, fails in (("A/A check", check_fails), ("Welch", welch_fails)):
-                told(f"{name}, {first} and {second} runs, {test} fails", [fails(*pair) for pair in pairs])
+                share_figure(f"{name}, {first} and {second} runs, {test} fails", [fails(*pair) for pair in pairs])
 
 
 def main() -> None:
@@ -109,9 +109,9 @@ def main() -> None:
         for number, (name, law) in enumerate(LAWS.items()):
             rng = np.random.Generator(np.random.PCG64([seed, number, sizes[0]]))
             failed, first, whole = zip(*(study(rng, sizes, law) for _ in range(count)), strict=True)
-            told(f"{name}: check fails", failed)
-            told(f"{name}: claims of the first look", first)
-            told(f"{name}: claims of the study", whole, "" if law[2] else GOAL)
+            share_figure(f"{name}: check fails", failed)
+            share_figure(f"{name}: claims of the first look", first)
+            share_figure(f"{name}: claims of the study", whole, "" if law[2] else GOAL)
 
 
 if __name__ == "__main__":

@@ -54,8 +54,8 @@ def carry_out(job: Job) -> Ended:
 
 def studies(laws: Sequence[Law], count: int, workers: int, plan: Plan | None = None) -> Iterator[Ended]:
     """``count`` studies with seeds 1, 2 …, by turns over the tasks of these laws; ``plan`` left out: quick."""
-    with tempfile.TemporaryDirectory() as place:
-        tasks = [simulated_task(law, Path(place) / f"task-{i}", experiments=EXPERIMENTS) for i, law in enumerate(laws)]
+    with tempfile.TemporaryDirectory() as folder:
+        tasks = [simulated_task(law, Path(folder) / f"task-{i}", experiments=EXPERIMENTS) for i, law in enumerate(laws)]
         size = plan or quick_plan(Task.load(tasks[0]))
         jobs = [Job(str(tasks[seed % len(tasks)]), size, seed) for seed in range(1, count + 1)]
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
@@ -67,7 +67,7 @@ def studies(laws: Sequence[Law], count: int, workers: int, plan: Plan | None = N
                 yield ended
 
 
-def told(name: str, seen: Sequence[bool], goal: str = "") -> None:
+def share_figure(name: str, seen: Sequence[bool], goal: str = "") -> None:
     """A share with its 95% interval."""
     low, high = share_interval(sum(seen), len(seen))
     shown = f"{sum(seen)} of {len(seen)} = {sum(seen) / len(seen):.4f} [{low:.4f}, {high:.4f}]"
@@ -84,7 +84,7 @@ def main() -> None:
     figure("law", f"random_law(1 … {LAWS}): {random_law.__doc__.splitlines()[0] if random_law.__doc__ else ''}")
     began = time.monotonic()
     made = list(studies([random_law(seed) for seed in range(1, LAWS + 1)], count, workers))
-    told("confirmed", [e.holds for e in made])
+    share_figure("confirmed", [e.holds for e in made])
     champion, stock = (statistics.fmean(getattr(e, side) for e in made) for side in ("champion", "stock"))
     figure("mean_gains", f"champion {champion:.4f}, stock {stock:.4f}, ratio of the two {champion / stock:.3f}")
     speed(made, time.monotonic() - began, workers)

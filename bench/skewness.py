@@ -38,7 +38,7 @@ def skewness(values: Sequence[float]) -> float:
     return float((off**3).mean()) / spread**1.5 if spread > 0 else 0.0
 
 
-def told(name: str, values: Sequence[float]) -> None:
+def skewness_figure(name: str, values: Sequence[float]) -> None:
     rng = np.random.Generator(np.random.PCG64(SEED))
     again = [skewness(rng.choice(values, len(values)).tolist()) for _ in range(2000)]
     low, high = np.quantile(again, (0.025, 0.975))
@@ -63,10 +63,10 @@ def measured(task: Task, runs: int, seeds: int, experiments: int, folder: Path) 
     rows = query(
         folder, "SELECT run_id, status, gain FROM verifications WHERE status <> 'baseline' ORDER BY run_id, seed"
     )
-    found: dict[str, list[float]] = {}
+    gains: dict[str, list[float]] = {}
     for row in rows:
-        found.setdefault(row["run_id"], []).append(row["gain"])
-    return list(found.values()), sum(row["status"] != "ok" for row in rows)
+        gains.setdefault(row["run_id"], []).append(row["gain"])
+    return list(gains.values()), sum(row["status"] != "ok" for row in rows)
 
 
 def main() -> None:
@@ -86,11 +86,11 @@ def main() -> None:
     figure(
         "sd", f"between runs {np.std([np.mean(run) for run in gains], ddof=1):.4g}, robust between seeds {robust:.4g}"
     )
-    told("runs", [float(np.mean(run[:VERIFIED])) for run in gains])
-    told("seeds", [off for run in strays for off in run])
+    skewness_figure("runs", [float(np.mean(run[:VERIFIED])) for run in gains])
+    skewness_figure("seeds", [off for run in strays for off in run])
     kept = [[g for g, far in zip(run, out, strict=True) if not far] for run, out in zip(gains, diverged, strict=True)]
-    told("runs, without diverged seeds", [float(np.mean(run[:VERIFIED])) for run in kept if run])
-    told("seeds, without those that diverged", [g - float(np.median(run)) for run in kept for g in run])
+    skewness_figure("runs, without diverged seeds", [float(np.mean(run[:VERIFIED])) for run in kept if run])
+    skewness_figure("seeds, without those that diverged", [g - float(np.median(run)) for run in kept for g in run])
 
 
 if __name__ == "__main__":

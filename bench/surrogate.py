@@ -54,13 +54,13 @@ def one(seed: int, null: bool, generations: int, folder: Path) -> Seen:
 
 
 def judged(task: str, known: Sequence[ProgramGain], before: Sequence[ProgramGain]) -> Seen:
-    told, _ = skill(task, known)
+    task_skill, _ = skill(task, known)
     gate = gate_among(task, before)
     if gate is None:
-        return Seen(told, False, (), ())
+        return Seen(task_skill, False, (), ())
     old = {k.program.program_id for k in before}
     said = [(gate(k.program), k.gain) for k in known if k.program.program_id not in old]
-    return Seen(told, True, tuple(g for why, g in said if not why), tuple(g for why, g in said if why))
+    return Seen(task_skill, True, tuple(g for why, g in said if not why), tuple(g for why, g in said if why))
 
 
 def share(count: int, of: int) -> str:
@@ -71,7 +71,7 @@ def share(count: int, of: int) -> str:
     return f"{count} of {of} ({count / of:.0%}, 95% {low:.0%} to {high:.0%})"
 
 
-def told(values: Sequence[float]) -> str:
+def mean_text(values: Sequence[float]) -> str:
     """The mean over studies with its 95% t interval."""
     mean = mean_interval(values)
     low, high, middle = ("unknown" if v is None else f"{v:+.3f}" for v in (mean.low, mean.high, mean.mean))
@@ -79,17 +79,17 @@ def told(values: Sequence[float]) -> str:
 
 
 def summed(world: str, seen: Sequence[Seen]) -> str:
-    ranks = told([s.skill.correlation for s in seen if s.skill.correlation is not None])
+    ranks = mean_text([s.skill.correlation for s in seen if s.skill.correlation is not None])
     differences = [s.difference for s in seen if s.difference is not None]
-    away = sum(len(s.turned_away) for s in seen)
+    turned_away = sum(len(s.turned_away) for s in seen)
     lines = [
         f"rank correlation {ranks}",
         f"said to beat chance: {share(sum(s.skill.beats_chance for s in seen), len(seen))}",
         f"gate open before the last generation: {share(sum(s.gate for s in seen), len(seen))}; "
-        f"it turns away {away} of {away + sum(len(s.passed) for s in seen)} children",
+        f"it turns away {turned_away} of {turned_away + sum(len(s.passed) for s in seen)} children",
     ]  # fmt: skip
     if differences:
-        lines.append(f"gain of those that pass minus those turned away: {told(differences)}")
+        lines.append(f"gain of those that pass minus those turned away: {mean_text(differences)}")
     return "\n".join(f"{world}: {line}" for line in lines)
 
 
@@ -101,14 +101,14 @@ def main() -> None:
         seen = []
         for seed in range(count):
             with tempfile.TemporaryDirectory(prefix="metaloop-bench-") as name:
-                found = one(seed, world == "null", generations, Path(name))
-            seen.append(found)
-            s = found.skill
+                result = one(seed, world == "null", generations, Path(name))
+            seen.append(result)
+            s = result.skill
             figures = "  ".join("none " if v is None else f"{v:+.2f}" for v in (s.correlation, s.low, s.high))
-            gate = "open" if found.gate else "shut"
-            more = "" if found.difference is None else f"{found.difference:+.3f}"
+            gate = "open" if result.gate else "shut"
+            more = "" if result.difference is None else f"{result.difference:+.3f}"
             print(f"{world:7}{seed:4}{s.programs:10}  {s.held_out:9} {figures}  {s.beats_chance!s:12}  {gate}  "
-                  f"{len(found.turned_away):4}  {more}", flush=True)  # fmt: skip
+                  f"{len(result.turned_away):4}  {more}", flush=True)  # fmt: skip
         print(summed(world, seen))
 
 

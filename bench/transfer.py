@@ -57,13 +57,13 @@ def trial(k: int, n: int, rho: float, rng: np.random.Generator) -> Trial:
     truth = 1.0 + SPREAD * np.stack([common, rho * common + np.sqrt(1.0 - rho**2) * own])
     runs = truth[:, :, None] + NOISE * rng.standard_normal((2, k, n))
     sides = [measured(runs[side]) for side in (0, 1)]
-    told = correlation("a", "b", list(zip(*sides, strict=True)))
+    estimated = correlation("a", "b", list(zip(*sides, strict=True)))
     drawn = rng.integers(n, size=(RESAMPLED, 2, k, n))
     again = np.take_along_axis(np.broadcast_to(runs, drawn.shape), drawn, axis=-1).mean(axis=-1)
     low, high = np.quantile(rank_correlations(again[:, 0], again[:, 1]), (0.025, 0.975))
     return Trial(
-        float(rank_correlations(truth[:1], truth[1:])[0]), told.estimate or 0.0, told.observed or 0.0,
-        (told.low or 0.0, told.high or 0.0), (float(low), float(high)),
+        float(rank_correlations(truth[:1], truth[1:])[0]), estimated.estimate or 0.0, estimated.observed or 0.0,
+        (estimated.low or 0.0, estimated.high or 0.0), (float(low), float(high)),
     )  # fmt: skip
 
 
@@ -94,10 +94,10 @@ def edits(count: int) -> None:
     missed: dict[str, list[str]] = {}
     for seed in range(1, count + 1):
         with tempfile.TemporaryDirectory(prefix="metaloop-bench-") as folder:
-            truth, told = one_study(Path(folder), seed)
-        for name, found in told.items():
-            given[found].append(is_true(found, *truth[name]))
-            missed.setdefault(kind_of(*truth[name]), []).append(found)
+            truth, outcomes = one_study(Path(folder), seed)
+        for name, outcome in outcomes.items():
+            given[outcome].append(is_true(outcome, *truth[name]))
+            missed.setdefault(kind_of(*truth[name]), []).append(outcome)
     for name, right in given.items():
         if right and name != "open":
             figure(f"edits_{name}", f"{len(right)} given, true {share(right)}")
@@ -126,18 +126,18 @@ def one_study(folder: Path, seed: int) -> tuple[dict[str, tuple[float, float]], 
     )
     play_transfer(study, [starter("local"), starter("local-screen")], 6, False, lambda _: None)
     with open_study(folder / "study", views=()) as con:
-        found = transfer(con)
-        moved = across(con, found.tasks, found.cells, transfer_runs(con))
+        transferred = transfer(con)
+        moved = across(con, transferred.tasks, transferred.cells, transfer_runs(con))
     return truth, {row.label.removeprefix("+"): row.outcome for row in moved if row.method == "edit"}
 
 
-def is_true(found: str, here: float, there: float) -> bool:
+def is_true(outcome: str, here: float, there: float) -> bool:
     """Whether a class says no more than the effects do; "not significant" makes no claim."""
     claims = {
         "everywhere": here > 0 and there > 0, "home": here > max(there, 0.0), "elsewhere": there > max(here, 0.0),
         "hurts": min(here, there) < 0,
     }  # fmt: skip
-    return claims.get(found, True)
+    return claims.get(outcome, True)
 
 
 def kind_of(here: float, there: float) -> str:
@@ -159,9 +159,9 @@ def of_ranks(count: int) -> None:
         ours = [covers(t.ours, t.truth) for t in trials]
         theirs = [covers(t.bootstrap, t.truth) for t in trials]
         all_ours, all_theirs = all_ours + ours, all_theirs + theirs
-        wide = [np.mean([high - low for low, high in found]) for found in
+        wide = [np.mean([high - low for low, high in intervals]) for intervals in
                 ([t.ours for t in trials], [t.bootstrap for t in trials])]  # fmt: skip
-        off = [np.mean([value - t.truth for t, value in found]) for found in
+        off = [np.mean([value - t.truth for t, value in estimates]) for estimates in
                ([(t, t.estimate) for t in trials], [(t, t.observed) for t in trials])]  # fmt: skip
         figure(f"ranks_{k}_programs_{n}_runs_rho_{rho:g}", f"held {share(ours)}, bootstrap {share(theirs)}; width "
                f"{wide[0]:.2f}, {wide[1]:.2f}; bias {off[0]:+.3f}, of the means as measured {off[1]:+.3f}")  # fmt: skip

@@ -85,8 +85,8 @@ def program(family: str, kind: str) -> str:
 
 def travelled(job: tuple[str, int, int, str]) -> Travelled:
     family, member, experiments, kind = job
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
         if kind == "builtin":
             task = Task.load(family)
         else:
@@ -139,8 +139,8 @@ def main(file: str, experiments: int = 16, tasks: int = 8, kind: str = "learnt")
     for family in families:
         member = FIRST
         while True:
-            asked = (family, experiments, kind)
-            known = [one for one in kept(path, Travelled) if (one.family, one.experiments, one.kind) == asked]
+            key = (family, experiments, kind)
+            known = [one for one in kept(path, Travelled) if (one.family, one.experiments, one.kind) == key]
             trained = sum(one.trained for one in known)
             if trained >= tasks:
                 break

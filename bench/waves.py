@@ -51,7 +51,7 @@ class Played:
         waves = sum(row["wall_seconds"] for row in self.rows if row["fraction"] < 1)
         return float(waves / sum(row["wall_seconds"] for row in self.rows))
 
-    def told(self) -> list[dict[str, Any]]:
+    def comparable_events(self) -> list[dict[str, Any]]:
         return [{k: v for k, v in event.items() if k not in MEASURED} for event in self.events]
 
 
@@ -70,28 +70,28 @@ def pairs(task: Task, data: DataStore, many: int, n: int, budget: float, fixed: 
     with Trainer(task, data, fixed_steps=fixed) as trainer, Devices(trainer, many) as several:
         one = Devices(trainer, 1)  # the first of them, alone
         play(several, 0, budget / 2)  # warms every template up
-        found = []
+        played_pairs = []
         for seed in range(1, n + 1):
             first, second = (one, several) if seed % 2 else (several, one)
             played = [play(first, seed, budget), play(second, seed, budget)]
-            found.append((played[0], played[1]) if seed % 2 else (played[1], played[0]))
-            walls = " and ".join(f"{each.result.wall_seconds:.1f}" for each in found[-1])
+            played_pairs.append((played[0], played[1]) if seed % 2 else (played[1], played[0]))
+            walls = " and ".join(f"{each.result.wall_seconds:.1f}" for each in played_pairs[-1])
             kind = "fixed steps" if fixed else "measured"
             print(f"{kind}, pair {seed} of {n}: {walls} s", file=sys.stderr, flush=True)
-    return found
+    return played_pairs
 
 
-def report(found: Sequence[tuple[Played, Played]], many: int, name: str) -> None:
-    each = [[p.result for p in pair] for pair in found]
-    for place, devices in enumerate((1, many)):
-        wall = ratio([pair[place].wall_seconds for pair in each], 2)
+def report(played_pairs: Sequence[tuple[Played, Played]], many: int, name: str) -> None:
+    each = [[p.result for p in pair] for pair in played_pairs]
+    for index, devices in enumerate((1, many)):
+        wall = ratio([pair[index].wall_seconds for pair in each], 2)
         figure(f"{name}: wall of a run with {devices}, s", wall)
-        figure(f"{name}: experiments with {devices}", ratio([pair[place].experiments for pair in each], 0))
+        figure(f"{name}: experiments with {devices}", ratio([pair[index].experiments for pair in each], 0))
     figure(f"{name}: wall with 1 over wall with {many}", ratio([a.wall_seconds / b.wall_seconds for a, b in each]))
     figure(f"{name}: charged with {many} over charged with 1", ratio([b.charged / a.charged for a, b in each]))
     cost = [[p.spent / p.experiments for p in pair] for pair in each]
     figure(f"{name}: CPU-s an experiment, {many} over 1", ratio([b / a for a, b in cost]))
-    waves = statistics.median(pair[0].in_waves for pair in found)
+    waves = statistics.median(pair[0].in_waves for pair in played_pairs)
     figure(f"{name}: share of the wall in waves, with 1", round(waves, 3))
     figure(f"{name}: at most so many times faster", round(1 / (1 - waves + waves / many), 3))
 
@@ -102,16 +102,16 @@ def main() -> None:
     parser.add_argument("-k", type=int, default=2)
     parser.add_argument("--budget", type=float, help="device-seconds of a run (default: half of the task's own)")
     parser.add_argument("--task", default="strokes")
-    asked = parser.parse_args()
-    task = Task.load(asked.task)
-    budget = asked.budget or task.run_budget / 2
+    given = parser.parse_args()
+    task = Task.load(given.task)
+    budget = given.budget or task.run_budget / 2
     with tempfile.TemporaryDirectory(prefix="metaloop-waves-") as folder:
         data = DataStore(task, Streams.from_seed(11), Path(folder))
-        fixed = pairs(task, data, asked.k, asked.n, budget, True)
-        report(fixed, asked.k, "fixed steps")
-        same = sum(a.told() == b.told() for a, b in fixed)
+        fixed = pairs(task, data, given.k, given.n, budget, True)
+        report(fixed, given.k, "fixed steps")
+        same = sum(a.comparable_events() == b.comparable_events() for a, b in fixed)
         figure("fixed steps: runs that end with the same bits", f"{same} of {len(fixed)}", f"{len(fixed)}")
-        report(pairs(task, data, asked.k, asked.n, budget, False), asked.k, "measured")
+        report(pairs(task, data, given.k, given.n, budget, False), given.k, "measured")
 
 
 if __name__ == "__main__":

@@ -165,16 +165,16 @@ def statements(screen: str, text: str) -> tuple[list[Statement], list[str]]:
     """What the screen states, and the lines in which something is judged that no pattern reads."""
     if screen == "json":
         return list(of_json(json.loads(text))), []
-    rest, found = flat(text), list[Statement]()
+    rest, stated = flat(text), list[Statement]()
     for pattern, makes in READ:
         for match in re.finditer(pattern, rest):
             groups = {key: value or "" for key, value in match.groupdict().items()}
             for about, what, value in makes:
                 if said := " ".join(value.format(**groups).split()):
-                    found.append(Statement(screen, about.format(**groups).strip(), what, WORDS.get(said, said)))
+                    stated.append(Statement(screen, about.format(**groups).strip(), what, WORDS.get(said, said)))
         rest = re.sub(pattern, lambda m: "\x00" + re.sub(r"[^\n]", "", m.group()), rest)
     rest = SAYS_NOTHING.sub("\x00", rest)
-    return found, [line[:200] for line in rest.split("\n") if JUDGES.search(line)]
+    return stated, [line[:200] for line in rest.split("\n") if JUDGES.search(line)]
 
 
 WORDS = {

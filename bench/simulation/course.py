@@ -52,7 +52,7 @@ def _needs(turn: Turn) -> Want:
 
 
 @dataclass
-class Desk:
+class NodeDevices:
     """The devices of one node, leased a step at a time to the runs that were placed on it."""
 
     lanes: Scheduler[Turn] = field(default_factory=lambda: Scheduler(_needs))
@@ -72,7 +72,7 @@ class Course:
         self._arrivals = sorted({entry.arrives for entry in entries})
         self.order = {"turns": Turns, "seeds": Seeds}[world.order](entries)
         self.runs: Scheduler[Run] = Scheduler(want, spread=world.runs_per_device > 1)
-        self._desks: dict[str, Desk] = {}
+        self._node_devices: dict[str, NodeDevices] = {}
         self._up: dict[str, float] = {}
         self._begun: set[int] = set()  # entries
         self._left = len(self._steps)
@@ -100,8 +100,8 @@ class Course:
             return
         devices = self.world.devices_per_node
         self.runs.join(Node(name, "", devices * self.world.runs_per_device))
-        self._desks[name] = Desk()
-        self._desks[name].lanes.join(Node(name, "", devices))
+        self._node_devices[name] = NodeDevices()
+        self._node_devices[name].lanes.join(Node(name, "", devices))
         self._place()
 
     def _fail_later(self) -> None:
@@ -116,7 +116,7 @@ class Course:
         self.clock.after(self.world.repair.draw(self._failures), partial(self._rise, name))
         self._account(name)
         self.meter.deaths += 1
-        if name in self._desks:
+        if name in self._node_devices:
             self._lose(name, cut_off)
             self._place()
 
@@ -125,11 +125,11 @@ class Course:
 
     def _lose(self, name: str, cut_off: bool) -> None:
         self.runs.leave(name)
-        for ticket, flight in self._desks.pop(name).flights.items():
+        for ticket, flight in self._node_devices.pop(name).flights.items():
             self._waste(flight)
             if cut_off and flight.run.done == flight.run.steps - 1:
-                told = partial(self._told_late, ticket, flight.run)
-                self.clock.after(flight.ends - self.clock.now, told)
+                late_result = partial(self._take_late_result, ticket, flight.run)
+                self.clock.after(flight.ends - self.clock.now, late_result)
 
     def _waste(self, flight: Flight) -> None:
         self.meter.wasted += (self.clock.now - flight.began) * flight.turn.devices
@@ -159,28 +159,31 @@ class Course:
     def _ask(self, placed: Placement[Run]) -> None:
         if placed.ticket in self.runs.in_flight:
             placed.job.thought = True
-            self._desks[placed.node].asking.turns.append(Turn(placed.ticket, placed.job.wanted))
+            self._node_devices[placed.node].asking.turns.append(Turn(placed.ticket, placed.job.wanted))
             self._serve(placed.node)
 
     def _serve(self, node: str) -> None:
         """Give the node's free devices to those who asked first."""
-        desk = self._desks[node]
-        while (lane := desk.lanes.next_placement(desk.asking)) is not None:
+        node_devices = self._node_devices[node]
+        while (lane := node_devices.lanes.next_placement(node_devices.asking)) is not None:
             placed = self.runs.in_flight.get(lane.job.ticket)
             if placed is None:  # withdrawn while it waited
-                desk.lanes.result(lane.ticket, whole=False)
+                node_devices.lanes.result(lane.ticket, whole=False)
                 continue
             trains = self.clock.now + self.world.launch
             longest = max(self.world.experiment.draw(self._times) for _ in lane.devices)  # a wave ends as a whole
             flight = Flight(lane.job, placed.job, lane.ticket, self.clock.now, trains, trains + longest)
-            desk.flights[placed.ticket] = flight
-            self.clock.after(flight.ends - self.clock.now, partial(self._ended, desk, flight, placed))
+            node_devices.flights[placed.ticket] = flight
+            self.clock.after(flight.ends - self.clock.now, partial(self._ended, node_devices, flight, placed))
 
-    def _ended(self, desk: Desk, flight: Flight, placed: Placement[Run]) -> None:
-        if self._desks.get(placed.node) is not desk or desk.flights.get(placed.ticket) is not flight:
+    def _ended(self, node_devices: NodeDevices, flight: Flight, placed: Placement[Run]) -> None:
+        if (
+            self._node_devices.get(placed.node) is not node_devices
+            or node_devices.flights.get(placed.ticket) is not flight
+        ):
             return  # lost with its node, or withdrawn
-        del desk.flights[placed.ticket]
-        desk.lanes.result(flight.lane)
+        del node_devices.flights[placed.ticket]
+        node_devices.lanes.result(flight.lane)
         run, devices = placed.job, flight.turn.devices
         self.meter.useful.append((flight.trains, flight.ends, devices, run.organization))
         self.meter.trainings += devices
@@ -201,7 +204,7 @@ class Course:
         self.meter.results[run.run_id] += 1
         self._left -= 1
 
-    def _told_late(self, ticket: int, run: Run) -> None:
+    def _take_late_result(self, ticket: int, run: Run) -> None:
         """A node that was given up tells a result: it counts unless the run has one."""
         if not self.runs.result(ticket):
             self.meter.dropped += 1
@@ -214,11 +217,11 @@ class Course:
 
     def _withdraw(self, placed: Placement[Run]) -> None:
         self.runs.give_back(placed.ticket)
-        desk = self._desks[placed.node]
-        flight = desk.flights.pop(placed.ticket, None)
+        node_devices = self._node_devices[placed.node]
+        flight = node_devices.flights.pop(placed.ticket, None)
         if flight is not None:
             self._waste(flight)
-            desk.lanes.result(flight.lane, whole=False)
+            node_devices.lanes.result(flight.lane, whole=False)
             self._serve(placed.node)
 
 
