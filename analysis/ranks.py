@@ -128,7 +128,7 @@ def welch_p(apart: Array, va: Array, vb: Array, free_a: Array | int, free_b: Arr
     with np.errstate(divide="ignore", invalid="ignore"):
         df = total * total / (va * va / free_a + vb * vb / free_b)
         p = 2.0 * stdtr(df, -np.abs(apart / np.sqrt(total)))
-    return np.where(total > 0.0, p, apart == 0.0)
+    return np.asarray(np.where(total > 0.0, p, apart == 0.0))
 
 
 def _bounds(groups: Sequence[ArmGroup], limit: float) -> Bounds:
