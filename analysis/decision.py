@@ -25,7 +25,7 @@ from analysis.pace import Pace
 from analysis.same_spend import FoundScript, SameSpend
 from analysis.scales import UNIT
 from analysis.statistics import ErrorEstimate, Mean, Ratio, satterthwaite, t_test
-from analysis.wording import apart_from_zero, interval_decimals
+from analysis.wording import interval_decimals
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -155,7 +155,7 @@ class Decision:
     def digits(self) -> int:
         """Decimal places of its gains and differences: those of the announced one, so that a figure looks the same
         wherever it is shown."""
-        return apart_from_zero(self.tested.low, interval_decimals(self.tested.low, self.tested.high))
+        return interval_decimals(self.tested.low, self.tested.high)
 
     @property
     def against_own(self) -> bool:

@@ -122,10 +122,7 @@ def sentence(d: Decision, where: str = "") -> str:
 
 def tested_p(p: float) -> str:
     """The announced p-value after the letter p, with enough digits to show on which side of the level it is."""
-    digits = 2
-    while p < LEVEL <= float(f"{p:.{digits}g}"):
-        digits += 1
-    return p_text(p) if digits == 2 else f"= {p:.{digits}g}"
+    return p_text(p, LEVEL)
 
 
 def line(d: Decision) -> str:
@@ -203,11 +200,8 @@ def notes(d: Decision) -> list[str]:
     if needed := more_runs(d):
         out.append(needed)
     if d.beside is not None:
-        lead = f"{number(d.beside.difference, d.digits, True)} {d.unit}, 95% interval "
-        out.append(
-            f"Not tested: champion minus stock is {lead}{span(d.beside.low, d.beside.high, d.digits)}"
-            f"{times_of(d.beside, STOCKS)}."
-        )
+        lead = difference(d.beside, d.unit, d.digits)
+        out.append(f"Not tested: champion minus stock is {lead}{times_of(d.beside, STOCKS)}.")
     out += [on_task(on.task, d) for on in d.tasks]
     if d.bare_ratio is not None and d.bare_ratio.ratio is not None and not _list_alone(d):
         less = (d.bare.mean if d.bare else None) or -math.inf

@@ -6,11 +6,11 @@ from typing import Protocol
 
 from analysis.decision import Compared
 from analysis.statistics import Mean, Ratio
-from analysis.wording import apart_from_zero, at_least, decimals, interval_decimals, number, span
+from analysis.wording import at_least, decimals, interval_decimals, number, span
 
 
 def difference(to: Compared, unit: str, digits: int | None = None, signed: bool = True) -> str:
-    """``+0.48 nats [0.36 to 0.60]``; ``digits``: else as many as the interval justifies."""
+    """``+0.48 nats [0.36 to 0.60]``; ``digits``: at least so many, else as the interval justifies."""
     return with_interval(to.difference, to.low, to.high, unit, signed, digits)
 
 
@@ -23,7 +23,7 @@ def with_interval(
     digits: int | None = None,
 ) -> str:
     """The same of a difference and its interval; without an interval the difference alone."""
-    digits = apart_from_zero(low, interval_decimals(low, high)) if digits is None else digits
+    digits = interval_decimals(low, high, digits)
     known = f" [{span(low, high, digits)}]" if low is not None else ""
     return f"{number(value, digits, signed)} {unit}".rstrip() + known
 

@@ -111,16 +111,24 @@ def _between(first: Array, sure: Array) -> Iterator[tuple[Array, Array]]:
 
 
 def _met(low: ArmGroup, high: ArmGroup, a: Array, b: Array, left: int) -> Array:
-    """Which of these pairs differ significantly, by the arithmetic of `statistics.welch_difference`."""
+    """Which of these pairs differ significantly."""
+    import numpy as np
+
+    apart = high.mean[b] - low.mean[a]
+    p = welch_p(apart, low.error[a], high.error[b], low.n - 1, high.n - 1)
+    return np.asarray((apart > 0.0) & (np.minimum(1.0, left * p) < ALPHA))
+
+
+def welch_p(apart: Array, va: Array, vb: Array, free_a: Array | int, free_b: Array | int) -> Array:
+    """Two-sided p of Welch's t test, from the difference of two means, their variances and degrees of freedom."""
     import numpy as np
     from scipy.special import stdtr
 
-    apart, va, vb = high.mean[b] - low.mean[a], low.error[a], high.error[b]
     total = va + vb
     with np.errstate(divide="ignore", invalid="ignore"):
-        df = total * total / (va * va / (low.n - 1) + vb * vb / (high.n - 1))
-        p = np.where(total > 0.0, 2.0 * stdtr(df, -np.abs(apart / np.sqrt(total))), 0.0)
-    return np.asarray((apart > 0.0) & (np.minimum(1.0, left * p) < ALPHA))
+        df = total * total / (va * va / free_a + vb * vb / free_b)
+        p = 2.0 * stdtr(df, -np.abs(apart / np.sqrt(total)))
+    return np.asarray(np.where(total > 0.0, p, apart == 0.0))
 
 
 def _bounds(groups: Sequence[ArmGroup], limit: float) -> Bounds:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from itertools import combinations
 from typing import NamedTuple
 
-from analysis.ranks import ALPHA
-from analysis.statistics import satterthwaite, t_test
-from analysis.wording import many, p_text
+from analysis.ranks import ALPHA, welch_p
+from analysis.wording import chance, many
 
 
 class PairedArm(NamedTuple):
@@ -31,20 +29,23 @@ def undecided(arms: Sequence[PairedArm]) -> str:
     """That no pair differs significantly; a p that only the correction makes too large is named, since its intervals
     may not even touch."""
     text = f"Too few runs to separate these programs ({tests(len(arms))})."
-    below = sorted(pair for pair in _uncorrected(arms) if pair[0] < ALPHA)
+    below = list(_uncorrected(arms))
     if not below:
         return text
-    p, better, worse = below[0]
+    p, better, worse = min(below)
     differ = f"{many(len(below), 'pair')} {'has' if len(below) == 1 else 'have'} p < 0.05"
     least = "it is" if len(below) == 1 else "the smallest is"
-    return f"{text} Without the correction, {differ}; {least} {p_text(p).removeprefix('= ')}, {better} against {worse}."
+    return f"{text} Without the correction, {differ}; {least} {chance(p, ALPHA)}, {better} against {worse}."
 
 
 def _uncorrected(arms: Sequence[PairedArm]) -> Iterator[tuple[float, str, str]]:
-    """(p of Welch's t test, the better arm, the worse arm) for each pair with two runs each."""
-    for one, other in combinations(sorted(arms, key=lambda arm: -arm.gain), 2):
-        if one.n > 1 and other.n > 1 and one.se and other.se:
-            df = satterthwaite([(one.se**2, one.n - 1), (other.se**2, other.n - 1)])
-            p = t_test(one.gain - other.gain, math.hypot(one.se, other.se), df)
-            if p is not None:
-                yield p, one.name, other.name
+    """(p of Welch's t test, the better arm, the worse arm) for each pair with two runs each and p below ALPHA."""
+    import numpy as np
+
+    tested = sorted((arm for arm in arms if arm.n > 1 and arm.se is not None), key=lambda arm: -arm.gain)
+    columns = np.asarray([(arm.gain, (arm.se or 0.0) ** 2, arm.n - 1) for arm in tested]).reshape(-1, 3)
+    means, errors, free = columns.T
+    for i, one in enumerate(tested):
+        rest = slice(i + 1, None)
+        p = welch_p(means[i] - means[rest], errors[i], errors[rest], free[i], free[rest])
+        yield from ((float(p[j]), one.name, tested[i + 1 + j].name) for j in np.flatnonzero(p < ALPHA))

@@ -20,14 +20,14 @@ def decimals(scale: float | None, digits: int = 2) -> int:
     return min(max(digits - 1 - math.floor(math.log10(scale)), 0), 6)
 
 
-def interval_decimals(low: float | None, high: float | None) -> int:
-    """The same for a 95% interval, which is about four errors wide."""
-    return decimals(None if low is None or high is None else (high - low) / 4)
-
-
-def apart_from_zero(low: float | None, digits: int) -> int:
-    """Decimal places with which a limit above 0 is not displayed as 0."""
-    while low is not None and low > 0 and round(low, digits) == 0 and digits < 6:
+def interval_decimals(low: float | None, high: float | None, digits: int | None = None) -> int:
+    """The same for a 95% interval, which is about four errors wide, or ``digits``; more where the limit next to 0 of an
+    interval that excludes 0 would be displayed as 0."""
+    if low is None or high is None:
+        return decimals(None) if digits is None else digits
+    digits = decimals((high - low) / 4) if digits is None else digits
+    nearest = max(low, -high)  # not above 0 where the interval includes 0
+    while nearest > 0 and round(nearest, digits) == 0 and digits < 6:
         digits += 1
     return digits
 
@@ -87,7 +87,7 @@ def plain_span(low: float | None, high: float | None, decimals: int = 3) -> str:
     """The same in ASCII."""
     if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
         return "-"
-    return f"{low:.{decimals}f} to {high:.{decimals}f}"
+    return f"{plain_number(low, decimals)} to {plain_number(high, decimals)}"
 
 
 def plain_text(text: str) -> str:
@@ -175,16 +175,19 @@ def ranks(low: int | None, high: int | None) -> str:
     return str(low) if low == high else f"{low}–{high}"
 
 
-def chance(p: float | None) -> str:
-    """A p or q value: ``0.013``, ``< 0.0001``."""
+def chance(p: float | None, level: float = 0.0) -> str:
+    """A p or q value: ``0.013``, ``< 0.0001``; below ``level`` with enough digits to show that it is."""
     if p is None:
         return "–"
-    return "< 0.0001" if p < 1e-4 else f"{p:.2g}"
+    digits = 2
+    while p < level <= float(f"{p:.{digits}g}"):
+        digits += 1
+    return "< 0.0001" if p < 1e-4 else f"{p:.{digits}g}"
 
 
-def p_text(p: float | None) -> str:
+def p_text(p: float | None, level: float = 0.0) -> str:
     """``= 0.013``, ``< 0.0001``: the text after the letter p."""
-    text = chance(p)
+    text = chance(p, level)
     return text if text.startswith("<") else f"= {text}"
 
 

@@ -235,8 +235,9 @@ def lines_of(text: str, size: float, most: int) -> list[str]:
         else:
             lines[-1] = longer
     if len(lines) > 1 and " " in lines[-2] and " " not in lines[-1]:  # no word alone on the last line
-        lines[-2], _, before = lines[-2].rpartition(" ")
-        lines[-1] = f"{before} {lines[-1]}"
+        rest, _, before = lines[-2].rpartition(" ")
+        if width(joined := f"{before} {lines[-1]}") <= room:
+            lines[-2:] = [rest, joined]
     lines[most - 1 :] = [" ".join(lines[most - 1 :])] if len(lines) > most else lines[most - 1 :]
     return [cut(line, room) for line in lines if line]
 

@@ -100,7 +100,7 @@ class ComparedChampions:
                     "second": "",
                 }
                 row = rows.setdefault((one.task, what), empty)
-                row["first" if one.study == self.best[0].study else "second"] = size
+                row["second" if one.side else "first"] = size
         return list(rows.values())
 
     @property
@@ -108,7 +108,7 @@ class ComparedChampions:
         """What limits the comparison, at most five sentences."""
         searched = any(one.of_search for one in self.same) or any(one.programs for one in self.best)
         said = ((OWN_DATA, self.all), (OF_LEADS, self.leads or self.shares), (OF_SEARCH, searched))
-        return [*self.names, *self.caveats, *(text for text, of in said if of)][:MOST_LIMITS]
+        return [*self.caveats, *(text for text, of in said if of), *self.names][:MOST_LIMITS]
 
     @property
     def caveats(self) -> list[str]:
@@ -119,9 +119,12 @@ class ComparedChampions:
 def _answer(d: GainDifference) -> str:
     figures = f"{d.first} {plain_number(d.values[0], d.digits)}, {d.second} {plain_number(d.values[1], d.digits)}"
     differ = f"difference (second minus first) {d.size}"
-    if d.result != "significantly different":
-        return f"On {d.task}, the champions' gains do not differ significantly: {figures}, {differ}."
-    return f"On {d.task}, {d.second if d.difference > 0 else d.first} gained more: {figures}, {differ}."
+    answers = {
+        "significantly different": f"{d.second if d.difference > 0 else d.first} gained more",
+        "not distinguishable": "the champions' gains do not differ significantly",
+    }
+    answer = answers.get(d.result, f"it is open which champion gained more ({d.result})")
+    return f"On {d.task}, {answer}: {figures}, {differ}."
 
 
 def champions(first: ComparedStudy, second: ComparedStudy) -> ComparedChampions:
@@ -130,7 +133,7 @@ def champions(first: ComparedStudy, second: ComparedStudy) -> ComparedChampions:
     decided = _decided(first, second)
     counted_there = {(each.task, each.program_id) for each in (*decided.same, *decided.differences)}
     further = [one for one in ran_in_both(first, second) if (one.task, one.program_id) not in counted_there]
-    best = tuple(each for study in (first, second) for each in best_programs(study))
+    best = (*best_programs(first, 0), *best_programs(second, 1))
     loaded = tuple(one.name for one in (first, second) if (d := one.board.decision) and d.pace and d.pace.other_load)
     return replace(decided, same=together((*decided.same, *further)), best=best, loaded=loaded)
 

@@ -97,11 +97,14 @@ class BestProgram:
 
 @dataclass(frozen=True)
 class BestPrograms:
-    """Of one study on one task; ``script``: the gain of its best train.py, empty without one."""
+    """Of one study on one task; ``side``: 0 of the first study, 1 of the second; ``conditions``: what the gains depend
+    on; ``script``: the gain of its best train.py, empty without one."""
 
     study: str
+    side: int
     task: str
     unit: str
+    conditions: Mapping[str, str]
     programs: tuple[BestProgram, ...]
     script: str = ""
     best_script: FoundScript | None = None
@@ -131,10 +134,10 @@ class BestPrograms:
 
 
 def better_script(best: Sequence[BestPrograms]) -> str:
-    """Which study's best train.py gains more on a task, in a sentence; empty unless both have one. The limits of the
-    difference by MOVER (Zou and Donner 2008), from the intervals of the two gains."""
+    """Which study's best train.py gains more on a task, in a sentence; empty unless both have one, under the same
+    conditions. The limits of the difference by MOVER (Zou and Donner 2008), from the intervals of the two gains."""
     first, second = (each.best_script for each in best)
-    if first is None or second is None or first.unit != second.unit:
+    if first is None or second is None or best[0].conditions != best[1].conditions:
         return ""
     one, other = ((each.low, each.gain, each.high) for each in (first, second))
     if one[0] is None or one[1] is None or one[2] is None or other[0] is None or other[1] is None or other[2] is None:
@@ -145,12 +148,11 @@ def better_script(best: Sequence[BestPrograms]) -> str:
     gains = " and ".join(f"{each.script} in {each.study}" for each in best)
     more = f"better in {best[1].study if apart > 0 else best[0].study}"
     result = "not significantly different" if low <= 0 <= high else more
-    return (
-        f"The best train.py is {result}: {gains}, difference {plain_text(with_interval(apart, low, high, first.unit))}."
-    )
+    difference = plain_text(with_interval(apart, low, high, first.unit))
+    return f"On {best[0].task}, the best train.py is {result}: {gains}, difference {difference}."
 
 
-def best_programs(study: ComparedStudy) -> Iterator[BestPrograms]:
+def best_programs(study: ComparedStudy, side: int) -> Iterator[BestPrograms]:
     """On each of the first tasks, the best program of the search and that of the confirmation."""
     gains, decision = gains_by_program(study), study.board.decision
     known = dict.fromkeys(on for own in gains.values() for on in own if on.purpose in PURPOSES)
@@ -166,6 +168,6 @@ def best_programs(study: ComparedStudy) -> Iterator[BestPrograms]:
                 means = {identity: mean_interval(own[on]) for identity, own in gains.items() if on in own}
                 top = max(means, key=lambda identity: means[identity].mean or 0.0)
                 best.append(BestProgram(study.board.name(top), on.stream, means[top], purpose))
-        unit, script = next(on.unit for on in known if on.task == task), scripts.get(task)
+        on, script = next(on for on in (*deciding, *known) if on.task == task), scripts.get(task)
         said = plain_text(script_gain(script, why=False)) if script else ""
-        yield BestPrograms(study.name, task, unit, tuple(best), said, script)
+        yield BestPrograms(study.name, side, task, on.unit, dict(on.conditions), tuple(best), said, script)

@@ -46,7 +46,7 @@ class StandingLine(TypedDict):
 
 
 MOST_MORE = 1_000  # runs; a larger number is only reported as more than this
-MOST_NAMED = 6  # programs that are shown to be worse
+MOST_NAMED = 6  # arms that are shown to be worse
 POWER = 0.84  # of the normal distribution: 80%
 # An arm's role and name together, for a table without room for both.
 ROLES = {
@@ -104,17 +104,17 @@ def leading(rows: Sequence[StandingLine]) -> str:
     first = [name_of(r) for r in best]
     if len(ranked) < 2 or not first:
         return ""
-    pairs = [PairedArm(name_of(r), r["gain"], r["se"], r["n"]) for r in rows if r["rank_low"] and r["gain"] is not None]
-    by = tests(len(pairs))
+    tested = [r for r in rows if r["rank_low"] and r["gain"] is not None]
+    worse = [r for r in tested if r["rank_low"] != 1]
+    by = tests(len(tested))
     if len(first) == 1:
         more = "is better than each of the others" if best[0]["rank_high"] == 1 else "alone is behind no other"
         return f"{first[0]} {more} ({by})."
-    if len(first) == len(ranked):
-        return undecided(pairs)
+    if not worse:
+        return undecided([PairedArm(name_of(r), r["gain"] or 0.0, r["se"], r["n"]) for r in tested])
     again = [name_of(r) for r in rows if r["role"] == "a/a" and r["rank_low"] == 1]
-    worse = [r for r in ranked if r["rank_low"] != 1]
     text = f"Not shown to be worse than another: {', '.join([*first, *again])}. "
-    text += f"Shown to be worse: {few([name_of(r) for r in worse], 'program', MOST_NAMED)} ({by})."
+    text += f"Shown to be worse: {few([name_of(r) for r in worse], 'arm', MOST_NAMED)} ({by})."
     most = max(r["gain"] or 0.0 for r in worse)
     noisy = [name_of(r) for r in best if (r["gain"] or 0.0) < most]
     why = f" Too few or too noisy runs to show that a lower mean is worse: {', '.join(noisy)}."

@@ -23,7 +23,7 @@ from arena.study import Study
 from arena.verify_study import final_source
 from meta.cli.board import StudyView, load_board
 from meta.cli.compared_settings import settings
-from meta.cli.comparison import ComparedChampions, champions, other_names
+from meta.cli.comparison import OF_SEARCH, ComparedChampions, champions, other_names
 from meta.cli.gain_difference import ComparedStudy, GainDifference
 from meta.cli.main import run
 from meta.cli.output import ESCAPES
@@ -184,6 +184,10 @@ def test_the_answer_of_a_comparison_comes_from_the_matches_that_decide(
     clear = replace(same, low=0.1, high=0.3, difference=0.2)
     [said] = ComparedChampions(differences=(clear,)).answer
     assert said.startswith(f"On {clear.task}, {clear.second} gained more: {clear.first} ")
+    for low, high in ((0.0004, 0.4), (-0.4, -0.0004)):  # a limit of a significant difference is not displayed as 0
+        assert re.search(r"[^.]0\.0004", replace(same, low=low, high=high, difference=(low + high) / 2).size)
+    [said] = ComparedChampions(differences=(replace(same, low=None, high=None, runs=(1, 1)),)).answer
+    assert ", it is open which champion gained more (too few runs for an interval): " in said
     assert lead["difference"] == pytest.approx(told["difference"] - stock["difference"])
     assert lead["high"] - lead["low"] > told["high"] - told["low"] and lead["stock_runs"] == stock["runs"]
     assert (lead["result"] == "not distinguishable") == (lead["low"] <= 0 <= lead["high"])
@@ -220,13 +224,18 @@ def test_the_answer_of_a_comparison_comes_from_the_matches_that_decide(
     [shown] = [row for row in found.rows if row["compared"] == "lead over stock"]
     assert shown["result"] == lead["result"] and "[" in shown["difference"]
     assert "best program of the search" in [row["compared"] for row in found.best_rows]
+    for side, empty in (("first", "second"), ("second", "first")):  # a study without results has an empty column
+        alone = replace(found, best=tuple(one for one in found.best if one.side == ("first", "second").index(side)))
+        assert {(bool(row[side]), row[empty]) for row in alone.best_rows} == {(True, "")}
     low, high = ((0.76, 0.84, 0.92), (0.98, 1.01, 1.04))  # of two best scripts, which the answer compares, too
     script = FoundScript("harvest", "planted", "nats", 1.0, 9, low[1], low[0], low[2], 8, "verified")
     better = replace(script, gain=high[1], low=high[0], high=high[2])
     ends = [replace(one, best_script=each, script="") for one, each in zip(found.best, (script, better), strict=True)]
-    assert f"is better in {pair[1]}: " in better_script(ends) and "difference +0.170 nats [0.085 to" in better_script(
-        ends
+    said = better_script(ends)
+    assert (
+        said.startswith(f"On planted, the best train.py is better in {pair[1]}: ") and "+0.170 nats [0.085 to" in said
     )
+    assert better_script([replace(ends[0], conditions={**ends[1].conditions, "task_id": "t"}), ends[1]]) == ""
     assert "is not significantly different" in better_script([ends[0], replace(ends[1], best_script=script)])
     assert run(["compare", *pair]) == 0
     piped = capsys.readouterr().out
@@ -243,6 +252,7 @@ def test_the_answer_of_a_comparison_comes_from_the_matches_that_decide(
     assert run(["compare", pair[0], str(edited), "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert not answer["champions"] and "the run budget differs" in answer["not_compared"][0]
+    assert [best["conditions"]["run_budget"] == "77s" for best in answer["best"]] == [False, True]
     assert "77s" in answer["not_compared"][0]
     assert {"run_budget", "seed"} & {row["setting"] for row in answer["settings"]} == {"run_budget"}
 
@@ -282,6 +292,8 @@ def test_two_texts_of_one_name_have_their_ids_and_one_text_of_two_names_is_noted
     loaded = champions(one, two)
     assert loaded.loaded == ("one",) and loaded.caveats[0].startswith("The machine had other load during one: ")
     assert loaded.caveats[0] in loaded.limits
+    several = replace(loaded, names=(*loaded.names, "another"), leads=loaded.differences)  # names give way
+    assert OF_SEARCH in several.limits and "another" not in several.limits
 
 
 def test_standings_shows_the_match_that_decides_the_verdict(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

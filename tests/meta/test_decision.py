@@ -24,8 +24,9 @@ from analysis.origin import Origin
 from analysis.own_share import first_program, own_share
 from analysis.pace import Pace
 from analysis.report import page
-from analysis.report.card import CardText, card, drawn_card, lines_of, named, width
+from analysis.report.card import BOLD, HEADS, CardText, card, drawn_card, lines_of, named, width
 from analysis.report.card_words import card_headline, short_names, verdict_lines
+from analysis.report.card_words import own_share as card_share
 from analysis.report.progress import DrawnRun
 from analysis.run_state import StudyState
 from analysis.same_spend import FoundScript, SameSpend
@@ -510,6 +511,12 @@ def test_the_verdict_says_in_a_sentence_of_its_own_what_evolution_added(ahead: E
     assert decision_text.headline(unknown) == headline and first_program(unknown) == ""
     worse = replace(d, origin=origin, start=replace(start, difference=-0.2, low=-0.3, high=-0.1))
     assert decision_text.headline(worse) == f"{headline}; evolution made the shipped program learnt worse"
+    for low, high in ((0.00003, 0.00021), (-0.00021, -0.00003)):  # no limit of a clear share is displayed as 0
+        near = replace(d, origin=origin, start=replace(start, difference=(low + high) / 2, low=low, high=high))
+        texts = (own_share(near), card_share(near)[0], decision_text.over_start(replace(near, state=OPEN)) or "")
+        assert all("0.00003" in text for text in texts), texts
+    tested = replace(d, tested=replace(d.tested, low=-0.4, high=-0.0004), beside=replace(start, low=0.00003))
+    assert tested.digits == 4 and "0.00003" in " ".join(decision_text.notes(tested))
     less, above = replace(d, bare=Mean(0.1, 0.1, 4, -0.2, 0.4)), replace(d, bare=Mean(0.9, 0.5, 4, -0.2, 2.0))
     assert decision_text._bare_result(less) == "gains less than stock, though not significantly"
     assert decision_text._bare_result(above) == "is not significantly better than stock"
@@ -526,6 +533,9 @@ def test_a_card_names_the_role_of_the_first_program_and_leaves_no_word_alone() -
     text = " ".join(["word"] * 60)
     words = [line.split() for size in range(20, 40) for line in lines_of(text, size, 99)]
     assert min(map(len, words)) > 1
+    name = "WILD-ORGANIZATION-OF-GREAT-MINDS-MNO"  # of wide letters: no room for the word before it
+    for size, most in HEADS[1:]:
+        assert any(name in line for line in lines_of(f"WEIG beats your program {name}", size * BOLD, most))
 
 
 NAME = "a-program-with-a-very-long-name-" * 4

@@ -29,6 +29,8 @@ from analysis.wording import MINUS, brief, number
 from arena.contest.web.curve import curve
 from arena.study import Study
 from meta.cli.board import load_board
+from meta.cli.comparison import ComparedChampions, champions
+from meta.cli.gain_difference import ComparedStudy
 from meta.cli.status import _screen, item_of
 from meta.mutators.mix import MUTATORS
 from meta.window import study_page
@@ -234,6 +236,19 @@ def test_two_studies_side_by_side_show_which_settings_differ(window: Window) -> 
     assert first < second  # in the order asked for
     boxes = re.findall(r'<input type="radio" name="(.)" value="([^"]+)"[^>]* checked>', window.page("/"))
     assert boxes == [("b", "deep/er/two"), ("a", "one")]  # the older study is the first
+
+
+def test_a_comparison_without_differences_has_no_columns_for_them(
+    window: Window, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def headings() -> list[int]:
+        text = window.page("/compare", a="one", b="deep/er/two")
+        return [table.count("<th ") for table in re.findall(r'aria-label="The .*?</table>', text, re.S)]
+
+    assert headings() == [6, 3]
+    best = champions(*(ComparedStudy(one.name, one.board) for one in window.studies.followed.values())).best
+    monkeypatch.setattr("meta.window.app.champions", lambda *_: ComparedChampions(best=best))
+    assert headings() == [3]
 
 
 def test_two_different_studies_are_compared_without_a_choice(window: Window) -> None:
