@@ -77,8 +77,8 @@ def rewritten(
         steps += steps_alone(stated, task, sd) if kind == "agent" else []
         changes = [what for (_, before), (what, after) in pairwise(steps) if after.split() != before.split()]
         same = replace(program.with_text(steps[-1][1]), evolved_for=label)
-        said = "; ".join(changes) or "nothing is rewritten"
-        return Rewritten(same, notes=(f"{program.name} was evolved for {label}: {said}",))
+        note = "; ".join(changes) or "nothing is rewritten"
+        return Rewritten(same, notes=(f"{program.name} was evolved for {label}: {note}",))
     program = _with_entry(program, _with_harm(program, harm, kind))
     left_out = tuple(one.said for one in harm.values() if one.leave_out)
     if kind == "agent" and task is not None:
