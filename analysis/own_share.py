@@ -66,9 +66,9 @@ def own_share(d: Decision) -> str:
     return f"{what} ({gain}), is {difference(d.start, d.unit, d.digits)}{known}{clear}.{middle}"
 
 
-def export_first(start: Origin, study: str) -> str:
+def export_first(start: Origin, study: str, target: str = "start.md") -> str:
     """Roles of a learnt list (``@learning_rate=0.03?``) mean nothing to an agent, so it is written for one."""
-    return f"metaloop export {study} --for agent --program {shlex.quote(start.start)} -o start.md"
+    return f"metaloop export {study} --for agent --program {shlex.quote(start.start)} -o {target}"
 
 
 def first_program(d: Decision, study: str = STUDY) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from difflib import unified_diff
 from pathlib import Path
 
@@ -87,13 +88,22 @@ def spread(study: Path, task: Task) -> float | None:
 def stand_alone(text: str, task: Task | None, sd: float | None) -> str:
     """The text without what only Metaloop reads (settings, marks), with its margin in the metric's unit, and with the
     task whose settings and values its ideas name: an agent can look up none of these."""
+    for _, after in steps_alone(text, task, sd):
+        text = after
+    return text
+
+
+def steps_alone(text: str, task: Task | None, sd: float | None) -> Iterator[tuple[str, str]]:
+    """The steps of `stand_alone`: what each does, and the text after it."""
     lines = take_charter(text, "").split("\n")
     text = "\n".join(line for line in lines if line not in (START, END))
+    yield "what only Metaloop reads (front matter, marks) is left out", text
     if task is None:
-        return text
+        return
     if sd:
         text = _MARGIN.sub(lambda match: _margin(match[1], sd, task.unit), text)
-    return _below_title(text, about(task, sd))
+        yield "margins are in the metric's unit", text
+    yield "a paragraph about the task is added", _below_title(text, about(task, sd))
 
 
 def _margin(number: str, sd: float, unit: str) -> str:

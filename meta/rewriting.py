@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from analysis.study import read_study
 from analysis.wording import listed, many, number
 from arena.harvest import HARVEST
 from arena.study import Study
-from meta.agent_text import for_agents, stand_alone, with_code_changes
+from meta.agent_text import for_agents, stand_alone, steps_alone, with_code_changes
 from meta.mutators.offline.write_ideas import OLDER_UNTRIED, UNTRIED
 from meta.mutators.queue_first import queue_first
 from programs.charter_prose import sentences, with_prose
@@ -71,16 +72,13 @@ def rewritten(
     """
     label = program.evolved_for
     if label and kind in (label.kind, label.rewritten):
-        agent, stated = kind == "agent", program.text if kind == "scripted" else _stated(program.text)
-        text = stand_alone(stated, task, sd) if agent else stated
-        same = replace(program.with_text(text), evolved_for=label)
-        how = (
-            " without front matter, margins in the metric's unit" if agent and task else " without front matter" * agent
-        )
-        changes = [f"its settings are written as sentences{how}"] * (stated != program.text)
-        changes += ["a paragraph about the task is added"] * (agent and task is not None)
-        what = "; ".join(changes) or "nothing is rewritten"
-        return Rewritten(same, notes=(f"{program.name} was evolved for {label}: {what}",))
+        stated = program.text if kind == "scripted" else _stated(program.text)
+        steps = [("", program.text), ("its settings are written as sentences", stated)]
+        steps += steps_alone(stated, task, sd) if kind == "agent" else []
+        changes = [what for (_, before), (what, after) in pairwise(steps) if after.split() != before.split()]
+        same = replace(program.with_text(steps[-1][1]), evolved_for=label)
+        note = "; ".join(changes) or "nothing is rewritten"
+        return Rewritten(same, notes=(f"{program.name} was evolved for {label}: {note}",))
     program = _with_entry(program, _with_harm(program, harm, kind))
     left_out = tuple(one.said for one in harm.values() if one.leave_out)
     if kind == "agent" and task is not None:

@@ -234,14 +234,14 @@ def excerpts(text: str, credit: Sequence[CreditRow]) -> list[Excerpt]:
             largest[row.unit] = max(largest[row.unit], abs(row.estimate or 0.0))
     out, most = [], most_common(credit)
     for lines, ids in _pieces(text):
-        rows = [row for i in ids for row in by_id.get(i, {}).values() if row.estimate is not None]
+        rows = [row for i in ids for row in by_id.get(i, {}).values() if row.method is not None]
         out.append(Excerpt(lines, tuple(mark(row, largest, most) for row in rows)))
     return out
 
 
 def most_common(credit: Sequence[CreditRow]) -> tuple[str, str] | None:
-    """Design and method of most of the rows with an estimate; the page states them once."""
-    kinds = Counter((str(row.design), str(row.method)) for row in credit if row.estimate is not None)
+    """Design and method of most of the rows with credit; the page states them once."""
+    kinds = Counter((str(row.design), str(row.method)) for row in credit if row.method is not None)
     return max(sorted(kinds), key=kinds.__getitem__, default=None)
 
 

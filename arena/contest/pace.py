@@ -119,10 +119,11 @@ def in_race(contest: Contest) -> dict[int, str]:
 
 
 def not_in_race(contest: Contest) -> dict[int, str]:
-    """Number → why an entry was not among the leaders when their race began; one that was void then and has been
-    reinstated since is not called void."""
+    """Number → why an entry was not among the leaders when their race began. One that was void then and has been
+    reinstated since is not called void; one that is void again has its present reason."""
     reasons = {int(number): why for number, why in contest.state().get("not_racing", {}).items()}
     with contest.database.read() as connection:
-        last = {act.number: act for act in connection.scalars(select(Act).order_by(Act.act_id))}
-    lifted = {(number, act.reason) for number, act in last.items() if act.what == "unvoid"}
-    return {number: WAS_VOID if (number, why) in lifted else why for number, why in reasons.items()}
+        since = connection.scalars(select(Act).where(Act.phase == "deciding").order_by(Act.act_id.desc()))
+        first = {act.number: act for act in since}  # the oldest: it has the state in which the race found the entry
+        lifted = [act.entry for number, act in first.items() if number in reasons and act.what == "unvoid"]
+    return reasons | {one.number: one.reason if one.state == "void" else WAS_VOID for one in lifted}

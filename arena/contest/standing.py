@@ -125,8 +125,23 @@ def order_remarks(connection: Connection, contest: Contest, board: BoardHead, ro
     if separate and separate["second"] in out:  # of an earlier version, which named any two entries
         separate = None
     apart = of_separation(connection, separate, contest.costs.run * len(contest.tasks))
-    order = of_order(rows, leaders_of(rows, contest.config.most_leaders), board.get("digits", DIGITS))
+    most = contest.config.most_leaders
+    rows = [*rows, *_further_leaders(connection, contest, board["arms"], rows, most)]
+    order = of_order(rows, leaders_of(rows, most), board.get("digits", DIGITS))
     return [said for said in (order, apart) if said]
+
+
+def _further_leaders(
+    connection: Connection, contest: Contest, arms: int, rows: Sequence[MeasuredRow], most: int
+) -> list[BoardViewRow]:
+    """The rows behind the first page, ``rows``, from which `race.leaders_of` finds the leaders of the whole board: of
+    each of the ``most`` best programs the earliest entry. None where nothing on the page would need them."""
+    if len(rows) == arms or all(row["rank_low"] == 1 for row in rows):
+        return []
+    first = select(func.min(BoardRow.number)).join(ContestEntry, ContestEntry.number == BoardRow.number)
+    first = first.where(BoardRow.above == 0, ContestEntry.role == "program").group_by(ContestEntry.program_id)
+    numbers = connection.scalars(first.order_by(func.max(BoardRow.gain).desc()).limit(most)).all()
+    return board_of(connection, contest, arms, set(numbers) - {row["number"] for row in rows})
 
 
 def of_order(rows: Sequence[MeasuredRow], leaders: Collection[int], digits: int) -> str:

@@ -7,6 +7,7 @@ import os
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -125,6 +126,13 @@ def fresh_folder(task: str, out: Output) -> Path:
     folder = STUDIES / f"{stem}-{number}"
     out.note(f"study: {folder}")
     return folder
+
+
+def unused(path: str) -> str:
+    """The path, with a number where it exists, as after an earlier export: no command overwrites it."""
+    first = Path(path)
+    others = (first.with_stem(f"{first.stem}-{number}") for number in count(2))
+    return str(next(one for one in chain([first], others) if not one.exists()))
 
 
 def settings_differ(what: str, leave_out: str, ids: Sequence[str] = ()) -> NotComparable:

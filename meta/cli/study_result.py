@@ -136,7 +136,7 @@ def _next(folder: Path, start: Origin | None, several: Sequence[str]) -> list[st
 
     name = resolve.typed(folder)
     return [
-        *([f"{export_first(start, name)}  # may do as well"] if start else []),
+        *([f"{export_first(start, name, resolve.unused('start.md'))}  # may do as well"] if start else []),
         *several,
         f"metaloop standings {name} --all",
         f"metaloop report {name}  # all figures and checks",
@@ -184,11 +184,11 @@ def ready_to_apply(
     target = "own-prose" if better else "champion-prose"
     if better:
         chosen = f" --program {better.program_id}"
-    target += ".md" * (not several)
-    prompt = f"Read {'the files in ' * several}{target} and follow {'them' if several else 'it'}"
-    agent = own_agent(prompt, config.researcher.removeprefix("command:"))
     at = f"{config.task}/" if copying(config.task) else ""
-    target, agent = (f"{at}{target}", f"cd {at} && {agent}") if at else (target, agent)
+    target = resolve.unused(f"{at}{target}{'.md' * (not several)}")
+    prompt = f"Read {'the files in ' * several}{Path(target).name} and follow {'them' if several else 'it'}"
+    agent = own_agent(prompt, config.researcher.removeprefix("command:"))
+    agent = f"cd {at} && {agent}" if at else agent
     apply += copied_first(config.task)
     return [*apply, f"metaloop export {name} --for agent{chosen} -o {target}", f"{agent}  # or another agent of yours"]
 

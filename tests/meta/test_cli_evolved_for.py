@@ -7,21 +7,26 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
 from analysis.ledger import Ledger
+from analysis.origin import Origin
 from analysis.report.champion import TriedRow
 from analysis.study import open_study
 from analysis.wording import many
+from arena.settings import StudyConfig
 from inner_loop.behaviour import resolved_ideas
 from meta.agent_text import copied_first, for_agents, spread, stand_alone, with_code_changes
 from meta.begin import create
+from meta.cli.study_result import _next, ready_to_apply
 from meta.evolve import evolve
 from meta.rewriting import HARMFUL, MeasuredLoss, measured_harm, rewritten, why_kept
 from meta.window.records import program_page
+from programs.charter_prose import with_prose
 from programs.evolved_for import EvolvedFor, with_label
 from programs.folder import load
 from programs.program import Program
@@ -310,10 +315,22 @@ def test_an_agent_gets_the_margin_as_a_number_and_the_command_that_copies_the_ta
 def test_a_champion_that_was_evolved_for_an_agent_has_a_note_of_all_that_changes() -> None:
     text = "---\nmetaloop:\n  keep: {rule: margin, margin: 0.5}\n---\n# Mine\nGo.\n"
     champion = replace(Program.parse(text, "p"), evolved_for=EvolvedFor("agent"))
-    task, sentences = Task.load("strokes"), "its settings are written as sentences without front matter"
-    (note,) = rewritten(champion, "agent", task, sd=0.02).notes
-    assert note.endswith(f"{sentences}, margins in the metric's unit; a paragraph about the task is added")
-    assert rewritten(champion, "agent").notes[0].endswith(sentences)
+    task, prose = Task.load("strokes"), champion.with_text(with_prose(text))
+    wave = champion.with_text(text.replace("keep: {rule: margin, margin: 0.5}", "wave: 2"))
+    sentences = "its settings are written as sentences"
+    left_out = "what only Metaloop reads (front matter, marks) is left out"
+    margins, about = "margins are in the metric's unit", "a paragraph about the task is added"
+    for program, of, sd, changes in (
+        (champion, task, 0.02, (sentences, left_out, margins, about)),
+        (champion, task, None, (sentences, left_out, about)),
+        (champion, None, None, (sentences, left_out)),
+        (wave, task, 0.02, (sentences, left_out, about)),
+        (prose, task, 0.02, (left_out, margins, about)),
+        (prose, None, None, (left_out,)),
+        (champion.with_text("# Mine\nGo.\n"), None, None, ("nothing is rewritten",)),
+    ):
+        (note,) = rewritten(replace(program, evolved_for=champion.evolved_for), "agent", of, sd=sd).notes
+        assert note.partition(": ")[2] == "; ".join(changes)
     chat = rewritten(replace(champion, evolved_for=CHAT), "chat", task)
     assert chat.notes[0].endswith("its settings are written as sentences") and "metaloop:" in chat.program.text
 
@@ -334,5 +351,18 @@ def test_the_spread_between_training_seeds_is_that_on_the_same_data(here: Path, 
 def test_a_built_in_task_is_copied_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert copied_first("strokes") == ["metaloop task init strokes --like strokes"] and copied_first("/a/law") == []
+    config(tmp_path)
+    (tmp_path / "champion.md").touch()
+    (tmp_path / "start.md").touch()
+    study = StudyConfig.read(tmp_path / "study.toml")
+    export = "metaloop export s --for agent -o strokes/champion-prose"
+    copy, first, agent = ready_to_apply(study, tmp_path, "s")
+    assert (copy, first) == (*copied_first("strokes"), f"{export}.md") and "Read champion-prose.md and" in agent
     (tmp_path / "strokes").mkdir()
     assert copied_first("strokes") == []
+    for name in ("champion-prose.md", "champion-prose-2.md"):  # of earlier exports, which none overwrites
+        (tmp_path / "strokes" / name).touch()
+    later, agent = ready_to_apply(study, tmp_path, "s")
+    assert later == f"{export}-3.md" and "Read champion-prose-3.md and" in agent
+    first, *_ = _next(tmp_path, cast(Origin, SimpleNamespace(start="stock")), [])
+    assert first.startswith("metaloop export . --for agent --program stock -o start-2.md ")

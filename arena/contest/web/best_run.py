@@ -57,9 +57,8 @@ class IdeaUse:
         """A sentence; empty where nothing is known."""
         ideas = f"of the program’s {many(self.kept + self.tried + self.rest, 'idea')}"
         if self.scripted and self.kept + self.tried + self.rest:
-            why = "the run ended first, or they name no edit, did not apply or changed nothing"
             tried = f"{self.tried} more {'was' if self.tried == 1 else 'were'} tried but not kept"
-            rest = f", {self.rest} not tried ({why})" if self.rest else ""
+            rest = f", {self.rest} not tried" if self.rest else ""
             return f"This run kept {self.kept} {ideas}; {tried}{rest}."
         if self.kept + self.tried:
             return f"The edits that it kept cite {self.kept} {ideas}; its other experiments cite {self.tried} more."

@@ -57,12 +57,13 @@ def winners_card(contest: Contest) -> str | None:
         for one in marks
     ]
     tasks = ", ".join(task.name for task in contest.tasks)
-    early = "Closed early by the host"
-    why = contest.state().get("early", "").rstrip(". ")
+    reason, early = contest.state().get("early", ""), "Closed early by the host"
+    why = reason.rstrip(". ")
+    ways = [*[f"{early}: {why}."] * bool(why), f"{early}."]
     words = CardText(
         f"Metaloop contest · {tasks} · {contest.config.title} · decided {said['decided_at'][:10]}",
         headline(said),
-        [*([text] for text in (first, *void)), *behind, *([[f"{early}: {why}.", f"{early}."]] * bool(why))],
+        [*([text] for text in (first, *void)), *behind, *([ways] * bool(reason))],
         [unit_sentence(contest.task)] * (len(contest.tasks) == 1) + runs_taken(said),
     )
     won = {who["number"] for who in winners}

@@ -247,6 +247,13 @@ def test_a_higher_gain_outside_the_leaders_is_explained(contest: Contest) -> Non
     for low, said in ((0.5, True), (0.0, False), (None, False)):
         beside = beside_stock({**row, "low": low}, [{**stock, "gain": 0.1}], 6, 2)
         assert "not separated from stock" in beside and ("all 15 pairs of rows" in beside) == said
+    with contest.database.write() as connection:  # a later copy of 5 has a higher gain, so it comes first on the board
+        connection.execute(text("UPDATE board SET gain = 0.22, above = 0 WHERE number = 6"))
+        connection.execute(text("UPDATE board SET \"row\" = json_set(\"row\", '$.program_id', 'p5') WHERE number = 6"))
+        same = "(SELECT program_id FROM entries WHERE number = 5)"
+        connection.execute(text(f"UPDATE entries SET program_id = {same} WHERE number = 6"))
+    for most in (2, 3, 9):  # rows of the first page; 5 is on the last one alone
+        assert board_view(contest, RowRange(0, most))["remarks"] == [why]
     contest.database.set_fact("announcement", headline="None won", winners=[], rows=[])
     assert board_view(contest)["remarks"] == []
 

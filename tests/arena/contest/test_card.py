@@ -174,6 +174,8 @@ def test_card_and_export_of_an_early_close_say_so(tmp_path: Path, capsys: pytest
     announced(contest, "won", 1)
     contest.state(early="heavy rain " * 40)
     assert ">Closed early by the host.<" in (card.winners_card(contest) or "")  # without a reason that has no room
+    contest.state(early="...")
+    assert ">Closed early by the host.<" in (card.winners_card(contest) or "")
     contest.state(early="heavy rain.")
     contest.database.set_fact("address", url="http://127.0.0.1:8321/")
     assert run(["contest", "export", str(contest.folder), "--to", str(tmp_path / "out")]) == 0

@@ -48,7 +48,7 @@ def test_a_reason_that_repeats_the_figure_beside_it_is_left_out(reason: str, sho
 def test_only_a_script_has_to_cite_what_it_tries() -> None:
     own, other = (KeptEdit(1, "lr=1", 0.0, 0.0, of_idea=one) for one in (True, False))
     script, model, silent = IdeaUse(1, 1, 2), IdeaUse(1, 1, 2, scripted=False), IdeaUse(0, 0, 4, scripted=False)
-    assert "kept 1 of the program’s 4 ideas; 1 more was tried but not kept, 2 not tried (the run" in script.said
+    assert "kept 1 of the program’s 4 ideas; 1 more was tried but not kept, 2 not tried." in script.said
     assert "kept cite 1 of the program’s 4 ideas; its other experiments cite 1 more" in model.said
     assert [use.origin(one) for use in (script, model) for one in (own, other)] == [
         "from an idea",

@@ -146,6 +146,7 @@ def test_each_run_has_its_course(opened: tuple[Contest, dict[str, str], Browser]
     assert [KeptEdit(1, text, 0.0, 0.0).edit for text in edits] == ["lr=1 +dedupe", "", "+dedupe"]
     twin = browser.get(f"/entry/{ids['first']}.md").text
     assert twin.index("What its best run kept") < twin.index("Course of the runs") and "its search" not in twin
+    assert not re.search(r"^\|.*\n(?!\||$)", twin, re.MULTILINE)  # which would make a row of a sentence
     assert "| kept | ok |" in twin and "| keep |" not in twin
     standing = unescape(page.split("On the board: ")[1].split("</p>")[0])
     assert " of 4, a gain of " in standing and "stock, which gains" in standing

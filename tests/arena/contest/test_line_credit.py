@@ -9,6 +9,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from analysis.report.champion import excerpts
 from analysis.study import query
 from analysis.tables import record, rows
 from analysis.wording import MINUS
@@ -77,6 +78,10 @@ def test_lines_with_the_same_edits_share_their_experiments() -> None:
     both = "of this line and 1 other with the same edits"
     assert in_race.label == f"in the race +0.5000, 1 experiment {both}, none kept" and not in_race.is_adjusted
     assert in_race.estimate is None and list(in_race.entries) == [3]  # the race says nothing of what a line gains
+    text = "## Ideas\n\n- Try `MOMENTUM=0.8`\n"
+    idea = Program.parse(text).ideas[0].directive_id
+    marks = [mark for one in excerpts(text, [replace(in_race, directive_id=idea)]) for mark in one.marks]
+    assert [(mark.label, mark.design, mark.way) for mark in marks] == [(in_race.label, "", "none")]
     assert replace(proven, kind="charter").label == f"{proven.label}; not tinted: a setting"
     assert (proven.significance, said.significance) == ("yes", "no")
     assert replace(proven, kind="charter").significance == "yes, but a setting: not tinted"

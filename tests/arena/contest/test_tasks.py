@@ -195,6 +195,8 @@ def test_the_pages_show_the_limits_and_what_is_reached_beside_the_gain(tmp_path:
     }
     with served(contest) as port:
         page, text = (Browser(port).get("/", accept=kind).text for kind in ("text/html", "text/markdown"))
+        own = Browser(port).get(f"/entry/{mine['entry_id']}.md").text
+    assert "\n\nWith fewer than 3 runs" in own  # no row of the table of limits
     for shown in (page, text):
         assert "memory: at most 50 MB, hard" in shown and "latency: at most 6 ms, soft: decides nothing" in shown
         assert f"{reached['latency']:.6g}" in shown
