@@ -300,7 +300,7 @@ def board_digits(contest: Contest) -> int:
 
 
 def version(database: Database) -> tuple[int, int]:
-    """(version of the board and confirming runs, number of the latest change of an entry): equal if nothing has
+    """(version of the board, confirming runs and phase, number of the latest change of an entry): equal if nothing has
     changed."""
     counts = {"board": "version", "deciding": "done"}
     with database.read() as connection:
@@ -308,7 +308,9 @@ def version(database: Database) -> tuple[int, int]:
             connection.scalar(select(ContestFact.value[key].as_integer()).where(ContestFact.name == name))
             for name, key in counts.items()
         ]
-        return sum(int(count or 0) for count in facts), int(
+        state = connection.get(ContestFact, "state")
+        phases = [state is not None and bool(state.value.get(key)) for key in ("close_asked", "deciding", "decided")]
+        return sum(int(count or 0) for count in (*facts, *phases)), int(
             connection.scalar(select(func.max(EntryChange.change))) or 0
         )
 

@@ -262,13 +262,15 @@ def test_following_waits_for_the_study(
     words = ["export", str(tmp_path / "later"), "--to", "tensorboard", "-o", str(tmp_path / "t"), "--follow"]
     following = threading.Thread(target=run, args=(words,))
     following.start()
-    time.sleep(0.5)
+    told = ""
+    while "waiting for the study" not in told and following.is_alive():
+        told += capsys.readouterr().err
     assert following.is_alive()
     shutil.copytree(folder, tmp_path / "arriving")
     (tmp_path / "arriving").rename(tmp_path / "later")
-    following.join(timeout=60)
+    following.join(timeout=500)
     assert not following.is_alive() and tensorboard(tmp_path / "t", tracked(tmp_path / "later"))
-    told = capsys.readouterr().err
+    told += capsys.readouterr().err
     assert told.count("waiting for the study") == 1 and f"sent {len(tracked(folder).runs)} runs" in told
 
 
@@ -288,17 +290,29 @@ def test_a_dataset_of_the_hub_is_read_by_its_library(
     assert "not empty" in capsys.readouterr().err
 
 
+def is_claimed(target: Path) -> bool:
+    """Whether an export is writing there."""
+    for lock in target.glob(".*.lock"):
+        with lock.open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+    return False
+
+
 def test_following_ends_with_the_study(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with (folder / "lock").open("rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         words = ["export", str(folder), "--to", "tensorboard", "-o", str(tmp_path / "t"), "--follow", "-q"]
         following = threading.Thread(target=run, args=(words,))
         following.start()
-        time.sleep(0.5)
-        assert following.is_alive()
+        while not is_claimed(tmp_path / "t") and following.is_alive():
+            time.sleep(0.01)
         assert run(words[:-2]) == 2 and "another export is writing" in capsys.readouterr().err
+        assert following.is_alive()
         fcntl.flock(lock, fcntl.LOCK_UN)
-        following.join(timeout=30)
+        following.join(timeout=500)
     assert not following.is_alive() and tensorboard(tmp_path / "t", tracked(folder))
     assert run(words[:-2]) == 2 and "delete them first" in capsys.readouterr().err
     assert not list((tmp_path / "t").glob(".*.lock"))
@@ -454,7 +468,7 @@ def test_following_a_stopped_study_waits_for_it_to_be_resumed(
         fcntl.flock(growing.lock, fcntl.LOCK_EX)
         time.sleep(0.5)
         growing.grow(len(growing.lines))
-    following.join(timeout=60)
+    following.join(timeout=500)
     told += capsys.readouterr().err
     assert not following.is_alive() and told.count("stopped; waiting") == 1
     assert ("stopped before its end" in told) is not resumed

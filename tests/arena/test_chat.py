@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import socket
 import subprocess
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -178,12 +180,31 @@ def test_a_cap_stops_a_study_which_goes_on_with_a_larger_one(server: LlmServer, 
     assert query(study.folder, STANDINGS) == query(whole.folder, STANDINGS)
 
 
+class Wall:
+    """The clock of a run's wall limit, which stands until ``call`` reaches the server: every machine gets as far."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, server: LlmServer, call: int, fault: str) -> None:
+        self.call, self.fault, self.first, self.goes_since = call, fault, time.monotonic(), list[float]()
+        server.fault = self.asked
+        for module in ("researchers.chat", "models.client"):
+            monkeypatch.setattr(f"inner_loop.{module}.time", SimpleNamespace(monotonic=self.now))
+
+    def asked(self, number: int, _: object) -> str | None:
+        if number < self.call:
+            return None
+        self.goes_since.append(time.monotonic())
+        return self.fault
+
+    def now(self) -> float:
+        return self.first + (time.monotonic() - self.goes_since[0] if self.goes_since else 0.0)
+
+
 @pytest.mark.slow
 def test_a_wall_ends_a_run_with_its_best_while_a_model_is_waited_for(
-    server: LlmServer, task: Task, tmp_path: Path
+    server: LlmServer, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server that falls silent: what was tried stands, the calls in flight are cut and told of."""
-    server.fault = lambda number, _: "hang" if number >= 6 else None
+    Wall(monkeypatch, server, 6, "hang")
     team = {"max_wall": 6.0, "call_timeout": 300.0, "patience": 900.0, "max_tokens": 10**9}
     result, events = alone(task, THREE, folder=tmp_path / "run", study=tmp_path, **team)
     tried, calls = of(events, "experiment"), of(events, "call")
@@ -200,8 +221,9 @@ def test_a_wall_ends_a_run_with_its_best_while_a_model_is_waited_for(
     assert f"{len(tried)} experiments" in state
 
 
-def test_a_wall_ends_a_run_in_backoff_too(server: LlmServer, task: Task) -> None:
-    server.fault, server.retry_after = (lambda number, _: "429" if number >= 1 else None), "900"
+def test_a_wall_ends_a_run_in_backoff_too(server: LlmServer, task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    Wall(monkeypatch, server, 1, "429")
+    server.retry_after = "900"
     result, events = alone(task, ONE, max_wall=3.0, patience=9000.0)
     assert result.state == "finished" and "--max-wall" in result.reason and len(of(events, "experiment")) >= 2
     (cut,) = [call for call in of(events, "call") if call["status"] == "failed"]

@@ -171,7 +171,7 @@ def test_bodies_and_connections_are_bounded(api: ApiServer) -> None:
         for _ in range(70):
             one = socket.socket(socket.AF_UNIX)
             one.connect(str(caller.gateway.socket))
-            one.settimeout(10)
+            one.settimeout(100)
             idle.append(one)
         assert b"503" in idle[-1].recv(100)  # and the others are let go when they say nothing
         for one in idle:
@@ -182,7 +182,7 @@ def test_bodies_and_connections_are_bounded(api: ApiServer) -> None:
 def raw(caller: Caller, data: bytes) -> bytes:
     """The beginning of the answer to some bytes."""
     with socket.socket(socket.AF_UNIX) as one:
-        one.settimeout(20)
+        one.settimeout(200)
         one.connect(str(caller.gateway.socket))
         one.sendall(data)
         return one.recv(1 << 16)

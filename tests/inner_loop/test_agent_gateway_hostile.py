@@ -32,7 +32,7 @@ def raw(caller: Caller, line: str = POST, *more: bytes, data: bytes | None = Non
     head = f"{line}\r\nHost: x\r\nAuthorization: Bearer {caller.gateway.token}\r\n"
     head += f"Content-Length: {length or len(data)}\r\n"
     with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(20)
+        client.settimeout(200)
         client.connect(str(caller.gateway.socket))
         client.sendall(head.encode() + b"".join(line + b"\r\n" for line in more) + b"\r\n" + data)
         found = b""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -70,21 +71,25 @@ def slow(task: Task, tmp_path: Path) -> Callable[..., Slow]:
 
 
 class Reversed:
-    """Lets of the experiments in flight the last one launched end first."""
+    """Lets of the experiments in flight the last one launched end first; none but the baseline ends before ``count`` of
+    them have been in flight at once."""
 
-    def __init__(self, count: int) -> None:
-        self.barrier = threading.Barrier(count)
-        self.most = 0
-        self.flying = 0
-        self.lock = threading.Lock()
+    def __init__(self, count: int = 1) -> None:
+        self.count = count
+        self.launched = self.most = self.flying = 0
+        self.changed = threading.Condition()
 
     def __call__(self, spec: Spec) -> None:
-        with self.lock:
+        with self.changed:
+            self.launched += 1
             self.flying += 1
             place = self.flying
             self.most = max(self.most, self.flying)
+            self.changed.notify_all()
+            if self.launched > 1:
+                self.changed.wait_for(lambda: self.most >= self.count, 100)
         time.sleep(0.03 / place)
-        with self.lock:
+        with self.changed:
             self.flying -= 1
 
 
@@ -102,12 +107,13 @@ def play(trainer: Trainer, charter: str, devices: int, budget: float = 16, **mor
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_several_devices_come_to_the_same_bits(slow: Callable[..., Slow], name: str) -> None:
     alone = play(slow(), PROGRAMS[name], 1)
-    watch = Reversed(3)
+    together = 1 if name == "stock" else 3
+    watch = Reversed(together)
     several = play(slow(before=watch), PROGRAMS[name], 3)
     assert told(several.events) == told(alone.events)
     assert several.result.charged == alone.result.charged and several.result.forfeited == alone.result.forfeited
     assert several.result.idle == 0.0
-    assert watch.most == (1 if name == "stock" else 3)
+    assert watch.most == together
 
 
 def test_a_law_needs_no_threads(task: Task, tmp_path: Path) -> None:
@@ -121,13 +127,13 @@ def test_a_law_needs_no_threads(task: Task, tmp_path: Path) -> None:
 
 def test_replicates_of_a_wave_are_taken_seed_by_seed(slow: Callable[..., Slow]) -> None:
     charter = "wave: 3\nreplicates: 2"
-    one, several = (play(slow(before=Reversed(2)), charter, devices, 12).experiments[2:] for devices in (1, 2))
+    one, several = (play(slow(before=Reversed()), charter, devices, 12).experiments[2:] for devices in (1, 2))
     assert all(a["source_id"] == b["source_id"] for a, b in itertools.pairwise(one) if b["replicate"])
     living = [row["source_id"] for row in several[:3] if row["status"] == "ok"]
     again = several[3 : 3 + len(living)]
     assert len(living) > 1 and [row["replicate"] for row in several[:3]] == [0] * 3
     assert [(row["source_id"], row["replicate"]) for row in again] == [(source, 1) for source in living]
-    three = play(slow(before=Reversed(3)), charter, 3, 12).experiments[2:]
+    three = play(slow(before=Reversed()), charter, 3, 12).experiments[2:]
     assert told(three) == told(several)  # however many they are
 
 
@@ -149,7 +155,7 @@ def asks(count: int) -> list[ExperimentRequest]:
 
 @pytest.mark.parametrize("devices", [1, 2, 4])
 def test_a_wave_is_launched_as_far_as_the_budget_carries(slow: Callable[..., Slow], devices: int) -> None:
-    bench, events = open_bench(slow(before=Reversed(2)), devices, 4.5)
+    bench, events = open_bench(slow(before=Reversed()), devices, 4.5)
     records = bench.experiments(asks(6))
     assert [record.number for record in records] == [1, 2, 3]
     assert [event["number"] for event in events if event["kind"] == "experiment"] == [0, 1, 2, 3]
@@ -200,9 +206,9 @@ def test_an_end_within_a_wave_lets_what_flies_land(slow: Callable[..., Slow], cl
 def test_a_run_that_is_stopped_within_a_wave_goes_on_to_the_same_end(slow: Callable[..., Slow]) -> None:
     whole = play(slow(), SCREEN, 1)
     looks: Iterator[int] = iter(range(1000))
-    first = play(slow(before=Reversed(2)), SCREEN, 2, should_stop=lambda: next(looks) >= 5)
+    first = play(slow(before=Reversed()), SCREEN, 2, should_stop=lambda: next(looks) >= 5)
     assert first.result.state == "stopped" and 3 < len(first.experiments) < 8
-    after = play(slow(before=Reversed(2)), SCREEN, 2, recorded=typed(first.events))
+    after = play(slow(before=Reversed()), SCREEN, 2, recorded=typed(first.events))
     assert told([*first.events, *after.events]) == told(whole.events)
     assert after.result.charged == whole.result.charged
 
@@ -210,22 +216,33 @@ def test_a_run_that_is_stopped_within_a_wave_goes_on_to_the_same_end(slow: Calla
 @pytest.mark.parametrize("cut", range(1, 20, 2))
 def test_a_wave_cut_by_a_kill_is_gone_on_with(slow: Callable[..., Slow], cut: int) -> None:
     whole = play(slow(), SCREEN, 2, 10)
-    after = play(slow(before=Reversed(2)), SCREEN, 2, 10, recorded=typed(whole.events[:cut]))
+    after = play(slow(before=Reversed()), SCREEN, 2, 10, recorded=typed(whole.events[:cut]))
     assert told([*whole.events[:cut], *after.events]) == told(whole.events)
     assert after.result.charged == whole.result.charged
 
 
-def test_a_fault_within_a_wave_keeps_what_came_before_it(slow: Callable[..., Slow]) -> None:
+def test_a_fault_within_a_wave_keeps_what_came_before_it(
+    slow: Callable[..., Slow], monkeypatch: pytest.MonkeyPatch
+) -> None:
     tried: list[int] = []
     faulty: list[int] = []
+    landed = threading.Event()
+
+    class Noticed(SimpleQueue[Any]):
+        def put(self, item: Any, *how: Any) -> None:
+            super().put(item, *how)
+            if getattr(getattr(item, "completed", None), "outcome", None) and item.completed.outcome.status == "fault":
+                landed.set()
 
     class Faulty(Slow):
         def run(self, spec: Spec, *, use_cache: bool = True) -> Outcome:
             tried.append(spec.seed)
-            time.sleep(0.03 if spec.seed not in faulty else 0.0)
+            if len(tried) > 1 and spec.seed not in faulty:
+                assert landed.wait(100)
             outcome = super().run(spec, use_cache=use_cache)
             return replace(outcome, status="fault", reason="no disk") if spec.seed in faulty else outcome
 
+    monkeypatch.setattr("trainer.devices.SimpleQueue", Noticed)
     trainer = Faulty(slow().task, slow().data)
     faulty.append(STREAMS_OF_TESTS.seed("search", "train", 3, 2))
     bench, events = open_bench(trainer, 2, 20)
@@ -299,5 +316,5 @@ def test_leased_devices_that_wait_are_charged_once(task: Task, tmp_path: Path) -
 
 
 def test_what_costs_nothing_to_hold_is_not_charged_for_waiting(slow: Callable[..., Slow]) -> None:
-    played = play(slow(fixed_steps=False, before=Reversed(2)), SCREEN, 2)
+    played = play(slow(fixed_steps=False, before=Reversed()), SCREEN, 2)
     assert played.result.idle == 0.0 and not [event for event in played.events if event["kind"] == "wave"]

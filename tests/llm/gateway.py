@@ -75,7 +75,7 @@ def calling(server: ApiServer | WildServer, **how: Any) -> Iterator[Caller]:
     events: list[dict[str, Any]] = []
     with Gateway(UPSTREAMS, routes(UPSTREAMS, ours(server)), kit(events, **how), shared=False) as gateway:
         transport = httpx.HTTPTransport(uds=str(gateway.socket))
-        with httpx.Client(transport=transport, base_url="http://127.0.0.1/", timeout=30) as client:
+        with httpx.Client(transport=transport, base_url="http://127.0.0.1/", timeout=200) as client:
             yield Caller(gateway, client, events)
 
 
@@ -100,7 +100,7 @@ def said(response: httpx.Response, kind: str) -> str:
 
 def until(true: Callable[[], bool]) -> bool:
     """Whether it comes true in a while."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + 200
     while time.monotonic() < end:
         with suppress(httpx.HTTPError):
             if true():

@@ -28,7 +28,7 @@ def environment_variables(url: str, key: str = KEY) -> dict[str, str]:
 def staff(**how: Any) -> ModelConfig:
     """Back at once after a fault, and patient enough for a busy machine: no call of a test is given up by the way."""
     defaults: dict[str, Any] = {
-        "models": (MODEL,), "call_timeout": 60.0, "patience": 100.0, "backoff": 0.005, "reply_tokens": 500,
+        "models": (MODEL,), "call_timeout": 60.0, "patience": 1000.0, "backoff": 0.005, "reply_tokens": 500,
     }  # fmt: skip
     return ModelConfig(**(defaults | how))
 

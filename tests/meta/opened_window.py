@@ -34,7 +34,7 @@ class Window:
         self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [listening]})
         self.thread.start()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.client = httpx.Client(base_url=self.url, timeout=60, follow_redirects=True)
+        self.client = httpx.Client(base_url=self.url, timeout=200, follow_redirects=True)
         while not self.server.started:
             time.sleep(0.01)
         assert self.client.get("/", params={"token": TOKEN}).status_code == 200
@@ -68,7 +68,7 @@ def made_studies(folder: Path) -> Path:
 
 
 def until_read(window: Window) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + 200
     while not all(one.whole for one in window.studies.followed.values()):
         assert time.monotonic() < end
         time.sleep(0.02)

@@ -278,7 +278,7 @@ def test_a_query_reads_and_nothing_else(window: Window, root: Path, monkeypatch:
     began = time.monotonic()
     endless = "SELECT count(*) FROM range(1000000) a, range(1000000) b, range(1000000) c"
     assert "stopped after 0.3 seconds" in window.page("/sql", at="one", q=endless)
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 200
 
 
 def test_a_table_rounds_numbers_and_cuts_long_texts_but_has_the_whole_value(window: Window) -> None:
@@ -342,8 +342,8 @@ def test_a_study_that_goes_on_is_followed_and_a_new_one_appears(root: Path, tmp_
             began = time.monotonic()
             (ledger / "main-1.jsonl").write_bytes(b"".join(lines))
             assert next(line for line in lines_sent if line.startswith("data:")) != seen
-            assert time.monotonic() - began < 30
-        end = time.monotonic() + 30
+            assert time.monotonic() - began < 200
+        end = time.monotonic() + 200
         while "champion" not in opened.page("/study", at="live"):
             assert time.monotonic() < end
             time.sleep(0.1)

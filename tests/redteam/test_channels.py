@@ -104,7 +104,7 @@ def test_hidden_rows_do_not_reach_another_sandbox(world: World, channel: str, ma
             launcher.start()
             started.set()
             told.append(
-                launcher.run(ProcessRequest("train", ProcessLimits(10.0, 20.0), files={"train.py": hear.encode()}))
+                launcher.run(ProcessRequest("train", ProcessLimits(100.0, 300.0), files={"train.py": hear.encode()}))
             )
         finally:
             started.set()

@@ -9,8 +9,11 @@ import pytest
 
 from tests.redteam.attempts import answers, assert_all, trying
 from tests.redteam.conftest import Attack
-from tests.redteam.harness import Case
+from tests.redteam.harness import Case, Ground
 from trainer.launcher import ProcessLimits, ProcessRequest
+from trainer.outcome import Outcome
+from trainer.source import Source
+from trainer.streams import Stream
 from trainer.task import Task
 
 LINE = 0.125  # CPU-seconds: the hard limit of the task `points`
@@ -22,8 +25,17 @@ SOON = 0.4  # seconds of the wall cap where a test waits for it
 
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A wall cap that comes soon, instead of after 10 s at least."""
-    monkeypatch.setattr(Task, "wall_cap", lambda self, fraction=1.0: SOON)
+    """A wall cap that comes soon, instead of after 10 s at least, for a cheat that is given time (``fixed_steps`` are
+    off); not for the honest twin, which a busy machine lets wait."""
+    run = Ground.run
+
+    def in_a_hurry(ground: Ground, source: Source, stream: Stream, **more: Any) -> Outcome:
+        with pytest.MonkeyPatch.context() as patch:
+            if more.get("fixed_steps") is False:
+                patch.setattr(Task, "wall_cap", lambda self, fraction=1.0: SOON)
+            return run(ground, source, stream, **more)
+
+    monkeypatch.setattr(Ground, "run", in_a_hurry)
 
 
 def killed(case: Case, reason: str = "killed at the hard limit") -> None:
@@ -290,7 +302,7 @@ def test_what_a_flood_costs_us(attack: Attack, world: Any) -> None:
     spent, code = 0.0, b"import os\nwhile True: os.write(1, b'x' * 65536)"
     own = time.process_time()
     for _ in range(3):
-        ended = ground.launcher.run(ProcessRequest("train", ProcessLimits(0.3, 10.0), files={"train.py": code}))
+        ended = ground.launcher.run(ProcessRequest("train", ProcessLimits(0.3, 100.0), files={"train.py": code}))
         assert ended.killed == "cpu"
         assert ended.cpu_seconds < 0.3 + LATE
         spent += ended.cpu_seconds

@@ -132,9 +132,14 @@ def test_template_killed_in_mid_experiment(launcher: LocalLauncher) -> None:
     launcher.start()
     pid = launcher.template_pid
     assert pid
-    threading.Timer(0.3, os.kill, (pid, signal.SIGKILL)).start()
+
+    def kill() -> None:
+        while launcher.running() is None:
+            time.sleep(0.01)
+        os.kill(pid, signal.SIGKILL)
+
     with pytest.raises(LauncherFault):
-        launcher.run(_request("import time; time.sleep(600)", wall=100))
+        launcher.run(_request("import time; time.sleep(600)", wall=100), kill)
     assert launcher.run(_request("print('again')")).log == "again\n"
     assert launcher.template_pid != pid
 

@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -208,9 +207,14 @@ def test_template_killed_in_mid_experiment(light_launcher: LocalLauncher) -> Non
     light_launcher.start()
     pid = light_launcher.template_pid
     assert pid
-    threading.Timer(0.3, os.kill, (pid, signal.SIGKILL)).start()
+
+    def kill() -> None:
+        while light_launcher.running() is None:
+            time.sleep(0.01)
+        os.kill(pid, signal.SIGKILL)
+
     with pytest.raises(LauncherFault):
-        light_launcher.run(_request("import time; time.sleep(600)", wall=100))
+        light_launcher.run(_request("import time; time.sleep(600)", wall=100), kill)
     assert light_launcher.run(_request("print('again')")).log == "again\n"
     assert light_launcher.template_pid != pid
 

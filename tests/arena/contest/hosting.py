@@ -73,7 +73,7 @@ class Browser:
             sent.setdefault("authorization", f"Bearer {self.token}")
         if self.cookies:
             sent["cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=200)
         try:
             connection.request(method, path, body, sent)
             answer = connection.getresponse()

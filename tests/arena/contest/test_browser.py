@@ -51,6 +51,19 @@ def until(browser: Browser, script: str) -> None:
     raise AssertionError(f"never: {script}")
 
 
+def listening(browser: Browser) -> None:
+    """Wait until the first event has told the page how things stand: what changes from now on is news to it."""
+    end = time.monotonic() + SECONDS
+    while time.monotonic() < end:
+        browser.value("1")  # whatever is on its way has arrived by now
+        seen = [(event.get("method"), event.get("params", {}).get("eventName")) for event in browser.events]
+        since = seen[-1 - seen[::-1].index(("Page.frameNavigated", None)) :]
+        if ("Network.eventSourceMessageReceived", "change") in since:
+            return
+        time.sleep(0.1)
+    raise AssertionError("never: an event")
+
+
 def submit(browser: Browser, action: str, then: str, **fields: str) -> None:
     """Fill a form in and press Enter's button; wait for what the next page has."""
     for name, text in fields.items():
@@ -145,7 +158,7 @@ def kept_texts(contest: Contest, base: str, browser: Browser) -> None:
     until(browser, "location.pathname.startsWith('/entry/')")
     go(browser, f"{base}/me")
     until(browser, f"{LIVE} && {text} === '# Checked\\n'")
-    time.sleep(1.5)  # the first event only says how things stand
+    listening(browser)
     with contest.database.write() as connection:
         connection.query(ContestEntry).where(ContestEntry.name == "Ada 1").one().raw = b"# Sent elsewhere\n"
     with contest.database.read() as connection:
@@ -182,7 +195,7 @@ def whole(contest: Contest, port: int, browser: Browser) -> None:
     state = "document.querySelector('.states [aria-current]').textContent"
     assert browser.value(state) == "queued"
     until(browser, "performance.getEntriesByType('resource').some(one => one.name.endsWith('/live.js'))")
-    time.sleep(1.5)  # the first event only says how things stand
+    listening(browser)
     with contest.database.read() as connection:
         number = connection.query(ContestEntry).where(ContestEntry.name == "Ada 3").one().number
     change(contest, number, state="screening")
@@ -251,7 +264,7 @@ def read(contest: Contest, port: int, browser: Browser) -> None:
     until(browser, "document.querySelector('.disputes .said')?.textContent.includes('third idea')")
     go(browser, base, 360)
     until(browser, "performance.getEntriesByType('resource').some(one => one.name.endsWith('/live.js'))")
-    time.sleep(1.5)  # the first event only says how things stand
+    listening(browser)
     contest.state(close_asked="2026-01-01T00:00:00+00:00")
     carry_on(contest, lambda _: None)
     until(browser, "document.querySelector('.phase').textContent === 'decided'")  # without a reload

@@ -16,6 +16,7 @@ from arena.contest.create import create_contest
 from arena.contest.entries import NotOpen, NotTaken, QuotaSpent, accept, checked, enter
 from arena.contest.serve import serve
 from arena.contest.settings import utc_now
+from arena.contest.standing import version
 from arena.contest.tables import ContestEntry, HostSession, Session
 from arena.contest.views import entry_of, entry_view, may_read
 from programs.errors import Corrupt, UsageError
@@ -287,3 +288,13 @@ def test_a_task_that_was_made_public_later_is_not_served(tmp_path: Path) -> None
     toml.write_text(toml.read_text() + "\n[data]\npublic = true\n")
     with pytest.raises(UsageError, match="its hidden text is public"):
         serve(contest.folder, "127.0.0.1", 0, print, print)
+
+
+def test_open_pages_are_told_of_each_phase(tmp_path: Path) -> None:
+    """Also where the last of the runs before it was told of long ago: a decision takes a while to be published."""
+    contest = founded(tmp_path).contest
+    seen = [version(contest.database)]
+    for phase in ("close_asked", "deciding", "decided"):
+        contest.state(**{phase: "2026-01-01T00:00:00+00:00"})
+        seen.append(version(contest.database))
+    assert len(set(seen)) == 4

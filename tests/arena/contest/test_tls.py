@@ -105,7 +105,7 @@ def test_only_a_peer_that_is_not_trusted_is_named_and_others_cannot_keep_it_from
     def named(peer: str, proto: str = "https", minutes: float = 1.0) -> list[str]:
         clock[0] += 60 * minutes
         told.clear()
-        link = http.client.HTTPConnection("127.0.0.1", port, source_address=(peer, 0), timeout=30)
+        link = http.client.HTTPConnection("127.0.0.1", port, source_address=(peer, 0), timeout=200)
         link.request("GET", "/rules", headers={"X-Forwarded-Proto": proto, "X-Forwarded-For": "203.0.113.77"})
         link.getresponse().read()
         link.close()

@@ -38,7 +38,7 @@ def get(url: str, body: bytes | None = None, length: int | None = None) -> tuple
     """Status and text of a reply. `length` is what the header says of the body, where it is not its length."""
     headers = {} if length is None else {"Content-Length": str(length)}
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, data=body, headers=headers), timeout=30) as answer:
+        with urllib.request.urlopen(urllib.request.Request(url, data=body, headers=headers), timeout=200) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode(errors="replace")

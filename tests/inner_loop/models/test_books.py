@@ -6,6 +6,7 @@ import json
 import os
 import random
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -71,9 +72,17 @@ def test_after_a_stop_in_backoff(server: LlmServer, tmp_path: Path) -> None:
     server.fault, server.retry_after = (lambda number, _: ("malformed", "429")[number] if number < 2 else None), "60"
     events: list[Event] = []
     client = ModelClient(kit(events, study=tmp_path, patience=100.0, prices=PRICES), 1)
-    threading.Timer(0.5, client.close).start()
+
+    def stop() -> None:
+        while len(server.seen) < 2:
+            time.sleep(0.01)
+        client.close()
+
+    stopping = threading.Thread(target=stop)
+    stopping.start()
     with pytest.raises(Stopped):
         ask(client)
+    stopping.join()
     (event,) = events
     assert event["status"] == "failed" and "the run ended" in event["reason"]
     assert event["attempts"] == 2 and [f.split(": ")[1] for f in event["faults"]] == ["malformed", "rate"]

@@ -19,12 +19,12 @@ def server() -> Iterator[LlmServer]:
         yield running
 
 
-def stream(server: LlmServer) -> Reply:
+def stream(server: LlmServer, timeout: float = 200.0) -> Reply:
     """All pieces of one reply, by the library that most agents use."""
     from openai import OpenAI
 
     text, finish, tokens = "", None, 0
-    with OpenAI(base_url=server.url, api_key=KEY, max_retries=0, timeout=2.0) as client:
+    with OpenAI(base_url=server.url, api_key=KEY, max_retries=0, timeout=timeout) as client:
         pieces = client.chat.completions.create(
             model="test", messages=[{"role": "user", "content": "hello?"}], stream=True,
             stream_options={"include_usage": True},
@@ -58,7 +58,7 @@ def test_a_stream_that_never_begins_is_an_error(server: LlmServer, kind: str) ->
 
     server.fault = lambda *_: kind
     with pytest.raises(APIError) as failed:
-        stream(server)
+        stream(server, 2.0 if kind == "hang" else 200.0)
     assert getattr(failed.value, "status_code", None) == FAILED[kind]
 
 
