@@ -18,7 +18,7 @@ from analysis.decision import (
     Longer,
     shown_larger,
 )
-from analysis.figures_text import difference, differs, gains, skewed, steady, times, times_of
+from analysis.figures_text import difference, differs, gain, gains, skewed, steady, times, times_of
 from analysis.own_share import STUDY, as_good, compared, first_program, not_by_evolution, own_share
 from analysis.power import runs_needed
 from analysis.script_text import best_scripts
@@ -105,8 +105,8 @@ def yours(name: str) -> str:
 def sentence(d: Decision, where: str = "") -> str:
     """The figures in one sentence; ``where``: ``on TASK``."""
     digits = d.digits
-    ours = f"{number(d.champion.mean, digits)} {d.unit} [{span(d.champion.low, d.champion.high, digits)}]"
-    theirs = f"{number(d.tested.gain.mean, digits)} [{span(d.tested.gain.low, d.tested.gain.high, digits)}]"
+    ours = gain(d.champion, digits, d.unit)
+    theirs = gain(d.tested.gain, digits)
     interval_ = span(d.tested.low, d.tested.high, digits)
     interval_ = "no interval" if d.tested.low is None else f"95% interval {interval_}"
     lead = f"{number(d.tested.difference, digits, True)} {d.unit}, {interval_}"

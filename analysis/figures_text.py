@@ -31,12 +31,12 @@ def with_interval(
 def gains(champion: Mean, other: Mean, unit: str, digits: int | None = None) -> str:
     """Two gains; without ``digits`` as many as the error of the less certain one justifies."""
     digits = decimals(max(champion.se or 0.0, other.se or 0.0)) if digits is None else digits
+    return f"{gain(champion, digits)} {unit} against {gain(other, digits)}"
 
-    def said(mean: Mean) -> str:
-        known = f" [{span(mean.low, mean.high, digits)}]" if mean.low is not None else ""
-        return f"{number(mean.mean, digits)}{known}"
 
-    return f"{said(champion)} {unit} against {said(other)}"
+def gain(mean: Mean, digits: int, unit: str = "") -> str:
+    """A program's own gain beside a difference that has so many ``digits``: more where its interval excludes 0, too."""
+    return with_interval(mean.mean, mean.low, mean.high, unit, signed=False, digits=digits)
 
 
 def differs(to: Compared) -> bool:

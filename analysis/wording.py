@@ -22,14 +22,13 @@ def decimals(scale: float | None, digits: int = 2) -> int:
 
 def interval_decimals(low: float | None, high: float | None, digits: int | None = None) -> int:
     """The same for a 95% interval, which is about four errors wide, or ``digits``; more where the limit next to 0 of an
-    interval that excludes 0 would be displayed as 0."""
+    interval that excludes 0 would be displayed as 0, and up to six decimal places show it."""
     if low is None or high is None:
         return decimals(None) if digits is None else digits
     digits = decimals((high - low) / 4) if digits is None else digits
     nearest = max(low, -high)  # not above 0 where the interval includes 0
-    while nearest > 0 and round(nearest, digits) == 0 and digits < 6:
-        digits += 1
-    return digits
+    more = (each for each in range(digits, 7) if nearest <= 0 or round(nearest, each) != 0)
+    return next(more, digits)
 
 
 def typical(values: Iterable[float | None]) -> float | None:

@@ -97,7 +97,7 @@ def steps_alone(text: str, task: Task | None, sd: float | None) -> Iterator[tupl
     """The steps of `stand_alone`: what each does, and the text after it."""
     lines = take_charter(text, "").split("\n")
     text = "\n".join(line for line in lines if line not in (START, END))
-    yield "what only Metaloop reads (front matter, marks) is left out", text
+    yield "what only Metaloop reads (settings, marks) is left out", text
     if task is None:
         return
     if sd:

@@ -169,7 +169,10 @@ def _decided(first: ComparedStudy, second: ComparedStudy) -> ComparedChampions:
 
 
 def other_names(first: ComparedStudy, second: ComparedStudy) -> Iterator[str]:
-    """Where the champion of one study is a program of the other by another name, and names of different programs."""
+    """Names of different programs, then where the champion of one study is a program of the other by another name."""
+    ours, theirs = ({one.board.name(key): key for key in one.board.programs} for one in (first, second))
+    if alike := [name for name, identity in ours.items() if theirs.get(name, identity) != identity]:
+        yield f"Not the same program in both studies in spite of its name: {listed(alike)}."
     said = set()
     for own, other in ((first, second), (second, first)):
         champion = (own.board.champion or {}).get("program_id") or ""
@@ -178,9 +181,6 @@ def other_names(first: ComparedStudy, second: ComparedStudy) -> Iterator[str]:
             here, there = own.board.name(champion), other.board.name(champion)
             if here != there:
                 yield f"{here}, the champion of {own.name}, is the same program as {there} of {other.name}."
-    ours, theirs = ({one.board.name(key): key for key in one.board.programs} for one in (first, second))
-    if alike := [name for name, identity in ours.items() if theirs.get(name, identity) != identity]:
-        yield f"Not the same program in both studies in spite of its name: {listed(alike)}."
 
 
 def differing(*pair: tuple[ComparedStudy, MatchView]) -> str:

@@ -140,7 +140,7 @@ def _next(folder: Path, start: Origin | None, several: Sequence[str]) -> list[st
         *several,
         f"metaloop standings {name} --all",
         f"metaloop report {name}  # all figures and checks",
-        f"metaloop share {name} -o {folder.name}.zip  # or export --to wandb, mlflow …",
+        f"metaloop share {name} -o {resolve.unused(f'{folder.name}.zip')}  # or export --to wandb, mlflow …",
     ]
 
 

@@ -318,7 +318,7 @@ def test_a_champion_that_was_evolved_for_an_agent_has_a_note_of_all_that_changes
     task, prose = Task.load("strokes"), champion.with_text(with_prose(text))
     wave = champion.with_text(text.replace("keep: {rule: margin, margin: 0.5}", "wave: 2"))
     sentences = "its settings are written as sentences"
-    left_out = "what only Metaloop reads (front matter, marks) is left out"
+    left_out = "what only Metaloop reads (settings, marks) is left out"
     margins, about = "margins are in the metric's unit", "a paragraph about the task is added"
     for program, of, sd, changes in (
         (champion, task, 0.02, (sentences, left_out, margins, about)),
@@ -364,5 +364,7 @@ def test_a_built_in_task_is_copied_once(tmp_path: Path, monkeypatch: pytest.Monk
         (tmp_path / "strokes" / name).touch()
     later, agent = ready_to_apply(study, tmp_path, "s")
     assert later == f"{export}-3.md" and "Read champion-prose-3.md and" in agent
-    first, *_ = _next(tmp_path, cast(Origin, SimpleNamespace(start="stock")), [])
+    (tmp_path / f"{tmp_path.name}.zip").touch()
+    first, *_, share = _next(tmp_path, cast(Origin, SimpleNamespace(start="stock")), [])
     assert first.startswith("metaloop export . --for agent --program stock -o start-2.md ")
+    assert share.startswith(f"metaloop share . -o {tmp_path.name}-2.zip ")

@@ -508,6 +508,10 @@ def test_a_match_begins_with_what_it_shows() -> None:
     assert leading([a, row("b", 1, 3), row("b", 2, 3, "a/a")]) == (  # of the A/A arm only, as in the report
         f"Not shown to be worse than another: a, b. Shown to be worse: b (A/A) ({by})."
     )
+    assert leading([a, row("b", 2, 3), row("c", 1, 3, "a/a")]) == (  # an A/A arm of rank 1 is behind no other, too
+        f"Not shown to be worse than another: a, c (A/A). Shown to be worse: b ({by}). "
+        "Too few or too noisy runs to show that a lower mean is worse: c (A/A)."
+    )
     assert leading([row("a", 1, 1), row("b", 2, 3), row("c", 2, 3)]).startswith("a is better than each of the others (")
     assert leading([row("a", 1, 2), row("b", 2, 3), row("c", 2, 3)]).startswith("a alone is behind no other (")
     assert leading([a]) == leading([a, row("x", None, None, "best-of")]) == leading([]) == ""

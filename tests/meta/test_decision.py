@@ -517,6 +517,9 @@ def test_the_verdict_says_in_a_sentence_of_its_own_what_evolution_added(ahead: E
         assert all("0.00003" in text for text in texts), texts
     tested = replace(d, tested=replace(d.tested, low=-0.4, high=-0.0004), beside=replace(start, low=0.00003))
     assert tested.digits == 4 and "0.00003" in " ".join(decision_text.notes(tested))
+    close = replace(d, champion=Mean(1.0, 0.4, 4, 0.0003, 1.07), tested=replace(d.tested, low=0.1, high=4.0))
+    for text in (decision_text.sentence(close), decision_text.line(close)):  # nor is one of a program's own gain
+        assert "[0.0003 to 1.0700]" in text and close.digits == 2, text
     less, above = replace(d, bare=Mean(0.1, 0.1, 4, -0.2, 0.4)), replace(d, bare=Mean(0.9, 0.5, 4, -0.2, 2.0))
     assert decision_text._bare_result(less) == "gains less than stock, though not significantly"
     assert decision_text._bare_result(above) == "is not significantly better than stock"
