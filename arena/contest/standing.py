@@ -135,12 +135,19 @@ def _further_leaders(
     connection: Connection, contest: Contest, arms: int, rows: Sequence[MeasuredRow], most: int
 ) -> list[BoardViewRow]:
     """The rows behind the first page, ``rows``, from which `race.leaders_of` finds the leaders of the whole board: of
-    each of the ``most`` best programs the earliest entry. None where nothing on the page would need them."""
+    each of the ``most`` best programs, in the board's order, the earliest entry. None where nothing on the page would
+    need them."""
     if len(rows) == arms or all(row["rank_low"] == 1 for row in rows):
         return []
+    program, tied = ContestEntry.program_id, (BoardRow.above == 0, ContestEntry.role == "program")
+    ordered = select(program).join(BoardRow, BoardRow.number == ContestEntry.number).where(*tied)
+    ordered = ordered.order_by(BoardRow.gain.desc(), BoardRow.arm_id).execution_options(yield_per=most)
+    best = set[str]()
+    with connection.scalars(ordered) as programs:
+        while len(best) < most and (found := next(programs, None)) is not None:
+            best.add(found)
     first = select(func.min(BoardRow.number)).join(ContestEntry, ContestEntry.number == BoardRow.number)
-    first = first.where(BoardRow.above == 0, ContestEntry.role == "program").group_by(ContestEntry.program_id)
-    numbers = connection.scalars(first.order_by(func.max(BoardRow.gain).desc()).limit(most)).all()
+    numbers = connection.scalars(first.where(*tied, program.in_(best)).group_by(program)).all()
     return board_of(connection, contest, arms, set(numbers) - {row["number"] for row in rows})
 
 

@@ -138,7 +138,7 @@ def board_view(
     admin: bool = False,
 ) -> BoardView:
     """``part``: by default the first page; ``rest``: the page of the entries without a measured run."""
-    part = part or RowRange(0, PAGE)
+    part, announcement = part or RowRange(0, PAGE), contest.announcement()
     with contest.database.read() as connection:
         board = board_head(connection)
         arms, gone = board["arms"], board["gone"]
@@ -149,12 +149,11 @@ def board_view(
         own = list(connection.scalars(mine))
         void, voids = voided(connection, PAGE)
         entries, without = unmeasured(connection, RowRange.page(rest, REST), arms - gone)
-        remarks = order_remarks(connection, contest, board, () if part.skip else rows)
-    announcement = contest.announcement()
+        remarks = [] if announcement else order_remarks(connection, contest, board, () if part.skip else rows)
     shown = dict.fromkeys(row["number"] for row in (*announcement.get("rows", []), *pinned, *rows))
     return {
         "as_of": board.get("as_of"), "version": board.get("version", 0), "unit": board.get("unit", contest.task.unit),
-        "digits": board.get("digits", DIGITS), "remarks": [] if announcement else remarks,
+        "digits": board.get("digits", DIGITS), "remarks": remarks,
         "aa_spread": board.get("aa_spread"), "aa_check": board.get("aa_check"), "fresh": said(contest.tasks),
         "scales": board.get("scales", []), "separate": board.get("separate"),
         "rows": rows, "own": own, "pinned": pinned, "total": arms - gone, "skip": part.skip, "most": part.most,

@@ -13,13 +13,22 @@ import pytest
 from sqlalchemy import text
 
 from analysis.ledger import Ledger
-from arena.contest import accounts, arms
+from arena.contest import accounts, arms, views
 from arena.contest.accounts import Person
 from arena.contest.acts import contenders
 from arena.contest.board import BoardUpdater, board_rows
 from arena.contest.contest import Contest
 from arena.contest.entries import store
-from arena.contest.standing import RowRange, beside_stock, whole_board
+from arena.contest.race import leaders_of
+from arena.contest.standing import (
+    RowRange,
+    _further_leaders,
+    beside_stock,
+    board_head,
+    board_part,
+    order_remarks,
+    whole_board,
+)
 from arena.contest.tables import ContestEntry, ContestTable
 from arena.contest.views import board_view, entry_of, entry_view, person_view, queue_view
 from arena.match import announcement
@@ -212,7 +221,7 @@ def test_a_row_with_runs_to_come_is_not_called_measured(contest: Contest) -> Non
     assert (rows[1]["state"], rows[1]["verified"]) == ("running", False) and rows[3]["state"] == "verified"
 
 
-def test_a_higher_gain_outside_the_leaders_is_explained(contest: Contest) -> None:
+def test_a_higher_gain_outside_the_leaders_is_explained(contest: Contest, monkeypatch: pytest.MonkeyPatch) -> None:
     """And it is not among those that can win, and no runs would separate it."""
     who = filled(contest, 4)  # entries 3 to 6, by falling gain
     separate = {"first": "", "second": "", "runs": 16}
@@ -255,7 +264,30 @@ def test_a_higher_gain_outside_the_leaders_is_explained(contest: Contest) -> Non
     for most in (2, 3, 9):  # rows of the first page; 5 is on the last one alone
         assert board_view(contest, RowRange(0, most))["remarks"] == [why]
     contest.database.set_fact("announcement", headline="None won", winners=[], rows=[])
+    monkeypatch.delattr(views, "order_remarks")  # nor looked for
     assert board_view(contest)["remarks"] == []
+
+
+def test_leaders_with_one_gain_are_those_that_race(contest: Contest) -> None:
+    """They are first by their place on the board; two of the entries are copies of an earlier one."""
+    filled(contest, 22)
+    with contest.database.write() as connection:  # entry 4 is behind one; all others have rank 1
+        connection.execute(text("UPDATE board SET gain = 0.1, arm_id = 'a' || (99 - number) WHERE number > 4"))
+        connection.execute(text("UPDATE board SET above = 1 WHERE number = 4"))
+        connection.execute(text("UPDATE entries SET person_id = number - 21 WHERE number > 22"))
+        connection.execute(text("UPDATE entries SET state = 'verified', program_id = 'p' || min(number, 22)"))
+        own = "json_set(\"row\", '$.program_id', 'p' || min(number, 22), '$.name', 'N' || number)"
+        connection.execute(text(f'UPDATE board SET "row" = {own}'))
+    most_leaders = contest.config.most_leaders
+    assert contenders(contest) == {3, *range(24 - most_leaders, 23)}
+    with contest.database.read() as connection:
+        head = board_head(connection)
+        for most in (4, 5):
+            rows = board_part(connection, contest, head["arms"], RowRange(0, most))
+            [why] = order_remarks(connection, contest, head, rows)
+            further = _further_leaders(connection, contest, head["arms"], rows, most_leaders)
+            assert set(leaders_of([*rows, *further], most_leaders)) == contenders(contest)
+            assert why.startswith("E: N22 is among the leaders")
 
 
 def test_the_first_screen_says_how_to_take_part(contest: Contest) -> None:
