@@ -48,7 +48,7 @@ def test_why_it_was_closed_early_is_told_on_every_page_and_ever_after(
 
 @pytest.mark.slow
 def test_a_void_after_the_decision_is_told_beside_the_announcement(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of one that did not win, too: in the announcement's table, under its own heading, by status and close."""
     contest = founded(tmp_path).contest
@@ -63,10 +63,17 @@ def test_a_void_after_the_decision_is_told_beside_the_announcement(
     last = [row for row in board_view(contest)["announcement"]["rows"] if row["role"] == "program"][-1]
     acts.void(contest, last["entry_id"], "found out late")
     acts.write_down(contest)
+    monkeypatch.setattr("arena.contest.web.entry.MOST_CURVES", 1)  # fewer than runs that decided
     with served(contest) as port:
         html, twin = (Browser(port).get(path).text for path in ("/", "/index.md"))
-        own = Browser(port).get(f"/entry/{last['entry_id']}").text
+        own, own_twin = (Browser(port).get(f"/entry/{last['entry_id']}{end}").text for end in ("", ".md"))
+    best = re.findall(r"(Confirming run \d+) gained most", own_twin)[0].lower()
+    assert all(f">Experiments of {best}" in one.replace("\n", ">") for one in (own, own_twin))
+    (shown,) = set(re.findall(r"metaloop show (r\w+) -s DIR", own + own_twin))
+    assert f"({shown}, its best run):" in own_twin and "its edge" not in own_twin
     (gains,) = re.findall(r"Gain of each run in the race, .*?: (.*)\.</p>", own)
+    assert f": {gains}.\n" in own_twin and "### Runs on the board\n" in own_twin
+    assert "Curves of 1 of " in own and own_twin.count("\n- Confirming run ") == last["n"]
     assert len(gains.split(", ")) == last["n"] and "onfirming run" in own.split("What its best run kept</h2>")[1][:200]
     assert "confirming runs" in own.split("What its best run kept</h2>")[1].split("</p>")[0]
     for page, mark, heading in ((html, "<strong>void</strong> since", ">Void</h3>"), (twin, "| void since", "## Void")):
