@@ -162,6 +162,9 @@ def test_an_export_before_the_decision_says_that_it_is_no_study(
     assert run(["standings", str(tmp_path / "out")]) == 2
     said = capsys.readouterr().err
     assert "from before the decision" in said and "--quick" not in said
+    readers = {path.stat().st_mode & 0o044 for path in (tmp_path / "out").rglob("*")}
+    assert readers == {(tmp_path / "out").stat().st_mode & 0o044}  # of the ledger, too
+    assert (contest.folder / "ledger").stat().st_mode & 0o077 == 0
     index = (tmp_path / "out" / "README.md").read_text()
     names = re.findall(r"^- \[(.*)\]\(", index, re.MULTILINE)
     assert sorted([*names, "README.md"]) == sorted(path.name for path in (tmp_path / "out").iterdir())
@@ -173,6 +176,9 @@ def test_an_export_before_the_decision_says_that_it_is_no_study(
     assert run(["standings", str(tmp_path / "out")]) == 0
     said = capsys.readouterr().err
     assert "out/announcement.json" in said and "contest status" not in said
+    shutil.rmtree(tmp_path / "out/ledger")
+    assert run(["verify", str(tmp_path / "out")]) != 0  # of nothing, all is derived from the secret
+    assert "out/ledger is missing, empty, or not readable for you" in capsys.readouterr().err
 
 
 def test_a_mark_states_what_holds_in_each_phase(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
