@@ -508,6 +508,9 @@ def test_a_match_begins_with_what_it_shows() -> None:
     assert leading([a, row("b", 1, 3), row("b", 2, 3, "a/a")]) == (  # of the A/A arm only, as in the report
         f"Not shown to be worse than another: a, b. Shown to be worse: b (A/A) ({by})."
     )
+    assert leading([a, row("b", 2, 3), row("b", 1, 3, "a/a")]) == (  # the range of the A/A arm begins at 1, too
+        f"Not shown to be worse than another: a, b (A/A). Shown to be worse: b ({by})."
+    )
     assert leading([row("a", 1, 1), row("b", 2, 3), row("c", 2, 3)]).startswith("a is better than each of the others (")
     assert leading([row("a", 1, 2), row("b", 2, 3), row("c", 2, 3)]).startswith("a alone is behind no other (")
     assert leading([a]) == leading([a, row("x", None, None, "best-of")]) == leading([]) == ""

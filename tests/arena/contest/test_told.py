@@ -91,6 +91,8 @@ def test_a_void_after_the_decision_is_told_beside_the_announcement(
             assert run([verb, str(folder), "--json"]) == 0
             rows = json.loads(capsys.readouterr().out)["items"]
             assert {row["name"] for row in rows} >= {"stock", arm_label(last)}, verb
+            own_row = next(row for row in rows if row["name"] == arm_label(last))
+            assert own_row["gain"] == pytest.approx(last["gain"]) and own_row["n"] == last["n"]  # of the race
 
 
 def test_init_says_what_each_of_its_figures_is_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -158,7 +160,8 @@ def test_an_export_before_the_decision_says_that_it_is_no_study(
     said = capsys.readouterr().err
     assert f"metaloop contest serve {tmp_path / 'copy'}" in said and "Never serve both" in said
     assert run(["standings", str(contest.folder)]) == 0
-    assert "a contest is decided by its race" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said.startswith("a contest is decided by its race, not by these ranks: ") and "for each look" in said
     assert run(["standings", str(tmp_path / "out")]) == 2
     said = capsys.readouterr().err
     assert "from before the decision" in said and "--quick" not in said
