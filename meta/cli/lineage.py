@@ -144,7 +144,7 @@ def as_entries(
         row = {**row, "name": name, "parent_ids": parents[at], "generation": depth[at], "void": void}
         if on_one_task and (raced := [entry.raced for entry in own if entry.raced]):
             mean = mean_together(raced)
-            row.update(gain=mean.mean, se=mean.se, n=mean.n)
+            row["gain"], row["se"], row["n"] = mean.mean, mean.se, mean.n
         out.append(row)
     return sorted(out, key=lambda row: (row["gain"] is None, -(row["gain"] or 0.0)))
 
