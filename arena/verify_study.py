@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pydantic import JsonValue
 
 from analysis.audit import Lead, MeanDifference, around_zero, lead, study_verdict
-from analysis.ledger import Ledger, check
+from analysis.ledger import Ledger, check, segments
 from analysis.power import runs_needed
 from analysis.study import read_study
 from analysis.tables import statement, typed_rows
@@ -82,8 +82,11 @@ class AuditedClaim:
 
 
 def intact(study: Study) -> None:
-    """Raise Corrupt, naming the first problem, where the ledger's chain is broken or a segment of it is missing."""
-    problems = check(study.folder / "ledger")
+    """Raise Corrupt, naming the first problem, where the ledger's chain is broken or a segment of it is missing, and
+    NotFound without a segment: nothing could be wrong with it."""
+    if not segments(ledger := study.folder / "ledger"):
+        raise NotFound(f"{ledger} is missing, empty, or not readable for you", hint="ask for a whole copy of the study")
+    problems = check(ledger)
     if problems:
         raise Corrupt(problems[0], hint="nothing in this study can be verified; restore the ledger from a copy")
     study.look()

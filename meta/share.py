@@ -94,6 +94,7 @@ def share(source: Path, target: Path, *, with_runs: bool = False) -> list[str]:
     if with_runs and (source / ARCHIVE).is_file():
         shutil.copy2(source / ARCHIVE, partial / ARCHIVE)
     refuse_secret(partial, study.config.secret)
+    publish(partial)
     partial.rename(target)
     return list(remarks(study, target))
 
@@ -143,6 +144,15 @@ def refuse_secret(folder: Path, secret: str) -> None:
         if path.is_file() and secret.encode() in path.read_bytes():
             shutil.rmtree(folder)
             raise UsageError(f"{path.relative_to(folder)} holds the study's secret", hint="remove it from the study")
+
+
+def publish(folder: Path) -> None:
+    """Let everybody read the files who may read the new ``folder``, so by the user's umask: only its owner may read the
+    ledger of a study, and those to whom a copy is given could check nothing."""
+    rights = folder.stat().st_mode & 0o777
+    for path in folder.rglob("*"):
+        own = path.stat().st_mode & 0o700
+        path.chmod((own | own >> 3 | own >> 6) & rights)
 
 
 def remarks(study: Study, target: Path) -> Iterator[str]:

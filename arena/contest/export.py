@@ -101,8 +101,10 @@ def _write(contest: Contest, target: Path) -> ExportSummary:
     # With study.toml the folder is a study. It contains the secret, so it is copied only after the decision.
     for name in (MARK, RULES, *(["study.toml"] if board["announcement"] else [])):
         shutil.copyfile(contest.folder / name, target / name)
-    if segments(contest.folder / "ledger"):  # none before the first record
-        shutil.copytree(contest.folder / "ledger", target / "ledger", ignore=shutil.ignore_patterns("*.partial"))
+    if logs := segments(contest.folder / "ledger"):  # none before the first record
+        (target / "ledger").mkdir()
+        for log in logs:  # without their rights: only the host may read the contest's own, everybody the published ones
+            shutil.copyfile(log, target / "ledger" / log.name)
         _tables(contest, target)
     (target / "README.md").write_text(index(about, target), encoding="utf-8")
     return {"folder": str(target), "entries": len(entries), "decided": bool(board["announcement"])}

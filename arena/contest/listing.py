@@ -13,12 +13,14 @@ from arena.contest.database import Database
 from arena.contest.settings import MARK, is_export
 from arena.contest.stored import STOCK, entry_label
 from arena.contest.tables import ContestEntry, EntryParent
+from arena.private import ANNOUNCED
 from programs.ids import content_id
 
 
 @dataclass(frozen=True)
 class ListedEntry:
-    """An entry under its name on the board; ``parent``: number of the one that it is based on."""
+    """An entry under its name on the board; ``parent``: number of the one that it is based on; ``raced``: mean gain,
+    standard error and number of the runs that decided, if it took part."""
 
     number: int
     entry_id: str
@@ -27,6 +29,7 @@ class ListedEntry:
     role: str
     void: bool
     parent: int | None
+    raced: tuple[float | None, float | None, int] | None
 
 
 def listed_entries(folder: Path) -> list[ListedEntry]:
@@ -35,7 +38,10 @@ def listed_entries(folder: Path) -> list[ListedEntry]:
         return []
     if is_export(folder):
         rows = json.loads((folder / "entries.json").read_text(encoding="utf-8"))
+        decision = folder / ANNOUNCED
+        said = json.loads(decision.read_text(encoding="utf-8")) if decision.is_file() else {}
     else:
+        said = Database(folder).fact("announcement")
         with Database(folder).read() as connection:
             above = {one.number: one.parent for one in connection.scalars(select(EntryParent))}
             entries = connection.scalars(select(ContestEntry).order_by(ContestEntry.number)).all()
@@ -43,6 +49,7 @@ def listed_entries(folder: Path) -> list[ListedEntry]:
         rows = [
             {**e.named, **{key: getattr(e, key) for key in columns}, "parent": above.get(e.number)} for e in entries
         ]
+    raced = {row["number"]: (row["gain"], row["se"], row["n"]) for row in said.get("rows", ())}
     return [
         ListedEntry(
             row["number"],
@@ -52,6 +59,7 @@ def listed_entries(folder: Path) -> list[ListedEntry]:
             row["role"],
             row["state"] == "void",
             row.get("parent"),
+            raced.get(row["number"]),
         )
         for row in rows
     ]

@@ -44,11 +44,15 @@ class ClosePlan:
     ratio: float = RATIO
     usual: int = 0
 
+    def seconds(self, run_seconds: float) -> tuple[float, float]:
+        """Device-seconds of a usual close, and at most."""
+        return self.usual * run_seconds, (self.leaders + 2) * self.runs * run_seconds
+
     def sentence(self, source: str, run_seconds: float, workers: int = 1) -> str:
         """``run_seconds``: device-seconds of one run, verification included, on all tasks; ``workers``: runs at a
         time."""
         leaders = many(self.leaders, "leader")
-        most, usual = (runs * run_seconds for runs in ((self.leaders + 2) * self.runs, self.usual))
+        usual, most = self.seconds(run_seconds)
         return (
             f"each leader gets up to {many(self.runs, 'fresh run')}; a leader that is significantly below "
             f"another one gets no more. An entry that gains {self.ratio:g} times as much as all others is named in "

@@ -54,11 +54,14 @@ def contest() -> None:
 def ls(out: Output) -> None:
     """List the contests in this folder and under studies/."""
     from arena.contest.contest import Contest
-    from arena.contest.settings import MARK, shown
+    from arena.contest.settings import MARK, is_export, shown
     from programs.errors import MetaloopError
 
-    rows = []
+    rows, exports = [], []
     for mark in sorted({*Path().glob(f"*/{MARK}"), *Path().glob(f"{resolve.STUDIES}/*/{MARK}")}):
+        if is_export(mark.parent):
+            exports.append(str(mark.parent))
+            continue
         try:
             opened = Contest.open(mark.parent)
             phase = opened.phase()
@@ -75,6 +78,8 @@ def ls(out: Output) -> None:
             }
         )
     out.rows(rows, CONTESTS, empty="no contest here; create one: metaloop contest init DIR")
+    if exports:
+        out.note(f"not listed: {many(len(exports), 'export')} of contests ({listed(exports)})")
 
 
 @dataclass(frozen=True)
@@ -198,11 +203,17 @@ def say_plan(out: Output, plan: ClosePlan, source: str, wishes: ContestOptions, 
     open_for = (wishes.closes - wishes.opens).total_seconds()
     entries = int(float(f"{open_for * wishes.workers / each:.2g}"))
     out.note(
-        f"in the {duration(open_for)} until it closes, {workers} can finish about {many(entries, 'entry')} "
-        f"({many(entries * runs, 'run')}), stock's two included; further "
+        f"in the {duration(open_for)} until it closes, {workers} on an idle machine can finish about "
+        f"{many(entries, 'entry')} ({many(entries * runs, 'run')}), stock's two included; further "
         "entries run after the close"
     )
-    out.note(f"the close: {plan.sentence(source, wishes.run_seconds, wishes.workers)}")
+    size = "" if expected else f". For fewer than {plan.leaders} entries, --expect-entries N plans a shorter close"
+    out.note(f"the close: {plan.sentence(source, wishes.run_seconds, wishes.workers)}{size}")
+    usual, most = (open_for + seconds / wishes.workers for seconds in plan.seconds(wishes.run_seconds))
+    out.note(
+        f"in all about {duration(usual)}, at most {duration(most)}, if the machine is idle and all entries have run by "
+        "the closing time"
+    )
     if low := plan.warning(expected):
         out.warn(low)
     if known := measured_families([wishes.task, *wishes.further]):

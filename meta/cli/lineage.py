@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TypedDict
 
+from analysis.statistics import mean_together
 from analysis.wording import many, plain_number
 from meta.cli import resolve, trust
 from meta.cli.flags import AnyStudy
@@ -54,6 +55,9 @@ class LineageRow(TypedDict):
     name: str | None
     parent_ids: list[str] | None
     generation: int | None
+    gain: float | None
+    se: float | None
+    n: int
     champion: bool
     void: bool  # of an entry of a contest
 
@@ -75,7 +79,7 @@ def lineage(out: Output, study: AnyStudy) -> None:
     """Show the tree of programs: the parents of each, the operator (rule or model) that wrote
     it, and its mean measured gain in the search (not in the confirmation). A program with
     two parents is listed under the first; its row names the other. A contest's entries have
-    the parents that their entrants named."""
+    the parents that their entrants named and, if they ran in the deciding race, the gain there."""
     from arena.contest.listing import listed_entries
 
     folder = resolve.study_folder(study, out)
@@ -85,7 +89,8 @@ def lineage(out: Output, study: AnyStudy) -> None:
         proposals = resolve.fetch_as(con, ProposalCount, REFUSED)
         trust.note(out, con, resolve.shown(folder), TRUSTS)
     entries = listed_entries(folder)
-    programs = as_entries(programs, entries)
+    if entries:
+        programs = as_entries(programs, entries, on_one_task=len(scales) <= 1)
     drawn = list(tree(programs))
     rows = [{"tree": prefix + _title(p, programs), **p} for prefix, p in drawn]
     out.rows(
@@ -100,7 +105,11 @@ def lineage(out: Output, study: AnyStudy) -> None:
         out.note(said_of(scales))
     elif out.mode == "person":
         unit = f", in {scales[0]['unit']}" if scales else ""
-        out.note(f"gain: mean of the n runs of the search{unit}; the confirmation is in metaloop standings")
+        where = f"of the search{unit}; the confirmation is in metaloop standings"
+        if entries:
+            raced = "of the race, of other entries those " if any(entry.raced for entry in entries) else ""
+            where = f"{raced}on the board{unit}; stock: both its arms"
+        out.note(f"gain: mean of the n runs {where}")
     for line in proposal_lines(proposals):
         out.note(line)
     if any(row["refused"] for row in proposals):
@@ -108,9 +117,12 @@ def lineage(out: Output, study: AnyStudy) -> None:
         out.note(f'reasons: metaloop sql {resolve.typed(folder)} "{query}"')
 
 
-def as_entries(programs: Sequence[LineageRow], entries: Sequence[ListedEntry]) -> list[LineageRow]:
-    """The programs of a contest as entries: their names on the board, and the parents that entrants named. A text that
-    was entered several times is its first entry, and void if all of them are."""
+def as_entries(
+    programs: Sequence[LineageRow], entries: Sequence[ListedEntry], *, on_one_task: bool
+) -> list[LineageRow]:
+    """The programs of a contest as entries: their names on the board, the parents that entrants named, and, as on the
+    page of the lineage, the gain of the runs that decided (of several tasks the scores differ). A text that was entered
+    several times is its first entry, and void if all of them are."""
     of_program: dict[str, list[ListedEntry]] = {}
     for entry in entries:
         of_program.setdefault(entry.program_id, []).append(entry)
@@ -129,8 +141,12 @@ def as_entries(programs: Sequence[LineageRow], entries: Sequence[ListedEntry]) -
             continue
         at, void = row["program_id"], all(entry.void for entry in own)
         name = own[0].label if own[0].role == "program" else row["name"]
-        out.append({**row, "name": name, "parent_ids": parents[at], "generation": depth[at], "void": void})
-    return out
+        row = {**row, "name": name, "parent_ids": parents[at], "generation": depth[at], "void": void}
+        if on_one_task and (raced := [entry.raced for entry in own if entry.raced]):
+            mean = mean_together(raced)
+            row["gain"], row["se"], row["n"] = mean.mean, mean.se, mean.n
+        out.append(row)
+    return sorted(out, key=lambda row: (row["gain"] is None, -(row["gain"] or 0.0)))
 
 
 def said_of(scales: Sequence[Row]) -> str:

@@ -82,13 +82,15 @@ def standings(
     from arena.contest.settings import MARK, is_export
 
     folder = resolve.study_folder(study, out)
-    chosen = None if all else _chosen(folder, match, out)
-    present(out, folder, chosen)
-    if (folder / MARK).is_file():
+    if (folder / MARK).is_file():  # first, because ranks and intervals below are others than those of the decision
         where = f"metaloop contest status {resolve.typed(folder)}"
         if is_export(folder):
             where = resolve.shown(folder / "announcement.json")
-        out.note(f"a contest is decided by its race, which has intervals and tests of its own: {where}")
+        out.note(
+            f"a contest is decided by its race, not by these ranks: {where}. The intervals of the race are wider, "
+            "because they allow for each look at its results. The ranks compare all pairs of rows, stock's included"
+        )
+    present(out, folder, None if all else _chosen(folder, match, out))
 
 
 def present(out: Output, folder: Path, matches: list[str] | None, verdict_shown: bool = False) -> None:

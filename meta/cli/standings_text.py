@@ -99,24 +99,21 @@ def remarks(rows: Sequence[StandingLine], decision: Decision | None = None, stud
 
 def leading(rows: Sequence[StandingLine]) -> str:
     """Which program leads a match, or that none is shown to; empty for less than two ranked programs."""
-    ranked = [r for r in rows if r["rank_low"] is not None and r["role"] != "a/a"]
-    best = [r for r in ranked if r["rank_low"] == 1]
-    first = [name_of(r) for r in best]
-    again = [name_of(r) for r in rows if r["role"] == "a/a" and r["rank_low"] == 1]
-    if len(ranked) < 2 or not first:
-        return ""
     tested = [r for r in rows if r["rank_low"] and r["gain"] is not None]
-    worse = [r for r in tested if r["rank_low"] != 1]
+    best, worse = ([r for r in tested if (r["rank_low"] == 1) == first] for first in (True, False))
+    programs = [r for r in tested if r["role"] != "a/a"]
+    if len(programs) < 2 or all(r["role"] == "a/a" for r in best):
+        return ""
     by = tests(len(tested))
-    if len(first) == 1 and not again:
+    if len(best) == 1:
         more = "is better than each of the others" if best[0]["rank_high"] == 1 else "alone is behind no other"
-        return f"{first[0]} {more} ({by})."
+        return f"{name_of(best[0])} {more} ({by})."
     if not worse:
         return undecided([PairedArm(name_of(r), r["gain"] or 0.0, r["se"], r["n"]) for r in tested])
-    text = f"Not shown to be worse than another: {', '.join([*first, *again])}. "
+    text = f"Not shown to be worse than another: {', '.join(map(name_of, best))}. "
     text += f"Shown to be worse: {few([name_of(r) for r in worse], 'arm', MOST_NAMED)} ({by})."
     most = max(r["gain"] or 0.0 for r in worse)
-    noisy = [name_of(r) for r in tested if r["rank_low"] == 1 and (r["gain"] or 0.0) < most]
+    noisy = [name_of(r) for r in best if (r["gain"] or 0.0) < most]
     why = f" Too few or too noisy runs to show that a lower mean is worse: {', '.join(noisy)}."
     return text + (why if noisy else "")
 

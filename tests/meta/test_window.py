@@ -186,7 +186,7 @@ def test_values_outside_the_frame_of_a_course_and_a_run_under_way_are_mentioned(
         **course,
         "experiments": [*course["experiments"], {**last, "metric": 1e6, "decision": "discard", "status": "ok"}],
     }
-    assert "outside the frame" in curve(far).caption
+    assert "outside the frame" in curve(far).outside and "outside the frame" not in curve(far).caption
     assert (
         " so far" in curve(course, going_on=True).caption and "at the end" not in curve(course, going_on=True).caption
     )

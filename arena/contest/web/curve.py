@@ -41,6 +41,7 @@ class Curve:
     rows: tuple[tuple[float, str], ...]  # grid lines: y, label
     columns: tuple[tuple[float, str], ...]
     caption: str
+    outside: str  # a sentence on the values that are drawn at the edge of the frame; empty without any
     axis: str  # what the vertical axis shows, and which direction is better
     table: tuple[tuple[int, str, str], ...]  # number, outcome, metric
 
@@ -78,8 +79,8 @@ def curve(run: CourseContent, digits: int = 5, going_on: bool = False) -> Curve:
         ended,
         plane.rows(),
         plane.columns(),
-        caption(run, [what for _, what in marked], steps, digits, going_on)
-        + plane.beyond([metric for _, metric, _ in measured]),
+        caption(run, [what for _, what in marked], steps, digits, going_on),
+        plane.outside([metric for _, metric, _ in measured]),
         f"{run['metric'] or 'metric'}{f' in {unit}' if (unit := run['unit']) else ''}; {run['direction']} is better",
         tuple((row["number"], MEANINGS[what], brief(row["metric"], digits)) for row, what in marked),
     )
@@ -142,8 +143,7 @@ class Plane:
         inside = min(max(value, self.low), self.high)
         return round(TOP + (HEIGHT - TOP - BOTTOM) * (self.high - inside) / (self.high - self.low), 1)
 
-    def beyond(self, metrics: Sequence[float]) -> str:
-        """A sentence on the values that are drawn at the edge; empty without any."""
+    def outside(self, metrics: Sequence[float]) -> str:
         outside = sum(not self.low <= metric <= self.high for metric in metrics)
         drawn = "is drawn at its edge" if outside == 1 else "are drawn at its edge"
         return f" {many(outside, 'value')} outside the frame {drawn}." if outside else ""

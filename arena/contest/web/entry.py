@@ -10,6 +10,7 @@ from fastapi import APIRouter, HTTPException, Query, Request, Response
 from sqlalchemy import select
 
 from analysis.report.champion import Excerpt, excerpts, methods, usual
+from analysis.wording import decimals, number, typical
 from arena.contest import views
 from arena.contest.courses import CONFIRMATION, CONTEST, RESERVE, SCREENING, EntryRun, courses_of
 from arena.contest.disputes import disputes_of
@@ -107,10 +108,12 @@ def entry_page(
 
 @dataclass(frozen=True)
 class RunsShown:
-    """The runs on the page: the best, those with a curve, the titles of the others, experiments of one run.
-    ``changes``: of these, by number, how much better each scored than the one whose script it changed."""
+    """The runs on the page: the best, those with a curve, the titles of the others, experiments of one run (the best,
+    unless another is requested). ``gains``: sentences with the gains of the runs that decided; ``changes``: of the
+    experiments, by number, how much better each scored than the one whose script it changed."""
 
     best: BestRun | None
+    gains: list[str]
     all: list[TitledRun]
     curves: list[tuple[TitledRun, Curve]]
     chosen: TitledRun
@@ -119,6 +122,10 @@ class RunsShown:
     experiments: list[ExperimentColumns]
     step: int
     changes: dict[int, float]
+
+    def summary(self, run: TitledRun) -> str:
+        """The course of a run in words, where no curve is drawn."""
+        return curve(run).caption
 
 
 def runs_shown(host: Host, entry: ContestEntry, seen: EntryView, selection: EntrySelection) -> RunsShown | None:
@@ -131,15 +138,17 @@ def runs_shown(host: Host, entry: ContestEntry, seen: EntryView, selection: Entr
     runs = named(courses_of(host.contest, entry.number, tuple(purposes)))
     if not runs:
         return None
-    chosen = next((run for run in runs if run["run_id"] == selection.run), None) or typical(runs)
+    best = best_run(
+        runs,
+        Program.parse(seen["text"]).ideas if seen["text"] else (),
+        scripted=host.contest.study.researcher == "scripted",
+    )
+    chosen = next((run for run in runs if run["run_id"] == selection.run), best.run if best else runs[0])
     start = first_shown(selection.start, len(chosen["experiments"]))
     shown = drawn(runs)
     return RunsShown(
-        best_run(
-            runs,
-            Program.parse(seen["text"]).ideas if seen["text"] else (),
-            scripted=host.contest.study.researcher == "scripted",
-        ),
+        best,
+        gains_in_the_race(runs, seen["digits"]),
         runs,
         [(run, curve(run)) for run in shown],
         chosen,
@@ -182,11 +191,17 @@ def drawn(runs: Sequence[TitledRun]) -> list[TitledRun]:
     return [run for run in runs if run["purpose"] != SCREENING][:MOST_CURVES] or list(runs)
 
 
-def typical(runs: Sequence[TitledRun]) -> TitledRun:
-    """The run with the median final metric, rather than the luckiest."""
-    counted = [(run["final"], run) for run in runs if run["purpose"] == CONTEST and run["final"] is not None]
-    ranked = sorted(counted, key=lambda measured: measured[0])
-    return ranked[len(ranked) // 2][1] if ranked else runs[0]
+def gains_in_the_race(runs: Sequence[TitledRun], digits: int | None) -> list[str]:
+    """For each task, the gain of every run that decided; with several tasks, in the decimal places of that task."""
+    deciding = [run for run in runs if run["purpose"] == CONFIRMATION]
+    tasks, out = list(dict.fromkeys(run["task"] for run in deciding)), list[str]()
+    for task in tasks:
+        of_task = [run for run in deciding if run["task"] == task]
+        places = decimals(typical(run["gain"] for run in of_task)) if len(tasks) > 1 or digits is None else digits
+        gains = ", ".join(number(run["gain"], places) for run in of_task)
+        on = f" on {task}" if len(tasks) > 1 else ""
+        out.append(f"Gain of each run in the race{on}, {of_task[0]['unit']}: {gains}.")
+    return out
 
 
 def first_shown(at: int, length: int) -> int:
@@ -307,12 +322,12 @@ def bases_of(host: Host, entry: ContestEntry, viewer: Person | None, admin: bool
         named_ = connection.scalar(select(EntryParent.parent).where(EntryParent.number == entry.number))
     alike = entry.alike[0]["number"] if entry.alike else None
     bases = [BaseText("stock", "stock", "")]
-    for number, what in ((named_, "parent, {}"), (alike, "most similar earlier entry, {}")):
-        if number is None or any(base.key == str(number) for base in bases):
+    for which, what in ((named_, "parent, {}"), (alike, "most similar earlier entry, {}")):
+        if which is None or any(base.key == str(which) for base in bases):
             continue
-        other = views.entry_numbered(host.contest, number)
+        other = views.entry_numbered(host.contest, which)
         if other is not None and views.may_read(host.contest, other, viewer, admin):
             text, label = other.raw.decode("utf-8"), what.format(other.label)
-            base = BaseText(str(number), label, text, other.program_id)
-            bases = [base, *bases] if number == named_ else [*bases, base]
+            base = BaseText(str(which), label, text, other.program_id)
+            bases = [base, *bases] if which == named_ else [*bases, base]
     return bases

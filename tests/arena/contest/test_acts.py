@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import ExitStack
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -195,8 +196,9 @@ def test_behind_which_entry_a_void_one_lies_is_marked_as_long_as_it_is_void(
     ]
     listed = listed_entries(contest.folder)
     texts = [one.program_id for one in listed]
-    blank: Any = {"parent_ids": None, "generation": 0, "champion": False, "void": False}
-    tree = as_entries([{**blank, "program_id": text, "name": "x"} for text in dict.fromkeys(texts)], listed)
+    blank: Any = {"parent_ids": None, "generation": 0, "gain": None, "champion": False, "void": False}
+    rows = [{**blank, "program_id": text, "name": "x"} for text in dict.fromkeys(texts)]
+    tree = as_entries(rows, listed, on_one_task=True)
     assert [(row["name"], row["generation"], row["void"]) for row in tree] == [
         ("x", 0, False),  # stock
         ("P local 0 1", 0, False),  # its copy is not void
@@ -204,6 +206,10 @@ def test_behind_which_entry_a_void_one_lies_is_marked_as_long_as_it_is_void(
         ("P recombine 2 1", 2, False),
     ]
     assert [row["parent_ids"] for row in tree[1:]] == [[], [texts[2]], [texts[3]]]
+    race = [replace(one, raced=(0.1 * one.number, 0.1, 5) if one.number != 3 else None) for one in listed[:4]]
+    for on_one_task, gains in ((True, [0.4, 0.15, None]), (False, [None] * 3)):
+        decided = as_entries(rows[:3], race, on_one_task=on_one_task)
+        assert [row["gain"] for row in decided] == pytest.approx(gains)  # stock: both arms
     shown = entry_view(contest, entry_of(contest, entry_id(contest, 5)), None)
     assert [one["void_number"] for one in shown["tainted"]] == [3]
     with served(contest) as port:

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from analysis.wording import duration
 from arena.contest.entries import change
-from arena.contest.settings import utc_now
+from arena.contest.settings import BOARD_FILE, MARK, utc_now
 from arena.contest.stored import Announcement, MeasuredRow
 from arena.contest.tables import ContestEntry
 from meta.cli.contest_entrant import columns, decided_rows, shown
@@ -53,8 +54,12 @@ def test_after_the_decision_the_deciding_runs_are_shown(
     assert "no runs are left" in after.err and "not running" not in after.err
     contest.state(early="rain", close_asked="2026-01-01T00:00:00+00:00")
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "out").mkdir()
+    for name in (MARK, BOARD_FILE):  # as export writes them
+        (tmp_path / "out" / name).write_bytes((contest.folder / MARK).read_bytes())
     assert run(["contest", "ls"]) == 0
-    assert "2026-01-01 00:00" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "2026-01-01 00:00" in said.out and said.err == "not listed: 1 export of contests (out)\n"
 
 
 def test_the_reason_and_the_whole_interval_fit_into_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,11 +189,16 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path: Path, capsys: py
     assert run(real) == 0
     planned, created = said.splitlines(), capsys.readouterr().err.splitlines()
     assert created[1] == planned[1] and created[3] == planned[3]  # the others have the time of now in them
-    assert all("can finish about" in lines[2] and "stock's two included" in lines[2] for lines in (planned, created))
+    for lines in (planned, created):
+        assert "on an idle machine can finish about" in lines[2] and "stock's two included" in lines[2]
     assert "knowledge ideas" not in said and "knowledge ideas" not in " ".join(created)
     strokes = ["contest", "init", str(tmp_path / "s"), "--dry-run", "--unsafe-no-sandbox", "--confirm-runs", "9"]
-    assert run(strokes) == 0  # the default task
-    said = " ".join(capsys.readouterr().err.split())
+    assert run([*strokes, "--closes", "5m", "--workers", "2", "--json"]) == 0  # the default task
+    shown = capsys.readouterr()
+    plan, said = json.loads(shown.out), " ".join(shown.err.split())
+    usual, most = (duration(300 + runs * plan["run_seconds"] / 2) for runs in (plan["usual"], 14 * 9))
+    assert f"in all about {usual}, at most {most}, if the machine is idle" in said
+    assert "For fewer than 12 entries, --expect-entries N plans" in said
     assert "low power" in said and "leave --confirm-runs out" in said
     assert "measured on 12 tasks of the family strokes, so the output of `metaloop knowledge ideas` may win" in said
     folder.mkdir()

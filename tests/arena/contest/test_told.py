@@ -48,7 +48,7 @@ def test_why_it_was_closed_early_is_told_on_every_page_and_ever_after(
 
 @pytest.mark.slow
 def test_a_void_after_the_decision_is_told_beside_the_announcement(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of one that did not win, too: in the announcement's table, under its own heading, by status and close."""
     contest = founded(tmp_path).contest
@@ -63,10 +63,17 @@ def test_a_void_after_the_decision_is_told_beside_the_announcement(
     last = [row for row in board_view(contest)["announcement"]["rows"] if row["role"] == "program"][-1]
     acts.void(contest, last["entry_id"], "found out late")
     acts.write_down(contest)
+    monkeypatch.setattr("arena.contest.web.entry.MOST_CURVES", 1)  # fewer than runs that decided
     with served(contest) as port:
         html, twin = (Browser(port).get(path).text for path in ("/", "/index.md"))
-        own = Browser(port).get(f"/entry/{last['entry_id']}").text
+        own, own_twin = (Browser(port).get(f"/entry/{last['entry_id']}{end}").text for end in ("", ".md"))
+    best = re.findall(r"(Confirming run \d+) gained most", own_twin)[0].lower()
+    assert all(f">Experiments of {best}" in one.replace("\n", ">") for one in (own, own_twin))
+    (shown,) = set(re.findall(r"metaloop show (r\w+) -s DIR", own + own_twin))
+    assert f"({shown}, its best run):" in own_twin and "its edge" not in own_twin
     (gains,) = re.findall(r"Gain of each run in the race, .*?: (.*)\.</p>", own)
+    assert f": {gains}.\n" in own_twin and "### Runs on the board\n" in own_twin
+    assert "Curves of 1 of " in own and own_twin.count("\n- Confirming run ") == last["n"]
     assert len(gains.split(", ")) == last["n"] and "onfirming run" in own.split("What its best run kept</h2>")[1][:200]
     assert "confirming runs" in own.split("What its best run kept</h2>")[1].split("</p>")[0]
     for page, mark, heading in ((html, "<strong>void</strong> since", ">Void</h3>"), (twin, "| void since", "## Void")):
@@ -84,6 +91,8 @@ def test_a_void_after_the_decision_is_told_beside_the_announcement(
             assert run([verb, str(folder), "--json"]) == 0
             rows = json.loads(capsys.readouterr().out)["items"]
             assert {row["name"] for row in rows} >= {"stock", arm_label(last)}, verb
+            own_row = next(row for row in rows if row["name"] == arm_label(last))
+            assert own_row["gain"] == pytest.approx(last["gain"]) and own_row["n"] == last["n"]  # of the race
 
 
 def test_init_says_what_each_of_its_figures_is_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -151,10 +160,14 @@ def test_an_export_before_the_decision_says_that_it_is_no_study(
     said = capsys.readouterr().err
     assert f"metaloop contest serve {tmp_path / 'copy'}" in said and "Never serve both" in said
     assert run(["standings", str(contest.folder)]) == 0
-    assert "a contest is decided by its race" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said.startswith("a contest is decided by its race, not by these ranks: ") and "for each look" in said
     assert run(["standings", str(tmp_path / "out")]) == 2
     said = capsys.readouterr().err
     assert "from before the decision" in said and "--quick" not in said
+    readers = {path.stat().st_mode & 0o044 for path in (tmp_path / "out").rglob("*")}
+    assert readers == {(tmp_path / "out").stat().st_mode & 0o044}  # of the ledger, too
+    assert (contest.folder / "ledger").stat().st_mode & 0o077 == 0
     index = (tmp_path / "out" / "README.md").read_text()
     names = re.findall(r"^- \[(.*)\]\(", index, re.MULTILINE)
     assert sorted([*names, "README.md"]) == sorted(path.name for path in (tmp_path / "out").iterdir())
@@ -166,6 +179,9 @@ def test_an_export_before_the_decision_says_that_it_is_no_study(
     assert run(["standings", str(tmp_path / "out")]) == 0
     said = capsys.readouterr().err
     assert "out/announcement.json" in said and "contest status" not in said
+    shutil.rmtree(tmp_path / "out/ledger")
+    assert run(["verify", str(tmp_path / "out")]) != 0  # of nothing, all is derived from the secret
+    assert "out/ledger is missing, empty, or not readable for you" in capsys.readouterr().err
 
 
 def test_a_mark_states_what_holds_in_each_phase(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
