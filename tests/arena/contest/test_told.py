@@ -36,6 +36,8 @@ def test_why_it_was_closed_early_is_told_on_every_page_and_ever_after(
 ) -> None:
     contest = founded(tmp_path).contest
     with served(contest) as port:
+        style = Browser(port).get("/static/style.css").text  # no line ends within the time that is left; a dimmed card
+        assert "[data-until] { white-space: nowrap; }" in style and "dark) { .card { filter: brightness(" in style
         assert not any("early" in Browser(port).get(path).text.split("<main")[0] for path in READ[:4])
         contest.state(early="heavy rain", close_asked="2026-01-01T00:00:00+00:00")
         contest.database.set_fact("deciding", done=3, wanted=9, per_run=70.5, looks=[])
