@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 from analysis.figures_text import far_from_zero
 from analysis.statistics import mean_together
-from analysis.wording import decimals, duration, many, number, span, typical
+from analysis.wording import decimals, duration, listed, many, number, span, typical
 from arena.contest.race import Race
+from arena.contest.standing import scores_of_rows
 from arena.contest.stored import Announcement, MeasuredRow, RaceFigures, arm_label, entry_label
 
 OTHER_FIGURES = (
@@ -23,6 +24,8 @@ def sentences(said: Announcement) -> list[str]:
         return []
     digits = digits_of(said)
     lines = [_group(said, digits) if len(said["winners"]) > 1 else _lead(said, digits)]
+    if lead := _lead_over_second(said, digits):
+        lines.append(lead)
     if race := said.get("race"):
         looks, taken = len(race["looks"]), sum(runs <= race["looked"] for runs in race["looks"])
         allowed = f"Intervals and tests allow for all {looks} planned looks at the results"
@@ -64,6 +67,27 @@ def _lead(said: Announcement, digits: int) -> str:
     )
 
 
+def _lead_over_second(said: Announcement, digits: int) -> str:
+    """How far the winner is above the best of the others, which readers ask first; empty without one winner of a race.
+    The interval is stated where the look that separated the two had the runs that the rows have."""
+    rows = {row["number"]: row for row in said["rows"]}
+    others = [one for one in said.get("lost", ()) if one["number"] in rows]
+    if len(said["winners"]) != 1 or not others:
+        return ""
+    first = rows[said["best"]["number"]]
+    lost = max(others, key=lambda one: rows[one["number"]]["gain"])
+    second = rows[lost["number"]]
+    lead, known = first["gain"] - second["gain"], ""
+    if lost["runs"] == first["n"] == second["n"]:
+        scores = scores_of_rows((first, second, *_stock(said)), [str(one["task"]) for one in said.get("scales", ())])
+        if {first["number"], second["number"]} <= set(scores.keys):
+            known = _interval(*scores.over(first["number"], second["number"], said["race"]["level"])[1:], digits)
+    return (
+        f"{arm_label(first)} gains {number(lead, digits)} {said['unit']}{known} more than {arm_label(second)}, the "
+        f"best of the other entries ({number(second['gain'], digits)} over {many(second['n'], 'run')})."
+    )
+
+
 def _interval(low: float | None, high: float | None, digits: int) -> str:
     """In brackets, where there is one."""
     return "" if low is None or high is None else f" (95% interval {span(low, high, digits)})"
@@ -101,10 +125,12 @@ def _spent(said: Announcement) -> str:
     if race["runs"] >= most:
         return f"{took}."
     early = sum(one["below"] is not None and one["runs"] < race["looked"] for one in said.get("lost", ()))
-    why = [f"the race ended after {race['looked']} of each"] if race["looked"] < last else []
+    of_stock = max((row["n"] for row in _stock(said)), default=race["looked"])
+    why = [f"the race ended after {race['looked']} runs of each leader still in it"] if race["looked"] < last else []
     why += [f"{many(early, 'leader')} had left it before"] if early else []
-    why = why or ["stock stopped once all leaders were above it"]
-    return f"{took}. Up to {most:,} were planned, {last} of each entry, but {' and '.join(why)}."
+    if of_stock < race["looked"] or not why:
+        why.append(f"stock stopped after {of_stock}, once all leaders were above it")
+    return f"{took}. Up to {most:,} were planned, {last} of each entry, but {listed(why)}."
 
 
 def secret_check(said: Announcement) -> str:
@@ -162,7 +188,9 @@ def look_lines(race: Race, names: Mapping[int, str], digits: int) -> list[str]:
     if lines and race.entries:
         above = len(race.above_stock.intersection(race.entries))
         one = "significantly above stock" if above else "not significantly above stock so far"
-        lines[-1] += f", {one}" if still == 1 else f", {above} of them significantly above stock"
+        all_of_them = "both" if still == 2 else "all"
+        share = all_of_them if above == still else str(above or "none")
+        lines[-1] += f", {one}" if still == 1 else f", {share} of them significantly above stock"
     return lines
 
 
@@ -185,10 +213,14 @@ def winning(entry_id: str, said: Announcement) -> str:
     return f"{arm_label(row)} {won}: a gain of {gain} over {many(row['n'], 'fresh run')}{times}"
 
 
+def _stock(said: Announcement) -> list[MeasuredRow]:
+    return [row for row in said["rows"] if row["role"] != "program"]
+
+
 def _ratio(gain: float, said: Announcement) -> float | None:
     """How many times stock's gain that is; None where no ratio to it is stated, as in a study's verdict, or the best
     entry is not significantly above it."""
-    stock = [row for row in said["rows"] if row["role"] != "program"]
+    stock = _stock(said)
     known = all(row["se"] is not None for row in stock)
     clear = known and far_from_zero(mean_together((row["gain"], row["se"], row["n"]) for row in stock))
     return gain / (said["gain"] - said["over_stock"]) if clear and (said["over_low"] or 0) > 0 else None

@@ -79,7 +79,8 @@ class Contest:
     def closed_at(self) -> datetime:
         """When it closes or closed for entries: by the rules, or earlier at the host's request."""
         state = self.state()
-        return datetime.fromisoformat(state["close_asked"]) if state.get("early") else self.config.closes
+        requested_at = state.get("close_asked")
+        return datetime.fromisoformat(requested_at) if requested_at and state.get("early") else self.config.closes
 
     def announcement(self) -> Announcement:
         return cast(Announcement, self.database.fact("announcement"))

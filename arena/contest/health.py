@@ -13,12 +13,15 @@ from typing import NotRequired, TypedDict
 from pydantic import JsonValue
 from sqlalchemy import func, select
 
+from analysis import decision_text
+from analysis.decision import Check
 from analysis.wording import duration, many
+from arena.contest.board import check_of
 from arena.contest.contest import Contest
 from arena.contest.plan import measured_plan
 from arena.contest.race import leaders_of
 from arena.contest.settings import Phase, utc_now
-from arena.contest.standing import whole_board
+from arena.contest.standing import board_head, board_of, pinned_numbers, whole_board
 from arena.contest.tables import ENDED, Act, ContestEntry
 from arena.study import Study
 from programs.text import one_line
@@ -27,6 +30,7 @@ LOG = "log/contest.log"
 TAIL, WIDE = 30, 300  # lines of the log, and characters of each
 MOST_READ = 64 << 10
 LITTLE_DISK = 1 << 30  # bytes free; less is a problem
+BUSY = 1.5  # load per core; more is too much
 
 
 class QueueHealth(TypedDict):
@@ -79,7 +83,9 @@ def health(contest: Contest) -> QueueHealth:
         "log": tail(contest.folder / LOG),
         "outlook": outlook(contest),
     }
-    return {**report, "problems": problems(report, contest.folder)}
+    check = failed_check(contest)
+    found = [*problems(report, contest.folder), *([check_problem(check, report["load"])] if check else ())]
+    return {**report, "problems": found}
 
 
 def queue_words(report: QueueHealth) -> str:
@@ -98,7 +104,31 @@ def outlook(contest: Contest) -> str:
     if not contest.config.looks or contest.phase() not in ("open", "closing"):
         return ""
     rows = list(whole_board(contest))
-    return measured_plan(rows, contest.config.confirm_runs, len(leaders_of(rows, contest.config.most_leaders)))
+    plan = measured_plan(rows, contest.config.confirm_runs, len(leaders_of(rows, contest.config.most_leaders)))
+    return plan + " No plan allows for a failed A/A check, which the board has now." * bool(failed_check(contest))
+
+
+def failed_check(contest: Contest) -> Check | None:
+    """The A/A check of the board if it failed and the decision, which has a check of its own, is still to come."""
+    if contest.phase() == "decided":
+        return None
+    with contest.database.read() as connection:
+        head = board_head(connection)
+        stock = board_of(connection, contest, head["arms"], pinned_numbers(connection, None))
+    check = check_of(stock, head.get("unit", contest.task.unit))
+    return None if check is None or check.passed else check
+
+
+def check_problem(check: Check, load: float) -> str:
+    """What a failed A/A check of the board means for the host."""
+    cores = len(os.sched_getaffinity(0))
+    busy = f"{load:g} on {many(cores, 'core')}, which is {'' if load > BUSY * cores else 'not '}too busy"
+    return (
+        f"{decision_text.check(check)} Both arms run the same program, so only chance should separate them; by "
+        f"chance, 1 of 100 such tests fails. Other work on this machine can be the cause: its load is {busy}. Which "
+        "entries are leaders depends on these runs, the winner does not: the leaders and stock run again, and no entry "
+        "wins if the A/A check of those runs fails. Stop other work on this machine before the leaders run."
+    )
 
 
 def left(contest: Contest) -> int:

@@ -109,9 +109,9 @@ def measured_plan(rows: Sequence[BoardColumns], runs: int, leaders: int) -> str:
     measured = many(sum(row["n"] for row in rows), "measured run")
     if freedom < LEAST_FREEDOM:
         return (
-            "How well the close can separate the leaders is not known yet. It depends on the noise of a run, which is "
-            f"measured from the second run of each entry on, stock included: that takes {LEAST_FREEDOM} such runs. "
-            f"So far there {'is' if freedom == 1 else 'are'} {freedom}, of {measured}."
+            "How well the close can separate the leaders is not known yet. It depends on how much the runs of an entry "
+            f"differ. To measure that takes {LEAST_FREEDOM} runs, not counting the first one of each entry and of each "
+            f"arm of stock. So far there {'is' if freedom == 1 else 'are'} {freedom} ({measured} in all)."
         )
     if gain <= 0:
         return (

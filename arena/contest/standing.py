@@ -88,9 +88,10 @@ def beside_stock(row: MeasuredRow, stock: Sequence[MeasuredRow], arms: int, digi
     said = f"{how} stock, which gains {number(gain.mean, digits)} on average over {many(gain.n, 'run')}"
     low, high = (-math.inf, math.inf) if row["low"] is None or row["high"] is None else (row["low"], row["high"])
     if how.startswith("not") and not low <= (gain.mean or 0.0) <= high:
+        where = "above" if (gain.mean or 0.0) < low else "below"
         said += (
-            " (the interval is of this gain alone; ranks allow for the uncertainty of stock's gain, and for testing "
-            f"all {math.comb(arms, 2)} pairs of rows)"
+            f" (the interval is {where} that, but the test that ranks are based on is stricter: it allows for the "
+            f"uncertainty of stock's gain and for all {math.comb(arms, 2)} pairs of rows, so it needs more runs)"
         )
     whole = (row["rank_low"], row["rank_high"]) == (1, arms)
     return f"{said}; so far no other row of the board is separated from this entry, either" if whole else said
@@ -101,9 +102,7 @@ def beside_parent(
 ) -> str:
     """By how much an entry gains more or less than the one that it is based on, with the interval of the difference;
     ``tasks``: those with a scale, none in a contest on one task."""
-    arms = {one["number"]: one for one in (row, parent, *stock)}
-    cells = {number: _by_task(one) if tasks else {"": _mean(one, one["se"])} for number, one in arms.items()}
-    scores = Scores(cells, tasks or [""], [one["number"] for one in stock] if tasks else None)
+    scores = scores_of_rows((row, parent, *stock), tasks)
     apart, low, high = (row["gain"] or 0.0) - (parent["gain"] or 0.0), None, None
     if {row["number"], parent["number"]} <= set(scores.keys):
         apart, low, high = scores.over(row["number"], parent["number"])
@@ -114,6 +113,14 @@ def beside_parent(
         of_parent += f"; 95% interval of the difference: {span(low, high, digits)}"
         of_parent += ", which includes 0: not separated" * (low <= 0 <= high)
     return f"The gain is {how} that of its parent, {arm_label(parent)} ({of_parent})"
+
+
+def scores_of_rows(rows: Iterable[MeasuredRow], tasks: Sequence[str]) -> Scores[int]:
+    """The scores of rows, by number, with which their differences are tested; ``tasks``: those with a scale, none in a
+    contest on one task. Several tasks need the rows of stock."""
+    arms = {one["number"]: one for one in rows}
+    cells = {number: _by_task(one) if tasks else {"": _mean(one, one["se"])} for number, one in arms.items()}
+    return Scores(cells, tasks or [""], [n for n, one in arms.items() if one["role"] != "program"] if tasks else None)
 
 
 def order_remarks(connection: Connection, contest: Contest, board: BoardHead, rows: Sequence[MeasuredRow]) -> list[str]:

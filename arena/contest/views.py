@@ -72,7 +72,7 @@ def contest_view(contest: Contest) -> ContestView:
         stock = connection.scalar(select(ContestEntry.entry_id).where(ContestEntry.role == "control"))
     return {
         "contest_id": config.contest_id, "title": config.title, "phase": contest.phase(), "now": utc_now(),
-        "opens": config.opens, "closes": config.closes, "closed_early": state.get("early", ""),
+        "opens": config.opens, "closes": contest.closed_at(), "closed_early": state.get("early", ""),
         "deciding": deciding(contest),
         "tasks": tasks_view(contest), "task": task.name, "task_id": contest.study.task_id, "metric": task.metric,
         "unit": task.unit, "direction": task.direction, "description": task.description,

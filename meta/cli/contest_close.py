@@ -78,7 +78,7 @@ def remind(out: Output, contest: Contest) -> None:
 def request_close(contest: Contest, early: str | None, name: str, yes: bool) -> None:
     """Record the request; the process that works on the contest carries it out. Raises UsageError if it is early, or
     ``early`` and not confirmed."""
-    from arena.contest.settings import shown, utc_now
+    from arena.contest.settings import shown
 
     if contest.phase() in ("upcoming", "open"):
         if not early:
@@ -88,13 +88,13 @@ def request_close(contest: Contest, early: str | None, name: str, yes: bool) -> 
             )
         if not yes:
             ask(
-                f"Close {contest.config.title} before its time? No more entries are accepted; this cannot be undone.",
+                f"Close {contest.config.title} before its time? No more entries are accepted; this cannot be undone. "
+                f"What remains: {where(contest)}.",
                 "there is no terminal to ask whether to close before the time in the rules",
                 "-y closes it",
             )
-        contest.state(early=early)
     if not contest.state().get("close_asked"):
-        contest.state(close_asked=utc_now().isoformat())
+        contest.ask_close(early or "")
 
 
 def follow(out: Output, contest: Contest) -> None:

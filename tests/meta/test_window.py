@@ -36,7 +36,7 @@ from meta.mutators.mix import MUTATORS
 from meta.window import study_page
 from meta.window.records import fetch, run_page
 from meta.window.words import RULES, interval, minus
-from tests.analysis.report.browser import Browser, found
+from tests.analysis.report.browser import Browser, found, hidden_and_back
 from tests.arena.contest.test_browser import go, until
 from tests.meta.opened_window import TOKEN, Window, first, made_studies, until_read
 
@@ -435,4 +435,6 @@ def test_in_a_browser_nothing_is_cut_off_and_the_keys_work(window: Window) -> No
             "document.activeElement.dispatchEvent(new InputEvent('input', {bubbles: true}))"
         )
         until(browser, "[...document.querySelectorAll('.studies li')].filter((one) => !one.hidden).length === 1")
+        browser.value("document.activeElement.blur()")
+        hidden_and_back(browser)
         assert not browser.complaints()

@@ -58,6 +58,7 @@ def _environment() -> Environment:
         "many": wording.many,
         "cell": cell,
         "minus": minus,
+        "unbroken": unbroken,
         "fenced": fenced,
         "brief": wording.brief,
         "progress_line": progress_line,
@@ -114,6 +115,13 @@ def own_reason(row: ExperimentColumns, changes: Mapping[int, float]) -> bool:
 def minus(sentence: str) -> str:
     """A sentence of ours with true minus signs."""
     return re.sub(r"(?<![\w-])-(?=\.?\d)", wording.MINUS, sentence)
+
+
+def unbroken(sentence: str) -> str:
+    """A sentence of ours in which no line ends within a duration."""
+    return re.sub(
+        r"(?<=\d) (?=(?:s|min|h|d)\b)|(?<= min) (?=\d)|(?<= h) (?=\d)|(?<= d) (?=\d)", "\N{NO-BREAK SPACE}", sentence
+    )
 
 
 def cell(text: object) -> str:

@@ -26,16 +26,28 @@
   }
 
   if (at && window.EventSource) {
-    const events = new EventSource(at);
-    // A page in the back/forward cache would keep its connection, and a browser has only six per host.
-    addEventListener("pagehide", () => events.close());
+    // A browser has only six connections per host, so a page that is not seen holds none: another tab, the back/forward cache.
+    let events = null;
+    const leave = () => { if (events) events.close(); events = null; };
+    const soon = () => {
+      if (!waiting) setTimeout(refresh, Math.max(0, last + LEAST - Date.now()));
+      waiting = true;
+    };
+    const listen = () => {
+      if (events || document.hidden) return;
+      events = new EventSource(at);
+      events.addEventListener("change", (event) => {
+        if (seen !== null && seen !== event.data) soon();
+        seen = event.data;
+      });
+    };
+    listen();
+    addEventListener("pagehide", leave);
     addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
-    events.addEventListener("change", (event) => {
-      if (seen !== null && seen !== event.data && !waiting) {
-        waiting = true;
-        setTimeout(refresh, Math.max(0, last + LEAST - Date.now()));
-      }
-      seen = event.data;
+    document.addEventListener("visibilitychange", () => {
+      if (document.hidden) return leave();
+      listen();
+      soon();
     });
   }
 

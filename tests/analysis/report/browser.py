@@ -152,3 +152,21 @@ class Browser:
             self._buffer += more
         line, _, self._buffer = self._buffer.partition(b"\0")
         return dict(json.loads(line))
+
+
+def hidden_and_back(browser: Browser) -> None:
+    """Another tab holds no connection: a browser has only six per host. On return the page listens again, and looks."""
+    browser.value(
+        "(() => { const Real = EventSource, now = Date.now, get = fetch; window.looked = false;"
+        "window.EventSource = function (url) { return (window.stream = new Real(url)); };"
+        "window.fetch = (...all) => { looked = true; return get(...all); };"
+        "Date.now = () => now() + 9000; })()"  # the last look is long ago
+    )
+    for hidden in ("true", "false", "true"):
+        browser.value(f"Object.defineProperty(document, 'hidden', {{ value: {hidden}, configurable: true }})")
+        browser.value("document.dispatchEvent(new Event('visibilitychange'))")
+        assert browser.value("window.stream?.readyState") in {"true": (None, 2), "false": (0, 1)}[hidden]
+        end = time.monotonic() + 60.0
+        while hidden == "false" and not browser.value("looked"):
+            assert time.monotonic() < end
+            time.sleep(0.05)

@@ -256,6 +256,7 @@ def test_a_higher_gain_outside_the_leaders_is_explained(contest: Contest, monkey
     for low, said in ((0.5, True), (0.0, False), (None, False)):
         beside = beside_stock({**row, "low": low}, [{**stock, "gain": 0.1}], 6, 2)
         assert "not separated from stock" in beside and ("all 15 pairs of rows" in beside) == said
+        assert ("(the interval is above that, but the test" in beside) == said
     with contest.database.write() as connection:  # a later copy of 5 has a higher gain, so it comes first on the board
         connection.execute(text("UPDATE board SET gain = 0.22, above = 0 WHERE number = 6"))
         connection.execute(text("UPDATE board SET \"row\" = json_set(\"row\", '$.program_id', 'p5') WHERE number = 6"))
@@ -306,7 +307,10 @@ def test_the_first_screen_says_how_to_take_part(contest: Contest) -> None:
     assert before.index('id="part"') < before.index('href="/join">Join</a> with a name') < before.index('id="board"')
     assert "Joined as Ada." in after and 'href="/me">Submit</a>' in after
     assert "differ by \u22120.419 nats" in before and "differ by \u2212" in twin
-    assert before.count(contest.study.hardware_class) == 1 and "differences as small as theirs are noise" in before
+    assert (
+        before.count(contest.study.hardware_class) == 1
+        and "as small as theirs does not show that an entry is better" in before
+    )
     assert (
         before.index('id="part"') < before.index(contest.config.secret_hash) and "sha" not in before.split("<main")[0]
     )

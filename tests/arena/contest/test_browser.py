@@ -15,7 +15,7 @@ from arena.contest.tables import ContestEntry
 from arena.contest.views import board_view
 from arena.contest.work import carry_on
 from programs.shelf import starter
-from tests.analysis.report.browser import Browser, found
+from tests.analysis.report.browser import Browser, found, hidden_and_back
 from tests.arena.contest.hosting import RUNS, founded, served
 
 pytestmark = [
@@ -229,6 +229,8 @@ def read(contest: Contest, port: int, browser: Browser) -> None:
             go(browser, base + path, width)
             assert browser.value("document.documentElement.scrollWidth <= innerWidth"), (path, width)
             assert browser.value("document.querySelectorAll('main svg circle').length") >= 1
+            whole = "document.querySelector('.intro').offsetWidth === document.querySelector('header').clientWidth"
+            assert browser.value(whole), (path, width)
             assert width > 600 or browser.value(STACKED), (path, width)
             assert width > 600 or browser.value("document.querySelector('main').getBoundingClientRect().top") < 230, (
                 path
@@ -273,6 +275,7 @@ def read(contest: Contest, port: int, browser: Browser) -> None:
     assert browser.value("document.querySelector('.lineage svg').getBoundingClientRect().right <= innerWidth")
     go(browser, base)
     until(browser, "document.querySelector('.verdict h2')?.textContent.length > 0")
+    hidden_and_back(browser)
     assert browser.complaints() == []
 
 

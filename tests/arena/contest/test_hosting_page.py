@@ -153,17 +153,31 @@ def test_the_host_reads_what_the_measured_noise_makes_of_the_close(
         for text in (*shown, capsys.readouterr().err):
             assert "is 101% of the average gain" in text and "4 leaders (as on the board now) and up to 20" in text
             assert "1% of simulated closes name an entry" in text and "share the win" in text
+            assert "A/A" not in text
+        with made.contest.database.write() as connection:  # stock's arms, 3 apart
+            for row in connection.query(BoardRow).filter(BoardRow.number < 3):
+                arm = {"program_id": "p1", "gain": 3.0 * row.number, "role": ("control", "a/a")[row.number - 1]}
+                row.row = {**row.row, **arm}
+        shown = [host.get(path).text for path in ("/host", "/host.md")] + host.get("/api/v1/health").json["problems"]
+        assert run(["contest", "status", str(made.contest.folder)]) == 0
+        for text in (*shown[:2], shown[-1], capsys.readouterr().err):
+            assert "A/A: two arms of stock differ by " in text and "Stop other work on this machine before" in text
+        assert "a failed A/A check, which the board has now" in shown[0] and "No problems" not in shown[0]
+        made.contest.state(decided="2026-01-01T00:00:00+00:00")
+        assert "A/A" not in host.get("/host").text.split("<footer")[0]
+        made.contest.state(decided="")
         with made.contest.database.write() as connection:  # two are significantly below another one: they do not race
             connection.query(BoardRow).filter(BoardRow.number > 4).update({"above": 1})
         assert "2 leaders (as on the board now)" in host.get("/api/v1/health").json["outlook"]
     rows: list[Any] = [{"gain": 1.0, "se": se, "n": 4} for se in (0.05, 0.05, 0.05, 0.05)]
     assert measured_plan(rows, 20, 4).endswith("the noise was assumed.")
     early = measured_plan(rows[:3], 20, 4)
-    assert "that takes 10 such runs. So far there are 9, of 12 measured runs." in early
+    assert "takes 10 runs, not counting the first one of each entry and" in early
+    assert early.endswith("So far there are 9 (12 measured runs in all).")
     losing = measured_plan([{**row, "gain": -1.0} for row in rows], 20, 4)
     assert "the average gain of all entries is not above 0" in losing
     assert "entry is 11% of the average gain" in measured_plan([*rows, {**rows[0], "se": 9.0}], 20, 4)
-    assert "are 0, of 0 measured runs" in measured_plan([], 20, 0)
+    assert "are 0 (0 measured runs in all)" in measured_plan([], 20, 0)
     assert measured_plan(rows, 20, 1).endswith("one leader now, so the race would only test it against stock.")
 
 

@@ -92,6 +92,10 @@ def test_two_alike_share_the_win_and_the_price_is_told() -> None:
     assert sorted(race.entries) == [3, 4] and had[3] == had[4] == LOOKS[-1]
     assert had[CONTROL] == had[TWIN] < LOOKS[-1]  # stock stops once both are above it
     gains = {"": {n: runs[n][:k] for n, k in had.items()}}
+    names = {3: "Ada 1", 4: "Ben 1", CONTROL: "stock"}
+    assert look_lines(race, names, 2)[-1].endswith(
+        "2 entries still in the race, both of them significantly above stock"
+    )
     told = decide_race(who, race, gains, 3.0)
     assert told["outcome"] == "shared" and told["separate"]["runs"] is not None
     assert told["separate"]["device_seconds"] == 6.0 * told["separate"]["runs"]
@@ -184,19 +188,33 @@ def test_the_cost_of_a_race_says_why_it_was_less_than_the_most() -> None:
         "rows": [row(n, each) for n, each in gains.items()],
     }  # fmt: skip
     planned = "of 2 leaders and stock. Up to 40 were planned, 10 of each entry, but"
-    for runs, looked, equal, runs_of_4, words in (
-        (20, 5, 20, 5, f"20 runs {planned} the race ended after 5 of each."),  # who left at the end did not leave early
-        (35, 10, 40, 5, f"{planned} 1 leader had left it before."),
-        (18, 5, 20, 4, f"{planned} the race ended after 5 of each and 1 leader had left it before."),
-        (35, 10, 40, 10, f"{planned} stock stopped once all leaders were above it."),
-        (40, 10, 40, 10, "40 runs of 2 leaders and stock. Intervals"),
+    ended, stopped = "the race ended after 5 runs of each leader still in it", "stock stopped after 5, once all leaders"
+    for runs, looked, equal, runs_of_4, of_stock, words in (
+        (20, 5, 20, 5, 5, f"20 runs {planned} {ended}."),  # who left at the end did not leave early
+        (35, 10, 40, 5, 10, f"{planned} 1 leader had left it before."),
+        (18, 5, 20, 4, 5, f"{planned} {ended} and 1 leader had left it before."),
+        (25, 10, 40, 5, 5, f"{planned} 1 leader had left it before and {stopped} were above it."),
+        (30, 10, 40, 10, 5, f"{planned} {stopped} were above it."),
+        (40, 10, 40, 10, 10, "40 runs of 2 leaders and stock. Intervals"),
     ):
         race = figures | {"runs": runs, "looked": looked, "equal_runs": equal}
-        lead, spent, *_ = sentences({**said, "race": race, "lost": [{**lost[0], "runs": runs_of_4}]})
+        rows = [*said["rows"][:2], *({**each, "n": of_stock} for each in said["rows"][2:])]
+        lead, spent, *_ = sentences({**said, "race": race, "rows": rows, "lost": [{**lost[0], "runs": runs_of_4}]})
         assert words in spent and spent.endswith(f"at the results{'; 1 of them took place' if looked == 5 else ''}.")
         once = sentences({**said, "race": race | {"looks": [10], "looked": 10}})
         assert not any("planned look" in line for line in once)  # there is nothing to allow for
         assert "times as much" not in lead  # stock's gain is 0
+    of_4 = [{**lost[0], "runs": 20}]
+    won = {**said, "winners": [said["best"]], "race": figures, "lost": of_4, "scales": []}
+    second = sentences(won)[1]
+    known = re.match(
+        r"Ben 3 gains ([.\d]+) nats \(95% interval ([.\d]+) to ([.\d]+)\) more than Ben 4, the best", second
+    )
+    assert known and second.endswith("over 20 runs).")
+    assert float(known[2]) < float(known[1]) < float(known[3]) and 1.5 < float(known[1]) < 2.5
+    earlier = sentences({**won, "lost": lost})[1]  # that look had fewer runs than the rows have
+    assert "more than Ben 4" in earlier and "interval" not in earlier
+    assert "more than" not in " ".join(sentences({**won, "winners": [said["best"], row(4, gains[4])]}))
     apart = [row(n, [1.0, 1.2, 1.1]) for n in (CONTROL, TWIN)]
     far = {**said, "rows": [said["rows"][0], *apart], "over_stock": 1.9, "race": figures}
     assert "1.100, so about 2.7 times as much" in sentences(far)[0]

@@ -20,6 +20,7 @@ from arena.contest.tables import EntryParent, Person
 from arena.contest.views import board_view
 from arena.contest.work import carry_on, say_to_log
 from arena.study import Study
+from meta.cli import contest_close
 from meta.cli.main import run
 from programs.errors import UsageError
 from tests.arena.contest.hosting import Browser, founded, served
@@ -35,15 +36,33 @@ def test_why_it_was_closed_early_is_told_on_every_page_and_ever_after(
 ) -> None:
     contest = founded(tmp_path).contest
     with served(contest) as port:
+        style = Browser(port).get("/static/style.css").text  # no line ends within the time that is left; a dimmed card
+        assert "[data-until] { white-space: nowrap; }" in style and "dark) { .card { filter: brightness(" in style
         assert not any("early" in Browser(port).get(path).text.split("<main")[0] for path in READ[:4])
         contest.state(early="heavy rain", close_asked="2026-01-01T00:00:00+00:00")
+        contest.database.set_fact("deciding", done=3, wanted=9, per_run=70.5, looks=[])
         for phase, state in (("closing", {}), ("deciding", {"deciding": "x"}), ("decided", {"decided": "x"})):
             contest.state(**state)
             assert contest.phase() == phase
             for path in READ:
-                assert "early: heavy rain" in Browser(port).get(f"{path}?unshared").text, (phase, path)
+                text = Browser(port).get(f"{path}?unshared").text
+                assert "early: heavy rain" in text, (phase, path)
+                if phase == "deciding" and path == "/":  # no line ends within a duration
+                    assert "at most 7\N{NO-BREAK SPACE}min\N{NO-BREAK SPACE}03\N{NO-BREAK SPACE}s left" in text
+                assert "closed 2026-01-01 00:00:00 UTC" in text or path not in ("/index.md", "/llms.txt")
+            assert Browser(port).get("/api/v1/contest").json["closes"].startswith("2026-01-01T00:00:00")
     assert run(["contest", "status", str(contest.folder)]) == 0
     assert "closed early by the host: heavy rain" in capsys.readouterr().err
+
+
+def test_before_an_early_close_the_host_reads_how_long_the_rest_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contest, asked = founded(tmp_path).contest, list[str]()
+    monkeypatch.setattr(contest_close, "ask", lambda question, *_: asked.append(question))
+    contest_close.request_close(contest, "heavy\nrain", "c", yes=False)
+    assert "What remains: 2 entries unfinished, about" in asked[0] and "; then the leaders, at most" in asked[0]
+    assert contest.state()["early"] == "heavy rain" and contest.closed_at() < contest.config.closes
 
 
 @pytest.mark.slow

@@ -321,7 +321,9 @@ def test_pages_invite_only_while_entries_are_accepted(tmp_path: Path, phase: str
         assert (words in pages[path]) == (phase == "open"), path
         said = {"decided": "is decided", "closing": "Entries are closed", "open": ""}[phase]
         assert path == "/" or said in pages[path], path
+    assert ('id="example"' in pages["/write"]) == ("before you submit it" in pages["/write"]) == (phase == "open")
     if phase != "open":
+        assert pages["/write"].index("no ", pages["/write"].index("<main")) < pages["/write"].index("text nevertheless")
         assert "not stored" in late and "\n# Late\n</textarea>" in late
         assert "Join to raise a dispute" in pages["/join"] and "Log in" in pages["/join"]
 

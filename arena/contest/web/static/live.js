@@ -83,27 +83,36 @@
     const seconds = left ? (Date.parse(left.dataset.until) - now) / 1000 : 0;
     if (seconds > 0) { over = false; left.textContent = duration(seconds); }
     else if (left && !over) { over = true; soon(); }
-    if (document.querySelector("[data-changing]") && Date.now() - last > LEAST) soon();
+    if (!document.hidden && document.querySelector("[data-changing]") && Date.now() - last > LEAST) soon();
   }
 
+  // A browser has only six connections per host, so a page that is not seen holds none: another tab, the back/forward cache.
+  let events = null;
   function listen() {
-    const events = new EventSource("/events");
+    if (events || document.hidden) return;
+    events = new EventSource("/events");
     events.addEventListener("now", (event) => { apart = Date.parse(event.data) - Date.now(); }); // a page may be an old copy
     events.addEventListener("change", (event) => {
       if (seen !== null && seen !== event.data) soon();
       seen = event.data;
     });
-    // A page in the back/forward cache would keep its connection, and a browser has only six per host.
-    addEventListener("pagehide", () => events.close(), { once: true });
+  }
+
+  function leave() {
+    if (events) events.close();
+    events = null;
+  }
+
+  function back() {
+    listen();
+    soon();
   }
 
   setClock();
   setInterval(tick, 1000);
   listen();
   if (performance.getEntriesByType("navigation")[0]?.type === "back_forward") { last = 0; soon(); } // it may be an old copy
-  addEventListener("pageshow", (event) => {
-    if (!event.persisted) return;
-    listen();
-    soon();
-  });
+  addEventListener("pagehide", leave);
+  addEventListener("pageshow", (event) => { if (event.persisted) back(); });
+  document.addEventListener("visibilitychange", () => (document.hidden ? leave() : back()));
 })();
