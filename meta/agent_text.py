@@ -124,7 +124,7 @@ def about(task: Task, spread: SeedSpread | None) -> str:
     if command := training(task):
         kind = "CPU" if task.device == "cpu" else "GPU"
         time = f"{duration(task.budget_seconds)} of {kind} time"
-        said.append(f"`{command}` in that folder trains once; the study gave each training {time}.")
+        said.append(f"`{command}` in its folder trains once; the study gave each training {time}.")
     noise = ""
     if spread:
         where = f" ({spread.measured})" if spread.measured else ""

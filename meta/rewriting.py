@@ -132,7 +132,7 @@ def _loss(row: TriedRow) -> str:
     size = f"{number(-(row.estimate or 0), row.digits)} {unit}"
     size += f" [{number(-(row.high or 0), row.digits)} to {number(-(row.low or 0), row.digits)}] on average"
     of, where = f"{row.kept} of {many(row.tries, 'experiment')}", ""
-    if row.n < row.tries:  # the effect is of the search alone
+    if (row.n or 0) < row.tries:  # the effect is of the search alone
         size, where = f"{size} over {many(row.n, 'experiment')} of the search", " in search and confirmation"
     if row.varies:
         kept = f"{of} with it{where} were kept, more than noise explains (about {row.by_noise:.0f})"

@@ -310,7 +310,7 @@ def test_an_agent_gets_the_margin_as_a_number_and_the_command_that_copies_the_ta
         assert f"is {said}" in made.text.replace("one standard", "1 standard"), made.text
         assert "`metaloop task init strokes --like strokes` writes its folder" in made.text
         assert "standard deviation of about 0.02 nats between training seeds." in made.text
-        assert "`python train.py` in that folder trains once; the study gave each training 0.08 s of CPU" in made.text
+        assert "`python train.py` in its folder trains once; the study gave each training 0.08 s of CPU" in made.text
         assert made.text.startswith("# Mine\n\nThe settings" if text == margin else "The settings")
         assert made.text.count("standard deviations") == (text == margin) and "metaloop:" not in made.text
     assert "---" not in rewritten(Program.parse(margin, "p"), "agent").program.text  # of a file: no task is known
