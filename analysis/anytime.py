@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from analysis.statistics import Mean, mean_interval
 from analysis.tables import statement, typed_rows
-from analysis.transfer import stock_of
+from analysis.transfer import BOTH, stock_of
 
 if TYPE_CHECKING:
     import duckdb
@@ -135,10 +135,11 @@ def within(programs: Sequence[Anytime], factor: float, target: float = 1.0) -> d
 
 def _program(measured: Sequence[ScaledRun], is_stock: bool) -> Anytime:
     first = measured[0][0]
+    roles = {run.role for run, _ in measured}
     return Anytime(
         first.program_id,
         first.name,
-        first.role,
+        BOTH if is_stock and len(roles) > 1 else first.role,
         tuple(dict.fromkeys(run.task for run, _ in measured)),
         len(measured),
         is_stock,

@@ -72,9 +72,12 @@ def export_first(start: Origin, study: str, target: str = "start.md") -> str:
 
 
 def first_program(d: Decision, study: str = STUDY) -> str:
-    """How to get the program that the champion started from, if the champion is not shown to be better (``own_share``
-    has the figures); else empty. ``study``: its folder as a word of a command line, where that is known."""
+    """That the champion is not shown to be better than the program that it started from (``own_share`` has the
+    figures), and how to get that; else empty. ``study``: its folder as a word of a command line, where that is known.
+    """
     start = as_good(d)
     if d.start is None or start is None:
         return ""
-    return f"To get the program that the champion started from: {export_first(start, study)}."
+    shown = "is shown to gain less" if differs(d.start) else "is not shown to gain more"
+    said = f"{d.name} {shown} than {start.first}, from which it was evolved."
+    return f"{said} To get that program: {export_first(start, study)}."

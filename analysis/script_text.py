@@ -77,7 +77,6 @@ def spend(same: SameSpend, d: Decision) -> str:
             f"{text}Estimated from the {known} of this study, the best of them by its own score gains {gain}; {beside}."
         )
     return (
-        f"{text}The {known} of this study are too few to estimate the best of {count(same.runs)}. The best of "
-        f"{same.best_of} of them by their own scores would gain {gain}; {beside}. To measure the best of "
-        f"{count(same.runs)}: metaloop evolve --same-spend."
+        f"{text}From the {known} of this study, the best of at most {same.best_of} can be estimated: chosen by its own "
+        f"score, it gains {gain}; {beside}. To measure the best of {count(same.runs)}: metaloop evolve --same-spend."
     )

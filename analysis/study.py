@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from analysis.compact import computed, opened, states
 from analysis.ledger import require_whole, segments, verify
-from analysis.tables import IS_APART, SQL_VIEWS, answer, make, named_in, plain, statement, with_sources
+from analysis.tables import IS_APART, SEED_NOISE, SQL_VIEWS, answer, make, named_in, plain, statement, with_sources
 from programs.errors import EnvironmentProblem, NotFound, UsageError
 
 if TYPE_CHECKING:
@@ -88,6 +88,8 @@ def _own_tables(ledger: Path, names: Collection[str]) -> tuple[duckdb.DuckDBPyCo
     if copy is None:
         verify(ledger)
         make(con, segments(ledger), names)
+    if copy is not None or "baselines" in names:
+        con.execute(f"CREATE MACRO {statement(SEED_NOISE)}")
     require_whole(ledger)
     return con, copy
 

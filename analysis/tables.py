@@ -38,6 +38,7 @@ SQL_VIEWS = word_list("""
 # Purposes of matches that neither select programs nor count in a study's comparisons, and the same as a macro of SQL.
 APART = ("ablation", "same-spend", "long")
 IS_APART = f"CREATE MACRO is_apart(purpose) AS coalesce(purpose, '') IN {APART}"
+SEED_NOISE = "seed_noise"  # a macro over `baselines`
 LARGE_VIEWS = frozenset({"experiments", "edits", "import_rows"})  # with one or more rows per experiment
 _NUMBERS = frozenset({"DOUBLE", "BIGINT", "INTEGER", "BOOLEAN", "DOUBLE[]", "BIGINT[]"})
 _PLAIN = frozenset(
@@ -84,6 +85,8 @@ def make(con: duckdb.DuckDBPyConnection, files: Sequence[Path], names: Collectio
 def named_in(*queries: str) -> list[str]:
     """Those of SQL_VIEWS that the queries name."""
     words = set(re.findall(r"[a-z_]+", " ".join(queries).lower()))
+    if SEED_NOISE in words:
+        words.add("baselines")
     return [name for name in SQL_VIEWS if name in words]
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
+from dataclasses import dataclass
 from difflib import unified_diff
 from pathlib import Path
 
 from analysis.study import read_study
-from analysis.wording import listed
+from analysis.wording import duration, listed, many
 from arena.setup import reference
 from inner_loop.keep.margin import card_sd
 from programs.charter_edit import take_charter
@@ -21,15 +23,15 @@ from trainer.task import Task, builtin_tasks
 
 _WORD = re.compile(r"`(@?[A-Za-z_]\w*)(?:(==|!=|<=|>=|=|<|>)([^`?]+))?(\??)`( ?)")
 _MARGIN = re.compile(r"\b(one|[\d.]+) standard deviations? of the baseline's metric between training seeds")
-_SPREAD = """
-WITH seeds AS (
-    SELECT stream, seed, avg(metric ORDER BY metric) AS metric FROM baselines WHERE task = ? AND status = 'ok'
-    GROUP BY ALL),
-streams AS (
-    SELECT stream, count(*) - 1 AS freedom, var_samp(metric ORDER BY seed) AS variance FROM seeds
-    GROUP BY stream HAVING count(*) > 1)
-SELECT sqrt(sum(freedom * variance ORDER BY stream) / sum(freedom)) FROM streams
-"""
+_TRAINED = ("classification", "regression", "language_model")  # kinds of score of a train.py that trains by itself
+
+
+@dataclass(frozen=True)
+class SeedSpread:
+    """The SD of the untouched script's metric between training seeds; ``measured``: where, in words."""
+
+    sd: float
+    measured: str = ""
 
 
 def for_agents(text: str, task: Task) -> str:
@@ -75,35 +77,35 @@ def _code_change(knob: Knob) -> str:
     return "\n".join([f"`{knob.name}`{about}", "", "```diff", *lines, "```", ""])
 
 
-def spread(study: Path, task: Task) -> float | None:
-    """The standard deviation of the untouched script's metric between training seeds: as the task's card has it, else
-    as the study measured it, within each stream: others have other data."""
+def spread(study: Path, task: Task) -> SeedSpread | None:
+    """As the task's card has it, because margins are multiples of that, else as the study measured it."""
     if (sd := card_sd(task)) is not None:
-        return sd
-    with read_study(study, views=("baselines",)) as con:
-        row = con.execute(_SPREAD, [task.name]).fetchone()
-    return float(row[0]) if row and row[0] else None
+        shown = f", which `metaloop task show {task.name}` prints" if copying(reference(task)) else ""
+        return SeedSpread(sd, f"by the task's card{shown}")
+    with read_study(study, views=()) as con:
+        row = con.execute("SELECT sd, trainings FROM seed_noise() WHERE task = ?", [task.name]).fetchone()
+    return SeedSpread(row[0], f"{many(row[1], 'training')} of the study") if row and row[0] else None
 
 
-def stand_alone(text: str, task: Task | None, sd: float | None) -> str:
+def stand_alone(text: str, task: Task | None, spread: SeedSpread | None) -> str:
     """The text without what only Metaloop reads (settings, marks), with its margin in the metric's unit, and with the
     task whose settings and values its ideas name: an agent can look up none of these."""
-    for _, after in steps_alone(text, task, sd):
+    for _, after in steps_alone(text, task, spread):
         text = after
     return text
 
 
-def steps_alone(text: str, task: Task | None, sd: float | None) -> Iterator[tuple[str, str]]:
+def steps_alone(text: str, task: Task | None, spread: SeedSpread | None) -> Iterator[tuple[str, str]]:
     """The steps of `stand_alone`: what each does, and the text after it."""
     lines = take_charter(text, "").split("\n")
     text = "\n".join(line for line in lines if line not in (START, END))
     yield "what only Metaloop reads (settings, marks) is left out", text
     if task is None:
         return
-    if sd:
-        text = _MARGIN.sub(lambda match: _margin(match[1], sd, task.unit), text)
+    if spread:
+        text = _MARGIN.sub(lambda match: _margin(match[1], spread.sd, task.unit), text)
         yield "margins are in the metric's unit", text
-    yield "a paragraph about the task is added", _below_title(text, about(task, sd))
+    yield "a paragraph about the task is added", _below_title(text, about(task, spread))
 
 
 def _margin(number: str, sd: float, unit: str) -> str:
@@ -113,15 +115,32 @@ def _margin(number: str, sd: float, unit: str) -> str:
     return f"{float(number) * sd:.2g} {unit}, {number} standard deviations ({sd:.2g} {unit}) {whose}"
 
 
-def about(task: Task, sd: float | None) -> str:
-    """Which script the ideas are for, and where it is."""
+def about(task: Task, spread: SeedSpread | None) -> str:
+    """Which script the ideas are for, where it is, and how it is run."""
     files = listed([f"`{name}`" for name in task.editable])
     said = [f"The settings and values in this program are those of {files} in the task {task.name}."]
     if command := copying(reference(task)):
         said.append(f"`{command}` writes its folder.")
-    noise = f", with a standard deviation of about {sd:.2g} {task.unit} between training seeds" if sd else ""
+    if command := training(task):
+        kind = "CPU" if task.device == "cpu" else "GPU"
+        time = f"{duration(task.budget_seconds)} of {kind} time"
+        said.append(f"`{command}` in its folder trains once; the study gave each training {time}.")
+    noise = ""
+    if spread:
+        where = f" ({spread.measured})" if spread.measured else ""
+        one = "the untouched script has a standard deviation of about"
+        noise = f"; {one} {spread.sd:.2g} {task.unit} between training seeds{where}"
     said.append(f"The metric is {task.metric}: {task.direction} is better{noise}.")
     return " ".join(said)
+
+
+def training(task: Task) -> str:
+    """The command of one training; empty for a script that only defines what is scored, or is never run."""
+    if task.run is not None:
+        words = task.run.command
+        line = words if isinstance(words, str) else shlex.join(words)
+        return line.replace("{seed}", "1").replace("{budget}", f"{task.budget_seconds:g}")
+    return "python train.py" if task.law is None and task.scoring["kind"] in _TRAINED else ""
 
 
 def copying(task: str) -> str:

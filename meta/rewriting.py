@@ -14,7 +14,7 @@ from analysis.study import read_study
 from analysis.wording import listed, many, number
 from arena.harvest import HARVEST
 from arena.study import Study
-from meta.agent_text import for_agents, stand_alone, steps_alone, with_code_changes
+from meta.agent_text import SeedSpread, for_agents, stand_alone, steps_alone, with_code_changes
 from meta.mutators.offline.write_ideas import OLDER_UNTRIED, UNTRIED
 from meta.mutators.queue_first import queue_first
 from programs.charter_prose import sentences, with_prose
@@ -63,10 +63,10 @@ def rewritten(
     task: Task | None = None,
     bundle: str = "",
     harm: Mapping[str, MeasuredLoss] = MappingProxyType({}),
-    sd: float | None = None,
+    spread: SeedSpread | None = None,
 ) -> Rewritten:
     """``program`` for a researcher of this kind (scripted, chat or agent). ``bundle``: the idea that comes first.
-    ``harm``: text of an idea → what is said behind it, of `measured_harm`. ``sd``: of `agent_text.spread`.
+    ``harm``: text of an idea → what is said behind it, of `measured_harm`. ``spread``: of `agent_text.spread`.
 
     Raises UsageError where a script would find nothing in it that it can carry out.
     """
@@ -74,7 +74,7 @@ def rewritten(
     if label and kind in (label.kind, label.rewritten):
         stated = program.text if kind == "scripted" else _stated(program.text)
         steps = [("", program.text), ("its settings are written as sentences", stated)]
-        steps += steps_alone(stated, task, sd) if kind == "agent" else []
+        steps += steps_alone(stated, task, spread) if kind == "agent" else []
         changes = [what for (_, before), (what, after) in pairwise(steps) if after.split() != before.split()]
         same = replace(program.with_text(steps[-1][1]), evolved_for=label)
         note = "; ".join(changes) or "nothing is rewritten"
@@ -98,7 +98,7 @@ def rewritten(
     else:
         text = _stated(_with_heading(program.text, left_out))
     if kind == "agent":
-        text = stand_alone(with_code_changes(text, task) if task else text, task, sd)
+        text = stand_alone(with_code_changes(text, task) if task else text, task, spread)
     new = replace(_with_entry(program, text), evolved_for=label.rewritten_for(kind) if label else None)
     if label:
         notes.append(f"this program was evolved for {label}; its gain with another researcher has not been measured")
@@ -131,12 +131,14 @@ def _loss(row: TriedRow) -> str:
     unit = (row.unit or "").removesuffix(" per experiment")
     size = f"{number(-(row.estimate or 0), row.digits)} {unit}"
     size += f" [{number(-(row.high or 0), row.digits)} to {number(-(row.low or 0), row.digits)}] on average"
-    of = f"{row.kept} of {many(row.tries, 'experiment')}"
+    of, where = f"{row.kept} of {many(row.tries, 'experiment')}", ""
+    if (row.n or 0) < row.tries:  # the effect is of the search alone
+        size, where = f"{size} over {many(row.n, 'experiment')} of the search", " in search and confirmation"
     if row.varies:
-        kept = f"{of} with it were kept, more than noise explains (about {row.by_noise:.0f})"
+        kept = f"{of} with it{where} were kept, more than noise explains (about {row.by_noise:.0f})"
         return f"In the study it made scripts worse, by {size}. Its effect depends on the script: {kept}."
     noise = "; noise explains as many" if row.kept and row.noise is not None and not row.is_beyond_noise else ""
-    return f"In the study it made scripts worse, by {size} ({of} kept{noise})."
+    return f"In the study it made scripts worse, by {size} ({of}{where} kept{noise})."
 
 
 def harmful(tries: Sequence[TriedRow]) -> list[TriedRow]:
@@ -195,7 +197,8 @@ def measured_bundle(study: Study) -> str:
     gain = f"{harvest.gain:.3g} [{harvest.low:.3g}, {harvest.high:.3g}] {task.unit} over the untouched script"
     best = f"this is the best script that the study found (gain {gain})"
     then = "Make each later change to the best script so far."
-    return f"Begin with all of these at once, as one change of the untouched script; {best}: {terms}. {then}"
+    first = "After the baseline, begin with all of these at once, as one change of the untouched script"
+    return f"{first}; {best}: {terms}. {then}"
 
 
 def edit_of(task: Task, source: Source, harvest: HarvestEvent) -> tuple[Edit, bool]:

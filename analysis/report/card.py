@@ -33,6 +33,7 @@ AXIS = (400.0, 700.0)  # pixels: from the lowest to the highest gain
 WHOLE_AXIS = (400.0, RIGHT)
 FRAME = {"left": 760.0, "right": RIGHT, "bottom": 534.0}
 COMPARED = ("champion", "control", BOTH)  # the rows that a card has in any case
+SAMPLE = 28  # pixels of a line in the legend
 
 
 class CardRow(Protocol):
@@ -88,6 +89,13 @@ class GainAxis(NamedTuple):
         return [(self.at(value), number(value, decimals(step, 1)) if value else "0") for value in values]
 
 
+class Rival(NamedTuple):
+    """The program that the headline compares the champion with; ``words``: in the legend."""
+
+    name: str
+    words: str
+
+
 class DrawnArm(TypedDict):
     """A program with its gain and interval in pixels."""
 
@@ -108,8 +116,9 @@ def card(con: duckdb.DuckDBPyConnection, study: str, unfinished: RunsSoFar | Non
     shown, decision = verdict.verdict(facts), verdict.decided(facts)
     kicker = f"Metaloop: programs for automatic research · {facts.task} · {name_of(facts)}"
     how = setting(facts)  # it names the researcher, so that the cost need not say that there was no model
-    headline, lines = shown.headline, [[shown.sentence]]
+    headline, lines, rival = shown.headline, [[shown.sentence]], None
     if decision is not None:
+        rival = Rival(decision.tested.name, "yours" if decision.against_own else "stock")
         decision = short_names(decision)
         headline, lines = card_headline(decision), verdict_lines(decision, facts.champion.rows[0].reserve or ())
     cost = verdict.cost(facts, model=not how, short=True)
@@ -122,7 +131,7 @@ def card(con: duckdb.DuckDBPyConnection, study: str, unfinished: RunsSoFar | Non
     rows.sort(key=lambda row: -(row.gain or 0.0))
     unit, compared = facts.board[0].unit if facts.board else None, [row for row in rows if row.role in COMPARED]
     gain = facts.gain_name.capitalize()
-    return drawn_card(words, rows, unit or facts.unit, *runs_of(facts), always=compared, gain=gain)
+    return drawn_card(words, rows, unit or facts.unit, *runs_of(facts), always=compared, gain=gain, rival=rival)
 
 
 def setting(facts: ReportFacts) -> str:
@@ -145,8 +154,10 @@ def drawn_card(
     direction: str = "",
     always: Sequence[CardRow] = (),
     gain: str = "Verified gain",
+    rival: Rival | None = None,
 ) -> str:
-    """The card of these words and programs as SVG, ``unit`` that of the gains. Without runs the programs have its whole
+    """The card of these words and programs as SVG, ``unit`` that of the gains. The runs of the ``rival`` have a line of
+    their own. Without runs the programs have its whole
     width, and as many are drawn as there is room for, those of ``always`` before others; the card says how many are
     not."""
     from analysis.report.page import environment
@@ -177,9 +188,10 @@ def drawn_card(
             gain=gain,
             undrawn=f"{many(left, 'more program')} not drawn" if (left := given - len(rows)) else "",
             frame=FRAME | {"top": top, "bottom": bottom},
-            curves=curves_of(shown, direction, top, ours),
-            legend=legend_of(shown, ours),
+            curves=curves_of(shown, direction, top, ours, rival),
+            legend=legend_of(shown, ours, rival),
             reached=[number(sign_of(direction) * value, 2) for value in reached(shown, direction)],
+            sample=SAMPLE,
             measure=cut(f"{many(last_of(shown), 'experiment')}; {measure}", (FRAME["right"] - FRAME["left"]) / SMALL),
             foot=fitted([[line] for line in words.foot], SMALL, 2),
         )
@@ -203,12 +215,22 @@ def way(one: Played, ours: str) -> str:
     return "ours" if one.role == ours else "theirs"
 
 
-def legend_of(runs: Sequence[DrawnRun], ours: str) -> list[tuple[str, str, float]]:
+def line_of(run: DrawnRun, ours: str, rival: Rival | None) -> str:
+    """How its curve is drawn."""
+    return "rest" if rival and run.role != ours and run.program != rival.name else way(run, ours)
+
+
+def legend_of(runs: Sequence[DrawnRun], ours: str, rival: Rival | None) -> list[tuple[str, str, float]]:
     """Way and words of each kind of line, and where it begins."""
     others = {run.role for run in runs} - {ours}
-    words = ("champion" if ours == "champion" else "programs", "stock" if others <= {"control"} else "the others")
-    known = [("ours", words[0])] * any(run.role == ours for run in runs) + [("theirs", words[1])] * bool(others)
-    return [(way, text, FRAME["left"] + 170 * position) for position, (way, text) in enumerate(known)]
+    theirs = rival.words if rival else "stock" if others <= {"control"} else "the others"
+    words = {"ours": "champion" if ours == "champion" else "programs", "theirs": theirs, "rest": "others"}
+    drawn, at = {line_of(run, ours, rival) for run in runs}, FRAME["left"]
+    legend: list[tuple[str, str, float]] = []
+    for one in (kind for kind in words if kind in drawn):
+        legend.append((one, words[one], round(at, 1)))
+        at += SAMPLE + 22 + SMALL * width(words[one])
+    return legend
 
 
 def width(text: str) -> float:
@@ -300,7 +322,9 @@ def runs_of(facts: ReportFacts) -> tuple[list[DrawnRun], str, str]:
     return deciding or list(drawn.runs), drawn.metric, drawn.direction
 
 
-def curves_of(runs: Sequence[DrawnRun], direction: str, top: float, ours: str) -> list[Mapping[str, str]]:
+def curves_of(
+    runs: Sequence[DrawnRun], direction: str, top: float, ours: str, rival: Rival | None
+) -> list[Mapping[str, str]]:
     """A step line for each run: its best metric so far after each experiment. Better is up; the axis has what the runs
     reached, from the worst baseline to the best script."""
     best = {run.id: best_so_far(run, sign_of(direction)) for run in runs}
@@ -316,12 +340,13 @@ def curves_of(runs: Sequence[DrawnRun], direction: str, top: float, ours: str) -
         return round(FRAME["bottom"] - 8 - (FRAME["bottom"] - top - 16) * (value - lowest) / width, 1)
 
     curves: list[Mapping[str, str]] = []
-    for run in sorted(runs, key=lambda run: run.role == ours):  # ours above the others
+    order = ("rest", "theirs", "ours")  # ours above the others
+    for run in sorted(runs, key=lambda run: order.index(line_of(run, ours, rival))):
         line = best[run.id]
         if line:
             steps = "".join(f" H{x(number)} V{y(value)}" for number, value in line[1:])
             path = f"M{x(line[0][0])} {y(line[0][1])}{steps} H{x(max(number for number, *_ in run.points))}"
-            curves.append({"way": way(run, ours), "path": path})
+            curves.append({"way": line_of(run, ours, rival), "path": path})
     return curves
 
 

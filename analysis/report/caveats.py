@@ -71,19 +71,21 @@ class TrustRow:
 
 @dataclass(frozen=True)
 class CollapsedRow:
-    """A run whose final script lost most of its claimed gain when it was trained again; ``sds``: by how many SD."""
+    """A run whose final script lost most of its claimed gain when it was trained again; ``sds``: by how many ``sd`` of
+    the untouched script between training seeds."""
 
     run_id: str
     name: str
     claimed: float
     gain: float
     sds: float
+    sd: float
 
     @property
     def figures(self) -> str:
         """``+0.590 claimed, −0.002 when trained again (10 SD less)``."""
         claimed, gain = number(self.claimed, 3, True), number(self.gain, 3, True)
-        return f"{claimed} claimed, {gain} when trained again ({self.sds:.0f} SD less)"
+        return f"{claimed} claimed, {gain} when trained again ({self.sds:.0f} SD of {brief(self.sd, 2)} less)"
 
 
 @dataclass(frozen=True)
@@ -264,8 +266,8 @@ def of_collapses(rows: Sequence[CollapsedRow]) -> Iterator[Caveat]:
     if rows:
         named = listed((f"{row.run_id[:7]} of {row.name}: {row.figures}" for row in rows), COLLAPSES)
         text = (
-            f"Of {many(len(rows), 'run')} the final script lost over half of its claimed gain when it was trained "
-            f"again; claim and loss are over five SD (of the untouched script under several seeds): {named}. Such a "
+            f"{many(len(rows), 'run')} lost over half of the claimed gain when the final script was trained again. "
+            f"Claim and loss are larger than five SD of the untouched script between training seeds: {named}. Such a "
             "script may work with some seeds or data only."
         )
         yield Caveat("mind", "Gains that collapsed", text)

@@ -158,7 +158,7 @@ def courses(facts: ReportFacts, points: Sequence[PointRow], final: Sequence[Fina
         what = letter(row.number, row.decision, row.status, row.metric, row.fraction)
         by_run[row.run_id].append((row.number, row.metric, what, row.description or ""))
     ended = {row.run_id: row.metric for row in final}
-    noise = {(row.match_id, row.stream): row.sd for row in facts.noise.rows}
+    noise = {row.task: row.sd for row in facts.noise.rows}
     runs = [
         DrawnRun(
             row.run_id,
@@ -167,7 +167,7 @@ def courses(facts: ReportFacts, points: Sequence[PointRow], final: Sequence[Fina
             row.deciding,
             row.program,
             ended.get(row.run_id),
-            noise.get((row.match_id, row.score_stream)) or row.noise_sd,
+            noise.get(row.task or "") or row.noise_sd,
             by_run[row.run_id],
         )
         for row in facts.runs.rows
@@ -211,9 +211,10 @@ def overview(facts: ReportFacts, data: DrawnRuns, answers: tuple[QueryResult[obj
 
 def close_up(facts: ReportFacts, data: DrawnRuns, answers: tuple[QueryResult[object], ...]) -> ReportFigure:
     known = [run.sd for run in data.runs if run.sd]
-    whose = "repeated measurements in the log" if facts.logs.rows else "one unchanged script over training seeds"
+    whose = "repeated measurements in the log" if facts.logs.rows else "the untouched script between training seeds"
+    of = next((f", {many(row.trainings, 'training')} of this study" for row in facts.noise.rows if row.sd in known), "")
     band = (
-        f"The band is ±2 SD of {whose} (SD {brief(known[0], 2)}): a step smaller than the band may be noise."
+        f"The band is ±2 SD of {whose} (SD {brief(known[0], 2)}{of}): a step smaller than the band may be noise."
         if known
         else "The noise was not measured, so there is no noise band."
     )

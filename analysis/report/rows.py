@@ -184,6 +184,7 @@ class ChampionRow(TextRow):
 class RunRow:
     run_id: str
     match_id: str | None
+    task: str | None
     deciding: bool
     program_id: str | None
     name: str | None
@@ -205,9 +206,11 @@ class RunRow:
 
 @dataclass(frozen=True)
 class NoiseRow:
-    match_id: str | None
-    stream: str | None
-    sd: float | None
+    """The SD of one training of a task's untouched source between training seeds, from so many trainings."""
+
+    task: str
+    sd: float
+    trainings: int
 
 
 @dataclass(frozen=True)

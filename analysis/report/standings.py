@@ -14,6 +14,7 @@ from analysis.report.model import Point, ReportFacts, ReportFigure, ReportSectio
 from analysis.report.rows import StandingRow, both_arms
 from analysis.report.source import QueryResult
 from analysis.report.verdict import decided
+from analysis.transfer import BOTH
 from analysis.trust import shared_gain_name
 from analysis.wording import count, decimals, duration, many, number, ranks, role_name, short, span, typical
 from trainer import freshness
@@ -35,6 +36,7 @@ MARKS = {
     "champion": "champion",
     "control": "control",
     "a/a": "control",
+    BOTH: "control",
     "one-line": "control",
     "without-ideas": "without",
     "best-of": "best-of",

@@ -155,7 +155,7 @@ def cost(facts: ReportFacts, model: bool = True, short: bool = False) -> str:
     spent, tokens = totals.device_seconds, totals.model_tokens
     charged, used = totals.charged_seconds or 0.0, totals.research_seconds
     reused = charged > 1.02 * used  # a result that is known is charged, and not made again
-    why = f" (charged as {duration(charged)}, because a known result is charged like a new one)" if reused else ""
+    why = f" (and {duration(charged)} charged: a result that is reused counts in full)" if reused else ""
     by_runs = "" if short else f", of which {duration(used)} by the runs{why} and the rest to verify them"
     used_up = f"of device time {'with verification' if short else 'used'}{by_runs}"
     parts = [f"{duration(spent)} {used_up}" if spent else "no recorded device time"]

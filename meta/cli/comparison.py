@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 MOST_LIMITS = 5
 SHORT_DIFF = 24  # lines; of a longer one the counts
 OWN_DATA = (
-    "Intervals are over runs only, but each study has its own seeds and data: a program that is the same in both shows "
-    "how much these and the machine alone change a gain (several have wider intervals: Bonferroni)."
+    "Intervals are over runs only, but each study has its own seeds and data. The programs that ran in both show how "
+    "much these and the machine change a gain (intervals of several: Bonferroni correction)."
 )
 OF_LEADS = (
     "Leads over stock and evolution's own share (the lead over the program that a champion started from) are of "

@@ -64,7 +64,7 @@ LEGEND = (
     "confirmation (of a contest, its race) and held-out tasks. The intervals of edits and directives come from one "
     "model of all experiments, so that one tried only once (n = 1) has an interval, too. q: p-value corrected for the "
     'number of tests ("-": not tested, because fewer than three runs tried it, or, of an edit, almost only beside one '
-    "that hurts: it may only repair that one). The experiments or runs behind a row, here the first:"
+    "that hurts: it may only repair that one). `next:` shows the experiments or runs behind the first row."
 )
 QUERY = "FROM credit"
 

@@ -242,13 +242,13 @@ def for_researcher(out: Output, study: str | None, target: Path | None, kind: st
     from dataclasses import replace
 
     from arena.study import Study
-    from meta.agent_text import spread
+    from meta.agent_text import SeedSpread, spread
     from meta.champion import label_of
     from meta.cli.status import running
     from meta.rewriting import MeasuredLoss, measured_bundle, measured_harm, rewritten
 
     given, task, bundle, harm = Path(study).expanduser() if study else None, None, "", dict[str, MeasuredLoss]()
-    sd: float | None = None
+    noise: SeedSpread | None = None
     if given is not None and (given.suffix == ".md" or (given.is_dir() and not (given / resolve.MARK).exists())):
         program = resolve.one_program(str(given))
         if chosen:
@@ -269,12 +269,12 @@ def for_researcher(out: Output, study: str | None, target: Path | None, kind: st
             warn_of_start(out, made)
         if kind != "prose":
             task, bundle, harm = made.task, measured_bundle(made), measured_harm(folder, program)
-            sd = spread(folder, task)
+            noise = spread(folder, task)
             program = replace(program, evolved_for=program.evolved_for or label_of(made, program))
     if kind == "prose":
         write_program(out, as_prose(program), target, kind)
     else:
-        write_program(out, rewritten(program, kind, task, bundle, harm, sd), target, kind, task)
+        write_program(out, rewritten(program, kind, task, bundle, harm, noise), target, kind, task)
 
 
 def of_study(study: StudyState, chosen: str) -> Program:

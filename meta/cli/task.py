@@ -83,6 +83,10 @@ def show(out: Output, task: Annotated[str, argument(metavar="NAME|DIR")]) -> Non
     out.rows(edits_of(loaded), EDITS)
     if out.mode == "person" and loaded.card is None:
         out.note(f"no card yet: metaloop task measure {shlex.quote(task)} --write")
+    if out.mode == "person" and item["seed_sd"] is not None:
+        out.note(
+            "seed_sd: SD of the untouched script's metric between training seeds, by the card; a study has its own"
+        )
 
 
 @verb(

@@ -35,7 +35,7 @@ MOST_EXPERIMENTS = 200  # on one page
 MOST_ROWS, MOST_SECONDS = 1000, 20.0  # of a query
 KEPT_OPEN = 4  # studies whose tables stay in memory
 RUN = """
-SELECT r.*, m.metric, m.unit, m.stream AS match_stream, i.noise_sd
+SELECT r.*, m.metric, m.unit, i.noise_sd
 FROM runs AS r LEFT JOIN matches AS m USING (match_id) LEFT JOIN imports AS i ON i.run_id = r.run_id
 WHERE r.run_id = ? LIMIT 1
 """
@@ -60,12 +60,7 @@ FROM experiments AS e LEFT JOIN runs AS r USING (run_id) LEFT JOIN matches AS m 
 WHERE e.experiment_id = ? LIMIT 1
 """
 FINAL = "SELECT avg(metric) AS metric FROM verifications WHERE run_id = ? AND status = 'ok'"
-# On one stream, as the report: others have other data, whose means differ. A later match of a search has the baselines
-# of an earlier one.
-NOISE = """
-SELECT stddev_samp(metric) AS sd FROM baselines WHERE status = 'ok' AND task = ? AND stream = ?
-GROUP BY match_id HAVING count(*) > 2 ORDER BY match_id = ? DESC LIMIT 1
-"""
+NOISE = "SELECT sd, trainings FROM seed_noise() WHERE task = ?"
 FINDINGS = "SELECT kind, text FROM findings WHERE run_id = ?"
 ITS_RUNS = """
 SELECT r.run_id, coalesce(r.purpose, '') AS purpose, r.role, r.task, r.state, r.verified_gain, r.claimed_gain, r.trust,
@@ -130,6 +125,7 @@ class RunPage:
     turns: Sequence[Row]
     findings: Sequence[Row]
     collapse: CollapsedRow | None  # None: it kept its gain
+    trainings: int  # that its noise is from
 
 
 def fetch(con: duckdb.DuckDBPyConnection, sql: str, *values: object) -> list[Row]:
@@ -142,7 +138,7 @@ def run_page(con: duckdb.DuckDBPyConnection, run_id: str, start: int) -> RunPage
     if not matching:
         raise NotFound(f"there is no run {run_id!r} in this study", hint="the study's page lists them")
     run, experiments = matching[0], fetch(con, COURSE, run_id)
-    noise = fetch(con, NOISE, run["task"], run["score_stream"] or run["match_stream"], run["match_id"])
+    noise = fetch(con, NOISE, run["task"])
     course: CourseContent = {
         "direction": str(run["direction"]),
         "metric": str(run["metric"] or "metric"),
@@ -160,8 +156,8 @@ def run_page(con: duckdb.DuckDBPyConnection, run_id: str, start: int) -> RunPage
     drawn = curve(course, going_on=run["state"] == "running")
     collapses = ReportSource(con, "").ask("collapsed", CollapsedRow).rows
     collapse = next((one for one in collapses if one.run_id == run_id), None)
-    findings = fetch(con, FINDINGS, run_id)
-    return RunPage(run, drawn, course, shown, start, len(experiments), said, took, findings, collapse)
+    findings, trainings = fetch(con, FINDINGS, run_id), noise[0]["trainings"] if noise else 0
+    return RunPage(run, drawn, course, shown, start, len(experiments), said, took, findings, collapse, trainings)
 
 
 def experiment(con: duckdb.DuckDBPyConnection, identity: str) -> Row:

@@ -77,6 +77,8 @@ def test_another_control_of_a_match_is_not_stock() -> None:
     programs = programs_of([*made, GainCurve("c", "t", BETTER, BETTER, "program", [1.0], [4.0])])
     assert {one.program_id: one.is_stock for one in programs} == {"p-stock": True, "p-line": False, BETTER: False}
     assert of(programs, BETTER, ("t",)).gains["end"] == (2.0,)
+    twin = GainCurve("d", "t", "p-stock", "stock", "a/a", [1.0], [2.0])
+    assert [of(programs_of(runs), "p-stock", ("t",)).role for runs in (made, [twin, *made])] == ["control", "both arms"]
 
 
 def test_the_median_has_an_interval_without_assumptions() -> None:

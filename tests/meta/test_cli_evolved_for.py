@@ -20,11 +20,11 @@ from analysis.study import open_study
 from analysis.wording import many
 from arena.settings import StudyConfig
 from inner_loop.behaviour import resolved_ideas
-from meta.agent_text import copied_first, for_agents, spread, stand_alone, with_code_changes
+from meta.agent_text import SeedSpread, copied_first, for_agents, spread, stand_alone, training, with_code_changes
 from meta.begin import create
 from meta.cli.study_result import _next, ready_to_apply
 from meta.evolve import evolve
-from meta.rewriting import HARMFUL, MeasuredLoss, measured_harm, rewritten, why_kept
+from meta.rewriting import HARMFUL, MeasuredLoss, _loss, measured_harm, rewritten, why_kept
 from meta.window.records import program_page
 from programs.charter_prose import with_prose
 from programs.evolved_for import EvolvedFor, with_label
@@ -86,7 +86,9 @@ def test_a_script_s_champion_is_rewritten_for_readers(here: Path) -> None:
         assert written.evolved_for == EvolvedFor("scripted", (), kind)
         tried = [(idea, read(task.edits, idea.terms, idea.conditions)) for idea in written.ideas]
         first, *rest = [(idea, edit) for idea, edit in tried if edit]
-        assert first[0].text.startswith("Begin with all of these at once") and len(first[1].knobs) > 3
+        assert (
+            first[0].text.startswith("After the baseline, begin with all of these at once") and len(first[1].knobs) > 3
+        )
         assert {idea.terms for idea, _ in rest} <= {idea.terms for idea, _ in resolved_ideas(champion, task)}
         config = task.edits.config(task.edits.apply(task.baseline(), first[1].fixed))
         edits = [edit.on(config) for _, edit in rest]  # each changes the script of the first idea, in a way of its own
@@ -214,6 +216,9 @@ def test_an_idea_that_only_noise_makes_runs_keep_is_left_out(tmp_path: Path) -> 
         kept = re.search(r"\((\d+) of 150 experiments kept; noise explains as many\)", one.said)
         assert one.leave_out and kept and 30 < int(kept[1]) < 60 and "help" not in one.said, one.said
     unknown = TriedRow("d", "idea", "", "c", "", "", -0.1, -0.2, -0.05, 20, 0.01, "nats", False, tries=20, kept=7)
+    assert _loss(unknown).endswith("(7 of 20 experiments kept).")
+    fewer = _loss(replace(unknown, n=12))
+    assert fewer.endswith("over 12 experiments of the search (7 of 20 experiments in search and confirmation kept).")
     assert not unknown.varies and unknown.by_noise == 10  # of one run, whose noise nobody measured
     known = replace(unknown, estimate=-0.3, noise=0.02, trained=16)
     kept = [replace(known, tries=15, kept=kept) for kept in (1, 2)]
@@ -301,14 +306,17 @@ def test_an_agent_gets_the_margin_as_a_number_and_the_command_that_copies_the_ta
     margin = "---\nmetaloop:\n  keep: {rule: margin, margin: 0.5}\n---\n# Mine\nGo.\n\n## Ideas\n\n- One: `lr=0.3`.\n"
     one = margin.replace("margin: 0.5", "margin: 1.0").replace("# Mine\n", "")
     for text, said in ((margin, "0.01 nats, 0.5 standard deviations (0.02 nats) of"), (one, "0.02 nats, 1 standard")):
-        made = rewritten(Program.parse(text, "p"), "agent", Task.load("strokes"), sd=0.02).program
+        made = rewritten(Program.parse(text, "p"), "agent", Task.load("strokes"), spread=SeedSpread(0.02)).program
         assert f"is {said}" in made.text.replace("one standard", "1 standard"), made.text
         assert "`metaloop task init strokes --like strokes` writes its folder" in made.text
-        assert "standard deviation of about 0.02 nats between training seeds" in made.text
+        assert "standard deviation of about 0.02 nats between training seeds." in made.text
+        assert "`python train.py` in its folder trains once; the study gave each training 0.08 s of CPU" in made.text
         assert made.text.startswith("# Mine\n\nThe settings" if text == margin else "The settings")
         assert made.text.count("standard deviations") == (text == margin) and "metaloop:" not in made.text
     assert "---" not in rewritten(Program.parse(margin, "p"), "agent").program.text  # of a file: no task is known
-    bare = stand_alone("---\nfoo: 1\n---", Task.load("strokes"), 0.02)  # another tool's front matter, and nothing else
+    bare = stand_alone(
+        "---\nfoo: 1\n---", Task.load("strokes"), SeedSpread(0.02)
+    )  # another tool's front matter, and nothing else
     assert bare.startswith("---\nfoo: 1\n---\n\nThe settings"), bare
 
 
@@ -329,7 +337,9 @@ def test_a_champion_that_was_evolved_for_an_agent_has_a_note_of_all_that_changes
         (prose, None, None, (left_out,)),
         (champion.with_text("# Mine\nGo.\n"), None, None, ("nothing is rewritten",)),
     ):
-        (note,) = rewritten(replace(program, evolved_for=champion.evolved_for), "agent", of, sd=sd).notes
+        (note,) = rewritten(
+            replace(program, evolved_for=champion.evolved_for), "agent", of, spread=sd and SeedSpread(sd)
+        ).notes
         assert note.partition(": ")[2] == "; ".join(changes)
     chat = rewritten(replace(champion, evolved_for=CHAT), "chat", task)
     assert chat.notes[0].endswith("its settings are written as sentences") and "metaloop:" in chat.program.text
@@ -345,7 +355,10 @@ def test_the_spread_between_training_seeds_is_that_on_the_same_data(here: Path, 
                 ledger.append({"kind": "baseline", "status": "ok", "source_id": "s0", **event}, sync=False)
     config(tmp_path)
     found = spread(tmp_path, Task.load(here / "law"))
-    assert found is not None and abs(found - 0.01) < 1e-9
+    assert found is not None and abs(found.sd - 0.01) < 1e-9 and found.measured == "6 trainings of the study"
+    carded = spread(tmp_path, Task.load("strokes"))
+    assert carded and carded.measured == "by the task's card, which `metaloop task show strokes` prints"
+    assert training(Task.load(here / "law")) == training(Task.load("kernel")) == ""
 
 
 def test_a_built_in_task_is_copied_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

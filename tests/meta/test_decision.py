@@ -24,7 +24,7 @@ from analysis.origin import Origin
 from analysis.own_share import first_program, own_share
 from analysis.pace import Pace
 from analysis.report import page
-from analysis.report.card import BOLD, HEADS, CardText, card, drawn_card, lines_of, named, width
+from analysis.report.card import BOLD, HEADS, CardText, Rival, card, drawn_card, lines_of, named, width
 from analysis.report.card_words import card_headline, short_names, verdict_lines
 from analysis.report.card_words import own_share as card_share
 from analysis.report.progress import DrawnRun
@@ -414,7 +414,9 @@ def test_a_best_stock_run_below_the_average_is_beside_it(ahead: Ended) -> None:
     )
     for gain, said in ((0.25, "one of stock 0.300 (within that interval)"), (0.1, "one of stock 0.300."), (0.4, "")):
         text = script_text.spend(SameSpend("t", "nats", 9.0, 60, 22, 11, gain, gain - 0.1, gain + 0.1, False), d)
-        assert "The best of 11 of them by their own scores would gain" in text
+        assert (
+            "From the 22 stock runs of this study, the best of at most 11 can be estimated: chosen by its own" in text
+        )
         assert said in text and ("one of stock" in text) == bool(said), text
 
 
@@ -451,7 +453,7 @@ def test_the_same_spend_on_stock_is_estimated_or_measured_and_said_which(
     assert found_.runs >= int(spent["s"] / spent["b"]) and not found_.measured
     assert found_.best_of == found_.known // 2 < found_.runs and found_.low <= found_.gain <= found_.high
     texts = outputs(folder)
-    needed = f"The best of {found_.best_of} of them by their own scores would gain"
+    needed = f"the best of at most {found_.best_of} can be estimated: chosen by its own score, it gains"
     assert all(needed in texts[name] for name in ("page", "report"))
     made, plan, starters = take_up(study)
     again, starters = create(tmp_path / "measured", task=made.task, plan=replace(plan, same_spend=1), workers=1, seed=3)
@@ -497,7 +499,8 @@ def test_the_verdict_says_in_a_sentence_of_its_own_what_evolution_added(ahead: E
         titles = [caveat.title for caveat in decision_text.caveats(found)]
         assert ("Not shown to do better than the first program" in titles) == bool(added)
         assert ("--for agent --program learnt -o" in first_program(found)) == bool(added)
-        assert "gains" not in first_program(found)
+        shown = f"{d.name} is not shown to gain more than the shipped program learnt, from which it was evolved. To"
+        assert first_program(found).startswith(shown if added else "") and "gains" not in first_program(found)
         placed = " ".join(caveat.text for caveat in decision_text.caveats(found, "studies/a"))
         assert ("metaloop export studies/a --for" in placed) == bool(added) and "STUDY" not in placed
         assert said.removesuffix(".").replace("−", "-") in decision_text.line(found)
@@ -577,6 +580,22 @@ def test_the_prose_of_a_card_fits_whatever_was_decided(ahead: Ended, apart: Ende
         assert all(width(line) * 25 <= 1072 for line in prose)
         (top,) = [y for kind, text, y in texts if text.startswith("Each run's best")]
         assert 534 - (top + 34) >= 150
+
+
+@pytest.mark.parametrize("words", ["stock", "yours"])
+def test_the_curves_of_a_card_show_the_program_that_the_headline_names(words: str) -> None:
+    points = ((0, 1.0, "keep", ""), (1, 0.5, "keep", ""))
+    known = {"mine": "champion", "first": "program", "stock": "control"}
+    runs = [DrawnRun(name, name, role, True, name, None, None, points) for name, role in known.items()]
+    rival = Rival("stock" if words == "stock" else "first", words)
+    drawn = ElementTree.fromstring(drawn_card(CardText("k", "h", [], []), [], "", runs, "nll", "lower", rival=rival))
+    assert [one.get("class") for one in drawn.iter() if one.tag.endswith("path")] == [
+        "rest run",
+        "theirs run",
+        "ours run",
+    ]
+    texts = {one.text: float(one.get("x", 0)) for one in drawn.iter() if one.tag.endswith("text")}
+    assert texts["champion"] < texts[words] < texts["others"] < 1136 - 19 * width("others")
 
 
 @pytest.fixture(scope="module")

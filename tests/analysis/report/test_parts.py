@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from analysis import wording
 from analysis.constraint_values import ConstraintValues
@@ -147,13 +150,18 @@ def test_a_run_whose_gain_collapsed_is_named(tmp_path: Path) -> None:
             synthetic.end(ledger, run, claimed=claimed)
             synthetic.verify(ledger, run, "m2-stock", "stock", [again, again], stream="confirmation", trust="scored")
     [text] = [one.text for one in part(tmp_path, "caveats").more["caveats"] if one.title == "Gains that collapsed"]
-    assert (
-        text.startswith("Of 1 run the") and ": r-falle of stock: +0.600 claimed, +0.050 when trained again (43" in text
-    )
     with open_study(tmp_path, views=VIEWS) as con:
+        variances = "SELECT avg(v), sum(n) FROM (SELECT var_samp(metric) v, count(*) n FROM baselines GROUP BY stream)"
+        [(variance, n)] = con.execute(variances).fetchall()  # as many trainings on each stream
         assert run_page(con, "r-less", 0).collapse is None
-        collapse = run_page(con, "r-fallen", 0).collapse
-        assert collapse is not None and collapse.figures in text
+        page = run_page(con, "r-fallen", 0)
+        assert page.collapse is not None and page.collapse.figures in text
+        sd = math.sqrt(variance)
+        assert page.course["sd"] == pytest.approx(sd) and page.trainings == n
+    figures = f"+0.600 claimed, +0.050 when trained again ({0.55 / sd:.0f} SD of {wording.brief(sd, 2)} less)"
+    assert text.startswith("1 run lost over half") and f": r-falle of stock: {figures}" in text
+    [run] = [one for one in part(tmp_path, "progress").figures if one.name == "one-run"]
+    assert f"between training seeds (SD {wording.brief(sd, 2)}, {n} trainings of this study)" in run.caption
 
 
 def test_a_machine_whose_pace_changes_is_told() -> None:
