@@ -252,7 +252,6 @@ def _parts(text: str) -> list[str]:
 def _broken(cell: Any, width: int) -> Any:
     """A cell with a line break after the last hyphen that fits, in each word that is wider than the column."""
 
-
     def broken(word: re.Match[str]) -> str:
         lines = [""]
         for part in _parts(word[0]):

@@ -211,7 +211,10 @@ def test_studies_are_found_by_name_prefix_or_as_the_newest(tmp_path: Path, monke
     assert resolve.study_folder("fi", out) == Path("studies/first")
     assert resolve.study_folder("studies/first", out) == Path("studies/first")
     assert resolve.fresh_folder("strokes", out).name.endswith("-1")
-    for text, hint in (("studies/nope-2026", "metaloop ls lists the studies"), ("firs-t", "did you mean studies/first?")):
+    for text, hint in (
+        ("studies/nope-2026", "metaloop ls lists the studies"),
+        ("firs-t", "did you mean studies/first?"),
+    ):
         with pytest.raises(NotFound) as refused:
             resolve.study_folder(text, out)
         assert refused.value.hint == hint
