@@ -135,8 +135,9 @@ def _next(folder: Path, start: Origin | None, several: Sequence[str]) -> list[st
     from analysis.own_share import export_first
 
     name = resolve.typed(folder)
+    first = export_first(start, name, resolve.unused("start.md")) if start else ""
     return [
-        *([f"{export_first(start, name, resolve.unused('start.md'))}  # the program it started from: may gain as much"] if start else []),
+        *[f"{first}  # the program it started from: may gain as much"] * bool(first),
         *several,
         f"metaloop standings {name} --all",
         f"metaloop report {name}  # all figures and checks",
