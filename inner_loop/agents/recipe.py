@@ -140,6 +140,9 @@ def recipe_for(name: str, config: ModelConfig) -> Recipe:
     )
 
 
+FOLLOWS = "this agent, or any other, follows it"  # beside the command of `own_agent`
+
+
 def own_agent(prompt: str, name: str = "") -> str:
     """A command line for a user's own folder, to copy: of the agent ``name``, else of one that is installed here,
     else of Claude Code."""

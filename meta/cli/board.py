@@ -225,10 +225,10 @@ class StudyView:
         return own or ([self.current] if self.current else [])
 
     def arms_of(self, match: MatchView) -> list[ArmView]:
-        """The arms of a match; where the verdict takes stock's two arms together, also both as one."""
-        views = [*self.deciding, *(m for m in self.matches.values() if m.event.get("purpose") == "reserve")]
-        pooled = self.decision is not None and any(view is match for view in views)
-        return [*match.arms.values(), *(match.both_arms if pooled else [])]
+        """By gain, the largest first; where the verdict takes stock's two arms together, then both as one."""
+        pools = match.event.get("purpose") == "reserve" or any(view is match for view in self.deciding)
+        arms = sorted(match.arms.values(), key=lambda arm: (arm.gain is None, -(arm.gain or 0.0)))
+        return [*arms, *(match.both_arms if pools and self.decision is not None else [])]
 
     @property
     def charged(self) -> float:

@@ -22,7 +22,7 @@ from meta.cli.gain_difference import (
     purpose_of,
     together,
 )
-from meta.cli.programs_in_both import BestPrograms, best_programs, better_script, ran_in_both
+from meta.cli.programs_in_both import BestPrograms, best_programs, better_script, is_partial, ran_in_both
 from meta.cli.standings_text import named
 from programs.diff import moved
 from programs.program import Program
@@ -45,6 +45,7 @@ OF_SEARCH = (
     "Averages of the search are not tested: a race gives more runs to programs that did well, so part of a difference "
     "is luck, and the gain of the best one is too high on average."
 )
+PARTIAL = ", so the runs of its confirmation so far are left out"
 OWN_SHARE = "evolution's own share in "
 LEAD = "lead over stock of "
 
@@ -141,9 +142,13 @@ def champions(first: ComparedStudy, second: ComparedStudy) -> ComparedChampions:
 def _decided(first: ComparedStudy, second: ComparedStudy) -> ComparedChampions:
     """From the matches that decide the verdicts."""
     names = tuple(other_names(first, second))
-    without = [one.name for one in (first, second) if one.board.decision is None]
+    without = [
+        f"{one.name} has no verdict{PARTIAL * any(is_partial(one, m) for m in one.board.matches.values())}"
+        for one in (first, second)
+        if one.board.decision is None
+    ]
     if without:
-        return ComparedChampions(not_compared=tuple(f"{name} has no verdict" for name in without), names=names)
+        return ComparedChampions(not_compared=tuple(without), names=names)
     ours, theirs = ({str(m.event.get("task")): m for m in one.board.deciding} for one in (first, second))
     shared = [task for task in ours if task in theirs]
     if not shared:
@@ -311,7 +316,8 @@ def shown_matches(board: StudyView) -> list[ShownMatch]:
 
 def _shown_match(board: StudyView, match: MatchView, decides: bool) -> ShownMatch:
     held_out = match.event.get("purpose") == "reserve"
-    role = " (held-out, not part of the verdict)" if held_out else " (decides the verdict)" if decides else ""
+    so_far = " (so far)" * (match.state == "running")
+    role = " (held-out, not part of the verdict)" if held_out else " (decides the verdict)" if decides else so_far
     title = f"{'match' if held_out else match.title} on {match.event.get('task')}{role}"
     title += f"; gain in {conditions(board, match)['unit'] or 'units of the metric'}"
     return ShownMatch(title, decides, [_arm(board, match, arm, decides) for arm in board.arms_of(match)])

@@ -91,7 +91,7 @@ def credit(
     the estimated effect, its 95% interval, n, and whether the change was randomized or only
     observed (an association). Lists all significant gains and losses; the last lines name
     the largest gain."""
-    from analysis.attribution import recomputed
+    from analysis.attribution import METHODS, recomputed
     from meta.cli.standings import announced
 
     if on and not bundle:
@@ -103,12 +103,16 @@ def credit(
         return
     out.meanwhile("computing the estimates")
     with resolve.connect(folder, ["credit"]) as con:
-        known = [r for r in resolve.fetch_as(con, StoredLine, QUERY) if method is None or r["method"] == method]
+        stored = resolve.fetch_as(con, StoredLine, QUERY)
+        estimated = sorted({row["method"] for row in stored})
+        if method and method not in (*estimated, *ESTIMATED, *METHODS.added):
+            others = estimated or [*ESTIMATED, *METHODS.added]
+            raise UsageError(f"no method {method!r}", hint=f"--method {', '.join(others)}")
         trust.note(out, con, resolve.shown(folder), trust.OF_CREDIT)
         decision = announced(con)
         if older := recomputed(con):
             out.note(older)
-    every = ordered(map(with_gain, known))
+    every = ordered(with_gain(row) for row in stored if method in (None, row["method"]))
     rows = every if all else [row for row in every if significant(row)]
     verdict = confirmed(decision) if any(row["method"] == "mutation" for row in every) else ""
     if out.mode == "person":
@@ -119,7 +123,8 @@ def credit(
             out.next(f"metaloop show {resolve.short(rows[0]['credit_id'])} -s {resolve.typed(folder)}")
     else:
         out.rows(rows, PLAIN, extra={"study": str(folder)})
-    for remark in (hidden(every, rows), *conclusions(every), verdict) if every else (EMPTY,):
+    nothing = f"no effects estimated by {method}; this study has: {', '.join(estimated)}" if estimated else EMPTY
+    for remark in (hidden(every, rows), *conclusions(every), verdict) if every else (nothing,):
         if remark:
             out.note(remark)
 

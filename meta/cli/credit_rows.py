@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Literal, TypedDict
 
 from analysis.credit import PER_EXPERIMENT, per_experiment
-from analysis.wording import decimals, interval_decimals, listed, many, plain_number
+from analysis.wording import decimals, interval_decimals, listed, many, plain_number, plain_span, plain_text
 from meta.cli.output import clean
 from meta.cli.render import fit
 
@@ -146,7 +146,7 @@ def confirmed(d: Decision | None) -> str:
     from analysis.own_share import own_share
 
     share = own_share(d)
-    return f"The confirmation, on fresh seeds: {headline(d)}.{share and ' '}{share}"
+    return plain_text(f"The confirmation, on fresh seeds: {headline(d)}.{share and ' '}{share}")
 
 
 def _largest(noun: str, methods: Sequence[str], rows: Sequence[CreditLine]) -> str:
@@ -171,15 +171,15 @@ def _name(row: CreditLine) -> str:
 
 
 def _size(row: CreditLine) -> str:
-    """``-0.32 nats [-0.45, -0.19]``."""
+    """``-0.32 nats [-0.45 to -0.19]``."""
     digits = interval_decimals(row["gain_low"], row["gain_high"]) or decimals(row["se"])
-    low, high = (plain_number(v, digits) for v in (row["gain_low"], row["gain_high"]))
+    interval = plain_span(row["gain_low"], row["gain_high"], digits)
     unit = row["gain_unit"].removesuffix(PER_EXPERIMENT)
-    return f"{plain_number(row['gain'], digits, sign=True)} {unit} [{low}, {high}]"
+    return f"{plain_number(row['gain'], digits, sign=True)} {unit} [{interval}]"
 
 
 def _sentence(noun: str, row: CreditLine) -> str:
-    """``The sentence "…" was associated with the largest gain: +0.41 nats [0.30, 0.52] per experiment …``."""
+    """``The sentence "…" was associated with the largest gain: +0.41 nats [0.30 to 0.52] per experiment …``."""
     cited = f"per experiment that cites it ({row['n']} in {many(row['runs'], 'run')} of the search)"
     about = cited if row["gain_unit"].endswith(PER_EXPERIMENT) else PART.get(row["method"], "of a run's gain")
     verb = "is estimated to cause" if row["causal"] else "was associated with"

@@ -189,7 +189,7 @@ def end(out: Output, folder: Path, ending: EndFlags, following: Sequence[str] = 
     applied = None
     first: list[str] = []
     if ending.apply:
-        from inner_loop.agents.recipe import own_agent
+        from inner_loop.agents.recipe import FOLLOWS, own_agent
         from meta.apply import NothingToApply, apply
 
         study = Study.open(folder)
@@ -209,7 +209,7 @@ def end(out: Output, folder: Path, ending: EndFlags, following: Sequence[str] = 
         first.append(f"{git} format-patch -1 --stdout {applied.branch} > {shlex.quote(patch)}  # with the message")
         if program := applied.files.get("program"):
             named = study.config.researcher.removeprefix("command:")
-            first.append(f"{own_agent(f'Read {program} and follow it', named)}  # or another agent, in that branch")
+            first.append(f"{own_agent(f'Read {program} and follow it', named)}  # {FOLLOWS}, in that branch")
     if ending.webhook:
         from meta.notify import notify
 

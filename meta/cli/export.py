@@ -318,7 +318,7 @@ def as_prose(program: Program) -> Rewritten:
 def write_program(out: Output, made: Rewritten, target: Path | None, kind: str, task: Task | None = None) -> None:
     """Write a program to a new file or folder, or to stdout. ``task``: of its study."""
     from arena.setup import reference
-    from inner_loop.agents.recipe import own_agent
+    from inner_loop.agents.recipe import FOLLOWS, own_agent
     from meta.agent_text import copied_first, copying
 
     stated = made.program.labelled
@@ -343,7 +343,7 @@ def write_program(out: Output, made: Rewritten, target: Path | None, kind: str, 
         agent, named = own_agent(f"Read {entry.resolve()} and follow it"), reference(task) if task else ""
         go = f"cd {named} && " if copying(named) else ""
         where = "" if go else ", in a folder with a train.py" if task is None else f", in the folder of {task.name}"
-        out.next(*copied_first(named), f"{go}{agent}  # or another agent of yours{where}")
+        out.next(*copied_first(named), f"{go}{agent}  # {FOLLOWS}{where}")
 
 
 def to_file(con: duckdb.DuckDBPyConnection, view: str, to: str, path: Path) -> Row:

@@ -78,8 +78,9 @@ class ProposalCount(TypedDict):
 def lineage(out: Output, study: AnyStudy) -> None:
     """Show the tree of programs: the parents of each, the operator (rule or model) that wrote
     it, and its mean measured gain in the search (not in the confirmation). A program with
-    two parents is listed under the first; its row names the other. A contest's entries have
-    the parents that their entrants named and, if they ran in the deciding race, the gain there."""
+    two parents is listed under the first; below the tree, a line names the other. A
+    contest's entries have the parents that their entrants named and, if they ran in the
+    deciding race, the gain there."""
     from arena.contest.listing import listed_entries
 
     folder = resolve.study_folder(study, out)
@@ -92,7 +93,9 @@ def lineage(out: Output, study: AnyStudy) -> None:
     if entries:
         programs = as_entries(programs, entries, on_one_task=len(scales) <= 1)
     drawn = list(tree(programs))
-    rows = [{"tree": prefix + _title(p, programs), **p} for prefix, p in drawn]
+    others = other_parents(programs)
+    with_others = {} if out.mode == "person" else others  # a terminal shortens a name, so it has a line below for them
+    rows = [{"tree": prefix + _title(p, with_others), **p} for prefix, p in drawn]
     out.rows(
         [p for _, p in drawn] if out.mode == "json" else rows,
         (*COLUMNS, Column("void", person=False)) if entries else COLUMNS,
@@ -101,6 +104,9 @@ def lineage(out: Output, study: AnyStudy) -> None:
     )
     if out.mode == "person" and any(p["champion"] for p in programs):
         out.note("* the champion")
+    for p in programs if out.mode == "person" else ():
+        if p["program_id"] in others:
+            out.note(f"{_name(p)} has a second parent: {others[p['program_id']]}")
     if len(scales) > 1:
         out.note(said_of(scales))
     elif out.mode == "person":
@@ -188,10 +194,17 @@ def _branch(
         yield from _branch(children, p["program_id"], indent + further)
 
 
-def _title(p: LineageRow, programs: Sequence[LineageRow]) -> str:
-    names = {q["program_id"]: q["name"] for q in programs}
-    others = [str(names.get(i, resolve.short(i))) for i in (p["parent_ids"] or ())[1:]]
-    crossed = f" x {', '.join(others)}" if others else ""
-    return (
-        f"{'* ' if p['champion'] else ''}{p['name'] or resolve.short(p['program_id'])}{crossed}{' (void)' * p['void']}"
-    )
+def other_parents(programs: Sequence[LineageRow]) -> dict[str, str]:
+    """Program → the names of its parents after the first, where it has several."""
+    names = {p["program_id"]: _name(p) for p in programs}
+    further = {p["program_id"]: (p["parent_ids"] or [])[1:] for p in programs}
+    return {i: ", ".join(names.get(one, resolve.short(one)) for one in ids) for i, ids in further.items() if ids}
+
+
+def _name(p: LineageRow) -> str:
+    return p["name"] or resolve.short(p["program_id"])
+
+
+def _title(p: LineageRow, others: Mapping[str, str]) -> str:
+    crossed = f" x {others[p['program_id']]}" if p["program_id"] in others else ""
+    return f"{'* ' * p['champion']}{_name(p)}{crossed}{' (void)' * p['void']}"

@@ -11,6 +11,7 @@ from meta.cli import resolve, trust
 from meta.cli.flags import AnyStudy
 from meta.cli.options import duration, flag, verb
 from meta.cli.output import Column, Output
+from programs.errors import NotFound
 
 COLUMNS = (
     Column("started_at", "at", show=lambda at: str(at)[11:19], style="dim", optional=True),
@@ -42,6 +43,13 @@ SELECT * FROM (
     ORDER BY e.started_at DESC NULLS LAST, e.run_id, e.number DESC LIMIT $5)
 ORDER BY started_at, run_id, number
 """
+RUNS = "SELECT count(*) AS n FROM runs WHERE starts_with(run_id, $1)"
+PROGRAMS = """
+SELECT count(*) AS n FROM (
+    SELECT program_id, name FROM programs UNION ALL SELECT program_id, NULL FROM experiments
+    UNION ALL SELECT NULL, name FROM imports)
+WHERE starts_with(program_id, $1) OR name = $1
+"""
 DECISIONS = ("baseline", "keep", "discard", "screen", "replicate", "confirm")
 STATUSES = ("ok", "crash", "timeout", "oom", "invalid", "fault")
 EVERYTHING = 2**62
@@ -66,6 +74,9 @@ def log(
     folder = resolve.study_folder(study, out)
     with resolve.connect(folder, []) as con:
         rows = resolve.fetch(con, QUERY, [run, program, decision, status, EVERYTHING if all else limit])
+        for what, named, query in (("run", run, RUNS), ("program", program, PROGRAMS)):
+            if named and not rows and not resolve.fetch(con, query, [named])[0]["n"]:
+                raise NotFound(f"no {what} {named!r}", hint=f"metaloop sql {resolve.typed(folder)} 'FROM {what}s'")
         (total,) = resolve.fetch(con, "SELECT count(*) AS n FROM experiments")
         said = trust.lines(con, resolve.shown(folder), "SELECT DISTINCT trust FROM experiments", trust.COUNTS)
     for row in rows:

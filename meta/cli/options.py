@@ -176,7 +176,8 @@ class UnknownVerb(click.UsageError):
 
 
 SEND = "--webhook URL of evolve, improve, match, transfer and ablate sends the result (docs/trackers.md)"
-FLAGS = {"notify": SEND, "webhook": SEND}  # what is no command, but a flag of some
+CARD = "metaloop report --card card.svg draws the picture of a verdict"
+FLAGS = {"notify": SEND, "webhook": SEND, "card": CARD}  # what is no command, but a flag of some
 
 
 class SuggestingGroup(click.Group):

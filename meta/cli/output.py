@@ -196,6 +196,7 @@ def table(items: Sequence[Row], columns: Sequence[Column], width: int = 80) -> R
         )
     for item in items:
         cells = [_cell(c, item.get(c.key)) for c in columns]
+        cells = [_broken(cell, wide) if c.wrap else cell for cell, c, wide in zip(cells, columns, widths, strict=True)]
         out.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in cells))
     return out
 
@@ -204,12 +205,15 @@ def fit_columns(items: Sequence[Row], columns: Sequence[Column], width: int) -> 
     """Columns and widths that fit: flexible columns are narrowed first, then optional ones are left out."""
     kept = list(columns)
     natural = {c.key: _widest(items, c) for c in kept}
-    words = {c.key: _widest(items, c, words=True) if c.wrap else LEAST for c in kept}
+    words, parts = (
+        {c.key: max(_widest(items, c, split) if c.wrap else 0, LEAST) for c in kept} for split in (str.split, _parts)
+    )
     while True:
         room = width - GAP * (len(kept) - 1)
-        widths = _shrunk([(natural[c.key], c.flex or c.wrap, max(words[c.key], LEAST)) for c in kept], room)
-        if sum(widths) > room:  # words have to be broken
-            widths = _shrunk([(natural[c.key], c.flex or c.wrap, LEAST) for c in kept], room)
+        for least in (words, parts, {}):  # else names are broken after a hyphen, else words anywhere
+            widths = _shrunk([(natural[c.key], c.flex or c.wrap, least.get(c.key, LEAST)) for c in kept], room)
+            if sum(widths) <= room:
+                break
         spare = next((c for c in reversed(kept) if c.optional), None)
         if sum(widths) + GAP * (len(kept) - 1) <= width or spare is None:
             return kept, widths
@@ -240,12 +244,29 @@ def key_values(pairs: Sequence[tuple[str, str]]) -> RenderableType:
     return out
 
 
-def _widest(items: Sequence[Row], column: Column, *, words: bool = False) -> int:
-    """The width of the widest cell or heading; ``words``: of the widest word in them."""
+def _parts(text: str) -> list[str]:
+    """Its words, those with hyphens divided after each."""
+    return [part for word in text.split() for part in re.split(r"(?<=[^\W\d]-)(?=\w)", word)]
+
+
+def _broken(cell: Any, width: int) -> Any:
+    """A cell with a line break after the last hyphen that fits, in each word that is wider than the column."""
+
+    def broken(word: re.Match[str]) -> str:
+        lines = [""]
+        for part in _parts(word[0]):
+            lines = [*lines[:-1], lines[-1] + part] if len(lines[-1]) + len(part) <= width else [*lines, part]
+        return "\n".join(filter(None, lines))
+
+    return re.sub(r"\S+", broken, cell) if isinstance(cell, str) else cell
+
+
+def _widest(items: Sequence[Row], column: Column, split: Callable[[str], list[str]] = str.splitlines) -> int:
+    """The width of the widest cell or heading; ``split``: of the widest of the parts into which this divides them."""
     from rich.cells import cell_len
 
     texts = [column.heading, *(str(_cell(column, item.get(column.key))) for item in items)]
-    return max(cell_len(part) for text in texts for part in (text.split() if words else text.split("\n")) or [""])
+    return max(cell_len(part) for text in texts for part in split(text) or [""])
 
 
 def _cell(column: Column, value: Any) -> Any:

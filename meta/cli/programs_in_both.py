@@ -53,16 +53,21 @@ class Measured:
 
 def gains_by_program(study: ComparedStudy) -> Mapping[str, Mapping[Measured, Sequence[float]]]:
     """Program → the verified gains of its finished runs in all arms, without the matches that neither chose programs
-    nor confirmed one, such as ablations."""
+    nor confirmed one, such as ablations, and without a confirmation that is not complete."""
     gains: dict[str, dict[Measured, list[float]]] = defaultdict(lambda: defaultdict(list))
     for match in study.board.matches.values():
-        if match.event.get("purpose") in APART:
+        if match.event.get("purpose") in APART or is_partial(study, match):
             continue
         on = measured_on(study, match)
         for arm in match.arms.values():
             if arm.gains:
                 gains[arm.program_id][on] += arm.gains
     return gains
+
+
+def is_partial(study: ComparedStudy, match: MatchView) -> bool:
+    """Whether it confirms a program of a study that has no verdict yet: its means may change, and are of few runs."""
+    return study.board.champion is None and match.event.get("purpose") == "confirmation"
 
 
 def measured_on(study: ComparedStudy, match: MatchView) -> Measured:
@@ -156,7 +161,7 @@ def best_programs(study: ComparedStudy, side: int) -> Iterator[BestPrograms]:
     """On each of the first tasks, the best program of the search and that of the confirmation."""
     gains, decision = gains_by_program(study), study.board.decision
     known = dict.fromkeys(on for own in gains.values() for on in own if on.purpose in PURPOSES)
-    deciding = [measured_on(study, match) for match in study.board.deciding]
+    deciding = [measured_on(study, match) for match in study.board.deciding if not is_partial(study, match)]
     scripts = {one.task: one for one in (harvested_of(decision) if decision else ())}
     for task in list(dict.fromkeys(on.task for on in known))[:MOST]:
         best = []

@@ -13,6 +13,7 @@ from meta.cli.output import Output
 from programs.errors import NotFound, UsageError
 
 NAME = "report.html"
+PICTURES = (".png", ".svg")
 
 
 @verb(
@@ -41,6 +42,8 @@ def report(
 
     folder = folder_of(study, out)
     file, image = file_path(target or folder / NAME), file_path(card) if card else None
+    if image and image.suffix not in PICTURES:
+        raise UsageError(f"{image} is no {' or '.join(PICTURES)} file", hint=f"--card {image.with_suffix('.svg')}")
     unfinished = so_far(load_board(folder)[0], running(folder))
     with resolve.connect(folder) as con:
         html = page.report(con, resolve.shown(folder), again(con, resolve.shown(folder)), unfinished)

@@ -249,5 +249,7 @@ def _newest(out: Output) -> Path:
 
 
 def _study_hint(text: str) -> str:
-    near = difflib.get_close_matches(Path(text).name, [p.name for p in known_studies()], n=1, cutoff=0.4)
-    return f"did you mean {STUDIES / near[0]}?" if near else "start one: metaloop evolve --quick"
+    known = [p.name for p in known_studies()]
+    if near := difflib.get_close_matches(Path(text).name, known, n=1, cutoff=0.4):
+        return f"did you mean {STUDIES / near[0]}?"
+    return "metaloop ls lists the studies" if known else "start one: metaloop evolve --quick"

@@ -213,10 +213,15 @@ def status_item(board: StudyView, folder: str, running: bool) -> Row:
     }
 
 
+def have_run(board: StudyView) -> set[str]:
+    """The programs of which a run has begun."""
+    return {arm.program_id for match in board.matches.values() for arm in match.arms.values() if arm.runs}
+
+
 def _run_programs(board: StudyView) -> set[str]:
-    """The programs in its matches: a starter that would do the same as another one is not run."""
-    entered = {arm.program_id for match in board.matches.values() for arm in match.arms.values()}
-    return {one for one, event in board.programs.items() if one in entered and event.get("operator") not in CONTROLS}
+    """The programs with a run: one that would do the same as another is not run, and others still wait for theirs."""
+    ran = have_run(board)
+    return {one for one, event in board.programs.items() if one in ran and event.get("operator") not in CONTROLS}
 
 
 def _models_item(board: StudyView) -> Row:

@@ -70,11 +70,10 @@ def ls(out: Output, folder: Annotated[str | None, argument(metavar="[FOLDER]", r
         key=lambda path: -(path / resolve.MARK).stat().st_mtime,
     )
     items = [item(path) for path in newest]
-    brief = items if out.mode == "json" else [{**one, "verdict": one["lead"]} for one in items]
-    if out.mode == "person":
-        names = distinct([str(one["study"]) for one in items])
-        brief = [{**one, "study": names[str(one["study"])]} for one in brief]
-    out.rows(brief, STUDIES, empty=resolve.none_under(root))
+    names = distinct([str(one["study"]) for one in items]) if out.mode == "person" else {}
+    rows = [{**one, "study": names.get(str(one["study"]), one["study"])} for one in items]
+    rows = rows if out.mode == "json" else [{**one, "verdict": one["lead"]} for one in rows]  # the whole is too long
+    out.rows(rows, STUDIES, empty=resolve.none_under(root))
     if items:
         size = sum(float(str(one["mb"])) for one in items)
         out.note(
@@ -98,7 +97,7 @@ def item(folder: Path) -> Row:
         **known,
         "task": first.event.get("task") if first else known["task"],
         "lead": lead,
-        "champion": lead,  # its older name
+        "champion": board.name(event["program_id"]) if event and event.get("program_id") else None,
         "ratio": tested.ratio.ratio if tested else None,
         "against": tested.name if tested else None,
         "verdict": str((event or {}).get("verdict") or ""),

@@ -135,12 +135,14 @@ def _next(folder: Path, start: Origin | None, several: Sequence[str]) -> list[st
     from analysis.own_share import export_first
 
     name = resolve.typed(folder)
+    first = export_first(start, name, resolve.unused("start.md")) if start else ""
+    copy = resolve.unused(f"{folder.name}.zip")
     return [
-        *([f"{export_first(start, name, resolve.unused('start.md'))}  # may do as well"] if start else []),
+        *[f"{first}  # the program it started from: may gain as much"] * bool(first),
         *several,
         f"metaloop standings {name} --all",
         f"metaloop report {name}  # all figures and checks",
-        f"metaloop share {name} -o {resolve.unused(f'{folder.name}.zip')}  # or export --to wandb, mlflow …",
+        f"metaloop share {name} -o {copy}  # a copy for others; export --to: for a tracker",
     ]
 
 
@@ -172,7 +174,7 @@ def ready_to_apply(
     """How to use the result: commit an improvement on a branch of the task's repository, if it is ``worth`` that; give
     the program, as prose, to an agent of one's own: the champion, or a program that gained more (``better``). A
     built-in task is copied first, because its train.py is inside Metaloop."""
-    from inner_loop.agents.recipe import own_agent
+    from inner_loop.agents.recipe import FOLLOWS, own_agent
     from meta.agent_text import copied_first, copying
 
     repository = Path(config.task)
@@ -190,7 +192,7 @@ def ready_to_apply(
     agent = own_agent(prompt, config.researcher.removeprefix("command:"))
     agent = f"cd {at} && {agent}" if at else agent
     apply += copied_first(config.task)
-    return [*apply, f"metaloop export {name} --for agent{chosen} -o {target}", f"{agent}  # or another agent of yours"]
+    return [*apply, f"metaloop export {name} --for agent{chosen} -o {target}", f"{agent}  # {FOLLOWS}"]
 
 
 def with_outcome(files: dict[str, str], decision: Decision | None) -> dict[str, str]:
@@ -250,6 +252,7 @@ def _show(
         out.rows(with_before(changes), DIFF)
     for name, path in files.items():
         out.text(f"{name}: {path}")
+    out.show(Text(f"verdict: {headline}", style="bold"))  # again, as the first may have left the screen
 
 
 def counted(changes: Sequence[Row]) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
+from analysis.wording import interval_decimals
 from meta.window.records import QueryAnswer, ask
+from meta.window.words import figure
 
 if TYPE_CHECKING:
     import duckdb
@@ -28,6 +31,18 @@ class CreditPage:
     changes: QueryAnswer
 
 
+def rounded(answer: QueryAnswer) -> QueryAnswer:
+    """Of a row, gain and interval with the decimals that the interval justifies; q with three, as elsewhere."""
+
+    def shown(row: Sequence[Any]) -> list[Any]:
+        known = dict(zip(answer.columns, row, strict=True))
+        digits = interval_decimals(known["low"], known["high"])
+        gains = {key: figure(known[key], digits) for key in ("gain", "low", "high")}
+        return list((known | gains | {"q": figure(known["q"], 3, least=0.001)}).values())
+
+    return replace(answer, rows=[shown(row) for row in answer.rows])
+
+
 def credit_page(con: duckdb.DuckDBPyConnection, study: str) -> CreditPage:
     from markupsafe import Markup
 
@@ -39,4 +54,4 @@ def credit_page(con: duckdb.DuckDBPyConnection, study: str) -> CreditPage:
     facts = gather(ReportSource(con, study))
     section = champion.section(facts)
     text = environment().from_string(PART).render(section=section, facts=facts)
-    return CreditPage(Markup(text), ask(con, CHANGES))  # the report's environment has escaped it
+    return CreditPage(Markup(text), rounded(ask(con, CHANGES)))  # the report's environment has escaped it

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from analysis.decision_text import caveats
+from analysis.decision import Decision
+from analysis.decision_text import caveats, check
+from analysis.script_text import harvested, harvested_of
 from analysis.statistics import Mean
 from analysis.transfer import FINAL
 from analysis.trust import WHY, shared_gain_name, weakest
 from analysis.wording import arm_name, role_name
 from meta.cli import resolve
 from meta.cli.board import ArmView, MatchView, RunView, StudyView
-from meta.cli.screen import CONTROLS
+from meta.cli.screen import CONTROLS, have_run
 from meta.steering import OPERATOR
 from meta.window.planned import expected
 from meta.window.studies import FollowedStudy
@@ -65,12 +68,21 @@ def of_study(one: FollowedStudy, match: str) -> dict[str, Any]:
         "search_task": search_task(board),
         "requests": one.requests(),
         "verdict": board.verdict,
+        "beside": beside_verdict(board.decision, one.folder) if board.decision else [],
         "caveats": [each for each in said if each.level != "note"],
         "trust": trust(board, chosen),
         "gain_name": shared_gain_name(board.trusts).capitalize(),
         "data_use": "No program is" if is_final(chosen) else "Programs of the search are also",
         "expected": expected(board) if one.at_work else None,
     }
+
+
+def beside_verdict(decision: Decision, folder: Path) -> list[str]:
+    """The A/A check (a failed one is the verdict) and the best train.py, with its file."""
+    twins = [check(decision.check)] if decision.check and decision.check.passed else []
+    files = ", ".join(path.name for path in sorted(folder.glob("best*")))
+    scripts = [harvested(each, decision) for each in harvested_of(decision)]
+    return [*twins, *scripts, *[f"In the study's folder: champion.md, {files}."] * bool(files)]
 
 
 def shown_first(board: StudyView) -> MatchView | None:
@@ -190,7 +202,7 @@ def lineage(board: StudyView) -> list[dict[str, Any]]:
         parents = [one for one in event.get("parent_ids") or [] if one in programs]
         children.setdefault(parents[0] if parents else "", []).append(identity)
     champion = (board.champion or {}).get("program_id")
-    ran = {arm.program_id for match in board.matches.values() for arm in match.arms.values()}
+    ran = have_run(board)
     listed: list[dict[str, Any]] = []
 
     def walk(parent: str, depth: int) -> None:

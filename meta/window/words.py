@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from analysis.wording import MINUS, brief, span
+from analysis.wording import MINUS, brief, number, span
 
 LONG = 90  # letters of a value that a table shows at once
 DIGITS = 5
@@ -34,7 +34,9 @@ class ShownValue:
 
 
 def cell(value: Any) -> ShownValue:
-    """Numbers are rounded, long texts cut."""
+    """Numbers are rounded, long texts cut; a value that is already as shown stays."""
+    if isinstance(value, ShownValue):
+        return value
     if value is None:
         return ShownValue("–")
     if isinstance(value, bool):
@@ -46,6 +48,12 @@ def cell(value: Any) -> ShownValue:
         return ShownValue(text, whole if whole != text else "", number=True)
     text = json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, list | dict) else str(value)
     return ShownValue(text) if len(text) <= LONG else ShownValue(f"{text[: LONG - 1]}…", text)
+
+
+def figure(value: float | None, decimals: int, least: float = 0.0) -> ShownValue:
+    """With so many decimals, ``<.001`` below ``least``."""
+    text = f"<{least:g}".replace("0.", ".") if value is not None and value < least else number(value, decimals)
+    return ShownValue(text, "" if value is None else str(value), number=True)
 
 
 def interval(low: float | None, high: float | None, runs: int) -> str:

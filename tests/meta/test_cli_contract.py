@@ -130,6 +130,7 @@ def test_a_study_begins_without_the_half_of_scipy_that_takes_longest() -> None:
 def test_a_flag_that_is_typed_as_a_command_is_named(call: Call) -> None:
     for word in ("notify", "webhook"):
         assert "--webhook URL of evolve, improve" in call(word)[2]
+    assert "hint: metaloop report --card card.svg" in call("card")[2]
 
 
 def test_a_subcommand_that_is_typed_alone_is_named_with_its_noun(call: Call) -> None:
@@ -270,6 +271,13 @@ def test_quiet_silences_remarks_but_not_data(call: Call) -> None:
     _, data, remarks = call("log", "--limit", "2")
     assert remarks
     assert call("log", "--limit", "2", "-q") == (0, data, "")
+
+
+def test_a_filter_that_fits_nothing_in_the_study_is_an_error(call: Call) -> None:
+    for flag, what in (("--run", "run"), ("--program", "program")):
+        code, data, error = call("log", flag, "zzz")
+        assert (code, data) == (2, "") and f"error: no {what} 'zzz'\nhint: metaloop sql" in error
+    assert call("log", "--program", "stock", "--decision", "replicate")[0] == 0
 
 
 def test_the_reader_of_a_pipe_may_leave(here: Path) -> None:

@@ -78,7 +78,8 @@ def test_a_terminal_of_80_columns_shows_the_whole_sentence_and_ends_with_the_lar
     assert outside == ("outside the interval of gain" in row["about_gain"])
     last = text[text.rindex("The sentence") :]
     found = re.match(
-        r'The sentence "All at once.*\.\.\." was associated with the largest gain: \+(0\.\d+) nats \[', last
+        r'The sentence "All at once.*\.\.\." was associated with the largest gain: \+(0\.\d+) nats \[0\.\d+ to ',
+        last,
     )
     assert found and float(found[1]) == pytest.approx(0.4, abs=0.03), last
     assert "per experiment that cites it (6 in 6 runs of the search). Observational" in last
@@ -93,6 +94,10 @@ def test_pipes_get_the_whole_label_and_the_gain_beside_the_rate(study: Path) -> 
     assert row["gain"] / row["estimate"] == pytest.approx(row["device_seconds"] / row["n"])
     assert "The sentence" in done.stderr and "hidden" not in cli("credit", str(study), "--all").stderr
     assert IDEA in cli("credit", str(study)).stdout
+    unknown, none = (cli("credit", str(study), "--method", method) for method in ("foo", "factorial"))
+    assert (unknown.returncode, unknown.stderr.splitlines()[-2]) == (2, "error: no method 'foo'")
+    assert unknown.stderr.splitlines()[-1].startswith("hint: --method ") and "directive, edit" in unknown.stderr
+    assert none.returncode == 0 and "no effects estimated by factorial; this study has: " in none.stderr
 
 
 def test_each_count_of_the_same_sentence_says_what_it_counts(study: Path) -> None:
@@ -160,18 +165,20 @@ def test_every_significant_row_is_shown_and_only_the_others_are_counted_as_hidde
 def test_the_conclusion_prefers_the_stronger_method_and_says_if_nothing_is_significant() -> None:
     seen = line("directive", 2.0, unit="nats per device-second", device_seconds=3.0, causal=False)
     [text] = conclusions([seen, line("having", 0.4)])
-    assert text.startswith('The sentence "row 0.4" is estimated to cause the largest gain: +0.400 nats [0.380, 0.420]')
+    assert text.startswith(
+        'The sentence "row 0.4" is estimated to cause the largest gain: +0.400 nats [0.380 to 0.420]'
+    )
     assert text.endswith("of a run's gain.")
     [text] = conclusions([seen, line("having", -0.4)])
     assert "was associated with the largest gain: +0.6667 nats" in text
     sentences, programs = conclusions([line("directive", -1.0), line("mutation", 0.3, q=0.4), line("edit", 0.3)])
     assert sentences == (
         "No sentence has a significant gain by the method directive (false discovery rate 5%); 1 has a significant "
-        'loss: "row -1.0" (-1.000 nats [-1.020, -0.980]).'
+        'loss: "row -1.0" (-1.000 nats [-1.020 to -0.980]).'
     )
     assert programs == "No change between programs has a significant gain (false discovery rate 5%)."
     [text] = conclusions([line("mutation", -0.3), line("mutation", -0.5)])
-    assert '; 2 have significant losses: "row -0.5" (-0.500 nats [-0.520, -0.480]) and' in text
+    assert '; 2 have significant losses: "row -0.5" (-0.500 nats [-0.520 to -0.480]) and' in text
     [text] = conclusions([line("mutation", 0.3)])
     assert text.endswith("of a run's gain in the search, over its (better) parent.")
     assert conclusions([line("edit", 0.3)])[0].startswith('The single edit "row 0.3"')

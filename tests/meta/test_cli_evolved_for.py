@@ -381,3 +381,5 @@ def test_a_built_in_task_is_copied_once(tmp_path: Path, monkeypatch: pytest.Monk
     first, *_, share = _next(tmp_path, cast(Origin, SimpleNamespace(start="stock")), [])
     assert first.startswith("metaloop export . --for agent --program stock -o start-2.md ")
     assert share.startswith(f"metaloop share . -o {tmp_path.name}-2.zip ")
+    # a narrow terminal has the comment above its command: neither may refer to the line before
+    assert agent.endswith("  # this agent, or any other, follows it") and " # the program it started from" in first

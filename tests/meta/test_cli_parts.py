@@ -32,9 +32,9 @@ from meta.cli.comparison import texts
 from meta.cli.credit import title
 from meta.cli.evolve_resumed import refuse_others
 from meta.cli.launch import dry_run, power_sentence
-from meta.cli.lineage import tree
+from meta.cli.lineage import LineageRow, other_parents, tree
 from meta.cli.options import duration, flag, parse_duration, verb
-from meta.cli.output import Column, Output, ask, clean, fit_columns, folded, jsonable
+from meta.cli.output import Column, Output, ask, clean, fit_columns, folded, jsonable, table
 from meta.cli.program import differences, with_before
 from meta.cli.progress import line_of, ticker
 from meta.cli.run import in_a_sentence
@@ -131,6 +131,20 @@ def test_a_narrow_table_shortens_flexible_columns_then_drops_optional_ones() -> 
     assert widths == [18, 10]
 
 
+def test_a_narrow_table_breaks_names_after_a_hyphen_before_it_breaks_words() -> None:
+    from rich.console import Console
+
+    rows = [{"program": "idea-queue-learnt-v4 0.833", "result": "not distinguishable", "gain": "-0.148 to 0.031"}]
+    wrapped = [Column(key, wrap=True) for key in ("program", "result", "gain")]
+    for width in (45, 60, 100):
+        console = Console(width=width, record=True)
+        console.print(table(rows, wrapped, width))
+        lines = [line.rstrip() for line in console.export_text().splitlines()]
+        assert max(map(len, lines)) <= width and "distinguishable" in " ".join(lines), lines
+        words = " ".join(line.split("  ")[0] for line in lines[1:]).replace("- ", "-").split()
+        assert words == rows[0]["program"].split(), lines
+
+
 def test_text_of_others_cannot_move_the_cursor() -> None:
     assert clean("a\x1b[31mred\x1b[0m\x1b]0;title\x07b\tc\nd\x9be") == "aredb c d e"
     assert clean("two\nlines", keep="\n") == "two\nlines"
@@ -197,6 +211,13 @@ def test_studies_are_found_by_name_prefix_or_as_the_newest(tmp_path: Path, monke
     assert resolve.study_folder("fi", out) == Path("studies/first")
     assert resolve.study_folder("studies/first", out) == Path("studies/first")
     assert resolve.fresh_folder("strokes", out).name.endswith("-1")
+    for text, hint in (
+        ("studies/nope-2026", "metaloop ls lists the studies"),
+        ("firs-t", "did you mean studies/first?"),
+    ):
+        with pytest.raises(NotFound) as refused:
+            resolve.study_folder(text, out)
+        assert refused.value.hint == hint
 
 
 def test_a_screen_of_80_columns_shows_names_apart_and_what_is_done_without_a_run(
@@ -377,6 +398,8 @@ def test_every_program_stands_in_the_tree_once() -> None:
     ]
     drawn = [(prefix, p["program_id"]) for prefix, p in tree(programs)]
     assert drawn == [("", "a"), ("├─ ", "b"), ("│  └─ ", "c"), ("└─ ", "d"), ("", "e")]
+    named: list[LineageRow] = [{**p, "name": p["program_id"] * 3} for p in programs]  # type: ignore[typeddict-item]
+    assert other_parents(named) == {"c": "aaa"}
 
 
 def test_the_role_of_an_arm_is_told_before_a_long_name() -> None:

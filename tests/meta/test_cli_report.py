@@ -45,6 +45,7 @@ def test_a_folder_with_nothing_but_a_ledger_will_do(study: Path) -> None:
     [
         (("nowhere",), "not_found"),
         (("STUDY", "-o", "."), "usage"),
+        (("STUDY", "--card", "card.jpg"), "usage"),
         (("STUDY", "-o", "STUDY/study.toml/x"), "environment"),
     ],
 )

@@ -73,7 +73,8 @@ def test_studies_are_listed_compared_and_removed_at_the_terminal(
     item = items[str(root / "one")]
     files = [path for path in (root / "one").rglob("*") if path.is_file()]
     assert (item["study"], item["state"], item["files"]) == (str(root / "one"), "finished", len(files))
-    assert item["lead"] == item["champion"] != "-"  # the second is the older name of the key
+    (named,) = ask(root / "one", "SELECT p.name FROM champions JOIN programs AS p USING (program_id)")
+    assert item["champion"] == named["name"] and item["lead"] not in ("-", named["name"])
     assert item["against"] == "stock" and item["verdict"] and item["mb"] > 0
     assert run(["compare", str(root / "one"), str(root / "deep/er/two"), "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
@@ -135,7 +136,7 @@ def test_a_row_of_the_piped_list_has_one_short_field_on_the_verdict(
     assert run(["ls", str(root)]) == 0
     rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
     at = rows[0].index("verdict")
-    assert all(row[at] == row[rows[0].index("champion")] for row in rows[1:])
+    assert all(row[at] == row[rows[0].index("lead")] for row in rows[1:])
     assert any("stock" in row[at] for row in rows) and all(len(field) < 80 for row in rows for field in row[at:]), rows
 
 
@@ -270,6 +271,11 @@ def test_matches_count_by_their_purpose(root: Path) -> None:
             match.event = {**match.event, "purpose": "ablation"}
     found = champions(one, two)
     assert not any(row.of_search for row in found.same) and "of the search" not in found.best[0].sentence
+    two.board.champion = None  # as in the middle of its confirmation
+    found = champions(one, two)
+    assert found.not_compared == ("deep/er/two has no verdict, so the runs of its confirmation so far are left out",)
+    assert found.all and all(row.purpose.split("/")[-1] != "confirmation" for row in found.all)
+    assert [one.purpose for one in found.best[1].programs] == ["search"]
 
 
 def test_two_texts_of_one_name_have_their_ids_and_one_text_of_two_names_is_noted(root: Path) -> None:

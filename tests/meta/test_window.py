@@ -8,6 +8,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from html import unescape
 from io import StringIO
 from pathlib import Path
@@ -17,11 +18,13 @@ import httpx
 import pytest
 from rich.console import Console
 
-from analysis.decision_text import caveats, sentences_of
+from analysis.decision_text import caveats, check, sentences_of
 from analysis.report import lineage
 from analysis.report.facts import gather
 from analysis.report.lineage import DrawnProgram
 from analysis.report.source import ReportSource
+from analysis.same_spend import FoundScript
+from analysis.script_text import harvested
 from analysis.study import COMPUTED_VIEWS, VIEWS, open_study
 from analysis.study import query as ask
 from analysis.trust import WHY
@@ -35,7 +38,7 @@ from meta.cli.status import _screen, item_of
 from meta.mutators.mix import MUTATORS
 from meta.window import study_page
 from meta.window.records import fetch, run_page
-from meta.window.words import RULES, interval, minus
+from meta.window.words import RULES, figure, interval, minus
 from tests.analysis.report.browser import Browser, found, hidden_and_back
 from tests.arena.contest.test_browser import go, until
 from tests.meta.opened_window import TOKEN, Window, first, made_studies, until_read
@@ -43,6 +46,7 @@ from tests.meta.opened_window import TOKEN, Window, first, made_studies, until_r
 LONG_NAMES = (
     "document.querySelectorAll('.sides .named').forEach((one) => one.textContent = 'champion idea-queue-learnt-v4')"
 )
+WHOLE = "[...document.querySelectorAll('pre.program')]"
 STACKED = "[...document.querySelectorAll('.scroll:has(> .stack)')]"
 
 
@@ -108,13 +112,22 @@ def test_from_a_study_to_a_run_an_experiment_and_a_program(window: Window, root:
     assert "verdict" in window.page("/report", at="one").lower()
 
 
-def test_a_finished_study_shows_the_confirmation_first_and_the_held_out_task_second(window: Window, root: Path) -> None:
+def test_a_finished_study_shows_the_confirmation_first_and_the_held_out_task_second(
+    window: Window, root: Path, tmp_path: Path
+) -> None:
     text = window.page("/study", at="one")
     shown = re.findall(r'<h2 id="match\d?">([^<]+) <span class="soft">on ([^<]+)<', text)
     assert [name for name, _ in shown] == ["Confirmation", "Held-out task"]
     [held_out] = ask(root / "one", "SELECT task FROM matches WHERE purpose = 'reserve'")
     assert shown[1][1] == held_out["task"] != shown[0][1]
     assert "Runs: confirmation" in text
+    verdict = text.partition('class="verdict')[2].partition("</ul>")[0]
+    decision = load_board(root / "one")[0].decision
+    assert decision and decision.check and decision.check.passed and f"<li>{check(decision.check)}</li>" in verdict
+    best = FoundScript("harvest", "planted", "nats", 1.0, 9, 0.84, 0.76, 0.92, 8, "verified")
+    (tmp_path / "best_train.py").touch()
+    beside = study_page.beside_verdict(replace(decision, scripts=(best,)), tmp_path)
+    assert beside[1:] == [harvested(best, decision), "In the study's folder: champion.md, best_train.py."]
     assert "<h3>Confirmation on" in window.page("/compare", a="one", b="deep/er/two")
     other = window.page("/study", **first(text.partition('id="match"')[2], "/study"))
     assert '<h2 id="match">Opening race' in other and "Held-out task</h2>" not in other
@@ -137,6 +150,9 @@ def test_its_tables_have_mean_gains_and_name_both_arms_of_stock(
         interval_ = f'<td class="right" data-label="95%">{interval(row["low"], row["high"], row["verified"])}</td>'
         assert f">{row['name']}</a></td>{verified}{interval_}{claimed}" in text, row
     assert ">stock, both arms</a></td>" in text
+    gains = [row["gain"] for row in ask(root / "one", "SELECT gain FROM standings WHERE purpose = 'confirmation'")]
+    shown = re.findall(r'"Verified gain \(runs\)">([^ ]+) ', text)  # the last row is both arms of stock
+    assert shown[: len(gains)] == [number(gain, 3, True) for gain in sorted(gains, reverse=True)]
     at = first(window.page("/study", at="one").partition('id="match"')[2], "/study")
     opening = window.page("/study", **at)
     drawn = opening.partition('<svg class="gains"')[2].partition("</svg>")[0]
@@ -298,6 +314,12 @@ def test_credit_shows_the_lines_of_the_champion_and_single_changes_by_their_name
     table = text.partition('id="changes"')[2]
     rows = re.findall(r"<tr class=\"row\"><td[^>]*>(?:<details><summary>)?([^<]+)<", table)
     assert 0 < len(rows) <= 30 and any("=" in label or label.startswith("+") for label in rows)
+    figures = re.findall(r'<td class="cell right"[^>]*>([^<]+)<', table)
+    assert (
+        figures and max(len(one.partition(".")[2]) for one in figures) <= 4 and not any("e" in one for one in figures)
+    )
+    q = [figure(value, 3, least=0.001).text for value in (9.94e-06, 0.0093953, 0.05, None)]
+    assert q == ["<.001", "0.009", "0.050", "–"]
     query = first(table, "/sql")
     assert rows[0] in window.page("/sql", **query)
 
@@ -341,6 +363,8 @@ def test_a_study_that_goes_on_is_followed_and_a_new_one_appears(root: Path, tmp_
             began = time.monotonic()
             (ledger / "main-1.jsonl").write_bytes(b"".join(lines))
             assert next(line for line in lines_sent if line.startswith("data:")) != seen
+            entered = opened.page("/study", at="live")  # in matches, but the ledgers of the runs are not there
+            assert ">waiting<" in entered and "<dt>Programs that ran</dt><dd>0<" in entered
             assert time.monotonic() - began < 200
         end = time.monotonic() + 200
         while "champion" not in opened.page("/study", at="live"):
@@ -422,6 +446,7 @@ def test_in_a_browser_nothing_is_cut_off_and_the_keys_work(window: Window) -> No
                 browser.value(LONG_NAMES)
                 assert browser.value("document.documentElement.scrollWidth") <= width, (path, width)
                 assert browser.value(f"{STACKED}.every((one) => one.scrollWidth <= one.clientWidth)"), (path, width)
+                assert browser.value(f"{WHOLE}.every((one) => one.scrollHeight <= one.clientHeight)"), (path, width)
                 assert browser.value(f"{STACKED}.length") > 0 or not path.startswith(("/study", "/compare"))
         go(browser, f"{window.url}/")
         press = "document.body.dispatchEvent(new KeyboardEvent('keydown', {{key: '{}', bubbles: true}}))"
