@@ -66,13 +66,7 @@ def simulate(
     law: LawFlags,
     seeds: Annotated[int, flag("Runs per program in the first round.", "-n", min=2, max=10_000, default=4)],
     rounds: Annotated[
-        int,
-        flag(
-            "Rounds of the race; each after the first halves the programs and doubles the runs.",
-            min=1,
-            max=12,
-            default=2,
-        ),
+        int, flag("Rounds of the race; each but the first halves programs, doubles runs.", min=1, max=12, default=2)
     ],
     confirm: Annotated[
         int, flag("Runs of the champion, and of stock, in the confirmation.", min=2, max=10_000, default=20)
