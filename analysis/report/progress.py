@@ -212,7 +212,9 @@ def overview(facts: ReportFacts, data: DrawnRuns, answers: tuple[QueryResult[obj
 def close_up(facts: ReportFacts, data: DrawnRuns, answers: tuple[QueryResult[object], ...]) -> ReportFigure:
     known = [run.sd for run in data.runs if run.sd]
     whose = "repeated measurements in the log" if facts.logs.rows else "the untouched script between training seeds"
-    of = next((f", {many(row.trainings, 'training')} of this study" for row in facts.noise.rows if row.sd in known), "")
+    of = next(
+        (f", {many(row.trainings, 'training')} of this study" for row in facts.noise.rows if row.sd in known[:1]), ""
+    )
     band = (
         f"The band is ±2 SD of {whose} (SD {brief(known[0], 2)}{of}): a step smaller than the band may be noise."
         if known

@@ -110,7 +110,7 @@ def screens(folder: Path) -> dict[str, str]:
     item = followed.item()
     out["window"] = f"{'. '.join(item['verdict'] or ())}\nholds: {str(item['holds']).lower()}"
     row = listed(folder)
-    out["list"] = f"{row['verdict']}\nchampion: {row['champion']}"
+    out["list"] = f"{row['verdict']}\nchampion: {row['lead']}"
     out["evidence"] = (folder / "champion.evidence.md").read_text("utf-8")
     out["end"] = printed(lambda o: result(o, folder))
     out["end, piped"] = printed(lambda o: result(o, folder), person=False)

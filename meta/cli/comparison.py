@@ -324,9 +324,9 @@ def _shown_match(board: StudyView, match: MatchView, decides: bool) -> ShownMatc
 
 
 def _arm(board: StudyView, match: MatchView, arm: ArmView, decides: bool) -> Row:
-    mean = arm.mean
+    mean, so_far = arm.mean, " (so far)" * (match.state == "running")
     return {
-        "match": f"{match.event.get('purpose')} on {match.event.get('task')}",
+        "match": f"{match.event.get('purpose')} on {match.event.get('task')}{so_far}",
         "decides": decides,
         "program": named(board.name(arm.program_id), arm.role),
         "gain": mean.mean,

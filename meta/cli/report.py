@@ -42,14 +42,14 @@ def report(
 
     folder = folder_of(study, out)
     file, image = file_path(target or folder / NAME), file_path(card) if card else None
-    if image and image.suffix not in PICTURES:
+    if image and image.suffix.lower() not in PICTURES:
         raise UsageError(f"{image} is no {' or '.join(PICTURES)} file", hint=f"--card {image.with_suffix('.svg')}")
     unfinished = so_far(load_board(folder)[0], running(folder))
     with resolve.connect(folder) as con:
         html = page.report(con, resolve.shown(folder), again(con, resolve.shown(folder)), unfinished)
         drawn = drawn_card(con, resolve.shown(folder), unfinished) if image else ""
     picture.save(html.encode("utf-8", "replace"), file)
-    if image and image.suffix == ".svg":
+    if image and image.suffix.lower() == ".svg":
         picture.save(drawn.encode("utf-8", "replace"), image)
     elif image:
         picture.draw(drawn, image)

@@ -60,7 +60,7 @@ FROM experiments AS e LEFT JOIN runs AS r USING (run_id) LEFT JOIN matches AS m 
 WHERE e.experiment_id = ? LIMIT 1
 """
 FINAL = "SELECT avg(metric) AS metric FROM verifications WHERE run_id = ? AND status = 'ok'"
-NOISE = "SELECT sd, trainings FROM seed_noise() WHERE task = ?"
+NOISE = "SELECT sd, trainings FROM seed_noise() WHERE task = ? AND trainings > 2"
 FINDINGS = "SELECT kind, text FROM findings WHERE run_id = ?"
 ITS_RUNS = """
 SELECT r.run_id, coalesce(r.purpose, '') AS purpose, r.role, r.task, r.state, r.verified_gain, r.claimed_gain, r.trust,

@@ -51,8 +51,9 @@ def cell(value: Any) -> ShownValue:
 
 
 def figure(value: float | None, decimals: int, least: float = 0.0) -> ShownValue:
-    """With so many decimals, ``<.001`` below ``least``."""
-    text = f"<{least:g}".replace("0.", ".") if value is not None and value < least else number(value, decimals)
+    """With so many decimals; ``<.001`` below ``least``, if that is not 0."""
+    is_less = least and value is not None and value < least
+    text = f"<{least:g}".replace("0.", ".") if is_less else number(value, decimals)
     return ShownValue(text, "" if value is None else str(value), number=True)
 
 

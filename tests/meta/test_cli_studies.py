@@ -23,7 +23,7 @@ from arena.study import Study
 from arena.verify_study import final_source
 from meta.cli.board import StudyView, load_board
 from meta.cli.compared_settings import settings
-from meta.cli.comparison import OF_SEARCH, ComparedChampions, champions, other_names
+from meta.cli.comparison import OF_SEARCH, ComparedChampions, champions, other_names, shown_matches
 from meta.cli.gain_difference import ComparedStudy, GainDifference
 from meta.cli.main import run
 from meta.cli.output import ESCAPES
@@ -276,6 +276,10 @@ def test_matches_count_by_their_purpose(root: Path) -> None:
     assert found.not_compared == ("deep/er/two has no verdict, so the runs of its confirmation so far are left out",)
     assert found.all and all(row.purpose.split("/")[-1] != "confirmation" for row in found.all)
     assert [one.purpose for one in found.best[1].programs] == ["search"]
+    (deciding,) = two.board.deciding
+    deciding.state = "running"
+    rows = [arm for match in shown_matches(two.board) for arm in match.arms]
+    assert rows and {str(arm["match"]).partition(" (")[2] for arm in rows} == {"so far)"}
 
 
 def test_two_texts_of_one_name_have_their_ids_and_one_text_of_two_names_is_noted(root: Path) -> None:

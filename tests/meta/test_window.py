@@ -319,7 +319,7 @@ def test_credit_shows_the_lines_of_the_champion_and_single_changes_by_their_name
         figures and max(len(one.partition(".")[2]) for one in figures) <= 4 and not any("e" in one for one in figures)
     )
     q = [figure(value, 3, least=0.001).text for value in (9.94e-06, 0.0093953, 0.05, None)]
-    assert q == ["<.001", "0.009", "0.050", "–"]
+    assert q == ["<.001", "0.009", "0.050", "–"] and figure(-0.697, 2).text == minus("-0.70")
     query = first(table, "/sql")
     assert rows[0] in window.page("/sql", **query)
 

@@ -11,6 +11,7 @@ import pytest
 
 from analysis import wording
 from analysis.constraint_values import ConstraintValues
+from analysis.events import BaselineEvent
 from analysis.ledger import Ledger
 from analysis.pace import Pace
 from analysis.report import champion, experiments, lineage, progress, source, standings, verdict
@@ -162,6 +163,17 @@ def test_a_run_whose_gain_collapsed_is_named(tmp_path: Path) -> None:
     assert text.startswith("1 run lost over half") and f": r-falle of stock: {figures}" in text
     [run] = [one for one in part(tmp_path, "progress").figures if one.name == "one-run"]
     assert f"between training seeds (SD {wording.brief(sd, 2)}, {n} trainings of this study)" in run.caption
+
+
+def test_the_noise_of_a_script_that_changes_is_that_within_its_matches(tmp_path: Path) -> None:
+    """As the main of a shared project does with each match; it has no source id."""
+    baseline = BaselineEvent(match_id="", task="t", stream="selection", seed=0, status="ok", metric=0.0, trust="scored")
+    with Ledger(tmp_path / "ledger", "one") as ledger:
+        for seed, (match, metric) in enumerate((("m1", 2.30), ("m1", 2.31), ("m2", 1.30), ("m2", 1.31))):
+            ledger.append(replace(baseline, match_id=match, seed=seed, metric=metric).to_record())
+    with open_study(tmp_path, views=VIEWS) as con:
+        [(sd, trainings)] = con.execute("SELECT sd, trainings FROM seed_noise()").fetchall()
+    assert sd == pytest.approx(0.01 / math.sqrt(2)) and trainings == 4
 
 
 def test_a_machine_whose_pace_changes_is_told() -> None:
