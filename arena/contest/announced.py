@@ -78,6 +78,8 @@ def _lead_over_second(said: Announcement, digits: int) -> str:
     lost = max(others, key=lambda one: rows[one["number"]]["gain"])
     second = rows[lost["number"]]
     lead, known = first["gain"] - second["gain"], ""
+    if lead <= 0:  # over all runs; the other one was below at the look at which it left
+        return ""
     if lost["runs"] == first["n"] == second["n"]:
         scores = scores_of_rows((first, second, *_stock(said)), [str(one["task"]) for one in said.get("scales", ())])
         if {first["number"], second["number"]} <= set(scores.keys):
@@ -129,7 +131,7 @@ def _spent(said: Announcement) -> str:
     why = [f"the race ended after {race['looked']} runs of each leader still in it"] if race["looked"] < last else []
     why += [f"{many(early, 'leader')} had left it before"] if early else []
     if of_stock < race["looked"] or not why:
-        why.append(f"stock stopped after {of_stock}, once all leaders were above it")
+        why.append(f"stock stopped after {of_stock}, once all leaders still in the race were above it")
     return f"{took}. Up to {most:,} were planned, {last} of each entry, but {listed(why)}."
 
 

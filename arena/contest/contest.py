@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -95,7 +96,7 @@ class Contest:
         """All tasks that entries are ranked on, starting with `task`."""
         return [self.task, *(Task.load(other.task) for other in self.study.further)]
 
-    @property
+    @cached_property
     def hidden(self) -> list[Task]:
         """The tasks that the leaders run on after the decision; secret until then."""
         return [Task.load(other.task) for other in self.study.reserve]
@@ -103,7 +104,15 @@ class Contest:
     @property
     def run_seconds(self) -> float:
         """Device-seconds of a run on every task, verification included."""
-        budgets = ((task, self.study.at(task.task_id).run_budget) for task in self.tasks)
+        return self._run_seconds(self.tasks)
+
+    @property
+    def hidden_seconds(self) -> float:
+        """Device-seconds of a run on every hidden task, verification included."""
+        return self._run_seconds(self.hidden)
+
+    def _run_seconds(self, tasks: Iterable[Task]) -> float:
+        budgets = ((task, self.study.at(task.task_id).run_budget) for task in tasks)
         return sum(RunCost(task, budget, self.study.verify_seeds).run for task, budget in budgets)
 
     @property

@@ -15,7 +15,7 @@ from arena.contest.database import Database
 from arena.contest.entries import store
 from arena.contest.race import MOST_LEADERS, looks_until
 from arena.contest.rules import rules_text
-from arena.contest.settings import MARK, RULES, ContestConfig, hidden_hash, text_hash
+from arena.contest.settings import MARK, RULES, ContestConfig, hidden_hash, hidden_runs, text_hash
 from arena.scratch import secret_hash
 from arena.settings import Reserved
 from arena.setup import RunCost, StudySetup, beside
@@ -55,8 +55,15 @@ class ContestOptions:
     @property
     def run_seconds(self) -> float:
         """Device-seconds of a run on every task, verification included."""
-        cost = RunCost(self.task, self.run_budget)
-        return sum(each.run for each in (cost, *map(cost.on, self.further)))
+        return self._seconds((self.task, *self.further))
+
+    @property
+    def hidden_seconds(self) -> float:
+        """Device-seconds of all runs of one leader on the hidden tasks."""
+        return hidden_runs(self.runs, self.confirm_runs) * self._seconds(self.hidden)
+
+    def _seconds(self, tasks: Sequence[Task]) -> float:
+        return sum(RunCost(self.task, self.run_budget).on(task).run for task in tasks)
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,7 @@ def health(contest: Contest) -> QueueHealth:
         "outlook": outlook(contest),
     }
     check = failed_check(contest)
-    found = [*problems(report, contest.folder), *([check_problem(check, report["load"])] if check else ())]
+    found = [*problems(report, contest.folder), *([check_problem(check, report)] if check else ())]
     return {**report, "problems": found}
 
 
@@ -119,15 +119,18 @@ def failed_check(contest: Contest) -> Check | None:
     return None if check is None or check.passed else check
 
 
-def check_problem(check: Check, load: float) -> str:
+def check_problem(check: Check, report: QueueHealth) -> str:
     """What a failed A/A check of the board means for the host."""
-    cores = len(os.sched_getaffinity(0))
-    busy = f"{load:g} on {many(cores, 'core')}, which is {'' if load > BUSY * cores else 'not '}too busy"
+    load, workers, cores = report["load"], report["workers"], len(os.sched_getaffinity(0))
+    too_busy = f"{'' if load > BUSY * max(cores, workers) else 'not '}too busy"
+    busy = f"{load:g} on {many(cores, 'core')} with {many(workers, 'worker')}, which is {too_busy}"
+    when = "while" if report["phase"] == "deciding" else "before"
     return (
         f"{decision_text.check(check)} Both arms run the same program, so only chance should separate them; by "
-        f"chance, 1 of 100 such tests fails. Other work on this machine can be the cause: its load is {busy}. Which "
-        "entries are leaders depends on these runs, the winner does not: the leaders and stock run again, and no entry "
-        "wins if the A/A check of those runs fails. Stop other work on this machine before the leaders run."
+        "chance, 1 of 100 such tests fails. Other work on this machine can be the cause: its load, the "
+        f"contest's own runs included, is {busy}. Which entries are leaders depends on these runs, the winner does "
+        "not: the leaders and stock run again, and no entry wins if the A/A check of those runs fails. Stop other work "
+        f"on this machine {when} the leaders run."
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -107,9 +108,12 @@ def progress_line(counts: ConfirmingRuns) -> str:
 
 
 def most_seconds(contest: Contest, entries: int) -> float:
-    """How long all confirming runs of so many entries would take, by the clock, at the pace of the latest runs."""
-    runs = (min(entries, contest.config.most_leaders) + 2) * contest.config.confirm_runs * len(contest.tasks)
-    return -(-runs // contest.study.workers) * run_seconds(contest)[0]
+    """How long all confirming runs of so many entries and those on hidden tasks would take, by the clock, at the pace
+    of the latest runs."""
+    arms, workers, tasks = min(entries, contest.config.most_leaders) + 2, contest.study.workers, len(contest.tasks)
+    rounds = math.ceil(arms * contest.config.confirm_runs * tasks / workers)
+    of_hidden = math.ceil(arms * contest.config.hidden_runs / workers) * contest.hidden_seconds * tasks
+    return (rounds + of_hidden / contest.run_seconds) * run_seconds(contest)[0]
 
 
 def in_race(contest: Contest) -> dict[int, str]:

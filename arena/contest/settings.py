@@ -58,8 +58,7 @@ class ContestConfig(BaseModel):
 
     @property
     def hidden_runs(self) -> int:
-        """Runs of each leader on a hidden task; they decide nothing."""
-        return min(self.confirm_runs, 3 * self.runs)
+        return hidden_runs(self.runs, self.confirm_runs)
 
     def dump(self, folder: Path) -> None:
         """Write contest.toml atomically."""
@@ -102,6 +101,11 @@ class ContestConfig(BaseModel):
 def is_export(folder: Path) -> bool:
     """Whether the folder was written by `contest export`: it has the board as a file, and no database."""
     return (folder / BOARD_FILE).is_file() and (folder / MARK).is_file() and not (folder / DATABASE).exists()
+
+
+def hidden_runs(runs: int, confirm_runs: int) -> int:
+    """Runs of each leader on a hidden task; they decide nothing."""
+    return min(confirm_runs, 3 * runs)
 
 
 def hidden_hash(secret: bytes, names: Sequence[str]) -> str:

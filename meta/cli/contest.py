@@ -209,10 +209,12 @@ def say_plan(out: Output, plan: ClosePlan, source: str, wishes: ContestOptions, 
     )
     size = "" if expected else f". For fewer than {plan.leaders} entries, --expect-entries N plans a shorter close"
     out.note(f"the close: {plan.sentence(source, wishes.run_seconds, wishes.workers)}{size}")
-    usual, most = (open_for + seconds / wishes.workers for seconds in plan.seconds(wishes.run_seconds))
+    hidden = (plan.leaders + 2) * wishes.hidden_seconds / wishes.workers
+    usual, most = (open_for + seconds / wishes.workers + hidden for seconds in plan.seconds(wishes.run_seconds))
+    of_it = f"; the runs on hidden tasks take {duration(hidden)} of it" if hidden else ""
     out.note(
         f"in all about {duration(usual)}, at most {duration(most)}, if the machine is idle and all entries have run by "
-        "the closing time"
+        f"the closing time{of_it}"
     )
     if low := plan.warning(expected):
         out.warn(low)

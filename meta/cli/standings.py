@@ -79,16 +79,18 @@ def standings(
     that are significantly better: a program whose range begins at 1 may be the best. Two
     further figures are not used for ranking: the gains that the runs claimed themselves,
     and the best script of a program's runs (best-of-N)."""
-    from arena.contest.settings import MARK, is_export
+    from arena.contest.settings import MARK, ContestConfig, is_export
 
     folder = resolve.study_folder(study, out)
     if (folder / MARK).is_file():  # first, because ranks and intervals below are others than those of the decision
         where = f"metaloop contest status {resolve.typed(folder)}"
         if is_export(folder):
             where = resolve.shown(folder / "announcement.json")
+        looks = len(ContestConfig.read(folder).looks)  # 0: without a race
+        wider = " The intervals of the race are wider, because they allow for each look at its results."
         out.note(
-            f"a contest is decided by its race, not by these ranks: {where}. The intervals of the race are wider, "
-            "because they allow for each look at its results. The ranks compare all pairs of rows, stock's included"
+            f"a contest is decided by its {'race' if looks else 'confirming runs'}, not by these ranks: {where}."
+            f"{wider if looks > 1 else ''} The ranks compare all pairs of rows, stock's included"
         )
     present(out, folder, None if all else _chosen(folder, match, out))
 

@@ -429,6 +429,17 @@ def is_end_of(record: dict[str, object], run_id: str) -> bool:
     return record["kind"] == "run_ended" and record["run_id"] == run_id
 
 
+CHANGED = """(() => {  // the answer on the next return to the page
+  const get = fetch;
+  window.fetch = async (...all) => {
+    const text = await (await get(...all)).text();
+    return new Response(text.replace("</main>", "<p id='added'></p></main>"));
+  };
+  Object.defineProperty(document, "hidden", { value: false, configurable: true });
+  document.dispatchEvent(new Event("visibilitychange"));
+})()"""
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(found() is None, reason="no Chromium here: apt-get install chromium")
 def test_in_a_browser_nothing_is_cut_off_and_the_keys_work(window: Window) -> None:
@@ -460,5 +471,11 @@ def test_in_a_browser_nothing_is_cut_off_and_the_keys_work(window: Window) -> No
         )
         until(browser, "[...document.querySelectorAll('.studies li')].filter((one) => !one.hidden).length === 1")
         browser.value("document.activeElement.blur()")
+        browser.value("shown = document.querySelector('.studies')")
         hidden_and_back(browser)
+        kept = "document.getElementById('find').value === 'deep' && document.querySelector('.studies') === shown"
+        assert browser.value(f"{kept} && document.getElementById('live').hidden")  # nothing has changed
+        browser.value(CHANGED)
+        until(browser, "document.getElementById('added') !== null && !document.getElementById('live').hidden")
+        assert browser.value("document.getElementById('find').value") == "deep"
         assert not browser.complaints()

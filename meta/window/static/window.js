@@ -5,6 +5,7 @@
   const at = document.currentScript.dataset.events, said = document.getElementById("live");
   const LEAST = 1000; // ms between two fetches
   let seen = null, waiting = false, last = 0;
+  let shown = document.getElementById("main").innerHTML; // as the server sent it
 
   async function refresh() {
     last = Date.now();
@@ -14,12 +15,17 @@
     const answer = await fetch(location.href, { headers: { accept: "text/html" } });
     if (!answer.ok) return;
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const made = fresh.getElementById("main").innerHTML;
+    if (made === shown) return;
+    shown = made;
+    const words = document.getElementById("find")?.value;
     const open = [...document.querySelectorAll("main details")].map((one) => one.open);
     const chosen = [...document.querySelectorAll("main input:checked")].map((one) => [one.name, one.value]);
     document.getElementById("main").replaceChildren(...fresh.getElementById("main").childNodes);
     document.querySelectorAll("main details").forEach((one, i) => { if (i < open.length) one.open = open[i]; });
     for (const one of document.querySelectorAll("main input[type=radio]"))
       if (chosen.some(([name, value]) => name === one.name && value === one.value)) one.checked = true;
+    if (words && document.getElementById("find")) document.getElementById("find").value = words;
     sieve();
     said.hidden = false;
     said.textContent = "Live, last change " + new Date().toISOString().slice(11, 19) + " UTC";

@@ -36,6 +36,7 @@ def test_rules_and_secret_are_committed_to(tmp_path: Path) -> None:
     assert contest.config.secret_hash == hashlib.sha256(secret).hexdigest()
     assert contest.config.secret_hash in rules.decode()
     assert contest.study.secret not in rules.decode()
+    assert "does not show that an entry is better" in rules.decode()
 
 
 def test_edited_rules_are_refused(tmp_path: Path) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from html import unescape
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from arena.contest import health
 from arena.contest.entries import change
 from arena.contest.plan import measured_plan
 from arena.contest.settings import utc_now
@@ -162,6 +164,12 @@ def test_the_host_reads_what_the_measured_noise_makes_of_the_close(
         assert run(["contest", "status", str(made.contest.folder)]) == 0
         for text in (*shown[:2], shown[-1], capsys.readouterr().err):
             assert "A/A: two arms of stock differ by " in text and "Stop other work on this machine before" in text
+            assert "its load, the contest's own runs included, is" in unescape(" ".join(text.split()))
+        check, report = health.failed_check(made.contest), health.health(made.contest)
+        assert check is not None
+        report |= {"phase": "deciding", "load": 10.0, "workers": 8}
+        assert "with 8 workers, which is not too busy" in health.check_problem(check, report)
+        assert health.check_problem(check, report).endswith("Stop other work on this machine while the leaders run.")
         assert "a failed A/A check, which the board has now" in shown[0] and "No problems" not in shown[0]
         made.contest.state(decided="2026-01-01T00:00:00+00:00")
         assert "A/A" not in host.get("/host").text.split("<footer")[0]

@@ -188,7 +188,10 @@ def test_the_cost_of_a_race_says_why_it_was_less_than_the_most() -> None:
         "rows": [row(n, each) for n, each in gains.items()],
     }  # fmt: skip
     planned = "of 2 leaders and stock. Up to 40 were planned, 10 of each entry, but"
-    ended, stopped = "the race ended after 5 runs of each leader still in it", "stock stopped after 5, once all leaders"
+    ended, stopped = (
+        "the race ended after 5 runs of each leader still in it",
+        "stock stopped after 5, once all leaders still in the race",
+    )
     for runs, looked, equal, runs_of_4, of_stock, words in (
         (20, 5, 20, 5, 5, f"20 runs {planned} {ended}."),  # who left at the end did not leave early
         (35, 10, 40, 5, 10, f"{planned} 1 leader had left it before."),
@@ -212,6 +215,8 @@ def test_the_cost_of_a_race_says_why_it_was_less_than_the_most() -> None:
     )
     assert known and second.endswith("over 20 runs).")
     assert float(known[2]) < float(known[1]) < float(known[3]) and 1.5 < float(known[1]) < 2.5
+    above = [{**won["rows"][0], "gain": 0.5}, *won["rows"][1:]]  # by the later runs of the one that left early
+    assert "more than" not in " ".join(sentences({**won, "lost": lost, "rows": above}))
     earlier = sentences({**won, "lost": lost})[1]  # that look had fewer runs than the rows have
     assert "more than Ben 4" in earlier and "interval" not in earlier
     assert "more than" not in " ".join(sentences({**won, "winners": [said["best"], row(4, gains[4])]}))

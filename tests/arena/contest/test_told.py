@@ -7,14 +7,16 @@ import json
 import re
 import shutil
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import duckdb
 import pytest
 
-from arena.contest import acts, disputes, removal, views
+from arena.contest import acts, disputes, pace, removal, views
 from arena.contest.entries import change
 from arena.contest.export import export
+from arena.contest.settings import utc_now
 from arena.contest.stored import arm_label
 from arena.contest.tables import EntryParent, Person
 from arena.contest.views import board_view
@@ -27,6 +29,7 @@ from tests.arena.contest.hosting import Browser, founded, served
 from tests.arena.contest.test_run import entered, quiet
 from tests.meta.cli_study import on_terminal
 from trainer.scaffold import init_simulated
+from trainer.task import Task
 
 READ = ("/", "/index.md", "/queue", "/queue.md", "/rules", "/llms.txt")
 
@@ -34,7 +37,8 @@ READ = ("/", "/index.md", "/queue", "/queue.md", "/rules", "/llms.txt")
 def test_why_it_was_closed_early_is_told_on_every_page_and_ever_after(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    contest = founded(tmp_path).contest
+    later = {name: utc_now() + timedelta(hours=hours) for name, hours in (("opens", 1), ("closes", 2))}
+    contest = founded(tmp_path, **later).contest  # closed before it opens
     with served(contest) as port:
         style = Browser(port).get("/static/style.css").text  # no line ends within the time that is left; a dimmed card
         assert "[data-until] { white-space: nowrap; }" in style and "dark) { .card { filter: brightness(" in style
@@ -50,6 +54,7 @@ def test_why_it_was_closed_early_is_told_on_every_page_and_ever_after(
                 if phase == "deciding" and path == "/":  # no line ends within a duration
                     assert "at most 7\N{NO-BREAK SPACE}min\N{NO-BREAK SPACE}03\N{NO-BREAK SPACE}s left" in text
                 assert "closed 2026-01-01 00:00:00 UTC" in text or path not in ("/index.md", "/llms.txt")
+                assert "Opens 20" in text or path not in ("/index.md", "/queue.md")
             assert Browser(port).get("/api/v1/contest").json["closes"].startswith("2026-01-01T00:00:00")
     assert run(["contest", "status", str(contest.folder)]) == 0
     assert "closed early by the host: heavy rain" in capsys.readouterr().err
@@ -58,10 +63,13 @@ def test_why_it_was_closed_early_is_told_on_every_page_and_ever_after(
 def test_before_an_early_close_the_host_reads_how_long_the_rest_takes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    contest, asked = founded(tmp_path).contest, list[str]()
+    hidden = (Task.load(str(init_simulated(tmp_path / "hidden", 7))),)  # it costs as much as the other one
+    contest, asked = founded(tmp_path, hidden=hidden).contest, list[str]()
     monkeypatch.setattr(contest_close, "ask", lambda question, *_: asked.append(question))
     contest_close.request_close(contest, "heavy\nrain", "c", yes=False)
     assert "What remains: 2 entries unfinished, about" in asked[0] and "; then the leaders, at most" in asked[0]
+    each, _ = pace.run_seconds(contest)  # one leader and stock twice: 3 runs each, and 3 on the hidden task
+    assert pace.most_seconds(contest, 1) == pytest.approx(3 * (3 + 3) * each)
     assert contest.state()["early"] == "heavy rain" and contest.closed_at() < contest.config.closes
 
 
@@ -180,7 +188,11 @@ def test_an_export_before_the_decision_says_that_it_is_no_study(
     assert f"metaloop contest serve {tmp_path / 'copy'}" in said and "Never serve both" in said
     assert run(["standings", str(contest.folder)]) == 0
     said = capsys.readouterr().err
-    assert said.startswith("a contest is decided by its race, not by these ranks: ") and "for each look" in said
+    assert said.startswith("a contest is decided by its race, not by these ranks: ") and "wider" not in said  # one look
+    for looks, words in (([2, 3], "The intervals of the race are wider"), ([], "decided by its confirming runs, not")):
+        contest.config.model_copy(update={"looks": looks}).dump(contest.folder)
+        assert run(["standings", str(contest.folder)]) == 0
+        assert words in capsys.readouterr().err
     assert run(["standings", str(tmp_path / "out")]) == 2
     said = capsys.readouterr().err
     assert "from before the decision" in said and "--quick" not in said
