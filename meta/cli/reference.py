@@ -1,4 +1,4 @@
-"""Writes ``docs/cli.md`` from the command tree: ``python -m meta.cli.reference > docs/cli.md``."""
+"""Prints the help of every command as one markdown page: ``python -m meta.cli.reference > cli.md``."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ import click
 from meta.cli.main import root
 
 TITLE = """# Command line
-
-Generated from the command tree by `python -m meta.cli.reference > docs/cli.md`; a test compares the two.
 
 Data goes to stdout, everything else to stderr. At a terminal, tables are aligned and coloured; in a pipe they are
 tab-separated with a header line; `--json` prints JSON, lists in an envelope `{"as_of": ..., "items": [...]}`
