@@ -1,15 +1,13 @@
 """Attribution: which changes cause the gain. The methods by their data; the design of a row says how strong it is.
 
-1. claimed     What the runs claim, and the share of it that noise alone would show. Observational.
-2. replays     The effect of a kept commit, trained again: added alone, removed from the final source, averaged over
-               orders (add-one-in, leave-one-out, shapley). Paired.
-3. experiments The effect of a change of the source on the metric (edit: it orders the ideas of a program), by a mixed
+1. experiments The effect of a change of the source on the metric (edit: it orders the ideas of a program), by a mixed
                model of all experiments; the gain per device-second of changes that cite a statement, by the same
-               model (directive); the effect of following it (following: derived from having if that is known, else
-               observational). An edit is randomised if the proposer `random` drew every try of it.
-4. children    The gain of a child program over its parents (mutation), and the effect of having a directive over all
-               such differences (having). Paired if both ran in one match with the same seeds, else observational.
-5. ablations   The effect of a directive in a planned two-level design (factorial). Randomised.
+               model (directive). Observational; an edit is randomised if the proposer `random` drew every try of it.
+2. children    The gain of a child program over its parent (mutation). Paired if both ran in one match with the same
+               seeds, else observational.
+3. replays     What the final source of a run loses without one of its kept commits, trained again (leave-one-out).
+               Paired.
+4. ablations   The effect of a directive in a planned two-level design (factorial). Randomised.
 """
 
 from __future__ import annotations
@@ -17,20 +15,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING
 
 from analysis.credit import (
     CreditEstimate,
     CreditViewRow,
     DirectiveCredit,
-    DirectiveEffect,
     EditCredit,
     MutationCredit,
     NeverFollowed,
     row,
     settled,
 )
-from analysis.directive_effects import joined
 from analysis.edit_effects import Effects, edit_effects
 from analysis.method_input import MethodInput
 from analysis.scope import Scope, scopes
@@ -45,7 +41,7 @@ METHODS: Registry[Callable[[MethodInput], Sequence[CreditEstimate]]] = Registry(
     "attribution_methods",
     "analysis.methods",
     ("known",),
-    first=("edit", "directive", "mutation", "factorial", "having", "following", "replay", "claimed"),
+    first=("edit", "directive", "mutation", "factorial", "leave-one-out"),
 )
 LAST = ("confirmation", "reserve")  # streams of matches after the search
 RECOMPUTED = (
@@ -101,26 +97,15 @@ def credits(scope: Scope) -> TaskCredits:
     The rows of a method that a package adds are tested with the others: they share one false discovery rate.
     """
     done: dict[str, Sequence[CreditEstimate]] = {}
-
-    def rows(name: str) -> Sequence[CreditEstimate]:
-        if name not in done:
+    with scope.con.cursor() as aside, ThreadPoolExecutor(1) as worker:
+        fitting = worker.submit(edit_effects, replace(scope, con=aside))
+        known = MethodInput(scope, fitting.result)
+        for name in reversed(METHODS.names):  # the model takes as long as all methods: those that need it come last
             done[name] = METHODS.get(name)(known)
             if name in METHODS.added:
                 _check(name, scope, done[name])
-        return done[name]
-
-    with scope.con.cursor() as aside, ThreadPoolExecutor(1) as worker:
-        fitting = worker.submit(edit_effects, replace(scope, con=aside))
-        known = MethodInput(scope, fitting.result, rows)
-        for name in reversed(METHODS.names):  # the model takes as long as all methods: those that need it come last
-            rows(name)
         every = settled([item for name in METHODS.names for item in done[name]])
-        both = iter(joined([each for each in every if _has_joint(each)]))
-        return TaskCredits(known.effects, [next(both) if _has_joint(r) else r for r in every], known.directives[1])
-
-
-def _has_joint(item: CreditEstimate) -> TypeGuard[DirectiveEffect]:
-    return isinstance(item, DirectiveEffect) and item.method in ("factorial", "having")
+        return TaskCredits(known.effects, every, known.directives[1])
 
 
 def _check(name: str, scope: Scope, rows: Sequence[CreditEstimate]) -> None:

@@ -163,50 +163,31 @@ class MutationCredit(CreditEstimate):
 
 @dataclass(frozen=True)
 class DirectiveEffect(CreditEstimate):
-    """The effect of having or following one directive on the verified gain of a run."""
+    """The effect of one directive of a program on the verified gain of a run, by a planned ablation."""
 
-    method: str  # having, factorial, following
     directive_id: str
     text: str
-    program_id: str | None = None  # whose directive was switched, if it is of one program
-    match_id: str | None = None
-    df: float = 0.0  # of the se
-    runs_held: int | None = None
-    runs_followed: int | None = None  # runs with an experiment that cites it
-    joint_estimate: float | None = None  # of having and factorial together, weighted by precision
-    shrunk: float | None = None  # partially pooled with the other directives of the method
-    shrunk_se: float | None = None
+    program_id: str
+    match_id: str
+    df: float  # of the se
+    shrunk: float | None  # partially pooled with the other directives
+    shrunk_se: float | None
 
     def columns(self) -> Mapping[str, str | int | None]:
-        return {"label": self.text, "runs": self.runs_followed}
+        return {"method": "factorial", "label": self.text}
 
 
 @dataclass(frozen=True)
 class CommitCredit(CreditEstimate):
-    """The effect of a kept commit of one run: its sources trained again with and without it."""
+    """The effect of a kept commit of one run: its final source trained again with and without it."""
 
-    method: str  # add-one-in, leave-one-out, shapley
     label: str
     run_id: str
     program_id: str
     experiment_id: str  # that kept it
 
-
-@dataclass(frozen=True)
-class ClaimedCredit(CreditEstimate):
-    """The runs' own claim for a change when it was kept, or for a program's runs from start to end.
-
-    It was kept because it looked good, so it has neither interval nor q; ``noise_share`` is the share that
-    keep-if-better shows by noise alone, given the measured SD.
-    """
-
-    label: str
-    program_id: str | None
-    runs: int
-    noise_share: float | None
-
     def columns(self) -> Mapping[str, str | int | None]:
-        return {"method": "claimed"}
+        return {"method": "leave-one-out"}
 
 
 @dataclass(frozen=True)
@@ -244,14 +225,12 @@ class CreditViewRow:
     knob: str | None
     value: str | None
     causal: bool
-    joint_estimate: float | None
     failures: int | None
     runs: int | None
     runs_held: int | None
     device_seconds: float | None
     shrunk: float | None
     shrunk_se: float | None
-    noise_share: float | None
     match_id: str | None
     run_id: str | None
     experiment_id: str | None

@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING
 from analysis.events import Event
 from analysis.evidence import Evidence, evidence
 from analysis.evidence_text import page
-from analysis.families import SideRun
 from analysis.ledger import read
-from analysis.methods.mutation import compare
+from analysis.methods.mutation import SideRun, compare
 from analysis.run_state import parsed
 from analysis.statistics import interval
 from analysis.study import ledger_folder, read_study

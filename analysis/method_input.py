@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cached_property
 
-from analysis.credit import CreditEstimate, DirectiveCredit, NeverFollowed
+from analysis.credit import DirectiveCredit, NeverFollowed
 from analysis.directive_credit import directive_credits
 from analysis.edit_effects import Effects
 from analysis.scope import Scope
 
 
 class MethodInput:
-    """One task of a study, the model of its experiments, and the rows of the other methods."""
+    """One task of a study, and the model of its experiments."""
 
-    def __init__(
-        self, scope: Scope, fitted: Callable[[], Effects], rows: Callable[[str], Sequence[CreditEstimate]]
-    ) -> None:
+    def __init__(self, scope: Scope, fitted: Callable[[], Effects]) -> None:
         self.scope = scope
-        self.rows = rows  # of another method, by its name in the registry; two methods may not ask for each other's
         self._fitted = fitted
 
     @property

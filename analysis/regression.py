@@ -1,8 +1,7 @@
 """Least squares with robust errors, for a few hundred rows and some dozens of effects.
 
-Errors: HC2 for independent rows, CR2 for clusters (Bell and McCaffrey 2002), with the degrees of freedom of their
-Satterthwaite approximation. Both are unbiased under homoscedasticity, and keep their level in small samples, unlike
-HC1 and CR1 (Imbens and Kolesár 2016).
+Errors: HC2, with the degrees of freedom of its Satterthwaite approximation (Bell and McCaffrey 2002). It is unbiased
+under homoscedasticity, and keeps its level in small samples, unlike HC1 (Imbens and Kolesár 2016).
 """
 
 from __future__ import annotations
@@ -29,11 +28,11 @@ class RegressionEffect:
     df: float
 
 
-def effects(x: Floats, y: Floats, block: Ints, cluster: Ints | None = None) -> list[RegressionEffect | None]:
+def effects(x: Floats, y: Floats, block: Ints) -> list[RegressionEffect | None]:
     """Coefficients of the columns of x [n, p] on y [n], with an intercept for each ``block`` [n].
 
-    None for a column that is aliased with the others and the blocks, so that its effect is not identified. ``cluster``
-    [n]: rows that share noise; each block must be within one. Without it, rows are independent given their block.
+    None for a column that is aliased with the others and the blocks, so that its effect is not identified. Rows are
+    independent given their block; the intercepts count as fitted.
     """
     import numpy as np
 
@@ -44,17 +43,6 @@ def effects(x: Floats, y: Floats, block: Ints, cluster: Ints | None = None) -> l
     rest = y - x @ beta
     # each row of `weights` makes one coefficient of y
     weights = inverse @ x.T
-    if cluster is None:
-        return _hc2(x, weights, beta, rest, estimable, block)
-    return _cr2(x, weights, beta, rest, estimable, cluster)
-
-
-def _hc2(
-    x: Floats, weights: Floats, beta: Floats, rest: Floats, estimable: NDArray[np.bool_], block: Ints
-) -> list[RegressionEffect | None]:
-    """HC2: every row is its own cluster; block intercepts count as fitted."""
-    import numpy as np
-
     hat = x @ weights + (block[:, None] == block[None, :]) / np.bincount(block)[block][:, None]
     free = np.eye(len(rest)) - hat
     left = np.clip(np.diag(free), 0.0, None)
@@ -64,29 +52,6 @@ def _hc2(
         # column i of g: the contribution of row i's residual to the estimate, as a function of the noise of all rows
         g = free * (weights[j] * scale)[None, :]
         out.append(_effect(beta[j], float(np.sum((weights[j] * scale * rest) ** 2)), g) if estimable[j] else None)
-    return out
-
-
-def _cr2(
-    x: Floats, weights: Floats, beta: Floats, rest: Floats, estimable: NDArray[np.bool_], cluster: Ints
-) -> list[RegressionEffect | None]:
-    """CR2. Blocks are within clusters, so centring does not change the adjustment (Pustejovsky and Tipton 2018)."""
-    import numpy as np
-
-    order = np.argsort(cluster, kind="stable")
-    x, weights, rest, cluster = x[order], weights[:, order], rest[order], cluster[order]
-    starts = np.flatnonzero(np.diff(cluster, prepend=cluster[0] - 1))
-    hat = x @ weights
-    adjusted = np.zeros_like(weights)
-    for start, end in zip(starts, [*starts[1:], len(cluster)], strict=True):
-        own = slice(start, end)
-        adjusted[:, own] = weights[:, own] @ _inverse_root(np.eye(end - start) - hat[own, own])
-    free = np.eye(len(rest)) - hat
-    out: list[RegressionEffect | None] = []
-    for j in range(len(beta)):
-        summed = np.add.reduceat(adjusted[j] * rest, starts)
-        g = np.add.reduceat(free * adjusted[j][None, :], starts, axis=1)
-        out.append(_effect(beta[j], float(summed @ summed), g) if estimable[j] else None)
     return out
 
 
@@ -100,16 +65,6 @@ def _effect(estimate: float, variance: float, g: Floats) -> RegressionEffect:
         return RegressionEffect(float(estimate), None, 0.0)
     df = trace**2 / squares
     return RegressionEffect(float(estimate), float(np.sqrt(variance)) if df > 0.99 else None, df)
-
-
-def _inverse_root(matrix: Floats) -> Floats:
-    """The symmetric inverse square root, zero on the null space."""
-    import numpy as np
-
-    values, vectors = np.linalg.eigh(matrix)
-    roots = np.where(values > TINY, 1.0 / np.sqrt(np.maximum(values, TINY)), 0.0)
-    root: Floats = (vectors * roots) @ vectors.T
-    return root
 
 
 def _centred(values: Floats, block: Ints) -> Floats:

@@ -11,8 +11,7 @@ from analysis.tables import rows, statement
 if TYPE_CHECKING:
     import duckdb
 
-_REPLAYS = ("add-one-in", "leave-one-out", "shapley")
-_METHODS = ("claimed", "directive", "edit", "factorial", "following", "having", "mutation")
+_METHODS = ("directive", "edit", "factorial", "leave-one-out", "mutation")
 
 
 def support(con: duckdb.DuckDBPyConnection, credit: Mapping[str, Any]) -> tuple[list[dict[str, Any]], str]:
@@ -21,7 +20,7 @@ def support(con: duckdb.DuckDBPyConnection, credit: Mapping[str, Any]) -> tuple[
     The statement is self-contained, with the row's values filled in, for `metaloop sql`.
     """
     method = credit["method"]
-    text = statement(f"rests_on_{'replay' if method in _REPLAYS else method if method in _METHODS else 'added'}")
+    text = statement(f"rests_on_{method.replace('-', '_') if method in _METHODS else 'added'}")
     sql = " ".join(line.partition("--")[0].strip() for line in text.splitlines()).strip()
     sql = re.sub(r"\$(\w+)", lambda named: quoted(credit[named[1]]), sql)
     return rows(con.execute(sql)), sql

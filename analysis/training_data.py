@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, Literal, cast
 from analysis.dataset import ComparedRun, attempts, chat, tasks_of, write_rows, written
 from analysis.evidence import evidence
 from analysis.evidence_text import page, rendered
-from analysis.families import SideRun
-from analysis.methods.mutation import compare, mutation_credits
+from analysis.methods.mutation import SideRun, compare, mutation_credits
 from analysis.scope import Scope
 from analysis.statistics import bh, interval, t_test
 from analysis.study import ledger_folder, read_study

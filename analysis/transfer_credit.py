@@ -4,7 +4,6 @@ Methods; the false discovery rate is controlled for each over all tasks together
 
     edit           effect of a change on the untouched source                   randomised or observational
     tries          gain of the experiments that cite a directive, kept or not   observational: citations are not drawn
-    having         children minus their parents, per directive                  paired
     factorial      planned ablations                                            randomised
     without-ideas  a program minus the same one without its idea list           paired by run seeds
 
@@ -27,7 +26,6 @@ from analysis.directive_credit import HeldDirective, directive_credits
 from analysis.edit_effects import Effects, edit_effects
 from analysis.methods.edit import KnobValue, edit_credits
 from analysis.methods.factorial import factorial_credits
-from analysis.methods.having import having_credits
 from analysis.scope import Scope, scopes
 from analysis.statistics import bh, mean_interval, satterthwaite, t_test
 from analysis.transfer import BARE, Cell, StudyTasks, TransferRun, divisor
@@ -124,7 +122,7 @@ def across(
     views = [by_task[task] for task in where.all if task in by_task]
     stock = {task: stock_on(task, cells) for task in where.all}
     effects = {scope.task: edit_effects(scope) for scope in views}
-    families = [_edits(views, effects), _tries(views, effects), *_effects(views), _idea_lists(where, cells, runs)]
+    families = [_edits(views, effects), _tries(views, effects), _ablated(views), _idea_lists(where, cells, runs)]
     return [row for family in families for row in classified(family, where, stock)]
 
 
@@ -310,40 +308,22 @@ def _missing(about: HeldDirective | None, knobs: set[str]) -> State:
     return "absent" if named and not named & knobs else "untried"
 
 
-def _effects(views: Sequence[Scope]) -> list[list[Across]]:
-    """The effect of having a directive: from children minus their parents, and from planned ablations."""
-    families = []
-    for method, credits in (("having", having_credits), ("factorial", factorial_credits)):
-        by_directive: dict[str, dict[str, TaskEstimate]] = defaultdict(dict)
-        texts: dict[str, str] = {}
-        for scope in views:
-            for row in credits(scope):
-                texts.setdefault(row.directive_id, row.text)
-                by_directive[row.directive_id][scope.task] = TaskEstimate(
-                    scope.task,
-                    "open",
-                    row.estimate,
-                    row.se,
-                    row.df,
-                    row.low,
-                    row.high,
-                    row.n,
-                    unit=row.unit,
-                    design=row.design,
-                )
-        families.append(
-            [
-                Across(
-                    method,
-                    key,
-                    texts[key],
-                    "",
-                    tuple(there.get(s.task) or TaskEstimate(s.task, "untried") for s in views),
-                )
-                for key, there in by_directive.items()
-            ]
-        )
-    return families
+def _ablated(views: Sequence[Scope]) -> list[Across]:
+    """The effect of having a directive, from planned ablations."""
+    by_directive: dict[str, dict[str, TaskEstimate]] = defaultdict(dict)
+    texts: dict[str, str] = {}
+    for scope in views:
+        for row in factorial_credits(scope):
+            texts.setdefault(row.directive_id, row.text)
+            by_directive[row.directive_id][scope.task] = TaskEstimate(
+                scope.task, "open", row.estimate, row.se, row.df, row.low, row.high, row.n, unit=row.unit,
+                design=row.design,
+            )  # fmt: skip
+    rows = []
+    for key, there in by_directive.items():
+        estimates = tuple(there.get(s.task) or TaskEstimate(s.task, "untried") for s in views)
+        rows.append(Across("factorial", key, texts[key], "", estimates))
+    return rows
 
 
 def _idea_lists(where: StudyTasks, cells: Sequence[Cell], runs: Sequence[TransferRun]) -> list[Across]:

@@ -1,4 +1,4 @@
-"""Replay of a run's kept commits: sources with a subset of them, trained from scratch under fresh seeds."""
+"""Replay of a run's kept commits: its final source and that without each of them, trained again under fresh seeds."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from analysis import replays
 from analysis.events import AblationEvent, ReplayEvent
-from analysis.replays import ReplayPlan, Set
 from arena.drain import drained
 from arena.executor import Executor, Progress
 from arena.executors import at_work
@@ -25,6 +23,7 @@ from trainer.source import Source
 from trainer.streams import Stream
 
 STREAM: Stream = "selection"
+Chosen = tuple[int, ...]  # commits in a source, in the order in which they were kept
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ def commits_of(study: Study, run_id: str, final_source_id: str) -> list[Commit]:
     return commits
 
 
-def built_of(study: Study, commits: Sequence[Commit], chosen: Set) -> tuple[Source, list[str]]:
+def built_of(study: Study, commits: Sequence[Commit], chosen: Chosen) -> tuple[Source, list[str]]:
     """(source, commits that do not apply there). A commit that needs another one which is left out is skipped."""
     source, skipped = study.task.baseline(), list[str]()
     edits = with_patches(study.task, study.program(commits[0].program_id)).edits
@@ -76,9 +75,12 @@ def built_of(study: Study, commits: Sequence[Commit], chosen: Set) -> tuple[Sour
     return source, skipped
 
 
-def plan_of(study: Study, run_id: str, commits: Sequence[Commit], seeds: int) -> ReplayPlan:
-    """The trainings of ``seeds`` fresh seeds; the permutations are drawn from the study's secret and the run."""
-    return replays.plan(len(commits), seeds, study.streams.seed("search", "replay", run_id))
+def trainings(commits: int, seeds: int) -> list[tuple[Chosen, int]]:
+    """(commits in the source, number of the seed), each once; seed by seed, so that a part is usable. The untouched
+    source is what gains are measured against."""
+    every = tuple(range(commits))
+    sources = dict.fromkeys([(), every, *(tuple(i for i in every if i != gone) for gone in every)])
+    return [(chosen, seed) for seed in range(seeds) for chosen in sources]
 
 
 def training_seeds(study: Study, run_id: str, seeds: int) -> list[int]:
@@ -86,14 +88,15 @@ def training_seeds(study: Study, run_id: str, seeds: int) -> list[int]:
 
 
 def play_replay(
-    study: Study, executor: Executor, run_id: str, commits: Sequence[Commit], replay: ReplayPlan, progress: Progress
+    study: Study, executor: Executor, run_id: str, commits: Sequence[Commit], count: int, progress: Progress
 ) -> str:
-    """Record the plan, then do the trainings that the ledger does not have yet. Returns the id of the ablation."""
+    """Record the plan of ``count`` fresh seeds, then do the trainings that the ledger does not have yet. Returns the id
+    of the ablation."""
     ablation_id = content_id("x", run_id, "replay")
-    seeds = training_seeds(study, run_id, replay.seeds)
-    write_down(study, ablation_id, run_id, commits, replay, seeds)
-    jobs: dict[str, tuple[Set, MeasureJob, list[str]]] = {}
-    for number, (chosen, k) in enumerate(replay.trainings):
+    seeds = training_seeds(study, run_id, count)
+    write_down(study, ablation_id, run_id, commits, seeds)
+    jobs: dict[str, tuple[Chosen, MeasureJob, list[str]]] = {}
+    for number, (chosen, k) in enumerate(trainings(len(commits), count)):
         names = tuple(commits[i].experiment_id for i in chosen)
         if (names, seeds[k]) not in study.state.replays[ablation_id]:
             source, skipped = built_of(study, commits, chosen)
@@ -133,12 +136,10 @@ def said(commits: Sequence[Commit], chosen: Iterable[int]) -> str:
     return ", ".join(commits[i].edit.label() for i in chosen) or "the untouched source"
 
 
-def write_down(
-    study: Study, ablation_id: str, run_id: str, commits: Sequence[Commit], replay: ReplayPlan, seeds: Sequence[int]
-) -> None:
+def write_down(study: Study, ablation_id: str, run_id: str, commits: Sequence[Commit], seeds: Sequence[int]) -> None:
     """Record the plan before its first training; a plan with no more seeds than the last is not recorded again."""
     known = study.state.ablations.get(ablation_id)
-    if known is not None and (known.seeds or 0) >= replay.seeds:
+    if known is not None and (known.seeds or 0) >= len(seeds):
         return
     study.record(
         AblationEvent(
@@ -148,18 +149,17 @@ def write_down(
             task=study.task.name,
             stream=STREAM,
             factors=tuple(commit.experiment_id for commit in commits),
-            seeds=replay.seeds,
+            seeds=len(seeds),
             planned_at=datetime.now(UTC).isoformat(),
             plan={
                 "labels": [commit.edit.label() for commit in commits],
                 "training_seeds": list(seeds),
-                "orders": [[list(order) for order in drawn] for drawn in replay.orders],
             },
         )
     )
 
 
-def replay_run(study: Study, run_id: str, commits: Sequence[Commit], replay: ReplayPlan, progress: Progress) -> str:
+def replay_run(study: Study, run_id: str, commits: Sequence[Commit], seeds: int, progress: Progress) -> str:
     """The whole replay with an executor of its own; Ctrl-C drains it."""
     with at_work(study, progress) as executor:
-        return play_replay(study, executor, run_id, commits, replay, progress)
+        return play_replay(study, executor, run_id, commits, seeds, progress)

@@ -1,11 +1,10 @@
 """Attribution against planted truth.
 
-python -m bench.attribution [coverage|factorial|named ...] [REPLICATES]    default: all three, ten minutes on one core
+python -m bench.attribution [factorial|named ...] [REPLICATES]    default: both
 
 The law (analysis/planted.py, the coarse level: from directives straight to gains, nothing is run): 20 directives,
 six with absolute effects 1, .9, .8, .4, .3, .2, signs and places drawn, 14 with none; the noise between runs has sd 1,
-what all runs of a match share has sd 0.5. Effects add up. For coverage run seeds that arms share decide 30% of the
-variance, so that runs are not independent; for the top three they decide nothing, for they would help.
+what all runs of a match share has sd 0.5. Effects add up.
 """
 
 from __future__ import annotations
@@ -20,56 +19,16 @@ from pathlib import Path
 import numpy as np
 
 from analysis import designs
-from analysis.directive_effects import by_precision, contrasts, directive_effects
-from analysis.planted import SIX_OF_TWENTY, DirectiveLaw, RunLaw, planted_directives
-from analysis.regression import effects
+from analysis.planted import SIX_OF_TWENTY, RunLaw, planted_directives
 from analysis.statistics import interval, share_interval
 from analysis.study import query
 from bench.common import figure
 from bench.planted_study import Study, on_disk
 
-ALIKE, APART = RunLaw(sd=1.0, drift=0.5, common=0.3), RunLaw(sd=1.0, drift=0.5)
+APART = RunLaw(sd=1.0, drift=0.5)
 REPLICATES, STUDIES, LEDGERS = 2000, 1000, 200
 ABLATION = 120  # runs
-NAMED = """
-SELECT directive_id, method, estimate, joint_estimate FROM credit WHERE causal AND directive_id IS NOT NULL
-"""
-
-
-def coverage(replicates: int = REPLICATES) -> None:
-    """95% intervals of `having` over default studies whose population evolved under the law."""
-    hits, wrong, naive = [], [], []
-    for replicate in range(replicates):
-        rng = np.random.default_rng([1, replicate])
-        law = planted_directives(rng, runs=ALIKE)
-        study = Study(law, rng)
-        study.evolve()
-        held = {who: set(own) for who, own in study.held.items()}
-        for directive, (effect, _) in directive_effects(contrasts(study.family_runs(), held)).items():
-            low, high = interval(effect.estimate, effect.se, effect.df)
-            if low is not None and high is not None:
-                hits.append(low <= law.effects[directive] <= high)
-                wrong += [not hits[-1]] * (law.effects[directive] == 0.0)
-        naive += regression_over_the_population(study, law) if replicate % 10 == 0 else []
-    low, high = share_interval(sum(hits), len(hits))
-    figure("paired_coverage", f"{np.mean(hits):.4f} [{low:.4f}, {high:.4f}] over {len(hits)} intervals of "
-           f"{replicates} studies", "0.93 to 0.97")  # fmt: skip
-    figure("paired_false_positives", f"{np.mean(wrong):.4f} of {len(wrong)} directives that do nothing")
-    figure("paired_directives_told", f"{len(hits) / replicates:.1f} of 20 in a default study")
-    figure("naive_coverage", f"{np.mean(naive):.4f}: all runs of the evolved population on all directives, not used")
-
-
-def regression_over_the_population(study: Study, law: DirectiveLaw) -> list[bool]:
-    """The unsafe way, for comparison: every run's gain on what its program holds."""
-    names = list(law.effects)
-    x = np.array([[d in study.held[who] for d in names] for _, who, _, _ in study.runs], dtype=float)
-    estimates = effects(x, np.array([gain for *_, gain in study.runs]), np.zeros(len(x), dtype=int))
-    hits = []
-    for directive, effect in zip(names, estimates, strict=True):
-        if effect is not None:
-            low, high = interval(effect.estimate, effect.se, effect.df)
-            hits.append((low or 0.0) <= law.effects[directive] <= (high or 0.0))
-    return hits
+NAMED = "SELECT directive_id, estimate FROM credit WHERE method = 'factorial'"
 
 
 def factorial(replicates: int = REPLICATES) -> None:
@@ -99,23 +58,19 @@ def factorial(replicates: int = REPLICATES) -> None:
 
 
 def named(studies: int = STUDIES) -> None:
-    """Are the three largest of twenty the three largest of the credit table?
+    """Are the three largest of twenty the three largest of a planned ablation?
 
-    The user's program, a starter of the study, holds all twenty. The table is ordered by its column joint_estimate.
+    Of the user's program, a starter of the study, which holds all twenty; and of the champion.
     """
     hits_by_method: dict[str, list[bool]] = defaultdict(list)
     for replicate in range(studies):
         study, champion = planted(replicate)
         best = top(study.law.effects)
-        paired = having(study)
-        hits_by_method["study_alone"].append(top(by_precision(paired)) == best)
         for name, program in (("all_20", "p0"), ("the_champion", champion)):
-            ablated = study.ablate(program, ABLATION, 1)
-            hits_by_method[f"and_ablation_of_{name}"].append(top(by_precision([*paired, *ablated])) == best)
-            hits_by_method[f"ablation_of_{name}_without_the_study"].append(top(by_precision(ablated)) == best)
+            hits_by_method[f"ablation_of_{name}"].append(top(study.ablate(program, ABLATION, 1)) == best)
     for name, hits in hits_by_method.items():
         low, high = share_interval(sum(hits), len(hits))
-        goal = ">= 0.80" if name == "and_ablation_of_all_20" else ""
+        goal = ">= 0.80" if name == "ablation_of_all_20" else ""
         figure(f"top3_{name}", f"{np.mean(hits):.3f} [{low:.3f}, {high:.3f}] of {len(hits)} default studies", goal)
     same = [through_the_ledger(replicate) for replicate in range(min(LEDGERS, studies))]
     low, high = share_interval(sum(same), len(same))
@@ -131,12 +86,6 @@ def planted(replicate: int, folder: Path | None = None) -> tuple[Study, str]:
     return study, study.evolve(own=list(law.effects))
 
 
-def having(study: Study) -> list[tuple[str, float, float | None]]:
-    held = {who: set(own) for who, own in study.held.items()}
-    estimates = directive_effects(contrasts(study.family_runs(), held))
-    return [(directive, effect.estimate, effect.se) for directive, (effect, _) in estimates.items()]
-
-
 def through_the_ledger(replicate: int) -> bool:
     with tempfile.TemporaryDirectory(dir=memory()) as folder:
         study, _ = planted(replicate, Path(folder))
@@ -144,7 +93,7 @@ def through_the_ledger(replicate: int) -> bool:
         assert study.ledger is not None
         study.ledger.close()
         rows = query(Path(folder), NAMED)
-    return top({r["directive_id"]: r["joint_estimate"] or 0.0 for r in rows}) == top(study.law.effects)
+    return top({r["directive_id"]: r["estimate"] for r in rows}) == top(study.law.effects)
 
 
 def top(values: Mapping[str, float], count: int = 3) -> set[str]:
@@ -157,7 +106,7 @@ def memory() -> Path | None:
 
 
 def main(words: Sequence[str]) -> None:
-    parts = {"coverage": coverage, "factorial": factorial, "named": named}
+    parts = {"factorial": factorial, "named": named}
     counts = [int(word) for word in words if word.isdecimal()]
     for word in [word for word in words if word in parts] or list(parts):
         parts[word](*counts)

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from analysis import designs
-from analysis.families import FamilyRun
 from analysis.ledger import Ledger
 from analysis.planted import DirectiveLaw
 from analysis.statistics import mean_interval, posterior
@@ -27,13 +26,11 @@ class Study:
     rng: np.random.Generator
     ledger: Ledger | None = None
     held: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    parents: dict[str, tuple[str, ...]] = field(default_factory=dict)
     gains: dict[str, list[float]] = field(default_factory=dict)
-    runs: list[tuple[str, str, int, float]] = field(default_factory=list)  # match, program, seed, gain
 
     def add(self, directives: Sequence[str], parents: Sequence[str] = (), generation: int = 0) -> str:
         name = f"p{len(self.held)}"
-        self.held[name], self.parents[name], self.gains[name] = tuple(directives), tuple(parents), []
+        self.held[name], self.gains[name] = tuple(directives), []
         if self.ledger is not None:
             write_program(self.ledger, name, directives, generation=generation, parent_ids=list(parents))
             if parents:
@@ -57,7 +54,6 @@ class Study:
 
     def take(self, match_id: str, who: str, seed: int, gain: float) -> None:
         self.gains[who].append(gain)
-        self.runs.append((match_id, who, seed, gain))
         if self.ledger is not None:
             write_run(self.ledger, match_id, who, seed, gain)
 
@@ -97,20 +93,8 @@ class Study:
         child = own ^ set(changed.tolist())
         return self.add([d for d in names if d in child], (first,), generation)
 
-    def family_runs(self) -> list[FamilyRun]:
-        """The rows of queries/family_runs.sql, without a ledger."""
-        by_run = {(m, who, seed): gain for m, who, seed, gain in self.runs}
-        rows = []
-        for match_id, seed in sorted({(m, seed) for m, _, seed, _ in self.runs}):
-            for child, parents in self.parents.items():
-                own = child, list(parents)
-                for who in (child, *parents) if parents else ():
-                    if (gain := by_run.get((match_id, who, seed))) is not None:
-                        rows.append(FamilyRun(match_id, seed, who == child, gain, *own, who))
-        return rows
-
-    def ablate(self, program: str, runs: int, seed: int) -> list[tuple[str, float, float | None]]:
-        """A planned ablation of a program's directives, as the arena plays and writes it; (directive, estimate, se).
+    def ablate(self, program: str, runs: int, seed: int) -> dict[str, float]:
+        """A planned ablation of a program's directives, as the arena plays and writes it; directive → estimate.
 
         Its programs and runs go to the ledger and not into the study's own lists: nothing chooses by them.
         """
@@ -138,7 +122,7 @@ class Study:
                 for seed, gain in enumerate(drawn.tolist()):
                     write_run(self.ledger, "ablation", who, seed, gain)
         estimates = zip(factors, designs.estimate(held, gains, seeds), strict=True)
-        return [(d, effect.estimate, effect.se) for d, effect in estimates if effect is not None]
+        return {directive: effect.estimate for directive, effect in estimates if effect is not None}
 
 
 def write_program(ledger: Ledger, name: str, directives: Sequence[str], **more: Any) -> None:

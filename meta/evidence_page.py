@@ -18,9 +18,8 @@ from analysis.decision import LEVEL, CheckedArm, twins
 from analysis.evidence import EditCredit, evidence
 from analysis.evidence_text import quoted
 from analysis.knowledge import family_of
-from analysis.opposite import line_and_edit, opposites
 from analysis.origin import in_words
-from analysis.report.champion import TriedRow, apart
+from analysis.report.champion import TriedRow
 from analysis.report.source import ReportSource
 from analysis.scales import UNIT
 from analysis.standings import Standing
@@ -83,7 +82,6 @@ def evidence_page(study: Study, champion: Champion) -> str:
         plans = ideas(study, champion.program, con)
         best = statements(con, champion.program)
         tries = ReportSource(con, "").ask("directive_tries", TriedRow, program=champion.program.program_id).rows
-        opposed = contradictions(path, best) + apart({str(row.directive_id): row for row in best}, tries)
         task_rows, over = tasks_of(con, champion), together(con, champion)
         early = [one for one in anytime(con) if not study.config.families or len(one.tasks) > 1]
         counts = con.execute("SELECT kind, count(*) FROM findings GROUP BY kind ORDER BY kind").fetchall()
@@ -104,7 +102,7 @@ def evidence_page(study: Study, champion: Champion) -> str:
         ]))],
         steps=path, written=written_from(study, path[0].parents[0] if path else champion.program),
         ideas=of_each_idea(plans) if champion.claim.families else plans, statements=best,
-        opposites=opposed, beside=beside(plans, best), why_kept=why_kept([one.varies for one in worse]),
+        why_kept=why_kept([one.varies for one in worse]),
         inert=len(inert_everywhere(champion.program, tasks)),
         directives=len(champion.program.directives), folder=shlex.quote(str(study.folder)),
         fresh=fresh_lines(TaskSet.confirming(study).tasks),
@@ -167,7 +165,6 @@ class CarriedOutIdea:
     text: str
     credit: EditCredit | None
     missing: str
-    directive_id: str = ""
 
 
 def steps(study: Study, program: Program, con: DuckDBPyConnection) -> list[LineageStep]:
@@ -276,7 +273,7 @@ def ideas(study: Study, program: Program, con: DuckDBPyConnection) -> list[Carri
     for task in training_tasks(study):
         known = {(fact.knob.lower(), str(fact.value)): fact for fact in facts if fact.task == task.name}
         out += [
-            CarriedOutIdea(task.name, idea.text, *single(idea_edit, known), idea.directive_id)
+            CarriedOutIdea(task.name, idea.text, *single(idea_edit, known))
             for idea, idea_edit in resolved_ideas(program, task)
         ]
     return out
@@ -298,28 +295,6 @@ def statements(con: DuckDBPyConnection, program: Program) -> list[CreditViewRow]
     credits = typed_rows(con.execute(statement("best_credit"), [program.program_id]), CreditViewRow)
     best = {row.directive_id: of_verdict(row) for row in credits}
     return [best[d.directive_id] for d in program.directives if d.directive_id in best]
-
-
-def contradictions(steps: Sequence[LineageStep], best: Sequence[CreditViewRow]) -> list[str]:
-    """Why a statement that a step added has an estimate of the opposite sign of the step's gain."""
-    out = []
-    for step in steps:
-        before = {directive.directive_id for directive in step.parents[0].directives}
-        new = {directive.directive_id for directive in step.child.directives} - before
-        lines = [(row.label, row) for row in best if row.directive_id in new]
-        out += [text for whole in step.credits for text in opposites(whole, len(step.parents), lines)]
-    return out
-
-
-def beside(plans: Sequence[CarriedOutIdea], best: Sequence[CreditViewRow]) -> dict[str, str]:
-    """By row: why the estimate of a statement and that of the edit which it names disagree."""
-    of_lines = {row.directive_id: row for row in best}
-    said = {}
-    for plan in plans:
-        own = of_lines.get(plan.directive_id)
-        if own and plan.credit and not plan.missing and (both := line_and_edit(own, plan.credit)):
-            said[own.credit_id], said[plan.credit.credit_id] = both
-    return said
 
 
 def verb(fact: EditCredit) -> str:

@@ -71,4 +71,3 @@ class PlannedWork(TypedDict, total=False):
     left_out: list[dict[str, str]]
     commits: int
     seeds: int
-    methods: list[str]

@@ -34,7 +34,7 @@ CASES = {
     "agent_call": Case("1", ("one call, wall # ms", "besides training # ms")),
     "agent_session": Case("1", ("whole run, s: #", "besides, s: #")),
     "agents": Case("small", ("small, experiments besides the baseline: 3", "small, of them the sandbox: #")),
-    "attribution": Case("2", ("paired_coverage: #", "factorial_rmse: #", "top3_study_alone: #")),
+    "attribution": Case("2", ("factorial_rmse: #", "top3_ablation_of_all_20: #")),
     "charging": Case("{quick}", ("runs: #", "spent_over_charged: #", "busy_share: #")),
     "chat": Case("replay", ("replay_rows_identical: True, # experiments", "replay_sockets_opened: 0")),
     "clock": Case("4", ("training_beyond_experiment: #, #, #, # CPU-s", "refused: # of 4")),

@@ -15,9 +15,9 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from analysis.credit import Design, MutationCredit
-from analysis.families import FamilyRun, SideRun
 from analysis.method_input import MethodInput
 from analysis.pooling import pooled
 from analysis.scope import Scope
@@ -26,6 +26,28 @@ from programs.ids import content_id
 
 LEAST_PAIRS = 2  # seeds that both sides ran, so that the differences have a standard error
 Comparison = tuple[float, float | None, float, int, Design]  # estimate, se, degrees of freedom, n, design
+
+
+@dataclass(frozen=True)
+class SideRun:
+    """A verified run of one of two compared sides, the child's or the other one."""
+
+    match_id: str
+    run_seed: int
+    child: bool
+    gain: float
+
+
+@dataclass(frozen=True)
+class FamilyRun(SideRun):
+    """A run of an accepted child, or of one of its parents."""
+
+    child_id: str
+    parent_ids: list[str]
+    program_id: str  # the child's or the parent's
+    operator: str | None = None
+    name: str = ""
+    is_earlier: bool = False  # of a match of a generation before the child's, so its gain was known to the breeder
 
 
 def mutation_credits(scope: Scope) -> list[MutationCredit]:

@@ -17,20 +17,11 @@ WORDS = {
         "A plan drawn before the first run switched every directive on and off. An effect is the mean gain of the runs "
         "with the directive minus that of the runs without it, averaged over the settings of the others.",
     ),
-    "shapley": (
-        "Each kept commit of run {}, averaged over orders",
-        "The commits were added one by one in random orders. An effect is the mean gain when the commit is added.",
-    ),
     "leave-one-out": (
         "Each kept commit of run {}, taken out of the final script",
         "The final script was trained with and without the commit.",
     ),
-    "add-one-in": (
-        "Each kept commit of run {}, alone on the untouched script",
-        "The untouched script was trained with and without the commit.",
-    ),
 }
-OTHER = ("{}", "Gain with minus gain without.")
 
 
 def section(facts: ReportFacts) -> ReportSection | None:
@@ -53,7 +44,7 @@ def figure(method: str, number_: int, rows: Sequence[EffectRow], effects: QueryR
     digits = decimals(typical(row.se for row in rows))
     designs = ", ".join(sorted({row.design for row in rows}))
     left = f" The chart shows the {MOST} largest." if len(rows) > MOST else ""
-    title, caption = WORDS.get(method, OTHER)
+    title, caption = WORDS[method]
     return ReportFigure(
         name=f"effects-{method}-{number_}",
         kind="effects",

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from analysis.opposite import Estimate, opposites, tried_and_had
 from analysis.report.model import ReportFacts, ReportSection, ReportTable
 from analysis.report.rows import TextRow
 from analysis.report.source import QueryResult
-from analysis.wording import chance, count, decimals, interval_decimals, many, number, plain_number, short, span
+from analysis.wording import chance, count, decimals, interval_decimals, many, number, short, span
 from programs.directives import Directive
 from programs.errors import ProgramError
 from programs.evolved_for import EvolvedFor
@@ -23,9 +22,6 @@ LONG = 1500  # words; a longer text scrolls in its own frame
 # What each method compares; the page adds the unit.
 METHODS = {
     "factorial": "runs with the line minus runs without it, by a plan drawn beforehand (metaloop ablate)",
-    "ablation": "runs with the line minus runs without it, by a plan drawn beforehand (metaloop ablate)",
-    "having": "children that have the line minus parents that do not, or the reverse, in the same match",
-    "following": "runs that followed the line minus runs that did not",
     "directive": "modelled gain of an experiment that cites the line, kept or not, over the script that it changed; "
     "one model estimates all experiments together, so it is not their plain average",
 }
@@ -125,21 +121,6 @@ class TriedRow(CreditRow):
 
 
 @dataclass(frozen=True)
-class ChangeRow:
-    """The gain of a program over its ``parents`` parents, and a directive that the first of them lacks."""
-
-    task: str
-    method: str
-    design: str
-    estimate: float | None
-    low: float | None
-    high: float | None
-    unit: str
-    parents: int
-    directive_id: str
-
-
-@dataclass(frozen=True)
 class Mark:
     """The estimate beside an excerpt: ``+1.8 [0.6, 3.0], 14 runs``, its design and method if they are not the usual
     ones of the page, and its direction."""
@@ -177,8 +158,6 @@ def section(facts: ReportFacts) -> ReportSection:
     if program is None or row is None or not row.text:
         return ReportSection("champion", "The champion's text", "The ledger has no program text.")
     credit = facts.source.ask("directive_credit", CreditRow, program=row.program_id)
-    change = facts.source.ask("champion_change", ChangeRow, program=row.program_id)
-    tries = facts.source.ask("directive_tries", TriedRow, program=row.program_id)
     proven = [item for item in credit.rows if item.is_tinted]
     more = {
         "name": row.name or row.program_id,
@@ -187,10 +166,6 @@ def section(facts: ReportFacts) -> ReportSection:
         "excerpts": excerpts(row.text, credit.rows),
         "methods": methods(credit.rows),
         "usual": usual(credit.rows),
-        "opposites": [
-            *contradictions(change.rows, credit.rows),
-            *apart({row.directive_id: row for row in credit.rows}, tries.rows, number),
-        ],
         "long": (row.words or 0) > LONG,
         "table": table(credit.rows),
         "proven": len(proven),
@@ -200,26 +175,7 @@ def section(facts: ReportFacts) -> ReportSection:
         "inert": inert(facts, credit.rows),
         "roles": "`@" in row.text,
     }
-    return ReportSection(
-        "champion", title, template="champion.html.j2", more=more, answers=(program, credit, change, tries)
-    )
-
-
-def contradictions(changes: Sequence[ChangeRow], credit: Sequence[CreditRow]) -> list[str]:
-    """Why a directive that the program's last change added has an estimate of the opposite sign."""
-    by_id = {row.directive_id: row for row in credit}
-    added = [(change, by_id[change.directive_id]) for change in changes if change.directive_id in by_id]
-    return [text for one, row in added for text in opposites(one, one.parents, [(row.text, row)], number)]
-
-
-def apart(
-    best: Mapping[str, Estimate],
-    tries: Sequence[CreditRow],
-    shown: Callable[[float | None, int, bool], str] = plain_number,
-) -> list[str]:
-    """Why having a directive and trying it have estimates that do not agree; ``best``: by directive."""
-    proven = [row for row in tries if row.is_proven and row.directive_id in best]
-    return tried_and_had([(row.text, best[row.directive_id], row) for row in proven], shown)
+    return ReportSection("champion", title, template="champion.html.j2", more=more, answers=(program, credit))
 
 
 def excerpts(text: str, credit: Sequence[CreditRow]) -> list[Excerpt]:

@@ -36,7 +36,6 @@ MOST, FEW = 30, 8  # programs of a picture, rows of a kind
 TITLES = {
     "edit": "Single changes of the untouched script, per experiment",
     "tries": "Directives, per experiment that cites them",
-    "having": "Directives: children that have them minus parents that do not",
     "factorial": "Directives, switched on and off by a plan drawn beforehand",
     "without-ideas": "Idea lists: programs with them minus the same programs without them",
 }
@@ -256,10 +255,8 @@ def credited(method: str, rows: Sequence[Across], study: Transfer, facts: Report
 
 def behind(method: str, facts: ReportFacts) -> QueryResult[Unread]:
     """The query of a method's figures."""
-    if method in ("having", "factorial"):
-        return facts.source.ask("transfer_effects", Unread, method=method)
-    name = {"edit": "transfer_edit", "tries": "transfer_tries"}.get(method, "transfer_lists")
-    return facts.source.ask(name, Unread)
+    names = {"edit": "transfer_edit", "tries": "transfer_tries", "factorial": "transfer_effects"}
+    return facts.source.ask(names.get(method, "transfer_lists"), Unread)
 
 
 def mark(there: TaskEstimate, name: str) -> Point:

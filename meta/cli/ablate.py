@@ -40,8 +40,7 @@ COLUMNS = (
     *(Column(key, person=False) for key in ("se", "unit", "design", "directive_id", "experiment_id", "task")),
 )
 ROWS = """
-SELECT * FROM credit WHERE method IN ('factorial', 'add-one-in', 'leave-one-out', 'shapley')
-    AND (match_id = ? OR run_id = ?)
+SELECT * FROM credit WHERE method IN ('factorial', 'leave-one-out') AND (match_id = ? OR run_id = ?)
 ORDER BY method, estimate DESC, credit_id
 """
 
@@ -70,10 +69,8 @@ def ablate(out: Output, which: StudyFlags, flags: AblateFlags, playing: PlayingF
     factorial design: Hadamard, with mirrored blocks). Every variant has the same budget and
     the same run seeds. Directives that the scripted researcher ignores are left out.
 
-    RUN: trains two scripts for each kept change (a commit of the run's repository) on fresh
-    seeds: the original one with only this change, and the final one without it. With at
-    most 8 changes, also averages the effect of each over all orders of adding them (Shapley
-    values).
+    RUN: trains the final script on fresh seeds, and that script without each kept change (a
+    commit of the run's repository).
 
     If --study names an existing study, the result is added to its ledger and report.
     """
@@ -221,8 +218,7 @@ def _explain(out: Output, switched: Switches, plan: PlannedWork) -> None:
 
 
 def _replay(out: Output, study: Study, run_id: str, flags: AblateFlags, settings: LaunchSettings) -> None:
-    from analysis.replays import MOST_SHAPLEY
-    from arena.replay import commits_of, plan_of, replay_run
+    from arena.replay import commits_of, replay_run, trainings
     from arena.verify_study import run_of
 
     study.agree()
@@ -232,18 +228,17 @@ def _replay(out: Output, study: Study, run_id: str, flags: AblateFlags, settings
         raise UsageError(f"run {run_id} belongs to the confirmation, which attribution must not use", hint=hint)
     commits = commits_of(study, run_id, run.final_source_id)
     last = next(reversed(study.state.ablations.values()), None) if flags.what is None else None
-    replay = plan_of(study, run_id, commits, flags.seeds or (last and last.seeds) or SEEDS)
-    methods = ["add-one-in", "leave-one-out"] + ["shapley"] * any(replay.orders)
-    seconds = len(replay.trainings) * study.task.cost_seconds
+    seeds = flags.seeds or (last and last.seeds) or SEEDS
+    count = len(trainings(len(commits), seeds))
+    seconds = count * study.task.cost_seconds
     plan: PlannedWork = {
         "run_id": run_id,
         "task": study.task.name,
         "commits": len(commits),
-        "seeds": replay.seeds,
-        "methods": methods,
-        "runs": len(replay.trainings),
+        "seeds": seeds,
+        "runs": count,
         "run_budget_s": study.task.cost_seconds,
-        "experiments": len(replay.trainings),
+        "experiments": count,
         "device_seconds": round(seconds, 1),
         "wall_seconds": round(seconds / study.config.workers / launch.SHARE_AT_WORK + launch.SETUP_SECONDS, 1),
         "workers": study.config.workers,
@@ -255,15 +250,12 @@ def _replay(out: Output, study: Study, run_id: str, flags: AblateFlags, settings
         return
     settings.ready(out, study.task, study)
     out.note(
-        f"plan: {many(plan['experiments'], 'training')} of subsets of {many(len(commits), 'commit')}, "
-        f"{many(replay.seeds, 'seed')} each ({', '.join(methods)}); {duration(seconds)} of device time, about "
-        f"{duration(plan['wall_seconds'])}"
+        f"plan: {many(count, 'training')}: the final script with and without each of {many(len(commits), 'commit')}, "
+        f"{many(seeds, 'seed')} each; {duration(seconds)} of device time, about {duration(plan['wall_seconds'])}"
     )
-    if len(commits) > MOST_SHAPLEY:
-        out.note(f"no Shapley values: the run has more than {MOST_SHAPLEY} commits")
     at_end = launch.flags_at_end(flags.webhook)
     launch.drive(
-        out, study.folder, "ablate", plan, lambda p: replay_run(study, run_id, commits, replay, p), at_end=at_end
+        out, study.folder, "ablate", plan, lambda p: replay_run(study, run_id, commits, seeds, p), at_end=at_end
     )
     present(out, study.folder, run_id)
     send_rows(out, flags.webhook, "ablate", study.folder, EFFECTS, [run_id] * 2)

@@ -43,15 +43,10 @@ BUNDLE = (
 EMPTY = "no effects estimated yet"
 # What the rows of a method estimate, as a title.
 ESTIMATED = {
-    "claimed": "what the runs themselves claim",
-    "add-one-in": "a kept change alone, trained again",
     "leave-one-out": "a kept change removed from the end of its run",
-    "shapley": "a kept change, averaged over orders",
     "edit": "a single change to the untouched script, by the model of all experiments",
     "directive": "experiments that cite the directive, compared with the script that they changed",
-    "following": "runs that followed the directive minus runs that did not",
     "mutation": "child minus its parent, of several one of them",
-    "having": "programs with the directive minus programs without it",
     "factorial": "the directive in a planned ablation",
 }
 LEGEND = (

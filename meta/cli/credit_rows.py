@@ -18,7 +18,7 @@ GAIN: tuple[Literal["gain", "gain_low", "gain_high", "gain_unit"], ...] = ("gain
 LEVEL = 0.05  # false discovery rate
 EDITS, FEW = 4, 3  # edits in a row that a sentence shows; of more, the first few
 # Methods with a row per directive, and how their data choose between runs or experiments with it and without it.
-TOGETHER = {"directive": "cited", "following": "followed", "having": "changed", "factorial": "changed"}
+TOGETHER = {"directive": "cited", "factorial": "changed"}
 TASKS = 3  # tasks with a conclusion of their own
 QUOTED = 70  # characters
 HARMFUL = 4  # changes that are named where nothing helped
@@ -29,7 +29,7 @@ PART = {
 }
 # What a conclusion is about, and its methods from the strongest to the weakest.
 ABOUT = (
-    ("sentence", ("factorial", "having", "directive", "following")),
+    ("sentence", ("factorial", "directive")),
     ("change between programs", ("mutation",)),
     ("single edit", ("edit",)),
 )

@@ -230,7 +230,6 @@ STARS = (
 TITLES = {
     "edit": "edits, gain per trial",
     "tries": "directives, gain per trial that cites them",
-    "having": "directives, children with and without them",
     "factorial": "directives, factorial ablation",
     "without-ideas": "programs with and without their idea list",
 }

@@ -92,5 +92,4 @@ class AttributionConformance(Conformance):
 
 def rows_of(scope: Scope, name: str) -> Sequence[CreditEstimate]:
     """Of one method by itself; ``q`` is still missing."""
-    known = MethodInput(scope, partial(edit_effects, scope), lambda other: METHODS.get(other)(known))
-    return METHODS.get(name)(known)
+    return METHODS.get(name)(MethodInput(scope, partial(edit_effects, scope)))

@@ -1,4 +1,4 @@
-"""Effects of having and of following a directive, against planted ones."""
+"""Effects of children and of planned ablations, against planted ones."""
 
 from __future__ import annotations
 
@@ -10,50 +10,47 @@ import numpy as np
 import pytest
 
 from analysis import designs
-from analysis.directive_effects import Contrast, contrasts, directive_effects
-from analysis.families import FamilyRun
 from analysis.ledger import Ledger
 from analysis.planted import DirectiveLaw, RunLaw
+from analysis.report.champion import CreditRow
+from analysis.report.source import ReportSource
 from analysis.study import open_study, query
 from analysis.support import support
-from analysis.tables import rows
+from analysis.tables import rows, statement
+from arena.contest import insight
 from tests.analysis import synthetic
 
 EFFECTS = {"d0": 1.0, "d1": -0.8, "d2": 0.0, "d3": 0.5}
 LAW = DirectiveLaw(EFFECTS, runs=RunLaw(sd=0.4, common=0.5, drift=1.0))
 
 
-def listed(names: Sequence[str], kind: str = "idea") -> list[dict[str, Any]]:
-    return [{"directive_id": d, "heading": "Ideas", "kind": kind, "text": d, "position": i}
+def listed(names: Sequence[str]) -> list[dict[str, Any]]:
+    return [{"directive_id": d, "heading": "Ideas", "kind": "idea", "text": d, "position": i}
             for i, d in enumerate(names)]  # fmt: skip
 
 
 class Writer:
     """A study of sets of directives, written through the ledger."""
 
-    def __init__(self, folder: Path, law: DirectiveLaw = LAW) -> None:
-        self.ledger, self.law, self.rng = Ledger(folder / "ledger", "main"), law, np.random.default_rng(1)
+    def __init__(self, folder: Path) -> None:
+        self.ledger, self.rng = Ledger(folder / "ledger", "main"), np.random.default_rng(1)
         self.held: dict[str, list[str]] = {}
 
-    def add(self, name: str, names: Sequence[str], parents: Sequence[str] = (), prose: Sequence[str] = ()) -> None:
+    def add(self, name: str, names: Sequence[str], parents: Sequence[str] = ()) -> None:
         self.held[name] = list(names)
-        synthetic.program(self.ledger, name, [*listed(names), *listed(prose, "paragraph")], parent_ids=list(parents))
+        synthetic.program(self.ledger, name, listed(names), parent_ids=list(parents))
         if parents:
             self.ledger.append({"kind": "mutation", "child_id": name, "parent_ids": list(parents), "operator": "x",
                                 "accepted": True, "generation": 1, "attempt": len(self.held)})  # fmt: skip
 
-    def play(self, match_id: str, arms: Mapping[str, int], cite: bool = False, **more: Any) -> None:
+    def play(self, match_id: str, arms: Mapping[str, int], **more: Any) -> None:
         synthetic.match(self.ledger, match_id, {f"a-{match_id}-{who}": who for who in arms}, **more)
-        drift, shared = float(self.rng.normal(0, self.law.runs.drift)), self.rng.standard_normal(max(arms.values()))
+        drift, shared = float(self.rng.normal(0, LAW.runs.drift)), self.rng.standard_normal(max(arms.values()))
         for who, runs in arms.items():
-            gains, followed = self.law.draw(self.held[who], runs, self.rng, shared[:runs], drift)
-            for seed, (gain, done) in enumerate(zip(gains.tolist(), followed, strict=True)):
+            gains, _ = LAW.draw(self.held[who], runs, self.rng, shared[:runs], drift)
+            for seed, gain in enumerate(gains.tolist()):
                 run_id, arm = f"r-{match_id}-{who}-{seed}", f"a-{match_id}-{who}"
                 synthetic.start(self.ledger, run_id, match_id, arm, who, seed)
-                for number, cited in enumerate(([], sorted(done))) if cite else ():
-                    from bench.planted_events import experiment
-
-                    experiment(self.ledger, run_id, number, decision="discard", metric=2.0, cited=cited)
                 synthetic.end(self.ledger, run_id)
                 synthetic.verify(self.ledger, run_id, arm, who, [gain])
 
@@ -63,30 +60,12 @@ def credit(folder: Path, method: str) -> dict[str, dict[str, Any]]:
     return {row["directive_id"]: row for row in found}
 
 
-def test_children_against_parents_tell_what_each_directive_does(tmp_path: Path) -> None:
-    study = Writer(tmp_path)
-    study.add("parent", ["d0", "d1"], prose=["words"])
-    study.add("dropped", ["d0"], ["parent"], prose=["other words"])
-    study.add("both", ["d0", "d1", "d2", "d3"], ["parent"])
-    study.add("one", ["d0", "d1", "d2"], ["parent"])
-    study.play("m1", {"parent": 30, "dropped": 30, "both": 30, "one": 30})
-    study.ledger.close()
-    found = credit(tmp_path, "having")
-    assert set(found) == {"d1", "d2", "d3"}  # prose changes nothing for a scripted researcher, d0 never changed
-    for directive, row in found.items():
-        assert row["design"] == "paired" and row["causal"] and row["unit"] == "nats" and row["n"] >= 30
-        assert row["low"] < EFFECTS[directive] < row["high"] and row["high"] - row["low"] < 0.6
-        assert row["joint_estimate"] == pytest.approx(row["estimate"]) and row["shrunk"] is not None
-    assert found["d1"]["q"] < 0.01 < 0.05 < found["d2"]["q"]
-
-
-def test_what_always_changed_together_is_the_mutation_s(tmp_path: Path) -> None:
+def test_what_a_child_changed_together_is_the_mutation_s(tmp_path: Path) -> None:
     study = Writer(tmp_path)
     study.add("parent", ["d1"])
     study.add("child", ["d0", "d3"], ["parent"])
     study.play("m1", {"parent": 6, "child": 6})
     study.ledger.close()
-    assert credit(tmp_path, "having") == {}
     assert query(tmp_path, "SELECT n, design FROM credit WHERE method = 'mutation'") == [{"n": 6, "design": "paired"}]
 
 
@@ -104,50 +83,6 @@ def test_the_parent_that_earlier_matches_show_to_be_better_is_compared(
     [row] = query(tmp_path, "SELECT estimate, n, design FROM credit WHERE method = 'mutation'")
     assert (row["n"], row["design"]) == (9, "paired")
     assert row["estimate"] == pytest.approx(EFFECTS["d0"] if compared == "weak" else 0.0, abs=0.5 * EFFECTS["d0"])
-
-
-def test_a_parent_from_another_match_is_no_contrast() -> None:
-    runs = [FamilyRun("m1", 0, True, 1.0, "c", ["p"], "c"), FamilyRun("m0", 0, False, 1.0, "c", ["p"], "p")]
-    assert contrasts(runs, {"c": {"d0"}, "p": set()}) == []
-
-
-def test_large_studies_use_the_children_that_changed_one_thing() -> None:
-    rng, made = np.random.default_rng(2), []
-    for family in range(300):
-        for seed in range(3):
-            luck = rng.normal()
-            place = f"m{family % 7}", f"p{family}"
-            made += [Contrast(place, seed, {}, luck), Contrast(place, seed, {"d0": -1.0}, luck - 1 + rng.normal() / 10),
-                     Contrast(place, seed, {"d1": 1.0, "d2": 1.0}, luck)]  # fmt: skip
-    found = directive_effects(made)
-    assert set(found) == {"d0"}
-    effect, n = found["d0"]
-    assert effect.estimate == pytest.approx(1.0, abs=0.02) and n == 900 and (effect.se or 1.0) < 0.02
-
-
-def test_following_is_having_over_the_share_that_followed(tmp_path: Path) -> None:
-    law = DirectiveLaw({"d0": 1.0, "d3": 0.5}, followed={"d0": 0.5}, runs=RunLaw(sd=0.2))
-    study = Writer(tmp_path, law)
-    study.add("parent", ["d3"])
-    study.add("child", ["d0", "d3"], ["parent"])
-    study.play("m1", {"parent": 80, "child": 80}, cite=True)
-    study.ledger.close()
-    having, following = credit(tmp_path, "having")["d0"], credit(tmp_path, "following")
-    assert set(following) == {"d0"}  # d3 was followed by all: having and following it are one
-    row = following["d0"]
-    assert having["estimate"] == pytest.approx(0.5, abs=0.2) and row["estimate"] == pytest.approx(1.0, abs=0.25)
-    assert row["design"] == "paired" and row["low"] < 1.0 < row["high"]
-    assert row["runs_held"] == 80 and row["runs"] == pytest.approx(40, abs=15)
-
-
-def test_without_a_contrast_following_is_an_association_within_arms(tmp_path: Path) -> None:
-    study = Writer(tmp_path, DirectiveLaw({"d0": 1.0}, followed={"d0": 0.5}, runs=RunLaw(sd=0.2)))
-    study.add("only", ["d0"])
-    study.play("m1", {"only": 60}, cite=True)
-    study.ledger.close()
-    row = credit(tmp_path, "following")["d0"]
-    assert row["design"] == "observational" and not row["causal"]
-    assert row["estimate"] == pytest.approx(1.0, abs=0.15) and row["low"] < 1.0 < row["high"]
 
 
 @pytest.fixture
@@ -174,9 +109,6 @@ def test_a_planned_ablation_is_read_off_the_ledger(ablated: Path) -> None:
     for directive, row in found.items():
         assert row["design"] == "randomised" and row["n"] == 64 and row["program_id"] == "parent"
         assert row["estimate"] == pytest.approx(EFFECTS[directive], abs=0.3) and row["match_id"] == "m2"
-    paired = credit(ablated, "having")["d3"]
-    joint = found["d3"]["joint_estimate"]
-    assert joint == paired["joint_estimate"] and min(paired["estimate"], found["d3"]["estimate"]) <= joint
     [plan] = query(ablated, "SELECT method, program_id, factors, plan FROM ablations")
     assert plan["factors"] == list(EFFECTS) and plan["plan"]["runs"] == 64
 
@@ -191,3 +123,24 @@ def test_every_row_leads_back_to_what_it_rests_on(ablated: Path) -> None:
                 means = {held: np.mean([r["verified_gain"] for r in found if r["held"] == held])
                          for held in (True, False)}  # fmt: skip
                 assert means[True] - means[False] == pytest.approx(row["estimate"])
+
+
+def test_all_pages_show_the_same_row_of_a_line(ablated: Path) -> None:
+    """An ablation before what cites the line, that of the program itself before that of another one."""
+    with open_study(ablated) as con:
+        con.execute(
+            "INSERT INTO credit BY NAME SELECT * FROM (VALUES "
+            "('own', 'factorial', 'randomised', 'd1', 'child', 0.1, 8), "
+            "('tried', 'directive', 'observational', 'd0', NULL, 0.2, 999), "
+            "('tried too', 'directive', 'observational', 'd1', 'child', 0.3, 999)"
+            ") AS t(credit_id, method, design, directive_id, program_id, estimate, n), "
+            "(SELECT 'strokes' AS task, 'nats' AS unit)"
+        )
+        ablation = "SELECT directive_id, credit_id FROM credit WHERE method = 'factorial' AND program_id = 'parent'"
+        of_parent = dict(con.execute(ablation).fetchall())
+        best = {row["directive_id"]: row["credit_id"] for row in rows(con.execute(statement("best_credit"), ["child"]))}
+        report = ReportSource(con, "").ask("directive_credit", CreditRow, program="child").rows
+        contest = [row for row in rows(con.execute(insight._query("directive_credit"))) if row["program_id"] == "child"]
+    assert best == {"d0": of_parent["d0"], "d1": "own", "d2": of_parent["d2"]}
+    assert {row.directive_id: row.credit_id for row in report} == best
+    assert {row["directive_id"]: row["credit_id"] for row in contest} == best

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.credit import ClaimedCredit, CommitCredit, CreditEstimate, DirectiveEffect, MutationCredit
+from analysis.credit import AddedCredit, CommitCredit, CreditEstimate, DirectiveEffect, MutationCredit
 from analysis.evidence_text import page
 from meta.cli import credit as cli_credit
 from meta.conformance.evidence_of import edit, evidence, idea
-from meta.evidence_page import TEMPLATES, CarriedOutIdea, beside, interval, line, verb
+from meta.evidence_page import TEMPLATES, interval, line, verb
 from meta.mutators.base import ParentProgram
 from meta.mutators.mix import Mix
 from programs.shelf import starter
@@ -71,10 +71,7 @@ def test_the_champion_s_page_chooses_its_words_by_design() -> None:
     environment.filters |= {"interval": interval, "line": line, "verb": verb}
     for design, causal in (("observational", False), ("paired", True)):
         row = SimpleNamespace(**SHARED, label="x", design=design, causal=causal, method="m", credit_id="c-1")
-        page = environment.from_string(part).render(
-            statements=[row], opposites=["| but the change"], beside={}, why_kept=""
-        )
-        assert page.rstrip().endswith("\n\n\\| but the change")  # a paragraph below the table
+        page = environment.from_string(part).render(statements=[row], why_kept="")
         [told] = about(page, "c-1")
         assert bool(CAUSAL.search(told)) is causal
     assert verb(CHOSEN) == "was associated with a change of"
@@ -90,11 +87,19 @@ def test_the_terminal_marks_associations(design: str) -> None:
 def test_only_randomised_and_paired_rows_are_causal() -> None:
     more: dict[str, Any] = SHARED | {"credit_id": "c"}
     kinds: list[CreditEstimate] = [
-        DirectiveEffect(design="randomised", method="factorial", directive_id="d", text="t", **more),
-        CommitCredit(
-            design="paired", method="shapley", label="x", run_id="r", program_id="p", experiment_id="e", **more
+        DirectiveEffect(
+            design="randomised",
+            directive_id="d",
+            text="t",
+            program_id="p",
+            match_id="m",
+            df=4.0,
+            shrunk=None,
+            shrunk_se=None,
+            **more,
         ),
-        ClaimedCredit(design="observational", label="x", program_id=None, runs=1, noise_share=0.5, **more),
+        CommitCredit(design="paired", label="x", run_id="r", program_id="p", experiment_id="e", **more),
+        AddedCredit(design="observational", method="mine", label="x", **more),
     ]
     assert [kind.causal for kind in kinds] == [True, True, False]
 
@@ -109,14 +114,3 @@ def test_transfer_says_helps_of_randomised_and_paired_rows_only() -> None:
             assert row.causal is (design != "observational")
             assert bool(CAUSAL.search(row.words) or "hurts" in row.words) is row.causal
     assert not any(CAUSAL.search(observed) or "hurt" in observed for _, observed in WORDS.values())
-
-
-def test_a_statement_and_its_edit_that_disagree_refer_to_each_other() -> None:
-    loss: Any = SimpleNamespace(
-        directive_id="d1", task=CHOSEN.task, method="directive", design="observational", estimate=-0.1, low=-0.2,
-        high=-0.05, unit="nats per experiment", q=0.01, credit_id="c-line",
-    )  # fmt: skip
-    plan = CarriedOutIdea(CHOSEN.task, "Set it.", CHOSEN, "", "d1")
-    said = beside([plan], [loss])
-    assert f"Row {CHOSEN.credit_id} of the same change" in said["c-line"] and "c-line" in said[CHOSEN.credit_id]
-    assert beside([replace(plan, directive_id="d2")], [loss]) == {}

@@ -102,10 +102,11 @@ def _leads_back(folder: Path, row: dict[str, Any]) -> None:
 def _replayed(folder: Path) -> None:
     [run] = query(folder / "s", "SELECT run_id, kept FROM runs WHERE kept > 1 ORDER BY kept DESC, run_id LIMIT 1")
     made = ablate(run["run_id"][:8], "-s", "s", "-n", "2", cwd=folder)
-    methods = {row["method"] for row in made["items"]}
-    assert methods == {"add-one-in", "leave-one-out", "shapley"}
+    assert len(made["items"]) == run["kept"] and {row["method"] for row in made["items"]} == {"leave-one-out"}
     assert {row["design"] for row in made["items"]} == {"paired"} and {row["n"] for row in made["items"]} == {2}
-    whole = query(folder / "s", "SELECT avg(gain) AS gain FROM replays WHERE len(commits) = "
-                  "(SELECT max(len(commits)) FROM replays)")  # fmt: skip
-    shares = sum(row["estimate"] for row in made["items"] if row["method"] == "shapley")
-    assert shares == pytest.approx(whole[0]["gain"])  # what it shares out is the whole
+    means = "SELECT avg(gain) AS gain FROM replays WHERE {} GROUP BY run_id"
+    [whole] = query(folder / "s", means.format(f"len(commits) = {run['kept']}"))
+    first = made["items"][0]
+    named = f"len(commits) = {run['kept'] - 1} AND NOT list_contains(commits, '{first['experiment_id']}')"
+    [less] = query(folder / "s", means.format(named))
+    assert first["estimate"] == pytest.approx(whole["gain"] - less["gain"])

@@ -156,20 +156,20 @@ def test_every_significant_row_is_shown_and_only_the_others_are_counted_as_hidde
     shown, known = (json.loads(one.stdout)["items"] for one in (done, cli("credit", str(study), "--all", "--json")))
     assert [row["credit_id"] for row in shown] == [row["credit_id"] for row in known if significant(row)]
     assert f"{len(known) - len(shown)} row" in done.stderr or len(known) == len(shown)
-    same = [line("following", g, label=name) for g, name in ((0.17, "A"), (0.2, "B"), (-0.17, "C"))]
+    same = [line("factorial", g, label=name) for g, name in ((0.17, "A"), (0.2, "B"), (-0.17, "C"))]
     one, other = as_contrasts(same)
-    assert one["label"] == "2 sentences that were always followed together, some the opposite way: A | opposite: C"
+    assert one["label"] == "2 sentences that were always changed together, some the opposite way: A | opposite: C"
     assert one["gain"] == 0.17 and other["label"] == "B" and len(as_contrasts(gains)) == len(gains)
 
 
 def test_the_conclusion_prefers_the_stronger_method_and_says_if_nothing_is_significant() -> None:
     seen = line("directive", 2.0, unit="nats per device-second", device_seconds=3.0, causal=False)
-    [text] = conclusions([seen, line("having", 0.4)])
+    [text] = conclusions([seen, line("factorial", 0.4)])
     assert text.startswith(
         'The sentence "row 0.4" is estimated to cause the largest gain: +0.400 nats [0.380 to 0.420]'
     )
     assert text.endswith("of a run's gain.")
-    [text] = conclusions([seen, line("having", -0.4)])
+    [text] = conclusions([seen, line("factorial", -0.4)])
     assert "was associated with the largest gain: +0.6667 nats" in text
     sentences, programs = conclusions([line("directive", -1.0), line("mutation", 0.3, q=0.4), line("edit", 0.3)])
     assert sentences == (

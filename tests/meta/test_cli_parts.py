@@ -589,11 +589,11 @@ def test_an_arm_is_named_by_what_it_is_to_the_user() -> None:
 
 def test_a_person_is_spared_the_lists_of_a_dry_run(capsys: pytest.CaptureFixture[str]) -> None:
     """What was switched is told on stderr; as data it is in plain output and JSON."""
-    plan = {"runs": 1, "run_budget_s": 2.0, "device_seconds": 3.0, "wall_seconds": 4.0, "methods": ["shapley"],
+    plan = {"runs": 1, "run_budget_s": 2.0, "device_seconds": 3.0, "wall_seconds": 4.0, "tells": "± 0.69 SD",
             "factors": [{"directive_id": "d1", "text": "Keep it."}], "plan": {"starters": 2}}  # fmt: skip
     dry_run(Output(person=True), plan)
     shown = capsys.readouterr().out
-    assert "shapley" in shown and "Keep it." not in shown and "starters" not in shown
+    assert "± 0.69 SD" in shown and "Keep it." not in shown and "starters" not in shown
     dry_run(Output(person=False), plan)
     assert "Keep it." in capsys.readouterr().out
     dry_run(Output(as_json=True), plan)

@@ -2,6 +2,5 @@
 SELECT c.credit_id, c.program_id, coalesce(p.name, c.program_id) AS program, c.run_id, c.directive_id, c.label, c.method,
     c.design, c.estimate, c.se, c.low, c.high, c.n, c.q, c.unit, c.task
 FROM credit AS c LEFT JOIN programs AS p USING (program_id)
-WHERE c.method IN ('factorial', 'ablation', 'add-one-in', 'leave-one-out', 'shapley') AND c.estimate IS NOT NULL
-ORDER BY list_position(['factorial', 'ablation', 'shapley', 'leave-one-out', 'add-one-in'], c.method), c.program_id,
-    c.run_id, c.estimate DESC, c.credit_id
+WHERE c.method IN ('factorial', 'leave-one-out') AND c.estimate IS NOT NULL
+ORDER BY c.method, c.program_id, c.run_id, c.estimate DESC, c.credit_id

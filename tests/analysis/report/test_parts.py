@@ -86,10 +86,10 @@ def test_passages_are_the_whole_text_with_its_credit() -> None:
     assert champion.usual(rows).startswith(
         "Unless marked otherwise, estimates are randomised, by the method factorial ("
     )
-    other = champion.excerpts(studies.TEXT, [first, first, replace(second, method="having", design="paired")])
-    assert [m.design for passage in other for m in passage.marks] == ["", "paired (method having)"]
+    other = champion.excerpts(studies.TEXT, [first, first, replace(second, method="mine", design="paired")])
+    assert [m.design for passage in other for m in passage.marks] == ["", "paired (method mine)"]
     assert champion.usual([]) == ""
-    loose = replace(first, method="following", design="observational", causal=False)
+    loose = replace(first, method="directive", design="observational", causal=False)
     assert loose.is_tinted and not replace(loose, kind="charter").is_tinted and replace(first, kind="charter").is_tinted
 
 
