@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
+
+Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 
 def shared(factory: pytest.TempPathFactory) -> Path:
@@ -18,6 +22,35 @@ def shared(factory: pytest.TempPathFactory) -> Path:
 TESTS = Path(__file__).parent
 #: Files that take longest, as of all their tests; whatever else takes a minute alone is marked with a timeout.
 LONG = ("test_bench.py", "meta/test_cli_study.py", "meta/llm/test_traces.py", "arena/contest/hostile/test_cost.py")
+
+
+#: Where METALOOP_NO_SKIP is set, a test is skipped for want of one of these only; without a sandbox, a browser, Ray or
+#: anything else it fails.
+MAY_LACK = re.compile(
+    r"Skipped: (needs a GPU|torch is built for CUDA|numbers of x86_64|x86_64 only|only root |needs root|root reads"
+    r"|no node here|mini-swe-agent cannot|no system interpreter|no \S+: the kernel's headers|no (writable )?cgroup"
+    r"|no pids controller|needs OpenEvolve)"
+)
+
+
+def strict(report: Report) -> Report:
+    """A test that was skipped has failed, unless what it lacks may be missing."""
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    if report.skipped and not hasattr(report, "wasxfail") and not MAY_LACK.match(reason):
+        report.outcome, report.longrepr = "failed", f"{reason} (METALOOP_NO_SKIP is set)"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    return strict(report) if "METALOOP_NO_SKIP" in os.environ else report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    return strict(report) if "METALOOP_NO_SKIP" in os.environ else report
 
 
 @pytest.hookimpl(optionalhook=True)

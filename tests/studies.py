@@ -38,7 +38,7 @@ def silent(_: Mapping[str, Any]) -> None:
 
 
 def make_study(
-    folder: Path, *, workers: int = 2, seed: int = 1, fixed_steps: bool = True, devices: int = 1
+    folder: Path, *, workers: int = 1, seed: int = 1, fixed_steps: bool = True, devices: int = 1
 ) -> Study:  # fmt: skip
     return Study.create(
         folder,

@@ -21,7 +21,7 @@ QUEUE = program("queue", "  proposers: {queue: 1.0}\n", ("Raise `lr=0.3`.", "The
 
 @pytest.fixture(scope="module")
 def played(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, Match]:
-    study = make_study(tmp_path_factory.mktemp("match") / "study")
+    study = make_study(tmp_path_factory.mktemp("match") / "study", workers=2)
     entries = [Entry(STOCK, "control"), Entry(QUEUE), Entry(STOCK, "a/a")]
     return study, play_entries(study, entries, 3, silent)
 
