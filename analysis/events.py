@@ -269,10 +269,6 @@ class ChampionEvent(DocumentEvent, kind="champion"):
     """The end of a study: its decision (`analysis.decision`) and the claim's figures (`meta.claim`)."""
 
 
-class BestInstructionEvent(DocumentEvent, kind="best_instruction"):
-    """The end of a study of instructions: the best one, and the result of its test (`meta.instructions.claim`)."""
-
-
 class AuditEvent(DocumentEvent, kind="audit"):
     """The result of `metaloop verify` (`arena.verify`)."""
 

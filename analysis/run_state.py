@@ -18,7 +18,6 @@ from pydantic import JsonValue, ValidationError
 from analysis.events import (
     AblationEvent,
     BaselineEvent,
-    BestInstructionEvent,
     BestOfEvent,
     ChampionEvent,
     EntryEvent,
@@ -35,7 +34,6 @@ from analysis.ledger import read, segments
 from analysis.repeated_records import counted_gain, has_finished, mean_over_seeds, measured_anew, ranking_stream
 from analysis.writing_events import (
     GenerationEvent,
-    InstructionEvent,
     MutationEvent,
     ProgramEvent,
     ReflectionEvent,
@@ -131,8 +129,6 @@ class StudyState:
         self.generations: dict[int, GenerationEvent] = {}
         self.steering: dict[str, SteerEvent] = {}  # by wish
         self._mutations: dict[tuple[int, int], MutationEvent] = {}
-        self._instructions: dict[tuple[int, int], InstructionEvent] = {}
-        self.best_instruction: BestInstructionEvent | None = None
         self.reflections: dict[int, ReflectionEvent] = {}  # by generation
         self.baselines: dict[tuple[str, str, int], BaselineEvent] = {}  # by task, stream and seed
         self.runs: dict[str, RunState] = defaultdict(RunState)
@@ -165,11 +161,6 @@ class StudyState:
         """Whether a proposal of the generation is recorded, also of one that was interrupted."""
         return any(of == generation for of, _ in self._mutations)
 
-    @property
-    def instructions(self) -> list[InstructionEvent]:
-        """Those of the closed generations, refused ones too."""
-        return [one for one in self._instructions.values() if one.generation in self.generations]
-
     def run(self, run_id: str) -> RunState:
         """The state of a run, empty if the ledger has nothing about it."""
         return self.runs.get(run_id, _NOTHING)
@@ -198,10 +189,6 @@ class StudyState:
             self.generations.setdefault(event.generation, event)
         elif isinstance(event, MutationEvent):
             self._mutations[event.generation, event.attempt] = event
-        elif isinstance(event, InstructionEvent):
-            self._instructions[event.generation, event.attempt] = event
-        elif isinstance(event, BestInstructionEvent):
-            self.best_instruction = event
         elif isinstance(event, ReflectionEvent):
             self.reflections.setdefault(event.generation, event)
         elif isinstance(event, BaselineEvent):

@@ -81,14 +81,11 @@ class ToolRound:
     tools: tuple[ToolUse, ...]
 
 
-class MutationEvent(
-    Event, kind="mutation", sparse=("call", "prompt", "meta_program_id", "repairs", "turns", "remark", "task", "job")
-):
+class MutationEvent(Event, kind="mutation", sparse=("call", "prompt", "meta_program_id", "repairs", "turns", "remark")):
     """One proposal of a generation, accepted or not, with the language model if there was one.
 
     ``reason``: the proposer's, or why it was refused or passed. ``usd`` is None if no price is known. ``remark``: what
-    of a model's reply was left out. ``task`` and ``job``: where instructions are compared, for which of their common
-    jobs it was made.
+    of a model's reply was left out.
     """
 
     generation: int
@@ -108,8 +105,6 @@ class MutationEvent(
     repairs: str | None = None  # the operator whose reply it repairs
     turns: tuple[ToolRound, ...] | None = None  # rounds of tools before the reply
     remark: str | None = None
-    task: str | None = None
-    job: int | None = None
 
     def to_record(self) -> dict[str, JsonValue]:
         """The record; a proposal of a model always has ``repairs``."""
@@ -138,22 +133,3 @@ class ReflectionEvent(Event, kind="reflection"):
     tokens: int = 0
     usd: float | None = 0.0
     call: int  # number of the study's own call
-
-
-class InstructionEvent(Event, kind="instruction"):
-    """An instruction for writing programs (a meta program) that is compared with others; a refused one has no text."""
-
-    generation: int
-    attempt: int
-    program_id: str | None
-    name: str
-    operator: str  # library, given (by the user) or written (by a model)
-    accepted: bool
-    reason: str
-    text: str = ""
-    parent_ids: tuple[str, ...] = ()
-    evidence_ids: tuple[str, ...] = ()
-    model: str | None = None
-    tokens: int = 0
-    usd: float | None = 0.0
-    call: int | None = None

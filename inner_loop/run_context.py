@@ -14,20 +14,6 @@ from inner_loop.events import CallEvent, Emit, Event
 REPLY_SHARE = 5  # a reply gets at most this part of a small context
 
 
-class EmbeddingModel(BaseModel):
-    """[staff.embeddings] of study.toml: the model that judges whether two programs say the same in other words.
-
-    ``same_from``: the cosine from which two statements say the same. It is not calibrated for any model. Models place
-    different advice on one subject at 0.3 to 0.85 and paraphrases at 0.7 to 0.95, depending on the model; a child
-    refused by mistake is lost, one that repeats another costs a race, so the default is high.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    model: str
-    same_from: float = Field(default=0.92, gt=0, le=1)
-
-
 class ModelConfig(BaseModel):
     """[staff] of study.toml: the models or agent of a study, and the caps beside the device budget. Contains no
     secrets.
@@ -43,8 +29,7 @@ class ModelConfig(BaseModel):
     seconds, all attempts with their waits at most ``patience``; the first wait after a fault is about ``backoff``.
     At most ``calls_at_once`` calls of one provider run in parallel, over all workers of the study. ``traces``: how
     models that write programs see the raw traces; evolve resolves `auto` when it creates a study. ``reflect``: whether
-    a model notes what limited the parents' runs before each generation is written. ``embeddings``: None if words decide
-    whether programs for a model or an agent say the same.
+    a model notes what limited the parents' runs before each generation is written.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -64,7 +49,6 @@ class ModelConfig(BaseModel):
     calls_at_once: int = Field(default=8, ge=1)
     traces: Literal["auto", "tools", "prompt", "none"] = "auto"
     reflect: bool = False
-    embeddings: EmbeddingModel | None = None
     agent: str = ""
     agent_network: str = ""
     agent_direct: bool = False
@@ -72,11 +56,6 @@ class ModelConfig(BaseModel):
     agent_readable: tuple[str, ...] = ()
     agent_env: tuple[str, ...] = ()
     agent_home: tuple[str, ...] = ()
-
-    @property
-    def all_models(self) -> tuple[str, ...]:
-        """The embedding model comes last."""
-        return (*self.models, *([self.embeddings.model] if self.embeddings else ()))
 
     @property
     def reply_limit(self) -> int:

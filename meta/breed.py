@@ -30,17 +30,12 @@ VERSION = re.compile(r"-v\d+$")
 
 @dataclass(frozen=True)
 class Attempt:
-    """A proposal and its result. An empty ``refusal`` admits the child; a ``faulty`` proposal may be repaired.
-
-    ``task`` and ``job``: of one that was made for a common job, see `meta.instructions`.
-    """
+    """A proposal and its result. An empty ``refusal`` admits the child; a ``faulty`` proposal may be repaired."""
 
     proposal: ChildProposal
     program: Program | None
     refusal: str
     faulty: bool = False
-    task: str | None = None
-    job: int | None = None
 
 
 def breed(
@@ -129,10 +124,8 @@ def judge(
         return Attempt(proposal, program, f"lint: line {errors[0].line}: {errors[0].message}", faulty=True)
     if gate and (refusal := gate(program)):
         return Attempt(proposal, program, refusal)
-    nearest, twin = novelty.reworded(program), novelty.meet(program)
-    refusal = f"behaves like {twin}" if twin else nearest.refusal if nearest else ""
-    if nearest and not refusal:
-        proposal = replace(proposal, remark="; ".join(filter(None, (proposal.remark, nearest.remark))))
+    reworded, twin = novelty.reworded(program), novelty.meet(program)
+    refusal = f"behaves like {twin}" if twin else f"says what {reworded} says in other words" if reworded else ""
     return Attempt(proposal, program, refusal, faulty=bool(refusal))
 
 
@@ -153,8 +146,6 @@ def write_down(study: Study, lineage: Lineage, attempts: Sequence[Attempt], gene
             reason=attempt.refusal or p.reason,
             evidence_ids=tuple(p.evidence_ids),
             remark=p.remark or None,
-            task=attempt.task,
-            job=attempt.job,
         )
         study.record(_with_model(event, p.calls) if p.calls else event)
     return [a.program for a in attempts if a.program is not None and not a.refusal]

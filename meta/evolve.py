@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -27,10 +27,8 @@ from meta.breed import breed, write_down
 from meta.champion import crown
 from meta.claim import Claim
 from meta.confirmation import FINAL, at_length, best_scripts, confirm, look_of
-from meta.gate import gate_over
 from meta.learnt import relearnt
 from meta.lineage import Lineage
-from meta.meaning import meaning_of
 from meta.mutators.base import Mutator, OfflineMutator
 from meta.mutators.change_files import ChangeFiles
 from meta.mutators.learn_ideas import LearnIdeas
@@ -101,7 +99,7 @@ class Evolution:
         self.executor = executor
         self.lineage = lineage
         self.progress = progress
-        self.novelty = novelty_on(all_tasks(study), meaning_of(study, progress))
+        self.novelty = novelty_on(all_tasks(study))
         self.mix = Mix(operators_of(study))
         self.own: str | None = study.config.plan.get("origin")
         self.twins: dict[str, str] = {}  # starters that behave like an earlier one and were not run
@@ -144,8 +142,6 @@ class Evolution:
         """Write children from the evidence, then race them beside the elites, which run again."""
         if generation not in self.study.state.generations:
             archive, facts = self.archive()
-            if self.novelty.meaning:
-                self.novelty.meaning.ask_again()
             wishes = take_in(self.study, generation)
             archive, elites = self.breeders(allowed(self.study, archive), generation)
             mix = self.author.chooser(self.mix, generation, facts, self.novelty, archive) if self.author else self.mix
@@ -160,7 +156,7 @@ class Evolution:
                 generation=generation,
                 count=max(ideas, self.plan.children - sum(not one.refusal for one in steered)),
                 first_among=self.lineage_of_own(),
-                gate=self.gate(),
+                gate=partial(vetoed, self.study),
                 leading=self.leading(wishes, generation),
             )
             children = write_down(self.study, self.lineage, [*steered, *bred], generation)
@@ -176,11 +172,6 @@ class Evolution:
             racers = [one for one in racers if one.program.program_id != stock.program_id]
             racers.append(Entry(stock, "control"))
         self.race(f"generation-{generation}", racers, self.plan.generation, generation)
-
-    def gate(self) -> Callable[[Program], str]:
-        """Why a child may not race: vetoed, or not promising where a model writes."""
-        promising = gate_over(self.tasks.studies, self.plan.children) if self.author else None
-        return lambda program: vetoed(self.study, program) or (promising(program) if promising else "")
 
     def leading(self, wishes: Sequence[SteerEvent], generation: int) -> list[Mutator]:
         """What is written before the operators are drawn: ideas that a person gave, the list learnt anew."""

@@ -39,7 +39,6 @@ class PlannedWork(TypedDict, total=False):
     tells: str  # the statistical power
     researcher: str
     models: str
-    embeddings: str
     context_tokens: int
     reply_tokens: int
     call_timeout_s: float

@@ -114,23 +114,6 @@ def draw(
     )
 
 
-def members_of(
-    families: Families, searched: int, confirmed: int, seed: int | None, trains: Callable[[Task], bool]
-) -> tuple[list[Task], list[Task]]:
-    """``searched`` members of each family, and ``confirmed`` others of each, those that were left out included; always
-    the same with a seed."""
-    streams = Streams.from_seed(seed) if seed is not None else Streams.fresh()
-    rng = np.random.default_rng(streams.seed("search", "families", 0))
-    pool: list[Task] = []
-    confirm: list[Task] = []
-    for family in families.searched:
-        drawn = _members(family, rng, searched + confirmed, trains, 1)
-        pool, confirm = pool + drawn[:searched], confirm + drawn[searched:]
-    for family in families.left_out:
-        confirm += _members(family, rng, confirmed, trains, 1)
-    return pool, confirm
-
-
 def _members(
     family: Task, rng: np.random.Generator, count: int, trains: Callable[[Task], bool], at_once: int
 ) -> list[Task]:

@@ -9,7 +9,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from inner_loop.events import CallEvent
@@ -40,7 +40,7 @@ class ModelClient:
 
     ``seed`` sets the jitter of the waits. Calls in ``context.recorded`` are answered from there and cost nothing;
     raises Corrupt if such a call had another request. ``first``: number of the first call. ``deadline``: the value of
-    ``time.monotonic`` at which waits and attempts end. ``ask``: one attempt of a call.
+    ``time.monotonic`` at which waits and attempts end.
     """
 
     def __init__(
@@ -50,11 +50,9 @@ class ModelClient:
         *,
         first: int = 0,
         deadline: float = math.inf,
-        ask: Callable[..., ProviderReply] = provider.ask,
     ) -> None:
         config = context.config
         self.context = context
-        self._provider = ask
         self._seed = seed
         self._next = first
         self._lock = threading.Lock()
@@ -192,7 +190,7 @@ class ModelClient:
             began = time.monotonic()
             call.attempts += 1
             try:
-                answer = self._provider(model, call.messages, max_tokens=call.limit, timeout=timeout, offer=call.offer)
+                answer = provider.ask(model, call.messages, max_tokens=call.limit, timeout=timeout, offer=call.offer)
             except Fault as fault:
                 lost = self._most(call, model, price) if fault.billed else Cost()
                 if fault.billed:  # cost unknown: count the worst case
@@ -259,7 +257,7 @@ class ModelClient:
                 self._pause(PAUSE)
                 continue
             call.limit, reached = self._affordable(call, model, price), cap
-            if call.limit < max(1, min(call.max_tokens, USEFUL)):  # an embedding, without a length, cannot be shorter
+            if call.limit < min(call.max_tokens, USEFUL):
                 raise NoReply(cap)
         return reached
 

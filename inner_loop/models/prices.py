@@ -45,35 +45,23 @@ def require_ready(config: ModelConfig) -> None:
         raise UsageError("a chat researcher needs a model", hint="-m gpt-4o-mini, or -m openai/NAME for a local server")
     require_prices_of(config)
     for model in config.models:
-        _require_callable(model, config, "0.5/1.5")
-
-
-def require_embeddings(config: ModelConfig) -> None:
-    """As ``require_ready``, for the embedding model if there is one."""
-    if config.embeddings:
-        require_prices_of(config)
-        _require_callable(config.embeddings.model, config, "0.02/0")
-
-
-def _require_callable(model: str, config: ModelConfig, example: str) -> None:
-    provider_of(model)
-    _require_key(model)
-    if config.max_usd is not None and price_of(model, config) is None:
-        raise UsageError(
-            f"--max-usd: no price is known for {model}",
-            hint=f"give one in dollars per million tokens, --price {model}={example}; or cap by --max-tokens",
-        )
+        provider_of(model)
+        _require_key(model)
+        if config.max_usd is not None and price_of(model, config) is None:
+            raise UsageError(
+                f"--max-usd: no price is known for {model}",
+                hint=f"give one in dollars per million tokens, --price {model}=0.5/1.5; or cap by --max-tokens",
+            )
 
 
 def require_prices_of(config: ModelConfig) -> None:
     """A price for an unused model is probably a typo that would leave a model unpriced. Agents name their models
     themselves."""
-    used = config.all_models
-    strange = [] if config.agent else [name for name in config.prices if name not in used]
+    strange = [] if config.agent else [name for name in config.prices if name not in config.models]
     if strange:
         raise UsageError(
             f"--price {strange[0]}: no model of that name is used",
-            hint=f"write the name as --model has it: {', '.join(used)}",
+            hint=f"write the name as --model has it: {', '.join(config.models)}",
         )
 
 

@@ -1,4 +1,4 @@
-"""One attempt of one call, through LiteLLM, of a chat or an embedding model: its answer, or the kind of its fault."""
+"""One attempt of one call, through LiteLLM, of a chat model: its answer, or the kind of its fault."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from pydantic import JsonValue
 from inner_loop.models.contract import Message
 from inner_loop.models.scrub import scrub
 from inner_loop.models.tools import NOTHING, Offer, ToolCall
-from inner_loop.models.vectors import packed
 
 #: Retrying the same model is useless after key, request and context (the prompt does not fit), else useful.
 Kind = Literal["rate", "server", "connection", "timeout", "malformed", "empty", "key", "request", "context"]
@@ -104,15 +103,6 @@ def ask(
     return _within(timeout, lambda: _complete(model, messages, max_tokens, timeout, offer))
 
 
-def embed(
-    model: str, messages: Sequence[Message], *, max_tokens: int, timeout: float, offer: Offer = NOTHING
-) -> ProviderReply:
-    """As ``ask``, of an embedding model: the reply's text has a vector for each message (`inner_loop.models.vectors`).
-
-    It has no length and no tools."""
-    return _within(timeout, lambda: _embedded(model, [message.whole for message in messages], timeout))
-
-
 def _within(timeout: float, work: Callable[[], ProviderReply]) -> ProviderReply:
     """The library's own timeout is per read: a server that sends a byte now and then would block the call for ever.
     Such a call is left behind in its thread."""
@@ -151,29 +141,6 @@ def _complete(model: str, messages: Sequence[Message], max_tokens: int, timeout:
     except Exception as error:  # boundary to a library whose providers raise any exception
         raise _fault(error) from None
     return _answer(response, messages)
-
-
-def _embedded(model: str, texts: Sequence[str], timeout: float) -> ProviderReply:
-    library = litellm()
-    _unlogged()
-    try:
-        response = library.embedding(
-            model=model, input=list(texts), timeout=timeout, encoding_format="float", num_retries=0, max_retries=0
-        )
-    except Exception as error:  # boundary to a library whose providers raise any exception
-        fault = _fault(error)
-        if fault.kind == "key":  # a study goes on without vectors: it is recorded as other refusals, so that replays do
-            raise Fault("request", fault.reason) from None
-        raise fault from None
-    try:
-        rows = sorted(response.data, key=lambda row: int(row["index"] or 0))  # stable where all have none
-        text = packed([row["embedding"] for row in rows], len(texts))
-        tokens, usd = int(response.usage.prompt_tokens or 0), _cost_of(response)
-    except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
-        raise Fault("malformed", f"an incomplete reply: {error}", billed=True) from None
-    if not 0 < tokens <= MOST_TOKENS:  # no usage reported: assume four bytes per token
-        tokens, usd = sum(len(text.encode("utf-8", "replace")) for text in texts) // 4 + 1, None
-    return ProviderReply(text, tokens, 0, 0, 0, usd, "stop")
 
 
 def _cost_of(response: Any) -> float | None:

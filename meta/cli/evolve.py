@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from meta.cli import evolve_meta, launch, mutation, resolve
+from meta.cli import launch, mutation, resolve
 from meta.cli.evolve_flags import EndFlags, EvolveFlags
 from meta.cli.evolve_plan import after_own, describe, like_stock, origin_lines, plan_lines
 from meta.cli.evolve_resumed import refuse_again, refuse_change, refuse_others
@@ -67,39 +67,13 @@ def improve(out: Output, program: ProgramOrNone, flags: EvolveFlags) -> None:
 
 def _evolve(out: Output, command: str, own: list[Program], flags: EvolveFlags, path: str | None = None) -> None:
     """``path``: of the user's program, if it is a file."""
-    flags = resolve_home(flags)
-    settings = settings_of(flags)
-    folder = settings.existing(out)
-    if evolve_meta.is_meant(flags, folder):
-        evolve_meta.run(out, command, own, flags, folder)
-    else:
-        _evolve_programs(out, command, own, flags, settings, folder, path)
-
-
-def resolve_home(flags: EvolveFlags) -> EvolveFlags:
-    """The flags with ``--from-home`` in words of the others: its folder is a past study, its task the default."""
-    if not flags.from_home:
-        return flags
-    from arena.home.project import Project
-
-    project = Project.open(Path(flags.from_home).expanduser())
-    prior = ",".join(filter(None, (flags.prior, flags.from_home)))
-    return replace(flags, prior=prior, task=flags.task or (None if flags.family else project.study.task))
-
-
-def _evolve_programs(
-    out: Output,
-    command: str,
-    own: list[Program],
-    flags: EvolveFlags,
-    settings: LaunchSettings,
-    folder: Path | None,
-    path: str | None,
-) -> None:
     from meta.begin import champion_of, create, take_up
     from meta.confirmation import look_of
     from meta.prior import gather
 
+    flags = resolve_home(flags)
+    settings = settings_of(flags)
+    folder = settings.existing(out)
     with if_slow(out, PLANNING):
         past = [resolve.past_study(name, out) for name in resolve.listed(flags.prior)]
         follows, dial, again = mutation.load(flags.mutation.meta_program), flags.dial, flags.dial.confirm_again
@@ -114,7 +88,7 @@ def _evolve_programs(
         else:
             refuse_again(command, again)
             chosen, improves = settings.researcher_choice, command == "improve"
-            mutation.refuse_alone(follows, chosen.config, chosen.researcher)
+            mutation.refuse_alone(follows, chosen.config)
             on = ChosenTasks.named(flags, settings.seed)
             chosen.refuse_without_edits(own, on.training)
             plan = on.plan(dial, improves and not like_stock(own[0], on.training, chosen.researcher), improves)
@@ -147,6 +121,17 @@ def _evolve_programs(
             path=path,
         )  # fmt: skip
     finish(out, command, study, plan, starters, described, again, flags)
+
+
+def resolve_home(flags: EvolveFlags) -> EvolveFlags:
+    """The flags with ``--from-home`` in words of the others: its folder is a past study, its task the default."""
+    if not flags.from_home:
+        return flags
+    from arena.home.project import Project
+
+    project = Project.open(Path(flags.from_home).expanduser())
+    prior = ",".join(filter(None, (flags.prior, flags.from_home)))
+    return replace(flags, prior=prior, task=flags.task or (None if flags.family else project.study.task))
 
 
 def finish(
@@ -225,7 +210,6 @@ def settings_of(flags: EvolveFlags) -> LaunchSettings:
         flags.agent,
         traces=given.traces,
         reflect=given.reflect,
-        embeddings=given.embeddings,
         yes=flags.start.yes,
     )
     which = replace(flags.which, task=flags.task, run_budget=flags.dial.run_budget)

@@ -36,7 +36,7 @@ def describe(plan: Plan, on: ChosenTasks, settings: LaunchSettings, study: Study
     }
     planned |= settings.researcher_choice.bill(task, planned["experiments"], study)
     model_config = study.config.staff if study else settings.researcher_choice.settled
-    planned |= mutation.bill(plan, model_config, planned) | mutation.embeddings(model_config)
+    planned |= mutation.bill(plan, model_config, planned)
     if on.families:
         return {"tells": launch.power_over_tasks(plan.family_confirm * len(on.training))} | planned
     of = f"each of the champion and {'your program' if plan.own_arm else 'stock'}"  # the other arms have fewer

@@ -37,7 +37,6 @@ def refuse_change(
     mutation.check(study, follows)
     mutation.check_traces(study, settings.researcher_choice.config.traces)
     mutation.check_reflect(study, settings.researcher_choice.config.reflect)
-    mutation.check_embeddings(study, settings.researcher_choice.config.embeddings)
     if race_rule and race_rule != study.config.plan.get("race_rule", RACE_RULE):
         raise resolve.settings_differ(
             f"{resolve.shown(study.folder)} was created with another race rule", "--race-rule"

@@ -326,7 +326,6 @@ def announce_whole(out: Output, plan: PlannedWork) -> None:
         f"{plan_words.wall(plan)}; {plan['price']}"
     )
     for key, sentence in (
-        ("embeddings", "embeddings: {embeddings}"),
         ("tells", "{tells}"),
         ("headroom", "headroom: {headroom}"),
         ("screening", "screening by short trainings: {screening}"),

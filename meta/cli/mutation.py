@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, get_args
 
 import click
 
-from meta.cli import resolve, spend
+from meta.cli import resolve
 from meta.cli.options import flag
 from meta.cli.researcher_choice import Traces
 from meta.planned_work import PlannedWork
@@ -17,7 +17,7 @@ from programs.errors import UsageError
 
 if TYPE_CHECKING:
     from arena.study import Study
-    from inner_loop.run_context import EmbeddingModel, ModelConfig
+    from inner_loop.run_context import ModelConfig
     from meta.plan import Plan
     from programs.program import Program
 
@@ -26,13 +26,6 @@ if TYPE_CHECKING:
 class MutationFlags:
     """What a model that writes programs follows and can read."""
 
-    meta: Annotated[
-        bool,
-        flag(
-            "Evolve the instructions that models follow when they write programs: compare them by the gains of the "
-            "programs written with them, over the tasks of -t or --family."
-        ),
-    ]
     meta_program: Annotated[str | None, flag("Instructions for models that write programs.", metavar="FILE")]
     traces: Annotated[
         Traces | None,
@@ -45,14 +38,6 @@ class MutationFlags:
         bool,
         flag(
             "Once per generation, a model notes what limited the parents' runs; the models that write programs read it."
-        ),
-    ]
-    embeddings: Annotated[
-        str | None,
-        flag(
-            "Embedding model to find near-copies: a new program is refused if its similarity to an earlier one is"
-            " at least COSINE (0.92 if not given)  [default: compare words].",
-            metavar="NAME[=COSINE]",
         ),
     ]
 
@@ -86,28 +71,6 @@ def check_reflect(study: Study, named: bool) -> None:
         raise resolve.settings_differ(f"{resolve.shown(study.folder)} was created without --reflect", "--reflect")
 
 
-def check_embeddings(study: Study, named: EmbeddingModel | None) -> None:
-    """Raise NotComparable where a study is resumed with another embedding model or similarity."""
-    made = study.config.staff.embeddings
-    if named not in (None, made):
-        stated = f"with --embeddings {made.model}={made.same_from:g}" if made else "without --embeddings"
-        raise resolve.settings_differ(f"{resolve.shown(study.folder)} was created {stated}", "--embeddings")
-
-
-def embeddings(config: ModelConfig) -> PlannedWork:
-    """The embedding model, as a key of a plan."""
-    if config.embeddings is None:
-        return {}
-    from inner_loop.models.prices import price_of
-
-    price = None if os.environ.get("METALOOP_REPLAY") else price_of(config.embeddings.model, config)
-    cost = f"${price.tokens_in * 1e6:.2g} per million tokens" if price else spend.NOT_PRICED
-    return {
-        "embeddings": f"{config.embeddings.model} ({cost}), at most one call per program; programs that resemble an "
-        f"earlier one by {config.embeddings.same_from:g} or more are refused"
-    }
-
-
 def bill(plan: Plan, model_config: ModelConfig, planned: PlannedWork) -> PlannedWork:
     """The maximum cost of mutation, as keys of a plan; empty where no model writes programs."""
     if not model_config.models or not plan.generations or os.environ.get("METALOOP_REPLAY"):
@@ -127,14 +90,8 @@ def bill(plan: Plan, model_config: ModelConfig, planned: PlannedWork) -> Planned
     }
 
 
-def refuse_alone(meta_program: Program | None, model_config: ModelConfig, researcher: str) -> None:
-    """Raise UsageError for --traces, --reflect or --meta-program without a model, and for --embeddings without a
-    researcher that reads prose: they would have no effect."""
-    if model_config.embeddings and researcher == "scripted":
-        raise UsageError(
-            "--embeddings needs a researcher that reads prose; the scripted one compares programs by what they do",
-            hint="-r chat with -m NAME, or -r command:NAME",
-        )
+def refuse_alone(meta_program: Program | None, model_config: ModelConfig) -> None:
+    """Raise UsageError for --traces, --reflect or --meta-program without a model: they would have no effect."""
     if model_config.reflect and not model_config.models:
         raise UsageError("--reflect needs a model that reads the traces", hint="name one: -m NAME")
     if model_config.traces != "auto" and not model_config.models:

@@ -19,7 +19,7 @@ from programs.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
     from arena.study import Study
-    from inner_loop.run_context import EmbeddingModel, ModelConfig
+    from inner_loop.run_context import ModelConfig
     from programs.program import Program
     from trainer.task import Task
 
@@ -70,7 +70,6 @@ class ResearcherChoice:
         *,
         traces: Traces | None = None,
         reflect: bool = False,
-        embeddings: str | None = None,
         yes: bool,
     ) -> ResearcherChoice:
         """From the flags of a command. Naming a model implies the chat researcher."""
@@ -86,7 +85,6 @@ class ResearcherChoice:
             **calls,
             traces=traces or "auto",
             reflect=reflect,
-            embeddings=_embeddings(embeddings) if embeddings else None,
         )
         _tapes(models.record, models.replay)
         implied = "command" if config.agent else "chat" if config.models else None
@@ -112,17 +110,15 @@ class ResearcherChoice:
             staffing.check(researcher, config)
             if not self.yes and agent_gateway_plan.may_cost(researcher.partition(":")[2], config):
                 _consent()
-        if researcher != "chat" and not config.all_models:
+        if researcher != "chat" and not config.models:
             return
         if os.environ.get("METALOOP_REPLAY"):
-            if not config.all_models:
+            if not config.models:
                 raise UsageError("--replay needs the models of the recording", hint="-m NAME, as when recording")
             return
-        from inner_loop.models.prices import require_embeddings, require_ready
+        from inner_loop.models.prices import require_ready
 
-        if researcher == "chat" or config.models:
-            require_ready(config)
-        require_embeddings(config)
+        require_ready(config)
         if not self.yes and not _free(config):
             _consent()
 
@@ -222,23 +218,6 @@ def _price(text: str) -> tuple[str, tuple[float, float] | tuple[float, float, fl
     return name, (tokens_in, tokens_out, cached[0]) if cached else (tokens_in, tokens_out)
 
 
-def _embeddings(text: str) -> EmbeddingModel:
-    """``NAME``, or ``NAME=COSINE``."""
-    from inner_loop.run_context import EmbeddingModel
-
-    name, equals, figure = text.rpartition("=")
-    if not equals:
-        return EmbeddingModel(model=text)
-    try:
-        same_from = float(figure)
-        if not (name and 0 < same_from <= 1):
-            raise ValueError
-    except ValueError:
-        hint = "--embeddings NAME=0.9: above 0, at most 1; similar statements are the same from there on"
-        raise UsageError(f"--embeddings {text}: not a name with a similarity", hint=hint) from None
-    return EmbeddingModel(model=name, same_from=same_from)
-
-
 def _tapes(record: str | None, replay: str | None) -> None:
     """Passed to the workers through the environment: a recording belongs to a command, not to its study."""
     if record and replay:
@@ -278,7 +257,7 @@ def _free(config: ModelConfig) -> bool:
     """Whether all models are served by this machine, judging by the environment."""
     base = os.environ.get("OPENAI_BASE_URL") or os.environ.get("OPENAI_API_BASE") or ""
     local = urlsplit(base).hostname in LOCAL
-    return all((model.startswith("openai/") and local) or model.startswith("ollama") for model in config.all_models)
+    return all((model.startswith("openai/") and local) or model.startswith("ollama") for model in config.models)
 
 
 def _consent() -> None:

@@ -101,10 +101,8 @@ def row(wish: Wish) -> Row:
 
 def refuse_late(study: Study) -> None:
     """Raise UsageError if no further generation of the study will be written."""
-    from meta.instructions.plan import is_in
-
     name, last = resolve.shown(study.folder), study.config.plan.get("generations", 0)
-    if study.config.command not in ("evolve", "improve") or is_in(study.config.plan):
+    if study.config.command not in ("evolve", "improve"):
         raise UsageError(f"{name} writes no programs, so it cannot be steered", hint="metaloop evolve writes them")
     if study.state.champion is not None:
         raise UsageError(f"{name} has ended", hint="metaloop evolve FILE starts a new study")

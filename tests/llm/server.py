@@ -1,4 +1,4 @@
-"""A real HTTP server that speaks the OpenAI protocol, chats (streaming too) and embeddings, and fails on demand.
+"""A real HTTP server that speaks the OpenAI protocol, chats (streaming too), and fails on demand.
 
 ``python -m tests.llm.server [DELAY]`` serves until it is interrupted, and says at which OPENAI_API_BASE. A reply takes
 DELAY seconds.
@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
-from tests.llm import embedder, researcher
+from tests.llm import researcher
 
 
 class ToolCall(str):
@@ -147,7 +147,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         llm = self.server.llm
         body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", "0"))))
-        if not self.path.endswith(("/chat/completions", "/embeddings")):
+        if not self.path.endswith("/chat/completions"):
             self._error(404, "no such path")
             return
         kind = llm.take(body, self.headers.get("Authorization", "").removeprefix("Bearer "))
@@ -176,8 +176,6 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         elif kind == "malformed":
             self._send(200, b'{"id": "chatcmpl-1", "object": "chat.completion", "choices": [{"index": 0, "mess', "json")
-        elif "input" in body:
-            self._embed(llm, body, kind)
         else:
             text = {"empty": "", "refusal": REFUSAL}.get(kind or "") if kind in ("empty", "refusal") else None
             text = llm.answer(body) if text is None else text
@@ -192,22 +190,6 @@ class _Handler(BaseHTTPRequestHandler):
                 self._stream(body, text, finish, usage, cut=kind == "drop")
             else:
                 self._whole(body, text, finish, usage, cut=kind == "drop")
-
-    def _embed(self, llm: LlmServer, body: Body, kind: str | None) -> None:
-        """https://platform.openai.com/docs/api-reference/embeddings; `empty` has no vectors, `truncated` lacks one,
-        `refusal` has one of zeros."""
-        texts = [body["input"]] if isinstance(body["input"], str) else list(body["input"])
-        rows = [embedder.embedding(text) for text in texts]
-        if kind in ("empty", "truncated"):
-            rows = rows[:-1] if kind == "truncated" else []
-        if kind == "refusal":
-            rows[-1] = [0.0] * len(rows[-1])
-        usage = {"prompt_tokens": sum(map(tokens_of, texts)), "completion_tokens": 0}
-        llm.bill(usage)
-        data = [{"object": "embedding", "index": at, "embedding": row} for at, row in enumerate(rows)]
-        told = {"prompt_tokens": usage["prompt_tokens"], "total_tokens": usage["prompt_tokens"]}
-        whole = {"object": "list", "model": body.get("model", "test"), "data": data[::-1], "usage": told}
-        self._send(200, json.dumps(whole).encode(), "json", cut=kind == "drop")
 
     def _usage(self, body: Body, text: str) -> dict[str, Any]:
         asked = sum(tokens_of(_text(message)) + 4 for message in body["messages"])

@@ -97,7 +97,7 @@ def test_a_model_that_reads_the_same_in_other_words_gets_no_second_run(other: st
         novelty = Novelty([STROKES], researcher)
         assert novelty.reworded(first) is None and novelty.meet(first) is None
         found = novelty.reworded(second)
-        assert (found is not None and found.program_id == first.program_id) == (same and researcher == "chat")
+        assert (found == first.program_id) == (same and researcher == "chat")
     proposal = ChildProposal(second.text, "rewrite", "r", (), (first.program_id,))
     novelty = Novelty([STROKES], "chat")
     novelty.meet(first)

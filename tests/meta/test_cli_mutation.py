@@ -1,4 +1,4 @@
-"""Programs written by models, at the command line: the bill before the start, the instruction, data and surrogate."""
+"""Programs written by models, at the command line: the bill before the start, the instruction and the data."""
 
 from __future__ import annotations
 
@@ -41,10 +41,8 @@ def test_an_instruction_needs_a_model_to_follow_it(tmp_path: Path, capsys: pytes
     assert run(["evolve", "--quick", "--dry-run", "--meta-program", str(tmp_path / "none.md")]) == 2
 
 
-def test_data_and_surrogate_of_a_small_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_data_of_a_small_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_study(tmp_path / "study")
     assert run(["export", str(tmp_path / "study"), "--dataset", str(tmp_path / "out"), "--json"]) == 0
     written = json.loads(capsys.readouterr().out)["written"]
     assert [Path(item["path"]).name for item in written] == ["outcomes.jsonl", "preferences.jsonl", "traces.jsonl"]
-    assert run(["surrogate", str(tmp_path / "study"), "--json"]) == 0
-    assert not any(task["beats_chance"] for task in json.loads(capsys.readouterr().out)["tasks"])

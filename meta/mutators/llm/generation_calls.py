@@ -39,7 +39,6 @@ class GenerationCalls:
         self._context_tokens = context_tokens
         self._noted: set[str] = set()
         self.silent = ""  # why no model answers any more
-        self.problem: MetaloopError | None = None  # of the last unanswered call, for those who need every reply
         self.unfit = ""  # why the last unanswered prompt did not fit into the context
 
     @property
@@ -81,7 +80,6 @@ class GenerationCalls:
         except Stopped:
             raise self._stopped() from None
         except NoReply as gone:
-            self.problem = gone.problem
             if isinstance(gone.problem, (CredentialMissing, NotFound)):
                 raise gone.problem from None
             if isinstance(gone.problem, PromptTooLong):  # a prompt of other parents may fit
