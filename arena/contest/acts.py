@@ -6,31 +6,26 @@ of kind `act`, by which the views leave out the runs of void arms.
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, TypedDict, cast
 
 from pydantic import JsonValue
 from sqlalchemy import select
-from sqlalchemy.orm import Session as Connection
 
 from analysis.events import ActEvent
-from analysis.wording import many
 from arena.contest import arms
 from arena.contest.contest import Contest
 from arena.contest.lookup import find_entry
 from arena.contest.race import leaders_of
 from arena.contest.settings import Phase, utc_now
 from arena.contest.standing import whole_board
-from arena.contest.stored import Announcement, NamedEntry, entry_label
-from arena.contest.tables import ENDED, Act, ContestEntry, EntryParent, state_label
+from arena.contest.stored import Announcement
+from arena.contest.tables import ENDED, Act, ContestEntry, state_label
 from arena.study import Study
 from programs.errors import Busy, UsageError
 from programs.ids import content_id
 from programs.text import one_line
-
-MOST_MARKS = 20  # entries behind which void ones lie, in sentences
 
 VOID, UNVOID = "void", "unvoid"
 LEAST_REASON, MOST_REASON = 3, 500  # characters
@@ -148,65 +143,6 @@ def acts(contest: Contest, number: int | None = None) -> list[ActRow]:
         return [row(act) for act in connection.scalars(query if number is None else query.where(Act.number == number))]
 
 
-class TaintRow(NamedEntry):
-    """An entry that void ones lie behind: the nearest of them, and how many ``more``. ``how``: it `has the text of` one
-    that was there before, or `is based on` it, by the parents that entrants named; it names its own parent if that is
-    another one. ``counts``: that its own runs count, as a sentence; empty where they have no part in the decision."""
-
-    how: str
-    void_number: int
-    void_entry_id: str
-    void_entrant: str
-    void_name: str
-    because: str
-    more: int
-    counts: str
-
-
-def tainted(contest: Contest, numbers: Iterable[int]) -> list[TaintRow]:
-    """Behind which of these entries lie void ones; entries that are void or failed themselves are left out."""
-    numbers = list(dict.fromkeys(numbers))
-    with contest.database.read() as connection:
-        last = {act.number: act for act in connection.scalars(select(Act).order_by(Act.act_id))}
-        void = {number: act for number, act in last.items() if act.what == VOID}
-        if not void:
-            return []
-        pairs = connection.execute(select(EntryParent.number, EntryParent.parent))
-        parents = {int(number): int(parent) for number, parent in pairs}
-        same = same_text(connection, void)
-        behind = {number: _behind(number, parents, void, same) for number in numbers}
-        out = ContestEntry.number.in_([number for number in numbers if behind[number]])
-        marked = connection.scalars(select(ContestEntry).where(out, ContestEntry.state.not_in((VOID, "failed"))))
-        named = {entry.number: entry.named for entry in marked}
-        above = {number: parents[number] for number in named if number in parents}
-        others = connection.scalars(select(ContestEntry).where(ContestEntry.number.in_(set(above.values()))))
-        labels = {entry.number: entry.label for entry in others}
-        voids = {one[0]: row(void[one[0]]) for number, one in behind.items() if one and number in named}
-    if not named:  # `contenders` reads the whole board
-        return []
-    counts = _counts(contest)
-    return [
-        {
-            **named[number],
-            "how": f"is based, through {labels[above[number]]}, on" if one[1] == "through" else one[1],
-            "void_number": one[0],
-            "void_entry_id": voids[one[0]]["entry_id"],
-            "void_entrant": voids[one[0]]["entrant"],
-            "void_name": voids[one[0]]["name"],
-            "because": voids[one[0]]["because"],
-            "more": one[2],
-            "counts": counts(number),
-        }
-        for number, one in behind.items()
-        if one and number in named
-    ]
-
-
-def tainted_entries(contest: Contest) -> list[TaintRow]:
-    """`tainted` of the entries that can still win, the latest first."""
-    return tainted(contest, sorted(contenders(contest), reverse=True))
-
-
 def contenders(contest: Contest) -> set[int]:
     """Numbers of the entries that can still win: those in the race; before it the leaders of the board as it is, and
     the entries with runs left."""
@@ -217,68 +153,6 @@ def contenders(contest: Contest) -> set[int]:
         query = select(ContestEntry.number).where(ContestEntry.role == "program", ContestEntry.state.not_in(ENDED))
         unfinished = connection.scalars(query).all()
     return {*unfinished, *leaders_of(list(whole_board(contest)), contest.config.most_leaders)}
-
-
-def same_text(connection: Connection, numbers: Collection[int]) -> dict[int, tuple[str, list[int]]]:
-    """Each entry that has the text of one of ``numbers``: the text's id and those that have it, earliest first."""
-    columns = select(ContestEntry.number, ContestEntry.program_id)
-    texts: dict[str, list[int]] = {}
-    for number, text in connection.execute(columns.where(ContestEntry.number.in_(numbers))):
-        texts.setdefault(text, []).append(number)
-    for of_text in texts.values():
-        of_text.sort()
-    same = connection.execute(columns.where(ContestEntry.program_id.in_(texts)))
-    return {number: (text, texts[text]) for number, text in same}
-
-
-def _behind(
-    number: int, parents: Mapping[int, int], void: Collection[int], same: Mapping[int, tuple[str, list[int]]]
-) -> tuple[int, str, int] | None:
-    """The nearest void entry behind an entry, how it lies behind it, and how many more do. Void ones with the same text
-    are counted, not listed: a text may have come a thousand times."""
-    nearest, void_count, texts = None, 0, set[str]()
-    for link in (number, *ancestors(parents, number)):
-        text, voids = same.get(link, ("", []))
-        if not text or text in texts:  # a parent is earlier, so the void ones before it are among those that count
-            continue
-        texts.add(text)
-        itself, before = link in void and link != number, bisect_left(voids, link)
-        if nearest is None and (itself or before):
-            direct = "is based on" if itself and link == parents.get(number) else "through"
-            nearest = link if itself else voids[0], "has the text of" if link == number else direct
-        void_count += itself + before
-    return (*nearest, void_count - 1) if nearest else None
-
-
-def _counts(contest: Contest) -> Callable[[int], str]:
-    """Number → that the entry's own runs count in the decision, or counted, as a sentence; empty if they do not."""
-    phase = contest.phase()
-    if phase == "decided":
-        ran = {row["number"] for row in contest.announcement().get("rows", ())}
-        return lambda number: "Its own runs counted." if number in ran else ""
-    can_win = contenders(contest)
-    return lambda number: "Its own runs count." if number in can_win else ""
-
-
-def taint_words(one: TaintRow) -> str:
-    """The mark of an entry, for a terminal and the card."""
-    label, void_label = entry_label(one["entrant"], one["name"]), entry_label(one["void_entrant"], one["void_name"])
-    return f"{label} {one['how']} {void_label}{more_void(one)}, which the host declared void: {one['because']}"
-
-
-def more_void(one: TaintRow) -> str:
-    """How many void entries a mark does not name, in brackets; empty if it names all. Hosts of an earlier version send
-    a mark of each."""
-    return f" (and {many(more, 'more void entry')})" if (more := one.get("more", 0)) else ""
-
-
-def ancestors(parents: Mapping[int, int], number: int) -> Iterator[int]:
-    """The parent, its parent, and so on; each once."""
-    seen = {number}
-    while (above := parents.get(number)) is not None and above not in seen:
-        seen.add(above)
-        yield above
-        number = above
 
 
 def row(act: Act) -> ActRow:

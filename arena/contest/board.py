@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any, TypeGuard, cast
 
 from pydantic import JsonValue
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from analysis import decision_text
@@ -25,7 +25,6 @@ from analysis.wording import decimals, typical
 from arena.contest import arms
 from arena.contest.contest import Contest
 from arena.contest.plan import LEAST_FREEDOM, typical_sd
-from arena.contest.ranks import record_ranks
 from arena.contest.score import ArmRow, overall
 from arena.contest.settings import utc_now
 from arena.contest.stored import BoardColumns, BoardFact, MeasuredRow, NamedEntry, RankedRow, Separation
@@ -155,10 +154,7 @@ class BoardUpdater:
         whole = [ranked(*row_and_ranks, len(now)) for row_and_ranks in now.values()]
         whole.sort(key=lambda row: (-row["gain"], row["arm_id"]))
         before = cast(BoardFact, self.contest.database.fact("board"))
-        version, measured = before.get("version", 0) + 1, sum(row["n"] for row in whole)
         with self.contest.database.write() as connection:
-            gone_runs = connection.scalar(select(func.sum(ContestEntry.runs_done)).where(ContestEntry.state == "void"))
-            runs = measured + int(gone_runs or 0) // len(self.contest.tasks)
             statement = upsert(BoardRow)
             again = {name: statement.excluded[name] for name in ("arm_id", "gain", "above", "below", "row")}
             if rows:
@@ -168,9 +164,7 @@ class BoardUpdater:
             self.contest.database.put(
                 connection,
                 "board",
-                version=version,
-                runs=runs,
-                recorded_runs=record_ranks(connection, version, runs, before.get("recorded_runs", 0)),
+                version=before.get("version", 0) + 1,
                 as_of=utc_now().isoformat(),
                 digits=decimals(typical(row["se"] for row in whole)),
                 aa_spread=aa_spread(whole),

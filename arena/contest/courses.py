@@ -132,10 +132,9 @@ def shortened(text: str) -> str:
 
 
 class EntryRun(CourseContent):
-    """A run of an entry that has ended; ``run``: its number; ``stored_order``: among the runs of all entries."""
+    """A run of an entry that has ended; ``run``: its number."""
 
     run_id: str
-    stored_order: int
     purpose: str
     task: str
     run: int
@@ -159,7 +158,6 @@ def courses_of(contest: Contest, number: int, purposes: tuple[str, ...]) -> list
         out.append(
             {
                 "run_id": course.run_id,
-                "stored_order": course.stored_order,
                 "purpose": course.purpose,
                 "task": course.task,
                 "run": run,

@@ -51,6 +51,7 @@ class ContestOptions:
     further: tuple[Task, ...] = ()  # visible, beside ``task``
     researcher: str = "scripted"
     models: ModelConfig = field(default_factory=ModelConfig)
+    contact: str = ""
 
     @property
     def run_seconds(self) -> float:
@@ -168,6 +169,7 @@ def config_of(study: Study, options: ContestOptions) -> ContestConfig:
         entries_per_person=options.entries_per_person,
         sealed=options.sealed,
         join="open" if options.join_open else "code",
+        contact=options.contact,
         secret_hash=secret_hash(study.streams),
         hidden=len(hidden),
         hidden_hash=hidden_hash(study.streams.secret, hidden) if hidden else "",

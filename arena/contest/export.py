@@ -14,10 +14,9 @@ from sqlalchemy.orm import undefer
 from analysis.ledger import segments
 from analysis.study import VIEWS, read_study
 from analysis.wording import many, number, span
-from arena.contest.acts import acts, taint_words, tainted
+from arena.contest.acts import acts
 from arena.contest.announced import digits_of, race_result, secret_check, sentences
 from arena.contest.contest import Contest
-from arena.contest.disputes import disputes
 from arena.contest.removal import removals
 from arena.contest.settings import BOARD_FILE, MARK, RULES
 from arena.contest.standing import DIGITS, whole_board
@@ -43,7 +42,6 @@ CONTENTS = {
     BOARD_FILE: "the ranking on the pages, with the decision if there is one",
     "announcement.json": "the decision for programs",
     "acts.json": "entries that the host declared void or reinstated, with reasons",
-    "disputes.json": "disputes and the host's answers",
     "contest.json": "tasks, times and settings, as the pages show them",
     MARK: "the host's settings, with the hashes of secret and rules",
     "study.toml": "the settings of the runs, with the secret",
@@ -83,19 +81,14 @@ def _write(contest: Contest, target: Path) -> ExportSummary:
         (target / "entries" / f"{entry.number:05d}-{plain_name(entry.entrant)}.md").write_bytes(entry.raw)
     _json(target / "entries.json", [{**entry_row(entry), "parent": parents.get(entry.number)} for entry in entries])
     _json(target / "acts.json", acts(contest))
-    _json(target / "disputes.json", disputes(contest, most=None))
     about = contest_view(contest)
     _json(target / "contest.json", about)
-    marks = tainted(contest, [entry.number for entry in entries])
-    board: BoardView = {**board_view(contest), "rows": list(whole_board(contest)), "tainted": marks}
+    board: BoardView = {**board_view(contest), "rows": list(whole_board(contest))}
     _json(target / BOARD_FILE, board)
     if board["announcement"]:
-        ran = {row["number"] for row in board["announcement"].get("rows", ())}
-        marks = [one for one in marks if one["number"] in ran]
-        more = {"closed_early": about["closed_early"], "since": board["since"], "tainted": marks}
+        more = {"closed_early": about["closed_early"], "since": board["since"]}
         _json(target / "announcement.json", {**board["announcement"], **more})
-        text = announcement_text(about, {**board, "tainted": marks})
-        (target / "announcement.md").write_text(text, encoding="utf-8")
+        (target / "announcement.md").write_text(announcement_text(about, board), encoding="utf-8")
         if card := winners_card(contest):
             (target / "card.svg").write_text(card, encoding="utf-8")
     # With study.toml the folder is a study. It contains the secret, so it is copied only after the decision.
@@ -128,9 +121,8 @@ def announcement_text(about: ContestView, board: BoardView) -> str:
     said, lines = board["announcement"], []
     if early := about["closed_early"]:
         lines.append(f"Closed early by the host: {early}")
-    marks = [f"{taint_words(one)}. {one['counts']}" for one in board["tainted"]]
     void = [f"Since the decision the host has declared {_named(act)} void: {act['because']}" for act in board["since"]]
-    lines += [*void, *marks, *sentences(said)]
+    lines += [*void, *sentences(said)]
     digits = digits_of(said) if said.get("rows") else DIGITS
     for row in said.get("rows", ()):
         gain = f"{number(row['gain'], digits)} {said['unit']}"

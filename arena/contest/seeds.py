@@ -63,11 +63,11 @@ def _number(arm_id: str, run_id: str) -> int:
     for number in range(MOST_RUNS):
         if content_id("r", arm_id, str(number)) == run_id:
             return number
-    raise Corrupt(f"run {run_id} is none of the runs of its entry", hint="raise a dispute, or ask the host")
+    raise Corrupt(f"run {run_id} is none of the runs of its entry", hint="ask the host")
 
 
 def _derived(what: str, seeds: Collection[int], expected: Iterator[int] | Collection[int]) -> None:
     for seed in seeds:
         if seed not in expected:
-            hint = "raise a dispute: the rules say that all seeds are derived from the secret"
+            hint = "ask the host: the rules say that all seeds are derived from the secret"
             raise Corrupt(f"the seed {seed} of {what} is not derived from the published secret", hint=hint)

@@ -46,6 +46,7 @@ class ContestConfig(BaseModel):
     entries_per_person: int = Field(ge=1)
     sealed: bool = False
     join: Literal["code", "open"] = "code"
+    contact: str = Field(default="", max_length=200)  # of the host, public
     secret_hash: str
     rules_hash: str = ""
     hidden: int = 0  # number of tasks that only the host knows before the decision

@@ -83,7 +83,7 @@ class Steward:
         self.live = Live(contest)
         self.similarity = SimilarityIndex(study)
         self.shown = board.BoardUpdater(contest)
-        self.insight = Insight(contest, study, say)
+        self.insight = Insight(contest, study)
         self._beaten = float("-inf")
 
     # -- the queue -----------------------------------------------------------------------------------------------

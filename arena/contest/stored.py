@@ -88,9 +88,7 @@ class Separation(TypedDict):
 class BoardFact(TypedDict, total=False):
     version: int
     as_of: str
-    runs: int  # measured, of all entries; a board of an earlier version lacks it
     digits: int  # decimal places of its gains
-    recorded_runs: int  # when ranks were recorded last
     aa_spread: float | None
     aa_check: str | None
     separate: Separation | None

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 from pydantic import JsonValue
 from sqlalchemy import (
@@ -203,23 +203,6 @@ class BoardRow(ContestTable):
 Index("board_order", BoardRow.gain.desc(), BoardRow.arm_id)
 
 
-class RankPoint(ContestTable):
-    """The rank of an entry on one version of the board, after ``runs`` measured runs of all entries.
-
-    ``position``: in the order of average gains; ``rank_low`` to ``rank_high``: its rank range.
-    """
-
-    __tablename__ = "ranks"
-    __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012 - SQLAlchemy's own
-
-    number: Mapped[int] = mapped_column(primary_key=True)
-    version: Mapped[int] = mapped_column(primary_key=True)
-    runs: Mapped[int]
-    position: Mapped[int]
-    rank_low: Mapped[int]
-    rank_high: Mapped[int]
-
-
 @event.listens_for(ContestTable.metadata, "after_create")
 def _fill(_: MetaData, connection: Connection, tables: Sequence[Table], **more: Any) -> None:
     """Run the scripts of new tables: triggers, and data moved from tables of earlier versions."""
@@ -266,64 +249,3 @@ class Course(ContestTable):
     def content(self) -> CourseContent:
         content: CourseContent = json.loads(zlib.decompress(self.body))
         return content
-
-
-class DisputeRow(TypedDict):
-    """The public form of a dispute."""
-
-    dispute_id: int
-    entry_id: str
-    number: int
-    entrant: str
-    name: str
-    by: str
-    reason: str
-    raised_at: datetime
-    state: str
-    answer: str
-    answered_at: datetime | None
-
-
-class Dispute(ContestTable):
-    """One dispute, open until the host has answered. The answer can be changed."""
-
-    __tablename__ = "disputes"
-    __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012 - SQLAlchemy's own
-
-    dispute_id: Mapped[int] = mapped_column(primary_key=True)
-    number: Mapped[int] = mapped_column(ForeignKey("entries.number"), index=True)  # of the entry
-    person_id: Mapped[int] = mapped_column(ForeignKey("people.person_id"), index=True)
-    reason: Mapped[str]
-    raised_at: Mapped[datetime]
-    answer: Mapped[str] = mapped_column(default="")
-    answered_at: Mapped[datetime | None] = mapped_column(index=True)
-    person: Mapped[Person] = relationship(lazy="joined")
-    entry: Mapped[ContestEntry] = relationship(lazy="joined")
-
-    @property
-    def state(self) -> str:
-        return "answered" if self.answered_at else "open"
-
-    def row(self) -> DisputeRow:
-        return {
-            "dispute_id": self.dispute_id,
-            "entry_id": self.entry.entry_id,
-            "number": self.number,
-            "entrant": self.entry.entrant,
-            "name": self.entry.name,
-            "by": self.person.name,
-            "reason": self.reason,
-            "raised_at": self.raised_at,
-            "state": self.state,
-            "answer": self.answer,
-            "answered_at": self.answered_at,
-        }
-
-
-class ProgramCredit(ContestTable):
-    """The credit of a program's directives, one row per directive: the columns of `directive_credit`."""
-
-    __tablename__ = "credits"
-
-    program_id: Mapped[str] = mapped_column(primary_key=True)
-    rows: Mapped[list[Any]]

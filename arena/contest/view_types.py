@@ -1,4 +1,4 @@
-"""The types of what pages, their markdown twins and the API show of a contest."""
+"""The types of what pages and the API show of a contest."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, TypedDict
 
 from pydantic import JsonValue
 
-from arena.contest.acts import ActRow, TaintRow
+from arena.contest.acts import ActRow
 from arena.contest.pace import ConfirmingRuns
 from arena.contest.settings import Phase
 from arena.contest.standing import (
@@ -15,7 +15,6 @@ from arena.contest.standing import (
     TaskGain,
 )
 from arena.contest.stored import Announcement, MeasuredRow, NamedEntry, RunColumns, RunProgress, Separation
-from arena.contest.tables import DisputeRow
 
 
 class TaskView(TypedDict):
@@ -67,6 +66,7 @@ class ContestView(TypedDict):
     entries_per_person: int
     sealed: bool
     join: str
+    contact: str
     researcher: str
     hardware_class: str
     secret_hash: str
@@ -125,7 +125,6 @@ class BoardView(TypedDict):
     void: list[VoidRow]
     void_total: int
     announcement: Announcement
-    tainted: list[TaintRow]
     since: list[ActRow]
     wanted: int
     reached: Reached
@@ -173,7 +172,6 @@ class EntryView(EntryRow):
     reached: Reached
     lint: list[Any]
     acts: list[ActRow]
-    tainted: list[TaintRow]
     text: str | None
 
 
@@ -218,4 +216,3 @@ class PersonView(TypedDict):
     unit: str  # of the gains
     digits: int  # their decimal places
     entries: list[OwnEntryRow]
-    disputes: list[DisputeRow]  # about them

@@ -1,9 +1,9 @@
-"""The data of the pages, their markdown twins and the API."""
+"""The data of the pages and the API."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from statistics import fmean
@@ -12,10 +12,9 @@ from typing import Any
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import undefer
 
-from arena.contest.acts import TaintRow, acts, since, tainted
+from arena.contest.acts import acts, since
 from arena.contest.announced import digits_of, outcome, race_results, winning
 from arena.contest.contest import Contest
-from arena.contest.disputes import disputes_of
 from arena.contest.entries import quota_used
 from arena.contest.pace import deciding, in_race, run_seconds
 from arena.contest.settings import utc_now
@@ -80,6 +79,7 @@ def contest_view(contest: Contest) -> ContestView:
         "wanted": config.wanted, "round_budget": contest.costs.run * len(contest.tasks),
         "confirm_runs": config.confirm_runs,
         "entries_per_person": config.entries_per_person, "sealed": config.sealed, "join": config.join,
+        "contact": config.contact,
         "researcher": contest.study.researcher, "hardware_class": contest.study.hardware_class,
         "secret_hash": config.secret_hash, "rules_hash": config.rules_hash, "people": people, "states": states,
         "left": sum(count for state, count in states.items() if state not in ENDED),
@@ -150,7 +150,6 @@ def board_view(
         void, voids = voided(connection, PAGE)
         entries, without = unmeasured(connection, RowRange.page(rest, REST), arms - gone)
         remarks = [] if announcement else order_remarks(connection, contest, board, () if part.skip else rows)
-    shown = dict.fromkeys(row["number"] for row in (*announcement.get("rows", []), *pinned, *rows))
     return {
         "as_of": board.get("as_of"), "version": board.get("version", 0), "unit": board.get("unit", contest.task.unit),
         "digits": board.get("digits", DIGITS), "remarks": remarks,
@@ -161,7 +160,6 @@ def board_view(
         "unmeasured_skip": (rest - 1) * REST, "unmeasured_most": REST,
         "void": [{**entry_row(entry), "as_it_was": gains} for entry, gains in void], "void_total": voids,
         "announcement": announcement, "since": since(contest, announcement), "wanted": contest.config.runs,
-        "tainted": _marks(contest, shown, viewer, admin),
         "reached": reached(contest, _with_results(contest, [row["number"] for row in (*rows, *pinned)])),
     }  # fmt: skip
 
@@ -255,7 +253,6 @@ def entry_view(contest: Contest, entry: ContestEntry, viewer: Person | None, adm
         "results": [{"run": run, **entry.results[str(run)]} for run in sorted(map(int, entry.results))],
         "lint": entry.lint if open_to else [],
         "acts": acts(contest, entry.number),
-        "tainted": _marks(contest, [entry.number], viewer, admin),
         "text": entry.raw.decode("utf-8") if open_to else None,
     }
 
@@ -319,15 +316,6 @@ def host_rows(contest: Contest) -> list[HostRow]:
     return [{**entry_row(entry), "attempts": entry.attempts} for entry in entries]
 
 
-def _marks(contest: Contest, numbers: Iterable[int], viewer: Person | None, admin: bool) -> list[TaintRow]:
-    """`acts.tainted` for a viewer: without entries sealed for them, whose parents and texts a mark would reveal."""
-    marks = tainted(contest, numbers)
-    with contest.database.read() as connection:
-        known = entries_of(connection, [one[which] for one in marks for which in ("number", "void_number")])
-    readable = {number for number, entry in known.items() if may_read(contest, entry, viewer, admin)}
-    return [one for one in marks if {one["number"], one["void_number"]} <= readable]
-
-
 def person_view(contest: Contest, person: Person) -> PersonView:
     decided, race = contest.announcement(), in_race(contest)
     with contest.database.read() as connection:
@@ -361,7 +349,6 @@ def person_view(contest: Contest, person: Person) -> PersonView:
         "unit": decided.get("unit") or board.get("unit", contest.task.unit),
         "digits": digits_of(decided) if decided.get("rows") else digits,
         "entries": entries,
-        "disputes": disputes_of(contest, *(entry.number for entry in own)),
     }
 
 

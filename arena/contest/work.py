@@ -55,9 +55,7 @@ def carry_on(contest: Contest, say: Say, until_idle: bool = False, count: Say | 
         if not study.state.entries:
             config = contest.config.model_dump(mode="json", by_alias=True)
             study.record(ContestEvent(body={key: value for key, value in config.items() if key != "schema"}))
-        steward = Steward(contest, study, say, count)
-        with contextlib.closing(steward.insight):
-            _work(steward, study, say, until_idle)
+        _work(Steward(contest, study, say, count), study, say, until_idle)
 
 
 def _work(steward: Steward, study: Study, say: Say, until_idle: bool) -> None:

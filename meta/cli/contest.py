@@ -12,7 +12,7 @@ from analysis.wording import duration, listed, many
 from meta.cli import contest_staff, launch, resolve
 from meta.cli.contest_close import close
 from meta.cli.contest_entrant import join, submit
-from meta.cli.contest_hosting import answer, disputes, forget, unvoid, void
+from meta.cli.contest_hosting import forget, unvoid, void
 from meta.cli.contest_staff import caps
 from meta.cli.contest_status import status
 from meta.cli.flags import ContestFolder, ModelFlags, PlayingFlags, ProxyFlag, RunBudgetFlag, YesFlag
@@ -20,6 +20,7 @@ from meta.cli.options import flag, noun, only, parse_duration, verb, without
 from meta.cli.output import Column, Output
 from meta.cli.staffing import AgentFlags
 from programs.errors import UsageError
+from programs.text import one_line
 
 if TYPE_CHECKING:
     from arena.contest.create import ContestOptions
@@ -34,6 +35,7 @@ CONTESTS = (
     Column("closes"),
 )
 PORT, JOINS = 8321, 60
+MOST_CONTACT = 200  # characters
 
 
 @noun(
@@ -114,6 +116,7 @@ class ContestFlags:
     entries_per_person: Annotated[int, flag("Maximum number of entries per person.", min=1, default=3)]
     sealed: Annotated[bool, flag("Publish only hashes of the entries until the decision.")]
     open_join: Annotated[bool, flag("Let everyone join without the code.")]
+    contact: Annotated[str | None, flag("Your public contact, for objections to an entry.", metavar="TEXT")]
     models: Annotated[ModelFlags, without("record", "replay")]
     agent: AgentFlags
     yes: YesFlag
@@ -273,7 +276,16 @@ def wishes_of(folder: str, flags: ContestFlags, confirm_runs: int) -> ContestOpt
         workers=launch.workers_of(flags.playing.workers, devices), devices=devices,
         fixed_steps=flags.playing.fixed_steps, sandbox=not flags.playing.unsafe_no_sandbox,
         hidden=tuple(hidden), further=tuple(further), researcher=models.researcher, models=models.config,
+        contact=contact_of(flags.contact),
     )  # fmt: skip
+
+
+def contact_of(text: str | None) -> str:
+    """The host's public contact in one line."""
+    contact = one_line(text or "").strip()
+    if len(contact) > MOST_CONTACT:
+        raise UsageError(f"--contact has more than {MOST_CONTACT} characters", hint="an address is enough")
+    return contact
 
 
 def moment(text: str | None, start: datetime, name: str) -> datetime:
@@ -370,6 +382,6 @@ def backup(
     out.note("Never serve both: their results would differ. The copy contains the secret: keep it to yourself.")
 
 
-HOSTING = (void, unvoid, disputes, answer, forget, caps)
+HOSTING = (void, unvoid, forget, caps)
 for command in (ls, init, serve, join, submit, status, close, export, backup, *HOSTING):
     contest.add_command(command)

@@ -48,7 +48,6 @@ def close(
     path = resolve.contest_folder(folder, out)
     contest = Contest.open(path)
     if contest.phase() != "decided":
-        remind(out, contest)
         request_close(contest, early, resolve.typed(path), yes)
         follow(out, contest)
     present(out, contest)
@@ -57,22 +56,6 @@ def close(
 
         said = {key: value for key, value in contest.announcement().items() if key != "secret"}
         out.note(send(webhook, {"command": "contest close", "contest": str(path), **said}))
-
-
-def remind(out: Output, contest: Contest) -> None:
-    """Behind which entries void ones lie: the host may want to declare them void, too."""
-    from arena.contest.acts import MOST_MARKS, taint_words, tainted_entries
-
-    marks = tainted_entries(contest)
-    for one in marks[:MOST_MARKS]:
-        out.note(f"number {one['number']}: {taint_words(one)}. Its runs count unless you declare it void, too.")
-    if (left := len(marks) - MOST_MARKS) > 0:
-        out.note(f"The same holds for {many(left, 'more entry')}, which the page /host lists.")
-    if marks:
-        # by number: a name is the entrant's choice, and may be that of another entry
-        which = "it" if len(marks) == 1 else f"one of these {len(marks)} (here number {marks[0]['number']})"
-        command = f"metaloop contest void {resolve.typed(contest.folder)} {marks[0]['number']} --because TEXT"
-        out.note(f"to declare {which} void: {command}")
 
 
 def request_close(contest: Contest, early: str | None, name: str, yes: bool) -> None:
@@ -208,7 +191,7 @@ def where(contest: Contest) -> str:
 
 def present(out: Output, contest: Contest) -> None:
     """The announcement, and the entries that the host has declared void since."""
-    from arena.contest.acts import since, taint_words, tainted
+    from arena.contest.acts import since
     from arena.contest.announced import sentences
 
     announcement = contest.announcement()
@@ -223,8 +206,6 @@ def present(out: Output, contest: Contest) -> None:
         out.note(f"decided without {named(who)}: {who['why']}")
     for act in since(contest, announcement):
         out.note(f"since then the host has declared {named(act)} void: {act['because']}")
-    for one in tainted(contest, [row["number"] for row in announcement.get("rows", ())]):
-        out.note(f"{taint_words(one)}. {one['counts']}")
     if announcement["outcome"] != "empty":
         for line in sentences(announcement):
             out.note(line)

@@ -1,30 +1,16 @@
-"""The host's commands on a contest's folder: ``contest void``, ``unvoid``, ``disputes``, ``answer``, ``forget``."""
+"""The host's commands on a contest's folder: ``contest void``, ``unvoid``, ``forget``."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
-
 from meta.cli import resolve
 from meta.cli.flags import ContestFolder, YesFlag
 from meta.cli.options import argument, flag, verb
-from meta.cli.output import Column, Output, ask
-from programs.errors import NotFound
+from meta.cli.output import Output, ask
 
 EntryName = Annotated[str, argument(metavar="ENTRY")]
-DISPUTES = (
-    Column("dispute_id", "no.", right=True),
-    Column("state"),
-    Column("number", "entry", right=True),
-    Column("entrant"),
-    Column("by"),
-    Column("reason", wrap=True),
-    Column("answer", wrap=True),
-    Column("raised_at", "raised", optional=True),
-    Column("entry_id", person=False),
-)
 
 
 def opened(folder: str, out: Output) -> Any:
@@ -82,42 +68,6 @@ def unvoid(
 
     contest = opened(folder, out)
     acted(out, contest, acts.unvoid(contest, entry, because))
-
-
-@verb(
-    ("metaloop contest disputes my-contest", "open disputes first"),
-    ("metaloop contest disputes my-contest --open", "without an answer"),
-)
-def disputes(
-    out: Output, folder: ContestFolder, only_open: Annotated[bool, flag("Only those without an answer.", "--open")]
-) -> None:
-    """List the disputes of a contest with the host's answers."""
-    from arena.contest.disputes import disputes as list_disputes
-    from arena.contest.views import plain
-
-    out.rows(plain(list_disputes(opened(folder, out), only_open)), DISPUTES, empty="no disputes")
-
-
-@verb(
-    ("metaloop contest answer my-contest 3 'Agreed: void.'", "answers dispute 3"),
-    ("metaloop contest answer my-contest 3 'Checked again.'", "replaces the earlier answer"),
-)
-def answer(
-    out: Output,
-    folder: ContestFolder,
-    dispute: Annotated[int, argument(type=click.IntRange(min=1))],
-    text: Annotated[str, argument()],
-) -> None:
-    """Answer a dispute. The answer is public, on the entry's page."""
-    from arena.contest.disputes import answer as say
-    from arena.contest.views import plain
-
-    contest = opened(folder, out)
-    try:
-        out.thing(plain(say(contest, dispute, text).row()))
-    except NotFound as missing:
-        hint = f"metaloop contest disputes {resolve.typed(Path(folder))}"
-        raise NotFound(missing.message, hint=hint) from None
 
 
 @verb(

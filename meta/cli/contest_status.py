@@ -42,7 +42,6 @@ def status(
         raise UsageError("a folder and --to exclude each other", hint="leave one of them out")
     if not folder and not to:
         raise UsageError("name the contest", hint="--to http://HOST:PORT, or METALOOP_TO; on its host, the folder")
-    from arena.contest.acts import taint_words
     from arena.contest.announced import secret_check
 
     view = of_folder(resolve.contest_folder(folder, out)) if folder else of_address(to, token)
@@ -61,9 +60,6 @@ def status(
     _decision(out, view)
     for act in board.get("since", ()):
         out.note(f"since then the host has declared {named(act)} void: {act['because']}")
-    for one in board.get("tainted", ()):
-        if "entrant" in one:  # a host of an earlier version sends none
-            out.note(f"{taint_words(one)}. {one.get('counts', '')}".rstrip())
     health(out, view.get("health"))
     if board["announcement"].get("rows"):
         out.note("the confirming runs, which decided; the leaderboard before them: on the pages, in --json")

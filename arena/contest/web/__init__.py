@@ -1,1 +1,1 @@
-"""What a contest shows on the web: an API, pages, and their markdown twins."""
+"""What a contest shows on the web: an API and pages."""

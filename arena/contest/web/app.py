@@ -16,7 +16,6 @@ from arena.contest.client import API
 from arena.contest.contest import Contest
 from arena.contest.web.api import api_routes
 from arena.contest.web.cached import Shared
-from arena.contest.web.disputes import dispute_routes
 from arena.contest.web.downloads import download_routes
 from arena.contest.web.entry import entry_routes
 from arena.contest.web.forms import form_routes
@@ -44,7 +43,6 @@ def create_app(contest: Contest, limits: RateLimits | None = None) -> FastAPI:
     )
     app.include_router(api_routes(host))
     app.include_router(form_routes(host))
-    app.include_router(dispute_routes(host))
     app.include_router(hosting_routes(host))
     app.include_router(page_routes(host))
     app.include_router(write_routes(host))

@@ -26,7 +26,7 @@ from programs.text import word_list
 
 PAGES = frozenset(
     word_list("""
-    / /index.md /queue /queue.md /rules /rules.md /llms.txt /static/style.css /static/live.js /static/icon.svg
+    / /queue /rules /rules.md /llms.txt /static/style.css /static/live.js /static/icon.svg
     /api/v1/board /api/v1/queue /api/v1/contest
 """)
 )
@@ -34,7 +34,7 @@ PARAMETERS = frozenset({"page", "rest", "limit", "offset"})
 FRESH_SECONDS = 1.0
 STALE_SECONDS = 5.0  # maximum age of a page that is served while a new one is rendered
 MOST_PAGES, MOST_QUERY = 200, 60
-VARY = b"accept, accept-encoding, authorization, cookie"
+VARY = b"accept-encoding, authorization, cookie"
 TIMES = re.compile(rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?")  # a page that differs by its clock is the same page
 OWN = frozenset({b"set-cookie", b"content-length", b"vary", b"etag"})
 
@@ -108,17 +108,14 @@ def key_of(scope: Scope, headers: Mapping[bytes, bytes]) -> Key | None:
     query: bytes = scope["query_string"]
     if len(query) > MOST_QUERY or not {name for name, _ in parse_qsl(query.decode("latin-1"), True)} <= PARAMETERS:
         return None
-    accept = headers.get(b"accept", b"")
-    form = b"text/markdown" in accept, b"text/html" in accept
-    return scope["path"], query, scope["scheme"], headers.get(b"host", b""), form
+    return scope["path"], query, scope["scheme"], headers.get(b"host", b"")
 
 
 async def made(app: ASGIApp, scope: Scope) -> Page:
     """Render the page for an anonymous reader."""
-    forwarded = {b"host", b"accept"}
     anonymous = {
         **scope,
-        "headers": [(name, value) for name, value in scope["headers"] if name in forwarded],
+        "headers": [(name, value) for name, value in scope["headers"] if name == b"host"],
         "state": {},
     }
     messages: list[Message] = []

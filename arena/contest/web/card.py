@@ -13,7 +13,7 @@ from analysis.report.card import CardText, drawn_card
 from analysis.report.picture import browser, draw
 from analysis.statistics import Mean, interval
 from analysis.wording import listed, many
-from arena.contest.acts import since, taint_words, tainted
+from arena.contest.acts import since
 from arena.contest.announced import runs_taken, sentences
 from arena.contest.contest import Contest
 from arena.contest.race import ALPHA
@@ -51,11 +51,6 @@ def winners_card(contest: Contest) -> str | None:
     first = sentences(said)[0]
     acts = [entry_label(act["entrant"], act["name"]) for act in since(contest, said)]
     void = [f"Since the decision the host has declared {name} void." for name in acts]
-    marks = tainted(contest, [who["number"] for who in winners])
-    behind = [
-        [f"{taint_words(one)}.", f"{entry_label(one['entrant'], one['name'])} {one['how']} a void entry."]
-        for one in marks
-    ]
     tasks = ", ".join(task.name for task in contest.tasks)
     reason, early = contest.state().get("early", ""), "Closed early by the host"
     why = reason.rstrip(". ")
@@ -63,7 +58,7 @@ def winners_card(contest: Contest) -> str | None:
     words = CardText(
         f"Metaloop contest · {tasks} · {contest.config.title} · decided {said['decided_at'][:10]}",
         headline(said),
-        [*([text] for text in (first, *void)), *behind, *([ways] * bool(reason))],
+        [*([text] for text in (first, *void)), *([ways] * bool(reason))],
         [unit_sentence(contest.task)] * (len(contest.tasks) == 1) + runs_taken(said),
     )
     won = {who["number"] for who in winners}

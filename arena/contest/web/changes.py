@@ -22,16 +22,14 @@ class BaseText:
     key: str
     label: str
     text: str
-    program_id: str = ""
 
 
 class Change(NamedTuple):
-    """A directive that was added, removed or changed (``what``); of a changed one the id is that of the new text."""
+    """A directive that was added, removed or changed (``what``)."""
 
     what: str
     heading: str
     text: str
-    directive_id: str
 
 
 @lru_cache(maxsize=512)
@@ -42,9 +40,9 @@ def between(base: BaseText, text: str, name: str) -> list[Change] | None:
     before = Program.parse(base.text, base.key) if base.text else starter("stock")
     changes = diff(before, Program.parse(text, name))
     return [
-        *(Change("added", d.heading, said(d), d.directive_id) for d in changes.added),
-        *(Change("changed", new.heading, _both(old, new), new.directive_id) for old, new in changes.changed),
-        *(Change("removed", d.heading, said(d), d.directive_id) for d in changes.removed),
+        *(Change("added", d.heading, said(d)) for d in changes.added),
+        *(Change("changed", new.heading, _both(old, new)) for old, new in changes.changed),
+        *(Change("removed", d.heading, said(d)) for d in changes.removed),
     ]
 
 

@@ -66,7 +66,6 @@ def download_routes(host: Host) -> APIRouter:
     routes, files, rate = APIRouter(), Files(host.contest), Rate(60, 60.0)
 
     @routes.get("/downloads", include_in_schema=False)
-    @routes.get("/downloads.md", include_in_schema=False)
     def page(request: Request) -> Response:
         return show(host, request, "downloads", tables=TABLES, kinds=KINDS, sealed=sealed(host.contest))
 

@@ -1,4 +1,4 @@
-"""The page of one entry: standing, runs with curves and experiments, the text tinted by credit."""
+"""The page of one entry: standing, runs with curves and experiments, the text."""
 
 from __future__ import annotations
 
@@ -9,24 +9,19 @@ from typing import Annotated
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 from sqlalchemy import select
 
-from analysis.report.champion import Excerpt, excerpts, methods, usual
 from analysis.wording import decimals, number, typical
 from arena.contest import views
 from arena.contest.courses import CONFIRMATION, CONTEST, RESERVE, SCREENING, EntryRun, courses_of
-from arena.contest.disputes import disputes_of
-from arena.contest.insight import CreditFact, credit_fact, credit_is_computed, credit_of, entries_with_edits
-from arena.contest.line_credit import LineCredit
 from arena.contest.stored import ExperimentColumns
 from arena.contest.tables import ContestEntry, EntryParent, Person
 from arena.contest.view_types import EntryView
 from arena.contest.web.best_run import BestRun, TitledRun, best_run
 from arena.contest.web.changes import BaseText, Change, between
 from arena.contest.web.curve import Curve, curve
-from arena.contest.web.history import rank_chart
 from arena.contest.web.host import Host
 from arena.contest.web.limits import Chosen, EntryId
 from arena.contest.web.pages import MARKDOWN, show
-from programs.errors import NotFound, UsageError
+from programs.errors import NotFound
 from programs.file_set import is_document
 from programs.front_matter import locate
 from programs.program import Program
@@ -76,16 +71,9 @@ def entry_or_404(host: Host, entry_id: str) -> ContestEntry:
         raise HTTPException(404, detail=detail) from None
 
 
-def entry_page(
-    host: Host,
-    request: Request,
-    entry_id: str,
-    selection: EntrySelection,
-    problem: UsageError | None = None,
-    reason: str = "",
-) -> Response:
-    """``problem``: why the dispute with this ``reason`` was rejected. Raises 404."""
-    match = entry_or_404(host, entry_id.removesuffix(".md"))
+def entry_page(host: Host, request: Request, entry_id: str, selection: EntrySelection) -> Response:
+    """The page of an entry. Raises 404."""
+    match = entry_or_404(host, entry_id)
     viewer, admin = host.viewer(request), host.is_admin(request)
     seen = views.entry_view(host.contest, match, viewer, admin)
     runs = runs_shown(host, match, seen, selection)
@@ -93,16 +81,11 @@ def entry_page(
         host,
         request,
         "entry",
-        422 if problem else 200,
         entry=seen,
         again=selection.again,
-        problem=problem,
-        reason=reason,
         opened={"run": selection.run or selection.start, "against": selection.against},
-        disputes=disputes_of(host.contest, match.number),
-        history=rank_chart(host.contest, [seen["standing"]] if seen["standing"] else []),
         runs=runs,
-        text=text_shown(host, match, seen, selection.against, viewer, admin, runs.all if runs else ()),
+        text=text_shown(host, match, seen, selection.against, viewer, admin),
     )
 
 
@@ -211,81 +194,29 @@ def first_shown(at: int, length: int) -> int:
 
 @dataclass(frozen=True)
 class TextShown:
-    """The text by passages with their credit, and its differences from ``base``, one of ``bases``. The page folds the
-    ``rest`` of a long text, with so many lines. ``change_credit``: by directive, also of those that were
-    removed; ``sharing``: other entries with a line that has the same edits; ``tinted``: directives whose credit is
-    significant, and ``settings``: further ones, which are not tinted."""
+    """The text and its differences from ``base``, one of ``bases``. The page folds the ``rest`` of a long text, with so
+    many lines; ``rendered``: what it renders as markdown."""
 
     bases: list[BaseText]
     base: BaseText
     changed: list[Change] | None
-    change_credit: dict[str, str]
-    plain: str
-    credit: list[LineCredit]
-    sharing: dict[str, list[ContestEntry]]
-    passages: list[Excerpt]
-    rest: list[Excerpt]
+    rendered: str
+    first: str
+    rest: str
     rest_lines: int
-    tinted: int
-    settings: int
-    methods: list[tuple[str, str, str]]
-    usual: str
-    causal: bool
-    credit_public: bool
-    computed: bool
-    as_of: str
-    late: list[str]
 
 
 def text_shown(
-    host: Host,
-    entry: ContestEntry,
-    seen: EntryView,
-    against: str,
-    viewer: Person | None,
-    admin: bool,
-    runs: Sequence[TitledRun],
+    host: Host, entry: ContestEntry, seen: EntryView, against: str, viewer: Person | None, admin: bool
 ) -> TextShown | None:
-    """The text with its credit, and its differences from the parent, the most similar entry or stock. ``late``: the
-    ``runs`` that the credit, which is computed from time to time, does not count yet."""
+    """The text, and its differences from the parent, the most similar entry or stock."""
     text = seen["text"]
     if text is None:
         return None
     bases = bases_of(host, entry, viewer, admin)
     base = next((one for one in bases if one.key == against), bases[0])
-    credit = credit_shown(host, entry.program_id)
-    of_base = credit_shown(host, base.program_id) if base.program_id else []
-    labels: dict[str, dict[str | None, str]] = {}
-    for row in (*of_base, *credit):
-        labels.setdefault(row.directive_id, {})[row.task] = row.label
-    tinted = [row for row in credit if row.is_tinted]
-    fact = credit_fact(host.contest)
-    late = not_counted(runs, fact)
-    return TextShown(
-        bases,
-        base,
-        between(base, text, entry.name),
-        {directive: "; ".join(by_task.values()) for directive, by_task in labels.items()},
-        Program.parse(text).shown if is_document(text) else without_front_matter(text),
-        credit,
-        entries_with_edits(host.contest, entry.number, credit),
-        *folded(excerpts(text, credit)),
-        len({row.directive_id for row in tinted}),
-        len({row.directive_id for row in credit if row.is_proven} - {row.directive_id for row in tinted}),
-        methods(credit),
-        usual(credit),
-        any(row.causal for row in tinted),
-        credit_is_public(host),
-        credit_is_computed(host.contest, entry.program_id) and bool(runs) and not late,
-        fact.get("as_of", ""),
-        late,
-    )
-
-
-def not_counted(runs: Sequence[TitledRun], fact: CreditFact) -> list[str]:
-    """The titles of the runs of the search that were stored after the credit was computed last."""
-    counted, search = fact.get("runs"), [run for run in runs if run["purpose"] in (CONTEST, SCREENING)]
-    return [run["title"].lower() for run in search if counted is not None and run["stored_order"] >= counted]
+    rendered = Program.parse(text).shown if is_document(text) else without_front_matter(text)
+    return TextShown(bases, base, between(base, text, entry.name), rendered, *folded(text))
 
 
 def without_front_matter(text: str) -> str:
@@ -294,23 +225,12 @@ def without_front_matter(text: str) -> str:
     return "\n".join(lines[locate(lines).end :])
 
 
-def folded(passages: list[Excerpt]) -> tuple[list[Excerpt], list[Excerpt], int]:
-    """The passages that are shown at once, the others, and the lines of these. A short rest is shown, too."""
-    lines, shown = [excerpt.text.count("\n") + 1 for excerpt in passages], 0
-    while shown < len(lines) and sum(lines[: shown + 1]) <= MOST_LINES:
-        shown += 1
-    rest = sum(lines[shown:])
-    shown = len(lines) if rest < MOST_LINES / 4 else max(shown, 1)
-    return passages[:shown], passages[shown:], sum(lines[shown:])
-
-
-def credit_is_public(host: Host) -> bool:
-    """Credit is computed from the runs of all entries, so a sealed contest publishes it after the decision."""
-    return not host.contest.config.sealed or host.contest.phase() == "decided"
-
-
-def credit_shown(host: Host, program_id: str) -> list[LineCredit]:
-    return credit_of(host.contest, program_id) if credit_is_public(host) else []
+def folded(text: str) -> tuple[str, str, int]:
+    """The lines that are shown at once, the others, and how many these are. A short rest is shown, too."""
+    lines = text.rstrip("\n").split("\n")
+    rest = len(lines) - MOST_LINES
+    shown = MOST_LINES if rest >= MOST_LINES / 4 else len(lines)
+    return "\n".join(lines[:shown]), "\n".join(lines[shown:]), len(lines) - shown
 
 
 def bases_of(host: Host, entry: ContestEntry, viewer: Person | None, admin: bool) -> list[BaseText]:
@@ -328,6 +248,6 @@ def bases_of(host: Host, entry: ContestEntry, viewer: Person | None, admin: bool
         other = views.entry_numbered(host.contest, which)
         if other is not None and views.may_read(host.contest, other, viewer, admin):
             text, label = other.raw.decode("utf-8"), what.format(other.label)
-            base = BaseText(str(which), label, text, other.program_id)
+            base = BaseText(str(which), label, text)
             bases = [base, *bases] if which == named_ else [*bases, base]
     return bases

@@ -92,7 +92,6 @@ def _joining(routes: APIRouter, host: Host) -> None:
         return show(host, request, "join", 422 if problem else 200, problem=problem, token=token, **typed)
 
     @routes.get("/join")
-    @routes.get("/join.md")
     def ask(request: Request) -> Response:
         return page_of(request)
 

@@ -31,7 +31,6 @@ class RateLimits:
     join: Rate = field(default_factory=lambda: Rate(60, 60.0))  # a room behind one address
     token: Rate = field(default_factory=lambda: Rate(30, 60.0))  # wrong tokens
     entry: Rate = field(default_factory=lambda: Rate(30, 60.0))
-    dispute: Rate = field(default_factory=lambda: Rate(5, 60.0))
     lint: Rate = field(default_factory=lambda: Rate(90, 60.0))  # a text that is checked while its author types
 
 

@@ -1,5 +1,4 @@
-"""The host's page and API: void or reinstate an entry, remove an account, answer a dispute, see the state of queue and
-workers.
+"""The host's page and API: void or reinstate an entry, remove an account, close, see the state of queue and workers.
 
 In a browser the host logs in with the admin token for a day; every button requires a reason or a tick.
 """
@@ -7,7 +6,7 @@ In a browser the host logs in with the admin token for a day; every button requi
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
@@ -17,15 +16,15 @@ from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
-from arena.contest import accounts, acts, disputes, removal
+from arena.contest import accounts, acts, removal
 from arena.contest.contest import Contest
 from arena.contest.health import health
-from arena.contest.tables import Act, DisputeRow
+from arena.contest.tables import Act
 from arena.contest.views import host_rows, plain
 from arena.contest.web.api import error
 from arena.contest.web.forms import Posted, field, posted
 from arena.contest.web.host import Host
-from arena.contest.web.limits import IN_A_FORM, DisputeId, EntryId
+from arena.contest.web.limits import IN_A_FORM, EntryId
 from arena.contest.web.pages import show
 from arena.contest.web.security import HOSTING, remember
 from programs.errors import NotFound, UsageError
@@ -37,12 +36,6 @@ class Because(BaseModel):
     """The reason; public."""
 
     because: str = Field(max_length=2 * acts.MOST_REASON)
-
-
-class Said(BaseModel):
-    """The answer to a dispute; public."""
-
-    answer: str = Field(max_length=2 * disputes.MOST_ANSWER)
 
 
 def hosting_routes(host: Host) -> APIRouter:
@@ -70,27 +63,21 @@ def page_of(host: Host, request: Request, problem: UsageError | NotFound | None 
         entries=host_rows(host.contest),
         people=removal.people(host.contest),
         unlisted=removal.unlisted(host.contest),
-        acts=host_actions(host.contest, raised := disputes.disputes(host.contest)),
-        disputes=raised,
+        acts=host_actions(host.contest),
         health=health(host.contest),
         close_asked=bool(state.get("close_asked")),
         leaders=state.get("leaders") or [],
-        tainted=(tainted := acts.tainted_entries(host.contest)),
-        marks={one["number"]: one for one in tainted},
-        most_marks=acts.MOST_MARKS,
         folder=shlex.quote(str(host.contest.folder.resolve())),
     )
     response.headers["cache-control"] = "no-store"
     return response
 
 
-def host_actions(contest: Contest, raised: Sequence[DisputeRow]) -> list[dict[str, Any]]:
-    """Entries declared void or reinstated, answers to disputes, accounts removed and the close, latest first;
+def host_actions(contest: Contest) -> list[dict[str, Any]]:
+    """Entries declared void or reinstated, accounts removed and the close, latest first;
     ``entry_id``: None for the last two."""
     words, state = {acts.VOID: "declared void", acts.UNVOID: "reinstated"}, contest.state()
     rows: list[dict[str, Any]] = [{**one, "what": words[one["what"]]} for one in acts.acts(contest)]
-    answered = [one for one in raised if one["answered_at"]]
-    rows += [{**one, "at": one["answered_at"], "what": "answered a dispute", "because": ""} for one in answered]
     for one in removal.removals(contest):
         what = f"removed an account, which is shown as {one['name']} since"
         rows.append({"at": datetime.fromisoformat(one["at"]), "what": what, "because": "", "entry_id": None})
@@ -103,7 +90,6 @@ def host_actions(contest: Contest, raised: Sequence[DisputeRow]) -> list[dict[st
 
 def _page(routes: APIRouter, host: Host) -> None:
     @routes.get("/host", include_in_schema=False)
-    @routes.get("/host.md", include_in_schema=False)
     def page(request: Request) -> Response:
         return page_of(host, request)
 
@@ -129,16 +115,13 @@ def _buttons(routes: APIRouter, host: Host) -> None:
     def unvoid(form: Posted) -> object:
         return _acted(host, lambda: acts.unvoid(contest, field(form, "entry"), field(form, "because")))
 
-    def answer(form: Posted) -> object:
-        return disputes.answer(contest, IN_A_FORM.validate_python(field(form, "dispute")), field(form, "answer"))
-
     def close(form: Posted) -> None:
         contest.ask_close(field(form, "because"))
 
     def forget(form: Posted) -> object:
         return removal.ask(contest, int(IN_A_FORM.validate_python(field(form, "person"))))
 
-    for name, done in (("close", close), ("void", void), ("unvoid", unvoid), ("answer", answer), ("forget", forget)):
+    for name, done in (("close", close), ("void", void), ("unvoid", unvoid), ("forget", forget)):
         routes.add_api_route(f"/host/{name}", _button(host, done), methods=["POST"], include_in_schema=False)
 
 
@@ -154,7 +137,7 @@ def _button(host: Host, done: Done) -> Callable[[Request], Any]:
         except (UsageError, NotFound) as problem:
             return await run_in_threadpool(page_of, host, request, problem)
         except ValueError:
-            raise HTTPException(422, detail={"message": "no such dispute or person", "hint": "/host"}) from None
+            raise HTTPException(422, detail={"message": "no such person", "hint": "/host"}) from None
         return RedirectResponse("/host", status_code=303)
 
     return pressed
@@ -194,11 +177,6 @@ def _by_api(routes: APIRouter, host: Host) -> None:
     def unvoid(entry_id: EntryId, request_body: Because, request: Request) -> Any:
         hosts(request)
         return answer_or_error(lambda: _acted(host, lambda: acts.unvoid(host.contest, entry_id, request_body.because)))
-
-    @routes.post("/api/v1/disputes/{dispute_id}/answer", summary="Host only: answer a dispute")
-    def answered(dispute_id: DisputeId, request_body: Said, request: Request) -> Any:
-        hosts(request)
-        return answer_or_error(lambda: disputes.answer(host.contest, dispute_id, request_body.answer).row())
 
     @routes.get("/api/v1/health", summary="Host only: state of queue and workers, end of the log")
     def well(request: Request) -> Any:

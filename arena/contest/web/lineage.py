@@ -30,7 +30,6 @@ def lineage_routes(host: Host) -> APIRouter:
     routes = APIRouter(include_in_schema=False)
 
     @routes.get("/lineage")
-    @routes.get("/lineage.md")
     def page(request: Request) -> Response:
         return show(host, request, "lineage", **lineage_values(host))
 

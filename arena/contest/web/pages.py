@@ -1,4 +1,4 @@
-"""The pages: HTML for people, the same as markdown for agents (`/NAME.md`, or `Accept: text/markdown`)."""
+"""The pages, as HTML; agents read the API and `/llms.txt`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from arena.contest.lookup import name_for_field
 from arena.contest.settings import RULES
 from arena.contest.standing import RowRange
 from arena.contest.web.card import as_png, winners_card
-from arena.contest.web.history import rank_chart
 from arena.contest.web.host import Host, client_of
 from arena.contest.web.limits import Chosen, PageNumber
 from arena.contest.web.markdown import to_html
@@ -34,29 +33,17 @@ def page_routes(host: Host) -> APIRouter:
     return routes
 
 
-def wants_markdown(request: Request) -> bool:
-    accept = request.headers.get("accept", "")
-    return request.url.path.endswith(".md") or ("text/markdown" in accept and "text/html" not in accept)
-
-
 def show(host: Host, request: Request, name: str, status: int = 200, **values: Any) -> Response:
-    """The page of a template, as HTML or markdown; forms in it carry their proof."""
-    contest = views.contest_view(host.contest)
-    base = str(request.base_url).rstrip("/")
-    if wants_markdown(request):
-        text = page(f"{name}.md.j2", contest=contest, base=base, **values)
-        return Response(text, status, media_type=MARKDOWN, headers={"vary": VARY})
+    """The page of a template; forms in it carry their proof."""
     visitor = visitor_of(request)
     proof = form_token(host.key, visitor, request.cookies.get(SESSION, ""))
-    twin = ("/index" if request.url.path == "/" else request.url.path) + ".md"
     html = page(
         f"{name}.html.j2",
-        contest=contest,
-        base=base,
+        contest=views.contest_view(host.contest),
+        base=str(request.base_url).rstrip("/"),
         viewer=host.viewer(request),
         hosting=host.is_host(request),
         proof=proof,
-        twin=twin,
         live=request.method == "GET",  # live.js would replace the answer to a form with the page at its address
         to_html=to_html,
         **values,
@@ -70,13 +57,10 @@ def show(host: Host, request: Request, name: str, status: int = 200, **values: A
 
 def _public(routes: APIRouter, host: Host) -> None:
     @routes.get("/")
-    @routes.get("/index.md")
     def board(request: Request, page: PageNumber = 1, rest: PageNumber = 1) -> Response:
         part = RowRange.page(page, views.PAGE)
         seen = views.board_view(host.contest, part, host.viewer(request), rest)
-        return show(
-            host, request, "board", board=seen, history=rank_chart(host.contest, seen["rows"] if page == 1 else ())
-        )
+        return show(host, request, "board", board=seen)
 
     @routes.get("/card.svg")
     def card() -> Response:
@@ -94,23 +78,23 @@ def _public(routes: APIRouter, host: Host) -> None:
         return Response(data, media_type="image/png")
 
     @routes.get("/queue")
-    @routes.get("/queue.md")
     def queue(request: Request, page: PageNumber = 1) -> Response:
         part = RowRange.page(page, views.PAGE)
         return show(host, request, "queue", queue=views.queue_view(host.contest, part, host.viewer(request)))
 
     @routes.get("/rules")
-    @routes.get("/rules.md")
     def rules(request: Request) -> Response:
-        text = (host.contest.folder / RULES).read_text(encoding="utf-8")
-        return (
-            Response(text, media_type=MARKDOWN) if wants_markdown(request) else show(host, request, "rules", text=text)
-        )
+        return show(host, request, "rules", text=(host.contest.folder / RULES).read_text(encoding="utf-8"))
+
+    @routes.get("/rules.md")
+    def rules_file() -> Response:
+        """The bytes whose hash is published."""
+        return Response((host.contest.folder / RULES).read_bytes(), media_type=MARKDOWN)
 
     @routes.get("/llms.txt")
     def llms(request: Request) -> Response:
         base = str(request.base_url).rstrip("/")
-        text = page("llms.md.j2", contest=views.contest_view(host.contest), base=base)
+        text = page("llms.txt.j2", contest=views.contest_view(host.contest), base=base)
         return PlainTextResponse(text)
 
     @routes.get("/events")
@@ -126,7 +110,6 @@ def _public(routes: APIRouter, host: Host) -> None:
 
 def _own(routes: APIRouter, host: Host) -> None:
     @routes.get("/me")
-    @routes.get("/me.md")
     def me(request: Request, parent: Chosen = "") -> Response:
         viewer = host.viewer(request)
         if viewer is None:

@@ -14,8 +14,8 @@ from markupsafe import Markup
 
 from analysis import wording
 from analysis.wording import decimals, number, typical
-from arena.contest.acts import consequence, more_void
-from arena.contest.announced import OTHER_FIGURES, digits_of, race_results, secret_check, sentences
+from arena.contest.acts import consequence
+from arena.contest.announced import OTHER_FIGURES, race_results, secret_check, sentences
 from arena.contest.health import queue_words
 from arena.contest.live import progress_of
 from arena.contest.pace import progress_line
@@ -41,7 +41,7 @@ RANKS = (
 
 
 def page(name: str, **values: Any) -> str:
-    """``name``: a template, ``board.html.j2`` or its twin ``board.md.j2``."""
+    """``name``: a template, such as ``board.html.j2``."""
     return _environment().get_template(name).render(**values)
 
 
@@ -56,11 +56,9 @@ def _environment() -> Environment:
         "span": wording.span,
         "ranks": wording.ranks,
         "many": wording.many,
-        "cell": cell,
+        "inert": inert,
         "minus": minus,
         "unbroken": unbroken,
-        "fenced": fenced,
-        "brief": wording.brief,
         "progress_line": progress_line,
         "progress_of": progress_of,
         "state": state_label,
@@ -73,12 +71,10 @@ def _environment() -> Environment:
         "scale": PlotScale,
         "decision_sentences": sentences,
         "race_results": race_results,
-        "decision_digits": digits_of,
         "other_figures": OTHER_FIGURES,
         "secret_check": secret_check,
         "arm_label": arm_label,
         "entry_label": entry_label,
-        "more_void": more_void,
         "rank_sentence": RANKS,
         "can_draw": can_draw,
         "consequence": consequence,
@@ -124,20 +120,9 @@ def unbroken(sentence: str) -> str:
     )
 
 
-def cell(text: object) -> str:
-    """Untrusted text for a markdown table: one line, nothing that ends the cell or begins markup."""
+def inert(text: object) -> str:
+    """Untrusted text for `llms.txt`: one line, nothing that begins markup."""
     return "".join(f"\\{c}" if c in r"\`*_{}[]<>()#+!|~" else c for c in one_line(str(text)))
-
-
-def fenced(text: str, language: str = "markdown") -> str:
-    """Untrusted text as a code block that it cannot end: the fence is longer than any in the text."""
-    longest = max((len(run) for run in _runs(text)), default=0)
-    fence = "`" * max(3, longest + 1)
-    return f"{fence}{language}\n{text.rstrip()}\n{fence}"
-
-
-def _runs(text: str) -> list[str]:
-    return re.findall(r"`+", text)
 
 
 class PlotScale:

@@ -71,7 +71,6 @@ def write_routes(host: Host) -> APIRouter:
         )
 
     @routes.get("/write")
-    @routes.get("/write.md")
     def write(request: Request, start: Chosen = "") -> Response:
         """``start``: the id of an entry whose text the box begins with, as far as the reader may read it."""
         if not start:

@@ -141,7 +141,7 @@ def test_a_name_that_contains_a_number_or_an_address_leads_to_no_other_entry(con
             assert refused.value.hint == "give the number"
         same = entry_id(contest, 3), "3", "#3", f"/entry/{entry_id(contest, 3)}"
         page = f"https://contest.example:8321/entry/{entry_id(contest, 3)}"
-        for name in (*same, page, f"{page}.md", f"{page}#text", f"{page}?run=r1"):
+        for name in (*same, page, f"{page}#text", f"{page}?run=r1"):
             assert find_entry(connection, name).number == 3, name
 
 
@@ -176,24 +176,14 @@ def test_a_void_entry_has_no_rank_and_leads_nowhere(contest: Contest) -> None:
     assert all(row["rank_low"] is not None for row in query(contest.folder, ranks))
 
 
-def test_behind_which_entry_a_void_one_lies_is_marked_as_long_as_it_is_void(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """By named parents, directly or by others, and by the same text; a chain that leads back to itself ends."""
-    contest = (made := founded(tmp_path)).contest
+def test_the_lineage_of_a_contest_has_its_entries_and_which_are_void(tmp_path: Path) -> None:
+    contest = founded(tmp_path).contest
     entered(contest, "local", "one-line", "recombine")
     copy, _ = accounts.join(contest.database, contest.config, "Copier", "")
     assert accept(contest, copy, starter("local").raw).entry.number == 6
     with contest.database.write() as connection:
         connection.add_all([EntryParent(number=4, parent=3), EntryParent(number=5, parent=4)])
-    assert acts.tainted(contest, [1, 2, 3, 4, 5]) == []
     acts.void(contest, "3", "copied from a leak")
-    marks = acts.tainted(contest, [1, 2, 3, 4, 5, 6])
-    assert [(one["number"], one["how"], one["void_number"], one["because"]) for one in marks] == [
-        (4, "is based on", 3, "copied from a leak"),
-        (5, "is based, through P one-line 1 1, on", 3, "copied from a leak"),
-        (6, "has the text of", 3, "copied from a leak"),
-    ]
     listed = listed_entries(contest.folder)
     texts = [one.program_id for one in listed]
     blank: Any = {"parent_ids": None, "generation": 0, "gain": None, "champion": False, "void": False}
@@ -210,36 +200,11 @@ def test_behind_which_entry_a_void_one_lies_is_marked_as_long_as_it_is_void(
     for on_one_task, gains in ((True, [0.4, 0.15, None]), (False, [None] * 3)):
         decided = as_entries(rows[:3], race, on_one_task=on_one_task)
         assert [row["gain"] for row in decided] == pytest.approx(gains)  # stock: both arms
-    shown = entry_view(contest, entry_of(contest, entry_id(contest, 5)), None)
-    assert [one["void_number"] for one in shown["tainted"]] == [3]
     with served(contest) as port:
-        for number, how in ((4, "is based on"), (5, marks[1]["how"]), (6, "has the text of")):
-            for path in (page := f"/entry/{entry_id(contest, number)}", f"{page}.md"):
-                told = Browser(port).get(path).text
-                assert f" {how} " in told and "which the host declared void: copied from a leak" in told
-        for path in ("/host", "/host.md"):
-            told = Browser(port, made.admin_token).get(path).text
-            assert told.count("Its runs count unless you declare it void, too") == 3
-            assert told.count(", which is void.") == (3 if path == "/host" else 0)  # in the table
         own = Browser(port).get(f"/entry/{entry_id(contest, 3)}").text
-        assert own.count("copied from a leak") == 2 and "Reason:" not in own  # the page and the preview of its link
-        assert Browser(port).get(f"/entry/{entry_id(contest, 3)}.md").text.count("copied from a leak") == 1
-    assert run(["contest", "close", str(contest.folder), "--early", "rain"]) == 2  # asks
-    said = capsys.readouterr().err
-    assert "Copier 1 has the text of P local 0 1, which" in said and "Its runs count unless you declare it void" in said
-    assert "number 6: Copier 1 has" in said and "more entries" not in said
-    assert "to declare one of these 3 (here number 6) void: " in said
-    assert f"contest void {contest.folder} 6 --because TEXT\n" in said
-    monkeypatch.setattr(acts, "MOST_MARKS", 1)
-    assert run(["contest", "close", str(contest.folder), "--early", "rain"]) == 2
-    said = capsys.readouterr().err
-    assert "The same holds for 2 more entries, which the page /host lists." in said and "number 5:" not in said
+    assert own.count("copied from a leak") == 2 and "Reason:" not in own  # the page and the preview of its link
     acts.void(contest, "6", "a copy")
     assert [one.number for one in listed_entries(contest.folder) if one.void] == [3, 6]
-    assert [one["number"] for one in acts.tainted(contest, [4, 5, 6])] == [4, 5]  # a void entry has no such mark
-    acts.unvoid(contest, "3", "it was none")
-    assert acts.tainted(contest, [3, 4, 5]) == []  # 3 was there before its copy
-    assert list(acts.ancestors({1: 2, 2: 3, 3: 1}, 1)) == [2, 3]
 
 
 def test_a_removed_account_has_neither_name_nor_token(tmp_path: Path) -> None:
@@ -275,7 +240,7 @@ def test_a_removed_account_has_neither_name_nor_token(tmp_path: Path) -> None:
 def test_after_the_decision_a_removed_name_is_gone_from_the_announcement_too(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Page, twin, picture and command show the new name everywhere, with a note; other names stay."""
+    """Page, picture and command show the new name everywhere, with a note; other names stay."""
     made = founded(tmp_path).contest
     ann, ada = (accounts.join(made.database, made.config, name, "")[0] for name in ("Ann", "Ada"))
     number = accept(made, ada, b"# Hers\n").entry.number
@@ -301,13 +266,13 @@ def test_after_the_decision_a_removed_name_is_gone_from_the_announcement_too(
     assert made.database.fact("state")["not_racing"] == {str(big.number): reason}
     assert removal.ask(made, "Ann")[1] and made.announcement()["renamed"] == [new, "former entrant 1"]
     with served(made) as port:
-        shown = [unescape(Browser(port).get(path).text).replace("\\", "") for path in ("/", "/index.md", "/card.svg")]
+        shown = [unescape(Browser(port).get(path).text).replace("\\", "") for path in ("/", "/card.svg")]
         own = unescape(Browser(port).get(f"/entry/{other.entry_id}").text)
     assert run(["contest", "close", str(made.folder)]) == 0 and run(["contest", "status", str(made.folder)]) == 0
     printed = capsys.readouterr()
     for text in (*shown, printed.out + printed.err):
         assert f"{new} (number {number})" in text and not re.search(r"(?<!Big )Ada 1\b|Ann", text)
-    for text in (*shown[:2], printed.err):
+    for text in (shown[0], printed.err):
         assert f"{new} was announced under another name" in text
     assert "Rank 2–3." in own and f"former entrant 1 (number {other.number})" in shown[0]  # why it was not in the race
     assert f"former entrant 1 (number {other.number}): rank 2–3" in printed.err

@@ -219,7 +219,7 @@ def whole(contest: Contest, port: int, browser: Browser) -> None:
 
 
 def read(contest: Contest, port: int, browser: Browser) -> None:
-    """A contest that was run: the entry with curve and credit, the lineage, a dispute, then the winner."""
+    """A contest that was run: the entry with its curves, the lineage, then the winner."""
     base = f"http://127.0.0.1:{port}"
     go(browser, f"{base}/join")
     submit(browser, "/join", "document.querySelector('pre')?.textContent.startsWith('mlt_')", name="Eve")
@@ -256,14 +256,10 @@ def read(contest: Contest, port: int, browser: Browser) -> None:
         until(browser, seen)
     go(browser, f"{base}/entry/{entry}")
     assert browser.value("document.querySelectorAll('.curve .best').length") == RUNS
-    assert browser.value("document.querySelectorAll('.passage').length") > 1
     browser.value("document.querySelector('.experiments details summary').click()")
     until(
         browser, "document.querySelector('.experiments details[open] .diff, .experiments details[open] .note') !== null"
     )
-    action = f"/entry/{entry}/dispute"
-    submit(browser, action, "location.hash.startsWith('#dispute-')", reason="It took my third idea word for word.")
-    until(browser, "document.querySelector('.disputes .said')?.textContent.includes('third idea')")
     go(browser, base, 360)
     until(browser, "performance.getEntriesByType('resource').some(one => one.name.endsWith('/live.js'))")
     listening(browser)

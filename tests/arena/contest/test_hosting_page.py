@@ -38,8 +38,7 @@ def test_the_hosts_page_and_buttons(tmp_path: Path) -> None:
         assert pressed(ada, "/host/void", entry=entry, because="I dislike it").status == 403
         assert stranger.form("/host/login", token="mla_wrong").status == 422
         assert host.form("/host/login", token=made.admin_token).status == 303
-        assert "Host login" in stranger.get("/host.md").text and "No host actions" in host.get("/host.md").text
-        assert "contest join --to" in stranger.get("/join.md").text
+        assert "Host login" in stranger.get("/host").text and "No host actions" in host.get("/host").text
         page = host.get("/host")
         assert "Declare void" in page.text and page.headers["cache-control"] == "no-store"
         assert "The entry leaves the queue, the ranks and the decision" in page.text
@@ -55,20 +54,14 @@ def test_the_hosts_page_and_buttons(tmp_path: Path) -> None:
         assert "Reinstate" in host.get("/host").text
         assert pressed(host, "/host/unvoid", entry=entry, because="it was not").status == 303
         assert stranger.get(f"/api/v1/entries/{entry}").json["state"] == "queued"
-        told = ada.send(f"/api/v1/entries/{entry}/disputes", {"reason": "why was it void for a minute"}).json
-        assert "void for a minute" in host.get("/host").text
-        assert pressed(host, "/host/answer", dispute=str(told["dispute_id"]), answer="a slip").status == 303
-        assert "a slip" in stranger.get(f"/entry/{entry}").text
         contest.database.set_fact("deciding", done=3, wanted=9, looks=[], next_look=5, race=[
             {"entry_id": entry, "number": 3, "entrant": "Ada", "name": "Ada 1", "said": "in the race; 1 of 5 runs done"}
         ])  # fmt: skip
         contest.state(deciding=utc_now().isoformat())
-        for path in ("/host", "/host.md"):
-            assert "in the race; 1 of 5 runs done" in host.get(path).text, path
-        for path in ("/queue", "/queue.md"):
-            shown = stranger.get(f"{path}?unshared").text
-            assert "too late for further runs. The leaders' runs for the decision are under way, 3 of" in shown
-            assert "The list is in the order" not in shown
+        assert "in the race; 1 of 5 runs done" in host.get("/host").text
+        shown = stranger.get("/queue?unshared").text
+        assert "too late for further runs. The leaders' runs for the decision are under way, 3 of" in unescape(shown)
+        assert "The list is in the order" not in shown
         with Study.open(contest.folder):
             assert "<dt>Queue</dt><dd>runs the leaders for the decision, 1 worker" in host.get("/host").text
         assert "The entry is not in the race and cannot win: it is listed as void" in host.get("/host").text
@@ -78,12 +71,10 @@ def test_the_hosts_page_and_buttons(tmp_path: Path) -> None:
         page = host.get("/host").text
         assert "The announced decision does not change" in page and "The entry leaves" not in page
         contest.state(deciding="", decided="")
-        page, twin = host.get("/host"), host.get("/host.md").text
-        assert "<dt>Queue</dt><dd>not running</dd>" in page.text and "queue: not running" in twin
+        page = host.get("/host")
+        assert "<dt>Queue</dt><dd>not running</dd>" in page.text
         assert ">Host</a>" in page.text.split("<main")[0] and "/join" not in page.text and ">Host</a>" not in seen
-        assert "answered a dispute" in page.text and "answered a dispute" in twin
         assert "3 queued, stock's two arms included" in page.text
-        assert pressed(host, "/host/answer", dispute="none", answer="a slip").status == 422
         assert page.text.count("Remove account…") == 1
         assert (
             pressed(ada, "/host/forget", person="1").status == 403
@@ -116,7 +107,6 @@ def test_the_host_closes_on_the_page(tmp_path: Path) -> None:
         host.form("/host/login", token=made.admin_token)
         page = host.get("/host").text
         assert "Close early…" in page and f"metaloop contest close {made.contest.folder.resolve()}" in page
-        assert "contest close" in host.get("/host.md").text
         assert host.form("/host/close", because="rain").status == 422  # not ticked
         assert "needs a reason" in pressed(host, "/host/close").text and made.contest.phase() == "open"
         assert pressed(host, "/host/close", because="heavy\nrain").status == 303
@@ -150,7 +140,7 @@ def test_the_host_reads_what_the_measured_noise_makes_of_the_close(
             }  # the SD of a run is 0.9
     with served(made.contest) as port:
         host = Browser(port, made.admin_token)
-        shown = [host.get(path).text for path in ("/host", "/host.md")] + [host.get("/api/v1/health").json["outlook"]]
+        shown = [host.get("/host").text, host.get("/api/v1/health").json["outlook"]]
         assert run(["contest", "status", str(made.contest.folder)]) == 0
         for text in (*shown, capsys.readouterr().err):
             assert "is 101% of the average gain" in text and "4 leaders (as on the board now) and up to 20" in text
@@ -160,9 +150,9 @@ def test_the_host_reads_what_the_measured_noise_makes_of_the_close(
             for row in connection.query(BoardRow).filter(BoardRow.number < 3):
                 arm = {"program_id": "p1", "gain": 3.0 * row.number, "role": ("control", "a/a")[row.number - 1]}
                 row.row = {**row.row, **arm}
-        shown = [host.get(path).text for path in ("/host", "/host.md")] + host.get("/api/v1/health").json["problems"]
+        shown = [host.get("/host").text, *host.get("/api/v1/health").json["problems"]]
         assert run(["contest", "status", str(made.contest.folder)]) == 0
-        for text in (*shown[:2], shown[-1], capsys.readouterr().err):
+        for text in (shown[0], shown[-1], capsys.readouterr().err):
             assert "A/A: two arms of stock differ by " in text and "Stop other work on this machine before" in text
             assert "its load, the contest's own runs included, is" in unescape(" ".join(text.split()))
         check, report = health.failed_check(made.contest), health.health(made.contest)
@@ -214,8 +204,7 @@ def test_a_pause_is_told_on_the_queues_page(tmp_path: Path) -> None:
     )
     change(contest, 1, attempts=0)
     with served(contest) as port:
-        for path in ("/queue", "/queue.md"):
-            page = Browser(port).get(path).text
-            assert "the key is refused" in page and "does not count against any entry" in page
+        page = Browser(port).get("/queue").text
+        assert "the key is refused" in page and "does not count against any entry" in page
     with contest.database.read() as connection:
         assert connection.get_one(ContestEntry, 1).attempts == 0

@@ -1,4 +1,4 @@
-"""What the entry and lineage pages say of a contest that has been run: courses, credit, descent, downloads, seals."""
+"""What the entry and lineage pages say of a contest that has been run: courses, descent, downloads, seals."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ from typing import Any
 import pytest
 
 from analysis.statistics import t_quantile
-from analysis.wording import many, number
+from analysis.wording import number
 from arena.contest import accounts
 from arena.contest.acts import unvoid, void
 from arena.contest.contest import Contest
-from arena.contest.courses import CONFIRMATION, CONTEST, SCREENING, courses_of
+from arena.contest.courses import CONFIRMATION, CONTEST, courses_of
 from arena.contest.entries import NotTaken, accept
-from arena.contest.insight import credit_of
 from arena.contest.standing import beside_parent
 from arena.contest.tables import ContestEntry, Course
 from arena.contest.views import board_view
@@ -144,10 +143,6 @@ def test_each_run_has_its_course(opened: tuple[Contest, dict[str, str], Browser]
     assert [edit.number for edit in all_kept if edit.of_idea] == [kept[0]["number"]]
     edits = ("lr=1 +dedupe: Raise it, `LR=1`.", "Raise lr: it is low", "+dedupe")
     assert [KeptEdit(1, text, 0.0, 0.0).edit for text in edits] == ["lr=1 +dedupe", "", "+dedupe"]
-    twin = browser.get(f"/entry/{ids['first']}.md").text
-    assert twin.index("What its best run kept") < twin.index("Course of the runs") and "its search" not in twin
-    assert not re.search(r"^\|.*\n(?!\||$)", twin, re.MULTILINE)  # which would make a row of a sentence
-    assert "| kept | ok |" in twin and "| keep |" not in twin
     standing = unescape(page.split("On the board: ")[1].split("</p>")[0])
     assert " of 4, a gain of " in standing and "stock, which gains" in standing
     assert (
@@ -160,11 +155,10 @@ def test_each_run_has_its_course(opened: tuple[Contest, dict[str, str], Browser]
         course.body = zlib.compress(json.dumps(crashed).encode())
     shown = browser.get(f"/entry/{ids['first']}?run={runs[0]['run_id']}").text
     assert '<p class="note">it &lt;crashed&gt;</p><details><summary>diff</summary><pre' in shown
-    assert "it \\<crashed\\>" in browser.get(f"/entry/{ids['first']}.md?run={runs[0]['run_id']}").text
     assert ">kept</td>" in shown and ">keep</td>" not in shown and not re.search(r">(not )?better: [-+]", shown)
     board = browser.get("/").text
     assert "The bar beside a row: no other" in board and all(
-        "With fewer than 3 runs, " in one for one in (board, shown, twin, browser.get("/index.md").text)
+        "With fewer than 3 runs, " in one for one in (board, shown)
     )
     assert "a rank range compares all pairs of rows" in board and '<td data-label="State">' in board
     assert '<span class="soft">scored</span>' not in board and "</span> measured" in board
@@ -181,55 +175,22 @@ def test_a_lost_course_comes_back_from_the_ledger(opened: tuple[Contest, dict[st
         assert {course.run_id for course in connection.query(Course)} == before
 
 
-def test_credit_is_that_of_the_programs_own_directives(opened: tuple[Contest, dict[str, str], Browser]) -> None:
-    contest, ids, browser = opened
-    told = credit_of(contest, number_of(contest, ids["first"]).program_id)
-    own = {d.directive_id for d in starter("local").directives}
-    assert {row.directive_id for row in told} <= own
-    assert told == []  # its one statement is cited by every experiment, so that citations say nothing of it
-    assert browser.get(f"/entry/{ids['first']}").text.count('<div class="credit ') == 0
-
-
-def test_ideas_that_were_followed_have_their_credit_on_the_page(tmp_path: Path) -> None:
+def test_the_page_says_which_ideas_the_best_run_kept(tmp_path: Path) -> None:
     contest = founded(tmp_path, sealed=False).contest
     ada, _ = accounts.join(contest.database, contest.config, "Ada", "")
     entry = accept(contest, ada, LISTED).entry
     carry_on(contest, quiet, until_idle=True)
-    rows = credit_of(contest, entry.program_id)
-    ideas = Program.parse(LISTED.decode(), "list").ideas
-    assert {row.directive_id for row in rows} == {idea.directive_id for idea in ideas}
-    assert all(row.low < row.estimate < row.high for row in rows)
     with served(contest) as port:
         page = Browser(port).get(f"/entry/{entry.entry_id}").text
     again = {"confirm", "replicate"}  # the same script once more, which is no change
     for run in courses_of(contest, entry.number, (CONTEST,)):
         assert not {one["number"] for one in run["experiments"] if one["decision"] in again} & changes(run).keys()
-    assert page.count('<div class="credit ') == len(ideas) == 3 and "so it may exclude 0" in page
     best = unescape(page.split('id="best"')[1].split("</section>")[0])
     assert re.search(r"This run kept \d of the program’s 3 ideas; \d more (was|were) tried but not kept\b", best)
     marks = [best.count(f", from {where})") for where in ("an idea", "its search")]
-    assert sum(marks) == best.count("(experiment ") and "unless it is marked significant" in page
-    assert "(method " not in page  # not again beside each line
-    runs = courses_of(contest, entry.number, (CONTEST, SCREENING))
-    for row in rows:  # the figures beside a line are those of the experiments on the page
-        cited = [
-            changes(run)[one["number"]]
-            for run in runs
-            for one in run["experiments"]
-            if row.directive_id in one["directive_ids"] and one["number"] in changes(run)
-        ]
-        assert row.averaged == len(cited) > 0 and row.average == pytest.approx(sum(cited) / len(cited))
-        assert (
-            f"{number(row.average, 4, True)}{' on average' * (len(cited) > 1)}, {many(len(cited), 'experiment')}"
-            in page
-        )
-    assert "Not counted yet" not in page and "averages can be computed from the experiments below" in page
-    contest.database.set_fact("credit", as_of="2026-01-01T00:00:00+00:00", runs=runs[-1]["stored_order"])
-    with served(contest) as port:
-        late = Browser(port).get(f"/entry/{entry.entry_id}").text
-    assert "As of " in late and "Not counted yet: " in late
-    table = late.split('id="changes"')[1].split("</table>")[0]  # from stock: its lines have no experiments
-    assert table.count(" data-label=") == 3 and "None" not in table and "Better by: the difference" in late
+    assert sum(marks) == best.count("(experiment ")
+    table = page.split('id="changes"')[1].split("</table>")[0]  # from stock
+    assert table.count("<th ") == 3 and "None" not in table and "Better by: the difference" in page
     with contest.database.write() as connection:
         for course in connection.query(Course).where(Course.purpose == CONTEST):
             rows = [
@@ -237,17 +198,15 @@ def test_ideas_that_were_followed_have_their_credit_on_the_page(tmp_path: Path) 
             ]
             course.body = zlib.compress(json.dumps({**course.content, "experiments": rows}).encode())
     with served(contest) as port:
-        bare = [unescape(Browser(port).get(f"/entry/{entry.entry_id}{twin}").text) for twin in ("", ".md")]
-    assert all(
-        re.search(r"which kept no edit\. (<strong>)?This run kept 0 of the program’s 3 ideas", one) for one in bare
-    )
+        bare = unescape(Browser(port).get(f"/entry/{entry.entry_id}").text)
+    assert re.search(r"which kept no edit\. <strong>This run kept 0 of the program’s 3 ideas", bare)
 
 
 def test_a_child_is_shown_against_its_parent(opened: tuple[Contest, dict[str, str], Browser]) -> None:
     contest, ids, browser = opened
     page = browser.get(f"/entry/{ids['child']}").text
-    changes = page.split('id="changes"')[1].split("</section>")[0]
-    assert "parent, Ada 1" in changes and SECRET in changes and changes.count('class="added"') == 2
+    differences = page.split('id="changes"')[1].split("</section>")[0]
+    assert "parent, Ada 1" in differences and SECRET in differences and differences.count('class="added"') == 2
     assert browser.get(f"/entry/{ids['child']}?against=stock").text.split('id="changes"')[1].count('class="added"') > 2
     head = unescape(page.split('aria-label="On this page"')[0])
     board = {row["entry_id"]: row for row in board_view(contest)["rows"]}
@@ -289,7 +248,7 @@ def test_the_lineage_says_who_took_what(opened: tuple[Contest, dict[str, str], B
     page = browser.get("/lineage").text
     assert ">Ada 1</a>" in page and "<title>Ada 1 to Bob 1: 2 shared</title>" in page
     assert 'class="arc ' in page and "&lt;b&gt;Bold" in page and "<b>Bold" not in page
-    assert SECRET in browser.get("/lineage.md").text and "★" not in page and "Result" not in page
+    assert SECRET in page and "★" not in page and "Result" not in page
 
 
 def test_the_lineage_has_the_gains_of_the_board(opened: tuple[Contest, dict[str, str], Browser]) -> None:
@@ -344,14 +303,13 @@ def test_after_the_decision_the_lineage_has_its_order_and_gains(
         (5, False, False),
     ]
     contest.database.set_fact("announcement", **{**said, "rows": rows[1:]})
-    page, twin = (browser.get(path).text for path in ("/lineage?decided", "/lineage.md?decided"))
+    page = browser.get("/lineage?decided").text
     contest.database.set_fact("announcement")
     assert page.count('<rect class="f-soft"') == 1 and page.count('<circle class="f-accent"') == 1
     assert page.count('<tr class="tie">') == 1 and 'width="700"' not in page and ">0.20</td>" in page
     assert ">★ Bob 1</text>" in page and ">Ada 1</text>" in page
     first, second = page.split("<tbody>")[1].split("</tr>")[:2]
     assert ">won</td>" in first and ">Bob 1</a>" in first and "not in the decision" in second
-    assert "| won | Bob 1 (/entry/" in twin and "| not in the decision | Ada 1 (/entry/" in twin
 
 
 def test_tables_can_be_taken_away(opened: tuple[Contest, dict[str, str], Browser]) -> None:
@@ -373,12 +331,12 @@ def test_nothing_of_a_sealed_entry_leaks(tmp_path: Path) -> None:
     contest, ids, token = ran(tmp_path, sealed=True)
     tried = [e["description"] for e in courses_of(contest, 4, (CONTEST,))[0]["experiments"] if "=" in e["description"]]
     assert tried
-    phrases = [SECRET, "parent, ", 'class="credit ', '<figure class="curve">', '<pre class="diff"', *tried]
+    phrases = [SECRET, "parent, ", '<figure class="curve">', '<pre class="diff"', *tried]
     with served(contest) as port:
         reader = Browser(port)
         child = f"/entry/{ids['child']}"
-        open_pages = ("/", "/lineage", "/lineage.md", "/api/v1/lineage", "/download/entries.json")
-        for path in (*open_pages, child, f"{child}.md", f"/api/v1/entries/{ids['child']}"):
+        open_pages = ("/", "/lineage", "/api/v1/lineage", "/download/entries.json")
+        for path in (*open_pages, child, f"/api/v1/entries/{ids['child']}"):
             text = reader.get(path).text
             assert [phrase for phrase in phrases if phrase in text] == [], path
         for name in ("runs", "experiments"):
@@ -388,10 +346,9 @@ def test_nothing_of_a_sealed_entry_leaks(tmp_path: Path) -> None:
             assert reader.get(f"{child}/experiments.{kind}").status == 403
         bob = Browser(port, token)
         own = bob.get(f"/entry/{ids['child']}").text
-        assert SECRET in own and '<figure class="curve">' in own and 'class="credit ' not in own
+        assert SECRET in own and '<figure class="curve">' in own
         assert "parent, " not in own  # which is sealed too
         assert bob.get("/").text.count("</a> (yours)") == 1 and "(yours)" not in reader.get("/").text
-        assert bob.get("/index.md").text.count(".md) (yours) |") == 1
         assert ids["first"] not in own  # similarity would reveal the other entry's directives
         assert bob.get(f"/entry/{ids['first']}/experiments.json").status == 403
         contest.state(decided="2026-01-01T00:00:00+00:00")

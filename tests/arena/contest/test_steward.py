@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -14,7 +13,7 @@ import pytest
 
 from analysis import ledger
 from arena.arms import Arm, TaskMatch
-from arena.contest import accounts, acts, standing, work
+from arena.contest import accounts, acts, insight, standing, work
 from arena.contest.arms import CONFIRMATION
 from arena.contest.contest import Contest
 from arena.contest.decision import ConfirmingPlan, announcement, entered, leaders, taking_part
@@ -32,7 +31,6 @@ from arena.measuring import run_job, settle
 from arena.study import Study
 from arena.task_study import tasks_of
 from inner_loop.events import DecisionEvent, ExperimentEvent, RunEndedEvent, RunStartedEvent
-from programs.errors import Corrupt
 from programs.program import Program
 from programs.shelf import starter
 from tests.arena.contest.hosting import RUNS, founded
@@ -239,54 +237,17 @@ def test_the_estimate_counts_down_while_nothing_changes(steward: Steward, monkey
     assert standing.queue_positions(steward.contest, 100.0)[number][1] == pytest.approx(estimates[0], abs=1.0)
 
 
-def test_the_queue_goes_on_while_credit_is_computed(steward: Steward) -> None:
-    go_on, computed = threading.Event(), list[str]()
-
-    def slow(_: Contest) -> None:
-        assert go_on.wait(200)
-        computed.append("credit")
-
-    steward.insight._makers["credit"] = slow
-    steward.insight.refresh()
-    assert not computed
-    go_on.set()
-    steward.insight.refresh(force=True)
-    assert computed
-
-    def broken(_: Contest) -> None:
-        raise OSError("the disk is full")
-
-    steward.insight._makers["credit"], steward.insight._stale = broken, {"credit"}
-    with pytest.raises(OSError, match="full"):
-        steward.insight.refresh(force=True)
-    said, calls = list[str](), list[str]()
-
-    def corrupt_once(_: Contest) -> None:
-        calls.append("credit")
-        if len(calls) == 1:
-            raise Corrupt("one bad read", hint="")
-
-    steward.insight.say, steward.insight._makers["credit"] = said.append, corrupt_once
-    steward.insight.refresh(force=True)  # the queue goes on
-    steward.insight.refresh(force=True)
-    assert calls == ["credit"] * 2 and len(said) == 1 and "one bad read" in said[0]
-    steward.insight.refresh(force=True)
-    assert calls == ["credit"] * 2
-
-
 def test_a_full_disk_after_the_announcement_does_not_record_it_again(
     steward: Steward, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(_: Contest) -> None:
+    def full(*_: object) -> None:
         raise OSError("the disk is full")
 
     monkeypatch.setattr(work, "confirm", lambda *_: {"headline": "Ada won"})
-    makers, steward.insight._makers = steward.insight._makers, {"credit": full}
-    steward.insight._stale = {"credit"}
     executor: Any = None  # the decision, which needs it, is not computed here
-    with pytest.raises(OSError, match="full"):
+    with monkeypatch.context() as broken, pytest.raises(OSError, match="full"):
+        broken.setattr(insight, "lineage", full)
         work.close(steward, executor)
-    steward.insight._makers = makers
     work.close(steward, executor)
     records = [record for record in ledger.read(steward.study.folder / "ledger") if record["kind"] == "announcement"]
     assert len(records) == 1 and steward.contest.phase() == "decided"

@@ -8,17 +8,17 @@ import re
 import shutil
 import sys
 from datetime import timedelta
+from html import unescape
 from pathlib import Path
 
 import duckdb
 import pytest
 
-from arena.contest import acts, disputes, pace, removal, views
+from arena.contest import acts, pace, removal
 from arena.contest.entries import change
 from arena.contest.export import export
 from arena.contest.settings import utc_now
 from arena.contest.stored import arm_label
-from arena.contest.tables import EntryParent, Person
 from arena.contest.views import board_view
 from arena.contest.work import carry_on, say_to_log
 from arena.study import Study
@@ -31,7 +31,7 @@ from tests.meta.cli_study import on_terminal
 from trainer.scaffold import init_simulated
 from trainer.task import Task
 
-READ = ("/", "/index.md", "/queue", "/queue.md", "/rules", "/llms.txt")
+READ = ("/", "/queue", "/rules", "/llms.txt")
 
 
 def test_why_it_was_closed_early_is_told_on_every_page_and_ever_after(
@@ -42,7 +42,7 @@ def test_why_it_was_closed_early_is_told_on_every_page_and_ever_after(
     with served(contest) as port:
         style = Browser(port).get("/static/style.css").text  # no line ends within the time that is left; a dimmed card
         assert "[data-until] { white-space: nowrap; }" in style and "dark) { .card { filter: brightness(" in style
-        assert not any("early" in Browser(port).get(path).text.split("<main")[0] for path in READ[:4])
+        assert not any("early" in Browser(port).get(path).text.split("<main")[0] for path in READ[:3])
         contest.state(early="heavy rain", close_asked="2026-01-01T00:00:00+00:00")
         contest.database.set_fact("deciding", done=3, wanted=9, per_run=70.5, looks=[])
         for phase, state in (("closing", {}), ("deciding", {"deciding": "x"}), ("decided", {"decided": "x"})):
@@ -53,8 +53,7 @@ def test_why_it_was_closed_early_is_told_on_every_page_and_ever_after(
                 assert "early: heavy rain" in text, (phase, path)
                 if phase == "deciding" and path == "/":  # no line ends within a duration
                     assert "at most 7\N{NO-BREAK SPACE}min\N{NO-BREAK SPACE}03\N{NO-BREAK SPACE}s left" in text
-                assert "closed 2026-01-01 00:00:00 UTC" in text or path not in ("/index.md", "/llms.txt")
-                assert "Opens 20" in text or path not in ("/index.md", "/queue.md")
+                assert "closed 2026-01-01 00:00:00 UTC" in text or path != "/llms.txt"
             assert Browser(port).get("/api/v1/contest").json["closes"].startswith("2026-01-01T00:00:00")
     assert run(["contest", "status", str(contest.folder)]) == 0
     assert "closed early by the host: heavy rain" in capsys.readouterr().err
@@ -92,23 +91,19 @@ def test_a_void_after_the_decision_is_told_beside_the_announcement(
     acts.write_down(contest)
     monkeypatch.setattr("arena.contest.web.entry.MOST_CURVES", 1)  # fewer than runs that decided
     with served(contest) as port:
-        html, twin = (Browser(port).get(path).text for path in ("/", "/index.md"))
-        own, own_twin = (Browser(port).get(f"/entry/{last['entry_id']}{end}").text for end in ("", ".md"))
-    best = re.findall(r"(Confirming run \d+) gained most", own_twin)[0].lower()
-    assert all(f">Experiments of {best}" in one.replace("\n", ">") for one in (own, own_twin))
-    (shown,) = set(re.findall(r"metaloop show (r\w+) -s DIR", own + own_twin))
-    assert f"({shown}, its best run):" in own_twin and "its edge" not in own_twin
+        html = Browser(port).get("/").text
+        own = Browser(port).get(f"/entry/{last['entry_id']}").text
+    best = re.findall(r"(Confirming run \d+) gained most", own)[0].lower()
+    assert f">Experiments of {best}" in own.replace("\n", ">")
+    assert len(set(re.findall(r"metaloop show (r\w+) -s DIR", own))) == 1
     (gains,) = re.findall(r"Gain of each run in the race, .*?: (.*)\.</p>", own)
-    assert f": {gains}.\n" in own_twin and "### Runs on the board\n" in own_twin
-    assert "Curves of 1 of " in own and own_twin.count("\n- Confirming run ") == last["n"]
+    assert "Curves of 1 of " in own
     assert len(gains.split(", ")) == last["n"] and "onfirming run" in own.split("What its best run kept</h2>")[1][:200]
     assert "confirming runs" in own.split("What its best run kept</h2>")[1].split("</p>")[0]
-    for page, mark, heading in ((html, "<strong>void</strong> since", ">Void</h3>"), (twin, "| void since", "## Void")):
-        decision, below = page.split(heading)
-        assert decision.count(mark) == 1 and "found out late" in decision.split(mark)[1]
-        assert (
-            "found out late" in below and "Entries without a measured run" not in below and "not measured" not in below
-        )
+    decision, below = html.split(">Void</h3>")
+    mark = "<strong>void</strong> since"
+    assert decision.count(mark) == 1 and "found out late" in decision.split(mark)[1]
+    assert "found out late" in below and "Entries without a measured run" not in below and "not measured" not in below
     for verb in ("status", "close"):
         assert run(["contest", verb, str(contest.folder)]) == 0
         assert f"declared {last['name']} void: found out late" in capsys.readouterr().err
@@ -155,17 +150,9 @@ def test_an_export_before_the_decision_says_that_it_is_no_study(
     contest = founded(tmp_path).contest
     entered(contest, "local")
     carry_on(contest, quiet, until_idle=True)
-    with contest.database.read() as connection:
-        person = connection.get_one(Person, 1)
-    raised = disputes.raise_dispute(contest, 3, person, "It is a copy of mine.")
-    disputes.answer(contest, raised.dispute_id, "It is not.")
-    assert run(["contest", "answer", str(contest.folder), "9", "No."]) == 2
-    assert f"hint: metaloop contest disputes {contest.folder}" in capsys.readouterr().err
     assert run(["contest", "export", str(contest.folder), "--to", str(tmp_path / "out")]) == 0
     said = capsys.readouterr().err
     assert "study.toml is left out because it holds the secret" in said and "removed account" not in said
-    (told,) = json.loads((tmp_path / "out/disputes.json").read_text())
-    assert (told["reason"], told["answer"]) == ("It is a copy of mine.", "It is not.")
     with Study.open(contest.folder):  # as by serve
         removal.ask(contest, "P local 0")
         assert run(["contest", "export", str(contest.folder), "--to", str(tmp_path / "before")]) == 0
@@ -215,65 +202,6 @@ def test_an_export_before_the_decision_says_that_it_is_no_study(
     assert "out/ledger is missing, empty, or not readable for you" in capsys.readouterr().err
 
 
-def test_a_mark_states_what_holds_in_each_phase(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One for an entry, however many void ones have its text and however many entries there are."""
-    contest = (made := founded(tmp_path)).contest
-    ids = entered(contest, *["local"] * 12)
-    for void in ids[:5]:
-        acts.void(contest, void, "a copied text")
-    with monkeypatch.context() as patched:
-        patched.delattr(acts, "contenders")  # which reads the whole board
-        assert acts.tainted(contest, [1, 3]) == []
-    monkeypatch.setattr(views, "MOST_ROWS", 3)
-    marks = acts.tainted_entries(contest)
-    assert [(one["number"], one["void_number"], one["more"]) for one in marks] == [(n, 3, 4) for n in range(14, 7, -1)]
-    assert "P local 0 1 (and 4 more void entries), which" in acts.taint_words(marks[0])
-
-    def counts() -> tuple[list[int], list[str]]:
-        both = acts.tainted(contest, [3, 8, 9])
-        assert [one["number"] for one in both] == [8, 9]
-        return [one["number"] for one in acts.tainted_entries(contest)], [one["counts"] for one in both]
-
-    assert counts() == (list(range(14, 7, -1)), ["Its own runs count."] * 2)
-    contest.state(close_asked="x", deciding="x", leaders=[9])
-    assert counts() == ([9], ["", "Its own runs count."])
-    figures = {"role": "program", "gain": 1.0, "se": 0.1, "n": 5, "low": None, "entrant": "P", "name": "x"}
-    rows = [{**figures, "number": number, "entry_id": ids[number - 3]} for number in (7, 9)]
-    said = {"outcome": "empty", "headline": "None won", "secret": "s", "secret_hash": "h", "unit": "nats"}
-    contest.database.set_fact("announcement", winners=[], rows=rows, **said)
-    contest.state(decided="x")
-    assert counts() == ([], ["", "Its own runs counted."])
-    export(contest, tmp_path / "out")
-    beside, board = (json.loads((tmp_path / "out" / f"{name}.json").read_text()) for name in ("announcement", "board"))
-    assert [one["number"] for one in beside["tainted"]] == [9]
-    assert [one["number"] for one in board["tainted"]] == list(range(8, 15))  # not of the first page alone
-    contest.database.set_fact("announcement")
-    with served(contest) as port:
-        for path in ("/host", "/host.md"):
-            assert "which is void" not in (page := Browser(port, made.admin_token).get(path).text), path
-            assert "unless you declare it void" not in page, path
-        for number, said in ((3, ""), (8, "declared void: a copied text.")):
-            for path in (f"/entry/{ids[number - 3]}", f"/entry/{ids[number - 3]}.md"):
-                page = Browser(port).get(path).text
-                assert ("has the text of" in page) == bool(said) and said in page and "own runs" not in page
-
-
-def test_a_mark_reveals_nothing_of_a_sealed_entry(tmp_path: Path) -> None:
-    contest = founded(tmp_path, sealed=True).contest
-    ids = entered(contest, "local", "one-line", "local")
-    with contest.database.write() as connection:
-        connection.add(EntryParent(number=4, parent=3))
-    acts.void(contest, "3", "copied")
-    for number in (4, 5):
-        entry = views.entry_of(contest, ids[number - 3])
-        assert views.entry_view(contest, entry, None)["tainted"] == []
-        assert views.entry_view(contest, entry, entry.person)["tainted"] == []  # the void one is another person's
-        assert [one["number"] for one in views.entry_view(contest, entry, None, admin=True)["tainted"]] == [number]
-    assert len(acts.tainted_entries(contest)) == 2
-    contest.state(close_asked="x", deciding="x", decided="x")
-    assert [one["number"] for one in views.entry_view(contest, entry, None)["tainted"]] == [5]
-
-
 def test_an_entry_that_is_reinstated_too_late_waits_for_no_run(tmp_path: Path) -> None:
     contest = founded(tmp_path).contest
     ids = entered(contest, "local")
@@ -287,13 +215,11 @@ def test_an_entry_that_is_reinstated_too_late_waits_for_no_run(tmp_path: Path) -
         acts.unvoid(contest, ids[0])
         for phase, also in (("deciding", "The leaders' runs for the decision"), ("decided", "no runs are left")):
             contest.state(**{phase: "x"})
-            for path in ("/queue", "/queue.md"):
-                page = Browser(port).get(f"{path}?{phase}").text
-                assert late in page and also in page and all_had not in page and "Done in about" not in page
-                assert "P local" not in page
-            for path in (f"/entry/{ids[0]}", f"/entry/{ids[0]}.md"):
-                page = Browser(port).get(f"{path}?{phase}").text
-                assert "was reinstated too late for further runs" in page and "osition 1" not in page
+            page = unescape(Browser(port).get(f"/queue?{phase}").text)
+            assert late in page and also in page and all_had not in page and "Done in about" not in page
+            assert "P local" not in page
+            page = Browser(port).get(f"/entry/{ids[0]}?{phase}").text
+            assert "was reinstated too late for further runs" in page and "osition 1" not in page
 
 
 def test_an_export_before_the_first_run_is_whole_and_a_failed_one_leaves_nothing(

@@ -103,17 +103,6 @@ def strange(html: str) -> list[str]:
     return found.wrong
 
 
-def outside(markdown: str) -> str:
-    """A markdown page without the text that it quotes in its longest fence."""
-    fences = re.findall(r"^(`{3,})markdown$", markdown, re.MULTILINE)
-    if not fences:
-        return markdown
-    before, _, rest = markdown.partition(f"{fences[0]}markdown\n")
-    inside, _, after = rest.partition(f"\n{fences[0]}\n")
-    assert not re.search(rf"^ {{0,3}}`{{{len(fences[0])},}}", inside, re.MULTILINE), "the text ends its fence"
-    return before + after
-
-
 def unseen(text: str) -> bool:
     """Whether characters stand in it that cannot be seen."""
     return one_line(text) != " ".join(text.split())

@@ -231,7 +231,7 @@ def test_live_readers_of_one_client(ground: Ground, monkeypatch: pytest.MonkeyPa
 
 def test_a_link_of_another_host_is_told_to_nobody_else(ground: Ground) -> None:
     """Who says to have come to another host is answered for it; nobody after, and no cache may keep it."""
-    for path in ("/", "/llms.txt", "/index.md", "/join"):
+    for path in ("/", "/llms.txt", "/join"):
         mine = ground.honest.get(path, host="evil.example")
         assert "host" in mine.headers.get("vary", "host")
         assert "evil.example" not in ground.honest.get(path).text

@@ -76,7 +76,7 @@ def test_one_answer_to_one_request(ground: Ground, case: Case) -> None:
     case.held(case.told.get("absent", "\0").encode() not in answer, answer)
     case.held(ground.untouched() == before)
     page = ground.honest.get("/llms.txt")  # and whoever comes next sees nothing of it
-    case.held(page.status == 200 and f"http://{ground.host}/index.md" in page.text and "evil" not in page.text)
+    case.held(page.status == 200 and f"http://{ground.host}/rules.md" in page.text and "evil" not in page.text)
 
 
 @pytest.fixture(scope="module")

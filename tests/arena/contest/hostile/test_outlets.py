@@ -1,4 +1,4 @@
-"""Other ways out of the contest: disputes, tables for a spreadsheet, the terminal, the export, a real browser."""
+"""Other ways out of the contest: tables for a spreadsheet, the terminal, the export, a real browser."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ from meta.cli.output import clean
 from tests.analysis.report.browser import Browser as Chromium
 from tests.analysis.report.browser import found
 from tests.arena.contest.hostile.attacks import Case, attacks, corpus, mark
-from tests.arena.contest.hostile.ground import Ground, proof_in
-from tests.arena.contest.hostile.pages import MARKUP, strange, unseen
-from tests.arena.contest.hosting import Browser, joined
+from tests.arena.contest.hostile.ground import Ground
+from tests.arena.contest.hostile.pages import unseen
 
 FORMULA = re.compile(r"(?:^|[,;|\s])[=+\-@＝＋－＠]")
 
@@ -30,42 +29,6 @@ def test_no_cell_is_a_formula(case: Case) -> None:
     (row,) = list(csv.DictReader(io.StringIO(raw, newline="")))
     case.held(not FORMULA.search(row["entrant"]), raw)
     case.held(row["gain"] == "-0.5" and row["name"] == "x", raw)
-
-
-@attacks("reasons")
-def test_what_a_dispute_says(ground: Ground, case: Case) -> None:
-    person = joined(ground.port, f"Pia {len(case.name)} {sum(map(ord, case.name))}")
-    answer = person.send(f"/api/v1/entries/{ground.entry['entry_id']}/disputes", {"reason": case.raw.decode()})
-    case.held(answer.status in (201, 422), answer.text)
-    html = ground.honest.get(f"/entry/{ground.entry['entry_id']}", authorization="").text
-    case.held(not strange(html), strange(html))
-    markdown = ground.honest.get(f"/entry/{ground.entry['entry_id']}.md").text
-    case.held(not MARKUP.search(markdown) and not unseen(markdown), markdown)
-    case.held(not re.search(r"^#+ (?:Decision|Instructions)", markdown, re.MULTILINE), markdown)
-    if answer.status == 201:
-        case.held(answer.json["entry_id"] == ground.entry["entry_id"] and not unseen(answer.json["reason"]))
-
-
-DISPUTES = {
-    "without proof": ("", 403), "of nobody": ("nobody", 303), "about no entry": ("own", 404),
-    "of a stranger": ("own", 403),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", DISPUTES)
-@mark("reasons")
-def test_no_dispute_that_was_not_meant(ground: Ground, name: str) -> None:
-    whose, status = DISPUTES[name]
-    nobody = Browser(ground.port)
-    who = nobody if whose == "nobody" else ground.browser
-    proof = {"": "0" * 64, "nobody": proof_in(nobody.get("/join").text), "own": ground.proof}[whose]
-    entry = ground.entry["entry_id"] if name != "about no entry" else "n000000000000"
-    body = f"proof={proof}&reason=because+it+is+forged".encode()
-    headers = {"content-type": "application/x-www-form-urlencoded", "accept": "text/html"}
-    if name == "of a stranger":
-        headers["origin"] = "https://evil.example"
-    assert who.ask("POST", f"/entry/{entry}/dispute", body, **headers).status == status
-    assert "forged" not in ground.honest.get(f"/api/v1/entries/{ground.entry['entry_id']}/disputes").text
 
 
 TERMINAL = ("\u001b[31m", "\u001b]0;owned\u0007", "\u009b2J", "\u202e", "\u2066", "\u0000", "\u0008", "\r", "\u200b")

@@ -14,7 +14,6 @@ import pytest
 from fastapi.routing import APIRoute
 
 import arena.contest.web
-from arena.contest import disputes
 from arena.contest.web.app import create_app
 from arena.contest.web.limits import MOST_NUMBER
 from tests.arena.contest.hostile.attacks import mark
@@ -102,13 +101,8 @@ def attempts(route: APIRoute, usual: dict[str, str], values: Iterable[str]) -> I
 
 @pytest.fixture(scope="module")
 def usual(ground: Ground) -> dict[str, str]:
-    """What each part of a path usually is: of an entry and of a dispute that there are."""
-    with ground.made.contest.database.read() as connection:
-        from arena.contest.tables import Person
-
-        person = connection.get_one(Person, 1)
-    raised = disputes.raise_dispute(ground.made.contest, ground.entry["number"], person, "a dispute for the tests")
-    return {"entry_id": ground.entry["entry_id"], "dispute_id": str(raised.dispute_id), "name": "board", "kind": "csv"}
+    """What each part of a path usually is: of an entry that there is."""
+    return {"entry_id": ground.entry["entry_id"], "name": "board", "kind": "csv"}
 
 
 @mark("api")
@@ -152,19 +146,19 @@ def fields_of_forms() -> set[str]:
 def test_no_field_of_a_form_breaks_the_server(ground: Ground, usual: dict[str, str], values: Sequence[str]) -> None:
     """As a person who is logged in, and as the host. A number's field meets every value, the others take turns."""
     fields = fields_of_forms() - {"proof", "file"}
-    assert {"entry", "dispute", "answer", "reason", "text", "parent", "name"} <= fields
+    assert {"entry", "person", "because", "text", "parent", "name"} <= fields
     host = Browser(ground.port)
     host.form("/host/login", token=ground.made.admin_token)
     forms = [route for route in routes(ground) if "POST" in route.methods and not route.include_in_schema]
     left_out = {"/logout"}  # it takes no field
     assert len(forms) > len(left_out) + 4
-    plain: dict[str, Any] = {"sure": "yes", "because": "sent twice", "answer": "looked at", "reason": "it is the same"}
+    plain: dict[str, Any] = {"sure": "yes", "because": "sent twice"}
     hosts = proof_in(host.get("/host").text)
     turns = itertools.cycle(range(TURNS))
     for route, name in itertools.product(forms, sorted(fields)):
         if route.path in left_out:
             continue
-        number = name in ("dispute", "entry") and route.path.startswith("/host/")
+        number = name in ("person", "entry") and route.path.startswith("/host/")
         for value in values if number else values[next(turns) :: TURNS]:
             browser, proof = (host, hosts) if route.path.startswith("/host") else (ground.browser, ground.proof)
             answer = posted(browser, filled(route.path, usual), {**plain, name: value, "proof": proof})

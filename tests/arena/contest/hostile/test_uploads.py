@@ -10,7 +10,7 @@ import pytest
 
 from tests.arena.contest.hostile.attacks import Case, attacks, corpus
 from tests.arena.contest.hostile.ground import Ground, fine
-from tests.arena.contest.hostile.pages import MARKUP, outside, strange, unseen
+from tests.arena.contest.hostile.pages import MARKUP, strange, unseen
 from tests.arena.contest.hosting import Answer
 
 
@@ -19,9 +19,6 @@ def shown_as_text(case: Case, ground: Ground, entry_id: str, raw: bytes) -> None
     html = ground.honest.get(f"/entry/{entry_id}", authorization="")
     case.held(fine(html) and html.status == 200, html.text)
     case.held(not strange(html.text), strange(html.text))
-    markdown = ground.honest.get(f"/entry/{entry_id}.md").text
-    case.held(not MARKUP.search(outside(markdown)), outside(markdown))
-    case.held(not unseen(outside(markdown)), outside(markdown))
     told = ground.honest.get(f"/api/v1/entries/{entry_id}")
     case.held(told.headers["content-type"] == "application/json" and told.json["text"].encode() == raw)
     case.held(not any(unseen(m["message"]) for m in told.json["lint"]), told.json["lint"])
@@ -101,8 +98,7 @@ def test_what_a_file_is_called(ground: Ground, case: Case, tmp_path: Path) -> No
     case.held(not Path("owned").exists())
 
 
-LISTS = ("/", "/queue", "/rules", "/join", "/lineage", "/downloads", "/host", "/index.md", "/queue.md", "/lineage.md",
-         "/downloads.md", "/llms.txt")  # fmt: skip
+LISTS = ("/", "/queue", "/rules", "/join", "/lineage", "/downloads", "/host", "/rules.md", "/llms.txt")
 
 
 @pytest.mark.parametrize("path", LISTS)
