@@ -56,7 +56,7 @@ def _environment() -> Environment:
         "span": wording.span,
         "ranks": wording.ranks,
         "many": wording.many,
-        "inert": inert,
+        "cell": cell,
         "minus": minus,
         "unbroken": unbroken,
         "progress_line": progress_line,
@@ -120,9 +120,16 @@ def unbroken(sentence: str) -> str:
     )
 
 
-def inert(text: object) -> str:
-    """Untrusted text for `llms.txt`: one line, nothing that begins markup."""
+def cell(text: object) -> str:
+    """Untrusted text for markdown: one line, nothing that ends a cell of a table or begins markup."""
     return "".join(f"\\{c}" if c in r"\`*_{}[]<>()#+!|~" else c for c in one_line(str(text)))
+
+
+def fenced(text: str, language: str = "markdown") -> str:
+    """Untrusted text as a code block that it cannot end: the fence is longer than any in the text."""
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}{language}\n{text.rstrip()}\n{fence}"
 
 
 class PlotScale:
