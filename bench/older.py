@@ -1,21 +1,25 @@
-"""Whether this code gives the same runs as an earlier commit: a match, an improve of a repository, a contest.
+"""Whether this code gives the same runs as an earlier commit: match, evolve, improve of a repository, contest.
 
-python -m bench.older COMMIT [KIND …]      match improve contest; needs the git repository
+python -m bench.older COMMIT [KIND …]      match evolve improve contest; needs the git repository
+python -m bench.older record FILE          the simulated runs of this code, for tests/test_older.py
 
-Both codes get the same folders: programs, task and contest of the earlier commit. The match trains scripts with
---fixed-steps; the repository has a command of its own, whose score follows from its seed; the contest has a simulated
-task. The runs that both made are compared: every experiment's metric, decision, source and steps, and every gain.
-Programs that mutators wrote may differ, and so may runs of shipped programs that were written anew: they are counted.
+Both codes get the same programs, tasks, settings and secret. The match trains scripts with --fixed-steps; the
+repository has a command of its own, whose score follows from its seed; evolve and contest have a simulated task.
+The runs that both made (same program text, stream and run seed) are compared: every experiment's metric, decision,
+source and steps, and every gain. Programs that mutators wrote may differ, and so may runs of shipped programs that were
+written anew: they are counted.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +28,7 @@ from bench.contest import serving
 
 METALOOP = (sys.executable, "-P", "-m", "meta.cli.main")  # of the code that PYTHONPATH names
 ROOT = Path(__file__).resolve().parents[1]
+Runs = dict[str, tuple[list[object], list[object]]]
 PROGRAMS = ("stock", "idea-queue", "local")
 RUNS = "SELECT run_id, program_id, stream, run_seed, verified_gain, claimed_gain, final_source_id FROM runs"
 EXPERIMENTS = (
@@ -60,25 +65,47 @@ def call(code: Path, folder: Path, *words: str, **surroundings: str) -> Any:
     return json.loads(done.stdout) if done.stdout.startswith(("{", "[")) else done.stdout
 
 
+def programs_and_law(code: Path, folder: Path) -> None:
+    """What the simulated kinds need: three programs and a task whose results follow a formula."""
+    for name in PROGRAMS:
+        shutil.copy(code / "programs" / "library" / f"{name}.md", folder)
+    call(code, folder, "task", "init", "law", "--simulated", "--seed", "3")
+
+
 def prepare(old: Path, folder: Path) -> None:
     """The folders that both codes get, written by the earlier one."""
-    for name in PROGRAMS:
-        shutil.copy(old / "programs" / "library" / f"{name}.md", folder)
+    programs_and_law(old, folder)
     repository = folder / "repo"
     repository.mkdir()
     (repository / "train.py").write_text(TRAIN)
     (repository / "README.md").write_text(README)
     given = ("--command", "SEED={seed} python train.py", "--metric", "val_loss", "--direction", "lower")
     call(old, folder, "task", "init", "--from", "repo", *given, "--editable", "train.py", "--budget", "2s")
-    call(old, folder, "task", "init", "law", "--simulated", "--seed", "3")
-    made = call(old, folder, "contest", "init", "contest", "-t", "law", "-n", "2", "--confirm-runs", "3")
+
+
+def open_contest(code: Path, folder: Path, secret: str | None) -> str:
+    """Create the contest and let its seeds follow from ``secret``; answers the secret that it has then."""
+    made = call(code, folder, "contest", "init", "contest", "-t", "law", "-n", "2", "--confirm-runs", "3")
     (folder / "code").write_text(made["join_code"])
+    study, settings = folder / "contest" / "study.toml", folder / "contest" / "contest.toml"
+    drawn = str(tomllib.loads(read(study))["secret"])
+    if secret is None:
+        return drawn
+    study.write_text(read(study).replace(drawn, secret))
+    old_hash, new_hash = (hashlib.sha256(bytes.fromhex(value)).hexdigest() for value in (drawn, secret))
+    settings.write_text(read(settings).replace(old_hash, new_hash))
+    return secret
 
 
 def match(code: Path, folder: Path) -> None:
     programs = [f"./{name}.md" for name in PROGRAMS]
     words = ("-t", "strokes", "-n", "2", "-b", "1.2s", "--fixed-steps", "--no-controls", "--seed", "3", "-j", "1")
     call(code, folder, "match", *programs, *words, "-s", "match")
+
+
+def evolve(code: Path, folder: Path) -> None:
+    words = ("-t", "./law", "--quick", "-n", "2", "--generations", "1", "-b", "1s", "--seed", "3", "-j", "1")
+    call(code, folder, "evolve", *words, "-s", "evolve")
 
 
 def improve(code: Path, folder: Path) -> None:
@@ -102,21 +129,19 @@ def read(file: Path) -> str:
     return file.read_text("utf-8")
 
 
-def runs(folder: Path) -> dict[tuple[object, ...], tuple[list[object], list[object]]]:
-    """The experiments of each run of a study and what came of it, by program, stream and seed."""
-    study = str(folder)
+def runs(code: Path, study: Path) -> Runs:
+    """The experiments of each run of a study and what came of it, by program, stream and seed; read by its own code."""
     experiments: dict[str, list[object]] = {}
-    for row in call(ROOT, folder, "sql", study, EXPERIMENTS):
+    for row in call(code, study, "sql", str(study), EXPERIMENTS):
         experiments.setdefault(row["run_id"], []).append([row[name] for name in row if name != "run_id"])
-    outcomes: dict[tuple[object, ...], tuple[list[object], list[object]]] = {}
-    for row in call(ROOT, folder, "sql", study, RUNS):
-        key = (row["program_id"], row["stream"], row["run_seed"])
+    outcomes: Runs = {}
+    for row in call(code, study, "sql", str(study), RUNS):
+        key = " ".join(str(row[name]) for name in ("program_id", "stream", "run_seed"))
         outcomes[key] = experiments[row["run_id"]], [row["final_source_id"], row["claimed_gain"], row["verified_gain"]]
     return outcomes
 
 
-def compare(kind: str, old: Path, new: Path) -> None:
-    before, after = runs(old / kind), runs(new / kind)
+def compare(kind: str, before: Runs, after: Runs) -> None:
     both = before.keys() & after.keys()
     measured = sum(len(before[key][0]) for key in both)
     figure(f"{kind}, runs that both made", f"{len(both)} of {len(before)} and {len(after)}, {measured} experiments")
@@ -125,18 +150,40 @@ def compare(kind: str, old: Path, new: Path) -> None:
         figure(f"{kind}, the same {what}", f"{same} of {len(both)}")
 
 
+def simulated(folder: Path) -> dict[str, list[object]]:
+    """The simulated runs of this code, played in ``folder``: a run's number of experiments, their digest, its gains."""
+    programs_and_law(ROOT, folder)
+    evolve(ROOT, folder)
+    return {
+        key: [len(experiments), hashlib.sha256(json.dumps(experiments).encode()).hexdigest()[:16], *results]
+        for key, (experiments, results) in sorted(runs(ROOT, folder / "evolve").items())
+    }
+
+
+def record(file: Path) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        rows = simulated(Path(folder))
+    file.write_text("{\n" + ",\n".join(f"{json.dumps(key)}: {json.dumps(row)}" for key, row in rows.items()) + "\n}\n")
+
+
 def main() -> None:
     commit, *kinds = sys.argv[1:]
+    if commit == "record":
+        return record(Path(*kinds))
     with checked_out(commit) as code, tempfile.TemporaryDirectory() as temporary:
         folders = {name: Path(temporary) / name for name in ("old", "new")}
         folders["old"].mkdir()
         prepare(code, folders["old"])
         shutil.copytree(folders["old"], folders["new"])
-        for play in (match, improve, contest):
-            if play.__name__ in (kinds or ("match", "improve", "contest")):
-                play(code, folders["old"])
-                play(ROOT, folders["new"])
-                compare(play.__name__, folders["old"], folders["new"])
+        secret = open_contest(code, folders["old"], None)
+        open_contest(ROOT, folders["new"], secret)
+        for play in (match, evolve, improve, contest):
+            if not kinds or play.__name__ in kinds:
+                made = []
+                for its_code, folder in ((code, folders["old"]), (ROOT, folders["new"])):
+                    play(its_code, folder)
+                    made.append(runs(its_code, folder / play.__name__))
+                compare(play.__name__, *made)
 
 
 if __name__ == "__main__":

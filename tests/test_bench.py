@@ -106,6 +106,7 @@ CASES = {
     "startup": Case("1", ("help_wall_seconds: #",)),
     "stopping": Case("5", ("planted_noise_1_0.01: saves at most #%",)),
     "studies": Case("{tmp} 1 {one}", ("mean_ratio: #", "bounds_above_1: # of 1")),
+    "size": Case("", ("trainer: # thousand tokens, # lines",)),
     "tasks": Case("20", ("tasks 2  runs 12 score # difference # n #",)),
     "transfer": Case("ranks 2", ("ranks_5_programs_4_runs_rho_0.5: held # [#, #]",)),
     "travel": Case("{tmp}/travel.jsonl 2 1", ("all, 1 tasks, 1 cells: ", "stock's last score, median: #")),
@@ -126,7 +127,7 @@ NOT_HERE = {
     "gpu": "needs a GPU",
     "home": "a host and eight volunteers for minutes; tests/arena/home/test_serving.py plays one of each",
     "journeys": "five repositories from a clone to a branch, minutes; tests/trainer/test_foreign.py tries the reading",
-    "older": "needs the git repository and plays all twice; tests/meta/test_older_study.py goes on with a study",
+    "older": "needs the git repository and plays all twice; tests/test_older.py plays the simulated runs",
     "peers": "needs GEPA and OpenEvolve from PyPI; tests/test_peers.py tries what is ours",
     "skewness": "real training, minutes at its smallest",
 }
