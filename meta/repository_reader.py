@@ -3,17 +3,19 @@ checked here: a proposal whose line does not say it is refused. `task check` the
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from inner_loop.models.contract import ChatModel, Message
-from meta.charter_reply import BadCharterReply, read_reply
 from meta.mutators.llm.prompts import render
 from programs.errors import EnvironmentProblem
+from programs.text import one_line
 from trainer.foreign import budget
 from trainer.foreign.facts import missing
 from trainer.foreign.init import Draft, Wanted, draft
@@ -24,10 +26,16 @@ PURPOSE = "repository"
 REPAIRS = 1
 MOST_BYTES = 80_000
 _FILE_BYTES = 12_000
+_MOST_CHARACTERS = 200_000
+_MOST_WRONG = 120  # characters of an error message
 _DIRECTION = {
     "lower": re.compile(r"\b(?:low|lower|lowest|less|least|minimi[sz]\w*|small\w*|reduc\w*|decreas\w*|fast)\b", re.I),
     "higher": re.compile(r"\b(?:high|higher|highest|more|most|maximi[sz]\w*|larg\w*|increas\w*|great\w*|best)\b", re.I),
 }
+
+
+class BadReply(Exception):
+    """The reply does not have the required form; the message is one line and says why."""
 
 
 class _Proposal(BaseModel):
@@ -77,7 +85,7 @@ def ask(model: ChatModel, source: ForeignRepository, *, max_tokens: int) -> list
         reply = model.complete(messages, max_tokens=max_tokens, purpose=PURPOSE if left == REPAIRS else "repair")
         try:
             return judged(source, parsed(reply.text))
-        except BadCharterReply as bad:
+        except BadReply as bad:
             why = str(bad)
             complaint = f"Your reply was rejected: {why}\n\nSend the whole reply again, as one JSON object."
             messages = [*messages[:2], Message("assistant", reply.text), Message("user", complaint)]
@@ -87,8 +95,39 @@ def ask(model: ChatModel, source: ForeignRepository, *, max_tokens: int) -> list
 
 
 def parsed(text: str) -> list[_Proposal]:
-    """Raises BadCharterReply."""
-    return read_reply(text, _RepositoryAnswer).fields
+    """The proposals of a reply in its required form. Raises BadReply."""
+    try:
+        return _RepositoryAnswer.model_validate(_json_of(text)).fields
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        path = ".".join(str(part) for part in first["loc"]) or "the whole"
+        raise BadReply(one_line(f"{path}: {first['msg']}")[:_MOST_WRONG]) from None
+
+
+def _json_of(text: str) -> Any:
+    """The reply's JSON object; a code fence around all of it is ignored."""
+    text = text.strip()
+    if text.startswith("```") and text.endswith("```") and "\n" in text:
+        text = text[text.index("\n") : -3]
+    if len(text) > _MOST_CHARACTERS:
+        raise BadReply(f"it is longer than {_MOST_CHARACTERS:,} characters")
+    try:
+        return json.loads(text, parse_constant=_no_number, object_pairs_hook=_no_key_twice)
+    except json.JSONDecodeError as error:
+        raise BadReply(f"it is not JSON: {error.msg}, line {error.lineno} column {error.colno}") from None
+    except (ValueError, RecursionError) as error:  # numbers of 5,000 digits, absurd nesting
+        raise BadReply(f"it is not readable JSON: {one_line(str(error))[:_MOST_WRONG]}") from None
+
+
+def _no_number(name: str) -> Any:
+    raise BadReply(f"it is not JSON: {name} is not a number")
+
+
+def _no_key_twice(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise BadReply("it has a key twice in one object")
+    return members
 
 
 def judged(source: ForeignRepository, proposals: Sequence[_Proposal]) -> list[Proposed]:

@@ -1,5 +1,4 @@
-"""The sentences that express charter fields, one table for both directions: charter_prose writes them, charter_read
-reads them. A sentence counts only if writing its value again gives the same words."""
+"""The sentences that express charter fields. A sentence that was written from a value can be recognised again."""
 
 from __future__ import annotations
 
@@ -21,20 +20,11 @@ _SOURCES = {
     "recombine": "two changes that were kept before, joined",
     "elite": "a cross of the best scripts so far, or one of them with up to three settings changed",
 }
-_NAME_OF = {said: name for name, said in _SOURCES.items()}
 _OF_PART = "what the proposer {} proposes"  # a plug-in's, or one without a sentence of its own
-_NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[+-]\d+)?")
 _PLAIN_NAME = re.compile(r"\w[\w+/-]*(?: \w[\w+/-]*)*")
-_NAMES = re.compile(r'"(?:[^"\\]|\\.)*"|[^",]+')
-_WEIGHT = re.compile(r" \(weight (\S+)\)$")
 _MARK = re.compile(r"\{(\w+)\}")
 _PERHAPS_OUTSIDE = {"keep.margin": 1.0, "keep.pairs": 2}  # set outside the phases, so that no default holds in one
 _AS_ELSEWHERE = "only the rules outside the phases"
-_QUOTED = re.compile(r"“([^”]*)”")
-_PHASE = re.compile(
-    r"(?:until (?P<until>\S+) of it is spent|from then on|throughout), "
-    rf"(?P<said>(?:“[^”]*”(?: and )?)+|{_AS_ELSEWHERE})"
-)
 
 
 @dataclass(frozen=True)
@@ -59,16 +49,6 @@ class Phrase:
         plural = "" if value == 1 else "s"
         return _MARK.sub(lambda mark: plural if mark[1] == "s" else _SLOTS[mark[1]].write(value), self.text)
 
-    def read(self, sentence: str) -> Any:
-        """The value that a sentence expresses. Raises ValueError if the sentence does not match."""
-        match = _pattern(self.text).fullmatch(sentence)
-        if match is None:
-            raise ValueError(sentence)
-        value = _SLOTS[self.slot].read(match[self.slot]) if self.slot else self.says
-        if self.say(value) != sentence:
-            raise ValueError(sentence)
-        return value
-
     @property
     def slot(self) -> str:
         return next((name for name in _MARK.findall(self.text) if name != "s"), "")
@@ -76,30 +56,20 @@ class Phrase:
 
 class _Slot(NamedTuple):
     write: Callable[[Any], str]
-    read: Callable[[str], Any]
+    pattern: str
 
 
 @cache
 def _pattern(text: str) -> re.Pattern[str]:
     parts = _MARK.split(text)  # text, name, text, name, …
-    names = ("s?" if name == "s" else f"(?P<{name}>.+)" for name in parts[1::2])
+    names = ("s?" if name == "s" else f"(?:{_SLOTS[name].pattern})" for name in parts[1::2])
     return re.compile("".join(f"{re.escape(said)}{name}" for said, name in zip(parts[::2], [*names, ""], strict=True)))
 
 
 def _exact(value: float, shift: int = 0) -> str:
-    """A number times 10^shift with all its digits, so that reading it gives the same bits."""
+    """A number times 10^shift with all its digits, so that two values never have the same sentence."""
     number = Decimal(repr(float(value))).scaleb(shift).normalize()
     return format(number, "f") if -7 < number.adjusted() < 16 or not number else str(number).lower()
-
-
-def _number(text: str, shift: int = 0) -> float:
-    if not _NUMBER.fullmatch(text):
-        raise ValueError(text)
-    return float(Decimal(text).scaleb(shift))
-
-
-def _percent(text: str) -> float:
-    return _number(text.removesuffix("%"), -2)
 
 
 def _weighted(name: str, share: float) -> str:
@@ -115,42 +85,14 @@ def _write_shares(shares: Mapping[str, float]) -> str:
     return "; ".join(f"in {percent}% of cases {said}" for percent, said in parts)
 
 
-def _read_shares(text: str) -> dict[str, float]:
-    shares = {}
-    for part in text.split("; "):
-        percent, _, said = part.removeprefix("in ").partition(" of cases ")
-        weight = _WEIGHT.search(said)
-        shares[_source(_WEIGHT.sub("", said))] = _number(weight[1]) if weight else _percent(percent)
-    return shares
-
-
 def _write_source(shares: Mapping[str, float]) -> str:
     ((name, share),) = shares.items()
     return described(name) if share == 1 else _weighted(name, share)
 
 
-def _read_source(text: str) -> dict[str, float]:
-    weight = _WEIGHT.search(text)
-    return {_source(_WEIGHT.sub("", text)): _number(weight[1]) if weight else 1.0}
-
-
 def described(name: str) -> str:
     """What a proposer proposes, as the object of a sentence."""
     return _SOURCES.get(name) or _OF_PART.format(name)
-
-
-def _source(said: str) -> str:
-    before, _, after = _OF_PART.partition("{}")
-    name = _NAME_OF.get(said) or said.removeprefix(before).removesuffix(after)
-    if described(name) != said:
-        raise ValueError(said)
-    return name
-
-
-def _word(text: str) -> str:
-    if not _PLAIN_NAME.fullmatch(text):
-        raise ValueError(text)
-    return text
 
 
 def _write_names(names: tuple[str, ...]) -> str:
@@ -161,11 +103,6 @@ def _write_names(names: tuple[str, ...]) -> str:
 def _quoted(name: str) -> str:
     text = json.dumps(name)
     return text.replace("<", "\\u003c").replace("`", "\\u0060").replace("  ", "\\u0020\\u0020")
-
-
-def _read_names(text: str) -> tuple[str, ...]:
-    parts = (part.strip() for part in _NAMES.findall(text))
-    return tuple(json.loads(part) if part.startswith('"') else part for part in parts if part)
 
 
 def _write_phases(phases: list[PhaseValue]) -> str:
@@ -180,24 +117,19 @@ def _write_phases(phases: list[PhaseValue]) -> str:
     return "; ".join(parts)
 
 
-def _read_phases(text: str) -> list[PhaseValue]:
-    phases = []
-    for part in _PHASE.finditer(text):
-        given = [read(f"{sentence}.") for sentence in _QUOTED.findall(part["said"])]
-        own = nested((pair[0], list(pair[1]) if isinstance(pair[1], tuple) else pair[1]) for pair in given if pair)
-        phases.append(({"until": _percent(part["until"])} if part["until"] else {}) | own)
-    return phases
-
-
+_NUMBER = r"\d+(?:\.\d+)?(?:e[+-]\d+)?"
+_COUNT = "0|[1-9][0-9]*"
+_SOURCE = rf"(?:{'|'.join(map(re.escape, _SOURCES.values()))}|{_OF_PART.format('[^;]+')})(?: \(weight {_NUMBER}\))?"
+_SHARE = rf"in {_NUMBER}% of cases {_SOURCE}"
 _SLOTS = {
-    "number": _Slot(_exact, _number),
-    "percent": _Slot(lambda value: _exact(value, 2) + "%", _percent),
-    "count": _Slot(str, int),
-    "word": _Slot(str, _word),
-    "source": _Slot(_write_source, _read_source),
-    "shares": _Slot(_write_shares, _read_shares),
-    "names": _Slot(_write_names, _read_names),
-    "phases": _Slot(_write_phases, _read_phases),
+    "number": _Slot(_exact, _NUMBER),
+    "percent": _Slot(lambda value: _exact(value, 2) + "%", f"(?:{_NUMBER})%"),
+    "count": _Slot(str, _COUNT),
+    "word": _Slot(str, _PLAIN_NAME.pattern),
+    "source": _Slot(_write_source, _SOURCE),
+    "shares": _Slot(_write_shares, f"{_SHARE}(?:; {_SHARE})*"),
+    "names": _Slot(_write_names, ".+"),
+    "phases": _Slot(_write_phases, ".+"),
 }
 
 #: for every field except ``version``, which concerns only the format
@@ -310,13 +242,15 @@ def say(field: str, value: Any, charter: Charter) -> str:
     return next(phrase for phrase in PHRASES[field] if phrase.fits(value, charter)).say(value)
 
 
-def read(sentence: str) -> tuple[str, Any] | None:
-    """The field and value of a sentence that `say` wrote, or None. Differences in whitespace are ignored."""
-    sentence = " ".join(sentence.split())
-    for field, phrases in PHRASES.items():
-        for phrase in phrases:
-            try:
-                return field, phrase.read(sentence)
-            except (ValueError, ArithmeticError):  # another phrase, or not a valid number
-                continue
-    return None
+def field_of(sentence: str) -> str:
+    """The field of a sentence that `say` wrote, whatever the value; empty for another sentence."""
+    matches = (
+        field for field, phrases in PHRASES.items() if any(_pattern(p.text).fullmatch(sentence) for p in phrases)
+    )
+    return next(matches, "")
+
+
+def expresses(sentence: str, field: str, value: Any) -> bool:
+    """Whether `say` wrote this sentence from this value."""
+    usable = (phrase for phrase in PHRASES[field] if phrase.slot != "source" or len(value) == 1)
+    return any(phrase.say(value) == sentence for phrase in usable if phrase.slot or phrase.says == value)

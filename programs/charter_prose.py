@@ -1,7 +1,7 @@
 """Writes a charter as sentences into its program, so that researchers outside Metaloop can follow it too.
 
 There is one sentence for each field that is set, in the order of the charter, in a separate section at the end of the
-text. Two marks enclose the section, so that writing it again replaces it. charter_read reads the sentences back.
+text. Two marks enclose the section, so that writing it again replaces it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def with_prose(text: str) -> str:
         return text
     newline = newline_of(text)
     rest = consistent(_SECTION.sub("\n\n", text.replace("\r\n", "\n"))).rstrip("\n")
-    there = {sentence.text for sentence in sentences_of(rest)}
+    there = set(sentences_of(rest))
     left = [f"- {sentence}" for _, sentence in said if sentence not in there]
     if not left:
         return (rest + "\n").replace("\n", newline)

@@ -1,11 +1,10 @@
-"""Splits a program into numbered sentences with their line numbers, so that a charter field can cite its sentence."""
+"""Splits a program into sentences."""
 
 from __future__ import annotations
 
 import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from programs.structure import StatementBlock, one_line, outline
 
@@ -15,29 +14,21 @@ _WHOLE = re.compile(r'`[^`]*`|"(?:[^"\\]|\\.){0,400}"')
 _SHORT = re.compile(r"(?:^|[\s(])(?:e\.g|i\.e|cf|vs|approx|ca|fig|eq|no|resp|incl|st|dr)\.$", re.IGNORECASE)
 _NEXT = re.compile(r"\s*(\S)")
 _FENCE = re.compile(r"[ \t>]*(?:```|~~~)")
-_KEY = 40  # characters used to locate a sentence in its lines
 
 
-@dataclass(frozen=True)
-class Sentence:
-    """``number`` and ``line`` count from 1; ``text`` is the sentence on one line."""
-
-    number: int
-    line: int
-    text: str
-
-
-def sentences_of(text: str, file: str = "program") -> tuple[Sentence, ...]:
-    """The sentences below the front matter, including headings and lines of code, in the order of their lines.
+def sentences_of(text: str) -> list[str]:
+    """The sentences below the front matter, each on one line, including headings and lines of code, in their order.
 
     HTML comments are left out, because the rendered page does not show them. Raises ProgramError for bad front matter.
     """
-    parsed = outline(text, file)
-    placed = [(heading.start, heading.title) for heading in parsed.headings if heading.title]
-    for block in parsed.blocks:
-        placed += _of_code(block, parsed.lines) if block.kind == "code" else _of_prose(block, parsed.lines)
+    parsed = outline(text)
+    placed = [(heading.start, [heading.title]) for heading in parsed.headings if heading.title]
+    placed += [
+        (block.start, list(_of_code(block, parsed.lines) if block.kind == "code" else _of_prose(block)))
+        for block in parsed.blocks
+    ]
     placed.sort(key=lambda entry: entry[0])
-    return tuple(Sentence(number, line + 1, said) for number, (line, said) in enumerate(placed, 1))
+    return [sentence for _, sentences in placed for sentence in sentences]
 
 
 def split(text: str) -> Iterator[str]:
@@ -69,23 +60,15 @@ def _without_comments(text: str) -> str:
     return " ".join([*out, text[at:]])
 
 
-def _of_code(block: StatementBlock, lines: Sequence[str]) -> Iterator[tuple[int, str]]:
-    for number in range(block.start, block.end):
-        said = lines[number].strip()
-        if said and not _FENCE.match(said):
-            yield number, said
-
-
-def _of_prose(block: StatementBlock, lines: Sequence[str]) -> Iterator[tuple[int, str]]:
-    """(line from 0, sentence). The sentence's first characters locate its line, ignoring blanks and quote marks."""
-    starts, squeezed = [0], ""
+def _of_code(block: StatementBlock, lines: Sequence[str]) -> Iterator[str]:
     for line in lines[block.start : block.end]:
-        squeezed += "".join(line.lstrip("> \t").split())
-        starts.append(len(squeezed))
-    at = 0
+        if line.strip() and not _FENCE.match(line.strip()):
+            yield line.strip()
+
+
+def _of_prose(block: StatementBlock) -> Iterator[str]:
     for part in block.parts:
-        for said in [part] if block.kind == "table-row" else split(_without_comments(part)):
-            key = "".join(said.split())[:_KEY]
-            at = max(at, squeezed.find(key, at))
-            yield min(block.start + bisect_right(starts, at) - 1, block.end - 1), said
-            at += len(key)
+        if block.kind == "table-row":
+            yield part
+        else:
+            yield from split(_without_comments(part))

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from programs import charter_phrases, charter_wordings
+from programs import charter_phrases
 from programs.charter import Charter
 from programs.charter_edit import charter_fields, settings_of
 from programs.front_matter import locate
@@ -30,11 +30,17 @@ def consistent(text: str, before: str = "") -> str:
     given, charter = charter_fields(before) | charter_fields(text), settings_of(text).charter
     known, by_phase = set[str](), [one for _, one in charter.by_phase()]
     sentences = sentences_of(text) if given else ()
-    of_starter = sum(sentence.text in _states() for sentence in sentences) >= _SEVERAL
+    of_starter = sum(sentence in _states() for sentence in sentences) >= _SEVERAL
     for sentence in sentences:
-        stated = _states().get(sentence.text) if of_starter else None
-        stated = stated or {field: value for field, value in _read(sentence.text).items() if field in given}
-        wrong = [field for field in stated if not any(_holds(stated[field], one.get(field)) for one in by_phase)]
+        stated: Mapping[str, Any]
+        if field := charter_phrases.field_of(sentence):
+            held = field not in given or any(
+                charter_phrases.expresses(sentence, field, one.get(field)) for one in by_phase
+            )
+            stated, wrong = {field: None}, [] if held else [field]
+        else:
+            stated = {name: value for name, value in _states().get(sentence, {}).items() if of_starter or name in given}
+            wrong = [name for name in stated if not any(_holds(stated[name], one.get(name)) for one in by_phase)]
         if not wrong:
             continue
         # what the rest of the sentence states is still true: a switch and the rule are said again
@@ -45,7 +51,7 @@ def consistent(text: str, before: str = "") -> str:
         fields = [] if charter.phases else [field for field in lost if field not in known]
         known |= set(fields)
         new = " ".join(charter_phrases.say(field, charter.get(field), charter) for field in fields)
-        text = _replaced(text, sentence.text, new)
+        text = _replaced(text, sentence, new)
     return text
 
 
@@ -53,9 +59,9 @@ def without_shares(text: str) -> str:
     """The text (with LF line ends) without a starter's sentences that state the shares of its sources of experiments,
     or which of them has the largest."""
     for sentence in sentences_of(text):
-        shares = _states().get(sentence.text, {}).get("proposers", {})
+        shares = _states().get(sentence, {}).get("proposers", {})
         if shares and ("most" in shares or not {"with", "only"} & shares.keys()):
-            text = _replaced(text, sentence.text, "")
+            text = _replaced(text, sentence, "")
     return text
 
 
@@ -63,11 +69,6 @@ def without_shares(text: str) -> str:
 def _states() -> Mapping[str, Mapping[str, Any]]:
     tables = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))["states"]
     return {sentence: table["sets"] for table in tables for sentence in table["sentences"]}
-
-
-def _read(sentence: str) -> Mapping[str, Any]:
-    read = charter_phrases.read(sentence)
-    return dict([read]) if read else _states().get(sentence) or charter_wordings.read(sentence)
 
 
 def _holds(stated: Any, value: Any) -> bool:

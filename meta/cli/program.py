@@ -1,4 +1,4 @@
-"""``metaloop program``: ls, new, show, lint, diff, charter."""
+"""``metaloop program``: ls, new, show, lint, diff."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from meta.cli import resolve
 from meta.cli.flags import StudyFlag
 from meta.cli.options import argument, flag, noun, verb
-from meta.cli.output import Column, Output, Row
-from meta.cli.program_charter import charter
+from meta.cli.output import Column, Output, Row, brief
 from programs.errors import NotFound, ProgramError, UsageError
 
 if TYPE_CHECKING:
@@ -31,6 +30,12 @@ LIST = (
     Column("charter", flex=True, show=lambda fields: ", ".join(fields) or "-"),
     Column("program_id", "id", style="dim", show=resolve.short, optional=True),
     Column("bet", person=False),
+)
+CHARTER = (
+    Column("field", style="bold"),
+    Column("value", show=brief),
+    Column("set", "set here"),
+    Column("description", wrap=True, style="dim"),
 )
 LINT = (Column("place", style="bold"), Column("level"), Column("code", style="dim"), Column("message", wrap=True))
 
@@ -75,7 +80,7 @@ def ls(out: Output) -> None:
         for p in starters()
     ]
     out.rows(items, LIST)
-    out.note("charter: the settings at the top of the file; metaloop program charter NAME explains them")
+    out.note("charter: the settings at the top of the file; metaloop program show NAME --settings explains them")
 
 
 @verb(
@@ -151,13 +156,50 @@ def ideas_for(program: Program, task: Task) -> list[str]:
 
 @verb(
     ("metaloop program show stock", "the text"),
+    ("metaloop program show stock --settings", "every setting: value, unit, meaning"),
     ("metaloop program show my/program.md --json", "its id, directives and charter"),
 )
-def show(out: Output, program: Annotated[str, argument(metavar="PROGRAM")], study: StudyFlag) -> None:
+def show(
+    out: Output,
+    program: Annotated[str, argument(metavar="PROGRAM")],
+    settings: Annotated[bool, flag("Show every setting (the charter) with its value and its meaning, not the text.")],
+    study: StudyFlag,
+) -> None:
     """Print a program: a path, the name of a starter, or an id. A folder is a program of several files. An id is that
-    of a program of a study, or its beginning."""
+    of a program of a study, or its beginning. Metaloop enforces the settings for scripts and models; agents get them as
+    sentences."""
     loaded = named(out, program, study)
-    out.text(loaded.shown, item=described(loaded))
+    if settings:
+        show_settings(out, loaded)
+    else:
+        out.text(loaded.shown, item=described(loaded))
+
+
+def show_settings(out: Output, program: Program) -> None:
+    """Every field of the charter with its value: the default, or the one in the program's front matter."""
+    from programs.charter import fields
+    from programs.charter_edit import charter_fields
+
+    given = charter_fields(program.text)
+    items = [
+        {
+            "field": name,
+            "value": program.charter.get(name),
+            "set": "yes" if name in given else "",
+            "description": info.description or "",
+        }
+        for name, info in fields()
+    ]
+    if out.mode != "person":
+        out.rows(items, CHARTER)
+        return
+    from rich.padding import Padding
+    from rich.text import Text
+
+    for item in items:
+        here = ("  set here" if item["set"] else "", "green")
+        out.show(Text.assemble((str(item["field"]), "bold"), f" = {brief(item['value'])}", here))
+        out.show(Padding(Text(str(item["description"]), style="dim"), (0, 0, 0, 4)))
 
 
 @verb(
@@ -214,7 +256,7 @@ def named(out: Output, text: str, study: str | None) -> Program:
     return of_study(StudyState.read(resolve.study_folder(study, out) / "ledger"), text)  # its task may be elsewhere
 
 
-for command in (ls, new, show, lint, diff, charter):
+for command in (ls, new, show, lint, diff):
     program.add_command(command)
 
 

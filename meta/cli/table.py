@@ -55,7 +55,7 @@ VERBS: dict[str, CommandEntry] = {
         CommandEntry(
             "knowledge", DATA, "meta.cli.knowledge:knowledge", "effects measured on many tasks: show, ideas, sql"
         ),
-        CommandEntry("program", OBJECTS, "meta.cli.program:program", "ls, new, lint, diff, charter, show"),
+        CommandEntry("program", OBJECTS, "meta.cli.program:program", "ls, new, lint, diff, show"),
         CommandEntry("task", OBJECTS, "meta.cli.task:task", "ls, show, init, check, measure"),
         CommandEntry("skill", OBJECTS, "meta.cli.skill:skill", "teach a coding agent to use Metaloop: show, add"),
         CommandEntry("contest", OBJECTS, "meta.cli.contest:contest", "init, serve, submit, status, close, export"),

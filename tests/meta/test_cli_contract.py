@@ -230,7 +230,7 @@ LOOKING = [
     ("standings",), ("standings", "--all"), ("credit", "--all"), ("log",), ("log", "--decision", "keep", "--all"),
     ("lineage",), ("status",), ("status", "--all"), ("show", "child"), ("show", "rastock0"), ("show", "erastock02"),
     ("show", "m1"), ("show", "s2"), ("show", "achild"), ("program",), ("program", "show", "stock"),
-    ("program", "diff", "stock", "local"), ("program", "charter", "local"), ("program", "lint", "stock"),
+    ("program", "diff", "stock", "local"), ("program", "show", "local", "--settings"), ("program", "lint", "stock"),
     ("task",), ("task", "show", "strokes"), ("sql", "one", "FROM runs"),
     pytest.param(("doctor",), marks=pytest.mark.slow),
     ("evolve", "--quick", "--dry-run"), ("match", "stock", "local", "--dry-run"), ("run", "stock", "--dry-run"),

@@ -6,8 +6,10 @@ import json
 import math
 import re
 import shlex
+from contextlib import redirect_stdout
 from dataclasses import replace
 from datetime import UTC, datetime
+from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Annotated, Any
@@ -35,7 +37,7 @@ from meta.cli.launch import dry_run, power_sentence
 from meta.cli.lineage import LineageRow, other_parents, tree
 from meta.cli.options import duration, flag, parse_duration, verb
 from meta.cli.output import Column, Output, ask, clean, fit_columns, folded, jsonable, table
-from meta.cli.program import differences, with_before
+from meta.cli.program import differences, show_settings, with_before
 from meta.cli.progress import line_of, ticker
 from meta.cli.run import in_a_sentence
 from meta.cli.screen import arm_rows, header, screen, status_item
@@ -721,3 +723,12 @@ def test_a_long_command_goes_on_on_the_next_line_and_is_the_same_to_a_shell() ->
 )
 def test_an_estimate_of_time_has_no_more_digits_than_it_knows(seconds: float, said: str) -> None:
     assert roughly(seconds) == said
+
+
+def test_at_a_terminal_each_setting_is_followed_by_what_it_means() -> None:
+    with redirect_stdout(StringIO()) as shown:
+        show_settings(Output(person=True), starter("idea-queue"))
+    lines = shown.getvalue().splitlines()
+    at = lines.index('proposers = {"queue": 0.9, "local": 0.1}  set here')
+    assert lines[at + 1].startswith("    Sources of the next edit") and "replicates = 1" in lines
+    assert all(len(line) <= 80 for line in lines) and len(lines) < 100

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from programs.charter import Charter, fields
+from programs.charter_edit import charter_fields, set_charter
 from programs.errors import ProgramError
 from programs.program import Program
 
@@ -109,3 +110,9 @@ def test_every_field_tells_its_default() -> None:
 
 def test_a_name_in_the_front_matter_is_the_display_name() -> None:
     assert Program.parse("---\nmetaloop: {name: mine}\n---\nGo.\n").name == "mine"
+
+
+def test_writing_one_field_leaves_every_digit_of_another() -> None:
+    text = set_charter("Go.\n", "keep.margin", 5.162038290587798e-09)
+    assert "1e-3" in set_charter("---\nmetaloop:\n  simplicity: 1e-3\n---\nGo.\n", "wave", 2)
+    assert charter_fields(set_charter(text, "wave", 2))["keep.margin"] == 5.162038290587798e-09

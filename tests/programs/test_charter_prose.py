@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import random
 import re
+import string
 from typing import Any
 
 import pytest
 
 from meta.mutators.charter_moves import carry_out, moves
 from programs import bare, shelf, stated_settings
-from programs.charter import fields
-from programs.charter_edit import set_charter
+from programs.charter import PROPOSERS, Charter, Phase, fields, nested
+from programs.charter_edit import charter_fields, set_charter
+from programs.charter_phrases import PHRASES, expresses, field_of, say
 from programs.charter_prose import END, START, sentences, with_prose
-from programs.charter_read import read_phrases
 from programs.order_of_work import with_order
 from programs.program import Program
 from programs.sentences import sentences_of
@@ -108,7 +110,7 @@ def test_it_stays_the_same_program_for_metaloop_and_without_a_charter_the_same_t
 def test_a_starter_s_prose_agrees_with_its_charter_and_no_sentence_is_stale() -> None:
     said = set[str]()
     for program in map(shelf.starter, shelf.names()):
-        said |= {sentence.text for sentence in sentences_of(program.text)}
+        said |= set(sentences_of(program.text))
         assert with_prose(program.text).startswith(program.text.rstrip())
     assert stated_settings._states().keys() <= said
 
@@ -158,37 +160,104 @@ def test_a_sentence_that_a_setting_contradicts_is_replaced(
 
 
 def test_no_setting_that_a_mutator_changes_is_contradicted_by_a_starter_s_text() -> None:
-    """Whatever the field: what the usual wordings say of the exported text is what the charter says."""
+    """Whatever the field: a sentence of the exported text that `say` wrote expresses the charter's value."""
     starters = [bare.without_ideas(shelf.starter(name)) for name in shelf.names()]  # lists are long, and state nothing
     starters += [shelf.starter("idea-queue")]
     texts = {(one, *move): carry_out(one.text, move) for one in starters for move in moves(one.charter)}
     others = {field: value for field, ((value, _), _) in VALUES.items() if field != "phases"}
     texts |= {(one, field): set_charter(one.text, field, others[field]) for one in starters[-2:] for field in others}
     for text in texts.values():
-        charter, said = Program.parse(text).charter, read_phrases(with_prose(text))
-        for found in said.findings:
-            there, said_there = charter.get(found.field), found.value
-            if isinstance(there, dict) and isinstance(said_there, dict):  # shares are rounded
-                there, said_there = sorted(there), sorted(said_there)
-            assert there == said_there, (found.words, text)
+        charter = Program.parse(text).charter
+        for sentence in sentences_of(with_prose(text)):
+            if field := field_of(sentence):
+                assert expresses(sentence, field, charter.get(field)), (sentence, text)
 
 
 def test_every_sentence_of_a_starter_states_a_setting_or_is_known_to_state_none() -> None:
     for program in map(shelf.starter, shelf.names()):
-        ideas = {sentence.text for idea in program.ideas for sentence in sentences_of(idea.text)}
+        ideas = {sentence for idea in program.ideas for sentence in sentences_of(idea.text)}
         titles = set(re.findall(r"^#+ (.*)$", program.text, re.MULTILINE))
         for sentence in sentences_of(program.text):
-            known = sentence.text in stated_settings._states() or sentence.text in (ideas | titles)
-            assert known or sentence.text.startswith(tuple(STATES_NOTHING)), sentence
+            known = sentence in stated_settings._states() or sentence in (ideas | titles)
+            assert known or sentence.startswith(tuple(STATES_NOTHING)), sentence
 
 
-def test_a_user_s_sentence_stays_unless_its_setting_is_set_to_another_value() -> None:
+def test_a_user_s_sentence_stays_and_one_of_an_earlier_charter_is_replaced() -> None:
     text = TEXT.replace("model.", "model. Average every result over 3 seeds. Go on.")
     assert "over 3 seeds" in with_prose(set_charter(text, "wave", 6))
     assert "same script twice." in with_prose(set_charter(text + "- Never train the same script twice.\n", "wave", 6))
-    assert "model. Run each experiment with 2 training seeds; judge it by the mean. Go on." in with_prose(
-        set_charter(text, "replicates", 2)
-    )
+    earlier = text.replace("Average every result over 3 seeds.", say("replicates", 3, Charter()))
+    for near in ("with 3 training", "with three training"):
+        stated = with_prose(set_charter(earlier.replace("with 3 training", near), "replicates", 2))
+        assert (f"model. {say('replicates', 2, Charter())} Go on." in stated) == (near in earlier)
+
+
+PHASED = [name for name in PHRASES if name.split(".")[0] in Phase.model_fields]
+
+
+def random_phases(luck: random.Random) -> list[Any]:
+    """Up to four phases, some of which change nothing."""
+    shares = sorted({luck.choice((luck.random(), 0.3, 1e-9)) or 0.5 for _ in range(luck.randint(0, 3))})
+    phases = []
+    for share in [*shares, None]:
+        own = {name: random_value(name, luck) for name in luck.sample(PHASED, luck.randint(0, 4))}
+        phases.append(({} if share is None else {"until": share}) | nested(own.items()))
+    return phases if luck.random() < 0.9 else []
+
+
+def random_value(field: str, luck: random.Random) -> Any:
+    """Any value that the charter takes, ugly ones too."""
+    real = luck.choice((luck.random(), round(luck.random(), 2), 10 ** luck.uniform(-9, -1)))
+    match field:
+        case "phases":
+            return random_phases(luck)
+        case "proposers":
+            names = luck.sample(PROPOSERS.built_in, luck.randint(1, 5))
+            return {name: luck.choice((1.0, real or 0.5, luck.uniform(0.1, 90))) for name in names}
+        case "keep.rule":
+            return luck.choice(("better", "margin", "paired"))
+        case "plateau.then":
+            return luck.choice(("group", "several"))
+        case "focus":
+            letters = string.ascii_letters + " ,.\"\\'`<>*|-:;#é研\t\n\u00a0"
+            return ["".join(luck.choices(letters, k=luck.randint(0, 12))) for _ in range(luck.randint(0, 3))]
+        case "keep.margin" | "simplicity" | "keep.least":
+            return luck.choice((real, 0.0, 1.0, 100.0))
+        case "screen.fraction":
+            return luck.choice((max(0.01, real), 1.0, 0.01))
+        case "screen.promote":
+            return luck.choice((real or 0.5, 1.0))
+        case "confirm":
+            return luck.choice((min(0.9, real), 0.0, 0.9))
+        case "no_repeat" | "avoid_failures" | "doubt_ideas" | "rotate":
+            return luck.random() < 0.5
+        case "branch.rewind_after" | "history" | "plateau.after" | "standups":
+            return luck.choice((0, 1, luck.randint(2, 10_000)))
+    return luck.choice((1, luck.randint(2, 64)))
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_each_value_has_its_own_sentence_and_the_sentence_its_field(seed: int) -> None:
+    luck, text = random.Random(seed), "Go.\n"
+    for field in luck.sample(list(PHRASES), luck.randint(1, len(PHRASES))):
+        text = set_charter(text, field, random_value(field, luck))
+    values, stated = charter_fields(text), with_prose(text)
+    written = dict(sentences(text))
+    assert written.keys() == values.keys() and sentences_of(stated)[-len(written) :] == list(written.values())
+    for field, sentence in written.items():
+        other = charter_fields(set_charter("Go.\n", field, random_value(field, luck)))[field]
+        assert field_of(sentence) == field and expresses(sentence, field, values[field])
+        assert expresses(sentence, field, other) == (other == values[field]), (sentence, other)
+    assert field_of("Make 06 candidates from the same kept version, then decide.") == field_of("Go.") == ""
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("proposers", {"my-own": 1.0}), ("proposers", {"my-own": 0.25, "random": 0.75}), ("keep.rule", "my-own")],
+)
+def test_parts_of_other_packages_have_a_sentence_too(field: str, value: Any) -> None:
+    sentence = say(field, value, Charter())
+    assert "my-own" in sentence and field_of(sentence) == field and expresses(sentence, field, value)
 
 
 @pytest.mark.parametrize(
