@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.imports.text import MAX_BYTES, UnreadableLog, is_log
+from programs.safe_git import ENVIRONMENT, borrow
 
 if TYPE_CHECKING:
     from git import Commit, Repo
@@ -25,25 +26,6 @@ MOST_REFS = 60
 LARGEST_DIFF = 200_000  # bytes of a commit's diff
 MISSES = 20  # unknown hashes after which the repository counts as a different one
 _HASH = re.compile(r"[0-9a-f]{4,40}")
-_CONFIG = """[core]
-\trepositoryformatversion = 0
-\tbare = true
-\tbigFileThreshold = 400k
-\tattributesFile = /dev/null
-\thooksPath = /dev/null
-"""
-_ENVIRONMENT = {
-    "GIT_CONFIG_NOSYSTEM": "1",
-    "GIT_CONFIG_GLOBAL": "/dev/null",
-    "GIT_ATTR_NOSYSTEM": "1",
-    "GIT_TERMINAL_PROMPT": "0",
-    "GIT_OPTIONAL_LOCKS": "0",
-    "GIT_NO_LAZY_FETCH": "1",
-    "GIT_NO_REPLACE_OBJECTS": "1",
-    "GIT_ALLOW_PROTOCOL": "",
-    "HOME": "/nonexistent",
-    "LC_ALL": "C",
-}
 
 
 @dataclass(frozen=True)
@@ -131,29 +113,17 @@ def opened(folder: Path) -> Iterator[Commits]:
     with tempfile.TemporaryDirectory(prefix="metaloop-objects-") as ours:
         try:
             with Repo(folder, search_parent_directories=False) as theirs:
-                _borrow(Path(ours), Path(theirs.common_dir) / "objects")
+                borrow(Path(ours), Path(theirs.common_dir) / "objects")
             repo = Repo(ours)
         except (GitError, OSError, ValueError) as error:
             raise UnreadableLog(f"not a readable repository: {' '.join(str(error).split())[:200]}") from None
-        repo.git.update_environment(**_ENVIRONMENT)
+        repo.git.update_environment(**ENVIRONMENT)
         try:
             yield Commits(repo)
         except (GitError, OSError, ValueError, IndexError) as error:  # untrusted objects may contain anything
             raise UnreadableLog(f"the repository cannot be read: {' '.join(str(error).split())[:200]}") from None
         finally:
             repo.close()
-
-
-def _borrow(ours: Path, objects: Path) -> None:
-    """Creates an empty repository that also reads the other's objects."""
-    (ours / "objects" / "info").mkdir(parents=True)
-    (ours / "refs").mkdir()
-    (ours / "HEAD").write_text("ref: refs/heads/main\n")
-    (ours / "config").write_text(_CONFIG)
-    path = str(objects.resolve())
-    if "\n" in path:
-        raise ValueError("its path contains a line break")
-    (ours / "objects" / "info" / "alternates").write_text(path + "\n")
 
 
 def logs_in_branches(folder: Path) -> list[tuple[str, str]]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import random
-import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -45,14 +44,8 @@ class AuditedBlock:
 
 def problems(chain: Chain, task: Task) -> Iterator[str]:
     """What is wrong with a chain, as sentences; nothing if all is right."""
-    checked = subprocess.run(
-        ["git", "--git-dir", str(chain.folder), "fsck", "--full", "--strict", "--no-dangling"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if checked.returncode:
-        yield f"git fsck: {(checked.stderr or checked.stdout).strip().splitlines()[0]}"
+    if fault := chain.check():
+        yield f"git fsck: {fault}"
         return
     commits = chain.commits()
     if not commits:

@@ -6,20 +6,22 @@ unalterable for all who have a later commit.
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from programs import safe_git
 from programs.errors import Corrupt
+from programs.safe_git import borrow, branch_of
 from programs.text import one_line
 
 BRANCH = "refs/heads/main"
 AUTHOR = "volunteer"
 MOST_READ = 64  # commits whose files are kept in memory
+MOST_BYTES = 16 << 20  # of a commit's files
 _MARK = 60
 _CONFLICT = re.compile(
     rf"^<{{{_MARK}}} [^\n]*\n(.*?)^\|{{{_MARK}}} [^\n]*\n(.*?)^={{{_MARK}}}\n(.*?)^>{{{_MARK}}} [^\n]*\n", re.M | re.S
@@ -111,9 +113,21 @@ def read_entry(message: str) -> Trailers | Voided | None:
 class Chain:
     """The repository in ``folder``."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, name: Path | None = None) -> None:
         self.folder = folder
+        self._name = name or folder
         self._read: dict[str, dict[str, str]] = {}  # files of a commit, which never change
+
+    @classmethod
+    @contextmanager
+    def borrowed(cls, git_folder: Path) -> Iterator[Chain]:
+        """Main of a clone that may come from someone else: nothing of it is executed. Raises Corrupt."""
+        with tempfile.TemporaryDirectory(prefix="metaloop-objects-") as ours:
+            try:
+                borrow(Path(ours), git_folder / "objects", branch_of(git_folder, BRANCH))
+            except (OSError, ValueError) as error:
+                raise Corrupt(f"{git_folder} is not a readable repository: {error}", hint="clone it again") from None
+            yield cls(Path(ours), git_folder)
 
     def create(self) -> None:
         self._git("init", "--quiet", "--bare", "--initial-branch=main", str(self.folder), at=None)
@@ -126,22 +140,26 @@ class Chain:
     def files(self, commit: str) -> dict[str, str]:
         """Path and text of each file of a commit."""
         if commit not in self._read:
-            names = self._git("ls-tree", "-r", "-z", "--name-only", commit).split("\0")
-            files = {name: self._git("cat-file", "blob", f"{commit}:{name}") for name in names if name}
+            rows = [row.split(maxsplit=4) for row in self._git("ls-tree", "-r", "-z", "-l", commit).split("\0") if row]
+            sizes = [int(size) if kind == "blob" and size.isdigit() else MOST_BYTES for _, kind, _, size, _ in rows]
+            if sum(sizes) >= MOST_BYTES:
+                message = f"{self._name}: {commit[:10]} lacks a file, or has {MOST_BYTES:,} bytes or more"
+                raise Corrupt(message, hint="a block is a few files of text")
+            files = {name: self._git("cat-file", "blob", blob) for _, _, blob, _, name in rows}
             if len(self._read) == MOST_READ:
                 self._read.clear()
             self._read[commit] = files
         return dict(self._read[commit])
 
     def message(self, commit: str) -> str:
-        return self._git("log", "-1", "--format=%B", commit)
+        return self._git("log", "-1", "--no-show-signature", "--format=%B", commit)
 
     def entry(self, commit: str) -> Trailers | Voided | None:
         """The trailers of a commit. Raises Corrupt for damaged ones."""
         return read_entry(self.message(commit))
 
     def parents(self, commit: str) -> list[str]:
-        return self._git("log", "-1", "--format=%P", commit).split()
+        return self._git("rev-parse", f"{commit}^@").split()
 
     def commits(self) -> list[str]:
         """Those of main, the first one first."""
@@ -168,21 +186,24 @@ class Chain:
         self._git("update-server-info")
         return commit
 
+    def check(self) -> str:
+        """What git finds wrong with the objects of main; empty if nothing."""
+        done = safe_git.run(["--git-dir", str(self.folder), "fsck", "--full", "--strict", "--no-dangling"])
+        said = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()
+        return "\n".join(said[:1]) or f"exit code {done.returncode}" if done.returncode else ""
+
     def _git(self, *words: str, text: str = "", at: str | None = "", **environment: str) -> str:
         """Without the user's settings. Raises Corrupt with git's last line."""
-        quiet = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0"}
         where = [] if at is None else ["--git-dir", str(self.folder)]
-        done = subprocess.run(
-            ["git", *where, *words],
-            input=text.encode(),
-            capture_output=True,
-            env={**{k: v for k, v in os.environ.items() if not k.startswith("GIT_")}, **quiet, **environment},
-            check=False,
-        )
+        done = safe_git.run([*where, *words], text.encode(), **environment)
+        hint = "metaloop home audit checks the repository"
         if done.returncode:
             last = (done.stderr.decode(errors="replace").strip().splitlines() or ["no message"])[-1]
-            raise Corrupt(f"{self.folder}: git {words[0]}: {last}", hint="metaloop home audit checks the repository")
-        return done.stdout.decode()
+            raise Corrupt(f"{self._name}: git {words[0]}: {last}", hint=hint)
+        try:
+            return done.stdout.decode()
+        except UnicodeDecodeError:
+            raise Corrupt(f"{self._name}: git {words[0]}: not UTF-8", hint=hint) from None
 
 
 def merged(base: str, ours: str, theirs: str) -> str | None:
@@ -196,8 +217,7 @@ def merged(base: str, ours: str, theirs: str) -> str | None:
         paths = [Path(folder, name) for name in ("ours", "base", "theirs")]
         for path, text in zip(paths, (ours, base, theirs), strict=True):
             path.write_bytes(text.encode())
-        words = ["git", "merge-file", "-p", "-q", "--diff3", f"--marker-size={_MARK}", *map(str, paths)]
-        done = subprocess.run(words, capture_output=True, check=False)
+        done = safe_git.run(["merge-file", "-p", "-q", "--diff3", f"--marker-size={_MARK}", *map(str, paths)])
     parts = _CONFLICT.split(done.stdout.decode())
     if len(parts) > 1:
         regions = zip(parts[1::4], parts[2::4], parts[3::4], strict=True)

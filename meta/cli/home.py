@@ -15,6 +15,7 @@ from meta.cli.output import Column, Output
 from programs.errors import MetaloopError, NotFound, UsageError
 
 if TYPE_CHECKING:
+    from arena.home.chain import Chain
     from programs.program import Program
 
 ProjectFolder = Annotated[str, argument(metavar="DIR")]
@@ -233,21 +234,31 @@ def audit(out: Output, folder: Annotated[str, argument(metavar="DIR")], choice: 
     """Check a clone of main, the project's repository. Checks git's hashes, computes the test of each
     block (an accepted proposal) again from its recorded differences, and trains some blocks
     again on fresh seeds and data."""
-    import random
-
-    from analysis.wording import number, span
-    from arena import sandbox
-    from arena.home.audit import problems, retrain
     from arena.home.chain import Chain
-    from arena.verify import How
-    from trainer.streams import Streams
 
     path = Path(folder).expanduser()
     inner = next((path / name for name in ("main.git", ".git") if (path / name).exists()), path)
     if not (inner / "objects").is_dir():
         raise NotFound(f"{folder} is no git repository", hint="git clone http://HOST:8331/main.git main")
-    chain = Chain(inner)
+    with Chain.borrowed(inner) as chain:
+        return _audit(out, chain, choice)
+
+
+def _audit(out: Output, chain: Chain, choice: AuditChoice) -> int:
+    import random
+
+    from analysis.wording import number, span
+    from arena import sandbox
+    from arena.home.audit import problems, retrain
+    from arena.verify import How
+    from programs.text import one_line
+    from trainer.streams import Streams
+    from trainer.task import builtin_tasks
+
     named = chain.message(chain.commits()[0]).partition("the baseline of ")[2].strip() if chain.commits() else ""
+    if not choice.task and named not in builtin_tasks():
+        message = f"main is of a task that is not part of metaloop: {one_line(named)[:80] or 'unnamed'}"
+        raise UsageError(message, hint="name it, if you trust its code: -t DIR")
     task = launch.load_task(choice.task or named)
     wrong = list(problems(chain, task))
     for line in wrong:
