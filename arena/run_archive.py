@@ -17,11 +17,13 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from programs.archives import extract, open_zip, read_entry
 from programs.errors import Corrupt
+from programs.files import open_regular
 
 ARCHIVE, FOLDERS = "runs.zip", "runs"
 COMPUTED_AGAIN = ("cache", "data")  # folders of a study
-MOST_BYTES = 1 << 30  # of one run, unpacked
+MOST_BYTES, MOST_FILES = 1 << 30, 100_000  # of one run, unpacked
 
 
 def pack(study: Path, run_ids: Collection[str]) -> int:
@@ -36,10 +38,10 @@ def pack(study: Path, run_ids: Collection[str]) -> int:
     with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as target:
             if archive.is_file():
-                with zipfile.ZipFile(archive) as before:
+                with open_regular(archive) as old, open_zip(old) as before:
                     for info in before.infolist():
                         if info.filename.removesuffix(".zip") not in again:
-                            target.writestr(info, before.read(info))
+                            target.writestr(info, read_entry(before, info, MOST_BYTES))
             for folder in folders:
                 target.writestr(_named(f"{folder.name}.zip", zipfile.ZIP_DEFLATED), _zipped(folder))
         file.flush()
@@ -90,16 +92,23 @@ def unpacked(study: Path, run_id: str) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory() as temporary:
         try:
-            with zipfile.ZipFile(archive) as packed:
-                there = f"{run_id}.zip" in packed.namelist()
-                if there:
-                    if packed.getinfo(f"{run_id}.zip").file_size > MOST_BYTES:
-                        hint = "restore a copy"
-                        raise Corrupt(f"{archive}: {run_id} is larger than {MOST_BYTES >> 20} MB", hint=hint)
-                    with zipfile.ZipFile(io.BytesIO(packed.read(f"{run_id}.zip"))) as run:
-                        if any(info.compress_type != zipfile.ZIP_STORED for info in run.infolist()):
-                            raise zipfile.BadZipFile(f"{run_id}.zip was not made by metaloop")
-                        run.extractall(temporary)  # it leaves no name that leads out of the folder
-        except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError) as error:
+            there = _unpack(archive, f"{run_id}.zip", Path(temporary))
+        except (zipfile.BadZipFile, OSError) as error:
             raise Corrupt(f"{archive}: cannot be read: {error}", hint="restore the file from a copy") from None
         yield Path(temporary) / run_id if there else folder
+
+
+def _unpack(archive: Path, name: str, target: Path) -> bool:
+    """Whether there is a run of this name, whose files are then in ``target``. Raises BadZipFile, OSError, Corrupt."""
+    with open_regular(archive) as file, open_zip(file) as packed, tempfile.TemporaryFile() as inner:
+        if name not in packed.namelist():
+            return False
+        extract(packed, packed.getinfo(name), inner, MOST_BYTES)
+        with open_zip(inner) as run:
+            files = run.infolist()
+            if any(info.compress_type != zipfile.ZIP_STORED for info in files):
+                raise zipfile.BadZipFile(f"{name} was not made by metaloop")
+            if len(files) > MOST_FILES or sum(info.file_size for info in files) > MOST_BYTES:  # they may overlap
+                raise zipfile.BadZipFile(f"{name} has more than {MOST_FILES:,} files or {MOST_BYTES >> 20} MB")
+            run.extractall(target)  # it leaves no name that leads out of the folder
+    return True

@@ -6,12 +6,12 @@ import io
 import os
 import stat
 import unicodedata
-import zipfile
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from zipfile import BadZipFile
 
+from programs.archives import open_zip, read_entry
 from programs.errors import Ambiguous, EnvironmentProblem, NotFound, ProgramError
 from programs.file_set import (
     ENTRY,
@@ -89,7 +89,7 @@ def from_zip(raw: bytes, file: str) -> tuple[Program, list[str]]:
     """
     try:
         files = _unzipped(raw, file)
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError, ValueError):
+    except (BadZipFile, OSError):
         raise ProgramError(f"{file}:1: the zip archive cannot be read", hint="zip the folder again") from None
     while files and len({path.split("/")[0] for path in files}) == 1 and all("/" in path for path in files):
         files = {path.split("/", 1)[1]: text for path, text in files.items()}
@@ -101,7 +101,7 @@ def from_zip(raw: bytes, file: str) -> tuple[Program, list[str]]:
 
 def _unzipped(raw: bytes, file: str) -> dict[str, bytes]:
     """The markdown files of an archive. Nothing is unpacked that is larger than a program may be."""
-    with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+    with open_zip(io.BytesIO(raw)) as archive:
         rows = archive.infolist()
         if len(rows) > _MOST_LISTED:
             raise ProgramError(f"{file}:1: the zip archive has {len(rows):,} files", hint="zip the program alone")
@@ -114,8 +114,7 @@ def _unzipped(raw: bytes, file: str) -> dict[str, bytes]:
             path = require_path(unicodedata.normalize("NFC", row.filename), "")
             if stat.S_ISLNK(row.external_attr >> 16):
                 raise ProgramError(f"{file}:1: {path} is a symbolic link", hint="zip the file that it leads to")
-            with archive.open(row) as stream:
-                files[path] = stream.read(min(row.file_size, MAX_BYTES) + 1)
+            files[path] = read_entry(archive, row, 4 * MAX_BYTES)
         return files
 
 

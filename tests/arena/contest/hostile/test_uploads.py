@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 from urllib.parse import quote
 
@@ -11,7 +12,8 @@ import pytest
 from tests.arena.contest.hostile.attacks import Case, attacks, corpus
 from tests.arena.contest.hostile.ground import Ground, fine
 from tests.arena.contest.hostile.pages import MARKUP, strange, unseen
-from tests.arena.contest.hosting import Answer
+from tests.arena.contest.hosting import Answer, Browser
+from tests.redteam.forged_zip import BZIP2, LZMA, forged, zeros
 
 
 def shown_as_text(case: Case, ground: Ground, entry_id: str, raw: bytes) -> None:
@@ -129,3 +131,17 @@ def test_json_is_no_page(ground: Ground) -> None:
     answer = ground.honest.get("/api/v1/queue")
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert json.loads(answer.body)["rows"]
+
+
+@pytest.mark.parametrize("method", [BZIP2, LZMA])
+def test_a_small_archive_does_not_become_gigabytes_in_the_server(ground: Ground, method: int) -> None:
+    """Nobody has to be logged in for it."""
+    for content in (zeros(method, 40), b"\x09\x04\x05\x00junk"):
+        raw = forged([("program.md", method, content, 10)])
+        tracemalloc.start()
+        answer = Browser(ground.port).ask("POST", "/api/v1/lint", raw)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert answer.status == 200 and answer.json["taken"] is False, answer.text
+        assert peak < 16 << 20
+        assert ground.mallory.enter(raw).status == 422
