@@ -90,7 +90,7 @@ def partner_of(program: Program, arms: Iterable[Arm]) -> str:
     """The first arm whose program differs by one setting of its front matter, or the arm that this one is paired with.
 
     Only there did pairing help: gains correlate by .3 to .9 then, by .1 to .2 where an idea differs, and not at all
-    between unrelated programs (`bench.pairing`).
+    between unrelated programs.
     """
     own = {(d.directive_id, d.kind) for d in program.directives}
     for arm in arms:

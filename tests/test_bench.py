@@ -31,11 +31,8 @@ class Case:
 
 
 CASES = {
-    "agent_call": Case("1", ("one call, wall # ms", "besides training # ms")),
-    "agent_session": Case("1", ("whole run, s: #", "besides, s: #")),
     "agents": Case("small", ("small, experiments besides the baseline: 3", "small, of them the sandbox: #")),
     "attribution": Case("2", ("factorial_rmse: #", "top3_ablation_of_all_20: #")),
-    "charging": Case("{quick}", ("runs: #", "spent_over_charged: #", "busy_share: #")),
     "chat": Case("replay", ("replay_rows_identical: True, # experiments", "replay_sockets_opened: 0")),
     "clock": Case("4", ("training_beyond_experiment: #, #, #, # CPU-s", "refused: # of 4")),
     "cluster_simulated": Case("1 0 2", ("utilization: # [#, #]", "jain_first_hour: #")),
@@ -43,7 +40,6 @@ CASES = {
     "contest_decision": Case("2 spread", ("plan: # runs at most", "spread_best_named: # [#, #]", "spread_runs: #")),
     "contradictions": Case("1", ("studies: 1", "contradictions: 0", "unread sentences: 0")),
     "credit": Case("{tmp}/credit.jsonl 5 1", ("significant row, all: # of 5", "planted, edit, observational: # of #")),
-    "evolved": Case("{tmp} 1 {one} {two}", ("study 1, wall_seconds: #", "study 1, champion on one: #")),
     "finetune": Case(
         "{tmp}/finetune.jsonl 1 {one}",
         ("x1 budget, learnt over from scratch: # [#, #] of 1", "x4 budget, learnt over stock: "),
@@ -60,31 +56,19 @@ CASES = {
     "home_tests": Case(
         "50 1", ("normal, 0% gain 0 SD: false # of # merged", "one pair in 50 fails, 50% gain 4 SD: false #")
     ),
-    "homes": Case("--studies 2 --generations 1", ("0.25 | # | # | # [#, #]",)),
     "hostile": Case("-k terminal_is_given", ("attacks tried: 9", "through: 0"), code=1),
     "imports": Case("2 20", ("import_rows: 40", "import_lost: 0", "import_bytes: #")),
     "jobs": Case("--jobs 2 {quick}", ("2 jobs, 0 cannot change behaviour, # tokens",)),
-    "language": Case("{tmp} 44s {one}", ("wall_seconds: #",)),
-    "launch": Case("-n 1", ("launch_to_first_step_cpu_s: #", "charged_cpu_s: #")),
     "metering": Case("--only loop", ("loop: charged #, cgroup #", "worst: #%")),
     "microgpt": Case("-n 1", ("by_hand_to_first_step: # ms", "launched_to_first_step: # ms")),
     "mutants": Case("check", ("mutations: #", "lost: 0")),
     "nights": Case("{tmp}/nights.jsonl 1 8 1 tabular", ("1 nights on 1 tasks, new program over", "at least")),
     "nulls": Case("drawn 5", ("drawn_null_claims, normal: # [#, #]",)),
-    "pairing": Case("3", ("strangers: shared #", "own #")),
     "pictures": Case("{quick} {tmp}", ("credit.svg", "champion.svg", "recording.svg", "card.svg")),
     "planted": Case("1", ("coverage, paired, normal: # [#, #] of #",)),
-    "posterior": Case("5", ("3 programs, runs 4: # of intervals hold the truth",)),
     "prior": Case("1 1", ("confirmed, prior: none: # of 1", "champion's gain, same task minus none: #")),
     "quick": Case("{tmp} {one}", ("quick_wall_seconds: #", "quick_experiments: #", "quick_experiments_trained: #")),
     "racing": Case("2", ("uniform_14: # ± # runs", "uniform_needs: # runs")),
-    "ratios": Case(
-        "20",
-        (
-            "ratio_coverage, 8 quiet seeds, ratio 2, baseline with its error: # [#, #] of 20",
-            "null_scripts_above_zero, 4 untouched, 8 trainings, baseline with its error: # [#, #] of 20",
-        ),
-    ),
     "redteam": Case(
         "-n 2 {root}/tests/programs/test_nesting.py {root}/tests/redteam/test_agents_models.py",
         ("exploits_tried: 2 of #", "with_gain_or_harm: 0"),
@@ -93,26 +77,23 @@ CASES = {
     "window": Case("500", ("first page: # s", "from the ledger to the page, median of 10: # s")),
     "repositories": Case("", ("blind, fields right: # of 90", "causes, fields silently wrong: # of 162")),
     "sandbox": Case("-n 1", ("sandboxed_launch: # ms", "added_by_the_sandbox: # ms")),
-    "scaling": Case("1 {one}", ("two_workers_against_one: #",)),
-    "scoring": Case(
-        "{root}/tests/redteam/letters -n 1",
-        ("streaming_against_chunks: #", "difference_bpb: #", "verified_over_scored_cpu_s: #"),
-    ),
     "second_look": Case("20", ("runs: quick: champion #, stock #, A/A #", "normal: claims of the study: # of 20")),
     "selection": Case(
         "HEAD {tmp}/pairs.jsonl 2 1", ("in stock's gains: # [#, #] of 2 studies", "mean gain of champions, old: #")
     ),
     "simulated": Case("1 1", ("confirmed: # of 1", "mean_gains: champion #, stock #")),
     "startup": Case("1", ("help_wall_seconds: #",)),
-    "stopping": Case("5", ("planted_noise_1_0.01: saves at most #%",)),
-    "studies": Case("{tmp} 1 {one}", ("mean_ratio: #", "bounds_above_1: # of 1")),
+    "ratios": Case(
+        "20",
+        (
+            "ratio_coverage, 8 quiet seeds, ratio 2, baseline with its error: # [#, #] of 20",
+            "null_scripts_above_zero, 4 untouched, 8 trainings, baseline with its error: # [#, #] of 20",
+        ),
+    ),
     "size": Case("", ("trainer: # thousand tokens, # lines",)),
     "tasks": Case("20", ("tasks 2  runs 12 score # difference # n #",)),
     "transfer": Case("ranks 2", ("ranks_5_programs_4_runs_rho_0.5: held # [#, #]",)),
     "travel": Case("{tmp}/travel.jsonl 2 1", ("all, 1 tasks, 1 cells: ", "stock's last score, median: #")),
-    "waves": Case(
-        "-n 1 --budget 0.4 --task {root}/tests/inner_loop/blobs", ("fixed steps: wall with 1 over wall with 2: #",)
-    ),
 }
 #: Why a command is not run here.
 NOT_HERE = {
@@ -122,14 +103,10 @@ NOT_HERE = {
     "contest_clients": "a part of contest_load, started by it",
     "contest_kills": "a host killed under load; tests/arena/contest/test_kill.py does it once",
     "contest_load": "readers by the hundred; its parts are tried by tests/arena/contest/test_web.py",
-    "folders": "25 programs through every command, a minute; tests/meta/test_folder_study.py takes one through them",
     "gpt": "needs a GPU",
     "gpu": "needs a GPU",
     "home": "a host and eight volunteers for minutes; tests/arena/home/test_serving.py plays one of each",
-    "journeys": "five repositories from a clone to a branch, minutes; tests/trainer/test_foreign.py tries the reading",
     "older": "needs the git repository and plays all twice; tests/test_older.py plays the simulated runs",
-    "peers": "needs GEPA and OpenEvolve from PyPI; tests/test_peers.py tries what is ours",
-    "skewness": "real training, minutes at its smallest",
 }
 
 
