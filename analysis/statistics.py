@@ -239,6 +239,32 @@ def posterior(means: Sequence[float], ses: Sequence[float | None], ns: Sequence[
     return result
 
 
+def pooled(
+    estimates: Sequence[float], ses: Sequence[float | None], dfs: Sequence[float]
+) -> list[tuple[float, float] | None]:
+    """(posterior mean, posterior sd) of estimates of many programs or directives, each shrunk towards their mean; None
+    if it has no SE or there is nothing to pool it with. ``dfs``: degrees of freedom of the SEs.
+
+    Normal-normal empirical Bayes (Efron and Morris 1975): the spread of the true values is the moment estimate of
+    DerSimonian and Laird (1986), the common mean is weighted by precision, and its own error is included. The SEs are
+    moderated as in `posterior`: two values that happen to agree are no precise estimate.
+    """
+    known = [i for i, se in enumerate(ses) if se is not None and se > 0.0]
+    out: list[tuple[float, float] | None] = [None] * len(estimates)
+    if len(known) < 3:
+        return out
+    means = [estimates[i] for i in known]
+    variances = _moderated(means, [ses[i] for i in known], [dfs[i] + 1 for i in known])
+    between = between_variance(means, variances)
+    weights = [1.0 / (v + between) for v in variances]
+    centre = _weighted(means, weights)
+    for i, mean, variance in zip(known, means, variances, strict=True):
+        luck = variance / (variance + between)
+        spread = (1.0 - luck) * variance + luck**2 / math.fsum(weights)
+        out[i] = centre + (1.0 - luck) * (mean - centre), math.sqrt(spread)
+    return out
+
+
 def between_variance(means: Sequence[float], variances: Sequence[float]) -> float:
     """Between-arm variance by DerSimonian and Laird, not below 0."""
     weights = [1.0 / v for v in variances]
@@ -325,7 +351,7 @@ def _weighted(values: Sequence[float], weights: Sequence[float]) -> float:
     return math.fsum(v * w for v, w in zip(values, weights, strict=True)) / math.fsum(weights)
 
 
-def _moderated(means: Sequence[float], ses: Sequence[float | None], ns: Sequence[int]) -> list[float]:
+def _moderated(means: Sequence[float], ses: Sequence[float | None], ns: Sequence[float]) -> list[float]:
     """Variances of the means, each arm's own spread mixed with the pooled one; always positive."""
     own = [
         (n - 1, n * se * se) if se is not None and math.isfinite(se) and n > 1 else (0, 0.0)

@@ -13,10 +13,8 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from analysis.rank_correlation import MeasuredGain, RankCorrelation, correlation
 from analysis.scope import tasks
 from analysis.statistics import (
     Ratio,
@@ -24,7 +22,6 @@ from analysis.statistics import (
     mean_interval,
     mean_together,
     one_sided,
-    posterior,
     ratio,
     ratio_interval,
     shared_error,
@@ -199,20 +196,7 @@ def ratio_limits(con: duckdb.DuckDBPyConnection, cells: Sequence[Cell]) -> dict[
     return limits
 
 
-class RunOfProgram(Protocol):
-    """What says which program of a match is stock."""
-
-    @property
-    def program_id(self) -> str: ...
-
-    @property
-    def role(self) -> str: ...
-
-    @property
-    def name(self) -> str: ...
-
-
-def stock_of(runs: Iterable[RunOfProgram]) -> str:
+def stock_of(runs: Iterable[TransferRun]) -> str:
     """The id of the stock program among these runs: the program with an A/A twin, else the control named stock, else
     the only control, else the library's."""
     runs = list(runs)
@@ -325,7 +309,6 @@ class Transfer:
 
     tasks: StudyTasks
     cells: tuple[Cell, ...]
-    correlations: tuple[RankCorrelation, ...]
 
     def of(self, program_id: str) -> list[Cell]:
         """The cells of a program, of the same program without its ideas, and of stock's arms, task by task."""
@@ -359,40 +342,10 @@ def _p(cell: Cell) -> float:
 
 
 def transfer(con: duckdb.DuckDBPyConnection) -> Transfer:
-    """Cells and rank correlations of an open study; it reads no computed views."""
-    cells = transfer_cells(con)
-    return Transfer(study_tasks(con), tuple(cells), tuple(correlations(transfer_runs(con), cells)))
+    """The cells of an open study; it reads no computed views."""
+    return Transfer(study_tasks(con), tuple(transfer_cells(con)))
 
 
 def transfer_runs(con: duckdb.DuckDBPyConnection) -> list[TransferRun]:
     """The runs to use."""
     return typed_rows(con.execute(statement("transfer_runs")), TransferRun)
-
-
-def correlations(runs: Sequence[TransferRun], cells: Sequence[Cell]) -> list[RankCorrelation]:
-    """The rank correlation of each pair of tasks over the programs with runs on both: stock included, A/A twins and
-    programs without their ideas excluded. Each task uses the stream with most programs: they share its data."""
-    out = []
-    measured = {task: _measured(runs, cells, task) for task in dict.fromkeys(cell.task for cell in cells)}
-    for one, other in combinations(measured, 2):
-        both = [program for program in measured[one] if program in measured[other]]
-        out.append(correlation(one, other, [(measured[one][p], measured[other][p]) for p in both]))
-    return out
-
-
-def _measured(runs: Sequence[TransferRun], cells: Sequence[Cell], task: str) -> dict[str, MeasuredGain]:
-    """Means with standard errors moderated by the spread of all programs' runs: few runs alone give a bad estimate."""
-    streams: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for run in runs:
-        if run.task == task and run.role not in (TWIN, BARE):
-            streams[run.stream][run.program_id].append(run.gain)
-    stream = max(streams, key=lambda name: (len(streams[name]), name not in FINAL))
-    means = {program: mean_interval(gains) for program, gains in streams[stream].items()}
-    scored = posterior(
-        [m.mean or 0.0 for m in means.values()], [m.se for m in means.values()], [m.n for m in means.values()]
-    )
-    gains = {who: MeasuredGain(score.mean, score.se, who) for who, score in zip(means, scored, strict=True)}
-    for cell in cells:
-        if cell.task == task and cell.stream == stream and cell.like_id in gains and cell.role != BARE:
-            gains.setdefault(cell.program_id, gains[cell.like_id])
-    return gains

@@ -162,11 +162,6 @@ def percent(share: float | None, decimals: int = 0) -> str:
     return "–" if share is None else f"{100 * share:.{decimals}f}%"
 
 
-def until(share: float) -> str:
-    """The share of a budget until something, ``never`` where it is infinite."""
-    return percent(share) if math.isfinite(share) else "never"
-
-
 def ranks(low: int | None, high: int | None) -> str:
     """``1`` or ``1–4``: the possible ranks of an arm."""
     if low is None or high is None:

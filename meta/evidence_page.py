@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis import decision_text
-from analysis.anytime import GRID, MOMENTS, Anytime, anytime
 from analysis.constraint_values import ConstraintValues
 from analysis.credit import CreditViewRow, of_verdict
 from analysis.decision import LEVEL, CheckedArm, twins
@@ -28,7 +26,7 @@ from analysis.study import read_study
 from analysis.tables import statement, typed_rows
 from analysis.transfer import Cell
 from analysis.trust import findings_line, gain_name
-from analysis.wording import few, role_name, until
+from analysis.wording import few, role_name
 from analysis.writing_events import MutationEvent
 from arena.public import public_lines
 from arena.study import Study
@@ -68,10 +66,8 @@ def evidence_page(study: Study, champion: Champion) -> str:
         "cell": cell,
         "verb": verb,
         "mean": decision_text.interval,
-        "percent": until,
         "few": few,
         "role": role_name,
-        "reached": reached,
     }
     tasks = training_tasks(study)
     with read_study(study.folder) as con:
@@ -83,7 +79,6 @@ def evidence_page(study: Study, champion: Champion) -> str:
         best = statements(con, champion.program)
         tries = ReportSource(con, "").ask("directive_tries", TriedRow, program=champion.program.program_id).rows
         task_rows, over = tasks_of(con, champion), together(con, champion)
-        early = [one for one in anytime(con) if not study.config.families or len(one.tasks) > 1]
         counts = con.execute("SELECT kind, count(*) FROM findings GROUP BY kind ORDER BY kind").fetchall()
     worse = harmful(tries)
     return made.get_template("champion.evidence.md.j2").render(
@@ -109,7 +104,7 @@ def evidence_page(study: Study, champion: Champion) -> str:
         by_family=partial(by_family, families={task.name: family_of(task) for task in tasks if task.family}),
         findings=findings_line(counts, str(study.folder)), public=public_lines(study),
         headroom=[text for task in tasks if (text := of_headroom(task, champion.claim))],
-        early=early, grid=GRID, moments=MOMENTS, harvests=harvests(study),
+        harvests=harvests(study),
         task_rows=task_rows, over=over, stream=LOOKS[champion.decision.look][1],
         one_line=any(row.role == "one-line" for row in standings), steered=steered(study, champion.program),
     )  # fmt: skip
@@ -335,14 +330,6 @@ def interval(row: Standing | CreditViewRow | EditCredit | Cell, name: str = "est
 def line(text: str) -> str:
     """Text of a program on one line, escaped so that it cannot end a table cell or a fenced block."""
     return one_line(text).replace("|", "\\|").replace("~~~", "~ ~ ~")
-
-
-def reached(one: Anytime) -> str:
-    """After which share of their budget half of the runs are as good as stock becomes."""
-    median, low, high = one.median()
-    if math.isfinite(median):
-        return f"{until(median)} [{until(low)}, {until(high) if math.isfinite(high) else 'not within the budget'}]"
-    return f"most runs never{f', at 95% not before {until(low)}' if 0 < low < math.inf else ''}"
 
 
 def cell(text: str) -> str:

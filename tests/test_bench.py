@@ -44,9 +44,6 @@ CASES = {
         "{tmp}/finetune.jsonl 1 {one}",
         ("x1 budget, learnt over from scratch: # [#, #] of 1", "x4 budget, learnt over stock: "),
     ),
-    "fitted": Case(
-        "{tmp}/fitted.jsonl 1 3 {one}", ("of the search, on the task over on the model, median: #", "difference")
-    ),
     "fuzz": Case("-n 30", ("task.toml refused: #", "failures: #")),
     "gateway": Case("2", ("whole: straight # ms, through the gateway # ms", "streamed: straight # ms")),
     "harvest": Case(
@@ -92,7 +89,7 @@ CASES = {
     ),
     "size": Case("", ("trainer: # thousand tokens, # lines",)),
     "tasks": Case("20", ("tasks 2  runs 12 score # difference # n #",)),
-    "transfer": Case("ranks 2", ("ranks_5_programs_4_runs_rho_0.5: held # [#, #]",)),
+    "transfer": Case("1", ("edits_hurts: # given, true # [#, #]",)),
     "travel": Case("{tmp}/travel.jsonl 2 1", ("all, 1 tasks, 1 cells: ", "stock's last score, median: #")),
 }
 #: Why a command is not run here.

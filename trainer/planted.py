@@ -7,7 +7,6 @@ seed noise far below an edit's gain, and about two experiments per knob.
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     import numpy as np
     from pydantic import JsonValue
 
-    from trainer.task import Task
 
 EXPERIMENTS_PER_RUN = 24
 COST, SOFT = 0.1, 0.08  # device-seconds of an experiment, and the part that scales with the fraction
@@ -155,23 +153,6 @@ def simulated_task(law: Law, folder: Path, *, name: str = "planted", experiments
         "law": _section(law),
     }
     (folder / "task.toml").write_text(tomli_w.dumps(body), "utf-8")
-    return folder
-
-
-def fitted_task(task: Task, law: Law, folder: Path, *, name: str) -> Path:
-    """Write a simulated copy of a task: its script, knobs, roles and costs, with that law. Returns ``folder``."""
-    import tomli_w
-
-    body = tomllib.loads((task.folder / "task.toml").read_text("utf-8"))
-    body["task"] |= {"name": name, "description": f"A model of {task.name}, fitted to experiments; nothing is trained."}
-    body["task"] |= {"read_only": []}
-    body = {section: body[section] for section in ("task", "budget", "edits") if section in body}
-    folder.mkdir(parents=True, exist_ok=True)
-    for file, text in task.baseline().files:
-        (folder / file).parent.mkdir(parents=True, exist_ok=True)
-        (folder / file).write_text(text, "utf-8")
-    text = tomli_w.dumps(body | {"score": {"kind": "simulated"}, "law": _section(law)})
-    (folder / "task.toml").write_text(text, "utf-8")
     return folder
 
 

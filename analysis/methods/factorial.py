@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from analysis import designs
 from analysis.credit import DirectiveEffect
 from analysis.method_input import MethodInput
-from analysis.pooling import pooled
 from analysis.regression import RegressionEffect
 from analysis.scope import Scope
-from analysis.statistics import interval, t_test
+from analysis.statistics import interval, pooled, t_test
 from programs.ids import content_id
 
 
@@ -49,7 +48,8 @@ def factorial_credits(scope: Scope) -> list[DirectiveEffect]:
     (`credit.settled`)."""
     found = factor_effects(scope)
     texts = {row.directive_id: row.text for row in scope.rows("directive_texts", DirectiveText)} if found else {}
-    shrunk = pooled([each.effect.estimate for each in found], [each.effect.se for each in found])
+    effects = [each.effect for each in found]
+    shrunk = pooled([e.estimate for e in effects], [e.se for e in effects], [e.df for e in effects])
     out = []
     for each, post in zip(found, shrunk, strict=True):
         effect, directive = each.effect, each.directive_id

@@ -19,9 +19,8 @@ from dataclasses import dataclass
 
 from analysis.credit import Design, MutationCredit
 from analysis.method_input import MethodInput
-from analysis.pooling import pooled
 from analysis.scope import Scope
-from analysis.statistics import interval, mean_interval, t_test, welch_difference
+from analysis.statistics import interval, mean_interval, pooled, t_test, welch_difference
 from programs.ids import content_id
 
 LEAST_PAIRS = 2  # seeds that both sides ran, so that the differences have a standard error
@@ -56,7 +55,9 @@ def mutation_credits(scope: Scope) -> list[MutationCredit]:
     for run in scope.rows("family_runs", FamilyRun):
         families[run.child_id].append(run)
     made = {child: known for child, runs in families.items() if (known := compare(beside_one_parent(runs))) is not None}
-    posts = dict(zip(made, pooled([m[0] for m in made.values()], [m[1] for m in made.values()]), strict=True))
+    every = list(made.values())
+    shrunk = pooled([known[0] for known in every], [known[1] for known in every], [known[2] for known in every])
+    posts = dict(zip(made, shrunk, strict=True))
     credits = [_credit(scope, families[child][0], made[child], posts[child]) for child in made]
     return sorted(credits, key=lambda c: (-c.estimate, c.child_id))
 

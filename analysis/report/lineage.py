@@ -24,6 +24,7 @@ class ProgramRow:
     n: int | None
     gain: float | None
     se: float | None
+    df: int | None  # of se
     text: str | None
     reason: str | None
 
@@ -97,8 +98,7 @@ def over_tasks(facts: ReportFacts) -> str:
 
 
 def node(row: ProgramRow, champion: str | None) -> DrawnProgram:
-    runs = row.n or 0
-    low, high = interval(row.gain, row.se, runs - 1) if row.gain is not None else (None, None)
+    low, high = interval(row.gain, row.se, row.df or 0) if row.gain is not None else (None, None)
     return DrawnProgram(
         row.program_id,
         row.name or short(row.program_id),
@@ -108,7 +108,7 @@ def node(row: ProgramRow, champion: str | None) -> DrawnProgram:
         row.gain,
         low,
         high,
-        runs,
+        row.n or 0,
         row.program_id == champion,
         row.reason or "",
     )

@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 
-from analysis.anytime import GRID, TARGETS, Anytime, GainCurve, programs_of
 from analysis.report.model import ReportFacts, ReportFigure, ReportSection, ReportTable
 from analysis.report.rows import RunRow
-from analysis.report.source import QueryResult, clean
+from analysis.report.source import QueryResult
 from analysis.report.standings import MARKS
-from analysis.tables import statement, typed_rows
 from analysis.trust import gain_name
-from analysis.wording import brief, count, decimals, few, many, number, percent, short, until
+from analysis.wording import brief, count, decimals, many, number, short
 
 # The result of an experiment, as one letter in the data of the page.
 BASELINE, KEPT, DISCARDED, FAILED, ASIDE = "b", "k", "d", "x", "s"
@@ -24,7 +21,6 @@ LINES = {
     "control": "controls (stock)",
     "without": "champion without its ideas",
 }
-PROFILES = 8  # programs that are drawn
 ASIDE_DECISIONS = ("screen", "replicate", "confirm")
 
 
@@ -86,70 +82,7 @@ def section(facts: ReportFacts) -> ReportSection:
     )
     answers = (facts.runs, points, final, facts.noise)
     drawn = (overview(facts, data, answers),) if len(data.runs) > 1 else ()
-    figures = (*drawn, close_up(facts, data, answers), *how_early(facts))
-    return ReportSection("progress", "How the runs went", lead, figures)
-
-
-def how_early(facts: ReportFacts) -> tuple[ReportFigure, ...]:
-    """Which share of the targets is reached after which share of the budget; none where stock gained nothing."""
-    sql = statement("anytime")
-    answer = QueryResult("anytime", sql, tuple(typed_rows(facts.source.con.execute(sql), GainCurve, clean)))
-    known = programs_of(answer.rows)
-    if len({(one.program_id, one.is_stock) for one in known}) < 2:
-        return ()
-    best = sorted(known, key=lambda one: (-len(one.tasks), -one.reached(0.5)))
-    drawn = [one for one in best if len(one.tasks) == len(best[0].tasks)][:PROFILES]
-    return (
-        ReportFigure(
-            name="how-early",
-            kind="profile",
-            title="How early a run gets there",
-            caption="Share of the targets that a run has reached when it has spent a share of its budget, over all "
-            f"runs of a program. Targets: {', '.join(f'{target:g}' for target in TARGETS)} times stock's mean gain"
-            f"{' on each task' if len(drawn[0].tasks) > 1 else ''}, all by the scores that the researchers saw. A "
-            "higher line is better.",
-            data={"rows": [profile(one) for one in drawn]},
-            table=early_table(best),
-            answers=(answer,),
-            legend=tuple(
-                (f"line-{role}", meaning)
-                for role, meaning in LINES.items()
-                if role in {MARKS.get(one.role, one.role) for one in drawn}
-            ),
-        ),
-    )
-
-
-def profile(one: Anytime) -> dict[str, object]:
-    """The line of a program: its corners, as (share of the budget, share of the targets)."""
-    at = sorted({share for shares in one.shares.values() for share in shares if share <= 1.0})
-    return {
-        "name": one.name,
-        "role": MARKS.get(one.role, one.role),
-        "points": [(spent, one.reached(spent)) for spent in (0.0, *at, 1.0)],
-    }
-
-
-def early_table(rows: Sequence[Anytime]) -> ReportTable:
-    def median(one: Anytime) -> str:
-        middle, low, high = one.median()
-        return f"{until(middle)} [{until(low)}, {until(high)}]" if one.runs > 1 else until(middle)
-
-    return ReportTable.of(
-        rows,
-        {
-            "program": lambda one: one.name,
-            "role": lambda one: one.role,
-            "tasks": lambda one: few(one.tasks),
-            ">runs": lambda one: count(one.runs),
-            ">budget until stock's mean gain, median": median,
-            **{f">targets after {spent:.0%}": partial(_reached, spent) for spent in GRID},
-        },
-    )
-
-
-def _reached(spent: float, one: Anytime) -> str:
-    return percent(one.reached(spent))
+    return ReportSection("progress", "How the runs went", lead, (*drawn, close_up(facts, data, answers)))
 
 
 def courses(facts: ReportFacts, points: Sequence[PointRow], final: Sequence[FinalRow]) -> DrawnRuns:

@@ -1,4 +1,4 @@
-"""Several tasks: gains in units of stock's gain, rank correlations, and the edits and directives that transfer.
+"""Several tasks: gains in units of stock's gain, and the edits and directives that transfer.
 
 None if all runs of the study are on one task.
 """
@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
-from analysis.rank_correlation import RankCorrelation
 from analysis.report.model import Point, ReportFacts, ReportFigure, ReportSection, ReportTable
 from analysis.report.rows import Unread
 from analysis.report.source import QueryResult, clean
@@ -28,7 +27,7 @@ from analysis.transfer import (
     transfer_runs,
 )
 from analysis.transfer_credit import SIGNIFICANT, STATES, Across, TaskEstimate, across
-from analysis.wording import arm_name, chance, count, decimals, many, number, percent, role_name, span, typical
+from analysis.wording import arm_name, chance, count, decimals, many, number, role_name, span, typical
 
 _EDIT = re.compile(r"`([^`]+)`")
 ROOM, LEAST_LABEL = 33, 14  # letters of a name beside a chart; of its label at least
@@ -59,7 +58,6 @@ BESIDE = (
     "A change that was tried almost only together with a harmful one has no figure: it may help only by undoing that "
     "harm. "
 )
-MOST_UNKNOWN = 3  # pairs of tasks that are named one by one
 
 
 def section(facts: ReportFacts) -> ReportSection | None:
@@ -80,7 +78,6 @@ def section(facts: ReportFacts) -> ReportSection | None:
         "Do programs that win on the training tasks, those of the search, also win on others? Each gain is divided by "
         f"stock's gain on that task, so 1 means as good as stock. Training: {', '.join(study.tasks.training)}. "
     )
-    lead += " ".join(ranked(study.correlations))
     folded = [*([JUDGED, COUNTED] if several else []), *one_task_only(by_method)]
     return ReportSection("transfer", "Several tasks", lead, tuple(figures), more={"folded": folded})
 
@@ -103,30 +100,6 @@ def one_task_only(by_method: Mapping[str, Sequence[Across]]) -> list[str]:
     """Which methods have estimates on one task only, so that no chart compares tasks."""
     left = [TITLES[name] for name, rows in by_method.items() if not any(map(on_several, rows))]
     return [f"Estimated on one task only, so not shown here: {'; '.join(left)} (metaloop transfer)."] if left else []
-
-
-def ranked(correlations: Sequence[RankCorrelation]) -> list[str]:
-    """A sentence on each pair of tasks; one on all that are unknown where they are many."""
-    known = [ranks for ranks in correlations if ranks.estimate is not None]
-    left = len(correlations) - len(known)
-    if left <= MOST_UNKNOWN:
-        return [of_ranks(ranks) for ranks in correlations]
-    return [of_ranks(ranks) for ranks in known] + [
-        f"The rank correlation between {'the other ' * bool(known)}{left} pairs of tasks is unknown: too few programs "
-        "ran on both."
-    ]
-
-
-def of_ranks(ranks: RankCorrelation) -> str:
-    pair = f"{ranks.task} and {ranks.other}"
-    if ranks.estimate is None:
-        return f"The rank correlation between {pair} is unknown: {ranks.why}."
-    return (
-        f"Rank correlation of {many(ranks.n, 'program')} between {pair}: {number(ranks.estimate, 2)} "
-        f"[{number(ranks.low, 2)}, {number(ranks.high, 2)}] for the true gains, {number(ranks.observed, 2)} for the "
-        f"measured means (share of their variance that is not noise: {percent(ranks.reliability)} and "
-        f"{percent(ranks.reliability_other)})."
-    )
 
 
 def figure(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections import Counter
 from collections.abc import Sequence
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 MOST_CHANGES = 4  # that are shown; of more, how many
 BEST = "best train.py"
 CHAIN = ("seq", "prev", "hash", "schema", "kind", "at")  # what only the ledger needs
-LEAST_RUNS = 6  # fewer leave the interval of a median open
 
 
 def present(out: Output, folder: Path, applies: bool = False) -> list[str]:
@@ -62,13 +60,10 @@ def present(out: Output, folder: Path, applies: bool = False) -> list[str]:
     label = EvolvedFor.of(config.researcher, config.staff.models)
     every = compared(config, Path(files["champion"])) if len(changes) > MOST_CHANGES else []
     if out.mode == "plain":
-        better = decision is not None and decision.holds
-        early = how_early(folder, str(champion.get("program_id", ""))) if better else ""
         more = {
             "details": ". ".join(sentences[1:]),
             "researcher": str(label),
             "more runs": needed,
-            "how early": early,
             "best scripts": " ".join(scripts),
         }
         more |= {"harmful ideas": harm, "steering": given, "cost": cost(folder)}
@@ -295,27 +290,6 @@ def compared(config: StudyConfig, champion: Path) -> list[str]:
 
     own = Path(str(config.plan.get(PATH) or ""))
     return [f"metaloop program diff {resolve.typed(own)} {resolve.typed(champion)}"] if own.is_file() else []
-
-
-def how_early(folder: Path, champion: str) -> str:
-    """After which share of its budget a run of the champion is as good as stock's runs become; empty if unknown."""
-    from analysis.anytime import anytime
-    from analysis.wording import few, many, until
-
-    with resolve.connect(folder, []) as con:
-        known = [one for one in anytime(con) if one.program_id == champion and not one.is_stock]
-    if not known:
-        return ""
-    own = max(known, key=lambda one: len(one.tasks))
-    median, low, high = own.median()
-    where = f"on {few(own.tasks)}, " if len(own.tasks) > 1 else ""
-    runs = f"median of {many(own.runs, 'run')}; by the researchers' own scores"
-    if math.isinf(high) and own.runs < LEAST_RUNS:
-        return ""
-    if not math.isfinite(median):
-        return f"{where}at least half of the champion's runs never reach stock's average final gain ({runs})"
-    share = f"{until(median)} of its budget [{until(low)}, {until(high)}]"
-    return f"{where}a run of the champion reaches stock's average final gain after {share} ({runs})"
 
 
 def changes_title(config: StudyConfig) -> str:

@@ -113,10 +113,6 @@ def init(
     ],
     simulated: Annotated[bool, flag("A task without training: a formula gives the effect of each edit.")],
     seed: Annotated[int, flag("Seed of that formula.", min=0, default=1)],
-    fitted: Annotated[
-        str | None,
-        flag("With --simulated: a formula fitted to the experiments on a study's first task.", metavar="STUDY"),
-    ],
 ) -> int:
     """Write the files of a new task. They are task.toml, train.py, prepare.py and data.py;
     with --simulated, task.toml and train.py. With --like, --text or --grammar, the task is
@@ -137,8 +133,6 @@ def init(
         raise UsageError(f"--{named.replace('_', '-')} needs --from DIR", hint="metaloop task init --from my-repo")
     if folder is None:
         raise UsageError("name the folder of the new task", hint="metaloop task init my-task")
-    if fitted is not None and not simulated:
-        raise UsageError("--fitted needs --simulated", hint="metaloop task init my-model --simulated --fitted STUDY")
     from trainer.scaffold import init as write
     from trainer.scaffold import init_simulated
     from trainer.variants import Variant
@@ -147,8 +141,6 @@ def init(
     if copied:
         variant = Variant(like, grammar, Path(text) if text is not None else None, member)
         return init_copied(out, path, variant)
-    if fitted is not None:
-        return init_fitted(out, path, fitted)
     made = init_simulated(path, seed) if simulated else write(path)
     files = sorted(path.name for path in made.iterdir() if path.is_file())
     out.thing({"folder": str(made), "files": files})
@@ -168,29 +160,6 @@ def init_copied(out: Output, folder: Path, wanted: Variant) -> int:
     if made.public:
         out.note("not for contests: every sandbox can read the text that the hidden data is taken from")
     out.note(f"next: metaloop task check {resolve.typed(folder)}")
-    return 0
-
-
-def init_fitted(out: Output, folder: Path, study: str) -> int:
-    """Write a simulated copy of a study's first task, whose law is fitted to its experiments."""
-    from analysis.fitted import fitted_law
-    from arena.study import Study
-    from trainer.planted import fitted_task
-    from trainer.scaffold import refuse_taken, task_name
-    from trainer.task import Task
-
-    refuse_taken(folder)
-    path = resolve.past_study(study, out)
-    modelled = Study.open(path).task
-    with resolve.connect(path, []) as con:
-        law = fitted_law(con, modelled)
-    made = Task.load(fitted_task(modelled, law, folder, name=task_name(folder)))
-    paying = sum(effect > 0 for effect in law.effects.values())
-    effects = {"edits": len(law.effects), "of which gain": paying, "pairs": len(law.interactions)}
-    further = {"always fail": len(law.crashes), "noise": f"{law.noise:.4g} {made.unit}"}
-    out.thing({"folder": str(folder), "model of": modelled.name, **effects, **further})
-    out.note("a value that the study never tried has no effect here; try what a search finds on the task itself:")
-    out.note(f"next: metaloop evolve -t {resolve.typed(folder)} --reserve {modelled.name} --long")
     return 0
 
 

@@ -53,9 +53,8 @@ def transfer(
     PROGRAM runs on every task, also without its idea list. Stock (the plain keep-if-better
     loop) runs twice on every task (an A/A test). -b is the budget on the first task; on the
     other tasks it is scaled to about the same number of experiments. Prints the gains on
-    each task and their ratios to stock's gain, the rank correlations between tasks, and the
-    edits and directives (sentences and settings) that help on all tasks or only on the
-    training task.
+    each task and their ratios to stock's gain, and the edits and directives (sentences and
+    settings) that help on all tasks or only on the training task.
 
     With a STUDY that has runs on several tasks, prints its tables and runs nothing."""
     from arena.transfer import play_transfer
@@ -199,17 +198,4 @@ def plan_of(
     if skipped:
         whole["not_run_twice"] = "; ".join(skipped)
     whole |= settings.researcher_choice.bill(tasks[0], whole["experiments"], study)
-    return whole | {"tells": power_text(len(own), runs)}
-
-
-def power_text(programs: int, runs: int) -> str:
-    """The difference that can be detected on each task, and whether ranks can be compared."""
-    from analysis.rank_correlation import LEAST
-
-    ranked = programs + 1  # stock is one of them
-    of_ranks = (
-        f"a rank correlation of {ranked} programs, stock included, with an interval"
-        if ranked >= LEAST
-        else f"no rank correlation: it needs {LEAST} programs, stock included; here are {ranked}"
-    )
-    return f"each task: {launch.power_sentence(runs)}; {of_ranks}"
+    return whole | {"tells": f"each task: {launch.power_sentence(runs)}"}

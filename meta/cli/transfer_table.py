@@ -1,4 +1,4 @@
-"""The tables of transfer: gains per task, rank correlations, and the edits and directives that help on which tasks."""
+"""The tables of transfer: gains per task, and the edits and directives that help on which tasks."""
 
 from __future__ import annotations
 
@@ -11,14 +11,12 @@ from analysis.decision import LEVEL
 from analysis.wording import TWO_ARMS, at_least, decimals, few, many, plain_number, plain_span
 from meta.cli import resolve
 from meta.cli.output import Column, Output, Row, columns, table
-from meta.cli.transfer_pace import early_json, show_early, show_fastest
 from programs.errors import NotComparable
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from analysis.over_reserved import OverReserved
-    from analysis.rank_correlation import RankCorrelation
     from analysis.transfer import Cell, Transfer
     from analysis.transfer_credit import Across
     from meta.claim import Claim
@@ -48,7 +46,6 @@ def present(out: Output, folder: Path) -> None:
     """Show all results of a study on several tasks. Raises NotComparable where its runs are on one task."""
     from rich.text import Text
 
-    from analysis.anytime import anytime
     from analysis.transfer import transfer, transfer_runs
     from analysis.transfer_credit import across
 
@@ -60,10 +57,9 @@ def present(out: Output, folder: Path) -> None:
                 hint="metaloop transfer PROGRAM --task a,b; metaloop evolve --reserve b",
             )
         moved = across(con, results.tasks, results.cells, transfer_runs(con))
-        early = anytime(con)
     if out.mode == "json":
-        more = {"across": [row_json(row) for row in moved], "anytime": [early_json(one) for one in early]}
-        out.json({"study": resolve.shown(folder), **as_json(results), **more})
+        moved_rows = [row_json(row) for row in moved]
+        out.json({"study": resolve.shown(folder), **as_json(results), "across": moved_rows})
         return
     if out.mode == "plain":
         out.rows([asdict(cell) for cell in results.cells], PLAIN)
@@ -71,10 +67,8 @@ def present(out: Output, folder: Path) -> None:
         show_cells(out, results.cells)
         for text in shown_better(results.cells):
             out.show(Text(text))
-    for line in (*of_all_ranks(results.correlations), *aa_lines(results.cells), LEGEND):
+    for line in (*aa_lines(results.cells), LEGEND):
         out.note(line)
-    show_early(out, early)
-    show_fastest(out, early)
     show_across(out, moved, results.tasks.all)
     name = resolve.typed(folder)
     out.next(f"metaloop standings {name} --all", f"metaloop transfer {name} --json", f"metaloop report {name}")
@@ -96,7 +90,6 @@ def as_json(results: Transfer) -> Row:
         "home": list(results.tasks.training),
         "elsewhere": list(results.tasks.other),
         "cells": [asdict(cell) for cell in results.cells],
-        "rank_correlations": [asdict(correlation) for correlation in results.correlations],
     }
 
 
@@ -163,27 +156,6 @@ def like(cell: Cell, others: Sequence[Cell]) -> str:
         return ""
     name = next((c.name for c in others if c.program_id == cell.like_id), cell.like_id)
     return f" = {name}"
-
-
-def of_all_ranks(correlations: Sequence[RankCorrelation]) -> list[str]:
-    """A line for each pair of tasks with a rank correlation, and one for the others."""
-    silent = [correlation for correlation in correlations if correlation.estimate is None]
-    lines = [of_ranks(correlation) for correlation in correlations if correlation.estimate is not None]
-    if len(silent) > 1:
-        return [*lines, f"no rank correlation for {many(len(silent), 'other pair')} of tasks: {silent[0].why}"]
-    return [*lines, *map(of_ranks, silent)]
-
-
-def of_ranks(ranks: RankCorrelation) -> str:
-    """One line for a pair of tasks."""
-    pair = f"{ranks.task} and {ranks.other}, {many(ranks.n, 'program')}"
-    if ranks.estimate is None:
-        return f"no rank correlation of {pair}: {ranks.why}"
-    return (
-        f"rank correlation of {pair}: {ranks.estimate:.2f} [{ranks.low:.2f}, {ranks.high:.2f}] corrected for noise, "
-        f"{ranks.observed:.2f} as measured (reliability of the gains {ranks.reliability:.0%} and "
-        f"{ranks.reliability_other:.0%})"
-    )
 
 
 def aa_lines(cells: Sequence[Cell]) -> list[str]:

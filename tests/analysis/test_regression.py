@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.pooling import pooled
 from analysis.regression import effects
 from analysis.statistics import welch_difference
 
@@ -35,15 +34,3 @@ def test_aliased_columns_are_not_told() -> None:
     found = effects(x, other + 0.1 * rng.standard_normal(40), np.zeros(40, dtype=int))
     assert found[0] is None and found[1] is None
     assert found[2] is not None and found[2].estimate == pytest.approx(1.0, abs=0.15)
-
-
-def test_pooling_is_nearer_the_truth_and_owns_up_to_what_is_left() -> None:
-    rng = np.random.default_rng(5)
-    truth = rng.normal(0.3, 0.5, 400)
-    seen = truth + 0.5 * rng.standard_normal(400)
-    told = [post for post in pooled(seen.tolist(), [0.5] * 400) if post]
-    means, sds = (np.array(part) for part in zip(*told, strict=True))
-    assert np.mean((means - truth) ** 2) < 0.7 * np.mean((seen - truth) ** 2)
-    assert np.mean(np.abs(means - truth) < 1.96 * sds) == pytest.approx(0.95, abs=0.03)
-    assert pooled([1.0, 2.0], [0.1, 0.1]) == [None, None]
-    assert pooled([1.0, 2.0, 3.0, 4.0], [0.1, 0.1, 0.1, None])[3] is None

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
+import duckdb
 import pytest
 
+from analysis.report import lineage
 from analysis.scales import pooled_sd, scale_of
+from analysis.statistics import mean_interval
+from analysis.tables import statement
 
 
 def test_the_spread_is_that_about_each_programs_own_mean() -> None:
@@ -21,3 +26,46 @@ def test_stock_is_the_scale_where_it_surely_gains() -> None:
     vague = scale_of("t", "nats", [3.0, -1.0], [[0.0, 2.0]])
     assert not vague.of_stock and vague.size == pytest.approx(math.sqrt(10 / 2))
     assert scale_of("t", "nats", [1.0]).size == 1.0  # nothing is known of the spread
+
+
+Run = tuple[str, str, float]  # program, task, gain
+
+
+def scored(runs: Sequence[Run], family: str | None = None) -> dict[str, lineage.ProgramRow]:
+    """The rows of `program_scores` over these runs; every task has the size 1."""
+    rows = [(f"r{at}", *run, "finished", "selection", "race") for at, run in enumerate(runs)]
+    with duckdb.connect() as con:
+        con.execute("CREATE TABLE runs (run_id TEXT, program_id TEXT, task TEXT, verified_gain DOUBLE, state TEXT, "
+                    "score_stream TEXT, purpose TEXT)")  # fmt: skip
+        con.executemany("INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+        con.execute("CREATE TABLE scales AS SELECT DISTINCT task, 1.0 AS size, $1::TEXT AS family FROM runs", [family])
+        con.execute(f"CREATE MACRO {statement('program_scores')}")
+        found = con.execute("SELECT program_id, n, gain, se, df FROM program_scores('stock')").fetchall()
+    return {
+        program: lineage.ProgramRow(program, program, 0, None, (), n, gain, se, df, "", "")
+        for program, n, gain, se, df in found
+    }
+
+
+def test_a_program_with_one_run_on_a_task_has_no_error_over_tasks() -> None:
+    several = [("p", "a", gain) for gain in (1.0, 2.0, 3.0)]
+    known = scored([*several, ("p", "b", 5.0), ("p", "b", 7.0)])["p"]
+    assert known.gain == pytest.approx(4.0) and known.df == 3
+    assert known.se == pytest.approx(math.sqrt(1 / 3 + 2 / 2) / 2)  # the variances 1 and 2 of the runs
+    unknown = scored([*several, ("p", "b", 5.0)])["p"]
+    assert unknown.gain == pytest.approx(3.5) and unknown.se is None
+    assert lineage.node(unknown, None).low is None
+    alone = scored([(program, "a", gain) for program, gain in (("p", 2.0), ("stock", 1.0))], "family")["p"]
+    assert alone.gain == pytest.approx(2.0) and alone.se is None
+
+
+def test_over_families_the_interval_of_a_program_is_that_between_tasks() -> None:
+    """Three tasks with two runs each: two degrees of freedom, not five."""
+    leads = {"a": 0.2, "b": 0.5, "c": 0.8}
+    runs = [("stock", task, 1.0) for task in leads for _ in range(2)]
+    runs += [("p", task, 1.0 + lead + luck) for task, lead in leads.items() for luck in (-0.01, 0.01)]
+    row = scored(runs, "family")["p"]
+    expected = mean_interval([1.0 + lead for lead in leads.values()])
+    shown = lineage.node(row, None)
+    assert (row.gain, row.se, row.df) == (pytest.approx(1.5), pytest.approx(expected.se), 2)
+    assert (shown.low, shown.high, shown.n) == (pytest.approx(expected.low), pytest.approx(expected.high), 6)

@@ -15,6 +15,7 @@ from analysis.statistics import (
     mean_interval,
     mean_together,
     one_sided,
+    pooled,
     posterior,
     ratio,
     ratio_interval,
@@ -206,3 +207,23 @@ def test_the_mean_of_samples_together_is_that_of_all_their_values() -> None:
     one, other = [1.0, 2.5, 2.0, 0.5], [4.0, 3.0, 3.5]
     together = mean_together((mean.mean, mean.se, mean.n) for mean in map(mean_interval, (one, other)))
     assert astuple(together) == pytest.approx(astuple(mean_interval([*one, *other])))
+
+
+def test_pooling_is_nearer_the_truth_and_owns_up_to_what_is_left() -> None:
+    rng = np.random.default_rng(5)
+    truth = rng.normal(0.3, 0.5, 400)
+    seen = truth + 0.5 * rng.standard_normal(400)
+    told = [post for post in pooled(seen.tolist(), [0.5] * 400, [9] * 400) if post]
+    means, sds = (np.array(part) for part in zip(*told, strict=True))
+    assert np.mean((means - truth) ** 2) < 0.7 * np.mean((seen - truth) ** 2)
+    assert np.mean(np.abs(means - truth) < 1.96 * sds) == pytest.approx(0.95, abs=0.03)
+    assert pooled([1.0, 2.0], [0.1, 0.1], [9, 9]) == [None, None]
+    assert pooled([1.0, 2.0, 3.0, 4.0], [0.1, 0.1, 0.1, None], [9, 9, 9, 0])[3] is None
+
+
+def test_two_pairs_that_agree_are_pooled_like_others() -> None:
+    """A tiny standard error of one degree of freedom is luck: the estimate is shrunk nearly as with the usual error."""
+    rest, error = [0.05, -0.1, 0.0, 0.1, -0.05], 0.3
+    [lucky, *_], [usual, *_] = (pooled([0.5, *rest], [se, *[error] * 5], [1] * 6) for se in (0.0005, error))
+    assert lucky is not None and usual is not None
+    assert lucky[0] == pytest.approx(usual[0], abs=0.05) and lucky[0] < 0.2 and lucky[1] > 0.05

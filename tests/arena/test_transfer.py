@@ -170,13 +170,6 @@ def test_an_idea_list_is_set_against_the_same_program_without_it(
     assert moved["without-ideas", "the idea list of strange"].there[1].state == "absent"
 
 
-def test_ranks_of_four_programs_are_told(told: Transfer) -> None:
-    [ranks] = told.correlations
-    assert (ranks.task, ranks.other, ranks.n) == ("here", "there", 4)
-    assert ranks.low is not None and ranks.estimate is not None and ranks.high is not None
-    assert -1 <= ranks.low <= ranks.estimate <= ranks.high <= 1
-
-
 def test_taken_up_again_it_runs_nothing_and_says_the_same(played: Path, told: Transfer) -> None:
     count = "SELECT count(*) AS n FROM events WHERE kind <> 'segment'"
     before = query(played, count)

@@ -45,7 +45,6 @@ from meta.cli.standings import _table as table_of
 from meta.cli.standings import both_arms, rank_text, show_match, unranked
 from meta.cli.standings_text import leading, named, remarks, runs_to_separate
 from meta.cli.transfer_table import shown_better
-from meta.evidence_page import reached
 from meta.verdict import decide
 from programs.errors import Ambiguous, CapReached, NotComparable, NotFound, UsageError
 from programs.program import Program
@@ -673,20 +672,6 @@ def test_a_changed_directive_has_its_old_text_before_the_new_one() -> None:
     changed = [row for row in with_before(rows) if row["change"] == "changed"]
     assert [row["text"] for row in changed] == ["Try `a=1` on it. → Try `a=2` on it."]
     assert [row for row in with_before(rows) if row["change"] == "added"] == [r for r in rows if r["change"] == "added"]
-
-
-@pytest.mark.parametrize(
-    ("median", "said"),
-    [
-        ((0.12, 0.08, 0.2), "12% [8%, 20%]"),
-        ((0.5, 0.3, math.inf), "50% [30%, not within the budget]"),
-        ((math.inf, 0.72, math.inf), "most runs never, at 95% not before 72%"),
-        ((math.inf, math.inf, math.inf), "most runs never"),
-    ],
-)
-def test_a_median_that_is_not_reached_is_no_interval_of_never(median: tuple[float, float, float], said: str) -> None:
-    one: Any = SimpleNamespace(median=lambda: median)
-    assert reached(one) == said
 
 
 def test_a_long_command_goes_on_on_the_next_line_and_is_the_same_to_a_shell() -> None:

@@ -43,7 +43,6 @@ def test_it_ends_with_a_table_of_both_tasks(played: Path) -> None:
     assert lines[0][:4] == ["task", "place", "name", "role"]
     assert {(line[0], line[1]) for line in lines[1:]} == {("home", "home"), ("away", "elsewhere")}
     assert {"local", "careful", "idea-queue", "stock"} <= {line[2] for line in lines[1:]}
-    assert "rank correlation of home and away, 4 programs: " in done.stderr
     assert "A/A on away: stock (A/A) gained" in done.stderr
 
 
@@ -51,7 +50,6 @@ def test_json_has_all_of_it(played: Path) -> None:
     told = json.loads(cli("transfer", "-s", str(played), "--json").stdout)
     assert (told["home"], told["elsewhere"]) == (["home"], ["away"])
     assert told["cells"] and told["across"] and {"words", "design", "causal", "found"} <= told["across"][0].keys()
-    assert told["rank_correlations"][0]["n"] == 4
     assert all("help" not in row["words"] for row in told["across"] if not row["causal"])
 
 
@@ -78,9 +76,7 @@ def test_a_dry_run_bills_every_task_and_makes_nothing(here: Path) -> None:
     assert plan["home"] == "home" and plan["task"] == "home, away"
     parts = [part.rpartition(" ") for part in plan["runs_by_task"].split(", ")]
     assert sum(int(runs) for *_, runs in parts) == plan["runs"] and all(int(runs) % 5 == 0 for *_, runs in parts)
-    assert "rank correlation of 4 programs" in plan["tells"]
-    one = json.loads(cli("transfer", "local", "-t", HOME_AND_AWAY, "--dry-run", "--json", cwd=here).stdout)
-    assert "no rank correlation" in one["tells"]
+    assert plan["tells"].startswith("each task: ")
     assert not (here / "studies").exists()
 
 

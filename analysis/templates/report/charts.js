@@ -112,23 +112,6 @@ function courses(data, width) {
   });
 }
 
-// The share of the targets that runs have reached, against the share of the budget that they have spent.
-function profile(data, width) {
-  const steps = data.rows.flatMap((r) => r.points.map(([spent, reached]) => ({ name: r.name, spent, reached, role: r.role })));
-  const lines = d3.groups(data.rows, (r) => r.role).sort((a, b) => role(a[0]).order - role(b[0]).order);
-  return Plot.plot({
-    width, height: narrow(width) ? 280 : 340, marginLeft: 52, marginBottom: 42, marginTop: 26, marginRight: 26, style,
-    x: { label: "share of the budget that is spent", labelArrow: "right", domain: [0, 1], ticks: 5, tickFormat: "%" },
-    y: { label: "targets reached", labelArrow: "none", domain: [0, 1], ticks: 5, tickFormat: "%" },
-    marks: [
-      Plot.gridY({ stroke: colour("line"), strokeOpacity: 1, ticks: 5 }),
-      ...lines.map(([name]) => Plot.line(steps.filter((s) => s.role === name), {
-        x: "spent", y: "reached", z: "name", curve: "step-after", stroke: role(name).colour, strokeWidth: name === "champion" ? 2 : 1.5, strokeOpacity: 0.85, ...role(name).line, title: "name",
-      })),
-    ],
-  });
-}
-
 // One run: kept and discarded experiments, crashes as a rug, best so far with the noise band.
 function oneRun(data, width) {
   const run = data.runs[data.shown];
@@ -219,4 +202,4 @@ function claims(data, width) {
   return intervals(rows, width, { label: `claimed gain, ${data.unit}`, right: "kept", narrowRight: 64 });
 }
 
-const CHARTS = { standings, claims, effects, lineage, courses, profile, run: oneRun, tried, spent };
+const CHARTS = { standings, claims, effects, lineage, courses, run: oneRun, tried, spent };
