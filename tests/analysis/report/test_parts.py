@@ -331,7 +331,7 @@ def test_a_chart_of_gains_relative_to_stock_has_the_rows_of_one_stage() -> None:
     assert tested.data["rows"][0]["significant"] and len(tested.legend) == 2
     assert "parent" not in {row[0] for row in tested.table.rows} and "Left out: 1 program that" in tested.caption
     unclear = (cell("best", "champion", "reserve", 0.8, 0.01), cell("stock", "control", "reserve", 0.01, 0.01))
-    study = Transfer(StudyTasks(("other",), ("strokes",)), unclear, ())
+    study = Transfer(StudyTasks(("other",), ("strokes",)), unclear)
     raw = of_task(study, "strokes", answer, tested=True, limits=limits)  # 80 times nothing is no result
     assert raw.data["unit"] == "nats" and raw.data["rows"][0]["estimate"] == 0.8 and raw.table.rows[0][4] == "–"
 
