@@ -3,13 +3,8 @@
 `analysis.decision_text` derives every text about the verdict (the last lines of ``evolve``, the report, the evidence
 page, the remarks of the standings, the card) from this object, so that they cannot contradict each other.
 
-The error budget. One one-sided test at LEVEL is announced, of champion minus the reference: stock (with its A/A arm) or
-the user's own program. First comes the A/A check: if stock's two arms differ at CHECK_LEVEL (two-sided), nothing is
-announced, whatever the test gives. The study may then be confirmed once more, on a split that nothing has used. The
-check (`checked`) depends on the difference of stock's arms, the announced test on all of stock's runs together. So the
-two are independent, and P(a false claim) = P(passes) x LEVEL + P(fails) x LEVEL = LEVEL. The error share that the first
-look gives up when the check fails (1% of 2.5%) is the share that the second look uses; it costs other studies nothing
-(`python -m bench.second_look`). A second failure ends the study without a verdict.
+One one-sided test at LEVEL is announced, of champion minus the reference: stock (with its A/A arm) or the user's own
+program. The difference of stock's two arms (A/A) is shown beside it, and no verdict depends on it.
 """
 
 from __future__ import annotations
@@ -19,26 +14,24 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from analysis.found_scripts import FoundScript
 from analysis.json_values import read_as
 from analysis.origin import Origin
 from analysis.pace import Pace
-from analysis.same_spend import FoundScript, SameSpend
 from analysis.scales import UNIT
-from analysis.statistics import ErrorEstimate, Mean, Ratio, satterthwaite, t_test
+from analysis.statistics import Mean, Ratio, interval, satterthwaite, t_test
 from analysis.wording import interval_decimals
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
 LEVEL = 0.025
-CHECK_LEVEL = 0.01
-LOOKS = 2
-BETTER, OPEN, CONTROL_FAILED = "better", "open", "control failed"
+BETTER, OPEN = "better", "open"
 
 
 @dataclass(frozen=True)
-class CheckedArm:
-    """The columns of the view `standings` that the A/A check uses."""
+class ArmGain:
+    """The columns of the view `standings` that an A/A difference needs."""
 
     program_id: str | None
     role: str | None
@@ -50,25 +43,16 @@ class CheckedArm:
 
 
 @dataclass(frozen=True)
-class Check:
-    """The A/A check: stock's second arm minus its first, on one task (of several, the one with the least p).
-
-    ``p`` is two-sided, by `checked`, times the number of tasks; None if an arm has fewer than two runs. ``test``: its
-    name; empty in records of older versions, which had other tests.
-    """
+class ArmsDifference:
+    """A/A: stock's second arm minus its first, on one task, with a 95% interval; no interval with one run of each."""
 
     task: str
     unit: str
     difference: float
-    se: float | None
-    p: float | None
+    low: float | None
+    high: float | None
     n: int
     n_other: int
-    test: str = ""
-
-    @property
-    def passed(self) -> bool:
-        return self.p is None or self.p >= CHECK_LEVEL
 
 
 @dataclass(frozen=True)
@@ -100,23 +84,14 @@ class OnOneTask:
 
 
 @dataclass(frozen=True)
-class Longer:
-    """The champion against stock with ``budgets`` times the run budget."""
-
-    budgets: int
-    champion: Mean
-    against: Compared
-
-
-@dataclass(frozen=True)
 class Decision:
-    """``state``: better, open (not shown) or control failed. Gains in ``unit``, positive is better.
+    """``state``: better or open (not shown). Gains in ``unit``, positive is better.
 
     ``tested``: the reference of the one announced test, with its one-sided ``p``; ``beside``: stock, if the reference
     is the user's own program. ``own``: the program given to ``improve``; ``same_as``: stock or champion, if the own
     program behaves like it, so that the test is against stock. ``fresh``: which parts of the confirmation are fresh,
     ``cures``: how to make it verifiable (`trainer.freshness`). ``recorded``: False for a study of an older version,
-    which pooled no arms and made no check. Nothing is tested in ``longer``.
+    which pooled no arms and made no check.
     """
 
     state: str
@@ -129,17 +104,14 @@ class Decision:
     beside: Compared | None = None
     bare: Mean | None = None
     bare_ratio: Ratio | None = None
-    check: Check | None = None
+    aa: tuple[ArmsDifference, ...] = ()
     own: str = ""
     same_as: str = ""
     trust: str | None = None
     fresh: str = ""
     cures: tuple[str, ...] = ()
-    look: int = 1
     match_ids: tuple[str, ...] = ()
-    spend: tuple[SameSpend, ...] = ()
     scripts: tuple[FoundScript, ...] = ()
-    longer: Longer | None = None
     simulated: tuple[str, ...] = ()  # tasks whose results a formula gives
     recorded: bool = True
     families: tuple[str, ...] = ()  # of a study over families: n counts new tasks, and ``tasks`` holds the families
@@ -161,10 +133,6 @@ class Decision:
     def against_own(self) -> bool:
         return bool(self.own) and not self.same_as and self.tested.name == self.own
 
-    @property
-    def can_be_confirmed_again(self) -> bool:
-        return self.state == CONTROL_FAILED and self.look < LOOKS
-
     def rests_on(self, match_id: str | None, purpose: str | None) -> bool:
         """Whether it was made from this match; decisions of older versions name no matches."""
         return match_id in self.match_ids if self.match_ids else purpose == "confirmation"
@@ -173,34 +141,25 @@ class Decision:
         return asdict(self)
 
 
-def state_of(p: float, check: Check | None) -> str:
+def state_of(p: float) -> str:
     """The rule. ``p``: one-sided, of the announced test."""
-    if check is not None and not check.passed:
-        return CONTROL_FAILED
     return BETTER if p < LEVEL else OPEN
 
 
-def checked(task: str, unit: str, apart: ErrorEstimate, n: int, n_other: int) -> Check:
-    """The A/A check by a two-sided t test of the difference, so that its p follows from the standard error beside it.
+def arms_difference(first: ArmGain, second: ArmGain) -> ArmsDifference:
+    """The A/A difference of two arms of the same program, both with a gain.
 
     Two arms of one program have one variance, so the error of their difference is from the pooled variance (Student
-    1908), not Welch's; over new tasks the test is paired by task. For normal gains the pooled t is independent of the
-    mean and variance of both arms together, which the announced test uses (Basu 1955). In simulations of normal, skewed
-    and heavy-tailed gains with 3 to 30 runs in an arm it fails in 0.7 to 1.7% of studies (Welch: in up to 6.2%). A
-    permutation test is exact, but with fewer than 6 and 4 runs its p is hardly ever below 1%, however they differ.
+    1908), not Welch's.
     """
-    return Check(task, unit, apart.value, apart.se, t_test(apart.value, apart.se, apart.df), n, n_other, "t test")
-
-
-def check_of(first: CheckedArm, second: CheckedArm) -> Check:
-    """The A/A check of two arms of the same program, both with a gain."""
     assert first.gain is not None and second.gain is not None
     difference, df = second.gain - first.gain, first.n + second.n - 2.0
     se = None
     if first.se is not None and second.se is not None:
         squares = sum(arm_se**2 * n * (n - 1) for arm_se, n in ((first.se, first.n), (second.se, second.n)))
         se = math.sqrt(squares / df * (1 / first.n + 1 / second.n))
-    return checked(first.task or "", first.unit or "", ErrorEstimate(difference, se, df), first.n, second.n)
+    low, high = interval(difference, se, df)
+    return ArmsDifference(first.task or "", first.unit or "", difference, low, high, first.n, second.n)
 
 
 def shown_larger(one: Mean, other: Mean) -> bool:
@@ -213,13 +172,13 @@ def shown_larger(one: Mean, other: Mean) -> bool:
     return one.mean > other.mean and p is not None and p / 2 < 0.05
 
 
-def twins(arms: Iterable[CheckedArm]) -> Check | None:
-    """The A/A check of a match's standings: the control and its second arm; None without one."""
+def twins(arms: Iterable[ArmGain]) -> ArmsDifference | None:
+    """The A/A difference of a match's standings: the control and its second arm; None without one."""
     known = [arm for arm in arms if arm.gain is not None]
     for twin in (arm for arm in known if arm.role == "a/a"):
         for arm in known:
             if arm.program_id == twin.program_id and arm.role != "a/a":
-                return check_of(arm, twin)
+                return arms_difference(arm, twin)
     return None
 
 

@@ -9,13 +9,10 @@ from dataclasses import dataclass
 
 from analysis.decision import (
     BETTER,
-    CHECK_LEVEL,
-    CONTROL_FAILED,
     LEVEL,
     OPEN,
-    Check,
+    ArmsDifference,
     Decision,
-    Longer,
     shown_larger,
 )
 from analysis.figures_text import difference, differs, gain, gains, skewed, steady, times, times_of
@@ -46,6 +43,7 @@ PLANNED = (
 STOCKS = "stock's"
 OTHER_LOAD = "The machine had other load"
 SPECIFIC = "The list may be specific to this task, so expect less on other tasks."
+AA = "A/A difference"
 GATED = "a test on a held-out task counts only if the verdict holds"
 
 
@@ -70,8 +68,6 @@ def headline(d: Decision) -> str:
 
 def result(d: Decision, lead: str = "") -> str:
     """``lead``: `` by`` how much, for a verdict that holds."""
-    if d.state == CONTROL_FAILED:
-        return "No verdict: the A/A check failed"
     same = f", which is how this researcher runs {yours(d.own)}" if d.own and d.same_as == "stock" else ""
     if d.state == BETTER:
         return f"{d.name} beats {reference(d)}{lead}{same}"
@@ -87,7 +83,7 @@ def reference_gained_more(d: Decision) -> bool:
 def shown(d: Decision) -> str:
     """The verdict in a cell of a table."""
     if not d.holds:
-        return "no verdict" if d.state == CONTROL_FAILED else f"not shown to beat {d.tested.name}"
+        return f"not shown to beat {d.tested.name}"
     if d.tested.difference is None:
         return f"beats {d.tested.name}"
     return f"beats {d.tested.name} by {difference(d.tested, d.unit, d.digits, signed=False)}"
@@ -115,8 +111,6 @@ def sentence(d: Decision, where: str = "") -> str:
         f"Difference: {lead} ({runs(d)}, one-sided p {tested_p(d.p)})."
         f"{skewed(d.tested.difference, d.tested.low, d.tested.high)}"
     )
-    if d.state == CONTROL_FAILED:
-        return f"{figures} No result is announced, because the two arms of stock differ significantly."
     return figures if d.state == BETTER else f"{figures} The difference is not statistically significant."
 
 
@@ -182,7 +176,7 @@ def runs(d: Decision) -> str:
     if d.families:
         named = d.families[0] if len(d.families) == 1 else "each"
         return f"{many(d.champion.n, 'new task')} of {named}, intervals over tasks"
-    pooled = " of stock's two arms" if d.check is not None and not d.against_own else ""
+    pooled = " of stock's two arms" if d.aa and not d.against_own else ""
     return f"{many(d.champion.n, 'run')} against {d.tested.gain.n}{pooled}"
 
 
@@ -214,8 +208,6 @@ def notes(d: Decision) -> list[str]:
         if d.bare and not steady(d.tested.gain, d.bare_ratio):
             reaches = f"gains {number(d.bare.mean, d.digits)} {d.unit}"
         out.append(f"Without its idea list, the champion {reaches}. {adds}")
-    if d.longer is not None:
-        out.append(at_length(d.longer, d))
     return out + best_scripts(d)
 
 
@@ -229,18 +221,6 @@ def more_runs(d: Decision) -> str:
     needed = runs_needed(d.tested.difference, sd)
     what = "To show a difference as large as the measured one with 80% power"
     return f"{what}, it would take about {count(needed)} runs of each program." if needed else ""
-
-
-def at_length(longer: Longer, d: Decision) -> str:
-    """Champion and stock with a larger run budget."""
-    ours, theirs = longer.champion, longer.against.gain
-    digits = interval_decimals(longer.against.low, longer.against.high)
-    counted = many(ours.n, "new task") if d.families else f"{ours.n} runs each"
-    return (
-        f"With {longer.budgets} times the run budget (not tested, {counted}), the champion gains "
-        f"{number(ours.mean, digits)} against {number(theirs.mean, digits)} {d.unit} of stock"
-        f"{times_of(longer.against)}."
-    )
 
 
 def on_task(task: str, d: Decision) -> str:
@@ -261,11 +241,9 @@ def not_ahead(d: Decision) -> str:
 
 
 def caveats(d: Decision, study: str = STUDY) -> list[Caveat]:
-    """Everything that weakens the verdict, worst first, and the checks that passed."""
+    """Everything that weakens the verdict, worst first, and the differences of stock's two arms."""
     out = []
-    if d.state == CONTROL_FAILED:
-        out.append(Caveat("stop", "The A/A check failed", _failed(d)))
-    elif d.state != BETTER:
+    if d.state != BETTER:
         text = f"The planned test found no significant lead of {d.name} over {reference(d)}."
         if reference_gained_more(d):
             keep = ": keep it" if d.against_own else ""
@@ -295,14 +273,7 @@ def caveats(d: Decision, study: str = STUDY) -> list[Caveat]:
             + ("" if d.families or _is_general(d) else f" {SPECIFIC}")
         )
         out.append(Caveat("mind", "The gain may come from the idea list alone", text))
-    if d.check is not None and d.check.passed:
-        out.append(Caveat("note", check_title(d.check), check(d.check)))
-    if d.look > 1:
-        text = (
-            "The first confirmation was not announced, because its A/A check failed. This is the second, on new data"
-            f"{' of the same tasks' if d.families else ''}."
-        )
-        out.append(Caveat("note", "Second confirmation", text))
+    out += [Caveat("note", AA, aa_text(each)) for each in d.aa]
     if not d.recorded:
         text = "An older version announced this verdict. It did not pool stock with its A/A arm and made no A/A check."
         out.append(Caveat("note", "Older verdict", text))
@@ -331,46 +302,12 @@ def _bare_result(d: Decision) -> str:
     return f"gains less than {reference(d)}{'' if significant else ', though not significantly'}"
 
 
-def check_title(aa: Check) -> str:
-    if aa.p is None:
-        return "A/A check not possible"
-    return "A/A check passed" if aa.passed else "The A/A check failed"
-
-
-def check_brief(aa: Check, several: bool) -> str:
-    """The A/A check in a line of a terminal, with its task where the study has ``several``."""
-    on = f" on {aa.task}" if several and aa.task else ""
-    if aa.p is None:
-        return f"{check_title(aa)}, because stock's arms{on} have too few runs. They differ by {_apart(aa)}."
-    error = f" (standard error {number(aa.se, decimals(aa.se))})" if aa.se else ""
-    return f"{check_title(aa)}: stock's arms{on} differ by {_apart(aa)}{error}."
-
-
-def _apart(aa: Check) -> str:
-    return f"{number(aa.difference, decimals(aa.se), True)} {aa.unit}".rstrip()
-
-
-def check(aa: Check) -> str:
-    """The A/A check in a sentence, with its standard error."""
-    on = f" on {aa.task}" if aa.task else ""
-    if aa.p is None or aa.se is None:
-        return f"A/A: two arms of stock{on} differ by {_apart(aa)}; too few runs for a test."
-    size = f"{_apart(aa)}, standard error {number(aa.se, decimals(aa.se))}"
-    result = f"{'not ' if aa.passed else ''}significant at {CHECK_LEVEL:.0%}"
-    test = f"two-sided {aa.test}, " if aa.test else ""
-    return f"A/A: two arms of stock{on} differ by {size} ({test}p {p_text(aa.p)}: {result})."
-
-
-def _failed(d: Decision) -> str:
-    assert d.check is not None
-    if d.can_be_confirmed_again:
-        again = (
-            "You can confirm the study once more, on a new split (the error budget reserves a share for this): "
-            "resume it with --confirm-again."
-        )
-    else:
-        again = "It failed twice: on this machine or task, the same program does not get the same results."
-    return f"{check(d.check)} {again}"
+def aa_text(aa: ArmsDifference, named: bool = True) -> str:
+    """The difference of stock's two arms in a sentence, with its interval. ``named``: with its task."""
+    on, digits = f" on {aa.task}" if named and aa.task else "", interval_decimals(aa.low, aa.high)
+    size = f"{number(aa.difference, digits, True)} {aa.unit}".rstrip()
+    interval_ = "too few runs for an interval" if aa.low is None else f"95% interval {span(aa.low, aa.high, digits)}"
+    return f"A/A: two arms of stock{on} differ by {size} ({interval_})."
 
 
 def _same(d: Decision) -> str:

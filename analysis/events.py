@@ -127,34 +127,11 @@ class VerificationEvent(Event, kind="verification", sparse=("constraints",)):
     constraints: Mapping[str, float] | None = None
 
 
-class BestOfEvent(Event, kind="best_of"):
-    """The best of an arm's runs by their own claims, measured again. The 95% interval is over fresh seeds."""
-
-    match_id: str
-    arm_id: str
-    program_id: str
-    role: str
-    task: str
-    stream: str
-    of: int  # runs from which it was picked
-    run_id: str
-    source_id: str
-    claimed_gain: float
-    gain: float | None
-    se: float | None
-    low: float | None
-    high: float | None
-    n: int  # fresh seeds
-    failed: int  # of them, each gains 0
-    trust: str | None
-    device_seconds_spent: float
-
-
 class HarvestExperimentEvent(Event, kind="harvest_experiment", sparse=("parent_source_id", "from_run")):
     """One training of a search for the best train.py; ``number`` counts within its stage."""
 
     task: str
-    search: str  # harvest, long-elite (the search that it is compared with), or headroom: the test before a study
+    search: str  # harvest, or headroom: the test before a study
     stage: str  # search, choose (among the finalists) or measure (the winner); of headroom: search or again
     number: int
     stream: str

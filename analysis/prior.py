@@ -17,14 +17,13 @@ from typing import TYPE_CHECKING
 from analysis.evidence import ProgramScore, program_scores
 from analysis.scope import scopes
 from analysis.statistics import between_variance
-from analysis.tables import APART
 from programs.shelf import starter
 
 if TYPE_CHECKING:
     import duckdb
 
 CLEAR = 2.0  # SEs by which stock's mean gain must exceed 0 to serve as a unit
-EXCLUDED = ("confirmation", "reserve", *APART)
+EXCLUDED = ("confirmation", "reserve", "ablation")
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,6 @@ from pydantic import JsonValue, ValidationError
 from analysis.events import (
     AblationEvent,
     BaselineEvent,
-    BestOfEvent,
     ChampionEvent,
     EntryEvent,
     HarvestEvent,
@@ -135,7 +134,6 @@ class StudyState:
         self.calls: list[CallEvent] = []  # of the outer loop
         self.ablations: dict[str, AblationEvent] = {}  # in order of the last record
         self.replays: dict[str, dict[tuple[tuple[str, ...], int], ReplayEvent]] = defaultdict(dict)
-        self.best_of: dict[str, BestOfEvent] = {}  # by arm
         self.harvests: dict[tuple[str, str], HarvestEvent] = {}  # by task and search
         self.harvested: dict[tuple[str, str], dict[tuple[str, int], HarvestExperimentEvent]] = defaultdict(
             dict
@@ -198,8 +196,6 @@ class StudyState:
             self.ablations[event.ablation_id] = event
         elif isinstance(event, ReplayEvent):
             self.replays[event.ablation_id].setdefault((event.commits, event.seed), event)
-        elif isinstance(event, BestOfEvent):
-            self.best_of.setdefault(event.arm_id, event)
         elif isinstance(event, HarvestExperimentEvent):
             self.harvested[event.task, event.search].setdefault((event.stage, event.number), event)
         elif isinstance(event, HarvestEvent):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from analysis.compact import computed, opened, states
 from analysis.ledger import require_whole, segments, verify
-from analysis.tables import IS_APART, SEED_NOISE, SQL_VIEWS, answer, make, named_in, plain, statement, with_sources
+from analysis.tables import SEED_NOISE, SQL_VIEWS, answer, make, named_in, plain, statement, with_sources
 from programs.errors import EnvironmentProblem, NotFound, UsageError
 
 if TYPE_CHECKING:
@@ -83,7 +83,6 @@ def _own_tables(ledger: Path, names: Collection[str]) -> tuple[duckdb.DuckDBPyCo
     import duckdb
 
     con = duckdb.connect(":memory:")
-    con.execute(IS_APART)
     copy = opened(con, ledger)
     if copy is None:
         verify(ledger)

@@ -32,12 +32,9 @@ Columns = TypeVar("Columns")  # a TypedDict
 # In order: a view may read those before it.
 SQL_VIEWS = word_list("""
     events studies matches arms programs directives run_starts verifications experiments calls runs baselines
-    mutations champions best_of harvest harvest_experiments faults findings turns audits edits ablations replays
+    mutations champions harvest harvest_experiments faults findings turns audits edits ablations replays
     imports import_rows quarantine constraints
 """)
-# Purposes of matches that neither select programs nor count in a study's comparisons, and the same as a macro of SQL.
-APART = ("ablation", "same-spend", "long")
-IS_APART = f"CREATE MACRO is_apart(purpose) AS coalesce(purpose, '') IN {APART}"
 SEED_NOISE = "seed_noise"  # a macro over `baselines`
 LARGE_VIEWS = frozenset({"experiments", "edits", "import_rows"})  # with one or more rows per experiment
 _NUMBERS = frozenset({"DOUBLE", "BIGINT", "INTEGER", "BOOLEAN", "DOUBLE[]", "BIGINT[]"})
@@ -49,7 +46,7 @@ PARSED = 'SELECT place, "at" AS written_at, * EXCLUDE (place, "at") FROM parsed'
 #: Tables whose every row is from one rare kind of record. To plan the statement of a table takes longer than to run it,
 #: so where a ledger has no such record, the columns of an earlier one are used.
 RARE = word_list("""
-    calls mutations champions best_of harvest harvest_experiments faults findings turns audits ablations replays imports
+    calls mutations champions harvest harvest_experiments faults findings turns audits ablations replays imports
     import_rows quarantine
 """)
 _columns_of: dict[str, str] = {}  # of a table that was made by its statement, as SQL

@@ -5,9 +5,6 @@ and goes on from the best of what it has trained (`inner_loop.elite`). Each trai
 on the split that runs see. The finalists are trained again and chosen among by the split `selection`; the winner is
 trained once more, and its gain is measured on the split `confirmation`. So neither the seeds nor the data behind the
 announced figure chose anything.
-
-The search that it is compared with is the same one, from the untouched source alone and with the device time of the
-whole study.
 """
 
 from __future__ import annotations
@@ -40,7 +37,7 @@ from trainer.source import Source
 from trainer.streams import Stream
 from trainer.task import Task
 
-HARVEST, LONG_ELITE, HEADROOM = "harvest", "long-elite", "headroom"
+HARVEST, HEADROOM = "harvest", "headroom"
 FINALISTS, CHOOSING_SEEDS, FRESH_SEEDS = 4, 3, 8
 LEAST = FINALISTS * CHOOSING_SEEDS + FRESH_SEEDS + 8  # experiments of a harvest, 8 of them of the search
 FEW = 12  # the same of one with a small budget, 4 of them of the search
@@ -73,12 +70,7 @@ def harvest(on: TaskStudy, executor: Executor, experiments: int) -> HarvestEvent
 
     Raises Drained where the study is stopped meanwhile.
     """
-    return _Search(on, executor, HARVEST).winner(experiments * on.task.cost_seconds, lambda: starts(on))
-
-
-def long_elite(on: TaskStudy, executor: Executor, seconds: float) -> HarvestEvent:
-    """The same search from the untouched source, with ``seconds`` of device time."""
-    return _Search(on, executor, LONG_ELITE).winner(seconds, lambda: [untouched(on.task)])
+    return Search(on, executor, HARVEST).winner(experiments * on.task.cost_seconds, lambda: starts(on))
 
 
 def best_final(on: TaskStudy, executor: Executor, more: int) -> HarvestEvent | None:
@@ -91,7 +83,7 @@ def best_final(on: TaskStudy, executor: Executor, more: int) -> HarvestEvent | N
     better = [row for row in runs if row["final_source_id"] != on.task.baseline().source_id and row["claimed"] > 0]
     if ended is not None or not better:
         return ended
-    search, winner = _Search(on, executor, HARVEST), final_of(on, better[0])
+    search, winner = Search(on, executor, HARVEST), final_of(on, better[0])
     verified = [
         event for event in on.state.run(better[0]["run_id"]).verifications.values() if event.stream == "confirmation"
     ]
@@ -225,7 +217,7 @@ class Trainings:
         )
 
 
-class _Search(Trainings):
+class Search(Trainings):
     """One search on one task."""
 
     def __init__(self, on: TaskStudy, executor: Executor, name: str) -> None:

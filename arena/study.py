@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import shlex
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,11 +14,12 @@ from analysis.events import Event, StudyEvent
 from analysis.ledger import Ledger, missing
 from analysis.run_state import StudyState
 from analysis.writing_events import DirectiveEntry, ProgramEvent
+from arena import lock
 from arena.choice import on_cluster
 from arena.same_task import require_same
 from arena.settings import StudyConfig
 from arena.setup import StudySetup, require_free
-from programs.errors import Busy, Corrupt, EnvironmentProblem, NotComparable
+from programs.errors import Corrupt, EnvironmentProblem, NotComparable
 from programs.ids import content_id
 from programs.program import Program
 from trainer.hardware import hardware_class
@@ -90,7 +89,7 @@ class Study:
             )
 
     def __enter__(self) -> Study:
-        self._lock = self._take_lock()
+        self._lock = lock.take(self.folder)
         try:
             (self.folder / "stop").unlink(missing_ok=True)
             self.look()
@@ -154,32 +153,15 @@ class Study:
         """The config without its secret, for the ledger."""
         return {k: v for k, v in self.config.model_dump(by_alias=True).items() if k not in ("secret", "programs")}
 
-    def _take_lock(self) -> TextIO:
-        lock = open(self.folder / "lock", "a", encoding="utf-8")  # noqa: SIM115 - held as long as the study is
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.close()
-            folder = shlex.quote(str(self.folder))
-            raise Busy(
-                f"{self.folder} is in use by another process",
-                hint=f"metaloop status {folder}, or metaloop stop {folder}",
-            ) from None
-        return lock
-
     @contextmanager
     def held(self) -> Iterator[None]:
         """Keep the study in use, without opening its ledger: while its command waits for an answer."""
-        with self._take_lock():
+        with lock.take(self.folder):
             yield
 
     def is_running(self) -> bool:
         """Whether some process holds the study's lock now."""
-        try:
-            self._take_lock().close()
-        except Busy:
-            return True
-        return False
+        return lock.is_taken(self.folder)
 
     def request_stop(self) -> None:
         """Request that the process of this study finish its experiments in flight and stop."""

@@ -4,9 +4,10 @@ one long elite search.
 python -m bench.harvest FILE [STUDIES] [EXPERIMENTS] [PERCENT] [TASK…]
 default: 5 studies on each task, 16 experiments a run, the share of --quick (-1), two members of each family
 
-Each study is `metaloop evolve --quick --same-spend`; its ledger has all four gains, each of one train.py under fresh
-seeds on data that chose nothing. Real training; one line for each study is appended to FILE, and those that FILE has
-are not made again. A member whose untouched script fails is replaced by the next.
+Each study is `metaloop evolve --quick`. Its device time is then spent again on each of the other uses, and all four
+gains are those of one train.py under fresh seeds on data that chose nothing. Real training; one line for each study is
+appended to FILE, and those that FILE has are not made again. A member whose untouched script fails is replaced by the
+next.
 
 Ratios: of mean gains on each task, then the mean over tasks, because units differ. The best is the other use with the
 highest mean gain on each task, found anew in each resample, which favours it. Intervals: 10,000 resamples of the tasks
@@ -24,7 +25,11 @@ from pathlib import Path
 
 import numpy as np
 
+from arena.executors import executor_of
+from arena.harvest import Search, untouched
+from arena.task_study import TaskStudy
 from bench.common import METALOOP, figure, go_on, kept, over_tasks, sql, tried
+from meta.begin import take_up
 from trainer.task import Task
 from trainer.variants import Variant, init_like
 
@@ -37,6 +42,23 @@ OTHERS = {
 }
 
 
+LONG_TPE = "---\nmetaloop:\n  proposers: {tpe: 1}\n---\n# One long TPE search\n"
+# Device-seconds charged to the runs on the task and spent to measure them, and the budget of a run.
+SPENT = """
+WITH played AS (SELECT run_id, device_seconds_charged, device_seconds_budget FROM runs
+    WHERE purpose IS DISTINCT FROM 'ablation' AND stream IS DISTINCT FROM 'reserve')
+SELECT coalesce((SELECT sum(device_seconds_charged) FROM played), 0.0)
+    + coalesce((SELECT sum(device_seconds_spent) FROM verifications WHERE run_id IN (SELECT run_id FROM played)), 0.0)
+    + coalesce((SELECT sum(device_seconds_charged) FROM harvest_experiments), 0.0)
+    + coalesce((SELECT sum((record ->> 'device_seconds_spent')::DOUBLE) FROM events WHERE kind = 'baseline'), 0.0)
+    AS spent, (SELECT max(device_seconds_budget) FROM played) AS run_budget
+"""
+# Of the runs of one program: the gain of the script with the best claim, on seeds and data that did not choose it.
+BEST = (
+    "SELECT verified_gain AS gain FROM runs WHERE claimed_gain IS NOT NULL ORDER BY claimed_gain DESC, run_id LIMIT 1"
+)
+
+
 @dataclass(frozen=True)
 class Harvested:
     """One study: the verified gain of each train.py, in the task's unit, and the study's device-seconds."""
@@ -46,7 +68,7 @@ class Harvested:
     experiments: int
     percent: int
     trained: bool
-    gains: dict[str, float]
+    gains: dict[str, float | None]
     spent: float
 
 
@@ -58,8 +80,8 @@ def harvested(job: Job) -> Harvested:
     with tempfile.TemporaryDirectory() as folder:
         task = _task(name, Path(folder))
         study = Path(folder) / "study"
-        play = ["evolve", "--quick", "--same-spend", "-t", str(task.folder), "--seed", str(number)]
-        play += ["-b", f"{experiments * task.cost_seconds:.4f}s", "-s", str(study), "-j", "2", "-y", "-q"]
+        same = ["-t", str(task.folder), "--seed", str(number), "-j", "2", "-y", "-q"]
+        play = ["evolve", "--quick", *same, "-b", f"{experiments * task.cost_seconds:.4f}s", "-s", str(study)]
         play += [] if percent < 0 else ["--harvest", str(percent)]
         done = subprocess.run([METALOOP, *tried(play)], capture_output=True, text=True, check=False)
         if done.returncode:
@@ -68,11 +90,29 @@ def harvested(job: Job) -> Harvested:
                 raise RuntimeError(problem)
             print(problem, file=sys.stderr)
             return Harvested(name, number, experiments, percent, False, {}, 0.0)
+        (Path(folder) / "long-tpe.md").write_text(LONG_TPE)
+        [total] = sql(study, SPENT)
+        spent, budget = total["spent"], total["run_budget"]
+        runs = max(1, int(spent / budget * (1 + 1e-9)))
         gains = {row["search"]: row["gain"] for row in sql(study, "SELECT search, gain FROM harvest")}
-        best = "SELECT role, gain FROM best_of WHERE role IN ('same-spend', 'long-tpe')"
-        gains |= {row["role"]: row["gain"] for row in sql(study, best)}
-        [spent] = sql(study, "SELECT (details -> 'decision' -> 'spend' -> 0 ->> 'spent')::DOUBLE AS s FROM champions")
-        return Harvested(name, number, experiments, percent, True, gains, spent["s"])
+        gains["long-elite"] = long_elite(study, spent)
+        for use, program, n, seconds in (
+            ("same-spend", "stock", runs, budget),
+            ("long-tpe", f"{folder}/long-tpe.md", 1, spent),
+        ):
+            there = str(Path(folder) / use)
+            play = ["match", program, "--no-controls", "-n", str(n), "-b", f"{seconds:.4f}s", "-s", there, *same]
+            subprocess.run([METALOOP, *play], capture_output=True, text=True, check=True)
+            gains[use] = sql(Path(there), BEST)[0]["gain"]
+        return Harvested(name, number, experiments, percent, True, gains, spent)
+
+
+def long_elite(folder: Path, seconds: float) -> float | None:
+    """The gain of the same search from the untouched script, with the device time of the whole study."""
+    study = take_up(folder)[0]
+    with study, executor_of(study, lambda _: None) as executor:
+        on = TaskStudy(study)
+        return Search(on, executor, "long-elite").winner(seconds, lambda: [untouched(on.task)]).gain
 
 
 def _task(name: str, folder: Path) -> Task:

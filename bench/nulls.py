@@ -34,10 +34,10 @@ from analysis.statistics import ErrorEstimate, mean_interval, one_sided, skewed_
 from analysis.study import query
 from bench.common import figure, go_on, kept
 from bench.simulated import EXPERIMENTS, LAWS, share_figure
+from bench.simulation.drawn import Design, World, studies
 from bench.whole import quick_plan, whole_study
 from meta.claim import LEVEL, Against, claim
 from meta.plan import QUICK, Plan
-from meta.simulate import Design, World, simulate
 from trainer.law import Law
 from trainer.planted import COST, null_law, simulated_task
 from trainer.task import Task
@@ -258,10 +258,8 @@ SHAPES = {
 
 def drawn(count: int) -> None:
     for name, law in SHAPES.items():
-        design = Design(confirm=10)
-        simulated = simulate(World(runs=law), design, replicates=0, null_replicates=count, seconds=600.0, seed=7)
-        (claims, *_) = simulated.figures
-        figure(f"drawn_null_claims, {name}", f"{claims.value:.4f} [{claims.low:.4f}, {claims.high:.4f}] of {claims.n}")
+        made = studies(World(runs=law), Design(confirm=10), count, 7)
+        share_figure(f"drawn null claims, {name}", [claimed.holds for _, claimed in made], GOAL)
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.decision import decision_of
-from analysis.same_spend import FoundScript
+from analysis.found_scripts import FoundScript
 from analysis.script_text import script_gain
 from analysis.study import read_study
 from analysis.tables import rows, statement
@@ -107,7 +107,7 @@ def of_script(study: Study, best: HarvestEvent, source: Source) -> str:
     """What the commit of the best train.py gains, how that was measured, what it costs, and its edits of ``source``."""
     task, seconds = study.task, best.device_seconds_charged
     script = FoundScript(
-        HARVEST, task.name, task.unit, seconds, best.experiments, best.gain, best.low, best.high, best.n, best.trust
+        task.name, task.unit, seconds, best.experiments, best.gain, best.low, best.high, best.n, best.trust
     )
     names = " and ".join(name for name, _ in best.files)
     edit, is_all = edit_of(task, source, best)

@@ -123,12 +123,13 @@ def not_behind(program_id: str, parents: Mapping[str, Sequence[str]], known: Col
 
 
 def surpasses(child: Mapping[tuple[str, str, int], float], parent: Mapping[tuple[str, str, int], float]) -> bool:
-    """Whether the child gained more on average over tasks, in standard deviations of its differences there; a child
-    that never ran beside its parent is believed."""
+    """Whether the child gained more on average over tasks, in standard deviations of its differences there, one of
+    them where it has none; a child that never ran beside its parent is believed."""
     by_task: dict[str, list[float]] = {}
     for key in child.keys() & parent.keys():
         by_task.setdefault(key[0], []).append(child[key] - parent[key])
-    sizes = [float(np.mean(differences) / (np.std(differences) or 1.0)) for differences in by_task.values()]
+    means = [(float(np.mean(differences)), float(np.std(differences))) for differences in by_task.values()]
+    sizes = [mean / sd if sd else float(np.sign(mean)) for mean, sd in means]
     return not sizes or sum(sizes) > 0
 
 

@@ -7,13 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.decision import decision_of
 from analysis.ledger import read
 from arena.setup import BASELINE_SEEDS, StudySetup, beside
 from arena.study import Study
 from inner_loop.run_context import ModelConfig
 from meta.apply import PATH
-from meta.confirmation import LOOKS
 from meta.headroom import STRONGEST, strongest
 from meta.learnt import Learnt, with_program
 from meta.mutators.mix import MUTATORS, named_operators
@@ -136,18 +134,6 @@ def take_up(folder: Path) -> tuple[Study, Plan, list[Program]]:
     return study, plan, began
 
 
-def confirmed_again(folder: Path) -> bool:
-    """Whether the study has finished its second confirmation."""
-    event = champion_of(folder)
-    return event is not None and decision_of(event).look > 1
-
-
 def champion_of(folder: Path) -> dict[str, JsonValue] | None:
-    """The last champion event of a finished study; None before it, and while it is being confirmed again."""
-    champion, begun = None, False
-    for event in read(folder / "ledger"):
-        if event["kind"] == "champion":
-            champion, begun = event, False
-        elif event["kind"] == "match" and event["label"] == LOOKS[2][0]:
-            begun = True
-    return None if begun else champion
+    """The champion event of a finished study; None before it."""
+    return next((event for event in read(folder / "ledger") if event["kind"] == "champion"), None)

@@ -10,24 +10,24 @@ from pathlib import Path
 from analysis.decision import Decision, decision_of
 from analysis.decision_text import line
 from analysis.events import ChampionEvent
+from analysis.found_scripts import FoundScript, found_scripts
 from analysis.json_values import read_as
 from analysis.origin import origin_of
 from analysis.pace import pace_of
-from analysis.same_spend import FoundScript, SameSpend, found_scripts, same_spend
 from analysis.study import read_study
 from analysis.trust import counts, weakest
 from analysis.wording import plain_text
 from arena.study import Study
 from arena.task_set import TaskSet
 from meta.claim import Claim, ReservedClaim, record
-from meta.confirmation import LOOKS, same_as
+from meta.confirmation import same_as
 from meta.evidence_page import evidence_page, training_tasks
 from meta.harvest_page import harvests
 from meta.lineage import Lineage
 from meta.verdict import Champion, decide, sentence
 from programs.evolved_for import EvolvedFor
 from programs.program import Program
-from programs.shelf import starter, starters
+from programs.shelf import starters
 
 
 def crown(
@@ -36,23 +36,15 @@ def crown(
     program: Program,
     claim: Claim,
     on_reserve: Sequence[ReservedClaim] = (),
-    look: int = 1,
-    longer: Claim | None = None,
 ) -> Champion:
-    """Write champion.md and champion.evidence.md, then the claim into the ledger, which ends the study. ``longer``: the
-    claim with a larger run budget.
+    """Write champion.md and champion.evidence.md, then the claim into the ledger, which ends the study.
 
     In this order, a study that is killed in between resumes and writes the files again.
     """
     event = study.state.champion
-    ended = event is not None and decision_of(event.body).look >= look
-    decision = decision_of(event.body) if event and ended else decided(study, program, claim, look, longer)
-    said = (
-        str(event.body["verdict"])
-        if event and ended
-        else plain_text(". ".join([line(decision), *map(sentence, on_reserve)]))
-    )
-    claim = read_as(Claim, event.body) if event and ended else claim
+    decision = decision_of(event.body) if event else decided(study, program, claim)
+    said = str(event.body["verdict"]) if event else plain_text(". ".join([line(decision), *map(sentence, on_reserve)]))
+    claim = read_as(Claim, event.body) if event else claim
     champion = Champion(program, claim, said, decision, tuple(on_reserve))
     lineage.crown(program.program_id)
     write_champion(study.folder, replace(program, evolved_for=label_of(study, program)))
@@ -61,7 +53,7 @@ def crown(
             path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(path, text.encode())
     write_page(study, champion)
-    if not ended:
+    if event is None:
         study.record(
             ChampionEvent(
                 body={
@@ -95,13 +87,13 @@ def write_champion(folder: Path, program: Program) -> None:
         program.write(folder / "champion")
 
 
-def decided(study: Study, program: Program, claim: Claim, look: int, longer: Claim | None = None) -> Decision:
+def decided(study: Study, program: Program, claim: Claim) -> Decision:
     """The decision, from the claim and the study's records of its confirmation."""
-    tasks, stream = TaskSet.confirming(study), LOOKS[look][1]
+    tasks = TaskSet.confirming(study)
     played = {
         match_id: [arm.arm_id for arm in match.arms]
         for match_id, match in study.state.matches.items()
-        if match.purpose == "confirmation" and match.stream == stream
+        if match.purpose == "confirmation"
     }
     arm_ids = {arm_id for arms in played.values() for arm_id in arms}
     verified = [event for event in study.state.verifications() if event.arm_id in arm_ids]
@@ -109,7 +101,6 @@ def decided(study: Study, program: Program, claim: Claim, look: int, longer: Cla
     origin = study.config.plan.get("origin")
     own = study.program(origin) if origin else None
     same = same_as(tasks, own, program) if own else ""
-    spend, scripts = best_scripts_of(tasks)
     with read_study(study.folder, views=["credit"]) as con:
         start, pace = origin_of(con, program.program_id, training_tasks(study)), pace_of(con)
     return decide(
@@ -119,26 +110,19 @@ def decided(study: Study, program: Program, claim: Claim, look: int, longer: Cla
         trust=trust,
         own=own.name if own else "",
         same_as=same,
-        look=look,
         match_ids=sorted(played),
-        spend=spend,
-        scripts=scripts,
-        longer=longer,
+        scripts=best_scripts_of(tasks),
         origin=start,
         pace=pace,
     )
 
 
-def best_scripts_of(tasks: TaskSet) -> tuple[list[SameSpend], list[FoundScript]]:
-    """For each task, the best gain of stock with the device time that the study spent on it, and those of searches."""
+def best_scripts_of(tasks: TaskSet) -> list[FoundScript]:
+    """The best train.py of each task."""
     if tasks.study.config.families:  # no task has a train.py of its own to look for
-        return [], []
-    stock = starter("stock").program_id
+        return []
     with read_study(tasks.study.folder, views=()) as con:
-        tried = () if tasks.study.config.plan.get("trial") else tasks.tasks  # a trial has too few runs of stock
-        spends = [same_spend(con, task.name, task.unit, stock) for task in tried]
-        scripts = [script for task in tasks.tasks for script in found_scripts(con, task.name, task.unit)]
-    return [each for each in spends if each is not None and (each.measured or each.known)], scripts
+        return [script for task in tasks.tasks for script in found_scripts(con, task.name, task.unit)]
 
 
 def write_page(study: Study, champion: Champion) -> None:

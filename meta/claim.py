@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
-from analysis.decision import BETTER, Check, CheckedArm, Compared, check_of, state_of
+from analysis.decision import BETTER, ArmGain, ArmsDifference, Compared, arms_difference, state_of
 from analysis.decision import LEVEL as LEVEL
 from analysis.ratios import Sides, mean_of_ratios
 from analysis.scales import GainScale
@@ -41,13 +41,12 @@ class Claim:
     """The result of the confirmation. Gains in the task's unit, positive is better; two-sided 95% intervals. Over
     several tasks the means are those over the tasks, each in its scale, and ``tasks`` holds the claim on each of them.
 
-    ``stock`` are the runs of stock and of its A/A arm together (a trial may have none), ``check`` compares the two.
-    ``own``: the user's own
-    program, where it is an arm; it is then the reference, else stock is. ``start``: the program that the champion
-    started from, where it is an arm; nothing is tested on it. ``difference`` is champion minus reference;
-    ``p`` its one-sided Welch test, corrected for skewness (`analysis.statistics.one_sided`): the one test that the
-    study announces, at LEVEL; ``ratio`` is to the reference's mean gain
-    with a one-sided 95% lower bound (Fieller). ``over_stock``: (difference, low, high) to stock beside an own program.
+    ``stock`` are the runs of stock and of its A/A arm together (a trial may have none), ``aa`` compares the two on each
+    task. ``own``: the user's own program, where it is an arm; it is then the reference, else stock is. ``start``: the
+    program that the champion started from, where it is an arm; nothing is tested on it. ``difference`` is champion
+    minus reference; ``p`` its one-sided Welch test, corrected for skewness (`analysis.statistics.one_sided`): the one
+    test that the study announces, at LEVEL; ``ratio`` is to the reference's mean gain with a one-sided 95% lower bound
+    (Fieller). ``over_stock``: (difference, low, high) to stock beside an own program.
     """
 
     champion: Mean
@@ -60,7 +59,7 @@ class Claim:
     ratio: Ratio
     ratio_without_ideas: Ratio | None
     tasks: tuple[OnTask, ...] = ()
-    check: Check | None = None
+    aa: tuple[ArmsDifference, ...] = ()
     own: Mean | None = None
     over_stock: tuple[float, float | None, float | None] | None = None
     ratio_stock: Ratio | None = None
@@ -74,7 +73,7 @@ class Claim:
     @property
     def holds(self) -> bool:
         """Whether it is announced."""
-        return state_of(self.p, self.check) == BETTER
+        return state_of(self.p) == BETTER
 
 
 @dataclass(frozen=True)
@@ -117,9 +116,9 @@ class Against:
 def claim(gains: Gains, measured: Against | None = None, on: tuple[str, str] = ("", "")) -> Claim:
     """The announced test. Without ``measured`` the baseline is taken as known, not as a mean over a few seeds.
 
-    ``on``: name of the task and its unit, for the A/A check.
+    ``on``: name of the task and its unit, for the A/A difference.
     """
-    check = checked(gains, *on)
+    aa = arms_of(gains, *on)
     gains, measured = pooled(gains, measured)
     reference = OWN if gains.get(OWN) else STOCK
     best, stock, bare = gains["champion"], gains.get(STOCK, ()), gains.get("without-ideas")
@@ -135,7 +134,7 @@ def claim(gains: Gains, measured: Against | None = None, on: tuple[str, str] = (
         p=one_sided(apart),
         ratio=_ratio(_sides(gains, measured, "champion", reference)),
         ratio_without_ideas=_ratio(_sides(gains, measured, "without-ideas", reference)) if bare else None,
-        check=check,
+        aa=aa,
         start=compared(
             mean_interval(gains[START]),
             _difference(*against_role(gains, measured, START)),
@@ -185,7 +184,7 @@ def claim_over(measured_on: Sequence[tuple[GainScale, Gains, Against]]) -> Claim
         ratio=ratios("champion", reference),
         ratio_without_ideas=ratios("without-ideas", reference) if bare else None,
         tasks=tuple(tasks),
-        check=worst([on.claim.check for on in tasks]),
+        aa=tuple(each for on in tasks for each in on.claim.aa),
         start=compared(mean_over(tasks, start_gain), apart(START), ratios("champion", START))
         if all(gains.get(START) for _, gains, _ in sides)
         else None,
@@ -206,22 +205,13 @@ def start_gain(claim_of: Claim) -> Mean | None:
     return claim_of.start.gain if claim_of.start else None
 
 
-def checked(gains: Gains, task: str, unit: str) -> Check | None:
-    """The A/A check: stock's second arm against its first; None where there is no second one. The error of the shared
-    baseline is in both."""
+def arms_of(gains: Gains, task: str, unit: str) -> tuple[ArmsDifference, ...]:
+    """The A/A difference: stock's second arm minus its first; empty where there is no second one. The error of the
+    shared baseline is in both."""
     first, second = (mean_interval(gains.get(role) or ()) for role in (STOCK, TWIN))
     if not first.n or not second.n:
-        return None
-    return check_of(*(CheckedArm(None, None, task, unit, arm.n, arm.mean, arm.se) for arm in (first, second)))
-
-
-def worst(checks: Sequence[Check | None]) -> Check | None:
-    """Of one check per task the one of least p, corrected for their number (Bonferroni)."""
-    made = [check for check in checks if check is not None]
-    if not made:
-        return None
-    least = min(made, key=lambda check: 2.0 if check.p is None else check.p)
-    return replace(least, p=None if least.p is None else min(1.0, least.p * len(made)))
+        return ()
+    return (arms_difference(*(ArmGain(None, None, task, unit, arm.n, arm.mean, arm.se) for arm in (first, second))),)
 
 
 def pooled(gains: Gains, measured: Against | None) -> tuple[Gains, Against | None]:
@@ -289,7 +279,7 @@ def over(tasks: Sequence[ErrorEstimate]) -> ErrorEstimate:
 
 def record(claim_of: Claim) -> dict[str, JsonValue]:
     """The claim's figures for the ledger; those that do not apply are left out, as in older records."""
-    newer = ("check", "own", "over_stock", "ratio_stock", "families", "start")
+    newer = ("aa", "own", "over_stock", "ratio_stock", "families", "start")
     figures: dict[str, JsonValue] = asdict(claim_of)
     del figures["tasks"]
     figures = {key: value for key, value in figures.items() if key not in newer or value}

@@ -4,17 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from analysis.decision import CONTROL_FAILED, decision_of
 from analysis.knowledge import family_of
 from analysis.origin import ancestors
-from analysis.same_spend import LONG_TPE, ROLE, same_spend
-from analysis.study import read_study
-from analysis.tables import APART
-from arena.arms import Entry, Match, enter
-from arena.best_of import best_of
+from arena.arms import Entry, Match
 from arena.executor import Executor, Progress
-from arena.harvest import FEW, best_final, harvest, long_elite
-from arena.match import play
+from arena.harvest import FEW, best_final, harvest
 from arena.race import Allocation
 from arena.study import Study
 from arena.task_set import Scores, TaskSet
@@ -24,16 +18,12 @@ from meta.claim import START, Against, Claim, Gains, claim, claim_over
 from meta.family_claim import OnNewTasks, family_claim
 from meta.lineage import Lineage
 from meta.novelty import differ
-from meta.plan import BEST_OF_SEEDS, LONG, Plan
+from meta.plan import Plan
 from programs.bare import without_ideas
-from programs.errors import UsageError
 from programs.program import Program
 from programs.shelf import starter
-from trainer.streams import Stream
 
-FINAL = ("confirmation", "reserve", *APART)  # purposes of the matches that select nothing
-# Look → label and stream of its match. No task of the search is ever reserved, so its fourth split is unused.
-LOOKS: dict[int, tuple[str, Stream]] = {1: ("confirmation", "confirmation"), 2: ("confirmation-2", "reserve")}
+FINAL = ("confirmation", "reserve", "ablation")  # purposes of the matches that select nothing
 
 
 def confirm(
@@ -43,37 +33,19 @@ def confirm(
     champion: Program,
     plan: Plan,
     progress: Progress,
-    look: int = 1,
 ) -> Claim:
     """Run the champion, stock, the champion without its ideas, the program it started from and the other controls
-    once, on fresh run seeds. The second ``look`` has its own split."""
+    once, on fresh run seeds."""
     entered = arms(tasks, champion, own_of(tasks.study, plan)) + (controls(tasks) if plan.control_runs else [])
     entered += started_from(tasks, champion) if plan.start_runs else []
     if plan.trial:
         entered = [entered[0], next((one for one in entered if one.role == "own"), entered[1])]
-    label, stream = LOOKS[look]
-    matches = tasks.enter(label, entered, purpose="confirmation", stream=stream)
-    claimed = play_final(tasks, executor, lineage, champion, matches, plan, "for the confirmation", progress)
-    for on, match in zip(tasks, matches, strict=True):
-        for arm in match.arms:
-            if plan.best_of_seeds and arm.role in ("champion", "control"):
-                best_of(on, executor, match, arm, plan.best_of_seeds)
-    return claimed
-
-
-def at_length(tasks: TaskSet, executor: Executor, champion: Program, plan: Plan, progress: Progress) -> Claim | None:
-    """The champion and stock with LONG times the run budget, of which nothing is tested; None if not planned."""
-    if not plan.long_runs:
-        return None
-    longer = TaskSet(tuple(on.with_budget(LONG * on.config.run_budget) for on in tasks))
-    entered = [Entry(champion, "champion"), Entry(starter("stock"), "control")]
-    matches = longer.enter("long", entered, purpose="long", stream="confirmation")
-    runs = Allocation({arm.arm_id: plan.long_runs for arm in matches[0].arms})
-    return claim_from(longer, matches, longer.play(executor, matches, runs, progress))
+    matches = tasks.enter("confirmation", entered, purpose="confirmation", stream="confirmation")
+    return play_final(tasks, executor, lineage, champion, matches, plan, "for the confirmation", progress)
 
 
 def best_scripts(tasks: TaskSet, executor: Executor, plan: Plan, progress: Progress) -> None:
-    """After the confirmation: the harvest, and what other uses of the same device time end with."""
+    """After the confirmation: the harvest."""
     for on in tasks:
         count = plan.harvest_experiments(tasks.tasks[0])
         if plan.trial and count < FEW and not plan.without_harvest:
@@ -82,26 +54,6 @@ def best_scripts(tasks: TaskSet, executor: Executor, plan: Plan, progress: Progr
         elif count:
             progress({"kind": "note", "text": f"searching for the best train.py on {on.task.name}"})
             harvest(on, executor, count)
-        if plan.same_spend:
-            spend_otherwise(on, executor, progress, plan.best_of_seeds or BEST_OF_SEEDS)
-
-
-def spend_otherwise(on: TaskStudy, executor: Executor, progress: Progress, seeds: int) -> None:
-    """Spend what the study has spent on this task on runs of stock, on one long TPE search and on one long elite
-    search, and measure the best script of each."""
-    stock = starter("stock")
-    with read_study(on.folder, views=()) as con:
-        spend = same_spend(con, on.task.name, on.task.unit, stock.program_id)
-    if spend is None:
-        return
-    long = Program.parse("---\nmetaloop:\n  proposers: {tpe: 1}\n---\n# One long TPE search\n", LONG_TPE)
-    on.study.admit(long, generation=0, operator=LONG_TPE, parent_ids=[])
-    uses = [(on, stock, ROLE, spend.runs), (on.with_budget(spend.spent, "scripted"), long, LONG_TPE, 1)]
-    for there, program, role, runs in uses:
-        match = enter(there, f"{role}-{on.task.name}", [Entry(program, role)], purpose=ROLE, stream="confirmation")
-        play(there, executor, match, Allocation({match.arms[0].arm_id: runs}), progress)
-        best_of(there, executor, match, match.arms[0], seeds)
-    long_elite(on, executor, spend.spent)
 
 
 def play_final(
@@ -212,22 +164,3 @@ def controls(tasks: TaskSet) -> list[Entry]:
     """
     stock, one_line = starter("stock"), starter("one-line")
     return [Entry(stock, "a/a"), *([Entry(one_line, "one-line")] if differ(tasks, stock, one_line) else [])]
-
-
-def look_of(study: Study, again: bool) -> int:
-    """The number of the current confirmation: 2 if the second has begun or ``again`` requests it.
-
-    Raises UsageError if it is requested although the control has passed its check.
-    """
-    begun = any(match.label == LOOKS[2][0] for match in study.state.matches.values())
-    if not again or begun:
-        return 2 if begun else 1
-    event = study.state.champion
-    decision = decision_of(event.body) if event else None
-    if decision is None or not decision.can_be_confirmed_again:
-        why = "has no champion yet" if decision is None else "has a verdict"
-        raise UsageError(
-            f"{study.folder} {why}: it cannot be confirmed again",
-            hint=f"--confirm-again needs the outcome {CONTROL_FAILED!r}; a new study has new splits",
-        )
-    return 2

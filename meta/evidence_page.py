@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from analysis import decision_text
 from analysis.constraint_values import ConstraintValues
 from analysis.credit import CreditViewRow, of_verdict
-from analysis.decision import LEVEL, CheckedArm, twins
+from analysis.decision import LEVEL, ArmGain, twins
 from analysis.evidence import EditCredit, evidence
 from analysis.evidence_text import quoted
 from analysis.knowledge import family_of
@@ -33,7 +33,7 @@ from arena.study import Study
 from arena.task_set import TaskSet
 from inner_loop.behaviour import inert_directives, resolved_ideas
 from meta.claim import Claim
-from meta.confirmation import FINAL, LOOKS
+from meta.confirmation import FINAL
 from meta.harvest_page import harvests
 from meta.population import descendants
 from meta.rewriting import harmful, why_kept
@@ -90,8 +90,8 @@ def evidence_page(study: Study, champion: Champion) -> str:
         limits=[
             row for row in limits if confirming(row.match_id, purpose, champion) and row.role in ("champion", "control")
         ],
-        twins=[decision_text.check(check) for task in tasks if (check := twins([
-            CheckedArm(row.program_id, row.role, row.task, task.unit, row.n, row.gain, row.se)
+        twins=[decision_text.aa_text(aa) for task in tasks if (aa := twins([
+            ArmGain(row.program_id, row.role, row.task, task.unit, row.n, row.gain, row.se)
             for row in standings
             if purpose[str(row.match_id)] == "race" and row.task == task.name
         ]))],
@@ -105,7 +105,7 @@ def evidence_page(study: Study, champion: Champion) -> str:
         findings=findings_line(counts, str(study.folder)), public=public_lines(study),
         headroom=[text for task in tasks if (text := of_headroom(task, champion.claim))],
         harvests=harvests(study),
-        task_rows=task_rows, over=over, stream=LOOKS[champion.decision.look][1],
+        task_rows=task_rows, over=over,
         one_line=any(row.role == "one-line" for row in standings), steered=steered(study, champion.program),
     )  # fmt: skip
 

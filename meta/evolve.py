@@ -26,7 +26,7 @@ from meta.archive import Archive, not_behind, runs_by_seed
 from meta.breed import breed, write_down
 from meta.champion import crown
 from meta.claim import Claim
-from meta.confirmation import FINAL, at_length, best_scripts, confirm, look_of
+from meta.confirmation import FINAL, best_scripts, confirm
 from meta.learnt import relearnt
 from meta.lineage import Lineage
 from meta.mutators.base import Mutator, OfflineMutator
@@ -46,9 +46,8 @@ from programs.program import Program
 from programs.shelf import in_library, starter
 
 
-def evolve(study: Study, plan: Plan, starters: Sequence[Program], progress: Progress, again: bool = False) -> Champion:
-    """Run a study, from wherever it stopped, to its champion. ``again``: confirm it once more, because its control
-    failed the check; raises UsageError if it did not."""
+def evolve(study: Study, plan: Plan, starters: Sequence[Program], progress: Progress) -> Champion:
+    """Run a study, from wherever it stopped, to its champion."""
 
     def at(reserved: TaskSet) -> AbstractContextManager[Executor]:
         return executor_of(study, progress, reserved.studies)
@@ -56,17 +55,13 @@ def evolve(study: Study, plan: Plan, starters: Sequence[Program], progress: Prog
     epoch = int(datetime.fromisoformat(study.config.created_at).timestamp())
 
     with study, drain_on_interrupt(study, progress), Lineage(study.folder / "programs.git", epoch) as lineage:
-        look = look_of(study, again)
         with executor_of(study, progress) as executor:
             champion, claim = search(study, plan, starters, executor, lineage, progress)
             if not study.config.families:
                 best_scripts(TaskSet.of(study), executor, plan, progress)
-            longer = at_length(TaskSet.confirming(study), executor, champion, plan, progress)
-            if look > 1:
-                claim = confirm(TaskSet.confirming(study), executor, lineage, champion, plan, progress, look)
         on_reserve = confirm_on_reserved(study, at, lineage, champion, claim, plan, progress)
         progress({"kind": "note", "text": "computing the verdict, its evidence and champion.md"})
-        return crown(study, lineage, champion, claim, on_reserve, look, longer)
+        return crown(study, lineage, champion, claim, on_reserve)
 
 
 def search(

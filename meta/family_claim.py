@@ -3,7 +3,7 @@
 The new tasks are a sample of their families, so the test is over tasks: on each, the mean gain of the champion's runs
 minus that of the reference's. Within a family this is a paired t test, corrected for skewness as in `meta.claim`; over
 several families it is the mean of their differences, each divided by the family's scale (stock's mean gain there in the
-search), with Satterthwaite's degrees of freedom. The A/A check compares stock's two arms in the same way.
+search), with Satterthwaite's degrees of freedom. The A/A difference compares stock's two arms in the same way.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from analysis.decision import Check, checked
+from analysis.decision import ArmsDifference
 from analysis.ratios import mean_of_paired_ratios
 from analysis.scales import GainScale
 from analysis.statistics import ErrorEstimate, limits, mean_interval, one_sided, skewed_difference
@@ -29,7 +29,6 @@ from meta.claim import (
     over,
     pooled,
     start_gain,
-    worst,
 )
 
 
@@ -66,7 +65,7 @@ def family_claim(measured: Sequence[OnNewTasks]) -> Claim:
         own=mean_over(families, lambda c: c.own) if reference == OWN else None,
         start=replace(result.start, gain=mean_over(families, start_gain)) if result.start else None,
         tasks=tuple(families),
-        check=worst([on.claim.check for on in families]),
+        aa=tuple(each for on in families for each in on.claim.aa),
     )
 
 
@@ -93,7 +92,7 @@ def _claim(measured: Sequence[OnNewTasks], reference: str) -> Claim:
         ratio_without_ideas=mean_of_paired_ratios([(on.means("without-ideas"), on.means(reference)) for on in measured])
         if bare.n
         else None,
-        check=_checked(first),
+        aa=_arms_difference(first),
         own=mean_interval(first.means(OWN)) if reference == OWN else None,
         over_stock=(beside.value, *limits(beside)) if beside else None,
         ratio_stock=mean_of_paired_ratios([(on.means("champion"), on.means(STOCK)) for on in measured])
@@ -121,12 +120,12 @@ def _champions_lead(measured: Sequence[OnNewTasks], reference: str) -> ErrorEsti
     return over(parts) if len(parts) > 1 else parts[0]
 
 
-def _checked(on: OnNewTasks) -> Check | None:
+def _arms_difference(on: OnNewTasks) -> tuple[ArmsDifference, ...]:
     """Stock's second arm minus its first, over the tasks."""
     if not all(gains.get(TWIN) for gains in on.gains):
-        return None
+        return ()
     apart = mean_interval([_mean(gains[TWIN]) - _mean(gains[STOCK]) for gains in on.gains])
-    return checked(on.family, on.unit, ErrorEstimate(apart.mean or 0.0, apart.se, apart.n - 1.0), apart.n, apart.n)
+    return (ArmsDifference(on.family, on.unit, apart.mean or 0.0, apart.low, apart.high, apart.n, apart.n),)
 
 
 def _mean(values: Sequence[float]) -> float:

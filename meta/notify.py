@@ -14,7 +14,7 @@ from analysis import decision_text
 from analysis.decision import OPEN, decision_of
 from analysis.decision_text import sentences_of
 from analysis.run_state import StudyState
-from analysis.script_text import harvested_of, script_gain
+from analysis.script_text import script_gain
 from analysis.wording import plain_text
 from meta.begin import champion_of
 from meta.harvest_page import training_cost
@@ -36,7 +36,7 @@ def notify(url: str, folder: Path, branch: str | None) -> str:
     """Post the verdict and the best train.py's gain; returns what came of it, because the result itself is safe."""
     champion = champion_of(folder) or {}
     decision = decision_of(champion) if champion else None
-    harvested = harvested_of(decision) if decision else []
+    harvested = decision.scripts if decision else ()
     weak = [each.text for each in decision_text.caveats(decision) if each.level != "note"] if decision else []
     state, said = StudyState.read(folder / "ledger"), list[str]()
     names = [program.name for program in state.programs.values()]

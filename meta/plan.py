@@ -16,7 +16,6 @@ from trainer.task import Task
 
 RACE_RULE = "halving"  # unless a command names another
 OVERHEAD = 1.25  # CPU-seconds of a whole study over its device-seconds: 1.32 of a quick one, 1.19 of a default one
-LONG = 4  # run budgets of a run in which a champion is also shown
 SETUP = 6.0  # start of the workers and the data of a new study, wall seconds
 
 
@@ -33,14 +32,12 @@ class Plan:
 
     Settings that older studies do not have get a default. With ``stock_breeds`` the elites are the possible parents,
     so that children are raced beside all their parents;
-    ``best_of_seeds`` fresh seeds re-measure the best train.py of the champion's runs, and of stock's; with ``own_arm``
-    the user's program is an arm of the confirmation, ``confirm_runs`` times; with ``same_spend`` the cost of the study
-    is spent once more on runs of stock, on one long TPE search and on one long elite search. ``harvest_percent`` of the
+    with ``own_arm``
+    the user's program is an arm of the confirmation, ``confirm_runs`` times. ``harvest_percent`` of the
     device time of all runs is added for the search for the best train.py (`arena.harvest`). ``variant_runs`` is the
     number of runs of each arm on a held-out task of the first one's family, if it has one. A study over families plays
     each stage on ``family_tasks`` new tasks of each, the confirmation on ``family_confirm``; runs are then per task.
-    The runs that decide a claim are verified with ``confirm_seeds`` seeds; ``long_runs`` runs each of champion and
-    stock have LONG times the budget.
+    The runs that decide a claim are verified with ``confirm_seeds`` seeds.
 
     A ``trial`` is too small to search: one program, chosen without its data, is compared with the user's own (with
     stock if that behaves alike) in the confirmation alone. Its gains are over ``baseline_seeds`` trainings of the
@@ -66,15 +63,12 @@ class Plan:
     run_budget: float
     stock_breeds: int = 0
     control_runs: int = 0
-    best_of_seeds: int = 0
     own_arm: int = 0
-    same_spend: int = 0
     variant_runs: int = 0
     harvest_percent: int = 0
     family_tasks: int = 0
     family_confirm: int = 0
     confirm_seeds: int = 0
-    long_runs: int = 0
     trial: int = 0
     baseline_seeds: int = 0
     harvest_count: int = 0
@@ -123,16 +117,8 @@ class Plan:
         cost, final = RunCost(task, self.run_budget), self.final_cost(task)
         if self.trial:
             return final.seconds(self.final_runs, besides_runs(self.harvest_count, self.baseline_seeds) + self.headroom)
-        seconds = cost.seconds(self.search_runs) + final.seconds(
-            self.final_runs, BASELINE_SEEDS + 2 * self.best_of_seeds
-        )
-        seconds += (self.harvest_experiments(task) + self.headroom) * task.cost_seconds
-        seconds += self.stock_runs(task) * cost.run + 2 * seconds if self.same_spend else 0.0
-        return seconds + self.long_seconds(final)
-
-    def long_seconds(self, cost: RunCost) -> float:
-        """Of the runs with a larger budget, on one task."""
-        return replace(cost, run_budget=LONG * cost.run_budget).seconds(2 * self.long_runs, 0)
+        seconds = cost.seconds(self.search_runs) + final.seconds(self.final_runs, BASELINE_SEEDS)
+        return seconds + (self.harvest_experiments(task) + self.headroom) * task.cost_seconds
 
     def harvest_experiments(self, task: Task) -> int:
         """Trainings of the harvest, those that verify its result included; 0 without one."""
@@ -140,12 +126,6 @@ class Plan:
             return self.harvest_count
         seconds = RunCost(task, self.run_budget).seconds(self.runs)
         return max(LEAST, int(seconds * self.harvest_percent / 100 / task.cost_seconds))
-
-    def stock_runs(self, task: Task) -> int:
-        """Runs of stock that the same spend pays for; 0 without ``same_spend``."""
-        if not self.same_spend or not self.run_budget:
-            return 0
-        return int(replace(self, same_spend=0, long_runs=0).device_seconds(task) / self.run_budget)
 
     def seconds_on(self, home: Task, further: Sequence[Task]) -> float:
         """Expected device-seconds on the further tasks; runs have as many experiments on each task."""
@@ -155,7 +135,7 @@ class Plan:
         """The cost of the study; ``reserved``: device-seconds on held-out tasks."""
         per_run = self.run_experiments(task)
         seconds = self.device_seconds(task) + self.seconds_on(task, further) + reserved
-        runs = (self.runs + self.stock_runs(task)) * (1 + len(further))
+        runs = self.runs * (1 + len(further))
         planned: PlannedWork = {
             "task": ", ".join(each.name for each in (task, *further)),
             "runs": runs,
@@ -168,8 +148,6 @@ class Plan:
             "price": "no cost: this machine, no model is called",
             "plan": asdict(self),
         }
-        if self.long_runs:
-            planned["experiments"] += 2 * self.long_runs * LONG * per_run * (1 + len(further))
         if self.harvest_experiments(task):
             planned["harvest_experiments"] = self.harvest_experiments(task)
         if further:
@@ -195,8 +173,6 @@ DEFAULT = Plan(
 QUICK_EXPERIMENTS = 16
 LEAST_EXPERIMENTS = 8  # of a trial
 REMEASURED = 3  # trainings of a trial without a search that measure the best script of its runs again
-QUICK_LONG, DEFAULT_LONG = 6, 10  # runs each of champion and stock with LONG times the run budget, if asked for
-BEST_OF_SEEDS = 8
 MOST = 400  # a budget buys at most this percentage of the default's runs
 
 
@@ -326,7 +302,6 @@ def scaled(plan: Plan, factor: float) -> Plan:
         control_runs=count(plan.control_runs, 3),
         variant_runs=count(plan.variant_runs, 3),
         start_runs=plan.start_runs and count(plan.start_runs, 3),
-        long_runs=plan.long_runs and count(plan.long_runs, 4),
     )
 
 

@@ -16,7 +16,7 @@ from analysis.knowledge import family_of
 from analysis.wording import listed, many
 from arena.settings import Reserved, UsedFamilies
 from arena.setup import BASELINE_SEEDS, RunCost, beside, reference
-from meta.plan import LONG, OVERHEAD, SETUP, Plan
+from meta.plan import OVERHEAD, SETUP, Plan
 from meta.planned_work import PlannedWork
 from meta.reserve import FIRST_UNSEEN, runs_on_reserved
 from programs.errors import UsageError
@@ -150,15 +150,13 @@ def describe(plan: Plan, families: Families, workers: int) -> PlannedWork:
     seconds = sum(cost.on(task).seconds(searched, trained) for task in families.searched)
     seconds += sum(final_cost.on(task).seconds(confirmed, trained_last) for task in families.searched)
     seconds += sum(final_cost.on(task).seconds(final, trained_last) for task in families.left_out)
-    seconds += sum(plan.long_seconds(final_cost.on(task)) * plan.family_confirm for task in families.searched)
     runs = (searched + confirmed) * len(families.searched) + final * len(families.left_out)
-    longer = 2 * plan.long_runs * plan.family_confirm * len(families.searched)
     each = many(plan.family_tasks, "new task")
     planned: PlannedWork = {
         "task": ", ".join(families.names),
         "runs": runs,
         "experiments_per_run": cost.experiments,
-        "experiments": (runs + longer * LONG) * cost.experiments,
+        "experiments": runs * cost.experiments,
         "run_budget_s": plan.run_budget,
         "device_seconds": round(seconds, 1),
         "workers": workers,

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from analysis.decision import Compared, Decision, Longer, OnOneTask, state_of
+from analysis.decision import Compared, Decision, OnOneTask, state_of
 from analysis.decision_text import gated
 from analysis.figures_text import gains, skewed, times, with_interval
+from analysis.found_scripts import FoundScript
 from analysis.origin import Origin
 from analysis.pace import Pace
-from analysis.same_spend import FoundScript, SameSpend
 from analysis.scales import UNIT
 from analysis.wording import many
 from meta.claim import Claim, ReservedClaim
-from meta.plan import LONG
 from programs.program import Program
 from trainer import freshness
 from trainer.task import Task
@@ -42,20 +41,17 @@ def decide(
     trust: str | None = None,
     own: str = "",
     same_as: str = "",
-    look: int = 1,
     match_ids: Sequence[str] = (),
-    spend: Sequence[SameSpend] = (),
     scripts: Sequence[FoundScript] = (),
-    longer: Claim | None = None,
     origin: Origin | None = None,
     pace: Pace | None = None,
 ) -> Decision:
     """The decision. ``own``: name of the user's own program; ``same_as``: the program that it behaves like, if any;
-    ``match_ids``: the matches behind the claim; ``longer``: the claim with a larger run budget."""
+    ``match_ids``: the matches behind the claim."""
     ratio = claim.ratio_stock
     over = Compared("stock", claim.stock, *claim.over_stock, ratio) if claim.over_stock and ratio else None
     return Decision(
-        state=state_of(claim.p, claim.check), name=program.name, unit=UNIT if claim.tasks else tasks[0].unit,
+        state=state_of(claim.p), name=program.name, unit=UNIT if claim.tasks else tasks[0].unit,
         tasks=tuple(
             OnOneTask(on.task, on.unit, on.scale, on.of_stock, on.claim.champion, on.claim.reference, on.claim.low,
                       on.claim.high, on.claim.ratio)
@@ -65,19 +61,14 @@ def decide(
         tested=Compared(
             own if claim.own else "stock", claim.reference, claim.difference, claim.low, claim.high, claim.ratio
         ),
-        p=claim.p, beside=over, bare=claim.without_ideas, bare_ratio=claim.ratio_without_ideas, check=claim.check,
+        p=claim.p, beside=over, bare=claim.without_ideas, bare_ratio=claim.ratio_without_ideas, aa=claim.aa,
         own=own, same_as=same_as, trust=trust, fresh=freshness.least(tasks),
         cures=tuple(dict.fromkeys(cure for task in tasks for cure in freshness.cures(task))),
-        look=look, match_ids=tuple(match_ids), spend=tuple(spend), scripts=tuple(scripts), families=claim.families,
-        longer=over_stock(longer) if longer else None, origin=origin,
+        match_ids=tuple(match_ids), scripts=tuple(scripts), families=claim.families,
+        origin=origin,
         start=replace(claim.start, name=origin.start) if claim.start and origin else None,
         pace=pace, simulated=tuple(task.name for task in tasks if task.law is not None),
     )  # fmt: skip
-
-
-def over_stock(longer: Claim) -> Longer:
-    over = Compared("stock", longer.stock, longer.difference, longer.low, longer.high, longer.ratio)
-    return Longer(LONG, longer.champion, over)
 
 
 def sentence(on: ReservedClaim) -> str:

@@ -15,7 +15,7 @@ WITH acts AS (
     FROM runs AS r JOIN matches AS m USING (match_id)
         LEFT JOIN held AS h ON h.run_id = r.run_id AND h.stream = r.score_stream
     WHERE r.state = 'finished' AND r.verified_gain IS NOT NULL AND r.task IS NOT NULL
-        AND NOT is_apart(m.purpose)
+        AND m.purpose IS DISTINCT FROM 'ablation'
         AND r.arm_id NOT IN (SELECT arm_id FROM void WHERE arm_id IS NOT NULL)
 ), latest AS (
     SELECT DISTINCT ON (task) task, run_budget, hardware_class FROM played

@@ -1,16 +1,16 @@
-"""The prose of a study's card: figures, evolution's own share, held-out tasks, A/A check, each in several lengths."""
+"""The prose of a study's card: figures, evolution's own share, held-out tasks, A/A, each in several lengths."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 
-from analysis.decision import CONTROL_FAILED, Decision
+from analysis.decision import Decision
 from analysis.decision_text import OTHER_LOAD, result, tested_p
 from analysis.figures_text import difference, differs, with_interval
 from analysis.own_share import not_by_evolution, start_of
 from analysis.report.rows import HeldOutResult
-from analysis.wording import many, number, p_text
+from analysis.wording import many
 
 MOST_NAME = 40  # characters of a name
 STOCK = "Stock: the plain loop."
@@ -42,7 +42,7 @@ def verdict_lines(d: Decision, held_out: Sequence[HeldOutResult]) -> list[list[s
     p = f"one-sided p {tested_p(d.p)}"
     counted = many(d.champion.n, "new task") if d.families else f"{many(d.champion.n, 'run')} against {d.tested.gain.n}"
     figures = [f"{apart}, {counted}, {p}.", f"{apart}, {p}.", f"{apart}."]
-    aa = aa_check(d)
+    aa = aa_difference(d)
     there = held_out_task(held_out)
     load = f"{OTHER_LOAD}." if d.pace and d.pace.other_load else ""
     checks = [" ".join(filter(None, each)) for each in ((there, load, aa), (there, aa), (load, aa))]
@@ -80,12 +80,9 @@ def held_out_task(results: Sequence[HeldOutResult]) -> str:
     return f"Held-out task: {apart}{clear}."
 
 
-def aa_check(d: Decision) -> str:
-    if d.check is None:
+def aa_difference(d: Decision) -> str:
+    """On the first task of several."""
+    if not d.aa:
         return ""
-    if d.check.p is None:
-        return "A/A check not possible."
-    if d.state == CONTROL_FAILED:
-        size = f"{number(d.check.difference, 3, True)} {d.check.unit}".rstrip()
-        return f"Stock's two arms differ by {size}, two-sided p {p_text(d.check.p)}."
-    return "A/A check passed."
+    first = d.aa[0]
+    return f"A/A: {with_interval(first.difference, first.low, first.high, first.unit)}."

@@ -221,19 +221,14 @@ def of_runs(facts: ReportFacts, doubts: DoubtsRow) -> Iterator[Caveat]:
 
 
 def of_twins(facts: ReportFacts) -> Iterator[Caveat]:
-    """The A/A check of a match without a champion; that of a confirmation is the decision's."""
+    """The A/A difference of a match without a champion; that of a confirmation is the decision's."""
     if facts.champion.rows or not facts.board:
         return
-    check = twins(facts.board)
-    if check is None:
+    aa = twins(facts.board)
+    if aa is None:
         yield Caveat("note", "No A/A", "No program was entered twice, so the difference between equal arms is unknown.")
-    elif check.passed:
-        yield Caveat("note", decision_text.check_title(check), decision_text.check(check))
     else:
-        text = (
-            f"{decision_text.check(check)} Equal programs differ significantly, so no lead in this match is reliable."
-        )
-        yield Caveat("stop", "The A/A check failed", text)
+        yield Caveat("note", decision_text.AA, decision_text.aa_text(aa))
 
 
 def of_scores(facts: ReportFacts, doubts: DoubtsRow) -> Iterator[Caveat]:

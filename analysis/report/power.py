@@ -6,10 +6,8 @@ import math
 import shlex
 from dataclasses import dataclass, replace
 
-from analysis.decision import CONTROL_FAILED
 from analysis.report.model import ReportFacts, ReportFigure, ReportSection, ReportTable
 from analysis.report.source import QueryResult
-from analysis.report.verdict import decided
 from analysis.study_power import Power
 from analysis.wording import count, decimals, duration, number, typical
 
@@ -59,9 +57,7 @@ def lead(facts: ReportFacts, row: Power) -> str:
             text + f"This is for {facts.task} alone; the announced test uses {len(facts.training_tasks)} tasks and has "
             "more power."
         )
-    champion, decision = facts.champion.first, decided(facts)
-    if decision is not None and decision.state == CONTROL_FAILED:
-        return text + "No result is announced, because the A/A check failed."
+    champion = facts.champion.first
     if champion is None or not champion.holds:
         return text + "It was not significant, so a smaller true difference is possible."
     return text + f"The measured difference is {number(champion.difference, digits, True)}."

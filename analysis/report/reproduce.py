@@ -18,7 +18,6 @@ PLAN = {
     "control_runs": "runs of the other controls",
     "ablation_runs": "runs of the champion without its ideas",
     "start_runs": "runs of the program that the champion started from",
-    "best_of_seeds": "seeds of best-of-N",
     "without_harvest": "",
     "harvest_percent": "harvest, in percent of the device time of the runs",
     "seeds": "runs of each program",

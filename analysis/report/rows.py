@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NotRequired, TypedDict
 
-from analysis.decision import CheckedArm
+from analysis.decision import ArmGain
 from analysis.statistics import mean_together
 from analysis.study_settings import StudySettings
 from analysis.wording import arm_name, short
@@ -111,7 +111,7 @@ class MatchRow:
 
 
 @dataclass(frozen=True)
-class StandingRow(CheckedArm):
+class StandingRow(ArmGain):
     """An arm of a match; ``label``, ``purpose`` and ``generation`` are those of the match."""
 
     match_id: str
@@ -141,7 +141,7 @@ class StandingRow(CheckedArm):
 def both_arms(arms: Sequence[StandingRow]) -> StandingRow | None:
     """Stock's two arms as one row, which the announced test uses; None without two."""
     twin = next((row for row in arms if row.role == "a/a"), None)
-    own = [row for row in arms if twin and row.program_id == twin.program_id and row.role != "best-of"]
+    own = [row for row in arms if twin and row.program_id == twin.program_id]
     if twin is None or len(own) < 2:
         return None
     mean = mean_together((row.gain, row.se, row.n) for row in own)

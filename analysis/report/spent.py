@@ -22,7 +22,6 @@ NAMES = {
     "verification": "verification of the final scripts",
     "shared baselines": "shared baselines",
     "audits": "audits (metaloop verify)",
-    "best of n": "best-of-N scripts, trained again",
     "replays": "kept commits, trained again",
 }
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from analysis.constraint_values import ConstraintValues
-from analysis.decision import Check, Decision, twins
-from analysis.decision_text import GATED, PLANNED, check
+from analysis.decision import ArmsDifference, Decision, twins
+from analysis.decision_text import GATED, PLANNED, aa_text
 from analysis.ranks_text import PairedArm, undecided
 from analysis.report.facts import fresh_of, stages
 from analysis.report.model import Point, ReportFacts, ReportFigure, ReportSection, ReportTable
@@ -30,7 +30,6 @@ MEANING = {
     "program": "program, {gain} with its 95% interval",
     "control": "control: stock, stock (A/A) or one-line",
     "without": "the champion without its ideas",
-    "best-of": "best-of-N: the best script of N runs, trained again (not used for ranking)",
 }
 MARKS = {
     "champion": "champion",
@@ -39,44 +38,15 @@ MARKS = {
     BOTH: "control",
     "one-line": "control",
     "without-ideas": "without",
-    "best-of": "best-of",
 }
-
-
-@dataclass(frozen=True)
-class BestOfRow:
-    match_id: str
-    arm_id: str
-    program_id: str | None
-    name: str | None
-    of: int
-    gain: float | None
-    low: float | None
-    high: float | None
-    se: float | None
-    n: int
-    claimed: float | None
-    trust: str | None
-    device_seconds_spent: float | None
-    words: int | None
-
-    def standing(self, beside: StandingRow) -> StandingRow:
-        """The same as a row of the standings, without ranks."""
-        return replace(
-            beside, arm_id=f"best-of-{self.arm_id}", program_id=self.program_id, role="best-of",
-            name=f"best-of-{self.of} {self.name}", n=self.n, gain=self.gain, se=self.se, low=self.low, high=self.high,
-            claimed=self.claimed, rank_low=None, rank_high=None, words=self.words, trust=self.trust,
-            device_seconds_charged=self.device_seconds_spent,
-        )  # fmt: skip
 
 
 def section(facts: ReportFacts) -> ReportSection:
     order = _order(facts)
-    best = facts.source.ask("best_of", BestOfRow, matches=order)
     rows = [row for row in facts.standings.rows if row.match_id in order]
     grouped = sorted(stages(rows), key=lambda ids: facts.deciding.match_id not in ids)
     limits = facts.source.ask("constraints", ConstraintValues, matches=order)
-    figures = tuple(figure(facts, ids[0], best, limits) if len(ids) == 1 else stage(facts, ids) for ids in grouped)
+    figures = tuple(figure(facts, ids[0], limits) if len(ids) == 1 else stage(facts, ids) for ids in grouped)
     lead = (
         f"The {facts.gain_name} of a run is the improvement of its final script over the untouched script, "
         f"{freshness.AGAIN[fresh_of(facts)]}. Further right is better."
@@ -99,27 +69,23 @@ def section(facts: ReportFacts) -> ReportSection:
     return ReportSection("standings", "Standings", lead, figures, more=more)
 
 
-def figure(
-    facts: ReportFacts, match_id: str, best: QueryResult[BestOfRow], limits: QueryResult[ConstraintValues]
-) -> ReportFigure:
+def figure(facts: ReportFacts, match_id: str, limits: QueryResult[ConstraintValues]) -> ReportFigure:
     arms = [row for row in facts.of_match(match_id) if row.gain is not None]
     digits, unit = decimals(typical(row.se for row in arms)), arms[0].unit or facts.unit
     if (decision := behind(facts, arms)) is not None and not decision.tasks:
         digits = decision.digits
-    extra = [row.standing(arms[0]) for row in best.rows if row.match_id == match_id and row.gain is not None]
-    rows = [*arms, *extra]
     reached = [one for one in limits.rows if one.match_id == match_id]
     ranked = is_ranked(facts, arms)
-    both = both_arms(rows) if is_decided(facts, arms) else None
-    drawn = rows
+    both = both_arms(arms) if is_decided(facts, arms) else None
+    drawn = arms
     if both is not None:  # as the announced test has it; the table has the two arms, too
         alone = [row for row in arms if row.program_id != both.program_id]
-        drawn = [*sorted([*alone, replace(both, role="control")], key=lambda row: -(row.gain or 0.0)), *extra]
+        drawn = sorted([*alone, replace(both, role="control")], key=lambda row: -(row.gain or 0.0))
     return ReportFigure(
         name=f"standings-{short(match_id, 13)}",
         kind="standings",
         title=f"{title(arms[0], facts)}{on_task(arms[0], facts)}, in {unit}",
-        caption=caption(facts, arms, unit, extra),
+        caption=caption(facts, arms),
         data={
             "unit": unit,
             "digits": digits,
@@ -127,9 +93,9 @@ def figure(
             "ranked": ranked,
             "gain": shared_gain_name(row.trust for row in arms),
         },
-        table=table(rows, digits, unit, reached=reached, ranked=ranked, both=both),
-        answers=(facts.standings, *([best] if extra else []), *([limits] if reached else [])),
-        legend=legend(rows, (aa := checked(facts, arms)) is None or aa.passed, ranked),
+        table=table(arms, digits, unit, reached=reached, ranked=ranked, both=both),
+        answers=(facts.standings, *([limits] if reached else [])),
+        legend=legend(arms, ranked),
         open=match_id == facts.deciding.match_id,
     )
 
@@ -150,12 +116,11 @@ def stage(facts: ReportFacts, match_ids: Sequence[str]) -> ReportFigure:
     )
 
 
-def checked(facts: ReportFacts, arms: Sequence[StandingRow]) -> Check | None:
-    """The A/A check of a match; of the deciding match, the recorded one."""
+def twins_of(facts: ReportFacts, arms: Sequence[StandingRow]) -> ArmsDifference | None:
+    """The A/A difference of a match; of the deciding match, the recorded one."""
     decision = behind(facts, arms)
-    if decision is not None and decision.check is not None and decision.check.task == arms[0].task:
-        return decision.check
-    return twins(arms)
+    recorded = decision.aa if decision else ()
+    return next((each for each in recorded if each.task == arms[0].task), None) or twins(arms)
 
 
 def behind(facts: ReportFacts, arms: Sequence[StandingRow]) -> Decision | None:
@@ -182,7 +147,7 @@ def is_decided(facts: ReportFacts, arms: Sequence[StandingRow]) -> bool:
     return behind(facts, arms) is not None or (arms[0].purpose == "reserve" and decided(facts) is not None)
 
 
-def caption(facts: ReportFacts, arms: Sequence[StandingRow], unit: str, extra: Sequence[StandingRow]) -> str:
+def caption(facts: ReportFacts, arms: Sequence[StandingRow]) -> str:
     sentences: list[str] = []
     if compares_all(facts, arms) and not is_ranked(facts, arms) and len(arms) > 1:
         sentences.append(undecided([PairedArm(r.display_name, r.gain or 0.0, r.se, r.n) for r in arms]))
@@ -193,11 +158,9 @@ def caption(facts: ReportFacts, arms: Sequence[StandingRow], unit: str, extra: S
         sentences.append(f"{GATED[:1].upper()}{GATED[1:]}.")
     if ties != sorted(ties, reverse=True):
         sentences.append("A program with few or noisy runs can be shaded although one with a higher mean is not.")
-    aa = checked(facts, arms)
+    aa = twins_of(facts, arms)
     if aa is not None:
-        sentences.append(check(aa))
-    if extra:
-        sentences.append(f"The interval of best-of-N is over {extra[0].n} fresh seeds of one script, not over runs.")
+        sentences.append(aa_text(aa))
     return " ".join(sentences)
 
 
@@ -227,7 +190,6 @@ def table(
 ) -> ReportTable:
     """``tasks``: with a column of tasks, whose units may differ; ``both``: stock's two arms together."""
     rank = {"rank": lambda row: ranks(row.rank_low, row.rank_high)} if ranked else {}
-    seeds = any(row.role == "best-of" for row in rows)
     task = {"task": lambda row: row.task or "", "unit": lambda row: row.unit or ""} if tasks else {}
     return ReportTable.of(
         [*rows, *([both] if both else [])],
@@ -239,7 +201,7 @@ def table(
             "95% interval": lambda row: span(row.low, row.high, digits),
             **dict(_limit(name, reached) for name in dict.fromkeys(one.name for one in reached)),
             ">claimed gain": lambda row: number(row.claimed, digits),
-            ">runs (seeds)" if seeds else ">runs": lambda row: f"({row.n})" if row.role == "best-of" else count(row.n),
+            ">runs": lambda row: count(row.n),
             "role": lambda row: role_name(row.role),
             ">words": lambda row: count(row.words),
             ">device time": lambda row: duration(row.device_seconds_charged),
@@ -248,8 +210,8 @@ def table(
     )
 
 
-def legend(rows: Sequence[StandingRow], reliable: bool = True, ranked: bool = True) -> tuple[tuple[str, str], ...]:
-    """The marks in this chart and their meaning; ``reliable``: unless its A/A check failed."""
+def legend(rows: Sequence[StandingRow], ranked: bool = True) -> tuple[tuple[str, str], ...]:
+    """The marks in this chart and their meaning."""
     there, name = {MARKS.get(row.role or "", "program") for row in rows}, shared_gain_name(row.trust for row in rows)
     tied = sum(row.rank_low == 1 for row in rows)
     claimed = (
@@ -257,7 +219,7 @@ def legend(rows: Sequence[StandingRow], reliable: bool = True, ranked: bool = Tr
         if any(row.claimed is not None for row in rows)
         else []
     )
-    leader = "leader, significantly better than all others" if reliable else "first; the A/A check failed"
+    leader = "leader, significantly better than all others"
     return (
         *((mark, meaning.format(gain=name)) for mark, meaning in MEANING.items() if mark in there),
         *claimed,

@@ -8,7 +8,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from analysis import decision_text, figures_text
-from analysis.decision import BETTER, CONTROL_FAILED, Compared, Decision, decision_of, twins
+from analysis.decision import Compared, Decision, decision_of
 from analysis.over_reserved import over_reserved
 from analysis.own_share import own_share
 from analysis.report.facts import fresh_of, known_task
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ReportVerdict:
-    """``tone``: shown, open, none or failed (the A/A check). ``sentence``: the result with its figures;
+    """``tone``: shown, open or none. ``sentence``: the result with its figures;
     ``notes``: further sentences."""
 
     tone: str
@@ -190,7 +190,7 @@ def _of_champion(facts: ReportFacts, decision: Decision, row: ChampionRow) -> Re
     whose = (decision_text.origin(decision), own_share(decision))
     notes = (*filter(None, whose), *decision_text.notes(decision), *weighty, *never_seen)
     return ReportVerdict(
-        {BETTER: "shown", CONTROL_FAILED: "failed"}.get(decision.state, "open"),
+        "shown" if decision.holds else "open",
         decision_text.headline(decision),
         decision_text.sentence(decision, where),
         tuple(notes),
@@ -218,10 +218,6 @@ def _of_board(facts: ReportFacts, board: list[StandingRow]) -> ReportVerdict:
     figures = f"{number(best.gain, digits)} {unit} [{span(best.low, best.high, digits)}, {many(best.n, 'run')}]"
     tied = [row.display_name for row in board[1:] if row.rank_low == 1]
     notes = [_doubt(best.trust), "" if facts.champion.rows else _unconfirmed(facts), _one_of(facts)]
-    if (check := twins(board)) is not None and not check.passed:
-        sentence = f"{best.display_name} has the largest {gain} on {facts.task}, {figures}."
-        notes = [f"{decision_text.check(check)} So no lead in this match is reliable.", *notes]
-        return ReportVerdict("failed", "No verdict: the A/A check failed", sentence, tuple(filter(None, notes)))
     if not tied and len(board) > 1:
         sentence = f"Its {gain} on {facts.task} is {figures}; every other program is significantly worse."
         return ReportVerdict("shown", f"{best.name} leads", sentence, tuple(filter(None, notes)))

@@ -13,7 +13,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from analysis import decision_text
-from analysis.decision import Check, CheckedArm, twins
+from analysis.decision import ArmGain, ArmsDifference, twins
 from analysis.ledger import segments
 from analysis.power import runs_needed
 from analysis.ranks import shown
@@ -168,7 +168,7 @@ class BoardUpdater:
                 as_of=utc_now().isoformat(),
                 digits=decimals(typical(row["se"] for row in whole)),
                 aa_spread=aa_spread(whole),
-                aa_check=aa_check(whole, more["unit"]),
+                aa_difference=aa_difference(whole, more["unit"]),
                 separate=runs_to_separate(whole),
                 **more,
             )
@@ -185,17 +185,15 @@ def aa_spread(rows: Sequence[RankedRow]) -> float | None:
     return max(apart, default=None)
 
 
-def check_of(rows: Sequence[RankedRow], unit: str) -> Check | None:
-    """The A/A check of the two stock arms; None without two."""
-    return twins(
-        CheckedArm(row["program_id"], row["role"], None, unit, row["n"], row["gain"], row["se"]) for row in rows
-    )
+def aa_of(rows: Sequence[RankedRow], unit: str) -> ArmsDifference | None:
+    """The A/A difference of the two stock arms; None without two."""
+    return twins(ArmGain(row["program_id"], row["role"], None, unit, row["n"], row["gain"], row["se"]) for row in rows)
 
 
-def aa_check(rows: Sequence[RankedRow], unit: str) -> str | None:
-    """The A/A check in a sentence."""
-    check = check_of(rows, unit)
-    return decision_text.check(check) if check else None
+def aa_difference(rows: Sequence[RankedRow], unit: str) -> str | None:
+    """The A/A difference in a sentence."""
+    aa = aa_of(rows, unit)
+    return decision_text.aa_text(aa) if aa else None
 
 
 def write(contest: Contest) -> None:

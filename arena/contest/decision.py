@@ -9,14 +9,13 @@ from typing import cast
 from sqlalchemy import select
 from sqlalchemy.orm import undefer
 
-from analysis.decision_text import check as check_words
-from analysis.decision_text import check_title
+from analysis.decision_text import aa_text
 from analysis.statistics import error_of, interval
 from analysis.wording import decimals, listed, many, ranks, typical
 from arena.arms import Match, TaskMatch
 from arena.contest import acts, arms, careful, removal
 from arena.contest.announced import look_lines, race_places
-from arena.contest.board import aa_spread, board_rows, check_of, is_measured, over_tasks
+from arena.contest.board import aa_of, aa_spread, board_rows, is_measured, over_tasks
 from arena.contest.contest import Contest
 from arena.contest.pace import ConfirmingRuns, Deciding, not_in_race
 from arena.contest.race import ALPHA, Gains, Race, follow, leaders_of, runs_to_separate, scores_of
@@ -215,16 +214,14 @@ def announcement(contest: Contest, plan: ConfirmingPlan, gone: Collection[int]) 
     gains, race = plan.gains(), plan.race(gone)
     board, scales, unit = over_tasks(contest, arms.CONFIRMATION)
     rows = [row for row in board if is_measured(row)]
-    check = check_of(rows, unit)
+    aa = aa_of(rows, unit)
     if race is None or race.scores is None:
         decided = decide(entries, scores_of(entries, gains))
     else:
         decided = decide_race(entries, race, gains, contest.run_seconds)
         rows = race_rows(rows, decided, race, scores_of(entries, gains))
-    if check is not None and not check.passed:
-        decided = withheld(decided)
-    if check is not None:
-        decided["aa_check"] = f"{check_title(check)} in these runs: {check_words(check).removeprefix('A/A: ')}"
+    if aa is not None:
+        decided["aa_difference"] = f"A/A in these runs: {aa_text(aa).removeprefix('A/A: ')}"
     return {
         **decided,
         "decided_at": utc_now().isoformat(),
@@ -349,12 +346,6 @@ def decide(entries: Sequence[ContestEntry], scores: Scores[int]) -> Announcement
         "over_low": least,
         "over_high": most,
     }
-
-
-def withheld(decided: Announcement) -> Announcement:
-    """Equal programs did not get equal results in the confirmation: no entry wins; the gains stay."""
-    headline = "No winner: the A/A check failed, stock's two arms differ significantly"
-    return {**decided, "outcome": "none", "winners": [], "headline": headline} if decided["winners"] else decided
 
 
 def headline(winners: Sequence[ContestEntry], best: ContestEntry, race: bool) -> str:

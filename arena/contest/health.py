@@ -13,15 +13,12 @@ from typing import NotRequired, TypedDict
 from pydantic import JsonValue
 from sqlalchemy import func, select
 
-from analysis import decision_text
-from analysis.decision import Check
 from analysis.wording import duration, many
-from arena.contest.board import check_of
 from arena.contest.contest import Contest
 from arena.contest.plan import measured_plan
 from arena.contest.race import leaders_of
 from arena.contest.settings import Phase, utc_now
-from arena.contest.standing import board_head, board_of, pinned_numbers, whole_board
+from arena.contest.standing import whole_board
 from arena.contest.tables import ENDED, Act, ContestEntry
 from arena.study import Study
 from programs.text import one_line
@@ -83,9 +80,7 @@ def health(contest: Contest) -> QueueHealth:
         "log": tail(contest.folder / LOG),
         "outlook": outlook(contest),
     }
-    check = failed_check(contest)
-    found = [*problems(report, contest.folder), *([check_problem(check, report)] if check else ())]
-    return {**report, "problems": found}
+    return {**report, "problems": problems(report, contest.folder)}
 
 
 def queue_words(report: QueueHealth) -> str:
@@ -105,33 +100,7 @@ def outlook(contest: Contest) -> str:
         return ""
     rows = list(whole_board(contest))
     plan = measured_plan(rows, contest.config.confirm_runs, len(leaders_of(rows, contest.config.most_leaders)))
-    return plan + " No plan allows for a failed A/A check, which the board has now." * bool(failed_check(contest))
-
-
-def failed_check(contest: Contest) -> Check | None:
-    """The A/A check of the board if it failed and the decision, which has a check of its own, is still to come."""
-    if contest.phase() == "decided":
-        return None
-    with contest.database.read() as connection:
-        head = board_head(connection)
-        stock = board_of(connection, contest, head["arms"], pinned_numbers(connection, None))
-    check = check_of(stock, head.get("unit", contest.task.unit))
-    return None if check is None or check.passed else check
-
-
-def check_problem(check: Check, report: QueueHealth) -> str:
-    """What a failed A/A check of the board means for the host."""
-    load, workers, cores = report["load"], report["workers"], len(os.sched_getaffinity(0))
-    too_busy = f"{'' if load > BUSY * max(cores, workers) else 'not '}too busy"
-    busy = f"{load:g} on {many(cores, 'core')} with {many(workers, 'worker')}, which is {too_busy}"
-    when = "while" if report["phase"] == "deciding" else "before"
-    return (
-        f"{decision_text.check(check)} Both arms run the same program, so only chance should separate them; by "
-        "chance, 1 of 100 such tests fails. Other work on this machine can be the cause: its load, the "
-        f"contest's own runs included, is {busy}. Which entries are leaders depends on these runs, the winner does "
-        "not: the leaders and stock run again, and no entry wins if the A/A check of those runs fails. Stop other work "
-        f"on this machine {when} the leaders run."
-    )
+    return plan
 
 
 def left(contest: Contest) -> int:

@@ -90,7 +90,7 @@ class BoardFact(TypedDict, total=False):
     as_of: str
     digits: int  # decimal places of its gains
     aa_spread: float | None
-    aa_check: str | None
+    aa_difference: str | None
     separate: Separation | None
     scales: list[dict[str, JsonValue]]  # of `score.Scale`, with the unit
     unit: str
@@ -306,7 +306,7 @@ class Announcement(TypedDict, total=False):
     unit: str
     scales: list[dict[str, JsonValue]]
     aa_spread: float | None
-    aa_check: str  # of the confirming runs, in a sentence; not in one of an earlier version
+    aa_difference: str  # of the confirming runs, in a sentence; not in one of an earlier version
     secret: str
     secret_hash: str
     rows: list[MeasuredRow]

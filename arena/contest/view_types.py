@@ -107,7 +107,7 @@ class BoardView(TypedDict):
     unit: str
     digits: int  # decimal places of its gains
     aa_spread: float | None
-    aa_check: str | None
+    aa_difference: str | None
     fresh: str
     scales: list[dict[str, JsonValue]]
     separate: Separation | None

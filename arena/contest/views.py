@@ -153,7 +153,7 @@ def board_view(
     return {
         "as_of": board.get("as_of"), "version": board.get("version", 0), "unit": board.get("unit", contest.task.unit),
         "digits": board.get("digits", DIGITS), "remarks": remarks,
-        "aa_spread": board.get("aa_spread"), "aa_check": board.get("aa_check"), "fresh": said(contest.tasks),
+        "aa_spread": board.get("aa_spread"), "aa_difference": board.get("aa_difference"), "fresh": said(contest.tasks),
         "scales": board.get("scales", []), "separate": board.get("separate"),
         "rows": rows, "own": own, "pinned": pinned, "total": arms - gone, "skip": part.skip, "most": part.most,
         "unmeasured": [entry_row(entry) for entry in entries], "unmeasured_total": without,

@@ -35,8 +35,8 @@ def stock(values: Sequence[float], twin: Sequence[float]) -> dict[str, Sequence[
 PLANTS: dict[str, Plant] = {
     "better by one test alone": Plant("one", {"champion": WIDE, **stock([0.1, 0.5, 0.3, 0.2, 0.45, 0.25],
                                                                         [0.9, 0.5, 0.8, 0.6])}),
-    "A/A fails, champion leads": Plant("one", {"champion": HIGH, **stock(LOW, TWIN_HIGH)}),
-    "A/A cannot be tested": Plant("single", {"champion": HIGH, **stock(LOW, [0.9])}),
+    "stock's arms differ, champion leads": Plant("one", {"champion": HIGH, **stock(LOW, TWIN_HIGH)}),
+    "A/A has no interval": Plant("single", {"champion": HIGH, **stock(LOW, [0.9])}),
     "stock gains nothing": Plant("one", {"champion": HIGH, **stock([0.0] * 6, [0.0] * 4)}),
     "stock loses": Plant("one", {"champion": HIGH, **stock([-g for g in LOW], [-g for g in TWIN_LOW])}),
     "all runs crashed": Plant("one", {"champion": [0.0] * 6, **stock([0.0] * 6, [0.0] * 4)}),
@@ -62,7 +62,7 @@ PLANTS: dict[str, Plant] = {
         "variant": {"champion": LOW, "control": MIDDLE}}),
     "a steered program wins, held-out too": Plant("steered", on={
         "home": {"champion": LOW, **stock(LOW, TWIN_LOW)}, "far": {"champion": HIGH, "control": LOW}}),
-    "stopped before the confirmation, A/A fails": Plant("match", {
+    "stopped before the confirmation, stock's arms differ": Plant("match", {
         "queue": HIGH, "stock": LOW, "stock again": TWIN_HIGH, "voided": [2.0, 2.1, 1.9]}, void=("voided",)),
     "two tied leaders, one seed each": Plant("match", {"first": [1.0], "second": [0.98], "stock": [0.1]}),
 }  # fmt: skip

@@ -84,7 +84,7 @@ def impossible(screen: str, by: By, ranks: Sequence[Statement]) -> Iterator[str]
     if ("main", "listed as") in by and verdict != "better":
         yield clash(f"{verdict}, listed as a ratio to the reference's gain")
     label = by.get(("main", "label"))
-    if label and verdict and label != {"better": "significant", "open": "passed", "none": "none"}[verdict]:
+    if label and verdict and label != {"better": "significant", "open": "not significant"}[verdict]:
         yield clash(f"{verdict}, labelled {'not significant' if label == 'passed' else label}")
     holds = by.get(("main", "holds"))
     if holds and verdict and holds != str(better).lower():
@@ -97,14 +97,9 @@ def impossible(screen: str, by: By, ranks: Sequence[Statement]) -> Iterator[str]
 
 
 def of_parts(by: By, of: object) -> Iterator[str]:
-    """The A/A check, held-out tasks, the champion without its ideas."""
+    """Held-out tasks, the champion without its ideas."""
     assert callable(of)
     for (about, what), value in by.items():
-        if what == "title" and about.startswith("A/A"):
-            check = by.get((about, "check"))
-            fits = {"passed": "A/A check passed", "failed": "The A/A check failed"}.get(str(check), "not possible")
-            if fits not in value:
-                yield f"{value!r}, and of the same check {check!r}"
         if what == "ratio to" and (named := by.get((about, "reference"))) and not named.startswith(value):
             yield f"{about}: compared with {named}, the ratio is to {value}"
         small = what == "p" and about.startswith("held-out") and number(value)[0] < LEVEL
@@ -123,13 +118,7 @@ def of_parts(by: By, of: object) -> Iterator[str]:
 
 
 def of_ranks(by: By, verdict: str | None) -> Iterator[str]:
-    """Leads beside the verdict and the A/A check."""
-    failed = any(what == "check" and value == "failed" for (_, what), value in by.items())
-    leads = by.get(("match", "leads"))
-    if verdict is None and failed and leads not in (None, "unreliable", "nobody"):
-        yield f"{leads} leads, although the A/A check of the match fails"
-    if verdict is None and by.get(("main", "label")) == "significant" and failed:
-        yield "labelled significant, although the A/A check of the match fails"
+    """Leads beside the verdict."""
     if verdict and verdict != "better" and by.get(("ranks", "one leads")) == "yes" and ("ranks", "explained") not in by:
         yield f"{verdict}, and a leader that is significantly better than all others"
     high, stock = by.get(("terminal rank", "high")), by.get(("terminal rank of stock", "low"))
@@ -137,7 +126,7 @@ def of_ranks(by: By, verdict: str | None) -> Iterator[str]:
     shared = first and stock and int(stock) <= int(high or first)
     if verdict == "better" and shared and ("ranks", "explained") not in by:
         yield f"better, with a rank of {first}-{high} beside {stock} of stock and no word on it"
-    if verdict in ("open", "none") and first == "1" and not high and not shared and ("ranks", "explained") not in by:
+    if verdict == "open" and first == "1" and not high and not shared and ("ranks", "explained") not in by:
         yield f"{verdict}, and alone on rank 1"
 
 

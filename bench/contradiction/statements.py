@@ -50,7 +50,6 @@ READ: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
     (r"[Aa] test on a held-out task counts only if the verdict holds|Their tests count only if the test above holds",
      (("ranks", "explained", "yes"),)),
     # the announced comparison
-    (r"No verdict: the A/A check failed", (("main", "verdict", "none"),)),
     (rf"[\w-]+ (?P<v>beats|is not shown to beat) (?P<r>{WHO})",
      (("main", "verdict", "{v}"), ("main", "reference", "{r}"))),
     (rf"(?:\b[Bb]y|\bDifference) (?P<d>{N}) [^\[.;]+ \[(?P<l>{N}) to (?P<h>{N})\](?: and gains (?P<x>{N}) times as "
@@ -68,10 +67,7 @@ READ: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
     (r"The planned test found no significant lead of \S+ over", (("main", "verdict", "open"),)),
     (r"; evolution made [^;.]* (?P<v>worse)", (("change", "of the start", "{v}"),)),
     (r"The difference is not statistically significant", (("main", "verdict", "open"),)),
-    (r"No result is announced, because the A/A check failed", (("main", "verdict", "none"),)),
-    (r"No result is announced, because the two arms of stock differ significantly",
-     (("main", "verdict", "none"), ("stock's arms", "check", "failed"))),
-    (r"(?m)^[●◐○] (?P<v>significant|not significant|not tested|no verdict)$", (("main", "label", "{v}"),)),
+    (r"(?m)^[●◐○] (?P<v>significant|not significant|not tested)$", (("main", "label", "{v}"),)),
     (rf"one-sided p (?P<p>[=<] {N})", (("main", "p", "{p}"),)),
     (rf"Difference: (?P<d>{N}) [^,]*, 95% interval (?P<l>{N}) to (?P<h>{N})",
      (("main", "difference", "{d}"), ("main", "low", "{l}"), ("main", "high", "{h}"))),
@@ -91,8 +87,7 @@ READ: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
     (rf"The measured difference is (?P<d>{N})", (("main", "difference", "{d}"),)),
     (r"(?m)^champion \((?:not shown to be better|stock gained more|your program gained more: keep it)\): \S+$",
      (("main", "verdict", "open"),)),
-    (r"(?m)^champion \(no verdict\): \S+$", (("main", "verdict", "none"),)),
-    (r"(?m)^champion: (?P<v>not shown to beat|beats|no verdict)", (("main", "verdict", "{v}"),)),
+    (r"(?m)^champion: (?P<v>not shown to beat|beats)", (("main", "verdict", "{v}"),)),
     (r"(?m)^champion: (?P<x>\S+) times \w+$", (("main", "ratio", "{x}"), ("main", "listed as", "a ratio"))),
     (r"(?m)^holds: (?P<v>true|false|none)$", (("main", "holds", "{v}"),)),
     # the champion without its ideas
@@ -106,16 +101,10 @@ READ: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
      (("without ideas", "gain", "{g}"), ("without ideas", "low", "{l}"))),
     (rf"\| \S+ \| [\w-]+ \| (?P<g>{N}) \| (?P<l>{N}) to (?P<h>{N}) \| {N} \| \d+ \| without-ideas",
      (("without ideas", "gain", "{g}"), ("without ideas", "low", "{l}"))),
-    # the A/A check
-    (rf"(?:(?P<title>A/A check passed|The A/A check failed|A/A check not possible)\W+)?A/A: two arms of stock(?: on "
-     rf"(?P<t>\S+))? differ by (?P<d>{N})[^(;]*(?:\(two-sided t test, p (?P<p>[=<] {N}): "
-     r"(?P<v>(?:not )?significant at 1%)\)|; "
-     r"(?P<u>too few runs) for a test)",
-     (("A/A {t} {d}", "title", "{title}"), ("A/A {t} {d}", "check", "{v}{u}"), ("A/A {t} {d}", "p", "{p}"))),
-    (r"(?:The A/A check failed: no|So no) lead in this match is reliable", (("match", "leads", "unreliable"),)),
-    (r"first; the A/A check failed", (("ranks", "explained", "yes"),)),
-    (r"(?m)^✕ no verdict$", (("main", "label", "no verdict"),)),
-    (r"Equal programs differ significantly, so no lead in this match is reliable", (("match", "leads", "unreliable"),)),
+    # stock's two arms
+    (rf"A/A: two arms of stock(?: on (?P<t>\S+))? differ by (?P<d>{N})[^(]*"
+     rf"\((?:95% interval (?P<l>{N}) to (?P<h>{N})|too few runs for an interval)\)",
+     (("A/A {t} {d}", "low", "{l}"), ("A/A {t} {d}", "high", "{h}"))),
     # ranks of a match
     (r"leader, significantly better than all others", (("ranks", "one leads", "yes"),)),
     (r"(?m)^(?:· ?)?not shown to be worse than another$", (("ranks", "one leads", "tie"),)),
@@ -147,10 +136,10 @@ SAYS_NOTHING = re.compile(
     r"stock has no significant gain|No champion is confirmed yet|\| beats " + WHO + r"|"
     r"The control with a program of one line|"
     r"behaves like another one|If it beats the kept script|the input embedding|"
-    r"A/A check (?:passed|not possible)|The A/A check failed|"
+    r"A/A difference|"
     r"which of the first two programs is better|No program was entered twice|"
     r"ideas? of the champion made scripts significantly worse, on average, when tried|"
-    r"because its A/A check failed|A program with few or noisy runs can be shaded[^.]*|(?:stock is|are) significan\w*|"
+    r"A program with few or noisy runs can be shaded[^.]*|(?:stock is|are) significan\w*|"
     r"The search found no program better than|A row counts as significant if [^.]*|Significance is corrected over [^.]*"
 )  # fmt: skip
 
@@ -179,9 +168,8 @@ def statements(screen: str, text: str) -> tuple[list[Statement], list[str]]:
 
 WORDS = {
     "beats": "better", "it also beats": "better", "also beats": "better", "is not shown to beat": "open",
-    "it is not shown to beat": "open", "not shown to beat": "open", "no verdict": "none",
-    "yes": "better", "not shown": "open", "not significant": "passed", "not significant at 1%": "passed",
-    "significant at 1%": "failed",
+    "it is not shown to beat": "open", "not shown to beat": "open",
+    "yes": "better", "not shown": "open",
 }  # fmt: skip
 
 
@@ -191,7 +179,7 @@ def of_json(event: dict[str, object]) -> Iterator[Statement]:
     assert isinstance(decision, dict)
     tested, own = decision["tested"], decision["own"]
     for what, value in (
-        ("verdict", {"control failed": "none"}.get(str(decision["state"]), decision["state"])),
+        ("verdict", decision["state"]),
         ("holds", str(event["holds"]).lower()), ("p", f"= {event['p']}"), ("p", f"= {decision['p']}"),
         ("difference", event["difference"]), ("difference", tested["difference"]), ("low", event["low"]),
         ("high", event["high"]), ("n", decision["champion"]["n"]), ("reference's n", tested["gain"]["n"]),

@@ -249,8 +249,6 @@ def dials(plan: Plan, make: Callable[[Dial], Plan], budget: int | None = None) -
         ["--harvest", str(plan.harvest_percent)],
         ["--headroom" if plan.headroom else "--no-headroom"],
     ]
-    always = ["--best-of-n"] * bool(plan.best_of_seeds) + ["--same-spend"] * plan.same_spend
-    always += ["--long"] * bool(plan.long_runs)
     for size, taken in product(sizes, product((False, True), repeat=len(changes))):
         flags = [*size, *(word for change, use in zip(changes, taken, strict=True) if use for word in change)]
         dial = Dial(
@@ -259,19 +257,15 @@ def dials(plan: Plan, make: Callable[[Dial], Plan], budget: int | None = None) -
             quick="--quick" in flags,
             seeds=plan.opening_runs if taken[1] else None,
             generations=plan.generations if taken[2] else None,
-            confirm_again=False,
-            same_spend=bool(plan.same_spend),
             harvest=plan.harvest_percent if taken[3] else None,
             race_rule=None,
-            best_of_n=bool(plan.best_of_seeds),
-            long=bool(plan.long_runs),
             headroom=bool(plan.headroom) if taken[4] else None,
         )
         try:
             made = make(dial)
         except UsageError:  # too small a budget for any plan
             continue
-        yield [*flags, *always], made
+        yield flags, made
 
 
 def differing(made: Plan, recorded: Plan) -> list[tuple[str, Any, Any]]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Annotated
 
 from analysis.wording import duration, listed, many
@@ -36,6 +38,10 @@ CONTESTS = (
 )
 PORT, JOINS = 8321, 60
 MOST_CONTACT = 200  # characters
+GAINS = """
+SELECT r.program_id, r.verified_gain AS gain, m.purpose FROM runs AS r JOIN matches AS m USING (match_id)
+WHERE r.state = 'finished' AND r.verified_gain IS NOT NULL AND m.stream = 'selection' ORDER BY r.run_id
+"""
 
 
 @noun(
@@ -108,7 +114,9 @@ class ContestFlags:
     expect: Annotated[
         int | None, flag("Number of entries that you expect in all  [default: 12 or more].", "--expect-entries", min=2)
     ]
-    like: Annotated[str | None, flag("Plan the runs at the close for the noise in this study.", metavar="STUDY")]
+    like: Annotated[
+        str | None, flag("Plan the runs at the close for the noise in this study.", metavar="STUDY", command="contest")
+    ]
     opens: Annotated[
         str | None, flag("A time such as 2026-12-01T09:00 (UTC), or 2h from now  [default: now].", metavar="TIME")
     ]
@@ -242,16 +250,31 @@ def measured_families(tasks: Sequence[Task]) -> list[str]:
 def close_plan(out: Output, flags: ContestFlags) -> tuple[ClosePlan, str]:
     """The runs of the close, and where the noise that they are planned for comes from."""
     from arena.contest.plan import NOISE, plan_close
-    from meta.cli.simulate import read_like
 
     if flags.like is None:
         return plan_close(NOISE, flags.confirm_runs, flags.expect), "a guess; --like STUDY measures it in a study"
-    world, _ = read_like(flags.like, out)
-    if world.stock <= 0:
+    return plan_close(noise_of(flags.like, out), flags.confirm_runs, flags.expect), f"measured in {flags.like}"
+
+
+def noise_of(study: str, out: Output) -> float:
+    """The SD between runs of a program, pooled over the programs that a study raced first, over stock's mean gain."""
+    from programs.shelf import starter
+
+    with resolve.connect(resolve.study_folder(study, out), []) as con:
+        rows = resolve.fetch(con, GAINS)
+    gains: dict[str, list[float]] = {}
+    for row in [row for row in rows if row["purpose"] == "race"] or rows:
+        gains.setdefault(row["program_id"], []).append(row["gain"])
+    df = sum(len(values) - 1 for values in gains.values())
+    if df == 0:
+        raise UsageError(f"the noise of {study} is unknown: no program has two runs", hint="name a study with a race")
+    squares = sum((x - fmean(values)) ** 2 for values in gains.values() for x in values)
+    stock = fmean(gains.get(starter("stock").program_id) or map(fmean, gains.values()))
+    if stock <= 0:
         raise UsageError(
-            f"stock gains nothing in {flags.like}", hint="name a study in which stock gains, or leave --like out"
+            f"stock gains nothing in {study}", hint="name a study in which stock gains, or leave --like out"
         )
-    return plan_close(world.runs.sd / world.stock, flags.confirm_runs, flags.expect), f"measured in {flags.like}"
+    return math.sqrt(squares / df) / stock
 
 
 def wishes_of(folder: str, flags: ContestFlags, confirm_runs: int) -> ContestOptions:
@@ -335,7 +358,9 @@ def serve(
     ("metaloop standings data", "after the decision, the export is a study"),
 )
 def export(
-    out: Output, folder: ContestFolder, to: Annotated[str, flag("A new folder.", metavar="DIR", required=True)]
+    out: Output,
+    folder: ContestFolder,
+    to: Annotated[str, flag("A new folder.", metavar="DIR", required=True, command="contest copy")],
 ) -> None:
     """Write a contest's programs, ledger and standings into a folder. Sealed texts are
     included, so share it only after the decision."""
@@ -368,7 +393,9 @@ def export(
     ("metaloop contest serve backups/monday", "go on from it, after a disk was lost"),
 )
 def backup(
-    out: Output, folder: ContestFolder, to: Annotated[str, flag("A new folder.", metavar="DIR", required=True)]
+    out: Output,
+    folder: ContestFolder,
+    to: Annotated[str, flag("A new folder.", metavar="DIR", required=True, command="contest copy")],
 ) -> None:
     """Copy a contest so that it can be continued from the copy. The copy contains the
     secret, like the folder itself: keep it to yourself. Never serve both: their results

@@ -14,7 +14,7 @@ import click
 from meta.cli import launch, mutation, resolve
 from meta.cli.evolve_flags import EndFlags, EvolveFlags
 from meta.cli.evolve_plan import after_own, describe, like_stock, origin_lines, plan_lines
-from meta.cli.evolve_resumed import refuse_again, refuse_change, refuse_others
+from meta.cli.evolve_resumed import refuse_change, refuse_others
 from meta.cli.evolve_tasks import ChosenTasks, drawn_for
 from meta.cli.flags import ProgramOrNone, Programs
 from meta.cli.launch import LaunchSettings
@@ -68,7 +68,6 @@ def improve(out: Output, program: ProgramOrNone, flags: EvolveFlags) -> None:
 def _evolve(out: Output, command: str, own: list[Program], flags: EvolveFlags, path: str | None = None) -> None:
     """``path``: of the user's program, if it is a file."""
     from meta.begin import champion_of, create, take_up
-    from meta.confirmation import look_of
     from meta.prior import gather
 
     flags = resolve_home(flags)
@@ -76,17 +75,15 @@ def _evolve(out: Output, command: str, own: list[Program], flags: EvolveFlags, p
     folder = settings.existing(out)
     with if_slow(out, PLANNING):
         past = [resolve.past_study(name, out) for name in resolve.listed(flags.prior)]
-        follows, dial, again = mutation.load(flags.mutation.meta_program), flags.dial, flags.dial.confirm_again
+        follows, dial = mutation.load(flags.mutation.meta_program), flags.dial
         if folder is not None:
             study, plan, starters = take_up(folder)
             refuse_change(study, settings, flags, past, follows)
             refuse_others(folder, own, starters)
             study.look()
-            again = look_of(study, again) > 1
             on = ChosenTasks.of(study)
             origins = origin_lines(study.config.prior, study.config.knowledge, on.training)
         else:
-            refuse_again(command, again)
             chosen, improves = settings.researcher_choice, command == "improve"
             mutation.refuse_alone(follows, chosen.config)
             on = ChosenTasks.named(flags, settings.seed)
@@ -105,7 +102,7 @@ def _evolve(out: Output, command: str, own: list[Program], flags: EvolveFlags, p
     if settings.dry_run:
         launch.dry_run(out, described)
         return
-    if folder is None or champion_of(folder) is None or again:
+    if folder is None or champion_of(folder) is None:
         for each in (*on.training, *on.reserve):
             settings.ready(out, each, study if folder else None)
     if folder is None:
@@ -120,7 +117,7 @@ def _evolve(out: Output, command: str, own: list[Program], flags: EvolveFlags, p
             meta_program=follows, known=known, race_rule=dial.race_rule, learnt=learnt, variant=variant, drawn=drawn,
             path=path,
         )  # fmt: skip
-    finish(out, command, study, plan, starters, described, again, flags)
+    finish(out, command, study, plan, starters, described, flags)
 
 
 def resolve_home(flags: EvolveFlags) -> EvolveFlags:
@@ -141,24 +138,21 @@ def finish(
     plan: Plan,
     starters: list[Program],
     described: PlannedWork,
-    again: bool,
     flags: EvolveFlags,
 ) -> None:
     """Play what is left of the study and show its result."""
-    from meta.begin import champion_of, confirmed_again
+    from meta.begin import champion_of
     from meta.cli.board import load_board
     from meta.evolve import evolve as carry_out
     from meta.window.planned import not_run
 
     folder = study.folder
-    if champion_of(folder) is None or (again and not confirmed_again(folder)):
+    if champion_of(folder) is None:
         launch.announce(out, described, folder)
         at_end = launch.flags_at_end(flags.ending.webhook, flags.ending.apply)
         if not headroom_first(out, command, study, plan, described, flags.start.yes, at_end):
             return
-        launch.drive(
-            out, folder, command, described, lambda p: carry_out(study, plan, starters, p, again), at_end=at_end
-        )
+        launch.drive(out, folder, command, described, lambda p: carry_out(study, plan, starters, p), at_end=at_end)
         if fewer := not_run(load_board(folder)[0]):
             out.note(fewer)
     else:

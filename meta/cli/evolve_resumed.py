@@ -9,17 +9,10 @@ from meta.cli import launch, mutation, resolve
 from meta.cli.evolve_flags import EvolveFlags
 from meta.cli.evolve_tasks import ChosenTasks
 from meta.cli.launch import LaunchSettings
-from programs.errors import UsageError
 
 if TYPE_CHECKING:
     from arena.study import Study
     from programs.program import Program
-
-
-def refuse_again(command: str, again: bool) -> None:
-    if again:
-        hint = f"metaloop {command} --resume STUDY --confirm-again"
-        raise UsageError("--confirm-again needs --resume", hint=hint)
 
 
 def refuse_change(

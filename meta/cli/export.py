@@ -39,7 +39,9 @@ TOOLS = ("hf", "mlflow", "optuna", "tensorboard", "trackio", "wandb")
 class TrainingFlags:
     """Which rows of training data are written (--to sft, dpo)."""
 
-    beside: Annotated[tuple[str, ...], flag("sft, dpo: another study whose rows to add.", metavar="STUDY")] = ()
+    beside: Annotated[
+        tuple[str, ...], flag("sft, dpo: another study whose rows to add.", metavar="STUDY", command="export")
+    ] = ()
     prompts: Annotated[
         str | None,
         flag(
@@ -84,7 +86,12 @@ class ProgramFlags:
 
     chosen: Annotated[
         str | None,
-        flag("With --prose or --for: this program of the study, not the champion.", "--program", metavar="ID"),
+        flag(
+            "With --prose or --for: this program of the study, not the champion.",
+            "--program",
+            metavar="ID",
+            command="export",
+        ),
     ] = None
 
     @property
@@ -114,6 +121,7 @@ def export(
             type=click.Choice((*FORMATS, *TRAINING, *TOOLS)),
             default="tsv",
             metavar="FORMAT",
+            command="export",
         ),
     ],
     view: Annotated[str, flag("The view to export, as in metaloop sql.", default="runs", metavar="NAME|all")],
@@ -241,10 +249,10 @@ def for_researcher(out: Output, study: str | None, target: Path | None, kind: st
     researcher; ``prose``: as it is, with its charter as sentences."""
     from dataclasses import replace
 
+    from arena.lock import is_taken
     from arena.study import Study
     from meta.agent_text import SeedSpread, spread
     from meta.champion import label_of
-    from meta.cli.status import running
     from meta.rewriting import MeasuredLoss, measured_bundle, measured_harm, rewritten
 
     given, task, bundle, harm = Path(study).expanduser() if study else None, None, "", dict[str, MeasuredLoss]()
@@ -257,7 +265,7 @@ def for_researcher(out: Output, study: str | None, target: Path | None, kind: st
         folder = resolve.study_folder(study, out)
         if not chosen and not (folder / "champion.md").is_file():
             flags = "--prose" if kind == "prose" else f"--for {kind}"
-            way = "wait for its end" if running(folder) else f"metaloop improve --resume {resolve.typed(folder)}"
+            way = "wait for its end" if is_taken(folder) else f"metaloop improve --resume {resolve.typed(folder)}"
             hint = f"{way}, or name a program: {flags} my/program.md"
             raise NotFound(f"{folder} has no champion.md", hint=hint)
         made = Study.open(folder, to_read=True)

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 Into = Annotated[str, flag("The knowledge base, a folder; created if missing.", metavar="DIR", required=True)]
 Without = Annotated[
-    tuple[str, ...], flag("Leave out what comes from this task or family; repeatable.", metavar="TASK|FAMILY")
+    tuple[str, ...],
+    flag("Leave out what comes from this task or family; repeatable.", metavar="TASK|FAMILY", command="knowledge"),
 ]
 Folders = Annotated[tuple[str, ...], argument(metavar="[DIR]...", nargs=-1)]
 LOG_HINT = (
@@ -267,7 +268,7 @@ def ideas(
     without: Without,
     most: Annotated[int, flag("Maximum number of ideas.", "-n", min=1, max=200, default=30)],
     flat: Annotated[bool, flag("Ideas without conditions, for comparison.")],
-    output: Annotated[str | None, flag("File to write  [default: stdout].", "-o", metavar="FILE")],
+    output: Annotated[str | None, flag("File to write  [default: stdout].", "-o", metavar="FILE", command="knowledge")],
 ) -> None:
     """Write a program with ideas from a knowledge base. Without DIR, uses the one that comes
     with Metaloop. The list begins with the idea that gains most over all tasks; each

@@ -300,7 +300,7 @@ def so_far(folder: Path, plan: PlannedWork) -> tuple[int, str, str]:
 def announce(out: Output, plan: PlannedWork, folder: Path) -> None:
     """Print the plan and its cost on stderr, before anything starts; of a study that is resumed only what is left."""
     (ended, far, rest), runs = so_far(folder, plan), plan_words.total_runs(plan)
-    if 0 < ended < runs:  # a confirmation that is made again has none of its runs yet
+    if 0 < ended < runs:
         left = (runs - ended) / runs
         out.note(
             f"{far}; left: at most {many(runs - ended, 'run')}, about {duration(left * plan['device_seconds'])} of "

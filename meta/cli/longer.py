@@ -7,7 +7,6 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.decision import CONTROL_FAILED
 from analysis.json_values import read_as
 from analysis.wording import roughly
 from meta.cli import resolve
@@ -44,7 +43,7 @@ def longer(folder: Path, config: StudyConfig, decision: Decision) -> list[str]:
     from meta.cli.launch import load_tasks
     from meta.plan import Plan, default
 
-    bred = config.command in ("evolve", "improve") and not config.families and decision.state != CONTROL_FAILED
+    bred = config.command in ("evolve", "improve") and not config.families
     if added_something(decision) or not bred:
         return []
     own = _own(config)

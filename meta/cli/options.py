@@ -69,8 +69,9 @@ class Duration(click.ParamType):  # type: ignore[type-arg]
             self.fail(str(error), param, ctx)
 
 
-def flag(help: str, *names: str, **settings: Any) -> Maker:
-    """A click option, by default named ``--`` and the parameter's name; METALOOP_NAME in the environment sets it too.
+def flag(help: str, *names: str, command: str = "", **settings: Any) -> Maker:
+    """A click option, by default named ``--`` and the parameter's name; METALOOP_NAME in the environment sets it too,
+    or METALOOP_COMMAND_NAME where other commands have an option of this name with another meaning.
 
     Its click type follows from the parameter's type: a bool is a switch, a tuple is repeatable, ``min`` and ``max``
     bound a number. Help shows the default.
@@ -78,7 +79,8 @@ def flag(help: str, *names: str, **settings: Any) -> Maker:
 
     def make(name: str, hint: object) -> click.Option:
         long = next((n for n in names if n.startswith("--")), "--" + name.replace("_", "-"))
-        made = {"envvar": "METALOOP_" + long.split("/")[0][2:].upper().replace("-", "_"), **settings}
+        words = f"{command} {long.split('/')[0][2:]}".strip()
+        made = {"envvar": "METALOOP_" + re.sub(r"[ -]", "_", words).upper(), **settings}
         kinds = get_args(hint) or (hint,)
         if bool in kinds:
             made.setdefault("default", False if hint is bool else None)

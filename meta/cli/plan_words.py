@@ -10,7 +10,6 @@ from arena.harvest import FEW, finals
 from meta.cli import capacity
 from meta.cli.options import duration
 from meta.cli.output import brief
-from meta.plan import LONG
 from meta.planned_work import PlannedWork
 from programs.text import word_list
 
@@ -137,14 +136,9 @@ def _parts(sizes: Any) -> str:
     arms = "the winner, your program and stock" if sizes.get("own_arm") else "the winner and stock"
     start = sizes.get("start_runs", 0)
     arms += f", and {start} of the program it started from, if evolution changed that" if start else ""
-    again = "; the same device time again, three times: stock runs, one long TPE search, one long elite search"
-    count = sizes.get("long_runs", 0)
-    longer = f"; {count} runs each of the winner and stock with {LONG} times the run budget" if count else ""
-    spend = again if sizes.get("same_spend") else ""
     return (
         f"an opening race of {many(sizes['starters'], 'program')} and stock (A/A), {_times(sizes, 'opening')}"
         f"{bred if sizes['generations'] else ''}; confirmation: {sizes['confirm_runs']} runs each of {arms}"
-        f"{longer}{spend}"
     )
 
 

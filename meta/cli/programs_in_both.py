@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from analysis.figures_text import with_interval
-from analysis.script_text import harvested_of, script_gain
+from analysis.script_text import script_gain
 from analysis.statistics import Mean, mean_interval
-from analysis.tables import APART
 from analysis.wording import interval_decimals, many, plain_number, plain_text
 from meta.cli.gain_difference import (
     SEARCH,
@@ -26,7 +25,7 @@ from meta.cli.gain_difference import (
 )
 
 if TYPE_CHECKING:
-    from analysis.same_spend import FoundScript
+    from analysis.found_scripts import FoundScript
     from meta.cli.board import MatchView
 
 PURPOSES = ("confirmation", SEARCH)  # of matches on a study's own tasks, the first preferred
@@ -56,7 +55,7 @@ def gains_by_program(study: ComparedStudy) -> Mapping[str, Mapping[Measured, Seq
     nor confirmed one, such as ablations, and without a confirmation that is not complete."""
     gains: dict[str, dict[Measured, list[float]]] = defaultdict(lambda: defaultdict(list))
     for match in study.board.matches.values():
-        if match.event.get("purpose") in APART or is_partial(study, match):
+        if match.event.get("purpose") == "ablation" or is_partial(study, match):
             continue
         on = measured_on(study, match)
         for arm in match.arms.values():
@@ -162,7 +161,7 @@ def best_programs(study: ComparedStudy, side: int) -> Iterator[BestPrograms]:
     gains, decision = gains_by_program(study), study.board.decision
     known = dict.fromkeys(on for own in gains.values() for on in own if on.purpose in PURPOSES)
     deciding = [measured_on(study, match) for match in study.board.deciding if not is_partial(study, match)]
-    scripts = {one.task: one for one in (harvested_of(decision) if decision else ())}
+    scripts = {one.task: one for one in (decision.scripts if decision else ())}
     for task in list(dict.fromkeys(on.task for on in known))[:MOST]:
         best = []
         for purpose in reversed(PURPOSES):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 from analysis import decision_text
-from analysis.decision import Decision, decision_of, twins
+from analysis.decision import Decision, decision_of
 from analysis.own_share import STUDY
 from analysis.statistics import mean_together
 from analysis.trust import marked
@@ -19,7 +19,7 @@ from meta.cli.board import match_title
 from meta.cli.flags import AnyStudy
 from meta.cli.options import duration, flag, verb
 from meta.cli.output import Column, Output, columns, table
-from meta.cli.standings_text import StandingLine, checked, leading, name_of, remarks
+from meta.cli.standings_text import StandingLine, leading, name_of, remarks
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -36,16 +36,6 @@ QUERY = """
 SELECT s.*, m.started_at, m.generation, m.unit, m.label FROM standings AS s JOIN matches AS m USING (match_id)
 WHERE $1 IS NULL OR list_contains($1, s.match_id)
 ORDER BY m.started_at, s.match_id, s.gain IS NULL, s.gain DESC, s.arm_id
-"""
-BEST_OF = """
-SELECT b.match_id, NULL::BIGINT AS rank_low, NULL::BIGINT AS rank_high,
-    'best-of-' || b."of" || ' ' || coalesce(p.name, b.program_id) AS name, 'best-of' AS role, b.gain, b.low, b.high,
-    b.se, b.n, b.claimed_gain AS claimed, p.words, b.trust, b.task, b.stream,
-    b.device_seconds_spent AS device_seconds_charged, b.program_id, b.arm_id, b."of", m.purpose, m.generation, m.unit,
-    m.label, NULL::DOUBLE AS utilization
-FROM best_of AS b JOIN matches AS m USING (match_id) LEFT JOIN programs AS p USING (program_id)
-WHERE $1 IS NULL OR list_contains($1, b.match_id)
-ORDER BY b.gain DESC, b.arm_id
 """
 CALLS = """
 SELECT r.match_id, r.arm_id, c.run_id, c.number, c.purpose, c.status, c.tokens, c.lost_tokens, c.usd
@@ -76,9 +66,8 @@ def standings(
     """Show the measured gain of each program in a match, with its 95% interval. The match that
     decides the verdict has one planned test, so it shows no ranks. In other matches
     (--match, --all), each program has a range of ranks. The range begins after the programs
-    that are significantly better: a program whose range begins at 1 may be the best. Two
-    further figures are not used for ranking: the gains that the runs claimed themselves,
-    and the best script of a program's runs (best-of-N)."""
+    that are significantly better: a program whose range begins at 1 may be the best. The
+    gains that the runs claimed themselves are not used for ranking."""
     from arena.contest.settings import MARK, ContestConfig, is_export
 
     folder = resolve.study_folder(study, out)
@@ -107,7 +96,6 @@ def present(out: Output, folder: Path, matches: list[str] | None, verdict_shown:
     with resolve.connect(folder, ["standings"]) as con:
         rows = resolve.fetch_as(con, StandingLine, QUERY, [matches])
         (ended,) = resolve.fetch(con, "SELECT count(*) FILTER (state = 'imported') AS imported FROM runs")
-        best = resolve.fetch_as(con, StandingLine, BEST_OF, [matches])
         models = _models(resolve.fetch_as(con, ArmCall, CALLS, [matches]))
         said = {
             match: trust.lines(con, resolve.shown(folder), trust.IN_MATCH, trust.OF_MATCH, [match])
@@ -116,7 +104,7 @@ def present(out: Output, folder: Path, matches: list[str] | None, verdict_shown:
         decision = announced(con)
     played = list(dict.fromkeys(row["match_id"] for row in rows))
     entries = labels_by_arm(folder, played)
-    every = [named_by_entry(row, entries.get(row["arm_id"])) for row in (*rows, *best)]
+    every = [named_by_entry(row, entries.get(row["arm_id"])) for row in rows]
     rows = [row for match_id in played for row in every if row["match_id"] == match_id]
     nothing = "imported runs have claims only, no verified gains" if ended["imported"] else "no run has ended yet"
     if out.mode != "person":
@@ -140,8 +128,7 @@ def present(out: Output, folder: Path, matches: list[str] | None, verdict_shown:
 
 def named_by_entry(row: StandingLine, label: str | None) -> StandingLine:
     """The row under the name that a contest's pages use; ``label`` is None in other studies."""
-    best = f"{(row['name'] or '').partition(' ')[0]} " if row["role"] == "best-of" else ""  # best-of-5
-    return row if label is None else {**row, "name": f"{best}{label}"}
+    return row if label is None else {**row, "name": label}
 
 
 def unranked(rows: Sequence[StandingLine]) -> set[str]:
@@ -185,8 +172,7 @@ def show_match(
     decides = ", decides the verdict" if decision else ""
     title = f"{purpose}{generation} on {'held-out task ' * held_out}{first['task']}{on}{state}{decides}{unit}"
     out.show(Text(f"{title}   {resolve.short(first['match_id'])}", style="bold"))
-    aa = twins(checked(row) for row in rows if row["role"] != "best-of")
-    lead = leading(rows) if aa is None or aa.passed else "The A/A check failed: no lead in this match is reliable."
+    lead = leading(rows)
     open_ = decision is None and not unranked(rows)
     if open_ and lead:
         out.show(Text(lead))
@@ -209,8 +195,8 @@ def show_match(
         else []
     )
     doubt = marked(decision.trust) if brief and decision else ""  # part of the verdict, which follows
-    if decision and decision.check:
-        weighty.append(plain_text(decision_text.check_brief(decision.check, bool(decision.tasks))))
+    if decision:
+        weighty += [plain_text(decision_text.aa_text(each, bool(decision.tasks))) for each in decision.aa]
     for line in [*said, *(weighty if brief else remarks(rows, decision, study))]:
         if doubt and doubt in line:
             continue
@@ -220,7 +206,7 @@ def show_match(
 def both_arms(rows: Sequence[StandingLine]) -> list[StandingLine]:
     """Stock's two arms as one row, which the announced test uses."""
     twin = next((row for row in rows if row["role"] == "a/a"), None)
-    own = [row for row in rows if twin and row["program_id"] == twin["program_id"] and row["role"] != "best-of"]
+    own = [row for row in rows if twin and row["program_id"] == twin["program_id"]]
     if twin is None or len(own) < 2:
         return []
     mean = mean_together((row["gain"], row["se"], row["n"]) for row in own)

@@ -8,7 +8,7 @@ from statistics import NormalDist
 from typing import TypedDict
 
 from analysis import decision_text
-from analysis.decision import CheckedArm, Decision, twins
+from analysis.decision import ArmGain, Decision, twins
 from analysis.own_share import STUDY
 from analysis.ranks import ALPHA
 from analysis.ranks_text import PairedArm, tests, undecided
@@ -55,7 +55,6 @@ ROLES = {
     "without-ideas": "without its ideas",
     "start": "{} (start)",
     "own": "your program",
-    "best-of": "{}",
     "one-line": "one-line (control)",
 }
 
@@ -73,19 +72,12 @@ def named(name: str, role: str | None) -> str:
 
 
 def remarks(rows: Sequence[StandingLine], decision: Decision | None = None, study: str = STUDY) -> list[str]:
-    """The caveats of ``decision`` where it was made from this match, else the match's A/A check and the number of runs
-    needed to separate the first from the next that is not shown to be worse; then the cost."""
+    """The caveats of ``decision`` where it was made from this match, else the match's A/A difference and the number of
+    runs needed to separate the first from the next that is not shown to be worse; then the cost."""
     out = [plain_text(text) for text in decision_text.remarks(decision, study)] if decision else []
-    best = [r for r in rows if r["role"] == "best-of"]
-    rows = [r for r in rows if r["role"] != "best-of"]
-    if best:
-        out.append(
-            f"best-of-N: the script with the best claimed metric of N runs, trained again on {best[0]['n']} fresh "
-            "seeds; not used for ranking."
-        )
-    aa = None if decision else twins(map(checked, rows))
+    aa = None if decision else twins(map(arm_gain, rows))
     if aa is not None:
-        out.append(plain_text(decision_text.check(aa)))
+        out.append(plain_text(decision_text.aa_text(aa)))
     more = None if decision or any(r["role"] == "champion" for r in rows) else runs_to_separate(rows)
     if more is not None:
         first, second, n = more
@@ -118,8 +110,8 @@ def leading(rows: Sequence[StandingLine]) -> str:
     return text + (why if noisy else "")
 
 
-def checked(r: StandingLine) -> CheckedArm:
-    return CheckedArm(r["program_id"], r["role"], r.get("task"), r.get("unit"), r["n"], r["gain"], r.get("se"))
+def arm_gain(r: StandingLine) -> ArmGain:
+    return ArmGain(r["program_id"], r["role"], r.get("task"), r.get("unit"), r["n"], r["gain"], r.get("se"))
 
 
 def runs_to_separate(rows: Sequence[StandingLine]) -> tuple[StandingLine, StandingLine, int] | None:

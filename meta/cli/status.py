@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypedDict
 
 from analysis.wording import many
+from arena.lock import is_taken
 from meta.cli import resolve
 from meta.cli.board import StudyView, load_board
 from meta.cli.flags import AnyStudy
@@ -71,27 +72,12 @@ def stop(out: Output, study: Annotated[str, argument()]) -> None:
     from arena.study import Study
 
     folder = resolve.study_folder(study, out)
-    at_work = running(folder)
+    at_work = is_taken(folder)
     if at_work:
         Study.open(folder).request_stop()
     out.note("draining; metaloop status shows when it has stopped" if at_work else "the study is not running")
     if out.mode == "json":
         out.json({"study": str(folder), "stop_requested": at_work})
-
-
-def running(folder: Path) -> bool:
-    """Whether a process holds the study's lock; never blocks."""
-    import fcntl
-
-    lock = folder / "lock"
-    if not lock.exists():
-        return False
-    with lock.open("rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
 
 
 def so_far(board: StudyView, at_work: bool) -> RunsSoFar | None:
@@ -112,7 +98,7 @@ def _left(board: StudyView) -> RemainingWork | None:
 
 
 def _screen(board: StudyView, folder: Path, width: int) -> RenderableType:
-    state = "running" if (at_work := running(folder)) else str(status_item(board, "", False)["state"])
+    state = "running" if (at_work := is_taken(folder)) else str(status_item(board, "", False)["state"])
     work = _left(board) if at_work else None
     plan: PlannedWork = {"runs": work.runs} if work else {}
     return screen(
@@ -135,7 +121,7 @@ class ImportCounts(TypedDict):
 
 def item_of(board: StudyView, folder: Path) -> tuple[Row, ImportCounts | None]:
     """The state of a study as one JSON object; for an import, with the counts of its logs, and these alone."""
-    item = status_item(board, str(folder), running(folder))
+    item = status_item(board, str(folder), is_taken(folder))
     work = _left(board) if item["purpose"] != "import" else None
     seconds = 0.0 if item["state"] == "finished" else work.seconds_left if work else None
     left: Row = {"runs_planned": work.runs if work else None, "seconds_left": seconds}
@@ -179,7 +165,7 @@ def _watch(out: Output, folder: Path) -> None:
     if out.mode != "person":
         while True:
             _once(out, folder, board)
-            if not running(folder):
+            if not is_taken(folder):
                 return
             time.sleep(EVERY_SECONDS)
             for event in tail.fresh():
@@ -189,7 +175,7 @@ def _watch(out: Output, folder: Path) -> None:
     console = out.console
     with Live(console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False) as live:
         while True:
-            at_work = running(folder)
+            at_work = is_taken(folder)
             live.update(_screen(board, folder, console.width), refresh=True)
             if not at_work:
                 return

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from analysis.credit import plain
 from analysis.wording import listed
+from arena.lock import is_taken
 from meta.cli import resolve
 from meta.cli.options import argument, flag, verb
 from meta.cli.output import Column, Output, Row, brief
-from meta.cli.status import running
 from programs.errors import ProgramError, UsageError
 from programs.text import one_line
 
@@ -39,7 +39,9 @@ def steer(
     out: Output,
     study: Annotated[str, argument()],
     idea: Annotated[str | None, flag("An idea: the study adds it to a copy of a good program.", metavar="TEXT")],
-    program: Annotated[str | None, flag("A program that competes in the next generation.", metavar="FILE")],
+    program: Annotated[
+        str | None, flag("A program that competes in the next generation.", metavar="FILE", command="steer")
+    ],
     veto: Annotated[
         str | None,
         flag(
@@ -76,7 +78,7 @@ def steer(
             out.note(line)
         here, following = resolve.typed(folder), max(state.generations, default=0) + 1
         out.note(f"the request waits for generation {following}; metaloop steer {here} shows its outcome")
-        if not running(folder):
+        if not is_taken(folder):
             out.note(f"the study is not running; metaloop {opened.config.command} --resume {here} resumes it")
     rows = [row(wish) for wish in wishes(folder, state)]
     out.rows(rows, WISHES, empty="no requests so far; metaloop steer --help")

@@ -1,4 +1,4 @@
-"""``metaloop ls``, ``rm``, ``gc`` and ``share``: the studies of a folder."""
+"""``metaloop ls`` and ``share``: the studies of a folder."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Annotated
 
 from analysis.wording import many
+from arena.lock import is_taken
 from meta.cli import resolve
 from meta.cli.board import load_board
-from meta.cli.flags import YesFlag
 from meta.cli.options import argument, flag, verb
-from meta.cli.output import Column, Output, Row, ask, now
-from meta.cli.status import item_of, running
+from meta.cli.output import Column, Output, Row, now
+from meta.cli.status import item_of
 from programs.errors import NotFound, UsageError
 
 MB, BLOCK = 1 << 20, 512  # bytes; that of st_blocks
@@ -76,9 +76,7 @@ def ls(out: Output, folder: Annotated[str | None, argument(metavar="[FOLDER]", r
     out.rows(rows, STUDIES, empty=resolve.none_under(root))
     if items:
         size = sum(float(str(one["mb"])) for one in items)
-        out.note(
-            f"{many(len(items), 'study')}, {megabytes(size)} MB; metaloop rm STUDY removes one, metaloop ui shows them"
-        )
+        out.note(f"{many(len(items), 'study')}, {megabytes(size)} MB; metaloop ui shows them")
 
 
 def item(folder: Path) -> Row:
@@ -106,56 +104,8 @@ def item(folder: Path) -> Row:
     }
 
 
-@verb(
-    ("metaloop rm studies/NAME", "asks for confirmation first"),
-    ("metaloop rm studies/a studies/b -y", "without asking"),
-)
-def rm(
-    out: Output,
-    studies: Annotated[tuple[str, ...], argument(metavar="STUDY...", required=True, nargs=-1)],
-    yes: YesFlag,
-) -> None:
-    """Remove studies with all their measurements. A running study is not removed."""
-    folders = [exactly(text) for text in studies]
-    for folder in folders:
-        if running(folder):
-            raise UsageError(f"{folder} is running", hint=f"metaloop stop {resolve.typed(folder)} ends it first")
-    if not yes:
-        question = f"Remove {', '.join(map(str, folders))} for good?"
-        ask(question, "there is no terminal to ask whether to remove them", "-y removes them")
-    for folder in folders:
-        shutil.rmtree(folder)
-        out.note(f"removed {folder}")
-    if out.mode == "json":
-        out.json({"removed": [str(folder) for folder in folders]})
-
-
-@verb(
-    ("metaloop gc studies/NAME", "a finished study in a few files"),
-    ("metaloop gc", "every finished study under studies/"),
-)
-def gc(out: Output, studies: Annotated[tuple[str, ...], argument(metavar="[STUDY]...", nargs=-1)]) -> None:
-    """Make finished studies small: the folders of their runs go into runs.zip, and what can be
-    computed again (data, stored outcomes) is removed. Results stay, and the study can be resumed and verified."""
-    from arena.run_archive import compact
-
-    folders = [exactly(text) for text in studies] or [one for one in resolve.known_studies() if not running(one)]
-    for folder in folders:
-        before = item(folder)
-        if running(folder) or before["state"] != "finished":
-            out.warn(f"{folder} is {before['state']}: left as it is")
-            continue
-        compact(folder)
-        after = item(folder)
-        out.note(f"{folder}: {_size(before)}, now {_size(after)}")
-
-
-def _size(known: Row) -> str:
-    return f"{float(str(known['mb'])):.1f} MB in {many(int(str(known['files'])), 'file')}"
-
-
 def exactly(text: str) -> Path:
-    """The folder of a study by its whole name: what is removed is not guessed from a prefix. Raises NotFound."""
+    """The folder of a study by its whole name: what is given away is not guessed from a prefix. Raises NotFound."""
     for folder in (Path(text).expanduser(), resolve.STUDIES / text):
         if (folder / resolve.MARK).is_file() and not folder.is_symlink():
             return folder
@@ -170,7 +120,9 @@ def share(
     out: Output,
     study: Annotated[str, argument()],
     output: Annotated[str, flag("A new folder, or a .zip.", "-o", metavar="PATH", required=True)],
-    runs: Annotated[bool, flag("Also copy the runs' git repositories, unaltered: paths and names in them stay.")],
+    runs: Annotated[
+        bool, flag("Also copy the runs' git repositories, unaltered: paths and names in them stay.", command="share")
+    ],
 ) -> None:
     """Copy a study for others: with all measurements, without the secret of its seeds, without
     paths and without the name of this machine. The copy can be read (ui, report, standings,
@@ -180,7 +132,7 @@ def share(
     from meta.share import verified
 
     folder, target = exactly(study), Path(output).expanduser()
-    if running(folder):
+    if is_taken(folder):
         raise UsageError(f"{folder} is running", hint=f"metaloop stop {resolve.typed(folder)} ends it first")
     if target.exists():
         raise UsageError(f"{target} exists", hint="name a new folder or file with -o")

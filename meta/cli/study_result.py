@@ -32,7 +32,7 @@ def present(out: Output, folder: Path, applies: bool = False) -> list[str]:
     from analysis.decision import decision_of
     from analysis.decision_text import more_runs, sentences_of
     from analysis.run_state import StudyState
-    from analysis.script_text import best_scripts, measured_scripts
+    from analysis.script_text import best_scripts
     from analysis.wording import plain_text
     from arena.settings import StudyConfig
     from meta.begin import champion_of
@@ -71,8 +71,7 @@ def present(out: Output, folder: Path, applies: bool = False) -> list[str]:
         out.thing({"study": str(shown), "verdict": sentences[0], **known, **by_task.plain, **files})
         _print(out, folder, decision, changes, changes_title(config))
     else:
-        measured = measured_scripts(decision) if decision else []
-        said = [*by_task.together, needed, *measured, harm, given, f"All runs were made with {label}. {cost(folder)}"]
+        said = [*by_task.together, needed, harm, given, f"All runs were made with {label}. {cost(folder)}"]
         named = with_outcome(with_gain(files, decision, state), decision)
         _show(out, folder, sentences, (changes_title(config), changes), named, said)
     return _going_on(folder, config, decision, applies, every)
@@ -144,20 +143,16 @@ def _next(folder: Path, start: Origin | None, several: Sequence[str]) -> list[st
 def worth_applying(decision: Decision | None) -> bool:
     """Whether ``--apply`` would commit something: the program, or a train.py of the first task, whose gain is above
     zero."""
-    from analysis.script_text import harvested_of
-
     if decision is None or decision.holds:
         return decision is not None
     several = decision.tasks and not decision.families
-    scripts = [one for one in harvested_of(decision) if not several or one.task == decision.tasks[0].task]
+    scripts = [one for one in decision.scripts if not several or one.task == decision.tasks[0].task]
     return any((one.low or 0.0) > 0 for one in scripts)
 
 
 def surer(folder: Path, config: StudyConfig, decision: Decision | None) -> list[str]:
     """How to train a best train.py again whose gain is not shown to be above zero."""
-    from analysis.script_text import harvested_of
-
-    best, scripts = folder / "best_train.py", harvested_of(decision) if decision else []
+    best, scripts = folder / "best_train.py", decision.scripts if decision else ()
     if len(scripts) != 1 or (scripts[0].low or 0.0) > 0 or (scripts[0].gain or 0.0) <= 0 or not best.is_file():
         return []
     return [f"metaloop verify {resolve.typed(best)} -t {shlex.quote(config.task)}  # is the best train.py better?"]
@@ -192,24 +187,22 @@ def ready_to_apply(
 
 def with_outcome(files: dict[str, str], decision: Decision | None) -> dict[str, str]:
     """The files; a champion that is not shown to be better is not shown as the winner."""
-    from analysis.decision import CONTROL_FAILED
     from analysis.decision_text import reference_gained_more
 
     if decision is None or decision.holds:
         return files
     why = "your program gained more: keep it" if decision.against_own else "stock gained more"
     why = why if reference_gained_more(decision) else "not shown to be better"
-    why = "no verdict" if decision.state == CONTROL_FAILED else why
     return {f"champion ({why})" if name == "champion" else name: path for name, path in files.items()}
 
 
 def with_gain(files: dict[str, str], decision: Decision | None, state: StudyState) -> dict[str, str]:
     """The files, the best train.py with its gain and the time of a training where there is one."""
-    from analysis.script_text import harvested_of, script_gain
+    from analysis.script_text import script_gain
     from analysis.wording import plain_text
     from meta.harvest_page import training_cost
 
-    best = harvested_of(decision) if decision else []
+    best = decision.scripts if decision else ()
     if len(best) != 1 or BEST not in files:
         return files
     cost = training_cost(state, best[0].task)

@@ -32,25 +32,8 @@ class Dial:
     ]
     generations: Annotated[int | None, flag("Number of generations.", min=0)]
     seeds: Annotated[int | None, flag("Runs per program in a race.", "-n", min=2)]
-    confirm_again: Annotated[
-        bool,
-        flag(
-            "With --resume: repeat the confirmation once, on new data, if stock and its copy differed significantly (a "
-            "failed A/A check)."
-        ),
-    ]
     race_rule: RaceRuleFlag
-    same_spend: Annotated[
-        bool,
-        flag(
-            "For comparison, spend the study's whole device time three more times: on stock runs, on one long search "
-            "by TPE (Bayesian optimization), and on one by combining the best scripts (elite). Measures the best "
-            "train.py of each."
-        ),
-    ]
     harvest: HarvestFlag
-    best_of_n: Annotated[bool, flag("Also measure the best train.py of the champion's runs, and of stock's.")]
-    long: Annotated[bool, flag("Also run the champion and stock with four times the run budget, at the end.")]
     headroom: Annotated[
         bool | None,
         flag(
@@ -152,9 +135,8 @@ def sized(
     refuse_unknown_rule(dial)
     if dial.quick and dial.budget is not None:
         raise UsageError("--quick and --budget both set the size of the study", hint="leave one of them out")
-    longer = (plans.QUICK_LONG if dial.quick else plans.DEFAULT_LONG) if dial.long else None
-    more = {"own_arm": int(own_arm), "same_spend": int(dial.same_spend), "harvest_percent": dial.harvest}
-    more |= {"long_runs": longer, "headroom": headroom} | ({"start_runs": 0} if own_arm else {})
+    more = {"own_arm": int(own_arm), "harvest_percent": dial.harvest, "headroom": headroom}
+    more |= {"start_runs": 0} if own_arm else {}
     if dial.quick:
         whole = plans.quick(task, dial.run_budget)
     elif dial.budget is not None and is_trial(dial, task, further, reserve, headroom):
@@ -171,8 +153,7 @@ def sized(
     else:
         whole = plans.default(task, dial.run_budget)
     whole = seeded(whole, dial.seeds)
-    best_of = plans.BEST_OF_SEEDS if dial.best_of_n else None
-    return plans.override(whole, generations=dial.generations, best_of_seeds=best_of, **more)
+    return plans.override(whole, generations=dial.generations, **more)
 
 
 def is_trial(dial: Dial, task: Task, further: Sequence[Task], reserve: Sequence[Task], headroom: int = 0) -> bool:
@@ -187,9 +168,6 @@ def is_trial(dial: Dial, task: Task, further: Sequence[Task], reserve: Sequence[
         (dial.seeds is not None, "--seeds"),
         (dial.generations is not None, "--generations"),
         (dial.race_rule is not None, "--race-rule"),
-        (dial.same_spend, "--same-spend"),
-        (dial.best_of_n, "--best-of-n"),
-        (dial.long, "--long"),
     ):
         if given:
             smallest = duration(plans.smallest_search(whole, task))
@@ -224,8 +202,6 @@ def family_plan(first: Task, dial: Dial, own_arm: bool) -> Plan:
     refuse_unknown_rule(dial)
     for given, name in (
         (dial.budget is not None, "--budget"),
-        (dial.same_spend, "--same-spend"),
-        (dial.best_of_n, "--best-of-n"),
         (bool(dial.harvest), "--harvest"),
         (bool(dial.headroom), "--headroom"),
     ):
@@ -236,10 +212,8 @@ def family_plan(first: Task, dial: Dial, own_arm: bool) -> Plan:
     size = "quick" if dial.quick else "default"
     whole = sized((plans.quick if dial.quick else plans.default)(first, dial.run_budget), size)
     whole = seeded(whole, dial.seeds)
-    longer = whole.confirm_runs if dial.long else None
     start = 0 if own_arm else None
-    more = {"own_arm": int(own_arm), "long_runs": longer, "start_runs": start}
-    return plans.override(whole, generations=dial.generations, **more)
+    return plans.override(whole, generations=dial.generations, own_arm=int(own_arm), start_runs=start)
 
 
 def unused_budget(dial: Dial, planned: PlannedWork) -> str:

@@ -27,7 +27,6 @@ VERBS: dict[str, CommandEntry] = {
         CommandEntry("improve", RUN, "meta.cli.evolve:improve", "evolve from a program of your own"),
         CommandEntry("transfer", RUN, "meta.cli.transfer:transfer", "test whether a program wins on other tasks, too"),
         CommandEntry("verify", RUN, "meta.cli.verify:verify", "check a result on fresh seeds and data"),
-        CommandEntry("simulate", RUN, "meta.cli.simulate:simulate", "which effects a study of a given size can detect"),
         CommandEntry("ablate", RUN, "meta.cli.ablate:ablate", "measure the effect of each directive or kept change"),
         CommandEntry("power", RUN, "meta.cli.power:power", "how many runs detect a given difference"),
         CommandEntry("sweep", RUN, "meta.cli.knowledge:sweep", "measure each edit of a task, for a knowledge base"),
@@ -57,11 +56,8 @@ VERBS: dict[str, CommandEntry] = {
         ),
         CommandEntry("program", OBJECTS, "meta.cli.program:program", "ls, new, lint, diff, show"),
         CommandEntry("task", OBJECTS, "meta.cli.task:task", "ls, show, init, check, measure"),
-        CommandEntry("skill", OBJECTS, "meta.cli.skill:skill", "teach a coding agent to use Metaloop: show, add"),
         CommandEntry("contest", OBJECTS, "meta.cli.contest:contest", "init, serve, submit, status, close, export"),
         CommandEntry("home", OBJECTS, "meta.cli.home:home", "let strangers improve one train.py: init, serve, join"),
-        CommandEntry("gc", MACHINE, "meta.cli.studies:gc", "make finished studies small"),
-        CommandEntry("rm", MACHINE, "meta.cli.studies:rm", "remove a study"),
         CommandEntry("doctor", MACHINE, "meta.cli.doctor:doctor", "check this machine; a fix for each problem"),
     )
 }

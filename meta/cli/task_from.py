@@ -63,7 +63,9 @@ class RepositoryFlags:
         str | None, flag("Whether a lower or a higher metric is better.", type=click.Choice(("lower", "higher")))
     ]
     editable: Annotated[tuple[str, ...], flag("A file that a researcher may edit; repeatable.", metavar="FILE")]
-    budget: Annotated[float | None, flag("CPU time of one experiment, e.g. 5m.", type=Duration(), metavar="TIME")]
+    budget: Annotated[
+        float | None, flag("CPU time of one experiment, e.g. 5m.", type=Duration(), metavar="TIME", command="task")
+    ]
     values: Annotated[tuple[str, ...], flag("Values to try for a constant; repeatable.", metavar="NAME=1,2,4")]
     no_values: Annotated[bool, flag("Do not generate values to try for the constants.")]
     readable: Annotated[

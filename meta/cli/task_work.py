@@ -48,6 +48,7 @@ def check(
         flag(
             "For a task with a command: run its baseline three more times  [default: if it takes under 20 s].",
             "--noise/--no-noise",
+            command="task",
         ),
     ],
     knobs: Annotated[

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from analysis.wording import many
+from arena.lock import is_taken
 from arena.settings import StudyConfig
 from meta.cli import resolve
 from meta.cli.board import load_board
 from meta.cli.options import flag
 from meta.cli.output import Output
-from meta.cli.status import item_of, running
+from meta.cli.status import item_of
 from programs.errors import Corrupt, MetaloopError, NotFound, UsageError
 
 if TYPE_CHECKING:
@@ -215,7 +216,7 @@ def send_while_running(out: Output, folder: Path, sender: Sender, read: Callable
     """Send what is new, again and again, until a study that has begun is not at work. What is then left is not sent."""
     begun, failed, remark_at, stopped_at = False, False, 0.0, 0.0
     while True:
-        at_work = running(folder)  # before the ledger is read, so that nothing is written after the last reading
+        at_work = is_taken(folder)  # before the ledger is read, so that nothing is written after the last reading
         try:
             study, failed = read(), False
         except Corrupt:  # once: a record that is being written is no damage

@@ -79,7 +79,7 @@ def planned_runs(config: Mapping[str, Any], arms: int) -> int | None:
     given = config.get("plan") or {}
     if config.get("command") == "match":
         return arms * int(given.get("seeds") or 0) or None
-    if "starters" not in given or config.get("families") or given.get("same_spend") or given.get("long_runs"):
+    if "starters" not in given or config.get("families"):
         return None
     plan = plan_of(given)
     reserve = config.get("reserve") or []

@@ -73,7 +73,7 @@ SELECT CASE r.purpose WHEN 'reserve' THEN 'held-out task' WHEN 'confirmation' TH
     r.task, coalesce(any_value(m.unit), '') AS unit, list(r.verified_gain ORDER BY r.run_id) AS gains
 FROM runs AS r LEFT JOIN matches AS m USING (match_id)
 WHERE r.program_id = ? AND r.state = 'finished' AND r.verified_gain IS NOT NULL
-    AND NOT is_apart(r.purpose)
+    AND r.purpose IS DISTINCT FROM 'ablation'
 GROUP BY 1, 2 ORDER BY 1 DESC, 2
 """
 MADE = "SELECT operator, model, reason FROM mutations WHERE child_id = ? AND accepted LIMIT 1"

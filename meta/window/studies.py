@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from analysis.run_state import StudyState
+from arena.lock import is_taken
 from meta.cli.board import StudyView
 from meta.cli.record_tail import RecordTail
 from meta.cli.resolve import studies_below
 from meta.cli.screen import status_item
-from meta.cli.status import running
 from meta.steering import Wish, waiting, wishes
 from programs.errors import NotFound
 
@@ -46,7 +46,7 @@ class FollowedStudy:
             with self.lock:
                 self.board.take(event)
             self.version += 1
-        at_work = running(self.folder)
+        at_work = is_taken(self.folder)
         self.version += (not self.whole) + (at_work != self.at_work)
         self.whole, self.at_work = True, at_work
         return self.version != before

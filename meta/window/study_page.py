@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from analysis.decision import Decision
-from analysis.decision_text import caveats, check
-from analysis.script_text import harvested, harvested_of
+from analysis.decision_text import aa_text, caveats
+from analysis.script_text import best_scripts
 from analysis.statistics import Mean
 from analysis.transfer import FINAL
 from analysis.trust import WHY, shared_gain_name, weakest
@@ -78,11 +78,10 @@ def of_study(one: FollowedStudy, match: str) -> dict[str, Any]:
 
 
 def beside_verdict(decision: Decision, folder: Path) -> list[str]:
-    """The A/A check (a failed one is the verdict) and the best train.py, with its file."""
-    twins = [check(decision.check)] if decision.check and decision.check.passed else []
+    """The difference of stock's two arms and the best train.py, with its file."""
+    twins = [aa_text(each) for each in decision.aa]
     files = ", ".join(path.name for path in sorted(folder.glob("best*")))
-    scripts = [harvested(each, decision) for each in harvested_of(decision)]
-    return [*twins, *scripts, *[f"In the study's folder: champion.md, {files}."] * bool(files)]
+    return [*twins, *best_scripts(decision), *[f"In the study's folder: champion.md, {files}."] * bool(files)]
 
 
 def shown_first(board: StudyView) -> MatchView | None:

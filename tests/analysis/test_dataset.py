@@ -22,7 +22,7 @@ from trainer.task import Task
 def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, list[dict[str, Any]]]]:
     root = tmp_path_factory.mktemp("dataset")
     task = Task.load(simulated_task(random_law(2), root / "task", experiments=8))
-    whole_study(task, replace(TINY, run_budget=0.8, best_of_seeds=0), 1, root / "study")
+    whole_study(task, replace(TINY, run_budget=0.8), 1, root / "study")
     counts = dataset(root / "study", root / "out")
     files = {path.stem: [json.loads(line) for line in path.read_text("utf-8").splitlines()] for path in counts}
     assert {path.stem: count for path, count in counts.items()} == {name: len(rows) for name, rows in files.items()}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
@@ -44,6 +46,18 @@ def test_two_processes_cannot_work_on_one_study(tmp_path: Path) -> None:
         with pytest.raises(Busy, match="another process"), other:
             pass
     assert not study.is_running()
+
+
+def test_who_asks_whether_a_study_runs_keeps_no_process_from_starting_it(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "s")
+    with study:
+        pass
+    with (study.folder / "lock").open("rb") as asks:
+        fcntl.flock(asks, fcntl.LOCK_SH)  # as a page that asks, held for longer than it does
+        assert not study.is_running()
+        Timer(0.1, fcntl.flock, (asks, fcntl.LOCK_UN)).start()
+        with study:
+            assert Study.open(study.folder).is_running()
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def made_studies(folder: Path) -> Path:
     other = Task.load(simulated_task(random_law(3), folder / "far", name="far", experiments=6))
     plan = replace(
         TINY, run_budget=6 * task.cost_seconds, starters=2, opening_runs=1, opening_more=1, children=1, child_more=1,
-        confirm_runs=2, ablation_runs=0, best_of_seeds=0,
+        confirm_runs=2, ablation_runs=0,
     )  # fmt: skip
     for name, seed in (("one", 5), ("deep/er/two", 6)):
         made, starters = create(

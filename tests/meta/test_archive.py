@@ -233,3 +233,11 @@ def test_over_several_tasks_a_child_is_compared_in_the_spread_of_each() -> None:
     child = {("a", "m", seed): -90.0 + 60 * seed for seed in range(4)}  # no difference on average
     assert surpasses(child | {("b", "m", seed): 0.01 + 0.001 * seed for seed in range(4)}, parent)
     assert not surpasses(child | {("b", "m", seed): -0.01 - 0.001 * seed for seed in range(4)}, parent)
+
+
+def test_one_pair_on_a_task_counts_the_same_in_whatever_unit_the_task_is() -> None:
+    parent = {("a", "m", 0): 0.0, ("a", "m", 1): 0.0, ("b", "m", 0): 0.0}
+    for unit in (0.001, 1.0, 1000.0):
+        child = {("a", "m", 0): 0.2, ("a", "m", 1): 0.4, ("b", "m", 0): -5.0 * unit}
+        assert surpasses(child, parent)  # three standard deviations on a
+        assert not surpasses({key: -gain for key, gain in child.items()}, parent)

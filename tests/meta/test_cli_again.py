@@ -61,11 +61,9 @@ def config(command: str, plan: Any, **more: Any) -> dict[str, Any]:
     [
         ("--quick", plans.quick(TASK)),
         ("", plans.default(TASK)),
-        ("--best-of-n", plans.override(plans.default(TASK), best_of_seeds=plans.BEST_OF_SEEDS)),
         ("--quick --run-budget 3", plans.quick(TASK, 3.0)),
         ("--generations 5", plans.override(plans.default(TASK), generations=5)),
-        ("--quick --generations 0 --best-of-n",
-         plans.override(plans.quick(TASK), generations=0, best_of_seeds=plans.BEST_OF_SEEDS)),
+        ("--quick --generations 0", plans.override(plans.quick(TASK), generations=0)),
         ("--budget", plans.within(3600.0, TASK)),
     ],
 )  # fmt: skip

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import numpy as np
 import pytest
 
-from analysis.decision import CheckedArm, twins
+from analysis.decision import ArmGain, twins
 from analysis.decision_text import line, sentences_of
 from analysis.events import Event, MatchArm, MatchConfig, MatchEvent, VerificationEvent
 from analysis.ledger import Ledger
@@ -52,7 +52,7 @@ from programs.shelf import starter
 from tests.events import example
 from trainer.task import Task
 
-from .cli_study import cli, on_terminal, programs, write_study
+from .cli_study import write_study
 
 
 @pytest.mark.parametrize(
@@ -410,9 +410,9 @@ def test_the_role_of_an_arm_is_told_before_a_long_name() -> None:
     (shown,), narrow = table_of([row], 80, 2)
     assert shown["program"] == "without its ideas"
     assert "claimed\ngain" in [column.heading for column in narrow]
-    roles = ("champion", "control", "a/a", "best-of")
+    roles = ("champion", "control", "a/a")
     assert [table_of([row | {"role": role}], 80, 2)[0][0]["program"] for role in roles] == [
-        "champion long-name", "long-name (control)", "long-name (A/A)", "long-name",
+        "champion long-name", "long-name (control)", "long-name (A/A)",
     ]  # fmt: skip
     _, wide = table_of([row], 140, 2)
     assert not {"state", "words"} & {column.key for column in narrow} and "words" in {column.key for column in wide}
@@ -454,9 +454,10 @@ def test_remarks_of_the_standings() -> None:
         "gain": 2.0,
     }
     rows = [row, {**row, "program_id": "q", "gain": 1.0}, {**row, "role": "a/a", "gain": 2.5}]
-    twin = CheckedArm("p", "a/a", "strokes", "", 4, 2.5, 0.5)
-    check = twins([CheckedArm("p", "control", "strokes", "", 4, 2.0, 0.5), twin])  # se of the difference √(.5² + .5²)
-    assert check and (check.difference, check.se) == (0.5, pytest.approx(0.5**0.5)) and check.passed
+    twin = ArmGain("p", "a/a", "strokes", "", 4, 2.5, 0.5)
+    aa = twins([ArmGain("p", "control", "strokes", "", 4, 2.0, 0.5), twin])
+    half = 2.446912 * 0.5**0.5  # t quantile of 6 df times the se of the difference, √(.5² + .5²)
+    assert aa and (aa.difference, aa.low, aa.high) == (0.5, pytest.approx(0.5 - half), pytest.approx(0.5 + half))
     # s = se·√n = 1 per run: 2.8² · (1 + 1) / 1² = 15.7 runs, of which 4 are there
     # three arms have three pairs, so the test between the two is at 5%/3: (2.394 + 0.84)² instead of 2.8²
     assert (found := runs_to_separate(rows[:2])) and found[1:] == (rows[1], 12)
@@ -538,7 +539,7 @@ def test_a_match_begins_with_what_it_shows() -> None:
     )
     assert leading([row("a", 1, 1), row("b", 2, 3), row("c", 2, 3)]).startswith("a is better than each of the others (")
     assert leading([row("a", 1, 2), row("b", 2, 3), row("c", 2, 3)]).startswith("a alone is behind no other (")
-    assert leading([a]) == leading([a, row("x", None, None, "best-of")]) == leading([]) == ""
+    assert leading([a]) == leading([]) == ""
 
 
 def test_a_transfer_says_on_how_many_tasks_a_program_is_better() -> None:
@@ -599,23 +600,6 @@ def test_a_person_is_spared_the_lists_of_a_dry_run(capsys: pytest.CaptureFixture
     assert "Keep it." in capsys.readouterr().out
     dry_run(Output(as_json=True), plan)
     assert json.loads(capsys.readouterr().out) == plan
-
-
-def test_best_of_n_stands_below_its_match_and_ranks_nothing(tmp_path: Path) -> None:
-    folder = write_study(tmp_path / "study")
-    extra = {
-        "match_id": "m1", "arm_id": "achild", "program_id": programs()["child"].program_id, "role": "champion",
-        "task": "strokes", "stream": "selection", "of": 3, "run_id": "r", "source_id": "s", "claimed_gain": 0.9,
-        "gain": 0.8, "se": 0.1, "low": 0.6, "high": 1.0, "n": 8, "failed": 0, "trust": "scored",
-        "device_seconds_spent": 0.8,
-    }  # fmt: skip
-    with Ledger(folder / "ledger", "later") as ledger:
-        ledger.append({"kind": "best_of", **extra})
-    rows = json.loads(cli("standings", str(folder), "--json").stdout)["items"]
-    assert [row["role"] for row in rows].count("best-of") == 1 and rows[-1]["name"] == "best-of-3 child"
-    assert (rows[-1]["gain"], rows[-1]["rank_low"], rows[-1]["claimed"]) == (0.8, None, 0.9)
-    _, shown = on_terminal("standings", str(folder), cwd=tmp_path)
-    assert "best-of-3 child" in shown and "not used for ranking" in shown and "11 runs" in shown
 
 
 def test_credit_names_the_design_once_or_row_by_row() -> None:

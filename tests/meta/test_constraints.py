@@ -17,7 +17,7 @@ from tests.trainer.limited_task import LATENCY, MEMORY, SOFT, limited
 @pytest.mark.slow
 def test_the_evidence_page_shows_values_and_limits_of_champion_and_stock(tmp_path: Path) -> None:
     task = limited(tmp_path / "task", MEMORY + LATENCY + SOFT)
-    plan = replace(TINY, generations=0, run_budget=0.6, best_of_seeds=0, ablation_runs=0)
+    plan = replace(TINY, generations=0, run_budget=0.6, ablation_runs=0)
     study, starters = create(tmp_path / "study", task=task, plan=plan, workers=1, seed=3, fixed_steps=True)
     evolve(study, plan, starters, silent)
     page = (tmp_path / "study" / "champion.evidence.md").read_text()

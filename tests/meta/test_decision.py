@@ -17,8 +17,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from analysis import decision_text, figures_text, script_text
-from analysis.decision import BETTER, CONTROL_FAILED, OPEN, Compared, decision_of
+from analysis import decision_text, figures_text
+from analysis.decision import BETTER, OPEN, Compared, decision_of
+from analysis.found_scripts import FoundScript
 from analysis.ledger import Ledger, read
 from analysis.origin import Origin
 from analysis.own_share import first_program, own_share
@@ -29,12 +30,12 @@ from analysis.report.card_words import card_headline, short_names, verdict_lines
 from analysis.report.card_words import own_share as card_share
 from analysis.report.progress import DrawnRun
 from analysis.run_state import StudyState
-from analysis.same_spend import FoundScript, SameSpend
 from analysis.script_text import harvested
 from analysis.statistics import Mean, Ratio
 from analysis.study import open_study, query
 from analysis.trackers import tracked
 from analysis.trust import WHY
+from analysis.wording import plain_text
 from arena.settings import StudyConfig
 from meta.begin import champion_of, create, take_up
 from meta.cli.longer import ELAPSED, added_something, longer
@@ -45,14 +46,13 @@ from meta.cli.study_result import present, with_outcome
 from meta.evolve import evolve
 from meta.harvest_page import training_cost
 from meta.verdict import Champion
-from programs.errors import UsageError
 from programs.program import Program
 from tests.studies import TINY, silent
 from trainer import freshness
 from trainer.planted import random_law, simulated_task
 from trainer.task import Task
 
-PLAN = replace(TINY, generations=0, confirm_runs=6, control_runs=4, best_of_seeds=0, run_budget=0.8, start_runs=3)
+PLAN = replace(TINY, generations=0, confirm_runs=6, control_runs=4, run_budget=0.8, start_runs=3)
 OWN = "---\nmetaloop:\n  proposers: {local: 1.0}\n---\n# Mine\n\nTake care.\n"
 Ended = tuple[Path, Champion]
 WRITTEN = ("seq", "prev", "hash", "schema", "at")
@@ -107,13 +107,13 @@ def measured(
     return folder
 
 
-def crowned(folder: Path, again: bool = False) -> Champion:
-    return evolve(*take_up(folder), silent, again)
+def crowned(folder: Path) -> Champion:
+    return evolve(*take_up(folder), silent)
 
 
 @pytest.fixture(scope="module")
 def apart(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Ended:
-    """Crowned where the control failed; tests change copies."""
+    """Crowned where the two arms of stock differ significantly; tests change copies."""
     folder = measured(study, tmp_path_factory.mktemp("apart") / "study", APART)
     return folder, crowned(folder)
 
@@ -155,7 +155,7 @@ def outputs(folder: Path) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("gains", "trust", "state", "headline"),
     [
-        (None, "verified", CONTROL_FAILED, "No verdict: the A/A check failed"),
+        (None, "verified", BETTER, "beats stock"),
         (POOLED, "verified", OPEN, "is not shown to beat stock"),
         (AHEAD, "unverified", BETTER, "beats stock"),
     ],
@@ -171,13 +171,11 @@ def test_all_outputs_agree_on_contradictory_data(
         champion = crowned(folder)
     assert champion.decision.state == state
     assert champion.claim.holds == (state == BETTER) == (champion_of(folder) or {})["holds"]
-    others = {"No verdict: the A/A check failed", "is not shown to beat stock", "beats stock"} - {headline}
+    others = {"is not shown to beat stock", "beats stock"} - {headline}
     texts = outputs(folder)
     for where, text in texts.items():
         assert headline in text, where
-        if state != CONTROL_FAILED:  # there a caveat may say what the test alone would have been
-            assert not any(other in text for other in others), where
-        assert ("beats stock" in text) == (state == BETTER), where
+        assert not any(other in text for other in others), where
     sent = tracked(folder)
     assert sent.note.startswith(f"Metaloop study {folder.name}. **") and headline in sent.note
     assert (sent.verdict["winner"] == champion.decision.name) == (state == BETTER)
@@ -185,17 +183,19 @@ def test_all_outputs_agree_on_contradictory_data(
     assert all(text in sent.note for text in decision_text.notes(champion.decision))
     caveats = {caveat.title for caveat in decision_text.caveats(champion.decision)}
     assert ("Weak trust" in caveats) == (trust == "unverified")
-    assert ("A/A check passed" in caveats) == (state != CONTROL_FAILED)
+    assert decision_text.AA in caveats
     if trust == "unverified":
         assert all(
             "the code ran without a sandbox" in texts[name] for name in ("page", "ledger", "report", "standings")
         )
     for caveat in decision_text.caveats(champion.decision):
-        assert f"{caveat.title}. {caveat.text}" in texts["piped"] and caveat.text in sent.note
+        assert plain_text(f"{caveat.title}. {caveat.text}") in texts["piped"] and caveat.text in sent.note
     for row in query(folder, "SELECT arm_id, gain FROM standings WHERE purpose = 'confirmation'"):
         assert row["arm_id"] in texts["piped"] and str(row["gain"]) in texts["piped"]
-    check = decision_text.check(champion.decision.check) if champion.decision.check else ""
-    assert "standard error" in check and all(check in texts[name] for name in ("page", "standings"))
+    (aa,) = champion.decision.aa
+    assert gains is not None or (aa.low or 0.0) > 0  # no verdict depends on it
+    assert "95% interval" in decision_text.aa_text(aa)
+    assert decision_text.aa_text(aa) in texts["page"] and plain_text(decision_text.aa_text(aa)) in texts["standings"]
 
 
 def test_the_time_of_a_training_is_stated_and_a_longer_one_named() -> None:
@@ -222,8 +222,8 @@ def test_at_a_terminal_the_result_fits_on_a_screen_and_names_the_commands_for_th
     assert last > headline and lines[last].startswith(f"verdict: {lines[headline]}"[:70]) and len(lines) - last <= 4
     assert len(lines) + len(then) + 1 <= 35 and len(lines) - headline < 20
     assert all(len(line) <= 80 or "/" in line for line in lines)
-    assert "These rows:" not in shown and "A/A: two arms" not in shown and "of its budget" not in shown
-    assert re.search(r"\nA/A check passed: stock's arms differ by [+-][\d.]+ nats \(standard error [\d.]+\)\.", shown)
+    assert "These rows:" not in shown and "of its budget" not in shown
+    assert re.search(r"\nA/A: two arms of stock differ by [+-][\d.]+ nats \(95% interval [^\n]*\)\.\n", shown)
     assert any(f"metaloop report {bred[0].name}" in one for one in then) and any("--all" in one for one in then)
 
 
@@ -243,7 +243,6 @@ def test_a_longer_study_is_offered_where_evolution_added_nothing_measurable(ahea
     assert " --budget " in longer(folder, large, decision)[0]
     for other in ({"task": "/nowhere/at/all"}, {"command": "match"}):
         assert longer(folder, config.model_copy(update=other), decision) == []
-    assert longer(folder, config, replace(decision, state=CONTROL_FAILED)) == []
     alone = replace(decision, tested=replace(decision.tested, low=None, high=None))
     assert ", no interval (" in decision_text.sentence(alone) and "95% interval no" not in decision_text.sentence(alone)
     named = {"champion": "c.md", "evidence": "e.md"}
@@ -273,7 +272,7 @@ def test_piped_output_has_the_changes_from_the_program_that_the_search_started_f
 def test_the_decision_is_recorded_whole_and_read_back(apart: Ended) -> None:
     folder, decision = apart[0], apart[1].decision
     event = champion_of(folder) or {}
-    assert decision_of(event) == decision and decision.can_be_confirmed_again
+    assert decision_of(event) == decision
     matches = query(folder, "SELECT match_id FROM matches WHERE purpose = 'confirmation'")
     assert [row["match_id"] for row in matches] == list(decision.match_ids)
 
@@ -286,52 +285,15 @@ def test_a_record_of_an_older_version_is_what_it_announced(ahead: Ended, tmp_pat
     (folder / "ledger").mkdir()
     with Ledger(folder / "ledger", "main") as ledger:
         for event in events:
-            newer = ("decision", "check") if event["kind"] == "champion" else ()
+            newer = ("decision", "aa") if event["kind"] == "champion" else ()
             old = {k: v for k, v in event.items() if k not in (*WRITTEN, *newer)}
             ledger.append(old, sync=False)
     decision = decision_of(champion_of(folder) or {})
-    assert decision.holds and not decision.recorded and decision.check is None
+    assert decision.holds and not decision.recorded and not decision.aa
     crowned(folder)  # has ended: only its pages are written again
     text = outputs(folder)
     assert all("beats stock" in text[name] for name in text)
     assert "older version" in text["page"] and "older version" in text["report"]
-    with pytest.raises(UsageError, match="has a verdict"):
-        crowned(folder, again=True)
-
-
-@pytest.mark.slow
-def test_the_control_that_failed_is_followed_by_one_confirmation_on_a_new_split(apart: Ended, tmp_path: Path) -> None:
-    folder, first = copied(apart, tmp_path), apart[1]
-    assert crowned(folder) == first  # without being asked, nothing is run again
-    second = crowned(folder, again=True)
-    assert (second.decision.look, second.program) == (2, first.program)
-    matches = query(folder, "SELECT * FROM matches WHERE purpose = 'confirmation' ORDER BY started_at")
-    assert [row["stream"] for row in matches] == ["confirmation", "reserve"]
-    assert list(second.decision.match_ids) == [matches[1]["match_id"]]
-    seeds = [
-        {row["run_seed"] for row in query(folder, f"SELECT run_seed FROM runs WHERE match_id = '{m['match_id']}'")}
-        for m in matches
-    ]
-    assert seeds[0] and seeds[1] and not seeds[0] & seeds[1]
-    assert decision_of(champion_of(folder) or {}) == second.decision
-    assert "This is the second, on new data." in (folder / "champion.evidence.md").read_text()
-    failed = replace(first.decision, look=2)
-    assert not failed.can_be_confirmed_again and "failed twice" in decision_text.caveats(failed)[0].text
-
-
-@pytest.mark.slow
-def test_a_second_confirmation_that_was_cut_off_goes_on_unasked(apart: Ended, tmp_path: Path) -> None:
-    folder = copied(apart, tmp_path)
-    made, plan, starters = take_up(folder)
-
-    def stop(event: Mapping[str, Any]) -> None:
-        if event.get("kind") == "run_ended":
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        evolve(made, plan, starters, stop, True)
-    assert champion_of(folder) is None  # it is under way
-    assert crowned(folder).decision.look == 2
 
 
 def improved(folder: Path, text: str) -> tuple[Path, Champion]:
@@ -381,7 +343,7 @@ def test_what_is_not_fresh_is_told_with_its_cure(ahead: Ended, fresh: str, cures
     [text] = [caveat.text for caveat in decision_text.caveats(decision) if "fresh" in caveat.title]
     assert told in text and cures[0] in text
     assert not any("seeds and data" in text for text in decision_text.notes(decision))
-    script = FoundScript("harvest", "home", "nats", 1.0, 9, 0.5, 0.4, 0.6, 8, "self-reported")
+    script = FoundScript("home", "nats", 1.0, 9, 0.5, 0.4, 0.6, 8, "self-reported")
     weak = replace(decision, scripts=(script,), trust="self-reported")
     assert harvested(script, weak).endswith(f"printed these numbers itself), {freshness.CHOSEN[fresh]}.")
     assert decision_text.sentence(weak).startswith("Retrained gain: ")
@@ -410,18 +372,6 @@ def test_the_report_of_a_task_without_a_hidden_split_claims_no_unseen_data(
     assert not said, said
 
 
-def test_a_best_stock_run_below_the_average_is_beside_it(ahead: Ended) -> None:
-    d = replace(
-        ahead[1].decision, same_as="", tested=replace(ahead[1].decision.tested, gain=Mean(0.3, 0.1, 9, 0.1, 0.5))
-    )
-    for gain, said in ((0.25, "one of stock 0.300 (within that interval)"), (0.1, "one of stock 0.300."), (0.4, "")):
-        text = script_text.spend(SameSpend("t", "nats", 9.0, 60, 22, 11, gain, gain - 0.1, gain + 0.1, False), d)
-        assert (
-            "From the 22 stock runs of this study, the best of at most 11 can be estimated: chosen by its own" in text
-        )
-        assert said in text and ("one of stock" in text) == bool(said), text
-
-
 def test_a_champion_that_gained_less_than_the_users_program_is_not_recommended(ahead: Ended) -> None:
     d = ahead[1].decision
     tested = replace(d.tested, name="mine", difference=-0.14, low=-0.3, high=0.05)
@@ -443,27 +393,6 @@ def test_other_load_on_the_machine_is_stated_wherever_the_verdict_is(study: Path
     assert all(caveat.text in texts[name] for name in ("page", "report", "standings", "ends", "piped"))
     assert texts["report"].count(f"</span> {caveat.title}</h3>") == 1 and caveat.title in texts["card"]
     assert decision_text.OTHER_LOAD not in {one.title for one in decision_text.caveats(ahead[1].decision)}
-
-
-@pytest.mark.slow
-def test_the_same_spend_on_stock_is_estimated_or_measured_and_said_which(
-    study: Path, ahead: Ended, tmp_path: Path
-) -> None:
-    folder, champion = ahead
-    [found_] = champion.decision.spend
-    spent = query(folder, "SELECT sum(device_seconds_charged) AS s, max(device_seconds_budget) AS b FROM runs")[0]
-    assert found_.runs >= int(spent["s"] / spent["b"]) and not found_.measured
-    assert found_.best_of == found_.known // 2 < found_.runs and found_.low <= found_.gain <= found_.high
-    texts = outputs(folder)
-    needed = f"the best of at most {found_.best_of} can be estimated: chosen by its own score, it gains"
-    assert all(needed in texts[name] for name in ("page", "report"))
-    made, plan, starters = take_up(study)
-    again, starters = create(tmp_path / "measured", task=made.task, plan=replace(plan, same_spend=1), workers=1, seed=3)
-    [ran] = evolve(again, replace(plan, same_spend=1), starters, silent).decision.spend
-    assert ran.measured and ran.best_of == ran.runs == found_.runs
-    roles = query(tmp_path / "measured", "SELECT role, count(*) AS n FROM runs WHERE purpose = 'same-spend' GROUP BY 1")
-    assert sorted((row["role"], row["n"]) for row in roles) == [("long-tpe", 1), ("same-spend", ran.runs)]
-    assert "Measured: the best script" in outputs(tmp_path / "measured")["page"]
 
 
 def test_the_sentence_on_the_origin_stands_directly_after_the_verdict_everywhere(ahead: Ended, tmp_path: Path) -> None:
@@ -552,7 +481,7 @@ NAME = "a-program-with-a-very-long-name-" * 4
 @pytest.mark.parametrize("unit", ["nats", "times stock's gain in the search"])
 @pytest.mark.parametrize("name", ["learnt", NAME, "WMW" * 60])
 def test_the_prose_of_a_card_fits_whatever_was_decided(ahead: Ended, apart: Ended, name: str, unit: str) -> None:
-    """At most four lines, of whole sentences, with the A/A check, and at least 150 pixels for the chart."""
+    """At most four lines, of whole sentences, with the A/A difference, and at least 150 pixels for the chart."""
     d = ahead[1].decision
     origin = Origin(name, "shipped", steps=2, changes=("1 idea added",))
     start = Compared(name, Mean(0.8, 0.1, 3, 0.6, 1.0), -0.12345, -0.2, 0.3, d.tested.ratio)
@@ -563,11 +492,11 @@ def test_the_prose_of_a_card_fits_whatever_was_decided(ahead: Ended, apart: Ende
         (lead, [on], "Evolution's own share: −0.123 [−0.200 to 0.300], not significant"),
         (replace(lead, start=replace(start, low=-0.3, high=-0.1)), [on], "Evolution's own share: −0.1"),
         (replace(lead, start=None), [on, {**on, "claim": None}], "Evolution's own share is not known"),
-        (replace(lead, origin=None), [{**on, "variant": False}] * 3, "better on 0 of 3 held-out tasks. A/A check"),
-        (replace(lead, state=OPEN), [{**on, "claim": None}], "Held-out task: behaves like stock. A/A check passed."),
+        (replace(lead, origin=None), [{**on, "variant": False}] * 3, "better on 0 of 3 held-out tasks. A/A: "),
+        (replace(lead, state=OPEN), [{**on, "claim": None}], "Held-out task: behaves like stock. A/A: "),
         (replace(lead, pace=Pace(40, 90, 9)), [on], "The machine had other load."),
         (replace(lead, families=("strokes",), champion=replace(d.champion, n=24)), [on], "24 new tasks"),
-        (replace(apart[1].decision, name=name), [], "Stock's two arms differ by "),
+        (replace(apart[1].decision, name=name), [], "A/A: "),
     ]
     for decision, held_out, said in cases:
         brief = short_names(decision)
@@ -578,7 +507,7 @@ def test_the_prose_of_a_card_fits_whatever_was_decided(ahead: Ended, apart: Ende
         prose = [text for kind, text, _ in texts if kind == "said"]
         assert 1 < len(prose) <= 4 and said in " ".join(prose), (prose, said)
         assert prose[-1].endswith(".") and not any(line.endswith(" …") for line in prose), prose
-        assert ("A/A" in " ".join(prose)) == (decision.state != CONTROL_FAILED)
+        assert "A/A" in " ".join(prose)
         assert all(width(line) * 25 <= 1072 for line in prose)
         (top,) = [y for kind, text, y in texts if text.startswith("Each run's best")]
         assert 534 - (top + 34) >= 150

@@ -1,4 +1,4 @@
-"""The A/A check by itself, and the sentence on a champion's origin: what needs no study."""
+"""The A/A difference by itself, and the sentence on a champion's origin: what needs no study."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 
 from analysis import decision_text
-from analysis.decision import BETTER, CHECK_LEVEL, OPEN, Check, CheckedArm, OnOneTask, twins
+from analysis.decision import BETTER, OPEN, ArmGain, ArmsDifference, OnOneTask, twins
+from analysis.found_scripts import FoundScript
 from analysis.origin import ChangeCredit, Origin, in_words
-from analysis.same_spend import FoundScript
-from analysis.statistics import Mean, mean_interval, t_test
+from analysis.statistics import Mean, mean_interval
 from meta.claim import Against, claim
 from meta.cli.study_result import counted as by_heading
 from meta.cli.study_result import worth_applying
 from meta.evidence_page import written_from
 from meta.verdict import decide
 from programs.program import Program
-from tests.meta.test_decision import AHEAD, POOLED
+from tests.meta.test_decision import AHEAD
 from trainer.task import Task
 
 
@@ -28,49 +29,39 @@ def drawn(rng: np.random.Generator, shift: float = 0.0) -> dict[str, list[float]
     return {role: rng.normal(shift if role == "a/a" else 0.0, 0.3, n).tolist() for role, n in sizes.items()}
 
 
-def test_the_check_fails_as_often_as_it_should_and_is_independent_of_the_test() -> None:
+def test_the_interval_of_stock_s_arms_covers_zero_in_95_percent_and_no_claim_depends_on_it() -> None:
     rng = np.random.default_rng(20)
     made = [claim(drawn(rng)) for _ in range(2000)]
-    failed = sum(not one.check.passed for one in made if one.check)
-    assert 0.3 * CHECK_LEVEL < failed / len(made) < 2 * CHECK_LEVEL
+    outside = sum(aa.low is not None and aa.high is not None and aa.low * aa.high > 0 for one in made for aa in one.aa)
+    assert 0.035 < outside / len(made) < 0.065
     assert 0.015 < sum(one.holds for one in made) / len(made) < 0.035
-    differences = np.array([(one.difference, one.check.difference if one.check else 0.0) for one in made])
-    assert abs(np.corrcoef(differences.T)[0, 1]) < 0.07  # 3 se
-    apart = [claim(drawn(rng, 1.0)) for _ in range(50)]
-    assert sum(not one.check.passed for one in apart if one.check) > 25
+    apart = claim({"champion": [9.0, 9.1, 9.2, 8.9], "control": [0.1, 0.2, 0.15, 0.12], "a/a": [5.0, 5.1, 5.2, 5.1]})
+    (aa,) = apart.aa
+    assert aa.low is not None and aa.low > 4 and apart.holds and apart.p < 0.025
 
 
-def test_the_check_s_p_follows_from_its_standard_error_and_fails_where_no_permutation_test_can() -> None:
-    """4 and 3 runs have 35 splits, so that the p of a permutation test is at least .029."""
+def test_the_interval_of_stock_s_arms_is_that_of_a_t_test_with_one_variance() -> None:
     few = {"champion": [1.0, 1.2], "control": [0.1, 0.2, 0.15, 0.12], "a/a": [5.0, 5.1, 5.2]}
-    check = claim(few).check
-    arms = [CheckedArm("p", role, "", "", len(few[role]), *(astuple(mean_interval(few[role]))[:2])) for role in few]
-    assert check and not check.passed and check == twins([replace(arms[1], role="control"), arms[2]])
-    for found_ in (check, *(one.check for one in (claim(POOLED), claim(AHEAD)))):
-        assert found_ and found_.se and found_.p is not None
-        assert found_.p == t_test(found_.difference, found_.se, found_.n + found_.n_other - 2)
-        assert f"standard error {found_.se:.2g}"[:18] in decision_text.check(found_)
-        assert "(two-sided t test, p " in decision_text.check(found_)
-    assert "test, p" not in decision_text.check(replace(check, test=""))  # a record of an older version
+    (aa,) = claim(few).aa
+    arms = [ArmGain("p", role, "", "", len(few[role]), *(astuple(mean_interval(few[role]))[:2])) for role in few]
+    assert aa == twins([replace(arms[1], role="control"), arms[2]])
+    squares = sum(float(np.var(few[role])) * len(few[role]) for role in ("control", "a/a"))  # pooled, over 5 df
+    half = 2.570582 * (squares / 5 * (1 / 4 + 1 / 3)) ** 0.5
+    assert aa.difference == pytest.approx(5.1 - 0.1425)
+    assert (aa.low, aa.high) == (pytest.approx(aa.difference - half), pytest.approx(aa.difference + half))
 
 
-def test_the_check_in_a_line_names_unit_and_task_only_where_there_are_such() -> None:
-    check = Check("strokes", "nats", 0.0123, 0.02, 0.5, 4, 4)
-    assert decision_text.check_brief(check, False) == (
-        "A/A check passed: stock's arms differ by +0.012 nats (standard error 0.020)."
-    )
-    assert "stock's arms on strokes differ by +0.012 (standard" in decision_text.check_brief(
-        replace(check, unit=""), True
-    )
-    one_run = replace(check, unit="", difference=0.0, se=None, p=None, n=1, n_other=1)
-    assert decision_text.check_brief(one_run, False) == (
-        "A/A check not possible, because stock's arms have too few runs. They differ by +0.000."
-    )
-    assert "differ by +0.000; too few runs for a test." in decision_text.check(one_run)
+def test_the_difference_of_stock_s_arms_names_unit_and_task_only_where_there_are_such() -> None:
+    aa = ArmsDifference("strokes", "nats", 0.0123, -0.02, 0.05, 4, 4)
+    text = "A/A: two arms of stock on strokes differ by +0.012 nats (95% interval −0.020 to 0.050)."
+    assert decision_text.aa_text(aa) == text
+    assert decision_text.aa_text(aa, named=False) == text.replace(" on strokes", "")
+    one_run = replace(aa, task="", unit="", difference=0.0, low=None, high=None, n=1, n_other=1)
+    assert decision_text.aa_text(one_run) == "A/A: two arms of stock differ by +0.000 (too few runs for an interval)."
 
 
 def test_apply_is_offered_only_for_a_script_of_the_task_that_it_commits_to() -> None:
-    found = [FoundScript("harvest", task, "u", 1.0, 30, 0.2, low, 0.3, 8, "verified") for task, low in
+    found = [FoundScript(task, "u", 1.0, 30, 0.2, low, 0.3, 8, "verified") for task, low in
              (("first", -0.1), ("second", 0.1))]  # fmt: skip
     tasks = [OnOneTask(one.task, "u", 1.0, True, *2 * (Mean(0.0, 0.1, 4, None, None),), None, None, claim(AHEAD).ratio)
              for one in found]  # fmt: skip
@@ -101,7 +92,7 @@ def test_shares_of_untouched_runs_are_pooled_by_their_runs() -> None:
     against = Against((1.0, 1.2, 0.9), {"champion": 1.0, "control": 1.0, "a/a": 0.0})
     alone = claim({"champion": gains["champion"], "control": [0.0, 0.2, 0.1, 0.1]},
                   Against(against.baseline, {"champion": 1.0, "control": 0.75}))  # fmt: skip
-    assert replace(claim(gains, against), check=None) == alone
+    assert replace(claim(gains, against), aa=()) == alone
 
 
 def test_the_origin_says_what_was_changed_and_whether_it_was_shown_to_help() -> None:

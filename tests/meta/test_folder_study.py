@@ -70,7 +70,7 @@ def study(lab: Path, law: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
     task, folder = Task.load(str(law)), tmp_path_factory.mktemp("studies") / "s"
     plan = replace(
         TINY, run_budget=6 * task.cost_seconds, starters=2, opening_runs=1, opening_more=1, children=1, child_more=1,
-        confirm_runs=2, ablation_runs=0, best_of_seeds=0,
+        confirm_runs=2, ablation_runs=0,
     )  # fmt: skip
     made, starters = create(folder, task=task, own=[load(lab)], command="improve", plan=plan, workers=1, seed=5)
     evolve(made, plan, starters, silent)

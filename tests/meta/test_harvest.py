@@ -26,10 +26,11 @@ from arena.harvest import (
     FRESH_SEEDS,
     HARVEST,
     LEAST,
+    Search,
     best_edits,
     finals,
     harvest,
-    long_elite,
+    untouched,
 )
 from arena.inprocess import InProcessExecutor
 from arena.jobs import Job, JobResult, MeasureJob
@@ -167,7 +168,8 @@ def test_a_search_that_pays_for_no_more_than_its_finals_still_ends(searched: Pat
     assert finals(8) == finals(LEAST - 1) == (2, 2, 4) and finals(LEAST) == (FINALISTS, CHOOSING_SEEDS, FRESH_SEEDS)
     study, _, _ = take_up(Path(shutil.copytree(searched, searched.parent / "short", symlinks=True)))
     with study, InProcessExecutor(study, silent) as executor:
-        ended = long_elite(TaskStudy(study), executor, 8 * study.task.cost_seconds)
+        search = Search(TaskStudy(study), executor, "long-elite")
+        ended = search.winner(8 * study.task.cost_seconds, lambda: [untouched(study.task)])
     assert (ended.n, ended.experiments, ended.origin) == (4, 0, "untouched")
 
 
@@ -243,37 +245,6 @@ def test_the_study_leaves_the_train_py_and_its_evidence(tmp_path: Path) -> None:
     assert evolve(again, plan, starters, silent) == champion and (folder / "best_train.py").read_text() == text
 
 
-@pytest.mark.slow
-def test_the_same_device_time_goes_to_stock_and_to_two_long_searches(tmp_path: Path) -> None:
-    plan, folder = replace(PLAN, same_spend=1), tmp_path / "study"
-    champion = ended(tmp_path, plan)
-    task = Study.open(folder).task
-    spent = query(
-        folder,
-        "SELECT (SELECT sum(device_seconds_charged) FROM runs WHERE purpose <> 'same-spend')"
-        " + (SELECT sum(v.device_seconds_spent) FROM verifications AS v JOIN runs USING (run_id) "
-        "WHERE purpose <> 'same-spend')"
-        " + (SELECT sum(device_seconds_charged) FROM harvest_experiments WHERE search = 'harvest')"
-        " + (SELECT sum((record ->> 'device_seconds_spent')::DOUBLE) FROM events WHERE kind = 'baseline') AS s",
-    )[0]["s"]
-    [stock] = champion.decision.spend
-    assert stock.measured and stock.spent == pytest.approx(spent)
-    assert [script.search for script in champion.decision.scripts] == ["harvest", "long-elite", "long-tpe"]
-    ours, elite, tpe = champion.decision.scripts
-    assert ours.seconds <= plan.harvest_experiments(task) * task.cost_seconds + 1e-9
-    cost = task.cost_seconds
-    assert spent - cost < elite.seconds + 1e-9 and elite.seconds <= spent + cost and elite.n == FRESH_SEEDS
-    [long] = query(folder, "SELECT * FROM runs WHERE arm_id IN (SELECT arm_id FROM best_of WHERE role = 'long-tpe')")
-    assert long["device_seconds_budget"] == pytest.approx(spent) and long["experiments"] == tpe.experiments
-    proposers = query(folder, f"SELECT DISTINCT proposer FROM experiments WHERE run_id = '{long['run_id']}'")
-    assert {row["proposer"] for row in proposers} - {"", "baseline"} == {"tpe"}
-    origins = query(folder, "SELECT origin FROM harvest_experiments WHERE search = 'long-elite' AND stage = 'search'")
-    assert origins[0]["origin"] == "untouched" and {row["origin"] for row in origins[1:]} == {"elite"}
-    page = (folder / "champion.evidence.md").read_text()
-    for text in ("one long TPE search", "one long elite search", "the best script of"):
-        assert f"Measured: {text}" in page
-
-
 def test_harvest_0_measures_no_script_and_apply_says_that_it_was_not_measured(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -307,5 +278,3 @@ def test_the_plan_states_its_share() -> None:
         assert more <= max(plan.harvest_percent / 100 * without.device_seconds(task), LEAST * task.cost_seconds)
         assert plan.describe(task, 1)["harvest_experiments"] == with_it
     assert quick(task).harvest_percent == 3 and within(3000.0, task).device_seconds(task) <= 3000.0
-    twice = override(quick(task), same_spend=1)
-    assert twice.device_seconds(task) > 3.5 * quick(task).device_seconds(task)

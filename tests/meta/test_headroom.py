@@ -12,15 +12,16 @@ import click
 import pytest
 
 from analysis.study import query
-from arena.harvest import HARVEST, HarvestCandidate, _Search
+from arena.harvest import HARVEST, HarvestCandidate, Search
 from arena.headroom import SIZES, HeadroomFound, measured, size_within
+from arena.lock import is_taken
 from arena.task_set import TaskSet
 from meta.begin import take_up
 from meta.cli.board import load_board
 from meta.cli.evolve import GO_ON
 from meta.cli.main import run
 from meta.cli.output import Output
-from meta.cli.status import item_of, running
+from meta.cli.status import item_of
 from meta.headroom import carry_out, finished, single_changes, strongest
 from programs.errors import TaskError
 from programs.program import Program
@@ -142,7 +143,7 @@ def test_a_study_tests_first_within_its_budget_and_goes_on_from_it(
     study.look()
     known = finished(study, plan)
     assert known is not None and known[0].room and known[0].sentence() in said
-    begun = _Search(TaskSet.of(study).studies[0], lambda _: [], HARVEST).trained  # type: ignore[arg-type]
+    begun = Search(TaskSet.of(study).studies[0], lambda _: [], HARVEST).trained  # type: ignore[arg-type]
     assert set(begun) == {row["source_id"] for row in rows}, "the harvest goes on from it"
 
 
@@ -152,12 +153,12 @@ def test_without_room_it_asks_at_a_terminal_and_else_says_that_it_goes_on(
     task_with(tmp_path, gain=1e-6, interactions=0, crash_rate=0.0)
     asked, held, study = list[str](), list[bool](), tmp_path / "study"
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
-    monkeypatch.setattr(click, "confirm", lambda text, **_: asked.append(text) or held.append(running(study)))
+    monkeypatch.setattr(click, "confirm", lambda text, **_: asked.append(text) or held.append(is_taken(study)))
     monkeypatch.setattr("meta.cli.main.Output", lambda **given: Output(**{**given, "person": True}), raising=False)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     assert improve(tmp_path, "15s") == 0
     said = capsys.readouterr().err
-    assert held == [True] and not running(study), "a follower does not take a study that asks for one that is stopped"
+    assert held == [True] and not is_taken(study), "a follower does not take a study that asks for one that is stopped"
     assert asked == [GO_ON] and "no room could be seen" in said and "nothing else was spent" in said
     assert query(tmp_path / "study", "SELECT count(*) AS n FROM runs") == [{"n": 0}]
     item = item_of(load_board(study)[0], study)[0]

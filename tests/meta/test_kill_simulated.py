@@ -27,7 +27,6 @@ from trainer.task import Task
 KILLS_ANYWHERE = 3
 AT = (
     '"purpose":"confirmation"',
-    '"kind":"best_of"',
     '"kind":"harvest_experiment"',
     '"kind":"champion"',
 )  # and as soon as the ledger holds these

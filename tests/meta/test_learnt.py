@@ -27,9 +27,7 @@ from trainer.streams import Streams
 from trainer.sweep import sweep
 from trainer.task import Task
 
-PLAN = replace(
-    TINY, run_budget=0.8, best_of_seeds=0, starters=4, opening_runs=2, opening_more=2, confirm_runs=2, ablation_runs=0
-)
+PLAN = replace(TINY, run_budget=0.8, starters=4, opening_runs=2, opening_more=2, confirm_runs=2, ablation_runs=0)
 MINE = Program.parse("# Mine\n\nBe quick.\n\n## Ideas\n\n- An idea of my own: `LADDER1=0.02`.\n", "mine")
 
 

@@ -25,7 +25,7 @@ def test_runs_are_counted_part_by_part() -> None:
 
 
 def test_the_device_time_holds_runs_verifications_and_baselines() -> None:
-    expected = TINY.runs * TINY.run_budget + (TINY.runs * 2 + 2 * 8 + 2 * 3) * STROKES.cost_seconds
+    expected = TINY.runs * TINY.run_budget + (TINY.runs * 2 + 2 * 8) * STROKES.cost_seconds
     assert TINY.device_seconds(STROKES) == pytest.approx(expected)
 
 

@@ -24,9 +24,7 @@ from trainer.task import Task
 
 from .cli_study import cli
 
-PLAN = replace(
-    TINY, run_budget=0.8, best_of_seeds=0, starters=6, opening_runs=4, opening_more=6, confirm_runs=2, ablation_runs=0
-)
+PLAN = replace(TINY, run_budget=0.8, starters=6, opening_runs=4, opening_more=6, confirm_runs=2, ablation_runs=0)
 RACED = "SELECT DISTINCT program_id FROM arms JOIN matches USING (match_id) WHERE purpose = 'race'"
 
 

@@ -41,7 +41,7 @@ from trainer.task import Task
 
 from .cli_study import cli
 
-PLAN = replace(TINY, run_budget=0.8, ablation_runs=0, best_of_seeds=0)
+PLAN = replace(TINY, run_budget=0.8, ablation_runs=0)
 Ended = tuple[Path, Champion]
 
 

@@ -36,7 +36,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study of a task that lies at a path, with a path in a record, too."""
     folder = tmp_path_factory.mktemp("share")
     task = Task.load(simulated_task(random_law(2), folder / "task", experiments=8))
-    whole_study(task, replace(TINY, run_budget=0.8, best_of_seeds=0), 1, folder / "study")
+    whole_study(task, replace(TINY, run_budget=0.8), 1, folder / "study")
     with Ledger(folder / "study" / "ledger", "main") as ledger:
         ledger.append(FAULT)
         ledger.finish()

@@ -36,9 +36,7 @@ from trainer.task import Task
 
 from .cli_study import cli
 
-PLAN = replace(
-    TINY, run_budget=0.8, best_of_seeds=0, generations=2, confirm_runs=2, ablation_runs=0, opening_more=2, children=3
-)
+PLAN = replace(TINY, run_budget=0.8, generations=2, confirm_runs=2, ablation_runs=0, opening_more=2, children=3)
 IDEA = "Try `LADDER1=0.5`."
 GIVEN = Program.parse(
     "---\nmetaloop:\n  proposers: {local: 0.6, random: 0.4}\n---\n# Given\n\nLower the loss.\n", "given"

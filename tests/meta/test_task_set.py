@@ -29,7 +29,7 @@ from tests.studies import TINY, Snapshot, silent
 from trainer.planted import random_law, simulated_task
 from trainer.task import Task
 
-PLAN = replace(TINY, run_budget=0.8, confirm_runs=3, ablation_runs=0, best_of_seeds=0, harvest_percent=5)
+PLAN = replace(TINY, run_budget=0.8, confirm_runs=3, ablation_runs=0, harvest_percent=5)
 NORTH, SOUTH, FAR = ("north", 2), ("south", 5), ("far", 9)
 Ended = tuple[Path, Champion]
 

@@ -22,7 +22,7 @@ from trainer.task import Task
 
 from .cli_study import cli
 
-NO_SOURCES = replace(TINY, run_budget=0.8, best_of_seeds=0)  # nor repositories
+NO_SOURCES = replace(TINY, run_budget=0.8)  # nor repositories
 PLAN = replace(NO_SOURCES, confirm_runs=2, ablation_runs=0, opening_more=2)
 Kept = tuple[Path, Program, Claim]
 

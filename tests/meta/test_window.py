@@ -18,12 +18,12 @@ import httpx
 import pytest
 from rich.console import Console
 
-from analysis.decision_text import caveats, check, sentences_of
+from analysis.decision_text import aa_text, caveats, sentences_of
+from analysis.found_scripts import FoundScript
 from analysis.report import lineage
 from analysis.report.facts import gather
 from analysis.report.lineage import DrawnProgram
 from analysis.report.source import ReportSource
-from analysis.same_spend import FoundScript
 from analysis.script_text import harvested
 from analysis.study import COMPUTED_VIEWS, VIEWS, open_study
 from analysis.study import query as ask
@@ -123,8 +123,8 @@ def test_a_finished_study_shows_the_confirmation_first_and_the_held_out_task_sec
     assert "Runs: confirmation" in text
     verdict = text.partition('class="verdict')[2].partition("</ul>")[0]
     decision = load_board(root / "one")[0].decision
-    assert decision and decision.check and decision.check.passed and f"<li>{check(decision.check)}</li>" in verdict
-    best = FoundScript("harvest", "planted", "nats", 1.0, 9, 0.84, 0.76, 0.92, 8, "verified")
+    assert decision and f"<li>{aa_text(decision.aa[0])}</li>" in verdict
+    best = FoundScript("planted", "nats", 1.0, 9, 0.84, 0.76, 0.92, 8, "verified")
     (tmp_path / "best_train.py").touch()
     beside = study_page.beside_verdict(replace(decision, scripts=(best,)), tmp_path)
     assert beside[1:] == [harvested(best, decision), "In the study's folder: champion.md, best_train.py."]

@@ -4,7 +4,7 @@
 WITH trained AS (
     SELECT r.task, e.*
     FROM runs AS r JOIN matches AS m USING (match_id) JOIN (SELECT * EXCLUDE (task) FROM experiments) AS e USING (run_id)
-    WHERE e.fraction = 1 AND e.status <> 'fault' AND NOT is_apart(m.purpose) AND m.purpose IS DISTINCT FROM 'reserve'),
+    WHERE e.fraction = 1 AND e.status <> 'fault' AND m.purpose IS DISTINCT FROM 'ablation' AND m.purpose IS DISTINCT FROM 'reserve'),
 noise AS (
     SELECT task, stddev_samp(metric ORDER BY seed, metric) AS noise, count(*) AS trained
     FROM (SELECT DISTINCT task, seed, metric FROM trained WHERE number = 0 AND metric IS NOT NULL) GROUP BY task),

@@ -11,7 +11,6 @@ SELECT
     (SELECT coalesce(sum(device_seconds_spent ORDER BY run_id, seed), 0.0) FROM verifications)
         + coalesce((SELECT sum((record ->> 'device_seconds_spent')::DOUBLE ORDER BY place) FROM events
             WHERE kind = 'baseline'), 0.0)
-        + (SELECT coalesce(sum(device_seconds_spent ORDER BY arm_id), 0.0) FROM best_of)
         + (SELECT coalesce(sum(device_seconds_spent ORDER BY task, search, stage, number), 0.0) FROM harvest_experiments)
         + (SELECT coalesce(sum(device_seconds_spent ORDER BY audit_id), 0.0) FROM audits)
         + (SELECT coalesce(sum(device_seconds_spent ORDER BY ablation_id, seed, commits), 0.0) FROM replays) AS verification_seconds,

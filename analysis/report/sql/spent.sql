@@ -19,9 +19,7 @@ SELECT 'shared baselines', count(*), NULL,
     coalesce(sum((record ->> 'device_seconds_spent')::DOUBLE ORDER BY place), 0.0), 'arena'
 FROM events WHERE kind = 'baseline'
 UNION ALL
-SELECT 'best of n', count(*), NULL, coalesce(sum(device_seconds_spent ORDER BY arm_id), 0.0), 'arena' FROM best_of
-UNION ALL
-SELECT CASE search WHEN 'harvest' THEN 'harvest' WHEN 'headroom' THEN 'headroom test' ELSE 'long elite search' END, count(*), NULL,
+SELECT CASE search WHEN 'headroom' THEN 'headroom test' ELSE 'harvest' END, count(*), NULL,
     coalesce(sum(device_seconds_spent ORDER BY stage, number), 0.0), 'arena'
 FROM harvest_experiments GROUP BY search
 UNION ALL

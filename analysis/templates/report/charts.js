@@ -8,7 +8,6 @@ const ROLE = {
   program: { symbol: "circle", colour: colour("accent"), line: { stroke: colour("other") }, order: 0 },
   control: { symbol: "square", colour: colour("soft"), line: { strokeDasharray: "6 3" }, order: 1 },
   without: { symbol: "triangle", colour: colour("soft"), line: { stroke: colour("warm"), strokeDasharray: "1.5 3" }, order: 2 },
-  "best-of": { symbol: "diamond", colour: colour("soft"), line: {}, order: 4 },
 };
 const MARKS = { "a/a": "control", "one-line": "control", "without-ideas": "without" };
 const role = (name) => ROLE[MARKS[name] || name] || ROLE.program;
@@ -63,7 +62,7 @@ function intervals(rows, width, { label, right = "", links = [], narrowRight = 5
 function standings(data, width) {
   const rows = data.rows.map((r) => ({
     ...r, value: r.gain, right: r.ranks, symbol: role(r.role).symbol, colour: role(r.role).colour,
-    tip: `${r.name}\ngain ${digits(r.gain)}${r.low == null ? "" : ` [${digits(r.low)}, ${digits(r.high)}]`}, ${r.n} ${r.role === "best-of" ? "seed" : "run"}${r.n === 1 ? "" : "s"}\nclaimed ${digits(r.claimed)}`,
+    tip: `${r.name}\ngain ${digits(r.gain)}${r.low == null ? "" : ` [${digits(r.low)}, ${digits(r.high)}]`}, ${r.n} run${r.n === 1 ? "" : "s"}\nclaimed ${digits(r.claimed)}`,
   }));
   return intervals(rows, width, { label: `${data.gain || "gain"}, ${data.unit}`, right: data.ranked === false ? "" : "rank" });
 }

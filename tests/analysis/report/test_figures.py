@@ -10,18 +10,10 @@ from typing import Any
 
 import pytest
 
-from analysis.ledger import Ledger
 from analysis.report import page
 from analysis.study import open_study, query
 from analysis.wording import brief, count, duration, number, role_name
 from tests.analysis.report import studies
-
-BEST_OF = {
-    "match_id": "m2", "arm_id": "m2-best", "program_id": "p-best", "role": "champion", "task": "strokes",
-    "stream": "confirmation", "of": 6, "run_id": "r-m2-best-0", "source_id": "s0", "claimed_gain": 0.7312,
-    "gain": 0.6123, "se": 0.0111, "low": 0.5865, "high": 0.6381, "n": 8, "failed": 0, "trust": "verified",
-    "device_seconds_spent": 0.8,
-}  # fmt: skip
 
 
 class Tables(HTMLParser):
@@ -65,8 +57,6 @@ class Tables(HTMLParser):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = studies.finished(tmp_path_factory.mktemp("figures"))
-    with Ledger(made / "ledger", "main") as ledger:
-        ledger.append({"kind": "best_of", **BEST_OF}, sync=False)
     return made
 
 
@@ -91,7 +81,6 @@ def test_the_verdict_and_the_tiles(folder: Path, shown: Tables) -> None:
     spent = only(
         folder,
         "SELECT (SELECT coalesce(sum(device_seconds_spent), 0) FROM runs) + "
-        "(SELECT sum(device_seconds_spent) FROM best_of) + "
         "(SELECT sum((record ->> 'device_seconds_spent')::DOUBLE) FROM events WHERE kind = 'baseline') AS s",
     )
     assert f"{duration(spent['s'])} of device time" in shown.text
@@ -100,29 +89,17 @@ def test_the_verdict_and_the_tiles(folder: Path, shown: Tables) -> None:
 def test_the_standings(folder: Path, shown: Tables) -> None:
     asked = "SELECT name, role, gain, low, high, claimed, n FROM standings WHERE match_id = 'm2' ORDER BY gain DESC"
     rows = query(folder, asked)
-    *told, both = [row for row in shown.rows("standings-m2") if row["role"] != "best-of"]
+    *told, both = shown.rows("standings-m2")
     assert len(rows) == len(told) == 3 and "rank" not in both  # one planned test decides, so no ranks are beside it
     gains = query(folder, "SELECT avg(verified_gain) AS gain, count(*) AS n FROM runs WHERE match_id = 'm2' "
                   "AND role IN ('control', 'a/a')")[0]  # fmt: skip
-    assert (both["program"], both["runs (seeds)"]) == ("stock, both arms", str(gains["n"]))
+    assert (both["program"], both["runs"]) == ("stock, both arms", str(gains["n"]))
     assert both["gain, nats"] == number(gains["gain"], len(both["gain, nats"].partition(".")[2]))
     for row, cells in zip(rows, told, strict=True):
         digits = len(cells["gain, nats"].partition(".")[2])
         assert cells["gain, nats"] == number(row["gain"], digits) and digits >= 2
         assert cells["95% interval"] == f"{number(row['low'], digits)} to {number(row['high'], digits)}"
         assert (cells["claimed gain"], cells["role"]) == (number(row["claimed"], digits), role_name(row["role"]))
-
-
-def test_best_of_n_stands_below_without_a_rank(folder: Path, shown: Tables) -> None:
-    row = only(folder, "FROM best_of")
-    (cells,) = [cells for cells in shown.rows("standings-m2") if cells["role"] == "best-of"]
-    digits = len(cells["gain, nats"].partition(".")[2])
-    assert cells["program"] == f"best-of-{row['of']} champion" and "rank" not in cells
-    assert (cells["gain, nats"], cells["claimed gain"]) == (
-        number(row["gain"], digits),
-        number(row["claimed_gain"], digits),
-    )
-    assert cells["runs (seeds)"] == f"({row['n']})"
 
 
 def test_lineage_runs_and_categories(folder: Path, shown: Tables) -> None:
@@ -157,7 +134,6 @@ def test_time_and_power(folder: Path, shown: Tables) -> None:
     assert told["verification of the final scripts"][0] == count(
         only(folder, "SELECT count(*) AS n FROM verifications")["n"]
     )
-    assert told["best-of-N scripts, trained again"] == ("1", duration(BEST_OF["device_seconds_spent"]))
     power = query(folder, "SELECT purpose, detectable, detectable_ratio AS ratio FROM power")
     tells = {row["match"].partition(" (")[0]: row for row in shown.rows("power-matches")}
     assert len(power) == len(tells) == 2

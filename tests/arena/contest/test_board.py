@@ -293,7 +293,7 @@ def test_leaders_with_one_gain_are_those_that_race(contest: Contest) -> None:
 
 def test_the_first_screen_says_how_to_take_part(contest: Contest) -> None:
     filled(contest, 2)
-    contest.database.set_fact("board", aa_check="A/A: the two differ by -0.419 nats, standard error 0.1.")
+    contest.database.set_fact("board", aa_difference="A/A: the two differ by -0.419 nats, standard error 0.1.")
     with served(contest) as port:
         ada = Browser(port)
         before = ada.get("/").text

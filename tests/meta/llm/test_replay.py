@@ -31,7 +31,7 @@ pytestmark = pytest.mark.slow
 PROGRAMS = "SELECT program_id, name, generation, operator, parent_ids, text FROM programs ORDER BY ALL"
 SMALL = replace(
     TINY, run_budget=0.6, starters=2, opening_more=2, children=2, child_more=2, confirm_runs=2, ablation_runs=0,
-    control_runs=0, best_of_seeds=0,
+    control_runs=0,
 )  # fmt: skip
 
 

@@ -27,7 +27,7 @@ from trainer.task import Task
 
 PLAN = replace(
     TINY, run_budget=0.8, generations=2, children=3, opening_more=2, child_more=2, confirm_runs=2, ablation_runs=0,
-    control_runs=0, best_of_seeds=0,
+    control_runs=0,
 )  # fmt: skip
 WHAT = "operator, model, accepted, reason, child_id, evidence_ids, repairs, call, meta_program_id"
 Play = Callable[..., Path]

@@ -25,9 +25,7 @@ from trainer.planted import random_law, simulated_task
 from trainer.task import Task
 
 pytestmark = pytest.mark.slow
-PLAN = replace(
-    TINY, run_budget=0.8, generations=2, children=3, confirm_runs=2, ablation_runs=0, control_runs=0, best_of_seeds=0
-)
+PLAN = replace(TINY, run_budget=0.8, generations=2, children=3, confirm_runs=2, ablation_runs=0, control_runs=0)
 Play = Callable[..., Path]
 ATTEMPTS = "SELECT record FROM events WHERE kind = 'mutation' AND record ->> 'model' IS NOT NULL ORDER BY place"
 CALLS = "SELECT record FROM events WHERE kind = 'call' ORDER BY place"
