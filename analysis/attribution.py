@@ -30,7 +30,6 @@ from analysis.credit import (
 from analysis.edit_effects import Effects, edit_effects
 from analysis.method_input import MethodInput
 from analysis.scope import Scope, scopes
-from analysis.tables import statement
 from programs.errors import UsageError
 from programs.registry import Registry
 
@@ -44,10 +43,6 @@ METHODS: Registry[Callable[[MethodInput], Sequence[CreditEstimate]]] = Registry(
     first=("edit", "directive", "mutation", "factorial", "leave-one-out"),
 )
 LAST = ("confirmation", "reserve")  # streams of matches after the search
-RECOMPUTED = (
-    "An earlier version of metaloop started this study. Its credit was recomputed from all experiments, so it can "
-    "differ from the figures in its programs and evidence files."
-)
 
 
 @dataclass(frozen=True)
@@ -83,12 +78,6 @@ def searched(con: duckdb.DuckDBPyConnection, exclude_matches: Sequence[str] = ()
     last = [match_id for match_id, _, stream in matches if stream in LAST]
     others = {task for _, task, stream in matches if stream not in LAST}
     return [one for one in scopes(con, [*exclude_matches, *last]) if one.task in others or not only]
-
-
-def recomputed(con: duckdb.DuckDBPyConnection) -> str:
-    """A remark for the credit of a study that an earlier version started; empty for others."""
-    [older] = con.execute(statement("recomputed", "report/sql")).fetchone() or (False,)
-    return RECOMPUTED if older else ""
 
 
 def credits(scope: Scope) -> TaskCredits:

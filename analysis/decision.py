@@ -12,13 +12,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from analysis.found_scripts import FoundScript
 from analysis.json_values import read_as
 from analysis.origin import Origin
 from analysis.pace import Pace
-from analysis.scales import UNIT
 from analysis.statistics import Mean, Ratio, interval, satterthwaite, t_test
 from analysis.wording import interval_decimals
 
@@ -90,8 +89,7 @@ class Decision:
     ``tested``: the reference of the one announced test, with its one-sided ``p``; ``beside``: stock, if the reference
     is the user's own program. ``own``: the program given to ``improve``; ``same_as``: stock or champion, if the own
     program behaves like it, so that the test is against stock. ``fresh``: which parts of the confirmation are fresh,
-    ``cures``: how to make it verifiable (`trainer.freshness`). ``recorded``: False for a study of an older version,
-    which pooled no arms and made no check.
+    ``cures``: how to make it verifiable (`trainer.freshness`).
     """
 
     state: str
@@ -113,9 +111,8 @@ class Decision:
     match_ids: tuple[str, ...] = ()
     scripts: tuple[FoundScript, ...] = ()
     simulated: tuple[str, ...] = ()  # tasks whose results a formula gives
-    recorded: bool = True
     families: tuple[str, ...] = ()  # of a study over families: n counts new tasks, and ``tasks`` holds the families
-    origin: Origin | None = None  # what the champion started from; None in studies of older versions
+    origin: Origin | None = None  # what the champion started from
     start: Compared | None = None  # that program, where the confirmation ran it; nothing is tested on it
     pace: Pace | None = None  # of the machine during the study; None where steps are not counted
 
@@ -133,9 +130,9 @@ class Decision:
     def against_own(self) -> bool:
         return bool(self.own) and not self.same_as and self.tested.name == self.own
 
-    def rests_on(self, match_id: str | None, purpose: str | None) -> bool:
-        """Whether it was made from this match; decisions of older versions name no matches."""
-        return match_id in self.match_ids if self.match_ids else purpose == "confirmation"
+    def rests_on(self, match_id: str | None) -> bool:
+        """Whether it was made from this match."""
+        return match_id in self.match_ids
 
     def record(self) -> dict[str, JsonValue]:
         return asdict(self)
@@ -183,36 +180,5 @@ def twins(arms: Iterable[ArmGain]) -> ArmsDifference | None:
 
 
 def decision_of(event: Mapping[str, JsonValue]) -> Decision:
-    """The decision of a `champion` event; for an older version, the one it announced."""
-    record = event.get("decision")
-    return _announced(event) if record is None else read_as(Decision, record)
-
-
-def _announced(event: Mapping[str, Any]) -> Decision:
-    several = event.get("tasks") or ()
-    tasks = [
-        {**on, **on["claim"], "tested": on["claim"]["stock"], "ratio": _ratio(on["claim"]["ratio"])} for on in several
-    ]
-    figures = {key: event.get(key) for key in ("difference", "low", "high")}
-    bare_ratio = event.get("ratio_without_ideas")
-    return read_as(
-        Decision,
-        {
-            "state": BETTER if event["holds"] else OPEN,
-            "name": str(event.get("name") or event["program_id"]),
-            "unit": UNIT if several else "",
-            "tasks": tasks,
-            "champion": event["champion"],
-            "tested": {"name": "stock", "gain": event["stock"], "ratio": _ratio(event["ratio"]), **figures},
-            "p": event["p"],
-            "bare": event.get("without_ideas"),
-            "bare_ratio": bare_ratio and _ratio(bare_ratio),
-            "trust": event.get("trust"),
-            "recorded": False,
-        },
-    )
-
-
-def _ratio(record: Mapping[str, float | None]) -> Ratio:
-    """From a record that may lack the level and the counts."""
-    return read_as(Ratio, {"level": 0.95, "n_top": 0, "n_bottom": 0, **record})
+    """The decision of a `champion` event."""
+    return read_as(Decision, event["decision"])

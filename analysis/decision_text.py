@@ -146,7 +146,7 @@ def sentences_of(verdict: str, names: Iterable[str | None] = ()) -> list[str]:
 
 
 def origin(d: Decision) -> str:
-    """What the champion started from and what evolution changed; empty in studies of older versions."""
+    """What the champion started from and what evolution changed."""
     return d.origin.sentence(compared(d), over_start(d)) if d.origin else ""
 
 
@@ -274,9 +274,6 @@ def caveats(d: Decision, study: str = STUDY) -> list[Caveat]:
         )
         out.append(Caveat("mind", "The gain may come from the idea list alone", text))
     out += [Caveat("note", AA, aa_text(each)) for each in d.aa]
-    if not d.recorded:
-        text = "An older version announced this verdict. It did not pool stock with its A/A arm and made no A/A check."
-        out.append(Caveat("note", "Older verdict", text))
     return out
 
 

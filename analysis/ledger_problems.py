@@ -5,18 +5,18 @@ from __future__ import annotations
 import errno
 from pathlib import Path
 
-from programs.errors import Corrupt, EnvironmentProblem, MetaloopError
+from programs.errors import EnvironmentProblem, OtherVersion
 
-SCHEMA = 1
+SCHEMA = 2  # of a study: its ledger and its study.toml
 
 
-def schema_problem(path: Path | str, schema: object) -> MetaloopError:
-    """The error for a ledger written by another version of metaloop."""
-    text = f"{path}: ledger schema {schema}, this metaloop reads schema {SCHEMA}"
+def schema_problem(path: Path | str, schema: object) -> OtherVersion:
+    """The error for a study that another version of metaloop made."""
+    text = f"{path}: another version of metaloop made this study (schema {schema}, this metaloop reads {SCHEMA})"
     if isinstance(schema, int) and schema > SCHEMA:
-        return Corrupt(text, hint="the study is newer than this metaloop: pip install --upgrade metaloop")
+        return OtherVersion(text, hint="the study is newer than this metaloop: pip install --upgrade metaloop")
     hint = "the study is older than this metaloop: open it with the version in its study.toml, or start a new study"
-    return Corrupt(text, hint=hint)
+    return OtherVersion(text, hint=hint)
 
 
 def cannot_write(path: Path, error: OSError) -> EnvironmentProblem:

@@ -46,8 +46,8 @@ class ChangeCredit:
 class Origin:
     """``start``: the name of the champion's oldest ancestor; ``kind``: shipped, own (given to ``improve``) or given.
     ``learnt``: families of the measured tasks that its ideas come from; ``alike``: those that this study's tasks belong
-    to. ``changes``: in words; ``steps``: mutations; ``parents``: of the last one; ``better``: its credit is over
-    one of them, not over their mean, as in records of older versions."""
+    to. ``changes``: in words; ``steps``: mutations; ``parents``: of the last one; the credit is over one of
+    them."""
 
     start: str
     kind: str
@@ -57,7 +57,6 @@ class Origin:
     steps: int = 0
     parents: int = 1
     credits: tuple[ChangeCredit, ...] = ()
-    better: bool = False
 
     def sentence(self, tested: Sequence[str], confirmed: str | None = None) -> str:
         """``tested``: programs that the announced test compares it with; ``confirmed``: what the confirmation showed of
@@ -89,7 +88,7 @@ class Origin:
         if not self.credits:
             return "did not measure them alone"
         they = "those of the last step" if self.steps > 1 else "they"
-        over = f", compared with {'one' if self.better else 'the mean'} of its parents" if self.parents > 1 else ""
+        over = ", compared with one of its parents" if self.parents > 1 else ""
         if len(self.credits) > 1:
             helped = sum(one.helps for one in self.credits)
             return f"showed that {they} help on {helped} of {len(self.credits)} tasks{over}"
@@ -126,7 +125,6 @@ def origin_of(con: duckdb.DuckDBPyConnection, program_id: str, tasks: Sequence[T
         changes=tuple(in_words(old, new)),
         steps=len(chain) - 1,
         parents=len(last[3]),
-        better=True,
         credits=tuple(ChangeCredit(*row) for row in credit) if len(chain) > 1 else (),
     )
 

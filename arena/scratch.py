@@ -48,7 +48,6 @@ def scratch(
             fixed_steps=fixed_steps,
             sandbox=sandbox,
             secret=streams.secret.hex(),
-            data_bits=streams.data_bits,
             hardware_class=hardware_of_jobs(task.device),
             versions=versions(),
             confined=True if sandbox and not task.is_builtin else None,

@@ -9,13 +9,13 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from analysis.ledger_problems import SCHEMA, schema_problem
 from inner_loop.run_context import ModelConfig
 from programs.errors import Corrupt, NotComparable, NotFound
 from trainer.devices import MOST_DEVICES
-from trainer.streams import DECIDING, DataBits, Streams
+from trainer.streams import DECIDING, Streams
 from trainer.user_files import write_private
 
-SCHEMA = 1
 MOST_WORKERS = 256
 
 
@@ -136,12 +136,11 @@ class StudyConfig(BaseModel):
     workers: int = Field(default=1, ge=1, le=MOST_WORKERS)
     devices: int = Field(default=1, ge=1, le=MOST_DEVICES, description="of one run, for its waves")
     fixed_steps: bool = False
-    sandbox: bool = False  # older files do not name it: they had none
+    sandbox: bool = False
     confined: bool | None = Field(default=None, description="whether the task's data.py runs in a sandbox")
     seed: int | None = None
     secret: str = Field(pattern=r"^[0-9a-f]{32}$")
     shared: bool = Field(default=False, description="a copy without its secret, to be read only")
-    data_bits: DataBits = Field(default=31, description="of the seeds of data; older studies do not name it")
     hardware_class: str
     versions: Versions
     meta_program: str | None = Field(default=None, description="text that instructs the models that write programs")
@@ -186,7 +185,7 @@ class StudyConfig(BaseModel):
 
     @property
     def streams(self) -> Streams:
-        return Streams(bytes.fromhex(self.secret), self.data_bits)
+        return Streams(bytes.fromhex(self.secret))
 
     def dump(self, path: Path) -> None:
         """Write study.toml atomically, readable by its owner only, for its secret."""
@@ -220,10 +219,7 @@ class StudyConfig(BaseModel):
                 hint=f"metaloop log {shlex.quote(str(path.parent))} shows them; metaloop evolve starts a study",
             )
         if body.get("schema") != SCHEMA:
-            raise Corrupt(
-                f"{path}: schema {body.get('schema')!r}, this metaloop reads schema {SCHEMA}",
-                hint="open it with the metaloop version that [versions] in study.toml names",
-            )
+            raise schema_problem(path, body.get("schema"))
         try:
             return cls.model_validate({"secret": NO_SECRET} | body if body.get("shared") else body)
         except ValidationError as error:

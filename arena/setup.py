@@ -123,7 +123,6 @@ class StudySetup:
             knowledge=self.knowledge,
             seed=self.seed,
             secret=streams.secret.hex(),
-            data_bits=streams.data_bits,
             hardware_class=hardware_of_jobs(self.task.device),
             versions=versions(),
             plan=dict(self.plan),

@@ -125,8 +125,6 @@ class Study:
     def _compare_with_ledger(self) -> None:
         """Raise Corrupt where study.toml differs from the one that the ledger began with, or a segment is missing."""
         begun = dict(self.state.study.config) if self.state.study else {}
-        if begun:
-            begun = {"sandbox": False} | begun  # older ledgers do not record it: they had none
         for name in ("study_id", "task_id", "hardware_class", "baseline_seeds", *SETTLED[1:]):
             now = getattr(self.config, name)
             if name in begun and begun[name] != now:

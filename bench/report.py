@@ -25,6 +25,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from analysis.ledger_problems import SCHEMA
 from bench.common import figure
 
 PER_RUN, ARMS, PROGRAMS = 100, 16, 64
@@ -142,7 +143,7 @@ def chain(name: str, folder: Path, bodies: Iterator[str]) -> None:
     with (folder / "ledger" / f"{name}.jsonl").open("wb", buffering=1 << 22) as file:
         for seq, body in enumerate(bodies):
             when = AT.format(seq % 1_000_000)
-            data = f'{{"seq":{seq},{when},"prev":"{previous}","schema":1,{body}'.encode()
+            data = f'{{"seq":{seq},{when},"prev":"{previous}","schema":{SCHEMA},{body}'.encode()
             previous = hashlib.sha256(data).hexdigest()
             file.write(data + b',"hash":"' + previous.encode() + b'"}\n')
 

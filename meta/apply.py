@@ -93,7 +93,7 @@ def apply(study: Study) -> Applied:
 
 
 def not_measured(study: Study) -> str:
-    """Why a study has no best train.py. A trial with --harvest 0, or of an older version, measures none."""
+    """Why a study has no best train.py. A trial with --harvest 0 measures none."""
     if not study.config.plan.get("trial"):
         return "no search for one was made"
     with read_study(study.folder, views=()) as con:

@@ -278,7 +278,7 @@ def over(tasks: Sequence[ErrorEstimate]) -> ErrorEstimate:
 
 
 def record(claim_of: Claim) -> dict[str, JsonValue]:
-    """The claim's figures for the ledger; those that do not apply are left out, as in older records."""
+    """The claim's figures for the ledger; those that do not apply are left out."""
     newer = ("aa", "own", "over_stock", "ratio_stock", "families", "start")
     figures: dict[str, JsonValue] = asdict(claim_of)
     del figures["tasks"]

@@ -86,9 +86,11 @@ def evidence_page(study: Study, champion: Champion) -> str:
         config=study.config, trial=bool(study.config.plan.get("trial")),
         researcher=str(EvolvedFor.of(study.config.researcher, study.config.staff.models)),
         unit=UNIT if champion.claim.tasks else study.task.unit, gain_name=gain_name(champion.trust),
-        confirmed=[row for row in standings if confirming(row.match_id, purpose, champion)],
+        confirmed=[row for row in standings if champion.decision.rests_on(row.match_id)],
         limits=[
-            row for row in limits if confirming(row.match_id, purpose, champion) and row.role in ("champion", "control")
+            row
+            for row in limits
+            if champion.decision.rests_on(row.match_id) and row.role in ("champion", "control")
         ],
         twins=[decision_text.aa_text(aa) for task in tasks if (aa := twins([
             ArmGain(row.program_id, row.role, row.task, task.unit, row.n, row.gain, row.se)
@@ -312,12 +314,6 @@ def single(idea_edit: ConditionalEdit, known: Mapping[tuple[str, str], EditCredi
     if credit.low is not None or credit.estimate:
         return credit, ""
     return credit, "every try failed" if credit.failures >= credit.n else "the untouched script has this value"
-
-
-def confirming(match_id: str | None, purpose: Mapping[str, str], champion: Champion) -> bool:
-    """Whether the decision uses this match; a decision of an older version does not name its matches."""
-    matches = champion.decision.match_ids
-    return match_id in matches if matches else purpose[str(match_id)] == "confirmation"
 
 
 def interval(row: Standing | CreditViewRow | EditCredit | Cell, name: str = "estimate") -> str:

@@ -177,10 +177,8 @@ class Evolution:
         """The possible parents, and the old programs that are raced beside the children.
 
         They are the same, so that every child is compared with parents in the same match; the incumbent is always one
-        of them. In older studies without a breeding stock any program may be a parent, and the elites are raced.
+        of them.
         """
-        if not self.plan.stock_breeds:
-            return archive, archive.elites(self.plan.elites)
         rng = np.random.default_rng(self.study.streams.seed("search", "stock", generation))
         stock = archive.breeding_stock(rng, self.plan.elites, self.plan.child_runs, self.lineage_of_own())
         return stock, [self.study.program(program_id) for program_id in stock.runners()]

@@ -30,8 +30,7 @@ class Plan:
     a one-line program that behaves differently, ``control_runs`` times. A champion that evolution changed is also
     compared with the program it started from, which runs ``start_runs`` times.
 
-    Settings that older studies do not have get a default. With ``stock_breeds`` the elites are the possible parents,
-    so that children are raced beside all their parents;
+    The elites are the possible parents, so that children are raced beside all their parents;
     with ``own_arm``
     the user's program is an arm of the confirmation, ``confirm_runs`` times. ``harvest_percent`` of the
     device time of all runs is added for the search for the best train.py (`arena.harvest`). ``variant_runs`` is the
@@ -61,7 +60,6 @@ class Plan:
     confirm_runs: int
     ablation_runs: int
     run_budget: float
-    stock_breeds: int = 0
     control_runs: int = 0
     own_arm: int = 0
     variant_runs: int = 0
@@ -163,12 +161,12 @@ class Plan:
 QUICK = Plan(
     starters=5, opening_runs=4, opening_keep=2, opening_more=4, aa_runs=4, generations=1, children=4, elites=2,
     child_runs=4, child_keep=2, child_more=8, confirm_runs=10, ablation_runs=4, run_budget=0.0,
-    stock_breeds=1, control_runs=4, harvest_percent=3, variant_runs=4, confirm_seeds=CONFIRM_SEEDS, start_runs=6,
+    control_runs=4, harvest_percent=3, variant_runs=4, confirm_seeds=CONFIRM_SEEDS, start_runs=6,
 )  # fmt: skip
 DEFAULT = Plan(
     starters=10, opening_runs=4, opening_keep=4, opening_more=8, aa_runs=4, generations=3, children=5, elites=2,
     child_runs=4, child_keep=2, child_more=8, confirm_runs=20, ablation_runs=12, run_budget=0.0,
-    stock_breeds=1, control_runs=4, harvest_percent=10, variant_runs=10, confirm_seeds=CONFIRM_SEEDS, start_runs=12,
+    control_runs=4, harvest_percent=10, variant_runs=10, confirm_seeds=CONFIRM_SEEDS, start_runs=12,
 )  # fmt: skip
 QUICK_EXPERIMENTS = 16
 LEAST_EXPERIMENTS = 8  # of a trial

@@ -15,7 +15,7 @@ from analysis.wording import listed, many, number
 from arena.harvest import HARVEST
 from arena.study import Study
 from meta.agent_text import SeedSpread, for_agents, stand_alone, steps_alone, with_code_changes
-from meta.mutators.offline.write_ideas import OLDER_UNTRIED, UNTRIED
+from meta.mutators.offline.write_ideas import UNTRIED
 from meta.mutators.queue_first import queue_first
 from programs.charter_prose import sentences, with_prose
 from programs.edit import replace_ideas
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _TERM = re.compile(r"\+?\s*(@?[A-Za-z_]\w*)\s*(?:=\s*(\S.*?))?\s*(\??)")
 _SIGNS = {"<": "is below", "<=": "is at most", ">": "is above", ">=": "is at least", "==": "is", "!=": "is not"}
-_UNTRIED = re.compile(rf"^(?:{UNTRIED}|{OLDER_UNTRIED}[^:]*): ")  # which a measured harm contradicts
+_UNTRIED = re.compile(rf"^{UNTRIED}: ")  # which a measured harm contradicts
 _STEPS = {"up": "raise {} to its next value", "down": "lower {} to its next value"}
 _SWITCHED = {"true": "on", "false": "off"}
 

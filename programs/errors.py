@@ -12,6 +12,7 @@ MetaloopError                       kind          exit code
 ├── EnvironmentProblem              environment   1   disk, sandbox, worker
 ├── Busy                            busy          1   another process uses the study
 └── Corrupt                         corrupt       1   a ledger or study that contradicts itself
+    └── OtherVersion                corrupt       1   a study of a version of metaloop that records differently
 """
 
 from __future__ import annotations
@@ -83,3 +84,7 @@ class Busy(MetaloopError):
 class Corrupt(MetaloopError):
     kind = "corrupt"
     exit_code = 1
+
+
+class OtherVersion(Corrupt):
+    """Another version of metaloop made the study; nothing is damaged."""

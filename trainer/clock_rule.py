@@ -47,7 +47,7 @@ class Experiment(Protocol):
 
 @dataclass(frozen=True)
 class CpuUse:
-    """CPU-seconds of a full experiment, and its training seed; None if an older version did not record them."""
+    """CPU-seconds of a full experiment, and its training seed; None where they are unknown."""
 
     training_seconds: float | None = None
     prediction_seconds: float | None = None

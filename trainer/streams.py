@@ -9,22 +9,16 @@ from typing import Literal
 
 Stream = Literal["search", "selection", "confirmation", "reserve"]
 STREAMS: tuple[Stream, ...] = ("search", "selection", "confirmation", "reserve")
-DataBits = Literal[31, 128]
-DATA_BITS: DataBits = 128
+DATA_BITS = 128  # of the seeds of hidden data, which must be too long to search
 #: The streams whose scores decide final results and must be verified.
 DECIDING: tuple[Stream, ...] = ("confirmation", "reserve")
 
 
 class Streams:
-    """Derives seeds by HMAC-SHA256 from a 128-bit secret, so that no stream can be predicted from another.
+    """Derives seeds by HMAC-SHA256 from a 128-bit secret, so that no stream can be predicted from another."""
 
-    ``data_bits``: length of the seeds of hidden data, which must be too long to search. Older studies used 31 bits and
-    must continue with the same data.
-    """
-
-    def __init__(self, secret: bytes, data_bits: DataBits = DATA_BITS) -> None:
+    def __init__(self, secret: bytes) -> None:
         self.secret = secret
-        self.data_bits = data_bits
 
     @classmethod
     def fresh(cls) -> Streams:
@@ -41,7 +35,7 @@ class Streams:
 
     def data_seed(self, stream: Stream, *labels: str | int) -> int:
         """A seed in [0, 2**128) for hidden data, whose public generator would allow a search of 2**31 seeds."""
-        return self._derived(stream, labels) >> 256 - self.data_bits
+        return self._derived(stream, labels) >> 256 - DATA_BITS
 
     def _derived(self, stream: Stream, labels: tuple[str | int, ...]) -> int:
         message = "\x1f".join([stream, *map(str, labels)]).encode()

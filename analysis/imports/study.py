@@ -18,6 +18,7 @@ from analysis.imports.find import LogFile, find
 from analysis.imports.load import Doubt, LogReport, LogResult, Options, RunOfLog, load
 from analysis.imports.text import UnreadableLog
 from analysis.ledger import Ledger, segments, sync_file
+from analysis.ledger_problems import SCHEMA
 from programs.errors import EnvironmentProblem, NotFound, UsageError
 from programs.ids import content_id
 
@@ -208,7 +209,7 @@ def _write_config(path: Path, study_id: str, options: Options) -> None:
     import tomli_w
 
     body = {
-        "schema": 1,
+        "schema": SCHEMA,
         "study_id": study_id,
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": "import",

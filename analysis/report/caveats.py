@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from analysis import decision_text
-from analysis.attribution import RECOMPUTED
 from analysis.decision import twins
 from analysis.decision_text import Caveat
 from analysis.pace import pace_of
@@ -96,18 +95,12 @@ class LogDoubtRow:
     example: str | None
 
 
-@dataclass(frozen=True)
-class RecomputedRow:
-    older: bool
-
-
 class CaveatAnswers(NamedTuple):
     doubts: QueryResult[DoubtsRow]
     findings: QueryResult[FindingRow]
     audits: QueryResult[AuditRow]
     trust: QueryResult[TrustRow]
     log_doubts: QueryResult[LogDoubtRow]
-    recomputed: QueryResult[RecomputedRow]
     collapsed: QueryResult[CollapsedRow]
 
 
@@ -119,7 +112,6 @@ def section(facts: ReportFacts) -> ReportSection:
         ask("audits", AuditRow),
         ask("trust", TrustRow),
         ask("log_doubts", LogDoubtRow),
-        ask("recomputed", RecomputedRow),
         ask("collapsed", CollapsedRow),
     )
     applying = sorted(caveats(facts, answers), key=lambda caveat: ("stop", "mind", "note").index(caveat.level))
@@ -142,8 +134,6 @@ def caveats(facts: ReportFacts, answers: CaveatAnswers) -> Iterator[Caveat]:
     yield from of_the_pace(facts)
     yield from of_scope(facts, doubts)
     yield from of_logs(facts, answers.log_doubts)
-    if answers.recomputed.rows[0].older:
-        yield Caveat("note", "Credit was recomputed", RECOMPUTED)
 
 
 def of_trust(facts: ReportFacts, trust: QueryResult[TrustRow]) -> Iterator[Caveat]:
@@ -278,9 +268,8 @@ def of_the_budget(doubts: DoubtsRow) -> Iterator[Caveat]:
 
 
 def of_the_pace(facts: ReportFacts) -> Iterator[Caveat]:
-    """Of a study without a decision, or with one of an older version, which has none."""
-    decision = decided(facts)
-    if (decision is None or decision.pace is None) and (pace := pace_of(facts.source.con)) and pace.other_load:
+    """Of a study without a decision."""
+    if decided(facts) is None and (pace := pace_of(facts.source.con)) and pace.other_load:
         yield Caveat("mind", decision_text.OTHER_LOAD, pace.other_load)
 
 

@@ -14,7 +14,6 @@ from trainer import freshness
 # Labels of the numbers of a plan whose names are unclear; "" hides a number.
 PLAN = {
     "aa_runs": "runs of stock's A/A twin",
-    "stock_breeds": "",
     "control_runs": "runs of the other controls",
     "ablation_runs": "runs of the champion without its ideas",
     "start_runs": "runs of the program that the champion started from",

@@ -128,8 +128,7 @@ def behind(facts: ReportFacts, arms: Sequence[StandingRow]) -> Decision | None:
     decision = decided(facts)
     if decision is None:
         return None
-    own = decision.match_ids or (facts.deciding.match_id,)
-    return decision if arms[0].match_id in own else None
+    return decision if decision.rests_on(arms[0].match_id) else None
 
 
 def is_ranked(facts: ReportFacts, arms: Sequence[StandingRow]) -> bool:

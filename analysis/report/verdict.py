@@ -24,7 +24,7 @@ from analysis.report.rows import (
     both_arms,
 )
 from analysis.statistics import Mean, Ratio
-from analysis.trust import gain_name, marked, weakest
+from analysis.trust import gain_name, marked
 from analysis.wording import (
     at_least,
     brief,
@@ -198,16 +198,9 @@ def _of_champion(facts: ReportFacts, decision: Decision, row: ChampionRow) -> Re
 
 
 def decided(facts: ReportFacts) -> Decision | None:
-    """The study's decision; for an older study, with the unit and the trust that its record lacks.
-
-    None if no claim was recorded.
-    """
+    """The study's decision; None without a champion."""
     champion = facts.champion.first
-    if champion is None or "holds" not in champion.details:
-        return None
-    decision = decision_of({**champion.details, "name": champion.name})
-    unit = decision.unit or facts.unit
-    return replace(decision, unit=unit, trust=decision.trust or weakest(row.trust for row in facts.board))
+    return None if champion is None or "decision" not in champion.details else decision_of(champion.details)
 
 
 def _of_board(facts: ReportFacts, board: list[StandingRow]) -> ReportVerdict:

@@ -43,7 +43,7 @@ def plan_of(task: Task, **more: int) -> Plan:
     least = replace(
         quick_plan(task), starters=3, opening_runs=2, opening_keep=2, opening_more=2, aa_runs=2, generations=0,
         children=2, elites=1, child_runs=2, child_keep=1, child_more=2, confirm_runs=6, ablation_runs=2,
-        control_runs=4, harvest_percent=0, stock_breeds=1, run_budget=0.8,
+        control_runs=4, harvest_percent=0, run_budget=0.8,
     )  # fmt: skip
     return replace(least, **more)
 

@@ -19,6 +19,7 @@ from analysis.study_settings import SpendingLimits
 from analysis.trust import counts, weakest
 from meta.cli.record_tail import LedgerRecord, RecordedConfig, RecordTail
 from meta.cli.spend import ModelUsage
+from programs.errors import OtherVersion
 
 NEWS = 160  # letters of a kept change, which may quote an idea of any length
 
@@ -179,6 +180,7 @@ class StudyView:
         self.trusts: set[str] = set()
         self.first_at = self.last_at = ""
         self.news: list[str] = []
+        self.is_other_version = False
 
     def take(self, event: LedgerRecord) -> None:
         self.first_at = self.first_at or str(event.get("at", ""))
@@ -200,13 +202,11 @@ class StudyView:
 
     @property
     def decision(self) -> Decision | None:
-        """The decision about the champion; None without one, or where its record is of an older version."""
+        """The decision about the champion; None without one."""
         from analysis.decision import decision_of
 
-        try:
-            return decision_of(cast("dict[str, Any]", self.champion)) if self.champion else None
-        except (KeyError, TypeError, ValueError):
-            return None
+        event = cast("dict[str, Any]", self.champion or {})
+        return decision_of(event) if "decision" in event else None
 
     @property
     def verdict(self) -> list[str]:
@@ -221,7 +221,7 @@ class StudyView:
         """The matches that the verdict was made from, one on each task; without a verdict the last match."""
         decision = self.decision
         views = self.matches.items()
-        own = [view for key, view in views if decision and decision.rests_on(key, view.event.get("purpose"))]
+        own = [view for key, view in views if decision and decision.rests_on(key)]
         return own or ([self.current] if self.current else [])
 
     def arms_of(self, match: MatchView) -> list[ArmView]:
@@ -391,8 +391,18 @@ def between(first: str, last: str) -> float:
         return 0.0
 
 
+def listed_board(folder: Path) -> StudyView:
+    """The current state of a study folder for a list; nothing of a study that another version of metaloop made."""
+    try:
+        return load_board(folder)[0]
+    except OtherVersion:
+        board = StudyView(folder)
+        board.is_other_version = True
+        return board
+
+
 def load_board(folder: Path) -> tuple[StudyView, RecordTail]:
-    """The current state of a study folder, and the tail that reads further events."""
+    """The current state of a study folder, and the tail that reads further events. Raises OtherVersion."""
     board, tail = StudyView(folder), RecordTail(folder / "ledger")
     for event in tail.fresh():
         board.take(event)

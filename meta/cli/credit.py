@@ -86,7 +86,7 @@ def credit(
     the estimated effect, its 95% interval, n, and whether the change was randomized or only
     observed (an association). Lists all significant gains and losses; the last lines name
     the largest gain."""
-    from analysis.attribution import METHODS, recomputed
+    from analysis.attribution import METHODS
     from meta.cli.standings import announced
 
     if on and not bundle:
@@ -105,8 +105,6 @@ def credit(
             raise UsageError(f"no method {method!r}", hint=f"--method {', '.join(others)}")
         trust.note(out, con, resolve.shown(folder), trust.OF_CREDIT)
         decision = announced(con)
-        if older := recomputed(con):
-            out.note(older)
     every = ordered(with_gain(row) for row in stored if method in (None, row["method"]))
     rows = every if all else [row for row in every if significant(row)]
     verdict = confirmed(decision) if any(row["method"] == "mutation" for row in every) else ""

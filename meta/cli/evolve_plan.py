@@ -138,8 +138,6 @@ def compared_with(plan: Plan, programs: Sequence[Program], study: Study | None, 
     if plan.own_arm:
         named = "" if name == "program" else f" (its name: {name})"
         return f"your own program{named}{'' if plan.trial else '; stock runs too, but is not part of the test'}"
-    if study is not None and "own_arm" not in study.config.plan:
-        return "stock: this study was created by an older version"
     if name == "stock":
         return "stock"
     same = f"stock, the plain keep-if-better loop, because this researcher runs {yours(name)} exactly like it"

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Required, TypedDict
 
+from analysis.ledger_problems import SCHEMA, schema_problem
 from analysis.study_settings import StudySettings
 from meta.cli.spend import ModelCallRow
 
@@ -85,5 +86,8 @@ class RecordTail:
                     event: LedgerRecord = json.loads(line)
                 except ValueError:  # a torn record of a killed writer; `analysis.ledger.check` reports it
                     continue
-                if isinstance(event, dict):
-                    yield event
+                if not isinstance(event, dict):
+                    continue
+                if event.get("schema", SCHEMA) != SCHEMA:
+                    raise schema_problem(path, event.get("schema"))
+                yield event

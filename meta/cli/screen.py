@@ -186,9 +186,10 @@ def origin(board: StudyView, arm: ArmView) -> str:
 def status_item(board: StudyView, folder: str, running: bool) -> Row:
     """The state of a study as one JSON object."""
     match = board.current
+    state = "running" if running else "finished" if has_ended(board) else "stopped"
     return {
         "study": folder,
-        "state": "running" if running else ("finished" if has_ended(board) else "stopped"),
+        "state": "other version" if board.is_other_version else state,
         "as_of": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "last_event_at": board.last_at or None,
         "task": match.event.get("task") if match else None,

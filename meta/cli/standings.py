@@ -120,8 +120,7 @@ def present(out: Output, folder: Path, matches: list[str] | None, verdict_shown:
         if match_id != played[0]:
             out.show(Text())
         of_match = [row for row in rows if row["match_id"] == match_id]
-        first = of_match[0]
-        made_from = decision if decision and decision.rests_on(match_id, first["purpose"]) else None
+        made_from = decision if decision and decision.rests_on(match_id) else None
         above = [decision_text.line(made_from)] if made_from and not verdict_shown else []
         show_match(out, of_match, [*said[match_id], *above], models, made_from, verdict_shown, resolve.typed(folder))
 
@@ -141,7 +140,7 @@ def announced(con: DuckDBPyConnection) -> Decision | None:
     """The decision about the last champion; None without a champion, or where its record has no claim."""
     row = con.execute("SELECT details FROM champions ORDER BY named_at DESC LIMIT 1").fetchone()
     event = json.loads(row[0]) if row else {}
-    return decision_of(event) if "holds" in event else None
+    return decision_of(event) if "decision" in event else None
 
 
 def show_match(
@@ -294,7 +293,7 @@ def _chosen(folder: Path, match: str | None, out: Output) -> list[str]:
     if match is not None:
         return [resolve.by_prefix(match, [m["match_id"] for m in matches], "match")]
     done = [m for m in matches if m["match_id"] in played]
-    if decision and (deciding := [m for m in done if decision.rests_on(m["match_id"], m["purpose"])]):
+    if decision and (deciding := [m for m in done if decision.rests_on(m["match_id"])]):
         every = f"; --all shows all {len(matches)} matches" if len(matches) > len(deciding) else ""
         out.note(f"the {deciding[-1]['purpose']}, which decides the verdict{every}")
         return [m["match_id"] for m in deciding]

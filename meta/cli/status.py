@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypedDict
 from analysis.wording import many
 from arena.lock import is_taken
 from meta.cli import resolve
-from meta.cli.board import StudyView, load_board
+from meta.cli.board import StudyView, listed_board, load_board
 from meta.cli.flags import AnyStudy
 from meta.cli.options import argument, flag, verb
 from meta.cli.output import Column, Output, Row, now
@@ -52,7 +52,7 @@ def status(
 ) -> None:
     """Show what a study is doing: the match and its programs, device time, the last kept edits."""
     if all:
-        items = [item_of(load_board(path)[0], path)[0] for path in resolve.known_studies()]
+        items = [item_of(listed_board(path), path)[0] for path in resolve.known_studies()]
         out.rows(items, STUDIES, empty=resolve.none_under(resolve.STUDIES))
         return
     folder = resolve.study_folder(study, out)

@@ -13,7 +13,7 @@ from typing import Annotated
 from analysis.wording import many
 from arena.lock import is_taken
 from meta.cli import resolve
-from meta.cli.board import load_board
+from meta.cli.board import listed_board
 from meta.cli.options import argument, flag, verb
 from meta.cli.output import Column, Output, Row, now
 from meta.cli.status import item_of
@@ -84,7 +84,7 @@ def item(folder: Path) -> Row:
     tested; ``mb``: MB of 2^20 bytes that its files take on the disk."""
     from analysis.decision_text import shown
 
-    board = load_board(folder)[0]
+    board = listed_board(folder)
     known, _ = item_of(board, folder)
     files = [path.stat() for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
     event, decision = board.champion, board.decision

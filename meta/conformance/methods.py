@@ -24,7 +24,7 @@ from trainer.task import Task
 
 PLAN = Plan(
     starters=3, opening_runs=2, opening_keep=2, opening_more=3, aa_runs=2, generations=1, children=4, elites=1,
-    child_runs=3, child_keep=1, child_more=4, confirm_runs=3, ablation_runs=2, run_budget=8 * COST, stock_breeds=1,
+    child_runs=3, child_keep=1, child_more=4, confirm_runs=3, ablation_runs=2, run_budget=8 * COST,
     control_runs=2,
 )  # fmt: skip
 

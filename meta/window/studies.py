@@ -16,7 +16,7 @@ from meta.cli.record_tail import RecordTail
 from meta.cli.resolve import studies_below
 from meta.cli.screen import status_item
 from meta.steering import Wish, waiting, wishes
-from programs.errors import NotFound
+from programs.errors import NotFound, OtherVersion
 
 LOOK_SECONDS, SEARCH_SECONDS = 0.5, 5.0
 
@@ -32,6 +32,7 @@ class FollowedStudy:
     version: int = 0
     whole: bool = False
     at_work: bool = False
+    refused: OtherVersion | None = None
     lock: threading.RLock = field(default_factory=threading.RLock)
     _requests: tuple[object, list[Wish]] = (None, [])
 
@@ -42,10 +43,13 @@ class FollowedStudy:
     def look(self) -> bool:
         """Read what was added to the ledger; whether anything changed."""
         before = self.version
-        for event in self.tail.fresh():
-            with self.lock:
-                self.board.take(event)
-            self.version += 1
+        try:
+            for event in self.tail.fresh() if self.refused is None else ():
+                with self.lock:
+                    self.board.take(event)
+                self.version += 1
+        except OtherVersion as error:
+            self.refused, self.board.is_other_version = error, True
         at_work = is_taken(self.folder)
         self.version += (not self.whole) + (at_work != self.at_work)
         self.whole, self.at_work = True, at_work
@@ -129,9 +133,11 @@ class Studies:
             self._ending.wait(LOOK_SECONDS)
 
     def get(self, name: str) -> FollowedStudy:
-        """Raises NotFound."""
+        """Raises NotFound, OtherVersion."""
         if name not in self.followed:
             raise NotFound(f"there is no study {name!r} here", hint="the first page lists them")
+        if (refused := self.followed[name].refused) is not None:
+            raise refused
         return self.followed[name]
 
     def newest_first(self) -> list[FollowedStudy]:

@@ -21,7 +21,7 @@ import pytest
 from analysis.json_values import plain
 from analysis.ledger import Ledger, check, read, segments, sound, verify
 from analysis.ledger_heads import head_of, heads_in
-from analysis.ledger_problems import cannot_write
+from analysis.ledger_problems import SCHEMA, cannot_write
 from programs.errors import Corrupt, EnvironmentProblem, UsageError
 
 
@@ -94,11 +94,11 @@ def test_missing_record_and_missing_segment_are_noticed(tmp_path: Path) -> None:
     assert any("this segment is missing" in problem for problem in check(tmp_path))
 
 
-@pytest.mark.parametrize(("schema", "cure"), [(2, "newer"), (0, "older")])
+@pytest.mark.parametrize(("schema", "cure"), [(SCHEMA + 1, "newer"), (SCHEMA - 1, "older")])
 def test_other_schema_is_one_clear_line(tmp_path: Path, schema: int, cure: str) -> None:
     (tmp_path / "w-1.jsonl").write_text(json.dumps({"seq": 0, "schema": schema, "kind": "segment"}) + "\n")
     for attempt in (lambda: list(read(tmp_path)), lambda: Ledger(tmp_path, "w")):
-        with pytest.raises(Corrupt, match=f"ledger schema {schema}, this metaloop reads schema 1") as caught:
+        with pytest.raises(Corrupt, match=f"schema {schema}, this metaloop reads {SCHEMA}") as caught:
             attempt()
         assert cure in caught.value.hint and "\n" not in caught.value.message
 

@@ -11,26 +11,13 @@ from typing import Any
 
 import pytest
 
-from analysis.ledger import Ledger, check, missing, read, require_whole, segments, verify
+from analysis.ledger import Ledger, check, missing, require_whole, segments, verify
 from analysis.study import open_study
 from arena.study import Study
 from inner_loop.events import RunEndedEvent
 from programs.errors import Corrupt
 from tests.events import example
 from tests.studies import make_study
-
-#: Two segments as an earlier version wrote them, which knew no `closed` record.
-OLD = {
-    "main-1.jsonl": """\
-{"seq":0,"at":"2026-11-21T09:19:21.969503Z","prev":"","schema":1,"kind":"segment","writer":"main","heads":{},"hash":"dd3990fa9b8f98a5fb46e64055b8a4f318f4362595dfdd887773ea8815d6368c"}
-{"seq":1,"at":"2026-01-01T00:00:00.000000Z","prev":"dd3990fa9b8f98a5fb46e64055b8a4f318f4362595dfdd887773ea8815d6368c","schema":1,"kind":"study","study_id":"y1","hash":"d3210f04b6b6778a63da532e0fff6050599cfc719504d28cd8a46d8c20cfd6f6"}
-{"seq":2,"at":"2026-11-21T09:19:21.996910Z","prev":"d3210f04b6b6778a63da532e0fff6050599cfc719504d28cd8a46d8c20cfd6f6","schema":1,"kind":"champion","text":"überall","hash":"85385bc4cc4de61ea5413849c39e5a7d2f93ce4ce5d6cc42457cf4fda3121b43"}
-""",
-    "worker-0-1.jsonl": """\
-{"seq":0,"at":"2026-11-21T09:19:21.981578Z","prev":"","schema":1,"kind":"segment","writer":"worker-0","heads":{"main-1.jsonl":{"seq":1,"hash":"d3210f04b6b6778a63da532e0fff6050599cfc719504d28cd8a46d8c20cfd6f6"}},"hash":"d39a58514a71ca7bbd5b7ef695c50ccc76b529388bdaf87f595142c869fb6ec5"}
-{"seq":1,"at":"2026-11-21T09:19:21.992627Z","prev":"d39a58514a71ca7bbd5b7ef695c50ccc76b529388bdaf87f595142c869fb6ec5","schema":1,"kind":"experiment","metric":0.5,"hash":"327bde4eb3b9393d9559e5d424c68d798b4297c98d61f0332e091f79ed7f1611"}
-""",
-}
 
 
 def ended(folder: Path) -> Path:
@@ -155,19 +142,6 @@ def test_a_kill_between_the_two_records_of_an_end_is_none_of_these(tmp_path: Pat
     path = tmp_path / "worker-0-1.jsonl"
     path.write_bytes(b"".join(lines(path)[:-1]))
     assert "which main-1.jsonl counts" in missing(tmp_path)[0]
-
-
-def test_a_ledger_of_an_earlier_version_is_read_to_the_byte(tmp_path: Path) -> None:
-    for name, text in OLD.items():
-        (tmp_path / name).write_text(text, encoding="utf-8")
-    require_whole(tmp_path)
-    assert check(tmp_path) == []
-    assert [record["kind"] for record in read(tmp_path)] == ["segment", "study", "segment", "experiment", "champion"]
-    with Ledger(tmp_path, "main") as ledger:
-        ledger.finish()
-    assert check(tmp_path) == []
-    assert {name: (tmp_path / name).read_text(encoding="utf-8") for name in OLD} == OLD
-    assert len(segments(tmp_path)) == 4
 
 
 def test_a_study_that_lost_its_end_does_not_open(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from analysis import tables
 from analysis.ledger import Ledger, segments
+from analysis.ledger_problems import SCHEMA
 from analysis.study import VIEWS, open_study, query, read_study
 from analysis.study import _kept as kept_tables
 from analysis.tables import RARE, SQL_VIEWS, rows
@@ -200,8 +201,10 @@ def test_damage_and_other_schema_are_refused(folder: Path, tmp_path: Path) -> No
     (tmp_path / "arena-1.jsonl").write_bytes(b"".join([*lines[:3], *lines[4:]]))
     with pytest.raises(Corrupt, match=r"arena-1\.jsonl:4: the chain is broken"):
         open_study(tmp_path)
-    (tmp_path / "arena-1.jsonl").write_bytes(b"".join(lines).replace(b'"schema":1', b'"schema":2'))
-    with pytest.raises(Corrupt, match="ledger schema 2") as caught:
+    (tmp_path / "arena-1.jsonl").write_bytes(
+        b"".join(lines).replace(b'"schema":%d' % SCHEMA, b'"schema":%d' % (SCHEMA + 1))
+    )
+    with pytest.raises(Corrupt, match=f"schema {SCHEMA + 1}") as caught:
         open_study(tmp_path)
     assert "upgrade" in caught.value.hint
 

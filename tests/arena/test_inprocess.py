@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from analysis.events import VerificationEvent
 from analysis.study import query
 from arena.arms import Entry, Match, enter
 from arena.drain import Drained
 from arena.executor import LocalExecutor
 from arena.inprocess import InProcessExecutor
-from arena.match import announce, play
-from arena.measuring import run_job
+from arena.match import play
 from arena.race import Allocation
 from arena.setup import StudySetup
 from arena.study import Study
@@ -26,7 +23,6 @@ from programs.edit import set_charter
 from programs.errors import UsageError
 from programs.program import Program
 from programs.shelf import starter
-from tests.events import example
 from tests.studies import make_study, silent
 from trainer.planted import COST, null_law, random_law, simulated_task
 from trainer.streams import Stream
@@ -89,10 +85,6 @@ def test_near_identical_programs_are_paired_and_unrelated_ones_are_not(tmp_path:
         first, pairs = match.arms[0].arm_id, [arm.paired_with for arm in match.arms]
         assert pairs == ["", first, first, ""] and not any(arm.paired_with for arm in apart.arms)
         assert [arm.paired_with for arm in enter(on, "near", entries, **settings).arms] == pairs
-        announced = study.state.matches[match.match_id]
-        arms = tuple(replace(arm, kin=None) for arm in announced.arms)  # as an earlier version announced it
-        study.state.matches[match.match_id] = replace(announced, arms=arms)
-        assert enter(on, "near", entries, **settings).arms[1].paired_with == ""
     first = "SELECT r.arm_id, r.run_seed, e.source_id FROM experiments e JOIN runs r USING (run_id) WHERE e.number = 1"
     rows = query(study.folder, first)
     stock, close, _, local = (
@@ -148,20 +140,3 @@ def test_a_confirmation_of_untouched_runs_is_resumed_to_the_same_bits(tmp_path: 
         ended(study, "confirmation", progress=stop_soon)
     assert 0 < len(query(study.folder, "SELECT * FROM verifications")) < len(whole)
     assert ended(Study.open(study.folder), "confirmation") == whole
-
-
-def test_a_ledger_that_counts_untouched_runs_as_0_is_gone_on_with(tmp_path: Path) -> None:
-    """As earlier versions wrote it: what stands is kept, and the claim takes it for what it is."""
-    study = untouched(tmp_path / "s", noise=0.02)
-    match = entered(study, "confirmation")
-    old = run_job(TaskStudy(study), match, match.arms[0], 0)
-    with study, InProcessExecutor(study, silent) as executor:
-        announce(TaskStudy(study), match, silent)
-        for seed in old.verify_seeds:
-            row = {"seed": seed, "stream": "confirmation", "status": "baseline", "metric": 2.0, "gain": 0.0}
-            study.record(example(VerificationEvent, run_id=old.run_id, arm_id=old.arm_id, **row))
-        play(TaskStudy(study), executor, match, Allocation({arm.arm_id: 3 for arm in match.arms}), silent)
-    statuses = query(study.folder, "SELECT run_id, status FROM verifications")
-    assert {row["status"] for row in statuses if row["run_id"] == old.run_id} == {"baseline"}
-    assert {row["status"] for row in statuses if row["run_id"] != old.run_id} == {"ok"}
-    assert against(TaskStudy(study), match.match_id).touched == {"champion": 2 / 3, "control": 1.0}

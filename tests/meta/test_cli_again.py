@@ -126,7 +126,7 @@ def test_a_match_tells_its_entries_and_that_it_was_a_race(tmp_path: Path) -> Non
 
 
 def test_a_plan_of_another_version_is_told_with_what_differs(tmp_path: Path) -> None:
-    plan = asdict(plans.default(TASK)) | {"control_runs": 0, "stock_breeds": 0}
+    plan = asdict(plans.default(TASK)) | {"control_runs": 0}
     with open_study(founded(tmp_path, config("evolve", plan), [starter("stock")])) as con:
         found = again(con, "studies/x")
     assert found is not None and found.command == "metaloop evolve --task strokes"

@@ -29,7 +29,7 @@ from meta.cli.output import ESCAPES
 from meta.cli.programs_in_both import better_script
 from meta.cli.studies import distinct, megabytes
 from meta.window.studies import Studies
-from programs.errors import Corrupt
+from programs.errors import Corrupt, OtherVersion
 from programs.program import Program
 from programs.shelf import starter
 from tests.meta import cli_study
@@ -78,6 +78,34 @@ def test_studies_are_listed_and_compared_at_the_terminal(
     assert run(["compare", str(root / "one"), str(root / "deep/er/two"), "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert all(row["first"] != row["second"] for row in answer["settings"]) and len(answer["studies"]) == 2
+
+
+def test_a_study_of_another_version_is_listed_as_such_and_refused_in_one_sentence(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "studies" / "old"
+    shutil.copytree(root / "one", folder)
+    for path in (folder / "study.toml", *(folder / "ledger").glob("*.jsonl")):
+        text = path.read_text("utf-8")
+        path.write_text(re.sub(r'("schema":|^schema = )\d+', r"\g<1>1", text, flags=re.M), "utf-8")
+    assert run(["ls", str(tmp_path), "--json"]) == 0
+    [item] = json.loads(capsys.readouterr().out)["items"]
+    assert (item["state"], item["lead"]) == ("other version", "-")
+    for words in (
+        ["standings", str(folder)],
+        ["status", str(folder)],
+        ["evolve", "--resume", str(folder), "--dry-run"],
+    ):
+        assert run(words) == 1
+        problem, hint = capsys.readouterr().err.strip().split("\n", 1)
+        assert "another version of metaloop made this study" in problem and hint.startswith("hint: the study is older")
+    window = Studies(tmp_path)
+    window.close()
+    [(name, followed)] = window.followed.items()
+    followed.look()
+    assert followed.item()["state"] == "other version"
+    with pytest.raises(OtherVersion):
+        window.get(name)
 
 
 def test_a_record_is_found_in_another_study_and_a_name_with_two_texts_is_noted(

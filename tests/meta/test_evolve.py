@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from dataclasses import replace
@@ -10,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from analysis.events import LEDGER_KEYS, read_event
+from analysis.ledger import read
+from analysis.run_state import StudyState
 from analysis.study import query
 from arena.arms import Entry, enter
 from arena.executor import LocalExecutor
@@ -69,6 +73,26 @@ def test_the_claim_can_be_recomputed_from_the_runs(ended: Ended, ask: Snapshot) 
     assert (champion.claim.stock.mean, champion.claim.stock.n) == (pytest.approx(pooled), n + other)
     (aa,) = champion.claim.aa
     assert aa.difference == pytest.approx(second - first) and (aa.n, aa.n_other) == (n, other)
+
+
+def test_its_records_are_events_and_events_are_its_records(ended: Ended) -> None:
+    kinds = set()
+    for record in read(ended[0] / "ledger"):
+        event = read_event(record)
+        if event is not None:
+            kinds.add(event.kind)
+            told = {key: value for key, value in record.items() if key not in LEDGER_KEYS - {"kind"} | {"at"}}
+            assert json.dumps(event.to_record()) == json.dumps(told)
+    assert kinds >= {"study", "program", "match", "run_started", "experiment", "decision", "run_ended", "verification"}
+
+
+def test_a_gain_is_the_same_in_code_and_in_the_view(ended: Ended) -> None:
+    state = StudyState.read(ended[0] / "ledger")
+    rows = query(ended[0], "SELECT run_id, verified_gain, device_seconds_charged FROM runs")
+    assert any(row["verified_gain"] for row in rows)
+    for row in rows:
+        told = state.run(row["run_id"])
+        assert (told.gain, told.charged) == (row["verified_gain"], row["device_seconds_charged"])
 
 
 def test_confirmation_shares_no_run_seed_and_no_training_seed_with_the_search(ask: Snapshot) -> None:

@@ -35,9 +35,8 @@ if TYPE_CHECKING:
 
 PROOF = 4  # tries after which a bundle without a gain is dropped
 UNTRIED = "Untested neighbour"
-OLDER_UNTRIED = "Not tried yet"  # the same in programs of older versions
-WRITTEN = re.compile(  # sentences of this operator, and of its older versions
-    rf"Use `[^`]*`\.$|Combine `|(Set|Apply) `[^`]*`: expected|All of these at once|Together `|{UNTRIED}|{OLDER_UNTRIED}"
+WRITTEN = re.compile(  # sentences of this operator
+    rf"Use `[^`]*`\.$|Combine `|(Set|Apply) `[^`]*`: expected|All of these at once|Together `|{UNTRIED}"
 )
 LEAST_TRIED, MOSTLY = 3, 0.75  # runs, and the share that kept an idea, from which it stays at the beginning
 JOINT = 4  # ideas with several edits that are carried over; most are variants of each other
@@ -215,7 +214,7 @@ def _beside(row: EditGain, rows: Sequence[EditGain]) -> list[Item]:
 
 def _is_news(text: str, terms: tuple[str, ...], table: GainTable) -> bool:
     """Whether the evidence does not cover an idea: one for LLMs, or one with an untried edit."""
-    if text.startswith((UNTRIED, OLDER_UNTRIED)):
+    if text.startswith(UNTRIED):
         return False  # written again from today's best values
     keys = [key for term in terms if (key := key_of_term(term))]
     return not keys or any(key not in table.rows for key in keys)

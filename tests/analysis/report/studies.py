@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from analysis.decision import BETTER, OPEN, Compared, Decision
 from analysis.ledger import Ledger
+from analysis.statistics import Mean, Ratio
 from programs.program import Program
 from tests.analysis import synthetic
 
@@ -75,7 +77,7 @@ def finished(folder: Path, *, holds: bool = True, hostile: bool = False) -> Path
         ledger.append({"kind": "mutation", **mutation}, sync=False)
         for match, stream, purpose in (("m1", "selection", "race"), ("m2", "confirmation", "confirmation")):
             play(ledger, match, stream, purpose, ideas, hostile=hostile)
-        ledger.append({"kind": "champion", "program_id": "p-best", "name": name, **claim(holds)}, sync=False)
+        ledger.append({"kind": "champion", "program_id": "p-best", "name": name, **claim(name, holds)}, sync=False)
     return folder
 
 
@@ -136,13 +138,13 @@ def play(
     ledger.append({"kind": "match_ended", "match_id": match, "state": "finished"}, sync=False)
 
 
-def claim(holds: bool) -> dict[str, Any]:
+def claim(name: str, holds: bool) -> dict[str, Any]:
     """A champion's record; the figures are given, for what is tested is how they are told."""
     mean = {"mean": 0.52, "se": 0.02, "n": 6, "low": 0.47, "high": 0.57}
     stock = {"mean": 0.30 if holds else 0.51, "se": 0.03, "n": 6, "low": 0.23, "high": 0.58}
     low, p = (0.13, 0.0004) if holds else (-0.08, 0.4)
     bound = 1.4 if holds else 0.8
-    return {
+    figures: dict[str, Any] = {
         "verdict": "",
         "holds": holds,
         "trust": "scored",
@@ -156,6 +158,12 @@ def claim(holds: bool) -> dict[str, Any]:
         "ratio": {"ratio": mean["mean"] / stock["mean"], "lower": bound},
         "ratio_without_ideas": None,
     }
+    ratio = Ratio(**figures["ratio"], level=0.95, n_top=0, n_bottom=0)
+    tested = Compared("stock", Mean(**stock), figures["difference"], low, figures["high"], ratio)
+    decision = Decision(
+        BETTER if holds else OPEN, name, "nats", (), Mean(**mean), tested, p, trust="scored", match_ids=("m2",)
+    )
+    return {**figures, "decision": decision.record()}
 
 
 def race_only(folder: Path, gains: dict[str, tuple[float, float]], runs: int = 5) -> Path:
