@@ -14,8 +14,8 @@ _OTHERS = 0o077
 def exposed(folder: Path) -> str:
     """One line, with the cure, where others have rights to the folder or to what in it is secret; empty if not.
 
-    Studies of earlier versions were readable by everybody. What belongs to another user is not ours to judge, and
-    imported logs and contests whose secret was announced keep none.
+    What belongs to another user is not ours to judge, and imported logs and contests whose secret was announced keep
+    none.
     """
     if (folder / ANNOUNCED).is_file() or not _has_secret(folder / "study.toml"):
         return ""
