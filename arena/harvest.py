@@ -108,7 +108,7 @@ def starts(on: TaskStudy) -> list[HarvestCandidate]:
     """The mixed model's best configurations and the best final sources of runs, each source once."""
     with read_study(on.folder, views=()) as con:
         runs = rows(con.execute(statement("harvest_runs"), {"task": on.task.name, "most": STARTS}))
-        apart = con.execute("SELECT match_id FROM matches WHERE is_apart(purpose)").fetchall()
+        apart = con.execute("SELECT match_id FROM matches WHERE purpose = 'ablation'").fetchall()
         effects = edit_effects(Scope(con, on.task.name, tuple(match_id for (match_id,) in apart))).edits()
     bundles = (best_edits(on.task, effects), best_edits(on.task, effects, certain=True))
     candidates = [HarvestCandidate(source, "model", edit) for source, edit in bundles if edit]
