@@ -38,7 +38,7 @@ from meta.harvest_page import harvests
 from meta.population import descendants
 from meta.rewriting import harmful, why_kept
 from meta.steering import Wish, wishes
-from meta.transfer_page import tasks_of, together
+from meta.transfer_page import tasks_of
 from meta.verdict import Champion
 from programs.diff import Diff, diff
 from programs.directives import Directive
@@ -78,7 +78,7 @@ def evidence_page(study: Study, champion: Champion) -> str:
         plans = ideas(study, champion.program, con)
         best = statements(con, champion.program)
         tries = ReportSource(con, "").ask("directive_tries", TriedRow, program=champion.program.program_id).rows
-        task_rows, over = tasks_of(con, champion), together(con, champion)
+        task_rows = tasks_of(con, champion)
         counts = con.execute("SELECT kind, count(*) FROM findings GROUP BY kind ORDER BY kind").fetchall()
     worse = harmful(tries)
     return made.get_template("champion.evidence.md.j2").render(
@@ -107,7 +107,7 @@ def evidence_page(study: Study, champion: Champion) -> str:
         findings=findings_line(counts, str(study.folder)), public=public_lines(study),
         headroom=[text for task in tasks if (text := of_headroom(task, champion.claim))],
         harvests=harvests(study),
-        task_rows=task_rows, over=over,
+        task_rows=task_rows,
         one_line=any(row.role == "one-line" for row in standings), steered=steered(study, champion.program),
     )  # fmt: skip
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analysis.over_reserved import OverReserved, over_reserved
 from analysis.transfer import Cell, transfer
 
 if TYPE_CHECKING:
@@ -41,9 +40,3 @@ def tasks_of(con: DuckDBPyConnection, champion: Champion) -> list[ChampionOnTask
             bare, stock = own.get("without-ideas"), own.get("control")
             made.append(ChampionOnTask(task, best.task_kind, best, bare, stock, best.unit, announced.get(task)))
     return made
-
-
-def together(con: DuckDBPyConnection, champion: Champion) -> OverReserved | None:
-    """The mean over several held-out tasks."""
-    tested = (there for there in champion.on_reserve if not there.variant)
-    return over_reserved(con, {there.task: there.claim is not None for there in tested})

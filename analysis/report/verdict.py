@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from analysis import decision_text, figures_text
 from analysis.decision import Compared, Decision, decision_of
-from analysis.over_reserved import over_reserved
 from analysis.own_share import own_share
 from analysis.report.facts import fresh_of, known_task
 from analysis.report.model import ReportFacts, ReportSection, RunsSoFar
@@ -26,7 +25,6 @@ from analysis.report.rows import (
 from analysis.statistics import Mean, Ratio
 from analysis.trust import gain_name, marked
 from analysis.wording import (
-    at_least,
     brief,
     count,
     decimals,
@@ -186,7 +184,6 @@ def _of_champion(facts: ReportFacts, decision: Decision, row: ChampionRow) -> Re
     caveats = decision_text.caveats(decision, shlex.quote(facts.source.study))
     weighty = [caveat.text for caveat in caveats if caveat.level != "note"]
     never_seen = [on_reserved(on) for on in row.reserve or []]
-    never_seen += _over_reserved(facts, row)
     whose = (decision_text.origin(decision), own_share(decision))
     notes = (*filter(None, whose), *decision_text.notes(decision), *weighty, *never_seen)
     return ReportVerdict(
@@ -345,20 +342,6 @@ def on_reserved(on: HeldOutResult) -> str:
     beats = f"the champion {'also beats' if on['holds'] else 'is not shown to beat'} {to.name}"
     beats += decision_text.gated(on["holds"], on["p_adjusted"])
     return f"{where}, {beats}: {figures}; one-sided p {p_text(on['p_adjusted'])} after Holm.{middle}"
-
-
-def _over_reserved(facts: ReportFacts, row: ChampionRow) -> list[str]:
-    """The mean ratio over several held-out tasks; it is not tested."""
-    tested = [on for on in row.reserve or [] if not on.get("variant")]
-    over = over_reserved(facts.source.con, {on["task"]: on["claim"] is not None for on in tested})
-    if over is None:
-        return []
-
-    def said(ratio: Ratio) -> str:
-        return f"{ratio.ratio:.2f} ({at_least(ratio.lower, 95)})"
-
-    bare = f"; without its idea list {said(over.bare)}" if over.bare else ""
-    return [f"The mean ratio to stock's gain over these {over.tasks} held-out tasks is {said(over.champion)}{bare}."]
 
 
 def _doubt(trust: str | None) -> str:

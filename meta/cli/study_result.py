@@ -71,7 +71,7 @@ def present(out: Output, folder: Path, applies: bool = False) -> list[str]:
         out.thing({"study": str(shown), "verdict": sentences[0], **known, **by_task.plain, **files})
         _print(out, folder, decision, changes, changes_title(config))
     else:
-        said = [*by_task.together, needed, harm, given, f"All runs were made with {label}. {cost(folder)}"]
+        said = [by_task.together, needed, harm, given, f"All runs were made with {label}. {cost(folder)}"]
         named = with_outcome(with_gain(files, decision, state), decision)
         _show(out, folder, sentences, (changes_title(config), changes), named, said)
     return _going_on(folder, config, decision, applies, every)

@@ -16,7 +16,6 @@ from programs.errors import NotComparable
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
-    from analysis.over_reserved import OverReserved
     from analysis.transfer import Cell, Transfer
     from analysis.transfer_credit import Across
     from meta.claim import Claim
@@ -230,22 +229,20 @@ class ChampionByTask:
     """The gains of the champion, of the champion without its ideas, and of stock on each task; empty for one task.
 
     ``claims``: the announced p-values by task: of the claim on the training task, and, Holm-corrected, on the reserved
-    tasks. ``unrun``: held-out tasks on which the champion behaves like stock. ``together``: lines on the one test over
-    several training tasks and on the mean over several held-out tasks, which ``over`` holds.
+    tasks. ``unrun``: held-out tasks on which the champion behaves like stock. ``together``: a line on the one test over
+    several training tasks.
     """
 
     cells: tuple[Cell, ...] = ()
     claims: Mapping[str, float | None] = field(default_factory=dict)
     unrun: tuple[str, ...] = ()
-    together: tuple[str, ...] = ()
-    over: OverReserved | None = None
+    together: str = ""
     families: bool = False
 
     @classmethod
     def of(cls, folder: Path, champion: Mapping[str, JsonValue]) -> ChampionByTask:
         """From the ledger of ``folder``; ``champion``: the champion's event."""
         from analysis.json_values import read_as
-        from analysis.over_reserved import over_reserved
         from analysis.transfer import transfer
         from meta.claim import Claim, ReservedClaim
 
@@ -255,22 +252,19 @@ class ChampionByTask:
         claim = read_as(Claim, champion)
         with resolve.connect(folder, []) as con:
             results = transfer(con)
-            over = over_reserved(con, {there.task: there.claim is not None for there in reserve if not there.variant})
         unrun = tuple(there.task for there in reserve if there.claim is None)
         several = bool(claim.tasks)  # several training tasks: one test of the mean over them
         claims: dict[str, float | None] = {} if several else dict.fromkeys(results.tasks.training[:1], claim.p)
         claims |= {there.task: there.p_adjusted for there in reserve}
-        together = ([over_training_tasks(claim)] if several else []) + ([over_the_reserved(over)] if over else [])
         cells = tuple(results.of(str(champion.get("program_id"))))
-        return cls(cells, claims, unrun, tuple(together), over, bool(claim.families))
+        return cls(cells, claims, unrun, over_training_tasks(claim) if several else "", bool(claim.families))
 
     @property
     def json(self) -> Row:
         if not self.cells and not self.unrun:
             return {}
         rows = [{**asdict(cell), "p_announced": self.announced(cell)} for cell in self.cells]
-        over = {"over_reserved": asdict(self.over)} if self.over else {}
-        return {"transfer": rows, "behaves_like_stock_on": list(self.unrun), **over}
+        return {"transfer": rows, "behaves_like_stock_on": list(self.unrun)}
 
     @property
     def plain(self) -> dict[str, str]:
@@ -279,8 +273,6 @@ class ChampionByTask:
             return {}
         lines = {f"ratio to stock on {c.task}": self._ratio(c) for c in self.cells if c.role == "champion"}
         lines |= {f"ratio to stock on {task}": "behaves like stock there" for task in self.unrun}
-        if self.over:
-            lines["ratio to stock over held-out tasks"] = times(self.over.champion.ratio, self.over.champion.lower)
         return lines
 
     def announced(self, cell: Cell) -> float | None:
@@ -295,13 +287,6 @@ class ChampionByTask:
 
 def times(ratio: float | None, lower: float | None) -> str:
     return f"{plain_number(ratio, 2)}, {at_least(lower)}"
-
-
-def over_the_reserved(over: OverReserved) -> str:
-    """The mean over several held-out tasks; an estimate, not a test."""
-    bare = f"; without its ideas {times(over.bare.ratio, over.bare.lower)}" if over.bare else ""
-    champion = times(over.champion.ratio, over.champion.lower)
-    return f"over the {over.tasks} held-out tasks, × stock: {champion}{bare}"
 
 
 def over_training_tasks(claim: Claim) -> str:

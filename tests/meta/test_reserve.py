@@ -16,7 +16,6 @@ from scipy.stats import ttest_ind
 
 from analysis.figures_text import gains as both_gains
 from analysis.figures_text import steady
-from analysis.over_reserved import over_reserved
 from analysis.report.facts import gather
 from analysis.report.source import ReportSource
 from analysis.report.verdict import verdict
@@ -102,26 +101,7 @@ def test_the_report_tells_of_each_beside_the_verdict(ended: Ended, ask: Snapshot
         assert (
             both_gains(there.claim.champion, there.claim.stock, there.unit) in note
         )  # with the intervals of the terminal
-    over = next(
-        note for note in found.notes if note.startswith("The mean ratio to stock's gain over these 2 held-out tasks")
-    )
-    ratios = [there.claim.ratio.ratio or 0.0 for there in champion.on_reserve if there.claim]
-    assert f"is {sum(ratios) / 2:.2f} (" in over
-    assert (
-        f"| all 2 held-out tasks | mean ratio, not tested | | {sum(ratios) / 2:.2f} |"
-        in (folder / "champion.evidence.md").read_text()
-    )
     assert kinds == {"home": "training task", "far": "held-out task", "farther": "held-out task"}
-
-
-def test_a_reserved_task_on_which_the_champion_is_like_stock_counts_as_one(ended: Ended, ask: Snapshot) -> None:
-    two = over_reserved(ask.con, {"far": True, "farther": True})
-    three = over_reserved(ask.con, {"far": True, "farther": True, "farthest": False})
-    assert over_reserved(ask.con, {"far": True}) is None and over_reserved(ask.con, {"a": False, "b": False}) is None
-    assert two and three and two.champion.ratio and three.tasks == 3
-    assert three.champion.ratio == pytest.approx((2 * two.champion.ratio + 1) / 3)
-    known = {there.task: there.claim for there in ended[1].on_reserve}
-    assert two.champion.ratio == pytest.approx(sum(c.ratio.ratio or 0.0 for c in known.values() if c) / 2)
 
 
 def test_the_noise_that_plans_rest_on_is_that_of_the_home_task(ask: Snapshot) -> None:
