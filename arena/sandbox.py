@@ -43,10 +43,6 @@ def require(task: Task, sandboxed: bool) -> None:
         require_sandbox(sandboxed)
         return
     check_cache(task)
-    if task.scoring.get("build"):
-        from trainer import building
-
-        building.require()
     if not sandboxed:
         return
     from trainer.local import check_sandbox

@@ -23,7 +23,6 @@ from trainer.task import Task, builtin_tasks
 
 _WORD = re.compile(r"`(@?[A-Za-z_]\w*)(?:(==|!=|<=|>=|=|<|>)([^`?]+))?(\??)`( ?)")
 _MARGIN = re.compile(r"\b(one|[\d.]+) standard deviations? of the baseline's metric between training seeds")
-_TRAINED = ("classification", "regression", "language_model")  # kinds of score of a train.py that trains by itself
 
 
 @dataclass(frozen=True)
@@ -135,12 +134,12 @@ def about(task: Task, spread: SeedSpread | None) -> str:
 
 
 def training(task: Task) -> str:
-    """The command of one training; empty for a script that only defines what is scored, or is never run."""
+    """The command of one training; empty for a script that is never run."""
     if task.run is not None:
         words = task.run.command
         line = words if isinstance(words, str) else shlex.join(words)
         return line.replace("{seed}", "1").replace("{budget}", f"{task.budget_seconds:g}")
-    return "python train.py" if task.law is None and task.scoring["kind"] in _TRAINED else ""
+    return "python train.py" if task.law is None else ""
 
 
 def copying(task: str) -> str:

@@ -120,7 +120,7 @@ def knows_roles(tasks: Sequence[Task]) -> bool:
 
 def in_words(used: UsedKnowledge, tasks: Sequence[Task] = ()) -> str:
     """For a plan: ``36 measured tasks of letters, strokes, among them tasks of the family of strokes; nothing from
-    codelm``. ``tasks``: of the study."""
+    tabular``. ``tasks``: of the study."""
     names = [name for name in used.without if not _TASK_ID.fullmatch(name)]
     without = f"; nothing from {', '.join(names)}" if names else ""
     known = [task for task in tasks if family_of(task) in used.families]

@@ -98,15 +98,10 @@ class ForkedReferee:
     def __init__(
         self, source: str, split: Path, public_split: Path, classes: int, *, verifying: bool = False,
         checkpoint: str = "", chunk: int = 8, seed: int = 1, log: str = "", task_folder: Path = Path(),
-        steps: int = 1, fraction: float = 1.0,
     ) -> None:  # fmt: skip
         self.source, self.split, self.public_split, self.classes = source, split, public_split, classes
         self.verifying, self.checkpoint, self.chunk, self.seed = verifying, checkpoint, chunk, seed
         self.log, self.task_folder = log, task_folder
-        self.steps, self.fraction, self.charged = steps, fraction, 0.0
-
-    def charge(self, cpu_seconds: float) -> None:
-        self.charged += cpu_seconds
 
     def rng(self, label: str) -> np.random.Generator:
         return np.random.default_rng([self.seed, *label.encode()])
@@ -123,18 +118,13 @@ class ForkedReferee:
             raise InvalidPredictions(f"predictions have {logits.nbytes} bytes")
         return logits.reshape(*shape, self.classes)
 
-    def converse(
-        self, kind: str, settings: dict[str, Any], reply_bytes: int, talk: Callable[[Channel], T],
-        *, instead: Path | None = None, library: bytes = b"",
-    ) -> T:  # fmt: skip
-        assert not library, "what is compiled runs in a sandbox only"
-        source = instead.read_text() if instead else self.source
+    def converse(self, settings: dict[str, Any], reply_bytes: int, talk: Callable[[Channel], T]) -> T:
         shared = os.memfd_create("reply")
         os.truncate(shared, reply_bytes)
         (receive, send), (answer, reply) = os.pipe(), os.pipe()
-        request = {"loop": kind, "settings": settings, "checkpoint": self.checkpoint}
+        request = {"settings": settings, "checkpoint": self.checkpoint}
         ours = {"receive_fd": Descriptor(receive), "reply_fd": Descriptor(reply), "shared_fd": Descriptor(shared)}
-        process = _server.Process(target=_converse, args=(source, request | ours))
+        process = _server.Process(target=_converse, args=(self.source, request | ours))
         process.start()
         for number in (receive, reply):
             os.close(number)

@@ -57,7 +57,6 @@ CASES = {
     "imports": Case("2 20", ("import_rows: 40", "import_lost: 0", "import_bytes: #")),
     "jobs": Case("--jobs 2 {quick}", ("2 jobs, 0 cannot change behaviour, # tokens",)),
     "metering": Case("--only loop", ("loop: charged #, cgroup #", "worst: #%")),
-    "microgpt": Case("-n 1", ("by_hand_to_first_step: # ms", "launched_to_first_step: # ms")),
     "mutants": Case("check", ("mutations: #", "lost: 0")),
     "nights": Case("{tmp}/nights.jsonl 1 8 1 tabular", ("1 nights on 1 tasks, new program over", "at least")),
     "nulls": Case("drawn 5", ("drawn null claims, normal: # of 5 = # [#, #]",)),

@@ -47,17 +47,14 @@ _NEEDED = {
         "load": "the referee calls load(path) and logits",
         "logits": "the referee calls logits(model, x)",
     },
-    "kernel": {"solve": "the referee calls solve(inputs) with a list of arrays"},
-    "optimizer": {"optimizer": "the referee calls optimizer(shapes, steps) -> update"},
 }
 _NEEDED["language_model"] = _NEEDED["regression"] = _NEEDED["classification"]
 # clauses that do not apply to a kind: it does not train by our clock, or its metric is printed
 _FREE = {kind: {"soft budget", "fixed steps", "chunks", "streaming", "referee"} for kind in data_check.SPLITLESS}
 _FREE["simulated"].add("by hand")  # its source is edited and never run
-_FREE["optimizer"] = {"chunks", "streaming"}  # rows never leave the referee
 _BLIND = 0.98  # share of a blind guess's score above which a script has learnt nothing
 _SHORT = 1.0  # seconds; the start of train.py alone may use up a shorter budget
-_OFFERED = {"classification": ("SEED", "DEVICE", "load_train", "clock", "save", "summary"), "optimizer": ("train",)}
+_OFFERED = {"classification": ("SEED", "DEVICE", "load_train", "clock", "save", "summary")}
 _OFFERED["language_model"] = _OFFERED["regression"] = _OFFERED["classification"]
 
 
@@ -140,8 +137,7 @@ class _Checker:
                 yield _error("imports", message, "the task must run without metaloop")
         tree = ast.parse(self.task.baseline().text())
         functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
-        wanted = {} if self.task.scoring.get("build") else _NEEDED.get(self.kind, {})
-        for needed, hint in wanted.items():
+        for needed, hint in _NEEDED.get(self.kind, {}).items():
             if needed not in functions:
                 yield _error("functions", f"train.py defines no {needed}()", hint)
         if self.kind == "language_model" and "step" not in functions:

@@ -68,9 +68,6 @@ class CommandLauncher:
     def run(self, request: ProcessRequest, meanwhile: Any = None) -> Ended:
         raise LauncherFault("a task with a command has no template to run requests")
 
-    def running(self) -> int | None:
-        return None
-
     def close(self) -> None:
         """Release the GPU and the compile cache, if there are any."""
         if self.seat:

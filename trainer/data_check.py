@@ -8,11 +8,10 @@ from pathlib import Path
 from programs.errors import MetaloopError
 from trainer.data import DataStore
 from trainer.finding import CheckFinding
-from trainer.scorers.kernel import make_cases
 from trainer.streams import STREAMS, Streams
 from trainer.task import Task
 
-SPLITLESS = {"kernel", "printed", "simulated"}  # kinds of scorer without hidden rows
+SPLITLESS = {"printed", "simulated"}  # kinds of scorer without hidden rows
 _CHAINED = 0.5  # share of rows that start with the last target of the previous row; by chance it is far lower
 
 
@@ -23,7 +22,6 @@ def _error(message: str, hint: str = "") -> CheckFinding:
 def findings(task: Task, store: DataStore, folder: Path) -> Iterator[CheckFinding]:
     """The generator is deterministic, depends on the seed, and its hidden splits fit the scorer."""
     if task.scoring["kind"] in SPLITLESS:
-        yield from _kernel_inputs(task) if task.scoring["kind"] == "kernel" else ()
         return
     try:
         store.train()
@@ -36,7 +34,7 @@ def findings(task: Task, store: DataStore, folder: Path) -> Iterator[CheckFindin
         yield _error("the same seed gave different bytes", "use one random generator with that seed")
     if len({_contents(path)[0] for path in paths.values()}) < len(paths):
         yield _error("two streams have the same hidden split", "use the seed argument of make()")
-    for finding in () if task.scoring["kind"] == "optimizer" else _fit(task, paths["search"]):
+    for finding in _fit(task, paths["search"]):
         yield finding
         if finding.level == "error":
             return
@@ -66,20 +64,6 @@ def _fit(task: Task, split: Path) -> Iterator[CheckFinding]:
     elif language and len(inputs) > 1 and (inputs[1:, 0] == targets[:-1, -1]).mean() > _CHAINED:
         message = "rows start with the last target of the previous row and so reveal it"
         yield _error(message, "start each row with an uninformative symbol, such as a line feed")
-
-
-def _kernel_inputs(task: Task) -> Iterator[CheckFinding]:
-    try:
-        one, again, other = make_cases(task.folder / "data.py", [1, 1, 2], task.scoring["seconds"])
-    except MetaloopError as error:
-        yield _error(error.message, error.hint)
-        return
-    first, second, third = ([array.tobytes() for array in case.inputs] for case in (one, again, other))
-    if first != second or first == third:
-        message = "another seed gave the same inputs" if first == second else "the same seed gave other inputs"
-        yield _error(f"kernel_inputs: {message}", "use one random generator with that seed")
-    else:
-        yield CheckFinding("ok", "data", "inputs are deterministic and differ between seeds")
 
 
 def blind_guess(task: Task, store: DataStore) -> float | None:

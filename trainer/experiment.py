@@ -12,7 +12,7 @@ from pathlib import Path
 from programs.closing import Closing
 from programs.errors import EnvironmentProblem, TaskError
 from programs.ids import content_id
-from trainer import building, constraints
+from trainer import constraints
 from trainer.blob import Blob
 from trainer.cache import Cache
 from trainer.charging import Charge, charge_for
@@ -113,8 +113,7 @@ class Trainer(Closing):
         split = f"{spec.stream} {self.data.labelled(spec.split).split_seed(spec.stream)}"
         parts = (spec.source.source_id, str(spec.seed), self.task.task_id, split, repr(spec.fraction), budget)
         shut = "sandboxed" if self.launcher.sandboxed else "unverified"
-        tools = (building.version(),) if self.task.scoring.get("build") else ()
-        return content_id("o", *parts, hardware_class(self.task.device), shut, *tools)
+        return content_id("o", *parts, hardware_class(self.task.device), shut)
 
     def run(self, spec: Spec, *, use_cache: bool = True) -> Outcome:
         """Train and score. Never raises for the candidate's errors; ``fault`` is a failure of our own machinery."""
@@ -251,7 +250,6 @@ class Trainer(Closing):
                 seed=spec.seed,
                 scoring=self.task.scoring,
                 tally=tally,
-                fraction=spec.fraction,
             )
             return self._score(referee, tally)
 

@@ -10,9 +10,6 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
-Libraries = Literal[
-    "torch", "packages", "standard"
-]  # torch already imported; importable packages; standard library only
 Kind = Literal["noop", "selftest", "matmul", "train", "predict", "converse"]
 _LONGEST = 40_000  # characters of a text in a reply
 _MOST = 1e9  # seconds or megabytes: more than any experiment needs
@@ -39,12 +36,12 @@ class ProcessLimits:
 
 @dataclass(frozen=True)
 class ProcessRequest:
-    """One process: ``files`` are written to its folder, then ``script`` is run (train) or imported (all other kinds).
+    """One process: ``files`` are written to its folder, then train.py is run (train) or imported (all other kinds).
 
     ``descriptors`` by name: ``checkpoint`` is copied into the folder, ``checkpoint_out`` receives the checkpoint of
-    train.py, up to ``checkpoint_mb``; ``library`` is placed where it can be executed but not changed; ``compiled`` is a
-    packed compile cache for the folder, and ``compiled_out`` receives the new one (`trainer.inside.packing`);
-    ``inputs``, ``output``, ``receive``, ``reply`` and ``shared`` are passed to the process itself.
+    train.py, up to ``checkpoint_mb``; ``compiled`` is a packed compile cache for the folder, and ``compiled_out``
+    receives the new one (`trainer.inside.packing`); ``inputs``, ``output``, ``receive``, ``reply`` and ``shared`` are
+    passed to the process itself.
     """
 
     kind: Kind
@@ -55,7 +52,6 @@ class ProcessRequest:
     descriptors: Mapping[str, int] = field(default_factory=dict)
     data: Path | None = None
     checkpoint_mb: int = 64
-    script: str = "train.py"
 
 
 @dataclass(frozen=True)
@@ -80,17 +76,13 @@ class Ended:
 
 
 class Launcher(Protocol):
-    """Runs processes. ``constant``: CPU-seconds of an empty process; ``sandboxed``: whether they run in a sandbox.
-
-    ``running`` returns the id of the experiment's process during ``run``; None if unknown.
-    """
+    """Runs processes. ``constant``: CPU-seconds of an empty process; ``sandboxed``: whether they run in a sandbox."""
 
     constant: float
     sandboxed: bool
 
     def start(self, data: Path | None = None) -> None: ...
     def run(self, request: ProcessRequest, meanwhile: Callable[[], None] | None = None) -> Ended: ...
-    def running(self) -> int | None: ...
     def close(self) -> None: ...
 
 

@@ -15,10 +15,10 @@ def launcher_for(task: Task, *, sandbox: bool = True, number: int = 0) -> LocalL
     The trainer of a task with a command takes the GPU itself, so that Metaloop's own torch need not be built for it.
     """
     if task.device == "cpu" or task.run is not None:
-        return LocalLauncher(sandbox=sandbox, libraries=task.libraries, number=number)
+        return LocalLauncher(sandbox=sandbox, torch=task.torch, number=number)
     seat = GpuSeat(usable())
     profile = DeviceProfile(seat.gpu)
-    launcher = LocalLauncher(sandbox=sandbox, libraries=task.libraries, number=number, profile=profile)
+    launcher = LocalLauncher(sandbox=sandbox, torch=task.torch, number=number, profile=profile)
     launcher.seat = seat
     launcher.compiled = CompileCache.of(task, sandbox)
     return launcher

@@ -23,7 +23,7 @@ from trainer.cgroup import Cgroup
 from trainer.device_profile import DeviceProfile, train_environment
 from trainer.inside import compilers, wire
 from trainer.inside.experiment_folder import COMPILED_MB as _COMPILED_MB
-from trainer.launcher import Ended, LauncherFault, Libraries, ProcessLimits, ProcessRequest, StopProcess, read_reply
+from trainer.launcher import Ended, LauncherFault, ProcessLimits, ProcessRequest, StopProcess, read_reply
 from trainer.tree import offspring
 from trainer.work_folder import WorkFolder
 
@@ -53,16 +53,15 @@ def clean_environment() -> dict[str, str]:
 class LocalLauncher:
     """Starts its template at first use, after the template died, and for another training split.
 
-    ``libraries``: with "torch" the template imports it first; with "standard" the sandbox contains no packages.
-    ``number``: its index in this process. All its processes die with the thread that calls it (`trainer.devices`).
-    ``profile``: for a GPU and for compilers.
+    ``torch``: whether the template imports it, otherwise NumPy. ``number``: its index in this process. All its
+    processes die with the thread that calls it (`trainer.devices`). ``profile``: for a GPU and for compilers.
     """
 
     def __init__(
         self,
         *,
         sandbox: bool = True,
-        libraries: Libraries = "torch",
+        torch: bool = True,
         number: int = 0,
         profile: DeviceProfile | None = None,
     ) -> None:
@@ -75,7 +74,7 @@ class LocalLauncher:
         self.template_pid: int | None = None
         self.group: Cgroup | None = None
         self._capped = 0  # MB, the limit of the cgroup
-        self.libraries: Libraries = libraries
+        self.torch = torch
         self._number = number
         self._data: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -140,11 +139,10 @@ class LocalLauncher:
         return EnvironmentProblem(f"{what} does not start: {reason}", hint="run metaloop doctor to check this machine")
 
     def _spawn(self, descriptor: int, errors: int) -> subprocess.Popen[bytes]:
-        warm = self.libraries == "torch"
-        settings: dict[str, JsonValue] = {"worker": os.getpid(), "torch": warm, "uid": None}
+        settings: dict[str, JsonValue] = {"worker": os.getpid(), "torch": self.torch, "uid": None}
         settings |= {
             "device": self.profile is not None,
-            "preload": bool(warm and self.profile and self.profile.preload),
+            "preload": bool(self.torch and self.profile and self.profile.preload),
         }
         temporary = outer.TEMPORARY if self.sandboxed else str(self._root)
         environment = self._environment() | _PYTHON | {"TMPDIR": temporary, "HOME": temporary}
@@ -157,8 +155,7 @@ class LocalLauncher:
             uid = outer.unprivileged_id(self._number) if privileged else None
             settings |= {"root": "", "home": outer.HOME, "path": [*outer.packages()], "uid": uid}
             # through a descriptor, so that the command line shows no path of the host
-            shown = self.libraries != "standard"
-            given = Blob("\0".join(outer.arguments(self._data, privileged=privileged, packages=shown)).encode())
+            given = Blob("\0".join(outer.arguments(self._data, privileged=privileged)).encode())
             os.lseek(given.fd, 0, os.SEEK_SET)
             passed.append(given.fd)
             command = [binary, "--args", str(given.fd), "--", *outer.command(descriptor, json.dumps(settings))]
@@ -218,7 +215,7 @@ class LocalLauncher:
         if ended.exit_code != 0:
             self._stop()
             raise EnvironmentProblem(f"the sandbox is not secure: {ended.error}", hint=f"do not use it, {UNSAFE}")
-        if self.profile and self.libraries == "torch":
+        if self.profile and self.torch:
             self._try_device(self.profile)
 
     def _try_device(self, profile: DeviceProfile) -> None:
@@ -256,7 +253,6 @@ class LocalLauncher:
         limits = request.limits
         message = {
             "kind": request.kind,
-            "script": request.script,
             "data": str(request.data) if request.data and not self.sandboxed else "",  # a candidate reads this message
             "environment": dict(request.environment),
             "kept_environment": self._environment(),
@@ -267,7 +263,6 @@ class LocalLauncher:
             "wall_limit": limits.wall_seconds,
             "memory_mb": limits.memory_mb,
             "file_mb": limits.file_mb,
-            "library_mb": _megabytes(request.descriptors.get("library")),
         }
         before = self.group.cpu_seconds() if self.group else None
         try:
@@ -288,14 +283,6 @@ class LocalLauncher:
             raise
         after = self.group.cpu_seconds() if self.group else None
         return replace(ended, outside_cpu_seconds=None if before is None or after is None else after - before)
-
-    def running(self) -> int | None:
-        """The id of the experiment's process: the only child of the monitor, the template's only child."""
-        process = self.template_pid
-        for _ in range(2):
-            children = offspring(process) if process is not None else []
-            process = children[0] if len(children) == 1 else None
-        return process
 
     def _receive(self, timeout: float) -> dict[str, JsonValue]:
         assert self._socket is not None
@@ -340,14 +327,9 @@ class LocalLauncher:
             self._folder = None
 
 
-def _megabytes(descriptor: int | None) -> int:
-    """Size of a file in MB, rounded up; 0 without one."""
-    return 0 if descriptor is None else (os.fstat(descriptor).st_size >> 20) + 1
-
-
 def check_sandbox() -> None:
     """Test the sandbox without importing torch. Raises EnvironmentProblem, with the cure, if it does not work."""
-    launcher = LocalLauncher(libraries="packages")
+    launcher = LocalLauncher(torch=False)
     try:
         launcher.start()
     finally:

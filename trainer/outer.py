@@ -7,7 +7,6 @@ else of the host: no network, no home, no environment. The root folder for exper
 
 from __future__ import annotations
 
-import glob
 import os
 import stat
 import sys
@@ -17,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from trainer.device_profile import DeviceProfile
-from trainer.inside.namespaces import BUILT, DATA, DEVICES, INNER, WORK
+from trainer.inside.namespaces import DATA, DEVICES, INNER, WORK
 
 _INSIDE = Path(__file__).resolve().parent / "inside"
 HOME = "/metaloop/home"  # the template's own modules, in the outer sandbox only
@@ -105,22 +104,11 @@ def _tree(prefix: str, further: Sequence[str] = ()) -> Iterator[str]:
         yield from (*_memory(prefix + path), "--remount-ro", prefix + path)
 
 
-def _package_folders() -> list[str]:
-    """Every folder of packages in the bound paths, of the environment and of its base interpreter."""
-    folders = set(packages())
-    for root in (path for path in bound() if os.path.isdir(path) and not os.path.islink(path)):
-        for pattern in ("*-packages", "python3*/*-packages"):
-            folders.update(glob.glob(f"{glob.escape(root)}/{pattern}"))
-    return sorted(path for path in folders if os.path.isdir(path))
-
-
-def arguments(
-    data: Path | None, *, privileged: bool, packages: bool = True, profile: DeviceProfile | None = None
-) -> list[str]:
+def arguments(data: Path | None, *, privileged: bool, profile: DeviceProfile | None = None) -> list[str]:
     """Arguments of bubblewrap, up to the command.
 
-    ``privileged``: root starts it, and the template first changes to an id that owns nothing. Without ``packages`` an
-    experiment has only the standard library. ``profile``: for a device and for compilers.
+    ``privileged``: root starts it, and the template first changes to an id that owns nothing. ``profile``: for a
+    device and for compilers.
     """
     further = profile.folders() if profile else ()
     result = ["--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
@@ -134,10 +122,8 @@ def arguments(
     result += ["--proc", "/proc", "--dev", "/dev", *(profile.binds() if profile else ())]
     result += [*_folders("/metaloop"), *_memory(TEMPORARY, "1777")]
     result += [*_folders(HOME, f"{HOME}/trainer"), "--ro-bind", str(_INSIDE), f"{HOME}/trainer/inside"]
-    empty = (INNER + WORK, f"{INNER}/dev", INNER + DATA, INNER + BUILT)
+    empty = (INNER + WORK, f"{INNER}/dev", INNER + DATA)
     result += [*_memory(INNER), *_tree(INNER, further), *_folders(*empty)]
-    for path in () if packages else _package_folders():
-        result += [*_memory(INNER + path), "--remount-ro", INNER + path]
     for name in DEVICES:
         result += ["--dev-bind", f"/dev/{name}", f"{INNER}/dev/{name}"]
     if profile:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from trainer import building
 from trainer.blob import Blob
 from trainer.data import DataStore
 from trainer.launcher import Ended, Kind, Launcher, ProcessLimits, ProcessRequest, StopProcess
@@ -37,9 +36,8 @@ OUT_OF_MEMORY = re.compile(
 _SHAPE = r"\[[\d, ]{0,40}\]"
 _OURS = re.compile(
     rf"\w+: (?:(?:step: )?logits have shape {_SHAPE}, expected {_SHAPE}|step must return \(logits, state\)"
-    rf"|(?:[\w.]+ )?defines no function (?:load|logits|solve|optimizer)|a reply of \d+ bytes, there is room for \d+"
-    rf"|update returned (?:\d+ arrays, expected \d+|an array of shape {_SHAPE}, expected {_SHAPE})"
-    rf"|solve returned [a-z]+\d* {_SHAPE}, expected [a-z]+\d* {_SHAPE})(?: \(line \d+\))?"
+    rf"|(?:[\w.]+ )?defines no function (?:load|logits)|a reply of \d+ bytes, there is room for \d+)"
+    r"(?: \(line \d+\))?"
 )
 
 
@@ -151,7 +149,6 @@ class LocalReferee:
         seed: int,
         scoring: ScoreSettings,
         tally: ExperimentTally,
-        fraction: float = 1.0,
     ) -> None:
         self.launcher = launcher
         self.data = data
@@ -161,7 +158,6 @@ class LocalReferee:
         self.seed = seed
         self.scoring = scoring
         self.tally = tally
-        self.fraction = fraction
         self.read_log = self.answered = False  # whether the scorer has read the output, and answers of the candidate
 
     @property
@@ -182,13 +178,6 @@ class LocalReferee:
         return self.data.labelled("").split("search")
 
     @property
-    def steps(self) -> int:
-        return self.data.task.steps_of(self.fraction)
-
-    def charge(self, cpu_seconds: float) -> None:
-        self.tally.cpu += cpu_seconds
-
-    @property
     def verifying(self) -> bool:
         return self.stream in DECIDING
 
@@ -197,24 +186,6 @@ class LocalReferee:
         import numpy as np
 
         return np.random.default_rng(self.data.streams.data_seed(self.stream, "referee", label, self.seed))
-
-    def build(self) -> bytes:
-        """Compile the checkpoint to a shared object; see `trainer.building`."""
-        if self.checkpoint is None:
-            raise InvalidPredictions("train.py wrote no checkpoint")
-        built = building.build(self.checkpoint.read(building.MOST_BYTES + 1))
-        self.tally.cpu += max(LEAST, built.cpu_seconds)
-        self.tally.peak_memory_mb = max(self.tally.peak_memory_mb, built.peak_memory_mb)
-        self.tally.log += built.log
-        if built.trouble:
-            raise Failed(*built.trouble)
-        return built.library
-
-    def _run(self, request: ProcessRequest, meanwhile: Callable[[], None] | None = None) -> Ended:
-        ended = self.launcher.run(request, meanwhile)
-        trusted = request.script != self.request.script
-        self.tally.add(redact_output(ended), self.launcher.constant, "" if trusted else request.kind)
-        return ended
 
     def predict(self, inputs: NDArray[Any]) -> NDArray[np.float32]:
         """Raw logits of a fresh process that has only ``inputs``, the source and the checkpoint."""
@@ -229,8 +200,12 @@ class LocalReferee:
         limits = replace(limits, file_mb=max(limits.file_mb, (size >> 20) + 1))
         with Blob(file.getbuffer()) as given, Blob() as output:
             descriptors = {"inputs": given.readable(), "output": output.fd}
-            settings = {"chunk": self.scoring["chunk"], "classes": shape[-1], "per_position": positional}
-            settings["plain"] = not self.data.task.torch
+            settings = {
+                "chunk": self.scoring["chunk"],
+                "classes": shape[-1],
+                "per_position": positional,
+                "torch": self.data.task.torch,
+            }
             ended = self._ask("predict", descriptors, settings, limits)
             judge(ended, limits, failure="invalid")
             if output.size != size:
@@ -241,45 +216,25 @@ class LocalReferee:
         self.answered = True
         return logits
 
-    def converse(
-        self,
-        kind: str,
-        settings: dict[str, JsonValue],
-        reply_bytes: int,
-        talk: Callable[[Channel], T],
-        *,
-        instead: Path | None = None,
-        library: bytes = b"",
-    ) -> T:
-        """Start a fresh process that answers questions, and let ``talk`` ask them.
-
-        ``instead`` is a file of the task's folder that answers in place of the candidate; ``library`` is a shared
-        object that answers in place of any Python code.
-        """
-        conversation = _Conversation(talk, self.launcher.running)
+    def converse(self, settings: dict[str, JsonValue], reply_bytes: int, talk: Callable[[Channel], T]) -> T:
+        """Start a fresh process that answers questions, and let ``talk`` ask them."""
+        conversation = _Conversation(talk)
         limits = self.request.limits
         limits = replace(
             limits, cpu_seconds=limits.cpu_seconds * CONVERSATION, wall_seconds=limits.wall_seconds * CONVERSATION
         )
-        with Blob(size=reply_bytes) as shared, Blob(library) as built:
+        with Blob(size=reply_bytes) as shared:
             conversation.open(shared.fd, reply_bytes)
-            given = {"shared": shared.fd} | ({"library": built.fd} if library else {})
             try:
-                ended = self._ask(
-                    "converse",
-                    conversation.theirs | given,
-                    {**settings, "loop": kind, "plain": not self.data.task.torch},
-                    limits,
-                    conversation.hold,
-                    instead,
-                )
+                descriptors = conversation.theirs | {"shared": shared.fd}
+                ended = self._ask("converse", descriptors, settings, limits, conversation.hold)
             finally:
                 conversation.close()
         if ended.killed != "asked":
             judge(ended, limits, failure="invalid")
         if conversation.error is not None:
             raise InvalidPredictions(ended.error) if ended.error else conversation.error
-        self.answered = self.answered or instead is None
+        self.answered = True
         result: T = conversation.result
         return result
 
@@ -290,18 +245,15 @@ class LocalReferee:
         settings: dict[str, JsonValue],
         limits: ProcessLimits,
         meanwhile: Callable[[], None] | None = None,
-        instead: Path | None = None,
     ) -> Ended:
         given = dict(descriptors)
         request = replace(self.request, kind=kind, limits=limits, settings=settings, descriptors=given)
-        if instead is not None:
-            files = {path.name: path.read_bytes() for path in instead.parent.glob("*.py")}
-            request = replace(request, files=files, script=instead.name)
-        elif self.checkpoint is not None:
+        if self.checkpoint is not None:
             given["checkpoint"] = self.checkpoint.readable()
         try:
-            ended = self._run(request, meanwhile)
-            return ended if instead is not None else redact_output(ended)
+            ended = redact_output(self.launcher.run(request, meanwhile))
+            self.tally.add(ended, self.launcher.constant, kind)
+            return ended
         finally:
             for name in ("checkpoint", "inputs"):
                 if name in given:
@@ -311,8 +263,8 @@ class LocalReferee:
 class _Conversation:
     """Two pipes to a process, and the result of the conversation."""
 
-    def __init__(self, talk: Callable[[Channel], Any], process: Callable[[], int | None]) -> None:
-        self.talk, self.process = talk, process
+    def __init__(self, talk: Callable[[Channel], Any]) -> None:
+        self.talk = talk
         self.theirs: dict[str, int] = {}
         self.ours: list[int] = []
         self.result: Any = None
@@ -323,7 +275,7 @@ class _Conversation:
         answer, reply = os.pipe2(os.O_CLOEXEC)
         self.theirs = {"receive": receive, "reply": reply}
         self.ours = [send, answer]
-        self.channel = Channel(send, answer, shared, reply_bytes, self.process)
+        self.channel = Channel(send, answer, shared, reply_bytes)
 
     def hold(self) -> None:
         """Hold the conversation, then stop the process. A candidate's failure is raised later, when it has ended."""

@@ -29,9 +29,6 @@ class ScoreSettings(TypedDict):
     checkpoint_mb: int
     stream_kb: int
     tolerance: float
-    repetitions: int
-    build: str
-    reference: str
     seconds: float
     pattern: str
     file: str
@@ -82,17 +79,6 @@ class Referee(Protocol):
     def log(self) -> str:
         """The output of train.py, up to a limit. A score from it alone is at most self-reported."""
 
-    @property
-    def fraction(self) -> float:
-        """The experiment's share of a full budget: 1.0, less in a screening."""
-
-    @property
-    def steps(self) -> int:
-        """The number of training steps for this share of ``[budget] steps``."""
-
-    def charge(self, cpu_seconds: float) -> None:
-        """Add the CPU time of a trusted process to the cost of this score."""
-
     def rng(self, label: str) -> Any:
         """A numpy Generator that the candidate cannot predict.
 
@@ -102,24 +88,8 @@ class Referee(Protocol):
     def predict(self, inputs: Any) -> Any:
         """A private copy of a fresh process's logits, float32 [rows, (positions,) classes]. InvalidPredictions."""
 
-    def converse(
-        self,
-        kind: str,
-        settings: dict[str, JsonValue],
-        reply_bytes: int,
-        talk: Callable[[Channel], T],
-        *,
-        instead: Path | None = None,
-        library: bytes = b"",
-    ) -> T:
-        """Run ``talk`` with a fresh process that runs the loop ``kind`` of `trainer.inside.serving`.
-
-        ``instead`` is a file of the task folder to run in place of the candidate's train.py; ``library`` is a shared
-        object to use instead of any Python code.
-        """
-
-    def build(self) -> bytes:
-        """Compile the checkpoint, which is C source, to a shared object in a sandbox. InvalidPredictions."""
+    def converse(self, settings: dict[str, JsonValue], reply_bytes: int, talk: Callable[[Channel], T]) -> T:
+        """Run ``talk`` with a fresh process that answers symbol by symbol (`trainer.inside.serving`)."""
 
 
 class Scorer(Protocol):

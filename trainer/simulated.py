@@ -101,8 +101,5 @@ class _Idle:
     def run(self, request: ProcessRequest, meanwhile: Any = None) -> Ended:
         raise LauncherFault("a simulated task launches no process")
 
-    def running(self) -> int | None:
-        return None
-
     def close(self) -> None:
         """Does nothing."""

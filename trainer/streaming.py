@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import select
 import time
-from collections.abc import Callable
 from typing import Any
 
 from trainer.predictions import InvalidPredictions, negative_log_likelihood
@@ -23,20 +22,9 @@ class HangUp(InvalidPredictions):
 
 
 class Channel:
-    """Two pipes and shared memory to a process in `trainer.inside.serving`; it owns none of the descriptors.
+    """Two pipes and shared memory to a process in `trainer.inside.serving`; it owns none of the descriptors."""
 
-    ``process`` returns the process's id, None if unknown, so that its CPU clock can be read from outside.
-    """
-
-    def __init__(
-        self,
-        send_fd: int,
-        answer_fd: int,
-        shared_fd: int,
-        reply_bytes: int,
-        process: Callable[[], int | None] = lambda: None,
-    ) -> None:
-        self.process = process
+    def __init__(self, send_fd: int, answer_fd: int, shared_fd: int, reply_bytes: int) -> None:
         self._send_fd, self._answer_fd, self._shared_fd = send_fd, answer_fd, shared_fd
         self._reply_bytes = reply_bytes
         for descriptor in (send_fd, answer_fd):
@@ -44,20 +32,6 @@ class Channel:
         self._writable, self._readable = select.poll(), select.poll()
         self._writable.register(send_fd, select.POLLOUT)
         self._readable.register(answer_fd, select.POLLIN)
-
-    @property
-    def descriptors(self) -> dict[str, int]:
-        """The descriptors with which another trusted process can continue the conversation in its own Channel."""
-        return {"send": self._send_fd, "answer": self._answer_fd, "shared": self._shared_fd}
-
-    def ask(self, payload: bytes, seconds: float) -> memoryview:
-        """Send ``payload`` and wait for the answer, a private copy of ``reply_bytes`` bytes of the shared memory.
-
-        InvalidPredictions if the process is gone or has not answered after ``seconds``.
-        """
-        line = time.monotonic() + seconds
-        self.send(payload, seconds)
-        return self.take(line - time.monotonic())
 
     def send(self, payload: bytes, seconds: float) -> None:
         """Send ``payload`` without waiting for an answer."""
@@ -70,32 +44,23 @@ class Channel:
             except BrokenPipeError:
                 raise HangUp from None
 
-    def refuse_early(self) -> None:
-        """Raise InvalidPredictions if there is an answer before its question was sent."""
-        try:
-            early = os.read(self._answer_fd, 1)
-        except BlockingIOError:
-            return
-        raise InvalidPredictions("an answer before its question") if early else HangUp
-
     def take(self, seconds: float) -> memoryview:
-        """Wait for an answer and copy it once, so that later writes of the process have no effect."""
-        self.answered(seconds)
-        reply = os.pread(self._shared_fd, self._reply_bytes, 0)
-        if len(reply) != self._reply_bytes:
-            raise InvalidPredictions(f"a reply of {len(reply)} bytes, expected {self._reply_bytes}")
-        return memoryview(reply)
+        """Wait for an answer and copy it once, so that later writes of the process have no effect.
 
-    def answered(self, seconds: float) -> None:
-        """Wait for the byte that announces an answer, without reading the shared memory."""
+        InvalidPredictions if the process is gone or has not answered after ``seconds``.
+        """
         line = time.monotonic() + seconds
         while True:
             try:
                 if os.read(self._answer_fd, 1):
-                    return
+                    break
                 raise HangUp
             except BlockingIOError:
                 _wait(self._readable, line)
+        reply = os.pread(self._shared_fd, self._reply_bytes, 0)
+        if len(reply) != self._reply_bytes:
+            raise InvalidPredictions(f"a reply of {len(reply)} bytes, expected {self._reply_bytes}")
+        return memoryview(reply)
 
 
 def _wait(poll: select.poll, line: float) -> None:

@@ -23,7 +23,6 @@ from trainer.constraints import Constraints
 from trainer.declared_edits import edit_space
 from trainer.edits import EditSpace
 from trainer.gpus import Device, device_for
-from trainer.launcher import Libraries
 from trainer.law import Law
 from trainer.law_file import law_of
 from trainer.scoring import ScoreSettings, scorer_kind
@@ -34,7 +33,6 @@ TASKS = Path(__file__).resolve().parent / "tasks"
 _NOT_MEASURED = re.compile(
     rb"(?m)^(?:role = \"\w*\"|repository = \".*\")\r?\n|(?:^\r?\n)?^\[family[\].].*\r?\n(?:[^\[\r\n].*\r?\n)*"
 )
-_LISTED = ("classification", "regression", "language_model")  # kinds of scorers that use plain lists without torch
 EXPERIMENTS_PER_RUN = 24  # default run budget, if task.toml names none
 
 
@@ -82,20 +80,13 @@ class Task:
     run: task_file.RunSection | None = field(default=None, hash=False)  # of a task that runs a command
     device: Device = "cpu"
     per_device: int = 1  # simultaneous experiments on one GPU
-    torch: bool = True  # whether its processes start with torch imported and use tensors
+    torch: bool = True  # whether its processes start with torch imported and use tensors instead of NumPy arrays
     constraints: Constraints = field(default_factory=dict, hash=False)
     repository: str = ""  # of a copy: the folder that it was copied from
 
     @property
     def sign(self) -> float:
         return 1.0 if self.direction == "lower" else -1.0
-
-    @property
-    def libraries(self) -> Libraries:
-        """The libraries of its processes; with plain lists only the standard library, or importing NumPy would win."""
-        if self.torch:
-            return "torch"
-        return "standard" if self.scoring["kind"] in _LISTED else "packages"
 
     @property
     def scales(self) -> bool:
@@ -108,7 +99,7 @@ class Task:
         return self.hard_factor * self.budget_seconds * fraction + self.hard_extra
 
     def steps_of(self, fraction: float = 1.0) -> int:
-        """Number of training steps, in fixed-step mode and for the scorer `optimizer`."""
+        """Number of training steps in fixed-step mode."""
         return max(1, round(self.steps * fraction))
 
     @property

@@ -37,7 +37,7 @@ class TaskSection(TomlSection):
     editable: list[str] = Field(default=["train.py"], min_length=1)
     read_only: list[str] = ["prepare.py"]
     repository: str = Field(default="", description="of a copy: where it was copied from, for improve --apply")
-    torch: bool = Field(default=True, description="false: its experiments start without torch and use plain lists")
+    torch: bool = Field(default=True, description="false: its experiments start without torch and use NumPy arrays")
 
 
 class BudgetSection(TomlSection):
@@ -95,8 +95,7 @@ class DataSection(TomlSection):
 class ScoreSection(TomlSection):
     kind: str = Field(
         default="classification",
-        description="classification, regression, language_model, kernel, optimizer, printed, simulated, or an entry "
-        "point",
+        description="classification, regression, language_model, printed, simulated, or an entry point",
     )
     classes: int = Field(
         default=10,
@@ -107,12 +106,7 @@ class ScoreSection(TomlSection):
     chunk: int = Field(default=500, gt=0, le=Most, description="rows per call of logits()")
     checkpoint_mb: int = Field(default=64, gt=0, le=Most, description="largest checkpoint that is scored")
     stream_kb: int = Field(default=48, gt=0, le=Most >> 10, description="language_model: hidden text that is streamed")
-    tolerance: float = Field(
-        default=1e-3, gt=0, le=1, description="allowed difference of two predictions of a row, or of two results"
-    )
-    repetitions: int = Field(default=10, ge=2, le=10_000, description="kernel: timed calls")
-    build: Literal["", "c"] = Field(default="", description="kernel: language of the checkpoint, which is compiled")
-    reference: str = Field(default="", max_length=400, description="kernel with build: C file to compare timings with")
+    tolerance: float = Field(default=1e-3, gt=0, le=1, description="allowed difference of two predictions of a row")
     seconds: Positive = Field(default=600, description="limit of one conversation with the model, wall seconds")
     pattern: str = Field(
         default="", max_length=200, description="printed: regular expression whose only group is the metric"
@@ -137,8 +131,6 @@ class ScoreSection(TomlSection):
 
     @model_validator(mode="after")
     def _pattern_where_printed(self) -> ScoreSection:
-        if bool(self.build) != bool(self.reference) or (self.build and self.kind != "kernel"):
-            raise ValueError("build and reference are only for kind kernel, and only together")
         if (self.kind == "printed") != bool(self.pattern or self.key) or (self.pattern and self.key):
             raise ValueError("kind printed needs either pattern or key; other kinds have neither")
         return self
@@ -289,6 +281,12 @@ class TaskFile(TomlSection):
     def _toy_without_run(self) -> TaskFile:
         if self.budget.device == "gpu" and self.budget.toy_seconds is None and self.run is None:
             raise ValueError("[budget] device gpu needs toy_seconds, the budget on a CPU without a GPU")
+        return self
+
+    @model_validator(mode="after")
+    def _torch_where_language(self) -> TaskFile:
+        if self.score.kind == "language_model" and not self.task.torch:
+            raise ValueError("[score] kind language_model needs torch: its symbols are tensors")
         return self
 
     @model_validator(mode="after")

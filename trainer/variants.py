@@ -24,7 +24,7 @@ _LEFT = shutil.ignore_patterns("__pycache__", "card.json")  # a card is valid on
 _EXAMINE = "import sys; sys.path.insert(0, sys.argv[1]); import data; print(data.examine())"
 _MEMBERS = re.compile(r"([a-z][\w-]*):(\d+)(?:-(\d+))?")
 _MOST = 1000  # members that one text names
-_OF_TEXT, _OF_LANGUAGE = "codelm", "tinylm"  # defaults of --like
+_OF_TEXT, _OF_LANGUAGE = "gpt", "tinylm"  # defaults of --like
 
 
 @dataclass(frozen=True)

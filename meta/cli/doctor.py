@@ -55,7 +55,7 @@ def doctor(
     from meta.cli.launch import load_task
 
     known = load_task(task) if task else None
-    findings = [*(check() for check in CHECKS), check_sandbox(known), check_compiler(known)]
+    findings = [*(check() for check in CHECKS), check_sandbox(known)]
     findings.append(check_agent_sandbox(agent_network))
     out.rows([_row(f, out.mode) for f in findings], COLUMNS)
     failed = [f.check for f in findings if f.state == "fail"]
@@ -197,19 +197,6 @@ def check_sandbox(task: Task | None) -> CheckResult:
         return CheckResult("sandbox", "fail", error.message, error.hint)
     took = f"self-test and an experiment passed in {time.perf_counter() - began:.1f} s"
     return CheckResult("sandbox", "ok", f"bubblewrap {version}, user namespaces, seccomp; {took}")
-
-
-def check_compiler(task: Task | None) -> CheckResult:
-    """Compile something small in a sandbox, as tasks with ``[score] build`` do; other tasks need no compiler."""
-    from programs.errors import EnvironmentProblem
-    from trainer import building
-
-    needed = task is not None and bool(task.scoring.get("build"))
-    try:
-        compiler = building.require()
-    except EnvironmentProblem as error:
-        return CheckResult("compiler", "fail" if needed else "warn", error.message, error.hint)
-    return CheckResult("compiler", "ok", f"{compiler.version}, for tasks such as kernel-c")
 
 
 def check_metering() -> CheckResult:

@@ -98,9 +98,7 @@ def init(
     out: Output,
     folder: Annotated[str | None, argument(metavar="[DIR]", required=False)],
     repository: RepositoryFlags,
-    like: Annotated[
-        str | None, flag("Copy a built-in task  [default: codelm with --text, else tinylm].", metavar="NAME")
-    ],
+    like: Annotated[str | None, flag("Copy a built-in task  [default: gpt with --text, else tinylm].", metavar="NAME")],
     text: Annotated[
         str | None, flag("Train on this text: a file, or a folder of UTF-8 files, not copied.", metavar="PATH")
     ],

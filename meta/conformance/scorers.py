@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, get_args
 
@@ -32,9 +32,6 @@ class GivenReferee:
     log: str = ""
     answer: Callable[[Any], Any] | None = None
     verifying: bool = False
-    fraction: float = 1.0
-    steps: int = 100
-    charged: list[float] = field(default_factory=list)
 
     @property
     def task_folder(self) -> Path:
@@ -48,9 +45,6 @@ class GivenReferee:
     def public_split(self) -> Path:
         return self.folder
 
-    def charge(self, cpu_seconds: float) -> None:
-        self.charged.append(cpu_seconds)
-
     def rng(self, label: str) -> Any:
         return np.random.default_rng(len(label))
 
@@ -61,9 +55,6 @@ class GivenReferee:
 
     def converse(self, *_: Any, **__: Any) -> Any:
         raise InvalidPredictions("this candidate does not answer")
-
-    def build(self) -> bytes:
-        raise InvalidPredictions("this candidate has nothing to compile")
 
 
 class ScorerConformance(Conformance):

@@ -92,9 +92,13 @@ def test_the_hash_of_the_text_stands_in_the_ledger(tmp_path: Path, task: Task) -
 
 
 def test_a_public_text_is_told_of(tmp_path: Path, task: Task) -> None:
-    away = Reserved(task="codelm", task_id=Task.load("codelm").task_id, run_budget=60.0)
+    folder = scaffold.init(tmp_path / "of-modules")
+    toml = (folder / "task.toml").read_text()
+    (folder / "task.toml").write_text(toml.replace("[data]\n", '[data]\nsource = "stdlib"\n'))
+    modules = Task.load(folder)
+    away = Reserved(task=reference(modules), task_id=modules.task_id, run_budget=60.0)
     study = made(tmp_path / "s", task, reserve=[away])
     lines = public_lines(study)
-    assert [line.partition(":")[0] for line in lines] == [task.name, "codelm"]
+    assert [line.partition(":")[0] for line in lines] == [task.name, modules.name]
     assert "standard library" in lines[1] and str(task.text) in lines[0]
     assert public_line(Task.load(BLOBS)) == ""

@@ -278,5 +278,5 @@ def test_members_of_families_are_named_on_command_lines() -> None:
     assert plan["runs_on_variant"] == 8
     refused = cli("match", "stock", "-t", "tabular:1-2", "--dry-run")
     assert refused.returncode == 2 and "one task is needed, these are 2" in refused.stderr
-    unknown = cli("match", "stock", "-t", "kernel:3", "--dry-run")
+    unknown = cli("match", "stock", "-t", "tinylm:3", "--dry-run")
     assert unknown.returncode == 2 and "is no family" in unknown.stderr

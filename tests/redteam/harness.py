@@ -164,9 +164,7 @@ class World:
     def ground(self, name: str) -> Ground:
         if name not in self.grounds:
             task = Task.load(HERE / name)
-            ground = Ground(
-                task, DataStore(task, self.streams, self.folder / "data"), LocalLauncher(libraries=task.libraries)
-            )
+            ground = Ground(task, DataStore(task, self.streams, self.folder / "data"), LocalLauncher(torch=task.torch))
             for stream in ("search", "confirmation"):
                 ground.twin(task.baseline(), stream)
             self.grounds[name] = ground

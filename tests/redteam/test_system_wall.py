@@ -45,7 +45,7 @@ def probe(monkeypatch: pytest.MonkeyPatch, attempts: dict[str, str], host: dict[
     monkeypatch.setattr(outer, "START", code)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs, tempfile.TemporaryFile() as said:
-        process = LocalLauncher(libraries="packages")._spawn(theirs.fileno(), said.fileno())
+        process = LocalLauncher(torch=False)._spawn(theirs.fileno(), said.fileno())
         process.wait(200)
         said.seek(0)
         text = said.read().decode()

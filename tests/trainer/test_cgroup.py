@@ -202,7 +202,7 @@ def test_doctor_gets_a_line() -> None:
 
 
 def test_a_group_that_does_not_take_the_template_is_closed_and_not_counted_by(tmp_path: Path) -> None:
-    launcher = LocalLauncher(sandbox=False, libraries="standard")
+    launcher = LocalLauncher(sandbox=False, torch=False)
     launcher.group = made = Cgroup([_GroupFolder(2, frozenset({"memory"}), tmp_path / "removed by somebody")])
     assert made.controls == {"memory"}
     try:

@@ -152,7 +152,7 @@ def test_a_gpus_nodes_are_let_in_at_both_places(tmp_path: Path) -> None:
 def test_a_gpu_without_a_node_is_told(tmp_path: Path) -> None:
     profile = DeviceProfile(Gpu(3, "GPU-x", "NVIDIA H200", 1, "1"), tmp_path)
     with pytest.raises(EnvironmentProblem, match="GPU 3 has no device node"):
-        LocalLauncher(libraries="packages", profile=profile).start()
+        LocalLauncher(torch=False, profile=profile).start()
 
 
 def test_a_template_that_may_not_be_forked_is_refused() -> None:

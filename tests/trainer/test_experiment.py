@@ -88,7 +88,7 @@ def test_the_first_experiment_starts_one_template(session_cache: Path, tmp_path:
     """With its training split in it: one that had to be started again would import torch twice, if its task used it."""
     task = Task.load(BLOBS)
     data = DataStore(task, Streams.from_seed(1), tmp_path)
-    with closing(LocalLauncher(libraries=task.libraries)) as launcher:
+    with closing(LocalLauncher(torch=task.torch)) as launcher:
         outcome = Trainer(task, data, launcher=launcher, fixed_steps=True).run(Spec(task.baseline(), seed=1))
         assert (outcome.status, launcher.restarts) == ("ok", 0), outcome
 

@@ -96,7 +96,7 @@ def test_the_family_is_no_part_of_a_task_s_id(tmp_path: Path) -> None:
 
 def test_what_has_no_family_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UsageError, match="is no family"):
-        init_like(tmp_path / "s", Variant("kernel", member=1))
+        init_like(tmp_path / "s", Variant("tinylm", member=1))
     assert not (tmp_path / "s").exists()
     assert run(["task", "init", str(tmp_path / "t"), "--member", "3"]) != 0
     assert "--member needs --like" in capsys.readouterr().err

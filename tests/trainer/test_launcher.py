@@ -21,6 +21,7 @@ from trainer.local import LocalLauncher
 from trainer.outcome import Outcome
 from trainer.source import Source
 from trainer.task import Task
+from trainer.tree import descendants
 
 _BURN = "import time\nend = time.process_time() + {seconds}\nwhile time.process_time() < end: pass\n"
 
@@ -134,7 +135,7 @@ def test_template_killed_in_mid_experiment(launcher: LocalLauncher) -> None:
     assert pid
 
     def kill() -> None:
-        while launcher.running() is None:
+        while len(descendants(pid)) < 3:  # template, monitor, experiment
             time.sleep(0.01)
         os.kill(pid, signal.SIGKILL)
 

@@ -74,7 +74,7 @@ def test_a_baseline_that_fails_is_told(session_cache: Path, tmp_path: Path) -> N
     (folder / "train.py").write_text((folder / "train.py").read_text().replace("prepare.save", "prepare.store"))
     task = Task.load(folder)
     with (
-        closing(LocalLauncher(libraries=task.libraries)) as launcher,
+        closing(LocalLauncher(torch=task.torch)) as launcher,
         pytest.raises(TaskError, match=r"train\.py: the baseline fails: AttributeError"),
     ):
         measure(task, launcher=launcher, seeds=2)

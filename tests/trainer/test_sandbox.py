@@ -32,7 +32,7 @@ Script = Callable[..., Ended]
 @pytest.fixture
 def light_launcher() -> Iterator[LocalLauncher]:
     """The same sandbox, without torch: for tests after which a template has to start again."""
-    launcher = LocalLauncher(libraries="standard")
+    launcher = LocalLauncher(torch=False)
     yield launcher
     launcher.close()
 
@@ -74,14 +74,14 @@ def test_a_sandbox_with_a_hole_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_p
     arguments = outer.arguments
     hole = ["--ro-bind", "/etc/passwd", "/metaloop/inner/etc/passwd"]
 
-    def leaky(data: Path | None, *, privileged: bool, packages: bool) -> list[str]:
-        found = arguments(data, privileged=privileged, packages=packages)
+    def leaky(data: Path | None, *, privileged: bool) -> list[str]:
+        found = arguments(data, privileged=privileged)
         place = found.index("--remount-ro", found.index("/metaloop/inner/dev"))
         return found[:place] + hole + found[place:]
 
     monkeypatch.setattr(outer, "arguments", leaky)
     with pytest.raises(EnvironmentProblem, match=r"is not secure.*/etc/passwd") as refused:
-        LocalLauncher(libraries="packages").start()
+        LocalLauncher(torch=False).start()
     assert "--unsafe-no-sandbox" in refused.value.hint
 
 
@@ -209,8 +209,7 @@ def test_template_killed_in_mid_experiment(light_launcher: LocalLauncher) -> Non
     assert pid
 
     def kill() -> None:
-        while light_launcher.running() is None:
-            time.sleep(0.01)
+        _wait_for(lambda: len(_descendants(pid)) == 2)  # monitor, experiment
         os.kill(pid, signal.SIGKILL)
 
     with pytest.raises(LauncherFault):
@@ -224,7 +223,7 @@ def test_killed_worker_takes_everything_with_it(tmp_path: Path) -> None:
     worker = """
 from trainer.launcher import *
 from trainer.local import LocalLauncher
-launcher = LocalLauncher(libraries="standard")
+launcher = LocalLauncher(torch=False)
 launcher.start()
 print(launcher._process.pid, flush=True)
 launcher.run(ProcessRequest("train", ProcessLimits(600, 600), files={"train.py": b"import time; time.sleep(600)"}))

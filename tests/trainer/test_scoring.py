@@ -17,7 +17,7 @@ from trainer.scorers.language_model import Text
 from trainer.scoring import SCORERS, Referee, Score, Scorer, ScoreSettings, scorer_of
 from trainer.task_file import ScoreSection
 
-REAL = ("kernel", "language_model", "optimizer", "simulated")
+REAL = ("language_model", "simulated")
 
 
 @pytest.mark.parametrize("name", REAL)

@@ -36,7 +36,7 @@ TARGETS = np.random.default_rng(2).integers(-1, CLASSES, size=(ROWS, POSITIONS))
 
 def talk_with(source: str, talk: Callable[[Channel], Any]) -> Any:
     referee = ForkedReferee(source, Path(), Path(), CLASSES)
-    return referee.converse("stream", {"rows": ROWS, "classes": CLASSES}, ROWS * CLASSES * 4, talk)
+    return referee.converse({"rows": ROWS, "classes": CLASSES}, ROWS * CLASSES * 4, talk)
 
 
 def streamed(source: str, per_step: float = 30.0, total: float = 60.0) -> Any:
@@ -135,7 +135,8 @@ def step(model, state, symbols):
     cheat = cheat.replace("PLACE", str(read))
 
     def talk(channel: Channel) -> tuple[memoryview, bytes, memoryview]:
-        taken = channel.ask(INPUTS[:, 0].tobytes(), 30)
+        channel.send(INPUTS[:, 0].tobytes(), 30)
+        taken = channel.take(30)
         at_once = bytes(taken)
         read.touch()
         return taken, at_once, channel.take(30)

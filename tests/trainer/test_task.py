@@ -66,7 +66,6 @@ def test_task_id_follows_what_counts(folder: Path) -> None:
         ("chunk = 500", 'pattern = "x"', 'pattern = "x"', "has 0 groups"),
         ("chunk = 500", "stream_kb = 0", "stream_kb", "score.stream_kb"),
         ("chunk = 500", "tolerance = 0", "tolerance", "score.tolerance"),
-        ("chunk = 500", "repetitions = 1", "repetitions", "score.repetitions"),
         ('editable = ["train.py"]', 'editable = ["train.py", "data.py"]', "editable", "generates the hidden data"),
         ('editable = ["train.py"]', 'editable = ["train.py", "prepare.py"]', "editable", "also read-only"),
     ],

@@ -17,12 +17,13 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from trainer.inside import compilers, device_filter, metering, namespaces, plain, seccomp, selftest, serving
+from trainer.inside import compilers, device_filter, metering, namespaces, seccomp, selftest, serving
 
 if TYPE_CHECKING:
     from trainer.inside.experiment_folder import ExperimentFolder
 
 PASSED = ("inputs", "output", "receive", "reply", "shared")  # descriptors for the experiment
+_SCRIPT = "train.py"
 _STATUS = 3  # the descriptor for error reports
 _MB = 1 << 20
 _BOILERPLATE = ("Set TORCHDYNAMO_VERBOSE", "For even more developer context", "This error was raised")
@@ -64,7 +65,6 @@ def confine(request: dict[str, Any], work: ExperimentFolder, descriptors: dict[s
         os.environ["METALOOP_TRAIN_DATA"] = work.data
     request["checkpoint"] = str(work.checkpoint)
     tempfile.tempdir = None  # before the fork it may have been set to the template's folder
-    request["library"] = str(work.library) if request["library_mb"] else ""
     os.chdir(work.folder)
     sys.path.insert(0, str(work.folder))
     for stream in (sys.stdout, sys.stderr):
@@ -138,55 +138,49 @@ def execute(path: str, name: str) -> ModuleType:
 def train(request: dict[str, Any]) -> None:
     """Execute train.py as the main program."""
     seed_everything(int(request["environment"].get("METALOOP_TRAIN_SEED", 0)))
-    execute(request["script"], "__main__")
+    execute(_SCRIPT, "__main__")
 
 
 def predict(request: dict[str, Any]) -> None:
     """Load the checkpoint with the source's own code and write its logits as raw float32, row after row."""
-    parts = _lists if request["settings"]["plain"] else _tensors
-    module: Any = execute(request["script"], "candidate")
+    module: Any = execute(_SCRIPT, "candidate")
     for needed in ("load", "logits"):
         if not callable(getattr(module, needed, None)):
-            raise AttributeError(f"{request['script']} defines no function {needed}")
+            raise AttributeError(f"{_SCRIPT} defines no function {needed}")
     model = module.load(request["checkpoint"])
     with open(request["output_fd"], "wb", buffering=0) as file:
-        for view in parts(module, model, request):
+        for view in _logits(module, model, request):
             while len(view):
                 view = view[file.write(view) :]
 
 
-def _tensors(module: Any, model: Any, request: dict[str, Any]) -> Iterator[memoryview]:
-    """The float32 logits of each chunk of rows, for sources with tensors."""
+def _logits(module: Any, model: Any, request: dict[str, Any]) -> Iterator[memoryview]:
+    """The float32 logits of each chunk of rows, from tensors or from NumPy arrays."""
     import numpy as np
-    import torch
 
     settings = request["settings"]
     with open(request["inputs_fd"], "rb") as file:
-        inputs = torch.from_numpy(np.load(file, allow_pickle=False))
+        inputs = np.load(file, allow_pickle=False)
+    if settings["torch"]:
+        import torch
+
+        inputs = torch.from_numpy(inputs)
     shape = (*inputs.shape[1:], settings["classes"]) if settings["per_position"] else (settings["classes"],)
     for start in range(0, len(inputs), settings["chunk"]):
         rows = inputs[start : start + settings["chunk"]]
-        logits = module.logits(model, rows).detach().to("cpu", torch.float32).contiguous()
+        logits = module.logits(model, rows)
+        if settings["torch"]:
+            logits = logits.detach().to("cpu", torch.float32).contiguous().numpy()
+        else:
+            logits = np.ascontiguousarray(logits, np.float32)
         if tuple(logits.shape) != (len(rows), *shape):
             raise ValueError(f"logits have shape {list(logits.shape)}, expected {[len(rows), *shape]}")
-        yield memoryview(logits.numpy()).cast("B")
-
-
-def _lists(module: Any, model: Any, request: dict[str, Any]) -> Iterator[memoryview]:
-    """The same for sources with nested lists."""
-    settings = request["settings"]
-    with open(request["inputs_fd"], "rb") as file:
-        inputs = plain.read(file.read())
-    shape = (len(inputs[0]), settings["classes"]) if settings["per_position"] else (settings["classes"],)
-    for start in range(0, len(inputs), settings["chunk"]):
-        rows = inputs[start : start + settings["chunk"]]
-        yield memoryview(plain.numbers(module.logits(model, rows), (len(rows), *shape), "logits")).cast("B")
+        yield memoryview(logits).cast("B")
 
 
 def converse(request: dict[str, Any]) -> None:
-    """Import the source, or use the compiled library, and answer the evaluator's questions one by one."""
-    request["loop"] = request["settings"]["loop"]
-    serving.converse(None if request["library"] else execute(request["script"], "candidate"), request)
+    """Import the source and answer the evaluator's questions one by one."""
+    serving.converse(execute(_SCRIPT, "candidate"), request)
 
 
 _KINDS = {"train": train, "predict": predict, "converse": converse, "selftest": selftest.run, "matmul": selftest.matmul}

@@ -35,11 +35,6 @@ class ExperimentFolder:
         """A private copy of the compile cache, which is deleted with the experiment."""
         return self.folder / "compiled"
 
-    @property
-    def library(self) -> Path:
-        """Path of a compiled kernel, if there is one."""
-        return (Path(namespaces.BUILT) if self.sandboxed else self.folder) / "kernel.so"
-
     @classmethod
     def make(cls, request: dict[str, Any], root: str) -> ExperimentFolder:
         """Enter a new root in new namespaces; without a sandbox (``root`` is given), create a folder below it."""
@@ -48,7 +43,7 @@ class ExperimentFolder:
             return cls(Path(tempfile.mkdtemp(dir=root)), request["data"], False, device)
         megabytes = request["file_mb"] + (COMPILED_MB if device else 64)
         training = request["kind"] not in ("predict", "converse")
-        namespaces.isolate(megabytes, request["library_mb"], device=device, training=training)
+        namespaces.isolate(megabytes, device=device, training=training)
         return cls(Path(namespaces.WORK), namespaces.DATA, True, device)
 
     def fill(self, request: dict[str, Any], descriptors: dict[str, int]) -> None:
@@ -64,11 +59,9 @@ class ExperimentFolder:
         if "compiled" in descriptors:
             packing.unpack(descriptors["compiled"], str(self.compiled))
         if "checkpoint" in descriptors:
-            _lay(descriptors["checkpoint"], self.checkpoint, 0o600)
-        if "library" in descriptors:
-            _lay(descriptors["library"], self.library, 0o755)
-            if self.sandboxed:
-                namespaces.seal()
+            target = os.open(self.checkpoint, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            _copy(descriptors["checkpoint"], target, 1 << 40)
+            os.close(target)
 
     def take(self, target: int, limit: int) -> str:
         """Copy the checkpoint out; returns an empty string, or why there is no valid checkpoint."""
@@ -90,12 +83,6 @@ class ExperimentFolder:
     def remove(self) -> None:
         if not self.sandboxed:  # a sandbox vanishes with its namespaces
             shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def _lay(source: int, path: Path, mode: int) -> None:
-    target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    _copy(source, target, 1 << 40)
-    os.close(target)
 
 
 def _copy(source: int, target: int, limit: int) -> None:

@@ -13,7 +13,6 @@ import os
 INNER = "/metaloop/inner"  # the future root, in the outer sandbox
 WORK = "/metaloop/work"  # the only writable folder, in the new root
 DATA = "/metaloop/data"  # the training split, in the new root
-BUILT = "/metaloop/built"  # a compiled kernel: read-only, and the only executable file of an experiment
 
 DEVICES = ("null", "zero", "urandom")  # the content of /dev in a sandbox without a GPU
 
@@ -47,12 +46,12 @@ def _write(path: str, text: str) -> None:
         file.write(text)
 
 
-def isolate(megabytes: int, built: int = 0, *, device: bool = False, training: bool = True) -> None:
+def isolate(megabytes: int, *, device: bool = False, training: bool = True) -> None:
     """Move this process into a new root; its next child is process 1 there. OSError if the kernel refuses.
 
     ``megabytes``: size of the only writable folder, `WORK`. Programs in it cannot be executed except with a ``device``,
-    where compilers write programs and use shared memory. ``built``: size of `BUILT`, which is filled and then closed by
-    `seal`; 0: none. `DATA` has content only for ``training``: otherwise a source could continue training while scored.
+    where compilers write programs and use shared memory. `DATA` has content only for ``training``: otherwise a source
+    could continue training while scored.
     """
     uid, gid = os.getuid(), os.getgid()
     everything = _NEWUSER | _NEWNS | _NEWPID | _NEWNET | _NEWIPC | _NEWUTS | _NEWCGROUP
@@ -75,8 +74,6 @@ def isolate(megabytes: int, built: int = 0, *, device: bool = False, training: b
         _mount("none", path, "", _REMOUNT | _BIND | _RDONLY | kept)
     if not training:
         _mount("tmpfs", INNER + DATA, "tmpfs", _RDONLY | _NOSUID | _NODEV | _NOEXEC, "size=4k,nr_inodes=1,mode=0755")
-    if built:
-        _mount("tmpfs", INNER + BUILT, "tmpfs", _NOSUID | _NODEV, f"size={built}m,nr_inodes=8,mode=0755")
     os.chdir(INNER)
     _check(_libc.syscall(_SYS_PIVOT_ROOT[os.uname().machine], b".", b"."), "pivot_root")
     if not device:  # otherwise the child still needs the old root, see `settle`
@@ -97,11 +94,6 @@ def settle() -> None:
     os.chdir("/")
     _check(_libc.umount2(b".", _DETACH), "umount")
     os.chdir(WORK)
-
-
-def seal() -> None:
-    """Make `BUILT` read-only."""
-    _mount("none", BUILT, "", _REMOUNT | _BIND | _RDONLY | _NOSUID | _NODEV)
 
 
 def renounce() -> None:

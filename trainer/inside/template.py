@@ -1,4 +1,4 @@
-"""The warm template: a process that has imported torch, if its task uses it, and forks one monitor per experiment.
+"""The warm template: a process that has imported torch or NumPy and forks one monitor per experiment.
 
 `trainer.local.LocalLauncher` starts it, in the outer sandbox if there is one. It receives one request at a time through
 a socket and never reads a source. When the worker closes the socket, it kills its processes and exits.
@@ -117,7 +117,8 @@ class Template:
 
 def main(descriptor: int, settings: dict[str, Any]) -> None:
     """Run the template. ``descriptor`` is our end of the socket. ``settings``: uid to change to (or None), root,
-    worker's pid, torch, device (the device profile), preload (import what torch.compile needs)."""
+    worker's pid, torch (import it, otherwise NumPy), device (the device profile), preload (import what torch.compile
+    needs)."""
     root, worker = settings["root"], settings["worker"]
 
     def parent_died(*_: object) -> None:
@@ -139,6 +140,9 @@ def main(descriptor: int, settings: dict[str, Any]) -> None:
     device = bool(settings["device"])
     if settings["torch"]:
         warm()
+    else:
+        with suppress(ModuleNotFoundError):  # the check of the sandbox needs no packages
+            import numpy  # noqa: F401
     if device:
         compilers.ready(preload=settings["preload"])
     if not root and device:

