@@ -28,7 +28,7 @@ from trainer.data import DataStore
 from trainer.device_profile import DeviceProfile
 from trainer.experiment import SOURCE_BYTES, Spec, Trainer
 from trainer.gpus import GpuSeat, usable
-from trainer.launcher import Ended, LauncherFault, ProcessRequest
+from trainer.launcher import Ended, LauncherFault, ProcessLimits, ProcessRequest
 from trainer.outcome import Outcome, Trust
 from trainer.predictions import InvalidPredictions
 from trainer.referee import LEAST, OUT_OF_MEMORY, ExperimentTally, Failed, judge
@@ -44,6 +44,7 @@ _LINE = 300  # characters of a reason
 _SIGNALS = 64
 _LINKS = 20  # that are followed
 _MOST_NAMES = 5  # in a finding
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _RESULT_MB = 1  # size of the file with the metric
 
 
@@ -146,39 +147,47 @@ class CommandTrainer(Trainer):
         scored = bool(self.section.score_command)
         result = self.task.scoring["file"]
         wanted = self.section.artifacts if scored else [result] if result else []
-        ended = self._run(self.section.command, self._files(spec), spec, wanted, tally)
+        fraction = spec.fraction if self.task.scales else 1.0
+        job = self._job(self.section.command, self._files(spec), wanted, spec.seed, fraction)
+        ended = self._run(job, self._limits(fraction, 0), tally, "command")
         if scored:
-            ended = self._run(self.section.score_command, self._beside(ended), spec, [result] if result else [], tally)
+            files, wanted = self._beside(ended), [result] if result else []
+            job = self._job(self.section.score_command, files, wanted, spec.seed)
+            ended = self._run(job, self._limits(1.0, 0, tally), tally)
         tally.result = _result(ended, result)
         try:
             return Score(self.scorer.metric(tally.result), self.trust)
         except InvalidPredictions as error:
             raise Failed("invalid", str(error)) from None
 
-    def _run(
+    def _job(
         self,
         command: str | list[str],
         files: Mapping[str, tuple[bytes, bool]],
-        spec: Spec,
         wanted: list[str],
-        tally: ExperimentTally,
-    ) -> CommandEnded:
-        """Run one command and record its costs; Failed if it fails or does not leave the wanted files."""
-        line = self.section.score_command == command
-        fraction = spec.fraction if self.task.scales and not line else 1.0
-        values = {"{seed}": str(spec.seed), "{budget}": f"{self.task.budget_seconds * fraction:g}"}
+        seed: int,
+        fraction: float = 1.0,
+    ) -> CommandJob:
+        """One command with its files, its seed and its share of the budget, and with the variables of the task."""
+        values = {"{seed}": str(seed), "{budget}": f"{self.task.budget_seconds * fraction:g}"}
         words = (
             ["/bin/sh", "-c", _filled(command, values)]
             if isinstance(command, str)
             else [_filled(word, values) for word in command]
         )
-        threads = str(self.section.threads)
-        environment = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), threads)
-        environment |= self.charge.environment
+        environment = dict(self.charge.environment)
+        if self.section.threads:
+            environment |= dict.fromkeys(_THREADS, str(self.section.threads))
         environment |= {"METALOOP_TRAIN_SEED": values["{seed}"], "METALOOP_TRAIN_BUDGET": values["{budget}"]}
         environment |= {name: _filled(text, values) for name, text in self.section.environment.items()}
-        limits = self._lines(fraction)
-        ended = self._carry_out(CommandJob(words, files, environment, wanted=wanted), limits)
+        return CommandJob(words, files, environment, wanted=wanted)
+
+    def _run(self, job: CommandJob, limits: ProcessLimits, tally: ExperimentTally, kind: str = "") -> CommandEnded:
+        """Run one command and record its costs; Failed if it fails or does not leave the wanted files.
+
+        ``kind``: as for `ExperimentTally.add`.
+        """
+        ended = self._carry_out(job, self._of_command(limits))
         if ended.written:
             tally.findings.append(f"read-only: the command wrote into {', '.join(ended.written[:_MOST_NAMES])}")
         result = Ended(
@@ -189,14 +198,14 @@ class CommandTrainer(Trainer):
             ended.peak_memory_mb,
             log=ended.log,
         )
-        tally.add(result, self.launcher.constant, "" if line else "command")
+        tally.add(result, self.launcher.constant, kind)
         if ended.killed == "memory":
             raise Failed("oom", f"killed: more than {limits.memory_mb} MB of memory")
         if ended.killed == "output":
-            raise Failed("crash", f"killed: more than {limits.output_mb} MB of output")
+            raise Failed("crash", f"killed: more than {CommandLimits.output_mb} MB of output")
         if result.exit_code > 0 and OUT_OF_MEMORY.search(last := _last_line(result.log)):
             raise Failed("oom", last[:_LINE])
-        judge(result, self._limits(fraction, 0), failure="crash")
+        judge(result, limits, failure="crash")
         if ended.missing:
             raise Failed("invalid", f"the command left no {ended.missing[0]}")
         return ended
@@ -218,8 +227,8 @@ class CommandTrainer(Trainer):
             compiled.took()
         return ended
 
-    def _lines(self, fraction: float) -> CommandLimits:
-        ours = self._limits(fraction, 0)
+    def _of_command(self, ours: ProcessLimits) -> CommandLimits:
+        """The limits of a command: those of the experiment's process, and what the task allows its files."""
         result = self.task.scoring["checkpoint_mb"] if self.section.score_command else _RESULT_MB
         return CommandLimits(
             ours.cpu_seconds,

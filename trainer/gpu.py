@@ -61,10 +61,10 @@ def bwrap_arguments(nodes: Sequence[Path], index: int, below: str = "") -> list[
 
 
 def runtime_folder() -> Path:
-    """The folder of leases: /run/user/UID/metaloop or /tmp/metaloop-UID. `Lease` creates and checks it."""
-    user = Path("/run/user", str(os.geteuid()))
-    if user.is_dir() and os.access(user, os.W_OK):
-        return user / "metaloop"
+    """The folder of leases, /tmp/metaloop-UID. `Lease` creates and checks it.
+
+    It is not below /run/user/UID, which logind removes when the user logs out, although studies may go on.
+    """
     return Path("/tmp", f"metaloop-{os.geteuid()}")
 
 

@@ -152,7 +152,9 @@ class RunSection(TomlSection):
     artifacts: list[str] = Field(default=[], description="files or folders from training for score_command")
     disk_mb: int = Field(default=1024, gt=0, le=Most >> 10, description="size of the work copy, in memory, MB")
     processes: int = Field(default=512, gt=0, le=Most, description="limit of processes and threads")
-    threads: int = Field(default=1, gt=0, le=1024, description="threads of numerical libraries")
+    threads: int = Field(
+        default=0, ge=0, le=1024, description="threads of numerical libraries; 0: as many as the machine gives"
+    )
 
     @field_validator("seed_constant", "budget_constant")
     @classmethod
@@ -173,6 +175,8 @@ class RunSection(TomlSection):
     def _scored_on_something(self) -> RunSection:
         if bool(self.score_command) != bool(self.artifacts):
             raise ValueError("score_command and artifacts need each other")
+        if self.score_command == self.command:
+            raise ValueError("score_command is the training command; it must be another one, which reads the artifacts")
         return self
 
 

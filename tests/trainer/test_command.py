@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,48 @@ def test_a_scoring_command_counts_and_sees_no_edited_file(tmp_path: Path) -> Non
     assert run(task, Spec(task.baseline().with_text("train.py", swap), 1)).metric == 2.5
     link = "import os\nos.symlink('/etc/hostname', 'model.txt')\n"
     assert run(task, Spec(task.baseline().with_text("train.py", link), 1)).status == "invalid"
+
+
+def test_a_scoring_command_gets_what_the_training_left_of_the_limit(tmp_path: Path) -> None:
+    """Training may use 3 CPU-seconds, and scoring one more: 2 of training leave 2 to the scoring command, not 3."""
+    burn = "import time\nwhile time.process_time() < {}: pass\n"
+    wanted = {"score_command": "python score.py", "artifacts": ["model.txt"], "direction": "higher"}
+    task = made(tmp_path, _scored, metric="score", command="python train.py", editable=["train.py"], **wanted)
+    task = replace(task, budget_seconds=3.0, cost_seconds=4.0, hard_factor=1.0, hard_extra=0.0)
+    scores = (task.folder / "score.py").read_text()
+
+    def status(training: float, scoring: float) -> str:
+        (task.folder / "score.py").write_text(burn.format(scoring) + scores)
+        source = task.baseline().with_text("train.py", burn.format(training) + SCORED["train.py"])
+        return run(replace(task), Spec(source, 1)).status
+
+    assert (status(2.0, 1.0), status(2.0, 2.6)) == ("ok", "timeout")
+
+
+def test_a_scoring_command_is_another_command(tmp_path: Path) -> None:
+    """With the same text in both places, the training would count as scoring."""
+    wanted = {"score_command": "python score.py", "artifacts": ["model.txt"], "direction": "higher"}
+    task = made(tmp_path, _scored, metric="score", command="python train.py", editable=["train.py"], **wanted)
+    toml = task.folder / "task.toml"
+    toml.write_text(toml.read_text().replace('"python score.py"', '"python train.py"'))
+    with pytest.raises(TaskError, match="score_command is the training command") as caught:
+        Task.load(task.folder)
+    assert "\n" not in caught.value.message
+
+
+def test_libraries_have_the_threads_of_the_machine_unless_the_task_says_a_number(tmp_path: Path) -> None:
+    def threads(folder: Path) -> Path:
+        folder.mkdir(parents=True)
+        names = "('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS')"
+        text = f"import os\nprint('score:', sum(int(os.environ.get(name, 100)) for name in {names}))\n"
+        (folder / "train.py").write_text(text)
+        return folder
+
+    task = made(tmp_path, threads, metric="score", command="python train.py", direction="higher")
+    toml = task.folder / "task.toml"
+    assert "\nthreads = 0  #" in toml.read_text() and run(task).metric == 300.0
+    toml.write_text(toml.read_text().replace("\nthreads = 0", "\nthreads = 2"))
+    assert run(Task.load(task.folder)).metric == 6.0
 
 
 def test_an_artifact_takes_the_place_of_no_file(tmp_path: Path) -> None:

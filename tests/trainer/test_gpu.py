@@ -13,6 +13,7 @@ import pytest
 
 from programs.errors import Busy, EnvironmentProblem
 from trainer import gpu
+from trainer.bwrap import find_bwrap
 from trainer.gpu import GpuUsage, Lease, Leftover
 
 
@@ -81,6 +82,22 @@ def test_lease_is_exclusive_and_comes_back(tmp_path: Path) -> None:
     with Lease(0, folder):
         assert (folder / "gpu-0.lock").read_text() == f"{os.getpid()}\n"
     assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_lease_holds_after_the_logout_of_its_holder() -> None:
+    """The holder sees a folder /run/user/UID, as during a login; this process does not."""
+    index = 100_000 + os.getpid()
+    code = f"from trainer.gpu import Lease\nlease = Lease({index})\nprint('held', flush=True)\ninput()"
+    session = ["--dev-bind", "/", "/", "--tmpfs", "/run", "--perms", "0700", "--dir", f"/run/user/{os.geteuid()}"]
+    command = [str(find_bwrap()[0]), *session, sys.executable, "-c", code]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
+        try:
+            with pytest.raises(Busy, match=f"GPU {index} is in use"):
+                Lease(index)
+        finally:
+            holder.kill()
+    (gpu.runtime_folder() / f"gpu-{index}.lock").unlink()
 
 
 def test_lease_of_another_process_ends_with_it(tmp_path: Path) -> None:

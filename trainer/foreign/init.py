@@ -232,6 +232,9 @@ def _toml(
         "links": links,
     }
     lines += [f"{key} = {_toml_value(entry)}" for key, entry in run.items() if entry]
+    lines += [
+        "threads = 0  # of numerical libraries: as many as the machine gives; 1 makes results repeatable more often"
+    ]
     lines += [line for limit in stated for line in _constraint(limit)]
     if knobs:
         lines += [
