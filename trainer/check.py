@@ -41,21 +41,15 @@ CLAUSES = (
     "edits",
     "by hand",
 )
-# the functions that the source must define for each kind of scorer, with a hint; other kinds are not checked
-_NEEDED = {
-    "classification": {
-        "load": "the referee calls load(path) and logits",
-        "logits": "the referee calls logits(model, x)",
-    },
-}
-_NEEDED["language_model"] = _NEEDED["regression"] = _NEEDED["classification"]
+_WITH_LOGITS = ("classification", "regression", "language_model")  # kinds of scorer that predict
+# the functions that their source must define, each with a hint
+_NEEDED = {"load": "the referee calls load(path) and logits", "logits": "the referee calls logits(model, x)"}
+_OFFERED = ("SEED", "DEVICE", "load_train", "clock", "save", "summary")  # what their prepare.py should define
 # clauses that do not apply to a kind: it does not train by our clock, or its metric is printed
 _FREE = {kind: {"soft budget", "fixed steps", "chunks", "streaming", "referee"} for kind in data_check.SPLITLESS}
 _FREE["simulated"].add("by hand")  # its source is edited and never run
 _BLIND = 0.98  # share of a blind guess's score above which a script has learnt nothing
 _SHORT = 1.0  # seconds; the start of train.py alone may use up a shorter budget
-_OFFERED = {"classification": ("SEED", "DEVICE", "load_train", "clock", "save", "summary")}
-_OFFERED["language_model"] = _OFFERED["regression"] = _OFFERED["classification"]
 
 
 def _error(clause: str, message: str, hint: str = "") -> CheckFinding:
@@ -137,15 +131,15 @@ class _Checker:
                 yield _error("imports", message, "the task must run without metaloop")
         tree = ast.parse(self.task.baseline().text())
         functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
-        for needed, hint in _NEEDED.get(self.kind, {}).items():
+        for needed, hint in _NEEDED.items() if self.kind in _WITH_LOGITS else ():
             if needed not in functions:
                 yield _error("functions", f"train.py defines no {needed}()", hint)
         if self.kind == "language_model" and "step" not in functions:
             yield CheckFinding("warning", "functions", "train.py defines no step()", "streaming calls logits instead")
         prepare = self.task.folder / "prepare.py"
-        if prepare.name in self.task.read_only and self.kind not in _FREE:
+        if prepare.name in self.task.read_only and self.kind in _WITH_LOGITS:
             names = {name for node in ast.parse(prepare.read_bytes()).body for name in _defined(node)}
-            if missing := [name for name in _OFFERED.get(self.kind, ()) if name not in names]:
+            if missing := [name for name in _OFFERED if name not in names]:
                 message = f"does not define {', '.join(missing)}"
                 yield CheckFinding("warning", "prepare.py", message, "see metaloop task init")
 

@@ -191,3 +191,11 @@ def test_lines_that_tomllib_chokes_on(tmp_path: Path, line: str) -> None:
     (tmp_path / "task.toml").write_text(f"[task]\n{line}\n")
     with pytest.raises(TaskError):
         Task.load(tmp_path)
+
+
+def test_a_language_model_needs_torch(folder: Path) -> None:
+    path = folder / "task.toml"
+    text = path.read_text().replace('kind = "classification"', 'kind = "language_model"', 1)
+    path.write_text(text.replace("editable =", "torch = false\neditable =", 1))
+    with pytest.raises(TaskError, match="language_model needs torch"):
+        Task.load(folder)

@@ -1,4 +1,4 @@
-"""What the kernel computes: inputs drawn from a seed, and a plain version, which defines right results and unit of time.
+"""What the kernel computes: inputs drawn from a seed, and a plain version, the standard of right results and of time.
 
 Fields are estimated at queries from readings at scattered stations. The 24 nearest stations of a query count, by their
 distance in standardised coordinates; weights fall from 1 at the query to 0 at the 25th nearest. The result is the
