@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
 import re
+import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -63,6 +66,21 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     """Files without a slow test are not imported where only those are wanted."""
     wanted = config.getoption("markexpr") != "slow" or not collection_path.match("test_*.py")
     return None if wanted or "slow" in collection_path.read_text(encoding="utf-8") else True
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session: pytest.Session) -> None:
+    """In a fresh clone pytest rewrites the assertions of each file, half of what it takes to collect all: the processes
+    of pytest-xdist begin at different files, so that each finds most of them done by the others."""
+    config = session.config
+    told: dict[str, Any] | None = getattr(config, "workerinput", None)
+    if told is None or config.args_source is not pytest.Config.ArgsSource.TESTPATHS or sys.dont_write_bytecode:
+        return
+    files = [path for path in sorted(TESTS.rglob("test_*.py")) if not pytest_ignore_collect(path, config)]
+    first = len(files) * int(told["workerid"].removeprefix("gw")) // told["workercount"]
+    for path in files[first:] + files[:first]:
+        with contextlib.suppress(Exception, pytest.skip.Exception):  # told when it is collected
+            importlib.import_module(".".join(path.relative_to(TESTS.parent).with_suffix("").parts))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
