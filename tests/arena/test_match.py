@@ -103,11 +103,3 @@ def test_the_same_study_seed_gives_the_same_standings_bit_for_bit(played: tuple[
     play_entries(other, [Entry(STOCK, "control"), Entry(QUEUE), Entry(STOCK, "a/a")], 3, silent)
     ask = "SELECT * EXCLUDE (utilization) FROM standings ORDER BY arm_id"  # that is a share of wall time
     assert query(other.folder, ask) == query(played[0].folder, ask)
-
-
-@pytest.mark.slow
-def test_another_study_seed_is_another_sample(played: tuple[Study, Match], tmp_path: Path) -> None:
-    other = make_study(tmp_path / "other", seed=2)
-    play_entries(other, [Entry(STOCK, "control")], 3, silent)
-    ask = "SELECT verified_gain FROM runs WHERE role = 'control' ORDER BY run_seed"
-    assert query(other.folder, ask) != query(played[0].folder, ask)

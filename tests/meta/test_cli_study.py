@@ -100,20 +100,6 @@ def test_stop_drains_from_another_terminal(tmp_path: Path) -> None:
     assert json.loads(again.stdout)["stop_requested"] is False
 
 
-def test_evolve_ends_with_a_champion_and_its_evidence(tmp_path: Path) -> None:
-    flags = ("--quick", "-n", "2", "--generations", "1", *SMALL, "-b", "0.6s", "-s", "small", "-q")
-    done = cli("evolve", *flags, "--json", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert (tmp_path / told["files"]["champion"]).is_file()
-    assert (tmp_path / told["files"]["evidence"]).is_file()
-    assert isinstance(told["holds"], bool)
-    lineage = json.loads(cli("lineage", "small", "--json", cwd=tmp_path).stdout)["items"]
-    assert [p["program_id"] for p in lineage if p["champion"]] == [told["program_id"]]
-    again = cli("evolve", "--resume", "small", "--json", cwd=tmp_path)
-    assert json.loads(again.stdout)["verdict"] == told["verdict"]
-
-
 def test_a_run_without_a_sandbox_says_so_and_is_verified_in_one(tmp_path: Path) -> None:
     done = cli("run", "stock", *SMALL, "--unsafe-no-sandbox", "-s", "bare", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -23,7 +23,9 @@ from tests.llm.crowd import answer
 from tests.llm.server import LlmServer
 from tests.meta.foreign_study import (
     SIZE,
+    TRIAL,
     agent,
+    assert_runs_sound,
     assert_sound,
     make_task,
     metaloop,
@@ -46,8 +48,8 @@ def server() -> Iterator[LlmServer]:
         yield running
 
 
-def improve(task: Path, study: Path, *flags: str) -> list[str]:
-    return ["improve", str(task / "program.md"), "-t", str(task), "-s", str(study), "-m", "openai/test", *SIZE, *flags]
+def improve(task: Path, study: Path, *flags: str, size: tuple[str, ...] = SIZE) -> list[str]:
+    return ["improve", str(task / "program.md"), "-t", str(task), "-s", str(study), "-m", "openai/test", *size, *flags]
 
 
 def reader(folder: Path) -> tuple[str, ...]:
@@ -93,24 +95,26 @@ def test_improved_by_chat(task: Path, server: LlmServer, tmp_path: Path) -> None
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_improved_through_an_agent_and_resumed_after_a_kill(task: Path, server: LlmServer, tmp_path: Path) -> None:
-    study = tmp_path / "study"
-    words = [sys.executable, "-m", "meta.cli.main", *improve(task, study, *reader(tmp_path))]
+    """A trial, whose few runs are the smallest study: chat, above, is a whole search."""
+    study, began = tmp_path / "study", 4
+    words = [*improve(task, study, *reader(tmp_path), size=TRIAL)]
     with subprocess.Popen(
-        words,
+        [sys.executable, "-m", "meta.cli.main", *words],
         env=surroundings(server.url),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     ) as killed:
         deadline = time.monotonic() + 1200
-        while killed.poll() is None and len(experiments(study)) < 40 and time.monotonic() < deadline:
-            time.sleep(0.2)
+        while killed.poll() is None and len(experiments(study)) < began and time.monotonic() < deadline:
+            time.sleep(0.05)
         os.killpg(killed.pid, signal.SIGKILL)
     before = experiments(study)
-    assert len(before) >= 40
+    assert len(before) >= began
     done = metaloop("improve", "--resume", str(study), "--json", url=server.url)
     assert done.returncode == 0, done.stderr
-    assert_sound(study, task, chat=False)
+    assert run(["program", "lint", str(study / "champion.md"), "-t", str(task)]) == 0
+    assert_runs_sound(study)
     assert [row for row in experiments(study) if row in before] == before  # nothing lost, nothing again
     sessions = [e for e in read(study / "ledger") if e["kind"] == "agent" and e["what"] == "session"]
     assert len(sessions) >= len(query(study, "FROM runs")) - 2  # a worker each, cut when all was spent

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from tests.studies import TINY
 from trainer.task import Task
 
 MOMENTS = 4
+PLAN = replace(TINY, opening_more=2, child_more=2, confirm_runs=2)
 METALOOP = str(Path(sys.executable).with_name("metaloop"))
 ASK = {
     "standings": "SELECT * EXCLUDE (utilization) FROM standings ORDER BY match_id, arm_id",
@@ -33,7 +35,7 @@ ASK = {
 
 
 def make(folder: Path) -> None:
-    create(folder, task=Task.load(BLOBS), plan=TINY, workers=2, seed=7, fixed_steps=True)
+    create(folder, task=Task.load(BLOBS), plan=PLAN, workers=2, seed=7, fixed_steps=True)
 
 
 def resume(folder: Path) -> subprocess.Popen[bytes]:

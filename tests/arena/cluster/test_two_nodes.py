@@ -38,10 +38,21 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Standings:
     return standings(study.folder)
 
 
-@pytest.fixture
-def cluster() -> Iterator[Any]:
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[Any]:
     with two_nodes() as found:
         yield found
+
+
+@pytest.fixture
+def cluster(nodes: Any) -> Any:
+    """Two nodes; one that an earlier test killed has been replaced."""
+    choose("ray")
+    (raylet,) = nodes.second.all_processes["raylet"]
+    if raylet.process.poll() is not None:
+        nodes.remove_node(nodes.second, allow_graceful=False)
+        nodes.second = nodes.add_node(num_cpus=1)
+    return nodes
 
 
 def of_each(folder: Path) -> dict[str, int]:

@@ -15,15 +15,13 @@ from typing import Any
 import pytest
 
 from analysis.study import query
+from tests.meta.cli_study import cli
 from trainer.scaffold import init_simulated
 
 
 def metaloop(folder: Path, *words: str, code: int = 0, **surroundings: str) -> dict[str, Any]:
     """One command with --json: its answer, or the error that it ended with."""
-    done = subprocess.run(
-        [sys.executable, "-m", "meta.cli.main", *words, "--json"], cwd=folder, capture_output=True, text=True,
-        env={**os.environ, **surroundings}, timeout=240,
-    )  # fmt: skip
+    done = cli(*words, "--json", cwd=folder, env={**os.environ, **surroundings})
     assert done.returncode == code, done.stderr
     said = done.stdout if code == 0 else next(line for line in done.stderr.splitlines() if line.startswith("{"))
     answer: dict[str, Any] = json.loads(said)

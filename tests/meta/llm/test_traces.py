@@ -16,6 +16,7 @@ from analysis.study import query
 from arena.drain import Drained
 from meta.begin import create, take_up
 from meta.mutators.llm.trace_access import TURNS
+from meta.plan import Plan
 from tests.llm.kits import KEY, environment, staff
 from tests.llm.server import never
 from tests.llm.tooling import ToolServer, results, rounds, searcher
@@ -26,6 +27,7 @@ from trainer.task import Task
 
 pytestmark = pytest.mark.slow
 PLAN = replace(TINY, run_budget=0.8, generations=2, children=3, confirm_runs=2, ablation_runs=0, control_runs=0)
+ONE = replace(PLAN, generations=1)  # where one generation tells as much
 Play = Callable[..., Path]
 ATTEMPTS = "SELECT record FROM events WHERE kind = 'mutation' AND record ->> 'model' IS NOT NULL ORDER BY place"
 CALLS = "SELECT record FROM events WHERE kind = 'call' ORDER BY place"
@@ -42,11 +44,11 @@ def play(litellm_loaded: None, tmp_path_factory: pytest.TempPathFactory) -> Iter
     root = tmp_path_factory.mktemp("studies")
     task = Task.load(simulated_task(random_law(2), root / "task", experiments=8))
 
-    def played(name: str, answer: Any = searcher, fault: Any = never, **how: Any) -> Path:
+    def played(name: str, answer: Any = searcher, fault: Any = never, plan: Plan = PLAN, **how: Any) -> Path:
         with pytest.MonkeyPatch.context() as patch, ToolServer(answer, fault=fault) as server:
             environment(patch, server.url)
             crew = staff(**({"reply_tokens": 2000, "traces": "tools"} | how))
-            create(root / name, task=task, plan=PLAN, workers=1, seed=3, model_config=crew)
+            create(root / name, task=task, plan=plan, workers=1, seed=3, model_config=crew)
             carry_on(root / name)
         return root / name
 
@@ -151,15 +153,15 @@ def test_who_never_stops_calling_tools_is_cut_short_and_refused(play: Play) -> N
     def greedy(body: Any) -> Any:
         return [("search", {"pattern": "."})] * 9
 
-    folder = play("greedy", greedy)
+    folder = play("greedy", greedy, plan=ONE)
     attempts = records(folder, ATTEMPTS)
     assert attempts and not any(a["accepted"] for a in attempts)
     for a in attempts:
         assert len(a["turns"]) == TURNS and all(len(turn["tools"]) == 4 for turn in a["turns"])
         assert "instead of replying" in a["reason"]
         assert len(json.dumps(a["turns"])) < 200_000
-    children = "SELECT count(*) AS n FROM mutations WHERE accepted AND model IS NULL AND generation = 2"
-    assert query(folder, children)[0]["n"] == PLAN.children  # written offline
+    children = "SELECT count(*) AS n FROM mutations WHERE accepted AND model IS NULL AND generation = 1"
+    assert query(folder, children)[0]["n"] == ONE.children  # written offline
 
 
 def test_the_cap_holds_over_rounds(play: Play) -> None:
@@ -172,7 +174,7 @@ def test_the_cap_holds_over_rounds(play: Play) -> None:
 
 
 def test_a_long_window_without_tools_has_traces_in_its_prompt(play: Play) -> None:
-    folder = play("prompted", traces="prompt")
+    folder = play("prompted", plan=ONE, traces="prompt")
     attempts = [a for a in records(folder, ATTEMPTS) if not a["repairs"]]
     assert attempts and not any(a.get("turns") for a in attempts)
     for a in attempts:
@@ -184,7 +186,7 @@ def test_a_long_window_without_tools_has_traces_in_its_prompt(play: Play) -> Non
 
 def test_without_traces_nothing_is_offered(play: Play) -> None:
     seen: list[Any] = []
-    folder = play("blind", lambda body: seen.append(body) or searcher(body), traces="auto")
+    folder = play("blind", lambda body: seen.append(body) or searcher(body), plan=ONE, traces="auto")
     assert seen and not any("tools" in body for body in seen) and not (folder / "traces").exists()
     assert take_up(folder)[0].config.staff.traces == "none"  # LiteLLM does not know what openai/test can do
 
