@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypedDict
 
 from analysis.report import verdict
@@ -20,20 +21,20 @@ from analysis.wording import decimals, duration, many, number, tick_step
 if TYPE_CHECKING:
     import duckdb
 
-MOST_LINES, MOST_ARMS = 4, 4
+MOST_HEADS, MOST_LINES, MOST_FEET, MOST_ARMS = 3, 5, 2, 4
 ROOM = 24.0  # pixels of a program, at least
-LEFT, RIGHT, NAME_RIGHT = 64.0, 1136.0, 392.0  # pixels
-KICKER, SAID, NAME, SMALL = 22, 25, 22, 19  # pixels of a letter's height
-HEADS = ((44, 1), (34, 2), (28, 3))  # of the headline: pixels, lines
+RIGHT = 1136.0  # pixels
+HEAD_SMALL = 30  # pixels of the headline's letters, from its second line on
+HEADS = {44: 36, HEAD_SMALL: 54}  # of the headline: pixels → characters of a line
+KICKER, SAID, SMALL = 92, 92, 108  # characters of a line
+NAME, MEASURE = 28, 38  # characters of a program's name, and below the curves
 TICK = 80.0  # pixels between two ticks, about
 MARGIN = 0.04  # of the axis, beyond the longest interval
-BOLD = 1.13  # times as wide
-NARROW, BROAD = " .,:;!'|()[]·ijlftrI-", "mwMWQO%@–—…"
 AXIS = (400.0, 700.0)  # pixels: from the lowest to the highest gain
 WHOLE_AXIS = (400.0, RIGHT)
-FRAME = {"left": 760.0, "right": RIGHT, "bottom": 534.0}
+FRAME = {"left": 760.0, "right": RIGHT, "bottom": 538.0}
 COMPARED = ("champion", "control", BOTH)  # the rows that a card has in any case
-SAMPLE = 28  # pixels of a line in the legend
+SAMPLE, LETTER = 28, 11  # pixels in the legend: of a line, and of a letter
 
 
 class CardRow(Protocol):
@@ -53,12 +54,11 @@ class CardRow(Protocol):
 
 @dataclass(frozen=True)
 class CardText:
-    """The words of a card. ``lines``: of each line of the prose the same in several lengths, the longest first, and the
-    most important line first; ``foot``: sentences below the charts."""
+    """The words of a card. ``lines``: of the prose, the most important first; ``foot``: sentences below the charts."""
 
     kicker: str
     headline: str
-    lines: Sequence[Sequence[str]]
+    lines: Sequence[str]
     foot: Sequence[str]
 
 
@@ -116,7 +116,7 @@ def card(con: duckdb.DuckDBPyConnection, study: str, unfinished: RunsSoFar | Non
     shown, decision = verdict.verdict(facts), verdict.decided(facts)
     kicker = f"Metaloop: programs for automatic research · {facts.task} · {name_of(facts)}"
     how = setting(facts)  # it names the researcher, so that the cost need not say that there was no model
-    headline, lines, rival = shown.headline, [[shown.sentence]], None
+    headline, lines, rival = shown.headline, [shown.sentence], None
     if decision is not None:
         rival = Rival(decision.tested.name, "yours" if decision.against_own else "stock")
         decision = short_names(decision)
@@ -124,7 +124,7 @@ def card(con: duckdb.DuckDBPyConnection, study: str, unfinished: RunsSoFar | Non
     cost = verdict.cost(facts, model=not how, short=True)
     if "stock" in headline:  # what that is, in the last line if there is room
         longer = f"{cost} {STOCK}"
-        cost, lines = (longer, lines) if len(lines_of(longer, SMALL, 2)) == 1 else (cost, [*lines, [STOCK]])
+        cost, lines = (longer, lines) if len(longer) <= SMALL else (cost, [*lines, STOCK])
     words = CardText(kicker, headline, lines, [how, cost])
     stock = verdict.stock_of(facts)
     rows = [row for row in facts.board if not stock or row.program_id != stock.program_id] + ([stock] if stock else [])
@@ -162,11 +162,11 @@ def drawn_card(
     not."""
     from analysis.report.page import environment
 
-    size, most = next((one for one in HEADS if len(lines_of(words.headline, one[0] * BOLD, 9)) <= one[1]), HEADS[-1])
-    headline = lines_of(words.headline, size * BOLD, most)
-    below = 64 + size + (size + 8) * (len(headline) - 1) + 44
-    sentence = fitted(words.lines, SAID, MOST_LINES)
-    top = below + 32 * len(sentence) + (44 if shown else 18)
+    size = next((size for size, most in HEADS.items() if len(words.headline) <= most), HEAD_SMALL)
+    headline = lines_of([words.headline], HEADS[size], MOST_HEADS)
+    below = 64 + size + (size + 6) * (len(headline) - 1) + 36
+    sentence = lines_of(words.lines, SAID, MOST_LINES)
+    top = below + 28 * len(sentence) + (44 if shown else 18)
     given, room = len(rows), MOST_ARMS if shown else max(MOST_ARMS, int((FRAME["bottom"] - top) / ROOM))
     others = [row for row in rows if row not in always][: max(0, room - len(always))]
     rows = [row for row in rows if row in always or row in others][:room]
@@ -177,7 +177,7 @@ def drawn_card(
         environment()
         .get_template("card.svg.j2")
         .render(
-            kicker=cut(words.kicker, (RIGHT - LEFT) / KICKER),
+            kicker=cut(words.kicker, KICKER),
             headline=headline,
             size=size,
             sentence=sentence,
@@ -192,8 +192,8 @@ def drawn_card(
             legend=legend_of(shown, ours, rival),
             reached=[number(sign_of(direction) * value, 2) for value in reached(shown, direction)],
             sample=SAMPLE,
-            measure=cut(f"{many(last_of(shown), 'experiment')}; {measure}", (FRAME["right"] - FRAME["left"]) / SMALL),
-            foot=fitted([[line] for line in words.foot], SMALL, 2),
+            measure=cut(f"{many(last_of(shown), 'experiment')}; {measure}", MEASURE),
+            foot=lines_of(words.foot, SMALL, MOST_FEET),
         )
     )
 
@@ -229,51 +229,19 @@ def legend_of(runs: Sequence[DrawnRun], ours: str, rival: Rival | None) -> list[
     legend: list[tuple[str, str, float]] = []
     for one in (kind for kind in words if kind in drawn):
         legend.append((one, words[one], round(at, 1)))
-        at += SAMPLE + 22 + SMALL * width(words[one])
+        at += SAMPLE + 22 + LETTER * len(words[one])
     return legend
 
 
-def width(text: str) -> float:
-    """Of a line in units of its letters' height, in a wide font."""
-    return sum(0.36 if c in NARROW else 0.95 if c in BROAD else 0.7 if c.isupper() else 0.61 for c in text)
+def cut(text: str, most: int) -> str:
+    """At most so many characters of a text; what is left out is marked."""
+    return text if len(text) <= most else f"{text[: most - 1].rstrip()}…"
 
 
-def cut(text: str, most: float) -> str:
-    """As much of a text as is at most so wide; what is left out is marked."""
-    if width(text) <= most:
-        return text
-    while text and width(f"{text} …") > most:
-        text = text.rpartition(" ")[0] or text[:-1]
-    return f"{text.rstrip()} …"
-
-
-def lines_of(text: str, size: float, most: int) -> list[str]:
-    """At most ``most`` lines as wide as a card, of letters of this size; what is left out is marked."""
-    lines, room = [""], (RIGHT - LEFT) / size
-    for word in text.split():
-        longer = f"{lines[-1]} {word}".strip()
-        if lines[-1] and width(longer) > room:
-            lines.append(word)
-        else:
-            lines[-1] = longer
-    if len(lines) > 1 and " " in lines[-2] and " " not in lines[-1]:  # no word alone on the last line
-        rest, _, before = lines[-2].rpartition(" ")
-        if width(joined := f"{before} {lines[-1]}") <= room:
-            lines[-2:] = [rest, joined]
-    lines[most - 1 :] = [" ".join(lines[most - 1 :])] if len(lines) > most else lines[most - 1 :]
-    return [cut(line, room) for line in lines if line]
-
-
-def fitted(lines: Sequence[Sequence[str]], size: float, most: int) -> list[str]:
-    """The lines that have room in so many, of letters of this size: of each the longest of its lengths that fits whole,
-    else none of it. Nothing is cut in the middle of a sentence, except of a first line that has one length only."""
-    fit: list[str] = []
-    for position, lengths in enumerate(lines):
-        room = most - len(fit) - sum(bool(later) for later in lines[position + 1 :] if len(later) > 1)
-        wraps = [lines_of(text, size, 99) for text in lengths if text]
-        whole = [wrap for wrap in wraps if len(wrap) <= max(room, 0) and not any(line.endswith("…") for line in wrap)]
-        fit += whole[0] if whole else lines_of(lengths[-1], size, most) if wraps and not fit else []
-    return fit
+def lines_of(texts: Sequence[str], width: int, most: int) -> list[str]:
+    """The texts in at most ``most`` lines of ``width`` characters; what is left out is marked."""
+    lines = [line for text in texts for line in wrap(text, width, break_on_hyphens=False)]
+    return lines if len(lines) <= most else [*lines[: most - 1], cut(" ".join(lines[most - 1 : most + 1]), width)]
 
 
 def last_of(runs: Sequence[DrawnRun]) -> int:
@@ -308,7 +276,7 @@ def named(row: CardRow) -> str:
     if row.role == "without-ideas":
         return "without its ideas"
     role = " (start)" if row.role == "start" else ""  # of the champion
-    return cut(row.display_name, (NAME_RIGHT - LEFT) / NAME - width(role)) + role
+    return cut(row.display_name, NAME - len(role)) + role
 
 
 def runs_of(facts: ReportFacts) -> tuple[list[DrawnRun], str, str]:

@@ -1,4 +1,4 @@
-"""The prose of a study's card: figures, evolution's own share, held-out tasks, A/A, each in several lengths."""
+"""The prose of a study's card: figures, evolution's own share, held-out tasks, A/A."""
 
 from __future__ import annotations
 
@@ -36,34 +36,26 @@ def card_headline(d: Decision) -> str:
     return f"{result(d)}{not_by_evolution(d)}"
 
 
-def verdict_lines(d: Decision, held_out: Sequence[HeldOutResult]) -> list[list[str]]:
-    """Each line of the prose in several lengths, the longest first."""
-    apart = difference(d.tested, d.unit, d.digits)
-    p = f"one-sided p {tested_p(d.p)}"
+def verdict_lines(d: Decision, held_out: Sequence[HeldOutResult]) -> list[str]:
     counted = many(d.champion.n, "new task") if d.families else f"{many(d.champion.n, 'run')} against {d.tested.gain.n}"
-    figures = [f"{apart}, {counted}, {p}.", f"{apart}, {p}.", f"{apart}."]
-    aa = aa_difference(d)
-    there = held_out_task(held_out)
+    figures = f"{difference(d.tested, d.unit, d.digits)}, {counted}, one-sided p {tested_p(d.p)}."
     load = f"{OTHER_LOAD}." if d.pace and d.pace.other_load else ""
-    checks = [" ".join(filter(None, each)) for each in ((there, load, aa), (there, aa), (load, aa))]
-    return [line for line in (figures, own_share(d), checks) if any(line)]
+    checks = " ".join(filter(None, (held_out_task(held_out), load, aa_difference(d))))
+    return [line for line in (figures, own_share(d), checks) if line]
 
 
-def own_share(d: Decision) -> list[str]:
+def own_share(d: Decision) -> str:
     """What evolution added to the program that the champion started from; empty without a lead, and where the announced
     test compares the two."""
     start = start_of(d)
     if start is None:
-        return []
+        return ""
     if not start.steps:
-        return [f"The champion is {start.first}."]
+        return f"The champion is {start.first}."
     if d.start is None:
-        unknown = "Evolution's own share is not known"
-        return [f"{unknown}: {start.first} did not run in this match.", f"{unknown}."]
+        return "Evolution's own share is not known."
     share = f"Evolution's own share: {difference(d.start, '', d.digits)}"
-    if differs(d.start):
-        return [f"{share} over {start.first}.", f"{share}."]
-    return [f"{share}, not significant."]
+    return f"{share}." if differs(d.start) else f"{share}, not significant."
 
 
 def held_out_task(results: Sequence[HeldOutResult]) -> str:

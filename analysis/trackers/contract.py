@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import fcntl
 import importlib
-import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
-from pathlib import Path
+from http.client import HTTPException, InvalidURL
 from types import ModuleType
-from typing import Protocol, TextIO
+from typing import Protocol
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
-from programs.errors import UsageError
+from programs.errors import CredentialMissing, EnvironmentProblem, UsageError
 from trainer.edits import Value
 
 Files = Mapping[str, str]  # name → text
 Verdict = Mapping[str, str | float]
-STUDIES = "metaloop-studies.json"  # in a folder for a tool: project → the study that it belongs to
-KILLED = "killed"  # the state of a run that was still going when the export ended
+SECONDS = 5.0
+CLIENTS = ("mlflow", "wandb", "trackio", "requests", "urllib3", "httpx", "sqlalchemy", "pydantic_core")
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Step:
 class TrackedRun:
     """A run. ``settings``: what it was given; ``facts``: how it ended, in words (state, reason, trust, ...);
     ``figures``: what came of it, finite numbers only. Times are in seconds since 1970, None where they are not known;
-    ``measured``: of its end or its last verification. ``verified``: it has ended, and no verification is to come."""
+    ``measured``: of its end or its last verification."""
 
     run_id: str
     name: str
@@ -55,7 +55,6 @@ class TrackedRun:
     started: float | None
     ended: float | None
     measured: float | None
-    verified: bool
     files: Callable[[], Files]  # read when they are sent
 
     @property
@@ -68,27 +67,21 @@ class TrackedRun:
     def is_over(self) -> bool:
         return self.state not in ("running", "interrupted")
 
-    def decided(self, last: bool) -> Sequence[Step]:
-        """Of a run that is not over, the steps that no later record changes; not ``last``: or precedes."""
-        if last:
-            return [step for step in self.steps if step.decision]
-        for index, step in enumerate(self.steps):
-            if not step.decision or step.number != index:
-                return self.steps[:index]
-        return self.steps
+    @property
+    def succeeded(self) -> bool:
+        return self.state in ("finished", "imported")
 
     @property
-    def result(self) -> tuple[object, ...]:
-        """What is compared to see whether a run has changed since it was sent."""
-        return (len(self.steps), dict(self.figures), dict(self.facts))
+    def decided(self) -> Sequence[Step]:
+        """The steps that no later record changes."""
+        return self.steps if self.is_over else [step for step in self.steps if step.decision]
 
 
 @dataclass(frozen=True)
 class TrackedStudy:
-    """A study: its folder, its name for the tool, the hash of its first record (empty before there is one), its runs
-    in the order of their starts, what to read above them, in Markdown, and the verdict's fields (none without one)."""
+    """A study: its name, the hash of its first record (empty before there is one), its runs in the order of their
+    starts, what to read above them, in Markdown, and the verdict's fields (none without one)."""
 
-    folder: Path
     name: str
     study_id: str
     runs: Sequence[TrackedRun]
@@ -97,44 +90,32 @@ class TrackedStudy:
 
 
 class Tracker(Protocol):
-    """Sends runs to a project of a tool. Runs may be open at the same time; steps of a run come in order. A run that
-    changed after its `end` is started again, gets its further steps, and is ended again. It is made before the study
-    is there, and raises then what is wrong with the client, its server or its credentials."""
+    """Writes one study into a new project of a tool. It is made before the study is read, and raises then what is
+    wrong with the client, its server or its credentials."""
 
     where: str  # how to look at what was written, in one line
-    address: str = ""  # of its server, with the variable that names it
-    variables: str = ""  # to type before a command that sends to the same server
     left_out: str = ""  # what was not sent, and why
-    updates: bool = True  # whether runs that it has can be changed by a later export
 
-    def owner(self, project: str) -> str | None:
-        """The id of the study whose runs a project has, empty for other runs; None where it has none."""
+    def has(self, project: str) -> bool:
+        """Whether there is a project of this name with runs already."""
         ...
 
-    def begin(self, project: str, study_id: str) -> None: ...
-
-    def has(self, run: TrackedRun) -> bool:
-        """Whether an earlier export sent this run as it is now."""
-        return False
-
-    def start(self, run: TrackedRun) -> None: ...
-    def log(self, run: TrackedRun, steps: Sequence[Step]) -> None: ...
-    def end(self, run: TrackedRun) -> None: ...
-    def close(self) -> None:
-        """Runs that are still open are marked as killed."""
-
+    def begin(self, project: str, study: TrackedStudy) -> None: ...
+    def send(self, run: TrackedRun) -> None: ...
     def conclude(self, verdict: Verdict) -> None:
-        """Show the verdict as a summary, where `describe` does not."""
-        return None
-
-    def describe(self, note: str) -> None:
-        """Show the note above the runs, where the tool has a place for it."""
-        return None
+        """Show the verdict as a summary."""
 
 
-def local(seconds: float | None) -> datetime:
-    """The time in this machine's zone, for tools that keep no zone; now where it is not known."""
-    return datetime.now() if seconds is None else datetime.fromtimestamp(seconds)
+def send(tracker: Tracker, study: TrackedStudy, project: str, progress: Callable[[int], None]) -> None:
+    """Send a study once; ``progress`` gets the number of runs so far. UsageError for a project that has runs."""
+    if tracker.has(project):
+        raise UsageError(f"the project {project} already has runs", hint="name another: --project NAME, or delete it")
+    tracker.begin(project, study)
+    for count, run in enumerate(study.runs, 1):
+        tracker.send(run)
+        progress(count)
+    if study.verdict:
+        tracker.conclude(study.verdict)
 
 
 def markdown(verdict: Verdict) -> str:
@@ -143,57 +124,6 @@ def markdown(verdict: Verdict) -> str:
         return "No verdict yet."
     points = "".join(f"\n- {text}" for key in ("caveat", "notes") for text in str(verdict[key]).splitlines())
     return f"**{verdict['headline']}.** {verdict['verdict']}\n{points}"
-
-
-class InFolder(Tracker):
-    """A tool whose runs are in a folder and cannot be changed later: a file in it names the study of each project."""
-
-    updates = False
-    folder: Path
-    _writing: TextIO | None = None
-
-    def _known(self) -> dict[str, str]:
-        """Project → study, those that were deleted included."""
-        there = self.folder / STUDIES
-        return json.loads(there.read_text("utf-8")) if there.is_file() else {}
-
-    def owner(self, project: str) -> str | None:
-        return self._known().get(project, "") if self.runs_of(project).exists() else None
-
-    def runs_of(self, project: str) -> Path:
-        """The file or folder with all runs of a project and nothing else."""
-        return self.folder / project
-
-    def begin(self, project: str, study_id: str) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        known = {**self._known(), project: study_id}
-        (self.folder / STUDIES).write_text(json.dumps(known, indent=1) + "\n", "utf-8")
-
-    def _lock(self, project: str) -> Path:
-        return self.folder / ("." + re.sub(r"[^\w.-]", "-", project) + ".lock")
-
-    def claim(self, project: str) -> None:
-        """Keep other exports from writing the project, until `release` or the end of the process."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._writing = self._lock(project).open("w", encoding="utf-8")
-        fcntl.flock(self._writing, fcntl.LOCK_EX)
-
-    def is_written(self, project: str) -> bool:
-        """Whether another export is writing the project now, such as one that follows the study."""
-        if not (lock := self._lock(project)).exists():
-            return False
-        with lock.open(encoding="utf-8") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-        return False
-
-    def release(self) -> None:
-        """Let other exports write the project."""
-        if self._writing is not None:
-            Path(self._writing.name).unlink(missing_ok=True)
-            self._writing.close()
 
 
 def needed(module: str, extra: str) -> ModuleType:
@@ -205,3 +135,56 @@ def needed(module: str, extra: str) -> ModuleType:
             f"--to {extra} needs the package {module.partition('.')[0]} ({error})",
             hint=f"in your clone of Metaloop: pip install -c constraints.txt '.[{extra}]'",
         ) from None
+
+
+def bare(address: str) -> str:
+    """The address without a user's name and password."""
+    head, mark, rest = address.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{head}{mark}{host.rpartition('@')[2]}{slash}{path}" if mark else address
+
+
+def one_line(error: Exception) -> str:
+    """Its first line, without the page that a web server answered."""
+    return str(error).strip().partition("\n")[0].partition(" Response body:")[0].rstrip(" .,:")
+
+
+def require_answer(address: str, variable: str) -> None:
+    """Raises EnvironmentProblem where no server answers at an http address that ``variable`` names, within seconds: the
+    clients try for minutes."""
+    what = f"{variable}={bare(address)}"
+    if re.fullmatch(r"[\w.-]+:\d+(/.*)?", address):
+        raise UsageError(f"{what} is not an address: http:// is missing", hint=f"{variable}=http://{address}")
+    if not address.startswith(("http://", "https://")):
+        return
+    try:
+        urlopen(bare(address), timeout=SECONDS).close()
+    except HTTPError:
+        return  # a server answers, and the client has the credentials
+    except (ValueError, InvalidURL) as error:
+        raise UsageError(f"{what} is not an address: {error}", hint=f"correct {variable}") from None
+    except (OSError, HTTPException) as error:
+        reason = getattr(error, "reason", error)
+        hint = f"start the server, or correct {variable}"
+        raise EnvironmentProblem(f"no server answers at {what}: {reason}", hint=hint) from None
+
+
+@contextmanager
+def client_errors(what: str) -> Iterator[None]:
+    """Reports an error of a tool's client in one line; ``what``: the tool, with its address."""
+    try:
+        yield
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in CLIENTS:
+            raise
+        line, status = one_line(error), getattr(error, "get_http_status_code", lambda: None)()
+        if "credential configuration failed" in line:  # MLflow's, of Databricks
+            cure = "set DATABRICKS_HOST and DATABRICKS_TOKEN, or log in with databricks auth login"
+            raise CredentialMissing(f"{what}: there are no credentials", hint=cure) from error
+        if status in (401, 403) or type(error).__name__ == "AuthenticationError":
+            raise CredentialMissing(f"{what} refuses the credentials: {line}", hint="docs/trackers.md") from error
+        if status == 404:
+            raise UsageError(f"{what} answers, but not as this tool's server: {line}", hint="correct it") from error
+        if "Max retries exceeded" in line or isinstance(error, OSError):
+            raise EnvironmentProblem(f"{what}: the server no longer answers", hint="start it, then export") from error
+        raise EnvironmentProblem(f"{what}: {line or type(error).__name__}", hint="correct it and try again") from error

@@ -22,7 +22,6 @@ from analysis.wording import arm_name
 from trainer import freshness
 from trainer.edits import Value
 
-# verified: where no further verification is to come, unless someone asks for more.
 RUNS = """
 SELECT r.run_id, r.name, r.role, r.purpose, r.generation, r.task, r.program_id, r.match_id, r.arm_id, r.stream,
        r.run_seed, r.researcher, r.direction, r.state, r.reason, r.device_seconds_budget, r.device_seconds_charged,
@@ -30,10 +29,8 @@ SELECT r.run_id, r.name, r.role, r.purpose, r.generation, r.task, r.program_id, 
        r.wall_seconds, r.trust, r.score_stream, r.sandbox AS sandbox_device_seconds, r.final_source_id,
        CASE WHEN r.calls > 0 THEN r.tokens END AS tokens, CASE WHEN r.calls > 0 THEN r.usd END AS usd,
        r.started_at, r.ended_at, greatest(r.ended_at, v.last) AS measured_at, p.text,
-       (SELECT config ->> 'sandbox' FROM studies LIMIT 1) AS sandbox,
-       coalesce(m.state, 'finished') <> 'running'
-           OR coalesce(r.verified_seeds >= TRY_CAST(m.config ->> 'verify_seeds' AS BIGINT), false) AS verified
-FROM runs AS r LEFT JOIN matches AS m USING (match_id) LEFT JOIN programs AS p ON p.program_id = r.program_id
+       (SELECT config ->> 'sandbox' FROM studies LIMIT 1) AS sandbox
+FROM runs AS r LEFT JOIN programs AS p ON p.program_id = r.program_id
     LEFT JOIN (SELECT run_id, max(verified_at) AS last FROM verifications GROUP BY run_id) AS v ON v.run_id = r.run_id
 ORDER BY r.started_at, r.run_id
 """
@@ -44,7 +41,7 @@ FROM experiments ORDER BY run_id, number
 """
 CHAMPION = "SELECT details FROM champions ORDER BY named_at DESC LIMIT 1"
 FIRST = "SELECT record ->> 'hash' AS hash, record ->> 'version' AS version FROM events WHERE kind = 'study' LIMIT 1"
-TABLES = ("studies", "runs", "experiments", "matches", "programs", "verifications", "champions")
+TABLES = ("studies", "runs", "experiments", "programs", "verifications", "champions")
 SETTINGS = (
     "study",
     "metaloop",
@@ -139,7 +136,7 @@ def tracked(folder: Path, files: Reader = program_alone) -> TrackedStudy:
     known = weakest(row["trust"] for row in runs) or weakest(row["trust"] for row in experiments)
     fresh = freshness.of_record(decision.fresh if decision else "", known)
     sent = [_run({**row, **whose}, steps.get(row["run_id"], ()), files) for row in runs]
-    return TrackedStudy(folder, name, study_id, sent, _note(name, verdict, fresh), verdict)
+    return TrackedStudy(name, study_id, sent, _note(name, verdict, fresh), verdict)
 
 
 def _run(row: dict[str, Any], steps: Sequence[StepRow], files: Reader) -> TrackedRun:
@@ -162,7 +159,6 @@ def _run(row: dict[str, Any], steps: Sequence[StepRow], files: Reader) -> Tracke
         _seconds(row["started_at"]),
         _seconds(row["ended_at"]),
         _seconds(row["measured_at"]),
-        bool(row["verified"]),
         partial(files, RunSources(row["run_id"], row["task"], row["text"], row["final_source_id"])),
     )
 

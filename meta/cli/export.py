@@ -15,7 +15,7 @@ from meta.cli import resolve
 from meta.cli.flags import AnyStudy
 from meta.cli.options import flag, verb
 from meta.cli.output import Output, Row
-from meta.cli.tool_export import FOLLOWED, ToolFlags, to_tool
+from meta.cli.tool_export import TOOLS, to_tool
 from programs.errors import NotFound, UsageError
 from programs.evolved_for import KINDS
 
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 FORMATS = ("tsv", "csv", "parquet", "jsonl")
 TRAINING = ("sft", "dpo")
-TOOLS = ("hf", "mlflow", "optuna", "tensorboard", "trackio", "wandb")
 
 
 @dataclass(frozen=True)
@@ -109,7 +108,7 @@ class ProgramFlags:
 @verb(
     ("metaloop export studies/NAME --to jsonl --view all -o tables/", "every view, one file each"),
     ("metaloop export studies/NAME --for agent -o program.md", "the champion, for any agent"),
-    ("metaloop export studies/NAME --to wandb -o logs/ --follow", "W&B, while it runs"),
+    ("metaloop export studies/NAME --to wandb -o logs/", "for Weights & Biases"),
 )
 def export(
     out: Output,
@@ -133,7 +132,10 @@ def export(
         str | None,
         flag("File; a folder for --view all, sft, dpo and tools  [default: stdout].", "-o", metavar="PATH"),
     ],
-    tool: ToolFlags,
+    project: Annotated[
+        str | None,
+        flag("tools: name of the experiment or project  [default: the study's name].", metavar="NAME"),
+    ],
     program: ProgramFlags,
     training: TrainingFlags,
 ) -> None:
@@ -148,18 +150,17 @@ def export(
     --to sft and --to dpo write train.jsonl, validation.jsonl and a data card, for training
     a model that writes programs.
 
-    --to hf, mlflow, optuna, tensorboard, trackio and wandb write every run with its
-    experiments into a folder, for that tool. MLFLOW_TRACKING_URI and WANDB_MODE=online send
-    them to a server instead. MLflow and Optuna update the runs that they already have; for
-    the other tools, name a new folder."""
+    --to mlflow, trackio and wandb write every run with its experiments into a folder, for
+    that tool. MLFLOW_TRACKING_URI and WANDB_MODE=online send them to a server instead."""
     target = Path(output).expanduser() if output else None
     if kind := program.kind:
         for_researcher(out, study, target, kind, program.chosen)
         return
-    refuse_flags_of_another_tool(study, to, tool)
     if to in TOOLS:
-        to_tool(out, study, target, to, tool)
+        to_tool(out, study, target, to, project)
         return
+    if project:
+        raise UsageError(f"--project needs --to {', '.join(TOOLS)}", hint="add --to wandb -o logs/")
     folder = resolve.study_folder(study, out)
     if to in TRAINING:
         to_training_data(out, folder, target, to, training)
@@ -170,18 +171,6 @@ def export(
         to_dataset(out, folder, Path(dataset).expanduser())
         return
     to_tables(out, folder, target, to, view)
-
-
-def refuse_flags_of_another_tool(study: str | None, to: str, tool: ToolFlags) -> None:
-    """Raises UsageError."""
-    if tool.follow and to not in FOLLOWED:
-        tools = "mlflow, trackio, wandb or tensorboard"
-        if to in TOOLS:
-            again = f"metaloop export {study or 'studies/NAME'} --to {to} -o logs/"
-            raise UsageError(f"--follow works with {tools}, not with {to}", hint=f"when the study has ended: {again}")
-        raise UsageError(f"--follow needs --to {tools}", hint="add --to wandb -o logs/")
-    if tool.project and to not in TOOLS[1:]:
-        raise UsageError(f"--project needs --to {', '.join(TOOLS[1:])}", hint="add --to wandb -o logs/")
 
 
 def to_tables(out: Output, folder: Path, target: Path | None, to: str, view: str) -> None:

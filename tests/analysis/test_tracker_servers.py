@@ -1,4 +1,4 @@
-"""What is wrong with a tool's server, login or flags is one line, before any study is waited for."""
+"""What is wrong with a tool's server, login or flags is one line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.trackers import TRACKERS
+from analysis.trackers import TRACKERS, TrackedStudy
 from meta.cli.main import run
 from trainer.planted import random_law, simulated_task
 
@@ -30,7 +30,6 @@ def closed_port() -> Iterator[int]:
     ("tool", "names", "code", "said"),
     [
         ("mlflow", {"MLFLOW_TRACKING_URI": "http://me:pw@127.0.0.1:CLOSED"}, 1, "no server answers at"),
-        ("mlflow", {"MLFLOW_TRACKING_URI": "postgresql://127.0.0.1:CLOSED/a"}, 1, "no server answers at"),
         ("mlflow", {"MLFLOW_TRACKING_URI": "htp://127.0.0.1"}, 2, "use http://HOST:PORT or sqlite:///FILE"),
         ("mlflow", {"MLFLOW_TRACKING_URI": "foo"}, 2, "is not an address; use"),
         ("mlflow", {"MLFLOW_TRACKING_URI": "file:///tmp/none"}, 2, "is not an address; use"),
@@ -40,11 +39,10 @@ def closed_port() -> Iterator[int]:
         ("mlflow", {"MLFLOW_TRACKING_URI": "sqlite:////nowhere/a.db"}, 2, "there is no folder /nowhere"),
         ("wandb", {"WANDB_MODE": "online", "WANDB_BASE_URL": "http://127.0.0.1:CLOSED"}, 1, "no server answers at"),
         ("wandb", {"WANDB_MODE": "online", "WANDB_BASE_URL": "127.0.0.1:CLOSED"}, 2, "http:// is missing"),
-        ("wandb", {"WANDB_BASE_URL": "here"}, 2, "is not an address; use http://HOST:PORT"),
         ("wandb", {"WANDB_MODE": "disabled"}, 2, "neither offline nor online"),
     ],
 )
-def test_what_is_wrong_with_a_server_is_one_line_before_any_study_is_waited_for(
+def test_what_is_wrong_with_a_server_is_one_line(
     tool: str,
     names: dict[str, str],
     code: int,
@@ -59,7 +57,7 @@ def test_what_is_wrong_with_a_server_is_one_line_before_any_study_is_waited_for(
         pytest.importorskip("wandb").teardown()  # settings are read once
     pytest.importorskip(tool)  # takes as long as the machine needs
     began = time.monotonic()
-    assert run(["export", "studies/none-yet", "--to", tool, "--follow", "-o", "/tmp/none"]) == code
+    assert run(["export", "studies/none-yet", "--to", tool, "-o", "/tmp/none"]) == code
     told = capsys.readouterr().err
     assert said in told and f"{list(names)[-1]}=" in told and "unexpected" not in told and "pw" not in told
     assert time.monotonic() - began < 200
@@ -74,33 +72,8 @@ def test_wandb_without_a_login_is_a_missing_credential(
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.setattr("sys.stdin", io.StringIO())
     pytest.importorskip("wandb").teardown()
-    assert run(["export", "studies/none-yet", "--to", "wandb", "--follow"]) == 4
+    assert run(["export", "studies/none-yet", "--to", "wandb"]) == 4
     assert "no login for W&B at http" in capsys.readouterr().err
-
-
-def test_following_is_refused_at_once_or_lists_the_studies_there_are(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert run(["export", "later", "--to", "optuna", "-o", "logs", "--follow"]) == 2
-    assert "when the study has ended: metaloop export later --to optuna" in capsys.readouterr().err
-
-    def begin(name: str) -> None:
-        (tmp_path / name).mkdir(parents=True)
-        (tmp_path / name / "study.toml").touch()
-
-    def sleep(_: float) -> None:
-        if (tmp_path / "later").exists():
-            raise KeyboardInterrupt
-        begin("later")
-
-    begin("studies/first")
-    begin("old")
-    monkeypatch.setattr("meta.cli.tool_export.time.sleep", sleep)
-    assert run(["export", "studies/later", "--to", "tensorboard", "-o", "logs", "--follow"]) == 130
-    told = capsys.readouterr().err
-    assert "(studies that are there: studies/first, ./old)" in told
-    assert told.count("a study later has started in ./later; did you mean it?") == 1 and told.count("started") == 1
 
 
 class Answers(BaseHTTPRequestHandler):
@@ -114,7 +87,8 @@ class Answers(BaseHTTPRequestHandler):
             self.connection.close()
             return
         known = {"experiment": {"experiment_id": "7", "name": "a", "lifecycle_stage": "active"}}
-        body = json.dumps(known if "get-by-name" in self.path else {}).encode()
+        made = known if "get-by-name" in self.path else {"experiment_id": "7"} if "create" in self.path else {}
+        body = json.dumps(made).encode()
         self.send_response(404 if "/wrong" in self.path else 200)
         self.send_header("Content-Type", "text/html" if "/wrong" in self.path else "application/json")
         self.end_headers()
@@ -139,8 +113,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 def test_the_last_line_links_to_the_experiment(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
     tracker = TRACKERS.get("mlflow")(tmp_path)
-    assert tracker.variables == f"MLFLOW_TRACKING_URI={server} "
-    tracker.begin("a", "0123456789ab")
+    tracker.begin("a", TrackedStudy("a", "0123456789ab", (), "", {}))
     assert tracker.where == f"open {server}/#/experiments/7"
 
 
@@ -164,4 +137,3 @@ def test_another_server_and_a_lost_one_are_told_apart(
     assert run(["export", str(tmp_path / "s"), "--to", "mlflow"]) == code
     shown = capsys.readouterr().err
     assert said in shown and "<html>" not in shown
-    assert ("trying again for half a minute" in shown) == (path == "/lost")

@@ -15,25 +15,6 @@ Read = Mapping[str, tuple[Mapping[str, float], list[dict[str, float]]]]  # run â
 VALUES = ("metric", "metric_screening", "best_metric", "best_gain", "gain", "gain_screening", "device_seconds", "kept")
 
 
-def tensorboard(folder: Path, study: TrackedStudy) -> Read:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    seen = {}
-    for one in study.runs:
-        events = EventAccumulator(str(folder / study.name / one.path))
-        events.Reload()
-        by_step: dict[int, dict[str, float]] = {}
-        figures = {}
-        for tag in events.Tags()["scalars"]:
-            for event in events.Scalars(tag):
-                if tag.startswith("run/"):
-                    figures[tag.removeprefix("run/")] = event.value
-                else:
-                    by_step.setdefault(event.step, {})[tag] = event.value
-        seen[one.run_id] = figures, [by_step[step] for step in sorted(by_step)]
-    return seen
-
-
 def mlflow(folder: Path, study: TrackedStudy) -> Read:
     from mlflow.tracking import MlflowClient
 
@@ -117,22 +98,6 @@ def trackio(folder: Path, study: TrackedStudy) -> Read:
             figures |= mine
             if not mine:
                 steps.append({key: value for key, value in row.items() if is_figure(key, value)})
-        seen[one.run_id] = figures, steps
-    return seen
-
-
-def optuna(folder: Path, study: TrackedStudy) -> Read:
-    import optuna as client
-
-    storage = f"sqlite:///{folder / 'optuna.db'}"
-    seen = {}
-    for one in study.runs:
-        loaded = client.load_study(study_name=f"{study.name} {one.name}", storage=storage)
-        figures = {key: value for key, value in loaded.user_attrs.items() if key in one.figures}
-        trials = sorted(loaded.trials, key=lambda trial: trial.number)
-        for trial, step in zip(trials, one.steps, strict=True):
-            assert trial.value == step.values.get("metric") and trial.params == dict(step.config)
-        steps = [{key: value for key, value in t.user_attrs.items() if is_figure(key, value)} for t in trials]
         seen[one.run_id] = figures, steps
     return seen
 

@@ -22,6 +22,7 @@ from arena.contest.stored import Announcement, MeasuredRow, arm_label, entry_lab
 from arena.contest.units import unit_sentence
 from programs.errors import EnvironmentProblem
 
+MOST_REASON = 48  # characters
 WAIT_SECONDS = 10.0  # for another request that draws
 _drawing = Lock()
 
@@ -54,11 +55,11 @@ def winners_card(contest: Contest) -> str | None:
     tasks = ", ".join(task.name for task in contest.tasks)
     reason, early = contest.state().get("early", ""), "Closed early by the host"
     why = reason.rstrip(". ")
-    ways = [*[f"{early}: {why}."] * bool(why), f"{early}."]
+    how = f"{early}: {why}." if why and len(why) <= MOST_REASON else f"{early}."
     words = CardText(
         f"Metaloop contest · {tasks} · {contest.config.title} · decided {said['decided_at'][:10]}",
         headline(said),
-        [*([text] for text in (first, *void)), *([ways] * bool(reason))],
+        [first, *void, *[how] * bool(reason)],
         [unit_sentence(contest.task)] * (len(contest.tasks) == 1) + runs_taken(said),
     )
     won = {who["number"] for who in winners}

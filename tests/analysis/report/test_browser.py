@@ -131,11 +131,17 @@ def test_it_prints(browser: Browser, report: Path) -> None:
 
 @pytest.mark.parametrize("hostile", [False, True])
 def test_no_text_of_the_card_runs_over_its_margin(browser: Browser, tmp_path: Path, hostile: bool) -> None:
+    """By its number of characters; wide letters are clipped at the margin."""
     with open_study(studies.finished(tmp_path, hostile=hostile)) as con:
-        (tmp_path / "card.svg").write_text(card(con, "m" * 90))
+        (tmp_path / "card.svg").write_text(card(con, "m" * 90 if hostile else "strokes-with-notes-" * 5))
     browser.open(tmp_path / "card.svg", 1200)
     ends = "[...document.querySelectorAll('text')].map((t) => t.getBBox().x + t.getBBox().width)"
-    assert 0 < browser.value(f"Math.max(...{ends})") <= 1136
+    most = browser.value(f"Math.max(...{ends})")
+    assert most > 1136 if hostile else 0 < most <= 1136
+    clipped = (
+        "[...document.querySelectorAll('text')].every((t) => t.closest('g').getAttribute('clip-path') === 'url(#card)')"
+    )
+    assert browser.value(clipped) and browser.value("document.querySelector('#card rect').width.baseVal.value") == 1136
 
 
 def test_the_card_is_a_picture_of_its_size(tmp_path: Path) -> None:

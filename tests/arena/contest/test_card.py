@@ -10,7 +10,6 @@ from xml.etree import ElementTree
 
 import pytest
 
-from analysis.report.card import lines_of
 from arena.contest import accounts, acts
 from arena.contest.contest import Contest
 from arena.contest.tables import ContestEntry
@@ -178,8 +177,6 @@ def test_the_card_draws_stock_once_and_says_how_many_are_not_drawn(tmp_path: Pat
     assert svg.count("stock, both arms") == 1 and "Ada" in svg
     drawn = svg.count("<circle")
     assert drawn > 5 and f"; {18 - drawn} more programs not drawn" in svg
-    lines = lines_of("one two three four", 180, 1)
-    assert lines == ["one two …"] and lines_of("one two", 180, 1) == ["one two"]
 
 
 def test_without_a_winner_there_is_no_card(tmp_path: Path) -> None:
