@@ -10,14 +10,47 @@ import pytest
 from analysis.evidence import Evidence
 from meta.conformance.base import Conformance
 from meta.conformance.evidence_of import PLANTED, evidence, score
-from meta.conformance.markdown import FIXTURES
 from meta.mutators.base import ChildProposal, Mutator, OfflineMutator, ParentProgram
 from meta.mutators.mix import MUTATORS
 from programs import shelf
 from programs.lint import lint
 from programs.program import Program
 
-HARD = {name: text for name, text in FIXTURES.items() if name != "unclosed fence"}
+MIXED = """---
+other: 1
+metaloop:
+  proposers: {queue: .7, local: 0.3}
+---
+# T
+
+Intro
+wrapped.
+
+- one `a`
+  - nested
+
+> quoted
+
+| a | b |
+|---|---|
+| 1 | `x` |
+
+```bash
+ls
+```
+## Ideas
+1. Try `lr=2e-3`.
+2. Second
+<!-- a comment -->
+"""
+HARD = {
+    "mixed": MIXED,
+    "one word": "Improve",
+    "crlf": MIXED.replace("\n", "\r\n"),
+    "byte order mark": f"\ufeff{MIXED}",
+    "front matter only": "---\nmetaloop:\n  wave: 4\n---\n",
+    "thematic breaks": "---\n\nA text between two breaks\n\n---\n\nand another.\n",
+}
 
 
 class MutatorConformance(Conformance):
@@ -53,7 +86,7 @@ class MutatorConformance(Conformance):
 
     @pytest.mark.parametrize("text", HARD.values(), ids=HARD.keys())
     def test_any_markdown_can_be_a_parent(self, mutator: Mutator, text: str) -> None:
-        first, second = parsed(text, "first"), parsed(FIXTURES["mixed"], "second")
+        first, second = parsed(text, "first"), parsed(MIXED, "second")
         for seed in range(2):
             for one, other in ((first, second), (second, first)):
                 proposal = propose(mutator, one, other, seed)

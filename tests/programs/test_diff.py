@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from meta.conformance.markdown import FIXTURES
 from programs.diff import diff
 from programs.program import Program
+from tests.programs.markdown import FIXTURES
 
 
 def of(old: str, new: str) -> tuple[list[str], list[str], list[tuple[str, str]]]:

@@ -6,12 +6,12 @@ import itertools
 
 import pytest
 
-from meta.conformance.markdown import FIXTURES, MIXED
 from programs import edit
 from programs.errors import NotFound, ProgramError
 from programs.front_matter import locate
 from programs.program import Program
 from programs.text import split_lines
+from tests.programs.markdown import FIXTURES, MIXED
 
 EVERY = pytest.mark.parametrize("text", FIXTURES.values(), ids=FIXTURES.keys())
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from meta.conformance.markdown import FIXTURES
 from programs import shelf
 from programs.lint import UNMARKED, LintMessage, check, lint, unmarked_settings
 from programs.program import Program
+from tests.programs.markdown import FIXTURES
 
 HEAD = "---\nmetaloop:\n"
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from meta.conformance.markdown import FIXTURES, MIXED
 from programs.errors import NotFound, ProgramError
 from programs.ids import content_id, content_ids, normalise
 from programs.program import Program, program_id
 from programs.text import MAX_BYTES
+from tests.programs.markdown import FIXTURES, MIXED
 
 EVERY = pytest.mark.parametrize("text", FIXTURES.values(), ids=FIXTURES.keys())
 

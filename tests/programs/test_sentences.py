@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from meta.conformance.markdown import FIXTURES
 from programs.sentences import sentences_of, split
 from programs.shelf import starters
+from tests.programs.markdown import FIXTURES
 
 
 @pytest.mark.parametrize(
