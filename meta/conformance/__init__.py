@@ -13,16 +13,14 @@ Nothing else of metaloop imports this package, and nothing else needs pytest.
 
 import pytest
 
-SUITES = ("executors", "keep_rules", "methods", "mutators", "proposers", "race_rules", "researchers", "scorers")
+SUITES = ("executors", "methods", "mutators", "race_rules", "run_parts", "scorers")
 pytest.register_assert_rewrite(*(f"{__name__}.{suite}" for suite in SUITES))
 
 from meta.conformance.executors import ExecutorConformance  # noqa: E402
-from meta.conformance.keep_rules import KeepRuleConformance  # noqa: E402
 from meta.conformance.methods import AttributionConformance  # noqa: E402
 from meta.conformance.mutators import MutatorConformance  # noqa: E402
-from meta.conformance.proposers import ProposerConformance  # noqa: E402
 from meta.conformance.race_rules import RaceRuleConformance  # noqa: E402
-from meta.conformance.researchers import ResearcherConformance  # noqa: E402
+from meta.conformance.run_parts import KeepRuleConformance, ProposerConformance, ResearcherConformance  # noqa: E402
 from meta.conformance.scorers import GivenReferee, ScorerConformance  # noqa: E402
 
 __all__ = [
