@@ -77,4 +77,5 @@ def aa_difference(d: Decision) -> str:
     if not d.aa:
         return ""
     first = d.aa[0]
-    return f"A/A: {with_interval(first.difference, first.low, first.high, first.unit)}."
+    unit = "" if first.unit == d.unit else first.unit
+    return f"A/A: {with_interval(first.difference, first.low, first.high, unit)}."
