@@ -2,7 +2,7 @@
 
 python -m bench.contest_decision [CONTESTS [LAW ...]]        default: 1,000 contests of each law
 
-Leaders, race, and the decision by equal allocation are the product's code; only the gains of runs are drawn, normal
+Leaders, race and tests are the product's code; only the gains of runs are drawn, normal
 with the SD that `contest init` assumes (a third of stock's gain, which is 1). 20 entries, the defaults of `init`. Laws,
 all fixed before the first measurement:
 
@@ -11,8 +11,8 @@ equals: the best gains 1.3, nineteen others 1, like stock: the hardest case, and
 twins:  the two best gain 1.3 alike, 18 others uniform between .5 and 1 times that: nobody can be named
 none:   all twenty gain 1, like stock: whoever is named is wrong
 
-Equal allocation is the rule of contests before the race: as many runs for each leader and both arms of stock, one test
-at the end, Holm over all pairs. Its runs each are the fewest at which it names the best entry as often as the race did.
+Equal allocation: as many runs for each leader and both arms of stock, one test at the end, Holm over all pairs. Its
+runs each are the fewest at which it names the best entry as often as the race did.
 """
 
 from __future__ import annotations
@@ -20,15 +20,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 
+from analysis.standings import rank_ranges
 from analysis.statistics import share_interval
-from arena.contest.decision import decide
 from arena.contest.plan import NOISE, plan_close
 from arena.contest.race import MOST_LEADERS, follow, looks_until
-from arena.contest.score import plain
-from arena.contest.stored import NamedEntry
 from bench.common import figure
 
 CONTESTS, ENTRIES, BOARD_RUNS = 1000, 20, 4
@@ -38,18 +37,10 @@ SIZES = (12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112, 128)
 
 @dataclass(frozen=True)
 class Drawn:
-    """An entry of a simulated contest; the texts as the decision reads them."""
+    """An entry of a simulated contest."""
 
     number: int
     role: str
-    entrant: str = ""
-    label: str = ""
-    entry_id: str = ""
-    name: str = ""
-
-    @property
-    def named(self) -> NamedEntry:
-        return {"entry_id": self.entry_id, "number": self.number, "entrant": self.entrant, "name": self.name}
 
 
 @dataclass(frozen=True)
@@ -74,28 +65,29 @@ def leaders(gains: Sequence[float], rng: np.random.Generator) -> list[int]:
     """Who leads the board after its runs: rank range includes 1, at most twelve with the highest averages."""
     arms = [*gains, 1.0, 1.0]
     board = {i: (gain + NOISE * rng.standard_normal(BOARD_RUNS)).tolist() for i, gain in enumerate(arms)}
-    scores = plain(board)
-    ranks = scores.ranks()
-    ahead = sorted((i for i in range(len(gains)) if ranks[i][0] == 1), key=lambda i: -scores.values[i])
-    return ahead[:MOST_LEADERS] or [max(range(len(gains)), key=lambda i: scores.values[i])]
+    ranks, means = rank_ranges(board), {i: fmean(runs) for i, runs in board.items()}
+    ahead = sorted((i for i in range(len(gains)) if ranks[i][0] == 1), key=lambda i: -means[i])
+    return ahead[:MOST_LEADERS] or [max(range(len(gains)), key=lambda i: means[i])]
 
 
 def entered(numbers: Sequence[int]) -> list[Drawn]:
-    return [*(Drawn(i, "program", str(i)) for i in numbers), Drawn(ENTRIES, "control"), Drawn(ENTRIES + 1, "a/a")]
+    return [*(Drawn(i, "program") for i in numbers), Drawn(ENTRIES, "control"), Drawn(ENTRIES + 1, "a/a")]
 
 
 def race(entries: Sequence[Drawn], runs: Mapping[int, Sequence[float]], looks: Sequence[int]) -> Close:
     """The race, each entry given its drawn runs as it asks for them."""
     had = dict.fromkeys(runs, 0)
-    while (now := follow(entries, {"": {i: runs[i][:n] for i, n in had.items()}}, looks)).wanted:
+    while (now := follow(entries, {i: runs[i][:n] for i, n in had.items()}, looks)).wanted:
         had |= now.wanted
     return Close(tuple(i for i in now.entries if i in now.above_stock), sum(had.values()))
 
 
 def equal(entries: Sequence[Drawn], runs: Mapping[int, Sequence[float]], each: int) -> Close:
+    """The entry that all others, stock included, are significantly below."""
     twins = [*runs[ENTRIES][:each], *runs[ENTRIES + 1][:each]]
-    decided = decide(entries, plain({**{e.number: runs[e.number][:each] for e in entries[:-2]}, ENTRIES: twins}))  # type: ignore[arg-type]
-    return Close(tuple(who["number"] for who in decided["winners"]), each * len(entries))
+    ranks = rank_ranges({**{e.number: runs[e.number][:each] for e in entries[:-2]}, ENTRIES: twins})
+    winners = (e.number for e in entries[:-2] if ranks[e.number][1] == 1)
+    return Close(tuple(winners), each * len(entries))
 
 
 def contests(law: str, count: int, most: int) -> tuple[list[Close], dict[int, list[Close]]]:

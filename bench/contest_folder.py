@@ -62,7 +62,7 @@ def founded(folder: Path, entrants: int, runs: int = RUNS) -> Contest:
     task = Task.load(str(init_simulated(folder / "law", 7)))
     made = create_contest(folder / "contest", ContestOptions(
         title="Load", task=task, opens=utc_now() - timedelta(days=1), closes=utc_now() + timedelta(days=1),
-        run_budget=0.4, runs=runs, confirm_runs=3, entries_per_person=100_000, sealed=False, join_open=True, workers=1,
+        run_budget=0.4, runs=runs, confirm_runs=3, entries_per_person=100_000, join_open=True, workers=1,
         fixed_steps=False, sandbox=True,
     ))  # fmt: skip
     tokens = [accounts.fresh(accounts.PERSON) for _ in range(entrants)]

@@ -198,8 +198,7 @@ def record_acts(contest: Contest, study: Study) -> int:
 def arm_ids(contest: Contest, entry_id: str, phase: str) -> list[str]:
     """The arms that an act affects: after the decision not those of the confirmation, which stays as it is."""
     kinds = [arms.BOARD, *([] if phase == "decided" else [arms.CONFIRMATION])]
-    tasks = ["", *(task.name for task in contest.tasks[1:])]
-    return arms_of(contest, entry_id, [arms.SCREENING, *(arms.label_on(k, task) for k in kinds for task in tasks)])
+    return arms_of(contest, entry_id, [arms.SCREENING, *kinds])
 
 
 def arms_of(contest: Contest, entry_id: str, labels: Iterable[str]) -> list[str]:

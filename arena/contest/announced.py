@@ -71,7 +71,7 @@ def _lead_over_second(said: Announcement, digits: int) -> str:
     """How far the winner is above the best of the others, which readers ask first; empty without one winner of a race.
     The interval is stated where the look that separated the two had the runs that the rows have."""
     rows = {row["number"]: row for row in said["rows"]}
-    others = [one for one in said.get("lost", ()) if one["number"] in rows]
+    others = [one for one in said["lost"] if one["number"] in rows]
     if len(said["winners"]) != 1 or not others:
         return ""
     first = rows[said["best"]["number"]]
@@ -81,7 +81,7 @@ def _lead_over_second(said: Announcement, digits: int) -> str:
     if lead <= 0:  # over all runs; the other one was below at the look at which it left
         return ""
     if lost["runs"] == first["n"] == second["n"]:
-        scores = scores_of_rows((first, second, *_stock(said)), [str(one["task"]) for one in said.get("scales", ())])
+        scores = scores_of_rows((first, second))
         if {first["number"], second["number"]} <= set(scores.keys):
             known = _interval(*scores.over(first["number"], second["number"], said["race"]["level"])[1:], digits)
     return (
@@ -148,8 +148,6 @@ def race_result(row: MeasuredRow, said: Announcement) -> str:
         return ""
     if row["number"] in {who["number"] for who in said["winners"]}:
         return "won" if len(said["winners"]) == 1 else "shares the win"
-    if "lost" not in said:  # of an earlier version
-        return f"out of the race after {many(row['n'], 'run')}" if row["n"] < said["n"] else "did not win"
     lost = next(one for one in said["lost"] if one["number"] == row["number"])
     digits = digits_of(said)
     if lost["below"] is None:

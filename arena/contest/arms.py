@@ -17,26 +17,19 @@ from programs.ids import content_id
 from programs.program import Program
 from trainer.streams import Stream
 
-BOARD, SCREENING, CONFIRMATION, HIDDEN = "board", "screening", "confirmation", "hidden"
-_PURPOSE = {BOARD: "contest", SCREENING: "screening", CONFIRMATION: "confirmation", HIDDEN: "reserve"}
+BOARD, SCREENING, CONFIRMATION = "board", "screening", "confirmation"
+_PURPOSE = {BOARD: "contest", SCREENING: "screening", CONFIRMATION: "confirmation"}
 _STREAM: dict[str, Stream] = {
     BOARD: "selection",
     SCREENING: "search",
     CONFIRMATION: "confirmation",
-    HIDDEN: "reserve",
 }
 
 
 def match_of(on: TaskStudy, kind: str, arms: Sequence[Arm] = ()) -> Match:
-    """The contest's match of this kind on one task."""
-    label = label_on(kind, on.task.name if on.task_id else "")
-    match_id = content_id("m", on.config.study_id, label)
-    return Match(match_id, label, _PURPOSE[kind], _STREAM[kind], tuple(arms))
-
-
-def label_on(kind: str, task: str) -> str:
-    """The label of the match in the study. ``task``: its name; empty for the first task."""
-    return f"{kind}-{task}" if task else kind
+    """The contest's match of this kind."""
+    match_id = content_id("m", on.config.study_id, kind)
+    return Match(match_id, kind, _PURPOSE[kind], _STREAM[kind], tuple(arms))
 
 
 def arm_of(match: Match, entry: ContestEntry, twin: int) -> Arm:

@@ -6,9 +6,8 @@ import math
 import time
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import asdict
-from typing import Any, TypeGuard, cast
+from typing import TypeGuard, cast
 
-from pydantic import JsonValue
 from sqlalchemy import delete, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
@@ -25,9 +24,8 @@ from analysis.wording import decimals, typical
 from arena.contest import arms
 from arena.contest.contest import Contest
 from arena.contest.plan import LEAST_FREEDOM, typical_sd
-from arena.contest.score import ArmRow, overall
 from arena.contest.settings import utc_now
-from arena.contest.stored import BoardColumns, BoardFact, MeasuredRow, NamedEntry, RankedRow, Separation
+from arena.contest.stored import ArmColumns, BoardColumns, BoardFact, MeasuredRow, NamedEntry, RankedRow, Separation
 from arena.contest.tables import BoardRow, ContestEntry
 from arena.contest.tally import MatchTally
 from programs.ids import content_id
@@ -47,7 +45,16 @@ STATED = (
 )  # columns that are not stored with a row, because they change with other entries
 
 ArmState = tuple[BoardColumns, int, int]  # row, above, below
-BoardState = tuple[dict[str, ArmState], list[dict[str, JsonValue]], str]  # by arm; scales; unit
+BoardState = dict[str, ArmState]  # by arm
+
+
+class ArmRow(ArmColumns):
+    """An arm of a match, also without a measured run; its state is that of its entry."""
+
+    gain: float | None
+    rank_low: int | None
+    rank_high: int | None
+    state: str
 
 
 class EntryColumns(NamedEntry):
@@ -95,30 +102,23 @@ class BoardUpdater:
 
     def write(self) -> None:
         """Bring the table up to date with the ledger; writes only changes."""
-        now, scales, unit = self._followed() if len(self.contest.tasks) == 1 else self._recomputed()
+        now = self._followed()
         if not self._written:
             self._recall()
         changed = [arm for arm, state in now.items() if self._written.get(arm) != state]
         gone = self._written.keys() - now.keys()
         if changed or gone:
-            self._publish(now, changed, gone, scales=scales, unit=unit)
+            self._publish(now, changed, gone)
         self._written = now
 
     def _followed(self) -> BoardState:
-        """One task: computed from the new records only."""
+        """The board, computed from the new records only."""
         self._look()
         arms_there = list(self._samples)
         means, errors, ns = zip(*self._samples.values(), strict=True) if arms_there else ((), (), ())
         above, below = shown(means, errors, ns)
         ranked_arms = zip(arms_there, above, below, strict=True)
-        return {arm: (self._rows[arm], up, down) for arm, up, down in ranked_arms}, [], self.contest.task.unit
-
-    def _recomputed(self) -> BoardState:
-        """Several tasks: scores depend on each other, so they are computed from the whole ledger."""
-        all_rows, scales, unit = over_tasks(self.contest)
-        rows = [row for row in all_rows if is_measured(row)]
-        now = {row["arm_id"]: (lasting(row), row["rank_low"] - 1, len(rows) - row["rank_high"]) for row in rows}
-        return now, scales, unit
+        return {arm: (self._rows[arm], up, down) for arm, up, down in ranked_arms}
 
     def _look(self) -> None:
         """Read new entries, and compute the arms that have new records."""
@@ -144,7 +144,7 @@ class BoardUpdater:
             rows = connection.execute(select(BoardRow.arm_id, BoardRow.row, BoardRow.above, BoardRow.below)).all()
         self._written = {arm: (row, above, below) for arm, row, above, below in rows}
 
-    def _publish(self, now: Mapping[str, ArmState], changed: Sequence[str], gone: Set[str], **more: Any) -> None:
+    def _publish(self, now: Mapping[str, ArmState], changed: Sequence[str], gone: Set[str]) -> None:
         """In one transaction: write the changed rows, delete those in ``gone``, update the fact `board`."""
         rows = [
             {"number": row["number"], "arm_id": arm, "gain": row["gain"], "above": above, "below": below, "row": row}
@@ -168,9 +168,8 @@ class BoardUpdater:
                 as_of=utc_now().isoformat(),
                 digits=decimals(typical(row["se"] for row in whole)),
                 aa_spread=aa_spread(whole),
-                aa_difference=aa_difference(whole, more["unit"]),
+                aa_difference=aa_difference(whole, self.contest.task.unit),
                 separate=runs_to_separate(whole),
-                **more,
             )
 
 
@@ -213,14 +212,6 @@ def is_measured(row: ArmRow) -> TypeGuard[MeasuredRow]:
 def lasting(row: MeasuredRow) -> BoardColumns:
     """The row without the columns that change with other entries."""
     return cast(BoardColumns, {key: value for key, value in row.items() if key not in STATED})
-
-
-def over_tasks(contest: Contest, kind: str = arms.BOARD) -> tuple[list[ArmRow], list[dict[str, JsonValue]], str]:
-    """`score.overall` of the contest: rows over all tasks, the scale of each task if there are several, the unit."""
-    first, *further = contest.tasks
-    by_task = {first.name: board_rows(contest, kind)}
-    by_task |= {task.name: board_rows(contest, arms.label_on(kind, task.name)) for task in further}
-    return overall(by_task, {task.name: task.unit for task in contest.tasks})
 
 
 def board_rows(contest: Contest, label: str = arms.BOARD) -> list[ArmRow]:

@@ -13,15 +13,12 @@ from pydantic import JsonValue
 
 from analysis.events import ActEvent
 from arena.contest import acts
-from arena.contest.arms import CONFIRMATION, match_of
 from arena.contest.contest import Contest
 from arena.contest.settings import utc_now
 from arena.contest.stored import IsolatedArm, LeftOutEntry, LostArm
 from arena.contest.tables import ContestEntry
 from arena.race import ArmScore
 from arena.study import Study
-from arena.task_study import tasks_of
-from programs.ids import content_id
 
 WantedRuns = Callable[[Collection[int]], Mapping[int, int]]
 MOST_ATTEMPTS = 3  # of an arm that runs alone
@@ -30,20 +27,20 @@ MOST_ATTEMPTS = 3  # of an arm that runs alone
 class IsolatingRacer:
     """A racer that gives each arm of a match, one per entry, the runs that ``wanted`` asks for, given the numbers of
     the entries that are left out: all arms at once, or one by one after workers were lost; no runs for an entry that
-    is void or was given up. ``hidden``: the match's hidden task; runs lost there do not affect the decision."""
+    is void or was given up."""
 
-    def __init__(self, contest: Contest, entries: Sequence[ContestEntry], wanted: WantedRuns, hidden: str = "") -> None:
-        self.contest, self.entries, self.wanted, self.hidden = contest, entries, wanted, hidden
+    def __init__(self, contest: Contest, entries: Sequence[ContestEntry], wanted: WantedRuns) -> None:
+        self.contest, self.entries, self.wanted = contest, entries, wanted
 
     def next_round(self, scores: Sequence[ArmScore]) -> Mapping[str, int]:
-        state, gone = self.contest.state(), left_out(self.contest, self.entries, self.hidden)
+        state, gone = self.contest.state(), left_out(self.contest, self.entries)
         runs = self.wanted(gone.keys())
         arms = {s.arm_id: e for s, e in zip(scores, self.entries, strict=True) if e.number in runs}
         if not state.get("careful") or not arms:
             return {arm: runs[entry.number] for arm, entry in arms.items()}
         arm, entry = next(iter(arms.items()))
         control = entry.role != "program"
-        alone: IsolatedArm = {"arm_id": arm, "number": entry.number, "control": control, "hidden": self.hidden}
+        alone: IsolatedArm = {"arm_id": arm, "number": entry.number, "control": control}
         self.contest.state(alone=alone)
         return {arm: runs[entry.number]}
 
@@ -58,19 +55,14 @@ def lost(contest: Contest, study: Study, why: str) -> str:
     lost_arms = dict(state.get("lost") or {})
     before = lost_arms.get(alone["arm_id"])
     attempts = 1 + (before["attempts"] if before else 0)
-    lost_arms[alone["arm_id"]] = {
-        "attempts": attempts,
-        "why": why,
-        "number": alone["number"],
-        "hidden": alone["hidden"],
-    }
+    lost_arms[alone["arm_id"]] = {"attempts": attempts, "why": why, "number": alone["number"]}
     contest.state(lost=lost_arms)
     with contest.database.read() as connection:
         name = connection.get_one(ContestEntry, alone["number"]).label
     if attempts != MOST_ATTEMPTS or alone["control"]:  # stock is never left out
         return f"{name}: attempt {attempts} of its confirming runs was lost"
     why = given_up(lost_arms[alone["arm_id"]])
-    record(contest, study, alone["number"], [alone["arm_id"]] if alone["hidden"] else [], why)
+    record(contest, study, alone["number"], [alone["arm_id"]], why)
     return f"{name} is left out of the decision"
 
 
@@ -78,11 +70,10 @@ def given_up(lost_arm: LostArm) -> str:
     return f"the host could not run it in {lost_arm['attempts']} attempts; last error: {lost_arm['why']}"
 
 
-def left_out(contest: Contest, entries: Sequence[ContestEntry], hidden: str = "") -> dict[int, str]:
-    """number → reason, of the entries that the decision leaves out: void, or given up on a visible task. A match on
-    ``hidden`` also leaves out the entries given up on that task."""
+def left_out(contest: Contest, entries: Sequence[ContestEntry]) -> dict[int, str]:
+    """number → reason, of the entries that the decision leaves out: void, or given up."""
     lost = (contest.state().get("lost") or {}).values()
-    here = [arm for arm in lost if arm["attempts"] >= MOST_ATTEMPTS and arm["hidden"] in ("", hidden)]
+    here = [arm for arm in lost if arm["attempts"] >= MOST_ATTEMPTS]
     given = {arm["number"]: given_up(arm) for arm in here}
     reasons = {e.number: given[e.number] for e in entries if e.role == "program" and e.number in given}
     numbers = [entry.number for entry in entries]
@@ -95,20 +86,13 @@ def left_out(contest: Contest, entries: Sequence[ContestEntry], hidden: str = ""
 def left_out_rows(contest: Contest, entries: Sequence[ContestEntry]) -> list[LeftOutEntry]:
     """The same as rows of the announcement."""
     gone = left_out(contest, entries)
-    return [
-        {"entry_id": e.entry_id, "number": e.number, "entrant": e.entrant, "name": e.name, "why": gone[e.number]}
-        for e in entries
-        if e.number in gone
-    ]
+    return [{**e.named, "why": gone[e.number]} for e in entries if e.number in gone]
 
 
 def record(contest: Contest, study: Study, number: int, arm_ids: Sequence[str], because: str) -> None:
-    """Record in the ledger that arms were given up, by default an entry's arms in the decision; the views then leave
-    them out of the ranks."""
+    """Record in the ledger that arms of an entry were given up; the views then leave them out of the ranks."""
     with contest.database.read() as connection:
         entry = connection.get_one(ContestEntry, number)
-    confirming = [match_of(each, CONFIRMATION).match_id for each in tasks_of(study)]
-    gone = list(arm_ids) or [content_id("a", match_id, entry.entry_id) for match_id in confirming]
     study.record(
         ActEvent(
             body={
@@ -119,7 +103,7 @@ def record(contest: Contest, study: Study, number: int, arm_ids: Sequence[str], 
                 "because": because,
                 "at": utc_now().isoformat(),
                 "phase": contest.phase(),
-                "arm_ids": cast("list[JsonValue]", gone),
+                "arm_ids": cast("list[JsonValue]", list(arm_ids)),
             }
         )
     )

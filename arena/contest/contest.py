@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
+
+from sqlalchemy.orm import Session as Connection
 
 from arena.contest.database import Database
 from arena.contest.queue import Costs
 from arena.contest.settings import BOARD_FILE, MARK, ContestConfig, Phase, is_export, utc_now
 from arena.contest.stored import Announcement, StateFact
+from arena.contest.tables import ContestFact
 from arena.scratch import secret_hash
 from arena.settings import StudyConfig
 from arena.setup import RunCost
@@ -49,7 +50,6 @@ class Contest:
         database = Database(folder)
         if not database.path.is_file():
             raise Corrupt(f"{database.path} is missing", hint="restore it from a copy: it contains the entries")
-        database.complete()
         return cls(folder, config, study, database)
 
     def phase(self, now: datetime | None = None) -> Phase:
@@ -57,11 +57,22 @@ class Contest:
         closing, deciding, decided = (bool(state.get(key)) for key in ("close_asked", "deciding", "decided"))
         return self.config.phase(now or utc_now(), closing, deciding, decided)
 
+    @property
+    def hides_texts(self) -> bool:
+        """Whether texts of entries, and what would show parts of them, are hidden from others now."""
+        return self.config.texts_after_close and self.phase() in ("upcoming", "open")
+
     def state(self, **changes: Any) -> StateFact:
         """The fact `state`, after applying ``changes``."""
-        state = cast(StateFact, {**self.database.fact("state"), **changes})
-        if changes:
-            self.database.set_fact("state", **state)
+        if not changes:
+            return cast(StateFact, self.database.fact("state"))
+        with self.database.write() as connection:  # three processes change it
+            return self._changed(connection, changes)
+
+    def _changed(self, connection: Connection, changes: Mapping[str, Any]) -> StateFact:
+        fact = connection.get(ContestFact, "state")
+        state = cast(StateFact, {**(fact.value if fact else {}), **changes})
+        self.database.put(connection, "state", **state)
         return state
 
     def ask_close(self, reason: str) -> None:
@@ -70,12 +81,14 @@ class Contest:
         Raises UsageError if the reason is missing before the time in the rules, or if it was asked before.
         """
         now, reason = utc_now(), one_line(reason).strip()
-        if self.state().get("close_asked"):
-            raise UsageError("the close has been asked for already", hint="the board shows how far it is")
         if now < self.config.closes and len(reason) < LEAST_REASON:
             raise UsageError("an early close needs a reason, which is public", hint="say why in a few words")
         early = {"early": reason[:MOST_REASON]} if now < self.config.closes else {}
-        self.state(close_asked=now.isoformat(), **early)
+        with self.database.write() as connection:  # of several at once, one is heard
+            fact = connection.get(ContestFact, "state")
+            if fact is not None and fact.value.get("close_asked"):
+                raise UsageError("the close has been asked for already", hint="the board shows how far it is")
+            self._changed(connection, {"close_asked": now.isoformat(), **early})
 
     def closed_at(self) -> datetime:
         """When it closes or closed for entries: by the rules, or earlier at the host's request."""
@@ -88,35 +101,14 @@ class Contest:
 
     @property
     def task(self) -> Task:
-        """The first task; entries are screened on it alone."""
         return Task.load(self.study.task)
-
-    @cached_property
-    def tasks(self) -> list[Task]:
-        """All tasks that entries are ranked on, starting with `task`."""
-        return [self.task, *(Task.load(other.task) for other in self.study.further)]
-
-    @cached_property
-    def hidden(self) -> list[Task]:
-        """The tasks that the leaders run on after the decision; secret until then."""
-        return [Task.load(other.task) for other in self.study.reserve]
 
     @property
     def run_seconds(self) -> float:
-        """Device-seconds of a run on every task, verification included."""
-        return self._run_seconds(self.tasks)
-
-    @property
-    def hidden_seconds(self) -> float:
-        """Device-seconds of a run on every hidden task, verification included."""
-        return self._run_seconds(self.hidden)
-
-    def _run_seconds(self, tasks: Iterable[Task]) -> float:
-        budgets = ((task, self.study.at(task.task_id).run_budget) for task in tasks)
-        return sum(RunCost(task, budget, self.study.verify_seeds).run for task, budget in budgets)
+        """Device-seconds of a run, verification included."""
+        return RunCost(self.task, self.config.run_budget, self.study.verify_seeds).run
 
     @property
     def costs(self) -> Costs:
-        """Device-seconds of a screening and of a run. A run counts as the average over the tasks, which alternate."""
-        budgets = [self.config.run_budget, *(other.run_budget for other in self.study.further)]
-        return Costs(self.config.screen_budget, math.fsum(budgets) / len(budgets))
+        """Device-seconds of a screening and of a run."""
+        return Costs(self.config.screen_budget, self.config.run_budget)

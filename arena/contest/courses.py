@@ -1,7 +1,7 @@
 """The experiments of each run, cached for the entry pages, which are read far more often than the ledger is written.
 
 The queue's process reads the new records of the ledger and stores a run when it has ended. The table is a cache: a run
-that is missing, as in a contest of an earlier version, is stored when the queue starts.
+that is missing is stored when the queue starts.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from arena.study import Study
 
 MOST_EXPERIMENTS, MOST_TEXT, MOST_DIFF = 2000, 300, 8000  # stored experiments of a run; characters of a text, of a diff
-SCREENING, CONTEST, CONFIRMATION, RESERVE = "screening", "contest", "confirmation", "reserve"  # purposes
+SCREENING, CONTEST, CONFIRMATION = "screening", "contest", "confirmation"  # purposes
 
 
 class Courses:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -15,10 +14,9 @@ from arena.contest.database import Database
 from arena.contest.entries import store
 from arena.contest.race import MOST_LEADERS, looks_until
 from arena.contest.rules import rules_text
-from arena.contest.settings import MARK, RULES, ContestConfig, hidden_hash, hidden_runs, text_hash
+from arena.contest.settings import MARK, RULES, ContestConfig, text_hash
 from arena.scratch import secret_hash
-from arena.settings import Reserved
-from arena.setup import RunCost, StudySetup, beside
+from arena.setup import RunCost, StudySetup
 from arena.study import Study
 from inner_loop.run_context import ModelConfig
 from programs.errors import UsageError
@@ -41,30 +39,20 @@ class ContestOptions:
     runs: int
     confirm_runs: int
     entries_per_person: int
-    sealed: bool
     join_open: bool
     workers: int
     fixed_steps: bool
     sandbox: bool
-    hidden: tuple[Task, ...] = ()
     devices: int = 1  # of one run
-    further: tuple[Task, ...] = ()  # visible, beside ``task``
     researcher: str = "scripted"
     models: ModelConfig = field(default_factory=ModelConfig)
     contact: str = ""
+    texts_after_close: bool = False
 
     @property
     def run_seconds(self) -> float:
-        """Device-seconds of a run on every task, verification included."""
-        return self._seconds((self.task, *self.further))
-
-    @property
-    def hidden_seconds(self) -> float:
-        """Device-seconds of all runs of one leader on the hidden tasks."""
-        return hidden_runs(self.runs, self.confirm_runs) * self._seconds(self.hidden)
-
-    def _seconds(self, tasks: Sequence[Task]) -> float:
-        return sum(RunCost(self.task, self.run_budget).on(task).run for task in tasks)
+        """Device-seconds of a run, verification included."""
+        return RunCost(self.task, self.run_budget).run
 
 
 @dataclass(frozen=True)
@@ -78,7 +66,7 @@ class NewContest:
 
 def create_contest(folder: Path, options: ContestOptions) -> NewContest:
     """Write study, rules and database, then contest.toml: a folder without it is not a contest."""
-    further, hidden = checked_options(folder, options)
+    check_options(folder, options)
     setup = StudySetup(
         "contest",
         options.task,
@@ -89,13 +77,11 @@ def create_contest(folder: Path, options: ContestOptions) -> NewContest:
         researcher=options.researcher,
         plan={"seeds": options.runs, "confirm": options.confirm_runs},
         sandbox=options.sandbox,
-        further=further,
-        reserve=hidden,
         model_config=options.models,
     )
     study = Study.create(folder, setup)
     config = config_of(study, options)
-    text = rules_text(config, study.config, [study.task, *options.further])
+    text = rules_text(config, study.config, study.task)
     (folder / RULES).write_text(text, encoding="utf-8")
     database = Database(folder)
     database.create()
@@ -108,20 +94,19 @@ def create_contest(folder: Path, options: ContestOptions) -> NewContest:
     return NewContest(Contest(folder, config, study.config, database), admin, code)
 
 
-def checked_options(folder: Path, options: ContestOptions) -> tuple[list[Reserved], list[Reserved]]:
-    """The further and the hidden tasks. Raises UsageError where no contest can be created; writes nothing."""
+def check_options(folder: Path, options: ContestOptions) -> None:
+    """Raises UsageError where no contest can be created; writes nothing."""
     if options.closes <= options.opens:
         raise UsageError("--closes must be after --opens", hint="--closes 7d means seven days after the opening")
-    refuse_public((options.task, *options.further, *options.hidden))
+    refuse_public(options.task)
     refuse_taken(folder)
-    return other_tasks(options)
 
 
-def refuse_public(tasks: Sequence[Task]) -> None:
+def refuse_public(task: Task) -> None:
     """Raises UsageError for a task whose hidden data entrants can read."""
-    if public := next((task for task in tasks if task.public), None):
+    if task.public:
         raise UsageError(
-            f"task {public.name} cannot be used in a contest: its hidden text is public",
+            f"task {task.name} cannot be used in a contest: its hidden text is public",
             hint="choose a task whose data are generated from the contest's secret, e.g. tinylm",
         )
 
@@ -137,27 +122,13 @@ def refuse_taken(folder: Path) -> None:
         raise UsageError(f"{folder} is not empty", hint="name a new folder")
 
 
-def other_tasks(options: ContestOptions) -> tuple[list[Reserved], list[Reserved]]:
-    """The further and the hidden tasks for study.toml; their budgets allow as many experiments as on the first task.
-
-    Raises UsageError for two tasks of one name.
-    """
-    names = [task.name for task in (options.task, *options.further, *options.hidden)]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise UsageError(f"task {twice[0]} is named twice", hint="--task and --hidden take tasks of different names")
-    home, budget = options.task, options.run_budget
-    return beside(home, budget, options.further), beside(home, budget, options.hidden)
-
-
 def config_of(study: Study, options: ContestOptions) -> ContestConfig:
     cost = study.task.steps * study.task.seconds_per_step if options.fixed_steps else study.task.cost_seconds
     screen = min(options.run_budget, max(SCREEN_SHARE * options.run_budget, SCREEN_LEAST * cost))
-    hidden = [task.name for task in options.hidden]
     return ContestConfig(
         contest_id=content_id("k", study.config.study_id, options.title),
         title=options.title,
         task=study.config.task,
-        further=[task.name for task in options.further],
         opens=options.opens,
         closes=options.closes,
         run_budget=options.run_budget,
@@ -167,10 +138,8 @@ def config_of(study: Study, options: ContestOptions) -> ContestConfig:
         looks=looks_until(options.confirm_runs),
         most_leaders=MOST_LEADERS,
         entries_per_person=options.entries_per_person,
-        sealed=options.sealed,
+        texts_after_close=options.texts_after_close,
         join="open" if options.join_open else "code",
         contact=options.contact,
         secret_hash=secret_hash(study.streams),
-        hidden=len(hidden),
-        hidden_hash=hidden_hash(study.streams.secret, hidden) if hidden else "",
     )

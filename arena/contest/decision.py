@@ -13,32 +13,35 @@ from analysis.decision_text import aa_text
 from analysis.statistics import error_of, interval
 from analysis.wording import decimals, listed, many, ranks, typical
 from arena.arms import Match, TaskMatch
-from arena.contest import acts, arms, careful, removal
+from arena.contest import acts, arms, careful
 from arena.contest.announced import look_lines, race_places
-from arena.contest.board import aa_of, aa_spread, board_rows, is_measured, over_tasks
+from arena.contest.board import aa_of, aa_spread, board_rows, is_measured
 from arena.contest.contest import Contest
 from arena.contest.pace import ConfirmingRuns, Deciding, not_in_race
 from arena.contest.race import ALPHA, Gains, Race, follow, leaders_of, runs_to_separate, scores_of
 from arena.contest.score import Scores
 from arena.contest.settings import utc_now
-from arena.contest.stored import Announcement, HiddenTaskResult, LeftOutEntry, MeasuredRow, RaceLoss
+from arena.contest.stored import Announcement, LeftOutEntry, MeasuredRow, RaceLoss
 from arena.contest.tables import BoardRow, ContestEntry
 from arena.executor import Executor, Progress
-from arena.executors import executor_of
-from arena.match import play, play_on_tasks
+from arena.match import play
 from arena.measuring import settled_gains
 from arena.study import Study
-from arena.task_study import TaskStudy, reserved_tasks, tasks_of
+from arena.task_study import TaskStudy, tasks_of
+
+NOBODY: Announcement = {
+    "outcome": "empty", "winners": [], "headline": "No winner: no entry completed the decision"
+}  # fmt: skip
 
 
 def leaders(contest: Contest) -> list[int]:
     """`race.leaders_of` the whole ledger."""
-    return leaders_of([row for row in over_tasks(contest)[0] if is_measured(row)], contest.config.most_leaders)
+    return leaders_of([row for row in board_rows(contest) if is_measured(row)], contest.config.most_leaders)
 
 
 def not_racing(contest: Contest, numbers: Collection[int]) -> dict[int, str]:
     """Why each other entry is not among the leaders ``numbers``, by its number."""
-    board = {row["number"]: row for row in over_tasks(contest)[0]}
+    board = {row["number"]: row for row in board_rows(contest)}
     with contest.database.read() as connection:
         entries = list(connection.scalars(select(ContestEntry).where(ContestEntry.role == "program")))
     racing = {entry.program_id: entry for entry in entries if entry.number in numbers}
@@ -77,19 +80,15 @@ def confirm(contest: Contest, study: Study, executor: Executor, progress: Progre
         reasons = {str(number): why for number, why in not_racing(contest, numbers).items()}
         state = contest.state(deciding=utc_now().isoformat(), leaders=numbers, not_racing=reasons)
     entries = taking_part(contest, numbers)
-    matches = [TaskMatch(each, entered(each, entries, arms.CONFIRMATION)) for each in tasks_of(study)]
-    plan = ConfirmingPlan(contest, entries, matches, contest.config.looks, contest.config.confirm_runs)
+    on = tasks_of(study)[0]
+    plan = ConfirmingPlan(contest, entries, TaskMatch(on, entered(on, entries, arms.CONFIRMATION)))
     counted = Deciding(contest, progress, plan.now)
-    racer = careful.IsolatingRacer(contest, entries, plan.wanted)
-    play_on_tasks(matches, executor, racer, counted, lambda scores: scores[0])
+    play(on, executor, plan.match.match, careful.IsolatingRacer(contest, entries, plan.wanted), counted)
     acts.record_acts(contest, study)
     plan.entries = with_names(contest, entries)
     left_out = careful.left_out_rows(contest, plan.entries)
     decided = announcement(contest, plan, {who["number"] for who in left_out})
-    decided |= {"left_out": left_out, "not_racing": spectators(contest, not_in_race(contest))}
-    contest.database.set_fact(removal.PENDING, **decided)  # where an account that is removed meanwhile loses its name
-    hidden = hidden_results(contest, study, entries, progress)
-    return {**cast(Announcement, contest.database.fact(removal.PENDING)), "hidden": hidden}
+    return {**decided, "left_out": left_out, "not_racing": spectators(contest, not_in_race(contest))}
 
 
 def with_names(contest: Contest, entries: Sequence[ContestEntry]) -> list[ContestEntry]:
@@ -101,28 +100,15 @@ def with_names(contest: Contest, entries: Sequence[ContestEntry]) -> list[Contes
 
 
 class ConfirmingPlan:
-    """Which runs the entries of a match still need, from those that the ledger holds. ``looks``: of a race; without
-    any, each entry has ``runs`` runs on each task. ``matches``: one for each task."""
+    """Which runs the entries of the race still need, from those that the ledger holds."""
 
-    def __init__(
-        self,
-        contest: Contest,
-        entries: Sequence[ContestEntry],
-        matches: Sequence[TaskMatch],
-        looks: Sequence[int],
-        runs: int,
-    ) -> None:
-        self.contest, self.entries, self.matches = contest, entries, matches
-        self.looks, self.runs = looks, runs
+    def __init__(self, contest: Contest, entries: Sequence[ContestEntry], match: TaskMatch) -> None:
+        self.contest, self.entries, self.match = contest, entries, match
 
-    def gains(self) -> dict[str, Gains]:
-        """By task, starting with the first."""
+    def gains(self) -> Gains:
         return {
-            each.on.task.name: {
-                entry.number: settled_gains(each.on, arm.arm_id)
-                for entry, arm in zip(self.entries, each.match.arms, strict=True)
-            }
-            for each in self.matches
+            entry.number: settled_gains(self.match.on, arm.arm_id)
+            for entry, arm in zip(self.entries, self.match.match.arms, strict=True)
         }
 
     def now(self) -> ConfirmingRuns:
@@ -130,58 +116,33 @@ class ConfirmingPlan:
         race stands."""
         gone = careful.left_out(self.contest, self.entries)
         race, gains = self.race(gone), self.gains()
-        running = set(race.wanted) if race else {entry.number for entry in self.entries}
-        each = [(number, len(runs)) for on in gains.values() for number, runs in on.items()]
-        most = sum(max(runs, self.runs * (number in running)) for number, runs in each)
-        runs: ConfirmingRuns = {"done": sum(n for _, n in each), "wanted": most, "race": [], "looks": []}
-        if race is None:
-            return runs
+        done = {number: len(runs) for number, runs in gains.items()}
+        most = self.contest.config.confirm_runs
         self.entries = with_names(self.contest, self.entries)
         names = {e.number: e.label if e.role == "program" else "stock" for e in self.entries}
-        errors = [math.sqrt(error_of(gains)) for on in gains.values() for gains in on.values()]
-        digits = decimals(typical(errors)) if len(gains) == 1 else 2  # scores of several tasks have the unit of stock
-        done = {entry.number: min(len(on[entry.number]) for on in gains.values()) for entry in self.entries}
+        digits = decimals(typical(math.sqrt(error_of(runs)) for runs in gains.values()))
         standings = race_places(race, names, digits, done) | {
             number: f"left out: {why}" for number, why in gone.items()
         }
-        runs["race"] = [{**e.named, "said": standings[e.number]} for e in self.entries if e.number in standings]
-        runs["looks"] = look_lines(race, names, digits)
-        runs["next_look"] = max(race.wanted.values(), default=0)
-        return runs
+        return {
+            "done": sum(done.values()),
+            "wanted": sum(max(runs, most * (number in race.wanted)) for number, runs in done.items()),
+            "race": [{**e.named, "said": standings[e.number]} for e in self.entries if e.number in standings],
+            "looks": look_lines(race, names, digits),
+            "next_look": max(race.wanted.values(), default=0),
+        }
 
-    def race(self, gone: Collection[int]) -> Race | None:
-        """The race without the entries that are left out; None in a contest without one."""
-        if not self.looks:
-            return None
+    def race(self, gone: Collection[int]) -> Race:
+        """The race without the entries that are left out."""
         entries = [entry for entry in self.entries if entry.number not in gone]
         leaders = sum(entry.role == "program" for entry in self.entries)
-        return follow(entries, self.gains(), self.looks, leaders)
+        return follow(entries, self.gains(), self.contest.config.looks, leaders)
 
     def wanted(self, gone: Collection[int]) -> dict[int, int]:
-        """Entry → the runs on each task that it is to have and has not."""
-        race = self.race(gone)
-        wanted = race.wanted if race else {entry.number: self.runs for entry in self.entries}
-        fewest = {number: min(len(on[number]) for on in self.gains().values()) for number in wanted}
-        return {number: runs for number, runs in wanted.items() if number not in gone and fewest[number] < runs}
-
-
-def hidden_results(
-    contest: Contest, study: Study, entries: Sequence[ContestEntry], progress: Progress
-) -> list[HiddenTaskResult]:
-    """The same entries on each hidden task; not part of the decision."""
-    played: list[tuple[TaskStudy, Match]] = []
-    for on in reserved_tasks(study):
-        match = entered(on, entries, arms.HIDDEN)
-        plan = ConfirmingPlan(contest, entries, [TaskMatch(on, match)], (), contest.config.hidden_runs)
-        racer = careful.IsolatingRacer(contest, entries, plan.wanted, on.task.name)
-        with executor_of(study, progress, [on]) as executor:
-            play(on, executor, match, racer, progress)
-        played.append((on, match))
-    results: list[HiddenTaskResult] = []
-    for on, match in played:
-        rows = [row for row in board_rows(contest, match.label) if is_measured(row)]
-        results.append({"task": on.task.name, "unit": on.task.unit, "rows": rows, "aa_spread": aa_spread(rows)})
-    return results
+        """Entry → the runs that it is to have and has not."""
+        gains = self.gains()
+        wanted = self.race(gone).wanted.items()
+        return {number: runs for number, runs in wanted if number not in gone and len(gains[number]) < runs}
 
 
 def taking_part(contest: Contest, numbers: Sequence[int]) -> list[ContestEntry]:
@@ -212,21 +173,17 @@ def announcement(contest: Contest, plan: ConfirmingPlan, gone: Collection[int]) 
     """The announcement: outcome, gains, intervals, rows, secret."""
     entries = [entry for entry in plan.entries if entry.number not in gone]
     gains, race = plan.gains(), plan.race(gone)
-    board, scales, unit = over_tasks(contest, arms.CONFIRMATION)
-    rows = [row for row in board if is_measured(row)]
-    aa = aa_of(rows, unit)
-    if race is None or race.scores is None:
-        decided = decide(entries, scores_of(entries, gains))
-    else:
-        decided = decide_race(entries, race, gains, contest.run_seconds)
+    rows = [row for row in board_rows(contest, arms.CONFIRMATION) if is_measured(row)]
+    aa = aa_of(rows, contest.task.unit)
+    decided = decide(entries, race, gains, contest.run_seconds)
+    if race.scores is not None:
         rows = race_rows(rows, decided, race, scores_of(entries, gains))
     if aa is not None:
         decided["aa_difference"] = f"A/A in these runs: {aa_text(aa).removeprefix('A/A: ')}"
     return {
         **decided,
         "decided_at": utc_now().isoformat(),
-        "unit": unit,
-        "scales": scales,
+        "unit": contest.task.unit,
         "aa_spread": aa_spread(rows),
         "secret": contest.study.secret,
         "secret_hash": contest.config.secret_hash,
@@ -234,21 +191,20 @@ def announcement(contest: Contest, plan: ConfirmingPlan, gone: Collection[int]) 
     }
 
 
-def decide_race(
-    entries: Sequence[ContestEntry], race: Race, gains: Mapping[str, Gains], run_seconds: float
-) -> Announcement:
-    """The rule of a race: the entry that is left wins if it is above stock; several that are left and above stock share
+def decide(entries: Sequence[ContestEntry], race: Race, gains: Gains, run_seconds: float) -> Announcement:
+    """The rule: the entry that is left wins if it is above stock; several that are left and above stock share
     the win, and the announcement says what separating the first two of them would cost. ``run_seconds``: device-seconds
-    of one run on every task."""
+    of one run."""
     scores = race.scores
-    assert scores is not None
+    if scores is None:  # no leader was there for a look
+        return NOBODY
     by_number = {entry.number: entry for entry in entries}
     left = sorted(race.entries, key=lambda number: -scores.values[number])
     winners = [by_number[number] for number in left if number in race.above_stock]
     outcome = "none" if not winners else "shared" if len(winners) > 1 else "won"
     last = left or [number for number in scores.values if by_number[number].role == "program"]
     if not last:
-        return {"outcome": "empty", "winners": [], "headline": "No winner: no entry completed the decision"}
+        return NOBODY
     best = winners[0] if winners else by_number[max(last, key=lambda number: scores.values[number])]
     stock = next(entry for entry in entries if entry.role == "control")
     _, low, high = scores.interval(best.number, ALPHA / 2 / len(race.looks))
@@ -256,7 +212,7 @@ def decide_race(
     decided: Announcement = {
         "outcome": outcome,
         "winners": [entry.named for entry in winners],
-        "headline": headline(winners, best, race=True),
+        "headline": headline(winners, best),
         "best": best.named,
         "gain": scores.values[best.number],
         "low": low,
@@ -270,8 +226,8 @@ def decide_race(
             "looked": race.looked,
             "level": race.level,
             "leaders": sum(entry.role == "program" for entry in entries),
-            "runs": sum(len(runs) for on in gains.values() for runs in on.values()),
-            "equal_runs": race.looked * len(entries) * len(gains),
+            "runs": sum(map(len, gains.values())),
+            "equal_runs": race.looked * len(entries),
         },
         "lost": losses(race, stock.number),
     }
@@ -315,47 +271,11 @@ def race_rows(rows: Sequence[MeasuredRow], decided: Announcement, race: Race, sc
     return ranked_rows
 
 
-def decide(entries: Sequence[ContestEntry], scores: Scores[int]) -> Announcement:
-    """The rule: the highest score wins if it is significantly above all others, Holm-corrected over all pairs.
-
-    ``outcome``: won; shared (some leaders are not significantly below the first); none (the first is not significantly
-    above stock); empty (no entry took part).
-    """
-    entries = [e for e in entries if e.number in scores.values]
-    best = max((e for e in entries if e.role == "program"), key=lambda e: scores.values[e.number], default=None)
-    if best is None:
-        return {"outcome": "empty", "winners": [], "headline": "No winner: no entry completed the decision"}
-    ahead = scores.told_from(best.number)
-    stock = next(e for e in entries if e.role == "control")
-    rivals = [e for e in entries if e.role == "program" and e is not best and e.number not in ahead]
-    beaten = all(e.number in ahead for e in entries if e.role != "program")
-    winners = [best, *rivals] if beaten else []
-    outcome = "none" if not beaten else "shared" if rivals else "won"
-    _, low, high = scores.interval(best.number)
-    more, least, most = scores.over(best.number, stock.number)
-    return {
-        "outcome": outcome,
-        "winners": [e.named for e in winners],
-        "headline": headline(winners, best, race=False),
-        "best": best.named,
-        "gain": scores.values[best.number],
-        "low": low,
-        "high": high,
-        "n": scores.runs(best.number),
-        "over_stock": more,
-        "over_low": least,
-        "over_high": most,
-    }
-
-
-def headline(winners: Sequence[ContestEntry], best: ContestEntry, race: bool) -> str:
-    """Who won, in a line. ``race``: by the rule of a race, else by that of an earlier version."""
+def headline(winners: Sequence[ContestEntry], best: ContestEntry) -> str:
+    """Who won, in a line."""
     names = listed([entry.label for entry in winners])
     if len(winners) > 1:
-        why = "the runs do not separate them" if race else "no significant difference from the best"
-        return f"{names} share the win: {why}"
+        return f"{names} share the win: the runs do not separate them"
     if winners:
         return f"{names} won"
-    if race:
-        return f"No winner: the runs do not show that the best entry, {best.label}, is better than stock"
-    return f"No winner: the best entry, {best.label}, is not significantly better than stock"
+    return f"No winner: the runs do not show that the best entry, {best.label}, is better than stock"

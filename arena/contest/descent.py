@@ -197,23 +197,13 @@ def _gain(gains: dict[int, BoardViewRow], number: int) -> float | None:
     return gains[number]["gain"] if number in gains else None
 
 
-def _judged(descent: Descent) -> list[IdeaColumns]:
-    """The ideas and other sentences: a setting is none. An earlier version called those of an entry without a named
-    parent changed, too."""
-    stated = [idea for idea in descent.ideas if idea["kind"] != CHARTER]
-    if descent.named:
-        return stated
-    plain: list[IdeaColumns] = []
-    for idea in stated:
-        if idea["how"] == "changed":
-            idea = {**idea, "how": "new", "from": None}
-            idea.pop("was", None)
-        plain.append(idea)
-    return plain
+def _stated(descent: Descent) -> list[IdeaColumns]:
+    """The ideas and other sentences: a setting is none."""
+    return [idea for idea in descent.ideas if idea["kind"] != CHARTER]
 
 
 def _node(descent: Descent, gains: dict[int, BoardViewRow]) -> LineageEntry:
-    ideas = _judged(descent)
+    ideas = _stated(descent)
     how = Counter(idea["how"] for idea in ideas)
     froms: dict[int, Counter[str]] = defaultdict(Counter)
     for idea in ideas:
@@ -241,7 +231,7 @@ def _ideas(descents: Sequence[Descent]) -> list[SharedIdea]:
     ideas: dict[str, SharedIdea] = {}
     versions: dict[tuple[int | None, str], str] = {}  # (entry, text) → directive, to find the origin of a change
     for descent in descents:
-        for idea in _judged(descent):
+        for idea in _stated(descent):
             key = key_of(idea)
             known = ideas.setdefault(
                 key,

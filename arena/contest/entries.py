@@ -301,9 +301,10 @@ def set_columns(connection: Connection, entry: ContestEntry, **values: Any) -> b
     held = entry.state == "void" and "state" in values
     if held:
         last = connection.scalar(select(Act).where(Act.number == entry.number).order_by(Act.act_id.desc()).limit(1))
+        reached = values["state"] != "void"  # else the host gave it up meanwhile, which a reinstatement undoes
         for name in ("state", "reason"):
             value = values.pop(name, None)
-            if last is not None and value is not None:
+            if last is not None and value is not None and reached:
                 setattr(last, name, value)
     if values.get("state", entry.state) != entry.state:
         entry.changed_at = utc_now()

@@ -96,7 +96,7 @@ def queue_words(report: QueueHealth) -> str:
 
 def outlook(contest: Contest) -> str:
     """`plan.measured_plan` of the contest."""
-    if not contest.config.looks or contest.phase() not in ("open", "closing"):
+    if contest.phase() not in ("open", "closing"):
         return ""
     rows = list(whole_board(contest))
     plan = measured_plan(rows, contest.config.confirm_runs, len(leaders_of(rows, contest.config.most_leaders)))

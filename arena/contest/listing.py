@@ -33,7 +33,7 @@ class ListedEntry:
 
 
 def listed_entries(folder: Path) -> list[ListedEntry]:
-    """In order of arrival; empty if the folder is no contest's. An export of an earlier version has no parents."""
+    """In order of arrival; empty if the folder is no contest's."""
     if not (folder / MARK).is_file():
         return []
     if is_export(folder):
@@ -58,7 +58,7 @@ def listed_entries(folder: Path) -> list[ListedEntry]:
             STOCK.get(row["role"]) or entry_label(row["entrant"], row["name"]),
             row["role"],
             row["state"] == "void",
-            row.get("parent"),
+            row["parent"],
             raced.get(row["number"]),
         )
         for row in rows

@@ -36,9 +36,7 @@ def run_seconds(contest: Contest) -> tuple[float, bool]:
     last = _latest(contest)
     if last:
         return statistics.median(last), True
-    tasks = contest.tasks
-    measuring = contest.study.verify_seeds * sum(task.cost_seconds for task in tasks) / len(tasks)
-    return contest.costs.run + measuring, False
+    return contest.costs.run + contest.study.verify_seeds * contest.task.cost_seconds, False
 
 
 def _latest(contest: Contest) -> list[float]:
@@ -61,7 +59,7 @@ class ConfirmingRuns(TypedDict, total=False):
 
 class Deciding:
     """Follows the confirming runs as they end: a ``Progress`` that passes events on and stores ``now()`` for the pages,
-    the state of the runs on all tasks. Emits a line (kind ``progress``) at each look, else at most once a minute."""
+    the state of the runs. Emits a line (kind ``progress``) at each look, else at most once a minute."""
 
     def __init__(self, contest: Contest, progress: Progress, now: Callable[[], ConfirmingRuns]) -> None:
         self.contest, self.progress, self.now = contest, progress, now
@@ -108,12 +106,9 @@ def progress_line(counts: ConfirmingRuns) -> str:
 
 
 def most_seconds(contest: Contest, entries: int) -> float:
-    """How long all confirming runs of so many entries and those on hidden tasks would take, by the clock, at the pace
-    of the latest runs."""
-    arms, workers, tasks = min(entries, contest.config.most_leaders) + 2, contest.study.workers, len(contest.tasks)
-    rounds = math.ceil(arms * contest.config.confirm_runs * tasks / workers)
-    of_hidden = math.ceil(arms * contest.config.hidden_runs / workers) * contest.hidden_seconds * tasks
-    return (rounds + of_hidden / contest.run_seconds) * run_seconds(contest)[0]
+    """How long all confirming runs of so many entries would take, by the clock, at the pace of the latest runs."""
+    arms = min(entries, contest.config.most_leaders) + 2
+    return math.ceil(arms * contest.config.confirm_runs / contest.study.workers) * run_seconds(contest)[0]
 
 
 def in_race(contest: Contest) -> dict[int, str]:

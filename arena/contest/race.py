@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from analysis.power import runs_needed
-from analysis.statistics import mean_interval
 from arena.contest.score import Scores, plain
 from arena.contest.stored import MeasuredRow
 
@@ -95,23 +94,19 @@ class Race:
         return len(self.entries) < 2 and self.above_stock.issuperset(self.entries)
 
 
-def follow(
-    entries: Sequence[Racing], gains: Mapping[str, Gains], looks: Sequence[int], leaders: int | None = None
-) -> Race:
-    """Replay a race from the runs that there are. ``entries``: the leaders and both arms of stock; ``gains``: by task;
-    ``leaders``: number of leaders at the start, if some were left out since.
+def follow(entries: Sequence[Racing], gains: Gains, looks: Sequence[int], leaders: int | None = None) -> Race:
+    """Replay a race from the runs that there are. ``entries``: the leaders and both arms of stock; ``leaders``: number
+    of leaders at the start, if some were left out since.
     """
     controls = [entry.number for entry in entries if entry.role != "program"]
     programs = [entry.number for entry in entries if entry.role == "program"]
     race = Race(looks, level_of(leaders or len(programs), looks), programs)
     for look in looks:
         running = [*race.entries, *(() if race.above_stock.issuperset(race.entries) else controls)]
-        if not programs or any(len(on[number]) < look for on in gains.values() for number in running):
+        if not programs or any(len(gains[number]) < look for number in running):
             race.wanted = dict.fromkeys(running, look) if programs else {}
             return race
-        part = {
-            task: {number: on[number][:look] for number in (*race.entries, *controls)} for task, on in gains.items()
-        }
+        part = {number: gains[number][:look] for number in (*race.entries, *controls)}
         taking = [entry for entry in entries if entry.number in race.entries or entry.number in controls]
         _look(race, scores_of(taking, part), look, next((e.number for e in entries if e.role == "control"), None))
         race.looked = look
@@ -139,21 +134,16 @@ def _look(race: Race, scores: Scores[int], runs: int, stock: int | None) -> None
     race.entries = [number for number in still if number not in race.out]
 
 
-def scores_of(entries: Collection[Racing], gains: Mapping[str, Gains]) -> Scores[int]:
-    """Scores: gains on one task, else gains divided by stock's. The control and its A/A arm are one sample, under the
-    control's number; entries with the same program stay separate."""
+def scores_of(entries: Collection[Racing], gains: Gains) -> Scores[int]:
+    """Average gains. The control and its A/A arm are one sample, under the control's number; entries with the same
+    program stay separate."""
     control = next((e.number for e in entries if e.role == "control"), None)
     twins = [e.number for e in entries if e.role == "a/a" and control is not None]
-    numbers = [e.number for e in entries if e.number not in twins]
 
-    def joined(on: Gains, number: int) -> list[float]:
-        return [gain for each in (number, *(twins if number == control else ())) for gain in on[each]]
+    def joined(number: int) -> list[float]:
+        return [gain for each in (number, *(twins if number == control else ())) for gain in gains[each]]
 
-    first, *further = gains.values()
-    if not further:
-        return plain({number: joined(first, number) for number in numbers})
-    cells = {n: {task: mean_interval(joined(on, n)) for task, on in gains.items()} for n in numbers}
-    return Scores(cells, list(gains), [e.number for e in entries if e.number in numbers and e.role != "program"])
+    return plain({e.number: joined(e.number) for e in entries if e.number not in twins})
 
 
 def runs_to_separate(scores: Scores[int], pair: tuple[int, int], level: float) -> int | None:

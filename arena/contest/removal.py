@@ -10,7 +10,6 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from itertools import count
 from typing import Any, TypedDict, cast
 
 from sqlalchemy import func, select
@@ -32,7 +31,6 @@ from programs.text import one_line
 MOST_PEOPLE = 500  # on the host's page
 RETRY_SECONDS, LOCK_SECONDS = 0.1, 1.0  # to wait for a process that holds the study's lock for a moment
 FACT = "removals"
-PENDING = "pending announcement"  # the fact that holds it while the leaders run on hidden tasks
 
 
 class PersonRow(TypedDict):
@@ -84,13 +82,9 @@ def queued(contest: Contest) -> int:
     return len(_removals(contest.database).get("asked", []))
 
 
-def _former(connection: Connection, person_id: int) -> str:
-    """The name that will stand for a removed account: a free one, because earlier versions let anyone join as `former
-    entrant 3`."""
-    first = f"{FORMER} {person_id}"
-    others = select(Person.name).where(Person.person_id != person_id, Person.name.startswith(FORMER))
-    taken = set(connection.scalars(others))
-    return first if first not in taken else next(name for n in count(2) if (name := f"{first} ({n})") not in taken)
+def _former(person_id: int) -> str:
+    """The name that stands for a removed account; nobody can join with it."""
+    return f"{FORMER} {person_id}"
 
 
 def check(contest: Contest, who: str) -> None:
@@ -126,7 +120,7 @@ def ask(contest: Contest, who: str | int) -> tuple[str, bool]:
         known = cast(RemovalsFact, fact.value if fact else {})
         requested = [*known.get("asked", []), person.person_id]
         contest.database.put(connection, FACT, **{**known, "asked": list(dict.fromkeys(requested))})
-        new = _former(connection, person.person_id)
+        new = _former(person.person_id)
     return new, finish(contest, LOCK_SECONDS)
 
 
@@ -178,7 +172,7 @@ def _removals(database: Database) -> RemovalsFact:
 def _remove(connection: Connection, person: Person) -> Removal:
     """Take a person's name out of the database, and end their token and sessions. An announcement that was made is
     shown with the new name from then on, and says so (`announced.renamed`)."""
-    name, new = person.name, _former(connection, person.person_id)
+    name, new = person.name, _former(person.person_id)
     person.name, person.token_hash = new, hashed(fresh(PERSON))
     connection.query(Session).where(Session.person_id == person.person_id).delete()
     every = connection.scalars(select(ContestEntry)).all()
@@ -191,7 +185,7 @@ def _remove(connection: Connection, person: Person) -> Removal:
         now[entry.number] = _named(entry, new)
         if (row := connection.get(BoardRow, entry.number)) is not None:
             row.row = {**row.row, "entrant": new, "name": entry.name}
-    for name_of_fact in ("deciding", "state", PENDING):  # what the announcement will be made of
+    for name_of_fact in ("deciding", "state"):  # what the announcement will be made of
         if (fact := connection.get(ContestFact, name_of_fact)) is not None:
             fact.value = _renamed(fact.value, now, labels)
     if (said := connection.get(ContestFact, "announcement")) is not None:

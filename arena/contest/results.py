@@ -34,7 +34,6 @@ def run_result(on: TaskStudy, run_id: str, run: RunEndedEvent) -> RunColumns:
         "baseline_metric": run.baseline_metric,
         "final_metric": run.final_metric,
         "reason": run.reason,
-        "task": on.task.name,
     }
     if on.task.constraints:
         result["constraints"] = {name: fmean(values) for name, values in reached.items() if values}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,12 +17,9 @@ if TYPE_CHECKING:
     from trainer.task import Task
 
 
-def rules_text(config: ContestConfig, study: StudyConfig, tasks: Sequence[Task]) -> str:
+def rules_text(config: ContestConfig, study: StudyConfig, task: Task) -> str:
     """The text of the rules, with every number that the decision depends on."""
-    budgets = [(task, study.at(task.task_id).run_budget) for task in tasks]
-    return _template().render(
-        contest=config, study=study, task=tasks[0], tasks=budgets, duration=duration, many=many, shown=shown
-    )
+    return _template().render(contest=config, study=study, task=task, duration=duration, many=many, shown=shown)
 
 
 @cache

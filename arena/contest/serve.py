@@ -154,7 +154,7 @@ def serve(
     from arena.contest.web.wire import Server, configured
 
     contest = Contest.open(folder)
-    refuse_public((*contest.tasks, *contest.hidden))
+    refuse_public(contest.task)
     listening = listen(host, port)
     limits = RateLimits(join=Rate(joins, 60.0)) if joins else RateLimits()
     config = configured(create_app(contest, limits), trusted(proxies), say)

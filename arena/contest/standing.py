@@ -16,7 +16,7 @@ from sqlalchemy import Select, case, func, select
 from sqlalchemy.orm import Session as Connection
 from sqlalchemy.orm import undefer
 
-from analysis.statistics import Mean, mean_interval, mean_together, t_quantile
+from analysis.statistics import Mean, mean_interval, mean_together
 from analysis.wording import duration, many, number, span
 from arena.contest.contest import Contest
 from arena.contest.database import Database
@@ -24,7 +24,7 @@ from arena.contest.queue import HOST, Waiting, forecast, turns
 from arena.contest.race import leaders_of
 from arena.contest.score import Scores
 from arena.contest.settings import utc_now
-from arena.contest.stored import BoardColumns, BoardFact, MeasuredRow, RunProgress, Separation, TaskFigures, arm_label
+from arena.contest.stored import BoardColumns, BoardFact, MeasuredRow, RunProgress, Separation, arm_label
 from arena.contest.tables import ENDED, QUEUE_COLUMNS, STATES, BoardRow, ContestEntry, ContestFact, EntryChange
 from arena.contest.throttled_cache import ThrottledCache
 from arena.study import Study
@@ -63,10 +63,9 @@ class BoardViewRow(MeasuredRow):
     hardware_class: str
 
 
-class TaskGain(TypedDict):
-    """The mean verified gain of an entry's measured runs on a task."""
+class VoidGain(TypedDict):
+    """The average verified gain of the measured runs of a void entry."""
 
-    task: str
     n: int
     gain: float
     low: float | None
@@ -97,12 +96,9 @@ def beside_stock(row: MeasuredRow, stock: Sequence[MeasuredRow], arms: int, digi
     return f"{said}; so far no other row of the board is separated from this entry, either" if whole else said
 
 
-def beside_parent(
-    row: MeasuredRow, parent: MeasuredRow, stock: Sequence[MeasuredRow], tasks: Sequence[str], digits: int
-) -> str:
-    """By how much an entry gains more or less than the one that it is based on, with the interval of the difference;
-    ``tasks``: those with a scale, none in a contest on one task."""
-    scores = scores_of_rows((row, parent, *stock), tasks)
+def beside_parent(row: MeasuredRow, parent: MeasuredRow, digits: int) -> str:
+    """By how much an entry gains more or less than the one that it is based on, with the interval of the difference."""
+    scores = scores_of_rows((row, parent))
     apart, low, high = (row["gain"] or 0.0) - (parent["gain"] or 0.0), None, None
     if {row["number"], parent["number"]} <= set(scores.keys):
         apart, low, high = scores.over(row["number"], parent["number"])
@@ -115,12 +111,11 @@ def beside_parent(
     return f"The gain is {how} that of its parent, {arm_label(parent)} ({of_parent})"
 
 
-def scores_of_rows(rows: Iterable[MeasuredRow], tasks: Sequence[str]) -> Scores[int]:
-    """The scores of rows, by number, with which their differences are tested; ``tasks``: those with a scale, none in a
-    contest on one task. Several tasks need the rows of stock."""
-    arms = {one["number"]: one for one in rows}
-    cells = {number: _by_task(one) if tasks else {"": _mean(one, one["se"])} for number, one in arms.items()}
-    return Scores(cells, tasks or [""], [n for n, one in arms.items() if one["role"] != "program"] if tasks else None)
+def scores_of_rows(rows: Iterable[MeasuredRow]) -> Scores[int]:
+    """The average gains of rows, by number, with which their differences are tested."""
+    return Scores(
+        {row["number"]: Mean(row["gain"], row["se"] if row["n"] > 1 else None, row["n"], None, None) for row in rows}
+    )
 
 
 def order_remarks(connection: Connection, contest: Contest, board: BoardHead, rows: Sequence[MeasuredRow]) -> list[str]:
@@ -128,10 +123,7 @@ def order_remarks(connection: Connection, contest: Contest, board: BoardHead, ro
     if gone := board["gone"]:
         which = "an entry that was" if gone == 1 else f"{gone} entries that were"
         return [f"The ranks still count {which} declared void just now; they will follow within seconds."]
-    separate, out = board.get("separate"), {row["entry_id"] for row in rows if row["rank_low"] > 1}
-    if separate and separate["second"] in out:  # of an earlier version, which named any two entries
-        separate = None
-    apart = of_separation(connection, separate, contest.costs.run * len(contest.tasks))
+    apart = of_separation(connection, board.get("separate"), contest.costs.run)
     most = contest.config.most_leaders
     rows = [*rows, *_further_leaders(connection, contest, board["arms"], rows, most)]
     order = of_order(rows, leaders_of(rows, most), board.get("digits", DIGITS))
@@ -182,15 +174,15 @@ def of_order(rows: Sequence[MeasuredRow], leaders: Collection[int], digits: int)
     return ""
 
 
-def of_separation(connection: Connection, separate: Separation | None, round_seconds: float) -> str:
-    """How many runs would separate the two best leaders; ``round_seconds``: device time of a run on every task."""
+def of_separation(connection: Connection, separate: Separation | None, run_seconds: float) -> str:
+    """How many runs would separate the two best leaders; ``run_seconds``: device time of a run."""
     if separate is None or not separate["runs"]:
         return ""
     runs, two = separate["runs"], (separate["first"], separate["second"])
     entries = connection.scalars(select(ContestEntry).where(ContestEntry.entry_id.in_(two)))
     names = {entry.entry_id: entry.label for entry in entries}
     first, second = (names[entry_id] for entry_id in two)
-    cost = f"about {many(runs, 'run')} of each, {duration(2 * runs * round_seconds)} of device time"
+    cost = f"about {many(runs, 'run')} of each, {duration(2 * runs * run_seconds)} of device time"
     cost = cost if runs <= MOST_SEPARATING else f"more than {MOST_SEPARATING:,} runs of each"
     return (
         f"To separate {first} and {second}, the two best leaders, would take {cost} (80% power, if their true "
@@ -198,27 +190,12 @@ def of_separation(connection: Connection, separate: Separation | None, round_sec
     )
 
 
-def _by_task(row: MeasuredRow) -> dict[str, Mean]:
-    """The gains by task. Their standard errors are those of their intervals, which are Student's."""
-    errors = {
-        task: (one["high"] - one["low"]) / 2.0 / t_quantile(0.975, one["n"] - 1)
-        for task, one in row.get("tasks", {}).items()
-        if one["low"] is not None and one["high"] is not None
-    }
-    return {task: _mean(one, errors.get(task)) for task, one in row.get("tasks", {}).items()}
-
-
-def _mean(row: MeasuredRow | TaskFigures, se: float | None) -> Mean:
-    return Mean(row["gain"], se if row["n"] > 1 else None, row["n"], None, None)
-
-
 def board_head(connection: Connection) -> BoardHead:
     fact = connection.get(ContestFact, "board")
-    board = {key: value for key, value in fact.value.items() if key != "rows"} if fact else {}  # of an earlier version
     arms = select(func.count()).select_from(BoardRow)
     gone = arms.join(ContestEntry, ContestEntry.number == BoardRow.number).where(ContestEntry.state == "void")
     return {
-        **cast(BoardFact, board),
+        **cast(BoardFact, fact.value if fact else {}),
         "arms": int(connection.scalar(arms) or 0),
         "gone": int(connection.scalar(gone) or 0),
     }
@@ -280,32 +257,28 @@ def unmeasured(connection: Connection, part: RowRange, measured: int) -> tuple[l
     return list(connection.scalars(query)), int(count or 0) - measured
 
 
-def voided(connection: Connection, most: int) -> tuple[list[tuple[ContestEntry, list[TaskGain]]], int]:
+def voided(connection: Connection, most: int) -> tuple[list[tuple[ContestEntry, VoidGain | None]], int]:
     """The void entries, latest first, each with the verified gain of its runs; their number."""
     void = ContestEntry.state == "void"
     query = select(ContestEntry).options(undefer(ContestEntry.results)).where(void)
     query = query.order_by(ContestEntry.number.desc()).limit(most)
     count = connection.scalar(select(func.count()).select_from(ContestEntry).where(void))
-    return [(entry, _gains(entry)) for entry in connection.scalars(query)], int(count or 0)
+    return [(entry, _gain(entry)) for entry in connection.scalars(query)], int(count or 0)
 
 
-def _gains(entry: ContestEntry) -> list[TaskGain]:
-    by_task: dict[str, list[float]] = {}
-    for result in entry.results.values():
-        if (gain := result.get("gain")) is not None:
-            by_task.setdefault(result.get("task", ""), []).append(gain)
-    means = {task: mean_interval(gains) for task, gains in by_task.items()}
-    return [
-        {"task": task, "n": one.n, "gain": one.mean or 0.0, "low": one.low, "high": one.high}
-        for task, one in means.items()
-    ]
+def _gain(entry: ContestEntry) -> VoidGain | None:
+    gains = [gain for result in entry.results.values() if (gain := result["gain"]) is not None]
+    if not gains:
+        return None
+    one = mean_interval(gains)
+    return {"n": one.n, "gain": one.mean or 0.0, "low": one.low, "high": one.high}
 
 
-def void_gains(connection: Connection, numbers: Iterable[int]) -> dict[int, list[TaskGain]]:
+def void_gains(connection: Connection, numbers: Iterable[int]) -> dict[int, VoidGain | None]:
     """Those of these entries that are void, each with the verified gain of its runs."""
     void = (ContestEntry.state == "void") & ContestEntry.number.in_(list(numbers))
     query = select(ContestEntry).options(undefer(ContestEntry.results)).where(void)
-    return {entry.number: _gains(entry) for entry in connection.scalars(query)}
+    return {entry.number: _gain(entry) for entry in connection.scalars(query)}
 
 
 def board_digits(contest: Contest) -> int:
@@ -364,7 +337,7 @@ def _queue_positions(contest: Contest, run_seconds: float) -> QueuePositions:
         runs = [run for progress in connection.scalars(active) for run in progress.get("runs", ())]
     served = {who or HOST: costs.of(runs, screenings) for who, runs, screenings in given}
     waiting = [
-        Waiting(number, who or HOST, contest.config.wanted - done, state in ("queued", "screening"), suspect=lost > 0)
+        Waiting(number, who or HOST, contest.config.runs - done, state in ("queued", "screening"), suspect=lost > 0)
         for number, who, state, done, lost in rows
     ]
     order = forecast(turns(waiting, served, costs), run_seconds, contest.study.workers)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypedDict
 
@@ -63,20 +63,18 @@ class RunCounts(TypedDict):
 
 
 class Steward:
-    """Runs a contest's queue. ``say`` writes to the host's log, ``count`` what only says how far the work is.
-
-    The runs of an entry are numbered over all tasks, which alternate: run ``index`` is on task ``index`` modulo the
-    number of tasks.
-    """
+    """Runs a contest's queue. ``say`` writes to the host's log, ``count`` what only says how far the work is."""
 
     def __init__(self, contest: Contest, study: Study, say: Say, count: Say | None = None) -> None:
         self.contest, self.study, self.say, self.count = contest, study, say, count or say
         self.costs = contest.costs
-        self.wanted = contest.config.wanted
+        self.wanted = contest.config.runs
         self.line = QueueState(self.costs, self.wanted)
-        self.boards = [TaskMatch(on, arms.match_of(on, arms.BOARD)) for on in tasks_of(study)]
-        self.screening = TaskMatch(self.boards[0].on, arms.match_of(self.boards[0].on, arms.SCREENING))
-        self.arms: dict[int, tuple[Arm, ...]] = {}  # entry's number → its arms: screening, then the board of each task
+        self.on = tasks_of(study)[0]
+        self.board, self.screening = (
+            TaskMatch(self.on, arms.match_of(self.on, k)) for k in (arms.BOARD, arms.SCREENING)
+        )
+        self.arms: dict[int, tuple[Arm, Arm]] = {}  # entry's number → its arms of the screening and of the board
         self.in_hand: dict[str, InHand] = {}
         self.problems: list[tuple[InHand, ErrorRecord]] = []  # why runs stopped, until the workers have ended
         self.pause = Pause(contest, say)
@@ -108,39 +106,39 @@ class Steward:
 
     def _begin(self, waiting: Waiting) -> RunJob | None:
         number = waiting.number
-        screening = self._arms(number)[0]
+        screening, playing = self._arms(number)
         if waiting.screening:
             index, state = None, "screening"
             job = arms.screening_job(self.screening, screening, self.costs.screen)
+        elif (index := self._next_index(number)) is None:
+            counted = self._counted(number)
+            self.say(f"{self._name(number)}: the ledger has {counted['runs_done']} of its runs, the database fewer")
+            change(self.contest, number, **counted)
+            self._told(number, counted)
+            return None
         else:
-            index, state = self._next_index(number), "running"
-            board, playing, nth = self._on(number, index)
-            job = run_job(board.on, board.match, playing, nth)
+            state = "running"
+            job = run_job(self.on, self.board.match, playing, index)
         if not change(self.contest, number, state=state):  # the host has just declared the entry void
             return None
         self.in_hand[job.run_id] = InHand(number, waiting.person, index, job, waiting.suspect)
         self._report()
         return job
 
-    def _on(self, number: int, index: int) -> tuple[TaskMatch, Arm, int]:
-        """The board of the task that a run of an entry is on, its arm there, and the arm's run index."""
-        nth, at = divmod(index, len(self.boards))
-        return self.boards[at], self._arms(number)[1 + at], nth
-
-    def _next_index(self, number: int) -> int:
-        """The first run of the seed lists that is neither measured nor in progress."""
+    def _next_index(self, number: int) -> int | None:
+        """The first run of the seed lists that is neither measured nor in progress; None if the ledger has them all."""
         taken = {hand.index for hand in self.in_hand.values() if hand.number == number}
-        return next(i for i in range(self.wanted) if i not in taken and not self._measured(number, i))
+        left = (i for i in range(self.wanted) if i not in taken and not self._measured(number, i))
+        return next(left, None)
 
     def _measured(self, number: int, index: int) -> bool:
-        board, arm, nth = self._on(number, index)
-        return run_gain(board.on, content_id("r", arm.arm_id, str(nth))) is not None
+        return run_gain(self.on, content_id("r", self._arms(number)[1].arm_id, str(index))) is not None
 
     def _done(self, number: int) -> int:
         """Number of measured runs of the entry in the ledger."""
         return sum(self._measured(number, i) for i in range(self.wanted))
 
-    def _arms(self, number: int) -> tuple[Arm, ...]:
+    def _arms(self, number: int) -> tuple[Arm, Arm]:
         """The entry's arms, recorded in the ledger before its first run."""
         if number not in self.arms:
             with self.contest.database.read() as connection:
@@ -149,14 +147,13 @@ class Steward:
                     ContestEntry.program_id == entry.program_id, ContestEntry.number < number
                 )
                 twin = len(connection.scalars(same).all())
-            matches = (self.screening, *self.boards)
-            new_arms = [(each, arms.arm_of(each.match, entry, twin)) for each in matches]
+            new_arms = [(each, arms.arm_of(each.match, entry, twin)) for each in (self.screening, self.board)]
             if entry.entry_id not in self.study.state.entries:
                 arms.admit(self.study, entry, new_arms)
                 if entry.role == "program":
                     alike = self.similarity.take(number, (d.directive_id for d in new_arms[0][1].program.directives))
                     change(self.contest, number, alike=alike)
-            self.arms[number] = tuple(arm for _, arm in new_arms)
+            self.arms[number] = new_arms[0][1], new_arms[1][1]
         return self.arms[number]
 
     # -- results -----------------------------------------------------------------------------------------------
@@ -164,11 +161,9 @@ class Steward:
     def tend(self, executor: Executor) -> None:
         """Run all waiting entries, including those that arrive meanwhile; returns when none is left."""
         self.record_acts()
-        baselines = [
-            measure_baseline(board.on, executor, board.match.stream, board.match.match_id) for board in self.boards
-        ]
+        baseline = measure_baseline(self.on, executor, self.board.match.stream, self.board.match.match_id)
         for result in executor.run(Feed(self)):
-            self._take(result, baselines)
+            self._take(result, baseline)
         self._look_at_problems()
         self.shown.refresh(force=False)
 
@@ -187,7 +182,7 @@ class Steward:
         if acts.record_acts(self.contest, self.study):
             self.shown.stale = True
 
-    def _take(self, result: JobResult, baselines: Sequence[float]) -> None:
+    def _take(self, result: JobResult, baseline: float) -> None:
         hand = self.in_hand.pop(result.job_id)
         self._report()
         self.live.ended(hand.number, result.job_id)
@@ -202,9 +197,8 @@ class Steward:
             self._screened(hand, result.run)
             return
         pace.record_run_time(self.contest, time.monotonic() - hand.began)
-        board, arm, _ = self._on(hand.number, hand.index)
-        settle(board.on, hand.job, arm, result, baselines[self.boards.index(board)])
-        result_row, counted = run_result(board.on, hand.job.run_id, result.run), self._counted(hand.number)
+        settle(self.on, hand.job, self._arms(hand.number)[1], result, baseline)
+        result_row, counted = run_result(self.on, hand.job.run_id, result.run), self._counted(hand.number)
         store_result(self.contest, hand.number, hand.index + 1, result_row, **counted)
         self._told(hand.number, counted)
         self.shown.refresh(

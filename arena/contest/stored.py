@@ -14,16 +14,6 @@ class NamedEntry(TypedDict):
     name: str
 
 
-class TaskFigures(TypedDict):
-    """`score`: an entry's gain on one of several tasks."""
-
-    gain: float | None
-    low: float | None
-    high: float | None
-    n: int
-    unit: str
-
-
 class ArmColumns(NamedEntry):
     """`board`: the columns of every row of a board, except the gain."""
 
@@ -41,7 +31,6 @@ class ArmColumns(NamedEntry):
     device_seconds_charged: float | None
     tokens: float | None
     usd: float | None
-    tasks: NotRequired[dict[str, TaskFigures]]
 
 
 class BoardColumns(ArmColumns):
@@ -92,8 +81,6 @@ class BoardFact(TypedDict, total=False):
     aa_spread: float | None
     aa_difference: str | None
     separate: Separation | None
-    scales: list[dict[str, JsonValue]]  # of `score.Scale`, with the unit
-    unit: str
 
 
 class SimilarEntry(TypedDict):
@@ -130,7 +117,7 @@ class SeedResult(TypedDict):
 
 
 class RunColumns(TypedDict):
-    """`results`: a measured run of an entry; older contests lack ``task``."""
+    """`results`: a measured run of an entry."""
 
     run_id: str
     gain: float | None
@@ -141,7 +128,6 @@ class RunColumns(TypedDict):
     baseline_metric: float | None
     final_metric: float | None
     reason: str
-    task: NotRequired[str]
     constraints: NotRequired[dict[str, float]]  # reached by its final source, on average over the fresh seeds
 
 
@@ -149,7 +135,7 @@ class ExperimentColumns(TypedDict):
     """`courses`: an experiment of a run. ``parent``: the number of the one whose script it changed."""
 
     number: int
-    parent: NotRequired[int | None]  # a run that an earlier version stored lacks it
+    parent: int | None
     status: str
     metric: float | None
     fraction: float
@@ -196,16 +182,14 @@ class IsolatedArm(TypedDict):
     arm_id: str
     number: int
     control: bool
-    hidden: str
 
 
 class LostArm(TypedDict):
-    """`careful`: an arm that lost runs; ``hidden``: the hidden task that it is on."""
+    """`careful`: an arm that lost runs."""
 
     attempts: int
     why: str
     number: int
-    hidden: str
 
 
 class StateFact(TypedDict, total=False):
@@ -238,15 +222,6 @@ class RemovalsFact(TypedDict, total=False):
 
 class LeftOutEntry(NamedEntry):
     why: str
-
-
-class HiddenTaskResult(TypedDict):
-    """`decision`: the board of a hidden task."""
-
-    task: str
-    unit: str
-    rows: list[MeasuredRow]
-    aa_spread: float | None
 
 
 class RaceFigures(TypedDict):
@@ -299,18 +274,16 @@ class Announcement(TypedDict, total=False):
     over_stock: float
     over_low: float | None
     over_high: float | None
-    race: RaceFigures  # not in a contest of an earlier version
-    lost: list[RaceLoss]  # likewise
+    race: RaceFigures
+    lost: list[RaceLoss]
     separate: SeparatingPrice  # of a win that is shared
     decided_at: str
     unit: str
-    scales: list[dict[str, JsonValue]]
     aa_spread: float | None
-    aa_difference: str  # of the confirming runs, in a sentence; not in one of an earlier version
+    aa_difference: str  # of the confirming runs, in a sentence
     secret: str
     secret_hash: str
     rows: list[MeasuredRow]
     left_out: list[LeftOutEntry]
-    not_racing: list[LeftOutEntry]  # every other entry; not in one of an earlier version
-    hidden: list[HiddenTaskResult]
+    not_racing: list[LeftOutEntry]  # every other entry
     renamed: list[str]  # the names that stand here since for removed accounts (`removal`)

@@ -205,7 +205,7 @@ Index("board_order", BoardRow.gain.desc(), BoardRow.arm_id)
 
 @event.listens_for(ContestTable.metadata, "after_create")
 def _fill(_: MetaData, connection: Connection, tables: Sequence[Table], **more: Any) -> None:
-    """Run the scripts of new tables: triggers, and data moved from tables of earlier versions."""
+    """Run the scripts of new tables: their triggers."""
     for table in tables:
         script = Path(__file__).parent / "sql" / f"{table.name}.sql"
         if script.is_file():
@@ -234,7 +234,7 @@ class Descent(ContestTable):
 
 
 class Course(ContestTable):
-    """One run that has ended. ``purpose``: contest, screening, confirmation or reserve; ``body``: see `content`."""
+    """One run that has ended. ``purpose``: contest, screening or confirmation; ``body``: see `content`."""
 
     __tablename__ = "courses"
 

@@ -12,35 +12,23 @@ from arena.contest.pace import ConfirmingRuns
 from arena.contest.settings import Phase
 from arena.contest.standing import (
     BoardViewRow,
-    TaskGain,
+    VoidGain,
 )
 from arena.contest.stored import Announcement, MeasuredRow, NamedEntry, RunColumns, RunProgress, Separation
 
 
-class TaskView(TypedDict):
-    name: str
-    task_id: str
-    metric: str
-    unit: str
-    gain: str  # what a gain is, as a sentence
-    description: str
-    direction: str
-    run_budget: float
-    limits: list[TaskLimit]
-
-
 class TaskLimit(TypedDict):
-    """A constraint of a task: its ``limit`` in words."""
+    """A constraint of the task: its ``limit`` in words."""
 
     name: str
     limit: str
 
 
-Reached = dict[str, dict[str, dict[str, float]]]  # entry's id → task → constraint → average over the entry's runs
+Reached = dict[str, dict[str, float]]  # entry's id → constraint → average over the entry's runs
 
 
 class ContestView(TypedDict):
-    """The contest: tasks, budgets, times, phase."""
+    """The contest: task, budgets, times, phase."""
 
     contest_id: str
     title: str
@@ -50,21 +38,20 @@ class ContestView(TypedDict):
     closes: datetime
     closed_early: str
     deciding: ConfirmingRuns
-    tasks: list[TaskView]
-    task: str  # the first
+    task: str
     task_id: str
     metric: str
     unit: str
+    gain: str  # what a gain is, as a sentence
     direction: str
     description: str
+    limits: list[TaskLimit]
     run_budget: float
     screen_budget: float
     runs: int
-    wanted: int
-    round_budget: float
     confirm_runs: int
     entries_per_person: int
-    sealed: bool
+    texts_after_close: bool
     join: str
     contact: str
     researcher: str
@@ -93,7 +80,7 @@ class EntryRow(NamedEntry):
 
 
 class VoidRow(EntryRow):
-    as_it_was: list[TaskGain]
+    as_it_was: VoidGain | None  # of its measured runs
 
 
 class BoardView(TypedDict):
@@ -109,7 +96,6 @@ class BoardView(TypedDict):
     aa_spread: float | None
     aa_difference: str | None
     fresh: str
-    scales: list[dict[str, JsonValue]]
     separate: Separation | None
     remarks: list[str]  # on its order; none once the race has decided
     rows: list[BoardViewRow]
@@ -147,11 +133,9 @@ class NumberedRun(RunColumns):
 class EntryView(EntryRow):
     """An entry with its standing, position in the queue, runs and, if the viewer may read it, its text."""
 
-    wanted: int
     unit: str
-    scales: list[dict[str, JsonValue]]
     mine: bool
-    sealed: bool
+    hidden: bool  # whether its text is hidden from the viewer
     pace_measured: bool  # whether its waiting time comes from runs, not from the budget
     standing: BoardViewRow | None
     beside_stock: str  # how its standing compares with stock's, in words

@@ -51,7 +51,6 @@ from arena.contest.view_types import (
     QueueView,
     Reached,
     SimilarRow,
-    TaskView,
 )
 from programs.errors import NotFound
 from trainer.freshness import said
@@ -73,13 +72,16 @@ def contest_view(contest: Contest) -> ContestView:
         "contest_id": config.contest_id, "title": config.title, "phase": contest.phase(), "now": utc_now(),
         "opens": config.opens, "closes": contest.closed_at(), "closed_early": state.get("early", ""),
         "deciding": deciding(contest),
-        "tasks": tasks_view(contest), "task": task.name, "task_id": contest.study.task_id, "metric": task.metric,
-        "unit": task.unit, "direction": task.direction, "description": task.description,
+        "task": task.name, "task_id": contest.study.task_id, "metric": task.metric,
+        "unit": task.unit, "gain": unit_sentence(task), "direction": task.direction, "description": task.description,
         "run_budget": config.run_budget, "screen_budget": config.screen_budget, "runs": config.runs,
-        "wanted": config.wanted, "round_budget": contest.costs.run * len(contest.tasks),
         "confirm_runs": config.confirm_runs,
-        "entries_per_person": config.entries_per_person, "sealed": config.sealed, "join": config.join,
-        "contact": config.contact,
+        "limits": [
+            {"name": name, "limit": f"{one.bound}, {'hard' if one.hard else 'soft: decides nothing'}"}
+            for name, one in task.constraints.items()
+        ],
+        "entries_per_person": config.entries_per_person, "texts_after_close": config.texts_after_close,
+        "join": config.join, "contact": config.contact,
         "researcher": contest.study.researcher, "hardware_class": contest.study.hardware_class,
         "secret_hash": config.secret_hash, "rules_hash": config.rules_hash, "people": people, "states": states,
         "left": sum(count for state, count in states.items() if state not in ENDED),
@@ -87,43 +89,21 @@ def contest_view(contest: Contest) -> ContestView:
     }  # fmt: skip
 
 
-def tasks_view(contest: Contest) -> list[TaskView]:
-    """All tasks that entries are ranked on, in order."""
-    return [
-        {
-            "name": task.name,
-            "task_id": task.task_id,
-            "metric": task.metric,
-            "unit": task.unit,
-            "gain": unit_sentence(task),
-            "description": task.description,
-            "direction": task.direction,
-            "run_budget": contest.study.at(task.task_id).run_budget,
-            "limits": [
-                {"name": name, "limit": f"{one.bound}, {'hard' if one.hard else 'soft: decides nothing'}"}
-                for name, one in task.constraints.items()
-            ],
-        }
-        for task in contest.tasks
-    ]
-
-
 def reached(contest: Contest, entries: Sequence[ContestEntry]) -> Reached:
     """What the entries' final sources need of each constraint, on average over their runs."""
-    times: Reached = {}
+    out: Reached = {}
     for entry in entries:
-        values: dict[tuple[str, str], list[float]] = defaultdict(list)
+        values: dict[str, list[float]] = defaultdict(list)
         for run in entry.results.values():
             for name, value in run.get("constraints", {}).items():
-                values[run.get("task", contest.task.name), name].append(value)
-        for (task, name), each in values.items():
-            times.setdefault(entry.entry_id, {}).setdefault(task, {})[name] = fmean(each)
-    return times
+                values[name].append(value)
+        out[entry.entry_id] = {name: fmean(each) for name, each in values.items()}
+    return out
 
 
 def _with_results(contest: Contest, numbers: Collection[int]) -> Sequence[ContestEntry]:
-    """The entries of these numbers with their results; none where no task has a constraint."""
-    if not any(task.constraints for task in contest.tasks):
+    """The entries of these numbers with their results; none where the task has no constraint."""
+    if not contest.task.constraints:
         return []
     with contest.database.read() as connection:
         query = select(ContestEntry).options(undefer(ContestEntry.results))
@@ -151,14 +131,14 @@ def board_view(
         entries, without = unmeasured(connection, RowRange.page(rest, REST), arms - gone)
         remarks = [] if announcement else order_remarks(connection, contest, board, () if part.skip else rows)
     return {
-        "as_of": board.get("as_of"), "version": board.get("version", 0), "unit": board.get("unit", contest.task.unit),
+        "as_of": board.get("as_of"), "version": board.get("version", 0), "unit": contest.task.unit,
         "digits": board.get("digits", DIGITS), "remarks": remarks,
-        "aa_spread": board.get("aa_spread"), "aa_difference": board.get("aa_difference"), "fresh": said(contest.tasks),
-        "scales": board.get("scales", []), "separate": board.get("separate"),
+        "aa_spread": board.get("aa_spread"), "aa_difference": board.get("aa_difference"), "fresh": said([contest.task]),
+        "separate": board.get("separate"),
         "rows": rows, "own": own, "pinned": pinned, "total": arms - gone, "skip": part.skip, "most": part.most,
         "unmeasured": [entry_row(entry) for entry in entries], "unmeasured_total": without,
         "unmeasured_skip": (rest - 1) * REST, "unmeasured_most": REST,
-        "void": [{**entry_row(entry), "as_it_was": gains} for entry, gains in void], "void_total": voids,
+        "void": [{**entry_row(entry), "as_it_was": gain} for entry, gain in void], "void_total": voids,
         "announcement": announcement, "since": since(contest, announcement), "wanted": contest.config.runs,
         "reached": reached(contest, _with_results(contest, [row["number"] for row in (*rows, *pinned)])),
     }  # fmt: skip
@@ -199,9 +179,9 @@ def entry_numbered(contest: Contest, number: int) -> ContestEntry | None:
 
 
 def may_read(contest: Contest, entry: ContestEntry, viewer: Person | None, admin: bool = False) -> bool:
-    """Whether the viewer may read the text: author and host always, others if it is not sealed."""
+    """Whether the viewer may read the text: author and host always, others unless it is hidden until the close."""
     mine = viewer is not None and viewer.person_id == entry.person_id
-    return admin or mine or entry.person_id is None or not contest.config.sealed or contest.phase() == "decided"
+    return admin or mine or entry.person_id is None or not contest.hides_texts
 
 
 def entry_view(contest: Contest, entry: ContestEntry, viewer: Person | None, admin: bool = False) -> EntryView:
@@ -219,15 +199,12 @@ def entry_view(contest: Contest, entry: ContestEntry, viewer: Person | None, adm
     said = contest.announcement()
     pace, measured = run_seconds(contest)
     order = queue_positions(contest, pace)
-    scaled = [str(each["task"]) for each in whole.get("scales", [])]
     return {
         **entry_row(entry),
-        "wanted": contest.config.wanted,
-        "unit": whole.get("unit", contest.task.unit),
-        "scales": whole.get("scales", []),
+        "unit": contest.task.unit,
         "board_digits": whole.get("digits", DIGITS),
         "mine": mine,
-        "sealed": not open_to,
+        "hidden": not open_to,
         "pace_measured": measured,
         "standing": standing,
         "beside_stock": beside_stock(standing, stock, whole["arms"], whole.get("digits", DIGITS))
@@ -241,9 +218,7 @@ def entry_view(contest: Contest, entry: ContestEntry, viewer: Person | None, adm
         "places": race_results(said),
         "digits": digits_of(said) if said.get("rows") else None,
         "parent": entry_row(parent) if parent else None,
-        "beside_parent": beside_parent(standing, above, stock, scaled, whole.get("digits", DIGITS))
-        if standing and above
-        else "",
+        "beside_parent": beside_parent(standing, above, whole.get("digits", DIGITS)) if standing and above else "",
         "queue": _waiting(entry, order, at_work(contest))
         if entry.number in order and entry.state not in ENDED
         else None,
@@ -260,7 +235,7 @@ def entry_view(contest: Contest, entry: ContestEntry, viewer: Person | None, adm
 def similar(contest: Contest, entry: ContestEntry, viewer: Person | None, admin: bool) -> list[SimilarRow]:
     """Entries with the same program, and similar earlier ones; ``share``: of common directives.
 
-    Entries sealed for the viewer are left out: similarity would reveal their directives.
+    Entries that are hidden from the viewer are left out: similarity would reveal their directives.
     """
     shares = {other["number"]: other["share"] for other in entry.alike}
     same = or_(ContestEntry.program_id == entry.program_id, ContestEntry.number.in_(shares))
@@ -346,7 +321,7 @@ def person_view(contest: Contest, person: Person) -> PersonView:
         "joined_at": person.joined_at,
         "used": used,
         "quota": contest.config.entries_per_person,
-        "unit": decided.get("unit") or board.get("unit", contest.task.unit),
+        "unit": contest.task.unit,
         "digits": digits_of(decided) if decided.get("rows") else digits,
         "entries": entries,
     }

@@ -134,8 +134,7 @@ def close(steward: Steward, executor: Executor) -> None:
     contest, study = steward.contest, steward.study
     steward.shown.refresh(force=True)
     _end(study, steward.screening.match.match_id)
-    for board in steward.boards:
-        _end(study, board.match.match_id)
+    _end(study, steward.board.match.match_id)
     steward.count("deciding: the leaders run on fresh seeds and data")
     announcement = contest.announcement()  # made before an error that came after it
     if not announcement:

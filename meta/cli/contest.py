@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -95,14 +94,9 @@ class ContestFlags:
     """The settings of a new contest."""
 
     title: Annotated[str | None, flag("Title on the pages  [default: the folder's name].", metavar="TEXT")]
-    task: Annotated[
-        str | None, flag("One task, or several with equal weight  [default: strokes].", "-t", metavar="NAME|DIR,…")
-    ]
+    task: Annotated[str | None, flag("The task  [default: strokes].", "-t", metavar="NAME|DIR")]
     run_budget: RunBudgetFlag
-    hidden: Annotated[
-        str | None, flag("Secret tasks on which the leaders run once more, after the decision.", metavar="TASK,…")
-    ]
-    runs: Annotated[int, flag("Runs per entry and task.", "-n", min=2, default=4)]
+    runs: Annotated[int, flag("Runs per entry.", "-n", min=2, default=4)]
     confirm_runs: Annotated[
         int | None,
         flag(
@@ -122,7 +116,7 @@ class ContestFlags:
     ]
     closes: Annotated[str, flag("A time, or a duration after --opens.", metavar="TIME", default="7d")]
     entries_per_person: Annotated[int, flag("Maximum number of entries per person.", min=1, default=3)]
-    sealed: Annotated[bool, flag("Publish only hashes of the entries until the decision.")]
+    texts_after_close: Annotated[bool, flag("Show the texts of entries only once the contest is closed for entries.")]
     open_join: Annotated[bool, flag("Let everyone join without the code.")]
     contact: Annotated[str | None, flag("Your public contact, for objections to an entry.", metavar="TEXT")]
     models: Annotated[ModelFlags, without("record", "replay")]
@@ -134,27 +128,26 @@ class ContestFlags:
 
 @verb(
     ("metaloop contest init my-contest --closes 7d", "on strokes, open now, for a week"),
-    ("metaloop contest init c2 -t tinylm -b 2m -n 6 --sealed", "2 minutes a run, 6 runs, sealed"),
-    ("metaloop contest init c3 -t strokes,tinylm --dry-run", "two tasks: what the close can detect, its cost"),
+    ("metaloop contest init c2 -t tinylm -b 2m -n 6", "2 minutes a run, 6 runs per entry"),
+    ("metaloop contest init c3 -t tinylm --dry-run", "what the close can detect, its cost"),
 )
 def init(out: Output, folder: ContestFolder, flags: ContestFlags) -> None:
     """Create a contest. Its folder contains fixed rules and the secret from which all
     seeds are drawn. Prints the hashes of both and, once only, the host's token and the join
     code."""
 
-    from arena.contest.create import checked_options, create_contest
+    from arena.contest.create import check_options, create_contest
 
     plan, source = close_plan(out, flags)
     wishes = wishes_of(folder, flags, plan.runs)
     if flags.dry_run:
-        checked_options(Path(folder).expanduser(), wishes)
+        check_options(Path(folder).expanduser(), wishes)
         say_plan(out, plan, source, wishes, flags.expect)
         if out.mode != "person":
             out.thing(asdict(plan) | {"run_seconds": wishes.run_seconds, "source": source})
         out.note("nothing was written: leave --dry-run out to create the contest")
         return
-    for each in (wishes.task, *wishes.further, *wishes.hidden):
-        launch.require_checked(out, each, wishes.sandbox)
+    launch.require_checked(out, wishes.task, wishes.sandbox)
     made = create_contest(Path(folder).expanduser(), wishes)
     config = made.contest.config
     created = {
@@ -162,7 +155,6 @@ def init(out: Output, folder: ContestFolder, flags: ContestFlags) -> None:
         "contest_id": config.contest_id,
         "title": config.title,
         "task": config.task,
-        "further": config.further,
         "opens": config.opens,
         "closes": config.closes,
         "rules_hash": config.rules_hash,
@@ -173,8 +165,6 @@ def init(out: Output, folder: ContestFolder, flags: ContestFlags) -> None:
     }
     if wishes.join_open and out.mode != "json":
         del created["join_code"]
-    if not config.further and out.mode != "json":
-        del created["further"]
     if out.mode != "json":
         del created["plan"]
     say_plan(out, plan, source, wishes, flags.expect)
@@ -200,14 +190,13 @@ def say_plan(out: Output, plan: ClosePlan, source: str, wishes: ContestOptions, 
     from arena.contest.settings import shown
 
     each, workers = wishes.runs * wishes.run_seconds, many(wishes.workers, "worker")
-    runs = wishes.runs * (1 + len(wishes.further))
     out.note(
         f"{wishes.title}: opens {shown(wishes.opens)}, closes {shown(wishes.closes)}; {many(wishes.runs, 'run')} per "
-        f"entry and task; at most {many(wishes.entries_per_person, 'entry')} per person"
+        f"entry; at most {many(wishes.entries_per_person, 'entry')} per person"
     )
     out.note(
         f"budget of a run: {duration(wishes.run_budget)} of device time on {wishes.task.name}, "
-        f"{duration(wishes.task.cost_seconds)} an experiment; the {many(runs, 'run')} of an entry "
+        f"{duration(wishes.task.cost_seconds)} an experiment; the {many(wishes.runs, 'run')} of an entry "
         f"take {duration(each)} with their measurement, about {duration(each / wishes.workers)} by the clock with "
         f"{workers}"
     )
@@ -215,36 +204,34 @@ def say_plan(out: Output, plan: ClosePlan, source: str, wishes: ContestOptions, 
     entries = int(float(f"{open_for * wishes.workers / each:.2g}"))
     out.note(
         f"in the {duration(open_for)} until it closes, {workers} on an idle machine can finish about "
-        f"{many(entries, 'entry')} ({many(entries * runs, 'run')}), stock's two included; further "
+        f"{many(entries, 'entry')} ({many(entries * wishes.runs, 'run')}), stock's two included; further "
         "entries run after the close"
     )
     size = "" if expected else f". For fewer than {plan.leaders} entries, --expect-entries N plans a shorter close"
     out.note(f"the close: {plan.sentence(source, wishes.run_seconds, wishes.workers)}{size}")
-    hidden = (plan.leaders + 2) * wishes.hidden_seconds / wishes.workers
-    usual, most = (open_for + seconds / wishes.workers + hidden for seconds in plan.seconds(wishes.run_seconds))
-    of_it = f"; the runs on hidden tasks take {duration(hidden)} of it" if hidden else ""
+    usual, most = (open_for + seconds / wishes.workers for seconds in plan.seconds(wishes.run_seconds))
     out.note(
         f"in all about {duration(usual)}, at most {duration(most)}, if the machine is idle and all entries have run by "
-        f"the closing time{of_it}"
+        "the closing time"
     )
     if low := plan.warning(expected):
         out.warn(low)
-    if known := measured_families([wishes.task, *wishes.further]):
+    if known := measured_family(wishes.task):
         out.note(
-            f"the knowledge that comes with Metaloop was measured on {listed(known)}, so the output of `metaloop "
+            f"the knowledge that comes with Metaloop was measured on {known}, so the output of `metaloop "
             "knowledge ideas` may win as it is: give it to all entrants as the program to beat, or choose a task of "
             'your own ("Choosing the task" in docs/contest.md)'
         )
 
 
-def measured_families(tasks: Sequence[Task]) -> list[str]:
-    """The families of these tasks that the knowledge that comes with Metaloop was measured on, in words."""
+def measured_family(task: Task) -> str:
+    """The family of the task if the knowledge that comes with Metaloop was measured on it, in words; else empty."""
     from analysis.knowledge import SHIPPED, family_of, query
 
     sizes = query([SHIPPED], "SELECT family, count(DISTINCT task) AS tasks FROM effects GROUP BY ALL")
     of = {row["family"]: row["tasks"] for row in sizes}
-    families = dict.fromkeys(family_of(task) for task in tasks)
-    return [f"{of[family]} tasks of the family {family}" for family in families if family in of]
+    family = family_of(task)
+    return f"{of[family]} tasks of the family {family}" if family in of else ""
 
 
 def close_plan(out: Output, flags: ContestFlags) -> tuple[ClosePlan, str]:
@@ -283,22 +270,20 @@ def wishes_of(folder: str, flags: ContestFlags, confirm_runs: int) -> ContestOpt
     from arena.contest.create import ContestOptions
 
     models = contest_staff.researcher_choice_of(flags.models, flags.agent, flags.yes)
-    task, *further = launch.load_tasks(flags.task) or [launch.load_task(None)]
+    task = launch.load_task(flags.task)
     budget = flags.run_budget or task.run_budget
     launch.refuse_small(task, budget, flags.playing.fixed_steps)
-    hidden = launch.load_tasks(flags.hidden)
-    for each in (task, *further, *hidden):
-        sandbox.require(each, not flags.playing.unsafe_no_sandbox)
+    sandbox.require(task, not flags.playing.unsafe_no_sandbox)
     opens = moment(flags.opens, datetime.now(UTC), "--opens")
     devices = flags.playing.devices_per_run or 1
     return ContestOptions(
         title=flags.title or Path(folder).name, task=task, opens=opens,
         closes=moment(flags.closes, opens, "--closes"), run_budget=budget, runs=flags.runs,
         confirm_runs=confirm_runs, entries_per_person=flags.entries_per_person,
-        sealed=flags.sealed, join_open=flags.open_join,
+        texts_after_close=flags.texts_after_close, join_open=flags.open_join,
         workers=launch.workers_of(flags.playing.workers, devices), devices=devices,
         fixed_steps=flags.playing.fixed_steps, sandbox=not flags.playing.unsafe_no_sandbox,
-        hidden=tuple(hidden), further=tuple(further), researcher=models.researcher, models=models.config,
+        researcher=models.researcher, models=models.config,
         contact=contact_of(flags.contact),
     )  # fmt: skip
 

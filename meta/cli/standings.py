@@ -75,10 +75,10 @@ def standings(
         where = f"metaloop contest status {resolve.typed(folder)}"
         if is_export(folder):
             where = resolve.shown(folder / "announcement.json")
-        looks = len(ContestConfig.read(folder).looks)  # 0: without a race
+        looks = len(ContestConfig.read(folder).looks)
         wider = " The intervals of the race are wider, because they allow for each look at its results."
         out.note(
-            f"a contest is decided by its {'race' if looks else 'confirming runs'}, not by these ranks: {where}."
+            f"a contest is decided by its race, not by these ranks: {where}."
             f"{wider if looks > 1 else ''} The ranks compare all pairs of rows, stock's included"
         )
     present(out, folder, None if all else _chosen(folder, match, out))

@@ -62,7 +62,7 @@ def api_routes(host: Host) -> APIRouter:
 
 
 def _reading(routes: APIRouter, host: Host) -> None:
-    @routes.get("/contest", summary="The contest: tasks, budgets, times, phase")
+    @routes.get("/contest", summary="The contest: task, budgets, times, phase")
     def contest() -> Any:
         return plain(contest_view(host.contest))
 
@@ -78,7 +78,7 @@ def _reading(routes: APIRouter, host: Host) -> None:
     def queue(request: Request, limit: Limit = PAGE, offset: Offset = 0) -> Any:
         return plain(queue_view(host.contest, RowRange(offset, limit), host.viewer(request)))
 
-    @routes.get("/entries/{entry_id}", summary="An entry, with its text unless it is sealed")
+    @routes.get("/entries/{entry_id}", summary="An entry, with its text unless it is hidden until the close")
     def entry(entry_id: EntryId, request: Request) -> Any:
         try:
             match = entry_of(host.contest, entry_id)

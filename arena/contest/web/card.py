@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -11,13 +10,12 @@ from threading import Lock
 
 from analysis.report.card import CardText, drawn_card
 from analysis.report.picture import browser, draw
-from analysis.statistics import Mean, interval
+from analysis.statistics import interval, mean_together
 from analysis.wording import listed, many
 from arena.contest.acts import since
 from arena.contest.announced import runs_taken, sentences
 from arena.contest.contest import Contest
 from arena.contest.race import ALPHA
-from arena.contest.score import scale
 from arena.contest.stored import Announcement, MeasuredRow, arm_label, entry_label
 from arena.contest.units import unit_sentence
 from programs.errors import EnvironmentProblem
@@ -52,15 +50,14 @@ def winners_card(contest: Contest) -> str | None:
     first = sentences(said)[0]
     acts = [entry_label(act["entrant"], act["name"]) for act in since(contest, said)]
     void = [f"Since the decision the host has declared {name} void." for name in acts]
-    tasks = ", ".join(task.name for task in contest.tasks)
     reason, early = contest.state().get("early", ""), "Closed early by the host"
     why = reason.rstrip(". ")
     how = f"{early}: {why}." if why and len(why) <= MOST_REASON else f"{early}."
     words = CardText(
-        f"Metaloop contest · {tasks} · {contest.config.title} · decided {said['decided_at'][:10]}",
+        f"Metaloop contest · {contest.task.name} · {contest.config.title} · decided {said['decided_at'][:10]}",
         headline(said),
         [first, *void, *[how] * bool(reason)],
-        [unit_sentence(contest.task)] * (len(contest.tasks) == 1) + runs_taken(said),
+        [unit_sentence(contest.task), *runs_taken(said)],
     )
     won = {who["number"] for who in winners}
     rows = [row for row in said["rows"] if row["role"] == "program"]
@@ -101,11 +98,10 @@ def _png(svg: str) -> bytes | None:
 
 
 def stock_of(said: Announcement) -> Finalist:
-    """Stock's two arms as one sample, as the announcement counts them. As the unit of a score it has no interval."""
+    """Stock's two arms as one sample, as the announcement counts them."""
     arms = [row for row in said["rows"] if row["role"] != "program"]
-    one = scale("", [Mean(row["gain"], row["se"], row["n"], None, None) for row in arms])
-    looks = len(said["race"]["looks"]) if said.get("race") else 1
+    one = mean_together((row["gain"], row["se"], row["n"]) for row in arms)
     low, high = None, None
-    if one.gain is not None and not said["scales"]:
-        low, high = interval(one.gain, math.sqrt(one.variance / one.n), one.n - 1, ALPHA / 2 / looks)
+    if one.mean is not None and one.se is not None:
+        low, high = interval(one.mean, one.se, one.n - 1, ALPHA / 2 / len(said["race"]["looks"]))
     return Finalist("stock, both arms", "control", said["gain"] - said["over_stock"], low, high)

@@ -1,4 +1,4 @@
-"""Downloads: board, entries, runs and experiments as CSV, JSON or Parquet; never the texts of sealed entries.
+"""Downloads: board, entries, runs and experiments as CSV, JSON or Parquet; never the texts of entries.
 
 A file is written once per state of the contest, in chunks because a contest may have many runs, and served from disk.
 """
@@ -21,7 +21,7 @@ from sqlalchemy.orm import undefer
 
 from arena.contest import views
 from arena.contest.contest import Contest
-from arena.contest.courses import CONFIRMATION, CONTEST, RESERVE, SCREENING
+from arena.contest.courses import CONFIRMATION, CONTEST, SCREENING
 from arena.contest.standing import whole_board
 from arena.contest.tables import ContestEntry, Course, Descent
 from arena.contest.web.api import as_csv
@@ -67,7 +67,7 @@ def download_routes(host: Host) -> APIRouter:
 
     @routes.get("/downloads", include_in_schema=False)
     def page(request: Request) -> Response:
-        return show(host, request, "downloads", tables=TABLES, kinds=KINDS, sealed=sealed(host.contest))
+        return show(host, request, "downloads", tables=TABLES, kinds=KINDS, hidden=host.contest.hides_texts)
 
     @routes.get(
         "/download/{name}.{kind}",
@@ -91,15 +91,11 @@ def download_routes(host: Host) -> APIRouter:
         if kind not in ("csv", "json"):
             raise HTTPException(404, detail={"message": f"no experiments.{kind}"[:80], "hint": "available: csv, json"})
         if not views.may_read(host.contest, match, host.viewer(request), host.is_admin(request)):
-            raise HTTPException(403, detail={"message": "sealed until the decision", "hint": f"sha256 {match.sha256}"})
+            raise HTTPException(403, detail={"message": "hidden until the close", "hint": f"sha256 {match.sha256}"})
         rows = list(experiments(host.contest, match.number))
         return Response(as_csv(rows) if kind == "csv" else json.dumps(rows), media_type=KINDS[kind])
 
     return routes
-
-
-def sealed(contest: Contest) -> bool:
-    return contest.config.sealed and contest.phase() != "decided"
 
 
 def batched(rows: Iterable[Any], size: int) -> Iterator[list[Any]]:
@@ -116,8 +112,7 @@ def entries(contest: Contest) -> Iterator[TableRow]:
     """All entries with the hash of the text, without the text."""
     with contest.database.read() as connection:
         all_entries = connection.scalars(select(ContestEntry).order_by(ContestEntry.number)).all()
-        hidden = sealed(contest)
-        sources = {} if hidden else {d.number: d for d in connection.scalars(select(Descent)).all()}
+        sources = {} if contest.hides_texts else {d.number: d for d in connection.scalars(select(Descent)).all()}
     for entry in all_entries:
         descent = sources.get(entry.number)
         yield views.plain(views.entry_row(entry)) | {
@@ -129,11 +124,11 @@ def entries(contest: Contest) -> Iterator[TableRow]:
 def courses(contest: Contest, number: int | None = None) -> Iterator[tuple[Course, ContestEntry]]:
     """Runs with their entries: all public ones, or those of one entry."""
     decided = contest.phase() == "decided"
-    purposes = (CONTEST, SCREENING, *((CONFIRMATION, RESERVE) if decided else ()))
+    purposes = (CONTEST, SCREENING, *((CONFIRMATION,) if decided else ()))
     query = select(Course.run_id).where(Course.purpose.in_(purposes)).order_by(Course.number, Course.stored_order)
     if number is not None:
         query = query.where(Course.number == number)
-    elif sealed(contest):
+    elif contest.hides_texts:
         query = query.join(ContestEntry, ContestEntry.number == Course.number).where(ContestEntry.person_id.is_(None))
     with contest.database.read() as connection:
         wanted = connection.scalars(query).all()

@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from analysis.wording import decimals, number, typical
 from arena.contest import views
-from arena.contest.courses import CONFIRMATION, CONTEST, RESERVE, SCREENING, EntryRun, courses_of
+from arena.contest.courses import CONFIRMATION, CONTEST, SCREENING, EntryRun, courses_of
 from arena.contest.stored import ExperimentColumns
 from arena.contest.tables import ContestEntry, EntryParent, Person
 from arena.contest.view_types import EntryView
@@ -27,7 +27,7 @@ from programs.front_matter import locate
 from programs.program import Program
 
 MOST_CURVES, MOST_EXPERIMENTS, MOST_LINES = 12, 40, 40  # on one page; lines of the text that are not folded
-TITLES = {CONTEST: "Run {}", CONFIRMATION: "Confirming run {}", RESERVE: "Run {} on {}", SCREENING: "Screening run"}
+TITLES = {CONTEST: "Run {}", CONFIRMATION: "Confirming run {}", SCREENING: "Screening run"}
 From = Annotated[int, Query(alias="from", ge=0, le=1_000_000)]
 
 
@@ -56,7 +56,7 @@ def entry_routes(host: Host) -> APIRouter:
     def text(entry_id: EntryId, request: Request) -> Response:
         match = entry_or_404(host, entry_id)
         if not views.may_read(host.contest, match, host.viewer(request), host.is_admin(request)):
-            raise HTTPException(403, detail={"message": "sealed until the decision", "hint": f"sha256 {match.sha256}"})
+            raise HTTPException(403, detail={"message": "hidden until the close", "hint": f"sha256 {match.sha256}"})
         headers = {"content-disposition": f'attachment; filename="{match.entry_id}.md"'}
         return Response(match.raw, media_type=MARKDOWN, headers=headers)
 
@@ -92,11 +92,11 @@ def entry_page(host: Host, request: Request, entry_id: str, selection: EntrySele
 @dataclass(frozen=True)
 class RunsShown:
     """The runs on the page: the best, those with a curve, the titles of the others, experiments of one run (the best,
-    unless another is requested). ``gains``: sentences with the gains of the runs that decided; ``changes``: of the
+    unless another is requested). ``gains``: a sentence with those of the runs that decided; ``changes``: of the
     experiments, by number, how much better each scored than the one whose script it changed."""
 
     best: BestRun | None
-    gains: list[str]
+    gains: str
     all: list[TitledRun]
     curves: list[tuple[TitledRun, Curve]]
     chosen: TitledRun
@@ -112,12 +112,12 @@ class RunsShown:
 
 
 def runs_shown(host: Host, entry: ContestEntry, seen: EntryView, selection: EntrySelection) -> RunsShown | None:
-    """The curves, and the experiments of the requested run; None if the entry is sealed."""
-    if seen["sealed"]:
+    """The curves, and the experiments of the requested run; None if the entry is hidden."""
+    if seen["hidden"]:
         return None
     purposes = [CONTEST, SCREENING]
     if host.contest.phase() == "decided":
-        purposes = [CONFIRMATION, RESERVE, *purposes]
+        purposes = [CONFIRMATION, *purposes]
     runs = named(courses_of(host.contest, entry.number, tuple(purposes)))
     if not runs:
         return None
@@ -161,12 +161,7 @@ def changes(run: EntryRun) -> dict[int, float]:
 
 def named(runs: Sequence[EntryRun]) -> list[TitledRun]:
     """Each run with a unique title."""
-    several = len({run["task"] for run in runs if run["purpose"] == CONTEST}) > 1
-    out: list[TitledRun] = []
-    for run in runs:
-        title = TITLES[run["purpose"]].format(run["run"], run["task"])
-        out.append({**run, "title": f"{title} on {run['task']}" if several and run["purpose"] != RESERVE else title})
-    return out
+    return [{**run, "title": TITLES[run["purpose"]].format(run["run"])} for run in runs]
 
 
 def drawn(runs: Sequence[TitledRun]) -> list[TitledRun]:
@@ -174,17 +169,14 @@ def drawn(runs: Sequence[TitledRun]) -> list[TitledRun]:
     return [run for run in runs if run["purpose"] != SCREENING][:MOST_CURVES] or list(runs)
 
 
-def gains_in_the_race(runs: Sequence[TitledRun], digits: int | None) -> list[str]:
-    """For each task, the gain of every run that decided; with several tasks, in the decimal places of that task."""
+def gains_in_the_race(runs: Sequence[TitledRun], digits: int | None) -> str:
+    """The gain of every run that decided, as a sentence; empty without any."""
     deciding = [run for run in runs if run["purpose"] == CONFIRMATION]
-    tasks, out = list(dict.fromkeys(run["task"] for run in deciding)), list[str]()
-    for task in tasks:
-        of_task = [run for run in deciding if run["task"] == task]
-        places = decimals(typical(run["gain"] for run in of_task)) if len(tasks) > 1 or digits is None else digits
-        gains = ", ".join(number(run["gain"], places) for run in of_task)
-        on = f" on {task}" if len(tasks) > 1 else ""
-        out.append(f"Gain of each run in the race{on}, {of_task[0]['unit']}: {gains}.")
-    return out
+    if not deciding:
+        return ""
+    places = decimals(typical(run["gain"] for run in deciding)) if digits is None else digits
+    gains = ", ".join(number(run["gain"], places) for run in deciding)
+    return f"Gain of each run in the race, {deciding[0]['unit']}: {gains}."
 
 
 def first_shown(at: int, length: int) -> int:

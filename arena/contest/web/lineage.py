@@ -36,7 +36,7 @@ def lineage_routes(host: Host) -> APIRouter:
     @routes.get("/api/v1/lineage", include_in_schema=True, summary="First entry of each idea, and who took it over")
     def as_json() -> Any:
         lineage = lineage_values(host)["lineage"]
-        return {"sealed": lineage is None, **(lineage or {"nodes": [], "ideas": []})}
+        return {"hidden": host.contest.hides_texts, **(lineage or {"nodes": [], "ideas": []})}
 
     return routes
 
@@ -51,7 +51,7 @@ class EntryLabel(TypedDict):
 class LineageValues(TypedDict):
     """The values of the page: who is on it by number, and the plot."""
 
-    sealed: bool
+    hidden: bool
     lineage: IdeaLineage | None
     who: dict[int, EntryLabel]
     drawn: Drawing | None
@@ -60,11 +60,11 @@ class LineageValues(TypedDict):
 
 
 def lineage_values(host: Host) -> LineageValues:
-    """The lineage computed by the queue's process, with names; None while entries are sealed."""
-    sealed = host.contest.config.sealed and host.contest.phase() != "decided"
-    stored = None if sealed else host.contest.database.fact("lineage")
+    """The lineage computed by the queue's process, with names; None while texts are hidden."""
+    hidden = host.contest.hides_texts
+    stored = None if hidden else host.contest.database.fact("lineage")
     if not stored:
-        return {"sealed": sealed, "lineage": None, "who": {}, "drawn": None, "won": set(), "digits": 0}
+        return {"hidden": hidden, "lineage": None, "who": {}, "drawn": None, "won": set(), "digits": 0}
     said = host.contest.announcement()
     lineage, won = (
         decided(with_gains(host.contest, cast(IdeaLineage, stored)), said),
@@ -74,7 +74,7 @@ def lineage_values(host: Host) -> LineageValues:
     arrived = sorted(lineage["nodes"], key=lambda node: node["number"])
     digits = digits_of(said) if said.get("rows") else board_digits(host.contest)
     drawn = drawing(arrived, who, won)
-    return {"sealed": sealed, "lineage": lineage, "who": who, "drawn": drawn, "won": won, "digits": digits}
+    return {"hidden": hidden, "lineage": lineage, "who": who, "drawn": drawn, "won": won, "digits": digits}
 
 
 def with_gains(contest: Contest, lineage: IdeaLineage) -> IdeaLineage:
@@ -85,11 +85,11 @@ def with_gains(contest: Contest, lineage: IdeaLineage) -> IdeaLineage:
         void = void_gains(connection, numbers)
     nodes: list[LineageEntry] = []
     for node in lineage["nodes"]:
-        row, gains = rows.get(node["number"]), void.get(node["number"])
+        row, gain = rows.get(node["number"]), void.get(node["number"])
         figures = {key: row[key] if row else None for key in ("gain", "low", "high")} | {"n": row["n"] if row else 0}
-        if gains and len(gains) == 1:  # on several tasks the units differ
-            figures |= {key: gains[0][key] for key in ("gain", "low", "high", "n")}
-        nodes.append({**node, **figures, **({"void": True} if gains is not None else {})})  # type: ignore[typeddict-item]
+        if gain:
+            figures |= {key: gain[key] for key in ("gain", "low", "high", "n")}
+        nodes.append({**node, **figures, **({"void": True} if node["number"] in void else {})})  # type: ignore[typeddict-item]
     return {**lineage, "nodes": nodes}
 
 

@@ -17,9 +17,10 @@ def board_preview(contest: ContestView, board: BoardView) -> str:
         winners = [who["number"] for who in said["winners"]]
         void = [entry_label(act["entrant"], act["name"]) for act in board["since"] if act["number"] in winners]
         return said["headline"] + "".join(f"; since then the host has declared {name} void" for name in void)
-    tasks = ", ".join(task["name"] for task in contest["tasks"])
     entries = sum(count for state, count in contest["states"].items() if state != "void") - CONTROLS
-    lines = [f"A contest in writing programs for an automatic researcher on {tasks}: {many(entries, 'entry')}"]
+    lines = [
+        f"A contest in writing programs for an automatic researcher on {contest['task']}: {many(entries, 'entry')}"
+    ]
     first = next((row for row in board["rows"] if row["role"] == "program"), None)
     if first is not None and board["skip"] == 0:
         gain = number(first["gain"], board["digits"])

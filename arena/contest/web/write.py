@@ -35,8 +35,8 @@ FOR_MODELS = ("history", "standups")  # settings that a scripted researcher does
 
 
 class TextCheck(TypedDict):
-    """What the host would say to a text. ``ideas``: how many of its ideas name an edit of a task; ``tried``: how many a
-    scripted researcher tries; None where the text cannot be read."""
+    """What the host would say to a text. ``ideas``: how many of its ideas name an edit of the task; ``tried``: how many
+    a scripted researcher tries; None where the text cannot be read."""
 
     taken: bool
     message: str
@@ -59,7 +59,9 @@ def write_routes(host: Host) -> APIRouter:
             host,
             request,
             "write",
-            tasks=shown_tasks(host),
+            edits=edits_of(host.task),
+            trainings=round(host.contest.config.run_budget / host.task.cost_seconds),
+            files=host.task.baseline().files,
             fields=fields,
             notation=notation(host.task),
             left=left,
@@ -77,7 +79,7 @@ def write_routes(host: Host) -> APIRouter:
             return page_of(request, example(host.task), None)
         entry = entry_or_404(host, start)
         if not may_read(host.contest, entry, host.viewer(request), host.is_admin(request)):
-            raise HTTPException(403, detail={"message": "sealed until the decision", "hint": f"sha256 {entry.sha256}"})
+            raise HTTPException(403, detail={"message": "hidden until the close", "hint": f"sha256 {entry.sha256}"})
         if entry.state == "void":
             detail = {"message": "no entry starts from one that is void", "hint": entry.reason}
             raise HTTPException(422, detail=detail)
@@ -98,19 +100,6 @@ def write_routes(host: Host) -> APIRouter:
         return await run_in_threadpool(text_check, host, raw, host.viewer(request), parent)
 
     return routes
-
-
-def shown_tasks(host: Host) -> list[dict[str, Any]]:
-    """What the page says of each task."""
-    return [
-        {
-            "name": task.name,
-            "edits": edits_of(task),
-            "trainings": round(host.contest.study.at(task.task_id).run_budget / task.cost_seconds),
-            "files": task.baseline().files,
-        }
-        for task in host.contest.tasks
-    ]
 
 
 def settings(part: type[BaseModel], leave_out: Collection[str], within: str = "") -> Iterator[tuple[str, str]]:
@@ -137,11 +126,9 @@ def text_check(host: Host, raw: bytes, person: Person | None, parent: str) -> Te
         said = f"Cannot be submitted: {'; '.join(filter(None, dict.fromkeys(reasons)))}."
         return {"taken": False, "message": said, "lint": lint, "ideas": None, "of": None, "tried": None}
     program, scripted = read.program, contest.study.researcher == "scripted"
-    named, tried, of = set[str](), set[str](), len(program.ideas)
-    for task in contest.tasks:
-        space = with_patches(task, program).edits
-        named |= {idea.directive_id for idea in program.ideas if conditional.read(space, idea.terms, idea.conditions)}
-        tried |= {idea.directive_id for idea, _ in resolved_ideas(program, task)}
+    of, space = len(program.ideas), with_patches(host.task, program).edits
+    named = {idea.directive_id for idea in program.ideas if conditional.read(space, idea.terms, idea.conditions)}
+    tried = {idea.directive_id for idea, _ in resolved_ideas(program, host.task)}
     why = obstacle(contest, person, text, parent)
     said = f"No errors, but it cannot be submitted: {why}." if why else "Can be submitted."
     if of:

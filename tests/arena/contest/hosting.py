@@ -32,7 +32,7 @@ def wishes(folder: Path, **changes: Any) -> ContestOptions:
     task = Task.load(str(init_simulated(folder / "law", 7)))
     plain = ContestOptions(
         title="Trial", task=task, opens=utc_now() - timedelta(minutes=1), closes=utc_now() + timedelta(hours=1),
-        run_budget=task.run_budget, runs=RUNS, confirm_runs=3, entries_per_person=2, sealed=False, join_open=True,
+        run_budget=task.run_budget, runs=RUNS, confirm_runs=3, entries_per_person=2, join_open=True,
         workers=1, fixed_steps=False, sandbox=True,
     )  # fmt: skip
     return replace(plain, **changes)

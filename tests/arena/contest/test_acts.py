@@ -21,7 +21,7 @@ from arena.contest.decision import entered as entered_in
 from arena.contest.entries import accept, change, quota_used
 from arena.contest.listing import listed_entries
 from arena.contest.lookup import find_entry
-from arena.contest.steward import Steward
+from arena.contest.steward import MOST_ATTEMPTS, Steward
 from arena.contest.tables import BoardRow, ContestEntry, EntryParent, Person
 from arena.contest.views import board_view, entry_of, entry_view
 from arena.contest.work import carry_on
@@ -128,6 +128,23 @@ def test_the_host_names_an_entry_as_the_pages_do(contest: Contest, capsys: pytes
     assert f"unvoid {folder} 3\n" in said  # by number: a name may be that of another entry, too
 
 
+def test_a_run_that_is_lost_while_its_entry_is_void_leaves_the_entry_reinstatable(contest: Contest) -> None:
+    """The host declares an entry void while its run is in progress, and that run is lost for the third time."""
+    change(contest, 3, state="running", attempts=MOST_ATTEMPTS - 1)
+    with Study.open(contest.folder) as study:
+        steward = Steward(contest, study, quiet)
+        job = steward.next_job()
+        assert job is not None
+        hand = replace(steward.in_hand[job.run_id], number=3)
+        acts.void(contest, "3", "looks copied")
+        steward.lost(hand, "the worker died")
+    assert state(contest, 3) == "void"
+    acts.unvoid(contest, "3", "it was not")
+    assert state(contest, 3) == "running"
+    with contest.database.read() as connection:
+        assert connection.get_one(ContestEntry, 3).reason == ""
+
+
 def test_a_name_that_contains_a_number_or_an_address_leads_to_no_other_entry(contest: Contest) -> None:
     """An entrant chooses names; a host who copies one from a page must not hit the entry that it points to."""
     number, _ = accounts.join(contest.database, contest.config, "number", "")
@@ -157,7 +174,7 @@ def test_a_void_entry_has_no_rank_and_leads_nowhere(contest: Contest) -> None:
     assert all(row["rank_high"] <= len(before["rows"]) - 1 for row in seen["rows"])
     (row,) = [row for row in seen["void"] if row["entry_id"] == first["entry_id"]]
     assert first["entry_id"] not in {row["entry_id"] for row in seen["unmeasured"]} and seen["unmeasured_total"] == 0
-    assert [(told["n"], told["gain"]) for told in row["as_it_was"]] == [(RUNS, pytest.approx(first["gain"]))]
+    assert (row["as_it_was"]["n"], row["as_it_was"]["gain"]) == (RUNS, pytest.approx(first["gain"]))
     assert row["state"] == "void" and "not the entrant's own" in row["reason"]
     assert first["number"] not in leaders(contest)
     view = entry_view(contest, entry_of(contest, first["entry_id"]), None)
@@ -253,8 +270,9 @@ def test_after_the_decision_a_removed_name_is_gone_from_the_announcement_too(
     row |= {"state": "verified", "trust": "verified", "device_seconds_charged": 1.0, "tokens": None, "usd": None}
     stock = {**(row := {**row, "claimed": None}), "role": "control", "number": 1, "entrant": "host", "name": "stock"}
     made.database.set_fact(
-        "announcement", outcome="won", winners=[who], best=who, rows=[row, stock], unit="nats", scales=[], hidden=[],
+        "announcement", outcome="won", winners=[who], best=who, rows=[row, stock], unit="nats", lost=[],
         secret="s", secret_hash="h", aa_spread=None, left_out=[],
+        race={"looks": [9], "looked": 9, "level": 0.01, "leaders": 1, "runs": 27, "equal_runs": 27},
         headline="Ada 1 won, not Ada 12", decided_at="2026-01-02T00:00:00+00:00", not_racing=[beside], **figures,
     )  # fmt: skip
     made.state(decided="2026-01-02T00:00:00+00:00")
@@ -290,7 +308,7 @@ def test_the_process_that_runs_the_queue_removes_an_account_while_it_works(
         steward.shown.refresh(force=True)
         on = tasks_of(study)[0]
         entries = taking_part(contest, [3, 4])
-        plan = ConfirmingPlan(contest, entries, [TaskMatch(on, entered_in(on, entries, CONFIRMATION))], [3], 3)
+        plan = ConfirmingPlan(contest, entries, TaskMatch(on, entered_in(on, entries, CONFIRMATION)))
         contest.database.set_fact("deciding", **plan.now())
         version = contest.database.fact("board")["version"]
         monkeypatch.setattr(removal, "LOCK_SECONDS", 0.0)
@@ -304,10 +322,6 @@ def test_the_process_that_runs_the_queue_removes_an_account_while_it_works(
         steward.shown.refresh(force=True)  # from what it remembers
         for shown in (str(board_view(contest)["rows"]), str(plan.now()["race"])):
             assert "former entrant 1" in shown and "P one-line 1" in shown and "P local 0" not in shown
-        contest.database.set_fact(removal.PENDING, headline="P one-line 1 1 won")  # hidden tasks are running
-        assert removal.ask(contest, "P one-line 1") == ("former entrant 2", False)
-        steward.beat()
-        assert contest.database.fact(removal.PENDING)["headline"] == "former entrant 2 (number 4) won"
     stale = Person(person_id=1, name="P local 0")  # as a request had read it
     assert accept(contest, stale, b"# Under way\n").entry.name == "former entrant 1 2"
     with pytest.raises(UsageError, match="removed before"):
@@ -316,23 +330,19 @@ def test_the_process_that_runs_the_queue_removes_an_account_while_it_works(
         removal.ask(contest, 99)
 
 
-def test_names_like_those_of_removed_accounts_stop_no_removal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody can join with one; those who did in an earlier version can be removed, too, and so can all others."""
+def test_an_account_that_cannot_be_removed_stops_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = founded(tmp_path).contest
     for name in ("former entrant 1", "Former-Entrant 9"):
         with pytest.raises(UsageError, match="is reserved"):
             accounts.join(made.database, made.config, name, "")
     ada, eve, bob = (accounts.join(made.database, made.config, name, "")[0] for name in ("A", "Eve", "Bob"))
     entry = accept(made, ada, b"---\nmetaloop:\n  name: All Alpha ideas by A\n---\n# x\n").entry
-    with made.database.write() as connection:
-        connection.get_one(Person, eve.person_id).name = f"former entrant {ada.person_id}"
-        connection.get_one(Person, bob.person_id).name = f"former entrant {bob.person_id}"
     assert not any(row["removed"] for row in removal.people(made))
     monkeypatch.setattr(removal, "LOCK_SECONDS", 0.0)
     said = list[str]()
     with Study.open(made.folder) as study:
         steward = Steward(made, study, said.append)
-        new = f"former entrant {ada.person_id} (2)"
+        new = f"former entrant {ada.person_id}"
         assert removal.ask(made, "A") == (new, False)
         with made.database.write() as connection:
             made.database.put(connection, removal.FACT, asked=[99, ada.person_id])

@@ -29,7 +29,7 @@ from arena.contest.standing import (
     order_remarks,
     whole_board,
 )
-from arena.contest.tables import ContestEntry, ContestTable
+from arena.contest.tables import ContestEntry
 from arena.contest.views import board_view, entry_of, entry_view, person_view, queue_view
 from arena.match import announcement
 from arena.measuring import run_job
@@ -193,25 +193,6 @@ def test_pages_of_a_long_board(contest: Contest) -> None:
     assert len(queue["rows"]) == 5 and [row["number"] for row in queue["own"]] == [252]
 
 
-def test_a_contest_of_the_version_before_keeps_its_board(contest: Contest) -> None:
-    filled(contest, 4)
-    rows = [row | {"rank_low": 1, "rank_high": 6} for row in whole_board(contest)]
-    contest.database.set_fact("board", version=7, rows=rows, unit="nats")
-    with contest.database.write() as connection:
-        for name in ("board", "changes"):
-            connection.execute(text(f"DROP TABLE {name}"))
-        for name in ("entry_came", "entry_moved"):
-            connection.execute(text(f"DROP TRIGGER IF EXISTS {name}"))
-    assert "changes" in ContestTable.metadata.tables
-    again = Contest.open(contest.folder)
-    view = board_view(again)
-    assert [row["number"] for row in view["rows"]] == [1, 2, 3, 4, 5, 6] and view["version"] == 7
-    assert {(row["rank_low"], row["rank_high"]) for row in view["rows"]} == {(1, 6)}
-    with again.database.read() as connection:
-        assert connection.execute(text("SELECT count(*) FROM changes")).scalar() == 6
-    again.database.close()
-
-
 def test_a_row_with_runs_to_come_is_not_called_measured(contest: Contest) -> None:
     filled(contest, 2)
     with contest.database.write() as connection:
@@ -244,8 +225,8 @@ def test_a_higher_gain_outside_the_leaders_is_explained(contest: Contest, monkey
     both = "P0: program and P0: program, the two best leaders"
     assert apart.startswith(f"To separate {both}, would take about 16 runs of each, ")
     assert contenders(contest) == {3, 5}
-    contest.database.set_fact("board", separate={**separate, "first": named[3], "second": named[4]})
-    assert board_view(contest)["remarks"] == [why]  # of a board of an earlier version
+    contest.database.set_fact("board", separate=None)
+    assert board_view(contest)["remarks"] == [why]
     not_in = {"4": "not among the leaders", "6": "not among the leaders"}
     contest.state(deciding="x", leaders=[3, 5], not_racing=not_in)
     contest.database.set_fact("deciding", done=1, wanted=9, race=[{"number": 3, "said": "in the race"}])

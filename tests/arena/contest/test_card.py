@@ -36,8 +36,9 @@ def announced(contest: Contest, outcome: str, winners: int) -> list[dict[str, An
         row |= {"device_seconds_charged": 1.0, "tokens": None, "usd": None}
     contest.database.set_fact(
         "announcement", outcome=outcome, winners=who[:winners], headline="Ada & Bob <share> the win", best=who[0],
-        over_stock=0.2, over_low=0.1, over_high=0.3, unit="nats", scales=[], aa_spread=None, secret="s",
-        secret_hash="h", decided_at="2026-01-02T00:00:00+00:00", rows=rows, left_out=[], hidden=[],
+        over_stock=0.2, over_low=0.1, over_high=0.3, unit="nats", lost=[], aa_spread=None, secret="s",
+        secret_hash="h", decided_at="2026-01-02T00:00:00+00:00", rows=rows, left_out=[],
+        race={"looks": [9], "looked": 9, "level": 0.01, "leaders": 2, "runs": 36, "equal_runs": 36},
         **{key: figures[key] for key in ("gain", "low", "high", "n")},
     )  # fmt: skip
     contest.state(decided="2026-01-02T00:00:00+00:00")

@@ -46,7 +46,9 @@ def serving(folder: Path) -> Iterator[str]:
 @pytest.mark.timeout(600)
 def test_a_contest_by_its_commands(tmp_path: Path) -> None:
     init_simulated(tmp_path / "law", 3)
-    made = metaloop(tmp_path, "contest", "init", "c", "-t", "law", "-n", "2", "--confirm-runs", "3", "--sealed")
+    made = metaloop(
+        tmp_path, "contest", "init", "c", "-t", "law", "-n", "2", "--confirm-runs", "3", "--texts-after-close"
+    )
     (tmp_path / "a.md").write_text("# Mine\n\n## Ideas\n\n- Try one thing.\n")
     (tmp_path / "bad.md").write_text("---\nmetaloop:\n  wave: many\n---\n# A\n")
     with serving(tmp_path) as url:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -22,7 +24,7 @@ from arena.contest.views import entry_of, entry_view, may_read
 from programs.errors import Corrupt, UsageError
 from programs.evolved_for import EvolvedFor, with_label
 from programs.shelf import starter
-from tests.arena.contest.hosting import founded, wishes
+from tests.arena.contest.hosting import Browser, founded, served, wishes
 from trainer import scaffold
 from trainer.task import Task
 
@@ -197,15 +199,15 @@ def test_an_entry_that_waited_past_the_closing_is_too_late(tmp_path: Path) -> No
         assert connection.query(ContestEntry).filter(ContestEntry.role == "program").count() == 0
 
 
-def test_a_sealed_text_stays_sealed_while_the_decision_runs(tmp_path: Path) -> None:
-    made = founded(tmp_path, sealed=True)
+def test_a_text_can_be_hidden_from_others_until_the_close(tmp_path: Path) -> None:
+    made = founded(tmp_path, texts_after_close=True)
     contest = made.contest
     ada, bob = (accounts.join(contest.database, contest.config, name, "")[0] for name in ("Ada", "Bob"))
     entry = accept(contest, ada, LOCAL).entry
     for state, phase, readers in (
         ({}, "open", {ada}),
-        ({"close_asked": "now"}, "closing", {ada}),
-        ({"deciding": "now"}, "deciding", {ada}),
+        ({"close_asked": "now"}, "closing", {ada, bob, None}),
+        ({"deciding": "now"}, "deciding", {ada, bob, None}),
         ({"decided": "now"}, "decided", {ada, bob, None}),
     ):
         contest.state(**state)
@@ -214,7 +216,7 @@ def test_a_sealed_text_stays_sealed_while_the_decision_runs(tmp_path: Path) -> N
         for viewer in (ada, bob, None):
             shown = entry_view(contest, whole, viewer)
             assert may_read(contest, whole, viewer) is (viewer in readers)
-            assert (shown["text"] == LOCAL.decode()) is (viewer in readers) and shown["sealed"] is (
+            assert (shown["text"] == LOCAL.decode()) is (viewer in readers) and shown["hidden"] is (
                 viewer not in readers
             )
 
@@ -279,11 +281,9 @@ def test_a_folder_that_is_taken_says_by_what(tmp_path: Path) -> None:
 def test_a_public_task_decides_no_contest(tmp_path: Path) -> None:
     toml = (folder := scaffold.init(tmp_path / "open")) / "task.toml"
     toml.write_text(toml.read_text().replace("[data]\n", "[data]\npublic = true\n"))
-    task = Task.load(folder)
-    for place in ({"task": task}, {"further": (task,)}, {"hidden": (task,)}):
-        with pytest.raises(UsageError, match="open cannot be used in a contest") as caught:
-            founded(tmp_path / "-".join(place), **place)
-        assert "tinylm" in caught.value.hint and not (tmp_path / "-".join(place) / "contest").exists()
+    with pytest.raises(UsageError, match="open cannot be used in a contest") as caught:
+        founded(tmp_path, task=Task.load(folder))
+    assert "tinylm" in caught.value.hint and not (tmp_path / "contest").exists()
 
 
 def test_a_task_that_was_made_public_later_is_not_served(tmp_path: Path) -> None:
@@ -292,6 +292,49 @@ def test_a_task_that_was_made_public_later_is_not_served(tmp_path: Path) -> None
     toml.write_text(toml.read_text() + "\n[data]\npublic = true\n")
     with pytest.raises(UsageError, match="its hidden text is public"):
         serve(contest.folder, "127.0.0.1", 0, print, print)
+
+
+def test_of_two_closes_at_once_one_is_heard_and_no_change_is_lost(tmp_path: Path) -> None:
+    contest = founded(tmp_path).contest
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(20):
+            contest.database.set_fact("state")
+            together = Barrier(2)
+
+            def closed(reason: str, together: Barrier = together) -> str:
+                together.wait()
+                try:
+                    contest.ask_close(reason)
+                except UsageError:
+                    return ""
+                return reason
+
+            heard = [reason for reason in pool.map(closed, ("rain", "snow")) if reason]
+            assert [contest.state()["early"]] == heard
+
+            def changed(key: str, together: Barrier = together) -> None:
+                together.wait()
+                contest.state(**{key: "x"})
+
+            list(pool.map(changed, ("deciding", "decided")))
+            assert {"deciding", "decided", "early"} <= contest.state().keys()
+
+
+def test_a_contest_of_another_version_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    contest = founded(tmp_path).contest
+    mark = contest.folder / "contest.toml"
+    mark.write_text(mark.read_text().replace("schema = 2", "schema = 1"))
+    with pytest.raises(Corrupt, match=r"of another version of Metaloop \(schema 1, this one reads 2\)"):
+        Contest.open(contest.folder)
+
+
+def test_the_contact_of_the_host_is_in_the_rules_and_on_every_page(tmp_path: Path) -> None:
+    made = founded(tmp_path, contact="ada@example.org, <b>")
+    with served(made.contest) as port:
+        for path in ("/", "/rules"):
+            assert "ada@example.org, &lt;b&gt;" in Browser(port).get(path).text
+        assert "ada@example.org, <b>" in Browser(port).get("/rules.md").text
+        assert Browser(port).get("/api/v1/contest").json["contact"] == "ada@example.org, <b>"
 
 
 def test_open_pages_are_told_of_each_phase(tmp_path: Path) -> None:

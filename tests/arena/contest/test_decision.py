@@ -11,7 +11,7 @@ from arena.contest.announced import outcome
 from arena.contest.decision import decide, not_racing, spectators
 from arena.contest.entries import change
 from arena.contest.pace import WAS_VOID, in_race, not_in_race
-from arena.contest.score import plain
+from arena.contest.race import follow
 from arena.contest.stored import Announcement
 from arena.contest.tables import ContestEntry, Person
 from tests.arena.contest.hosting import founded
@@ -19,8 +19,6 @@ from tests.arena.contest.test_run import entered
 
 GAINS = {
     "high": [9.0, 9.1, 9.2, 8.9],
-    "middle": [5.0, 5.1, 4.9, 5.2],
-    "near": [5.05, 5.15, 4.8, 5.1],
     "low": [1.0, 1.1, 0.9, 1.2],
 }
 
@@ -32,42 +30,9 @@ def entries(*roles: str) -> list[ContestEntry]:
     ]
 
 
-@pytest.mark.parametrize(
-    ("first", "second", "stock", "outcome", "winners"),
-    [
-        ("high", "middle", "low", "won", [0]),
-        ("middle", "high", "low", "won", [1]),
-        ("middle", "near", "low", "shared", [0, 1]),
-        ("middle", "low", "near", "none", []),
-        ("middle", "low", "high", "none", []),  # stock is told from the first, but above it
-    ],
-)
-def test_who_wins(first: str, second: str, stock: str, outcome: str, winners: list[int]) -> None:
-    taking_part = entries("program", "program", "control", "a/a")
-    again = [gain + 0.01 for gain in GAINS[stock]]
-    decided = decide(taking_part, plain(dict(enumerate([GAINS[first], GAINS[second], GAINS[stock], again]))))
-    assert (decided["outcome"], [who["number"] for who in decided["winners"]]) == (outcome, winners)
-    assert ("No winner: the best entry" in decided["headline"]) == (outcome == "none") and decided["low"] < decided[
-        "gain"
-    ]
-
-
-@pytest.mark.parametrize("near", [0, 1])
-def test_the_first_has_to_beat_both_arms_of_stock(near: int) -> None:
-    """One arm of stock was lucky, or the other unlucky: the same program cannot be beaten and not be beaten."""
-    stock = [GAINS["low"], GAINS["low"]]
-    stock[near] = GAINS["near"]
-    decided = decide(
-        entries("program", "program", "control", "a/a"),
-        plain(dict(enumerate([GAINS["middle"], GAINS["low"], *stock]))),
-    )
-    assert (decided["outcome"], decided["winners"]) == ("none", []) and "No winner: the best entry" in decided[
-        "headline"
-    ]
-
-
 def test_nobody_took_part() -> None:
-    assert decide(entries("control", "a/a"), plain({0: [1.0, 2.0], 1: [1.0, 2.0]}))["outcome"] == "empty"
+    who, gains = entries("control", "a/a"), {0: [1.0, 2.0], 1: [1.0, 2.0]}
+    assert decide(who, follow(who, gains, [2]), gains, 1.0)["outcome"] == "empty"
 
 
 def test_every_entry_outside_the_race_is_named_with_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,7 +41,7 @@ def test_every_entry_outside_the_race_is_named_with_why(tmp_path: Path, monkeypa
     change(contest, 6, state="failed", reason="no experiment succeeded")
     figures = {"gain": 1.0, "se": 0.1, "n": 4, "role": "program"}
     board = [{**figures, "number": n, "rank_low": n - 2, "rank_high": 5} for n in (3, 4, 5)]
-    monkeypatch.setattr("arena.contest.decision.over_tasks", lambda *_: (board, [], "nats"))
+    monkeypatch.setattr("arena.contest.decision.board_rows", lambda *_: board)
     acts.void(contest, "7", "copied")
     stored = {str(number): why for number, why in not_racing(contest, [3]).items()}
     contest.state(deciding="x", leaders=[3], not_racing=stored)

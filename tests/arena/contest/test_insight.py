@@ -59,9 +59,9 @@ def quiet(_text: str) -> None:
     pass
 
 
-def ran(folder: Path, sealed: bool) -> tuple[Contest, dict[str, str], str]:
+def ran(folder: Path, hidden: bool) -> tuple[Contest, dict[str, str], str]:
     """Two entries, the second a child of the first, both run; ids by name, and the token of the second's author."""
-    contest = founded(folder, sealed=sealed).contest
+    contest = founded(folder, texts_after_close=hidden).contest
     ada, _ = accounts.join(contest.database, contest.config, "Ada", "")
     bob, token = accounts.join(contest.database, contest.config, "Bob", "")
     first = accept(contest, ada, FIRST).entry
@@ -72,7 +72,7 @@ def ran(folder: Path, sealed: bool) -> tuple[Contest, dict[str, str], str]:
 
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Contest, dict[str, str], Browser]]:
-    contest, ids, _ = ran(tmp_path_factory.mktemp("open"), sealed=False)
+    contest, ids, _ = ran(tmp_path_factory.mktemp("open"), hidden=False)
     with served(contest) as port:
         yield contest, ids, Browser(port)
 
@@ -176,7 +176,7 @@ def test_a_lost_course_comes_back_from_the_ledger(opened: tuple[Contest, dict[st
 
 
 def test_the_page_says_which_ideas_the_best_run_kept(tmp_path: Path) -> None:
-    contest = founded(tmp_path, sealed=False).contest
+    contest = founded(tmp_path).contest
     ada, _ = accounts.join(contest.database, contest.config, "Ada", "")
     entry = accept(contest, ada, LISTED).entry
     carry_on(contest, quiet, until_idle=True)
@@ -220,15 +220,13 @@ def test_a_child_is_shown_against_its_parent(opened: tuple[Contest, dict[str, st
     )  # not folded
     assert "</a> gained least: " in page
     low, high = (
-        beside_parent({**own, "se": 0.3, "n": 3}, {**parent, "se": 0.4, "n": 3}, [], [], 2)
+        beside_parent({**own, "se": 0.3, "n": 3}, {**parent, "se": 0.4, "n": 3}, 2)
         .split("difference: ")[-1]
         .removesuffix(")")
         .removesuffix(", which includes 0: not separated")
         .split(" to ")
     )
-    assert beside_parent(own, {**parent, "gain": own["gain"] + 1e-9}, [], [], 2).startswith(
-        "The gain is equal to that "
-    )
+    assert beside_parent(own, {**parent, "gain": own["gain"] + 1e-9}, 2).startswith("The gain is equal to that ")
     half = t_quantile(0.975, 0.5**4 / ((0.3**4 + 0.4**4) / 2)) * 0.5
     assert (low, high) == (number(apart - half, 2), number(apart + half, 2))
     carol, _ = accounts.join(contest.database, contest.config, "Carol", "")
@@ -327,8 +325,8 @@ def test_tables_can_be_taken_away(opened: tuple[Contest, dict[str, str], Browser
     assert browser.get("/download/secret.csv").status == browser.get("/download/runs.exe").status == 404
 
 
-def test_nothing_of_a_sealed_entry_leaks(tmp_path: Path) -> None:
-    contest, ids, token = ran(tmp_path, sealed=True)
+def test_nothing_of_a_hidden_text_leaks(tmp_path: Path) -> None:
+    contest, ids, token = ran(tmp_path, hidden=True)
     tried = [e["description"] for e in courses_of(contest, 4, (CONTEST,))[0]["experiments"] if "=" in e["description"]]
     assert tried
     phrases = [SECRET, "parent, ", '<figure class="curve">', '<pre class="diff"', *tried]
@@ -347,11 +345,11 @@ def test_nothing_of_a_sealed_entry_leaks(tmp_path: Path) -> None:
         bob = Browser(port, token)
         own = bob.get(f"/entry/{ids['child']}").text
         assert SECRET in own and '<figure class="curve">' in own
-        assert "parent, " not in own  # which is sealed too
+        assert "parent, " not in own  # which is hidden, too
         assert bob.get("/").text.count("</a> (yours)") == 1 and "(yours)" not in reader.get("/").text
         assert ids["first"] not in own  # similarity would reveal the other entry's directives
         assert bob.get(f"/entry/{ids['first']}/experiments.json").status == 403
-        contest.state(decided="2026-01-01T00:00:00+00:00")
+        contest.state(close_asked="2026-01-01T00:00:00+00:00")
         assert ids["first"] in Browser(port).get(f"/entry/{ids['child']}").text
         assert "parent, Ada 1" in Browser(port).get(f"/entry/{ids['child']}").text
         assert SECRET in Browser(port).get("/lineage").text

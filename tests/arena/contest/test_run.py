@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shlex
 import subprocess
@@ -35,8 +34,6 @@ from meta.cli.output import Output
 from programs.errors import Busy, Corrupt
 from programs.shelf import starter
 from tests.arena.contest.hosting import RUNS, founded
-from trainer.scaffold import init_simulated
-from trainer.task import Task
 
 
 def entered(contest: Contest, *names: str) -> list[str]:
@@ -63,9 +60,7 @@ def interrupted(*_: object, **__: object) -> None:
 
 @pytest.mark.slow
 def test_from_the_first_entry_to_the_decision(tmp_path: Path) -> None:
-    other = init_simulated(tmp_path / "other", 11)
-    (other / "task.toml").write_text((other / "task.toml").read_text().replace('name = "other"', 'name = "elsewhere"'))
-    contest = founded(tmp_path, hidden=(Task.load(str(other)),)).contest
+    contest = founded(tmp_path).contest
     ids = entered(contest, "local", "one-line", "local")
     log: list[str] = []
     carry_on(contest, log.append, until_idle=True)
@@ -94,10 +89,6 @@ def test_from_the_first_entry_to_the_decision(tmp_path: Path) -> None:
     assert " in these runs: two arms of stock differ by " in told["aa_difference"]
     progress = contest.database.fact("deciding")
     assert progress["looks"][0].startswith("look after ") and len(progress["race"]) == len(confirmed)
-    (away,) = told["hidden"]
-    assert away["task"] == "elsewhere" and len(away["rows"]) == len(told["rows"])
-    names = f"{told['secret']}\nelsewhere"
-    assert contest.config.hidden_hash == hashlib.sha256(names.encode()).hexdigest()
     check_ledger(contest)
 
     done = export(contest, tmp_path / "out")

@@ -21,7 +21,7 @@ from arena.contest.entries import accept, change, quota_used
 from arena.contest.live import progress_of
 from arena.contest.similarity import SimilarityIndex
 from arena.contest.standing import whole_board
-from arena.contest.steward import MOST_ATTEMPTS, InHand, Steward
+from arena.contest.steward import MOST_ATTEMPTS, Feed, InHand, Steward
 from arena.contest.tables import ContestEntry
 from arena.contest.views import board_view, entry_numbered, queue_view
 from arena.contest.web.render import doing
@@ -140,11 +140,23 @@ def test_of_an_entry_that_was_void_at_a_kill_no_run_is_asked_for_again(steward: 
     assert steward.next_job() is not None
 
 
+def test_where_the_ledger_has_more_runs_than_the_database_the_queue_says_so_and_goes_on(steward: Steward) -> None:
+    change(steward.contest, 3, state="waiting")
+    steward._arms(3)
+    measured(steward, 3)
+    said = list[str]()
+    steward.say = said.append
+    alone(steward, 3)
+    assert list(Feed(steward)) == [] and steward.in_hand == {}
+    assert state(steward.contest, 3)[0] == "verified"
+    (line,) = said
+    assert "the ledger has 2 of its runs, the database fewer" in line
+
+
 def measured(steward: Steward, number: int, metric: float | None = None) -> None:
     """The ledger has all runs of the entry; ``metric``: of its scripts, about that (the untouched one: 1)."""
     for index in range(steward.wanted):
-        board, arm, nth = steward._on(number, index)
-        run_there(board, arm, nth, metric)
+        run_there(steward.board, steward._arms(number)[1], index, metric)
 
 
 def run_there(board: TaskMatch, arm: Arm, nth: int, metric: float | None = None) -> None:
@@ -160,11 +172,8 @@ def run_there(board: TaskMatch, arm: Arm, nth: int, metric: float | None = None)
     settle(board.on, job, arm, result, 1.0)
 
 
-@pytest.mark.parametrize("looks", [[3], []])  # none: a contest of an earlier version, which keeps its rule
 @pytest.mark.parametrize("second", [0.801, 0.9])
-def test_the_difference_of_stock_s_two_arms_is_stated_and_decides_nothing(
-    steward: Steward, second: float, looks: list[int]
-) -> None:
+def test_the_difference_of_stock_s_two_arms_is_stated_and_decides_nothing(steward: Steward, second: float) -> None:
     on = tasks_of(steward.study)[0]
     entries = taking_part(steward.contest, [3])
     match = entered(on, entries, CONFIRMATION)
@@ -172,9 +181,9 @@ def test_the_difference_of_stock_s_two_arms_is_stated_and_decides_nothing(
     for arm, metric in zip(match.arms, (0.5, 0.8, second), strict=True):
         for nth in range(3):
             run_there(TaskMatch(on, match), arm, nth, metric)
-    plan = ConfirmingPlan(steward.contest, entries, [TaskMatch(on, match)], looks, 3)
+    plan = ConfirmingPlan(steward.contest, entries, TaskMatch(on, match))
     told = announcement(steward.contest, plan, ())
-    assert told["outcome"] == "won" and told["gain"] == pytest.approx(0.5, abs=0.01) and ("race" in told) == bool(looks)
+    assert told["outcome"] == "won" and told["gain"] == pytest.approx(0.5, abs=0.01) and "race" in told
     assert f"two arms of stock differ by {0.8 - second:+.3f}".replace("-", "−") in told["aa_difference"]
 
 
@@ -273,11 +282,11 @@ def test_the_board_has_the_last_run_of_an_entry_as_soon_as_its_page(
     for nth in range(steward.wanted):
         job = begun(steward, 3).job
         started = {key: getattr(job, key) for key in ("run_id", "match_id", "arm_id", "program_id", "stream")}
-        on = steward.boards[0].on
+        on = steward.on
         on.record(example(RunStartedEvent, task=on.task.name, **started))
         on.record(ended := example(RunEndedEvent, run_id=job.run_id, state="finished"))
         found = tuple(Measurement(seed, "ok", 0.5 + nth / 1000, "", "", 0.0, 0.0) for seed in job.verify_seeds)
-        steward._take(JobResult(job.job_id, "finished", final_is_baseline=False, run=ended, measurements=found), [1.0])
+        steward._take(JobResult(job.job_id, "finished", final_is_baseline=False, run=ended, measurements=found), 1.0)
         steward.shown._next = float("inf")  # a board of every run would be too much
     (row,) = whole_board(steward.contest)
     assert (row["n"], row["state"]) == (steward.wanted, "verified")

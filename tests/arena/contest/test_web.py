@@ -49,8 +49,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 
 
 @pytest.fixture(scope="module")
-def sealed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    made = founded(tmp_path_factory.mktemp("sealed"), sealed=True)
+def hiding(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    made = founded(tmp_path_factory.mktemp("hidden"), texts_after_close=True)
     with served(made.contest) as port:
         yield Place(made, port)
 
@@ -233,17 +233,17 @@ def test_the_secret_is_nowhere_before_the_decision(place: Place) -> None:
         assert secret not in admin.get(path).text
 
 
-def test_a_sealed_text_is_its_authors_until_the_decision(sealed: Place) -> None:
-    ada, bob = joined(sealed.port, "Ada"), joined(sealed.port, "Bob")
+def test_a_hidden_text_is_its_authors_until_the_close(hiding: Place) -> None:
+    ada, bob = joined(hiding.port, "Ada"), joined(hiding.port, "Bob")
     answer = ada.enter(b"# Ada's way\n\nA phrase that nobody else knows.\n").json
-    for browser in (sealed.browser(), bob):
+    for browser in (hiding.browser(), bob):
         page = browser.get(f"/entry/{answer['entry_id']}")
         assert answer["sha256"] in page.text and "nobody else knows" not in page.text
         assert browser.get(f"/entry/{answer['entry_id']}/program.md").status == 403
         assert browser.get(f"/api/v1/entries/{answer['entry_id']}").json["text"] is None
     assert "nobody else knows" in ada.get(f"/entry/{answer['entry_id']}").text
-    sealed.made.contest.state(decided="2026-01-01T00:00:00+00:00")
-    assert "nobody else knows" in sealed.browser().get(f"/entry/{answer['entry_id']}").text
+    hiding.made.contest.state(close_asked="2026-01-01T00:00:00+00:00")
+    assert "nobody else knows" in hiding.browser().get(f"/entry/{answer['entry_id']}").text
 
 
 def test_events_begin_at_once(place: Place) -> None:

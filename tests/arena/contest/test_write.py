@@ -361,8 +361,8 @@ def test_an_entry_can_be_started_from_and_a_newcomer_has_an_example(tmp_path: Pa
         acts.void(contest, number, "sent twice")
         void = Browser(port).get(start)
         assert void.status == 422 and "Mind the noise" not in void.text and "sent twice" in void.text
-    sealed = founded(tmp_path / "sealed", sealed=True).contest
-    with served(sealed) as port:
+    hiding = founded(tmp_path / "hiding", texts_after_close=True).contest
+    with served(hiding) as port:
         ada = Browser(port)
         ada.form("/join", name="Ada")
         entry = ada.form("/enter", text=text).headers["location"]
