@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-MIX = (("/", 60), ("/?page=2", 8), ("/?page=N", 7), ("/index.md", 8), ("/api/v1/board", 12), ("/queue", 5))
+MIX = (("/", 60), ("/?page=2", 8), ("/?page=N", 7), ("/llms.txt", 8), ("/api/v1/board", 12), ("/queue", 5))
 PAGES = 100  # of the board
 LEAST, APART = 5.0, 1.0  # seconds, of static/live.js
 EVERY = 10  # pages, of which the age of one is read
@@ -135,7 +135,7 @@ class Crowd:
     async def read(self, client: Client, path: str, etag: bytes = b"") -> bytes:
         """One page, timed; returns its ETag."""
         kind = (
-            "" if path.startswith("/api") or path.endswith(".md") else "accept: text/html\r\naccept-encoding: gzip\r\n"
+            "" if path.startswith("/api") or path.endswith(".txt") else "accept: text/html\r\naccept-encoding: gzip\r\n"
         )
         known = f"if-none-match: {etag.decode()}\r\n" if etag else ""
         began = time.monotonic()
