@@ -34,10 +34,12 @@ def announced(contest: Contest, outcome: str, winners: int) -> list[dict[str, An
     for row in rows:
         row |= {"rank_low": 1, "rank_high": 3, "claimed": None, "state": "verified", "trust": "verified"}
         row |= {"device_seconds_charged": 1.0, "tokens": None, "usd": None}
+    reason = {"below": None, "by": 0.1, "runs": 9, "above_stock": False}
     contest.database.set_fact(
         "announcement", outcome=outcome, winners=who[:winners], headline="Ada & Bob <share> the win", best=who[0],
-        over_stock=0.2, over_low=0.1, over_high=0.3, unit="nats", lost=[], aa_spread=None, secret="s",
+        over_stock=0.2, over_low=0.1, over_high=0.3, unit="nats", aa_spread=None, secret="s",
         secret_hash="h", decided_at="2026-01-02T00:00:00+00:00", rows=rows, left_out=[],
+        lost=[{**reason, "number": one["number"]} for one in who[winners:]],
         race={"looks": [9], "looked": 9, "level": 0.01, "leaders": 2, "runs": 36, "equal_runs": 36},
         **{key: figures[key] for key in ("gain", "low", "high", "n")},
     )  # fmt: skip
