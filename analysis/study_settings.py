@@ -32,12 +32,9 @@ class PlanSettings(TypedDict, total=False):
     bare: bool
 
 
-class PriorStudySettings(TypedDict):
-    study_id: str
-
-
-class PriorSettings(TypedDict):
-    studies: list[PriorStudySettings]
+class FromStudySettings(TypedDict):
+    folder: str
+    program_id: str
 
 
 class KnowledgeSettings(TypedDict):
@@ -76,6 +73,6 @@ class StudySettings(TypedDict, total=False):
     further: list[TaskSettings]
     reserve: list[TaskSettings]
     families: FamilySettings | None
-    prior: PriorSettings
+    from_study: FromStudySettings | None
     knowledge: KnowledgeSettings | None
     versions: dict[str, str | None]

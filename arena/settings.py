@@ -46,37 +46,20 @@ class Reserved(BaseModel):
     stage: int = Field(default=0, ge=0, description="of a fresh task: a generation; the confirmation comes after them")
 
 
-class PriorStudy(BaseModel):
-    """A past study used as a prior; ``ledger`` is the SHA-256 of the state that was read."""
+class FromStudy(BaseModel):
+    """The past study that a study started from: its folder as it was named, the SHA-256 of the state of its ledger, the
+    names of all tasks that were searched on up to its end, and its champion. ``origin``: the user's program from which
+    the champion descends, of improve."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    folder: str
     study_id: str
     ledger: str
-    tasks: list[str]
-
-
-class PriorProgram(BaseModel):
-    """The expected gain of a program from past studies, see `analysis.prior.Expected`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
+    searched: list[str]
     program_id: str
     name: str
-    ratio: float = Field(allow_inf_nan=False)
-    se: float = Field(gt=0, allow_inf_nan=False)
-    n: int = Field(ge=1)
-    places: int = Field(ge=1)
-
-
-class Prior(BaseModel):
-    """The prior of a study: past studies, their estimates, and the programs that they put into the opening race."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    studies: list[PriorStudy]
-    programs: list[PriorProgram]
-    seated: list[str] = []
+    origin: str | None = None
 
 
 class UsedKnowledge(BaseModel):
@@ -144,7 +127,7 @@ class StudyConfig(BaseModel):
     hardware_class: str
     versions: Versions
     meta_program: str | None = Field(default=None, description="text that instructs the models that write programs")
-    prior: Prior | None = Field(default=None, description="estimates from past studies, as they were used")
+    from_study: FromStudy | None = Field(default=None, description="the past study whose champion is a starter")
     knowledge: UsedKnowledge | None = Field(default=None, description="learnt on other tasks, as it was used")
     plan: dict[str, Any] = Field(default_factory=dict)
     programs: list[tuple[str, str]] = Field(default_factory=list, description="name and text of the starters")

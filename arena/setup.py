@@ -14,7 +14,7 @@ from pydantic import JsonValue
 from arena.choice import hardware_of_jobs
 from arena.same_task import with_texts
 from arena.sandbox import holds
-from arena.settings import Prior, Reserved, StudyConfig, UsedFamilies, UsedKnowledge, Versions
+from arena.settings import FromStudy, Reserved, StudyConfig, UsedFamilies, UsedKnowledge, Versions
 from inner_loop.run_context import ModelConfig
 from programs.errors import UsageError
 from programs.ids import content_id
@@ -87,7 +87,7 @@ class StudySetup:
     families: UsedFamilies | None = None
     model_config: ModelConfig | None = None
     meta_program: str | None = None
-    prior: Prior | None = None
+    from_study: FromStudy | None = None
     knowledge: UsedKnowledge | None = None
 
     def config(self) -> StudyConfig:
@@ -119,7 +119,7 @@ class StudySetup:
             researcher=self.researcher,
             staff=self.model_config or ModelConfig(),
             meta_program=self.meta_program,
-            prior=self.prior,
+            from_study=self.from_study,
             knowledge=self.knowledge,
             seed=self.seed,
             secret=streams.secret.hex(),

@@ -21,7 +21,6 @@ from meta.claim import Claim
 from meta.evolve import search
 from meta.lineage import Lineage
 from meta.plan import Plan, quick
-from meta.prior import Known
 from programs.program import Program
 from trainer.task import Task
 
@@ -65,21 +64,20 @@ def whole_study(
     seed: int,
     folder: Path | None = None,
     progress: Progress = silent,
-    known: Known | None = None,
 ) -> tuple[Program, Claim]:
     """Champion and claim of one study of a simulated task; ``folder`` keeps it, else it lies in memory and goes.
 
-    ``known``: what a new study starts from. The same seed gives the same study, and one that was stopped goes on in
-    its ``folder``. Raises UsageError for a task that trains for real, Drained where the study was asked to stop.
+    The same seed gives the same study, and one that was stopped goes on in its ``folder``. Raises UsageError for a
+    task that trains for real, Drained where the study was asked to stop.
     """
     if folder is None:
         memory = _IN_MEMORY if _IN_MEMORY.is_dir() else None
         with tempfile.TemporaryDirectory(prefix="metaloop-simulated-", dir=memory) as name:
-            return whole_study(task, plan, seed, Path(name) / "study", progress, known)
+            return whole_study(task, plan, seed, Path(name) / "study", progress)
     if (folder / "study.toml").is_file():
         study, plan, starters = take_up(folder)
         study.agree(task=reference(task), seed=seed)
     else:
-        study, starters = create(folder, task=task, plan=plan, workers=1, seed=seed, known=known)
+        study, starters = create(folder, task=task, plan=plan, workers=1, seed=seed)
     with study, InProcessExecutor(study, progress) as executor, Unwritten() as lineage:
         return search(study, plan, starters, executor, lineage, progress)

@@ -16,9 +16,9 @@ from meta.headroom import STRONGEST, strongest
 from meta.learnt import Learnt, with_program
 from meta.mutators.mix import MUTATORS, named_operators
 from meta.novelty import Novelty
+from meta.past_study import PastStudy
 from meta.plan import Plan
 from meta.population import candidate, screened, screening, starters
-from meta.prior import Known, seat
 from meta.reserve import refuse_twice
 from meta.task_families import DrawnTasks
 from programs import shelf
@@ -35,14 +35,14 @@ def create(
     fixed_steps: bool = False, sandbox: bool = True, command: str = "evolve", reserve: Sequence[Task] = (),
     further: Sequence[Task] = (),
     researcher: str = "scripted", model_config: ModelConfig | None = None, meta_program: Program | None = None,
-    devices: int = 1, known: Known | None = None, race_rule: str | None = None, learnt: Learnt | None = None,
+    devices: int = 1, past: PastStudy | None = None, race_rule: str | None = None, learnt: Learnt | None = None,
     variant: Task | None = None, drawn: DrawnTasks | None = None, path: str | None = None,
 ) -> tuple[Study, list[Program]]:  # fmt: skip
     """A new study in ``folder`` and its starters. With ``command`` improve, the first of ``own`` is the program to
     improve. ``further``: tasks beside ``task`` that every match is also played on.
 
     ``meta_program`` instructs the models of ``model_config`` when they write programs (default: the library's). Whether
-    they search traces is decided here, so that a later price list changes nothing. ``known``: from past studies;
+    they search traces is decided here, so that a later price list changes nothing. ``past``: its champion is a starter;
     ``learnt``: from measured tasks; ``variant``: a held-out task of its family on which the champion is shown;
     ``drawn``: the tasks of a study over families, whose first one is ``task``; ``path``: the user's program file.
     """
@@ -56,10 +56,10 @@ def create(
     if learnt and screen:
         learnt = with_program(learnt, screened(learnt.program, screen))
     taught = learnt.program if learnt else None
-    chosen = starters(plan.starters, own, taught)
-    tried = candidate(own, taught, Novelty([task, *further], researcher), screen) if plan.trial else None
+    before = past.champion if past else None
+    chosen = starters(plan.starters, own, taught, before)
+    tried = candidate(own, taught, Novelty([task, *further], researcher), screen, before) if plan.trial else None
     chosen += [tried] if tried and tried not in chosen else []
-    chosen, prior = seat(known, chosen, [task, *further], researcher) if known else (chosen, None)
     origin = own[0].program_id if command == "improve" else None
     named = {"race_rule": race_rule, "origin": origin, PATH: path if origin else None}
     settings = plan_settings(plan, named | {"candidate": tried.program_id if tried else None})
@@ -86,7 +86,7 @@ def create(
         families=drawn.families if drawn else None,
         model_config=model_config,
         meta_program=follows,
-        prior=prior,
+        from_study=past.used if past else None,
         knowledge=learnt.used if learnt and learnt.program in chosen else None,
     )
     return Study.create(folder, setup), chosen

@@ -37,7 +37,6 @@ from meta.mutators.mix import Mix, named_operators
 from meta.novelty import novelty_on
 from meta.plan import RACE_RULE, Plan
 from meta.population import descendants, entries, twin_of_stock
-from meta.prior import informed
 from meta.reserve import confirm_on_reserved
 from meta.steering import AddIdea, allowed, given, take_in, vetoed
 from meta.verdict import Champion
@@ -124,8 +123,11 @@ class Evolution:
         self.race("opening", [*entered, twin_of_stock()], self.plan.opening, 0)
 
     def origin_of(self, program: Program) -> tuple[str, tuple[str, ...]]:
-        """Operator and parents of a starter; the one with ideas learnt on measured tasks is written from the user's."""
-        used = self.study.config.knowledge
+        """Operator and parents of a starter. The one with ideas learnt on measured tasks is written from the user's;
+        so was the champion of a past study of the user's program."""
+        used, past = self.study.config.knowledge, self.study.config.from_study
+        if past is not None and program.program_id == past.program_id and program.program_id != self.own:
+            return "past-champion", (self.own,) if self.own and self.own == past.origin else ()
         if used is None or program.program_id != used.program_id:
             rewritten = program.program_id == self.study.config.plan.get("candidate") and not in_library(
                 program.name, program.program_id
@@ -232,8 +234,7 @@ class Evolution:
         # The user's own program may be a parent even if it behaves like another one and was not run.
         twins = {later: first for later, first in self.twins.items() if later == self.own}
         known = [*(score.program_id for score in facts.programs), *twins]
-        scores = informed(facts.programs, self.study.config.prior)
-        return Archive({p: self.study.program(p) for p in known}, scores, bred, twins), facts
+        return Archive({p: self.study.program(p) for p in known}, facts.programs, bred, twins), facts
 
     def leave_page(self, generation: int, facts: Evidence) -> None:
         """Save the evidence that this generation was written from, for people to read."""

@@ -187,23 +187,23 @@ def within(
     task: Task,
     run_budget: float | None = None,
     besides: Callable[[Plan], float] = lambda _: 0.0,
-    **fields: int | None,
+    given: Callable[[Plan], Plan] = lambda plan: plan,
 ) -> Plan:
     """The largest plan of the default's proportions whose expected device time fits ``budget`` seconds.
 
-    ``besides``: device-seconds of a plan on other tasks; ``fields``: numbers of it that are given.
+    ``besides``: device-seconds of a plan on other tasks; ``given``: sets the numbers that do not depend on the budget.
 
     Raises UsageError when not even the smallest study fits.
     """
-    whole = override(default(task, run_budget), **fields)
+    whole = default(task, run_budget)
     for percent in range(MOST, 0, -2):
-        plan = scaled(whole, percent / 100)
+        plan = given(scaled(given(whole), percent / 100))
         if plan.device_seconds(task) + besides(plan) <= budget:
             return plan
-    smallest = smallest_search(whole, task, besides)
+    smallest = plan.device_seconds(task) + besides(plan)
     raise UsageError(
         f"a budget of {budget:.0f} s is too small: the smallest study on {task.name} takes about {smallest:.0f} s",
-        hint=f"raise --budget, or lower --run-budget from {whole.run_budget:g}s",
+        hint=f"raise --budget, or lower --run-budget from {whole.run_budget:g}s (or --generations, or --seeds)",
     )
 
 

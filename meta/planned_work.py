@@ -55,7 +55,7 @@ class PlannedWork(TypedDict, total=False):
     runs_on_reserve: int
     variant: str
     runs_on_variant: int
-    prior: str
+    from_study: str
     knowledge: str
     compared_with: str
     budget: str  # why much of it is not used

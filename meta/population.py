@@ -21,10 +21,13 @@ DIVERSE = word_list("""
 """)
 
 
-def starters(count: int, own: Sequence[Program] = (), learnt: Program | None = None) -> list[Program]:
+def starters(
+    count: int, own: Sequence[Program] = (), learnt: Program | None = None, past: Program | None = None
+) -> list[Program]:
     """The programs of generation 0: stock, the user's, and the library's unless the user gave several.
 
-    ``learnt``: a program with ideas learnt on measured tasks, before the library's; one of these gives up its place.
+    ``past``: the champion of a past study; ``learnt``: a program with ideas learnt on measured tasks. Both come before
+    the library's, of which as many give up their places.
 
     The library adds evidence and diversity to one user program; several are raced among themselves. The one-line
     control comes last, beyond ``count``: if it behaves like stock it costs nothing.
@@ -34,10 +37,12 @@ def starters(count: int, own: Sequence[Program] = (), learnt: Program | None = N
     if len(mine) > 1:
         return [stock, *mine, one_line]
     library = [starter(name) for name in DIVERSE[1:]]
-    known = {program.program_id for program in mine}
-    taught = [learnt] if learnt else []
-    racing = [stock, *mine, *taught, *(p for p in library if p.program_id not in known)]
-    return [*racing[: max(2 + len(mine) * len(taught), count)], one_line]
+    given = [stock, *mine, *([past] if past else []), *([learnt] if learnt else [])]
+    racing: dict[str, Program] = {}
+    for program in (*given, *library):
+        racing.setdefault(program.program_id, program)
+    least = len({program.program_id for program in given})
+    return [*list(racing.values())[: max(2, least, count)], one_line]
 
 
 def screening(own: Sequence[Program], task: Task, experiments: int) -> tuple[ScreenShape | None, str]:
@@ -57,14 +62,18 @@ def screened(program: Program, shape: ScreenShape) -> Program:
 
 
 def candidate(
-    own: Sequence[Program], learnt: Program | None, novelty: Novelty, screen: ScreenShape | None = None
+    own: Sequence[Program],
+    learnt: Program | None,
+    novelty: Novelty,
+    screen: ScreenShape | None = None,
+    past: Program | None = None,
 ) -> Program:
-    """The program of a trial, which no data of it chooses: ``learnt``, else the user's with another search (crosses of
-    the best scripts so far), else one of the library; the first that behaves differently from the user's. The second
-    screens as ``screen`` says."""
+    """The program of a trial, which no data of it chooses: the champion of a past study, else ``learnt``, else the
+    user's with another search (crosses of the best scripts so far), else one of the library; the first that behaves
+    differently from the user's. The one with another search screens as ``screen`` says."""
     base = own[0] if own else starter("stock")
     crossing = set_charter(base.text, "proposers", {"elite": 0.5, "local": 0.5})
-    possible = [learnt] if learnt else []
+    possible = [program for program in (past, learnt) if program]
     crossed = Program.parse(crossing, f"{base.name}-elite")
     possible += [screened(crossed, screen) if screen else crossed, *(starter(name) for name in DIVERSE[1:])]
     usual = novelty.behaviour(base)

@@ -62,7 +62,6 @@ CASES = {
     "nulls": Case("drawn 5", ("drawn null claims, normal: # of 5 = # [#, #]",)),
     "pictures": Case("{quick} {tmp}", ("credit.svg", "champion.svg", "recording.svg", "card.svg")),
     "planted": Case("1", ("coverage, paired, normal: # [#, #] of #",)),
-    "prior": Case("1 1", ("confirmed, prior: none: # of 1", "champion's gain, same task minus none: #")),
     "quick": Case("{tmp} {one}", ("quick_wall_seconds: #", "quick_experiments: #", "quick_experiments_trained: #")),
     "racing": Case("2", ("uniform_14: # ± # runs", "uniform_needs: # runs")),
     "redteam": Case(

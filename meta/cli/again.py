@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from trainer.task import Task
 
 FOUNDED = "SELECT config FROM studies ORDER BY started_at DESC LIMIT 1"
-STARTERS = "SELECT program_id, name, text FROM programs WHERE coalesce(generation, 0) = 0 AND text IS NOT NULL"
+STARTERS = """
+SELECT program_id, name, text FROM programs
+WHERE coalesce(generation, 0) = 0 AND text IS NOT NULL AND operator IS DISTINCT FROM 'without-ideas'
+"""
 ENTRIES = """
 SELECT a.role, a.program_id, p.name, p.text FROM arms AS a JOIN programs AS p USING (program_id)
 WHERE a.match_id = (SELECT match_id FROM matches ORDER BY started_at LIMIT 1)
@@ -79,8 +82,11 @@ def from_config(con: duckdb.DuckDBPyConnection, config: StudySettings, study_nam
         learnt = used["program_id"] if used else None
         without, changed = knowledge_of(config)
         dial, notes = dial + without, [note, changed, drawn_again(config)]
-        rows = [row for row in resolve.fetch_as(con, NamedText, STARTERS) if row["program_id"] != learnt]
+        past = config.get("from_study")
+        given = {learnt, past["program_id"] if past else None} - {plan.get("origin")}
+        rows = [row for row in resolve.fetch_as(con, NamedText, STARTERS) if row["program_id"] not in given]
         own = started_with(rows, plan)
+        dial += ["--from", past["folder"]] if past else []
         dial += ["--from-scratch"] if not learnt and len(own) < 2 and has_roles(config) else []
     elif command == "match":
         dial = ["--seeds", str(plan.get("seeds"))] + ["--race"] * ("batch" in plan)
@@ -99,9 +105,6 @@ def from_config(con: duckdb.DuckDBPyConnection, config: StudySettings, study_nam
         return None
     named, before = zip(*(named_by(row, study_name) for row in own), strict=True) if own else ((), ())
     words = ["metaloop", command, *named, *tasks_of(config), *dial, *settings(config, dial)]
-    if prior := config.get("prior"):
-        ids = ", ".join(study["study_id"] for study in prior["studies"])
-        notes.append(f"It started from past studies ({ids}); pass their folders with --prior.")
     notes.append(SEEDED if config.get("seed") is not None else FRESH)
     return Again(shlex.join(words), tuple(filter(None, before)), " ".join(filter(None, notes)))
 

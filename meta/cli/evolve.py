@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, cast
 
 import click
@@ -14,7 +15,7 @@ import click
 from meta.cli import launch, mutation, resolve
 from meta.cli.evolve_flags import EndFlags, EvolveFlags
 from meta.cli.evolve_plan import after_own, describe, like_stock, origin_lines, plan_lines
-from meta.cli.evolve_resumed import refuse_change, refuse_others
+from meta.cli.evolve_resumed import refuse_settings
 from meta.cli.evolve_tasks import ChosenTasks, drawn_for
 from meta.cli.flags import ProgramOrNone, Programs
 from meta.cli.launch import LaunchSettings
@@ -30,6 +31,7 @@ from programs.errors import UsageError
 if TYPE_CHECKING:
     from arena.study import Study
     from meta.learnt import Learnt
+    from meta.past_study import PastStudy
     from meta.plan import Plan
     from programs.program import Program
 
@@ -68,32 +70,33 @@ def improve(out: Output, program: ProgramOrNone, flags: EvolveFlags) -> None:
 def _evolve(out: Output, command: str, own: list[Program], flags: EvolveFlags, path: str | None = None) -> None:
     """``path``: of the user's program, if it is a file."""
     from meta.begin import champion_of, create, take_up
-    from meta.prior import gather
 
-    flags = resolve_home(flags)
     settings = settings_of(flags)
     folder = settings.existing(out)
+    if folder is not None:
+        refuse_settings(folder)
     with if_slow(out, PLANNING):
-        past = [resolve.past_study(name, out) for name in resolve.listed(flags.prior)]
-        follows, dial = mutation.load(flags.mutation.meta_program), flags.dial
+        dial = flags.dial
         if folder is not None:
             study, plan, starters = take_up(folder)
-            refuse_change(study, settings, flags, past, follows)
-            refuse_others(folder, own, starters)
+            settings.check(study)
             study.look()
             on = ChosenTasks.of(study)
-            origins = origin_lines(study.config.prior, study.config.knowledge, on.training)
+            origins = origin_lines(study.config.from_study, study.config.knowledge, on.training)
         else:
             chosen, improves = settings.researcher_choice, command == "improve"
+            follows = mutation.load(flags.mutation.meta_program)
             mutation.refuse_alone(follows, chosen.config)
-            on = ChosenTasks.named(flags, settings.seed)
+            past = past_of(out, flags, own)
+            on = ChosenTasks.named(replace(flags, task=flags.task or past.named) if past else flags, settings.seed)
+            if past:
+                past.refuse_other(on.training, on.reserve)
             chosen.refuse_without_edits(own, on.training)
             plan = on.plan(dial, improves and not like_stock(own[0], on.training, chosen.researcher), improves)
-            known = gather(past, [other.name for other in on.reserve]) if past else None
-            learnt, starters = knowledge_for(own, flags, on), own
-            origins = origin_lines(known.prior if known else None, learnt.used if learnt else None, on.training)
+            learnt, starters = knowledge_for(own, flags, on, past), own
+            origins = origin_lines(past.used if past else None, learnt.used if learnt else None, on.training)
             origins["knowledge"] += after_own(learnt, own, on.training[0], plan, chosen.researcher)
-            chosen.note_others(out, own, past)
+            chosen.note_others(out, own, past.folder if past else None)
         flags.ending.refuse_early(on.training[0])
         described = describe(plan, on, settings, study if folder else None)
         beside = plan_lines(command, plan, on, own or starters, study if folder else None, settings, dial)
@@ -114,21 +117,27 @@ def _evolve(out: Output, command: str, own: list[Program], flags: EvolveFlags, p
             devices=settings.devices, seed=settings.seed, fixed_steps=settings.fixed_steps, sandbox=settings.sandbox,
             command=command, further=drawn.opening[1:] if drawn else further, reserve=() if drawn else on.reserve,
             researcher=settings.researcher_choice.researcher, model_config=settings.researcher_choice.settled,
-            meta_program=follows, known=known, race_rule=dial.race_rule, learnt=learnt, variant=variant, drawn=drawn,
+            meta_program=follows, past=past, race_rule=dial.race_rule, learnt=learnt, variant=variant, drawn=drawn,
             path=path,
         )  # fmt: skip
     finish(out, command, study, plan, starters, described, flags)
 
 
-def resolve_home(flags: EvolveFlags) -> EvolveFlags:
-    """The flags with ``--from-home`` in words of the others: its folder is a past study, its task the default."""
-    if not flags.from_home:
-        return flags
-    from arena.home.project import Project
+def past_of(out: Output, flags: EvolveFlags, own: Sequence[Program]) -> PastStudy | None:
+    """The study of ``--from``, if it is given for a new study."""
+    from meta.past_study import past_study
 
-    project = Project.open(Path(flags.from_home).expanduser())
-    prior = ",".join(filter(None, (flags.prior, flags.from_home)))
-    return replace(flags, prior=prior, task=flags.task or (None if flags.family else project.study.task))
+    if flags.from_study is None:
+        return None
+    for why, is_so in (
+        ("--from-scratch leaves out what was learnt", flags.from_scratch),
+        ("--family draws new tasks at each stage", bool(flags.family)),
+        ("several PROGRAMs start as they are", len(own) > 1),
+    ):
+        if is_so:
+            raise UsageError(f"--from cannot be used: {why}", hint="leave one of them out")
+    folder = resolve.study_folder(flags.from_study, out)
+    return past_study(folder, resolve.shown(folder))
 
 
 def finish(
@@ -210,9 +219,11 @@ def settings_of(flags: EvolveFlags) -> LaunchSettings:
     return LaunchSettings.of(which, flags.playing, flags.start, choice)
 
 
-def knowledge_for(own: list[Program], flags: EvolveFlags, on: ChosenTasks) -> Learnt | None:
-    """What the study starts from, learnt on other tasks."""
-    from analysis.knowledge import SHIPPED
+def knowledge_for(
+    own: list[Program], flags: EvolveFlags, on: ChosenTasks, past: PastStudy | None = None
+) -> Learnt | None:
+    """What the study starts from, learnt on other tasks, and in the study of ``--from``."""
+    from analysis.knowledge import SHIPPED, write
     from meta.learnt import learnt_for
 
     folders = [Path(text).expanduser() for text in resolve.listed(flags.knowledge)]
@@ -225,7 +236,11 @@ def knowledge_for(own: list[Program], flags: EvolveFlags, on: ChosenTasks) -> Le
             raise UsageError(f"--knowledge cannot be used: {why}", hint="leave one of them out")
     if flags.from_scratch or len(own) > 1:
         return None
-    learnt = learnt_for(base_of(own), on.training, on.reserve, (SHIPPED, *folders), resolve.listed(flags.without))
+    with TemporaryDirectory() as measured:
+        known = [SHIPPED, *folders]
+        if past and past.effects:
+            known.append(write(Path(measured), past.effects).parent)
+        learnt = learnt_for(base_of(own), on.training, on.reserve, known, resolve.listed(flags.without))
     if folders and learnt is None:
         hint = 'give its knobs a role = "learning_rate" and so on in task.toml, see docs/ideas.md'
         raise UsageError(f"--knowledge {flags.knowledge}: no knob of {on.training[0].name} can follow it", hint=hint)

@@ -57,16 +57,15 @@ class EvolveFlags:
             metavar="FAMILY,…",
         ),
     ]
-    prior: Annotated[
+    from_study: Annotated[
         str | None,
         flag(
-            "Past studies to start from: their best programs join the race, and their results are the first estimates.",
-            metavar="STUDY,…",
+            "Start a new study from this one: on its tasks, with its champion among the starting programs, and with "
+            "its measured effects among what is known.",
+            "--from",
+            metavar="STUDY",
+            envvar="METALOOP_FROM_STUDY",  # `task init --from` takes a folder
         ),
-    ]
-    from_home: Annotated[
-        str | None,
-        flag("Start from a project of metaloop home: its task, and its results (as with --prior).", metavar="DIR"),
     ]
     from_scratch: Annotated[bool, flag("Start without the program whose ideas were learnt on other tasks.")]
     knowledge: Annotated[

@@ -13,7 +13,7 @@ from meta.cli.study_size import Dial, headroom_words, trial_tells
 from meta.planned_work import PlannedWork
 
 if TYPE_CHECKING:
-    from arena.settings import Prior, UsedKnowledge
+    from arena.settings import FromStudy, UsedKnowledge
     from arena.study import Study
     from meta.learnt import Learnt
     from meta.plan import Plan
@@ -90,12 +90,12 @@ def plan_lines(
     return lines
 
 
-def origin_lines(prior: Prior | None, used: UsedKnowledge | None, tasks: Sequence[Task]) -> dict[str, str]:
-    """What the plan says of past studies, and of what was learnt on other tasks."""
+def origin_lines(past: FromStudy | None, used: UsedKnowledge | None, tasks: Sequence[Task]) -> dict[str, str]:
+    """What the plan says of the past study, and of what was learnt on other tasks."""
     from meta.learnt import in_words
-    from meta.prior import sentence
+    from meta.past_study import sentence
 
-    return {"prior": sentence(prior) if prior else "", "knowledge": in_words(used, tasks) if used else ""}
+    return {"from_study": sentence(past) if past else "", "knowledge": in_words(used, tasks) if used else ""}
 
 
 def origin_of(programs: Sequence[Program], study: Study | None) -> Program:

@@ -332,6 +332,7 @@ def announce_whole(out: Output, plan: PlannedWork) -> None:
         ("ideas", "ideas: {ideas}"),
         ("compared_with", "compared with {compared_with}"),
         ("of_the_task", "{task}: {of_the_task}"),
+        ("from_study", "{from_study}"),
         ("knowledge", "one of the starting programs has ideas learnt on {knowledge}"),
         ("variant", "at the end, champion and stock also run on a held-out task: {variant}"),
     ):

@@ -1,4 +1,4 @@
-"""The command of a longer study that goes on from one in which evolution added nothing measurable."""
+"""The command of a longer study that starts from one in which evolution added nothing measurable."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def longer(folder: Path, config: StudyConfig, decision: Decision) -> list[str]:
     spent, whole = (one.device_seconds(task) + one.seconds_on(task, further) for one in (plan, default(task)))
     size = [] if 1.5 * spent <= whole <= MOST * spent else ["--budget", f"{math.ceil(TIMES * spent)}s"]
     seconds = whole if not size else TIMES * spent
-    words = ["metaloop", config.command, *own, "-t", named, "--prior", resolve.shown(folder), *size, *_who(config)]
+    words = ["metaloop", config.command, *own, "--from", resolve.shown(folder), *size, *_who(config)]
     clock = roughly(seconds * elapsed / spent)
     much = f"{seconds / spent:.2g} times the device time, about {clock} at its pace"
     return [f"{shlex.join(words)}  # longer, from this study's results: {much}"]

@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Annotated, get_args
 
 import click
 
-from meta.cli import resolve
 from meta.cli.options import flag
 from meta.cli.researcher_choice import Traces
 from meta.planned_work import PlannedWork
 from programs.errors import UsageError
 
 if TYPE_CHECKING:
-    from arena.study import Study
     from inner_loop.run_context import ModelConfig
     from meta.plan import Plan
     from programs.program import Program
@@ -47,28 +45,6 @@ def load(path: str | None) -> Program | None:
     from programs.program import Program
 
     return Program.load(Path(path).expanduser()) if path else None
-
-
-def check(study: Study, named: Program | None) -> None:
-    """Raise NotComparable where a study is resumed with another meta program than it was created with."""
-    if named is None or named.text == study.config.meta_program:
-        return
-    raise resolve.settings_differ(
-        f"{resolve.shown(study.folder)} was created with another meta program", "--meta-program"
-    )
-
-
-def check_traces(study: Study, named: str | None) -> None:
-    """Raise NotComparable where a study is resumed with other --traces than it was created with."""
-    made = study.config.staff.traces
-    if named not in (None, "auto", made):
-        raise resolve.settings_differ(f"{resolve.shown(study.folder)} was created with --traces {made}", "--traces")
-
-
-def check_reflect(study: Study, named: bool) -> None:
-    """Raise NotComparable where a study without reflection is resumed with it."""
-    if named and not study.config.staff.reflect:
-        raise resolve.settings_differ(f"{resolve.shown(study.folder)} was created without --reflect", "--reflect")
 
 
 def bill(plan: Plan, model_config: ModelConfig, planned: PlannedWork) -> PlannedWork:

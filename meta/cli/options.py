@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import click
+from click.core import ParameterSource
 
 from meta.cli.output import Output
 
@@ -140,6 +141,24 @@ def _typed(owner: object, values: Mapping[str, Any], choice: Choice = bool) -> d
         else values[name] or values.get(name + SECOND, values[name])
         for name, kind, more in _values(owner, choice)
     }
+
+
+def given_flags(but: Collection[str]) -> list[str]:
+    """The flags and arguments that this command was given, by its line or the environment, without the parameters
+    ``but``."""
+    context = click.get_current_context()
+    given = []
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if parameter.name in but or (
+            isinstance(parameter, click.Argument) and not context.params[parameter.name or ""]
+        ):
+            continue
+        if source == ParameterSource.COMMANDLINE:
+            given.append(next((n for n in parameter.opts if n.startswith("--")), parameter.human_readable_name))
+        elif source == ParameterSource.ENVIRONMENT:
+            given.append(f"the variable {parameter.envvar}")
+    return given
 
 
 @dataclass(frozen=True)

@@ -152,9 +152,9 @@ class ResearcherChoice:
                 hint="-m MODEL or -r command:NAME edits the files freely; or add [edits.NAME] to its task.toml",
             )
 
-    def note_others(self, out: Output, programs: Sequence[Program], prior: Sequence[Path] = ()) -> None:
+    def note_others(self, out: Output, programs: Sequence[Program], past: Path | None = None) -> None:
         """A remark for each program that was evolved for another researcher than the one that is to follow it, and for
-        each study of ``--prior`` whose gains were measured with another one."""
+        for the study of ``--from`` if its gains were measured with another one."""
         from arena.settings import StudyConfig
         from programs.evolved_for import EvolvedFor
 
@@ -162,11 +162,11 @@ class ResearcherChoice:
         for program in programs:
             if program.evolved_for and (text := program.evolved_for.remark(program.name, other)):
                 out.note(text)
-        for folder in prior:
-            config = StudyConfig.read(folder / resolve.MARK)
+        if past:
+            config = StudyConfig.read(past / resolve.MARK)
             own = EvolvedFor.of(config.researcher, config.staff.models)
             if own.remark("", other):
-                out.note(f"--prior {resolve.shown(folder)}: its gains were measured with {own}, not with {other}")
+                out.note(f"--from {resolve.shown(past)}: its gains were measured with {own}, not with {other}")
 
     def bill(self, task: Task, experiments: int, study: Study | None) -> PlannedWork:
         """The estimated cost of the models, as keys of a plan; empty where none is called."""

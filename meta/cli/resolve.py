@@ -27,14 +27,6 @@ MARK, CONTEST = "study.toml", "contest.toml"
 SHOWN = 6
 
 
-def past_study(text: str, out: Output) -> Path:
-    """The folder of a study that ``--prior`` names. Raises NotFound."""
-    try:
-        return study_folder(text, out)
-    except NotFound as error:
-        raise NotFound(f"--prior {text}: {error.message}", hint="name the folder of a finished study") from None
-
-
 def study_folder(text: str | None, out: Output) -> Path:
     """The folder of a study: a path, a name (or unique prefix) under studies/, or the newest one there."""
     return looked_at(_study_folder(text, out), out)

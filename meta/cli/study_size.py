@@ -136,7 +136,11 @@ def sized(
     if dial.quick and dial.budget is not None:
         raise UsageError("--quick and --budget both set the size of the study", hint="leave one of them out")
     more = {"own_arm": int(own_arm), "harvest_percent": dial.harvest, "headroom": headroom}
-    more |= {"start_runs": 0} if own_arm else {}
+    more |= {"generations": dial.generations} | ({"start_runs": 0} if own_arm else {})
+
+    def given(plan: Plan) -> Plan:
+        return plans.override(seeded(plan, dial.seeds), **more)
+
     if dial.quick:
         whole = plans.quick(task, dial.run_budget)
     elif dial.budget is not None and is_trial(dial, task, further, reserve, headroom):
@@ -148,12 +152,11 @@ def sized(
             task,
             dial.run_budget,
             lambda p: p.seconds_on(task, further) + seconds_on_reserved(p, task, reserve, variant),
-            **more,
+            given,
         )
     else:
         whole = plans.default(task, dial.run_budget)
-    whole = seeded(whole, dial.seeds)
-    return plans.override(whole, generations=dial.generations, **more)
+    return given(whole)
 
 
 def is_trial(dial: Dial, task: Task, further: Sequence[Task], reserve: Sequence[Task], headroom: int = 0) -> bool:

@@ -270,8 +270,8 @@ def test_another_researcher_is_remarked_on_once(here: Path) -> None:
     other = cli("match", "s/champion.md", "-t", "law", "-m", "gpt-4o-mini", "--dry-run", cwd=here)
     assert other.returncode == 0 and other.stderr.count("was evolved for the scripted researcher") == 1
     assert "evolved for" not in cli("match", "s/champion.md", "-t", "law", "--dry-run", cwd=here).stderr
-    known = cli("evolve", "-t", "law", "--prior", "s", "-m", "gpt-4o-mini", "--dry-run", cwd=here)
-    assert "--prior s: its gains were measured with the scripted researcher, not with chat" in known.stderr
+    known = cli("evolve", "-t", "law", "--from", "s", "-m", "gpt-4o-mini", "--dry-run", cwd=here)
+    assert "--from s: its gains were measured with the scripted researcher, not with chat" in known.stderr
 
 
 def test_a_match_that_can_only_repeat_stock_is_refused(here: Path) -> None:

@@ -32,7 +32,6 @@ from meta.cli import errors, render, resolve
 from meta.cli.board import StudyView, load_board
 from meta.cli.comparison import texts
 from meta.cli.credit import title
-from meta.cli.evolve_resumed import refuse_others
 from meta.cli.launch import dry_run, power_sentence
 from meta.cli.lineage import LineageRow, other_parents, tree
 from meta.cli.options import duration, flag, parse_duration, verb
@@ -46,7 +45,7 @@ from meta.cli.standings import both_arms, rank_text, show_match, unranked
 from meta.cli.standings_text import leading, named, remarks, runs_to_separate
 from meta.cli.transfer_table import shown_better
 from meta.verdict import decide
-from programs.errors import Ambiguous, CapReached, NotComparable, NotFound, UsageError
+from programs.errors import Ambiguous, CapReached, NotFound, UsageError
 from programs.program import Program
 from programs.shelf import starter
 from tests.events import example
@@ -612,13 +611,6 @@ def test_credit_names_the_design_once_or_row_by_row() -> None:
     )
     assert title([paired, observed]).endswith("in nats (p: paired; o: observational, an association)")
     assert title([{**paired, "method": "of-a-plug-in"}]) == "of-a-plug-in, in nats (paired)"
-
-
-def test_a_study_goes_on_with_its_own_programs_only() -> None:
-    stock, local = starter("stock"), starter("local")
-    refuse_others(Path("studies/one"), [local], [stock, local])
-    with pytest.raises(NotComparable, match="created without local"):
-        refuse_others(Path("studies/one"), [local], [stock])
 
 
 def test_a_loss_in_the_log_is_not_green() -> None:

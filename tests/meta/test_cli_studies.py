@@ -340,13 +340,13 @@ def test_only_settings_that_can_change_a_result_are_compared() -> None:
         held = {"task": f"/x/law-{own['study_id']}", "task_id": "t", "variant": True}
         files = {"files": [f"effects-{n}" for n in range(50)] + [f"effects-of-{own['study_id']}"]}
         board = StudyView()
-        board.take({"kind": "study", "config": {**own, "reserve": [held], "knowledge": files, "prior": None}})
+        board.take({"kind": "study", "config": {**own, "reserve": [held], "knowledge": files, "from_study": None}})
         boards.append(board)
     rows = {row.name: row for row in settings(boards)}
     assert [name for name, row in rows.items() if row.differs] == ["knowledge.files", "researcher", "seed"]
     assert rows["knowledge.files"].values == ("effects-of-y1", "effects-of-y2")
     assert rows["seed"].values == ("random, held-out task law-y1", "7, held-out task law-y2")
-    assert (rows["task"].values, rows["prior"].values) == (("law", "law"), ("–", "–"))
+    assert (rows["task"].values, rows["from_study"].values) == (("law", "law"), ("–", "–"))
 
 
 def test_a_finished_study_gets_small_and_works_as_before(

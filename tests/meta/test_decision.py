@@ -229,9 +229,9 @@ def test_at_a_terminal_the_result_fits_on_a_screen_and_names_the_commands_for_th
 
 def test_a_longer_study_is_offered_where_evolution_added_nothing_measurable(ahead: Ended, bred: Ended) -> None:
     folder, decision, config = ahead[0], ahead[1].decision, StudyConfig.read(ahead[0] / "study.toml")
-    (more,) = [one for one in present(Output(person=True), folder) if "--prior" in one]
+    (more,) = [one for one in present(Output(person=True), folder) if "--from" in one]
     assert [more] == longer(folder, config, decision) and not added_something(decision)
-    assert f" -t {config.task} --prior {folder}" in more and " times the device time, about " in more
+    assert f"metaloop evolve --from {folder}" in more and " times the device time, about " in more
     with open_study(folder) as con:
         [(elapsed,)] = con.execute(ELAPSED).fetchall()
         [(runs, whole)] = con.execute(
@@ -251,7 +251,7 @@ def test_a_longer_study_is_offered_where_evolution_added_nothing_measurable(ahea
         behind = replace(decision, state=OPEN, tested=replace(decision.tested, difference=difference))
         assert [*with_outcome(named, behind)] == [f"champion ({why})", "evidence"]
     assert added_something(bred[1].decision)
-    assert not any("--prior" in one for one in present(Output(person=True), bred[0]))
+    assert not any("--from" in one for one in present(Output(person=True), bred[0]))
 
 
 def test_piped_output_has_the_changes_from_the_program_that_the_search_started_from(

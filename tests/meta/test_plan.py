@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import asdict, replace
 from types import SimpleNamespace
@@ -14,6 +15,8 @@ from meta.window.planned import not_run
 from programs.errors import UsageError
 from tests.studies import TINY
 from trainer.task import Task
+
+from .cli_study import cli
 
 STROKES = Task.load("strokes")
 
@@ -44,6 +47,22 @@ def test_a_larger_budget_never_buys_fewer_runs() -> None:
 def test_a_budget_that_buys_nothing_is_refused_with_the_price() -> None:
     with pytest.raises(UsageError, match="smallest study on strokes takes about"):
         plans.within(5.0, STROKES)
+
+
+@pytest.mark.parametrize("words", ["", "--generations 6", "--seeds 8", "--generations 5 --seeds 6 --harvest 40"])
+def test_no_flag_puts_a_plan_above_its_budget(words: str) -> None:
+    budget = plans.within(1e6, STROKES).device_seconds(STROKES) / 2
+    done = cli("evolve", "-t", "strokes", "--budget", f"{budget:.0f}s", *words.split(), "--dry-run", "--json")
+    planned = json.loads(done.stdout)
+    assert planned["device_seconds"] <= budget
+    for name, value in zip(words.split()[::2], words.split()[1::2], strict=True):
+        key = {"--generations": "generations", "--seeds": "child_runs", "--harvest": "harvest_percent"}[name]
+        assert planned["plan"][key] == int(value)
+
+
+def test_flags_that_do_not_fit_their_budget_are_refused() -> None:
+    done = cli("evolve", "-t", "strokes", "--budget", "8m", "--seeds", "90", "--dry-run")
+    assert done.returncode == 2 and "a budget of 480 s is too small" in done.stderr and "--seeds" in done.stderr
 
 
 def test_flags_change_single_numbers() -> None:

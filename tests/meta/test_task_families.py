@@ -34,8 +34,8 @@ from meta.evidence_page import by_family
 from meta.evolve import evolve
 from meta.family_claim import OnNewTasks, family_claim
 from meta.learnt import relearnt
+from meta.past_study import past_study
 from meta.plan import Plan
-from meta.prior import gather as known_from
 from meta.task_families import DrawnTasks, Families, describe, draw, sized
 from meta.verdict import Champion
 from programs.errors import UsageError
@@ -240,10 +240,9 @@ def test_a_member_whose_untouched_script_does_not_train_is_passed_over() -> None
         draw(families, PLAN, 7, lambda _: False)
 
 
-def test_a_prior_that_searched_on_a_family_cannot_start_a_study_that_leaves_it_out(ended: Ended) -> None:
-    with pytest.raises(UsageError, match="searched on east"):
-        known_from([ended[0]], ["east"])
-    assert known_from([ended[0]], ["far"]).prior.studies
+def test_no_study_starts_from_one_over_families(ended: Ended) -> None:
+    with pytest.raises(UsageError, match="searched on families of tasks"):
+        past_study(ended[0], "studies/x")
 
 
 def test_the_page_has_what_children_gained_on_the_tasks_of_their_generation(ended: Ended) -> None:

@@ -1,0 +1,103 @@
+"""A new study that starts from a past one: its champion is a starter, and what it measured joins the knowledge from
+which the starter with learnt ideas is written (`meta.learnt`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from analysis.knowledge import Effect, of_study
+from analysis.ledger import state_of
+from analysis.run_state import StudyState
+from analysis.study import ledger_folder, read_study
+from analysis.wording import listed
+from arena.settings import FromStudy, StudyConfig
+from meta.population import descendants
+from programs.errors import ProgramError, UsageError
+from programs.program import Program
+from trainer.task import Task
+
+OTHERWISE = "what it measured can still be used: metaloop learn {folder} --into kb/, then --knowledge kb/"
+
+
+@dataclass(frozen=True)
+class PastStudy:
+    """``named``: its tasks as study.toml names them. ``used``: what the new study records of it. ``effects``: of edits,
+    by role; they may be none."""
+
+    folder: Path
+    named: str
+    tasks: Sequence[Task]
+    champion: Program
+    effects: Sequence[Effect]
+    used: FromStudy
+
+    def refuse_other(self, training: Sequence[Task], reserve: Sequence[Task]) -> None:
+        """Raise UsageError for a new study on none of its tasks, or with one of them as a held-out task."""
+        if not {task.task_id for task in self.tasks} & {task.task_id for task in training}:
+            ours, new = listed(task.name for task in self.tasks), listed(task.name for task in training)
+            hint = OTHERWISE.format(folder=self.used.folder)
+            raise UsageError(f"--from {self.used.folder}: it is a study of {ours}, not of {new}", hint=hint)
+        if touched := sorted({*self.used.searched} & {task.name for task in reserve}):
+            raise UsageError(
+                f"--from {self.used.folder}: it searched on {touched[0]}, which this study reserves",
+                hint="reserve another task",
+            )
+
+
+def past_study(folder: Path, shown: str) -> PastStudy:
+    """The study in ``folder``, which messages name ``shown``. Raises UsageError for one without a champion or whose
+    task has changed; NotFound and Corrupt as `read_study`."""
+    config = StudyConfig.read(folder / "study.toml")
+    if config.command not in ("evolve", "improve"):
+        hint = OTHERWISE.format(folder=shown)
+        raise UsageError(f"--from {shown}: a study of {config.command} has no champion", hint=hint)
+    if config.families:
+        hint = OTHERWISE.format(folder=shown)
+        raise UsageError(f"--from {shown}: it searched on families of tasks, not on tasks", hint=hint)
+    state = StudyState.read(ledger_folder(folder))
+    if state.champion is None:
+        hint = f"let it end first: metaloop {config.command} --resume {shown}"
+        raise UsageError(f"--from {shown}: it has no champion yet", hint=hint)
+    named = [(config.task, config.task_id), *((other.task, other.task_id) for other in config.further)]
+    tasks = [Task.load(reference) for reference, _ in named]
+    for task, (_, task_id) in zip(tasks, named, strict=True):
+        if task.task_id != task_id:
+            raise UsageError(
+                f"--from {shown}: its task {task.name} has changed since", hint=OTHERWISE.format(folder=shown)
+            )
+    champion = _champion(state, str(state.champion.body["program_id"]), shown)
+    origin = config.plan.get("origin")
+    descends = origin in state.programs and champion.program_id in descendants(str(origin), state.programs)
+    with read_study(folder, views=()) as con:
+        effects = [effect for task in tasks for effect in of_study(con, task, config.study_id)]
+    searched = {task.name for task in tasks} | {*(config.from_study.searched if config.from_study else ())}
+    used = FromStudy(
+        folder=shown,
+        study_id=config.study_id,
+        ledger=state_of(ledger_folder(folder)),
+        searched=sorted(searched),
+        program_id=champion.program_id,
+        name=champion.name,
+        origin=str(origin) if descends else None,
+    )
+    names = ",".join(reference for reference, _ in named)
+    return PastStudy(folder, names, tasks, champion, effects, used)
+
+
+def _champion(state: StudyState, program_id: str, shown: str) -> Program:
+    """Its text as the ledger has it: another person may have written that, so its id is computed again."""
+    row = state.programs.get(program_id)
+    try:
+        champion = Program.parse(row.text, row.name) if row else None
+    except ProgramError:
+        champion = None
+    if champion is None or champion.program_id != program_id:
+        raise UsageError(f"--from {shown}: its ledger has no text of its champion", hint="restore it from a copy")
+    return champion
+
+
+def sentence(used: FromStudy) -> str:
+    """For a plan: ``studies/a: its champion, idea-queue-v3, is one of the starting programs``."""
+    return f"{used.folder}: its champion, {used.name}, is one of the starting programs"

@@ -1,0 +1,147 @@
+"""`--from STUDY`: a new study whose starters include the champion of a past one, and whose knowledge its effects."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from analysis.study import query
+from arena.settings import StudyConfig
+from meta.begin import create, take_up
+from meta.cli.again import again
+from meta.evolve import evolve
+from meta.past_study import past_study
+from meta.population import starters
+from programs.errors import UsageError
+from programs.program import Program
+from programs.shelf import starter
+from tests.analysis.test_knowledge import with_roles
+from tests.studies import TINY, make_study, silent
+from trainer.planted import random_law
+from trainer.task import Task
+
+from .cli_study import cli
+
+PLAN = replace(
+    TINY, run_budget=0.8, starters=4, opening_runs=2, opening_more=2, confirm_runs=2, ablation_runs=0,
+    children=3,
+)  # fmt: skip
+MINE = Program.parse("---\nmetaloop: {proposers: {random: 1}}\n---\n# Mine\n\nTry anything.\n", "mine")
+SIZE = ("--quick", "-b", "0.8", "--generations", "0", "--harvest", "0", "--seed", "3", "-j", "1", "--fixed-steps")
+OPENING = "SELECT program_id, text, operator, parent_ids FROM programs WHERE coalesce(generation, 0) = 0"
+
+
+@pytest.fixture(scope="module")
+def past(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Task]:
+    folder = tmp_path_factory.mktemp("past")
+    task = with_roles(folder / "home", random_law(5))
+    study, began = create(folder / "past", task=task, plan=PLAN, own=[MINE], command="improve", workers=1, seed=4)
+    evolve(study, PLAN, began, silent)
+    return folder / "past", task
+
+
+@pytest.fixture(scope="module")
+def new(past: tuple[Path, Task], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("new") / "new"
+    done = cli("evolve", "--from", str(past[0]), "-s", str(folder), *SIZE)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def champion_of(folder: Path) -> dict[str, str]:
+    [row] = query(folder, "SELECT program_id, text FROM programs JOIN arms USING (program_id) WHERE role = 'champion'"
+                          " GROUP BY ALL")  # fmt: skip
+    return row
+
+
+def test_the_champion_is_a_starter_and_the_effects_are_knowledge(past: tuple[Path, Task], new: Path) -> None:
+    config, champion = StudyConfig.read(new / "study.toml"), champion_of(past[0])
+    opening = {row["program_id"]: row for row in query(new, OPENING)}
+    assert opening[champion["program_id"]]["text"] == champion["text"]
+    assert opening[champion["program_id"]]["operator"] == "past-champion"
+    raced = {row["program_id"] for row in query(new, "SELECT program_id FROM arms JOIN matches USING (match_id)"
+                                                     " WHERE purpose = 'race'")}  # fmt: skip
+    assert champion["program_id"] in raced
+    used, known = config.from_study, config.knowledge
+    assert config.task_id == past[1].task_id and used is not None and known is not None
+    assert (used.folder, used.program_id, used.searched) == (str(past[0]), champion["program_id"], ["home"])
+    before = json.loads(cli("evolve", "-t", str(past[1].folder), *SIZE, "--dry-run", "--json").stdout)
+    after = json.loads(cli("evolve", "--from", str(past[0]), *SIZE, "--dry-run", "--json").stdout)
+    assert "from_study" not in before and "its champion, " in after["from_study"]
+    assert "among them home itself" in after["knowledge"] and "home" not in before["knowledge"]
+    assert known.program_id in opening and known.tasks == 37 and "home" in known.families
+    assert "home" in opening[known.program_id]["text"]  # an idea names the tasks that it was estimated on
+    assert used.study_id in (new / "champion.evidence.md").read_text()
+
+
+def test_what_the_search_adds_is_a_program_of_its_own(past: tuple[Path, Task], tmp_path: Path) -> None:
+    before = past_study(past[0], "past")
+    assert before.used.origin == MINE.program_id != before.champion.program_id and before.effects
+    create(tmp_path / "new", task=past[1], plan=PLAN, own=[MINE], command="improve", workers=1, seed=5, past=before)
+    study, plan, began = take_up(tmp_path / "new")  # resumed, without the study before
+    assert plan == PLAN and before.champion in began and study.config.from_study == before.used
+    evolve(study, plan, began, silent)
+    [row] = query(tmp_path / "new", f"{OPENING} AND program_id = '{before.champion.program_id}'")
+    assert (row["operator"], row["parent_ids"]) == ("past-champion", [MINE.program_id])
+    other = Program.parse("# Other\n\nBe quick.\n", "other")
+    create(tmp_path / "o", task=past[1], plan=PLAN, own=[other], command="improve", workers=1, seed=5, past=before)
+    assert take_up(tmp_path / "o")[0].config.plan["origin"] != before.used.origin
+
+
+def test_it_takes_a_place_of_the_library() -> None:
+    champion = Program.parse("# Champion\n\nWork.\n", "champion")
+    usual, racing = starters(4, [MINE]), starters(4, [MINE], None, champion)
+    assert len(racing) == len(usual) and racing[2] == champion and racing[:2] == usual[:2] and racing[-1] == usual[-1]
+    assert champion in starters(1, [MINE], None, champion)
+    assert starters(4, [MINE], None, starter("stock")) == usual  # it has one already
+
+
+def test_the_command_that_repeats_it_names_the_study_before(past: tuple[Path, Task], new: Path) -> None:
+    from analysis.study import open_study
+
+    with open_study(new) as con:
+        found = again(con, "new")
+    assert found is not None and f"--from {past[0]}" in found.command and not found.before
+
+
+def test_what_was_searched_on_is_no_held_out_task(past: tuple[Path, Task], new: Path, tmp_path: Path) -> None:
+    heir = shutil.copytree(new, tmp_path / "heir", symlinks=True)
+    config = StudyConfig.read(heir / "study.toml")
+    assert config.from_study is not None
+    earlier = config.from_study.model_copy(update={"searched": ["far"]})
+    config.model_copy(update={"from_study": earlier}).dump(heir / "study.toml")
+    far = with_roles(tmp_path / "far", random_law(6))
+    with pytest.raises(UsageError, match="searched on far, which this study reserves"):
+        past_study(heir, "heir").refuse_other([past[1]], [far])
+
+
+def test_what_cannot_be_started_from_is_refused_in_one_line(past: tuple[Path, Task], new: Path, tmp_path: Path) -> None:
+    folder, task = past
+    far = with_roles(tmp_path / "far", random_law(6))
+
+    def refused(*words: str) -> str:
+        done = cli("evolve", *words, "--quick", "--dry-run", "-q")
+        assert done.returncode == 2 and len(done.stderr.splitlines()) == 2, done.stderr
+        return done.stderr
+
+    assert "it is a study of home, not of far" in refused("--from", str(folder), "-t", str(far.folder))
+    assert "several PROGRAMs" in refused("stock", "local", "--from", str(folder))
+    assert "--from-scratch leaves out" in refused("--from-scratch", "--from", str(folder))
+    begun, _ = create(tmp_path / "begun", task=task, plan=PLAN, workers=1, seed=3)
+    with begun:
+        pass
+    assert "has no champion yet" in refused("--from", str(begun.folder))
+    broken = shutil.copytree(folder, tmp_path / "broken", symlinks=True)
+    segment = max((broken / "ledger").iterdir(), key=lambda path: path.stat().st_size)
+    segment.write_bytes(segment.read_bytes()[::-1])
+    assert cli("evolve", "--from", str(broken), "--quick", "--dry-run").returncode
+    with make_study(tmp_path / "match") as match:
+        assert "a study of match has no champion" in refused("--from", str(match.folder))
+    changed = shutil.copytree(folder, tmp_path / "changed", symlinks=True)
+    config = StudyConfig.read(changed / "study.toml")
+    config.model_copy(update={"task_id": "t000000000000"}).dump(changed / "study.toml")
+    assert "its task home has changed since" in refused("--from", str(changed))

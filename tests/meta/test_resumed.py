@@ -1,0 +1,54 @@
+"""A study that is resumed keeps its settings: whoever names one is told so."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from meta.begin import create
+from meta.cli.evolve import evolve
+from meta.cli.evolve_resumed import RUN_TIME
+from tests.studies import TINY
+from trainer.planted import random_law, simulated_task
+from trainer.task import Task
+
+from .cli_study import cli
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("begun")
+    task = Task.load(simulated_task(random_law(2), folder / "task", experiments=8))
+    create(folder / "study", task=task, plan=TINY, workers=1, seed=3)
+    return folder / "study"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--generations 9", "--seeds 8", "--budget 9h", "--quick", "--harvest 5", "--no-headroom", "--without strokes",
+        "--from-scratch", "--workers 1", "--task strokes", "--run-budget 5s", "--seed 3", "--reserve tinylm",
+        "--model gpt-4o-mini", "--from nowhere", "--reply-tokens 900",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("how", ["--resume", "--study"])
+def test_a_setting_is_refused_by_its_name(begun: Path, words: str, how: str) -> None:
+    done = cli("evolve", how, str(begun), *shlex.split(words), "--dry-run")
+    first, hint = done.stderr.splitlines()
+    name = words.partition(" ")[0]
+    assert done.returncode == 2 and first.endswith(f"{name.replace('--no-', '--')} would change nothing")
+    assert "to resume it" in hint and not done.stdout
+
+
+def test_so_are_a_program_and_a_variable(begun: Path) -> None:
+    assert "PROGRAM" in cli("evolve", "local", "--resume", str(begun), "--dry-run").stderr
+    done = cli("evolve", "--resume", str(begun), "--dry-run", env={"METALOOP_GENERATIONS": "9"})
+    assert done.returncode == 2 and "the variable METALOOP_GENERATIONS would change nothing" in done.stderr
+
+
+def test_what_belongs_to_the_command_is_taken(begun: Path) -> None:
+    more = ("--max-tokens", "9000", "--call-timeout", "9s", "--executor", "local", "--runs-per-device", "1", "-y", "-q")
+    assert cli("evolve", "--resume", str(begun), "--dry-run", *more).returncode == 0
+    assert {*RUN_TIME} <= {parameter.name for parameter in evolve.params}
