@@ -294,7 +294,7 @@ class RunEndedEvent(Event, kind="run_ended"):
     final_source_id: str
     claimed_best: float | None
     calls: int = 0
-    tokens: int | None = None  # None: an older version, which did not count them
+    tokens: int | None = None
     usd: float | None = None
     claimed_gain: float | None
 

@@ -47,7 +47,7 @@ def freshness(task: Task) -> str:
 
 
 def of_record(fresh: str, trust: str | None) -> str:
-    """As recorded; an older study's record has only the trust."""
+    """As recorded; where nothing is, by the trust."""
     return fresh or (SEEDS if trust == "self-reported" else SPLIT)
 
 

@@ -18,8 +18,8 @@ from programs.text import split_lines
 
 CHARTER = "charter"
 _MARK = re.compile(r"^\(\d+(?:: [^()\n]*)?\) (?=\S)", re.MULTILINE)  # as `read_by_script` writes it
-# As `meta.learnt` writes it, and as older versions did.
-_EXPECTED = re.compile(r" \((?:estimated|expected) to help on \d+ of \d+ measured tasks?: [\w, -]*\)")
+# As `meta.learnt` writes it.
+_EXPECTED = re.compile(r" \(estimated to help on \d+ of \d+ measured tasks?: [\w, -]*\)")
 _OURS = re.compile(r"\A[\"']?metaloop[\"']?[ \t]*:")
 
 

@@ -103,9 +103,8 @@ def test_numbers_before_ideas_are_no_part_of_the_text() -> None:
     assert "(1) - Z `z=1`\n(2) as 2 of parent 1\n(3: 2/3) as 3 of parent 1\n" in again
 
 
-@pytest.mark.parametrize("how", ["estimated", "expected"])  # the second in programs of older versions
-def test_what_is_left_out_of_an_idea_comes_back_where_it_is_repeated(how: str) -> None:
-    learnt = QUEUE.text.replace("A `a=1`", f"A: `a=1` ({how} to help on 3 of 4 measured tasks: letters, strokes).")
+def test_what_is_left_out_of_an_idea_comes_back_where_it_is_repeated() -> None:
+    learnt = QUEUE.text.replace("A `a=1`", "A: `a=1` (estimated to help on 3 of 4 measured tasks: letters, strokes).")
     program = Program.parse(learnt)
     shown = read_by_script(program, {})
     assert "(1) - A: `a=1`.\n" in shown
