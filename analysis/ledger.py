@@ -30,6 +30,7 @@ from analysis.ledger_heads import Head, as_json, head_of, heads_in
 from analysis.ledger_problems import SCHEMA, cannot_write, schema_problem
 from programs.closing import Closing
 from programs.errors import Corrupt, EnvironmentProblem, UsageError
+from programs.files import MOST_LINE, irregular, is_regular, lines_of, open_regular
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -168,8 +169,12 @@ class Ledger(Closing):
 
 
 def segments(folder: Path | str) -> list[Path]:
-    """The segment files of a ledger folder, sorted by name."""
-    return sorted(path for path in Path(folder).glob("*.jsonl") if path.is_file())
+    """The segment files of a ledger folder, sorted by name. Raises Corrupt for a link, a pipe or the like among them,
+    which a study of someone else may contain."""
+    paths = sorted(Path(folder).glob("*.jsonl"))
+    if strange := next((path for path in paths if os.path.lexists(path) and not is_regular(path)), None):
+        raise irregular(strange)
+    return paths
 
 
 def read(folder: Path | str) -> Iterator[dict[str, JsonValue]]:
@@ -205,8 +210,8 @@ def refuse(path: Path) -> None:
 def sound(path: Path) -> bool:
     """Whether each line has its own hash and names that of the line before."""
     previous = b""
-    with path.open("rb") as file:
-        for line in file:
+    with open_regular(path) as file:
+        for line in lines_of(file):
             body, tail = line[: -TAIL - 1], line[-TAIL - 1 :]
             last = hashlib.sha256(body).hexdigest().encode()
             if tail != MARK + last + b'"}\n':
@@ -259,8 +264,8 @@ def _promised(folder: Path) -> tuple[dict[str, tuple[int, str, str]], dict[str, 
     ends: dict[str, tuple[int, str, str]] = {}
     named: dict[str, str] = {}
     for path in segments(folder):
-        with path.open("rb") as file:
-            first = heads_in(_of_this_schema(_parse(file.readline())))
+        with open_regular(path) as file:
+            first = heads_in(_of_this_schema(_parse(file.readline(MOST_LINE))))
         last = _of_this_schema(_last(path))
         closed = last if last.get("kind") == "closed" else {}
         names = [*first, *heads_in(closed), str(closed.get("named_again_in", path.name))]
@@ -287,8 +292,8 @@ def _cut(path: Path, seq: int, sha256: str, by: str) -> str:
     count = head_of(last)[0] + 1 if last else 0
     if count <= seq:
         return f"{path}: {seq + 1 - count} of its {seq + 1} records, which {by} counts, were cut from its end"
-    with path.open("rb") as file:
-        line = next(itertools.islice(file, seq, None))
+    with open_regular(path) as file:
+        line = next(itertools.islice(lines_of(file), seq, None))
     if line.rstrip(b"\n")[-TAIL:] == MARK + sha256.encode() + b'"}':
         return ""
     return f"{path}:{seq + 1}: this is not the record that {by} names: the end was replaced"
@@ -297,8 +302,8 @@ def _cut(path: Path, seq: int, sha256: str, by: str) -> str:
 def _records(path: Path) -> Iterator[dict[str, JsonValue]]:
     previous = ""
     hint = f"restore {path.name} from a copy"
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
+    with open_regular(path) as file:
+        for number, line in enumerate(lines_of(file), 1):
             record = _parse(line)
             if record is None:
                 # The torn tail of a writer that was killed, or a line that a living one is about to finish.
@@ -364,7 +369,7 @@ def _heads(folder: Path) -> dict[str, Head]:
 def _last(path: Path, block: int = 1 << 16) -> dict[str, JsonValue] | None:
     """The last valid record of a segment, read from its end so that opening stays cheap."""
     size = path.stat().st_size
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         while True:
             start = max(0, size - block)
             file.seek(start)
@@ -373,7 +378,7 @@ def _last(path: Path, block: int = 1 << 16) -> dict[str, JsonValue] | None:
                 record = _parse(line)
                 if record is not None:
                     return record
-            if start == 0:
+            if start == 0 or block > MOST_LINE:
                 return None
             block *= 8
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TextIO
 
 from programs.errors import Busy
+from programs.files import open_regular
 
 ASKED = 0.5  # seconds for which a lock is tried again: who asks whether it is held has it for a moment
 
@@ -36,7 +37,7 @@ def is_taken(folder: Path) -> bool:
     lock = folder / "lock"
     if not lock.exists():
         return False
-    with lock.open("rb") as file:
+    with open_regular(lock) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -6,6 +6,9 @@ import os
 import shlex
 from pathlib import Path
 
+from programs.errors import Corrupt
+from programs.files import read_regular
+
 ANNOUNCED = "announcement.json"  # of an exported contest, which tells its secret
 _HOLD = ("", "study.toml", "contest.sqlite*", "ledger", "cache", "data", "traces", "runs", "runs.zip")
 _OTHERS = 0o077
@@ -29,6 +32,6 @@ def exposed(folder: Path) -> str:
 
 def _has_secret(config: Path) -> bool:
     try:
-        return b'\nsecret = "' in config.read_bytes()
-    except OSError:
+        return b'\nsecret = "' in read_regular(config)
+    except (OSError, Corrupt):
         return False

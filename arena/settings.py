@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from analysis.ledger_problems import SCHEMA, schema_problem
 from inner_loop.run_context import ModelConfig
 from programs.errors import Corrupt, NotComparable, NotFound
+from programs.files import read_regular
 from trainer.devices import MOST_DEVICES
 from trainer.streams import DECIDING, Streams
 from trainer.user_files import write_private
@@ -193,8 +194,8 @@ class StudyConfig(BaseModel):
                 hint="name a study folder, or start one: metaloop evolve --quick",
             )
         try:
-            body = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            body = tomllib.loads(read_regular(path).decode())
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
             raise Corrupt(f"{path}: {error}", hint="restore study.toml from a copy; the ledger is untouched") from None
         if body.get("command") == "import":
             raise NotComparable(

@@ -24,6 +24,7 @@ from arena.study import Study
 from arena.task_study import tasks_of
 from meta.cli.resolve import one_program
 from programs.errors import Corrupt, UsageError
+from programs.files import copy_regular, is_regular, read_regular
 from programs.program import Program
 
 if TYPE_CHECKING:
@@ -81,18 +82,18 @@ def share(source: Path, target: Path, *, with_runs: bool = False) -> list[str]:
         ledger.extend(clean.event(record) for record in read(source / "ledger") if record["kind"] not in CHAIN)
         ledger.finish()
     _write_config(study.config, partial, clean)
-    if (source / CHAMPION).is_file():
-        shutil.copyfile(source / CHAMPION, partial / CHAMPION)
+    if is_regular(source / CHAMPION):
+        copy_regular(source / CHAMPION, partial / CHAMPION)
     for name in TEXTS:
-        if (source / name).is_file():
-            (partial / name).write_text(clean.text((source / name).read_text("utf-8")), "utf-8")
+        if is_regular(source / name):
+            (partial / name).write_text(clean.text(read_regular(source / name).decode()), "utf-8")
     for name in FOLDERS:
-        if (source / name).is_dir():
-            shutil.copytree(source / name, partial / name, symlinks=False)
+        if (source / name).is_dir() and not (source / name).is_symlink():
+            copy_regular(source / name, partial / name)
     for page in (partial / "evidence").glob("*.md"):
         page.write_text(clean.text(page.read_text("utf-8")), "utf-8")
-    if with_runs and (source / ARCHIVE).is_file():
-        shutil.copy2(source / ARCHIVE, partial / ARCHIVE)
+    if with_runs and is_regular(source / ARCHIVE):
+        copy_regular(source / ARCHIVE, partial / ARCHIVE)
     refuse_secret(partial, study.config.secret)
     publish(partial)
     partial.rename(target)

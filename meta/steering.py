@@ -30,7 +30,8 @@ from meta.mutators.queue_first import queue_first
 from meta.novelty import Novelty
 from meta.population import descendants
 from programs.edit import add_directive, reorder_ideas
-from programs.errors import ProgramError
+from programs.errors import Corrupt, ProgramError
+from programs.files import read_regular
 from programs.ids import content_id
 from programs.lint import lint
 from programs.program import Program
@@ -69,9 +70,9 @@ def waiting(folder: Path) -> list[SteerEvent]:
     wishes = []
     for path in sorted((folder / INBOX).glob("*.json")):
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = json.loads(read_regular(path))
             wishes.append(SteerEvent(**{field: str(values[field]) for field in FIELDS}, generation=0))
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, Corrupt, ValueError, KeyError, TypeError, RecursionError):
             continue
     return sorted(wishes, key=lambda wish: (wish.asked_at, wish.wish_id))
 

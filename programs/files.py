@@ -5,27 +5,73 @@ A pipe would block for ever, a link can lead to any file of the user, and a devi
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from programs.errors import Corrupt
 
+MOST_LINE = MOST_TEXT = 64 << 20  # bytes; the longest records hold a few files of text
+
 
 def open_regular(path: Path) -> BinaryIO:
-    """The open file. Raises OSError if it cannot be opened, or is a link; Corrupt if it is no regular file."""
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    """The open file. Raises OSError if it cannot be opened; Corrupt if it is a link, or no regular file."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise irregular(path) from None
+        raise
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
-        raise Corrupt(f"{path}: not a regular file", hint="remove it, or restore it from a copy")
+        raise irregular(path)
     return os.fdopen(handle, "rb")
 
 
-def read_regular(path: Path, most: int) -> bytes:
+def irregular(path: Path) -> Corrupt:
+    return Corrupt(f"{path}: not a regular file", hint="remove it, or restore it from a copy")
+
+
+def is_regular(path: Path) -> bool:
+    """Whether it is a file, and no link to one."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        return False
+
+
+def lines_of(file: BinaryIO) -> Iterator[bytes]:
+    """The lines of a file from where it stands. Raises Corrupt for one that is longer than MOST_LINE."""
+    while line := file.readline(MOST_LINE + 1):
+        if len(line) > MOST_LINE:
+            raise Corrupt(f"{file.name}: a line is longer than {MOST_LINE >> 20} MB", hint="restore it from a copy")
+        yield line
+
+
+def read_regular(path: Path, most: int = MOST_TEXT) -> bytes:
     """The content of a regular file of at most ``most`` bytes. Raises OSError, or Corrupt."""
     with open_regular(path) as file:
         data = file.read(most + 1)
     if len(data) > most:
         raise Corrupt(f"{path}: larger than {most:,} bytes", hint="restore it from a copy")
     return data
+
+
+def copy_regular(source: Path, target: Path) -> None:
+    """Copy a file, or a folder with the regular files in it; links and everything else below it are left out.
+
+    Raises OSError, or Corrupt if ``source`` itself is a link or the like.
+    """
+    if not stat.S_ISDIR(source.lstat().st_mode):
+        with open_regular(source) as file, target.open("xb") as copy:
+            shutil.copyfileobj(file, copy)
+        target.chmod(source.lstat().st_mode & 0o777)
+        return
+    target.mkdir()
+    for path in sorted(source.iterdir()):
+        if is_regular(path) or stat.S_ISDIR(path.lstat().st_mode):
+            copy_regular(path, target / path.name)

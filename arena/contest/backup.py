@@ -11,7 +11,7 @@ import shutil
 import sqlite3
 from pathlib import Path
 
-from analysis.ledger import check
+from analysis.ledger import check, segments
 from analysis.study import query
 from arena.contest.settings import DATABASE, MARK, RULES
 from arena.run_archive import ARCHIVE, FOLDERS
@@ -34,7 +34,7 @@ def backup(contest: Path, target: Path) -> int:
         shutil.copy2(contest / name, partial / name)
     _copy_database(contest / DATABASE, partial / DATABASE)
     (partial / "ledger").mkdir(mode=0o700)
-    for segment in sorted((contest / "ledger").glob("*.jsonl"), key=_newest_first):
+    for segment in sorted(segments(contest / "ledger"), key=_newest_first):
         shutil.copy2(segment, partial / "ledger" / segment.name)
     if problems := check(partial / "ledger"):
         shutil.rmtree(partial)

@@ -169,7 +169,7 @@ def healthy(study: Study, steward: Steward, say: Say) -> bool:
 
 def say_to_log(folder: Path, text: str) -> None:
     """Write a line to stderr and to the log, the end of which is on the host page."""
-    print(wrapped(f"{datetime.now(UTC):%H:%M:%S} {text}"), file=sys.stderr, flush=True)
+    print(wrapped(f"{datetime.now(UTC):%H:%M:%S} {one_line(text)}"), file=sys.stderr, flush=True)
     with contextlib.suppress(OSError):  # the other writes report a full disk
         (folder / LOG).parent.mkdir(exist_ok=True)
         with open(folder / LOG, "a", encoding="utf-8") as log:

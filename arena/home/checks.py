@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import ast
+import json
+import subprocess
+import sys
 from collections.abc import Mapping
-from functools import lru_cache
 
+from arena.home import bare
 from arena.home.chain import merged
 from programs.errors import UsageError
 from programs.ids import content_id
@@ -13,9 +15,11 @@ from trainer.experiment import SOURCE_BYTES
 from trainer.source import Source
 from trainer.task import Task
 
+WALL_SECONDS = 60.0
+
 
 def checked_files(files: object, task: Task, base: Mapping[str, str]) -> dict[str, str]:
-    """The changed files of a proposal. Raises UsageError with the first fault."""
+    """The changed files of a proposal, which are not parsed. Raises UsageError with the first fault."""
     if not isinstance(files, dict) or not files:
         raise UsageError("a proposal has no files")
     for name, text in files.items():
@@ -25,12 +29,11 @@ def checked_files(files: object, task: Task, base: Mapping[str, str]) -> dict[st
             raise UsageError(f"{name} is not a text")
         if "\0" in text:
             raise UsageError(f"{name} contains a null byte")
-        _bare(name, text)
+    whole = {**base, **files}
+    if sum(len(text.encode("utf-8", "replace")) for text in whole.values()) > SOURCE_BYTES:
+        raise UsageError(f"the source is larger than {SOURCE_BYTES >> 10} KB")
     if all(base.get(name) == text for name, text in files.items()):
         raise UsageError("the proposal changes nothing")
-    whole = {**base, **files}
-    if sum(len(text.encode()) for text in whole.values()) > SOURCE_BYTES:
-        raise UsageError(f"the source is larger than {SOURCE_BYTES >> 10} KB")
     return dict(files)
 
 
@@ -41,40 +44,41 @@ def rebased(changed: Mapping[str, str], base: Mapping[str, str], main: Mapping[s
         new = merged(base.get(name, ""), main.get(name, ""), text)
         if new is None:
             return None
-        try:
-            _bare(name, new)
-        except UsageError:
-            return None
         whole[name] = new
+    try:
+        bare_texts({name: whole[name] for name in changed})
+    except UsageError:
+        return None
     return whole
-
-
-def normal_form(files: Mapping[str, str]) -> str:
-    """A hash of the source without layout, comments and docstrings: equal for proposals that differ in them alone."""
-    return content_id("s", *(part for name in sorted(files) for part in (name, _bare(name, files[name]))))
 
 
 def source_of(files: Mapping[str, str]) -> Source:
     return Source(tuple(files.items()))
 
 
-@lru_cache(maxsize=8)  # a proposal's texts are asked for by its check and by its normal form
-def _bare(name: str, text: str) -> str:
-    """The text without layout, comments and docstrings, if it is Python. Raises UsageError if it should be and is
-    not."""
-    if not name.endswith(".py"):
-        return text
+def bare_texts(files: Mapping[str, str]) -> dict[str, str]:
+    """Each file without layout, comments and docstrings where it is Python, by a process with limits. Raises UsageError
+    where one is not Python, or takes too long to parse."""
+    texts = {name: text for name, text in files.items() if name.endswith(".py")}
+    if not texts:
+        return dict(files)
     try:
-        tree = ast.parse(text)
-        for node in ast.walk(tree):
-            body = getattr(node, "body", None)
-            if isinstance(body, list):
-                body[:] = [each for each in body if not _is_idle(each)]
-        return ast.dump(tree)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise UsageError(f"{name} is not Python: {error}"[:200]) from None
+        done = subprocess.run(
+            [sys.executable, "-I", bare.__file__],
+            input=json.dumps(texts),
+            capture_output=True,
+            text=True,
+            timeout=WALL_SECONDS,
+            check=False,
+        )
+        reply = json.loads(done.stdout)
+    except (subprocess.TimeoutExpired, ValueError):
+        raise UsageError(f"{' and '.join(texts)}: it takes too long or too much memory to parse") from None
+    if "fault" in reply:
+        raise UsageError(reply["fault"])
+    return {**files, **reply["found"]}
 
 
-def _is_idle(node: ast.stmt) -> bool:
-    """A statement that only states a constant, as docstrings do, or nothing."""
-    return isinstance(node, ast.Pass) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+def normal_form(bare_files: Mapping[str, str]) -> str:
+    """A hash of what `bare_texts` gives: equal for proposals that differ in layout, comments and docstrings alone."""
+    return content_id("s", *(part for name in sorted(bare_files) for part in (name, bare_files[name])))

@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session as Connection
 
 from arena.contest.settings import utc_now
 from arena.home import policy
-from arena.home.checks import checked_files, normal_form
+from arena.home.checks import bare_texts, checked_files, normal_form
 from arena.home.project import Project
 from arena.home.replication import Replication
 from arena.home.signing import Body, SignedMessage, Signer, read_message, sealed
@@ -38,6 +38,16 @@ LATE_SECONDS = 7 * 86400.0  # after its end, a lease that is handed in late is s
 
 
 @dataclass(frozen=True)
+class CheckedProposal:
+    """What a sealed proposal holds: its files and their normal form, or the fault for which it is refused."""
+
+    seal: str
+    files: dict[str, str]
+    normal: str = ""
+    fault: str = ""
+
+
+@dataclass(frozen=True)
 class MessageHost:
     """Answers messages; ``signer`` is the host's key."""
 
@@ -48,9 +58,51 @@ class MessageHost:
     def replication(self) -> Replication:
         return Replication.of(self.project)
 
-    def answer(self, connection: Connection, raw: bytes, now: datetime | None = None, network: str = "") -> bytes:
-        """The signed reply to a message. ``network``: that it came from, if networks can be distinguished. Raises
-        UsageError, and stores nothing, for one that is refused."""
+    def check(self, raw: bytes) -> CheckedProposal | None:
+        """What of a message takes time: the files of a proposal are parsed, before and outside the transaction of
+        `answer`. None for any other message. Raises UsageError for one that does not fit its seal."""
+        message = read_message(raw, self.project.project_id)
+        body = message.content() if message.kind == "propose" else {}
+        with self.project.database.read() as connection:
+            lease = connection.get(RunLease, body.get("lease")) if isinstance(body.get("lease"), str) else None
+            sender = connection.scalar(select(Volunteer.volunteer_id).where(Volunteer.key == message.key))
+            if lease is None or lease.volunteer_id != sender or lease.returned_at is not None:
+                return None
+            seal = connection.scalar(select(ProposalRow.seal).where(ProposalRow.lease_id == lease.lease_id))
+            commit = connection.get_one(BlockRow, lease.base).commit
+        if seal is None:
+            return None
+        try:
+            salt = bytes.fromhex(_text(body, "salt", 64))
+        except ValueError:
+            raise UsageError("salt: not hexadecimal") from None
+        sent = body.get("files")
+        files = {name: text for name, text in sent.items() if isinstance(text, str)} if isinstance(sent, dict) else {}
+        if files != sent:
+            raise UsageError("files: not a mapping of names to texts")
+        try:
+            fits = sealed(salt, files) == seal
+        except UnicodeEncodeError:  # lone surrogates
+            raise UsageError("files: not UTF-8") from None
+        if not fits:
+            raise UsageError("files and salt do not fit the seal")
+        base = self.project.chain.files(commit)
+        try:
+            files = checked_files(files, self.project.task, base)
+            return CheckedProposal(seal, files, normal_form(bare_texts({**base, **files})))
+        except UsageError as fault:
+            return CheckedProposal(seal, files, fault=fault.message)
+
+    def answer(
+        self,
+        connection: Connection,
+        raw: bytes,
+        now: datetime | None = None,
+        network: str = "",
+        checked: CheckedProposal | None = None,
+    ) -> bytes:
+        """The signed reply to a message. ``network``: that it came from, if networks can be distinguished; ``checked``:
+        what `check` found in it. Raises UsageError, and stores nothing, for one that is refused."""
         now = now or utc_now()
         message = read_message(raw, self.project.project_id)
         digest = hashlib.sha256(raw).hexdigest()
@@ -68,7 +120,10 @@ class MessageHost:
             volunteer.network, volunteer.verifies = network, body.get("verify") is True
         if volunteer is None:
             raise NotFound("this key has not said hello", hint="send a hello message first")
-        reply_body = ANSWERS[message.kind](self, connection, volunteer, body, now)
+        if message.kind == "propose":
+            reply_body = self.take(connection, volunteer, body, now, checked)
+        else:
+            reply_body = ANSWERS[message.kind](self, connection, volunteer, body, now)
         reply = (
             self.signer.sign(self.project.project_id, message.number, "reply", reply_body).model_dump_json().encode()
         )
@@ -173,7 +228,14 @@ class MessageHost:
         connection.flush()
         return {"proposal": proposal.proposal_id}
 
-    def take(self, connection: Connection, volunteer: Volunteer, body: Body, now: datetime) -> Body:
+    def take(
+        self,
+        connection: Connection,
+        volunteer: Volunteer,
+        body: Body,
+        now: datetime,
+        checked: CheckedProposal | None,
+    ) -> Body:
         """A run's end: its segment of the ledger and, if one was sealed, the proposal itself. A second time, the first
         one's result."""
         lease = self._own(connection, volunteer, body, now)
@@ -184,7 +246,9 @@ class MessageHost:
         counted = policy.credited(spent, lease.budget, elapsed)
         proposal = connection.scalar(select(ProposalRow).where(ProposalRow.lease_id == lease.lease_id))
         if proposal is not None:
-            self._show(connection, lease, proposal, body, now)
+            if checked is None or checked.seal != proposal.seal:
+                raise UsageError("the proposal was sealed meanwhile", hint="send it again")
+            self._show(connection, proposal, checked, body, now)
         lease.returned_at, lease.device_seconds = now, counted
         lease.experiments = _count(body, "experiments", 0, 10**6)
         lease.events = gzip.compress(_text(body, "events", MOST_EVENTS).encode(), mtime=0)
@@ -198,25 +262,14 @@ class MessageHost:
             return counted
         return {**counted, "proposal": proposal.proposal_id, "state": proposal.state, "reason": proposal.reason}
 
-    def _show(self, connection: Connection, lease: RunLease, proposal: ProposalRow, body: Body, now: datetime) -> None:
-        base = self.project.chain.files(connection.get_one(BlockRow, lease.base).commit)
-        try:
-            salt = bytes.fromhex(_text(body, "salt", 64))
-        except ValueError:
-            raise UsageError("salt: not hexadecimal") from None
-        sent = body.get("files")
-        files = {name: text for name, text in sent.items() if isinstance(text, str)} if isinstance(sent, dict) else {}
-        if files != sent:
-            raise UsageError("files: not a mapping of names to texts")
-        if sealed(salt, files) != proposal.seal:
-            raise UsageError("files and salt do not fit the seal")
+    def _show(
+        self, connection: Connection, proposal: ProposalRow, checked: CheckedProposal, body: Body, now: datetime
+    ) -> None:
         proposal.claimed, proposal.changed_at = _number(body, "claimed_gain", least=-math.inf), now
-        try:
-            proposal.files = checked_files(files, self.project.task, base)
-        except UsageError as fault:
-            proposal.state, proposal.reason = "refused", fault.message
+        if checked.fault:
+            proposal.state, proposal.reason = "refused", checked.fault
             return
-        proposal.normal = normal_form({**base, **files})
+        proposal.files, proposal.normal = checked.files, checked.normal
         earlier = connection.scalar(
             select(ProposalRow.proposal_id).where(
                 ProposalRow.normal == proposal.normal, ProposalRow.proposal_id < proposal.proposal_id
@@ -257,7 +310,6 @@ ANSWERS: Mapping[str, Answer] = {
     "hello": MessageHost.welcome,
     "work": MessageHost.lease,
     "commit": MessageHost.seal,
-    "propose": MessageHost.take,
     "result": MessageHost.verified,
     "progress": MessageHost.progress,
 }

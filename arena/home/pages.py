@@ -1,4 +1,4 @@
-"""The pages of a project, their markdown twins, and a card to share. What strangers wrote is escaped everywhere."""
+"""The pages of a project, its llms.txt, and a card to share. What strangers wrote is escaped everywhere."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from sqlalchemy import func, select
 from analysis import wording
 from analysis.wording import decimals, many, number, tick_step
 from arena.contest.web.events import Changes, State
-from arena.contest.web.render import cell, fenced
+from arena.contest.web.limits import client_of
+from arena.contest.web.render import cell
 from arena.contest.web.static_files import static_routes
 from arena.home.project import Project
 from arena.home.results import BlockSummary, ProgramResult, ProjectState, state_of
@@ -72,7 +73,6 @@ class PageValues(TypedDict):
 class IndexValues(PageValues):
     """What the first page shows, too."""
 
-    twin: str
     state: ProjectState
     picture: Picture
     intro: str
@@ -95,7 +95,6 @@ class BlockProposal(TypedDict):
 class BlockValues(PageValues):
     """What the page of a block shows, too."""
 
-    twin: str
     intro: str
     row: BlockSummary
     proposal: BlockProposal | None
@@ -177,14 +176,9 @@ def page_routes(project: Project, changes: Changes) -> APIRouter:
     def index(request: Request) -> Response:
         return HTMLResponse(_render("index.html.j2", **_index(project, request)))
 
-    @routes.get("/index.md")
     @routes.get("/llms.txt")
-    def index_twin(request: Request) -> Response:
-        return Response(_render("index.md.j2", **_index(project, request)), media_type=MARKDOWN)
-
-    @routes.get("/block/{number}.md")
-    def block_twin(number: int, request: Request) -> Response:
-        return Response(_render("block.md.j2", **_block(project, request, number)), media_type=MARKDOWN)
+    def llms(request: Request) -> Response:
+        return Response(_render("llms.txt.j2", **_index(project, request)), media_type=MARKDOWN)
 
     @routes.get("/block/{number}")
     def block(number: int, request: Request) -> Response:
@@ -199,7 +193,7 @@ def page_routes(project: Project, changes: Changes) -> APIRouter:
 
     @routes.get("/events")
     async def events(request: Request) -> Response:
-        client = request.client.host if request.client else ""
+        client = client_of(request)
         if changes.full(client):
             raise HTTPException(503, detail="too many live readers; reload the page from time to time")
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
@@ -235,7 +229,6 @@ def _index(project: Project, request: Request) -> IndexValues:
     gain = heights_of(state.blocks)[state.blocks[-1].block]
     return {
         **_common(project, request),
-        "twin": "/index.md",
         "state": state,
         "picture": picture(state.blocks, unit),
         "intro": (
@@ -316,7 +309,6 @@ def _block(project: Project, request: Request, block: int) -> BlockValues:
         sentence = "It restores the main before a block that is void." if block else "The untouched baseline."
     return {
         **_common(project, request),
-        "twin": f"/block/{block}.md",
         "intro": f"One block of main, merged {_when(row.merged_at)} UTC.",
         "row": row,
         "proposal": proposal,
@@ -348,14 +340,13 @@ def _render(template: str, **values: Any) -> str:
 @cache
 def _environment() -> Environment:
     folder = Path(__file__).parent / "templates"
-    made = jinja_environment(folder, escaped=lambda name: bool(name) and not str(name).endswith(".md.j2"))
+    made = jinja_environment(folder, escaped=lambda name: bool(name) and not str(name).endswith(".txt.j2"))
     made.filters |= {
         "number": number,
         "span": wording.span,
         "duration": wording.duration,
         "brief": wording.brief,
         "cell": cell,
-        "fenced": fenced,
         "when": _when,
     }
     return made

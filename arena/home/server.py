@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 
 from arena.contest.intake import Intake
 from arena.contest.serve import Keeper, listen
-from arena.contest.web.limits import BodyLimit, Rate
+from arena.contest.web.limits import BodyLimit, Rate, client_of
 from arena.contest.web.security import HeadAsGet, SafeHeaders, WellFormed
 from arena.home.client import ProjectAbout
 from arena.home.messages import MessageHost, main_block
@@ -25,6 +25,7 @@ from arena.home.signing import MOST_BODY, Signer
 from programs.errors import MetaloopError, NotFound
 
 Say = Callable[[str], None]
+MOST_CHECKS = 2  # of messages at a time
 MOST_MESSAGE = MOST_BODY + (64 << 10)
 OBJECT = re.compile(
     r"(HEAD|info/refs|objects/info/packs|objects/[0-9a-f]{2}/[0-9a-f]{38}|objects/pack/[a-z0-9.-]{1,80})"
@@ -36,6 +37,7 @@ def create_app(project: Project, rate: Rate | None = None) -> FastAPI:
     app = FastAPI(title="Metaloop project", version="1", docs_url=None, redoc_url=None)
     host = MessageHost(project, Signer.at(project.folder / KEY))
     intake, rate = Intake(project.database), rate or Rate(120, 60.0)
+    checking = asyncio.Semaphore(MOST_CHECKS)
     about = project.database.fact("project")
 
     @app.get("/api/v1/project")
@@ -61,12 +63,15 @@ def create_app(project: Project, rate: Rate | None = None) -> FastAPI:
 
     @app.post("/api/v1/messages")
     async def message(request: Request) -> Response:
-        if not rate.allows(request.client.host if request.client else ""):
+        if not rate.allows(client_of(request)):
             return _problem(429, "too many messages", {"Retry-After": str(rate.wait)})
         raw = await request.body()
         try:
             network = network_of(project, request.client.host if request.client else "")
-            reply = await asyncio.wrap_future(intake.take(partial(host.answer, raw=raw, network=network)))
+            async with checking:
+                checked = await asyncio.to_thread(host.check, raw)
+            take = partial(host.answer, raw=raw, network=network, checked=checked)
+            reply = await asyncio.wrap_future(intake.take(take))
         except MetaloopError as error:
             return _problem(404 if isinstance(error, NotFound) else 400, error.message, hint=error.hint or "")
         return Response(reply, media_type="application/json")

@@ -51,7 +51,7 @@ from arena.standalone import play_entries
 from arena.study import Study
 from arena.verify_study import final_source
 from inner_loop.run_context import ModelConfig
-from programs.errors import EnvironmentProblem, UsageError
+from programs.errors import EnvironmentProblem, NotFound, UsageError
 from programs.program import Program
 from trainer.data import DataStore
 from trainer.hardware import hardware_class
@@ -127,6 +127,10 @@ def _report(measured: Measurement) -> TrainingReport:
         "metric": measured.metric if ok else None,
         "device_seconds": measured.spent_seconds,
     }
+
+
+class Refused(UsageError):
+    """The host refused a message."""
 
 
 class VolunteerSession:
@@ -223,7 +227,10 @@ class VolunteerSession:
     def step(self, slot: str = "lease", process: ProcessPoolExecutor | None = None) -> None:
         """Go on with the lease of a slot that is under way, or ask for one; make its run; hand it in."""
         with self.turn:
-            self.flush()
+            try:
+                self.flush()
+            except Refused as refusal:  # of an earlier session; the message is not sent again
+                self.say(f"the host refused a message: {refusal.message}")
             lease = self.folder.get(slot, LeaseFile) or {"work": {}}
             if is_new := not lease["work"]:
                 lease["work"] = self.send("work", have=self.folder.leases(), verify=self.limits.verify)
@@ -242,13 +249,26 @@ class VolunteerSession:
             lease["result"] = self._carried_out("run", work, process)
             lease["salt"] = secrets.token_hex(16)
             self.folder.put(slot, lease)
+        try:
+            reply = self._hand_in(slot, work, lease)
+        except Refused as refusal:
+            self.folder.put(f"refused-{work.lease}", lease)
+            self._finish(slot, work.lease)
+            self.say(f"the host refused the result, which is kept as refused-{work.lease}.json: {refusal.message}")
+            return
+        self._finish(slot, work.lease)
+        gain = lease["result"]["claimed_gain"]
+        self.say(f"{work.program.name}: gain {gain:.4g}, {reply.get('state', 'nothing to propose')}")
+
+    def _hand_in(self, slot: str, work: RunWork, lease: LeaseFile) -> Body:
+        """Seal what a run proposes, then show it. Raises Refused where the host does not take it."""
         result, salt = lease["result"], lease["salt"]
         if result["files"] and "seal" not in lease:
             lease["seal"] = sealed(bytes.fromhex(salt), result["files"])
             self.send("commit", lease=work.lease, seal=lease["seal"])
             self.folder.put(slot, lease)
         shown: Body = {"files": {**result["files"]}, "salt": salt} if result["files"] else {}
-        reply = self.send(
+        return self.send(
             "propose",
             lease=work.lease,
             **shown,
@@ -257,8 +277,6 @@ class VolunteerSession:
             experiments=result["experiments"],
             events=result["events"],
         )
-        self._finish(slot, work.lease)
-        self.say(f"{work.program.name}: gain {result['claimed_gain']:.4g}, {reply.get('state', 'nothing to propose')}")
 
     def _grant(self, reply: Body) -> None:
         granted = reply.get("leases_at_once")
@@ -368,9 +386,9 @@ class VolunteerSession:
         about = self.folder.joined()
         try:
             raw = self.reach("/api/v1/messages", waiting["message"].encode())
-        except UsageError:
+        except (UsageError, NotFound) as refusal:
             self.folder.put("outbox", None)  # it was refused, and would be again
-            raise
+            raise Refused(refusal.message, hint=refusal.hint) from None
         reply = read_message(raw, about["project"])
         if reply.key != about["key"]:
             raise UsageError(f"the reply was signed by another key than the host's, {about['key'][:16]}…")

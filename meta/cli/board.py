@@ -5,6 +5,7 @@ It reads the records of any version, without types. `analysis.repeated_records` 
 
 from __future__ import annotations
 
+import shlex
 import tomllib
 from collections import Counter
 from contextlib import suppress
@@ -19,7 +20,8 @@ from analysis.study_settings import SpendingLimits
 from analysis.trust import counts, weakest
 from meta.cli.record_tail import LedgerRecord, RecordedConfig, RecordTail
 from meta.cli.spend import ModelUsage
-from programs.errors import OtherVersion
+from programs.errors import Corrupt, OtherVersion
+from programs.files import read_regular
 
 NEWS = 160  # letters of a kept change, which may quote an idea of any length
 
@@ -247,8 +249,8 @@ class StudyView:
         """The models' spending limits from study.toml: a resumed study may have higher ones than its ledger says."""
         limits = (self.study.get("config") or {}).get("staff")
         if self.folder is not None:
-            with suppress(OSError, tomllib.TOMLDecodeError):
-                limits = tomllib.loads((self.folder / "study.toml").read_text("utf-8")).get("staff")
+            with suppress(OSError, Corrupt, ValueError, RecursionError):
+                limits = tomllib.loads(read_regular(self.folder / "study.toml").decode()).get("staff")
         return limits or {}
 
     @property
@@ -402,8 +404,13 @@ def listed_board(folder: Path) -> StudyView:
 
 
 def load_board(folder: Path) -> tuple[StudyView, RecordTail]:
-    """The current state of a study folder, and the tail that reads further events. Raises OtherVersion."""
+    """The current state of a study folder, and the tail that reads further events. Raises OtherVersion, and Corrupt
+    where its records make no sense, as those of someone else may not."""
     board, tail = StudyView(folder), RecordTail(folder / "ledger")
-    for event in tail.fresh():
-        board.take(event)
+    try:
+        for event in tail.fresh():
+            board.take(event)
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        what = f"{folder}: its ledger cannot be understood: {type(error).__name__}: {error}"
+        raise Corrupt(what[:300], hint=f"metaloop verify {shlex.quote(str(folder))} checks it") from error
     return board, tail

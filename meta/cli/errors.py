@@ -6,11 +6,11 @@ The kinds are a closed list, so that a script can switch on them.
 from __future__ import annotations
 
 import errno
-import json
 from dataclasses import dataclass
 
 import click
 
+from meta.cli.output import clean, json_line
 from programs.errors import MetaloopError
 from programs.text import wrapped
 
@@ -43,7 +43,7 @@ class ErrorReport:
         text = _one_line(self.message)  # a study that stopped as requested has not failed
         out = [text if self.exit_code == DRAINED else f"error: {text}"]
         if self.ids:
-            out.append("  " + "  ".join(self.ids))
+            out.append("  " + "  ".join(map(_one_line, self.ids)))
         if self.hint and self.exit_code == DRAINED:  # the commands that go on
             out += ["next:", *(f"  {_one_line(command)}" for command in self.hint.splitlines())]
         elif self.hint:
@@ -52,7 +52,7 @@ class ErrorReport:
 
     def to_json(self) -> str:
         body = {"kind": self.kind, "message": self.message, "ids": list(self.ids), "hint": self.hint}
-        return json.dumps({"error": body}, ensure_ascii=False)
+        return json_line({"error": body})
 
 
 def classify(error: BaseException) -> ErrorReport:
@@ -115,4 +115,4 @@ def _from_os(error: OSError) -> ErrorReport:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    return " ".join(clean(text).split())

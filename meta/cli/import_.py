@@ -14,7 +14,7 @@ from analysis.wording import many
 from meta.cli import resolve
 from meta.cli.launch import cores
 from meta.cli.options import Above0, argument, flag, verb
-from meta.cli.output import Column, Output, Row, key_values, table
+from meta.cli.output import Column, Output, Row, clean, key_values, table
 
 if TYPE_CHECKING:
     from analysis.imports.load import Doubt, LogResult, RunOfLog
@@ -102,7 +102,7 @@ def _stem(path: str) -> str:
 
 def _ask(doubt: Doubt) -> str | None:
     """Ask at the terminal; ``skip`` sets all such logs aside."""
-    click.echo(f"{doubt.log}: {doubt.why}", err=True)
+    click.echo(clean(f"{doubt.log}: {doubt.why}"), err=True)
     if doubt.what == "metric":
         answer: str = click.prompt("which column", type=click.Choice([*doubt.candidates, "skip"]), err=True)
     else:

@@ -110,12 +110,15 @@ class Output:
             click.echo(shown, nl=not text.endswith("\n"), color=False)
 
     def show(self, thing: RenderableType) -> None:
-        """Print a rich renderable at a terminal."""
+        """Print a rich renderable at a terminal; a text without the characters that `clean` removes."""
+        from rich.text import Text
+
+        if isinstance(thing, Text):
+            thing.plain = clean(thing.plain, keep="\n")
         self.console.print(thing, markup=False, highlight=False)
 
     def json(self, value: Any) -> None:
-        text = json.dumps(jsonable(value), ensure_ascii=False, allow_nan=False)
-        click.echo(text.encode("utf-8", "surrogatepass").decode("utf-8", "replace"), color=False)
+        click.echo(json_line(jsonable(value)), color=False)
 
     def _plain(self, line: str) -> None:
         click.echo(line, color=False)
@@ -154,7 +157,7 @@ def ask(question: str, refused: str, hint: str) -> None:
     """Go on only if the user says yes. Raises UsageError, which says ``refused``, where there is no terminal."""
     if not sys.stdin.isatty() or not sys.stderr.isatty():
         raise UsageError(refused, hint=hint)
-    click.confirm(wrapped(f"{question} [y/N]"), abort=True, err=True, show_default=False)
+    click.confirm(wrapped(f"{clean(question)} [y/N]"), abort=True, err=True, show_default=False)
 
 
 def folded(command: str, width: int) -> str:
@@ -288,6 +291,14 @@ def clean(text: object, keep: str = "") -> str:
     surrogates. Untrusted text could otherwise move the cursor or reverse the order of other text."""
     plain = ESCAPES.sub("", str(text))
     return "".join(c if c in keep or c.isprintable() else " " for c in plain)
+
+
+def json_line(value: Any) -> str:
+    """JSON whose strings have escapes for the characters that `clean` removes: the value is the same."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
 
 
 def bare(value: Any) -> str:

@@ -103,6 +103,7 @@ class Progress:
             self.drawn = time.monotonic()
 
     def _say(self, line: str) -> None:
+        line = clean(line, keep="\n")
         if not line or self.out.quiet:
             return
         if self.live is not None:

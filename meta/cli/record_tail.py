@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Required, TypedDict
 
+from analysis.ledger import segments
 from analysis.ledger_problems import SCHEMA, schema_problem
 from analysis.study_settings import StudySettings
 from meta.cli.spend import ModelCallRow
+from programs.files import lines_of, open_regular
 
 
 class RecordedArm(TypedDict, total=False):
@@ -72,19 +74,19 @@ class RecordTail:
 
     def fresh(self) -> Iterator[LedgerRecord]:
         """New events of all segments, in the order of their times, as each segment is."""
-        segments = [self._of(path) for path in sorted(self.folder.glob("*.jsonl"))]
-        yield from heapq.merge(*segments, key=lambda e: (str(e.get("at", "")), e.get("seq", 0)))
+        fresh = [self._of(path) for path in segments(self.folder)]
+        yield from heapq.merge(*fresh, key=lambda e: (str(e.get("at", "")), e.get("seq", 0)))
 
     def _of(self, path: Path) -> Iterator[LedgerRecord]:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             file.seek(self.offsets.get(path, 0))
-            for line in file:
+            for line in lines_of(file):
                 if not line.endswith(b"\n"):
                     return
                 self.offsets[path] = self.offsets.get(path, 0) + len(line)
                 try:
                     event: LedgerRecord = json.loads(line)
-                except ValueError:  # a torn record of a killed writer; `analysis.ledger.check` reports it
+                except (ValueError, RecursionError):  # torn by a kill, or damaged, as `analysis.ledger.check` reports
                     continue
                 if not isinstance(event, dict):
                     continue

@@ -69,7 +69,7 @@ def ls(out: Output, folder: Annotated[str | None, argument(metavar="[FOLDER]", r
         {*resolve.studies_below(root), *resolve.studies_in(root)},
         key=lambda path: -(path / resolve.MARK).stat().st_mtime,
     )
-    items = [item(path) for path in newest]
+    items = [_item(path, out) for path in newest]
     names = distinct([str(one["study"]) for one in items]) if out.mode == "person" else {}
     rows = [{**one, "study": names.get(str(one["study"]), one["study"])} for one in items]
     rows = rows if out.mode == "json" else [{**one, "verdict": one["lead"]} for one in rows]  # the whole is too long
@@ -77,6 +77,16 @@ def ls(out: Output, folder: Annotated[str | None, argument(metavar="[FOLDER]", r
     if items:
         size = sum(float(str(one["mb"])) for one in items)
         out.note(f"{many(len(items), 'study')}, {megabytes(size)} MB; metaloop ui shows them")
+
+
+def _item(folder: Path, out: Output) -> Row:
+    """What the list says of one study; of one that cannot be read, that it is damaged, with a warning why."""
+    try:
+        return item(folder)
+    except Exception as error:  # whatever is in a study of someone else, the others are listed
+        out.warn(f"{folder} is damaged: {getattr(error, 'message', None) or type(error).__name__}")
+        nothing: Row = {column.key: None for column in STUDIES}
+        return {**nothing, "study": str(folder), "state": "damaged", "experiments": 0, "mb": 0.0, "lead": "-"}
 
 
 def item(folder: Path) -> Row:

@@ -16,7 +16,7 @@ from meta.cli.record_tail import RecordTail
 from meta.cli.resolve import studies_below
 from meta.cli.screen import status_item
 from meta.steering import Wish, waiting, wishes
-from programs.errors import NotFound, OtherVersion
+from programs.errors import Corrupt, NotFound, OtherVersion
 
 LOOK_SECONDS, SEARCH_SECONDS = 0.5, 5.0
 
@@ -33,6 +33,7 @@ class FollowedStudy:
     whole: bool = False
     at_work: bool = False
     refused: OtherVersion | None = None
+    damage: str = ""  # why it cannot be read
     lock: threading.RLock = field(default_factory=threading.RLock)
     _requests: tuple[object, list[Wish]] = (None, [])
 
@@ -41,7 +42,22 @@ class FollowedStudy:
         return cls(name, folder, StudyView(folder), RecordTail(folder / "ledger"))
 
     def look(self) -> bool:
-        """Read what was added to the ledger; whether anything changed."""
+        """Read what was added to the ledger; whether anything changed. One that cannot be read is damaged for good."""
+        if self.damage:
+            return False
+        try:
+            return self._look()
+        except OSError:  # it was removed meanwhile: the next search notices
+            return False
+        except Exception as error:  # whatever is in a study of someone else, the others are followed
+            self._damaged(error)
+            return True
+
+    def _damaged(self, error: Exception) -> None:
+        self.damage = str(getattr(error, "message", "") or f"{type(error).__name__}: {error}")[:300]
+        self.whole, self.version = True, self.version + 1
+
+    def _look(self) -> bool:
         before = self.version
         try:
             for event in self.tail.fresh() if self.refused is None else ():
@@ -79,6 +95,15 @@ class FollowedStudy:
 
     def item(self) -> dict[str, Any]:
         """What the list of studies shows."""
+        if not self.damage:
+            try:
+                return self._item()
+            except Exception as error:  # figures that no record of ours has
+                self._damaged(error)
+        nothing = {"calls": 0, "tokens": 0, "usd": None, **status_item(StudyView(self.folder), self.name, False)}
+        return {**nothing, "state": "damaged", "verdict": [self.damage], "holds": None, "tasks": ""}
+
+    def _item(self) -> dict[str, Any]:
         with self.lock:
             item = {"calls": 0, "tokens": 0, "usd": None, **status_item(self.board, self.name, self.at_work)}
             decision = self.board.decision
@@ -126,18 +151,17 @@ class Studies:
             for one in newest:
                 if self._ending.is_set():
                     return
-                try:
-                    self.version += one.look()
-                except OSError:  # it was removed meanwhile: the next search notices
-                    continue
+                self.version += one.look()
             self._ending.wait(LOOK_SECONDS)
 
     def get(self, name: str) -> FollowedStudy:
-        """Raises NotFound, OtherVersion."""
+        """Raises NotFound, OtherVersion, or Corrupt."""
         if name not in self.followed:
             raise NotFound(f"there is no study {name!r} here", hint="the first page lists them")
         if (refused := self.followed[name].refused) is not None:
             raise refused
+        if damage := self.followed[name].damage:
+            raise Corrupt(f"this study is damaged: {damage}", hint="restore it from a copy")
         return self.followed[name]
 
     def newest_first(self) -> list[FollowedStudy]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 
@@ -15,6 +16,7 @@ SILENCE_SECONDS = 15.0  # after which a comment keeps the connection open
 MOST_READERS = 1000
 MOST_EACH = 250  # of one client; a quarter of all
 
+_LOG = logging.getLogger("uvicorn.error")
 State = tuple[int, int]  # version of the board, number of the latest change of an entry
 
 
@@ -31,8 +33,14 @@ class Changes:
         self._task: asyncio.Task[None] | None = None
 
     async def _watch(self) -> None:
+        failed = False
         while self.readers and not self.ended:
-            state = await asyncio.to_thread(self.look)
+            try:
+                state, failed = await asyncio.to_thread(self.look), False
+            except Exception:  # a locked or missing database; it is asked again
+                if not failed:
+                    _LOG.exception("the state cannot be read; readers get it once it can")
+                state, failed = self.state, True
             if state != self.state:
                 self.state = state
                 self._news, news = asyncio.Event(), self._news

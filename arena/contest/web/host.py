@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 from functools import partial
-from ipaddress import ip_address, ip_network
 
 from fastapi import HTTPException, Request
 from starlette.concurrency import run_in_threadpool
@@ -18,7 +17,7 @@ from arena.contest.intake import Intake
 from arena.contest.standing import version
 from arena.contest.tables import Person
 from arena.contest.web.events import Changes
-from arena.contest.web.limits import Rate
+from arena.contest.web.limits import Rate, client_of
 from arena.contest.web.security import HOSTING, SESSION
 from trainer.conditional import unread
 from trainer.task import Task
@@ -96,13 +95,3 @@ class Host:
 def bearer(request: Request) -> str:
     kind, _, token = request.headers.get("authorization", "").partition(" ")
     return token.strip() if kind.lower() == "bearer" else ""
-
-
-def client_of(request: Request) -> str:
-    """The key of a client for rate limits: its IPv4 address, or the /64 network of its IPv6 address."""
-    name = request.client.host if request.client else "?"
-    try:
-        address = ip_address(name)
-    except ValueError:
-        return name
-    return name if address.version == 4 else str(ip_network((address, 64), strict=False))

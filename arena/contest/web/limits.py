@@ -7,6 +7,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
+from ipaddress import ip_address, ip_network
 from typing import Annotated
 
 from fastapi import HTTPException, Path, Query, Request, Response
@@ -34,6 +35,16 @@ Chosen = Annotated[str, Query(max_length=MOST_NAME)]
 EntryId = Annotated[str, Path(max_length=MOST_NAME)]
 Word = Annotated[str, Path(max_length=MOST_NAME)]
 IN_A_FORM = TypeAdapter(Annotated[int, Field(ge=1, le=MOST_NUMBER)])  # numbers in forms
+
+
+def client_of(request: Request) -> str:
+    """The key of a client for rate limits: its IPv4 address, or the /64 network of its IPv6 address."""
+    name = request.client.host if request.client else "?"
+    try:
+        address = ip_address(name)
+    except ValueError:
+        return name
+    return name if address.version == 4 else str(ip_network((address, 64), strict=False))
 
 
 class Rate:

@@ -13,8 +13,8 @@ from arena.contest.lookup import name_for_field
 from arena.contest.settings import RULES
 from arena.contest.standing import RowRange
 from arena.contest.web.card import as_png, winners_card
-from arena.contest.web.host import Host, client_of
-from arena.contest.web.limits import Chosen, PageNumber
+from arena.contest.web.host import Host
+from arena.contest.web.limits import Chosen, PageNumber, client_of
 from arena.contest.web.markdown import to_html
 from arena.contest.web.render import page
 from arena.contest.web.security import CARD_POLICY, POLICY, SESSION, VISITOR, form_token, remember, visitor_of

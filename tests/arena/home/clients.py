@@ -38,8 +38,9 @@ class Client:
         self.number += 1
         project = self.host.project
         raw = self.signer.sign(project.project_id, self.number, kind, body).model_dump_json().encode()
+        checked = self.host.check(raw)
         with project.database.write() as connection:
-            reply = self.host.answer(connection, raw)
+            reply = self.host.answer(connection, raw, checked=checked)
         message = read_message(reply, project.project_id)
         assert message.key == self.host.signer.key
         return message.content()

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import json
 import math
 import socket
+import threading
+import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import tomli_w
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -24,6 +28,7 @@ from arena.home.client import HostClient, LeaseFile, VolunteerFolder
 from arena.home.messages import MessageHost
 from arena.home.project import Project
 from arena.home.recording import checked
+from arena.home.server import create_app
 from arena.home.signing import Signer, read_message, sealed
 from arena.home.tables import ProposalRow, RunLease, Volunteer
 from arena.home.volunteer import Limits, VolunteerSession
@@ -446,3 +451,89 @@ def test_a_lease_cannot_name_a_folder_elsewhere(project: Project, tmp_path: Path
         with pytest.raises(UsageError, match=field):
             _ = PairWork.of({**pair, field: value}).split_seed
     assert not (tmp_path / "outside").exists()
+
+
+SLOW = ["with " + "a," * 30_000 + "a:pass\n", "x = " + "(" * 190 + "a," * 20_000 + ")" * 190, "x=" + "-" * 60_000 + "1"]
+
+
+LONG = "with " + "a," * 490_000 + "a:pass\n"
+
+
+@pytest.mark.parametrize("text", [*SLOW, LONG], ids=["60k", "brackets", "minus", "980k"])
+def test_a_source_that_is_slow_to_parse_holds_up_nobody(project: Project, host: MessageHost, text: str) -> None:
+    """Its size is checked first; it is parsed outside the transaction, by a process that is ended after two seconds of
+    CPU; another volunteer is answered meanwhile."""
+    eve, ann = Client(host, 7, "Eve"), Client(host, 1, "Ann")
+    lease = eve.say("work")["lease"]
+    eve.say("commit", lease=lease, seal=sealed(b"s", {"train.py": text}))
+    body = {**WHOLE, "lease": lease, "salt": b"s".hex(), "files": {"train.py": text}}
+    raw = eve.signer.sign(project.project_id, eve.number + 1, "propose", body).model_dump_json().encode()
+    found: list[Any] = []
+    before = time.process_time()
+    thread = threading.Thread(target=lambda: found.append(host.check(raw)))
+    thread.start()
+    ann.say("work")  # in a transaction of its own
+    thread.join(100)
+    assert time.process_time() - before < 0.6, "it was parsed in the host's process"
+    used = time.process_time()
+    with project.database.write() as connection:
+        reply = read_message(host.answer(connection, raw, checked=found[0]), project.project_id).content()
+    assert time.process_time() - used < 0.6, "it was parsed within the transaction"
+    assert ("larger than" in reply["reason"]) == (len(text) > 64 << 10)
+    assert reply["state"] in ("waiting", "refused")  # some parse within the limit
+
+
+def test_a_proposal_that_was_not_checked_is_not_taken(project: Project, host: MessageHost, eve: Client) -> None:
+    lease = eve.say("work")["lease"]
+    eve.say("commit", lease=lease, seal=sealed(b"s", SEALED_FILES))
+    body = {**WHOLE, "lease": lease, "salt": b"s".hex()}
+    raw = eve.signer.sign(project.project_id, eve.number + 1, "propose", body).model_dump_json().encode()
+    with pytest.raises(UsageError, match="sealed meanwhile"), project.database.write() as connection:
+        host.answer(connection, raw)
+
+
+def test_lone_surrogates_in_a_source_are_refused(project: Project, host: MessageHost, eve: Client) -> None:
+    lease = eve.say("work")["lease"]
+    eve.say("commit", lease=lease, seal=sealed(b"s", SEALED_FILES))
+    with pytest.raises((UsageError, ValueError)):
+        eve.say("propose", lease=lease, salt=b"s".hex(), **{**WHOLE, "files": {"train.py": "x = '\ud800'"}})
+
+
+@pytest.mark.parametrize(("address", "refused"), [("2001:db8:1:1::{}", True), ("2001:db8:1:{}::1", False)])
+def test_the_addresses_of_one_network_are_one_client(project: Project, address: str, refused: bool) -> None:
+    app = create_app(project, Rate(5, 600.0))
+
+    async def status(number: int) -> int:
+        transport = httpx.ASGITransport(app, client=(address.format(f"{number:x}"), 1))
+        async with httpx.AsyncClient(transport=transport, base_url="http://host") as client:
+            return (await client.post("/api/v1/messages", content=b"{}")).status_code
+
+    codes = [asyncio.run(status(number)) for number in range(1, 9)]
+    assert codes == [400] * 5 + ([429] * 3 if refused else [400] * 3)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_result_that_the_host_no_longer_takes_blocks_no_later_join(
+    project: Project, tmp_path: Path, known: bool
+) -> None:
+    with serving(project) as url:
+        folder = VolunteerFolder(tmp_path / "v")
+        said: list[str] = []
+        session = VolunteerSession(HostClient(url), folder, "Ann", Limits(None, 64.0), said.append)
+        session.join()
+        work = session.send("work", have=[], verify=False)
+        files = better(project, MOMENTUM=0.9)
+        result = {"files": files, "claimed_gain": 1.0, "device_seconds": 1.0, "experiments": 6, "events": ""}
+        lease: Any = {"work": work if known else {**work, "lease": "r" + "0" * 12}, "result": result, "salt": "00" * 16}
+        folder.put("lease", lease)
+        if known:
+            with project.database.write() as connection:
+                row = connection.get_one(RunLease, str(work["lease"]))
+                row.expires_at -= timedelta(days=9)
+        session.step()
+        assert folder.get("lease", LeaseFile) is None and "refused" in said[-1]
+        kept = next(folder.folder.glob("refused-*.json"))
+        assert json.loads(kept.read_text())["result"]["files"] == files
+        again = VolunteerSession(HostClient(url), folder, "Ann", Limits(None, 64.0), said.append)
+        again.join()
+        assert again.send("work", have=folder.leases(), verify=False)["lease"]

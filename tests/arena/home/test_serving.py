@@ -187,11 +187,10 @@ def test_pages_show_blocks_and_escape_what_strangers_wrote(project: Project, hos
     _, page = get(url)
     assert "&lt;script&gt;" in page and "<script>x" not in page and 'href="/block/1"' in page
     assert "There is one program" in page
-    _, twin = get(f"{url}/index.md")
-    assert r"\<script\>x" in twin and "| [1](/block/1.md) |" in twin
+    _, text = get(f"{url}/llms.txt")
+    assert r"\<script\>x" in text and "| [1](/block/1) |" in text
     _, block = get(f"{url}/block/1")
     assert "-MOMENTUM = 0.0" in block and "+MOMENTUM = 0.9" in block and project.chain.head in block
-    assert "+MOMENTUM = 0.9" in get(f"{url}/block/1.md")[1]
     assert get(f"{url}/block/0")[0] == 200 and get(f"{url}/block/7")[0] == 404
     assert get(f"{url}/card.svg")[1].startswith("<svg")
     assert '"block":1' in get(f"{url}/api/v1/state")[1]

@@ -147,7 +147,7 @@ def test_tokens_cannot_be_tried_out(tmp_path: Path) -> None:
 def test_a_network_of_addresses_is_one_client() -> None:
     from starlette.requests import Request
 
-    from arena.contest.web.host import client_of
+    from arena.contest.web.limits import client_of
 
     def of(address: str) -> str:
         return client_of(Request({"type": "http", "headers": [], "client": (address, 1)}))
