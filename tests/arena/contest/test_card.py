@@ -18,6 +18,8 @@ from meta.cli.main import run
 from tests.arena.contest.hosting import Browser, founded, served
 from tests.arena.contest.test_board import filled
 
+SVG = "{http://www.w3.org/2000/svg}"
+
 
 def announced(contest: Contest, outcome: str, winners: int) -> list[dict[str, Any]]:
     """An announcement with so many winners, the entries 3 and 4."""
@@ -74,7 +76,7 @@ def test_a_win_has_a_card_with_its_interval(tmp_path: Path, outcome: str, winner
         assert '<img class="card" src="/card.svg"' in text and text.count('"/card.svg" download') == 1
         assert 'href="/card.svg">' not in text
     assert svg.headers["content-type"] == "image/svg+xml" and "script" not in svg.headers["content-security-policy"]
-    texts = [" ".join("".join(node.itertext()).split()) for node in ElementTree.fromstring(svg.text)]
+    texts = [" ".join("".join(node.itertext()).split()) for node in ElementTree.fromstring(svg.text).iter(f"{SVG}text")]
     assert ("Win shared by 2 entries: Ada: p and Bob: p" if tied else "Ada & Bob <share> the win") in texts and any(
         "Trial <1>" in text for text in texts
     )
@@ -139,7 +141,7 @@ def test_the_card_draws_the_arms_in_order_of_gain_with_the_winner_and_stock(tmp_
     lucky = [{**said["rows"][1], "number": n, "entrant": f"P{n}", "gain": 0.6} for n in range(5, 20)]
     contest.database.set_fact("announcement", **{**said, "rows": [*said["rows"], *lucky]})
     svg = card.winners_card(contest) or ""
-    assert svg.count("<circle") == 11 and svg.index(">P5: p<") < svg.index(">Ada: p<") < svg.index(">stock, both arms<")
+    assert svg.count("<circle") == 12 and svg.index(">P5: p<") < svg.index(">Ada: p<") < svg.index(">stock, both arms<")
 
 
 def test_card_and_export_of_an_early_close_say_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

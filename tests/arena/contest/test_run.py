@@ -125,7 +125,7 @@ def check_ledger(contest: Contest) -> None:
                  "count(DISTINCT run_seed) seeds FROM runs r JOIN matches USING (match_id) GROUP BY ALL")  # fmt: skip
     assert {(row["label"], row["stream"], row["state"]) for row in runs} == {
         ("screening", "search", "finished"), ("board", "selection", "finished"),
-        ("confirmation", "confirmation", "finished"), ("hidden-elsewhere", "reserve", "finished"),
+        ("confirmation", "confirmation", "finished"),
     }  # fmt: skip
     assert all(row["n"] == row["ids"] for row in runs)
     twice = query(contest.folder, "SELECT run_id, number, count(*) n FROM experiments GROUP BY ALL HAVING n > 1")
