@@ -42,10 +42,8 @@ _CONFIG = """[core]
 _NO_PROGRAMS = ("-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "log.showSignature=false")
 
 
-def run(
-    words: Sequence[str], data: bytes = b"", seconds: float = SECONDS, **environment: str
-) -> subprocess.CompletedProcess[bytes]:
-    """A git command that reads ``data``; it is ended after ``seconds``, or when it prints more than MOST_OUTPUT."""
+def run(words: Sequence[str], data: bytes = b"", **environment: str) -> subprocess.CompletedProcess[bytes]:
+    """A git command that reads ``data``; it is ended after SECONDS, or when it prints more than MOST_OUTPUT."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as stderr:
         stdin.write(data)
@@ -58,7 +56,7 @@ def run(
             env={**own, **ENVIRONMENT, **environment},
         ) as process:
             assert process.stdout is not None
-            timer = threading.Timer(seconds, process.kill)
+            timer = threading.Timer(SECONDS, process.kill)
             timer.start()
             try:
                 out = process.stdout.read(MOST_OUTPUT + 1)

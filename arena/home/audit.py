@@ -44,8 +44,8 @@ class AuditedBlock:
 
 def problems(chain: Chain, task: Task) -> Iterator[str]:
     """What is wrong with a chain, as sentences; nothing if all is right."""
-    if fault := chain.check():
-        yield f"git fsck: {fault}"
+    if damage := chain.check():
+        yield f"git fsck: {damage}"
         return
     commits = chain.commits()
     if not commits:

@@ -260,7 +260,7 @@ class VolunteerSession:
         gain = lease["result"]["claimed_gain"]
         self.say(f"{work.program.name}: gain {gain:.4g}, {reply.get('state', 'nothing to propose')}")
 
-    def _hand_in(self, slot: str, work: RunWork, lease: LeaseFile) -> Body:
+    def _hand_in(self, slot: str, work: RunWork, lease: LeaseFile) -> dict[str, JsonValue]:
         """Seal what a run proposes, then show it. Raises Refused where the host does not take it."""
         result, salt = lease["result"], lease["salt"]
         if result["files"] and "seal" not in lease:
