@@ -14,7 +14,7 @@ from arena.study import Study
 from arena.task_study import TaskStudy
 from programs.ids import content_id
 
-RACE_FIRST = 3  # measured by `bench.racing`
+RACE_FIRST = 3  # docs/log/racing.md
 RACE_RULE = "top-two"  # of `--race`
 
 

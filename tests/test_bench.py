@@ -36,16 +36,10 @@ CASES = {
     "chat": Case("replay", ("replay_rows_identical: True, # experiments", "replay_sockets_opened: 0")),
     "clock": Case("4", ("training_beyond_experiment: #, #, #, # CPU-s", "refused: # of 4")),
     "cluster_simulated": Case("1 0 2", ("utilization: # [#, #]", "jain_first_hour: #")),
-    "command_tasks": Case("-n 1", ("trivial wall #", "trivial cgroup #")),
     "contest_decision": Case("2 spread", ("plan: # runs at most", "spread_best_named: # [#, #]", "spread_runs: #")),
     "contradictions": Case("1", ("studies: 1", "contradictions: 0", "unread sentences: 0")),
     "credit": Case("{tmp}/credit.jsonl 5 1", ("significant row, all: # of 5", "planted, edit, observational: # of #")),
-    "finetune": Case(
-        "{tmp}/finetune.jsonl 1 {one}",
-        ("x1 budget, learnt over from scratch: # [#, #] of 1", "x4 budget, learnt over stock: "),
-    ),
     "fuzz": Case("-n 30", ("task.toml refused: #", "failures: #")),
-    "gateway": Case("2", ("whole: straight # ms, through the gateway # ms", "streamed: straight # ms")),
     "harvest": Case(
         "{tmp}/harvest.jsonl 1 2 -1 {one}", ("1 tasks, 1 studies, harvest over the best of them: # [#, #]",)
     ),
@@ -63,7 +57,6 @@ CASES = {
     "pictures": Case("{quick} {tmp}", ("credit.svg", "champion.svg", "recording.svg", "card.svg")),
     "planted": Case("1", ("coverage, paired, normal: # [#, #] of #",)),
     "quick": Case("{tmp} {one}", ("quick_wall_seconds: #", "quick_experiments: #", "quick_experiments_trained: #")),
-    "racing": Case("2", ("uniform_14: # ± # runs", "uniform_needs: # runs")),
     "redteam": Case(
         "-n 2 {root}/tests/programs/test_nesting.py {root}/tests/redteam/test_agents_models.py",
         ("exploits_tried: 2 of #", "with_gain_or_harm: 0"),
@@ -77,16 +70,8 @@ CASES = {
     ),
     "simulated": Case("1 1", ("confirmed: # of 1", "mean_gains: champion #, stock #")),
     "startup": Case("1", ("help_wall_seconds: #",)),
-    "ratios": Case(
-        "20",
-        (
-            "ratio_coverage, 8 quiet seeds, ratio 2, baseline with its error: # [#, #] of 20",
-            "null_scripts_above_zero, 4 untouched, 8 trainings, baseline with its error: # [#, #] of 20",
-        ),
-    ),
     "size": Case("", ("trainer: # thousand tokens, # lines",)),
     "tasks": Case("20", ("tasks 2  runs 12 score # difference # n #",)),
-    "transfer": Case("1", ("edits_hurts: # given, true # [#, #]",)),
     "travel": Case("{tmp}/travel.jsonl 2 1", ("all, 1 tasks, 1 cells: ", "stock's last score, median: #")),
 }
 #: Why a command is not run here.

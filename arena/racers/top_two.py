@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 INDIFFERENCE = 0.1  # of the spread of true gains: what is nearer to the best is as good
-DOUBT = 0.1  # `bench.racing` says what it costs and how often it names a good program
+DOUBT = 0.1  # docs/log/racing.md: what it costs and how often it names a good program
 DRAWS = 64  # from the posterior, in search of one whose best arm is another
 
 

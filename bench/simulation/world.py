@@ -27,8 +27,8 @@ class World:
     """A cluster and a contest on it.
 
     Given by the question: ``organizations``, experiments of 5 minutes, ``failure_seconds`` between two failures of
-    any node (exponential; 0: none). Measured: ``launch`` of a command in a sandbox, a second at most
-    (`bench.command_tasks`). All else is assumed: 8 devices a node as machines with H100 have; experiments spread by a
+    any node (exponential; 0: none). Measured: ``launch`` of a command in a sandbox, a second at most.
+    All else is assumed: 8 devices a node as machines with H100 have; experiments spread by a
     tenth around their soft budget, which ends at 1.25 times itself; a new node's first worker is ready after 30 s;
     thinking spreads by half its mean; a node is back after ten minutes, spread by half.
 

@@ -33,7 +33,7 @@ Result = TypeVar("Result")
 DEFAULT_TASK = "strokes"
 SETUP_SECONDS = 6.0  # start of the workers and the data of a new study, wall seconds
 SHARE_AT_WORK = 0.8  # of the workers' time; the rest is launching and recording (meta/plan.py: OVERHEAD)
-COMMAND_SECONDS = 0.1  # start and end of a command's sandbox, wall seconds, not charged (bench/command_tasks.py)
+COMMAND_SECONDS = 0.1  # start and end of a command's sandbox, wall seconds, not charged
 LAW_SECONDS = 0.003  # a simulated experiment with its records, wall seconds
 
 
