@@ -175,7 +175,7 @@ def test_ideas_that_made_scripts_worse_say_so(here: Path) -> None:
 
 
 def harm_of(folder: Path, runs: int, effect: Callable[[str, int], float], noise: float) -> dict[str, MeasuredLoss]:
-    """Of the ideas `often` and `never`, which each run tries once; as many longer runs are no part of the search."""
+    """Of the ideas `often` and `never`, which each run tries once; as many held-out runs do not count."""
     program = Program.parse("## Ideas\n\n- Set `often`.\n- Set `never`.\n")
     ids = [idea.directive_id for idea in program.ideas]
     listed = [
@@ -185,8 +185,8 @@ def harm_of(folder: Path, runs: int, effect: Callable[[str, int], float], noise:
     with Ledger(folder / "ledger", "arena") as ledger:
         synthetic.program(ledger, program.program_id, directives=listed)
         synthetic.match(ledger, "m", {"a-m": program.program_id})
-        synthetic.match(ledger, "long", {"a-long": program.program_id}, purpose="long", stream="confirmation")
-        for run, match in [(run, match) for match in ("m", "long") for run in range(runs)]:
+        synthetic.match(ledger, "held", {"a-held": program.program_id}, purpose="reserve", stream="reserve")
+        for run, match in [(run, match) for match in ("m", "held") for run in range(runs)]:
             effects = {(idea, True): effect(idea, run) if match == "m" else 1.0 for idea in ("often", "never")}
             world = synthetic.World(effects, {"often": False, "never": False}, noise=noise)
             synthetic.start(ledger, f"{match}{run}", match, f"a-{match}", program.program_id, run)

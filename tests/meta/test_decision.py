@@ -277,25 +277,6 @@ def test_the_decision_is_recorded_whole_and_read_back(apart: Ended) -> None:
     assert [row["match_id"] for row in matches] == list(decision.match_ids)
 
 
-def test_a_record_of_an_older_version_is_what_it_announced(ahead: Ended, tmp_path: Path) -> None:
-    """Without a decision in its champion's record; all pages are made from what the record holds."""
-    folder = copied(ahead, tmp_path)
-    events = [event for event in read(folder / "ledger") if event["kind"] not in ("segment", "closed")]
-    shutil.rmtree(folder / "ledger")
-    (folder / "ledger").mkdir()
-    with Ledger(folder / "ledger", "main") as ledger:
-        for event in events:
-            newer = ("decision", "aa") if event["kind"] == "champion" else ()
-            old = {k: v for k, v in event.items() if k not in (*WRITTEN, *newer)}
-            ledger.append(old, sync=False)
-    decision = decision_of(champion_of(folder) or {})
-    assert decision.holds and not decision.recorded and not decision.aa
-    crowned(folder)  # has ended: only its pages are written again
-    text = outputs(folder)
-    assert all("beats stock" in text[name] for name in text)
-    assert "older version" in text["page"] and "older version" in text["report"]
-
-
 def improved(folder: Path, text: str) -> tuple[Path, Champion]:
     own = Program.parse(text, "mine")
     task = Task.load(simulated_task(random_law(2), folder / "law", experiments=8))
@@ -458,7 +439,7 @@ def test_the_verdict_says_in_a_sentence_of_its_own_what_evolution_added(ahead: E
     assert decision_text._bare_result(less) == "gains less than stock, though not significantly"
     assert decision_text._bare_result(above) == "is not significantly better than stock"
     assert "not known, because that program did not run" in own_share(replace(d, origin=origin))
-    for other in (replace(origin, start="stock"), None):  # the test compares the two, or an older version's record
+    for other in (replace(origin, start="stock"), None):  # the test compares the two
         assert own_share(replace(d, origin=other, start=None)) == ""
     assert own_share(replace(d, origin=origin, start=start, state=OPEN)) == ""
 
