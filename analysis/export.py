@@ -1,14 +1,18 @@
-"""Exports the views of a study as files for other tools."""
+"""Exports the views of a study as files for other tools, and rows for training a model that writes programs."""
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from analysis.study import VIEWS, read_study
+from analysis.statistics import t_quantile, t_test
+from analysis.study import VIEWS, open_study, read_study
+from analysis.tables import statement
+from inner_loop.models.scrub import scrub
 from programs.errors import EnvironmentProblem, UsageError
 
 if TYPE_CHECKING:
@@ -21,6 +25,13 @@ FORMATS = {
     "parquet": "FORMAT parquet",
     "jsonl": "FORMAT json",
 }
+TRAINING = ("sft", "dpo")
+#: Keys by their usual forms, beside the values of this machine's environment variables.
+_KEYS = re.compile(
+    r"\b(?:sk-[\w-]{16,}|gh[pousr]_\w{20,}|github_pat_\w{20,}|hf_\w{20,}|AKIA[0-9A-Z]{16}|AIza[\w-]{30,}"
+    r"|xox[abprs]-[\w-]{10,}|glpat-[\w-]{15,})|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----",
+    re.DOTALL,
+)
 
 
 def export(path: Path | str, folder: Path | str, to: Format, views: Sequence[str] = VIEWS) -> list[Path]:
@@ -32,16 +43,36 @@ def export(path: Path | str, folder: Path | str, to: Format, views: Sequence[str
         return [write(con, view, Path(folder) / f"{view}.{to}", to) for view in views]
 
 
-def write(con: duckdb.DuckDBPyConnection, view: str, target: Path, to: Format) -> Path:
-    """Writes one view of an open study to the file ``target``, atomically; creates the folder, replaces an old file.
+def open_training(path: Path | str) -> duckdb.DuckDBPyConnection:
+    """The study at ``path`` with the tables `sft` and `dpo` of ``queries/training_rows.sql``. Raises as open_study."""
+    con = open_study(path, views=("credit",))
+    add_training(con)
+    return con
 
+
+def add_training(con: duckdb.DuckDBPyConnection) -> None:
+    con.create_function("clean", clean, ["VARCHAR"], "VARCHAR")
+    con.create_function("t_test", t_test, ["DOUBLE", "DOUBLE", "DOUBLE"], "DOUBLE")
+    con.create_function("t_quantile", t_quantile, ["DOUBLE", "DOUBLE"], "DOUBLE")
+    con.execute(statement("training_rows"))
+
+
+def clean(text: str) -> str:
+    """The text without this machine's secrets, and without what looks like a key."""
+    return _KEYS.sub("[secret]", scrub(text))
+
+
+def write(con: duckdb.DuckDBPyConnection, view: str, target: Path, to: Format) -> Path:
+    """Writes one view of an open study, or a table of TRAINING, to the file ``target``, atomically.
+
+    Creates the folder, replaces an old file.
     Raises UsageError for an unknown format or view, EnvironmentProblem if it cannot write.
     """
     import duckdb
 
     if to not in FORMATS:
         raise UsageError(f"unknown format {to!r}", hint=f"formats: {', '.join(FORMATS)}")
-    if view not in VIEWS:
+    if view not in (*VIEWS, *TRAINING):
         raise UsageError(f"no view {view!r}", hint=f"views: {', '.join(VIEWS)}")
     if target.exists() and not target.is_file():  # write to a pipe or a device, never replace it
         return _write_through(con, view, target, to)

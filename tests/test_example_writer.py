@@ -1,7 +1,8 @@
-"""The reward of examples/writer, without the library that it is an environment for: real runs on a simulated task."""
+"""The reward and the rows of examples/writer, without the libraries that it is for: real runs on a simulated task."""
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -78,3 +79,21 @@ def test_pairs_are_runs_of_the_same_seed(module: Any) -> None:
     made = module.compared(rows, 1.0)
     assert (made.reward, made.n) == (pytest.approx(0.2), 2) and made.se == pytest.approx(0.1)
     assert module.compared([], 1.0).reward == module.REFUSED
+
+
+def test_lineages_stay_together_and_only_significant_rows_are_used(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.syspath_prepend(str(EXAMPLE))
+    import finetune
+
+    rows = [{"lineage": f"p{n % 5}", "shown": n != 3, "number": n} for n in range(20)]
+    for number, part in enumerate((rows[:10], rows[10:])):
+        (tmp_path / f"{number}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part))
+    files = [tmp_path / "0.jsonl", tmp_path / "1.jsonl"]
+    assert finetune.rows_of(files, True) == rows
+    assert [row["number"] for row in finetune.rows_of(files, False)] == [n for n in range(20) if n != 3]
+    made = finetune.split(rows, 0.25)
+    of = {name: {row["lineage"] for row in some} for name, some in made.items()}
+    assert len(made["validation"]) == 4 and len(made["train"]) == 16 and not of["train"] & of["validation"]
+    assert not finetune.split(rows[::5], 0.5)["validation"]  # one lineage

@@ -1,16 +1,19 @@
-"""Fine-tune a local causal model on `metaloop export --to sft|dpo`.
+"""Fine-tune a local causal model on `metaloop export --view sft|dpo --to jsonl`.
 
-    python examples/writer/finetune.py MODEL data/ -o tuned/ [--epochs 1] [--learning-rate 2e-5] [--max-tokens 4096]
+    python examples/writer/finetune.py MODEL rows.jsonl … -o tuned/ [--epochs 1] [--learning-rate 2e-5] [--all]
 
 MODEL is a folder or a name that transformers accepts. The form of the rows decides: `messages` are trained with TRL's
-SFTTrainer on the replies alone, `prompt`, `chosen` and `rejected` with its DPOTrainer. Rows that are longer than
---max-tokens are left out and counted: a cut program is no example of a program.
+SFTTrainer on the replies alone, `prompt`, `chosen` and `rejected` with its DPOTrainer. Only rows whose gain is
+significant (`shown`) are used, or with --all every row. Rows that are longer than --max-tokens are left out and
+counted: a cut program is no example of a program.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -23,16 +26,30 @@ TEMPLATE = (  # for models without a chat template of their own
 )
 
 
-def rows_of(path: Path) -> list[dict[str, Any]]:
-    """The training fields of a file of rows, without figures and ids. Of `messages`, the last is the completion."""
-    if not path.is_file():
-        return []
-    made = []
-    for row in map(json.loads, path.read_text("utf-8").splitlines()):
-        if "messages" in row:
-            row = {"prompt": row["messages"][:-1], "completion": row["messages"][-1:]}
-        made.append({key: plain(row[key]) for key in ("prompt", *ANSWERS) if key in row})
+def rows_of(files: list[Path], everything: bool) -> list[dict[str, Any]]:
+    """The rows to use."""
+    rows = [json.loads(line) for path in files for line in path.read_text("utf-8").splitlines()]
+    return [row for row in rows if everything or row["shown"]]
+
+
+def split(rows: list[dict[str, Any]], share: float) -> dict[str, list[dict[str, Any]]]:
+    """Rows for training and validation; those of a lineage stay together. At most ``share`` are for validation."""
+    lineages: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        lineages.setdefault(row["lineage"], []).append(row)
+    made: dict[str, list[dict[str, Any]]] = {"train": [], "validation": []}
+    room = math.ceil(share * len(rows)) if len(lineages) > 1 else 0
+    for name in sorted(lineages, key=lambda lineage: hashlib.sha256(lineage.encode()).hexdigest()):
+        fits = len(made["validation"]) + len(lineages[name]) <= room
+        made["validation" if fits else "train"] += lineages[name]
     return made
+
+
+def fields_of(row: dict[str, Any]) -> dict[str, Any]:
+    """The training fields of a row, without figures and ids. Of `messages`, the last is the completion."""
+    if "messages" in row:
+        row = {"prompt": row["messages"][:-1], "completion": row["messages"][-1:]}
+    return {key: plain(row[key]) for key in ("prompt", *ANSWERS) if key in row}
 
 
 def plain(messages: list[dict[str, Any]]) -> list[dict[str, str]]:
@@ -54,11 +71,11 @@ def fitting(rows: list[dict[str, Any]], tokenizer: Any, most: int) -> list[dict[
     return [row for row in rows if all(length(row["prompt"] + row[key]) <= most for key in ANSWERS if key in row)]
 
 
-def train(model: Any, tokenizer: Any, split: dict[str, list[dict[str, Any]]], flags: argparse.Namespace) -> Any:
+def train(model: Any, tokenizer: Any, used: dict[str, list[dict[str, Any]]], flags: argparse.Namespace) -> Any:
     """The trainer after training."""
     from datasets import Dataset
 
-    sets = {name: Dataset.from_list(rows) for name, rows in split.items() if rows}
+    sets = {name: Dataset.from_list(rows) for name, rows in used.items() if rows}
     common = {
         "output_dir": str(flags.output), "num_train_epochs": flags.epochs, "learning_rate": flags.learning_rate,
         "per_device_train_batch_size": flags.batch, "max_length": flags.max_tokens, "seed": flags.seed,
@@ -66,7 +83,7 @@ def train(model: Any, tokenizer: Any, split: dict[str, list[dict[str, Any]]], fl
         "eval_strategy": "epoch" if "validation" in sets else "no",
     }  # fmt: skip
     given = {"train_dataset": sets["train"], "eval_dataset": sets.get("validation"), "processing_class": tokenizer}
-    if "completion" in split["train"][0]:
+    if "completion" in used["train"][0]:
         from trl import SFTConfig, SFTTrainer
 
         trainer = SFTTrainer(model, args=SFTConfig(**common), **given)
@@ -81,13 +98,15 @@ def train(model: Any, tokenizer: Any, split: dict[str, list[dict[str, Any]]], fl
 def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
-    parser.add_argument("data", type=Path, help="folder that `metaloop export --to sft` or `--to dpo` wrote")
+    parser.add_argument("data", type=Path, nargs="+", help="files of `metaloop export --view sft|dpo --to jsonl`")
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--epochs", type=float, default=1.0)
     parser.add_argument("--learning-rate", type=float, default=2e-5)
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--max-tokens", type=int, default=4096)
     parser.add_argument("--beta", type=float, default=0.1, help="of DPO")
+    parser.add_argument("--all", action="store_true", help="also rows whose gain is not significant")
+    parser.add_argument("--validation", type=float, default=0.1, metavar="SHARE", help="of the rows, at most")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cpu", action="store_true")
     flags = parser.parse_args(words)
@@ -100,14 +119,15 @@ def main(words: list[str] | None = None) -> int:
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     if not tokenizer.chat_template:
         tokenizer.chat_template = TEMPLATE
-    read = {name: rows_of(flags.data / f"{name}.jsonl") for name in ("train", "validation")}
-    split = {name: fitting(rows, tokenizer, flags.max_tokens) for name, rows in read.items()}
-    for name, rows in split.items():
+    whole = split(rows_of(flags.data, flags.all), flags.validation)
+    read = {name: [fields_of(row) for row in rows] for name, rows in whole.items()}
+    used = {name: fitting(rows, tokenizer, flags.max_tokens) for name, rows in read.items()}
+    for name, rows in used.items():
         print(f"{name}: {len(rows)} rows, {len(read[name]) - len(rows)} longer than {flags.max_tokens} tokens left out")
-    if not split["train"]:
-        print(f"error: {flags.data} has no row to train on\nhint: a larger --max-tokens", file=sys.stderr)
+    if not used["train"]:
+        print("error: there is no row to train on\nhint: --all, or a larger --max-tokens", file=sys.stderr)
         return 1
-    trainer = train(AutoModelForCausalLM.from_pretrained(flags.model), tokenizer, split, flags)
+    trainer = train(AutoModelForCausalLM.from_pretrained(flags.model), tokenizer, used, flags)
     trainer.save_model(str(flags.output))
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     print(f"loss {losses[0]:.4f} at the first step, {losses[-1]:.4f} at the last; the model is in {flags.output}")

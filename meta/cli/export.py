@@ -1,4 +1,4 @@
-"""``metaloop export``: write a view of a study to a file or to stdout, or training data to a folder."""
+"""``metaloop export``: write a view of a study to a file or to stdout."""
 
 from __future__ import annotations
 
@@ -24,47 +24,12 @@ if TYPE_CHECKING:
 
     from analysis.export import Format
     from analysis.run_state import StudyState
-    from analysis.training_data import Form, Prompts
     from arena.study import Study
     from meta.rewriting import Rewritten
     from programs.program import Program
     from trainer.task import Task
 
 FORMATS = ("tsv", "csv", "parquet", "jsonl")
-TRAINING = ("sft", "dpo")
-
-
-@dataclass(frozen=True)
-class TrainingFlags:
-    """Which rows of training data are written (--to sft, dpo)."""
-
-    beside: Annotated[
-        tuple[str, ...], flag("sft, dpo: another study whose rows to add.", metavar="STUDY", command="export")
-    ] = ()
-    prompts: Annotated[
-        str | None,
-        flag(
-            "sft, dpo: only recorded prompts, or also rendered ones for programs that rules wrote  "
-            "[default: recorded].",
-            type=click.Choice(("recorded", "rendered")),
-        ),
-    ] = None
-    confidence: Annotated[
-        float | None,
-        flag(
-            "sft, dpo: confidence at which a row's gain or difference must differ from zero  [default: 0.9].",
-            min=0.5,
-            max=0.999,
-            metavar="LEVEL",
-        ),
-    ] = None
-    everything: Annotated[bool, flag("sft, dpo: also rows that are not significant.", "--all")] = False
-    validation: Annotated[
-        float | None,
-        flag(
-            "sft, dpo: largest share of rows in the validation split  [default: 0.1].", min=0, max=0.5, metavar="SHARE"
-        ),
-    ] = None
 
 
 @dataclass(frozen=True)
@@ -116,28 +81,26 @@ def export(
     to: Annotated[
         str,
         flag(
-            f"{', '.join((*FORMATS, *TRAINING))}; for a tool: {', '.join(TOOLS)}.",
-            type=click.Choice((*FORMATS, *TRAINING, *TOOLS)),
+            f"{', '.join(FORMATS)}; for a tool: {', '.join(TOOLS)}.",
+            type=click.Choice((*FORMATS, *TOOLS)),
             default="tsv",
             metavar="FORMAT",
             command="export",
         ),
     ],
-    view: Annotated[str, flag("The view to export, as in metaloop sql.", default="runs", metavar="NAME|all")],
-    dataset: Annotated[
-        str | None,
-        flag("Write training data to three files: outcomes, preferences and traces.", metavar="DIR"),
+    view: Annotated[
+        str,
+        flag("The view to export, as in metaloop sql, or sft or dpo.", default="runs", metavar="NAME|all"),
     ],
     output: Annotated[
         str | None,
-        flag("File; a folder for --view all, sft, dpo and tools  [default: stdout].", "-o", metavar="PATH"),
+        flag("File; a folder for --view all and tools  [default: stdout].", "-o", metavar="PATH"),
     ],
     project: Annotated[
         str | None,
         flag("tools: name of the experiment or project  [default: the study's name].", metavar="NAME"),
     ],
     program: ProgramFlags,
-    training: TrainingFlags,
 ) -> None:
     """Write a view (a table) of a study as tsv, csv, parquet or jsonl. With --json and -o,
     lists the written files on stdout.
@@ -147,8 +110,8 @@ def export(
     its ideas in words, and begin with the best script of the study. --for scripted puts its
     list of ideas first, and refuses a program without an idea that a script can carry out.
 
-    --to sft and --to dpo write train.jsonl, validation.jsonl and a data card, for training
-    a model that writes programs.
+    --view sft and --view dpo are rows for training a model that writes programs: what a
+    model was asked, its answer, and the gain of that; or a better and a worse answer.
 
     --to mlflow, trackio and wandb write every run with its experiments into a folder, for
     that tool. MLFLOW_TRACKING_URI and WANDB_MODE=online send them to a server instead."""
@@ -162,28 +125,21 @@ def export(
     if project:
         raise UsageError(f"--project needs --to {', '.join(TOOLS)}", hint="add --to wandb -o logs/")
     folder = resolve.study_folder(study, out)
-    if to in TRAINING:
-        to_training_data(out, folder, target, to, training)
-        return
-    if training != TrainingFlags():
-        raise UsageError("flags of training data need --to sft or --to dpo", hint="add --to dpo -o data/")
-    if dataset is not None:
-        to_dataset(out, folder, Path(dataset).expanduser())
-        return
     to_tables(out, folder, target, to, view)
 
 
 def to_tables(out: Output, folder: Path, target: Path | None, to: str, view: str) -> None:
     """Write a view, or every one, as tables."""
+    from analysis.export import TRAINING, open_training
     from analysis.study import VIEWS
 
-    if view != "all" and view not in VIEWS:
-        raise NotFound(f"no view {view!r}", hint=f"one of {', '.join(VIEWS)}, or all")
+    if view not in (*VIEWS, *TRAINING, "all"):
+        raise NotFound(f"no view {view!r}", hint=f"one of {', '.join((*VIEWS, *TRAINING))}, or all")
     if target is None and (view == "all" or out.mode == "json"):
         raise UsageError(
             "name a file or folder to write to", hint=f"metaloop export {resolve.typed(folder)} -o tables/"
         )
-    with resolve.connect(folder) as con:
+    with open_training(folder) if view in TRAINING else resolve.connect(folder) as con:
         if target is None:
             to_stdout(con, view, to)
             return
@@ -194,43 +150,6 @@ def to_tables(out: Output, folder: Path, target: Path | None, to: str, view: str
         out.note(f"wrote {item['path']}, {item['rows']} rows")
     if out.mode == "json":
         out.json({"study": str(folder), "written": written})
-
-
-def to_dataset(out: Output, folder: Path, target: Path) -> None:
-    """Write the three files of `analysis.dataset`; with --json they are listed on stdout."""
-    from analysis.dataset import dataset
-
-    written = [{"path": str(path), "rows": count} for path, count in dataset(folder, target).items()]
-    for item in written:
-        out.note(f"wrote {item['path']}, {item['rows']} rows")
-    if out.mode == "json":
-        out.json({"study": str(folder), "written": written})
-
-
-def to_training_data(out: Output, folder: Path, target: Path | None, to: str, flags: TrainingFlags) -> None:
-    """Write rows for `sft` or `dpo` and their data card into ``target``."""
-    from analysis.training_data import CARD, Choices, export
-
-    if target is None:
-        raise UsageError(
-            f"--to {to} writes a folder", hint=f"metaloop export {resolve.typed(folder)} --to {to} -o data/"
-        )
-    if target.is_file():
-        raise UsageError(f"{target} is a file", hint="name a folder: -o data/")
-    choices = Choices(
-        cast("Form", to),
-        cast("Prompts", flags.prompts or "recorded"),
-        confidence=0.9 if flags.confidence is None else flags.confidence,
-        validation=0.1 if flags.validation is None else flags.validation,
-        everything=flags.everything,
-    )
-    studies = [folder, *(resolve.study_folder(other, out) for other in flags.beside)]
-    written = [{"path": str(path), "rows": rows} for path, rows in export(studies, target, choices).items()]
-    for item in written:
-        out.note(f"wrote {item['path']}, {item['rows']} rows")
-    out.note(f"{target / CARD} describes these files, and the rows that were left out")
-    if out.mode == "json":
-        out.json({"studies": [str(one) for one in studies], "written": written, "card": str(target / CARD)})
 
 
 def for_researcher(out: Output, study: str | None, target: Path | None, kind: str, chosen: str | None) -> None:

@@ -41,8 +41,11 @@ def test_an_instruction_needs_a_model_to_follow_it(tmp_path: Path, capsys: pytes
     assert run(["evolve", "--quick", "--dry-run", "--meta-program", str(tmp_path / "none.md")]) == 2
 
 
-def test_data_of_a_small_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("view", ["sft", "dpo"])
+@pytest.mark.parametrize("to", ["tsv", "parquet", "jsonl"])
+def test_data_of_a_small_study(tmp_path: Path, capsys: pytest.CaptureFixture[str], view: str, to: str) -> None:
     write_study(tmp_path / "study")
-    assert run(["export", str(tmp_path / "study"), "--dataset", str(tmp_path / "out"), "--json"]) == 0
+    file = tmp_path / "out" / f"{view}.{to}"
+    assert run(["export", str(tmp_path / "study"), "--view", view, "--to", to, "-o", str(file), "--json"]) == 0
     written = json.loads(capsys.readouterr().out)["written"]
-    assert [Path(item["path"]).name for item in written] == ["outcomes.jsonl", "preferences.jsonl", "traces.jsonl"]
+    assert written == [{"view": view, "format": to, "path": str(file), "rows": 0}] and file.is_file()

@@ -19,7 +19,7 @@ __all__ = ["WriterTaskset"]
 
 
 class WriterConfig(vf.TasksetConfig):
-    """``task_folder``: a task's name or folder. ``data``: train.jsonl of `metaloop export --to sft` or `dpo`, whose
+    """``task_folder``: a task's name or folder. ``data``: file of `metaloop export --view sft|dpo --to jsonl`, whose
     prompts are used; without it there is one prompt. Each prompt is a row per seed from ``first_seed`` on."""
 
     task_folder: str = "strokes"

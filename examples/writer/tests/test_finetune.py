@@ -53,16 +53,16 @@ def likelihood(folder: Path, answer: dict[str, str]) -> float:
 
 def write(folder: Path, row: dict[str, object], long: dict[str, object]) -> None:
     folder.mkdir()
-    figures = {"margin": 0.5, "margin_low": 0.1, "margin_high": 0.9, "task": "strokes", "q": None}
-    lines = [json.dumps(row | figures)] * 8 + [json.dumps(long | figures)]
-    (folder / "train.jsonl").write_text("\n".join(lines) + "\n")
-    (folder / "validation.jsonl").write_text(json.dumps(row | figures) + "\n")
+    figures = {"margin": 0.5, "task": "strokes", "shown": True, "lineage": "p1"}
+    lines = [*[row | figures] * 8, long | figures, row | figures | {"lineage": "p2"}, row | figures | {"shown": False}]
+    (folder / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
 def tuned(model: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> Path:
     flags = ["-o", str(folder / "tuned"), "--epochs", "4", "--learning-rate", "0.02", "--max-tokens", "400", "--cpu"]
-    assert finetune.main([str(model), str(folder / "data"), *flags]) == 0
-    assert "train: 8 rows, 1 longer than 400 tokens left out" in capsys.readouterr().out
+    assert finetune.main([str(model), str(folder / "data" / "rows.jsonl"), *flags]) == 0
+    told = capsys.readouterr().out
+    assert "train: 8 rows, 1 longer than 400 tokens left out" in told and "validation: 1 rows, 0 longer" in told
     return folder / "tuned"
 
 

@@ -8,10 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pytest
 
-from analysis.dataset import dataset
+from analysis.export import TRAINING, open_training, write
 from analysis.study import query
 from arena.drain import Drained
 from meta.begin import create, take_up
@@ -192,23 +191,21 @@ def test_without_traces_nothing_is_offered(play: Play) -> None:
 
 
 def test_turns_are_in_the_data_for_training_and_keys_are_nowhere(ended: Path, tape: Path, tmp_path: Path) -> None:
-    dataset(ended, tmp_path / "data")
-    traces = [json.loads(line) for line in (tmp_path / "data" / "traces.jsonl").read_text().splitlines()]
-    asked = [t for t in traces if t["model"]]
-    assert asked and any(t["turns"] for t in asked) and all(t["reply"] for t in asked)
-    assert all(t["turns"] == t["messages"] == [] for t in traces if not t["model"])
-    for t in asked:
-        roles = [m["role"] for m in t["messages"]]
-        assert (
-            roles[:2] == ["system", "user"] and roles[-1] == "assistant" and t["messages"][-1]["content"] == t["reply"]
-        )
-        ids = [call["id"] for m in t["messages"] for call in m.get("tool_calls", ())]
-        assert ids == [m["tool_call_id"] for m in t["messages"] if m["role"] == "tool"]
-        assert len(ids) == sum(len(turn["tools"]) for turn in t["turns"])
-    data = (tmp_path / "data").as_posix()
-    for name in ("outcomes", "preferences", "traces"):  # as readers of JSON lines do, which guess one type a column
-        rows = duckdb.sql(f"SELECT * FROM read_json('{data}/{name}.jsonl', format = 'newline_delimited')").fetchall()
-        assert len(rows) == len((tmp_path / "data" / f"{name}.jsonl").read_text().splitlines()) > 0
+    with open_training(ended) as con:
+        for view in TRAINING:
+            write(con, view, tmp_path / f"{view}.jsonl", "jsonl")
+    told = [json.loads(line) for line in (tmp_path / "sft.jsonl").read_text().splitlines()]
+    gained = "child_id IN (SELECT child_id FROM credit WHERE method = 'mutation')"
+    known = query(ended, f"SELECT child_id FROM mutations WHERE accepted AND model IS NOT NULL AND {gained}")
+    assert known and {row["child_id"] for row in told} == {row["child_id"] for row in known}
+    turns = {a["child_id"]: a.get("turns", []) for a in records(ended, ATTEMPTS)}
+    assert any(turns[row["child_id"]] for row in told)
+    for row in told:
+        roles = [m["role"] for m in row["messages"]]
+        assert roles[:2] == ["system", "user"] and roles[-1] == "assistant" and row["messages"][-1]["content"]
+        ids = [call["id"] for m in row["messages"] for call in m["tool_calls"] or ()]
+        assert ids == [m["tool_call_id"] for m in row["messages"] if m["role"] == "tool"]
+        assert len(ids) == sum(len(turn["tools"]) for turn in turns[row["child_id"]])
     for place in (ended, tape, tmp_path):
         for path in (p for p in place.rglob("*") if p.is_file()):
             assert KEY.encode() not in path.read_bytes(), path
