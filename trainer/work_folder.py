@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 _HELD = "held"  # this file exists once the owner has the lock; without it, a free lock means nothing
-_STALE_SECONDS = 3600.0  # for folders without that file: of an older version, or a file system without locks
+_STALE_SECONDS = 3600.0  # for folders without that file: on a file system without locks
 _PREFIX = "metaloop-"
 
 

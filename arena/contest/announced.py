@@ -1,4 +1,4 @@
-"""What an announcement says in words; one text for the pages, their twins and the command."""
+"""What an announcement says in words; one text for the pages and the command."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import JsonValue
-from sqlalchemy import create_engine, event, inspect
+from sqlalchemy import create_engine, event
 from sqlalchemy.orm import DeclarativeBase, sessionmaker
 from sqlalchemy.orm import Session as Connection
 
@@ -39,12 +39,6 @@ class Database:
         """Create a file that only its owner may read; SQLite gives its other files the same mode."""
         write_private(self.path, "")
         self.tables.metadata.create_all(self.engine)
-
-    def complete(self) -> None:
-        """Add the tables that a folder of an earlier version lacks."""
-        if not set(self.tables.metadata.tables) <= set(inspect(self.engine).get_table_names()):
-            with self.write() as connection:  # holds the lock: two processes may open the folder at once
-                self.tables.metadata.create_all(connection.connection())
 
     @contextmanager
     def write(self) -> Iterator[Connection]:

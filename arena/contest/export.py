@@ -42,7 +42,7 @@ CONTENTS = {
     BOARD_FILE: "the ranking on the pages, with the decision if there is one",
     "announcement.json": "the decision for programs",
     "acts.json": "entries that the host declared void or reinstated, with reasons",
-    "contest.json": "tasks, times and settings, as the pages show them",
+    "contest.json": "task, times and settings, as the pages show them",
     MARK: "the host's settings, with the hashes of secret and rules",
     "study.toml": "the settings of the runs, with the secret",
     **{f"{name}.parquet": f"the table {name}, as in docs/views.md" for name in TABLES},

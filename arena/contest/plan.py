@@ -49,8 +49,7 @@ class ClosePlan:
         return self.usual * run_seconds, (self.leaders + 2) * self.runs * run_seconds
 
     def sentence(self, source: str, run_seconds: float, workers: int = 1) -> str:
-        """``run_seconds``: device-seconds of one run, verification included, on all tasks; ``workers``: runs at a
-        time."""
+        """``run_seconds``: device-seconds of one run, verification included; ``workers``: runs at a time."""
         leaders = many(self.leaders, "leader")
         usual, most = self.seconds(run_seconds)
         return (

@@ -79,7 +79,6 @@ class Project:
         database = ProjectDatabase(folder)
         if not database.path.is_file() or not database.fact("project"):
             raise NotFound(f"{folder} holds no project", hint="metaloop home init DIR creates one")
-        database.complete()
         return cls(folder, StudyConfig.read(folder / "study.toml"), database, Chain(folder / MAIN))
 
     @property

@@ -1,6 +1,6 @@
 """The state of a study, computed from its ledger's records for ``status``, the live screen and the window.
 
-It reads the records of any version, without types. `analysis.repeated_records` says which of two records counts.
+It reads the records without types. `analysis.repeated_records` says which of two records counts.
 """
 
 from __future__ import annotations

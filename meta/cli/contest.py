@@ -265,7 +265,7 @@ def noise_of(study: str, out: Output) -> float:
 
 
 def wishes_of(folder: str, flags: ContestFlags, confirm_runs: int) -> ContestOptions:
-    """The options of a new contest, checked against its tasks and this machine."""
+    """The options of a new contest, checked against its task and this machine."""
     from arena import sandbox
     from arena.contest.create import ContestOptions
 
@@ -347,8 +347,8 @@ def export(
     folder: ContestFolder,
     to: Annotated[str, flag("A new folder.", metavar="DIR", required=True, command="contest copy")],
 ) -> None:
-    """Write a contest's programs, ledger and standings into a folder. Sealed texts are
-    included, so share it only after the decision."""
+    """Write a contest's programs, ledger and standings into a folder. All texts
+    are included, also those that the pages show only after the close."""
     from arena.contest.contest import Contest
     from arena.contest.export import export as write
     from arena.contest.removal import queued, removals

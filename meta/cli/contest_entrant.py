@@ -123,10 +123,10 @@ class LeaderboardRow(TypedDict):
 
 
 def named(row: Mapping[str, Any]) -> str:
-    """The entry of a row that the host sent; one of an earlier version may lack its name."""
+    """The entry of a row that the host sent."""
     from arena.contest.stored import entry_label
 
-    return entry_label(row["entrant"], row.get("name") or f"number {row['number']}")
+    return entry_label(row["entrant"], row["name"])
 
 
 def shown(row: LeaderboardRow | MeasuredRow, rows: Sequence[LeaderboardRow] | Sequence[MeasuredRow]) -> Row:

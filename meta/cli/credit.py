@@ -53,13 +53,13 @@ LEGEND = (
     "Gain: in the unit of the verdict, positive is better. Per experiment: the average change of the score by the "
     "experiments that cite the sentence, kept or not, 0 for a failed one; so a run that keeps it gains about as much. "
     "A run discards a change that made its script worse. So the experiments that cite a sentence can lose (directive) "
-    "although the programs that have it do not (having). A sentence and the edit that it names have rows of their own: "
-    "the sentence is tried on the script that a run has by then, the edit is estimated alone on the untouched script. "
-    "n: experiments of the search (edit, directive), pairs of runs (mutation), else runs or seeds, without the "
-    "confirmation (of a contest, its race) and held-out tasks. The intervals of edits and directives come from one "
-    "model of all experiments, so that one tried only once (n = 1) has an interval, too. q: p-value corrected for the "
-    'number of tests ("-": not tested, because fewer than three runs tried it, or, of an edit, almost only beside one '
-    "that hurts: it may only repair that one). `next:` shows the experiments or runs behind the first row."
+    "although a planned ablation shows no loss (factorial). A sentence and the edit that it names have rows of their "
+    "own: the sentence is tried on the script that a run has by then, the edit is estimated alone on the untouched "
+    "script. n: experiments of the search (edit, directive), pairs of runs (mutation), else runs or seeds, without "
+    "the confirmation (of a contest, its race) and held-out tasks. The intervals of edits and directives come from "
+    "one model of all experiments, so that one tried only once (n = 1) has an interval, too. q: p-value corrected for "
+    'the number of tests ("-": not tested, because fewer than three runs tried it, or, of an edit, almost only beside '
+    "one that hurts: it may only repair that one). `next:` shows the experiments or runs behind the first row."
 )
 QUERY = "FROM credit"
 

@@ -64,7 +64,7 @@ class EvolveFlags:
             "its measured effects among what is known.",
             "--from",
             metavar="STUDY",
-            envvar="METALOOP_FROM_STUDY",  # `task init --from` takes a folder
+            command="study",  # METALOOP_STUDY_FROM: `task init --from` takes a folder
         ),
     ]
     from_scratch: Annotated[bool, flag("Start without the program whose ideas were learnt on other tasks.")]

@@ -1,4 +1,4 @@
-"""Other users of the machine cannot read what a study keeps secret; an older study that they can read is told of."""
+"""Other users of the machine cannot read what a study keeps secret; a study that they can read is told of."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_what_a_contest_keeps_secret_is_closed_to_others(public: Path) -> None:
 def test_an_open_study_is_told_of_with_a_cure_that_works(
     public: Path, mode: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    study = make_study(public / "an older study")
+    study = make_study(public / "an open study")
     with study:
         pass
     study.folder.chmod(mode)
@@ -126,7 +126,7 @@ def test_an_open_contest_is_told_of(public: Path, capsys: pytest.CaptureFixture[
 
 
 def test_a_config_that_is_written_again_stays_closed(public: Path) -> None:
-    """`contest caps` writes study.toml anew; what an earlier version left half-written was open."""
+    """`contest caps` writes study.toml anew; a half-written file beside it may be open."""
     study = make_study(public / "s")
     partial = study.folder / "study.partial"
     partial.write_text("half")

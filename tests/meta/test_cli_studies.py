@@ -274,7 +274,7 @@ def test_the_answer_of_a_comparison_comes_from_the_matches_that_decide(
 
 def test_matches_count_by_their_purpose(root: Path) -> None:
     one, two = (ComparedStudy(at, load_board(root / at)[0]) for at in ("one", "deep/er/two"))
-    for study in (one, two):  # as the second confirmation of a study has them
+    for study in (one, two):  # whatever its stream
         (deciding,) = study.board.deciding
         deciding.event = {**deciding.event, "stream": "reserve"}
     found = champions(one, two)

@@ -199,7 +199,6 @@ def test_every_worker_of_a_check_confines_what_did_not_come_with_metaloop(
 
 
 def test_a_study_of_ones_own_says_nothing_of_it(place: Path, listener: socket.socket) -> None:
-    """So that an earlier version still opens it."""
     study = strangers_study(place, hostile_task(place, listener))
     assert "confined" not in (study.folder / "study.toml").read_text()
 

@@ -42,7 +42,7 @@ def row(training: float | None, prediction: float | None, source_id: str = "s1",
         ([(2.0, 0.2)], (2.11, 0.26), ""),
         ([(2.0, 0.2)], (2.12, 0.2), "clock: 2.120 CPU-s of training, at most 2.000 in the source's own experiments"),
         ([], (9.0, 9.0), ""),  # nothing to compare with
-        ([(None, None)], (9.0, 9.0), ""),  # an experiment of an older version
+        ([(None, None)], (9.0, 9.0), ""),  # an experiment whose CPU time was not measured
         ([(0.08, None)], (0.08, 9.0), ""),
         ([(0.08, 0.01)], (None, None), ""),  # a simulated one, or a GPU
     ],

@@ -94,9 +94,7 @@ def best_run(runs: Sequence[TitledRun], ideas: Sequence[ProgramIdea] = (), *, sc
 
 
 def _best(of_entry: Sequence[TitledRun], ideas: Sequence[ProgramIdea], scripted: bool) -> BestRun | None:
-    """Of several tasks the first counts: gains in different units do not compare."""
-    comparable = [run for run in of_entry if run["task"] == of_entry[0]["task"]]
-    measured = [(run["gain"], run) for run in comparable if run["gain"] is not None]
+    measured = [(run["gain"], run) for run in of_entry if run["gain"] is not None]
     if not measured:
         return None
     _, run = max(measured, key=lambda one: one[0])
