@@ -46,13 +46,6 @@ class TaskStudy:
     def cost(self) -> RunCost:
         return RunCost(self.task, self.config.run_budget, self.config.verify_seeds, self.config.baseline_seeds)
 
-    def with_budget(self, seconds: float, researcher: str = "") -> TaskStudy:
-        """The same with another run budget in device-seconds, and with another ``researcher`` if one is named."""
-        other = TaskStudy(self.study, self.task_id)
-        changed = {"run_budget": seconds, "researcher": researcher or self.config.researcher}
-        other.config = self.config.model_copy(update=changed)
-        return other
-
     def record(self, event: Event) -> None:
         self.study.record(event)
 

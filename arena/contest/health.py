@@ -27,7 +27,6 @@ LOG = "log/contest.log"
 TAIL, WIDE = 30, 300  # lines of the log, and characters of each
 MOST_READ = 64 << 10
 LITTLE_DISK = 1 << 30  # bytes free; less is a problem
-BUSY = 1.5  # load per core; more is too much
 
 
 class QueueHealth(TypedDict):
