@@ -260,7 +260,7 @@ class ActEvent(DocumentEvent, kind="act"):
 
 class PairEvent(Event, kind="pair"):
     """A proposal of a project of strangers and the main that it is compared with, trained with one fresh seed and
-    scored on one fresh split. ``status``: of main and of the proposal. ``by``: the host, or volunteers."""
+    scored on one fresh split. ``status``: of main and of the proposal."""
 
     proposal: int
     number: int
@@ -271,7 +271,6 @@ class PairEvent(Event, kind="pair"):
     difference: float
     status: str
     device_seconds_spent: float
-    by: str = "host"
 
 
 class BlockEvent(DocumentEvent, kind="block"):

@@ -2,7 +2,6 @@
 
 python -m bench.home_simulated [VOLUNTEERS [DAYS]]      default: 2,000 volunteers, 3 days
 python -m bench.home_simulated host                     the second part only
-python -m bench.home_simulated volunteers [N [DAYS]]    the first part, verified by volunteers
 
 Fixed before it ran. A training takes five minutes on a device of speed 1, a run has 24. Speeds are lognormal (SD of the
 logarithm 1). Volunteers arrive evenly over the first half and stay for an exponential time of one day on average. A run
@@ -14,15 +13,10 @@ Hostile ones, in equal parts: claims of 100 SD for nothing; claims of 2 SD for a
 back; a new key after each refutation, with claims of 3 SD for nothing. They hand in as fast as the fastest honest
 ones. The host has a device for every 200 volunteers and verifies as many proposals at once as the product does with
 so many; a test that is under way when main moves begins again.
-
-Verified by volunteers: beside the host's devices, every honest volunteer with a block or five runs, after the first
-block, trains pairs of others when it asks for work, which it does after each run. A pair is trained by three of them
-and costs three times as much.
 """
 
 from __future__ import annotations
 
-import bisect
 import heapq
 import math
 import resource
@@ -59,6 +53,7 @@ from trainer.task import Task
 
 SEED, HOSTILE_SHARES = 20261124, (0.05, 0.15, 0.3)
 TRAINING, RUN, PER_DEVICE = 300.0, 24 * 300.0, 200
+PAIR = 2 * TRAINING
 DAY = 86400.0
 IMPROVES, MEAN_GAIN, CLAIM_ERROR, KEEPS = 0.2, 2.0, 0.7, 0.8
 KINDS = ("boaster", "harmful", "vanishing", "sybil")
@@ -93,12 +88,7 @@ class Fleet:
     days: float
     share: float
     tails: int = 0  # degrees of freedom of the noise; 0: normal
-    shared: bool = False  # volunteers verify
-    leaves: dict[int, float] = field(default_factory=dict)  # each key
-    runs: dict[int, int] = field(default_factory=lambda: defaultdict(int))  # of honest keys, since the first block
     known: set[int] = field(default_factory=set)  # keys with a confirmed proposal
-    works: set[int] = field(default_factory=set)  # keys whose work is shown
-    until: list[float] = field(default_factory=list)  # when each of them leaves, sorted
     claimed: float = 0.0
     standings: dict[int, policy.KeyRecord] = field(default_factory=dict)
     waiting: dict[int, list[Proposal]] = field(default_factory=lambda: defaultdict(list))
@@ -133,7 +123,7 @@ class Fleet:
             kind = KINDS[k % len(KINDS)] if k < hostile else "honest"
             speed = float(self.rng.lognormal(0, 1)) if kind == "honest" else 5.0
             who = Volunteer(kind, speed, arrives + self.rng.exponential(DAY), k)
-            self.standings[k], self.leaves[k] = policy.KeyRecord(), who.leaves
+            self.standings[k] = policy.KeyRecord()
             heapq.heappush(queue, (arrives + RUN / speed, k, who))
             keys = k + 1
         while queue and queue[0][0] < end:
@@ -141,7 +131,7 @@ class Fleet:
             self.advance(now)
             if who.kind == "sybil" and self.standings[who.key].refuted:
                 who = replace(who, key=keys)
-                self.standings[keys], self.leaves[keys], keys = policy.KeyRecord(), who.leaves, keys + 1
+                self.standings[keys], keys = policy.KeyRecord(), keys + 1
             self.hand_in(now, who)
             if now < who.leaves:
                 heapq.heappush(queue, (now + RUN / who.speed, tie, who))
@@ -153,17 +143,14 @@ class Fleet:
         self.messages += 2
         self.handed_in += 1
         standing = self.standings[who.key]
-        self.runs[who.key] += self.shared and who.kind == "honest" and bool(self.gains)
         counted = policy.credited(RUN, RUN, RUN)
         self.standings[who.key] = replace(standing, contributed=standing.contributed + counted)
         self.best.pop(who.key, None)
         self.claimed += counted
-        if who.key in self.works:
+        if who.key in self.known:
             self.claimed, self.contributed = self.claimed - counted, self.contributed + counted
-        self.show(who.key)
-        pair = 2 * TRAINING
-        if self.rng.random() < policy.SAMPLE_SHARE and policy.may_sample(self.totals(), pair):
-            self.sampled += pair
+        if self.rng.random() < policy.SAMPLE_SHARE and policy.may_sample(self.totals(), PAIR):
+            self.sampled += PAIR
         true, claimed = 0.0, {"boaster": 100.0, "harmful": 2.0, "sybil": 3.0}.get(who.kind, 0.0)
         if who.kind == "harmful":
             true = -0.2
@@ -175,15 +162,6 @@ class Fleet:
             self.waiting[who.key].append(Proposal(self.handed_in, who.key, len(self.gains), true, claimed, now))
             if true > LARGE:
                 self.large["proposed"] += 1
-
-    def show(self, key: int) -> None:
-        """Count what a key has contributed once its work is shown."""
-        standing = self.standings[key]
-        if key in self.works or not policy.earned(standing.confirmed, self.runs[key]):
-            return
-        self.works.add(key)
-        bisect.insort(self.until, self.leaves[key])
-        self.claimed, self.contributed = self.claimed - standing.contributed, self.contributed + standing.contributed
 
     def advance(self, now: float) -> None:
         """Let the host verify until ``now``."""
@@ -207,25 +185,17 @@ class Fleet:
         return math.fsum(KEEPS ** (len(self.gains) - one.base) for one in large)
 
     @property
-    def verifiers(self) -> int:
-        """Volunteers who may verify, and are still there."""
-        return len(self.until) - bisect.bisect_right(self.until, self.clock) if self.shared else 0
-
-    @property
     def slots(self) -> int:
-        own = self.count // PER_DEVICE // (2 * policy.BATCH)
-        return max(1, own + self.verifiers // (policy.REPLICAS * policy.BATCH))
+        return max(1, self.count // PER_DEVICE // (2 * policy.BATCH))
 
     def begin(self) -> bool:
         """Begin the test of the next proposal; False if none may be verified."""
-        verifiers = self.verifiers
-        pair = 2 * TRAINING * (policy.REPLICAS if verifiers >= policy.REPLICAS else 1)
         totals = self.totals()
-        totals = replace(totals, spent=totals.spent + len(self.under_way) * TYPICAL_PAIRS * pair)
-        if not policy.may_verify(totals, pair, TYPICAL_PAIRS):
+        totals = replace(totals, spent=totals.spent + len(self.under_way) * TYPICAL_PAIRS * PAIR)
+        if not policy.may_verify(totals, PAIR, TYPICAL_PAIRS):
             return False
         drawn = float(self.rng.random())
-        if not (self.known & self.waiting.keys() or policy.may_verify_new(totals, pair, TYPICAL_PAIRS)):
+        if not (self.known & self.waiting.keys() or policy.may_verify_new(totals, PAIR, TYPICAL_PAIRS)):
             return False  # as the policy would say, after a look at all that waits
         plausible = 2 * max(self.gains, default=math.inf)
         later = np.concatenate([np.cumsum(self.gains[::-1])[::-1], [0.0]]) if self.gains else [0.0]
@@ -238,7 +208,7 @@ class Fleet:
                 for one in own[:MOST_OF_ONE]
             )
         rows = [self.best[key] for key in self.waiting]
-        chosen = policy.next_proposal(rows, totals, pair, TYPICAL_PAIRS, drawn)
+        chosen = policy.next_proposal(rows, totals, PAIR, TYPICAL_PAIRS, drawn)
         if chosen is None:
             return False
         [one] = [each for each in self.waiting[chosen.key] if each.number == chosen.proposal_id]
@@ -259,10 +229,8 @@ class Fleet:
             )
             differences += (true + noise).tolist()
             seconds += TRAINING
-            if verifiers >= policy.REPLICAS:  # who is asked comes when its run has ended
-                seconds += TRAINING + policy.REPLICAS * size * RUN / verifiers
-        self.spent += pair * len(differences)
-        self.spent_on_known += pair * len(differences) * standing.known
+        self.spent += PAIR * len(differences)
+        self.spent_on_known += PAIR * len(differences) * standing.known
         merged = outcome.state == "crossed"
         row = (self.clock + seconds, self.tests, len(self.gains), one, true, differences, merged)
         heapq.heappush(self.under_way, row)
@@ -271,7 +239,7 @@ class Fleet:
     def finish(self, one: Proposal, true: float, differences: list[float], merged: bool) -> None:
         """Enter the result of a test."""
         standing = self.standings[one.key]
-        cost = 2 * TRAINING * len(differences) * (policy.REPLICAS if self.verifiers >= policy.REPLICAS else 1)
+        cost = PAIR * len(differences)
         if true > LARGE:
             self.large["tested"] += 1
             self.large["merged"] += merged
@@ -283,6 +251,8 @@ class Fleet:
             self.best.clear()  # what is left of each claim is less now
             if not standing.known:
                 self.spent_on_known += standing.checking + cost
+                self.claimed -= standing.contributed
+                self.contributed += standing.contributed
         self.standings[one.key] = replace(
             standing,
             checking=standing.checking + cost,
@@ -291,15 +261,14 @@ class Fleet:
             streak=standing.streak + 1 if merged else 0,
         )
         self.best.pop(one.key, None)
-        self.show(one.key)
 
 
-def fleets(count: int, days: float, shared: bool) -> None:
+def fleets(count: int, days: float) -> None:
     heads = ("hostile", "noise", "runs", "tests", "merged", "false", "of 1,000 merged [95%]", "gains > 2 SD")
     print(f"| {' | '.join(heads)} | verification / search | messages a volunteer and day |")
     print("|---" * (len(heads) + 2) + "|")
     for share, tails in [*((share, 0) for share in HOSTILE_SHARES), (0.15, 4)]:
-        fleet = Fleet(np.random.default_rng(SEED), count, days, share, tails, shared)
+        fleet = Fleet(np.random.default_rng(SEED), count, days, share, tails)
         fleet.play()
         low, high = share_interval(fleet.false, fleet.merged) if fleet.merged else (math.nan, math.nan)
         search = fleet.handed_in * RUN
@@ -375,9 +344,7 @@ def _cpu() -> float:
 
 
 if __name__ == "__main__":
-    shared = sys.argv[1:2] == ["volunteers"]
-    words = sys.argv[2:] if shared else sys.argv[1:]
-    if sys.argv[1:2] != ["host"]:
-        fleets(int(words[0]) if words else 2000, float(words[1]) if words[1:] else 3.0, shared)
-    if not shared:
-        host()
+    words = sys.argv[1:]
+    if words[:1] != ["host"]:
+        fleets(int(words[0]) if words else 2000, float(words[1]) if words[1:] else 3.0)
+    host()

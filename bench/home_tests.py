@@ -1,17 +1,11 @@
 """The error budget of a project of strangers: proposals tested one after the other by the product's own test.
 
 python -m bench.home_tests [PROPOSALS [PROJECTS]]      default: 10,000 proposals in each of 20 projects
-python -m bench.home_tests colluders                   verification by volunteers, of whom some agree to lie
 
 Fixed before it ran: laws of the noise of a paired difference (in its standard deviations), shares of proposals that
 are true gains, their size. A proposal without gain has a mean of exactly 0, the hardest case that is still false. A
 flood is a project without any true gain. Printed for each: false merges for 1,000 merged, the share of true gains that
 were merged, pairs for each proposal. Intervals are those of shares (Wilson) over all projects.
-
-Colluders: every proposal is theirs and gains nothing. Each pair is trained by three volunteers and the median counts,
-so it is theirs where two or three of them are; honest ones agree, because they have the same seed and split. The host
-trains one of the first three pairs and a tenth of the others. Nobody is excluded, however often a lie meets the host's
-own result: the product does exclude them.
 """
 
 from __future__ import annotations
@@ -96,34 +90,7 @@ def project(law: Law, true_share: float, size: float, proposals: int, rng: np.ra
     return np.array([false, merged - false, int(true.sum()), pairs])
 
 
-def colluders(rng: np.random.Generator) -> None:
-    """False merges where a share of the verifiers says that all their proposals gain ``lie`` standard deviations."""
-    for share in (0.05, 0.15, 0.3, 0.5):
-        for lie in (1.0, 3.0, 10.0):
-            false = 0
-            for _ in range(PROJECTS):
-                shape = (PROPOSALS, MOST_PAIRS)
-                theirs = rng.binomial(3, share, shape) >= 2
-                theirs &= rng.random(shape) >= 0.1
-                theirs[np.arange(PROPOSALS), rng.integers(0, 3, PROPOSALS)] = False
-                said = lie + 0.3 * rng.standard_normal(shape)
-                courses = Courses.of(np.where(theirs, said, rng.standard_normal(shape)))
-                merged = 0
-                for t in range(PROPOSALS):
-                    merged += courses.play(t, level(t + 1, merged))[0]
-                false += merged
-            low, high = share_interval(false, PROJECTS * PROPOSALS)
-            figure(
-                f"{share:.0%} of the verifiers lie by {lie:g} SD",
-                f"{1000 * false / (PROJECTS * PROPOSALS):.2f} [{1000 * low:.2f}, {1000 * high:.2f}] of 1,000 false "
-                "proposals merged",
-            )
-
-
 def main() -> None:
-    if sys.argv[1:] == ["colluders"]:
-        colluders(np.random.default_rng(SEED))
-        return
     proposals = int(sys.argv[1]) if sys.argv[1:] else PROPOSALS
     projects = int(sys.argv[2]) if sys.argv[2:] else PROJECTS
     rng = np.random.default_rng(SEED)

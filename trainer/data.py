@@ -70,10 +70,6 @@ class DataStore:
         """Folder with ``inputs.npy`` and ``targets.npy`` (language models: ``bytes.npy`` too) of a hidden split."""
         return self._once(self._folder(stream), stream, self.split_seed(stream))
 
-    def given(self, stream: Stream, seed: int) -> Path:
-        """Make a split from a seed that another study has drawn, instead of this one's own."""
-        return self._once(self._folder(stream), stream, seed)
-
     def discard(self, stream: Stream) -> None:
         """Delete a hidden split that is not used again; it can be made again."""
         shutil.rmtree(self._folder(stream), ignore_errors=True)

@@ -1,4 +1,4 @@
-"""What volunteers get: a run to make or a pair to train, and the task as the files of its folder, under one hash.
+"""What volunteers get: a run to make, and the task as the files of its folder, under one hash.
 
 `pack` is the host's half. `unpack` is the volunteer's: it treats the bundle as hostile, writes nothing outside its
 folder, and refuses a task that would run a command or read a file of the volunteer.
@@ -23,7 +23,6 @@ from arena.home.signing import Body
 from programs.errors import MetaloopError, UsageError
 from trainer import constants, nested_values
 from trainer.scoring import SCORED_WITHOUT_ITS_CODE
-from trainer.streams import DATA_BITS
 from trainer.task import Task
 
 MOST_BYTES, MOST_FILES, MOST_NAME = 8 << 20, 400, 200
@@ -31,23 +30,6 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*"
 
 
 Files = Annotated[dict[str, str], Field(min_length=1)]
-
-
-class Work(BaseModel):
-    """A host's reply, as far as a volunteer reads it."""
-
-    model_config = ConfigDict(frozen=True, strict=True, allow_inf_nan=False)
-
-    task: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-
-    @classmethod
-    def of(cls, reply: Body) -> Self:
-        """Raises UsageError for anything else."""
-        try:
-            return cls.model_validate(reply)
-        except ValidationError as problem:
-            where = ".".join(map(str, problem.errors()[0]["loc"]))
-            raise UsageError(f"the host sent work that is none: {where}: {problem.errors()[0]['msg']}") from None
 
 
 class _Main(BaseModel):
@@ -59,30 +41,26 @@ class _Given(BaseModel):
     text: str
 
 
-class RunWork(Work):
-    """A run to make."""
+class RunWork(BaseModel):
+    """A run to make: a host's reply, as far as a volunteer reads it."""
 
+    model_config = ConfigDict(frozen=True, strict=True, allow_inf_nan=False)
+
+    task: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     lease: Annotated[str, Field(pattern=r"^r[0-9a-f]{12}$")]
     base: _Main
     program: _Given
     run_seed: Annotated[int, Field(ge=0, lt=2**53)]
     budget: Annotated[float, Field(gt=0, le=7 * 86400)]
 
-
-class PairWork(Work):
-    """Two sources to train on one seed, scored on the split of another."""
-
-    verify: Annotated[int, Field(ge=1, lt=2**53)]
-    sources: Annotated[list[Files], Field(min_length=2, max_length=2)]
-    seed: Annotated[int, Field(ge=0, lt=2**31)]
-    split: Annotated[str, Field(pattern=r"^[0-9]{1,40}$")]
-
-    @property
-    def split_seed(self) -> int:
-        """Raises UsageError for one that no split has."""
-        if int(self.split) >> DATA_BITS:
-            raise UsageError("the host sent work that is none: split: too large")
-        return int(self.split)
+    @classmethod
+    def of(cls, reply: Body) -> Self:
+        """Raises UsageError for anything else."""
+        try:
+            return cls.model_validate(reply)
+        except ValidationError as problem:
+            where = ".".join(map(str, problem.errors()[0]["loc"]))
+            raise UsageError(f"the host sent work that is none: {where}: {problem.errors()[0]['msg']}") from None
 
 
 @dataclass(frozen=True)

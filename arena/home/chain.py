@@ -47,7 +47,6 @@ class Trailers:
     splits: tuple[str, ...]
     differences: tuple[float, ...]
     ledger: str
-    verified_by: str = "host"
 
     def lines(self) -> str:
         return "".join(
@@ -73,7 +72,6 @@ class Trailers:
             splits=tuple(values["splits"].split()),
             differences=tuple(float(word) for word in values["differences"].split()),
             ledger=values["ledger"],
-            verified_by=values.get("verified_by", "host"),
         )
 
 

@@ -58,14 +58,6 @@ class RunReport(TypedDict):
     events: str
 
 
-class TrainingReport(TypedDict):
-    """A training of another's proposal, or of the main beside it."""
-
-    status: str
-    metric: float | None
-    device_seconds: float
-
-
 class LeaseFile(TypedDict):
     """A lease under way: the host's reply, then the run's end and its seal."""
 
@@ -152,9 +144,8 @@ class VolunteerFolder:
         return about
 
     def leases(self) -> list[JsonValue]:
-        """The runs and verifications that are under way, by id."""
-        works = [json.loads(path.read_text(encoding="utf-8"))["work"] for path in self.folder.glob("lease*.json")]
-        return [work.get("lease", work.get("verify")) for work in works]
+        """The runs that are under way, by id."""
+        return [json.loads(path.read_text("utf-8"))["work"]["lease"] for path in self.folder.glob("lease*.json")]
 
     def put(self, name: str, value: Kept | None) -> None:
         path = self.folder / f"{name}.json"

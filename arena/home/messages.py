@@ -12,7 +12,6 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cached_property
 
 from pydantic import JsonValue
 from sqlalchemy import func, select
@@ -22,7 +21,6 @@ from arena.contest.settings import utc_now
 from arena.home import policy
 from arena.home.checks import bare_texts, checked_files, normal_form
 from arena.home.project import Project
-from arena.home.replication import Replication
 from arena.home.signing import Body, SignedMessage, Signer, read_message, sealed
 from arena.home.tables import OPEN, BlockRow, ProposalRow, RunLease, Volunteer
 from programs.errors import NotFound, UsageError
@@ -53,10 +51,6 @@ class MessageHost:
 
     project: Project
     signer: Signer
-
-    @cached_property
-    def replication(self) -> Replication:
-        return Replication.of(self.project)
 
     def check(self, raw: bytes) -> CheckedProposal | None:
         """What of a message takes time: the files of a proposal are parsed, before and outside the transaction of
@@ -98,11 +92,10 @@ class MessageHost:
         connection: Connection,
         raw: bytes,
         now: datetime | None = None,
-        network: str = "",
         checked: CheckedProposal | None = None,
     ) -> bytes:
-        """The signed reply to a message. ``network``: that it came from, if networks can be distinguished; ``checked``:
-        what `check` found in it. Raises UsageError, and stores nothing, for one that is refused."""
+        """The signed reply to a message. ``checked``: what `check` found in it. Raises UsageError, and stores nothing,
+        for one that is refused."""
         now = now or utc_now()
         message = read_message(raw, self.project.project_id)
         digest = hashlib.sha256(raw).hexdigest()
@@ -116,8 +109,7 @@ class MessageHost:
             )
         body = message.content()
         if message.kind == "hello":
-            volunteer = self._hello(connection, message, body, volunteer, now)
-            volunteer.network, volunteer.verifies = network, body.get("verify") is True
+            volunteer = self._hello(connection, message, body, volunteer)
         if volunteer is None:
             raise NotFound("this key has not said hello", hint="send a hello message first")
         if message.kind == "propose":
@@ -127,15 +119,13 @@ class MessageHost:
         reply = (
             self.signer.sign(self.project.project_id, message.number, "reply", reply_body).model_dump_json().encode()
         )
-        volunteer.number, volunteer.digest, volunteer.reply, volunteer.seen_at = message.number, digest, reply, now
+        volunteer.number, volunteer.digest, volunteer.reply = message.number, digest, reply
         return reply
 
-    def _hello(
-        self, connection: Connection, message: SignedMessage, body: Body, known: Volunteer | None, now: datetime
-    ) -> Volunteer:
+    def _hello(self, connection: Connection, message: SignedMessage, body: Body, known: Volunteer | None) -> Volunteer:
         name = one_line(_text(body, "name", MOST_NAME)).strip() or message.key[:8]
         hardware, devices = one_line(_text(body, "hardware", 120)), _count(body, "devices", 1, MOST_DEVICES)
-        volunteer = known or Volunteer(key=message.key, joined_at=now, number=0, seen_at=now)
+        volunteer = known or Volunteer(key=message.key, number=0)
         volunteer.name, volunteer.hardware, volunteer.devices = name, hardware, devices
         if known is None:
             connection.add(volunteer)
@@ -155,8 +145,6 @@ class MessageHost:
         out = connection.scalars(
             select(RunLease).where(mine, RunLease.returned_at.is_(None), RunLease.expires_at > now)
         ).all()
-        if body.get("verify") is True and (pair := self.replication.assign(connection, volunteer, have, now)):
-            return pair
         quota = policy.leases_at_once(standing(volunteer))
         if (lost := next((each for each in out if each.lease_id not in have), None)) is not None:
             return {**self._described(connection, lost), "leases_at_once": quota}
@@ -293,9 +281,6 @@ class MessageHost:
         own: list[JsonValue] = [{"proposal": row.proposal_id, "state": row.state, "reason": row.reason} for row in rows]
         return {"proposals": own, "block": main_block(connection).number}
 
-    def verified(self, connection: Connection, volunteer: Volunteer, body: Body, now: datetime) -> Body:
-        return self.replication.take(connection, volunteer, body, now)
-
     def _own(self, connection: Connection, volunteer: Volunteer, body: Body, now: datetime) -> RunLease:
         lease = connection.get(RunLease, _text(body, "lease", 13))
         if lease is None or lease.volunteer_id != volunteer.volunteer_id:
@@ -310,7 +295,6 @@ ANSWERS: Mapping[str, Answer] = {
     "hello": MessageHost.welcome,
     "work": MessageHost.lease,
     "commit": MessageHost.seal,
-    "result": MessageHost.verified,
     "progress": MessageHost.progress,
 }
 

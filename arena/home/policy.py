@@ -24,12 +24,7 @@ TINY = 1e-9  # weight of a key that has handed in nothing
 EXPLORATION = 0.25  # share of the leases that is spread evenly over the programs
 SAMPLE_SHARE = 0.25  # of the leases, whose ends are scored by the host to compare programs
 SAMPLING_SHARE = 0.25  # of the verification that these scores may take
-REPLICAS = 3  # volunteers who train a pair, where volunteers verify
-FIRST_KNOWN, KNOWN_SHARE = 2, 0.2  # pairs with a known result: the first of each, and then a share of them
-EARNED_KNOWN = 5  # of them, right: who has no block yet may verify then
-KNOWN_RATIO = 3.0  # mean over standard deviation of the host's own pairs, from which on a result is known
 DEAREST = 2.0  # times the task's own estimate: what a pair may seem to cost, so that slow sources buy no verification
-BARRED_AT = 1e-3  # error of a verifier's exclusion for deviating from the host
 
 
 @dataclass(frozen=True)
@@ -56,8 +51,8 @@ class KeyRecord:
 @dataclass(frozen=True)
 class Totals:
     """Device-seconds of a project: ``spent`` on tests, ``spent_on_new`` of it on proposals of keys without a confirmed
-    one, ``sampled`` on scores that compare programs; ``contributed`` by keys whose work is shown, by a confirmed
-    proposal or results that the host knew, ``claimed`` by the others."""
+    one, ``sampled`` on scores that compare programs; ``contributed`` by keys with a confirmed proposal, ``claimed`` by
+    the others."""
 
     spent: float = 0.0
     spent_on_new: float = 0.0
@@ -104,11 +99,6 @@ def leases_at_once(proposer: KeyRecord) -> int:
 def credited(claimed_seconds: float, budget: float, elapsed: float) -> float:
     """Device-seconds of a lease that count: no more than its budget, nor than could have passed since it was issued."""
     return max(0.0, min(claimed_seconds, budget, elapsed))
-
-
-def earned(confirmed: int, tried: int) -> bool:
-    """Whether a volunteer has shown that it works: it has a block, or got enough known results right."""
-    return confirmed > 0 or tried >= EARNED_KNOWN
 
 
 def batch(proposer: KeyRecord) -> int:

@@ -17,11 +17,12 @@ from arena.home.tables import BlockRow, ProjectDatabase
 from arena.settings import StudyConfig
 from arena.setup import StudySetup
 from arena.study import Study
-from programs.errors import NotFound
+from programs.errors import NotFound, OtherVersion
 from programs.program import Program
 from trainer.task import Task
 
 KEY, MAIN = "host.key", "main.git"
+SCHEMA = 2  # of home.sqlite
 
 
 @dataclass(frozen=True)
@@ -34,16 +35,8 @@ class Project:
     chain: Chain
 
     @classmethod
-    def create(
-        cls,
-        folder: Path,
-        setup: StudySetup,
-        title: str,
-        programs: Sequence[tuple[Program, float]],
-        verified_by: str = "host",
-    ) -> Project:
-        """A new project. ``programs``: what volunteers follow, each with its share of the leases. ``verified_by``:
-        host, or volunteers, as soon as there are enough that may.
+    def create(cls, folder: Path, setup: StudySetup, title: str, programs: Sequence[tuple[Program, float]]) -> Project:
+        """A new project. ``programs``: what volunteers follow, each with its share of the leases.
 
         Raises UsageError for a folder that is taken, or a task that strangers cannot search.
         """
@@ -70,15 +63,19 @@ class Project:
         with made.database.write() as connection:
             connection.add(zero)
             shares = {program.program_id: share for program, share in programs}
-            made.database.put(connection, "project", title=title, shares=shares, verified_by=verified_by)
+            made.database.put(connection, "project", title=title, shares=shares, schema=SCHEMA)
         return made
 
     @classmethod
     def open(cls, folder: Path) -> Project:
-        """Raises NotFound where there is no project."""
+        """Raises NotFound where there is no project, OtherVersion for one of another format."""
         database = ProjectDatabase(folder)
-        if not database.path.is_file() or not database.fact("project"):
+        if not database.path.is_file() or not (about := database.fact("project")):
             raise NotFound(f"{folder} holds no project", hint="metaloop home init DIR creates one")
+        if about.get("schema") != SCHEMA:
+            raise OtherVersion(
+                f"{folder}: another version of metaloop made this project", hint="serve it with that version"
+            )
         return cls(folder, StudyConfig.read(folder / "study.toml"), database, Chain(folder / MAIN))
 
     @property

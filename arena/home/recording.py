@@ -146,7 +146,7 @@ class RunRecorder:
 
     def pair_seconds(self, connection: Connection) -> float:
         """Device-seconds of two trainings: as the host has measured them so far."""
-        measured = connection.scalar(select(func.avg(Pair.device_seconds)).where(Pair.by == "host"))
+        measured = connection.scalar(select(func.avg(Pair.device_seconds)))
         return policy.pair_seconds(2 * self.project.task.cost_seconds, measured or 0.0)
 
     def _enter_returned(self) -> bool:
@@ -234,10 +234,6 @@ def _proposal_of(connection: Connection, lease: RunLease) -> ProposalRow | None:
     return proposal
 
 
-def _works(volunteer: Volunteer) -> bool:
-    return policy.earned(volunteer.confirmed, volunteer.tried) and not volunteer.barred
-
-
 def totals(connection: Connection) -> policy.Totals:
     """What all verification has cost so far, and what was contributed. Device-seconds."""
     volunteers = connection.scalars(select(Volunteer)).all()
@@ -246,8 +242,8 @@ def totals(connection: Connection) -> policy.Totals:
         spent=sum(each.checking for each in volunteers),
         sampled=sampling,
         spent_on_new=sum(each.checking for each in volunteers if not each.confirmed),
-        contributed=sum(each.contributed for each in volunteers if _works(each)),
-        claimed=sum(each.contributed for each in volunteers if not _works(each)),
+        contributed=sum(each.contributed for each in volunteers if each.confirmed),
+        claimed=sum(each.contributed for each in volunteers if not each.confirmed),
     )
 
 

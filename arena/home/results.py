@@ -12,11 +12,9 @@ from sqlalchemy.orm import Session as Connection
 from analysis.statistics import t_quantile
 from arena.home.project import Project
 from arena.home.recording import totals
-from arena.home.replication import spoilt, verified_by
-from arena.home.tables import OPEN, BlockRow, ProposalRow, Replica, RunLease, Volunteer
+from arena.home.tables import OPEN, BlockRow, ProposalRow, RunLease, Volunteer
 
 MOST_OPEN = 12  # proposals under way that are listed
-DOUBT = "a volunteer who verified it was found wrong later; metaloop home audit trains it again"
 LEAST_SAMPLES = 4  # of a program, and of the others, before they are compared
 
 
@@ -59,8 +57,8 @@ class ProgramResult:
 
 @dataclass(frozen=True)
 class BlockSummary:
-    """A block of main. ``gain``: over the one before, in the task's unit, with a 95% interval; ``void``, ``doubt``: why
-    it does not count, or may not; empty otherwise."""
+    """A block of main. ``gain``: over the one before, in the task's unit, with a 95% interval; ``void``: why it
+    does not count; empty otherwise."""
 
     block: int
     by: str
@@ -72,8 +70,6 @@ class BlockSummary:
     commit: str
     proposal: int | None
     void: str
-    verified_by: str
-    doubt: str
 
 
 @dataclass(frozen=True)
@@ -84,8 +80,7 @@ class OpenProposal:
 
 @dataclass(frozen=True)
 class ProjectState:
-    """All that status and the pages show. ``proposals``: how many are in which state; ``replicas``: pairs that
-    volunteers trained for others; ``barred``: volunteers whose verifications no longer count."""
+    """All that status and the pages show. ``proposals``: how many are in which state."""
 
     blocks: list[BlockSummary]
     contributors: list[Contributor]
@@ -96,8 +91,6 @@ class ProjectState:
     runs_out: int
     searched_seconds: float
     verified_seconds: float
-    replicas: int
-    barred: int
 
 
 def contributors(connection: Connection) -> list[Contributor]:
@@ -185,7 +178,7 @@ def _difference(
 def blocks(connection: Connection) -> list[BlockSummary]:
     """The blocks, the first one first."""
     rows = connection.execute(
-        select(BlockRow, ProposalRow, Volunteer.name, RunLease.program_id)
+        select(BlockRow, Volunteer.name, RunLease.program_id)
         .outerjoin(ProposalRow, ProposalRow.proposal_id == BlockRow.proposal_id)
         .outerjoin(Volunteer, Volunteer.volunteer_id == ProposalRow.volunteer_id)
         .outerjoin(RunLease, RunLease.lease_id == ProposalRow.lease_id)
@@ -203,10 +196,8 @@ def blocks(connection: Connection) -> list[BlockSummary]:
             commit=block.commit,
             proposal=block.proposal_id,
             void=block.void,
-            verified_by=verified_by(connection, proposal) if proposal else "host",
-            doubt=DOUBT if proposal and spoilt(connection, proposal) else "",
         )
-        for block, proposal, name, program_id in rows
+        for block, name, program_id in rows
     ]
 
 
@@ -231,6 +222,4 @@ def state_of(project: Project) -> ProjectState:
             runs_out=connection.scalar(select(func.count()).where(RunLease.returned_at.is_(None))) or 0,
             searched_seconds=searched,
             verified_seconds=spent.spent + spent.sampled,
-            replicas=connection.scalar(select(func.count()).where(Replica.returned_at.is_not(None))) or 0,
-            barred=connection.scalar(select(func.count()).where(Volunteer.barred != "")) or 0,
         )

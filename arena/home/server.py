@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import re
 from collections.abc import Callable
 from functools import partial
@@ -67,11 +66,9 @@ def create_app(project: Project, rate: Rate | None = None) -> FastAPI:
             return _problem(429, "too many messages", {"Retry-After": str(rate.wait)})
         raw = await request.body()
         try:
-            network = network_of(project, request.client.host if request.client else "")
             async with checking:
                 checked = await asyncio.to_thread(host.check, raw)
-            take = partial(host.answer, raw=raw, network=network, checked=checked)
-            reply = await asyncio.wrap_future(intake.take(take))
+            reply = await asyncio.wrap_future(intake.take(partial(host.answer, raw=raw, checked=checked)))
         except MetaloopError as error:
             return _problem(404 if isinstance(error, NotFound) else 400, error.message, hint=error.hint or "")
         return Response(reply, media_type="application/json")
@@ -95,19 +92,6 @@ def create_app(project: Project, rate: Rate | None = None) -> FastAPI:
     app.add_middleware(SafeHeaders)
     app.add_middleware(HeadAsGet)
     return app
-
-
-def network_of(project: Project, address: str) -> str:
-    """A keyed hash of the address's network, as providers give them to one customer or site; empty where the address
-    says nothing: this machine, or no address at all."""
-    try:
-        known = ipaddress.ip_address(address)
-    except ValueError:
-        return ""
-    if known.is_loopback:
-        return ""
-    network = ipaddress.ip_network((known, 24 if known.version == 4 else 48), strict=False)
-    return f"{project.study.streams.seed('selection', 'network', str(network)):08x}"
 
 
 def _problem(status: int, message: str, headers: dict[str, str] | None = None, hint: str = "") -> JSONResponse:

@@ -21,7 +21,7 @@ from analysis.json_values import strictly
 from programs.errors import UsageError
 
 MOST_BODY = 1 << 20  # characters
-Kind = Literal["hello", "work", "commit", "propose", "result", "progress", "reply"]
+Kind = Literal["hello", "work", "commit", "propose", "progress", "reply"]
 Body = Mapping[str, JsonValue]
 Hex32 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 

@@ -10,7 +10,6 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import JSON
 
 from arena.contest.database import Database
-from arena.contest.settings import utc_now
 from arena.contest.tables import Moment
 
 #: States of a proposal. `sealed`: its hash is known. `waiting`: shown, passed the cheap checks. `verifying`: pairs are
@@ -40,8 +39,6 @@ class Volunteer(ProjectTable):
     name: Mapped[str]
     hardware: Mapped[str]
     devices: Mapped[int]
-    joined_at: Mapped[datetime]
-    seen_at: Mapped[datetime]
     number: Mapped[int] = mapped_column(default=0)
     digest: Mapped[str] = mapped_column(default="")
     reply: Mapped[bytes] = mapped_column(LargeBinary, default=b"", deferred=True)
@@ -50,10 +47,6 @@ class Volunteer(ProjectTable):
     confirmed: Mapped[int] = mapped_column(default=0)
     refuted: Mapped[int] = mapped_column(default=0)
     streak: Mapped[int] = mapped_column(default=0)
-    network: Mapped[str] = mapped_column(default="")  # a hash of the network that it said hello from; empty: unknown
-    verifies: Mapped[bool] = mapped_column(default=False)  # it trains pairs of others, if asked
-    tried: Mapped[int] = mapped_column(default=0)  # pairs with a known result that it got right
-    barred: Mapped[str] = mapped_column(default="")  # why its verifications do not count any more
 
 
 class RunLease(ProjectTable):
@@ -120,33 +113,6 @@ class Pair(ProjectTable):
     status: Mapped[str]  # of the two trainings: ok ok
     device_seconds: Mapped[float]
     measured_at: Mapped[datetime]
-    by: Mapped[str] = mapped_column(default="host")  # or "volunteers" and their numbers
-
-
-class Replica(ProjectTable):
-    """A pair that a volunteer trains, or that waits for one. ``swapped``: the proposal was sent first. ``expected``:
-    the sign of the difference, where it is known; such a pair counts for nothing else. ``deviation``: from the host's
-    own result on the same seed and split. ``dropped``: it came too late, or from one who is barred."""
-
-    __tablename__ = "replicas"
-    __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012 - SQLAlchemy's own
-
-    replica_id: Mapped[int] = mapped_column(primary_key=True)
-    proposal_id: Mapped[int] = mapped_column(ForeignKey("proposals.proposal_id"), index=True)
-    number: Mapped[int]  # of the pair
-    expected: Mapped[int] = mapped_column(default=0)
-    swapped: Mapped[bool] = mapped_column(default=False)
-    volunteer_id: Mapped[int | None] = mapped_column(ForeignKey("volunteers.volunteer_id"), default=None, index=True)
-    issued_at: Mapped[datetime] = mapped_column(default=utc_now)
-    expires_at: Mapped[datetime] = mapped_column(default=utc_now)
-    returned_at: Mapped[datetime | None] = mapped_column(default=None)
-    base_metric: Mapped[float | None] = mapped_column(default=None)
-    metric: Mapped[float | None] = mapped_column(default=None)
-    difference: Mapped[float] = mapped_column(default=0.0)
-    status: Mapped[str] = mapped_column(default="")
-    device_seconds: Mapped[float] = mapped_column(default=0.0)
-    deviation: Mapped[float | None] = mapped_column(default=None)
-    dropped: Mapped[bool] = mapped_column(default=False)
 
 
 class BlockRow(ProjectTable):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import cast
 
 from sqlalchemy import func, select
@@ -25,16 +25,31 @@ from arena.home.e_values import LEAST_PAIRS, Moments, SequentialOutcome, confide
 from arena.home.messages import main_block, standing
 from arena.home.project import Project
 from arena.home.recording import RunRecorder, totals
-from arena.home.replication import SIDES, STREAM, Replication, Result, spoilt, verified_by
 from arena.home.tables import BlockRow, Pair, ProposalRow, RunLease, Volunteer
 from arena.home.voiding import again, enter_void, void
 from arena.jobs import MeasureJob, Measurement
 from arena.study import Study
+from trainer.streams import Stream
 
+STREAM: Stream = "confirmation"
+SIDES = ("main", "proposal")
 TYPICAL_PAIRS = 2 * LEAST_PAIRS  # of a test about which nothing is known
 MOST_OF_ONE = 3  # proposals of one volunteer among which the next one is chosen, those from the newest blocks
 MOST_FAILED = 4  # pairs in which main failed, until the proposal waits no longer
 Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Result:
+    """One pair: main and proposal, trained on one seed and scored on one split. ``reason``: why the proposal's training
+    failed, if it did."""
+
+    base_metric: float | None
+    metric: float | None
+    difference: float
+    status: str
+    device_seconds: float
+    reason: str
 
 
 class Verifier:
@@ -44,7 +59,6 @@ class Verifier:
         self.project, self.study, self.say = project, study, say
         self.database = project.database
         self.recorder = RunRecorder(project, study)
-        self.replication = Replication(project, self.recorder.hidden)
 
     def put_right(self) -> None:
         """A commit that was made just before a kill gets its row."""
@@ -66,58 +80,45 @@ class Verifier:
             self.database.set_fact("void")
         worked = self.recorder.step(executor)
         chosen = self._chosen()
-        voted = {number: self._voted(number) for number in chosen}
+        wanted = {number: self._wanted(number) for number in chosen}
         jobs: list[MeasureJob] = []
-        for number, results in voted.items():
+        for number, numbers in wanted.items():
             with self.database.read() as connection:
                 proposal = self._get(connection, number)
                 base = self.project.chain.files(connection.get_one(BlockRow, proposal.base).commit)
-            own = [k for k, result in results.items() if result is None or self.replication.remeasured(proposal, k)]
-            jobs += self._jobs(proposal, base, own)
+            jobs += self._jobs(proposal, base, numbers)
         measured = {each.job_id: each.measurements[0] for each in executor.run(jobs)} if jobs else {}
-        job_ids = {each.job_id for each in jobs}
-        for number, results in voted.items():
-            whole: dict[int, Result] = {}
-            for k, result in results.items():
+        for number, numbers in wanted.items():
+            results: dict[int, Result] = {}
+            for k in numbers:
                 sides = [_job(number, k, side) for side in SIDES]
-                if not job_ids.isdisjoint(sides):
-                    if not measured.keys() >= set(sides):
-                        break  # a stop was requested
-                    result = self._result(*(measured[side] for side in sides))
-                whole[k] = cast("Result", result)
-            self._keep(number, whole)
-            for k in whole:
+                if not measured.keys() >= set(sides):
+                    break  # a stop was requested
+                results[k] = self._result(*(measured[side] for side in sides))
+            self._keep(number, results)
+            for k in results:
                 self.recorder.hidden.labelled(_split(number, k)).discard(STREAM)
-        return sum(map(self._decide, chosen)) > 0 or any(voted.values()) or worked
+        return sum(map(self._decide, chosen)) > 0 or any(wanted.values()) or worked
 
-    def _voted(self, number: int) -> dict[int, Result | None]:
-        """The next pairs of a test that is open: what volunteers found, or None where the host trains them."""
-        with self.database.write() as connection:
+    def _wanted(self, number: int) -> range:
+        """The next pairs of a test; none where it is not open."""
+        with self.database.read() as connection:
             proposal = self._get(connection, number)
-            if spoilt(connection, proposal):
-                again(connection, proposal, "one who verified it was barred")
-                return {}
             if judge([pair.difference for pair in _pairs(connection, proposal)], proposal.level).state != "open":
-                return {}
+                return range(0)
             trained = connection.scalar(select(func.count()).where(Pair.proposal_id == number)) or 0
-            numbers = range(trained, trained + policy.batch(standing(_proposer(connection, proposal))))
-            if self.replication.wanted and self.replication.enough(connection, proposal):
-                return self.replication.collect(connection, proposal, numbers)
-        return dict.fromkeys(numbers)
+            return range(trained, trained + policy.batch(standing(_proposer(connection, proposal))))
 
-    def slots(self, connection: Connection) -> int:
-        """Tests at once: as many as workers and volunteers can train batches of."""
-        others = len(self.replication.verifiers(connection)) if self.replication.wanted else 0
-        own = self.study.config.workers // (2 * policy.BATCH)
-        return max(1, own + others // (policy.REPLICAS * policy.BATCH))
+    def slots(self) -> int:
+        """Tests at once: as many as workers can train batches of."""
+        return max(1, self.study.config.workers // (2 * policy.BATCH))
 
     def _chosen(self) -> list[int]:
         """The proposals whose tests are under way, and others, whose tests begin, as far as there are workers."""
         with self.database.write() as connection:
             verifying = select(ProposalRow.proposal_id).where(ProposalRow.state == "verifying")
             out = list(connection.scalars(verifying.order_by(ProposalRow.test)).all())
-            slots = self.slots(connection)
-            while len(out) < slots and (chosen := self._next(connection, len(out))) is not None:
+            while len(out) < self.slots() and (chosen := self._next(connection, len(out))) is not None:
                 if self._begin(connection, chosen):
                     out.append(chosen.proposal_id)
         return out
@@ -151,7 +152,7 @@ class Verifier:
             )
             for one, who, base in rows
         ]
-        pair_seconds = self.recorder.pair_seconds(connection) * (policy.REPLICAS if self.replication.wanted else 1)
+        pair_seconds = self.recorder.pair_seconds(connection)
         tests = connection.scalar(select(func.max(ProposalRow.test))) or 0
         drawn = self.study.streams.seed("selection", "next", tests, len(rows)) / 2**31
         taken = totals(connection)
@@ -210,12 +211,9 @@ class Verifier:
                     status=result.status,
                     device_seconds=result.device_seconds,
                     measured_at=utc_now(),
-                    by=result.by,
                 )
                 connection.add(pair)
                 proposer.checking += pair.device_seconds
-                if result.by == "host":
-                    self.replication.compare(connection, number, k, result)
                 if result.status.split()[1] != "ok":
                     proposal.state, proposal.reason = "refused", f"a training of it failed: {result.reason}"
                     proposer.refuted, proposer.streak = proposer.refuted + 1, 0
@@ -230,7 +228,6 @@ class Verifier:
                         difference=pair.difference,
                         status=pair.status,
                         device_seconds_spent=pair.device_seconds,
-                        by=pair.by,
                     )
                 )
 
@@ -240,7 +237,7 @@ class Verifier:
         if statuses == ["ok", "ok"] and main.metric is not None and own.metric is not None:
             difference = self.project.task.sign * (main.metric - own.metric)
         seconds = main.spent_seconds + own.spent_seconds
-        return Result(main.metric, own.metric, difference, " ".join(statuses), seconds, reason=own.reason or own.status)
+        return Result(main.metric, own.metric, difference, " ".join(statuses), seconds, own.reason or own.status)
 
     def _decide(self, number: int) -> bool:
         """Merge or end a test that is not open any more; whether it did."""
@@ -290,7 +287,6 @@ class Verifier:
                 splits=tuple(pair.split for pair in pairs),
                 differences=tuple(pair.difference for pair in pairs),
                 ledger=state_of(self.study.folder / "ledger"),
-                verified_by=verified_by(connection, proposal),
             )
             subject = f"Block {block}: {outcome.mean:.4g} {trailers.unit} by {proposer.name}"
             commit = self.project.chain.append(proposal.source, subject, trailers.lines(), proposer.name, base.commit)

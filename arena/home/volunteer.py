@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 from pydantic import JsonValue
 
@@ -29,9 +28,7 @@ from analysis.ledger import read
 from arena import sandbox
 from arena.arms import Entry
 from arena.drain import drained
-from arena.executors import executor_of
-from arena.home.bundle import PairWork, RunWork, unpack
-from arena.home.checks import checked_files, source_of
+from arena.home.bundle import RunWork, unpack
 from arena.home.client import (
     HostClient,
     JoinedProject,
@@ -40,12 +37,10 @@ from arena.home.client import (
     ProjectAbout,
     RunReport,
     StateFile,
-    TrainingReport,
     Unreachable,
     VolunteerFolder,
 )
 from arena.home.signing import Body, Kind, read_message, sealed
-from arena.jobs import MeasureJob, Measurement
 from arena.setup import StudySetup
 from arena.standalone import play_entries
 from arena.study import Study
@@ -53,7 +48,6 @@ from arena.verify_study import final_source
 from inner_loop.run_context import ModelConfig
 from programs.errors import EnvironmentProblem, NotFound, UsageError
 from programs.program import Program
-from trainer.data import DataStore
 from trainer.hardware import hardware_class
 from trainer.task import Task
 
@@ -67,22 +61,21 @@ Say = Callable[[str], None]
 @dataclass(frozen=True)
 class Limits:
     """What a volunteer grants. ``hours``: of the local day in which runs are begun, from and to; None: always.
-    ``max_gb``: memory that a training may take. ``verify``: proposals of others may be trained here."""
+    ``max_gb``: memory that a training may take."""
 
     hours: tuple[int, int] | None = None
     max_gb: float = 4.0
-    verify: bool = True
 
     @classmethod
-    def of(cls, hours: str, max_gb: float, verify: bool = True) -> Limits:
+    def of(cls, hours: str, max_gb: float) -> Limits:
         """``hours`` as ``22-07``, or empty. Raises UsageError."""
         if not hours:
-            return cls(None, max_gb, verify)
+            return cls(None, max_gb)
         match = re.fullmatch(r"(\d{1,2})-(\d{1,2})", hours)
         first, last = (int(word) for word in match.groups()) if match else (24, 24)
         if max(first, last) > 24 or first == last:
             raise UsageError(f"--hours {hours}: not two different hours of the day", hint="--hours 22-07")
-        return cls((first % 24, last % 24), max_gb, verify)
+        return cls((first % 24, last % 24), max_gb)
 
     def allow(self, hour: int) -> bool:
         """Whether a run may begin in that hour of the day."""
@@ -112,21 +105,9 @@ def _use(device: str) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = device
 
 
-def _in_slot(
-    url: str, folder: Path, limits: Limits, researcher: LocalResearcher, what: str, work: PairWork | RunWork
-) -> Any:
-    """Does the work of a slot in its process."""
-    session = VolunteerSession(HostClient(url), VolunteerFolder(folder), "", limits, lambda _: None, researcher)
-    return getattr(session, what)(work)
-
-
-def _report(measured: Measurement) -> TrainingReport:
-    ok = measured.status == "ok" and measured.trust == "verified"
-    return {
-        "status": "ok" if ok else "failed",
-        "metric": measured.metric if ok else None,
-        "device_seconds": measured.spent_seconds,
-    }
+def _in_slot(url: str, folder: Path, limits: Limits, researcher: LocalResearcher, work: RunWork) -> RunReport:
+    """Makes the run of a slot in its process."""
+    return VolunteerSession(HostClient(url), VolunteerFolder(folder), "", limits, lambda _: None, researcher).run(work)
 
 
 class Refused(UsageError):
@@ -196,8 +177,7 @@ class VolunteerSession:
                 hint="name another folder with --folder",
             )
         self.folder.put("project", about)
-        hardware = hardware_class("cpu")
-        self._grant(self.send("hello", name=self.name, hardware=hardware, devices=devices, verify=self.limits.verify))
+        self._grant(self.send("hello", name=self.name, hardware=hardware_class("cpu"), devices=devices))
         return about
 
     def preview(self) -> Task:
@@ -233,20 +213,13 @@ class VolunteerSession:
                 self.say(f"the host refused a message: {refusal.message}")
             lease = self.folder.get(slot, LeaseFile) or {"work": {}}
             if is_new := not lease["work"]:
-                lease["work"] = self.send("work", have=self.folder.leases(), verify=self.limits.verify)
-            work = PairWork.of(lease["work"]) if "verify" in lease["work"] else RunWork.of(lease["work"])
+                lease["work"] = self.send("work", have=self.folder.leases())
+            work = RunWork.of(lease["work"])
             if is_new:
                 self.folder.put(slot, lease)
         self._grant(lease["work"])
-        if isinstance(work, PairWork):
-            reply = self.send("result", verify=work.verify, sides=self._carried_out("verify", work, process))
-            self._finish(slot, f"v{work.verify}")
-            self.say(
-                f"trained a proposal of another volunteer beside its main{'' if reply.get('counted') else ', too late'}"
-            )
-            return
         if "result" not in lease:
-            lease["result"] = self._carried_out("run", work, process)
+            lease["result"] = self._carried_out(work, process)
             lease["salt"] = secrets.token_hex(16)
             self.folder.put(slot, lease)
         try:
@@ -282,38 +255,16 @@ class VolunteerSession:
         granted = reply.get("leases_at_once")
         self.quota = max(self.quota, granted if type(granted) is int else 1)
 
-    def _carried_out(self, what: str, work: PairWork | RunWork, process: ProcessPoolExecutor | None) -> Any:
-        """``run`` or ``verify``, in the process of a slot if it has one."""
+    def _carried_out(self, work: RunWork, process: ProcessPoolExecutor | None) -> RunReport:
+        """The end of a run, made in the process of a slot if it has one."""
         if process is None:
-            return getattr(self, what)(work)
+            return self.run(work)
         where = (self.client.base, self.folder.folder, self.limits, self.researcher)
-        return process.submit(_in_slot, *where, what, work).result()
+        return process.submit(_in_slot, *where, work).result()
 
     def _finish(self, slot: str, name: str) -> None:
         self.folder.put(slot, None)
         shutil.rmtree(self.folder.folder / "leases" / name, ignore_errors=True)
-
-    def verify(self, pair: PairWork) -> list[TrainingReport]:
-        """Train two sources in the sandbox on the host's seed and split; the same again starts anew."""
-        folder, split = self.folder.folder / "leases" / f"v{pair.verify}", pair.split_seed
-        shutil.rmtree(folder / "study", ignore_errors=True)
-        first, second = pair.sources
-        task = self.task(pair.task, first, folder / "task")
-        self._refuse_large(task)
-        sandbox.require(task, True)
-        sources = [task.baseline(), source_of({**first, **checked_files(second, task, {})})]
-        study = Study.create(folder / "study", StudySetup("verify", task, task.cost_seconds, confined=CONFINED))
-        hidden = DataStore(task, study.config.streams, study.folder / "data", confined=CONFINED)
-        hidden.labelled("given").given("confirmation", split)
-        jobs = [
-            MeasureJob(str(index), source.files, "confirmation", pair.seed, split="given")
-            for index, source in enumerate(sources)
-        ]
-        with study, executor_of(study, lambda _: None) as executor:
-            measured = {each.job_id: each.measurements[0] for each in executor.run(jobs)}
-        if len(measured) < len(jobs):
-            raise drained(study)
-        return [_report(measured[job.job_id]) for job in jobs]
 
     def run(self, lease: RunWork) -> RunReport:
         """Make the run of a lease in the sandbox; the same lease again goes on where it stopped."""

@@ -91,9 +91,6 @@ class HomeFlags:
     task: Annotated[str | None, flag("The task  [default: strokes].", "-t", metavar="NAME|DIR")]
     programs: Annotated[str, flag("Programs that volunteers follow.", "-p", metavar="NAME|FILE,…", default="stock")]
     run_budget: RunBudgetFlag
-    volunteers_verify: Annotated[
-        bool, flag("Let volunteers verify the proposals of others: three train each pair of main and proposal.")
-    ]
 
 
 @verb(
@@ -115,8 +112,7 @@ def init(out: Output, folder: ProjectFolder, flags: HomeFlags) -> None:
     setup = StudySetup("home", task, budget, workers=launch.workers_of(None, 1), programs=programs)
     path = Path(folder).expanduser()
     title = flags.title or path.name
-    by = "volunteers" if flags.volunteers_verify else "host"
-    made = Project.create(path, setup, title, [(each, 1.0) for each in programs], by)
+    made = Project.create(path, setup, title, [(each, 1.0) for each in programs])
     out.thing({"folder": folder, "project": made.project_id, "task": task.name, "main": made.chain.head})
     out.note(f"next: metaloop home serve {resolve.typed(path)}")
 
@@ -203,11 +199,6 @@ def status(out: Output, folder: ProjectFolder) -> None:
     out.note(
         f"gain: {project.task.unit} per device-second over the run's starting script; difference: to the other programs"
     )
-    if state.replicas:
-        out.note(f"volunteers trained {state.replicas} pairs of others; {state.barred} are excluded from this")
-    for row in state.blocks:
-        if row.doubt:
-            out.warn(f"block {row.block}: {row.doubt}")
     open_ = sum(state.proposals.get(each, 0) for each in OPEN)
     out.note(f"{state.volunteers} volunteers, {state.runs_out} runs in progress, {open_} proposals open")
     searched, verified = state.searched_seconds, state.verified_seconds

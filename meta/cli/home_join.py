@@ -28,7 +28,6 @@ class LimitFlags:
     workers: Annotated[int | None, flag("Simultaneous runs  [default: one for each of --devices].", min=1, metavar="N")]
     hours: Annotated[str, flag("Begin runs only in these hours of the day.", metavar="22-07", default="")]
     max_gb: Annotated[float, flag("Memory that a training may take.", min=0.1, default=4.0, metavar="GB")]
-    no_verify: Annotated[bool, flag("Do not train proposals of other volunteers for the host.")]
     yes: YesFlag
 
 
@@ -56,7 +55,7 @@ def join(
     choice.ready(None)
     path = Path(folder).expanduser()
     follows = LocalResearcher(choice.researcher, choice.settled)
-    granted = Limits.of(limits.hours, limits.max_gb, not limits.no_verify)
+    granted = Limits.of(limits.hours, limits.max_gb)
     session = VolunteerSession(HostClient(url), VolunteerFolder(path), name, granted, out.note, follows)
     known = bool(session.folder.get("project", JoinedProject))
     task = session.preview()
@@ -80,7 +79,7 @@ def agree(out: Output, url: str, folder: Path, task: Task, yes: bool) -> None:
     data = "data.py of the task and " if task.has_data else ""
     for line in (
         f"{url} asks this machine to search for a better {', '.join(task.editable)} of the task {task.name}.",
-        f"what runs: {data}versions of {', '.join(task.editable)}, also those that other volunteers propose, each "
+        f"what runs: {data}versions of {', '.join(task.editable)}, also with code that other volunteers wrote, each "
         f"about {task.cost_seconds:.3g} s with at most {task.memory_mb / 1024:.3g} GB of memory",
         f"where: in a sandbox without network, which sees a folder below {resolve.shown(folder)} and no other file",
         "what is sent: your --name, the model of your processor, each run's experiments, and the best file of each run",

@@ -7,7 +7,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Annotated
 
 from fastapi import HTTPException, Path, Query, Request, Response
@@ -38,13 +38,16 @@ IN_A_FORM = TypeAdapter(Annotated[int, Field(ge=1, le=MOST_NUMBER)])  # numbers 
 
 
 def client_of(request: Request) -> str:
-    """The key of a client for rate limits: its IPv4 address, or the /64 network of its IPv6 address."""
+    """The key of a client for rate limits: its IPv4 address, also one in an IPv6 address (::ffff:192.0.2.1), or the /64
+    network of its IPv6 address."""
     name = request.client.host if request.client else "?"
     try:
         address = ip_address(name)
     except ValueError:
         return name
-    return name if address.version == 4 else str(ip_network((address, 64), strict=False))
+    if not isinstance(address, IPv6Address):
+        return name
+    return str(address.ipv4_mapped or ip_network((address, 64), strict=False))
 
 
 class Rate:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -12,17 +11,13 @@ from urllib.request import urlopen
 import pytest
 
 from arena import sandbox
-from arena.home import policy
 from arena.home.client import HostClient, Unreachable, VolunteerFolder
 from arena.home.messages import MessageHost
 from arena.home.project import Project
 from arena.home.results import BlockSummary, ProgramResult
-from arena.home.tables import Pair, ProposalRow, Replica, RunLease, Volunteer
-from arena.home.verifying import Verifier
+from arena.home.tables import RunLease, Volunteer
 from arena.home.volunteer import Limits, VolunteerSession
-from arena.setup import StudySetup
-from arena.study import Study
-from programs.errors import UsageError
+from programs.errors import OtherVersion, UsageError
 from tests.arena.home.clients import Client, better, states, work
 from tests.arena.home.serving import get, serving
 
@@ -76,36 +71,6 @@ def test_a_volunteer_makes_a_run_and_hands_it_in_over_a_connection_that_loses_re
     again.join()
     with project.database.read() as connection:
         assert connection.query(Volunteer).count() == 1  # the same key
-
-
-def test_a_volunteer_trains_a_proposal_of_another_on_the_hosts_seed_and_split(
-    project: Project, host: MessageHost, url: str, tmp_path: Path, monkeypatch: Any
-) -> None:
-    monkeypatch.setattr(policy, "FIRST_KNOWN", 0)
-    monkeypatch.setattr(policy, "KNOWN_SHARE", 0.0)
-    monkeypatch.setattr("arena.home.volunteer.StudySetup", partial(StudySetup, fixed_steps=True))  # as the host's
-    project.database.set_fact("project", **project.database.fact("project") | {"verified_by": "volunteers"})
-    Client(host, 2, "Bob").propose(better(project, MOMENTUM=0.9), 0.5)
-    ann = session(url, tmp_path / "v")
-    ann.join()
-    with project.database.write() as connection:
-        volunteer = connection.query(Volunteer).filter_by(name="Ann").one()
-        assert volunteer.verifies
-        volunteer.confirmed = 1
-    with Study.open(project.folder) as study:
-        [number] = Verifier(project, study, lambda _: None)._chosen()
-    with project.database.write() as connection:
-        proposal = connection.get_one(ProposalRow, number)
-        assert host.replication.collect(connection, proposal, range(1)) == {}
-    ann.step()
-    assert not list((tmp_path / "v" / "leases").iterdir())
-    work(project, 1)  # one volunteer is not enough: the host trains the same pair itself
-    with project.database.read() as connection:
-        [row] = [each for each in connection.query(Replica).all() if each.returned_at]
-        pair = connection.get_one(Pair, (number, 0))
-    assert row.status == "ok ok" and row.device_seconds > 0
-    assert (row.base_metric, row.metric) == (pair.base_metric, pair.metric)
-    assert row.difference > 0.1
 
 
 @pytest.mark.slow
@@ -196,6 +161,14 @@ def test_pages_show_blocks_and_escape_what_strangers_wrote(project: Project, hos
     assert '"block":1' in get(f"{url}/api/v1/state")[1]
 
 
+def test_a_project_of_another_format_is_refused(project: Project) -> None:
+    about = project.database.fact("project")
+    del about["schema"]
+    project.database.set_fact("project", **about)
+    with pytest.raises(OtherVersion, match="another version of metaloop made this project"):
+        Project.open(project.folder)
+
+
 def test_an_open_page_does_not_keep_the_host_from_ending(project: Project) -> None:
     with serving(project) as address:
         stream = urlopen(f"{address}/events", timeout=30)
@@ -207,7 +180,7 @@ def test_the_height_of_main_follows_a_void_block() -> None:
     from arena.home.pages import heights_of, leading, picture
 
     def block(n: int, gain: float, void: str = "", proposal: int | None = 1) -> BlockSummary:
-        return BlockSummary(n, "a", "", gain, gain - 0.1, gain + 0.1, "", "", proposal, void, "host", "")
+        return BlockSummary(n, "a", "", gain, gain - 0.1, gain + 0.1, "", "", proposal, void)
 
     rows = [
         block(0, 0.0, proposal=None), block(1, 0.5), block(2, 0.25, "bad"), block(3, 0.125, "built on 2"),

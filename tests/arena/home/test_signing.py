@@ -61,7 +61,7 @@ def test_what_is_no_message_is_refused(raw: bytes) -> None:
 
 @pytest.mark.parametrize("body", ["[]", "1", "{", '{"gain":NaN}', '{"gain":Infinity}', '{"a":' * 100_000])
 def test_a_body_is_an_object_of_finite_numbers(body: str) -> None:
-    message = FIXED.sign(PROJECT, 1, "result", {}).model_copy(update={"body": body})
+    message = FIXED.sign(PROJECT, 1, "work", {}).model_copy(update={"body": body})
     with pytest.raises(UsageError, match="not a JSON object"):
         message.content()
 

@@ -153,7 +153,7 @@ def test_a_network_of_addresses_is_one_client() -> None:
         return client_of(Request({"type": "http", "headers": [], "client": (address, 1)}))
 
     assert of("2001:db8:1:2::1") == of("2001:db8:1:2:ffff::9") != of("2001:db8:1:3::1")
-    assert of("192.0.2.1") != of("192.0.2.2")
+    assert of("192.0.2.1") == of("::ffff:192.0.2.1") != of("::ffff:192.0.2.2")
 
 
 def test_what_is_long_counts_more(tmp_path: Path) -> None:
