@@ -171,7 +171,7 @@ class Ledger(Closing):
 def segments(folder: Path | str) -> list[Path]:
     """The segment files of a ledger folder, sorted by name. Raises Corrupt for a link, a pipe or the like among them,
     which a study of someone else may contain."""
-    paths = sorted(Path(folder).glob("*.jsonl"))
+    paths = sorted(path for path in Path(folder).glob("*.jsonl") if path.is_symlink() or not path.is_dir())
     if strange := next((path for path in paths if os.path.lexists(path) and not is_regular(path)), None):
         raise irregular(strange)
     return paths

@@ -71,7 +71,6 @@ CASES = {
     "simulated": Case("1 1", ("confirmed: # of 1", "mean_gains: champion #, stock #")),
     "startup": Case("1", ("help_wall_seconds: #",)),
     "size": Case("", ("trainer: # thousand tokens, # lines",)),
-    "tasks": Case("20", ("tasks 2  runs 12 score # difference # n #",)),
     "travel": Case("{tmp}/travel.jsonl 2 1", ("all, 1 tasks, 1 cells: ", "stock's last score, median: #")),
 }
 #: Why a command is not run here.

@@ -105,6 +105,8 @@ READ: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
     (rf"A/A: two arms of stock(?: on (?P<t>\S+))? differ by (?P<d>{N})[^(]*"
      rf"\((?:95% interval (?P<l>{N}) to (?P<h>{N})|too few runs for an interval)\)",
      (("A/A {t} {d}", "low", "{l}"), ("A/A {t} {d}", "high", "{h}"))),
+    (rf"A/A: (?P<d>{N})(?: \[(?P<l>{N}) to (?P<h>{N})\])?(?P<t>)",
+     (("A/A {t} {d}", "low", "{l}"), ("A/A {t} {d}", "high", "{h}"))),
     # ranks of a match
     (r"leader, significantly better than all others", (("ranks", "one leads", "yes"),)),
     (r"(?m)^(?:· ?)?not shown to be worse than another$", (("ranks", "one leads", "tie"),)),

@@ -17,7 +17,6 @@ from analysis.report.source import ReportSource
 from analysis.study import open_study, query
 from analysis.support import support
 from analysis.tables import rows, statement
-from arena.contest import insight
 from tests.analysis import synthetic
 
 EFFECTS = {"d0": 1.0, "d1": -0.8, "d2": 0.0, "d3": 0.5}
@@ -140,7 +139,5 @@ def test_all_pages_show_the_same_row_of_a_line(ablated: Path) -> None:
         of_parent = dict(con.execute(ablation).fetchall())
         best = {row["directive_id"]: row["credit_id"] for row in rows(con.execute(statement("best_credit"), ["child"]))}
         report = ReportSource(con, "").ask("directive_credit", CreditRow, program="child").rows
-        contest = [row for row in rows(con.execute(insight._query("directive_credit"))) if row["program_id"] == "child"]
     assert best == {"d0": of_parent["d0"], "d1": "own", "d2": of_parent["d2"]}
     assert {row.directive_id: row.credit_id for row in report} == best
-    assert {row["directive_id"]: row["credit_id"] for row in contest} == best

@@ -147,7 +147,7 @@ def test_the_users_program_is_an_arm_in_place_of_stock(
     event = opened.state.champion
     assert event is not None
     decision = decision_of(event.body)
-    assert decision.against_own and decision.tested.name == "other" and decision.beside is None and not decision.spend
+    assert decision.against_own and decision.tested.name == "other" and decision.beside is None
     assert "your program other" in str(event.body["verdict"])
     assert "was a trial, without a search for programs: it compared one program with the user's" in report_of(study)
     capsys.readouterr()

@@ -6,7 +6,7 @@ import pytest
 
 from tests.redteam.conftest import Attack
 from tests.redteam.harness import World
-from trainer.streams import STREAMS, Streams
+from trainer.streams import STREAMS
 
 AROUND = 20  # seeds tried on either side of what a seed of 31 bits would be: a CPU-minute tries them all
 
@@ -29,9 +29,9 @@ def logits(model, inputs):
 
 @pytest.mark.exploit(46)
 def test_the_hidden_split_is_not_found_among_small_seeds(attack: Attack, world: World) -> None:
-    """46 with the 31 bits that a seed had once as a gift: they are no seed any more."""
+    """46 with the first 31 bits of each seed as a gift: a seed of hidden data has 128."""
     task = world.ground("points").task.task_id
-    small = [Streams(world.streams.secret, 31).data_seed(stream, "split", task) for stream in STREAMS]
+    small = [world.streams.seed(stream, "split", task) for stream in STREAMS]
     seeds = [seed + k for seed in small for k in range(-AROUND, AROUND)]
     case = attack("points", end=SEARCH.format(seeds=seeds))
     case.assert_no_gain()
