@@ -51,4 +51,3 @@ def test_two_real_tasks_share_one_study(tmp_path: Path) -> None:
     assert {"lr", "activation"} <= {row.key.partition("=")[0] for row in apart}  # the latter's values are words
     metrics = query(study.folder, "SELECT task, count(DISTINCT metric) AS n FROM baselines GROUP BY 1 ORDER BY 1")
     assert {row["task"]: row["n"] for row in metrics} == {"strokes": 8, other.name: 8}
-    assert "cannot" not in told.correlations[0].why and "fewer than 4" in told.correlations[0].why
