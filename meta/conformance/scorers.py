@@ -58,12 +58,10 @@ class GivenReferee:
 
 
 class ScorerConformance(Conformance):
-    """``settings``: keys of ``[score]`` beside the kind. A subclass has to define the fixtures ``good`` and ``bad``,
-    unless it names in ``tested_in`` the tests that score real candidates."""
+    """``settings``: keys of ``[score]`` beside the kind. A subclass has to define the fixtures ``good`` and ``bad``."""
 
     settings: ClassVar[dict[str, JsonValue]] = {}
     lower_is_better = True
-    tested_in = ""
 
     @pytest.fixture
     def good(self, tmp_path: Path) -> GivenReferee:
@@ -76,8 +74,6 @@ class ScorerConformance(Conformance):
         return self._missing("bad")
 
     def _missing(self, fixture: str) -> NoReturn:
-        if self.tested_in:
-            pytest.skip(f"scores are tested in {self.tested_in}")
         pytest.fail(f"define the fixture {fixture}, as TestRegression in tests/trainer/test_scoring.py does")
 
     @pytest.fixture

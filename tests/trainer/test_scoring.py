@@ -17,12 +17,13 @@ from trainer.scorers.language_model import Text
 from trainer.scoring import SCORERS, Referee, Score, Scorer, ScoreSettings, scorer_of
 from trainer.task_file import ScoreSection
 
+#: Scorers whose candidates other files of tests/trainer make and score.
 REAL = ("language_model", "simulated")
 
 
 @pytest.mark.parametrize("name", REAL)
-class TestScorersOfRealCandidates(ScorerConformance):
-    tested_in = "tests/trainer, with real candidates"
+def test_a_scorer_of_real_candidates_says_what_it_needs(name: str) -> None:
+    ScorerConformance().test_it_says_what_it_needs(scorer_of(ScoreSection.model_validate({"kind": name}).settings()))
 
 
 class TestPrinted(ScorerConformance):
