@@ -40,18 +40,14 @@ def silent(_: Mapping[str, Any]) -> None:
 def make_study(
     folder: Path, *, workers: int = 1, seed: int = 1, fixed_steps: bool = True, devices: int = 1
 ) -> Study:  # fmt: skip
-    return Study.create(
-        folder,
-        StudySetup(
-            task=Task.load(BLOBS),
-            run_budget=RUN_BUDGET,
-            command="match",
-            workers=workers,
-            seed=seed,
-            fixed_steps=fixed_steps,
-            devices=devices,
-        ),
-    )
+    more = {"workers": workers, "seed": seed, "fixed_steps": fixed_steps, "devices": devices}
+    return study_on(folder, Task.load(BLOBS), RUN_BUDGET, **more)
+
+
+def study_on(folder: Path, task: Task, run_budget: float | None = None, **more: Any) -> Study:
+    """A study on a task; without a budget, of the task's own for a run."""
+    setup: dict[str, Any] = {"command": "match", "workers": 1, "seed": 1} | more
+    return Study.create(folder, StudySetup(task=task, run_budget=run_budget or task.run_budget, **setup))
 
 
 def program(name: str, charter: str = "", ideas: tuple[str, ...] = ()) -> Program:

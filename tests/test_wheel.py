@@ -27,16 +27,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
             target = folder / "source" / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes((ROOT / name).read_bytes())
-    words = [
-        "wheel",
-        "-q",
-        "--no-deps",
-        "--no-build-isolation",
-        "--no-index",
-        "-w",
-        str(folder),
-        str(folder / "source"),
-    ]
+    words = ["wheel", "-q", "--no-deps", "--no-build-isolation", "--no-index", "-w", folder, folder / "source"]
     subprocess.run([sys.executable, "-m", "pip", *words], check=True)
     (built,) = folder.glob("*.whl")
     return built

@@ -18,11 +18,10 @@ from arena.drain import Drained
 from arena.inprocess import InProcessExecutor
 from arena.match import play
 from arena.race import Allocation
-from arena.setup import StudySetup
 from arena.study import Study
 from arena.task_study import TaskStudy
 from programs.errors import NotFound, UsageError
-from tests.studies import program, silent
+from tests.studies import program, silent, study_on
 from trainer.edits import Edit
 from trainer.law import Law
 from trainer.planted import simulated_task
@@ -39,7 +38,7 @@ PROGRAM = program("three", CHARTER, ("First `a=2.0`.", "Then `b=2.0`.", "A trap:
 
 def study_of(folder: Path, budget: float = 0.8) -> Study:
     task = Task.load(simulated_task(LAW, folder.parent / "task", experiments=8))
-    return Study.create(folder, StudySetup(task=task, run_budget=budget, command="ablate", workers=1, seed=4))
+    return study_on(folder, task, budget, command="ablate", seed=4)
 
 
 def credit(folder: Path, where: str) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ import pytest
 
 from analysis.study import query
 from arena.study import Study
+from inner_loop.researchers.chat import LOST
 from inner_loop.result import RunResult
 from inner_loop.run import run
 from programs.errors import CapReached, EnvironmentProblem
@@ -324,3 +325,19 @@ def test_keys_appear_in_no_prompt_and_nowhere_in_a_study(server: LlmServer, tmp_
     for path in study.folder.rglob("*"):
         if path.is_file():
             assert KEY.encode() not in path.read_bytes(), path
+
+
+@pytest.mark.timeout(60)
+def test_a_model_that_repeats_itself_is_not_asked_for_ever(server: LlmServer, tmp_path: Path) -> None:
+    """It has nothing else to say, under a program that wants many candidates at once."""
+    first: list[str] = []
+
+    def same(body: Event) -> str:
+        first.append(first[0] if first else researcher.answer(body))
+        assert len(first) < 500
+        return first[-1]
+
+    server.answer = same
+    result, events = alone(planted(tmp_path / "task"), "---\nmetaloop:\n  wave: 8\n---\n# Waves\n\nLower the loss.\n")
+    assert result.state == "finished" and result.experiments >= 2
+    assert len(of(events, "call")) <= (LOST + 4) * result.experiments * 3

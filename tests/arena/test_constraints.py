@@ -6,10 +6,8 @@ from pathlib import Path
 
 from analysis.study import query
 from arena.arms import Entry
-from arena.setup import StudySetup
 from arena.standalone import play_entries
-from arena.study import Study
-from tests.studies import program, silent
+from tests.studies import program, silent, study_on
 from tests.trainer.limited_task import LATENCY, MEMORY, SOFT, limited
 
 QUEUE = program("queue", "  proposers: {queue: 1.0}\n", ("Set `pad=20`.",))
@@ -18,8 +16,7 @@ QUEUE = program("queue", "  proposers: {queue: 1.0}\n", ("Set `pad=20`.",))
 def test_a_verification_that_breaks_a_hard_constraint_gains_nothing(tmp_path: Path) -> None:
     limits = LATENCY.replace("= 6", "= 8") + MEMORY.replace("= 50", "= 20") + SOFT  # latency is 9 ms under odd seeds
     task = limited(tmp_path / "task", limits)
-    setup = StudySetup(task=task, run_budget=0.6, command="match", workers=2, seed=1, fixed_steps=True)
-    study = Study.create(tmp_path / "study", setup)
+    study = study_on(tmp_path / "study", task, 0.6, workers=2, fixed_steps=True)
     play_entries(study, [Entry(program("stock"), "control"), Entry(QUEUE)], 3, silent)
     sql = "SELECT v.* FROM verifications AS v JOIN arms USING (arm_id) WHERE role = 'program' AND status != 'baseline'"
     verified = query(study.folder, sql)

@@ -15,7 +15,6 @@ from arena.executor import LocalExecutor
 from arena.inprocess import InProcessExecutor
 from arena.match import play
 from arena.race import Allocation
-from arena.setup import StudySetup
 from arena.study import Study
 from arena.task_study import TaskStudy
 from meta.confirmation import against
@@ -23,7 +22,7 @@ from programs.edit import set_charter
 from programs.errors import UsageError
 from programs.program import Program
 from programs.shelf import starter
-from tests.studies import make_study, silent
+from tests.studies import make_study, silent, study_on
 from trainer.planted import COST, null_law, random_law, simulated_task
 from trainer.streams import Stream
 from trainer.task import Task
@@ -39,7 +38,7 @@ ORDER BY ALL
 
 def simulated(folder: Path, law_seed: int = 1, **how: Any) -> Study:
     task = Task.load(simulated_task(random_law(law_seed, **how), folder.parent / "task", experiments=8))
-    return Study.create(folder, StudySetup(task=task, run_budget=task.run_budget, command="match", workers=1, seed=4))
+    return study_on(folder, task, seed=4)
 
 
 def race(study: Study, executor: LocalExecutor | InProcessExecutor, progress: Any = silent) -> None:
@@ -97,7 +96,7 @@ def untouched(folder: Path, *, noise: float = 0.0) -> Study:
     """Runs have the time of one experiment, so they end where they began; a match shifts its verifications."""
     law = null_law(1, noise=noise, drift=0.1, crash_rate=0.0)
     task = Task.load(simulated_task(law, folder.parent / "task", experiments=1))
-    return Study.create(folder, StudySetup(task=task, run_budget=COST, command="match", workers=1, seed=4))
+    return study_on(folder, task, COST, seed=4)
 
 
 def entered(study: Study, stream: Stream) -> Match:

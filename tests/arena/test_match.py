@@ -8,11 +8,10 @@ import pytest
 
 from analysis.study import query
 from arena.arms import Entry, Match
-from arena.setup import StudySetup
 from arena.standalone import play_entries
 from arena.study import Study
 from tests.inner_loop.play import BLOBS
-from tests.studies import RUN_BUDGET, make_study, program, silent
+from tests.studies import RUN_BUDGET, make_study, program, silent, study_on
 from trainer.task import Task
 
 STOCK = program("stock")
@@ -69,18 +68,8 @@ def test_verification_uses_no_seed_that_a_researcher_saw(played: tuple[Study, Ma
 
 def test_without_a_sandbox_a_run_that_kept_nothing_says_so_too(tmp_path: Path) -> None:
     task = Task.load(BLOBS)
-    study = Study.create(
-        tmp_path / "bare",
-        StudySetup(
-            task=task,
-            run_budget=task.steps * task.seconds_per_step,
-            command="match",
-            workers=1,
-            seed=1,
-            fixed_steps=True,
-            sandbox=False,
-        ),
-    )
+    budget = task.steps * task.seconds_per_step
+    study = study_on(tmp_path / "bare", task, budget, fixed_steps=True, sandbox=False)
     play_entries(study, [Entry(STOCK)], 1, silent)
     sql = "SELECT DISTINCT kept, s.trust FROM standings AS s JOIN runs USING (arm_id)"
     assert query(study.folder, sql) == [{"kept": 0, "trust": "unverified"}]
@@ -95,11 +84,3 @@ def test_a_match_that_is_over_is_not_played_again(played: tuple[Study, Match]) -
     )
     assert again.match_id == match.match_id
     assert query(study.folder, count) == before
-
-
-@pytest.mark.slow
-def test_the_same_study_seed_gives_the_same_standings_bit_for_bit(played: tuple[Study, Match], tmp_path: Path) -> None:
-    other = make_study(tmp_path / "again", workers=1)
-    play_entries(other, [Entry(STOCK, "control"), Entry(QUEUE), Entry(STOCK, "a/a")], 3, silent)
-    ask = "SELECT * EXCLUDE (utilization) FROM standings ORDER BY arm_id"  # that is a share of wall time
-    assert query(other.folder, ask) == query(played[0].folder, ask)

@@ -11,13 +11,14 @@ from arena.arms import Entry, enter
 from arena.match import announcement
 from arena.public import public_line, public_lines
 from arena.settings import Reserved
-from arena.setup import StudySetup, reference
+from arena.setup import reference
 from arena.study import Study
 from arena.task_study import TaskStudy, reserved_tasks
 from arena.trainers import Trainers
 from programs.errors import NotComparable
 from programs.shelf import starter
 from tests.inner_loop.play import BLOBS
+from tests.studies import study_on
 from trainer import scaffold
 from trainer.task import Task
 
@@ -39,7 +40,7 @@ def task(tmp_path: Path, text: Path) -> Task:
 
 
 def made(folder: Path, task: Task, **more: Any) -> Study:
-    return Study.create(folder, StudySetup(task=task, run_budget=1.2, command="match", workers=1, seed=1, **more))
+    return study_on(folder, task, 1.2, **more)
 
 
 def test_another_text_is_refused_with_a_line_that_names_it(tmp_path: Path, task: Task, text: Path) -> None:
@@ -82,12 +83,8 @@ def test_the_hash_of_the_text_stands_in_the_ledger(tmp_path: Path, task: Task) -
     begun = "".join(path.read_text() for path in (tmp_path / "s" / "ledger").iterdir())
     assert f'"text_hash":"{task.text_hash}"' in begun.replace('": "', '":"')
     with made(tmp_path / "plain", Task.load(BLOBS)) as plain:
-        assert (
-            "text_hash"
-            not in announcement(
-                plain, enter(plain, "t", [Entry(starter("stock"))], purpose="race", stream="search")
-            ).to_record()
-        )
+        match = enter(plain, "t", [Entry(starter("stock"))], purpose="race", stream="search")
+        assert "text_hash" not in announcement(plain, match).to_record()
     assert "text_hash" not in (tmp_path / "plain" / "study.toml").read_text()
 
 

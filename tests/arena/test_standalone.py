@@ -13,12 +13,11 @@ from arena.arms import Entry, enter
 from arena.drain import Drained
 from arena.inprocess import InProcessExecutor
 from arena.match import play
-from arena.setup import StudySetup
 from arena.standalone import RACE_FIRST, racer
 from arena.study import Study
 from arena.task_study import TaskStudy
 from programs.shelf import starter
-from tests.studies import silent
+from tests.studies import silent, study_on
 from trainer.planted import random_law, simulated_task
 from trainer.task import Task
 
@@ -39,28 +38,21 @@ def raced(study: Study, progress: Any = silent) -> list[dict[str, Any]]:
     return query(study.folder, COUNTS)
 
 
-def founded(folder: Path, task: Path) -> Study:
-    loaded = Task.load(task)
-    return Study.create(
-        folder, StudySetup(task=loaded, run_budget=loaded.run_budget, command="match", workers=1, seed=3)
-    )
-
-
 @pytest.fixture
-def task(tmp_path: Path) -> Path:
-    return simulated_task(random_law(3), tmp_path / "task", experiments=6)
+def task(tmp_path: Path) -> Task:
+    return Task.load(simulated_task(random_law(3), tmp_path / "task", experiments=6))
 
 
-def test_a_race_spends_no_more_than_its_bill_and_gives_the_twin_its_first_runs(tmp_path: Path, task: Path) -> None:
-    counts = {(row["role"], row["name"]): row["runs"] for row in raced(founded(tmp_path / "s", task))}
+def test_a_race_spends_no_more_than_its_bill_and_gives_the_twin_its_first_runs(tmp_path: Path, task: Task) -> None:
+    counts = {(row["role"], row["name"]): row["runs"] for row in raced(study_on(tmp_path / "s", task, seed=3))}
     assert counts.pop(("a/a", "stock")) == RACE_FIRST
     assert sum(counts.values()) <= RUNS * len(NAMES) and min(counts.values()) >= RACE_FIRST
     assert len(set(counts.values())) > 1
 
 
-def test_a_race_cut_off_goes_on_where_it_would_have_gone(tmp_path: Path, task: Path) -> None:
-    whole = raced(founded(tmp_path / "whole", task))
-    study, ended = founded(tmp_path / "cut", task), 0
+def test_a_race_cut_off_goes_on_where_it_would_have_gone(tmp_path: Path, task: Task) -> None:
+    whole = raced(study_on(tmp_path / "whole", task, seed=3))
+    study, ended = study_on(tmp_path / "cut", task, seed=3), 0
 
     def stop_soon(event: Mapping[str, Any]) -> None:
         nonlocal ended

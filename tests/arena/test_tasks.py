@@ -17,14 +17,14 @@ from arena.match import play
 from arena.measuring import measure_baseline, run_job, settle
 from arena.race import Allocation
 from arena.settings import Reserved
-from arena.setup import StudySetup, reference
+from arena.setup import reference
 from arena.study import Study
 from arena.task_study import TaskStudy, tasks_of
 from arena.trainers import MOST_OPEN, Trainers
 from programs.errors import NotComparable, NotFound
 from programs.shelf import starter
 from tests.inner_loop.play import BLOBS
-from tests.studies import make_study, silent
+from tests.studies import make_study, silent, study_on
 from trainer.scaffold import init_simulated
 from trainer.task import Task
 
@@ -38,10 +38,7 @@ def simulated(folder: Path, *names: str) -> Study:
         Reserved(task=reference(t), task_id=t.task_id, run_budget=(n + 2) * t.cost_seconds)
         for n, t in enumerate(others)
     ]
-    return Study.create(
-        folder / "study",
-        StudySetup(task=home, run_budget=6 * home.cost_seconds, command="match", workers=1, seed=3, further=further),
-    )
+    return study_on(folder / "study", home, 6 * home.cost_seconds, seed=3, further=further)
 
 
 def on(study: Study) -> Match:
@@ -81,10 +78,7 @@ def test_a_task_of_a_study_gives_what_it_gives_alone(tmp_path: Path) -> None:
         match = on(second)
         (both,) = play(second, executor, match, Allocation({match.arms[0].arm_id: 2}), silent)
         green = second.task
-    alone = Study.create(
-        tmp_path / "alone",
-        StudySetup(task=green, run_budget=2 * green.cost_seconds, command="match", workers=1, seed=3),
-    )
+    alone = study_on(tmp_path / "alone", green, 2 * green.cost_seconds, seed=3)
     with alone, executor_of(alone, silent) as executor:
         match = on(alone)
         (single,) = play(TaskStudy(alone), executor, match, Allocation({match.arms[0].arm_id: 2}), silent)

@@ -14,11 +14,11 @@ from analysis.study import open_study, query
 from analysis.transfer import StudyTasks, Transfer, divisor, transfer, transfer_runs
 from analysis.transfer_credit import WORDS, Across, State, TaskEstimate, across, outcome_of
 from arena.settings import Reserved
-from arena.setup import StudySetup, reference
+from arena.setup import reference
 from arena.study import Study
 from arena.transfer import entered_on, play_transfer, variants_of
 from programs.shelf import starter
-from tests.studies import program, silent
+from tests.studies import program, silent, study_on
 from trainer.law import Law
 from trainer.planted import simulated_task
 from trainer.task import Task
@@ -41,20 +41,15 @@ def task_of(folder: Path, effects: dict[str, float]) -> Task:
     return Task.load(simulated_task(law, folder, name=folder.name, experiments=10))
 
 
-def study_on(folder: Path, home: Task, *others: Task) -> Study:
+def abroad(folder: Path, home: Task, *others: Task) -> Study:
     further = [Reserved(task=reference(t), task_id=t.task_id, run_budget=10 * t.cost_seconds) for t in others]
-    return Study.create(
-        folder,
-        StudySetup(
-            task=home, run_budget=10 * home.cost_seconds, command="transfer", workers=1, seed=5, further=further
-        ),
-    )
+    return study_on(folder, home, 10 * home.cost_seconds, command="transfer", seed=5, further=further)
 
 
 @pytest.fixture(scope="module")
 def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("abroad")
-    study = study_on(folder / "study", task_of(folder / "here", HERE), task_of(folder / "there", THERE))
+    study = abroad(folder / "study", task_of(folder / "here", HERE), task_of(folder / "there", THERE))
     play_transfer(study, PROGRAMS, RUNS, True, silent)
     return folder / "study"
 
@@ -180,7 +175,7 @@ def test_taken_up_again_it_runs_nothing_and_says_the_same(played: Path, told: Tr
 
 
 def test_one_task_has_no_rows(tmp_path: Path) -> None:
-    study = study_on(tmp_path / "study", task_of(tmp_path / "here", HERE))
+    study = abroad(tmp_path / "study", task_of(tmp_path / "here", HERE))
     play_transfer(study, (starter("local"),), 2, False, silent)
     assert query(tmp_path / "study", "FROM transfer") == []
 

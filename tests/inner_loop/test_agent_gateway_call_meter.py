@@ -199,13 +199,6 @@ def test_errors_of_an_api_pass_and_cost_nothing(api: ApiServer, tmp_path: Path) 
     assert SpendLimiter(tmp_path, max_tokens=10_000).spent().tokens == 0
 
 
-def test_no_redirect_is_followed(api: ApiServer) -> None:
-    api.fault = fails("redirect")
-    with calling(api) as caller:
-        response = caller.ask("chat")
-    assert response.status_code == 502 and "location" not in response.headers and len(api.seen) == 1
-
-
 def test_a_key_that_an_api_tells_back_does_not_come_in(api: ApiServer) -> None:
     api.fault = fails("echo")
     with calling(api) as caller:

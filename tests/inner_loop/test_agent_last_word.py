@@ -36,7 +36,6 @@ TAKEN_BACK = (
     "set_lr 0.001; experiment; git commit -qam one; set_lr 0.1; git commit -qam two; experiment; "
     "git reset -q --hard HEAD~1"
 )
-LEFT = "set_lr 0.1; git commit -qam one; experiment; set_lr 0.001; git commit -qam two; experiment"
 
 
 def test_what_changed_since_the_last_experiment_is_the_agent_s_word(
@@ -44,12 +43,6 @@ def test_what_changed_since_the_last_experiment_is_the_agent_s_word(
 ) -> None:
     assert play(trainer, agent, COMMITTED_LATER) == ["baseline", "keep", "keep"]  # the last one is worse
     assert play(trainer, agent, TAKEN_BACK) == ["baseline", "keep", "discard"]  # the last one is better
-
-
-def test_what_stands_as_it_did_is_decided_by_the_metric(trainer: Trainer, agent: Callable[[str], str]) -> None:
-    """Committed before it was measured, as the stock protocol has it, and then the agent was gone."""
-    assert play(trainer, agent, LEFT) == ["baseline", "keep", "discard"]
-    assert play(trainer, agent, "set_lr 0.1; experiment") == ["baseline", "keep"]
 
 
 def test_a_last_reset_goes_back(trainer: Trainer, agent: Callable[[str], str]) -> None:

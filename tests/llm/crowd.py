@@ -1,16 +1,10 @@
-"""Everybody behind one test server: who is asked shows in the prompt.
-
-``python -m tests.llm.crowd`` serves until it is interrupted, and says at which OPENAI_API_BASE.
-"""
+"""Everybody behind one test server: who is asked shows in the prompt."""
 
 from __future__ import annotations
 
-import sys
-import threading
 from typing import Any
 
 from tests.llm import researcher, writer
-from tests.llm.server import LlmServer
 
 #: mini-swe-agent's own prompts say how a command is to be given
 MINI = "mswea_bash_command"
@@ -38,10 +32,3 @@ def answer(body: dict[str, Any]) -> str:
         said = sum(message["role"] == "assistant" for message in body["messages"])
         return f"THOUGHT: next.\n\n```{MINI}\n{_COMMANDS[min(said, len(_COMMANDS) - 1)]}\n```"
     return researcher.answer(body)
-
-
-if __name__ == "__main__":
-    with LlmServer(answer) as server:
-        sys.stdout.write(f"OPENAI_API_BASE={server.url}\n")
-        sys.stdout.flush()
-        threading.Event().wait()

@@ -1,13 +1,7 @@
-"""The test server as a server of local models: a small context, reported and enforced as llama.cpp, Ollama and vLLM do.
-
-``python -m tests.llm.local [KIND] [TOKENS]`` serves until it is interrupted, and says at which OPENAI_API_BASE.
-"""
+"""The test server as a server of local models: a small context, reported and enforced as by llama.cpp, Ollama, vLLM."""
 
 from __future__ import annotations
 
-import json
-import sys
-import threading
 from typing import Any
 
 from tests.llm import researcher, writer
@@ -95,14 +89,3 @@ def _refusal(kind: str, asked: int, reply: int, size: int) -> tuple[int, Body]:
         return 400, {"message": message, "type": "BadRequestError", "param": None, "code": 400}
     message = f"Requested tokens ({asked}) exceed context window of {size}"
     return 400, {"message": message, "type": "invalid_request_error", "code": "context_length_exceeded"}
-
-
-def main() -> None:
-    kind, size = (*sys.argv[1:], *("llama.cpp", "4096")[len(sys.argv) - 1 :])[:2]
-    with LocalServer(kind, int(size)) as server:
-        print(json.dumps({"OPENAI_API_BASE": server.url, "OPENAI_API_KEY": "none"}), flush=True)
-        threading.Event().wait()
-
-
-if __name__ == "__main__":
-    main()

@@ -1,14 +1,12 @@
 """Tool calls for the test server, and a writer that searches the traces before it writes.
 
-``python -m tests.llm.tooling`` serves researchers and such writers until it is interrupted. An answer that is a list of
-(name, arguments) becomes a reply that calls these tools; a text becomes what it always was.
+An answer that is a list of (name, arguments) becomes a reply that calls these tools; a text becomes what it always was.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import threading
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -86,13 +84,3 @@ def everybody(body: Body) -> Any:
     return (
         searcher(body) if "You write research programs" in researcher.prompt_of(body)[:200] else researcher.answer(body)
     )
-
-
-def main() -> None:
-    with ToolServer(everybody) as server:
-        print(f"OPENAI_API_BASE={server.url} OPENAI_API_KEY=sk-test-0123456789abcdef", flush=True)
-        threading.Event().wait()
-
-
-if __name__ == "__main__":
-    main()

@@ -18,6 +18,12 @@ from trainer.streams import Streams
 from trainer.task import Task
 
 
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is found there: neither texts nor the records of checks."""
+    monkeypatch.setenv("METALOOP_CACHE", str(tmp_path / "cache"))
+
+
 @pytest.fixture(scope="session")
 def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
     """With a hard line that no slow start reaches."""

@@ -3,6 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+
+from trainer.command import CommandTrainer
+from trainer.data import DataStore
+from trainer.experiment import Spec
+from trainer.foreign.init import Draft
+from trainer.outcome import Outcome
+from trainer.streams import Streams
+from trainer.task import Task
 
 PROGRAM = """# autoresearch
 
@@ -138,3 +147,13 @@ def write_files(folder: Path, files: dict[str, str]) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, "utf-8")
     return folder
+
+
+def facts(found: Draft) -> dict[str, Any]:
+    return {fact.field: fact.value for fact in found.facts}
+
+
+def run(task: Task, spec: Spec | None = None) -> Outcome:
+    """One experiment, of the baseline if no other is given, with data beside the task."""
+    trainer = CommandTrainer(task, DataStore(task, Streams.from_seed(1), task.folder.parent / "data"))
+    return trainer.run(spec or Spec(task.baseline(), 1))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,7 +17,7 @@ from typing import Any
 import pytest
 
 from trainer.data import DataStore
-from trainer.experiment import Trainer
+from trainer.experiment import Spec, Trainer
 from trainer.source import Source
 from trainer.streams import Streams
 from trainer.task import Task
@@ -54,6 +56,50 @@ def fixed_trainer(task: Task, root: Path) -> Iterator[Trainer]:
         patch.setenv("METALOOP_CACHE", str(root / "cache"))
         with Trainer(task, DataStore(task, Streams.from_seed(1), root), fixed_steps=True) as trainer:
             yield trainer
+
+
+def check_language_model(
+    names: dict[str, Any], checkpoint: Path, *, classes: int, length: int, change: int, lengths: Sequence[int]
+) -> None:
+    """Logits are causal at any length and agree with steps: a symbol at ``change`` moves those from there on alone."""
+    import torch
+
+    trained = names["GPT"]()
+    with torch.no_grad():  # no weight may be zero, or a path through it would go unseen
+        for parameter in trained.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+    torch.save(trained.state_dict(), checkpoint)
+    model = names["load"](str(checkpoint))
+    rows = torch.randint(classes, (2, length), generator=torch.Generator().manual_seed(1))
+    changed = rows.clone()
+    changed[:, change] = (changed[:, change] + 1) % classes
+    before, after = names["logits"](model, rows), names["logits"](model, changed)
+    assert before.shape == (2, length, classes) and before.dtype == torch.float32
+    assert torch.allclose(before[:, :change], after[:, :change], atol=1e-5)
+    assert not torch.allclose(before[:, change], after[:, change], atol=1e-5)
+    for shorter in lengths:
+        assert torch.allclose(names["logits"](model, rows[:, :shorter]), before[:, :shorter], atol=1e-4)
+    past, stepwise = None, []
+    for place in range(length):
+        found, past = names["step"](model, past, rows[:, place])
+        stepwise.append(found)
+    assert torch.allclose(torch.stack(stepwise, 1), before, atol=1e-4)
+
+
+def check_repeats(trainer: Trainer, baseline: Source) -> float | None:
+    """Fixed steps give the same metric twice, above the floor; streams confirm what chunks score, with what comes."""
+    spec = Spec(baseline, seed=5, fraction=0.3)
+    first, second = trainer.run(spec), trainer.run(spec)
+    assert first.status == "ok", first.reason
+    assert first.steps == round(0.3 * trainer.task.steps)
+    assert first.metric == second.metric
+    floor = json.loads((trainer.data.split("search") / "floor.json").read_text())["bits_per_byte"]
+    assert first.metric is not None and floor < first.metric < 3.5
+    streamed = trainer.run(replace(spec, stream="confirmation"))
+    assert streamed.status == "ok", streamed.reason
+    assert streamed.trust == ("verified" if trainer.launcher.sandboxed else "unverified")
+    assert streamed.findings == ()
+    return streamed.metric
 
 
 def by_hand(script: Path, place: Path, arguments: Sequence[str] = (), **variables: str) -> str:

@@ -12,6 +12,7 @@ import pytest
 
 from programs.errors import TaskError, UsageError
 from tests.trainer import foreign_repos
+from tests.trainer.foreign_repos import run, write_files
 from trainer.check import check
 from trainer.command import CommandTrainer
 from trainer.command_check import write_measured
@@ -19,8 +20,6 @@ from trainer.data import DataStore
 from trainer.edits import Edit
 from trainer.experiment import Spec
 from trainer.foreign.init import Wanted, draft, write
-from trainer.outcome import Outcome
-from trainer.simulated import trainer_for
 from trainer.streams import Streams
 from trainer.task import Task
 
@@ -42,12 +41,6 @@ def in_fractions(folder: Path) -> Path:
         assert old in text
         (folder / name).write_text(text.replace(old, new))
     return folder
-
-
-def run(task: Task, spec: Spec | None = None) -> Outcome:
-    trainer = trainer_for(task, DataStore(task, Streams.from_seed(1), task.folder.parent / "data"))
-    assert isinstance(trainer, CommandTrainer)
-    return trainer.run(spec or Spec(task.baseline(), 1))
 
 
 def test_the_original_shape_trains_with_its_seed_and_a_share_of_its_budget(tmp_path: Path) -> None:
@@ -72,16 +65,16 @@ def test_json_of_a_makefile_and_patches_of_c(tmp_path: Path) -> None:
     assert outcome.status == "crash" and outcome.metric is None and outcome.trust == "self-reported"
 
 
-def _scored(folder: Path) -> Path:
-    folder.mkdir(parents=True)
-    for name, text in SCORED.items():
-        (folder / name).write_text(text)
-    return folder
+def scored(folder: Path, artifact: str = "model.txt") -> Task:
+    """A task whose train.py leaves a model and claims a score, which score.py reads from that model."""
+    return made(
+        folder, lambda place: write_files(place, SCORED), metric="score", command="python train.py",
+        editable=["train.py"], score_command="python score.py", artifacts=[artifact], direction="higher",
+    )  # fmt: skip
 
 
 def test_a_scoring_command_counts_and_sees_no_edited_file(tmp_path: Path) -> None:
-    wanted = {"score_command": "python score.py", "artifacts": ["model.txt"], "direction": "higher"}
-    task = made(tmp_path, _scored, metric="score", command="python train.py", editable=["train.py"], **wanted)
+    task = scored(tmp_path)
     outcome = run(task)
     assert outcome.metric == 2.5 and outcome.trust == "scored" and "train.py is here: False" in outcome.log
     none = run(task, Spec(task.baseline().with_text("train.py", "print('score: 99')\n"), 1))
@@ -97,8 +90,7 @@ def test_a_scoring_command_counts_and_sees_no_edited_file(tmp_path: Path) -> Non
 def test_a_scoring_command_gets_what_the_training_left_of_the_limit(tmp_path: Path) -> None:
     """Training may use 3 CPU-seconds, and scoring one more: 2 of training leave 2 to the scoring command, not 3."""
     burn = "import time\nwhile time.process_time() < {}: pass\n"
-    wanted = {"score_command": "python score.py", "artifacts": ["model.txt"], "direction": "higher"}
-    task = made(tmp_path, _scored, metric="score", command="python train.py", editable=["train.py"], **wanted)
+    task = scored(tmp_path)
     task = replace(task, budget_seconds=3.0, cost_seconds=4.0, hard_factor=1.0, hard_extra=0.0)
     scores = (task.folder / "score.py").read_text()
 
@@ -112,8 +104,7 @@ def test_a_scoring_command_gets_what_the_training_left_of_the_limit(tmp_path: Pa
 
 def test_a_scoring_command_is_another_command(tmp_path: Path) -> None:
     """With the same text in both places, the training would count as scoring."""
-    wanted = {"score_command": "python score.py", "artifacts": ["model.txt"], "direction": "higher"}
-    task = made(tmp_path, _scored, metric="score", command="python train.py", editable=["train.py"], **wanted)
+    task = scored(tmp_path)
     toml = task.folder / "task.toml"
     toml.write_text(toml.read_text().replace('"python score.py"', '"python train.py"'))
     with pytest.raises(TaskError, match="score_command is the training command") as caught:
@@ -123,11 +114,9 @@ def test_a_scoring_command_is_another_command(tmp_path: Path) -> None:
 
 def test_libraries_have_the_threads_of_the_machine_unless_the_task_says_a_number(tmp_path: Path) -> None:
     def threads(folder: Path) -> Path:
-        folder.mkdir(parents=True)
         names = "('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS')"
         text = f"import os\nprint('score:', sum(int(os.environ.get(name, 100)) for name in {names}))\n"
-        (folder / "train.py").write_text(text)
-        return folder
+        return write_files(folder, {"train.py": text})
 
     task = made(tmp_path, threads, metric="score", command="python train.py", direction="higher")
     toml = task.folder / "task.toml"
@@ -137,9 +126,7 @@ def test_libraries_have_the_threads_of_the_machine_unless_the_task_says_a_number
 
 
 def test_an_artifact_takes_the_place_of_no_file(tmp_path: Path) -> None:
-    wanted = {"score_command": "python score.py", "artifacts": ["score.py"], "direction": "higher"}
-    task = made(tmp_path, _scored, metric="score", command="python train.py", editable=["train.py"], **wanted)
-    outcome = run(task)
+    outcome = run(scored(tmp_path, artifact="score.py"))
     assert outcome.status == "invalid" and "read-only" in outcome.reason
 
 

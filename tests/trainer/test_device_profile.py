@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -20,7 +19,7 @@ from trainer.device_profile import PRELOAD, DeviceProfile
 from trainer.edits import Edit
 from trainer.experiment import Spec, Trainer
 from trainer.gpus import Gpu
-from trainer.inside import compilers, device_filter
+from trainer.inside import device_filter
 from trainer.inside.namespaces import INNER, WORK
 from trainer.launcher import Ended, ProcessLimits, ProcessRequest
 from trainer.local import LocalLauncher
@@ -231,37 +230,6 @@ def test_it_is_filled_once_and_not_by_a_failure(cache: CompileCache, script: Scr
     assert calls == [1, 2]
 
 
-COMPILING = """
-    import os, time
-    folder = os.environ["TORCHINDUCTOR_CACHE_DIR"]
-    print("there:", os.path.exists(folder + "/kernel.so"), flush=True)
-    if not os.path.exists(folder + "/kernel.so"):
-        time.sleep(3.0)
-        os.makedirs(folder, exist_ok=True)
-        open(folder + "/kernel.so", "w").write("mine")
-"""
-
-
-@pytest.mark.slow
-def test_the_first_experiment_finds_it_filled_and_does_not_pay_for_it(
-    cache: CompileCache, plain_device: LocalLauncher, task: Task, tmp_path: Path
-) -> None:
-    """By the trainer, on a device that is held: the untouched source compiles before anything is charged."""
-    folder = shutil.copytree(task.folder, tmp_path / "task")
-    text = (folder / "train.py").read_text().replace("def main():\n", f"def main():{COMPILING}", 1)
-    (folder / "train.py").write_text(text)
-    compiling = replace(Task.load(folder), hard_extra=100.0)
-    data = DataStore(compiling, Streams.from_seed(1), tmp_path / "data")
-    charge = HeldSeconds(DeviceProfile(), folder=tmp_path / "leases")
-    trainer = Trainer(compiling, data, launcher=plain_device, charge=charge)
-    edited = compiling.edits.apply(compiling.baseline(), Edit({"LR": 0.01}))
-    for source in (edited, compiling.baseline()):
-        outcome = trainer.run(Spec(source, seed=1))
-        assert outcome.status == "ok" and "there: True" in outcome.log, outcome
-        assert outcome.wall_seconds == outcome.device_seconds
-    assert cache.path.is_file()
-
-
 FILLING = """
     import os
     folder = os.environ["TORCHINDUCTOR_CACHE_DIR"]
@@ -273,24 +241,26 @@ FILLING = """
 """
 
 
-def test_it_is_filled_by_a_few_steps_of_the_untouched_source(
+def test_it_is_filled_by_a_few_steps_of_the_untouched_source_before_anything_is_charged(
     cache: CompileCache, plain_device: LocalLauncher, task: Task, tmp_path: Path
 ) -> None:
+    """By the trainer, on a device that is held: the first experiment finds it filled."""
     folder = shutil.copytree(task.folder, tmp_path / "task")
     text = (folder / "train.py").read_text().replace("def main():\n", f"def main():{FILLING}", 1)
     (folder / "train.py").write_text(text)
-    filling = Task.load(folder)
+    filling = replace(Task.load(folder), hard_extra=100.0)
     assert filling.steps > 8
-    trainer = Trainer(filling, DataStore(filling, Streams.from_seed(1), tmp_path / "data"), launcher=plain_device)
-    assert "filled in 4 steps" in trainer.run(Spec(filling.baseline(), seed=1)).log
+    data = DataStore(filling, Streams.from_seed(1), tmp_path / "data")
+    charge = HeldSeconds(DeviceProfile(), folder=tmp_path / "leases")
+    trainer = Trainer(filling, data, launcher=plain_device, charge=charge)
+    for source in (filling.edits.apply(filling.baseline(), Edit({"LR": 0.01})), filling.baseline()):
+        outcome = trainer.run(Spec(source, seed=1))
+        assert outcome.status == "ok" and "filled in 4 steps" in outcome.log, outcome
+        assert outcome.wall_seconds == outcome.device_seconds
+    assert cache.path.is_file()
 
 
 def test_links_out_of_it_are_not_taken(cache: CompileCache, script: Script) -> None:
     link = f"{FILL}\nos.symlink('/etc/ld.so.cache', os.environ['TRITON_CACHE_DIR'] + '/link')"
     cache.ensure(lambda: script(link))
     assert script(READ).log == TRUSTED
-
-
-def test_places_of_compilers_are_private() -> None:
-    places = compilers.environment("/metaloop/work/compiled")
-    assert {os.path.dirname(path) for path in places.values()} == {"/metaloop/work/compiled"}

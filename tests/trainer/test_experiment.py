@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
@@ -112,20 +111,8 @@ def test_work_folders_are_removed(task: Task, data: DataStore, bare_launcher: Lo
 @pytest.mark.parametrize(
     ("code", "status", "reason"),
     [
-        ("import nonexistent_module", "crash", "nonexistent_module"),
         ("raise ValueError('two\\nlines')", "crash", "lines"),
-        ("raise SystemExit(3)", "crash", "exit code 3"),
-        ("import os; os._exit(7)", "crash", "exit code 7"),
-        ("import ctypes; ctypes.string_at(0)", "crash", "exit code -11"),
-        ("import os; os.kill(os.getpid(), 9)", "crash", "PermissionError"),
-        ("import os; os.abort()", "crash", "exit code -"),
-        ("return", "invalid", "no checkpoint"),
         ("prepare.save({})\nreturn", "invalid", "RuntimeError (line "),
-        ("open('checkpoint.pt', 'w').write('junk')\nreturn", "invalid", ""),
-        ("import os; os.symlink('/etc/passwd', 'checkpoint.pt')\nreturn", "crash", "PermissionError"),
-        ("import os; os.mkdir('checkpoint.pt')\nreturn", "invalid", "regular file"),
-        ("import os; os.mkdir('checkpoint.pt', 0)\nreturn", "invalid", ""),
-        ("open('checkpoint.pt', 'wb').truncate(65 << 20)\nreturn", "invalid", "regular file"),
         ("x = bytearray(8 << 30)", "oom", "MemoryError"),
         (
             "raise RuntimeError('first: out of memory\\nthen: out of memory')",
@@ -133,7 +120,6 @@ def test_work_folders_are_removed(task: Task, data: DataStore, bare_launcher: Lo
             "RuntimeError: first: out of memory",
         ),
         ("torch.zeros(8 << 30)", "oom", "memory"),
-        ("while True: pass", "timeout", "hard limit"),
     ],
 )
 def test_failures(outcome_of: Run, code: str, status: str, reason: str) -> None:
@@ -159,14 +145,8 @@ def _with_logits(task: Task, expression: str) -> Source:
 @pytest.mark.parametrize(
     ("expression", "reason"),
     [
-        ("model(inputs) * float('nan')", "not finite"),
-        ("model(inputs) + float('inf')", "not finite"),
-        ("model(inputs)[:, :2]", "shape"),
-        ("model(inputs)[:7]", "shape"),
         ("[1, 2, 3]", "AttributeError; the message is withheld"),
         ("1 / 0", "ZeroDivisionError (line "),
-        ("__import__('os')._exit(0)", "bytes, expected"),
-        ("__import__('os').ftruncate(5, 8) or __import__('os')._exit(0)", "bytes, expected"),
     ],
 )
 def test_bad_predictions_are_invalid(trainer: Trainer, task: Task, expression: str, reason: str) -> None:
@@ -179,38 +159,6 @@ def test_bad_predictions_are_invalid(trainer: Trainer, task: Task, expression: s
 def test_endless_prediction_is_a_timeout(trainer: Trainer, task: Task) -> None:
     outcome = trainer.run(Spec(_with_logits(task, "[0 for _ in iter(int, 1)]"), seed=1))
     assert outcome.status == "timeout", outcome
-
-
-def test_diverged_training_is_invalid(trainer: Trainer, task: Task) -> None:
-    text = task.baseline().text().replace("loss.backward()", "(loss * float('nan')).backward()")
-    outcome = trainer.run(Spec(task.baseline().with_text("train.py", text), seed=1))
-    assert (outcome.status, outcome.reason) == ("invalid", "predictions are not finite")
-
-
-def test_endless_loop_is_charged_about_its_hard_line(outcome_of: Run, task: Task) -> None:
-    outcome = outcome_of("while True: pass")
-    assert "(cpu)" in outcome.reason
-    assert 0.9 < outcome.spent_seconds / task.hard_line() < 10
-
-
-def test_sleeper_meets_the_wall_cap(
-    task: Task, data: DataStore, launcher: LocalLauncher, with_main: Callable[[str], Source]
-) -> None:
-    class Impatient(Task):
-        def wall_cap(self, fraction: float = 1.0) -> float:
-            return 0.5
-
-    impatient = Impatient(**{name: getattr(task, name) for name in task.__dataclass_fields__})
-    source = with_main("import time; time.sleep(3600)")
-    outcome = Trainer(impatient, data, launcher=launcher).run(Spec(source, seed=1))
-    assert outcome.status == "timeout"
-    assert "wall" in outcome.reason
-
-
-def test_output_flood_is_cut_and_harms_nobody(outcome_of: Run) -> None:
-    outcome = outcome_of("for i in range(3000): print('x' * 1000)")
-    assert outcome.status in ("ok", "timeout")
-    assert len(outcome.log) < 100_000
 
 
 def test_training_files_cannot_reach_the_predicting_process(outcome_of: Run) -> None:
@@ -285,21 +233,6 @@ def test_cache_hit_is_charged_and_not_spent(
     damaged = next(tmp_path.rglob("*.json"))
     damaged.write_text("{")
     assert not trainer.run(spec).cached
-
-
-def test_keys_tell_apart_what_outcomes_depend_on(trainer: Trainer, task: Task) -> None:
-    base = Spec(task.baseline(), seed=1)
-    other = task.baseline().with_text("train.py", "pass\n")
-    specs = [base, replace(base, seed=2), replace(base, fraction=0.5), replace(base, source=other)]
-    assert len({trainer.key(spec) for spec in specs}) == len(specs)
-
-
-def test_environment_of_the_worker_is_hidden(outcome_of: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "SECRET_KEY" not in os.environ
-    outcome = outcome_of("import os; print('names', sorted(os.environ)); print('fds', os.listdir('/proc/self/fd'))")
-    assert "METALOOP_TRAIN_SEED" in outcome.log
-    assert "PYTEST" not in outcome.log
-    assert "'5'" not in outcome.log  # 0, 1, 2, the error channel, and the listing itself
 
 
 def test_the_cache_keeps_apart_whatever_an_outcome_depends_on(

@@ -12,19 +12,12 @@ import pytest
 from meta.cli.task_work import after_check
 from programs.errors import NotFound, UsageError
 from tests.trainer import foreign_repos
-from trainer.command import CommandTrainer
+from tests.trainer.foreign_repos import facts, run
 from trainer.constraints import Trained, broken, values
-from trainer.data import DataStore
-from trainer.experiment import Spec
 from trainer.foreign.commands import plain_python
 from trainer.foreign.init import Draft, Wanted, draft, write
 from trainer.foreign.ladders import judged, offered
-from trainer.streams import Streams
 from trainer.task import Task
-
-
-def facts(found: Draft) -> dict[str, Any]:
-    return {fact.field: fact.value for fact in found.facts}
 
 
 def places(found: Draft) -> dict[str, str]:
@@ -176,7 +169,7 @@ def small(folder: Path, **files: str) -> dict[str, Any]:
     """The facts of a repository of these files (``readme`` is README.md, else ``name`` is name.py)."""
     for name, text in files.items():
         (folder / {"readme": "README.md"}.get(name, f"{name}.py")).write_text(text)
-    return {fact.field: fact.value for fact in draft(folder, Wanted()).facts}
+    return facts(draft(folder, Wanted()))
 
 
 @pytest.mark.parametrize(
@@ -263,22 +256,6 @@ def test_front_matter_is_not_what_a_program_prints(tmp_path: Path) -> None:
             "scores.held_out",
         ),
         ("It prints `queries/s: 1.5`.", 'import os\nos.write(1, b"ready\\nqueries/s: 0.25\\n")\n', "queries/s"),
-    ],
-)
-def test_a_number_beside_a_name_that_the_prose_marks_is_read(
-    tmp_path: Path, prose: str, code: str, metric: str
-) -> None:
-    text = f"`python fit.py`\n\n{prose} A lower one is better. Edit `fit.py`.\n"
-    assert small(tmp_path, readme=text, fit=code)["metric"] == metric
-    task = Task.load(write(draft(tmp_path, Wanted(budget=1.0)), tmp_path / "task"))
-    assert CommandTrainer(task, DataStore(task, Streams.from_seed(1), tmp_path / "data")).run(
-        Spec(task.baseline(), 1)
-    ).metric == 0.25  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("prose", "code", "metric"),
-    [
         ("Make `hits` go up.", 'print(f"[eval] episodes={4} hits={0.25}")\n', "hits"),
         ("What counts is `phase_index`.", 'print("steps", 3)\nprint("phase_index", 0.25)\n', "phase_index"),
         ("Bring `val_area` up.", 'print(f"rows train={30} val={10}")\nprint(f"val_area {0.25}")\n', "val_area"),
@@ -292,14 +269,12 @@ def test_a_number_beside_a_name_that_the_prose_marks_is_read(
         ("More tok/s is better.", 'print(f"decoded {7} tokens: {0.25} tok/s")\n', "tok/s"),
     ],
 )
-def test_the_number_that_decides_goes_before_the_first_that_is_printed(
+def test_the_number_that_the_prose_marks_is_read_wherever_it_is_printed(
     tmp_path: Path, prose: str, code: str, metric: str
 ) -> None:
     assert small(tmp_path, readme=f"`python fit.py`\n\n{prose}\n", fit=code)["metric"] == metric
     task = Task.load(write(draft(tmp_path, Wanted(budget=1.0, direction="lower")), tmp_path / "task"))
-    assert CommandTrainer(task, DataStore(task, Streams.from_seed(1), tmp_path / "data")).run(
-        Spec(task.baseline(), 1)
-    ).metric == 0.25  # fmt: skip
+    assert run(task).metric == 0.25
 
 
 def test_instructions_below_the_root_are_read_and_a_loop_of_experiments_prints_no_metric(tmp_path: Path) -> None:
@@ -378,7 +353,7 @@ def test_pages_that_contradict_each_other_are_asked_about_and_those_for_agents_g
     (tmp_path / "HANDOVER.md").write_text(new)
     assert small(tmp_path, readme=old, train=code, train_v2=code)["command"] is None
     (tmp_path / "HANDOVER.md").rename(tmp_path / "program.md")
-    read = {fact.field: fact.value for fact in draft(tmp_path, Wanted()).facts}
+    read = facts(draft(tmp_path, Wanted()))
     assert read["command"].startswith("python train_v2.py") and read["metric"] == "word_acc"
     assert (read["direction"], read["budget"]) == ("higher", 480.0)
 
@@ -414,10 +389,8 @@ def test_the_memory_limit_is_above_what_the_owner_allows(tmp_path: Path) -> None
 
 def test_both_means_the_files_that_were_named_before(tmp_path: Path) -> None:
     text = "`net.py` defines it, `fit.py` trains it. You may edit both. `python fit.py`\n"
-    assert small(tmp_path, readme=text, net="WIDTH = 3\n", fit='print("loss:", 1)\n')["editable"] == [
-        "fit.py",
-        "net.py",
-    ]
+    read = small(tmp_path, readme=text, net="WIDTH = 3\n", fit='print("loss:", 1)\n')
+    assert read["editable"] == ["fit.py", "net.py"]
 
 
 def test_a_constant_that_changes_nothing_or_guards_the_score_is_left_out_with_the_reason(tmp_path: Path) -> None:

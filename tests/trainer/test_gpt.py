@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.trainer.shelf import by_hand, executing, module_of, patches
+from tests.trainer.shelf import by_hand, check_language_model, check_repeats, executing, module_of, patches
 from trainer import gpus
 from trainer.data import DataStore
 from trainer.edits import Edit
@@ -49,29 +49,8 @@ def test_knobs_keep_shapes_that_a_gpu_likes() -> None:
 
 @pytest.mark.parametrize("edit", MODEL_EDITS, ids=lambda edit: edit.label())
 def test_logits_are_causal_at_any_length_and_agree_with_steps(executed: Any, tmp_path: Path, edit: Edit) -> None:
-    import torch
-
     names = executed(TASK.edits.apply(TASK.baseline(), edit))
-    trained = names["GPT"]()
-    with torch.no_grad():  # no weight may be zero, or a path through it would go unseen
-        for parameter in trained.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.1)
-    torch.save(trained.state_dict(), tmp_path / "checkpoint.pt")
-    model = names["load"](str(tmp_path / "checkpoint.pt"))
-    rows = torch.randint(1024, (2, 70), generator=torch.Generator().manual_seed(1))
-    changed = rows.clone()
-    changed[:, 50] = (changed[:, 50] + 1) % 1024
-    before, after = names["logits"](model, rows), names["logits"](model, changed)
-    assert before.shape == (2, 70, 1024) and before.dtype == torch.float32
-    assert torch.allclose(before[:, :50], after[:, :50], atol=1e-5)
-    assert not torch.allclose(before[:, 50], after[:, 50], atol=1e-5)
-    for length in (1, 33, 50):
-        assert torch.allclose(names["logits"](model, rows[:, :length]), before[:, :length], atol=1e-4)
-    past, stepwise = None, []
-    for place in range(70):
-        found, past = names["step"](model, past, rows[:, place])
-        stepwise.append(found)
-    assert torch.allclose(torch.stack(stepwise, 1), before, atol=1e-4)
+    check_language_model(names, tmp_path / "checkpoint.pt", classes=1024, length=70, change=50, lengths=(1, 33, 50))
 
 
 @pytest.mark.slow
@@ -184,23 +163,9 @@ def trainer(small: Path) -> Iterator[Trainer]:
 
 
 @pytest.mark.slow
-def test_fixed_steps_give_the_same_metric_twice_above_the_floor(trainer: Trainer) -> None:
-    spec = Spec(TASK.baseline(), seed=5, fraction=0.3)
-    first, second = trainer.run(spec), trainer.run(spec)
-    assert first.status == "ok", first.reason
-    assert first.steps == round(0.3 * TASK.steps)
-    assert first.metric == second.metric
-    floor = json.loads((trainer.data.split("search") / "floor.json").read_text())["bits_per_byte"]
-    assert first.metric is not None and floor < first.metric < 3.5
+def test_fixed_steps_repeat_above_the_floor_and_streams_confirm_them(trainer: Trainer) -> None:
+    check_repeats(trainer, TASK.baseline())
     assert (trainer.data.train() / "train.bin").stat().st_size < 3e6
-
-
-@pytest.mark.slow
-def test_streams_confirm_what_chunks_score(trainer: Trainer) -> None:
-    outcome = trainer.run(Spec(TASK.baseline(), seed=5, stream="confirmation", fraction=0.3))
-    assert outcome.status == "ok", outcome.reason
-    assert outcome.trust == ("verified" if trainer.launcher.sandboxed else "unverified")
-    assert outcome.findings == ()
 
 
 @pytest.mark.slow

@@ -15,7 +15,6 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from tests.trainer.gpt_reader import Reader
 from tests.trainer.shelf import module_of
 from trainer.task import TASKS, Task
 
@@ -27,27 +26,6 @@ Made = Callable[..., Path]
 @pytest.fixture(scope="module")
 def data() -> ModuleType:
     return module_of(Task.load("gpt"), "data")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [1, 2])
-def test_reader_recomputes_the_bits_from_the_symbols_alone(data: ModuleType, number: int) -> None:
-    symbols, lengths, bits = data.block(number, "search", 3, 300, 0)
-    reader = Reader(data.gpt_language, data.language(number))
-    documents = np.split(symbols, lengths.cumsum()[:-1])
-    found = np.array([reader.bits(document.tolist()) for document in documents])
-    assert np.abs(found - bits).max() < 1e-9
-    assert 100 < lengths.mean() < 400
-
-
-def test_another_text_is_refused_by_the_reader(data: ModuleType) -> None:
-    symbols, lengths, _ = data.block(1, "search", 3, 1, 0)
-    reader = Reader(data.gpt_language, data.language(1))
-    for change in range(1, int(lengths[0]) - 1):  # most places admit of other symbols, none of that one
-        changed = symbols.tolist()
-        changed[change] = data.gpt_language.COLON
-        with pytest.raises((AssertionError, ValueError, KeyError)):
-            reader.bits(changed)
 
 
 def test_a_seed_means_the_same_bytes_everywhere(data: ModuleType) -> None:

@@ -153,18 +153,7 @@ def test_leftovers_are_read(smi: Callable[..., Path], tmp_path: Path) -> None:
     assert asked == "--query-compute-apps=pid,used_memory,process_name --format=csv,noheader,nounits -i 1\n"
 
 
-@pytest.mark.parametrize(
-    "rows",
-    [
-        "garbage\n",
-        "4242, 312\n",
-        "x, 312, python\n",
-        "1, lots, python\n",
-        "1, -3, python\n",
-        "1, 2, \n",
-        "\udcff, 1, x\n",
-    ],
-)
+@pytest.mark.parametrize("rows", ["x, 312, python\n", "1, -3, python\n", "1, 2, \n", "\udcff, 1, x\n"])
 def test_garbage_is_one_line(smi: Callable[..., Path], rows: str) -> None:
     with pytest.raises(EnvironmentProblem, match="cannot read its line") as caught:
         gpu.leftovers(0, smi(rows))
@@ -184,17 +173,6 @@ def test_a_tool_that_fails(smi: Callable[..., Path], tmp_path: Path) -> None:
         gpu.leftovers(0, smi(status=6))
     with pytest.raises(EnvironmentProblem, match="No such file"):
         gpu.leftovers(0, tmp_path / "none")
-
-
-def test_what_stays_is_a_finding(smi: Callable[..., Path]) -> None:
-    before, findings = gpu.clean_before(0, smi("5, 100, desktop\n", "110\n"))
-    assert before == GpuUsage(110, (Leftover(5, 100, "desktop"),))
-    assert findings == ("gpu: 100 MB in use before the experiment (pid 5)",)
-    after = gpu.clean_after(0, before, smi("5, 100, desktop\n4242, 312, x\n9, [N/A], y\n", "422\n"), patience=0.0)
-    assert after == (
-        "gpu: 312 MB still in use after the experiment (pid 4242)",
-        "gpu: an unknown amount of memory still in use after the experiment (pid 9)",
-    )
 
 
 def test_memory_that_nobody_answers_for(smi: Callable[..., Path]) -> None:

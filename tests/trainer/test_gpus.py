@@ -12,7 +12,7 @@ from trainer import gpus, scaffold
 from trainer.command import CommandTrainer
 from trainer.data import DataStore
 from trainer.foreign.init import Wanted, draft, write
-from trainer.gpus import Gpu, Survey, survey
+from trainer.gpus import Survey, survey
 from trainer.launchers import launcher_for
 from trainer.streams import Streams
 from trainer.task import Task
@@ -149,10 +149,6 @@ def _id_without(path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_a_budget_that_makes_no_sense_is_told(tmp_path: Path, budget: str, said: str) -> None:
     with pytest.raises(TaskError, match=said):
         Task.load(_task(tmp_path, budget))
-
-
-def test_names_are_those_of_the_driver() -> None:
-    assert Gpu(0, "GPU-x", "NVIDIA T4", 15360, "570.1").hardware.startswith("gpu:NVIDIA T4/15 GB/torch ")
 
 
 GPU_CODE = "import torch\nLR = 0.1\nx = torch.zeros(1).cuda()\nprint(f'loss: {LR:.4f}')\n"

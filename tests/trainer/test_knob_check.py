@@ -12,12 +12,16 @@ from tests.trainer import foreign_repos
 from tests.trainer.foreign_repos import write_files
 from trainer import check_record
 from trainer.check import check
+from trainer.command import CommandTrainer
 from trainer.command_check import device_finding, require_checked
+from trainer.data import DataStore
+from trainer.experiment import Spec
 from trainer.finding import CheckFinding
 from trainer.foreign.init import Wanted, draft, write
 from trainer.gpus import Gpu
-from trainer.knob_check import Yardstick, knobs_of
+from trainer.knob_check import KnobCheck, Yardstick, judge_knobs, knobs_of
 from trainer.outcome import Outcome
+from trainer.streams import Streams
 from trainer.task import TASKS, Task
 
 TRAIN = """import random
@@ -36,12 +40,7 @@ print("step 7 idle", IDLE)
 print(f"loss: {(w - 3.0) ** 2 + 0.5:.6f}")
 """
 VALUES = {"LR": "0.05,0.2", "IDLE": "1,3", "BOOM": "8"}
-
-
-@pytest.fixture(autouse=True)
-def own_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tests share tasks, but no records of their checks."""
-    monkeypatch.setenv("METALOOP_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def made(folder: Path, text: str = TRAIN, direction: str = "lower", **values: str) -> Task:
@@ -111,8 +110,6 @@ def test_a_task_none_of_whose_knobs_changes_anything_fails_until_they_are_remove
 def test_a_second_check_trains_only_the_baseline_unless_something_outside_has_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from trainer.command import CommandTrainer
-
     outside, runs = tmp_path / "target.txt", [0]
     outside.write_text("3.0")
     text = TRAIN.replace("import random\n", f"import random\n\nGOAL = float(open({str(outside)!r}).read())\n")
@@ -148,11 +145,6 @@ def outcome(metric: float, log: str = "") -> Outcome:
 
 
 def test_after_four_knobs_that_drown_in_noise_the_others_are_left_to_a_request(tmp_path: Path) -> None:
-    from trainer.command import CommandTrainer
-    from trainer.data import DataStore
-    from trainer.knob_check import KnobCheck, judge_knobs
-    from trainer.streams import Streams
-
     names = [f"K{number}" for number in range(6)]
     text = "".join(f"{name} = 2\n" for name in names) + f"print(f'loss: {{{' + '.join(names)}:.4f}}')\n"
     task = made(tmp_path, text, **dict.fromkeys(names, "1,3"))
@@ -175,11 +167,6 @@ def test_only_numbers_that_equal_runs_share_count_and_not_a_value_that_is_printe
 
 def test_a_quarter_of_the_budget_is_enough_but_no_knob_is_called_dead_by_it(tmp_path: Path) -> None:
     """LATE only acts in the second half of the training, which a shortened one does not reach."""
-    from trainer.command import CommandTrainer
-    from trainer.data import DataStore
-    from trainer.knob_check import KnobCheck
-    from trainer.streams import Streams
-
     text = (
         "import os\nimport time\n\nLR = 0.1\nLATE = 2.0\nIDLE = 2\n\nsteps = int(100 * float(os.environ['SHARE']))\n"
         "w = IDLE * 0.0\nfor step in range(steps):\n    w -= LR * (w - 3.0) * (LATE if step > 50 else 1.0)\n"
@@ -191,8 +178,6 @@ def test_a_quarter_of_the_budget_is_enough_but_no_knob_is_called_dead_by_it(tmp_
     task = Task.load(path.parent)
     assert task.scales and task.budget_seconds == 1.0
     trainer = CommandTrainer(task, DataStore(task, Streams.from_seed(1), tmp_path / "data"))
-    from trainer.experiment import Spec
-
     probe = KnobCheck(trainer, Yardstick([trainer.run(Spec(task.baseline(), 1))]), fraction=0.25)
     states = {knob.name: probe.state(knob) for knob in knobs_of(task)}
     assert {name: one.state for name, one in states.items()} == {"LR": "alive", "LATE": "alive", "IDLE": "dead"}

@@ -95,13 +95,7 @@ def test_words_zeros_and_none_that_the_prose_names_are_knobs_and_the_others_are_
 
 def test_values_given_for_none_replace_it(tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text("LIMIT = None\nprint(f'loss: {LIMIT or 0:.4f}')\n")
-    task = Task.load(
-        write(
-            draft(
-                tmp_path,
-                Wanted("python train.py", "loss", direction="lower", editable=("train.py",), values={"LIMIT": "3,0.5"}),
-            ),
-            None,
-        )
-    )
+    given = {"LIMIT": "3,0.5"}
+    wanted = Wanted("python train.py", "loss", direction="lower", editable=("train.py",), values=given)
+    task = Task.load(write(draft(tmp_path, wanted), None))
     assert {knob.name for knob in task.edits.knobs} == {"LIMIT_3", "LIMIT_0_5"}

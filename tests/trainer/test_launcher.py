@@ -16,12 +16,11 @@ import pytest
 
 from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer
-from trainer.launcher import Ended, LauncherFault, ProcessLimits, ProcessRequest
+from trainer.launcher import Ended, ProcessLimits, ProcessRequest
 from trainer.local import LocalLauncher
 from trainer.outcome import Outcome
 from trainer.source import Source
 from trainer.task import Task
-from trainer.tree import descendants
 
 _BURN = "import time\nend = time.process_time() + {seconds}\nwhile time.process_time() < end: pass\n"
 
@@ -69,13 +68,6 @@ def test_children_are_metered(script: Callable[..., Ended]) -> None:
     code = "import os\nif os.fork():\n    os.wait()\n" + _BURN.format(seconds=0.6)
     ended = script(code)
     assert 1.2 < ended.cpu_seconds < 1.75
-
-
-def test_burner_is_killed_at_the_line(script: Callable[..., Ended]) -> None:
-    ended = script("while True: pass", cpu=0.3)
-    assert ended.killed == "cpu"
-    assert ended.exit_code == -signal.SIGKILL
-    assert 0.27 < ended.cpu_seconds < 3
 
 
 def test_burning_grandchildren_count_towards_the_line(script: Callable[..., Ended]) -> None:
@@ -126,23 +118,6 @@ def test_log_keeps_the_end(script: Callable[..., Ended]) -> None:
     ended = script("for i in range(20000): print('line', i)\nprint('\\xff\\x1b[31m')")
     assert len(ended.log) <= 16_384
     assert "line 19999" in ended.log
-
-
-@pytest.mark.slow
-def test_template_killed_in_mid_experiment(launcher: LocalLauncher) -> None:
-    launcher.start()
-    pid = launcher.template_pid
-    assert pid
-
-    def kill() -> None:
-        while len(descendants(pid)) < 3:  # template, monitor, experiment
-            time.sleep(0.01)
-        os.kill(pid, signal.SIGKILL)
-
-    with pytest.raises(LauncherFault):
-        launcher.run(_request("import time; time.sleep(600)", wall=100), kill)
-    assert launcher.run(_request("print('again')")).log == "again\n"
-    assert launcher.template_pid != pid
 
 
 @pytest.mark.slow

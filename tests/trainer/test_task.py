@@ -13,7 +13,7 @@ from programs.errors import NotFound, TaskError, UsageError
 from trainer import scaffold
 from trainer.data import DataStore
 from trainer.streams import Streams
-from trainer.task import Task, builtin_tasks
+from trainer.task import Task
 
 
 @pytest.fixture
@@ -110,11 +110,6 @@ def test_missing_things(tmp_path: Path, folder: Path) -> None:
     (folder / "data.py").unlink()
     with pytest.raises(TaskError, match=r"no data\.py"):
         Task.load(folder)
-
-
-def test_builtin_tasks_load() -> None:
-    for name in builtin_tasks():
-        assert Task.load(name).name == name
 
 
 def test_splits_are_made_once_and_differ(task: Task, session_cache: Path, tmp_path: Path) -> None:

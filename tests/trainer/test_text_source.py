@@ -15,10 +15,7 @@ from trainer.task import Task
 from trainer.text_source import at_hand, text_hash
 from trainer.user_files import user_cache
 
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("METALOOP_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import lzma
 import math
@@ -13,18 +12,13 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from tests.trainer.shelf import module_of
 from trainer.task import Task
-
-FOLDER = Task.load("tinylm").folder
 
 
 @pytest.fixture(scope="module")
 def data() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("tinylm_data", FOLDER / "data.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module_of(Task.load("tinylm"), "data")
 
 
 def written(data: ModuleType, language: int, seed: int, count: int) -> list[tuple[str, float]]:

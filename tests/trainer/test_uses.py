@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.trainer.foreign_repos import write_files
+from tests.trainer.foreign_repos import facts, write_files
 from trainer.foreign import repository
 from trainer.foreign.init import Draft, Wanted, draft, write
 from trainer.foreign.uses import CodeUses
@@ -61,10 +61,8 @@ def test_a_constant_that_changes_nothing(code: str, why: str, tmp_path: Path) ->
     ],
 )
 def test_a_constant_that_may_change_something(code: str, tmp_path: Path) -> None:
-    assert (
-        reason(tmp_path, "K", train=f"K = 3\n{code}{END}", net="import train\n\n\ndef half():\n    return train.K\n")
-        == ""
-    )
+    net = "import train\n\n\ndef half():\n    return train.K\n"
+    assert reason(tmp_path, "K", train=f"K = 3\n{code}{END}", net=net) == ""
 
 
 def test_the_value_at_the_only_call_is_offered_and_the_default_is_left_out_with_the_line(tmp_path: Path) -> None:
@@ -105,7 +103,6 @@ def test_the_prose_restricts_and_recommends(tmp_path: Path) -> None:
     train = "from data import CIRCLES\n\nPATIENCE = 2\nHORIZON = 40\nLR = 0.1\nN = 19\n"
     train += f"w = PATIENCE * HORIZON * LR * N\n{END}"
     found = drafted(tmp_path, train=train, data="N_CIRCLES = 19\nCIRCLES = []\n", readme=text)
-    facts = {fact.field: fact.value for fact in found.facts}
     left = {fact.value: fact.where for fact in found.facts if fact.field == "left out"}
-    assert facts["edits"] == ["PATIENCE", "LR"]
+    assert facts(found)["edits"] == ["PATIENCE", "LR"]
     assert "HORIZON stays at 40" in left["HORIZON"] and left["N"].startswith("the task fixes it: N_CIRCLES (data.py)")

@@ -12,30 +12,19 @@ import pytest
 
 from programs.errors import TaskError, UsageError
 from tests.trainer import foreign_repos, wild_repos
+from tests.trainer.foreign_repos import facts, run
 from trainer.check import check
-from trainer.command import CommandTrainer
-from trainer.data import DataStore
+from trainer.command_budget import refuse_guess, remarks, write_measured
 from trainer.experiment import Spec
 from trainer.finding import CheckFinding
-from trainer.foreign.init import Draft, Wanted, draft, write
-from trainer.outcome import Outcome
-from trainer.streams import Streams
+from trainer.foreign.init import Wanted, draft, write
 from trainer.task import Task
 
 Maker = Callable[[Path], Path]
 
 
-def facts(found: Draft) -> dict[str, Any]:
-    return {fact.field: fact.value for fact in found.facts}
-
-
 def made(place: Path, **wanted: Any) -> Task:
     return Task.load(write(draft(place, Wanted(**wanted)), None))
-
-
-def run(task: Task, spec: Spec | None = None) -> Outcome:
-    trainer = CommandTrainer(task, DataStore(task, Streams.from_seed(1), task.folder.parent / "data"))
-    return trainer.run(spec or Spec(task.baseline(), 1))
 
 
 def clauses(task: Task, **how: Any) -> dict[str, CheckFinding]:
@@ -185,8 +174,6 @@ def test_data_in_the_repository_can_be_shown_instead_of_copied(tmp_path: Path) -
 
 
 def test_a_guessed_budget_is_marked_and_refused_until_it_is_measured(tmp_path: Path) -> None:
-    from trainer.command_budget import refuse_guess, remarks
-
     task = made(wild_repos.timed(tmp_path / "repo"))
     assert task.budget_basis == "assumed" and "never measured" in remarks(task)[-1]
     with pytest.raises(UsageError, match="is a guess") as caught:
@@ -201,8 +188,6 @@ def test_a_guessed_budget_is_marked_and_refused_until_it_is_measured(tmp_path: P
 
 
 def test_a_stated_budget_is_not_refused(tmp_path: Path) -> None:
-    from trainer.command_budget import refuse_guess, remarks
-
     task = made(wild_repos.minutes(tmp_path / "repo"))
     refuse_guess(task)
     assert task.budget_basis == "stated" and task.budget_seconds == 300.0 and "never measured" in remarks(task)[0]
@@ -220,8 +205,6 @@ def test_check_says_where_things_were_read(tmp_path: Path) -> None:
 
 
 def test_a_budget_that_the_command_is_told_stays_when_it_is_measured(tmp_path: Path) -> None:
-    from trainer.command_budget import write_measured
-
     place = wild_repos.mlx(tmp_path / "repo")
     task = made(place)
     assert write_measured(task, 0.9) and write_measured(Task.load(place), 1.2)

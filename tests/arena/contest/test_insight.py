@@ -31,6 +31,7 @@ from arena.contest.work import carry_on
 from programs.program import Program
 from programs.shelf import starter
 from tests.arena.contest.hosting import RUNS, Browser, founded, served
+from tests.arena.contest.test_run import quiet
 
 LOCAL = starter("local").raw
 SECRET = "A phrase that nobody else knows"
@@ -53,10 +54,6 @@ Work the list.
 """
 
 pytestmark = pytest.mark.slow
-
-
-def quiet(_text: str) -> None:
-    pass
 
 
 def ran(folder: Path, hidden: bool) -> tuple[Contest, dict[str, str], str]:
@@ -337,8 +334,8 @@ def test_nothing_of_a_hidden_text_leaks(tmp_path: Path) -> None:
         for name in ("runs", "experiments"):
             told = {row["entry_id"] for row in reader.get(f"/download/{name}.json").json}
             assert told and not told & set(ids.values())
-        for kind in ("csv", "json"):
-            assert reader.get(f"{child}/experiments.{kind}").status == 403
+        for name in ("experiments.csv", "experiments.json", "program.md"):
+            assert reader.get(f"{child}/{name}").status == 403
         bob = Browser(port, token)
         own = bob.get(f"/entry/{ids['child']}").text
         assert SECRET in own and '<figure class="curve">' in own

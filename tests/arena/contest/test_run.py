@@ -133,17 +133,10 @@ def check_ledger(contest: Contest) -> None:
     entries = query(contest.folder, "SELECT record ->> 'entry_id' AS id, count(*) n FROM events "
                     "WHERE kind = 'entry' GROUP BY ALL HAVING n > 1")  # fmt: skip
     assert entries == []
-
-
-@pytest.mark.slow
-def test_two_entries_of_one_text_are_two_samples(tmp_path: Path) -> None:
-    contest = founded(tmp_path).contest
-    entered(contest, "local", "local")
-    carry_on(contest, quiet, until_idle=True)
     seeds = query(contest.folder, "SELECT arm_id, run_seed FROM runs JOIN matches USING (match_id) JOIN programs "
                   "USING (program_id) WHERE label = 'board' AND operator = 'entry'")  # fmt: skip
-    assert len({row["arm_id"] for row in seeds}) == 2
-    assert len({row["run_seed"] for row in seeds}) == 2 * RUNS
+    assert len({row["arm_id"] for row in seeds}) == 3  # two of them of one text
+    assert len({row["run_seed"] for row in seeds}) == 3 * RUNS
 
 
 def test_the_clock_of_the_last_runs_says_how_long_the_next_will_take(

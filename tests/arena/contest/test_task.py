@@ -13,11 +13,8 @@ from arena.contest.views import board_view, entry_of, entry_view
 from arena.contest.work import carry_on
 from programs.shelf import starter
 from tests.arena.contest.hosting import Browser, founded, served
+from tests.arena.contest.test_run import quiet
 from tests.trainer.limited_task import LATENCY, MEMORY, SOFT, limited
-
-
-def quiet(_text: str) -> None:
-    pass
 
 
 @pytest.mark.slow

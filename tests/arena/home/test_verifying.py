@@ -15,10 +15,10 @@ from arena.home.chain import Trailers
 from arena.home.e_values import judge
 from arena.home.messages import MessageHost
 from arena.home.project import Project
-from arena.home.signing import read_message, sealed
+from arena.home.signing import sealed
 from arena.home.tables import BlockRow, Pair, ProposalRow, Volunteer
 from arena.home.verifying import Verifier
-from programs.errors import MetaloopError, UsageError
+from programs.errors import UsageError
 from tests.arena.home.clients import Client, better, states, work
 
 
@@ -43,15 +43,6 @@ def test_a_true_gain_becomes_a_block_and_a_false_claim_does_not(project: Project
         pairs = connection.scalars(select(Pair)).all()
     assert len({pair.split for pair in pairs}) == len({pair.seed for pair in pairs}) == len(pairs)
     assert not list((project.folder / "data").glob("*/confirmation-*"))  # a split is used once, and then deleted
-
-
-def test_a_proposal_that_fails_on_a_fresh_seed_is_refused(project: Project, host: MessageHost) -> None:
-    ann = Client(host, 1, "Ann")
-    text = better(project, MOMENTUM=0.9)["train.py"].replace("def main():\n", "def main():\n    raise OSError\n")
-    assert ann.propose({"train.py": text}, 1.0)["state"] == "waiting"
-    work(project)
-    state, reason = states(project)[1]
-    assert state == "refused" and "training of it failed" in reason and len(project.chain.commits()) == 1
 
 
 def test_a_change_elsewhere_is_rebased_and_one_in_the_same_place_is_stale(project: Project, host: MessageHost) -> None:
@@ -124,34 +115,11 @@ def test_what_the_cheap_checks_refuse(project: Project, host: MessageHost, ann: 
     assert copied["state"] == "refused" and copied["reason"] == "the same source as proposal 6"
 
 
-def test_messages_are_answered_once(project: Project, host: MessageHost, ann: Client) -> None:
-    raw = ann.signer.sign(project.project_id, 7, "work", {}).model_dump_json().encode()
-    with project.database.write() as connection:
-        first = host.answer(connection, raw)
-    with project.database.write() as connection:
-        assert host.answer(connection, raw) == first
-    again = ann.signer.sign(project.project_id, 7, "work", {"more": 1}).model_dump_json().encode()
-    for stale in (again, ann.signer.sign(project.project_id, 3, "work", {}).model_dump_json().encode()):
-        with pytest.raises(UsageError, match="used before"), project.database.write() as connection:
-            host.answer(connection, stale)
-    ann.number = 7
-    [lease] = [read_message(first, project.project_id).content()["lease"]]
-    assert ann.say("work")["lease"] == ann.say("work", have=[])["lease"] == lease  # its reply may have been lost
-    with pytest.raises(UsageError, match="out already"):
-        ann.say("work", have=[lease])
-
-
-def test_a_seal_must_fit_and_a_lease_is_handed_in_once_by_its_owner(
-    project: Project, host: MessageHost, ann: Client
-) -> None:
-    bob, files = Client(host, 2, "Bob"), better(project, LR=0.1)
+def test_a_lease_is_handed_in_once(project: Project, host: MessageHost, ann: Client) -> None:
+    files = better(project, LR=0.1)
     lease = ann.say("work")["lease"]
-    with pytest.raises(MetaloopError, match="no such lease"):
-        bob.propose(files, 1.0, lease)
     ann.say("commit", lease=lease, seal=sealed(b"x", files))
     whole = {"lease": lease, "claimed_gain": 1.0, "device_seconds": 1.0, "experiments": 1, "events": "", "files": files}
-    with pytest.raises(UsageError, match="do not fit the seal"):
-        ann.say("propose", **whole, salt=b"y".hex())
     assert ann.say("propose", **whole, salt=b"x".hex())["state"] == "waiting"
     assert ann.say("propose", **{**whole, "claimed_gain": 9.0}, salt=b"y".hex())["state"] == "waiting"
     with project.database.read() as connection:
@@ -164,8 +132,6 @@ def test_the_bundle_is_the_task_with_mains_files(project: Project, tmp_path: Pat
     bundle, main = project.bundle, better(project, MOMENTUM=0.9)
     task = unpack(bundle.body, bundle.digest, tmp_path / "task", main)
     assert dict(task.baseline().files) == main and task.metric == project.task.metric
-    with pytest.raises(UsageError, match="not the one"):
-        unpack(bundle.body + b" ", bundle.digest, tmp_path / "other", main)
     with pytest.raises(UsageError, match="forbidden name"):
         unpack(bundle.body, bundle.digest, tmp_path / "other", {"../train.py": "x"})
     assert not (tmp_path / "other").exists()
