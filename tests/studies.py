@@ -13,6 +13,7 @@ from arena.study import Study
 from meta.plan import Plan
 from programs.program import Program
 from tests.inner_loop.play import BLOBS
+from trainer.planted import random_law, simulated_task
 from trainer.task import Task
 
 RUN_BUDGET = 1.2  # six full experiments of 0.2 nominal seconds
@@ -48,6 +49,11 @@ def study_on(folder: Path, task: Task, run_budget: float | None = None, **more: 
     """A study on a task; without a budget, of the task's own for a run."""
     setup: dict[str, Any] = {"command": "match", "workers": 1, "seed": 1} | more
     return Study.create(folder, StudySetup(task=task, run_budget=run_budget or task.run_budget, **setup))
+
+
+def planted(folder: Path, seed: int = 2, *, name: str = "planted", experiments: int = 8) -> Task:
+    """A simulated task of the law of this seed."""
+    return Task.load(simulated_task(random_law(seed), folder, name=name, experiments=experiments))
 
 
 def program(name: str, charter: str = "", ideas: tuple[str, ...] = ()) -> Program:

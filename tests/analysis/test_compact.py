@@ -21,12 +21,7 @@ from programs.errors import Corrupt
 from tests.analysis import synthetic
 from tests.analysis.imports import samples
 from tests.analysis.imports.helpers import bring_in
-
-WORLD = synthetic.World(
-    effects={("LR", 0.002): 0.1, ("LR", 0.004): -0.1, ("muon", True): 0.2, ("OPT", "adamw"): 0.05},
-    baseline={"LR": 0.001, "OPT": "sgd", "muon": False},
-    crashes=frozenset({("LR", 0.004)}),
-)
+from tests.analysis.test_study import WORLD
 
 
 @pytest.fixture(autouse=True)
@@ -126,8 +121,11 @@ def test_a_copy_is_read_where_there_is_one(folder: Path, monkeypatch: pytest.Mon
     assert query(folder, count) == [{"n": 8}]
 
 
-def test_altered_bytes_are_noticed_as_ever(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compact, "LARGE", 0)
+@pytest.mark.parametrize("large", [0, 1 << 40])
+def test_altered_bytes_are_noticed_with_and_without_a_copy(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, large: int
+) -> None:
+    monkeypatch.setattr(compact, "LARGE", large)
     segment = folder / "ledger" / "arena-1.jsonl"
     lines = segment.read_bytes().splitlines(keepends=True)
     read(folder)

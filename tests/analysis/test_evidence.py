@@ -17,7 +17,7 @@ from analysis.study import open_study, query
 from meta.conformance.evidence_of import edit, idea
 from meta.conformance.evidence_of import evidence as evidence_of
 from tests.analysis import synthetic
-from tests.analysis.test_attribution import BASELINE, EFFECTS, WORLD
+from tests.analysis.test_attribution import WORLD
 
 IDEAS = [("muon", True), ("trap", True)]
 
@@ -109,10 +109,6 @@ def test_page_is_facts_with_their_design(facts: Evidence) -> None:
 
 def test_words_of_programs_stay_on_one_line_of_code() -> None:
     assert quoted("a `b`\n# c") == "`a 'b' # c`" and len(quoted("x" * 500)) == 162
-
-
-def test_worlds_match() -> None:
-    assert {knob for knob, _ in EFFECTS} <= set(BASELINE)
 
 
 def test_the_order_of_what_was_never_followed_is_settled(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from analysis.events import BaselineEvent, MatchEvent, VerificationEvent, read_e
 from analysis.ledger import Ledger
 from analysis.run_state import LedgerTail, RunState, StudyState
 from analysis.writing_events import MutationEvent, ToolRound, ToolUse
-from inner_loop.events import CallEvent, DecisionEvent, ExperimentEvent, RunEndedEvent, WaveEvent
+from inner_loop.events import CallEvent, DecisionEvent, ExperimentEvent, WaveEvent
 from programs.errors import Corrupt
 from tests.events import example
 
@@ -37,24 +37,6 @@ def test_the_gain_of_a_run(told: list[VerificationEvent], gain: float | None) ->
     for event in told:
         run.take(event)
     assert run.gain == gain
-
-
-def test_what_was_told_twice_counts_once() -> None:
-    run = RunState()
-    first = example(ExperimentEvent, experiment_id="e1", number=1, device_seconds_charged=2.0)
-    for event in (
-        example(ExperimentEvent, experiment_id="e2", number=2, device_seconds_charged=3.0),
-        first,
-        example(ExperimentEvent, experiment_id="e1", number=1, device_seconds_charged=9.0),
-        example(DecisionEvent, experiment_id="e1", decision="keep"),
-        example(DecisionEvent, experiment_id="e1", decision="discard"),
-        example(RunEndedEvent, state="stopped", charged=4.0),
-    ):
-        run.take(event)
-    assert run.experiments["e1"] is first and run.decisions["e1"].decision == "discard" and run.charged == 4.0
-    run.take(example(RunEndedEvent, state="finished", charged=5.0))
-    run.take(example(RunEndedEvent, state="finished", charged=6.0))
-    assert run.charged == 5.0
 
 
 def test_a_run_goes_on_from_its_experiments_in_order() -> None:

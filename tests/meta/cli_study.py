@@ -11,19 +11,21 @@ import subprocess
 import sys
 import termios
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 from analysis.ledger import Ledger
 from arena.settings import StudyConfig, Versions
+from bench.planted_events import end, experiment, start, verify
 from meta.cli import main
 from programs.program import Program
 from programs.shelf import starter
 from trainer.user_files import private_folder
 
-BASELINE, RUNS = 0.80, 3
+Call = Callable[..., tuple[int, str, str]]
+BASELINE = 0.80
 GAINS = {"stock": (0.020, 0.030, 0.025), "local": (0.050, 0.060, 0.055), "child": (0.070, 0.075, 0.080)}
 
 
@@ -65,11 +67,12 @@ def _replace_environment(env: Mapping[str, str]) -> None:
         del os.environ[name]
 
 
-def on_terminal(*args: str, cwd: Path, columns: int = 80, env: dict[str, str] | None = None) -> tuple[int, str]:
+def on_terminal(*args: str, cwd: Path, env: dict[str, str] | None = None, typed: bytes = b"") -> tuple[int, str]:
     """The command in this process, with a pseudo-terminal in the place of its three standard streams: exit code and
-    everything that appeared on it."""
+    everything that appeared on it. ``typed``: what is answered."""
     leader, follower = pty.openpty()
-    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    os.write(leader, typed)
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 80, 0, 0))
     shown: list[bytes] = []
     reader = threading.Thread(target=lambda: shown.extend(iter(lambda: _read(leader), b"")))
     with surroundings(cwd, {**os.environ, "TERM": "xterm-256color", **(env or {})}):
@@ -127,7 +130,8 @@ def write_study(folder: Path) -> Path:
         for name, program in own.items():
             parents = [own["local"].program_id] if name == "child" else []
             ledger.append(program_event(program, parents), sync=False)
-        arms = [{"arm_id": f"a{n}", "program_id": p.program_id, "role": role(n)} for n, p in own.items()]
+        arms = [{"arm_id": f"a{n}", "program_id": p.program_id, "role": "program"} for n, p in own.items()]
+        arms[0]["role"] = "control"
         ledger.append(match_event([*arms, {**arms[0], "arm_id": "atwin", "role": "a/a"}]), sync=False)
         for name, program in own.items():
             for index, gain in enumerate(GAINS[name]):
@@ -140,10 +144,6 @@ def write_study(folder: Path) -> Path:
 
 
 AT = "2030-01-02T03:04:05Z"
-
-
-def role(name: str) -> str:
-    return "control" if name == "stock" else "program"
 
 
 def config(folder: Path) -> None:
@@ -171,41 +171,16 @@ def match_event(arms: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def write_run(ledger: Ledger, arm_id: str, program: Program, index: int, gain: float) -> None:
-    run_id = f"r{arm_id}{index}"
-    ledger.append({
-        "kind": "run_started", "run_id": run_id, "match_id": "m1", "arm_id": arm_id, "program_id": program.program_id,
-        "task": "strokes", "run_seed": index, "stream": "selection", "researcher": "scripted",
-        "device_seconds_budget": 1.0,
-    }, sync=False)  # fmt: skip
-    for number, (metric, decision) in enumerate([(BASELINE, "baseline"), (0.9, "discard"), (BASELINE - gain, "keep")]):
-        ledger.append(experiment_event(run_id, number, metric, program), sync=False)
-        told = {
-            "run_id": run_id,
-            "experiment_id": f"e{run_id}{number}",
-            "decision": decision,
-            "reason": "because",
-        }
-        ledger.append({"kind": "decision", **told}, sync=False)
-    ledger.append({
-        "kind": "run_ended", "run_id": run_id, "state": "finished", "charged": 1.0, "spent": 0.9, "claimed_best": 0.7,
-        "claimed_gain": gain + 0.02, "final_source_id": "s3", "tokens": 0, "usd": 0.0, "wall_seconds": 1.0,
-    }, sync=False)  # fmt: skip
-    for seed in (11, 12):
-        ledger.append({
-            "kind": "verification", "run_id": run_id, "arm_id": arm_id, "program_id": program.program_id,
-            "task": "strokes", "stream": "selection", "seed": seed, "status": "ok", "metric": BASELINE - gain,
-            "baseline_metric": BASELINE, "gain": gain, "trust": "unverified",
-        }, sync=False)  # fmt: skip
-
-
-def experiment_event(run_id: str, number: int, metric: float, program: Program) -> dict[str, Any]:
-    return {
-        "kind": "experiment", "run_id": run_id, "experiment_id": f"e{run_id}{number}", "number": number,
-        "parent_number": 0 if number else None, "source_id": f"s{number}", "parent_source_id": "s0" if number else None,
-        "edit": {"set": {"LR": 0.002 * number}, "apply": []} if number else {"set": {}, "apply": []},
-        "config": {"LR": 0.002 * number}, "seed": 5, "replicate": 0, "fraction": 1.0, "status": "ok", "metric": metric,
-        "device_seconds_charged": 0.3, "device_seconds_spent": 0.3, "wall_seconds": 0.3, "peak_memory_mb": 200.0,
-        "steps": 10, "description": "lr up \x1b[31mred\x1b[0m" if number else "baseline", "proposer": "random",
-        "directive_ids": [program.directives[0].directive_id], "trust": "unverified", "cached": False, "reason": "",
-        "diff": "--- a/train.py\n+++ b/train.py\n-LR = 1\n+LR = 2\n" if number else "", "started_at": AT,
-    }  # fmt: skip
+    run_id, cited = f"r{arm_id}{index}", [program.directives[0].directive_id]
+    start(ledger, run_id, "m1", arm_id, program.program_id, index, device_seconds_budget=1.0)
+    first = {"source_id": "s0", "config": {"LR": 0.0}, "description": "baseline", "diff": ""}
+    experiment(ledger, run_id, 0, decision="baseline", metric=BASELINE, cited=cited, seconds=0.3, **first)
+    for number, (metric, decision) in enumerate([(0.9, "discard"), (BASELINE - gain, "keep")], 1):
+        rate = {"LR": 0.002 * number}
+        experiment(
+            ledger, run_id, number, decision=decision, metric=metric, cited=cited, seconds=0.3, parent_number=0,
+            parent_source_id="s0", source_id=f"s{number}", edit={"set": rate, "apply": []}, config=rate,
+            description="lr up \x1b[31mred\x1b[0m", diff="--- a/train.py\n+++ b/train.py\n-LR = 1\n+LR = 2\n",
+        )  # fmt: skip
+    end(ledger, run_id, claimed=gain + 0.02, charged=1.0, spent=0.9, claimed_best=0.7, final_source_id="s3")
+    verify(ledger, run_id, arm_id, program.program_id, [gain, gain])

@@ -40,11 +40,11 @@ def make_task(folder: Path) -> Path:
     return folder / "task"
 
 
-def agent(folder: Path, name: str = "reader.py") -> str:
+def agent(folder: Path) -> str:
     """An agent of the tests, where a sandbox can show it."""
-    place = folder / "bin" / name
+    place = folder / "bin" / "reader.py"
     place.parent.mkdir(exist_ok=True)
-    place.write_text((AGENTS / name).read_text())
+    place.write_text((AGENTS / "reader.py").read_text())
     place.chmod(0o755)
     return str(place)
 
@@ -59,16 +59,14 @@ def metaloop(*words: str, url: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=surroundings(url), capture_output=True, text=True, check=False)
 
 
-def assert_sound(study: Path, task: Path, *, chat: bool) -> None:
+def assert_sound(study: Path, task: Path) -> None:
     """A champion that can be read, runs that are sound, and a model's child that ran."""
     assert run(["program", "lint", str(study / "champion.md"), "-t", str(task)]) == 0
     tried = assert_runs_sound(study)
     runs = query(study, "SELECT run_id, program_id FROM runs")
     calls = query(study, "SELECT run_id FROM calls")
     assert [call for call in calls if call["run_id"] is None]
-    assert not chat or {call["run_id"] for call in calls} >= {
-        row["run_id"] for row in runs if len(tried[row["run_id"]]) > 1
-    }
+    assert {call["run_id"] for call in calls} >= {row["run_id"] for row in runs if len(tried[row["run_id"]]) > 1}
     bred = query(study, "SELECT child_id FROM mutations WHERE model IS NOT NULL AND accepted")
     assert {row["child_id"] for row in bred} & {row["program_id"] for row in runs}
 

@@ -13,13 +13,10 @@ import uvicorn
 
 from arena.contest.serve import listen
 from arena.contest.web.wire import configured
-from meta.begin import create
-from meta.evolve import evolve
 from meta.window.app import create_app
 from meta.window.studies import Studies
-from tests.studies import TINY, silent
-from trainer.planted import random_law, simulated_task
-from trainer.task import Task
+from tests.meta.evolved import evolved
+from tests.studies import TINY, planted
 
 TOKEN = "a-token"
 
@@ -53,17 +50,14 @@ class Window:
 
 def made_studies(folder: Path) -> Path:
     """Two studies with a held-out task."""
-    task = Task.load(simulated_task(random_law(2), folder / "law", experiments=6))
-    other = Task.load(simulated_task(random_law(3), folder / "far", name="far", experiments=6))
+    task = planted(folder / "law", experiments=6)
+    other = planted(folder / "far", 3, name="far", experiments=6)
     plan = replace(
         TINY, run_budget=6 * task.cost_seconds, starters=2, opening_runs=1, opening_more=1, children=1, child_more=1,
         confirm_runs=2, ablation_runs=0,
     )  # fmt: skip
     for name, seed in (("one", 5), ("deep/er/two", 6)):
-        made, starters = create(
-            folder / name, task=task, command="evolve", plan=plan, workers=1, seed=seed, reserve=[other]
-        )
-        evolve(made, plan, starters, silent)
+        evolved(folder / name, task, plan, seed=seed, reserve=[other])
     return folder
 
 

@@ -8,11 +8,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import pytest
 
-from analysis.credit import AddedCredit, CommitCredit, CreditEstimate, DirectiveEffect, MutationCredit
+from analysis.credit import MutationCredit
 from analysis.evidence_text import page
-from meta.cli import credit as cli_credit
 from meta.conformance.evidence_of import edit, evidence, idea
 from meta.evidence_page import TEMPLATES, interval, line, verb
 from meta.mutators.base import ParentProgram
@@ -76,32 +74,6 @@ def test_the_champion_s_page_chooses_its_words_by_design() -> None:
         assert bool(CAUSAL.search(told)) is causal
     assert verb(CHOSEN) == "was associated with a change of"
     assert verb(replace(CHOSEN, design="randomised")) == "caused a gain of"
-
-
-@pytest.mark.parametrize("design", ["observational", "paired", "randomised"])
-def test_the_terminal_marks_associations(design: str) -> None:
-    row = {"design": design, "causal": design != "observational", "method": "m", "gain_unit": "nats"}
-    assert ("association" in cli_credit.title([row])) is (design == "observational")
-
-
-def test_only_randomised_and_paired_rows_are_causal() -> None:
-    more: dict[str, Any] = SHARED | {"credit_id": "c"}
-    kinds: list[CreditEstimate] = [
-        DirectiveEffect(
-            design="randomised",
-            directive_id="d",
-            text="t",
-            program_id="p",
-            match_id="m",
-            df=4.0,
-            shrunk=None,
-            shrunk_se=None,
-            **more,
-        ),
-        CommitCredit(design="paired", label="x", run_id="r", program_id="p", experiment_id="e", **more),
-        AddedCredit(design="observational", method="mine", label="x", **more),
-    ]
-    assert [kind.causal for kind in kinds] == [True, True, False]
 
 
 def test_transfer_says_helps_of_randomised_and_paired_rows_only() -> None:

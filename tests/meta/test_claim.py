@@ -1,16 +1,25 @@
-"""The one test, over several tasks."""
+"""The one test, over several tasks, and which rows share the error of the baseline that gains are taken against."""
 
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 from scipy.stats import t as student
 
+from analysis.events import BaselineEvent, VerificationEvent
 from analysis.json_values import read_as
 from analysis.scales import GainScale
 from analysis.statistics import mean_interval
+from arena.arms import Entry, enter
+from arena.match import announce
+from arena.task_study import TaskStudy
 from meta.claim import Against, Claim, Gains, claim, claim_over, record
+from meta.confirmation import against
+from programs.shelf import starter
+from tests.events import example
+from tests.studies import make_study, silent
 
 BASE = [-1.0, -0.5, 0.0, 0.0, 0.5, 1.0]  # its variance is .5; symmetric, so that nothing is corrected for skewness
 KNOWN = Against((), {})
@@ -67,3 +76,24 @@ def test_the_program_that_the_champion_started_from_is_compared_beside_the_test(
         assert one.start.low is not None and one.start.low < one.start.difference < (one.start.high or 0)
     assert (alone.p, alone.difference) == (none.p, none.difference)  # no part of the test
     assert read_as(Claim, record(both)).start == both.start and "start" not in record(none)
+
+
+def test_a_row_that_failed_or_ended_where_it_began_was_not_held_against_the_baseline(tmp_path: Path) -> None:
+    statuses = {
+        "champion": ("ok", "ok", "crash", "ok", "timeout", "invalid"),
+        "control": ("baseline", "baseline", "ok", "ok", "crash", "crash"),
+    }
+    with make_study(tmp_path / "s") as study:
+        entries = [Entry(starter("local"), "champion"), Entry(starter("stock"), "control")]
+        match = enter(TaskStudy(study), "confirmation", entries, purpose="confirmation", stream="confirmation")
+        announce(TaskStudy(study), match, silent)
+        for seed, metric in enumerate((0.5, 0.7)):
+            row = {"stream": "confirmation", "seed": seed, "status": "ok", "metric": metric}
+            study.record(example(BaselineEvent, match_id=match.match_id, task=study.task.name, **row))
+        for arm in match.arms:
+            for k, status in enumerate(statuses[arm.role]):
+                told = {"run_id": f"r{arm.role}{k // 2}", "seed": k, "status": status, "stream": "confirmation"}
+                study.record(example(VerificationEvent, arm_id=arm.arm_id, **told))
+        found = against(TaskStudy(study), match.match_id)
+    assert found.baseline == (0.5, 0.7)
+    assert found.touched == {"champion": 0.5, "control": 1 / 3}

@@ -14,7 +14,7 @@ from analysis.ledger import Ledger
 from analysis.study import open_study
 from meta import plan as plans
 from meta.begin import create
-from meta.cli.again import again
+from meta.cli.again import Again, again
 from meta.learnt import learnt_for
 from meta.reserve import unseen_variant
 from programs.program import Program
@@ -42,11 +42,15 @@ def founded(folder: Path, config: dict[str, Any], programs: list[Program], roles
     return folder
 
 
-def command(folder: Path) -> str:
+def told(folder: Path) -> Again:
     with open_study(folder) as con:
         found = again(con, "studies/x")
     assert found is not None
-    return found.command
+    return found
+
+
+def command(folder: Path) -> str:
+    return told(folder).command
 
 
 def config(command: str, plan: Any, **more: Any) -> dict[str, Any]:
@@ -71,19 +75,19 @@ def test_the_size_of_a_study_is_told_by_the_flags_that_make_it(
     tmp_path: Path, flags: str, plan: plans.Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("METALOOP_CACHE", "/proc/nope")  # a page is read where nothing can be written
-    told = command(founded(tmp_path, config("evolve", plan), [starter("stock")]))
-    assert told.startswith("metaloop evolve --task strokes")
+    said = command(founded(tmp_path, config("evolve", plan), [starter("stock")]))
+    assert said.startswith("metaloop evolve --task strokes")
     if flags != "--budget":
-        assert told == f"metaloop evolve --task strokes {flags}".rstrip()
+        assert said == f"metaloop evolve --task strokes {flags}".rstrip()
         return
-    seconds = float(told.split("--budget ")[1])
+    seconds = float(said.split("--budget ")[1])
     assert plans.within(seconds, TASK) == plan and seconds <= 3600
 
 
 def test_seed_sandbox_and_fixed_steps_are_told(tmp_path: Path) -> None:
     made = config("evolve", plans.quick(TASK), seed=4, fixed_steps=True) | {"sandbox": False}
-    told = command(founded(tmp_path, made, [starter("stock")]))
-    assert told == "metaloop evolve --task strokes --quick --seed 4 --fixed-steps --unsafe-no-sandbox"
+    said = command(founded(tmp_path, made, [starter("stock")]))
+    assert said == "metaloop evolve --task strokes --quick --seed 4 --fixed-steps --unsafe-no-sandbox"
 
 
 def test_a_study_that_started_without_what_other_tasks_taught_says_so(tmp_path: Path) -> None:
@@ -97,17 +101,15 @@ def test_a_study_that_started_without_what_other_tasks_taught_says_so(tmp_path: 
 
 def test_the_program_that_the_command_wrote_is_not_named(tmp_path: Path) -> None:
     made = config("improve", plans.quick(TASK), knowledge={"program_id": starter("careful").program_id})
-    told = command(founded(tmp_path, made, [starter("stock"), OWN, starter("careful")]))
-    assert told == "metaloop improve my-own.md --task strokes --quick --no-headroom"
+    said = command(founded(tmp_path, made, [starter("stock"), OWN, starter("careful")]))
+    assert said == "metaloop improve my-own.md --task strokes --quick --no-headroom"
 
 
 def test_a_program_of_ones_own_is_written_out_first(tmp_path: Path) -> None:
     plan = asdict(plans.quick(TASK)) | {"origin": OWN.program_id}
     starters = [starter("stock"), OWN, starter("idea-queue"), starter("one-line")]
-    made = founded(tmp_path, config("improve", plan), starters)
-    with open_study(made) as con:
-        found = again(con, "studies/x")
-    assert found is not None and found.command == "metaloop improve my-own.md --task strokes --quick --no-headroom"
+    found = told(founded(tmp_path, config("improve", plan), starters))
+    assert found.command == "metaloop improve my-own.md --task strokes --quick --no-headroom"
     assert found.before == (
         f"metaloop show {OWN.program_id} -s studies/x --json | python3 -c "
         "\"import json, sys; sys.stdout.write(json.load(sys.stdin)['text'])\" > my-own.md",
@@ -127,9 +129,8 @@ def test_a_match_tells_its_entries_and_that_it_was_a_race(tmp_path: Path) -> Non
 
 def test_a_plan_of_another_version_is_told_with_what_differs(tmp_path: Path) -> None:
     plan = asdict(plans.default(TASK)) | {"control_runs": 0}
-    with open_study(founded(tmp_path, config("evolve", plan), [starter("stock")])) as con:
-        found = again(con, "studies/x")
-    assert found is not None and found.command == "metaloop evolve --task strokes"
+    found = told(founded(tmp_path, config("evolve", plan), [starter("stock")]))
+    assert found.command == "metaloop evolve --task strokes"
     assert "control runs 4 instead of 0" in found.note
 
 
@@ -155,9 +156,8 @@ def test_the_command_plans_what_the_study_has(tmp_path: Path, seed: int | None) 
         learnt=learnt_for(starter("idea-queue"), [TASK]),
     )  # fmt: skip
     recorded = json.loads(study.config.model_dump_json(exclude={"secret"}))
-    with open_study(founded(tmp_path / "record", recorded, starters)) as con:
-        found = again(con, "study")
-    assert found is not None and drawn is not None and str(drawn.folder) not in found.command
+    found = told(founded(tmp_path / "record", recorded, starters))
+    assert drawn is not None and str(drawn.folder) not in found.command
     assert (drawn.name in found.note) == (seed is None)
     size = ("--dry-run", "--json")
     repeated = json.loads(cli(*shlex.split(found.command)[1:], *size, "-j", "2", cwd=tmp_path).stdout)
@@ -172,9 +172,7 @@ def test_what_was_left_out_and_who_researched_are_flags(tmp_path: Path) -> None:
     reserve = [{"task": "tinylm", "task_id": "t0", "run_budget": 1.0}]
     who: dict[str, Any] = {"researcher": "chat", "staff": {"models": ["m"]}}
     made = config("evolve", plans.quick(TASK), knowledge=used, reserve=reserve, **who)
-    with open_study(founded(tmp_path, made, [starter("stock")])) as con:
-        found = again(con, "studies/x")
-    assert found is not None
+    found = told(founded(tmp_path, made, [starter("stock")]))
     expected = "metaloop evolve --task strokes --reserve tinylm --quick --without letters -r chat -m m"
     assert found.command == expected
     assert "1 measured task of another knowledge base" in found.note

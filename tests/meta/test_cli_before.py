@@ -8,7 +8,6 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,22 +16,7 @@ import pytest
 import tomli_w
 
 from arena.setup import StudySetup
-from meta.cli.main import run
-
-Call = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
-    """The command in this process, in an empty folder: exit code, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-
-    def carry_out(*args: str) -> tuple[int, str, str]:
-        code = run(args)
-        shown = capsys.readouterr()
-        return code, shown.out, shown.err
-
-    return carry_out
+from tests.meta.cli_study import Call
 
 
 @pytest.mark.slow
@@ -118,12 +102,6 @@ def test_a_plan_of_wrong_types_is_one_line(call: Call, tmp_path: Path, command: 
     code, out, err = call(command, "--resume", str(tmp_path / "s"))
     assert (code, out) == (1, "") and len(err.splitlines()) == 2
     assert err.startswith(f"error: {place}: ") and list(plan)[-1] in err and err.endswith("study.toml from a copy\n")
-
-
-def test_more_workers_than_a_machine_bears_are_refused(call: Call, tmp_path: Path) -> None:
-    code, _, err = call("match", "stock", "-j", "300", "-s", str(tmp_path / "many"))
-    assert code == 2 and err.startswith("error: -j 300: this machine has ") and "workers at most" in err
-    assert not (tmp_path / "many").exists()
 
 
 def test_ctrl_c_in_the_first_imports_is_one_line(tmp_path: Path) -> None:

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -217,25 +213,19 @@ def test_spend_and_utilization_are_shown_at_80_columns_where_a_model_took_part(
     for study in ("m", "p"):
         assert "device used" in pages[study] and "tokens used" in pages[study] and "models 14 calls" in pages[study]
     assert not any(word in pages["none"] for word in ("token", "priced", "$", "device used", "models", "used "))
-
-
-def test_scripts_are_told_of_spend_where_a_model_took_part(
-    here: Path, server: LlmServer, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(["run", "stock", "-t", "task", "-m", "openai/test", "-s", "m", "--seed", "1", "--fixed-steps"]) == 0
-    assert run(["run", "stock", "-t", "task", "-s", "none", "--seed", "1", "--fixed-steps"]) == 0
-    with_model = json.loads(told_by(capsys, "status", "m", "--json"))
+    with_model = json.loads(told_by(capsys, "status", "m", "--json"))  # as scripts are told
     (calls,) = query(here / "m", "SELECT count(*) AS calls, sum(tokens)::BIGINT AS tokens FROM calls")
     assert calls.items() <= with_model.items() and with_model["usd"] is None
     assert 0 < with_model["utilization"] < 1 and with_model["token_utilization"] == 1.0
-    assert with_model["arms"][0]["tokens"] == calls["tokens"]
+    assert sum(arm["tokens"] for arm in with_model["arms"]) == calls["tokens"]
     assert (
         not {"calls", "tokens", "usd", "utilization"} & json.loads(told_by(capsys, "status", "none", "--json")).keys()
     )
     plain = [told_by(capsys, "standings", study).splitlines() for study in ("m", "none")]
     heads = [lines[0].split("\t") for lines in plain]
     assert heads[0][-4:] == ["tokens", "usd", "utilization", "token_utilization"] and "tokens" not in heads[1]
-    assert plain[0][1].split("\t")[-4:-2] == [str(calls["tokens"]), ""]
+    spent = [line.split("\t")[-4:-2] for line in plain[0][1:]]
+    assert sum(int(count) for count, _ in spent) == calls["tokens"] and {usd for _, usd in spent} == {""}
 
 
 def test_tokens_that_came_to_nothing_are_not_used() -> None:
@@ -252,40 +242,3 @@ def test_tokens_that_came_to_nothing_are_not_used() -> None:
         "0", "999", "12.3k", "235k", "100k", "1.0M",
     ]  # fmt: skip
     assert [share(part) for part in (None, 0.0, 0.001, 0.5, 1.01)] == ["-", "0%", "<1%", "50%", "100%"]
-
-
-@pytest.mark.slow
-def test_a_run_that_is_killed_goes_on_from_its_calls(here: Path, server: LlmServer) -> None:
-    env = {**os.environ, "OPENAI_API_BASE": server.url, "OPENAI_API_KEY": KEY}
-    shared = (
-        "run",
-        "branches",
-        "-t",
-        "task",
-        "-m",
-        "openai/test",
-        "--seed",
-        "3",
-        "--fixed-steps",
-        "--max-tokens",
-        "9000000",
-    )
-    assert cli(*shared, "-s", "whole", cwd=here, env=env).returncode == 0
-    asked, server.delay = len(server.seen), 0.5
-    command = [sys.executable, "-m", "meta.cli.main", *shared, "-s", "cut"]
-    with subprocess.Popen(command, cwd=here, env=env, start_new_session=True, stderr=subprocess.DEVNULL) as process:
-        deadline = time.monotonic() + 250
-        while len(server.seen) < asked + 3 and time.monotonic() < deadline:
-            time.sleep(0.05)
-        os.killpg(process.pid, signal.SIGKILL)
-    server.delay, answered = 0.0, len(query(here / "cut", "FROM calls"))
-    assert 0 < answered < asked
-    resumed = cli("run", "--resume", "cut", cwd=here, env=env)
-    assert resumed.returncode == 0, resumed.stderr
-    assert query(here / "whole", FIGURES) == query(here / "cut", FIGURES)
-    purse = json.loads((here / "cut" / "purse.json").read_text())
-    (told,) = query(
-        here / "cut", "SELECT sum(tokens + lost_tokens)::BIGINT AS most, sum(lost_tokens) AS lost FROM calls"
-    )
-    assert told["lost"] > 0 and (purse["tokens"], purse["open"]) == (told["most"], {})
-    assert len(server.seen) - asked <= asked + 1

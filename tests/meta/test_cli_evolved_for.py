@@ -21,9 +21,7 @@ from analysis.wording import many
 from arena.settings import StudyConfig
 from inner_loop.behaviour import resolved_ideas
 from meta.agent_text import SeedSpread, copied_first, for_agents, spread, stand_alone, training, with_code_changes
-from meta.begin import create
 from meta.cli.study_result import _next, ready_to_apply
-from meta.evolve import evolve
 from meta.rewriting import HARMFUL, MeasuredLoss, _loss, measured_harm, rewritten, why_kept
 from meta.window.records import program_page
 from programs.charter_prose import with_prose
@@ -33,7 +31,8 @@ from programs.program import Program
 from programs.shelf import starter
 from tests.analysis import synthetic
 from tests.meta.cli_study import cli, config
-from tests.studies import TINY, silent
+from tests.meta.evolved import evolved
+from tests.studies import TINY
 from trainer.conditional import read
 from trainer.scaffold import init_simulated
 from trainer.task import Task
@@ -51,8 +50,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
     plan = replace(
         TINY, run_budget=task.run_budget, confirm_runs=2, ablation_runs=0, control_runs=0, harvest_percent=30
     )
-    study, starters = create(folder / "s", task=task, plan=plan, workers=1, seed=6)
-    evolve(study, plan, starters, silent)
+    evolved(folder / "s", task, plan, seed=6)
     (folder / "think.md").write_bytes(with_label(b"Look at the log before you choose.\n", CHAT))
     return folder
 

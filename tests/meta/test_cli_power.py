@@ -37,16 +37,3 @@ def test_a_study_answers_from_its_ledger_and_says_what_it_can_tell(tmp_path: Pat
     assert told["matches"][0]["comparison"] == "any two" and "11 runs of strokes" in told["noise"]["from"]
     shown = cli("power", str(folder))
     assert shown.stdout.startswith("difference\tratio\truns") and "noise: standard deviation (SD)" in shown.stderr
-
-
-@pytest.mark.parametrize(
-    ("words", "kind"),
-    [
-        (("--sd", "1", "--ratio", "2"), "usage"),
-        (("--sd", "1", "-s", "somewhere"), "usage"),
-        (("nowhere",), "not_found"),
-    ],
-)
-def test_what_cannot_be_answered_is_one_line(tmp_path: Path, words: tuple[str, ...], kind: str) -> None:
-    done = cli("power", *words, "--json", cwd=tmp_path)
-    assert done.returncode == 2 and json.loads(done.stderr)["error"]["kind"] == kind

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.study import query
-from trainer.planted import random_law, simulated_task
+from tests.studies import planted
 
 from .cli_study import cli, on_terminal
 
@@ -25,7 +24,7 @@ HOME_AND_AWAY = "home,away"
 def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("transfer")
     for number, name in enumerate(("home", "away"), 2):
-        simulated_task(random_law(number), folder / name, name=name, experiments=8)
+        planted(folder / name, number, name=name)
     return folder
 
 
@@ -60,16 +59,6 @@ def test_a_person_sees_a_table_a_task(played: Path) -> None:
     assert "× stock" in shown and "stock (A/A)" in shown
 
 
-@pytest.mark.slow
-def test_looking_runs_nothing_and_resuming_an_ended_study_neither(played: Path) -> None:
-    count = "SELECT count(*) AS n FROM experiments"
-    before = query(played, count)
-    assert cli("transfer", str(played)).returncode == 0
-    done = cli("transfer", "--resume", str(played), "-q")
-    assert done.returncode == 0 and done.stdout.startswith("task\tplace")
-    assert query(played, count) == before
-
-
 def test_a_dry_run_bills_every_task_and_makes_nothing(here: Path) -> None:
     done = cli("transfer", *PROGRAMS, "-t", HOME_AND_AWAY, "-n", "5", "--dry-run", "--json", cwd=here)
     plan = json.loads(done.stdout)
@@ -93,10 +82,6 @@ def test_no_bare_leaves_the_variants_out(here: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (("local", "-t", "home"), "two or more tasks"),
-        (("local", "-t", "home,home"), "--task home: this task is named twice"),
-        (("-t", "home,away"), "name at least one program"),
-        (("local", "local", "-t", "home,away"), "named twice"),
         (("careful", "-s", "study", "-t", "home,away"), ""),
         (("stock", "-s", "study", "-t", "home,away"), "created with other programs"),
         (("local", "-s", "study", "-t", "away,home"), "created with other tasks"),
@@ -138,25 +123,8 @@ def test_interrupted_it_drains_and_ends_as_if_nothing_had_been(here: Path) -> No
 
 @pytest.mark.slow
 def test_the_end_of_an_evolution_tells_each_task(here: Path) -> None:
-    line = (
-        "evolve",
-        "-t",
-        "home",
-        "--reserve",
-        "away",
-        "--quick",
-        "--generations",
-        "0",
-        "--seeds",
-        "2",
-        "--run-budget",
-        "0.4s",
-        "--seed",
-        "2",
-        "-s",
-        "evolved",
-    )
-    done = cli(*line, "--json", cwd=here)
+    size = "--quick --generations 0 --seeds 2 --run-budget 0.4s --seed 2"
+    done = cli("evolve", "-t", "home", "--reserve", "away", *size.split(), "-s", "evolved", "--json", cwd=here)
     told = json.loads(done.stdout)
     champion = {row["task"]: row for row in told["transfer"] if row["role"] == "champion"}
     assert champion["home"]["gain"] == pytest.approx(told["champion"]["mean"])

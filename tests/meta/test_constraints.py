@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from meta.begin import create
-from meta.evolve import evolve
-from tests.studies import TINY, silent
+from tests.meta.evolved import evolved
+from tests.studies import TINY
 from tests.trainer.limited_task import LATENCY, MEMORY, SOFT, limited
 
 
@@ -18,8 +17,7 @@ from tests.trainer.limited_task import LATENCY, MEMORY, SOFT, limited
 def test_the_evidence_page_shows_values_and_limits_of_champion_and_stock(tmp_path: Path) -> None:
     task = limited(tmp_path / "task", MEMORY + LATENCY + SOFT)
     plan = replace(TINY, generations=0, run_budget=0.6, ablation_runs=0)
-    study, starters = create(tmp_path / "study", task=task, plan=plan, workers=1, seed=3, fixed_steps=True)
-    evolve(study, plan, starters, silent)
+    evolved(tmp_path / "study", task, plan, seed=3, fixed_steps=True)
     page = (tmp_path / "study" / "champion.evidence.md").read_text()
     rows = [re.split(r" *\| *", line)[1:-1] for line in page.splitlines() if line.startswith(("| `lat", "| `mem"))]
     assert [(row[0], row[1], row[2]) for row in rows] == [

@@ -12,14 +12,13 @@ from meta.claim import claim
 from meta.evidence_page import of_headroom
 from meta.evolve import evolve
 from programs.folder import load
-from tests.studies import TINY, silent
+from tests.studies import TINY, planted, silent
 from trainer.card_summary import summary
-from trainer.planted import random_law, simulated_task
 from trainer.task import Task
 
 
 def test_a_study_that_was_cut_off_before_its_last_file_goes_on(tmp_path: Path) -> None:
-    task = Task.load(simulated_task(random_law(2), tmp_path / "law", experiments=6))
+    task = planted(tmp_path / "law", experiments=6)
     plan = replace(TINY, generations=0, run_budget=task.run_budget)
     study, starters = create(tmp_path / "s", task=task, plan=plan, workers=1, seed=3)
     page = study.folder / "champion.evidence.md"

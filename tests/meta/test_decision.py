@@ -37,7 +37,7 @@ from analysis.trackers import tracked
 from analysis.trust import WHY
 from analysis.wording import plain_text
 from arena.settings import StudyConfig
-from meta.begin import champion_of, create, take_up
+from meta.begin import champion_of, take_up
 from meta.cli.longer import ELAPSED, added_something, longer
 from meta.cli.output import Output
 from meta.cli.program import differences
@@ -47,10 +47,9 @@ from meta.evolve import evolve
 from meta.harvest_page import training_cost
 from meta.verdict import Champion
 from programs.program import Program
-from tests.studies import TINY, silent
+from tests.meta.evolved import evolved
+from tests.studies import TINY, planted, silent
 from trainer import freshness
-from trainer.planted import random_law, simulated_task
-from trainer.task import Task
 
 PLAN = replace(TINY, generations=0, confirm_runs=6, control_runs=4, run_budget=0.8, start_runs=3)
 OWN = "---\nmetaloop:\n  proposers: {local: 1.0}\n---\n# Mine\n\nTake care.\n"
@@ -70,9 +69,7 @@ AHEAD = {"champion": [1.0, 1.1, 0.9, 1.0, 1.05, 0.95], "control": [0.1, 0.3, 0.2
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study of a simulated task that has ended, of which the tests change what its confirmation measured."""
     folder = tmp_path_factory.mktemp("decision")
-    task = Task.load(simulated_task(random_law(2), folder / "law", experiments=8))
-    made, starters = create(folder / "study", task=task, plan=PLAN, workers=1, seed=3)
-    evolve(made, PLAN, starters, silent)
+    evolved(folder / "study", planted(folder / "law"), PLAN, seed=3)
     return folder / "study"
 
 
@@ -278,11 +275,8 @@ def test_the_decision_is_recorded_whole_and_read_back(apart: Ended) -> None:
 
 
 def improved(folder: Path, text: str) -> tuple[Path, Champion]:
-    own = Program.parse(text, "mine")
-    task = Task.load(simulated_task(random_law(2), folder / "law", experiments=8))
-    plan = replace(PLAN, own_arm=1, generations=1, child_runs=2)
-    study, starters = create(folder / "s", task=task, plan=plan, own=[own], workers=1, seed=2, command="improve")
-    return folder / "s", evolve(study, plan, starters, silent)
+    own, plan = Program.parse(text, "mine"), replace(PLAN, own_arm=1, generations=1, child_runs=2)
+    return folder / "s", evolved(folder / "s", planted(folder / "law"), plan, own=[own], seed=2, command="improve")
 
 
 @pytest.mark.slow
@@ -510,9 +504,7 @@ def test_the_curves_of_a_card_show_the_program_that_the_headline_names(words: st
 def bred(tmp_path_factory: pytest.TempPathFactory) -> Ended:
     """A study whose champion was written by evolution, from another program than stock."""
     folder, plan = tmp_path_factory.mktemp("bred"), replace(PLAN, generations=1, confirm_runs=4, ablation_runs=0)
-    task = Task.load(simulated_task(random_law(2), folder / "law", experiments=8))
-    made, starters = create(folder / "study", task=task, plan=plan, workers=1, seed=3)
-    return folder / "study", evolve(made, plan, starters, silent)
+    return folder / "study", evolved(folder / "study", planted(folder / "law"), plan, seed=3)
 
 
 @pytest.mark.slow

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,11 @@ from arena.settings import StudyConfig
 from arena.study import Study
 from inner_loop.agents.worktree import lay, require_free
 from inner_loop.researchers.labels import labelled
-from meta.begin import create, take_up
+from meta.begin import take_up
 from meta.cli.study_result import ready_to_apply
 from meta.conformance.base import open_bench
 from meta.conformance.evidence_of import PLANTED
-from meta.evolve import evolve, operators_of
+from meta.evolve import operators_of
 from meta.lineage import Lineage
 from meta.mutators.base import ParentProgram
 from meta.mutators.change_files import ChangeFiles, added, dropped, merged
@@ -30,9 +29,9 @@ from programs.folder import load
 from programs.program import Program
 from programs.roles import roles
 from tests.meta.cli_study import cli
-from tests.studies import TINY, silent
+from tests.meta.evolved import evolved
+from tests.studies import TINY, planted
 from trainer.data import DataStore
-from trainer.planted import random_law, simulated_task
 from trainer.simulated import trainer_for
 from trainer.streams import Streams
 from trainer.task import Task
@@ -60,21 +59,20 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def law(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return simulated_task(random_law(2), tmp_path_factory.mktemp("task") / "law", experiments=6)
+def law(tmp_path_factory: pytest.TempPathFactory) -> Task:
+    return planted(tmp_path_factory.mktemp("task") / "law", experiments=6)
 
 
 @pytest.fixture(scope="module")
-def study(lab: Path, law: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def study(lab: Path, law: Task, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study that has improved the folder."""
-    task, folder = Task.load(str(law)), tmp_path_factory.mktemp("studies") / "s"
+    folder = tmp_path_factory.mktemp("studies") / "s"
     plan = replace(
-        TINY, run_budget=6 * task.cost_seconds, starters=2, opening_runs=1, opening_more=1, children=1, child_more=1,
+        TINY, run_budget=6 * law.cost_seconds, starters=2, opening_runs=1, opening_more=1, children=1, child_more=1,
         confirm_runs=2, ablation_runs=0,
     )  # fmt: skip
-    made, starters = create(folder, task=task, own=[load(lab)], command="improve", plan=plan, workers=1, seed=5)
-    evolve(made, plan, starters, silent)
-    yield folder
+    evolved(folder, law, plan, own=[load(lab)], command="improve", seed=5)
+    return folder
 
 
 def test_a_study_improves_a_folder(study: Path, lab: Path) -> None:
@@ -130,14 +128,16 @@ def test_lint_and_diff_go_by_file(lab: Path, tmp_path: Path) -> None:
     }
 
 
-def test_run_and_match_take_a_folder_and_resume_it(lab: Path, law: Path, tmp_path: Path) -> None:
+def test_run_and_match_take_a_folder_and_resume_it(lab: Path, law: Task, tmp_path: Path) -> None:
     own = load(lab)
     done = cli("program", "lint", ".", cwd=lab)
     assert done.returncode == 0 and done.stdout.splitlines()[1].startswith("log/found.md:1\tinfo\tliving"), done.stderr
-    done = cli("run", str(lab), "-t", str(law), "--study", str(tmp_path / "r"), cwd=tmp_path)
+    done = cli("run", str(lab), "-t", str(law.folder), "--study", str(tmp_path / "r"), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert StudyConfig.read(tmp_path / "r" / "study.toml").programs[0] == ("lab", own.document)
-    done = cli("match", str(lab / "program.md"), "stock", "-t", str(law), "-n", "2", "--study", str(tmp_path / "m"))
+    done = cli(
+        "match", str(lab / "program.md"), "stock", "-t", str(law.folder), "-n", "2", "--study", str(tmp_path / "m")
+    )
     assert done.returncode == 0, done.stderr
     again = cli("match", "--resume", str(tmp_path / "m"), "--json")
     assert again.returncode == 0 and own.program_id in again.stdout
@@ -146,20 +146,20 @@ def test_run_and_match_take_a_folder_and_resume_it(lab: Path, law: Path, tmp_pat
     assert with_study.program(own.program_id).files == own.files
 
 
-def test_an_agent_gets_every_file_and_keeps_the_living_ones(lab: Path, law: Path, tmp_path: Path) -> None:
-    own, task = load(lab), Task.load(str(law))
-    trainer = trainer_for(task, DataStore(task, Streams.from_seed(1), tmp_path / "d"), fixed_steps=True)
+def test_an_agent_gets_every_file_and_keeps_the_living_ones(lab: Path, law: Task, tmp_path: Path) -> None:
+    own = load(lab)
+    trainer = trainer_for(law, DataStore(law, Streams.from_seed(1), tmp_path / "d"), fixed_steps=True)
     bench, _ = open_bench(trainer)
-    lay(tmp_path / "w", task, own, bench.history, bench.head, "bench\n")
+    lay(tmp_path / "w", law, own, bench.history, bench.head, "bench\n")
     for name in ("roles/critic.md", "skills/screen.md", "log/found.md"):
         assert (tmp_path / "w" / name).read_text() == FILES[name]
     assert "charter -->" in (tmp_path / "w" / "program.md").read_text()
     assert "/log/found.md" in (tmp_path / "w" / ".git" / "info" / "exclude").read_text().splitlines()
     as_claude = Program.parse(own.text, others=own.further, entry="CLAUDE.md")
-    lay(tmp_path / "w", task, as_claude, bench.history, bench.head, "bench\n")
+    lay(tmp_path / "w", law, as_claude, bench.history, bench.head, "bench\n")
     assert (tmp_path / "w" / "CLAUDE.md").read_bytes() == (tmp_path / "w" / "program.md").read_bytes()
     with pytest.raises(UsageError, match="researchers of planted edit"):
-        require_free(own, replace(task, editable=("roles/critic.md",)))
+        require_free(own, replace(law, editable=("roles/critic.md",)))
 
 
 def test_a_chat_researcher_reads_every_file_with_labels(lab: Path) -> None:

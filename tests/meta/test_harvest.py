@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from collections.abc import Iterable, Iterator
 from contextlib import redirect_stdout
 from dataclasses import replace
@@ -39,18 +38,15 @@ from arena.study import Study
 from arena.task_study import TaskStudy
 from bench.whole import Unwritten
 from meta.begin import create, take_up
-from meta.cli.main import run
 from meta.cli.output import Output
 from meta.cli.study_result import present
 from meta.evolve import evolve, search
-from meta.plan import Plan, default, override, quick, within
-from meta.verdict import Champion
-from tests.studies import TINY, silent
-from trainer.planted import random_law, simulated_task
+from meta.plan import default, override, quick, within
+from tests.meta.evolved import evolved
+from tests.studies import TINY, planted, silent
 from trainer.task import Task
 
 EXPERIMENTS = LEAST + 8
-USER = ("-c", "user.name=u", "-c", "user.email=u@example.org")
 PLAN = replace(
     TINY, run_budget=0.6, starters=2, opening_more=2, generations=0, confirm_runs=2, ablation_runs=0, control_runs=0,
     harvest_percent=50,
@@ -95,7 +91,7 @@ def experiments(folder: Path) -> dict[tuple[str, int], HarvestExperimentEvent]:
 def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study up to its confirmation; the best of its finalists is not the one that the search found best."""
     folder = tmp_path_factory.mktemp("harvest")
-    task = Task.load(simulated_task(random_law(2), folder / "task", experiments=6))
+    task = planted(folder / "task", experiments=6)
     study, starters = create(folder / "study", task=task, plan=PLAN, workers=1, seed=5)
     with study, InProcessExecutor(study, silent, repositories=True) as executor, Unwritten() as lineage:
         search(study, PLAN, starters, executor, lineage, silent)
@@ -219,20 +215,19 @@ def test_the_best_edits_are_those_with_a_gain_that_go_together(searched: Path) -
     assert source == task.edits.apply(task.baseline(), edit)
 
 
-def ended(folder: Path, plan: Plan) -> Champion:
-    task = Task.load(simulated_task(random_law(2), folder / "task", experiments=6))
-    study, starters = create(folder / "study", task=task, plan=plan, workers=1, seed=4)
-    return evolve(study, plan, starters, silent)
-
-
 def test_the_study_leaves_the_train_py_and_its_evidence(tmp_path: Path) -> None:
-    champion, folder = ended(tmp_path, PLAN), tmp_path / "study"
+    """The runs behind its claim are verified with more seeds than those of the search."""
+    folder = tmp_path / "study"
+    champion = evolved(folder, planted(tmp_path / "task", experiments=6), replace(PLAN, confirm_seeds=4), seed=4)
+    seeds = "SELECT stream, min(verified_seeds) AS low, max(verified_seeds) AS high FROM runs GROUP BY 1"
+    found = {row["stream"]: (row["low"], row["high"]) for row in query(folder, seeds)}
+    assert found == {"selection": (2, 2), "confirmation": (4, 4)}
     [row] = query(folder, "FROM harvest")
     [[name, text]] = row["files"]
     assert name == "train.py" and (folder / "best_train.py").read_text() == text
     page = (folder / "champion.evidence.md").read_text()
     assert "## Best train.py" in page and f"{row['gain']:.4g} [{row['low']:.4g}, {row['high']:.4g}]" in page
-    assert "metaloop verify" in page and champion.decision.scripts[0].gain == row["gain"]
+    assert "metaloop verify" in page and champion.decision.scripts[0].gain == row["gain"] and "with\n4 seeds" in page
     [said, *_] = script_text.best_scripts(champion.decision)
     told = StringIO()
     with redirect_stdout(told):
@@ -243,29 +238,6 @@ def test_the_study_leaves_the_train_py_and_its_evidence(tmp_path: Path) -> None:
     (folder / "best_train.py").unlink()
     again, plan, starters = take_up(folder)
     assert evolve(again, plan, starters, silent) == champion and (folder / "best_train.py").read_text() == text
-
-
-def test_harvest_0_measures_no_script_and_apply_says_that_it_was_not_measured(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    study = tmp_path / "study"
-    simulated_task(random_law(7, gain=0.3, noise=0.005), tmp_path / "work")
-    (tmp_path / "other.md").write_text("---\nmetaloop:\n  wave: 3\n---\n# Mine\n\nThree at a time.\n")
-    for command in (["init", "-q"], ["add", "-A"], [*USER, "commit", "-qm", "first"]):
-        subprocess.run(["git", *command], cwd=tmp_path, check=True)
-    words = ["improve", str(tmp_path / "other.md"), "-t", str(tmp_path / "work"), "--budget", "1.2s", "--seed", "2"]
-    assert run([*words, "--dry-run"]) == 0 and "best train.py of the runs" in capsys.readouterr().out
-    assert run([*words, "--harvest", "0", "--dry-run"]) == 0 and "train.py of the" not in capsys.readouterr().out
-    assert run([*words, "--harvest", "0", "-s", str(study), "-y"]) == 0
-    assert not (study / "best_train.py").exists() and not query(study, "FROM harvest")
-    assert "Best train.py" not in (study / "champion.evidence.md").read_text()
-    assert max(row["gain"] for row in query(study, "SELECT claimed_gain AS gain FROM runs")) > 0
-    capsys.readouterr()
-    assert run(["improve", "--resume", str(study), "--apply"]) == 0
-    assert "the best train.py, because it was not measured" in capsys.readouterr().err
-    monkeypatch.setattr("meta.apply.rows", lambda _: [])
-    assert run(["improve", "--resume", str(study), "--apply"]) == 0
-    assert "because no run ended with a better one" in capsys.readouterr().err
 
 
 def test_the_plan_states_its_share() -> None:

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -103,25 +99,10 @@ def test_a_stray_file_is_named_and_the_logs_beside_it_are_imported(here: Path) -
 
 
 def test_it_asks_at_a_terminal(here: Path) -> None:
-    leader, follower = pty.openpty()
-    command = [sys.executable, "-m", "meta.cli.main", "import", "unsure/results.tsv", "-s", "studies/asked"]
-    with subprocess.Popen(command, cwd=here, stdin=follower, stdout=follower, stderr=follower) as process:
-        os.close(follower)
-        os.write(leader, b"sideways\nhigher\n")
-        shown = b""
-        while chunk := _read(leader):
-            shown += chunk
-    os.close(leader)
-    text = shown.decode()
-    assert process.returncode == 0, text
+    words = ("import", "unsure/results.tsv", "-s", "studies/asked")
+    code, text = on_terminal(*words, cwd=here, typed=b"sideways\nhigher\n")
+    assert code == 0, text
     assert "which is better" in text and "'sideways' is not one of" in text and "higher is better" in text
-
-
-def _read(leader: int) -> bytes:
-    try:
-        return os.read(leader, 65536)
-    except OSError:
-        return b""
 
 
 @pytest.mark.slow

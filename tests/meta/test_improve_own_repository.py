@@ -84,7 +84,7 @@ def test_improved_by_chat(task: Path, server: LlmServer, tmp_path: Path) -> None
     done = metaloop(*improve(task, study), url=server.url)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["files"]["champion"] and len(done.stdout.splitlines()) == 1
-    assert_sound(study, task, chat=True)
+    assert_sound(study, task)
     assert_works_without_metaloop(study, tmp_path)
     again = metaloop("verify", str(study), "-n", "2", "--runs", "2", "--json", url=server.url)
     audit = json.loads(again.stdout)

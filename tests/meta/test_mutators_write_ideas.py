@@ -29,17 +29,26 @@ def child_of(text: str, facts: Evidence = PLANTED, **options: bool) -> Program:
     return Program.parse(proposal.text)
 
 
-def test_single_ideas_come_in_the_order_of_their_gain() -> None:
-    child = child_of("Go.", bundles=False)
-    terms = [i.terms[0] for i in child.ideas]
+def test_single_ideas_come_in_the_order_of_their_gain_and_untried_neighbours_last() -> None:
+    ideas = child_of("Go.", bundles=False).ideas
+    terms = [idea.terms[0] for idea in ideas]
     assert terms[:4] == ["conv", "momentum=0.9", "norm=batch", "batch=64"]
     assert not {"depth=4", "pool", "momentum=0.99", "batch=512"} & set(terms)
+    # a second value of a knob only where it is clearly another, not on the next rungs
+    assert not {"momentum=0.95", "momentum=0.5"} & set(terms) and terms.index("norm=layer") > terms.index("batch=64")
+    assert terms[-4:] == ["momentum=0.925", "momentum=0.671", "batch=181", "batch=45"]
+    assert all(len(idea.terms) == 1 and idea.text.startswith("Untested neighbour: ") for idea in ideas[-4:])
 
 
-def test_bundles_of_winners_lead() -> None:
-    bundles = [i.terms for i in child_of("Go.").ideas if len(i.terms) > 1]
+def test_bundles_of_winners_lead_and_read_like_instructions_without_figures() -> None:
+    child = child_of("Go.")
+    bundles = [idea.terms for idea in child.ideas if len(idea.terms) > 1]
     assert bundles == [("conv", "momentum=0.9", "norm=batch", "batch=64"), ("conv", "momentum=0.9")]
-    assert child_of("Go.").ideas[0].terms == bundles[0]
+    texts = [idea.text for idea in child.ideas]
+    assert child.ideas[0].terms == bundles[0] and {"Use `conv`.", "Combine `conv` `momentum=0.9`."} <= {*texts}
+    assert not any("±" in text or "tries" in text for text in texts)
+    again = WriteIdeas().propose([ParentProgram(child, None)], PLANTED, np.random.default_rng(0))
+    assert again is None  # writing twice changes nothing more
 
 
 def test_a_bundle_that_failed_is_not_written_again() -> None:
@@ -70,12 +79,6 @@ def test_ideas_of_several_edits_that_earned_stay() -> None:
     assert child.ideas[0].terms == ("optimizer=nesterov", "lr=0.1")
 
 
-def test_ideas_read_like_instructions_without_figures() -> None:
-    texts = [i.text for i in child_of("Go.").ideas]
-    assert "Use `conv`." in texts and "Combine `conv` `momentum=0.9`." in texts
-    assert not any("±" in text or "tries" in text for text in texts)
-
-
 def test_the_programs_own_sentence_for_a_change_stays() -> None:
     own = "Convolve: neighbouring cells belong together (`conv`)."
     texts = [i.text for i in child_of(f"## Ideas\n\n- {own}\n- Use `momentum=0.9`.\n").ideas]
@@ -90,20 +93,6 @@ def test_a_bundle_is_worth_what_the_model_says_of_it(tmp_path: Path) -> None:
     rows = [table.rows["a", "1"], table.rows["b", "1"]]
     assert sum(row.gain for row in rows) == pytest.approx(0.5, abs=0.1)
     assert table.together(rows) == pytest.approx(0.3, abs=0.1)
-
-
-def test_a_second_value_of_a_knob_only_where_it_is_clearly_another() -> None:
-    terms = [i.terms[0] for i in child_of("Go.", bundles=False).ideas]
-    assert "momentum=0.95" not in terms  # the next rung
-    assert "momentum=0.5" not in terms  # the next one below
-    assert "norm=layer" in terms
-    assert terms.index("norm=layer") > terms.index("batch=64")
-
-
-def test_untried_neighbours_of_winners_come_last() -> None:
-    last = child_of("Go.", bundles=False).ideas[-4:]
-    assert [i.terms for i in last] == [("momentum=0.925",), ("momentum=0.671",), ("batch=181",), ("batch=45",)]
-    assert all(i.text.startswith("Untested neighbour: ") for i in last)
 
 
 def test_the_queue_is_served_first_and_the_rest_is_as_it_was() -> None:
@@ -127,11 +116,6 @@ def test_everything_else_stays_as_it_was() -> None:
     child = child_of(parent.text)
     assert parent.text in child.text
     assert {d.directive_id for d in parent.directives} <= {d.directive_id for d in child.directives}
-
-
-def test_writing_twice_changes_nothing_more() -> None:
-    child = child_of("Go.")
-    assert WriteIdeas().propose([ParentProgram(child, None)], PLANTED, np.random.default_rng(0)) is None
 
 
 def test_a_try_that_may_fail_is_worth_less() -> None:

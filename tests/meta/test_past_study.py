@@ -20,6 +20,7 @@ from programs.errors import UsageError
 from programs.program import Program
 from programs.shelf import starter
 from tests.analysis.test_knowledge import with_roles
+from tests.meta.evolved import evolved
 from tests.studies import TINY, make_study, silent
 from trainer.planted import random_law
 from trainer.task import Task
@@ -39,8 +40,7 @@ OPENING = "SELECT program_id, text, operator, parent_ids FROM programs WHERE coa
 def past(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Task]:
     folder = tmp_path_factory.mktemp("past")
     task = with_roles(folder / "home", random_law(5))
-    study, began = create(folder / "past", task=task, plan=PLAN, own=[MINE], command="improve", workers=1, seed=4)
-    evolve(study, PLAN, began, silent)
+    evolved(folder / "past", task, PLAN, own=[MINE], command="improve", seed=4)
     return folder / "past", task
 
 

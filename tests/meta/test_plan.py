@@ -32,6 +32,13 @@ def test_the_device_time_holds_runs_verifications_and_baselines() -> None:
     assert TINY.device_seconds(STROKES) == pytest.approx(expected)
 
 
+def test_the_seeds_that_verify_a_claim_are_counted() -> None:
+    for plan in (plans.quick(STROKES), plans.default(STROKES)):
+        assert plan.confirm_seeds == 4
+        more = plan.device_seconds(STROKES) - replace(plan, confirm_seeds=0).device_seconds(STROKES)
+        assert more == pytest.approx(2 * plan.final_runs * STROKES.cost_seconds)
+
+
 @pytest.mark.parametrize("budget", [200.0, 300.0, 700.0, 2000.0])
 def test_a_plan_within_a_budget_fits_it_and_wastes_little(budget: float) -> None:
     plan = plans.within(budget, STROKES)
@@ -69,10 +76,6 @@ def test_flags_change_single_numbers() -> None:
     whole = plans.default(STROKES)
     assert plans.override(whole, generations=1, children=None) == replace(whole, generations=1)
     assert plans.quick(STROKES, 9.0).run_budget == 9.0
-
-
-def test_a_plan_survives_the_settings_file() -> None:
-    assert plans.Plan(**asdict(TINY)) == TINY
 
 
 def test_runs_that_were_not_needed_are_explained() -> None:

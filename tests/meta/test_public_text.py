@@ -3,34 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from meta.begin import create
-from meta.cli.main import run
-from meta.evolve import evolve
-from tests.studies import TINY, silent
+from tests.meta.cli_study import Call
+from tests.meta.evolved import evolved
+from tests.studies import TINY
 from trainer.planted import random_law, simulated_task
 from trainer.task import Task
 
-Call = Callable[..., tuple[int, str, str]]
 
-
-@pytest.fixture
-def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
-    """The command in this process, in an empty folder: exit code, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("METALOOP_CACHE", str(tmp_path / "cache"))
-
-    def carry_out(*args: str) -> tuple[int, str, str]:
-        code = run(args)
-        shown = capsys.readouterr()
-        return code, shown.out, shown.err
-
-    return carry_out
 
 
 def public_law(folder: Path) -> Path:
@@ -44,9 +31,8 @@ def public_law(folder: Path) -> Path:
 def test_the_evidence_of_a_champion_says_that_the_text_was_public(tmp_path: Path) -> None:
     task = Task.load(public_law(tmp_path / "open"))
     plan = replace(TINY, generations=0, opening_runs=2, run_budget=6 * task.cost_seconds)
-    study, starters = create(tmp_path / "s", task=task, plan=plan, workers=1, seed=3)
-    evolve(study, plan, starters, silent)
-    assert "**planted: the hidden text is public" in (study.folder / "champion.evidence.md").read_text()
+    evolved(tmp_path / "s", task, plan, seed=3)
+    assert "**planted: the hidden text is public" in (tmp_path / "s" / "champion.evidence.md").read_text()
 
 
 def test_verify_says_it_too(call: Call, tmp_path: Path) -> None:
@@ -77,9 +63,3 @@ def test_another_language_by_the_command(call: Call) -> None:
     assert call("task", "init", "dialect", "--grammar", "7")[0] == 0
     assert json.loads(call("task", "show", "dialect", "--json")[1])["grammar"] == 7
     assert json.loads(call("task", "show", "tinylm", "--json")[1])["grammar"] == 1
-
-
-@pytest.mark.parametrize("flags", [("--simulated", "--like", "strokes"), ("--from", ".", "--grammar", "2")])
-def test_a_task_is_made_in_one_way(call: Call, flags: tuple[str, ...]) -> None:
-    code, _, err = call("task", "init", "mine", *flags)
-    assert code == 2 and "exclude each other" in err

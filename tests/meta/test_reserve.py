@@ -23,19 +23,18 @@ from analysis.study_power import measured
 from analysis.transfer import transfer_cells
 from arena.executor import Executor
 from arena.task_study import TaskStudy
-from meta.begin import create, take_up
-from meta.champion import write_page_again
+from meta.begin import take_up
 from meta.claim import Claim, claim
 from meta.evolve import evolve
 from meta.lineage import Lineage
 from meta.mutators.llm.briefing import Control, ControlArm, brief, control_of
 from meta.plan import Plan, within
-from meta.reserve import confirm_on_reserved, gated, refuse_twice, seconds_on_reserved, unseen_variant
+from meta.reserve import confirm_on_reserved, gated, seconds_on_reserved, unseen_variant
 from meta.verdict import Champion
-from programs.errors import NotComparable, UsageError
+from programs.errors import NotComparable
 from programs.shelf import meta_program, starter
-from tests.studies import TINY, Snapshot, silent
-from trainer.planted import random_law, simulated_task
+from tests.meta.evolved import evolved
+from tests.studies import TINY, Snapshot, planted, silent
 from trainer.task import Task
 
 from .cli_study import cli
@@ -44,31 +43,20 @@ PLAN = replace(TINY, run_budget=0.8, ablation_runs=0)
 Ended = tuple[Path, Champion]
 
 
-def planted(folder: Path, seed: int) -> Task:
-    return Task.load(simulated_task(random_law(seed), folder, name=folder.name, experiments=8))
+def named(folder: Path, seed: int) -> Task:
+    return planted(folder, seed, name=folder.name)
 
 
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory: pytest.TempPathFactory) -> Ended:
     folder = tmp_path_factory.mktemp("reserve")
-    home, others = planted(folder / "home", 2), [planted(folder / "far", 3), planted(folder / "farther", 4)]
-    study, starters = create(folder / "study", task=home, plan=PLAN, workers=2, seed=1, reserve=others)
-    return folder / "study", evolve(study, PLAN, starters, silent)
+    home, others = named(folder / "home", 2), [named(folder / "far", 3), named(folder / "farther", 4)]
+    return folder / "study", evolved(folder / "study", home, PLAN, workers=2, seed=1, reserve=others)
 
 
 @pytest.fixture(scope="module")
 def ask(ended: Ended) -> Snapshot:
     return Snapshot(ended[0])
-
-
-def test_nothing_touches_a_reserved_task_before_the_claim_at_home(ask: Snapshot) -> None:
-    rows = ask("SELECT task, purpose, stream, min(started_at) AS first FROM matches GROUP BY ALL")
-    away = [row for row in rows if row["task"] != "home"]
-    assert {row["task"] for row in away} == {"far", "farther"}
-    assert {(row["purpose"], row["stream"]) for row in away} == {("reserve", "reserve")}
-    assert min(row["first"] for row in away) > max(row["first"] for row in rows if row["task"] == "home")
-    seen = ask("SELECT DISTINCT task FROM credit")
-    assert seen == [{"task": "home"}]
 
 
 def test_its_figures_are_those_of_the_runs_there(ended: Ended, ask: Snapshot) -> None:
@@ -86,6 +74,7 @@ def test_its_figures_are_those_of_the_runs_there(ended: Ended, ask: Snapshot) ->
     seeds = "SELECT run_seed, stream FROM runs"
     drawn = [{row["run_seed"] for row in ask(f"{seeds} WHERE stream {s} 'reserve'")} for s in ("=", "<>")]
     assert drawn[0] and not drawn[0] & drawn[1]
+    assert ask("SELECT DISTINCT task FROM credit") == [{"task": "home"}]
 
 
 def test_the_report_tells_of_each_beside_the_verdict(ended: Ended, ask: Snapshot) -> None:
@@ -125,7 +114,7 @@ def test_the_one_test_is_held_against_a_level_of_a_fortieth() -> None:
 
 
 def test_a_reserved_task_counts_only_with_the_claim_at_home_and_after_holm(tmp_path: Path) -> None:
-    tasks = [planted(tmp_path / name, 2) for name in ("far", "farther", "like-stock")]
+    tasks = [named(tmp_path / name, 2) for name in ("far", "farther", "like-stock")]
     found: list[tuple[Task, Claim | None]] = list(zip(tasks, [shifted(3.0), shifted(0.82), None], strict=True))
     good, poor = shifted(3.0), shifted(0.82)
     assert good.holds and not poor.holds
@@ -147,39 +136,14 @@ def test_what_is_written_down_of_a_reserved_task_is_under_that_rule(ended: Ended
     assert told == [champion.claim.holds and (there.p_adjusted or 0.0) < 0.025 for there in champion.on_reserve]
 
 
-@pytest.mark.slow
-def test_a_study_that_is_taken_up_again_says_the_same(ended: Ended, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(ended[0], tmp_path / "study", symlinks=True))
-    study, plan, starters = take_up(folder)
-    assert evolve(study, plan, starters, silent) == ended[1]
-    page = (folder / "champion.evidence.md").read_text()
-    study, _, _ = take_up(folder)
-    with study:
-        assert write_page_again(study)
-    assert (folder / "champion.evidence.md").read_text() == page
-
-
-def test_the_same_task_is_not_reserved(tmp_path: Path) -> None:
-    home, other = planted(tmp_path / "home", 2), planted(tmp_path / "other", 3)
-    for wrong in ([home], [other, other]):
-        with pytest.raises(UsageError, match="named twice"):
-            refuse_twice([home], wrong)
-
-
 def test_a_budget_holds_what_the_reserve_costs(tmp_path: Path) -> None:
-    home, other = planted(tmp_path / "home", 2), planted(tmp_path / "other", 3)
+    home, other = named(tmp_path / "home", 2), named(tmp_path / "other", 3)
 
     def besides(plan: Plan) -> float:
         return seconds_on_reserved(plan, home, [other])
 
     with_it, without = within(400, home, 0.8, besides), within(400, home, 0.8)
     assert with_it.runs < without.runs and with_it.device_seconds(home) + besides(with_it) <= 400
-
-
-def test_other_reserved_tasks_are_refused_on_the_way(ended: Ended, tmp_path: Path) -> None:
-    other = planted(tmp_path / "other", 7)
-    result = cli("evolve", "--resume", str(ended[0]), "--reserve", str(other.folder), "--dry-run")
-    assert result.returncode == 2 and "--reserve would change nothing" in result.stderr
 
 
 def test_a_reserved_task_that_has_changed_is_refused(ended: Ended, tmp_path: Path) -> None:
@@ -230,7 +194,7 @@ def test_models_are_told_what_stock_and_its_twin_gained_in_the_opening_race(ende
 
 def with_family(folder: Path, seed: int) -> Task:
     """A simulated task with relatives of other ids. A law is about one untouched script, so they share it."""
-    task = planted(folder, seed)
+    task = named(folder, seed)
     family = '\n[data]\nseed = 1\n\n[family]\nname = "planted"\nshare = 0.0\n\n[family.baseline]\n'
     toml = task.folder / "task.toml"
     toml.write_text(toml.read_text() + family + "LADDER1 = [0.01, 0.5]\nLADDER5 = [0.01, 0.5]\n")
@@ -238,7 +202,7 @@ def with_family(folder: Path, seed: int) -> Task:
 
 
 def test_an_unseen_variant_is_shown_beside_home_and_not_tested(tmp_path: Path) -> None:
-    home, other = with_family(tmp_path / "home", 2), planted(tmp_path / "far", 3)
+    home, other = with_family(tmp_path / "home", 2), named(tmp_path / "far", 3)
     variant = unseen_variant(home, 5, lambda task: True)
     assert variant is not None and variant == unseen_variant(home, 5, lambda task: True)
     assert variant.task_id != home.task_id
@@ -248,10 +212,7 @@ def test_an_unseen_variant_is_shown_beside_home_and_not_tested(tmp_path: Path) -
     plan = replace(PLAN, variant_runs=3)
     both, alone = (seconds_on_reserved(plan, home, [other], there) for there in (variant, None))
     assert both - alone == pytest.approx(seconds_on_reserved(plan, home, [], variant))
-    study, starters = create(
-        tmp_path / "study", task=home, plan=plan, workers=2, seed=1, reserve=[other], variant=variant
-    )
-    champion = evolve(study, plan, starters, silent)
+    champion = evolved(tmp_path / "study", home, plan, workers=2, seed=1, reserve=[other], variant=variant)
     tested, unseen = champion.on_reserve
     assert (tested.task, tested.variant, unseen.task, unseen.variant) == ("far", False, variant.name, True)
     assert unseen.claim is not None and unseen.p_adjusted is None and not unseen.holds

@@ -10,9 +10,7 @@ import pytest
 from meta.begin import create
 from meta.cli.evolve import evolve
 from meta.cli.evolve_resumed import RUN_TIME
-from tests.studies import TINY
-from trainer.planted import random_law, simulated_task
-from trainer.task import Task
+from tests.studies import TINY, planted
 
 from .cli_study import cli
 
@@ -20,7 +18,7 @@ from .cli_study import cli
 @pytest.fixture(scope="module")
 def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("begun")
-    task = Task.load(simulated_task(random_law(2), folder / "task", experiments=8))
+    task = planted(folder / "task")
     create(folder / "study", task=task, plan=TINY, workers=1, seed=3)
     return folder / "study"
 

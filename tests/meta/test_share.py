@@ -18,9 +18,7 @@ from arena.study import Study
 from bench.whole import whole_study
 from meta.share import Cleaner, share, verified
 from programs.errors import Corrupt, NotComparable
-from tests.studies import TINY
-from trainer.planted import random_law, simulated_task
-from trainer.task import Task
+from tests.studies import TINY, planted
 
 from .cli_study import cli
 
@@ -35,7 +33,7 @@ FAULT = {
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study of a task that lies at a path, with a path in a record, too."""
     folder = tmp_path_factory.mktemp("share")
-    task = Task.load(simulated_task(random_law(2), folder / "task", experiments=8))
+    task = planted(folder / "task")
     whole_study(task, replace(TINY, run_budget=0.8), 1, folder / "study")
     with Ledger(folder / "study" / "ledger", "main") as ledger:
         ledger.append(FAULT)

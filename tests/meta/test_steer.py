@@ -30,8 +30,7 @@ from meta.window.study_page import of_study
 from programs.program import Program
 from programs.shelf import starter
 from tests.inner_loop.play import BLOBS
-from tests.studies import TINY
-from trainer.planted import random_law, simulated_task
+from tests.studies import TINY, planted
 from trainer.task import Task
 
 from .cli_study import cli
@@ -47,7 +46,7 @@ Ask = Callable[[Path], None]
 
 @pytest.fixture(scope="module")
 def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
-    return Task.load(simulated_task(random_law(2), tmp_path_factory.mktemp("law") / "task", experiments=8))
+    return planted(tmp_path_factory.mktemp("law") / "task")
 
 
 def at_first(folder: Path, leave: Ask, every: int = 0) -> Callable[[Mapping[str, Any]], None]:
@@ -75,6 +74,13 @@ def three(folder: Path) -> None:
 def steered(task: Task, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Program]:
     folder = tmp_path_factory.mktemp("steered") / "study"
     return folder, whole_study(task, PLAN, 1, folder, at_first(folder, three))[0]
+
+
+@pytest.fixture(scope="module")
+def free(task: Task, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Program]:
+    """The same study without wishes."""
+    folder = tmp_path_factory.mktemp("free") / "study"
+    return folder, whole_study(task, PLAN, 1, folder)[0]
 
 
 def test_an_idea_and_a_program_are_raced_as_steered_children(steered: tuple[Path, Program]) -> None:
@@ -160,20 +166,20 @@ def parents_in(folder: Path) -> set[str]:
     return {parent for row in query(folder, "FROM mutations") if row["accepted"] for parent in row["parent_ids"]}
 
 
-def test_nothing_descends_from_what_was_vetoed(steered: tuple[Path, Program], task: Task, tmp_path: Path) -> None:
+def test_nothing_descends_from_what_was_vetoed(steered: tuple[Path, Program], free: tuple[Path, Program]) -> None:
     folder, champion = steered
     vetoed = BRED_FROM.program_id
-    whole_study(task, PLAN, 1, tmp_path / "free")
-    assert vetoed in parents_in(tmp_path / "free")
+    assert vetoed in parents_in(free[0])
     parents = parents_in(folder)
     assert parents and vetoed not in parents and champion.program_id != vetoed
 
 
-def test_a_vetoed_statement_is_in_no_later_child_and_not_in_the_champion(task: Task, tmp_path: Path) -> None:
-    folder, free = tmp_path / "study", tmp_path / "free"
-    champion, _ = whole_study(task, PLAN, 1, free)
+def test_a_vetoed_statement_is_in_no_later_child_and_not_in_the_champion(
+    free: tuple[Path, Program], task: Task, tmp_path: Path
+) -> None:
+    folder, champion = tmp_path / "study", free[1]
     own = {each.directive_id for each in champion.directives} - {d.directive_id for d in starter("stock").directives}
-    began = {d.directive_id for row in query(free, "SELECT text FROM programs WHERE generation = 0") for d in
+    began = {d.directive_id for row in query(free[0], "SELECT text FROM programs WHERE generation = 0") for d in
              Program.parse(row["text"]).directives}  # fmt: skip
     banned = next(iter(sorted(own & began) or sorted(own)))
 

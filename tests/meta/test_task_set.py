@@ -25,8 +25,8 @@ from meta.reserve import refuse_twice
 from meta.verdict import Champion
 from programs.errors import UsageError
 from programs.shelf import starter
-from tests.studies import TINY, Snapshot, silent
-from trainer.planted import random_law, simulated_task
+from tests.meta.evolved import evolved
+from tests.studies import TINY, Snapshot, planted, silent
 from trainer.task import Task
 
 PLAN = replace(TINY, run_budget=0.8, confirm_runs=3, ablation_runs=0, harvest_percent=5)
@@ -34,18 +34,15 @@ NORTH, SOUTH, FAR = ("north", 2), ("south", 5), ("far", 9)
 Ended = tuple[Path, Champion]
 
 
-def planted(folder: Path, name: str, seed: int) -> Task:
-    return Task.load(simulated_task(random_law(seed), folder / name, name=name, experiments=8))
+def home_of(folder: Path, name: str, seed: int) -> Task:
+    return planted(folder / name, seed, name=name)
 
 
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory: pytest.TempPathFactory) -> Ended:
     folder = tmp_path_factory.mktemp("tasks")
-    north, south, far = (planted(folder, *task) for task in (NORTH, SOUTH, FAR))
-    study, starters = create(
-        folder / "study", task=north, further=[south], reserve=[far], plan=PLAN, workers=1, seed=1
-    )  # fmt: skip
-    return folder / "study", evolve(study, PLAN, starters, silent)
+    north, south, far = (home_of(folder, *task) for task in (NORTH, SOUTH, FAR))
+    return folder / "study", evolved(folder / "study", north, PLAN, further=[south], reserve=[far], seed=1)
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +144,7 @@ def test_a_study_that_is_taken_up_again_says_the_same(ended: Ended, tmp_path: Pa
 
 
 def test_a_home_task_is_not_reserved_and_no_task_is_named_twice(tmp_path: Path) -> None:
-    north, south = (planted(tmp_path, *task) for task in (NORTH, SOUTH))
+    north, south = (home_of(tmp_path, *task) for task in (NORTH, SOUTH))
     for training, reserve in (([north, south], [south]), ([north, north], []), ([north], [south, south])):
         with pytest.raises(UsageError, match="named twice"):
             refuse_twice(training, reserve)

@@ -87,17 +87,8 @@ def report_of(study: Path) -> str:
 @pytest.fixture(scope="module")
 def ended(repository: Path) -> Path:
     study = repository.parent / "study"
-    words = [
-        "improve",
-        str(repository / "program.md"),
-        "-t",
-        str(repository / "work"),
-        "--budget",
-        "9.6s",
-        "--seed",
-        "2",
-    ]
-    assert run([*words, "-s", str(study), "-y", "-q"]) == 0
+    words = ["improve", str(repository / "program.md"), "-t", str(repository / "work"), "--budget", "9.6s"]
+    assert run([*words, "--seed", "2", "-s", str(study), "-y", "-q"]) == 0
     return study
 
 
@@ -191,6 +182,25 @@ def test_the_smallest_trial_leaves_the_best_script_of_its_runs(
     assert run(["improve", "--resume", str(study), "--apply"]) == 0
     shown = capsys.readouterr()
     assert "the best train.py, because its gain is not shown to be above zero" in shown.err
+
+
+def test_harvest_0_measures_no_script_and_apply_says_that_it_was_not_measured(
+    repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = tmp_path / "study"
+    words = ["improve", str(repository / "other.md"), "-t", str(repository / "work"), "--budget", "1.2s", "--seed", "2"]
+    assert run([*words, "--dry-run"]) == 0 and "best train.py of the runs" in capsys.readouterr().out
+    assert run([*words, "--harvest", "0", "--dry-run"]) == 0 and "train.py of the" not in capsys.readouterr().out
+    assert run([*words, "--harvest", "0", "-s", str(study), "-y"]) == 0
+    assert not (study / "best_train.py").exists() and not query(study, "FROM harvest")
+    assert "Best train.py" not in (study / "champion.evidence.md").read_text()
+    assert max(row["gain"] for row in query(study, "SELECT claimed_gain AS gain FROM runs")) > 0
+    capsys.readouterr()
+    assert run(["improve", "--resume", str(study), "--apply"]) == 0
+    assert "the best train.py, because it was not measured" in capsys.readouterr().err
+    monkeypatch.setattr("meta.apply.rows", lambda _: [])
+    assert run(["improve", "--resume", str(study), "--apply"]) == 0
+    assert "because no run ended with a better one" in capsys.readouterr().err
 
 
 def test_a_stopped_command_names_the_flags_that_take_effect_at_the_end(

@@ -61,12 +61,3 @@ def test_contest_close_sends_the_announcement_without_the_secret(tmp_path: Path)
     body = sent(["contest", "close", str(contest.folder)])
     assert body["outcome"] == "won" and body["winners"][0]["entrant"] == "Ada" and "secret" not in body
     contest.database.close()
-
-
-@pytest.mark.parametrize("words", [["match", "stock"], ["transfer", "stock"], ["ablate", "stock"]])
-def test_a_bad_address_is_refused_before_anything_runs(
-    words: list[str], capsys: pytest.CaptureFixture[str], law: str
-) -> None:
-    assert run([*words, "-t", law, "--webhook", "ftp://x"]) == 2
-    assert "not an http address" in capsys.readouterr().err
-    assert not Path("studies").exists()

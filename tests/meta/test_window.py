@@ -41,18 +41,13 @@ from meta.window.records import fetch, run_page
 from meta.window.words import RULES, figure, interval, minus
 from tests.analysis.report.browser import Browser, found, hidden_and_back
 from tests.arena.contest.test_browser import go, until
-from tests.meta.opened_window import TOKEN, Window, first, made_studies, until_read
+from tests.meta.opened_window import TOKEN, Window, first, until_read
 
 LONG_NAMES = (
     "document.querySelectorAll('.sides .named').forEach((one) => one.textContent = 'champion idea-queue-learnt-v4')"
 )
 WHOLE = "[...document.querySelectorAll('pre.program')]"
 STACKED = "[...document.querySelectorAll('.scroll:has(> .stack)')]"
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return made_studies(tmp_path_factory.mktemp("window"))
 
 
 @pytest.fixture(scope="module")

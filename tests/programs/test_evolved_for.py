@@ -41,7 +41,7 @@ def test_a_model_cannot_end_the_comment() -> None:
     assert Program.parse(raw).raw == b"Go.\n" and raw.count(b"-->") == 1
 
 
-def test_a_folder_and_its_document_keep_it(tmp_path: Path) -> None:
+def test_a_folder_its_document_and_an_archive_keep_it(tmp_path: Path) -> None:
     (tmp_path / "roles").mkdir()
     (tmp_path / "roles/critic.md").write_text("Doubt it.\n")
     (tmp_path / "program.md").write_bytes(with_label(b"Read `roles/critic.md`.\n", CHAT))
@@ -50,6 +50,9 @@ def test_a_folder_and_its_document_keep_it(tmp_path: Path) -> None:
     sent = Program.parse(program.labelled.document)
     assert sent.files == program.files and sent.evolved_for == CHAT and sent.program_id == program.program_id
     assert "evolved" not in program.document
+    with zipfile.ZipFile(tmp_path / "p.zip", "w") as archive:
+        archive.writestr("program.md", with_label(b"Go.\n", CHAT))
+    assert from_zip((tmp_path / "p.zip").read_bytes(), "p.zip")[0].evolved_for == CHAT
 
 
 def test_what_is_remarked() -> None:
@@ -60,11 +63,3 @@ def test_what_is_remarked() -> None:
     assert "has not been measured" in CHAT.remark("c", EvolvedFor.of("chat", ["other"]))
     assert "--for" not in script.rewritten_for("chat").remark("c", CHAT)
     assert "--for agent" in script.rewritten_for("chat").remark("c", agent)
-
-
-def test_an_archive_keeps_it(tmp_path: Path) -> None:
-
-    with zipfile.ZipFile(tmp_path / "p.zip", "w") as archive:
-        archive.writestr("program.md", with_label(b"Go.\n", CHAT))
-    program, _ = from_zip((tmp_path / "p.zip").read_bytes(), "p.zip")
-    assert program.evolved_for == CHAT

@@ -138,10 +138,6 @@ def test_terms_that_a_task_lacks() -> None:
     assert messages == [LintMessage(7, "warning", "unknown-term", "no edit `depth=2`: idea skipped")]
 
 
-def test_a_message_names_its_place() -> None:
-    assert LintMessage(7, "warning", "x", "bad").at("a.md") == "a.md:7: warning: bad [x]"
-
-
 def test_a_field_is_judged_in_the_phases_that_leave_it_alone() -> None:
     text = HEAD + "  keep: {margin: 2.0}\n  phases:\n  - {until: 0.5, keep: {rule: margin}}\n  - wave: 2\n---\nGo.\n"
     assert lint(Program.parse(text)) == []

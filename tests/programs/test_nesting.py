@@ -9,8 +9,7 @@ import pytest
 
 from programs.errors import ProgramError
 from programs.lint import check
-from programs.program import Program, program_id
-from programs.shelf import names, starter
+from programs.program import Program
 from programs.structure import _parser
 from programs.text import DEEP, MAX_NESTED, refuse_nested
 
@@ -89,10 +88,3 @@ def test_as_deep_as_may_be_costs_less_than_half_of_what_it_would_without_end() -
 def test_what_is_refused_is_not_parsed() -> None:
     lint("# What is loaded once.\n")
     assert calls(lint, "![" * 100_000) < calls(lint, SENTENCE)
-
-
-def test_the_id_of_bytes_is_that_of_their_program() -> None:
-    for name in names():
-        raw = starter(name).raw
-        assert program_id(raw) == program_id(raw.replace(b"\n", b"\r\n")) == Program.parse(raw).program_id
-    assert program_id(b"\xff") == program_id(b"") == ""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -175,8 +173,3 @@ def test_a_program_that_is_no_text_is_told(tmp_path: Path) -> None:
     (tmp_path / "logs" / "program.md").write_bytes(b"\xff\xfe\x00\x01")
     [log] = bring_in(tmp_path, {"results.tsv": samples.CANONICAL}).logs
     assert (log.program_id, log.event["program_problem"]) == (None, "program.md: not UTF-8")
-
-
-def test_events_hold_what_json_can(tmp_path: Path) -> None:
-    done: Any = bring_in(tmp_path, {"results.tsv": samples.CANONICAL})
-    assert json.loads(json.dumps(done.logs[0].event))["metric"] == "val_bpb"

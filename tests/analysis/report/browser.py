@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import select
@@ -17,17 +16,10 @@ from pathlib import Path
 from typing import Any
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
-FLAGS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--remote-debugging-pipe",
-    "--no-first-run",
-    "--hide-scrollbars",
-    "--disable-dev-shm-usage",
-    "--disable-background-networking",
-    "--force-color-profile=srgb",
-)
+FLAGS = """
+--headless=new --no-sandbox --disable-gpu --remote-debugging-pipe --no-first-run --hide-scrollbars
+--disable-dev-shm-usage --disable-background-networking --force-color-profile=srgb
+"""
 
 
 def found() -> str | None:
@@ -44,7 +36,7 @@ class Browser:
         theirs_in, self._write = os.pipe()
         self._read, theirs_out = os.pipe()
         script = 'exec 3<&"$1" 4>&"$2"; shift 2; exec "$@"'
-        arguments = [command, *FLAGS, f"--user-data-dir={self._home.name}", "about:blank"]
+        arguments = [command, *FLAGS.split(), f"--user-data-dir={self._home.name}", "about:blank"]
         self._process = subprocess.Popen(
             ["bash", "-c", script, "bash", str(theirs_in), str(theirs_out), *arguments],
             pass_fds=(theirs_in, theirs_out),
@@ -77,7 +69,7 @@ class Browser:
     def on_page(self, method: str, **params: Any) -> dict[str, Any]:
         return self.ask(method, self._session, **params)
 
-    def open(self, path: Path, width: int, height: int = 900, scheme: str = "light", scale: float = 1.0) -> None:
+    def open(self, path: Path, width: int, scheme: str = "light") -> None:
         """Load a file of this machine with no network, and wait until its scripts have run."""
         self.events.clear()
         self.on_page(
@@ -86,8 +78,8 @@ class Browser:
         self.on_page(
             "Emulation.setDeviceMetricsOverride",
             width=width,
-            height=height,
-            deviceScaleFactor=scale,
+            height=900,
+            deviceScaleFactor=1.0,
             mobile=width < 600,
         )
         self.on_page("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
@@ -103,13 +95,6 @@ class Browser:
         if "exceptionDetails" in found:
             raise RuntimeError(str(found["exceptionDetails"].get("exception", {}).get("description", found)))
         return found["result"].get("value")
-
-    def picture(self, path: Path, top: float = 0.0, height: float | None = None) -> None:
-        """A PNG of the page from ``top`` on; of all the rest of it where no height is given."""
-        size = self.on_page("Page.getLayoutMetrics")["cssContentSize"]
-        clip = {"x": 0, "y": top, "width": size["width"], "height": height or size["height"] - top, "scale": 1}
-        data = self.on_page("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip)
-        path.write_bytes(base64.b64decode(data["data"]))
 
     def complaints(self) -> list[str]:
         """Errors and warnings of the console, uncaught exceptions, and what the policy of the page refused."""

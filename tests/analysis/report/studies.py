@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from analysis.decision import BETTER, OPEN, Compared, Decision
+from analysis.events import BaselineEvent
 from analysis.ledger import Ledger
 from analysis.statistics import Mean, Ratio
+from bench.planted_events import mutation
 from programs.program import Program
 from tests.analysis import synthetic
 
@@ -38,43 +41,17 @@ def finished(folder: Path, *, holds: bool = True, hostile: bool = False) -> Path
     """Two programs and an A/A arm race, a child is made, a confirmation follows and a champion is named."""
     name = HOSTILE if hostile else "champion"
     parsed = Program.parse(TEXT, "champion")
-    directives = [
-        {"directive_id": d.directive_id, "heading": d.heading, "kind": d.kind, "text": d.text, "position": d.position}
-        for d in parsed.directives
-    ]
-    ideas = [d.directive_id for d in parsed.directives if d.kind == "idea"]
+    keys = ("directive_id", "heading", "kind", "text", "position")
+    directives = [{key: getattr(directive, key) for key in keys} for directive in parsed.directives]
+    ideas = [idea.directive_id for idea in parsed.ideas]
     with Ledger(folder / "ledger", "main") as ledger:
-        config = {
-            "command": "evolve",
-            "task": "strokes",
-            "researcher": "scripted",
-            "workers": 2,
-            "run_budget": 3.0,
-            "versions": {"metaloop": "0.1.0", "python": "3.11"},
-        }
+        config = {"command": "evolve", "task": "strokes", "researcher": "scripted", "workers": 2, "run_budget": 3.0,
+                  "versions": {"metaloop": "0.1.0", "python": "3.11"}}  # fmt: skip
         ledger.append({"kind": "study", "study_id": "y1", "config": config, "version": "0.1.0"}, sync=False)
         synthetic.program(ledger, "stock")
-        synthetic.program(
-            ledger,
-            "p-best",
-            name=name,
-            text=TEXT,
-            directives=directives,
-            parent_ids=["stock"],
-            operator="write-ideas",
-            generation=1,
-        )
-        mutation = {
-            "child_id": "p-best",
-            "parent_ids": ["stock"],
-            "operator": "write-ideas",
-            "accepted": True,
-            "reason": HOSTILE if hostile else "written",
-            "evidence_ids": [],
-            "generation": 1,
-            "attempt": 0,
-        }
-        ledger.append({"kind": "mutation", **mutation}, sync=False)
+        born: dict[str, Any] = {"operator": "write-ideas", "generation": 1}
+        synthetic.program(ledger, "p-best", directives, name=name, text=TEXT, parent_ids=["stock"], **born)
+        mutation(ledger, "p-best", ["stock"], reason=HOSTILE if hostile else "written", **born)
         for match, stream, purpose in (("m1", "selection", "race"), ("m2", "confirmation", "confirmation")):
             play(ledger, match, stream, purpose, ideas, hostile=hostile)
         ledger.append({"kind": "champion", "program_id": "p-best", "name": name, **claim(name, holds)}, sync=False)
@@ -85,46 +62,17 @@ def play(
     ledger: Ledger, match: str, stream: str, purpose: str, ideas: list[str], *, hostile: bool, runs: int = 6
 ) -> None:
     """A match of the champion, stock and stock again, every run with its experiments and two verifications."""
-    arms = {
-        f"{match}-best": ("p-best", "champion" if purpose == "confirmation" else "program"),
-        f"{match}-stock": ("stock", "control"),
-        f"{match}-twin": ("stock", "a/a"),
-    }
-    listed = [{"arm_id": arm, "program_id": who, "role": role} for arm, (who, role) in arms.items()]
-    ledger.append(
-        {
-            "kind": "match",
-            "match_id": match,
-            "config": {"direction": "lower", "metric": "nll", "unit": "nats"},
-            "task": "strokes",
-            "task_id": "t1",
-            "run_budget": 3.0,
-            "hardware_class": "cpu:test",
-            "stream": stream,
-            "purpose": purpose,
-            "generation": 0,
-            "arms": listed,
-        },
-        sync=False,
-    )
+    best, stock, twin = (f"{match}-{arm}" for arm in ("best", "stock", "twin"))
+    arms = {best: "p-best", stock: "stock", twin: "stock"}
+    roles = {best: "champion" if purpose == "confirmation" else "program", stock: "control", twin: "a/a"}
+    config = {"direction": "lower", "metric": "nll", "unit": "nats"}
+    synthetic.match(ledger, match, arms, roles, config=config, stream=stream, purpose=purpose)
     rng = np.random.default_rng(len(match + stream))
     for seed in range(4):
-        ledger.append(
-            {
-                "kind": "baseline",
-                "match_id": match,
-                "task": "strokes",
-                "stream": stream,
-                "seed": seed,
-                "metric": 2.0 + 0.01 * seed,
-                "status": "ok",
-                "source_id": "s0",
-                "trust": "scored",
-                "device_seconds_spent": 0.1,
-            },
-            sync=False,
-        )
-    for arm, (who, _) in arms.items():
+        told: dict[str, Any] = {"seed": seed, "metric": 2.0 + 0.01 * seed, "stream": stream, "trust": "scored"}
+        event = BaselineEvent(match_id=match, task="strokes", status="ok", device_seconds_spent=0.1, **told)
+        ledger.append(event.to_record(), sync=False)
+    for arm, who in arms.items():
         for number in range(runs):
             run_id = f"r-{arm}-{number}"
             synthetic.start(ledger, run_id, match, arm, who, number, stream=stream)
@@ -140,30 +88,18 @@ def play(
 
 def claim(name: str, holds: bool) -> dict[str, Any]:
     """A champion's record; the figures are given, for what is tested is how they are told."""
-    mean = {"mean": 0.52, "se": 0.02, "n": 6, "low": 0.47, "high": 0.57}
-    stock = {"mean": 0.30 if holds else 0.51, "se": 0.03, "n": 6, "low": 0.23, "high": 0.58}
-    low, p = (0.13, 0.0004) if holds else (-0.08, 0.4)
-    bound = 1.4 if holds else 0.8
-    figures: dict[str, Any] = {
-        "verdict": "",
-        "holds": holds,
-        "trust": "scored",
-        "champion": mean,
-        "stock": stock,
-        "without_ideas": None,
-        "difference": mean["mean"] - stock["mean"],
-        "low": low,
-        "high": 0.31,
-        "p": p,
-        "ratio": {"ratio": mean["mean"] / stock["mean"], "lower": bound},
-        "ratio_without_ideas": None,
-    }
-    ratio = Ratio(**figures["ratio"], level=0.95, n_top=0, n_bottom=0)
-    tested = Compared("stock", Mean(**stock), figures["difference"], low, figures["high"], ratio)
-    decision = Decision(
-        BETTER if holds else OPEN, name, "nats", (), Mean(**mean), tested, p, trust="scored", match_ids=("m2",)
-    )
-    return {**figures, "decision": decision.record()}
+    ours, theirs, p = 0.52, 0.30 if holds else 0.51, 0.0004 if holds else 0.4
+    mean, stock = Mean(ours, 0.02, 6, 0.47, 0.57), Mean(theirs, 0.03, 6, 0.23, 0.58)
+    ratio = Ratio(ours / theirs, 1.4 if holds else 0.8, level=0.95, n_top=0, n_bottom=0)
+    tested = Compared("stock", stock, ours - theirs, 0.13 if holds else -0.08, 0.31, ratio)
+    state = BETTER if holds else OPEN
+    decision = Decision(state, name, "nats", (), mean, tested, p, trust="scored", match_ids=("m2",))
+    return {
+        "verdict": "", "holds": holds, "trust": "scored", "champion": asdict(mean), "stock": asdict(stock),
+        "without_ideas": None, "difference": tested.difference, "low": tested.low, "high": tested.high, "p": p,
+        "ratio": {"ratio": ratio.ratio, "lower": ratio.lower}, "ratio_without_ideas": None,
+        "decision": decision.record(),
+    }  # fmt: skip
 
 
 def race_only(folder: Path, gains: dict[str, tuple[float, float]], runs: int = 5) -> Path:

@@ -149,15 +149,3 @@ def test_the_experiments_that_are_shown_are_those_of_the_view(folder: Path, show
     told = {(row["run"], row["number"], row["metric"], row["gain"]) for row in shown.rows("experiments-table")}
     for row in best:
         assert (row["run_id"][:7], count(row["number"]), brief(row["metric"], 5), brief(row["gain"])) in told
-
-
-def test_each_figure_names_its_queries(folder: Path) -> None:
-    """Below every figure stands at least one statement, and each names a view."""
-    with open_study(folder) as con:
-        html = page.report(con, str(folder))
-    figures = re.findall(r"<figure .*?</figure>", html, flags=re.S)
-    assert len(figures) > 5 and len(figures) == html.count("<figure ")
-    for figure in figures:
-        statements = re.findall(r"metaloop sql .*?SQL</code>", figure, flags=re.S)
-        assert statements, figure[:80]
-        assert all(re.search(r"\bFROM\s+\w+", text) for text in statements)

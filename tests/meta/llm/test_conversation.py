@@ -88,6 +88,10 @@ def test_the_last_round_is_closed_and_names_the_tools_all_the_same(server: ToolS
     assert found.reply and found.reply.calls and not found.reply.text
     assert [body["tool_choice"] for body in server.seen] == ["auto"] * TURNS + ["none"]
     assert all(len(body["tools"]) == 3 for body in server.seen)
+    for said_before, body in enumerate(server.seen):  # every request holds it
+        asked = [c["id"] for m in body["messages"] if m["role"] == "assistant" for c in m["tool_calls"]]
+        answered = [m["tool_call_id"] for m in body["messages"] if m["role"] == "tool"]
+        assert asked == answered and len(asked) == 4 * said_before
 
 
 def test_every_round_is_reserved_before_it_starts(server: ToolServer, tmp_path: Path) -> None:

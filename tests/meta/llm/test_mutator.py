@@ -18,7 +18,7 @@ from meta.conformance.evidence_of import PLANTED, edit, evidence, idea, score
 from meta.mutators.base import ChildProposal, Mutator, ParentProgram
 from meta.mutators.llm.briefing import Control, MutationBriefing
 from meta.mutators.llm.generation_calls import GenerationCalls
-from meta.mutators.llm.kinds import KINDS, Job, ProgramReader, kind, offered
+from meta.mutators.llm.kinds import KINDS, Job, ProgramReader, kind
 from meta.mutators.llm.mutator import LlmMutator
 from meta.mutators.llm.prompt_detail import FULL
 from meta.novelty import Novelty
@@ -192,10 +192,6 @@ def test_prompts_say_causes_of_randomised_and_paired_rows_only(make: Make) -> No
         assert not CAUSAL.search(about(text, "[d1]")[0])
 
 
-def test_a_scripted_researcher_is_spared_what_it_does_not_read() -> None:
-    assert {k.name for k in offered("chat")} - {k.name for k in offered("scripted")} == {"distil"}
-
-
 def test_a_faulty_reply_is_put_right_once(server: LlmServer, make: Make) -> None:
     good = server.answer
     bad = form("program", "", "---\nmetaloop:\n  wave: many\n---\n# Broken\n\nx\n", [])
@@ -342,13 +338,6 @@ def test_so_many_calls_and_no_more(server: LlmServer, make: Make) -> None:
     mutator = make("bold", most=2)
     assert proposed(mutator) and proposed(mutator)
     assert mutator.propose(parents(1), PLANTED, np.random.default_rng(1)) is None and len(server.seen) == 2
-
-
-def test_a_recorded_call_is_not_made_again(server: LlmServer, make: Make) -> None:
-    events: list[dict[str, Any]] = []
-    first = proposed(make("bold", events=events))
-    again = proposed(make("bold", recorded=events))
-    assert len(server.seen) == 1 and again == first
 
 
 HARM = (

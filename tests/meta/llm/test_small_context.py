@@ -23,9 +23,7 @@ from tests.llm.kits import MODEL, environment
 from tests.llm.local import LocalServer
 from tests.llm.researcher import prompt_of
 from tests.meta.llm.test_study import PLAN
-from tests.studies import silent
-from trainer.planted import random_law, simulated_task
-from trainer.task import Task
+from tests.studies import planted, silent
 
 Played = tuple[list[str], list[str], list[dict[str, Any]]]
 Play = Callable[..., Played]
@@ -36,7 +34,7 @@ FULL = {"better": ("also better", 6), "lower": ("lower", 5), "unclear": ("unclea
 def play(litellm_loaded: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Play]:
     """The prompts that a study sent, its notes, and its mutations with a model."""
     root = tmp_path_factory.mktemp("small")
-    task = Task.load(simulated_task(random_law(2), root / "task", experiments=8))
+    task = planted(root / "task")
 
     def played(size: int, generations: int = 1, **how: Any) -> Played:
         plan = replace(PLAN, generations=generations, confirm_runs=1)

@@ -9,7 +9,7 @@ import pytest
 
 from inner_loop.models.tools import ToolCall
 from meta.mutators.llm import toolbox
-from meta.mutators.llm.toolbox import Toolbox, related, tools
+from meta.mutators.llm.toolbox import Toolbox, related
 from meta.mutators.llm.traces import Trace, joined
 
 PLAN = "experiment 1 e1 on 0: ok, keep\n  diff:\n    -LR = 1\n    +LR = 2\nexperiment 2 e2 on 1: crash, discard\n"
@@ -132,11 +132,6 @@ def test_traces_in_a_prompt_have_a_share_each() -> None:
     assert len(text) <= 8_000 and len(logs) <= 2_000 and "out of memory" in logs and "memory" not in text
     assert text.count("(the rest is left out)") >= 3 and "line 0" in text and "line 2" in text
     assert joined(traces, 0) == ("", "")
-
-
-def test_the_tools_are_described() -> None:
-    assert [tool.name for tool in tools()] == ["list_files", "search", "read"]
-    assert all(tool.wire["function"]["parameters"]["type"] == "object" for tool in tools())
 
 
 def test_a_diff_keeps_its_indentation() -> None:

@@ -1,4 +1,4 @@
-"""Models that search the traces of a study before they write: what they are given, what is recorded, resumption."""
+"""Models that search the traces of a study on two tasks before they write: what they are given and what is recorded."""
 
 from __future__ import annotations
 
@@ -12,17 +12,13 @@ import pytest
 
 from analysis.export import TRAINING, open_training, write
 from analysis.study import query
-from arena.drain import Drained
 from meta.begin import create, take_up
 from meta.mutators.llm.trace_access import TURNS
 from meta.plan import Plan
 from tests.llm.kits import KEY, environment, staff
-from tests.llm.server import never
-from tests.llm.tooling import ToolServer, results, rounds, searcher
+from tests.llm.tooling import ToolServer, searcher
 from tests.meta.llm.test_study import carry_on
-from tests.studies import TINY
-from trainer.planted import random_law, simulated_task
-from trainer.task import Task
+from tests.studies import TINY, planted
 
 pytestmark = pytest.mark.slow
 PLAN = replace(TINY, run_budget=0.8, generations=2, children=3, confirm_runs=2, ablation_runs=0, control_runs=0)
@@ -41,13 +37,13 @@ def records(folder: Path, sql: str) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def play(litellm_loaded: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Play]:
     root = tmp_path_factory.mktemp("studies")
-    task = Task.load(simulated_task(random_law(2), root / "task", experiments=8))
+    north, south = planted(root / "north", 2, name="north"), planted(root / "south", 3, name="south")
 
-    def played(name: str, answer: Any = searcher, fault: Any = never, plan: Plan = PLAN, **how: Any) -> Path:
-        with pytest.MonkeyPatch.context() as patch, ToolServer(answer, fault=fault) as server:
+    def played(name: str, answer: Any = searcher, plan: Plan = ONE, both: bool = False, **how: Any) -> Path:
+        with pytest.MonkeyPatch.context() as patch, ToolServer(answer) as server:
             environment(patch, server.url)
             crew = staff(**({"reply_tokens": 2000, "traces": "tools"} | how))
-            create(root / name, task=task, plan=plan, workers=1, seed=3, model_config=crew)
+            create(root / name, task=north, further=[south] * both, plan=plan, workers=1, seed=3, model_config=crew)
             carry_on(root / name)
         return root / name
 
@@ -55,27 +51,18 @@ def play(litellm_loaded: None, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 @pytest.fixture(scope="module")
-def heard() -> list[Any]:
-    """What the model of the study ``ended`` was asked."""
-    return []
+def ended(play: Play) -> Path:
+    """On two tasks."""
+    return play("ended", plan=PLAN, both=True)
 
 
 @pytest.fixture(scope="module")
-def tape(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the calls of the study ``ended`` are recorded."""
-    return tmp_path_factory.mktemp("recorded") / "tape"
+def attempts(ended: Path) -> list[dict[str, Any]]:
+    return records(ended, ATTEMPTS)
 
 
-@pytest.fixture(scope="module")
-def ended(play: Play, heard: list[Any], tape: Path) -> Path:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("METALOOP_RECORD", str(tape))
-        return play("ended", lambda body: heard.append(body) or searcher(body))
-
-
-def test_a_model_with_tools_searches_before_it_writes(ended: Path) -> None:
+def test_a_model_with_tools_searches_before_it_writes(ended: Path, attempts: list[dict[str, Any]]) -> None:
     made = {call["number"]: call for call in records(ended, CALLS)}
-    attempts = records(ended, ATTEMPTS)
     searched = [a for a in attempts if a.get("turns")]
     assert searched and [a for a in searched if a["accepted"]]
     for attempt in searched:
@@ -117,42 +104,11 @@ def test_traces_lie_in_the_study_one_file_a_run(ended: Path) -> None:
     assert "generation 1," not in lineage[0] and "generation 1," in lineage[1]
 
 
-def test_a_study_that_stopped_between_two_rounds_asks_nothing_twice(play: Play, ended: Path) -> None:
-    folder = ended.parent / "stopped"
-
-    def stop(number: int, _body: Any) -> str | None:
-        if number != 2:
-            return None
-        (folder / "stop").touch()
-        return "503"
-
-    with pytest.raises(Drained):
-        play("stopped", fault=stop, backoff=5.0)
-    assert [call["status"] for call in records(folder, CALLS)] == [*["ok"] * 2, "failed"]
-    assert not records(folder, ATTEMPTS)
-    with pytest.MonkeyPatch.context() as patch, ToolServer(searcher) as server:
-        environment(patch, server.url)
-        carry_on(folder)
-        assert len(server.seen) == len(records(ended, CALLS)) - 2
-    assert records(folder, ATTEMPTS) == records(ended, ATTEMPTS)
-    assert query(folder, OUTCOME) == query(ended, OUTCOME)
-
-
-def test_a_recording_of_tool_turns_is_replayed(
-    play: Play, ended: Path, tape: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("METALOOP_REPLAY", str(tape))
-    seen: list[Any] = []
-    folder = play("replayed", lambda body: seen.append(body) or "nothing")
-    assert not seen and records(folder, CALLS) == records(ended, CALLS)
-    assert records(folder, ATTEMPTS) == records(ended, ATTEMPTS)
-
-
 def test_who_never_stops_calling_tools_is_cut_short_and_refused(play: Play) -> None:
     def greedy(body: Any) -> Any:
         return [("search", {"pattern": "."})] * 9
 
-    folder = play("greedy", greedy, plan=ONE)
+    folder = play("greedy", greedy)
     attempts = records(folder, ATTEMPTS)
     assert attempts and not any(a["accepted"] for a in attempts)
     for a in attempts:
@@ -163,17 +119,8 @@ def test_who_never_stops_calling_tools_is_cut_short_and_refused(play: Play) -> N
     assert query(folder, children)[0]["n"] == ONE.children  # written offline
 
 
-def test_the_cap_holds_over_rounds(play: Play) -> None:
-    folder = play("capped", max_tokens=25_000)
-    spent = sum(call["tokens"] + call["lost_tokens"] for call in records(folder, CALLS))
-    assert 0 < spent <= 25_000
-    assert query(folder, "FROM mutations WHERE NOT accepted AND contains(reason, '--max-tokens 25000')")
-    assert query(folder, "SELECT count(*) AS n FROM champions")[0]["n"] == 0  # carried out without a lineage
-    assert query(folder, "SELECT count(*) AS n FROM runs WHERE purpose = 'confirmation'")[0]["n"] > 0
-
-
 def test_a_long_window_without_tools_has_traces_in_its_prompt(play: Play) -> None:
-    folder = play("prompted", plan=ONE, traces="prompt")
+    folder = play("prompted", traces="prompt")
     attempts = [a for a in records(folder, ATTEMPTS) if not a["repairs"]]
     assert attempts and not any(a.get("turns") for a in attempts)
     for a in attempts:
@@ -183,14 +130,9 @@ def test_a_long_window_without_tools_has_traces_in_its_prompt(play: Play) -> Non
     assert take_up(folder)[0].config.staff.traces == "prompt"
 
 
-def test_without_traces_nothing_is_offered(play: Play) -> None:
-    seen: list[Any] = []
-    folder = play("blind", lambda body: seen.append(body) or searcher(body), plan=ONE, traces="auto")
-    assert seen and not any("tools" in body for body in seen) and not (folder / "traces").exists()
-    assert take_up(folder)[0].config.staff.traces == "none"  # LiteLLM does not know what openai/test can do
-
-
-def test_turns_are_in_the_data_for_training_and_keys_are_nowhere(ended: Path, tape: Path, tmp_path: Path) -> None:
+def test_turns_are_in_the_data_for_training_and_keys_are_nowhere(
+    ended: Path, attempts: list[dict[str, Any]], tmp_path: Path
+) -> None:
     with open_training(ended) as con:
         for view in TRAINING:
             write(con, view, tmp_path / f"{view}.jsonl", "jsonl")
@@ -198,7 +140,7 @@ def test_turns_are_in_the_data_for_training_and_keys_are_nowhere(ended: Path, ta
     gained = "child_id IN (SELECT child_id FROM credit WHERE method = 'mutation')"
     known = query(ended, f"SELECT child_id FROM mutations WHERE accepted AND model IS NOT NULL AND {gained}")
     assert known and {row["child_id"] for row in told} == {row["child_id"] for row in known}
-    turns = {a["child_id"]: a.get("turns", []) for a in records(ended, ATTEMPTS)}
+    turns = {a["child_id"]: a.get("turns", []) for a in attempts}
     assert any(turns[row["child_id"]] for row in told)
     for row in told:
         roles = [m["role"] for m in row["messages"]]
@@ -206,15 +148,40 @@ def test_turns_are_in_the_data_for_training_and_keys_are_nowhere(ended: Path, ta
         ids = [call["id"] for m in row["messages"] for call in m["tool_calls"] or ()]
         assert ids == [m["tool_call_id"] for m in row["messages"] if m["role"] == "tool"]
         assert len(ids) == sum(len(turn["tools"]) for turn in turns[row["child_id"]])
-    for place in (ended, tape, tmp_path):
+    for place in (ended, tmp_path):
         for path in (p for p in place.rglob("*") if p.is_file()):
             assert KEY.encode() not in path.read_bytes(), path
 
 
-def test_every_request_of_a_talk_holds_what_was_said_before(ended: Path, heard: list[Any]) -> None:
-    second = [body for body in heard if rounds(body) == 2]
-    assert second
-    for body in second:
-        assert len(results(body)) == 3
-        ids = [c["id"] for m in body["messages"] if m["role"] == "assistant" for c in m["tool_calls"]]
-        assert ids == [m["tool_call_id"] for m in body["messages"] if m["role"] == "tool"]
+def test_it_is_told_of_both_tasks_and_their_evidence(attempts: list[dict[str, Any]]) -> None:
+    prompt = attempts[-1]["prompt"][0]["text"]
+    for task in ("north", "south"):
+        assert f"Edits of {task} with their values" in prompt and f"## Best final scripts of {task}" in prompt
+    assert "Its score is the mean over them" in prompt
+
+
+def test_it_may_cite_rows_of_either_and_its_child_plays_on_both(ended: Path, attempts: list[dict[str, Any]]) -> None:
+    known = {row["credit_id"] for row in query(ended, "SELECT credit_id FROM credit")}
+    known |= {row["run_id"] for row in query(ended, "SELECT run_id FROM runs")}  # of the best final scripts
+    cited = {row for attempt in attempts if attempt["accepted"] for row in attempt["evidence_ids"]}
+    assert cited and cited <= known
+    shown = attempts[-1]["prompt"][0]["text"].partition("# south\n")
+    assert all("\n- [e" in part or "\n- lower: [e" in part for part in (shown[0], shown[2]))
+    children = {attempt["child_id"] for attempt in attempts if attempt["accepted"]}
+    tasks = {(row["program_id"], row["task"]) for row in query(ended, "SELECT program_id, task FROM runs")}
+    assert children and tasks >= {(child, task) for child in children for task in ("north", "south")}
+
+
+def test_traces_say_on_which_task_a_run_was(ended: Path, attempts: list[dict[str, Any]]) -> None:
+    """Gains on two tasks have units of their own, so a list of runs without the tasks would compare them."""
+    tasks = {row["run_id"]: row["task"] for row in query(ended, "SELECT run_id, task FROM runs")}
+    turns = [turn for attempt in attempts for turn in attempt.get("turns", ())]
+    listed = [line for turn in turns for line in turn["tools"][0]["result"].splitlines() if line.startswith("runs/")]
+    met = set()
+    for line in listed:
+        task = tasks[line.partition(".txt")[0].rpartition("/")[2]]
+        assert f" on {task}, generation" in line
+        met.add(task)
+    assert met == {"north", "south"}
+    for path in (ended / "traces" / "runs").rglob("*.txt"):
+        assert f" on {tasks[path.stem]}, generation" in path.read_text().splitlines()[0]

@@ -1,0 +1,31 @@
+"""A command as it is typed, and studies to look at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from meta.cli.main import run
+from tests.meta.cli_study import Call
+
+
+@pytest.fixture
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    """The command in this process, in an empty folder: exit code, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def carry_out(*args: str) -> tuple[int, str, str]:
+        code = run(args)
+        shown = capsys.readouterr()
+        return code, shown.out, shown.err
+
+    return carry_out
+
+
+@pytest.fixture(scope="session")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two studies, which the tests only read."""
+    from tests.meta.opened_window import made_studies
+
+    return made_studies(tmp_path_factory.mktemp("window"))
