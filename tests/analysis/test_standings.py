@@ -60,17 +60,13 @@ def test_rank_ranges_with_few_runs() -> None:
 
 def test_plain_sql_recomputes_the_standings(folder: Path) -> None:
     con = open_study(folder)
-    sql = next(block for block in sql_blocks() if "stddev_samp" in block)
+    page = (Path(__file__).parents[2] / "docs" / "views.md").read_text(encoding="utf-8")
+    sql = next(block for block in page.split("```") if "stddev_samp" in block).removeprefix("sql\n")
     mine = {row[:2]: row[2:] for row in con.execute(sql).fetchall()}
     told = con.execute("SELECT match_id, arm_id, n, gain, se, low, high FROM standings").fetchall()
     assert len(told) == len(mine) == 160
     for match_id, arm_id, n, gain, se, low, high in told:
         assert mine[match_id, arm_id] == pytest.approx((n, gain, se, low, high), rel=1e-9)
-
-
-def sql_blocks() -> list[str]:
-    text = (Path(__file__).parents[2] / "docs" / "views.md").read_text(encoding="utf-8")
-    return [block.split("```")[0] for block in text.split("```sql\n")[1:]]
 
 
 def test_stopped_runs_spend_and_do_not_gain(tmp_path: Path) -> None:

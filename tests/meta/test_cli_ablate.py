@@ -58,8 +58,6 @@ def test_the_plan_and_the_bill_come_first(folder: Path) -> None:
     ("args", "told", "code"),
     [
         (("small.md", "--budget", "5s"), "the budget pays for", 2),
-        (("nothing.md",), "no file 'nothing.md'", 2),
-        ((), "name a program", 2),
         (("small.md", "--only", "d000"), "no directive d000", 2),
     ],
 )

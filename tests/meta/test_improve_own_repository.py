@@ -56,19 +56,6 @@ def reader(folder: Path) -> tuple[str, ...]:
     return ("--agent-command", agent(folder), "--agent-network", "none")
 
 
-def test_the_task_is_made_and_the_plan_is_told_before_anything_is_founded(
-    task: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    capsys.readouterr()
-    for flags, researcher in (((), "chat"), (reader(tmp_path), "command")):
-        assert run([*improve(task, tmp_path / "study", *flags), "--dry-run"]) == 0
-        plan = json.loads(capsys.readouterr().out)
-        assert plan["researcher"] == researcher and plan["models"] == "openai/test"
-        assert plan["runs"] > 20 and plan["mutation_calls"] > 0 and "with 80% power" in plan["tells"]
-        assert "not priced" in plan["price"]
-    assert not (tmp_path / "study").exists()
-
-
 def assert_works_without_metaloop(study: Path, folder: Path) -> None:
     """The champion with its charter as sentences, followed by an agent that has git and python."""
     assert run(["export", str(study), "--prose", "-o", str(folder / "winner.md")]) == 0

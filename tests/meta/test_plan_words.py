@@ -1,14 +1,14 @@
-"""What a newcomer reads before anything is spent, at 80 columns."""
+"""What a newcomer reads before anything is spent."""
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
+from dataclasses import asdict
 
 import pytest
 
 from meta.cli.plan_words import words
-from tests.meta.cli_study import on_terminal
+from meta.plan import quick
+from trainer.task import Task
 
 PLAN = {
     "task": "theirs", "runs": 90, "run_budget_s": 0.5, "experiments_per_run": 16, "experiments": 1440, "workers": 2,
@@ -16,25 +16,13 @@ PLAN = {
 }  # fmt: skip
 
 
-@pytest.mark.slow
-def test_a_plan_at_a_terminal_answers_what_a_newcomer_asks(tmp_path: Path) -> None:
-    (tmp_path / "program.md").write_text("# Mine\n\nLower it.\n")
-    flags = ("-t", "strokes", "--quick", "-m", "openai/test", "--dry-run")
-    code, shown = on_terminal("improve", "program.md", *flags, cwd=tmp_path)
-    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
-    assert code == 0 and all(len(line.rstrip()) <= 80 for line in text.splitlines())
-    said = " ".join(text.split())
-    for answer in (
-        "an opening race of 5 programs and stock (A/A), 4 runs each",
-        "of 4 new programs and 2 old ones, 4 to 8 runs each",
-        "plus the time of model calls",
-        "the models follow the programs and write new ones",
-        "set the price with --price openai/test=IN/OUT",
-        "with 80% power",
-    ):
-        assert answer in said, answer
-    assert "at most 8,192 tokens per reply, 5m00s timeout per attempt" in said
-    assert not re.search("run_budget_s|mutation|reply_tokens|patience_s", said)
+def test_the_stages_and_the_part_of_the_models_are_told() -> None:
+    staff = {"researcher": "chat", "models": "openai/test", "mutation_calls": 4, "price": "not priced"}
+    told = dict(words(PLAN | staff | {"plan": asdict(quick(Task.load("strokes")))}))
+    assert told["stages"].startswith("an opening race of 5 programs and stock (A/A), 4 runs each; 1 generation")
+    assert "of 4 new programs and 2 old ones, 4 to 8 runs each" in told["stages"]
+    assert told["researcher"] == "chat: the models follow the programs and write new ones"
+    assert "set the price with --price openai/test=IN/OUT" in told["price"]
 
 
 @pytest.mark.parametrize(

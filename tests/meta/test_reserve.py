@@ -237,7 +237,3 @@ def test_members_of_families_are_named_on_command_lines() -> None:
     assert plan["task"] == "tabular-7" and plan["reserve"] == "letters-3, letters-4"
     assert re.fullmatch(r"tabular-7-\d{4,6} \(other data, another untouched script\)", plan["variant"])
     assert plan["runs_on_variant"] == 8
-    refused = cli("match", "stock", "-t", "tabular:1-2", "--dry-run")
-    assert refused.returncode == 2 and "one task is needed, these are 2" in refused.stderr
-    unknown = cli("match", "stock", "-t", "tinylm:3", "--dry-run")
-    assert unknown.returncode == 2 and "is no family" in unknown.stderr

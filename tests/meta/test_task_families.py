@@ -253,19 +253,6 @@ def test_estimates_on_the_tasks_of_a_family_are_one_mean_over_tasks() -> None:
     assert west[2].mean == 5.0 and west[2].low is None
 
 
-def test_words_that_name_no_family_are_refused(tmp_path: Path) -> None:
-    for words, why in (
-        (("--family", "tinylm"), "has no family"),
-        (("--family", "tabular,tabular"), "named twice"),
-        (("--family", "tabular", "--reserve", "tabular:3"), "named twice"),
-        (("--family", "tabular", "-t", "strokes"), "--family and --task"),
-        (("--family", "tabular", "--budget", "1h"), "--budget"),
-        (("--family", "tabular", "--race-rule", "nonsense"), "nonsense"),
-    ):
-        done = cli("evolve", *words, "--dry-run", cwd=tmp_path)
-        assert done.returncode == 2 and why in done.stderr and len(done.stderr.strip().splitlines()) <= 2, done.stderr
-
-
 def test_a_paired_ratio_has_the_bound_of_its_linear_approximation() -> None:
     top, bottom = [2.0, 2.4, 4.4], [1.0, 1.3, 2.0]
     found = mean_of_paired_ratios([(top, bottom)])
