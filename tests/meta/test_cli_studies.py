@@ -34,6 +34,7 @@ from programs.program import Program
 from programs.shelf import starter
 from tests.meta import cli_study
 from tests.meta.cli_study import on_terminal
+from tests.meta.opened_window import made_studies
 
 
 def told(capsys: pytest.CaptureFixture[str]) -> str:
@@ -47,6 +48,11 @@ def test_studies_of_one_name_are_listed_by_their_paths_and_small_ones_take_some_
         "studies/b": "b",
     }
     assert [megabytes(size) for size in (0.01, 0.17, 12.3)] == ["<1", "<1", "12"]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return made_studies(tmp_path_factory.mktemp("window"))
 
 
 def test_studies_are_listed_and_compared_at_the_terminal(
@@ -198,7 +204,7 @@ def test_the_answer_of_a_comparison_comes_from_the_matches_that_decide(
     [said] = ComparedChampions(differences=(replace(same, low=None, high=None, runs=(1, 1)),)).answer
     assert ", it is open which champion gained more (too few runs for an interval): " in said
     assert lead["difference"] == pytest.approx(told["difference"] - stock["difference"])
-    assert lead["high"] - lead["low"] > told["high"] - told["low"]
+    assert lead["high"] - lead["low"] > told["high"] - told["low"] and lead["stock_runs"] == stock["runs"]
     assert (lead["result"] == "not distinguishable") == (lead["low"] <= 0 <= lead["high"])
     names = "SELECT DISTINCT p.name FROM runs JOIN programs AS p USING (program_id) WHERE verified_gain IS NOT NULL"
     ran = [{row["name"] for row in ask(Path(one), f"{names} AND runs.task = 'planted'")} for one in pair]
