@@ -226,11 +226,9 @@ def pooled(gains: Gains, measured: Against | None) -> tuple[Gains, Against | Non
     return joined, replace(measured, touched={**measured.touched, STOCK: math.fsum(shares) / len(joined[STOCK])})
 
 
-def against_role(
-    gains: Gains, measured: Against | None, reference: str, top: str = "champion"
-) -> tuple[Gains, Against | None]:
-    """The two sides under the names that the test uses: ``top`` as champion, ``reference`` as control."""
-    sides = {"champion": top, STOCK: reference}
+def against_role(gains: Gains, measured: Against | None, reference: str) -> tuple[Gains, Against | None]:
+    """The two sides under the names that the test uses: ``reference`` as control."""
+    sides = {"champion": "champion", STOCK: reference}
     if measured is not None:
         measured = replace(measured, touched={name: measured.touched.get(of, 0.0) for name, of in sides.items()})
     return {name: gains[of] for name, of in sides.items()}, measured

@@ -232,12 +232,9 @@ def _lead_difference(
     lead = other[0] - one[0]
     low, high = interval(lead, se, df)
     what, of = (LEAD, "stock") if role == "control" else (OWN_SHARE, "the programs they started from")
-    runs = len(base[0]), len(base[1])
     named = replace(champion[0], first=what + champion[0].first, second=what + champion[0].second, gains=None)
     named = replace(named, compared=what.removesuffix(" of ").removesuffix(" in "), values=(one[0], other[0]))
-    return [
-        replace(named, difference=lead, low=low, high=high, se=se, df=df, stock_runs=runs, below=of, is_stock=False)
-    ]
+    return [replace(named, difference=lead, low=low, high=high, se=se, df=df, below=of, is_stock=False)]
 
 
 def arm_of(match: MatchView, role: str) -> ArmView | None:

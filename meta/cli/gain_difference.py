@@ -49,7 +49,6 @@ class GainDifference:
     high: float | None
     runs: tuple[int, int]
     stream: str = ""  # that both are measured on; two with a slash between them where they differ
-    stock_runs: tuple[int, int] | None = None  # of a difference of leads: of the arm below, stock or the start
     below: str = "stock"
     gains: tuple[Mean, Mean] | None = None  # of a program that is the same in both
     compared: str = ""  # what is compared

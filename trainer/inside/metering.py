@@ -143,9 +143,9 @@ class CpuMeter:
             self.peak_memory_mb = max(self.peak_memory_mb, usage.ru_maxrss / 1024)
         return done, status
 
-    def kill_all(self, deadline_seconds: float = 10.0) -> bool:
-        """Kill and reap every descendant, including daemons. False if some are left at the deadline."""
-        deadline = time.monotonic() + deadline_seconds
+    def kill_all(self) -> bool:
+        """Kill and reap every descendant, including daemons. False if some are left after ten seconds."""
+        deadline = time.monotonic() + 10.0
         while (ended := self.reap()) is not None:
             if ended[0]:
                 continue
