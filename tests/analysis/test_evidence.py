@@ -104,11 +104,7 @@ def test_page_is_facts_with_their_design(facts: Evidence) -> None:
         assert credit.design in line and f"n={credit.n}" in line
         assert ("caused a gain of" in line) == credit.causal == ("was associated with" not in line)
     assert "d-ghost" in text and "d-prose" not in text and "- prose directives: 1" in text
-    assert "\n# not a heading" not in text
-
-
-def test_words_of_programs_stay_on_one_line_of_code() -> None:
-    assert quoted("a `b`\n# c") == "`a 'b' # c`" and len(quoted("x" * 500)) == 162
+    assert "\n# not a heading" not in text and quoted("a `b`\n# c") == "`a 'b' # c`" and len(quoted("x" * 500)) == 162
 
 
 def test_the_order_of_what_was_never_followed_is_settled(tmp_path: Path) -> None:

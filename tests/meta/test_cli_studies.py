@@ -34,7 +34,6 @@ from programs.program import Program
 from programs.shelf import starter
 from tests.meta import cli_study
 from tests.meta.cli_study import on_terminal
-from tests.meta.opened_window import made_studies
 
 
 def told(capsys: pytest.CaptureFixture[str]) -> str:
@@ -48,11 +47,6 @@ def test_studies_of_one_name_are_listed_by_their_paths_and_small_ones_take_some_
         "studies/b": "b",
     }
     assert [megabytes(size) for size in (0.01, 0.17, 12.3)] == ["<1", "<1", "12"]
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return made_studies(tmp_path_factory.mktemp("window"))
 
 
 def test_studies_are_listed_and_compared_at_the_terminal(

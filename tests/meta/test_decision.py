@@ -166,8 +166,11 @@ def test_all_outputs_agree_on_contradictory_data(
     if gains is not None:
         folder = measured(study, tmp_path / "study", gains, trust=trust)
         champion = crowned(folder)
-    assert champion.decision.state == state
-    assert champion.claim.holds == (state == BETTER) == (champion_of(folder) or {})["holds"]
+    event = champion_of(folder) or {}
+    assert champion.decision == decision_of(event) and champion.decision.state == state
+    assert champion.claim.holds == (state == BETTER) == event["holds"]
+    matches = query(folder, "SELECT match_id FROM matches WHERE purpose = 'confirmation'")
+    assert [row["match_id"] for row in matches] == list(champion.decision.match_ids)
     others = {"is not shown to beat stock", "beats stock"} - {headline}
     texts = outputs(folder)
     for where, text in texts.items():
@@ -264,14 +267,6 @@ def test_piped_output_has_the_changes_from_the_program_that_the_search_started_f
     assert rows and "changes from your program" in text
     assert re.search(r"The study took [\d.]+ \S+ .*of wall time and [\d.]+ \S+ .*of device time, with verif", text)
     assert all(str(row["directive_id"]) in text for row in rows)
-
-
-def test_the_decision_is_recorded_whole_and_read_back(apart: Ended) -> None:
-    folder, decision = apart[0], apart[1].decision
-    event = champion_of(folder) or {}
-    assert decision_of(event) == decision
-    matches = query(folder, "SELECT match_id FROM matches WHERE purpose = 'confirmation'")
-    assert [row["match_id"] for row in matches] == list(decision.match_ids)
 
 
 def improved(folder: Path, text: str) -> tuple[Path, Champion]:

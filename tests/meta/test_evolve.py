@@ -22,7 +22,6 @@ from meta.begin import champion_of, take_up
 from meta.evolve import Evolution, evolve
 from meta.lineage import Lineage
 from meta.verdict import Champion
-from programs.folder import load
 from programs.program import Program
 from programs.shelf import starter
 from tests.inner_loop.play import BLOBS
@@ -44,13 +43,6 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Ended:
 @pytest.fixture(scope="module")
 def ask(ended: Ended) -> Snapshot:
     return Snapshot(ended[0])
-
-
-def test_it_ends_with_a_champion_and_its_evidence(ended: Ended) -> None:
-    folder, champion = ended
-    assert load(folder / "champion.md").raw == champion.program.raw
-    page = (folder / "champion.evidence.md").read_text()
-    assert (champion.verdict in page and "A/A" in page and "Without" in page) or "no ideas" in page
 
 
 def test_the_claim_can_be_recomputed_from_the_runs(ended: Ended, ask: Snapshot) -> None:

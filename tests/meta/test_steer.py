@@ -209,21 +209,6 @@ def test_a_steered_study_that_is_stopped_again_and_again_ends_the_same(
     assert counts[0] == counts[1]
 
 
-def test_what_comes_after_a_generation_was_written_waits_for_the_next(task: Task, tmp_path: Path) -> None:
-    folder = tmp_path / "study"
-    left = False
-
-    def progress(_: Mapping[str, Any]) -> None:
-        nonlocal left
-        if not left and StudyState.read(folder / "ledger").writes(1):
-            left = True
-            ask(folder, "idea", IDEA)
-
-    whole_study(task, PLAN, 1, folder, progress)
-    (wish,) = wishes(folder, StudyState.read(folder / "ledger"))
-    assert wish.event.generation == 2 and wish.state in ("accepted", "refused")
-
-
 def test_a_generation_that_was_interrupted_takes_no_later_wish(begun: Path) -> None:
     """It is written again from the same evidence, so it has to be the same."""
     proposal = MutationEvent(
