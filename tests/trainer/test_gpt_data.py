@@ -28,10 +28,13 @@ def data() -> ModuleType:
     return module_of(Task.load("gpt"), "data")
 
 
-def test_a_seed_means_the_same_bytes_everywhere(data: ModuleType) -> None:
-    symbols, _, bits = data.block(1, "train", 7, 500, 2)
-    assert hashlib.sha256(symbols.astype("<u2").tobytes()).hexdigest()[:16] == "dcf691184095bc0c"
-    assert bits.sum() == pytest.approx(223625.029279, abs=1e-5)
+@pytest.mark.parametrize(
+    ("language", "digest", "total"), [(1, "dcf691184095bc0c", 223625.029279), (2, "401220242921d776", 219879.069161)]
+)
+def test_a_seed_means_the_same_bytes_everywhere(data: ModuleType, language: int, digest: str, total: float) -> None:
+    symbols, lengths, bits = data.block(language, "train", 7, 500, 2)
+    assert hashlib.sha256(symbols.astype("<u2").tobytes()).hexdigest()[:16] == digest
+    assert bits.sum() == pytest.approx(total, abs=1e-5) and 100 < lengths.mean() < 400
 
 
 def test_splits_seeds_and_languages_differ(data: ModuleType) -> None:
