@@ -251,11 +251,11 @@ def test_words() -> None:
 def test_several_tasks_have_a_part_of_their_own(tmp_path: Path) -> None:
     from arena.transfer import play_transfer
     from programs.shelf import starter
-    from tests.arena.test_transfer import HERE, THERE, study_on, task_of
+    from tests.arena.test_transfer import HERE, THERE, abroad, task_of
     from tests.studies import program, silent
 
     hostile = program("a </script>\u202e name")
-    study = study_on(tmp_path / "study", task_of(tmp_path / "here", HERE), task_of(tmp_path / "there", THERE))
+    study = abroad(tmp_path / "study", task_of(tmp_path / "here", HERE), task_of(tmp_path / "there", THERE))
     play_transfer(study, (starter("local"), hostile), 2, False, silent)
     found = part(tmp_path / "study", "transfer")
     first, second = found.figures[:2]
