@@ -63,7 +63,7 @@ def compact(study: Path) -> None:
 
 
 def _zipped(folder: Path) -> bytes:
-    """Its files, without git's sample hooks; links are left out."""
+    """Its files, without hooks of its repository; links are left out."""
     whole = io.BytesIO()
     with zipfile.ZipFile(whole, "w") as target:
         for path in sorted(folder.rglob("*")):

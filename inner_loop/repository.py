@@ -1,7 +1,7 @@
 """The git repository of a run: a commit per kept experiment, and the diff of every experiment as a file.
 
 Objects are written loose, in git's own format (https://git-scm.com/book/en/v2/Git-Internals-Git-Objects): no index, no
-lock, no process per commit. `git init` takes 15 ms and GitPython's object database 6 ms an object, a process each.
+lock, no process per commit. `git init` and each object of GitPython's database would be a process of their own.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from trainer.edits import format_value
 from trainer.source import Source
 
 AUTHOR = "Metaloop <metaloop@localhost>"
-_CONFIG = "[core]\n\trepositoryformatversion = 0\n\tbare = false\n"
 
 
 class RunRepository:
@@ -34,12 +33,10 @@ class RunRepository:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._diffs, self._logs, self._git = folder / "diffs", folder / "logs", folder / ".git"
-        for place in (self._diffs, self._logs, self._git / "info", self._git / "objects", self._git / "refs" / "heads"):
+        for place in (self._diffs, self._logs):
             place.mkdir(parents=True, exist_ok=True)
         unlock(self._git)
-        (self._git / "config").write_text(_CONFIG)
-        (self._git / "info" / "exclude").write_text("/diffs/\n/results.tsv\n/logs/\n/agent/\n")
-        (self._git / "HEAD").write_text("ref: refs/heads/main\n")
+        lay_out(self._git)
         self._hashes: dict[int, str] = {}
         self._tip: int | None = None
         self.beside: dict[str, str] = {}  # name and text of files that are committed with every source
@@ -148,6 +145,16 @@ class RunRepository:
             fresh.chmod(0o444)
             fresh.replace(path)
         return name
+
+
+def lay_out(git_folder: Path) -> None:
+    """The files that make a folder the repository of a run, whose other files are excluded from `git status`. Objects
+    and branches that it has stay."""
+    for name in ("info", "objects", "refs/heads"):
+        (git_folder / name).mkdir(parents=True, exist_ok=True)
+    (git_folder / "config").write_text("[core]\n\trepositoryformatversion = 0\n\tbare = false\n")
+    (git_folder / "info" / "exclude").write_text("/diffs/\n/results.tsv\n/logs/\n/agent/\n")
+    (git_folder / "HEAD").write_text("ref: refs/heads/main\n")
 
 
 def unlock(git_folder: Path) -> None:

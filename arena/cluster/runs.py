@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from inner_loop.repository import lay_out
 from programs.errors import EnvironmentProblem
 
 MOST_BYTES, MOST_FILES = 64 << 20, 20_000
@@ -28,7 +29,6 @@ _KINDS = (
     re.compile(r"logs/[0-9]{4,8}\.log"),
     re.compile(r"agent(/[A-Za-z0-9_-][A-Za-z0-9._-]{0,120}){1,6}"),
 )
-EXCLUDED = "/diffs/\n/results.tsv\n/logs/\n/agent/\n"
 
 Packed = list[tuple[str, bytes]]
 
@@ -113,15 +113,13 @@ def _sha1(content: bytes) -> str:
 
 
 def _build(packed: Sequence[tuple[str, bytes]], folder: Path) -> None:
-    from git import GitError, Repo
+    from git import Git, GitError
 
     try:
-        with Repo.init(folder, initial_branch="main", mkdir=True) as repo:
-            lay(packed, folder)
-            (folder / ".git" / "info").mkdir(exist_ok=True)
-            (folder / ".git" / "info" / "exclude").write_text(EXCLUDED, encoding="utf-8")
-            if (folder / ".git" / "refs" / "heads" / "main").is_file():
-                repo.git(c="core.symlinks=false").reset("--hard", "--quiet", "main")
+        lay_out(folder / ".git")
+        lay(packed, folder)
+        if (folder / ".git" / "refs" / "heads" / "main").is_file():
+            Git(folder)(c="core.symlinks=false").reset("--hard", "--quiet", "main")
     except GitError as error:
         said = " ".join(str(getattr(error, "stderr", "") or error).split())
         raise Unsafe(f"git rejects it: {said[:200]}") from error

@@ -166,6 +166,7 @@ def test_a_folder_comes_back_as_it_was(tmp_path: Path) -> None:
     runs.unpack(packed, tmp_path / "run")
     assert (tmp_path / "run" / "train.py").read_bytes() == b"x = 1\n"
     assert sorted(runs.pack(tmp_path / "run")) == sorted(packed)
+    (tmp_path / "run" / ".git" / "hooks").mkdir()
     (tmp_path / "run" / ".git" / "hooks" / "post-checkout").write_text("#!/bin/sh\n")
     assert not any("hooks" in name or "config" in name for name, _ in runs.pack(tmp_path / "run"))
 
