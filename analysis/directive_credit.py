@@ -1,10 +1,11 @@
 """The gain per device-second of changes that cite a directive, and the directives that no run followed.
 
 The mixed model estimates the gain of each experiment over its parent, kept or dropped. The credit is the sum over all
-experiments that cite the directive, 0 for failed ones, divided by the device-seconds charged for them. Observational:
-the researcher chooses what to cite. An experiment that cites several directives counts in full for each, so the rows
-do not add up to the total. A process statement that most experiments cite has no row, because there is nothing to
-compare its experiments with.
+experiments that cite the directive, 0 for failed ones, divided by the device-seconds charged for them. Its test is that
+of the posterior: what an experiment undoes was kept because it had looked good, so that least squares are biased
+against it. Observational: the researcher chooses what to cite. An experiment that cites several directives counts in
+full for each, so the rows do not add up to the total. A process statement that most experiments cite has no row,
+because there is nothing to compare its experiments with.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from analysis.credit import PER_SECOND, DirectiveCredit, NeverFollowed
 from analysis.edit_effects import Effects, edit_effects
 from analysis.mixed_model import PosteriorEstimate
 from analysis.scope import Scope
+from analysis.statistics import t_test
 from programs.ids import content_id
 
 if TYPE_CHECKING:
@@ -140,7 +142,7 @@ def _credit(
         high=gain.high if gain else None,
         n=own.n,
         q=None,
-        p=gain.p if gain else None,
+        p=t_test(gain.mean, gain.sd, gain.df) if gain else None,
         df=gain.df if gain else 0.0,
         design="observational",
         unit=f"{scope.unit}{PER_SECOND}",

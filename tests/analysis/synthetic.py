@@ -69,14 +69,14 @@ def search(
 ) -> Config:  # fmt: skip
     """A greedy run's experiments and decisions; each try makes 1..changes changes. Returns the final config.
 
-    ``ideas`` are tried first, in order, by the proposer "queue", citing the directive of the same position.
+    ``ideas`` are tried first, in order, by the proposer "queue". A try cites the directive of its position, if any.
     """
     head, head_number = dict(world.baseline), 0
     head_metric = world.metric(head, rng.normal(0, world.noise))
     _experiment(ledger, run_id, 0, None, {}, head, None, seed, head_metric, (), proposer, "baseline")
     for number in range(1, tries + 1):
         queued = ideas[number - 1] if number <= len(ideas) else None
-        cited = (directives[number - 1],) if queued and number <= len(directives) else ()
+        cited = [name for name in directives[number - 1 : number] if name]
         edit = dict([queued]) if queued else propose(world, head, rng, changes)
         if not edit:
             continue
@@ -113,7 +113,7 @@ def _experiment(
 
 def study(
     folder: Path, world: World, *, runs: int, tries: int, seed: int = 0, changes: int = 1, proposer: str = "random",
-    programs: Sequence[str] = ("stock",),
+    programs: Sequence[str] = ("stock",), directives: Sequence[str] = (),
 ) -> Path:  # fmt: skip
     """A study of one match: ``runs`` searches per program, verified on two fresh seeds each. Returns the folder."""
     rng = np.random.default_rng(seed)
@@ -128,7 +128,8 @@ def study(
                 run_id = f"r-{who}-{k}"
                 start(ledger, run_id, "m1", f"a-{who}", who, k)
                 own = 1000 * programs.index(who) + k  # a training seed for each run
-                final = search(ledger, world, run_id, rng, tries=tries, seed=own, changes=changes, proposer=proposer)
+                final = search(ledger, world, run_id, rng, tries=tries, seed=own, changes=changes, proposer=proposer,
+                               directives=directives)  # fmt: skip
                 end(ledger, run_id, claimed=world.gain(final))
                 verify(ledger, run_id, f"a-{who}", who, world.gain(final) + rng.normal(0, world.noise, 2))
     return folder
