@@ -49,6 +49,7 @@ def breed(
     count: int,
     first_among: Sequence[str] | None = None,
     gate: Callable[[Program], str] | None = None,
+    worth: Callable[[Program, Program], str] | None = None,
     leading: Sequence[Mutator] = (),
 ) -> list[Attempt]:
     """Try until ``count`` children are admitted, or the operators propose nothing new.
@@ -75,12 +76,13 @@ def breed(
             continue
         proposal = _with_patches(proposal, study, [parent.program for parent in parents])
         name = next_version(parents[0].program.name, [*known, *admitted])
-        attempt = judge(proposal, parents[0].program, name, novelty, gate)
+        asked = None if mutator in leading else worth  # a person's wish is raced
+        attempt = judge(proposal, parents[0].program, name, novelty, gate, asked)
         attempts.append(attempt)
         mix.report(proposal, attempt.refusal)
         again = proposal.repair(attempt.refusal) if attempt.faulty and proposal.repair else None
         if again is not None:
-            attempt = judge(again, parents[0].program, name, novelty, gate)
+            attempt = judge(again, parents[0].program, name, novelty, gate, asked)
             attempts.append(attempt)
             mix.report(again, attempt.refusal)
         if not attempt.refusal:
@@ -106,10 +108,15 @@ def next_version(name: str, taken: Sequence[str]) -> str:
 
 
 def judge(
-    proposal: ChildProposal, parent: Program, name: str, novelty: Novelty, gate: Callable[[Program], str] | None = None
+    proposal: ChildProposal,
+    parent: Program,
+    name: str,
+    novelty: Novelty,
+    gate: Callable[[Program], str] | None = None,
+    worth: Callable[[Program, Program], str] | None = None,
 ) -> Attempt:
-    """Admit a child that parses, lints without errors, passes the gate, and behaves like no other program of the
-    study. A proposal of one file keeps the other files of its ``parent``."""
+    """Admit a child that parses, lints without errors, passes the gate, behaves like no other program of the study and
+    is ``worth`` a race beside its ``parent``. A proposal of one file keeps the other files of its parent."""
     if proposal.refusal:
         return Attempt(proposal, None, proposal.refusal, faulty=True)
     try:
@@ -126,7 +133,10 @@ def judge(
         return Attempt(proposal, program, refusal)
     reworded, twin = novelty.reworded(program), novelty.meet(program)
     refusal = f"behaves like {twin}" if twin else f"says what {reworded} says in other words" if reworded else ""
-    return Attempt(proposal, program, refusal, faulty=bool(refusal))
+    faulty = bool(refusal)
+    if worth and not refusal:
+        refusal = worth(program, parent)
+    return Attempt(proposal, program, refusal, faulty)
 
 
 def write_down(study: Study, lineage: Lineage, attempts: Sequence[Attempt], generation: int) -> list[Program]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import cached_property, partial
@@ -27,6 +27,7 @@ from meta.breed import breed, write_down
 from meta.champion import crown
 from meta.claim import Claim
 from meta.confirmation import FINAL, best_scripts, confirm
+from meta.expected_gain import ExpectedGain
 from meta.learnt import relearnt
 from meta.lineage import Lineage
 from meta.mutators.base import Mutator, OfflineMutator
@@ -154,6 +155,7 @@ class Evolution:
                 count=max(ideas, self.plan.children - sum(not one.refusal for one in steered)),
                 first_among=self.lineage_of_own(),
                 gate=partial(vetoed, self.study),
+                worth=self.worth(facts),
                 leading=self.leading(wishes, generation),
             )
             children = write_down(self.study, self.lineage, [*steered, *bred], generation)
@@ -169,6 +171,14 @@ class Evolution:
             racers = [one for one in racers if one.program.program_id != stock.program_id]
             racers.append(Entry(stock, "control"))
         self.race(f"generation-{generation}", racers, self.plan.generation, generation)
+
+    def worth(self, facts: Evidence) -> Callable[[Program, Program], str] | None:
+        """Why a child is not worth a race beside its parent, by what the study knows; None where that says nothing of
+        its runs: with several tasks, or where a model follows the program."""
+        fitted = facts.effects is not None and facts.effects.fitted is not None
+        if not fitted or self.tasks.several or self.novelty.researcher != "scripted":
+            return None
+        return ExpectedGain(self.tasks.tasks[0], facts).problem
 
     def leading(self, wishes: Sequence[SteerEvent], generation: int) -> list[Mutator]:
         """What is written before the operators are drawn: ideas that a person gave, the list learnt anew."""

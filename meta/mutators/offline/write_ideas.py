@@ -19,6 +19,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from analysis.final_scripts import FinalScript, on_top
 from meta.mutators.base import ChildProposal, ParentProgram, parent_ids
 from meta.mutators.edit_gains import EditGain, GainTable, Key, idea_terms, key_of_term
 from meta.mutators.ladder import untried
@@ -67,14 +68,17 @@ class WriteIdeas:
         self, parents: Sequence[ParentProgram], evidence: Evidence, rng: np.random.Generator
     ) -> ChildProposal | None:
         table, program, on = GainTable(evidence), parents[0].program, tables(evidence)
-        items = written(table, on, self.bundles)[: self.most * len(on)]
+        base = best_known(evidence, table) if self.bundles else None
+        items = beyond(evidence, table, base) if base else written(table, on, self.bundles)
+        items = items[: self.most * len(on)]
         if not items:
             return None
         kept = [
             Item(idea.text, 0.0) for idea in program.ideas if idea.conditions or _is_news(idea.text, idea.terms, table)
         ]
         said = wordings(program)
-        every = [*mostly_kept(program, evidence), *items, *kept, *by_turns(map(beside_winners, on))]
+        first = [] if base else mostly_kept(program, evidence)
+        every = [*first, *items, *kept, *by_turns(map(beside_winners, on))]
         listed = dict.fromkeys(said.get(item.keys, item.text) for item in every)
         text = replace_ideas(program.text, list(listed))
         text = unset_charter(queue_first(text), "focus")  # ideas outside the focus would be ignored
@@ -83,6 +87,44 @@ class WriteIdeas:
         ids = dict.fromkeys(credit_id for item in items for credit_id in item.credit_ids)
         reason = f"Ideas written from the measured gains of {len(table.rows)} edits: {len(items)} items"
         return ChildProposal(text, self.name, reason, tuple(ids), parent_ids(parents))
+
+
+def best_known(evidence: Evidence, table: GainTable) -> FinalScript | None:
+    """The configuration of largest posterior mean: one that runs ended with, or all clear gains at once. None over
+    several tasks, and where nothing gained."""
+    effects, rows = evidence.effects, {row.credit.key: row for row in table.rows.values()}
+    if effects is None or effects.fitted is None or evidence.parts:
+        return None
+    ended = [one for one in evidence.finals if not one.code and all(key in rows for key in one.edits)]
+    clear = [ranked[0].credit.key for ranked in table.by_knob().values() if ranked[0].low > 0]
+    together = effects.bundle(clear) if len(clear) > 1 else None
+    if together is not None:
+        columns = tuple(sorted(effects.column[key] for key in clear))
+        ended.append(FinalScript(tuple(clear), columns, (), together.mean, together.sd))
+    best = max(ended, key=lambda one: one.mean, default=None)
+    return best if best is not None and best.mean > 0 and len(best.edits) > 1 else None
+
+
+def beyond(evidence: Evidence, table: GainTable, base: FinalScript) -> list[Item]:
+    """The best configuration in one edit, then all edits that clearly add to it at once, then each edit that is
+    predicted to add something, the largest first."""
+    assert evidence.effects is not None
+    rows = {row.credit.key: row for row in table.rows.values()}
+    more = [(one, rows[one.key]) for one in on_top(evidence.effects, base) if one.mean > 0 and one.key in rows]
+    clear: dict[str, EditGain] = {}
+    for one, row in more:
+        if one.mean > one.sd:
+            clear.setdefault(row.credit.knob.casefold(), row)
+    items = [_combined([rows[key] for key in base.edits], base.mean)]
+    if len(clear) > 1:
+        items.append(_combined([*clear.values()], sum(one.mean for one, row in more if row in clear.values())))
+    return items + [Item(f"Use `{row.term}`.", one.mean, row.credit.ids, _keys([row.term])) for one, row in more]
+
+
+def _combined(rows: Sequence[EditGain], gain: float) -> Item:
+    terms = " ".join(f"`{row.term}`" for row in rows)
+    ids = tuple(credit_id for row in rows for credit_id in row.credit.ids)
+    return Item(f"Combine {terms}.", gain, ids, _keys(row.term for row in rows))
 
 
 def mostly_kept(program: Program, evidence: Evidence) -> list[Item]:
@@ -163,9 +205,7 @@ def _bundles(winners: Sequence[EditGain], table: GainTable) -> list[Item]:
         if _keys(row.term for row in rows) in failed:
             size //= 2
             continue
-        terms = " ".join(f"`{row.term}`" for row in rows)
-        ids = tuple(credit_id for row in rows for credit_id in row.credit.ids)
-        out.append(Item(f"Combine {terms}.", table.together(rows), ids, _keys(row.term for row in rows)))
+        out.append(_combined(rows, table.together(rows)))
         size //= 2
     return out
 

@@ -1,0 +1,99 @@
+"""What a program is expected to gain, before it costs device time: the first experiments of its runs, simulated.
+
+The model of the study's experiments (`analysis.edit_effects`) is the law of a simulated task. Each simulated run has
+effects of its own, drawn from the posterior; a child and its parent meet the same draws. Edits that nothing tried have
+no effect, so what a program may discover is not counted.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cached_property, lru_cache
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from inner_loop.run import run
+from programs.program import Program
+from trainer.data import DataStore
+from trainer.law import Change, Law
+from trainer.simulated import SimulatedTrainer
+from trainer.streams import Streams
+from trainer.task import Task
+
+if TYPE_CHECKING:
+    from analysis.evidence import Evidence
+
+EXPERIMENTS, RUNS = 12, 16
+SEED = 43
+
+
+class ExpectedGain:
+    """Expected gains on a task by what ``evidence`` knows, which has a fitted model of that task."""
+
+    def __init__(self, task: Task, evidence: Evidence) -> None:
+        self.task = task
+        self.evidence = evidence
+        self.of = lru_cache(maxsize=None)(self._of)
+
+    def problem(self, child: Program, parent: Program) -> str:
+        """Why the child is not worth a race; empty if it is expected to gain more than its parent."""
+        more = self.of(child) - self.of(parent)
+        return "" if more > 0 else f"is expected to gain no more than its parent ({more:+.2g} {self.task.unit})"
+
+    def _of(self, program: Program) -> float:
+        """Mean gain of the script that a run ends with, metric units."""
+        return fmean(self._ended(program, number, law) for number, law in enumerate(self._laws))
+
+    def _ended(self, program: Program, number: int, law: Law) -> float:
+        streams = Streams.from_seed(number)
+        trainer = SimulatedTrainer(replace(self.task, law=law), DataStore(self.task, streams, Path()))
+        ended = run(
+            program,
+            trainer,
+            run_id=f"expected-{number}",
+            run_seed=number,
+            streams=streams,
+            budget_seconds=EXPERIMENTS * self.task.cost_seconds,
+            emit=lambda _: None,
+            folder=None,
+        )
+        return law.gain(self.task.edits.config(ended.final))
+
+    @cached_property
+    def _laws(self) -> list[Law]:
+        return list(self._drawn())
+
+    def _drawn(self) -> Iterator[Law]:
+        import numpy as np
+
+        effects = self.evidence.effects
+        assert effects is not None and effects.fitted is not None
+        fitted = effects.fitted
+        knobs = {knob.name.lower(): knob for knob in self.task.edits.knobs}
+        change: dict[int, Change] = {}
+        for (name, text), column in effects.column.items():
+            value = knobs[name].legal(json.loads(text)) if name in knobs else None
+            if value is not None:
+                change[column] = knobs[name].name, value
+        pairs = [(pair, at) for pair, at in fitted.pairs.items() if change.keys() >= {*pair}]
+        at = np.array([*(fitted.levels + column for column in change), *(at for _, at in pairs)])
+        draws = np.random.default_rng(SEED).multivariate_normal(
+            fitted.mean[at], fitted.covariance[np.ix_(at, at)], RUNS, method="eigh"
+        )
+        failed = {edit.key for edit in self.evidence.edits if edit.n > 1 and edit.failures == edit.n}
+        crashes = frozenset(change[effects.column[key]] for key in failed if effects.column.get(key) in change)
+        before = self.task.edits.config(self.task.baseline())
+        for number, drawn in enumerate((draws * fitted.scale).tolist()):
+            singles, both = drawn[: len(change)], drawn[len(change) :]
+            yield Law(
+                before,
+                dict(zip(change.values(), singles, strict=True)),
+                {(change[a], change[b]): gain for ((a, b), _), gain in zip(pairs, both, strict=True)},
+                crashes,
+                sign=self.task.sign,
+                seed=number,
+                noise=float(np.sqrt(fitted.noise)) * fitted.scale,
+            )
