@@ -111,14 +111,15 @@ def runs_by_seed(con: DuckDBPyConnection) -> PairedRuns:
 
 
 def not_behind(program_id: str, parents: Mapping[str, Sequence[str]], known: Collection[str], runs: PairedRuns) -> str:
-    """The program, or its nearest ancestor by first parents that a child surpasses: one that gained more on the run
-    seeds that both ran in the same matches. Means over all runs of a program also differ by the matches that it ran in.
+    """The program, or an ancestor by first parents that it does not surpass: none of the chosen one's ancestors gained
+    as much on the run seeds that both ran in the same matches. Means over all runs of a program also differ by the
+    matches that it ran in.
     """
-    while parents.get(program_id):
-        parent = parents[program_id][0]
-        if parent not in known or surpasses(runs.get(program_id, {}), runs.get(parent, {})):
-            break
-        program_id = parent
+    ancestor = program_id
+    while parents.get(ancestor):
+        ancestor = parents[ancestor][0]
+        if ancestor in known and not surpasses(runs.get(program_id, {}), runs.get(ancestor, {})):
+            program_id = ancestor
     return program_id
 
 
