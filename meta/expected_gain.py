@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property, lru_cache
 from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING
 
+from analysis.statistics import mean_interval
 from inner_loop.run import run
 from programs.program import Program
 from trainer.data import DataStore
@@ -39,13 +39,16 @@ class ExpectedGain:
         self.of = lru_cache(maxsize=None)(self._of)
 
     def problem(self, child: Program, parent: Program) -> str:
-        """Why the child is not worth a race; empty if it is expected to gain more than its parent."""
-        more = self.of(child) - self.of(parent)
-        return "" if more > 0 else f"is expected to gain no more than its parent ({more:+.2g} {self.task.unit})"
+        """Why the child is not worth a race; empty if it is expected to gain more than its parent, by more than the
+        standard error of the simulation."""
+        more = mean_interval([a - b for a, b in zip(self.of(child), self.of(parent), strict=True)])
+        assert more.mean is not None and more.se is not None
+        said = f"is not expected to gain more than its parent ({more.mean:+.2g} {self.task.unit})"
+        return "" if more.mean > more.se else said
 
-    def _of(self, program: Program) -> float:
-        """Mean gain of the script that a run ends with, metric units."""
-        return fmean(self._ended(program, number, law) for number, law in enumerate(self._laws))
+    def _of(self, program: Program) -> list[float]:
+        """Gains of the scripts that its runs end with, one for each law, in metric units."""
+        return [self._ended(program, number, law) for number, law in enumerate(self._laws)]
 
     def _ended(self, program: Program, number: int, law: Law) -> float:
         streams = Streams.from_seed(number)

@@ -152,3 +152,17 @@ def test_terms_name_keys() -> None:
 )
 def test_untried_values_lie_beside_the_best(best: float, tried: list[float], found: list[float]) -> None:
     assert untried(best, tried) == found
+
+
+def test_a_list_opens_with_the_best_configuration_and_goes_on_with_what_adds_to_it(tmp_path: Path) -> None:
+    """C is good alone and spoils the best configuration; D is good on top of it; X is worth nothing."""
+    a, b, c, d, x = (("ABCDX"[n], 1) for n in range(5))
+    world = synthetic.World(
+        {a: 0.4, b: 0.3, c: 0.2, d: 0.1, x: 0.0}, {k: 0 for k, _ in (a, b, c, d, x)}, {(a, c): -0.5}, noise=0.01
+    )
+    with open_study(synthetic.study(tmp_path, world, runs=12, tries=10), views=()) as con:
+        facts = measured(con, "strokes")
+    ideas = child_of("Go.", facts).ideas
+    assert {"a=1", "b=1"} <= set(ideas[0].terms) and "c=1" not in ideas[0].terms
+    assert "c=1" not in {term for idea in ideas for term in idea.terms}
+    assert next(index for index, idea in enumerate(ideas) if "d=1" in idea.terms) <= 1

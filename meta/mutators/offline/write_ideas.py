@@ -15,11 +15,11 @@ help on one task and hurt on another, then edits with an uncertain gain. There i
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analysis.final_scripts import FinalScript, on_top
+from analysis.final_scripts import FinalScript, OnTop, on_top
 from meta.mutators.base import ChildProposal, ParentProgram, parent_ids
 from meta.mutators.edit_gains import EditGain, GainTable, Key, idea_terms, key_of_term
 from meta.mutators.ladder import untried
@@ -31,6 +31,8 @@ from trainer.constants import is_number
 if TYPE_CHECKING:
     import numpy as np
 
+    from analysis.credit import Key as CreditKey
+    from analysis.edit_effects import Effects
     from analysis.evidence import Evidence
     from programs.program import Program
 
@@ -68,8 +70,8 @@ class WriteIdeas:
         self, parents: Sequence[ParentProgram], evidence: Evidence, rng: np.random.Generator
     ) -> ChildProposal | None:
         table, program, on = GainTable(evidence), parents[0].program, tables(evidence)
-        base = best_known(evidence, table) if self.bundles else None
-        items = beyond(evidence, table, base) if base else written(table, on, self.bundles)
+        best = best_known(evidence, table) if self.bundles else []
+        items = beyond(evidence, table, best) if best else written(table, on, self.bundles)
         items = items[: self.most * len(on)]
         if not items:
             return None
@@ -77,7 +79,7 @@ class WriteIdeas:
             Item(idea.text, 0.0) for idea in program.ideas if idea.conditions or _is_news(idea.text, idea.terms, table)
         ]
         said = wordings(program)
-        first = [] if base else mostly_kept(program, evidence)
+        first = [] if best else mostly_kept(program, evidence)
         every = [*first, *items, *kept, *by_turns(map(beside_winners, on))]
         listed = dict.fromkeys(said.get(item.keys, item.text) for item in every)
         text = replace_ideas(program.text, list(listed))
@@ -89,42 +91,53 @@ class WriteIdeas:
         return ChildProposal(text, self.name, reason, tuple(ids), parent_ids(parents))
 
 
-def best_known(evidence: Evidence, table: GainTable) -> FinalScript | None:
-    """The configuration of largest posterior mean: one that runs ended with, or all clear gains at once. None over
-    several tasks, and where nothing gained."""
-    effects, rows = evidence.effects, {row.credit.key: row for row in table.rows.values()}
+def best_known(evidence: Evidence, table: GainTable) -> list[FinalScript]:
+    """The best configuration that runs ended with and the best one by the model, the larger posterior mean first. Empty
+    over several tasks, and where nothing gained."""
+    effects, rows = evidence.effects, usable(table)
     if effects is None or effects.fitted is None or evidence.parts:
-        return None
+        return []
     ended = [one for one in evidence.finals if not one.code and all(key in rows for key in one.edits)]
-    clear = [ranked[0].credit.key for ranked in table.by_knob().values() if ranked[0].low > 0]
-    together = effects.bundle(clear) if len(clear) > 1 else None
-    if together is not None:
-        columns = tuple(sorted(effects.column[key] for key in clear))
-        ended.append(FinalScript(tuple(clear), columns, (), together.mean, together.sd))
-    best = max(ended, key=lambda one: one.mean, default=None)
-    return best if best is not None and best.mean > 0 and len(best.edits) > 1 else None
+    best = {frozenset(one.edits): one for one in (grown(effects, rows), *ended[:1]) if one.mean > 0 and one.edits}
+    return sorted(best.values(), key=lambda one: -one.mean)
 
 
-def beyond(evidence: Evidence, table: GainTable, base: FinalScript) -> list[Item]:
-    """The best configuration in one edit, then all edits that clearly add to it at once, then each edit that is
-    predicted to add something, the largest first."""
+def usable(table: GainTable) -> dict[CreditKey, EditGain]:
+    """The edits of which most tries ran."""
+    return {row.credit.key: row for row in table.rows.values() if 2 * row.credit.failures <= row.credit.n}
+
+
+def grown(effects: Effects, rows: Mapping[CreditKey, EditGain]) -> FinalScript:
+    """The untouched script with one edit more at a time, the one that is expected to add most; while one adds more
+    than its posterior SD."""
+    script = FinalScript((), (), (), 0.0, 0.0)
+    while more := [one for one in on_top(effects, script) if one.key in rows and one.mean > one.sd]:
+        edits = (*(own for own in script.edits if own[0] != more[0].key[0]), more[0].key)
+        columns = tuple(sorted(effects.column[key] for key in edits))
+        script = FinalScript(edits, columns, (), script.mean + more[0].mean, more[0].sd)
+    return script
+
+
+def beyond(evidence: Evidence, table: GainTable, best: Sequence[FinalScript]) -> list[Item]:
+    """Each of the best configurations as one change, then all edits that clearly add to the first at once, then each
+    edit that is expected to add to it, the largest first."""
     assert evidence.effects is not None
-    rows = {row.credit.key: row for row in table.rows.values()}
-    more = [(one, rows[one.key]) for one in on_top(evidence.effects, base) if one.mean > 0 and one.key in rows]
-    clear: dict[str, EditGain] = {}
+    rows = usable(table)
+    more = [(one, rows[one.key]) for one in on_top(evidence.effects, best[0]) if one.mean > 0 and one.key in rows]
+    clear: dict[str, tuple[OnTop, EditGain]] = {}
     for one, row in more:
         if one.mean > one.sd:
-            clear.setdefault(row.credit.knob.casefold(), row)
-    items = [_combined([rows[key] for key in base.edits], base.mean)]
+            clear.setdefault(one.key[0], (one, row))
+    items = [_combined([rows[key] for key in one.edits], one.mean) for one in best]
     if len(clear) > 1:
-        items.append(_combined([*clear.values()], sum(one.mean for one, row in more if row in clear.values())))
-    return items + [Item(f"Use `{row.term}`.", one.mean, row.credit.ids, _keys([row.term])) for one, row in more]
+        items.append(_combined([row for _, row in clear.values()], sum(one.mean for one, _ in clear.values())))
+    return _once([*items, *(_combined([row], one.mean) for one, row in more)])
 
 
 def _combined(rows: Sequence[EditGain], gain: float) -> Item:
     terms = " ".join(f"`{row.term}`" for row in rows)
     ids = tuple(credit_id for row in rows for credit_id in row.credit.ids)
-    return Item(f"Combine {terms}.", gain, ids, _keys(row.term for row in rows))
+    return Item(f"{'Combine' if len(rows) > 1 else 'Use'} {terms}.", gain, ids, _keys(row.term for row in rows))
 
 
 def mostly_kept(program: Program, evidence: Evidence) -> list[Item]:
@@ -211,7 +224,7 @@ def _bundles(winners: Sequence[EditGain], table: GainTable) -> list[Item]:
 
 
 def _single(row: EditGain) -> Item:
-    return Item(f"Use `{row.term}`.", row.gain, row.credit.ids, _keys([row.term]))
+    return _combined([row], row.gain)
 
 
 def _second(rows: Sequence[EditGain]) -> list[EditGain]:

@@ -1,0 +1,159 @@
+"""What evolution adds to the program it starts from, and whether the champion carries what its study knows.
+
+python -m bench.own_share FILE [HOW] [STUDIES] [WORKERS]      default steps 8 1
+
+HOW says how studies with seeds 91, 92 ... are made, all of `evolve --quick` from scratch on strokes but the last ones:
+    idle        device time, with nothing beside the study
+    steps       --fixed-steps
+    load        device time, beside five busy processes
+    simulated   planted laws in this process (bench.whole); nothing is trained
+Each study is one line appended to FILE; those that FILE has are not made again. Own share: gain of the champion minus
+that of the program it started from, both in the confirmation; 0 where evolution changed nothing.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from analysis.decision import Compared, decision_of
+from analysis.statistics import mean_interval
+from bench.common import METALOOP, figure, go_on, kept, sql, tried
+from bench.simulated import EXPERIMENTS, LAWS, share_figure
+from bench.whole import quick_plan, whole_study
+from meta.begin import champion_of
+from meta.claim import Claim
+from trainer.planted import random_law, simulated_task
+from trainer.task import Task
+
+FIRST, BUSY = 91, 5
+Share = tuple[float, float | None, float | None]  # difference, its 95% interval
+BEST = """
+SELECT e.config FROM runs AS r JOIN experiments AS e ON e.run_id = r.run_id AND e.source_id = r.final_source_id
+WHERE r.stream = 'selection' AND e.status = 'ok' ORDER BY r.verified_gain DESC, r.run_id LIMIT 1
+"""
+CHILDREN = "SELECT label, estimate FROM credit WHERE method = 'mutation' ORDER BY credit_id"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One study, gains in the task's unit. ``script``: gain of its best
+    train.py; ``children``: operator and gain over the parent, of each child that was raced beside it."""
+
+    how: str
+    seed: int
+    stock: float
+    champion: float
+    share: Share
+    script: float | None
+    children: list[tuple[str, float]]
+    variant: tuple[float, float] | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Job:
+    how: str
+    seed: int
+
+
+def made(job: Job) -> Shown:
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory() as place, busy(BUSY * (job.how == "load")):
+        study = Path(place) / "study"
+        shown = (simulated if job.how == "simulated" else trained)(job, study)
+        grown = [(row["label"].partition(":")[0], row["estimate"]) for row in sql(study, CHILDREN)]
+    return replace(shown, children=grown, seconds=round(time.perf_counter() - began, 1))
+
+
+def simulated(job: Job, study: Path) -> Shown:
+    """Its best train.py is the final script of the run with the highest verified gain; gains of scripts are true."""
+    law = random_law(1 + job.seed % LAWS)
+    task = Task.load(simulated_task(law, study.parent / "task", experiments=EXPERIMENTS))
+    champion, claim = whole_study(task, quick_plan(task), job.seed, study)
+    [best] = sql(study, BEST)
+    share = own_share(study, champion.program_id, claim.start, claim)
+    script = law.gain(best["config"])
+    return Shown(job.how, job.seed, claim.stock.mean or 0.0, claim.champion.mean or 0.0, share, script, [], None, 0.0)
+
+
+def trained(job: Job, study: Path) -> Shown:
+    play = ["evolve", "--quick", "--from-scratch", "-t", "strokes", "--seed", str(job.seed), "-y", "-q"]
+    play += ["-s", str(study), *["--fixed-steps"] * (job.how == "steps")]
+    subprocess.run([METALOOP, *tried(play)], capture_output=True, text=True, check=True)
+    event: dict[str, Any] = champion_of(study) or {}
+    decision = decision_of(event)
+    share = own_share(study, str(event["program_id"]), decision.start, decision.tested)
+    script = next((one.gain for one in decision.scripts), None)
+    unseen = [each["claim"] for each in event.get("reserve", ()) if each["variant"] and each["claim"]]
+    variant = (unseen[0]["champion"]["mean"], unseen[0]["stock"]["mean"]) if unseen else None
+    gains = decision.tested.gain.mean or 0.0, decision.champion.mean or 0.0
+    return Shown(job.how, job.seed, *gains, share, script, [], variant, 0.0)
+
+
+def own_share(study: Path, champion: str, start: Compared | None, over_stock: Claim | Compared) -> Share:
+    """A start that behaves like stock has no arm of its own."""
+    [row] = sql(study, f"SELECT operator FROM programs WHERE program_id = '{champion}'")
+    if row["operator"] in ("starter", "knowledge"):
+        return 0.0, None, None
+    told = start or over_stock
+    return told.difference, told.low, told.high
+
+
+@contextmanager
+def busy(count: int) -> Iterator[None]:
+    """So many processes beside it that never rest."""
+    others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
+
+
+def show(seen: Sequence[Shown], how: str) -> None:
+    share_figure(f"{how}, own share above 0", [(one.share[1] or 0.0) > 0 for one in seen])
+    in_stock = [one.share[0] / fmean(each.stock for each in seen) for one in seen]
+    figure("own share, in stock's mean gain", interval_of(in_stock))
+    carried = [one.champion / one.script for one in seen if one.script]
+    figure("champion's gain over that of the study's best train.py", interval_of(carried), ">= .9")
+    kinds: dict[str, list[float]] = defaultdict(list)
+    for one in seen:
+        for operator, gain in one.children:
+            kinds["all"].append(gain)
+            kinds[operator].append(gain)
+    for kind, gains in sorted(kinds.items()):
+        figure(f"children minus parents, {kind}", interval_of(gains))
+    variants = [one.variant for one in seen if one.variant]
+    if variants:
+        figure("unseen variant, champion minus stock", interval_of([a - b for a, b in variants]))
+    figure("seconds a study", f"{fmean(one.seconds for one in seen):.0f}")
+
+
+def interval_of(values: Sequence[float]) -> str:
+    mean = mean_interval(values)
+    ends = f" [{mean.low:.3f}, {mean.high:.3f}]" if mean.low is not None and mean.high is not None else ""
+    return f"{mean.mean or 0.0:.3f}{ends} n {mean.n}"
+
+
+def main() -> None:
+    file, how = Path(sys.argv[1]), (*sys.argv[2:3], "steps")[0]
+    count, workers = (int(word) for word in (*sys.argv[3:5], *("8", "1")[max(0, len(sys.argv) - 3) :]))
+    done = {(one.how, one.seed) for one in kept(file, Shown)}
+    seeds = [seed for seed in range(FIRST, FIRST + count) if (how, seed) not in done]
+    go_on(file, made, [Job(how, seed) for seed in seeds], workers)
+    show([one for one in kept(file, Shown) if one.how == how], how)
+
+
+if __name__ == "__main__":
+    main()
