@@ -6,12 +6,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from programs.charter import Charter
-from programs.edit import set_charter, unset_charter
+from programs.directives import Directive
+from programs.edit import set_charter, unset_charter, without
+from programs.program import Program
 
 FieldValue = str | float | bool | dict[str, float]
 Move = Mapping[str, FieldValue]  # by dotted field
 
-# Fields that only work together: they are taken, changed and deleted as one.
+# Fields that only work together: they are changed and deleted as one.
 GROUPS: tuple[tuple[str, ...], ...] = (
     ("screen.fraction", "screen.promote", "wave"),
     ("keep.rule", "keep.margin", "keep.pairs"),
@@ -50,9 +52,17 @@ _SEARCHES: tuple[dict[str, float], ...] = (
 )
 
 
-def group_of(field: str) -> tuple[str, ...]:
-    """The fields that change together with one field, including itself."""
-    return next((group for group in GROUPS if field in group), (field,))
+def without_statement(program: Program, gone: Directive) -> str:
+    """The document without a statement; a field of the charter goes with those that mean nothing without it.
+
+    Raises ProgramError where nothing would be left, or its neighbours would change.
+    """
+    if gone.kind != "charter":
+        return without(program, gone.directive_id).document
+    text, field = program.text, gone.text.partition(":")[0]
+    for each in next((group for group in GROUPS if field in group), (field,)):
+        text = unset_charter(text, each)
+    return text
 
 
 def moves(charter: Charter) -> list[Move]:

@@ -17,7 +17,7 @@ MUTATORS: Registry[Callable[[], OfflineMutator]] = Registry(
     "mutators",
     "meta.mutators.offline",
     (),
-    first=("write-ideas", "reorder-ideas", "change-field", "take-directive", "delete-directive", "cross-sections"),
+    first=("write-ideas", "reorder-ideas", "change-field", "cross-sections"),
 )
 
 

@@ -15,10 +15,8 @@ RULES = {  # operators of programs that were written without a model
     "change-field": "changes settings of the parent",
     "change-files": "adds, drops or merges files of the parent",
     "cross-sections": "takes some sections from a second parent",
-    "delete-directive": "deletes one line of the parent",
     "learn-ideas": "writes the list of ideas anew from measured gains of this study and others",
     "reorder-ideas": "puts the ideas of the parent in another order",
-    "take-directive": "takes one line from a second parent or a starter",
     "write-ideas": "writes the list of ideas from measured gains",
 }
 _NEGATIVE = re.compile(r"(?<![\w.)-])-(?=\.?\d)")

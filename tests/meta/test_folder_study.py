@@ -23,7 +23,6 @@ from meta.evolve import operators_of
 from meta.lineage import Lineage
 from meta.mutators.base import ParentProgram
 from meta.mutators.change_files import ChangeFiles, added, dropped, merged
-from meta.mutators.offline.delete_directive import DeleteDirective
 from programs.errors import UsageError
 from programs.folder import load
 from programs.program import Program
@@ -200,15 +199,13 @@ def test_mutators_change_any_file(lab: Path) -> None:
     ]
     seen: dict[str, Program] = {}
     for seed in range(30):
-        for mutator in (ChangeFiles(), DeleteDirective()):
-            proposal = mutator.propose(others, PLANTED, np.random.default_rng(seed))
-            if proposal is not None:
-                child = own.with_text(proposal.text)
-                assert child.program_id != own.program_id and child.living in (own.living, ())
-                seen[proposal.reason] = child
+        proposal = ChangeFiles().propose(others, PLANTED, np.random.default_rng(seed))
+        if proposal is not None:
+            child = own.with_text(proposal.text)
+            assert child.program_id != own.program_id and child.living in (own.living, ())
+            seen[proposal.reason] = child
     assert any("d.md" in child.further for child in seen.values()) and pair.is_set
-    assert any("- Repeat." not in child.further.get("roles/critic.md", "- Repeat.") for child in seen.values())
-    assert {reason.split()[0] for reason in seen} >= {"file", "deleted:"}
+    assert "file" in {reason.split()[0] for reason in seen}
 
 
 def test_an_ablation_switches_statements_of_every_file(lab: Path) -> None:

@@ -9,12 +9,11 @@ from meta.conformance import MutatorConformance
 from meta.conformance.evidence_of import PLANTED, evidence, idea
 from meta.conformance.mutators import parsed, propose
 from meta.mutators.base import Mutator
+from meta.mutators.charter_moves import without_statement
 from meta.mutators.mix import MUTATORS, Mix, named_operators
 from meta.mutators.offline.change_field import ChangeField
 from meta.mutators.offline.cross_sections import CrossSections
-from meta.mutators.offline.delete_directive import DeleteDirective
 from meta.mutators.offline.reorder_ideas import ReorderIdeas
-from meta.mutators.offline.take_directive import TakeDirective
 from programs import shelf
 from programs.diff import diff
 from programs.edit import charter_fields
@@ -104,48 +103,10 @@ def test_change_field_keeps_the_share_of_the_queue() -> None:
         assert shares["queue"] / sum(shares.values()) == pytest.approx(0.9, abs=0.01)
 
 
-def test_take_directive_takes_one_thing() -> None:
-    first, second = shelf.starter("local"), shelf.starter("idea-queue")
-    kinds = set()
-    for seed in range(30):
-        proposal = propose(TakeDirective(shelf_share=0.0), first, second, seed)
-        assert proposal is not None
-        assert "idea-queue" in proposal.reason
-        found = diff(first, Program.parse(proposal.text))
-        assert not found.removed
-        kinds |= {d.kind for d in found.added} | {d.kind for _, d in found.changed}
-    assert kinds >= {"charter", "idea", "item"}
-
-
-def test_a_taken_idea_goes_where_its_gain_belongs() -> None:
-    first = Program.parse(
-        "---\nmetaloop: {proposers: {queue: 1}}\n---\n## Ideas\n- `conv`\n- `batch=64`\n- `depth=4`\n"
-    )
-    second = Program.parse("---\nmetaloop: {proposers: {queue: 1}}\n---\n## Ideas\n- `norm=batch`\n")
-    proposal = propose(TakeDirective(shelf_share=0.0), first, second, 0)
-    assert proposal is not None
-    assert [i.terms[0] for i in Program.parse(proposal.text).ideas] == ["conv", "norm=batch", "batch=64", "depth=4"]
-
-
-def test_delete_directive_deletes_and_prefers_losers() -> None:
-    text = "# T\n\n## Ideas\n- `conv`\n- `depth=4`\n- `batch=64`\n- `momentum=0.9`\n"
-    gone = []
-    for seed in range(60):
-        proposal = propose(DeleteDirective(), Program.parse(text), Program.parse("x"), seed)
-        assert proposal is not None
-        assert len(proposal.text) < len(text)
-        (removed,) = diff(Program.parse(text), Program.parse(proposal.text)).removed
-        gone.append(removed.text)
-    assert gone.count("`depth=4`") > len(gone) / 2
-    assert propose(DeleteDirective(), Program.parse("Only this."), Program.parse("x"), 0) is None
-
-
-def test_deleting_a_charter_field_takes_its_group() -> None:
+def test_a_charter_field_goes_with_those_that_mean_nothing_without_it() -> None:
     parent = Program.parse("---\nmetaloop:\n  screen: {fraction: 0.25}\n  wave: 6\n---\nGo.\n")
-    children = [propose(DeleteDirective(), parent, parent, seed) for seed in range(12)]
-    texts = {child.text for child in children if child}
-    assert "Go.\n" in texts
-    assert all(charter_fields(text) in ({}, charter_fields(parent.text)) for text in texts)
+    texts = {without_statement(parent, each) for each in parent.directives if each.kind == "charter"}
+    assert "Go.\n" in texts and all(charter_fields(text) in ({}, charter_fields(parent.text)) for text in texts)
 
 
 def test_crossover_takes_whole_sections_from_either() -> None:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING
 
+from meta.mutators.charter_moves import without_statement
 from meta.mutators.llm.assemble import CHARTER, anything, merged, only_added, only_deleted, section_names, shorter
 from meta.mutators.llm.reply import BadReply, MutationReply
 from meta.mutators.offline.cross_sections import chapters
-from meta.mutators.offline.delete_directive import without_statement
 from meta.novelty import Novelty
 from programs.errors import ProgramError
 from programs.lint import check
