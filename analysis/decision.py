@@ -114,6 +114,7 @@ class Decision:
     families: tuple[str, ...] = ()  # of a study over families: n counts new tasks, and ``tasks`` holds the families
     origin: Origin | None = None  # what the champion started from
     start: Compared | None = None  # that program, where the confirmation ran it; nothing is tested on it
+    learnt: Compared | None = None  # a program with ideas learnt on other tasks, likewise
     pace: Pace | None = None  # of the machine during the study; None where steps are not counted
 
     @property

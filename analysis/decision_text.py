@@ -16,7 +16,7 @@ from analysis.decision import (
     shown_larger,
 )
 from analysis.figures_text import difference, differs, gain, gains, skewed, steady, times, times_of
-from analysis.own_share import STUDY, as_good, compared, first_program, not_by_evolution, own_share
+from analysis.own_share import STUDY, as_good, beside_learnt, compared, first_program, not_by_evolution, own_share
 from analysis.power import runs_needed
 from analysis.script_text import best_scripts
 from analysis.statistics import Mean
@@ -132,7 +132,7 @@ def line(d: Decision) -> str:
     tested = f"one-sided p {tested_p(d.p)}" if d.champion.n > 1 else "one run each cannot show a difference"
     lead = "" if d.holds else f". Difference {difference(d.tested, d.unit, d.digits)}"
     text = f"{result(d, by_how_much(d))}{lead}{not_by_evolution(d)}. {figures}; {tested}{doubt}"
-    parts = [text, origin(d).removesuffix("."), own_share(d).removesuffix(".")]
+    parts = [text, *(said.removesuffix(".") for said in (origin(d), own_share(d), beside_learnt(d)))]
     return ". ".join(filter(None, parts)).replace(MINUS, "-")
 
 

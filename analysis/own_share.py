@@ -66,6 +66,19 @@ def own_share(d: Decision) -> str:
     return f"{what} ({gain}), is {difference(d.start, d.unit, d.digits)}{known}{clear}.{middle}"
 
 
+def beside_learnt(d: Decision) -> str:
+    """What a start from other tasks would have given, in a sentence; empty where none ran."""
+    if d.learnt is None:
+        return ""
+    runs = "" if d.learnt.low is None else f" ({d.champion.n} and {d.learnt.gain.n} runs)"
+    clear = "" if differs(d.learnt) else ", which is not significant"
+    return (
+        f"A program with ideas learnt on other tasks, from which this study did not start, gains "
+        f"{number(d.learnt.gain.mean, d.digits)} {d.unit} in the same match; the champion's gain minus that is "
+        f"{difference(d.learnt, d.unit, d.digits)}{runs}{clear}."
+    )
+
+
 def export_first(start: Origin, study: str, target: str = "start.md") -> str:
     """Roles of a learnt list (``@learning_rate=0.03?``) mean nothing to an agent, so it is written for one."""
     return f"metaloop export {study} --for agent --program {shlex.quote(start.start)} -o {target}"

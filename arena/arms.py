@@ -18,7 +18,7 @@ PAIRED = ("race", "generation")  # purposes; the test of a confirmation needs in
 
 @dataclass(frozen=True)
 class Entry:
-    """A program and the role in which it takes part: program, control, a/a, champion, without-ideas."""
+    """A program and the role in which it takes part: program, control, a/a, champion, without-ideas, learnt."""
 
     program: Program
     role: str = "program"

@@ -32,7 +32,7 @@ def quick_plan(task: Task) -> Plan:
     if not TRIED:
         return quick(task)
     return replace(
-        quick(task), starters=3, opening_runs=2, opening_keep=2, opening_more=2, aa_runs=2,
+        quick(task), starters=3, opening_runs=2, opening_keep=2, opening_more=2, aa_runs=2, generations=1,
         children=2, elites=1, child_runs=2, child_keep=1, child_more=2, confirm_runs=3, ablation_runs=2,
         control_runs=2,
     )  # fmt: skip

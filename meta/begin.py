@@ -57,7 +57,8 @@ def create(
         learnt = with_program(learnt, screened(learnt.program, screen))
     taught = learnt.program if learnt else None
     before = past.champion if past else None
-    chosen = starters(plan.starters, own, taught, before)
+    chosen = starters(plan.starters, own, None if plan.learnt_runs else taught, before)
+    chosen += [taught] if taught and plan.learnt_runs else []
     tried = candidate(own, taught, Novelty([task, *further], researcher), screen, before) if plan.trial else None
     chosen += [tried] if tried and tried not in chosen else []
     origin = own[0].program_id if command == "improve" else None

@@ -32,7 +32,7 @@ from analysis.statistics import (
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
-STOCK, TWIN, OWN, START = "control", "a/a", "own", "start"  # roles
+STOCK, TWIN, OWN, START, LEARNT = "control", "a/a", "own", "start", "learnt"  # roles
 Gains = Mapping[str, Sequence[float]]  # role → gains of its runs
 
 
@@ -43,7 +43,8 @@ class Claim:
 
     ``stock`` are the runs of stock and of its A/A arm together (a trial may have none), ``aa`` compares the two on each
     task. ``own``: the user's own program, where it is an arm; it is then the reference, else stock is. ``start``: the
-    program that the champion started from, where it is an arm; nothing is tested on it. ``difference`` is champion
+    program that the champion started from, ``learnt``: one with ideas learnt on other tasks; each where it is an arm,
+    and nothing is tested on them. ``difference`` is champion
     minus reference; ``p`` its one-sided Welch test, corrected for skewness (`analysis.statistics.one_sided`): the one
     test that the study announces, at LEVEL; ``ratio`` is to the reference's mean gain with a one-sided 95% lower bound
     (Fieller). ``over_stock``: (difference, low, high) to stock beside an own program.
@@ -65,6 +66,7 @@ class Claim:
     ratio_stock: Ratio | None = None
     families: tuple[str, ...] = ()  # of a study over families: the means are over new tasks of these, not over runs
     start: Compared | None = None
+    learnt: Compared | None = None
 
     @property
     def reference(self) -> Mean:
@@ -124,6 +126,13 @@ def claim(gains: Gains, measured: Against | None = None, on: tuple[str, str] = (
     best, stock, bare = gains["champion"], gains.get(STOCK, ()), gains.get("without-ideas")
     apart = _difference(*against_role(gains, measured, reference))
     low, high = limits(apart)
+
+    def beside(role: str) -> Compared | None:
+        if not gains.get(role):
+            return None
+        lead = _difference(*against_role(gains, measured, role))
+        return compared(mean_interval(gains[role]), lead, _ratio(_sides(gains, measured, "champion", role)))
+
     tested = Claim(
         champion=mean_interval(best),
         stock=mean_interval(stock),
@@ -135,13 +144,8 @@ def claim(gains: Gains, measured: Against | None = None, on: tuple[str, str] = (
         ratio=_ratio(_sides(gains, measured, "champion", reference)),
         ratio_without_ideas=_ratio(_sides(gains, measured, "without-ideas", reference)) if bare else None,
         aa=aa,
-        start=compared(
-            mean_interval(gains[START]),
-            _difference(*against_role(gains, measured, START)),
-            _ratio(_sides(gains, measured, "champion", START)),
-        )
-        if gains.get(START)
-        else None,
+        start=beside(START),
+        learnt=beside(LEARNT),
     )
     if reference == STOCK:
         return tested
@@ -171,6 +175,11 @@ def claim_over(measured_on: Sequence[tuple[GainScale, Gains, Against]]) -> Claim
     def ratios(role: str, other: str) -> Ratio:
         return mean_of_ratios([_sides(gains, measured, role, other) for _, gains, measured in sides])
 
+    def beside(role: str, of: Callable[[Claim], Compared | None]) -> Compared | None:
+        if not all(gains.get(role) for _, gains, _ in sides):
+            return None
+        return compared(mean_over(tasks, lambda c: gain_of(of(c))), apart(role), ratios("champion", role))
+
     tested = apart(reference)
     low, high = limits(tested)
     result = Claim(
@@ -185,9 +194,8 @@ def claim_over(measured_on: Sequence[tuple[GainScale, Gains, Against]]) -> Claim
         ratio_without_ideas=ratios("without-ideas", reference) if bare else None,
         tasks=tuple(tasks),
         aa=tuple(each for on in tasks for each in on.claim.aa),
-        start=compared(mean_over(tasks, start_gain), apart(START), ratios("champion", START))
-        if all(gains.get(START) for _, gains, _ in sides)
-        else None,
+        start=beside(START, lambda c: c.start),
+        learnt=beside(LEARNT, lambda c: c.learnt),
     )
     if reference == STOCK:
         return result
@@ -201,8 +209,8 @@ def compared(gain: Mean, apart: ErrorEstimate, ratio_to: Ratio) -> Compared:
     return Compared("", gain, apart.value, *limits(apart), ratio_to)
 
 
-def start_gain(claim_of: Claim) -> Mean | None:
-    return claim_of.start.gain if claim_of.start else None
+def gain_of(other: Compared | None) -> Mean | None:
+    return other.gain if other else None
 
 
 def arms_of(gains: Gains, task: str, unit: str) -> tuple[ArmsDifference, ...]:
@@ -277,7 +285,7 @@ def over(tasks: Sequence[ErrorEstimate]) -> ErrorEstimate:
 
 def record(claim_of: Claim) -> dict[str, JsonValue]:
     """The claim's figures for the ledger; those that do not apply are left out."""
-    newer = ("aa", "own", "over_stock", "ratio_stock", "families", "start")
+    newer = ("aa", "own", "over_stock", "ratio_stock", "families", "start", "learnt")
     figures: dict[str, JsonValue] = asdict(claim_of)
     del figures["tasks"]
     figures = {key: value for key, value in figures.items() if key not in newer or value}

@@ -14,7 +14,7 @@ from arena.study import Study
 from arena.task_set import Scores, TaskSet
 from arena.task_study import TaskStudy
 from inner_loop.behaviour import resolved_ideas
-from meta.claim import START, Against, Claim, Gains, claim, claim_over
+from meta.claim import LEARNT, START, Against, Claim, Gains, claim, claim_over
 from meta.family_claim import OnNewTasks, family_claim
 from meta.lineage import Lineage
 from meta.novelty import differ
@@ -38,6 +38,7 @@ def confirm(
     once, on fresh run seeds."""
     entered = arms(tasks, champion, own_of(tasks.study, plan)) + (controls(tasks) if plan.control_runs else [])
     entered += started_from(tasks, champion) if plan.start_runs else []
+    entered += from_others(tasks, champion, plan)
     if plan.trial:
         entered = [entered[0], next((one for one in entered if one.role == "own"), entered[1])]
     matches = tasks.enter("confirmation", entered, purpose="confirmation", stream="confirmation")
@@ -73,6 +74,7 @@ def play_final(
         "a/a": plan.control_runs,
         "one-line": plan.control_runs,
         START: plan.start_runs,
+        LEARNT: plan.learnt_runs,
     }
     runs = Allocation({arm.arm_id: few.get(arm.role, plan.confirm_runs) for arm in match.arms})
     for arm in match.arms:
@@ -149,6 +151,19 @@ def started_from(tasks: TaskSet, champion: Program) -> list[Entry]:
     start = study.program(first)
     behaves_alike = not (differ(tasks, start, champion) and differ(tasks, start, starter("stock")))
     return [] if behaves_alike else [Entry(start, START)]
+
+
+def from_others(tasks: TaskSet, champion: Program, plan: Plan) -> list[Entry]:
+    """The program with ideas learnt on other tasks, where the study did not start from it; unless it behaves like the
+    champion."""
+    apart = kept_apart(tasks.study, plan)
+    known = tasks.study.program(apart) if apart else None
+    return [Entry(known, LEARNT)] if known and differ(tasks, known, champion) else []
+
+
+def kept_apart(study: Study, plan: Plan) -> str | None:
+    """The id of the program with learnt ideas that takes no part in the search, if there is one."""
+    return study.config.knowledge.program_id if plan.learnt_runs and study.config.knowledge else None
 
 
 def same_as(tasks: TaskSet, own: Program, champion: Program) -> str:

@@ -26,7 +26,7 @@ from meta.archive import Archive, not_behind, runs_by_seed
 from meta.breed import breed, write_down
 from meta.champion import crown
 from meta.claim import Claim
-from meta.confirmation import FINAL, best_scripts, confirm
+from meta.confirmation import FINAL, best_scripts, confirm, kept_apart
 from meta.expected_gain import ExpectedGain
 from meta.learnt import relearnt
 from meta.lineage import Lineage
@@ -106,13 +106,14 @@ class Evolution:
 
     def open(self, starters: Sequence[Program]) -> None:
         """Generation 0: admit the starters and race those that behave differently, with stock twice (A/A). A trial has
-        no race."""
+        no race, and a program that is `kept_apart` runs in the confirmation only."""
         if 0 not in self.study.state.generations:
             for program in starters:
                 operator, parents = self.origin_of(program)
                 self.lineage.add(program, operator=operator, parent_ids=parents, reason=operator)
                 self.study.admit(program, generation=0, operator=operator, parent_ids=parents)
-            self.close_generation(0, starters, ())
+            apart = kept_apart(self.study, self.plan)
+            self.close_generation(0, [one for one in starters if one.program_id != apart], ())
         if self.plan.trial:
             return
         entered, self.twins = entries(self.listed(self.study.state.generations[0].program_ids), self.novelty)

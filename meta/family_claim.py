@@ -25,10 +25,10 @@ from meta.claim import (
     Gains,
     OnTask,
     compared,
+    gain_of,
     mean_over,
     over,
     pooled,
-    start_gain,
 )
 
 
@@ -63,7 +63,7 @@ def family_claim(measured: Sequence[OnNewTasks]) -> Claim:
         stock=mean_over(families, lambda c: c.stock),
         without_ideas=mean_over(families, lambda c: c.without_ideas) if bare else None,
         own=mean_over(families, lambda c: c.own) if reference == OWN else None,
-        start=replace(result.start, gain=mean_over(families, start_gain)) if result.start else None,
+        start=replace(result.start, gain=mean_over(families, lambda c: gain_of(c.start))) if result.start else None,
         tasks=tuple(families),
         aa=tuple(each for on in families for each in on.claim.aa),
     )

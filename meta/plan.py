@@ -28,7 +28,8 @@ class Plan:
     ``child_keep`` of them to ``child_more``. The confirmation runs the champion and stock ``confirm_runs`` times each
     on an unused stream, the champion without its ideas ``ablation_runs`` times, and the other controls, stock again and
     a one-line program that behaves differently, ``control_runs`` times. A champion that evolution changed is also
-    compared with the program it started from, which runs ``start_runs`` times.
+    compared with the program it started from, which runs ``start_runs`` times. With ``learnt_runs`` nothing that was
+    learnt on other tasks starts the study; a program with these ideas is an arm of the confirmation, that many times.
 
     The elites are the possible parents, so that children are raced beside all their parents;
     with ``own_arm``
@@ -72,6 +73,7 @@ class Plan:
     harvest_count: int = 0
     headroom: int = 0
     start_runs: int = 0
+    learnt_runs: int = 0
     without_harvest: int = 0
 
     @property
@@ -95,7 +97,8 @@ class Plan:
     def final_runs(self) -> int:
         """Runs of the confirmation."""
         arms = 2 if self.trial else 2 + self.own_arm
-        return arms * self.confirm_runs + self.ablation_runs + self.control_runs + self.start_runs
+        few = self.ablation_runs + self.control_runs + self.start_runs + self.learnt_runs
+        return arms * self.confirm_runs + few
 
     @property
     def runs(self) -> int:
@@ -159,9 +162,9 @@ class Plan:
 
 
 QUICK = Plan(
-    starters=5, opening_runs=4, opening_keep=2, opening_more=4, aa_runs=4, generations=1, children=4, elites=2,
-    child_runs=4, child_keep=2, child_more=8, confirm_runs=10, ablation_runs=4, run_budget=0.0,
-    control_runs=4, harvest_percent=3, variant_runs=4, confirm_seeds=CONFIRM_SEEDS, start_runs=6,
+    starters=3, opening_runs=3, opening_keep=2, opening_more=3, aa_runs=3, generations=2, children=3, elites=2,
+    child_runs=3, child_keep=2, child_more=5, confirm_runs=10, ablation_runs=4, run_budget=0.0,
+    control_runs=4, harvest_percent=3, variant_runs=4, confirm_seeds=CONFIRM_SEEDS, start_runs=6, learnt_runs=6,
 )  # fmt: skip
 DEFAULT = Plan(
     starters=10, opening_runs=4, opening_keep=4, opening_more=8, aa_runs=4, generations=3, children=5, elites=2,

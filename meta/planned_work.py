@@ -57,6 +57,7 @@ class PlannedWork(TypedDict, total=False):
     runs_on_variant: int
     from_study: str
     knowledge: str
+    compared_with_learnt: str
     compared_with: str
     budget: str  # why much of it is not used
     programs: str | int

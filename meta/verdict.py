@@ -67,6 +67,7 @@ def decide(
         match_ids=tuple(match_ids), scripts=tuple(scripts), families=claim.families,
         origin=origin,
         start=replace(claim.start, name=origin.start) if claim.start and origin else None,
+        learnt=claim.learnt,
         pace=pace, simulated=tuple(task.name for task in tasks if task.law is not None),
     )  # fmt: skip
 

@@ -55,6 +55,9 @@ CASES = {
     "nights": Case("{tmp}/nights.jsonl 1 8 1 tabular", ("1 nights on 1 tasks, new program over", "at least")),
     "nulls": Case("drawn 5", ("drawn null claims, normal: # of 5 = # [#, #]",)),
     "pictures": Case("{quick} {tmp}", ("credit.svg", "champion.svg", "recording.svg", "card.svg")),
+    "own_share": Case(
+        "{tmp}/own.jsonl simulated 1 1", ("own share above 0: # of 1", "study's best train.py: #", "seconds a study: #")
+    ),
     "planted": Case("1", ("coverage, paired, normal: # [#, #] of #",)),
     "quick": Case("{tmp} {one}", ("quick_wall_seconds: #", "quick_experiments: #", "quick_experiments_trained: #")),
     "redteam": Case(

@@ -272,8 +272,8 @@ def dials(plan: Plan, make: Callable[[Dial], Plan], budget: int | None = None) -
 
 
 def differing(made: Plan, recorded: Plan) -> list[tuple[str, Any, Any]]:
-    """(name, as made, as recorded) of the numbers in which two plans differ."""
-    one, other = asdict(made), asdict(recorded)
+    """(name, as made, as recorded) of the numbers in which two plans differ. What was learnt sets ``learnt_runs``."""
+    one, other = asdict(made) | {"learnt_runs": 0}, asdict(recorded) | {"learnt_runs": 0}
     return [(name, one[name], other[name]) for name in one if one[name] != other[name]]
 
 

@@ -82,7 +82,7 @@ def _evolve(out: Output, command: str, own: list[Program], flags: EvolveFlags, p
             settings.check(study)
             study.look()
             on = ChosenTasks.of(study)
-            origins = origin_lines(study.config.from_study, study.config.knowledge, on.training)
+            origins = origin_lines(study.config.from_study, study.config.knowledge, on.training, plan.learnt_runs)
         else:
             chosen, improves = settings.researcher_choice, command == "improve"
             follows = mutation.load(flags.mutation.meta_program)
@@ -93,9 +93,13 @@ def _evolve(out: Output, command: str, own: list[Program], flags: EvolveFlags, p
                 past.refuse_other(on.training, on.reserve)
             chosen.refuse_without_edits(own, on.training)
             plan = on.plan(dial, improves and not like_stock(own[0], on.training, chosen.researcher), improves)
-            learnt, starters = knowledge_for(own, flags, on, past), own
-            origins = origin_lines(past.used if past else None, learnt.used if learnt else None, on.training)
-            origins["knowledge"] += after_own(learnt, own, on.training[0], plan, chosen.researcher)
+            apart = dial.quick and not (own or past or flags.knowledge or on.families)
+            learnt, starters = knowledge_for(own, flags, on, past, apart), own
+            plan = plan if apart and learnt else replace(plan, learnt_runs=0)
+            used = learnt.used if learnt else None
+            origins = origin_lines(past.used if past else None, used, on.training, plan.learnt_runs)
+            if own:
+                origins["knowledge"] += after_own(learnt, own, on.training[0], plan, chosen.researcher)
             chosen.note_others(out, own, past.folder if past else None)
         flags.ending.refuse_early(on.training[0])
         described = describe(plan, on, settings, study if folder else None)
@@ -220,10 +224,12 @@ def settings_of(flags: EvolveFlags) -> LaunchSettings:
 
 
 def knowledge_for(
-    own: list[Program], flags: EvolveFlags, on: ChosenTasks, past: PastStudy | None = None
+    own: list[Program], flags: EvolveFlags, on: ChosenTasks, past: PastStudy | None = None, apart: bool = False
 ) -> Learnt | None:
-    """What the study starts from, learnt on other tasks, and in the study of ``--from``."""
-    from analysis.knowledge import SHIPPED, write
+    """What the study starts from, learnt on other tasks, and in the study of ``--from``. ``apart``: what it is only
+    compared with, learnt on tasks of other families.
+    """
+    from analysis.knowledge import SHIPPED, family_of, write
     from meta.learnt import learnt_for
 
     folders = [Path(text).expanduser() for text in resolve.listed(flags.knowledge)]
@@ -240,7 +246,8 @@ def knowledge_for(
         known = [SHIPPED, *folders]
         if past and past.effects:
             known.append(write(Path(measured), past.effects).parent)
-        learnt = learnt_for(base_of(own), on.training, on.reserve, known, resolve.listed(flags.without))
+        left_out = [*resolve.listed(flags.without), *(family_of(task) for task in on.training if apart)]
+        learnt = learnt_for(base_of(own), on.training, on.reserve, known, left_out)
     if folders and learnt is None:
         hint = 'give its knobs a role = "learning_rate" and so on in task.toml, see docs/ideas.md'
         raise UsageError(f"--knowledge {flags.knowledge}: no knob of {on.training[0].name} can follow it", hint=hint)

@@ -90,12 +90,16 @@ def plan_lines(
     return lines
 
 
-def origin_lines(past: FromStudy | None, used: UsedKnowledge | None, tasks: Sequence[Task]) -> dict[str, str]:
-    """What the plan says of the past study, and of what was learnt on other tasks."""
+def origin_lines(
+    past: FromStudy | None, used: UsedKnowledge | None, tasks: Sequence[Task], apart: int
+) -> dict[str, str]:
+    """What the plan says of the past study, and of what was learnt on other tasks. ``apart``: runs of a program with
+    such ideas that the study does not start from."""
     from meta.learnt import in_words
     from meta.past_study import sentence
 
-    return {"from_study": sentence(past) if past else "", "knowledge": in_words(used, tasks) if used else ""}
+    role = "compared_with_learnt" if apart else "knowledge"
+    return {"from_study": sentence(past) if past else "", role: in_words(used, tasks) if used else ""}
 
 
 def origin_of(programs: Sequence[Program], study: Study | None) -> Program:

@@ -334,6 +334,11 @@ def announce_whole(out: Output, plan: PlannedWork) -> None:
         ("of_the_task", "{task}: {of_the_task}"),
         ("from_study", "{from_study}"),
         ("knowledge", "one of the starting programs has ideas learnt on {knowledge}"),
+        (
+            "compared_with_learnt",
+            "the search starts without what was learnt on other tasks; a program with ideas learnt on "
+            "{compared_with_learnt} shows in the confirmation what that would give",
+        ),
         ("variant", "at the end, champion and stock also run on a held-out task: {variant}"),
     ):
         if plan.get(key):

@@ -136,6 +136,8 @@ def _parts(sizes: Any) -> str:
     arms = "the winner, your program and stock" if sizes.get("own_arm") else "the winner and stock"
     start = sizes.get("start_runs", 0)
     arms += f", and {start} of the program it started from, if evolution changed that" if start else ""
+    learnt = sizes.get("learnt_runs", 0)
+    arms += f", and {learnt} of a program with ideas learnt on other tasks" if learnt else ""
     return (
         f"an opening race of {many(sizes['starters'], 'program')} and stock (A/A), {_times(sizes, 'opening')}"
         f"{bred if sizes['generations'] else ''}; confirmation: {sizes['confirm_runs']} runs each of {arms}"

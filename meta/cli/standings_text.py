@@ -54,6 +54,7 @@ ROLES = {
     **TWO_ARMS,
     "without-ideas": "without its ideas",
     "start": "{} (start)",
+    "learnt": "{} (not in the search)",
     "own": "your program",
     "one-line": "one-line (control)",
 }

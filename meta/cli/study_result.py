@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from meta.cli import resolve, transfer_table
 from meta.cli.longer import longer
-from meta.cli.output import Output, Row
+from meta.cli.output import Column, Output, Row
 
 if TYPE_CHECKING:
     from analysis.decision import Decision
@@ -19,6 +19,15 @@ if TYPE_CHECKING:
     from arena.settings import StudyConfig
     from programs.program import Program
 
+GROWTH = """
+SELECT m.generation, s.task, max(s.gain) AS gain, arg_max(s.name, s.gain) AS program, arg_max(s.n, s.gain) AS n,
+    arg_max(s.low, s.gain) AS low, arg_max(s.high, s.gain) AS high
+FROM standings AS s JOIN matches AS m USING (match_id) WHERE s.purpose IN ('race', 'generation') AND s.gain IS NOT NULL
+GROUP BY ALL ORDER BY s.task, m.generation
+"""
+GROWN = (
+    "the best program of each generation (the best of several measures a little too high; the confirmation does not)"
+)
 MOST_CHANGES = 4  # that are shown; of more, how many
 BEST = "best train.py"
 CHAIN = ("seq", "prev", "hash", "schema", "kind", "at")  # what only the ledger needs
@@ -229,6 +238,7 @@ def _show(
     title, changes = titled
     if matches := _last_matches(folder, "confirmation"):
         standings(out, folder, matches, verdict_shown=True)
+    show_growth(out, folder)
     headline, *sentences = verdict
     out.show(Text(f"\n{headline}", style="bold"))
     for text in filter(None, [". ".join(sentences), *said]):
@@ -266,6 +276,7 @@ def _print(out: Output, folder: Path, decision: Decision | None, changes: Sequen
     if matches := _last_matches(folder, "confirmation", "reserve"):
         out.text("\nstandings of the confirmation and of held-out tasks:")
         standings(out, folder, matches, verdict_shown=True)
+    show_growth(out, folder)
     if changes:
         out.text(f"\n{title}:")
         out.rows(changes, DIFF)
@@ -275,6 +286,29 @@ def _last_matches(folder: Path, *purposes: str) -> list[str]:
     query = "SELECT match_id FROM matches WHERE list_contains($1, purpose) ORDER BY started_at"
     with resolve.connect(folder, [], ["matches"]) as con:
         return [str(row["match_id"]) for row in resolve.fetch(con, query, [list(purposes)])]
+
+
+def show_growth(out: Output, folder: Path) -> None:
+    """The best program of each generation of the search, so that one sees the gain grow; nothing for a trial."""
+    from analysis.wording import plain_number, plain_span
+
+    with resolve.connect(folder, ["standings"]) as con:
+        found = resolve.fetch(con, GROWTH)
+    if len({row["generation"] for row in found}) < 2:
+        return
+    several = len({row["task"] for row in found}) > 1
+    shown = (
+        Column("generation", right=True, show=lambda number: str(number) if number else "opening race"),
+        *[Column("task")] * several,
+        Column("program", flex=True, style="bold"),
+        Column("gain", right=True, style="green", show=plain_number),
+        Column("low", person=False),
+        Column("high", person=False),
+        Column("95%", right=True),
+        Column("n", "runs", right=True),
+    )
+    out.text(f"\n{GROWN}:")
+    out.rows([{**row, "95%": plain_span(row["low"], row["high"])} for row in found], shown)
 
 
 def compared(config: StudyConfig, champion: Path) -> list[str]:

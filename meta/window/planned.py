@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any, cast
 
 from analysis.wording import duration, many
-from meta.claim import START
+from meta.claim import LEARNT, START
 from meta.cli.board import StudyView
 from meta.plan import OVERHEAD, Plan
 from meta.reserve import runs_on_reserved, runs_on_variant
@@ -57,6 +57,7 @@ def not_run(board: StudyView) -> str:
     raced = [arm for view in views if view.event.get("purpose") in ("race", "generation") for arm in view.arms.values()]
     why = {
         START: (plan.start_runs, "the program that the champion started from, as one that does the same ran anyway"),
+        LEARNT: (plan.learnt_runs, "the program with learnt ideas, as it does the same as the champion"),
         "without-ideas": (plan.ablation_runs, "the champion without its ideas, as it does the same with them"),
         "own": (plan.own_arm * plan.confirm_runs, "your program, as it does the same as the champion or stock"),
     }

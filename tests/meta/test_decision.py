@@ -410,6 +410,12 @@ def test_the_verdict_says_in_a_sentence_of_its_own_what_evolution_added(ahead: E
                           bare_ratio=Ratio(0.4, -0.2, 0.95, 4, 4))  # fmt: skip
         [alone] = [one.text for one in decision_text.caveats(general) if "idea list alone" in one.title]
         assert (decision_text.SPECIFIC in alone) == specific
+    beside = replace(d, learnt=replace(start, name=""))
+    said = (
+        f"A program with ideas learnt on other tasks, from which this study did not start, gains {0.8:.{n}f} nats in "
+        f"the same match; the champion's gain minus that is +{0.2:.{n}f} nats [{0.1:.{n}f} to {0.3:.{n}f}] {runs}"
+    )
+    assert said in decision_text.line(beside) and "learnt on other tasks" not in decision_text.line(d)
     weak = replace(start, low=-0.1, gain=Mean(0.26, 0.2, 3, -0.3, 0.8))  # nor shown to beat stock itself
     unknown = replace(d, origin=origin, start=weak)
     assert decision_text.headline(unknown) == headline and first_program(unknown) == ""

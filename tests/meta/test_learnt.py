@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 
@@ -96,6 +97,38 @@ def test_a_study_says_what_it_started_from(tasks: list[Task], kb: Path, tmp_path
     assert "## Learnt on measured tasks" in page and "2 measured tasks of also-swept, swept" in page
     again, _, began_again = take_up(tmp_path / "s")
     assert again.config.knowledge == learnt.used and began_again == began
+
+
+@pytest.mark.slow
+def test_a_quick_study_is_compared_with_what_was_learnt_and_does_not_start_from_it(
+    tasks: list[Task], kb: Path, tmp_path: Path
+) -> None:
+    learnt, plan = learnt_for(starter("idea-queue"), [tasks[2]], folders=[kb]), replace(PLAN, learnt_runs=3)
+    assert learnt is not None
+    study, began = create(tmp_path / "s", task=tasks[2], plan=plan, workers=1, seed=7, learnt=learnt)
+    champion = evolve(study, plan, began, silent)
+    apart = learnt.program.program_id
+    ran = query(tmp_path / "s", f"SELECT role, verified_gain FROM runs WHERE program_id = '{apart}'")
+    assert [row["role"] for row in ran] == ["learnt"] * 3
+    assert apart not in study.state.generations[0].program_ids and study.state.programs[apart].operator == "knowledge"
+    found = champion.decision.learnt
+    assert found is not None and found.gain.mean == pytest.approx(fmean(row["verified_gain"] for row in ran))
+    assert "A program with ideas learnt on other tasks, from which this study did not start, gains" in champion.verdict
+    assert take_up(tmp_path / "s")[2] == began
+
+
+def test_the_quick_plan_says_so_too(kb: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command, others = ["evolve", "--quick", "--dry-run", "--json"], "24 measured tasks of letters, tabular"
+    for flags, role, said in (
+        ((), "compared_with_learnt", f"{others}; nothing from strokes"),
+        (("--without", "letters"), "compared_with_learnt", "nothing from letters, strokes"),
+        (("--knowledge", str(kb)), "knowledge", "among them tasks of the family of strokes"),
+        (("--from-scratch",), "", ""),
+    ):
+        assert run([*command, *flags]) == 0
+        plan = json.loads(capsys.readouterr().out)
+        assert {"compared_with_learnt", "knowledge"} & plan.keys() == {role} - {""} and said in plan.get(role, "")
+        assert plan["plan"]["learnt_runs"] == 6 * (role == "compared_with_learnt")
 
 
 def test_the_command_says_so_and_can_leave_it_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -93,7 +93,7 @@ def test_runs_that_were_not_needed_are_explained() -> None:
             matches={1: match("race", {"program": raced}), 2: match("confirmation", final)},
         )
 
-    final = {"champion": 10, "control": 10, "a/a": 4, "without-ideas": 4, "start": 6}
+    final = {"champion": 10, "control": 10, "a/a": 4, "without-ideas": 4, "start": 6, "learnt": 6}
     assert not_run(board(final)) == ""
     del final["start"]
     told = not_run(board(final, plans.QUICK.search_runs - 4))

@@ -19,8 +19,8 @@ PLAN = {
 def test_the_stages_and_the_part_of_the_models_are_told() -> None:
     staff = {"researcher": "chat", "models": "openai/test", "mutation_calls": 4, "price": "not priced"}
     told = dict(words(PLAN | staff | {"plan": asdict(quick(Task.load("strokes")))}))
-    assert told["stages"].startswith("an opening race of 5 programs and stock (A/A), 4 runs each; 1 generation")
-    assert "of 4 new programs and 2 old ones, 4 to 8 runs each" in told["stages"]
+    assert told["stages"].startswith("an opening race of 3 programs and stock (A/A), 3 runs each; 2 generations")
+    assert "of 3 new programs and 2 old ones, 3 to 5 runs each" in told["stages"]
     assert told["researcher"] == "chat: the models follow the programs and write new ones"
     assert "set the price with --price openai/test=IN/OUT" in told["price"]
 
