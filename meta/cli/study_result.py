@@ -26,7 +26,7 @@ FROM standings AS s JOIN matches AS m USING (match_id) WHERE s.purpose IN ('race
 GROUP BY ALL ORDER BY s.task, m.generation
 """
 GROWN = (
-    "the best program of each generation (the best of several measures a little too high; the confirmation does not)"
+    "best program of each generation (chosen by these gains, so they are a little too high; the confirmation's are not)"
 )
 MOST_CHANGES = 4  # that are shown; of more, how many
 BEST = "best train.py"
