@@ -2,7 +2,7 @@
 
 python -m bench.own_share FILE [HOW] [STUDIES] [WORKERS]      default steps 8 1
 
-HOW says how studies with seeds 91, 92 ... are made, all of `evolve --quick` from scratch on strokes but the last ones:
+HOW says how studies with seeds 1, 2 ... are made, all of `evolve --quick` on strokes but the last ones:
     idle        device time, with nothing beside the study
     steps       --fixed-steps
     load        device time, beside five busy processes
@@ -35,7 +35,7 @@ from meta.claim import Claim
 from trainer.planted import random_law, simulated_task
 from trainer.task import Task
 
-FIRST, BUSY = 91, 5
+FIRST, BUSY = 1, 5
 Share = tuple[float, float | None, float | None]  # difference, its 95% interval
 BEST = """
 SELECT e.config FROM runs AS r JOIN experiments AS e ON e.run_id = r.run_id AND e.source_id = r.final_source_id
@@ -87,7 +87,7 @@ def simulated(job: Job, study: Path) -> Shown:
 
 
 def trained(job: Job, study: Path) -> Shown:
-    play = ["evolve", "--quick", "--from-scratch", "-t", "strokes", "--seed", str(job.seed), "-y", "-q"]
+    play = ["evolve", "--quick", "-t", "strokes", "--seed", str(job.seed), "-y", "-q"]
     play += ["-s", str(study), *["--fixed-steps"] * (job.how == "steps")]
     subprocess.run([METALOOP, *tried(play)], capture_output=True, text=True, check=True)
     event: dict[str, Any] = champion_of(study) or {}
