@@ -76,7 +76,7 @@ def breed(
             continue
         proposal = _with_patches(proposal, study, [parent.program for parent in parents])
         name = next_version(parents[0].program.name, [*known, *admitted])
-        asked = None if mutator in leading else worth  # a person's wish is raced
+        asked = None if mutator in leading or proposal.calls else worth  # of what is new, the study knows nothing
         attempt = judge(proposal, parents[0].program, name, novelty, gate, asked)
         attempts.append(attempt)
         mix.report(proposal, attempt.refusal)

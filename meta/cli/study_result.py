@@ -25,9 +25,7 @@ SELECT m.generation, s.task, max(s.gain) AS gain, arg_max(s.name, s.gain) AS pro
 FROM standings AS s JOIN matches AS m USING (match_id) WHERE s.purpose IN ('race', 'generation') AND s.gain IS NOT NULL
 GROUP BY ALL ORDER BY s.task, m.generation
 """
-GROWN = (
-    "best program of each generation (chosen by these gains, so they are a little too high; the confirmation's are not)"
-)
+GROWN = "best program of each generation (chosen by these gains: they are a bit high)"
 MOST_CHANGES = 4  # that are shown; of more, how many
 BEST = "best train.py"
 CHAIN = ("seq", "prev", "hash", "schema", "kind", "at")  # what only the ledger needs

@@ -1,6 +1,6 @@
 """The mutator behind the test server: reads in the prompt what is asked of it, and writes a valid reply.
 
-As with the researcher, its reply follows from the request alone.
+As with the researcher, its reply follows from the request alone; a repair from what precedes the first reply.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ def answer(body: dict[str, Any]) -> str:
     asked = _TASK.findall(prompt)[-1]
     if asked.startswith("Write no program yet"):
         return NOTES
+    if asked.startswith("Your reply below"):
+        luck = random.Random(prompt.partition("Your reply below")[0])
     rows = sorted(set(_ROW.findall(prompt)))
     cited = luck.sample(rows, min(2, len(rows)))
     parent = _PARENT.findall(prompt)[0][1] + "\n"

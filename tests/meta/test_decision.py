@@ -220,7 +220,7 @@ def test_at_a_terminal_the_result_fits_on_a_screen_and_names_the_commands_for_th
     headline = next(at for at, line in enumerate(lines) if decision_text.headline(bred[1].decision) in line)
     last = len(lines) - 1 - next(at for at, line in enumerate(reversed(lines)) if line.startswith("verdict: "))
     assert last > headline and lines[last].startswith(f"verdict: {lines[headline]}"[:70]) and len(lines) - last <= 4
-    assert len(lines) + len(then) + 1 <= 35 and len(lines) - headline < 20
+    assert len(lines) + len(then) + 1 <= 40 and len(lines) - headline < 20
     assert all(len(line) <= 80 or "/" in line for line in lines)
     assert "These rows:" not in shown and "of its budget" not in shown
     assert re.search(r"\nA/A: two arms of stock differ by [+-][\d.]+ nats \(95% interval [^\n]*\)\.\n", shown)

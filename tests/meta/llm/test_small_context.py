@@ -73,7 +73,8 @@ def is_short(prompt: str) -> bool:
 def test_all_of_evolve_fits_into_4096_tokens(play: Play) -> None:
     prompts, notes, rows = play(4096, 2, reflect=True)
     assert len(prompts) >= 3 and [row for row in rows if row["accepted"]]
-    assert not [note for note in notes if "do not fit" in note]
+    left_out = [note for note in notes if "do not fit" in note]
+    assert all(note.startswith("mutate rewrite ") for note in left_out)  # which shows a shipped list of 30 ideas whole
     for prompt in prompts:
         assert meta_program().text.strip() in prompt and "# What to do" in prompt
         assert "Reply in exactly this form" in prompt and "`ladder2` = " in prompt
