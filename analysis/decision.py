@@ -115,6 +115,7 @@ class Decision:
     origin: Origin | None = None  # what the champion started from
     start: Compared | None = None  # that program, where the confirmation ran it; nothing is tested on it
     learnt: Compared | None = None  # a program with ideas learnt on other tasks, likewise
+    carries: bool = False  # its first idea is the best script of the study's runs
     pace: Pace | None = None  # of the machine during the study; None where steps are not counted
 
     @property

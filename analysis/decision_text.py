@@ -15,8 +15,17 @@ from analysis.decision import (
     Decision,
     shown_larger,
 )
-from analysis.figures_text import difference, differs, gain, gains, skewed, steady, times, times_of
-from analysis.own_share import STUDY, as_good, beside_learnt, compared, first_program, not_by_evolution, own_share
+from analysis.figures_text import difference, differs, gain, gains, skewed, times, times_of
+from analysis.own_share import (
+    STUDY,
+    as_good,
+    beside_learnt,
+    compared,
+    first_program,
+    memory,
+    not_by_evolution,
+    own_share,
+)
 from analysis.power import runs_needed
 from analysis.script_text import best_scripts
 from analysis.statistics import Mean
@@ -132,7 +141,7 @@ def line(d: Decision) -> str:
     tested = f"one-sided p {tested_p(d.p)}" if d.champion.n > 1 else "one run each cannot show a difference"
     lead = "" if d.holds else f". Difference {difference(d.tested, d.unit, d.digits)}"
     text = f"{result(d, by_how_much(d))}{lead}{not_by_evolution(d)}. {figures}; {tested}{doubt}"
-    parts = [text, *(said.removesuffix(".") for said in (origin(d), own_share(d), beside_learnt(d)))]
+    parts = [text, *(said.removesuffix(".") for said in (origin(d), own_share(d), beside_learnt(d), memory(d)))]
     return ". ".join(filter(None, parts)).replace(MINUS, "-")
 
 
@@ -197,17 +206,6 @@ def notes(d: Decision) -> list[str]:
         lead = difference(d.beside, d.unit, d.digits)
         out.append(f"Not tested: champion minus stock is {lead}{times_of(d.beside, STOCKS)}.")
     out += [on_task(on.task, d) for on in d.tasks]
-    if d.bare_ratio is not None and d.bare_ratio.ratio is not None and not _list_alone(d):
-        less = (d.bare.mean if d.bare else None) or -math.inf
-        these = "these families" if d.families else "these tasks" if d.tasks else "this task"
-        adds = f"What the list adds may be specific to {these}."
-        adds = adds if less < (d.champion.mean or math.inf) else "The list adds nothing here."
-        reaches = (
-            f"reaches {d.bare_ratio.ratio:.2f} times the gain of {reference(d)} ({at_least(d.bare_ratio.lower, 95)})"
-        )
-        if d.bare and not steady(d.tested.gain, d.bare_ratio):
-            reaches = f"gains {number(d.bare.mean, d.digits)} {d.unit}"
-        out.append(f"Without its idea list, the champion {reaches}. {adds}")
     return out + best_scripts(d)
 
 

@@ -79,6 +79,16 @@ def beside_learnt(d: Decision) -> str:
     )
 
 
+def memory(d: Decision) -> str:
+    """How much of the champion's gain its ideas carry, which fit the tasks of this study; empty where the champion did
+    not run without them."""
+    answer = "The champion's first idea is this study's best script. " * d.carries
+    if d.bare is None or d.bare.mean is None:
+        return answer.rstrip()
+    without = f"{number(d.bare.mean, d.digits)} {d.unit} in the same match"
+    return f"{answer}Without its ideas, the champion gains {without}, with them {number(d.champion.mean, d.digits)}."
+
+
 def export_first(start: Origin, study: str, target: str = "start.md") -> str:
     """Roles of a learnt list (``@learning_rate=0.03?``) mean nothing to an agent, so it is written for one."""
     return f"metaloop export {study} --for agent --program {shlex.quote(start.start)} -o {target}"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from analysis.decision import Decision, decision_of
 from analysis.decision_text import line
@@ -28,6 +30,17 @@ from meta.verdict import Champion, decide, sentence
 from programs.evolved_for import EvolvedFor
 from programs.program import Program
 from programs.shelf import starters
+from trainer.conditional import read
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from trainer.task import Task
+
+BEST = """
+SELECT e.config FROM runs AS r JOIN experiments AS e ON e.run_id = r.run_id AND e.source_id = r.final_source_id
+WHERE r.stream = 'selection' AND e.status = 'ok' AND r.verified_gain > 0 ORDER BY r.verified_gain DESC, r.run_id LIMIT 1
+"""
 
 
 def crown(
@@ -103,6 +116,7 @@ def decided(study: Study, program: Program, claim: Claim) -> Decision:
     same = same_as(tasks, own, program) if own else ""
     with read_study(study.folder, views=["credit"]) as con:
         start, pace = origin_of(con, program.program_id, training_tasks(study)), pace_of(con)
+        carries = len(tasks.tasks) == 1 and opens_with_best(con, tasks.tasks[0], program)
     return decide(
         program,
         claim,
@@ -114,7 +128,18 @@ def decided(study: Study, program: Program, claim: Claim) -> Decision:
         scripts=best_scripts_of(tasks),
         origin=start,
         pace=pace,
+        carries=carries,
     )
+
+
+def opens_with_best(con: duckdb.DuckDBPyConnection, task: Task, program: Program) -> bool:
+    """Whether the program's first idea makes the script of the search's run with the highest verified gain."""
+    best, first = con.execute(BEST).fetchone(), next(iter(program.ideas), None)
+    known = read(task.edits, first.terms, first.conditions) if first else None
+    edit = known.on(task.edits.config(task.baseline())) if known else None
+    if best is None or edit is None:
+        return False
+    return bool(task.edits.config(task.edits.apply(task.baseline(), edit)) == json.loads(best[0]))
 
 
 def best_scripts_of(tasks: TaskSet) -> list[FoundScript]:

@@ -45,6 +45,7 @@ def decide(
     scripts: Sequence[FoundScript] = (),
     origin: Origin | None = None,
     pace: Pace | None = None,
+    carries: bool = False,
 ) -> Decision:
     """The decision. ``own``: name of the user's own program; ``same_as``: the program that it behaves like, if any;
     ``match_ids``: the matches behind the claim."""
@@ -67,7 +68,7 @@ def decide(
         match_ids=tuple(match_ids), scripts=tuple(scripts), families=claim.families,
         origin=origin,
         start=replace(claim.start, name=origin.start) if claim.start and origin else None,
-        learnt=claim.learnt,
+        learnt=claim.learnt, carries=carries,
         pace=pace, simulated=tuple(task.name for task in tasks if task.law is not None),
     )  # fmt: skip
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from analysis import decision_text, figures_text
 from analysis.decision import Compared, Decision, decision_of
-from analysis.own_share import beside_learnt, own_share
+from analysis.own_share import beside_learnt, memory, own_share
 from analysis.report.facts import fresh_of, known_task
 from analysis.report.model import ReportFacts, ReportSection, RunsSoFar
 from analysis.report.rows import (
@@ -184,7 +184,7 @@ def _of_champion(facts: ReportFacts, decision: Decision, row: ChampionRow) -> Re
     caveats = decision_text.caveats(decision, shlex.quote(facts.source.study))
     weighty = [caveat.text for caveat in caveats if caveat.level != "note"]
     never_seen = [on_reserved(on) for on in row.reserve or []]
-    whose = (decision_text.origin(decision), own_share(decision), beside_learnt(decision))
+    whose = (decision_text.origin(decision), own_share(decision), beside_learnt(decision), memory(decision))
     notes = (*filter(None, whose), *decision_text.notes(decision), *weighty, *never_seen)
     return ReportVerdict(
         "shown" if decision.holds else "open",

@@ -94,9 +94,7 @@ READ: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
     (rf"Without its idea list, the champion (?:is not significantly better|gains less) than {WHO}(?:, though not "
      rf"significantly)? \(gain (?P<g>{N})",
      (("without ideas", "verdict", "open"), ("without ideas", "gain", "{g}"))),
-    (rf"Without its idea list, the champion reaches (?P<x>{N}) times the gain[^.]*(?:\.\d+[^.]*)*\)\. "
-     r"(?P<more>What the list adds)?",
-     (("without ideas", "ratio", "{x}"), ("without ideas", "list", "{more}"))),
+    (rf"Without its ideas, the champion gains (?P<g>{N})", (("without ideas", "gain", "{g}"),)),
     (rf"\| [\w-]+ \| without-ideas \| (?P<g>{N}) \[(?P<l>{N}), (?P<h>{N})\]",
      (("without ideas", "gain", "{g}"), ("without ideas", "low", "{l}"))),
     (rf"\| \S+ \| [\w-]+ \| (?P<g>{N}) \| (?P<l>{N}) to (?P<h>{N}) \| {N} \| \d+ \| without-ideas",

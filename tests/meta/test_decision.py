@@ -22,7 +22,7 @@ from analysis.decision import BETTER, OPEN, Compared, decision_of
 from analysis.found_scripts import FoundScript
 from analysis.ledger import Ledger, read
 from analysis.origin import Origin
-from analysis.own_share import first_program, own_share
+from analysis.own_share import first_program, memory, own_share
 from analysis.pace import Pace
 from analysis.report import page
 from analysis.report.card import CardText, Rival, card, drawn_card, lines_of, named
@@ -32,12 +32,13 @@ from analysis.report.progress import DrawnRun
 from analysis.run_state import StudyState
 from analysis.script_text import harvested
 from analysis.statistics import Mean, Ratio
-from analysis.study import open_study, query
+from analysis.study import open_study, query, read_study
 from analysis.trackers import tracked
 from analysis.trust import WHY
-from analysis.wording import plain_text
+from analysis.wording import number, plain_text
 from arena.settings import StudyConfig
 from meta.begin import champion_of, take_up
+from meta.champion import BEST, opens_with_best
 from meta.cli.longer import ELAPSED, added_something, longer
 from meta.cli.output import Output
 from meta.cli.program import differences
@@ -50,6 +51,7 @@ from programs.program import Program
 from tests.meta.evolved import evolved
 from tests.studies import TINY, planted, silent
 from trainer import freshness
+from trainer.task import Task
 
 PLAN = replace(TINY, generations=0, confirm_runs=6, control_runs=4, run_budget=0.8, start_runs=3)
 OWN = "---\nmetaloop:\n  proposers: {local: 1.0}\n---\n# Mine\n\nTake care.\n"
@@ -506,6 +508,33 @@ def bred(tmp_path_factory: pytest.TempPathFactory) -> Ended:
     """A study whose champion was written by evolution, from another program than stock."""
     folder, plan = tmp_path_factory.mktemp("bred"), replace(PLAN, generations=1, confirm_runs=4, ablation_runs=0)
     return folder / "study", evolved(folder / "study", planted(folder / "law"), plan, seed=3)
+
+
+def test_a_program_that_carries_this_task_s_answer_says_so(bred: Ended) -> None:
+    folder, champion = bred
+    task = Task.load(folder.parent / "law")
+    [best] = query(folder, BEST)
+    untouched = task.edits.config(task.baseline())
+    terms = " ".join(
+        f"`{name}`" if value is True else f"`{name}={value}`"
+        for name, value in best["config"].items()
+        if value != untouched[name]
+    )
+    with read_study(folder, views=["credit"]) as con:
+        opens = [
+            opens_with_best(con, task, Program.parse(f"# P\n\n## Ideas\n\n- Use {first}.\n", "p"))
+            for first in (terms, "`ladder1=0.5`", "`momentum`")
+        ]
+    assert opens == [True, False, False]
+    bare = replace(champion.decision.champion, mean=0.3, low=0.2, high=0.4)
+    told = memory(replace(champion.decision, carries=True, bare=bare))
+    gained = number(champion.decision.champion.mean, champion.decision.digits)
+    assert told.startswith(
+        "The champion's first idea is this study's best script. Without its ideas, the champion gains "
+    )
+    assert told.endswith(f"0.300 nats in the same match, with them {gained}.") and "this study's best" not in memory(
+        champion.decision
+    )
 
 
 @pytest.mark.slow

@@ -72,7 +72,9 @@ def test_the_champion_is_a_starter_and_the_effects_are_knowledge(past: tuple[Pat
     before = json.loads(cli("evolve", "-t", str(past[1].folder), *SIZE, "--dry-run", "--json").stdout)
     after = json.loads(cli("evolve", "--from", str(past[0]), *SIZE, "--dry-run", "--json").stdout)
     assert "from_study" not in before and "its champion, " in after["from_study"]
-    assert "among them home itself" in after["knowledge"] and before["compared_with_learnt"].startswith("36 measured tasks")
+    assert "among them home itself" in after["knowledge"] and before["compared_with_learnt"].startswith(
+        "36 measured tasks"
+    )
     assert known.program_id in opening and known.tasks == 37 and "home" in known.families
     assert "home" in opening[known.program_id]["text"]  # an idea names the tasks that it was estimated on
     assert used.study_id in (new / "champion.evidence.md").read_text()
