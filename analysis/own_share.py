@@ -36,7 +36,7 @@ def not_by_evolution(d: Decision) -> str:
     """The end of a headline with a lead that evolution did not earn; empty where it did, or where that is unknown."""
     start = start_of(d)
     if start is not None and not start.steps:
-        return f"; evolution did not change {d.name}"
+        return f"; evolution found nothing better than {d.name}"
     if d.start is None or (start := as_good(d)) is None:
         return ""
     if differs(d.start):

@@ -50,6 +50,7 @@ CASES = {
     "hostile": Case("-k terminal_is_given", ("attacks tried: 9", "through: 0"), code=1),
     "imports": Case("2 20", ("import_rows: 40", "import_lost: 0", "import_bytes: #")),
     "jobs": Case("--jobs 2 {quick}", ("2 jobs, 0 cannot change behaviour, # tokens",)),
+    "load_ways": Case("6 1 1", ("idle: 0.000 nats, ranks 1.000, 0 of 6", "scaled: # nats, ranks #, # of 6 fail")),
     "metering": Case("--only loop", ("loop: charged #, cgroup #", "worst: #%")),
     "mutants": Case("check", ("mutations: #", "lost: 0")),
     "nights": Case("{tmp}/nights.jsonl 1 8 1 tabular", ("1 nights on 1 tasks, new program over", "at least")),

@@ -391,7 +391,7 @@ def test_the_verdict_says_in_a_sentence_of_its_own_what_evolution_added(ahead: E
     clear = f"{first} [{0.1:.{n}f} to {0.3:.{n}f}] {runs}."
     unclear = f"{first} [−{0.1:.{n}f} to {0.3:.{n}f}] {runs}, which is not significant. The interval is not symmetric, "
     headline = f"{d.name} beats stock by {figures_text.difference(d.tested, d.unit, d.digits, signed=False)}"
-    assert decision_text.headline(d) == f"{headline}; evolution did not change {d.name}"
+    assert decision_text.headline(d) == f"{headline}; evolution found nothing better than {d.name}"
     for measured_, said in ((start, clear), (replace(start, low=-0.1), unclear)):
         found = replace(d, origin=origin, start=measured_)
         assert own_share(found).startswith(said), own_share(found)
