@@ -208,7 +208,7 @@ def bh(ps: Sequence[float | None]) -> list[float | None]:
     qs: list[float | None] = [None] * len(ps)
     best = 1.0
     for rank, index in reversed(list(enumerate(sorted(known, key=lambda i: ps[i] or 0.0), 1))):
-        best = min(best, (ps[index] or 0.0) * len(known) / rank)
+        best = min(best, (ps[index] or 0.0) * (len(known) / rank))  # so that no rounding takes q below p
         qs[index] = best
     return qs
 
