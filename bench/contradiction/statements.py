@@ -66,6 +66,7 @@ READ: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
      (("change", "tested", "{v}"), ("change", "credit", "{c}"))),
     (r"The planned test found no significant lead of \S+ over", (("main", "verdict", "open"),)),
     (r"; evolution made [^;.]* (?P<v>worse)", (("change", "of the start", "{v}"),)),
+    (r"; evolution found nothing better than [\w-]+", (("change", "made", "no"),)),
     (r"The difference is not statistically significant", (("main", "verdict", "open"),)),
     (r"(?m)^[●◐○] (?P<v>significant|not significant|not tested)$", (("main", "label", "{v}"),)),
     (rf"one-sided p (?P<p>[=<] {N})", (("main", "p", "{p}"),)),
