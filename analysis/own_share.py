@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shlex
 
-from analysis.decision import Decision, shown_larger
+from analysis.decision import Compared, Decision, shown_larger
 from analysis.figures_text import difference, differs, skewed
 from analysis.origin import Origin
+from analysis.statistics import Mean
 from analysis.wording import number
 
 MOST, NEARLY_ALL = 0.5, 0.9  # of a lead that the program it started from has as well
@@ -58,24 +59,29 @@ def own_share(d: Decision) -> str:
     what = "Evolution's own share, the champion's gain minus that of the program it started from"
     if d.start is None:
         return f"{what}, is not known, because that program did not run in this match."
-    runs = f"{d.champion.n} and {d.start.gain.n} {'new tasks' if d.families else 'runs'}"
-    known = f" ({'one run each' if d.start.low is None else runs})"
-    clear = "" if differs(d.start) else ", which is not significant"
     middle = skewed(d.start.difference, d.start.low, d.start.high)
-    gain = f"{number(d.start.gain.mean, d.digits)} {d.unit} in the same match"
-    return f"{what} ({gain}), is {difference(d.start, d.unit, d.digits)}{known}{clear}.{middle}"
+    return f"{what} ({in_match(d.start.gain, d)}), is {lead_over(d.start, d)}.{middle}"
+
+
+def in_match(gain: Mean, d: Decision) -> str:
+    return f"{number(gain.mean, d.digits)} {d.unit} in the same match"
+
+
+def lead_over(other: Compared, d: Decision) -> str:
+    """The champion's gain minus that of another arm, from how many runs, and whether it is significant."""
+    runs = f"{d.champion.n} and {other.gain.n} {'new tasks' if d.families else 'runs'}"
+    known = "one run each" if other.low is None else runs
+    clear = "" if differs(other) else ", which is not significant"
+    return f"{difference(other, d.unit, d.digits)} ({known}){clear}"
 
 
 def beside_learnt(d: Decision) -> str:
     """What a start from other tasks would have given, in a sentence; empty where none ran."""
     if d.learnt is None:
         return ""
-    runs = "" if d.learnt.low is None else f" ({d.champion.n} and {d.learnt.gain.n} runs)"
-    clear = "" if differs(d.learnt) else ", which is not significant"
     return (
-        f"A program with ideas learnt on other tasks, from which this study did not start, gains "
-        f"{number(d.learnt.gain.mean, d.digits)} {d.unit} in the same match; the champion's gain minus that is "
-        f"{difference(d.learnt, d.unit, d.digits)}{runs}{clear}."
+        "A program with ideas learnt on other tasks, from which this study did not start, gains "
+        f"{in_match(d.learnt.gain, d)}; the champion's gain minus that is {lead_over(d.learnt, d)}."
     )
 
 
@@ -85,8 +91,8 @@ def memory(d: Decision) -> str:
     answer = "The champion's first idea is this study's best script. " * d.carries
     if d.bare is None or d.bare.mean is None:
         return answer.rstrip()
-    without = f"{number(d.bare.mean, d.digits)} {d.unit} in the same match"
-    return f"{answer}Without its ideas, the champion gains {without}, with them {number(d.champion.mean, d.digits)}."
+    gained = number(d.champion.mean, d.digits)
+    return f"{answer}Without its ideas, the champion gains {in_match(d.bare, d)}, with them {gained}."
 
 
 def export_first(start: Origin, study: str, target: str = "start.md") -> str:

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from analysis.statistics import mean_interval
 from analysis.study import query
 from inner_loop.events import Emit
 
@@ -56,6 +57,13 @@ def checked_out(commit: str) -> Iterator[Path]:
             yield folder
         finally:
             subprocess.run([*git, "remove", "--force", str(folder)], check=True)
+
+
+def mean_of(values: Sequence[float], digits: int = 3) -> str:
+    """``mean [low, high] of n``, with a 95% interval where there is one."""
+    mean = mean_interval(values)
+    ends = "" if mean.low is None or mean.high is None else f" [{mean.low:.{digits}f}, {mean.high:.{digits}f}]"
+    return f"{mean.mean or 0.0:.{digits}f}{ends} of {mean.n}"
 
 
 def sql(study: Path, statement: str) -> list[dict[str, Any]]:

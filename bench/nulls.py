@@ -30,9 +30,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analysis.planted import RunLaw
-from analysis.statistics import ErrorEstimate, mean_interval, one_sided, skewed_difference
+from analysis.statistics import ErrorEstimate, one_sided, skewed_difference
 from analysis.study import query
-from bench.common import figure, go_on, kept
+from bench.common import figure, go_on, kept, mean_of
 from bench.simulated import EXPERIMENTS, LAWS, share_figure
 from bench.simulation.drawn import Design, World, studies
 from bench.whole import quick_plan, whole_study
@@ -151,9 +151,7 @@ def show(made: Sequence[Made]) -> None:
             (f"power at {GAIN}", [m.power for m in some]),
             ("power of plain Welch", [m.plain for m in some]),
         ):
-            mean = mean_interval(values)
-            ends = "" if mean.low is None or mean.high is None else f" [{mean.low:.4f}, {mean.high:.4f}]"
-            figure(f"  … {name}, {REDRAWN} draws a study", f"{mean.mean:.4f}{ends} of {mean.n}")
+            figure(f"  … {name}, {REDRAWN} draws a study", mean_of(values, 4))
         figure("  … CPU-seconds a study", f"{statistics.fmean(m.cpu_seconds for m in some):.2f}")
 
 

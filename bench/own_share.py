@@ -18,29 +18,25 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from analysis.decision import Compared, decision_of
-from analysis.statistics import mean_interval
-from bench.common import METALOOP, figure, go_on, kept, sql, tried
+from bench.clock import load
+from bench.common import METALOOP, figure, go_on, kept, mean_of, sql, tried
 from bench.simulated import EXPERIMENTS, LAWS, share_figure
 from bench.whole import quick_plan, whole_study
 from meta.begin import champion_of
+from meta.champion import BEST
 from meta.claim import Claim
 from trainer.planted import random_law, simulated_task
 from trainer.task import Task
 
 FIRST, BUSY = 1, 5
 Share = tuple[float, float | None, float | None]  # difference, its 95% interval
-BEST = """
-SELECT e.config FROM runs AS r JOIN experiments AS e ON e.run_id = r.run_id AND e.source_id = r.final_source_id
-WHERE r.stream = 'selection' AND e.status = 'ok' ORDER BY r.verified_gain DESC, r.run_id LIMIT 1
-"""
 CHILDREN = "SELECT label, estimate FROM credit WHERE method = 'mutation' ORDER BY credit_id"
 
 
@@ -68,7 +64,7 @@ class Job:
 
 def made(job: Job) -> Shown:
     began = time.perf_counter()
-    with tempfile.TemporaryDirectory() as place, busy(BUSY * (job.how == "load")):
+    with tempfile.TemporaryDirectory() as place, load(BUSY * (job.how == "load")):
         study = Path(place) / "study"
         shown = (simulated if job.how == "simulated" else trained)(job, study)
         grown = [(row["label"].partition(":")[0], row["estimate"]) for row in sql(study, CHILDREN)]
@@ -109,41 +105,23 @@ def own_share(study: Path, champion: str, start: Compared | None, over_stock: Cl
     return told.difference, told.low, told.high
 
 
-@contextmanager
-def busy(count: int) -> Iterator[None]:
-    """So many processes beside it that never rest."""
-    others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
-    try:
-        yield
-    finally:
-        for other in others:
-            other.kill()
-            other.wait()
-
-
 def show(seen: Sequence[Shown], how: str) -> None:
     share_figure(f"{how}, own share above 0", [(one.share[1] or 0.0) > 0 for one in seen])
     in_stock = [one.share[0] / fmean(each.stock for each in seen) for one in seen]
-    figure("own share, in stock's mean gain", interval_of(in_stock))
+    figure("own share, in stock's mean gain", mean_of(in_stock))
     carried = [one.champion / one.script for one in seen if one.script]
-    figure("champion's gain over that of the study's best train.py", interval_of(carried), ">= .9")
+    figure("champion's gain over that of the study's best train.py", mean_of(carried), ">= .9")
     kinds: dict[str, list[float]] = defaultdict(list)
     for one in seen:
         for operator, gain in one.children:
             kinds["all"].append(gain)
             kinds[operator].append(gain)
     for kind, gains in sorted(kinds.items()):
-        figure(f"children minus parents, {kind}", interval_of(gains))
+        figure(f"children minus parents, {kind}", mean_of(gains))
     variants = [one.variant for one in seen if one.variant]
     if variants:
-        figure("unseen variant, champion minus stock", interval_of([a - b for a, b in variants]))
+        figure("unseen variant, champion minus stock", mean_of([a - b for a, b in variants]))
     figure("seconds a study", f"{fmean(one.seconds for one in seen):.0f}")
-
-
-def interval_of(values: Sequence[float]) -> str:
-    mean = mean_interval(values)
-    ends = f" [{mean.low:.3f}, {mean.high:.3f}]" if mean.low is not None and mean.high is not None else ""
-    return f"{mean.mean or 0.0:.3f}{ends} n {mean.n}"
 
 
 def main() -> None:

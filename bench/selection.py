@@ -19,8 +19,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from analysis.statistics import mean_interval
-from bench.common import checked_out, figure, go_on, kept
+from bench.common import checked_out, figure, go_on, kept, mean_of
 
 ROOT = Path(__file__).resolve().parents[1]
 LAWS = 20
@@ -109,9 +108,8 @@ def show(pairs: list[Pair], laws: int) -> None:
     stock: dict[int, list[float]] = {}
     for pair in pairs:
         stock.setdefault(pair.seed % laws, []).extend((pair.new[1], pair.old[1]))
-    mean = mean_interval([(p.new[0] - p.old[0]) / statistics.fmean(stock[p.seed % laws]) for p in pairs])
-    ends = f" [{mean.low:.3f}, {mean.high:.3f}]" if mean.low is not None and mean.high is not None else ""
-    figure("champion's gain, new minus old, in stock's gains", f"{mean.mean:.3f}{ends} of {mean.n} studies", GOAL)
+    apart = mean_of([(p.new[0] - p.old[0]) / statistics.fmean(stock[p.seed % laws]) for p in pairs])
+    figure("champion's gain, new minus old, in stock's gains", f"{apart} studies", GOAL)
     for name in ("new", "old"):
         figure(f"mean gain of champions, {name}", f"{statistics.fmean(getattr(p, name)[0] for p in pairs):.4f}")
 

@@ -111,9 +111,8 @@ def runs_by_seed(con: DuckDBPyConnection) -> PairedRuns:
 
 
 def not_behind(program_id: str, parents: Mapping[str, Sequence[str]], known: Collection[str], runs: PairedRuns) -> str:
-    """The program, or an ancestor by first parents that it does not surpass: none of the chosen one's ancestors gained
-    as much on the run seeds that both ran in the same matches. Means over all runs of a program also differ by the
-    matches that it ran in.
+    """The program, or its ancestor by first parents that surpasses all ancestors of its own: it gained more on the run
+    seeds that both ran in the same matches. Means over all runs of a program also differ by the matches that it ran in.
     """
     ancestor = program_id
     while parents.get(ancestor):

@@ -116,7 +116,7 @@ def test_who_never_stops_calling_tools_is_cut_short_and_refused(play: Play) -> N
         assert "instead of replying" in a["reason"]
         assert len(json.dumps(a["turns"])) < 200_000
     children = "SELECT count(*) AS n FROM mutations WHERE accepted AND model IS NULL AND generation = 1"
-    assert query(folder, children)[0]["n"] > 0  # written offline
+    assert query(folder, children)[0]["n"] in range(1, ONE.children + 1)  # written offline
 
 
 def test_a_long_window_without_tools_has_traces_in_its_prompt(play: Play) -> None:
