@@ -21,10 +21,15 @@ from programs.charter_prose import START, agreeing, with_prose
 from programs.edit import with_missing_patches
 from programs.errors import ProgramError
 from programs.file_set import is_document
+from programs.ideas_edit import replace_ideas
 from programs.lint import lint
 from programs.program import Program
+from trainer.conditional import read
+from trainer.edits import EditSpace
+from trainer.task import Task
 
 TRIES = 12
+LISTS = ("write-ideas", "learn-ideas")  # operators that write the list anew
 VERSION = re.compile(r"-v\d+$")
 
 
@@ -75,6 +80,8 @@ def breed(
         if proposal is None:
             continue
         proposal = _with_patches(proposal, study, [parent.program for parent in parents])
+        if mutator.name in LISTS and novelty.researcher == "scripted":
+            proposal = _for_its_tasks(proposal, novelty.tasks)
         name = next_version(parents[0].program.name, [*known, *admitted])
         asked = None if mutator in leading or proposal.calls else worth  # of what is new, the study knows nothing
         attempt = judge(proposal, parents[0].program, name, novelty, gate, asked)
@@ -99,6 +106,18 @@ def _with_patches(proposal: ChildProposal, study: Study, parents: Sequence[Progr
         return replace(proposal, text=with_missing_patches(proposal.text, [p for one in programs for p in one.patches]))
     except ProgramError:  # `judge` says so
         return proposal
+
+
+def _for_its_tasks(proposal: ChildProposal, tasks: Sequence[Task]) -> ChildProposal:
+    """The list without ideas whose edits none of the tasks has; a script would skip them."""
+    ideas = Program.parse(proposal.text).ideas
+    own = [
+        idea.text
+        for idea in ideas
+        if not any(map(EditSpace.names_edit, idea.terms))
+        or any(read(task.edits, idea.terms, idea.conditions) for task in tasks)
+    ]
+    return replace(proposal, text=replace_ideas(proposal.text, own)) if 0 < len(own) < len(ideas) else proposal
 
 
 def next_version(name: str, taken: Sequence[str]) -> str:

@@ -95,6 +95,13 @@ def test_children_are_commits_whose_parents_are_their_parents(ended: Ended, ask:
     assert show("show", "main:program.md").encode() == champion.program.raw
 
 
+def test_a_list_that_rules_wrote_has_no_idea_for_other_tasks(ask: Snapshot) -> None:
+    written = "SELECT text FROM programs WHERE operator = 'write-ideas'"
+    texts = [row["text"] for row in ask(written)]
+    assert texts and all("`lr=" in text and "`rope`" not in text for text in texts)
+    assert "`rope`" in starter("idea-queue").text
+
+
 def test_the_controls_stand_in_the_table_of_the_champion(ask: Snapshot) -> None:
     """Stock, and stock (A/A); one-line behaves like stock for a scripted researcher and costs nothing."""
     rows = ask("SELECT role, name, n FROM standings WHERE purpose = 'confirmation'")
