@@ -2,10 +2,12 @@
 
 python -m bench.own_share FILE [HOW] [STUDIES] [WORKERS]      default steps 8 1
 
-HOW says how studies with seeds 1, 2 ... are made, all of `evolve --quick` on strokes but the last ones:
+HOW says how studies with seeds 1, 2 ... are made, all of `evolve --quick` on strokes but the last two:
     idle        device time, with nothing beside the study
     steps       --fixed-steps
     load        device time, beside five busy processes
+    default     the default plan, 12 minutes of device time by fixed steps, on strokes, tabular and letters in turn,
+                from what was learnt on tasks of other families
     simulated   planted laws in this process (bench.whole); nothing is trained
 Each study is one line appended to FILE; those that FILE has are not made again. Own share: gain of the champion minus
 that of the program it started from, both in the confirmation; 0 where evolution changed nothing.
@@ -36,6 +38,7 @@ from trainer.planted import random_law, simulated_task
 from trainer.task import Task
 
 FIRST, BUSY = 1, 5
+ON, BUDGET = ("strokes", "tabular", "letters"), "12m"  # of `default`
 Share = tuple[float, float | None, float | None]  # difference, its 95% interval
 CHILDREN = "SELECT label, estimate FROM credit WHERE method = 'mutation' ORDER BY credit_id"
 
@@ -83,8 +86,10 @@ def simulated(job: Job, study: Path) -> Shown:
 
 
 def trained(job: Job, study: Path) -> Shown:
-    play = ["evolve", "--quick", "-t", "strokes", "--seed", str(job.seed), "-y", "-q"]
-    play += ["-s", str(study), *["--fixed-steps"] * (job.how == "steps")]
+    task = ON[(job.seed - FIRST) % len(ON)] if job.how == "default" else "strokes"
+    plan = ["--without", task, "--budget", BUDGET] if job.how == "default" else ["--quick"]
+    play = ["evolve", *plan, "-t", task, "--seed", str(job.seed), "-y", "-q", "-s", str(study)]
+    play += ["--fixed-steps"] * (job.how in ("steps", "default"))
     subprocess.run([METALOOP, *tried(play)], capture_output=True, text=True, check=True)
     event: dict[str, Any] = champion_of(study) or {}
     decision = decision_of(event)
@@ -109,6 +114,9 @@ def show(seen: Sequence[Shown], how: str) -> None:
     share_figure(f"{how}, own share above 0", [(one.share[1] or 0.0) > 0 for one in seen])
     in_stock = [one.share[0] / fmean(each.stock for each in seen) for one in seen]
     figure("own share, in stock's mean gain", mean_of(in_stock))
+    figure("champion's gain, in that of stock", mean_of([one.champion / one.stock for one in seen if one.stock > 0]))
+    starts = [(one.champion, one.champion - one.share[0]) for one in seen]
+    figure("champion's gain, in that of its start", mean_of([one / start for one, start in starts if start > 0]))
     carried = [one.champion / one.script for one in seen if one.script]
     figure("champion's gain over that of the study's best train.py", mean_of(carried), ">= .9")
     kinds: dict[str, list[float]] = defaultdict(list)
