@@ -68,7 +68,7 @@ night() { # the whole night, step by step; a step that fails is the last one
   local program=${PROGRAM:-$repository/program.md}
   [ -n "${PROGRAM:-}" ] || [ -f "$program" ] || program=stock
   [ -f "$repository/task.toml" ] || metaloop init task init --from "$repository" "${flags[@]}" || return
-  metaloop checked task check "$repository" --write || return
+  metaloop checked task check "$repository" || return
   if [ -d "$out/study" ]; then
     metaloop improve improve --resume "$out/study" -y || return
   else

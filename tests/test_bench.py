@@ -67,7 +67,7 @@ CASES = {
     ),
     "report": Case("50", ("experiments: #", "views and attribution: # s", "report: # s")),
     "window": Case("500", ("first page: # s", "from the ledger to the page, median of 10: # s")),
-    "repositories": Case("", ("blind, fields right: # of 90", "causes, fields silently wrong: # of 162")),
+    "repositories": Case("{root}/bench/repositories", ("repositories: #", "fields silently wrong: # of #")),
     "sandbox": Case("-n 1", ("sandboxed_launch: # ms", "added_by_the_sandbox: # ms")),
     "selection": Case(
         "HEAD {tmp}/pairs.jsonl 2 1", ("in stock's gains: # [#, #] of 2 studies", "mean gain of champions, old: #")

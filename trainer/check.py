@@ -61,16 +61,13 @@ def check(
     *,
     launcher: Launcher | None = None,
     only: Collection[str] = CLAUSES,
-    write: bool = False,
-    noise: bool | None = None,
     knobs: bool | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> list[CheckFinding]:
     """Findings of every clause, in order; without a finding of level ``error`` the task fulfils the contract.
 
     ``only`` names the clauses to test. An error in the data or the baseline ends the check, because the other clauses
-    need them. A task that runs a command has other clauses, and ``write``, ``noise`` and ``knobs`` are theirs
-    (`trainer.command_check.CheckScope`).
+    need them. A task that runs a command has other clauses, and ``knobs`` is theirs (`trainer.commands.check`).
     """
     findings: list[CheckFinding] = []
     try:
@@ -79,10 +76,10 @@ def check(
         return [_error("task.toml", error.message, error.hint)]
     findings.append(CheckFinding("ok", "task.toml", f"{task.name}: {len(task.edits.knobs)} knobs, {task.task_id}"))
     if task.run is not None:
-        from trainer.command_check import CheckScope, check_command
+        from trainer.commands.check import CheckScope, check_command
 
         shut = launcher is None or launcher.sandboxed
-        return findings + check_command(task, CheckScope(write, noise, knobs), sandbox=shut, progress=progress)
+        return findings + check_command(task, CheckScope(knobs), sandbox=shut, progress=progress)
     own = launcher or launcher_for(task)
     with tempfile.TemporaryDirectory() as folder:
         checker = _Checker(task, DataStore(task, Streams.from_seed(1), Path(folder) / "data"), own, Path(folder))

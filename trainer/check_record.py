@@ -1,44 +1,43 @@
-"""The last `metaloop task check` of a task, so that the commands that start studies need not test it again."""
+"""The last `metaloop task check` of a task, beside its task.toml, so that the commands that start studies need not test
+it again."""
 
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
-from programs.errors import EnvironmentProblem
-from programs.ids import content_id
 from trainer.finding import CheckFinding
 from trainer.hardware import hardware_class
 from trainer.task import Task
-from trainer.user_files import private_folder, user_cache, write_private
+from trainer.user_files import user_cache, write_private
+
+NAME = "check.json"
 
 
 def folder() -> Path:
-    """Of records, and of outcomes that a second check reuses."""
+    """Of outcomes that a second check reuses."""
     return user_cache() / "checks"
 
 
-def _path(task: Task) -> Path:
-    """A task's id does not cover its editable files, and a check says nothing about another kind of machine."""
-    key = content_id("c", task.task_id, task.baseline().source_id, hardware_class(task.device))
-    return folder() / f"{key}.json"
+def _of(task: Task) -> dict[str, str]:
+    """What a check is about: a task's id does not cover its editable files, and says nothing of the machine."""
+    return {"task": task.task_id, "source": task.baseline().source_id, "hardware": hardware_class(task.device)}
 
 
 def read(task: Task) -> list[CheckFinding] | None:
-    """The findings of the last check; None without one, or if its file is damaged."""
+    """The findings of the last check; None without one of this task, these files and this kind of machine."""
     try:
-        return [CheckFinding(**one) for one in json.loads(_path(task).read_bytes())["findings"]]
+        record = json.loads((task.folder / NAME).read_bytes())
+        known = {name: record[name] for name in _of(task)} == _of(task)
+        return [CheckFinding(**one) for one in record["findings"]] if known else None
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
 
 def write(task: Task, findings: list[CheckFinding]) -> None:
-    """Store the findings. EnvironmentProblem if the folder cannot be written."""
-    path = _path(task)
-    try:
-        private_folder(path.parent)
-        write_private(path, json.dumps({"task": task.task_id, "findings": [asdict(one) for one in findings]}))
-    except OSError as error:
-        message = f"{path.parent}: cannot write: {error.strerror}"
-        raise EnvironmentProblem(message, hint="set a writable folder: METALOOP_CACHE=DIR") from None
+    """Store the findings; where the folder cannot be written, the next check tests again."""
+    record = {**_of(task), "findings": [asdict(one) for one in findings]}
+    with suppress(OSError):
+        write_private(task.folder / NAME, json.dumps(record, indent=1, ensure_ascii=False) + "\n")

@@ -109,6 +109,7 @@ class CommandTrainer(Trainer):
         super().__init__(task, data, launcher=self.device, cache=cache, fixed_steps=fixed_steps)
         self._owns_launcher = True
         self.section = task.run
+        self.result = ""  # the text in which the last command left its metric
 
     def another(self, number: int) -> CommandTrainer:
         return CommandTrainer(
@@ -154,7 +155,7 @@ class CommandTrainer(Trainer):
             files, wanted = self._beside(ended), [result] if result else []
             job = self._job(self.section.score_command, files, wanted, spec.seed)
             ended = self._run(job, self._limits(1.0, 0, tally), tally)
-        tally.result = _result(ended, result)
+        self.result = tally.result = _result(ended, result)
         try:
             return Score(self.scorer.metric(tally.result), self.trust)
         except InvalidPredictions as error:

@@ -1,4 +1,4 @@
-"""Derives a metric's better direction from its name, for logs (`analysis.imports`) and repositories (`foreign`)."""
+"""Derives a metric's better direction from its name, for logs (`analysis.imports`) and commands (`trainer.commands`)."""
 
 from __future__ import annotations
 

@@ -75,7 +75,6 @@ class Task:
     grammar: int | None = None  # the number of its generated language, if it has several
     public: bool = False  # anyone can read its hidden data, so contests must not use it
     card: dict[str, JsonValue] | None = field(default=None, hash=False)
-    budget_basis: str = "given"  # origin of budget_seconds: "given", "measured", "stated" or "assumed"
     law: Law | None = field(default=None, hash=False)  # of a simulated task, which trains nothing
     run: task_file.RunSection | None = field(default=None, hash=False)  # of a task that runs a command
     device: Device = "cpu"
@@ -192,7 +191,6 @@ class Task:
             hard_extra=budget.hard_extra,
             wall_factor=budget.wall_factor,
             memory_mb=budget.memory_mb,
-            budget_basis=budget.basis,
             data_seed=data.seed,
             text=data.source,
             text_hash=text_id,

@@ -43,9 +43,6 @@ class TaskSection(TomlSection):
 class BudgetSection(TomlSection):
     seconds: Positive = Field(description="soft training budget of one full experiment, CPU-seconds")
     cost: Positive | None = Field(default=None, description="typical charge of one full experiment, CPU-seconds")
-    basis: Literal["given", "measured", "stated", "assumed"] = Field(
-        default="given", description="origin of seconds: you, a measurement, the repository, or a guess"
-    )
     run: Positive | None = Field(default=None, description="default --run-budget, seconds; unset: 24 experiments")
     steps: int = Field(default=100, gt=0, le=Most, description="fixed-step mode: steps of a full experiment")
     seconds_per_step: Positive | None = Field(default=None, description="fixed-step mode: nominal charge of a step")

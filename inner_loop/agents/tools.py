@@ -29,7 +29,7 @@ def entry(task: Task) -> str:
 
 
 def own_command(task: Task) -> str:
-    """The command line of a foreign repository's experiment; empty for other tasks."""
+    """The command line of an experiment of the user's repository; empty for other tasks."""
     if task.run is None:
         return ""
     return task.run.command if isinstance(task.run.command, str) else shlex.join(task.run.command)

@@ -81,7 +81,7 @@ def require_free(program: Program, task: Task) -> None:
 
 
 def shown_files(task: Task) -> list[tuple[str, bytes]]:
-    """The task's read-only files, except login keys from a foreign repository."""
+    """The task's read-only files, except login keys of the repository."""
     return [(name, data) for name, data in task.read_only_files if not is_key(name, data)]
 
 

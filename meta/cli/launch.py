@@ -19,7 +19,6 @@ from meta.cli.progress import Progress
 from meta.cli.researcher_choice import ResearcherChoice
 from meta.planned_work import PlannedWork
 from programs.errors import NotComparable, UsageError
-from trainer import command_budget
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -34,6 +33,7 @@ DEFAULT_TASK = "strokes"
 SETUP_SECONDS = 6.0  # start of the workers and the data of a new study, wall seconds
 SHARE_AT_WORK = 0.8  # of the workers' time; the rest is launching and recording (meta/plan.py: OVERHEAD)
 COMMAND_SECONDS = 0.1  # start and end of a command's sandbox, wall seconds, not charged
+WHOLE = "its command takes no budget, so a program with `screen` gives every candidate a full experiment"
 LAW_SECONDS = 0.003  # a simulated experiment with its records, wall seconds
 
 
@@ -149,8 +149,6 @@ class LaunchSettings(StudyFlags, PlayingFlags, StartFlags):
                 f"{resolve.shown(study.folder)} was created without a sandbox",
                 hint=f"{sandbox.FLAG} resumes it without one; a new study has one",
             )
-        if study is None:
-            command_budget.refuse_guess(task)
         sandbox.require(task, self.sandbox)
         self.researcher_choice.ready(study)
         if study is None and task.run is not None:  # a study that is resumed has trained on it
@@ -170,7 +168,7 @@ class LaunchSettings(StudyFlags, PlayingFlags, StartFlags):
 
 def require_checked(out: Output, task: Task, sandboxed: bool) -> None:
     """Raise TaskError where a task with a command fails `metaloop task check`; the cheap part of it runs if need be."""
-    from trainer.command_check import require_checked as require
+    from trainer.commands.check import require_checked as require
 
     require(task, sandboxed, out.note)
 
@@ -229,8 +227,8 @@ def with_sandbox(plan: PlannedWork, task: Task, sandboxed: bool, devices: int = 
         planned["wall_seconds"] = round(
             plan["wall_seconds"] + COMMAND_SECONDS * plan["experiments"] / plan["workers"], 1
         )
-        if said := command_budget.remarks(task):
-            planned["of_the_task"] = "; ".join(said)
+        if not task.scales:
+            planned["of_the_task"] = WHOLE
     if not sandbox.runs_code(task):
         planned |= {"workers": 1, "wall_seconds": round(1.0 + LAW_SECONDS * plan["experiments"], 1)}
     return planned

@@ -110,13 +110,21 @@ def init(
         flag("With --like: another task of its family, by its number.", min=1, max=2**30, metavar="N"),
     ],
     simulated: Annotated[bool, flag("A task without training: a formula gives the effect of each edit.")],
-    seed: Annotated[int, flag("Seed of that formula.", min=0, default=1)],
+    seed: Annotated[
+        str | None,
+        flag(
+            "With --simulated, the seed of its formula; with --from, the constant with the seed of a training "
+            "(FILE.py:NAME), or none.",
+            metavar="N|FILE.py:NAME",
+        ),
+    ],
 ) -> int:
     """Write the files of a new task. They are task.toml, train.py, prepare.py and data.py;
     with --simulated, task.toml and train.py. With --like, --text or --grammar, the task is
     a copy of a built-in one, on your own text or another generated language. With --from,
     it is a task.toml for a repository with its own command for training, benchmarks or
-    tests, in any programming language; with -m, a language model reads the repository, too."""
+    tests, in any programming language: the command is run twice, and what that does not
+    show is asked; with -m, a language model proposes the answers."""
     wanted = {"--like": like, "--text": text, "--grammar": grammar}
     copied = next((name for name, value in wanted.items() if value is not None), None)
     if copied and (simulated or repository.source is not None):
@@ -125,7 +133,9 @@ def init(
     if member is not None and like is None:
         raise UsageError("--member needs --like TASK", hint="metaloop task init my-task --like tabular --member 7")
     if repository.source is not None:
-        return from_repository(out, repository.source, folder, repository)
+        return from_repository(out, repository.source, folder, seed, repository)
+    if seed is not None and not (simulated and seed.isdecimal()):
+        raise UsageError("--seed is a whole number with --simulated, and a constant with --from", hint="--seed 7")
     given = vars(repository) | {"chosen": None, "model": repository.chosen.model}
     if named := next((name for name, value in given.items() if value), None):
         raise UsageError(f"--{named.replace('_', '-')} needs --from DIR", hint="metaloop task init --from my-repo")
@@ -139,7 +149,7 @@ def init(
     if copied:
         variant = Variant(like, grammar, Path(text) if text is not None else None, member)
         return init_copied(out, path, variant)
-    made = init_simulated(path, seed) if simulated else write(path)
+    made = init_simulated(path, int(seed or 1)) if simulated else write(path)
     files = sorted(path.name for path in made.iterdir() if path.is_file())
     out.thing({"folder": str(made), "files": files})
     out.note(f"next: metaloop task check {resolve.typed(made)}")

@@ -30,27 +30,11 @@ FINDINGS = (
 
 @verb(
     ("metaloop task check my-task/", "tests each clause of the contract"),
-    ("metaloop task check my-task/ --write", "for a task with a command: records its time"),
     ("metaloop task check strokes --json", "the same for a script; exits with 2 on an error"),
 )
 def check(
     out: Output,
     task: Annotated[str, argument(metavar="NAME|DIR")],
-    write: Annotated[
-        bool,
-        flag(
-            "For a task with a command: write the measured time into task.toml, and remove knobs that do not change "
-            "the metric."
-        ),
-    ],
-    noise: Annotated[
-        bool | None,
-        flag(
-            "For a task with a command: run its baseline three more times  [default: if it takes under 20 s].",
-            "--noise/--no-noise",
-            command="task",
-        ),
-    ],
     knobs: Annotated[
         bool | None,
         flag(
@@ -62,34 +46,30 @@ def check(
     playing: Annotated[PlayingFlags, only("unsafe_no_sandbox")],
 ) -> int:
     """Test each clause of a task's contract (docs/tasks.md). Tests data, budget, steps,
-    scoring and edits. If the task has a command (see task init --from), tests its baseline,
-    the direction of its metric and its knobs (settings). Exits with 2 on an error."""
+    scoring and edits. If the task has a command (see task init --from), runs its baseline
+    three times, then bad and other values of its knobs (settings). Exits with 2 on an error."""
     from trainer.check import check as examine
 
     with ticker(out, repeated=True) as progress, launcher_of(_reference(task), playing.unsafe_no_sandbox) as launcher:
-        findings = examine(
-            _reference(task), launcher=launcher, write=write, noise=noise, knobs=knobs, progress=progress
-        )
+        findings = examine(_reference(task), launcher=launcher, knobs=knobs, progress=progress)
     out.rows([asdict(finding) for finding in findings], FINDINGS)
     out.below([(finding.clause, finding.hint) for finding in findings if finding.hint])
     if any(finding.level == "error" for finding in findings):
         return 2
     if Path(_reference(task)).is_dir():
-        out.next(*after_check(Path(_reference(task)), write))
+        out.next(*after_check(Path(_reference(task))))
     return 0
 
 
-def after_check(folder: Path, written: bool) -> list[str]:
+def after_check(folder: Path) -> list[str]:
     """How to go on with a task that passed: of a repository, with the program that it has."""
     from meta.cli import resolve
     from programs.errors import MetaloopError
-    from trainer.foreign.repository import read
+    from trainer.commands.repository import read
     from trainer.task import Task
 
     name, own = resolve.typed(folder), list[str]()
     loaded = Task.load(folder)
-    if loaded.budget_basis in ("stated", "assumed") and not written:
-        return [f"metaloop task check {name} --write"]
     with suppress(MetaloopError):  # too large a repository
         own = read(folder).for_agents if loaded.run else []
     program = resolve.typed(folder / (own[0] if own else "program.md")) if loaded.run else "my/program.md"

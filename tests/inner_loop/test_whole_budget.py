@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,6 @@ from tests.inner_loop.play import play, program
 from tests.trainer import foreign_repos
 from trainer.command import CommandTrainer
 from trainer.data import DataStore
-from trainer.foreign.init import Wanted, draft, write
 from trainer.streams import Streams
 from trainer.task import Task
 
@@ -23,7 +23,7 @@ SCREEN = "screen: {fraction: 0.25, promote: 0.5}\nwave: 3\nproposers: {local: 1.
 @pytest.fixture
 def task(tmp_path: Path) -> Task:
     """A shell script of constants; an experiment is taken to cost 1 s."""
-    return Task.load(write(draft(foreign_repos.shell(tmp_path / "task"), Wanted(budget=1.0)), None))
+    return foreign_repos.made(foreign_repos.shell(tmp_path / "task"), replace(foreign_repos.SHELL, budget=1.0))
 
 
 def test_a_screening_charter_trains_every_candidate_in_full(task: Task, tmp_path: Path) -> None:
@@ -46,5 +46,6 @@ def test_a_screen_makes_no_other_behaviour_there(task: Task) -> None:
 def test_a_source_is_not_tried_untrained_there(task: Task) -> None:
     sample, how = Sample("source", task.baseline(), 3, ablate=True), How(Streams.from_seed(1))
     assert [job.fraction for job in sample.jobs(task, how)] == [1.0] * 3
-    scaled = Task.load(write(draft(foreign_repos.original(task.folder.parent / "scaled"), Wanted()), None))
+    takes_budget = replace(foreign_repos.ORIGINAL, command="TIME={budget} python train.py")
+    scaled = foreign_repos.made(foreign_repos.original(task.folder.parent / "scaled"), takes_budget)
     assert [job.fraction for job in sample.jobs(scaled, how)] == [1.0] * 3 + [0.02] * 3

@@ -21,7 +21,7 @@ SIZE = (
 )  # fmt: skip
 #: too small for a search: one new program against the user's, a few runs of each
 TRIAL = ("--budget", "1.6s", "--run-budget", "0.12s", "--seed", "3", "--fixed-steps", "--json")
-BUDGET = "seconds = 0.03\ncost = 0.04\nsteps = 1\nseconds_per_step = 0.04 "
+BUDGET = "seconds = 0.03\ncost = 0.04\nsteps = 1\nseconds_per_step = 0.04\n"
 
 
 def make_task(folder: Path) -> Path:
@@ -31,12 +31,13 @@ def make_task(folder: Path) -> Path:
     that counts CPU time, and another number of them on a busy machine.
     """
     theirs = foreign_repos.original(folder / "theirs")
-    assert run(["task", "init", "--from", str(theirs), "--into", str(folder / "task")]) == 0
-    assert run(["task", "check", str(folder / "task")]) == 0
+    words = ["--command", "uv run train.py", "--metric", "val_bpb", "--editable", "train.py", "--budget", "1s"]
+    assert run(["task", "init", "--from", str(theirs), "--into", str(folder / "task"), *words]) == 0
     path = folder / "task" / "task.toml"
     text = path.read_text()
-    assert text.count("seconds = 0.1 ") == 1
-    path.write_text(text.replace("seconds = 0.1 ", BUDGET))
+    assert text.count("seconds = 1.0\n") == 1
+    path.write_text(text.replace("seconds = 1.0\n", BUDGET))
+    assert run(["task", "check", str(folder / "task"), "--no-knobs"]) == 0
     return folder / "task"
 
 

@@ -3,28 +3,71 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import select
+import signal
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from meta.cli.main import run
 from tests.trainer import foreign_repos
+from trainer.task import Task
+
+WORDS = ["--command", "python train.py", "--metric", "val_bpb", "--editable", "train.py"]
 
 
 def test_init_from_a_repository(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     place = foreign_repos.original(tmp_path / "theirs")
-    assert run(["task", "init", "--from", str(place), "--into", str(tmp_path / "task"), "--json"]) == 0
+    assert run(["task", "init", "--from", str(place), "--into", str(tmp_path / "task"), "--json", *WORDS]) == 0
     said = capsys.readouterr()
-    assert '"program.md:10"' in said.out and "nothing was run" in said.err and (tmp_path / "task/task.toml").is_file()
+    facts = {fact["field"]: fact for fact in json.loads(said.out)["items"]}
+    assert facts["metric"]["value"] == "val_bpb" and facts["time"]["where"] == "measured"
     assert run(["task", "show", str(tmp_path / "task"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["scoring"] == "printed"
+    assert run(["run", "stock", "-t", str(tmp_path / "task"), "--dry-run"]) == 0
+    assert run(["run", "stock", "-t", str(tmp_path / "task"), "-b", "0.3s", "-s", str(tmp_path / "done")]) == 0
+    assert "has not been checked here" not in capsys.readouterr().err  # its baseline ran when it was made
 
 
 def test_what_is_missing_is_named_with_its_flag(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "notes.txt").write_text("nothing\n")
-    assert run(["task", "init", "--from", str(tmp_path)]) == 2
-    assert "not found: command" in (said := capsys.readouterr().err) and "--editable" in said
+    foreign_repos.original(tmp_path)
+    for number, flag in ((0, "--command"), (2, "--metric"), (4, "--editable")):
+        assert run(["task", "init", "--from", str(tmp_path), *WORDS[:number], *WORDS[number + 2 :]]) == 2
+        assert flag in capsys.readouterr().err and not (tmp_path / "task.toml").exists()
     assert run(["task", "init", "new", "--metric", "x"]) == 2 and "--from" in capsys.readouterr().err
+
+
+def answered(folder: Path, answers: list[bytes]) -> tuple[int, str]:
+    """Exit status and output of `task init --from` at a terminal, with an answer to each question."""
+    pid, fd = pty.fork()
+    if pid == 0:  # pragma: no cover
+        os.execvp(sys.executable, [sys.executable, "-m", "meta.cli.main", "task", "init", "--from", str(folder)])
+    seen, left, until = b"", list(answers), time.monotonic() + 60
+    while time.monotonic() < until:
+        if not select.select([fd], [], [], 1)[0]:
+            continue
+        try:
+            part = os.read(fd, 4096)
+        except OSError:
+            break
+        seen += part
+        if left and seen.rstrip().endswith(b":") and not part.endswith(b"\n"):
+            os.write(fd, left.pop(0) + b"\n")
+    else:
+        os.kill(pid, signal.SIGKILL)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), seen.decode()
+
+
+def test_what_a_run_does_not_show_is_asked_at_a_terminal(tmp_path: Path) -> None:
+    foreign_repos.write_files(tmp_path, {"fit.py": "print('badness: 3')\nprint('size: 2')\n", "data.py": "X = 1\n"})
+    status, seen = answered(tmp_path, [b"python fit.py", b"fit.py", b"badness", b"up", b"higher"])
+    task = Task.load(tmp_path)
+    assert status == 0 and (task.metric, task.direction, task.editable) == ("badness", "higher", ("fit.py",)), seen
+    assert "is a lower or a higher badness better?" in seen and "'up' is not one of" in seen
 
 
 def test_export_prose_of_a_program(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -36,30 +79,11 @@ def test_export_prose_of_a_program(tmp_path: Path, capsys: pytest.CaptureFixture
     assert run(["export", str(path), "--prose"]) == 0 and "Make 6 candidates" in capsys.readouterr().out
 
 
-def test_a_guess_is_measured_before_anything_is_planned_by_it(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    foreign_repos.shell(tmp_path / "theirs")
-    assert run(["task", "init", "--from", "theirs"]) == 0
-    assert run(["run", "stock", "-t", "theirs"]) == 2 and not (tmp_path / "studies").exists()
-    assert "is a guess" in (said := capsys.readouterr().err) and "--write" in said
-    assert run(["run", "stock", "-t", "theirs", "--dry-run"]) == 0
-    assert "never measured" in capsys.readouterr().out
-    assert run(["task", "check", "theirs", "--write", "--no-noise"]) == 0
-    capsys.readouterr()
-    assert run(["run", "stock", "-t", "theirs", "-b", "0.1s", "-s", "done"]) == 0
-    said = capsys.readouterr().err
-    assert "takes no budget" in said and "never measured" not in said
-
-
 def test_verify_takes_a_file_for_the_one_it_is_named_like(tmp_path: Path) -> None:
     from meta.cli.verify import read_source
     from programs.errors import UsageError
-    from trainer.foreign.init import Wanted, draft, write
-    from trainer.task import Task
 
-    task = Task.load(write(draft(foreign_repos.nested(tmp_path / "theirs"), Wanted()), None))
+    task = foreign_repos.made(foreign_repos.nested(tmp_path / "theirs"), foreign_repos.NESTED)
     other = tmp_path / "mine/src/model/net.py"
     other.parent.mkdir(parents=True)
     other.write_text("WIDTH = 9\nDROPOUT = 0.1\n")
@@ -79,7 +103,7 @@ def test_a_task_that_fails_its_check_starts_no_study_and_no_contest(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     place = foreign_repos.original(tmp_path / "theirs")
-    assert run(["task", "init", "--from", "theirs"]) == 0
+    assert run(["task", "init", "--from", "theirs", *WORDS]) == 0
     (place / "train.py").write_text((place / "train.py").read_text() + "raise SystemExit(3)\n")
     (tmp_path / "own.md").write_text("# Research\n\nTry things.\n")
     capsys.readouterr()

@@ -19,12 +19,12 @@ from inner_loop.agents.sandbox import AgentSandbox
 from tests.inner_loop.play import FULL, Played
 from tests.inner_loop.test_command import said, work
 from tests.redteam.harness import Harm
+from tests.trainer import foreign_repos
 from trainer import bwrap
 from trainer.command import CommandTrainer
+from trainer.commands.init import Wanted
 from trainer.data import DataStore
-from trainer.foreign.init import Wanted, draft, write
 from trainer.streams import Streams
-from trainer.task import Task
 
 pytestmark = pytest.mark.skipif(bwrap.probe() is not None, reason=str(bwrap.probe()))
 BUDGET = 30.0  # device-seconds of a run
@@ -48,7 +48,7 @@ def trainer(tmp_path: Path) -> Iterator[CommandTrainer]:
     (place / "train.py").write_text(TRAIN)
     (place / "other.py").write_text("# read only\n")
     wanted = Wanted(command="python train.py", metric="loss", direction="lower", budget=0.5, editable=["train.py"])
-    task = Task.load(write(draft(place, wanted), None))
+    task = foreign_repos.made(place, wanted)
     with CommandTrainer(task, DataStore(task, Streams.from_seed(1), tmp_path / "data")) as started:
         yield started
 

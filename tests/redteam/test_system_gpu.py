@@ -15,19 +15,19 @@ import pytest
 from programs.errors import EnvironmentProblem
 from tests.redteam.attempts import assert_all, trying
 from tests.redteam.conftest import Attack
+from tests.trainer.foreign_repos import made
 from trainer import gpu
 from trainer.command import CommandTrainer
+from trainer.commands.init import Wanted
 from trainer.compile_cache import CompileCache
 from trainer.data import DataStore
 from trainer.device_profile import DeviceProfile, train_environment
 from trainer.experiment import Spec
-from trainer.foreign.init import Wanted, draft, write
 from trainer.gpus import usable
 from trainer.launcher import Ended, ProcessLimits, ProcessRequest
 from trainer.local import LocalLauncher
 from trainer.referee import Failed, judge
 from trainer.streams import Streams
-from trainer.task import Task
 
 Smi = Callable[[str, str], Path]
 
@@ -192,7 +192,7 @@ def test_the_compile_cache_of_a_command_is_nobody_elses(tmp_path: Path) -> None:
     repository.mkdir()
     (repository / "train.py").write_text(COMMAND)
     (repository / "README.md").write_text("`python train.py` prints the loss; lower is better. Edit only train.py.\n")
-    task = Task.load(write(draft(repository, Wanted(budget=60.0)), tmp_path / "task"))
+    task = made(repository, Wanted(metric="loss", budget=60.0, command="TRITON_CACHE_DIR=${TRITON_CACHE_DIR:-/tmp} python train.py"), tmp_path / "task")
     trainer = CommandTrainer(task, DataStore(task, Streams.from_seed(1), tmp_path / "data"))
     trainer.device.compiled = cache = CompileCache(tmp_path / "compiled" / "task.pack")
     lr = COMMAND.replace("LR = 0.1", "LR = 0.2")

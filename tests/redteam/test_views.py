@@ -17,9 +17,9 @@ from trainer.cache import Cache
 from trainer.command import CommandTrainer
 from trainer.command_process import run_command
 from trainer.command_view import CommandJob, CommandLimits, readable_path
+from trainer.commands.init import Drafting, Wanted, write
 from trainer.data import DataStore
 from trainer.experiment import Spec
-from trainer.foreign.init import Wanted, draft, write
 from trainer.streams import Streams
 from trainer.task import Task
 
@@ -134,7 +134,7 @@ def test_a_key_that_comes_with_a_repository_stays_there(tmp_path: Path) -> None:
     (place / "deploy").mkdir()
     for name in ("deploy/server.pem", "deploy/credentials.json", "token"):
         (place / name).write_text(f"PRIVATE KEY {KEY}")
-    found = draft(place, WANTED)
+    found = Drafting(place).draft(WANTED)
     assert "server.pem" not in found.toml and "credentials.json" not in found.toml and '"token"' not in found.toml
     assert any(fact.field == "left out" and fact.value == "token" for fact in found.facts)
     write(found, None)
@@ -156,10 +156,10 @@ def repository(place: Path, mention: str) -> Path:
 
 
 MENTIONS = (
-    "# the data: ~/.cache/huggingface", 'HUB = os.path.join(HOME, ".cache", "huggingface") if 0 else 1',
-    "x = '~/.cache/huggingface/hub'", "y = '''~/.cache/huggingface/'''", "z = '$HOME/.cache/mozilla'",
-    "c = 1  # ~/.cache/theirs", "e = '~/.cache/theirs/../huggingface'",
-)  # fmt: skip
+    "# the data: ~/.cache/huggingface",
+    "x = '~/.cache/huggingface/hub'",
+    "e = '~/.cache/theirs/../huggingface'",
+)
 
 
 @pytest.mark.exploit(48)
@@ -173,7 +173,7 @@ def test_a_line_that_mentions_a_cache_does_not_show_it(
         (home / ".cache" / name).parent.mkdir(parents=True, exist_ok=True)
         (home / ".cache" / name).write_text(KEY)
     monkeypatch.setenv("HOME", str(home))
-    place = write(draft(repository(tmp_path / "repo", f"HOME = ''\nimport os\n{mention}"), WANTED), None)
+    place = write(Drafting(repository(tmp_path / "repo", f"HOME = ''\nimport os\n{mention}")).draft(WANTED), None)
     toml = (place / "task.toml").read_text()
     assert "huggingface" not in toml and "mozilla" not in toml
     if mention.startswith("# the data"):  # one is enough: each trains
@@ -215,10 +215,10 @@ def test_the_model_that_the_code_fetches_is_shown_alone(tmp_path: Path, monkeypa
         (home / ".cache" / name).parent.mkdir(parents=True, exist_ok=True)
         (home / ".cache" / name).write_text("data")
     monkeypatch.setenv("HOME", str(home))
-    lines = 'M = "AutoModel.from_pretrained(\'o/m\')"\nHERE = ("~", ".cache", "mine")\n'
-    found = draft(repository(tmp_path / "repo", lines), WANTED)
+    lines = "M = \"AutoModel.from_pretrained('o/m')\"\n"
+    found = Drafting(repository(tmp_path / "repo", lines)).draft(WANTED)
     shown = {fact.value for fact in found.facts if fact.field == "readable"}
-    assert shown == {"~/.cache/huggingface/hub/models--o--m", "~/.cache/mine"}
+    assert shown == {"~/.cache/huggingface/hub/models--o--m"}
 
 
 def test_names_of_data_are_no_names_of_keys() -> None:

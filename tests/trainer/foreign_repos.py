@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from trainer.command import CommandTrainer
+from trainer.commands.init import Drafting, Wanted, write
 from trainer.data import DataStore
 from trainer.experiment import Spec
-from trainer.foreign.init import Draft
 from trainer.outcome import Outcome
 from trainer.streams import Streams
 from trainer.task import Task
@@ -149,8 +148,22 @@ def write_files(folder: Path, files: dict[str, str]) -> Path:
     return folder
 
 
-def facts(found: Draft) -> dict[str, Any]:
-    return {fact.field: fact.value for fact in found.facts}
+#: What a user says of each shape; the rest is found by running.
+ORIGINAL = Wanted(command="uv run train.py", metric="val_bpb", editable=["train.py"])
+MAKEFILE = Wanted(
+    command="make bench", metric="kernel.millis", metric_file="out/result.json", editable=["src/kernel.c"],
+    direction="lower",
+)  # fmt: skip
+SHELL = Wanted(command="./run.sh", direction="higher")
+COMPILED = Wanted(command="gcc -O2 -o sort sort.c && ./sort")
+NESTED = Wanted(
+    command="python -m eval.score", metric="accuracy", editable=["src/model/net.py", "src/optim.py"]
+)  # fmt: skip
+
+
+def made(place: Path, wanted: Wanted, into: Path | None = None) -> Task:
+    """`task init` of a repository: its command runs twice."""
+    return Task.load(write(Drafting(place).draft(wanted), into))
 
 
 def run(task: Task, spec: Spec | None = None) -> Outcome:

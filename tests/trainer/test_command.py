@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,14 +11,13 @@ import pytest
 
 from programs.errors import TaskError, UsageError
 from tests.trainer import foreign_repos
-from tests.trainer.foreign_repos import run, write_files
+from tests.trainer.foreign_repos import MAKEFILE, ORIGINAL, SHELL, run, write_files
 from trainer.check import check
 from trainer.command import CommandTrainer
-from trainer.command_check import write_measured
+from trainer.commands.init import Wanted
 from trainer.data import DataStore
 from trainer.edits import Edit
 from trainer.experiment import Spec
-from trainer.foreign.init import Wanted, draft, write
 from trainer.streams import Streams
 from trainer.task import Task
 
@@ -29,8 +27,8 @@ SCORED = {"train.py": "open('model.txt', 'w').write('2.5')\nprint('score: 99')\n
 )}  # fmt: skip
 
 
-def made(folder: Path, repository: Callable[[Path], Path], **wanted: object) -> Task:
-    return Task.load(write(draft(repository(folder / "theirs"), Wanted(**wanted)), folder / "task"))  # type: ignore[arg-type]
+def made(folder: Path, repository: Callable[[Path], Path], wanted: Wanted) -> Task:
+    return foreign_repos.made(repository(folder / "theirs"), wanted, folder / "task")
 
 
 def in_fractions(folder: Path) -> Path:
@@ -44,7 +42,10 @@ def in_fractions(folder: Path) -> Path:
 
 
 def test_the_original_shape_trains_with_its_seed_and_a_share_of_its_budget(tmp_path: Path) -> None:
-    task = made(tmp_path, in_fractions)
+    task = made(tmp_path, in_fractions, ORIGINAL)
+    toml = task.folder / "task.toml"
+    toml.write_text(toml.read_text().replace("[run]\n", '[run]\nbudget_constant = "prepare.py:TIME_BUDGET"\n'))
+    task = Task.load(task.folder)
     one, again, other = (run(task, Spec(task.baseline(), seed)) for seed in (1, 1, 2))
     assert one.status == "ok" and one.metric == again.metric != other.metric and one.steps == 200_000
     assert one.trust == "self-reported" and 0 < one.device_seconds < 30.0
@@ -56,7 +57,7 @@ def test_the_original_shape_trains_with_its_seed_and_a_share_of_its_budget(tmp_p
 
 
 def test_json_of_a_makefile_and_patches_of_c(tmp_path: Path) -> None:
-    task = made(tmp_path, foreign_repos.makefile)
+    task = made(tmp_path, foreign_repos.makefile, MAKEFILE)
     assert run(task).metric == 66.5
     source = task.edits.apply(task.baseline(), Edit(apply=("BLOCK_4",)))
     assert "#define BLOCK 4\n" in source.text("src/kernel.c") and run(task, Spec(source, 1)).metric == 54.5
@@ -67,10 +68,14 @@ def test_json_of_a_makefile_and_patches_of_c(tmp_path: Path) -> None:
 
 def scored(folder: Path, artifact: str = "model.txt") -> Task:
     """A task whose train.py leaves a model and claims a score, which score.py reads from that model."""
-    return made(
-        folder, lambda place: write_files(place, SCORED), metric="score", command="python train.py",
-        editable=["train.py"], score_command="python score.py", artifacts=[artifact], direction="higher",
+    wanted = Wanted(
+        metric="score", command="python train.py", editable=["train.py"], score_command="python score.py",
+        artifacts=["model.txt"], direction="higher",
     )  # fmt: skip
+    task = made(folder, lambda place: write_files(place, SCORED), wanted)
+    toml = task.folder / "task.toml"
+    toml.write_text(toml.read_text().replace('["model.txt"]', f'["{artifact}"]'))
+    return Task.load(task.folder)
 
 
 def test_a_scoring_command_counts_and_sees_no_edited_file(tmp_path: Path) -> None:
@@ -118,10 +123,10 @@ def test_libraries_have_the_threads_of_the_machine_unless_the_task_says_a_number
         text = f"import os\nprint('score:', sum(int(os.environ.get(name, 100)) for name in {names}))\n"
         return write_files(folder, {"train.py": text})
 
-    task = made(tmp_path, threads, metric="score", command="python train.py", direction="higher")
+    task = made(tmp_path, threads, Wanted(direction="higher"))
     toml = task.folder / "task.toml"
-    assert "\nthreads = 0  #" in toml.read_text() and run(task).metric == 300.0
-    toml.write_text(toml.read_text().replace("\nthreads = 0", "\nthreads = 2"))
+    assert run(task).metric == 300.0
+    toml.write_text(toml.read_text().replace("[run]\n", "[run]\nthreads = 2\n"))
     assert run(Task.load(task.folder)).metric == 6.0
 
 
@@ -131,14 +136,14 @@ def test_an_artifact_takes_the_place_of_no_file(tmp_path: Path) -> None:
 
 
 def test_it_never_runs_without_a_sandbox(tmp_path: Path) -> None:
-    task = made(tmp_path, foreign_repos.shell)
+    task = made(tmp_path, foreign_repos.shell, SHELL)
     trainer = CommandTrainer(task, DataStore(task, Streams.from_seed(1), tmp_path / "data"), sandbox=False)
     with pytest.raises(UsageError, match="only in the sandbox"):
         trainer.run(Spec(task.baseline(), 1))
 
 
 def test_what_a_task_may_not_say(tmp_path: Path) -> None:
-    task = made(tmp_path, foreign_repos.shell)
+    task = made(tmp_path, foreign_repos.shell, SHELL)
     toml = task.folder / "task.toml"
     text = toml.read_text()
     for line in ('seed_constant = "x"', 'score_command = "x"', "command = []", 'unknown = "x"'):
@@ -150,30 +155,16 @@ def test_what_a_task_may_not_say(tmp_path: Path) -> None:
     assert findings[-1].level == "error" and "keys" in findings[-1].message
 
 
-def test_check_says_what_it_found_and_writes_what_it_measured(tmp_path: Path) -> None:
-    task = made(tmp_path, foreign_repos.shell)
-    findings = {finding.clause: finding for finding in check(task.folder, write=True)}
-    assert findings["baseline"].message.startswith("score 22 in")
-    assert findings["trust"].level == "warning" and "takes no seed" in findings["seed noise"].message
-    assert findings["edits"].level == "ok" and Task.load(task.folder).budget_seconds < 1.0
+def test_check_says_what_it_found_and_what_to_do_about_a_baseline_that_fails(tmp_path: Path) -> None:
+    task = made(tmp_path, foreign_repos.shell, SHELL)
+    findings = {finding.clause: finding for finding in check(task.folder)}
+    assert findings["baseline"].message.startswith("score 22,") and findings["time"].level == "ok"
+    assert findings["trust"].level == "warning" and "takes no seed" in findings["noise"].message
+    assert findings["edits"].level == "ok" and findings["knob LEVEL"].message.startswith("alive")
     toml = task.folder / "task.toml"
-    toml.write_text(re.sub("(?m)^wall_factor = .*", "wall_factor = 1.0", toml.read_text()))
+    toml.write_text(re.sub("(?m)^cost = .*", "cost = 50.0", toml.read_text()))
+    assert "plans will be wrong" in {one.clause: one.message for one in check(task.folder, knobs=False)}["time"]
     script = task.folder / "run.sh"
-    script.write_text(script.read_text() + "sleep 0.1\n")
-    findings = {finding.clause: finding for finding in check(task.folder, write=True, noise=False, knobs=False)}
-    assert findings["charge"].level == "warning" and "not the CPU time" in findings["charge"].message
-    stored, text = Task.load(task.folder).budget_seconds, toml.read_text()
-    assert "measured it; its CPU time: by its wall time it was charged" in text
-    assert stored < 0.1 and "in 0.0" in findings["baseline"].message
-    assert write_measured(task, 3.25) and Task.load(task.folder).cost_seconds == 3.25
-
-
-def test_check_says_what_to_do_about_a_baseline_that_fails(tmp_path: Path) -> None:
-    place = foreign_repos.shell(tmp_path / "theirs")
-    (place / "run.sh").write_text(
-        "#!/bin/bash\nLEVEL=3\npython3 -c 'import no_such_module'\necho score: $LEVEL\nexit 3\n"
-    )
-    task = Task.load(write(draft(place, Wanted(metric="score", direction="higher")), None))
+    script.write_text(f"{script.read_text()}python3 -c 'import no_such_module'\nexit 3\n")
     last = check(task.folder)[-1]
     assert last.level == "error" and last.clause == "baseline" and "no_such_module" in last.hint
-    assert json.dumps(last.message)

@@ -8,6 +8,7 @@ import pytest
 
 from tests.trainer.foreign_repos import write_files
 from trainer.command import CommandTrainer, hidden_link
+from trainer.commands.named_numbers import NamedNumber
 from trainer.data import DataStore
 from trainer.experiment import Spec
 from trainer.outcome import Outcome
@@ -101,9 +102,8 @@ def test_writing_into_a_read_only_file_is_told_and_reaches_nobody_else(tmp_path:
     ],
 )
 def test_numbers_as_people_print_them(text: str, metric: float) -> None:
-    from trainer.foreign.metrics import pattern_of
-
-    assert Printed({"pattern": pattern_of("rate")}).metric(f"rate: 1\nrate: {text} tok/s\n") == metric
+    pattern = NamedNumber("rate").pattern
+    assert Printed({"pattern": pattern}).metric(f"rate: 1\nrate: {text} tok/s\n") == metric
 
 
 def test_a_python_behind_links_that_the_sandbox_does_not_show_is_named(tmp_path: Path) -> None:

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from programs.errors import EnvironmentProblem, TaskError
+from tests.trainer.foreign_repos import made, write_files
 from trainer import gpus, scaffold
 from trainer.command import CommandTrainer
+from trainer.commands.init import Wanted
 from trainer.data import DataStore
-from trainer.foreign.init import Wanted, draft, write
 from trainer.gpus import Survey, survey
 from trainer.launchers import launcher_for
 from trainer.streams import Streams
@@ -151,21 +152,20 @@ def test_a_budget_that_makes_no_sense_is_told(tmp_path: Path, budget: str, said:
         Task.load(_task(tmp_path, budget))
 
 
-GPU_CODE = "import torch\nLR = 0.1\nx = torch.zeros(1).cuda()\nprint(f'loss: {LR:.4f}')\n"
-PROSE = "Run `python train.py`; it prints the loss, lower is better. Edit only train.py. One run takes 2 minutes.\n"
-
-
-def _repository(folder: Path, code: str) -> Path:
-    folder.mkdir()
-    (folder / "train.py").write_text(code)
-    (folder / "README.md").write_text(PROSE)
-    return folder
+def gpu_task(folder: Path) -> Task:
+    """A repository whose command wants a GPU."""
+    task = made(write_files(folder, {"train.py": "LR = 0.1\nprint(f'loss: {LR:.4f}')\n"}), Wanted())
+    path = task.folder / "task.toml"
+    path.write_text(path.read_text().replace("[budget]\n", '[budget]\ndevice = "gpu"\n'))
+    return Task.load(task.folder)
 
 
 def test_a_command_needs_no_torch_of_ours(
     machine: Machine, dev: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A repository brings its own libraries: device nodes and nvidia-smi are enough for it."""
+    monkeypatch.setenv(gpus.VARIABLE, "cpu")
+    place = gpu_task(tmp_path / "repo").folder
     monkeypatch.delenv(gpus.VARIABLE, raising=False)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     machine()  # writes the script
@@ -173,9 +173,7 @@ def test_a_command_needs_no_torch_of_ours(
     assert [one.index for one in found.gpus] == [0, 1]
     monkeypatch.setattr(gpus, "DEV", dev)
     monkeypatch.setattr(gpus, "TOOL", str(tmp_path / "smi"))
-    [fact] = [one for one in draft(_repository(tmp_path / "repo", GPU_CODE), Wanted()).facts if one.field == "device"]
-    assert fact.value == "gpu" and "NVIDIA H200" in fact.note
-    task = Task.load(write(draft(tmp_path / "repo", Wanted()), None))
+    task = Task.load(place)
     assert task.device == "gpu" and task.memory_mb >= 4096
     launcher = launcher_for(task)  # `task check` makes one beside the trainer's own
     assert launcher.profile is None
@@ -187,25 +185,8 @@ def test_a_command_needs_no_torch_of_ours(
 
 def test_a_command_for_a_gpu_never_becomes_a_toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(gpus.VARIABLE, "cpu")
-    [fact] = [one for one in draft(_repository(tmp_path / "repo", GPU_CODE), Wanted()).facts if one.field == "device"]
-    assert fact.value == "gpu" and "nothing runs here" in fact.note
-    task = Task.load(write(draft(tmp_path / "repo", Wanted()), None))
+    task = gpu_task(tmp_path / "repo")
     assert task.device == "gpu"
     with pytest.raises(EnvironmentProblem, match="needs a GPU") as refused:
         CommandTrainer(task, DataStore(task, Streams.from_seed(1), tmp_path / "data"))
     assert "turns them off" in (refused.value.hint or "")
-
-
-def test_code_that_can_do_without_runs_on_the_cpu_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(gpus.VARIABLE, "cpu")
-    either = GPU_CODE.replace(".cuda()", ".to('cuda' if torch.cuda.is_available() else 'cpu')")
-    [fact] = [one for one in draft(_repository(tmp_path / "repo", either), Wanted()).facts if one.field == "device"]
-    assert fact.value == "cpu" and "runs on the CPU" in fact.note
-    assert Task.load(write(draft(tmp_path / "repo", Wanted()), None)).device == "cpu"
-
-
-def test_a_hub_is_not_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(gpus.VARIABLE, "cpu")
-    code = "import os\nm = AutoModel.from_pretrained('org/model')\nprint(f'loss: {m:.3f}')\n"
-    task = Task.load(write(draft(_repository(tmp_path / "repo", code), Wanted()), None))
-    assert task.run is not None and task.run.environment["HF_HUB_OFFLINE"] == "1"

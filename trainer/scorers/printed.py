@@ -21,7 +21,7 @@ _WORDS = dict.fromkeys(("true", "yes", "ok", "pass", "passed"), 1.0) | dict.from
     ("false", "no", "fail", "failed"), 0.0
 )
 _LONGEST = 40  # characters of a number; Python prints at most 24 of a float
-_GROUPED = re.compile(r"[-+]?\d{1,3}(?:,\d{3})+(?:\.\d*)?")
+_GROUPED = re.compile(r"[-+]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d*)?")
 _NUMBER = re.compile(r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d{1,3})?")
 
 

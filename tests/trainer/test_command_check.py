@@ -1,0 +1,179 @@
+"""`task check` of a command: what its knobs do, which direction is meant, and what a failed check prevents."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from programs.errors import TaskError
+from tests.trainer import foreign_repos
+from tests.trainer.foreign_repos import MAKEFILE, write_files
+from trainer import check_record
+from trainer.check import check
+from trainer.command import CommandTrainer
+from trainer.commands.check import device_finding, require_checked
+from trainer.commands.init import Wanted
+from trainer.commands.knobs import KnobTrials, groups_of
+from trainer.data import DataStore
+from trainer.finding import CheckFinding
+from trainer.gpus import Gpu
+from trainer.outcome import Outcome
+from trainer.streams import Streams
+from trainer.task import TASKS, Task
+
+TRAIN = """import random
+
+SEED = 1
+LR = 0.1
+IDLE = 2
+BOOM = 4
+
+random.seed(SEED)
+assert BOOM == 4
+w = IDLE * 0.0
+for _ in range(30):
+    w = max(-99.0, min(99.0, w - LR * (w - 3.0 + random.gauss(0, 0.1))))
+print("step 7 idle", IDLE)
+print(f"loss: {(w - 3.0) ** 2 + 0.5:.6f}")
+"""
+VALUES = {"LR": "0.05,0.2", "IDLE": "1,3", "BOOM": "8"}
+pytestmark = pytest.mark.usefixtures("own_cache")
+
+
+def made(folder: Path, text: str = TRAIN, direction: str = "lower", **values: str) -> Task:
+    place = write_files(folder / "repo", {"train.py": text})
+    wanted = Wanted(command="python train.py", metric="loss", direction=direction, editable=["train.py"], budget=1.0,
+                    values=values or VALUES)  # fmt: skip
+    return foreign_repos.made(place, wanted)
+
+
+def clauses(task: Task, **how: bool) -> dict[str, CheckFinding]:
+    return {finding.clause: finding for finding in check(task.folder, **how)}
+
+
+def test_each_knob_is_alive_or_shows_no_effect_or_fails_and_all_of_them_stay(tmp_path: Path) -> None:
+    task = made(tmp_path)
+    before = (task.folder / "task.toml").read_text()
+    found = clauses(task)
+    states = {clause[5:]: one.message.partition(":")[0] for clause, one in found.items() if clause.startswith("knob")}
+    assert states == {"LR": "alive", "IDLE": "no effect", "BOOM": "fails"}
+    assert found["knob IDLE"].level == "warning" and "AssertionError" in found["knob BOOM"].message
+    assert found["direction"].level == "ok" and "LR = 0.0001 or 100" in found["direction"].message
+    assert "one seed repeats its result" in found["noise"].message and found["device"].message.startswith("CPU (")
+    assert (task.folder / "task.toml").read_text() == before
+    assert [one.clause for one in check_record.read(task) or ()] == [one for one in found if one != "task.toml"]
+    (task.folder / "train.py").write_text(TRAIN + "\n")
+    assert check_record.read(Task.load(task.folder)) is None  # a check says nothing about another script
+
+
+def test_a_direction_that_bad_values_improve_is_an_error_and_prevents_studies(tmp_path: Path) -> None:
+    task = made(tmp_path, direction="higher", LR="0.05,0.2")
+    found = clauses(task)["direction"]
+    assert (
+        found.level == "error" and "bad values improve loss, if higher is better: LR = 0.0001 or 100" in found.message
+    )
+    with pytest.raises(TaskError, match="fails its check: direction: bad values improve loss") as caught:
+        require_checked(task, True, lambda _: None)
+    assert caught.value.hint == f"metaloop task check {task.folder}"
+    assert clauses(task, knobs=False)["direction"].level == "warning"
+    require_checked(task, True, lambda _: None)
+
+
+def test_a_task_none_of_whose_knobs_changes_anything_fails(tmp_path: Path) -> None:
+    task = made(tmp_path, TRAIN.replace("- LR *", "- 0.1 *").replace("assert BOOM == 4\n", ""), IDLE="1,3")
+    assert clauses(task)["knobs"].level == "error"
+    with pytest.raises(TaskError, match="knobs: none of 3 changes loss"):
+        require_checked(task, False, print)
+
+
+def test_a_second_check_trains_only_the_baseline_unless_something_outside_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outside, runs = tmp_path / "target.txt", [0]
+    outside.write_text("3.0")
+    text = TRAIN.replace("import random\n", f"import random\n\nGOAL = float(open({str(outside)!r}).read())\n")
+    place = write_files(tmp_path / "repo", {"train.py": text.replace("- 3.0", "- GOAL").replace("assert BOOM == 4\n", "")})
+    task = foreign_repos.made(place, Wanted(readable=[str(outside)]))
+    attempt = CommandTrainer._attempt
+
+    def counted(self: CommandTrainer, spec: object) -> Outcome:
+        runs[0] += 1
+        return attempt(self, spec)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(CommandTrainer, "_attempt", counted)
+    first = clauses(task)
+    trained, runs[0] = runs[0], 0
+    assert clauses(task)["knob LR"] == first["knob LR"] and runs[0] == 2 < trained
+    outside.write_text("4.0")
+    runs[0] = 0
+    assert clauses(task)["knob LR"] != first["knob LR"] and runs[0] == trained
+
+
+def test_what_is_within_the_noise_of_equal_runs_shows_no_effect(tmp_path: Path) -> None:
+    task = made(tmp_path, LR="0.05,0.2")
+    trainer = CommandTrainer(task, DataStore(task, Streams.from_seed(1), tmp_path / "data"))
+    for noise, state in ((50.0, "no effect"), (0.0, "alive")):
+        equal = [Outcome("ok", metric, 0.0, 0.0, 0.0) for metric in (0.5, 0.5 + noise)]
+        first, *_ = KnobTrials(trainer, equal).findings()
+        assert first.message.startswith(state)
+
+
+def test_a_task_that_was_never_checked_gets_the_cheap_part_first(tmp_path: Path) -> None:
+    task, notes = made(tmp_path, LR="0.05,0.2"), list[str]()
+    (task.folder / check_record.NAME).unlink(missing_ok=True)
+    require_checked(task, True, notes.append)
+    assert len(notes) == 1 and "has not been checked here: running its baseline once" in notes[0]
+    require_checked(task, True, notes.append)
+    assert len(notes) == 1
+    task = made(tmp_path / "broken", LR="0.05,0.2")
+    (task.folder / "train.py").write_text(TRAIN + "raise SystemExit(3)\n")
+    broken = Task.load(task.folder)
+    for _ in range(2):
+        with pytest.raises(TaskError, match="fails its check: baseline: crash: exit code 3"):
+            require_checked(broken, True, notes.append)
+    assert len(notes) == 2
+    require_checked(replace(Task.load(TASKS / "strokes"), folder=tmp_path / "none"), True, notes.append)
+    assert len(notes) == 2
+
+
+def test_the_device_is_what_can_be_seen_of_it() -> None:
+    gpu = Gpu(1, "GPU-1", "NVIDIA H100", 81_559, "580.1")
+    said = [device_finding(gpu, used) for used in (0.83, 0.0, None)]
+    assert [(one.level, one.message) for one in said] == [
+        ("ok", "GPU 1, NVIDIA H100: busy 83% of the time"),
+        ("warning", "GPU 1, NVIDIA H100 was offered, but nothing ran on it: CPU"),
+        ("warning", "GPU 1, NVIDIA H100 was offered; unknown whether the command used it"),
+    ]
+    assert device_finding(None, None).level == "ok"
+
+
+def test_a_seed_that_changes_nothing_is_warned_of(tmp_path: Path) -> None:
+    task = made(tmp_path, TRAIN.replace("random.seed(SEED)", "random.seed(SEED * 0)"), LR="0.05,0.2")
+    found = clauses(task, knobs=False)["noise"]
+    assert found.level == "warning" and "the seed changes nothing" in found.message
+
+
+def test_patches_of_one_constant_are_one_knob(tmp_path: Path) -> None:
+    task = foreign_repos.made(foreign_repos.makefile(tmp_path / "theirs"), MAKEFILE)
+    groups = {one.name: one.knobs for one in groups_of(task.edits.knobs, task.edits.config(task.baseline()))}
+    assert list(groups) == ["BLOCK", "UNROLL"]
+    assert [knob.name for knob in groups["BLOCK"]] == ["BLOCK_4", "BLOCK_8", "BLOCK_32", "BLOCK_64"]
+
+
+@pytest.mark.parametrize(
+    ("direction", "second", "level", "said"),
+    [
+        ("lower", " + (B - 4.0) ** 2", "ok", "bad values make loss worse: A = 0.002 or 2000, B = 0.004 or 4000"),
+        ("higher", " + (B - 4.0) ** 2", "error", "bad values improve loss, if higher is better: A = 0.002 or 2000"),
+        ("lower", " + B", "warning", "not known whether lower loss is better: 1 of 2 knobs"),
+        ("higher", " + B", "warning", "bad values improve loss, if higher is better: A = 0.002 or 2000"),
+    ],
+)
+def test_without_a_learning_rate_two_knobs_with_bad_extremes_confirm_a_direction(
+    direction: str, second: str, level: str, said: str, tmp_path: Path
+) -> None:
+    text = f"A = 2.0\nB = 4.0\nprint(f'loss: {{(A - 2.0) ** 2{second} + 0.5:.6f}}')\n"
+    found = clauses(made(tmp_path, text, direction, A="1.0,3.0", B="2.0,5.0"))["direction"]
+    assert (found.level, said in found.message) == (level, True), found.message

@@ -1,0 +1,280 @@
+"""`task init --from`: what two runs of a command show, what is asked, and what is never taken for granted."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from programs.errors import TaskError, UsageError
+from tests.trainer import foreign_repos, wild_repos
+from tests.trainer.foreign_repos import COMPILED, MAKEFILE, NESTED, ORIGINAL, SHELL, made, run, write_files
+from trainer.commands import named_numbers
+from trainer.commands.init import Drafting, Unknown, Wanted, write
+from trainer.commands.ladders import ladders
+from trainer.commands.repository import read
+from trainer.commands.roles import role_of, values_to_try
+from trainer.experiment import Spec
+from trainer.scorers.printed import Printed
+from trainer.task import Task
+
+PRINTS = Wanted(command="python train.py", editable=["train.py"])
+
+
+def printing(folder: Path, text: str, **others: str) -> Path:
+    files = {f"{name}.md": content for name, content in others.items()}
+    return write_files(folder, {"train.py": f"print({text!r})\n", **files})
+
+
+def unknown(place: Path, wanted: Wanted) -> Unknown:
+    with pytest.raises(Unknown) as caught:
+        Drafting(place).draft(wanted)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("repository", "wanted", "expected", "metric"),
+    [
+        (foreign_repos.original, ORIGINAL, ("python train.py", "val_bpb", "lower", "train.py:SEED"), None),
+        (foreign_repos.makefile, MAKEFILE, ("make bench", "kernel.millis", "lower", ""), 66.5),
+        (foreign_repos.shell, SHELL, ("./run.sh", "score", "higher", ""), 22.0),
+        (foreign_repos.compiled, COMPILED, ("gcc -O2 -o sort sort.c && ./sort", "seconds", "lower", ""), None),
+        (foreign_repos.nested, NESTED, ("python -m eval.score", "accuracy", "higher", ""), 0.53),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_it_runs_as_it_is(
+    repository: Any, wanted: Wanted, expected: tuple[str, ...], metric: float | None, tmp_path: Path
+) -> None:
+    task = made(repository(tmp_path / "a repo (v2) é"), wanted)
+    assert task.run is not None
+    assert (task.run.command, task.metric, task.direction, task.run.seed_constant) == expected
+    outcome = run(task)
+    assert outcome.status == "ok" and outcome.metric is not None and metric in (None, outcome.metric)
+    assert 0 < task.budget_seconds < 5 and task.memory_mb >= 4096
+
+
+def test_the_facts_say_what_was_seen_and_what_was_left_out(tmp_path: Path) -> None:
+    found = Drafting(foreign_repos.original(tmp_path)).draft(ORIGINAL)
+    facts = {(fact.field, fact.value): fact for fact in found.facts}
+    assert " in two seeds" in facts["metric", "val_bpb"].note and facts["device", "cpu"].where == "measured"
+    assert "role learning_rate" in facts["knob", "LEARNING_RATE"].note and ("left out", "SEED") in facts
+    assert ("trust", "self-reported") in facts and len(found.runs) == 2
+
+
+def test_what_a_run_does_not_show_is_asked_with_what_it_may_be(tmp_path: Path) -> None:
+    place = foreign_repos.original(tmp_path / "one")
+    assert unknown(place, Wanted()).field == "command"
+    files = unknown(place, replace(ORIGINAL, editable=()))
+    assert files.field == "editable" and set(files.choices) == {"train.py", "prepare.py", "data.py"}
+    metric = unknown(place, replace(ORIGINAL, metric=None))
+    assert metric.field == "metric" and metric.choices == ["val_bpb", "training_seconds", "num_steps"]
+    assert "val_bpb = 9." in metric.message and "--metric val_bpb|" in (metric.hint or "")
+    assert unknown(place, replace(ORIGINAL, metric="loss")).field == "metric"
+    assert unknown(printing(tmp_path / "two", "magic: 3"), PRINTS).field == "direction"
+    assert not (place / "task.toml").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "page", "way"),
+    [
+        ("val_auc: 0.7", "Bring its val_auc down to 0.5.", None),
+        ("val_auc: 0.7", "Make val_auc higher, the loss lower.", "higher"),
+        ("val_loss: 0.7", "Anything lower than the best val_loss is kept.", "lower"),
+        ("val_loss: 0.7", "The highest val_loss wins here.", None),
+        ("score: 0.7", "", None),
+        ("neg_loss: 0.7", "", "higher"),
+    ],
+)
+def test_a_direction_is_that_of_the_name_unless_a_sentence_says_otherwise(
+    text: str, page: str, way: str | None, tmp_path: Path
+) -> None:
+    place = printing(tmp_path, text, README=page)
+    if way is None:
+        assert unknown(place, PRINTS).field == "direction"
+    else:
+        assert made(place, PRINTS).direction == way
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("epoch 3 train loss: 0.5 val loss: 0.4", {"train loss": "0.5", "val loss": "0.4"}),
+        ("val_bpb:          0.997900\ntime: 12:30", {"val_bpb": "0.997900"}),
+        ("acc=81/100 | tok/s=1,234.5", {"tok/s": "1,234.5"}),
+        ('step 1\n{"eval": {"mae": 3, "n": true}}\n{"eval": {"mae": 2.5}}', {"eval.mae": "2.5"}),
+        ('{\n "a": {"b": 1.5}\n}', {"a.b": "1.5"}),
+        ("final val_loss=tensor(0.25)\nacc: nan", {"final val_loss": "0.25", "acc": "nan"}),
+        ("loss 0.3\n12:30:15 done", {}),
+    ],
+)
+def test_numbers_with_a_name(text: str, names: dict[str, str]) -> None:
+    found = named_numbers.read(text)
+    assert {name: one.values[-1] for name, one in found.items()} == names
+    for one in found.values():
+        reader = Printed({"pattern": "" if one.key else one.pattern, "key": one.key})
+        if one.values[-1] != "nan":
+            assert reader.metric(text) == float(one.values[-1].replace(",", ""))
+
+
+@pytest.mark.parametrize(
+    ("text", "metric", "message"),
+    [
+        ("loss: 0,531", "loss", "not a finite number"),
+        ("a loss: 1.0 then, loss: 2.0", "loss", "cannot be told from"),
+        ("done 0.9", None, "its last line is 'done 0.9'"),
+        ("loss: nan", "loss", "not a finite number"),
+    ],
+)
+def test_a_number_that_cannot_be_read_is_told(text: str, metric: str | None, message: str, tmp_path: Path) -> None:
+    with pytest.raises((TaskError, UsageError), match=message):
+        Drafting(printing(tmp_path, text)).draft(replace(PRINTS, metric=metric, direction="lower"))
+
+
+def test_an_option_takes_the_seed_and_two_places_for_one_are_asked_about(tmp_path: Path) -> None:
+    script = (
+        "import argparse, random\nap = argparse.ArgumentParser()\nap.add_argument('--seed', type=int, default=1)\n"
+        "ap.add_argument('--lr', type=float, default=0.1)\na = ap.parse_args()\n"
+        "print('loss:', random.Random(a.seed).random() + a.lr)\n"
+    )
+    task = made(write_files(tmp_path / "one", {"train.py": script}), Wanted())
+    assert task.run is not None and task.run.command == "python train.py --seed {seed}"
+    assert run(task, Spec(task.baseline(), 1)).metric != run(task, Spec(task.baseline(), 2)).metric
+    assert task.edits.knob("lr") is not None and task.edits.knob("seed") is None
+    two = write_files(tmp_path / "two", {"train.py": f"SEED = 3\n{script}"})
+    assert unknown(two, Wanted()).choices == ["train.py:SEED", "none"]
+    assert made(two, Wanted(seed="train.py:SEED")).run.seed_constant == "train.py:SEED"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("repository", "message", "cure"),
+    [
+        (wild_repos.broken, "'wieght' is not defined", "try the command"),
+        (wild_repos.downloading, "name resolution", "needs the network"),
+        (wild_repos.linked, "data/corpus.txt", "data/corpus.txt is not in the task"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_what_cannot_run_says_why_in_one_line(repository: Any, message: str, cure: str, tmp_path: Path) -> None:
+    place = repository(tmp_path / "repo")
+    with pytest.raises(TaskError) as caught:
+        Drafting(place).draft(ORIGINAL)
+    assert message in caught.value.message and cure in (caught.value.hint or "")
+    assert "\n" not in caught.value.message + (caught.value.hint or "") and not (place / "task.toml").exists()
+
+
+def test_links_lead_only_where_the_user_lets_them(tmp_path: Path) -> None:
+    place = wild_repos.linked(tmp_path / "repo")
+    (place / "notes.txt").symlink_to("pyproject.toml")
+    task = made(place, replace(ORIGINAL, readable=[str(tmp_path / "elsewhere")]))
+    assert task.run is not None
+    assert task.run.links == {"data": str(tmp_path / "elsewhere"), "notes.txt": "pyproject.toml"}
+    assert run(task).status == "ok"
+
+
+def test_a_large_file_is_shown_where_it_lies_and_stays_as_it_is(tmp_path: Path) -> None:
+    task = made(wild_repos.heavy(tmp_path / "repo", megabytes=6), ORIGINAL)
+    spoil = "open('shard.bin', 'r+b').write(b'x')\n" + task.baseline().text("train.py")
+    outcome = run(task, Spec(task.baseline().with_text("train.py", spoil), 1))
+    assert outcome.status == "crash" and "shard.bin" in outcome.reason
+    assert (task.folder / "shard.bin").read_bytes()[:1] == b"0"
+
+
+def test_data_in_the_repository_can_be_shown_instead_of_copied(tmp_path: Path) -> None:
+    place = wild_repos.heavy(tmp_path / "repo", megabytes=1)
+    (place / "prepare.py").write_text((place / "prepare.py").read_text().replace("shard.bin", "data/shard.bin"))
+    (place / "data").mkdir()
+    (place / "shard.bin").rename(place / "data/shard.bin")
+    task = made(place, replace(ORIGINAL, readable=[str(place / "data")]))
+    assert "data/shard.bin" not in task.read_only and run(task).status == "ok"
+
+
+def test_text_of_the_repository_cannot_leave_its_place_in_task_toml(tmp_path: Path) -> None:
+    place = foreign_repos.shell(tmp_path / 'x"\n[run]\ncommand = "evil')
+    (place / 'a"b\\c.txt').write_text("x")
+    task = made(place, SHELL, tmp_path / "task")
+    assert task.run is not None and task.run.command == "./run.sh" and 'a"b\\c.txt' in task.read_only
+
+
+def test_a_task_file_that_is_there_is_never_overwritten(tmp_path: Path) -> None:
+    found = Drafting(foreign_repos.shell(tmp_path)).draft(SHELL)
+    (tmp_path / "task.toml").write_text("mine")
+    with pytest.raises(UsageError, match="already exists"):
+        write(found, None)
+    assert (tmp_path / "task.toml").read_text() == "mine"
+
+
+def test_pipes_links_and_strange_names_are_left_out(tmp_path: Path) -> None:
+    place = foreign_repos.shell(tmp_path)
+    subprocess.run(["mkfifo", str(place / "pipe")], check=True)
+    (place / ".env").write_text("KEY=1")
+    (place / "away").symlink_to("/etc/passwd")
+    source = read(place)
+    assert set(source.files) == {"run.sh"} and any("pipe" in one for one in source.left_out)
+
+
+def test_a_virtual_environment_and_its_interpreter_are_shown(tmp_path: Path) -> None:
+    place = printing(tmp_path / "repo", "loss: 1.5")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(place / ".venv")], check=True)
+    task = made(place, Wanted())
+    assert task.run is not None and str(place / ".venv") in task.run.readable and run(task).metric == 1.5
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "role"),
+    [
+        ("LEARNING_RATE", 0.1, "learning_rate"), ("lr", True, ""), ("weightDecay", 0.1, "weight_decay"),
+        ("beta1", 30.0, ""), ("warmup", 100, ""), ("warmup", 0.1, "schedule_warmup"), ("clip", 0.05, ""),
+        ("my_lr", 0.1, ""), ("optimizer", "adam", "optimizer"), ("activation", 3, ""),
+    ],
+)  # fmt: skip
+def test_a_name_says_the_role_as_a_whole_or_not_at_all(name: str, value: object, role: str) -> None:
+    assert role_of(name, value) == role
+
+
+@pytest.mark.parametrize(
+    ("value", "role", "others"),
+    [
+        (True, "", (False, True)), (8, "", (2, 4, 8, 16, 32)), (1, "", (1, 2, 4)), (0, "", ()), (-3.0, "", ()),
+        (0.9, "momentum", (0.0, 0.5, 0.8, 0.9, 0.95)), (0.9, "", (0.6, 0.8, 0.9, 0.95, 0.975)),
+        (0.2, "", (0.05, 0.1, 0.2, 0.4, 0.8)), (0.1, "learning_rate", (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)),
+    ],
+)  # fmt: skip
+def test_values_to_try_hold_the_present_one(value: bool | float, role: str, others: tuple[float, ...]) -> None:
+    assert values_to_try(value, role) == others
+
+
+def test_settings_of_all_kinds_are_knobs_and_what_the_measurement_rests_on_is_none(tmp_path: Path) -> None:
+    code = (
+        "SEED = 1\nVAL_SPLIT = 0.2\nLR = 0.1\nNAME = 'x'\nOPT = {'beta1': 0.9}\nclass Config:\n    depth: int = 4\n"
+        "def fit(noise=3.0, momentum=0.9): ...\nfit(noise=2.5, weight_decay=0.1)\n"
+    )
+    place = write_files(tmp_path, {
+        "a.py": code, "b.yaml": "optim:\n  lr: 0.3\n", "c.sh": "BLOCK=64\necho $BLOCK\n",
+    })  # fmt: skip
+    found = ladders(read(place), ["a.py", "b.yaml", "c.sh"], {})
+    knobs = {one.name: one for one in found if not one.reason}
+    assert set(knobs) == {"LR", "beta1", "depth", "momentum", "weight_decay", "optim_lr", "BLOCK"}
+    assert {one.name for one in found if one.reason} == {"SEED", "VAL_SPLIT", "NAME"}
+    assert knobs["BLOCK"].kind == "patch" and knobs["optim_lr"].at == "optim.lr"
+    given = ladders(read(place), ["a.py", "c.sh"], {"NAME": "y,z", "BLOCK": "8"})
+    named = {one.name: one for one in given if not one.reason}
+    assert named["NAME"].values == ("x", "y", "z") and [one[0] for one in named["BLOCK"].patches] == ["BLOCK_8"]
+    for wrong in ({"LR": "fast"}, {"NONE": "1"}):
+        with pytest.raises(UsageError, match="--values"):
+            ladders(read(place), ["a.py"], wrong)
+
+
+def test_the_seed_of_an_experiment_reaches_the_code_and_the_time_is_what_was_measured(tmp_path: Path) -> None:
+    task = made(foreign_repos.original(tmp_path / "one"), ORIGINAL, tmp_path / "copy")
+    text = (tmp_path / "copy/task.toml").read_text()
+    assert tomllib.loads(text)["task"]["repository"] == str(tmp_path / "one")
+    assert run(task, Spec(task.baseline(), 1)).metric != run(task, Spec(task.baseline(), 2)).metric
+    asked = made(foreign_repos.original(tmp_path / "two"), replace(ORIGINAL, budget=90.0))
+    assert asked.budget_seconds == 90.0 and json.dumps(Task.load(asked.folder).name)

@@ -1,0 +1,1 @@
+"""Tasks that run a command of the user's own repository."""

@@ -1,0 +1,174 @@
+"""`task check` of a task that runs a command: trains the untouched files, and judges by what that shows."""
+
+from __future__ import annotations
+
+import shlex
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from programs.errors import EnvironmentProblem, MetaloopError, TaskError
+from trainer import check_record
+from trainer.cache import Cache
+from trainer.command import CommandTrainer, check_run
+from trainer.commands.cures import cure
+from trainer.commands.knobs import SEED, KnobTrials
+from trainer.data import DataStore
+from trainer.edits import EditError
+from trainer.experiment import Spec
+from trainer.finding import CheckFinding, constraint_findings, unconstrained
+from trainer.freshness import takes_seed
+from trainer.gpus import Gpu
+from trainer.hardware import hardware_class
+from trainer.measure import declared_edits
+from trainer.outcome import Outcome
+from trainer.streams import Streams
+from trainer.task import Task
+
+_CHEAP_SECONDS = 20.0  # wall time of a run that may be repeated for each knob without a flag
+_LEAST_SECONDS = 0.1  # a difference that may be of the start of a process
+_APART = 2.0  # ratio of the time in task.toml and the measured one, or its inverse, from which a plan is misleading
+
+
+@dataclass(frozen=True)
+class CheckScope:
+    """``knobs``: try other values of each knob; None: if a run is short. ``again``: run the baseline more than once."""
+
+    knobs: bool | None = None
+    again: bool = True
+
+
+def check_command(
+    task: Task, scope: CheckScope, *, sandbox: bool = True, progress: Callable[[str], None] = lambda _: None
+) -> list[CheckFinding]:
+    """Findings in order; an error ends the check. They are stored for `require_checked`, except where this machine, not
+    the task, is the reason."""
+    findings: list[CheckFinding] = []
+    with tempfile.TemporaryDirectory() as folder:
+        data = DataStore(task, Streams.from_seed(1), Path(folder))
+        try:
+            check_run(task)
+            cache = Cache(check_record.folder())
+            with CommandTrainer(unconstrained(task), data, sandbox=sandbox, cache=cache) as trainer:
+                for finding in _findings(trainer, task, scope):
+                    progress(f"{finding.level:7s} {finding.clause}: {finding.message}")
+                    findings.append(finding)
+                    if finding.level == "error":
+                        break
+        except EnvironmentProblem as error:
+            return [*findings, CheckFinding("error", "command", error.message, error.hint)]
+        except MetaloopError as error:
+            findings.append(CheckFinding("error", "command", error.message, error.hint))
+    if not any(finding.message.startswith("fault:") for finding in findings):
+        check_record.write(task, findings)
+    return findings
+
+
+def require_checked(task: Task, sandbox: bool, note: Callable[[str], None]) -> None:
+    """Raise TaskError if the last check of a task with a command found an error. Without one, the baseline is run now,
+    once: the cheap part of the check. Other tasks are not tested."""
+    if task.run is None:
+        return
+    findings = check_record.read(task)
+    again = f"metaloop task check {shlex.quote(str(task.folder))}"
+    if findings is None:
+        note(f"{task.name} has not been checked here: running its baseline once, not charged ({again} tests more)")
+        findings = check_command(task, CheckScope(knobs=False, again=False), sandbox=sandbox)
+    if failed := next((finding for finding in findings if finding.level == "error"), None):
+        raise TaskError(f"{task.name} fails its check: {failed.clause}: {failed.message}", hint=again)
+
+
+def _findings(trainer: CommandTrainer, task: Task, scope: CheckScope) -> Iterator[CheckFinding]:
+    spec = Spec(task.baseline(), SEED)
+    earlier = trainer.cache.get(trainer.key(spec)) if trainer.cache else None
+    outcome = trainer.run(spec, use_cache=False)
+    changed = earlier is not None and earlier.metric != outcome.metric  # something outside the task, or it is noise
+    if outcome.metric is None:
+        yield CheckFinding("error", "baseline", f"{outcome.status}: {outcome.reason}", cure(outcome, task))
+        return
+    yield CheckFinding("ok", "baseline", f"{task.metric} {outcome.metric:.6g}, {task.direction} is better")
+    yield _time(outcome, task)
+    yield CheckFinding("ok", "memory", f"{outcome.peak_memory_mb:.0f} MB, {task.memory_mb} at most")
+    gpu = trainer.device.seat.gpu if trainer.device.seat else None
+    yield device_finding(gpu, outcome.utilization)
+    yield from constraint_findings(task, outcome)
+    yield _trust(trainer)
+    yield _edits(task)
+    if not scope.again:
+        return
+    equal = [outcome, trainer.run(spec, use_cache=False)]
+    noise = _noise(trainer, task, equal, changed)
+    yield noise
+    cheap = outcome.wall_seconds <= _CHEAP_SECONDS if scope.knobs is None else scope.knobs
+    if task.edits.knobs and cheap and noise.level != "error":
+        yield from KnobTrials(trainer, equal, bool(scope.knobs), changed).findings()
+    elif task.edits.knobs:
+        why = "a run takes too long" if scope.knobs is None else "not wanted"
+        message = f"not tested, and neither are the knobs: {why}"
+        yield CheckFinding("warning", "direction", message, "--knobs tries other values of each knob")
+
+
+def _time(outcome: Outcome, task: Task) -> CheckFinding:
+    took = f"{outcome.device_seconds:.3g} s charged, {outcome.wall_seconds:.3g} s on the clock"
+    pair = sorted((task.cost_seconds, outcome.device_seconds))
+    if pair[1] > _APART * pair[0] + _LEAST_SECONDS:
+        message = f"{took}, but [budget] cost = {task.cost_seconds:g}: plans will be wrong"
+        return CheckFinding("warning", "time", message, f"set cost = {outcome.device_seconds:.3g} in task.toml")
+    return CheckFinding("ok", "time", took)
+
+
+def device_finding(gpu: Gpu | None, used: float | None) -> CheckFinding:
+    """The device that the baseline ran on, as far as can be seen from outside. ``used``: the GPU's share of time."""
+    if gpu is None:
+        name = hardware_class("cpu").removeprefix("cpu:").rpartition("/")[0]
+        return CheckFinding("ok", "device", f"CPU ({name}); the command sees no GPU")
+    name = f"GPU {gpu.index}, {gpu.name}"
+    if used is None:
+        return CheckFinding("warning", "device", f"{name} was offered; unknown whether the command used it")
+    if used == 0.0:
+        hint = "is its build of the library for CUDA? run it by hand and watch nvidia-smi"
+        return CheckFinding("warning", "device", f"{name} was offered, but nothing ran on it: CPU", hint)
+    return CheckFinding("ok", "device", f"{name}: busy {used:.0%} of the time")
+
+
+def _trust(trainer: CommandTrainer) -> CheckFinding:
+    if trainer.trust == "scored":
+        return CheckFinding("ok", "trust", "scored: by a separate command, from the artifacts of training")
+    hint = "set [run] score_command and artifacts: then the score is computed apart from the training"
+    return CheckFinding("warning", "trust", "self-reported: the printed metric is not checked", hint)
+
+
+def _noise(trainer: CommandTrainer, task: Task, equal: list[Outcome], changed: bool) -> CheckFinding:
+    """The same seed twice, and another one."""
+    runs = [*equal, trainer.run(Spec(task.baseline(), SEED + 1), use_cache=not changed)]
+    if bad := next((outcome for outcome in runs if outcome.metric is None), None):
+        return CheckFinding("error", "noise", f"a repeated run fails: {bad.status}: {bad.reason}", cure(bad, task))
+    first, again, other = (outcome.metric or 0.0 for outcome in runs)
+    same = f"runs of one seed differ by {abs(again - first):.3g}" if again != first else "one seed repeats its result"
+    if other != first:
+        return CheckFinding("ok", "noise", f"two seeds differ by {abs(other - first):.3g}; {same}")
+    if takes_seed(task):
+        return CheckFinding(
+            "warning", "noise", "the seed changes nothing", "check that the code uses the seed that it gets"
+        )
+    hint = "use {seed} in command, or set [run] seed_constant: a gain then carries an interval"
+    return CheckFinding("warning", "noise", f"the command takes no seed; {same}", hint)
+
+
+def _edits(task: Task) -> CheckFinding:
+    """Every declared edit applies and reads back as the same edit; none is run."""
+    before, good = task.edits.config(task.baseline()), 0
+    for edit, _ in declared_edits(task):
+        try:
+            source = task.edits.apply(task.baseline(), edit)
+        except EditError as error:
+            return CheckFinding("error", "edits", f"{edit.label()}: {error.message}", error.hint)
+        if task.edits.between(before, task.edits.config(source)) != edit:
+            message = f"{edit.label()}: applied, it reads as another edit"
+            return CheckFinding("error", "edits", message, "check its find and with")
+        good += 1
+    if not good:
+        message = "none declared: only a researcher with a language model can edit"
+        return CheckFinding("warning", "edits", message, "--values NAME=1,2,4 at init, or [edits.NAME] in task.toml")
+    return CheckFinding("ok", "edits", f"{good} declared edits apply (not run)")

@@ -1,0 +1,55 @@
+"""Cures for a baseline that fails, chosen by its output."""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+from trainer.command_view import HOME
+from trainer.outcome import Outcome
+from trainer.task import Task
+
+_TOLD = (
+    (
+        r"(?:ModuleNotFoundError|ImportError): No module named '([\w.]{1,60})'",
+        "{0} is not installed: make a .venv in the repository (uv sync), then init again",
+    ),
+    (r"Cannot find (?:module|package) '([\w@/.-]{1,80})'", "{0} is not installed: npm install, then init again"),
+    (
+        r"uv: (?:not found|No such file)",
+        "uv needs the network, which the sandbox lacks: make a .venv in the repository, and use python train.py",
+    ),
+    (
+        r"name resolution|getaddrinfo|ENOTFOUND|Network is unreachable|[Cc]ould not resolve host|service not known",
+        "it needs the network, which the sandbox lacks: download the files first, then init --readable PATH",
+    ),
+    (r"No space left on device", "[run] disk_mb = {disk_mb} is too small"),
+    (r"No NVIDIA|CUDA (?:error|driver)|not compiled with CUDA|no CUDA", "it needs a GPU, which the sandbox lacks"),
+    (r"(\S{1,80}): (?:Permission denied|cannot execute)", "add {0} to [run] executable if it is a program"),
+    (
+        r"(?:sh: \d+: |bash: (?:line \d+: )?)([\w./+-]{1,60}): (?:command )?not found",
+        "{0} is not in the sandbox: install it, or add its folder to [run] readable",
+    ),
+    (
+        r"No such file or directory: '([^'\n]{1,120})'|([\w./-]{1,120}): No such file|open '([^'\n]{1,120})'",
+        "{0} is not in the task: run the setup step that makes it, or add the file or folder with init --readable PATH",
+    ),
+)
+
+
+def cure(outcome: Outcome, task: Task) -> str:
+    """One line: the first cure whose pattern matches the output, otherwise a cure for the status."""
+    said = outcome.log[-4000:].replace(f"{HOME}/", "~/")
+    disk = task.run.disk_mb if task.run else 0
+    for pattern, words in _TOLD if outcome.status in ("crash", "invalid") else ():
+        if match := re.search(pattern, said):
+            return words.format(*[text for text in match.groups() if text], disk_mb=disk)
+    if outcome.status == "timeout":
+        return f"[budget] seconds = {task.budget_seconds:g} is too small, or hard_factor is"
+    if outcome.status == "oom":
+        return f"[budget] memory_mb = {task.memory_mb} is too small"
+    if outcome.status == "invalid":
+        last = next((line.strip() for line in reversed(said.splitlines()) if line.strip()), "")
+        printed = f"its last line of output is {last[:60]!r}" if last else "it printed nothing"
+        return f"{printed}; correct [score] pattern, or init again with --metric NAME [--metric-file FILE]"
+    return f"the unchanged files must run: cd {shlex.quote(str(task.folder))} and try the command, without the network"

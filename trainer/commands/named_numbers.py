@@ -1,0 +1,85 @@
+"""Numbers that have a name in what a command prints: ``name: 1.23``, ``name=1.23``, members of a line of JSON."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from trainer.constants import is_number
+
+_LINE = 400  # characters; longer lines are ignored, as `trainer.scorers.printed` does
+_DEEPEST = 4
+# NaN and inf count: a run that ends in NaN must not be scored by an earlier line. Also tensor(0.5), np.float64(0.5).
+_NUMBER = (
+    r"(?:[\w.]+\()?([-+]?(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+    r"|[nN]a[nN]|[iI]nf(?:inity)?))"
+)
+_WORD = r"[A-Za-z][\w./@%-]*"
+_NAMED = re.compile(
+    rf"""(?<![\w./@%-])({_WORD}(?: [A-Za-z(][\w./@%()-]*){{0,3}})["'`]?\s*[:=]\s*{_NUMBER}(?![\w:/]*\d)"""
+)
+
+
+@dataclass
+class NamedNumber:
+    """``key``: its path in JSON, empty if it stands in a line of text; ``leads``: whether it begins each such line."""
+
+    name: str
+    key: str = ""
+    leads: bool = True
+    values: list[str] = field(default_factory=list)
+
+    @property
+    def pattern(self) -> str:
+        """A regular expression for a line that has it, with the number as its group."""
+        start = r"^\W*" if self.leads else r"(?:^|[^\w./@%-])"
+        return rf"""{start}{re.escape(self.name).replace(chr(92) + " ", " ")}["'`]?\s*[:=]\s*{_NUMBER}"""
+
+
+def read(text: str) -> dict[str, NamedNumber]:
+    """Name → its values in the order of the text, as printed; a member of JSON goes by its path (``eval.loss``)."""
+    found: dict[str, NamedNumber] = {}
+    whole = _json(text)
+    if whole is not None:
+        _members(whole, found)
+        return found
+    for line in text.splitlines():
+        if (row := _json(line)) is not None:
+            _members(row, found)
+        elif len(line) <= _LINE:
+            for match in _NAMED.finditer(line):
+                one = found.setdefault(match[1], NamedNumber(match[1]))
+                one.leads &= not re.search(r"\w", line[: match.start()])
+                one.values.append(match[2])
+    return found
+
+
+def unclear(name: str, found: dict[str, NamedNumber]) -> list[str]:
+    """Other names that a pattern for this one would match, too: ``train loss`` for a ``loss`` amid lines."""
+    own = found[name]
+    return [] if own.key or own.leads else [other for other in found if other.endswith(f" {name}")]
+
+
+def _json(text: str) -> dict[str, object] | None:
+    if not text.lstrip().startswith("{"):
+        return None
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _members(row: dict[str, object], found: dict[str, NamedNumber]) -> None:
+    for path, value in _paths(row, "", 0):
+        found.setdefault(path, NamedNumber(path, key=path)).values.append(repr(value))
+
+
+def _paths(row: dict[str, object], before: str, depth: int) -> Iterator[tuple[str, int | float]]:
+    for name, value in row.items():
+        if is_number(value):
+            yield f"{before}{name}", value
+        elif isinstance(value, dict) and depth < _DEEPEST:
+            yield from _paths(value, f"{before}{name}.", depth + 1)

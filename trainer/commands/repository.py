@@ -1,0 +1,179 @@
+"""The files of the user's repository, listed and read as data, without following links or running git.
+
+``git ls-files`` would use the repository's configuration, which can start programs (git-config(1), core.fsmonitor).
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+import shlex
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from programs.errors import NotFound, UsageError
+from trainer import login_keys
+
+_FOLDERS = {"__pycache__", "node_modules", "target", "wandb", "runs", "build", "dist", "studies"}
+_LEFT_OUT = (
+    "*.pyc",
+    "*.o",
+    "*.so",
+    "results.tsv",
+    "run.log",
+    "*.log",
+    "task.toml",
+    "card.json",
+    "check.json",
+    "uv.lock",
+)
+_MOST_FILES, _MOST_MB, _DEEPEST = 2_000, 256, 12
+_FOR_AGENTS = ("program.md", "agents.md", "claude.md", "task.md", "prompt.md")
+_READMES = ("readme.md", "readme.rst", "readme.txt", "readme")
+_TOOLS = (".github", ".claude", ".cursor", ".agents")  # of their files only those with instructions are read
+_INSTRUCTS = re.compile(
+    r"^(?:docs?|prompts?|roles?|agents?)/[^/]+\.(?:md|rst)$|\.prompt\.md$|(?:^|/)(?:agents|claude|program)\.md$"
+)
+_TEXT_BYTES, _LINE = 1 << 20, 400
+
+
+@dataclass(frozen=True)
+class RepositoryLine:
+    """One line of a text of the repository: ``where`` is FILE:LINE."""
+
+    file: str
+    number: int
+    text: str
+
+    @property
+    def where(self) -> str:
+        return f"{self.file}:{self.number}"
+
+
+@dataclass(frozen=True)
+class OwnRepository:
+    """``files``: name → (bytes, executable); ``left_out``: "name: reason" for skipped files that may matter.
+
+    ``links``: name → target of the link, which is not followed.
+    """
+
+    folder: Path
+    files: dict[str, tuple[int, bool]]
+    left_out: tuple[str, ...] = ()
+    links: dict[str, str] = field(default_factory=dict)
+    _texts: dict[str, str] = field(default_factory=dict, compare=False)
+
+    def text(self, name: str) -> str:
+        """A file's text; empty if the file is large, binary or gone."""
+        if name not in self._texts:
+            self._texts[name] = _read(self.folder / name)
+        return self._texts[name]
+
+    def lines(self, *names: str) -> Iterator[RepositoryLine]:
+        """The lines of files, without very long ones, which are usually generated."""
+        for name in names:
+            for number, text in enumerate(self.text(name).splitlines(), 1):
+                if len(text) <= _LINE:
+                    yield RepositoryLine(name, number, text)
+
+    @cached_property
+    def prose(self) -> list[str]:
+        """The files with instructions for agents or people, most important first."""
+        known = (*_FOR_AGENTS, *_READMES, "notes.txt", "instructions.txt")
+        top = [name for name in self.files if "/" not in name]
+        names = [name for want in known for name in top if name.lower() == want]
+        names += sorted(name for name in top if name.lower().endswith(".md") and name not in names)
+        below = [name for name in self.files if "/" in name and _INSTRUCTS.search(name.lower())]
+        return names + sorted(below, key=lambda name: (name.count("/"), name))
+
+    @cached_property
+    def for_agents(self) -> list[str]:
+        """Of the prose, the pages that instruct the one who changes the code; where a README says something else, it is
+        older."""
+        return [name for name in self.prose if name.lower() in _FOR_AGENTS or re.match(r"roles?/", name.lower())]
+
+    @cached_property
+    def code(self) -> list[str]:
+        """All other text files, those near the top first."""
+        rest = [name for name in self.files if name not in self.prose and self.files[name][0] <= _TEXT_BYTES]
+        return sorted(rest, key=lambda name: (name.count("/"), name))
+
+
+def read(folder: Path, exclude: Sequence[str] = (), shown: Sequence[str] = ()) -> OwnRepository:
+    """List a repository without ``shown``, which is mounted in place. NotFound; UsageError if it is too large."""
+    root = folder.expanduser().resolve()
+    if not root.is_dir():
+        raise NotFound(f"{folder}: no such folder", hint="name the folder of a repository")
+    files: dict[str, tuple[int, bool]] = {}
+    left: list[str] = []
+    links: dict[str, str] = {}
+    in_place = [path for text in shown if (path := Path(text).expanduser().resolve()).is_relative_to(root)]
+    for name, form in _walk(root, "", 0, left, links):
+        if any(fnmatch.fnmatch(part, pattern) for pattern in _LEFT_OUT for part in (name, Path(name).name)):
+            continue
+        if any(fnmatch.fnmatch(name, pattern) or name.startswith(f"{pattern.rstrip('/')}/") for pattern in exclude):
+            left.append(f"{name}: excluded")
+            continue
+        if any((root / name).is_relative_to(path) for path in in_place):
+            continue
+        files[name] = form.st_size, bool(form.st_mode & stat.S_IXUSR)
+        if len(files) > _MOST_FILES:
+            raise UsageError(f"{folder}: more than {_MOST_FILES} files", hint="leave some out: --exclude 'data/*'")
+    if sum(size for size, _ in files.values()) > _MOST_MB << 20:
+        name = max(files, key=lambda one: files[one][0])
+        message = f"{folder}: more than {_MOST_MB} MB of files, most of it {name} ({files[name][0] >> 20} MB)"
+        data = shlex.quote(str(root / name.split("/")[0]))
+        raise UsageError(message, hint=f"mount data in place: --readable {data}; or leave it out: --exclude NAME")
+    return OwnRepository(root, dict(sorted(files.items())), tuple(left), links)
+
+
+def _walk(
+    root: Path, inner: str, depth: int, left: list[str], links: dict[str, str]
+) -> Iterator[tuple[str, os.stat_result]]:
+    try:
+        entries = sorted(os.scandir(root / inner), key=lambda entry: entry.name)
+    except OSError as error:
+        left.append(f"{inner or '.'}: {error.strerror}")
+        return
+    for entry in entries:
+        name = f"{inner}/{entry.name}" if inner else entry.name
+        form = entry.stat(follow_symlinks=False)
+        if not name.isprintable():  # this includes names that are not UTF-8
+            left.append(f"{inner or '.'}: a name with unprintable characters")
+        elif stat.S_ISDIR(form.st_mode):
+            hidden = entry.name.startswith(".") and entry.name not in _TOOLS
+            if entry.name in _FOLDERS or hidden or (Path(entry.path) / "pyvenv.cfg").is_file():
+                continue  # a virtual environment can have any name, and a package may be called env
+            if depth >= _DEEPEST:
+                left.append(f"{name}: nested too deeply")
+                continue
+            yield from _walk(root, name, depth + 1, left, links)
+        elif stat.S_ISREG(form.st_mode):
+            if name.startswith(".") and "/" in name and not _INSTRUCTS.search(name.lower()):
+                continue
+            if login_keys.holds_key(Path(entry.path)):
+                left.append(f"{name}: may contain keys")
+            elif not entry.name.startswith(".") or entry.name == ".python-version":
+                yield name, form
+        elif stat.S_ISLNK(form.st_mode):
+            links[name] = os.readlink(entry.path)
+        else:
+            left.append(f"{name}: not a regular file")
+
+
+def _read(path: Path) -> str:
+    """The text of a file, up to a limit; never through a link, and not from a pipe that replaced the file."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return ""
+    with open(descriptor, "rb") as file:
+        form = os.fstat(descriptor)
+        if not stat.S_ISREG(form.st_mode) or form.st_size > _TEXT_BYTES:
+            return ""
+        data = file.read(_TEXT_BYTES)
+    return "" if b"\0" in data else data.decode("utf-8", "replace")
