@@ -42,7 +42,7 @@ def read(path: Path) -> dict[str, str]:
         try:
             while True:
                 try:
-                    task = Task.load(write(drafting.draft(wanted), None))
+                    drafted = drafting.draft(wanted)
                     break
                 except Unknown as unknown:
                     if unknown.field in asked:
@@ -51,7 +51,10 @@ def read(path: Path) -> dict[str, str]:
                     wanted = replace(wanted, **{unknown.field: truth[unknown.field]})
         except MetaloopError as error:
             return {"refused": f"{error.message} ({error.hint})"}
-        states = compared(task, truth)
+        states = compared(Task.load(write(drafted, None)), truth)
+        listed = {fact.value.lower() for fact in drafted.facts if fact.field == "left out"}
+        if states["knobs"] == WRONG and any(name.lower() in listed for name in truth["has_knob"]):
+            states["knobs"] = REQUESTED  # left out with the reason and the flag
     return {name: REQUESTED if name in asked else state for name, state in states.items()}
 
 

@@ -30,7 +30,7 @@ def test_its_edits_apply_and_the_negative_control_has_no_role(name: str) -> None
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(IDEAS))
 def test_it_keeps_the_contract_and_there_is_something_to_gain(name: str, tmp_path: Path) -> None:
-    found = {finding.clause: finding for finding in check(TASKS / name, noise=False, knobs=False)}
+    found = {finding.clause: finding for finding in check(TASKS / name, knobs=False)}
     assert not [finding for finding in found.values() if finding.level == "error"]
     assert found["baseline"].level == "ok" and found["trust"].message.startswith("scored")
     task, program = Task.load(TASKS / name), tmp_path / "program.md"

@@ -1,4 +1,4 @@
-"""Derives a metric's better direction from its name, for logs (`analysis.imports`) and commands (`trainer.commands`)."""
+"""Derives a metric's better direction from its name: for logs (`analysis.imports`), for commands (`trainer.commands`)."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from pathlib import Path
 _NEGATIVE = ("neg", "negative", "minus")
 _QUANTITIES = ("bits", "size", "bytes")  # before "rate" these are a unit and do not turn the direction around
 _JOINT = re.compile(r"(?<=[a-z]{2})(?=[A-Z])|(?<=[A-Za-z]{3})(?=\d)")  # splits valLoss, map50, but not mAP, f1
-_CLAUSE = re.compile(r"_(per|to|at|of|for|until)_")
-_LEAST = 4  # letters; a word of this length is also recognised at the end of a longer one
+_CLAUSE = {"per", "to", "at", "of", "for", "until"}
 
 
 def plain_name(cell: str) -> str:
@@ -27,9 +26,10 @@ def _table() -> Mapping[str, list[str]]:
 
 
 @cache
-def _ways(loose: bool) -> Mapping[str, tuple[str, bool]]:
-    """Word → (direction, whether it is certain)."""
-    lists = {"amount": "higher", "cost": "lower"} if loose else {}
+def _ways(printed: bool) -> Mapping[str, tuple[str, bool]]:
+    """Word → (direction, whether it is certain); ``printed``: also of costs and amounts, which in a log stand beside
+    the metric."""
+    lists = {"amount": "higher", "cost": "lower"} if printed else {}
     lists |= {"weak": "higher", "higher": "higher", "lower": "lower"}
     return {word: (way, group != "weak") for group, way in lists.items() for word in _table()[group]}
 
@@ -37,34 +37,30 @@ def _ways(loose: bool) -> Mapping[str, tuple[str, bool]]:
 @lru_cache(maxsize=4096)
 def named_direction(name: str) -> tuple[str | None, bool]:
     """(the better direction of a metric of this name or None, whether that is certain)."""
-    return _direction(plain_name(name).split("_"), loose=False)
+    return _direction(plain_name(name).split("_"))
 
 
-@lru_cache(maxsize=4096)
-def loose_direction(name: str) -> str | None:
-    """The better direction of a number that a program prints, also for costs, amounts, rates and compounds.
-
-    None also if the words of the name contradict each other (``acc_time``), to avoid a task with the wrong direction.
-    """
+def ending_direction(name: str) -> str | None:
+    """The better direction of a number that a program prints, if its name ends with a word of the tables, also one for
+    a cost or an amount. None where other words of the name contradict it (``acc_time``, ``time_to_accuracy``)."""
     if re.search(r"\w/(?:s|sec|second|min|h|hour)$", name.strip(), re.IGNORECASE):
         return "higher"  # a rate
-    words = plain_name(_JOINT.sub("_", name))
-    head, clause, _ = (*_CLAUSE.split(words, maxsplit=1), "", "")[:3]
-    certain = {way for word in head.split("_") for way, clear in [_ways(True).get(word, ("", False))] if clear}
-    if len(certain) > 1 and not words.endswith("_rate"):
-        return None
-    return _direction(head.split("_"), loose=True)[0] or ("higher" if clause == "per" else None)
+    words, ways = plain_name(_JOINT.sub("_", name)).split("_"), _ways(True)
+    for start in range(max(0, len(words) - 3), len(words)):
+        way, clear = ways.get("_".join(words[start:]), ("", False))
+        if clear:
+            before = words[:start]
+            turned = _turned(way, before)
+            others = {ways[word][0] for word in before if ways.get(word, ("", False))[1]} - {way}
+            return None if _CLAUSE & {*before} or (others and turned == way) else turned
+    return None
 
 
-def _direction(parts: Sequence[str], loose: bool) -> tuple[str | None, bool]:
-    ways = _ways(loose)
+def _direction(parts: Sequence[str]) -> tuple[str | None, bool]:
+    ways = _ways(False)
     for end in range(len(parts), 0, -1):  # the last word of a name matters most: val_loss, error_rate, tok_per_sec
-        known = {"_".join(parts[start:end]): start for start in range(max(0, end - 3), end)}
-        if loose:  # runtime, gflops
-            word = parts[end - 1]
-            known |= {word[cut:]: end - 1 for cut in range(1, len(word) - _LEAST + 1) if word[cut:] not in known}
-        for text, start in known.items():
-            if text in ways:
+        for start in range(max(0, end - 3), end):
+            if (text := "_".join(parts[start:end])) in ways:
                 way, clear = ways[text]
                 return (_turned(way, parts[:start]) if clear else way), clear
     return None, False

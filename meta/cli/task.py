@@ -114,8 +114,8 @@ def init(
         str | None,
         flag(
             "With --simulated, the seed of its formula; with --from, the constant with the seed of a training "
-            "(FILE.py:NAME), or none.",
-            metavar="N|FILE.py:NAME",
+            "(FILE.py:NAME), the option that takes it (--OPTION), or none.",
+            metavar="N|PLACE",
         ),
     ],
 ) -> int:

@@ -129,7 +129,8 @@ def completed(out: Output, draft: Any, wanted: Wanted) -> TaskDraft:
 
 
 def answered(wanted: Wanted, field: str, answer: str) -> Wanted:
-    return replace(wanted, **{field: tuple(answer.split()) if field == "editable" else answer})
+    value: Any = tuple(answer.split()) if field == "editable" else answer
+    return replace(wanted, **{field: value})
 
 
 def _answer(unknown: Unknown) -> str:

@@ -94,7 +94,9 @@ def test_a_second_check_trains_only_the_baseline_unless_something_outside_has_ch
     outside, runs = tmp_path / "target.txt", [0]
     outside.write_text("3.0")
     text = TRAIN.replace("import random\n", f"import random\n\nGOAL = float(open({str(outside)!r}).read())\n")
-    place = write_files(tmp_path / "repo", {"train.py": text.replace("- 3.0", "- GOAL").replace("assert BOOM == 4\n", "")})
+    place = write_files(
+        tmp_path / "repo", {"train.py": text.replace("- 3.0", "- GOAL").replace("assert BOOM == 4\n", "")}
+    )
     task = foreign_repos.made(place, Wanted(readable=[str(outside)]))
     attempt = CommandTrainer._attempt
 

@@ -81,7 +81,7 @@ def test_a_short_training_is_held_to_memory_and_lines_only(tmp_path: Path) -> No
 
 def test_check_shows_the_values_of_the_untouched_files_and_refuses_those_that_break_one(tmp_path: Path) -> None:
     limited(tmp_path / "task", MEMORY + LATENCY.replace("= 6", "= 4") + SOFT + SIZE.replace("12", "5"))
-    findings = {finding.clause: finding for finding in check(tmp_path / "task", noise=False)}
+    findings = {finding.clause: finding for finding in check(tmp_path / "task", knobs=False)}
     assert (
         findings["constraint memory"].level == "ok" and "at most 50 MB (hard)" in findings["constraint memory"].message
     )
@@ -90,7 +90,7 @@ def test_check_shows_the_values_of_the_untouched_files_and_refuses_those_that_br
     assert findings["constraint size"].level == "error" and findings["constraint size"].hint
     assert findings["constraint size"].message.startswith("10 lines: the untouched files break it; at most 5 lines")
     limited(tmp_path / "fine", MEMORY + SIZE)
-    assert not [finding for finding in check(tmp_path / "fine", noise=False) if finding.level == "error"]
+    assert not [finding for finding in check(tmp_path / "fine", knobs=False) if finding.level == "error"]
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,7 @@ def test_a_direction_is_that_of_the_name_unless_a_sentence_says_otherwise(
         ('{\n "a": {"b": 1.5}\n}', {"a.b": "1.5"}),
         ("final val_loss=tensor(0.25)\nacc: nan", {"final val_loss": "0.25", "acc": "nan"}),
         ("loss 0.3\n12:30:15 done", {}),
+        ("val_loss: 0.3\nacc 2", {"val_loss": "0.3"}),
     ],
 )
 def test_numbers_with_a_name(text: str, names: dict[str, str]) -> None:
@@ -128,7 +129,8 @@ def test_numbers_with_a_name(text: str, names: dict[str, str]) -> None:
     [
         ("loss: 0,531", "loss", "not a finite number"),
         ("a loss: 1.0 then, loss: 2.0", "loss", "cannot be told from"),
-        ("done 0.9", None, "its last line is 'done 0.9'"),
+        ("done", None, "its last line is 'done'"),
+        ("done 0.9", None, "which is the metric"),
         ("loss: nan", "loss", "not a finite number"),
     ],
 )
@@ -242,6 +244,7 @@ def test_a_name_says_the_role_as_a_whole_or_not_at_all(name: str, value: object,
     ("value", "role", "others"),
     [
         (True, "", (False, True)), (8, "", (2, 4, 8, 16, 32)), (1, "", (1, 2, 4)), (0, "", ()), (-3.0, "", ()),
+        (0.0, "", (0.0, 0.1, 0.5)),
         (0.9, "momentum", (0.0, 0.5, 0.8, 0.9, 0.95)), (0.9, "", (0.6, 0.8, 0.9, 0.95, 0.975)),
         (0.2, "", (0.05, 0.1, 0.2, 0.4, 0.8)), (0.1, "learning_rate", (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)),
     ],
@@ -278,3 +281,25 @@ def test_the_seed_of_an_experiment_reaches_the_code_and_the_time_is_what_was_mea
     assert run(task, Spec(task.baseline(), 1)).metric != run(task, Spec(task.baseline(), 2)).metric
     asked = made(foreign_repos.original(tmp_path / "two"), replace(ORIGINAL, budget=90.0))
     assert asked.budget_seconds == 90.0 and json.dumps(Task.load(asked.folder).name)
+
+
+@pytest.mark.parametrize(
+    ("text", "metric", "value"),
+    [
+        ("mem_kib   2048\nns_per_find   41.5", "ns_per_find", 41.5),
+        ("epoch 08/08 | val_loss 1.9056 | val_acc 0.25", "val_loss", 1.9056),
+        ("===== 24 passed, 16 failed in 0.00s =====", "passed", 24.0),
+    ],
+)
+def test_other_forms_count_where_nothing_has_a_colon(text: str, metric: str, value: float, tmp_path: Path) -> None:
+    task = made(printing(tmp_path, text), replace(PRINTS, metric=metric, direction="lower"))
+    assert run(task).metric == value
+
+
+def test_a_word_about_seeds_is_a_question_and_an_option_can_be_named(tmp_path: Path) -> None:
+    code = "import random, sys\nrandom.seed(int((sys.argv[2:] or [42])[0]))\nprint('loss:', random.random())\n"
+    place = write_files(tmp_path, {"train.py": code})
+    assert unknown(place, Wanted()).choices == ["none"]
+    task = made(place, Wanted(seed="--rng"))
+    assert task.run is not None and task.run.command == "python train.py --rng {seed}"
+    assert run(task, Spec(task.baseline(), 1)).metric != run(task, Spec(task.baseline(), 2)).metric

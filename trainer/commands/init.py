@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from programs.errors import TaskError, UsageError
 from trainer import constants, login_keys, nested_values
@@ -25,7 +26,7 @@ from trainer.commands.repository import OwnRepository, read
 from trainer.data import DataStore
 from trainer.experiment import Spec
 from trainer.gpus import survey
-from trainer.metric_names import loose_direction, named_direction
+from trainer.metric_names import ending_direction
 from trainer.outcome import Outcome
 from trainer.predictions import InvalidPredictions
 from trainer.scaffold import task_name
@@ -38,6 +39,7 @@ WALL_FACTOR = 4.0  # hard limit of wall time over that of CPU time
 LONGEST = 3600.0  # CPU-seconds of the first run
 LEAST_MEMORY_MB, MEMORY_FACTOR = 4096, 2.0
 SEEDS = ("SEED", "RANDOM_SEED", "TRAIN_SEED", "seed", "random_seed", "train_seed")
+_SEED_NAME = re.compile(r"(?:\w*_)?seed", re.IGNORECASE)
 NO_METRIC = r"(?!x)x(.)"  # no line matches
 _HUB = "~/.cache/huggingface"
 _OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
@@ -63,7 +65,7 @@ FORMS = {
     "metric": "NAME",
     "direction": "lower|higher",
     "editable": "FILE",
-    "seed": "FILE.py:NAME|none",
+    "seed": "FILE.py:NAME|--OPTION|none",
 }
 
 
@@ -137,7 +139,12 @@ class Drafting:
             Fact(
                 "seed", seed or "none", "given" if wanted.seed else "found" if seed else "not found", _seed_note(seed)
             ),
-            Fact("time", f"{plain.seconds(runs):.3g} s", "measured", f"{wanted.budget:g} s given" if wanted.budget else ""),
+            Fact(
+                "time",
+                f"{plain.seconds(runs):.3g} s",
+                "measured",
+                f"{wanted.budget:g} s given" if wanted.budget else "",
+            ),
             Fact("memory", f"{first.peak_memory_mb:.0f} MB", "measured"),
             Fact("device", plain.device(runs), "measured"),
             *(Fact("readable", path, "given" if path in wanted.readable else "found") for path in readable),
@@ -204,7 +211,7 @@ class _Plain:
         links = _links(source, wanted.readable)
         read = {"file": wanted.metric_file or "", "key" if metric.key else "pattern": metric.key or metric.pattern}
         read |= {"pattern": NO_METRIC} if not runs else {}
-        sections = {
+        sections: dict[str, dict[str, Any]] = {
             "task": {
                 "name": task_name(source.folder),
                 "metric": metric.name,
@@ -301,41 +308,55 @@ def _seed(source: OwnRepository, command: Fact, editable: Sequence[str], given: 
     """(the command, with ``{seed}`` where it has an option for one; what gets the seed: "{seed}", FILE:NAME or "")."""
     if "{seed}" in command.value or given == "none":
         return command, "{seed}" if "{seed}" in command.value else ""
+    if given and given.startswith("-"):
+        return replace(command, value=f"{command.value} {given} {{seed}}"), "{seed}"
     if given:
         file, _, name = given.partition(":")
         if name not in constants.read(source.text(file)):
-            raise UsageError(f"--seed {given}: no such constant", hint="FILE.py:NAME, or {seed} in --command")
+            raise UsageError(f"--seed {given}: no such constant", hint="FILE.py:NAME, --OPTION or none")
         return command, given
     files = [name for name in dict.fromkeys([*editable, *source.code]) if name.endswith(".py")]
     held = [
-        f"{file}:{name}" for file in files for name in SEEDS if type(constants.read(source.text(file)).get(name)) is int
+        f"{file}:{name}"
+        for file in files
+        for name, value in constants.read(source.text(file)).items()
+        if type(value) is int and _SEED_NAME.fullmatch(name)
     ]
     scripts = [name for name in source.files if name.endswith(".py") and name in command.value.split()]
     options = [file for file in scripts if "--seed" in nested_values.read(file, source.text(file))]
-    if len(held) + len(options) > 1:
-        raise Unknown("seed", "which of these is the seed of a training?", [*held, *(options and ["none"])])
-    if options and not re.search(r"[;&|]|--seed", command.value):
+    plain = not re.search(r"[;&|]|--seed", command.value)
+    if options and not held and plain:
         return replace(command, value=f"{command.value} --seed {{seed}}"), "{seed}"
-    return command, held[0] if held else ""
+    if len(held) == 1 and not options and held[0].rpartition(":")[2] in SEEDS:
+        return command, held[0]
+    said = next((line.where for line in source.lines(*source.code) if re.search("seed", line.text, re.I)), "")
+    if held or said:
+        what = "which of these is the seed of a training?" if held else f"what sets the seed of a training? See {said}"
+        raise Unknown("seed", f"{what} A constant, an option of the command, or none", [*held, "none"])
+    return command, ""
 
 
 def _metric(runs: Sequence[tuple[Outcome, str]], wanted: Wanted) -> NamedNumber:
     """The number that is the metric: the one that is given, else the only one that both runs end with."""
-    texts = [named_numbers.read(text) for _, text in runs]
-    found = {name: one for name, one in texts[0].items() if all(name in other for other in texts)}
+    found: dict[str, NamedNumber] = {}
+    for form in range(len(named_numbers.FORMS)):
+        first, *others = (named_numbers.read(text, form) for _, text in runs)
+        here = {name: one for name, one in first.items() if all(name in other for other in others)}
+        found = here | found if wanted.metric in here else found or here
     if not found:
         last = next((line.strip() for line in reversed(runs[0][1].splitlines()) if line.strip()), "")
         raise TaskError(f"no number with a name in the output; its last line is {last[:60]!r}", hint="print NAME: 1.23")
     shown = [f"{name} = {one.values[-1]}" for name, one in found.items()]
-    name = wanted.metric or (next(iter(found)) if len(found) == 1 else "")
+    only = [one.name for one in found.values() if len(found) == 1 and one.form == 0]
+    name = wanted.metric or "".join(only)
     if not name:
         raise Unknown("metric", f"which is the metric? The command prints {', '.join(shown[:12])}", list(found))
     ends = [one for one in found if one == name or re.search(rf"[. ]{re.escape(name)}$", one)]
     if name not in found and len(ends) != 1:
         raise Unknown("metric", f"the command does not print {name}, but {', '.join(shown[:12])}", ends or list(found))
     one = found[name if name in found else ends[0]]
-    if others := named_numbers.unclear(one.name, found):
-        raise UsageError(f"{name} cannot be told from {others[0]}", hint=f"let the command print a line '{name}: 1.23'")
+    if alike := named_numbers.unclear(one.name, found):
+        raise UsageError(f"{name} cannot be told from {alike[0]}", hint=f"let the command print a line '{name}: 1.23'")
     try:
         for _, text in runs:
             number_in(text, "" if one.key else one.pattern, one.key)
@@ -349,8 +370,7 @@ def _direction(source: OwnRepository, metric: str, given: str | None) -> Fact:
     if given:
         return Fact("direction", given, "given")
     name = re.split(r"[. ]", metric)[-1]
-    way, certain = named_direction(name)
-    way = way if certain else None if way else loose_direction(name)
+    way = ending_direction(name)
     if way is None:
         raise Unknown("direction", f"is a lower or a higher {metric} better?", ["lower", "higher"])
     own = re.compile(rf"(?<![\w]){re.escape(name)}(?![\w])", re.IGNORECASE)

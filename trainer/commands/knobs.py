@@ -6,7 +6,7 @@ Runs of the same source and seed are the yardstick: what differs between those s
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -169,7 +169,7 @@ def _far(now: float, ladder: list[float]) -> dict[str, list[float]]:
     return {"down": [now / _FAR[0], low], "up": [*up, high]}
 
 
-def groups_of(knobs: tuple[Knob, ...], now: dict[str, object]) -> list[KnobGroup]:
+def groups_of(knobs: tuple[Knob, ...], now: Mapping[str, object]) -> list[KnobGroup]:
     groups: dict[str, list[Knob]] = {}
     for knob in knobs:
         groups.setdefault(knob.group if knob.kind == "patch" and knob.group else knob.name, []).append(knob)

@@ -17,9 +17,18 @@ _NUMBER = (
     r"|[nN]a[nN]|[iI]nf(?:inity)?))"
 )
 _WORD = r"[A-Za-z][\w./@%-]*"
-_NAMED = re.compile(
-    rf"""(?<![\w./@%-])({_WORD}(?: [A-Za-z(][\w./@%()-]*){{0,3}})["'`]?\s*[:=]\s*{_NUMBER}(?![\w:/]*\d)"""
+_NAME, _WORDS = rf"(?P<name>{_WORD})", rf"(?P<name>{_WORD}(?: [A-Za-z(][\w./@%()-]*){{0,3}})"
+_START, _END = r"(?<![\w./@%-])", r"(?![\w:/]*\d)"
+#: ``name: 1.23`` and ``name=1.23``; where nothing has this form, ``name 1.23``; where nothing has that, ``24 passed``.
+FORMS = tuple(
+    re.compile(form)
+    for form in (
+        rf"""{_START}{_WORDS}["'`]?\s*[:=]\s*{_NUMBER}{_END}""",
+        rf"{_START}{_NAME}\s+{_NUMBER}{_END}",
+        rf"{_START}{_NUMBER}\s+{_NAME}",
+    )
 )
+_PATTERNS = ("{start}{name}[\"'`]?\\s*[:=]\\s*{number}", "{start}{name}\\s+{number}", "{number}\\s+{name}(?!\\w)")
 
 
 @dataclass
@@ -28,6 +37,7 @@ class NamedNumber:
 
     name: str
     key: str = ""
+    form: int = 0
     leads: bool = True
     values: list[str] = field(default_factory=list)
 
@@ -35,10 +45,11 @@ class NamedNumber:
     def pattern(self) -> str:
         """A regular expression for a line that has it, with the number as its group."""
         start = r"^\W*" if self.leads else r"(?:^|[^\w./@%-])"
-        return rf"""{start}{re.escape(self.name).replace(chr(92) + " ", " ")}["'`]?\s*[:=]\s*{_NUMBER}"""
+        name = re.escape(self.name).replace("\\ ", " ")
+        return _PATTERNS[self.form].format(start=start, name=name, number=_NUMBER)
 
 
-def read(text: str) -> dict[str, NamedNumber]:
+def read(text: str, form: int = 0) -> dict[str, NamedNumber]:
     """Name → its values in the order of the text, as printed; a member of JSON goes by its path (``eval.loss``)."""
     found: dict[str, NamedNumber] = {}
     whole = _json(text)
@@ -49,10 +60,10 @@ def read(text: str) -> dict[str, NamedNumber]:
         if (row := _json(line)) is not None:
             _members(row, found)
         elif len(line) <= _LINE:
-            for match in _NAMED.finditer(line):
-                one = found.setdefault(match[1], NamedNumber(match[1]))
+            for match in FORMS[form].finditer(line):
+                one = found.setdefault(match["name"], NamedNumber(match["name"], form=form))
                 one.leads &= not re.search(r"\w", line[: match.start()])
-                one.values.append(match[2])
+                one.values.append(next(text for text in match.groups() if text != match["name"]))
     return found
 
 

@@ -88,6 +88,8 @@ def values_to_try(value: bool | int | float, role: str) -> tuple[bool | int | fl
             if 0 < value < 1 << 31
             else ()
         )
+    if value == 0.0:
+        return (0.0, 0.1, 0.5)
     if not 0 < value < 1e12:
         return ()
     if role == "learning_rate":
