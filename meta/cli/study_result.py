@@ -80,7 +80,8 @@ def present(out: Output, folder: Path, applies: bool = False) -> list[str]:
     else:
         said = [by_task.together, needed, harm, given, f"All runs were made with {label}. {cost(folder)}"]
         named = with_outcome(with_gain(files, decision, state), decision)
-        _show(out, folder, sentences, (changes_title(config), changes), named, said)
+        told = len(changes) > MOST_CHANGES and not own_program(config)  # the sentences count them since its origin
+        _show(out, folder, sentences, (changes_title(config), [] if told else changes), named, said)
     return _going_on(folder, config, decision, applies, every)
 
 

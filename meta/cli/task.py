@@ -116,6 +116,7 @@ def init(
             "With --simulated, the seed of its formula; with --from, the constant with the seed of a training "
             "(FILE.py:NAME), the option that takes it (--OPTION), or none.",
             metavar="N|PLACE",
+            command="task",
         ),
     ],
 ) -> int:
