@@ -1,4 +1,4 @@
-"""Derives a metric's better direction from its name: for logs (`analysis.imports`), for commands (`trainer.commands`)."""
+"""Derives a metric's better direction from its name, for logs (`analysis.imports`) and for `trainer.commands`."""
 
 from __future__ import annotations
 
