@@ -252,11 +252,12 @@ class ModelClient:
         if self._refused(call, _worst(price, by_bytes, call.limit), about) is None:
             return None
         while (cap := self._refused(call, self._most(call, model, price), about)) is not None:
-            if self._limiter.others_hold(call.account):
+            held = self._limiter.others_hold(call.account)
+            call.limit, reached = self._affordable(call, model, price), cap
+            if held or self._limiter.others_hold(call.account):  # before the room was read, or since
                 call.limit, reached = call.max_tokens, None
                 self._pause(PAUSE)
                 continue
-            call.limit, reached = self._affordable(call, model, price), cap
             if call.limit < min(call.max_tokens, USEFUL):
                 raise NoReply(cap)
         return reached

@@ -192,7 +192,7 @@ def test_the_compile_cache_of_a_command_is_nobody_elses(tmp_path: Path) -> None:
     repository.mkdir()
     (repository / "train.py").write_text(COMMAND)
     (repository / "README.md").write_text("`python train.py` prints the loss; lower is better. Edit only train.py.\n")
-    command = "TRITON_CACHE_DIR=${TRITON_CACHE_DIR:-/tmp} python train.py"
+    command = "TRITON_CACHE_DIR=${TRITON_CACHE_DIR:-/tmp/none} python train.py"
     task = made(repository, Wanted(command=command, metric="loss", budget=60.0), tmp_path / "task")
     trainer = CommandTrainer(task, DataStore(task, Streams.from_seed(1), tmp_path / "data"))
     trainer.device.compiled = cache = CompileCache(tmp_path / "compiled" / "task.pack")
