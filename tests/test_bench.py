@@ -161,7 +161,7 @@ def night(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     ):
         subprocess.run(["git", *words], cwd=repository, check=True)
     told = {**os.environ, "PYTHON": sys.executable, "OUT": str(folder / "out"), **environment}
-    command = [str(ROOT / "bench" / "gpu.sh"), "repo", str(repository), "20s"]
+    command = [str(ROOT / "bench" / "gpu.sh"), "repo", str(repository), "20s", "--seed", "none", "--metric", "val_loss"]
     return subprocess.run(command, capture_output=True, text=True, env=told, check=False)
 
 
