@@ -13,6 +13,7 @@ from analysis.evidence import Evidence
 from analysis.writing_events import MutationEvent, PromptMessage
 from arena.study import Study
 from meta.archive import Archive
+from meta.learnt import follows
 from meta.lineage import Lineage
 from meta.mutators.bandit import Chooser
 from meta.mutators.base import ChildProposal, ModelCalls, Mutator
@@ -24,7 +25,6 @@ from programs.file_set import is_document
 from programs.ideas_edit import replace_ideas
 from programs.lint import lint
 from programs.program import Program
-from trainer.conditional import read
 from trainer.edits import EditSpace
 from trainer.task import Task
 
@@ -114,8 +114,7 @@ def _for_its_tasks(proposal: ChildProposal, tasks: Sequence[Task]) -> ChildPropo
     own = [
         idea.text
         for idea in ideas
-        if not any(map(EditSpace.names_edit, idea.terms))
-        or any(read(task.edits, idea.terms, idea.conditions) for task in tasks)
+        if not any(map(EditSpace.names_edit, idea.terms)) or any(follows(idea, task) for task in tasks)
     ]
     return replace(proposal, text=replace_ideas(proposal.text, own)) if 0 < len(own) < len(ideas) else proposal
 

@@ -71,7 +71,7 @@ def learnt_for(
     masked = {name for task in reserve for name in (task.name, task.task_id, family_of(task))} | {*without}
     files = files_of(folders)
     items, families, measured = _chosen(tuple(folders), tuple(files), frozenset(masked))
-    followed = [item for item in items if any(_follows(item, task) for task in tasks)]
+    followed = [item for item in items if any(follows(of_item(item), task) for task in tasks)]
     if not in_library(base.name, base.program_id):
         known = {(one.terms, one.conditions) for one in base.ideas}
         followed = [item for item in followed if (of_item(item).terms, of_item(item).conditions) not in known]
@@ -133,8 +133,8 @@ def of_item(item: str) -> ProgramIdea:
     return Program.parse(f"## Ideas\n\n- {item}\n").ideas[0]
 
 
-def _follows(item: str, task: Task) -> bool:
-    idea = of_item(item)
+def follows(idea: ProgramIdea, task: Task) -> bool:
+    """Whether a script can make the edit of an idea on this task."""
     return read_idea(task.edits, idea.terms, idea.conditions) is not None
 
 

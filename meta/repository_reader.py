@@ -22,7 +22,7 @@ _MOST_CHARACTERS = 200_000
 _QUOTED = 80  # characters of a line that is shown
 
 
-class Proposal(BaseModel):
+class FieldProposal(BaseModel):
     """One field as the model reads it, and the line that it names for it."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -45,7 +45,7 @@ class Proposal(BaseModel):
 class _RepositoryAnswer(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    fields: list[Proposal]
+    fields: list[FieldProposal]
 
 
 def prompt(source: OwnRepository) -> list[Message]:
@@ -63,7 +63,7 @@ def prompt(source: OwnRepository) -> list[Message]:
     ]
 
 
-def ask(model: ChatModel, source: OwnRepository, *, max_tokens: int) -> Sequence[Proposal]:
+def ask(model: ChatModel, source: OwnRepository, *, max_tokens: int) -> Sequence[FieldProposal]:
     """What the model reads, each field at most once. Raises NoReply, and EnvironmentProblem for unreadable replies."""
     messages, why = prompt(source), ""
     for left in range(REPAIRS, -1, -1):
@@ -80,7 +80,7 @@ def ask(model: ChatModel, source: OwnRepository, *, max_tokens: int) -> Sequence
     )
 
 
-def parsed(text: str) -> Sequence[Proposal]:
+def parsed(text: str) -> Sequence[FieldProposal]:
     """The proposals of a reply in its required form; a code fence around all of it is ignored. ValidationError."""
     fenced = re.fullmatch(r"```\w*\n(.*)```", text.strip()[:_MOST_CHARACTERS], re.DOTALL)
     answer = _RepositoryAnswer.model_validate_json(fenced[1] if fenced else text[:_MOST_CHARACTERS])

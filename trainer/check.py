@@ -76,10 +76,10 @@ def check(
         return [_error("task.toml", error.message, error.hint)]
     findings.append(CheckFinding("ok", "task.toml", f"{task.name}: {len(task.edits.knobs)} knobs, {task.task_id}"))
     if task.run is not None:
-        from trainer.commands.check import CheckScope, check_command
+        from trainer.commands.check import check_command
 
         shut = launcher is None or launcher.sandboxed
-        return findings + check_command(task, CheckScope(knobs), sandbox=shut, progress=progress)
+        return findings + check_command(task, knobs, sandbox=shut, progress=progress)
     own = launcher or launcher_for(task)
     with tempfile.TemporaryDirectory() as folder:
         checker = _Checker(task, DataStore(task, Streams.from_seed(1), Path(folder) / "data"), own, Path(folder))

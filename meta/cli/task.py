@@ -151,10 +151,13 @@ def init(
         variant = Variant(like, grammar, Path(text) if text is not None else None, member)
         return init_copied(out, path, variant)
     made = init_simulated(path, int(seed or 1)) if simulated else write(path)
-    files = sorted(path.name for path in made.iterdir() if path.is_file())
-    out.thing({"folder": str(made), "files": files})
+    out.thing({"folder": str(made), "files": files_in(made)})
     out.note(f"next: metaloop task check {resolve.typed(made)}")
     return 0
+
+
+def files_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.is_file())
 
 
 def init_copied(out: Output, folder: Path, wanted: Variant) -> int:
@@ -162,8 +165,7 @@ def init_copied(out: Output, folder: Path, wanted: Variant) -> int:
     from trainer.variants import init_like
 
     made, text_note = init_like(folder, wanted)
-    files = sorted(path.name for path in folder.iterdir() if path.is_file())
-    out.thing({"folder": str(folder), "files": files, **origin(made)})
+    out.thing({"folder": str(folder), "files": files_in(folder), **origin(made)})
     if text_note:
         out.note(f"text: {text_note}")
     if made.public:

@@ -95,7 +95,7 @@ def from_repository(out: Output, source: str, folder: str | None, seed: str | No
         artifacts=flags.artifact,
     )
     place, into = Path(source).expanduser(), flags.into or folder
-    refuse_taken(place, Path(into).expanduser() if into else None)
+    refuse_taken(place, Path(into) if into else None)
     if flags.chosen.model:
         wanted = read_by_model(out, read(place, flags.exclude, flags.readable), wanted, flags.chosen)
     drafted = completed(out, Drafting(place, progress=out.note).draft, wanted)

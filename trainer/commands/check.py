@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from programs.errors import EnvironmentProblem, MetaloopError, TaskError
@@ -31,18 +30,17 @@ _LEAST_SECONDS = 0.1  # a difference that may be of the start of a process
 _APART = 2.0  # ratio of the time in task.toml and the measured one, or its inverse, from which a plan is misleading
 
 
-@dataclass(frozen=True)
-class CheckScope:
-    """``knobs``: try other values of each knob; None: if a run is short. ``again``: run the baseline more than once."""
-
-    knobs: bool | None = None
-    again: bool = True
-
-
 def check_command(
-    task: Task, scope: CheckScope, *, sandbox: bool = True, progress: Callable[[str], None] = lambda _: None
+    task: Task,
+    knobs: bool | None = None,
+    *,
+    again: bool = True,
+    sandbox: bool = True,
+    progress: Callable[[str], None] = lambda _: None,
 ) -> list[CheckFinding]:
-    """Findings in order; an error ends the check. They are stored for `require_checked`, except where this machine, not
+    """``knobs``: try other values of each knob; None: if a run is short. ``again``: run the baseline more than once.
+
+    Findings in order; an error ends the check. They are stored for `require_checked`, except where this machine, not
     the task, is the reason."""
     findings: list[CheckFinding] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -51,7 +49,7 @@ def check_command(
             check_run(task)
             cache = Cache(check_record.folder())
             with CommandTrainer(unconstrained(task), data, sandbox=sandbox, cache=cache) as trainer:
-                for finding in _findings(trainer, task, scope):
+                for finding in _findings(trainer, task, knobs, again):
                     progress(f"{finding.level:7s} {finding.clause}: {finding.message}")
                     findings.append(finding)
                     if finding.level == "error":
@@ -74,12 +72,12 @@ def require_checked(task: Task, sandbox: bool, note: Callable[[str], None]) -> N
     again = f"metaloop task check {shlex.quote(str(task.folder))}"
     if findings is None:
         note(f"{task.name} has not been checked here: running its baseline once, not charged ({again} tests more)")
-        findings = check_command(task, CheckScope(knobs=False, again=False), sandbox=sandbox)
+        findings = check_command(task, again=False, sandbox=sandbox)
     if failed := next((finding for finding in findings if finding.level == "error"), None):
         raise TaskError(f"{task.name} fails its check: {failed.clause}: {failed.message}", hint=again)
 
 
-def _findings(trainer: CommandTrainer, task: Task, scope: CheckScope) -> Iterator[CheckFinding]:
+def _findings(trainer: CommandTrainer, task: Task, knobs: bool | None, again: bool) -> Iterator[CheckFinding]:
     spec = Spec(task.baseline(), SEED)
     earlier = trainer.cache.get(trainer.key(spec)) if trainer.cache else None
     outcome = trainer.run(spec, use_cache=False)
@@ -95,16 +93,16 @@ def _findings(trainer: CommandTrainer, task: Task, scope: CheckScope) -> Iterato
     yield from constraint_findings(task, outcome)
     yield _trust(trainer)
     yield _edits(task)
-    if not scope.again:
+    if not again:
         return
     equal = [outcome, trainer.run(spec, use_cache=False)]
     noise = _noise(trainer, task, equal, changed)
     yield noise
-    cheap = outcome.wall_seconds <= _CHEAP_SECONDS if scope.knobs is None else scope.knobs
+    cheap = outcome.wall_seconds <= _CHEAP_SECONDS if knobs is None else knobs
     if task.edits.knobs and cheap and noise.level != "error":
-        yield from KnobTrials(trainer, equal, bool(scope.knobs), changed).findings()
+        yield from KnobTrials(trainer, equal, bool(knobs), changed).findings()
     elif task.edits.knobs:
-        why = "a run takes too long" if scope.knobs is None else "not wanted"
+        why = "a run takes too long" if knobs is None else "not wanted"
         message = f"not tested, and neither are the knobs: {why}"
         yield CheckFinding("warning", "direction", message, "--knobs tries other values of each knob")
 

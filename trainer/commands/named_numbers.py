@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from trainer.constants import is_number
+from trainer.scorers.printed import number_in
 
 _LINE = 400  # characters; longer lines are ignored, as `trainer.scorers.printed` does
 _DEEPEST = 4
@@ -40,6 +41,10 @@ class NamedNumber:
     form: int = 0
     leads: bool = True
     values: list[str] = field(default_factory=list)
+
+    def last_in(self, text: str) -> float:
+        """As an experiment is scored by it. InvalidPredictions if there is none, or it is not finite."""
+        return number_in(text, "" if self.key else self.pattern, self.key)
 
     @property
     def pattern(self) -> str:

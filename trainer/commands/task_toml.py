@@ -1,0 +1,128 @@
+"""The task.toml of a repository: what two runs of its command measured, and its knobs."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from trainer.commands.ladders import Ladder
+from trainer.commands.named_numbers import NamedNumber
+from trainer.commands.repository import OwnRepository
+from trainer.commands.shown import HUB, links_of
+from trainer.gpus import survey
+from trainer.outcome import Outcome
+from trainer.scaffold import task_name
+
+if TYPE_CHECKING:
+    from trainer.commands.init import Wanted
+
+HARD_FACTOR, HARD_EXTRA = 2.0, 10.0  # a command's start-up and evaluation are not part of a budget
+WALL_FACTOR = 4.0  # hard limit of wall time over that of CPU time
+LONGEST = 3600.0  # CPU-seconds of the first run
+LEAST_MEMORY_MB, MEMORY_FACTOR = 4096, 2.0
+NO_METRIC = r"(?!x)x(.)"  # no line matches
+_OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
+
+
+@dataclass(frozen=True)
+class TaskText:
+    """What task.toml says beside metric and knobs."""
+
+    source: OwnRepository
+    wanted: Wanted
+    command: str
+    editable: list[str]
+    seed: str
+    readable: list[str]
+
+    def seconds(self, runs: Sequence[tuple[Outcome, str]]) -> float:
+        """What one experiment costs, as charged; before a run, the most that it may."""
+        return max((float(f"{one.device_seconds:.3g}") for one, _ in runs), default=LONGEST)
+
+    def device(self, runs: Sequence[tuple[Outcome, str]]) -> str:
+        """GPU where one is here and the command used it, or said so; before a run, where one is here."""
+        if not survey(torch=False).gpus:
+            return "cpu"
+        used = [one for one, text in runs if one.utilization or re.search(r"\bcuda\b", text, re.IGNORECASE)]
+        return "gpu" if used or not runs else "cpu"
+
+    def toml(
+        self, metric: NamedNumber, direction: str, runs: Sequence[tuple[Outcome, str]], knobs: Sequence[Ladder]
+    ) -> str:
+        source, wanted = self.source, self.wanted
+        peak = max((one.peak_memory_mb for one, _ in runs), default=0.0)
+        executable = [name for name, (_, runs_itself) in source.files.items() if runs_itself]
+        links = links_of(source, wanted.readable)
+        read = {"file": wanted.metric_file or "", "key" if metric.key else "pattern": metric.key or metric.pattern}
+        read |= {"pattern": NO_METRIC} if not runs else {}
+        sections: dict[str, dict[str, Any]] = {
+            "task": {
+                "name": task_name(source.folder),
+                "metric": metric.name,
+                "direction": direction,
+                "editable": self.editable,
+                "read_only": [name for name in source.files if name not in self.editable],
+            },
+            "budget": {
+                "seconds": self.wanted.budget or self.seconds(runs),
+                "cost": self.seconds(runs) if runs else 0,
+                "hard_factor": HARD_FACTOR,
+                "hard_extra": HARD_EXTRA,
+                "wall_factor": WALL_FACTOR,
+                "memory_mb": max(LEAST_MEMORY_MB, round(peak * MEMORY_FACTOR)) if runs else machine_mb(),
+                "device": "gpu" if self.device(runs) == "gpu" else "",
+            },
+            "score": {"kind": "printed", **read},
+            "run": {
+                "command": self.command,
+                "seed_constant": self.seed if ":" in self.seed else "",
+                "readable": [path for path in self.readable if path not in links.values()],
+                "executable": executable,
+                "score_command": wanted.score_command,
+                "artifacts": wanted.artifacts,
+                "environment": _OFFLINE if any(path.startswith(HUB) for path in self.readable) else {},
+                "links": links,
+            },
+        }
+        lines = ["# Written by `metaloop task init --from`, from two runs of the command."]
+        for name, values in sections.items():
+            lines += [
+                f"[{name}]",
+                *(f"{key} = {toml_value(value)}" for key, value in values.items() if value or key == "read_only"),
+                "",
+            ]
+        return "\n".join([*lines, *(line for knob in knobs for line in _knob(knob))])
+
+
+def machine_mb() -> int:
+    """Three quarters of the machine's memory."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 3 // 4 // 2**20
+
+
+def _knob(knob: Ladder) -> list[str]:
+    file, where = f"file = {toml_value(knob.file)}", f"  # {knob.file}:{knob.line}"
+    if not knob.patches:
+        values = [f"values = {toml_value(list(knob.values))}", *([f"at = {toml_value(knob.at)}"] if knob.at else [])]
+        values += [f"role = {toml_value(knob.role)}"] if knob.role else []
+        limits = [f"low = {toml_value(knob.values[0])}", f"high = {toml_value(knob.values[-1])}"]
+        limits = limits if knob.kind != "choice" else []
+        return [f"[edits.{knob.name}]{where}", f'kind = "{knob.kind}"', *values, *limits, file, ""]
+    lines = []
+    for name, now, then in knob.patches:
+        lines += [f"[edits.{name}]{where}", 'kind = "patch"', f"group = {toml_value(knob.name)}", file]
+        lines += [f"[[edits.{name}.replace]]", file, f"find = {toml_value(now)}", f"with = {toml_value(then)}", ""]
+    return lines
+
+
+def toml_value(value: object) -> str:
+    """A value as TOML, from four items on with one item per line; JSON's escapes are valid in TOML, except for DEL."""
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{toml_value(name)} = {toml_value(entry)}" for name, entry in value.items()) + " }"
+    if isinstance(value, list | tuple):
+        items = [toml_value(item) for item in value]
+        return f"[{', '.join(items)}]" if len(items) < 4 else "[\n" + "".join(f"    {item},\n" for item in items) + "]"
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
