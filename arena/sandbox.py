@@ -37,7 +37,7 @@ def require(task: Task, sandboxed: bool) -> None:
     if not runs_code(task):
         return
     if task.run is not None:
-        from trainer.command import check_run, require_sandbox
+        from trainer.commands.trainer import check_run, require_sandbox
 
         check_run(task)
         require_sandbox(sandboxed)

@@ -7,7 +7,7 @@ from typing import Any
 
 from programs.errors import TaskError
 from trainer.cache import Cache
-from trainer.command import CommandTrainer
+from trainer.commands.trainer import CommandTrainer
 from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer
 from trainer.launcher import Ended, Launcher, LauncherFault, ProcessRequest

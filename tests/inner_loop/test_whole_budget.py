@@ -12,7 +12,7 @@ from inner_loop.behaviour import behaviour_id, inert_directives
 from programs.shelf import starter
 from tests.inner_loop.play import play, program
 from tests.trainer import foreign_repos
-from trainer.command import CommandTrainer
+from trainer.commands.trainer import CommandTrainer
 from trainer.data import DataStore
 from trainer.streams import Streams
 from trainer.task import Task

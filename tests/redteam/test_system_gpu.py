@@ -17,7 +17,7 @@ from tests.redteam.attempts import assert_all, trying
 from tests.redteam.conftest import Attack
 from tests.trainer.foreign_repos import made
 from trainer import gpu
-from trainer.command import CommandTrainer
+from trainer.commands.trainer import CommandTrainer
 from trainer.commands.init import Wanted
 from trainer.compile_cache import CompileCache
 from trainer.data import DataStore

@@ -14,9 +14,9 @@ from programs.errors import TaskError, UsageError
 from tests.redteam.harness import Harm
 from trainer import bwrap, login_keys
 from trainer.cache import Cache
-from trainer.command import CommandTrainer
-from trainer.command_process import run_command
-from trainer.command_view import CommandJob, CommandLimits, readable_path
+from trainer.commands.trainer import CommandTrainer
+from trainer.commands.process import run_command
+from trainer.commands.view import CommandJob, CommandLimits, readable_path
 from trainer.commands.init import Drafting, Wanted, write
 from trainer.data import DataStore
 from trainer.experiment import Spec

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trainer.command import CommandTrainer
+from trainer.commands.trainer import CommandTrainer
 from trainer.commands.init import Drafting, Wanted, write
 from trainer.data import DataStore
 from trainer.experiment import Spec

@@ -13,7 +13,7 @@ from programs.errors import TaskError, UsageError
 from tests.trainer import foreign_repos
 from tests.trainer.foreign_repos import MAKEFILE, ORIGINAL, SHELL, run, write_files
 from trainer.check import check
-from trainer.command import CommandTrainer
+from trainer.commands.trainer import CommandTrainer
 from trainer.commands.init import Wanted
 from trainer.data import DataStore
 from trainer.edits import Edit

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.trainer.foreign_repos import write_files
-from trainer.command import CommandTrainer, hidden_link
+from trainer.commands.trainer import CommandTrainer, hidden_link
 from trainer.commands.named_numbers import NamedNumber
 from trainer.data import DataStore
 from trainer.experiment import Spec

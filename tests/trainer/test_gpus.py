@@ -10,7 +10,7 @@ import pytest
 from programs.errors import EnvironmentProblem, TaskError
 from tests.trainer.foreign_repos import made, write_files
 from trainer import gpus, scaffold
-from trainer.command import CommandTrainer
+from trainer.commands.trainer import CommandTrainer
 from trainer.commands.init import Wanted
 from trainer.data import DataStore
 from trainer.gpus import Survey, survey

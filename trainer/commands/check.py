@@ -10,7 +10,7 @@ from pathlib import Path
 from programs.errors import EnvironmentProblem, MetaloopError, TaskError
 from trainer import check_record
 from trainer.cache import Cache
-from trainer.command import CommandTrainer, check_run
+from trainer.commands.trainer import CommandTrainer, check_run
 from trainer.commands.cures import cure
 from trainer.commands.knobs import SEED, KnobTrials
 from trainer.data import DataStore

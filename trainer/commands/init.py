@@ -153,7 +153,7 @@ class Drafting:
         return self._ran[toml]
 
     def _run(self, task: Task, place: Path, seed: int) -> tuple[Outcome, str]:
-        from trainer.command import CommandTrainer
+        from trainer.commands.trainer import CommandTrainer
         from trainer.commands.cures import cure
 
         assert task.run is not None

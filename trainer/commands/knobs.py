@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from trainer.command import CommandTrainer
+from trainer.commands.trainer import CommandTrainer
 from trainer.constants import is_number
 from trainer.edits import Edit, EditError, Knob
 from trainer.experiment import Spec

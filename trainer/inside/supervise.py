@@ -1,7 +1,7 @@
 """First process in a command's sandbox: writes its files, starts it, kills leftover processes, returns the results.
 
 A script that uses only the standard library, ``python -I -S -B supervise.py ORDER``, and imports very little, because
-every experiment waits for it. ORDER is a marshal file from `trainer.command_view`: ``command``, ``environment``,
+every experiment waits for it. ORDER is a marshal file from `trainer.commands.view`: ``command``, ``environment``,
 ``folder``, ``limits`` (names of resource.RLIMIT_* without the prefix), ``files`` (name, size, mode), the descriptor
 ``given`` with their contents one after the other, ``links`` (name, target), ``wanted`` (paths to fetch),
 ``wanted_bytes``, ``compiled`` (a folder, the descriptors of the packed files that it starts with and of those that it

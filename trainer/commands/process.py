@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from trainer import bwrap
 from trainer.cgroup import Cgroup
-from trainer.command_view import CommandJob, CommandLimits, CommandView
+from trainer.commands.view import CommandJob, CommandLimits, CommandView
 from trainer.launcher import LauncherFault, plain
 from trainer.tree import CpuCount, descendants, pidfd, resident_mb
 

@@ -20,8 +20,8 @@ from typing import Any
 from programs.errors import TaskError, UsageError
 from trainer import bwrap, constants
 from trainer.cache import Cache
-from trainer.command_process import CommandEnded, run_command
-from trainer.command_view import CommandJob, CommandLimits, readable_path
+from trainer.commands.process import CommandEnded, run_command
+from trainer.commands.view import CommandJob, CommandLimits, readable_path
 from trainer.compile_cache import CompileCache
 from trainer.constants import is_number
 from trainer.data import DataStore

@@ -20,7 +20,7 @@ from trainer.system_view import SystemView, checked, interpreter
 
 WORK, HOME, COMPILED = "/task", "/home/work", "/compiled"
 _START, _ORDER, _PACKING = "/run/metaloop/start.py", "/run/metaloop/order", "/run/metaloop/packing.py"
-_INSIDE = Path(__file__).parent / "inside"
+_INSIDE = Path(__file__).parent.parent / "inside"
 
 
 @dataclass(frozen=True)
