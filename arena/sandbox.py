@@ -6,7 +6,7 @@ from programs.errors import EnvironmentProblem
 from trainer.data import check_cache
 from trainer.task import Task
 
-FLAG = "--unsafe-no-sandbox"
+FLAG = "--no-sandbox"
 OPEN = "WITHOUT a sandbox: all results will be marked unverified"
 NEEDLESS = "simulated: nothing is trained, metrics are drawn from a law"
 

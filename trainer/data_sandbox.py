@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 
 from trainer.commands.process import run_command
-from trainer.commands.view import CommandJob, CommandLimits
+from trainer.commands.job import CommandJob, CommandLimits
 from trainer.task import Task
 from trainer.text_source import STDLIB
 

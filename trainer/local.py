@@ -40,7 +40,7 @@ _CALIBRATION_FORKS = 7
 _DEVICE_SECONDS = 120.0  # for one matrix product, including the start of an unused driver
 _PYTHON = {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
 _TEMPLATE_MB = 1024  # memory of the template and its files, beyond the experiment's limit
-UNSAFE = "or run trusted code without a sandbox: --unsafe-no-sandbox"
+UNSAFE = "or run trusted code without a sandbox: --no-sandbox"
 
 
 def clean_environment() -> dict[str, str]:

@@ -123,7 +123,7 @@ class ContestFlags:
     agent: AgentFlags
     yes: YesFlag
     dry_run: Annotated[bool, flag("Print the plan of the close and its cost; write nothing.")]
-    playing: Annotated[PlayingFlags, only("workers", "devices_per_run", "fixed_steps", "unsafe_no_sandbox")]
+    playing: Annotated[PlayingFlags, only("workers", "devices_per_run", "fixed_steps")]
 
 
 @verb(
@@ -273,7 +273,7 @@ def wishes_of(folder: str, flags: ContestFlags, confirm_runs: int) -> ContestOpt
     task = launch.load_task(flags.task)
     budget = flags.run_budget or task.run_budget
     launch.refuse_small(task, budget, flags.playing.fixed_steps)
-    sandbox.require(task, not flags.playing.unsafe_no_sandbox)
+    sandbox.require(task, sandboxed=True)
     opens = moment(flags.opens, datetime.now(UTC), "--opens")
     devices = flags.playing.devices_per_run or 1
     return ContestOptions(
@@ -282,7 +282,7 @@ def wishes_of(folder: str, flags: ContestFlags, confirm_runs: int) -> ContestOpt
         confirm_runs=confirm_runs, entries_per_person=flags.entries_per_person,
         texts_after_close=flags.texts_after_close, join_open=flags.open_join,
         workers=launch.workers_of(flags.playing.workers, devices), devices=devices,
-        fixed_steps=flags.playing.fixed_steps, sandbox=not flags.playing.unsafe_no_sandbox,
+        fixed_steps=flags.playing.fixed_steps, sandbox=True,
         researcher=models.researcher, models=models.config,
         contact=contact_of(flags.contact),
     )  # fmt: skip

@@ -10,7 +10,7 @@ from programs.text import word_list
 
 #: Flags that belong to a command, not to its study, by the names of their parameters.
 RUN_TIME = word_list("""
-    study resume executor runs_per_device unsafe_no_sandbox dry_run yes apply webhook as_json quiet debug
+    study resume executor runs_per_device no_sandbox dry_run yes apply webhook as_json quiet debug
     max_usd max_tokens max_wall price call_timeout patience calls_at_once record replay
 """)
 

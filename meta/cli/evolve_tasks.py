@@ -85,7 +85,7 @@ def drawn_for(
     from meta.reserve import unseen_variant
     from meta.task_families import draw
 
-    able = partial(trains, unsafe=settings.unsafe_no_sandbox)
+    able = partial(trains, unsafe=settings.no_sandbox)
     if on.families is None:
         named = [*on.training, *on.reserve]
         return None, unseen_variant(on.training[0], settings.seed, able, named) if plan.variant_runs else None

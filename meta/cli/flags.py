@@ -129,7 +129,7 @@ class PlayingFlags:
             callback=_share_devices,
         ),
     ] = None
-    unsafe_no_sandbox: Annotated[bool, flag("Run without a sandbox; every result is marked unverified.")] = False
+    no_sandbox: Annotated[bool, flag("Run without a sandbox; every result is marked unverified.")] = False
 
 
 @dataclass(frozen=True)

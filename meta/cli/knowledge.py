@@ -53,7 +53,7 @@ def sweep(
         int,
         flag("Rounds; each after the first starts from the best script of the one before.", min=1, max=8, default=2),
     ],
-    playing: Annotated[PlayingFlags, only("unsafe_no_sandbox")],
+    playing: Annotated[PlayingFlags, only("no_sandbox")],
 ) -> None:
     """Measure the effect of each single edit of a task, and store it by role in a knowledge base.
     A role is what a setting is for, whatever a task calls it, such as learning_rate.
@@ -69,7 +69,7 @@ def sweep(
             count = expected_experiments(task, rounds)
             out.note(f"{task.name}: about {count} experiments, {duration(count * task.cost_seconds)} of device time")
             try:
-                trials = _swept(task, rounds, progress, playing.unsafe_no_sandbox)
+                trials = _swept(task, rounds, progress, playing.no_sandbox)
             except TaskError as error:
                 out.warn(f"{error.message}; left out")
                 continue

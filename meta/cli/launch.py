@@ -91,7 +91,7 @@ class LaunchSettings(StudyFlags, PlayingFlags, StartFlags):
             run_budget=self.run_budget,
             seed=self.seed,
             fixed_steps=self.fixed_steps or None,
-            sandbox=False if self.unsafe_no_sandbox and sandbox.runs_code(study.task) else None,
+            sandbox=False if self.no_sandbox and sandbox.runs_code(study.task) else None,
             devices=self.devices_per_run,
             researcher=self.researcher_choice.named,
             models=self.researcher_choice.config.models,
@@ -136,7 +136,7 @@ class LaunchSettings(StudyFlags, PlayingFlags, StartFlags):
 
     @property
     def sandbox(self) -> bool:
-        return not self.unsafe_no_sandbox
+        return not self.no_sandbox
 
     def ready(self, out: Output, task: Task, study: Study | None) -> None:
         """Called before a study is created or started: raises unless experiments of ``task`` can and may run here, and
@@ -144,7 +144,7 @@ class LaunchSettings(StudyFlags, PlayingFlags, StartFlags):
 
         A study that was created without a sandbox may come from someone else: resuming it so needs the flag again.
         """
-        if study is not None and not sandbox.holds(task, study.config.sandbox or self.unsafe_no_sandbox):
+        if study is not None and not sandbox.holds(task, study.config.sandbox or self.no_sandbox):
             raise NotComparable(
                 f"{resolve.shown(study.folder)} was created without a sandbox",
                 hint=f"{sandbox.FLAG} resumes it without one; a new study has one",

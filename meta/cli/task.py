@@ -137,7 +137,7 @@ def init(
         return from_repository(out, repository.source, folder, seed, repository)
     if seed is not None and not (simulated and seed.isdecimal()):
         raise UsageError("--seed is a whole number with --simulated, and a constant with --from", hint="--seed 7")
-    given = vars(repository) | {"chosen": None, "model": repository.chosen.model}
+    given = vars(repository) | {"chosen": None, "model": repository.chosen.model, "playing": None}
     if named := next((name for name, value in given.items() if value), None):
         raise UsageError(f"--{named.replace('_', '-')} needs --from DIR", hint="metaloop task init --from my-repo")
     if folder is None:

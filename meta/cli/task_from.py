@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import click
 
 from meta.cli import resolve
-from meta.cli.flags import ModelFlags
+from meta.cli.flags import ModelFlags, PlayingFlags
 from meta.cli.options import Duration, flag, only
 from meta.cli.output import Column, Output
 from meta.cli.researcher_choice import ResearcherChoice
@@ -69,6 +69,7 @@ class RepositoryFlags:
     ]
     artifact: Annotated[tuple[str, ...], flag("A file that training writes for scoring; repeatable.", metavar="PATH")]
     chosen: Annotated[ModelFlags, only("model")]
+    playing: Annotated[PlayingFlags, only("no_sandbox")]
 
 
 def from_repository(out: Output, source: str, folder: str | None, seed: str | None, flags: RepositoryFlags) -> int:
@@ -98,7 +99,7 @@ def from_repository(out: Output, source: str, folder: str | None, seed: str | No
     refuse_taken(place, Path(into) if into else None)
     if flags.chosen.model:
         wanted = read_by_model(out, read(place, flags.exclude, flags.readable), wanted, flags.chosen)
-    drafted = completed(out, Drafting(place, progress=out.note).draft, wanted)
+    drafted = completed(out, Drafting(place, not flags.playing.no_sandbox, out.note).draft, wanted)
     path = write(drafted, Path(into) if into else None)
     try:
         task = Task.load(path)

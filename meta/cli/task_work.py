@@ -43,14 +43,14 @@ def check(
             "--knobs/--no-knobs",
         ),
     ],
-    playing: Annotated[PlayingFlags, only("unsafe_no_sandbox")],
+    playing: Annotated[PlayingFlags, only("no_sandbox")],
 ) -> int:
     """Test each clause of a task's contract (docs/tasks.md). Tests data, budget, steps,
     scoring and edits. If the task has a command (see task init --from), runs its baseline
     three times, then bad and other values of its knobs (settings). Exits with 2 on an error."""
     from trainer.check import check as examine
 
-    with ticker(out, repeated=True) as progress, launcher_of(_reference(task), playing.unsafe_no_sandbox) as launcher:
+    with ticker(out, repeated=True) as progress, launcher_of(_reference(task), playing.no_sandbox) as launcher:
         findings = examine(_reference(task), launcher=launcher, knobs=knobs, progress=progress)
     out.rows([asdict(finding) for finding in findings], FINDINGS)
     out.below([(finding.clause, finding.hint) for finding in findings if finding.hint])
@@ -94,7 +94,7 @@ def measure(
     headroom: Annotated[bool, flag("Only test whether any of eight single changes helps, in 15 experiments.")],
     stack: Annotated[bool, flag("Combine the best edits to measure the headroom.", "--stack/--no-stack", default=True)],
     write: Annotated[bool, flag("Save card.json in the task's folder.")],
-    playing: Annotated[PlayingFlags, only("unsafe_no_sandbox")],
+    playing: Annotated[PlayingFlags, only("no_sandbox")],
 ) -> None:
     """Measure a task by experiments. Prints the task's card: the noise between seeds, the cost
     of an experiment, the effect of each declared edit, the headroom (the gain of the best
@@ -106,7 +106,7 @@ def measure(
     from trainer.task import Task
 
     loaded = Task.load(_reference(task))
-    with ticker(out) as progress, launcher_of(loaded, playing.unsafe_no_sandbox) as launcher:
+    with ticker(out) as progress, launcher_of(loaded, playing.no_sandbox) as launcher:
         if headroom:
             from meta.headroom import alone
 

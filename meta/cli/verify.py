@@ -48,7 +48,7 @@ class AuditFlags:
     task: Annotated[str | None, flag("The task of a SOURCE.", "-t", metavar="NAME|DIR")]
     seeds: Annotated[int, flag("Fresh seeds for a SOURCE or RUN.", "-n", min=2, max=64, default=SEEDS)]
     runs: Annotated[int, flag("Runs of each program to check, for a STUDY.", min=2, max=1000, default=RUNS)]
-    playing: Annotated[PlayingFlags, only("workers", "fixed_steps", "executor", "unsafe_no_sandbox")]
+    playing: Annotated[PlayingFlags, only("workers", "fixed_steps", "executor", "no_sandbox")]
     secret: Annotated[str | None, flag("Repeat an earlier check with the secret it printed.", metavar="HEX")]
     start: StartFlags
 
@@ -62,7 +62,7 @@ class AuditFlags:
             streams = Streams(bytes.fromhex(self.secret))
         else:
             raise UsageError("--secret is not 32 hex digits", hint="an earlier check printed its secret at the end")
-        return How(streams, launch.workers_of(self.playing.workers), fixed_steps, not self.playing.unsafe_no_sandbox)
+        return How(streams, launch.workers_of(self.playing.workers), fixed_steps, not self.playing.no_sandbox)
 
 
 @verb(

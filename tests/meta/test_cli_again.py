@@ -87,7 +87,7 @@ def test_the_size_of_a_study_is_told_by_the_flags_that_make_it(
 def test_seed_sandbox_and_fixed_steps_are_told(tmp_path: Path) -> None:
     made = config("evolve", plans.quick(TASK), seed=4, fixed_steps=True) | {"sandbox": False}
     said = command(founded(tmp_path, made, [starter("stock")]))
-    assert said == "metaloop evolve --task strokes --quick --seed 4 --fixed-steps --unsafe-no-sandbox"
+    assert said == "metaloop evolve --task strokes --quick --seed 4 --fixed-steps --no-sandbox"
 
 
 def test_a_study_that_started_without_what_other_tasks_taught_says_so(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def test_a_simulated_task_needs_no_sandbox(call: Call, tmp_path: Path, monkeypat
     assert call("match", "stock", "local", "-n", "2", "-t", law, *small, "-s", str(tmp_path / "match"))[0] == 0
     assert call("match", "--resume", str(tmp_path / "match"))[0] == 0
     made = ("ablate", "local", "--budget", "30s", "-t", law, *small, "-s", str(tmp_path / "ablation"))
-    assert call(*made, "--unsafe-no-sandbox")[0] == 0
+    assert call(*made, "--no-sandbox")[0] == 0
     for name in ("run", "match", "ablation"):  # the flag is needless, and leaves no doubt behind
         told = query(tmp_path / name, "SELECT DISTINCT trust FROM verifications WHERE status = 'ok'")
         assert [row["trust"] for row in told] == ["scored"]

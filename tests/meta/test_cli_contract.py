@@ -330,10 +330,10 @@ def test_without_a_sandbox_nothing_is_founded(
     for words in (("run", "stock"), ("match", "stock"), ("evolve", "--quick")):
         code, out, err = call(*words, "-s", str(tmp_path / "new"))
         assert (code, out) == (1, "") and not (tmp_path / "new").exists()
-        assert err.splitlines()[0].startswith("error: no sandbox: ") and "--unsafe-no-sandbox" in err
+        assert err.splitlines()[0].startswith("error: no sandbox: ") and "--no-sandbox" in err
     for words in (("task", "check", "strokes"), ("task", "measure", "strokes")):
         code, _, err = call(*words)
-        assert code == 1 and "--unsafe-no-sandbox" in err
+        assert code == 1 and "--no-sandbox" in err
     code, out, err = call("doctor")
     assert code == 1 and "fail\tsandbox\tno sandbox: " in out and err == "cannot run: sandbox\n"
 
@@ -358,7 +358,7 @@ def test_a_study_without_a_sandbox_does_not_go_on_unasked(call: Call, tmp_path: 
         ),
     )
     code, _, err = call("run", "stock", "--resume", folder)
-    assert code == 2 and "was created without a sandbox" in err and "--unsafe-no-sandbox resumes" in err
+    assert code == 2 and "was created without a sandbox" in err and "--no-sandbox resumes" in err
     code, _, err = call("match", "--resume", folder)
     assert code == 1 and "[plan] seeds is not a number of runs" in err
 

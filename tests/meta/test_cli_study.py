@@ -90,7 +90,7 @@ def test_a_match_drains_on_ctrl_c_and_resumes_to_standings(tmp_path: Path) -> No
 
 
 def test_a_run_without_a_sandbox_says_so_and_is_verified_in_one(tmp_path: Path) -> None:
-    done = cli("run", "stock", *SMALL, "--unsafe-no-sandbox", "-s", "bare", "--json", cwd=tmp_path)
+    done = cli("run", "stock", *SMALL, "--no-sandbox", "-s", "bare", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (
         "WITHOUT a sandbox" in done.stderr

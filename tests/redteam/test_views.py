@@ -16,7 +16,8 @@ from trainer import bwrap, login_keys
 from trainer.cache import Cache
 from trainer.commands.trainer import CommandTrainer
 from trainer.commands.process import run_command
-from trainer.commands.view import CommandJob, CommandLimits, readable_path
+from trainer.commands.job import CommandJob, CommandLimits
+from trainer.commands.view import readable_path
 from trainer.commands.init import Drafting, Wanted, write
 from trainer.data import DataStore
 from trainer.experiment import Spec

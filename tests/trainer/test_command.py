@@ -135,13 +135,6 @@ def test_an_artifact_takes_the_place_of_no_file(tmp_path: Path) -> None:
     assert outcome.status == "invalid" and "read-only" in outcome.reason
 
 
-def test_it_never_runs_without_a_sandbox(tmp_path: Path) -> None:
-    task = made(tmp_path, foreign_repos.shell, SHELL)
-    trainer = CommandTrainer(task, DataStore(task, Streams.from_seed(1), tmp_path / "data"), sandbox=False)
-    with pytest.raises(UsageError, match="only in the sandbox"):
-        trainer.run(Spec(task.baseline(), 1))
-
-
 def test_what_a_task_may_not_say(tmp_path: Path) -> None:
     task = made(tmp_path, foreign_repos.shell, SHELL)
     toml = task.folder / "task.toml"

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 
 from trainer import bwrap
 from trainer.cgroup import Cgroup
-from trainer.commands.view import CommandJob, CommandLimits, CommandView
+from trainer.commands.job import CommandEnded, CommandJob, CommandLimits
+from trainer.commands.view import CommandView
 from trainer.launcher import LauncherFault, plain
 from trainer.tree import CpuCount, descendants, pidfd, resident_mb
 
@@ -23,26 +24,6 @@ _START_SECONDS = 60.0
 _END_SECONDS = 10.0
 _TAIL_BYTES = 40_000
 _HEAD_BYTES = 1 << 22
-
-
-@dataclass(frozen=True)
-class CommandEnded:
-    """The result of a command. ``exit_code``: negative for a signal; ``killed``: "cpu", "wall", "memory", "output", "".
-
-    ``log`` is the end of stdout and stderr in the order written. ``files``: the fetched files of ``wanted``;
-    ``missing``: the others, with the reason; ``written``: read-only files that the command changed. ``cpu_seconds``
-    covers all its processes; of several measurements the largest counts.
-    """
-
-    exit_code: int
-    killed: str
-    cpu_seconds: float
-    wall_seconds: float
-    peak_memory_mb: float
-    log: str
-    files: dict[str, bytes]
-    missing: tuple[str, ...]
-    written: tuple[str, ...] = ()
 
 
 def run_command(job: CommandJob, limits: CommandLimits, what: type[CommandView] = CommandView) -> CommandEnded:

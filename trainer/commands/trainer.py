@@ -17,11 +17,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from programs.errors import TaskError, UsageError
-from trainer import bwrap, constants
+from programs.errors import EnvironmentProblem, TaskError, UsageError
+from trainer import constants
 from trainer.cache import Cache
-from trainer.commands.process import CommandEnded, run_command
-from trainer.commands.view import CommandJob, CommandLimits, readable_path
+from trainer.commands.job import CommandEnded
+from trainer.commands.plain import run_plain
+from trainer.commands.job import CommandJob, CommandLimits
+from trainer.commands.view import readable_path
 from trainer.compile_cache import CompileCache
 from trainer.constants import is_number
 from trainer.data import DataStore
@@ -63,8 +65,16 @@ class CommandLauncher:
         """Calibrate. Raises EnvironmentProblem if no sandbox can be made here."""
         require_sandbox(self.sandboxed)
         if not self.constant:
-            empty = [run_command(CommandJob(["true"], {}), _LIMITS).cpu_seconds for _ in range(_CALIBRATION_RUNS)]
+            empty = [self.carry_out(CommandJob(["true"], {}), _LIMITS).cpu_seconds for _ in range(_CALIBRATION_RUNS)]
             self.constant = statistics.median(empty)
+
+    def carry_out(self, job: CommandJob, limits: CommandLimits) -> CommandEnded:
+        """Run a job, in a sandbox of its own or as the user's own process."""
+        if not self.sandboxed:
+            return run_plain(job, limits)
+        from trainer.commands.plain import run_plain
+
+        return run_command(job, limits)
 
     def run(self, request: ProcessRequest, meanwhile: Any = None) -> Ended:
         raise LauncherFault("a task with a command has no template to run requests")
@@ -78,10 +88,16 @@ class CommandLauncher:
 
 
 def require_sandbox(wanted: bool) -> None:
-    """Raise if there is no sandbox: an untrusted command never runs without one."""
+    """Raise EnvironmentProblem if a sandbox is wanted and cannot be made here, with the way that works here."""
     if not wanted:
-        raise UsageError("a task with a command runs only in the sandbox", hint="leave out --unsafe-no-sandbox")
-    bwrap.ensure()
+        return
+    from trainer import bwrap
+
+    try:
+        bwrap.ensure()
+    except EnvironmentProblem as problem:
+        hint = "; or ".join(filter(None, (problem.hint, "if the repository is your own: --no-sandbox")))
+        raise EnvironmentProblem(problem.message, hint=hint) from None
 
 
 class CommandTrainer(Trainer):
@@ -120,7 +136,8 @@ class CommandTrainer(Trainer):
     def _large(self) -> dict[str, Path]:
         """Read-only files that are mounted in place: copying them would take longer than the start of an experiment."""
         paths = {name: self.task.folder / name for name in self.task.read_only}
-        return {name: path for name, path in paths.items() if _can_be_shown(path.stat())}
+        large = {name: path for name, path in paths.items() if path.stat().st_size >= _LARGE}
+        return {name: path for name, path in large.items() if not self.launcher.sandboxed or _can_be_shown(path.stat())}
 
     @cached_property
     def _small(self) -> dict[str, bytes]:
@@ -223,7 +240,7 @@ class CommandTrainer(Trainer):
             device=self.device.profile,
             compiled=compiled.given() if compiled else None,
         )
-        ended = run_command(whole, limits)
+        ended = self.device.carry_out(whole, limits)
         if compiled:
             compiled.took()
         return ended
@@ -267,8 +284,10 @@ def packages_of(readable: Sequence[str]) -> list[str]:
 
 
 def _can_be_shown(form: os.stat_result) -> bool:
-    """Whether a file is large, and readable for the user that root's sandbox runs as."""
-    return form.st_size >= _LARGE and bool(form.st_mode & stat.S_IROTH or bwrap.dropped_uid() is None)
+    """Whether a file is readable for the user that root's sandbox runs as."""
+    from trainer import bwrap
+
+    return bool(form.st_mode & stat.S_IROTH or bwrap.dropped_uid() is None)
 
 
 def check_run(task: Task) -> None:

@@ -1,0 +1,83 @@
+"""A command without a sandbox: a plain process group, with the same limits and evidence, marked as such."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.trainer import wild_repos
+from tests.trainer.foreign_repos import ORIGINAL, write_files
+from trainer.commands.init import Drafting, Wanted, write
+from trainer.commands.job import CommandJob, CommandLimits
+from trainer.commands.plain import run_plain
+from trainer.commands.trainer import CommandTrainer
+from trainer.data import DataStore
+from trainer.experiment import Spec
+from trainer.streams import Streams
+from trainer.task import Task
+
+SH = ("/bin/sh", "-c")
+LIMITS = CommandLimits(5.0, 20.0, memory_mb=200)
+
+
+def job(line: str, **files: str) -> CommandJob:
+    return CommandJob((*SH, line), {name: (text.encode(), False) for name, text in files.items()})
+
+
+@pytest.mark.parametrize(
+    ("line", "limits", "killed"),
+    [
+        ("while :; do :; done", replace(LIMITS, cpu_seconds=0.5), "cpu"),
+        ("sleep 30", replace(LIMITS, wall_seconds=0.5), "wall"),
+        ("python3 -c 'x = bytearray(500 << 20); import time; time.sleep(9)'", LIMITS, "memory"),
+        ("while :; do echo 0123456789012345678901234567890123456789; done", replace(LIMITS, output_mb=1), "output"),
+    ],
+)
+def test_each_limit_ends_the_whole_group(line: str, limits: CommandLimits, killed: str) -> None:
+    began = time.monotonic()
+    ended = run_plain(job(f"{line} & wait"), limits)
+    assert ended.killed == killed and ended.exit_code < 0 and time.monotonic() - began < 15
+
+
+def test_what_it_leaves_is_fetched_and_what_it_starts_is_ended_and_counted(tmp_path: Path) -> None:
+    line = (
+        "(while :; do :; done) & echo $! > pid; python3 -c 'sum(range(10**7))'; echo said; echo 1 > out.txt;"
+        " echo x >> data.txt; exit 3"
+    )
+    made = replace(job(line, **{"data.txt": "d"}), wanted=["out.txt", "pid", "none"], kept=["data.txt"])
+    ended = run_plain(made, LIMITS)
+    assert (ended.exit_code, ended.killed, ended.log) == (3, "", "said\n") and ended.files["out.txt"] == b"1\n"
+    assert ended.written == ("data.txt",) and ended.missing == ("none: No such file or directory",)
+    assert ended.cpu_seconds > 0.05 and ended.peak_memory_mb > 1
+    with pytest.raises(ProcessLookupError):
+        for _ in range(100):
+            os.kill(int(ended.files["pid"]), 0)
+            time.sleep(0.05)
+
+
+def test_a_program_that_is_not_there_is_told() -> None:
+    ended = run_plain(CommandJob(("no-such-program",), {}), LIMITS)
+    assert ended.exit_code == 127 and "no-such-program: No such file" in ended.log
+
+
+def test_a_repository_is_tried_and_trained_without_a_sandbox(tmp_path: Path) -> None:
+    place = wild_repos.heavy(tmp_path / "repo", megabytes=5)
+    task = Task.load(write(Drafting(place, sandbox=False).draft(ORIGINAL), None))
+    data = DataStore(task, Streams.from_seed(1), tmp_path / "data")
+    with CommandTrainer(task, data, sandbox=False) as trainer:
+        one, again, other = (trainer.run(Spec(task.baseline(), seed)) for seed in (1, 1, 2))
+    assert one.status == "ok" and one.metric == again.metric != other.metric and one.trust == "unverified"
+    assert (place / "shard.bin").stat().st_size == 5 << 20 and not (place / "__pycache__").exists()
+
+
+def test_it_sees_the_machine_as_its_user_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINE", "7")
+    code = "import os\nprint('home:', float(os.path.expanduser('~') == os.environ['HOME']) + int(os.environ['MINE']))\n"
+    place = write_files(tmp_path / "repo", {"train.py": code})
+    found = Drafting(place, sandbox=False).draft(Wanted(direction="higher"))
+    assert ("metric", "home") in {(fact.field, fact.value) for fact in found.facts}
+    assert Task.load(write(found, None)).metric == "home"

@@ -1,0 +1,164 @@
+"""Runs one command as a plain process group in a temporary folder, without a sandbox: for the user's own repository.
+
+It uses nothing that only Linux has. What the command starts in sessions of its own is neither counted nor ended.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+from trainer.commands.job import CommandEnded, CommandJob, CommandLimits
+from trainer.launcher import plain
+
+_FIRST_LOOK, _LATEST_LOOK = 0.002, 0.05  # seconds between two looks
+_END_SECONDS = 5.0
+_TAIL_BYTES = 40_000
+_OWN = "METALOOP_"
+
+
+def run_plain(job: CommandJob, limits: CommandLimits) -> CommandEnded:
+    """Run a job until it ends or is killed. It sees this machine as its user does; its files are a copy."""
+    with tempfile.TemporaryDirectory(prefix="metaloop-") as place:
+        folder = Path(place)
+        lay(job, folder)
+        before = {name: os.stat(folder / name).st_mtime_ns for name in job.kept}
+        run = _Run(job, limits, folder)
+        exit_code, used = run.until_end()
+        files, missing = {}, []
+        for name in job.wanted:
+            found = dict(_files(folder, name))
+            files |= found
+            missing += [] if found else [f"{name}: No such file or directory"]
+        written = tuple(name for name, time_ns in before.items() if _changed(folder / name, time_ns))
+        if sum(map(len, files.values())) > limits.result_mb << 20:
+            files, missing = {}, [f"{name}: is too large" for name in job.wanted]
+        peak = max(run.peak, used.ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10))
+        cpu = max(run.cpu, used.ru_utime + used.ru_stime)
+        return CommandEnded(exit_code, run.killed, cpu, run.wall, peak, run.log, files, tuple(missing), written)
+
+
+def lay(job: CommandJob, folder: Path) -> None:
+    """The files of a job in an empty folder; large ones and what is shown to it are links to where they lie."""
+    for name, (data, is_executable) in job.files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        path.chmod(0o755 if is_executable else 0o644)
+    for name, target in {**job.links, **{name: str(path) for name, path in job.bound.items()}}.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).symlink_to(Path(target).expanduser() if target.startswith("~") else target)
+
+
+def environment(job: CommandJob) -> Mapping[str, str]:
+    """The user's own, with the programs of a shown virtual environment first."""
+    shown = [str(Path(text).expanduser() / "bin") for text in job.readable]
+    tools = [*(path for path in shown if os.path.isdir(path)), os.path.dirname(sys.executable)]
+    own = {name: value for name, value in os.environ.items() if not name.startswith(_OWN)}
+    own |= {"PATH": os.pathsep.join([*tools, own.get("PATH", os.defpath)]), "PYTHONUNBUFFERED": "1"}
+    return own | {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"} | dict(job.environment)
+
+
+class _Run:
+    """One process group, from its start."""
+
+    def __init__(self, job: CommandJob, limits: CommandLimits, folder: Path) -> None:
+        self.limits, self.killed = limits, ""
+        self.cpu, self.peak, self.written = 0.0, 0.0, 0
+        self._tail = bytearray()
+        self._started = time.monotonic()
+        try:
+            self._process = subprocess.Popen(
+                job.command, cwd=folder, env=environment(job), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+        except OSError as error:
+            words = ["/bin/sh", "-c", 'echo "$1" >&2; exit 127', "sh", f"{job.command[0]}: {error.strerror}"]
+            self._process = subprocess.Popen(
+                words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+            )
+        self._reader = threading.Thread(target=self._read, name="command-output", daemon=True)
+        self._reader.start()
+
+    def until_end(self) -> tuple[int, resource.struct_rusage]:
+        """(the exit code, negative for a signal; what the command and the processes that it waited for used)."""
+        pause = _FIRST_LOOK
+        try:
+            while True:
+                pid, status, used = os.wait4(self._process.pid, os.WNOHANG)
+                if pid:
+                    break
+                self.killed = self.killed or self._crossed()
+                if self.killed:
+                    self._end()
+                time.sleep(pause)
+                pause = min(_LATEST_LOOK, 1.3 * pause)
+        finally:
+            self.wall = time.monotonic() - self._started
+            self._end()
+        self._process.returncode = code = os.waitstatus_to_exitcode(status)
+        self._reader.join(_END_SECONDS)
+        return code, used
+
+    @property
+    def log(self) -> str:
+        return plain(bytes(self._tail[-_TAIL_BYTES:]).decode("utf-8", "replace"))[-_TAIL_BYTES:]
+
+    def _crossed(self) -> str:
+        """The limit that is exceeded, of the whole tree of processes."""
+        held, used = 0.0, 0.0
+        with suppress(psutil.Error):
+            first = psutil.Process(self._process.pid)
+            for process in [first, *first.children(recursive=True)]:
+                with suppress(psutil.Error):
+                    times = process.cpu_times()
+                    used += times.user + times.system + times.children_user + times.children_system
+                    held += process.memory_info().rss / (1 << 20)
+        self.cpu, self.peak = max(self.cpu, used), max(self.peak, held)
+        limits = self.limits
+        crossed = {
+            "cpu": self.cpu > limits.cpu_seconds,
+            "wall": time.monotonic() - self._started > limits.wall_seconds,
+            "output": self.written > limits.output_mb << 20,
+            "memory": held > limits.memory_mb,
+        }
+        return next((name for name, is_so in crossed.items() if is_so), "")
+
+    def _end(self) -> None:
+        """Kill all that is left of the group."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        with self._process.stdout as pipe:
+            while data := os.read(pipe.fileno(), 1 << 16):
+                self.written += len(data)
+                self._tail += data
+                del self._tail[: -4 * _TAIL_BYTES]
+
+
+def _changed(path: Path, time_ns: int) -> bool:
+    try:
+        return os.lstat(path).st_mtime_ns != time_ns
+    except OSError:
+        return True
+
+
+def _files(folder: Path, name: str) -> Iterator[tuple[str, bytes]]:
+    """A regular file, or all below a folder; no links."""
+    path = folder / name.rstrip("/")
+    for one in sorted(path.rglob("*")) if path.is_dir() and not path.is_symlink() else [path]:
+        if one.is_file() and not one.is_symlink():
+            yield str(one.relative_to(folder)), one.read_bytes()
