@@ -36,6 +36,16 @@ def blobs(source: Source) -> Blobs:
     return tuple(hashes)
 
 
+def restore_best(bench: Bench) -> None:
+    """At the end of a run, its best kept source becomes the result, wherever the agent's work tree is by then: a reset
+    moves the tree, not what was measured and kept."""
+    kept = [record for record in bench.history if record.decision == "keep" and record.full and record.ok]
+    gains = [(gain_over(bench, record, bench.head) or 0.0, -record.number, record) for record in kept]
+    gain, _, best = max(gains, default=(0.0, 0, bench.head), key=lambda one: one[:2])
+    if gain > 0:
+        bench.move_head(best)
+
+
 class Verdicts:
     """``laid``: the source that the agent's repository began with. ``rewound``: the head has gone back at least
     once."""

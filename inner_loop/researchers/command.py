@@ -23,7 +23,7 @@ from inner_loop.agents.experiment_server import ExperimentServer
 from inner_loop.agents.recall import recall
 from inner_loop.agents.sandbox import AgentEnded, AgentSandbox
 from inner_loop.agents.session import AgentSession
-from inner_loop.agents.verdicts import Verdicts
+from inner_loop.agents.verdicts import Verdicts, restore_best
 from inner_loop.bench import Bench, RunStopped
 from inner_loop.events import AgentSessionEvent, FindingEvent
 from inner_loop.gateway.route import routes
@@ -73,6 +73,7 @@ class CommandResearcher:
             folder = self._folder(stack)
             self._gateway = self._open_gateway(stack)
             stack.callback(agent_worktree.clear, folder / "worktree")
+            stack.callback(restore_best, bench)
             while bench.is_open and time.monotonic() < deadline:
                 before = len(bench.history)
                 ended = self._session(bench, folder, installed, deadline, charge)
