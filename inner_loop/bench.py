@@ -74,6 +74,7 @@ class Bench:
         self.budget_seconds = budget_seconds
         self.meter = RunMeter.of_run(trainer.task, budget_seconds, trainer.fixed_steps)
         self.history: list[Record] = []
+        self.dropped: set[int] = set()  # kept experiments that the agent has discarded by name since
         self.experiment_wall_seconds = 0.0
         self.early = ""  # why the researcher ended before the budget was spent, where it says so
         self._trainer = trainer

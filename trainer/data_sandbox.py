@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 
-from trainer.commands.process import run_command
 from trainer.commands.job import CommandJob, CommandLimits
+from trainer.commands.process import run_command
 from trainer.task import Task
 from trainer.text_source import STDLIB
 

@@ -38,8 +38,8 @@ def blobs(source: Source) -> Blobs:
 
 def restore_best(bench: Bench) -> None:
     """At the end of a run, its best kept source becomes the result, wherever the agent's work tree is by then: a reset
-    moves the tree, not what was measured and kept."""
-    kept = [record for record in bench.history if record.decision == "keep" and record.full and record.ok]
+    moves the tree, not what was measured and kept. What the agent discarded by name stays discarded."""
+    kept = [r for r in bench.history if r.decision == "keep" and r.full and r.ok and r.number not in bench.dropped]
     gains = [(gain_over(bench, record, bench.head) or 0.0, -record.number, record) for record in kept]
     gain, _, best = max(gains, default=(0.0, 0, bench.head), key=lambda one: one[:2])
     if gain > 0:
@@ -73,13 +73,15 @@ class Verdicts:
         if self._said or not self._commits:
             self.finish(besides=current)
             return
+        stands = blobs(self._bench.head.source) in commits
         for record in self._open():
-            if record.source != current:
-                kept = blobs(record.source) in commits
+            kept = blobs(record.source) in commits
+            if record.source != current and (kept or stands):
                 word = "committed" if kept else "did not commit"
                 self._bench.decide(
                     record, "keep" if kept else "discard", f"the agent {word} it{self._gain_text(record)}"
                 )
+        self.finish(besides=current)  # what was reset together with the head before it
         self._follow(commits, current)
 
     def say(self, verb: str, number: int | None, why: str) -> Record:
@@ -94,6 +96,7 @@ class Verdicts:
         elif verb == "keep":
             self._move(record)
         elif record is self._bench.head and record.parent is not None:
+            self._bench.dropped.add(record.number)
             self._move(self._bench.history[record.parent])
         return record
 
@@ -102,16 +105,17 @@ class Verdicts:
 
         Changes since the last experiment count as the agent's decision: a source that it committed, reverted, or
         removed from the work tree. A source without a change (committed before it was measured, or not at all) is
-        decided as if the agent had not decided.
+        decided as if the agent had not decided, and so is one that was reset together with the head before it.
         """
         before = self._line
         commits = self._read(line)
         if commits and self._commits and not self._said:
+            stands = blobs(self._bench.head.source) in commits
             for record in self._open():
                 was, now = blobs(record.source) in before, blobs(record.source) in commits
                 if now and not was:
                     self._bench.decide(record, "keep", f"the agent committed it{self._gain_text(record)}")
-                elif not now and (was or record.source != current):
+                elif stands and not now and (was or record.source != current):
                     self._bench.decide(record, "discard", f"the agent reverted it{self._gain_text(record)}")
             if commits != before:
                 self._follow(commits, None)

@@ -45,11 +45,28 @@ def test_what_changed_since_the_last_experiment_is_the_agent_s_word(
     assert play(trainer, agent, TAKEN_BACK) == ["baseline", "keep", "discard"]  # the last one is better
 
 
-def test_a_last_reset_goes_back(trainer: Trainer, agent: Callable[[str], str]) -> None:
-    script = START + "set_lr 0.1; git commit -qam one; experiment; set_lr 0.12; git commit -qam two; experiment"
-    played = work(trainer, agent(script + "; set_lr 0.001; experiment; git reset -q --hard HEAD~2"))
+BEST_SECOND = START + "set_lr 0.1; git commit -qam one; experiment; set_lr 0.12; git commit -qam two; experiment"
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        "git reset -q --hard HEAD~2",
+        "git reset -q --hard HEAD~2; set_lr 0.001; experiment",
+        "set_lr 0.001; experiment; git commit -qam 3; git reset -q --hard HEAD~3",
+    ],
+)
+def test_a_last_reset_moves_the_tree_and_not_the_result(
+    trainer: Trainer, agent: Callable[[str], str], later: str
+) -> None:
+    played = work(trainer, agent(f"{BEST_SECOND}; {later}"))
     assert decisions(played)[:3] == ["baseline", "keep", "keep"]
-    assert played.result.final.source_id == played.experiments[0]["source_id"]
+    assert played.result.final.source_id == played.experiments[2]["source_id"]
+
+
+def test_what_was_discarded_by_name_is_not_the_result(trainer: Trainer, agent: Callable[[str], str]) -> None:
+    played = work(trainer, agent(f"{BEST_SECOND}; experiment discard 2"))
+    assert played.result.final.source_id == played.experiments[1]["source_id"]
 
 
 def test_the_question_cannot_be_answered_by_the_agent_and_its_git_runs_shut_in(

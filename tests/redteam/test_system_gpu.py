@@ -17,8 +17,8 @@ from tests.redteam.attempts import assert_all, trying
 from tests.redteam.conftest import Attack
 from tests.trainer.foreign_repos import made
 from trainer import gpu
-from trainer.commands.trainer import CommandTrainer
 from trainer.commands.init import Wanted
+from trainer.commands.trainer import CommandTrainer
 from trainer.compile_cache import CompileCache
 from trainer.data import DataStore
 from trainer.device_profile import DeviceProfile, train_environment

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trainer.commands.trainer import CommandTrainer
 from trainer.commands.init import Drafting, Wanted, write
+from trainer.commands.trainer import CommandTrainer
 from trainer.data import DataStore
 from trainer.experiment import Spec
 from trainer.outcome import Outcome

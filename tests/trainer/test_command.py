@@ -9,16 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from programs.errors import TaskError, UsageError
+from programs.errors import TaskError
 from tests.trainer import foreign_repos
 from tests.trainer.foreign_repos import MAKEFILE, ORIGINAL, SHELL, run, write_files
 from trainer.check import check
-from trainer.commands.trainer import CommandTrainer
 from trainer.commands.init import Wanted
-from trainer.data import DataStore
 from trainer.edits import Edit
 from trainer.experiment import Spec
-from trainer.streams import Streams
 from trainer.task import Task
 
 SCORED = {"train.py": "open('model.txt', 'w').write('2.5')\nprint('score: 99')\n", "score.py": (

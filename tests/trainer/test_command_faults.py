@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.trainer.foreign_repos import write_files
-from trainer.commands.trainer import CommandTrainer, hidden_link
 from trainer.commands.named_numbers import NamedNumber
+from trainer.commands.trainer import CommandTrainer, hidden_link
 from trainer.data import DataStore
 from trainer.experiment import Spec
 from trainer.outcome import Outcome

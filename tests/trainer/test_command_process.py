@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from programs.errors import TaskError
-from trainer.commands.job import CommandEnded
+from trainer.commands.job import CommandEnded, CommandJob, CommandLimits
 from trainer.commands.process import run_command
-from trainer.commands.job import CommandJob, CommandLimits
 from trainer.commands.view import readable_path
 
 LIMITS = CommandLimits(cpu_seconds=20.0, wall_seconds=60.0, memory_mb=512, disk_mb=32, output_mb=1, result_mb=1)

@@ -10,8 +10,8 @@ import pytest
 from programs.errors import EnvironmentProblem, TaskError
 from tests.trainer.foreign_repos import made, write_files
 from trainer import gpus, scaffold
-from trainer.commands.trainer import CommandTrainer
 from trainer.commands.init import Wanted
+from trainer.commands.trainer import CommandTrainer
 from trainer.data import DataStore
 from trainer.gpus import Survey, survey
 from trainer.launchers import launcher_for

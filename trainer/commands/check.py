@@ -10,9 +10,9 @@ from pathlib import Path
 from programs.errors import EnvironmentProblem, MetaloopError, TaskError
 from trainer import check_record
 from trainer.cache import Cache
-from trainer.commands.trainer import CommandTrainer, check_run
 from trainer.commands.cures import cure
 from trainer.commands.knobs import SEED, KnobTrials
+from trainer.commands.trainer import CommandTrainer, check_run
 from trainer.data import DataStore
 from trainer.edits import EditError
 from trainer.experiment import Spec

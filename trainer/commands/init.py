@@ -153,8 +153,8 @@ class Drafting:
         return self._ran[toml]
 
     def _run(self, task: Task, place: Path, seed: int) -> tuple[Outcome, str]:
-        from trainer.commands.trainer import CommandTrainer
         from trainer.commands.cures import cure
+        from trainer.commands.trainer import CommandTrainer
 
         assert task.run is not None
         self.progress(f"running {task.run.command} as it is, {'once' if seed == 1 else 'and again'}")

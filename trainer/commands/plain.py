@@ -36,13 +36,14 @@ def run_plain(job: CommandJob, limits: CommandLimits) -> CommandEnded:
         before = {name: os.stat(folder / name).st_mtime_ns for name in job.kept}
         run = _Run(job, limits, folder)
         exit_code, used = run.until_end()
-        files, missing = {}, []
+        files: dict[str, bytes] = {}
+        missing: list[str] = []
         for name in job.wanted:
             found = dict(_files(folder, name))
             files |= found
             missing += [] if found else [f"{name}: No such file or directory"]
         written = tuple(name for name, time_ns in before.items() if _changed(folder / name, time_ns))
-        if sum(map(len, files.values())) > limits.result_mb << 20:
+        if sum(len(data) for data in files.values()) > limits.result_mb << 20:
             files, missing = {}, [f"{name}: is too large" for name in job.wanted]
         peak = max(run.peak, used.ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10))
         cpu = max(run.cpu, used.ru_utime + used.ru_stime)

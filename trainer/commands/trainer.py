@@ -20,9 +20,8 @@ from typing import Any
 from programs.errors import EnvironmentProblem, TaskError, UsageError
 from trainer import constants
 from trainer.cache import Cache
-from trainer.commands.job import CommandEnded
+from trainer.commands.job import CommandEnded, CommandJob, CommandLimits
 from trainer.commands.plain import run_plain
-from trainer.commands.job import CommandJob, CommandLimits
 from trainer.commands.view import readable_path
 from trainer.compile_cache import CompileCache
 from trainer.constants import is_number
@@ -72,7 +71,7 @@ class CommandLauncher:
         """Run a job, in a sandbox of its own or as the user's own process."""
         if not self.sandboxed:
             return run_plain(job, limits)
-        from trainer.commands.plain import run_plain
+        from trainer.commands.process import run_command  # for Linux alone
 
         return run_command(job, limits)
 

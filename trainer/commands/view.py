@@ -5,8 +5,6 @@ from __future__ import annotations
 import marshal
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,6 @@ from trainer import login_keys
 from trainer.bwrap import memory_file
 from trainer.commands.job import CommandJob, CommandLimits
 from trainer.inside import compilers
-from trainer.inside.experiment_folder import COMPILED_MB
 from trainer.system_view import SystemView, checked, interpreter
 
 WORK, HOME, COMPILED = "/task", "/home/work", "/compiled"
