@@ -315,7 +315,7 @@ def test_a_reader_that_has_left_before_the_help_is_no_failure(here: Path) -> Non
 def test_a_plan_tells_whether_there_is_a_sandbox(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     told = json.loads(call("run", "stock", "--dry-run", "--json")[1])
     assert told["sandbox"] == "sandboxed"
-    monkeypatch.setenv("METALOOP_UNSAFE_NO_SANDBOX", "1")
+    monkeypatch.setenv("METALOOP_NO_SANDBOX", "1")
     for words in (("run", "stock"), ("match", "stock"), ("evolve", "--quick")):
         told = json.loads(call(*words, "--dry-run", "--json")[1])
         assert told["sandbox"] == "WITHOUT a sandbox: all results will be marked unverified"

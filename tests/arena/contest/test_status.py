@@ -187,7 +187,7 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path: Path, capsys: py
     for lines in (planned, created):
         assert "on an idle machine can finish about" in lines[2] and "stock's two included" in lines[2]
     assert "knowledge ideas" not in said and "knowledge ideas" not in " ".join(created)
-    strokes = ["contest", "init", str(tmp_path / "s"), "--dry-run", "--no-sandbox", "--confirm-runs", "9"]
+    strokes = ["contest", "init", str(tmp_path / "s"), "--dry-run", "--confirm-runs", "9"]
     assert run([*strokes, "--closes", "5m", "--workers", "2", "--json"]) == 0  # the default task
     shown = capsys.readouterr()
     plan, said = json.loads(shown.out), " ".join(shown.err.split())
