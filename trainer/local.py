@@ -47,7 +47,7 @@ def clean_environment() -> dict[str, str]:
     """The minimal environment of a template: no keys, no user settings, one thread."""
     kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    return {**kept, **threads, "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
+    return {**kept, **threads, "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "USER": "metaloop"}
 
 
 class LocalLauncher:
