@@ -10,7 +10,7 @@ from programs.errors import UsageError
 from programs.registry import Registry
 
 if TYPE_CHECKING:
-    from trainer.gpus import Device
+    from trainer.gpu import Device
 
 VARIABLE = "METALOOP_EXECUTOR"  # what `--executor` sets, for this process and those that it starts
 # A `make` may have two methods beside the call: `check()` raises UsageError where jobs cannot be carried out so, and

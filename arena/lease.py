@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from arena.choice import on_cluster
 from inner_loop.models.call_slots import take
 from programs.errors import UsageError
-from trainer.gpus import usable
+from trainer.gpu import usable
 from trainer.task import Task
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def within_devices(workers: int, task: Task, devices: int = 1) -> int:
     """The number of workers that fit on this machine's GPUs; for a CPU task, all."""
     if task.device == "cpu":
         return workers
-    return max(1, min(workers, len(usable(task.run is None)) * task.per_device // devices))
+    return max(1, min(workers, len(usable()) // devices))
 
 
 class Leases:

@@ -3,8 +3,8 @@
 # short study on it. Without a GPU it says so in one line and exits with 2.
 #
 #   bench/gpu.sh                 all four stages
-#   bench/gpu.sh check           doctor, and the steps of docs/gpu.md
-#   bench/gpu.sh redteam         the attacks that need a GPU, and the profile's own tests
+#   bench/gpu.sh check           doctor: the driver, a command in the sandbox, torch.compile
+#   bench/gpu.sh redteam         the attacks that need a GPU
 #   bench/gpu.sh measure         tokens/s, MFU, seconds charged outside training, cold and warm (python -m bench.gpt)
 #   bench/gpu.sh study           a run of eight short experiments, verified
 #   bench/gpu.sh repo DIR [BUDGET] [FLAGS]   one night (8h) on your own repository: task init --from (with FLAGS), check,
@@ -24,10 +24,9 @@ out=${OUT:-$PWD/gpu-figures}
 limit=${STAGE_SECONDS:-590}
 seconds=${TRAIN_SECONDS:-120}
 stages=("$@")
-torch=torch
 if [ "${1:-}" = repo ]; then
   [ -d "${2:-}" ] || { echo "bench/gpu.sh: repo needs the folder of a repository" >&2; exit 2; }
-  repository=$(cd "$OLDPWD" && cd "$2" && pwd) budget=${3:-8h} flags=("${@:4}") stages=(repo) limit=0 torch=command
+  repository=$(cd "$OLDPWD" && cd "$2" && pwd) budget=${3:-8h} flags=("${@:4}") stages=(repo) limit=0
 fi
 [ $# -gt 0 ] || stages=(check redteam measure study)
 for stage in "${stages[@]}"; do
@@ -36,13 +35,13 @@ for stage in "${stages[@]}"; do
     *) echo "bench/gpu.sh: no stage '$stage': check, redteam, measure, study, repo DIR" >&2; exit 2 ;;
   esac
 done
-if [ "${STAND_IN:-}" = 1 ] && [ "$torch" = command ]; then
+if [ "${STAND_IN:-}" = 1 ] && [ "${stages[0]}" = repo ]; then
   stand_in=$(mktemp -d) && trap 'rm -rf "$stand_in"' EXIT
   "$PYTHON" -m bench.gpu stand-in "$stand_in" || exit 1
   export PATH="$stand_in:$PATH" PYTHONPATH="$stand_in:$PYTHONPATH"
   echo "a stand-in for a GPU: files for its nodes, a script for nvidia-smi; no figure here is one of a GPU"
 fi
-"$PYTHON" -m bench.gpu found "$torch" || exit 2
+"$PYTHON" -m bench.gpu found || exit 2
 mkdir -p "$out" || exit 1
 file=$out/figures.md
 failed=()
@@ -78,16 +77,15 @@ night() { # the whole night, step by step; a step that fails is the last one
   grep -q 'good enough to apply' "$out/apply.log" && failed=()
 }
 
-"$PYTHON" -m bench.gpu header "$torch" >>"$file"
+"$PYTHON" -m bench.gpu header >>"$file"
 for stage in "${stages[@]}"; do
   case $stage in
     check)
       carry_out doctor "$PYTHON" -m meta.cli.main doctor --json
-      carry_out steps "$PYTHON" -m bench.gpu steps
       ;;
     redteam)
       carry_out redteam "$PYTHON" -m pytest -o addopts= -q -p no:cacheprovider tests/redteam/test_system_gpu.py \
-        tests/trainer/test_device_profile.py tests/trainer/test_charging.py tests/trainer/test_gpu.py
+        tests/trainer/test_gpu.py
       ;;
     measure)
       carry_out measure "$PYTHON" -m bench.gpt -n 1 --seconds "$seconds" --write "$out/gpt.json"

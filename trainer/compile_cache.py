@@ -2,8 +2,8 @@
 
 Each experiment gets a private copy, which is deleted with it. Nothing is copied back from an edited source, because the
 next experiment would execute it. Only the untouched baseline, a trusted part of the task, fills the cache, once for
-each task, source, hardware class and version. That run is not charged. A task with a command has the same cache: its
-commands get the copy in a folder of their sandbox.
+each source, hardware class and set of packages. That run is not charged. A command gets the copy in a folder of
+its sandbox; without a sandbox the user's own cache folders are used.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from pathlib import Path
 
 from programs.ids import content_id
 from trainer.blob import Blob
-from trainer.gpus import torch_version
 from trainer.hardware import hardware_class
 from trainer.task import Task
 from trainer.user_files import user_cache
@@ -34,11 +33,10 @@ class CompileCache:
         self._out: Blob | None = None
 
     @classmethod
-    def of(cls, task: Task, sandboxed: bool, packages: Sequence[str] = ()) -> CompileCache:
-        """``packages``: names and versions of what a command brings, beside Metaloop's own."""
-        shut = "sandboxed" if sandboxed else "unverified"
-        parts = (task.task_id, task.baseline().source_id, hardware_class(task.device), torch_version())
-        name = content_id("k", *parts, platform.python_version(), shut, *packages)
+    def of(cls, task: Task, packages: Sequence[str]) -> CompileCache:
+        """``packages``: names and versions of what the command brings."""
+        parts = (task.baseline().source_id, hardware_class(task.device))
+        name = content_id("k", *parts, platform.python_version(), *packages)
         return cls(user_cache() / "compiled" / f"{task.name}-{name}.pack")
 
     def ensure(self, fill: Callable[[], object]) -> None:
@@ -106,3 +104,14 @@ class CompileCache:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
+
+
+def environment(folder: str) -> dict[str, str]:
+    """The compilers' cache folders below ``folder``."""
+    return {
+        "TORCHINDUCTOR_CACHE_DIR": f"{folder}/inductor",
+        "TRITON_CACHE_DIR": f"{folder}/triton",
+        "CUDA_CACHE_PATH": f"{folder}/cuda",
+        "TORCHINDUCTOR_FX_GRAPH_CACHE": "1",
+        "TORCHINDUCTOR_AUTOGRAD_CACHE": "1",
+    }

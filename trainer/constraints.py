@@ -121,7 +121,7 @@ def records(constraints: Constraints) -> tuple[ConstraintRecord, ...] | None:
     return known or None
 
 
-def problem(name: str, one: ConstraintSection, score: str, per_device: int) -> tuple[str, str] | None:
+def problem(name: str, one: ConstraintSection, score: str) -> tuple[str, str] | None:
     """Why a task with that kind of score cannot have the constraint, with a hint; None if it can."""
     if not _NAME.fullmatch(name):
         return "is not a name", "start with a letter, then letters, digits, - and _; at most 40"
@@ -129,8 +129,6 @@ def problem(name: str, one: ConstraintSection, score: str, per_device: int) -> t
         return "a simulated task trains nothing, so there is nothing to measure", "remove it"
     if one.kind == "printed" and score != "printed":
         return f"score {score} reads nothing that a script prints", "printed numbers need [score] kind printed"
-    if one.kind == "memory_mb" and per_device > 1:
-        return "the memory of experiments that share a GPU is not measured", "set per_device = 1, or remove it"
     return None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,11 +16,10 @@ from trainer import constraints
 from trainer.blob import Blob
 from trainer.cache import Cache
 from trainer.charging import Charge, charge_for
-from trainer.compile_cache import CompileCache
 from trainer.data import DataStore
 from trainer.hardware import hardware_class
 from trainer.launcher import Launcher, LauncherFault, ProcessLimits, ProcessRequest
-from trainer.launchers import launcher_for
+from trainer.local import LocalLauncher
 from trainer.outcome import Outcome, Status, Trust
 from trainer.predictions import InvalidPredictions
 from trainer.referee import LEAST, ExperimentTally, Failed, LocalReferee, judge
@@ -33,7 +32,6 @@ __all__ = ["Outcome", "Spec", "Trainer"]
 
 SOURCE_BYTES = 64 << 10  # of all editable files together, so that trained weights do not fit
 _ATTEMPTS = 3  # for an experiment whose launcher failed
-_WARM_STEPS = 4  # of the untouched source, after which everything is compiled
 _LATE_SECONDS = 0.02  # CPU time for stopping and saving that is not reported
 _FIXED_STEP_LINE = 40.0  # factor of the hard limit in fixed-step mode, where it only stops endless runs
 
@@ -76,8 +74,8 @@ class Trainer(Closing):
     ) -> None:
         self.task = task
         self.data = data
-        self.launcher: Launcher = launcher or launcher_for(task, sandbox=sandbox)
-        self.charge = charge or charge_for(task, getattr(self.launcher, "profile", None))
+        self.launcher: Launcher = launcher or LocalLauncher(sandbox=sandbox, torch=task.torch)
+        self.charge = charge or charge_for(task)
         self._owns_launcher = launcher is None
         self.cache = cache
         self.fixed_steps = fixed_steps
@@ -97,7 +95,7 @@ class Trainer(Closing):
 
     def another(self, number: int) -> Trainer:
         """Another trainer of the same kind, with the same data and cache, for another device, with its own launcher."""
-        launcher = launcher_for(self.task, sandbox=self.launcher.sandboxed, number=number)
+        launcher = LocalLauncher(sandbox=self.launcher.sandboxed, torch=self.task.torch, number=number)
         made = type(self)(self.task, self.data, launcher=launcher, cache=self.cache, fixed_steps=self.fixed_steps)
         made._owns_launcher = True
         made.lease = self.lease
@@ -141,7 +139,7 @@ class Trainer(Closing):
         if (untrained := self._untrained(spec)) is not None:
             return untrained
         self.launcher.start(self._split())  # with the data, because a template without them would have to restart
-        self._warm_compilers()
+        self._prepare()
         tally = ExperimentTally()
         status: Status = "ok"
         score, reason = None, ""
@@ -211,21 +209,8 @@ class Trainer(Closing):
             return []
         return [f"clock: trained for {trained:.3f} CPU-s, the budget is {budget:g}"]
 
-    def _warm_compilers(self) -> None:
-        """Before the first experiment on this machine, compile the kernels of the untouched source without charge.
-
-        If that fails, each experiment compiles its own.
-        """
-        compiled: CompileCache | None = getattr(self.launcher, "compiled", None)
-        if compiled is not None:
-            with suppress(Failed):
-                compiled.ensure(self._fill_compile_cache)
-
-    def _fill_compile_cache(self) -> None:
-        """Few steps with a generous limit, because the first compilation takes long."""
-        few = Spec(self.task.baseline(), 1, fraction=min(1.0, _WARM_STEPS / self.task.steps))
-        trainer = Trainer(self.task, self.data, launcher=self.launcher, charge=self.charge, fixed_steps=True)
-        trainer._train_and_score(few, ExperimentTally())
+    def _prepare(self) -> None:
+        """What a kind of trainer does before its first experiment, without charge."""
 
     def _train_and_score(self, spec: Spec, tally: ExperimentTally) -> Score:
         """The score; Failed if train.py or its predictions fail. ``tally`` records the cost in both cases."""

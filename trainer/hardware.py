@@ -6,18 +6,18 @@ import platform
 from functools import cache
 from pathlib import Path
 
-from trainer.gpus import Device, usable
+from trainer.gpu import Device, usable
 
 
 @cache
 def hardware_class(device: Device = "cpu") -> str:
-    """The hardware of an experiment: ``cpu:AMD EPYC 7B13/1 thread``, or the GPU with its memory and versions.
+    """The hardware of an experiment: ``cpu:AMD EPYC 7B13/1 thread``, or the GPU with its memory and driver.
 
     With different GPUs in a machine all are named, because an experiment may run on any of them.
     """
     if device == "cpu":
         return f"cpu:{_cpu_model()}/1 thread"
-    return " and ".join(sorted({one.hardware for one in usable() or usable(torch=False)})) or "gpu:none"
+    return " and ".join(sorted({one.hardware for one in usable()})) or "gpu:none"
 
 
 def _cpu_model() -> str:

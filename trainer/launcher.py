@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
-Kind = Literal["noop", "selftest", "matmul", "train", "predict", "converse"]
+Kind = Literal["noop", "selftest", "train", "predict", "converse"]
 _LONGEST = 40_000  # characters of a text in a reply
 _MOST = 1e9  # seconds or megabytes: more than any experiment needs
 _STATES = ("", "cpu", "wall", "memory", "processes", "asked")
@@ -39,9 +39,8 @@ class ProcessRequest:
     """One process: ``files`` are written to its folder, then train.py is run (train) or imported (all other kinds).
 
     ``descriptors`` by name: ``checkpoint`` is copied into the folder, ``checkpoint_out`` receives the checkpoint of
-    train.py, up to ``checkpoint_mb``; ``compiled`` is a packed compile cache for the folder, and ``compiled_out``
-    receives the new one (`trainer.inside.packing`); ``inputs``, ``output``, ``receive``, ``reply`` and ``shared`` are
-    passed to the process itself.
+    train.py, up to ``checkpoint_mb``; ``inputs``, ``output``, ``receive``, ``reply`` and ``shared`` are passed to the
+    process itself.
     """
 
     kind: Kind

@@ -20,9 +20,7 @@ from programs.errors import EnvironmentProblem
 from trainer import bwrap, outer
 from trainer.blob import Blob
 from trainer.cgroup import Cgroup
-from trainer.device_profile import DeviceProfile, train_environment
-from trainer.inside import compilers, wire
-from trainer.inside.experiment_folder import COMPILED_MB as _COMPILED_MB
+from trainer.inside import wire
 from trainer.launcher import Ended, LauncherFault, ProcessLimits, ProcessRequest, StopProcess, read_reply
 from trainer.tree import offspring
 from trainer.work_folder import WorkFolder
@@ -30,14 +28,11 @@ from trainer.work_folder import WorkFolder
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
-    from trainer.compile_cache import CompileCache
-    from trainer.gpus import GpuSeat
 
 _PACKAGES = str(Path(__file__).resolve().parent.parent)
 _START_SECONDS = 300.0  # importing torch on a busy machine from a cold disk has taken 80 s
 _GRACE_SECONDS = 30.0  # beyond the wall limit, after which the template counts as dead
 _CALIBRATION_FORKS = 7
-_DEVICE_SECONDS = 120.0  # for one matrix product, including the start of an unused driver
 _PYTHON = {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
 _TEMPLATE_MB = 1024  # memory of the template and its files, beyond the experiment's limit
 UNSAFE = "or run trusted code without a sandbox: --no-sandbox"
@@ -54,20 +49,10 @@ class LocalLauncher:
     """Starts its template at first use, after the template died, and for another training split.
 
     ``torch``: whether the template imports it, otherwise NumPy. ``number``: its index in this process. All its
-    processes die with the thread that calls it (`trainer.devices`). ``profile``: for a GPU and for compilers.
+    processes die with the thread that calls it (`trainer.devices`).
     """
 
-    def __init__(
-        self,
-        *,
-        sandbox: bool = True,
-        torch: bool = True,
-        number: int = 0,
-        profile: DeviceProfile | None = None,
-    ) -> None:
-        self.profile = profile
-        self.seat: GpuSeat | None = None  # released by `close`
-        self.compiled: CompileCache | None = None  # for compilers
+    def __init__(self, *, sandbox: bool = True, torch: bool = True, number: int = 0) -> None:
         self.constant = 0.0
         self.sandboxed = sandbox
         self.restarts = -1
@@ -140,15 +125,9 @@ class LocalLauncher:
 
     def _spawn(self, descriptor: int, errors: int) -> subprocess.Popen[bytes]:
         settings: dict[str, JsonValue] = {"worker": os.getpid(), "torch": self.torch, "uid": None}
-        settings |= {
-            "device": self.profile is not None,
-            "preload": bool(self.torch and self.profile and self.profile.preload),
-        }
         temporary = outer.TEMPORARY if self.sandboxed else str(self._root)
-        environment = self._environment() | _PYTHON | {"TMPDIR": temporary, "HOME": temporary}
+        environment = clean_environment() | _PYTHON | {"TMPDIR": temporary, "HOME": temporary}
         passed = [descriptor]
-        if self.sandboxed and self.profile:
-            return self._spawn_lowered(self.profile, descriptor, errors, settings, environment)
         if self.sandboxed:
             binary = str(bwrap.find_bwrap()[0])
             privileged = os.geteuid() == 0
@@ -172,27 +151,6 @@ class LocalLauncher:
             start_new_session=True,
         )
 
-    def _spawn_lowered(
-        self,
-        profile: DeviceProfile,
-        descriptor: int,
-        errors: int,
-        settings: dict[str, JsonValue],
-        environment: dict[str, str],
-    ) -> subprocess.Popen[bytes]:
-        """Start bubblewrap as an unprivileged user: it then masks nothing in /proc, so one can be mounted inside."""
-        settings |= {"root": "", "home": outer.HOME, "path": [*outer.packages()]}
-        words = [word for name, value in environment.items() for word in ("--setenv", name, value)]
-        options = [*outer.arguments(self._data, privileged=False, profile=profile), *words]
-        command = ["--", *outer.command(descriptor, json.dumps(settings))]
-        reach = outer.reach(self._data, profile)
-        return bwrap.launch(
-            options, command, reach=reach, pass_fds=[descriptor], stdout=subprocess.DEVNULL, stderr=errors
-        )
-
-    def _environment(self) -> dict[str, str]:
-        return clean_environment() | (self.profile.environment() if self.profile else {})
-
     def _enclose(self) -> None:
         """Move the template into a cgroup, if possible, for a second measurement of CPU time and a memory limit."""
         assert self._process is not None
@@ -205,27 +163,12 @@ class LocalLauncher:
             self.group = None
 
     def _try_sandbox(self, canary: Path) -> None:
-        device = self.profile is not None
-        names = [*self._environment(), "METALOOP_TRAIN_CHECKPOINT", "METALOOP_TRAIN_DATA", "TMPDIR", "HOME"]
-        names += compilers.environment("") if device else ()
-        bound = outer.bound(self.profile.folders() if self.profile else ())
-        settings: dict[str, JsonValue] = {"canary": str(canary), "bound": [*bound], "environment": [*names]}
-        settings["device"] = device
+        names = [*clean_environment(), "METALOOP_TRAIN_CHECKPOINT", "METALOOP_TRAIN_DATA", "TMPDIR", "HOME"]
+        settings: dict[str, JsonValue] = {"canary": str(canary), "bound": [*outer.bound()], "environment": [*names]}
         ended = self._ask(ProcessRequest("selftest", ProcessLimits(10.0, 60.0), settings=settings), None)
         if ended.exit_code != 0:
             self._stop()
             raise EnvironmentProblem(f"the sandbox is not secure: {ended.error}", hint=f"do not use it, {UNSAFE}")
-        if self.profile and self.torch:
-            self._try_device(self.profile)
-
-    def _try_device(self, profile: DeviceProfile) -> None:
-        limits = ProcessLimits(_DEVICE_SECONDS, _DEVICE_SECONDS, 1 << 20)
-        ended = self._ask(ProcessRequest("matmul", limits, environment=train_environment(profile)), None)
-        if ended.exit_code != 0:
-            self._stop()
-            why = ended.error or f"exit code {ended.exit_code}"
-            hint = "metaloop doctor tests the GPU; METALOOP_DEVICES=cpu trains without it"
-            raise EnvironmentProblem(f"the GPU does not work in the sandbox: {why}", hint=hint)
 
     def _calibrate(self) -> None:
         noop = ProcessRequest("noop", ProcessLimits(10.0, 60.0))
@@ -234,14 +177,8 @@ class LocalLauncher:
     def run(self, request: ProcessRequest, meanwhile: Callable[[], None] | None = None) -> Ended:
         """Run one process until it ends. ``meanwhile`` communicates with it and may raise StopProcess to kill it."""
         self.start(request.data)
-        self._cap(
-            request.limits.memory_mb + 2 * request.limits.file_mb + _TEMPLATE_MB + (_COMPILED_MB if self.profile else 0)
-        )
-        if self.compiled is None:
-            return self._ask(request, meanwhile)
-        ended = self._ask(replace(request, descriptors={**request.descriptors, **self.compiled.given()}), meanwhile)
-        self.compiled.took()
-        return ended
+        self._cap(request.limits.memory_mb + 2 * request.limits.file_mb + _TEMPLATE_MB)
+        return self._ask(request, meanwhile)
 
     def _cap(self, memory_mb: int) -> None:
         if self.group and memory_mb != self._capped:
@@ -255,7 +192,7 @@ class LocalLauncher:
             "kind": request.kind,
             "data": str(request.data) if request.data and not self.sandboxed else "",  # a candidate reads this message
             "environment": dict(request.environment),
-            "kept_environment": self._environment(),
+            "kept_environment": clean_environment(),
             "settings": dict(request.settings),
             "files": [(name, len(text)) for name, text in request.files.items()],
             "checkpoint_bytes": request.checkpoint_mb << 20,
@@ -313,12 +250,8 @@ class LocalLauncher:
         self._process = self._socket = self.template_pid = None
 
     def close(self) -> None:
-        """End the template, remove its work folder, and release GPU, cache and cgroup."""
+        """End the template, remove its work folder, and release the cgroup."""
         self._stop()
-        if self.seat:
-            self.seat.close()
-        if self.compiled:
-            self.compiled.close()
         if self.group:
             self.group.close()
             self.group, self._capped = None, 0

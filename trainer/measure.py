@@ -19,7 +19,7 @@ from trainer.edits import Edit, EditError
 from trainer.experiment import Spec, Trainer
 from trainer.hardware import hardware_class
 from trainer.launcher import Launcher
-from trainer.launchers import launcher_for
+from trainer.local import LocalLauncher
 from trainer.outcome import Outcome
 from trainer.screening import FRACTIONS, Look, Screening, rank_correlation
 from trainer.simulated import trainer_for
@@ -202,7 +202,7 @@ def measure(
     ``per_knob`` limits the number of values of each knob; ``looks``: with short ones; ``progress``: gets one line each.
     Raises TaskError if the baseline fails.
     """
-    own = launcher or launcher_for(task)
+    own = launcher or LocalLauncher(torch=task.torch)
     with tempfile.TemporaryDirectory() as folder:
         data = data or DataStore(task, Streams.from_seed(1), Path(folder))
         bench = _Bench(trainer_for(task, data, launcher=own), progress)

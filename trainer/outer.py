@@ -11,11 +11,10 @@ import os
 import stat
 import sys
 import sysconfig
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-from trainer.device_profile import DeviceProfile
 from trainer.inside.namespaces import DATA, DEVICES, INNER, WORK
 
 _INSIDE = Path(__file__).resolve().parent / "inside"
@@ -43,11 +42,11 @@ def interpreter() -> str:
     return os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
 
 
-def bound(further: Sequence[str] = ()) -> list[str]:
-    """The host's paths that an experiment may read: libraries, standard library, packages, and ``further``."""
+def bound() -> list[str]:
+    """The host's paths that an experiment may read: libraries, standard library and packages."""
     libraries = [os.path.join(sys.base_prefix, name) for name in ("lib", "lib64")]
     standard = [sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")]
-    wanted = [*_SYSTEM, *libraries, *standard, *packages(), *further]
+    wanted = [*_SYSTEM, *libraries, *standard, *packages()]
     if "LD_LIBRARY_PATH" in os.environ:
         wanted += [path for path in os.environ["LD_LIBRARY_PATH"].split(":") if path.startswith("/")]
     chosen: list[str] = []
@@ -90,9 +89,9 @@ def _memory(path: str, mode: str = "0755") -> Iterator[str]:
     yield from ("--perms", mode, "--size", "1048576", "--tmpfs", path)
 
 
-def _tree(prefix: str, further: Sequence[str] = ()) -> Iterator[str]:
+def _tree(prefix: str) -> Iterator[str]:
     """Arguments that bind and mask the readable paths below ``prefix``."""
-    paths = bound(further)
+    paths = bound()
     folders = {str(folder) for path in [*paths, interpreter()] for folder in Path(path).parents} - {"/"}
     yield from _folders(*(prefix + folder for folder in sorted(folders)))
     for path in paths:
@@ -104,13 +103,11 @@ def _tree(prefix: str, further: Sequence[str] = ()) -> Iterator[str]:
         yield from (*_memory(prefix + path), "--remount-ro", prefix + path)
 
 
-def arguments(data: Path | None, *, privileged: bool, profile: DeviceProfile | None = None) -> list[str]:
+def arguments(data: Path | None, *, privileged: bool) -> list[str]:
     """Arguments of bubblewrap, up to the command.
 
-    ``privileged``: root starts it, and the template first changes to an id that owns nothing. ``profile``: for a
-    device and for compilers.
+    ``privileged``: root starts it, and the template first changes to an id that owns nothing.
     """
-    further = profile.folders() if profile else ()
     result = ["--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
     result += ["--cap-drop", "ALL"]
     if privileged:
@@ -118,26 +115,17 @@ def arguments(data: Path | None, *, privileged: bool, profile: DeviceProfile | N
     else:
         result += ["--unshare-user"]
     result += ["--die-with-parent", "--new-session", "--as-pid-1", "--hostname", "sandbox"]
-    result += [*_tree("", further), "--ro-bind", interpreter(), interpreter()]
-    result += ["--proc", "/proc", "--dev", "/dev", *(profile.binds() if profile else ())]
+    result += [*_tree(""), "--ro-bind", interpreter(), interpreter()]
+    result += ["--proc", "/proc", "--dev", "/dev"]
     result += [*_folders("/metaloop"), *_memory(TEMPORARY, "1777")]
     result += [*_folders(HOME, f"{HOME}/trainer"), "--ro-bind", str(_INSIDE), f"{HOME}/trainer/inside"]
     empty = (INNER + WORK, f"{INNER}/dev", INNER + DATA)
-    result += [*_memory(INNER), *_tree(INNER, further), *_folders(*empty)]
+    result += [*_memory(INNER), *_tree(INNER), *_folders(*empty)]
     for name in DEVICES:
         result += ["--dev-bind", f"/dev/{name}", f"{INNER}/dev/{name}"]
-    if profile:
-        result += [*_folders(f"{INNER}/proc", f"{INNER}/dev/shm"), "--ro-bind", interpreter(), INNER + interpreter()]
-        # compilers that were imported before the fork still use the path of the template's temporary folder
-        result += ["--symlink", f"{WORK}/compiled", INNER + TEMPORARY, *profile.binds(INNER)]
     if data:
         result += ["--ro-bind", str(data), INNER + DATA]
     return [*result, "--remount-ro", INNER, "--remount-ro", "/", "--chdir", TEMPORARY]
-
-
-def reach(data: Path | None, profile: DeviceProfile) -> list[Path]:
-    """The paths that bubblewrap binds, for a start as another user (`trainer.bwrap.launch`)."""
-    return [Path(path) for path in (*bound(profile.folders()), interpreter(), _INSIDE, *([data] if data else ()))]
 
 
 def command(descriptor: int, settings: str) -> list[str]:

@@ -22,7 +22,7 @@ from trainer import constraints, task_file
 from trainer.constraints import Constraints
 from trainer.declared_edits import edit_space
 from trainer.edits import EditSpace
-from trainer.gpus import Device, device_for
+from trainer.gpu import Device
 from trainer.law import Law
 from trainer.law_file import law_of
 from trainer.scoring import ScoreSettings, scorer_kind
@@ -78,7 +78,6 @@ class Task:
     law: Law | None = field(default=None, hash=False)  # of a simulated task, which trains nothing
     run: task_file.RunSection | None = field(default=None, hash=False)  # of a task that runs a command
     device: Device = "cpu"
-    per_device: int = 1  # simultaneous experiments on one GPU
     torch: bool = True  # whether its processes start with torch imported and use tensors instead of NumPy arrays
     constraints: Constraints = field(default_factory=dict, hash=False)
     repository: str = ""  # of a copy: the folder that it was copied from
@@ -163,8 +162,7 @@ class Task:
         _check_files(path, text, parsed)
         _check_score(path, text, parsed)
         edits = edit_space(path, text, parsed)
-        toy = parsed.budget.toy_seconds is not None
-        device = device_for(parsed.budget.device, torch=parsed.run is None, toy=toy)
+        device: Device = "cpu" if parsed.run is None else parsed.budget.device  # only a command trains on a GPU
         card = _card_here(_card(folder / "card.json"), device)
         budget = parsed.budget if device == parsed.budget.device else _toy(parsed.budget)
         data, text_id = parsed.data, _text_hash(path, text, parsed)
@@ -201,7 +199,6 @@ class Task:
             law=law_of(path, text, parsed, edits, Source.from_folder(folder, parsed.task.editable)),
             run=parsed.run,
             device=device,
-            per_device=budget.per_device,
             torch=parsed.task.torch,
             constraints=_constraints(path, text, parsed, device),
             repository=parsed.task.repository,
@@ -259,7 +256,7 @@ def _check_score(path: Path, text: str, parsed: task_file.TaskFile) -> None:
 def _constraints(path: Path, text: str, parsed: task_file.TaskFile, device: Device) -> Constraints:
     """Its constraints; on a machine without the GPU of the task, limits of memory and time decide nothing."""
     for name, one in parsed.constraints.items():
-        if problem := constraints.problem(name, one, parsed.score.kind, parsed.budget.per_device):
+        if problem := constraints.problem(name, one, parsed.score.kind):
             task_file.complain(path, text, ("constraints", name), *problem)
     same = device == parsed.budget.device
     return parsed.constraints if same else constraints.softened(parsed.constraints, "memory_mb", "seconds")
@@ -298,7 +295,7 @@ def _toy(budget: task_file.BudgetSection) -> task_file.BudgetSection:
     seconds = budget.toy_seconds or budget.seconds
     cost = budget.toy_cost or 1.5 * seconds
     runs = budget.run / (budget.cost or 1.5 * budget.seconds) if budget.run else EXPERIMENTS_PER_RUN
-    changed = {"seconds": seconds, "cost": cost, "run": runs * cost, "seconds_per_step": None, "per_device": 1}
+    changed = {"seconds": seconds, "cost": cost, "run": runs * cost, "seconds_per_step": None}
     return budget.model_copy(update=changed)
 
 

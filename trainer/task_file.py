@@ -53,15 +53,14 @@ class BudgetSection(TomlSection):
     )
     memory_mb: int = Field(default=2048, ge=64, le=Most, description="address space in addition to torch's own, MB")
     device: Literal["cpu", "gpu"] = Field(default="cpu", description="gpu: seconds are wall time of an exclusive GPU")
-    per_device: int = Field(default=1, ge=1, le=16, description="device gpu: simultaneous experiments on one GPU")
     toy_seconds: Positive | None = Field(default=None, description="device gpu: budget without a GPU, CPU-seconds")
     toy_cost: Positive | None = Field(default=None, description="device gpu: typical charge without a GPU")
 
     @model_validator(mode="after")
     def _toy_where_gpu(self) -> BudgetSection:
         toy = self.toy_seconds, self.toy_cost
-        if self.device == "cpu" and (any(toy) or self.per_device > 1):
-            raise ValueError('toy_seconds, toy_cost and per_device need device = "gpu"')
+        if self.device == "cpu" and any(toy):
+            raise ValueError('toy_seconds and toy_cost need device = "gpu"')
         return self
 
 

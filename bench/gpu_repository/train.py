@@ -14,7 +14,7 @@ BATCH = 128
 CONTEXT = 256
 WEIGHT_DECAY = 0.1
 WARMUP = 0.05
-TIME_BUDGET = 5.0  # seconds of training, without the compilation
+TIME_BUDGET = 3.0  # seconds of training, without the compilation
 SEED = 1
 SYMBOLS = 64
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import click
 
-from meta.cli.doctor_gpu import check_gpu_sandbox, check_gpus
+from meta.cli.doctor_gpu import check_gpu_command, check_gpus
 from meta.cli.finding import CheckResult
 from meta.cli.options import flag, verb
 from meta.cli.output import Column, Output, Row
@@ -277,7 +277,7 @@ CHECKS: tuple[Callable[[], CheckResult], ...] = (
     check_modules,
     check_cores,
     check_gpus,
-    check_gpu_sandbox,
+    check_gpu_command,
     check_memory,
     check_disk,
     check_folder,

@@ -141,7 +141,6 @@ def launcher_of(task: Task | str, unsafe: bool) -> Iterator[LocalLauncher]:
     """
     from arena.sandbox import require
     from programs.errors import MetaloopError
-    from trainer.launchers import launcher_for
     from trainer.local import LocalLauncher
     from trainer.task import Task
 
@@ -150,7 +149,7 @@ def launcher_of(task: Task | str, unsafe: bool) -> Iterator[LocalLauncher]:
         loaded = Task.load(task) if isinstance(task, str) else task
     if loaded:
         require(loaded, not unsafe)
-    launcher = launcher_for(loaded, sandbox=not unsafe) if loaded else LocalLauncher(sandbox=not unsafe)
+    launcher = LocalLauncher(sandbox=not unsafe, torch=loaded.torch if loaded else True)
     try:
         yield launcher
     finally:

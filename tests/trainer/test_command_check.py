@@ -18,7 +18,7 @@ from trainer.commands.knobs import KnobTrials, groups_of
 from trainer.commands.trainer import CommandTrainer
 from trainer.data import DataStore
 from trainer.finding import CheckFinding
-from trainer.gpus import Gpu
+from trainer.gpu import Gpu
 from trainer.outcome import Outcome
 from trainer.streams import Streams
 from trainer.task import TASKS, Task

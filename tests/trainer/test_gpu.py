@@ -1,203 +1,262 @@
-"""The GPU profile without a GPU: files stand in for device nodes, a shell script for nvidia-smi."""
+"""Which GPUs are found, who has one, what it costs and what a command sees of it. Files stand in for device nodes, a
+script for nvidia-smi; the commands are real ones, in the sandbox."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from programs.errors import Busy, EnvironmentProblem
+from programs.errors import EnvironmentProblem, TaskError
+from tests.trainer.foreign_repos import made, write_files
 from trainer import gpu
-from trainer.bwrap import find_bwrap
-from trainer.gpu import GpuUsage, Lease, Leftover
+from trainer.charging import CpuSeconds, charge_for
+from trainer.commands.init import Wanted
+from trainer.commands.trainer import CommandTrainer
+from trainer.data import DataStore
+from trainer.experiment import Spec
+from trainer.gpu import Load, Watch, held, survey
+from trainer.launcher import Ended, ProcessLimits
+from trainer.outcome import Outcome
+from trainer.referee import ExperimentTally, Failed, judge
+from trainer.streams import Streams
+from trainer.task import Task
+
+ROWS = "0, GPU-aa-11, NVIDIA H200, 143771, 580.159.04\n1, GPU-bb-22, NVIDIA H200, 143771, 580.159.04\n"
+Driver = Callable[..., None]
 
 
 @pytest.fixture
-def dev(tmp_path: Path) -> Path:
-    root = tmp_path / "dev"
-    (root / "nvidia-caps").mkdir(parents=True)
-    names = ("nvidia0", "nvidia10", "nvidia2", "nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", "nvidia-modeset", "null")
-    for name in (*names, "nvidia-caps/nvidia-cap1"):
-        (root / name).touch()
-    (root / "nvidia3").symlink_to("null")
-    (root / "nvidia4").mkdir()
-    return root
+def dev() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)  # the sandbox of root runs as another user
+        yield Path(folder)
 
 
 @pytest.fixture
-def smi(tmp_path: Path) -> Callable[..., Path]:
-    """A stand-in for nvidia-smi that answers the two queries from two files."""
+def driver(dev: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Driver:
+    """A machine with two GPUs. Their load is one line after the other, the last for good."""
+    for name in ("nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm"):
+        (dev / name).touch()
+    monkeypatch.setattr(gpu, "DEV", dev)
+    monkeypatch.setattr(gpu, "TOOL", str(tmp_path / "smi"))
+    monkeypatch.setenv("METALOOP_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv(gpu.VARIABLE, raising=False)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
 
-    def make(apps: str = "", used: str = "0\n", status: int = 0) -> Path:
-        (tmp_path / "apps").write_bytes(apps.encode("utf-8", "surrogateescape"))
-        (tmp_path / "used").write_text(used)
-        tool = tmp_path / "nvidia-smi"
-        tool.write_text(
-            f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\n[ {status} = 0 ] || echo "no devices" >&2\n'
-            f"case $1 in --query-compute-apps=*) cat {tmp_path}/apps;; *) cat {tmp_path}/used;; esac\nexit {status}\n"
-        )
-        tool.chmod(0o755)
-        return tool
+    def make(rows: str = ROWS, loads: Sequence[str] = ("100, 80",), status: int = 0) -> None:
+        (tmp_path / "rows").write_text(rows)
+        (tmp_path / "loads").write_text("".join(f"{line}\n" for line in loads))
+        (tmp_path / "smi").write_text(f"""#!/bin/sh
+cd {tmp_path}; echo "$@" >> asked
+case $1 in
+  *uuid*) cat rows; exit {status if not loads else 0};;
+  *) head -1 loads; [ "$(wc -l < loads)" = 1 ] || sed -i 1d loads; exit {status};;
+esac
+""")
+        (tmp_path / "smi").chmod(0o755)
+        gpu._usable.cache_clear()
 
+    make()
     return make
 
 
-def test_nodes_in_order(dev: Path) -> None:
-    names = [str(path.relative_to(dev)) for path in gpu.device_nodes(dev)]
-    shared = ["nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", "nvidia-caps/nvidia-cap1"]
-    assert names == ["nvidia0", "nvidia2", "nvidia10", *shared]
-    assert gpu.device_nodes(dev / "none") == []
-
-
-def test_one_gpu_is_let_in(dev: Path) -> None:
-    arguments = gpu.bwrap_arguments(gpu.device_nodes(dev), 2)
-    shared = ("nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", "nvidia-caps/nvidia-cap1")
-    expected = [part for name in ("nvidia2", *shared) for part in ("--dev-bind", f"{dev}/{name}", f"{dev}/{name}")]
-    assert arguments == [*expected, "--ro-bind", "/sys", "/sys"]
-
-
-def test_a_container_with_one_gpu_of_several(dev: Path) -> None:
-    assert str(dev / "nvidia2") in gpu.bwrap_arguments([dev / "nvidia2", dev / "nvidiactl"], 0)
-
-
-@pytest.mark.parametrize("names", [(), ("nvidiactl",), ("nvidia0", "nvidia2")])
-def test_a_gpu_that_is_not_there(dev: Path, names: tuple[str, ...]) -> None:
-    with pytest.raises(EnvironmentProblem, match="GPU 7 has no device node"):
-        gpu.bwrap_arguments([dev / name for name in names], 7)
-
-
-def test_lease_is_exclusive_and_comes_back(tmp_path: Path) -> None:
-    folder = tmp_path / "leases"
-    with (
-        Lease(0, folder),
-        Lease(1, folder),
-        pytest.raises(Busy, match=rf"^GPU 0 is in use by process {os.getpid()}$"),
-    ):
-        Lease(0, folder)
-    with Lease(0, folder):
-        assert (folder / "gpu-0.lock").read_text() == f"{os.getpid()}\n"
-    assert folder.stat().st_mode & 0o777 == 0o700
-
-
-def test_a_lease_holds_after_the_logout_of_its_holder() -> None:
-    """The holder sees a folder /run/user/UID, as during a login; this process does not."""
-    index = 100_000 + os.getpid()
-    code = f"from trainer.gpu import Lease\nlease = Lease({index})\nprint('held', flush=True)\ninput()"
-    session = ["--dev-bind", "/", "/", "--tmpfs", "/run", "--perms", "0700", "--dir", f"/run/user/{os.geteuid()}"]
-    command = [str(find_bwrap()[0]), *session, sys.executable, "-c", code]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
-        assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
-        try:
-            with pytest.raises(Busy, match=f"GPU {index} is in use"):
-                Lease(index)
-        finally:
-            holder.kill()
-    (gpu.runtime_folder() / f"gpu-{index}.lock").unlink()
-
-
-def test_lease_of_another_process_ends_with_it(tmp_path: Path) -> None:
-    code = "import sys\nfrom trainer.gpu import Lease\nfrom pathlib import Path\nlease = Lease(3, Path(sys.argv[1]))\n"
-    code += "print('held', flush=True)\nsys.stdin.read()"
-    command = [sys.executable, "-c", code, str(tmp_path / "leases")]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
-        assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
-        with pytest.raises(Busy, match=f"process {holder.pid}"):
-            Lease(3, tmp_path / "leases")
-        holder.kill()
-        holder.wait()
-        Lease(3, tmp_path / "leases").release()
-
-
-def test_a_planted_link_is_refused(tmp_path: Path) -> None:
-    victim = tmp_path / "victim"
-    victim.mkdir(mode=0o700)
-    (tmp_path / "planted").symlink_to(victim)
-    with pytest.raises(EnvironmentProblem, match="is a link or not a folder"):
-        Lease(0, tmp_path / "planted")
-    (victim / "precious").write_text("kept")
-    (victim / "gpu-0.lock").symlink_to("precious")
-    with pytest.raises(EnvironmentProblem, match=r"gpu-0\.lock"):
-        Lease(0, victim)
-    assert (victim / "precious").read_text() == "kept"
-
-
-def test_an_open_folder_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "open").mkdir()
-    (tmp_path / "open").chmod(0o777)
-    with pytest.raises(EnvironmentProblem, match="users other than"):
-        Lease(0, tmp_path / "open")
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a folder that belongs to another user")
-def test_a_foreign_folder_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "theirs").mkdir(mode=0o700)
-    os.chown(tmp_path / "theirs", 65534, 65534)
-    with pytest.raises(EnvironmentProblem, match="users other than"):
-        Lease(0, tmp_path / "theirs")
-
-
-def test_leftovers_are_read(smi: Callable[..., Path], tmp_path: Path) -> None:
-    rows = "4242, 312, python, train.py\n77, [N/A], [Not Found]\n78, [Not Supported], /usr/bin/x\x1b[31m\n\n"
-    found = gpu.leftovers(1, smi(rows))
-    assert found == [
-        Leftover(4242, 312, "python, train.py"),
-        Leftover(77, None, "[Not Found]"),
-        Leftover(78, None, "/usr/bin/x?[31m"),
-    ]
+def test_gpus_are_found(driver: Driver, tmp_path: Path) -> None:
+    first, second = survey().gpus
+    assert (first.index, second.uuid, second.memory_mb) == (0, "GPU-bb-22", 143771)
+    assert first.hardware == "gpu:NVIDIA H200/140 GB/driver 580.159.04"
     asked = (tmp_path / "asked").read_text()
-    assert asked == "--query-compute-apps=pid,used_memory,process_name --format=csv,noheader,nounits -i 1\n"
+    assert asked == "--query-gpu=index,uuid,name,memory.total,driver_version --format=csv,noheader,nounits\n"
 
 
-@pytest.mark.parametrize("rows", ["x, 312, python\n", "1, -3, python\n", "1, 2, \n", "\udcff, 1, x\n"])
-def test_garbage_is_one_line(smi: Callable[..., Path], rows: str) -> None:
-    with pytest.raises(EnvironmentProblem, match="cannot read its line") as caught:
-        gpu.leftovers(0, smi(rows))
-    assert "\n" not in caught.value.message
+@pytest.mark.parametrize(
+    ("told", "visible", "found"),
+    [("", None, [0, 1]), ("1", None, [1]), ("0,1", "1", [1]), ("all", "GPU-bb", [1]), ("", "", []), ("7", None, []),
+     ("cpu", None, [])],
+)  # fmt: skip
+def test_the_environment_narrows_them(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch, told: str, visible: str | None, found: list[int]
+) -> None:
+    monkeypatch.setenv(gpu.VARIABLE, told)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    seen = survey()
+    assert [one.index for one in seen.gpus] == found
+    assert bool(seen.reason) == (not found) and not seen.none
 
 
-def test_used_memory(smi: Callable[..., Path]) -> None:
-    assert gpu.used_memory_mb(0, smi(used="1234\n")) == 1234
-    assert gpu.used_memory_mb(0, smi(used="[N/A]\n")) is None
-    for odd in ("", "1\n2\n", "1 MiB\n", "٣\n"):
-        with pytest.raises(EnvironmentProblem, match="cannot read its line"):
-            gpu.used_memory_mb(0, smi(used=odd))
+def test_what_is_in_the_way_is_told(driver: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver("0, GPU-aa, half a row\n")
+    assert "cannot read its line" in survey().reason
+    driver("", (), status=9)
+    assert "exit status 9" in survey().reason
+    monkeypatch.setattr(gpu, "TOOL", str(tmp_path / "missing"))
+    assert "No such file" in survey().reason and "driver's tools" in survey().cure
+    monkeypatch.setattr(gpu, "DEV", tmp_path / "none")
+    assert survey().none
 
 
-def test_a_tool_that_fails(smi: Callable[..., Path], tmp_path: Path) -> None:
-    with pytest.raises(EnvironmentProblem, match="exit status 6: no devices"):
-        gpu.leftovers(0, smi(status=6))
-    with pytest.raises(EnvironmentProblem, match="No such file"):
-        gpu.leftovers(0, tmp_path / "none")
+def test_a_command_is_shown_the_nodes_of_its_gpu_alone(driver: Driver, dev: Path) -> None:
+    shown = [Path(word).name for word in survey().gpus[1].binds if word.startswith(str(dev))][::2]
+    assert shown == ["nvidia1", "nvidiactl", "nvidia-uvm"]
+    (dev / "nvidia0").unlink()
+    assert f"{dev}/nvidia1" in survey().gpus[0].binds, "a container with one node of any number"
+    (dev / "nvidia2").touch()
+    with pytest.raises(EnvironmentProblem, match="has no device node"):
+        _ = survey().gpus[0].binds
 
 
-def test_memory_that_nobody_answers_for(smi: Callable[..., Path]) -> None:
-    before, findings = gpu.clean_before(0, smi(used="3\n"))
-    assert findings == ()
-    assert gpu.clean_after(0, before, smi(used="12\n"), patience=0.0) == ()
-    found = gpu.clean_after(0, before, smi(used="315\n"), patience=0.0)
-    assert found == ("gpu: 312 MB still in use after the experiment (no process is reported)",)
-    assert gpu.clean_after(0, before, smi(used="[N/A]\n"), patience=0.0) == ()
+def survey_of_one() -> gpu.Gpu:
+    return gpu.Gpu(0, "GPU-aa-11", "NVIDIA H200", 143771, "580")
 
 
-def test_memory_that_nobody_answers_for_is_seen_beside_processes_that_do(smi: Callable[..., Path]) -> None:
-    before, _ = gpu.clean_before(0, smi("5, 100, desktop\n", "110\n"))
-    assert gpu.clean_after(0, before, smi("5, 140, desktop\n", "150\n"), patience=0.0) == ()  # the desktop's own
-    assert gpu.clean_after(0, before, smi("", "10\n"), patience=0.0) == ()  # it has ended
-    hidden = gpu.clean_after(0, before, smi("5, 100, desktop\n", "422\n"), patience=0.0)
-    assert hidden == ("gpu: 312 MB still in use after the experiment (no process is reported)",)
-    both = gpu.clean_after(0, before, smi("5, 100, desktop\n7, 50, x\n", "472\n"), patience=0.0)
-    assert both == ("gpu: 50 MB still in use after the experiment (pid 7)", *hidden)
+def test_each_experiment_has_a_gpu_of_its_own(driver: Driver) -> None:
+    gpus, taken = gpu.usable(), threading.Event()
+
+    def wait() -> None:
+        with held(gpus) as one:
+            assert one in gpus
+            taken.set()
+
+    third = threading.Thread(target=wait)
+    with held(gpus) as first, held(gpus) as second:
+        assert (first, second) == gpus
+        third.start()
+        assert not taken.wait(0.3)
+    third.join(5)
+    assert taken.is_set()
 
 
-def test_memory_that_is_freed_a_little_late(smi: Callable[..., Path], tmp_path: Path) -> None:
-    tool = smi(used="500\n")
-    (tmp_path / "freed").write_text("2\n")
-    later = threading.Timer(0.3, (tmp_path / "freed").replace, [tmp_path / "used"])
-    later.start()
-    assert gpu.clean_after(0, GpuUsage(0, ()), tool, patience=100.0) == ()
-    later.join()
+def test_load_and_memory_are_watched(driver: Driver) -> None:
+    driver(loads=["100, 0", "9100, 90", "5100, 60", "100, [N/A]"])
+    watch = Watch(survey_of_one(), every=0.01)
+    watch.start()
+    while len(watch.looks) < 6:
+        assert watch.is_alive()
+    watch.stop()
+    assert watch.utilization == pytest.approx(0.5) and watch.looks[-1] == Load(100, None)
+    assert watch.peak_above(100) == 9000.0 and watch.peak_above(None) == 9100.0
+
+
+@pytest.mark.parametrize("line", ["", "1", "1, 2, 3", "x, 2", "1, -2"])
+def test_an_odd_answer_ends_the_watch(driver: Driver, line: str) -> None:
+    driver(loads=[line])
+    watch = Watch(survey_of_one(), every=0.01)
+    watch.start()
+    watch.join()
+    assert "cannot read its line" in watch.problem and watch.utilization is None
+
+
+# --- a task whose command wants a GPU ---------------------------------------------------------------------------------
+
+SCRIPT = """import os, time
+LR = 0.1
+SLEEP = 0.3
+time.sleep(SLEEP)
+print(sorted(name for name in os.listdir("/dev") if name.startswith("nvidia")), os.environ.get("CUDA_VISIBLE_DEVICES"))
+print(f"loss: {LR:.4f}")
+"""
+
+
+def gpu_task(folder: Path) -> Task:
+    task = made(write_files(folder, {"train.py": SCRIPT}), Wanted())
+    path = task.folder / "task.toml"
+    text = path.read_text()
+    path.write_text(text if 'device = "gpu"' in text else text.replace("[budget]\n", '[budget]\ndevice = "gpu"\n'))
+    return Task.load(task.folder)
+
+
+def trainer_of(task: Task, folder: Path) -> CommandTrainer:
+    return CommandTrainer(task, DataStore(task, Streams.from_seed(1), folder / "data"))
+
+
+def test_wall_time_is_charged_and_the_driver_s_word_is_kept(driver: Driver, tmp_path: Path) -> None:
+    task = gpu_task(tmp_path / "repo")
+    driver(loads=["100, 0"] * 2 + ["4100, 80"])
+    with trainer_of(task, tmp_path) as trainer:
+        trainer.device.compiled = None
+        outcome = trainer.run(Spec(task.baseline(), seed=1))
+        assert trainer.gpu is not None and trainer.gpu.index == 0
+    assert (outcome.status, outcome.metric) == ("ok", 0.1)
+    assert outcome.device_seconds == outcome.spent_seconds == outcome.wall_seconds >= 0.3
+    assert "GPU-aa-11" in outcome.log
+    assert Outcome.from_json(outcome.to_json()) == outcome
+
+
+def test_others_on_the_gpu_and_a_driver_that_fails_are_findings(driver: Driver, tmp_path: Path) -> None:
+    task = gpu_task(tmp_path / "repo")
+    driver(loads=["4100, 80"])
+    with trainer_of(task, tmp_path) as trainer:
+        trainer.device.compiled = None
+        busy = trainer.run(Spec(task.baseline(), 1))
+        assert busy.findings == ("gpu: 4100 MB in use by others before the experiment",)
+        driver(loads=["4100, 80"], status=9)
+        silent = trainer.run(Spec(task.baseline(), 1))
+    assert silent.status == "ok" and silent.utilization is None
+    assert len(silent.findings) == 2 and all(finding.startswith("gpu: ") for finding in silent.findings)
+
+
+def test_a_limit_of_memory_that_nobody_tells_stops_before_the_training(driver: Driver, tmp_path: Path) -> None:
+    task = gpu_task(tmp_path / "repo")
+    path = task.folder / "task.toml"
+    path.write_text(f'{path.read_text()}\n[constraints.vram]\nkind = "memory_mb"\nat_most = 1000\n')
+    task = Task.load(task.folder)
+    driver(loads=["[N/A], 80"])
+    with trainer_of(task, tmp_path) as trainer:
+        outcome = trainer.run(Spec(task.baseline(), 1))
+    assert outcome.status == "fault" and "does not tell the memory" in outcome.reason
+
+
+def test_no_gpu_no_experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(gpu.VARIABLE, "cpu")
+    task = gpu_task(tmp_path / "repo")
+    assert task.device == "gpu"
+    with pytest.raises(EnvironmentProblem, match="needs a GPU") as refused:
+        trainer_of(task, tmp_path)
+    assert "unset METALOOP_DEVICES" in (refused.value.hint or "")
+
+
+def test_a_device_that_is_none_is_told(tmp_path: Path) -> None:
+    task = gpu_task(tmp_path / "repo")
+    path = task.folder / "task.toml"
+    path.write_text(path.read_text().replace('device = "gpu"', 'device = "tpu"'))
+    with pytest.raises(TaskError, match=r"budget\.device"):
+        Task.load(task.folder)
+
+
+# --- memory that runs out ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has …", "oom"),
+        ("torch._inductor.exc.InductorError: OutOfMemoryError: CUDA out of memory.", "oom"),
+        ("RuntimeError: CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", "oom"),
+        ("RuntimeError: CUDA error: out of memory", "oom"),
+        ("RuntimeError: CUDA error: an illegal memory access was encountered", "crash"),
+        ("RuntimeError: CUDA error: device-side assert triggered", "crash"),
+    ],
+)
+def test_out_of_memory_is_told_from_a_crash(error: str, status: str) -> None:
+    ended = Ended(1, "", 1.0, 2.0, 100.0, error=error, error_kind=error.partition(":")[0])
+    with pytest.raises(Failed) as failed:
+        judge(ended, ProcessLimits(10.0, 10.0), failure="crash")
+    assert failed.value.status == status
+
+
+def test_a_tally_tells_the_devices_memory_where_it_is_known() -> None:
+    assert ExperimentTally(peak_memory_mb=300.0).memory_mb == 300.0
+    assert ExperimentTally(peak_memory_mb=300.0, device_memory_mb=4000.0).memory_mb == 4000.0
+
+
+def test_on_a_cpu_a_sleeper_pays_for_its_time_too(task: Task) -> None:
+    """The larger of its CPU-seconds and a twentieth of the wall time; what was truly spent is the CPU alone."""
+    slow = replace(task, wall_factor=20.0)
+    assert isinstance(charge_for(task), CpuSeconds)
+    assert CpuSeconds().seconds(slow, ExperimentTally(cpu=0.1, wall=40.0), 41.0) == (2.0, 0.1)
+    assert CpuSeconds().seconds(slow, ExperimentTally(cpu=3.0, wall=40.0), 41.0) == (3.0, 3.0)

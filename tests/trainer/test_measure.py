@@ -14,7 +14,6 @@ from tests.inner_loop.play import BLOBS
 from trainer import scaffold
 from trainer.card import RESOLVED, write
 from trainer.data import DataStore
-from trainer.launchers import launcher_for
 from trainer.local import LocalLauncher
 from trainer.measure import declared_edits, measure, measure_looks
 from trainer.planted import COST, SOFT
@@ -50,7 +49,7 @@ def test_card(task: Task, data: DataStore, launcher: LocalLauncher, tmp_path: Pa
 
 def test_looks_are_added_to_a_card_that_is_up_to_date(tmp_path: Path) -> None:
     folder = scaffold.init_simulated(tmp_path / "planted", 1)
-    with closing(launcher_for(Task.load(folder))) as launcher:
+    with closing(LocalLauncher(torch=Task.load(folder).torch)) as launcher:
         with pytest.raises(UsageError, match="has no up-to-date card"):
             measure_looks(Task.load(folder), launcher)
         card = measure(Task.load(folder), launcher=launcher, stack=False)

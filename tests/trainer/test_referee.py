@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import mmap
-import os
 from pathlib import Path
 
 import pytest
 
 from programs.errors import NotFound
-from trainer.inside import metering
 from trainer.launcher import Ended, ProcessLimits
 from trainer.referee import Failed, judge
 from trainer.source import Source
@@ -47,38 +44,6 @@ def test_each_bad_end_has_its_status_and_reason(end: Ended, status: str, reason:
 
 def test_a_good_end_is_none_of_them() -> None:
     judge(ended(0, log="all is well"), LIMITS, "crash")
-
-
-def test_memory_that_is_shared_counts_once_and_private_memory_for_each() -> None:
-    """Two forks touch 32 MB of their own and the same 32 MB together."""
-    size = 32 << 20
-    common = mmap.mmap(-1, size, mmap.MAP_SHARED)
-    gates = [os.pipe() for _ in range(2)]
-    children = []
-    for _, ready in gates:
-        child = os.fork()
-        if not child:
-            common[:] = b"\1" * size
-            own = mmap.mmap(-1, size, mmap.MAP_PRIVATE)
-            own[:] = b"\1" * size
-            os.write(ready, b"x")
-            os.read(os.pipe()[0], 1)  # until it is killed
-        children.append(child)
-    try:
-        for reading, _ in gates:
-            assert os.read(reading, 1) == b"x"
-        one, other = (metering.private_mb([child]) for child in children)
-        both = metering.private_mb(children)
-        assert one > 64 and other > 64
-        assert one + other - 40 < both < one + other - 24  # the shared part, 32 MB and what else is shared, once less
-        assert metering.private_mb([]) == 0.0
-    finally:
-        for child in children:
-            os.kill(child, 9)
-            os.waitpid(child, 0)
-        for pair in gates:
-            for descriptor in pair:
-                os.close(descriptor)
 
 
 def test_a_file_that_the_task_names_and_that_is_not_there_is_told(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from trainer.edits import EditError
 from trainer.experiment import Spec
 from trainer.finding import CheckFinding, constraint_findings, unconstrained
 from trainer.freshness import takes_seed
-from trainer.gpus import Gpu
+from trainer.gpu import Gpu
 from trainer.hardware import hardware_class
 from trainer.measure import declared_edits
 from trainer.outcome import Outcome
@@ -88,8 +88,7 @@ def _findings(trainer: CommandTrainer, task: Task, knobs: bool | None, again: bo
     yield CheckFinding("ok", "baseline", f"{task.metric} {outcome.metric:.6g}, {task.direction} is better")
     yield _time(outcome, task)
     yield CheckFinding("ok", "memory", f"{outcome.peak_memory_mb:.0f} MB, {task.memory_mb} at most")
-    gpu = trainer.device.seat.gpu if trainer.device.seat else None
-    yield device_finding(gpu, outcome.utilization)
+    yield device_finding(trainer.gpu, outcome.utilization)
     yield from constraint_findings(task, outcome)
     yield _trust(trainer)
     yield _edits(task)

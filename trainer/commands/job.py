@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from trainer.device_profile import DeviceProfile
-from trainer.inside.experiment_folder import COMPILED_MB
+from trainer.gpu import Gpu
+
+_COMPILED_MB = 2048
 
 
 @dataclass(frozen=True)
@@ -47,13 +48,13 @@ class CommandJob:
     links: Mapping[str, str] = field(default_factory=dict)
     bound: Mapping[str, Path] = field(default_factory=dict)
     kept: Sequence[str] = ()
-    device: DeviceProfile | None = None  # for a GPU
+    gpu: Gpu | None = None  # that it may use, alone
     compiled: Mapping[str, int] | None = None
 
     @property
     def compiled_mb(self) -> int:
         """The size of its folder of compiled kernels at most."""
-        return 0 if self.compiled is None else COMPILED_MB
+        return 0 if self.compiled is None else _COMPILED_MB
 
 
 @dataclass(frozen=True)

@@ -68,8 +68,7 @@ def environment(job: CommandJob) -> Mapping[str, str]:
     tools = [*(path for path in shown if os.path.isdir(path)), os.path.dirname(sys.executable)]
     own = {name: value for name, value in os.environ.items() if not name.startswith(_OWN)}
     own |= {"PATH": os.pathsep.join([*tools, own.get("PATH", os.defpath)]), "PYTHONUNBUFFERED": "1"}
-    if job.device and job.device.gpu:
-        own |= {"CUDA_VISIBLE_DEVICES": job.device.gpu.uuid, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+    own |= job.gpu.environment if job.gpu else {}
     return own | {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"} | dict(job.environment)
 
 

@@ -13,7 +13,7 @@ from trainer.commands.ladders import Ladder
 from trainer.commands.named_numbers import NamedNumber
 from trainer.commands.repository import OwnRepository
 from trainer.commands.shown import HUB, links_of
-from trainer.gpus import survey
+from trainer.gpu import usable
 from trainer.outcome import Outcome
 from trainer.scaffold import task_name
 
@@ -45,7 +45,7 @@ class TaskText:
 
     def device(self, runs: Sequence[tuple[Outcome, str]]) -> str:
         """GPU where one is here and the command used it, or said so; before a run, where one is here."""
-        if not survey(torch=False).gpus:
+        if not usable():
             return "cpu"
         used = [one for one, text in runs if one.utilization or re.search(r"\bcuda\b", text, re.IGNORECASE)]
         return "gpu" if used or not runs else "cpu"

@@ -12,6 +12,7 @@ import stat
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -20,15 +21,15 @@ from typing import Any
 from programs.errors import EnvironmentProblem, TaskError, UsageError
 from trainer import constants
 from trainer.cache import Cache
+from trainer.charging import HeldSeconds
 from trainer.commands.job import CommandEnded, CommandJob, CommandLimits
 from trainer.commands.plain import run_plain
 from trainer.commands.view import readable_path
 from trainer.compile_cache import CompileCache
 from trainer.constants import is_number
 from trainer.data import DataStore
-from trainer.device_profile import DeviceProfile
 from trainer.experiment import SOURCE_BYTES, Spec, Trainer
-from trainer.gpus import GpuSeat, usable
+from trainer.gpu import Gpu, load
 from trainer.launcher import Ended, LauncherFault, ProcessLimits, ProcessRequest
 from trainer.outcome import Outcome, Trust
 from trainer.predictions import InvalidPredictions
@@ -50,15 +51,12 @@ _RESULT_MB = 1  # size of the file with the metric
 
 
 class CommandLauncher:
-    """A launcher without a template: it only measures the cost of an empty command, and holds the GPU and the compile
-    cache."""
+    """A launcher without a template: it measures the cost of an empty command, and holds the compile cache."""
 
-    def __init__(self, sandboxed: bool, seat: GpuSeat | None = None, compiled: CompileCache | None = None) -> None:
+    def __init__(self, sandboxed: bool, compiled: CompileCache | None = None) -> None:
         self.sandboxed = sandboxed
         self.constant = 0.0
-        self.seat = seat
         self.compiled = compiled
-        self.profile = DeviceProfile(seat.gpu) if seat else None
 
     def start(self, data: Path | None = None) -> None:
         """Calibrate. Raises EnvironmentProblem if no sandbox can be made here."""
@@ -79,9 +77,7 @@ class CommandLauncher:
         raise LauncherFault("a task with a command has no template to run requests")
 
     def close(self) -> None:
-        """Release the GPU and the compile cache, if there are any."""
-        if self.seat:
-            self.seat.close()
+        """Release the compile cache, if there is one."""
         if self.compiled:
             self.compiled.close()
 
@@ -115,11 +111,9 @@ class CommandTrainer(Trainer):
     ) -> None:
         if task.run is None:
             raise UsageError(f"{task.name} has no [run] section", hint="create its trainer with trainer_for")
-        on_gpu = task.device == "gpu"
+        cached = sandbox and task.device == "gpu"
         self.device = CommandLauncher(
-            sandbox,
-            GpuSeat(usable(torch=False)) if on_gpu else None,
-            CompileCache.of(task, sandbox, packages_of(task.run.readable)) if on_gpu else None,
+            sandbox, CompileCache.of(task, packages_of(task.run.readable)) if cached else None
         )
         super().__init__(task, data, launcher=self.device, cache=cache, fixed_steps=fixed_steps)
         self._owns_launcher = True
@@ -143,12 +137,28 @@ class CommandTrainer(Trainer):
         return {n: (self.task.folder / n).read_bytes() for n in self.task.read_only if n not in self._large}
 
     @property
+    def gpu(self) -> Gpu | None:
+        """The GPU of the present or last experiment."""
+        return self.charge.gpu if isinstance(self.charge, HeldSeconds) else None
+
+    @property
     def trust(self) -> Trust:
         return "scored" if self.section.score_command else "self-reported"
 
-    def _fill_compile_cache(self) -> None:
-        """One whole experiment, because only the command knows after which part of it everything is compiled."""
-        self._train_and_score(Spec(self.task.baseline(), 1), ExperimentTally())
+    def _prepare(self) -> None:
+        """Fill the compile cache by one whole experiment, because only the command knows after which part of it
+        everything is compiled. If that fails, each experiment compiles its own.
+
+        EnvironmentProblem if the task limits a memory that this GPU's driver does not tell."""
+        limited = any(one.kind == "memory_mb" and one.hard for one in self.task.constraints.values())
+        if self.gpu and limited and load(self.gpu).memory_mb is None:
+            why = f"the driver does not tell the memory of GPU {self.gpu.index}, which a constraint of the task limits"
+            raise EnvironmentProblem(why, hint="remove the constraint, or set hard = false")
+        if self.device.compiled:
+            with suppress(Failed):
+                self.device.compiled.ensure(
+                    lambda: self._train_and_score(Spec(self.task.baseline(), 1), ExperimentTally())
+                )
 
     def _attempt(self, spec: Spec) -> Outcome:
         outcome = super()._attempt(spec)
@@ -236,7 +246,7 @@ class CommandTrainer(Trainer):
             links=section.links,
             bound=self._large,
             kept=[name for name in self._small if name in job.files and name not in job.wanted],
-            device=self.device.profile,
+            gpu=self.gpu,
             compiled=compiled.given() if compiled else None,
         )
         ended = self.device.carry_out(whole, limits)

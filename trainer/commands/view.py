@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from programs.errors import TaskError, UsageError
-from trainer import login_keys
+from trainer import compile_cache, login_keys
 from trainer.bwrap import memory_file
 from trainer.commands.job import CommandJob, CommandLimits
-from trainer.inside import compilers
 from trainer.system_view import SystemView, checked, interpreter
 
 WORK, HOME, COMPILED = "/task", "/home/work", "/compiled"
@@ -37,9 +36,9 @@ class CommandView(SystemView):
     def _build(self) -> None:
         self._enter(False)
         self._system()
-        if self._job.device:
-            self.options += self._job.device.binds()
-            for folder in self._job.device.driver:
+        if self._job.gpu:
+            self.options += self._job.gpu.binds
+            for folder in self._job.gpu.driver_folders:
                 self._show(Path(folder))
         self._hide(())
         self._etc(full=False)
@@ -108,9 +107,9 @@ class CommandView(SystemView):
         path = [*tools, os.path.dirname(sys.executable), "/usr/local/bin", "/usr/bin", "/bin"]
         own = {"PATH": ":".join(dict.fromkeys(path)), "TERM": "dumb", "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1"}
         own |= {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
-        if device := self._job.device:
-            own |= {**device.environment(), "LD_LIBRARY_PATH": ":".join(device.driver)}
-        own |= compilers.environment(COMPILED) if self._job.compiled is not None else {}
+        if gpu := self._job.gpu:
+            own |= {**gpu.environment, "LD_LIBRARY_PATH": ":".join(gpu.driver_folders)}
+        own |= compile_cache.environment(COMPILED) if self._job.compiled is not None else {}
         return {**own, **self._job.environment, "HOME": HOME}
 
 

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from trainer.inside import compilers, device_filter, metering, namespaces, seccomp, selftest, serving
+from trainer.inside import metering, namespaces, seccomp, selftest, serving
 
 if TYPE_CHECKING:
     from trainer.inside.experiment_folder import ExperimentFolder
@@ -27,7 +27,6 @@ _SCRIPT = "train.py"
 _STATUS = 3  # the descriptor for error reports
 _MB = 1 << 20
 _BOILERPLATE = ("Set TORCHDYNAMO_VERBOSE", "For even more developer context", "This error was raised")
-_DEVICE_PROCESSES = 1024  # and threads
 
 
 def confine(request: dict[str, Any], work: ExperimentFolder, descriptors: dict[str, int], base_bytes: int) -> None:
@@ -36,8 +35,6 @@ def confine(request: dict[str, Any], work: ExperimentFolder, descriptors: dict[s
     Adds the numbers of the descriptors to ``request`` as ``inputs_fd`` and so on.
     """
     os.setsid()
-    if work.device and work.sandboxed:
-        namespaces.settle()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGPIPE):
         signal.signal(number, signal.SIG_DFL)
     _arrange(request, descriptors)
@@ -51,8 +48,6 @@ def confine(request: dict[str, Any], work: ExperimentFolder, descriptors: dict[s
     if work.sandboxed:
         limits |= {resource.RLIMIT_NOFILE: 256, resource.RLIMIT_NPROC: 64, resource.RLIMIT_MEMLOCK: 0}
         limits |= {resource.RLIMIT_MSGQUEUE: 0, resource.RLIMIT_STACK: 64 * _MB}
-    if work.device:
-        limits = _device_limits(request)
     for kind, value in limits.items():
         resource.setrlimit(kind, (value, value))
     random.seed(0)  # because Python reseeds its generator from the clock in a fork
@@ -69,25 +64,12 @@ def confine(request: dict[str, Any], work: ExperimentFolder, descriptors: dict[s
     sys.path.insert(0, str(work.folder))
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    if work.device:
-        os.environ.update(compilers.environment(str(work.compiled)))
     if work.sandboxed:
         namespaces.renounce()
         metering.die_with_parent()
-        (device_filter if work.device else seccomp).install()
+        seccomp.install()
     else:
         metering.die_with_parent()
-
-
-def _device_limits(request: dict[str, Any]) -> dict[int, int]:
-    """The limits with a device: none on addresses, of which CUDA maps far more than it uses; and more processes.
-
-    No limit is raised above this process's own.
-    """
-    wanted = {resource.RLIMIT_CORE: 0, resource.RLIMIT_FSIZE: max(request["file_mb"], 1024) * _MB}
-    wanted |= {resource.RLIMIT_NOFILE: 8192, resource.RLIMIT_NPROC: _DEVICE_PROCESSES, resource.RLIMIT_MSGQUEUE: 0}
-    most = {kind: resource.getrlimit(kind)[1] for kind in wanted}
-    return {k: value if most[k] == resource.RLIM_INFINITY else min(value, most[k]) for k, value in wanted.items()}
 
 
 def _arrange(request: dict[str, Any], descriptors: dict[str, int]) -> None:
@@ -183,7 +165,7 @@ def converse(request: dict[str, Any]) -> None:
     serving.converse(execute(_SCRIPT, "candidate"), request)
 
 
-_KINDS = {"train": train, "predict": predict, "converse": converse, "selftest": selftest.run, "matmul": selftest.matmul}
+_KINDS = {"train": train, "predict": predict, "converse": converse, "selftest": selftest.run}
 
 
 def _informative(lines: list[str]) -> list[str]:

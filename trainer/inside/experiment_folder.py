@@ -10,41 +10,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainer.inside import namespaces, packing
+from trainer.inside import namespaces
 
 _COPY = 1 << 20
-COMPILED_MB = 2048  # with a device: for the files of compilers
 
 
 @dataclass(frozen=True)
 class ExperimentFolder:
-    """An experiment's folder, its training split, whether it is in a sandbox, and whether with the device profile,
-    which allows it to start programs."""
+    """An experiment's folder, its training split, and whether it is in a sandbox."""
 
     folder: Path
     data: str
     sandboxed: bool
-    device: bool = False
 
     @property
     def checkpoint(self) -> Path:
         return self.folder / "checkpoint.pt"
 
-    @property
-    def compiled(self) -> Path:
-        """A private copy of the compile cache, which is deleted with the experiment."""
-        return self.folder / "compiled"
-
     @classmethod
     def make(cls, request: dict[str, Any], root: str) -> ExperimentFolder:
         """Enter a new root in new namespaces; without a sandbox (``root`` is given), create a folder below it."""
-        device = request["device"]
         if root:
-            return cls(Path(tempfile.mkdtemp(dir=root)), request["data"], False, device)
-        megabytes = request["file_mb"] + (COMPILED_MB if device else 64)
-        training = request["kind"] not in ("predict", "converse")
-        namespaces.isolate(megabytes, device=device, training=training)
-        return cls(Path(namespaces.WORK), namespaces.DATA, True, device)
+            return cls(Path(tempfile.mkdtemp(dir=root)), request["data"], False)
+        namespaces.isolate(request["file_mb"] + 64, training=request["kind"] not in ("predict", "converse"))
+        return cls(Path(namespaces.WORK), namespaces.DATA, True)
 
     def fill(self, request: dict[str, Any], descriptors: dict[str, int]) -> None:
         """Write the experiment's files, and the checkpoint if it starts from one."""
@@ -54,10 +43,6 @@ class ExperimentFolder:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(os.pread(descriptors["files"], size, at))
             at += size
-        if self.device:
-            self.compiled.mkdir(mode=0o700)  # the template's temporary folder is a link to it
-        if "compiled" in descriptors:
-            packing.unpack(descriptors["compiled"], str(self.compiled))
         if "checkpoint" in descriptors:
             target = os.open(self.checkpoint, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             _copy(descriptors["checkpoint"], target, 1 << 40)

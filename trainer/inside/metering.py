@@ -10,7 +10,6 @@ import ctypes
 import os
 import signal
 import time
-from collections.abc import Iterable
 from contextlib import suppress
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
@@ -43,34 +42,6 @@ def _parent(pid: int) -> int:
             return int(file.read().rpartition(b")")[2].split()[1])
     except (OSError, ValueError, IndexError):
         return -1
-
-
-def private_mb(pids: Iterable[int]) -> float:
-    """Resident memory of living processes that is not backed by files on disk, MiB.
-
-    Pages shared by forks count for each process; of explicitly shared memory, the largest amount of one process counts.
-    """
-    private, shared = 0, 0
-    for pid in pids:
-        held = _held_kb(pid)
-        private += held.get(b"RssAnon", 0)
-        shared = max(shared, held.get(b"RssShmem", 0))
-    return (private + shared) / 1024
-
-
-def _held_kb(pid: int) -> dict[bytes, int]:
-    """A process's resident memory by kind, kB; empty if it has ended."""
-    try:
-        with open(f"/proc/{pid}/status", "rb") as file:
-            lines = [line.split() for line in file if line.startswith(b"Rss")]
-        return {words[0].rstrip(b":"): int(words[1]) for words in lines}
-    except (OSError, ValueError, IndexError):
-        return {}
-
-
-def listed() -> list[int]:
-    """The ids of all processes in /proc."""
-    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
 
 class Tree:

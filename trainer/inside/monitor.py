@@ -12,8 +12,8 @@ import time
 from contextlib import suppress
 from typing import Any, NoReturn
 
-from trainer.inside import child, metering, packing
-from trainer.inside.experiment_folder import COMPILED_MB, ExperimentFolder
+from trainer.inside import child, metering
+from trainer.inside.experiment_folder import ExperimentFolder
 
 LOG_BYTES = 16_384  # kept from the end of an experiment's output
 MAX_PROCESSES = 64  # descendants of one experiment without a sandbox; more is a fork bomb. A sandbox allows one.
@@ -101,17 +101,11 @@ class ProcessMonitor:
             self._stop("wall")
         elif len(self.meter.tree.mine) > MAX_PROCESSES:
             self._stop("processes")
-        elif self.work.device and self._held(pid) > self.request["memory_mb"]:
-            self._stop("memory")
         else:
             cores = os.cpu_count() or 1
             wait = min((limit - used) / cores, cap - wall, MAX_LOOK)
             return float(max(MIN_LOOK, wait))
         return MIN_LOOK
-
-    def _held(self, pid: int) -> float:
-        """Memory of all its processes, MiB; checked here because with a device only an optional cgroup limits it."""
-        return metering.private_mb(metering.listed() if self.work.sandboxed else self.meter.tree.mine | {pid})
 
     def _stop(self, why: str) -> None:
         self.killed = self.killed or why
@@ -149,8 +143,6 @@ def _observe(request: dict[str, Any], descriptors: dict[str, int], root: str, ba
         reply = ProcessMonitor(request, work).run(descriptors, base_bytes)
         if "checkpoint_out" in descriptors:
             reply["artifact"] = work.take(descriptors["checkpoint_out"], request["checkpoint_bytes"])
-        if "compiled_out" in descriptors and work.compiled.is_dir():  # requested only for a trusted source
-            packing.pack(str(work.compiled), descriptors["compiled_out"], COMPILED_MB << 20)
         return reply
     finally:
         work.remove()

@@ -25,7 +25,6 @@ _PR_SET_DUMPABLE, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS, _PR_SET_SECUREBITS = 4
 _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
 _CAPABILITY_VERSION_3 = 0x20080522
 _LAST_CAPABILITY = 63
-_DEVICE_INODES = 1 << 17  # files of compilers and of their cache
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -46,12 +45,11 @@ def _write(path: str, text: str) -> None:
         file.write(text)
 
 
-def isolate(megabytes: int, *, device: bool = False, training: bool = True) -> None:
+def isolate(megabytes: int, *, training: bool = True) -> None:
     """Move this process into a new root; its next child is process 1 there. OSError if the kernel refuses.
 
-    ``megabytes``: size of the only writable folder, `WORK`. Programs in it cannot be executed except with a ``device``,
-    where compilers write programs and use shared memory. `DATA` has content only for ``training``: otherwise a source
-    could continue training while scored.
+    ``megabytes``: size of the only writable folder, `WORK`. Programs in it cannot be executed. `DATA` has content only
+    for ``training``: otherwise a source could continue training while scored.
     """
     uid, gid = os.getuid(), os.getgid()
     everything = _NEWUSER | _NEWNS | _NEWPID | _NEWNET | _NEWIPC | _NEWUTS | _NEWCGROUP
@@ -63,11 +61,8 @@ def isolate(megabytes: int, *, device: bool = False, training: bool = True) -> N
     _write("/proc/self/oom_score_adj", "1000")  # when memory runs out, the kernel kills the experiment first
     _mount("none", "/", "", _REC | _PRIVATE)
     _mount(INNER, INNER, "", _BIND | _REC)
-    inodes, closed = (_DEVICE_INODES, 0) if device else (4096, _NOEXEC)
-    options = f"size={megabytes}m,nr_inodes={inodes},mode=0700,uid={uid},gid={gid}"
-    _mount("tmpfs", INNER + WORK, "tmpfs", _NOSUID | _NODEV | closed, options)
-    if device:
-        _mount("tmpfs", INNER + "/dev/shm", "tmpfs", _NOSUID | _NODEV | _NOEXEC, "size=64m,mode=1777")
+    options = f"size={megabytes}m,nr_inodes=4096,mode=0700,uid={uid},gid={gid}"
+    _mount("tmpfs", INNER + WORK, "tmpfs", _NOSUID | _NODEV | _NOEXEC, options)
     for name in DEVICES:  # read-only, so that a sandbox cannot signal others by their times; writing data still works
         path = f"{INNER}/dev/{name}"
         kept = os.statvfs(path).f_flag & (_NOSUID | _NODEV | _NOEXEC)
@@ -76,22 +71,6 @@ def isolate(megabytes: int, *, device: bool = False, training: bool = True) -> N
         _mount("tmpfs", INNER + DATA, "tmpfs", _RDONLY | _NOSUID | _NODEV | _NOEXEC, "size=4k,nr_inodes=1,mode=0755")
     os.chdir(INNER)
     _check(_libc.syscall(_SYS_PIVOT_ROOT[os.uname().machine], b".", b"."), "pivot_root")
-    if not device:  # otherwise the child still needs the old root, see `settle`
-        _check(_libc.umount2(b".", _DETACH), "umount")
-    os.chdir(WORK)
-
-
-def settle() -> None:
-    """In process 1 with a device: mount a /proc of its namespace with read-only /proc/sys, then detach the old root.
-
-    The kernel allows this only to a process of that namespace, and only while a /proc is visible in which nothing is
-    masked (container engines mask parts of it).
-    """
-    flags = _NOSUID | _NODEV | _NOEXEC
-    _mount("proc", "/proc", "proc", flags)
-    _mount("/proc/sys", "/proc/sys", "", _BIND)
-    _mount("none", "/proc/sys", "", _REMOUNT | _BIND | _RDONLY | flags)
-    os.chdir("/")
     _check(_libc.umount2(b".", _DETACH), "umount")
     os.chdir(WORK)
 

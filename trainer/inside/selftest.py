@@ -19,7 +19,6 @@ _HOST_PATHS = (
     "/metaloop/inner",
 )
 _CLOSED = ("/proc/self", "/sys", "/bin/sh")  # in the profile that starts no programs
-_COVERED = ("/proc/2/environ",)  # in the profile with a /proc, which must show no other process
 _FAMILIES = (1, 2, 10, 16, 17, 40)  # unix, inet, inet6, netlink, packet, vsock
 
 
@@ -52,27 +51,25 @@ def _ancestors(path: str) -> Iterator[str]:
 def holes(request: dict[str, Any]) -> Iterator[str]:
     """One line for each thing that is possible but must not be.
 
-    ``settings``: a ``canary`` (a file of the host), the ``bound`` paths, the names of the ``environment``; ``device``:
-    whether this is the device profile, which has processes, programs, /proc and /sys.
+    ``settings``: a ``canary`` (a file of the host), the ``bound`` paths, the names of the ``environment``.
     """
     settings = request["settings"]
-    device = settings.get("device", False)
     on_the_way = {folder for path in settings["bound"] for folder in _ancestors(path)}
-    for path in (*_HOST_PATHS, settings["canary"], *(_COVERED if device else _CLOSED)):
+    for path in (*_HOST_PATHS, settings["canary"], *_CLOSED):
         if path not in on_the_way and os.path.lexists(path):
             yield f"sees {path}"
-    for path in ("/", DATA, os.path.dirname(os.__file__), *(("/sys", "/usr", "/proc/sys/kernel") if device else ())):
+    for path in ("/", DATA, os.path.dirname(os.__file__)):
         if os.path.isdir(path) and _succeeds(lambda path=path: os.mkdir(f"{path}/written")):  # type: ignore[misc]
             yield f"writes into {path}"
     for name in DEVICES:
         if _succeeds(lambda name=name: os.utime(f"/dev/{name}")):  # type: ignore[misc]
             yield f"sets the times of /dev/{name}"
-    for family in _FAMILIES[1:] if device else _FAMILIES:
+    for family in _FAMILIES:
         if _succeeds(lambda family=family: socket.socket(family, socket.SOCK_STREAM)):  # type: ignore[misc]
             yield f"opens a socket of family {family}"
-    if not device and _succeeds(_fork):
+    if _succeeds(_fork):
         yield "starts a process"
-    if not device and _succeeds(lambda: os.sched_setaffinity(0, {0})):
+    if _succeeds(lambda: os.sched_setaffinity(0, {0})):
         yield "chooses its processors"
     if ctypes.CDLL(None).unshare(_NEWUSER) == 0:
         yield "makes namespaces"
@@ -84,19 +81,6 @@ def holes(request: dict[str, Any]) -> Iterator[str]:
         yield f"holds the descriptors {beyond}"
     if os.getuid() == 0 or os.getppid() != 0:
         yield "is root, or sees its parent"
-
-
-def matmul(request: dict[str, Any]) -> None:
-    """Multiply two matrices on the requested device. Raises Hole if that fails or another device is visible."""
-    import torch
-
-    device = os.environ.get("METALOOP_TRAIN_DEVICE", "cpu")
-    if device == "cuda" and (count := torch.cuda.device_count()) != 1:
-        raise Hole(f"sees {count} GPUs")
-    matrix = torch.full((256, 256), 0.5, device=device)
-    if (total := float((matrix @ matrix).sum())) != 256**3 / 4:
-        raise Hole(f"computes {total} on {device}")
-    print(torch.cuda.get_device_name(0) if device == "cuda" else device)
 
 
 def run(request: dict[str, Any]) -> None:

@@ -19,7 +19,7 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from trainer.inside import compilers, device_filter, hugepages, metering, monitor, namespaces, seccomp, wire
+from trainer.inside import hugepages, metering, monitor, namespaces, seccomp, wire
 
 _REPLY_BYTES = wire.MESSAGE_BYTES - 4096
 
@@ -51,13 +51,11 @@ def _mapped_bytes() -> int:
 
 
 class Template:
-    """Answers the requests of one worker. ``root``: the parent of work folders, empty in a sandbox.
-    ``device``: experiments have the device profile."""
+    """Answers the requests of one worker. ``root``: the parent of work folders, empty in a sandbox."""
 
-    def __init__(self, control: socket.socket, root: str, device: bool = False) -> None:
+    def __init__(self, control: socket.socket, root: str) -> None:
         self.control = control
         self.root = root
-        self.device = device
         self.base_bytes = _mapped_bytes()
 
     def serve(self) -> None:
@@ -75,7 +73,6 @@ class Template:
         if pid == 0:
             self.control.close()
             os.close(read)
-            request["device"] = self.device
             monitor.main(request, descriptors, self.root, write, self.base_bytes)
         for descriptor in (write, *descriptors.values()):
             os.close(descriptor)
@@ -117,8 +114,7 @@ class Template:
 
 def main(descriptor: int, settings: dict[str, Any]) -> None:
     """Run the template. ``descriptor`` is our end of the socket. ``settings``: uid to change to (or None), root,
-    worker's pid, torch (import it, otherwise NumPy), device (the device profile), preload (import what torch.compile
-    needs)."""
+    worker's pid, torch (import it, otherwise NumPy)."""
     root, worker = settings["root"], settings["worker"]
 
     def parent_died(*_: object) -> None:
@@ -137,24 +133,19 @@ def main(descriptor: int, settings: dict[str, Any]) -> None:
         parent_died()  # in case it died before the signal was requested
         metering.become_subreaper()
     site.setquit()  # defines exit() for scripts, which an interpreter without site lacks
-    device = bool(settings["device"])
     if settings["torch"]:
         warm()
     else:
         with suppress(ModuleNotFoundError):  # the check of the sandbox needs no packages
             import numpy  # noqa: F401
-    if device:
-        compilers.ready(preload=settings["preload"])
-    if not root and device:
-        device_filter.install_wall()
-    elif not root:
+    if not root:
         seccomp.program(os.uname().machine)  # assembled once
         seccomp.install_wall()
     gc.collect()
     gc.freeze()
     hugepages.collapse()
     try:
-        Template(socket.socket(fileno=descriptor), root, device).serve()
+        Template(socket.socket(fileno=descriptor), root).serve()
     except ConnectionError:
         metering.CpuMeter().kill_all()
         if root:
