@@ -1,6 +1,6 @@
 """The parts of `bench/gpu.sh` that are Python: what is found, a short copy of the task gpt, a stand-in for a GPU.
 
-python -m bench.gpu found | header | short FOLDER | stand-in FOLDER
+python -m bench.gpu found | header | short FOLDER SECONDS | measure FOLDER | stand-in FOLDER
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 from trainer import gpu
 
-SHORT_SECONDS, SHORT_COST, SHORT_EXPERIMENTS = 20, 26, 8
+SHORT_EXPERIMENTS, SHORT_EXTRA = 8, 30  # seconds beyond training
 _SMI = """#!/bin/sh
 case "$1" in
   *uuid*) echo "0, GPU-stand-in, stand-in for a GPU, 81920, 0.0" ;;
@@ -49,18 +50,42 @@ def short() -> int:
     """A copy of the task gpt with short experiments, for a study that fits into one call."""
     from trainer.task import TASKS
 
-    folder = Path(sys.argv[2])
+    folder, seconds = Path(sys.argv[2]), float(sys.argv[3])
     shutil.rmtree(folder, ignore_errors=True)
-    ignored = shutil.ignore_patterns("card.json", "__pycache__", "checkpoint.pt")
-    shutil.copytree(TASKS / "gpt", folder, ignore=ignored)
+    shutil.copytree(TASKS / "gpt", folder, ignore=shutil.ignore_patterns("card.json", "__pycache__"))
     path = folder / "task.toml"
     text = path.read_text("utf-8")
-    for key, value in (("seconds", SHORT_SECONDS), ("cost", SHORT_COST), ("run", SHORT_COST * SHORT_EXPERIMENTS)):
-        text, count = re.subn(rf"(?m)^{key} = [\d.]+", f"{key} = {float(value)}", text, count=1)
+    cost = seconds + SHORT_EXTRA
+    for key, value in (("seconds", seconds), ("cost", cost), ("run", cost * SHORT_EXPERIMENTS)):
+        text, count = re.subn(rf"(?m)^{key} = [\d.]+", f"{key} = {value}", text, count=1)
         assert count == 1, f"{path}: no line {key} = …"
-    text = re.sub(r"(?m)^hard_extra = [\d.]+", "hard_extra = 60.0", text)  # an edit's kernels are made anew
     path.write_text(re.sub(r'(?m)^name = "gpt"', 'name = "gpt-short"', text), "utf-8")
     print(folder)
+    return 0
+
+
+def measure() -> int:
+    """What an experiment prints, and its charge: with kernels in the compile cache, and of another model without."""
+    from trainer.data import DataStore
+    from trainer.edits import Edit
+    from trainer.experiment import Spec
+    from trainer.simulated import trainer_for
+    from trainer.streams import Streams
+    from trainer.task import Task
+
+    task = Task.load(sys.argv[2])
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        trainer_for(task, DataStore(task, Streams.from_seed(1), Path(folder))) as trainer,
+    ):
+        for name, edit in (("warm", Edit()), ("cold", Edit({}, ("rope",)))):
+            outcome = trainer.run(Spec(task.edits.apply(task.baseline(), edit), 1))
+            if outcome.status != "ok":
+                print(f"{name}: {outcome.status}: {outcome.reason}")
+                return 1
+            for key, value in re.findall(r"^(\w+): (.+)$", outcome.log, re.MULTILINE):
+                figure(f"{name} {key}", value)
+            figure(f"{name} charged", f"{outcome.device_seconds:.1f} s")
     return 0
 
 
@@ -82,6 +107,7 @@ COMMANDS: dict[str, Callable[[], int]] = {
     "found": check_gpu,
     "header": header,
     "short": short,
+    "measure": measure,
     "stand-in": stand_in,
 }
 

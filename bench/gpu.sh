@@ -5,7 +5,7 @@
 #   bench/gpu.sh                 all four stages
 #   bench/gpu.sh check           doctor: the driver, a command in the sandbox, torch.compile
 #   bench/gpu.sh redteam         the attacks that need a GPU
-#   bench/gpu.sh measure         tokens/s, MFU, seconds charged outside training, cold and warm (python -m bench.gpt)
+#   bench/gpu.sh measure         what an experiment of gpt prints (tokens/s, MFU) and its charge, warm and cold
 #   bench/gpu.sh study           a run of eight short experiments, verified
 #   bench/gpu.sh repo DIR [BUDGET] [FLAGS]   one night (8h) on your own repository: task init --from (with FLAGS), check,
 #                                improve from DIR/program.md (PROGRAM: another one; without any, stock), apply
@@ -14,7 +14,7 @@
 # the driver is tried; the command then trains on the CPU. Killed, the same line resumes the study in OUT.
 #
 # Each stage fits into STAGE_SECONDS (590), so that machines that are lent by the call can do one after the other.
-# TRAIN_SECONDS (120): of one experiment of `measure`; 300 is the task's own, and takes a stage of 25 minutes.
+# TRAIN_SECONDS (20): of one experiment of `measure` and `study`; 300 is the task's own.
 # PYTHON: the interpreter with torch. OUT: where the figures go (gpu-figures/): one file, to be put into LOG.md.
 set -u -o pipefail
 cd "$(dirname "$0")/.."
@@ -22,7 +22,7 @@ PYTHON=${PYTHON:-$(command -v python || command -v python3)}
 export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
 out=${OUT:-$PWD/gpu-figures}
 limit=${STAGE_SECONDS:-590}
-seconds=${TRAIN_SECONDS:-120}
+seconds=${TRAIN_SECONDS:-20}
 stages=("$@")
 if [ "${1:-}" = repo ]; then
   [ -d "${2:-}" ] || { echo "bench/gpu.sh: repo needs the folder of a repository" >&2; exit 2; }
@@ -88,11 +88,12 @@ for stage in "${stages[@]}"; do
         tests/trainer/test_gpu.py
       ;;
     measure)
-      carry_out measure "$PYTHON" -m bench.gpt -n 1 --seconds "$seconds" --write "$out/gpt.json"
+      carry_out task "$PYTHON" -m bench.gpu short "$out/gpt-short" "$seconds" &&
+        carry_out measure "$PYTHON" -m bench.gpu measure "$out/gpt-short"
       ;;
     repo) night ;;
     study)
-      carry_out task "$PYTHON" -m bench.gpu short "$out/gpt-short" &&
+      carry_out task "$PYTHON" -m bench.gpu short "$out/gpt-short" "$seconds" &&
         carry_out study "$PYTHON" -m meta.cli.main run -t "$out/gpt-short" -s "$out/study" -y
       carry_out experiments "$PYTHON" -m meta.cli.main sql "$out/study" "$(cat bench/gpu.sql)"
       ;;

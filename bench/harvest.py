@@ -120,7 +120,7 @@ def _task(name: str, folder: Path) -> Task:
     if Path(name).is_dir():
         return Task.load(name)
     family, _, member = name.rpartition("-")
-    return init_like(folder / name, Variant(family, member=int(member)))[0]
+    return init_like(folder / name, Variant(family, member=int(member)))
 
 
 def main(file: str, studies: int = STUDIES, experiments: int = EXPERIMENTS, percent: int = -1, *named: str) -> None:

@@ -52,7 +52,7 @@ def night(job: tuple[str, int, int, int]) -> Night:
     family, member, number, experiments = job
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        task = init_like(folder / f"{family}-{member}", Variant(family, member=member))[0]
+        task = init_like(folder / f"{family}-{member}", Variant(family, member=member))
         (folder / "mine.md").write_text(PROGRAM)
         budget = f"{experiments * task.cost_seconds:.4f}s"
         common = ["-t", str(task.folder), "--seed", str(number), "-q", "-y"]

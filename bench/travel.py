@@ -91,7 +91,7 @@ def travelled(job: tuple[str, int, int, str]) -> Travelled:
         if kind == "builtin":
             task = Task.load(family)
         else:
-            task = init_like(folder / f"{family}-{member}", Variant(family, member=member))[0]
+            task = init_like(folder / f"{family}-{member}", Variant(family, member=member))
         first, _, other = kind.partition("/")
         (folder / "learnt.md").write_text(program(family, first))
         study = folder / "study"

@@ -85,7 +85,6 @@ NOT_HERE = {
     "contest_clients": "a part of contest_load, started by it",
     "contest_kills": "a host killed under load; tests/arena/contest/test_kill.py does it once",
     "contest_load": "readers by the hundred; its parts are tried by tests/arena/contest/test_web.py",
-    "gpt": "needs a GPU",
     "gpu": "needs a GPU",
     "home": "a host and eight volunteers for minutes; tests/arena/home/test_serving.py plays one of each",
     "older": "needs the git repository and plays all twice; tests/test_older.py plays the simulated runs",

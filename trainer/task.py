@@ -45,7 +45,7 @@ def builtin_tasks() -> list[str]:
 class Task:
     """A loaded task. Times are CPU-seconds on a CPU, wall seconds on a GPU. A gain is ``sign * (baseline - metric)``.
 
-    ``device`` is the device on this machine: without a GPU, a task for a GPU uses the CPU with its toy budget.
+    A task for a GPU does not run on a machine without one.
     """
 
     name: str
@@ -162,9 +162,7 @@ class Task:
         _check_files(path, text, parsed)
         _check_score(path, text, parsed)
         edits = edit_space(path, text, parsed)
-        device: Device = "cpu" if parsed.run is None else parsed.budget.device  # only a command trains on a GPU
-        card = _card_here(_card(folder / "card.json"), device)
-        budget = parsed.budget if device == parsed.budget.device else _toy(parsed.budget)
+        card, budget = _card(folder / "card.json"), parsed.budget
         data, text_id = parsed.data, _text_hash(path, text, parsed)
         measured = (card or {}).get("cost_seconds")
         cost = budget.cost or float(measured if isinstance(measured, int | float) else 1.5 * budget.seconds)
@@ -198,9 +196,9 @@ class Task:
             card=card,
             law=law_of(path, text, parsed, edits, Source.from_folder(folder, parsed.task.editable)),
             run=parsed.run,
-            device=device,
+            device=budget.device,
             torch=parsed.task.torch,
-            constraints=_constraints(path, text, parsed, device),
+            constraints=_constraints(path, text, parsed),
             repository=parsed.task.repository,
         )
 
@@ -253,13 +251,11 @@ def _check_score(path: Path, text: str, parsed: task_file.TaskFile) -> None:
         task_file.complain(path, text, ("score", "kind"), error.message, error.hint)
 
 
-def _constraints(path: Path, text: str, parsed: task_file.TaskFile, device: Device) -> Constraints:
-    """Its constraints; on a machine without the GPU of the task, limits of memory and time decide nothing."""
+def _constraints(path: Path, text: str, parsed: task_file.TaskFile) -> Constraints:
     for name, one in parsed.constraints.items():
         if problem := constraints.problem(name, one, parsed.score.kind):
             task_file.complain(path, text, ("constraints", name), *problem)
-    same = device == parsed.budget.device
-    return parsed.constraints if same else constraints.softened(parsed.constraints, "memory_mb", "seconds")
+    return parsed.constraints
 
 
 def _text_hash(path: Path, text: str, parsed: task_file.TaskFile) -> str:
@@ -288,22 +284,6 @@ def _task_id(folder: Path, parsed: task_file.TaskFile, text_hash: str) -> str:
     if text_hash:
         parts += ["[data] source", text_hash]
     return content_id("t", *parts)
-
-
-def _toy(budget: task_file.BudgetSection) -> task_file.BudgetSection:
-    """The budget on a CPU for a task that wants a GPU. A run has the same number of experiments on both."""
-    seconds = budget.toy_seconds or budget.seconds
-    cost = budget.toy_cost or 1.5 * seconds
-    runs = budget.run / (budget.cost or 1.5 * budget.seconds) if budget.run else EXPERIMENTS_PER_RUN
-    changed = {"seconds": seconds, "cost": cost, "run": runs * cost, "seconds_per_step": None}
-    return budget.model_copy(update=changed)
-
-
-def _card_here(card: dict[str, JsonValue] | None, device: Device) -> dict[str, JsonValue] | None:
-    """The card, if it was measured on the kind of device that the task uses here; otherwise None."""
-    if card is None:
-        return None
-    return card if str(card.get("hardware_class", "cpu:")).startswith(f"{device}:") else None
 
 
 def _card(path: Path) -> dict[str, JsonValue] | None:

@@ -53,15 +53,6 @@ class BudgetSection(TomlSection):
     )
     memory_mb: int = Field(default=2048, ge=64, le=Most, description="address space in addition to torch's own, MB")
     device: Literal["cpu", "gpu"] = Field(default="cpu", description="gpu: seconds are wall time of an exclusive GPU")
-    toy_seconds: Positive | None = Field(default=None, description="device gpu: budget without a GPU, CPU-seconds")
-    toy_cost: Positive | None = Field(default=None, description="device gpu: typical charge without a GPU")
-
-    @model_validator(mode="after")
-    def _toy_where_gpu(self) -> BudgetSection:
-        toy = self.toy_seconds, self.toy_cost
-        if self.device == "cpu" and any(toy):
-            raise ValueError('toy_seconds and toy_cost need device = "gpu"')
-        return self
 
 
 class DataSection(TomlSection):
@@ -278,9 +269,9 @@ class TaskFile(TomlSection):
     constraints: dict[str, ConstraintSection] = {}
 
     @model_validator(mode="after")
-    def _toy_without_run(self) -> TaskFile:
-        if self.budget.device == "gpu" and self.budget.toy_seconds is None and self.run is None:
-            raise ValueError("[budget] device gpu needs toy_seconds, the budget on a CPU without a GPU")
+    def _command_on_gpu(self) -> TaskFile:
+        if self.budget.device == "gpu" and self.run is None:
+            raise ValueError("[budget] device gpu needs a section [run] with a command")
         return self
 
     @model_validator(mode="after")

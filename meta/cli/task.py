@@ -92,16 +92,13 @@ def show(out: Output, task: Annotated[str, argument(metavar="NAME|DIR")]) -> Non
 @verb(
     ("metaloop task init my-task", "a small task that passes its check"),
     ("metaloop task init --from my-repo", "a task that runs your repository"),
-    ("metaloop task init my-text --text ~/notes", "a small GPT on your own text"),
+    ("metaloop task init my-language --grammar 7", "a small GPT on another generated language"),
 )
 def init(
     out: Output,
     folder: Annotated[str | None, argument(metavar="[DIR]", required=False)],
     repository: RepositoryFlags,
-    like: Annotated[str | None, flag("Copy a built-in task  [default: gpt with --text, else tinylm].", metavar="NAME")],
-    text: Annotated[
-        str | None, flag("Train on this text: a file, or a folder of UTF-8 files, not copied.", metavar="PATH")
-    ],
+    like: Annotated[str | None, flag("Copy a built-in task  [default with --grammar: tinylm].", metavar="NAME")],
     grammar: Annotated[
         int | None, flag("Train on another generated language, by its number.", min=0, max=2**30, metavar="N")
     ],
@@ -121,12 +118,12 @@ def init(
     ],
 ) -> int:
     """Write the files of a new task. They are task.toml, train.py, prepare.py and data.py;
-    with --simulated, task.toml and train.py. With --like, --text or --grammar, the task is
-    a copy of a built-in one, on your own text or another generated language. With --from,
-    it is a task.toml for a repository with its own command for training, benchmarks or
-    tests, in any programming language: the command is run twice, and what that does not
-    show is asked; with -m, a language model proposes the answers."""
-    wanted = {"--like": like, "--text": text, "--grammar": grammar}
+    with --simulated, task.toml and train.py. With --like, the task is a copy of a built-in
+    one; with --grammar, a copy of tinylm on another generated language. With --from, it is
+    a task.toml for a repository with its own command for training, benchmarks or tests, in
+    any programming language: the command is run twice, and what that does not show is
+    asked; with -m, a language model proposes the answers."""
+    wanted = {"--like": like, "--grammar": grammar}
     copied = next((name for name, value in wanted.items() if value is not None), None)
     if copied and (simulated or repository.source is not None):
         other = "--simulated" if simulated else "--from"
@@ -148,8 +145,7 @@ def init(
 
     path = Path(folder).expanduser()
     if copied:
-        variant = Variant(like, grammar, Path(text) if text is not None else None, member)
-        return init_copied(out, path, variant)
+        return init_copied(out, path, Variant(like or Variant.like, grammar, member))
     made = init_simulated(path, int(seed or 1)) if simulated else write(path)
     out.thing({"folder": str(made), "files": files_in(made)})
     out.note(f"next: metaloop task check {resolve.typed(made)}")
@@ -161,15 +157,11 @@ def files_in(folder: Path) -> list[str]:
 
 
 def init_copied(out: Output, folder: Path, wanted: Variant) -> int:
-    """Copy a built-in task into ``folder``, on another text or language or as another member if asked for."""
+    """Copy a built-in task into ``folder``, on another language or as another member if asked for."""
     from trainer.variants import init_like
 
-    made, text_note = init_like(folder, wanted)
+    made = init_like(folder, wanted)
     out.thing({"folder": str(folder), "files": files_in(folder), **origin(made)})
-    if text_note:
-        out.note(f"text: {text_note}")
-    if made.public:
-        out.note("not for contests: every sandbox can read the text that the hidden data is taken from")
     out.note(f"next: metaloop task check {resolve.typed(folder)}")
     return 0
 

@@ -1,4 +1,4 @@
-"""Texts on the command line: made into tasks, shown, refused by contests, told of where they support a claim."""
+"""Tasks whose hidden text is public: refused by contests, and named where they support a claim."""
 
 from __future__ import annotations
 
@@ -45,18 +45,6 @@ def test_a_contest_refuses_a_public_task(call: Call, tmp_path: Path) -> None:
     law = public_law(tmp_path / "open")
     code, _, err = call("contest", "init", "cup", "-t", str(law))
     assert code == 2 and "cannot be used in a contest" in err and not (tmp_path / "cup").exists()
-
-
-@pytest.mark.slow
-def test_a_text_of_one_s_own_by_the_command(call: Call, tmp_path: Path) -> None:
-    words = "".join(f"{number:x} and {number * number:o} make\n" for number in range(60_000))
-    (tmp_path / "words.txt").write_text(words)
-    code, out, err = call("task", "init", "mine", "--text", "words.txt", "--json")
-    told = json.loads(out)
-    assert code == 0 and told["source"] == str(tmp_path / "words.txt") and told["public"] is False
-    assert "next: metaloop task check mine" in err
-    shown = json.loads(call("task", "show", "mine", "--json")[1])
-    assert (shown["source"], shown["text_hash"], shown["public"]) == (told["source"], told["text_hash"], False)
 
 
 def test_another_language_by_the_command(call: Call) -> None:

@@ -21,7 +21,7 @@ from trainer.variants import Variant, init_like
 
 
 def member(folder: Path, number: int | None) -> Task:
-    return init_like(folder, Variant("tabular", member=number))[0]
+    return init_like(folder, Variant("tabular", member=number))
 
 
 def test_a_member_has_other_data_and_another_baseline(tmp_path: Path) -> None:
@@ -43,16 +43,16 @@ def test_members_have_names_and_data_of_their_own_however_toml_spells_them(tmp_p
     names = ("name = 'mine'", 'name="mine"', '  name   =  "mine" # short')
     for number, (name, data) in enumerate(zip(names, ("variant=1", "variant = 0x1", "variant = 1_0"), strict=True), 2):
         file.write_text(text.replace('name = "mine"', name).replace("variant = 1 ", f"{data} ", 1))
-        made, _ = init_like(tmp_path / f"m{number}", Variant(str(file.parent), member=number))
+        made = init_like(tmp_path / f"m{number}", Variant(str(file.parent), member=number))
         written = tomllib.loads((made.folder / "task.toml").read_text())
         assert (made.name, written["data"]["variant"]) == (f"m{number}", number)
         assert written["family"]["name"] == "tabular"
     file.write_text(text.replace('[task]\nname = "mine"', '["task"]\nname = "mine"'))
-    assert init_like(tmp_path / "m8", Variant(str(file.parent), member=8))[0].name == "m8"
+    assert init_like(tmp_path / "m8", Variant(str(file.parent), member=8)).name == "m8"
     members = []
     for data in ("variant = 1", "variant=1"):
         file.write_text(text.replace("variant = 1", data, 1))
-        members.append(init_like(tmp_path / data / "m7", Variant(str(file.parent), member=7))[0].task_id)
+        members.append(init_like(tmp_path / data / "m7", Variant(str(file.parent), member=7)).task_id)
     assert len(set(members)) == 1  # ids that studies have on disk
     file.write_text(text.replace('name = "mine"', 'name = """\nmine"""'))
     with pytest.raises(UsageError, match=r"cannot replace name of \[task\]"):

@@ -65,7 +65,7 @@ def test_a_card_was_measured_on_this_baseline_and_tells_each_edit(task: Task) ->
     [
         pytest.param(name, marks=[pytest.mark.slow] if name == "tinylm" else [])
         for name in builtin_tasks()
-        if name != "gpt"  # which has tests of its own
+        if name != "gpt"  # whose tests train it
     ],
 )
 def test_it_runs_by_hand(tmp_path: Path, name: str) -> None:

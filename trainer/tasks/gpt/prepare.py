@@ -1,50 +1,41 @@
-"""What train.py may rely on and may not change: data, seed, device, clock, compiler, checkpoint, summary.
+"""What train.py may rely on and may not change: text, seed, device, clock, compiler, evaluation, summary.
 
-Launched by Metaloop, everything comes from the environment: METALOOP_TRAIN_DATA, METALOOP_TRAIN_SEED, METALOOP_TRAIN_BUDGET,
-METALOOP_TRAIN_STEPS, METALOOP_TRAIN_CHECKPOINT, METALOOP_TRAIN_DEVICE. By hand (`python train.py` in this folder) each has a
-default, and the text is made once into the user's cache. Without a GPU everything shrinks to a toy, for tests.
+The text is made at every start, in seconds, from one fixed law; it is the same on every device. A symbol is a byte. Of
+32 possible successors of a symbol, the symbols before it leave 8, and a topic that changes every 512 symbols or so
+decides which of these are likely. Some 30% of the text repeats spans of 32 symbols or so, from up to 1,030 symbols
+before. The best possible score is between 1.6 bits (topics and spans known) and 1.9 (topics and spans encoded, too).
+
+Metaloop sets METALOOP_TRAIN_SEED and METALOOP_TRAIN_BUDGET. METALOOP_TRAIN_STEPS=N trains for N steps instead, and
+METALOOP_TRAIN_DEVICE=cpu, or no GPU, shrinks all sizes, for tests.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import os
-import re
-import subprocess
-import sys
-import tempfile
 import time
 from collections import deque
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any, TypeVar
+from functools import cache
 
-import numpy as np
 import torch
 from torch.nn import functional as F
 
-VOCAB = 1024  # symbols
-LAUNCHED = "METALOOP_TRAIN_CHECKPOINT" in os.environ  # the process then belongs to the experiment
-SEED = int(os.environ.get("METALOOP_TRAIN_SEED", "1"))
-STEPS = int(os.environ["METALOOP_TRAIN_STEPS"]) if os.environ.get("METALOOP_TRAIN_STEPS") else None
+VOCAB = 256  # symbols
+SEED = int(os.environ.get("METALOOP_TRAIN_SEED") or "1")  # of initialisation and batches
+BUDGET = float(os.environ.get("METALOOP_TRAIN_BUDGET") or "300")  # seconds; task.toml has the same value
+STEPS = int(os.environ.get("METALOOP_TRAIN_STEPS") or "0")
 DEVICE = os.environ.get("METALOOP_TRAIN_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
 GPU = DEVICE != "cpu"
-# soft budget, seconds, of the clock on the wall on a GPU; task.toml says the same
-BUDGET = float(os.environ.get("METALOOP_TRAIN_BUDGET") or ("300.0" if GPU else "2.0"))
-HALF = torch.bfloat16 if GPU else torch.float32  # what training computes in
-AHEAD = 2  # steps that may be under way on a GPU while the next one is prepared
+HALF = torch.bfloat16 if GPU else torch.float32  # what the model computes in
 
-# dense bf16 TFLOP/s by the makers' data sheets, of devices whose name holds all these words
+# dense bf16 TFLOP/s by the makers' data sheets; the first key that the device's name contains counts
 PEAKS = {
-    "B200": 2250, "GH200": 989, "H200": 989, "H100": 989, "H800": 989, "H100 PCIe": 756, "H100 NVL": 835,
-    "A100": 312, "A800": 312, "A40": 150, "A30": 165, "A10": 125, "L40S": 362, "L40": 181, "L4": 121,
-    "5090": 209, "4090": 165, "3090": 71,
+    "H100 PCIe": 756, "H100 NVL": 835, "H100": 989, "H200": 989, "B200": 2250, "A100": 312, "L40S": 362, "4090": 165,
 }  # fmt: skip
-_OTHERS = {"MIG", "Laptop", "D"}  # a part or a variant of what the table names
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+_imported = time.perf_counter()
+torch.manual_seed(SEED)
 
 
 def shrunk(size: int, by: int) -> int:
@@ -52,107 +43,93 @@ def shrunk(size: int, by: int) -> int:
     return size if GPU else max(1, size // by)
 
 
-def _age() -> float:
-    """Seconds since this process began; 0 where /proc does not tell."""
-    try:
-        ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
-        return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK"))
-    except (OSError, ValueError, IndexError, AttributeError):
-        return 0.0
+@cache
+def text(split: int, rows: int, length: int) -> torch.Tensor:
+    """Symbols of a split, uint8 [rows, length] on the device. All rows are made at once, symbol by symbol."""
+    law = torch.Generator().manual_seed(0)
+    first = (torch.randint(4096, (VOCAB * 32,), generator=law) ** 3 >> 28).to(DEVICE)  # small symbols are frequent
+    second = torch.randint(32, (VOCAB * VOCAB,), generator=law).to(DEVICE)
+    third = 8 * torch.randint(2, (VOCAB,), generator=law).to(DEVICE)
+    chances = torch.arange(8).repeat_interleave(torch.tensor([112, 56, 32, 20, 14, 10, 8, 4])).to(DEVICE)
+    row = torch.arange(rows, device=DEVICE)
+    state = row + (split << 32)
+    for shift in (30, 27, 31):  # far from the states of all other rows
+        state = (state ^ state >> shift) * 0x3F58476D1CE4E5B9
+    topic, source, a, b, c = state >> 61 & 7, *torch.zeros(4, rows, dtype=torch.long, device=DEVICE)
+    made = torch.zeros(length, rows, dtype=torch.uint8, device=DEVICE)
+    for at in range(length):
+        state = state * 6364136223846793005 + 1442695040888963407  # Knuth's generator; its low bits are not used
+        bits = state >> 20
+        topic = torch.where(bits & 511 == 0, bits >> 9 & 7, topic)
+        back = 8 + ((bits >> 12 & 1023) ** 2 >> 10)
+        begins = (bits >> 22 & 63 == 0) & (back <= at)
+        source = torch.where(source > 0, torch.where(bits >> 28 & 31 == 0, 0, source), torch.where(begins, back, 0))
+        likely = chances[bits >> 33 & 255] ^ topic
+        chained = first[c * 32 + (second[b * VOCAB + c] + third[a] + likely & 31)]
+        a, b, c = b, c, torch.where(source > 0, made[at - source, row].long(), chained)
+        made[at] = c
+    return made.T.contiguous()
 
 
-_BORN = time.perf_counter() - _age()
+def train_text() -> torch.Tensor:
+    """The training text: 400 million symbols, uint8 [rows, 3072]; rows have nothing to do with each other."""
+    return text(1, shrunk(1 << 17, 512), shrunk(3072, 16))
+
+
+@torch.no_grad()
+def validate(predict: Callable[[torch.Tensor], torch.Tensor]) -> float:
+    """Bits per symbol on a million symbols of other rows. ``predict``: int64 [rows, 2048] to logits [.., VOCAB]."""
+    rows = text(2, shrunk(512, 64), shrunk(2048, 16) + 1).long()
+    nats = 0.0
+    for part in rows.split(32):
+        logits = predict(part[:, :-1]).float()
+        nats += F.cross_entropy(logits.flatten(0, 1), part[:, 1:].flatten(), reduction="sum").item()
+    return nats / rows[:, 1:].numel() / math.log(2)
 
 
 class Clock:
-    """Tells how much of the budget is used. Call `done()` once per training step.
-
-    The budget is METALOOP_TRAIN_BUDGET seconds, or exactly METALOOP_TRAIN_STEPS steps where that is set. On a GPU it is
-    wall time from the first call on: what is compiled before is charged, and takes nothing of it. A step is not
-    waited for: `done()` waits for the one before the last, so the host is never more than two steps ahead. On a CPU it
-    is CPU time; a launched process counts from its own start.
-    """
+    """The budget in wall seconds from the first step on, or METALOOP_TRAIN_STEPS. Call `done()` before each step."""
 
     def __init__(self) -> None:
         self.steps = 0  # granted so far
-        self.startup = 0.0  # wall seconds from the start of the process to the first step
-        self._start: float | None = 0.0 if LAUNCHED and not GPU else None
-        self._first = self._end = 0.0  # when the first step was granted, and when the last one had ended
+        self.started = self.ended = 0.0
         self._marks: deque[torch.cuda.Event] = deque()
 
     def seconds(self) -> float:
-        """Seconds of the budget used so far, also where steps decide; of all steps once `done()` has said so."""
-        if self._end:
-            return self._end
-        now = time.perf_counter() if GPU else time.process_time()
-        if self._start is None:
-            self._start = now
-        return now - self._start
+        return (self.ended or time.perf_counter()) - self.started
 
     def progress(self) -> float:
         """Share of the budget that is used: 0 at the start, 1 at the end."""
-        return min(1.0, self.seconds() / BUDGET if STEPS is None else self.steps / STEPS)
+        return min(1.0, self.steps / STEPS if STEPS else self.seconds() / BUDGET)
 
     def done(self) -> bool:
-        """True when there is no room for a step as long as the mean one so far; else grants one more."""
-        if self.steps == 0:
-            if GPU:
-                torch.cuda.synchronize()
-            self.startup = time.perf_counter() - _BORN
-            self._first = self.seconds()
-        elif self._full(self._wait()):
-            if GPU:
-                torch.cuda.synchronize()
-            self._end = self.seconds()
+        """True at the end of the budget; else grants a step. The host is never more than two steps ahead of a GPU."""
+        if GPU and self.steps:
+            self._marks.append(torch.cuda.Event(blocking=True))
+            self._marks[-1].record()
+            if len(self._marks) > 2:
+                self._marks.popleft().synchronize()
+        if self.steps and self.progress() >= 1.0:
+            self.ended = _now()
             return True
+        self.started = self.started or _now()
         self.steps += 1
         return False
 
-    def _wait(self) -> int:
-        """How many steps have ended, once no more than two are under way."""
-        if not GPU:
-            return self.steps
-        mark = torch.cuda.Event(blocking=True)
-        mark.record()
-        self._marks.append(mark)
-        if len(self._marks) > AHEAD:
-            self._marks.popleft().synchronize()
-        return self.steps - len(self._marks)
 
-    def _full(self, ended: int) -> bool:
-        if STEPS is not None:
-            return self.steps >= STEPS
-        now = self.seconds()
-        mean = (now - self._first) / ended if ended else 0.0
-        return now + (self.steps - ended + 1) * mean > BUDGET
+def _now() -> float:
+    """When all that was started on the device has ended."""
+    if GPU:
+        torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 clock = Clock()
-if GPU:
-    torch.cuda.manual_seed(SEED)
-    # Steps that are told are the same bits each time. Not where they are a handful: such a run is there to fill the
-    # compile cache for those by the clock, which have other kernels.
-    if STEPS is not None and STEPS >= 8:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True, warn_only=True)
-else:
-    torch.set_num_threads(1)  # the budget is CPU time: more threads would spend it faster, not better
-torch.default_generator.manual_seed(SEED)
 
 
-def compiled(function: Function) -> Function:
-    """``function`` as kernels made for its shapes, which must not change; on a CPU as it is.
-
-    The compiler is loaded at the first call: a process that only predicts has no use for it.
-    """
-    made: list[Any] = []
-
-    def call(*arguments: Any) -> Any:
-        if not made:
-            made.append(torch.compile(function, dynamic=False))
-        return made[0](*arguments)
-
-    return call if GPU else function  # type: ignore[return-value]
+def compiled(function: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+    """``function`` as kernels made for its shapes, which must not change; on a CPU as it is."""
+    return torch.compile(function, dynamic=False) if GPU else function
 
 
 _noted = 0
@@ -169,114 +146,19 @@ def note(loss: torch.Tensor) -> None:
         raise FloatingPointError(f"the loss is {value} after {clock.steps} steps")
 
 
-def _folder(name: str, seed: int) -> Path:
-    """By hand: a split in the user's cache, made at first use by data.py beside this file."""
-    here = Path(__file__).resolve().parent
-    sources = [here / "task.toml", here / "data.py", *sorted(here.glob("gpt_*.py"))]
-    version = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
-    base = Path(os.environ.get("METALOOP_CACHE") or Path.home() / ".cache" / "metaloop")
-    target = base / f"gpt-{version}" / f"{name}-{seed}"
-    if not target.is_dir():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent) as draft:
-            code = "import sys; sys.path.insert(0, sys.argv[1]); import data; "
-            code += "data.make(sys.argv[2], int(sys.argv[3]), sys.argv[4])"
-            command = [sys.executable, "-B", "-c", code, str(here), name, str(seed), f"{draft}/split"]
-            if subprocess.run(command, check=False).returncode:
-                raise SystemExit(f"{here / 'data.py'}: no data")
-            try:
-                os.rename(f"{draft}/split", target)
-            except OSError:  # another process was faster
-                if not target.is_dir():
-                    raise
-    return target
-
-
-def _train_folder() -> Path:
-    given = os.environ.get("METALOOP_TRAIN_DATA")
-    return Path(given) if given else _folder("train", 1)
-
-
-def load_train() -> torch.Tensor:
-    """The training text as symbol numbers below VOCAB, int16 [symbols], mapped from disk; documents end with symbol 0,
-    or start with it where they are the user's own."""
-    path = _train_folder() / "train.bin"
-    return torch.from_file(str(path), shared=False, size=path.stat().st_size // 2, dtype=torch.int16)
-
-
-def vocabulary() -> dict[str, Any]:
-    """``symbols``: what each stands for, its bytes as characters; ``bytes_per_symbol`` of the training text."""
-    found: dict[str, Any] = json.loads((_train_folder() / "vocabulary.json").read_text())
-    return found
-
-
-def to_device(rows: torch.Tensor) -> torch.Tensor:
-    """Symbol numbers [any shape] as int64 on the device, without waiting for it."""
-    return (rows.pin_memory() if GPU else rows).to(DEVICE, non_blocking=True).long()
-
-
-def save(state: dict[str, Any]) -> None:
-    """Write the checkpoint that `load` of train.py reads; from a GPU matrices in bfloat16, as training used them."""
-    kept = {name: value.to(HALF) if value.ndim > 1 else value for name, value in state.items()}
-    torch.save(kept, os.environ.get("METALOOP_TRAIN_CHECKPOINT", "checkpoint.pt"))
-
-
-def validate(predict: Callable[[torch.Tensor], torch.Tensor]) -> float | None:
-    """By hand: bits per byte on a public split. None when launched: the referee scores, on a hidden one."""
-    if LAUNCHED:
-        return None
-    folder = _folder("validation", 2)
-    inputs, targets, sizes = (torch.from_numpy(np.load(folder / f"{n}.npy")) for n in ("inputs", "targets", "bytes"))
-    nats = 0.0
-    for rows, wanted in zip(inputs.split(16), targets.split(16), strict=True):
-        found = predict(rows).float()
-        nats += float(F.cross_entropy(found.flatten(0, 1), wanted.flatten().to(DEVICE), ignore_index=-1, reduction="sum"))
-    return nats / math.log(2) / float(sizes.sum())
-
-
-def peak_tflops() -> float | None:
-    """What this GPU can do in dense bf16, 10**12 operations per second; None where the table does not know it."""
-    if not GPU:
-        return None
-    return peak_of(torch.cuda.get_device_name())
-
-
-def peak_of(name: str) -> float | None:
-    words = set(re.split(r"[\s-]+", name))
-    known = [key for key in PEAKS if set(key.split()) <= words and not words & _OTHERS]
-    return float(PEAKS[max(known, key=len)]) if known else None
-
-
-def mfu_percent(symbols: int, flops_per_symbol: float) -> float | None:
-    """Share of the device's peak that training took to good use, by the clock of training. None where unknown."""
-    peak = peak_tflops()
-    return 100 * symbols * flops_per_symbol / clock.seconds() / (peak * 1e12) if peak else None
-
-
-def summary(
-    *, train_bpb: float, val_bpb: float | None, symbols: int, flops_per_symbol: float, parameters: int, **more: Any
-) -> None:
-    """Print `key: value` lines; what is None, or has no meaning on this device, is left out."""
-    total = time.perf_counter() - _BORN
-    training = clock.seconds()
-    values = {
-        "val_bpb": val_bpb,
-        "train_bpb": train_bpb,
-        "training_seconds": training,
-        "startup_seconds": clock.startup if GPU else None,
-        "outside_seconds": total - training if GPU else None,
-        "total_seconds": total,
-        "peak_vram_mb": torch.cuda.max_memory_allocated() / 2**20 if GPU else None,
-        "mfu_percent": mfu_percent(symbols, flops_per_symbol),
-        "total_tokens_M": symbols / 1e6,
-        "epochs": symbols / len(load_train()),
-        "num_steps": clock.steps,
-        "num_params_M": parameters / 1e6,
-        **more,
-        "device": torch.cuda.get_device_name() if GPU else "cpu (toy sizes)",
-        "seed": SEED,
-    }
-    for key, value in values.items():
-        if value is not None:
-            print(f"{key}: {value:.6f}" if isinstance(value, float) else f"{key}: {value}")
-    sys.stdout.flush()
+def summary(*, val_bpb: float, symbols: int, flops_per_symbol: float, parameters: int) -> None:
+    """Print `key: value` lines. ``symbols``: those trained on; seconds count from the import of this file."""
+    device = torch.cuda.get_device_name() if GPU else "cpu (small sizes)"
+    speed = symbols / clock.seconds()
+    print(f"val_bpb: {val_bpb:.6f}")
+    print(f"training_seconds: {clock.seconds():.1f}")
+    print(f"startup_seconds: {clock.started - _imported:.1f}")
+    print(f"total_seconds: {time.perf_counter() - _imported:.1f}")
+    if GPU:
+        print(f"peak_vram_mb: {torch.cuda.max_memory_allocated() / 2**20:.0f}")
+    if peak := next((peak for name, peak in PEAKS.items() if name in device and "MIG" not in device), 0):
+        print(f"mfu_percent: {speed * flops_per_symbol / peak / 1e10:.2f}")
+    print(f"tokens_per_second: {speed:.0f}")
+    print(f"num_steps: {clock.steps}")
+    print(f"num_params_M: {parameters / 1e6:.3f}")
+    print(f"device: {device}")

