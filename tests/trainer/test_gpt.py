@@ -52,7 +52,6 @@ def test_it_is_a_command_that_prints_its_metric_and_needs_a_gpu(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert TASK.run is not None and TASK.scales and TASK.device == "gpu" and len(patches(TASK)) == 12
-    assert {path.name for path in TASK.folder.iterdir()} - {"__pycache__"} == {"task.toml", "train.py", "prepare.py"}
     monkeypatch.setenv(gpus.VARIABLE, "cpu")
     with pytest.raises(EnvironmentProblem, match="needs a GPU"):
         trainer_for(TASK, DataStore(TASK, Streams.from_seed(1), tmp_path))
