@@ -57,7 +57,6 @@ class BudgetSection(TomlSection):
 
 class DataSection(TomlSection):
     seed: int = Field(default=1, ge=0, description="seed of the training split")
-    megabytes: Positive | None = Field(default=None, description="limit of the training text, if data.py supports it")
     source: str = Field(default="", description="stdlib, or the absolute path of the file or folder with the text")
     grammar: int | None = Field(default=None, ge=0, le=Most, description="number of a generated language")
     variant: int | None = Field(
