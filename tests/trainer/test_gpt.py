@@ -80,7 +80,7 @@ def test_the_score_of_a_uniform_model_is_8_bits_and_a_little_training_beats_it(p
         "val_bpb", "training_seconds", "startup_seconds", "total_seconds", "tokens_per_second", "num_steps",
         "num_params_M", "device",
     ]  # fmt: skip
-    assert 1.6 < float(told["val_bpb"]) < 7.2 and told["num_steps"] == "40"
+    assert 1.5 < float(told["val_bpb"]) < 7.2 and told["num_steps"] == "40"
 
 
 @pytest.mark.parametrize("names", [*((name,) for name in patches(TASK)), patches(TASK)], ids="+".join)
@@ -112,5 +112,5 @@ def test_an_experiment_is_one_command_that_takes_a_part_of_the_budget(tmp_path: 
     task = replace(TASK, device="cpu", budget_seconds=4.0)
     with trainer_for(task, DataStore(task, Streams.from_seed(1), tmp_path)) as trainer:
         outcome = trainer.run(Spec(task.baseline(), 1, fraction=0.5))
-    assert outcome.status == "ok" and outcome.metric is not None and 1.6 < outcome.metric < 8.0, outcome.reason
+    assert outcome.status == "ok" and outcome.metric is not None and 1.5 < outcome.metric < 8.0, outcome.reason
     assert outcome.trust == "self-reported" and re.search(r"training_seconds: [23]\.", outcome.log)

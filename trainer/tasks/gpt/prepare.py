@@ -3,7 +3,7 @@
 The text is made at every start, in seconds, from one fixed law; it is the same on every device. A symbol is a byte. Of
 32 possible successors of a symbol, the symbols before it leave 8, and a topic that changes every 512 symbols or so
 decides which of these are likely. Some 30% of the text repeats spans of 32 symbols or so, from up to 1,030 symbols
-before. The best possible score is between 1.6 bits (topics and spans known) and 1.9 (topics and spans encoded, too).
+before. The best possible score is between 1.5 bits (topics and spans known) and 1.9 (topics and spans encoded, too).
 
 Metaloop sets METALOOP_TRAIN_SEED and METALOOP_TRAIN_BUDGET. METALOOP_TRAIN_STEPS=N trains for N steps instead, and
 METALOOP_TRAIN_DEVICE=cpu, or no GPU, shrinks all sizes, for tests.
