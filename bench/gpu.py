@@ -16,6 +16,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+from bench.common import figure
 from trainer import gpu
 
 SHORT_EXPERIMENTS, SHORT_EXTRA = 8, 30  # seconds beyond training

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# On a machine with a GPU, by one command: is it fit, does the red team's GPU part hold, how fast is the task gpt, and a
-# short study on it. Without a GPU it says so in one line and exits with 2.
+# On a machine with a GPU, by one command: is it fit, does the red team's GPU part hold, eight short experiments of the
+# task gpt, and a night of four minutes on a small repository. Without a GPU it says so in one line and exits with 2.
 #
-#   bench/gpu.sh                 all four stages
+#   bench/gpu.sh                 check, redteam, study, and repo bench/gpu_repository 4m
 #   bench/gpu.sh check           doctor: the driver, a command in the sandbox, torch.compile
 #   bench/gpu.sh redteam         the attacks that need a GPU
 #   bench/gpu.sh measure         what an experiment of gpt prints (tokens/s, MFU) and its charge, warm and cold
@@ -14,7 +14,7 @@
 # the driver is tried; the command then trains on the CPU. Killed, the same line resumes the study in OUT.
 #
 # Each stage fits into STAGE_SECONDS (590), so that machines that are lent by the call can do one after the other.
-# TRAIN_SECONDS (20): of one experiment of `measure` and `study`; 300 is the task's own.
+# TRAIN_SECONDS (8): of one experiment of `measure` and `study`; 300 is the task's own.
 # PYTHON: the interpreter with torch. OUT: where the figures go (gpu-figures/): one file, to be put into LOG.md.
 set -u -o pipefail
 cd "$(dirname "$0")/.."
@@ -22,13 +22,16 @@ PYTHON=${PYTHON:-$(command -v python || command -v python3)}
 export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
 out=${OUT:-$PWD/gpu-figures}
 limit=${STAGE_SECONDS:-590}
-seconds=${TRAIN_SECONDS:-20}
+seconds=${TRAIN_SECONDS:-8}
 stages=("$@")
 if [ "${1:-}" = repo ]; then
   [ -d "${2:-}" ] || { echo "bench/gpu.sh: repo needs the folder of a repository" >&2; exit 2; }
   repository=$(cd "$OLDPWD" && cd "$2" && pwd) budget=${3:-8h} flags=("${@:4}") stages=(repo) limit=0
 fi
-[ $# -gt 0 ] || stages=(check redteam measure study)
+if [ $# = 0 ]; then
+  stages=(check redteam study repo) repository=$out/repository budget=4m
+  flags=(--metric val_bpb --direction lower --seed train.py:SEED)
+fi
 for stage in "${stages[@]}"; do
   case $stage in
     check | redteam | measure | study | repo) ;;
@@ -43,6 +46,10 @@ if [ "${STAND_IN:-}" = 1 ] && [ "${stages[0]}" = repo ]; then
 fi
 "$PYTHON" -m bench.gpu found || exit 2
 mkdir -p "$out" || exit 1
+if [ $# = 0 ] && [ ! -d "$repository" ]; then
+  cp -r bench/gpu_repository "$repository" && git -C "$repository" init -q && git -C "$repository" add . &&
+    git -C "$repository" -c user.name=bench -c user.email=bench@localhost commit -qm first || exit 1
+fi
 file=$out/figures.md
 failed=()
 
@@ -68,12 +75,12 @@ night() { # the whole night, step by step; a step that fails is the last one
   [ -n "${PROGRAM:-}" ] || [ -f "$program" ] || program=stock
   [ -f "$repository/task.toml" ] || metaloop init task init --from "$repository" "${flags[@]}" || return
   metaloop checked task check "$repository" || return
-  if [ -d "$out/study" ]; then
-    metaloop improve improve --resume "$out/study" -y || return
+  if [ -d "$out/night" ]; then
+    metaloop improve improve --resume "$out/night" -y || return
   else
-    metaloop improve improve "$program" -t "$repository" --budget "$budget" -s "$out/study" -y || return
+    metaloop improve improve "$program" -t "$repository" --budget "$budget" -s "$out/night" -y || return
   fi
-  metaloop apply improve --resume "$out/study" --apply && return
+  metaloop apply improve --resume "$out/night" --apply && return
   grep -q 'good enough to apply' "$out/apply.log" && failed=()
 }
 

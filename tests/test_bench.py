@@ -178,6 +178,6 @@ def test_a_whole_night_on_a_repository_with_a_stand_in_for_the_gpu(tmp_path: Pat
     assert 'device = "gpu"' in (tmp_path / "repo" / "task.toml").read_text()
     headroom = re.search("headroom: (repo: the best of|not tested: .*task measure)", " ".join(done.stdout.split()))
     assert headroom, done.stdout[-4000:]  # not where the machine is so busy that it takes more than a tenth
-    assert (tmp_path / "out" / "study" / "champion.md").is_file()
+    assert (tmp_path / "out" / "night" / "champion.md").is_file()
     assert "no figure here is one of a GPU" in done.stdout
     assert list((tmp_path / "cache").glob("compiled/repo-*.pack")), "the command's compile cache was not filled"

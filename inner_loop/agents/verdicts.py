@@ -40,10 +40,7 @@ def restore_best(bench: Bench) -> None:
     """At the end of a run, its best kept source becomes the result, wherever the agent's work tree is by then: a reset
     moves the tree, not what was measured and kept. What the agent discarded by name stays discarded."""
     kept = [r for r in bench.history if r.decision == "keep" and r.full and r.ok and r.number not in bench.dropped]
-    gains = [(gain_over(bench, record, bench.head) or 0.0, -record.number, record) for record in kept]
-    gain, _, best = max(gains, default=(0.0, 0, bench.head), key=lambda one: one[:2])
-    if gain > 0:
-        bench.move_head(best)
+    bench.move_head(max([bench.head, *kept], key=lambda record: gain_over(bench, record, bench.head) or 0.0))
 
 
 class Verdicts:
@@ -77,10 +74,7 @@ class Verdicts:
         for record in self._open():
             kept = blobs(record.source) in commits
             if record.source != current and (kept or stands):
-                word = "committed" if kept else "did not commit"
-                self._bench.decide(
-                    record, "keep" if kept else "discard", f"the agent {word} it{self._gain_text(record)}"
-                )
+                self._decide(record, kept, f"the agent {'committed' if kept else 'did not commit'} it")
         self.finish(besides=current)  # what was reset together with the head before it
         self._follow(commits, current)
 
@@ -114,9 +108,9 @@ class Verdicts:
             for record in self._open():
                 was, now = blobs(record.source) in before, blobs(record.source) in commits
                 if now and not was:
-                    self._bench.decide(record, "keep", f"the agent committed it{self._gain_text(record)}")
+                    self._decide(record, True, "the agent committed it")
                 elif stands and not now and (was or record.source != current):
-                    self._bench.decide(record, "discard", f"the agent reverted it{self._gain_text(record)}")
+                    self._decide(record, False, "the agent reverted it")
             if commits != before:
                 self._follow(commits, None)
         self.finish()
@@ -131,10 +125,7 @@ class Verdicts:
         for record in self._open():
             if record.source != besides:
                 gain = gain_over(self._bench, record, self._bench.head)
-                kept = gain is not None and gain > 0
-                self._bench.decide(
-                    record, "keep" if kept else "discard", f"no decision by the agent{self._gain_text(record)}"
-                )
+                self._decide(record, gain is not None and gain > 0, "no decision by the agent")
 
     def _follow(self, commits: Sequence[Blobs], current: Source | None) -> None:
         """A rewind: if the head is no longer in the line, the newest measured source of the line becomes the head."""
@@ -167,6 +158,7 @@ class Verdicts:
     def _open(self) -> list[Record]:
         return [record for record in self._bench.history if not record.decision]
 
-    def _gain_text(self, record: Record) -> str:
+    def _decide(self, record: Record, kept: bool, why: str) -> None:
         gain = gain_over(self._bench, record, self._bench.head)
-        return "" if gain is None else f": {gain:+.6f} {self._bench.task.unit}".rstrip()
+        told = "" if gain is None else f": {gain:+.6f} {self._bench.task.unit}".rstrip()
+        self._bench.decide(record, "keep" if kept else "discard", why + told)

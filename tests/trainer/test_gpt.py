@@ -15,7 +15,7 @@ import torch
 
 from programs.errors import EnvironmentProblem
 from tests.trainer.shelf import executing, module_of, patches
-from trainer import gpus
+from trainer import gpu
 from trainer.data import DataStore
 from trainer.edits import Edit
 from trainer.experiment import Spec
@@ -52,7 +52,7 @@ def test_it_is_a_command_that_prints_its_metric_and_needs_a_gpu(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert TASK.run is not None and TASK.scales and TASK.device == "gpu" and len(patches(TASK)) == 12
-    monkeypatch.setenv(gpus.VARIABLE, "cpu")
+    monkeypatch.setenv(gpu.VARIABLE, "cpu")
     with pytest.raises(EnvironmentProblem, match="needs a GPU"):
         trainer_for(TASK, DataStore(TASK, Streams.from_seed(1), tmp_path))
 
