@@ -31,16 +31,16 @@ def said(task: Task, sandboxed: bool) -> str:
 def require(task: Task, sandboxed: bool) -> None:
     """Raise EnvironmentProblem, with the cure, where experiments of ``task`` cannot run here as requested.
 
-    They need a folder for the data and, if requested, a working sandbox. A simulated task needs nothing. A task with a
-    command starts untrusted processes and never runs without a sandbox.
+    They need a folder for the data and, if requested, a working sandbox. A simulated task needs nothing.
     """
     if not runs_code(task):
         return
     if task.run is not None:
         from trainer.commands.trainer import check_run, require_sandbox
 
-        check_run(task)
         require_sandbox(sandboxed)
+        if sandboxed:
+            check_run(task)
         return
     check_cache(task)
     if not sandboxed:

@@ -13,6 +13,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -34,7 +35,6 @@ from programs.program import Program
 from trainer.clock_rule import CpuUse, own_experiments, verification
 from trainer.devices import Devices
 from trainer.experiment import Spec, Trainer
-from trainer.inside.metering import die_with_parent
 from trainer.source import Source
 
 Tell = Callable[[WorkerMessage], None]
@@ -259,7 +259,10 @@ def serve(
 
 def main() -> None:
     """``python -m arena.worker FOLDER INDEX PARENT``: the study, which worker of it, the process that starts it."""
-    die_with_parent()
+    with suppress(ImportError):
+        from trainer.inside.metering import die_with_parent  # for Linux alone
+
+        die_with_parent()
     if os.getppid() != int(sys.argv[3]):  # it ended before the kernel was asked; in a container it may be process 1
         return
     # The parent's pipe is kept apart from stdout, so that a stray print cannot break the protocol.

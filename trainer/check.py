@@ -16,10 +16,9 @@ from programs.errors import MetaloopError
 from trainer import data_check
 from trainer.data import DataStore
 from trainer.edits import Edit, EditError
-from trainer.experiment import Spec, Trainer
+from trainer.experiment import Spec, Trainer, launcher_of
 from trainer.finding import CheckFinding, constraint_findings, unconstrained
 from trainer.launcher import Launcher
-from trainer.local import LocalLauncher
 from trainer.measure import declared_edits
 from trainer.outcome import Outcome
 from trainer.scoring import ScoreSettings
@@ -80,7 +79,7 @@ def check(
 
         shut = launcher is None or launcher.sandboxed
         return findings + check_command(task, knobs, sandbox=shut, progress=progress)
-    own = launcher or LocalLauncher(torch=task.torch)
+    own = launcher or launcher_of(task)
     with tempfile.TemporaryDirectory() as folder:
         checker = _Checker(task, DataStore(task, Streams.from_seed(1), Path(folder) / "data"), own, Path(folder))
         try:

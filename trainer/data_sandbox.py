@@ -9,7 +9,6 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 
 from trainer.commands.job import CommandJob, CommandLimits
-from trainer.commands.process import run_command
 from trainer.task import Task
 from trainer.text_source import STDLIB
 
@@ -38,6 +37,8 @@ def make(task: Task, split: str, seed: int, out: Path) -> str:
         readable=[str(task.folder), *text],
         wanted=[OUT],
     )
+    from trainer.commands.process import run_command
+
     ended = run_command(job, LIMITS)
     if ended.killed or ended.exit_code or ended.missing:
         last = next((line for line in reversed(ended.log.splitlines()) if line.strip()), "no message")

@@ -19,7 +19,6 @@ from trainer.charging import Charge, charge_for
 from trainer.data import DataStore
 from trainer.hardware import hardware_class
 from trainer.launcher import Launcher, LauncherFault, ProcessLimits, ProcessRequest
-from trainer.local import LocalLauncher
 from trainer.outcome import Outcome, Status, Trust
 from trainer.predictions import InvalidPredictions
 from trainer.referee import LEAST, ExperimentTally, Failed, LocalReferee, judge
@@ -52,6 +51,17 @@ class Spec:
     split: str = ""
 
 
+def launcher_of(task: Task, sandbox: bool = True, number: int = 0) -> Launcher:
+    """A launcher that is not started yet. ``number``: its index in this process."""
+    if task.run is not None:
+        from trainer.commands.trainer import CommandLauncher
+
+        return CommandLauncher(sandbox)
+    from trainer.local import LocalLauncher  # for Linux alone
+
+    return LocalLauncher(sandbox=sandbox, torch=task.torch, number=number)
+
+
 class Trainer(Closing):
     """Runs the experiments of one device, one after the other, on one warm launcher.
 
@@ -74,7 +84,7 @@ class Trainer(Closing):
     ) -> None:
         self.task = task
         self.data = data
-        self.launcher: Launcher = launcher or LocalLauncher(sandbox=sandbox, torch=task.torch)
+        self.launcher: Launcher = launcher or launcher_of(task, sandbox)
         self.charge = charge or charge_for(task)
         self._owns_launcher = launcher is None
         self.cache = cache
@@ -95,7 +105,7 @@ class Trainer(Closing):
 
     def another(self, number: int) -> Trainer:
         """Another trainer of the same kind, with the same data and cache, for another device, with its own launcher."""
-        launcher = LocalLauncher(sandbox=self.launcher.sandboxed, torch=self.task.torch, number=number)
+        launcher = launcher_of(self.task, self.launcher.sandboxed, number)
         made = type(self)(self.task, self.data, launcher=launcher, cache=self.cache, fixed_steps=self.fixed_steps)
         made._owns_launcher = True
         made.lease = self.lease

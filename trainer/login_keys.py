@@ -15,7 +15,6 @@ from contextlib import suppress
 from pathlib import Path
 
 from programs.text import word_list
-from trainer.bwrap import dropped_uid
 
 #: Folders whose files all count as keys.
 FOLDERS = word_list(""".ssh .aws .gnupg .azure .config .docker .kube .claude .codex .gcloud .mozilla .thunderbird
@@ -72,7 +71,11 @@ def in_folder(root: Path) -> tuple[str, ...]:
 
 
 def _search(root: Path) -> Iterator[str]:
-    real, waiting, uid = os.path.realpath(root), [""], dropped_uid()
+    real, waiting, uid = os.path.realpath(root), [""], None
+    with suppress(ImportError):
+        from trainer.bwrap import dropped_uid  # for Linux alone
+
+        uid = dropped_uid()
     while waiting:
         inner = waiting.pop()
         with suppress(OSError), os.scandir(os.path.join(real, inner)) as listing:

@@ -16,10 +16,9 @@ from trainer.card import RESOLVED, Baseline, Card, EditEffect, Headroom
 from trainer.card_summary import summary
 from trainer.data import DataStore
 from trainer.edits import Edit, EditError
-from trainer.experiment import Spec, Trainer
+from trainer.experiment import Spec, Trainer, launcher_of
 from trainer.hardware import hardware_class
 from trainer.launcher import Launcher
-from trainer.local import LocalLauncher
 from trainer.outcome import Outcome
 from trainer.screening import FRACTIONS, Look, Screening, rank_correlation
 from trainer.simulated import trainer_for
@@ -202,7 +201,7 @@ def measure(
     ``per_knob`` limits the number of values of each knob; ``looks``: with short ones; ``progress``: gets one line each.
     Raises TaskError if the baseline fails.
     """
-    own = launcher or LocalLauncher(torch=task.torch)
+    own = launcher or launcher_of(task)
     with tempfile.TemporaryDirectory() as folder:
         data = data or DataStore(task, Streams.from_seed(1), Path(folder))
         bench = _Bench(trainer_for(task, data, launcher=own), progress)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,6 @@ from arena.settings import StudyConfig
 from arena.worker import Worker, describe, serve
 from inner_loop.run_context import RunContext
 from programs.errors import EnvironmentProblem, MetaloopError
-from trainer.inside.metering import die_with_parent
 from trainer.task import Task
 
 
@@ -58,7 +58,10 @@ def check(folder: Path, study: Path) -> None:
 
 
 def main() -> None:
-    die_with_parent()
+    with suppress(ImportError):
+        from trainer.inside.metering import die_with_parent  # for Linux alone
+
+        die_with_parent()
     if os.getppid() != int(sys.argv[3]):
         return
     folder, study = Path(sys.argv[1]), Path(sys.argv[4])

@@ -61,6 +61,10 @@ def doctor(
     failed = [f.check for f in findings if f.state == "fail"]
     warned = sum(f.state == "warn" for f in findings)
     out.note(f"cannot run: {', '.join(failed)}" if failed else f"can run; {warned} warning{'' if warned == 1 else 's'}")
+    if not failed:
+        out.note("with a sandbox, or your own repository without one: --no-sandbox")
+    elif {*failed} <= {"sandbox", "gpu command"}:
+        out.note("without a sandbox: your own repository (--no-sandbox), but no contest and no runs for others")
     return 1 if failed else 0
 
 

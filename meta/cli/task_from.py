@@ -77,9 +77,11 @@ def from_repository(out: Output, source: str, folder: str | None, seed: str | No
     from trainer import check_record
     from trainer.commands.init import Drafting, Wanted, refuse_taken, write
     from trainer.commands.repository import read
+    from trainer.commands.trainer import require_sandbox
     from trainer.finding import CheckFinding
     from trainer.task import Task
 
+    require_sandbox(not flags.playing.no_sandbox)
     wanted = Wanted(
         command=flags.command,
         metric=flags.metric,
@@ -111,7 +113,8 @@ def from_repository(out: Output, source: str, folder: str | None, seed: str | No
     out.rows([asdict(fact) for fact in drafted.facts], FACTS)
     out.note(f"wrote {resolve.shown(path / 'task.toml')}: {len(task.edits.knobs)} knobs")
     out.note("limits that a repository states are not read: add them as [constraints.NAME], see docs/tasks.md")
-    out.note(f"next: metaloop task check {resolve.typed(path)}   (are the knobs alive, is the direction right?)")
+    check = f"metaloop task check {resolve.typed(path)}{' --no-sandbox' if flags.playing.no_sandbox else ''}"
+    out.note(f"next: {check}   (are the knobs alive, is the direction right?)")
     return 0
 
 

@@ -17,7 +17,7 @@ from programs.errors import UsageError
 
 if TYPE_CHECKING:
     from trainer.experiment import Trainer
-    from trainer.local import LocalLauncher
+    from trainer.launcher import Launcher
     from trainer.task import Task
 
 FINDINGS = (
@@ -57,11 +57,11 @@ def check(
     if any(finding.level == "error" for finding in findings):
         return 2
     if Path(_reference(task)).is_dir():
-        out.next(*after_check(Path(_reference(task))))
+        out.next(*after_check(Path(_reference(task)), playing.no_sandbox))
     return 0
 
 
-def after_check(folder: Path) -> list[str]:
+def after_check(folder: Path, no_sandbox: bool = False) -> list[str]:
     """How to go on with a task that passed: of a repository, with the program that it has."""
     from meta.cli import resolve
     from programs.errors import MetaloopError
@@ -74,7 +74,8 @@ def after_check(folder: Path) -> list[str]:
         own = read(folder).for_agents if loaded.run else []
     program = resolve.typed(folder / (own[0] if own else "program.md")) if loaded.run else "my/program.md"
     made = [] if own else [f"metaloop program new {program}"]
-    return [*made, f"metaloop improve {program} -t {name} --budget 1h --dry-run"]
+    open_run = " --no-sandbox" if no_sandbox else ""
+    return [*made, f"metaloop improve {program} -t {name}{open_run} --budget 1h --dry-run"]
 
 
 @verb(
@@ -134,14 +135,15 @@ def measure(
 
 
 @contextmanager
-def launcher_of(task: Task | str, unsafe: bool) -> Iterator[LocalLauncher]:
+def launcher_of(task: Task | str, unsafe: bool) -> Iterator[Launcher]:
     """The launcher of experiments. Raises EnvironmentProblem where the sandbox does not work.
 
     A task that cannot be loaded gets a plain launcher; the caller reports what is wrong with the task.
     """
     from arena.sandbox import require
     from programs.errors import MetaloopError
-    from trainer.local import LocalLauncher
+    from trainer.commands.trainer import CommandLauncher
+    from trainer.experiment import launcher_of as made
     from trainer.task import Task
 
     loaded = None
@@ -149,7 +151,7 @@ def launcher_of(task: Task | str, unsafe: bool) -> Iterator[LocalLauncher]:
         loaded = Task.load(task) if isinstance(task, str) else task
     if loaded:
         require(loaded, not unsafe)
-    launcher = LocalLauncher(sandbox=not unsafe, torch=loaded.torch if loaded else True)
+    launcher = made(loaded, not unsafe) if loaded else CommandLauncher(not unsafe)
     try:
         yield launcher
     finally:

@@ -46,7 +46,8 @@ def check_command(
     with tempfile.TemporaryDirectory() as folder:
         data = DataStore(task, Streams.from_seed(1), Path(folder))
         try:
-            check_run(task)
+            if sandbox:
+                check_run(task)
             cache = Cache(check_record.folder())
             with CommandTrainer(unconstrained(task), data, sandbox=sandbox, cache=cache) as trainer:
                 for finding in _findings(trainer, task, knobs, again):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shlex
 
-from trainer.commands.view import HOME
 from trainer.outcome import Outcome
 from trainer.task import Task
 
@@ -39,7 +38,7 @@ _TOLD = (
 
 def cure(outcome: Outcome, task: Task) -> str:
     """One line: the first cure whose pattern matches the output, otherwise a cure for the status."""
-    said = outcome.log[-4000:].replace(f"{HOME}/", "~/")
+    said = outcome.log[-4000:].replace("/home/work/", "~/")
     disk = task.run.disk_mb if task.run else 0
     for pattern, words in _TOLD if outcome.status in ("crash", "invalid") else ():
         if match := re.search(pattern, said):

@@ -24,7 +24,6 @@ from trainer.cache import Cache
 from trainer.charging import HeldSeconds
 from trainer.commands.job import CommandEnded, CommandJob, CommandLimits
 from trainer.commands.plain import run_plain
-from trainer.commands.view import readable_path
 from trainer.compile_cache import CompileCache
 from trainer.constants import is_number
 from trainer.data import DataStore
@@ -303,6 +302,8 @@ def check_run(task: Task) -> None:
     """Raise TaskError if the section names a path that is missing or may not be shown."""
     if task.run is None:
         return
+    from trainer.commands.view import readable_path
+
     shown = [readable_path(text) for text in [*task.run.readable, *filter(os.path.isabs, task.run.links.values())]]
     for folder in shown:
         if (folder / "pyvenv.cfg").is_file() and (hidden := hidden_link(folder / "bin" / "python", shown)):
