@@ -15,7 +15,9 @@ from meta.cli.flags import ModelFlags
 from meta.cli.output import Output, ask
 from meta.cli.staffing import AgentFlags
 from meta.planned_work import PlannedWork
+from programs.charter import Charter
 from programs.errors import NotFound, UsageError
+from programs.shelf import in_library
 
 if TYPE_CHECKING:
     from arena.study import Study
@@ -160,7 +162,10 @@ class ResearcherChoice:
 
         other = EvolvedFor.of(self.researcher, self.config.models)
         for program in programs:
-            if program.evolved_for and (text := program.evolved_for.remark(program.name, other)):
+            text = program.evolved_for.remark(program.name, other) if program.evolved_for else ""
+            if not text and self.researcher == "scripted":
+                text = unread_ideas(program)
+            if text:
                 out.note(text)
         if past:
             config = StudyConfig.read(past / resolve.MARK)
@@ -263,3 +268,16 @@ def _free(config: ModelConfig) -> bool:
 def _consent() -> None:
     refused = "model calls may cost money, and there is no terminal to confirm them"
     ask("this calls models, which may cost money; continue?", refused, "--yes, with --max-usd 5")
+
+
+def unread_ideas(program: Program) -> str:
+    """How much of a program in prose a script can follow, and what follows the rest; empty where it follows all."""
+    followed = sum(bool(idea.terms) for idea in program.ideas)
+    settings = program.charter != Charter() or in_library(program.name, program.program_id)
+    if followed == len(program.ideas) and (followed or settings):
+        return ""
+    ideas = f"{followed} of its {len(program.ideas)} ideas" if program.ideas else "no idea in it"
+    return (
+        f"{program.name}: a script can follow {ideas}: it needs an edit in backticks, as in `lr=0.1`, under a heading "
+        "Ideas; -m MODEL or -r command:NAME follows prose"
+    )

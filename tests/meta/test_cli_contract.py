@@ -312,6 +312,17 @@ def test_a_reader_that_has_left_before_the_help_is_no_failure(here: Path) -> Non
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+def test_a_program_in_prose_is_told_how_much_a_script_follows(call: Call, here: Path) -> None:
+    """On stderr, before anything runs; a model reads prose, and programs of the library are what they are."""
+    ideas = "# Mine\n\n## Ideas\n- Make it wider.\n- Slower: `lr=0.01`.\n"
+    (here / "prose.md").write_text(ideas)
+    (here / "letter.md").write_text("# Mine\n\nDo your best.\n")
+    said = call("match", "prose.md", "letter.md", "--dry-run")[2]
+    assert "prose: a script can follow 1 of its 2 ideas" in said and "letter: a script can follow no idea in it" in said
+    assert "a script can follow" not in call("match", "stock", "local", "--dry-run")[2]
+    assert "a script can follow" not in call("run", "prose.md", "-r", "command:claude", "-m", "x", "--dry-run")[2]
+
+
 def test_a_plan_tells_whether_there_is_a_sandbox(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     told = json.loads(call("run", "stock", "--dry-run", "--json")[1])
     assert told["sandbox"] == "sandboxed"
