@@ -28,6 +28,11 @@ KEPT = """
 SELECT number, experiment_id, metric, gain, description FROM experiments
 WHERE run_id = ? AND decision IN ('baseline', 'keep') ORDER BY number
 """
+PASSED_OVER = """
+SELECT e.number, e.metric, e.gain, r.claimed_gain FROM experiments AS e JOIN runs AS r USING (run_id)
+WHERE run_id = ? AND r.researcher LIKE 'command:%' AND e.status = 'ok' AND e.fraction = 1 AND e.decision = 'discard'
+  AND e.gain > coalesce(r.claimed_gain, 0) ORDER BY e.gain DESC LIMIT 1
+"""
 
 SHOWN = word_list("""
     task tried kept device_seconds_charged claimed_best claimed_gain verified_gain trust
@@ -84,6 +89,7 @@ def present(out: Output, folder: Path, match_id: str) -> None:
     with resolve.connect(folder, []) as con:
         (row,) = resolve.fetch(con, RUN, [match_id])
         kept = resolve.fetch(con, KEPT, [row["run_id"]])
+        passed_over = resolve.fetch(con, PASSED_OVER, [row["run_id"]])
         said = trust.lines(con, resolve.shown(folder), trust.IN_MATCH, trust.OF_MATCH, [match_id])
     row["tried"] = max(row["experiments"] - 1, 0)  # without the baseline
     if out.mode == "json":
@@ -109,6 +115,9 @@ def present(out: Output, folder: Path, match_id: str) -> None:
         out.text(f"  {line['number']:>3}  {metric}  {gain}  {render.fit(line['description'] or '', 50)}")
     for remark in said:
         out.note(remark)
+    for one in passed_over:
+        better, taken = (plain_number(one[name] or 0, 4, sign=True) for name in ("gain", "claimed_gain"))
+        out.note(f"the agent discarded experiment {one['number']}, which gained {better}, its result {taken}")
     name = resolve.typed(folder)
     out.next(
         f"metaloop show {resolve.short(row['run_id'])} -s {name}",
