@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from arena.executor import Progress
-from arena.sandbox import FLAG
+from arena.sandbox import flag
 from arena.study import Study
 from programs.errors import CapReached
 
@@ -21,10 +21,9 @@ class Drained(CapReached):
 
 
 def drained(study: Study) -> Drained:
-    unsafe = "" if study.config.sandbox else f" {FLAG}"
     return Drained(
         f"stopped on request: {study.folder.name} can be resumed",
-        hint=f"metaloop evolve --resume {shlex.quote(str(study.folder))}{unsafe}"
+        hint=f"metaloop evolve --resume {shlex.quote(str(study.folder))}{flag(study.config.sandbox)}"
         if study.config.command in ("evolve", "improve")
         else "type the same command again",
     )

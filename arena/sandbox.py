@@ -28,6 +28,11 @@ def said(task: Task, sandboxed: bool) -> str:
     return "sandboxed" if sandboxed else OPEN
 
 
+def flag(sandboxed: bool) -> str:
+    """What a command line that is printed for the user has to end with."""
+    return "" if sandboxed else f" {FLAG}"
+
+
 def require(task: Task, sandboxed: bool) -> None:
     """Raise EnvironmentProblem, with the cure, where experiments of ``task`` cannot run here as requested.
 
@@ -36,7 +41,8 @@ def require(task: Task, sandboxed: bool) -> None:
     if not runs_code(task):
         return
     if task.run is not None:
-        from trainer.commands.trainer import check_run, require_sandbox
+        from trainer.commands.launcher import require_sandbox
+        from trainer.commands.trainer import check_run
 
         require_sandbox(sandboxed)
         if sandboxed:

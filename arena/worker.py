@@ -13,7 +13,6 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -257,13 +256,19 @@ def serve(
             worker.tell({"result": replace(worker.carry_out(job), worker=index).to_json()})
 
 
-def main() -> None:
-    """``python -m arena.worker FOLDER INDEX PARENT``: the study, which worker of it, the process that starts it."""
-    with suppress(ImportError):
+def bound_to(parent: int) -> bool:
+    """Let this process end with the one that started it. False if that has ended before the kernel was asked; in a
+    container it may be process 1."""
+    with contextlib.suppress(ImportError):
         from trainer.inside.metering import die_with_parent  # for Linux alone
 
         die_with_parent()
-    if os.getppid() != int(sys.argv[3]):  # it ended before the kernel was asked; in a container it may be process 1
+    return os.getppid() == parent
+
+
+def main() -> None:
+    """``python -m arena.worker FOLDER INDEX PARENT``: the study, which worker of it, the process that starts it."""
+    if not bound_to(int(sys.argv[3])):
         return
     # The parent's pipe is kept apart from stdout, so that a stray print cannot break the protocol.
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")

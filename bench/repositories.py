@@ -20,7 +20,8 @@ from typing import Any
 
 from bench.common import figure
 from programs.errors import MetaloopError
-from trainer.commands.init import Drafting, Unknown, Wanted, write
+from trainer.commands.init import Drafting, Unknown, write
+from trainer.commands.task_toml import Wanted
 from trainer.task import Task
 
 FIELDS = ("metric", "direction", "editable", "seed", "knobs")

@@ -54,7 +54,7 @@ class Spec:
 def launcher_of(task: Task, sandbox: bool = True, number: int = 0) -> Launcher:
     """A launcher that is not started yet. ``number``: its index in this process."""
     if task.run is not None:
-        from trainer.commands.trainer import CommandLauncher
+        from trainer.commands.launcher import CommandLauncher
 
         return CommandLauncher(sandbox)
     from trainer.local import LocalLauncher  # for Linux alone

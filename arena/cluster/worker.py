@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +17,7 @@ from arena.cluster.link import Link
 from arena.jobs import RunJob
 from arena.sandbox import require
 from arena.settings import StudyConfig
-from arena.worker import Worker, describe, serve
+from arena.worker import Worker, bound_to, describe, serve
 from inner_loop.run_context import RunContext
 from programs.errors import EnvironmentProblem, MetaloopError
 from trainer.task import Task
@@ -58,11 +57,7 @@ def check(folder: Path, study: Path) -> None:
 
 
 def main() -> None:
-    with suppress(ImportError):
-        from trainer.inside.metering import die_with_parent  # for Linux alone
-
-        die_with_parent()
-    if os.getppid() != int(sys.argv[3]):
+    if not bound_to(int(sys.argv[3])):
         return
     folder, study = Path(sys.argv[1]), Path(sys.argv[4])
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")

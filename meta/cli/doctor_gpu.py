@@ -37,17 +37,17 @@ def check_gpu_command() -> CheckResult:
     from programs.errors import EnvironmentProblem
     from trainer import gpu
     from trainer.commands.job import CommandJob, CommandLimits
-    from trainer.commands.trainer import CommandLauncher
+    from trainer.commands.launcher import CommandLauncher, require_sandbox
 
     if not (usable := gpu.usable()):
         return CheckResult("gpu command", "ok", "not tried: no GPU")
     began = time.perf_counter()
     job = CommandJob([sys.executable, "-c", _TRIAL], {}, gpu=usable[0])
     try:
+        require_sandbox(True)
         ended = CommandLauncher(True).carry_out(job, CommandLimits(1e6, _SECONDS, 1 << 17, processes=4096))
     except EnvironmentProblem as problem:
-        hint = f"{problem.hint or ''}; or run your own repository with --no-sandbox".lstrip("; ")
-        return CheckResult("gpu command", "fail", f"not in a sandbox: {problem.message}", hint)
+        return CheckResult("gpu command", "fail", problem.message, problem.hint or "")
     lines = [line for line in ended.log.splitlines() if line.strip()]
     took, last = f"{time.perf_counter() - began:.0f} s", lines[-1] if lines else f"exit code {ended.exit_code}"
     if last == "compiled":

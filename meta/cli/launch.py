@@ -374,7 +374,7 @@ def drive(
 
     runs = plan_words.total_runs(plan)
     goal: PlannedWork = {"runs": runs, "device_seconds": plan_words.charged(plan)}
-    unsafe = f" {sandbox.FLAG}" if plan.get("sandbox") == sandbox.OPEN else ""
+    unsafe = sandbox.flag(plan.get("sandbox") != sandbox.OPEN)
     again = f"metaloop {command} --resume {resolve.typed(folder)}{unsafe}{at_end}"
     with Progress(out, folder, command, goal) as progress:
         try:

@@ -17,8 +17,9 @@ from meta.cli.researcher_choice import ResearcherChoice
 from programs.errors import UsageError
 
 if TYPE_CHECKING:
-    from trainer.commands.init import TaskDraft, Unknown, Wanted
+    from trainer.commands.init import TaskDraft, Unknown
     from trainer.commands.repository import OwnRepository
+    from trainer.commands.task_toml import Wanted
 
 FACTS = (
     Column("field", style="bold"),
@@ -74,14 +75,17 @@ class RepositoryFlags:
 
 def from_repository(out: Output, source: str, folder: str | None, seed: str | None, flags: RepositoryFlags) -> int:
     """Run the command, show the fields, write task.toml. A field that nothing decides is asked at a terminal."""
+    from arena.sandbox import flag
     from trainer import check_record
-    from trainer.commands.init import Drafting, Wanted, refuse_taken, write
+    from trainer.commands.init import Drafting, refuse_taken, write
+    from trainer.commands.launcher import require_sandbox
     from trainer.commands.repository import read
-    from trainer.commands.trainer import require_sandbox
+    from trainer.commands.task_toml import Wanted
     from trainer.finding import CheckFinding
     from trainer.task import Task
 
-    require_sandbox(not flags.playing.no_sandbox)
+    sandboxed = not flags.playing.no_sandbox
+    require_sandbox(sandboxed)
     wanted = Wanted(
         command=flags.command,
         metric=flags.metric,
@@ -101,7 +105,7 @@ def from_repository(out: Output, source: str, folder: str | None, seed: str | No
     refuse_taken(place, Path(into) if into else None)
     if flags.chosen.model:
         wanted = read_by_model(out, read(place, flags.exclude, flags.readable), wanted, flags.chosen)
-    drafted = completed(out, Drafting(place, not flags.playing.no_sandbox, out.note).draft, wanted)
+    drafted = completed(out, Drafting(place, sandboxed, out.note).draft, wanted)
     path = write(drafted, Path(into) if into else None)
     try:
         task = Task.load(path)
@@ -113,7 +117,7 @@ def from_repository(out: Output, source: str, folder: str | None, seed: str | No
     out.rows([asdict(fact) for fact in drafted.facts], FACTS)
     out.note(f"wrote {resolve.shown(path / 'task.toml')}: {len(task.edits.knobs)} knobs")
     out.note("limits that a repository states are not read: add them as [constraints.NAME], see docs/tasks.md")
-    check = f"metaloop task check {resolve.typed(path)}{' --no-sandbox' if flags.playing.no_sandbox else ''}"
+    check = f"metaloop task check {resolve.typed(path)}{flag(sandboxed)}"
     out.note(f"next: {check}   (are the knobs alive, is the direction right?)")
     return 0
 

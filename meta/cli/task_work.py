@@ -63,6 +63,7 @@ def check(
 
 def after_check(folder: Path, no_sandbox: bool = False) -> list[str]:
     """How to go on with a task that passed: of a repository, with the program that it has."""
+    from arena.sandbox import flag
     from meta.cli import resolve
     from programs.errors import MetaloopError
     from trainer.commands.repository import read
@@ -74,8 +75,7 @@ def after_check(folder: Path, no_sandbox: bool = False) -> list[str]:
         own = read(folder).for_agents if loaded.run else []
     program = resolve.typed(folder / (own[0] if own else "program.md")) if loaded.run else "my/program.md"
     made = [] if own else [f"metaloop program new {program}"]
-    open_run = " --no-sandbox" if no_sandbox else ""
-    return [*made, f"metaloop improve {program} -t {name}{open_run} --budget 1h --dry-run"]
+    return [*made, f"metaloop improve {program} -t {name}{flag(not no_sandbox)} --budget 1h --dry-run"]
 
 
 @verb(
@@ -142,7 +142,7 @@ def launcher_of(task: Task | str, unsafe: bool) -> Iterator[Launcher]:
     """
     from arena.sandbox import require
     from programs.errors import MetaloopError
-    from trainer.commands.trainer import CommandLauncher
+    from trainer.commands.launcher import CommandLauncher
     from trainer.experiment import launcher_of as made
     from trainer.task import Task
 

@@ -21,7 +21,7 @@ from tests.inner_loop.test_command import said, work
 from tests.redteam.harness import Harm
 from tests.trainer import foreign_repos
 from trainer import bwrap
-from trainer.commands.init import Wanted
+from trainer.commands.task_toml import Wanted
 from trainer.commands.trainer import CommandTrainer
 from trainer.data import DataStore
 from trainer.streams import Streams

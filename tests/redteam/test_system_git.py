@@ -15,7 +15,8 @@ from meta.cli.verify import read_source
 from programs.errors import MetaloopError
 from tests.redteam.conftest import Attack
 from tests.redteam.harness import World
-from trainer.commands.init import Drafting, Wanted, write
+from trainer.commands.init import Drafting, write
+from trainer.commands.task_toml import Wanted
 
 # what names a program, in the configuration of a repository
 KEYS = """

@@ -14,9 +14,10 @@ from programs.errors import TaskError, UsageError
 from tests.redteam.harness import Harm
 from trainer import bwrap, login_keys
 from trainer.cache import Cache
-from trainer.commands.init import Drafting, Wanted, write
+from trainer.commands.init import Drafting, write
 from trainer.commands.job import CommandJob, CommandLimits
 from trainer.commands.process import run_command
+from trainer.commands.task_toml import Wanted
 from trainer.commands.trainer import CommandTrainer
 from trainer.commands.view import readable_path
 from trainer.data import DataStore

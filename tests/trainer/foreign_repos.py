@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trainer.commands.init import Drafting, Wanted, write
+from trainer.commands.init import Drafting, write
+from trainer.commands.task_toml import Wanted
 from trainer.commands.trainer import CommandTrainer
 from trainer.data import DataStore
 from trainer.experiment import Spec

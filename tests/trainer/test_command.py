@@ -13,7 +13,7 @@ from programs.errors import TaskError
 from tests.trainer import foreign_repos
 from tests.trainer.foreign_repos import MAKEFILE, ORIGINAL, SHELL, run, write_files
 from trainer.check import check
-from trainer.commands.init import Wanted
+from trainer.commands.task_toml import Wanted
 from trainer.edits import Edit
 from trainer.experiment import Spec
 from trainer.task import Task

@@ -13,8 +13,8 @@ from tests.trainer.foreign_repos import MAKEFILE, write_files
 from trainer import check_record
 from trainer.check import check
 from trainer.commands.check import device_finding, require_checked
-from trainer.commands.init import Wanted
 from trainer.commands.knobs import KnobTrials, groups_of
+from trainer.commands.task_toml import Wanted
 from trainer.commands.trainer import CommandTrainer
 from trainer.data import DataStore
 from trainer.finding import CheckFinding

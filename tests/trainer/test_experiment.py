@@ -275,3 +275,9 @@ def test_scored_tasks_have_memory_seconds_and_lines(trainer: Trainer, task: Task
     sections["memory"] = ConstraintSection(kind="memory_mb", at_most=10.0)
     broken = Trainer(replace(task, constraints=sections), trainer.data, launcher=trainer.launcher)
     assert broken.run(Spec(task.baseline(), 1)).reason.startswith("constraint memory: ")
+
+
+def test_an_error_behind_a_compilers_words_is_seen(trainer: Trainer, with_main: Callable[[str], Source]) -> None:
+    code = "raise RuntimeError('InductorError: CUDA out of memory. Tried\\n\\nSet TORCHDYNAMO_VERBOSE=1 for')"
+    outcome = trainer.run(Spec(with_main(code), seed=1))
+    assert outcome.status == "oom" and "CUDA out of memory" in outcome.reason

@@ -15,8 +15,9 @@ from programs.errors import EnvironmentProblem, TaskError
 from tests.trainer.foreign_repos import made, write_files
 from trainer import gpu
 from trainer.charging import CpuSeconds, charge_for
-from trainer.commands.init import Wanted
+from trainer.commands.task_toml import Wanted
 from trainer.commands.trainer import CommandTrainer
+from trainer.compile_cache import CompileCache
 from trainer.data import DataStore
 from trainer.experiment import Spec
 from trainer.gpu import Load, Watch, held, survey
@@ -110,7 +111,7 @@ def test_a_command_is_shown_the_nodes_of_its_gpu_alone(driver: Driver, dev: Path
         _ = survey().gpus[0].binds
 
 
-def survey_of_one() -> gpu.Gpu:
+def one_gpu() -> gpu.Gpu:
     return gpu.Gpu(0, "GPU-aa-11", "NVIDIA H200", 143771, "580")
 
 
@@ -133,7 +134,7 @@ def test_each_experiment_has_a_gpu_of_its_own(driver: Driver) -> None:
 
 def test_load_and_memory_are_watched(driver: Driver) -> None:
     driver(loads=["100, 0", "9100, 90", "5100, 60", "100, [N/A]"])
-    watch = Watch(survey_of_one(), every=0.01)
+    watch = Watch(one_gpu(), every=0.01)
     watch.start()
     while len(watch.looks) < 6:
         assert watch.is_alive()
@@ -145,7 +146,7 @@ def test_load_and_memory_are_watched(driver: Driver) -> None:
 @pytest.mark.parametrize("line", ["", "1", "1, 2, 3", "x, 2", "1, -2"])
 def test_an_odd_answer_ends_the_watch(driver: Driver, line: str) -> None:
     driver(loads=[line])
-    watch = Watch(survey_of_one(), every=0.01)
+    watch = Watch(one_gpu(), every=0.01)
     watch.start()
     watch.join()
     assert "cannot read its line" in watch.problem and watch.utilization is None
@@ -162,8 +163,8 @@ print(f"loss: {LR:.4f}")
 """
 
 
-def gpu_task(folder: Path) -> Task:
-    task = made(write_files(folder, {"train.py": SCRIPT}), Wanted())
+def gpu_task(folder: Path, script: str = SCRIPT) -> Task:
+    task = made(write_files(folder, {"train.py": script}), Wanted())
     path = task.folder / "task.toml"
     text = path.read_text()
     path.write_text(text if 'device = "gpu"' in text else text.replace("[budget]\n", '[budget]\ndevice = "gpu"\n'))
@@ -209,6 +210,70 @@ def test_a_limit_of_memory_that_nobody_tells_stops_before_the_training(driver: D
     with trainer_of(task, tmp_path) as trainer:
         outcome = trainer.run(Spec(task.baseline(), 1))
     assert outcome.status == "fault" and "does not tell the memory" in outcome.reason
+
+
+def test_a_crash_pays_what_it_held_and_the_hard_line_is_one_of_the_clock(driver: Driver, tmp_path: Path) -> None:
+    task = gpu_task(tmp_path / "repo")
+    with trainer_of(task, tmp_path) as trainer:
+        trainer.device.compiled = None
+        crashes = task.baseline().with_text("train.py", SCRIPT.replace("print(f", "raise ValueError('x')\nprint(f"))
+        crashed = trainer.run(Spec(crashes, seed=1))
+        assert crashed.status == "crash" and crashed.device_seconds >= 0.3
+        trainer.task = replace(task, budget_seconds=0.4, hard_factor=1.25, hard_extra=0.1)
+        sleeps = task.baseline().with_text("train.py", SCRIPT.replace("SLEEP = 0.3", "SLEEP = 3600"))
+        late = trainer.run(Spec(sleeps, seed=1))
+    assert late.status == "timeout" and "of wall time" in late.reason
+    assert late.device_seconds == late.wall_seconds < 30
+
+
+def test_the_wait_for_the_gpu_is_nobodys_charge(driver: Driver, tmp_path: Path) -> None:
+    task = gpu_task(tmp_path / "repo")
+    with trainer_of(task, tmp_path) as trainer:
+        trainer.device.compiled = None
+        trainer.launcher.start()
+        with held(gpu.usable()[:1]), held(gpu.usable()[1:]):
+            outcomes: list[Outcome] = []
+            run = threading.Thread(target=lambda: outcomes.append(trainer.run(Spec(task.baseline(), seed=1))))
+            run.start()
+            run.join(1.0)
+            assert not outcomes
+        run.join()
+    assert trainer.waited >= 0.9 and outcomes[0].status == "ok"
+    assert outcomes[0].device_seconds == outcomes[0].wall_seconds
+    assert trainer.leased
+
+
+def test_a_compile_cache_is_filled_once_and_not_by_a_failure(tmp_path: Path) -> None:
+    def fail() -> None:
+        raise RuntimeError("the baseline does not run")
+
+    path = tmp_path / "compiled" / "task.pack"
+    with pytest.raises(RuntimeError):
+        CompileCache(path).ensure(fail)
+    assert not path.exists()
+    calls: list[int] = []
+    CompileCache(path).ensure(lambda: calls.append(1))  # nothing came of it
+    again = CompileCache(path)
+    again.ensure(lambda: calls.append(2))
+    again.ensure(lambda: calls.append(3))
+    assert calls == [1, 2]
+
+
+def test_a_link_out_of_the_compile_cache_is_not_taken(driver: Driver, tmp_path: Path) -> None:
+    fills = """import os
+LR = 0.1
+folder = os.environ.get("TRITON_CACHE_DIR", "/tmp/none")
+print("there:", sorted(os.listdir(folder)) if os.path.isdir(folder) else "nothing")
+os.makedirs(folder, exist_ok=True)
+open(folder + "/kernel.so", "w").write("trusted")
+if not os.path.lexists(folder + "/link"):
+    os.symlink("/etc/ld.so.cache", folder + "/link")
+print("loss:", LR)
+"""
+    task = gpu_task(tmp_path / "repo", fills)
+    with trainer_of(task, tmp_path) as trainer:
+        outcome = trainer.run(Spec(task.baseline(), seed=1))
+    assert "there: ['kernel.so']" in outcome.log, outcome
 
 
 def test_no_gpu_no_experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,10 +16,11 @@ from programs.errors import TaskError, UsageError
 from tests.trainer import foreign_repos, wild_repos
 from tests.trainer.foreign_repos import COMPILED, MAKEFILE, NESTED, ORIGINAL, SHELL, made, run, write_files
 from trainer.commands import named_numbers
-from trainer.commands.init import Drafting, Unknown, Wanted, write
+from trainer.commands.init import Drafting, Unknown, write
 from trainer.commands.ladders import ladders
 from trainer.commands.repository import read
 from trainer.commands.roles import role_of, values_to_try
+from trainer.commands.task_toml import Wanted
 from trainer.experiment import Spec
 from trainer.scorers.printed import Printed
 from trainer.task import Task

@@ -9,7 +9,7 @@ import pytest
 from programs.errors import TaskError
 from tests.trainer.foreign_repos import made, write_files
 from trainer import nested_values
-from trainer.commands.init import Wanted
+from trainer.commands.task_toml import Wanted
 from trainer.task import Task
 
 PYTHON = """# é: bytes are not characters

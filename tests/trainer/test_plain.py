@@ -11,9 +11,10 @@ import pytest
 
 from tests.trainer import wild_repos
 from tests.trainer.foreign_repos import ORIGINAL, write_files
-from trainer.commands.init import Drafting, Wanted, write
+from trainer.commands.init import Drafting, write
 from trainer.commands.job import CommandJob, CommandLimits
 from trainer.commands.plain import run_plain
+from trainer.commands.task_toml import Wanted
 from trainer.commands.trainer import CommandTrainer
 from trainer.data import DataStore
 from trainer.experiment import Spec

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 
+from trainer.commands.job import HOME
 from trainer.outcome import Outcome
 from trainer.task import Task
 
@@ -38,7 +39,7 @@ _TOLD = (
 
 def cure(outcome: Outcome, task: Task) -> str:
     """One line: the first cure whose pattern matches the output, otherwise a cure for the status."""
-    said = outcome.log[-4000:].replace("/home/work/", "~/")
+    said = outcome.log[-4000:].replace(f"{HOME}/", "~/")
     disk = task.run.disk_mb if task.run else 0
     for pattern, words in _TOLD if outcome.status in ("crash", "invalid") else ():
         if match := re.search(pattern, said):

@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from programs.errors import TaskError, UsageError
@@ -21,7 +21,7 @@ from trainer.commands.ladders import Ladder, ladders
 from trainer.commands.named_numbers import NamedNumber
 from trainer.commands.repository import OwnRepository, read
 from trainer.commands.shown import hub_of, packages_of, readable_text
-from trainer.commands.task_toml import TaskText, toml_value
+from trainer.commands.task_toml import TaskText, Wanted, toml_value
 from trainer.data import DataStore
 from trainer.experiment import Spec
 from trainer.metric_names import ending_direction
@@ -55,25 +55,6 @@ FORMS = {
     "editable": "FILE",
     "seed": "FILE.py:NAME|--OPTION|none",
 }
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What the user gives by flags; None and empty: found by running."""
-
-    command: str | None = None
-    metric: str | None = None
-    metric_file: str | None = None
-    direction: str | None = None
-    budget: float | None = None
-    editable: Sequence[str] = ()
-    seed: str | None = None
-    exclude: Sequence[str] = ()
-    readable: Sequence[str] = ()
-    values: Mapping[str, str] = field(default_factory=dict)
-    ladders: bool = True
-    score_command: str | None = None
-    artifacts: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

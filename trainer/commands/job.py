@@ -8,6 +8,7 @@ from pathlib import Path
 
 from trainer.gpu import Gpu
 
+HOME = "/home/work"  # of a command in the sandbox
 _COMPILED_MB = 2048
 
 

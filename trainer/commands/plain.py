@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -20,11 +19,9 @@ from pathlib import Path
 import psutil
 
 from trainer.commands.job import CommandEnded, CommandJob, CommandLimits
-from trainer.launcher import plain
+from trainer.commands.output import CommandOutput
 
 _FIRST_LOOK, _LATEST_LOOK = 0.002, 0.05  # seconds between two looks
-_END_SECONDS = 5.0
-_TAIL_BYTES = 40_000
 _OWN = "METALOOP_"
 
 
@@ -34,7 +31,7 @@ def run_plain(job: CommandJob, limits: CommandLimits) -> CommandEnded:
         folder = Path(place)
         lay(job, folder)
         before = {name: os.stat(folder / name).st_mtime_ns for name in job.kept}
-        run = _Run(job, limits, folder)
+        run = _PlainRun(job, limits, folder)
         exit_code, used = run.until_end()
         files: dict[str, bytes] = {}
         missing: list[str] = []
@@ -47,7 +44,9 @@ def run_plain(job: CommandJob, limits: CommandLimits) -> CommandEnded:
             files, missing = {}, [f"{name}: is too large" for name in job.wanted]
         peak = max(run.peak, used.ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10))
         cpu = max(run.cpu, used.ru_utime + used.ru_stime)
-        return CommandEnded(exit_code, run.killed, cpu, run.wall, peak, run.log, files, tuple(missing), written)
+        return CommandEnded(
+            exit_code, run.killed, cpu, run.wall, peak, run.output.text(), files, tuple(missing), written
+        )
 
 
 def lay(job: CommandJob, folder: Path) -> None:
@@ -72,13 +71,12 @@ def environment(job: CommandJob) -> Mapping[str, str]:
     return own | {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"} | dict(job.environment)
 
 
-class _Run:
+class _PlainRun:
     """One process group, from its start."""
 
     def __init__(self, job: CommandJob, limits: CommandLimits, folder: Path) -> None:
         self.limits, self.killed = limits, ""
-        self.cpu, self.peak, self.written = 0.0, 0.0, 0
-        self._tail = bytearray()
+        self.cpu, self.peak = 0.0, 0.0
         self._started = time.monotonic()
         try:
             self._process = subprocess.Popen(
@@ -90,8 +88,8 @@ class _Run:
             self._process = subprocess.Popen(
                 words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
             )
-        self._reader = threading.Thread(target=self._read, name="command-output", daemon=True)
-        self._reader.start()
+        assert self._process.stdout is not None
+        self.output = CommandOutput(self._process.stdout)
 
     def until_end(self) -> tuple[int, resource.struct_rusage]:
         """(the exit code, negative for a signal; what the command and the processes that it waited for used)."""
@@ -110,12 +108,7 @@ class _Run:
             self.wall = time.monotonic() - self._started
             self._end()
         self._process.returncode = code = os.waitstatus_to_exitcode(status)
-        self._reader.join(_END_SECONDS)
         return code, used
-
-    @property
-    def log(self) -> str:
-        return plain(bytes(self._tail[-_TAIL_BYTES:]).decode("utf-8", "replace"))[-_TAIL_BYTES:]
 
     def _crossed(self) -> str:
         """The limit that is exceeded, of the whole tree of processes."""
@@ -132,7 +125,7 @@ class _Run:
         crossed = {
             "cpu": self.cpu > limits.cpu_seconds,
             "wall": time.monotonic() - self._started > limits.wall_seconds,
-            "output": self.written > limits.output_mb << 20,
+            "output": self.output.written > limits.output_mb << 20,
             "memory": held > limits.memory_mb,
         }
         return next((name for name, is_so in crossed.items() if is_so), "")
@@ -141,14 +134,6 @@ class _Run:
         """Kill all that is left of the group."""
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
-
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        with self._process.stdout as pipe:
-            while data := os.read(pipe.fileno(), 1 << 16):
-                self.written += len(data)
-                self._tail += data
-                del self._tail[: -4 * _TAIL_BYTES]
 
 
 def _changed(path: Path, time_ns: int) -> bool:

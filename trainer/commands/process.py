@@ -7,7 +7,6 @@ import os
 import select
 import signal
 import subprocess
-import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from dataclasses import dataclass, field
 from trainer import bwrap
 from trainer.cgroup import Cgroup
 from trainer.commands.job import CommandEnded, CommandJob, CommandLimits
+from trainer.commands.output import CommandOutput
 from trainer.commands.view import CommandView
 from trainer.launcher import LauncherFault, plain
 from trainer.tree import CpuCount, descendants, pidfd, resident_mb
@@ -22,7 +22,6 @@ from trainer.tree import CpuCount, descendants, pidfd, resident_mb
 _LOOK_SECONDS = 0.05
 _START_SECONDS = 60.0
 _END_SECONDS = 10.0
-_TAIL_BYTES = 40_000
 _HEAD_BYTES = 1 << 22
 
 
@@ -74,8 +73,6 @@ class _Run:
         self.started = time.monotonic()
         self.killed = ""
         self.peak = 0.0
-        self.tail = bytearray()
-        self.written = 0
         self.received = bytearray()
         self.group = Cgroup.create("command")
         if self.group is not None:
@@ -83,8 +80,8 @@ class _Run:
             self.group.add(process.pid)
 
     def carry_out(self) -> CommandEnded:
-        reader = threading.Thread(target=self._read_log, name="command-output", daemon=True)
-        reader.start()
+        assert self.process.stdout is not None
+        self.output = CommandOutput(self.process.stdout)
         try:
             self._watch()
             self.count.look()  # complete, because the first process still waits for our permission to end
@@ -94,11 +91,10 @@ class _Run:
             wall = time.monotonic() - self.started
         finally:
             self._end()
-        reader.join(_END_SECONDS)
+        log = self.output.text()
         reply = self._reply()
         cpu = max(self.count.seconds, outside or 0.0, reply.cpu_seconds)
         peak = max(self.peak, reply.peak_memory_mb)
-        log = plain(bytes(self.tail[-_TAIL_BYTES:]).decode("utf-8", "replace"))[-_TAIL_BYTES:]
         return CommandEnded(
             reply.exit_code, self.killed, cpu, wall, peak, log, reply.files, tuple(reply.missing), tuple(reply.written)
         )
@@ -124,7 +120,7 @@ class _Run:
             return "cpu"
         if time.monotonic() - self.started > self.limits.wall_seconds:
             return "wall"
-        if self.written > self.limits.output_mb << 20:
+        if self.output.written > self.limits.output_mb << 20:
             return "output"
         held = sum(resident_mb(pid) for pid in descendants(self.first))
         self.peak = max(self.peak, held)
@@ -166,15 +162,6 @@ class _Run:
             with suppress(OSError):
                 signal.pidfd_send_signal(self.handle, signal.SIGKILL)
 
-    def _read_log(self) -> None:
-        assert self.process.stdout is not None
-        with self.process.stdout as pipe:
-            while data := os.read(pipe.fileno(), 1 << 16):
-                self.written += len(data)
-                self.tail += data
-                if len(self.tail) > 4 * _TAIL_BYTES:
-                    del self.tail[:-_TAIL_BYTES]
-
     def _reply(self) -> _Reply:
         """The supervisor's reply; an empty one if it was killed. LauncherFault if it ended without a reply."""
         if self.killed:
@@ -182,7 +169,7 @@ class _Run:
         if len(self.received) < 4:
             if self.group is not None and self.count.seconds == 0.0:
                 raise LauncherFault("the sandbox ended before its command")
-            raise LauncherFault(f"the sandbox ended without a reply: {bytes(self.tail[-200:])!r}")
+            raise LauncherFault(f"the sandbox ended without a reply: {bytes(self.output.tail[-200:])!r}")
         return _Reply.read(self.received)
 
 

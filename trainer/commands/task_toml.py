@@ -6,8 +6,8 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import Any
 
 from trainer.commands.ladders import Ladder
 from trainer.commands.named_numbers import NamedNumber
@@ -17,15 +17,31 @@ from trainer.gpu import usable
 from trainer.outcome import Outcome
 from trainer.scaffold import task_name
 
-if TYPE_CHECKING:
-    from trainer.commands.init import Wanted
-
 HARD_FACTOR, HARD_EXTRA = 2.0, 10.0  # a command's start-up and evaluation are not part of a budget
 WALL_FACTOR = 4.0  # hard limit of wall time over that of CPU time
 LONGEST = 3600.0  # CPU-seconds of the first run
 LEAST_MEMORY_MB, MEMORY_FACTOR = 4096, 2.0
 NO_METRIC = r"(?!x)x(.)"  # no line matches
 _OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the user gives by flags; None and empty: found by running."""
+
+    command: str | None = None
+    metric: str | None = None
+    metric_file: str | None = None
+    direction: str | None = None
+    budget: float | None = None
+    editable: Sequence[str] = ()
+    seed: str | None = None
+    exclude: Sequence[str] = ()
+    readable: Sequence[str] = ()
+    values: Mapping[str, str] = field(default_factory=dict)
+    ladders: bool = True
+    score_command: str | None = None
+    artifacts: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import stat
-import statistics
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -23,13 +22,13 @@ from trainer import constants
 from trainer.cache import Cache
 from trainer.charging import HeldSeconds
 from trainer.commands.job import CommandEnded, CommandJob, CommandLimits
-from trainer.commands.plain import run_plain
+from trainer.commands.launcher import CommandLauncher
 from trainer.compile_cache import CompileCache
 from trainer.constants import is_number
 from trainer.data import DataStore
 from trainer.experiment import SOURCE_BYTES, Spec, Trainer
 from trainer.gpu import Gpu, load
-from trainer.launcher import Ended, LauncherFault, ProcessLimits, ProcessRequest
+from trainer.launcher import Ended, ProcessLimits
 from trainer.outcome import Outcome, Trust
 from trainer.predictions import InvalidPredictions
 from trainer.referee import LEAST, OUT_OF_MEMORY, ExperimentTally, Failed, judge
@@ -37,9 +36,7 @@ from trainer.scorers.printed import Printed
 from trainer.scoring import Score
 from trainer.task import Task
 
-_CALIBRATION_RUNS = 3
 _GROWTH = 32 << 10  # bytes that an edit may add to sources above the usual limit
-_LIMITS = CommandLimits(10.0, 60.0)
 _LARGE = 4 << 20  # bytes; larger read-only files are mounted instead of copied
 _LINE = 300  # characters of a reason
 _SIGNALS = 64
@@ -47,51 +44,6 @@ _LINKS = 20  # that are followed
 _MOST_NAMES = 5  # in a finding
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _RESULT_MB = 1  # size of the file with the metric
-
-
-class CommandLauncher:
-    """A launcher without a template: it measures the cost of an empty command, and holds the compile cache."""
-
-    def __init__(self, sandboxed: bool, compiled: CompileCache | None = None) -> None:
-        self.sandboxed = sandboxed
-        self.constant = 0.0
-        self.compiled = compiled
-
-    def start(self, data: Path | None = None) -> None:
-        """Calibrate. Raises EnvironmentProblem if no sandbox can be made here."""
-        require_sandbox(self.sandboxed)
-        if not self.constant:
-            empty = [self.carry_out(CommandJob(["true"], {}), _LIMITS).cpu_seconds for _ in range(_CALIBRATION_RUNS)]
-            self.constant = statistics.median(empty)
-
-    def carry_out(self, job: CommandJob, limits: CommandLimits) -> CommandEnded:
-        """Run a job, in a sandbox of its own or as the user's own process."""
-        if not self.sandboxed:
-            return run_plain(job, limits)
-        from trainer.commands.process import run_command  # for Linux alone
-
-        return run_command(job, limits)
-
-    def run(self, request: ProcessRequest, meanwhile: Any = None) -> Ended:
-        raise LauncherFault("a task with a command has no template to run requests")
-
-    def close(self) -> None:
-        """Release the compile cache, if there is one."""
-        if self.compiled:
-            self.compiled.close()
-
-
-def require_sandbox(wanted: bool) -> None:
-    """Raise EnvironmentProblem if a sandbox is wanted and cannot be made here, with the way that works here."""
-    if not wanted:
-        return
-    from trainer import bwrap
-
-    try:
-        bwrap.ensure()
-    except EnvironmentProblem as problem:
-        hint = "; or ".join(filter(None, (problem.hint, "if the repository is your own: --no-sandbox")))
-        raise EnvironmentProblem(problem.message, hint=hint) from None
 
 
 class CommandTrainer(Trainer):

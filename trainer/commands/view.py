@@ -11,10 +11,10 @@ from typing import Any
 from programs.errors import TaskError, UsageError
 from trainer import compile_cache, login_keys
 from trainer.bwrap import memory_file
-from trainer.commands.job import CommandJob, CommandLimits
+from trainer.commands.job import HOME, CommandJob, CommandLimits
 from trainer.system_view import SystemView, checked, interpreter
 
-WORK, HOME, COMPILED = "/task", "/home/work", "/compiled"
+WORK, COMPILED = "/task", "/compiled"
 _START, _ORDER, _PACKING = "/run/metaloop/start.py", "/run/metaloop/order", "/run/metaloop/packing.py"
 _INSIDE = Path(__file__).parent.parent / "inside"
 
