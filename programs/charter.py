@@ -129,7 +129,7 @@ class Phase(CharterPart):
     keep: Keep = Field(default_factory=Keep)
     screen: Screen = Field(default_factory=Screen)
     wave: Wave = 1
-    no_repeat: bool = False
+    no_repeat: bool = True
     avoid_failures: bool = False
     doubt_ideas: bool = False
     focus: Groups = ()
@@ -179,7 +179,7 @@ class Charter(CharterPart):
         description="Share of the run's budget reserved for measuring the best candidates again with fresh"
         " seeds at the end. Default 0.0.",
     )
-    no_repeat: bool = Field(default=False, description="Never try the same source twice in a run. Default false.")
+    no_repeat: bool = Field(default=True, description="Never try the same source twice in a run. Default true.")
     avoid_failures: bool = Field(
         default=False,
         description="Never retry a value that crashed, timed out or ran out of memory. Default false.",

@@ -85,13 +85,14 @@ class ProposerConformance(Conformance):
 
     def test_it_proposes_by_itself_and_signs(self, bench: Bench, name: str) -> None:
         """Without the mixture, whose other proposers answer for one that has nothing to offer."""
-        part, here, rng = PROPOSERS.get(name)(ProposerStart(IDEAS, ("d0",))), situation(bench), np.random.default_rng(3)
+        part, rng = PROPOSERS.get(name)(ProposerStart(IDEAS, ("d0",))), np.random.default_rng(3)
+        here = situation(bench, no_repeat=False)
         proposals = [proposal for _ in range(12) if (proposal := part.propose(here, rng)) is not None]
         assert proposals, "it has nothing to propose after six experiments"
         assert all(proposal.proposer == name and here.allowed(proposal.edit) for proposal in proposals)
 
     @pytest.mark.parametrize(
-        "charter", [{}, {"no_repeat": True, "avoid_failures": True}, {"focus": ["optimizer"]}], ids=str
+        "charter", [{"no_repeat": False}, {"avoid_failures": True}, {"focus": ["optimizer"]}], ids=str
     )
     def test_proposals_are_allowed_reproducible_and_free(
         self, bench: Bench, name: str, charter: dict[str, JsonValue]

@@ -25,7 +25,6 @@ _LADDERS: dict[str, tuple[FieldValue, ...]] = {
     "branch.frontier": (1, 2, 3),
     "branch.rewind_after": (0, 6, 12),
     "confirm": (0.0, 0.1, 0.2),
-    "no_repeat": (False, True),
     "avoid_failures": (False, True),
 }
 _IF_SCREENED: dict[str, tuple[FieldValue, ...]] = {

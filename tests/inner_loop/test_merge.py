@@ -162,7 +162,7 @@ def test_a_role_may_pass_and_a_run_cannot_pass_for_ever(server: LlmServer, task:
         return researcher.answer(body)
 
     server.answer = answer
-    result, events = alone(task, TWO)
+    result, events = alone(task, "---\nmetaloop: {no_repeat: false}\n---\n" + TWO)
     passes = of(events, "turn")
     assert (
         result.experiments == 6

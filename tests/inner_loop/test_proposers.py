@@ -94,7 +94,7 @@ def test_elite_waits_for_a_second_script(cached: Trainer) -> None:
     assert [record.number for record in parents(situation)] == [0]
     assert EliteProposer().propose(situation, rng) is None
     bench = tried(cached, [(failed, "discard"), (BATCH, "discard")])
-    for charter in ({"focus": ["optimizer"]}, {"no_repeat": True, "avoid_failures": True}):
+    for charter in ({"focus": ["optimizer"]}, {"avoid_failures": True}):
         situation = seen(bench, **charter)
         drawn = [proposal for _ in range(60) if (proposal := EliteProposer().propose(situation, rng))]
         touched = {name for proposal in drawn for name, _ in changed(proposal.edit)}
@@ -104,7 +104,7 @@ def test_elite_waits_for_a_second_script(cached: Trainer) -> None:
 
 
 def test_random_draws_every_knob_alike(bench: Bench) -> None:
-    rng, proposer, situation = np.random.default_rng(1), RandomProposer(), seen(bench)
+    rng, proposer, situation = np.random.default_rng(1), RandomProposer(), seen(bench, no_repeat=False)
     drawn = [proposer.propose(situation, rng) for _ in range(700)]
     counts = Counter(name for p in drawn if p for name, _ in changed(p.edit))
     assert set(counts) == {knob.name for knob in situation.knobs}
@@ -126,7 +126,7 @@ def test_local_steps_one_rung_and_rather_on_where_it_helped(bench: Bench) -> Non
 def test_recombine_joins_near_misses_and_what_was_kept_elsewhere(bench: Bench) -> None:
     rng, proposer = np.random.default_rng(1), RecombineProposer()
     parts = {*changed(MOMENTUM), *changed(BATCH), *changed(HISTORY[-1][0]), *changed(LR)}
-    from_baseline = seen(bench, bench.baseline)
+    from_baseline = seen(bench, bench.baseline, no_repeat=False)
     joined = [proposer.propose(from_baseline, rng) for _ in range(10)]
     for proposal in joined:
         assert proposal is not None

@@ -87,22 +87,22 @@ def test_replicates_decide_by_their_mean(trainer: Trainer) -> None:
 
 
 def test_no_repeat_never_trains_a_source_twice(trainer: Trainer) -> None:
-    text = "proposers: {queue: 1, random: 1, local: 1, tpe: 1, recombine: 1}\nwave: 2\nno_repeat: true"
+    text = "proposers: {queue: 1, random: 1, local: 1, tpe: 1, recombine: 1}\nwave: 2"
     played = play(trainer, program(text, ["`lr=0.1`", "`lr=0.1`"]), 20)
     sources = [row["source_id"] for row in played.experiments]
     assert len(set(sources)) == len(sources) == 20
 
 
 def test_no_repeat_ends_when_there_is_nothing_left(trainer: Trainer) -> None:
-    played = play(trainer, program("focus: [faults]\nno_repeat: true"), 9)
+    played = play(trainer, program("focus: [faults]"), 9)
     assert len(played.experiments) == 4
     assert played.result.forfeited == pytest.approx(5 * FULL)
     assert played.result.state == "finished"
 
 
 def test_avoid_failures_tries_no_failed_value_again(trainer: Trainer) -> None:
-    careless = play(trainer, program("focus: [faults]"), 9)
-    careful = play(trainer, program("focus: [faults]\navoid_failures: true"), 9)
+    careless = play(trainer, program("focus: [faults]\nno_repeat: false"), 9)
+    careful = play(trainer, program("focus: [faults]\nno_repeat: false\navoid_failures: true"), 9)
     assert len(careless.experiments) == 9
     values = [row["edit"]["set"]["FAULT"] for row in careful.experiments[1:]]
     assert sorted(values) == ["memory", "nan", "raise"]
