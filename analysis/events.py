@@ -53,7 +53,7 @@ class MatchArm:
     kin: str | None = None
 
 
-class MatchEvent(Event, kind="match", sparse=("text_hash",)):
+class MatchEvent(Event, kind="match"):
     """A match was announced, before its first run."""
 
     match_id: str
@@ -64,7 +64,6 @@ class MatchEvent(Event, kind="match", sparse=("text_hash",)):
     stream: str
     task: str
     task_id: str
-    text_hash: str | None = None
     run_budget: float
     hardware_class: str
     started_at: str

@@ -120,7 +120,6 @@ def announcement(on: TaskStudy, match: Match) -> MatchEvent:
         stream=match.stream,
         task=task.name,
         task_id=task.task_id,
-        text_hash=task.text_hash or None,
         run_budget=config.run_budget,
         hardware_class=config.hardware_class,
         started_at=datetime.now(UTC).isoformat(),

@@ -1,4 +1,4 @@
-"""The remark on results whose hidden text is public: `[data] public` of a task."""
+"""The remark on results whose hidden data are public: `[data] public` of a task."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ def public_line(task: Task) -> str:
     """One sentence of a public task; empty for one whose hidden data come from the study's secret."""
     if not task.public:
         return ""
-    text = "the installed standard library" if task.text == "stdlib" else task.text or "its hidden data"
-    return f"{task.name}: the hidden text is public ({text}), so a model or a person may know it"
+    return f"{task.name}: its hidden data are public, so a model or a person may know them"
 
 
 def public_lines(study: Study) -> list[str]:

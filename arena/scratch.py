@@ -42,7 +42,6 @@ def scratch(
             command="verify",
             task=reference(task),
             task_id=task.task_id,
-            text_hash=task.text_hash,
             run_budget=task.run_budget,
             workers=workers,
             fixed_steps=fixed_steps,

@@ -15,6 +15,7 @@ from programs.errors import Corrupt, NotComparable, NotFound
 from programs.files import read_regular
 from trainer.devices import MOST_DEVICES
 from trainer.streams import DECIDING, Streams
+from trainer.task import Task
 from trainer.user_files import write_private
 
 MOST_WORKERS = 256
@@ -42,7 +43,6 @@ class Reserved(BaseModel):
     task: str
     task_id: str
     run_budget: float = Field(gt=0, allow_inf_nan=False)
-    text_hash: str = Field(default="", description="of the text file that the task's data come from")
     variant: bool = Field(default=False, description="a held-out task that the study drew from the first one's family")
     stage: int = Field(default=0, ge=0, description="of a fresh task: a generation; the confirmation comes after them")
 
@@ -106,7 +106,6 @@ class StudyConfig(BaseModel):
     command: str
     task: str
     task_id: str
-    text_hash: str = Field(default="", description="of the text file that the task's data come from")
     run_budget: float = Field(gt=0, allow_inf_nan=False)
     further: list[Reserved] = Field(default_factory=list, description="every match is also played on these")
     reserve: list[Reserved] = Field(default_factory=list)
@@ -146,6 +145,17 @@ class StudyConfig(BaseModel):
             raise NotFound(f"this study has no task {task_id!r}"[:80], hint="study.toml names its tasks")
         return self.model_copy(update=other.model_dump())
 
+    def loaded_task(self) -> Task:
+        """The task. Raises NotComparable where its files are no longer those that the study was made on."""
+        task = Task.load(self.task)
+        if task.task_id != self.task_id:
+            raise NotComparable(
+                f"task {self.task} is now {task.task_id}, this study was made on {self.task_id}",
+                hint="restore the task's files, or start a new study",
+                ids=[self.task_id, task.task_id],
+            )
+        return task
+
     @property
     def others(self) -> list[Reserved]:
         """All tasks after the first."""
@@ -178,9 +188,6 @@ class StudyConfig(BaseModel):
         body = {k: v for k, v in self.model_dump(by_alias=True).items() if v is not None}
         for table in ("plan", "staff"):
             body[table] = {k: v for k, v in body[table].items() if v is not None}
-        for table in (body, *body["further"], *body["fresh"], *body["reserve"]):
-            if not table["text_hash"]:
-                del table["text_hash"]
         partial = path.with_suffix(".partial")
         write_private(partial, tomli_w.dumps(body))
         partial.replace(path)

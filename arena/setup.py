@@ -12,7 +12,6 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from arena.choice import hardware_of_jobs
-from arena.same_task import with_texts
 from arena.sandbox import holds
 from arena.settings import FromStudy, Reserved, StudyConfig, UsedFamilies, UsedKnowledge, Versions
 from inner_loop.run_context import ModelConfig
@@ -94,19 +93,17 @@ class StudySetup:
         """As study.toml holds it, with a new secret, or that of the seed."""
         streams = Streams.fresh() if self.seed is None else Streams.from_seed(self.seed)
         created = datetime.now(UTC).isoformat(timespec="seconds")
-        further, reserve, fresh = (with_texts(tasks) for tasks in (self.further, self.reserve, self.fresh))
-        all_tasks = (self.task, *further.tasks, *reserve.tasks, *fresh.tasks)
+        others = [Task.load(each.task) for each in (*self.further, *self.reserve, *self.fresh)]
         return StudyConfig(
             study_id=content_id("y", streams.secret, created if self.seed is None else "seeded"),
             created_at=created,
             command=self.command,
             task=reference(self.task),
             task_id=self.task.task_id,
-            text_hash=self.task.text_hash,
             run_budget=self.run_budget,
-            further=further.named,
-            reserve=reserve.named,
-            fresh=fresh.named,
+            further=[*self.further],
+            reserve=[*self.reserve],
+            fresh=[*self.fresh],
             families=self.families,
             verify_seeds=self.verify_seeds,
             baseline_seeds=self.baseline_seeds,
@@ -114,7 +111,7 @@ class StudySetup:
             workers=self.workers,
             devices=self.devices,
             fixed_steps=self.fixed_steps,
-            sandbox=all(holds(each, self.sandbox) for each in all_tasks),
+            sandbox=all(holds(each, self.sandbox) for each in (self.task, *others)),
             confined=self.confined,
             researcher=self.researcher,
             staff=self.model_config or ModelConfig(),

@@ -16,14 +16,12 @@ from analysis.run_state import StudyState
 from analysis.writing_events import DirectiveEntry, ProgramEvent
 from arena import lock
 from arena.choice import on_cluster
-from arena.same_task import require_same
 from arena.settings import StudyConfig
 from arena.setup import StudySetup, require_free
 from programs.errors import Corrupt, EnvironmentProblem, NotComparable
 from programs.ids import content_id
 from programs.program import Program
 from trainer.hardware import hardware_class
-from trainer.task import Task
 from trainer.user_files import private_folder
 
 SETTLED = ("task", "run_budget", "researcher", "fixed_steps", "seed", "verify_seeds", "sandbox", "devices")
@@ -35,7 +33,7 @@ class Study:
     def __init__(self, folder: Path, config: StudyConfig) -> None:
         self.folder = folder.resolve()
         self.config = config
-        self.task = Task.load(config.task)
+        self.task = config.loaded_task()
         self.streams = config.streams
         self._ledger: Ledger | None = None
         self._lock: TextIO | None = None
@@ -63,9 +61,7 @@ class Study:
                 f"{folder} is a shared copy without the secret of its seeds: it can be read, not continued",
                 hint="metaloop report, credit, ui and verify read it; metaloop evolve starts a study of your own",
             )
-        study = cls(folder, config)
-        require_same(study.task, study.config)
-        return study
+        return cls(folder, config)
 
     def agree(self, **requested: Any) -> None:
         """Raise NotComparable for settings that differ from those the study was created with."""

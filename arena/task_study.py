@@ -6,7 +6,6 @@ from pathlib import Path
 
 from analysis.events import Event
 from analysis.run_state import StudyState
-from arena.same_task import require_same
 from arena.settings import StudyConfig
 from arena.setup import RunCost
 from arena.study import Study
@@ -27,8 +26,7 @@ class TaskStudy:
         self.config: StudyConfig = study.config.at(task_id)
         self.task: Task = study.task
         if task_id:
-            self.task = Task.load(self.config.task)
-            require_same(self.task, self.config)
+            self.task = self.config.loaded_task()
 
     @property
     def folder(self) -> Path:

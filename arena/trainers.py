@@ -6,14 +6,12 @@ from collections import OrderedDict
 from pathlib import Path
 
 from arena.lease import Leases, runs_per_device
-from arena.same_task import require_same
 from arena.settings import StudyConfig
 from programs.closing import Closing
 from trainer.cache import Cache
 from trainer.data import DataStore
 from trainer.devices import Devices
 from trainer.simulated import trainer_for
-from trainer.task import Task
 
 MOST_OPEN = 3  # each holds a warm template with torch in it
 
@@ -41,9 +39,7 @@ class Trainers(Closing):
         return self._open[config.task_id]
 
     def _start(self, config: StudyConfig) -> Devices:
-        task = Task.load(config.task)
-        if config.text_hash:  # another node may have another Python, or another file under that path
-            require_same(task, config)
+        task = config.loaded_task()
         data = DataStore(task, config.streams, self.folder / "data", confined=bool(config.confined))
         first = trainer_for(task, data, cache=self.cache, fixed_steps=config.fixed_steps, sandbox=config.sandbox)
         if runs_per_device() > 1:

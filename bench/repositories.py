@@ -62,13 +62,15 @@ def read(path: Path) -> dict[str, str]:
 def compared(task: Task, truth: dict[str, Any]) -> dict[str, str]:
     assert task.run is not None
     seed = "--seed" if "--seed {seed}" in str(task.run.command) else task.run.seed_constant or "none"
-    names = {knob.group or knob.name for knob in task.edits.knobs}
+    names = {(knob.group or knob.name).replace("-", "_") for knob in task.edits.knobs}
     found = {
         "metric": task.metric in (truth["metric"], truth["metric"].rpartition(".")[2]),
         "direction": task.direction == truth["direction"],
         "editable": set(task.editable) == set(truth["editable"]),
         "seed": seed == truth["seed"],
-        "knobs": all(any(name.lower().endswith(want.lower()) for name in names) for want in truth["has_knob"]),
+        "knobs": all(
+            any(name.lower().endswith(want.lower().replace("-", "_")) for name in names) for want in truth["has_knob"]
+        ),
     }
     return {name: RIGHT if right else WRONG for name, right in found.items()}
 

@@ -72,7 +72,6 @@ class Card:
     spent_seconds: float
     hardware_class: str
     torch: str
-    text_hash: str = ""  # of the task's text, if it is not generated
     screening: Screening | None = None
 
     def to_json(self) -> dict[str, JsonValue]:

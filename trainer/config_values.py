@@ -1,7 +1,8 @@
-"""Numbers, texts and switches in YAML, TOML and JSON files, with their bytes, so that one can be rewritten alone."""
+"""Numbers, texts and switches in YAML, JSON, TOML and INI files, with their bytes, so that one can be rewritten alone."""
 
 from __future__ import annotations
 
+import configparser
 import json
 import re
 import tomllib
@@ -10,15 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 Scalar = bool | int | float | str
-_YAML, _JSON, _TOML = (".yaml", ".yml"), (".json",), (".toml",)
-KINDS = (*_YAML, *_JSON, *_TOML)
+_YAML, _JSON, _INI = (".yaml", ".yml"), ".json", (".ini", ".cfg")
 _KEY = re.compile(r"[A-Za-z_][\w-]*")
 _INT = re.compile(r"[-+]?(?:0|[1-9][0-9_]*)")
 _FLOAT = re.compile(r"[-+]?(?:[0-9][0-9_]*)?(?:\.[0-9_]*)?(?:[eE][-+]?[0-9]+)?")
 _PLAIN = re.compile(r"[A-Za-z_][\w.-]*")
 _RESERVED = {"y", "n", "yes", "no", "on", "off", "true", "false", "null", "none", "nan", "inf"}
-_TOML_TABLE = re.compile(r"\s*\[\s*([\w.\s-]+?)\s*\]\s*(?:#.*)?")
-_TOML_KEY = re.compile(
+_TABLE = re.compile(r"\s*\[\s*([\w.\s-]+?)\s*\]\s*(?:#.*)?")
+_LINE = re.compile(
     r"""\s*(?P<key>[\w-]+(?:\s*\.\s*[\w-]+)*)\s*=\s*(?P<value>"[^"\\\n]*"|'[^'\n]*'|[-+\w.]+)\s*(?:#.*)?"""
 )
 
@@ -32,9 +32,9 @@ class ConfigValue:
 
 def read(file: str, text: str) -> Iterator[tuple[str, ConfigValue]]:
     """(path of keys, joined by dots; its value). Nothing for other files, and for texts that do not parse."""
-    if file.endswith(_TOML):
-        yield from _of_toml(text)
-    elif file.endswith((*_YAML, *_JSON)):
+    if file.endswith((".toml", *_INI)):
+        yield from _of_tables(text, is_ini=file.endswith(_INI))
+    elif file.endswith((*_YAML, _JSON)):
         yield from _of_yaml(text, is_json=file.endswith(_JSON))
 
 
@@ -44,7 +44,7 @@ def literal(file: str, old: str, value: Scalar) -> str:
         return "true" if value else "false"
     if isinstance(value, str):
         plain = _PLAIN.fullmatch(value) and value.lower() not in _RESERVED
-        return value if file.endswith(_YAML) and plain and old[:1] not in "'\"" else json.dumps(value)
+        return value if file.endswith((*_YAML, *_INI)) and plain and old[:1] not in "'\"" else json.dumps(value)
     text = repr(value)
     if isinstance(value, float) and "e" in text and "." not in text:
         return text.replace("e", ".0e")  # YAML 1.1 takes 1e-05 for a text
@@ -110,21 +110,21 @@ def _at(data: Any, keys: tuple[str | int, ...]) -> Any:
     return data
 
 
-def _of_toml(text: str) -> Iterator[tuple[str, ConfigValue]]:
+def _of_tables(text: str, is_ini: bool) -> Iterator[tuple[str, ConfigValue]]:
     """Lines ``key = value`` below ``[table]``, where the whole file, as parsed, has this value at this place."""
     try:
-        data = tomllib.loads(text)
-    except (ValueError, RecursionError):
+        data = _ini(text) if is_ini else tomllib.loads(text)
+    except (ValueError, RecursionError, configparser.Error):
         return
     table: list[str] | None = []
     start = 0
     for line in text.splitlines(keepends=True):
         body = line.rstrip("\r\n")
-        if header := _TOML_TABLE.fullmatch(body):
-            table = [part.strip() for part in header[1].split(".")]
+        if header := _TABLE.fullmatch(body):
+            table = [header[1]] if is_ini else [part.strip() for part in header[1].split(".")]
         elif body.lstrip().startswith("["):
             table = None  # an array of tables, or a quoted name
-        elif table is not None and (match := _TOML_KEY.fullmatch(body)):
+        elif table is not None and (match := _LINE.fullmatch(body)):
             keys = [*table, *(part.strip() for part in match["key"].split("."))]
             raw = match["value"]
             value = raw[1:-1] if raw[0] in "'\"" else plain_value(raw)
@@ -133,3 +133,10 @@ def _of_toml(text: str) -> Iterator[tuple[str, ConfigValue]]:
             if value is not None and actual == value and type(actual) is type(value):
                 yield ".".join(keys), ConfigValue(value, before, before + len(raw.encode()))
         start += len(line.encode())
+
+
+def _ini(text: str) -> dict[str, Any]:
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.optionxform = str  # type: ignore[assignment, method-assign]
+    parser.read_string(text)
+    return {name: {key: plain_value(value) for key, value in parser.items(name)} for name in parser.sections()}

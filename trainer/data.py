@@ -11,10 +11,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from programs.errors import EnvironmentProblem, NotComparable, TaskError
+from programs.errors import EnvironmentProblem, TaskError
 from trainer.streams import DATA_BITS, Stream, Streams
 from trainer.task import Task
-from trainer.text_source import text_hash
 from trainer.user_files import private_folder, user_cache
 
 # The seed is passed through a pipe, because all users of the machine can read a command line.
@@ -91,7 +90,6 @@ class DataStore:
             raise EnvironmentProblem(f"{folder.parent}: {error.strerror}", hint=f"free space, or {cure}") from None
         try:
             self._make(split, seed, temporary)
-            self._same_text()
             _open(temporary) if split == "train" else temporary.chmod(0o700)
             try:
                 temporary.rename(folder)
@@ -101,16 +99,6 @@ class DataStore:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
         return folder
-
-    def _same_text(self) -> None:
-        """Raise NotComparable if the text has changed since the task was loaded."""
-        task = self.task
-        if task.text and (now := text_hash(task.text)) != task.text_hash:
-            raise NotComparable(
-                f"the text of task {task.name} has changed since it was loaded, from {task.text_hash} to {now}",
-                hint="restore it and continue, or start a new study",
-                ids=[task.text_hash, now],
-            )
 
     def _make(self, split: str, seed: int, out: Path) -> None:
         last = self._in_sandbox(split, seed, out) if self.confined else self._as_user(split, seed, out)

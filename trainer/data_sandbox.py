@@ -1,4 +1,4 @@
-"""Runs a task's data.py in a sandbox with the system, the interpreter, the task's folder and its text; no network.
+"""Runs a task's data.py in a sandbox with the system, the interpreter, and the task's folder; no network.
 
 This is for tasks of untrusted origin, whose data.py would otherwise run with the user's permissions. The results are
 arrays, which trusted code reads without pickle.
@@ -10,7 +10,6 @@ from pathlib import Path, PurePosixPath
 
 from trainer.commands.job import CommandJob, CommandLimits
 from trainer.task import Task
-from trainer.text_source import STDLIB
 
 LIMITS = CommandLimits(600.0, 1800.0, memory_mb=4096, disk_mb=2048, processes=64, output_mb=1, result_mb=1024)
 OUT, SEED = "out", "seed"
@@ -29,12 +28,11 @@ def make(task: Task, split: str, seed: int, out: Path) -> str:
 
     Raises EnvironmentProblem if no sandbox can be made, TaskError for a folder that may not be shown.
     """
-    text = [task.text] if task.text and task.text != STDLIB else []
     job = CommandJob(
         ["python", "-s", "-P", "-c", _MAKE, str(task.folder), split],
         {SEED: (str(seed).encode(), False)},  # in a file, because all users of the machine can read a command line
         environment={"OMP_NUM_THREADS": "1"},
-        readable=[str(task.folder), *text],
+        readable=[str(task.folder)],
         wanted=[OUT],
     )
     from trainer.commands.process import run_command

@@ -239,7 +239,6 @@ def measure(
         spent_seconds=sum(outcome.spent_seconds for outcome in bench.outcomes),
         hardware_class=hardware_class(task.device),
         torch=_torch_version() if task.torch else "none",
-        text_hash=task.text_hash,
         screening=screening,
     )
 

@@ -27,7 +27,6 @@ from trainer.law import Law
 from trainer.law_file import law_of
 from trainer.scoring import ScoreSettings, scorer_kind
 from trainer.source import Source
-from trainer.text_source import at_hand, text_hash
 
 TASKS = Path(__file__).resolve().parent / "tasks"
 _NOT_MEASURED = re.compile(
@@ -69,8 +68,6 @@ class Task:
     wall_factor: float = 20.0
     memory_mb: int = 2048
     data_seed: int = 1
-    text: str = ""  # [data] source: "stdlib" or a path; empty: the data are generated
-    text_hash: str = ""  # of the bytes of that text
     family: task_file.FamilySection | None = None
     grammar: int | None = None  # the number of its generated language, if it has several
     public: bool = False  # anyone can read its hidden data, so contests must not use it
@@ -163,12 +160,12 @@ class Task:
         _check_score(path, text, parsed)
         edits = edit_space(path, text, parsed)
         card, budget = _card(folder / "card.json"), parsed.budget
-        data, text_id = parsed.data, _text_hash(path, text, parsed)
+        data = parsed.data
         measured = (card or {}).get("cost_seconds")
         cost = budget.cost or float(measured if isinstance(measured, int | float) else 1.5 * budget.seconds)
         return cls(
             name=parsed.task.name,
-            task_id=_task_id(folder, parsed, text_id),
+            task_id=_task_id(folder, parsed),
             folder=folder,
             description=parsed.task.description,
             metric=parsed.task.metric,
@@ -188,11 +185,9 @@ class Task:
             wall_factor=budget.wall_factor,
             memory_mb=budget.memory_mb,
             data_seed=data.seed,
-            text=data.source,
-            text_hash=text_id,
             family=parsed.family,
             grammar=data.grammar,
-            public=data.public or bool(data.source and at_hand(data.source)),
+            public=data.public,
             card=card,
             law=law_of(path, text, parsed, edits, Source.from_folder(folder, parsed.task.editable)),
             run=parsed.run,
@@ -258,19 +253,8 @@ def _constraints(path: Path, text: str, parsed: task_file.TaskFile) -> Constrain
     return parsed.constraints
 
 
-def _text_hash(path: Path, text: str, parsed: task_file.TaskFile) -> str:
-    """The hash of the text that [data] source names; empty without one."""
-    if not parsed.data.source:
-        return ""
-    try:
-        return text_hash(parsed.data.source)
-    except OSError as error:
-        message, hint = f"{error.filename}: {error.strerror}", "restore the text, or correct the path"
-        task_file.complain(path, text, ("data", "source"), message, hint)
-
-
-def _task_id(folder: Path, parsed: task_file.TaskFile, text_hash: str) -> str:
-    """Hash of task.toml, the read-only files, data.py with the modules beside it, and its text.
+def _task_id(folder: Path, parsed: task_file.TaskFile) -> str:
+    """Hash of task.toml, the read-only files, and data.py with the modules beside it.
 
     Roles of knobs, the section [family] and the repository of a copy are left out: they change no measurement, and a
     task that gets them remains comparable with itself.
@@ -281,8 +265,6 @@ def _task_id(folder: Path, parsed: task_file.TaskFile, text_hash: str) -> str:
     for name in sorted(names):
         raw = (folder / name).read_bytes()
         parts += [name, _NOT_MEASURED.sub(b"", raw) if name == "task.toml" else raw]
-    if text_hash:
-        parts += ["[data] source", text_hash]
     return content_id("t", *parts)
 
 

@@ -57,25 +57,11 @@ class BudgetSection(TomlSection):
 
 class DataSection(TomlSection):
     seed: int = Field(default=1, ge=0, description="seed of the training split")
-    source: str = Field(default="", description="stdlib, or the absolute path of the file or folder with the text")
     grammar: int | None = Field(default=None, ge=0, le=Most, description="number of a generated language")
     variant: int | None = Field(
         default=None, ge=0, le=Most, description="number of the data set, if data.py has several"
     )
-    public: bool = Field(default=False, description="anyone can read its hidden text: not allowed in contests")
-
-    @field_validator("source")
-    @classmethod
-    def _a_source(cls, source: str) -> str:
-        if source not in ("", "stdlib") and (not Path(source).is_absolute() or "\0" in source):
-            raise ValueError('is neither "stdlib" nor an absolute path')
-        return source
-
-    @model_validator(mode="after")
-    def _one_text(self) -> DataSection:
-        if self.source and self.grammar is not None:
-            raise ValueError("source and grammar exclude each other")
-        return self
+    public: bool = Field(default=False, description="anyone can read its hidden data: not allowed in contests")
 
 
 class ScoreSection(TomlSection):

@@ -106,7 +106,7 @@ def refuse_public(task: Task) -> None:
     """Raises UsageError for a task whose hidden data entrants can read."""
     if task.public:
         raise UsageError(
-            f"task {task.name} cannot be used in a contest: its hidden text is public",
+            f"task {task.name} cannot be used in a contest: its hidden data are public",
             hint="choose a task whose data are generated from the contest's secret, e.g. tinylm",
         )
 

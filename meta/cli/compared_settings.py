@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from meta.cli.board import StudyView
 
 LONGEST, MOST_PARTS = 120, 40  # characters of a value, entries of a table that is taken apart
-NO_SETTINGS = ("created_at", "text_hash", "schema", "secret", "programs", "ledger", "seed")  # and ids
+NO_SETTINGS = ("created_at", "schema", "secret", "programs", "ledger", "seed")  # and ids
 NONE = "–"
 
 

@@ -205,9 +205,8 @@ def described(task: Task) -> Row:
 
 
 def origin(task: Task) -> Row:
-    """Where a task's text comes from, as far as the task says."""
-    fields: Row = {"source": task.text, "text_hash": task.text_hash, "grammar": task.grammar}
-    return {key: value for key, value in fields.items() if value not in ("", None)} | {"public": task.public}
+    """What the task says of its hidden data."""
+    return ({} if task.grammar is None else {"grammar": task.grammar}) | {"public": task.public}
 
 
 def edits_of(task: Task) -> list[Row]:

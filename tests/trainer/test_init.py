@@ -299,8 +299,11 @@ def test_other_forms_count_where_nothing_has_a_colon(text: str, metric: str, val
 
 def test_a_word_about_seeds_is_a_question_and_an_option_can_be_named(tmp_path: Path) -> None:
     code = "import random, sys\nrandom.seed(int((sys.argv[2:] or [42])[0]))\nprint('loss:', random.random())\n"
-    place = write_files(tmp_path, {"train.py": code})
+    place = write_files(tmp_path / "called", {"train.py": code})
     assert unknown(place, Wanted()).choices == ["none"]
+    code = "import random\nRANDOM_STATE = 3\nprint('loss:', random.Random(RANDOM_STATE).random())\n"
+    held = unknown(write_files(tmp_path / "held", {"train.py": code}), Wanted())
+    assert held.choices == ["train.py:RANDOM_STATE", "none"]
     task = made(place, Wanted(seed="--rng"))
     assert task.run is not None and task.run.command == "python train.py --rng {seed}"
     assert run(task, Spec(task.baseline(), 1)).metric != run(task, Spec(task.baseline(), 2)).metric

@@ -31,7 +31,7 @@ from trainer.streams import Streams
 from trainer.task import Task
 
 SEEDS = ("SEED", "RANDOM_SEED", "TRAIN_SEED", "seed", "random_seed", "train_seed")
-_SEED_NAME = re.compile(r"(?:\w*_)?seed", re.IGNORECASE)
+_SEED_NAME = re.compile(r"(?:\w*_)?seed|random_state", re.IGNORECASE)
 _OTHER_WAY = {
     "lower": re.compile(r"\b(?:high|higher|highest|maximi[sz]\w*|larger|largest|increas\w*|greater|raise|up)\b", re.I),
     "higher": re.compile(
@@ -226,7 +226,9 @@ def _seed(source: OwnRepository, command: Fact, editable: Sequence[str], given: 
         return replace(command, value=f"{command.value} --seed {{seed}}"), "{seed}"
     if len(held) == 1 and not options and held[0].rpartition(":")[2] in SEEDS:
         return command, held[0]
-    said = next((line.where for line in source.lines(*source.code) if re.search("seed", line.text, re.I)), "")
+    said = next(
+        (line.where for line in source.lines(*source.code) if re.search("seed|random_state", line.text, re.I)), ""
+    )
     if held or said:
         which = "which of these is" if held else f"the code speaks of a seed ({said}): what is"
         raise Unknown("seed", f"{which} the seed of a training, a constant, an option or none?", [*held, "none"])

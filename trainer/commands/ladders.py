@@ -1,7 +1,7 @@
 """Knobs for a researcher without a language model: settings of the editable files, each with other values to try.
 
 In Python: constants, numbers in fields of classes and in dicts, defaults of options, and those defaults of parameters
-and arguments of calls whose name says a role; in YAML, TOML and JSON the keys (`trainer.nested_values`). In other
+and arguments of calls whose name says a role; in YAML, JSON, TOML and INI the keys (`trainer.nested_values`). In other
 languages a line that defines a constant (``#define``, ``const``, ``NAME=``) becomes a patch per value. Whether a value
 can be used, and changes anything, is found by running (`trainer.commands.check`).
 """
@@ -23,7 +23,7 @@ from trainer.nested_values import Scalar
 MOST = 24
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}")
 _MEASURES = re.compile(  # names of what a measurement rests on
-    r"SEED|PATH|DIR|FILE|VERSION|PORT|VOCAB|TIME_|BUDGET|SECONDS|DEVICE|URL|HOST|REPEAT|TRIALS|EVAL"
+    r"SEED|RANDOM_STATE|PATH|DIR|FILE|VERSION|PORT|VOCAB|TIME_|BUDGET|SECONDS|DEVICE|URL|HOST|REPEAT|TRIALS|EVAL"
     r"|(?:^|_)(?:VAL|VALID|VALIDATION|TEST|HELD|HOLD|HOLDOUT|FOLDS?|N_?JOBS|BINS)(?:_|$)",
     re.IGNORECASE,
 )
@@ -37,7 +37,7 @@ _DEFINITIONS = (
     ),
     re.compile(rf"(?:export )?(?P<name>[A-Z][A-Z0-9_]*)\s*[:?]?=\s*[\"']?{_NUMBER}[\"']?\s*(?:#.*)?"),
 )
-_CONFIG = ("py", "json", "yaml", "yml", "toml")
+_CONFIG = ("py", "json", "yaml", "yml", "toml", "ini", "cfg")
 
 
 @dataclass(frozen=True)

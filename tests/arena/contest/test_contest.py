@@ -213,7 +213,7 @@ def test_a_task_that_was_made_public_later_is_not_served(tmp_path: Path) -> None
     contest = founded(tmp_path).contest
     toml = contest.task.folder / "task.toml"
     toml.write_text(toml.read_text() + "\n[data]\npublic = true\n")
-    with pytest.raises(UsageError, match="its hidden text is public"):
+    with pytest.raises(UsageError, match="its hidden data are public"):
         serve(contest.folder, "127.0.0.1", 0, print, print)
 
 

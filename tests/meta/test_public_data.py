@@ -1,4 +1,4 @@
-"""Tasks whose hidden text is public: refused by contests, and named where they support a claim."""
+"""Tasks whose hidden data are public: refused by contests, and named where they support a claim."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ def public_law(folder: Path) -> Path:
     return made
 
 
-def test_the_evidence_of_a_champion_says_that_the_text_was_public(tmp_path: Path) -> None:
+def test_the_evidence_of_a_champion_says_that_the_data_are_public(tmp_path: Path) -> None:
     task = Task.load(public_law(tmp_path / "open"))
     plan = replace(TINY, generations=0, opening_runs=2, run_budget=6 * task.cost_seconds)
     evolved(tmp_path / "s", task, plan, seed=3)
-    assert "**planted: the hidden text is public" in (tmp_path / "s" / "champion.evidence.md").read_text()
+    assert "**planted: its hidden data are public" in (tmp_path / "s" / "champion.evidence.md").read_text()
 
 
 def test_verify_says_it_too(call: Call, tmp_path: Path) -> None:
     law = public_law(tmp_path / "open")
     code, _, err = call("verify", str(law / "train.py"), "-t", str(law), "-n", "2")
-    assert code == 0 and "planted: the hidden text is public" in err
+    assert code == 0 and "planted: its hidden data are public" in err
 
 
 def test_a_contest_refuses_a_public_task(call: Call, tmp_path: Path) -> None:
