@@ -1,4 +1,4 @@
-"""Numbers, texts and switches in YAML, JSON, TOML and INI files, with their bytes, so that one can be rewritten alone."""
+"""Numbers, texts and switches in YAML, JSON, TOML and INI files, with their bytes: one can be rewritten alone."""
 
 from __future__ import annotations
 
