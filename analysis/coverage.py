@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.knowledge import Effect
-from trainer.conditional import compares
 from trainer.edits import Value
+from trainer.values.conditional import compares
 
 Config = Mapping[str, Value]
 Tried = tuple[Config, float] | None  # the edit that an idea is on a script, and what it adds; None: no experiment

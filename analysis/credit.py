@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
 from analysis.statistics import bh
-from trainer.constants import is_number
+from trainer.values.constants import is_number
 
 Value = str | float | int | bool
 Key = tuple[str, str]  # of an edit: the knob in lower case, the value in its one canonical text

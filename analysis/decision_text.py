@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from analysis import freshness
 from analysis.decision import (
     BETTER,
     LEVEL,
@@ -43,7 +44,6 @@ from analysis.wording import (
     p_text,
     span,
 )
-from trainer import freshness
 
 PLANNED = (
     "The verdict comes from one planned test of the champion against all runs of the program that it is compared with. "

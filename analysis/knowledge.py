@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 from analysis.tables import answer, quoted, record, rows, typed_rows
 from programs.errors import NotFound, UsageError
 from programs.ids import content_id
+from trainer.cards.sweep import EditTrial, role_values_of
 from trainer.edits import Value
 from trainer.hardware import hardware_class
 from trainer.outcome import Status
-from trainer.sweep import EditTrial, role_values_of
 from trainer.task import Task
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ class Effect:
 
     ``kind``: sweep, study or import; ``source``: where it comes from, for people. ``context``: the script's value of
     each role before the edit; ``edit``: the new values (none: the script itself), in the words of
-    `trainer.roles.meaning`. Gains and levels are shares of the task's reach, the gain of the best script that its
-    source found: ``level`` is that of the script before the edit (0: the untouched one), ``gain`` what the edit
+    `trainer.values.roles.meaning`. Gains and levels are shares of the task's reach, the gain of the best script that
+    its source found: ``level`` is that of the script before the edit (0: the untouched one), ``gain`` what the edit
     added; None if an experiment failed. ``n``: experiments with the edit; ``se``: of the gain.
     """
 

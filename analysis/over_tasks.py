@@ -20,7 +20,7 @@ from analysis.evidence import Evidence, ProgramScore
 from analysis.scales import UNIT, GainScale
 from analysis.statistics import interval, mean_interval, posterior
 from analysis.trust import weakest
-from trainer.constants import is_number
+from trainer.values.constants import is_number
 
 Row = TypeVar("Row", bound=CreditEstimate)
 Parts = Sequence[Evidence]

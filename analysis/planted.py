@@ -1,7 +1,8 @@
 """Simulated runs with a known truth, without experiments: from a program's directives to the gains of its runs.
 
 The coarser of two simulation levels: thousands of replicates per second, for racing, attribution and power. The finer
-one, `trainer.law`, is a task on which the real researcher makes experiments. Gains can be in any unit; stock gains 1.
+one, `trainer.laws.law`, is a task on which the real researcher makes experiments. Gains can be in any unit; stock gains
+1.
 """
 
 from __future__ import annotations

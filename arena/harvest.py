@@ -24,6 +24,7 @@ from analysis.scope import Scope
 from analysis.study import read_study
 from analysis.tables import rows, statement
 from analysis.trust import weakest
+from arena.clock_rule import CpuUse, own_experiments
 from arena.drain import drained
 from arena.executor import Executor
 from arena.jobs import MeasureJob, Measurement
@@ -31,7 +32,6 @@ from arena.measuring import gain_interval, gain_over_baseline, measure_baseline,
 from arena.task_study import TaskStudy
 from arena.verify_study import final_source
 from inner_loop.elite import PARENTS, elite_edit
-from trainer.clock_rule import CpuUse, own_experiments
 from trainer.edits import Edit, EditError, Value
 from trainer.source import Source
 from trainer.streams import Stream

@@ -51,7 +51,7 @@ def require(task: Task, sandboxed: bool) -> None:
     check_cache(task)
     if not sandboxed:
         return
-    from trainer.local import check_sandbox
+    from trainer.sandbox.local import check_sandbox
 
     try:
         check_sandbox()

@@ -11,7 +11,7 @@ from programs.closing import Closing
 from trainer.cache import Cache
 from trainer.data import DataStore
 from trainer.devices import Devices
-from trainer.simulated import trainer_for
+from trainer.laws.simulated import trainer_for
 
 MOST_OPEN = 3  # each holds a warm template with torch in it
 

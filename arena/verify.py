@@ -17,13 +17,13 @@ from analysis.audit import MeanDifference, mean_difference, one_draw, source_ver
 from analysis.events import AuditEvent
 from analysis.trust import counts, weakest
 from arena import embedded
+from arena.clock_rule import CpuUse
 from arena.jobs import MeasureJob, Measurement
 from arena.scratch import Say, measure, scratch, secret_hash
 from arena.setup import reference
 from inner_loop.events import FindingEvent
 from programs.errors import TaskError
 from programs.ids import content_id
-from trainer.clock_rule import CpuUse
 from trainer.source import Source
 from trainer.streams import Stream, Streams
 from trainer.task import Task

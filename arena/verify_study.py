@@ -16,13 +16,13 @@ from analysis.power import runs_needed
 from analysis.study import read_study
 from analysis.tables import statement, typed_rows
 from arena.choice import hardware_of_jobs
+from arena.clock_rule import CpuUse, own_experiments
 from arena.run_archive import FOLDERS, unpacked
 from arena.scratch import Say
 from arena.study import Study
 from arena.verify import FRESH, Audit, AuditFigures, How, Sample, carry_out, findings, verify_source
 from inner_loop.events import FindingEvent
 from programs.errors import Corrupt, NotFound, UsageError
-from trainer.clock_rule import CpuUse, own_experiments
 from trainer.source import Source
 from trainer.task import Task
 

@@ -21,6 +21,7 @@ from pydantic import JsonValue
 
 from analysis.ledger import Ledger
 from analysis.run_state import RunState
+from arena.clock_rule import CpuUse, own_experiments, verification
 from arena.jobs import ErrorRecord, Job, JobResult, MeasureJob, Measurement, RunJob, WorkerMessage, from_json
 from arena.settings import StudyConfig
 from arena.spend import spend_of
@@ -31,7 +32,6 @@ from inner_loop.run import run
 from inner_loop.run_context import RunContext
 from programs.errors import EnvironmentProblem, MetaloopError
 from programs.program import Program
-from trainer.clock_rule import CpuUse, own_experiments, verification
 from trainer.devices import Devices
 from trainer.experiment import Spec, Trainer
 from trainer.source import Source

@@ -36,9 +36,9 @@ from programs.errors import EnvironmentProblem
 from programs.program import Program
 from tests.llm.apis import ApiServer
 from tests.llm.shell import scripted
-from trainer import bwrap
 from trainer.data import DataStore
 from trainer.experiment import Trainer
+from trainer.sandbox import bwrap
 from trainer.streams import Streams
 from trainer.task import Task
 
@@ -245,7 +245,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="a folder for what each agent printed, and its requests")
     given = parser.parse_args()
     if given.no_cgroup:
-        mock.patch("trainer.cgroup.hierarchies", list).start()
+        mock.patch("trainer.sandbox.cgroup.hierarchies", list).start()
     for name in given.agents:
         try:
             version = version_of(name)

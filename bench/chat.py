@@ -38,8 +38,8 @@ from tests.llm.server import FAULTS, LlmServer, every
 from tests.llm.studies import FIGURES, STANDINGS, THREE, found, planted, race
 from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer
+from trainer.laws.simulated import SimulatedTrainer
 from trainer.outcome import Outcome
-from trainer.simulated import SimulatedTrainer
 from trainer.streams import Streams
 from trainer.task import Task
 

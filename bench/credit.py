@@ -28,8 +28,8 @@ from bench.common import TRIED, figure, go_on, kept
 from bench.nulls import SMALL
 from bench.simulated import EXPERIMENTS, share_figure
 from bench.whole import quick_plan, whole_study
-from trainer.law import Law
-from trainer.planted import null_law, random_law, simulated_task
+from trainer.laws.law import Law
+from trainer.laws.planted import null_law, random_law, simulated_task
 from trainer.task import Task
 
 NULLS: Mapping[str, Callable[[int], Law]] = {

@@ -21,13 +21,13 @@ from bench.fuzz_inputs import mutate, mutate_json
 from programs.errors import EnvironmentProblem, MetaloopError
 from programs.lint import lint
 from programs.program import Program
-from trainer.blob import Blob
 from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer
 from trainer.inside import monitor, wire
-from trainer.launcher import Ended, LauncherFault, read_reply
-from trainer.predictions import InvalidPredictions
-from trainer.referee import ExperimentTally, Failed, LocalReferee
+from trainer.sandbox.blob import Blob
+from trainer.sandbox.launcher import Ended, LauncherFault, read_reply
+from trainer.scoring.predictions import InvalidPredictions
+from trainer.scoring.referee import ExperimentTally, Failed, LocalReferee
 from trainer.streams import Streams
 from trainer.task import TASKS, Task
 

@@ -18,12 +18,12 @@ from pathlib import Path
 
 from bench.common import figure
 from trainer import scaffold
-from trainer.cgroup import Cgroup
 from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer
-from trainer.launcher import Ended, ProcessLimits, ProcessRequest
-from trainer.local import LocalLauncher
-from trainer.referee import LEAST, meters_agree
+from trainer.sandbox.cgroup import Cgroup
+from trainer.sandbox.launcher import Ended, ProcessLimits, ProcessRequest
+from trainer.sandbox.local import LocalLauncher
+from trainer.scoring.referee import LEAST, meters_agree
 from trainer.source import Source
 from trainer.streams import Streams
 from trainer.task import Task

@@ -38,8 +38,8 @@ from bench.simulation.drawn import Design, World, studies
 from bench.whole import quick_plan, whole_study
 from meta.claim import LEVEL, Against, claim
 from meta.plan import QUICK, Plan
-from trainer.law import Law
-from trainer.planted import COST, null_law, simulated_task
+from trainer.laws.law import Law
+from trainer.laws.planted import COST, null_law, simulated_task
 from trainer.task import Task
 
 if TYPE_CHECKING:

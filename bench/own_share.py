@@ -34,7 +34,7 @@ from bench.whole import quick_plan, whole_study
 from meta.begin import champion_of
 from meta.champion import BEST
 from meta.claim import Claim
-from trainer.planted import random_law, simulated_task
+from trainer.laws.planted import random_law, simulated_task
 from trainer.task import Task
 
 FIRST, BUSY = 1, 5

@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from bench.common import figure
-from trainer.launcher import ProcessLimits, ProcessRequest
-from trainer.local import LocalLauncher
+from trainer.sandbox.launcher import ProcessLimits, ProcessRequest
+from trainer.sandbox.local import LocalLauncher
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

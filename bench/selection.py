@@ -36,7 +36,7 @@ try:
     from bench.whole import quick_plan
 except ImportError:
     from meta.plan import quick as quick_plan
-from trainer.planted import random_law, simulated_task
+from trainer.laws.planted import random_law, simulated_task
 from trainer.task import Task
 seed, laws = map(int, sys.argv[1:])
 with tempfile.TemporaryDirectory() as place:

@@ -19,8 +19,8 @@ from analysis.statistics import share_interval
 from bench.common import figure
 from bench.whole import quick_plan, whole_study
 from meta.plan import Plan
-from trainer.law import Law
-from trainer.planted import random_law, simulated_task
+from trainer.laws.law import Law
+from trainer.laws.planted import random_law, simulated_task
 from trainer.task import Task
 
 EXPERIMENTS = 16

@@ -15,11 +15,11 @@ from programs.ideas import ProgramIdea
 from programs.ids import content_id
 from programs.patches import ProgramPatch
 from programs.program import Program
-from trainer.conditional import ConditionalEdit, read
 from trainer.edits import Edit, EditError, EditSpace, Knob, Replacement
 from trainer.experiment import SOURCE_BYTES
 from trainer.source import Source
 from trainer.task import Task
+from trainer.values.conditional import ConditionalEdit, read
 
 PATCHES = "patches"  # the group of a program's own patches
 

@@ -6,7 +6,7 @@ import math
 
 from inner_loop.bench import Bench
 from inner_loop.record import Record, measurements
-from trainer.card_summary import summary
+from trainer.cards.card_summary import summary
 
 #: Repeats of a run, beyond one training for each source, that suffice for a standard deviation.
 LEAST_REPEATS = 2

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from inner_loop.record import Record
 from programs.ideas import ProgramIdea
-from trainer.conditional import ConditionalEdit
 from trainer.edits import Edit, EditSpace, Knob
 from trainer.source import Source
+from trainer.values.conditional import ConditionalEdit
 
 if TYPE_CHECKING:
     import numpy as np

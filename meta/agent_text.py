@@ -17,9 +17,9 @@ from programs.charter_edit import take_charter
 from programs.charter_prose import END, START
 from programs.front_matter import locate
 from programs.text import split_lines
-from trainer.conditional import known
 from trainer.edits import ROLE, Knob, read_value
 from trainer.task import Task, builtin_tasks
+from trainer.values.conditional import known
 
 _WORD = re.compile(r"`(@?[A-Za-z_]\w*)(?:(==|!=|<=|>=|=|<|>)([^`?]+))?(\??)`( ?)")
 _MARGIN = re.compile(r"\b(one|[\d.]+) standard deviations? of the baseline's metric between training seeds")

@@ -30,7 +30,7 @@ from meta.verdict import Champion, decide, sentence
 from programs.evolved_for import EvolvedFor
 from programs.program import Program
 from programs.shelf import starters
-from trainer.conditional import read
+from trainer.values.conditional import read
 
 if TYPE_CHECKING:
     import duckdb

@@ -18,8 +18,8 @@ from analysis.statistics import mean_interval
 from inner_loop.run import run
 from programs.program import Program
 from trainer.data import DataStore
-from trainer.law import Change, Law
-from trainer.simulated import SimulatedTrainer
+from trainer.laws.law import Change, Law
+from trainer.laws.simulated import SimulatedTrainer
 from trainer.streams import Streams
 from trainer.task import Task
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.events import HarvestEvent, HarvestExperimentEvent
+from analysis.freshness import CHOSEN, freshness
 from analysis.run_state import StudyState
 from analysis.wording import duration
 from arena.harvest import HARVEST, HEADROOM
@@ -16,7 +17,6 @@ from arena.setup import reference
 from arena.study import Study
 from arena.task_study import tasks_of
 from trainer.edits import Edit
-from trainer.freshness import CHOSEN, freshness
 from trainer.task import Task
 
 BY_RUN = "the untouched train.py, by a run"

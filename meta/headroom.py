@@ -20,17 +20,17 @@ from meta.learnt import learnt_for
 from meta.plan import Plan
 from programs.program import Program
 from programs.shelf import starter
-from trainer import check_record
-from trainer.card_summary import resolved_effects
-from trainer.conditional import OPTIONAL, read
+from trainer.cards import check_record
+from trainer.cards.card_summary import resolved_effects
+from trainer.cards.measure import Progress as TaskProgress
+from trainer.cards.measure import run_or_refuse
 from trainer.data import DataStore
 from trainer.edits import Edit, EditError
-from trainer.launcher import Launcher
-from trainer.measure import Progress as TaskProgress
-from trainer.measure import run_or_refuse
-from trainer.simulated import trainer_for
+from trainer.laws.simulated import trainer_for
+from trainer.sandbox.launcher import Launcher
 from trainer.streams import Streams
 from trainer.task import Task
+from trainer.values.conditional import OPTIONAL, read
 
 STRONGEST = "strongest"  # in a study's plan: the changes that the check or the card measured as best
 _TOGETHER = 2  # settings that count as one change: an optimizer with its learning rate

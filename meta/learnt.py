@@ -24,9 +24,9 @@ from programs.ideas import ProgramIdea
 from programs.program import Program
 from programs.shelf import in_library
 from programs.structure import ARROW
-from trainer.conditional import read as read_idea
 from trainer.edits import ROLE, Value, format_value
 from trainer.task import Task
+from trainer.values.conditional import read as read_idea
 
 _TASK_ID = re.compile(r"t[0-9a-f]{12}")
 _SIGNS = {"<": "below", ">": "above", "==": ""}

@@ -12,7 +12,7 @@ from programs.edit import set_charter
 from programs.program import Program
 from programs.shelf import starter
 from programs.text import word_list
-from trainer.screening import ScreenShape, best_shape
+from trainer.cards.screening import ScreenShape, best_shape
 from trainer.task import Task
 
 # The order in which small studies fill their places: the most different strategies first.

@@ -23,10 +23,10 @@ from programs.errors import ProgramError, UsageError
 from programs.ideas import Comparison, ProgramIdea
 from programs.order_of_work import HARMFUL, with_order
 from programs.program import Program
-from trainer.conditional import OPTIONAL, read
 from trainer.edits import Edit, EditError
 from trainer.source import Source
 from trainer.task import Task
+from trainer.values.conditional import OPTIONAL, read
 
 if TYPE_CHECKING:
     from analysis.events import HarvestEvent

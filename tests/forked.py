@@ -18,8 +18,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from trainer.inside import serving
-from trainer.predictions import InvalidPredictions
-from trainer.streaming import Channel
+from trainer.scoring.predictions import InvalidPredictions
+from trainer.scoring.streaming import Channel
 
 T = TypeVar("T")
 

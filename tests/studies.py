@@ -13,7 +13,7 @@ from arena.study import Study
 from meta.plan import Plan
 from programs.program import Program
 from tests.inner_loop.play import BLOBS
-from trainer.planted import random_law, simulated_task
+from trainer.laws.planted import random_law, simulated_task
 from trainer.task import Task
 
 RUN_BUDGET = 1.2  # six full experiments of 0.2 nominal seconds

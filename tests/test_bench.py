@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.forked import run_module
-from trainer.planted import random_law, simulated_task
+from trainer.laws.planted import random_law, simulated_task
 
 ROOT = Path(__file__).resolve().parents[1]
 TRIED = "--quick -n 2 --generations 1 -b 0.4s"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from programs.shelf import starter
-from trainer.planted import random_law, simulated_task
+from trainer.laws.planted import random_law, simulated_task
 
 SCRIPT = Path(__file__).parents[1] / "examples" / "github-action" / "compare.py"
 LISTED = (

@@ -16,7 +16,7 @@ import pytest
 from analysis.study import query
 from meta.conformance.base import LAW
 from tests.inner_loop.play import BLOBS
-from trainer.planted import simulated_task
+from trainer.laws.planted import simulated_task
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "plugin"
 PROGRAM = """\

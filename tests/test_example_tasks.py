@@ -8,7 +8,7 @@ import pytest
 
 from tests.meta.cli_study import cli
 from tests.studies import Snapshot
-from trainer.check import check
+from trainer.cards.check import check
 from trainer.task import Task
 
 TASKS = Path(__file__).parents[1] / "examples" / "tasks"

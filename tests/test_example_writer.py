@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from trainer.planted import random_law, simulated_task
+from trainer.laws.planted import random_law, simulated_task
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "writer"
 WRITTEN = (

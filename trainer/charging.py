@@ -12,7 +12,7 @@ from typing import Protocol
 
 from programs.errors import EnvironmentProblem
 from trainer import gpu
-from trainer.referee import ExperimentTally
+from trainer.scoring.referee import ExperimentTally
 from trainer.task import Task
 
 _NO_LIMIT = 1e8  # CPU-seconds: on a GPU only wall time is limited

@@ -13,8 +13,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, field_validator, model_validator
 
 from programs.text import one_line
-from trainer.predictions import InvalidPredictions
 from trainer.scorers.printed import number_in
+from trainer.scoring.predictions import InvalidPredictions
 from trainer.source import Source
 
 Kind = Literal["memory_mb", "seconds", "lines", "printed"]

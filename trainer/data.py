@@ -113,7 +113,7 @@ class DataStore:
             raise TaskError(f"{self.task.folder / 'data.py'}: make({split!r}, …) failed: {last}", hint=hint)
 
     def _in_sandbox(self, split: str, seed: int, out: Path) -> str:
-        from trainer.data_sandbox import make
+        from trainer.sandbox.data_sandbox import make
 
         return make(self.task, split, seed, out)
 

@@ -11,9 +11,9 @@ from functools import cached_property
 from typing import Literal, TypeGuard
 
 from programs.errors import UsageError
-from trainer import constants, nested_values
-from trainer.roles import meaning
 from trainer.source import Source
+from trainer.values import constants, nested_values
+from trainer.values.roles import meaning
 
 Value = str | float | int | bool
 Kind = Literal["float", "int", "choice", "patch"]
@@ -117,8 +117,8 @@ class Knob:
     note: str = ""
     file: str = "train.py"
     replacements: tuple[Replacement, ...] = ()
-    role: str = ""  # what the knob is in any task (`trainer.roles`)
-    at: str = ""  # address in its file (`trainer.nested_values`); empty: the constant of its name
+    role: str = ""  # what the knob is in any task (`trainer.values.roles`)
+    at: str = ""  # address in its file (`trainer.values.nested_values`); empty: the constant of its name
 
     def read(self, text: str) -> object:
         """Its value in the text of its file; None if the text has none."""

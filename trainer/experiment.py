@@ -13,16 +13,16 @@ from programs.closing import Closing
 from programs.errors import EnvironmentProblem, TaskError
 from programs.ids import content_id
 from trainer import constraints
-from trainer.blob import Blob
 from trainer.cache import Cache
 from trainer.charging import Charge, charge_for
 from trainer.data import DataStore
 from trainer.hardware import hardware_class
-from trainer.launcher import Launcher, LauncherFault, ProcessLimits, ProcessRequest
 from trainer.outcome import Outcome, Status, Trust
-from trainer.predictions import InvalidPredictions
-from trainer.referee import LEAST, ExperimentTally, Failed, LocalReferee, judge
+from trainer.sandbox.blob import Blob
+from trainer.sandbox.launcher import Launcher, LauncherFault, ProcessLimits, ProcessRequest
 from trainer.scoring import Score, lowest, scorer_of
+from trainer.scoring.predictions import InvalidPredictions
+from trainer.scoring.referee import LEAST, ExperimentTally, Failed, LocalReferee, judge
 from trainer.source import Source
 from trainer.streams import DECIDING, Stream
 from trainer.task import Task
@@ -57,7 +57,7 @@ def launcher_of(task: Task, sandbox: bool = True, number: int = 0) -> Launcher:
         from trainer.commands.launcher import CommandLauncher
 
         return CommandLauncher(sandbox)
-    from trainer.local import LocalLauncher  # for Linux alone
+    from trainer.sandbox.local import LocalLauncher  # for Linux alone
 
     return LocalLauncher(sandbox=sandbox, torch=task.torch, number=number)
 

@@ -48,8 +48,8 @@ def init(folder: Path | str, name: str | None = None) -> Path:
 
 
 def init_simulated(folder: Path, seed: int) -> Path:
-    """Write a task with a random law (`trainer.planted.random_law`); existing files are never overwritten."""
-    from trainer.planted import random_law, simulated_task
+    """Write a task with a random law (`trainer.laws.planted.random_law`); existing files are never overwritten."""
+    from trainer.laws.planted import random_law, simulated_task
 
     refuse_taken(folder)
     return simulated_task(random_law(seed), folder, name=task_name(folder))

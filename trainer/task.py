@@ -20,13 +20,13 @@ from programs.errors import NotFound, TaskError
 from programs.ids import content_id
 from trainer import constraints, task_file
 from trainer.constraints import Constraints
-from trainer.declared_edits import edit_space
 from trainer.edits import EditSpace
 from trainer.gpu import Device
-from trainer.law import Law
-from trainer.law_file import law_of
+from trainer.laws.law import Law
+from trainer.laws.law_file import law_of
 from trainer.scoring import ScoreSettings, scorer_kind
 from trainer.source import Source
+from trainer.values.declared_edits import edit_space
 
 TASKS = Path(__file__).resolve().parent / "tasks"
 _NOT_MEASURED = re.compile(

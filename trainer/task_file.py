@@ -13,10 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_core import ErrorDetails
 
 from programs.errors import TaskError
-from trainer.constants import is_number
 from trainer.constraints import ConstraintSection, one_group
-from trainer.roles import ROLES
 from trainer.scoring import ScoreSettings
+from trainer.values.constants import is_number
+from trainer.values.roles import ROLES
 
 Value = bool | int | float | str
 Positive = Annotated[float, Field(ge=1e-6, le=1e9)]
@@ -208,7 +208,7 @@ class InteractionSection(TomlSection):
 
 
 class LawSection(TomlSection):
-    """For a task of kind simulated; all values are in the metric's unit, see `trainer.law`."""
+    """For a task of kind simulated; all values are in the metric's unit, see `trainer.laws.law`."""
 
     metric: Gain = Field(default=2.0, description="expected metric of the untouched source")
     seed: int = Field(default=1, ge=0, description="of all random draws of the law")

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from analysis.imports.cells import is_missing
 from analysis.imports.json_records import SETTINGS
 from analysis.imports.words import tables
-from trainer import constants
 from trainer.edits import Knob, Value, read_value
-from trainer.metric_names import plain_name
 from trainer.outcome import Status
-from trainer.roles import MEANINGS, ROLES, meaning
 from trainer.task import Task
+from trainer.values import constants
+from trainer.values.metric_names import plain_name
+from trainer.values.roles import MEANINGS, ROLES, meaning
 
 ORDINARY = frozenset({"noise", "order", "norm", "context", "act", "clip", "precision", "schedule"})
 METRICS = frozenset({"loss"})  # with a number these were measured, unless the task has such a setting

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from trainer.metric_names import named_direction
+from trainer.values.metric_names import named_direction
 
 SURE = 2.0  # net rows needed for a direction
 NAME, WEAK_NAME = 3.0, 1.0  # weight of a name, in rows

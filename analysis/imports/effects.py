@@ -14,11 +14,11 @@ from analysis.imports.changes import Changed, ImportedRow, RoleNames, readings
 from analysis.knowledge import Effect, Subject, effects_of, subject_of
 from analysis.tables import typed_rows
 from programs.ids import content_id
+from trainer.cards.sweep import EditTrial, role_values
 from trainer.edits import Value
-from trainer.metric_names import plain_name
 from trainer.outcome import Status
-from trainer.sweep import EditTrial, role_values
 from trainer.task import Task
+from trainer.values.metric_names import plain_name
 
 if TYPE_CHECKING:
     import duckdb

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from trainer.metric_names import plain_name
+from trainer.values.metric_names import plain_name
 
 if TYPE_CHECKING:
     from pydantic import JsonValue

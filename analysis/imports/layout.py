@@ -9,7 +9,7 @@ from analysis.imports.cells import is_hash, is_missing, number
 from analysis.imports.direction import votes
 from analysis.imports.text import UnreadableLog
 from analysis.imports.words import failure, held_out, meaning, roles
-from trainer.metric_names import named_direction, plain_name
+from trainer.values.metric_names import named_direction, plain_name
 
 SAMPLE = 200  # rows used for a guess
 MOSTLY = 0.6  # of the cells of a metric's column are numbers, at least

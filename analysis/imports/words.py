@@ -9,7 +9,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from trainer.metric_names import plain_name
+from trainer.values.metric_names import plain_name
 
 _MARKS = re.compile(r"[*_`\"'()\[\]{}:;,.!?~|]+")
 _OTHER = "other"

@@ -21,9 +21,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from arena.cluster.parcel import files_of
 from arena.home.signing import Body
 from programs.errors import MetaloopError, UsageError
-from trainer import constants, nested_values
 from trainer.scoring import SCORED_WITHOUT_ITS_CODE
 from trainer.task import Task
+from trainer.values import constants, nested_values
 
 MOST_BYTES, MOST_FILES, MOST_NAME = 8 << 20, 400, 200
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")

@@ -26,7 +26,7 @@ from arena.home.tables import OPEN, BlockRow, ProposalRow, RunLease, Volunteer
 from programs.errors import NotFound, UsageError
 from programs.ids import content_id
 from programs.text import one_line
-from trainer.constants import is_number
+from trainer.values.constants import is_number
 
 MOST_NAME = 40
 MOST_DEVICES = 1024

@@ -42,9 +42,9 @@ from inner_loop.events import (
 from programs.ids import content_id
 from programs.program import Program
 from programs.text import one_line
-from trainer.constants import is_number
 from trainer.data import DataStore
 from trainer.streams import Stream
+from trainer.values.constants import is_number
 
 STREAM: Stream = "selection"
 TRUST = "self-reported"

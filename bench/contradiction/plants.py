@@ -20,7 +20,7 @@ from meta.evolve import evolve
 from meta.plan import Plan
 from meta.steering import ask
 from programs.program import Program
-from trainer.planted import random_law, simulated_task
+from trainer.laws.planted import random_law, simulated_task
 from trainer.task import Task
 
 WRITTEN = ("seq", "prev", "hash", "schema", "at")

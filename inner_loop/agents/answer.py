@@ -11,7 +11,7 @@ from inner_loop.bench import Bench
 from inner_loop.comparison import gain_over, mean_metric
 from inner_loop.record import Record
 from trainer.constraints import shown
-from trainer.launcher import plain
+from trainer.sandbox.launcher import plain
 
 SPENT = 3  # exit code of a refusal: the budget is spent
 _TAIL_LINES, _TAIL_BYTES = 20, 4000

@@ -1,7 +1,8 @@
 """The sandbox of a coding agent: its worktree and the network that the user allows, nothing else.
 
-bubblewrap makes the namespaces (`trainer.bwrap`), `agents/view` the file system, `trainer.call_filter` filters system
-calls, `proxy` is the network access, `agents/watch` enforces the limits. docs/agents.md lists what is promised.
+bubblewrap makes the namespaces (`trainer.sandbox.bwrap`), `agents/view` the file system, `trainer.sandbox.call_filter`
+filters system calls, `proxy` is the network access, `agents/watch` enforces the limits. docs/agents.md lists what is
+promised.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from inner_loop.agents.proxy import AgentProxy, ProxyRequest
 from inner_loop.agents.view import View
 from inner_loop.agents.watch import OutputTail, SandboxWatch
 from programs.errors import EnvironmentProblem, UsageError
-from trainer import bwrap
+from trainer.sandbox import bwrap
 
 _START_SECONDS = 60.0
 _TAIL_BYTES = 1 << 16

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from programs.errors import UsageError
-from trainer.system_view import SystemView, checked, interpreter
+from trainer.sandbox.system_view import SystemView, checked, interpreter
 
 if TYPE_CHECKING:
     from inner_loop.agents.access import AgentAccess

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inner_loop import worktree as trees
-from trainer.cgroup import Cgroup
-from trainer.tree import CpuCount, descendants, pidfd, resident_mb
+from trainer.sandbox.cgroup import Cgroup
+from trainer.sandbox.tree import CpuCount, descendants, pidfd, resident_mb
 
 if TYPE_CHECKING:
     from inner_loop.agents.access import AgentLimits

@@ -20,7 +20,7 @@ from programs.charter_prose import with_prose
 from programs.errors import EnvironmentProblem, UsageError
 from programs.program import Program
 from programs.text import MAX_BYTES
-from trainer.login_keys import is_key
+from trainer.sandbox.login_keys import is_key
 from trainer.task import Task
 
 NOTES = "NOTES.md"

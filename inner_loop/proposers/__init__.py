@@ -13,7 +13,7 @@ from programs.charter import PROPOSERS
 if TYPE_CHECKING:
     from programs.charter import Charter
     from programs.ideas import ProgramIdea
-    from trainer.conditional import ConditionalEdit
+    from trainer.values.conditional import ConditionalEdit
 
 
 def make(

@@ -8,7 +8,7 @@ import numpy as np
 
 from inner_loop.contracts import Proposal, Proposer, ProposerStart, Situation
 from programs.ideas import ProgramIdea
-from trainer.conditional import ConditionalEdit
+from trainer.values.conditional import ConditionalEdit
 
 FIRST_COUNTS = 4.0  # weight of the first idea in the doubt; the n-th has an n-th of it
 

@@ -33,7 +33,7 @@ from inner_loop.run_context import RunContext
 from programs.errors import EnvironmentProblem
 from programs.program import Program
 from programs.text import one_line
-from trainer.launcher import plain
+from trainer.sandbox.launcher import plain
 from trainer.task import Task
 
 POLL_SECONDS = 0.2

@@ -12,8 +12,8 @@ from inner_loop.researchers.labels import Labelled
 from programs.ideas import addressed_to, split
 from programs.program import Program
 from programs.roles import Role, addressee
-from trainer.conditional import ConditionalEdit, read
 from trainer.edits import Edit, EditSpace, Value
+from trainer.values.conditional import ConditionalEdit, read
 
 NOTES = 40  # kept; fewer may fit into the state
 IDEAS = 60  # most in the queue

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from inner_loop.researchers.quoting import sentences_of
-from trainer.constants import syntax_tree
 from trainer.task import Task
+from trainer.values.constants import syntax_tree
 
 ABOUT, MOST = 280, 400  # characters of one description, and of all
 

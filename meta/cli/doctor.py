@@ -186,9 +186,9 @@ def check_sandbox(task: Task | None) -> CheckResult:
     """Start a sandbox, try to escape from it, and train something in it. A simulated task runs no code."""
     from arena.sandbox import runs_code
     from programs.errors import EnvironmentProblem
-    from trainer import bwrap
-    from trainer.local import check_sandbox as attempt
-    from trainer.trial import one_experiment
+    from trainer.cards.trial import one_experiment
+    from trainer.sandbox import bwrap
+    from trainer.sandbox.local import check_sandbox as attempt
 
     if task is not None and not runs_code(task):
         return CheckResult("sandbox", "ok", f"not checked: {task.name} is simulated and needs none")
@@ -205,7 +205,7 @@ def check_sandbox(task: Task | None) -> CheckResult:
 
 def check_metering() -> CheckResult:
     """A cgroup also counts processes that wait4 misses."""
-    from trainer import cgroup
+    from trainer.sandbox import cgroup
 
     said = cgroup.describe()
     more = (

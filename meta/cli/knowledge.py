@@ -19,7 +19,7 @@ from programs.errors import NotComparable, TaskError, UsageError
 
 if TYPE_CHECKING:
     from analysis.knowledge import Effect
-    from trainer.sweep import EditTrial
+    from trainer.cards.sweep import EditTrial
     from trainer.task import Task
 
 Into = Annotated[str, flag("The knowledge base, a folder; created if missing.", metavar="DIR", required=True)]
@@ -60,7 +60,7 @@ def sweep(
     TASK is a name or a folder; tabular:1-8 are eight tasks of the family tabular (docs/knowledge.md).
     A task that cannot be trained is reported and skipped."""
     from analysis.knowledge import of_trials, write
-    from trainer.sweep import expected_experiments
+    from trainer.cards.sweep import expected_experiments
     from trainer.variants import tasks_of
 
     stored = 0
@@ -86,7 +86,7 @@ def sweep(
 
 
 def _swept(task: Task, rounds: int, progress: Callable[[str], None], unsafe: bool) -> list[EditTrial]:
-    from trainer.sweep import sweep as carry_out
+    from trainer.cards.sweep import sweep as carry_out
 
     if not any(knob.role for knob in task.edits.knobs):
         hint = 'write role = "learning_rate" and so on into task.toml, see docs/ideas.md'

@@ -126,8 +126,8 @@ def ideas_for(program: Program, task: Task) -> list[str]:
     """The ideas of a program that a task has and that change its script, then the values beside its own for each
     setting that they leave out."""
     from inner_loop.behaviour import resolved_ideas
-    from trainer.constants import is_number
     from trainer.edits import Edit, format_value
+    from trainer.values.constants import is_number
 
     config = task.edits.config(task.baseline())
     known = [
@@ -357,9 +357,9 @@ def _of_task(task: str) -> TaskChecks:
     """Why the task cannot read an idea's word, why a charter's screening does not pay there, and why a patch does not
     fit its script."""
     from inner_loop.behaviour import misfit
-    from trainer.conditional import unread
-    from trainer.screening import doubt
+    from trainer.cards.screening import doubt
     from trainer.task import Task
+    from trainer.values.conditional import unread
 
     loaded = Task.load(task)
     return (

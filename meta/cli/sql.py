@@ -12,7 +12,7 @@ from meta.cli import resolve
 from meta.cli.options import argument, flag, verb
 from meta.cli.output import Column, Output, Row
 from programs.errors import UsageError
-from trainer.constants import is_number
+from trainer.values.constants import is_number
 
 
 @verb(

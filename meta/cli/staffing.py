@@ -64,7 +64,7 @@ def check(researcher: str, config: ModelConfig) -> None:
     """
     from inner_loop.agents import recipe as agent_recipe
     from inner_loop.gateway import plan as agent_gateway_plan
-    from trainer import bwrap
+    from trainer.sandbox import bwrap
 
     name = researcher.partition(":")[2]
     agent_recipe.find(agent_recipe.recipe_for(name, config))

@@ -159,7 +159,7 @@ def an_idea(study: Study, given: str) -> str:
 def now(study: Study, idea: str) -> list[str]:
     """The values that the idea changes as the untouched scripts have them; a reason may assume others."""
     from arena.task_set import TaskSet
-    from trainer.conditional import read
+    from trainer.values.conditional import read
 
     tasks: dict[str, list[str]] = {}
     for task in (on.task for on in TaskSet.of(study)):

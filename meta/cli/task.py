@@ -172,7 +172,7 @@ for command in (ls, show, init, check, measure):
 
 def described(task: Task) -> Row:
     """A task as a JSON object; times in device-seconds."""
-    from trainer.card_summary import summary
+    from trainer.cards.card_summary import summary
     from trainer.constraints import sentences
 
     card = summary(task)

@@ -76,12 +76,12 @@ class RepositoryFlags:
 def from_repository(out: Output, source: str, folder: str | None, seed: str | None, flags: RepositoryFlags) -> int:
     """Run the command, show the fields, write task.toml. A field that nothing decides is asked at a terminal."""
     from arena.sandbox import flag
-    from trainer import check_record
+    from trainer.cards import check_record
+    from trainer.cards.finding import CheckFinding
     from trainer.commands.init import Drafting, refuse_taken, write
     from trainer.commands.launcher import require_sandbox
     from trainer.commands.repository import read
     from trainer.commands.task_toml import Wanted
-    from trainer.finding import CheckFinding
     from trainer.task import Task
 
     sandboxed = not flags.playing.no_sandbox

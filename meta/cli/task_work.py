@@ -17,7 +17,7 @@ from programs.errors import UsageError
 
 if TYPE_CHECKING:
     from trainer.experiment import Trainer
-    from trainer.launcher import Launcher
+    from trainer.sandbox.launcher import Launcher
     from trainer.task import Task
 
 FINDINGS = (
@@ -48,7 +48,7 @@ def check(
     """Test each clause of a task's contract (docs/tasks.md). Tests data, budget, steps,
     scoring and edits. If the task has a command (see task init --from), runs its baseline
     three times, then bad and other values of its knobs (settings). Exits with 2 on an error."""
-    from trainer.check import check as examine
+    from trainer.cards.check import check as examine
 
     with ticker(out, repeated=True) as progress, launcher_of(_reference(task), playing.no_sandbox) as launcher:
         findings = examine(_reference(task), launcher=launcher, knobs=knobs, progress=progress)
@@ -100,10 +100,10 @@ def measure(
     """Measure a task by experiments. Prints the task's card: the noise between seeds, the cost
     of an experiment, the effect of each declared edit, the headroom (the gain of the best
     edits together), and whether short trial trainings (screening) save budget."""
-    from trainer import card as cards
-    from trainer import screening
-    from trainer.measure import measure as carry_out
-    from trainer.measure import measure_looks
+    from trainer.cards import card as cards
+    from trainer.cards import screening
+    from trainer.cards.measure import measure as carry_out
+    from trainer.cards.measure import measure_looks
     from trainer.task import Task
 
     loaded = Task.load(_reference(task))
@@ -162,7 +162,7 @@ def launcher_of(task: Task | str, unsafe: bool) -> Iterator[Launcher]:
 def trainer_at(task: Task, unsafe: bool) -> Iterator[Trainer]:
     """A trainer of ``task`` outside any study, with data of its own that is thrown away."""
     from trainer.data import DataStore
-    from trainer.simulated import trainer_for
+    from trainer.laws.simulated import trainer_for
     from trainer.streams import Streams
 
     with tempfile.TemporaryDirectory() as folder, launcher_of(task, unsafe) as launcher:

@@ -12,8 +12,8 @@ from inner_loop.events import Event
 from trainer.data import DataStore
 from trainer.edits import Edit
 from trainer.experiment import Trainer
-from trainer.planted import COST, random_law, simulated_task
-from trainer.simulated import trainer_for
+from trainer.laws.planted import COST, random_law, simulated_task
+from trainer.laws.simulated import trainer_for
 from trainer.streams import Streams
 from trainer.task import Task
 

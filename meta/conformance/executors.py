@@ -21,7 +21,7 @@ from arena.study import Study
 from arena.task_study import TaskStudy, tasks_of
 from meta.conformance.base import LAW, Conformance
 from programs.shelf import starter
-from trainer.planted import simulated_task
+from trainer.laws.planted import simulated_task
 from trainer.task import Task
 
 MakeExecutor = Callable[[Study, Progress, Sequence[TaskStudy]], ClosingExecutor]

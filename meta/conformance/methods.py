@@ -19,7 +19,7 @@ from meta.begin import create
 from meta.conformance.base import LAW, Conformance
 from meta.evolve import evolve
 from meta.plan import Plan
-from trainer.planted import COST, simulated_task
+from trainer.laws.planted import COST, simulated_task
 from trainer.task import Task
 
 PLAN = Plan(

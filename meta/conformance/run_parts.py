@@ -23,9 +23,9 @@ from meta.conformance.base import BAD, FAILING, GOOD, STREAMS, Conformance, chan
 from programs.charter import PROPOSERS, Charter, Keep
 from programs.ideas import ProgramIdea
 from programs.program import Program
-from trainer.conditional import ConditionalEdit
 from trainer.experiment import Trainer
-from trainer.planted import COST
+from trainer.laws.planted import COST
+from trainer.values.conditional import ConditionalEdit
 
 if TYPE_CHECKING:
     from pydantic import JsonValue

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from programs.program import Program
-from trainer.constants import is_number
+from trainer.values.constants import is_number
 
 if TYPE_CHECKING:
     from analysis.evidence import DirectiveCredit, EditCredit, Evidence

@@ -13,12 +13,12 @@ from analysis.study import query as ask_study
 from meta.cli.main import run
 from programs.errors import NotFound, UsageError
 from programs.program import Program
+from trainer.cards.sweep import expected_experiments, moves, sweep
 from trainer.data import DataStore
-from trainer.law import Law
-from trainer.planted import random_law, simulated_task
-from trainer.simulated import trainer_for
+from trainer.laws.law import Law
+from trainer.laws.planted import random_law, simulated_task
+from trainer.laws.simulated import trainer_for
 from trainer.streams import Streams
-from trainer.sweep import expected_experiments, moves, sweep
 from trainer.task import Task
 
 ROLES = [

@@ -15,7 +15,7 @@ import pytest
 
 from analysis.trackers import TRACKERS, TrackedStudy
 from meta.cli.main import run
-from trainer.planted import random_law, simulated_task
+from trainer.laws.planted import random_law, simulated_task
 
 
 @pytest.fixture

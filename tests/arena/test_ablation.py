@@ -23,8 +23,8 @@ from arena.task_study import TaskStudy
 from programs.errors import NotFound, UsageError
 from tests.studies import program, silent, study_on
 from trainer.edits import Edit
-from trainer.law import Law
-from trainer.planted import simulated_task
+from trainer.laws.law import Law
+from trainer.laws.planted import simulated_task
 from trainer.task import Task
 
 LAW = Law(
@@ -32,7 +32,7 @@ LAW = Law(
     effects={("A", 2.0): 0.4, ("B", 2.0): 0.2, ("flip", True): -0.3, ("C", 2.0): 0.0},
     interactions={(("A", 2.0), ("B", 2.0)): 0.1}, seed=1, noise=0.01,
 )  # fmt: skip
-CHARTER = "  proposers: {queue: 1.0}\n  no_repeat: true\n"
+CHARTER = "  proposers: {queue: 1.0}\n  no_repeat: false\n"
 PROGRAM = program("three", CHARTER, ("First `a=2.0`.", "Then `b=2.0`.", "A trap: `flip`."))
 
 

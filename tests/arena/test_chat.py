@@ -27,7 +27,7 @@ from tests.llm.kits import KEY, MODEL, environment, kit
 from tests.llm.server import FAULTS, REFUSAL, LlmServer, dead_server, every
 from tests.llm.studies import FIGURES, ONE, STANDINGS, THREE, found, planted, race
 from trainer.data import DataStore
-from trainer.simulated import trainer_for
+from trainer.laws.simulated import trainer_for
 from trainer.task import Task
 
 __all__ = ["litellm_loaded", "server"]

@@ -23,7 +23,7 @@ from programs.errors import UsageError
 from programs.program import Program
 from programs.shelf import starter
 from tests.studies import make_study, silent, study_on
-from trainer.planted import COST, null_law, random_law, simulated_task
+from trainer.laws.planted import COST, null_law, random_law, simulated_task
 from trainer.streams import Stream
 from trainer.task import Task
 

@@ -26,8 +26,8 @@ from tests.studies import make_study, program, silent
 from trainer.data import DataStore
 from trainer.devices import carry_out
 from trainer.experiment import Spec
-from trainer.planted import random_law, simulated_task
-from trainer.simulated import trainer_for
+from trainer.laws.planted import random_law, simulated_task
+from trainer.laws.simulated import trainer_for
 from trainer.streams import Streams
 from trainer.task import Task
 

@@ -18,7 +18,7 @@ from arena.study import Study
 from arena.task_study import TaskStudy
 from programs.shelf import starter
 from tests.studies import silent, study_on
-from trainer.planted import random_law, simulated_task
+from trainer.laws.planted import random_law, simulated_task
 from trainer.task import Task
 
 NAMES = ("stock", "idea-queue", "local-screen", "branches")

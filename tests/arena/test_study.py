@@ -15,7 +15,7 @@ from arena.study import Study
 from programs.errors import Busy, Corrupt, EnvironmentProblem, NotComparable, NotFound, UsageError
 from tests.events import example
 from tests.studies import make_study
-from trainer import bwrap
+from trainer.sandbox import bwrap
 from trainer.task import Task
 
 

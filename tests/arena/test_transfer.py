@@ -19,8 +19,8 @@ from arena.study import Study
 from arena.transfer import entered_on, play_transfer, variants_of
 from programs.shelf import starter
 from tests.studies import program, silent, study_on
-from trainer.law import Law
-from trainer.planted import simulated_task
+from trainer.laws.law import Law
+from trainer.laws.planted import simulated_task
 from trainer.task import Task
 
 RUNS = 6

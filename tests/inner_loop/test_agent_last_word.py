@@ -9,8 +9,8 @@ import pytest
 
 from tests.inner_loop.play import Played
 from tests.inner_loop.test_command import agent, work
-from trainer import bwrap
 from trainer.experiment import Trainer
+from trainer.sandbox import bwrap
 
 __all__ = ["agent"]
 pytestmark = pytest.mark.skipif(bwrap.probe() is not None, reason=str(bwrap.probe()))

@@ -14,8 +14,8 @@ from programs.shelf import starter
 from tests.inner_loop.play import open_bench
 from tests.inner_loop.test_command import agent, said, work
 from tests.meta.foreign_study import plain_loop
-from trainer import bwrap
 from trainer.experiment import Trainer
+from trainer.sandbox import bwrap
 
 __all__ = ["agent"]
 SHUT_IN = pytest.mark.skipif(bwrap.probe() is not None, reason=str(bwrap.probe()))

@@ -18,7 +18,7 @@ import pytest
 from inner_loop.agents.access import NETWORKS, AgentLimits
 from inner_loop.agents.sandbox import AgentEnded, AgentSandbox, describe
 from programs.errors import UsageError
-from trainer import bwrap, call_filter, lowered
+from trainer.sandbox import bwrap, call_filter, lowered
 
 pytestmark = pytest.mark.skipif(bwrap.probe() is not None, reason=str(bwrap.probe()))
 CANARY = "canary-4711"
@@ -323,7 +323,7 @@ os.environ["HOME"] = "/nonexistent"
 sys.path[:0] = {path!r}
 from pathlib import Path
 from inner_loop.agents.sandbox import AgentSandbox
-from trainer import bwrap
+from trainer.sandbox import bwrap
 assert os.geteuid() == 54321 and bwrap.dropped_uid() is None
 print(bwrap.probe())
 command = ["/bin/sh", "-c", "id -u; touch made; cat ../hidden.npy"]

@@ -15,8 +15,8 @@ from trainer.cache import Cache
 from trainer.data import DataStore
 from trainer.edits import Edit, EditError
 from trainer.experiment import Outcome, Spec, Trainer
-from trainer.launcher import LauncherFault
-from trainer.local import LocalLauncher
+from trainer.sandbox.launcher import LauncherFault
+from trainer.sandbox.local import LocalLauncher
 
 LR = Edit({"LR": 0.1})
 

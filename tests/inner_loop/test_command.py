@@ -20,8 +20,8 @@ from programs.errors import EnvironmentProblem, UsageError
 from programs.program import Program
 from tests.events import into, typed
 from tests.inner_loop.play import FULL, STREAMS_OF_TESTS, Event, Played, told
-from trainer import bwrap
 from trainer.experiment import Trainer
+from trainer.sandbox import bwrap
 
 pytestmark = pytest.mark.skipif(bwrap.probe() is not None, reason=str(bwrap.probe()))
 AGENTS = Path(__file__).parent / "agents"

@@ -19,8 +19,8 @@ from tests.llm.apis import ApiServer
 from tests.llm.fixtures import litellm_loaded  # noqa: F401 - a fixture
 from tests.llm.gateway import ANTHROPIC_KEY, OPENAI_KEY, ours
 from tests.llm.shell import scripted
-from trainer import bwrap
 from trainer.experiment import Trainer
+from trainer.sandbox import bwrap
 
 pytestmark = [
     pytest.mark.skipif(bwrap.probe() is not None, reason=str(bwrap.probe())),

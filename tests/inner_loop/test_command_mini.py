@@ -16,8 +16,8 @@ from tests.inner_loop.play import Event
 from tests.inner_loop.test_command import STOCK, said, work
 from tests.llm.server import LlmServer
 from tests.llm.shell import scripted
-from trainer import bwrap
 from trainer.experiment import Trainer
+from trainer.sandbox import bwrap
 
 pytestmark = [
     pytest.mark.slow,

@@ -13,8 +13,8 @@ from programs.lint import check
 from programs.program import Program
 from tests.inner_loop.play import STREAMS_OF_TESTS, Event, Played, play, program, told
 from trainer.data import DataStore
-from trainer.planted import random_law, simulated_task
-from trainer.simulated import SimulatedTrainer
+from trainer.laws.planted import random_law, simulated_task
+from trainer.laws.simulated import SimulatedTrainer
 from trainer.task import Task
 
 

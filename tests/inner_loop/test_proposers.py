@@ -21,9 +21,9 @@ from meta.conformance import ProposerConformance
 from programs.charter import PROPOSERS, Charter
 from programs.ideas import ProgramIdea, split
 from tests.inner_loop.situations import seen, tried
-from trainer.conditional import ConditionalEdit, read
 from trainer.edits import Edit, Knob
 from trainer.experiment import Trainer
+from trainer.values.conditional import ConditionalEdit, read
 
 LR, MOMENTUM, BATCH = Edit({"LR": 0.1}), Edit({"MOMENTUM": 0.9}), Edit({"BATCH": 8})
 HISTORY = [

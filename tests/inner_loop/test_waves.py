@@ -24,8 +24,8 @@ from trainer.data import DataStore
 from trainer.devices import Completed, Devices, busy_seconds, idle_seconds
 from trainer.edits import Edit
 from trainer.experiment import Outcome, Spec, Trainer
-from trainer.planted import random_law, simulated_task
-from trainer.simulated import SimulatedTrainer
+from trainer.laws.planted import random_law, simulated_task
+from trainer.laws.simulated import SimulatedTrainer
 from trainer.task import Task
 
 Before = Callable[[Spec], None]

@@ -17,7 +17,7 @@ from inner_loop.run_context import ModelConfig
 from programs.program import Program
 from tests.llm.kits import staff
 from tests.studies import silent
-from trainer.planted import random_law, simulated_task
+from trainer.laws.planted import random_law, simulated_task
 from trainer.task import Task
 
 THREE = """# Organization

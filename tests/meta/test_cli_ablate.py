@@ -16,7 +16,7 @@ from .cli_study import cli
 PROGRAM = """---
 metaloop:
   proposers: {queue: 1.0}
-  no_repeat: true
+  no_repeat: false
 ---
 # Small
 

@@ -22,7 +22,7 @@ from tests.meta.cli_study import Call
 @pytest.mark.slow
 def test_a_simulated_task_needs_no_sandbox(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from analysis.study import query
-    from trainer import bwrap
+    from trainer.sandbox import bwrap
 
     monkeypatch.setattr(bwrap, "_candidates", list)
     law, small = str(tmp_path / "law"), ("-b", "0.8s", "--seed", "3")

@@ -335,7 +335,7 @@ def test_a_plan_tells_whether_there_is_a_sandbox(call: Call, monkeypatch: pytest
 def test_without_a_sandbox_nothing_is_founded(
     call: Call, tmp_path: Path, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from trainer import bwrap
+    from trainer.sandbox import bwrap
 
     monkeypatch.setattr(bwrap, "_candidates", list)  # neither the wheel nor the system has one
     for words in (("run", "stock"), ("match", "stock"), ("evolve", "--quick")):

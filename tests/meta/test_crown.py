@@ -13,7 +13,7 @@ from meta.evidence_page import of_headroom
 from meta.evolve import evolve
 from programs.folder import load
 from tests.studies import TINY, planted, silent
-from trainer.card_summary import summary
+from trainer.cards.card_summary import summary
 from trainer.task import Task
 
 

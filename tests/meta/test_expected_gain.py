@@ -12,7 +12,7 @@ from bench.whole import whole_study
 from meta.expected_gain import ExpectedGain
 from programs.program import Program
 from tests.studies import TINY, planted
-from trainer.planted import random_law
+from trainer.laws.planted import random_law
 
 LAW = random_law(2)
 

@@ -31,7 +31,7 @@ from tests.meta.cli_study import cli
 from tests.meta.evolved import evolved
 from tests.studies import TINY, planted
 from trainer.data import DataStore
-from trainer.simulated import trainer_for
+from trainer.laws.simulated import trainer_for
 from trainer.streams import Streams
 from trainer.task import Task
 

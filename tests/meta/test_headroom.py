@@ -25,9 +25,9 @@ from meta.cli.status import item_of
 from meta.headroom import carry_out, finished, single_changes, strongest
 from programs.errors import TaskError
 from programs.program import Program
+from trainer.cards.finding import CheckFinding
 from trainer.edits import Edit
-from trainer.finding import CheckFinding
-from trainer.planted import random_law, simulated_task
+from trainer.laws.planted import random_law, simulated_task
 from trainer.task import Task
 
 STROKES = Task.load("strokes")
@@ -105,9 +105,9 @@ def test_the_changes_that_the_last_check_measured_as_best_are_tried_first(
         CheckFinding("ok", "knob DEPTH", "alive", edit="depth=1", gain=-0.4),
         CheckFinding("ok", "knob BATCH", "alive", edit="batch=64", gain=0.3),
     ]
-    monkeypatch.setattr("trainer.check_record.read", lambda _task: findings[1:2])
+    monkeypatch.setattr("trainer.cards.check_record.read", lambda _task: findings[1:2])
     assert strongest(STROKES) == of_card, "the check measured no gain"
-    monkeypatch.setattr("trainer.check_record.read", lambda _task: findings)
+    monkeypatch.setattr("trainer.cards.check_record.read", lambda _task: findings)
     assert strongest(STROKES) == ["batch=64", "momentum=0.5"]
     known = single_changes(STROKES, [mine, mine], 8, 1, strongest(STROKES))
     assert known[:3] == [Edit({"BATCH": 64}), Edit({"MOMENTUM": 0.5}), Edit({"LR": 0.3})] and len(known) == 8

@@ -32,7 +32,7 @@ from tests.meta.foreign_study import (
     plain_loop,
     surroundings,
 )
-from trainer import bwrap
+from trainer.sandbox import bwrap
 
 pytestmark = pytest.mark.skipif(bwrap.probe() is not None, reason=str(bwrap.probe()))
 

@@ -21,11 +21,11 @@ from programs.program import Program
 from programs.shelf import starter
 from tests.analysis.test_knowledge import with_roles
 from tests.studies import TINY, silent
+from trainer.cards.sweep import sweep
 from trainer.data import DataStore
-from trainer.planted import random_law, simulated_task
-from trainer.simulated import trainer_for
+from trainer.laws.planted import random_law, simulated_task
+from trainer.laws.simulated import trainer_for
 from trainer.streams import Streams
-from trainer.sweep import sweep
 from trainer.task import Task
 
 PLAN = replace(TINY, run_budget=0.8, starters=4, opening_runs=2, opening_more=2, confirm_runs=2, ablation_runs=0)

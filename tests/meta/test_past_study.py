@@ -22,7 +22,7 @@ from programs.shelf import starter
 from tests.analysis.test_knowledge import with_roles
 from tests.meta.evolved import evolved
 from tests.studies import TINY, make_study, silent
-from trainer.planted import random_law
+from trainer.laws.planted import random_law
 from trainer.task import Task
 
 from .cli_study import cli

@@ -11,7 +11,7 @@ import pytest
 from tests.meta.cli_study import Call
 from tests.meta.evolved import evolved
 from tests.studies import TINY
-from trainer.planted import random_law, simulated_task
+from trainer.laws.planted import random_law, simulated_task
 from trainer.task import Task
 
 

@@ -42,7 +42,7 @@ from programs.errors import UsageError
 from programs.shelf import starter
 from tests.meta.evolved import evolved
 from tests.studies import TINY, Snapshot, silent
-from trainer.planted import random_law, simulated_task
+from trainer.laws.planted import random_law, simulated_task
 from trainer.task import Task
 
 from .cli_study import cli

@@ -29,7 +29,7 @@ from meta.notify import notify
 from meta.plan import LEAST_EXPERIMENTS, REMEASURED, smallest_search, trial, within
 from programs.errors import UsageError
 from programs.program import Program
-from trainer.planted import random_law, simulated_task
+from trainer.laws.planted import random_law, simulated_task
 from trainer.task import Task
 
 PROSE = "# Mine\n\nChange one thing of train.py. Keep it if the loss is lower.\n"

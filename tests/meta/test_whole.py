@@ -13,7 +13,7 @@ from meta import plan as plans
 from meta.claim import Claim
 from programs.errors import NotComparable, UsageError
 from tests.studies import TINY, planted
-from trainer.planted import null_law, simulated_task
+from trainer.laws.planted import null_law, simulated_task
 from trainer.task import Task
 
 from .cli_study import cli

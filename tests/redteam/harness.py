@@ -17,8 +17,8 @@ from typing import Any
 
 from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer
-from trainer.local import LocalLauncher
 from trainer.outcome import Outcome
+from trainer.sandbox.local import LocalLauncher
 from trainer.source import Source
 from trainer.streams import Stream, Streams
 from trainer.task import Task

@@ -20,10 +20,10 @@ from tests.inner_loop.play import FULL, Played
 from tests.inner_loop.test_command import said, work
 from tests.redteam.harness import Harm
 from tests.trainer import foreign_repos
-from trainer import bwrap
 from trainer.commands.task_toml import Wanted
 from trainer.commands.trainer import CommandTrainer
 from trainer.data import DataStore
+from trainer.sandbox import bwrap
 from trainer.streams import Streams
 
 pytestmark = pytest.mark.skipif(bwrap.probe() is not None, reason=str(bwrap.probe()))
@@ -126,7 +126,7 @@ def test_training_by_hand_is_charged_in_every_way(
 ) -> None:
     """49 each way is looked at by itself: what it burnt, and by how much the agent's account grew."""
     if not counted:  # as on a machine where we may have no cgroup
-        monkeypatch.setattr("trainer.cgroup.hierarchies", list)
+        monkeypatch.setattr("trainer.sandbox.cgroup.hierarchies", list)
     slack = SLACK if counted else SLACK + 0.06  # what ends unseen between two looks, and nobody waits for
     found = played(trainer, agent(AGENT), folder)
     heard = said(folder)

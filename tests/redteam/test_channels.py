@@ -8,8 +8,8 @@ import pytest
 
 from tests.redteam.attempts import PRELUDE
 from tests.redteam.harness import Cheat, World
-from trainer.launcher import ProcessLimits, ProcessRequest
-from trainer.local import LocalLauncher
+from trainer.sandbox.launcher import ProcessLimits, ProcessRequest
+from trainer.sandbox.local import LocalLauncher
 
 pytestmark = pytest.mark.slow
 

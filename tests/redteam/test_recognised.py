@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from arena.clock_rule import CpuUse
 from arena.jobs import Measurement, RunJob
 from arena.scratch import scratch
 from arena.trainers import Trainers
@@ -15,7 +16,6 @@ from inner_loop.result import RunResult
 from tests.events import example
 from tests.redteam.conftest import Attack
 from tests.redteam.harness import Cheat, Gain, World
-from trainer.clock_rule import CpuUse
 from trainer.experiment import Outcome, Spec, Trainer
 from trainer.source import Source
 from trainer.streams import Streams

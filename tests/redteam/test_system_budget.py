@@ -10,8 +10,8 @@ import pytest
 from tests.redteam.attempts import answers, assert_all, trying
 from tests.redteam.conftest import Attack
 from tests.redteam.harness import Case, Ground
-from trainer.launcher import ProcessLimits, ProcessRequest
 from trainer.outcome import Outcome
+from trainer.sandbox.launcher import ProcessLimits, ProcessRequest
 from trainer.source import Source
 from trainer.streams import Stream
 from trainer.task import Task

@@ -12,9 +12,9 @@ import pytest
 
 from tests.redteam.attempts import answers, assert_all, trying
 from tests.redteam.conftest import Attack
-from trainer import outer
-from trainer.blob import Blob
-from trainer.launcher import ProcessLimits, ProcessRequest
+from trainer.sandbox import outer
+from trainer.sandbox.blob import Blob
+from trainer.sandbox.launcher import ProcessLimits, ProcessRequest
 
 FULL = {
     "one file": "_os.posix_fallocate(_os.open('f', 66), 0, 1 << 33)",

@@ -15,11 +15,11 @@ import pytest
 from tests.redteam.attempts import assert_all, trying
 from tests.redteam.conftest import Attack
 from tests.trainer.foreign_repos import made
+from trainer.commands.compile_cache import CompileCache
 from trainer.commands.job import CommandEnded, CommandJob, CommandLimits
 from trainer.commands.process import run_command
 from trainer.commands.task_toml import Wanted
 from trainer.commands.trainer import CommandTrainer
-from trainer.compile_cache import CompileCache
 from trainer.data import DataStore
 from trainer.experiment import Spec
 from trainer.gpu import load, usable

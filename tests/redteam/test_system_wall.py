@@ -17,10 +17,10 @@ import pytest
 
 from tests.redteam.attempts import PRELUDE
 from tests.redteam.harness import World
-from trainer import outer
 from trainer.inside import wire
-from trainer.launcher import LauncherFault, ProcessLimits, ProcessRequest
-from trainer.local import LocalLauncher
+from trainer.sandbox import outer
+from trainer.sandbox.launcher import LauncherFault, ProcessLimits, ProcessRequest
+from trainer.sandbox.local import LocalLauncher
 
 # What runs instead of the template: it turns into the id that owns nothing and loads the template's filter, then tries.
 PROBE = """

@@ -11,8 +11,8 @@ import pytest
 from trainer import scaffold
 from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer
-from trainer.local import LocalLauncher
 from trainer.outcome import Outcome
+from trainer.sandbox.local import LocalLauncher
 from trainer.source import Source
 from trainer.streams import Streams
 from trainer.task import Task

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from trainer.data import DataStore
 from trainer.experiment import Trainer
-from trainer.simulated import trainer_for
+from trainer.laws.simulated import trainer_for
 from trainer.streams import Streams
 from trainer.task import Task
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from programs.errors import EnvironmentProblem
-from trainer import bwrap
+from trainer.sandbox import bwrap
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="bubblewrap needs Linux")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from trainer.card_summary import summary
+from trainer.cards.card_summary import summary
 from trainer.task import TASKS, Task
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from trainer import cgroup
-from trainer.cgroup import Cgroup, Hierarchy, _GroupFolder
 from trainer.inside import metering
-from trainer.local import LocalLauncher
+from trainer.sandbox import cgroup
+from trainer.sandbox.cgroup import Cgroup, Hierarchy, _GroupFolder
+from trainer.sandbox.local import LocalLauncher
 
 MOUNT = "{id} 23 0:28 {root} {folder} rw,relatime shared:9 - {kind} cgroup rw,{options}"
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from trainer import scaffold
-from trainer.check import check
-from trainer.finding import CheckFinding
-from trainer.local import LocalLauncher
+from trainer.cards.check import check
+from trainer.cards.finding import CheckFinding
+from trainer.sandbox.local import LocalLauncher
 from trainer.task import TASKS
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from tests.forked import ForkedReferee
-from trainer.predictions import InvalidPredictions, negative_log_likelihood
 from trainer.scorers.classification import Classification
 from trainer.scoring import Score
+from trainer.scoring.predictions import InvalidPredictions, negative_log_likelihood
 
 HONEST = """
 import torch

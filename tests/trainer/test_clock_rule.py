@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from arena.clock_rule import CpuUse, Experiment, overrun, own_experiments
 from inner_loop.events import ExperimentEvent
 from tests.events import example
-from trainer.clock_rule import CpuUse, Experiment, overrun, own_experiments
 from trainer.outcome import Outcome
 
 

@@ -12,7 +12,7 @@ import pytest
 from programs.errors import TaskError
 from tests.trainer import foreign_repos
 from tests.trainer.foreign_repos import MAKEFILE, ORIGINAL, SHELL, run, write_files
-from trainer.check import check
+from trainer.cards.check import check
 from trainer.commands.task_toml import Wanted
 from trainer.edits import Edit
 from trainer.experiment import Spec

@@ -10,14 +10,14 @@ import pytest
 from programs.errors import TaskError
 from tests.trainer import foreign_repos
 from tests.trainer.foreign_repos import MAKEFILE, write_files
-from trainer import check_record
-from trainer.check import check
+from trainer.cards import check_record
+from trainer.cards.check import check
+from trainer.cards.finding import CheckFinding
 from trainer.commands.check import device_finding, require_checked
 from trainer.commands.knobs import KnobTrials, groups_of
 from trainer.commands.task_toml import Wanted
 from trainer.commands.trainer import CommandTrainer
 from trainer.data import DataStore
-from trainer.finding import CheckFinding
 from trainer.gpu import Gpu
 from trainer.outcome import Outcome
 from trainer.streams import Streams

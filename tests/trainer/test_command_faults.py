@@ -12,8 +12,8 @@ from trainer.commands.trainer import CommandTrainer, hidden_link
 from trainer.data import DataStore
 from trainer.experiment import Spec
 from trainer.outcome import Outcome
-from trainer.referee import LEAST
 from trainer.scorers.printed import Printed
+from trainer.scoring.referee import LEAST
 from trainer.streams import Streams
 from trainer.task import Task
 

@@ -11,10 +11,10 @@ import pytest
 from programs.errors import TaskError
 from programs.ideas import Comparison, split
 from programs.program import Program
-from trainer.conditional import known, read, unread
 from trainer.edits import Edit, EditSpace, Knob, Value
-from trainer.roles import ROLES
 from trainer.task import Task
+from trainer.values.conditional import known, read, unread
+from trainer.values.roles import ROLES
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -9,12 +9,12 @@ import pytest
 
 from programs.errors import TaskError
 from tests.trainer.limited_task import LATENCY, MEMORY, SIZE, SOFT, TASK, limited, trainer_of
-from trainer.check import check
+from trainer.cards.check import check
 from trainer.constraints import line_count, sentences
 from trainer.edits import Edit
 from trainer.experiment import Spec
+from trainer.laws.planted import random_law, simulated_task
 from trainer.outcome import Outcome
-from trainer.planted import random_law, simulated_task
 from trainer.source import Source
 from trainer.task import TASKS, Task
 

@@ -19,7 +19,7 @@ from trainer.cache import Cache
 from trainer.data import DataStore
 from trainer.devices import Completed, Devices
 from trainer.experiment import Spec, Trainer
-from trainer.local import LocalLauncher
+from trainer.sandbox.local import LocalLauncher
 from trainer.streams import Streams
 from trainer.task import Task
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from trainer import constants
 from trainer.edits import Edit, EditError, EditSpace, Knob, Replacement
 from trainer.source import Source
+from trainer.values import constants
 
 TEXT = '''"""Doc."""
 LR = 1e-3  # learning rate, µ

@@ -17,8 +17,8 @@ from trainer.cache import Cache
 from trainer.constraints import ConstraintSection
 from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer
-from trainer.local import LocalLauncher
 from trainer.outcome import Outcome, Trust
+from trainer.sandbox.local import LocalLauncher
 from trainer.scoring import Referee, Score
 from trainer.source import Source
 from trainer.streams import Stream, Streams

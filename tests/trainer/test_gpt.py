@@ -19,7 +19,7 @@ from trainer import gpu
 from trainer.data import DataStore
 from trainer.edits import Edit
 from trainer.experiment import Spec
-from trainer.simulated import trainer_for
+from trainer.laws.simulated import trainer_for
 from trainer.streams import Streams
 from trainer.task import Task
 

@@ -15,15 +15,15 @@ from programs.errors import EnvironmentProblem, TaskError
 from tests.trainer.foreign_repos import made, write_files
 from trainer import gpu
 from trainer.charging import CpuSeconds, charge_for
+from trainer.commands.compile_cache import CompileCache
 from trainer.commands.task_toml import Wanted
 from trainer.commands.trainer import CommandTrainer
-from trainer.compile_cache import CompileCache
 from trainer.data import DataStore
 from trainer.experiment import Spec
 from trainer.gpu import Load, Watch, held, survey
-from trainer.launcher import Ended, ProcessLimits
 from trainer.outcome import Outcome
-from trainer.referee import ExperimentTally, Failed, judge
+from trainer.sandbox.launcher import Ended, ProcessLimits
+from trainer.scoring.referee import ExperimentTally, Failed, judge
 from trainer.streams import Streams
 from trainer.task import Task
 

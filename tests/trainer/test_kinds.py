@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trainer.check import check
+from trainer.cards.check import check
 from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer
-from trainer.launcher import Launcher
+from trainer.sandbox.launcher import Launcher
 from trainer.streams import Streams
 from trainer.task import Task
 

@@ -16,9 +16,9 @@ import pytest
 
 from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer
-from trainer.launcher import Ended, ProcessLimits, ProcessRequest
-from trainer.local import LocalLauncher
 from trainer.outcome import Outcome
+from trainer.sandbox.launcher import Ended, ProcessLimits, ProcessRequest
+from trainer.sandbox.local import LocalLauncher
 from trainer.source import Source
 from trainer.task import Task
 
@@ -152,8 +152,8 @@ time.sleep(600)
 """
     worker = f"""
 import json
-from trainer.launcher import *
-from trainer.local import LocalLauncher
+from trainer.sandbox.launcher import *
+from trainer.sandbox.local import LocalLauncher
 launcher = LocalLauncher(sandbox=False)
 launcher.start()
 print(json.dumps([launcher.template_pid, str(launcher._root)]), flush=True)

@@ -12,11 +12,11 @@ import pytest
 from programs.errors import TaskError, UsageError
 from tests.inner_loop.play import BLOBS
 from trainer import scaffold
-from trainer.card import RESOLVED, write
+from trainer.cards.card import RESOLVED, write
+from trainer.cards.measure import declared_edits, measure, measure_looks
 from trainer.data import DataStore
-from trainer.local import LocalLauncher
-from trainer.measure import declared_edits, measure, measure_looks
-from trainer.planted import COST, SOFT
+from trainer.laws.planted import COST, SOFT
+from trainer.sandbox.local import LocalLauncher
 from trainer.task import Task
 
 

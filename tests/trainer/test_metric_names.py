@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trainer.metric_names import ending_direction
+from trainer.values.metric_names import ending_direction
 
 NAMES = {
     "lower": "val_loss valLoss time seconds bits error_rate",

@@ -8,9 +8,9 @@ import pytest
 
 from programs.errors import TaskError
 from tests.trainer.foreign_repos import made, write_files
-from trainer import nested_values
 from trainer.commands.task_toml import Wanted
 from trainer.task import Task
+from trainer.values import nested_values
 
 PYTHON = """# é: bytes are not characters
 TOKENS = 2**19

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from tests.forked import ForkedReferee
-from trainer.predictions import InvalidPredictions
 from trainer.scorers.printed import Printed
 from trainer.scoring import Score, scorer_of
+from trainer.scoring.predictions import InvalidPredictions
 
 PATTERN = r"^val_bpb:\s*([-+0-9.eE]+)"
 

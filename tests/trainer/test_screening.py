@@ -12,7 +12,7 @@ import pytest
 
 from programs.lint import lint
 from programs.program import Program
-from trainer.screening import Look, Screening, best_of_wave, doubt, gains_if_kept, of_card, rank_correlation
+from trainer.cards.screening import Look, Screening, best_of_wave, doubt, gains_if_kept, of_card, rank_correlation
 from trainer.task import TASKS, Task
 
 GAINS = [5.0, 0.0, 0.0, 2.0, 0.0]

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.trainer.shelf import by_hand, patches
+from trainer.cards.measure import declared_edits
 from trainer.edits import Edit
-from trainer.measure import declared_edits
 from trainer.source import Source
 from trainer.task import Task, builtin_tasks
 

@@ -13,14 +13,14 @@ import pytest
 
 from programs.errors import TaskError, UsageError
 from trainer.cache import Cache
-from trainer.check import check
+from trainer.cards.check import check
+from trainer.cards.measure import measure
 from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer
-from trainer.launcher import LauncherFault, ProcessLimits, ProcessRequest
-from trainer.measure import measure
-from trainer.planted import random_law, simulated_task, term
+from trainer.laws.planted import random_law, simulated_task, term
+from trainer.laws.simulated import SimulatedTrainer, trainer_for
+from trainer.sandbox.launcher import LauncherFault, ProcessLimits, ProcessRequest
 from trainer.scaffold import init_simulated
-from trainer.simulated import SimulatedTrainer, trainer_for
 from trainer.source import Source
 from trainer.streams import Streams
 from trainer.task import Task
@@ -154,7 +154,8 @@ def test_init_writes_one_and_overwrites_nothing(tmp_path: Path) -> None:
 
 def test_a_planted_task_is_the_same_whatever_order_sets_have(tmp_path: Path) -> None:
     """Its id is part of every seed; sets of text are in another order in each process."""
-    code = "import sys, pathlib; from trainer.planted import random_law, simulated_task; from trainer.task import Task;"
+    code = "import sys, pathlib; from trainer.laws.planted import random_law, simulated_task; "
+    code += "from trainer.task import Task; "
     code += "print(Task.load(simulated_task(random_law(2), pathlib.Path(sys.argv[1]))).task_id)"
     ids = set()
     for seed in ("1", "2", "5"):

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from tests.forked import ForkedReferee
-from trainer.predictions import InvalidPredictions, negative_log_likelihood
-from trainer.streaming import Channel, stream_losses
+from trainer.scoring.predictions import InvalidPredictions, negative_log_likelihood
+from trainer.scoring.streaming import Channel, stream_losses
 
 ROWS, POSITIONS, CLASSES = 5, 12, 7
 HONEST = """

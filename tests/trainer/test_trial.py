@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from programs.errors import EnvironmentProblem
-from trainer import bwrap
-from trainer.trial import one_experiment
+from trainer.cards.trial import one_experiment
+from trainer.sandbox import bwrap
 
 
 @pytest.mark.slow

@@ -12,13 +12,12 @@ from pathlib import Path
 import pytest
 
 from programs.errors import EnvironmentProblem
-from trainer import bwrap
-from trainer.local import LocalLauncher
-from trainer.work_folder import WorkFolder, sweep
+from trainer.sandbox import bwrap
+from trainer.sandbox.local import LocalLauncher
+from trainer.sandbox.work_folder import WorkFolder, sweep
 
-HOLDER = (
-    "import time; from trainer.work_folder import WorkFolder; print(WorkFolder().path, flush=True); time.sleep(600)"
-)
+HOLDER = """import time; from trainer.sandbox.work_folder import WorkFolder
+print(WorkFolder().path, flush=True); time.sleep(600)"""
 
 
 def test_the_folder_of_a_killed_owner_goes_with_the_next_start_and_a_living_ones_stays() -> None:

@@ -7,20 +7,20 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from analysis.freshness import takes_seed
 from programs.errors import EnvironmentProblem, MetaloopError, TaskError
-from trainer import check_record
 from trainer.cache import Cache
+from trainer.cards import check_record
+from trainer.cards.finding import CheckFinding, constraint_findings, unconstrained
+from trainer.cards.measure import declared_edits
 from trainer.commands.cures import cure
 from trainer.commands.knobs import SEED, KnobTrials
 from trainer.commands.trainer import CommandTrainer, check_run
 from trainer.data import DataStore
 from trainer.edits import EditError
 from trainer.experiment import Spec
-from trainer.finding import CheckFinding, constraint_findings, unconstrained
-from trainer.freshness import takes_seed
 from trainer.gpu import Gpu
 from trainer.hardware import hardware_class
-from trainer.measure import declared_edits
 from trainer.outcome import Outcome
 from trainer.streams import Streams
 from trainer.task import Task

@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from programs.errors import TaskError, UsageError
-from trainer import constants, nested_values
 from trainer.commands import named_numbers
 from trainer.commands.ladders import Ladder, ladders
 from trainer.commands.named_numbers import NamedNumber
@@ -24,11 +23,12 @@ from trainer.commands.shown import hub_of, packages_of, readable_text
 from trainer.commands.task_toml import TaskText, Wanted, toml_value
 from trainer.data import DataStore
 from trainer.experiment import Spec
-from trainer.metric_names import ending_direction
 from trainer.outcome import Outcome
-from trainer.predictions import InvalidPredictions
+from trainer.scoring.predictions import InvalidPredictions
 from trainer.streams import Streams
 from trainer.task import Task
+from trainer.values import constants, nested_values
+from trainer.values.metric_names import ending_direction
 
 SEEDS = ("SEED", "RANDOM_SEED", "TRAIN_SEED", "seed", "random_seed", "train_seed")
 _SEED_NAME = re.compile(r"(?:\w*_)?seed|random_state", re.IGNORECASE)
@@ -263,7 +263,7 @@ def _metric(runs: Sequence[tuple[Outcome, str]], wanted: Wanted) -> tuple[NamedN
 
 
 def _direction(source: OwnRepository, metric: str, given: str | None) -> Fact:
-    """By a list of names (`trainer/metric_names.toml`), where no sentence of the repository says otherwise."""
+    """By a list of names (`trainer/values/metric_names.toml`), where no sentence of the repository says otherwise."""
     if given:
         return Fact("direction", given, "given")
     name = re.split(r"[. ]", metric)[-1]

@@ -10,13 +10,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from trainer.cards.finding import CheckFinding, Level
 from trainer.commands.trainer import CommandTrainer
-from trainer.constants import is_number
 from trainer.edits import Edit, EditError, Knob
 from trainer.experiment import Spec
-from trainer.finding import CheckFinding, Level
 from trainer.outcome import Outcome
 from trainer.source import Source
+from trainer.values.constants import is_number
 
 SEED = 1
 MOST_SECONDS = 120.0  # wall time of all these runs together, unless they are requested

@@ -1,9 +1,9 @@
 """Knobs for a researcher without a language model: settings of the editable files, each with other values to try.
 
 In Python: constants, numbers in fields of classes and in dicts, defaults of options, and those defaults of parameters
-and arguments of calls whose name says a role; in YAML, JSON, TOML and INI the keys (`trainer.nested_values`). In other
-languages a line that defines a constant (``#define``, ``const``, ``NAME=``) becomes a patch per value. Whether a value
-can be used, and changes anything, is found by running (`trainer.commands.check`).
+and arguments of calls whose name says a role; in YAML, JSON, TOML and INI the keys (`trainer.values.nested_values`). In
+other languages a line that defines a constant (``#define``, ``const``, ``NAME=``) becomes a patch per value. Whether a
+value can be used, and changes anything, is found by running (`trainer.commands.check`).
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from programs.errors import UsageError
-from trainer import constants, nested_values
 from trainer.commands.repository import OwnRepository, RepositoryLine
 from trainer.commands.roles import role_of, values_to_try
-from trainer.nested_values import Scalar
+from trainer.values import constants, nested_values
+from trainer.values.nested_values import Scalar
 
 MOST = 24
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}")

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from programs.errors import EnvironmentProblem
+from trainer.commands.compile_cache import CompileCache
 from trainer.commands.job import CommandEnded, CommandJob, CommandLimits
 from trainer.commands.plain import run_plain
-from trainer.compile_cache import CompileCache
-from trainer.launcher import Ended, LauncherFault, ProcessRequest
+from trainer.sandbox.launcher import Ended, LauncherFault, ProcessRequest
 
 _CALIBRATION_RUNS = 3
 _LIMITS = CommandLimits(10.0, 60.0)
@@ -52,7 +52,7 @@ def require_sandbox(wanted: bool) -> None:
     """Raise EnvironmentProblem if a sandbox is wanted and cannot be made here, with the way that works here."""
     if not wanted:
         return
-    from trainer import bwrap
+    from trainer.sandbox import bwrap
 
     try:
         bwrap.ensure()

@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from trainer.constants import is_number
 from trainer.scorers.printed import number_in
+from trainer.values.constants import is_number
 
 _LINE = 400  # characters; longer lines are ignored, as `trainer.scorers.printed` does
 _DEEPEST = 4

@@ -6,7 +6,7 @@ import os
 import threading
 from typing import IO
 
-from trainer.launcher import plain
+from trainer.sandbox.launcher import plain
 
 _TAIL_BYTES = 40_000
 _END_SECONDS = 10.0

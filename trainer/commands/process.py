@@ -11,13 +11,13 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from trainer import bwrap
-from trainer.cgroup import Cgroup
 from trainer.commands.job import CommandEnded, CommandJob, CommandLimits
 from trainer.commands.output import CommandOutput
 from trainer.commands.view import CommandView
-from trainer.launcher import LauncherFault, plain
-from trainer.tree import CpuCount, descendants, pidfd, resident_mb
+from trainer.sandbox import bwrap
+from trainer.sandbox.cgroup import Cgroup
+from trainer.sandbox.launcher import LauncherFault, plain
+from trainer.sandbox.tree import CpuCount, descendants, pidfd, resident_mb
 
 _LOOK_SECONDS = 0.05
 _START_SECONDS = 60.0

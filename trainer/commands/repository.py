@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 
 from programs.errors import NotFound, UsageError
-from trainer import login_keys
+from trainer.sandbox import login_keys
 
 _FOLDERS = {"__pycache__", "node_modules", "target", "wandb", "runs", "build", "dist", "studies"}
 _LEFT_OUT = (

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from programs.errors import UsageError
-from trainer import login_keys
 from trainer.commands.repository import OwnRepository
+from trainer.sandbox import login_keys
 
 HUB = "~/.cache/huggingface"
 _ENVIRONMENTS = (".venv", "venv")

@@ -18,23 +18,23 @@ from pathlib import Path
 from typing import Any
 
 from programs.errors import EnvironmentProblem, TaskError, UsageError
-from trainer import constants
 from trainer.cache import Cache
 from trainer.charging import HeldSeconds
+from trainer.commands.compile_cache import CompileCache
 from trainer.commands.job import CommandEnded, CommandJob, CommandLimits
 from trainer.commands.launcher import CommandLauncher
-from trainer.compile_cache import CompileCache
-from trainer.constants import is_number
 from trainer.data import DataStore
 from trainer.experiment import SOURCE_BYTES, Spec, Trainer
 from trainer.gpu import Gpu, load
-from trainer.launcher import Ended, ProcessLimits
 from trainer.outcome import Outcome, Trust
-from trainer.predictions import InvalidPredictions
-from trainer.referee import LEAST, OUT_OF_MEMORY, ExperimentTally, Failed, judge
+from trainer.sandbox.launcher import Ended, ProcessLimits
 from trainer.scorers.printed import Printed
 from trainer.scoring import Score
+from trainer.scoring.predictions import InvalidPredictions
+from trainer.scoring.referee import LEAST, OUT_OF_MEMORY, ExperimentTally, Failed, judge
 from trainer.task import Task
+from trainer.values import constants
+from trainer.values.constants import is_number
 
 _GROWTH = 32 << 10  # bytes that an edit may add to sources above the usual limit
 _LARGE = 4 << 20  # bytes; larger read-only files are mounted instead of copied
@@ -245,7 +245,7 @@ def packages_of(readable: Sequence[str]) -> list[str]:
 
 def _can_be_shown(form: os.stat_result) -> bool:
     """Whether a file is readable for the user that root's sandbox runs as."""
-    from trainer import bwrap
+    from trainer.sandbox import bwrap
 
     return bool(form.st_mode & stat.S_IROTH or bwrap.dropped_uid() is None)
 

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from programs.errors import TaskError, UsageError
-from trainer import compile_cache, login_keys
-from trainer.bwrap import memory_file
+from trainer.commands import compile_cache
 from trainer.commands.job import HOME, CommandJob, CommandLimits
-from trainer.system_view import SystemView, checked, interpreter
+from trainer.sandbox import login_keys
+from trainer.sandbox.bwrap import memory_file
+from trainer.sandbox.system_view import SystemView, checked, interpreter
 
 WORK, COMPILED = "/task", "/compiled"
 _START, _ORDER, _PACKING = "/run/metaloop/start.py", "/run/metaloop/order", "/run/metaloop/packing.py"

@@ -1,7 +1,7 @@
 """The namespaces of one experiment, created by its monitor without privileges on the host.
 
-The outer sandbox (`trainer.outer`) has prepared everything that an experiment may see under ``INNER``. Here a process
-enters new namespaces and makes that folder its root. Method: user_namespaces(7), pivot_root(2).
+The outer sandbox (`trainer.sandbox.outer`) has prepared everything that an experiment may see under ``INNER``. Here a
+process enters new namespaces and makes that folder its root. Method: user_namespaces(7), pivot_root(2).
 """
 
 from __future__ import annotations

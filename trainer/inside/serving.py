@@ -1,8 +1,8 @@
 """The candidate's side of a conversation with the evaluator: it receives symbols and sends logits as raw bytes.
 
-It runs in the candidate's process and is therefore not trusted; the other side (`trainer.streaming.Channel`) checks the
-answers. Payloads arrive through a pipe, replies are written to shared memory, and one byte through a second pipe
-announces a reply.
+It runs in the candidate's process and is therefore not trusted; the other side (`trainer.scoring.streaming.Channel`)
+checks the answers. Payloads arrive through a pipe, replies are written to shared memory, and one byte through a second
+pipe announces a reply.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The warm template: a process that has imported torch or NumPy and forks one monitor per experiment.
 
-`trainer.local.LocalLauncher` starts it, in the outer sandbox if there is one. It receives one request at a time through
-a socket and never reads a source. When the worker closes the socket, it kills its processes and exits.
+`trainer.sandbox.local.LocalLauncher` starts it, in the outer sandbox if there is one. It receives one request at a time
+through a socket and never reads a source. When the worker closes the socket, it kills its processes and exits.
 """
 
 from __future__ import annotations

@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from trainer.constants import is_number
-from trainer.predictions import InvalidPredictions
 from trainer.scoring import Referee, Score, ScoreSettings
+from trainer.scoring.predictions import InvalidPredictions
+from trainer.values.constants import is_number
 
 if TYPE_CHECKING:
     from pydantic import JsonValue

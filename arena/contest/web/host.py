@@ -19,8 +19,8 @@ from arena.contest.tables import Person
 from arena.contest.web.events import Changes
 from arena.contest.web.limits import Rate, client_of
 from arena.contest.web.security import HOSTING, SESSION
-from trainer.conditional import unread
 from trainer.task import Task
+from trainer.values.conditional import unread
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from programs.front_matter import locate
 from programs.lint import UNMARKED, LintMessage, unmarked_settings
 from programs.program import Program
 from programs.text import split_lines
-from trainer import conditional
+from trainer.values import conditional
 
 UNQUEUED = "ideas-not-queued"  # the code of lint's own message, which is for all researchers
 NAME = ("name", "The entry's name on the board, after your own (name: wide and deep).")

@@ -26,11 +26,11 @@ from meta.novelty import Novelty
 from programs.charter import fields
 from programs.program import Program
 from programs.text import clipped
-from trainer.card_summary import summary
+from trainer.cards.card_summary import summary
 from trainer.constraints import sentences
 from trainer.edits import Knob, format_value
-from trainer.roles import meaning
 from trainer.task import Task
+from trainer.values.roles import meaning
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo

@@ -29,7 +29,7 @@ from programs.file_set import is_document
 from programs.patches import ProgramPatch
 from programs.program import Program
 from programs.text import clipped
-from trainer.conditional import unread
+from trainer.values.conditional import unread
 
 if TYPE_CHECKING:
     import numpy as np

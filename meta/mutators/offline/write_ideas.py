@@ -26,7 +26,7 @@ from meta.mutators.ladder import untried
 from meta.mutators.queue_first import queue_first
 from meta.mutators.several import by_turns, helps_everywhere, tables
 from programs.edit import replace_ideas, unset_charter
-from trainer.constants import is_number
+from trainer.values.constants import is_number
 
 if TYPE_CHECKING:
     import numpy as np

@@ -15,7 +15,7 @@ from analysis.imports.words import category, meaning
 from tests.analysis.imports import samples
 from tests.analysis.imports.helpers import judged, read, rows, told
 from tests.analysis.imports.samples import tsv
-from trainer.metric_names import named_direction
+from trainer.values.metric_names import named_direction
 
 
 @pytest.mark.parametrize(

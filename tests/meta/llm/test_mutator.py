@@ -31,7 +31,7 @@ from tests.llm.researcher import prompt_of
 from tests.llm.server import LlmServer, dead_server
 from tests.llm.writer import form
 from tests.meta.test_causal_words import CAUSAL, about
-from trainer.planted import random_law, simulated_task
+from trainer.laws.planted import random_law, simulated_task
 from trainer.task import Task
 
 Make = Callable[..., LlmMutator]

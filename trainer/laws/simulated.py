@@ -10,9 +10,9 @@ from trainer.cache import Cache
 from trainer.commands.trainer import CommandTrainer
 from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer
-from trainer.launcher import Ended, Launcher, LauncherFault, ProcessRequest
-from trainer.law import Law
+from trainer.laws.law import Law
 from trainer.outcome import Outcome, Trust
+from trainer.sandbox.launcher import Ended, Launcher, LauncherFault, ProcessRequest
 from trainer.task import Task
 
 _VERIFYING = ("confirmation", "reserve")

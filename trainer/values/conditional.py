@@ -13,8 +13,8 @@ from functools import cached_property
 from typing import Literal
 
 from programs.ideas import Comparison, compared
-from trainer.constants import is_number
 from trainer.edits import ROLE, Edit, EditSpace, Knob, Value, read_value
+from trainer.values.constants import is_number
 
 _SIGNS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,

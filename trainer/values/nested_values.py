@@ -16,8 +16,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from trainer import config_values
-from trainer.constants import is_number, syntax_tree
+from trainer.values import config_values
+from trainer.values.constants import is_number, syntax_tree
 
 Scalar = bool | int | float | str
 _MOST_TEXT = 1 << 18

@@ -73,7 +73,7 @@ def in_folder(root: Path) -> tuple[str, ...]:
 def _search(root: Path) -> Iterator[str]:
     real, waiting, uid = os.path.realpath(root), [""], None
     with suppress(ImportError):
-        from trainer.bwrap import dropped_uid  # for Linux alone
+        from trainer.sandbox.bwrap import dropped_uid  # for Linux alone
 
         uid = dropped_uid()
     while waiting:

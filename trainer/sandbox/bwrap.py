@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from programs.errors import EnvironmentProblem
-from trainer import lowered
+from trainer.sandbox import lowered
 
 Version = tuple[int, ...]
 #: Older ones lack --disable-userns (0.8).
@@ -73,8 +73,8 @@ def launch(
 
     The options are passed through a descriptor, so that the command line shows no path of this machine. Only the
     descriptors ``pass_fds`` are inherited. ``reach`` lists the paths that the options bind: as root, folders closed to
-    others are opened for the new uid, see `trainer.lowered`. The pid stays the same up to bwrap. ``--die-with-parent``
-    refers to the thread that calls this function.
+    others are opened for the new uid, see `trainer.sandbox.lowered`. The pid stays the same up to bwrap.
+    ``--die-with-parent`` refers to the thread that calls this function.
     """
     path = binary or find_bwrap()[0]
     given = memory_file(b"".join(option.encode("utf-8", "surrogateescape") + b"\0" for option in options))

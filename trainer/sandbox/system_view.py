@@ -1,8 +1,8 @@
 """The paths of this machine that a process tree in bubblewrap can see.
 
 Read-only: /usr and similar folders, a few files of /etc, the interpreter with its packages, and paths that the user
-names. Never: Metaloop's own code and cache, login keys (`trainer.login_keys`), home folders. The sandboxes of coding
-agents and of commands share this class.
+names. Never: Metaloop's own code and cache, login keys (`trainer.sandbox.login_keys`), home folders. The sandboxes of
+coding agents and of commands share this class.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from programs.errors import UsageError
-from trainer import call_filter, login_keys
-from trainer.bwrap import memory_file
+from trainer.sandbox import call_filter, login_keys
+from trainer.sandbox.bwrap import memory_file
 from trainer.user_files import user_cache
 
 UID = 1000  # in the sandbox; agents refuse to run unattended as root
@@ -144,7 +144,7 @@ def checked(path: Path, hidden: Iterable[Path] = (), reader: str = "agents") -> 
         raise UsageError(f"{path} may contain keys and is not shown", hint="an agent's login: --agent-home NAME=FILE")
     if str(real) in _NEVER or str(path) in _NEVER or real == Path(os.path.expanduser("~")).resolve():
         raise UsageError(f"{path} contains too much to be shown", hint="name the folder of the program in it")
-    packages = (Path(__file__).resolve().parent.parent / name for name in _OURS)
+    packages = (Path(__file__).resolve().parents[2] / name for name in _OURS)
     for closed in (*packages, user_cache(), *hidden):
         if real.is_relative_to(closed.resolve()):
             raise UsageError(f"{path} is in {closed}, which {reader} must not see", hint="move or copy it elsewhere")
@@ -161,7 +161,7 @@ def interpreter() -> list[Path]:
 
 def own_code(shown: Iterable[Path]) -> list[Path]:
     """The folders of Metaloop's own code: of this copy, and of any installed in a shown path."""
-    here = Path(__file__).resolve().parent.parent
+    here = Path(__file__).resolve().parents[2]
     # a checkout as a whole, because agents may not see its tests and benchmarks either
     folders = [here] if (here / "pyproject.toml").is_file() else [here / name for name in _OURS]
     for root in shown:

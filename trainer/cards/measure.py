@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from programs.errors import TaskError, UsageError
-from trainer.card import RESOLVED, Baseline, Card, EditEffect, Headroom
-from trainer.card_summary import summary
+from trainer.cards.card import RESOLVED, Baseline, Card, EditEffect, Headroom
+from trainer.cards.card_summary import summary
+from trainer.cards.screening import FRACTIONS, Look, Screening, rank_correlation
 from trainer.data import DataStore
 from trainer.edits import Edit, EditError
 from trainer.experiment import Spec, Trainer, launcher_of
 from trainer.hardware import hardware_class
-from trainer.launcher import Launcher
+from trainer.laws.simulated import trainer_for
 from trainer.outcome import Outcome
-from trainer.screening import FRACTIONS, Look, Screening, rank_correlation
-from trainer.simulated import trainer_for
+from trainer.sandbox.launcher import Launcher
 from trainer.source import Source
 from trainer.streams import Streams
 from trainer.task import Task

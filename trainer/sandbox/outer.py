@@ -17,7 +17,7 @@ from pathlib import Path
 
 from trainer.inside.namespaces import DATA, DEVICES, INNER, WORK
 
-_INSIDE = Path(__file__).resolve().parent / "inside"
+_INSIDE = Path(__file__).resolve().parent.parent / "inside"
 HOME = "/metaloop/home"  # the template's own modules, in the outer sandbox only
 TEMPORARY = "/metaloop/tmp"  # the template's temporary folder
 _OURS = ("meta", "programs", "inner_loop", "trainer", "arena", "analysis")

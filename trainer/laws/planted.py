@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer.edits import Edit, Value
-from trainer.law import Change, Law
+from trainer.laws.law import Change, Law
 
 if TYPE_CHECKING:
     import numpy as np

@@ -13,16 +13,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from programs.errors import MetaloopError
-from trainer import data_check
+from trainer.cards import data_check
+from trainer.cards.finding import CheckFinding, constraint_findings, unconstrained
+from trainer.cards.measure import declared_edits
 from trainer.data import DataStore
 from trainer.edits import Edit, EditError
 from trainer.experiment import Spec, Trainer, launcher_of
-from trainer.finding import CheckFinding, constraint_findings, unconstrained
-from trainer.launcher import Launcher
-from trainer.measure import declared_edits
+from trainer.laws.simulated import trainer_for
 from trainer.outcome import Outcome
+from trainer.sandbox.launcher import Launcher
 from trainer.scoring import ScoreSettings
-from trainer.simulated import trainer_for
 from trainer.streams import Stream, Streams
 from trainer.task import Task
 

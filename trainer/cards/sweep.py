@@ -12,13 +12,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from programs.errors import TaskError
+from trainer.cards.measure import Progress, declared_edits, run_or_refuse, silent
 from trainer.edits import Edit, EditError, Value
 from trainer.experiment import Trainer
-from trainer.measure import Progress, declared_edits, run_or_refuse, silent
 from trainer.outcome import Status
-from trainer.roles import meaning
 from trainer.source import Source
 from trainer.task import Task
+from trainer.values.roles import meaning
 
 _AGAIN = 0.25  # share of a round's edits that are repeated, the best ones
 _SEEDS = 3  # experiments with each of these

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trainer.cards.screening import Screening, gains_if_kept
 from trainer.edits import Edit
-from trainer.screening import Screening, gains_if_kept
 
 if TYPE_CHECKING:
     from pydantic import JsonValue

@@ -8,8 +8,8 @@ from typing import Literal
 
 from pydantic import JsonValue
 
-from trainer.constants import is_number
 from trainer.task import Task
+from trainer.values.constants import is_number
 
 HEADROOM_SD = 15.0  # with less headroom, a run soon finds all improvements
 RESOLVED_SHARE = 1 / 3  # with a smaller share of detectable edits, runs mostly follow noise

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from trainer.blob import Blob
 from trainer.data import DataStore
-from trainer.launcher import Ended, Kind, Launcher, ProcessLimits, ProcessRequest, StopProcess
 from trainer.outcome import Status
-from trainer.predictions import InvalidPredictions
+from trainer.sandbox.blob import Blob
+from trainer.sandbox.launcher import Ended, Kind, Launcher, ProcessLimits, ProcessRequest, StopProcess
 from trainer.scoring import ScoreSettings, scorer_of
-from trainer.streaming import Channel
+from trainer.scoring.predictions import InvalidPredictions
+from trainer.scoring.streaming import Channel
 from trainer.streams import DECIDING, Stream
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from programs.charter import Charter, promoted
-from trainer.card_summary import summary
+from trainer.cards.card_summary import summary
 
 if TYPE_CHECKING:
     from trainer.task import Task

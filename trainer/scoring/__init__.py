@@ -14,7 +14,7 @@ from trainer.outcome import Trust
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
-    from trainer.streaming import Channel
+    from trainer.scoring.streaming import Channel
 
 T = TypeVar("T")
 SCORED_WITHOUT_ITS_CODE = ("classification", "regression", "language_model", "printed", "simulated")  # kinds of [score]

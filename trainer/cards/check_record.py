@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
-from trainer.finding import CheckFinding
+from trainer.cards.finding import CheckFinding
 from trainer.hardware import hardware_class
 from trainer.task import Task
 from trainer.user_files import user_cache, write_private

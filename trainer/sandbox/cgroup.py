@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from trainer.tree import descendants
+from trainer.sandbox.tree import descendants
 
 _PREFIX = "metaloop-"
 _V1 = {"cpuacct": "cpu", "memory": "memory", "pids": "processes"}  # controller → its use

@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from programs.ids import content_id
-from trainer.blob import Blob
 from trainer.hardware import hardware_class
+from trainer.sandbox.blob import Blob
 from trainer.task import Task
 from trainer.user_files import user_cache
 

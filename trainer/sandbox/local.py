@@ -17,19 +17,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from programs.errors import EnvironmentProblem
-from trainer import bwrap, outer
-from trainer.blob import Blob
-from trainer.cgroup import Cgroup
 from trainer.inside import wire
-from trainer.launcher import Ended, LauncherFault, ProcessLimits, ProcessRequest, StopProcess, read_reply
-from trainer.tree import offspring
-from trainer.work_folder import WorkFolder
+from trainer.sandbox import bwrap, outer
+from trainer.sandbox.blob import Blob
+from trainer.sandbox.cgroup import Cgroup
+from trainer.sandbox.launcher import Ended, LauncherFault, ProcessLimits, ProcessRequest, StopProcess, read_reply
+from trainer.sandbox.tree import offspring
+from trainer.sandbox.work_folder import WorkFolder
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
 
-_PACKAGES = str(Path(__file__).resolve().parent.parent)
+_PACKAGES = str(Path(__file__).resolve().parents[2])
 _START_SECONDS = 300.0  # importing torch on a busy machine from a cold disk has taken 80 s
 _GRACE_SECONDS = 30.0  # beyond the wall limit, after which the template counts as dead
 _CALIBRATION_FORKS = 7

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from trainer import task_file
 from trainer.edits import EditSpace, Value
-from trainer.law import Change, Law
+from trainer.laws.law import Change, Law
 from trainer.source import Source
 
 

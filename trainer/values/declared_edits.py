@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from programs.errors import TaskError
-from trainer import constants, nested_values, task_file
+from trainer import task_file
 from trainer.edits import EditSpace, Knob, Replacement
+from trainer.values import constants, nested_values
 
 
 def edit_space(path: Path, text: str, parsed: task_file.TaskFile) -> EditSpace:
