@@ -89,7 +89,7 @@ class Decision:
     ``tested``: the reference of the one announced test, with its one-sided ``p``; ``beside``: stock, if the reference
     is the user's own program. ``own``: the program given to ``improve``; ``same_as``: stock or champion, if the own
     program behaves like it, so that the test is against stock. ``fresh``: which parts of the confirmation are fresh,
-    ``cures``: how to make it verifiable (`analysis.freshness`).
+    ``cures``: how to make it verifiable (`trainer.cards.freshness`).
     """
 
     state: str

@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from analysis import freshness
 from analysis.decision import (
     BETTER,
     LEVEL,
@@ -44,6 +43,7 @@ from analysis.wording import (
     p_text,
     span,
 )
+from trainer.cards import freshness
 
 PLANNED = (
     "The verdict comes from one planned test of the champion against all runs of the program that it is compared with. "

@@ -19,7 +19,7 @@ from programs.errors import NotFound, UsageError
 from programs.ids import content_id
 from trainer.cards.sweep import EditTrial, role_values_of
 from trainer.edits import Value
-from trainer.hardware import hardware_class
+from trainer.gpu import hardware_class
 from trainer.outcome import Status
 from trainer.task import Task
 

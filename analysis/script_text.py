@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from analysis import freshness
 from analysis.decision import Decision
 from analysis.found_scripts import FoundScript
 from analysis.trust import marked
 from analysis.wording import interval_decimals, many, number, span
+from trainer.cards import freshness
 
 
 def best_scripts(d: Decision) -> list[str]:

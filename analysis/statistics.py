@@ -368,17 +368,6 @@ def _moderated(means: Sequence[float], ses: Sequence[float | None], ns: Sequence
     ]
 
 
-def share_interval(count: int, n: int) -> tuple[float, float]:
-    """Two-sided 95% interval of a share, given ``count`` of ``n`` (Wilson 1927); (0, 1) for n = 0."""
-    if n == 0:
-        return 0.0, 1.0
-    z, share = 1.959963984540054, count / n
-    middle = share + z * z / (2 * n)
-    half = z * math.sqrt(share * (1.0 - share) / n + z * z / (4 * n * n))
-    scale = 1.0 + z * z / n
-    return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
-
-
 def shared_error(baseline: Sequence[float], touched_a: float, touched_b: float) -> tuple[float, float]:
     """Variance, and its degrees of freedom, of the baseline's error in the difference of two arms.
 

@@ -33,7 +33,7 @@ def chosen() -> str:
 
 def hardware_of_jobs(device: Device = "cpu") -> str:
     """The hardware class of a new study's jobs on that device: this machine's, or what most of a cluster is."""
-    from trainer.hardware import hardware_class
+    from trainer.gpu import hardware_class
 
     there = getattr(EXECUTORS.get(chosen()), "hardware", None)
     if there is None:

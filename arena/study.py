@@ -21,7 +21,7 @@ from arena.setup import StudySetup, require_free
 from programs.errors import Corrupt, EnvironmentProblem, NotComparable
 from programs.ids import content_id
 from programs.program import Program
-from trainer.hardware import hardware_class
+from trainer.gpu import hardware_class
 from trainer.user_files import private_folder
 
 SETTLED = ("task", "run_budget", "researcher", "fixed_steps", "seed", "verify_seeds", "sandbox", "devices")

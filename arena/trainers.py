@@ -8,10 +8,10 @@ from pathlib import Path
 from arena.lease import Leases, runs_per_device
 from arena.settings import StudyConfig
 from programs.closing import Closing
-from trainer.cache import Cache
 from trainer.data import DataStore
 from trainer.devices import Devices
 from trainer.laws.simulated import trainer_for
+from trainer.outcome import Cache
 
 MOST_OPEN = 3  # each holds a warm template with torch in it
 

@@ -21,10 +21,10 @@ import numpy as np
 
 from arena.clock_rule import CpuUse, excess, overrun, verification
 from bench.common import figure
-from trainer.cache import Cache
 from trainer.data import DataStore
 from trainer.edits import Edit, EditError
 from trainer.experiment import Outcome, Spec, Trainer
+from trainer.outcome import Cache
 from trainer.source import Source
 from trainer.streams import Streams
 from trainer.task import Task

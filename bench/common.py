@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -116,3 +117,14 @@ def figure(name: str, value: object, goal: str = "") -> None:
 def appended(records: list[dict[str, Any]]) -> Emit:
     """An ``emit`` that keeps the records of a run."""
     return lambda event: records.append(event.to_record())
+
+
+def share_interval(count: int, n: int) -> tuple[float, float]:
+    """Two-sided 95% interval of a share, given ``count`` of ``n`` (Wilson 1927); (0, 1) for n = 0."""
+    if n == 0:
+        return 0.0, 1.0
+    z, share = 1.959963984540054, count / n
+    middle = share + z * z / (2 * n)
+    half = z * math.sqrt(share * (1.0 - share) / n + z * z / (4 * n * n))
+    scale = 1.0 + z * z / n
+    return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)

@@ -25,10 +25,9 @@ from statistics import fmean
 import numpy as np
 
 from analysis.standings import rank_ranges
-from analysis.statistics import share_interval
 from arena.contest.plan import NOISE, plan_close
 from arena.contest.race import MOST_LEADERS, follow, looks_until
-from bench.common import figure
+from bench.common import figure, share_interval
 
 CONTESTS, ENTRIES, BOARD_RUNS = 1000, 20, 4
 LAWS = ("spread", "equals", "twins", "none")

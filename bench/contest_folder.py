@@ -30,8 +30,8 @@ from arena.task_study import TaskStudy
 from programs.ids import content_id
 from programs.program import Program
 from programs.shelf import starter
-from trainer.scaffold import init_simulated
 from trainer.task import Task
+from trainer.variants import init_simulated
 
 EACH = 4  # entries of a person
 RUNS, BATCH = 2, 500

@@ -26,7 +26,7 @@ from trainer.experiment import Spec, Trainer
 from trainer.inside import monitor, wire
 from trainer.sandbox.blob import Blob
 from trainer.sandbox.launcher import Ended, LauncherFault, read_reply
-from trainer.scoring.predictions import InvalidPredictions
+from trainer.scoring import InvalidPredictions
 from trainer.scoring.referee import ExperimentTally, Failed, LocalReferee
 from trainer.streams import Streams
 from trainer.task import TASKS, Task

@@ -37,7 +37,6 @@ import numpy as np
 import uvicorn
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from analysis.statistics import share_interval
 from arena.contest.serve import listen
 from arena.contest.web.limits import Rate
 from arena.home import policy
@@ -47,7 +46,7 @@ from arena.home.server import create_app
 from arena.home.signing import Signer, read_message, sealed
 from arena.home.verifying import MOST_OF_ONE, TYPICAL_PAIRS
 from arena.setup import StudySetup
-from bench.common import figure
+from bench.common import figure, share_interval
 from programs.shelf import starter
 from trainer.task import Task
 

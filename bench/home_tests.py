@@ -18,9 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.statistics import share_interval
 from arena.home.e_values import HOPE, LEAST_PAIRS, MOST_PAIRS, PRIOR, level
-from bench.common import figure
+from bench.common import figure, share_interval
 
 Floats = NDArray[np.float64]
 Law = Callable[[np.random.Generator, tuple[int, int]], Floats]

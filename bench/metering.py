@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.common import figure
-from trainer import scaffold
+from trainer import variants
 from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer
 from trainer.sandbox.cgroup import Cgroup
@@ -126,7 +126,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", help="these programs")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        task = Task.load(scaffold.init(Path(folder) / "spiral"))
+        task = Task.load(variants.init(Path(folder) / "spiral"))
         task = replace(task, budget_seconds=BUDGET_SECONDS, hard_factor=6.0)
         for sandbox in (True, False) if given.unsafe else (True,):
             print("sandboxed" if sandbox else "without a sandbox")

@@ -32,8 +32,7 @@ from typing import Any
 
 import tomli_w
 
-from analysis.statistics import share_interval
-from bench.common import figure
+from bench.common import figure, share_interval
 from bench.mutations import LostError, Mutation, apply, draw
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -29,12 +29,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.planted import RunLaw
 from analysis.statistics import ErrorEstimate, one_sided, skewed_difference
 from analysis.study import query
 from bench.common import figure, go_on, kept, mean_of
 from bench.simulated import EXPERIMENTS, LAWS, share_figure
 from bench.simulation.drawn import Design, World, studies
+from bench.simulation.planted import RunLaw
 from bench.whole import quick_plan, whole_study
 from meta.claim import LEVEL, Against, claim
 from meta.plan import QUICK, Plan
@@ -43,7 +43,7 @@ from trainer.laws.planted import COST, null_law, simulated_task
 from trainer.task import Task
 
 if TYPE_CHECKING:
-    from analysis.planted import Floats
+    from bench.simulation.planted import Floats
 
 GOAL = "upper bound <= 0.033"
 SMALL: Plan = replace(

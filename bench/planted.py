@@ -21,13 +21,12 @@ import numpy as np
 
 from analysis.ledger import Ledger
 from analysis.methods.mutation import mutation_credits
-from analysis.planted import DirectiveLaw, RunLaw, planted_directives
 from analysis.scope import Scope
-from analysis.statistics import share_interval
 from analysis.study import open_study
 from arena.race import shrunken
-from bench.common import figure
+from bench.common import figure, share_interval
 from bench.planted_events import Population
+from bench.simulation.planted import DirectiveLaw, RunLaw, planted_directives
 
 GENERATIONS, CHILDREN, RUNS, FIRST = 8, 5, 6, 6
 SHAPES = {

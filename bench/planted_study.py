@@ -11,10 +11,10 @@ import numpy as np
 
 from analysis import designs
 from analysis.ledger import Ledger
-from analysis.planted import DirectiveLaw
 from analysis.statistics import mean_interval, posterior
 from arena.race import ArmScore, SequentialHalving, Stage
 from bench import planted_events
+from bench.simulation.planted import DirectiveLaw
 from meta.plan import DEFAULT
 
 

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
-from analysis.statistics import share_interval
-from bench.common import figure
+from bench.common import figure, share_interval
 from bench.whole import quick_plan, whole_study
 from meta.plan import Plan
 from trainer.laws.law import Law

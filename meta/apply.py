@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from analysis.decision import decision_of
 from analysis.found_scripts import FoundScript
-from analysis.freshness import SAID, freshness
 from analysis.script_text import script_gain
 from analysis.study import read_study
 from analysis.tables import rows, statement
@@ -23,6 +22,7 @@ from meta.rewriting import edit_of
 from programs.charter_prose import with_prose
 from programs.errors import NotFound, UsageError
 from programs.folder import entry_of
+from trainer.cards.freshness import SAID, freshness
 from trainer.source import Source
 from trainer.task import Task
 

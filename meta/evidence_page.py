@@ -15,7 +15,6 @@ from analysis.credit import CreditViewRow, of_verdict
 from analysis.decision import LEVEL, ArmGain, twins
 from analysis.evidence import EditCredit, evidence
 from analysis.evidence_text import quoted
-from analysis.freshness import SAID, freshness
 from analysis.knowledge import family_of
 from analysis.origin import in_words
 from analysis.report.champion import TriedRow
@@ -48,6 +47,7 @@ from programs.program import Program
 from programs.templates import jinja_environment
 from programs.text import one_line
 from trainer.cards.card_summary import summary
+from trainer.cards.freshness import SAID, freshness
 from trainer.task import Task
 from trainer.values.conditional import ConditionalEdit
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.events import HarvestEvent, HarvestExperimentEvent
-from analysis.freshness import CHOSEN, freshness
 from analysis.run_state import StudyState
 from analysis.wording import duration
 from arena.harvest import HARVEST, HEADROOM
 from arena.setup import reference
 from arena.study import Study
 from arena.task_study import tasks_of
+from trainer.cards.freshness import CHOSEN, freshness
 from trainer.edits import Edit
 from trainer.task import Task
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from analysis import freshness
 from analysis.decision import Compared, Decision, OnOneTask, state_of
 from analysis.decision_text import gated
 from analysis.figures_text import gains, skewed, times, with_interval
@@ -16,6 +15,7 @@ from analysis.scales import UNIT
 from analysis.wording import many
 from meta.claim import Claim, ReservedClaim
 from programs.program import Program
+from trainer.cards import freshness
 from trainer.task import Task
 
 

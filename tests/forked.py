@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from trainer.inside import serving
-from trainer.scoring.predictions import InvalidPredictions
+from trainer.scoring import InvalidPredictions
 from trainer.scoring.streaming import Channel
 
 T = TypeVar("T")

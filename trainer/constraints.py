@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, field_validator, 
 
 from programs.text import one_line
 from trainer.scorers.printed import number_in
-from trainer.scoring.predictions import InvalidPredictions
+from trainer.scoring import InvalidPredictions
 from trainer.source import Source
 
 Kind = Literal["memory_mb", "seconds", "lines", "printed"]

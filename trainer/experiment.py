@@ -13,15 +13,13 @@ from programs.closing import Closing
 from programs.errors import EnvironmentProblem, TaskError
 from programs.ids import content_id
 from trainer import constraints
-from trainer.cache import Cache
 from trainer.charging import Charge, charge_for
 from trainer.data import DataStore
-from trainer.hardware import hardware_class
-from trainer.outcome import Outcome, Status, Trust
+from trainer.gpu import hardware_class
+from trainer.outcome import Cache, Outcome, Status, Trust
 from trainer.sandbox.blob import Blob
 from trainer.sandbox.launcher import Launcher, LauncherFault, ProcessLimits, ProcessRequest
-from trainer.scoring import Score, lowest, scorer_of
-from trainer.scoring.predictions import InvalidPredictions
+from trainer.scoring import InvalidPredictions, Score, lowest, scorer_of
 from trainer.scoring.referee import LEAST, ExperimentTally, Failed, LocalReferee, judge
 from trainer.source import Source
 from trainer.streams import DECIDING, Stream

@@ -1,4 +1,5 @@
-"""The GPUs of this machine: which there are, one of them alone for each experiment, and what a sandbox shows of one.
+"""The GPUs of this machine: which there are, one of them alone for each experiment, and what a sandbox shows of one;
+and the hardware class, within which alone experiments are comparable and cached outcomes valid.
 
 Only a command trains on a GPU, with libraries of its own, so nothing here imports torch or starts CUDA: the driver is
 asked through ``nvidia-smi``. METALOOP_DEVICES restricts the choice: ``cpu`` allows none, ``0,2`` those two, anything
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import platform
 import re
 import statistics
 import subprocess
@@ -269,3 +271,26 @@ def _chosen(gpus: list[Gpu], allowed: str) -> list[Gpu]:
 
 def _has_driver(folder: str) -> bool:
     return folder.startswith("/") and os.path.exists(os.path.join(folder, "libcuda.so.1"))
+
+
+@cache
+def hardware_class(device: Device = "cpu") -> str:
+    """The hardware of an experiment: ``cpu:AMD EPYC 7B13/1 thread``, or the GPU with its memory and driver.
+
+    With different GPUs in a machine all are named, because an experiment may run on any of them.
+    """
+    if device == "cpu":
+        return f"cpu:{_cpu_model()}/1 thread"
+    return " and ".join(sorted({one.hardware for one in usable()})) or "gpu:none"
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
+        key, _, value = line.partition(":")
+        if key.strip() in ("model name", "Model", "cpu model"):
+            return " ".join(value.split())
+    return platform.machine() or "unknown"

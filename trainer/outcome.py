@@ -1,10 +1,17 @@
-"""Outcome: the result of one experiment."""
+"""Outcome: the result of one experiment; and a cache of them, so that nothing is trained twice."""
 
 from __future__ import annotations
 
+import json
+import os
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+
+from programs.errors import EnvironmentProblem
+from trainer.user_files import private_folder
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -55,3 +62,32 @@ class Outcome:
         known = {item.name for item in fields(cls)}
         given = {key: value for key, value in data.items() if key in known}
         return cls(**{**given, "findings": tuple(given.get("findings", ()))})
+
+
+class Cache:
+    """One small JSON file per outcome; workers of one machine share the folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+
+    def _path(self, key: str) -> Path:
+        return self.folder / key[:3] / f"{key}.json"
+
+    def get(self, key: str) -> Outcome | None:
+        """The stored outcome; None if there is none, or if its file is damaged."""
+        try:
+            return Outcome.from_json(json.loads(self._path(key).read_bytes()))
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+
+    def put(self, key: str, outcome: Outcome) -> None:
+        """Store an outcome atomically, by renaming a complete file. EnvironmentProblem if that fails."""
+        path = self._path(key)
+        try:
+            private_folder(path.parent)
+            with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
+                json.dump(outcome.to_json(), file)
+            os.replace(file.name, path)
+        except OSError as error:
+            message = f"{path.parent}: cannot write: {error.strerror}"
+            raise EnvironmentProblem(message, hint="free space or choose another folder") from None

@@ -22,8 +22,7 @@ from trainer import constraints, task_file
 from trainer.constraints import Constraints
 from trainer.edits import EditSpace
 from trainer.gpu import Device
-from trainer.laws.law import Law
-from trainer.laws.law_file import law_of
+from trainer.laws.law import Law, law_of
 from trainer.scoring import ScoreSettings, scorer_kind
 from trainer.source import Source
 from trainer.values.declared_edits import edit_space

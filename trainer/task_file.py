@@ -233,7 +233,7 @@ class LawSection(TomlSection):
 
 
 class FamilySection(TomlSection):
-    """For a task that has relatives, see `trainer.families`."""
+    """For a task that has relatives, see `trainer.variants`."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_-]*$", description="name that all members share")
     baseline: dict[str, list[str | float | int]] = Field(

@@ -1,20 +1,116 @@
-"""Tasks made from others: `task init DIR --like TASK` copies one, optionally for another language or as another member
-of its family; members that a command line names (``tabular:7``) are made in the user's cache."""
+"""New tasks: an empty one, a simulated one, a copy of another (`task init DIR --like TASK`), a member of a family.
+
+Section ``[family]`` of task.toml says what distinguishes members, each drawn by a number: a member has other data
+(``[data] variant``, else ``grammar``, else ``seed``) and another untouched train.py, whose constants are drawn from the
+values that the family names. Members of a family share the names of their knobs; families differ in them, and share
+roles. Members that a command line names (``tabular:7``) are made in the user's cache.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+import tomllib
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from programs.errors import UsageError
-from trainer.families import write_member
-from trainer.scaffold import refuse_taken, task_name, with_value
+from trainer.edits import Edit, Value
 from trainer.task import TASKS, Task, builtin_tasks
 from trainer.user_files import user_cache
+
+_FILES = ("task.toml", "train.py", "prepare.py", "data.py")
+
+
+def task_name(folder: Path) -> str:
+    """A valid task name made from a folder's name."""
+    name = re.sub(r"[^a-z0-9_-]+", "-", folder.resolve().name.lower()).strip("-_")
+    return name if name[:1].isalpha() else f"task-{name}".rstrip("-")
+
+
+def with_value(toml: str, section: str, key: str, value: str | int) -> str:
+    """task.toml with another value of a key that it has. UsageError if the key has no line of its own."""
+    lines, here = toml.splitlines(keepends=True), ""
+    for at, line in enumerate(lines):
+        if header := re.match(r"""\s*\[+\s*["']?([\w.-]+)""", line):
+            here = header[1]
+        elif here == section and (old := re.match(rf"""(\s*){key}\s*=\s*("[^"]*"|'[^']*'|[^\s#]+)""", line)):
+            lines[at] = f"{old[1]}{key} = {json.dumps(value)}{line[old.end() :]}"  # ids of members depend on it
+            break
+    with suppress(tomllib.TOMLDecodeError, KeyError, TypeError):
+        if tomllib.loads(made := "".join(lines))[section][key] == value:
+            return made
+    raise UsageError(f"task.toml: cannot replace {key} of [{section}]", hint=f"write {key} = … on a line of its own")
+
+
+def init(folder: Path | str, name: str | None = None) -> Path:
+    """Write the four files of a new task into ``folder``; existing files are never overwritten."""
+    folder = Path(folder)
+    refuse_taken(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in _FILES:
+        text = (TASKS / "_new" / file).read_text("utf-8")
+        (folder / file).write_text(text.replace('"NAME"', f'"{name or task_name(folder)}"'), "utf-8")
+    return folder
+
+
+def init_simulated(folder: Path, seed: int) -> Path:
+    """Write a task with a random law (`trainer.laws.planted.random_law`); existing files are never overwritten."""
+    from trainer.laws.planted import random_law, simulated_task
+
+    refuse_taken(folder)
+    return simulated_task(random_law(seed), folder, name=task_name(folder))
+
+
+def refuse_taken(folder: Path, files: Iterable[str] = _FILES) -> None:
+    """Raise UsageError if one of the files of a new task already exists."""
+    for file in files:
+        if (folder / file).exists():
+            raise UsageError(f"{folder / file}: already exists", hint="name an empty or new folder")
+
+
+_KEYS = ("variant", "grammar", "seed")  # of [data], the first that a task has
+
+
+def baseline_of(task: Task, number: int) -> Edit:
+    """What distinguishes a member's untouched script from that of the family's first task."""
+    import numpy as np
+
+    if task.family is None:
+        raise UsageError(f"the task {task.name} is no family", hint="task.toml needs a section [family]")
+    digest = hashlib.sha256(f"{task.family.name} {number}".encode()).digest()
+    rng = np.random.default_rng(int.from_bytes(digest[:16], "big"))
+    values: dict[str, Value] = {}
+    for name, offered in task.family.baseline.items():
+        drawn = rng.random() < task.family.share
+        at = int(rng.integers(len(offered)))
+        if drawn:
+            values[name] = offered[at]
+    return Edit(values)
+
+
+def write_member(task: Task, number: int, folder: Path) -> None:
+    """Turn ``folder``, a copy of the family's task, into its member ``number``; 0 leaves it as it is."""
+    if number == 0:
+        return
+    for name, text in task.edits.apply(task.baseline(), baseline_of(task, number)).files:
+        (folder / name).write_text(text, "utf-8")
+    path = folder / "task.toml"
+    path.write_text(_numbered(path.read_text("utf-8"), number), "utf-8")
+
+
+def _numbered(toml: str, number: int) -> str:
+    """task.toml with the number in the key of [data] that distinguishes data sets."""
+    key = next((key for key in _KEYS if key in tomllib.loads(toml).get("data", {})), "")
+    if not key:
+        raise UsageError("task.toml has no key of [data] that names its data", hint=f"one of {', '.join(_KEYS)}")
+    return with_value(toml, "data", key, number)
+
 
 _LEFT = shutil.ignore_patterns("__pycache__", "card.json")  # a card is valid only for the measured task
 _MEMBERS = re.compile(r"([a-z][\w-]*):(\d+)(?:-(\d+))?")

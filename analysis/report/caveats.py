@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from analysis import decision_text, freshness
+from analysis import decision_text
 from analysis.decision import twins
 from analysis.decision_text import Caveat
 from analysis.pace import pace_of
@@ -17,6 +17,7 @@ from analysis.report.source import QueryResult
 from analysis.report.verdict import decided
 from analysis.trust import WHY
 from analysis.wording import brief, count, interval_decimals, listed, many, number, percent
+from trainer.cards import freshness
 
 FEW_RUNS = 5
 MUCH_FORFEITED = 0.05

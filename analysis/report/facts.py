@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from analysis import freshness
 from analysis.report.model import Again, ReportFacts, RunsSoFar
 from analysis.report.rows import ChampionRow, LogRow, MatchRow, NoiseRow, OverviewRow, RunRow, StandingRow, StudyRow
 from analysis.report.source import ReportSource
 from analysis.task_scales import TaskScale
 from analysis.trust import weakest
 from programs.errors import MetaloopError
+from trainer.cards import freshness
 
 if TYPE_CHECKING:
     from trainer.task import Task

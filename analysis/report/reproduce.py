@@ -5,11 +5,11 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
-from analysis import freshness
 from analysis.report.facts import fresh_of
 from analysis.report.model import ReportFacts, ReportSection, ReportTable
 from analysis.study_settings import PlanSettings
 from analysis.wording import count, duration
+from trainer.cards import freshness
 
 # Labels of the numbers of a plan whose names are unclear; "" hides a number.
 PLAN = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from analysis import freshness
 from analysis.constraint_values import ConstraintValues
 from analysis.decision import ArmsDifference, Decision, twins
 from analysis.decision_text import GATED, PLANNED, aa_text
@@ -18,6 +17,7 @@ from analysis.report.verdict import decided
 from analysis.transfer import BOTH
 from analysis.trust import shared_gain_name
 from analysis.wording import count, decimals, duration, many, number, ranks, role_name, short, span, typical
+from trainer.cards import freshness
 
 TITLES = {
     "race": "the opening race",

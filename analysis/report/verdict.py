@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-from analysis import decision_text, figures_text, freshness
+from analysis import decision_text, figures_text
 from analysis.decision import Compared, Decision, decision_of
 from analysis.own_share import beside_learnt, memory, own_share
 from analysis.report.facts import fresh_of, known_task
@@ -37,6 +37,7 @@ from analysis.wording import (
     percent,
     span,
 )
+from trainer.cards import freshness
 
 if TYPE_CHECKING:
     from trainer.task import Task

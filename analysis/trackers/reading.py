@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypedDict
 
-from analysis import decision_text, freshness
+from analysis import decision_text
 from analysis.decision import Decision, decision_of
 from analysis.report.rows import HeldOutResult
 from analysis.report.verdict import on_reserved
@@ -19,6 +19,7 @@ from analysis.tables import rows, rows_as
 from analysis.trackers.contract import Files, Step, TrackedRun, TrackedStudy, Verdict, markdown
 from analysis.trust import weakest
 from analysis.wording import arm_name
+from trainer.cards import freshness
 from trainer.edits import Value
 
 RUNS = """

@@ -30,6 +30,6 @@ def facts() -> NodeFacts:
     """The facts of this machine."""
     from importlib.metadata import version
 
-    from trainer.hardware import hardware_class
+    from trainer.gpu import hardware_class
 
     return NodeFacts(socket.gethostname(), hardware_class(), version("metaloop"), version("torch"))

@@ -12,7 +12,6 @@ from typing import Any
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import undefer
 
-from analysis.freshness import said
 from arena.contest.acts import acts, since
 from arena.contest.announced import digits_of, outcome, race_results, winning
 from arena.contest.contest import Contest
@@ -54,6 +53,7 @@ from arena.contest.view_types import (
     SimilarRow,
 )
 from programs.errors import NotFound
+from trainer.cards.freshness import said
 
 WHOLE = (ContestEntry.raw, ContestEntry.results, ContestEntry.alike)
 PAGE, REST = 100, 25  # rows per page: of board and queue; of the entries below the board

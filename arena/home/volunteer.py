@@ -48,7 +48,7 @@ from arena.verify_study import final_source
 from inner_loop.run_context import ModelConfig
 from programs.errors import EnvironmentProblem, NotFound, UsageError
 from programs.program import Program
-from trainer.hardware import hardware_class
+from trainer.gpu import hardware_class
 from trainer.task import Task
 
 CONFINED = True  # data.py of a stranger runs in a sandbox

@@ -139,9 +139,8 @@ def init(
         raise UsageError(f"--{named.replace('_', '-')} needs --from DIR", hint="metaloop task init --from my-repo")
     if folder is None:
         raise UsageError("name the folder of the new task", hint="metaloop task init my-task")
-    from trainer.scaffold import init as write
-    from trainer.scaffold import init_simulated
-    from trainer.variants import Variant
+    from trainer.variants import Variant, init_simulated
+    from trainer.variants import init as write
 
     path = Path(folder).expanduser()
     if copied:

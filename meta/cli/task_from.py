@@ -77,7 +77,7 @@ def from_repository(out: Output, source: str, folder: str | None, seed: str | No
     """Run the command, show the fields, write task.toml. A field that nothing decides is asked at a terminal."""
     from arena.sandbox import flag
     from trainer.cards import check_record
-    from trainer.cards.finding import CheckFinding
+    from trainer.cards.check_record import CheckFinding
     from trainer.commands.init import Drafting, refuse_taken, write
     from trainer.commands.launcher import require_sandbox
     from trainer.commands.repository import read

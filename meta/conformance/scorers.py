@@ -13,8 +13,7 @@ import pytest
 
 from meta.conformance.base import Conformance
 from trainer.outcome import Trust
-from trainer.scoring import Score, Scorer, scorer_of
-from trainer.scoring.predictions import InvalidPredictions
+from trainer.scoring import InvalidPredictions, Score, Scorer, scorer_of
 from trainer.task_file import ScoreSection
 
 if TYPE_CHECKING:

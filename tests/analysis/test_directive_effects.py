@@ -11,13 +11,13 @@ import pytest
 
 from analysis import designs
 from analysis.ledger import Ledger
-from analysis.planted import DirectiveLaw, RunLaw
 from analysis.report.champion import CreditRow
 from analysis.report.source import ReportSource
 from analysis.study import open_study, query
 from analysis.support import support
 from analysis.tables import rows, statement
 from bench.planted_events import Population
+from bench.simulation.planted import DirectiveLaw, RunLaw
 
 EFFECTS = {"d0": 1.0, "d1": -0.8, "d2": 0.0, "d3": 0.5}
 LAW = DirectiveLaw(EFFECTS, runs=RunLaw(sd=0.4, common=0.5, drift=1.0))

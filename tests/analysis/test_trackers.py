@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from analysis import freshness
 from analysis.decision import Compared, Decision
 from analysis.statistics import Mean, Ratio
 from analysis.trackers import TRACKERS, TrackedStudy, reading, send, tracked
@@ -19,6 +18,7 @@ from analysis.trackers.mlflow import viewer
 from meta.cli.main import run
 from meta.cli.tool_export import files_of
 from tests.analysis.tracker_clients import Read, mlflow, trackio, wandb, wandb_records
+from trainer.cards import freshness
 from trainer.laws.planted import random_law, simulated_task
 
 

@@ -15,13 +15,13 @@ from arena.trainers import Trainers
 from programs.errors import NotComparable
 from tests.inner_loop.play import BLOBS
 from tests.studies import study_on
-from trainer import scaffold
+from trainer import variants
 from trainer.task import Task
 
 
 @pytest.fixture
 def task(tmp_path: Path) -> Task:
-    folder = scaffold.init(tmp_path / "mine")
+    folder = variants.init(tmp_path / "mine")
     toml = folder / "task.toml"
     toml.write_text(toml.read_text().replace("[data]\n", "[data]\npublic = true\n"))
     return Task.load(folder)

@@ -25,8 +25,8 @@ from programs.errors import NotComparable, NotFound
 from programs.shelf import starter
 from tests.inner_loop.play import BLOBS
 from tests.studies import make_study, silent, study_on
-from trainer.scaffold import init_simulated
 from trainer.task import Task
+from trainer.variants import init_simulated
 
 NAMES = ("red", "green", "blue", "white", "black")
 

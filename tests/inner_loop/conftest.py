@@ -10,9 +10,9 @@ import pytest
 
 from tests.conftest import shared
 from tests.inner_loop.play import BLOBS, STREAMS_OF_TESTS
-from trainer.cache import Cache
 from trainer.data import DataStore
 from trainer.experiment import Trainer
+from trainer.outcome import Cache
 from trainer.task import Task
 
 

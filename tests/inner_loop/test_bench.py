@@ -11,10 +11,10 @@ from inner_loop.bench import Bench, BudgetSpent, RunStopped
 from programs.errors import EnvironmentProblem
 from tests.events import into, typed
 from tests.inner_loop.play import FULL, STREAMS_OF_TESTS, open_bench, play, program
-from trainer.cache import Cache
 from trainer.data import DataStore
 from trainer.edits import Edit, EditError
 from trainer.experiment import Outcome, Spec, Trainer
+from trainer.outcome import Cache
 from trainer.sandbox.launcher import LauncherFault
 from trainer.sandbox.local import LocalLauncher
 

@@ -86,8 +86,8 @@ def test_a_plan_of_wrong_types_is_one_line(call: Call, tmp_path: Path, command: 
     from arena.study import Study
     from meta.plan import QUICK
     from programs.program import Program
-    from trainer.scaffold import init_simulated
     from trainer.task import Task
+    from trainer.variants import init_simulated
 
     task = Task.load(init_simulated(tmp_path / "law", 1))
     Study.create(

@@ -20,8 +20,8 @@ from meta.cli.errors import KINDS
 from meta.cli.options import NounGroup, VerbCommand
 from meta.cli.reference import commands, reference
 from meta.cli.table import SECTIONS, VERBS
-from trainer.scaffold import init_simulated
 from trainer.task import Task
+from trainer.variants import init_simulated
 
 from .cli_study import Call, cli, cli_process, on_terminal, write_study
 

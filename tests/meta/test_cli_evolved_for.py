@@ -33,10 +33,10 @@ from tests.analysis import synthetic
 from tests.meta.cli_study import cli, config
 from tests.meta.evolved import evolved
 from tests.studies import TINY
-from trainer.scaffold import init_simulated
 from trainer.task import Task
 from trainer.user_files import private_folder
 from trainer.values.conditional import read
+from trainer.variants import init_simulated
 
 CHAT = EvolvedFor.of("chat", ["gpt-4o-mini"])
 

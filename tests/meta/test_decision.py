@@ -17,7 +17,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from analysis import decision_text, figures_text, freshness
+from analysis import decision_text, figures_text
 from analysis.decision import BETTER, OPEN, Compared, decision_of
 from analysis.found_scripts import FoundScript
 from analysis.ledger import Ledger, read
@@ -50,6 +50,7 @@ from meta.verdict import Champion
 from programs.program import Program
 from tests.meta.evolved import evolved
 from tests.studies import TINY, planted, silent
+from trainer.cards import freshness
 from trainer.task import Task
 
 PLAN = replace(TINY, generations=0, confirm_runs=6, control_runs=4, run_budget=0.8, start_runs=3)
@@ -333,7 +334,7 @@ def test_the_report_of_a_task_without_a_hidden_split_claims_no_unseen_data(
     assert all(unseen.search(before[name]) for name in ("report", "card"))
     folder = measured(study, tmp_path / "study", AHEAD)
     with monkeypatch.context() as only_now:
-        only_now.setattr("analysis.freshness.freshness", lambda _: freshness.SEEDS)
+        only_now.setattr("trainer.cards.freshness.freshness", lambda _: freshness.SEEDS)
         crowned(folder)
     for trust in ("verified", "scored"):
         monkeypatch.setitem(WHY, trust, "as if the script printed it")

@@ -25,7 +25,7 @@ from meta.cli.status import item_of
 from meta.headroom import carry_out, finished, single_changes, strongest
 from programs.errors import TaskError
 from programs.program import Program
-from trainer.cards.finding import CheckFinding
+from trainer.cards.check_record import CheckFinding
 from trainer.edits import Edit
 from trainer.laws.planted import random_law, simulated_task
 from trainer.task import Task

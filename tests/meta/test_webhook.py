@@ -13,7 +13,7 @@ from meta.cli.main import run
 from tests.arena.contest.hosting import founded
 from tests.arena.contest.test_card import announced
 from tests.meta.test_trial import listening
-from trainer.scaffold import init_simulated
+from trainer.variants import init_simulated
 
 
 def sent(words: list[str]) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from inner_loop.agents.sandbox import AgentSandbox
 from inner_loop.agents.worktree import shown_files
 from programs.errors import TaskError, UsageError
 from tests.redteam.harness import Harm
-from trainer.cache import Cache
 from trainer.commands.init import Drafting, write
 from trainer.commands.job import CommandJob, CommandLimits
 from trainer.commands.process import run_command
@@ -21,6 +20,7 @@ from trainer.commands.trainer import CommandTrainer
 from trainer.commands.view import readable_path
 from trainer.data import DataStore
 from trainer.experiment import Spec
+from trainer.outcome import Cache
 from trainer.sandbox import bwrap, login_keys
 from trainer.streams import Streams
 from trainer.task import Task

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer import scaffold
+from trainer import variants
 from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer
 from trainer.outcome import Outcome
@@ -27,7 +27,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
     """With a hard line that no slow start reaches."""
-    return replace(Task.load(scaffold.init(tmp_path_factory.mktemp("tasks") / "spiral")), hard_extra=0.5)
+    return replace(Task.load(variants.init(tmp_path_factory.mktemp("tasks") / "spiral")), hard_extra=0.5)
 
 
 @pytest.fixture(scope="session")

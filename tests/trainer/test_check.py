@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from trainer import scaffold
+from trainer import variants
 from trainer.cards.check import check
-from trainer.cards.finding import CheckFinding
+from trainer.cards.check_record import CheckFinding
 from trainer.sandbox.local import LocalLauncher
 from trainer.task import TASKS
 
 
 @pytest.fixture
 def folder(tmp_path: Path, session_cache: Path) -> Path:
-    return scaffold.init(tmp_path / "own")
+    return variants.init(tmp_path / "own")
 
 
 def _errors(findings: list[CheckFinding]) -> list[CheckFinding]:

@@ -10,8 +10,7 @@ import pytest
 
 from tests.forked import ForkedReferee
 from trainer.scorers.classification import Classification
-from trainer.scoring import Score
-from trainer.scoring.predictions import InvalidPredictions, negative_log_likelihood
+from trainer.scoring import InvalidPredictions, Score, negative_log_likelihood
 
 HONEST = """
 import torch

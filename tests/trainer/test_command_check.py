@@ -12,7 +12,7 @@ from tests.trainer import foreign_repos
 from tests.trainer.foreign_repos import MAKEFILE, write_files
 from trainer.cards import check_record
 from trainer.cards.check import check
-from trainer.cards.finding import CheckFinding
+from trainer.cards.check_record import CheckFinding
 from trainer.commands.check import device_finding, require_checked
 from trainer.commands.knobs import KnobTrials, groups_of
 from trainer.commands.task_toml import Wanted

@@ -15,10 +15,10 @@ from inner_loop.result import RunResult
 from inner_loop.run import run
 from programs.shelf import starter
 from tests.events import into
-from trainer.cache import Cache
 from trainer.data import DataStore
 from trainer.devices import Completed, Devices
 from trainer.experiment import Spec, Trainer
+from trainer.outcome import Cache
 from trainer.sandbox.local import LocalLauncher
 from trainer.streams import Streams
 from trainer.task import Task

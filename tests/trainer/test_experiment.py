@@ -13,11 +13,10 @@ import pytest
 
 from programs.errors import EnvironmentProblem, TaskError
 from tests.inner_loop.play import BLOBS
-from trainer.cache import Cache
 from trainer.constraints import ConstraintSection
 from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer
-from trainer.outcome import Outcome, Trust
+from trainer.outcome import Cache, Outcome, Trust
 from trainer.sandbox.local import LocalLauncher
 from trainer.scoring import Referee, Score
 from trainer.source import Source

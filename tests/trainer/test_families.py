@@ -14,10 +14,9 @@ from programs.errors import TaskError, UsageError
 from trainer import variants
 from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer
-from trainer.families import baseline_of
 from trainer.streams import Streams
 from trainer.task import Task
-from trainer.variants import Variant, init_like
+from trainer.variants import Variant, baseline_of, init_like
 
 
 def member(folder: Path, number: int | None) -> Task:

@@ -11,7 +11,7 @@ import pytest
 
 from programs.errors import TaskError, UsageError
 from tests.inner_loop.play import BLOBS
-from trainer import scaffold
+from trainer import variants
 from trainer.cards.card import RESOLVED, write
 from trainer.cards.measure import declared_edits, measure, measure_looks
 from trainer.data import DataStore
@@ -40,7 +40,7 @@ def test_card(task: Task, data: DataStore, launcher: LocalLauncher, tmp_path: Pa
     assert card.headroom is not None
     assert card.floor is None
     assert card.lines()[0].startswith("spiral: nll")
-    folder = scaffold.init(tmp_path / "spiral")
+    folder = variants.init(tmp_path / "spiral")
     card.write(folder)
     loaded = Task.load(folder)
     assert loaded.card and loaded.card["baseline"]["sd"] == card.baseline.sd
@@ -48,7 +48,7 @@ def test_card(task: Task, data: DataStore, launcher: LocalLauncher, tmp_path: Pa
 
 
 def test_looks_are_added_to_a_card_that_is_up_to_date(tmp_path: Path) -> None:
-    folder = scaffold.init_simulated(tmp_path / "planted", 1)
+    folder = variants.init_simulated(tmp_path / "planted", 1)
     with closing(LocalLauncher(torch=Task.load(folder).torch)) as launcher:
         with pytest.raises(UsageError, match="has no up-to-date card"):
             measure_looks(Task.load(folder), launcher)

@@ -10,8 +10,7 @@ import pytest
 
 from tests.forked import ForkedReferee
 from trainer.scorers.printed import Printed
-from trainer.scoring import Score, scorer_of
-from trainer.scoring.predictions import InvalidPredictions
+from trainer.scoring import InvalidPredictions, Score, scorer_of
 
 PATTERN = r"^val_bpb:\s*([-+0-9.eE]+)"
 

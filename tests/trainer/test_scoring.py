@@ -13,8 +13,18 @@ import pytest
 from meta.conformance import GivenReferee, ScorerConformance
 from programs.errors import TaskError
 from trainer.scorers.language_model import Text
-from trainer.scoring import SCORERS, Referee, Score, Scorer, ScoreSettings, scorer_of
-from trainer.scoring.predictions import InvalidPredictions, negative_log_likelihood, refuse_different, refuse_diverged
+from trainer.scoring import (
+    SCORERS,
+    InvalidPredictions,
+    Referee,
+    Score,
+    Scorer,
+    ScoreSettings,
+    negative_log_likelihood,
+    refuse_different,
+    refuse_diverged,
+    scorer_of,
+)
 from trainer.task_file import ScoreSection
 
 #: Scorers whose candidates other files of tests/trainer make and score.

@@ -12,18 +12,18 @@ from pathlib import Path
 import pytest
 
 from programs.errors import TaskError, UsageError
-from trainer.cache import Cache
 from trainer.cards.check import check
 from trainer.cards.measure import measure
 from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer
 from trainer.laws.planted import random_law, simulated_task, term
 from trainer.laws.simulated import SimulatedTrainer, trainer_for
+from trainer.outcome import Cache
 from trainer.sandbox.launcher import LauncherFault, ProcessLimits, ProcessRequest
-from trainer.scaffold import init_simulated
 from trainer.source import Source
 from trainer.streams import Streams
 from trainer.task import Task
+from trainer.variants import init_simulated
 
 LAW = random_law(5)
 

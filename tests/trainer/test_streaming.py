@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tests.forked import ForkedReferee
-from trainer.scoring.predictions import InvalidPredictions, negative_log_likelihood
+from trainer.scoring import InvalidPredictions, negative_log_likelihood
 from trainer.scoring.streaming import Channel, stream_losses
 
 ROWS, POSITIONS, CLASSES = 5, 12, 7

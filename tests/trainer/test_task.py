@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from programs.errors import NotFound, TaskError, UsageError
-from trainer import scaffold
+from trainer import variants
 from trainer.data import DataStore
 from trainer.streams import Streams
 from trainer.task import Task
@@ -18,7 +18,7 @@ from trainer.task import Task
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    return scaffold.init(tmp_path / "My Task")
+    return variants.init(tmp_path / "My Task")
 
 
 def test_scaffold_loads(folder: Path) -> None:
@@ -29,7 +29,7 @@ def test_scaffold_loads(folder: Path) -> None:
     assert task.edits.config(task.baseline())["LR"] == 0.03
     assert task.run_budget == pytest.approx(24 * task.cost_seconds)
     with pytest.raises(UsageError, match="already exists"):
-        scaffold.init(folder)
+        variants.init(folder)
 
 
 def test_task_id_follows_what_counts(folder: Path) -> None:

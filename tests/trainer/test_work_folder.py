@@ -13,10 +13,9 @@ import pytest
 
 from programs.errors import EnvironmentProblem
 from trainer.sandbox import bwrap
-from trainer.sandbox.local import LocalLauncher
-from trainer.sandbox.work_folder import WorkFolder, sweep
+from trainer.sandbox.local import LocalLauncher, WorkFolder, sweep
 
-HOLDER = """import time; from trainer.sandbox.work_folder import WorkFolder
+HOLDER = """import time; from trainer.sandbox.local import WorkFolder
 print(WorkFolder().path, flush=True); time.sleep(600)"""
 
 

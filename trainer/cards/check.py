@@ -14,7 +14,7 @@ from pathlib import Path
 
 from programs.errors import MetaloopError
 from trainer.cards import data_check
-from trainer.cards.finding import CheckFinding, constraint_findings, unconstrained
+from trainer.cards.check_record import CheckFinding, constraint_findings, unconstrained
 from trainer.cards.measure import declared_edits
 from trainer.data import DataStore
 from trainer.edits import Edit, EditError

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from programs.errors import MetaloopError
-from trainer.cards.finding import CheckFinding
+from trainer.cards.check_record import CheckFinding
 from trainer.data import DataStore
 from trainer.streams import STREAMS, Streams
 from trainer.task import Task

@@ -18,7 +18,7 @@ from trainer.cards.screening import FRACTIONS, Look, Screening, rank_correlation
 from trainer.data import DataStore
 from trainer.edits import Edit, EditError
 from trainer.experiment import Spec, Trainer, launcher_of
-from trainer.hardware import hardware_class
+from trainer.gpu import hardware_class
 from trainer.laws.simulated import trainer_for
 from trainer.outcome import Outcome
 from trainer.sandbox.launcher import Launcher

@@ -8,9 +8,9 @@ from pathlib import Path
 from programs.errors import EnvironmentProblem
 from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer
-from trainer.scaffold import init
 from trainer.streams import Streams
 from trainer.task import Task
+from trainer.variants import init
 
 FRACTION = 0.25  # of the small task's budget; enough to reach a checkpoint on a busy machine
 

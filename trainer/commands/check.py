@@ -7,11 +7,10 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from analysis.freshness import takes_seed
 from programs.errors import EnvironmentProblem, MetaloopError, TaskError
-from trainer.cache import Cache
 from trainer.cards import check_record
-from trainer.cards.finding import CheckFinding, constraint_findings, unconstrained
+from trainer.cards.check_record import CheckFinding, constraint_findings, unconstrained
+from trainer.cards.freshness import takes_seed
 from trainer.cards.measure import declared_edits
 from trainer.commands.cures import cure
 from trainer.commands.knobs import SEED, KnobTrials
@@ -19,9 +18,8 @@ from trainer.commands.trainer import CommandTrainer, check_run
 from trainer.data import DataStore
 from trainer.edits import EditError
 from trainer.experiment import Spec
-from trainer.gpu import Gpu
-from trainer.hardware import hardware_class
-from trainer.outcome import Outcome
+from trainer.gpu import Gpu, hardware_class
+from trainer.outcome import Cache, Outcome
 from trainer.streams import Streams
 from trainer.task import Task
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from programs.ids import content_id
-from trainer.hardware import hardware_class
+from trainer.gpu import hardware_class
 from trainer.sandbox.blob import Blob
 from trainer.task import Task
 from trainer.user_files import user_cache

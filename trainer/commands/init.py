@@ -24,7 +24,7 @@ from trainer.commands.task_toml import TaskText, Wanted, toml_value
 from trainer.data import DataStore
 from trainer.experiment import Spec
 from trainer.outcome import Outcome
-from trainer.scoring.predictions import InvalidPredictions
+from trainer.scoring import InvalidPredictions
 from trainer.streams import Streams
 from trainer.task import Task
 from trainer.values import constants, nested_values

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from trainer.cards.finding import CheckFinding, Level
+from trainer.cards.check_record import CheckFinding, Level
 from trainer.commands.trainer import CommandTrainer
 from trainer.edits import Edit, EditError, Knob
 from trainer.experiment import Spec

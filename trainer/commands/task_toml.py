@@ -15,7 +15,7 @@ from trainer.commands.repository import OwnRepository
 from trainer.commands.shown import HUB, links_of
 from trainer.gpu import usable
 from trainer.outcome import Outcome
-from trainer.scaffold import task_name
+from trainer.variants import task_name
 
 HARD_FACTOR, HARD_EXTRA = 2.0, 10.0  # a command's start-up and evaluation are not part of a budget
 WALL_FACTOR = 4.0  # hard limit of wall time over that of CPU time

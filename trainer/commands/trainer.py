@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from programs.errors import EnvironmentProblem, TaskError, UsageError
-from trainer.cache import Cache
 from trainer.charging import HeldSeconds
 from trainer.commands.compile_cache import CompileCache
 from trainer.commands.job import CommandEnded, CommandJob, CommandLimits
@@ -26,11 +25,10 @@ from trainer.commands.launcher import CommandLauncher
 from trainer.data import DataStore
 from trainer.experiment import SOURCE_BYTES, Spec, Trainer
 from trainer.gpu import Gpu, load
-from trainer.outcome import Outcome, Trust
+from trainer.outcome import Cache, Outcome, Trust
 from trainer.sandbox.launcher import Ended, ProcessLimits
 from trainer.scorers.printed import Printed
-from trainer.scoring import Score
-from trainer.scoring.predictions import InvalidPredictions
+from trainer.scoring import InvalidPredictions, Score
 from trainer.scoring.referee import LEAST, OUT_OF_MEMORY, ExperimentTally, Failed, judge
 from trainer.task import Task
 from trainer.values import constants

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from programs.errors import TaskError
-from trainer.cache import Cache
 from trainer.commands.trainer import CommandTrainer
 from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer
 from trainer.laws.law import Law
-from trainer.outcome import Outcome, Trust
+from trainer.outcome import Cache, Outcome, Trust
 from trainer.sandbox.launcher import Ended, Launcher, LauncherFault, ProcessRequest
 from trainer.task import Task
 

@@ -5,8 +5,15 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from trainer.scoring import Referee, Score, ScoreSettings
-from trainer.scoring.predictions import negative_log_likelihood, predict_among, refuse_different, refuse_diverged
+from trainer.scoring import (
+    Referee,
+    Score,
+    ScoreSettings,
+    negative_log_likelihood,
+    predict_among,
+    refuse_different,
+    refuse_diverged,
+)
 
 _SHARE = 4  # a verification predicts one row in four again
 

@@ -15,8 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from programs.errors import TaskError
-from trainer.scoring import Referee, Score, ScoreSettings
-from trainer.scoring.predictions import InvalidPredictions, negative_log_likelihood, refuse_different, refuse_diverged
+from trainer.scoring import (
+    InvalidPredictions,
+    Referee,
+    Score,
+    ScoreSettings,
+    negative_log_likelihood,
+    refuse_different,
+    refuse_diverged,
+)
 from trainer.scoring.streaming import stream_losses
 
 _PROBE_SHARE, _MIN_PROBES = 20, 4  # one probe per 20 rows, at least 4

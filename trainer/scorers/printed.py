@@ -8,8 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from trainer.scoring import Referee, Score, ScoreSettings
-from trainer.scoring.predictions import InvalidPredictions
+from trainer.scoring import InvalidPredictions, Referee, Score, ScoreSettings
 from trainer.values.constants import is_number
 
 if TYPE_CHECKING:

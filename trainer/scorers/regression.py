@@ -7,8 +7,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from trainer.scoring import Referee, Score, ScoreSettings
-from trainer.scoring.predictions import InvalidPredictions, predict_among, refuse_different, refuse_diverged
+from trainer.scoring import (
+    InvalidPredictions,
+    Referee,
+    Score,
+    ScoreSettings,
+    predict_among,
+    refuse_different,
+    refuse_diverged,
+)
 
 _SHARE = 4  # a verification predicts one row in four again
 

@@ -15,8 +15,7 @@ from trainer.data import DataStore
 from trainer.outcome import Status
 from trainer.sandbox.blob import Blob
 from trainer.sandbox.launcher import Ended, Kind, Launcher, ProcessLimits, ProcessRequest, StopProcess
-from trainer.scoring import ScoreSettings, scorer_of
-from trainer.scoring.predictions import InvalidPredictions
+from trainer.scoring import InvalidPredictions, ScoreSettings, scorer_of
 from trainer.scoring.streaming import Channel
 from trainer.streams import DECIDING, Stream
 

@@ -11,7 +11,7 @@ import select
 import time
 from typing import Any
 
-from trainer.scoring.predictions import InvalidPredictions, negative_log_likelihood
+from trainer.scoring import InvalidPredictions, negative_log_likelihood
 
 
 class HangUp(InvalidPredictions):

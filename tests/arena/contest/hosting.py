@@ -21,8 +21,8 @@ from arena.contest.contest import Contest
 from arena.contest.create import ContestOptions, NewContest, create_contest
 from arena.contest.settings import utc_now
 from arena.contest.web.host import RateLimits
-from trainer.scaffold import init_simulated
 from trainer.task import Task
+from trainer.variants import init_simulated
 
 RUNS = 2
 

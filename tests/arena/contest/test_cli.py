@@ -16,7 +16,7 @@ import pytest
 
 from analysis.study import query
 from tests.meta.cli_study import cli
-from trainer.scaffold import init_simulated
+from trainer.variants import init_simulated
 
 
 def metaloop(folder: Path, *words: str, code: int = 0, **surroundings: str) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from programs.errors import Corrupt, UsageError
 from programs.evolved_for import EvolvedFor, with_label
 from programs.shelf import starter
 from tests.arena.contest.hosting import Browser, founded, served, wishes
-from trainer import scaffold
+from trainer import variants
 from trainer.task import Task
 
 LOCAL, ONE_LINE = starter("local").raw, starter("one-line").raw
@@ -202,7 +202,7 @@ def test_a_folder_that_is_taken_says_by_what(tmp_path: Path) -> None:
 
 
 def test_a_public_task_decides_no_contest(tmp_path: Path) -> None:
-    toml = (folder := scaffold.init(tmp_path / "open")) / "task.toml"
+    toml = (folder := variants.init(tmp_path / "open")) / "task.toml"
     toml.write_text(toml.read_text().replace("[data]\n", "[data]\npublic = true\n"))
     with pytest.raises(UsageError, match="open cannot be used in a contest") as caught:
         founded(tmp_path, task=Task.load(folder))

@@ -21,7 +21,7 @@ from meta.cli.contest_entrant import columns, decided_rows, shown
 from meta.cli.main import run
 from meta.cli.output import Column, Output, Row, table
 from tests.arena.contest.hosting import Browser, founded, served
-from trainer.scaffold import init_simulated
+from trainer.variants import init_simulated
 
 
 def winner(gain: float) -> MeasuredRow:

@@ -28,7 +28,7 @@ from programs.errors import UsageError
 from tests.arena.contest.hosting import Browser, founded, served
 from tests.arena.contest.test_run import entered, quiet
 from tests.meta.cli_study import on_terminal
-from trainer.scaffold import init_simulated
+from trainer.variants import init_simulated
 
 READ = ("/", "/queue", "/rules", "/llms.txt")
 

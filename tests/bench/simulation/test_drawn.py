@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from scipy import stats
 
-from analysis.planted import RunLaw
-from analysis.statistics import share_interval
+from bench.common import share_interval
 from bench.simulation.drawn import Design, World, race, studies, study
+from bench.simulation.planted import RunLaw
 
 SMALL = Design(programs=4, runs=4, rounds=2, confirm=12)
 

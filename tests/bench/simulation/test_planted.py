@@ -10,10 +10,10 @@ from scipy import stats
 
 from analysis.ledger import Ledger
 from analysis.methods.mutation import mutation_credits
-from analysis.planted import DirectiveLaw, RunLaw, planted_directives
 from analysis.scope import Scope
 from analysis.study import open_study
 from bench.planted_events import Population
+from bench.simulation.planted import DirectiveLaw, RunLaw, planted_directives
 
 
 @pytest.mark.parametrize(
