@@ -46,6 +46,11 @@ def workers_text(workers: int, devices: int) -> str:
     return f"{many(workers, 'run')} at a time on {devices} devices each"
 
 
+def slowdown(processes: int) -> float:
+    """How many times as long so many processes take beside what the machine is doing now, as its load tells."""
+    return max(1.0, (os.getloadavg()[0] + processes) / max(cores(), processes))
+
+
 def crowd(plan: PlannedWork) -> str:
     """A warning for a plan that uses more devices than there are cores; else empty."""
     devices, here = int(plan.get("devices_per_run", 1)), cores()

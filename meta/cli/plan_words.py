@@ -13,6 +13,7 @@ from meta.cli.output import brief
 from meta.planned_work import PlannedWork
 from programs.text import word_list
 
+CLEARLY_SLOWER = 1.5  # times: from here on the load of now is told
 _SHOWN_BY_NAME = word_list("""
     task runs run_budget_s run_budgets_s experiments_per_run experiments runs_in_all experiments_in_all
     harvest_experiments device_seconds
@@ -50,7 +51,8 @@ def words(plan: PlannedWork) -> list[tuple[str, str]]:
 
 
 def wall(plan: PlannedWork) -> str:
-    """``16.8s with 2 workers``; the time of models and agents cannot be predicted.
+    """``16.8s with 2 workers``, on a busy machine ``about 40s at the load of now`` too; the time of models and agents
+    cannot be predicted.
 
     With several devices per run this is the time of one device: how much of it is saved by parallel experiments
     depends on the programs.
@@ -60,6 +62,8 @@ def wall(plan: PlannedWork) -> str:
         devices = plan.get("devices_per_run", 1)
         text += f" with {capacity.workers_text(plan['workers'], devices)}"
         text += ", less for parallel experiments" if devices > 1 else ""
+        if (slow := capacity.slowdown(plan["workers"] * devices)) >= CLEARLY_SLOWER:
+            text += f" (on an idle machine; about {duration(slow * plan['wall_seconds'])} at the load of now)"
     researcher = str(plan.get("researcher", "scripted"))
     if researcher.partition(":")[0] == "command":
         return f"{text}, plus the agents' own time"

@@ -16,6 +16,20 @@ PLAN = {
 }  # fmt: skip
 
 
+@pytest.fixture(autouse=True)
+def load(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Of this machine in the last minute, as the system would tell it; of two cores."""
+    now = [0.1]
+    monkeypatch.setattr("os.getloadavg", lambda: (now[0], 0.0, 0.0))
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
+    return now
+
+
+def test_the_time_is_told_for_the_load_of_now_where_that_is_clearly_longer(load: list[float]) -> None:
+    for load[0], more in ((0.9, ""), (4.0, " (on an idle machine; about 2m21s at the load of now)")):
+        assert dict(words(PLAN))["wall time"] == f"47.0s with 2 workers{more}"
+
+
 def test_the_stages_and_the_part_of_the_models_are_told() -> None:
     staff = {"researcher": "chat", "models": "openai/test", "mutation_calls": 4, "price": "not priced"}
     told = dict(words(PLAN | staff | {"plan": asdict(quick(Task.load("strokes")))}))
