@@ -20,7 +20,10 @@ from trainer.outcome import Outcome
 #: (share, CPU-seconds) that a verification may use beyond the longest of the source's own experiments. The seconds are
 #: twice the 99% quantile of 300 honest verifications on strokes, at load 11; the shares are for longer tasks.
 _RULES = {"training_seconds": ("training", 0.05, 0.011), "prediction_seconds": ("predicting", 0.25, 0.016)}
-TRIES = 3  # a verification is refused only if it exceeds the limit each time: a busy machine's effect does not repeat
+#: A verification is refused only if it exceeds the limit each time: a busy machine's effect does not repeat. In the
+#: last try nothing else of the study trains; it follows at once on a failure that load can cause.
+TRIES = 3
+_OF_LOAD = ("invalid", "timeout")
 #: The most that an experiment made again counts, as a multiple of the recorded ones: with more, a source that trains
 #: longer at random, at the price of a few experiments, would have as many further draws as there are tries.
 _MOST_AGAIN = 1.4
@@ -86,18 +89,21 @@ def verification(trainer: Trainer, spec: Spec, own: Iterable[CpuUse]) -> Outcome
 
     ``own``: experiments of the same source at full budget; without any, nothing is compared.
     """
-    own, spent = tuple(own), 0.0
+    own, spent, number = tuple(own), 0.0, 0
     seed = next((row.seed for row in own if row.seed is not None), None)
-    for number in range(TRIES):
-        outcome = trainer.run(spec, use_cache=number == 0)
+    while number < TRIES:
+        alone = number == TRIES - 1
+        outcome = trainer.run(spec, use_cache=number == 0, alone=alone)
         spent += outcome.spent_seconds
         text = overrun(own, outcome) if outcome.status == "ok" else ""
         if text and seed is not None:
-            again = trainer.run(Spec(spec.source, seed, block=spec.block), use_cache=False)
+            again = trainer.run(Spec(spec.source, seed, block=spec.block), use_cache=False, alone=alone)
             spent += again.spent_seconds
             text = overrun((*own, _at_most(again, own)), outcome)
-        if not text:
+        failed = outcome.status in _OF_LOAD and not alone
+        if not text and not failed:
             return replace(outcome, spent_seconds=spent)
+        number = TRIES - 1 if failed else number + 1
     findings = (*outcome.findings, text)
     return replace(
         outcome, status="invalid", metric=None, trust="scored", reason=text, spent_seconds=spent, findings=findings

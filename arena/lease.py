@@ -1,4 +1,4 @@
-"""Several runs share a device: each leases it while an experiment trains.
+"""Each run leases a device while an experiment trains: several can share one, or one can have all for a moment.
 
 The number is a choice of the command, not of its study: no result depends on it. Locks are files; the kernel releases
 them when their process ends (flock(2)), so a kill leaves nothing behind.
@@ -10,7 +10,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,4 +73,17 @@ class Leases:
             while (device := take(self._folder, "device", self._width)) is None:
                 time.sleep(LOOK_SECONDS)
         with device:
+            yield
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold all devices while in here, so that nothing else of the study trains."""
+        self._folder.mkdir(exist_ok=True)
+        with ExitStack() as held:
+            with open(self._folder / "gate.lock", "a", encoding="utf-8") as gate:
+                fcntl.flock(gate, fcntl.LOCK_EX)
+                for _ in range(self._width):
+                    while (device := take(self._folder, "device", self._width)) is None:
+                        time.sleep(LOOK_SECONDS)
+                    held.enter_context(device)
             yield

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from pathlib import Path
 
-from arena.lease import Leases, runs_per_device
+from arena.choice import on_cluster
+from arena.lease import Leases
 from arena.settings import StudyConfig
 from programs.closing import Closing
 from trainer.data import DataStore
@@ -42,8 +43,9 @@ class Trainers(Closing):
         task = config.loaded_task()
         data = DataStore(task, config.streams, self.folder / "data", confined=bool(config.confined))
         first = trainer_for(task, data, cache=self.cache, fixed_steps=config.fixed_steps, sandbox=config.sandbox)
-        if runs_per_device() > 1:
-            first.lease = Leases(self.folder / "devices", config.workers).one
+        if task.law is None and not on_cluster():
+            leases = Leases(self.folder / "devices", config.workers * config.devices)
+            first.lease, first.alone = leases.one, leases.alone
         return Devices(first, config.devices)
 
     def close(self) -> None:

@@ -52,7 +52,7 @@ class Slow(SimulatedTrainer):
 
     seconds = 0.0
 
-    def run(self, spec: Spec, *, use_cache: bool = True) -> Outcome:
+    def run(self, spec: Spec, *, use_cache: bool = True, alone: bool = False) -> Outcome:
         time.sleep(self.seconds)
         return super().run(spec, use_cache=use_cache)
 

@@ -87,7 +87,9 @@ class Devices(Closing):
 
     def _ready(self, count: int) -> list[_Hand]:
         while len(self._hands) < count:
-            hand = _Hand(self.trainer.another(len(self._hands)) if self._hands else self.trainer, len(self._hands))
+            trainer = self.trainer.another(len(self._hands)) if self._hands else self.trainer
+            trainer.lease, trainer.alone = self.trainer.lease, self.trainer.alone
+            hand = _Hand(trainer, len(self._hands))
             hand.start()
             self._hands.append(hand)
         return self._hands[:count]

@@ -89,6 +89,7 @@ class Trainer(Closing):
         self.fixed_steps = fixed_steps
         self.scorer = scorer_of(task.scoring)
         self.lease: Callable[[], AbstractContextManager[None]] = nullcontext  # held during training
+        self.alone: Callable[[], AbstractContextManager[None]] = nullcontext  # in its place: nothing else trains
         self.waited = 0.0  # seconds that the current or last experiment waited for its device
 
     def close(self) -> None:
@@ -106,7 +107,6 @@ class Trainer(Closing):
         launcher = launcher_of(self.task, self.launcher.sandboxed, number)
         made = type(self)(self.task, self.data, launcher=launcher, cache=self.cache, fixed_steps=self.fixed_steps)
         made._owns_launcher = True
-        made.lease = self.lease
         return made
 
     def steps(self, fraction: float = 1.0) -> int:
@@ -121,8 +121,11 @@ class Trainer(Closing):
         shut = "sandboxed" if self.launcher.sandboxed else "unverified"
         return content_id("o", *parts, hardware_class(self.task.device), shut)
 
-    def run(self, spec: Spec, *, use_cache: bool = True) -> Outcome:
-        """Train and score. Never raises for the candidate's errors; ``fault`` is a failure of our own machinery."""
+    def run(self, spec: Spec, *, use_cache: bool = True, alone: bool = False) -> Outcome:
+        """Train and score; ``alone``: while nothing else trains.
+
+        Never raises for the candidate's errors; ``fault`` is a failure of our own machinery.
+        """
         self.waited = 0.0
         key = self.key(spec) if self.cache else ""
         if self.cache and use_cache and (known := self.cache.get(key)) is not None:
@@ -132,7 +135,7 @@ class Trainer(Closing):
             requested = time.monotonic()
             try:
                 # waiting for a device counts neither against the attempt's limits nor in its times
-                with self.lease(), self.charge.hold():
+                with self.alone() if alone else self.lease(), self.charge.hold():
                     self.waited += time.monotonic() - requested
                     outcome = self._attempt(spec)
             except (LauncherFault, OSError, EnvironmentProblem) as error:

@@ -53,6 +53,30 @@ def hold_with_another(folder: Path, told: Any, entered: Any) -> None:
         told.put((os.getpid(), time.monotonic(), "out"))
 
 
+def hold_all(folder: Path, told: Any) -> None:
+    with Leases(folder, 2).alone():
+        told.put((os.getpid(), time.monotonic(), "in"))
+        time.sleep(0.1)
+        told.put((os.getpid(), time.monotonic(), "out"))
+
+
+def test_who_is_alone_waits_for_the_others_and_lets_none_in(tmp_path: Path) -> None:
+    told = HELD.SimpleQueue()
+    first = HELD.Process(target=hold, args=(tmp_path / "devices", told, 0.3))
+    first.start()
+    began = told.get()
+    others = [HELD.Process(target=hold_all, args=(tmp_path / "devices", told))]
+    others += [HELD.Process(target=hold, args=(tmp_path / "devices", told, 0.05)) for _ in range(3)]
+    for one in others:
+        one.start()
+    spans = sorted([began, *(told.get() for _ in range(9))], key=lambda one: one[1])
+    for one in (first, *others):
+        one.join(30)
+    at = [pid for pid, _, _ in spans].index(others[0].pid)
+    before = [kind for _, _, kind in spans[:at]]
+    assert before.count("in") == before.count("out") and spans[at + 1][0] == others[0].pid
+
+
 def test_no_more_than_so_many_processes_hold_a_device(tmp_path: Path) -> None:
     told, entered = HELD.SimpleQueue(), HELD.Value("i", 0)
     holders = [HELD.Process(target=hold_with_another, args=(tmp_path / "devices", told, entered)) for _ in range(7)]

@@ -91,7 +91,7 @@ def test_the_cache_is_charged_in_full_and_spends_nothing(trainer: Trainer, data:
 class _Suspicious(Trainer):
     """A trainer that notices something about every outcome."""
 
-    def run(self, spec: Spec, *, use_cache: bool = True) -> Outcome:
+    def run(self, spec: Spec, *, use_cache: bool = True, alone: bool = False) -> Outcome:
         outcome = super().run(spec, use_cache=use_cache)
         return replace(outcome, findings=(f"leak: 0.1 under seed {spec.seed}", "odd"))
 

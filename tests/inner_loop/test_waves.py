@@ -51,7 +51,7 @@ class Slow(SimulatedTrainer):
     def another(self, number: int) -> Trainer:
         return type(self)(self.task, self.data, fixed_steps=self.fixed_steps, before=self.before)
 
-    def run(self, spec: Spec, *, use_cache: bool = True) -> Outcome:
+    def run(self, spec: Spec, *, use_cache: bool = True, alone: bool = False) -> Outcome:
         self.before(spec)
         return super().run(spec, use_cache=use_cache)
 
@@ -235,7 +235,7 @@ def test_a_fault_within_a_wave_keeps_what_came_before_it(
                 landed.set()
 
     class Faulty(Slow):
-        def run(self, spec: Spec, *, use_cache: bool = True) -> Outcome:
+        def run(self, spec: Spec, *, use_cache: bool = True, alone: bool = False) -> Outcome:
             tried.append(spec.seed)
             if len(tried) > 1 and spec.seed not in faulty:
                 assert landed.wait(100)

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
-from arena.clock_rule import CpuUse, Experiment, overrun, own_experiments
+from arena.clock_rule import TRIES, CpuUse, Experiment, overrun, own_experiments, verification
 from inner_loop.events import ExperimentEvent
 from tests.events import example
-from trainer.outcome import Outcome
+from trainer.data import DataStore
+from trainer.experiment import Spec
+from trainer.laws.planted import random_law, simulated_task
+from trainer.laws.simulated import SimulatedTrainer
+from trainer.outcome import Outcome, Status
+from trainer.streams import Streams
+from trainer.task import Task
 
 
 def used(training: float | None, prediction: float | None) -> Outcome:
@@ -59,3 +70,38 @@ def test_full_experiments_of_the_same_source_count() -> None:
         row(None, None),
     ]
     assert own_experiments(rows, "s1") == (CpuUse(0.08, 0.01, rows[0].seed), CpuUse(None, None, rows[0].seed))
+
+
+class _Busy(SimulatedTrainer):
+    """On a machine whose other work makes trainings fail, or take longer, unless nothing else trains."""
+
+    status: Status = "ok"
+    seconds, alone_now = 1.0, False
+
+    def _attempt(self, spec: Spec) -> Outcome:
+        done = replace(super()._attempt(spec), spent_seconds=1.0, training_seconds=1.0)
+        return done if self.alone_now else replace(done, status=self.status, training_seconds=self.seconds)
+
+
+@pytest.mark.parametrize(
+    ("status", "seconds", "tries"), [("ok", 1.0, 1), ("invalid", 1.0, 2), ("timeout", 1.0, 2), ("ok", 2.0, TRIES)]
+)
+def test_what_load_can_cause_counts_only_where_it_happens_alone(
+    tmp_path: Path, status: Status, seconds: float, tries: int
+) -> None:
+    task = Task.load(simulated_task(random_law(1), tmp_path / "law"))
+    trainer = _Busy(task, DataStore(task, Streams.fresh(), tmp_path))
+    trainer.status, trainer.seconds = status, seconds
+
+    @contextmanager
+    def alone() -> Iterator[None]:
+        trainer.alone_now = True
+        yield
+        trainer.alone_now = False
+
+    spec = Spec(task.baseline(), 1)
+    outcome = verification(trainer, spec, [CpuUse(training_seconds=1.0)])
+    assert outcome.status == ("invalid" if seconds > 1 else status) and outcome.spent_seconds == tries  # never alone
+    trainer.alone = alone
+    outcome = verification(trainer, spec, [CpuUse(training_seconds=1.0)])
+    assert outcome.status == "ok" and outcome.spent_seconds == tries
