@@ -62,9 +62,9 @@ def doctor(
     warned = sum(f.state == "warn" for f in findings)
     out.note(f"cannot run: {', '.join(failed)}" if failed else f"can run; {warned} warning{'' if warned == 1 else 's'}")
     if not failed:
-        out.note("with a sandbox, or your own repository without one: --no-sandbox")
+        out.note("with a sandbox, or your own repository and agent without one: --no-sandbox")
     elif {*failed} <= {"sandbox", "gpu command"}:
-        out.note("without a sandbox: your own repository (--no-sandbox), but no contest and no runs for others")
+        out.note("without a sandbox: your own repository and agent (--no-sandbox), no contest, no runs for others")
     return 1 if failed else 0
 
 

@@ -51,12 +51,9 @@ class LaunchSettings(StudyFlags, PlayingFlags, StartFlags):
         start: StartFlags,
         researcher_choice: ResearcherChoice | None = None,
     ) -> LaunchSettings:
-        return cls(
-            **vars(which),
-            **vars(playing),
-            **vars(start),
-            researcher_choice=researcher_choice or ResearcherChoice(yes=start.yes),
-        )
+        choice = researcher_choice or ResearcherChoice(yes=start.yes)
+        own = choice.of_own_study(not playing.no_sandbox)
+        return cls(**vars(which), **vars(playing), **vars(start), researcher_choice=own)
 
     def existing(self, out: Output) -> Path | None:
         """The folder of the study to resume, or None for a new one."""

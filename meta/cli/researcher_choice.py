@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -43,12 +43,13 @@ def _no_models() -> ModelConfig:
 class ResearcherChoice:
     """The model flags of a command. ``named``: the researcher as named or implied; None: that of the study.
 
-    ``config`` has what the flags say; a new study gets ``settled``.
+    ``config`` has what the flags say; a new study gets ``settled``. ``sandboxed``: whether an agent runs in a sandbox.
     """
 
     named: str | None = None
     config: ModelConfig = field(default_factory=_no_models)
     yes: bool = False
+    sandboxed: bool = True
 
     @property
     def researcher(self) -> str:
@@ -92,6 +93,10 @@ class ResearcherChoice:
         implied = "command" if config.agent else "chat" if config.models else None
         return cls(models.researcher or implied, config, yes)
 
+    def of_own_study(self, sandboxed: bool) -> ResearcherChoice:
+        """For a study of the user's own, where an agent may use the user's login."""
+        return replace(self, config=staffing.with_login(self.researcher, self.config, sandboxed), sandboxed=sandboxed)
+
     def ready(self, study: Study | None) -> None:
         """Called before a study is created or resumed: raises where a model cannot be called; applies new limits.
 
@@ -109,8 +114,10 @@ class ResearcherChoice:
         if researcher.partition(":")[0] == "command":
             from inner_loop.gateway import plan as agent_gateway_plan
 
-            staffing.check(researcher, config)
-            if not self.yes and agent_gateway_plan.may_cost(researcher.partition(":")[2], config):
+            staffing.check(researcher, config, self.sandboxed)
+            if not self.yes and not self.sandboxed:
+                _consent("this starts an agent without a sandbox: it can do all that you can, and may cost money")
+            elif not self.yes and agent_gateway_plan.may_cost(researcher.partition(":")[2], config):
                 _consent()
         if researcher != "chat" and not config.models:
             return
@@ -265,9 +272,8 @@ def _free(config: ModelConfig) -> bool:
     return all((model.startswith("openai/") and local) or model.startswith("ollama") for model in config.models)
 
 
-def _consent() -> None:
-    refused = "model calls may cost money, and there is no terminal to confirm them"
-    ask("this calls models, which may cost money; continue?", refused, "--yes, with --max-usd 5")
+def _consent(what: str = "this calls models, which may cost money") -> None:
+    ask(f"{what}; continue?", f"{what}, and there is no terminal to confirm it", "--yes, with --max-usd 5")
 
 
 def unread_ideas(program: Program) -> str:

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from inner_loop.agents.access import NETWORKS, AgentLimits
-from inner_loop.agents.sandbox import AgentEnded, AgentSandbox, describe
+from inner_loop.agents.running import AgentEnded
+from inner_loop.agents.sandbox import AgentSandbox, describe
 from programs.errors import UsageError
 from trainer import bwrap, call_filter, lowered
 
@@ -260,7 +261,7 @@ def test_the_wall_limit_ends_all_of_it(worktree: Path) -> None:
 
 def test_a_flood_of_output_is_bounded(worktree: Path) -> None:
     ended = shell(AgentSandbox(worktree, limits=AgentLimits(output_mb=8)), "yes")
-    assert ended.killed == "output" and len(ended.stdout) == 1 << 16 and ended.written > 8 << 20
+    assert ended.killed == "output" and len(ended.stdout) == 40_000
 
 
 def test_memory_disk_and_file_size_are_bounded(worktree: Path) -> None:
@@ -285,11 +286,10 @@ def test_a_worktree_that_is_also_elsewhere_is_refused(worktree: Path, tmp_path: 
 
 def test_an_agent_can_be_talked_to_and_stopped(worktree: Path) -> None:
     with AgentSandbox(worktree).popen(["/bin/cat"]) as agent:
-        agent.stdin.write(b"hello\n")
-        agent.stdin.flush()
-        assert agent.stdout.readline() == b"hello\n"
-        with pytest.raises(subprocess.TimeoutExpired):
-            agent.wait(0.1)
+        stdin, stdout, _ = agent.pipes
+        stdin.write(b"hello\n")
+        stdin.flush()
+        assert stdout.readline() == b"hello\n" and agent.process.poll() is None
     assert agent.watch.killed == "closed" and agent.wait() == 137
 
 

@@ -47,14 +47,14 @@ def agent(tmp_path: Path) -> Callable[[str], str]:
 def work(
     trainer: Trainer, agent: str, experiments: float = 8, *, folder: Path | None = None, text: Program = TEXT,
     recorded: Sequence[Mapping[str, Any]] = (), events: list[Event] | None = None,
-    should_stop: Callable[[], bool] | None = None, researcher: str = "command", **staff: Any,
+    should_stop: Callable[[], bool] | None = None, researcher: str = "command", sandboxed: bool = True, **staff: Any,
 ) -> Played:  # fmt: skip
     """A run with the budget of so many full experiments, worked by that agent."""
     told_of: list[Event] = [] if events is None else events
     stop = {"should_stop": should_stop} if should_stop else {}
     context = RunContext(
         ModelConfig(agent=agent, **{"agent_network": "none", **staff}), run_id="r0", folder=folder,
-        recorded=typed(recorded), emit=into(told_of), **stop,
+        recorded=typed(recorded), emit=into(told_of), sandboxed=sandboxed, **stop,
     )  # fmt: skip
     result = run(
         text, trainer, run_id="r0", run_seed=3, streams=STREAMS_OF_TESTS, budget_seconds=experiments * FULL,

@@ -53,8 +53,19 @@ def test_a_plan_says_that_calls_are_metered_and_an_agent_without_a_key_founds_no
         assert run([*words, "--dry-run", *more]) == 0
         return str(json.loads(capsys.readouterr().out)["price"])
 
+    monkeypatch.setenv("HOME", str(tmp_path))
     code, error = refused()
     assert code == 4 and error["kind"] == "credential" and "--agent-direct" in error["hint"]
+    code, error = refused("--no-sandbox")  # the user's own login may be anywhere
+    assert code == 2 and "without a sandbox: it can do all that you can" in error["message"]
+    code, error = refused("--no-sandbox", "--agent-network", "none", "--yes")
+    assert code == 2 and "--agent-network is for an agent in a sandbox" in error["message"]
+    (tmp_path / ".codex").mkdir()
+    (tmp_path / ".codex" / "auth.json").write_text("{}")
+    code, error = refused()  # a login in a file, which the sandbox can show
+    assert code == 2 and "--yes" in error["hint"]
+    assert refused("--max-usd", "5")[0] == 4
+    (tmp_path / ".codex" / "auth.json").unlink()
     monkeypatch.setenv("OPENAI_API_KEY", OPENAI_KEY)
     code, error = refused()
     assert code == 2 and "--yes" in error["hint"] and OPENAI_KEY not in str(error)

@@ -169,7 +169,7 @@ class _Run:
         if len(self.received) < 4:
             if self.group is not None and self.count.seconds == 0.0:
                 raise LauncherFault("the sandbox ended before its command")
-            raise LauncherFault(f"the sandbox ended without a reply: {bytes(self.output.tail[-200:])!r}")
+            raise LauncherFault(f"the sandbox ended without a reply: {self.output.tail()[-200:]!r}")
         return _Reply.read(self.received)
 
 
