@@ -6,19 +6,25 @@ preferred.
 
 from __future__ import annotations
 
+import json
 import marshal
 import os
 import re
+import select
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from programs.errors import EnvironmentProblem
 from trainer import lowered
+
+if TYPE_CHECKING:
+    from trainer.system_view import SystemView
 
 Version = tuple[int, ...]
 #: Older ones lack --disable-userns (0.8).
@@ -26,6 +32,7 @@ OLDEST: Version = (0, 8)
 #: The uid and gid of a sandbox that root starts: they own no file on any system we know of.
 DROPPED_ID = 2_000_065_534
 _PROBE_SECONDS = 30.0
+_START_SECONDS = 60.0
 _ENTER = ("--unshare-all", "--unshare-user", "--die-with-parent", "--new-session", "--cap-drop", "ALL")
 _SEE = ("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc")
 
@@ -101,6 +108,40 @@ def launch(
     finally:
         os.close(order)
         os.close(given)
+
+
+def start(
+    view: SystemView,
+    words: Callable[[int], Sequence[str]],
+    *,
+    pass_fds: Sequence[int] = (),
+    stdin: int = subprocess.DEVNULL,
+    stderr: int = subprocess.PIPE,
+) -> tuple[subprocess.Popen[bytes], int]:
+    """Start a command that sees a view: bwrap's process and the pid of the first one inside, once that is ready.
+
+    ``words``: the command, given the descriptor to which it writes a byte when it is ready. EnvironmentProblem with the
+    cause if it does not become ready.
+    """
+    ready, signal_ready = os.pipe()
+    info, say = os.pipe()
+    ours, theirs = [ready, info], [signal_ready, say]
+    try:
+        command = words(signal_ready)  # which may add options
+        options, fds = ["--info-fd", str(say), *view.options], [*view.fds, *theirs, *pass_fds]
+        process = launch(options, command, reach=view.reach, pass_fds=fds, stdin=stdin, stderr=stderr)
+        while theirs:
+            os.close(theirs.pop())
+        poll = select.poll()
+        poll.register(ready, select.POLLIN | select.POLLHUP)
+        if not poll.poll(_START_SECONDS * 1000) or os.read(ready, 1) != b"1":
+            process.kill()
+            out, errors = process.communicate()
+            raise diagnose((errors or out).decode("utf-8", "replace").strip())
+        return process, int(json.loads(os.read(info, 4096))["child-pid"])
+    finally:
+        for descriptor in (*ours, *theirs):
+            os.close(descriptor)
 
 
 def memory_file(data: bytes) -> int:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 
 from inner_loop.agents import recipe as agent_recipe
+from inner_loop.agents import tools as agent_tools
 from inner_loop.agents.access import AgentLimits
-from inner_loop.agents.running import AgentEnded, AgentRunner
-from inner_loop.agents.watch import AgentWatch
+from inner_loop.agents.running import AgentEnded, AgentRunner, RunningAgent
 from inner_loop.gateway.route import routes
 from inner_loop.gateway.server import PORT, Gateway
 from inner_loop.run_context import RunContext
@@ -19,6 +19,7 @@ from programs.errors import EnvironmentProblem
 from programs.text import one_line
 from trainer.commands.plain import own_variables
 from trainer.launcher import plain
+from trainer.task import Task
 
 
 class AgentLaunch:
@@ -51,43 +52,39 @@ class AgentLaunch:
         worktree: Path,
         seconds: float,
         *,
-        environment: Mapping[str, str] | None = None,
+        task: Task | None = None,
         socket: Path | None = None,
-        tools: Mapping[str, bytes] | None = None,
         hidden: tuple[Path, ...] = (),
         bare: bool = False,
     ) -> AgentRunner:
-        """What runs the agent's commands in a worktree, for at most ``seconds``. ``bare``: without network and keys."""
-        named, gateway = dict(environment or {}), None if bare else self.gateway
+        """What runs the agent's commands in a worktree, for at most ``seconds``; ``task`` and ``socket``: where it
+        requests experiments. ``bare``: without network and keys."""
+        named = agent_tools.environment(task, worktree) if task else {}
+        gateway = None if bare else self.gateway
         limits = AgentLimits(wall_seconds=seconds)
         if not bare:
             ours = os.environ if self._context.sandboxed else own_variables()
             named |= agent_recipe.environment(self.recipe, ours, everything=not self._context.sandboxed)
         if gateway is not None:
             named |= gateway.variables() | agent_recipe.through(self.recipe, gateway.bases())[1]
-        if not self._context.sandboxed:
-            from inner_loop.agents.plain import PlainRunner
-
-            return PlainRunner(worktree, environment=named, experiment_socket=socket, tools=tools or {}, limits=limits)
-        from inner_loop.agents.sandbox import AgentSandbox
-
-        return AgentSandbox(
+        if self._context.sandboxed:
+            from inner_loop.agents.sandbox import AgentSandbox as Runner
+        else:
+            from inner_loop.agents.plain import PlainRunner as Runner  # type: ignore[assignment]
+        return Runner(
             worktree,
             "none" if bare else self._network,
-            readable=() if bare else self._readable(),
+            readable=() if bare else (*self.installed.readable, *map(Path.expanduser, map(Path, self.recipe.readable))),
             environment=named,
             home={} if bare else agent_recipe.home(self.recipe),
             experiment_socket=socket,
-            tools=tools or {},
-            hidden=hidden,
+            tools=agent_tools.commands(task) if task else {},
+            hidden=(task.folder, *hidden) if task else (),
             allow_hosts=tuple(dict.fromkeys(self.recipe.hosts)),
             gateway=gateway.socket if gateway else None,
             gateway_port=PORT,
             limits=limits,
         )
-
-    def _readable(self) -> tuple[Path, ...]:
-        return (*self.installed.readable, *(Path(text).expanduser() for text in self.recipe.readable))
 
     def run(
         self,
@@ -96,7 +93,7 @@ class AgentLaunch:
         entry: str,
         *,
         attend: Callable[[], bool] | None = None,
-        begun: Callable[[AgentWatch], None] = lambda _: None,
+        begun: Callable[[RunningAgent], None] = lambda _: None,
     ) -> AgentEnded:
         """Start the agent with a prompt and wait for its end. ``entry``: the script that is trained."""
         more = agent_recipe.through(self.recipe, self.gateway.bases())[0] if self.gateway else []
@@ -105,20 +102,20 @@ class AgentLaunch:
         stdin = prompt.encode() if self.recipe.prompt == "stdin" else b""
         return runner.run([str(path), *words[1:]], stdin=stdin, attend=attend, begun=begun)
 
-    def failure(self, ended: AgentEnded, did: str = "ran nothing", after: str = "") -> EnvironmentProblem | None:
-        """What is wrong if an agent failed by itself; None if it exited normally or was killed."""
+    def failure(self, ended: AgentEnded) -> EnvironmentProblem | None:
+        """What is wrong if an agent failed by itself; None if it exited normally or was killed.
+
+        A shell and env exit with 126 and 127 if a program is missing; in a sandbox, it may be missing only there. An
+        agent may also start without all that it needs later.
+        """
         if ended.killed or ended.exit_code == 0 or ended.exit_code > 128:
             return None
         said = plain((ended.stderr or ended.stdout).decode("utf-8", "replace")).strip().splitlines()
         last = one_line(said[-1])[:200] if said else "no output"
-        message = f"the agent {self.command!r} ended with exit code {ended.exit_code} and {did}: {last}"
-        return EnvironmentProblem(message, hint=self._to_look_at(ended.exit_code) + after)
-
-    def _to_look_at(self, exit_code: int) -> str:
-        """A shell and env exit with 126 and 127 if a program is missing; in a sandbox, it may be missing only there.
-        An agent may also start without all that it needs later."""
-        if exit_code in (126, 127) and self._context.sandboxed:
-            return "missing files in the sandbox: add --agent-readable PATH, or use another path of the program"
-        return "check its key, login, model, network" + (
-            f" or installation ({self.recipe.install})" if self.recipe.install else ""
+        install = f" or installation ({self.recipe.install})" if self.recipe.install else ""
+        hint = f"check its key, login, model, network{install}; nothing is lost, the same command goes on"
+        if ended.exit_code in (126, 127) and self._context.sandboxed:
+            hint = "missing files in the sandbox: add --agent-readable PATH, or use another path of the program"
+        return EnvironmentProblem(
+            f"the agent {self.command!r} ended with exit code {ended.exit_code}: {last}", hint=hint
         )

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inner_loop.agents.running import AgentRunner, RunningAgent
-from inner_loop.agents.watch import AgentWatch
 from trainer.commands.plain import PlainGroup
 
 
@@ -24,8 +23,8 @@ class PlainRunner(AgentRunner):
     """Runs commands of an agent as processes of the user's. Of its access, the worktree, the variables, the tools, the
     experiments and the limits of time, CPU, memory, disk and output have an effect."""
 
-    def popen(self, command: Sequence[str], *, timeout: float | None = None) -> PlainAgent:
-        return PlainAgent(self, command, self.wall(timeout))
+    def popen(self, command: Sequence[str]) -> PlainAgent:
+        return PlainAgent(self, command)
 
     def variables(self, tools: Path) -> dict[str, str]:
         """Those of the command. A login shell sets PATH anew, and bash reads BASH_ENV after that."""
@@ -40,28 +39,17 @@ class PlainRunner(AgentRunner):
 class PlainAgent(RunningAgent):
     """A running agent without a sandbox. Its tools lie in a folder of their own, first on its PATH."""
 
-    def __init__(self, access: PlainRunner, command: Sequence[str], wall: float) -> None:
-        super().__init__(access.worktree)
+    def __init__(self, access: PlainRunner, command: Sequence[str]) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="metaloop-tools-")
         tools = Path(self._folder.name)
         for name, data in access.tools.items():
             (tools / name).write_bytes(data)
             (tools / name).chmod(0o755)
-        group = PlainGroup(
-            command, self.worktree, access.variables(tools), stdin=subprocess.PIPE, stderr=subprocess.PIPE
+        self._group = PlainGroup(
+            command, access.worktree, access.variables(tools), stdin=subprocess.PIPE, stderr=subprocess.PIPE
         )
-        self.process, self.watch = group.process, PlainWatch(group, access, wall)
-
-    def release(self) -> None:
-        self._folder.cleanup()
-
-
-class PlainWatch(AgentWatch):
-    """The watch of a plain process group: it looks at the processes five times a second."""
-
-    def __init__(self, group: PlainGroup, access: PlainRunner, wall: float) -> None:
-        super().__init__(group.process, access.limits, access.worktree, wall)
-        self._group, self._looking = group, threading.Lock()
+        self._looking = threading.Lock()
+        super().__init__(self._group.process, access, access.worktree)
         self.start()
 
     @property
@@ -78,6 +66,5 @@ class PlainWatch(AgentWatch):
         self.peak_memory_mb = self._group.peak
         return self._group.held > self.limits.memory_mb
 
-    def finish(self) -> bool:
-        self.kill_processes()
-        return super().finish()
+    def release(self) -> None:
+        self._folder.cleanup()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -25,7 +26,6 @@ from inner_loop.agents.session import AgentSession
 from inner_loop.agents.verdicts import Verdicts, restore_best
 from inner_loop.bench import Bench, RunStopped
 from inner_loop.events import AgentSessionEvent, FindingEvent
-from inner_loop.gateway.server import Gateway
 from inner_loop.models.contract import NoReply
 from inner_loop.run_context import RunContext
 from programs.program import Program
@@ -102,10 +102,10 @@ class CommandResearcher:
         before = len(bench.history)
         with ExperimentServer(session.answer) as server:
             runner = self._runner(worktree, server.path, SESSION_SECONDS)
-            loop = _SessionLoop(bench, session, server, self._context, deadline, self._agent.gateway, charge)
+            attend = self._attending(bench, session, server, deadline, charge)
             try:
                 ended = self._agent.run(
-                    runner, prompt, agent_tools.entry(self._task), attend=loop.attend, begun=charge.begin
+                    runner, prompt, agent_tools.entry(self._task), attend=attend, begun=charge.begin
                 )
             finally:
                 charge.end()
@@ -113,6 +113,29 @@ class CommandResearcher:
             session.finish(lambda: self._ask_git(worktree, server, charge))
         self._write_down(folder, ended, len(bench.history) - before)
         return ended
+
+    def _attending(
+        self, bench: Bench, session: AgentSession, server: ExperimentServer, deadline: float, charge: SandboxCharge
+    ) -> Callable[[], bool]:
+        """What answers a waiting request, and is False when the session is to end. It raises RunStopped if the run is
+        to stop."""
+        requests, last, closing = 0, time.monotonic(), float("inf")
+        gateway = self._agent.gateway
+
+        def attend() -> bool:
+            nonlocal requests, last, closing
+            server.serve(POLL_SECONDS)
+            charge.book()
+            now = time.monotonic()
+            if self._context.should_stop():
+                raise RunStopped(f"run {bench.run_id} was asked to stop while its agent was working")
+            if session.requests != requests:
+                requests, last = session.requests, now
+            if not bench.is_open or (gateway is not None and gateway.meter.problem is not None):
+                closing = min(closing, now + GRACE_SECONDS)
+            return now < min(closing, deadline, last + IDLE_SECONDS)
+
+        return attend
 
     def _prompt(self, bench: Bench, charge: SandboxCharge) -> str:
         return agent_tools.prompt(bench, charge.facts(), self._program, sandboxed=self._context.sandboxed)
@@ -141,15 +164,8 @@ class CommandResearcher:
             kept.write_text(agent_worktree.notes(worktree, name), encoding="utf-8")
 
     def _runner(self, worktree: Path, socket: Path, seconds: float, *, bare: bool = False) -> AgentRunner:
-        return self._agent.runner(
-            worktree,
-            seconds,
-            environment=agent_tools.environment(self._task, worktree),
-            socket=socket,
-            tools=agent_tools.commands(self._task),
-            hidden=(self._task.folder, *([self._context.study] if self._context.study else [])),
-            bare=bare,
-        )
+        hidden = (self._context.study,) if self._context.study else ()
+        return self._agent.runner(worktree, seconds, task=self._task, socket=socket, hidden=hidden, bare=bare)
 
     def _ask_git(self, worktree: Path, server: ExperimentServer, charge: SandboxCharge) -> None:
         """Have the agent's repository report its HEAD, in a sandbox like the agent's but without network and keys,
@@ -193,7 +209,7 @@ class CommandResearcher:
         If it exited normally or was killed, the program may have caused that: the run stands, with a finding, because
         some agents exit with 0 though they never reached their model.
         """
-        if problem := self._agent.failure(ended, after="; nothing is lost, the run can be resumed"):
+        if problem := self._agent.failure(ended):
             problem.ids = (self._context.run_id,)
             raise NoReply(problem)
         if len(bench.history) == 1:
@@ -209,41 +225,6 @@ class CommandResearcher:
                     seed=first.seed,
                 )
             )
-
-
-class _SessionLoop:
-    """One session from the bench's side: answers requests and decides when the session is over."""
-
-    def __init__(
-        self,
-        bench: Bench,
-        session: AgentSession,
-        server: ExperimentServer,
-        context: RunContext,
-        deadline: float,
-        gateway: Gateway | None,
-        charge: SandboxCharge,
-    ) -> None:
-        self._bench, self._agent, self._server, self._context, self._gateway = bench, session, server, context, gateway
-        self._deadline, self._charge = deadline, charge
-        self._requests = 0
-        self._last = time.monotonic()
-        self._closing: float | None = None
-
-    def attend(self) -> bool:
-        """Answer a waiting request; False when the session is to end. Raises RunStopped if the run is to stop."""
-        self._server.serve(POLL_SECONDS)
-        self._charge.book()
-        now = time.monotonic()
-        if self._context.should_stop():
-            raise RunStopped(f"run {self._bench.run_id} was asked to stop while its agent was working")
-        if self._agent.requests != self._requests:
-            self._requests, self._last = self._agent.requests, now
-        capped = self._gateway is not None and self._gateway.meter.problem is not None
-        if capped or not self._bench.is_open:
-            self._closing = self._closing or now + GRACE_SECONDS
-        over = self._closing is not None and now > self._closing
-        return not over and now < self._deadline and now - self._last < IDLE_SECONDS
 
 
 def make(program: Program, task: Task, seed: int, context: RunContext, more: str = "") -> CommandResearcher:

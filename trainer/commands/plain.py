@@ -30,8 +30,11 @@ def run_plain(job: CommandJob, limits: CommandLimits) -> CommandEnded:
         folder = Path(place)
         lay(job, folder)
         before = {name: os.stat(folder / name).st_mtime_ns for name in job.kept}
-        run = _PlainRun(job, limits, folder)
-        exit_code, used = run.until_end()
+        group = PlainGroup(job.command, folder, environment(job))
+        assert group.process.stdout is not None
+        output = CommandOutput(group.process.stdout)
+        exit_code, killed, used = _until_end(group, output, limits)
+        wall = group.wall
         files: dict[str, bytes] = {}
         missing: list[str] = []
         for name in job.wanted:
@@ -41,11 +44,9 @@ def run_plain(job: CommandJob, limits: CommandLimits) -> CommandEnded:
         written = tuple(name for name, time_ns in before.items() if _changed(folder / name, time_ns))
         if sum(len(data) for data in files.values()) > limits.result_mb << 20:
             files, missing = {}, [f"{name}: is too large" for name in job.wanted]
-        peak = max(run.group.peak, used.ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10))
-        cpu = max(run.group.cpu, used.ru_utime + used.ru_stime)
-        return CommandEnded(
-            exit_code, run.killed, cpu, run.wall, peak, run.output.text(), files, tuple(missing), written
-        )
+        peak = max(group.peak, used.ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10))
+        cpu = max(group.cpu, used.ru_utime + used.ru_stime)
+        return CommandEnded(exit_code, killed, cpu, wall, peak, output.text(), files, tuple(missing), written)
 
 
 def lay(job: CommandJob, folder: Path) -> None:
@@ -127,45 +128,27 @@ class PlainGroup:
                 one.kill()
 
 
-class _PlainRun:
-    """One job, from its start."""
-
-    def __init__(self, job: CommandJob, limits: CommandLimits, folder: Path) -> None:
-        self.limits, self.killed = limits, ""
-        self.group = PlainGroup(job.command, folder, environment(job))
-        assert self.group.process.stdout is not None
-        self.output = CommandOutput(self.group.process.stdout)
-
-    def until_end(self) -> tuple[int, resource.struct_rusage]:
-        """(the exit code, negative for a signal; what the command and the processes that it waited for used)."""
-        pause, process = _FIRST_LOOK, self.group.process
-        try:
-            while True:
-                pid, status, used = os.wait4(process.pid, os.WNOHANG)
-                if pid:
-                    break
-                self.killed = self.killed or self._crossed()
-                if self.killed:
-                    self.group.end()
-                time.sleep(pause)
-                pause = min(_LATEST_LOOK, 1.3 * pause)
-        finally:
-            self.wall = self.group.wall
-            self.group.end()
-        process.returncode = code = os.waitstatus_to_exitcode(status)
-        return code, used
-
-    def _crossed(self) -> str:
-        """The limit that is exceeded, of the whole tree of processes."""
-        self.group.look()
-        limits = self.limits
-        crossed = {
-            "cpu": self.group.cpu > limits.cpu_seconds,
-            "wall": self.group.wall > limits.wall_seconds,
-            "output": self.output.written > limits.output_mb << 20,
-            "memory": self.group.held > limits.memory_mb,
-        }
-        return next((name for name, is_so in crossed.items() if is_so), "")
+def _until_end(
+    group: PlainGroup, output: CommandOutput, limits: CommandLimits
+) -> tuple[int, str, resource.struct_rusage]:
+    """(the exit code, negative for a signal; the limit that was exceeded; what the command and the processes that it
+    waited for used)."""
+    pause, killed = _FIRST_LOOK, ""
+    try:
+        while True:
+            pid, status, used = os.wait4(group.process.pid, os.WNOHANG)
+            if pid:
+                break
+            group.look()
+            killed = killed or limits.crossed(group.cpu, group.wall, output.written, group.held)
+            if killed:
+                group.end()
+            time.sleep(pause)
+            pause = min(_LATEST_LOOK, 1.3 * pause)
+    finally:
+        group.end()
+    group.process.returncode = code = os.waitstatus_to_exitcode(status)
+    return code, killed, used
 
 
 def _start(
