@@ -148,6 +148,7 @@ class LaunchSettings(StudyFlags, PlayingFlags, StartFlags):
             )
         sandbox.require(task, self.sandbox)
         self.researcher_choice.ready(study)
+        self.researcher_choice.first_call(out, task, study)
         if study is None and task.run is not None:  # a study that is resumed has trained on it
             require_checked(out, task, self.sandbox)
 

@@ -74,6 +74,17 @@ def test_a_plan_says_that_calls_are_metered_and_an_agent_without_a_key_founds_no
     assert not (tmp_path / "here").exists()
 
 
+@pytest.mark.parametrize("sandbox", [[], ["--no-sandbox"]])
+def test_an_agent_that_ends_with_an_error_founds_nothing(tmp_path: Path, sandbox: list[str]) -> None:
+    program = tmp_path / "agent"
+    program.write_text("#!/bin/sh\necho 'Invalid API key, please run /login' >&2; exit 1\n")
+    program.chmod(0o755)
+    words = ("run", "stock", "-r", "command", "--agent-command", str(program), "-s", "here", "-y", *sandbox)
+    failed = cli(*words, cwd=tmp_path)
+    assert failed.returncode == 1 and "error: the agent 'agent' ended with exit code 1" in failed.stderr
+    assert "exit code 1: Invalid API key, please run /login" in failed.stderr and not (tmp_path / "here").exists()
+
+
 @pytest.mark.slow
 def test_doctor_tells_which_agents_are_installed(tmp_path: Path) -> None:
     own = {**os.environ, "PATH": f"{tmp_path}:/usr/bin:/bin"}
