@@ -202,6 +202,7 @@ class Worker:
             emit=self.emit,
             should_stop=self.should_stop,
             record=record,
+            sandboxed=self.config.sandbox,
             replay=replay,
         )
 

@@ -28,7 +28,6 @@ from unittest import mock
 
 from bench.common import appended, figure
 from inner_loop.agents import recipe as recipes
-from inner_loop.agents import sandbox as sandboxes
 from inner_loop.result import RunResult
 from inner_loop.run import run
 from inner_loop.run_context import ModelConfig, RunContext
@@ -130,7 +129,7 @@ class Sandboxes:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        launch, start = bwrap.launch, sandboxes._start
+        launch, start = bwrap.launch, bwrap.start
 
         def counted(*given: Any, **named: Any) -> subprocess.Popen[bytes]:
             process = launch(*given, **named)
@@ -140,15 +139,15 @@ class Sandboxes:
                 self.problem = error.strerror
             return process
 
-        def started(*given: Any) -> tuple[subprocess.Popen[bytes], int]:
+        def started(*given: Any, **named: Any) -> tuple[subprocess.Popen[bytes], int]:
             with mock.patch.object(bwrap, "launch", counted):
-                ready = start(*given)
+                ready = start(*given, **named)
             if not self.problem:
                 clock, _ = self.clocks.pop()
                 self.clocks.append((clock, clock.seconds))  # setting it up is the harness's
             return ready
 
-        with mock.patch.object(sandboxes, "_start", started):
+        with mock.patch.object(bwrap, "start", started):
             yield
 
 

@@ -81,6 +81,7 @@ class RunContext:
     stored.
 
     ``recorded``: this run's events of an earlier attempt, calls of models included. ``emit`` records an event.
+    ``sandboxed``: whether an agent runs in a sandbox, else as the user's own process.
     """
 
     config: ModelConfig = field(default_factory=ModelConfig)
@@ -91,6 +92,7 @@ class RunContext:
     emit: Emit = field(default=lambda _: None)
     should_stop: Callable[[], bool] = field(default=lambda: False)
     record: Path | None = None  # --record DIR: exchanges with models are written there
+    sandboxed: bool = True
     replay: Path | None = None  # --replay DIR: answers come from there, and no socket is opened
 
     def calls(self) -> list[CallEvent]:

@@ -1,22 +1,31 @@
-"""A model reads a repository and proposes the fields of its task that no flag gives, each with the line that it rests
-on. A proposal counts as little as a guess: `task init` runs what it says, and `task check` judges the rest."""
+"""A model or an agent reads a repository and proposes the fields of its task that no flag gives, each with its line.
+
+A proposal counts as little as a guess: `task init` runs what it says, and `task check` judges the rest."""
 
 from __future__ import annotations
 
-import re
+import json
+import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from inner_loop.agents.launch import AgentLaunch
 from inner_loop.models.contract import ChatModel, Message
+from inner_loop.run_context import RunContext
 from meta.mutators.llm.prompts import render
 from programs.errors import EnvironmentProblem
 from programs.text import one_line
+from trainer.commands.init import copied
 from trainer.commands.repository import OwnRepository
+from trainer.sandbox.login_keys import is_key
 
-FIELDS = ("command", "metric", "direction", "editable")
+FIELDS = ("command", "metric", "direction", "editable", "seed", "budget")
 PURPOSE = "repository"
 REPAIRS = 1
+AGENT_SECONDS = 300.0
 MOST_BYTES, _FILE_BYTES = 80_000, 12_000
 _MOST_CHARACTERS = 200_000
 _QUOTED = 80  # characters of a line that is shown
@@ -71,8 +80,7 @@ def ask(model: ChatModel, source: OwnRepository, *, max_tokens: int) -> Sequence
         try:
             return parsed(reply.text)
         except ValidationError as error:
-            first = error.errors(include_url=False, include_context=False)[0]
-            why = one_line(f"{'.'.join(str(part) for part in first['loc']) or 'the whole'}: {first['msg']}")[:120]
+            why = _fault(error)
             complaint = f"Your reply was rejected: {why}\n\nSend the whole reply again, as one JSON object."
             messages = [*messages[:2], Message("assistant", reply.text), Message("user", complaint)]
     raise EnvironmentProblem(
@@ -80,8 +88,45 @@ def ask(model: ChatModel, source: OwnRepository, *, max_tokens: int) -> Sequence
     )
 
 
+def ask_agent(name: str, source: OwnRepository, context: RunContext) -> Sequence[FieldProposal]:
+    """What a coding agent reads, started once with a prompt in a copy of the repository without login keys. Raises
+    EnvironmentProblem if it fails, or if its output does not end with an answer."""
+    launch = AgentLaunch(name, context)
+    with ExitStack() as stack:
+        place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="metaloop-agent-"))).resolve()
+        worktree = copied(source, place / "repository")
+        for file in source.files:
+            if is_key(file, (worktree / file).read_bytes()):
+                (worktree / file).unlink()
+        launch.open_gateway(stack)
+        ended = launch.run(launch.runner(worktree, AGENT_SECONDS), render("repository.agent.md.j2"), "")
+    if problem := launch.failure(ended):
+        raise problem
+    try:
+        return parsed(ended.stdout.decode("utf-8", "replace"))
+    except ValidationError as error:
+        message = f"the output of {launch.command} does not end with an answer in the required form: {_fault(error)}"
+        raise EnvironmentProblem(message, hint="repeat the command, or give the flags") from None
+
+
 def parsed(text: str) -> Sequence[FieldProposal]:
-    """The proposals of a reply in its required form; a code fence around all of it is ignored. ValidationError."""
-    fenced = re.fullmatch(r"```\w*\n(.*)```", text.strip()[:_MOST_CHARACTERS], re.DOTALL)
-    answer = _RepositoryAnswer.model_validate_json(fenced[1] if fenced else text[:_MOST_CHARACTERS])
+    """The proposals of a reply: its last JSON object counts. ValidationError."""
+    answer = _RepositoryAnswer.model_validate_json(_last_object(text[-_MOST_CHARACTERS:]))
     return list({one.field: one for one in reversed(answer.fields)}.values())[::-1]
+
+
+def _last_object(text: str) -> str:
+    last, end = text, 0
+    while (at := text.find("{", end)) >= 0:
+        try:
+            end = json.JSONDecoder().raw_decode(text, at)[1]
+            last = text[at:end]
+        except ValueError:
+            end = at + 1
+    return last
+
+
+def _fault(error: ValidationError) -> str:
+    """The first fault of a reply."""
+    first = error.errors(include_url=False, include_context=False)[0]
+    return one_line(f"{'.'.join(str(part) for part in first['loc']) or 'the whole'}: {first['msg']}")[:120]

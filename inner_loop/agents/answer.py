@@ -170,7 +170,7 @@ def budget(facts: RunFacts) -> str:
 def sandbox(facts: SandboxFacts) -> str:
     """CPU time used outside experiments; written as a comment, because some programs parse the last lines of a log."""
     used = _seconds(facts["sandbox_seconds"])
-    return f"# CPU time in your sandbox outside experiments: {used}, charged to the budget"
+    return f"# your CPU time outside experiments: {used}, charged to the budget"
 
 
 def tail(text: str) -> list[str]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypedDict
 
-from inner_loop.agents.watch import SandboxWatch
+from inner_loop.agents.running import RunningAgent
 from inner_loop.bench import Bench
 from inner_loop.events import AgentSandboxEvent, Emit, Event
 
@@ -32,7 +32,7 @@ class SandboxCharge:
         mine = (e for e in recorded if isinstance(e, AgentSandboxEvent) and e.run_id == bench.run_id)
         self._bench, self._emit = bench, emit
         self._ended = self._recorded = max((event.cpu_seconds for event in mine), default=0.0)
-        self._watch: SandboxWatch | None = None
+        self._watch: RunningAgent | None = None
         self._last: float | None = None  # CPU-seconds at which the sandbox is killed, once the budget is spent
         self._counts = bench.counts_device_time
         self.book()
@@ -42,7 +42,7 @@ class SandboxCharge:
         """CPU-seconds of all processes that have run in the run's sandboxes."""
         return self._ended + (self._watch.used if self._watch else 0.0)
 
-    def begin(self, watch: SandboxWatch) -> None:
+    def begin(self, watch: RunningAgent) -> None:
         """A sandbox has started."""
         self._watch, self._last = watch, None
         self.book()

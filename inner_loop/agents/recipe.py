@@ -85,10 +85,12 @@ class Recipe(BaseModel):
 
 @dataclass(frozen=True)
 class Installed:
-    """An installed agent: the ``path`` to start, and the folders or files that it needs."""
+    """An installed agent: the ``path`` to start in a sandbox, the folders or files that it needs there, and the path
+    as ``given``."""
 
     path: Path
     readable: tuple[Path, ...]
+    given: Path
 
 
 def names() -> list[str]:
@@ -151,11 +153,12 @@ def own_agent(prompt: str, name: str = "") -> str:
     return shlex.join(word.replace("{prompt}", prompt) for word in load(chosen).by_hand)
 
 
-def environment(recipe: Recipe, ours: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The variables that the agent's process receives from our environment, and those that the recipe sets. Keys
-    that the gateway uses are never passed on."""
+def environment(recipe: Recipe, ours: Mapping[str, str] = os.environ, *, everything: bool = False) -> dict[str, str]:
+    """The variables that the agent's process receives from our environment, those that the recipe names or
+    ``everything``, and those that it sets. Keys that the gateway uses are never passed on."""
     held = {name for upstream in recipe.gateway.api.values() for name in upstream.variables}
-    return recipe.set | {name: ours[name] for name in recipe.environment if ours.get(name) and name not in held}
+    names = ours if everything else recipe.environment
+    return recipe.set | {name: ours[name] for name in names if ours.get(name) and name not in held}
 
 
 def through(recipe: Recipe, bases: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
@@ -190,7 +193,7 @@ def find(recipe: Recipe) -> Installed:
         hint = recipe.install or "give its path in --agent-command, and --agent-readable for the folder it needs"
         raise EnvironmentProblem(f"the agent {word!r} is not installed here", hint=hint)
     given = Path(os.path.abspath(path))
-    return Installed(given if _shown(given) else given.resolve(), tuple(_needs(given.resolve())))
+    return Installed(given if _shown(given) else given.resolve(), tuple(_needs(given.resolve())), given)
 
 
 def _shown(path: Path) -> bool:

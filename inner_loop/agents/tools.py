@@ -10,14 +10,13 @@ from pathlib import Path
 
 from inner_loop.agents.answer import facts_of
 from inner_loop.agents.charge import SandboxFacts
-from inner_loop.agents.view import TOOLS
 from inner_loop.bench import Bench
 from inner_loop.prompts import render
 from programs.program import Program
 from trainer.constraints import sentences
 from trainer.task import Task
 
-EXPERIMENT = f"{TOOLS}/experiment"
+EXPERIMENT = "experiment"
 NAMES = ("experiment", "python", "python3", "uv")
 _HERE = Path(__file__).parent
 _PROGRAM = re.compile(r"[a-z][a-z0-9+._-]*")
@@ -55,7 +54,7 @@ def environment(task: Task, worktree: Path) -> dict[str, str]:
     }
 
 
-def prompt(bench: Bench, sandbox: SandboxFacts, program: Program) -> str:
+def prompt(bench: Bench, sandbox: SandboxFacts, program: Program, *, sandboxed: bool = True) -> str:
     """The agent's situation and tools; how it works is described by the program in its worktree.
 
     ``sandbox``: its charge outside experiments, from `SandboxCharge.facts`.
@@ -79,4 +78,5 @@ def prompt(bench: Bench, sandbox: SandboxFacts, program: Program) -> str:
         files=[path for path, _ in program.files[1:]],
         living=[path for path, _ in program.living],
         metered=bool(sandbox),
+        sandboxed=sandboxed,
     )

@@ -30,8 +30,10 @@ _AUTHOR = "[user]\n\tname = researcher\n\temail = researcher@localhost\n"
 _EXCLUDED = "/run.log\n/results.tsv\n/NOTES.md\n__pycache__/\n"
 
 
-def lay(folder: Path, task: Task, program: Program, history: Sequence[Record], head: Record, readme: str) -> None:
-    """Make ``folder`` the worktree at ``head``. Previous content is removed.
+def lay(
+    folder: Path, task: Task, program: Program, history: Sequence[Record], head: Record | None, readme: str
+) -> None:
+    """Make ``folder`` the worktree at ``head``, or at the untouched baseline. Previous content is removed.
 
     Its program.md states the charter in sentences, because only the agent applies it. ``history``: the run's records; a
     new run has only its baseline. EnvironmentProblem if git does not work here.
@@ -49,13 +51,15 @@ def lay(folder: Path, task: Task, program: Program, history: Sequence[Record], h
     for name, data in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
+    untouched = f"{task.name}: the untouched baseline"
+    line = [(one.number, one.source, one.description) for one in _line(history, head)] if head else []
     commits: dict[int, str] = {}
-    for record in _line(history, head):
-        record.source.write(folder)
+    for number, source, description in line or [(0, task.baseline(), "")]:
+        source.write(folder)
         _git(folder, "add", "--all")
-        subject = record.description if record.number else f"{task.name}: the untouched baseline"
-        _git(folder, "commit", "--quiet", "--allow-empty", "--message", subject or "experiment")
-        commits[record.number] = _git(folder, "rev-parse", "HEAD").strip()
+        subject = description or "experiment" if number else untouched
+        _git(folder, "commit", "--quiet", "--allow-empty", "--message", subject)
+        commits[number] = _git(folder, "rev-parse", "HEAD").strip()
     if len(history) > 1:
         header = f"commit\t{task.metric}\tmemory_gb\tstatus\tdescription"
         rows = [row(record, commits.get(record.number, "")) for record in history]

@@ -23,11 +23,12 @@ from inner_loop.models.retry_policy import RetryPolicy
 from inner_loop.models.scrub import scrub
 from inner_loop.models.spend_limiter import Cost, Share, SpendLimiter
 from inner_loop.models.tools import NOTHING, Offer
-from inner_loop.run_context import RunContext
+from inner_loop.run_context import ModelConfig, RunContext
 from programs.errors import CapReached, Corrupt, CredentialMissing, EnvironmentProblem, MetaloopError
 
 USEFUL = 1000  # tokens of a reply; what a cap leaves is used down to this length
 EMPTY = 3  # empty replies in a row that count as an answer
+FIRST_SECONDS = 20.0  # for the first call of a command
 PAUSE = 0.05  # seconds between two checks whether to stop
 
 
@@ -169,7 +170,7 @@ class ModelClient:
         while True:
             choice = self._patience.next(tuple(call.refused))
             if choice is None:
-                raise NoReply(_refused(call.refused))
+                raise NoReply(refusal(call.refused))
             model, wait = choice
             if wait <= 0:
                 return model
@@ -362,7 +363,22 @@ def _status(reply: Reply) -> str:
     return "truncated" if reply.finish == "length" else "ok"
 
 
-def _refused(refused: Mapping[str, Fault]) -> MetaloopError:
+def require_answer(config: ModelConfig) -> None:
+    """Call the models once, with a few words, before anything is trained: raises if all refuse the key, the name or the
+    request. One that is busy or silent may answer later."""
+    refused: dict[str, Fault] = {}
+    for model in config.models:
+        try:
+            provider.ask(model, [Message("user", "Reply with: ready")], max_tokens=16, timeout=FIRST_SECONDS)
+            return
+        except Fault as fault:
+            if fault.passes:
+                return
+            refused[model] = fault
+    raise refusal(refused)
+
+
+def refusal(refused: Mapping[str, Fault]) -> MetaloopError:
     """The problem to report if no model accepts this request, however often it is made."""
     model, fault = next(iter(refused.items()))
     if all(f.kind == "key" for f in refused.values()):

@@ -1,5 +1,5 @@
-"""The researcher that runs a coding agent: its command works in a git worktree, in a sandbox, and requests experiments
-through a socket.
+"""The researcher that runs a coding agent: its command works in a git worktree and requests experiments through a
+socket, in a sandbox or, with --no-sandbox, as the user's own process.
 
 A session is one start of the agent's command, in a fresh worktree at the head. A run has as many sessions as necessary:
 an agent that ends early is restarted while it makes progress. An agent cannot be replayed, so a resumed run restores
@@ -11,28 +11,24 @@ from __future__ import annotations
 import os
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from inner_loop.agents import recipe as agent_recipe
 from inner_loop.agents import tools as agent_tools
 from inner_loop.agents import worktree as agent_worktree
-from inner_loop.agents.access import AgentLimits
 from inner_loop.agents.charge import SandboxCharge
 from inner_loop.agents.experiment_server import ExperimentServer
+from inner_loop.agents.launch import AgentLaunch
 from inner_loop.agents.recall import recall
-from inner_loop.agents.sandbox import AgentEnded, AgentSandbox
+from inner_loop.agents.running import AgentEnded, AgentRunner
 from inner_loop.agents.session import AgentSession
 from inner_loop.agents.verdicts import Verdicts, restore_best
 from inner_loop.bench import Bench, RunStopped
 from inner_loop.events import AgentSessionEvent, FindingEvent
-from inner_loop.gateway.route import routes
-from inner_loop.gateway.server import PORT, Gateway
 from inner_loop.models.contract import NoReply
 from inner_loop.run_context import RunContext
-from programs.errors import EnvironmentProblem
 from programs.program import Program
-from programs.text import one_line
 from trainer.sandbox.launcher import plain
 from trainer.task import Task
 
@@ -52,10 +48,7 @@ class CommandResearcher:
         self._program = program
         self._task = task
         self._context = context
-        self._recipe = agent_recipe.recipe_for(name, context.config)
-        self._model = context.config.models[0] if context.config.models else ""
-        self._network = agent_recipe.network(self._recipe, context.config)
-        self._gateway: Gateway | None = None
+        self._agent = AgentLaunch(name, context)
         self._number = 0
 
     def work(self, bench: Bench) -> None:
@@ -64,73 +57,95 @@ class CommandResearcher:
         Raises NoReply if the agent fails before it ran anything (its key, its network, its command), or if a cap of the
         study is reached.
         """
-        installed = agent_recipe.find(self._recipe)
+        _ = self._agent.installed
         recall(bench, self._context.recorded)
         charge = SandboxCharge(bench, self._context.emit, self._context.recorded)
         Verdicts(bench, bench.head.source).finish()  # experiments that an interruption left undecided
         deadline = time.monotonic() + (self._context.config.max_wall or float("inf"))
         with ExitStack() as stack:
             folder = self._folder(stack)
-            self._gateway = self._open_gateway(stack)
-            stack.callback(agent_worktree.clear, folder / "worktree")
+            worktree = self._worktree(folder, stack)
+            self._agent.open_gateway(stack)
+            stack.callback(agent_worktree.clear, worktree)
             stack.callback(restore_best, bench)
             while bench.is_open and time.monotonic() < deadline:
                 before = len(bench.history)
-                ended = self._session(bench, folder, installed, deadline, charge)
-                if bench.is_open and self._gateway is not None and self._gateway.meter.problem is not None:
-                    raise NoReply(self._gateway.meter.problem)
+                ended = self._session(bench, folder, worktree, deadline, charge)
+                gateway = self._agent.gateway
+                if bench.is_open and gateway is not None and gateway.meter.problem is not None:
+                    raise NoReply(gateway.meter.problem)
                 if len(bench.history) == before:
                     self._complain(bench, ended)
                     break
 
     def _folder(self, stack: ExitStack) -> Path:
-        """Where the worktree and the agent's output are stored; temporary if nothing is kept."""
+        """Where the agent's output is stored; temporary if nothing is kept."""
         if self._context.folder is None:
             return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="metaloop-agent-")))
         folder = self._context.folder / "agent"
         folder.mkdir(parents=True, exist_ok=True)
         return folder.resolve()
 
-    def _open_gateway(self, stack: ExitStack) -> Gateway | None:
-        """The gateway to the agent's models, for all sessions; None if the agent has its own login, or the user no
-        key."""
-        upstreams = self._recipe.gateway.api
-        open_routes = routes(upstreams)
-        if not open_routes:
-            return None
-        return stack.enter_context(Gateway(upstreams, open_routes, self._context, shared=self._network == "full"))
+    def _worktree(self, folder: Path, stack: ExitStack) -> Path:
+        """Without a sandbox far from the study: some agents read the CLAUDE.md and AGENTS.md of all folders above."""
+        if self._context.sandboxed:
+            return folder / "worktree"
+        return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="metaloop-agent-"))).resolve() / "worktree"
 
     def _session(
-        self, bench: Bench, folder: Path, installed: agent_recipe.Installed, deadline: float, charge: SandboxCharge
+        self, bench: Bench, folder: Path, worktree: Path, deadline: float, charge: SandboxCharge
     ) -> AgentEnded:
-        worktree = folder / "worktree"
         self._lay(bench, folder, worktree, charge)
         logs = self._context.folder / "logs" if self._context.folder else None
         session = AgentSession(bench, self._program, worktree, emit=self._context.emit, charge=charge, logs=logs)
-        prompt = agent_tools.prompt(bench, charge.facts(), self._program)
-        more = agent_recipe.through(self._recipe, self._gateway.bases())[0] if self._gateway else []
-        words = self._recipe.words(prompt, self._model, agent_tools.entry(self._task), more)
-        stdin = prompt.encode() if self._recipe.prompt == "stdin" else b""
+        prompt = self._prompt(bench, charge)
         before = len(bench.history)
         with ExperimentServer(session.answer) as server:
-            sandbox = self._sandbox(worktree, server.path, installed)
-            loop = _SessionLoop(bench, session, server, self._context, deadline, self._gateway, charge)
-            command = [str(installed.path), *words[1:]]
+            runner = self._runner(worktree, server.path, SESSION_SECONDS)
+            attend = self._attending(bench, session, server, deadline, charge)
             try:
-                ended = sandbox.run(command, stdin=stdin, attend=loop.attend, begun=charge.begin)
+                ended = self._agent.run(
+                    runner, prompt, agent_tools.entry(self._task), attend=attend, begun=charge.begin
+                )
             finally:
                 charge.end()
                 self._store_notes(folder, worktree)
-            session.finish(lambda: self._ask_git(sandbox, server, charge))
+            session.finish(lambda: self._ask_git(worktree, server, charge))
         self._write_down(folder, ended, len(bench.history) - before)
         return ended
+
+    def _attending(
+        self, bench: Bench, session: AgentSession, server: ExperimentServer, deadline: float, charge: SandboxCharge
+    ) -> Callable[[], bool]:
+        """What answers a waiting request, and is False when the session is to end. It raises RunStopped if the run is
+        to stop."""
+        requests, last, closing = 0, time.monotonic(), float("inf")
+        gateway = self._agent.gateway
+
+        def attend() -> bool:
+            nonlocal requests, last, closing
+            server.serve(POLL_SECONDS)
+            charge.book()
+            now = time.monotonic()
+            if self._context.should_stop():
+                raise RunStopped(f"run {bench.run_id} was asked to stop while its agent was working")
+            if session.requests != requests:
+                requests, last = session.requests, now
+            if not bench.is_open or (gateway is not None and gateway.meter.problem is not None):
+                closing = min(closing, now + GRACE_SECONDS)
+            return now < min(closing, deadline, last + IDLE_SECONDS)
+
+        return attend
+
+    def _prompt(self, bench: Bench, charge: SandboxCharge) -> str:
+        return agent_tools.prompt(bench, charge.facts(), self._program, sandboxed=self._context.sandboxed)
 
     def _lay(self, bench: Bench, folder: Path, worktree: Path, charge: SandboxCharge) -> None:
         said = {
             name: kept.read_text(encoding="utf-8") if kept.is_file() else agent_worktree.notes(worktree, name)
             for name, kept in self._noted(folder).items()
         }
-        readme = agent_tools.prompt(bench, charge.facts(), self._program)
+        readme = self._prompt(bench, charge)
         agent_worktree.lay(worktree, self._task, self._program, bench.history, bench.head, readme)
         for name, text in said.items():
             if text:
@@ -148,30 +163,11 @@ class CommandResearcher:
             kept.parent.mkdir(parents=True, exist_ok=True)
             kept.write_text(agent_worktree.notes(worktree, name), encoding="utf-8")
 
-    def _sandbox(self, worktree: Path, socket: Path, installed: agent_recipe.Installed) -> AgentSandbox:
-        recipe = self._recipe
-        closed = [self._task.folder, *([self._context.study] if self._context.study else [])]
-        readable = (*installed.readable, *(Path(text).expanduser() for text in recipe.readable))
-        gateway = self._gateway
-        named = agent_recipe.environment(recipe) | agent_tools.environment(self._task, worktree)
-        if gateway is not None:
-            named |= gateway.variables() | agent_recipe.through(recipe, gateway.bases())[1]
-        return AgentSandbox(
-            worktree,
-            self._network,
-            readable=readable,
-            environment=named,
-            home=agent_recipe.home(recipe),
-            experiment_socket=socket,
-            tools=agent_tools.commands(self._task),
-            hidden=tuple(closed),
-            allow_hosts=tuple(dict.fromkeys(recipe.hosts)),
-            gateway=gateway.socket if gateway else None,
-            gateway_port=PORT,
-            limits=AgentLimits(wall_seconds=SESSION_SECONDS),
-        )
+    def _runner(self, worktree: Path, socket: Path, seconds: float, *, bare: bool = False) -> AgentRunner:
+        hidden = (self._context.study,) if self._context.study else ()
+        return self._agent.runner(worktree, seconds, task=self._task, socket=socket, hidden=hidden, bare=bare)
 
-    def _ask_git(self, agents: AgentSandbox, server: ExperimentServer, charge: SandboxCharge) -> None:
+    def _ask_git(self, worktree: Path, server: ExperimentServer, charge: SandboxCharge) -> None:
         """Have the agent's repository report its HEAD, in a sandbox like the agent's but without network and keys,
         because its configuration can start programs. Without an answer, git decides nothing."""
 
@@ -179,16 +175,8 @@ class CommandResearcher:
             server.serve(END_POLL_SECONDS)
             return True
 
-        sandbox = AgentSandbox(
-            agents.worktree,
-            "none",
-            environment=agent_tools.environment(self._task, agents.worktree),
-            experiment_socket=agents.experiment_socket,
-            tools=agents.tools,
-            hidden=agents.hidden,
-            limits=AgentLimits(wall_seconds=GIT_SECONDS),
-        )
-        sandbox.run([agent_tools.EXPERIMENT, "--end"], attend=attend, begun=charge.begin)
+        runner = self._runner(worktree, server.path, GIT_SECONDS, bare=True)
+        runner.run([agent_tools.EXPERIMENT, "--end"], attend=attend, begun=charge.begin)
         charge.end()
 
     def _write_down(self, folder: Path, ended: AgentEnded, experiments: int) -> None:
@@ -200,7 +188,7 @@ class CommandResearcher:
         self._context.emit(
             AgentSessionEvent(
                 run_id=self._context.run_id,
-                command=os.path.basename(self._recipe.command[0]),
+                command=self._agent.command,
                 exit_code=ended.exit_code,
                 killed=ended.killed,
                 experiments=experiments,
@@ -221,75 +209,22 @@ class CommandResearcher:
         If it exited normally or was killed, the program may have caused that: the run stands, with a finding, because
         some agents exit with 0 though they never reached their model.
         """
-        if ended.killed or ended.exit_code == 0 or ended.exit_code > 128:
-            if len(bench.history) == 1:
-                first = bench.baseline
-                text = f"agent: ended without one experiment (exit code {ended.exit_code})"
-                self._context.emit(
-                    FindingEvent.of_line(
-                        text,
-                        run_id=bench.run_id,
-                        experiment_id=first.experiment_id,
-                        source_id=first.source.source_id,
-                        stream="search",
-                        seed=first.seed,
-                    )
+        if problem := self._agent.failure(ended):
+            problem.ids = (self._context.run_id,)
+            raise NoReply(problem)
+        if len(bench.history) == 1:
+            first = bench.baseline
+            text = f"agent: ended without one experiment (exit code {ended.exit_code})"
+            self._context.emit(
+                FindingEvent.of_line(
+                    text,
+                    run_id=bench.run_id,
+                    experiment_id=first.experiment_id,
+                    source_id=first.source.source_id,
+                    stream="search",
+                    seed=first.seed,
                 )
-            return
-        said = plain((ended.stderr or ended.stdout).decode("utf-8", "replace")).strip().splitlines()
-        command = os.path.basename(self._recipe.command[0])
-        problem = EnvironmentProblem(
-            f"the agent {command!r} ended with exit code {ended.exit_code} and ran nothing: "
-            f"{one_line(said[-1])[:200] if said else 'no output'}",
-            hint=f"{self._to_look_at(ended.exit_code)}; nothing is lost, the run can be resumed",
-            ids=[self._context.run_id],
-        )
-        raise NoReply(problem)
-
-    def _to_look_at(self, exit_code: int) -> str:
-        """A shell and env exit with 126 and 127 if a program is missing; here, missing in the sandbox."""
-        if exit_code in (126, 127):
-            return "missing files in the sandbox: add --agent-readable PATH, or use another path of the program"
-        return f"check its key, model, network{self._installed_by()}"
-
-    def _installed_by(self) -> str:
-        """How to install the agent completely: it may start without all that it needs later."""
-        return f" or installation ({self._recipe.install})" if self._recipe.install else ""
-
-
-class _SessionLoop:
-    """One session from the bench's side: answers requests and decides when the session is over."""
-
-    def __init__(
-        self,
-        bench: Bench,
-        session: AgentSession,
-        server: ExperimentServer,
-        context: RunContext,
-        deadline: float,
-        gateway: Gateway | None,
-        charge: SandboxCharge,
-    ) -> None:
-        self._bench, self._agent, self._server, self._context, self._gateway = bench, session, server, context, gateway
-        self._deadline, self._charge = deadline, charge
-        self._requests = 0
-        self._last = time.monotonic()
-        self._closing: float | None = None
-
-    def attend(self) -> bool:
-        """Answer a waiting request; False when the session is to end. Raises RunStopped if the run is to stop."""
-        self._server.serve(POLL_SECONDS)
-        self._charge.book()
-        now = time.monotonic()
-        if self._context.should_stop():
-            raise RunStopped(f"run {self._bench.run_id} was asked to stop while its agent was working")
-        if self._agent.requests != self._requests:
-            self._requests, self._last = self._agent.requests, now
-        capped = self._gateway is not None and self._gateway.meter.problem is not None
-        if capped or not self._bench.is_open:
-            self._closing = self._closing or now + GRACE_SECONDS
-        over = self._closing is not None and now > self._closing
-        return not over and now < self._deadline and now - self._last < IDLE_SECONDS
+            )
 
 
 def make(program: Program, task: Task, seed: int, context: RunContext, more: str = "") -> CommandResearcher:

@@ -62,9 +62,9 @@ def doctor(
     warned = sum(f.state == "warn" for f in findings)
     out.note(f"cannot run: {', '.join(failed)}" if failed else f"can run; {warned} warning{'' if warned == 1 else 's'}")
     if not failed:
-        out.note("with a sandbox, or your own repository without one: --no-sandbox")
+        out.note("with a sandbox, or your own repository and agent without one: --no-sandbox")
     elif {*failed} <= {"sandbox", "gpu command"}:
-        out.note("without a sandbox: your own repository (--no-sandbox), but no contest and no runs for others")
+        out.note("without a sandbox: your own repository and agent (--no-sandbox), no contest, no runs for others")
     return 1 if failed else 0
 
 
@@ -218,24 +218,21 @@ def check_metering() -> CheckResult:
 
 def check_agent_sandbox(network: str) -> CheckResult:
     """Start the sandbox of a coding agent once on an empty folder."""
-    from typing import cast
-
-    from inner_loop.agents.access import Network
-    from inner_loop.agents.sandbox import AgentSandbox, describe
+    from inner_loop.agents.sandbox import AgentSandbox
     from programs.errors import MetaloopError
 
-    known = cast(Network, network)
     try:
         with tempfile.TemporaryDirectory(prefix="metaloop-doctor-") as folder:
             worktree = Path(folder) / "run" / "worktree"
             worktree.mkdir(parents=True)
-            ended = AgentSandbox(worktree, network=known).run(["/bin/sh", "-c", "exit 0"], timeout=60.0)
+            sandbox = AgentSandbox(worktree, network)  # type: ignore[arg-type]
+            ended = sandbox.run(["/bin/sh", "-c", "exit 0"])
     except MetaloopError as error:
         return CheckResult("agent sandbox", "warn", error.message, error.hint)
     if ended.exit_code:
         said = (ended.stderr.decode("utf-8", "replace").strip().splitlines() or [f"exit code {ended.exit_code}"])[-1]
         return CheckResult("agent sandbox", "warn", said, "coding agents cannot run here; everything else can")
-    return CheckResult("agent sandbox", "ok", f"--agent-network {network}: {describe(known)}")
+    return CheckResult("agent sandbox", "ok", f"starts with --agent-network {network}")
 
 
 def check_keys() -> CheckResult:

@@ -129,7 +129,9 @@ class PlayingFlags:
             callback=_share_devices,
         ),
     ] = None
-    no_sandbox: Annotated[bool, flag("Run without a sandbox; every result is marked unverified.")] = False
+    no_sandbox: Annotated[bool, flag("Run code and agents without a sandbox; every result is marked unverified.")] = (
+        False
+    )
 
 
 @dataclass(frozen=True)

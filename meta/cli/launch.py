@@ -51,12 +51,9 @@ class LaunchSettings(StudyFlags, PlayingFlags, StartFlags):
         start: StartFlags,
         researcher_choice: ResearcherChoice | None = None,
     ) -> LaunchSettings:
-        return cls(
-            **vars(which),
-            **vars(playing),
-            **vars(start),
-            researcher_choice=researcher_choice or ResearcherChoice(yes=start.yes),
-        )
+        choice = researcher_choice or ResearcherChoice(yes=start.yes)
+        own = choice.of_own_study(not playing.no_sandbox)
+        return cls(**vars(which), **vars(playing), **vars(start), researcher_choice=own)
 
     def existing(self, out: Output) -> Path | None:
         """The folder of the study to resume, or None for a new one."""
@@ -151,6 +148,7 @@ class LaunchSettings(StudyFlags, PlayingFlags, StartFlags):
             )
         sandbox.require(task, self.sandbox)
         self.researcher_choice.ready(study)
+        self.researcher_choice.first_call(out, task, study)
         if study is None and task.run is not None:  # a study that is resumed has trained on it
             require_checked(out, task, self.sandbox)
 

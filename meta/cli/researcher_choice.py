@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from trainer.task import Task
 
 NO_AGENT = AgentFlags()
-LOCAL = ("127.0.0.1", "localhost", "::1")
 CAPS = ("max_usd", "max_tokens", "max_wall", "prices")
 Traces = Literal["auto", "tools", "prompt", "none"]
 LIMITS = ("context_tokens", "reply_tokens", "call_timeout", "patience", "calls_at_once")  # of calls
@@ -43,12 +42,14 @@ def _no_models() -> ModelConfig:
 class ResearcherChoice:
     """The model flags of a command. ``named``: the researcher as named or implied; None: that of the study.
 
-    ``config`` has what the flags say; a new study gets ``settled``.
+    ``config`` has what the flags say; a new study gets ``settled``. ``sandboxed``: whether an agent runs in a sandbox.
     """
 
     named: str | None = None
     config: ModelConfig = field(default_factory=_no_models)
     yes: bool = False
+    sandboxed: bool = True
+    called: set[str] = field(default_factory=set)  # researchers whose first call was made
 
     @property
     def researcher(self) -> str:
@@ -92,6 +93,10 @@ class ResearcherChoice:
         implied = "command" if config.agent else "chat" if config.models else None
         return cls(models.researcher or implied, config, yes)
 
+    def of_own_study(self, sandboxed: bool) -> ResearcherChoice:
+        """For a study of the user's own, where an agent may use the user's login."""
+        return replace(self, config=staffing.with_login(self.researcher, self.config, sandboxed), sandboxed=sandboxed)
+
     def ready(self, study: Study | None) -> None:
         """Called before a study is created or resumed: raises where a model cannot be called; applies new limits.
 
@@ -109,9 +114,11 @@ class ResearcherChoice:
         if researcher.partition(":")[0] == "command":
             from inner_loop.gateway import plan as agent_gateway_plan
 
-            staffing.check(researcher, config)
-            if not self.yes and agent_gateway_plan.may_cost(researcher.partition(":")[2], config):
-                _consent()
+            staffing.check(researcher, config, self.sandboxed)
+            if not self.sandboxed:
+                self._consent("this starts an agent without a sandbox: it can do all that you can, and may cost money")
+            elif agent_gateway_plan.may_cost(researcher.partition(":")[2], config):
+                self._consent()
         if researcher != "chat" and not config.models:
             return
         if os.environ.get("METALOOP_REPLAY"):
@@ -121,8 +128,31 @@ class ResearcherChoice:
         from inner_loop.models.prices import require_ready
 
         require_ready(config)
-        if not self.yes and not _free(config):
-            _consent()
+        if not _free(config):
+            self._consent()
+
+    def _consent(self, what: str = "this calls models, which may cost money") -> None:
+        if not self.yes:
+            ask(f"{what}; continue?", f"{what}, and there is no terminal to confirm it", "--yes, with --max-usd 5")
+
+    def first_call(self, out: Output, task: Task, study: Study | None) -> None:
+        """Call the models, or start the agent, once before anything is trained: raises if they refuse."""
+        researcher = study.config.researcher if study else self.researcher
+        config = study.config.staff if study else self.settled
+        kind, _, name = researcher.partition(":")
+        if researcher in self.called or os.environ.get("METALOOP_REPLAY"):
+            return
+        self.called.add(researcher)
+        if kind == "command":
+            from inner_loop.agents.first_call import SECONDS, require_start
+            from inner_loop.run_context import RunContext
+
+            out.note(f"starting the agent once, to see that it answers (at most {SECONDS:.0f} s)")
+            require_start(name, task, RunContext(config, sandboxed=self.sandboxed))
+        elif config.models:
+            from inner_loop.models.client import require_answer
+
+            require_answer(config)
 
     def refuse_inert(self, out: Output, programs: Sequence[Program], tasks: Sequence[Task]) -> None:
         """The remarks of `note_others`; raises UsageError for a program that was evolved for a model or an agent, and
@@ -261,13 +291,8 @@ def _same_replies(study: Study, given: ModelConfig) -> None:
 def _free(config: ModelConfig) -> bool:
     """Whether all models are served by this machine, judging by the environment."""
     base = os.environ.get("OPENAI_BASE_URL") or os.environ.get("OPENAI_API_BASE") or ""
-    local = urlsplit(base).hostname in LOCAL
+    local = urlsplit(base).hostname in ("127.0.0.1", "localhost", "::1")
     return all((model.startswith("openai/") and local) or model.startswith("ollama") for model in config.models)
-
-
-def _consent() -> None:
-    refused = "model calls may cost money, and there is no terminal to confirm them"
-    ask("this calls models, which may cost money; continue?", refused, "--yes, with --max-usd 5")
 
 
 def unread_ideas(program: Program) -> str:

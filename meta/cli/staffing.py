@@ -9,6 +9,7 @@ import click
 
 from meta.cli import resolve
 from meta.cli.options import Duration, flag
+from programs.errors import UsageError
 
 if TYPE_CHECKING:
     from inner_loop.run_context import ModelConfig
@@ -54,22 +55,46 @@ class AgentFlags:
 
 
 _LISTS = ("agent_allow", "agent_readable", "agent_env", "agent_home")
+_SANDBOX = ("agent_network", "agent_allow", "agent_readable", "agent_home")
 _SETTLED = ("agent", "agent_network", "agent_direct", *_LISTS)
 
 
-def check(researcher: str, config: ModelConfig) -> None:
-    """Check, before a study is created, that the agent is known and installed, has a model and can be sandboxed.
+def check(researcher: str, config: ModelConfig, sandboxed: bool) -> None:
+    """Check, before a study is created, that the agent is known and installed, has a model and can be started.
 
     Raises NotFound, UsageError, CredentialMissing or EnvironmentProblem, each with a fix.
     """
     from inner_loop.agents import recipe as agent_recipe
     from inner_loop.gateway import plan as agent_gateway_plan
-    from trainer.sandbox import bwrap
+    from trainer.commands.launcher import require_sandbox
 
     name = researcher.partition(":")[2]
     agent_recipe.find(agent_recipe.recipe_for(name, config))
     agent_gateway_plan.require(name, config)
-    bwrap.ensure()
+    require_sandbox(sandboxed)
+    inert = [name for name in _SANDBOX if getattr(config, name)] if not sandboxed else []
+    if inert:
+        flag_name = "--" + inert[0].replace("_", "-")
+        raise UsageError(
+            f"{flag_name} is for an agent in a sandbox; without one it reads and reaches what you do",
+            hint=f"leave out {flag_name}, or --no-sandbox",
+        )
+
+
+def with_login(researcher: str, config: ModelConfig, sandboxed: bool) -> ModelConfig:
+    """The configuration for the user's own study: without a key the agent uses its own login. Not with a spending
+    limit, which could then not be kept; in a sandbox only if the login is in a file."""
+    from inner_loop.agents import recipe as agent_recipe
+    from inner_loop.gateway.route import routes
+
+    kind, _, name = researcher.partition(":")
+    if kind != "command" or not name or config.caps():
+        return config
+    direct = config.model_copy(update={"agent_direct": True})
+    recipe = agent_recipe.recipe_for(name, config)
+    if routes(recipe.gateway.api) or (sandboxed and not agent_recipe.home(agent_recipe.recipe_for(name, direct))):
+        return config
+    return direct
 
 
 def same(made: ModelConfig, given: ModelConfig) -> None:

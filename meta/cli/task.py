@@ -122,7 +122,7 @@ def init(
     one; with --grammar, a copy of tinylm on another generated language. With --from, it is
     a task.toml for a repository with its own command for training, benchmarks or tests, in
     any programming language: the command is run twice, and what that does not show is
-    asked; with -m, a language model proposes the answers."""
+    asked; with -m a language model, with --agent your coding agent proposes the answers."""
     wanted = {"--like": like, "--grammar": grammar}
     copied = next((name for name, value in wanted.items() if value is not None), None)
     if copied and (simulated or repository.source is not None):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import click
 
-from meta.cli import resolve
+from meta.cli import resolve, staffing
 from meta.cli.flags import ModelFlags, PlayingFlags
 from meta.cli.options import Duration, flag, only
 from meta.cli.output import Column, Output
@@ -17,6 +18,7 @@ from meta.cli.researcher_choice import ResearcherChoice
 from programs.errors import UsageError
 
 if TYPE_CHECKING:
+    from meta.repository_reader import FieldProposal
     from trainer.commands.init import TaskDraft, Unknown
     from trainer.commands.repository import OwnRepository
     from trainer.commands.task_toml import Wanted
@@ -69,6 +71,9 @@ class RepositoryFlags:
         str | None, flag("Shell command that scores the artifacts, in a sandbox without the edits.", metavar="LINE")
     ]
     artifact: Annotated[tuple[str, ...], flag("A file that training writes for scoring; repeatable.", metavar="PATH")]
+    agent: Annotated[
+        str | None, flag("Your coding agent proposes the facts that no flag gives; -m names its model.", metavar="NAME")
+    ]
     chosen: Annotated[ModelFlags, only("model")]
     playing: Annotated[PlayingFlags, only("no_sandbox")]
 
@@ -103,8 +108,8 @@ def from_repository(out: Output, source: str, folder: str | None, seed: str | No
     )
     place, into = Path(source).expanduser(), flags.into or folder
     refuse_taken(place, Path(into) if into else None)
-    if flags.chosen.model:
-        wanted = read_by_model(out, read(place, flags.exclude, flags.readable), wanted, flags.chosen)
+    if flags.chosen.model or flags.agent:
+        wanted = with_proposals(out, read(place, flags.exclude, flags.readable), wanted, flags)
     drafted = completed(out, Drafting(place, sandboxed, out.note).draft, wanted)
     path = write(drafted, Path(into) if into else None)
     try:
@@ -138,6 +143,8 @@ def completed(out: Output, draft: Any, wanted: Wanted) -> TaskDraft:
 
 def answered(wanted: Wanted, field: str, answer: str) -> Wanted:
     value: Any = tuple(answer.split()) if field == "editable" else answer
+    if field == "budget":
+        value = Duration().convert(answer, None, None)
     return replace(wanted, **{field: value})
 
 
@@ -147,8 +154,18 @@ def _answer(unknown: Unknown) -> str:
     return str(click.prompt(f"{unknown.message}{shown}", type=kind, err=True))
 
 
-def read_by_model(out: Output, source: OwnRepository, wanted: Wanted, models: ModelFlags) -> Wanted:
-    """What is wanted, with what a model reads of the fields that no flag gives; running decides whether it is right."""
+def with_proposals(out: Output, source: OwnRepository, wanted: Wanted, flags: RepositoryFlags) -> Wanted:
+    """What is wanted, with what a model or an agent reads of the fields that no flag gives; running decides whether it
+    is right."""
+    who = flags.agent or "the model"
+    for one in read_by_agent(out, source, flags) if flags.agent else read_by_model(out, source, flags.chosen):
+        if not getattr(wanted, one.field):
+            out.note(f"{who} proposes {one.field} = {one.words}   ({one.file}:{one.line}: {one.quoted(source)})")
+            wanted = answered(wanted, one.field, one.words)
+    return wanted
+
+
+def read_by_model(out: Output, source: OwnRepository, models: ModelFlags) -> Sequence[FieldProposal]:
     from inner_loop.models.contract import NoReply
     from meta import repository_reader as reader
     from meta.cli.one_model import model_for
@@ -157,14 +174,22 @@ def read_by_model(out: Output, source: OwnRepository, wanted: Wanted, models: Mo
     size = sum(len(message.text) for message in reader.prompt(source)) // 4
     try:
         model = model_for(out, choice, (size, 300), reader.REPAIRS + 1, lambda _: None)
-        proposed = reader.ask(model, source, max_tokens=choice.settled.reply_tokens)
+        return reader.ask(model, source, max_tokens=choice.settled.reply_tokens)
     except NoReply as gone:
         raise gone.problem from None
-    for one in proposed:
-        if not getattr(wanted, one.field):
-            out.note(f"the model proposes {one.field} = {one.words}   ({one.file}:{one.line}: {one.quoted(source)})")
-            wanted = answered(wanted, one.field, one.words)
-    return wanted
+
+
+def read_by_agent(out: Output, source: OwnRepository, flags: RepositoryFlags) -> Sequence[FieldProposal]:
+    from inner_loop.run_context import RunContext
+    from meta import repository_reader as reader
+
+    name, sandboxed = str(flags.agent), not flags.playing.no_sandbox
+    given = ResearcherChoice.of(replace(flags.chosen, researcher=f"command:{name}"), yes=True)
+    choice = given.of_own_study(sandboxed)
+    staffing.check(choice.researcher, choice.config, sandboxed)
+    where = "in a sandbox" if sandboxed else "without a sandbox"
+    out.note(f"{name} reads a copy of the repository, {where} (at most {reader.AGENT_SECONDS / 60:.0f} minutes)")
+    return reader.ask_agent(name, source, RunContext(choice.config, sandboxed=sandboxed))
 
 
 def _values(texts: tuple[str, ...]) -> dict[str, str]:

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from inner_loop.agents.access import NETWORKS, AgentLimits
-from inner_loop.agents.sandbox import AgentEnded, AgentSandbox, describe
+from inner_loop.agents.running import AgentEnded
+from inner_loop.agents.sandbox import AgentSandbox
 from programs.errors import UsageError
 from trainer.sandbox import bwrap, call_filter, lowered
 
@@ -52,12 +53,12 @@ def server() -> Iterator[int]:
     listening.close()
 
 
-def shell(sandbox: AgentSandbox, script: str, timeout: float = 200) -> AgentEnded:
-    return sandbox.run(["/bin/sh", "-c", script], timeout=timeout)
+def shell(sandbox: AgentSandbox, script: str) -> AgentEnded:
+    return sandbox.run(["/bin/sh", "-c", script])
 
 
-def python(sandbox: AgentSandbox, script: str, timeout: float = 200) -> AgentEnded:
-    return sandbox.run([os.path.realpath(sys.executable), "-I", "-S", "-c", script], timeout=timeout)
+def python(sandbox: AgentSandbox, script: str) -> AgentEnded:
+    return sandbox.run([os.path.realpath(sys.executable), "-I", "-S", "-c", script])
 
 
 def test_an_agent_works_in_its_worktree_and_ends_with_its_exit_code(worktree: Path) -> None:
@@ -201,14 +202,13 @@ for port in map(int, sys.argv[1:]): print(direct(port), proxied(port), sep="|")
 def test_each_network_reaches_what_it_says(network: str, said: str, worktree: Path, server: int) -> None:
     sandbox = AgentSandbox(worktree, network, allow_hosts=(f"127.0.0.1:{server}",))  # type: ignore[arg-type]
     command = [os.path.realpath(sys.executable), "-I", "-S", "-c", REACH, str(server)]
-    ended = sandbox.run(command, timeout=200)
+    ended = sandbox.run(command)
     assert ended.stdout.decode().split("\n")[0] == said, ended.stderr
-    assert "network" in describe(sandbox.network) or "HTTPS" in describe(sandbox.network)
 
 
 def test_the_proxy_refuses_another_target_and_remembers_it(worktree: Path, server: int) -> None:
     sandbox = AgentSandbox(worktree, "proxy", allow_hosts=("127.0.0.1:1",))
-    ended = sandbox.run([os.path.realpath(sys.executable), "-I", "-S", "-c", REACH, str(server)], timeout=200)
+    ended = sandbox.run([os.path.realpath(sys.executable), "-I", "-S", "-c", REACH, str(server)])
     assert ended.stdout == b"ConnectionRefusedError|403\n", ended.stderr
     assert [(one.port, "not among" in one.refused) for one in ended.requests] == [(server, True)]
 
@@ -252,7 +252,8 @@ def test_a_daemon_that_is_left_behind_is_dead(worktree: Path) -> None:
 
 def test_the_wall_limit_ends_all_of_it(worktree: Path) -> None:
     sleep = f"sleep {20_000 + os.getpid()}"  # another test may let a sleep begin
-    ended = shell(AgentSandbox(worktree), f"trap '' TERM INT HUP; setsid {sleep} & {sleep}", timeout=1)
+    limits = AgentLimits(wall_seconds=1)
+    ended = shell(AgentSandbox(worktree, limits=limits), f"trap '' TERM INT HUP; setsid {sleep} & {sleep}")
     assert (ended.exit_code, ended.killed) == (137, "wall")
     alive = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
     assert sleep not in alive.splitlines()
@@ -260,7 +261,7 @@ def test_the_wall_limit_ends_all_of_it(worktree: Path) -> None:
 
 def test_a_flood_of_output_is_bounded(worktree: Path) -> None:
     ended = shell(AgentSandbox(worktree, limits=AgentLimits(output_mb=8)), "yes")
-    assert ended.killed == "output" and len(ended.stdout) == 1 << 16 and ended.written > 8 << 20
+    assert ended.killed == "output" and len(ended.stdout) == 40_000
 
 
 def test_memory_disk_and_file_size_are_bounded(worktree: Path) -> None:
@@ -285,12 +286,11 @@ def test_a_worktree_that_is_also_elsewhere_is_refused(worktree: Path, tmp_path: 
 
 def test_an_agent_can_be_talked_to_and_stopped(worktree: Path) -> None:
     with AgentSandbox(worktree).popen(["/bin/cat"]) as agent:
-        agent.stdin.write(b"hello\n")
-        agent.stdin.flush()
-        assert agent.stdout.readline() == b"hello\n"
-        with pytest.raises(subprocess.TimeoutExpired):
-            agent.wait(0.1)
-    assert agent.watch.killed == "closed" and agent.wait() == 137
+        stdin, stdout, _ = agent.pipes
+        stdin.write(b"hello\n")
+        stdin.flush()
+        assert stdout.readline() == b"hello\n" and agent.process.poll() is None
+    assert agent.killed == "closed" and agent.wait() == 137
 
 
 ABANDONED = """
@@ -327,7 +327,7 @@ from trainer.sandbox import bwrap
 assert os.geteuid() == 54321 and bwrap.dropped_uid() is None
 print(bwrap.probe())
 command = ["/bin/sh", "-c", "id -u; touch made; cat ../hidden.npy"]
-ended = AgentSandbox(Path({worktree!r}), "proxy").run(command, timeout=200)
+ended = AgentSandbox(Path({worktree!r}), "proxy").run(command)
 print(ended.exit_code, ended.stdout.split(), ended.killed)
 """
 

@@ -47,14 +47,14 @@ def agent(tmp_path: Path) -> Callable[[str], str]:
 def work(
     trainer: Trainer, agent: str, experiments: float = 8, *, folder: Path | None = None, text: Program = TEXT,
     recorded: Sequence[Mapping[str, Any]] = (), events: list[Event] | None = None,
-    should_stop: Callable[[], bool] | None = None, researcher: str = "command", **staff: Any,
+    should_stop: Callable[[], bool] | None = None, researcher: str = "command", sandboxed: bool = True, **staff: Any,
 ) -> Played:  # fmt: skip
     """A run with the budget of so many full experiments, worked by that agent."""
     told_of: list[Event] = [] if events is None else events
     stop = {"should_stop": should_stop} if should_stop else {}
     context = RunContext(
         ModelConfig(agent=agent, **{"agent_network": "none", **staff}), run_id="r0", folder=folder,
-        recorded=typed(recorded), emit=into(told_of), **stop,
+        recorded=typed(recorded), emit=into(told_of), sandboxed=sandboxed, **stop,
     )  # fmt: skip
     result = run(
         text, trainer, run_id="r0", run_seed=3, streams=STREAMS_OF_TESTS, budget_seconds=experiments * FULL,
@@ -233,9 +233,9 @@ git reset -q --hard
 
 def test_an_agent_that_fails_before_it_ran_anything_is_an_error(trainer: Trainer, agent: Callable[[str], str]) -> None:
     result = work(trainer, agent("#!/bin/sh\necho no key >&2; exit 3\n")).result
-    assert result.state == "stopped" and "exit code 3 and ran nothing: no key" in result.reason
+    assert result.state == "stopped" and "exit code 3: no key" in result.reason
     result = work(trainer, agent("#!/bin/sh\nexec /not/shown/here\n")).result  # a shim whose target is elsewhere
-    assert result.problem and "exit code 127 and ran nothing" in result.reason
+    assert result.problem and "exit code 127" in result.reason
     assert result.problem.hint and "--agent-readable PATH" in result.problem.hint
     with pytest.raises(EnvironmentProblem, match="'no-such-agent' is not installed"):
         work(trainer, "no-such-agent --yes")

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from inner_loop.agents import recipe as agent_recipe
+from inner_loop.agents.first_call import require_start
 from inner_loop.gateway import plan as agent_gateway_plan
-from inner_loop.run_context import ModelConfig
-from programs.errors import CapReached, CredentialMissing
+from inner_loop.run_context import ModelConfig, RunContext
+from programs.errors import CapReached, CredentialMissing, EnvironmentProblem
 from tests.inner_loop.play import Event
-from tests.inner_loop.test_command import agent, said, work  # noqa: F401 - `agent` is a fixture
+from tests.inner_loop.test_command import AGENTS, agent, said, work  # noqa: F401 - `agent` is a fixture
 from tests.llm.apis import ApiServer
 from tests.llm.fixtures import litellm_loaded  # noqa: F401 - a fixture
 from tests.llm.gateway import ANTHROPIC_KEY, OPENAI_KEY, ours
@@ -142,3 +143,22 @@ def test_the_plan_says_who_is_metered_and_who_is_not(monkeypatch: pytest.MonkeyP
     assert agent_recipe.network(agent_recipe.recipe_for("codex", more), more) == "proxy"
     monkeypatch.setenv("OPENAI_BASE_URL", "http://localhost:8000/v1")
     assert not agent_gateway_plan.may_cost("codex", ModelConfig())
+
+
+def test_the_first_call_finds_what_the_model_refuses(
+    trainer: Trainer, agent: Callable[[str], str], api: ApiServer  # noqa: F811
+) -> None:  # fmt: skip
+    def first_call(text: str, sandboxed: bool) -> None:
+        context = RunContext(ModelConfig(agent=agent(text)), sandboxed=sandboxed)
+        require_start("", trainer.task, context)
+
+    asking = (AGENTS / "asking.py").read_text()
+    for sandboxed in (True, False):
+        api.fault = lambda number, body: None
+        first_call("asking.py", sandboxed)  # it ends at its first answer, at the latest at its first request
+        api.fault = lambda number, body: "401"
+        with pytest.raises(EnvironmentProblem, match="exit code 1: refused: 401"):
+            first_call("asking.py", sandboxed)
+        with pytest.raises(EnvironmentProblem, match="its model refuses its calls: HTTP 401"):
+            first_call(asking.replace("sys.exit(1)", "sys.exit(0)"), sandboxed)
+    first_call("steady.py", True)  # it asks no model, only for an experiment

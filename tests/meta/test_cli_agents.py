@@ -53,14 +53,36 @@ def test_a_plan_says_that_calls_are_metered_and_an_agent_without_a_key_founds_no
         assert run([*words, "--dry-run", *more]) == 0
         return str(json.loads(capsys.readouterr().out)["price"])
 
+    monkeypatch.setenv("HOME", str(tmp_path))
     code, error = refused()
     assert code == 4 and error["kind"] == "credential" and "--agent-direct" in error["hint"]
+    code, error = refused("--no-sandbox")  # the user's own login may be anywhere
+    assert code == 2 and "without a sandbox: it can do all that you can" in error["message"]
+    code, error = refused("--no-sandbox", "--agent-network", "none", "--yes")
+    assert code == 2 and "--agent-network is for an agent in a sandbox" in error["message"]
+    (tmp_path / ".codex").mkdir()
+    (tmp_path / ".codex" / "auth.json").write_text("{}")
+    code, error = refused()  # a login in a file, which the sandbox can show
+    assert code == 2 and "--yes" in error["hint"]
+    assert refused("--max-usd", "5")[0] == 4
+    (tmp_path / ".codex" / "auth.json").unlink()
     monkeypatch.setenv("OPENAI_API_KEY", OPENAI_KEY)
     code, error = refused()
     assert code == 2 and "--yes" in error["hint"] and OPENAI_KEY not in str(error)
     assert "calls of openai are metered, at most $5" in price("--max-usd", "5")
     assert "not priced, not capped" in price("--agent-direct")
     assert not (tmp_path / "here").exists()
+
+
+@pytest.mark.parametrize("sandbox", [[], ["--no-sandbox"]])
+def test_an_agent_that_ends_with_an_error_founds_nothing(tmp_path: Path, sandbox: list[str]) -> None:
+    program = tmp_path / "agent"
+    program.write_text("#!/bin/sh\necho 'Invalid API key, please run /login' >&2; exit 1\n")
+    program.chmod(0o755)
+    words = ("run", "stock", "-r", "command", "--agent-command", str(program), "-s", "here", "-y", *sandbox)
+    failed = cli(*words, cwd=tmp_path)
+    assert failed.returncode == 1 and "error: the agent 'agent' ended with exit code 1" in failed.stderr
+    assert "exit code 1: Invalid API key, please run /login" in failed.stderr and not (tmp_path / "here").exists()
 
 
 @pytest.mark.slow

@@ -72,6 +72,17 @@ def test_what_cannot_work_is_refused_before_anything_is_founded(
     assert not (here / "s").exists()
 
 
+def test_a_key_or_a_name_that_the_provider_refuses_costs_no_training(
+    here: Path, server: LlmServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for fault, code, told in (("401", 4, "the key is refused"), ("404", 1, "the request is refused")):
+        server.fault = lambda number, body, fault=fault: fault  # type: ignore[misc]
+        assert (answer := refused(capsys, "-m", "openai/test", "--yes"))[0] == code and told in answer[1]["message"]
+    assert len(server.seen) == 2 and not (here / "s").exists()
+    server.fault = lambda number, body: "404" if body["model"] == "gone" else None
+    assert run(["run", "stock", "-t", "task", "-s", "s", "-m", "openai/gone,openai/test", "--yes"]) == 0
+
+
 def test_the_plan_names_tokens_and_dollars_or_says_that_there_is_no_price(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -118,7 +129,7 @@ def test_limits_are_kept_by_the_study_and_can_be_changed_when_it_goes_on(
     assert "at most 20m00s of wall time per run" in told
     staff = StudyConfig.read(here / "s" / "study.toml").staff
     assert (staff.reply_tokens, staff.call_timeout, staff.patience, staff.calls_at_once) == (900, 40.0, 3600.0, 3)
-    assert all(body["max_tokens"] == 900 for body in server.seen)
+    assert all(body["max_tokens"] == 900 for body in server.seen[1:])
     assert run(["run", "--resume", "s", "--patience", "5s", "--calls-at-once", "1"]) == 0
     staff = StudyConfig.read(here / "s" / "study.toml").staff
     assert (staff.reply_tokens, staff.patience, staff.calls_at_once, staff.max_wall) == (900, 5.0, 1, 1200.0)
@@ -136,7 +147,7 @@ def test_a_study_stores_the_context_size_that_its_server_reports(
         assert "a context of 4,096 tokens, at most 819 tokens per reply" in " ".join(capsys.readouterr().err.split())
         staff = StudyConfig.read(here / "s" / "study.toml").staff
         assert (staff.context_tokens, staff.reply_tokens) == (4096, 819)
-        assert server.seen and all(body["max_tokens"] == 819 for body in server.seen)
+        assert all(body["max_tokens"] == 819 for body in server.seen[1:])
         server.context = 2048  # the study keeps what it was created with
         assert run(["run", "--resume", "s", "--context-tokens", "2048"]) == 2
         assert "was created with --context-tokens 4096" in capsys.readouterr().err

@@ -1,8 +1,9 @@
-"""``task init --from -m``: a model proposes fields with lines, and running decides."""
+"""``task init --from``: a model (-m) or an agent (--agent) proposes fields with lines, and running decides."""
 
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from meta.cli.main import run
 from tests.llm.fixtures import dropped, litellm_loaded, server
 from tests.llm.researcher import prompt_of
 from tests.llm.server import LlmServer
+from trainer.sandbox import bwrap
 from trainer.task import Task
 
 __all__ = ["litellm_loaded", "server"]
@@ -79,3 +81,58 @@ def test_a_broken_reply_is_asked_for_again_and_then_given_up(
     (repository / "task.toml").unlink()
     server.answer = lambda _: "Sure!"
     assert init(repository) != 0 and "no reply of openai/test was readable" in capsys.readouterr().err
+
+
+CLAUDE = """#!/usr/bin/env python3
+import sys
+prompt = sys.stdin.read()
+assert "Reply with one JSON object" in prompt and "The repository is this folder" in prompt
+print("claude was called with", sys.argv[1:], "and read {", len(open("program.md").readlines()), "lines }")
+try:
+    print(open(".env").read())
+except OSError:
+    print("no keys here")
+open("core.c", "w").write("broken")  # which must reach no original
+print(REPLY)
+"""
+
+
+@pytest.mark.parametrize("sandbox", [[], ["--no-sandbox"]])
+def test_ones_own_agent_proposes_in_a_copy(
+    repository: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str], sandbox: list[str],
+) -> None:  # fmt: skip
+    if not sandbox and bwrap.probe():
+        pytest.skip(str(bwrap.probe()))
+    home = tmp_path_factory.mktemp("home")
+    program = home / "bin" / "claude"
+    program.parent.mkdir()
+    (home / ".claude").mkdir()
+    (home / ".claude" / ".credentials.json").write_text("{}")
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    words = ["task", "init", "--from", str(repository), "--agent", "claude", *sandbox]
+
+    def says(reply: str) -> None:
+        program.write_text(CLAUDE.replace("REPLY", repr(reply)))
+        program.chmod(0o755)
+
+    says("I could not find out.")
+    assert run(words) == 1 and "the output of claude does not end with an answer" in capsys.readouterr().err
+    says(saying(*GOOD[:1], ("metric", "speed", "program.md", 4), *GOOD[2:])(None))
+    assert run(words) == 2 and "does not print speed, but badness = 0.5" in capsys.readouterr().err
+    says(saying(*GOOD, ("budget", "20", "program.md", 3))(None))
+    assert run(words) == 0
+    told = capsys.readouterr().err
+    assert f"claude reads a copy of the repository, {'without a' if sandbox else 'in a'} sandbox" in told
+    assert "claude proposes direction = lower   (program.md:4: A smaller badness" in told
+    task = Task.load(repository)
+    assert (task.metric, task.editable) == ("badness", ("core.c",))
+    assert "seconds = 20.0" in (repository / "task.toml").read_text()
+    assert "badness" in (repository / "core.c").read_text()
+    (repository / "task.toml").unlink()
+    program.write_text("#!/bin/sh\necho 'Invalid API key' >&2; exit 1\n")
+    assert run(words) == 1
+    assert "'claude' ended with exit code 1: Invalid API key" in capsys.readouterr().err

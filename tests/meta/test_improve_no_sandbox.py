@@ -67,7 +67,7 @@ def test_without_a_sandbox_the_refusal_names_the_way(repository: Path, tmp_path:
     assert "if the repository is your own: --no-sandbox" in refused.stderr
     assert not (repository / "task.toml").exists()
     told = metaloop(tmp_path, "doctor", rented=True)
-    assert told.returncode == 1 and "without a sandbox: your own repository (--no-sandbox)" in told.stderr
+    assert told.returncode == 1 and "without a sandbox: your own repository and agent (--no-sandbox)" in told.stderr
 
 
 @pytest.mark.slow

@@ -219,7 +219,7 @@ def test_an_agent_cannot_trace_its_relay(tmp_path: Path) -> None:
     """16 the process that relays to proxy and gateway has the agent's uid; a child of its own can be looked into."""
     (tmp_path / "worktree").mkdir()
     sandbox = AgentSandbox(tmp_path / "worktree", "proxy", allow_hosts=("127.0.0.1:1",))
-    ended = sandbox.run([os.path.realpath(sys.executable), "-I", "-S", "-c", TRACE], timeout=200)
+    ended = sandbox.run([os.path.realpath(sys.executable), "-I", "-S", "-c", TRACE])
     assert ended.stdout.decode().splitlines() == ["relay EACCES EACCES EPERM", "child read"], ended.stderr
 
 

@@ -29,6 +29,16 @@ class CommandLimits:
         cpu = int(self.cpu_seconds) + 2  # per process; the monitor limits their sum
         return {"NPROC": self.processes, "FSIZE": self.disk_mb << 20, "NOFILE": 4096, "CORE": 0, "CPU": cpu}
 
+    def crossed(self, cpu_seconds: float, wall_seconds: float, written: int, held_mb: float) -> str:
+        """The limit that is exceeded, or "". ``written``: bytes of output."""
+        used = {
+            "cpu": cpu_seconds - self.cpu_seconds,
+            "wall": wall_seconds - self.wall_seconds,
+            "output": written - (self.output_mb << 20),
+            "memory": held_mb - self.memory_mb,
+        }
+        return next((name for name, over in used.items() if over > 0), "")
+
 
 @dataclass(frozen=True)
 class CommandJob:

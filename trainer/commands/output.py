@@ -13,24 +13,31 @@ _END_SECONDS = 10.0
 
 
 class CommandOutput(threading.Thread):
-    """Reads a pipe until all its writers are gone. ``written``: bytes so far."""
+    """Reads a pipe, which it takes over, until all its writers are gone. ``written``: bytes so far."""
 
     def __init__(self, pipe: IO[bytes]) -> None:
         super().__init__(name="command-output", daemon=True)
         self.written = 0
-        self.tail = bytearray()
-        self._pipe = pipe
+        self._tail = bytearray()
+        self._descriptor = os.dup(pipe.fileno())
+        pipe.close()
         self.start()
 
     def run(self) -> None:
-        with self._pipe as pipe:
-            while data := os.read(pipe.fileno(), 1 << 16):
+        try:
+            while data := os.read(self._descriptor, 1 << 16):
                 self.written += len(data)
-                self.tail += data
-                if len(self.tail) > 4 * _TAIL_BYTES:
-                    del self.tail[:-_TAIL_BYTES]
+                self._tail += data
+                if len(self._tail) > 4 * _TAIL_BYTES:
+                    del self._tail[:-_TAIL_BYTES]
+        finally:
+            os.close(self._descriptor)
+
+    def tail(self) -> bytes:
+        """The last bytes, once the writers are gone or have had some seconds for it."""
+        self.join(_END_SECONDS)
+        return bytes(self._tail[-_TAIL_BYTES:])
 
     def text(self) -> str:
-        """The end of the output, once the writers are gone or have had some seconds for it."""
-        self.join(_END_SECONDS)
-        return plain(bytes(self.tail[-_TAIL_BYTES:]).decode("utf-8", "replace"))[-_TAIL_BYTES:]
+        """The same as text."""
+        return plain(self.tail().decode("utf-8", "replace"))[-_TAIL_BYTES:]

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,7 +22,6 @@ from trainer.commands.job import CommandEnded, CommandJob, CommandLimits
 from trainer.commands.output import CommandOutput
 
 _FIRST_LOOK, _LATEST_LOOK = 0.002, 0.05  # seconds between two looks
-_OWN = "METALOOP_"
 
 
 def run_plain(job: CommandJob, limits: CommandLimits) -> CommandEnded:
@@ -31,8 +30,11 @@ def run_plain(job: CommandJob, limits: CommandLimits) -> CommandEnded:
         folder = Path(place)
         lay(job, folder)
         before = {name: os.stat(folder / name).st_mtime_ns for name in job.kept}
-        run = _PlainRun(job, limits, folder)
-        exit_code, used = run.until_end()
+        group = PlainGroup(job.command, folder, environment(job))
+        assert group.process.stdout is not None
+        output = CommandOutput(group.process.stdout)
+        exit_code, killed, used = _until_end(group, output, limits)
+        wall = group.wall
         files: dict[str, bytes] = {}
         missing: list[str] = []
         for name in job.wanted:
@@ -42,11 +44,9 @@ def run_plain(job: CommandJob, limits: CommandLimits) -> CommandEnded:
         written = tuple(name for name, time_ns in before.items() if _changed(folder / name, time_ns))
         if sum(len(data) for data in files.values()) > limits.result_mb << 20:
             files, missing = {}, [f"{name}: is too large" for name in job.wanted]
-        peak = max(run.peak, used.ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10))
-        cpu = max(run.cpu, used.ru_utime + used.ru_stime)
-        return CommandEnded(
-            exit_code, run.killed, cpu, run.wall, peak, run.output.text(), files, tuple(missing), written
-        )
+        peak = max(group.peak, used.ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10))
+        cpu = max(group.cpu, used.ru_utime + used.ru_stime)
+        return CommandEnded(exit_code, killed, cpu, wall, peak, output.text(), files, tuple(missing), written)
 
 
 def lay(job: CommandJob, folder: Path) -> None:
@@ -61,79 +61,102 @@ def lay(job: CommandJob, folder: Path) -> None:
         (folder / name).symlink_to(Path(target).expanduser() if target.startswith("~") else target)
 
 
+def own_variables() -> dict[str, str]:
+    """The user's variables, without Metaloop's."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("METALOOP_")}
+
+
 def environment(job: CommandJob) -> Mapping[str, str]:
     """The user's own, with the programs of a shown virtual environment first."""
     shown = [str(Path(text).expanduser() / "bin") for text in job.readable]
     tools = [*(path for path in shown if os.path.isdir(path)), os.path.dirname(sys.executable)]
-    own = {name: value for name, value in os.environ.items() if not name.startswith(_OWN)}
+    own = own_variables()
     own |= {"PATH": os.pathsep.join([*tools, own.get("PATH", os.defpath)]), "PYTHONUNBUFFERED": "1"}
     own |= job.gpu.environment if job.gpu else {}
     return own | {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"} | dict(job.environment)
 
 
-class _PlainRun:
-    """One process group, from its start."""
+class PlainGroup:
+    """A command as a process group of its own, and what its whole tree of processes uses.
 
-    def __init__(self, job: CommandJob, limits: CommandLimits, folder: Path) -> None:
-        self.limits, self.killed = limits, ""
-        self.cpu, self.peak = 0.0, 0.0
-        self._started = time.monotonic()
+    ``cpu``: seconds so far, also of processes that have ended; ``held`` and ``peak``: MiB at the last look and at most.
+    Its stdout is a pipe; ``stdin`` and ``stderr`` as for Popen.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        folder: Path,
+        environment: Mapping[str, str],
+        *,
+        stdin: int = subprocess.DEVNULL,
+        stderr: int = subprocess.STDOUT,
+    ) -> None:
+        self.cpu = self.held = self.peak = 0.0
+        self.started = time.monotonic()
+        self._seen: dict[psutil.Process, float] = {}
         try:
-            self._process = subprocess.Popen(
-                job.command, cwd=folder, env=environment(job), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT, start_new_session=True,
-            )  # fmt: skip
+            self.process = _start(command, stdin, stderr, folder, environment)
         except OSError as error:
-            words = ["/bin/sh", "-c", 'echo "$1" >&2; exit 127', "sh", f"{job.command[0]}: {error.strerror}"]
-            self._process = subprocess.Popen(
-                words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
-            )
-        assert self._process.stdout is not None
-        self.output = CommandOutput(self._process.stdout)
+            said = f"{command[0]}: {error.strerror}"
+            self.process = _start(["/bin/sh", "-c", 'echo "$1" >&2; exit 127', "sh", said], stdin, stderr)
 
-    def until_end(self) -> tuple[int, resource.struct_rusage]:
-        """(the exit code, negative for a signal; what the command and the processes that it waited for used)."""
-        pause = _FIRST_LOOK
-        try:
-            while True:
-                pid, status, used = os.wait4(self._process.pid, os.WNOHANG)
-                if pid:
-                    break
-                self.killed = self.killed or self._crossed()
-                if self.killed:
-                    self._end()
-                time.sleep(pause)
-                pause = min(_LATEST_LOOK, 1.3 * pause)
-        finally:
-            self.wall = time.monotonic() - self._started
-            self._end()
-        self._process.returncode = code = os.waitstatus_to_exitcode(status)
-        return code, used
+    @property
+    def wall(self) -> float:
+        return time.monotonic() - self.started
 
-    def _crossed(self) -> str:
-        """The limit that is exceeded, of the whole tree of processes."""
-        held, used = 0.0, 0.0
+    def look(self) -> None:
+        """Measure the living processes."""
+        held, living = 0.0, 0.0
         with suppress(psutil.Error):
-            first = psutil.Process(self._process.pid)
-            for process in [first, *first.children(recursive=True)]:
+            first = psutil.Process(self.process.pid)
+            for one in [first, *first.children(recursive=True)]:
                 with suppress(psutil.Error):
-                    times = process.cpu_times()
-                    used += times.user + times.system + times.children_user + times.children_system
-                    held += process.memory_info().rss / (1 << 20)
-        self.cpu, self.peak = max(self.cpu, used), max(self.peak, held)
-        limits = self.limits
-        crossed = {
-            "cpu": self.cpu > limits.cpu_seconds,
-            "wall": time.monotonic() - self._started > limits.wall_seconds,
-            "output": self.output.written > limits.output_mb << 20,
-            "memory": held > limits.memory_mb,
-        }
-        return next((name for name, is_so in crossed.items() if is_so), "")
+                    times = one.cpu_times()
+                    self._seen[one] = times.user + times.system
+                    living += self._seen[one] + times.children_user + times.children_system
+                    held += one.memory_info().rss / (1 << 20)
+        self.cpu, self.held = max(self.cpu, living, sum(self._seen.values())), held
+        self.peak = max(self.peak, held)
 
-    def _end(self) -> None:
-        """Kill all that is left of the group."""
+    def end(self, *, whole: bool = False) -> None:
+        """Kill what is left of the group; ``whole``: also what was seen of it in sessions of their own."""
         with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+            os.killpg(self.process.pid, signal.SIGKILL)
+        for one in list(self._seen) if whole else ():
+            with suppress(psutil.Error):
+                one.kill()
+
+
+def _until_end(
+    group: PlainGroup, output: CommandOutput, limits: CommandLimits
+) -> tuple[int, str, resource.struct_rusage]:
+    """(the exit code, negative for a signal; the limit that was exceeded; what the command and the processes that it
+    waited for used)."""
+    pause, killed = _FIRST_LOOK, ""
+    try:
+        while True:
+            pid, status, used = os.wait4(group.process.pid, os.WNOHANG)
+            if pid:
+                break
+            group.look()
+            killed = killed or limits.crossed(group.cpu, group.wall, output.written, group.held)
+            if killed:
+                group.end()
+            time.sleep(pause)
+            pause = min(_LATEST_LOOK, 1.3 * pause)
+    finally:
+        group.end()
+    group.process.returncode = code = os.waitstatus_to_exitcode(status)
+    return code, killed, used
+
+
+def _start(
+    command: Sequence[str], stdin: int, stderr: int, folder: Path | None = None, own: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        command, cwd=folder, env=own, stdin=stdin, stdout=subprocess.PIPE, stderr=stderr, start_new_session=True
+    )
 
 
 def _changed(path: Path, time_ns: int) -> bool:

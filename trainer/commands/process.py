@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import signal
@@ -14,13 +13,11 @@ from dataclasses import dataclass, field
 from trainer.commands.job import CommandEnded, CommandJob, CommandLimits
 from trainer.commands.output import CommandOutput
 from trainer.commands.view import CommandView
-from trainer.sandbox import bwrap
 from trainer.sandbox.cgroup import Cgroup
 from trainer.sandbox.launcher import LauncherFault, plain
-from trainer.sandbox.tree import CpuCount, descendants, pidfd, resident_mb
+from trainer.sandbox.tree import CpuCount, descendants, ends, pidfd, resident_mb
 
 _LOOK_SECONDS = 0.05
-_START_SECONDS = 60.0
 _END_SECONDS = 10.0
 _HEAD_BYTES = 1 << 22
 
@@ -32,27 +29,15 @@ def run_command(job: CommandJob, limits: CommandLimits, what: type[CommandView] 
     may not be shown.
     """
     view = what(job, limits)
-    started, ready = os.pipe()
     answer, reply = os.pipe()
     go, let = os.pipe()
-    info, say = os.pipe()
-    ours, theirs = [started, answer, let, info], [ready, reply, go, say]
+    ours, theirs = [answer, let], [reply, go]
     try:
-        words = view.words(ready, reply, go)
-        process = bwrap.launch(
-            ["--info-fd", str(say), *view.options],
-            words,
-            reach=view.reach,
-            pass_fds=[*view.fds, *theirs],
-            stderr=subprocess.STDOUT,
+        process, first = view.start(
+            lambda ready: view.words(ready, reply, go), pass_fds=theirs, stderr=subprocess.STDOUT
         )
         while theirs:
             os.close(theirs.pop())
-        if _wait_for(started) != b"1":
-            process.kill()
-            said, _ = process.communicate()
-            raise bwrap.diagnose(said.decode("utf-8", "replace").strip())
-        first = int(json.loads(os.read(info, 4096))["child-pid"])
         return _Run(process, first, limits, answer, let, job.compiled_mb).carry_out()
     finally:
         view.close()
@@ -116,16 +101,11 @@ class _Run:
 
     def _crossed(self) -> str:
         cpu = max(self.count.look(), (self.group.cpu_seconds() or 0.0) if self.group else 0.0)
-        if cpu > self.limits.cpu_seconds:
-            return "cpu"
-        if time.monotonic() - self.started > self.limits.wall_seconds:
-            return "wall"
-        if self.output.written > self.limits.output_mb << 20:
-            return "output"
         held = sum(resident_mb(pid) for pid in descendants(self.first))
         self.peak = max(self.peak, held)
-        full = self.group is not None and self.group.out_of_memory_kills() > 0
-        return "memory" if full or held > self.limits.memory_mb else ""
+        if self.group is not None and self.group.out_of_memory_kills():
+            return "memory"
+        return self.limits.crossed(cpu, time.monotonic() - self.started, self.output.written, held)
 
     def _end(self) -> None:
         """Let the first process end, or kill it; the kernel then kills everything in its namespace."""
@@ -136,7 +116,7 @@ class _Run:
                 os.write(self.go, b"1")
         leaving = pidfd(self.process.pid)  # Popen.wait with a timeout polls, up to 50 ms late
         try:
-            if leaving is not None and _ends(leaving):
+            if leaving is not None and ends(leaving, _END_SECONDS):
                 self.process.wait()
             self.process.wait(_END_SECONDS)
         except subprocess.TimeoutExpired:
@@ -148,7 +128,7 @@ class _Run:
                 os.close(leaving)
         if self.handle is not None:
             self._kill()
-            gone = _ends(self.handle)
+            gone = ends(self.handle, _END_SECONDS)
             os.close(self.handle)
             self.handle = None
             if not gone:
@@ -169,7 +149,7 @@ class _Run:
         if len(self.received) < 4:
             if self.group is not None and self.count.seconds == 0.0:
                 raise LauncherFault("the sandbox ended before its command")
-            raise LauncherFault(f"the sandbox ended without a reply: {bytes(self.output.tail[-200:])!r}")
+            raise LauncherFault(f"the sandbox ended without a reply: {self.output.tail()[-200:]!r}")
         return _Reply.read(self.received)
 
 
@@ -206,19 +186,5 @@ class _Reply:
         return reply
 
 
-def _ends(handle: int) -> bool:
-    """Whether the process of a pidfd ends in time."""
-    poll = select.poll()
-    poll.register(handle, select.POLLIN)
-    return bool(poll.poll(_END_SECONDS * 1000))
-
-
 def _text(word: str) -> str:
     return bytes.fromhex(word).decode("utf-8", "surrogateescape")
-
-
-def _wait_for(started: int) -> bytes:
-    """The byte that the sandbox sends when it is ready; empty if it ends or times out."""
-    poll = select.poll()
-    poll.register(started, select.POLLIN | select.POLLHUP)
-    return os.read(started, 1) if poll.poll(_START_SECONDS * 1000) else b""

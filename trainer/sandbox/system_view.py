@@ -7,17 +7,20 @@ coding agents and of commands share this class.
 
 from __future__ import annotations
 
+import json
 import os
+import select
+import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from programs.errors import UsageError
-from trainer.sandbox import call_filter, login_keys
-from trainer.sandbox.bwrap import memory_file
+from trainer.sandbox import bwrap, call_filter, login_keys
 from trainer.user_files import user_cache
 
+_START_SECONDS = 60.0
 UID = 1000  # in the sandbox; agents refuse to run unattended as root
 _OURS = ("meta", "arena", "analysis", "inner_loop", "trainer", "programs")
 _NEVER = ("/", "/proc", "/sys", "/dev", "/run", "/var", "/var/run", "/boot", "/home", "/root", "/etc", "/tmp")
@@ -56,6 +59,39 @@ class SystemView:
     @property
     def fds(self) -> list[int]:
         return list(self._fds)
+
+    def start(
+        self,
+        words: Callable[[int], Sequence[str]],
+        *,
+        pass_fds: Sequence[int] = (),
+        stdin: int = subprocess.DEVNULL,
+        stderr: int = subprocess.PIPE,
+    ) -> tuple[subprocess.Popen[bytes], int]:
+        """Start a command that sees this: bwrap's process and the pid of the first one inside, once that is ready.
+
+        ``words``: the command, given the descriptor to which it writes a byte when it is ready. EnvironmentProblem with
+        the cause if it does not become ready.
+        """
+        ready, signal_ready = os.pipe()
+        info, say = os.pipe()
+        ours, theirs = [ready, info], [signal_ready, say]
+        try:
+            command = words(signal_ready)  # which may add options
+            options, fds = ["--info-fd", str(say), *self.options], [*self.fds, *theirs, *pass_fds]
+            process = bwrap.launch(options, command, reach=self.reach, pass_fds=fds, stdin=stdin, stderr=stderr)
+            while theirs:
+                os.close(theirs.pop())
+            poll = select.poll()
+            poll.register(ready, select.POLLIN | select.POLLHUP)
+            if not poll.poll(_START_SECONDS * 1000) or os.read(ready, 1) != b"1":
+                process.kill()
+                out, errors = process.communicate()
+                raise bwrap.diagnose((errors or out).decode("utf-8", "replace").strip())
+            return process, int(json.loads(os.read(info, 4096))["child-pid"])
+        finally:
+            for descriptor in (*ours, *theirs):
+                os.close(descriptor)
 
     def close(self) -> None:
         self._open.close()
@@ -129,7 +165,7 @@ class SystemView:
         self.options += ["--perms", mode, "--file", str(self._data(data)), path_inside]
 
     def _data(self, data: bytes) -> int:
-        descriptor = memory_file(data)
+        descriptor = bwrap.memory_file(data)
         self._open.callback(os.close, descriptor)
         self._fds.append(descriptor)
         return descriptor

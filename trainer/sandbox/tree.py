@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 from contextlib import suppress
 from pathlib import Path
 
@@ -45,6 +46,13 @@ def pidfd(pid: int) -> int | None:
         return os.pidfd_open(pid)
     except OSError:
         return None  # ended already
+
+
+def ends(handle: int, seconds: float) -> bool:
+    """Whether the process of a pidfd ends in time."""
+    poll = select.poll()
+    poll.register(handle, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
 
 
 class CpuCount:

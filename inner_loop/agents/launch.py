@@ -1,0 +1,121 @@
+"""How an agent is started, in a sandbox or as the user's own process, with its gateway; and what its failure means."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import cached_property
+from pathlib import Path
+
+from inner_loop.agents import recipe as agent_recipe
+from inner_loop.agents import tools as agent_tools
+from inner_loop.agents.access import AgentLimits
+from inner_loop.agents.running import AgentEnded, AgentRunner, RunningAgent
+from inner_loop.gateway.route import routes
+from inner_loop.gateway.server import PORT, Gateway
+from inner_loop.run_context import RunContext
+from programs.errors import EnvironmentProblem
+from programs.text import one_line
+from trainer.commands.plain import own_variables
+from trainer.sandbox.launcher import plain
+from trainer.task import Task
+
+
+class AgentLaunch:
+    """An agent as the configuration names it. ``name``: a recipe's, or empty if the configuration gives a command."""
+
+    def __init__(self, name: str, context: RunContext) -> None:
+        config = context.config
+        self._context = context
+        self.recipe = agent_recipe.recipe_for(name, config)
+        self.command = os.path.basename(self.recipe.command[0])
+        self._model = config.models[0] if config.models else ""
+        self._network = agent_recipe.network(self.recipe, config) if context.sandboxed else "full"
+        self.gateway: Gateway | None = None
+
+    @cached_property
+    def installed(self) -> agent_recipe.Installed:
+        """EnvironmentProblem if the agent is missing."""
+        return agent_recipe.find(self.recipe)
+
+    def open_gateway(self, stack: ExitStack) -> None:
+        """The gateway to the agent's models, for all sessions; none if the agent has its own login, or the user no
+        key."""
+        upstreams = self.recipe.gateway.api
+        if open_routes := routes(upstreams):
+            shared = self._network == "full"
+            self.gateway = stack.enter_context(Gateway(upstreams, open_routes, self._context, shared=shared))
+
+    def runner(
+        self,
+        worktree: Path,
+        seconds: float,
+        *,
+        task: Task | None = None,
+        socket: Path | None = None,
+        hidden: tuple[Path, ...] = (),
+        bare: bool = False,
+    ) -> AgentRunner:
+        """What runs the agent's commands in a worktree, for at most ``seconds``; ``task`` and ``socket``: where it
+        requests experiments. ``bare``: without network and keys."""
+        named = agent_tools.environment(task, worktree) if task else {}
+        gateway = None if bare else self.gateway
+        limits = AgentLimits(wall_seconds=seconds)
+        if not bare:
+            ours = os.environ if self._context.sandboxed else own_variables()
+            named |= agent_recipe.environment(self.recipe, ours, everything=not self._context.sandboxed)
+        if gateway is not None:
+            named |= gateway.variables() | agent_recipe.through(self.recipe, gateway.bases())[1]
+        if self._context.sandboxed:
+            from inner_loop.agents.sandbox import AgentSandbox as Runner
+        else:
+            from inner_loop.agents.plain import PlainRunner as Runner  # type: ignore[assignment]
+        return Runner(
+            worktree,
+            "none" if bare else self._network,
+            readable=() if bare else (*self.installed.readable, *map(Path.expanduser, map(Path, self.recipe.readable))),
+            environment=named,
+            home={} if bare else agent_recipe.home(self.recipe),
+            experiment_socket=socket,
+            tools=agent_tools.commands(task) if task else {},
+            hidden=(task.folder, *hidden) if task else (),
+            allow_hosts=tuple(dict.fromkeys(self.recipe.hosts)),
+            gateway=gateway.socket if gateway else None,
+            gateway_port=PORT,
+            limits=limits,
+        )
+
+    def run(
+        self,
+        runner: AgentRunner,
+        prompt: str,
+        entry: str,
+        *,
+        attend: Callable[[], bool] | None = None,
+        begun: Callable[[RunningAgent], None] = lambda _: None,
+    ) -> AgentEnded:
+        """Start the agent with a prompt and wait for its end. ``entry``: the script that is trained."""
+        more = agent_recipe.through(self.recipe, self.gateway.bases())[0] if self.gateway else []
+        words = self.recipe.words(prompt, self._model, entry, more)
+        path = self.installed.path if self._context.sandboxed else self.installed.given
+        stdin = prompt.encode() if self.recipe.prompt == "stdin" else b""
+        return runner.run([str(path), *words[1:]], stdin=stdin, attend=attend, begun=begun)
+
+    def failure(self, ended: AgentEnded) -> EnvironmentProblem | None:
+        """What is wrong if an agent failed by itself; None if it exited normally or was killed.
+
+        A shell and env exit with 126 and 127 if a program is missing; in a sandbox, it may be missing only there. An
+        agent may also start without all that it needs later.
+        """
+        if ended.killed or ended.exit_code == 0 or ended.exit_code > 128:
+            return None
+        said = plain((ended.stderr or ended.stdout).decode("utf-8", "replace")).strip().splitlines()
+        last = one_line(said[-1])[:200] if said else "no output"
+        install = f" or installation ({self.recipe.install})" if self.recipe.install else ""
+        hint = f"check its key, login, model, network{install}; nothing is lost, the same command goes on"
+        if ended.exit_code in (126, 127) and self._context.sandboxed:
+            hint = "missing files in the sandbox: add --agent-readable PATH, or use another path of the program"
+        return EnvironmentProblem(
+            f"the agent {self.command!r} ended with exit code {ended.exit_code}: {last}", hint=hint
+        )
