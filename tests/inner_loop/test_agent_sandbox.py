@@ -20,6 +20,7 @@ from inner_loop.agents.running import AgentEnded
 from inner_loop.agents.sandbox import AgentSandbox
 from programs.errors import UsageError
 from trainer.sandbox import bwrap, call_filter, lowered
+from trainer.task import TASKS
 
 pytestmark = pytest.mark.skipif(bwrap.probe() is not None, reason=str(bwrap.probe()))
 CANARY = "canary-4711"
@@ -111,7 +112,7 @@ import numpy; print("numpy")"""
     ended = AgentSandbox(worktree).run([sys.executable, "-c", script])
     assert ended.stdout.decode().split() == ["numpy"], ended.stderr
     with pytest.raises(UsageError, match="must not see"):  # not even where a user shows it
-        shell(AgentSandbox(worktree, readable=(Path(bwrap.__file__).parent / "tasks",)), "true")
+        shell(AgentSandbox(worktree, readable=(TASKS,)), "true")
 
 
 def test_readable_paths_are_shown_and_hidden_ones_in_them_are_not(worktree: Path, tmp_path: Path) -> None:
@@ -302,7 +303,7 @@ AgentSandbox(Path({worktree!r})).run(["/bin/sh", "-c", "while true; do date +%N 
 
 
 def test_an_agent_dies_with_the_process_that_started_it(worktree: Path) -> None:
-    packages = str(Path(bwrap.__file__).parent.parent)
+    packages = str(TASKS.parent.parent)
     script = ABANDONED.format(path=[packages], worktree=str(worktree))
     with subprocess.Popen([sys.executable, "-c", script]) as parent:
         deadline = time.monotonic() + 200
@@ -337,7 +338,7 @@ def test_it_works_as_an_ordinary_user_too(worktree: Path) -> None:
     for folder in (worktree, *worktree.parents[:3]):
         os.chmod(folder, 0o755)
     os.chown(worktree, 54321, 54321)
-    packages = Path(bwrap.__file__).parent.parent
+    packages = TASKS.parent.parent
     sites = [path for path in sys.path if path.endswith("-packages")]
     script = AS_A_USER.format(path=[str(packages), *sites], worktree=str(worktree))
     reach = [
