@@ -131,7 +131,7 @@ class HarvestExperimentEvent(Event, kind="harvest_experiment", sparse=("parent_s
 
     task: str
     search: str  # harvest, or headroom: the test before a study
-    stage: str  # search, choose (among the finalists) or measure (the winner); of headroom: search or again
+    stage: str  # search, choose (among the finalists), measure (the winner), drift; of headroom: search or again
     number: int
     stream: str
     seed: int
@@ -157,8 +157,15 @@ class HarvestExperimentEvent(Event, kind="harvest_experiment", sparse=("parent_s
         return 1.0
 
 
-class HarvestEvent(Event, kind="harvest"):
-    """The train.py that such a search ended with. The 95% interval is over fresh seeds, on data that chose nothing."""
+MOST_DRIFT = 2.0  # SD
+
+
+class HarvestEvent(Event, kind="harvest", sparse=("drift",)):
+    """The train.py that such a search ended with. The 95% interval is over fresh seeds, on data that chose nothing.
+
+    ``drift``: where the metric is a time, by how many SD the untouched files were slower at the end than before; beyond
+    `MOST_DRIFT` there is no interval.
+    """
 
     task: str
     search: str
@@ -179,6 +186,7 @@ class HarvestEvent(Event, kind="harvest"):
     trust: str | None
     device_seconds_charged: float
     device_seconds_spent: float
+    drift: float | None = None
 
 
 class AblationEvent(Event, kind="ablation", sparse=("match_id", "run_id", "program_id", "seeds")):

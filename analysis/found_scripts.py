@@ -25,6 +25,7 @@ class FoundScript:
     high: float | None
     n: int
     trust: str | None
+    drift: float | None = None  # see `HarvestEvent`
 
 
 def found_scripts(con: duckdb.DuckDBPyConnection, task: str, unit: str) -> list[FoundScript]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from analysis.decision import Decision
+from analysis.events import MOST_DRIFT
 from analysis.found_scripts import FoundScript
 from analysis.trust import marked
 from analysis.wording import interval_decimals, many, number, span
@@ -21,7 +22,20 @@ def harvested(script: FoundScript, d: Decision) -> str:
     if not script.experiments:
         origin = "the runs, by their own scores,"
     sure = " One training cannot show that it is better than the untouched one." * (script.n == 1)
-    return f"The best train.py of {origin} gains {script_gain(script)}, {freshness.CHOSEN[fresh]}.{sure}"
+    return (
+        f"The best train.py of {origin} gains {script_gain(script)}, {freshness.CHOSEN[fresh]}.{sure}{drifted(script)}"
+    )
+
+
+def drifted(script: FoundScript) -> str:
+    """What makes the gain of a time worth nothing; else empty."""
+    if script.drift is None or abs(script.drift) <= MOST_DRIFT:
+        return ""
+    how = "slower" if script.drift > 0 else "faster"
+    return (
+        f" This is no verdict: at the end the machine was {how}, by {abs(script.drift):.1f} SD of the untouched files."
+        " Measure it again when nothing else runs."
+    )
 
 
 def script_gain(script: FoundScript, why: bool = True) -> str:

@@ -12,13 +12,14 @@ from __future__ import annotations
 import json
 import math
 import statistics
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from analysis.edit_effects import edit_effects
-from analysis.events import HarvestEvent, HarvestExperimentEvent
+from analysis.events import MOST_DRIFT, HarvestEvent, HarvestExperimentEvent
 from analysis.mixed_model import PosteriorEstimate
 from analysis.scope import Scope
 from analysis.study import read_study
@@ -28,7 +29,7 @@ from arena.clock_rule import CpuUse, own_experiments
 from arena.drain import drained
 from arena.executor import Executor
 from arena.jobs import MeasureJob, Measurement
-from arena.measuring import gain_interval, gain_over_baseline, measure_baseline, record_findings
+from arena.measuring import gain_interval, gain_over_baseline, measure_baseline, record_findings, untouched_metrics
 from arena.task_study import TaskStudy
 from arena.verify_study import final_source
 from inner_loop.elite import PARENTS, elite_edit
@@ -43,6 +44,7 @@ LEAST = FINALISTS * CHOOSING_SEEDS + FRESH_SEEDS + 8  # experiments of a harvest
 FEW = 12  # the same of one with a small budget, 4 of them of the search
 WAVE = 4  # children of the same parents, trained side by side
 STARTS = 8  # final sources of runs
+MOST_TOLD = 1e6  # SD of a drift: equal measurements have an SD of 0
 _TRIES = 50  # draws of a child that was not trained before
 
 
@@ -239,9 +241,24 @@ class Search(Trainings):
         means = [statistics.fmean(gains) for gains in chosen]
         best = means.index(max(means))
         [gains] = self.again([finalists[best]], "measure", "confirmation", fresh)
+        drift = self.drift() if self.task.timed else None
         event = self.event(finalists[best], gains, experiments=number, finalists=len(finalists), chosen_by=means[best])
+        if drift is not None:
+            event = replace(event, drift=drift)
+            if abs(drift) > MOST_DRIFT:
+                event = replace(event, se=None, low=None, high=None)
         self.on.record(event)
         return event
+
+    def drift(self) -> float:
+        """By how many SD the untouched files, trained again now, are worse than before the winner was measured."""
+        before = untouched_metrics(self.on, "confirmation")
+        seeds = [self.on.streams.seed("confirmation", self.name, "drift", k) for k in range(len(before))]
+        events = self.train("drift", "confirmation", 0, [(untouched(self.task), seed) for seed in seeds])
+        now = [event.metric for event in events if event.metric is not None]
+        sd = math.sqrt(statistics.fmean(statistics.variance(each) if len(each) > 1 else 0.0 for each in (before, now)))
+        change = self.task.sign * (statistics.fmean(now) - statistics.fmean(before)) if now else math.inf
+        return max(-MOST_TOLD, min(change / max(sd, sys.float_info.min), MOST_TOLD)) if change else 0.0
 
     def search(self, seconds: float, starts: Starts) -> int:
         """Train the starting sources, on half the device time at most, then children of the best, wave by wave; returns

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.decision import decision_of
+from analysis.events import MOST_DRIFT
 from analysis.found_scripts import FoundScript
 from analysis.script_text import script_gain
 from analysis.study import read_study
@@ -81,6 +82,8 @@ def apply(study: Study) -> Applied:
             said.insert(0, of_script(study, best, head_source(repo, inside, study.task)))
     else:
         why = not_measured(study) if best is None else "its gain is not shown to be above zero"
+        if best is not None and abs(best.drift or 0.0) > MOST_DRIFT:
+            why = "the machine's speed changed while it was measured"
         left_out.append(f"the best train.py, because {why}")
     if not files:
         raise NothingToApply(

@@ -1,4 +1,5 @@
-"""How an experiment holds its device and pays for it: CPU-seconds on a CPU, wall seconds on a GPU under a lease.
+"""How an experiment holds its device and pays for it: CPU-seconds on a CPU, wall seconds on a GPU under a lease and
+where the metric is a time.
 
 On a GPU the charge covers everything from launch to the end of scoring, including start-up, compilation and crashes,
 because the GPU is occupied in that time.
@@ -68,6 +69,8 @@ class CpuSeconds:
         return cpu + task.scoring_seconds - tally.cpu, wall
 
     def seconds(self, task: Task, tally: ExperimentTally, wall: float) -> tuple[float, float]:
+        if task.timed:
+            return tally.wall, tally.wall
         # sleeping up to the wall cap costs the hard limit: otherwise a run of sleeping experiments would hardly end
         return max(tally.cpu, tally.wall / task.wall_factor), tally.cpu
 

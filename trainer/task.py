@@ -75,6 +75,7 @@ class Task:
     run: task_file.RunSection | None = field(default=None, hash=False)  # of a task that runs a command
     device: Device = "cpu"
     torch: bool = True  # whether its processes start with torch imported and use tensors instead of NumPy arrays
+    timed: bool = False  # the metric is a time: nothing else may run beside, and wall time is charged
     constraints: Constraints = field(default_factory=dict, hash=False)
     repository: str = ""  # of a copy: the folder that it was copied from
 
@@ -192,6 +193,7 @@ class Task:
             run=parsed.run,
             device=budget.device,
             torch=parsed.task.torch,
+            timed=parsed.task.timed,
             constraints=_constraints(path, text, parsed),
             repository=parsed.task.repository,
         )

@@ -37,6 +37,9 @@ class TaskSection(TomlSection):
     editable: list[str] = Field(default=["train.py"], min_length=1)
     read_only: list[str] = ["prepare.py"]
     repository: str = Field(default="", description="of a copy: where it was copied from, for improve --apply")
+    timed: bool = Field(
+        default=False, description="the metric is a time or a rate: nothing else runs beside, and wall time is charged"
+    )
     torch: bool = Field(default=True, description="false: its experiments start without torch and use NumPy arrays")
 
 

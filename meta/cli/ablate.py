@@ -174,7 +174,7 @@ def _plan(
     """The design, its cost and its power."""
     run_budget = study.config.run_budget if study else settings.run_budget or task.run_budget
     verify_seeds = study.config.verify_seeds if study else 2
-    workers, devices = settings.at_once(study)
+    workers, devices = settings.at_once(study, [task])
     plan = launch.describe_runs(task, design.runs, run_budget, workers, verify_seeds)
     power = (
         f"95% intervals of about ± {1.96 * design.se:.2f} SD between runs; detects an effect of "

@@ -117,9 +117,10 @@ def _evolve(out: Output, command: str, own: list[Program], flags: EvolveFlags, p
         launch.refuse_small(task, plan.run_budget, settings.fixed_steps)
         folder, (drawn, variant) = settings.fresh(task, out), drawn_for(out, on, plan, settings)
         study, starters = create(
-            folder, task=drawn.opening[0] if drawn else task, plan=plan, own=own, workers=settings.workers_or_cores(),
-            devices=settings.devices, seed=settings.seed, fixed_steps=settings.fixed_steps, sandbox=settings.sandbox,
-            command=command, further=drawn.opening[1:] if drawn else further, reserve=() if drawn else on.reserve,
+            folder, task=drawn.opening[0] if drawn else task, plan=plan, own=own,
+            workers=settings.workers_or_cores(on.training), devices=settings.devices, seed=settings.seed,
+            fixed_steps=settings.fixed_steps, sandbox=settings.sandbox, command=command,
+            further=drawn.opening[1:] if drawn else further, reserve=() if drawn else on.reserve,
             researcher=settings.researcher_choice.researcher, model_config=settings.researcher_choice.settled,
             meta_program=follows, past=past, race_rule=dial.race_rule, learnt=learnt, variant=variant, drawn=drawn,
             path=path,

@@ -26,7 +26,7 @@ def describe(plan: Plan, on: ChosenTasks, settings: LaunchSettings, study: Study
     from meta.task_families import describe as family_work
 
     task, *further = on.training
-    workers, devices = settings.at_once(study)
+    workers, devices = settings.at_once(study, on.training)
     whole = family_work(plan, on.families, workers) if on.families else on_tasks(plan, on, settings, study)
     sandboxed = settings.sandbox if study is None else study.config.sandbox
     planned = launch.with_sandbox(whole, task, sandboxed, devices)
@@ -54,7 +54,7 @@ def on_tasks(plan: Plan, on: ChosenTasks, settings: LaunchSettings, study: Study
     from meta.reserve import runs_on_reserved, runs_on_variant, seconds_on_reserved
 
     (task, *further), reserve, variant = on.training, on.reserve, on.variant if plan.variant_runs else None
-    workers, _ = settings.at_once(study)
+    workers, _ = settings.at_once(study, on.training)
     whole = plan.describe(task, workers, seconds_on_reserved(plan, task, reserve, variant), further)
     if reserve:
         whole["reserve"] = ", ".join(other.name for other in reserve)

@@ -90,4 +90,4 @@ def drawn_for(
         named = [*on.training, *on.reserve]
         return None, unseen_variant(on.training[0], settings.seed, able, named) if plan.variant_runs else None
     out.note("trying the untouched script of each new task once")
-    return draw(on.families, plan, settings.seed, able, settings.workers_or_cores()), None
+    return draw(on.families, plan, settings.seed, able, settings.workers_or_cores(on.training)), None

@@ -118,7 +118,7 @@ class LaunchSettings(StudyFlags, PlayingFlags, StartFlags):
             command,
             first,
             budget,
-            workers=self.workers_or_cores(),
+            workers=self.workers_or_cores(tasks),
             devices=self.devices,
             seed=self.seed,
             fixed_steps=self.fixed_steps,
@@ -156,12 +156,18 @@ class LaunchSettings(StudyFlags, PlayingFlags, StartFlags):
     def devices(self) -> int:
         return self.devices_per_run or 1
 
-    def workers_or_cores(self) -> int:
+    def workers_or_cores(self, tasks: Sequence[Task]) -> int:
+        """Workers of a new study, one where a metric is a time. UsageError for more than that, or than fit here."""
+        if timed := next((task.name for task in tasks if task.timed), ""):
+            if (self.workers or 1) * self.devices > 1:
+                why = f"{timed}: its metric is a time, so only one experiment runs at a time"
+                raise UsageError(why, hint="leave out -j and --devices-per-run")
+            return 1
         return workers_of(self.workers, self.devices)
 
-    def at_once(self, study: Study | None) -> tuple[int, int]:
+    def at_once(self, study: Study | None, tasks: Sequence[Task]) -> tuple[int, int]:
         """(runs at a time, devices of each) of the study to resume, or of the new one."""
-        return (study.config.workers, study.config.devices) if study else (self.workers_or_cores(), self.devices)
+        return (study.config.workers, study.config.devices) if study else (self.workers_or_cores(tasks), self.devices)
 
 
 def require_checked(out: Output, task: Task, sandboxed: bool) -> None:

@@ -76,7 +76,7 @@ def match(
             return
     settings.ready(out, task, study)
     if study is None:
-        at_a_time = settings.workers_or_cores() if race else None
+        at_a_time = settings.workers_or_cores([task]) if race else None
         study = create(out, "match", task, entries, runs, settings, at_a_time, rule_name)
     batch, rule = recorded_batch(study, race), study.config.plan.get("race_rule", RACE_RULE)
     if race_rule and rule != race_rule:
@@ -177,7 +177,7 @@ def bad_plan(study: Study, name: str, wanted: str) -> Corrupt:
 def plan_of(task: Task, arms: int, runs: int, settings: LaunchSettings, study: Study | None) -> PlannedWork:
     """The cost of the match, and its power."""
     seconds = study.config.run_budget if study else settings.run_budget or task.run_budget
-    workers, devices = settings.at_once(study)
+    workers, devices = settings.at_once(study, [task])
     plan = launch.describe_runs(task, arms * runs, seconds, workers)
     sandboxed = study.config.sandbox if study else settings.sandbox
     power = launch.power_sentence(runs, math.comb(arms, 2) or 1, launch.known_noise(study), task.unit)

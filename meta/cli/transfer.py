@@ -173,7 +173,7 @@ def plan_of(
     from arena.transfer import entered_on
 
     seconds = study.config.run_budget if study else settings.run_budget or tasks[0].run_budget
-    workers, devices = settings.at_once(study)
+    workers, devices = settings.at_once(study, tasks)
     sandboxed = study.config.sandbox if study else settings.sandbox
     researcher = study.config.researcher if study else settings.researcher_choice.researcher
     parts, skipped = [], []

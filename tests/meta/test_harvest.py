@@ -15,6 +15,7 @@ from scipy.stats import ttest_ind
 
 from analysis import script_text
 from analysis.events import HarvestEvent, HarvestExperimentEvent
+from analysis.found_scripts import found_scripts
 from analysis.mixed_model import PosteriorEstimate
 from analysis.report import page as report
 from analysis.study import open_study, query
@@ -238,6 +239,38 @@ def test_the_study_leaves_the_train_py_and_its_evidence(tmp_path: Path) -> None:
     (folder / "best_train.py").unlink()
     again, plan, starters = take_up(folder)
     assert evolve(again, plan, starters, silent) == champion and (folder / "best_train.py").read_text() == text
+
+
+class Slower(InProcessExecutor):
+    """On a machine that becomes slower at the end, by ``by`` in the unit of the metric."""
+
+    by = 0.0
+
+    def run(self, jobs: Iterable[Job]) -> Iterator[JobResult]:
+        for result in super().run(jobs):
+            changed = (replace(m, metric=(m.metric or 0.0) + self.by) for m in result.measurements)
+            yield replace(result, measurements=tuple(changed)) if "-drift-" in result.job_id else result
+
+
+@pytest.mark.parametrize(("by", "drifts"), [(0.0, False), (9.0, True), (-9.0, True)])
+def test_a_time_measured_while_the_machine_changed_its_speed_has_no_verdict(
+    tmp_path: Path, by: float, drifts: bool
+) -> None:
+    task = planted(tmp_path / "task", experiments=6)
+    toml = task.folder / "task.toml"
+    toml.write_text(toml.read_text().replace("[task]\n", "[task]\ntimed = true\n"))
+    folder = tmp_path / "study"
+    study, starters = create(folder, task=Task.load(task.folder), plan=PLAN, workers=1, seed=5)
+    with study, Slower(study, silent, repositories=True) as executor, Unwritten() as lineage:
+        executor.by = by
+        search(study, PLAN, starters, executor, lineage, silent)
+        event = harvest(TaskStudy(study), executor, EXPERIMENTS)
+    assert event.gain is not None and event.drift is not None and (abs(event.drift) > 2) == drifts
+    assert (event.low is None) == (event.high is None) == (event.se is None) == drifts
+    with open_study(folder) as con:
+        [script] = found_scripts(con, task.name, "nats")
+    says = "machine was slower" if by > 0 else "machine was faster"
+    assert script.drift == event.drift and (says in script_text.drifted(script)) == drifts
 
 
 def test_the_plan_states_its_share() -> None:

@@ -297,6 +297,16 @@ def test_other_forms_count_where_nothing_has_a_colon(text: str, metric: str, val
     assert run(task).metric == value
 
 
+def test_a_time_is_known_by_its_name_and_costs_what_the_clock_says(tmp_path: Path) -> None:
+    code = "import time\ntime.sleep(1.0)\nprint('latency_ms:', time.time() % 7)\n"
+    place = write_files(tmp_path / "one", {"train.py": code})
+    found = Drafting(place).draft(PRINTS)
+    assert [fact.value for fact in found.facts if fact.field == "timed"] == ["true"]
+    task = made(place, PRINTS)
+    assert task.timed and task.cost_seconds >= 1.0 and run(task).device_seconds >= 1.0
+    assert not made(printing(tmp_path / "two", "loss: 3"), PRINTS).timed
+
+
 def test_a_word_about_seeds_is_a_question_and_an_option_can_be_named(tmp_path: Path) -> None:
     code = "import random, sys\nrandom.seed(int((sys.argv[2:] or [42])[0]))\nprint('loss:', random.random())\n"
     place = write_files(tmp_path / "called", {"train.py": code})

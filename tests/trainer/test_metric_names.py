@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trainer.values.metric_names import ending_direction
+from trainer.values.metric_names import ending_direction, is_timed
 
 NAMES = {
     "lower": "val_loss valLoss time seconds bits error_rate",
@@ -16,3 +16,13 @@ NAMES = {
 @pytest.mark.parametrize(("name", "way"), [(name, way) for way, names in NAMES.items() for name in names.split()])
 def test_directions_by_name(name: str, way: str | None) -> None:
     assert ending_direction(name) == way
+
+
+@pytest.mark.parametrize("name", ["latency", "p99_ms", "total_s", "tok/s", "qps", "tokensPerSec"])
+def test_times_and_rates_by_name(name: str) -> None:
+    assert is_timed(name)
+
+
+@pytest.mark.parametrize("name", ["val_loss", "time_to_accuracy", "bits", "params", "lss"])
+def test_other_names_are_no_times(name: str) -> None:
+    assert not is_timed(name)

@@ -28,7 +28,7 @@ from trainer.scoring import InvalidPredictions
 from trainer.streams import Streams
 from trainer.task import Task
 from trainer.values import constants, nested_values
-from trainer.values.metric_names import ending_direction
+from trainer.values.metric_names import ending_direction, is_timed
 
 SEEDS = ("SEED", "RANDOM_SEED", "TRAIN_SEED", "seed", "random_seed", "train_seed")
 _SEED_NAME = re.compile(r"(?:\w*_)?seed|random_state", re.IGNORECASE)
@@ -48,6 +48,7 @@ class Unknown(UsageError):
         self.field, self.choices = name, list(choices)
 
 
+TIMED = "a time or a rate: one experiment at a time, wall time is charged; timed = false in task.toml if it is none"
 FORMS = {
     "command": '"python train.py"',
     "metric": "NAME",
@@ -97,6 +98,7 @@ class Drafting:
         first = runs[0][0]
         metric, values = _metric(runs, wanted)
         direction = _direction(source, metric.name, wanted.direction)
+        timed = is_timed(metric.name)
         knobs = ladders(source, editable, wanted.values) if wanted.ladders else []
         toml = plain.toml(metric, direction.value, runs, [knob for knob in knobs if not knob.reason])
         facts = [
@@ -109,10 +111,11 @@ class Drafting:
             ),
             Fact(
                 "time",
-                f"{plain.seconds(runs):.3g} s",
+                f"{plain.seconds(runs, timed):.3g} s",
                 "measured",
                 f"{wanted.budget:g} s given" if wanted.budget else "",
             ),
+            *([Fact("timed", "true", metric.name, TIMED)] if timed else []),
             Fact("memory", f"{first.peak_memory_mb:.0f} MB", "measured"),
             Fact("device", plain.device(runs), "measured"),
             *(Fact("readable", path, "given" if path in wanted.readable else "found") for path in readable),

@@ -15,6 +15,7 @@ from trainer.commands.repository import OwnRepository
 from trainer.commands.shown import HUB, links_of
 from trainer.gpu import usable
 from trainer.outcome import Outcome
+from trainer.values.metric_names import is_timed
 from trainer.variants import task_name
 
 HARD_FACTOR, HARD_EXTRA = 2.0, 10.0  # a command's start-up and evaluation are not part of a budget
@@ -55,9 +56,11 @@ class TaskText:
     seed: str
     readable: list[str]
 
-    def seconds(self, runs: Sequence[tuple[Outcome, str]]) -> float:
-        """What one experiment costs, as charged; before a run, the most that it may."""
-        return max((float(f"{one.device_seconds:.3g}") for one, _ in runs), default=LONGEST)
+    def seconds(self, runs: Sequence[tuple[Outcome, str]], timed: bool = False) -> float:
+        """What one experiment costs, as charged, where the metric is ``timed`` too; before a run, the most that it
+        may."""
+        each = (one.wall_seconds if timed else one.device_seconds for one, _ in runs)
+        return max((float(f"{seconds:.3g}") for seconds in each), default=LONGEST)
 
     def device(self, runs: Sequence[tuple[Outcome, str]]) -> str:
         """GPU where one is here and the command used it, or said so; before a run, where one is here."""
@@ -75,17 +78,20 @@ class TaskText:
         links = links_of(source, wanted.readable)
         read = {"file": wanted.metric_file or "", "key" if metric.key else "pattern": metric.key or metric.pattern}
         read |= {"pattern": NO_METRIC} if not runs else {}
+        timed = bool(runs) and is_timed(metric.name)
+        seconds = self.seconds(runs, timed)
         sections: dict[str, dict[str, Any]] = {
             "task": {
                 "name": task_name(source.folder),
                 "metric": metric.name,
                 "direction": direction,
+                "timed": timed,
                 "editable": self.editable,
                 "read_only": [name for name in source.files if name not in self.editable],
             },
             "budget": {
-                "seconds": self.wanted.budget or self.seconds(runs),
-                "cost": self.seconds(runs) if runs else 0,
+                "seconds": self.wanted.budget or seconds,
+                "cost": seconds if runs else 0,
                 "hard_factor": HARD_FACTOR,
                 "hard_extra": HARD_EXTRA,
                 "wall_factor": WALL_FACTOR,

@@ -11,6 +11,7 @@ from pathlib import Path
 _NEGATIVE = ("neg", "negative", "minus")
 _QUANTITIES = ("bits", "size", "bytes")  # before "rate" these are a unit and do not turn the direction around
 _JOINT = re.compile(r"(?<=[a-z]{2})(?=[A-Z])|(?<=[A-Za-z]{3})(?=\d)")  # splits valLoss, map50, but not mAP, f1
+_RATE = re.compile(r"\w/(?:s|sec|second|min|h|hour)$", re.IGNORECASE)
 _CLAUSE = {"per", "to", "at", "of", "for", "until"}
 
 
@@ -43,7 +44,7 @@ def named_direction(name: str) -> tuple[str | None, bool]:
 def ending_direction(name: str) -> str | None:
     """The better direction of a number that a program prints, if its name ends with a word of the tables, also one for
     a cost or an amount. None where other words of the name contradict it (``acc_time``, ``time_to_accuracy``)."""
-    if re.search(r"\w/(?:s|sec|second|min|h|hour)$", name.strip(), re.IGNORECASE):
+    if _RATE.search(name.strip()):
         return "higher"  # a rate
     words, ways = plain_name(_JOINT.sub("_", name)).split("_"), _ways(True)
     for start in range(max(0, len(words) - 3), len(words)):
@@ -54,6 +55,13 @@ def ending_direction(name: str) -> str | None:
             others = {ways[word][0] for word in before if ways.get(word, ("", False))[1]} - {way}
             return None if _CLAUSE & {*before} or (others and turned == way) else turned
     return None
+
+
+def is_timed(name: str) -> bool:
+    """Whether a metric of this name is a time, or a rate per second."""
+    words = plain_name(_JOINT.sub("_", name)).split("_")
+    ends = {"_".join(words[start:]) for start in range(len(words))}
+    return bool(_RATE.search(name.strip()) or ends & {*_table()["timed"]})
 
 
 def _direction(parts: Sequence[str]) -> tuple[str | None, bool]:
