@@ -14,8 +14,11 @@ from tests.trainer import foreign_repos
 from tests.trainer.foreign_repos import MAKEFILE, ORIGINAL, SHELL, run, write_files
 from trainer.cards.check import check
 from trainer.commands.task_toml import Wanted
+from trainer.commands.trainer import CommandTrainer
+from trainer.data import DataStore
 from trainer.edits import Edit
 from trainer.experiment import Spec
+from trainer.streams import Streams
 from trainer.task import Task
 
 SCORED = {"train.py": "open('model.txt', 'w').write('2.5')\nprint('score: 99')\n", "score.py": (
@@ -125,6 +128,19 @@ def test_libraries_have_the_threads_of_the_machine_unless_the_task_says_a_number
     assert run(task).metric == 300.0
     toml.write_text(toml.read_text().replace("[run]\n", "[run]\nthreads = 2\n"))
     assert run(Task.load(task.folder)).metric == 6.0
+
+
+def test_an_outcome_counts_for_the_packages_that_it_was_measured_with(tmp_path: Path) -> None:
+    packages = tmp_path / "venv" / "lib" / "python3.11" / "site-packages"
+    packages.mkdir(parents=True)
+    (packages / "torch-2.12.0.dist-info").mkdir()
+    task = made(tmp_path / "task", foreign_repos.original, replace(ORIGINAL, readable=[str(tmp_path / "venv")]))
+    spec, keys = Spec(task.baseline(), 1), list[str]()
+    for name in ("torch-2.12.0", "torch-2.13.0", "torch-2.12.0"):
+        next(packages.iterdir()).rename(packages / f"{name}.dist-info")
+        with CommandTrainer(task, DataStore(task, Streams.from_seed(1), tmp_path), sandbox=False) as trainer:
+            keys.append(trainer.key(spec))
+    assert keys[0] == keys[2] != keys[1]
 
 
 def test_an_artifact_takes_the_place_of_no_file(tmp_path: Path) -> None:

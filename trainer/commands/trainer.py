@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from programs.errors import EnvironmentProblem, TaskError, UsageError
+from programs.ids import content_id
 from trainer.charging import HeldSeconds
 from trainer.commands.compile_cache import CompileCache
 from trainer.commands.job import CommandEnded, CommandJob, CommandLimits
@@ -60,10 +61,9 @@ class CommandTrainer(Trainer):
     ) -> None:
         if task.run is None:
             raise UsageError(f"{task.name} has no [run] section", hint="create its trainer with trainer_for")
-        cached = sandbox and task.device == "gpu"
-        self.device = CommandLauncher(
-            sandbox, CompileCache.of(task, packages_of(task.run.readable)) if cached else None
-        )
+        self.packages = packages_of(task.run.readable)
+        compiled = CompileCache.of(task, self.packages) if sandbox and task.device == "gpu" else None
+        self.device = CommandLauncher(sandbox, compiled)
         super().__init__(task, data, launcher=self.device, cache=cache, fixed_steps=fixed_steps)
         self._owns_launcher = True
         self.section = task.run
@@ -73,6 +73,10 @@ class CommandTrainer(Trainer):
         return CommandTrainer(
             self.task, self.data, cache=self.cache, fixed_steps=self.fixed_steps, sandbox=self.launcher.sandboxed
         )
+
+    def key(self, spec: Spec) -> str:
+        """That of every trainer, and the packages that the command brings."""
+        return content_id("o", super().key(spec), *self.packages)
 
     @cached_property
     def _large(self) -> dict[str, Path]:
