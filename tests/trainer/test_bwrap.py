@@ -65,7 +65,7 @@ def test_a_root_without_further_user_ids_is_recognised() -> None:
     enter = ["unshare", "--user", "--map-root-user"]
     if shutil.which("unshare") is None or subprocess.run([*enter, "true"], capture_output=True).returncode:
         pytest.skip("no user namespaces here")
-    script = "from trainer import bwrap; print(bwrap.probe())"
+    script = "from trainer.sandbox import bwrap; print(bwrap.probe())"
     done = subprocess.run([*enter, sys.executable, "-c", script], capture_output=True, text=True)
     assert "no other user id" in done.stdout and "ordinary user" in done.stdout, done.stderr
 
