@@ -38,6 +38,7 @@ from tests.llm.shell import scripted
 from trainer.data import DataStore
 from trainer.experiment import Trainer
 from trainer.sandbox import bwrap
+from trainer.sandbox.system_view import SystemView
 from trainer.streams import Streams
 from trainer.task import Task
 
@@ -129,7 +130,7 @@ class Sandboxes:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        launch, start = bwrap.launch, bwrap.start
+        launch, start = bwrap.launch, SystemView.start
 
         def counted(*given: Any, **named: Any) -> subprocess.Popen[bytes]:
             process = launch(*given, **named)
@@ -147,7 +148,7 @@ class Sandboxes:
                 self.clocks.append((clock, clock.seconds))  # setting it up is the harness's
             return ready
 
-        with mock.patch.object(bwrap, "start", started):
+        with mock.patch.object(SystemView, "start", started):
             yield
 
 

@@ -80,7 +80,7 @@ def test_a_kill_in_the_midst_of_a_mutation_pays_no_call_twice(litellm_loaded: No
     task, reached = planted(tmp_path / "task", 6), threading.Event()
 
     def hang(number: int, _body: Any) -> str | None:
-        if number != 2:  # two rounds of tools were paid for, the reply is under way
+        if number != 3:  # after the first call two rounds of tools were paid for, and the reply is under way
             return None
         reached.set()
         return "hang"
@@ -98,7 +98,7 @@ def test_a_kill_in_the_midst_of_a_mutation_pays_no_call_twice(litellm_loaded: No
         resumed = cli("evolve", "--resume", str(cut), "-y", "-q", env=env)
         assert resumed.returncode == 0, resumed.stderr
         answered = [call for call in records(cut, CALLS) if call["status"] != "failed"]
-        assert len(server.seen) == len(answered) - 2
+        assert len(server.seen) == 1 + len(answered) - 2  # a first call, before anything is trained
         assert len(records(cut, CALLS)) == len(answered) + 1  # the one that was cut off
     with pytest.MonkeyPatch.context() as patch, ToolServer(searcher) as server:
         environment(patch, server.url)
