@@ -10,7 +10,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,29 +60,23 @@ class Leases:
     def __init__(self, folder: Path, width: int) -> None:
         self._folder, self._width = folder, width
 
-    @contextmanager
-    def one(self) -> Iterator[None]:
-        """Hold a device while in here.
+    def one(self) -> AbstractContextManager[None]:
+        """Hold a device while in here."""
+        return self._held(1)
 
-        Waiting processes queue at a gate lock, and only the first looks for a device. The kernel grants the lock in
-        order of arrival, so a run that has just trained queues behind those that wait.
-        """
-        self._folder.mkdir(exist_ok=True)
-        with open(self._folder / "gate.lock", "a", encoding="utf-8") as gate:
-            fcntl.flock(gate, fcntl.LOCK_EX)
-            while (device := take(self._folder, "device", self._width)) is None:
-                time.sleep(LOOK_SECONDS)
-        with device:
-            yield
-
-    @contextmanager
-    def alone(self) -> Iterator[None]:
+    def alone(self) -> AbstractContextManager[None]:
         """Hold all devices while in here, so that nothing else of the study trains."""
+        return self._held(self._width)
+
+    @contextmanager
+    def _held(self, count: int) -> Iterator[None]:
+        """Waiting processes queue at a gate lock, and only the first looks for devices. The kernel grants the lock in
+        order of arrival, so a run that has just trained queues behind those that wait."""
         self._folder.mkdir(exist_ok=True)
         with ExitStack() as held:
             with open(self._folder / "gate.lock", "a", encoding="utf-8") as gate:
                 fcntl.flock(gate, fcntl.LOCK_EX)
-                for _ in range(self._width):
+                for _ in range(count):
                     while (device := take(self._folder, "device", self._width)) is None:
                         time.sleep(LOOK_SECONDS)
                     held.enter_context(device)

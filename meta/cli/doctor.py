@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import click
 
+from meta.cli import capacity
 from meta.cli.doctor_gpu import check_gpu_command, check_gpus
 from meta.cli.finding import CheckResult
 from meta.cli.options import flag, verb
@@ -117,7 +118,7 @@ def check_modules() -> CheckResult:
 
 
 def check_cores() -> CheckResult:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = capacity.cores()
     load = os.getloadavg()[0]
     text = f"{cores} cores, load {load:.1f}"
     if load > 1.5 * cores:
