@@ -241,12 +241,7 @@ class Search(Trainings):
         means = [statistics.fmean(gains) for gains in chosen]
         best = means.index(max(means))
         [gains] = self.again([finalists[best]], "measure", "confirmation", fresh)
-        drift = self.drift() if self.task.timed else None
         event = self.event(finalists[best], gains, experiments=number, finalists=len(finalists), chosen_by=means[best])
-        if drift is not None:
-            event = replace(event, drift=drift)
-            if abs(drift) > MOST_DRIFT:
-                event = replace(event, se=None, low=None, high=None)
         self.on.record(event)
         return event
 
@@ -349,6 +344,8 @@ class Search(Trainings):
     def event(
         self, winner: HarvestCandidate, gains: Sequence[float], *, experiments: int, finalists: int, chosen_by: float
     ) -> HarvestEvent:
+        drift = self.drift() if self.task.timed else None
+        drifted = drift is not None and abs(drift) > MOST_DRIFT
         mean, all_of_it = gain_interval(self.on, "confirmation", gains), self.known.values()
         measured = [event for event in all_of_it if event.stage == "measure"]
         return HarvestEvent(
@@ -363,12 +360,13 @@ class Search(Trainings):
             finalists=finalists,
             chosen_by=chosen_by,
             gain=mean.mean,
-            se=mean.se,
-            low=mean.low,
-            high=mean.high,
+            se=None if drifted else mean.se,
+            low=None if drifted else mean.low,
+            high=None if drifted else mean.high,
             n=mean.n,
             failed=sum(event.status != "ok" for event in measured),
             trust=weakest(event.trust for event in measured),
             device_seconds_charged=math.fsum(event.device_seconds_charged for event in all_of_it),
             device_seconds_spent=math.fsum(event.device_seconds_spent for event in all_of_it),
+            drift=drift,
         )
