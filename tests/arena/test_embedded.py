@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 
 from arena import embedded
+from arena.jobs import Measurement
+from arena.verify import How, Round, Sample, Taken, findings
 from tests.inner_loop.play import BLOBS
+from trainer.streams import Streams
 from trainer.task import Task
 
 DATA = "a" * (9 << 10)
@@ -31,6 +34,13 @@ def test_an_honest_source_is_left_alone() -> None:
     source = TASK.baseline()
     longer = source.with_text("train.py", source.text() + "\n# a remark\nTABLE = [0.1, 0.2]\n" * 50)
     assert embedded.scan(TASK, source) == embedded.scan(TASK, longer) == ()
+
+
+def test_a_check_finds_a_score_that_no_seed_moves() -> None:
+    same = tuple(Measurement(seed, "ok", 0.5, "", "", 0.0, 0.0) for seed in (1, 2))
+    taken = {"run": Taken(Sample("run", TASK.baseline(), 2), same)}
+    (found,) = findings(Round(TASK, How(Streams.from_seed(1)), (0.4, 0.5), taken, ()), {"run": "r1"})
+    assert (found.finding, found.run_id) == ("seeds", "r1")
 
 
 def test_untrained_is_one_step_or_next_to_no_time() -> None:

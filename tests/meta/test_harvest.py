@@ -268,6 +268,7 @@ def test_a_time_measured_while_the_machine_changed_its_speed_has_no_verdict(
         search(study, PLAN, starters, executor, lineage, silent)
         on = TaskStudy(study)
         event = harvest(on, executor, EXPERIMENTS) if last_search else best_final(on, executor, 2)
+        assert best_final(on, executor, 2) == event
     assert event is not None and event.gain is not None and event.drift is not None and (abs(event.drift) > 2) == drifts
     assert (event.low is None) == (event.high is None) == (event.se is None) == drifts
     with open_study(folder) as con:
