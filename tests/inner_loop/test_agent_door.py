@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -95,8 +96,9 @@ class Stand:
         for name, data in trainer.task.read_only_files:
             (folder / name).write_bytes(data)
         self.desk = AgentSession(
-            self.bench, TEXT, folder, emit=into(self.events), charge=SandboxCharge(self.bench, into(self.events))
-        )
+            self.bench, TEXT, folder, emit=into(self.events), charge=SandboxCharge(self.bench, into(self.events)),
+            logs=folder.parent,
+        )  # fmt: skip
 
     def lay(self, source: Source) -> Source:
         source.write(self.folder)
@@ -191,6 +193,12 @@ def test_a_line_cannot_keep_what_was_not_measured_or_failed(stand: Stand) -> Non
     assert stand.decided[:3] == ["baseline", "discard", "screen"] and stand.bench.head.number == 0
     assert "cannot be the head" in stand.ask("keep", number=1).text and stand.ask("keep", number=2).code == 2
     assert "there is no experiment 99" in stand.ask("keep", number=99).text
+
+
+def test_what_an_experiment_of_an_earlier_attempt_said_is_in_a_file(stand: Stand) -> None:
+    (stand.folder.parent / "0000.log").write_text("step 1 of long ago\n")
+    stand.bench.baseline.outcome = replace(stand.bench.baseline.outcome, log="")
+    assert stand.ask("log").text.startswith("step 1 of long ago\n")
 
 
 def test_a_word_is_about_what_was_told_last(stand: Stand) -> None:

@@ -261,7 +261,7 @@ def test_the_wall_limit_ends_all_of_it(worktree: Path) -> None:
 
 
 def test_a_flood_of_output_is_bounded(worktree: Path) -> None:
-    ended = shell(AgentSandbox(worktree, limits=AgentLimits(output_mb=8)), "yes")
+    ended = shell(AgentSandbox(worktree, limits=AgentLimits(output_mb=8)), "head -c 12M /dev/zero; sleep 9")
     assert ended.killed == "output" and len(ended.stdout) == 40_000
 
 
