@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from programs.errors import TaskError
 from tests.trainer.foreign_repos import write_files
 from trainer.commands.named_numbers import NamedNumber
-from trainer.commands.trainer import CommandTrainer, hidden_link
+from trainer.commands.trainer import CommandTrainer, check_run, hidden_link
 from trainer.data import DataStore
 from trainer.experiment import Spec
 from trainer.outcome import Outcome
@@ -114,6 +115,11 @@ def test_a_python_behind_links_that_the_sandbox_does_not_show_is_named(tmp_path:
     (hidden / "python").symlink_to(base / "python")
     (shown / "bin" / "python").symlink_to(hidden / "python")
     assert hidden_link(shown / "bin" / "python", [shown, base]) == hidden / "python"
+    (shown / "pyvenv.cfg").touch()
+    toml = TOML.format(seconds=1, memory=64) + f'readable = ["{shown}"]'
+    files = {"task.toml": toml, "run.sh": "", "data.txt": "", "eval.py": ""}
+    with pytest.raises(TaskError, match="which the sandbox does not show"):
+        check_run(Task.load(write_files(tmp_path / "task", files)))
     assert hidden_link(shown / "bin" / "python", [shown, base, hidden]) is None
     (base / "python").unlink()
     assert hidden_link(shown / "bin" / "python", [shown, base, hidden]) == base / "python"

@@ -94,7 +94,8 @@ def test_it_reaches_nothing_of_this_machine(tmp_path: Path, monkeypatch: pytest.
     ended = run(
         f"env; cat {tmp_path}/secret; ls /home /root; cat /proc/1/environ /proc/1/cmdline; cat /etc/shadow; "
         "python3 -c 'import trainer'; python3 -c 'import socket; socket.create_connection((\"1.1.1.1\", 53), 3)'; "
-        "touch /usr/mark /etc/mark; kill -9 1; unshare -r true; mount -t tmpfs none /mnt; echo over"
+        "touch /usr/mark /etc/mark; kill -9 1; unshare -r true; mount -t tmpfs none /mnt; "
+        "touch /var/tmp/mark && echo over"
     )
     assert "canary" not in ended.log and "MY_API_KEY" not in ended.log and ended.log.endswith("over\n")
     assert "No module named 'trainer'" in ended.log and "unreachable" in ended.log
