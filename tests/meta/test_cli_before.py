@@ -65,7 +65,8 @@ def test_a_cache_that_cannot_be_used_is_told_before_anything_is_founded(
 
 def test_an_invalid_source_is_told_on_stdout_and_exits_with_1(call: Call, tmp_path: Path) -> None:
     law, bad = str(tmp_path / "law"), tmp_path / "train.py"
-    assert call("task", "init", law, "--simulated")[0] == 0
+    made = json.loads(call("task", "init", law, "--simulated", "--json")[1])
+    assert made == {"folder": law, "files": ["task.toml", "train.py"]}
     bad.write_text("print('hello')\n")
     code, out, _ = call("verify", str(bad), "-t", law, "-n", "2", "--json")
     told = json.loads(out)

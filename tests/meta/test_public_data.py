@@ -48,6 +48,6 @@ def test_a_contest_refuses_a_public_task(call: Call, tmp_path: Path) -> None:
 
 
 def test_another_language_by_the_command(call: Call) -> None:
-    assert call("task", "init", "dialect", "--grammar", "7")[0] == 0
+    assert json.loads(call("task", "init", "dialect", "--grammar", "7", "--json")[1])["grammar"] == 7
     assert json.loads(call("task", "show", "dialect", "--json")[1])["grammar"] == 7
     assert json.loads(call("task", "show", "tinylm", "--json")[1])["grammar"] == 1
