@@ -52,7 +52,7 @@ class AuditFlags:
     secret: Annotated[str | None, flag("Repeat an earlier check with the secret it printed.", metavar="HEX")]
     start: StartFlags
 
-    def how(self, fixed_steps: bool) -> How:
+    def how(self, task: Task, fixed_steps: bool) -> How:
         from arena.verify import How
         from trainer.streams import Streams
 
@@ -62,7 +62,8 @@ class AuditFlags:
             streams = Streams(bytes.fromhex(self.secret))
         else:
             raise UsageError("--secret is not 32 hex digits", hint="an earlier check printed its secret at the end")
-        return How(streams, launch.workers_of(self.playing.workers), fixed_steps, not self.playing.no_sandbox)
+        workers = 1 if task.timed else launch.workers_of(self.playing.workers)
+        return How(streams, workers, fixed_steps, not self.playing.no_sandbox)
 
 
 @verb(
@@ -129,7 +130,7 @@ def _source(out: Output, what: str, flags: AuditFlags) -> Audit | None:
     if flags.task is None:
         raise UsageError(f"name the task of {what}", hint=f"metaloop verify {shlex.quote(what)} -t strokes")
     task = launch.load_task(flags.task)
-    source, how = read_source(Path(what).expanduser(), task), flags.how(flags.playing.fixed_steps)
+    source, how = read_source(Path(what).expanduser(), task), flags.how(task, flags.playing.fixed_steps)
     if not _begin(out, flags, how, bill(task, 2 * flags.seeds, flags.seeds, how), task):
         return None
     with ticker(out) as progress:
@@ -200,7 +201,7 @@ def _run(out: Output, study: Study, prefix: str, flags: AuditFlags) -> Audit | N
 
     with resolve.connect(study.folder, []) as con:
         known = [row["run_id"] for row in resolve.fetch(con, "SELECT run_id FROM runs")]
-    run, how = run_of(study, resolve.by_prefix(prefix, known, "run")), flags.how(study.config.fixed_steps)
+    run, how = run_of(study, resolve.by_prefix(prefix, known, "run")), flags.how(study.task, study.config.fixed_steps)
     if not _begin(out, flags, how, bill(study.task, 2 * flags.seeds, flags.seeds, how, study), study.task, study):
         return None
     with ticker(out) as progress:
@@ -210,7 +211,7 @@ def _run(out: Output, study: Study, prefix: str, flags: AuditFlags) -> Audit | N
 def _whole_study(out: Output, study: Study, flags: AuditFlags) -> Audit | None:
     from arena.verify_study import claim_of, samples_of, too_few, verify_study
 
-    how = flags.how(study.config.fixed_steps)
+    how = flags.how(study.task, study.config.fixed_steps)
     with resolve.connect(study.folder, ["standings"]) as con:
         whole = claim_of(con)
     drawn = whole.sampled(study, flags.runs, how)

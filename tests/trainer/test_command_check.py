@@ -14,7 +14,7 @@ from trainer.cards import check_record
 from trainer.cards.check import check
 from trainer.cards.check_record import CheckFinding
 from trainer.commands.check import device_finding, require_checked
-from trainer.commands.knobs import KnobTrials, groups_of
+from trainer.commands.knobs import KnobTrials, tried_knobs
 from trainer.commands.task_toml import Wanted
 from trainer.commands.trainer import CommandTrainer
 from trainer.data import DataStore
@@ -157,11 +157,11 @@ def test_a_seed_that_changes_nothing_is_warned_of(tmp_path: Path) -> None:
     assert found.level == "warning" and "the seed changes nothing" in found.message
 
 
-def test_patches_of_one_constant_are_one_knob(tmp_path: Path) -> None:
+def test_the_constants_of_another_language_are_knobs(tmp_path: Path) -> None:
     task = foreign_repos.made(foreign_repos.makefile(tmp_path / "theirs"), MAKEFILE)
-    groups = {one.name: one.knobs for one in groups_of(task.edits.knobs, task.edits.config(task.baseline()))}
-    assert list(groups) == ["BLOCK", "UNROLL"]
-    assert [knob.name for knob in groups["BLOCK"]] == ["BLOCK_4", "BLOCK_8", "BLOCK_32", "BLOCK_64"]
+    knobs = tried_knobs(task.edits.knobs, task.edits.config(task.baseline()))
+    assert [one.knob.name for one in knobs] == ["BLOCK", "UNROLL"]
+    assert [edit.label() for edit in knobs[0].edits] == ["block=64", "block=4", "block=8", "block=32"]
 
 
 @pytest.mark.parametrize(

@@ -244,7 +244,7 @@ def test_a_name_says_the_role_as_a_whole_or_not_at_all(name: str, value: object,
 @pytest.mark.parametrize(
     ("value", "role", "others"),
     [
-        (True, "", (False, True)), (8, "", (2, 4, 8, 16, 32)), (1, "", (1, 2, 4)), (0, "", ()), (-3.0, "", ()),
+        (True, "", (False, True)), (8, "", (2, 4, 8, 16, 32)), (1, "", (0, 1, 2, 4)), (0, "", ()), (-3.0, "", ()),
         (0.0, "", (0.0, 0.1, 0.5)),
         (0.9, "momentum", (0.0, 0.5, 0.8, 0.9, 0.95)), (0.9, "", (0.6, 0.8, 0.9, 0.95, 0.975)),
         (0.2, "", (0.05, 0.1, 0.2, 0.4, 0.8)), (0.1, "learning_rate", (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)),
@@ -266,10 +266,12 @@ def test_settings_of_all_kinds_are_knobs_and_what_the_measurement_rests_on_is_no
     knobs = {one.name: one for one in found if not one.reason}
     assert set(knobs) == {"LR", "beta1", "depth", "momentum", "weight_decay", "optim_lr", "BLOCK"}
     assert {one.name for one in found if one.reason} == {"SEED", "VAL_SPLIT", "NAME"}
-    assert knobs["BLOCK"].kind == "patch" and knobs["optim_lr"].at == "optim.lr"
+    assert knobs["BLOCK"].kind == "int" and knobs["optim_lr"].at == "optim.lr"
     given = ladders(read(place), ["a.py", "c.sh"], {"NAME": "y,z", "BLOCK": "8"})
     named = {one.name: one for one in given if not one.reason}
-    assert named["NAME"].values == ("x", "y", "z") and [one[0] for one in named["BLOCK"].patches] == ["BLOCK_8"]
+    assert named["NAME"].values == ("x", "y", "z") and named["BLOCK"].values == (8, 64)
+    write_files(tmp_path, {"program.md": "## Ideas\n\n- Large: `block=1000`, `lr=fast`.\n"})
+    assert {one.name: one for one in ladders(read(place), ["c.sh"], {})}["BLOCK"].values == (16, 32, 64, 128, 256, 1000)
     for wrong in ({"LR": "fast"}, {"NONE": "1"}):
         with pytest.raises(UsageError, match="--values"):
             ladders(read(place), ["a.py"], wrong)

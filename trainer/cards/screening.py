@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from programs.charter import Charter, promoted
-from trainer.cards.card_summary import summary
 
 if TYPE_CHECKING:
     from trainer.task import Task
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 FRACTIONS = (0.25, 0.5)  # of the looks that are measured
 SHAPES = ((6, 1), (12, 2))  # waves, and how many of each are promoted, of which `task measure` prints the break-even
 MOST = 1000  # edits of a card that are read
-WAVES = 2  # fewer in a run leave nothing to choose from after the first choice
 
 
 @dataclass(frozen=True)
@@ -142,55 +140,4 @@ def doubt(task: Task, charter: Charter) -> str:
     return (
         f"screening does not pay on {task.name}: a promoted candidate has to gain {needed:.1f} times as much as one"
         f" without a short training before it, and at most {expected:.1f} times is expected"
-    )
-
-
-@dataclass(frozen=True)
-class ScreenShape:
-    """Waves of so many candidates, ``chosen`` of which get a full experiment after a short training; ``needed`` and
-    ``expected``: as in `Screening`."""
-
-    fraction: float
-    wave: int
-    chosen: int
-    cost: float  # of a wave, in full experiments
-    needed: float
-    expected: float
-
-    @property
-    def pays(self) -> float:
-        return self.expected / self.needed
-
-
-def best_shape(task: Task, experiments: int) -> tuple[ScreenShape | None, str]:
-    """(how runs of so many experiments should screen, or None; why), by the task's card."""
-    if not task.scales:
-        return None, "not used: this task has no shorter trainings"
-    known = of_card(task.card) if summary(task).state == "measured" else None
-    if known is None:
-        return None, (
-            "not used: whether a short training before the full one pays is not known here; "
-            f"`metaloop task measure {task.name} --write` measures it"
-        )
-    screening, gains = known
-    shapes = []
-    for look in screening.looks:
-        for wave, chosen in SHAPES:
-            needed = screening.break_even(look.fraction, wave, chosen)
-            expected = screening.expected(gains, look.fraction, wave, chosen)
-            shapes.append(ScreenShape(look.fraction, wave, chosen, needed * chosen, needed, expected))
-    best = max(shapes, key=lambda shape: shape.pays)
-    if best.pays < 1:
-        return None, (
-            f"not used: a candidate that passes a short training has to gain {best.needed:.1f} times as much as one "
-            f"without, and {best.expected:.1f} times is expected on {task.name}"
-        )
-    short = [shape for shape in shapes if shape.pays >= 1 and WAVES * shape.cost <= experiments - 1]
-    if not short:
-        return None, f"not used: a run of {experiments} experiments is too short for {WAVES} waves"
-    best = max(short, key=lambda shape: shape.pays)
-    return best, (
-        f"used: of {best.wave} candidates, each trained for {best.fraction:.0%} of the time, {best.chosen} "
-        f"{'gets' if best.chosen == 1 else 'get'} a full experiment; on {task.name} that one is expected to gain "
-        f"{best.expected:.1f} times as much as one without, and {best.needed:.1f} times is needed"
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 
 from trainer.commands.job import HOME
 from trainer.outcome import Outcome
@@ -52,4 +51,4 @@ def cure(outcome: Outcome, task: Task) -> str:
         last = next((line.strip() for line in reversed(said.splitlines()) if line.strip()), "")
         printed = f"its last line of output is {last[:60]!r}" if last else "it printed nothing"
         return f"{printed}; correct [score] pattern, or init again with --metric NAME [--metric-file FILE]"
-    return f"the unchanged files must run: cd {shlex.quote(str(task.folder))} and try the command, without the network"
+    return "the unchanged files must run: try the command in a fresh copy of the repository, without the network"

@@ -1,8 +1,8 @@
 """`task init --from DIR`: runs the user's command as it is, twice, and writes the task.toml that this showed.
 
-Nothing is taken from prose, and from code only names: constants, options, fields. What a run cannot show (which of the
-printed numbers is the metric, which direction is better, which files may be edited) is asked where it is not the only
-possibility: `Unknown`.
+From prose only the values of ideas are taken (`lr=0.3`), and from code only names: constants, options, fields. What a
+run cannot show (which of the printed numbers is the metric, which direction is better, which files may be edited) is
+asked where it is not the only possibility: `Unknown`.
 """
 
 from __future__ import annotations
@@ -301,6 +301,5 @@ def _trust(wanted: Wanted) -> tuple[str, str, str]:
 
 
 def _tried(one: Ladder) -> str:
-    now, values = f"{one.value!r}: ", [then.split("=")[-1].strip() for _, _, then in one.patches] or one.values
     role = f"; role {one.role}, by its name" if one.role else ""
-    return f"{now}{', '.join(str(value) for value in values if value != one.value)}{role}"
+    return f"{one.value!r}: {', '.join(str(value) for value in one.values if value != one.value)}{role}"

@@ -37,11 +37,10 @@ HINTS: dict[State, str] = {
 
 
 @dataclass(frozen=True)
-class KnobGroup:
-    """A setting and its other values, the ends of its ladder first; the patches of one constant are one setting."""
+class TriedKnob:
+    """A knob and its other values, the ends of its ladder first."""
 
-    name: str
-    knobs: tuple[Knob, ...]
+    knob: Knob
     edits: tuple[Edit, ...]
 
 
@@ -66,23 +65,22 @@ class KnobTrials:
 
     def findings(self) -> Iterator[CheckFinding]:
         """One for each knob, and one for the direction."""
-        alive: list[KnobGroup] = []
-        groups = groups_of(self.task.edits.knobs, self.task.edits.config(self.task.baseline()))
+        alive: list[TriedKnob] = []
         states: list[State] = []
-        for group in groups:
-            state, message, edit, gain = self._state(group)
+        for one in tried_knobs(self.task.edits.knobs, self.task.edits.config(self.task.baseline())):
+            state, message, edit, gain = self._state(one)
             states.append(state)
-            alive += [group] if state == "alive" else []
-            yield CheckFinding(LEVELS[state], f"knob {group.name}", f"{state}: {message}", HINTS[state], edit, gain)
+            alive += [one] if state == "alive" else []
+            yield CheckFinding(LEVELS[state], f"knob {one.knob.name}", f"{state}: {message}", HINTS[state], edit, gain)
         if states and set(states) == {"no effect"}:
             hint = "check that the command runs the editable files, and that [score] reads the metric"
             yield CheckFinding("error", "knobs", f"none of {len(states)} changes {self.task.metric}", hint)
         yield self._direction(alive)
 
-    def _state(self, group: KnobGroup) -> tuple[State, str, str, float | None]:
+    def _state(self, tried: TriedKnob) -> tuple[State, str, str, float | None]:
         """(state; in words; the edit that showed it; what that gained)."""
-        failed, tried = "", 0
-        for edit in group.edits:
+        failed, seen = "", 0
+        for edit in tried.edits:
             if self.is_late:
                 return "not tested", f"after {MOST_SECONDS:g} s", "", None
             try:
@@ -92,14 +90,14 @@ class KnobTrials:
             if outcome.metric is None:
                 failed = failed or f"{edit.label()}: {outcome.status}: {outcome.reason}"
                 continue
-            tried += 1
+            seen += 1
             if worse := self._worse(outcome.metric):
                 how = f"{self.metrics[0]:.6g} → {outcome.metric:.6g} ({'worse' if worse > 0 else 'better'})"
                 return "alive", f"{edit.label()} changes {self.task.metric}: {how}", edit.label(), -worse
         if failed:
             return "fails", failed, "", None
         noise = f", beyond the noise of {self.noise:.3g}" if self.noise else ""
-        return "no effect", f"{tried} other values do not change {self.task.metric}{noise}", "", None
+        return "no effect", f"{seen} other values do not change {self.task.metric}{noise}", "", None
 
     def _run(self, source: Source) -> Outcome:
         """An outcome of an earlier check counts if the command ended by itself; otherwise it is tried again."""
@@ -112,13 +110,13 @@ class KnobTrials:
         away = min((metric - one for one in self.metrics), key=abs)
         return self.task.sign * away if abs(away) > _CLEAR * self.noise else 0.0
 
-    def _direction(self, alive: list[KnobGroup]) -> CheckFinding:
+    def _direction(self, alive: list[TriedKnob]) -> CheckFinding:
         """A far too large or small learning rate makes the metric worse; without one, both extremes of knobs do. One
         that is better at one end and worse at the other shows nothing, and one alone may be an exception."""
-        numbers = [one for one in alive if one.knobs[0].kind in ("float", "int")]
-        rates = [one for one in numbers if one.knobs[0].role == "learning_rate"]
-        for group in rates or numbers:
-            self._extremes(group)
+        numbers = [one for one in alive if one.knob.kind in ("float", "int")]
+        rates = [one for one in numbers if one.knob.role == "learning_rate"]
+        for one in rates or numbers:
+            self._extremes(one.knob)
         certain = _CERTAIN * self.noise
         sides = {name: [change for _, change in ends.values()] for name, ends in self.moved.items() if len(ends) == 2}
         worse = [name for name, ends in sides.items() if min(ends) > certain]
@@ -142,9 +140,8 @@ class KnobTrials:
         shown = {name: [f"{value:.4g}" for value, _ in self.moved[name].values()] for name in names}
         return ", ".join(f"{name} = {' or '.join(values)}" for name, values in shown.items())
 
-    def _extremes(self, group: KnobGroup) -> None:
+    def _extremes(self, knob: Knob) -> None:
         """What values far below and far above the present one do: less far ones where training breaks down."""
-        knob = group.knobs[0]
         text = self.task.baseline().text(knob.file)
         now = knob.read(text)
         if not is_number(now) or not now:
@@ -156,7 +153,7 @@ class KnobTrials:
                     break
                 outcome = self._run(self.task.baseline().with_text(knob.file, changed))
                 if outcome.metric is not None:
-                    self.moved.setdefault(group.name, {})[side] = value, self._worse(outcome.metric)
+                    self.moved.setdefault(knob.name, {})[side] = value, self._worse(outcome.metric)
                     break
 
 
@@ -169,17 +166,10 @@ def _far(now: float, ladder: list[float]) -> dict[str, list[float]]:
     return {"down": [now / _FAR[0], low], "up": [*up, high]}
 
 
-def groups_of(knobs: tuple[Knob, ...], now: Mapping[str, object]) -> list[KnobGroup]:
-    groups: dict[str, list[Knob]] = {}
-    for knob in knobs:
-        groups.setdefault(knob.group if knob.kind == "patch" and knob.group else knob.name, []).append(knob)
+def tried_knobs(knobs: tuple[Knob, ...], now: Mapping[str, object]) -> list[TriedKnob]:
     made = []
-    for name, own in groups.items():
-        edits = [
-            Edit(apply=(knob.name,)) if knob.kind == "patch" else Edit({knob.name: value})
-            for knob in own
-            for value in ((True,) if knob.kind == "patch" else knob.values)
-            if now.get(knob.name) != value
-        ]
-        made += [KnobGroup(name, tuple(own), (*edits[-1:], *edits[:-1]))] if edits else []
+    for knob in knobs:
+        values = [value for value in ((True,) if knob.kind == "patch" else knob.values) if now.get(knob.name) != value]
+        edits = [Edit(apply=(knob.name,)) if knob.kind == "patch" else Edit({knob.name: value}) for value in values]
+        made += [TriedKnob(knob, (*edits[-1:], *edits[:-1]))] if edits else []
     return made

@@ -1,9 +1,9 @@
 """Knobs for a researcher without a language model: settings of the editable files, each with other values to try.
 
 In Python: constants, numbers in fields of classes and in dicts, defaults of options, and those defaults of parameters
-and arguments of calls whose name says a role; in YAML, JSON, TOML and INI the keys (`trainer.values.nested_values`). In
-other languages a line that defines a constant (``#define``, ``const``, ``NAME=``) becomes a patch per value. Whether a
-value can be used, and changes anything, is found by running (`trainer.commands.check`).
+and arguments of calls whose name says a role; in YAML, JSON, TOML and INI the keys; in other languages lines that
+define a constant (`trainer.values.nested_values`). Whether a value can be used, and changes anything, is found by
+running (`trainer.commands.check`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from programs.errors import UsageError
-from trainer.commands.repository import OwnRepository, RepositoryLine
+from trainer.commands.repository import OwnRepository
 from trainer.commands.roles import role_of, values_to_try
 from trainer.values import constants, nested_values
 from trainer.values.nested_values import Scalar
@@ -27,23 +27,14 @@ _MEASURES = re.compile(  # names of what a measurement rests on
     r"|(?:^|_)(?:VAL|VALID|VALIDATION|TEST|HELD|HOLD|HOLDOUT|FOLDS?|N_?JOBS|BINS)(?:_|$)",
     re.IGNORECASE,
 )
+_IDEA = re.compile(r"`(\w+)=([^`\s]+)`")
 _BY_ROLE = ("call", "default")  # kinds of values of which there are many, most without effect
-_NUMBER = r"(?P<value>-?\d+(?:\.\d+)?(?:e-?\d+)?)"
-_DEFINITIONS = (
-    re.compile(rf"\s*#\s*define\s+(?P<name>\w+)\s+{_NUMBER}[fFuUlL]*\s*(?://.*|/\*.*)?"),
-    re.compile(
-        r"\s*(?:pub\s+|static\s+|export\s+)*(?:const|constexpr|let|final|var)\s+(?:\w+\s+)?(?P<name>[A-Z]\w+)"
-        rf"(?:\s*:\s*\w+)?\s*=\s*{_NUMBER}\w*\s*;?\s*(?://.*)?"
-    ),
-    re.compile(rf"(?:export )?(?P<name>[A-Z][A-Z0-9_]*)\s*[:?]?=\s*[\"']?{_NUMBER}[\"']?\s*(?:#.*)?"),
-)
-_CONFIG = ("py", "json", "yaml", "yml", "toml", "ini", "cfg")
 
 
 @dataclass(frozen=True)
 class Ladder:
-    """One setting of ``file``: ``values`` to try, or ``patches``: (name, old text, new text). ``at``: its address, if
-    it is no constant. ``reason``: why it is no knob."""
+    """One setting of ``file``: ``values`` to try. ``at``: its address, if it is no constant of Python. ``reason``: why
+    it is no knob."""
 
     name: str
     file: str
@@ -53,24 +44,24 @@ class Ladder:
     at: str = ""
     role: str = ""
     values: tuple[Scalar, ...] = ()
-    patches: tuple[tuple[str, str, str], ...] = ()
     reason: str = ""
 
     @property
     def kind(self) -> str:
         plain = "int" if isinstance(self.value, int) else "float"
-        return "patch" if self.patches else "choice" if isinstance(self.value, bool | str) else plain
+        return "choice" if isinstance(self.value, bool | str) else plain
 
 
 def ladders(repository: OwnRepository, editable: Sequence[str], given: Mapping[str, str]) -> list[Ladder]:
     """The settings of the editable files, those with a ``reason`` after the others, of which 24 are kept: those that
     are ``given`` (NAME → "1,2,4") first, then those with a role. UsageError for a name or value that does not fit."""
-    found = [one for file in editable for one in _settings(repository, file, given)]
+    found = [one for file in editable for one in _settings(repository, file)]
     if unknown := given.keys() - {one.name for one in found}:
         raise UsageError(
             f"--values {min(unknown)}: no setting of that name in {', '.join(editable)}", hint="NAME=1,2,4"
         )
-    judged = [_with_values(one, given.get(one.name)) for one in found]
+    stated = _stated(repository)
+    judged = [_with_values(one, given.get(one.name), stated.get(one.name.lower(), ())) for one in found]
     knobs = _named_apart([one for one in judged if not one.reason])
     ranked = sorted(knobs, key=lambda one: (one.name not in given, not one.role))
     kept = [one for one in knobs if one in ranked[:MOST]]
@@ -78,7 +69,7 @@ def ladders(repository: OwnRepository, editable: Sequence[str], given: Mapping[s
     return [*kept, *dropped, *(one for one in judged if one.reason)]
 
 
-def _settings(repository: OwnRepository, file: str, given: Mapping[str, str]) -> Iterator[Ladder]:
+def _settings(repository: OwnRepository, file: str) -> Iterator[Ladder]:
     """All settings of a file that have a name."""
     text = repository.text(file)
     if file.endswith(".py"):
@@ -91,39 +82,29 @@ def _settings(repository: OwnRepository, file: str, given: Mapping[str, str]) ->
         if one.kind != "constant" and (role or one.kind not in _BY_ROLE):
             values = tuple(dict.fromkeys((one.value, *one.choices))) if one.choices else ()
             yield Ladder(one.name, file, one.line, one.value, one.owner, at, role, values)
-    if file.rpartition(".")[2].lower() not in _CONFIG:
-        yield from _of_lines(repository, file, given)
 
 
-def _of_lines(repository: OwnRepository, file: str, given: Mapping[str, str]) -> Iterator[Ladder]:
-    text = repository.text(file)
-    for line in repository.lines(file):
-        match = next((hit for form in _DEFINITIONS if (hit := form.fullmatch(line.text))), None)
-        if match and text.count(f"{line.text}\n") == 1 and not re.match(r"-?0\d", match["value"]):
-            name, value = match["name"], ast.literal_eval(match["value"])
-            values = _read(value, given[name]) if name in given else values_to_try(value, "")
-            patches = tuple(_patch(line, match, other) for other in values if other != value)
-            yield Ladder(name, file, line.number, value, patches=patches)
+def _stated(repository: OwnRepository) -> dict[str, list[str]]:
+    """The values that ideas of its prose state, such as `` `BATCH=1000` ``, by the setting's name in lower case."""
+    values: dict[str, list[str]] = {}
+    for file in repository.prose:
+        for name, value in _IDEA.findall(repository.text(file)):
+            values.setdefault(name.lower(), []).append(value)
+    return values
 
 
-def _patch(line: RepositoryLine, match: re.Match[str], value: Scalar) -> tuple[str, str, str]:
-    text = f"{value:g}" if isinstance(value, float) else str(value)
-    start, end = match.span("value")
-    name = f"{match['name']}_{re.sub(r'[^0-9A-Za-z]', '_', text)}"
-    return name, f"{line.text}\n", f"{line.text[:start]}{text}{line.text[end:]}\n"
-
-
-def _with_values(one: Ladder, given: str | None) -> Ladder:
-    """With the values to try; else with the reason why there are none."""
+def _with_values(one: Ladder, given: str | None, stated: Sequence[str]) -> Ladder:
+    """With the values to try, also those ``stated`` by ideas; else with the reason why there are none."""
     if given is not None:
-        return one if one.patches else replace(one, values=_read(one.value, given))
+        return replace(one, values=_read(one.value, given))
     if not _NAME.fullmatch(one.name):
         return replace(one, reason="its name has no form of an edit")
     if _MEASURES.search(one.name):
         return replace(one, reason="the measurement may rest on it")
-    if one.patches or one.values:
+    if one.values:
         return one
-    values = () if isinstance(one.value, str) else values_to_try(one.value, one.role)
+    suggested = () if isinstance(one.value, str) else values_to_try(one.value, one.role)
+    values = tuple(sorted({*suggested, *(value for text in stated for value in _of_type(one.value, text))}, key=_order))
     return replace(one, values=values, reason="" if len(values) > 1 else "no other values suggest themselves")
 
 
@@ -142,12 +123,21 @@ def _read(now: Scalar, text: str) -> tuple[Scalar, ...]:
     """The values that the user gives, with the present one."""
     values = {now}
     for part in text.split(","):
-        try:
-            value = ast.literal_eval(part.strip())
-        except (ValueError, SyntaxError):
-            value = part.strip()
-        value = float(value) if isinstance(now, float) and type(value) is int else value
-        if type(value) is not type(now):
+        if not (known := _of_type(now, part)):
             raise UsageError(f"--values …{part.strip()!r}: the present value is {now!r}", hint="NAME=1,2,4")
-        values.add(value)
-    return tuple(sorted(values))
+        values.update(known)
+    return tuple(sorted(values, key=_order))
+
+
+def _order(value: Scalar) -> tuple[str, Scalar]:
+    return ("text" if isinstance(value, str) else ""), value
+
+
+def _of_type(now: Scalar, text: str) -> tuple[Scalar, ...]:
+    """A text as a value of the present one's type; empty if it is of another."""
+    try:
+        value = ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError):
+        value = text.strip()
+    value = float(value) if isinstance(now, float) and type(value) is int else value
+    return (value,) if type(value) is type(now) else ()

@@ -76,15 +76,17 @@ def role_of(name: str, value: object) -> str:
 
 
 def values_to_try(value: bool | int | float, role: str) -> tuple[bool | int | float, ...]:
-    """Its own value and others: those usual for its role, else multiples; of 0.5 to 1, of its distance from 1. Empty
-    where no other value suggests itself, as for 0 without a role."""
+    """Its own value and others: those usual for its role, else multiples; of 0.5 to 1, of its distance from 1; 1 may
+    be a switch. Empty where no other value suggests itself, as for 0 without a role."""
     if isinstance(value, bool):
         return (False, True)
     if role in _USUAL and isinstance(value, float):
         return tuple(sorted({*_USUAL[role], value}))
     if isinstance(value, int):
         return (
-            tuple(sorted({max(1, round(value * factor)) for factor in _FACTORS} | {value}))
+            tuple(
+                sorted({max(1, round(value * factor)) for factor in _FACTORS} | {value, *([0] if value == 1 else [])})
+            )
             if 0 < value < 1 << 31
             else ()
         )

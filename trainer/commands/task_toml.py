@@ -127,17 +127,11 @@ def machine_mb() -> int:
 
 def _knob(knob: Ladder) -> list[str]:
     file, where = f"file = {toml_value(knob.file)}", f"  # {knob.file}:{knob.line}"
-    if not knob.patches:
-        values = [f"values = {toml_value(list(knob.values))}", *([f"at = {toml_value(knob.at)}"] if knob.at else [])]
-        values += [f"role = {toml_value(knob.role)}"] if knob.role else []
-        limits = [f"low = {toml_value(knob.values[0])}", f"high = {toml_value(knob.values[-1])}"]
-        limits = limits if knob.kind != "choice" else []
-        return [f"[edits.{knob.name}]{where}", f'kind = "{knob.kind}"', *values, *limits, file, ""]
-    lines = []
-    for name, now, then in knob.patches:
-        lines += [f"[edits.{name}]{where}", 'kind = "patch"', f"group = {toml_value(knob.name)}", file]
-        lines += [f"[[edits.{name}.replace]]", file, f"find = {toml_value(now)}", f"with = {toml_value(then)}", ""]
-    return lines
+    values = [f"values = {toml_value(list(knob.values))}", *([f"at = {toml_value(knob.at)}"] if knob.at else [])]
+    values += [f"role = {toml_value(knob.role)}"] if knob.role else []
+    limits = [f"low = {toml_value(knob.values[0])}", f"high = {toml_value(knob.values[-1])}"]
+    limits = limits if knob.kind != "choice" else []
+    return [f"[edits.{knob.name}]{where}", f'kind = "{knob.kind}"', *values, *limits, file, ""]
 
 
 def toml_value(value: object) -> str:

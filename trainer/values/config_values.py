@@ -38,6 +38,11 @@ def read(file: str, text: str) -> Iterator[tuple[str, ConfigValue]]:
         yield from _of_yaml(text, is_json=file.endswith(_JSON))
 
 
+def knows(file: str) -> bool:
+    """Whether the file has a format whose keys are read."""
+    return file.endswith((".toml", *_INI, *_YAML, _JSON))
+
+
 def literal(file: str, old: str, value: Scalar) -> str:
     """A value as the file's language has it, quoted as the old one is."""
     if isinstance(value, bool):
