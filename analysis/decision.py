@@ -83,6 +83,16 @@ class OnOneTask:
 
 
 @dataclass(frozen=True)
+class Contributed:
+    """What a program did in a night: its turns, its changes that became `main`, and their gain."""
+
+    name: str
+    turns: int
+    kept: int
+    gain: float
+
+
+@dataclass(frozen=True)
 class Decision:
     """``state``: better or open (not shown). Gains in ``unit``, positive is better.
 
@@ -116,6 +126,8 @@ class Decision:
     start: Compared | None = None  # that program, where the confirmation ran it; nothing is tested on it
     learnt: Compared | None = None  # a program with ideas learnt on other tasks, likewise
     carries: bool = False  # its first idea is the best script of the study's runs
+    night: tuple[Contributed, ...] = ()  # of a night: the gains of the test are those of turns, not of runs
+    continued: bool = False  # the night began with the main of an earlier one
     pace: Pace | None = None  # of the machine during the study; None where steps are not counted
 
     @property

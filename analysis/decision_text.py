@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from analysis import night_text
 from analysis.decision import (
     BETTER,
     LEVEL,
@@ -45,6 +46,7 @@ from analysis.wording import (
 )
 from trainer.cards import freshness
 
+MOST = 10_000  # runs that a sentence asks for: more are beyond any budget
 PLANNED = (
     "The verdict comes from one planned test of the champion against all runs of the program that it is compared with. "
     "Ranks are not shown here: they come from tests of all pairs of arms, which are stricter."
@@ -77,6 +79,8 @@ def headline(d: Decision) -> str:
 
 def result(d: Decision, lead: str = "") -> str:
     """``lead``: `` by`` how much, for a verdict that holds."""
+    if d.night:
+        return night_text.headline(d)
     same = f", which is how this researcher runs {yours(d.own)}" if d.own and d.same_as == "stock" else ""
     if d.state == BETTER:
         return f"{d.name} beats {reference(d)}{lead}{same}"
@@ -86,11 +90,13 @@ def result(d: Decision, lead: str = "") -> str:
 
 def reference_gained_more(d: Decision) -> bool:
     """Whether a champion that is not shown to be better even gained less."""
-    return d.state == OPEN and d.tested.difference is not None and d.tested.difference < 0
+    return d.state == OPEN and not d.night and d.tested.difference is not None and d.tested.difference < 0
 
 
 def shown(d: Decision) -> str:
     """The verdict in a cell of a table."""
+    if d.night:
+        return night_text.of_main(d)
     if not d.holds:
         return f"not shown to beat {d.tested.name}"
     if d.tested.difference is None:
@@ -109,6 +115,8 @@ def yours(name: str) -> str:
 
 def sentence(d: Decision, where: str = "") -> str:
     """The figures in one sentence; ``where``: ``on TASK``."""
+    if d.night:
+        return f"{night_text.turns(d)}."
     digits = d.digits
     ours = gain(d.champion, digits, d.unit)
     theirs = gain(d.tested.gain, digits)
@@ -131,6 +139,8 @@ def tested_p(p: float) -> str:
 def line(d: Decision) -> str:
     """The result with its difference, then the figures, then the champion's origin: for the end of a command and for
     the ledger."""
+    if d.night:
+        return night_text.line(d).replace(MINUS, "-")
     each = [
         f"on {on.task} gain {gains(on.champion, on.tested, on.unit)}{times(on.tested, on.ratio, on)}" for on in d.tasks
     ]
@@ -197,7 +207,7 @@ def remarks(d: Decision, study: str = STUDY) -> list[str]:
 def notes(d: Decision) -> list[str]:
     """Further figures, none of which is tested."""
     out = []
-    if d.holds and times_of(d.tested):
+    if d.holds and times_of(d.tested) and not d.night:
         at = at_least(d.tested.ratio.lower, 95)
         out.append(f"The champion gains {d.tested.ratio.ratio:.2f} times as much as {reference(d)} ({at}).")
     if needed := more_runs(d):
@@ -213,12 +223,12 @@ def more_runs(d: Decision) -> str:
     """How many runs of each program show the measured difference with 80% power; empty where it was shown, is no gain,
     or the spread between runs is unknown."""
     ours, theirs = d.champion, d.tested.gain
-    if d.state != OPEN or d.tasks or not ours.se or not theirs.se:
+    if d.state != OPEN or d.tasks or d.night or not ours.se or not theirs.se:
         return ""
     sd = math.sqrt((ours.se**2 * ours.n + theirs.se**2 * theirs.n) / 2)
     needed = runs_needed(d.tested.difference, sd)
     what = "To show a difference as large as the measured one with 80% power"
-    return f"{what}, it would take about {count(needed)} runs of each program." if needed else ""
+    return f"{what}, it would take about {count(needed)} runs of each program." if needed and needed <= MOST else ""
 
 
 def on_task(task: str, d: Decision) -> str:
@@ -241,7 +251,7 @@ def not_ahead(d: Decision) -> str:
 def caveats(d: Decision, study: str = STUDY) -> list[Caveat]:
     """Everything that weakens the verdict, worst first, and the differences of stock's two arms."""
     out = []
-    if d.state != BETTER:
+    if d.state != BETTER and not d.night:
         text = f"The planned test found no significant lead of {d.name} over {reference(d)}."
         if reference_gained_more(d):
             keep = ": keep it" if d.against_own else ""

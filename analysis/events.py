@@ -130,8 +130,8 @@ class HarvestExperimentEvent(Event, kind="harvest_experiment", sparse=("parent_s
     """One training of a search for the best train.py; ``number`` counts within its stage."""
 
     task: str
-    search: str  # harvest, or headroom: the test before a study
-    stage: str  # search, choose (among the finalists), measure (the winner), drift; of headroom: search or again
+    search: str
+    stage: str  # search, choose (among the finalists), measure (the winner), drift
     number: int
     stream: str
     seed: int

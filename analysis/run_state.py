@@ -44,6 +44,7 @@ from inner_loop.events import (
     DecisionEvent,
     Event,
     ExperimentEvent,
+    NightTurnEvent,
     RunEndedEvent,
     RunStartedEvent,
     WaveEvent,
@@ -64,6 +65,7 @@ class RunState:
     experiments: dict[str, ExperimentEvent] = field(default_factory=dict)
     decisions: dict[str, DecisionEvent] = field(default_factory=dict)
     waves: list[WaveEvent] = field(default_factory=list)
+    turns: dict[int, NightTurnEvent] = field(default_factory=dict)
     calls: list[CallEvent] = field(default_factory=list)
     agents: list[AgentEvent] = field(default_factory=list)
     verifications: dict[int, VerificationEvent] = field(default_factory=dict)
@@ -83,6 +85,8 @@ class RunState:
             self.calls.append(event)
         elif isinstance(event, WaveEvent):
             self.waves.append(event)
+        elif isinstance(event, NightTurnEvent):
+            self.turns.setdefault(event.number, event)
         elif isinstance(event, AgentEvent):
             self.agents.append(event)
         elif isinstance(event, RunStartedEvent):
@@ -109,9 +113,10 @@ class RunState:
 
     @property
     def recorded(self) -> tuple[Event, ...]:
-        """The events from which a resumed run continues: experiments in order, decisions, waves, calls and agents."""
+        """The events from which a resumed run continues: experiments in order, decisions, waves, turns, calls and
+        agents."""
         experiments = sorted(self.experiments.values(), key=lambda e: e.number)
-        return (*experiments, *self.decisions.values(), *self.waves, *self.calls, *self.agents)
+        return (*experiments, *self.decisions.values(), *self.waves, *self.turns.values(), *self.calls, *self.agents)
 
 
 _NOTHING = RunState()

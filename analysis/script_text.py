@@ -19,12 +19,8 @@ def harvested(script: FoundScript, d: Decision) -> str:
     where = f" on {script.task}" if d.tasks else ""
     fresh = freshness.SPLIT if script.trust == "verified" else freshness.of_record(d.fresh, script.trust)
     origin = f"the study{where}, from a last search (harvest) of {many(script.experiments, 'experiment')},"
-    if not script.experiments:
-        origin = "the runs, by their own scores,"
-    sure = " One training cannot show that it is better than the untouched one." * (script.n == 1)
-    return (
-        f"The best train.py of {origin} gains {script_gain(script)}, {freshness.CHOSEN[fresh]}.{sure}{drifted(script)}"
-    )
+    origin = "the night" if d.night else origin
+    return f"The best train.py of {origin} gains {script_gain(script)}, {freshness.CHOSEN[fresh]}.{drifted(script)}"
 
 
 def drifted(script: FoundScript) -> str:

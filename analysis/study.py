@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
 _COLUMN = {"str": "VARCHAR", "float": "DOUBLE", "int": "BIGINT", "bool": "BOOLEAN"}
-COMPUTED_VIEWS = ("standings", "power", "scales", "credit", "transfer")
+COMPUTED_VIEWS = ("standings", "power", "scales", "credit", "transfer", "contributions")
 VIEWS = (*SQL_VIEWS, *COMPUTED_VIEWS)
 Records = Sequence[Any]  # of one computed view: frozen dataclasses
 KEPT = 2  # ledgers below compact.LARGE whose tables stay in memory
@@ -159,6 +159,10 @@ def _compute(
             attribute()
         else:
             computed(con, copy, "credit", attribute)
+    if "contributions" in views:
+        from analysis.contributions import Contribution, contributions
+
+        add("contributions", Contribution, lambda: contributions(con))
     if "transfer" in views:
         from analysis.transfer import Cell, transfer_cells
 

@@ -24,7 +24,7 @@ class PlanSettings(TypedDict, total=False):
     race_rule: str
     origin: str
     starters: int
-    trial: int
+    night: int
     own_arm: int
     generations: int
     only: list[str]

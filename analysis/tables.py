@@ -32,8 +32,8 @@ Columns = TypeVar("Columns")  # a TypedDict
 # In order: a view may read those before it.
 SQL_VIEWS = word_list("""
     events studies matches arms programs directives run_starts verifications experiments calls runs baselines
-    mutations champions harvest harvest_experiments faults findings turns audits edits ablations replays
-    imports import_rows quarantine constraints
+    mutations champions harvest harvest_experiments faults findings turns night_turns audits edits ablations
+    replays imports import_rows quarantine constraints
 """)
 SEED_NOISE = "seed_noise"  # a macro over `baselines`
 LARGE_VIEWS = frozenset({"experiments", "edits", "import_rows"})  # with one or more rows per experiment
@@ -46,8 +46,8 @@ PARSED = 'SELECT place, "at" AS written_at, * EXCLUDE (place, "at") FROM parsed'
 #: Tables whose every row is from one rare kind of record. To plan the statement of a table takes longer than to run it,
 #: so where a ledger has no such record, the columns of an earlier one are used.
 RARE = word_list("""
-    calls mutations champions harvest harvest_experiments faults findings turns audits ablations replays imports
-    import_rows quarantine
+    calls mutations champions harvest harvest_experiments faults findings turns night_turns audits ablations
+    replays imports import_rows quarantine
 """)
 _columns_of: dict[str, str] = {}  # of a table that was made by its statement, as SQL
 GROUP = 20_480  # rows of a group of records.parquet: 20 MB, so that a few records can be read without the others

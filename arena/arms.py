@@ -18,10 +18,12 @@ PAIRED = ("race", "generation")  # purposes; the test of a confirmation needs in
 
 @dataclass(frozen=True)
 class Entry:
-    """A program and the role in which it takes part: program, control, a/a, champion, without-ideas, learnt."""
+    """A program and the role in which it takes part: program, control, a/a, champion, without-ideas, learnt, night.
+    ``beside``: those that take turns with it in a night."""
 
     program: Program
     role: str = "program"
+    beside: tuple[Program, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Arm:
     role: str
     twin: int
     paired_with: str = ""
+    beside: tuple[Program, ...] = ()  # see `Entry`
 
     @property
     def raced(self) -> bool:
@@ -82,7 +85,7 @@ def enter(
         arm_id = content_id("a", match_id, entry.program.program_id, str(twin))
         partner = partner_of(entry.program, arms) if purpose in PAIRED and not twin else ""
         partner = partner if pairs is None else pairs.get(arm_id, "")
-        arms.append(Arm(arm_id, entry.program, entry.role, twin, partner))
+        arms.append(Arm(arm_id, entry.program, entry.role, twin, partner, entry.beside))
     return Match(match_id, label, purpose, stream, tuple(arms), generation)
 
 

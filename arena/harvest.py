@@ -38,10 +38,9 @@ from trainer.source import Source
 from trainer.streams import Stream
 from trainer.task import Task
 
-HARVEST, HEADROOM = "harvest", "headroom"
+HARVEST = "harvest"
 FINALISTS, CHOOSING_SEEDS, FRESH_SEEDS = 4, 3, 8
 LEAST = FINALISTS * CHOOSING_SEEDS + FRESH_SEEDS + 8  # experiments of a harvest, 8 of them of the search
-FEW = 12  # the same of one with a small budget, 4 of them of the search
 WAVE = 4  # children of the same parents, trained side by side
 STARTS = 8  # final sources of runs
 MOST_TOLD = 1e6  # SD of a drift: equal measurements have an SD of 0
@@ -62,11 +61,6 @@ class HarvestCandidate:
 Starts = Callable[[], list[HarvestCandidate]]
 
 
-def finals(experiments: float) -> tuple[int, int, int]:
-    """Of a search of this size: finalists, trainings of each to choose one, trainings that measure it."""
-    return (2, 2, 4) if experiments < LEAST - 0.5 else (FINALISTS, CHOOSING_SEEDS, FRESH_SEEDS)
-
-
 def harvest(on: TaskStudy, executor: Executor, experiments: int) -> HarvestEvent:
     """Search with the device time of ``experiments``, verification included, measure and record, once per task.
 
@@ -75,14 +69,13 @@ def harvest(on: TaskStudy, executor: Executor, experiments: int) -> HarvestEvent
     return Search(on, executor, HARVEST).winner(experiments * on.task.cost_seconds, lambda: starts(on))
 
 
-def best_final(on: TaskStudy, executor: Executor, more: int) -> HarvestEvent | None:
-    """In place of a harvest that a study cannot pay for: the final source of the run with the best claim. It is
-    measured by its run's verifications, which chose nothing, and by ``more`` trainings. None where all runs end at the
-    untouched source. Raises Drained."""
+def best_final(on: TaskStudy, executor: Executor) -> HarvestEvent | None:
+    """In place of a harvest, of a night: the final source of its run, as the run's verifications measure it, which
+    chose nothing. None where it is the untouched source. Raises Drained."""
     ended = on.state.harvests.get((on.task.name, HARVEST))
     with read_study(on.folder, views=()) as con:
         runs = rows(con.execute(statement("harvest_runs"), {"task": on.task.name, "most": STARTS}))
-    better = [row for row in runs if row["final_source_id"] != on.task.baseline().source_id and row["claimed"] > 0]
+    better = [row for row in runs if row["final_source_id"] != on.task.baseline().source_id]
     if ended is not None or not better:
         return ended
     search, winner = Search(on, executor, HARVEST), final_of(on, better[0])
@@ -90,8 +83,6 @@ def best_final(on: TaskStudy, executor: Executor, more: int) -> HarvestEvent | N
         event for event in on.state.run(better[0]["run_id"]).verifications.values() if event.stream == "confirmation"
     ]
     gains = [event.gain for event in verified]
-    if more:
-        gains += search.again([winner], "measure", "confirmation", more)[0]
     event = search.event(winner, gains, experiments=0, finalists=len(better), chosen_by=better[0]["claimed"])
     failed = event.failed + sum(one.status != "ok" for one in verified)
     event = replace(event, failed=failed, trust=weakest([event.trust, *(one.trust for one in verified)]))
@@ -226,21 +217,18 @@ class Search(Trainings):
         super().__init__(on, executor, name)
         # by source id: its sign * metric, inf if it failed
         self.trained: dict[str, tuple[HarvestCandidate, list[float]]] = {}
-        if name == HARVEST:  # single changes that were trained before the study's search are parents, too
-            for _, event in sorted(on.state.harvested[on.task.name, HEADROOM].items()):
-                self.keep(self.rebuilt(event), event)
 
     def winner(self, seconds: float, starts: Starts) -> HarvestEvent:
         ended = self.on.state.harvests.get((self.task.name, self.name))
         if ended is not None:
             return ended
-        most, choosing, fresh = finals(seconds / self.task.cost_seconds)
-        number = self.search(seconds - (most * choosing + fresh) * self.task.cost_seconds, starts)
-        finalists = self.best(most) or [untouched(self.task)]
-        chosen = self.again(finalists, "choose", "selection", choosing)
+        last = FINALISTS * CHOOSING_SEEDS + FRESH_SEEDS
+        number = self.search(seconds - last * self.task.cost_seconds, starts)
+        finalists = self.best(FINALISTS) or [untouched(self.task)]
+        chosen = self.again(finalists, "choose", "selection", CHOOSING_SEEDS)
         means = [statistics.fmean(gains) for gains in chosen]
         best = means.index(max(means))
-        [gains] = self.again([finalists[best]], "measure", "confirmation", fresh)
+        [gains] = self.again([finalists[best]], "measure", "confirmation", FRESH_SEEDS)
         event = self.event(finalists[best], gains, experiments=number, finalists=len(finalists), chosen_by=means[best])
         self.on.record(event)
         return event

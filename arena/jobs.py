@@ -24,7 +24,8 @@ class RunJob:
 
     ``budget`` in device-seconds; ``verify_seeds`` are training seeds on ``stream`` that no researcher sees.
     ``luck`` names what proposals are drawn from: the run itself, or the one of a near-identical program.
-    ``recorded`` holds the experiments that an interrupted attempt left in the ledger.
+    ``recorded`` holds the experiments that an interrupted attempt left in the ledger. ``beside``: names and texts of
+    the programs that take turns with it in a night, which goes on from the files ``start``, if it has any.
     """
 
     run_id: str
@@ -42,6 +43,8 @@ class RunJob:
     recorded: tuple[Event, ...] = field(default=(), compare=False)
     kind: str = "run"
     task: str = ""
+    beside: tuple[tuple[str, str], ...] = ()
+    start: tuple[tuple[str, str], ...] = ()
 
     @property
     def job_id(self) -> str:
@@ -108,6 +111,7 @@ def from_json(data: Mapping[str, Any]) -> Job:
         files = tuple((name, text) for name, text in fields["files"])
         return MeasureJob(**{**fields, "files": files, "own": tuple(CpuUse(**used) for used in fields["own"])})
     fields["verify_seeds"] = tuple(fields["verify_seeds"])
+    fields |= {name: tuple((one, text) for one, text in fields[name]) for name in ("beside", "start")}
     fields["recorded"] = tuple(event for record in fields["recorded"] if (event := read_event(record)))
     return RunJob(**fields)
 

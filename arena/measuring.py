@@ -86,6 +86,8 @@ def run_job(on: TaskStudy, match: Match, arm: Arm, index: int) -> RunJob:
         luck=content_id("r", arm.paired_with, str(index)) if arm.paired_with else run_id,
         recorded=on.state.run(run_id).recorded,
         task=on.task_id,
+        beside=tuple((program.name, program.document) for program in arm.beside),
+        start=tuple(on.config.start) if arm.beside else (),
     )
 
 

@@ -128,6 +128,7 @@ class StudyConfig(BaseModel):
     versions: Versions
     meta_program: str | None = Field(default=None, description="text that instructs the models that write programs")
     from_study: FromStudy | None = Field(default=None, description="the past study whose champion is a starter")
+    start: list[tuple[str, str]] = Field(default_factory=list, description="`main` of the night before: its files")
     knowledge: UsedKnowledge | None = Field(default=None, description="learnt on other tasks, as it was used")
     plan: dict[str, Any] = Field(default_factory=dict)
     programs: list[tuple[str, str]] = Field(default_factory=list, description="name and text of the starters")
@@ -166,13 +167,13 @@ class StudyConfig(BaseModel):
     def _known_words(cls, plan: dict[str, Any]) -> dict[str, Any]:
         """Check the words of a plan; its numbers are checked by the command that uses them."""
         budget = plan.get("budget")
-        for name, what in (("only", "directive ids"), ("operators", "names")):
+        for name, what in (("only", "directive ids"), ("operators", "names"), ("turns", "program ids")):
             given = plan.get(name, [])
             if not (isinstance(given, list) and all(isinstance(one, str) for one in given)):
                 raise ValueError(f"{name} is not a list of {what}")
         if budget is not None and (type(budget) not in (int, float) or not 0 < budget < float("inf")):
             raise ValueError("budget is not a number of seconds")
-        for name, what in (("origin", "program id"), ("candidate", "program id"), ("race_rule", "name")):
+        for name, what in (("origin", "program id"), ("race_rule", "name")):
             if not isinstance(plan.get(name, ""), str):
                 raise ValueError(f"{name} is not a {what}")
         return plan
@@ -185,9 +186,8 @@ class StudyConfig(BaseModel):
         """Write study.toml atomically, readable by its owner only, for its secret."""
         import tomli_w
 
-        body = {k: v for k, v in self.model_dump(by_alias=True).items() if v is not None}
-        for table in ("plan", "staff"):
-            body[table] = {k: v for k, v in body[table].items() if v is not None}
+        body = self.model_dump(by_alias=True, exclude_none=True)
+        body["plan"] = {k: v for k, v in body["plan"].items() if v is not None}
         partial = path.with_suffix(".partial")
         write_private(partial, tomli_w.dumps(body))
         partial.replace(path)

@@ -87,6 +87,7 @@ class StudySetup:
     model_config: ModelConfig | None = None
     meta_program: str | None = None
     from_study: FromStudy | None = None
+    start: Sequence[tuple[str, str]] = ()
     knowledge: UsedKnowledge | None = None
 
     def config(self) -> StudyConfig:
@@ -117,6 +118,7 @@ class StudySetup:
             staff=self.model_config or ModelConfig(),
             meta_program=self.meta_program,
             from_study=self.from_study,
+            start=[*self.start],
             knowledge=self.knowledge,
             seed=self.seed,
             secret=streams.secret.hex(),

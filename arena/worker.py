@@ -168,6 +168,8 @@ class Worker:
             should_stop=self.should_stop,
             context=self.run_context(job, folder),
             devices=self.devices,
+            beside=[Program.parse(text, name) for name, text in job.beside],
+            start=Source(job.start) if job.start else None,
         )
         if result.state != "finished" and result.problem is None:
             return JobResult(job.run_id, "interrupted")

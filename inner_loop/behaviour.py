@@ -62,8 +62,10 @@ def misfit(patch: ProgramPatch, task: Task, further: Sequence[Source] = ()) -> s
     return problems[0]
 
 
-def behaviour_id(program: Program, task: Task, researcher: str = "scripted") -> str:
-    """Equal for programs that behave alike on this task.
+def behaviour_id(
+    program: Program, task: Task, researcher: str = "scripted", without: frozenset[str] = frozenset()
+) -> str:
+    """Equal for programs that behave alike on this task. ``without``: settings that have no effect there.
 
     For the scripted researcher it covers the effective charter and the ordered ideas that it would try. For all others
     every word may matter, so the id depends on the program's id.
@@ -72,7 +74,7 @@ def behaviour_id(program: Program, task: Task, researcher: str = "scripted") -> 
         return content_id("b", program.program_id, researcher)
     task = with_patches(task, program)
     queue = [edit.key for _, edit in resolved_ideas(program, task)]
-    return content_id("b", json.dumps([effective(program.charter, task), queue], sort_keys=True))
+    return content_id("b", json.dumps([effective(program.charter, task, without), queue], sort_keys=True))
 
 
 def resolved_ideas(program: Program, task: Task) -> list[tuple[ProgramIdea, ConditionalEdit]]:
@@ -102,10 +104,13 @@ def in_focus(space: EditSpace, focus: Sequence[str]) -> tuple[Knob, ...]:
     return tuple(knob for knob in space.knobs if knob.group.lower() in wanted) or space.knobs
 
 
-def effective(charter: Charter, task: Task) -> dict[str, JsonValue]:
+def effective(charter: Charter, task: Task, without: frozenset[str] = frozenset()) -> dict[str, JsonValue]:
     """The charter with its defaults, without settings that cannot matter: fields of inactive rules, phases that change
     nothing. Shares are normalised, groups are replaced by their knobs."""
-    phases = [(until, _in_phase(one, task)) for until, one in charter.by_phase()]
+    phases = [
+        (until, {name: value for name, value in _in_phase(one, task).items() if name not in without})
+        for until, one in charter.by_phase()
+    ]
     ends = [this for this, after in zip(phases, [*phases[1:], None], strict=True) if not after or this[1] != after[1]]
     return ends[0][1] if len(ends) == 1 else {"phases": [[until, fields] for until, fields in ends]}
 

@@ -76,6 +76,7 @@ class Bench:
         self.history: list[Record] = []
         self.dropped: set[int] = set()  # kept experiments that the agent has discarded by name since
         self.experiment_wall_seconds = 0.0
+        self.program_id: str | None = None  # whose session it is, of a night
         self.early = ""  # why the researcher ended before the budget was spent, where it says so
         self._trainer = trainer
         self._devices = devices or Devices(trainer)
@@ -374,6 +375,7 @@ class Bench:
             proposer=ask.proposer,
             charged=outcome.device_seconds,
             started_at=started_at,
+            program_id=ask.program_id or self.program_id,
             diff=parent.source.diff(source) if parent else "",
         )
         self.meter.add(outcome, ask.fraction)

@@ -93,8 +93,9 @@ class RunStartedEvent(Event, kind="run_started"):
     researcher: str
 
 
-class ExperimentEvent(Event, kind="experiment", sparse=("constraints",)):
-    """One training and its score. ``constraints``: the value of each constraint of the task; None without any."""
+class ExperimentEvent(Event, kind="experiment", sparse=("constraints", "program_id")):
+    """One training and its score. ``constraints``: the value of each constraint of the task; None without any.
+    ``program_id``: of a night, whose turn it was; else the run's program."""
 
     run_id: str
     experiment_id: str
@@ -127,6 +128,7 @@ class ExperimentEvent(Event, kind="experiment", sparse=("constraints",)):
     diff: str = ""
     started_at: str = ""
     constraints: Mapping[str, float] | None = None
+    program_id: str | None = None
 
 
 class DecisionEvent(Event, kind="decision"):
@@ -161,6 +163,24 @@ class TurnEvent(Event, kind="turn"):
     title: str = ""
     reason: str = ""
     directive_ids: tuple[str, ...] = ()
+
+
+class NightTurnEvent(Event, kind="night_turn"):
+    """A turn of a program on the lineage of a night: ``count`` experiments, second seeds included, the first of them
+    with the number ``first``.
+    ``main``: the experiment that is `main` after it; ``kept``: the one that the turn made `main`, and its gain over the
+    one before, of means over their seeds (0 without one)."""
+
+    run_id: str
+    number: int
+    block: int
+    program_id: str
+    first: int
+    count: int
+    main: int
+    kept: int | None
+    gain: float
+    device_seconds_charged: float
 
 
 class FindingEvent(Event, kind="finding", sparse=("run_id", "experiment_id", "source_id", "stream", "seed")):

@@ -34,6 +34,7 @@ class Record:
     started_at: str = ""
     decision: str = ""
     reason: str = ""
+    program_id: str | None = None  # of a night: whose turn it was
     diff: str = field(default="", repr=False)
 
     @property
@@ -85,6 +86,7 @@ def experiment_event(run_id: str, record: Record, parent: Record | None) -> Expe
         diff=record.diff,
         started_at=record.started_at,
         constraints=dict(outcome.constraints) or None,
+        program_id=record.program_id,
     )
 
 

@@ -11,14 +11,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Literal
 
 from inner_loop.behaviour import with_patches
 from inner_loop.bench import Bench, BudgetSpent, RunStopped, WallSpent, never
+from inner_loop.contracts import Researcher
 from inner_loop.events import Emit, Event
 from inner_loop.models.contract import NoReply
 from inner_loop.models.spend_limiter import ShareSpent
+from inner_loop.night import Night
 from inner_loop.repository import RunRepository
 from inner_loop.researchers import find_researcher
 from inner_loop.result import RunResult, result_of
@@ -27,7 +30,9 @@ from programs.errors import MetaloopError
 from programs.program import Program
 from trainer.devices import Devices
 from trainer.experiment import Trainer
+from trainer.source import Source
 from trainer.streams import Streams
+from trainer.task import Task
 
 
 def run(
@@ -46,13 +51,16 @@ def run(
     luck: str | None = None,
     context: RunContext | None = None,
     devices: Devices | None = None,
+    beside: Sequence[Program] = (),
+    start: Source | None = None,
 ) -> RunResult:
     """Run one program on one task with one seed, from the untouched baseline until its budget is spent.
 
     `emit` receives each event before the next experiment starts; `recorded` are this run's events of an earlier
     attempt, which is then continued. `folder` becomes the run's git repository (None: no repository). `luck` labels the
     random stream of proposals (None: the run's id). ``context``: what a researcher with a model needs. ``devices``, of
-    which ``trainer`` is the first, run a wave in parallel (None: one device).
+    which ``trainer`` is the first, run a wave in parallel (None: one device). With programs ``beside`` it, all take
+    turns on one lineage (`inner_loop.night`), which goes on from ``start`` (None: from the untouched source).
     """
     began = time.perf_counter()
     bench = Bench(
@@ -66,11 +74,22 @@ def run(
         recorded=recorded,
         should_stop=should_stop,
         devices=devices,
-        task=with_patches(trainer.task, program),
+        task=reduce(with_patches, (program, *beside), trainer.task),
     )
-    seed = streams.seed("search", "propose", luck or run_id)
-    follower = find_researcher(researcher)(program, bench.task, seed, context or RunContext(run_id=run_id))
-    state: Literal["finished", "stopped"] = "finished"
+    context = context or RunContext(run_id=run_id, emit=emit, recorded=recorded)
+    follower = follower_of(
+        (program, *beside), trainer.task, bench.task, streams, luck or run_id, context, researcher, start
+    )
+    state, problem, reason = followed(bench, follower)
+    return result_of(bench, state, time.perf_counter() - began, problem, reason)
+
+
+State = Literal["finished", "stopped"]
+
+
+def followed(bench: Bench, follower: Researcher) -> tuple[State, MetaloopError | None, str]:
+    """Let the researcher work until the end; its state, what has to be mended before it goes on, and why it ended."""
+    state: State = "finished"
     problem: MetaloopError | None = None
     reason = ""
     try:
@@ -89,4 +108,16 @@ def run(
             state, problem = "stopped", gone.problem
     finally:
         bench.close()
-    return result_of(bench, state, time.perf_counter() - began, problem, reason)
+    return state, problem, reason
+
+
+def follower_of(
+    programs: Sequence[Program], plain: Task, task: Task, streams: Streams, luck: str, context: RunContext,
+    researcher: str, start: Source | None,
+) -> Researcher:  # fmt: skip
+    """The researcher of a run; of several programs, the night. ``task``: ``plain`` with the edits of the programs."""
+    seed = streams.seed("search", "propose", luck)
+    if len(programs) == 1:
+        return find_researcher(researcher)(programs[0], task, seed, context)
+    more = [streams.seed("search", "propose", luck, at) for at in range(1, len(programs))]
+    return Night(programs, plain, [streams.seed("search", "night", luck), seed, *more], context, researcher, start)

@@ -94,6 +94,8 @@ class RunContext:
     record: Path | None = None  # --record DIR: exchanges with models are written there
     sandboxed: bool = True
     replay: Path | None = None  # --replay DIR: answers come from there, and no socket is opened
+    seat: tuple[int, int] = (0, 1)  # of a night's programs: which one, and how many take turns
+    client: object = None  # the ModelClient of the programs that take turns
 
     def calls(self) -> list[CallEvent]:
         """The calls of an earlier attempt of this run."""

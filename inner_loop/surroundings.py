@@ -8,7 +8,7 @@ from inner_loop.contracts import Situation
 from inner_loop.moves import after, changed, others
 from inner_loop.record import Record
 from programs.charter import Charter
-from trainer.edits import Edit, Value
+from trainer.edits import Edit, EditSpace, Value
 
 #: Failures of the candidate itself; `invalid`: the metric is not a number, usually because training diverged.
 FAILED = ("crash", "timeout", "oom", "invalid")
@@ -18,8 +18,9 @@ Config = tuple[tuple[str, Value], ...]
 class Surroundings:
     """Tracks what one run has tried, what failed and what does not apply; builds situations from it."""
 
-    def __init__(self, charter: Charter) -> None:
+    def __init__(self, charter: Charter, space: EditSpace) -> None:
         self.charter = charter  # of the current phase
+        self._own = {knob.name for knob in space.knobs}  # without patches of programs that take turns with this one
         self.avoided: frozenset[str] = frozenset()  # groups of knobs to leave alone
         self._seen = 0
         self._tried: set[Config] = set()
@@ -31,7 +32,7 @@ class Surroundings:
         """The situation of a parent now."""
         self._update(bench)
         here = after(parent.config, Edit())
-        focused = in_focus(bench.task.edits, self.charter.focus)
+        focused = tuple(knob for knob in in_focus(bench.task.edits, self.charter.focus) if knob.name in self._own)
         rested = tuple(knob for knob in focused if knob.group.lower() not in self.avoided)
         if any(others(knob, parent.config) for knob in rested):
             focused = rested

@@ -29,6 +29,7 @@ class ExperimentRequest:
     description: str = ""
     proposer: str = ""
     source: Source | None = None
+    program_id: str | None = None  # of a night: whose turn it is
 
 
 @dataclass(frozen=True)

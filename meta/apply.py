@@ -13,9 +13,7 @@ from analysis.decision import decision_of
 from analysis.events import MOST_DRIFT
 from analysis.found_scripts import FoundScript
 from analysis.script_text import script_gain
-from analysis.study import read_study
-from analysis.tables import rows, statement
-from arena.harvest import HARVEST, STARTS
+from arena.harvest import HARVEST
 from arena.study import Study
 from meta.agent_text import for_agents, with_code_changes
 from meta.harvest_page import training_cost
@@ -81,7 +79,8 @@ def apply(study: Study) -> Applied:
             files |= {name: (str(inside / name), text.encode()) for name, text in best.files}
             said.insert(0, of_script(study, best, head_source(repo, inside, study.task)))
     else:
-        why = not_measured(study) if best is None else "its gain is not shown to be above zero"
+        missing = "main is the untouched one" if study.config.plan.get("night") else "no search for one was made"
+        why = missing if best is None else "its gain is not shown to be above zero"
         if best is not None and abs(best.drift or 0.0) > MOST_DRIFT:
             why = "the machine's speed changed while it was measured"
         left_out.append(f"the best train.py, because {why}")
@@ -93,17 +92,6 @@ def apply(study: Study) -> Applied:
     message = "\n\n".join((f"metaloop: {' and '.join(files)} of study {study.folder.name}", *said)) + "\n"
     branch = committed(repo, f"metaloop/{study.folder.name}", dict(files.values()), message)
     return Applied(root, branch, {what: path for what, (path, _) in files.items()}, tuple(left_out))
-
-
-def not_measured(study: Study) -> str:
-    """Why a study has no best train.py. A trial with --harvest 0 measures none."""
-    if not study.config.plan.get("trial"):
-        return "no search for one was made"
-    with read_study(study.folder, views=()) as con:
-        runs = rows(con.execute(statement("harvest_runs"), {"task": study.task.name, "most": STARTS}))
-    untouched = study.task.baseline().source_id
-    better = any(row["claimed"] > 0 and row["final_source_id"] != untouched for row in runs)
-    return "it was not measured" if better else "no run ended with a better one"
 
 
 def of_script(study: Study, best: HarvestEvent, source: Source) -> str:

@@ -12,13 +12,11 @@ from arena.setup import BASELINE_SEEDS, StudySetup, beside
 from arena.study import Study
 from inner_loop.run_context import ModelConfig
 from meta.apply import PATH
-from meta.headroom import STRONGEST, strongest
-from meta.learnt import Learnt, with_program
+from meta.learnt import Learnt
 from meta.mutators.mix import MUTATORS, named_operators
-from meta.novelty import Novelty
 from meta.past_study import PastStudy
-from meta.plan import Plan
-from meta.population import candidate, screened, screening, starters
+from meta.plan import TURNS, Plan
+from meta.population import starters, taking_turns
 from meta.reserve import refuse_twice
 from meta.task_families import DrawnTasks
 from programs import shelf
@@ -52,19 +50,15 @@ def create(
         model_config = model_config.model_copy(update={"traces": trace_mode(model_config)})
     follows = (meta_program or shelf.meta_program()).text if model_config and model_config.models else None
     refuse_twice([task, *further], reserve)
-    screen = screening(own, task, plan.run_experiments(task))[0] if plan.trial else None
-    if learnt and screen:
-        learnt = with_program(learnt, screened(learnt.program, screen))
     taught = learnt.program if learnt else None
     before = past.champion if past else None
     chosen = starters(plan.starters, own, None if plan.learnt_runs else taught, before)
     chosen += [taught] if taught and plan.learnt_runs else []
-    tried = candidate(own, taught, Novelty([task, *further], researcher), screen, before) if plan.trial else None
-    chosen += [tried] if tried and tried not in chosen else []
+    turns = taking_turns(own[0], taught, task, researcher, before) if plan.night else []
+    chosen = [*dict.fromkeys([own[0], *turns])] if turns else chosen
     origin = own[0].program_id if command == "improve" else None
     named = {"race_rule": race_rule, "origin": origin, PATH: path if origin else None}
-    settings = plan_settings(plan, named | {"candidate": tried.program_id if tried else None})
-    settings |= tried_first(task) if plan.headroom else {}
+    settings = plan_settings(plan, named) | ({TURNS: [one.program_id for one in turns]} if turns else {})
     unseen = beside(task, plan.run_budget, [variant] if variant else [], variant=True)
     reserved = beside(task, plan.run_budget, reserve) + unseen + (drawn.reserve if drawn else [])
     setup = StudySetup(
@@ -88,16 +82,10 @@ def create(
         model_config=model_config,
         meta_program=follows,
         from_study=past.used if past else None,
+        start=past.main if past and plan.night else (),
         knowledge=learnt.used if learnt and learnt.program in chosen else None,
     )
     return Study.create(folder, setup), chosen
-
-
-def tried_first(task: Task) -> dict[str, JsonValue]:
-    """Edits that the headroom test tries first: recorded, so that a later check of the task changes nothing in a study
-    that is resumed."""
-    first = strongest(task)
-    return {STRONGEST: [*first]} if first else {}
 
 
 def plan_settings(plan: Plan, named: Mapping[str, str | None]) -> dict[str, JsonValue]:
@@ -112,7 +100,7 @@ def plan_settings(plan: Plan, named: Mapping[str, str | None]) -> dict[str, Json
 def take_up(folder: Path) -> tuple[Study, Plan, list[Program]]:
     """An existing study, its plan and its starters, to resume where its ledger ends."""
     study = Study.open(folder)
-    beside_plan = ("origin", "operators", "race_rule", "candidate", PATH, STRONGEST)
+    beside_plan = ("origin", "operators", "race_rule", TURNS, PATH)
     given = {k: v for k, v in study.config.plan.items() if k not in beside_plan}
     try:
         plan = Plan(**given)
@@ -127,11 +115,14 @@ def take_up(folder: Path) -> tuple[Study, Plan, list[Program]]:
             message = f"{folder}/study.toml: [plan] {name} = {value!r} is not a valid number"
             raise Corrupt(message, hint="restore study.toml from a copy")
     began = [Program.parse(text, name) for name, text in study.config.programs]
-    for name in ("origin", "candidate"):
-        named = study.config.plan.get(name)
-        if (named is not None or (plan.trial and name == "candidate")) and named not in {p.program_id for p in began}:
-            message = f"{folder}/study.toml: [plan] {name} = {named!r} is not one of its programs"
+    known, turns = {program.program_id for program in began}, study.config.plan.get(TURNS, [])
+    origin = study.config.plan.get("origin")
+    for name, program_id in [*[("origin", origin)] * bool(origin), *((TURNS, each) for each in turns)]:
+        if program_id not in known:
+            message = f"{folder}/study.toml: [plan] {name}: {program_id!r} is not one of its programs"
             raise Corrupt(message, hint="restore study.toml from a copy")
+    if plan.night and len(turns) < 2:
+        raise Corrupt(f"{folder}/study.toml: [plan] {TURNS} is missing", hint="restore study.toml from a copy")
     return study, plan, began
 
 

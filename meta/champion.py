@@ -26,6 +26,7 @@ from meta.confirmation import same_as
 from meta.evidence_page import evidence_page, training_tasks
 from meta.harvest_page import harvests
 from meta.lineage import Lineage
+from meta.night import NIGHT, NightSeen
 from meta.verdict import Champion, decide, sentence
 from programs.evolved_for import EvolvedFor
 from programs.program import Program
@@ -49,13 +50,14 @@ def crown(
     program: Program,
     claim: Claim,
     on_reserve: Sequence[ReservedClaim] = (),
+    night: NightSeen | None = None,
 ) -> Champion:
     """Write champion.md and champion.evidence.md, then the claim into the ledger, which ends the study.
 
     In this order, a study that is killed in between resumes and writes the files again.
     """
     event = study.state.champion
-    decision = decision_of(event.body) if event else decided(study, program, claim)
+    decision = decision_of(event.body) if event else decided(study, program, claim, night)
     said = str(event.body["verdict"]) if event else plain_text(". ".join([line(decision), *map(sentence, on_reserve)]))
     claim = read_as(Claim, event.body) if event else claim
     champion = Champion(program, claim, said, decision, tuple(on_reserve))
@@ -100,25 +102,28 @@ def write_champion(folder: Path, program: Program) -> None:
         program.write(folder / "champion")
 
 
-def decided(study: Study, program: Program, claim: Claim) -> Decision:
-    """The decision, from the claim and the study's records of its confirmation."""
+def decided(study: Study, program: Program, claim: Claim, night: NightSeen | None = None) -> Decision:
+    """The decision, from the claim and the study's records of its confirmation. ``night``: the programs that are
+    compared took turns."""
     tasks = TaskSet.confirming(study)
     played = {
         match_id: [arm.arm_id for arm in match.arms]
         for match_id, match in study.state.matches.items()
-        if match.purpose == "confirmation"
+        if match.purpose in ("confirmation", NIGHT)
     }
     arm_ids = {arm_id for arms in played.values() for arm_id in arms}
     verified = [event for event in study.state.verifications() if event.arm_id in arm_ids]
     trust = weakest(event.trust for event in verified if counts(event.status, event.trust))
     origin = study.config.plan.get("origin")
     own = study.program(origin) if origin else None
-    same = same_as(tasks, own, program) if own else ""
+    same = same_as(tasks, own, program) if own and not night else ""
     with read_study(study.folder, views=["credit"]) as con:
-        start, pace = origin_of(con, program.program_id, training_tasks(study)), pace_of(con)
+        tested = night.tested if night else program
+        start = None if night else origin_of(con, tested.program_id, training_tasks(study))
+        pace = pace_of(con)
         carries = len(tasks.tasks) == 1 and opens_with_best(con, tasks.tasks[0], program)
     return decide(
-        program,
+        tested,
         claim,
         tasks.tasks,
         trust=trust,
@@ -129,6 +134,8 @@ def decided(study: Study, program: Program, claim: Claim) -> Decision:
         origin=start,
         pace=pace,
         carries=carries,
+        night=night.contributed if night else (),
+        continued=bool(night and study.config.start),
     )
 
 

@@ -41,7 +41,7 @@ class Claim:
     """The result of the confirmation. Gains in the task's unit, positive is better; two-sided 95% intervals. Over
     several tasks the means are those over the tasks, each in its scale, and ``tasks`` holds the claim on each of them.
 
-    ``stock`` are the runs of stock and of its A/A arm together (a trial may have none), ``aa`` compares the two on each
+    ``stock`` are the runs of stock and of its A/A arm together, ``aa`` compares the two on each
     task. ``own``: the user's own program, where it is an arm; it is then the reference, else stock is. ``start``: the
     program that the champion started from, ``learnt``: one with ideas learnt on other tasks; each where it is an arm,
     and nothing is tested on them. ``difference`` is champion

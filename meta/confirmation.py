@@ -8,7 +8,7 @@ from analysis.knowledge import family_of
 from analysis.origin import ancestors
 from arena.arms import Entry, Match
 from arena.executor import Executor, Progress
-from arena.harvest import FEW, best_final, harvest
+from arena.harvest import harvest
 from arena.race import Allocation
 from arena.study import Study
 from arena.task_set import Scores, TaskSet
@@ -23,7 +23,7 @@ from programs.bare import without_ideas
 from programs.program import Program
 from programs.shelf import starter
 
-FINAL = ("confirmation", "reserve", "ablation")  # purposes of the matches that select nothing
+FINAL = ("confirmation", "reserve", "ablation", "night")  # purposes of the matches that select nothing
 
 
 def confirm(
@@ -39,8 +39,6 @@ def confirm(
     entered = arms(tasks, champion, own_of(tasks.study, plan)) + (controls(tasks) if plan.control_runs else [])
     entered += started_from(tasks, champion) if plan.start_runs else []
     entered += from_others(tasks, champion, plan)
-    if plan.trial:
-        entered = [entered[0], next((one for one in entered if one.role == "own"), entered[1])]
     matches = tasks.enter("confirmation", entered, purpose="confirmation", stream="confirmation")
     return play_final(tasks, executor, lineage, champion, matches, plan, "for the confirmation", progress)
 
@@ -49,10 +47,7 @@ def best_scripts(tasks: TaskSet, executor: Executor, plan: Plan, progress: Progr
     """After the confirmation: the harvest."""
     for on in tasks:
         count = plan.harvest_experiments(tasks.tasks[0])
-        if plan.trial and count < FEW and not plan.without_harvest:
-            progress({"kind": "note", "text": "measuring the best train.py of the runs"})
-            best_final(on, executor, count)
-        elif count:
+        if count:
             progress({"kind": "note", "text": f"searching for the best train.py on {on.task.name}"})
             harvest(on, executor, count)
 

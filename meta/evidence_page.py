@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from analysis import decision_text
 from analysis.constraint_values import ConstraintValues
+from analysis.contributions import EARLY, Contribution
 from analysis.credit import CreditViewRow, of_verdict
 from analysis.decision import LEVEL, ArmGain, twins
 from analysis.evidence import EditCredit, evidence
@@ -23,7 +24,7 @@ from analysis.scales import UNIT
 from analysis.standings import Standing
 from analysis.statistics import Mean, mean_interval
 from analysis.study import read_study
-from analysis.tables import statement, typed_rows
+from analysis.tables import rows, statement, typed_rows
 from analysis.transfer import Cell
 from analysis.trust import findings_line, gain_name
 from analysis.wording import few, role_name
@@ -32,9 +33,11 @@ from arena.public import public_lines
 from arena.study import Study
 from arena.task_set import TaskSet
 from inner_loop.behaviour import inert_directives, resolved_ideas
+from inner_loop.night import LEAST_REPEATED
 from meta.claim import Claim
 from meta.confirmation import FINAL
 from meta.harvest_page import harvests
+from meta.night import NIGHT
 from meta.population import descendants
 from meta.rewriting import harmful, why_kept
 from meta.steering import Wish, wishes
@@ -53,23 +56,16 @@ from trainer.values.conditional import ConditionalEdit
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
+    from jinja2 import Environment
 
 TEMPLATES = Path(__file__).parent / "templates"
 
 
 def evidence_page(study: Study, champion: Champion) -> str:
     """The page as markdown. Every estimate on it is a row of a view, with its id."""
-    made = jinja_environment(TEMPLATES)
-    made.filters |= {
-        "interval": interval,
-        "line": line,
-        "cell": cell,
-        "verb": verb,
-        "mean": decision_text.interval,
-        "few": few,
-        "role": role_name,
-    }
-    tasks = training_tasks(study)
+    if champion.decision.night:
+        return night_page(study, champion)
+    made, tasks = environment(), training_tasks(study)
     with read_study(study.folder) as con:
         standings = typed_rows(con.execute("SELECT * FROM standings ORDER BY match_id, gain DESC"), Standing)
         limits = typed_rows(con.execute("FROM constraints ORDER BY task, name, role"), ConstraintValues)
@@ -83,7 +79,7 @@ def evidence_page(study: Study, champion: Champion) -> str:
     worse = harmful(tries)
     return made.get_template("champion.evidence.md.j2").render(
         champion=champion, claim=champion.claim, decision=champion.decision, say=decision_text, level=LEVEL,
-        config=study.config, trial=bool(study.config.plan.get("trial")),
+        config=study.config,
         researcher=str(EvolvedFor.of(study.config.researcher, study.config.staff.models)),
         unit=UNIT if champion.claim.tasks else study.task.unit, gain_name=gain_name(champion.trust),
         confirmed=[row for row in standings if champion.decision.rests_on(row.match_id)],
@@ -109,6 +105,38 @@ def evidence_page(study: Study, champion: Champion) -> str:
         harvests=harvests(study),
         task_rows=task_rows,
         one_line=any(row.role == "one-line" for row in standings), steered=steered(study, champion.program),
+    )  # fmt: skip
+
+
+def environment() -> Environment:
+    made = jinja_environment(TEMPLATES)
+    made.filters |= {
+        "interval": interval,
+        "line": line,
+        "cell": cell,
+        "verb": verb,
+        "mean": decision_text.interval,
+        "few": few,
+        "role": role_name,
+    }
+    return made
+
+
+def night_page(study: Study, champion: Champion) -> str:
+    """The page of a night: what each program did, what became `main`, and what that gains."""
+    names = {program_id: row.name for program_id, row in study.state.programs.items()}
+    with read_study(study.folder, views=["contributions"]) as con:
+        contributed = typed_rows(con.execute("FROM contributions"), Contribution)
+        kept = rows(con.execute(statement("night_kept")))
+        counts = con.execute("SELECT kind, count(*) FROM findings GROUP BY kind ORDER BY kind").fetchall()
+    return environment().get_template("night.evidence.md.j2").render(
+        champion=champion, decision=champion.decision, say=decision_text, level=LEVEL, config=study.config,
+        researcher=str(EvolvedFor.of(study.config.researcher, study.config.staff.models)), unit=study.task.unit,
+        fresh=fresh_lines([study.task]), findings=findings_line(counts, str(study.folder)), early=EARLY,
+        contributed=[(row, names[row.program_id]) for row in contributed],
+        kept=[(row, names[row["program_id"]]) for row in kept],
+        twice=study.config.run_budget >= LEAST_REPEATED * study.task.cost_seconds,
+        written=written_from(study, champion.program), harvests=harvests(study), folder=shlex.quote(str(study.folder)),
     )  # fmt: skip
 
 
@@ -206,7 +234,7 @@ class WrittenFrom:
 def written_from(study: Study, first: Program) -> WrittenFrom | None:
     """``first``: the oldest program on the way to the champion. None for one that was not written from another."""
     row = study.state.programs[first.program_id]
-    if row.operator not in ("knowledge", "other-search") or not row.parent_ids:
+    if row.operator not in ("knowledge", "other-search", "next") or not row.parent_ids:
         return None
     parent = study.program(row.parent_ids[0])
     lines = [text for text in changes(diff(parent, first)) if text[:1] in "+-"]  # appended ideas change no order
@@ -222,9 +250,8 @@ def steered(study: Study, program: Program) -> list[tuple[Wish, bool]]:
 
 def edit_facts(con: DuckDBPyConnection, study: Study, generation: int | None) -> tuple[EditCredit, ...]:
     """The estimates of single edits by the end of ``generation`` (None: by now), on each training task in its own
-    unit; without the confirmation, unless that is all there is (a trial)."""
-    trial = study.config.plan.get("trial")
-    confirming = [m for m, event in study.state.matches.items() if event.purpose in FINAL and not trial]
+    unit; without the confirmation."""
+    confirming = [m for m, event in study.state.matches.items() if event.purpose in FINAL and event.purpose != NIGHT]
     parts = [
         evidence(con, task.name, exclude_matches=confirming, until_generation=generation)
         for task in training_tasks(study)
@@ -316,7 +343,7 @@ def single(idea_edit: ConditionalEdit, known: Mapping[tuple[str, str], EditCredi
     return credit, "every try failed" if credit.failures >= credit.n else "the untouched script has this value"
 
 
-def interval(row: Standing | CreditViewRow | EditCredit | Cell, name: str = "estimate") -> str:
+def interval(row: Standing | CreditViewRow | EditCredit | Cell | Contribution, name: str = "estimate") -> str:
     """``0.12 [0.08, 0.16]``, or the figure alone if there is no interval."""
     if row.low is None:
         return f"{getattr(row, name):.4g}"

@@ -35,8 +35,9 @@ from meta.mutators.change_files import ChangeFiles
 from meta.mutators.learn_ideas import LearnIdeas
 from meta.mutators.llm.author import Author, author_of
 from meta.mutators.mix import Mix, named_operators
+from meta.night import night_seen, play_night
 from meta.novelty import novelty_on
-from meta.plan import RACE_RULE, Plan
+from meta.plan import RACE_RULE, TURNS, Plan
 from meta.population import descendants, entries, twin_of_stock
 from meta.reserve import confirm_on_reserved
 from meta.steering import AddIdea, allowed, given, take_in, vetoed
@@ -56,6 +57,8 @@ def evolve(study: Study, plan: Plan, starters: Sequence[Program], progress: Prog
 
     with study, drain_on_interrupt(study, progress), Lineage(study.folder / "programs.git", epoch) as lineage:
         with executor_of(study, progress) as executor:
+            if plan.night:
+                return night(study, plan, starters, executor, lineage, progress)
             champion, claim = search(study, plan, starters, executor, lineage, progress)
             if not study.config.families:
                 best_scripts(TaskSet.of(study), executor, plan, progress)
@@ -74,6 +77,19 @@ def search(
         loop.advance(generation)
     champion = loop.best()
     return champion, confirm(TaskSet.confirming(study), executor, lineage, champion, plan, progress)
+
+
+def night(
+    study: Study, plan: Plan, starters: Sequence[Program], executor: Executor, lineage: Lineage, progress: Progress
+) -> Champion:
+    """All programs take turns on one lineage, in one run; then `main` is measured, and what each program did."""
+    Evolution(study, plan, executor, lineage, progress).admit(starters)
+    play_night(study, executor, progress)
+    progress({"kind": "note", "text": "computing what each program contributed"})
+    seen = night_seen(study)
+    lineage.add(seen.following, operator="next", parent_ids=[seen.parent.program_id], reason="for the next night")
+    study.admit(seen.following, generation=0, operator="next", parent_ids=[seen.parent.program_id])
+    return crown(study, lineage, seen.following, seen.claim, night=seen)
 
 
 def operators_of(study: Study) -> tuple[OfflineMutator, ...]:
@@ -105,17 +121,9 @@ class Evolution:
         return author_of(self.study, self.progress)
 
     def open(self, starters: Sequence[Program]) -> None:
-        """Generation 0: admit the starters and race those that behave differently, with stock twice (A/A). A trial has
-        no race, and a program that is `kept_apart` runs in the confirmation only."""
-        if 0 not in self.study.state.generations:
-            for program in starters:
-                operator, parents = self.origin_of(program)
-                self.lineage.add(program, operator=operator, parent_ids=parents, reason=operator)
-                self.study.admit(program, generation=0, operator=operator, parent_ids=parents)
-            apart = kept_apart(self.study, self.plan)
-            self.close_generation(0, [one for one in starters if one.program_id != apart], ())
-        if self.plan.trial:
-            return
+        """Generation 0: admit the starters and race those that behave differently, with stock twice (A/A). A program
+        that is `kept_apart` runs in the confirmation only."""
+        self.admit(starters)
         entered, self.twins = entries(self.listed(self.study.state.generations[0].program_ids), self.novelty)
         for later, first in self.twins.items():
             where = "on each of the tasks" if self.tasks.several else "on this task"
@@ -124,6 +132,16 @@ class Evolution:
             self.progress({"kind": "note", "text": note})
         self.race("opening", [*entered, twin_of_stock()], self.plan.opening, 0)
 
+    def admit(self, starters: Sequence[Program]) -> None:
+        if 0 in self.study.state.generations:
+            return
+        for program in starters:
+            operator, parents = self.origin_of(program)
+            self.lineage.add(program, operator=operator, parent_ids=parents, reason=operator)
+            self.study.admit(program, generation=0, operator=operator, parent_ids=parents)
+        apart = kept_apart(self.study, self.plan)
+        self.close_generation(0, [one for one in starters if one.program_id != apart], ())
+
     def origin_of(self, program: Program) -> tuple[str, tuple[str, ...]]:
         """Operator and parents of a starter. The one with ideas learnt on measured tasks is written from the user's;
         so was the champion of a past study of the user's program."""
@@ -131,9 +149,8 @@ class Evolution:
         if past is not None and program.program_id == past.program_id and program.program_id != self.own:
             return "past-champion", (self.own,) if self.own and self.own == past.origin else ()
         if used is None or program.program_id != used.program_id:
-            rewritten = program.program_id == self.study.config.plan.get("candidate") and not in_library(
-                program.name, program.program_id
-            )
+            turns = self.study.config.plan.get(TURNS, [])
+            rewritten = program.program_id in turns[1:] and not in_library(program.name, program.program_id)
             return ("other-search", (self.own,)) if rewritten and self.own else ("starter", ())
         return "knowledge", (self.own,) if self.own else ()
 
@@ -205,8 +222,6 @@ class Evolution:
         for arm in self.study.state.arms("confirmation"):
             if arm.role == "champion":
                 return self.study.program(arm.program_id)
-        if self.plan.trial:
-            return self.study.program(str(self.study.config.plan["candidate"]))
         archive = allowed(self.study, self.archive()[0])
         stock = starter("stock").program_id
         among = self.lineage_of_own() or [p for p in archive.programs if p != stock]

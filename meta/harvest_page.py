@@ -11,7 +11,7 @@ from pathlib import Path
 from analysis.events import HarvestEvent, HarvestExperimentEvent
 from analysis.run_state import StudyState
 from analysis.wording import duration
-from arena.harvest import HARVEST, HEADROOM
+from arena.harvest import HARVEST
 from arena.setup import reference
 from arena.study import Study
 from arena.task_study import tasks_of
@@ -58,8 +58,7 @@ def harvests(study: Study) -> list[HarvestedScript]:
         verified = files[0][0] if len(files) == 1 else folder
         made = {
             one.source_id: one
-            for search in (HEADROOM, HARVEST)
-            for (stage, _), one in sorted(study.state.harvested[event.task, search].items(), reverse=True)
+            for (stage, _), one in sorted(study.state.harvested[event.task, HARVEST].items(), reverse=True)
             if stage in ("search", "measure")
         }
         names = shlex.quote(str(verified)), shlex.quote(reference(on.task))
@@ -84,7 +83,9 @@ def edit_to(task: Task, event: HarvestEvent) -> Edit:
 def training_cost(state: StudyState, task: str) -> str:
     """How long a training of the harvest's train.py takes, and one of the untouched; empty if that is not known."""
     measured = state.harvested.get((task, HARVEST), {})
-    new = [e.device_seconds_spent for (stage, _), e in measured.items() if stage == "measure" and e.status == "ok"]
+    again = [event for (stage, _), event in measured.items() if stage == "measure"]
+    # of a night, whose result is verified like that of any run
+    new = [one.device_seconds_spent for one in again or state.verifications() if one.status == "ok"]
     old = [
         event.device_seconds_spent
         for (on, stream, _), event in state.baselines.items()
@@ -106,7 +107,6 @@ def steps(source_id: str, made: Mapping[str, HarvestExperimentEvent]) -> list[Ha
     origins = {
         "model": "the untouched train.py, by the mixed model",
         "run": by_run,
-        "single": "the untouched train.py, by the headroom test",
         "elite": "the step before, by the elite search",
     }
     step = HarvestStep(origins.get(one.origin, "the untouched train.py"), one.edit)

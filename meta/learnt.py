@@ -40,11 +40,6 @@ class Learnt:
     used: UsedKnowledge
 
 
-def with_program(learnt: Learnt, program: Program) -> Learnt:
-    """The same knowledge in another program."""
-    return Learnt(program, learnt.used.model_copy(update={"program_id": program.program_id}))
-
-
 @dataclass(frozen=True)
 class Relearnt:
     """Sentences of a list, and how many tasks of the study it was learnt from."""

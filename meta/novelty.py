@@ -59,12 +59,13 @@ class StatementWords:
 class Novelty:
     """The behaviours that a study has seen, each with the first program that had it.
 
-    On several tasks, programs behave alike only if they do so on each task.
+    On several tasks, programs behave alike only if they do so on each task. ``without``: settings without effect.
     """
 
-    def __init__(self, tasks: Sequence[Task], researcher: str) -> None:
+    def __init__(self, tasks: Sequence[Task], researcher: str, without: frozenset[str] = frozenset()) -> None:
         self.tasks = tuple(tasks)
         self.researcher = researcher
+        self.without = without
         self.seen: dict[str, str] = {}
         self._said: dict[str, list[StatementWords]] = {}
 
@@ -85,7 +86,7 @@ class Novelty:
         return next((known for known, said in self._said.items() if _same(own, said)), None)
 
     def behaviour(self, program: Program) -> str:
-        ids = [behaviour_id(program, task, self.researcher) for task in self.tasks]
+        ids = [behaviour_id(program, task, self.researcher, self.without) for task in self.tasks]
         return ids[0] if len(ids) == 1 else content_id("b", *ids)
 
 

@@ -12,6 +12,7 @@ from analysis.ledger import state_of
 from analysis.run_state import StudyState
 from analysis.study import ledger_folder, read_study
 from analysis.wording import listed
+from arena.harvest import HARVEST
 from arena.settings import FromStudy, StudyConfig
 from meta.population import descendants
 from programs.errors import ProgramError, UsageError
@@ -24,7 +25,7 @@ OTHERWISE = "what it measured can still be used: metaloop learn {folder} --into 
 @dataclass(frozen=True)
 class PastStudy:
     """``named``: its tasks as study.toml names them. ``used``: what the new study records of it. ``effects``: of edits,
-    by role; they may be none."""
+    by role; they may be none. ``main``: of a night, the files that it ended with, if they gained anything."""
 
     folder: Path
     named: str
@@ -32,6 +33,7 @@ class PastStudy:
     champion: Program
     effects: Sequence[Effect]
     used: FromStudy
+    main: Sequence[tuple[str, str]] = ()
 
     def refuse_other(self, training: Sequence[Task], reserve: Sequence[Task]) -> None:
         """Raise UsageError for a new study on none of its tasks, or with one of them as a held-out task."""
@@ -83,7 +85,9 @@ def past_study(folder: Path, shown: str) -> PastStudy:
         origin=str(origin) if descends else None,
     )
     names = ",".join(reference for reference, _ in named)
-    return PastStudy(folder, names, tasks, champion, effects, used)
+    best = state.harvests.get((tasks[0].name, HARVEST)) if config.plan.get("night") else None
+    main = best.files if best is not None and (best.gain or 0.0) > 0 else ()
+    return PastStudy(folder, names, tasks, champion, effects, used, main)
 
 
 def _champion(state: StudyState, program_id: str, shown: str) -> Program:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from typing import Any
 
-from arena.harvest import FEW, LEAST
+from arena.harvest import LEAST
 from arena.race import Stage
 from arena.setup import BASELINE_SEEDS, CONFIRM_SEEDS, VERIFY_SEEDS, RunCost
 from meta.planned_work import PlannedWork
 from programs.errors import UsageError
 from trainer.task import Task
 
+TURNS = "turns"  # in the plan of study.toml: ids of the programs of a night
 RACE_RULE = "halving"  # unless a command names another
 OVERHEAD = 1.25  # CPU-seconds of a whole study over its device-seconds: 1.32 of a quick one, 1.19 of a default one
 SETUP = 6.0  # start of the workers and the data of a new study, wall seconds
@@ -39,12 +40,8 @@ class Plan:
     each stage on ``family_tasks`` new tasks of each, the confirmation on ``family_confirm``; runs are then per task.
     The runs that decide a claim are verified with ``confirm_seeds`` seeds.
 
-    A ``trial`` is too small to search: one program, chosen without its data, is compared with the user's own (with
-    stock if that behaves alike) in the confirmation alone. Its gains are over ``baseline_seeds`` trainings of the
-    untouched script, its harvest has ``harvest_count`` experiments; with fewer than FEW they only measure the best
-    final script of its runs again (`arena.harvest.best_final`), and ``without_harvest`` not even this. ``headroom`` is
-    the number of trainings, on each task, that test before everything else whether a single change helps
-    (`arena.headroom`).
+    A ``night`` compares programs by their turns on one lineage (`meta.night`): one run with the whole ``run_budget``,
+    whose result is trained with ``confirm_seeds``, and the untouched script with ``baseline_seeds``.
     """
 
     starters: int
@@ -68,13 +65,10 @@ class Plan:
     family_tasks: int = 0
     family_confirm: int = 0
     confirm_seeds: int = 0
-    trial: int = 0
+    night: int = 0
     baseline_seeds: int = 0
-    harvest_count: int = 0
-    headroom: int = 0
     start_runs: int = 0
     learnt_runs: int = 0
-    without_harvest: int = 0
 
     @property
     def opening(self) -> tuple[Stage, ...]:
@@ -96,9 +90,8 @@ class Plan:
     @property
     def final_runs(self) -> int:
         """Runs of the confirmation."""
-        arms = 2 if self.trial else 2 + self.own_arm
         few = self.ablation_runs + self.control_runs + self.start_runs + self.learnt_runs
-        return arms * self.confirm_runs + few
+        return self.night or (2 + self.own_arm) * self.confirm_runs + few
 
     @property
     def runs(self) -> int:
@@ -116,15 +109,15 @@ class Plan:
     def device_seconds(self, task: Task) -> float:
         """Expected device-seconds of the whole study: the runs, and their verification by the arena."""
         cost, final = RunCost(task, self.run_budget), self.final_cost(task)
-        if self.trial:
-            return final.seconds(self.final_runs, besides_runs(self.harvest_count, self.baseline_seeds) + self.headroom)
+        if self.night:
+            return final.seconds(self.night, self.baseline_seeds * (1 + task.timed))  # a time is looked at again
         seconds = cost.seconds(self.search_runs) + final.seconds(self.final_runs, BASELINE_SEEDS)
-        return seconds + (self.harvest_experiments(task) + self.headroom) * task.cost_seconds
+        return seconds + self.harvest_experiments(task) * task.cost_seconds
 
     def harvest_experiments(self, task: Task) -> int:
         """Trainings of the harvest, those that verify its result included; 0 without one."""
-        if self.harvest_count or not self.harvest_percent:
-            return self.harvest_count
+        if not self.harvest_percent:
+            return 0
         seconds = RunCost(task, self.run_budget).seconds(self.runs)
         return max(LEAST, int(seconds * self.harvest_percent / 100 / task.cost_seconds))
 
@@ -134,7 +127,7 @@ class Plan:
 
     def describe(self, task: Task, workers: int, reserved: float = 0.0, further: Sequence[Task] = ()) -> PlannedWork:
         """The cost of the study; ``reserved``: device-seconds on held-out tasks."""
-        per_run = self.run_experiments(task)
+        per_run, workers = self.run_experiments(task), 1 if self.night else workers
         seconds = self.device_seconds(task) + self.seconds_on(task, further) + reserved
         runs = self.runs * (1 + len(further))
         planned: PlannedWork = {
@@ -149,6 +142,8 @@ class Plan:
             "price": "no cost: this machine, no model is called",
             "plan": asdict(self),
         }
+        if task.timed or task.device == "gpu":
+            planned["charged_by_clock"] = True
         if self.harvest_experiments(task):
             planned["harvest_experiments"] = self.harvest_experiments(task)
         if further:
@@ -172,8 +167,14 @@ DEFAULT = Plan(
     control_runs=4, harvest_percent=10, variant_runs=10, confirm_seeds=CONFIRM_SEEDS, start_runs=12,
 )  # fmt: skip
 QUICK_EXPERIMENTS = 16
-LEAST_EXPERIMENTS = 8  # of a trial
-REMEASURED = 3  # trainings of a trial without a search that measure the best script of its runs again
+LEAST_EXPERIMENTS = 8  # of a night
+NIGHT_SEEDS = (
+    (30, 2),
+    (90, 3),
+    (200, 4),
+    (math.inf, 8),
+)  # below so many experiments: fresh seeds of main, of untouched
+POWERED_RUNS = 45  # of each program: 1.3 times as good is shown with 80% power, with an SD of half the gain
 MOST = 400  # a budget buys at most this percentage of the default's runs
 
 
@@ -210,28 +211,8 @@ def within(
     )
 
 
-def smallest_search(plan: Plan, task: Task, besides: Callable[[Plan], float] = lambda _: 0.0) -> float:
-    """Device-seconds of the smallest study of such proportions that searches for programs."""
-    least = scaled(plan, 0.02)
-    return least.device_seconds(task) + besides(least)
-
-
-def besides_runs(harvest: int, baselines: int) -> int:
-    """Experiments of a trial besides those of its runs: the search for the best train.py, and baselines for both."""
-    return harvest + baselines * (2 if harvest >= FEW else 1)
-
-
-def trial(
-    budget: float, task: Task, run_budget: float | None = None, harvest: int | None = None, headroom: int = 0
-) -> Plan:
-    """The largest trial whose expected device time fits ``budget`` seconds; ``harvest``: 0 for none.
-
-    About a quarter of it searches for the best train.py, the ``headroom`` trainings included, because that search goes
-    on from them. The rest are runs of two programs: 16 experiments long if that
-    gives three each, else three of 8 or more, two of 6 or more, or one. With less than 60 experiments there is no such
-    search, with 15 or more REMEASURED trainings of the best script of the runs. Raises UsageError below
-    LEAST_EXPERIMENTS.
-    """
+def night(budget: float, task: Task) -> Plan:
+    """One night that ``budget`` device-seconds pay for. Raises UsageError below LEAST_EXPERIMENTS."""
     experiments = int(budget / task.cost_seconds + 1e-9)
     if experiments < LEAST_EXPERIMENTS:
         raise UsageError(
@@ -239,43 +220,10 @@ def trial(
             f"{task.cost_seconds:g} s each, and {LEAST_EXPERIMENTS} are needed",
             hint="raise --budget, or make an experiment of the task cheaper",
         )
-    small = experiments < 60
-    count = REMEASURED * (experiments - headroom >= 15) if small else max(FEW, min(60, experiments // 4) - headroom)
-    count = 0 if harvest == 0 else count
-    count = LEAST - 1 if LEAST <= count < LEAST + 8 else count  # below LEAST a harvest has fewer finalists
-    baseline, verify = (2, 1) if small else (4, 2)
-    room = experiments - headroom - besides_runs(count, baseline)
-
-    def length(runs: int) -> int:
-        return room // (2 * runs) - verify
-
-    runs = next((m for m in range(20, 2, -1) if length(m) >= QUICK_EXPERIMENTS), 0)
-    runs = runs or (3 if length(3) >= 8 else 2 if length(2) >= 6 else 1)
-    if run_budget is not None:
-        runs = max(1, room // (2 * (max(1, int(run_budget / task.cost_seconds)) + verify)))
-    each = min(length(runs) * task.cost_seconds, run_budget or math.inf)
-    return Plan(
-        starters=1,
-        opening_runs=0,
-        opening_keep=0,
-        opening_more=0,
-        aa_runs=0,
-        generations=0,
-        children=0,
-        elites=0,
-        child_runs=0,
-        child_keep=0,
-        child_more=0,
-        confirm_runs=runs,
-        ablation_runs=0,
-        run_budget=each,
-        confirm_seeds=verify,
-        trial=1,
-        baseline_seeds=baseline,
-        harvest_count=count,
-        without_harvest=int(harvest == 0),
-        headroom=headroom,
-    )
+    fresh = next(seeds for most, seeds in NIGHT_SEEDS if experiments < most)
+    none = dict.fromkeys((field.name for field in fields(Plan) if field.default is MISSING), 0)
+    run_budget = (experiments - (2 + task.timed) * fresh) * task.cost_seconds
+    return Plan(**{**none, "run_budget": run_budget}, night=1, confirm_seeds=fresh, baseline_seeds=fresh)  # type: ignore[arg-type]
 
 
 def scaled(plan: Plan, factor: float) -> Plan:

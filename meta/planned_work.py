@@ -28,14 +28,14 @@ class PlannedWork(TypedDict, total=False):
     device_seconds: float
     workers: int
     wall_seconds: float
+    charged_by_clock: bool  # so other load makes the experiments fewer, and the work no longer
     devices_per_run: int
     price: str
     plan: Mapping[str, JsonValue]  # of meta.plan.Plan
     sandbox: str
     of_the_task: str
-    headroom: str  # the test before everything else, or why it is left out
+    turns: str  # of a night: its programs
     ideas: str  # why those of the user's program are not tried
-    screening: str  # of a trial: whether its new program trains candidates for a short time first, and why
     tells: str  # the statistical power
     researcher: str
     models: str

@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 
 from analysis.writing_events import ProgramEvent
 from arena.arms import Entry
+from inner_loop.night import OWN_RULES
 from meta.novelty import Novelty
-from programs.charter_edit import charter_fields
 from programs.edit import set_charter
 from programs.program import Program
 from programs.shelf import starter
 from programs.text import word_list
-from trainer.cards.screening import ScreenShape, best_shape
 from trainer.task import Task
 
 # The order in which small studies fill their places: the most different strategies first.
@@ -45,39 +44,23 @@ def starters(
     return [*list(racing.values())[: max(2, least, count)], one_line]
 
 
-def screening(own: Sequence[Program], task: Task, experiments: int) -> tuple[ScreenShape | None, str]:
-    """(how the program of a trial screens its candidates by short trainings, or None; why)."""
-    base = own[0] if own else starter("stock")
-    if charter_fields(base.text).keys() & {"wave", "screen.fraction", "screen.promote", "phases"}:
-        shortened = any(charter.screen.fraction < 1 for _, charter in base.charter.by_phase())
-        return None, "as your program sets it" if shortened else "not used: your program sets its own waves or phases"
-    return best_shape(task, experiments)
+def taking_turns(
+    own: Program, learnt: Program | None, task: Task, researcher: str, past: Program | None = None
+) -> list[Program]:
+    """The programs of a night, which no data of it chooses; the second is compared with the first.
 
-
-def screened(program: Program, shape: ScreenShape) -> Program:
-    """The program with such a screen, under the same name."""
-    text = set_charter(program.text, "wave", shape.wave)
-    text = set_charter(text, "screen.fraction", shape.fraction)
-    return program.with_text(set_charter(text, "screen.promote", round(shape.chosen / shape.wave, 3)), program.name)
-
-
-def candidate(
-    own: Sequence[Program],
-    learnt: Program | None,
-    novelty: Novelty,
-    screen: ScreenShape | None = None,
-    past: Program | None = None,
-) -> Program:
-    """The program of a trial, which no data of it chooses: the champion of a past study, else ``learnt``, else the
-    user's with another search (crosses of the best scripts so far), else one of the library; the first that behaves
-    differently from the user's. The one with another search screens as ``screen`` says."""
-    base = own[0] if own else starter("stock")
-    crossing = set_charter(base.text, "proposers", {"elite": 0.5, "local": 0.5})
-    possible = [program for program in (past, learnt) if program]
-    crossed = Program.parse(crossing, f"{base.name}-elite")
-    possible += [screened(crossed, screen) if screen else crossed, *(starter(name) for name in DIVERSE[1:])]
-    usual = novelty.behaviour(base)
-    return next(program for program in possible if novelty.behaviour(program) != usual)
+    The user's comes first, unless a script does the same under it as under stock; then the champion of a past night;
+    then ``learnt``. Without it, a script also has one that crosses the best scripts so far, or one that models the
+    results; a model or an agent has stock, or a careful one.
+    """
+    novelty = Novelty([task], researcher, OWN_RULES)
+    crossed = own.with_text(set_charter(own.text, "proposers", {"elite": 0.5, "local": 0.5}), f"{own.name}-elite")
+    follows = researcher != "scripted" or novelty.behaviour(own) != novelty.behaviour(starter("stock"))
+    novelty.meet(own)
+    fallback = ("tpe-local", "recombine") if researcher == "scripted" else ("stock", "careful")
+    possible = [past, learnt, *([crossed] if researcher == "scripted" else []), *map(starter, fallback)]
+    others = [program for program in possible if program and novelty.meet(program) is None]
+    return [own, *others[: 2 if past in others else 1]] if follows else others[:2]
 
 
 def entries(programs: Sequence[Program], novelty: Novelty) -> tuple[list[Entry], dict[str, str]]:

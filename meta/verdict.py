@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from analysis.decision import Compared, Decision, OnOneTask, state_of
+from analysis.decision import Compared, Contributed, Decision, OnOneTask, state_of
 from analysis.decision_text import gated
 from analysis.figures_text import gains, skewed, times, with_interval
 from analysis.found_scripts import FoundScript
@@ -46,10 +46,13 @@ def decide(
     origin: Origin | None = None,
     pace: Pace | None = None,
     carries: bool = False,
+    night: tuple[Contributed, ...] = (),
+    continued: bool = False,
 ) -> Decision:
     """The decision. ``own``: name of the user's own program; ``same_as``: the program that it behaves like, if any;
     ``match_ids``: the matches behind the claim."""
     ratio = claim.ratio_stock
+    reference = night[0].name if night else own if claim.own else "stock"
     over = Compared("stock", claim.stock, *claim.over_stock, ratio) if claim.over_stock and ratio else None
     return Decision(
         state=state_of(claim.p), name=program.name, unit=UNIT if claim.tasks else tasks[0].unit,
@@ -60,7 +63,7 @@ def decide(
         ),
         champion=claim.champion,
         tested=Compared(
-            own if claim.own else "stock", claim.reference, claim.difference, claim.low, claim.high, claim.ratio
+            reference, claim.reference, claim.difference, claim.low, claim.high, claim.ratio
         ),
         p=claim.p, beside=over, bare=claim.without_ideas, bare_ratio=claim.ratio_without_ideas, aa=claim.aa,
         own=own, same_as=same_as, trust=trust, fresh=freshness.least(tasks),
@@ -68,7 +71,7 @@ def decide(
         match_ids=tuple(match_ids), scripts=tuple(scripts), families=claim.families,
         origin=origin,
         start=replace(claim.start, name=origin.start) if claim.start and origin else None,
-        learnt=claim.learnt, carries=carries,
+        learnt=claim.learnt, carries=carries, night=night, continued=continued,
         pace=pace, simulated=tuple(task.name for task in tasks if task.law is not None),
     )  # fmt: skip
 

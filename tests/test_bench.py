@@ -53,7 +53,7 @@ CASES = {
     "load_ways": Case("6 1 1", ("idle: 0.000 nats, ranks 1.000, 0 of 6", "scaled: # nats, ranks #, # of 6 fail")),
     "metering": Case("--only loop", ("loop: charged #, cgroup #", "worst: #%")),
     "mutants": Case("check", ("mutations: #", "lost: 0")),
-    "nights": Case("{tmp}/nights.jsonl 1 8 1 tabular", ("1 nights on 1 tasks, new program over", "at least")),
+    "nights": Case("{tmp}/nights.jsonl 1 8 1 tabular", ("1 nights on 1 tasks, gain of main", "at least as good")),
     "nulls": Case("drawn 5", ("drawn null claims, normal: # of 5 = # [#, #]",)),
     "pictures": Case("{quick} {tmp}", ("credit.svg", "champion.svg", "recording.svg", "card.svg")),
     "own_share": Case(
@@ -176,8 +176,7 @@ def test_a_whole_night_on_a_repository_with_a_stand_in_for_the_gpu(tmp_path: Pat
     steps = [line.split()[2:4] for line in done.stdout.splitlines() if line.startswith("$ metaloop")]
     assert [words[0] for words in steps] == ["task", "task", "improve", "improve"]
     assert 'device = "gpu"' in (tmp_path / "repo" / "task.toml").read_text()
-    headroom = re.search("headroom: (repo: the best of|not tested: .*task measure)", " ".join(done.stdout.split()))
-    assert headroom, done.stdout[-4000:]  # not where the machine is so busy that it takes more than a tenth
+    assert "one night, because" in " ".join(done.stdout.split())
     assert (tmp_path / "out" / "night" / "champion.md").is_file()
     assert "no figure here is one of a GPU" in done.stdout
     assert list((tmp_path / "cache").glob("compiled/repo-*.pack")), "the command's compile cache was not filled"

@@ -118,7 +118,7 @@ def card(con: duckdb.DuckDBPyConnection, study: str, unfinished: RunsSoFar | Non
     how = setting(facts)  # it names the researcher, so that the cost need not say that there was no model
     headline, lines, rival = shown.headline, [shown.sentence], None
     if decision is not None:
-        rival = Rival(decision.tested.name, "yours" if decision.against_own else "stock")
+        rival = None if decision.night else Rival(decision.tested.name, "yours" if decision.against_own else "stock")
         decision = short_names(decision)
         headline, lines = card_headline(decision), verdict_lines(decision, facts.champion.rows[0].reserve or ())
     cost = verdict.cost(facts, model=not how, short=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from analysis import night_text
 from analysis.decision import Decision
 from analysis.decision_text import OTHER_LOAD, result, tested_p
 from analysis.figures_text import difference, differs, with_interval
@@ -37,6 +38,8 @@ def card_headline(d: Decision) -> str:
 
 
 def verdict_lines(d: Decision, held_out: Sequence[HeldOutResult]) -> list[str]:
+    if d.night:
+        return [f"{night_text.turns(d)}."]
     counted = many(d.champion.n, "new task") if d.families else f"{many(d.champion.n, 'run')} against {d.tested.gain.n}"
     figures = f"{difference(d.tested, d.unit, d.digits)}, {counted}, one-sided p {tested_p(d.p)}."
     load = f"{OTHER_LOAD}." if d.pace and d.pace.other_load else ""

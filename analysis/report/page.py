@@ -17,6 +17,7 @@ from analysis.report import (
     experiments,
     lineage,
     logs,
+    night,
     power,
     progress,
     reproduce,
@@ -42,6 +43,7 @@ LIBRARIES = ("d3.min.js", "plot.umd.min.js")  # in the order in which they must 
 SCRIPTS = ("charts.js", "experiments.js", "page.js")
 PARTS: tuple[Callable[[ReportFacts], ReportSection | None], ...] = (
     verdict.section,
+    night.section,
     logs.section,
     standings.section,
     transfer.section,

@@ -17,7 +17,7 @@ PLAN = {
     "control_runs": "runs of the other controls",
     "ablation_runs": "runs of the champion without its ideas",
     "start_runs": "runs of the program that the champion started from",
-    "without_harvest": "",
+    "turns": "",
     "harvest_percent": "harvest, in percent of the device time of the runs",
     "seeds": "runs of each program",
     "batch": "a race; runs at a time",
@@ -72,7 +72,7 @@ def commands(facts: ReportFacts) -> list[tuple[str, str]]:
         ]
     else:
         listed = [(f"metaloop standings {study} --all", "every match, with intervals and ties")]
-        if facts.champion.rows:
+        if facts.champion.rows and facts.deciding.purpose != "night":
             listed.append(
                 (f"metaloop verify {study}", f"measures the lead again, on {freshness.SHORT[fresh_of(facts)]}")
             )

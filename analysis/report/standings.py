@@ -41,7 +41,9 @@ MARKS = {
 }
 
 
-def section(facts: ReportFacts) -> ReportSection:
+def section(facts: ReportFacts) -> ReportSection | None:
+    if facts.deciding.purpose == "night":
+        return None  # its one run is that of all programs
     order = _order(facts)
     rows = [row for row in facts.standings.rows if row.match_id in order]
     grouped = sorted(stages(rows), key=lambda ids: facts.deciding.match_id not in ids)

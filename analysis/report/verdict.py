@@ -105,7 +105,12 @@ def intro(facts: ReportFacts) -> list[str]:
         "In each run, the researcher follows one program: it edits the training script, trains it, and keeps changes "
         f"that score better{_budget(facts)}. Then its final script is trained again on {fresh}."
     )
-    if facts.has_search:
+    if (facts.config.get("plan") or {}).get("night"):
+        text = (
+            "The programs took turns on one lineage of the training script: each edits it, trains it, and keeps what "
+            f"scores better{_budget(facts)}. Then the script is trained again on {fresh}."
+        )
+    elif facts.has_search:
         text += f" {_stages(facts)} on {fresh}."
     known = [one for one in tasks if one is not None]
     if kind != freshness.SPLIT:
@@ -118,8 +123,6 @@ def _stages(facts: ReportFacts) -> str:
     """What a study of programs did, by its plan; the figures of what they are compared with follow."""
     plan = facts.config.get("plan") or {}
     other = "the user's own program" if plan.get("own_arm") else "stock (a plain keep-if-better program)"
-    if plan.get("trial"):
-        return f"The study was a trial, without a search for programs: it compared one program with {other}"
     wrote = ", wrote new ones from the measured effects," if plan.get("generations", 1) else ""
     return f"The study compared several programs{wrote} and at the end compared the best one with {other}"
 
@@ -170,7 +173,9 @@ def tiles(facts: ReportFacts) -> list[tuple[str, str]]:
     """(figure, label) of the tiles."""
     totals = facts.totals
     runs = "log" if facts.logs.rows else "run"
-    counts = [many(totals.programs, "program")] if totals.programs else []
+    decision = decided(facts)
+    programs = len(decision.night) if decision and decision.night else totals.programs
+    counts = [many(programs, "program")] if programs else []
     counts += [many(totals.runs, runs), many(totals.experiments, "experiment")]
     pairs = [(figure, noun) for figure, _, noun in (text.partition(" ") for text in counts)]
     spent = totals.device_seconds
@@ -186,8 +191,9 @@ def _of_champion(facts: ReportFacts, decision: Decision, row: ChampionRow) -> Re
     never_seen = [on_reserved(on) for on in row.reserve or []]
     whose = (decision_text.origin(decision), own_share(decision), beside_learnt(decision), memory(decision))
     notes = (*filter(None, whose), *decision_text.notes(decision), *weighty, *never_seen)
+    main_better = bool(decision.night) and any((one.low or 0.0) > 0 for one in decision.scripts)
     return ReportVerdict(
-        "shown" if decision.holds else "open",
+        "shown" if decision.holds or main_better else "open",
         decision_text.headline(decision),
         decision_text.sentence(decision, where),
         tuple(notes),

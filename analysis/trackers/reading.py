@@ -200,6 +200,9 @@ def _verdict(d: Decision, held_out: Sequence[HeldOutResult]) -> Verdict:
         "ratio": tested.ratio.ratio,
         "ratio_at_least": tested.ratio.lower,
     }
+    if d.night:  # the gains of its test are those of turns
+        script = next(iter(d.scripts), None)
+        figures = {"gain": script.gain, "low": script.low, "high": script.high, "p": d.p} if script else {"p": d.p}
     return {
         "winner": d.name if d.holds else "none",
         "champion": d.name,
@@ -222,7 +225,8 @@ def _verdict(d: Decision, held_out: Sequence[HeldOutResult]) -> Verdict:
 def _note(study: str, verdict: Verdict, fresh: str) -> str:
     return (
         f"Metaloop study {study}. {markdown(verdict)}\n\nThe runs that the verdict is made from: filter "
-        '`params.purpose = "confirmation"`, group by `name`, and compare `run.verified_gain`. It is measured after a '
+        '`params.purpose = "confirmation"` (of a night, "night"), group by `name`, and compare '
+        "`run.verified_gain`. It is measured after a "
         f"run, {freshness.UNSEEN[fresh]}; `tags.trust` says how far to rely on it. `run.claimed_gain` "
         "and the curves are what the run itself saw."
     )

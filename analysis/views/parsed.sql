@@ -7,5 +7,5 @@ SELECT *, unnest(from_json(record, '{
     "device_seconds_charged": "DOUBLE", "device_seconds_spent": "DOUBLE", "wall_seconds": "DOUBLE",
     "peak_memory_mb": "DOUBLE", "utilization": "DOUBLE", "steps": "BIGINT", "description": "VARCHAR", "proposer": "VARCHAR",
     "directive_ids": ["VARCHAR"], "trust": "VARCHAR", "cached": "BOOLEAN", "reason": "VARCHAR", "diff": "VARCHAR",
-    "started_at": "TIMESTAMP", "decision": "VARCHAR", "line": "BIGINT", "constraints": "JSON"}'))
+    "started_at": "TIMESTAMP", "decision": "VARCHAR", "line": "BIGINT", "constraints": "JSON", "program_id": "VARCHAR"}'))
 FROM lines

@@ -9,5 +9,5 @@ SELECT recorded.place, experiment_id, run_id, number, source_id, parent_source_i
         THEN written_at - to_seconds(coalesce(wall_seconds, 0.0)) END) AS started_at,
     parent_number, config, replicate, steps, wall_seconds, utilization, proposer, cached, reason AS outcome_reason, diff,
     CASE WHEN r.direction = 'higher' THEN metric - baseline_metric ELSE baseline_metric - metric END AS gain,
-    r.match_id, r.arm_id, r.program_id, r.task, r.direction, constraints
+    r.match_id, r.arm_id, coalesce(recorded.program_id, r.program_id) AS program_id, r.task, r.direction, constraints
 FROM records AS recorded JOIN outcomes AS o ON o.place = recorded.place LEFT JOIN run_starts AS r USING (run_id)

@@ -151,9 +151,11 @@ def status(bench: Bench) -> AgentReply:
     return AgentReply("\n".join(lines), 0, {**facts, "experiments": rows})
 
 
-def spent(bench: Bench) -> AgentReply:
+def spent(bench: Bench, session: bool = False) -> AgentReply:
+    """``session``: only the experiments of this session are used."""
     facts = facts_of(bench)
-    text = f"refused: the budget of this run is spent ({budget(facts)}). No further experiment can run; stop here."
+    what = "the experiments of this session are used" if session else "the budget of this run is spent"
+    text = f"refused: {what} ({budget(facts)}). No further experiment can run; stop here."
     return AgentReply(text, SPENT, {**facts, "error": "budget spent"})
 
 

@@ -15,7 +15,7 @@ from inner_loop.agents import answer as answers
 from inner_loop.agents.charge import SandboxCharge
 from inner_loop.agents.experiment_server import AgentReply, AgentRequest
 from inner_loop.agents.recall import source_event
-from inner_loop.agents.verdicts import Verdicts, blobs
+from inner_loop.agents.verdicts import AGENT, Verdicts, blobs
 from inner_loop.agents.worktree import program_files, shown_files
 from inner_loop.bench import Bench, BudgetSpent
 from inner_loop.events import AgentHeadEvent, Emit
@@ -32,7 +32,8 @@ _DESCRIPTION = 300
 
 
 class AgentSession:
-    """``emit`` records an event; ``logs`` contains NUMBER.log of experiments of earlier attempts."""
+    """``emit`` records an event; ``logs`` contains NUMBER.log of experiments of earlier attempts. ``last``: the number
+    of experiments of the run at which the session ends."""
 
     def __init__(
         self,
@@ -43,6 +44,7 @@ class AgentSession:
         emit: Emit,
         charge: SandboxCharge,
         logs: Path | None = None,
+        last: float = float("inf"),
     ) -> None:
         self._bench = bench
         self._program = program
@@ -50,6 +52,7 @@ class AgentSession:
         self._emit = emit
         self._logs = logs
         self._charge = charge
+        self._last = last
         self._verdicts = Verdicts(bench, bench.head.source)
         self._head = bench.head
         # the stock program looks for val_bpb, whatever the task's metric
@@ -57,6 +60,10 @@ class AgentSession:
         self._aliases = ("val_bpb",) if stock else ()
         self._ran = self._closing = False
         self.requests = 0
+
+    @property
+    def is_open(self) -> bool:
+        return self._bench.is_open and len(self._bench.history) < self._last
 
     def answer(self, request: AgentRequest) -> AgentReply:
         """Raises RunStopped and EnvironmentProblem, which end the run; the agent's mistakes are answered."""
@@ -67,7 +74,7 @@ class AgentSession:
         except UsageError as error:
             return answers.refused(self._bench, error.message)
         except BudgetSpent:
-            return answers.spent(self._bench)
+            return answers.spent(self._bench, session=self._bench.is_open)
         finally:
             self._record_head()
 
@@ -130,6 +137,8 @@ class AgentSession:
 
     def _measure(self, source: Source, known: Record | None, request: AgentRequest, because: tuple[str, ...]) -> Record:
         bench, parent = self._bench, known or self._bench.head
+        if len(bench.history) >= self._last:
+            raise BudgetSpent("the experiments of this session are used")
         edit = Edit() if known else self._edit(source, parent)
         self._charge.book(bench.cost(request.fraction))
         if bench.can_afford(request.fraction) and (event := source_event(bench.run_id, parent.source, source)):
@@ -141,7 +150,7 @@ class AgentSession:
             because=because,
             fraction=request.fraction,
             replicate=bench.next_replicate() if known else 0,
-            proposer="agent",
+            proposer=AGENT,
             description=self._description(request, source, edit),
         )
         if not record.ok:

@@ -54,10 +54,12 @@ def environment(task: Task, worktree: Path) -> dict[str, str]:
     }
 
 
-def prompt(bench: Bench, sandbox: SandboxFacts, program: Program, *, sandboxed: bool = True) -> str:
+def prompt(
+    bench: Bench, sandbox: SandboxFacts, program: Program, *, sandboxed: bool = True, last: float = float("inf")
+) -> str:
     """The agent's situation and tools; how it works is described by the program in its worktree.
 
-    ``sandbox``: its charge outside experiments, from `SandboxCharge.facts`.
+    ``sandbox``: its charge outside experiments, from `SandboxCharge.facts`. ``last``: see `AgentSession`.
     """
     facts, task = facts_of(bench), bench.task
     return render(
@@ -79,4 +81,5 @@ def prompt(bench: Bench, sandbox: SandboxFacts, program: Program, *, sandboxed: 
         living=[path for path, _ in program.living],
         metered=bool(sandbox),
         sandboxed=sandboxed,
+        turn=None if last == float("inf") else int(last) - len(bench.history),
     )

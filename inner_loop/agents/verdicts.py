@@ -19,6 +19,7 @@ from programs.errors import UsageError
 from programs.text import one_line
 from trainer.source import Source
 
+AGENT = "agent"  # the proposer of its experiments
 Blobs = tuple[tuple[str, str], ...]
 _REASON = 200  # characters of an agent's reason that are stored
 
@@ -123,7 +124,7 @@ class Verdicts:
     def finish(self, besides: Source | None = None) -> None:
         """The agent did not decide: keep what is better than the head."""
         for record in self._open():
-            if record.source != besides:
+            if record.source != besides and record.proposer == AGENT:  # a night decides its own
                 gain = gain_over(self._bench, record, self._bench.head)
                 self._decide(record, gain is not None and gain > 0, "no decision by the agent")
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -22,6 +23,7 @@ from inner_loop.contracts import Proposal
 from inner_loop.events import TurnEvent
 from inner_loop.models import provider
 from inner_loop.models.client import ModelClient, Stopped
+from inner_loop.phases import current
 from inner_loop.record import Record
 from inner_loop.researchers import briefing
 from inner_loop.researchers.briefing import InFlight
@@ -65,7 +67,8 @@ class ChatResearcher(ScriptedResearcher):
             program.charter, self._labels, task, self._seats, context.config, self._seen
         )
         self._deadline = time.monotonic() + (context.config.max_wall or float("inf"))
-        self._client = ModelClient(context, seed, deadline=self._deadline)
+        shared = context.client
+        self.client = shared if isinstance(shared, ModelClient) else ModelClient(context, seed, deadline=self._deadline)
         self._calls: CallQueue[TurnResult] = CallQueue(self._look)
         self._turns = 0
         self._lost: list[str] = []  # the fates of the last turns, as long as none led to an experiment
@@ -77,18 +80,31 @@ class ChatResearcher(ScriptedResearcher):
     def work(self, bench: Bench) -> None:
         """Raises NoReply if no model answers, besides what every researcher may raise."""
         try:
-            self._work(bench)
+            with self._stoppable():
+                super().work(bench)
             bench.put_beside(STATE, briefing.state(bench, self._notebook))
         except WallSpent:
             bench.put_beside(STATE, briefing.state(bench, self._notebook))
             raise
         finally:
-            self._client.close()
-            self._calls.close()
+            self.close(bench)
 
-    def _work(self, bench: Bench) -> None:
+    def propose(self, bench: Bench) -> Proposal | None:
+        with self._stoppable():
+            return super().propose(bench)
+
+    def ahead(self, bench: Bench) -> None:
+        self._enter(current(self._phases, bench))
+        self._ask(bench, bench.head, [])
+
+    def close(self, bench: Bench) -> None:
+        self.client.close()
+        self._calls.close()
+
+    @contextmanager
+    def _stoppable(self) -> Iterator[None]:
         try:
-            super().work(bench)
+            yield
         except Stopped:
             self._look()
             raise RunStopped("asked to stop while waiting for a model") from None
@@ -134,8 +150,10 @@ class ChatResearcher(ScriptedResearcher):
         while self._calls.in_flight < len(self._seats):
             if drawn + self._calls.in_flight and not bench.meter.affords((drawn + self._calls.in_flight + 1) * each):
                 return
-            number, self._turns = self._turns, self._turns + 1
-            role = self._seats[number % len(self._seats)]
+            turn, self._turns = self._turns, self._turns + 1
+            role = self._seats[turn % len(self._seats)]
+            at, programs = self._context.seat
+            number = turn * programs + at
             idea = self._notebook.hand_out(number, role.name, parent.config, bench.history)
             made = [f"{p.plan.turn.role.name}: {p.description!r}" for p in wave if isinstance(p, ChatProposal)]
             flight = InFlight(tuple(made), tuple(self._calling.values()))
@@ -146,11 +164,11 @@ class ChatResearcher(ScriptedResearcher):
                     raise
                 bench.early = too_long.message  # the source has outgrown the model's context
                 return
-            turn = Turn(number, role, parent, tuple(messages), self._tried(bench))
+            asked = Turn(number, role, parent, tuple(messages), self._tried(bench))
             self._calling[number] = (
                 f"{role.name}, {f'offered [{idea.label}] {line(idea.text, 80)}' if idea else 'offered no idea'}"
             )
-            self._calls.ask(partial(converse, self._client, turn, self._briefing.reply_tokens, self._briefing.fits))
+            self._calls.ask(partial(converse, self.client, asked, self._briefing.reply_tokens, self._briefing.fits))
 
     def _tried(self, bench: Bench) -> frozenset[str]:
         if not self._charter.no_repeat:

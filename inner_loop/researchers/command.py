@@ -11,8 +11,8 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from inner_loop.agents import tools as agent_tools
@@ -24,7 +24,7 @@ from inner_loop.agents.recall import recall
 from inner_loop.agents.running import AgentEnded, AgentRunner
 from inner_loop.agents.session import AgentSession
 from inner_loop.agents.verdicts import Verdicts, restore_best
-from inner_loop.bench import Bench, RunStopped
+from inner_loop.bench import Bench, RunStopped, WallSpent
 from inner_loop.events import AgentSessionEvent, FindingEvent
 from inner_loop.models.contract import NoReply
 from inner_loop.run_context import RunContext
@@ -57,6 +57,21 @@ class CommandResearcher:
         Raises NoReply if the agent fails before it ran anything (its key, its network, its command), or if a cap of the
         study is reached.
         """
+        with self.sessions(bench) as session, ExitStack() as stack:
+            stack.callback(restore_best, bench)
+            while bench.is_open:
+                before = len(bench.history)
+                try:
+                    session(self._program, None)
+                except WallSpent:
+                    break
+                if len(bench.history) == before:
+                    break
+
+    @contextmanager
+    def sessions(self, bench: Bench) -> Iterator[Callable[[Program, int | None], None]]:
+        """Within it, each call is one session of a program, with so many experiments at most (None: any number). It
+        raises WallSpent after the wall limit, and NoReply as `work`."""
         _ = self._agent.installed
         recall(bench, self._context.recorded)
         charge = SandboxCharge(bench, self._context.emit, self._context.recorded)
@@ -67,16 +82,20 @@ class CommandResearcher:
             worktree = self._worktree(folder, stack)
             self._agent.open_gateway(stack)
             stack.callback(agent_worktree.clear, worktree)
-            stack.callback(restore_best, bench)
-            while bench.is_open and time.monotonic() < deadline:
-                before = len(bench.history)
-                ended = self._session(bench, folder, worktree, deadline, charge)
+
+            def session(program: Program, most: int | None) -> None:
+                if time.monotonic() >= deadline:
+                    raise WallSpent(f"--max-wall: {self._context.config.max_wall:g} s of wall time are over")
+                self._program, before = program, len(bench.history)
+                last = float("inf") if most is None else before + most
+                ended = self._session(bench, folder, worktree, deadline, charge, last)
                 gateway = self._agent.gateway
                 if bench.is_open and gateway is not None and gateway.meter.problem is not None:
                     raise NoReply(gateway.meter.problem)
                 if len(bench.history) == before:
                     self._complain(bench, ended)
-                    break
+
+            yield session
 
     def _folder(self, stack: ExitStack) -> Path:
         """Where the agent's output is stored; temporary if nothing is kept."""
@@ -93,16 +112,18 @@ class CommandResearcher:
         return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="metaloop-agent-"))).resolve() / "worktree"
 
     def _session(
-        self, bench: Bench, folder: Path, worktree: Path, deadline: float, charge: SandboxCharge
+        self, bench: Bench, folder: Path, worktree: Path, deadline: float, charge: SandboxCharge, last: float
     ) -> AgentEnded:
-        self._lay(bench, folder, worktree, charge)
+        self._lay(bench, folder, worktree, self._prompt(bench, charge, last))
         logs = self._context.folder / "logs" if self._context.folder else None
-        session = AgentSession(bench, self._program, worktree, emit=self._context.emit, charge=charge, logs=logs)
-        prompt = self._prompt(bench, charge)
+        session = AgentSession(
+            bench, self._program, worktree, emit=self._context.emit, charge=charge, logs=logs, last=last
+        )
+        prompt = self._prompt(bench, charge, last)
         before = len(bench.history)
         with ExperimentServer(session.answer) as server:
             runner = self._runner(worktree, server.path, SESSION_SECONDS)
-            attend = self._attending(bench, session, server, deadline, charge)
+            attend = self._attending(session, server, deadline, charge)
             try:
                 ended = self._agent.run(
                     runner, prompt, agent_tools.entry(self._task), attend=attend, begun=charge.begin
@@ -115,7 +136,7 @@ class CommandResearcher:
         return ended
 
     def _attending(
-        self, bench: Bench, session: AgentSession, server: ExperimentServer, deadline: float, charge: SandboxCharge
+        self, session: AgentSession, server: ExperimentServer, deadline: float, charge: SandboxCharge
     ) -> Callable[[], bool]:
         """What answers a waiting request, and is False when the session is to end. It raises RunStopped if the run is
         to stop."""
@@ -128,24 +149,24 @@ class CommandResearcher:
             charge.book()
             now = time.monotonic()
             if self._context.should_stop():
-                raise RunStopped(f"run {bench.run_id} was asked to stop while its agent was working")
+                raise RunStopped(f"run {self._context.run_id} was asked to stop while its agent was working")
             if session.requests != requests:
                 requests, last = session.requests, now
-            if not bench.is_open or (gateway is not None and gateway.meter.problem is not None):
+            if not session.is_open or (gateway is not None and gateway.meter.problem is not None):
                 closing = min(closing, now + GRACE_SECONDS)
             return now < min(closing, deadline, last + IDLE_SECONDS)
 
         return attend
 
-    def _prompt(self, bench: Bench, charge: SandboxCharge) -> str:
-        return agent_tools.prompt(bench, charge.facts(), self._program, sandboxed=self._context.sandboxed)
+    def _prompt(self, bench: Bench, charge: SandboxCharge, last: float) -> str:
+        return agent_tools.prompt(bench, charge.facts(), self._program, sandboxed=self._context.sandboxed, last=last)
 
-    def _lay(self, bench: Bench, folder: Path, worktree: Path, charge: SandboxCharge) -> None:
+    def _lay(self, bench: Bench, folder: Path, worktree: Path, readme: str) -> None:
+        left = {} if self._context.seat[1] > 1 else {n: agent_worktree.notes(worktree, n) for n in self._noted(folder)}
         said = {
-            name: kept.read_text(encoding="utf-8") if kept.is_file() else agent_worktree.notes(worktree, name)
+            name: kept.read_text(encoding="utf-8") if kept.is_file() else left.get(name, "")
             for name, kept in self._noted(folder).items()
         }
-        readme = self._prompt(bench, charge)
         agent_worktree.lay(worktree, self._task, self._program, bench.history, bench.head, readme)
         for name, text in said.items():
             if text:
@@ -154,7 +175,8 @@ class CommandResearcher:
 
     def _noted(self, folder: Path) -> dict[str, Path]:
         """The files in which an agent keeps notes, living files of the program included, and their copies in the run's
-        folder."""
+        folder; each program of a night has its own."""
+        folder = folder / self._program.program_id if self._context.seat[1] > 1 else folder
         living = {name: folder / "living" / name for name, _ in self._program.living}
         return {**living, agent_worktree.NOTES: folder / agent_worktree.NOTES}
 

@@ -38,7 +38,7 @@ class ScriptedResearcher:
     def __init__(self, program: Program, task: Task, rng: np.random.Generator) -> None:
         self._rng = rng
         self._phases = run_phases(program, task)
-        self._surroundings = Surroundings(program.charter)
+        self._surroundings = Surroundings(program.charter, task.edits)
         self._enter(self._phases[0])
 
     def work(self, bench: Bench) -> None:
@@ -56,6 +56,20 @@ class ScriptedResearcher:
         bench.set_aside(0.0)
         if self._charter.confirm > 0:
             confirm(bench, self._citations.cite("confirm"))
+
+    def propose(self, bench: Bench) -> Proposal | None:
+        """For a night: one edit of the head, by the settings that say what is tried."""
+        self._enter(current(self._phases, bench))
+        return next(iter(self._draw(bench, bench.head, 1)), None)
+
+    def refit(self, bench: Bench, proposal: Proposal) -> Proposal | None:
+        return self._refit(bench, bench.head, proposal)
+
+    def ahead(self, bench: Bench) -> None:
+        """A script needs no time to think."""
+
+    def close(self, bench: Bench) -> None:
+        """A script holds nothing open."""
 
     def _enter(self, phase: RunPhase) -> None:
         self._phase = phase

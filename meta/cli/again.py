@@ -216,10 +216,10 @@ def dial_of(config: StudySettings, recorded: PlanSettings) -> tuple[list[str], s
     variant = task if plan.variant_runs and task.family is not None else None  # all members cost the same
     other_seconds = plan.seconds_on(task, further) + seconds_on_reserved(plan, task, reserve, variant)
     needed, least = plan.device_seconds(task) + other_seconds, task.cost_seconds
-    budgets = [math.ceil(needed + extra * least) for extra in range(60 if plan.trial else 1)]
+    budgets = [math.ceil(needed + extra * least) for extra in range(2 if plan.night else 1)]
 
     def sized(dial: Dial) -> Plan:
-        return plan_of([task, *further], dial, reserve, own_arm=bool(plan.own_arm), variant=variant, headroom=improves)
+        return plan_of([task, *further], dial, reserve, own_arm=bool(plan.own_arm), variant=variant, improves=improves)
 
     made = (each for budget in budgets for each in dials(plan, sized, budget))
     return nearest(made, plan)
@@ -250,7 +250,6 @@ def dials(plan: Plan, make: Callable[[Dial], Plan], budget: int | None = None) -
         ["--seeds", str(plan.opening_runs)],
         ["--generations", str(plan.generations)],
         ["--harvest", str(plan.harvest_percent)],
-        ["--headroom" if plan.headroom else "--no-headroom"],
     ]
     for size, taken in product(sizes, product((False, True), repeat=len(changes))):
         flags = [*size, *(word for change, use in zip(changes, taken, strict=True) if use for word in change)]
@@ -262,7 +261,6 @@ def dials(plan: Plan, make: Callable[[Dial], Plan], budget: int | None = None) -
             generations=plan.generations if taken[2] else None,
             harvest=plan.harvest_percent if taken[3] else None,
             race_rule=None,
-            headroom=bool(plan.headroom) if taken[4] else None,
         )
         try:
             made = make(dial)

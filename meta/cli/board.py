@@ -343,7 +343,8 @@ class StudyView:
 
     def _add_news(self, run: RunView, one: TriedView, event: LedgerRecord) -> None:
         arm = next((m.arms[run.arm_id] for m in self.matches.values() if run.arm_id in m.arms), None)
-        who = self.name(arm.program_id) if arm else run.run_id[:7]
+        program_id = str(event.get("program_id") or (arm.program_id if arm else ""))
+        who = self.name(program_id) if program_id else run.run_id[:7]
         at = str(event.get("at", ""))[11:16]
         shown = f" {one.metric:.4f}" if isinstance(one.metric, float) else ""
         doing = one.said if len(one.said) <= NEWS else f"{one.said[: NEWS - 3]}..."

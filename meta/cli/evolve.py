@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, cast
 
-import click
-
 from meta.cli import launch, mutation, resolve
 from meta.cli.evolve_flags import EndFlags, EvolveFlags
-from meta.cli.evolve_plan import after_own, describe, like_stock, origin_lines, plan_lines
+from meta.cli.evolve_plan import after_own, describe, like_stock, night_words, origin_lines, plan_lines
 from meta.cli.evolve_resumed import refuse_settings
 from meta.cli.evolve_tasks import ChosenTasks, drawn_for
 from meta.cli.flags import ProgramOrNone, Programs
@@ -35,7 +32,6 @@ if TYPE_CHECKING:
     from meta.plan import Plan
     from programs.program import Program
 
-GO_ON = "No single change gained enough to be seen; several together may still help. Go on with the study?"
 PLANNING = "planning: reading the task and what was learnt on other tasks"
 
 
@@ -71,12 +67,11 @@ def _evolve(out: Output, command: str, own: list[Program], flags: EvolveFlags, p
     """``path``: of the user's program, if it is a file."""
     from meta.begin import champion_of, create, take_up
 
-    settings = settings_of(flags)
+    settings, dial = settings_of(flags), flags.dial
     folder = settings.existing(out)
     if folder is not None:
         refuse_settings(folder)
     with if_slow(out, PLANNING):
-        dial = flags.dial
         if folder is not None:
             study, plan, starters = take_up(folder)
             settings.check(study)
@@ -98,12 +93,14 @@ def _evolve(out: Output, command: str, own: list[Program], flags: EvolveFlags, p
             plan = plan if apart and learnt else replace(plan, learnt_runs=0)
             used = learnt.used if learnt else None
             origins = origin_lines(past.used if past else None, used, on.training, plan.learnt_runs)
-            if own:
+            if plan.night:
+                origins = {"turns": night_words(own[0], learnt, on.training[0], chosen.researcher, past)}
+            elif own:
                 origins["knowledge"] += after_own(learnt, own, on.training[0], plan, chosen.researcher)
             chosen.note_others(out, own, past.folder if past else None)
         flags.ending.refuse_early(on.training[0])
         described = describe(plan, on, settings, study if folder else None)
-        beside = plan_lines(command, plan, on, own or starters, study if folder else None, settings, dial)
+        beside = plan_lines(command, plan, on, own or starters, study if folder else None, settings)
         beside |= {"budget": "" if folder else unused_budget(dial, described)} | origins
         described |= cast(PlannedWork, {name: text for name, text in beside.items() if text})
     if settings.dry_run:
@@ -164,8 +161,6 @@ def finish(
     if champion_of(folder) is None:
         launch.announce(out, described, folder)
         at_end = launch.flags_at_end(flags.ending.webhook, flags.ending.apply)
-        if not headroom_first(out, command, study, plan, described, flags.start.yes, at_end):
-            return
         launch.drive(out, folder, command, described, lambda p: carry_out(study, plan, starters, p), at_end=at_end)
         if fewer := not_run(load_board(folder)[0]):
             out.note(fewer)
@@ -260,36 +255,3 @@ def base_of(own: list[Program]) -> Program:
     from programs.shelf import starter
 
     return own[0] if own else starter("idea-queue")
-
-
-def headroom_first(
-    out: Output, command: str, study: Study, plan: Plan, described: PlannedWork, yes: bool, at_end: str = ""
-) -> bool:
-    """Make the headroom test that the plan has. Where no room could be seen, ask at a terminal whether to go on;
-    returns whether to, which a stop request denies. A study that is resumed after the test has the answer by that."""
-    from meta.headroom import carry_out, finished
-
-    if not plan.headroom:
-        return True
-    study.look()
-    known = finished(study, plan)
-    seen = known or launch.drive(
-        out, study.folder, command, described, lambda p: carry_out(study, plan, p), last=False, at_end=at_end
-    )
-    for one in seen:
-        out.note(f"headroom: {one.sentence()}")
-    if known:
-        return True
-    goes_on = True
-    if any(one.room for one in seen) or study.is_stop_requested():
-        pass
-    elif yes or out.mode != "person" or not sys.stdin.isatty():
-        out.note("going on all the same: a search can find what no single change shows; --no-headroom skips this test")
-    else:
-        with study.held():  # it waits for an answer: for others it is not stopped
-            goes_on = click.confirm(GO_ON, default=True, err=True)
-    if goes_on and not study.is_stop_requested():  # the search would begin by removing the request
-        return True
-    again = f"metaloop {command} --resume {resolve.typed(study.folder)}{at_end}"
-    out.note(f"stopped; nothing else was spent. To go on: {again}")
-    return False

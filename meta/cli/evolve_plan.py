@@ -9,13 +9,14 @@ from analysis.wording import many
 from meta.cli import launch, mutation, plan_words
 from meta.cli.evolve_tasks import ChosenTasks
 from meta.cli.launch import LaunchSettings
-from meta.cli.study_size import Dial, headroom_words, trial_tells
+from meta.cli.study_size import night_tells
 from meta.planned_work import PlannedWork
 
 if TYPE_CHECKING:
     from arena.settings import FromStudy, UsedKnowledge
     from arena.study import Study
     from meta.learnt import Learnt
+    from meta.past_study import PastStudy
     from meta.plan import Plan
     from programs.program import Program
     from trainer.task import Task
@@ -39,13 +40,13 @@ def describe(plan: Plan, on: ChosenTasks, settings: LaunchSettings, study: Study
     planned |= mutation.bill(plan, model_config, planned)
     if on.families:
         return {"tells": launch.power_over_tasks(plan.family_confirm * len(on.training))} | planned
+    if plan.night:
+        return {"tells": night_tells(plan, task)} | planned
     of = f"each of the champion and {'your program' if plan.own_arm else 'stock'}"  # the other arms have fewer
     if further:  # each run is a sample of the mean over the tasks, in one unit
         power = launch.power_sentence(plan.confirm_runs * len(on.training), of=of)
         return {"tells": f"confirmation over {len(on.training)} tasks: {power}"} | planned
     power = launch.power_sentence(plan.confirm_runs, 1, launch.known_noise(study), task.unit, of)
-    if plan.trial:
-        return {"tells": trial_tells(plan, task, power)} | planned
     return {"tells": f"confirmation: {power}"} | planned
 
 
@@ -74,19 +75,15 @@ def plan_lines(
     programs: Sequence[Program],
     study: Study | None,
     settings: LaunchSettings,
-    dial: Dial,
 ) -> dict[str, str]:
-    """What the plan says of the comparison, the headroom test and the screening. ``study``: the one that is resumed."""
+    """What the plan says of the comparison. ``study``: the one that is resumed."""
     lines: dict[str, str] = {}
     if command == "improve":
-        lines["compared_with"] = compared_with(plan, programs, study, settings)
         own = origin_of(programs, study)
-        lines["ideas"] = untried(own, study.config.researcher if study else settings.researcher_choice.researcher)
-    if (command == "improve" or plan.headroom) and not on.families:
-        lines["headroom"] = headroom_words(on.training, None if study else dial, plan)
-    if plan.trial:
-        mine = programs if command == "improve" else ()
-        lines["screening"] = screening_words(plan, on.training[0], mine, study)
+        if not plan.night:
+            lines["compared_with"] = compared_with(plan, programs, study, settings)
+        researcher = study.config.researcher if study else settings.researcher_choice.researcher
+        lines["ideas"] = untried(own, researcher, on.training[0])
     return lines
 
 
@@ -141,7 +138,7 @@ def compared_with(plan: Plan, programs: Sequence[Program], study: Study | None, 
     name = origin_of(programs, study).name
     if plan.own_arm:
         named = "" if name == "program" else f" (its name: {name})"
-        return f"your own program{named}{'' if plan.trial else '; stock runs too, but is not part of the test'}"
+        return f"your own program{named}; stock runs too, but is not part of the test"
     if name == "stock":
         return "stock"
     same = f"stock, the plain keep-if-better loop, because this researcher runs {yours(name)} exactly like it"
@@ -150,11 +147,23 @@ def compared_with(plan: Plan, programs: Sequence[Program], study: Study | None, 
     return f"{same}: a script reads its settings and the edits in backticks, not its prose (a model does: -m)"
 
 
-def untried(own: Program, researcher: str) -> str:
-    """That a script does not try the ideas of the user's program, and the lines that change this; else empty."""
+def untried(own: Program, researcher: str, task: Task) -> str:
+    """Which ideas of the user's program a script does not try, and what changes this; else empty."""
+    from inner_loop.behaviour import resolved_ideas
+
     queued = any("queue" in charter.proposers for _, charter in own.charter.by_phase())
-    if researcher != "scripted" or queued or not any(idea.terms for idea in own.ideas):
+    stated = [idea for idea in own.ideas if idea.terms]
+    if researcher != "scripted" or not stated:
         return ""
+    if queued:
+        tried = {idea.directive_id for idea, _ in resolved_ideas(own, task)}
+        lost = [idea for idea in stated if idea.directive_id not in tried]
+        first = f"`{'` `'.join(lost[0].terms)}`" if lost else ""
+        why = f"{first} is no edit of {task.name}; metaloop program lint says why"
+        return (
+            f"a script tries {len(stated) - len(lost)} of the {many(len(stated), 'idea')} of your program: {why}"
+            * bool(lost)
+        )
     return (
         "a script does not try those of your program, because its settings name no `queue`. To have them tried, put "
         "these three lines at its beginning (or the middle one into its front matter): `---`, "
@@ -171,14 +180,21 @@ def like_stock(own: Program, training: Sequence[Task], researcher: str) -> bool:
     return novelty.behaviour(own) == novelty.behaviour(starter("stock"))
 
 
-def screening_words(plan: Plan, task: Task, own: Sequence[Program], study: Study | None) -> str:
-    """Whether the new program of a trial screens candidates by short trainings, and why. A study that is resumed keeps
-    what its program says."""
-    from meta.population import screening
-    from programs.program import Program as Parsed
+def night_words(own: Program, learnt: Learnt | None, task: Task, researcher: str, past: PastStudy | None) -> str:
+    """The programs of a night, and which settings of them it does not use."""
+    from analysis.wording import listed
+    from inner_loop.night import OWN_RULES
+    from meta.learnt import in_words
+    from meta.population import taking_turns
+    from programs.charter_edit import charter_fields
 
-    if study is None:
-        return screening(own, task, plan.run_experiments(task))[1]
-    programs = [Parsed.parse(text, name) for name, text in study.config.programs]
-    charter = next(one for one in programs if one.program_id == study.config.plan.get("candidate")).charter
-    return f"used: waves of {charter.wave}" if charter.screen.fraction < 1 else "not used"
+    turns = taking_turns(own, learnt.program if learnt else None, task, researcher, past.champion if past else None)
+    names = listed([f"{one.name}{' (yours)' * (one is own)}" for one in turns], len(turns))
+    said = f"{names} take turns on one train.py, in random blocks; what one of them improves is the start of the next"
+    if learnt and learnt.program in turns:
+        said += f"; {learnt.program.name} has ideas learnt on {in_words(learnt.used, [task])}"
+    if own not in turns:
+        said += "; a script can follow nothing in your program, so it has no turns (a model follows prose: -m)"
+    unused = sorted({field.partition(".")[0] for one in turns for field in charter_fields(one.text)} & OWN_RULES)
+    said += f"; a night has rules of its own for {listed(unused, len(unused))}" if unused else ""
+    return f"{said}; it begins with main of {past.used.folder}" if past and past.main else said

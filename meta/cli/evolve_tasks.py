@@ -54,10 +54,10 @@ class ChosenTasks:
         reserve = [task for task, unseen in named if not unseen]
         return cls(training, reserve, next((task for task, unseen in named if unseen), None))
 
-    def plan(self, dial: Dial, own_arm: bool, headroom: bool) -> Plan:
+    def plan(self, dial: Dial, own_arm: bool, improves: bool) -> Plan:
         if self.families:
             return family_plan(self.training[0], dial, own_arm)
-        return plan_of(self.training, dial, self.reserve, own_arm=own_arm, variant=self.variant, headroom=headroom)
+        return plan_of(self.training, dial, self.reserve, own_arm=own_arm, variant=self.variant, improves=improves)
 
 
 def named_tasks(flags: EvolveFlags) -> tuple[list[Task], list[Task], Families | None]:

@@ -329,8 +329,7 @@ def announce_whole(out: Output, plan: PlannedWork) -> None:
     )
     for key, sentence in (
         ("tells", "{tells}"),
-        ("headroom", "headroom: {headroom}"),
-        ("screening", "screening by short trainings: {screening}"),
+        ("turns", "{turns}"),
         ("ideas", "ideas: {ideas}"),
         ("compared_with", "compared with {compared_with}"),
         ("of_the_task", "{task}: {of_the_task}"),

@@ -56,6 +56,10 @@ def longer(folder: Path, config: StudyConfig, decision: Decision) -> list[str]:
     if not (elapsed := wall_seconds(folder)) or (config.command == "improve" and not own):
         return []
     spent, whole = (one.device_seconds(task) + one.seconds_on(task, further) for one in (plan, default(task)))
+    if plan.night:  # the next one goes on from its main
+        size = ["--budget", f"{math.ceil(spent)}s"]
+        words = ["metaloop", config.command, *own, "--from", resolve.shown(folder), *size, *_who(config)]
+        return [f"{shlex.join(words)}  # the next night, from this one's main"]
     size = [] if 1.5 * spent <= whole <= MOST * spent else ["--budget", f"{math.ceil(TIMES * spent)}s"]
     seconds = whole if not size else TIMES * spent
     words = ["metaloop", config.command, *own, "--from", resolve.shown(folder), *size, *_who(config)]

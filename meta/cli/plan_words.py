@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from analysis.wording import many
-from arena.harvest import FEW, finals
+from arena.harvest import CHOOSING_SEEDS, FINALISTS, FRESH_SEEDS
 from meta.cli import capacity
 from meta.cli.options import duration
 from meta.cli.output import brief
@@ -16,7 +16,7 @@ from programs.text import word_list
 CLEARLY_SLOWER = 1.5  # times: from here on the load of now is told
 _SHOWN_BY_NAME = word_list("""
     task runs run_budget_s run_budgets_s experiments_per_run experiments runs_in_all experiments_in_all
-    harvest_experiments device_seconds
+    harvest_experiments device_seconds charged_by_clock
     wall_seconds workers devices_per_run price researcher models tokens usd mutation_calls mutation_tokens
     mutation_usd tells sandbox plan context_tokens reply_tokens call_timeout_s patience_s calls_at_once max_wall_s
 """)
@@ -62,7 +62,8 @@ def wall(plan: PlannedWork) -> str:
         devices = plan.get("devices_per_run", 1)
         text += f" with {capacity.workers_text(plan['workers'], devices)}"
         text += ", less for parallel experiments" if devices > 1 else ""
-        if (slow := capacity.slowdown(plan["workers"] * devices)) >= CLEARLY_SLOWER:
+        slow = 1.0 if plan.get("charged_by_clock") else capacity.slowdown(plan["workers"] * devices)
+        if slow >= CLEARLY_SLOWER:
             text += f" (on an idle machine; about {duration(slow * plan['wall_seconds'])} at the load of now)"
     researcher = str(plan.get("researcher", "scripted"))
     if researcher.partition(":")[0] == "command":
@@ -130,9 +131,9 @@ def _parts(sizes: Any) -> str:
     """The stages of an evolution and their runs."""
     if not isinstance(sizes, Mapping) or "confirm_runs" not in sizes:
         return ""
-    if sizes.get("trial"):
-        other = "your program" if sizes.get("own_arm") else "stock"
-        return f"a trial, without a search for programs: {_each(sizes['confirm_runs'])} of one new program and {other}"
+    if sizes.get("night"):
+        seeds = sizes["confirm_seeds"]
+        return f"one night; at its end, {seeds} trainings each of main and of the untouched files, with fresh seeds"
     generations = many(sizes["generations"], "generation")
     bred = (
         f"; {generations} of {sizes['children']} new programs and {sizes['elites']} old ones, {_times(sizes, 'child')}"
@@ -148,10 +149,6 @@ def _parts(sizes: Any) -> str:
     )
 
 
-def _each(runs: int) -> str:
-    return f"{many(runs, 'run')} each" if runs > 1 else "one run each"
-
-
 def _times(sizes: Mapping[str, int], which: str) -> str:
     least, most = sizes[f"{which}_runs"], sizes[f"{which}_more"]
     return f"{least} to {most} runs each" if most > least else f"{many(least, 'run')} each"
@@ -161,14 +158,9 @@ def _harvest(plan: PlannedWork) -> str:
     if "harvest_experiments" not in plan:
         return ""
     each, count = " on each task" if "run_budgets_s" in plan else "", plan["harvest_experiments"]
-    sizes = plan.get("plan") or {}
-    if count < FEW:  # of `best_final`
-        return f"{many(count, 'experiment')} after the runs: no search, they measure the runs' best train.py again"
-    most, choosing, fresh = finals(count)
-    last = most * choosing + fresh
-    before = ", the headroom test not counted" if sizes.get("trial") and sizes.get("headroom") else ""
+    last = FINALISTS * CHOOSING_SEEDS + FRESH_SEEDS
     return (
-        f"{many(count, 'experiment')}{each} after the runs{before}: up to {count - last} search for the best train.py "
+        f"{many(count, 'experiment')}{each} after the runs: up to {count - last} search for the best train.py "
         f"(fewer where trainings get longer), {last} choose and measure it"
     )
 

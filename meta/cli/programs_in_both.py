@@ -55,7 +55,7 @@ def gains_by_program(study: ComparedStudy) -> Mapping[str, Mapping[Measured, Seq
     nor confirmed one, such as ablations, and without a confirmation that is not complete."""
     gains: dict[str, dict[Measured, list[float]]] = defaultdict(lambda: defaultdict(list))
     for match in study.board.matches.values():
-        if match.event.get("purpose") == "ablation" or is_partial(study, match):
+        if match.event.get("purpose") in ("ablation", "night") or is_partial(study, match):
             continue
         on = measured_on(study, match)
         for arm in match.arms.values():

@@ -66,7 +66,7 @@ def screen(
             left_out |= {"from", "state"}
             most = max(width - OTHERS, 2 * MOST_PARENT)
             rows = [
-                {**row, "program": render.fit_name(named(str(row["program"]), role_of(board, arm)), most)}
+                {**row, "program": render.fit_name(named(str(row["program"]), arm.role), most)}
                 for row, arm in zip(rows, arms, strict=True)
             ]
         columns = [c for c in ARM_COLUMNS if c.key not in left_out]
@@ -167,12 +167,6 @@ def _with_counts(row: Row, arm: ArmView) -> Row:
     """With the number of runs behind each figure: a run has a claim while it is under way, and a gain after its end."""
     counts = {"claimed": len(arm.claims), "gain": len(arm.gains)}
     return {**row, **{key: f"{row[key]} ({n})" for key, n in counts.items() if n}}
-
-
-def role_of(board: StudyView, arm: ArmView) -> str:
-    """The role of an arm; the one program that a trial compares with the user's was not chosen as the best of any."""
-    trial = (board.config.get("plan") or {}).get("trial")
-    return "new" if trial and arm.role == "champion" else arm.role
 
 
 def origin(board: StudyView, arm: ArmView) -> str:

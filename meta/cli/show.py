@@ -38,9 +38,9 @@ ID_COLUMNS = (
     ("import", "imports", "import_id"),
 )
 # The experiments that cite a directive, by part of the study; `credit` uses those of the search.
-CITED = """SELECT count(*) FILTER (m.stream IS DISTINCT FROM 'confirmation' AND m.stream IS DISTINCT FROM 'reserve')
+CITED = """SELECT count(*) FILTER (m.purpose IS DISTINCT FROM 'confirmation' AND m.stream IS DISTINCT FROM 'reserve')
         AS cited_in_search,
-    count(*) FILTER (m.stream = 'confirmation') AS cited_in_confirmation,
+    count(*) FILTER (m.purpose = 'confirmation') AS cited_in_confirmation,
     count(*) FILTER (m.stream = 'reserve') AS cited_on_held_out_tasks, count(*) AS cited_by_experiments
     FROM experiments AS e LEFT JOIN matches AS m USING (match_id) WHERE list_contains(e.directive_ids, ?)"""
 NAMED = "SELECT program_id FROM programs WHERE name = ?"

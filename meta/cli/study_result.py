@@ -199,6 +199,8 @@ def with_outcome(files: dict[str, str], decision: Decision | None) -> dict[str, 
 
     if decision is None or decision.holds:
         return files
+    if decision.night:
+        return {"for the next night" if name == "champion" else name: path for name, path in files.items()}
     why = "your program gained more: keep it" if decision.against_own else "stock gained more"
     why = why if reference_gained_more(decision) else "not shown to be better"
     return {f"champion ({why})" if name == "champion" else name: path for name, path in files.items()}
@@ -288,7 +290,7 @@ def _last_matches(folder: Path, *purposes: str) -> list[str]:
 
 
 def show_growth(out: Output, folder: Path) -> None:
-    """The best program of each generation of the search, so that one sees the gain grow; nothing for a trial."""
+    """The best program of each generation of the search, so that one sees the gain grow."""
     from analysis.wording import plain_number, plain_span
 
     with resolve.connect(folder, ["standings"]) as con:

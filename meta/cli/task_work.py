@@ -13,7 +13,6 @@ from meta.cli.flags import PlayingFlags
 from meta.cli.options import argument, flag, only, verb
 from meta.cli.output import Column, Output
 from meta.cli.progress import ticker
-from programs.errors import UsageError
 
 if TYPE_CHECKING:
     from trainer.experiment import Trainer
@@ -81,7 +80,6 @@ def after_check(folder: Path, no_sandbox: bool = False) -> list[str]:
 @verb(
     ("metaloop task measure strokes", "noise, cost, headroom and each edit's effect"),
     ("metaloop task measure my-task/ --write", "also saves my-task/card.json"),
-    ("metaloop task measure my-task/ --headroom", "is there anything to gain? 15 experiments"),
 )
 def measure(
     out: Output,
@@ -92,7 +90,6 @@ def measure(
     looks: Annotated[
         bool, flag("Only measure whether short trial trainings save budget, and add the result to the card.")
     ],
-    headroom: Annotated[bool, flag("Only test whether any of eight single changes helps, in 15 experiments.")],
     stack: Annotated[bool, flag("Combine the best edits to measure the headroom.", "--stack/--no-stack", default=True)],
     write: Annotated[bool, flag("Save card.json in the task's folder.")],
     playing: Annotated[PlayingFlags, only("no_sandbox")],
@@ -108,14 +105,6 @@ def measure(
 
     loaded = Task.load(_reference(task))
     with ticker(out) as progress, launcher_of(loaded, playing.no_sandbox) as launcher:
-        if headroom:
-            from meta.headroom import alone
-
-            if not loaded.edits.knobs:
-                raise UsageError(f"{loaded.name} declares no edits to test", hint="add [edits.NAME] to its task.toml")
-            result = alone(loaded, launcher, progress)
-            out.text(result.sentence(), item={**asdict(result), "room": result.room})
-            return
         if looks:
             new = measure_looks(loaded, launcher, progress)
             known = screening.of_card(new)

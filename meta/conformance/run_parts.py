@@ -122,7 +122,7 @@ def mixture(name: str) -> Proposer:
 
 
 def situation(bench: Bench, **charter: object) -> Situation:
-    return Surroundings(Charter.model_validate(charter)).situation(bench, bench.head)
+    return Surroundings(Charter.model_validate(charter), bench.task.edits).situation(bench, bench.head)
 
 
 class ResearcherConformance(Conformance):

@@ -185,7 +185,7 @@ def searched_runs(board: StudyView) -> list[tuple[str, RunView]]:
     confirmation, held-out tasks and ablations; on one task, because others have other units."""
     task = search_task(board)
     views = [view for view in board.matches.values() if view.event.get("task") == task]
-    views = [view for view in views if view.event.get("purpose") not in ("confirmation", *AFTERWARDS)]
+    views = [view for view in views if view.event.get("purpose") not in ("confirmation", "night", *AFTERWARDS)]
     arms = [arm for view in views for arm in view.arms.values()]
     return [(arm.program_id, run) for arm in arms for run in arm.runs if run.state == "finished"]
 

@@ -42,8 +42,9 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
 
 
 def alone(
-    task: Task, text: str, *, recorded: list[Event] | None = None, folder: Path | None = None, **how: Any
-) -> tuple[RunResult, list[Event]]:
+    task: Task, text: str, *, recorded: list[Event] | None = None, folder: Path | None = None, beside: str = "",
+    **how: Any,
+) -> tuple[RunResult, list[Event]]:  # fmt: skip
     """One run without a study, with the events that it emits."""
     events: list[Event] = []
     staffed = kit(events, recorded=recorded or [], **how)
@@ -51,7 +52,7 @@ def alone(
         result = run(
             Program.parse(text), trainer, run_id="r0", run_seed=3, streams=STREAMS_OF_TESTS, researcher="chat",
             budget_seconds=task.run_budget, emit=into(events), folder=folder, recorded=typed(recorded or ()),
-            context=staffed,
+            context=staffed, beside=[Program.parse(beside)] if beside else [],
         )  # fmt: skip
     return result, events
 

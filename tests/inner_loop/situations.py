@@ -23,4 +23,4 @@ def tried(trainer: Trainer, steps: Sequence[tuple[Edit, str]]) -> Bench:
 
 
 def seen(bench: Bench, parent: Record | None = None, **charter: object) -> Situation:
-    return Surroundings(Charter.model_validate(charter)).situation(bench, parent or bench.head)
+    return Surroundings(Charter.model_validate(charter), bench.task.edits).situation(bench, parent or bench.head)

@@ -20,8 +20,8 @@ SIZE = (
     "--budget", "16s", "--run-budget", "0.12s", "-n", "2", "--generations", "1", "--seed", "3", "--fixed-steps",
     "--json",
 )  # fmt: skip
-#: too small for a search: one new program against the user's, a few runs of each
-TRIAL = ("--budget", "1.6s", "--run-budget", "0.12s", "--seed", "3", "--fixed-steps", "--json")
+#: of 40 experiments
+NIGHT = ("--budget", "1.6s", "--seed", "3", "--fixed-steps", "--json")
 BUDGET = "seconds = 0.03\ncost = 0.04\nsteps = 1\nseconds_per_step = 0.04\n"
 
 

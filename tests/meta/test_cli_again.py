@@ -102,14 +102,14 @@ def test_a_study_that_started_without_what_other_tasks_taught_says_so(tmp_path: 
 def test_the_program_that_the_command_wrote_is_not_named(tmp_path: Path) -> None:
     made = config("improve", plans.quick(TASK), knowledge={"program_id": starter("careful").program_id})
     said = command(founded(tmp_path, made, [starter("stock"), OWN, starter("careful")]))
-    assert said == "metaloop improve my-own.md --task strokes --quick --no-headroom"
+    assert said == "metaloop improve my-own.md --task strokes --quick"
 
 
 def test_a_program_of_ones_own_is_written_out_first(tmp_path: Path) -> None:
     plan = asdict(plans.quick(TASK)) | {"origin": OWN.program_id}
     starters = [starter("stock"), OWN, starter("idea-queue"), starter("one-line")]
     found = told(founded(tmp_path, config("improve", plan), starters))
-    assert found.command == "metaloop improve my-own.md --task strokes --quick --no-headroom"
+    assert found.command == "metaloop improve my-own.md --task strokes --quick"
     assert found.before == (
         f"metaloop show {OWN.program_id} -s studies/x --json | python3 -c "
         "\"import json, sys; sys.stdout.write(json.load(sys.stdin)['text'])\" > my-own.md",

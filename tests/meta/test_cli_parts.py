@@ -240,8 +240,6 @@ def test_a_screen_of_80_columns_shows_names_apart_and_what_is_done_without_a_run
     assert board.current is not None
     board.current.arms["a1"].role = "champion"
     assert "champion stock" in shown()
-    board.take({"kind": "study", "config": {"plan": {"trial": 1}}, "at": "2026-01-01T00:00:01Z"})
-    assert "champion stock" not in (text := shown()) and "new stock" in text  # a trial chose no champion
     for index in range(len(arms)):
         board.take({"kind": "run_ended", "run_id": f"r{index}", "at": "2026-01-01T00:00:09Z"})
     assert "measuring final scripts" in shown()

@@ -29,7 +29,6 @@ from arena.harvest import (
     Search,
     best_edits,
     best_final,
-    finals,
     harvest,
     untouched,
 )
@@ -162,13 +161,11 @@ def test_the_announced_gain_comes_from_seeds_and_data_that_chose_nothing(whole: 
 
 
 def test_a_search_that_pays_for_no_more_than_its_finals_still_ends(searched: Path) -> None:
-    """Only a trial measures the best script of its runs instead."""
-    assert finals(8) == finals(LEAST - 1) == (2, 2, 4) and finals(LEAST) == (FINALISTS, CHOOSING_SEEDS, FRESH_SEEDS)
     study, _, _ = take_up(Path(shutil.copytree(searched, searched.parent / "short", symlinks=True)))
     with study, InProcessExecutor(study, silent) as executor:
         search = Search(TaskStudy(study), executor, "long-elite")
         ended = search.winner(8 * study.task.cost_seconds, lambda: [untouched(study.task)])
-    assert (ended.n, ended.experiments, ended.origin) == (4, 0, "untouched")
+    assert (ended.n, ended.experiments, ended.origin) == (FRESH_SEEDS, 0, "untouched")
 
 
 def test_a_verification_is_compared_with_the_sources_own_experiments(whole: tuple[Path, HarvestEvent]) -> None:
@@ -253,10 +250,9 @@ class Slower(InProcessExecutor):
             yield replace(result, measurements=tuple(changed)) if "-drift-" in result.job_id else result
 
 
-@pytest.mark.parametrize("last_search", [True, False])
 @pytest.mark.parametrize(("by", "drifts"), [(0.0, False), (9.0, True), (-9.0, True)])
 def test_a_time_measured_while_the_machine_changed_its_speed_has_no_verdict(
-    tmp_path: Path, by: float, drifts: bool, last_search: bool
+    tmp_path: Path, by: float, drifts: bool
 ) -> None:
     task = planted(tmp_path / "task", experiments=6)
     toml = task.folder / "task.toml"
@@ -267,8 +263,8 @@ def test_a_time_measured_while_the_machine_changed_its_speed_has_no_verdict(
         executor.by = by
         search(study, PLAN, starters, executor, lineage, silent)
         on = TaskStudy(study)
-        event = harvest(on, executor, EXPERIMENTS) if last_search else best_final(on, executor, 2)
-        assert best_final(on, executor, 2) == event
+        event = harvest(on, executor, EXPERIMENTS)
+        assert best_final(on, executor) == event
     assert event is not None and event.gain is not None and event.drift is not None and (abs(event.drift) > 2) == drifts
     assert (event.low is None) == (event.high is None) == (event.se is None) == drifts
     with open_study(folder) as con:

@@ -22,8 +22,8 @@ from meta.cli.main import run
 from tests.llm.crowd import answer
 from tests.llm.server import LlmServer
 from tests.meta.foreign_study import (
+    NIGHT,
     SIZE,
-    TRIAL,
     agent,
     assert_runs_sound,
     assert_sound,
@@ -82,9 +82,9 @@ def test_improved_by_chat(task: Path, server: LlmServer, tmp_path: Path) -> None
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_improved_through_an_agent_and_resumed_after_a_kill(task: Path, server: LlmServer, tmp_path: Path) -> None:
-    """A trial, whose few runs are the smallest study: chat, above, is a whole search."""
+    """A night, in which the agent follows two programs by turns: chat, above, is a whole search."""
     study, began = tmp_path / "study", 4
-    words = [*improve(task, study, *reader(tmp_path), size=TRIAL)]
+    words = [*improve(task, study, *reader(tmp_path), size=NIGHT)]
     with subprocess.Popen(
         [sys.executable, "-m", "meta.cli.main", *words],
         env=surroundings(server.url),
@@ -104,7 +104,11 @@ def test_improved_through_an_agent_and_resumed_after_a_kill(task: Path, server: 
     assert_runs_sound(study)
     assert [row for row in experiments(study) if row in before] == before  # nothing lost, nothing again
     sessions = [e for e in read(study / "ledger") if e["kind"] == "agent" and e["what"] == "session"]
-    assert len(sessions) >= len(query(study, "FROM runs")) - 2  # a worker each, cut when all was spent
+    turns = query(study, "SELECT number, block, program_id, experiments, first_experiment FROM night_turns")
+    assert [turn["number"] for turn in turns] == list(range(len(turns))) and len(turns) >= 4
+    assert all(len({t["program_id"] for t in turns if t["block"] == block}) == 2 for block in range(turns[-1]["block"]))
+    ends = [turn["first_experiment"] + turn["experiments"] for turn in turns]
+    assert [turn["first_experiment"] for turn in turns[1:]] == ends[:-1] and len(sessions) >= len(turns) - 2
     assert_works_without_metaloop(study, tmp_path)
 
 

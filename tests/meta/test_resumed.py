@@ -26,7 +26,7 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     "words",
     [
-        "--generations 9", "--seeds 8", "--budget 9h", "--quick", "--harvest 5", "--no-headroom", "--without strokes",
+        "--generations 9", "--seeds 8", "--budget 9h", "--quick", "--harvest 5", "--without strokes",
         "--from-scratch", "--workers 1", "--task strokes", "--run-budget 5s", "--seed 3", "--reserve tinylm",
         "--model gpt-4o-mini", "--from nowhere", "--reply-tokens 900",
     ],

@@ -12,7 +12,7 @@ from arena.contest.contest import Contest
 from meta.cli.main import run
 from tests.arena.contest.hosting import founded
 from tests.arena.contest.test_card import announced
-from tests.meta.test_trial import listening
+from tests.meta.test_night import listening
 from trainer.variants import init_simulated
 
 

@@ -19,7 +19,7 @@ SELECT 'shared baselines', count(*), NULL,
     coalesce(sum((record ->> 'device_seconds_spent')::DOUBLE ORDER BY place), 0.0), 'arena'
 FROM events WHERE kind = 'baseline'
 UNION ALL
-SELECT CASE search WHEN 'headroom' THEN 'headroom test' ELSE 'harvest' END, count(*), NULL,
+SELECT 'harvest', count(*), NULL,
     coalesce(sum(device_seconds_spent ORDER BY stage, number), 0.0), 'arena'
 FROM harvest_experiments GROUP BY search
 UNION ALL

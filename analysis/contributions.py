@@ -1,0 +1,126 @@
+"""What each program contributed to a night, and the one test of two programs.
+
+Programs take turns on one lineage in random blocks, so within a block each turn is as likely to be one program's as
+another's: the test compares the turns of two programs within blocks with all their possible orders. A turn counts
+log(1 + gain / SD between seeds), because the first finds of a night are many times larger than the last ones.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from analysis.statistics import mean_interval
+from analysis.tables import statement, typed_rows
+
+if TYPE_CHECKING:
+    import duckdb
+
+EARLY = 24  # turns of a night, of all programs together, that are told apart from the later ones
+ORDERS, SEED = 9_999, 1  # random orders of the test, and their seed
+
+
+@dataclass(frozen=True)
+class NightTurnRow:
+    """The columns of the view `night_turns` that are used here."""
+
+    run_id: str
+    number: int
+    block: int
+    program_id: str
+    experiments: int
+    kept: int | None
+    gain: float
+    device_seconds_charged: float
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """A row of the view `contributions`: a program of a night. Gains in the metric's unit, of what became `main`."""
+
+    run_id: str
+    program_id: str
+    turns: int
+    experiments: int
+    kept: int
+    gain: float
+    device_seconds_charged: float
+    gain_per_hour: float | None  # of device time
+    low: float | None  # its 95% interval over turns
+    high: float | None
+    gain_early: float  # in the first EARLY turns of the night
+    gain_late: float  # in its second half
+
+
+def contributions(con: duckdb.DuckDBPyConnection) -> list[Contribution]:
+    """Of every night of a study; reads the view `night_turns`."""
+    nights: dict[str, list[NightTurnRow]] = defaultdict(list)
+    for row in turns_of(con):
+        nights[row.run_id].append(row)
+    return [_contribution(one, rows) for rows in nights.values() for one in dict.fromkeys(r.program_id for r in rows)]
+
+
+def turns_of(con: duckdb.DuckDBPyConnection) -> list[NightTurnRow]:
+    return typed_rows(con.execute("FROM night_turns ORDER BY run_id, number"), NightTurnRow)
+
+
+def _contribution(program_id: str, night: Sequence[NightTurnRow]) -> Contribution:
+    mine = [row for row in night if row.program_id == program_id]
+    seconds, gain = math.fsum(row.device_seconds_charged for row in mine), math.fsum(row.gain for row in mine)
+    each = mean_interval([row.gain for row in mine])
+    per_hour = 3600 * len(mine) / seconds if seconds else 0.0
+
+    def at(value: float | None) -> float | None:
+        return None if value is None or not seconds else value * per_hour
+
+    half = len(night) / 2
+    return Contribution(
+        run_id=mine[0].run_id,
+        program_id=program_id,
+        turns=len(mine),
+        experiments=sum(row.experiments for row in mine),
+        kept=sum(row.kept is not None for row in mine),
+        gain=gain,
+        device_seconds_charged=seconds,
+        gain_per_hour=at(each.mean),
+        low=at(each.low),
+        high=at(each.high),
+        gain_early=math.fsum(row.gain for row in mine if row.number < EARLY),
+        gain_late=math.fsum(row.gain for row in mine if row.number >= half),
+    )
+
+
+def seed_sd(con: duckdb.DuckDBPyConnection, run_id: str) -> float | None:
+    """The SD between seeds by what a run has trained twice; None without any."""
+    found = con.execute(statement("repeats_sd"), {"run": run_id}).fetchone()
+    return found[0] if found else None
+
+
+def scores(turns: Sequence[NightTurnRow], sd: float | None) -> list[float]:
+    """What each turn counts. Without an SD (or with 0), whether it was kept."""
+    return [math.log1p(max(0.0, row.gain) / sd) if sd else float(row.kept is not None) for row in turns]
+
+
+def block_test(nights: Sequence[tuple[Sequence[NightTurnRow], float | None]], reference: str, tested: str) -> float:
+    """The one-sided p of ``tested`` being better than ``reference``, from all blocks in which both had as many turns.
+    ``nights``: the turns of each, and its SD between seeds."""
+    import numpy as np
+
+    blocks: dict[tuple[int, int], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for at, (turns, sd) in enumerate(nights):
+        for row, score in zip(turns, scores(turns, sd), strict=True):
+            blocks[at, row.block][row.program_id].append(score)
+    seen, drawn = 0.0, np.zeros(ORDERS)
+    rng = np.random.default_rng(SEED)
+    for block in blocks.values():
+        mine, other = block[tested], block[reference]
+        if len(mine) != len(other) or not any((*mine, *other)):
+            continue  # with more turns a program has used up more of its list, so its turns are no fair sample
+        both = np.array([*mine, *other])
+        seen += both[: len(mine)].mean() - both[len(mine) :].mean()
+        orders = rng.permuted(np.tile(both, (ORDERS, 1)), axis=1)
+        drawn += orders[:, : len(mine)].mean(axis=1) - orders[:, len(mine) :].mean(axis=1)
+    return float((1 + np.sum(drawn >= seen - 1e-12)) / (1 + ORDERS))

@@ -1,0 +1,325 @@
+"""A night: several programs take turns on one lineage of train.py.
+
+In random blocks each program gets its turns on top of the same `main`: it proposes one experiment, or, as a coding
+agent, works for one session. A win is trained again with a second seed before `main` moves, and the mean decides. So no
+experiment is spent on comparing programs, and each turn is a randomised comparison at an equal start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from typing import Protocol, runtime_checkable
+
+from inner_loop.behaviour import with_patches
+from inner_loop.bench import Bench
+from inner_loop.comparison import mean_metric
+from inner_loop.contracts import Proposal, Researcher
+from inner_loop.events import AgentHeadEvent, AgentSessionEvent, NightTurnEvent
+from inner_loop.models.contract import NoReply
+from inner_loop.record import Record
+from inner_loop.researchers import find_researcher
+from inner_loop.run_context import RunContext
+from inner_loop.wave import ExperimentRequest
+from programs.errors import UsageError
+from programs.program import Program
+from programs.text import word_list
+from trainer.edits import Edit
+from trainer.source import Source
+from trainer.task import Task
+
+LEAST_REPEATED = 30  # experiments of a night from which on wins are trained twice
+FEW = 60  # experiments of a night below which the first program has two turns in each block
+SESSION = 6  # experiments of an agent's turn
+DRAWS = 5  # for a proposal that no other turn of the same round makes
+#: Settings of a program that have no effect in a night, which has its own rules for them.
+OWN_RULES = frozenset(word_list("keep replicates screen wave branch confirm simplicity"))
+BY, BEGUN = "night", "main of the night before"
+NOTHING_LEFT = "no program had anything more to try"
+Session = Callable[[Program, int], None]  # of a program, with so many experiments at most
+
+
+@runtime_checkable
+class Proposes(Protocol):
+    """A researcher whose turn is one experiment."""
+
+    def propose(self, bench: Bench) -> Proposal | None:
+        """An edit of the bench's head, or None where it has nothing more to try."""
+
+    def refit(self, bench: Bench, proposal: Proposal) -> Proposal | None:
+        """A proposal made for an earlier head, on the head of now; None where it does not apply."""
+
+    def ahead(self, bench: Bench) -> None:
+        """Ask a model for the next proposal, which another turn's training need not wait for."""
+
+    def close(self, bench: Bench) -> None: ...
+
+
+@runtime_checkable
+class HasSessions(Protocol):
+    """A researcher whose turn is a session of an agent, of any program."""
+
+    def sessions(self, bench: Bench) -> AbstractContextManager[Session]:
+        """Within it, each call is one session on top of the bench's head."""
+
+
+@dataclass
+class Seat:
+    """A program of the night. ``waiting``: its wins that lost against a better one of the same round."""
+
+    program: Program
+    researcher: Researcher
+    turns: int = 1  # in each block
+    waiting: list[Proposal] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class NightTurn:
+    number: int
+    block: int
+    seat: Seat
+
+
+class Night:
+    """The researcher of a night. ``task``: without the edits of the programs. ``seeds``: one for the blocks, then one
+    for each program. ``start``: the `main` of an earlier night.
+
+    Raises UsageError for a kind of researcher that takes no turns.
+    """
+
+    def __init__(
+        self, programs: Sequence[Program], task: Task, seeds: Sequence[int], context: RunContext, researcher: str,
+        start: Source | None = None,
+    ) -> None:  # fmt: skip
+        make, count = find_researcher(researcher), len(programs)
+        self._context, self._start, self._seed = context, start, seeds[0]
+        self._seats: list[Seat] = []
+        for at, (program, seed) in enumerate(zip(programs, seeds[1:], strict=True)):
+            shared = replace(context, seat=(at, count), client=getattr(self._first, "client", None) if at else None)
+            self._seats.append(Seat(program, make(program, with_patches(task, program), seed, shared)))
+        if not isinstance(self._first, Proposes | HasSessions):
+            raise UsageError(
+                f"a researcher of the kind {researcher} takes no turns",
+                hint="--generations N compares programs in matches",
+            )
+        self._recorded = {e.number: e for e in context.recorded if isinstance(e, NightTurnEvent)}
+        self._repeats = True
+
+    @property
+    def _first(self) -> Researcher:
+        return self._seats[0].researcher
+
+    def work(self, bench: Bench) -> None:
+        experiments = bench.budget_seconds / bench.cost()
+        self._repeats = experiments >= LEAST_REPEATED
+        if experiments < FEW and len(self._seats) > 1:
+            self._seats[0].turns = 2
+        if isinstance(self._first, HasSessions):
+            with self._first.sessions(bench) as session:
+                self._begin(bench)
+                self._sessions(bench, session)
+            return
+        try:
+            self._begin(bench)
+            self._rounds(bench)
+        finally:
+            for seat in self._seats:
+                self._of(seat).close(bench)
+
+    def _turns(self) -> Iterator[NightTurn]:
+        """Random blocks, for ever."""
+        import numpy as np
+
+        rng, number, block = np.random.default_rng(self._seed), 0, 0
+        each = [seat for seat in self._seats for _ in range(seat.turns)]
+        while True:
+            for at in rng.permutation(len(each)):
+                yield NightTurn(number, block, each[at])
+                number += 1
+            block += 1
+
+    def _begin(self, bench: Bench) -> None:
+        """Train the untouched source again, and take up the `main` of an earlier night."""
+        if self._repeats:
+            self._again(bench, [bench.baseline])
+        if self._start is None or self._start == bench.baseline.source:
+            return
+        known = (one for one in bench.history if one.source == self._start)  # an agent's night that is resumed
+        begun = next(known, None) or bench.experiment(Edit(), source=self._start, description=BEGUN, proposer=BY)
+        if self._repeats and begun.ok:
+            self._again(bench, [begun])
+        if not begun.decision:
+            why = BEGUN if begun.ok else f"{begun.outcome.status}: {begun.outcome.reason}"
+            bench.decide(begun, "keep" if begun.ok else "discard", why)
+
+    # --- turns of one experiment ----------------------------------------------------------------------------------
+
+    def _rounds(self, bench: Bench) -> None:
+        """As many turns side by side as the run has devices; until the budget is spent, or no program has anything to
+        try."""
+        turns, empty, most = self._turns(), 0, 2 * sum(seat.turns for seat in self._seats)
+        coming = next(turns)
+        while bench.is_open and empty < most:
+            drawn: list[tuple[NightTurn, Proposal]] = []
+            while len(drawn) < bench.devices and empty < most:
+                turn, coming = coming, next(turns)
+                proposal = self._proposal(bench, turn.seat, [one for _, one in drawn])
+                empty = 0 if proposal else empty + 1
+                if proposal:
+                    drawn.append((turn, proposal))
+                else:
+                    self._told(bench, turn, [])
+            self._of(coming.seat).ahead(bench)
+            self._train(bench, drawn)
+            empty = 0 if drawn else empty
+        bench.early = (bench.early or NOTHING_LEFT) if bench.is_open else ""
+
+    def _of(self, seat: Seat) -> Proposes:
+        assert isinstance(seat.researcher, Proposes)
+        return seat.researcher
+
+    def _proposal(self, bench: Bench, seat: Seat, beside: Sequence[Proposal]) -> Proposal | None:
+        """The next of a program on `main`, of another source than those that will be trained ``beside`` it."""
+        taken = {self._source(bench, one) for one in beside}
+        for waiting in (seat.waiting.pop(0) for _ in range(len(seat.waiting))):
+            again = self._of(seat).refit(bench, waiting)
+            if again is not None and self._source(bench, again) not in taken:
+                return again
+            seat.waiting += [waiting] if again else []
+        for _ in range(DRAWS):
+            proposal = self._of(seat).propose(bench)
+            if proposal is None or self._source(bench, proposal) not in taken:
+                return proposal
+        return None
+
+    def _source(self, bench: Bench, proposal: Proposal) -> Source:
+        return proposal.source or bench.source_of(proposal.edit)
+
+    def _train(self, bench: Bench, drawn: Sequence[tuple[NightTurn, Proposal]]) -> None:
+        """Train a round on `main`. The best win becomes `main`; the others wait for the next turn of their program."""
+        main = bench.head
+        asks = [
+            ExperimentRequest(
+                one.edit, main, one.because, description=one.description, proposer=one.proposer, source=one.source,
+                program_id=turn.seat.program.program_id,
+            )
+            for turn, one in drawn
+        ]  # fmt: skip
+        records = bench.experiments(asks)
+        wins = [record for record in records if self._gain(bench, record, main) > 0]
+        again = self._again(bench, wins) if self._repeats else {}
+        sure = [one for one in wins if self._gain(bench, one, main) > 0 and (one.number in again or not self._repeats)]
+        best = max(sure, key=lambda one: self._gain(bench, one, main), default=None)
+        for (turn, proposal), record in zip(drawn, records, strict=False):
+            kept, gain = record is best, self._gain(bench, record, main)
+            if best is not None and record in sure and not kept:
+                turn.seat.waiting.append(proposal)
+                why = f"experiment {best.number} of the same round was kept; tried again on top of it"
+            elif not record.ok:
+                why = f"{record.outcome.status}: {record.outcome.reason}"
+            elif record.number in again and not again[record.number].ok:
+                why = f"{again[record.number].outcome.status} with a second seed"
+            elif record in wins and gain > 0 and not kept:
+                why = "no time for a second seed"
+            else:
+                how = f"{abs(gain):.3g} {'better' if gain > 0 else 'worse'} than experiment {main.number}"
+                why = f"{how}, over two seeds" if record.number in again else how
+            bench.decide(record, "keep" if kept else "discard", why)
+            self._told(bench, turn, [record, *filter(None, [again.get(record.number)])], record if kept else None, gain)
+
+    def _again(self, bench: Bench, wins: Sequence[Record]) -> dict[int, Record]:
+        """Train records with a second seed, once; number → its repeat, of those that the budget covers."""
+        known = {one.source: one for one in bench.history if one.replicate}
+        for repeat in known.values():
+            if not repeat.decision:  # of a session that was cut short
+                bench.decide(repeat, "replicate", "a second seed")
+        new = [one for one in wins if one.source not in known]
+        asks = [
+            ExperimentRequest(
+                Edit(), one, one.because, replicate=1, description=f"{one.description}, again", proposer=BY,
+                source=one.source, program_id=one.program_id,
+            )
+            for one in new
+        ]  # fmt: skip
+        for one, repeat in zip(new, bench.experiments(asks), strict=False):
+            bench.decide(repeat, "replicate", f"experiment {one.number} with a second seed")
+            known[one.source] = repeat
+        return {one.number: known[one.source] for one in wins if one.source in known}
+
+    def _gain(self, bench: Bench, record: Record, main: Record) -> float:
+        """Of the means over all seeds; 0 for a source that failed with any of them."""
+        mine, its = mean_metric(bench, record), mean_metric(bench, main)
+        failed = any(one.source == record.source and one.full and not one.ok for one in bench.history)
+        return 0.0 if mine is None or its is None or failed else bench.task.sign * (its - mine)
+
+    # --- turns of one session -------------------------------------------------------------------------------------
+
+    def _sessions(self, bench: Bench, session: Session) -> None:
+        empty, most = 0, 2 * sum(seat.turns for seat in self._seats)
+        for turn in self._turns():
+            if turn.number in self._recorded:
+                continue
+            if not bench.is_open or empty == most:
+                break
+            empty = 0 if self._session(bench, turn, session) else empty + 1
+        bench.early = NOTHING_LEFT if empty == most else ""
+
+    def _session(self, bench: Bench, turn: NightTurn, session: Session) -> bool:
+        """One session on `main`, or the rest of one. Its best kept source becomes `main` if it is better with a second
+        seed, too. Returns whether it made an experiment."""
+        before = self._recorded.get(turn.number - 1)
+        begun = [one for one in bench.history if one.proposer == BY and one.decision == "keep"]
+        main = bench.history[before.main] if before else (begun or [bench.baseline])[-1]
+        agents = (number for number, one in enumerate(bench.history) if number and one.proposer != BY)
+        first = before.first + before.count if before else next(agents, len(bench.history))
+        left = SESSION - (len(bench.history) - first)
+        bench.program_id = turn.seat.program.program_id
+        gone: NoReply | None = None
+        if left > 0 and not self._ended(len(bench.history) > first):
+            try:
+                session(turn.seat.program, left)
+            except NoReply as problem:
+                if len(bench.history) == first:
+                    raise
+                gone = problem  # the turn is settled first
+        tried = [one for one in bench.history[first:] if one.decision == "keep" and one.full and one.proposer != BY]
+        best = max(tried, key=lambda one: self._gain(bench, one, main), default=None)
+        gain = self._gain(bench, best, main) if best else 0.0
+        if best is not None and gain > 0 and self._repeats:
+            gain = self._gain(bench, best, main) if self._again(bench, [best]) else 0.0
+        kept = best if gain > 0 else None
+        if bench.head is not (kept or main):
+            bench.move_head(kept or main)
+            number = bench.head.number
+            self._context.emit(AgentHeadEvent(run_id=bench.run_id, number=number, after=len(bench.history)))
+        self._told(bench, turn, bench.history[first:], kept, gain)
+        if gone is not None:
+            raise gone
+        return len(bench.history) > first
+
+    def _ended(self, tried: bool) -> bool:
+        """Whether an earlier attempt ended the session of the turn in hand, but did not write the turn down."""
+        sessions = sum(isinstance(event, AgentSessionEvent) for event in self._context.recorded)
+        told = sum(isinstance(event, NightTurnEvent) for event in self._context.recorded)
+        return tried and len(self._recorded) == told and sessions > told
+
+    def _told(
+        self, bench: Bench, turn: NightTurn, trained: Sequence[Record], kept: Record | None = None, gain: float = 0.0
+    ) -> None:
+        """Write a turn down, once."""
+        event = NightTurnEvent(
+            run_id=bench.run_id,
+            number=turn.number,
+            block=turn.block,
+            program_id=turn.seat.program.program_id,
+            first=trained[0].number if trained else len(bench.history),
+            count=len(trained),
+            main=bench.head.number,
+            kept=kept.number if kept else None,
+            gain=gain if kept else 0.0,
+            device_seconds_charged=sum(one.charged for one in trained),
+        )
+        if turn.number not in self._recorded:
+            self._context.emit(event)
+            self._recorded[turn.number] = event

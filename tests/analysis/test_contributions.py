@@ -1,0 +1,36 @@
+"""The one test of two programs of a night: two copies are told apart as seldom as the level says."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from analysis.contributions import NightTurnRow, block_test
+
+
+def played(seed: int, better: float = 1.0, blocks: int = 40, twice: bool = False) -> list[NightTurnRow]:
+    """Turns of programs a and b, which find something in every fifth turn; b finds ``better`` times as often."""
+    rng, rows = np.random.default_rng(seed), list[NightTurnRow]()
+    for block in range(blocks):
+        for name in rng.permutation(["a", "a", "b"] if twice else ["a", "b"]):
+            found = rng.random() < 0.15 * (better if name == "b" else 1.0)
+            gain = float(rng.exponential(0.1)) if found else 0.0
+            rows.append(NightTurnRow("r", len(rows), block, str(name), 1, len(rows) if found else None, gain, 1.0))
+    return rows
+
+
+def test_two_copies_are_told_apart_in_at_most_the_level() -> None:
+    shown = [block_test([(played(seed), 0.03)], "a", "b") < 0.025 for seed in range(300)]
+    assert sum(shown) <= 16  # 2.5% of 300 are 7.5; more has a probability of 0.4%
+
+
+def test_a_better_program_is_seen_over_several_nights() -> None:
+    one = [block_test([(played(seed, 3.0), 0.03)], "a", "b") < 0.025 for seed in range(40)]
+    five = [block_test([(played(5 * seed + k, 3.0), 0.03) for k in range(5)], "a", "b") < 0.025 for seed in range(40)]
+    assert 5 <= sum(one) < sum(five) and sum(five) >= 35
+
+
+def test_gains_without_noise_count_by_whether_they_were_kept() -> None:
+    turns = played(1, 4.0)
+    assert block_test([(turns, None)], "a", "b") == block_test([(turns, 0.0)], "a", "b") < 0.05
+    assert block_test([([], None)], "a", "b") == 1.0
+    assert block_test([(played(1, 9.0, twice=True), 0.03)], "a", "b") == 1.0, "two turns use up a list twice as fast"

@@ -1,0 +1,154 @@
+"""Several programs on one lineage: blocks, second trainings, several devices, and a resume after any event."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from inner_loop.events import DecisionEvent, Event, ExperimentEvent, NightTurnEvent
+from inner_loop.night import BEGUN, LEAST_REPEATED, SESSION
+from inner_loop.result import RunResult
+from inner_loop.run import run
+from inner_loop.run_context import RunContext
+from programs.edit import set_charter
+from programs.errors import UsageError
+from programs.program import Program
+from programs.shelf import starter
+from trainer.data import DataStore
+from trainer.devices import Devices
+from trainer.laws.planted import random_law, simulated_task
+from trainer.laws.simulated import trainer_for
+from trainer.source import Source
+from trainer.streams import Streams
+from trainer.task import Task
+
+MINE = Program.parse("# Mine\n\nOne thing at a time.\n", "mine")
+ELITE = Program.parse(set_charter(starter("stock").text, "proposers", {"elite": 0.5, "local": 0.5}), "elite")
+
+
+@pytest.fixture
+def task(tmp_path: Path) -> Task:
+    return Task.load(simulated_task(random_law(3, noise=0.1), tmp_path / "task"))
+
+
+def night(
+    task: Task, folder: Path, experiments: int, *, recorded: Sequence[Event] = (), devices: int = 1,
+    programs: Sequence[Program] = (MINE, ELITE), start: Source | None = None, researcher: str = "scripted",
+) -> tuple[RunResult, list[Event]]:  # fmt: skip
+    streams, events = Streams.from_seed(7), list[Event]()
+    with closing(trainer_for(task, DataStore(task, streams, folder / "data"))) as trainer:
+        result = run(
+            programs[0], trainer, run_id="r1", run_seed=1, streams=streams, emit=events.append, folder=None,
+            budget_seconds=experiments * task.cost_seconds, recorded=recorded, devices=Devices(trainer, devices),
+            beside=programs[1:], start=start, researcher=researcher,
+        )  # fmt: skip
+    return result, events
+
+
+def turns_of(events: Sequence[Event]) -> list[NightTurnEvent]:
+    return [event for event in events if isinstance(event, NightTurnEvent)]
+
+
+def experiments_of(events: Sequence[Event]) -> list[ExperimentEvent]:
+    return [event for event in events if isinstance(event, ExperimentEvent)]
+
+
+def test_each_program_has_its_turn_in_each_block_on_the_same_main(task: Task, tmp_path: Path) -> None:
+    result, events = night(task, tmp_path, 90)
+    turns, tried, main = turns_of(events), {one.number: one for one in experiments_of(events)}, 0
+    for block in range(turns[-1].block):
+        assert {one.program_id for one in turns if one.block == block} == {MINE.program_id, ELITE.program_id}
+    assert len({tuple(one.program_id for one in turns if one.block == block) for block in range(8)}) == 2
+    for turn in turns:
+        assert tried[turn.first].parent_number == main, "a turn begins on the main of all"
+        main = turn.main
+        assert (turn.kept == main) if turn.kept is not None else turn.gain == 0.0
+    assert result.final.source_id == tried[main].source_id and sum(one.gain > 0 for one in turns) >= 3
+
+
+def test_a_win_is_trained_again_and_the_mean_decides(task: Task, tmp_path: Path) -> None:
+    _, events = night(task, tmp_path, 90)
+    tried = experiments_of(events)
+    seen: dict[str, list[float]] = {}
+    for one in tried:
+        seen.setdefault(one.source_id, []).extend([] if one.metric is None else [one.metric])
+    decided = {event.experiment_id: event.decision for event in events if isinstance(event, DecisionEvent)}
+    kept = [one for one in tried if decided[one.experiment_id] == "keep"]
+    assert kept and all(len(seen[one.source_id]) == 2 for one in kept)
+    by_number, lost = {one.number: one for one in tried}, 0
+    for turn in turns_of(events):
+        first, again = by_number[turn.first], by_number.get(turn.first + 1) if turn.count == 2 else None
+        before = seen[str(first.parent_source_id)]
+        if first.metric is None:
+            assert again is None and turn.kept is None
+            continue
+        lead = task.sign * (sum(before) / len(before) - first.metric)
+        assert (again is not None) == (lead > 0), "every win, and nothing else"
+        if again is not None:
+            mean = task.sign * (sum(before) / len(before) - sum(seen[first.source_id]) / 2)
+            assert (turn.kept is not None) == (mean > 0) and turn.gain == pytest.approx(max(0.0, mean))
+            lost += turn.kept is None
+    assert lost, "some wins were luck"
+
+
+def test_a_short_night_keeps_at_once_and_gives_the_first_program_two_turns(task: Task, tmp_path: Path) -> None:
+    _, events = night(task, tmp_path, LEAST_REPEATED - 5)
+    assert {one.replicate for one in experiments_of(events)} == {0}
+    first = [one.program_id for one in turns_of(events) if one.block == 0]
+    assert sorted(first) == sorted([MINE.program_id, MINE.program_id, ELITE.program_id])
+
+
+def test_a_night_that_is_killed_after_any_event_goes_on_as_if_it_was_not(task: Task, tmp_path: Path) -> None:
+    whole, events = night(task, tmp_path, 40)
+    for cut in range(1, len(events), 7):
+        again, more = night(task, tmp_path, 40, recorded=events[:cut])
+        assert again.final == whole.final and turns_of([*events[:cut], *more]) == turns_of(events)
+        assert [one.experiment_id for one in experiments_of([*events[:cut], *more])] == [
+            one.experiment_id for one in experiments_of(events)
+        ]
+
+
+def test_several_devices_keep_the_best_win_of_a_round_and_try_the_others_again(task: Task, tmp_path: Path) -> None:
+    _, events = night(task, tmp_path, 120, devices=4)
+    tried = {one.number: one for one in experiments_of(events)}
+    decided = {e.experiment_id: (e.decision, e.reason) for e in events if isinstance(e, DecisionEvent)}
+    beaten = [one for one in tried.values() if "tried again on top of it" in decided[one.experiment_id][1]]
+    assert beaten and len({one.parent_number for one in tried.values() if one.number in range(2, 6)}) == 1
+    for one in beaten:
+        later = [other for other in tried.values() if other.number > one.number and other.edit == one.edit]
+        assert not later or later[0].parent_number != one.parent_number
+    assert any(
+        other.edit == one.edit and other.parent_number != one.parent_number
+        for one in beaten for other in tried.values() if other.number > one.number
+    )  # fmt: skip
+
+
+def test_it_goes_on_from_the_main_of_the_night_before(task: Task, tmp_path: Path) -> None:
+    first, _ = night(task, tmp_path, 40)
+    second, events = night(task, tmp_path, 40, start=first.final)
+    begun = experiments_of(events)[2]
+    assert begun.source_id == first.final.source_id and begun.description == BEGUN
+    assert experiments_of(events)[3].source_id == begun.source_id, "it is trained twice, too"
+    assert turns_of(events)[0].main >= begun.number and second.final_metric is not None
+
+
+def test_programs_with_nothing_more_to_try_end_the_night(tmp_path: Path) -> None:
+    law = random_law(3, productive=2, traps=0, interactions=0)
+    tiny = Task.load(simulated_task(law, tmp_path / "tiny"))
+    result, events = night(tiny, tmp_path, 400)
+    assert result.reason == "no program had anything more to try" and len(experiments_of(events)) < 200
+
+
+def test_a_kind_of_researcher_that_takes_no_turns_is_refused(
+    task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Plain:
+        def work(self, bench: object) -> None: ...
+
+    monkeypatch.setattr("inner_loop.night.find_researcher", lambda name: lambda *_: Plain())
+    with pytest.raises(UsageError, match="takes no turns"):
+        night(task, tmp_path, 40, researcher="plain")
+    assert SESSION > 1 and RunContext().seat == (0, 1)

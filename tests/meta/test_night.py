@@ -1,0 +1,325 @@
+"""A night: its plan, what it shows, how it goes on, and what is done with its result."""
+
+from __future__ import annotations
+
+import html
+import json
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from itertools import takewhile
+from pathlib import Path
+
+import pytest
+
+from analysis.decision import decision_of
+from analysis.decision_text import Caveat
+from analysis.study import query
+from arena.drain import drained
+from arena.harvest import HARVEST
+from arena.study import Study
+from meta.apply import apply, committed, of_script, program_files, program_path
+from meta.cli.main import run
+from meta.cli.study_size import Dial, plan_of
+from meta.notify import notify
+from meta.plan import LEAST_EXPERIMENTS, POWERED_RUNS, default, night, scaled
+from programs.errors import UsageError
+from programs.program import Program
+from trainer.laws.planted import random_law, simulated_task
+from trainer.task import Task
+
+PROSE = "# Mine\n\nChange one thing of train.py. Keep it if the loss is lower.\n"
+OTHER = "---\nmetaloop:\n  wave: 3\n  proposers: {tpe: 0.7, local: 0.3}\n---\n# Mine\n\nThree at a time.\n"
+USER = ("-c", "user.name=u", "-c", "user.email=u@example.org")
+
+
+@pytest.mark.parametrize("experiments", [8, 9, 20, 30, 40, 96, 140, 200, 300])
+def test_every_budget_of_eight_experiments_has_a_night_that_it_pays_for(experiments: int) -> None:
+    task = Task.load("strokes")
+    budget = experiments * task.cost_seconds
+    plan = night(budget, task)
+    assert 0.99 * budget <= plan.device_seconds(task) <= budget + 1e-9 and plan.runs == 1 and plan.search_runs == 0
+    assert plan.run_budget >= 4 * task.cost_seconds and plan.confirm_seeds == plan.baseline_seeds >= 2
+    with pytest.raises(UsageError, match="pays for 7 experiments"):
+        night((LEAST_EXPERIMENTS - 1) * task.cost_seconds, task)
+
+
+def test_a_night_where_matches_have_no_power_and_matches_where_a_flag_sets_their_numbers() -> None:
+    task = Task.load("strokes")
+    dial = Dial(None, 96 * task.cost_seconds, False, None, None, None, None)
+    assert plan_of([task], dial, improves=True).night and not plan_of([task], replace(dial, budget=None)).night
+    with pytest.raises(UsageError, match="too small"):
+        plan_of([task], dial)
+    with pytest.raises(UsageError, match="too small"):
+        plan_of([task], replace(dial, generations=1), improves=True)
+    enough = scaled(default(task), POWERED_RUNS / default(task).confirm_runs).device_seconds(task) + 1e-6
+    assert not plan_of([task], replace(dial, budget=enough), improves=True).night
+    assert plan_of([task], replace(dial, budget=enough / 2), improves=True).night
+    assert not plan_of([task], replace(dial, budget=enough / 2, generations=1), improves=True).night
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A git repository with a simulated task in a folder and a program at its root."""
+    folder = tmp_path_factory.mktemp("night") / "repo"
+    simulated_task(random_law(7, gain=0.3, noise=0.005), folder / "work")
+    (folder / "program.md").write_text(PROSE)
+    (folder / "other.md").write_text(OTHER)
+    for words in (["init", "-q"], ["add", "-A"], [*USER, "commit", "-qm", "first"]):
+        subprocess.run(["git", *words], cwd=folder, check=True)
+    return folder
+
+
+def report_of(study: Path) -> str:
+    assert run(["report", str(study), "-o", str(study / "page.html")]) == 0
+    return html.unescape((study / "page.html").read_text())
+
+
+@pytest.fixture(scope="module")
+def ended(repository: Path) -> Path:
+    study = repository.parent / "study"
+    words = ["improve", str(repository / "program.md"), "-t", str(repository / "work"), "--budget", "9.6s"]
+    assert run([*words, "--seed", "2", "-s", str(study), "-y", "-q"]) == 0
+    return study
+
+
+def test_a_night_is_one_run_whose_main_is_measured_with_fresh_seeds(ended: Path, repository: Path) -> None:
+    [match] = query(ended, "SELECT purpose, stream FROM matches")
+    [played] = query(ended, "SELECT role, verified_seeds, experiments, final_source_id, verified_gain FROM runs")
+    assert (match["purpose"], match["stream"], played["role"], played["verified_seeds"]) == (
+        "night", "confirmation", "night", 4,
+    )  # fmt: skip
+    config = Study.open(ended).config
+    assert config.plan["path"] == str(repository / "program.md") and config.baseline_seeds == 4
+    [best] = query(ended, "FROM harvest")
+    assert best["source_id"] == played["final_source_id"] and best["n"] == 4 and best["low"] > 0
+    assert best["gain"] == pytest.approx(played["verified_gain"])
+    assert (ended / "best_train.py").read_text() == best["files"][0][1]
+    spent = query(ended, "SELECT sum(device_seconds_charged) AS s FROM runs")[0]["s"]
+    assert spent <= 8.8 + 1e-9 and played["experiments"] >= 80
+
+
+def test_what_each_program_contributed_can_be_recomputed(ended: Path) -> None:
+    rows = query(ended, "FROM contributions ORDER BY program_id")
+    turns = query(ended, "FROM night_turns")
+    assert {row["program_id"] for row in rows} == set(Study.open(ended).config.plan["turns"]) and len(rows) == 2
+    for row in rows:
+        own = [turn for turn in turns if turn["program_id"] == row["program_id"]]
+        assert row["turns"] == len(own) and row["kept"] == sum(turn["kept"] is not None for turn in own)
+        assert row["gain"] == pytest.approx(sum(turn["gain"] for turn in own))
+        hours = sum(turn["device_seconds_charged"] for turn in own) / 3600
+        assert row["gain_per_hour"] == pytest.approx(row["gain"] / hours)
+        assert row["low"] < row["gain_per_hour"] < row["high"]
+        assert row["gain_early"] == pytest.approx(sum(turn["gain"] for turn in own if turn["number"] < 24))
+        assert row["gain_late"] == pytest.approx(sum(t["gain"] for t in own if t["number"] >= len(turns) / 2))
+    assert abs(rows[0]["turns"] - rows[1]["turns"]) <= 1
+    page = (ended / "champion.evidence.md").read_text()
+    assert "## What each program did" in page and page.count("| tpe-local |") + page.count("| program-elite |") > 4
+
+
+def test_a_script_follows_nothing_in_prose_so_others_take_the_turns(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["-t", str(repository / "work"), "--budget", "4s", "--dry-run", "--json"]
+    assert run(["improve", str(repository / "program.md"), *words]) == 0
+    planned = json.loads(capsys.readouterr().out)
+    assert "a script can follow nothing in your program, so it has no turns" in planned["turns"]
+    assert planned["turns"].startswith("program-elite and ") and planned["plan"]["night"] == 1
+    assert planned["tells"].startswith("one night, because 4.0s do not pay for matches")
+    assert run(["improve", str(repository / "other.md"), *words]) == 0
+    turns = json.loads(capsys.readouterr().out)["turns"]
+    assert turns.startswith("other (yours) and other-elite take turns") and "rules of its own for wave" in turns
+
+
+def test_the_next_night_goes_on_from_main_with_a_program_more(ended: Path, repository: Path, tmp_path: Path) -> None:
+    words = ["improve", str(repository / "other.md"), "-t", str(repository / "work"), "--budget", "4s", "--seed", "3"]
+    assert run([*words, "--from", str(ended), "-s", str(tmp_path / "study"), "-y", "-q"]) == 0
+    config = Study.open(tmp_path / "study").config
+    assert config.start == [("train.py", (ended / "best_train.py").read_text())] and len(config.plan["turns"]) == 3
+    [begun] = query(tmp_path / "study", "SELECT source_id, decision FROM experiments WHERE number = 2")
+    [main] = query(ended, "SELECT source_id FROM harvest")
+    assert (begun["source_id"], begun["decision"]) == (main["source_id"], "keep")
+
+
+def test_a_night_that_is_killed_goes_on_where_it_was(repository: Path, tmp_path: Path, ended: Path) -> None:
+    study = tmp_path / "study"
+    shutil.copytree(ended, study)
+    for name in ("champion.md", "champion.evidence.md", "best_train.py"):
+        (study / name).unlink()
+    [worker] = (study / "ledger").glob("worker-*.jsonl")
+    lines = worker.read_bytes().splitlines(keepends=True)
+    worker.write_bytes(b"".join(lines[: len(lines) // 2]))  # in the middle of the night
+    [main] = (study / "ledger").glob("main*.jsonl")
+    kept = takewhile(lambda one: b'"kind":"verification"' not in one, main.read_bytes().splitlines(keepends=True))
+    main.write_bytes(b"".join(kept))
+    for closed in (study / "ledger").glob("end-*.jsonl"):
+        closed.unlink()
+    assert run(["improve", "--resume", str(study), "-q"]) == 0
+    turns = "SELECT number, program_id, gain, kept FROM night_turns"
+    assert query(study, turns) == query(ended, turns)
+    assert (study / "best_train.py").read_text() == (ended / "best_train.py").read_text()
+
+
+def test_a_stopped_command_names_the_flags_that_take_effect_at_the_end(
+    repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(study: Study, *_: object) -> None:
+        raise drained(study)
+
+    monkeypatch.setattr("meta.evolve.evolve", stopped)
+    words = ["improve", str(repository / "other.md"), "-t", str(repository / "work"), "--budget", "1.2s", "-y"]
+    ends = ["--apply", "--webhook", "https://example.org/secret"]
+    assert run([*words, "-s", str(tmp_path / "study"), *ends]) == 130
+    said = capsys.readouterr().err
+    assert f"metaloop improve --resume {tmp_path / 'study'} --apply --webhook URL # URL: the address" in said
+    assert "/secret" not in said and "/secret" not in (tmp_path / "study" / "study.toml").read_text()
+
+
+def git(folder: Path, *words: str) -> str:
+    return subprocess.run(["git", *words], cwd=folder, check=True, capture_output=True, text=True).stdout
+
+
+def test_apply_commits_on_a_branch_and_leaves_the_rest_alone(
+    ended: Path, repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (repository / "work" / "train.py").write_text((repository / "work" / "train.py").read_text() + "\n# mine\n")
+    before = git(repository, "status", "--porcelain"), git(repository, "rev-parse", "HEAD")
+    capsys.readouterr()
+    assert run(["improve", "--resume", str(ended), "--apply"]) == 0
+    said = capsys.readouterr().err
+    assert "branch metaloop/study" in said and "switch metaloop/study" in said and "--apply" not in said
+    assert said.count("next:") == 1 and "metaloop share" in said and "format-patch -1 --stdout metaloop/study" in said
+    assert (git(repository, "status", "--porcelain"), git(repository, "rev-parse", "HEAD")) == before
+    changed = git(repository, "diff", "--name-only", "HEAD", "metaloop/study").split()
+    study = Study.open(ended)
+    study.look()
+    assert study.state.champion is not None
+    holds = decision_of(study.state.champion.body).holds
+    assert changed == (["program.md"] if holds else []) + ["work/train.py"]
+    assert git(repository, "show", "metaloop/study:work/train.py") == (ended / "best_train.py").read_text()
+    message = git(repository, "log", "-1", "--format=%B", "metaloop/study")
+    assert "train.py: gains " in message and " fresh seeds" in message and "\nEdits: " in message
+    assert "Average training: " in message and "(untouched train.py: " in message
+    assert "Average training: " in (ended / "champion.evidence.md").read_text()
+    assert (study.state.champion.body["verdict"] in message) == holds
+    source = study.task.baseline()
+    best = study.state.harvests[study.task.name, HARVEST]
+    changed_too = replace(best, source_id="other")
+    assert "changes of the code" not in message
+    assert of_script(study, changed_too, source).splitlines()[-1].endswith(" and changes of the code")
+    no_edit = replace(changed_too, config=study.task.edits.config(study.task.baseline()))
+    assert of_script(study, no_edit, source).endswith("\nEdits: changes of the code")
+    assert apply(study).branch == "metaloop/study"  # the same again makes no other branch
+    git(repository, "checkout", "--", "work/train.py")
+
+
+def test_of_a_program_of_several_files_those_that_changed_are_applied_too(ended: Path) -> None:
+    study = Study.open(ended)
+    study.look()
+    files = {"program.md": "See [a](roles/a.md) and [b](roles/b.md).\n", "roles/a.md": "# A\n", "roles/b.md": "# B\n"}
+    entry, *others = ((path, text.encode()) for path, text in files.items())
+    program = Program.parse(entry[1], "team", others=dict(others), entry="program.md")
+    made = program_files(study, program, "team/program.md")
+    assert [path for path, _ in made.values()] == ["team/program.md", "team/roles/a.md", "team/roles/b.md"]
+    assert made["team/roles/a.md"][1] == b"# A\n"
+
+
+def test_a_branch_with_other_content_is_kept(repository: Path) -> None:
+    from git import Repo
+
+    repo = Repo(repository)
+    names = [committed(repo, "metaloop/x", {"new.md": text}, "one") for text in (b"a", b"b", b"a")]
+    assert names == ["metaloop/x", "metaloop/x-2", "metaloop/x"]
+    assert git(repository, "show", "metaloop/x:new.md") == "a"
+
+
+def test_a_task_outside_a_repository_is_refused_before_anything_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], repository: Path
+) -> None:
+    simulated_task(random_law(7), tmp_path / "task")
+    words = ["improve", str(repository / "program.md"), "-t", str(tmp_path / "task"), "--budget", "4s", "--dry-run"]
+    assert run([*words, "--apply"]) == 2
+    assert "in no git repository" in capsys.readouterr().err
+    assert run([*words, "--webhook", "ftp://x"]) == 2
+    assert "not an http address" in capsys.readouterr().err
+
+
+def test_of_a_copied_task_the_branch_is_made_where_it_was_copied_from(
+    ended: Path, repository: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(repository / "work", copy)
+    toml = (copy / "task.toml").read_text()
+    (copy / "task.toml").write_text(toml.replace("\n\n", f'\nrepository = "{repository / "work"}"\n\n', 1))
+    study = Study.open(ended)
+    study.look()
+    original = study.task
+    study.task = Task.load(copy)
+    assert study.task.task_id == original.task_id
+    made = apply(study)
+    assert made.repository == repository and made.files["train.py"] == "work/train.py"
+    study.config = study.config.model_copy(update={"plan": study.config.plan | {"path": str(copy / "sub/program.md")}})
+    assert program_path(study, repository) == "work/sub/program.md"
+    (repository / "work" / "train.py").write_text("print(1)\n")
+    git(repository, *USER, "commit", "-qam", "changed since")
+    try:
+        assert "train.py has changed there since the task was copied" in str(apply(study).left_out)
+    except UsageError as nothing:
+        assert "train.py has changed there since the task was copied" in nothing.message
+    finally:
+        git(repository, *USER, "revert", "--no-edit", "HEAD")
+
+
+@contextmanager
+def listening() -> Iterator[tuple[str, list[bytes]]]:
+    got: list[bytes] = []
+
+    class Hook(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            got.append(self.rfile.read(int(self.headers["content-length"])))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Hook)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/hook", got
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_the_result_is_sent_and_a_silent_listener_loses_nothing(
+    ended: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with listening() as (url, got):
+        assert run(["improve", "--resume", str(ended), "--webhook", url]) == 0
+    body = json.loads(got[0])
+    assert body["name"] == "program-next" and body["verdict"] and body["study"] == ended.name
+    assert str(ended.parent) not in got[0].decode()
+    (script,) = body["scripts"]
+    assert script["low"] <= script["gain"] <= script["high"] and script["unit"] and script["trust"]
+    assert body["text"].startswith(f"{ended.name}: ") and "The best train.py gains" in body["text"]
+    assert "Average training: " in body["text"] and isinstance(body["caveats"], list)
+    monkeypatch.setattr("meta.notify.training_cost", lambda *_: "Part of the gain may come from longer training.")
+    weak = [Caveat("mind", "Weak", "Without its list, it is no better. More."), Caveat("note", "Fine", "All is well.")]
+    monkeypatch.setattr("analysis.decision_text.caveats", lambda _: [weak[1], weak[0]])
+    monkeypatch.setattr("meta.notify.OPEN", "none")
+    with listening() as (url, got):
+        notify(url, ended, None)
+    body = json.loads(got[0])
+    assert body["caveats"] == ["Without its list, it is no better. More."]
+    assert ". Without its list, it is no better. The best" in body["text"] and "longer training." in body["text"]
+    monkeypatch.undo()
+    capsys.readouterr()
+    assert run(["improve", "--resume", str(ended), "--webhook", url]) == 0
+    assert "could not be sent" in capsys.readouterr().err
