@@ -6,7 +6,7 @@ from analysis.decision import BETTER, LEVEL, Decision
 from analysis.script_text import drifted, script_gain
 from analysis.wording import decimals, listed, many, number, p_text
 
-LEAST_BLOCKS, MANY_BLOCKS = 6, 40  # with fewer no test can be significant; of a night of 96 experiments
+LEAST_BLOCKS, MANY_BLOCKS = 6, 30  # with fewer no test can be significant; of a night of about 96 experiments
 NO_TEST = "so few turns cannot show which program is better"
 POWER = "one night does not show which program is better"
 #: By simulation: `python -m bench.nights simulated`.

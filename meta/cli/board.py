@@ -36,6 +36,7 @@ class TriedView:
     number: int
     said: str
     metric: float | None
+    program_id: str = ""  # of a night: whose turn it was
     decision: str = ""
 
 
@@ -306,7 +307,8 @@ class StudyView:
         if run is None:
             return
         number = event.get("number") or 0
-        one = TriedView(number, f"exp {number}: {event.get('description') or ''}", event.get("metric"))
+        said, program_id = f"exp {number}: {event.get('description') or ''}", str(event.get("program_id") or "")
+        one = TriedView(number, said, event.get("metric"), program_id)
         imported = bool(event.get("decision"))  # its record includes the decision, and is never repeated
         if not imported and run.experiments.setdefault(event.get("experiment_id") or f"{number}", one) is not one:
             return
@@ -343,7 +345,7 @@ class StudyView:
 
     def _add_news(self, run: RunView, one: TriedView, event: LedgerRecord) -> None:
         arm = next((m.arms[run.arm_id] for m in self.matches.values() if run.arm_id in m.arms), None)
-        program_id = str(event.get("program_id") or (arm.program_id if arm else ""))
+        program_id = one.program_id or (arm.program_id if arm else "")
         who = self.name(program_id) if program_id else run.run_id[:7]
         at = str(event.get("at", ""))[11:16]
         shown = f" {one.metric:.4f}" if isinstance(one.metric, float) else ""
