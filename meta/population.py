@@ -19,6 +19,9 @@ DIVERSE = word_list("""
     stock idea-queue local-screen screen-waves local recombine branches confirm-last tpe-local careful traps-first
 """)
 
+#: Of a night without learnt ideas: for a script, and for a model or an agent.
+SCRIPTED, FOLLOWED = ("tpe-local", "recombine"), ("stock", "careful")
+
 
 def starters(
     count: int, own: Sequence[Program] = (), learnt: Program | None = None, past: Program | None = None
@@ -49,18 +52,19 @@ def taking_turns(
 ) -> list[Program]:
     """The programs of a night, which no data of it chooses; the second is compared with the first.
 
-    The user's comes first, unless a script does the same under it as under stock; then the champion of a past night;
-    then ``learnt``. Without it, a script also has one that crosses the best scripts so far, or one that models the
-    results; a model or an agent has stock, or a careful one.
+    The user's comes first, unless a script does the same under it as under stock; then ``learnt``. Without it, a script
+    has one that crosses the best scripts so far, or one that models the results; a model or an agent has stock, or a
+    careful one. The champion of a past night is added to them.
     """
     novelty = Novelty([task], researcher, OWN_RULES)
     crossed = own.with_text(set_charter(own.text, "proposers", {"elite": 0.5, "local": 0.5}), f"{own.name}-elite")
-    follows = researcher != "scripted" or novelty.behaviour(own) != novelty.behaviour(starter("stock"))
+    scripted = researcher == "scripted"
+    follows = not scripted or novelty.behaviour(own) != novelty.behaviour(starter("stock"))
     novelty.meet(own)
-    fallback = ("tpe-local", "recombine") if researcher == "scripted" else ("stock", "careful")
-    possible = [past, learnt, *([crossed] if researcher == "scripted" else []), *map(starter, fallback)]
+    possible = [learnt, *([crossed] if scripted else []), *map(starter, SCRIPTED if scripted else FOLLOWED)]
     others = [program for program in possible if program and novelty.meet(program) is None]
-    return [own, *others[: 2 if past in others else 1]] if follows else others[:2]
+    chosen = [own, others[0]] if follows else others[:2]
+    return [*chosen, past] if past and novelty.meet(past) is None else chosen
 
 
 def entries(programs: Sequence[Program], novelty: Novelty) -> tuple[list[Entry], dict[str, str]]:

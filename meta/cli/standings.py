@@ -17,7 +17,8 @@ from analysis.wording import decimals, plain_number, plain_span, plain_text, typ
 from meta.cli import render, resolve, spend, trust
 from meta.cli.board import match_title
 from meta.cli.flags import AnyStudy
-from meta.cli.options import duration, flag, verb
+from meta.cli.nights import show_turns, together
+from meta.cli.options import argument, duration, flag, verb
 from meta.cli.output import Column, Output, columns, table
 from meta.cli.standings_text import StandingLine, leading, name_of, remarks
 
@@ -56,10 +57,12 @@ class ArmCall(spend.ModelCallRow):
     ("metaloop standings studies/NAME", "the match that decides the verdict"),
     ("metaloop standings studies/NAME --all", "every match, oldest first"),
     ("metaloop standings studies/NAME --match m3f --json", "one match, for a script"),
+    ("metaloop standings studies/NIGHT-1 studies/NIGHT-2", "which of two programs is better, over nights"),
 )
 def standings(
     out: Output,
     study: AnyStudy,
+    nights: Annotated[tuple[str, ...], argument(metavar="[NIGHT]...", nargs=-1)],
     match: Annotated[str | None, flag("This match  [default: the deciding one, else the last].", metavar="ID")],
     all: Annotated[bool, flag("Every match of the study.")],
 ) -> None:
@@ -67,10 +70,16 @@ def standings(
     decides the verdict has one planned test, so it shows no ranks. In other matches
     (--match, --all), each program has a range of ranks. The range begins after the programs
     that are significantly better: a program whose range begins at 1 may be the best. The
-    gains that the runs claimed themselves are not used for ranking."""
+    gains that the runs claimed themselves are not used for ranking.
+
+    Of a night, shows what each program did in its turns; of several, also what they show together."""
     from arena.contest.settings import MARK, ContestConfig, is_export
 
     folder = resolve.study_folder(study, out)
+    if nights:
+        together(out, [folder, *(resolve.study_folder(name, out) for name in nights)])
+        return
+    show_turns(out, folder)
     if (folder / MARK).is_file():  # first, because ranks and intervals below are others than those of the decision
         where = f"metaloop contest status {resolve.typed(folder)}"
         if is_export(folder):

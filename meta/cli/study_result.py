@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from meta.cli import resolve, transfer_table
 from meta.cli.longer import longer
+from meta.cli.nights import show_turns
 from meta.cli.output import Column, Output, Row
 
 if TYPE_CHECKING:
@@ -19,10 +20,6 @@ if TYPE_CHECKING:
     from arena.settings import StudyConfig
     from programs.program import Program
 
-TURNS = """
-SELECT name AS program, turns, kept, gain, gain_per_hour AS per_hour, low, high
-FROM contributions JOIN programs USING (program_id) ORDER BY gain DESC
-"""
 GROWTH = """
 SELECT m.generation, s.task, max(s.gain) AS gain, arg_max(s.name, s.gain) AS program, arg_max(s.n, s.gain) AS n,
     arg_max(s.low, s.gain) AS low, arg_max(s.high, s.gain) AS high
@@ -315,26 +312,6 @@ def show_growth(out: Output, folder: Path) -> None:
         Column("n", "runs", right=True),
     )
     out.text(f"\n{GROWN}:")
-    out.rows([{**row, "95%": plain_span(row["low"], row["high"])} for row in found], shown)
-
-
-def show_turns(out: Output, folder: Path) -> None:
-    """What each program of a night did; nothing for other studies."""
-    from analysis.wording import plain_number, plain_span
-
-    with resolve.connect(folder, ["contributions"]) as con:
-        found = resolve.fetch(con, TURNS)
-    if not found:
-        return
-    shown = (
-        Column("program", flex=True, style="bold"),
-        Column("turns", right=True),
-        Column("kept", right=True),
-        Column("gain", right=True, show=plain_number),
-        Column("per_hour", "gain/hour", right=True, style="green", show=plain_number),
-        Column("95%", right=True),
-    )
-    out.text("\nWhat each program did on main:")
     out.rows([{**row, "95%": plain_span(row["low"], row["high"])} for row in found], shown)
 
 

@@ -135,14 +135,26 @@ def test_a_script_follows_nothing_in_prose_so_others_take_the_turns(
     assert turns.startswith("other (yours) and other-elite take turns") and "rules of its own for wave" in turns
 
 
-def test_the_next_night_goes_on_from_main_with_a_program_more(ended: Path, repository: Path, tmp_path: Path) -> None:
-    words = ["improve", str(repository / "other.md"), "-t", str(repository / "work"), "--budget", "4s", "--seed", "3"]
-    assert run([*words, "--from", str(ended), "-s", str(tmp_path / "study"), "-y", "-q"]) == 0
-    config = Study.open(tmp_path / "study").config
+def test_the_next_night_goes_on_from_main_with_a_program_more(
+    ended: Path, repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = tmp_path / "study"
+    words = ["improve", str(repository / "program.md"), "-t", str(repository / "work"), "--budget", "6s", "--seed", "3"]
+    assert run([*words, "--from", str(ended), "-s", str(study), "-y", "-q"]) == 0
+    config = Study.open(study).config
     assert config.start == [("train.py", (ended / "best_train.py").read_text())] and len(config.plan["turns"]) == 3
-    [begun] = query(tmp_path / "study", "SELECT source_id, decision FROM experiments WHERE number = 2")
+    assert config.plan["turns"][:2] == Study.open(ended).config.plan["turns"]
+    [begun] = query(study, "SELECT source_id, decision FROM experiments WHERE number = 2")
     [main] = query(ended, "SELECT source_id FROM harvest")
     assert (begun["source_id"], begun["decision"]) == (main["source_id"], "keep")
+    capsys.readouterr()
+    assert run(["standings", str(ended), str(study), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert said["verdict"].startswith("In 2 nights of 1 lineage, ") and 0 < said["p"] <= 1
+    assert run(["standings", str(ended), str(ended)]) == 2 and "named twice" in capsys.readouterr().err
+    other = ["improve", str(repository / "other.md"), *words[2:], "-s", str(tmp_path / "other"), "-y", "-q"]
+    assert run(other) == 0 and run(["standings", str(ended), str(tmp_path / "other")]) == 2
+    assert "not nights of the same two programs" in capsys.readouterr().err
 
 
 def test_a_night_that_is_killed_goes_on_where_it_was(repository: Path, tmp_path: Path, ended: Path) -> None:

@@ -1,0 +1,83 @@
+"""Tables of nights: what each program did on `main`, and what several nights together show of two programs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from analysis.wording import listed, many, p_text, plain_number, plain_span
+from meta.cli import resolve
+from meta.cli.output import Column, Output
+from programs.errors import UsageError
+
+if TYPE_CHECKING:
+    from arena.settings import StudyConfig
+
+TURNS = """
+SELECT name AS program, turns, kept, gain, gain_per_hour AS per_hour, low, high
+FROM contributions JOIN programs USING (program_id) ORDER BY gain DESC
+"""
+NIGHT = Column("night", flex=True)
+COLUMNS = (
+    Column("program", flex=True, style="bold"),
+    Column("turns", right=True),
+    Column("kept", right=True),
+    Column("gain", right=True, show=plain_number),
+    Column("per_hour", "gain/hour", right=True, style="green", show=plain_number),
+    Column("95%", right=True),
+)
+
+
+def show_turns(out: Output, *folders: Path) -> None:
+    """What each program did in these nights; nothing for other studies."""
+    rows = []
+    for folder in folders:
+        with resolve.connect(folder, ["contributions"]) as con:
+            found = resolve.fetch(con, TURNS)
+        night = {"night": resolve.shown(folder)} if len(folders) > 1 else {}
+        rows += [{**night, **row, "95%": plain_span(row["low"], row["high"])} for row in found]
+    if rows:
+        out.text("\nWhat each program did on main:")
+        out.rows(rows, (NIGHT, *COLUMNS) if len(folders) > 1 else COLUMNS)
+
+
+def together(out: Output, folders: Sequence[Path]) -> None:
+    """The one test over several nights of the same two programs. Raises UsageError where they have not two in common.
+
+    Nights on other tasks or from the untouched script add to the evidence; those of one lineage hardly do.
+    """
+    from analysis.contributions import block_test, seed_sd, turns_of
+    from analysis.decision import LEVEL
+    from arena.settings import StudyConfig
+    from meta.plan import TURNS as PLANNED
+
+    if len(set(folders)) < len(folders):
+        raise UsageError("one night is named twice", hint="name each once")
+    configs = {folder: StudyConfig.read(folder / "study.toml") for folder in folders}
+    pairs = {tuple(config.plan.get(PLANNED, ())[:2]) for config in configs.values()}
+    if len(pairs) > 1 or len(next(iter(pairs))) < 2:
+        shown = listed(map(resolve.shown, folders), len(folders))
+        raise UsageError(f"{shown} are not nights of the same two programs", hint="name one study, or such nights")
+    [(first, tested)] = pairs
+    nights = []
+    for folder in folders:
+        with resolve.connect(folder, [], ["night_turns", "experiments", "programs"]) as con:
+            turns = turns_of(con)
+            nights.append((turns, seed_sd(con, turns[0].run_id) if turns else None))
+            names = dict(con.execute("SELECT program_id, name FROM programs").fetchall())
+    show_turns(out, *folders)
+    p, known = block_test(nights, first, tested), list(configs.values())
+    lineages = len({root(config, known) for config in known})
+    shows = "is shown to be better" if p < LEVEL else "is not shown to be better"
+    of = f"{many(len(nights), 'night')} of {many(lineages, 'lineage')}"
+    said = f"In {of}, {names[tested]} {shows} than {names[first]} (one-sided p {p_text(p, LEVEL)})"
+    out.text(f"\n{said}", item={"p": p, "nights": len(nights), "lineages": lineages, "verdict": said})
+
+
+def root(config: StudyConfig, known: Sequence[StudyConfig]) -> str:
+    """The id of the first of these nights from which this one goes on."""
+    before = {one.study_id: one for one in known}
+    while config.from_study and config.start and config.from_study.study_id in before:
+        config = before[config.from_study.study_id]
+    return config.study_id
