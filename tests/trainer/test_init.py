@@ -270,8 +270,9 @@ def test_settings_of_all_kinds_are_knobs_and_what_the_measurement_rests_on_is_no
     given = ladders(read(place), ["a.py", "c.sh"], {"NAME": "y,z", "BLOCK": "8"})
     named = {one.name: one for one in given if not one.reason}
     assert named["NAME"].values == ("x", "y", "z") and named["BLOCK"].values == (8, 64)
-    write_files(tmp_path, {"program.md": "## Ideas\n\n- Large: `block=1000`, `lr=fast`.\n"})
-    assert {one.name: one for one in ladders(read(place), ["c.sh"], {})}["BLOCK"].values == (16, 32, 64, 128, 256, 1000)
+    write_files(tmp_path, {"program.md": "## Ideas\n\n- Large: `block=1000`, `lr=fast`, `name=y`.\n"})
+    stated = {one.name: one.values for one in ladders(read(place), ["a.py", "c.sh"], {}) if not one.reason}
+    assert stated["BLOCK"] == (16, 32, 64, 128, 256, 1000) and stated["NAME"] == ("x", "y")
     for wrong in ({"LR": "fast"}, {"NONE": "1"}):
         with pytest.raises(UsageError, match="--values"):
             ladders(read(place), ["a.py"], wrong)

@@ -104,7 +104,8 @@ def _with_values(one: Ladder, given: str | None, stated: Sequence[str]) -> Ladde
     if one.values:
         return one
     suggested = () if isinstance(one.value, str) else values_to_try(one.value, one.role)
-    values = tuple(sorted({*suggested, *(value for text in stated for value in _of_type(one.value, text))}, key=_order))
+    further = {value for text in stated for value in _of_type(one.value, text)}
+    values = tuple(sorted({*suggested, *further, *([one.value] if further else [])}, key=_order))
     return replace(one, values=values, reason="" if len(values) > 1 else "no other values suggest themselves")
 
 
