@@ -56,7 +56,6 @@ class ArmCall(spend.ModelCallRow):
 @verb(
     ("metaloop standings studies/NAME", "the match that decides the verdict"),
     ("metaloop standings studies/NAME --all", "every match, oldest first"),
-    ("metaloop standings studies/NAME --match m3f --json", "one match, for a script"),
     ("metaloop standings studies/NIGHT-1 studies/NIGHT-2", "which of two programs is better, over nights"),
 )
 def standings(
