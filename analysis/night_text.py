@@ -9,8 +9,8 @@ from analysis.wording import decimals, listed, many, number, p_text
 LEAST_BLOCKS, MANY_BLOCKS = 6, 30  # with fewer no test can be significant; of a night of about 96 experiments
 NO_TEST = "so few turns cannot show which program is better"
 POWER = "one night does not show which program is better"
-#: By simulation: `python -m bench.nights simulated`.
-TWICE = ": even three times as good would be seen in one night of three"
+#: Of a night of about 96 experiments, by simulation: `python -m bench.nights simulated`.
+SEEN = "that a program is three times as good is seen in one night of four"
 
 
 def headline(d: Decision) -> str:
@@ -48,5 +48,6 @@ def turns(d: Decision) -> str:
     elif min(counts) < LEAST_BLOCKS or max(counts) > 1.5 * min(counts):
         test = NO_TEST
     else:
-        test = f"{POWER}{TWICE * (min(counts) >= MANY_BLOCKS)} ({p})"
+        said = f", and {SEEN}" * (min(counts) >= MANY_BLOCKS)
+        test = f"{POWER}{said} ({p})"
     return f"Of the kept changes, {listed(each, len(each))}; {test}"

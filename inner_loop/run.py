@@ -77,9 +77,7 @@ def run(
         task=reduce(with_patches, (program, *beside), trainer.task),
     )
     context = context or RunContext(run_id=run_id, emit=emit, recorded=recorded)
-    follower = follower_of(
-        (program, *beside), trainer.task, bench.task, streams, luck or run_id, context, researcher, start
-    )
+    follower = follower_of((program, *beside), trainer.task, streams, luck or run_id, context, researcher, start)
     state, problem, reason = followed(bench, follower)
     return result_of(bench, state, time.perf_counter() - began, problem, reason)
 
@@ -112,12 +110,12 @@ def followed(bench: Bench, follower: Researcher) -> tuple[State, MetaloopError |
 
 
 def follower_of(
-    programs: Sequence[Program], plain: Task, task: Task, streams: Streams, luck: str, context: RunContext,
-    researcher: str, start: Source | None,
+    programs: Sequence[Program], task: Task, streams: Streams, luck: str, context: RunContext, researcher: str,
+    start: Source | None,
 ) -> Researcher:  # fmt: skip
-    """The researcher of a run; of several programs, the night. ``task``: ``plain`` with the edits of the programs."""
+    """The researcher of a run; of several programs, the night. ``task``: without the edits of the programs."""
     seed = streams.seed("search", "propose", luck)
     if len(programs) == 1:
-        return find_researcher(researcher)(programs[0], task, seed, context)
+        return find_researcher(researcher)(programs[0], with_patches(task, programs[0]), seed, context)
     more = [streams.seed("search", "propose", luck, at) for at in range(1, len(programs))]
-    return Night(programs, plain, [streams.seed("search", "night", luck), seed, *more], context, researcher, start)
+    return Night(programs, task, [streams.seed("search", "night", luck), seed, *more], context, researcher, start)

@@ -130,6 +130,7 @@ def unused_budget(dial: Dial, planned: PlannedWork) -> str:
 
 def night_tells(plan: Plan, task: Task) -> str:
     """Why a budget is used for a night, and what that can show."""
+    from analysis.night_text import SEEN
     from inner_loop.night import FEW
 
     why = (
@@ -138,4 +139,4 @@ def night_tells(plan: Plan, task: Task) -> str:
     )
     if plan.run_experiments(task) < FEW:
         return f"{why}; so short a night does not show which program is better"
-    return f"{why}; that a program is better is seen in one night of three if it is three times as good"
+    return f"{why}; {SEEN}"

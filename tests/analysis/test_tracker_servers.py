@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,6 +14,7 @@ import pytest
 
 from analysis.trackers import TRACKERS, TrackedStudy
 from meta.cli.main import run
+from tests.serving import serving
 from trainer.laws.planted import random_law, simulated_task
 
 
@@ -103,11 +103,8 @@ class Answers(BaseHTTPRequestHandler):
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     Answers.lost = False
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    listening = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
-    threading.Thread(target=listening.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{listening.server_port}"
-    listening.shutdown()
-    listening.server_close()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Answers)) as address:
+        yield f"http://{address}"
 
 
 def test_the_last_line_links_to_the_experiment(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

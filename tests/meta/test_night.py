@@ -6,7 +6,6 @@ import html
 import json
 import shutil
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -29,6 +28,7 @@ from meta.notify import notify
 from meta.plan import LEAST_EXPERIMENTS, POWERED_RUNS, default, night, scaled
 from programs.errors import UsageError
 from programs.program import Program
+from tests.serving import serving
 from trainer.laws.planted import random_law, simulated_task
 from trainer.task import Task
 
@@ -299,15 +299,8 @@ def listening() -> Iterator[tuple[str, list[bytes]]]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = HTTPServer(("127.0.0.1", 0), Hook)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/hook", got
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serving(HTTPServer(("127.0.0.1", 0), Hook)) as address:
+        yield f"http://{address}/hook", got
 
 
 def test_the_result_is_sent_and_a_silent_listener_loses_nothing(

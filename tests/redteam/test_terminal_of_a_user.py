@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -12,6 +11,7 @@ import pytest
 
 from meta.cli.main import run
 from meta.cli.output import json_line
+from tests.serving import serving
 
 EVIL = "\x1b]0;owned\x07 \x1b[2Jcleared \x9b31m \u202egnp.exe\u2066 \u200b\r\x08over \udc80 end"
 STRANGE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]")
@@ -45,11 +45,8 @@ def host(request: pytest.FixtureRequest) -> Iterator[str]:
     """The URL of a host that gives this answer to everything."""
     status, body = BODIES[request.param]
     handler = type("Hostile", (_Hostile,), {"status": status, "body": json.dumps(body).encode()})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), handler)) as address:
+        yield f"http://{address}"
 
 
 @pytest.mark.parametrize("more", [[], ["--json"]])

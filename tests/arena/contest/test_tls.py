@@ -6,7 +6,6 @@ import http.client
 import shutil
 import ssl
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -22,6 +21,7 @@ from arena.contest.web.limits import Rate
 from arena.home.client import HostClient, Unreachable
 from programs.errors import EnvironmentProblem
 from tests.arena.contest.hosting import Browser, founded, served
+from tests.serving import serving
 
 
 class Hello(BaseHTTPRequestHandler):
@@ -44,14 +44,8 @@ def own_certificate(folder: Path) -> Iterator[tuple[str, Path]]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(cert, key)
     server.socket = context.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"https://127.0.0.1:{server.server_port}", cert
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serving(server) as address:
+        yield f"https://{address}", cert
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
