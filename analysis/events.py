@@ -250,7 +250,7 @@ class DocumentEvent(Event):
 
 
 class ChampionEvent(DocumentEvent, kind="champion"):
-    """The end of a study: its decision (`analysis.decision`) and the claim's figures (`meta.claim`)."""
+    """The end of a study: its decision (`analysis.verdict.decision`) and the claim's figures (`meta.claim`)."""
 
 
 class AuditEvent(DocumentEvent, kind="audit"):

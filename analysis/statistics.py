@@ -26,6 +26,12 @@ class Mean:
     low: float | None
     high: float | None
 
+    @property
+    def is_far_from_zero(self) -> bool:
+        """Whether a ratio to it may be shown: the lower end of its interval is at least half of it. A ratio to a gain
+        near 0 is large by chance."""
+        return self.mean is not None and self.low is not None and self.low >= self.mean / 2 > 0
+
 
 @dataclass(frozen=True)
 class Posterior:

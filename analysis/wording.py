@@ -82,6 +82,16 @@ def span(low: float | None, high: float | None, decimals: int = 3) -> str:
     return f"{number(low, decimals)} to {number(high, decimals)}"
 
 
+def estimate(
+    value: float | None, low: float | None, high: float | None, unit: str = "", digits: int | None = None,
+    signed: bool = True,
+) -> str:  # fmt: skip
+    """``+0.48 nats [0.36, 0.60]``; ``digits``: at least so many, else as the interval justifies."""
+    digits = interval_decimals(low, high, digits)
+    bounds = "" if low is None or high is None else f" [{number(low, digits)}, {number(high, digits)}]"
+    return f"{number(value, digits, signed)} {unit}".rstrip() + bounds
+
+
 def plain_span(low: float | None, high: float | None, decimals: int = 3) -> str:
     """The same in ASCII."""
     if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):

@@ -29,7 +29,7 @@ from pathlib import Path
 import numpy as np
 
 from analysis.contributions import NightTurnRow, block_test
-from analysis.decision import LEVEL
+from analysis.verdict.decision import LEVEL
 from bench.common import METALOOP, figure, go_on, kept, mean_of, metaloop, sql
 from bench.simulated import LAWS, share_figure
 from inner_loop.events import Event, NightTurnEvent

@@ -26,7 +26,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from analysis.decision import Compared, decision_of
+from analysis.verdict.decision import Compared, decision_of
 from bench.clock import load
 from bench.common import METALOOP, figure, go_on, kept, mean_of, sql, tried
 from bench.simulated import EXPERIMENTS, LAWS, share_figure

@@ -2,46 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from analysis.decision import Decision, decision_of
-from analysis.decision_text import line
 from analysis.events import ChampionEvent
 from analysis.found_scripts import FoundScript, found_scripts
-from analysis.json_values import read_as
-from analysis.origin import origin_of
-from analysis.pace import pace_of
 from analysis.study import read_study
 from analysis.trust import counts, weakest
-from analysis.wording import plain_text
+from analysis.verdict.decision import Decision, HeldOut, decision_of
+from analysis.verdict.origin import origin_of
 from arena.study import Study
 from arena.task_set import TaskSet
-from meta.claim import Claim, ReservedClaim, record
+from meta.claim import Claim
 from meta.confirmation import same_as
-from meta.evidence_page import evidence_page, training_tasks
+from meta.evidence_page import evidence_page
 from meta.harvest_page import harvests
 from meta.lineage import Lineage
 from meta.night import NIGHT, NightSeen
-from meta.verdict import Champion, decide, sentence
+from meta.verdict import Champion, decide
 from programs.evolved_for import EvolvedFor
 from programs.program import Program
 from programs.shelf import starters
-from trainer.values.conditional import read
-
-if TYPE_CHECKING:
-    import duckdb
-
-    from trainer.task import Task
-
-BEST = """
-SELECT e.config FROM runs AS r JOIN experiments AS e ON e.run_id = r.run_id AND e.source_id = r.final_source_id
-WHERE r.stream = 'selection' AND e.status = 'ok' AND r.verified_gain > 0 ORDER BY r.verified_gain DESC, r.run_id LIMIT 1
-"""
 
 
 def crown(
@@ -49,7 +32,7 @@ def crown(
     lineage: Lineage,
     program: Program,
     claim: Claim,
-    on_reserve: Sequence[ReservedClaim] = (),
+    held_out: Sequence[HeldOut] = (),
     night: NightSeen | None = None,
 ) -> Champion:
     """Write champion.md and champion.evidence.md, then the claim into the ledger, which ends the study.
@@ -57,10 +40,8 @@ def crown(
     In this order, a study that is killed in between resumes and writes the files again.
     """
     event = study.state.champion
-    decision = decision_of(event.body) if event else decided(study, program, claim, night)
-    said = str(event.body["verdict"]) if event else plain_text(". ".join([line(decision), *map(sentence, on_reserve)]))
-    claim = read_as(Claim, event.body) if event else claim
-    champion = Champion(program, claim, said, decision, tuple(on_reserve))
+    decision = decision_of(event.body) if event else decided(study, program, claim, night, held_out)
+    champion = Champion(program, decision)
     lineage.crown(program.program_id)
     write_champion(study.folder, replace(program, evolved_for=label_of(study, program)))
     for harvest in harvests(study):
@@ -74,12 +55,9 @@ def crown(
                 body={
                     "program_id": program.program_id,
                     "name": program.name,
-                    "verdict": champion.verdict,
                     "holds": decision.holds,
                     "trust": decision.trust,
                     "decision": decision.record(),
-                    **record(claim),
-                    **({"reserve": [there.record() for there in on_reserve]} if on_reserve else {}),
                 }
             )
         )
@@ -102,7 +80,9 @@ def write_champion(folder: Path, program: Program) -> None:
         program.write(folder / "champion")
 
 
-def decided(study: Study, program: Program, claim: Claim, night: NightSeen | None = None) -> Decision:
+def decided(
+    study: Study, program: Program, claim: Claim, night: NightSeen | None = None, held_out: Sequence[HeldOut] = ()
+) -> Decision:
     """The decision, from the claim and the study's records of its confirmation. ``night``: the programs that are
     compared took turns."""
     tasks = TaskSet.confirming(study)
@@ -117,11 +97,9 @@ def decided(study: Study, program: Program, claim: Claim, night: NightSeen | Non
     origin = study.config.plan.get("origin")
     own = study.program(origin) if origin else None
     same = same_as(tasks, own, program) if own and not night else ""
-    with read_study(study.folder, views=["credit"]) as con:
-        tested = night.tested if night else program
-        start = None if night else origin_of(con, tested.program_id, training_tasks(study))
-        pace = pace_of(con)
-        carries = len(tasks.tasks) == 1 and opens_with_best(con, tasks.tasks[0], program)
+    tested = night.tested if night else program
+    with read_study(study.folder, views=()) as con:
+        start = None if night else origin_of(con, tested.program_id)
     return decide(
         tested,
         claim,
@@ -132,21 +110,9 @@ def decided(study: Study, program: Program, claim: Claim, night: NightSeen | Non
         match_ids=sorted(played),
         scripts=best_scripts_of(tasks),
         origin=start,
-        pace=pace,
-        carries=carries,
         night=night.contributed if night else (),
-        continued=bool(night and study.config.start),
+        held_out=held_out,
     )
-
-
-def opens_with_best(con: duckdb.DuckDBPyConnection, task: Task, program: Program) -> bool:
-    """Whether the program's first idea makes the script of the search's run with the highest verified gain."""
-    best, first = con.execute(BEST).fetchone(), next(iter(program.ideas), None)
-    known = read(task.edits, first.terms, first.conditions) if first else None
-    edit = known.on(task.edits.config(task.baseline())) if known else None
-    if best is None or edit is None:
-        return False
-    return bool(task.edits.config(task.edits.apply(task.baseline(), edit)) == json.loads(best[0]))
 
 
 def best_scripts_of(tasks: TaskSet) -> list[FoundScript]:
@@ -173,8 +139,5 @@ def write_page_again(study: Study) -> bool:
     event = study.state.champion
     if event is None:
         return False
-    body = event.body
-    on_reserve = read_as(tuple[ReservedClaim, ...], body.get("reserve", ()))
-    program, claim = study.program(str(body["program_id"])), read_as(Claim, body)
-    write_page(study, Champion(program, claim, str(body["verdict"]), decision_of(body), on_reserve))
+    write_page(study, Champion(study.program(str(event.body["program_id"])), decision_of(event.body)))
     return True

@@ -9,11 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
 
-from analysis.decision import BETTER, ArmGain, ArmsDifference, Compared, arms_difference, state_of
-from analysis.decision import LEVEL as LEVEL
 from analysis.ratios import Sides, mean_of_ratios
 from analysis.scales import GainScale
 from analysis.statistics import (
@@ -28,9 +25,8 @@ from analysis.statistics import (
     shared_error,
     skewed_difference,
 )
-
-if TYPE_CHECKING:
-    from pydantic import JsonValue
+from analysis.verdict.decision import BETTER, ArmGain, ArmsDifference, Compared, arms_difference, state_of
+from analysis.verdict.decision import LEVEL as LEVEL
 
 STOCK, TWIN, OWN, START, LEARNT = "control", "a/a", "own", "start", "learnt"  # roles
 Gains = Mapping[str, Sequence[float]]  # role → gains of its runs
@@ -88,21 +84,6 @@ class OnTask:
     scale: float
     of_stock: bool
     claim: Claim
-
-
-@dataclass(frozen=True)
-class ReservedClaim:
-    """The result on a held-out task. ``claim`` None: the champion behaves like stock there, and nothing was run."""
-
-    task: str
-    unit: str
-    claim: Claim | None
-    p_adjusted: float | None  # Holm over the held-out tasks; None where nothing was run, and on a variant
-    holds: bool
-    variant: bool = False  # a held-out member of the first task's family, on which nothing is tested
-
-    def record(self) -> dict[str, JsonValue]:
-        return vars(self) | {"claim": record(self.claim) if self.claim else None}
 
 
 @dataclass(frozen=True)
@@ -281,14 +262,3 @@ def over(tasks: Sequence[ErrorEstimate]) -> ErrorEstimate:
     df = total**2 / spread if spread else math.fsum(task.df for _, task in parts)
     third = math.fsum(task.skewness * se**3 for se, task in parts)
     return ErrorEstimate(mean, math.sqrt(total) / count, df, third / total**1.5 if total else 0.0)
-
-
-def record(claim_of: Claim) -> dict[str, JsonValue]:
-    """The claim's figures for the ledger; those that do not apply are left out."""
-    newer = ("aa", "own", "over_stock", "ratio_stock", "families", "start", "learnt")
-    figures: dict[str, JsonValue] = asdict(claim_of)
-    del figures["tasks"]
-    figures = {key: value for key, value in figures.items() if key not in newer or value}
-    if claim_of.tasks:
-        figures["tasks"] = [vars(on) | {"claim": record(on.claim)} for on in claim_of.tasks]
-    return figures

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from analysis.knowledge import family_of
-from analysis.origin import ancestors
+from analysis.verdict.origin import ancestors
 from arena.arms import Entry, Match
 from arena.executor import Executor, Progress
 from arena.harvest import harvest

@@ -62,9 +62,9 @@ def evolve(study: Study, plan: Plan, starters: Sequence[Program], progress: Prog
             champion, claim = search(study, plan, starters, executor, lineage, progress)
             if not study.config.families:
                 best_scripts(TaskSet.of(study), executor, plan, progress)
-        on_reserve = confirm_on_reserved(study, at, lineage, champion, claim, plan, progress)
+        held_out = confirm_on_reserved(study, at, lineage, champion, claim, plan, progress)
         progress({"kind": "note", "text": "computing the verdict, its evidence and champion.md"})
-        return crown(study, lineage, champion, claim, on_reserve)
+        return crown(study, lineage, champion, claim, held_out)
 
 
 def search(

@@ -12,10 +12,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from analysis.decision import ArmsDifference
 from analysis.ratios import mean_of_paired_ratios
 from analysis.scales import GainScale
 from analysis.statistics import ErrorEstimate, limits, mean_interval, one_sided, skewed_difference
+from analysis.verdict.decision import ArmsDifference
 from meta.claim import (
     OWN,
     START,

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from analysis.contributions import block_test, contributions, seed_sd, turns_of
-from analysis.decision import LEVEL, Contributed
 from analysis.study import read_study
+from analysis.verdict.decision import LEVEL, Contributed
 from arena.arms import Entry
 from arena.executor import Executor, Progress
 from arena.harvest import best_final

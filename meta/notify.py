@@ -10,18 +10,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from analysis import decision_text
-from analysis.decision import OPEN, decision_of
-from analysis.decision_text import sentences_of
-from analysis.run_state import StudyState
-from analysis.script_text import script_gain
-from analysis.wording import plain_text
+from analysis.study import read_study
+from analysis.verdict.verdict import VIEWS, plain, verdict_of
 from meta.begin import champion_of
-from meta.harvest_page import training_cost
 from programs.errors import UsageError
 
 SECONDS = 10.0
-FIELDS = ("name", "program_id", "verdict", "holds", "trust")
+FIELDS = ("name", "program_id", "holds", "trust")
 SCRIPT = ("task", "gain", "low", "high", "n", "unit", "trust")  # of a best train.py
 
 
@@ -35,35 +30,16 @@ def refuse_bad(url: str) -> None:
 def notify(url: str, folder: Path, branch: str | None) -> str:
     """Post the verdict and the best train.py's gain; returns what came of it, because the result itself is safe."""
     champion = champion_of(folder) or {}
-    decision = decision_of(champion) if champion else None
-    harvested = decision.scripts if decision else ()
-    weak = [each.text for each in decision_text.caveats(decision) if each.level != "note"] if decision else []
-    state, said = StudyState.read(folder / "ledger"), list[str]()
-    names = [program.name for program in state.programs.values()]
-    if decision is not None:
-        said += [f"{folder.name}: {decision_text.headline(decision)}"]
-        # the first caveat of an open verdict repeats the headline
-        said += [sentences_of(text, names)[0] for text in weak[decision.state == OPEN :]]
-    else:
-        said += [f"{folder.name}: no champion"]
-    for each in harvested:
-        said += [f"The best train.py{f' on {each.task}' * (len(harvested) > 1)} gains {script_gain(each)}"]
-        said += sentences_of(training_cost(state, each.task))
-    said += [f"Branch {branch}"] if branch else []
-    scripts = [{name: getattr(each, name) for name in SCRIPT} for each in harvested]
+    with read_study(folder, views=VIEWS) as con:
+        found = verdict_of(con)
+    scripts = found.decision.scripts if found.decision else ()
+    headline = plain(found.headline) if found.decision else "no champion"
+    weak = [caveat.title for caveat in found.caveats if caveat.level != "note"]
+    text = f"{folder.name}: {'. '.join([headline, *weak, *[f'Branch {branch}'] * bool(branch)])}."
     fields: dict[str, Any] = {name: champion.get(name) for name in FIELDS}
-    text = plain_text(". ".join(said) + ".")
-    return send(
-        url,
-        {
-            "text": text,
-            "study": folder.name,
-            **fields,
-            "caveats": [*map(plain_text, weak)],
-            "scripts": scripts,
-            "branch": branch,
-        },
-    )
+    fields |= {"verdict": [plain(one) for one in found.sentences], "table": found.table, "caveats": weak}
+    sent = {"text": text, "study": folder.name, **fields, "branch": branch}
+    return send(url, sent | {"scripts": [{name: getattr(one, name) for name in SCRIPT} for one in scripts]})
 
 
 def send(url: str, body: Mapping[str, Any]) -> str:

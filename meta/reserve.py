@@ -18,15 +18,17 @@ import numpy as np
 
 from analysis.knowledge import family_of
 from analysis.statistics import holm
+from analysis.verdict.decision import HeldOut
 from arena.executor import Executor, Progress
 from arena.study import Study
 from arena.task_set import TaskSet
 from arena.task_study import TaskStudy, reserved_tasks
-from meta.claim import LEVEL, Claim, ReservedClaim
+from meta.claim import LEVEL, Claim
 from meta.confirmation import arms, own_of, play_final
 from meta.lineage import Lineage
 from meta.novelty import differ
 from meta.plan import Plan
+from meta.verdict import held_out
 from programs.errors import UsageError
 from programs.program import Program
 from programs.shelf import starter
@@ -85,7 +87,7 @@ def seconds_on_reserved(plan: Plan, first: Task, reserved: Sequence[Task], varia
 
 def confirm_on_reserved(
     study: Study, at: At, lineage: Lineage, champion: Program, home: Claim, plan: Plan, progress: Progress
-) -> list[ReservedClaim]:
+) -> list[HeldOut]:
     """Run the champion on every held-out task, one after the other, the drawn one last."""
     claims: list[tuple[Task, Claim | None]] = []
     unseen = {each.task_id for each in study.config.reserve if each.variant}
@@ -105,7 +107,7 @@ def confirm_on_reserved(
     names = study.config.families.by_task_id if study.config.families else {}
     tested = gated([(task, claim) for task, claim in claims if task.task_id not in unseen], home, names)
     shown = [(task, claim) for task, claim in claims if task.task_id in unseen]
-    return tested + [ReservedClaim(task.name, task.unit, claim, None, False, variant=True) for task, claim in shown]
+    return tested + [held_out(task.name, task.unit, claim, None, False, variant=True) for task, claim in shown]
 
 
 def reserved_sets(study: Study) -> list[TaskSet]:
@@ -120,7 +122,7 @@ def reserved_sets(study: Study) -> list[TaskSet]:
 
 def gated(
     claims: Sequence[tuple[Task, Claim | None]], home: Claim, names: Mapping[str, str] = MappingProxyType({})
-) -> list[ReservedClaim]:
+) -> list[HeldOut]:
     """The results with their corrected p: they count only if the main claim holds, after Holm over the tested tasks.
 
     ``names``: task id → what the result is about, where that is not the task.
@@ -130,7 +132,7 @@ def gated(
     for task, there in claims:
         p = next(adjusted) if there is not None else None
         holds = p is not None and home.holds and p < LEVEL
-        gated_claims.append(ReservedClaim(names.get(task.task_id, task.name), task.unit, there, p, holds))
+        gated_claims.append(held_out(names.get(task.task_id, task.name), task.unit, there, p, holds))
     return gated_claims
 
 

@@ -146,17 +146,6 @@ def harmful(tries: Sequence[TriedRow]) -> list[TriedRow]:
     return [row for row in tries if row.kind == "idea" and row.is_proven and row.high is not None and row.high < 0]
 
 
-def why_kept(varies: Sequence[bool]) -> str:
-    """Why a champion has ideas that made scripts worse, of each whether its effect depends on the script; empty without
-    any."""
-    if not varies:
-        return ""
-    made = f"{many(len(varies), 'idea')} of the champion made scripts significantly worse, on average, when tried"
-    some = f" Runs kept {sum(varies)} of them more often than noise explains, so on some scripts they help."
-    kept = some if any(varies) else ""
-    return f"{made}; a run discards such a change, so it costs one training.{kept}"
-
-
 def _with_harm(program: Program, harm: Mapping[str, MeasuredLoss], kind: str) -> str:
     """For a reader, the ideas that made scripts worse on average come after the others, those that did nothing else
     last."""

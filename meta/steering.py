@@ -18,10 +18,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.figures_text import with_interval
 from analysis.run_state import StudyState
 from analysis.statistics import mean_interval
-from analysis.wording import listed, many, plain_text
+from analysis.wording import estimate, listed, many, plain_text
 from analysis.writing_events import SteerEvent
 from meta.breed import Attempt, next_version
 from meta.confirmation import FINAL
@@ -166,7 +165,7 @@ def _as_program(state: StudyState, program_id: str | None) -> str:
     if unit is None or not gains:
         return f" as {known.name}"
     mean = mean_interval(list(gains.values()))
-    size = plain_text(with_interval(mean.mean, mean.low, mean.high, unit))
+    size = plain_text(estimate(mean.mean, mean.low, mean.high, unit))
     over = _over_parent(state, known.program_id)
     return f" as {known.name}: gain {size} ({many(mean.n, 'run')}){f'; {over}' if over else ''}"
 
@@ -180,7 +179,7 @@ def _over_parent(state: StudyState, program_id: str) -> str:
     if not pairs or (unit := _unit(state)) is None:
         return ""
     mean = mean_interval(pairs)
-    size = plain_text(with_interval(mean.mean, mean.low, mean.high, unit))
+    size = plain_text(estimate(mean.mean, mean.low, mean.high, unit))
     clear = mean.low is not None and mean.high is not None and not mean.low <= 0 <= mean.high
     said = "too few for an interval" if mean.low is None else "significant" if clear else "not significant"
     return (

@@ -1,19 +1,15 @@
-"""The decision that a study announces, made from its claim; and a sentence on each held-out task."""
+"""The decision that a study announces, made from its claim."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from analysis.decision import Compared, Contributed, Decision, OnOneTask, state_of
-from analysis.decision_text import gated
-from analysis.figures_text import gains, skewed, times, with_interval
 from analysis.found_scripts import FoundScript
-from analysis.origin import Origin
-from analysis.pace import Pace
 from analysis.scales import UNIT
-from analysis.wording import many
-from meta.claim import Claim, ReservedClaim
+from analysis.verdict.decision import Compared, Contributed, Decision, HeldOut, OnOneTask, state_of
+from analysis.verdict.origin import Origin
+from meta.claim import Claim
 from programs.program import Program
 from trainer.cards import freshness
 from trainer.task import Task
@@ -22,15 +18,7 @@ from trainer.task import Task
 @dataclass(frozen=True)
 class Champion:
     program: Program
-    claim: Claim
-    verdict: str
     decision: Decision
-    on_reserve: tuple[ReservedClaim, ...] = ()  # on held-out tasks
-
-    @property
-    def trust(self) -> str | None:
-        """The weakest of the confirmation's verifications."""
-        return self.decision.trust
 
 
 def decide(
@@ -44,10 +32,8 @@ def decide(
     match_ids: Sequence[str] = (),
     scripts: Sequence[FoundScript] = (),
     origin: Origin | None = None,
-    pace: Pace | None = None,
-    carries: bool = False,
     night: tuple[Contributed, ...] = (),
-    continued: bool = False,
+    held_out: Sequence[HeldOut] = (),
 ) -> Decision:
     """The decision. ``own``: name of the user's own program; ``same_as``: the program that it behaves like, if any;
     ``match_ids``: the matches behind the claim."""
@@ -61,42 +47,23 @@ def decide(
                       on.claim.high, on.claim.ratio)
             for on in claim.tasks
         ),
-        champion=claim.champion,
-        tested=Compared(
-            reference, claim.reference, claim.difference, claim.low, claim.high, claim.ratio
-        ),
-        p=claim.p, beside=over, bare=claim.without_ideas, bare_ratio=claim.ratio_without_ideas, aa=claim.aa,
-        own=own, same_as=same_as, trust=trust, fresh=freshness.least(tasks),
-        cures=tuple(dict.fromkeys(cure for task in tasks for cure in freshness.cures(task))),
-        match_ids=tuple(match_ids), scripts=tuple(scripts), families=claim.families,
-        origin=origin,
+        champion=claim.champion, tested=tested_of(claim, reference), p=claim.p, beside=over, bare=claim.without_ideas,
+        aa=claim.aa, own=own, same_as=same_as, trust=trust, fresh=freshness.least(tasks), match_ids=tuple(match_ids),
+        scripts=tuple(scripts), families=claim.families, origin=origin,
         start=replace(claim.start, name=origin.start) if claim.start and origin else None,
-        learnt=claim.learnt, carries=carries, night=night, continued=continued,
-        pace=pace, simulated=tuple(task.name for task in tasks if task.law is not None),
+        learnt=claim.learnt, night=night, held_out=tuple(held_out),
+        simulated=tuple(task.name for task in tasks if task.law is not None),
     )  # fmt: skip
 
 
-def sentence(on: ReservedClaim) -> str:
-    """The sentence of the verdict on one held-out task."""
-    where = f"On the held-out task {on.task}"
-    if on.claim is None:
-        return f"{where}, it behaves like stock"
-    measured = on.claim
-    reference = "your program" if measured.own else "stock"
-    both = gains(measured.champion, measured.reference, on.unit)
-    difference = with_interval(measured.difference, measured.low, measured.high)
-    figures = f"gain {both} of {reference}"
-    middle = skewed(measured.difference, measured.low, measured.high).replace(" The", "; the").removesuffix(".")
-    ratio = times(measured.reference, measured.ratio, measured)
-    if on.variant:
-        return f"{where} (an estimate, not part of the test): {figures}{ratio}, difference {difference}{middle}"
-    if measured.families:
-        where = f"On {many(measured.champion.n, 'held-out task')} of the family {on.task}"
-    tested = f"p = {on.p_adjusted:.2g} after Holm"
-    beats = (
-        f"beats {reference} too{ratio.replace(', ', ' and gains ', 1)}"
-        if on.holds
-        else f"is not shown to beat {reference}"
-    )
-    beats += gated(on.holds, on.p_adjusted)
-    return f"{where}, it {beats} ({figures}, difference {difference}; {tested}){middle}"
+def tested_of(claim: Claim, name: str) -> Compared:
+    """The champion beside the reference of the claim."""
+    return Compared(name, claim.reference, claim.difference, claim.low, claim.high, claim.ratio)
+
+
+def held_out(
+    task: str, unit: str, claim: Claim | None, p: float | None, holds: bool, variant: bool = False
+) -> HeldOut:  # fmt: skip
+    """The result on a held-out task; see `HeldOut`."""
+    tested = tested_of(claim, "your program" if claim.own else "stock") if claim else None
+    return HeldOut(task, unit, claim.champion if claim else None, tested, p, holds, variant)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from analysis.report.model import Again, ReportFacts, RunsSoFar
+from analysis.report.model import Again, ReportFacts
 from analysis.report.rows import ChampionRow, LogRow, MatchRow, NoiseRow, OverviewRow, RunRow, StandingRow, StudyRow
 from analysis.report.source import ReportSource
 from analysis.task_scales import TaskScale
 from analysis.trust import weakest
+from analysis.verdict.verdict import verdict_of
 from programs.errors import MetaloopError
 from trainer.cards import freshness
 
@@ -23,7 +24,7 @@ LOGS = 40  # listed for an import
 POINTS = 12_000  # experiments of those runs together
 
 
-def gather(source: ReportSource, again: Again | None = None, unfinished: RunsSoFar | None = None) -> ReportFacts:
+def gather(source: ReportSource, again: Again | None = None) -> ReportFacts:
     matches = source.ask("matches", MatchRow)
     champion = source.ask("champion", ChampionRow)
     deciding = deciding_match(matches.rows, bool(champion.rows))
@@ -42,8 +43,8 @@ def gather(source: ReportSource, again: Again | None = None, unfinished: RunsSoF
         logs=source.ask("logs", LogRow, metric=deciding.metric, most=LOGS),
         scales=source.ask("scales", TaskScale),
         deciding=deciding,
+        verdict=verdict_of(source.con),
         again=again,
-        unfinished=unfinished,
     )
 
 
@@ -73,9 +74,8 @@ def known_task(name: str) -> Task | None:
 def fresh_of(facts: ReportFacts) -> str:
     """Which randomness is fresh when a final script is trained again, on the task with the least (`freshness`): as the
     decision has it, since a task's folder may have moved or changed."""
-    recorded = next((row.details.get("decision") for row in facts.champion.rows), None)
-    if isinstance(recorded, dict) and (fresh := recorded.get("fresh")):
-        return str(fresh)
+    if facts.verdict.decision and facts.verdict.decision.fresh:
+        return facts.verdict.decision.fresh
     tasks = [known_task(str(on["task"])) for on in (facts.config, *facts.further) if on.get("task")]
     if tasks and all(tasks):
         return freshness.least([task for task in tasks if task is not None])

@@ -12,7 +12,8 @@ from analysis.scales import UNIT
 from analysis.study_settings import StudySettings, TaskSettings
 from analysis.task_scales import TaskScale
 from analysis.trust import shared_gain_name
-from analysis.wording import count, listed
+from analysis.verdict.verdict import Verdict
+from analysis.wording import listed
 
 Row = TypeVar("Row")
 Point = dict[str, str | float | None]  # the data of one row in a chart
@@ -72,24 +73,6 @@ class Again:
 
 
 @dataclass(frozen=True)
-class RunsSoFar:
-    """Of a study that has not ended; ``running``: a process works on it; ``planned``: runs, if known; ``begun``: runs
-    that have not ended."""
-
-    running: bool
-    ended: int
-    planned: int | None
-    begun: int = 0
-
-    @property
-    def sentence(self) -> str:
-        of = f" of {count(self.planned)}" if self.planned else ""
-        more = f", {count(self.begun)} {'under way' if self.running else 'unfinished'}" if self.begun else ""
-        state = "Still running" if self.running else "Stopped"
-        return f"{state}: {count(self.ended)}{of} runs ended{more}, nothing is decided"
-
-
-@dataclass(frozen=True)
 class ReportFacts:
     """Query results that several parts use."""
 
@@ -104,8 +87,8 @@ class ReportFacts:
     logs: QueryResult[rows.LogRow]  # the logs of an import; else without rows
     scales: QueryResult[TaskScale]  # of the training tasks
     deciding: rows.MatchRow  # the match that the verdict uses; without values if there is no match
+    verdict: Verdict
     again: Again | None = None  # from the caller: only the command line knows its flags
-    unfinished: RunsSoFar | None = None  # from the caller; None of a study that has ended
 
     @property
     def unit(self) -> str:

@@ -28,7 +28,7 @@ from analysis.report import (
     verdict,
 )
 from analysis.report.facts import gather
-from analysis.report.model import Again, ReportFacts, ReportSection, RunsSoFar
+from analysis.report.model import Again, ReportFacts, ReportSection
 from analysis.report.source import ReportSource
 from programs.templates import jinja_environment
 
@@ -60,11 +60,9 @@ PARTS: tuple[Callable[[ReportFacts], ReportSection | None], ...] = (
 )
 
 
-def report(
-    con: duckdb.DuckDBPyConnection, study: str, again: Again | None = None, unfinished: RunsSoFar | None = None
-) -> str:
+def report(con: duckdb.DuckDBPyConnection, study: str, again: Again | None = None) -> str:
     """The page about an open study; ``study``: its folder, as written in the commands on the page."""
-    facts = gather(ReportSource(con, study), again, unfinished)
+    facts = gather(ReportSource(con, study), again)
     return render(facts, sections(facts))
 
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NotRequired, TypedDict
 
-from analysis.decision import ArmGain
 from analysis.statistics import mean_together
 from analysis.study_settings import StudySettings
+from analysis.verdict.decision import ArmGain
 from analysis.wording import arm_name, short
 
 if TYPE_CHECKING:

@@ -6,8 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from analysis.constraint_values import ConstraintValues
-from analysis.decision import ArmsDifference, Decision, twins
-from analysis.decision_text import GATED, PLANNED, aa_text
 from analysis.ranks_text import PairedArm, undecided
 from analysis.report.facts import fresh_of, stages
 from analysis.report.model import Point, ReportFacts, ReportFigure, ReportSection, ReportTable
@@ -16,6 +14,7 @@ from analysis.report.source import QueryResult
 from analysis.report.verdict import decided
 from analysis.transfer import BOTH
 from analysis.trust import shared_gain_name
+from analysis.verdict.decision import Decision
 from analysis.wording import count, decimals, duration, many, number, ranks, role_name, short, span, typical
 from trainer.cards import freshness
 
@@ -118,13 +117,6 @@ def stage(facts: ReportFacts, match_ids: Sequence[str]) -> ReportFigure:
     )
 
 
-def twins_of(facts: ReportFacts, arms: Sequence[StandingRow]) -> ArmsDifference | None:
-    """The A/A difference of a match; of the deciding match, the recorded one."""
-    decision = behind(facts, arms)
-    recorded = decision.aa if decision else ()
-    return next((each for each in recorded if each.task == arms[0].task), None) or twins(arms)
-
-
 def behind(facts: ReportFacts, arms: Sequence[StandingRow]) -> Decision | None:
     """The decision, where it was made from the match of these arms."""
     decision = decided(facts)
@@ -154,14 +146,9 @@ def caption(facts: ReportFacts, arms: Sequence[StandingRow]) -> str:
         sentences.append(undecided([PairedArm(r.display_name, r.gain or 0.0, r.se, r.n) for r in arms]))
     ties = [row.rank_low == 1 for row in arms] if is_ranked(facts, arms) else []
     if behind(facts, arms) is not None:
-        sentences.append(PLANNED)
-    elif arms[0].purpose == "reserve" and (verdict := decided(facts)) is not None and not verdict.holds:
-        sentences.append(f"{GATED[:1].upper()}{GATED[1:]}.")
+        sentences.append("The verdict comes from one planned test; ranks of all pairs are not shown.")
     if ties != sorted(ties, reverse=True):
         sentences.append("A program with few or noisy runs can be shaded although one with a higher mean is not.")
-    aa = twins_of(facts, arms)
-    if aa is not None:
-        sentences.append(aa_text(aa))
     return " ".join(sentences)
 
 

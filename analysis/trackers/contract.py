@@ -122,7 +122,7 @@ def markdown(verdict: Verdict) -> str:
     """The verdict above the runs, with every caveat and note."""
     if not verdict:
         return "No verdict yet."
-    points = "".join(f"\n- {text}" for key in ("caveat", "notes") for text in str(verdict[key]).splitlines())
+    points = "".join(f"\n- {text}" for key in ("caveat", "notes") for text in str(verdict.get(key, "")).splitlines())
     return f"**{verdict['headline']}.** {verdict['verdict']}\n{points}"
 
 

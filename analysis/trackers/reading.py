@@ -10,14 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypedDict
 
-from analysis import decision_text
-from analysis.decision import Decision, decision_of
-from analysis.report.rows import HeldOutResult
-from analysis.report.verdict import on_reserved
 from analysis.study import read_study
 from analysis.tables import rows, rows_as
 from analysis.trackers.contract import Files, Step, TrackedRun, TrackedStudy, Verdict, markdown
 from analysis.trust import weakest
+from analysis.verdict.decision import Decision, decision_of
+from analysis.verdict.verdict import decided
 from analysis.wording import arm_name
 from trainer.cards import freshness
 from trainer.edits import Value
@@ -132,7 +130,7 @@ def tracked(folder: Path, files: Reader = program_alone) -> TrackedStudy:
     event = champion[0]["details"] if champion else {}
     decision = decision_of(event) if "decision" in event else None
     named = {key: str(whose[key]) for key in ("study_name", "metaloop") if whose[key]}
-    verdict = {**_verdict(decision, event.get("reserve") or ()), **named} if decision else {}
+    verdict = {**_verdict(decision), **named} if decision else {}
     known = weakest(row["trust"] for row in runs) or weakest(row["trust"] for row in experiments)
     fresh = freshness.of_record(decision.fresh if decision else "", known)
     sent = [_run({**row, **whose}, steps.get(row["run_id"], ()), files) for row in runs]
@@ -187,9 +185,9 @@ def _steps(rows: Sequence[StepRow], better: Callable[[float, float], float] = mi
         )
 
 
-def _verdict(d: Decision, held_out: Sequence[HeldOutResult]) -> Verdict:
+def _verdict(d: Decision) -> Verdict:
     """The fields of the verdict; a number that is not known is left out."""
-    tested, said = d.tested, [(each.level, f"{each.title}. {each.text}") for each in decision_text.caveats(d)]
+    tested, said = d.tested, decided(d).sentences
     figures = {
         "gain": d.champion.mean,
         "reference_gain": tested.gain.mean,
@@ -208,16 +206,8 @@ def _verdict(d: Decision, held_out: Sequence[HeldOutResult]) -> Verdict:
         "champion": d.name,
         "reference": tested.name,
         "unit": d.unit,
-        "headline": decision_text.headline(d),
-        "verdict": decision_text.sentence(d),
-        "caveat": "\n".join(text for level, text in said if level != "note"),
-        "notes": "\n".join(
-            [
-                *map(on_reserved, held_out),
-                *decision_text.notes(d),
-                *(text for level, text in said if level == "note"),
-            ]
-        ),
+        "headline": decided(d).headline,
+        "verdict": " ".join(said),
         **{key: float(value) for key, value in figures.items() if value is not None and _finite(value)},
     }
 

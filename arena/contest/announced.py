@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from analysis.figures_text import far_from_zero
 from analysis.statistics import mean_together
 from analysis.wording import decimals, duration, listed, many, number, span, typical
 from arena.contest.race import Race
@@ -219,8 +218,8 @@ def _ratio(gain: float, said: Announcement) -> float | None:
     """How many times stock's gain that is; None where no ratio to it is stated, as in a study's verdict, or the best
     entry is not significantly above it."""
     stock = _stock(said)
-    known = all(row["se"] is not None for row in stock)
-    clear = known and far_from_zero(mean_together((row["gain"], row["se"], row["n"]) for row in stock))
+    mean = mean_together((row["gain"], row["se"], row["n"]) for row in stock)
+    clear = all(row["se"] is not None for row in stock) and mean.is_far_from_zero
     return gain / (said["gain"] - said["over_stock"]) if clear and (said["over_low"] or 0) > 0 else None
 
 

@@ -11,8 +11,6 @@ from typing import TypeGuard, cast
 from sqlalchemy import delete, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from analysis import decision_text
-from analysis.decision import ArmGain, ArmsDifference, twins
 from analysis.ledger import segments
 from analysis.power import runs_needed
 from analysis.ranks import shown
@@ -20,7 +18,8 @@ from analysis.standings import counted_gains, standing, standings
 from analysis.statistics import error_of
 from analysis.study import read_study
 from analysis.tables import named_in, statement
-from analysis.wording import decimals, typical
+from analysis.verdict.decision import ArmGain, ArmsDifference, twins
+from analysis.wording import decimals, estimate, typical
 from arena.contest import arms
 from arena.contest.contest import Contest
 from arena.contest.plan import LEAST_FREEDOM, typical_sd
@@ -192,7 +191,7 @@ def aa_of(rows: Sequence[RankedRow], unit: str) -> ArmsDifference | None:
 def aa_difference(rows: Sequence[RankedRow], unit: str) -> str | None:
     """The A/A difference in a sentence."""
     aa = aa_of(rows, unit)
-    return decision_text.aa_text(aa) if aa else None
+    return f"Stock minus stock (A/A): {estimate(aa.difference, aa.low, aa.high, aa.unit)}." if aa else None
 
 
 def write(contest: Contest) -> None:

@@ -9,9 +9,8 @@ from typing import cast
 from sqlalchemy import select
 from sqlalchemy.orm import undefer
 
-from analysis.decision_text import aa_text
 from analysis.statistics import error_of, interval
-from analysis.wording import decimals, listed, many, ranks, typical
+from analysis.wording import decimals, estimate, listed, many, ranks, typical
 from arena.arms import Match, TaskMatch
 from arena.contest import acts, arms, careful
 from arena.contest.announced import look_lines, race_places
@@ -179,7 +178,9 @@ def announcement(contest: Contest, plan: ConfirmingPlan, gone: Collection[int]) 
     if race.scores is not None:
         rows = race_rows(rows, decided, race, scores_of(entries, gains))
     if aa is not None:
-        decided["aa_difference"] = f"A/A in these runs: {aa_text(aa).removeprefix('A/A: ')}"
+        decided["aa_difference"] = (
+            f"Stock minus stock (A/A) in these runs: {estimate(aa.difference, aa.low, aa.high, aa.unit)}."
+        )
     return {
         **decided,
         "decided_at": utc_now().isoformat(),

@@ -10,10 +10,10 @@ from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
 
-from analysis.decision import decision_of
 from analysis.report import page
 from analysis.report.card import card
 from analysis.study import open_study
+from analysis.verdict.decision import decision_of
 from meta.begin import champion_of
 from meta.cli.board import load_board
 from meta.cli.output import Output
@@ -91,7 +91,7 @@ def as_json(show: Callable[[Output], None]) -> str:
 
 
 def screens(folder: Path) -> dict[str, str]:
-    """Screen → its text. ``json`` holds the object that ``metaloop evolve --json`` ends with."""
+    """Screen → its text. ``json`` has the sentences of the object that ``metaloop evolve --json`` ends with."""
     with open_study(folder) as con:
         report, drawn = page.report(con, str(folder)), card(con, str(folder))
     texts = [text.strip() for text in _texts(ElementTree.fromstring(drawn))]
@@ -108,13 +108,12 @@ def screens(folder: Path) -> dict[str, str]:
     followed = FollowedStudy.of("study", folder)
     followed.look()
     item = followed.item()
-    out["window"] = f"{'. '.join(item['verdict'] or ())}\nholds: {str(item['holds']).lower()}"
-    row = listed(folder)
-    out["list"] = f"{row['verdict']}\nchampion: {row['lead']}"
+    out["window"] = " ".join(item["verdict"] or ())
+    out["list"] = str(listed(folder)["lead"])
     out["evidence"] = (folder / "champion.evidence.md").read_text("utf-8")
     out["end"] = printed(lambda o: result(o, folder))
     out["end, piped"] = printed(lambda o: result(o, folder), person=False)
-    out["json"] = json.dumps(json.loads(as_json(lambda o: result(o, folder))))
+    out["json"] = " ".join(json.loads(as_json(lambda o: result(o, folder)))["sentences"])
     return out
 
 

@@ -26,7 +26,7 @@ from programs.files import read_regular
 NEWS = 160  # letters of a kept change, which may quote an idea of any length
 
 if TYPE_CHECKING:
-    from analysis.decision import Decision
+    from analysis.verdict.decision import Decision
 
 
 @dataclass(slots=True)
@@ -206,7 +206,7 @@ class StudyView:
     @property
     def decision(self) -> Decision | None:
         """The decision about the champion; None without one."""
-        from analysis.decision import decision_of
+        from analysis.verdict.decision import decision_of
 
         event = cast("dict[str, Any]", self.champion or {})
         return decision_of(event) if "decision" in event else None
@@ -214,10 +214,9 @@ class StudyView:
     @property
     def verdict(self) -> list[str]:
         """The sentences of the verdict; empty without one."""
-        from analysis.decision_text import sentences_of
+        from analysis.verdict.verdict import decided
 
-        names = [program.get("name") for program in self.programs.values()]
-        return sentences_of(str((self.champion or {}).get("verdict") or ""), names)
+        return list(decided(self.decision).sentences) if self.decision else []
 
     @property
     def deciding(self) -> list[MatchView]:

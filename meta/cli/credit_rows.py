@@ -12,7 +12,7 @@ from meta.cli.output import clean
 from meta.cli.render import fit
 
 if TYPE_CHECKING:
-    from analysis.decision import Decision
+    from analysis.verdict.decision import Decision
 
 GAIN: tuple[Literal["gain", "gain_low", "gain_high", "gain_unit"], ...] = ("gain", "gain_low", "gain_high", "gain_unit")
 LEVEL = 0.05  # false discovery rate
@@ -142,11 +142,9 @@ def confirmed(d: Decision | None) -> str:
     """What the confirmation showed, which the rows of the search leave out; empty without a decision."""
     if d is None:
         return ""
-    from analysis.decision_text import headline
-    from analysis.own_share import own_share
+    from analysis.verdict.verdict import decided
 
-    share = own_share(d)
-    return plain_text(f"The confirmation, on fresh seeds: {headline(d)}.{share and ' '}{share}")
+    return plain_text(f"The confirmation, on fresh seeds: {' '.join(decided(d).sentences[:2])}")
 
 
 def _largest(noun: str, methods: Sequence[str], rows: Sequence[CreditLine]) -> str:

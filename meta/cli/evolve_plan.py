@@ -133,15 +133,13 @@ def after_own(learnt: Learnt | None, own: Sequence[Program], task: Task, plan: P
 
 def compared_with(plan: Plan, programs: Sequence[Program], study: Study | None, settings: LaunchSettings) -> str:
     """Which program the confirmation compares the champion with, and why."""
-    from analysis.decision_text import yours
-
     name = origin_of(programs, study).name
     if plan.own_arm:
         named = "" if name == "program" else f" (its name: {name})"
         return f"your own program{named}; stock runs too, but is not part of the test"
     if name == "stock":
         return "stock"
-    same = f"stock, the plain keep-if-better loop, because this researcher runs {yours(name)} exactly like it"
+    same = f"stock, the plain keep-if-better loop, because this researcher runs your program {name} exactly like it"
     if study is None and settings.researcher_choice.researcher != "scripted":
         return same
     return f"{same}: a script reads its settings and the edits in backticks, not its prose (a model does: -m)"

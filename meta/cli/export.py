@@ -203,21 +203,16 @@ def of_study(study: StudyState, chosen: str) -> Program:
 
 
 def warn_of_start(out: Output, study: Study) -> None:
-    """Say so where the champion is not shown to do better than what it was tested against, or than the program that it
-    started from."""
-    from analysis.decision import decision_of
-    from analysis.decision_text import headline, reference_gained_more
-    from analysis.own_share import first_program
-    from analysis.wording import plain_text
+    """Say so where the champion is not shown to do better than what it was tested against."""
+    from analysis.verdict.decision import decision_of
+    from analysis.verdict.verdict import decided, plain
 
     event = study.state.champion
     decision = decision_of(event.body) if event else None
     if decision and not decision.holds:
         origin = study.config.plan.get("origin")
-        mine = f"; to export yours: --program {origin}" * (decision.against_own and reference_gained_more(decision))
-        out.warn(plain_text(headline(decision)) + mine)
-    if text := first_program(decision, resolve.typed(study.folder)) if decision else "":
-        out.warn(plain_text(text))
+        mine = f"; to export yours: --program {origin}" * decision.against_own
+        out.warn(plain(decided(decision).headline) + mine)
 
 
 def as_prose(program: Program) -> Rewritten:

@@ -1,4 +1,4 @@
-"""The command of a longer study that starts from one in which evolution added nothing measurable."""
+"""The command of a longer study that starts from one whose result it would make clear."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.json_values import read_as
+from analysis.power import runs_needed
 from analysis.wording import roughly
 from meta.cli import resolve
 from programs.errors import MetaloopError
 
 if TYPE_CHECKING:
-    from analysis.decision import Decision
+    from analysis.verdict.decision import Decision
     from arena.settings import StudyConfig
 
 TIMES = 3  # the device time, where a default study is no longer than this one, or more than MOST times as long
@@ -26,9 +27,15 @@ WHERE kind <> 'segment' AND written_at <= (SELECT max(written_at) FROM events WH
 """
 
 
-def added_something(d: Decision) -> bool:
-    """Whether the champion is shown to be better than the program that it started from."""
-    return d.holds and d.start is not None and (d.start.low or 0.0) > 0
+def worth_more(d: Decision, times: float) -> bool:
+    """Whether so many times the runs show, with 80% power, what this study did not: that the champion is better than
+    the reference, or than the program that it started from."""
+    lead = d.start if d.holds else d.tested
+    if lead is None or not d.champion.se or not lead.gain.se or (lead.low or 0.0) > 0:
+        return False
+    sd = math.sqrt((d.champion.se**2 * d.champion.n + lead.gain.se**2 * lead.gain.n) / 2)
+    needed = runs_needed(lead.difference, sd)
+    return needed is not None and needed <= times * d.champion.n
 
 
 def wall_seconds(folder: Path) -> float:
@@ -39,12 +46,12 @@ def wall_seconds(folder: Path) -> float:
 
 def longer(folder: Path, config: StudyConfig, decision: Decision) -> list[str]:
     """A longer study that starts from this one's programs and results, with its time at the rate of this
-    study; nothing over families of tasks, and where evolution added something."""
+    study; nothing over families of tasks, and where it would hardly show more."""
     from meta.cli.launch import load_tasks
     from meta.plan import Plan, default
 
     bred = config.command in ("evolve", "improve") and not config.families
-    if added_something(decision) or not bred:
+    if not bred:
         return []
     own = _own(config)
     named = ",".join([config.task, *(other.task for other in config.further)])
@@ -62,10 +69,12 @@ def longer(folder: Path, config: StudyConfig, decision: Decision) -> list[str]:
         return [f"{shlex.join(words)}  # the next night, from this one's main"]
     size = [] if 1.5 * spent <= whole <= MOST * spent else ["--budget", f"{math.ceil(TIMES * spent)}s"]
     seconds = whole if not size else TIMES * spent
+    if not worth_more(decision, seconds / spent):
+        return []
     words = ["metaloop", config.command, *own, "--from", resolve.shown(folder), *size, *_who(config)]
     clock = roughly(seconds * elapsed / spent)
     much = f"{seconds / spent:.2g} times the device time, about {clock} at its pace"
-    return [f"{shlex.join(words)}  # longer, from this study's results: {much}"]
+    return [f"{shlex.join(words)}  # longer, from this study: {much}"]
 
 
 def _own(config: StudyConfig) -> list[str]:

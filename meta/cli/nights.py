@@ -29,6 +29,13 @@ COLUMNS = (
 )
 
 
+def is_night(folder: Path) -> bool:
+    from arena.settings import StudyConfig
+
+    path = folder / resolve.MARK
+    return path.is_file() and bool(StudyConfig.read(path).plan.get("night"))
+
+
 def show_turns(out: Output, *folders: Path) -> None:
     """What each program did in these nights; nothing for other studies."""
     rows = []
@@ -48,7 +55,7 @@ def together(out: Output, folders: Sequence[Path]) -> None:
     Nights on other tasks or from the untouched script add to the evidence; those of one lineage hardly do.
     """
     from analysis.contributions import block_test, seed_sd, turns_of
-    from analysis.decision import LEVEL
+    from analysis.verdict.decision import LEVEL
     from arena.settings import StudyConfig
     from meta.plan import TURNS as PLANNED
 

@@ -36,19 +36,15 @@ def report(
     Every figure comes with its SQL query."""
     from analysis.report import page, picture
     from analysis.report.card import card as drawn_card
-    from arena.lock import is_taken
     from meta.cli.again import again
-    from meta.cli.board import load_board
-    from meta.cli.status import so_far
 
     folder = folder_of(study, out)
     file, image = file_path(target or folder / NAME), file_path(card) if card else None
     if image and image.suffix.lower() not in PICTURES:
         raise UsageError(f"{image} is no {' or '.join(PICTURES)} file", hint=f"--card {image.with_suffix('.svg')}")
-    unfinished = so_far(load_board(folder)[0], is_taken(folder))
     with resolve.connect(folder) as con:
-        html = page.report(con, resolve.shown(folder), again(con, resolve.shown(folder)), unfinished)
-        drawn = drawn_card(con, resolve.shown(folder), unfinished) if image else ""
+        html = page.report(con, resolve.shown(folder), again(con, resolve.shown(folder)))
+        drawn = drawn_card(con, resolve.shown(folder)) if image else ""
     picture.save(html.encode("utf-8", "replace"), file)
     if image and image.suffix.lower() == ".svg":
         picture.save(drawn.encode("utf-8", "replace"), image)

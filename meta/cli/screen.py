@@ -6,7 +6,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from analysis import decision_text
 from analysis.trust import gain_name, marked, weakest
 from analysis.wording import many, plain_number
 from meta.cli import capacity, render, spend
@@ -203,7 +202,7 @@ def status_item(board: StudyView, folder: str, running: bool) -> Row:
         "findings": board.findings.total(),
         "trust": weakest(board.trusts),
         "champion": (board.champion or {}).get("program_id"),
-        "verdict": decision_text.result(board.decision) if board.decision else None,
+        "verdict": board.verdict[0] if board.verdict else None,
         **_models_item(board),
     }
 

@@ -8,19 +8,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
-from analysis import decision_text
-from analysis.decision import Decision, decision_of
-from analysis.own_share import STUDY
 from analysis.statistics import mean_together
-from analysis.trust import marked
-from analysis.wording import decimals, plain_number, plain_span, plain_text, typical
+from analysis.verdict.contrast import Arms
+from analysis.verdict.decision import Decision, decision_of
+from analysis.verdict.verdict import VIEWS, plain, verdict_of
+from analysis.wording import decimals, plain_number, plain_span, typical
 from meta.cli import render, resolve, spend, trust
 from meta.cli.board import match_title
 from meta.cli.flags import AnyStudy
-from meta.cli.nights import show_turns, together
+from meta.cli.nights import is_night, show_turns, together
 from meta.cli.options import argument, duration, flag, verb
 from meta.cli.output import Column, Output, columns, table
 from meta.cli.standings_text import StandingLine, leading, name_of, remarks
+from meta.cli.two_studies import compare
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -56,12 +56,13 @@ class ArmCall(spend.ModelCallRow):
 @verb(
     ("metaloop standings studies/NAME", "the match that decides the verdict"),
     ("metaloop standings studies/NAME --all", "every match, oldest first"),
+    ("metaloop standings studies/A studies/B", "do the programs gain more in one of two studies"),
     ("metaloop standings studies/NIGHT-1 studies/NIGHT-2", "which of two programs is better, over nights"),
 )
 def standings(
     out: Output,
     study: AnyStudy,
-    nights: Annotated[tuple[str, ...], argument(metavar="[NIGHT]...", nargs=-1)],
+    nights: Annotated[tuple[str, ...], argument(metavar="[STUDY]...", nargs=-1)],
     match: Annotated[str | None, flag("This match  [default: the deciding one, else the last].", metavar="ID")],
     all: Annotated[bool, flag("Every match of the study.")],
 ) -> None:
@@ -71,12 +72,17 @@ def standings(
     that are significantly better: a program whose range begins at 1 may be the best. The
     gains that the runs claimed themselves are not used for ranking.
 
-    Of a night, shows what each program did in its turns; of several, also what they show together."""
+    Of a night, shows what each program did in its turns; of several, also what they show together. Of two other
+    studies, shows the difference of their champions and of each program that ran in both."""
     from arena.contest.settings import MARK, ContestConfig, is_export
 
     folder = resolve.study_folder(study, out)
     if nights:
-        together(out, [folder, *(resolve.study_folder(name, out) for name in nights)])
+        further = [resolve.study_folder(name, out) for name in nights]
+        if len(further) == 1 and not (is_night(folder) and is_night(further[0])):
+            compare(out, (folder, further[0]))
+        else:
+            together(out, [folder, *further])
         return
     show_turns(out, folder)
     if (folder / MARK).is_file():  # first, because ranks and intervals below are others than those of the decision
@@ -92,16 +98,14 @@ def standings(
     present(out, folder, None if all else _chosen(folder, match, out))
 
 
-def present(out: Output, folder: Path, matches: list[str] | None, verdict_shown: bool = False) -> None:
-    """Show the standings of these matches (None: all), with the study's decision at the match it was made from.
-
-    ``verdict_shown``: the command prints the verdict itself; at a terminal, nothing but what weakens it is beside.
-    """
+def present(out: Output, folder: Path, matches: list[str] | None, others: Sequence[Arms] = ()) -> None:
+    """Show the standings of these matches (None: all), and below what they show: the verdict, or the difference of the
+    two programs of a match. ``others``: runs of the two in earlier studies."""
     from rich.text import Text
 
     from arena.contest.listing import labels_by_arm
 
-    with resolve.connect(folder, ["standings"]) as con:
+    with resolve.connect(folder, VIEWS) as con:
         rows = resolve.fetch_as(con, StandingLine, QUERY, [matches])
         (ended,) = resolve.fetch(con, "SELECT count(*) FILTER (state = 'imported') AS imported FROM runs")
         models = _models(resolve.fetch_as(con, ArmCall, CALLS, [matches]))
@@ -109,7 +113,8 @@ def present(out: Output, folder: Path, matches: list[str] | None, verdict_shown:
             match: trust.lines(con, resolve.shown(folder), trust.IN_MATCH, trust.OF_MATCH, [match])
             for match in dict.fromkeys(row["match_id"] for row in rows)
         }
-        decision = announced(con)
+        found = verdict_of(con, others)
+    decision = found.decision
     played = list(dict.fromkeys(row["match_id"] for row in rows))
     entries = labels_by_arm(folder, played)
     every = [named_by_entry(row, entries.get(row["arm_id"])) for row in rows]
@@ -129,8 +134,11 @@ def present(out: Output, folder: Path, matches: list[str] | None, verdict_shown:
             out.show(Text())
         of_match = [row for row in rows if row["match_id"] == match_id]
         made_from = decision if decision and decision.rests_on(match_id) else None
-        above = [decision_text.line(made_from)] if made_from and not verdict_shown else []
-        show_match(out, of_match, [*said[match_id], *above], models, made_from, verdict_shown, resolve.typed(folder))
+        show_match(out, of_match, said[match_id], models, made_from)
+    if found.match_id in played or any(found.decision and found.decision.rests_on(one) for one in played):
+        out.show(Text("\n" + plain(" ".join(found.sentences))))
+        for caveat in found.caveats:
+            out.show(Text(plain(f"{caveat.title}. {caveat.text}"), style="dim"))
 
 
 def named_by_entry(row: StandingLine, label: str | None) -> StandingLine:
@@ -157,12 +165,10 @@ def show_match(
     said: Sequence[str],
     models: Models,
     decision: Decision | None = None,
-    brief: bool = False,
-    study: str = STUDY,
 ) -> None:
     """Show one match at a terminal: title, table with drawn intervals, model usage if any, and remarks.
 
-    ``said``: lines on trust and findings; ``decision``: made from this match; ``brief``: only what weakens it.
+    ``said``: lines on trust and findings; ``decision``: made from this match.
     """
     from rich.text import Text
 
@@ -192,21 +198,7 @@ def show_match(
     if called:
         took = [_took(row, models) for row in called]
         out.show(table(took, spend.COLUMNS, width))
-    weighty = (
-        [
-            plain_text(each.text)
-            for each in decision_text.caveats(decision, study)
-            if each.level != "note" and each.title != decision_text.not_ahead(decision)  # the verdict, which follows
-        ]
-        if decision
-        else []
-    )
-    doubt = marked(decision.trust) if brief and decision else ""  # part of the verdict, which follows
-    if decision:
-        weighty += [plain_text(decision_text.aa_text(each, bool(decision.tasks))) for each in decision.aa]
-    for line in [*said, *(weighty if brief else remarks(rows, decision, study))]:
-        if doubt and doubt in line:
-            continue
+    for line in [*said, *remarks(rows)]:
         out.show(Text(line, style="dim"))
 
 

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from statistics import NormalDist
 from typing import TypedDict
 
-from analysis import decision_text
-from analysis.decision import ArmGain, Decision, twins
-from analysis.own_share import STUDY
-from analysis.ranks import ALPHA
 from analysis.ranks_text import PairedArm, tests, undecided
-from analysis.wording import TWO_ARMS, few, many, plain_text
+from analysis.verdict.decision import ArmGain, twins
+from analysis.wording import TWO_ARMS, estimate, few, many, plain_text
 from meta.cli import resolve
 from meta.cli.options import duration
 
@@ -45,9 +40,7 @@ class StandingLine(TypedDict):
     device_seconds_charged: float | None
 
 
-MOST_MORE = 1_000  # runs; a larger number is only reported as more than this
 MOST_NAMED = 6  # arms that are shown to be worse
-POWER = 0.84  # of the normal distribution: 80%
 # An arm's role and name together, for a table without room for both.
 ROLES = {
     "control": "{} (control)",
@@ -72,18 +65,11 @@ def named(name: str, role: str | None) -> str:
     return name if role in (None, "", "program", name) else f"{role} {name}"
 
 
-def remarks(rows: Sequence[StandingLine], decision: Decision | None = None, study: str = STUDY) -> list[str]:
-    """The caveats of ``decision`` where it was made from this match, else the match's A/A difference and the number of
-    runs needed to separate the first from the next that is not shown to be worse; then the cost."""
-    out = [plain_text(text) for text in decision_text.remarks(decision, study)] if decision else []
-    aa = None if decision else twins(map(arm_gain, rows))
+def remarks(rows: Sequence[StandingLine]) -> list[str]:
+    """The difference of stock's two arms, and the cost."""
+    out, aa = [], twins(map(arm_gain, rows))
     if aa is not None:
-        out.append(plain_text(decision_text.aa_text(aa)))
-    more = None if decision or any(r["role"] == "champion" for r in rows) else runs_to_separate(rows)
-    if more is not None:
-        first, second, n = more
-        needed = f"about {many(n, 'more run')} each" if n <= MOST_MORE else f"more than {MOST_MORE:,} more runs each"
-        out.append(f"To show which of {name_of(first)} and {name_of(second)} is better: {needed} (80% power).")
+        out.append(plain_text(f"Stock minus stock (A/A): {estimate(aa.difference, aa.low, aa.high, aa.unit)}."))
     spent = sum(r["device_seconds_charged"] or 0 for r in rows)
     runs = sum(r["n"] for r in rows)
     out.append(f"These rows: {many(runs, 'run')}, {duration(spent)} of device time charged to the runs.")
@@ -113,26 +99,3 @@ def leading(rows: Sequence[StandingLine]) -> str:
 
 def arm_gain(r: StandingLine) -> ArmGain:
     return ArmGain(r["program_id"], r["role"], r.get("task"), r.get("unit"), r["n"], r["gain"], r.get("se"))
-
-
-def runs_to_separate(rows: Sequence[StandingLine]) -> tuple[StandingLine, StandingLine, int] | None:
-    """The leader, the next program that is not shown to be worse, and the additional runs of each for 80% power between
-    the two; None if there is no such program.
-
-    Normal approximation at the level of the ranks' next test (Holm): n = (z + 0.84)² (s1² + s2²) / d².
-    """
-    tested = [row for row in rows if row["gain"] is not None]
-    shown = sum((row["rank_low"] or 1) - 1 for row in tested)  # each is a pair that differs
-    z = NormalDist().inv_cdf(1 - ALPHA / 2 / max(math.comb(len(tested), 2) - shown, 1))
-    best: dict[str, tuple[float, float, StandingLine]] = {}
-    for row in tested:
-        gain, se = row["gain"], row["se"]
-        if gain is not None and se and row["role"] != "a/a":
-            # a program's best arm: its A/A twin is not second
-            best.setdefault(str(row["program_id"] or id(row)), (gain, se, row))
-    two = [one for number, one in enumerate(best.values()) if not number or (one[2]["rank_low"] or 1) == 1][:2]
-    if len(two) < 2 or two[0][0] <= two[1][0]:
-        return None
-    variance = sum(se**2 * row["n"] for _, se, row in two)
-    needed = math.ceil((z + POWER) ** 2 * variance / (two[0][0] - two[1][0]) ** 2)
-    return two[0][2], two[1][2], max(needed - min(row["n"] for *_, row in two), 1)

@@ -13,12 +13,11 @@ from meta.cli.board import StudyView, listed_board, load_board
 from meta.cli.flags import AnyStudy
 from meta.cli.options import argument, flag, verb
 from meta.cli.output import Column, Output, Row, now
-from meta.cli.screen import arm_rows, has_ended, screen, status_item
+from meta.cli.screen import arm_rows, screen, status_item
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from analysis.report.model import RunsSoFar
     from meta.planned_work import PlannedWork
     from meta.window.planned import RemainingWork
 
@@ -78,17 +77,6 @@ def stop(out: Output, study: Annotated[str, argument()]) -> None:
     out.note("draining; metaloop status shows when it has stopped" if at_work else "the study is not running")
     if out.mode == "json":
         out.json({"study": str(folder), "stop_requested": at_work})
-
-
-def so_far(board: StudyView, at_work: bool) -> RunsSoFar | None:
-    """How far a study is that has no result yet; None of one that has ended."""
-    from analysis.report.model import RunsSoFar
-
-    if board.champion is not None or (has_ended(board) and not at_work):
-        return None
-    work = _left(board)
-    begun = board.count("running")
-    return RunsSoFar(at_work, len(board.runs) - begun, work.runs if work else None, begun)
 
 
 def _left(board: StudyView) -> RemainingWork | None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-from analysis.wording import many
+from analysis.wording import many, plain_text
 from arena.lock import is_taken
 from meta.cli import resolve
 from meta.cli.board import listed_board
@@ -38,16 +38,11 @@ def distinct(folders: Sequence[str]) -> dict[str, str]:
     return {folder: name if counts[name] == 1 else folder for folder, name in names.items()}
 
 
-def short(verdict: str) -> str:
-    """``+0.40 nats``: the difference to stock, which is the same quantity in every row of a task."""
-    return verdict.replace("beats stock by ", "+")
-
-
 STUDIES = (
     Column("study", style="bold", wrap=True),
     Column("state"),
     Column("task", wrap=True),
-    Column("lead", wrap=True, show=lambda text: short(str(text))),
+    Column("lead", wrap=True),
     Column("experiments", "exper.", right=True),
     Column("mb", "MB", right=True, show=lambda size: megabytes(float(str(size)))),
     Column("last_event_at", "last", style="dim", show=lambda at: last(str(at or "-"))),
@@ -92,23 +87,22 @@ def _item(folder: Path, out: Output) -> Row:
 def item(folder: Path) -> Row:
     """What the list says of one study. ``ratio``: the champion's gain over that of the program ``against`` which it was
     tested; ``mb``: MB of 2^20 bytes that its files take on the disk."""
-    from analysis.decision_text import shown
+    from analysis.verdict.verdict import decided
 
     board = listed_board(folder)
     known, _ = item_of(board, folder)
     files = [path.stat() for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
     event, decision = board.champion, board.decision
-    tested = decision.tested if decision else None
-    lead = shown(decision) if decision else "-"
+    tested, said = decision.tested if decision else None, decided(decision) if decision else None
     first = next(iter(board.matches.values()), None)  # held-out tasks come last
     return {
         **known,
         "task": first.event.get("task") if first else known["task"],
-        "lead": lead,
+        "lead": plain_text(said.lead or "not shown") if said else "-",
         "champion": board.name(event["program_id"]) if event and event.get("program_id") else None,
         "ratio": tested.ratio.ratio if tested else None,
         "against": tested.name if tested else None,
-        "verdict": str((event or {}).get("verdict") or ""),
+        "verdict": plain_text(" ".join(said.sentences)) if said else "",
         "mb": sum(one.st_blocks for one in files) * BLOCK / MB,
         "files": len(files),
     }

@@ -42,7 +42,6 @@ VERBS: dict[str, CommandEntry] = {
         CommandEntry("log", INSPECT, "meta.cli.log:log", "the experiments of a study, one line each"),
         CommandEntry("show", INSPECT, "meta.cli.show:show", "any record by its id or a prefix of it"),
         CommandEntry("lineage", INSPECT, "meta.cli.lineage:lineage", "the tree of programs, with their gains"),
-        CommandEntry("compare", INSPECT, "meta.cli.compare:compare", "two studies side by side"),
         CommandEntry("ui", INSPECT, "meta.cli.ui:ui", "studies in a browser, live"),
         CommandEntry("report", INSPECT, "meta.cli.report:report", "the study as one HTML file that opens offline"),
         CommandEntry("sql", DATA, "meta.cli.sql:sql", "a DuckDB query over a study"),

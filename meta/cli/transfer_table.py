@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.decision import LEVEL
-from analysis.wording import TWO_ARMS, at_least, decimals, few, many, plain_number, plain_span
+from analysis.verdict.decision import LEVEL
+from analysis.wording import TWO_ARMS, decimals, few, many, plain_number, plain_span
 from meta.cli import resolve
 from meta.cli.output import Column, Output, Row, columns, table
 from programs.errors import NotComparable
 
 if TYPE_CHECKING:
-    from pydantic import JsonValue
-
     from analysis.transfer import Cell, Transfer
     from analysis.transfer_credit import Across
-    from meta.claim import Claim
 
 PLAIN = columns("""
     task place name role n gain low high se unit ratio ratio_lower p p_adjusted stock_gain like_id stream trust
@@ -222,78 +219,3 @@ def _across_row(row: Across, short: bool = False) -> Row:
             ends = plain_span(there.scaled_low, there.scaled_high, 2)
             cells[there.task] = f"{there.scaled:+.2f} ({ends})"
     return {"what": " ".join(row.label.split()), **cells}
-
-
-@dataclass(frozen=True)
-class ChampionByTask:
-    """The gains of the champion, of the champion without its ideas, and of stock on each task; empty for one task.
-
-    ``claims``: the announced p-values by task: of the claim on the training task, and, Holm-corrected, on the reserved
-    tasks. ``unrun``: held-out tasks on which the champion behaves like stock. ``together``: a line on the one test over
-    several training tasks.
-    """
-
-    cells: tuple[Cell, ...] = ()
-    claims: Mapping[str, float | None] = field(default_factory=dict)
-    unrun: tuple[str, ...] = ()
-    together: str = ""
-    families: bool = False
-
-    @classmethod
-    def of(cls, folder: Path, champion: Mapping[str, JsonValue]) -> ChampionByTask:
-        """From the ledger of ``folder``; ``champion``: the champion's event."""
-        from analysis.json_values import read_as
-        from analysis.transfer import transfer
-        from meta.claim import Claim, ReservedClaim
-
-        reserve = read_as(tuple[ReservedClaim, ...], champion.get("reserve") or ())
-        if not reserve and not champion.get("tasks"):  # one task: no need to open the ledger again
-            return cls()
-        claim = read_as(Claim, champion)
-        with resolve.connect(folder, []) as con:
-            results = transfer(con)
-        unrun = tuple(there.task for there in reserve if there.claim is None)
-        several = bool(claim.tasks)  # several training tasks: one test of the mean over them
-        claims: dict[str, float | None] = {} if several else dict.fromkeys(results.tasks.training[:1], claim.p)
-        claims |= {there.task: there.p_adjusted for there in reserve}
-        cells = tuple(results.of(str(champion.get("program_id"))))
-        return cls(cells, claims, unrun, over_training_tasks(claim) if several else "", bool(claim.families))
-
-    @property
-    def json(self) -> Row:
-        if not self.cells and not self.unrun:
-            return {}
-        rows = [{**asdict(cell), "p_announced": self.announced(cell)} for cell in self.cells]
-        return {"transfer": rows, "behaves_like_stock_on": list(self.unrun)}
-
-    @property
-    def plain(self) -> dict[str, str]:
-        """The champion's ratio to stock on each task; not over families, whose ratios the verdict has."""
-        if self.families:
-            return {}
-        lines = {f"ratio to stock on {c.task}": self._ratio(c) for c in self.cells if c.role == "champion"}
-        lines |= {f"ratio to stock on {task}": "behaves like stock there" for task in self.unrun}
-        return lines
-
-    def announced(self, cell: Cell) -> float | None:
-        return self.claims.get(cell.task) if cell.role == "champion" else None
-
-    def _ratio(self, own: Cell) -> str:
-        """Of the champion's gain on a task to stock's; none to a gain that may be 0."""
-        if own.ratio_lower is None:
-            return f"none: stock's gain, {plain_number(own.stock_gain, 3)} {own.unit}, is not significantly above 0"
-        return times(own.ratio, own.ratio_lower)
-
-
-def times(ratio: float | None, lower: float | None) -> str:
-    return f"{plain_number(ratio, 2)}, {at_least(lower)}"
-
-
-def over_training_tasks(claim: Claim) -> str:
-    """The mean over several training tasks, with its announced test."""
-    names = ", ".join(on.task for on in claim.tasks)
-    parts = [f"{plain_number(claim.ratio.ratio, 2)} × stock, {at_least(claim.ratio.lower)}"]
-    bare = claim.ratio_without_ideas
-    parts += [f"without its ideas {times(bare.ratio, bare.lower)}"] if bare else []
-    over = "new tasks of the families" if claim.families else "the training tasks"
-    return f"over {over} ({names}): {'; '.join(parts)}; p = {claim.p:.2g}"

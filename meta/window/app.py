@@ -24,10 +24,6 @@ from analysis.trust import shared_gain_name
 from arena.contest import web as contest_web
 from arena.contest.web.security import CARD_POLICY, HEADERS
 from meta.cli.board import match_title
-from meta.cli.compared_settings import settings
-from meta.cli.comparison import champions, shown_matches, texts
-from meta.cli.gain_difference import ComparedStudy
-from meta.cli.status import so_far
 from meta.window import credit, records, words
 from meta.window.studies import FollowedStudy, Studies
 from meta.window.study_page import of_study
@@ -121,23 +117,13 @@ def study_pages(studies: Studies) -> APIRouter:
     @routes.get("/")
     def first() -> Response:
         rows = [(one, one.item()) for one in studies.newest_first()]
-        first, second = last_two(studies)
-        return page("studies", studies=studies, rows=rows, first=first or second, second=second)
+        return page("studies", studies=studies, rows=rows)
 
     @routes.get("/study")
     def study(at: str, match: str = "") -> Response:
         one = studies.get(at)
         with one.lock:
             return page("study", one=one, item=one.item(), **of_study(one, match))
-
-    @routes.get("/compare")
-    def compare(a: str = "", b: str = "") -> Response:
-        names = [one.name for one in studies.newest_first()]
-        if not (a and b):  # one of them may be given: by the menu of a study
-            first, second = last_two(studies, a or b)
-            a, b = a or first, b or second
-        chosen = [studies.get(name) for name in dict.fromkeys((a, b)) if name]
-        return page("compare", names=names, a=a, b=b, sides=[side(one) for one in chosen], **both(chosen))
 
     return routes
 
@@ -197,7 +183,7 @@ def whole_pages(studies: Studies, tables: records.OpenStudies) -> APIRouter:
 
         one = studies.get(at)
         with tables.read(one.folder, computed=True) as con:
-            text = report.report(con, one.name, unfinished=so_far(one.board, one.at_work))
+            text = report.report(con, one.name)
         back = f'<p class="kicker"><a href="{escape(link("/study", at=one.name))}">Back to the study</a></p>'
         text = text.replace("<header>", f"<header>\n{back}", 1)
         return HTMLResponse(text, headers={"content-security-policy": "frame-ancestors 'none'"})  # it has its own
@@ -208,7 +194,7 @@ def whole_pages(studies: Studies, tables: records.OpenStudies) -> APIRouter:
 
         one = studies.get(at)
         with tables.read(one.folder, computed=True) as con:
-            drawn = card(con, one.name, so_far(one.board, one.at_work))
+            drawn = card(con, one.name)
         return Response(drawn, media_type="image/svg+xml", headers={"content-security-policy": CARD_POLICY})
 
     return routes
@@ -227,34 +213,6 @@ async def changes(followed: Studies | FollowedStudy, ending: Callable[[], bool])
             yield ": still here\n\n"
         await asyncio.sleep(LOOK_SECONDS)
         silent += LOOK_SECONDS
-
-
-def last_two(studies: Studies, besides: str = "") -> tuple[str, str]:
-    """The two studies that were begun last, the older first; this does not change while studies are at work. With one
-    that is chosen ``besides``: the last of the others, twice."""
-    names = [one.name for one in sorted(studies.followed.values(), key=FollowedStudy.begun)]
-    *_, first, second = [""] * 2 + [name for name in names if name != besides]
-    return (second, second) if besides else (first or second, second)
-
-
-def side(one: FollowedStudy) -> dict[str, Any]:
-    """One of two studies that are compared: what it found."""
-    with one.lock:
-        return {"one": one, "item": one.item(), "matches": shown_matches(one.board)}
-
-
-def both(chosen: list[FollowedStudy]) -> dict[str, Any]:
-    """How two studies differ; empty for less than two."""
-    if len(chosen) < 2:
-        return {"differs": None, "texts": None, "rows": []}
-    first, second = chosen
-    with first.lock, second.lock:
-        pair = [ComparedStudy(one.name, one.board) for one in chosen]
-        return {
-            "differs": champions(*pair),
-            "texts": texts(first.board, second.board),
-            "rows": settings([one.board for one in pair]),
-        }
 
 
 def page(name: str, status: int = 200, **values: Any) -> Response:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, cast
 from analysis.attribution import searched
 from analysis.ledger import segments
 from analysis.methods.mutation import mutation_credits
-from analysis.report.caveats import CollapsedRow
 from analysis.report.source import ReportSource
 from analysis.statistics import Mean, mean_interval
 from analysis.study import COMPUTED_VIEWS, open_study
@@ -126,6 +125,19 @@ class RunPage:
     findings: Sequence[Row]
     collapse: CollapsedRow | None  # None: it kept its gain
     trainings: int  # that its noise is from
+
+
+@dataclass(frozen=True)
+class CollapsedRow:
+    """A run whose final script lost most of its claimed gain when it was trained again; ``sds``: by how many ``sd`` of
+    the untouched script between training seeds."""
+
+    run_id: str
+    name: str
+    claimed: float
+    gain: float
+    sds: float
+    sd: float
 
 
 def fetch(con: duckdb.DuckDBPyConnection, sql: str, *values: object) -> list[Row]:

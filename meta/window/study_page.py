@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from analysis.decision import Decision
-from analysis.decision_text import aa_text, caveats
-from analysis.script_text import best_scripts
 from analysis.statistics import Mean
 from analysis.transfer import FINAL
 from analysis.trust import WHY, shared_gain_name, weakest
+from analysis.verdict.verdict import decided
 from analysis.wording import arm_name, role_name
-from meta.cli import resolve
 from meta.cli.board import ArmView, MatchView, RunView, StudyView
 from meta.cli.screen import CONTROLS, have_run
 from meta.steering import OPERATOR
@@ -55,7 +51,6 @@ def of_study(one: FollowedStudy, match: str) -> dict[str, Any]:
     matches = [board.matches[match]] if match in board.matches else first_matches(board)
     chosen = matches[0] if matches else None
     listed = [(run, name_of(board, arm)) for arm in (chosen.arms.values() if chosen else ()) for run in arm.runs]
-    said = caveats(board.decision, resolve.typed(one.folder)) if board.decision else []
     listed.sort(key=lambda pair: pair[0].started_at, reverse=True)
     return {
         "board": board,
@@ -68,20 +63,12 @@ def of_study(one: FollowedStudy, match: str) -> dict[str, Any]:
         "search_task": search_task(board),
         "requests": one.requests(),
         "verdict": board.verdict,
-        "beside": beside_verdict(board.decision, one.folder) if board.decision else [],
-        "caveats": [each for each in said if each.level != "note"],
+        "table": decided(board.decision).table if board.decision else [],
         "trust": trust(board, chosen),
         "gain_name": shared_gain_name(board.trusts).capitalize(),
         "data_use": "No program is" if is_final(chosen) else "Programs of the search are also",
         "expected": expected(board) if one.at_work else None,
     }
-
-
-def beside_verdict(decision: Decision, folder: Path) -> list[str]:
-    """The difference of stock's two arms and the best train.py, with its file."""
-    twins = [aa_text(each) for each in decision.aa]
-    files = ", ".join(path.name for path in sorted(folder.glob("best*")))
-    return [*twins, *best_scripts(decision), *[f"In the study's folder: champion.md, {files}."] * bool(files)]
 
 
 def shown_first(board: StudyView) -> MatchView | None:

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from analysis.decision import Compared, Decision
 from analysis.statistics import Mean, Ratio
 from analysis.trackers import TRACKERS, TrackedStudy, reading, send, tracked
 from analysis.trackers.mlflow import viewer
+from analysis.verdict.decision import Compared, Decision, HeldOut
 from meta.cli.main import run
 from meta.cli.tool_export import files_of
 from tests.analysis.tracker_clients import Read, mlflow, trackio, wandb, wandb_records
@@ -170,17 +170,11 @@ def test_the_verdict_is_above_the_runs_and_a_run_that_goes_on_is_marked(
 def test_the_text_above_the_runs_has_held_out_tasks_and_claims_no_unseen_data_where_there_is_none(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mean = {"mean": 1.0, "se": 0.1, "n": 4, "low": 0.8, "high": 1.2}
-    there = {"champion": {**mean, "mean": 1.64}, "stock": mean, "difference": 0.64, "low": 0.5, "high": 0.8,
-             "ratio": {"ratio": 1.64, "lower": 1.3}}  # fmt: skip
-    on: Any = {"task": "far", "unit": "nats", "claim": there, "p_adjusted": 0.001, "holds": True}
-    decision = Decision(
-        "better", "lab", "nats", (), Mean(1.0, 0.1, 4, 0.8, 1.2),
-        Compared("stock", Mean(0.5, 0.1, 4, 0.3, 0.7), 0.5, 0.2, 0.8, Ratio(2.0, 1.5, 0.95, 4, 4)), 0.001,
-    )  # fmt: skip
-    fields = reading._verdict(decision, [on])
-    assert "On the held-out task far, the champion also beats stock" in fields["notes"]
-    assert "The champion gains 2.00 times as much as stock" in str(fields["notes"])
+    tested = Compared("stock", Mean(0.5, 0.1, 4, 0.3, 0.7), 0.5, 0.2, 0.8, Ratio(2.0, 1.5, 0.95, 4, 4))
+    far = HeldOut("far", "nats", Mean(1.64, 0.1, 4, 1.4, 1.8), tested, 0.001, True)
+    decision = Decision("better", "lab", "nats", (), Mean(1.0, 0.1, 4, 0.8, 1.2), tested, 0.001, held_out=(far,))
+    fields = reading._verdict(decision)
+    assert "On the held-out task far it gains" in fields["verdict"]
     for kind, said in freshness.UNSEEN.items():
         assert said in reading._note("s", fields, kind)
     assert freshness.UNSEEN["split"] in tracked(folder).note

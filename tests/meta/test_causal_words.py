@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,6 @@ import numpy as np
 from analysis.credit import MutationCredit
 from analysis.evidence_text import page
 from meta.conformance.evidence_of import edit, evidence, idea
-from meta.evidence_page import TEMPLATES, interval, line, verb
 from meta.mutators.base import ParentProgram
 from meta.mutators.mix import Mix
 from programs.shelf import starter
@@ -58,22 +56,6 @@ def test_mutators_do_not_write_causes_where_edits_were_chosen() -> None:
             written += 1
             assert not CAUSAL.search(told), told
     assert written > 5
-
-
-def test_the_champion_s_page_chooses_its_words_by_design() -> None:
-    import jinja2
-
-    text = (TEMPLATES / "champion.evidence.md.j2").read_text(encoding="utf-8")
-    part = text.partition("{% if statements %}")[2].partition("{% if ideas %}")[0].rpartition("{% endif %}")[0]
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True)
-    environment.filters |= {"interval": interval, "line": line, "verb": verb}
-    for design, causal in (("observational", False), ("paired", True)):
-        row = SimpleNamespace(**SHARED, label="x", design=design, causal=causal, method="m", credit_id="c-1")
-        page = environment.from_string(part).render(statements=[row], why_kept="")
-        [told] = about(page, "c-1")
-        assert bool(CAUSAL.search(told)) is causal
-    assert verb(CHOSEN) == "was associated with a change of"
-    assert verb(replace(CHOSEN, design="randomised")) == "caused a gain of"
 
 
 def test_transfer_says_helps_of_randomised_and_paired_rows_only() -> None:

@@ -7,22 +7,19 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
 
 from analysis.ledger import Ledger
-from analysis.origin import Origin
 from analysis.report.champion import TriedRow
 from analysis.study import open_study
-from analysis.wording import many
 from arena.settings import StudyConfig
 from inner_loop.behaviour import resolved_ideas
 from meta.agent_text import SeedSpread, copied_first, for_agents, spread, stand_alone, training, with_code_changes
-from meta.cli.study_result import _next, ready_to_apply
-from meta.rewriting import HARMFUL, MeasuredLoss, _loss, measured_harm, rewritten, why_kept
+from meta.cli.study_result import ready_to_apply
+from meta.rewriting import HARMFUL, MeasuredLoss, _loss, measured_harm, rewritten
 from meta.window.records import program_page
 from programs.charter_prose import with_prose
 from programs.evolved_for import EvolvedFor, with_label
@@ -68,7 +65,7 @@ def test_the_files_of_a_study_name_the_researcher(here: Path) -> None:
     ended = cli("evolve", "--resume", "s", "--json", cwd=here)
     assert json.loads(ended.stdout)["researcher"] == "scripted"
     assert json.loads(ended.stdout)["program_id"] == champion.program_id
-    assert "made with the scripted researcher" in (here / "s" / "champion.evidence.md").read_text()
+    assert ", the scripted researcher, " in (here / "s" / "champion.evidence.md").read_text()
     assert cli("report", "s", cwd=here).returncode == 0
     assert "made with the scripted researcher" in (here / "s" / "report.html").read_text()
 
@@ -167,9 +164,6 @@ def test_ideas_that_made_scripts_worse_say_so(here: Path) -> None:
         for line in (line for line in lines if line.startswith(f"- {idea.text}")):  # none if the first idea has it
             worse = "In the study it made scripts worse, by 0." in line
             assert worse == (idea.directive_id in bad)
-    told = cli("evolve", "--resume", "s", cwd=here).stdout
-    said = f"{many(len(bad), 'idea')} of the champion made scripts significantly worse, on average, when tried"
-    assert [said in text for text in (told, (here / "s" / "champion.evidence.md").read_text())] == [bool(bad)] * 2
 
 
 def harm_of(folder: Path, runs: int, effect: Callable[[str, int], float], noise: float) -> dict[str, MeasuredLoss]:
@@ -202,10 +196,6 @@ def test_an_idea_that_runs_kept_again_and_again_is_not_left_out(tmp_path: Path) 
     assert not often.leave_out and often.said.endswith(
         "Its effect depends on the script: 2 of 16 experiments with it were kept, more than noise explains (about 0)."
     )
-    assert why_kept([True, False]).endswith(
-        "kept 1 of them more often than noise explains, so on some scripts they help."
-    )
-    assert "noise explains" not in why_kept([False])
 
 
 def test_an_idea_that_only_noise_makes_runs_keep_is_left_out(tmp_path: Path) -> None:
@@ -375,9 +365,5 @@ def test_a_built_in_task_is_copied_once(tmp_path: Path, monkeypatch: pytest.Monk
         (tmp_path / "strokes" / name).touch()
     later, agent = ready_to_apply(study, tmp_path, "s")
     assert later == f"{export}-3.md" and "Read champion-prose-3.md and" in agent
-    (tmp_path / f"{tmp_path.name}.zip").touch()
-    first, *_, share = _next(tmp_path, cast(Origin, SimpleNamespace(start="stock")), [])
-    assert first.startswith("metaloop export . --for agent --program stock -o start-2.md ")
-    assert share.startswith(f"metaloop share . -o {tmp_path.name}-2.zip ")
-    # a narrow terminal has the comment above its command: neither may refer to the line before
-    assert agent.endswith("  # this agent, or any other, follows it") and " # the program it started from" in first
+    # a narrow terminal has the comment above its command: it may not refer to the line before
+    assert agent.endswith("  # this agent, or any other, follows it")

@@ -7,7 +7,6 @@ import math
 import re
 import shlex
 from contextlib import redirect_stdout
-from dataclasses import replace
 from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
@@ -17,19 +16,16 @@ from typing import Annotated, Any
 import numpy as np
 import pytest
 
-from analysis.decision import ArmGain, twins
-from analysis.decision_text import sentences_of
 from analysis.events import Event, MatchArm, MatchConfig, MatchEvent, VerificationEvent
 from analysis.ledger import Ledger
-from analysis.origin import in_words
 from analysis.run_state import StudyState
 from analysis.study import query
 from analysis.transfer import Cell
+from analysis.verdict.decision import ArmGain, twins
 from analysis.wording import decimals, plain_number, roughly
 from inner_loop.events import DecisionEvent, ExperimentEvent, RunEndedEvent, RunStartedEvent
 from meta.cli import errors, render, resolve
 from meta.cli.board import StudyView, load_board
-from meta.cli.comparison import texts
 from meta.cli.credit import title
 from meta.cli.launch import dry_run, power_sentence
 from meta.cli.lineage import LineageRow, other_parents, tree
@@ -41,7 +37,7 @@ from meta.cli.run import in_a_sentence
 from meta.cli.screen import arm_rows, header, screen, status_item
 from meta.cli.standings import _table as table_of
 from meta.cli.standings import both_arms, rank_text, show_match, unranked
-from meta.cli.standings_text import leading, named, remarks, runs_to_separate
+from meta.cli.standings_text import leading, named, remarks
 from meta.cli.transfer_table import shown_better
 from programs.errors import Ambiguous, CapReached, NotFound, UsageError
 from programs.program import Program
@@ -349,18 +345,6 @@ def test_the_board_tells_weak_trust_and_findings(tmp_path: Path) -> None:
     assert (item["findings"], item["trust"]) == (3, "unverified")
 
 
-def test_no_sentence_of_a_verdict_ends_in_the_name_of_a_program() -> None:
-    verdict = "lab v2. Big beats lab v2. By 0.3. Gain 0.5 of lab v2. Big; p 0.01. It was given."
-    assert sentences_of(verdict, ["lab v2. Big", None, "stock"]) == [
-        "lab v2. Big beats lab v2", "By 0.3", "Gain 0.5 of lab v2. Big; p 0.01", "It was given",
-    ]  # fmt: skip
-    board = StudyView()
-    board.take({"kind": "program", "program_id": "p", "name": "lab v2. Big"})
-    board.take({"kind": "champion", "program_id": "p", "verdict": verdict})
-    assert board.verdict[:2] == ["lab v2. Big beats lab v2", "By 0.3"]
-    assert sentences_of("A beats B. Gain 1.") == ["A beats B", "Gain 1"] and sentences_of("") == []
-
-
 def test_a_half_written_line_is_read_when_it_is_whole(tmp_path: Path) -> None:
     folder = write_study(tmp_path / "study")
     _, tail = load_board(folder)
@@ -402,31 +386,6 @@ def test_the_role_of_an_arm_is_told_before_a_long_name() -> None:
     assert not {"state", "words"} & {column.key for column in narrow} and "words" in {column.key for column in wide}
 
 
-def test_ideas_that_moved_are_named_with_their_places() -> None:
-    old, new = (Program.parse("## Ideas\n" + "".join(f"- {x}\n" for x in order)) for order in ("abcd", "acdb"))
-    (row,) = differences(old, new)
-    assert row["change"] == "moved" and row["text"] == '"b" from place 2 to 4, the last' and row["kind"] == "idea"
-    assert list(in_words(old, new)) == ['the order of its ideas changed (moved: "b" from place 2 to 4, the last)']
-    named = [
-        f"- Use another optimizer with a rate that suits it: `opt={x}` (expected to help somewhere)." for x in "xyz"
-    ]
-    settings = "---\nmetaloop:\n  doubt_ideas: true\n---\n"
-    lists = [f"{settings}## Ideas\n" + "\n".join(named), "## Ideas\n" + "\n".join(named[1:] + named[:1])]
-    (row, *_) = [row for row in differences(*map(Program.parse, lists)) if row["change"] == "moved"]
-    assert row["text"] == '"`opt=x`" from place 1 to 3, the last'  # its words are those of the others
-    studies = [
-        SimpleNamespace(champion={"program_id": "p"}, programs={"p": {"text": text}}) for text in reversed(lists)
-    ]
-    found = texts(*studies)  # type: ignore[arg-type]
-    assert found is not None and found.sentence.endswith(": 1 idea moved, 0 lines removed, 4 added.")
-    assert found.moved == ('"`opt=x`" from place 3 to 1',) and found.short[1] == "+ metaloop:"
-    item = replace(found, lines=("-- an item", "+- another"))
-    assert item.short == ("- an item", "+ another")
-    assert [row["text"] for row in differences(Program.parse("# Just prose."), old) if row["kind"] == "idea"] == [
-        *"abcd"
-    ]
-
-
 def test_remarks_of_the_standings() -> None:
     row = {
         "role": "program",
@@ -437,27 +396,13 @@ def test_remarks_of_the_standings() -> None:
         "rank_high": 2,
         "gain": 2.0,
     }
-    rows = [row, {**row, "program_id": "q", "gain": 1.0}, {**row, "role": "a/a", "gain": 2.5}]
     twin = ArmGain("p", "a/a", "strokes", "", 4, 2.5, 0.5)
     aa = twins([ArmGain("p", "control", "strokes", "", 4, 2.0, 0.5), twin])
     half = 2.446912 * 0.5**0.5  # t quantile of 6 df times the se of the difference, √(.5² + .5²)
     assert aa and (aa.difference, aa.low, aa.high) == (0.5, pytest.approx(0.5 - half), pytest.approx(0.5 + half))
-    # s = se·√n = 1 per run: 2.8² · (1 + 1) / 1² = 15.7 runs, of which 4 are there
-    # three arms have three pairs, so the test between the two is at 5%/3: (2.394 + 0.84)² instead of 2.8²
-    assert (found := runs_to_separate(rows[:2])) and found[1:] == (rows[1], 12)
-    assert (found := runs_to_separate(rows)) and found[1:] == (rows[1], 17)
-    assert runs_to_separate([{**row, "rank_high": 1}, {**row, "program_id": "q", "gain": 1.0, "rank_low": 2}]) is None
-    # the second is shown to be worse; the third, with fewer or noisier runs, is not
-    worse, noisy = ({**row, "program_id": x, "gain": g, "rank_low": n} for x, g, n in (("q", 1.5, 2), ("r", 1.0, 1)))
-    assert (found := runs_to_separate([row, worse, noisy])) and found[1] is noisy
-    twin = {**row, "role": "control", "gain": 1.999}  # the same program again is no second
-    assert (found := runs_to_separate([row, twin, {**row, "program_id": "q", "gain": 1.0}])) and found[2] == 17
-    assert runs_to_separate([row, twin]) is None
     spent = {"device_seconds_charged": 1.0}
-    near = [{**row, **spent, "name": "p"}, {**row, **spent, "program_id": "q", "gain": 1.99, "name": "q"}]
-    assert any("To show which of p and q is better: more than 1,000 more runs each" in line for line in remarks(near))
     arms = [{**row, **spent, "role": "control"}, {**row, **spent, "role": "a/a", "gain": 1.0}]
-    assert "differ by -1.0" in " ".join(remarks(arms))  # ASCII, as in the table above
+    assert "Stock minus stock (A/A): -1.0" in " ".join(remarks(arms))  # ASCII, as in the table above
     assert (rank_text(1, 1), rank_text(1, 3), rank_text(None, None)) == ("1", "1-3", "-")
     assert "1.3 SD" in power_sentence(10) and power_sentence(10, of="each of A and B").startswith(
         "with 10 runs each of A and B, "

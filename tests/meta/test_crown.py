@@ -7,14 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from analysis.verdict.decision import decision_of
 from meta.begin import champion_of, create, take_up
-from meta.claim import claim
-from meta.evidence_page import of_headroom
 from meta.evolve import evolve
 from programs.folder import load
 from tests.studies import TINY, planted, silent
-from trainer.cards.card_summary import summary
-from trainer.task import Task
 
 
 def test_a_study_that_was_cut_off_before_its_last_file_goes_on(tmp_path: Path) -> None:
@@ -31,15 +28,5 @@ def test_a_study_that_was_cut_off_before_its_last_file_goes_on(tmp_path: Path) -
     assert page.read_text().startswith(f"# Evidence for {champion.program.name}")
     assert load(study.folder / "champion.md").raw == champion.program.raw
     told = champion_of(study.folder)
-    assert told is not None and told["verdict"] == champion.verdict
+    assert told is not None and decision_of(told) == champion.decision
     assert not list(study.folder.glob(".*.partial"))
-
-
-def test_the_gain_is_also_a_share_of_the_headroom_on_the_card() -> None:
-    task = Task.load("strokes")
-    known = summary(task)
-    assert known.headroom_sd and known.seed_sd
-    best = known.headroom_sd * known.seed_sd
-    half = claim({"champion": [best / 2] * 3, "control": [0.0, 0.1, 0.2]})
-    assert "strokes is 50% of the gain of the best single edits together" in of_headroom(task, half)
-    assert of_headroom(replace(task, card=None), half) == ""

@@ -19,14 +19,12 @@ from arena.match import play
 from arena.race import Allocation
 from arena.task_study import TaskStudy
 from meta.begin import champion_of, take_up
-from meta.cli.study_result import GROWN
 from meta.evolve import Evolution, evolve
 from meta.lineage import Lineage
 from meta.verdict import Champion
 from programs.program import Program
 from programs.shelf import starter
 from tests.inner_loop.play import BLOBS
-from tests.meta.cli_study import cli
 from tests.meta.evolved import evolved
 from tests.studies import TINY, Snapshot, planted, silent
 from trainer.task import Task
@@ -53,11 +51,11 @@ def test_the_claim_can_be_recomputed_from_the_runs(ended: Ended, ask: Snapshot) 
         "SELECT role, avg(verified_gain) AS gain, count(*) AS n FROM runs WHERE stream = 'confirmation' GROUP BY 1",
     )
     gains = {row["role"]: (row["gain"], row["n"]) for row in rows}
-    assert gains["champion"] == pytest.approx((champion.claim.champion.mean, TINY.confirm_runs))
+    assert gains["champion"] == pytest.approx((champion.decision.champion.mean, TINY.confirm_runs))
     (first, n), (second, other) = gains["control"], gains["a/a"]  # one sample: they are the same program
     pooled = (first * n + second * other) / (n + other)
-    assert (champion.claim.stock.mean, champion.claim.stock.n) == (pytest.approx(pooled), n + other)
-    (aa,) = champion.claim.aa
+    assert (champion.decision.tested.gain.mean, champion.decision.tested.gain.n) == (pytest.approx(pooled), n + other)
+    (aa,) = champion.decision.aa
     assert aa.difference == pytest.approx(second - first) and (aa.n, aa.n_other) == (n, other)
 
 
@@ -130,14 +128,6 @@ def test_the_first_child_is_written_from_evidence_that_it_cites(ask: Snapshot) -
     known = {row["credit_id"] for row in ask("SELECT credit_id FROM credit")}
     assert first["operator"] == "write-ideas"
     assert first["evidence_ids"] and set(first["evidence_ids"]) <= known
-
-
-def test_its_result_shows_the_best_program_of_each_generation(ended: Ended, ask: Snapshot) -> None:
-    said = cli("evolve", "--resume", str(ended[0])).stdout
-    table = [line.split("\t") for line in said.partition(f"{GROWN}:\n")[2].splitlines()[:3]]
-    best = ask("SELECT max(gain) AS gain FROM standings WHERE purpose = 'race'")[0]["gain"]
-    assert table[0][:3] == ["generation", "program", "gain"] and [row[0] for row in table[1:]] == ["0", "1"]
-    assert float(table[1][2]) == pytest.approx(best)
 
 
 def test_a_study_that_has_ended_says_the_same_again(ended: Ended) -> None:

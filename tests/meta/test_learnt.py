@@ -12,6 +12,7 @@ import pytest
 
 from analysis.knowledge import of_trials, write
 from analysis.study import query
+from analysis.verdict.verdict import decided
 from meta.begin import create, take_up
 from meta.cli.main import run
 from meta.evolve import evolve
@@ -113,7 +114,7 @@ def test_a_quick_study_is_compared_with_what_was_learnt_and_does_not_start_from_
     assert apart not in study.state.generations[0].program_ids and study.state.programs[apart].operator == "knowledge"
     found = champion.decision.learnt
     assert found is not None and found.gain.mean == pytest.approx(fmean(row["verified_gain"] for row in ran))
-    assert "A program with ideas learnt on other tasks, from which this study did not start, gains" in champion.verdict
+    assert [row.n for row in decided(champion.decision).rows if row.role == "learnt elsewhere"] == [3]
     assert take_up(tmp_path / "s")[2] == began
 
 

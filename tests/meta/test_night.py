@@ -15,9 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from analysis.decision import decision_of
-from analysis.decision_text import Caveat
 from analysis.study import query
+from analysis.verdict.decision import decision_of
 from arena.drain import drained
 from arena.harvest import HARVEST
 from arena.study import Study
@@ -118,7 +117,7 @@ def test_what_each_program_contributed_can_be_recomputed(ended: Path) -> None:
         assert row["gain_late"] == pytest.approx(sum(t["gain"] for t in own if t["number"] >= len(turns) / 2))
     assert abs(rows[0]["turns"] - rows[1]["turns"]) <= 1
     page = (ended / "champion.evidence.md").read_text()
-    assert "## What each program did" in page and page.count("| tpe-local |") + page.count("| program-elite |") > 4
+    assert "## Turns" in page and page.count("| tpe-local |") + page.count("| program-elite |") > 4
 
 
 def test_a_script_follows_nothing_in_prose_so_others_take_the_turns(
@@ -204,7 +203,7 @@ def test_apply_commits_on_a_branch_and_leaves_the_rest_alone(
     assert run(["improve", "--resume", str(ended), "--apply"]) == 0
     said = capsys.readouterr().err
     assert "branch metaloop/study" in said and "switch metaloop/study" in said and "--apply" not in said
-    assert said.count("next:") == 1 and "metaloop share" in said and "format-patch -1 --stdout metaloop/study" in said
+    assert said.count("next:") == 1 and "metaloop report" in said and "format-patch -1 --stdout metaloop/study" in said
     assert (git(repository, "status", "--porcelain"), git(repository, "rev-parse", "HEAD")) == before
     changed = git(repository, "diff", "--name-only", "HEAD", "metaloop/study").split()
     study = Study.open(ended)
@@ -313,18 +312,11 @@ def test_the_result_is_sent_and_a_silent_listener_loses_nothing(
     assert str(ended.parent) not in got[0].decode()
     (script,) = body["scripts"]
     assert script["low"] <= script["gain"] <= script["high"] and script["unit"] and script["trust"]
-    assert body["text"].startswith(f"{ended.name}: ") and "The best train.py gains" in body["text"]
-    assert "Average training: " in body["text"] and isinstance(body["caveats"], list)
-    monkeypatch.setattr("meta.notify.training_cost", lambda *_: "Part of the gain may come from longer training.")
-    weak = [Caveat("mind", "Weak", "Without its list, it is no better. More."), Caveat("note", "Fine", "All is well.")]
-    monkeypatch.setattr("analysis.decision_text.caveats", lambda _: [weak[1], weak[0]])
-    monkeypatch.setattr("meta.notify.OPEN", "none")
+    assert body["text"].startswith(f"{ended.name}: ") and "main is " in body["text"]
+    assert body["table"][0]["program"] == "main" and isinstance(body["caveats"], list)
     with listening() as (url, got):
-        notify(url, ended, None)
-    body = json.loads(got[0])
-    assert body["caveats"] == ["Without its list, it is no better. More."]
-    assert ". Without its list, it is no better. The best" in body["text"] and "longer training." in body["text"]
-    monkeypatch.undo()
+        notify(url, ended, "metaloop/a-branch")
+    assert json.loads(got[0])["text"].endswith("Branch metaloop/a-branch.")
     capsys.readouterr()
     assert run(["improve", "--resume", str(ended), "--webhook", url]) == 0
     assert "could not be sent" in capsys.readouterr().err

@@ -14,13 +14,9 @@ from typing import Any
 import pytest
 from scipy.stats import ttest_ind
 
-from analysis.figures_text import gains as both_gains
-from analysis.figures_text import steady
-from analysis.report.facts import gather
-from analysis.report.source import ReportSource
-from analysis.report.verdict import verdict
 from analysis.study_power import measured
 from analysis.transfer import transfer_cells
+from analysis.verdict.verdict import decided
 from arena.executor import Executor
 from arena.task_study import TaskStudy
 from meta.begin import take_up
@@ -61,36 +57,22 @@ def ask(ended: Ended) -> Snapshot:
 
 def test_its_figures_are_those_of_the_runs_there(ended: Ended, ask: Snapshot) -> None:
     folder, champion = ended
-    for there in champion.on_reserve:
-        assert there.claim is not None
+    kinds = {cell.task: cell.task_kind for cell in transfer_cells(ask.con)}
+    assert kinds == {"home": "training task", "far": "held-out task", "farther": "held-out task"}
+    for there in champion.decision.held_out:
+        assert there.champion is not None and there.tested is not None
         sql = f"SELECT role, avg(verified_gain) AS gain, count(*) AS n FROM runs WHERE task = '{there.task}' GROUP BY 1"
         gains = {row["role"]: (row["gain"], row["n"]) for row in ask(sql)}
-        assert gains["champion"] == pytest.approx((there.claim.champion.mean, PLAN.confirm_runs))
-        assert gains["control"] == pytest.approx((there.claim.stock.mean, PLAN.confirm_runs))
-        assert f"On the held-out task {there.task}, it" in champion.verdict
-        assert f"| {there.task} |" in (folder / "champion.evidence.md").read_text()
+        assert gains["champion"] == pytest.approx((there.champion.mean, PLAN.confirm_runs))
+        assert gains["control"] == pytest.approx((there.tested.gain.mean, PLAN.confirm_runs))
+        [said] = [one for one in decided(champion.decision).sentences if f"held-out task {there.task} " in one]
+        assert "after Holm" in said and said in (folder / "champion.evidence.md").read_text()
     baselines = ask("SELECT task, count(*) AS n FROM baselines WHERE stream = 'reserve' GROUP BY 1 ORDER BY 1")
     assert baselines == [{"task": "far", "n": 8}, {"task": "farther", "n": 8}]
     seeds = "SELECT run_seed, stream FROM runs"
     drawn = [{row["run_seed"] for row in ask(f"{seeds} WHERE stream {s} 'reserve'")} for s in ("=", "<>")]
     assert drawn[0] and not drawn[0] & drawn[1]
     assert ask("SELECT DISTINCT task FROM credit") == [{"task": "home"}]
-
-
-def test_the_report_tells_of_each_beside_the_verdict(ended: Ended, ask: Snapshot) -> None:
-    folder, champion = ended
-    found = verdict(gather(ReportSource(ask.con, str(folder))))
-    kinds = {cell.task: cell.task_kind for cell in transfer_cells(ask.con)}
-    for there in champion.on_reserve:
-        [note] = [note for note in found.notes if note.startswith(f"On the held-out task {there.task},")]
-        assert ("also beats stock" in note) == there.holds and "after Holm" in note
-        assert there.claim is not None
-        stated = steady(there.claim.stock, there.claim.ratio, there.claim)
-        assert (f"{there.claim.ratio.ratio:.2f} times stock's gain" in note) == stated
-        assert (
-            both_gains(there.claim.champion, there.claim.stock, there.unit) in note
-        )  # with the intervals of the terminal
-    assert kinds == {"home": "training task", "far": "held-out task", "farther": "held-out task"}
 
 
 def test_the_noise_that_plans_rest_on_is_that_of_the_home_task(ask: Snapshot) -> None:
@@ -120,8 +102,8 @@ def test_a_reserved_task_counts_only_with_the_claim_at_home_and_after_holm(tmp_p
     assert good.holds and not poor.holds
     first, second, none = gated(found, good)
     assert (first.task, first.holds, second.holds, none.holds) == ("far", True, False, False)
-    assert first.p_adjusted == pytest.approx(2 * good.p) and none.p_adjusted is None
-    assert second.p_adjusted == pytest.approx(poor.p)  # the larger of two: Holm leaves it
+    assert first.p == pytest.approx(2 * good.p) and none.p is None
+    assert second.p == pytest.approx(poor.p)  # the larger of two: Holm leaves it
     assert [there.holds for there in gated(found, poor)] == [False] * 3
     close = shifted(0.96)  # alone it holds; of two it does not
     assert gated([(tasks[0], close)], good)[0].holds
@@ -130,10 +112,9 @@ def test_a_reserved_task_counts_only_with_the_claim_at_home_and_after_holm(tmp_p
 
 def test_what_is_written_down_of_a_reserved_task_is_under_that_rule(ended: Ended) -> None:
     _, champion = ended
-    ps = sorted((there.claim.p, there.p_adjusted) for there in champion.on_reserve if there.claim)
-    assert len(ps) == 2 and ps[0][1] == pytest.approx(min(1.0, 2 * ps[0][0]))
-    told = [there.holds for there in champion.on_reserve]
-    assert told == [champion.claim.holds and (there.p_adjusted or 0.0) < 0.025 for there in champion.on_reserve]
+    there = champion.decision.held_out
+    assert len(there) == 2 and all(one.p is not None for one in there)
+    assert [one.holds for one in there] == [champion.decision.holds and (one.p or 0.0) < 0.025 for one in there]
 
 
 def test_a_budget_holds_what_the_reserve_costs(tmp_path: Path) -> None:
@@ -166,8 +147,8 @@ def test_where_the_champion_behaves_like_stock_nothing_is_run(ended: Ended, tmp_
 
     with study:
         lineage = Lineage(tmp_path / "programs.git", 0)
-        found = confirm_on_reserved(study, workers, lineage, starter("stock"), ended[1].claim, plan, told.append)
-    assert [(there.task, there.claim, there.p_adjusted, there.holds) for there in found] == [
+        found = confirm_on_reserved(study, workers, lineage, starter("stock"), shifted(3.0), plan, told.append)
+    assert [(there.task, there.champion, there.p, there.holds) for there in found] == [
         ("far", None, None, False), ("farther", None, None, False),
     ]  # fmt: skip
     assert [event["text"] for event in told if event["kind"] == "note"] == [
@@ -213,20 +194,13 @@ def test_an_unseen_variant_is_shown_beside_home_and_not_tested(tmp_path: Path) -
     both, alone = (seconds_on_reserved(plan, home, [other], there) for there in (variant, None))
     assert both - alone == pytest.approx(seconds_on_reserved(plan, home, [], variant))
     champion = evolved(tmp_path / "study", home, plan, workers=2, seed=1, reserve=[other], variant=variant)
-    tested, unseen = champion.on_reserve
+    tested, unseen = champion.decision.held_out
     assert (tested.task, tested.variant, unseen.task, unseen.variant) == ("far", False, variant.name, True)
-    assert unseen.claim is not None and unseen.p_adjusted is None and not unseen.holds
-    assert tested.claim is not None and tested.p_adjusted == tested.claim.p  # Holm over one test
-    assert (unseen.claim.champion.n, unseen.claim.stock.n, unseen.claim.without_ideas) == (3, 3, None)
-    estimated = "(an estimate, not part of the test)"
-    assert f"On the held-out task {variant.name} {estimated}: gain" in champion.verdict
-    ask = Snapshot(tmp_path / "study")
-    note = next(n for n in verdict(gather(ReportSource(ask.con, "study"))).notes if variant.name in n)
-    assert "(an estimate, not part of the test)" in note and "of stock" in note
-    page = (tmp_path / "study" / "champion.evidence.md").read_text()
-    assert (
-        f"drew the held-out task {variant.name} from the family of its first task" in page and "| not tested |" in page
-    )
+    assert unseen.champion is not None and unseen.tested is not None and unseen.p is None and not unseen.holds
+    assert tested.champion is not None and tested.p is not None
+    assert (unseen.champion.n, unseen.tested.gain.n) == (3, 3)
+    [said] = [one for one in decided(champion.decision).sentences if variant.name in one]
+    assert said.endswith("(an estimate, not tested).")
     again, _, _ = take_up(tmp_path / "study")
     assert [each.variant for each in again.config.reserve] == [False, True]
 

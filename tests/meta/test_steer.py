@@ -20,8 +20,6 @@ from analysis.writing_events import MutationEvent
 from arena.drain import Drained
 from bench.whole import whole_study
 from meta.begin import create, take_up
-from meta.cli.board import load_board
-from meta.cli.compared_settings import settings
 from meta.evolve import evolve
 from meta.steering import ask, given_line, take_in, waiting, wishes, with_idea
 from meta.window.app import page
@@ -115,7 +113,6 @@ def test_an_idea_and_a_program_are_raced_as_steered_children(steered: tuple[Path
     for key, match in list(state.matches.items()):
         state.matches[key] = replace(match, purpose="ablation")
     assert "gain" not in next(iter(wishes(folder, state))).outcome  # runs that chose no program
-    assert "given while it ran (steer)" in {row.name for row in settings([load_board(folder)[0]])}
     said = "A person gave 1 idea, 1 program and 1 veto while the study ran; the champion "
     ended = StudyState.read(folder / "ledger")
     assert given_line(folder, ended, str(idea.child_id)).startswith(

@@ -8,7 +8,6 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from html import unescape
 from io import StringIO
 from pathlib import Path
@@ -18,22 +17,17 @@ import httpx
 import pytest
 from rich.console import Console
 
-from analysis.decision_text import aa_text, caveats, sentences_of
-from analysis.found_scripts import FoundScript
 from analysis.report import lineage
 from analysis.report.facts import gather
 from analysis.report.lineage import DrawnProgram
 from analysis.report.source import ReportSource
-from analysis.script_text import harvested
 from analysis.study import COMPUTED_VIEWS, VIEWS, open_study
 from analysis.study import query as ask
 from analysis.trust import WHY
-from analysis.wording import MINUS, brief, number
+from analysis.verdict.verdict import decided
+from analysis.wording import brief, number
 from arena.contest.web.curve import curve
-from arena.study import Study
 from meta.cli.board import load_board
-from meta.cli.comparison import ComparedChampions, champions
-from meta.cli.gain_difference import ComparedStudy
 from meta.cli.status import _screen, item_of
 from meta.mutators.mix import MUTATORS
 from meta.window import study_page
@@ -74,26 +68,21 @@ def test_only_the_address_with_the_token_opens_it(window: Window) -> None:
 def test_every_study_below_the_folder_is_listed_with_its_verdict(window: Window, root: Path) -> None:
     text = window.page("/")
     assert 'href="/study?at=one"' in text and 'href="/study?at=deep%2Fer%2Ftwo"' in text
-    picks = re.findall(r'name="([ab])" value="([^"]+)" aria-label="[^"]+" (checked)?>(first|second)</label>', text)
-    begun = sorted({path for _, path, *_ in picks}, key=lambda at: load_board(root / at)[0].first_at)
-    chosen = [(field, path) for field, path, checked, _ in picks if checked]
-    assert sorted(chosen) == [("a", begun[-2]), ("b", begun[-1])] and len(picks) == 2 * len(begun)
-    study = Study.open(root / "one")
-    study.look()
-    assert study.state.champion is not None
-    first_, *others = sentences_of(str(study.state.champion.body["verdict"]))
-    listed = unescape(text).replace(MINUS, "-")
-    assert f">{first_}.</p>\n<details><summary" in listed and f">{'. '.join(others)}.</p></details>" in listed  # folded
+    decision = load_board(root / "one")[0].decision
+    assert decision is not None
+    first_, *others = decided(decision).sentences
+    listed = unescape(text)
+    assert f">{first_}</p>\n<details><summary" in listed and f">{' '.join(others)}</p></details>" in listed  # folded
 
 
 def test_from_a_study_to_a_run_an_experiment_and_a_program(window: Window, root: Path) -> None:
     text = window.page("/study", at="one")
     assert "Finished" in text and "confirmation" in text and "Verified gain of each run" in text
     board, nav = load_board(root / "one")[0], text.partition("<nav")[2].partition("</nav>")[0]
-    plain, said = unescape(text).replace(MINUS, "-"), sentences_of(str((board.champion or {})["verdict"]))
-    assert len(said) > 2 and all(f"<li>{sentence}.</li>" in plain for sentence in said[1:])  # each on its own
-    assert board.decision and (weak := [each for each in caveats(board.decision) if each.level != "note"])
-    assert all(f"<strong>{each.title}.</strong>" in plain for each in weak)
+    assert board.decision
+    found = decided(board.decision)
+    assert len(found.sentences) > 2 and all(f"<li>{one}</li>" in unescape(text) for one in found.sentences[1:])
+    assert all("".join(f"<td>{cell}</td>" for cell in row.values()) in unescape(text) for row in found.table)
     assert ">Overview</a>" in nav and ">one</a>" not in nav
     assert "Lineage" in window.page("/study", **first(text.partition('id="match"')[2], "/study"))
     run = window.page("/run", **first(text, "/run"))
@@ -116,14 +105,6 @@ def test_a_finished_study_shows_the_confirmation_first_and_the_held_out_task_sec
     [held_out] = ask(root / "one", "SELECT task FROM matches WHERE purpose = 'reserve'")
     assert shown[1][1] == held_out["task"] != shown[0][1]
     assert "Runs: confirmation" in text
-    verdict = text.partition('class="verdict')[2].partition("</ul>")[0]
-    decision = load_board(root / "one")[0].decision
-    assert decision and f"<li>{aa_text(decision.aa[0])}</li>" in verdict
-    best = FoundScript("planted", "nats", 1.0, 9, 0.84, 0.76, 0.92, 8, "verified")
-    (tmp_path / "best_train.py").touch()
-    beside = study_page.beside_verdict(replace(decision, scripts=(best,)), tmp_path)
-    assert beside[1:] == [harvested(best, decision), "In the study's folder: champion.md, best_train.py."]
-    assert "<h3>Confirmation on" in window.page("/compare", a="one", b="deep/er/two")
     other = window.page("/study", **first(text.partition('id="match"')[2], "/study"))
     assert '<h2 id="match">Opening race' in other and "Held-out task</h2>" not in other
 
@@ -232,44 +213,6 @@ def test_a_study_links_to_its_card_and_the_report_links_back(window: Window) -> 
     assert card.headers["content-type"].startswith("image/svg+xml") and card.text.startswith("<svg")
     assert "style-src 'unsafe-inline'" in card.headers["content-security-policy"]
     assert first(window.page("/report", **first(text, "/report")), "/study") == {"at": "one"}
-
-
-def test_two_studies_side_by_side_show_which_settings_differ(window: Window) -> None:
-    text = window.page("/compare", a="one", b="deep/er/two").replace("<wbr>", "")
-    assert re.findall(r'<tr class="tie"><td>([^<]+)</td>', text) == ["seed"]  # no ids, times or folders
-    assert "on far (held-out, not part of the verdict)" in text and "not distinguishable" in text
-    assert (
-        text.index('<p class="holds">On planted, ') < text.index("lead over stock") < text.index("Intervals are over")
-    )
-    assert not re.search(r"[ \[]-\.?\d", re.sub(r"<(script|style)\b.*?</\1>|<[^>]+>", "", text, flags=re.S))
-    first, second = (text.index(f'<a href="/study?at={name}">') for name in ("one", "deep%2Fer%2Ftwo"))
-    assert first < second  # in the order asked for
-    boxes = re.findall(r'<input type="radio" name="(.)" value="([^"]+)"[^>]* checked>', window.page("/"))
-    assert boxes == [("b", "deep/er/two"), ("a", "one")]  # the older study is the first
-
-
-def test_a_comparison_without_differences_has_no_columns_for_them(
-    window: Window, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def headings() -> list[int]:
-        text = window.page("/compare", a="one", b="deep/er/two")
-        return [table.count("<th ") for table in re.findall(r'aria-label="The .*?</table>', text, re.S)]
-
-    assert headings() == [6, 3]
-    best = champions(*(ComparedStudy(one.name, one.board) for one in window.studies.followed.values())).best
-    monkeypatch.setattr("meta.window.app.champions", lambda *_: ComparedChampions(best=best))
-    assert headings() == [3]
-
-
-def test_two_different_studies_are_compared_without_a_choice(window: Window) -> None:
-    for given in ({}, {"a": "one"}, {"b": "deep/er/two"}, {"a": "deep/er/two"}):
-        chosen = re.findall(r"<option selected>([^<]+)<", window.page("/compare", **given))
-        assert len(set(chosen)) == 2 and chosen[list(given) == ["b"]] == next(iter(given.values()), chosen[0])
-    assert re.findall(r"<option selected>([^<]+)<", window.page("/compare")) == ["one", "deep/er/two"]
-    same = window.page("/compare", a="one", b="one")
-    assert "Choose two different studies." in same and "Do the champions differ" not in same
-    shown = [interval(None, None, 1), interval(0.0, 0.0, 4), interval(-0.1, 0.25, 3)]
-    assert shown == ["none: one run", "none: equal gains", "−0.100 to 0.250"]
 
 
 def test_a_query_reads_and_nothing_else(window: Window, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -401,11 +344,7 @@ def test_a_running_study_shows_how_much_of_its_plan_is_done(root: Path, tmp_path
     assert done and int(done[1]) == whole["opening"] and whole["runs"] <= int(done[2]) <= whole["runs"] + 6, whole
     said = shown.export_text()
     assert f"{done[1]} of {done[2]} runs ended" in said and f"time left: about {done[3]} " in said, said
-    assert (
-        f"Still running: {done[1]} of {done[2]} runs ended" in card
-        and "nothing is decided" in card
-        and ">stock" in card
-    )
+    assert "No verdict yet: " in card and "nothing is decided" in card and ">stock" in card
     assert "verified gain" in said and re.search(r"[+-]\d\.\d{4} \(\d\)", said) and "opening race" in said, said
     assert item["runs_planned"] == int(done[2]) and item["seconds_left"] > 0
     assert f"claimed gain {number(kept['gain'], 4, True)};" in under_way and " so far" in under_way
@@ -443,7 +382,7 @@ def test_in_a_browser_nothing_is_cut_off_and_the_keys_work(window: Window) -> No
     with Browser(command) as browser:
         go(browser, f"{window.url}/?token={TOKEN}")
         study = window.page("/study", at="one")
-        paths = ["/", "/study?at=one", "/compare?a=one&b=deep%2Fer%2Ftwo", "/sql?at=one&q=FROM+runs", "/credit?at=one"]
+        paths = ["/", "/study?at=one", "/sql?at=one&q=FROM+runs", "/credit?at=one"]
         paths += [f"{path}?{httpx.QueryParams(first(study, path))}" for path in ("/run", "/program")]
         paths += [f"/experiment?{httpx.QueryParams(first(window.page('/run', **first(study, '/run')), '/experiment'))}"]
         for path in paths:
@@ -453,7 +392,7 @@ def test_in_a_browser_nothing_is_cut_off_and_the_keys_work(window: Window) -> No
                 assert browser.value("document.documentElement.scrollWidth") <= width, (path, width)
                 assert browser.value(f"{STACKED}.every((one) => one.scrollWidth <= one.clientWidth)"), (path, width)
                 assert browser.value(f"{WHOLE}.every((one) => one.scrollHeight <= one.clientHeight)"), (path, width)
-                assert browser.value(f"{STACKED}.length") > 0 or not path.startswith(("/study", "/compare"))
+                assert browser.value(f"{STACKED}.length") > 0 or not path.startswith("/study")
         go(browser, f"{window.url}/")
         press = "document.body.dispatchEvent(new KeyboardEvent('keydown', {{key: '{}', bubbles: true}}))"
         browser.value(press.format("j"))

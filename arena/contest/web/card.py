@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Lock
 
-from analysis.report.card import CardText, drawn_card
+from analysis.report.card import MOST_ROWS, CardRow, drawn
 from analysis.report.picture import browser, draw
 from analysis.statistics import interval, mean_together
 from analysis.wording import listed, many
@@ -16,29 +16,14 @@ from arena.contest.acts import since
 from arena.contest.announced import runs_taken, sentences
 from arena.contest.contest import Contest
 from arena.contest.race import ALPHA
-from arena.contest.stored import Announcement, MeasuredRow, arm_label, entry_label
+from arena.contest.stored import Announcement, arm_label, entry_label
 from arena.contest.units import unit_sentence
 from programs.errors import EnvironmentProblem
 
+STOCK = "stock, both arms"
 MOST_REASON = 48  # characters
 WAIT_SECONDS = 10.0  # for another request that draws
 _drawing = Lock()
-
-
-@dataclass(frozen=True)
-class Finalist:
-    """A row of the announcement, as the card shows it; winners are drawn as a study's champion."""
-
-    display_name: str
-    role: str
-    gain: float
-    low: float | None
-    high: float | None
-
-    @classmethod
-    def of(cls, row: MeasuredRow, label: str, won: bool) -> Finalist:
-        role = "champion" if won else "entry" if row["role"] == "program" else row["role"]
-        return cls(label, role, row["gain"], row["low"], row["high"])
 
 
 def winners_card(contest: Contest) -> str | None:
@@ -53,17 +38,20 @@ def winners_card(contest: Contest) -> str | None:
     reason, early = contest.state().get("early", ""), "Closed early by the host"
     why = reason.rstrip(". ")
     how = f"{early}: {why}." if why and len(why) <= MOST_REASON else f"{early}."
-    words = CardText(
-        f"Metaloop contest · {contest.task.name} · {contest.config.title} · decided {said['decided_at'][:10]}",
-        headline(said),
-        [first, *void, *[how] * bool(reason)],
-        [unit_sentence(contest.task), *runs_taken(said)],
-    )
+    kicker = f"Metaloop contest · {contest.task.name} · {contest.config.title} · decided {said['decided_at'][:10]}"
+    lines = [first, *void, *[how] * bool(reason), unit_sentence(contest.task)]
     won = {who["number"] for who in winners}
     rows = [row for row in said["rows"] if row["role"] == "program"]
-    arms = [stock_of(said), *(Finalist.of(row, arm_label(row), row["number"] in won) for row in rows)]
-    arms.sort(key=lambda arm: -arm.gain)
-    return drawn_card(words, arms, said["unit"], always=[arm for arm in arms if arm.role != "entry"])
+    arms = [CardRow(arm_label(row), row["gain"], row["low"], row["high"], row["number"] in won) for row in rows]
+    arms = sorted([*arms, stock_of(said)], key=lambda arm: (not arm.ours, -arm.gain))
+    arms = sorted(shown_of(arms), key=lambda arm: -arm.gain)
+    return drawn(kicker, headline(said), lines, arms, said["unit"], " ".join(runs_taken(said)))
+
+
+def shown_of(arms: Sequence[CardRow]) -> list[CardRow]:
+    """As many as a card has room for, stock among them; winners come first."""
+    stock = [arm for arm in arms if arm.name == STOCK]
+    return [*[arm for arm in arms if arm.name != STOCK][: MOST_ROWS - len(stock)], *stock]
 
 
 def headline(said: Announcement) -> str:
@@ -97,11 +85,11 @@ def _png(svg: str) -> bytes | None:
         return (Path(folder) / "card.png").read_bytes()
 
 
-def stock_of(said: Announcement) -> Finalist:
+def stock_of(said: Announcement) -> CardRow:
     """Stock's two arms as one sample, as the announcement counts them."""
     arms = [row for row in said["rows"] if row["role"] != "program"]
     one = mean_together((row["gain"], row["se"], row["n"]) for row in arms)
     low, high = None, None
     if one.mean is not None and one.se is not None:
         low, high = interval(one.mean, one.se, one.n - 1, ALPHA / 2 / len(said["race"]["looks"]))
-    return Finalist("stock, both arms", "control", said["gain"] - said["over_stock"], low, high)
+    return CardRow(STOCK, said["gain"] - said["over_stock"], low, high)

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from analysis.decision import BETTER, OPEN, Compared, Decision
 from analysis.events import BaselineEvent
 from analysis.ledger import Ledger
 from analysis.statistics import Mean, Ratio
+from analysis.verdict.decision import BETTER, OPEN, Compared, Decision
 from bench.planted_events import mutation
 from programs.program import Program
 from tests.analysis import synthetic

@@ -12,7 +12,7 @@ import pytest
 
 from analysis.report import page
 from analysis.study import open_study, query
-from analysis.wording import brief, count, duration, number, role_name
+from analysis.wording import brief, count, duration, estimate, number, role_name
 from tests.analysis.report import studies
 
 
@@ -72,12 +72,12 @@ def only(folder: Path, sql: str) -> dict[str, Any]:
 
 
 def test_the_verdict_and_the_tiles(folder: Path, shown: Tables) -> None:
-    row = only(folder, "SELECT details ->> 'difference' AS d, details ->> 'low' AS low FROM champions")
-    assert f"{number(float(row['d']), 3, True)} nats, 95% interval {number(float(row['low']), 3)} to" in shown.text
+    row = only(folder, "SELECT details -> 'decision' -> 'tested' AS tested FROM champions")["tested"]
+    assert f"beats stock by {estimate(row['difference'], row['low'], row['high'], 'nats', 3)} (planned" in shown.text
     counts = only(
         folder, "SELECT (SELECT count(*) FROM runs) AS runs, (SELECT count(*) FROM experiments) AS experiments"
     )
-    assert f"{count(counts['runs'])} runs and {count(counts['experiments'])} experiments" in shown.text
+    assert f"{count(counts['runs'])} runs, {count(counts['experiments'])} experiments" in shown.text
     spent = only(
         folder,
         "SELECT (SELECT coalesce(sum(device_seconds_spent), 0) FROM runs) + "

@@ -13,9 +13,7 @@ from analysis import wording
 from analysis.constraint_values import ConstraintValues
 from analysis.events import BaselineEvent
 from analysis.ledger import Ledger
-from analysis.pace import Pace
-from analysis.report import champion, experiments, lineage, progress, source, standings, verdict
-from analysis.report.caveats import Caveat
+from analysis.report import champion, experiments, lineage, progress, source, standings
 from analysis.report.facts import gather
 from analysis.report.model import ReportSection
 from analysis.report.transfer import distinct
@@ -135,9 +133,8 @@ def test_an_experiment_is_told_by_a_letter() -> None:
 
 
 def test_caveats_fire_for_what_they_name(tmp_path: Path) -> None:
-    found: list[Caveat] = part(studies.finished(tmp_path, hostile=True), "caveats").more["caveats"]
-    titles = [caveat.title for caveat in found]
-    assert "The referee noticed: leak" in titles and "Not repeated" in titles and "One task" in titles
+    found = part(studies.finished(tmp_path, hostile=True), "caveats").more["caveats"]
+    assert any("leak" in caveat.text for caveat in found) and 1 < len(found) <= 5
     assert [c.level for c in found] == sorted((c.level for c in found), key=("stop", "mind", "note").index)
 
 
@@ -156,11 +153,12 @@ def test_a_run_whose_gain_collapsed_is_named(tmp_path: Path) -> None:
         [(variance, n)] = con.execute(variances).fetchall()  # as many trainings on each stream
         assert run_page(con, "r-less", 0).collapse is None
         page = run_page(con, "r-fallen", 0)
-        assert page.collapse is not None and page.collapse.figures in text
+        assert page.collapse is not None and text.endswith(": 1.")
         sd = math.sqrt(variance)
         assert page.course["sd"] == pytest.approx(sd) and page.trainings == n
-    figures = f"+0.600 claimed, +0.050 when trained again ({0.55 / sd:.0f} SD of {wording.brief(sd, 2)} less)"
-    assert text.startswith("1 run lost over half") and f": r-falle of stock: {figures}" in text
+        assert (page.collapse.claimed, page.collapse.gain) == (0.6, 0.05) and page.collapse.sds == pytest.approx(
+            0.55 / sd
+        )
     [run] = [one for one in part(tmp_path, "progress").figures if one.name == "one-run"]
     assert f"between training seeds (SD {wording.brief(sd, 2)}, {n} trainings of this study)" in run.caption
 
@@ -174,13 +172,6 @@ def test_the_noise_of_a_script_that_changes_is_that_within_its_matches(tmp_path:
     with open_study(tmp_path, views=VIEWS) as con:
         [(sd, trainings)] = con.execute("SELECT sd, trainings FROM seed_noise()").fetchall()
     assert sd == pytest.approx(0.01 / math.sqrt(2)) and trainings == 4
-
-
-def test_a_machine_whose_pace_changes_is_told() -> None:
-    """84 to 106 steps were made on a quiet machine, 42 to 91 on a busy one (bench; LOG.md)."""
-    assert Pace(84.0, 106.0, 20).other_load == "" == Pace(42.0, 91.0, 2).other_load
-    said = "made 42 to 91 steps (10% and 90% quantile of the 20 runs on one task that trained it anew)"
-    assert said in Pace(42.0, 91.0, 20).other_load  # a known result is charged, and not trained
 
 
 def test_programs_that_nothing_separates_are_neither_shaded_nor_ranked(tmp_path: Path) -> None:
@@ -274,19 +265,6 @@ def test_several_tasks_have_a_part_of_their_own(tmp_path: Path) -> None:
     assert not [one for one in sections(studies.finished(tmp_path / "one")) if one.name == "transfer"]
 
 
-def test_an_unseen_variant_is_told_without_a_test() -> None:
-    """The evidence page and the verdict say that nothing was tested there."""
-    side = {"mean": 1.5, "low": 1.3, "high": 1.7, "n": 4}
-    claim: Any = {"champion": side, "stock": side | {"mean": 0.6}, "low": 0.2, "high": 1.6}
-    claim["difference"] = 0.9
-    claim["ratio"] = {"ratio": 2.5, "lower": 1.4}
-    on: Any = {"task": "strokes-7", "unit": "nats", "claim": claim, "p_adjusted": 0.012, "holds": True}
-    tested, variant = verdict.on_reserved(on), verdict.on_reserved(on | {"variant": True})
-    assert "p = 0.012 after Holm" in tested and "also beats stock" in tested
-    assert "difference +0.90 [0.20 to 1.60]" in tested and "difference +0.90 [0.20 to 1.60]" in variant
-    assert "(an estimate, not part of the test)" in variant and "Holm" not in variant and "beats" not in variant
-
-
 def test_the_same_study_has_the_same_programs_and_times_everywhere(tmp_path: Path) -> None:
     """A champion without its ideas is a control, no program of the study; time of the runs is named as such."""
     folder = studies.finished(tmp_path)
@@ -296,8 +274,7 @@ def test_the_same_study_has_the_same_programs_and_times_everywhere(tmp_path: Pat
     with open_study(folder) as con:
         facts = gather(source.ReportSource(con, str(folder)))
     assert status_item(board, "study", False)["programs"] == facts.totals.programs == len(board.programs) - 1
-    assert f"of which {wording.duration(facts.totals.research_seconds)} by the runs" in verdict.cost(facts)
-    assert verdict.tiles(facts)[-1][1] == "of device time used, with verification"
+    assert wording.duration(facts.totals.device_seconds) in facts.verdict.cost
 
 
 def test_a_chart_of_gains_relative_to_stock_has_the_rows_of_one_stage() -> None:

@@ -1,7 +1,4 @@
-"""The decision about a champion: made once, from the confirmation, and recorded with the claim.
-
-`analysis.decision_text` derives every text about the verdict (the last lines of ``evolve``, the report, the evidence
-page, the remarks of the standings, the card) from this object, so that they cannot contradict each other.
+"""The decision about a champion: made once, from the confirmation, and recorded in the ledger.
 
 One one-sided test at LEVEL is announced, of champion minus the reference: stock (with its A/A arm) or the user's own
 program. The difference of stock's two arms (A/A) is shown beside it, and no verdict depends on it.
@@ -16,9 +13,8 @@ from typing import TYPE_CHECKING
 
 from analysis.found_scripts import FoundScript
 from analysis.json_values import read_as
-from analysis.origin import Origin
-from analysis.pace import Pace
-from analysis.statistics import Mean, Ratio, interval, satterthwaite, t_test
+from analysis.statistics import Mean, Ratio, interval
+from analysis.verdict.origin import Origin
 from analysis.wording import interval_decimals
 
 if TYPE_CHECKING:
@@ -83,6 +79,21 @@ class OnOneTask:
 
 
 @dataclass(frozen=True)
+class HeldOut:
+    """The result on a held-out task, in its unit. ``champion`` and ``tested`` None: the champion behaves like stock
+    there, and nothing was run. ``p``: after Holm over the held-out tasks; None on a ``variant``, a member of the
+    training task's own family, on which nothing is tested."""
+
+    task: str
+    unit: str
+    champion: Mean | None
+    tested: Compared | None
+    p: float | None
+    holds: bool
+    variant: bool = False
+
+
+@dataclass(frozen=True)
 class Contributed:
     """What a program did in a night: its turns, its changes that became `main`, and their gain."""
 
@@ -98,8 +109,8 @@ class Decision:
 
     ``tested``: the reference of the one announced test, with its one-sided ``p``; ``beside``: stock, if the reference
     is the user's own program. ``own``: the program given to ``improve``; ``same_as``: stock or champion, if the own
-    program behaves like it, so that the test is against stock. ``fresh``: which parts of the confirmation are fresh,
-    ``cures``: how to make it verifiable (`trainer.cards.freshness`).
+    program behaves like it, so that the test is against stock. ``fresh``: which parts of the confirmation are fresh
+    (`trainer.cards.freshness`).
     """
 
     state: str
@@ -110,14 +121,12 @@ class Decision:
     tested: Compared
     p: float
     beside: Compared | None = None
-    bare: Mean | None = None
-    bare_ratio: Ratio | None = None
+    bare: Mean | None = None  # the champion without its ideas
     aa: tuple[ArmsDifference, ...] = ()
     own: str = ""
     same_as: str = ""
     trust: str | None = None
     fresh: str = ""
-    cures: tuple[str, ...] = ()
     match_ids: tuple[str, ...] = ()
     scripts: tuple[FoundScript, ...] = ()
     simulated: tuple[str, ...] = ()  # tasks whose results a formula gives
@@ -125,10 +134,8 @@ class Decision:
     origin: Origin | None = None  # what the champion started from
     start: Compared | None = None  # that program, where the confirmation ran it; nothing is tested on it
     learnt: Compared | None = None  # a program with ideas learnt on other tasks, likewise
-    carries: bool = False  # its first idea is the best script of the study's runs
     night: tuple[Contributed, ...] = ()  # of a night: the gains of the test are those of turns, not of runs
-    continued: bool = False  # the night began with the main of an earlier one
-    pace: Pace | None = None  # of the machine during the study; None where steps are not counted
+    held_out: tuple[HeldOut, ...] = ()
 
     @property
     def holds(self) -> bool:
@@ -143,6 +150,13 @@ class Decision:
     @property
     def against_own(self) -> bool:
         return bool(self.own) and not self.same_as and self.tested.name == self.own
+
+    @property
+    def script(self) -> FoundScript | None:
+        """The train.py that is shown to be better than the untouched one, of the first task; of a night, `main`."""
+        several = self.tasks and not self.families
+        own = (one for one in self.scripts if not several or one.task == self.tasks[0].task)
+        return next((one for one in own if (one.low or 0.0) > 0), None)
 
     def rests_on(self, match_id: str | None) -> bool:
         """Whether it was made from this match."""
@@ -171,16 +185,6 @@ def arms_difference(first: ArmGain, second: ArmGain) -> ArmsDifference:
         se = math.sqrt(squares / df * (1 / first.n + 1 / second.n))
     low, high = interval(difference, se, df)
     return ArmsDifference(first.task or "", first.unit or "", difference, low, high, first.n, second.n)
-
-
-def shown_larger(one: Mean, other: Mean) -> bool:
-    """Whether one mean is above another (Welch, one-sided at 5%, the level of a ratio's bound)."""
-    if one.mean is None or other.mean is None or one.se is None or other.se is None:
-        return False
-    errors = one.se**2, other.se**2
-    df = satterthwaite([(errors[0], one.n - 1), (errors[1], other.n - 1)]) if sum(errors) else one.n + other.n - 2.0
-    p = t_test(one.mean - other.mean, math.sqrt(sum(errors)), df)
-    return one.mean > other.mean and p is not None and p / 2 < 0.05
 
 
 def twins(arms: Iterable[ArmGain]) -> ArmsDifference | None:

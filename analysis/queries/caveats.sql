@@ -1,0 +1,48 @@
+-- What weakens a result: one row for each caveat that applies, by its code; analysis/verdict/caveats.py has the texts.
+-- $decision: that of a study whose champion is not recorded yet.
+WITH decided AS (SELECT d FROM (SELECT coalesce($decision::JSON, (SELECT details -> 'decision' FROM champions
+    ORDER BY named_at DESC LIMIT 1)) AS d) WHERE d IS NOT NULL),
+deciding AS (SELECT unnest(from_json(d -> 'match_ids', '["VARCHAR"]')) AS match_id FROM decided),
+ended AS (SELECT match_id, purpose, started_at FROM matches WHERE match_id IN (
+    SELECT match_id FROM standings WHERE gain IS NOT NULL)),
+board AS (SELECT * FROM standings WHERE gain IS NOT NULL AND match_id IN (
+    FROM deciding
+    UNION ALL
+    (SELECT match_id FROM ended WHERE (SELECT count(*) FROM decided) = 0
+    ORDER BY purpose = 'ablation', started_at DESC LIMIT 1))),
+settings AS (SELECT config ->> 'command' AS command, config -> 'plan' ->> 'batch' AS batch FROM studies),
+pace AS (  -- steps of the untouched script in equal device time, on the task where they differ most
+    SELECT quantile_cont(steps, 0.1) AS low, quantile_cont(steps, 0.9) AS high, count(steps) AS n FROM experiments
+    WHERE decision = 'baseline' AND status = 'ok' AND NOT cached GROUP BY task HAVING count(steps) >= 5 AND low > 0
+    ORDER BY high / low DESC, task LIMIT 1),
+collapsed AS (
+    SELECT r.run_id FROM runs AS r JOIN seed_noise() AS n USING (task)
+    WHERE r.state = 'finished' AND n.trainings > 2 AND n.sd > 0 AND r.claimed_gain > 5 * n.sd
+        AND r.claimed_gain - r.verified_gain > 5 * n.sd AND r.verified_gain < r.claimed_gain / 2),
+audited AS (SELECT verdict FROM audits WHERE subject = 'study' ORDER BY audited_at DESC LIMIT 1)
+SELECT trust AS code, count(*) AS n, '' AS detail FROM verifications
+WHERE trust = 'unverified' OR trust = 'self-reported' AND status = 'ok' GROUP BY trust
+UNION ALL SELECT 'contradicted', 1, '' FROM audited WHERE verdict = 'contradicted'
+UNION ALL SELECT 'claims', count(*), '' FROM runs WHERE (SELECT count(*) FROM board) = 0 HAVING count(*) > 0
+UNION ALL SELECT 'undecided', count(*), '' FROM runs
+    WHERE (SELECT count(*) FROM decided) = 0 AND (SELECT command FROM settings) IN ('evolve', 'improve')
+    HAVING count(*) > 0
+UNION ALL SELECT 'simulated', 1, array_to_string(from_json(d -> 'simulated', '["VARCHAR"]'), ', ') FROM decided
+    WHERE json_array_length(d -> 'simulated') > 0
+UNION ALL SELECT d ->> 'fresh', 1, '' FROM decided WHERE d ->> 'fresh' IN ('seeds', 'nothing')
+UNION ALL SELECT 'drift', 1, round(drift, 1)::VARCHAR FROM harvest WHERE abs(drift) > 2
+UNION ALL SELECT 'load', n, low::BIGINT || ' to ' || high::BIGINT FROM pace WHERE high > 1.5 * low
+UNION ALL SELECT 'as ' || (d ->> 'same_as'), 1, d ->> 'own' FROM decided WHERE d ->> 'same_as' <> ''
+UNION ALL SELECT 'race', 1, '' FROM settings WHERE batch IS NOT NULL AND (SELECT count(*) FROM decided) = 0
+UNION ALL SELECT 'collapsed', count(*), '' FROM collapsed HAVING count(*) > 0
+UNION ALL SELECT 'few runs', count(*), min(n)::VARCHAR FROM board
+    WHERE n < 5 AND purpose NOT IN ('ablation', 'night') HAVING count(*) > 0
+UNION ALL SELECT 'trust differs', count(DISTINCT trust), '' FROM board HAVING count(DISTINCT trust) > 1
+UNION ALL SELECT 'findings', count(*), string_agg(DISTINCT kind, ', ') FROM findings HAVING count(*) > 0
+UNION ALL SELECT 'failed seeds', sum(failed_seeds)::BIGINT, '' FROM runs HAVING sum(failed_seeds) > 0
+UNION ALL SELECT 'unscored', count(*), '' FROM runs
+    WHERE verified_gain IS NULL AND state = 'finished' AND (SELECT count(*) FROM board) > 0 HAVING count(*) > 0
+UNION ALL SELECT 'running', count(*), '' FROM runs WHERE state = 'running' HAVING count(*) > 0
+UNION ALL SELECT 'hardware', count(DISTINCT hardware_class), '' FROM matches HAVING count(DISTINCT hardware_class) > 1
+UNION ALL SELECT 'failures', count(*), round(100 * avg((status IN ('crash', 'timeout', 'oom', 'invalid'))::INT))::VARCHAR
+    FROM experiments HAVING avg((status IN ('crash', 'timeout', 'oom', 'invalid'))::INT) > 0.2

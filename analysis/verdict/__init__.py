@@ -1,0 +1,1 @@
+"""The verdict of a study: one object, shown on every screen by one template."""

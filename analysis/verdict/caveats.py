@@ -1,0 +1,84 @@
+"""What weakens a result: one query, fixed texts, the most serious first."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from analysis.tables import statement
+from analysis.verdict.decision import Decision
+from trainer.cards.freshness import SAID
+
+if TYPE_CHECKING:
+    import duckdb
+
+MOST = 5
+STOP, MIND, NOTE = "stop", "mind", "note"
+#: Code → (level, title, text), the most serious first. ``{n}`` and ``{detail}`` are the query's columns.
+TEXTS = {
+    "contradicted": (STOP, "Contradicted", "metaloop verify measured the lead again and did not find it."),
+    "claims": (
+        STOP,
+        "Nothing was verified",
+        "No final script was trained again: figures are the runs' claims.",
+    ),
+    "self-reported": (STOP, "Self-reported scores", "Scores that the script printed itself: {n}."),
+    "unverified": (STOP, "Unverified scores", "Verifications without a sandbox, where code can change a score: {n}."),
+    "undecided": (STOP, "No verdict yet", "These runs chose the programs, so the best one's gain is too high."),
+    "race": (MIND, "A race", "Close contenders got more runs, so the leader's gain is too high on average."),
+    "simulated": (MIND, "Nothing was trained", "Formulas give the results of {detail}. Test it on a real task."),
+    "nothing": (MIND, "Nothing is fresh", SAID["nothing"]),
+    "seeds": (MIND, "Only seeds are fresh", SAID["seeds"]),
+    "drift": (
+        MIND,
+        "The machine's speed changed",
+        "At the end, the untouched files took {detail} SD longer.",
+    ),
+    "load": (
+        MIND,
+        "Other load on the machine",
+        "In equal device time, the untouched script made {detail} steps, so gains differ from an idle machine's.",
+    ),
+    "collapsed": (MIND, "Gains that collapsed", "Runs that lost over half of a large claim when trained again: {n}."),
+    "few runs": (MIND, "Few runs", "Programs with fewer than 5 runs: {n} (the fewest: {detail}). Intervals are wide."),
+    "trust differs": (
+        MIND,
+        "Trust differs",
+        "Kinds of scores that are compared: {n}. A difference may come from the scoring.",
+    ),
+    "findings": (MIND, "The referee noticed something", "Suspicions: {n} ({detail}). They change no score."),
+    "failed seeds": (
+        MIND,
+        "Failed seeds",
+        "Fresh seeds under which a final script failed: {n}. Each counts as a gain of 0.",
+    ),
+    "unscored": (MIND, "Runs without a score", "Finished runs without a verified gain: {n}."),
+    "running": (MIND, "Unfinished runs", "Runs that had not ended: {n}."),
+    "hardware": (MIND, "Different hardware", "Kinds of hardware: {n}. Compare matches on the same one only."),
+    "as stock": (NOTE, "Your program acts like stock", "This researcher runs {detail} as it runs stock."),
+    "as champion": (NOTE, "Nothing better was found", "The champion acts like {detail}, so the test is against stock."),
+    "failures": (NOTE, "Many failures", "{detail}% of {n} experiments crashed, ran out of time or memory."),
+}
+
+
+@dataclass(frozen=True)
+class Caveat:
+    """``level``: stop (do not rely on the result), mind (it is weaker) or note (good to know)."""
+
+    level: str
+    title: str
+    text: str
+
+
+def caveats(con: duckdb.DuckDBPyConnection, decision: Decision | None = None) -> list[Caveat]:
+    """Those that apply to an open study (with the view `standings`), the most serious first, at most MOST.
+    ``decision``: where it is not in the ledger yet."""
+    given = json.dumps(decision.record()) if decision else None
+    answer = con.execute(statement("caveats"), {"decision": given})
+    found = {code: (n, detail) for code, n, detail in answer.fetchall()}
+    return [
+        Caveat(level, title, text.format(n=found[code][0], detail=found[code][1]))
+        for code, (level, title, text) in TEXTS.items()
+        if code in found
+    ][:MOST]

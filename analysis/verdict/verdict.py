@@ -1,0 +1,291 @@
+"""What a study found: a table, sentences and caveats, the same on every screen."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from analysis.power import runs_needed
+from analysis.report.source import clean
+from analysis.statistics import Mean
+from analysis.tables import rows, statement
+from analysis.trust import weakest
+from analysis.verdict.caveats import Caveat, caveats
+from analysis.verdict.contrast import Arms, Contrast, arms_of, contrast
+from analysis.verdict.decision import LEVEL, Compared, Decision, decision_of
+from analysis.wording import (
+    MINUS,
+    arm_name,
+    count,
+    decimals,
+    duration,
+    estimate,
+    interval_decimals,
+    many,
+    number,
+    p_text,
+    span,
+    typical,
+)
+from programs.templates import jinja_environment
+
+if TYPE_CHECKING:
+    import duckdb
+    from jinja2 import Template
+    from pydantic import JsonValue
+
+TEMPLATES = Path(__file__).parent.parent / "templates"
+VIEWS = ("standings", "credit")  # that an open study needs
+EFFECTS = """
+SELECT any_value(p.name) AS program, count(*) AS n, any_value(c.unit) AS unit,
+    count(*) FILTER (q < 0.05 AND (low > 0 OR high < 0)) AS significant,
+    arg_max(c.label, abs(estimate)) AS label, arg_max(estimate, abs(estimate)) AS estimate,
+    arg_max(low, abs(estimate)) AS low, arg_max(high, abs(estimate)) AS high
+FROM credit AS c LEFT JOIN programs AS p USING (program_id) WHERE method = 'factorial' HAVING count(*) > 0
+"""
+
+
+@dataclass(frozen=True)
+class VerdictRow:
+    """A program, or a train.py, with its gain and 95% interval from ``n`` runs (``counted``: or seeds, turns, new
+    tasks). ``difference``: the champion minus it."""
+
+    program: str
+    role: str
+    gain: float | None
+    low: float | None
+    high: float | None
+    n: int
+    counted: str = "run"
+    difference: float | None = None
+    difference_low: float | None = None
+    difference_high: float | None = None
+    kept: int | None = None  # changes, of a turn's program in a night
+    unit: str = ""  # where it is not that of the others
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """``state``: better (shown), open, or none (nothing was compared). ``sentences``: the headline first."""
+
+    state: str
+    unit: str
+    digits: int
+    reference: str
+    rows: tuple[VerdictRow, ...]
+    trust: str | None
+    runs: int = 0
+    experiments: int = 0
+    device_seconds: float = 0.0
+    decision: Decision | None = None
+    contrast: Contrast | None = None
+    match_id: str | None = None  # the match that the contrast is of
+    needed: int | None = None  # runs of each program that show the difference with 80% power, where it is not shown
+    caveats: tuple[Caveat, ...] = ()
+    sentences: tuple[str, ...] = field(default=())
+
+    @property
+    def headline(self) -> str:
+        """Without its full stop."""
+        return self.sentences[0].removesuffix(".")
+
+    @property
+    def lead(self) -> str:
+        """The difference that was tested, or what `main` of a night gains; empty where it is not shown."""
+        d = self.decision
+        if d is None or self.state != "better":
+            return ""
+        if d.night and d.script:
+            return estimate(d.script.gain, d.script.low, d.script.high, d.script.unit)
+        return estimate(d.tested.difference, d.tested.low, d.tested.high, self.unit, self.digits)
+
+    @property
+    def cost(self) -> str:
+        """``98 runs, 1,489 experiments, 3 min 01 s of device time``."""
+        done = f"{many(self.runs, 'run')}, {many(self.experiments, 'experiment')}"
+        return f"{done}, {duration(self.device_seconds)} of device time"
+
+    def record(self) -> dict[str, JsonValue]:
+        return asdict(self)
+
+    @property
+    def table(self) -> list[dict[str, str]]:
+        """Cells by column, those that have values."""
+        digits, nights = self.digits, any(row.kept is not None for row in self.rows)
+        out = []
+        for row in self.rows:
+            places = interval_decimals(row.low, row.high, digits)
+            apart = estimate(row.difference, row.difference_low, row.difference_high, digits=digits)
+            out.append({
+                "program": row.program, "role": row.role,
+                f"gain, {self.unit}": f"{number(row.gain, places)}{row.unit and ' ' + row.unit}",
+                "95% interval": span(row.low, row.high, places) if row.low is not None else "",
+                "from": many(row.n, row.counted),
+                **({"kept": "" if row.kept is None else count(row.kept)} if nights else {}),
+                "champion minus it": apart if row.difference is not None else "",
+            })  # fmt: skip
+        return [{key: row[key] for key in row if any(one[key] for one in out)} for row in out]
+
+    @property
+    def text(self) -> str:
+        """The table and the sentences as plain text, for a commit message, a message to a webhook, a file."""
+        return "\n\n".join(filter(None, [aligned(self.table), *self.sentences]))
+
+
+def aligned(table: Sequence[dict[str, str]]) -> str:
+    """Cells in columns, two blanks apart; figures to the right."""
+    if not table:
+        return ""
+    lines = [{key: key for key in table[0]}, *table]
+    widths = {key: max(len(line[key]) for line in lines) for key in table[0]}
+    aside = {key for key in table[0] if key.startswith("gain") or key in ("from", "kept")}
+    return "\n".join(
+        "  ".join(line[key].rjust(w) if key in aside else line[key].ljust(w) for key, w in widths.items()).rstrip()
+        for line in lines
+    )
+
+
+def verdict_of(
+    con: duckdb.DuckDBPyConnection, others: Sequence[Arms] = (), decision: Decision | None = None
+) -> Verdict:
+    """Of an open study with VIEWS. ``others``: runs of the two programs of a match in earlier studies; ``decision``:
+    where it is not in the ledger yet."""
+    (facts,) = rows(con.execute(statement("verdict")))
+    (spent,) = con.execute(f"SELECT research_seconds + verification_seconds FROM ({overview()})").fetchone() or (0.0,)
+    event = facts["champion"] or {}
+    d = decision or (decision_of(event) if "decision" in event else None)
+    found = decided(d) if d else _of_match(con, facts, others)
+    known = {"runs": facts["runs"], "experiments": facts["experiments"], "device_seconds": spent}
+    return replace(found, **known, caveats=tuple(caveats(con, decision)))
+
+
+def decided(d: Decision) -> Verdict:
+    """Of a decision alone, without what the study cost and its caveats."""
+    state = "better" if d.holds or (d.night and d.script) else "open"
+    shown = tuple(of_decision(d))
+    found = Verdict(state, d.unit, d.digits, reference_of(d), shown, d.trust, decision=d, needed=runs_of_each(d))
+    return _with_sentences(found, d=d)
+
+
+def runs_of_each(d: Decision) -> int | None:
+    """None where the difference is shown, is no gain, or the spread between runs is unknown."""
+    ours, theirs = d.champion, d.tested.gain
+    if d.holds or d.tasks or d.night or not ours.se or not theirs.se:
+        return None
+    sd = math.sqrt((ours.se**2 * ours.n + theirs.se**2 * theirs.n) / 2)
+    return runs_needed(d.tested.difference, sd)
+
+
+def _of_match(con: duckdb.DuckDBPyConnection, facts: Mapping[str, Any], others: Sequence[Arms] = ()) -> Verdict:
+    """Of a study without a champion: a match, a planned ablation, or runs alone."""
+    ablation = facts["purpose"] == "ablation"
+    effects = next(iter(rows(con.execute(EFFECTS))), None) if ablation else None
+    arms = arms_of(con, facts["match_id"]) if facts["match_id"] and not ablation and not facts["searches"] else None
+    against = contrast([arms, *others]) if arms else None
+    board = () if ablation else tuple(of_board(con, facts["match_id"]))
+    digits, state = board_digits(board), "none"
+    if effects:
+        digits, state = (
+            interval_decimals(effects["low"], effects["high"]),
+            "better" if effects["significant"] else "open",
+        )
+    if against:
+        digits, state = interval_decimals(against.low, against.high), "better" if against.is_shown else "open"
+    unit = (effects or facts)["unit"] or ""
+    found = Verdict(state, unit, digits, "", board, weakest([facts["trust"]]), contrast=against,
+                    match_id=facts["match_id"], needed=against.needed if against else None)  # fmt: skip
+    return _with_sentences(found, contrast=against, effects=effects, facts=facts)
+
+
+def _with_sentences(found: Verdict, **parts: Any) -> Verdict:
+    text = template().render(v=found, level=LEVEL, **{"d": None, "contrast": None, "effects": None} | parts)
+    said = tuple(clean(line) for line in text.splitlines() if line.strip())
+    return replace(found, sentences=said, rows=tuple(replace(row, program=clean(row.program)) for row in found.rows))
+
+
+def reference_of(d: Decision) -> str:
+    if not d.against_own:
+        return d.tested.name
+    return "your program" if d.own == "program" else f"your program {d.own}"
+
+
+def of_decision(d: Decision) -> Iterator[VerdictRow]:
+    """The champion, what it is compared with, stock's two arms, and the best train.py."""
+    runs = "new task" if d.families else "run"
+
+    def other(one: Compared, role: str) -> VerdictRow:
+        within = (one.difference, one.low, one.high)
+        return VerdictRow(
+            one.name or "with learnt ideas", role, one.gain.mean, one.gain.low, one.gain.high, one.gain.n, runs, *within
+        )
+
+    for script in d.scripts:
+        where = f" on {script.task}" * bool(d.tasks)
+        of = "main" if d.night else f"best train.py{where}"
+        mean = (script.gain, script.low, script.high, script.n)
+        yield VerdictRow(of, "", *mean, "seed", unit=script.unit * (script.unit != d.unit))
+    if d.night:
+        for one in d.night:
+            yield VerdictRow(one.name, "", one.gain, None, None, one.turns, "turn", kept=one.kept)
+        return
+    yield VerdictRow(d.name, "champion", *_mean(d.champion), runs)
+    yield other(d.tested, "your program" if d.against_own else "stock")
+    if d.start and d.start.name != d.tested.name:
+        yield other(d.start, "start")
+    if d.learnt:
+        yield other(d.learnt, "learnt elsewhere")
+    if d.bare and d.bare.n:
+        yield VerdictRow(f"{d.name} without ideas", "", *_mean(d.bare), runs)
+    if d.beside:
+        yield other(d.beside, "stock")
+    for on in d.tasks:
+        yield VerdictRow(d.name, f"on {on.task}", *_mean(on.champion), runs, unit=on.unit)
+        yield VerdictRow(d.tested.name, f"on {on.task}", *_mean(on.tested), runs, unit=on.unit)
+    for aa in d.aa:
+        where = f", {aa.task}" * bool(d.tasks)
+        yield VerdictRow(f"stock minus stock (A/A{where})", "", aa.difference, aa.low, aa.high, aa.n_other)
+
+
+def _mean(mean: Mean) -> tuple[float | None, float | None, float | None, int]:
+    return mean.mean, mean.low, mean.high, mean.n
+
+
+def of_board(con: duckdb.DuckDBPyConnection, match_id: str | None) -> Iterator[VerdictRow]:
+    """The arms of a match, best first."""
+    found = con.execute(
+        "SELECT coalesce(name, program_id) AS name, role, gain, low, high, n FROM standings "
+        "WHERE match_id = $1 AND gain IS NOT NULL ORDER BY gain DESC, arm_id", [match_id],
+    ).fetchall()  # fmt: skip
+    for name, role, gain, low, high, n in found:
+        shown = role if role in ("control", "one-line") else ""
+        yield VerdictRow(arm_name(name, role), shown, gain, low, high, n)
+
+
+def board_digits(board: Sequence[VerdictRow]) -> int:
+    return decimals(typical((row.high - row.low) / 4 for row in board if row.low is not None and row.high is not None))
+
+
+def overview() -> str:
+    from analysis.report.source import SQL
+
+    return (SQL / "overview.sql").read_text("utf-8")
+
+
+@cache
+def template() -> Template:
+    made = jinja_environment(TEMPLATES)
+    shown: dict[str, Callable[..., str | int]] = {
+        "number": number, "many": many, "p": p_text, "count": count, "digits": interval_decimals,
+        "estimate": estimate,
+    }  # fmt: skip
+    made.filters |= shown
+    return made.get_template("verdict.j2")
+
+
+def plain(text: str) -> str:
+    """For a terminal and for files: ASCII minus signs."""
+    return text.replace(MINUS, "-")
