@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,6 +22,7 @@ from programs.errors import Corrupt, NotComparable, UsageError
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
+    from analysis.verdict.contrast import Arms
     from arena.arms import Entry, Match
     from arena.study import Study
     from trainer.task import Task
@@ -37,7 +39,7 @@ ControlsFlag = Annotated[bool, flag(_ADDED, "--controls/--no-controls", default=
 @verb(
     ("metaloop match stock local-screen my/program.md", "with controls, 4 runs each"),
     ("metaloop match a.md b.md -t tinylm -n 12 --race", "find the best, with at most 12 runs each"),
-    ("metaloop match --resume studies/NAME", "resume a match that was stopped"),
+    ("metaloop match a.md b.md --add studies/NAME", "with the runs of an earlier study of the two"),
 )
 def match(
     out: Output,
@@ -47,6 +49,10 @@ def match(
     controls: ControlsFlag,
     race: Annotated[bool, flag("Give more runs to programs that may be the best; stop when the best is clear.")],
     race_rule: RaceRuleFlag,
+    add: Annotated[
+        tuple[str, ...],
+        flag("Also count the runs of the first two programs in STUDY.", metavar="STUDY", multiple=True),
+    ],
     playing: PlayingFlags,
     models: StudyModelFlags,
     agent: AgentFlags,
@@ -55,7 +61,9 @@ def match(
 ) -> None:
     """Compare programs on the same task, with the same run seeds and the same device
     time per run. PROGRAM is a path, or the name of a starter. Every program gets
-    the same number of runs, except with --race."""
+    the same number of runs, except with --race. The result is the difference of the first
+    two (of one program: from stock), with its interval and how many runs would show it.
+    Programs under which the researcher does the same are one arm with all names."""
     from arena.race import RACE_RULES
     from arena.standalone import RACE_RULE, play_entries
     from meta.cli.standings import present
@@ -69,6 +77,7 @@ def match(
     task = study.task if study else launch.load_task(settings.task)
     if study is None:
         settings.researcher_choice.refuse_inert(out, [entry.program for entry in entries], [task])
+        entries = alike(out, entries, task, settings.researcher_choice.researcher)
     if settings.dry_run or study is None:
         plan = plan_of(task, len(entries), runs, settings, study)
         if settings.dry_run:
@@ -86,15 +95,56 @@ def match(
     plan = plan_of(task, len(entries), runs, settings, study)
     if batch is not None:
         out.note("a race: the plan is the maximum; the race ends as soon as the best program is clear")
+    others = [runs_in(resolve.study_folder(name, out), entries, study) for name in add]
     launch.announce(out, plan, study.folder)
     carry_out = partial(play_entries, study, entries, runs, batch=batch, rule=rule)
     played = launch.drive(out, study.folder, "match", plan, carry_out, at_end=launch.flags_at_end(webhook))
-    present(out, study.folder, [played.match_id])
+    present(out, study.folder, [played.match_id], others)
     webhooks.send_rows(out, webhook, "match", study.folder, webhooks.STANDINGS, [[played.match_id]])
     if batch is not None:
         out.note(race_ended(study, played))
     name = resolve.typed(study.folder)
     out.next(f"metaloop report {name}", f"metaloop credit {name}", "metaloop ui")
+
+
+def alike(out: Output, entries: list[Entry], task: Task, researcher: str) -> list[Entry]:
+    """The entries, with those under which the researcher does the same as one arm; of stock, its own text stays."""
+    from inner_loop.behaviour import behaviour_id
+
+    groups: dict[str, list[Entry]] = {}
+    for entry in entries:
+        own = behaviour_id(entry.program, task, researcher) + ("a/a" if entry.role == "a/a" else "")
+        groups.setdefault(own, []).append(entry)
+    made = []
+    for group in groups.values():
+        first = next((one for one in group if one.program.name == "stock"), group[0])
+        names = " = ".join([first.program.name, *(one.program.name for one in group if one is not first)])
+        made.append(replace(first, program=replace(first.program, name=names)) if len(group) > 1 else first)
+        if len(group) > 1:
+            out.note(f"this researcher does the same under {names}: one arm")
+    return made
+
+
+def runs_in(folder: Path, entries: list[Entry], study: Study) -> Arms:
+    """The runs of the first two programs, or of one and stock, in an earlier study. Raises NotComparable without them,
+    or where task, budget or hardware differ."""
+    from analysis.tables import record, statement
+    from analysis.verdict.contrast import ArmRuns
+
+    named = [entry.program.program_id for entry in entries if entry.role == "program"]
+    pair = [*named, *(entry.program.program_id for entry in entries if entry.role == "control")][:2]
+    with resolve.connect(folder, []) as con:
+        rows = resolve.fetch(con, statement("in_both"))
+    wanted = {"task_id": study.config.task_id, "run_budget": study.config.run_budget,
+              "hardware_class": study.config.hardware_class}  # fmt: skip
+    known = {row["program_id"]: record(row, ArmRuns) for row in rows if all(row[k] == v for k, v in wanted.items())}
+    if missing := [one for one in pair if one not in known]:
+        names = ", ".join(entry.program.name for entry in entries if entry.program.program_id in missing)
+        raise NotComparable(
+            f"{resolve.shown(folder)} has no runs of {names} with this task, run budget and hardware",
+            hint="--add takes studies of the same texts on equal terms",
+        )
+    return known[pair[0]], known[pair[1]]
 
 
 def race_ended(study: Study, played: Match) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 from analysis.statistics import mean_together
 from analysis.verdict.contrast import Arms
 from analysis.verdict.decision import Decision, decision_of
-from analysis.verdict.verdict import VIEWS, plain, verdict_of
+from analysis.verdict.verdict import VIEWS, Verdict, plain, verdict_of
 from analysis.wording import decimals, plain_number, plain_span, typical
 from meta.cli import render, resolve, spend, trust
 from meta.cli.board import match_title
@@ -125,7 +126,15 @@ def present(out: Output, folder: Path, matches: list[str] | None, others: Sequen
         rows = [{**row, "rank_low": None, "rank_high": None} if row["match_id"] in no_ranks else row for row in rows]
         with_models = [{**row, "token_utilization": _used(models, row)} for row in rows]
         columns = (*PLAIN, *spend.PLAIN) if models else PLAIN
-        out.rows(with_models if models else rows, columns, extra={"study": resolve.shown(folder)}, empty=nothing)
+        shows = [plain(one) for one in found.sentences] if tells(found, played) else []
+        extra = {
+            "study": resolve.shown(folder),
+            "found": shows,
+            "contrast": asdict(found.contrast) if found.contrast else None,
+        }
+        out.rows(with_models if models else rows, columns, extra=extra, empty=nothing)
+        for sentence in shows if out.mode == "plain" else ():
+            out.thing({"found": sentence})
         return
     if not rows:
         out.note(f"{nothing}: metaloop {'log' if ended['imported'] else 'status'}")
@@ -135,10 +144,15 @@ def present(out: Output, folder: Path, matches: list[str] | None, others: Sequen
         of_match = [row for row in rows if row["match_id"] == match_id]
         made_from = decision if decision and decision.rests_on(match_id) else None
         show_match(out, of_match, said[match_id], models, made_from)
-    if found.match_id in played or any(found.decision and found.decision.rests_on(one) for one in played):
+    if tells(found, played):
         out.show(Text("\n" + plain(" ".join(found.sentences))))
         for caveat in found.caveats:
             out.show(Text(plain(f"{caveat.title}. {caveat.text}"), style="dim"))
+
+
+def tells(found: Verdict, played: Sequence[str]) -> bool:
+    """Whether the verdict is about one of these matches."""
+    return found.match_id in played or any(found.decision and found.decision.rests_on(one) for one in played)
 
 
 def named_by_entry(row: StandingLine, label: str | None) -> StandingLine:

@@ -1,0 +1,74 @@
+"""A match ends with the difference of the two programs that were named; programs of one behaviour are one arm."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from statistics import fmean
+
+import pytest
+from scipy.stats import ttest_ind
+
+from analysis.study import query
+from meta.cli.main import run
+from trainer.variants import init_simulated
+
+QUIET = ("-n", "3", "-y", "-q", "--json")
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("contrast")
+    init_simulated(folder / "law", 3)
+    (folder / "mine.md").write_text("# Mine\n\nTake care.\n")
+    (folder / "b.md").write_text("# B\n\n## Ideas\n\n- Try `LADDER1=0.5`.\n")
+    return folder
+
+
+def played(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, object]:
+    assert run(["match", *words, *QUIET]) == 0
+    answer: dict[str, object] = json.loads(capsys.readouterr().out)
+    return answer
+
+
+def gains(folder: Path, name: str) -> list[float]:
+    sql = f"SELECT verified_gain FROM runs WHERE name = '{name}' ORDER BY run_id"
+    return [row["verified_gain"] for row in query(folder, sql)]
+
+
+def test_two_programs_are_compared_as_named_and_an_earlier_study_adds_its_runs(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(here)
+    words = ["local", "b.md", "-t", "law", "--no-controls"]
+    told = played(capsys, *words, "-s", "one")
+    first, second = gains(here / "one", "local"), gains(here / "one", "b")
+    welch = ttest_ind(first, second, equal_var=False)
+    found = told["contrast"]
+    assert isinstance(found, dict) and (found["first"], found["second"], found["n"]) == ("local", "b", 3)
+    assert (found["difference"], found["p"]) == pytest.approx((fmean(first) - fmean(second), welch.pvalue))
+    low, high = welch.confidence_interval()
+    assert (found["low"], found["high"]) == pytest.approx((low, high))
+    assert (found["needed"] is None) == (not low <= 0 <= high)
+    added = played(capsys, *words, "-s", "two", "--seed", "9", "--add", "one")["contrast"]
+    alone = fmean(gains(here / "two", "local")) - fmean(gains(here / "two", "b"))
+    assert isinstance(added, dict) and added["n"] == 6
+    assert added["difference"] == pytest.approx((found["difference"] + alone) / 2)
+    assert run(["match", *words, "-s", "three", "-n", "2", "-b", "9s", "-y", "-q", "--add", "one"]) == 2
+    assert "has no runs of local, b with this task, run budget and hardware" in capsys.readouterr().err
+    assert not query(here / "three", "FROM runs")  # refused before anything ran
+    assert run(["standings", "one", "two", "--json"]) == 0
+    rows = {row["program"]: row for row in json.loads(capsys.readouterr().out)["items"]}
+    assert rows.keys() == {"local", "b"} and rows["local"]["runs"] == "3 / 3"
+
+
+def test_programs_under_which_the_researcher_does_the_same_are_one_arm_with_all_names(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(here)
+    told = played(capsys, "local", "mine.md", "-t", "law", "-s", "four")
+    names = [(row["name"], row["role"]) for row in query(here / "four", "SELECT name, role FROM standings")]
+    alike = "stock = mine = one-line"
+    assert sorted(names) == [("local", "program"), (alike, "a/a"), (alike, "control")]
+    found = told["contrast"]
+    assert isinstance(found, dict) and (found["first"], found["second"]) == ("local", alike)
