@@ -89,12 +89,15 @@ def _has_words(table: Table, column: int) -> bool:
 
 def _metric(table: Table, names: Sequence[str], at: Mapping[str, Sequence[int]]) -> tuple[int, str]:
     """The only column with a number in most rows, of those at the top level if there are any."""
+    if own := at.get("metric"):
+        return own[0], "its name"
     taken = {i for some in at.values() for i in some}
     status = at.get("status", ())
     ran = [cells for _, cells in table.rows if not _failed(cells, status)] or [cells for _, cells in table.rows]
     free = [i for i in range(len(names)) if i not in taken]
     found = [i for i in free if _is_measured([cells[i] for cells in ran])]
     found = [i for i in found if "." not in table.names[i]] or found
+    found = [i for i in found if len({cells[i] for cells in ran}) > 1] or found  # a constant is no measurement
     if len(found) == 1:
         return found[0], "the only column of numbers" if len(free) == 1 else "the only one with a number in most rows"
     if not found:

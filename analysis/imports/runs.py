@@ -12,7 +12,7 @@ from statistics import NormalDist, fmean, variance
 from typing import TYPE_CHECKING
 
 from analysis.imports.cells import FAILED, aliases, is_missing, meaning, number, settled
-from analysis.imports.columns import Columns, Stated, columns_of, direction_of
+from analysis.imports.columns import ASK_DIRECTION, Columns, Stated, columns_of, direction_of
 from analysis.imports.table import QUOTED, Aside, LogText, Table, UnreadableLog
 from trainer.values.metric_names import plain_name
 
@@ -252,7 +252,10 @@ def _point_out(run: ImportedRun) -> None:
         if far:
             run.notes["far_from_baseline"] = {"rows": len(far), "line": far[0].line, "value": far[0].metric}
     steps = [row.step_gain for row in run.rows if row.step_gain is not None]
-    if (worse := sum(step < 0.0 for step in steps)) > len(steps) / 2:
+    if (worse := sum(step < 0.0 for step in steps)) > max(2, len(steps) / 2):
+        if run.direction_from != "given" and "one_run_of" not in run.notes:
+            what = f"{worse} of {len(steps)} kept rows are worse than the best before if {run.direction} is better"
+            raise UnreadableLog(f"{what} ({run.direction_from})", ASK_DIRECTION)
         run.notes["kept_worse"] = worse
 
 

@@ -164,9 +164,23 @@ def test_a_value_that_is_far_off_is_pointed_out(tmp_path: Path) -> None:
     assert bring_in_one(tmp_path, text)["notes"] == {"far_from_baseline": far}
 
 
-def test_kept_rows_that_are_mostly_worse_are_pointed_out(tmp_path: Path) -> None:
-    run = bring_in_one(tmp_path, tsv("id|val_loss|status|what", *(f"{n}|{n}|keep|x{n}" for n in range(1, 8))))
-    assert run["notes"]["kept_worse"] == 6
+def test_kept_rows_that_are_mostly_worse(tmp_path: Path) -> None:
+    """Nothing states the direction of a score: the name alone does not decide against what was kept."""
+    text = tsv("id|score|status|what", *(f"{n}|{10 - n}|keep|x{n}" for n in range(1, 8)))
+    with pytest.raises(UsageError, match=r"6 of 6 kept rows are worse .* if higher is better") as caught:
+        bring_in(tmp_path, {"log.tsv": text})
+    assert "--direction" in caught.value.hint
+    assert bring_in_one(tmp_path / "lower", text, Stated(direction="lower"))["claimed_gain"] == 6.0
+    given = bring_in_one(tmp_path / "given", text, Stated(direction="higher"))
+    assert given["notes"]["kept_worse"] == 6
+
+
+def test_columns_that_are_no_metric(tmp_path: Path) -> None:
+    """The metric of autoresearch goes before all others; constants, and changes in per cent, are none."""
+    own = tsv("commit|val_bpb|tok_per_sec|final_loss|status|what", "a|.9|6|3|keep|x", "b|.8|7|2|keep|y")
+    assert bring_in_one(tmp_path / "a", own)["metric"] == "val_bpb"
+    other = tsv("commit|tok_s|hits|improvement|status|what", "a|.9|0|0%|keep|x", "b|1.8|0|99%|keep|y")
+    assert bring_in_one(tmp_path / "b", other)["metric"] == "tok_s"
 
 
 def test_what_is_not_used_is_said(tmp_path: Path) -> None:
