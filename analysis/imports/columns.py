@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from analysis.imports.cells import FAILED, directions, has_decimal_comma, is_missing, meaning, number, role
-from analysis.imports.table import LogText, Table, UnreadableLog
+from analysis.imports.table import LogTable, LogText, UnreadableLog
 from trainer.values.metric_names import named_direction, plain_name
 
 MOST = 0.5  # of the rows that ran have a value of the metric, at least
@@ -48,7 +48,7 @@ def plain(header: str) -> str:
     return plain_name(re.sub(r"\(.*?\)|[↓↑]", "", header)) or plain_name(header)
 
 
-def columns_of(table: Table, stated: Stated) -> Columns:
+def columns_of(table: LogTable, stated: Stated) -> Columns:
     """The columns of a table. Raises UnreadableLog with a question where the metric is not clear."""
     names = tuple(plain(name) for name in table.names)
     metric = None if stated.metric is None else _named(stated.metric, table, "--metric")
@@ -71,7 +71,7 @@ def columns_of(table: Table, stated: Stated) -> Columns:
     return Columns(names, chosen, {kind: tuple(some) for kind, some in at.items()}, decimal_comma, why)
 
 
-def _named(wanted: str, table: Table, flag: str) -> int:
+def _named(wanted: str, table: LogTable, flag: str) -> int:
     """The column that a flag names, in any spelling."""
     like = [i for i, name in enumerate(table.names) if wanted in (name, plain(name))] or [
         i for i, name in enumerate(table.names) if plain(name) == plain_name(wanted)
@@ -81,13 +81,13 @@ def _named(wanted: str, table: Table, flag: str) -> int:
     return like[0]
 
 
-def _has_words(table: Table, column: int) -> bool:
+def _has_words(table: LogTable, column: int) -> bool:
     """Whether a column has statuses: `result` is one in some logs and a measurement in others."""
     cells = [cells[column] for _, cells in table.rows if not is_missing(cells[column])]
     return sum(number(cell) is not None for cell in cells) <= len(cells) / 2
 
 
-def _metric(table: Table, names: Sequence[str], at: Mapping[str, Sequence[int]]) -> tuple[int, str]:
+def _metric(table: LogTable, names: Sequence[str], at: Mapping[str, Sequence[int]]) -> tuple[int, str]:
     """The only column with a number in most rows, of those at the top level if there are any."""
     if own := at.get("metric"):
         return own[0], "its name"
@@ -117,7 +117,7 @@ def _is_measured(cells: Sequence[str]) -> bool:
     return numbers > MOST * sum(meaning(cell) not in FAILED for cell in cells)
 
 
-def direction_of(log: LogText, table: Table, columns: Columns, name: str, stated: str | None) -> tuple[str, str]:
+def direction_of(log: LogText, table: LogTable, columns: Columns, name: str, stated: str | None) -> tuple[str, str]:
     """(the better direction, where it is from). What the file says goes before the name; raises UnreadableLog with a
     question if it says both, if a clear name disagrees with it, or if neither says anything."""
     if stated:

@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING
 
 from analysis.imports.table import UnreadableLog
 from programs.safe_git import ENVIRONMENT, borrow
+from programs.text import word_list
 
 if TYPE_CHECKING:
     from git import Commit, Repo
 
     from analysis.imports.runs import Row
 
+DIFF = word_list("-r -p --no-ext-diff --no-textconv --no-renames --no-color --src-prefix=a/ --dst-prefix=b/")
 LARGEST_DIFF = 200_000  # bytes of a commit's diff
 MISSES = 20  # unknown hashes after which the repository counts as a different one
 _HASH = re.compile(r"[0-9a-f]{4,40}")
@@ -80,22 +82,8 @@ class Commits:
         if not commit.parents or self.commit(commit.parents[0].hexsha) is None:
             return None
         but = [f":(exclude,glob)**/{log}"] if log and not re.search(r"[*?\[\]\\]", log) else []
-        made = self.repo.git.diff_tree(
-            "-r",
-            "-p",
-            "--no-ext-diff",
-            "--no-textconv",
-            "--no-renames",
-            "--no-color",
-            "--src-prefix=a/",
-            "--dst-prefix=b/",
-            commit.parents[0].hexsha,
-            commit.hexsha,
-            "--",
-            ".",
-            *but,
-            as_process=True,
-        )
+        ends = commit.parents[0].hexsha, commit.hexsha
+        made = self.repo.git.diff_tree(*DIFF, *ends, "--", ".", *but, as_process=True)
         try:
             data: bytes = made.stdout.read(LARGEST_DIFF + 1)
         finally:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from analysis.imports.cells import FAILED, aliases, is_missing, meaning, number, settled
 from analysis.imports.columns import ASK_DIRECTION, Columns, Stated, columns_of, direction_of
-from analysis.imports.table import QUOTED, Aside, LogText, Table, UnreadableLog
+from analysis.imports.table import QUOTED, Aside, LogTable, LogText, UnreadableLog
 from trainer.values.metric_names import plain_name
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def runs_of(log: LogText, stated: Stated) -> list[ImportedRun]:
     return runs
 
 
-def _of_table(log: LogText, table: Table, stated: Stated) -> list[ImportedRun]:
+def _of_table(log: LogText, table: LogTable, stated: Stated) -> list[ImportedRun]:
     columns = columns_of(table, stated)
     groups, notes = _groups(table, columns)
     used = {i for kind, some in columns.at.items() if kind != "other" for i in some}
@@ -135,11 +135,10 @@ def _of_table(log: LogText, table: Table, stated: Stated) -> list[ImportedRun]:
     for label, rows in groups.items():
         is_metric = "metric_name" in columns.at
         name = plain_name(label) if is_metric else columns.names[columns.metric]
-        part = Table(table.names, table.title, rows)
+        part = LogTable(table.names, table.title, rows)
         way, why = direction_of(log, part, columns, name, stated.direction)
         own = dict(notes)
-        ordered = _ordered([(line, cells) for line, cells in rows], columns, own)
-        read = [row for line, cells in ordered if (row := _row(line, cells, columns, log)) is not None]
+        read = [row for line, cells in _ordered(rows, columns, own) if (row := _row(line, cells, columns, log))]
         title = "" if is_metric else label or table.title * (len(log.tables) > 1)
         unknown = sorted({row.word for row in read if row.word and row.decision is None})
         unused = [columns.names[i] for i in columns.extra if i not in used]
@@ -149,15 +148,16 @@ def _of_table(log: LogText, table: Table, stated: Stated) -> list[ImportedRun]:
     return runs
 
 
-def _groups(table: Table, columns: Columns) -> tuple[dict[str, list[tuple[int, list[str]]]], dict[str, JsonValue]]:
+def _groups(table: LogTable, columns: Columns) -> tuple[dict[str, list[tuple[int, list[str]]]], dict[str, JsonValue]]:
     """(the rows of each metric or model, else all rows; what is to be said of the column)."""
-    [by, *_] = [*columns.at.get("metric_name", ()), *columns.at.get("model", ()), None]
+    by = next((i for kind in ("metric_name", "model") for i in columns.at.get(kind, ())), None)
     groups: dict[str, list[tuple[int, list[str]]]] = defaultdict(list)
     for line, cells in table.rows:
         groups["" if by is None else cells[by]].append((line, cells))
-    if by is not None and "metric_name" not in columns.at and min(map(len, groups.values())) < LEAST:
-        return {"": table.rows}, {"one_run_of": {"column": table.names[by], "values": len(groups)}}
-    return (groups if len(groups) > 1 or "metric_name" in columns.at else {"": table.rows}), {}
+    if by is None or "metric_name" in columns.at or (len(groups) > 1 and min(map(len, groups.values())) >= LEAST):
+        return groups, {}
+    column: dict[str, JsonValue] = {"column": table.names[by], "values": len(groups)}
+    return {"": table.rows}, {"one_run_of": column} if len(groups) > 1 else {}
 
 
 def _ordered(
@@ -166,24 +166,22 @@ def _ordered(
     """The rows by the first column of times in which none is missing; the log's order without one."""
     for column in columns.at.get("time", ()):
         times = [_time(cells[column]) for _, cells in rows]
-        if None in times:
-            continue
-        stamps = [time or 0.0 for time in times]
-        newest_first = stamps == sorted(stamps, reverse=True)
-        order = sorted(reversed(range(len(rows))) if newest_first else range(len(rows)), key=lambda i: stamps[i])
-        if stamps != sorted(stamps):
-            notes["sorted_by"] = columns.names[column]
-            return [rows[i] for i in order]
-        break
+        if not any(map(math.isnan, times)):
+            if times != sorted(times):
+                notes["sorted_by"] = columns.names[column]
+            pairs = list(zip(times, rows, strict=True))
+            newest_first = times == sorted(times, reverse=True)
+            return [row for _, row in sorted(pairs[::-1] if newest_first else pairs, key=lambda pair: pair[0])]
     return rows
 
 
-def _time(cell: str) -> float | None:
+def _time(cell: str) -> float:
+    """Seconds since 1970; not a number where the cell is no time."""
     try:
         moment = datetime.fromisoformat(cell)
     except ValueError:
         seconds = number(cell)
-        return seconds if seconds is not None and seconds > EPOCH else None  # less is a duration
+        return seconds if seconds is not None and seconds > EPOCH else math.nan  # less is a duration
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
@@ -194,14 +192,11 @@ def _row(line: int, cells: Sequence[str], columns: Columns, log: LogText) -> Row
     words = [cells[i] for i in at.get("status", ()) if cells[i]]
     said = settled({kind for word in words if (kind := meaning(word))})
     failed = next((kind for kind in (said, failure) if kind in FAILED), None)
-    if value is None and failed is None and not is_missing(written):
+    if value is None and failed is None and not (words and is_missing(written)):
         log.asides.append(Aside(line, f"the metric is {written[:40]!r}", "\t".join(cells)[:QUOTED]))
         return None
-    measured = {}
-    for kind, (key, unit) in UNITS.items():
-        for column in at.get(kind, ()):
-            if (amount := number(cells[column])) is not None:
-                measured[key] = amount * unit if unit else int(amount)
+    amounts = [(key, unit, number(cells[i])) for kind, (key, unit) in UNITS.items() for i in at.get(kind, ())]
+    measured = {key: amount * unit if unit else int(amount) for key, unit, amount in amounts if amount is not None}
     return Row(
         line=line,
         metric=None if failed else value,

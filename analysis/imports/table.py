@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 MOST_BYTES = 64 << 20
 QUOTED = 300  # characters stored of a line that is set aside
 NAME = 60  # characters of a column's name, at most
+_VALUE = re.compile(r"[^\s,]")  # where a JSON value begins
 SEPARATORS = ("\t", "|", ";", ",")
 
 
@@ -46,7 +47,7 @@ class Aside:
 
 
 @dataclass
-class Table:
+class LogTable:
     """The rows under one header: (line, cells). ``title``: the text before it."""
 
     names: list[str]
@@ -58,7 +59,7 @@ class Table:
 class LogText:
     """The content of a file. ``said``: its lines of text, in order."""
 
-    tables: list[Table] = field(default_factory=list)
+    tables: list[LogTable] = field(default_factory=list)
     asides: list[Aside] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
 
@@ -106,7 +107,7 @@ def _delimited_log(lines: Sequence[str]) -> LogText:
             log.asides.append(Aside(line, "text", cells[0][:QUOTED]))
         elif _is_header(cells, records[index + 1 : index + 3], table, apart):
             if table is None or table.names != cells or before:
-                log.tables.append(Table(cells, before))
+                log.tables.append(LogTable(cells, before))
             before = ""
         elif table is None:
             log.asides.append(Aside(line, "before the table", separator.join(cells)[:QUOTED]))
@@ -154,7 +155,7 @@ def _unquoted(cell: str) -> str:
 
 
 def _is_header(
-    cells: Sequence[str], following: Sequence[tuple[int, list[str]]], table: Table | None, apart: bool
+    cells: Sequence[str], following: Sequence[tuple[int, list[str]]], table: LogTable | None, apart: bool
 ) -> bool:
     """Two names that logs use; or names alone, apart from the rows of ``table``, and numbers below them."""
     named = [cell for cell in cells if cell]
@@ -173,7 +174,7 @@ def _is_known(cell: str) -> bool:
     return bool(role(name)) or (cell.count(" ") < 3 and named_direction(name)[0] is not None)
 
 
-def _fit(table: Table, log: LogText, separator: str) -> None:
+def _fit(table: LogTable, log: LogText, separator: str) -> None:
     """Gives all rows the header's width; a separator in a description at the end belongs to it."""
     width = len(table.names)
     wide = [len(cells) for _, cells in table.rows if len(cells) > width]
@@ -200,7 +201,8 @@ def _json_log(text: str) -> LogText | None:
     """A table of all objects, one a line or not, or in one array; None if it is no JSON."""
     decoder, log, records = json.JSONDecoder(), LogText(), list[tuple[int, dict[str, str]]]()
     at, line = 0, 1
-    while (start := _next(text, at)) < len(text):
+    while match := _VALUE.search(text, at):
+        start = match.start()
         line += text.count("\n", at, start)
         try:
             value, at = decoder.raw_decode(text, start)
@@ -211,13 +213,8 @@ def _json_log(text: str) -> LogText | None:
         line += text.count("\n", start, at)
     names = sorted(dict.fromkeys(name for _, record in records for name in record), key=lambda name: name.count("."))
     rows = [(number_, [record.get(name, "") for name in names]) for number_, record in records]
-    log.tables = [Table(names, "", rows)]
+    log.tables = [LogTable(names, "", rows)]
     return log if rows else None
-
-
-def _next(text: str, at: int) -> int:
-    match = re.compile(r"[\s,]*").match(text, at)
-    return match.end() if match else at
 
 
 def _objects(value: JsonValue) -> list[Mapping[str, JsonValue]]:

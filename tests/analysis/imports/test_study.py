@@ -139,6 +139,12 @@ def test_odd_rows(tmp_path: Path) -> None:
         (5, "text"), (6, "2 cells, the header has 4"), (7, "the metric is 'soon'"),
     ]  # fmt: skip
     assert run["quarantined"] == 3
+    notes = tsv("commit|val_bpb|status", "a|1.2|keep", "b||skip", "c||", "d|1.1|keep")
+    assert [
+        run[key]
+        for run in bring_in(tmp_path / "notes", {"a-log.tsv": notes})
+        for key in ("rows", "tried", "quarantined")
+    ] == [3, 1, 1]
     wide = bring_in_one(
         tmp_path / "wide", "commit,val_bpb,status\na,1.2,keep\nb,1.1,keep,x\nc,1.0,keep\n", name="results.csv"
     )
