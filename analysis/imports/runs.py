@@ -24,8 +24,8 @@ FAR = 50.0  # times the baseline, or a fiftieth of it: pointed out
 EPOCH = 1e8  # seconds since 1970, in 1973
 LEAST = 3  # rows of each model; with fewer in any, all are one run
 UNITS = {  # role → (key of an experiment's event, in its unit)
-    "seed": ("seed", 0),
-    "steps": ("steps", 0),
+    "seed": ("seed", 1),
+    "steps": ("steps", 1),
     "seconds": ("wall_seconds", 1),
     "memory_mb": ("peak_memory_mb", 1),
     "memory_gb": ("peak_memory_mb", 1024),
@@ -196,7 +196,7 @@ def _row(line: int, cells: Sequence[str], columns: Columns, log: LogText) -> Row
         log.asides.append(Aside(line, f"the metric is {written[:40]!r}", "\t".join(cells)[:QUOTED]))
         return None
     amounts = [(key, unit, number(cells[i])) for kind, (key, unit) in UNITS.items() for i in at.get(kind, ())]
-    measured = {key: amount * unit if unit else int(amount) for key, unit, amount in amounts if amount is not None}
+    measured = {key: amount * unit for key, unit, amount in amounts if amount is not None}
     return Row(
         line=line,
         metric=None if failed else value,

@@ -81,6 +81,8 @@ def test_the_column_of_statuses(tmp_path: Path) -> None:
     text = tsv("id|loss|status|good", "1|3|keep|no", "2|2|keep|yes", "3|1|keep|no")
     assert bring_in_one(tmp_path / "a", text)["kept"] == 2
     assert bring_in_one(tmp_path / "b", text, Stated(status="good"))["kept"] == 1
+    empty = bring_in_one(tmp_path / "empty", tsv("id|loss|result|what", "1|3||x", "2|2||y"))
+    assert (empty["metric"], empty["decided"], empty["new_bests"]) == ("loss", False, 1)
     both = tsv("id|loss|status|decision", "1|3|ok|keep", "2|2|ok|revert", "3|0|crash|", "4|1|ok|keep")
     run = bring_in_one(tmp_path / "c", both)
     assert (run["kept"], run["discarded"], run["failed"], run["best_kept"]) == (1, 1, 1, 1.0)

@@ -151,6 +151,12 @@ def test_odd_rows(tmp_path: Path) -> None:
     assert (wide["rows"], wide["quarantined"]) == (2, 1)
 
 
+def test_a_line_of_words_above_wider_rows_is_no_header(tmp_path: Path) -> None:
+    text = tsv("commit|val_bpb|status|what", "a|1.2|keep|x", "", "now|the|second", "b|1.1|keep|y", "c|1.0|keep|z")
+    run = bring_in_one(tmp_path, text)
+    assert (run["rows"], run["kept"], run["quarantined"]) == (3, 2, 1)
+
+
 def test_a_csv_with_line_breaks_in_cells(tmp_path: Path) -> None:
     text = 'commit,val_acc,status,description\na,0.90,keep,"two\nlines"\nb,0.91,keep,"wider, deeper"\n'
     bring_in_one(tmp_path, text, name="results.csv")
