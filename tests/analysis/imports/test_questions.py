@@ -114,9 +114,12 @@ def test_statuses(tmp_path: Path) -> None:
 
 
 def test_words_against_each_other_decide_nothing(tmp_path: Path) -> None:
-    text = tsv("commit|val_loss|status", "a|2|keep", "b|1|not kept", "c|1|kept, then reverted", "d|1|discard (crash)")
+    text = tsv("commit|val_loss|status", "a|2|keep", "b|1|not kept", "c|1|kept, then reverted", "d|1|discard (crash)",
+               "e|3|❌ slower")  # fmt: skip
     bring_in_one(tmp_path, text)
-    assert rows(tmp_path, "decision", "status")[1:] == [(None, "ok"), (None, "ok"), ("discard", "crash")]
+    assert rows(tmp_path, "decision", "status")[1:] == [
+        (None, "ok"), (None, "ok"), ("discard", "crash"), ("discard", "ok"),
+    ]  # fmt: skip
 
 
 def test_a_failure_in_place_of_the_metric(tmp_path: Path) -> None:
