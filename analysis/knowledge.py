@@ -53,7 +53,7 @@ COLUMNS = {
 class Effect:
     """What one edit did to one script of a task.
 
-    ``kind``: sweep, study or import; ``source``: where it comes from, for people. ``context``: the script's value of
+    ``kind``: sweep or study; ``source``: where it comes from, for people. ``context``: the script's value of
     each role before the edit; ``edit``: the new values (none: the script itself), in the words of
     `trainer.values.roles.meaning`. Gains and levels are shares of the task's reach, the gain of the best script that
     its source found: ``level`` is that of the script before the edit (0: the untouched one), ``gain`` what the edit

@@ -33,7 +33,7 @@ Columns = TypeVar("Columns")  # a TypedDict
 SQL_VIEWS = word_list("""
     events studies matches arms programs directives run_starts verifications experiments calls runs baselines
     mutations champions harvest harvest_experiments faults findings turns night_turns audits edits ablations
-    replays imports import_rows quarantine constraints
+    replays import_rows imports quarantine constraints
 """)
 SEED_NOISE = "seed_noise"  # a macro over `baselines`
 LARGE_VIEWS = frozenset({"experiments", "edits", "import_rows"})  # with one or more rows per experiment
@@ -47,7 +47,7 @@ PARSED = 'SELECT place, "at" AS written_at, * EXCLUDE (place, "at") FROM parsed'
 #: so where a ledger has no such record, the columns of an earlier one are used.
 RARE = word_list("""
     calls mutations champions harvest harvest_experiments faults findings turns night_turns audits ablations
-    replays imports import_rows quarantine
+    replays import_rows imports quarantine
 """)
 _columns_of: dict[str, str] = {}  # of a table that was made by its statement, as SQL
 GROUP = 20_480  # rows of a group of records.parquet: 20 MB, so that a few records can be read without the others

@@ -1,66 +1,94 @@
-"""Cells of a log: numbers in their usual notations, missing values, hashes of commits."""
+"""The meaning of single cells of a log: numbers, missing values, statuses, directions, and names of columns."""
 
 from __future__ import annotations
 
 import math
 import re
-from decimal import Decimal
+import tomllib
+from collections.abc import Mapping, Sequence
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any
 
-from analysis.imports.words import missing_numbers, missing_words
+from trainer.values.metric_names import plain_name
 
+FAILED = ("crash", "oom", "timeout", "invalid")
+WORDS = 3  # of a status, the first ones, are looked up
+LONGEST = 80  # characters of a number
 _NUMBER = re.compile(
-    r"^[~≈=<>*`\s$€£]*([-+]?(?:(?:[1-9]\d{0,2}(?:,\d{3})+|\d+)\.?\d*|\.\d+)(?:e[-+]?\d+)?)"
-    r"\s*(?:%|[*`]+)?(?:\s*(?:±|\+/-|\+-).*)?$",
-    re.I,
+    r"[~≈*`\s$€£]*([-+]?(?:\d+(?:,\d+)*\.?\d*|\.\d+)(?:e[-+]?\d+)?)\s*[%*`]*(?:\s*(?:±|\+/?-).*)?", re.I
 )
-_HASH = re.compile(r"^(?=.*\d)[0-9a-f]{6,40}$")  # with a digit: "deadbeef" may be a word
-FAR = 50.0  # times the median of all values: sentinels are beyond that
+_GROUPED = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+(?:\.\d*)?")
+_NEGATED = re.compile(r"\b(?:not|never|cannot|un|non)\b|n['’]t\b")
 
 
-def number(cell: str) -> float | None:
-    """The number in a cell, None without one: ``0.98``, ``95.2%`` (95.2), ``~1,234``, ``0.98 ± 0.01``. A decimal comma
-    (``0,98``) is not read, because it could also group digits."""
-    try:
-        value = float(cell)
-    except ValueError:
-        match = _NUMBER.match(cell.strip()) if len(cell) < 80 else None
-        if match is None:
-            return None
-        value = float(match[1].replace(",", ""))
-    return value if math.isfinite(value) else None
+@cache
+def aliases() -> Mapping[str, dict[str, Any]]:
+    return tomllib.loads(Path(__file__).with_name("aliases.toml").read_text(encoding="utf-8"))
 
 
-def is_decimal_comma(cell: str) -> bool:
-    """Whether the comma in a cell can only be a decimal one: ``0,987``, ``12,34``."""
-    return "," in cell and number(cell) is None and number(cell.replace(",", ".")) is not None
+@cache
+def _roles() -> Mapping[str, str]:
+    return {name: role for role, names in aliases()["columns"].items() for name in names}
 
 
-def last_digit(value: float) -> float:
-    """The value of one unit of a number's last digit that is not 0, at most 1: zeros may have been written or not."""
-    exponent = Decimal(repr(value)).normalize().as_tuple().exponent
-    return min(1.0, 10.0**exponent) if isinstance(exponent, int) else 1.0
+@cache
+def _statuses() -> Mapping[str, str]:
+    return {word: kind for kind, words in aliases()["status"].items() for word in words}
+
+
+def role(name: str) -> str | None:
+    """The role of a column of this plain name; None for any other, which may be the metric."""
+    return _roles().get(name)
 
 
 def is_missing(cell: str) -> bool:
-    """Whether a cell marks a missing value."""
-    text = cell.strip().lower()
-    return text in missing_words() or text in ("infinity", "-infinity")
+    return cell.lower() in aliases()["missing"]["words"]
 
 
-def is_hash(cell: str) -> bool:
-    """Whether a cell can be the hash of a commit, whole or cut short."""
-    return _HASH.match(cell.strip().lower()) is not None
+def number(cell: str, decimal_comma: bool = False) -> float | None:
+    """The number in a cell, None without one: ``0.98``, ``95.2%`` (95.2), ``~1,234``, ``0.98 ± 0.01``."""
+    match = _NUMBER.fullmatch(cell) if len(cell) < LONGEST else None
+    if match is None or (decimal_comma and match[1].count(",") > 1):
+        return None
+    value = float(match[1].replace(",", "." if decimal_comma else ""))
+    return value if math.isfinite(value) else None
 
 
-def sentinels(values: list[float], failed: list[float], *, positive: bool) -> set[float]:
-    """The values of a column that mark a missing value, given those of rows that ran and those that failed.
+def has_decimal_comma(cells: Sequence[str]) -> bool | None:
+    """Whether a column of numbers is written like ``0,531``; None where a comma may also group thousands."""
+    numbers = [match[1].lstrip("+-") for cell in cells if (match := _NUMBER.fullmatch(cell[:LONGEST]))]
+    commas = [text for text in numbers if "," in text]
+    grouped = sum(_GROUPED.fullmatch(text) is not None for text in commas)
+    if not commas or (grouped == len(commas) and any("." in text or text.count(",") > 1 for text in numbers)):
+        return False
+    decimal = all(text.count(",") == 1 and "." not in text for text in commas)
+    return True if decimal and grouped < len(commas) else None
 
-    0 is one if failed rows have it, or if every other value is positive and lower is better (``positive``): a loss of
-    exactly 0 is not a measurement. -999 and similar numbers are if all other values are far from them.
-    """
-    out: set[float] = {0.0} if 0.0 in failed else set()
-    real = [abs(v) for v in values if v != 0.0 and v not in missing_numbers()]
-    if positive and 0.0 in values and real and min(v for v in values if v != 0.0) > 0.0:
-        out.add(0.0)
-    middle = sorted(real)[len(real) // 2] if real else 0.0
-    return out | {v for v in (*values, *failed) if v in missing_numbers() and abs(v) > FAR * middle}
+
+@lru_cache(maxsize=1 << 14)
+def meaning(cell: str) -> str | None:
+    """What a cell says of its row: keep, discard, baseline or one of FAILED; None if it says neither, or both."""
+    text = cell.lower().strip()
+    if plain_name(text) in _statuses() or text in _statuses():
+        return _statuses().get(text) or _statuses()[plain_name(text)]
+    words = [word for word in re.findall(r"[^\W_]+|[^\w\s]", text) if word.isalnum() or word in _statuses()]
+    said = {_statuses()[word] for word in words[:WORDS] if word in _statuses()}
+    return None if _NEGATED.search(text) else settled(said)
+
+
+def settled(said: set[str]) -> str | None:
+    """One meaning of several: a failure goes before all others, a baseline before being kept."""
+    for kind in (*FAILED, "baseline"):
+        if kind in said:
+            return kind
+    return said.pop() if len(said) == 1 else None
+
+
+def directions(text: str, words: bool = False) -> set[str]:
+    """The directions that a text states; ``words``: it is about nothing else, so that a single word is enough."""
+    text, table = text.lower(), aliases()["direction"]
+    found = {way for way in ("lower", "higher") if any(phrase in text for phrase in table[way])}
+    if words and not found:
+        found = {way for way in ("lower", "higher") if plain_name(text).split("_")[0] in table[f"{way}_word"]}
+    return found

@@ -9,20 +9,23 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.imports.text import MAX_BYTES, UnreadableLog, is_log
+from analysis.imports.table import UnreadableLog
 from programs.safe_git import ENVIRONMENT, borrow
+from programs.text import word_list
 
 if TYPE_CHECKING:
     from git import Commit, Repo
 
-MOST_REFS = 60
+    from analysis.imports.runs import Row
+
+DIFF = word_list("-r -p --no-ext-diff --no-textconv --no-renames --no-color --src-prefix=a/ --dst-prefix=b/")
 LARGEST_DIFF = 200_000  # bytes of a commit's diff
 MISSES = 20  # unknown hashes after which the repository counts as a different one
 _HASH = re.compile(r"[0-9a-f]{4,40}")
@@ -79,22 +82,8 @@ class Commits:
         if not commit.parents or self.commit(commit.parents[0].hexsha) is None:
             return None
         but = [f":(exclude,glob)**/{log}"] if log and not re.search(r"[*?\[\]\\]", log) else []
-        made = self.repo.git.diff_tree(
-            "-r",
-            "-p",
-            "--no-ext-diff",
-            "--no-textconv",
-            "--no-renames",
-            "--no-color",
-            "--src-prefix=a/",
-            "--dst-prefix=b/",
-            commit.parents[0].hexsha,
-            commit.hexsha,
-            "--",
-            ".",
-            *but,
-            as_process=True,
-        )
+        ends = commit.parents[0].hexsha, commit.hexsha
+        made = self.repo.git.diff_tree(*DIFF, *ends, "--", ".", *but, as_process=True)
         try:
             data: bytes = made.stdout.read(LARGEST_DIFF + 1)
         finally:
@@ -126,39 +115,28 @@ def opened(folder: Path) -> Iterator[Commits]:
             repo.close()
 
 
-def logs_in_branches(folder: Path) -> list[tuple[str, str]]:
-    """(path, newest commit) of logs at the top level of HEAD and of the branches."""
-    newest: dict[str, tuple[int, str]] = {}
-    tips = _tips(folder)
-    with suppress(UnreadableLog), opened(folder) as commits:
-        for name in tips:
-            if (commit := commits.commit(name)) is not None:
-                for log in filter(is_log, (str(blob.name) for blob in commit.tree.blobs)):
-                    if commit.committed_date > newest.get(log, (-1, ""))[0]:
-                        newest[log] = commit.committed_date, commit.hexsha
-    return [(name, ref) for name, (_, ref) in sorted(newest.items())]
+def repository_of(folder: Path) -> Path | None:
+    """The repository that a folder lies in: its work tree, or the folder of a bare one."""
+    for parent in (folder, *folder.parents):
+        if (parent / ".git").exists() or ((parent / "HEAD").is_file() and (parent / "objects").is_dir()):
+            return parent
+    return None
 
 
-def _tips(folder: Path) -> list[str]:
-    """The hashes of the references, read from their files."""
-    from git import GitError, Repo, SymbolicReference
+def joined(rows: Sequence[Row], folder: Path, log: str) -> dict[int, Joined]:
+    """line → commit, for the rows whose commit the repository has, the kept ones first.
 
-    hashes: list[str] = []
-    with suppress(GitError, OSError), Repo(folder, search_parent_directories=False) as theirs:
-        for ref in list(theirs.refs)[:MOST_REFS]:
-            with suppress(ValueError, OSError):
-                hashes.append(SymbolicReference.dereference_recursive(theirs, ref.path))
-    return [name for name in hashes if _HASH.fullmatch(name)]
-
-
-def file_at(folder: Path, ref: str, name: str) -> bytes:
-    """The bytes of a file in a commit's tree. Raises UnreadableLog if it is missing or larger than MAX_BYTES."""
+    A discarded row often has the hash of the commit it started from; if a kept row has that hash, the discarded row is
+    not joined to it. Raises UnreadableLog if the repository cannot be read.
+    """
+    out: dict[int, Joined] = {}
+    held: set[str] = set()  # commits of kept rows
     with opened(folder) as commits:
-        commit = commits.commit(ref)
-        blob = next((item for item in commit.tree.blobs if item.name == name), None) if commit else None
-        if blob is None:
-            raise UnreadableLog("it is no longer in the repository")
-        if blob.size > MAX_BYTES:
-            raise UnreadableLog(f"larger than {MAX_BYTES >> 20} MiB")
-        data: bytes = blob.data_stream.read()
-        return data
+        for is_kept in (True, False):
+            for row in rows:
+                if (row.decision == "baseline" or row.step_gain is not None) is is_kept:
+                    commit = commits.join(row.commit or "", log)
+                    if commit is not None and (is_kept or commit.commit not in held):
+                        out[row.line] = commit
+                        held |= {commit.commit} if is_kept else set()
+    return out

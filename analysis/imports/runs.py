@@ -1,108 +1,308 @@
-"""Splits the rows of a table into runs: one per metric, without sentinels, with a direction."""
+"""The runs of a log: its rows in order, what each kept row added, what was measured again, and the noise."""
 
 from __future__ import annotations
 
-from collections import Counter
+import math
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from statistics import NormalDist, fmean, variance
+from typing import TYPE_CHECKING
 
-from analysis.imports.cells import sentinels
-from analysis.imports.direction import Direction, infer
-from analysis.imports.layout import Layout, named
-from analysis.imports.rows import ParsedRow
-from analysis.imports.table import Aside, LogTable, each_row, set_aside
-from analysis.imports.words import FAILED, failure
+from analysis.imports.cells import FAILED, aliases, is_missing, meaning, number, settled
+from analysis.imports.columns import ASK_DIRECTION, Columns, Stated, columns_of, direction_of
+from analysis.imports.table import QUOTED, Aside, LogTable, LogText, UnreadableLog
+from trainer.values.metric_names import plain_name
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+
+DESCRIPTION = 4_000  # characters stored
+FAR = 50.0  # times the baseline, or a fiftieth of it: pointed out
+EPOCH = 1e8  # seconds since 1970, in 1973
+LEAST = 3  # rows of each model; with fewer in any, all are one run
+UNITS = {  # role → (key of an experiment's event, in its unit)
+    "seed": ("seed", 1),
+    "steps": ("steps", 1),
+    "seconds": ("wall_seconds", 1),
+    "memory_mb": ("peak_memory_mb", 1),
+    "memory_gb": ("peak_memory_mb", 1024),
+}
+
+
+@dataclass(eq=False)
+class Row:
+    """A row of a log, with the names of its event; gains are in metric units, positive is better."""
+
+    line: int
+    metric: float | None  # None if missing, or if the row failed
+    status: str | None
+    decision: str | None
+    word: str | None
+    description: str
+    commit: str | None
+    extra: dict[str, str]
+    measured: dict[str, float]
+    number: int = 0
+    best_so_far: float | None = None  # of the kept rows
+    step_gain: float | None = None  # of a kept row, or of a new best where the log does not say what was kept
+    step_tries: int | None = None  # measured since the last step, this one included
+    step_p: float | None = None  # that noise alone gives such a step in so many tries, at most
+    repeats: Row | None = None  # the row that this one measures again
+
+
+@dataclass(frozen=True)
+class MeasurementNoise:
+    """The SD of one measurement, None if unknown; ``df``: of the SD; ``sources``: scripts that were measured twice."""
+
+    noise_sd: float | None = None
+    noise_df: int = 0
+    noise_sources: int = 0
+
+    def p(self, step: float, tries: int) -> float | None:
+        """A bound (Bonferroni's) on the probability of such a step among tries without an effect."""
+        if self.noise_sd is None:
+            return None
+        from scipy.special import stdtr
+
+        return min(1.0, tries * float(stdtr(self.noise_df or 1e9, -step / (self.noise_sd * math.sqrt(2.0)))))
+
+    def best_of(self, tries: int) -> float | None:
+        """The expected gain of the best of so many equal tries: SD × expected maximum (Blom 1958)."""
+        if self.noise_sd is None or not tries:
+            return None
+        return self.noise_sd * NormalDist().inv_cdf((tries + 0.625) / (tries + 1.25))
 
 
 @dataclass
-class Run:
-    """The rows of one metric, in the order of the log. ``merged``: number of further lines merged into them."""
+class ImportedRun:
+    """One run. ``notes``: what a reader has to know (docs/views.md, `imports`)."""
 
-    metric: str | None
-    direction: Direction
-    source: str  # how the metric was identified
-    rows: list[ParsedRow] = field(default_factory=list)
-    merged: int = 0
-    doubt: tuple[str, ...] = ()
+    name: str
+    metric: str
+    metric_from: str
+    direction: str
+    direction_from: str
+    rows: list[Row]
+    notes: dict[str, JsonValue]
+    noise: MeasurementNoise = field(default=MeasurementNoise())
 
+    @property
+    def sign(self) -> float:
+        return -1.0 if self.direction == "higher" else 1.0
 
-def runs_of(table: LogTable, wanted: str | None, direction: str | None) -> tuple[list[Run], list[Aside]]:
-    """The runs of a table, and the rows of a long table without a matching row of its metric.
+    @property
+    def baseline(self) -> float | None:
+        return next((row.metric for row in self.rows if row.decision == "baseline"), None)
 
-    ``wanted`` and ``direction``: as the user states them.
-    """
-    runs: dict[str | None, Run] = {}
-    primary = _primary(table, wanted)
-    apart: list[tuple[Layout, ParsedRow]] = []
-    for layout, row in each_row(table):
-        if row.name is not None and row.name != primary:
-            apart.append((layout, row))
-            continue
-        name = layout.metric if row.name is None else row.name
-        run = runs.setdefault(name, Run(name, Direction(None, ""), layout.source, doubt=layout.doubt))
-        run.rows.append(row)
-    asides = _attach(runs.get(primary), apart) if apart else []
-    for run in runs.values():
-        settle(run, direction)
-    return list(runs.values()), asides
+    @property
+    def chance_gain(self) -> float | None:
+        """The expected gain of as many tries without an effect."""
+        tries = [row for row in self.rows if row.metric is not None and row.repeats is None and row.number]
+        return self.noise.best_of(len(tries))
 
 
-def _primary(table: LogTable, wanted: str | None) -> str | None:
-    """The metric of a long table: the requested one, else the one with the most rows, else the first."""
-    names = Counter(row.name for _, row in each_row(table) if row.name is not None)
-    if not names:
+def runs_of(log: LogText, stated: Stated) -> list[ImportedRun]:
+    """The runs of a log, judged; lines that are no rows are added to its asides. Raises UnreadableLog."""
+    runs, problems = list[ImportedRun](), list[UnreadableLog]()
+    for table in log.tables:
+        try:
+            runs += _of_table(log, table, stated) if table.rows else []
+        except UnreadableLog as problem:
+            problems.append(problem)
+            log.asides += [Aside(line, str(problem), "\t".join(cells)[:QUOTED]) for line, cells in table.rows]
+    if not runs:
+        raise problems[0] if problems else UnreadableLog("a header without rows")
+    for run in runs:
+        _judge(run)
+        repeats = _repeats(run.rows)
+        run.noise = MeasurementNoise(stated.noise) if stated.noise else _noise(repeats)
+        for row in run.rows:
+            if row.step_gain is not None and row.metric is not None:
+                again = repeats.get(row)  # measured after it was chosen, so no longer the best of several tries
+                shortfall = run.sign * (fmean(again) - row.metric) if again else 0.0
+                row.step_p = run.noise.p(row.step_gain - shortfall, 1 if again else row.step_tries or 1)
+    return runs
+
+
+def _of_table(log: LogText, table: LogTable, stated: Stated) -> list[ImportedRun]:
+    columns = columns_of(table, stated)
+    groups, notes = _groups(table, columns)
+    used = {i for kind, some in columns.at.items() if kind != "other" for i in some}
+    runs = []
+    for label, rows in groups.items():
+        is_metric = "metric_name" in columns.at
+        name = plain_name(label) if is_metric else columns.names[columns.metric]
+        part = LogTable(table.names, table.title, rows)
+        way, why = direction_of(log, part, columns, name, stated.direction)
+        own = dict(notes)
+        read = [row for line, cells in _ordered(rows, columns, own) if (row := _row(line, cells, columns, log))]
+        title = "" if is_metric else label or table.title * (len(log.tables) > 1)
+        unknown = sorted({row.word for row in read if row.word and row.decision is None})
+        unused = [columns.names[i] for i in columns.extra if i not in used]
+        own |= {"unknown_statuses": [*unknown]} if unknown else {}
+        own |= {"unused_columns": [*unused]} if unused else {}
+        runs.append(ImportedRun(title, name, columns.metric_from, way, why, read, own))
+    return runs
+
+
+def _groups(table: LogTable, columns: Columns) -> tuple[dict[str, list[tuple[int, list[str]]]], dict[str, JsonValue]]:
+    """(the rows of each metric or model, else all rows; what is to be said of the column)."""
+    by = next((i for kind in ("metric_name", "model") for i in columns.at.get(kind, ())), None)
+    groups: dict[str, list[tuple[int, list[str]]]] = defaultdict(list)
+    for line, cells in table.rows:
+        groups["" if by is None else cells[by]].append((line, cells))
+    if by is None or "metric_name" in columns.at or (len(groups) > 1 and min(map(len, groups.values())) >= LEAST):
+        return groups, {}
+    column: dict[str, JsonValue] = {"column": table.names[by], "values": len(groups)}
+    return {"": table.rows}, {"one_run_of": column} if len(groups) > 1 else {}
+
+
+def _ordered(
+    rows: list[tuple[int, list[str]]], columns: Columns, notes: dict[str, JsonValue]
+) -> list[tuple[int, list[str]]]:
+    """The rows by the first column of times in which none is missing; the log's order without one."""
+    for column in columns.at.get("time", ()):
+        times = [_time(cells[column]) for _, cells in rows]
+        if not any(map(math.isnan, times)):
+            if times != sorted(times):
+                notes["sorted_by"] = columns.names[column]
+            pairs = list(zip(times, rows, strict=True))
+            newest_first = times == sorted(times, reverse=True)
+            return [row for _, row in sorted(pairs[::-1] if newest_first else pairs, key=lambda pair: pair[0])]
+    return rows
+
+
+def _time(cell: str) -> float:
+    """Seconds since 1970; not a number where the cell is no time."""
+    try:
+        moment = datetime.fromisoformat(cell)
+    except ValueError:
+        seconds = number(cell)
+        return seconds if seconds is not None and seconds > EPOCH else math.nan  # less is a duration
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _row(line: int, cells: Sequence[str], columns: Columns, log: LogText) -> Row | None:
+    """The row, or None with an entry in the asides."""
+    at, written = columns.at, cells[columns.metric]
+    value, failure = number(written, columns.decimal_comma), meaning(written)
+    words = [cells[i] for i in at.get("status", ()) if cells[i]]
+    said = settled({kind for word in words if (kind := meaning(word))})
+    failed = next((kind for kind in (said, failure) if kind in FAILED), None)
+    if value is None and failed is None and not (words and is_missing(written)):
+        log.asides.append(Aside(line, f"the metric is {written[:40]!r}", "\t".join(cells)[:QUOTED]))
         return None
-    return (named(wanted, names) if wanted else None) or max(names, key=lambda name: names[name])
+    amounts = [(key, unit, number(cells[i])) for kind, (key, unit) in UNITS.items() for i in at.get(kind, ())]
+    measured = {key: amount * unit for key, unit, amount in amounts if amount is not None}
+    return Row(
+        line=line,
+        metric=None if failed else value,
+        status=failed or ("ok" if value is not None else None),
+        decision="discard" if failed else said,
+        word=" ".join(words) or None,
+        description=" ".join(cells[i] for i in at.get("description", ())[:1])[:DESCRIPTION],
+        commit=next((cells[i] for kind in ("commit", "number") for i in at.get(kind, ()) if cells[i]), None),
+        measured=measured,
+        extra={columns.names[i]: cells[i] for i in columns.extra if cells[i]},
+    )
 
 
-def _attach(run: Run | None, apart: list[tuple[Layout, ParsedRow]]) -> list[Aside]:
-    """Adds further metrics to the row of their experiment; quarantines those without one."""
-    by_commit: dict[str, list[ParsedRow]] = {}
-    for row in run.rows if run else ():
-        by_commit.setdefault(row.commit, []).append(row)
-    asides: list[Aside] = []
-    for _, row in apart:
-        near = min(by_commit.get(row.commit, ()), key=lambda r: abs(r.line - row.line), default=None)
-        if near is None or run is None or not row.commit or f"{row.name}" in near.extra:
-            other = run.metric if run else None
-            reason = f"metric {row.name!r} without a matching row of {other!r}; --metric {row.name} imports it"
-            asides += set_aside(row, reason)
-            continue
-        near.extra = near.extra | {f"{row.name}": f"{row.value}"}
-        run.merged += row.lines
-    return asides
+# -- what the rows say together ------------------------------------------------------------------------------------
 
 
-def settle(run: Run, direction: str | None) -> None:
-    """Removes sentinels from the metric, decides the direction, and gives every row its status."""
-    stated = {row.direction for row in run.rows if row.direction}
-    failed = [row.value for row in run.rows if row.status in FAILED and row.value is not None]
-    ran = [row.value for row in run.rows if row.status not in FAILED and row.value is not None]
-    gone = sentinels(ran, failed, positive=False)
-    decided = [(None if row.value in gone or row.status in FAILED else row.value, row.decision) for row in run.rows]
-    if direction is not None:
-        run.direction = Direction(direction, "given")
-    elif len(stated) == 1:
-        run.direction = Direction(stated.pop(), "its column")
-    else:
-        run.direction = infer(run.metric, decided)
-    gone |= sentinels(ran, failed, positive=run.direction.way == "lower")
-    for row in run.rows:
-        _settle_row(row, gone)
+def _judge(run: ImportedRun) -> None:
+    """Numbers, bests, steps and re-runs. The first measured row is the baseline, unless it was discarded."""
+    rows, sign = run.rows, run.sign
+    first = next((i for i, row in enumerate(rows) if row.metric is not None), None)
+    if first is not None and rows[first].decision == "discard":
+        first = None
+    if first is not None:
+        rows[first].decision = "baseline"
+    says_kept = any(row.decision == "keep" for row in rows)
+    best, tries, seen = None, 0, _Seen()
+    for i, row in enumerate(rows):
+        row.number = i + 1 if first is None else i - first
+        if row.metric is not None:
+            row.repeats = seen.original(row)
+            gain = None if best is None or best.metric is None else sign * (best.metric - row.metric)
+            tries += i != first
+            kept = row.decision == "keep" if says_kept else row.decision is None and (gain or 0.0) > 0.0
+            if kept:
+                row.step_gain, row.step_tries, tries = gain, tries, 0
+            if i == first or (kept and (gain is None or gain > 0.0)):
+                best = seen.best = row
+        row.best_so_far = best.metric if best else None
+    _point_out(run)
 
 
-def _settle_row(row: ParsedRow, gone: set[float]) -> None:
-    if row.value in gone:
-        row.value = None
-    if row.status in FAILED:
-        row.memory_mb = row.memory_mb or None  # written as 0.0, like the metric
-    elif row.status is None and row.value is not None:
-        row.status = "ok"
-    elif row.status == "ok" and row.value is None:
-        row.status = _failure(row.description)
+def _point_out(run: ImportedRun) -> None:
+    """Notes values that are far beyond the baseline, and steps that mostly go the wrong way."""
+    base = run.baseline
+    if base:
+        far = [r for r in run.rows if r.metric is not None and run.sign * (base - r.metric) > 0.0]
+        far = [r for r in far if abs(r.metric or 0.0) > FAR * abs(base) or abs(r.metric or 0.0) * FAR < abs(base)]
+        if far:
+            run.notes["far_from_baseline"] = {"rows": len(far), "line": far[0].line, "value": far[0].metric}
+    steps = [row.step_gain for row in run.rows if row.step_gain is not None]
+    if (worse := sum(step < 0.0 for step in steps)) > max(2, len(steps) / 2):
+        if run.direction_from != "given" and "one_run_of" not in run.notes:
+            what = f"{worse} of {len(steps)} kept rows are worse than the best before if {run.direction} is better"
+            raise UnreadableLog(f"{what} ({run.direction_from})", ASK_DIRECTION)
+        run.notes["kept_worse"] = worse
 
 
-def _failure(description: str) -> str | None:
-    """The failure named by the first word of a description, for a row without a metric."""
-    first = description.split(None, 1)[0] if description else ""
-    said = failure(first) if first else None
-    return said.status if said is not None else None
+class _Seen:
+    """Looks up what a row measures again: by its words and its commit. The commit alone is not enough, because
+    discarded rows often have the hash of the commit they started from."""
+
+    def __init__(self) -> None:
+        self.best: Row | None = None
+        self._rows: dict[tuple[str, str], Row] = {}  # (kind of key, key) → the first row with it
+        patterns = aliases()["again"]
+        self._words, self._best, self._baseline = (re.compile(patterns[k]) for k in ("words", "best", "baseline"))
+
+    def original(self, row: Row) -> Row | None:
+        """The row that this one repeats; remembers the row."""
+        text, commit = row.description.lower(), (row.commit or "").lower()[:7]
+        bare = " ".join(re.findall(r"[^\W\d_]+", self._words.sub(" ", text)))
+        keys = {("row", f"{commit}\n{text}")} if commit and text else set()
+        if row.decision == "baseline" or self._baseline.match(text):
+            keys.add(("baseline", "baseline"))
+        first = self._first(keys)
+        if first is None and self._words.search(text):
+            first = self._first({("commit", word[:7]) for word in (commit, *text.split())})
+            if first is None and self._best.search(text):
+                first = self.best
+            first = first or self._first({("baseline", "baseline")} if "baseline" in text else {("text", bare)})
+        for key in keys | {("commit", commit), ("text", bare)}:
+            if key[1]:
+                self._rows.setdefault(key, first or row)
+        return first
+
+    def _first(self, keys: Iterable[tuple[str, str]]) -> Row | None:
+        return next((self._rows[key] for key in sorted(keys) if key in self._rows), None)
+
+
+def _repeats(rows: Sequence[Row]) -> dict[Row, list[float]]:
+    """Row that was measured again → what its re-runs measured."""
+    repeats: dict[Row, list[float]] = defaultdict(list)
+    for row in rows:
+        if row.repeats is not None and row.metric is not None:
+            repeats[row.repeats].append(row.metric)
+    return repeats
+
+
+def _noise(repeats: Mapping[Row, list[float]]) -> MeasurementNoise:
+    """The SD pooled over what was measured more than once. A kept step was chosen for its luck, so where it has several
+    re-runs, only they count."""
+    groups = []
+    for row, later in repeats.items():
+        lucky = (row.step_gain or 0.0) > 0.0 and len(later) > 1
+        groups.append(later if lucky or row.metric is None else [row.metric, *later])
+    several = [values for values in groups if len(values) > 1]
+    df = sum(len(values) - 1 for values in several)
+    squares = sum(variance(values) * (len(values) - 1) for values in several)
+    return MeasurementNoise(math.sqrt(squares / df) if squares > 0.0 else None, df, len(several))

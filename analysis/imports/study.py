@@ -1,211 +1,200 @@
-"""Imports many logs into one study folder, on all cores and atomically."""
+"""Imports logs into a new study folder, whole or not at all. Nothing is run, and no model is called."""
 
 from __future__ import annotations
 
+import hashlib
+import os
+import re
 import shutil
-from collections import defaultdict
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.imports import events
-from analysis.imports.find import LogFile, find
-from analysis.imports.load import Doubt, LogReport, LogResult, Options, RunOfLog, load
-from analysis.imports.text import UnreadableLog
-from analysis.ledger import Ledger, segments, sync_file
+from analysis.imports.columns import Stated
+from analysis.imports.repository import Joined, joined, repository_of
+from analysis.imports.runs import ImportedRun, Row, runs_of
+from analysis.imports.table import Aside, UnreadableLog, read_log
+from analysis.ledger import Ledger
 from analysis.ledger_problems import SCHEMA
-from programs.errors import EnvironmentProblem, NotFound, UsageError
-from programs.ids import content_id
+from analysis.writing_events import DirectiveEntry
+from programs.errors import EnvironmentProblem, MetaloopError, NotFound, UsageError
+from programs.ids import content_id, content_ids
+from programs.program import Program
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
-SMALL = 4 << 20  # bytes of logs below which a second process is not worthwhile
-BATCH = 4096  # events of one write
-AnswerDoubt = Callable[[Doubt], str | None]
+    Event = dict[str, JsonValue]
+
+STATE, TRUST = "imported", "self-reported"
+OWN = "study.toml"  # in a folder that Metaloop wrote, whose tables are no logs of a loop
+_LOG = re.compile(r"(?:.*[-_.])?(?:results?|experiments?|runs?|log|history)(?:[-_.].*)?\.(?:tsv|csv|jsonl|md)", re.I)
+_SKIPPED = frozenset({"node_modules", "venv", "__pycache__", "site-packages"})
 
 
-@dataclass
-class Imported:
-    """The result of an import. ``logs``: one per run or log without a run."""
+def import_logs(paths: Sequence[Path], folder: Path, stated: Stated, repository: Path | None = None) -> None:
+    """Imports the logs at ``paths`` (files, or folders to search) into a new study at ``folder``.
 
-    folder: Path
-    study_id: str
-    logs: list[LogResult] = field(default_factory=list)
-    programs: int = 0
-    asides: list[dict[str, JsonValue]] = field(default_factory=list)  # the first ones of each log
-    contradictions: list[str] = field(default_factory=list)  # the first ones of each run
-
-    @property
-    def runs(self) -> list[RunOfLog]:
-        return [log.run for log in self.logs if log.run is not None]
-
-
-def import_logs(
-    paths: Sequence[Path], folder: Path, options: Options, *, workers: int = 1, ask: AnswerDoubt | None = None
-) -> Imported:
-    """Imports the logs at ``paths`` into a new study at ``folder``.
-
-    ``ask`` answers doubts (a direction, or None to quarantine the log); without it the log is quarantined. Raises
-    UsageError, NotFound, EnvironmentProblem if nothing was imported, and then leaves no folder.
+    ``repository``: of the logs' commits; else the one that a log lies in. A log that cannot be read, or that leaves a
+    question open, is refused, with the reason in the view `imports`. Raises UsageError, NotFound or EnvironmentProblem
+    if no log was imported, and then leaves no folder.
     """
     if folder.exists():
         raise UsageError(f"{folder} exists", hint="name a new folder with --study")
-    try:
-        logs = find(paths)
-    except UnreadableLog as error:
-        raise UsageError(str(error), hint="name the log files, or a smaller folder") from None
-    _refuse_hopeless(paths, logs)
+    logs = list(dict.fromkeys(log for path in paths for log in _logs_in(path)))
+    if not logs:
+        shown = ", ".join(map(str, paths[:3]))
+        raise NotFound(f"{shown}: no log of experiments found", hint="name the file: metaloop import results.tsv")
     stage = folder.with_name(f".{folder.name}.partial")
     try:
         shutil.rmtree(stage, ignore_errors=True)
         (stage / "ledger").mkdir(parents=True)
-        result = _read_all(logs, stage, folder, options, workers, ask)
+        _write(logs, stage, stated, repository)
         stage.rename(folder)
     except OSError as error:
         hint = "name another folder with --study"
         raise EnvironmentProblem(f"{folder}: {error.strerror or error}", hint=hint) from error
     finally:
         shutil.rmtree(stage, ignore_errors=True)
-    return result
 
 
-def _refuse_hopeless(paths: Sequence[Path], logs: Sequence[LogFile]) -> None:
-    """Raises if none of the named paths can be read."""
-    if not logs:
-        shown = ", ".join(map(str, paths[:3]))
-        raise NotFound(
-            f"{shown}: no log of experiments found", hint="name the file itself: metaloop import results.tsv"
-        )
-    named = [item for item in logs if not item.searched and item.reason]
-    if len(named) == len(logs):
-        raise UsageError(f"{named[0].label}: {named[0].reason}", hint="metaloop import reads results.tsv files")
+def _logs_in(path: Path) -> Iterator[Path]:
+    """The file itself, or the files below a folder with names of logs. It follows no links."""
+    if not path.is_dir():
+        yield path
+    for place, folders, files in os.walk(path):
+        own = OWN in files
+        folders[:] = [] if own else sorted(n for n in folders if not n.startswith(".") and n not in _SKIPPED)
+        for name in [] if own else sorted(files):
+            if _LOG.fullmatch(name) and not (Path(place) / name).is_symlink():
+                yield Path(place) / name
 
 
-def _read_all(
-    files: Sequence[LogFile], stage: Path, folder: Path, options: Options, workers: int, ask: AnswerDoubt | None
-) -> Imported:
-    reports = _load_all(files, stage, options, workers)
-    doubts: list[Doubt] = []
-    while doubtful := [index for index, report in enumerate(reports) if report.doubts]:
-        doubts += (open_ := [doubt for index in doubtful for doubt in reports[index].doubts])
-        options = _settled(open_, options, ask)
-        again = _load_all([files[index] for index in doubtful], stage, options, workers)
-        for index, report in zip(doubtful, again, strict=True):
-            reports[index] = report
-    logs = [result for report in reports for result in report.results]
-    _check(logs, options, doubts if ask is None else [])
-    study_id = content_id("y", *sorted({log.import_id for log in logs}), datetime.now(UTC).isoformat())
-    programs = {str(p["program_id"]): p for report in reports if (p := report.program) is not None}
+def _write(logs: Sequence[Path], stage: Path, stated: Stated, repository: Path | None) -> None:
+    problems: list[tuple[Path, UnreadableLog]] = []
+    config: Event = {"command": "import", **asdict(stated)}
+    study_id = content_id("y", *map(str, logs), datetime.now(UTC).isoformat())
+    seen: set[str] = set()
+    arms: dict[tuple[str, str], list[JsonValue]] = {}
     with Ledger(stage / "ledger", "import") as ledger:
-        ledger.extend([_study_event(study_id, options), *programs.values(), *_matches(logs)], sync=False)
-        ledger.extend([log.event for log in logs if log.state in ("refused", "duplicate")])
-    for path in segments(stage / "ledger"):
-        sync_file(path)
-    _write_config(stage / "study.toml", study_id, options)
-    asides = [aside for report in reports for aside in report.asides]
-    return Imported(folder, study_id, logs, len(programs), asides, [line for r in reports for line in r.contradictions])
+        ledger.append({"kind": "study", "study_id": study_id, "version": version("metaloop"), "config": config})
+        for log in logs:
+            try:
+                ledger.extend(_log_events(log, stated, repository, seen, arms), sync=False)
+            except UnreadableLog as problem:
+                problems.append((log, problem))
+                ledger.append(_import_event(log, "") | {"state": "refused", "reason": str(problem)})
+        ledger.extend(_match_events(arms))
+    if len(problems) == len(logs):
+        log, first = problems[0]
+        raise UsageError(f"{log}: {first}", hint=first.hint or "metaloop import reads results.tsv files")
+    _write_config(stage / OWN, study_id, config)
 
 
-def _settled(doubts: Sequence[Doubt], options: Options, ask: AnswerDoubt | None) -> Options:
-    """The options with an answer for every doubt: that of ``ask``, else None, which quarantines the log."""
-    answers = dict(options.answers)
-    for doubt in doubts:
-        if doubt.key not in answers:
-            answers[doubt.key] = ask(doubt) if ask else None
-    return replace(options, answers=answers)
+def _import_event(log: Path, digest: str) -> Event:
+    generic = log.stem.lower() in ("results", "result", "experiments", "log", "history")
+    name = (generic and log.absolute().parent.name) or log.stem
+    identity = content_id("i", digest or str(log))
+    return {"kind": "import", "import_id": identity, "path": str(log), "name": name, "digest": digest or None}
 
 
-def _check(logs: Sequence[LogResult], options: Options, doubts: Sequence[Doubt]) -> None:
-    """Raises UsageError if no log could be read, or none has the requested metric. ``doubts``: unanswered ones."""
-    if doubts and not any(log.state in ("imported", "empty") for log in logs):
-        first = doubts[0]
-        more = f" (and {len(doubts) - 1} more)" if len(doubts) > 1 else ""
-        given = f"--metric {first.candidates[0]}" if first.what == "metric" else "--direction lower|higher"
-        raise UsageError(f"{first.log}: {first.why}{more}", hint=f"give {given}, or --skip-unsure to quarantine it")
-    if all(log.state in ("refused", "duplicate") for log in logs):
-        refused = next((log for log in logs if log.state == "refused"), logs[0])
-        raise UsageError(f"{refused.path}: {refused.reason}", hint="metaloop import reads results.tsv files")
-    requested, runs = options.metric, [log.run for log in logs if log.run is not None]
-    if requested and not any(run.metric_from in ("given", "named in each row") for run in runs):
-        there = sorted({run.metric for run in runs if run.metric})
-        hint = f"metrics in the logs: {', '.join(there[:8])}" if there else "check the header of the log"
-        raise UsageError(f"no log has a column {requested!r}", hint=hint)
+def _match_events(arms: Mapping[tuple[str, str], list[JsonValue]]) -> Iterator[Event]:
+    """A match of the runs with one metric and direction; nothing was played."""
+    for (metric, way), own in arms.items():
+        match: Event = {"match_id": _match_id(metric, way), "metric": metric, "direction": way}
+        yield {"kind": "match", **match, "purpose": "import", "label": f"{metric}, {way} is better", "arms": own}
+        yield {"kind": "match_ended", "match_id": match["match_id"], "state": STATE}
 
 
-def _load_all(logs: Sequence[LogFile], stage: Path, options: Options, workers: int) -> list[LogReport]:
-    """A report for each log, in order; their events go to the ledger, a segment per process."""
-    count = min(workers, len(logs)) if sum(item.size for item in logs) > SMALL else 1
-    if count < 2:
-        return _load_some(logs, stage, options)
-    shares: list[list[int]] = [[] for _ in range(count)]
-    loads = [0] * count
-    for index in sorted(range(len(logs)), key=lambda i: -logs[i].size):
-        least = loads.index(min(loads))
-        shares[least].append(index)
-        loads[least] += logs[index].size + 1
-    reports: dict[int, LogReport] = {}
-    with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
-        jobs = [pool.submit(_load_some, [logs[i] for i in share], stage, options) for share in shares]
-        for share, job in zip(shares, jobs, strict=True):
-            reports |= zip(share, job.result(), strict=True)
-    return [reports[index] for index in range(len(logs))]
+def _match_id(metric: str, way: str) -> str:
+    return content_id("m", "import", metric, way)
 
 
-def _load_some(logs: Sequence[LogFile], stage: Path, options: Options) -> list[LogReport]:
-    reports = []
-    with Ledger(stage / "ledger", "import") as ledger:
-        for item in logs:
-            report, written = load(item, options)
-            batch: list[dict[str, JsonValue]] = []
-            for event in written:
-                batch.append(event)
-                if len(batch) >= BATCH:
-                    ledger.extend(batch, sync=False)
-                    batch = []
-            ledger.extend(batch, sync=False)
-            reports.append(report)
-    return reports
+def _log_events(
+    log: Path, stated: Stated, repository: Path | None, seen: set[str], arms: dict[tuple[str, str], list[JsonValue]]
+) -> Iterator[Event]:
+    """All events of one log but those of its matches. Raises UnreadableLog before the first one."""
+    text = read_log(log)
+    runs = runs_of(text, stated)
+    digest = hashlib.sha256(log.read_bytes()).hexdigest()
+    if digest in seen:
+        raise UnreadableLog("a copy of another log of this import")
+    seen.add(digest)
+    home = repository or repository_of(log.absolute().parent)
+    program, problem = _program(log.absolute().parent, home)
+    shared = _import_event(log, digest) | {"state": STATE, "repository": str(home) if home else None}
+    shared |= {"program_id": program and program["program_id"], "program_problem": problem or None}
+    if program:
+        yield program
+    for number, run in enumerate(runs):
+        commits, note = _commits(run.rows, home, log.name)
+        title = f"{shared['name']}: {run.name}" if run.name else shared["name"]
+        event = shared | {"name": title, "repository_note": note or None, "commits_joined": len(commits)}
+        run_id = content_id("r", str(event["import_id"]), run.name, run.metric, str(number))
+        arm: Event = {"arm_id": content_id("a", run_id), "program_id": event["program_id"], "role": "program"}
+        arms.setdefault((run.metric, run.direction), []).append(arm)
+        yield from _run_events(event | {"quarantined": len(text.asides) if number == 0 else 0}, run, run_id, commits)
+    yield from (_aside_event(shared, aside) for aside in text.asides)
 
 
-def _matches(logs: Sequence[LogResult]) -> list[dict[str, JsonValue]]:
-    """A match for each metric and direction, to group the runs; nothing was played."""
-    arms: dict[tuple[str | None, str], list[JsonValue]] = defaultdict(list)
-    for log in logs:
-        if log.run is not None:
-            arm_id = events.arm_id(events.run_id(log.import_id, log.run.metric))
-            arm: JsonValue = {"arm_id": arm_id, "program_id": log.program_id, "role": "program"}
-            arms[log.run.metric, log.run.direction].append(arm)
-    out: list[dict[str, JsonValue]] = []
-    for (metric, way), entries in arms.items():
-        name = events.match_id(metric, way)
-        label = f"{metric or 'a metric without a name'}, {way} is better"
-        out.append(
-            {
-                "kind": "match",
-                "match_id": name,
-                "purpose": "import",
-                "direction": way,
-                "metric": metric,
-                "label": label,
-                "arms": entries,
-            }
-        )
-        out.append({"kind": "match_ended", "match_id": name, "state": events.STATE})
-    return out
+def _commits(rows: Sequence[Row], repository: Path | None, log: str) -> tuple[dict[int, Joined], str]:
+    """(line → commit, why there are none)."""
+    if repository is None:
+        return {}, ""
+    try:
+        found = joined(rows, repository, log)
+    except UnreadableLog as error:
+        return {}, str(error)
+    return found, "" if found else "the repository has none of the log's commits"
 
 
-def _study_event(study_id: str, options: Options) -> dict[str, JsonValue]:
-    config: dict[str, JsonValue] = {"command": "import", **options.stated}
-    return {"kind": "study", "study_id": study_id, "version": version("metaloop"), "config": config}
+def _run_events(event: Event, run: ImportedRun, run_id: str, commits: dict[int, Joined]) -> Iterator[Event]:
+    named = content_ids("e", run_id)
+    about: Event = {"metric": run.metric, "direction": run.direction}
+    own: Event = {"run_id": run_id, "arm_id": content_id("a", run_id), "program_id": event["program_id"]}
+    own |= {"match_id": _match_id(run.metric, run.direction), "import_id": event["import_id"]}
+    yield {"kind": "run_started", **own, **about}
+    for row in run.rows:
+        yield _row_event(named(str(row.number)), run_id, row, commits.get(row.line))
+    best = run.rows[-1].best_so_far if run.rows else None
+    gain = None if best is None or run.baseline is None else run.sign * (run.baseline - best)
+    yield {"kind": "run_ended", "run_id": run_id, "state": STATE, "claimed_best": best, "claimed_gain": gain}
+    sources: Event = {"metric_from": run.metric_from, "direction_from": run.direction_from, "notes": run.notes}
+    yield {**event, "run_id": run_id, **about, **sources, **asdict(run.noise), "chance_gain": run.chance_gain}
 
 
-def _write_config(path: Path, study_id: str, options: Options) -> None:
+def _row_event(identity: str, run_id: str, row: Row, commit: Joined | None) -> Event:
+    event: Event = {"kind": "experiment", "run_id": run_id, "experiment_id": identity, "trust": TRUST}
+    event |= {**vars(row), "measured": None, "repeats": None, **row.measured}
+    event["again"] = row.repeats.line if row.repeats else None
+    if commit is not None:
+        event |= {"full_commit": commit.commit, "committed_at": commit.committed_at, "diff": commit.diff}
+    return {key: value for key, value in event.items() if value is not None}
+
+
+def _aside_event(shared: Event, aside: Aside) -> Event:
+    return {"kind": "quarantine", "import_id": shared["import_id"], "path": shared["path"], **asdict(aside)}
+
+
+def _program(folder: Path, repository: Path | None) -> tuple[Event | None, str]:
+    """(the event of the program.md beside a log or at the top of its repository, why it is none)."""
+    for path in dict.fromkeys([folder / "program.md", *([repository / "program.md"] if repository else [])]):
+        if path.is_file() and not path.is_symlink():
+            try:
+                program = Program.load(path)
+            except MetaloopError as error:
+                return None, error.message
+            directives = [asdict(entry) for entry in DirectiveEntry.all_of(program)]
+            event: Event = {"kind": "program", "generation": None, "operator": "import", "parent_ids": []}
+            event |= {"program_id": program.program_id, "name": folder.name, "words": program.words}
+            return event | {"text": program.document, "directives": [*directives]}, ""
+    return None, ""
+
+
+def _write_config(path: Path, study_id: str, config: Event) -> None:
     import tomli_w
 
     body = {
@@ -214,6 +203,6 @@ def _write_config(path: Path, study_id: str, options: Options) -> None:
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": "import",
         "versions": {"metaloop": version("metaloop")},
-        "stated": {key: value for key, value in options.stated.items() if value is not None},
+        "stated": {key: value for key, value in config.items() if value is not None and key != "command"},
     }
     path.write_text(tomli_w.dumps(body), encoding="utf-8")

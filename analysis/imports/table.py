@@ -1,29 +1,45 @@
-"""Parses a log's lines: every line is a row, a header, blank, or quarantined with its number and the reason."""
+"""Reads a log into tables: tab- or comma-separated, markdown, JSON. Each line is a row, a header, blank or set aside.
+
+The cells are split by `csv` and `json`, not by DuckDB's sniffer, which drops the cells that a row has more than its
+header, reads a second header as a row, and joins three lines to one at an odd quote.
+"""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from analysis.imports.cells import is_missing
-from analysis.imports.cells import number as number_in
-from analysis.imports.json_records import JsonRecord, records_at, starts_json
-from analysis.imports.layout import SAMPLE, Layout, from_cells, from_header, is_header
-from analysis.imports.rows import ParsedRow, RowReader
-from analysis.imports.text import UnreadableLog
+from analysis.imports.cells import is_missing, meaning, number, role
+from programs.errors import Corrupt
+from programs.files import read_regular
+from trainer.values.metric_names import named_direction, plain_name
 
-LONGEST = 100_000  # characters of a row, at most
-QUOTED = 300  # characters stored of a quarantined line
-SEARCHED = 400  # lines in which a table has to begin
-NAME = 40  # characters of the name of a column, at most
-NO_METRIC = "a header without a column of numbers that could be the metric"
-JOINED = 60  # lines of one row with line breaks in its fields, at most
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+
+MOST_BYTES = 64 << 20
+QUOTED = 300  # characters stored of a line that is set aside
+NAME = 60  # characters of a column's name, at most
+_VALUE = re.compile(r"[^\s,]")  # where a JSON value begins
+SEPARATORS = ("\t", "|", ";", ",")
+
+
+class UnreadableLog(Exception):
+    """A log, or a repository, that cannot be read; the message says why, and ``hint`` which flag answers it."""
+
+    def __init__(self, reason: str, hint: str = "") -> None:
+        super().__init__(reason)
+        self.hint = hint
 
 
 @dataclass(frozen=True)
 class Aside:
-    """A quarantined line: not a row, or unreadable."""
+    """A line that is no row."""
 
     line: int
     reason: str
@@ -31,295 +47,191 @@ class Aside:
 
 
 @dataclass
-class TableSection:
-    """The rows under one header (or under none)."""
+class LogTable:
+    """The rows under one header: (line, cells). ``title``: the text before it."""
 
-    layout: Layout
-    reader: RowReader
-    rows: list[ParsedRow] = field(default_factory=list)
+    names: list[str]
+    title: str = ""
+    rows: list[tuple[int, list[str]]] = field(default_factory=list)
 
 
 @dataclass
-class LogTable:
-    """The content of a file. lines = rows' lines + asides + headers + blanks + rules, each line in one of them."""
+class LogText:
+    """The content of a file. ``said``: its lines of text, in order."""
 
-    sections: list[TableSection]
-    asides: list[Aside]
-    lines: int = 0
-    headers: int = 0
-    blanks: int = 0  # and rules of markdown tables
-
-    @property
-    def rows(self) -> int:
-        return sum(len(section.rows) for section in self.sections)
+    tables: list[LogTable] = field(default_factory=list)
+    asides: list[Aside] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
 
 
-Split = Callable[[str], list[str]]
-
-
-def read_table(lines: Sequence[str], wanted: str | None = None) -> LogTable:
-    """Reads the lines of a log. ``wanted``: the user's metric column. Raises UnreadableLog without a table."""
-    table = LogTable([], [], len(lines))
-    first_line = next((line for line in lines if line and not line.isspace()), "")
-    split, first = (_tabs, 0) if starts_json(first_line) else _find(lines)
-    reading = _Reading(table, lines, split, wanted)
-    number = 0
-    while number < len(lines):
-        line = lines[number]
-        number += 1
-        if not line or line.isspace():
-            table.blanks += 1
-        elif number <= first:
-            _aside(table, number, "before the table", line)
-        else:
-            number = reading.take(number)
-    if not table.sections:
-        raise UnreadableLog(_no_metric(table))
-    for section in table.sections:
-        _without_grouped(table, section)
-    return table
-
-
-def _without_grouped(table: LogTable, section: TableSection) -> None:
-    """Quarantines 1,234 where the metric of another row is 0,987: then no comma is one between thousands."""
-    if line := section.reader.decimal_comma:
-        reason = f"the comma in the metric may be a decimal one, as in line {line}"
-        table.asides += [aside for row in section.rows if row.grouped for aside in set_aside(row, reason)]
-        section.rows = [row for row in section.rows if not row.grouped]
-
-
-def _no_metric(table: LogTable) -> str:
-    first = next((aside for aside in table.asides if aside.reason.startswith(NO_METRIC)), None)
-    what = f"line {first.line}: {first.reason}" if first else "nothing in it is a row of an experiment"
-    return f"no results table: {what}"
-
-
-class _Reading:
-    """Takes the lines of a log in order. ``outside``: why the lines that follow belong to no table that is read."""
-
-    def __init__(self, table: LogTable, lines: Sequence[str], split: Split, wanted: str | None) -> None:
-        self.table, self.lines, self.split, self.wanted = table, lines, split, wanted
-        self.reader: RowReader | None = None
-        self.outside = ""
-
-    def take(self, number: int) -> int:
-        """Handles the line with this number, and those that belong to it. Returns the lines read so far."""
-        line = self.lines[number - 1]
-        if starts_json(line) and (end := self._json(number)):
-            return end
-        cells = self.split(line)
-        reader = None if self.outside else self.reader
-        row = reader.row(number, cells) if reader and len(line) <= LONGEST else None
-        if isinstance(row, ParsedRow):
-            self.table.sections[-1].rows.append(row)
-        elif _rule(cells):
-            self.table.blanks += 1
-        elif is_header(cells) or self._unknown_header(number, cells):
-            return self._header(number, cells)
-        elif self.outside:
-            _aside(self.table, number, self.outside, line)
-        elif reader is None and (layout := from_cells(_sample(self.lines, number - 1, self.split, len(cells)))):
-            self._begin(layout)
-            return number - 1  # a table without a header begins with a row
-        else:
-            return _broken(self.table, reader, self.lines, number, self.split, row or "")
-        return number
-
-    def _header(self, number: int, cells: list[str]) -> int:
-        layout = _new_layout(self.lines, number, cells, self.split, self.reader, self.wanted)
-        if layout is None:
-            self.outside = f"in a table without a metric, whose header is line {number}"
-            _aside(self.table, number, NO_METRIC, self.lines[number - 1])
-            return number
-        self.table.headers += 1
-        self._begin(layout)
-        return number
-
-    def _begin(self, layout: Layout) -> None:
-        if self.reader is None or layout.names != self.reader.layout.names or self.outside:
-            self.reader = RowReader(layout)
-            self.table.sections.append(TableSection(layout, self.reader))
-        self.outside = ""
-
-    def _unknown_header(self, number: int, cells: list[str]) -> bool:
-        """Whether a further table begins here, with columns of unknown names: its rows must not be read as others."""
-        if self.reader is None or len(cells) < 2 or any(number_in(c) is not None or is_missing(c) for c in cells):
-            return False
-        following = self.split(self.lines[number]) if number < len(self.lines) else []
-        if len(following) == len(cells) and _rule(following):
-            return True
-        before = self.lines[number - 2].strip() if number > 1 else ""
-        apart = not before or len(cells) != self.reader.layout.width
-        short = len(cells) > 2 and all(len(cell) <= NAME and cell.count(" ") < 3 for cell in cells)
-        numbers = any(number_in(cell) is not None for cell in following)
-        return apart and short and len(following) == len(cells) and numbers
-
-    def _json(self, number: int) -> int:
-        """Reads JSON from this line on, as rows if it has several objects that look like them; 0 if it is no JSON."""
-        records, end, blanks = _json_block(self.lines, number)
-        if end < number:
-            return 0
-        self.table.blanks += blanks
-        names = list(dict.fromkeys(name for record in records for name in record.cells))
-        layout = None
-        if is_header(names) and (len(records) > 1 or not self.table.sections):
-            sample = [[record.cells.get(name, "") for name in names] for record in records[:SAMPLE]]
-            layout = from_header(names, number, sample, self.wanted)
-        if layout is None:
-            where = "JSON after the table" if self.table.sections else "JSON"
-            for k in [k for record in records for k in range(record.line, record.line + record.lines)]:
-                _aside(self.table, k, f"{where} (line {number}), not read as experiments", self.lines[k - 1])
-            return end
-        reader = RowReader(replace(layout, header=None))
-        section = TableSection(reader.layout, reader)
-        for record in records:
-            row = reader.row(record.line, [record.cells.get(name, "") for name in names])
-            if isinstance(row, ParsedRow):
-                row.lines = record.lines
-                section.rows.append(row)
-            else:
-                for k in range(record.line, record.line + record.lines):
-                    _aside(self.table, k, row, self.lines[k - 1])
-        self.table.sections.append(section)
-        self.outside = "after JSON, and not a row of it"
-        return end
-
-
-def _json_block(lines: Sequence[str], number: int) -> tuple[list[JsonRecord], int, int]:
-    """(the records that follow each other from this line on, the last line, the lines between them without any)."""
-    records: list[JsonRecord] = []
-    blanks, end = 0, number - 1
-    while end < len(lines):
-        line = lines[end].strip()
-        more, count = ([], 1) if not line or line in ("]", "],") else records_at(lines, end + 1)
-        if count == 0 or (line and not more and not records and line != "["):
-            break
-        records += more
-        blanks += 0 if more else count
-        end += count
-    return (records, end, blanks) if records else ([], 0, 0)
-
-
-def _aside(table: LogTable, line: int, reason: str, text: str) -> None:
-    table.asides.append(Aside(line, reason, text[:QUOTED]))
-
-
-def _broken(
-    table: LogTable, reader: RowReader | None, lines: Sequence[str], number: int, split: Split, reason: str
-) -> int:
-    """Handles a line that is not a row: the start of a row with line breaks, or quarantined. Returns the lines read."""
-    line = lines[number - 1]
-    if len(line) > LONGEST:
-        _aside(table, number, f"longer than {LONGEST:,} characters", line)
-        return number
-    joined = _joined(reader, lines, number, split) if reader else None
-    if joined is not None:
-        table.sections[-1].rows.append(joined)
-        return number + joined.lines - 1
-    _aside(table, number, reason or "not a row of the table", line)
-    return number
-
-
-def _joined(reader: RowReader, lines: Sequence[str], number: int, split: Split) -> ParsedRow | None:
-    """The row that begins at ``number`` and continues in the next lines, if it is then complete."""
-    cells = split(lines[number - 1])
-    if not 2 <= len(cells) < reader.layout.width:
-        return None
-    last = min(number + JOINED, len(lines))
-    for end in range(number, last):
-        more = split(lines[end])
-        if isinstance(reader.row(end + 1, more), ParsedRow):
-            return None  # the next row begins: this one is incomplete
-        cells = [*cells[:-1], f"{cells[-1]}\n{more[0]}", *more[1:]]
-        if len(cells) >= reader.layout.width:
-            row = reader.row(number, cells)
-            if isinstance(row, ParsedRow):
-                row.lines = end - number + 2
-                return row
-            return None
-    return None
-
-
-def _find(lines: Sequence[str]) -> tuple[Split, int]:
-    """(function that splits lines into cells, lines before the table). Raises UnreadableLog without a table."""
-    head = [(i, line) for i, line in enumerate(lines[:SEARCHED]) if line and not line.isspace() and len(line) < LONGEST]
-    for split in SPLITS:
-        for index, line in head:
-            if is_header(split(line)):
-                return split, index
-    for split in SPLITS[:3]:
-        for index, line in head:
-            cells = split(line)
-            if len(cells) > 2 and from_cells(_sample(lines, index, split, len(cells))) is not None:
-                return split, index
-    raise UnreadableLog("no results table: no header with a metric, and no rows that look like results")
-
-
-def _new_layout(
-    lines: Sequence[str], number: int, cells: list[str], split: Split, reader: RowReader | None, wanted: str | None
-) -> Layout | None:
-    """The layout of a table whose header is this line; None without a metric."""
-    if not is_header(cells):
-        return None
-    header = reader.layout.header if reader else None
-    if reader and header and split(lines[header - 1]) == cells:
-        return reader.layout  # a repeated header
-    return from_header(cells, number, list(_sample(lines, number, split, len(cells))), wanted)
-
-
-def _sample(lines: Sequence[str], start: int, split: Split, width: int) -> list[list[str]]:
-    """The next rows of about the same width."""
-    rows: list[list[str]] = []
-    for line in lines[start : start + 4 * SAMPLE]:
-        if line and len(line) < LONGEST and not line.isspace():
-            cells = split(line)
-            if is_header(cells):
-                break
-            if width - 1 <= len(cells) <= width + 1:
-                rows.append(cells)
-        if len(rows) >= SAMPLE:
-            break
-    return rows
-
-
-def _rule(cells: Sequence[str]) -> bool:
-    """A line like ``|---|:--:|`` or ``=====``."""
-    return all(not cell.strip(" -:=+|") for cell in cells) and any("--" in c or "==" in c for c in cells)
-
-
-def _tabs(line: str) -> list[str]:
-    if "\t" not in line and line.count("\\t") >= 2:  # written by an echo without escape support
-        line = line.replace("\\t", "\t")
-    return line.split("\t")
-
-
-def _pipes(line: str) -> list[str]:
-    line = line.strip()
-    return [cell.strip() for cell in line.strip("|").split("|")] if line.startswith("|") else [line]
-
-
-def _commas(line: str) -> list[str]:
+def read_log(path: Path) -> LogText:
+    """The tables of a file. Raises UnreadableLog if there is none."""
     try:
-        return next(csv.reader([line]), [line])
-    except csv.Error:
-        return [line]
+        text = _decoded(read_regular(path, MOST_BYTES))
+    except (OSError, Corrupt) as error:
+        raise UnreadableLog(getattr(error, "strerror", "") or str(error).removeprefix(f"{path}: ")) from None
+    log = _json_log(text) if text.lstrip()[:1] in ("{", "[") else None
+    return log or _delimited_log(text.replace("\r\n", "\n").split("\n" if "\n" in text else "\r"))
 
 
-def _blanks(line: str) -> list[str]:
-    return [part for part in line.strip().split("  ") if part.strip()]
+def _decoded(data: bytes) -> str:
+    if data.startswith(b"version https://git-lfs"):
+        raise UnreadableLog("a Git LFS pointer: the file itself is not here")
+    encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError:
+        raise UnreadableLog("not text in UTF-8") from None
+    if "\0" in text:
+        raise UnreadableLog("binary data")
+    return text
 
 
-SPLITS: tuple[Split, ...] = (_tabs, _pipes, _commas, lambda line: line.split(";"), _blanks)
+# -- lines ---------------------------------------------------------------------------------------------------------
 
 
-def set_aside(row: ParsedRow, reason: str) -> list[Aside]:
-    """Quarantines a row that cannot be used, with an entry for each of its lines."""
-    text = "\t".join(("" if row.value is None else f"{row.value:g}", row.word, row.commit, row.description))
-    rest = [Aside(row.line + k, f"belongs to line {row.line}", "") for k in range(1, row.lines)]
-    return [Aside(row.line, reason, text[:QUOTED]), *rest]
+def _delimited_log(lines: Sequence[str]) -> LogText:
+    if not any("\t" in line for line in lines):  # written by an echo without escapes
+        lines = [line.replace("\\t", "\t") for line in lines]
+    separator = _separator(lines)
+    log, apart, before = LogText(), True, ""  # apart: a blank line or text was read since the last row
+    records = list(_records(lines, separator))
+    for index, (line, cells) in enumerate(records):
+        table = log.tables[-1] if log.tables else None
+        filled = [cell for cell in cells if cell]
+        if not filled or all(not cell.strip("-:=+ ") for cell in filled):
+            apart = apart or not filled
+        elif len(cells) == 1:
+            before, apart = cells[0].strip("#*_> "), True
+            log.said.append(cells[0])
+            log.asides.append(Aside(line, "text", cells[0][:QUOTED]))
+        elif _is_header(cells, records[index + 1 : index + 3], table, apart):
+            if table is None or table.names != cells or before:
+                log.tables.append(LogTable(cells, before))
+            before = ""
+        elif table is None:
+            log.asides.append(Aside(line, "before the table", separator.join(cells)[:QUOTED]))
+        else:
+            table.rows.append((line, cells))
+            apart, before = False, ""
+    if not log.tables:
+        raise UnreadableLog(
+            "no line is a header above rows with numbers",
+            "the first line has to name the columns, such as: commit val_bpb memory_gb status description",
+        )
+    for table in log.tables:
+        _fit(table, log, separator)
+    return log
 
 
-def each_row(table: LogTable) -> Iterator[tuple[Layout, ParsedRow]]:
-    for section in table.sections:
-        for row in section.rows:
-            yield section.layout, row
+def _separator(lines: Sequence[str]) -> str:
+    """The one that most lines have; a table of markdown goes before text with commas."""
+    if any(re.fullmatch(r"\s*\|?[\s:|-]*--[\s:|-]*", line) and "|" in line for line in lines):
+        return "|"
+    return max(SEPARATORS, key=lambda mark: sum(mark in line for line in lines))
+
+
+def _records(lines: Sequence[str], separator: str) -> Iterator[tuple[int, list[str]]]:
+    """(line, its cells), of a quoted cell with line breaks the first line; text is one cell."""
+    if separator in "\t|":
+        for number_, line in enumerate(lines, 1):
+            row = line.strip().strip("|") if separator == "|" else line
+            is_text = separator == "|" and not line.lstrip().startswith("|")
+            cells = [line] if is_text else re.split(r"(?<!\\)\|", row) if separator == "|" else row.split(separator)
+            yield number_, [_unquoted(cell.strip()) for cell in cells]
+        return
+    reader, before = csv.reader((f"{line}\n" for line in lines), delimiter=separator, skipinitialspace=True), 0
+    try:
+        for cells in reader:
+            yield before + 1, [cell.strip() for cell in cells]
+            before = reader.line_num
+    except csv.Error as error:
+        raise UnreadableLog(f"line {reader.line_num}: {error}") from None
+
+
+def _unquoted(cell: str) -> str:
+    quoted = len(cell) > 1 and cell[0] == cell[-1] == '"'
+    return cell[1:-1].replace('""', '"') if quoted else cell
+
+
+def _is_header(
+    cells: Sequence[str], following: Sequence[tuple[int, list[str]]], table: LogTable | None, apart: bool
+) -> bool:
+    """Two names that logs use; or names alone, apart from the rows of ``table``, and numbers below them."""
+    named = [cell for cell in cells if cell]
+    if any(number(cell) is not None or is_missing(cell) or len(cell) > NAME for cell in named) or len(named) < 2:
+        return False
+    if sum(_is_known(cell) for cell in named) > 1:
+        return True
+    if any(meaning(cell) for cell in named) or not (table is None or apart or len(cells) != len(table.names)):
+        return False
+    below = [row for _, row in following if len(row) == len(cells) or (table is None and len(row) > len(cells))]
+    return any(number(cell) is not None for row in below for cell in row)
+
+
+def _is_known(cell: str) -> bool:
+    name = plain_name(re.sub(r"\(.*?\)", "", cell))
+    return bool(role(name)) or (cell.count(" ") < 3 and named_direction(name)[0] is not None)
+
+
+def _fit(table: LogTable, log: LogText, separator: str) -> None:
+    """Gives all rows the header's width; a separator in a description at the end belongs to it."""
+    width = len(table.names)
+    wide = [len(cells) for _, cells in table.rows if len(cells) > width]
+    if len(wide) > len(table.rows) / 2:
+        raise UnreadableLog(
+            f"the rows have more cells ({max(wide)}) than the header ({width})", "name every column in the first line"
+        )
+    fitted, ends_in_text = [], role(plain_name(table.names[-1])) == "description"
+    for line, cells in table.rows:
+        if len(cells) > width and ends_in_text:
+            cells = [*cells[: width - 1], separator.join(cells[width - 1 :])]
+        if len(cells) > width or (len(cells) < width and len(cells) < 3):
+            reason = f"{len(cells)} cells, the header has {width}"
+            log.asides.append(Aside(line, reason, separator.join(cells)[:QUOTED]))
+        else:
+            fitted.append((line, cells + [""] * (width - len(cells))))
+    table.rows = fitted
+
+
+# -- JSON ----------------------------------------------------------------------------------------------------------
+
+
+def _json_log(text: str) -> LogText | None:
+    """A table of all objects, one a line or not, or in one array; None if it is no JSON."""
+    decoder, log, records = json.JSONDecoder(), LogText(), list[tuple[int, dict[str, str]]]()
+    at, line = 0, 1
+    while match := _VALUE.search(text, at):
+        start = match.start()
+        line += text.count("\n", at, start)
+        try:
+            value, at = decoder.raw_decode(text, start)
+            records += [(line, dict(_flat(item))) for item in _objects(value)]
+        except (ValueError, RecursionError):
+            at = (text.find("\n", start) + 1 or len(text) + 1) - 1
+            log.asides.append(Aside(line, "no JSON object", text[start : min(at, start + QUOTED)]))
+        line += text.count("\n", start, at)
+    names = sorted(dict.fromkeys(name for _, record in records for name in record), key=lambda name: name.count("."))
+    rows = [(number_, [record.get(name, "") for name in names]) for number_, record in records]
+    log.tables = [LogTable(names, "", rows)]
+    return log if rows else None
+
+
+def _objects(value: JsonValue) -> list[Mapping[str, JsonValue]]:
+    """An object, those of an array, or those of the only array of objects in one."""
+    if isinstance(value, dict):
+        inner = [found for item in value.values() if isinstance(item, list) and len(found := _objects(item)) > 1]
+        return inner[0] if len(inner) == 1 else [value]
+    if not isinstance(value, list):
+        raise ValueError(value)
+    return [item for item in value if isinstance(item, dict)]
+
+
+def _flat(value: Mapping[str, JsonValue], above: str = "") -> Iterator[tuple[str, str]]:
+    """(name, cell); what is in an object within has the names of both."""
+    for name, item in value.items():
+        if isinstance(item, dict) and item:
+            yield from _flat(item, f"{above}{name}.")
+        else:
+            text = " ".join(item.split()) if isinstance(item, str) else "" if item is None else json.dumps(item)
+            yield f"{above}{name}", text

@@ -234,7 +234,7 @@ class LogRow:
     rerun_gain: float | None
     noise_share: float | None
     chance_gain: float | None
-    contradictions: int | None
+    distinguishable: int | None
 
 
 @dataclass(frozen=True)

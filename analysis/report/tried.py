@@ -29,11 +29,8 @@ class CategoryRow:
 
 def section(facts: ReportFacts) -> ReportSection:
     groups = categories(facts)
-    if facts.logs.rows:
-        by_category = facts.source.ask("log_categories", CategoryRow)
-    else:
-        other = "other" if groups else "any change"
-        by_category = facts.source.ask("tried", CategoryRow, groups=groups or [("", "")], other=other)
+    other = "other" if groups else "any change"
+    by_category = facts.source.ask("tried", CategoryRow, groups=groups or [("", "")], other=other)
     if not by_category.rows:
         return ReportSection("tried", "What was tried", "No experiment has a recorded change of the script.")
     rows = [{**asdict(row), "minutes_per_gain": row.minutes_per_gain} for row in by_category.rows]
@@ -57,8 +54,6 @@ def section(facts: ReportFacts) -> ReportSection:
 
 def origin(facts: ReportFacts, groups: list[tuple[str, str]]) -> str:
     """How the categories are defined."""
-    if facts.logs.rows:
-        return "Categories come from keywords in the descriptions; the logs have no cost."
     if groups:
         return "Categories are the task's groups of settings."
     return "The task is not installed here, so its groups of settings are unknown."

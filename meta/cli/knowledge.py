@@ -15,7 +15,7 @@ from meta.cli.output import Column, Output, Row
 from meta.cli.progress import ticker
 from meta.cli.sql import show_rows, text_of
 from meta.cli.task_work import trainer_at
-from programs.errors import NotComparable, TaskError, UsageError
+from programs.errors import TaskError, UsageError
 
 if TYPE_CHECKING:
     from analysis.knowledge import Effect
@@ -28,10 +28,6 @@ Without = Annotated[
     flag("Leave out what comes from this task or family; repeatable.", metavar="TASK|FAMILY", command="knowledge"),
 ]
 Folders = Annotated[tuple[str, ...], argument(metavar="[DIR]...", nargs=-1)]
-LOG_HINT = (
-    "a row says it in columns of settings (lr, batch_size), a column settings (JSON, or NAME=VALUE), a commit that "
-    "changes constants, or NAME=VALUE in its description; -t TASK gives roles by its knobs, and their starting values"
-)
 SHOWN = (
     Column("role", style="bold"),
     Column("value", "best most often"),
@@ -98,29 +94,20 @@ def _swept(task: Task, rounds: int, progress: Callable[[str], None], unsafe: boo
 @verb(
     ("metaloop learn studies/NAME --into kb/", "what a study's experiments showed"),
     ("metaloop learn studies/* other-kb/ --into kb/", "several studies, and another knowledge base"),
-    ("metaloop learn studies/import-night -t my-task --into kb/", "the imported log of another loop on my-task"),
 )
 def learn(
     out: Output,
     paths: Annotated[tuple[str, ...], argument(metavar="STUDY|DIR...", required=True, nargs=-1)],
     into: Into,
-    task: Annotated[
-        str | None,
-        flag("The task of imported logs; its settings need roles.", "-t", metavar="NAME|DIR"),
-    ],
 ) -> None:
     """Add the effects of edits that studies measured to a knowledge base. It stores them by
     role: what a setting is for, whatever a task calls it. DIR is another knowledge base,
-    whose files are copied. A study that metaloop import wrote is used if its rows contain
-    the settings that they changed: in columns, in one cell, in diffs of constants, or as
-    NAME=VALUE in the description."""
+    whose files are copied."""
     import shutil
 
     from analysis.knowledge import files_of
-    from trainer.task import Task
 
-    about = Task.load(task) if task else None
-    target, stored, problems = Path(into).expanduser(), 0, list[str]()
+    target, stored = Path(into).expanduser(), 0
     for text in paths:
         path = Path(text).expanduser()
         if any(path.glob("effects-*.parquet")):
@@ -132,34 +119,14 @@ def learn(
             stored += len(files)
             out.note(f"{resolve.shown(path)}: {many(len(files), 'file')} of effects")
             continue
-        folder = resolve.study_folder(text, out)
-        if _is_import(folder):
-            learnt, wrong = _learn_import(out, folder, about, target)
-            problems += wrong
-        else:
-            if about is not None:
-                raise UsageError(f"{resolve.shown(folder)} has a task of its own", hint="-t is for imported logs alone")
-            learnt = _learn_study(out, folder, target)
-        stored += learnt
+        stored += _learn_study(out, resolve.study_folder(text, out), target)
     if not stored:
         hint = 'knobs need role = "learning_rate" and so on in task.toml, see docs/ideas.md'
-        raise UsageError(problems[0] if problems else "nothing was learnt", hint=LOG_HINT if problems else hint)
-    for problem in problems:
-        out.warn(f"{problem}; left out")
+        raise UsageError("nothing was learnt", hint=hint)
     out.next(
         f"metaloop knowledge ideas {resolve.typed(target)} -o program.md",
         f"metaloop improve PROGRAM.md -t TASK --knowledge {resolve.typed(target)}",
     )
-
-
-def _is_import(folder: Path) -> bool:
-    from arena.settings import StudyConfig
-
-    try:
-        StudyConfig.read(folder / "study.toml")
-    except NotComparable:  # raised for imported logs alone
-        return True
-    return False
 
 
 def _learn_study(out: Output, folder: Path, target: Path) -> int:
@@ -179,26 +146,6 @@ def _learn_study(out: Output, folder: Path, target: Path) -> int:
             stored += 1
             out.note(f"{task.name}: {many(len(effects), 'effect')}, in {resolve.shown(file)}")
     return stored
-
-
-def _learn_import(out: Output, folder: Path, task: Task | None, target: Path) -> tuple[int, list[str]]:
-    """Store what imported logs showed: (the number of files, what cannot be learnt from with the reason)."""
-    from analysis.imports.effects import of_import
-    from analysis.knowledge import write
-
-    stored, problems = 0, []
-    with resolve.connect(folder, []) as con:
-        logs = of_import(con, task, folder.resolve().name)
-    for log in logs:
-        if log.problem:
-            problems.append(f"{resolve.shown(folder)}, log {log.name}: {log.problem}")
-            continue
-        for reason, count in log.left_out.items():
-            out.warn(f"{log.name}: {many(count, 'row')} left out: {reason}")
-        file = write(target, log.effects)
-        stored += 1
-        out.note(f"{log.name}: {many(len(log.effects), 'effect')}, in {resolve.shown(file)}")
-    return stored, problems or ([] if logs else [f"{resolve.shown(folder)}: no log was imported"])
 
 
 @noun(

@@ -178,15 +178,12 @@ def _experiment_detail(con: duckdb.DuckDBPyConnection, rows: Sequence[Row]) -> R
 
 
 def _import_detail(con: duckdb.DuckDBPyConnection, rows: Sequence[Row]) -> Row:
-    """A log: its runs (one per metric), the lines set aside and its contradictions."""
+    """A log: its runs, and the lines set aside."""
     aside = "SELECT line, reason, text FROM quarantine WHERE import_id = ? ORDER BY line LIMIT 50"
-    doubts = f"{FINDINGS} WHERE run_id = ANY (SELECT run_id FROM imports WHERE import_id = ?)"
     item = dict(rows[0])
-    identity = [item["import_id"]]
     return item | {
         "run_ids": [row["run_id"] for row in rows if row["run_id"]],
-        "set_aside": resolve.fetch(con, aside, identity),
-        "findings": resolve.fetch(con, doubts, identity),
+        "set_aside": resolve.fetch(con, aside, [item["import_id"]]),
     }
 
 

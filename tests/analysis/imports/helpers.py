@@ -7,46 +7,32 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from analysis.imports.figures import Figures, figures
-from analysis.imports.judge import Judgement, judge
-from analysis.imports.load import Options
-from analysis.imports.runs import Run, runs_of
-from analysis.imports.study import Imported, import_logs
-from analysis.imports.table import Aside, LogTable, read_table
-from analysis.imports.text import lines
+from analysis.imports.columns import Stated
+from analysis.imports.study import import_logs
 from analysis.study import query
 
 
-def read(text: str, metric: str | None = None, direction: str | None = None) -> tuple[LogTable, list[Run], list[Aside]]:
-    table = read_table(lines(text), metric)
-    runs, asides = runs_of(table, metric, direction)
-    return table, runs, [*table.asides, *asides]
-
-
-def judged(text: str, **given: str) -> Judgement:
-    """The one run of a text."""
-    _, [run], _ = read(text, **given)
-    return judge(run)
-
-
-def told(text: str, noise: float | None = None, **given: str) -> Figures:
-    return figures(judged(text, **given), noise)
-
-
-def rows(text: str, *names: str, **given: str) -> list[tuple[Any, ...]]:
-    """Attributes of the judged rows of a text, of the row itself where the judgement has none of that name."""
-    found = judged(text, **given).rows
-    return [tuple(getattr(item, name, None) if hasattr(item, name) else getattr(item.row, name) for name in names)
-            for item in found]  # fmt: skip
-
-
-def bring_in(folder: Path, texts: dict[str, str], options: Options | None = None, **more: Any) -> Imported:
-    """Writes the texts as files below ``folder/logs`` and imports that folder into ``folder/study``."""
+def bring_in(folder: Path, texts: dict[str, str], stated: Stated | None = None) -> list[dict[str, Any]]:
+    """Writes the texts as files below ``folder/logs``, imports that folder into ``folder/study``: rows of `imports`."""
     for name, text in texts.items():
         path = folder / "logs" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    return import_logs([folder / "logs"], folder / "study", options or Options(), **more)
+    import_logs([folder / "logs"], folder / "study", stated or Stated())
+    return ask(folder, "FROM imports ORDER BY path, name")
+
+
+def bring_in_one(folder: Path, text: str, stated: Stated | None = None, name: str = "results.tsv") -> dict[str, Any]:
+    """The only run of a text."""
+    [run] = bring_in(folder, {name: text}, stated)
+    return run
+
+
+def rows(folder: Path, *columns: str) -> list[tuple[Any, ...]]:
+    """Columns of all imported rows, in the order of their numbers."""
+    joined = "experiments AS e JOIN import_rows AS r USING (run_id, experiment_id)"
+    found = ask(folder, f"SELECT {', '.join(columns)} FROM {joined} ORDER BY e.run_id, e.number")
+    return [tuple(row.values()) for row in found]
 
 
 def ask(folder: Path, statement: str) -> list[dict[str, Any]]:

@@ -22,23 +22,6 @@ ORDER = tsv(
     "t1|exp2|reverted|91|0.55|7|1000|62.5|wider layers|main|4096|.1|3|box",
     "t2|exp3|accepted|92|0.50|7|1000|60.5|cosine schedule|main|2048|.1|3|box",
 )
-FOUR = tsv(
-    "exp12|0.61|baseline|start",
-    "exp13|0.66|keep|more trees",
-    "exp14|0.58|discard|fewer trees",
-    "exp15|0.71|keep|deeper trees",
-    "exp16|0.70|discard|deeper still",
-)
-TWO_SCHEMAS = tsv(
-    "commit|val_loss|memory_gb|status|description",
-    "1a1a1a1|3.10|8|keep|baseline",
-    "2b2b2b2|3.02|8|keep|longer warmup",
-    "",
-    "commit|sharpe|max_dd|status|description",
-    "3c3c3c3|0.80|.2|keep|baseline of the second task",
-    "4d4d4d4|1.10|.2|keep|hold for longer",
-    "5e5e5e5|0.90|.1|discard|hold for less",
-)
 LONG = tsv(
     "experiment_id|metric_name|metric_value|metric_direction|status|notes",
     "e1|auc|0.70|higher|keep|baseline",
@@ -57,35 +40,11 @@ The learning rate was the thing.   Next: look at the optimizer, the batch size, 
 - weight decay\tdoes nothing here
 """
 )
-NEWLINES = tsv(
-    "commit|val_bpb|memory_gb|status|description",
-    "a11ce01|1.120000|21.5|keep|baseline",
-    "b0bca02|1.110000|21.5|keep|new block:",
-    "    def forward(self, x):",
-    "        return x + self.mlp(norm(x))",
-    "c0ffe03|1.150000|21.5|discard|one line again",
-)
-SPLIT_ROW = tsv(
-    "commit|description|val_bpb|status",
-    "a11ce01|baseline|1.12|keep",
-    "b0bca02|a note in",
-    "three lines",
-    "of text|1.10|keep",
-    "c0ffe03|cut short",
-    "d0d0d04|the next|1.09|keep",
-)
 QUOTES = tsv(
     "commit|val_bpb|memory_gb|status|description",
     'a11ce01|1.12|1|keep|"baseline',
     'b0bca02|1.10|1|keep|try the "old" init',
     'c0ffe03|1.11|1|discard|say "',
-)
-PAIRS = tsv(
-    "commit|metric_before|metric_after|delta|decision|description",
-    "a11ce01|0.500|0.540|0.040|accept|baseline to first",
-    "b0bca02|0.540|0.530|-0.010|reject|other features",
-    "c0ffe03|0.540|0.580|0.040|accept|more features",
-    "d0d0d04|0.580|0.600|0.500|accept|the delta is wrong",
 )
 STATUSES = tsv(
     "commit|val_loss|status|description",
@@ -107,24 +66,6 @@ STATUSES = tsv(
     "a16|1.62|partial|x",
     "a17|1.6|hmm|a word that nobody knows",
     "a18|1.9|no_improvement|x",
-)
-MISSING = tsv(
-    "commit|score|status|description",
-    "baseline|0.50|keep|start",
-    "HEAD|-999.000|REVERT|no trades at all",
-    "none|0.61|KEEP|trend filter",
-    "exp4||crash|died",
-    "exp5|n/a|crash|died",
-    "exp6|0.000|keep|a real zero, kept for no reason",
-    "exp7|0.66|KEEP|wider stop",
-)
-DISCARDED_BEST = tsv(
-    "commit|val_loss|status|description",
-    "a1|2.00|keep|baseline",
-    "a2|1.90|keep|first",
-    "a3|1.40|discard|better than all that was kept",
-    "a4|1.95|keep|worse than what was kept",
-    "a5|1.80|keep|second",
 )
 RERUN_LOWER = tsv(
     "commit|fitness|status|description",
@@ -152,13 +93,6 @@ MARKDOWN = """# Results
 """
 COMMAS = 'commit,val_acc,status,description\na1a1a11,0.90,keep,baseline\nb2b2b22,0.91,keep,"wider, deeper"\n'
 ESCAPED = "commit\\tval_bpb\\tstatus\\tdescription\na1a1a11\\t1.2\\tkeep\\tbaseline\n"
-CHINESE = tsv(
-    "round|strategy|val_score|status",
-    "0|双均线交叉 基线|0.10|基线",
-    "1|布林带 突破|0.05|回滚",
-    "2|唐奇安 通道|0.30|保留✔",
-    "---|第一阶段|-|已完成",
-)
 NOT_A_LOG = "name\tcity\nAda\tLondon\nAlan\tManchester\n"
 FAILURES = tsv(
     "commit|val_bpb|memory_gb|status|description",
@@ -182,7 +116,7 @@ RECORDS = """{"iteration": 0, "commit": "a1b2c3d", "val_loss": 2.3, "status": "b
 {"iteration": 1, "val_loss": 2.2, "status": "keep", "description": "x", "settings": {"lr": 0.01}}
 {"iteration": 2, "val_loss": null, "status": "crash", "description": "deep", "settings": {"depth": 20}}
 {
-  "iteration": 3, "metrics": {"val_loss": NaN}, "status": "discard",
+  "iteration": 3, "val_loss": NaN, "status": "discard",
   "description": "{unbalanced", "settings": {"lr": 1.0}
 }
 """

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from analysis.imports.columns import Stated
 from analysis.imports.repository import LARGEST_DIFF, MISSES, Commits, opened
-from analysis.imports.text import UnreadableLog
+from analysis.imports.study import import_logs
+from analysis.imports.table import UnreadableLog
 from tests.analysis.imports import samples
 from tests.analysis.imports.helpers import ask, bring_in, git, repository
 from tests.analysis.imports.samples import tsv
@@ -37,8 +39,8 @@ def loop(folder: Path) -> list[str]:
 
 def test_kept_rows_are_joined_to_their_commits(tmp_path: Path) -> None:
     hashes = loop(tmp_path / "logs")
-    done = bring_in(tmp_path, {})
-    assert [run.commits_joined for run in done.runs] == [3]
+    [run] = bring_in(tmp_path, {})
+    assert run["commits_joined"] == 3
     found = ask(tmp_path, JOINED)
     assert [(row["full_commit"] or "")[:7] for row in found] == [hashes[0], hashes[1], "", hashes[2], ""]
     assert found[0]["diff"] is None  # the first commit has no parent
@@ -48,6 +50,14 @@ def test_kept_rows_are_joined_to_their_commits(tmp_path: Path) -> None:
     )
     at = git(tmp_path / "logs", "log", "-1", "--format=%cI", hashes[1])
     assert found[1]["committed_at"][:19] == at[:19]
+
+
+def test_a_repository_that_is_named(tmp_path: Path) -> None:
+    loop(tmp_path / "work")
+    (tmp_path / "results.tsv").write_text((tmp_path / "work" / "results.tsv").read_text())
+    import_logs([tmp_path / "results.tsv"], tmp_path / "study", Stated(), tmp_path / "work")
+    [run] = ask(tmp_path, "FROM imports")
+    assert (run["commits_joined"], run["repository"]) == (3, str(tmp_path / "work"))
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -119,8 +129,8 @@ def test_no_hook_filter_or_program_of_the_repository_runs(tmp_path: Path) -> Non
         (tmp_path / "hooks" / hook).symlink_to(trap)
     (folder / ".gitattributes").write_text("* filter=x diff=x\n")
     mark.unlink(missing_ok=True)
-    done = bring_in(tmp_path, {})
-    assert done.runs[0].commits_joined == 3 and not mark.exists()
+    [run] = bring_in(tmp_path, {})
+    assert run["commits_joined"] == 3 and not mark.exists()
 
 
 def test_a_broken_repository_costs_the_diffs_and_nothing_else(tmp_path: Path) -> None:
@@ -130,9 +140,9 @@ def test_a_broken_repository_costs_the_diffs_and_nothing_else(tmp_path: Path) ->
         if path.is_file():
             path.chmod(0o600)
             path.write_bytes(os.urandom(200))
-    [log] = bring_in(tmp_path, {}).logs
-    assert (log.event["rows"], log.event["commits_joined"]) == (5, 0)
-    assert log.event["repository_note"] == "the repository has none of the log's commits"
+    [run] = bring_in(tmp_path, {})
+    assert (run["rows"], run["commits_joined"]) == (5, 0)
+    assert run["repository_note"] == "the repository has none of the log's commits"
 
 
 def test_a_folder_that_is_no_repository(tmp_path: Path) -> None:
@@ -162,14 +172,14 @@ def test_another_repository_is_not_asked_again_and_again(tmp_path: Path, monkeyp
 def test_the_program_beside_the_log(tmp_path: Path, text: str, known: bool) -> None:
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs" / "program.md").write_text(text, encoding="utf-8")
-    [log] = bring_in(tmp_path, {"results.tsv": samples.CANONICAL}).logs
-    [program] = ask(tmp_path, "SELECT p.text, p.words, r.run_id FROM programs AS p JOIN runs AS r USING (program_id)")
-    assert program["text"] == text
-    assert (program["words"] is not None) == known == (log.event["program_problem"] is None)
+    [run] = bring_in(tmp_path, {"results.tsv": samples.CANONICAL})
+    programs = ask(tmp_path, "SELECT p.text FROM programs AS p JOIN runs AS r USING (program_id)")
+    assert [program["text"] for program in programs] == [text] * known
+    assert known == (run["program_problem"] is None)
 
 
 def test_a_program_that_is_no_text_is_told(tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs" / "program.md").write_bytes(b"\xff\xfe\x00\x01")
-    [log] = bring_in(tmp_path, {"results.tsv": samples.CANONICAL}).logs
-    assert (log.program_id, log.event["program_problem"]) == (None, "program.md: not UTF-8")
+    [run] = bring_in(tmp_path, {"results.tsv": samples.CANONICAL})
+    assert run["program_id"] is None and "NUL" in run["program_problem"]

@@ -1,0 +1,143 @@
+"""Which column of a table is the metric, which direction is better, and what the other columns are; else a question."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from analysis.imports.cells import FAILED, directions, has_decimal_comma, is_missing, meaning, number, role
+from analysis.imports.table import LogTable, LogText, UnreadableLog
+from trainer.values.metric_names import named_direction, plain_name
+
+MOST = 0.5  # of the rows that ran have a value of the metric, at least
+ASK_METRIC = "name it with --metric; --direction and --status answer the other questions about a log"
+ASK_DIRECTION = "say it with --direction lower or --direction higher"
+
+
+@dataclass(frozen=True)
+class Stated:
+    """What the user says of a log: columns by name, a direction, the SD of one measurement."""
+
+    metric: str | None = None
+    direction: str | None = None
+    status: str | None = None
+    noise: float | None = None
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of a table. ``at``: role → columns; ``extra``: those without a role here."""
+
+    names: tuple[str, ...]
+    metric: int
+    at: Mapping[str, tuple[int, ...]]
+    decimal_comma: bool
+    metric_from: str
+
+    @cached_property
+    def extra(self) -> list[int]:
+        used = {i for name in ("commit", "status", "description") for i in self.at.get(name, ())}
+        return [i for i in range(len(self.names)) if i != self.metric and i not in used]
+
+
+def plain(header: str) -> str:
+    """The name of a column without what stands in brackets behind it."""
+    return plain_name(re.sub(r"\(.*?\)|[↓↑]", "", header)) or plain_name(header)
+
+
+def columns_of(table: LogTable, stated: Stated) -> Columns:
+    """The columns of a table. Raises UnreadableLog with a question where the metric is not clear."""
+    names = tuple(plain(name) for name in table.names)
+    metric = None if stated.metric is None else _named(stated.metric, table, "--metric")
+    status = None if stated.status is None else _named(stated.status, table, "--status")
+    at = defaultdict[str, list[int]](list)
+    for index, name in enumerate(names):
+        kind = role(name)
+        if status is not None and (kind == "status" or index == status):
+            kind = "status" if index == status else "other"
+        if kind and index != metric and (kind != "status" or status is not None or _has_words(table, index)):
+            at[kind].append(index)
+    if not at["description"]:  # `experiment` is a number in some logs, a text in others
+        at["description"] = [i for i in at["number"] if any(" " in cells[i] for _, cells in table.rows)][:1]
+    chosen, why = (metric, "given") if metric is not None else _metric(table, names, at)
+    decimal_comma = has_decimal_comma([cells[chosen] for _, cells in table.rows])
+    if decimal_comma is None:
+        raise UnreadableLog(
+            f"a comma in {table.names[chosen]!r} may be a decimal comma or group thousands", "write it with a point"
+        )
+    return Columns(names, chosen, {kind: tuple(some) for kind, some in at.items()}, decimal_comma, why)
+
+
+def _named(wanted: str, table: LogTable, flag: str) -> int:
+    """The column that a flag names, in any spelling."""
+    like = [i for i, name in enumerate(table.names) if wanted in (name, plain(name))] or [
+        i for i, name in enumerate(table.names) if plain(name) == plain_name(wanted)
+    ]
+    if len(like) != 1:
+        raise UnreadableLog(f"no single column is {wanted!r}; columns: {', '.join(table.names)}", f"correct {flag}")
+    return like[0]
+
+
+def _has_words(table: LogTable, column: int) -> bool:
+    """Whether a column has statuses: `result` is one in some logs and a measurement in others."""
+    cells = [cells[column] for _, cells in table.rows if not is_missing(cells[column])]
+    return sum(number(cell) is not None for cell in cells) <= len(cells) / 2
+
+
+def _metric(table: LogTable, names: Sequence[str], at: Mapping[str, Sequence[int]]) -> tuple[int, str]:
+    """The only column with a number in most rows, of those at the top level if there are any."""
+    if own := at.get("metric"):
+        return own[0], "its name"
+    taken = {i for some in at.values() for i in some}
+    status = at.get("status", ())
+    ran = [cells for _, cells in table.rows if not _failed(cells, status)] or [cells for _, cells in table.rows]
+    free = [i for i in range(len(names)) if i not in taken]
+    found = [i for i in free if _is_measured([cells[i] for cells in ran])]
+    found = [i for i in found if "." not in table.names[i]] or found
+    found = [i for i in found if len({cells[i] for cells in ran}) > 1] or found  # a constant is no measurement
+    if len(found) == 1:
+        return found[0], "the only column of numbers" if len(free) == 1 else "the only one with a number in most rows"
+    if not found:
+        others = ", ".join(table.names[i] for i in free) or "none"
+        raise UnreadableLog(f"no column has a number in most rows (of unknown meaning: {others})", ASK_METRIC)
+    listed = ", ".join(table.names[i] for i in found)
+    raise UnreadableLog(f"the metric may be any of {listed}", ASK_METRIC)
+
+
+def _failed(cells: Sequence[str], status: Sequence[int]) -> bool:
+    return any(meaning(cells[i]) in FAILED for i in status)
+
+
+def _is_measured(cells: Sequence[str]) -> bool:
+    """Whether most cells are numbers, apart from words of failures in place of one."""
+    numbers = sum(number(cell) is not None for cell in cells)
+    return numbers > MOST * sum(meaning(cell) not in FAILED for cell in cells)
+
+
+def direction_of(log: LogText, table: LogTable, columns: Columns, name: str, stated: str | None) -> tuple[str, str]:
+    """(the better direction, where it is from). What the file says goes before the name; raises UnreadableLog with a
+    question if it says both, if a clear name disagrees with it, or if neither says anything."""
+    if stated:
+        return stated, "given"
+    cells = {cell for i in columns.at.get("direction", ()) for _, row in table.rows if (cell := row[i])}
+    about = [line for line in log.said if plain_name(name) in plain_name(line)] or log.said
+    sources = (
+        ("its header", directions(" ".join(re.findall(r"\(.*?\)|[↓↑]", table.names[columns.metric])), True)),
+        ("its column", {way for cell in cells for way in directions(cell, True)}),
+        ("the text of the file", {way for line in about for way in directions(line)}),
+    )
+    named, is_clear = named_direction(name)
+    for source, said in sources:
+        if len(said) == 1:
+            way = said.pop()
+            if is_clear and way != named:
+                raise UnreadableLog(f"{source} says {way} is better, the name {name!r} {named}", ASK_DIRECTION)
+            return way, source
+        if said:
+            raise UnreadableLog(f"{source} says both that lower and that higher is better", ASK_DIRECTION)
+    if named is None:
+        raise UnreadableLog(f"nothing says whether a lower or a higher {name!r} is better", ASK_DIRECTION)
+    return named, "its name"
