@@ -10,10 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from analysis.statistics import (
-    Ratio,
     interval,
     limits,
-    ratio,
     shared_error,
     skewed_difference,
     t_quantile,
@@ -37,11 +35,9 @@ class MeanDifference:
     n: int
 
 
-def effect(
-    values: Sequence[float], others: Sequence[float], shared: tuple[float, float] = (0.0, 1.0)
-) -> MeanDifference:
-    """Mean of ``values`` minus mean of ``others``, neither empty; ``shared``: see `statistics.welch_difference`."""
-    gain, se, df = welch_difference(values, others, shared)
+def effect(values: Sequence[float], others: Sequence[float]) -> MeanDifference:
+    """Mean of ``values`` minus mean of ``others``, neither empty."""
+    gain, se, df = welch_difference(values, others)
     assert gain is not None
     low, high = interval(gain, se, df)
     return MeanDifference(gain, se, df, low, high, len(values))
@@ -93,7 +89,6 @@ class Lead:
     first: MeanDifference
     second: MeanDifference
     lead: MeanDifference
-    ratio: Ratio
 
     @property
     def holds(self) -> bool:
@@ -101,16 +96,16 @@ class Lead:
         return self.lead.low is not None and self.lead.low > 0
 
 
-def lead(first: Sequence[float], second: Sequence[float], baseline: Sequence[float]) -> Lead:
+def lead(
+    first: Sequence[float], second: Sequence[float], baseline: Sequence[float], touched: tuple[float, float] = (1, 1)
+) -> Lead:
     """The lead, from the gains of the runs of two arms and the baseline's seeds (around 0); none may be empty.
 
-    A gain of exactly 0 was not compared with the baseline: that run failed, or ended at the untouched source.
+    ``touched``: the share of each arm's measurements that were compared with the baseline. The others gain exactly 0.
     """
-    touched = tuple(sum(gain != 0.0 for gain in gains) / len(gains) for gains in (first, second))
-    apart = skewed_difference(first, second, shared_error(baseline, touched[0], touched[1]))
+    apart = skewed_difference(first, second, shared_error(baseline, *touched))
     between = MeanDifference(apart.value, apart.se, apart.df, *limits(apart), len(first))
-    times = ratio(first, second, baseline=baseline, touched=(touched[0], touched[1]))
-    return Lead(effect(first, baseline), effect(second, baseline), between, times)
+    return Lead(effect(first, baseline), effect(second, baseline), between)
 
 
 def around_zero(baseline: Sequence[float], sign: float) -> list[float]:

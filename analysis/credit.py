@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Literal
+from typing import Literal, TypeVar
 
 from analysis.statistics import bh
 from trainer.values.constants import is_number
@@ -15,6 +15,9 @@ Key = tuple[str, str]  # of an edit: the knob in lower case, the value in its on
 Design = Literal["randomised", "paired", "observational"]
 LEAST_RUNS = 3  # of a row that may be significant
 PER_SECOND, PER_EXPERIMENT = " per device-second", " per experiment"
+
+
+Credit = TypeVar("Credit", bound="CreditEstimate")
 
 
 @dataclass(frozen=True)
@@ -237,7 +240,7 @@ class CreditViewRow:
     p: float | None
 
 
-def settled(rows: Sequence[CreditEstimate]) -> list[CreditEstimate]:
+def settled(rows: Sequence[Credit]) -> list[Credit]:
     """The same rows with their q: Benjamini-Hochberg over all of them together, whatever their method.
 
     Rows with fewer than LEAST_RUNS runs or without any spread get none: a few equal runs do not prove that others would

@@ -12,7 +12,7 @@ from analysis.credit import DirectiveCredit, DirectiveUse, EditCredit, MutationC
 from analysis.final_scripts import FinalScript, final_scripts
 from analysis.scales import GainScale
 from analysis.scope import Scope
-from analysis.statistics import mean_interval, posterior
+from analysis.statistics import interval, mean_interval, posterior
 from analysis.trust import weakest
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class ProgramScore:
     n: int
     shrunk_mean: float  # posterior given all programs of the study; selection uses it
     shrunk_se: float
-    low: float | None  # two-sided 95% t interval of the mean
+    low: float | None  # two-sided 95% t interval of the mean, from se
     high: float | None
     claimed: float | None  # mean claim of its runs; not used for ranking
     words: int | None
@@ -167,12 +167,13 @@ def program_scores(scope: Scope) -> list[ProgramScore]:
         [m.mean or 0.0 for m in means.values()], [m.se for m in means.values()], [m.n for m in means.values()]
     )
     table = []
-    for (program_id, mean), score in zip(means.items(), scores, strict=True):
+    for program_id, score in zip(means, scores, strict=True):
         first = runs[program_id][0]
         claims = [run.claimed for run in runs[program_id] if run.claimed is not None]
+        low, high = interval(score.mean, score.se, score.n - 1)
         table.append(ProgramScore(
             program_id=program_id, name=first.name, task=scope.task, mean=score.mean, se=score.se, n=score.n,
-            shrunk_mean=score.shrunk_mean, shrunk_se=score.shrunk_se, low=mean.low, high=mean.high,
+            shrunk_mean=score.shrunk_mean, shrunk_se=score.shrunk_se, low=low, high=high,
             claimed=sum(claims) / len(claims) if claims else None, words=first.words, generation=first.generation,
         ))  # fmt: skip
     return sorted(table, key=lambda s: (-s.shrunk_mean, -s.mean, s.program_id))

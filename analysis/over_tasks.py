@@ -13,16 +13,31 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from analysis.credit import CreditEstimate, DirectiveCredit, EditCredit, MutationCredit, NeverFollowed, Value
+from analysis.credit import (
+    PER_SECOND,
+    CreditEstimate,
+    DirectiveCredit,
+    EditCredit,
+    MutationCredit,
+    NeverFollowed,
+    Value,
+    settled,
+)
 from analysis.evidence import Evidence, ProgramScore
 from analysis.scales import UNIT, GainScale
-from analysis.statistics import interval, mean_interval, posterior
+from analysis.statistics import ErrorEstimate, interval, mean_over_tasks, posterior, t_test
 from analysis.trust import weakest
 from trainer.values.constants import is_number
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 Row = TypeVar("Row", bound=CreditEstimate)
+Item = TypeVar("Item", bound="DataclassInstance")
+GAINS = ("estimate", "se", "low", "high", "shrunk", "shrunk_se", "mean", "sd", "shrunk_mean", "claimed")
+COUNTS = ("failures", "runs", "device_seconds", "runs_held", "runs_followed")
 Parts = Sequence[Evidence]
 
 
@@ -30,9 +45,11 @@ def over_tasks(parts: Parts, scales: Sequence[GainScale]) -> Evidence:
     """The mean over tasks of each one's evidence divided by its scale, with the divided parts."""
     divided = tuple(scaled(part, scale) for part, scale in zip(parts, scales, strict=True))
     task = ", ".join(part.task for part in divided)
-    edits = [_edit(same, task) for same in _alike(divided, lambda p: p.edits, _change)]
-    directives = [_directive(same, task) for same in _alike(divided, lambda p: p.directives, lambda d: d.directive_id)]
-    mutations = [_mutation(same, task) for same in _alike(divided, lambda p: p.mutations, lambda m: m.child_id)]
+    edits = settled([_mean(same, task) for same in _alike(divided, lambda p: p.edits, _change)])
+    directives = settled(
+        [_mean(same, task) for same in _alike(divided, lambda p: p.directives, lambda d: d.directive_id)]
+    )
+    mutations = settled([_mean(same, task) for same in _alike(divided, lambda p: p.mutations, lambda m: m.child_id)])
     return Evidence(
         task=task,
         unit=UNIT,
@@ -58,19 +75,16 @@ def over_stages(stages: Sequence[Parts], scales: Sequence[Sequence[GainScale]], 
     """
     parts = [part for stage in stages for part in stage]
     whole = over_tasks(parts, [scale for stage in scales for scale in stage])
-    left, leads = list(whole.parts), defaultdict[str, list[tuple[ProgramScore, ProgramScore]]](list)
-    runs: Counter[str] = Counter()
+    left, leads, runs = list(whole.parts), defaultdict[str, list[ProgramScore]](list), Counter[str]()
     for stage in stages:
         by_task = [{score.program_id: score for score in left.pop(0).programs} for _ in stage]
         for program_id in set.intersection(*(set(scores) for scores in by_task)):
             runs[program_id] += min(scores[program_id].n for scores in by_task)
-            leads[program_id] += [(s[program_id], s[stock]) for s in by_task if stock in s]
-    programs = [_led(scored, runs[program_id], whole.task) for program_id, scored in sorted(leads.items()) if scored]
-    known = posterior(
-        [p.mean for p in programs], [p.se for p in programs], [len(leads[p.program_id]) for p in programs]
-    )
+            leads[program_id] += [_lead(on[program_id], on[stock]) for on in by_task if stock in on]
+    programs = [_score(on, whole.task, drawn=True) for _, on in sorted(leads.items()) if on]
+    known = posterior([p.mean for p in programs], [p.se for p in programs], [len(p.tasks) for p in programs])
     shrunk = [
-        replace(p, shrunk_mean=score.shrunk_mean, shrunk_se=score.shrunk_se)
+        replace(p, n=runs[p.program_id], shrunk_mean=score.shrunk_mean, shrunk_se=score.shrunk_se, tasks=())
         for p, score in zip(programs, known, strict=True)
     ]
     return replace(
@@ -78,56 +92,33 @@ def over_stages(stages: Sequence[Parts], scales: Sequence[Sequence[GainScale]], 
     )
 
 
-def _led(scored: Sequence[tuple[ProgramScore, ProgramScore]], n: int, task: str) -> ProgramScore:
-    """The score from those of the program and of stock on each task."""
-    first, count = scored[0][0], len(scored)
-    over = mean_interval([1.0 + score.mean - stock.mean for score, stock in scored])
-    errors = [s.se**2 + (stock.se**2 if s.program_id != stock.program_id else 0.0) for s, stock in scored]
-    of_runs = math.sqrt(math.fsum(errors)) / count
-    claims = [score.claimed for score, _ in scored if score.claimed is not None]
-    return replace(
-        first,
-        task=task,
-        mean=over.mean or 0.0,
-        se=max(over.se or 0.0, of_runs),
-        n=n,
-        low=over.low,
-        high=over.high,
-        claimed=math.fsum(claims) / count if len(claims) == count else None,
-    )
+def _lead(score: ProgramScore, stock: ProgramScore) -> ProgramScore:
+    """1 plus the lead over stock on the same task."""
+    error = score.se**2 + (stock.se**2 if score.program_id != stock.program_id else 0.0)
+    return replace(score, mean=1.0 + score.mean - stock.mean, se=math.sqrt(error))
 
 
 def scaled(part: Evidence, scale: GainScale) -> Evidence:
     """The same with every gain divided by the scale's size, in units of it."""
-    size = scale.size
     return replace(
         part,
         unit=UNIT,
         scale=scale,
-        edits=tuple(_by(e, size) for e in part.edits),
-        directives=tuple(_by(d, size) for d in part.directives),
-        mutations=tuple(
-            replace(_by(m, size), shrunk=_over(m.shrunk, size), shrunk_se=_over(m.shrunk_se, size))
-            for m in part.mutations
-        ),
-        programs=tuple(_score_by(s, size) for s in part.programs),
-        finals=tuple(replace(s, mean=s.mean / size, sd=s.sd / size) for s in part.finals),
+        edits=tuple(_by(row, scale.size) for row in part.edits),
+        directives=tuple(_by(row, scale.size) for row in part.directives),
+        mutations=tuple(_by(row, scale.size) for row in part.mutations),
+        programs=tuple(_by(score, scale.size) for score in part.programs),
+        finals=tuple(_by(script, scale.size) for script in part.finals),
     )
 
 
-def _by(row: Row, size: float) -> Row:
-    unit = row.unit.replace(row.unit.removesuffix(" per device-second"), UNIT)
-    figures = {name: _over(getattr(row, name), size) for name in ("estimate", "se", "low", "high")}
-    return replace(row, unit=unit, **figures)  # type: ignore[arg-type]
-
-
-def _over(value: float | None, size: float) -> float | None:
-    return None if value is None else value / size
-
-
-def _score_by(score: ProgramScore, size: float) -> ProgramScore:
-    names = ("mean", "se", "shrunk_mean", "shrunk_se", "low", "high", "claimed")
-    return replace(score, **{name: _over(getattr(score, name), size) for name in names})  # type: ignore[arg-type]
+def _by(item: Item, size: float) -> Item:
+    """The same with its gains divided by ``size``."""
+    known = {name: getattr(item, name, None) for name in GAINS}
+    figures: dict[str, Any] = {name: value / size for name, value in known.items() if value is not None}
+    if isinstance(item, CreditEstimate):
+        figures["unit"] = UNIT + PER_SECOND if item.unit.endswith(PER_SECOND) else UNIT
+    return replace(item, **figures)
 
 
 def _alike(parts: Parts, rows: Callable[[Evidence], Iterable[Row]], key: Callable[[Row], Hashable]) -> list[list[Row]]:
@@ -145,21 +136,22 @@ def _change(edit: EditCredit) -> tuple[str, Value]:
     return edit.knob.casefold(), text
 
 
-def _mean(rows: Sequence[Row], task: str, freedom: float) -> Row:
-    """The mean of independent rows, with its SE, the weakest design and the largest q.
-
-    ``freedom``: degrees of freedom of the SE, summed over the rows.
-    """
-    first, count = rows[0], len(rows)
-    if count == 1:
+def _mean(rows: Sequence[Row], task: str) -> Row:
+    """The mean of independent rows, with its SE and p, and the weakest design."""
+    first = rows[0]
+    if len(rows) == 1:
         return first
-    ses = [row.se for row in rows if row.se is not None]
-    estimate = math.fsum(row.estimate for row in rows) / count
-    se = math.sqrt(math.fsum(s * s for s in ses)) / count if len(ses) == count else None
-    qs = [row.q for row in rows if row.q is not None]
+    each = [(ErrorEstimate(row.estimate, row.se, getattr(row, "df", row.n - 1.0)), 1.0) for row in rows]
+    estimate, se, df, _ = mean_over_tasks(each)
+    low, high = interval(estimate, se, df)
     designs = {row.design for row in rows}
-    n = sum(row.n for row in rows)
-    low, high = interval(estimate, se, freedom)
+    more: dict[str, Any] = {name: _sum(rows, name) for name in COUNTS if hasattr(first, name)}
+    if isinstance(first, DirectiveCredit):
+        more["program_ids"] = tuple(dict.fromkeys(p for row in rows for p in getattr(row, "program_ids", ())))
+    if isinstance(first, MutationCredit):
+        shrunk = [(row.shrunk, row.shrunk_se) for row in rows if isinstance(row, MutationCredit)]
+        known = [(value, error) for value, error in shrunk if value is not None and error is not None]
+        more["shrunk"], more["shrunk_se"] = _average(known) if len(known) == len(rows) else (None, None)
     return replace(
         first,
         task=task,
@@ -167,42 +159,23 @@ def _mean(rows: Sequence[Row], task: str, freedom: float) -> Row:
         se=se,
         low=low,
         high=high,
-        n=n,
-        q=max(qs) if len(qs) == count else None,
+        n=sum(row.n for row in rows),
+        p=t_test(estimate, se, df) if all(row.p is not None for row in rows) else None,
         design="observational" if "observational" in designs else first.design if len(designs) == 1 else "paired",
         of=tuple(row.credit_id for row in rows),
+        **more,
     )
 
 
-def _edit(rows: list[EditCredit], task: str) -> EditCredit:
-    return replace(
-        _mean(rows, task, sum(row.df for row in rows)),
-        failures=sum(row.failures for row in rows),
-        runs=sum(row.runs for row in rows),
-        device_seconds=math.fsum(row.device_seconds for row in rows),
-    )
+def _sum(rows: Sequence[Row], name: str) -> float:
+    values = [getattr(row, name) for row in rows]
+    return math.fsum(values) if isinstance(values[0], float) else sum(values)
 
 
-def _directive(rows: list[DirectiveCredit], task: str) -> DirectiveCredit:
-    return replace(
-        _mean(rows, task, sum(row.df for row in rows)),
-        failures=sum(row.failures for row in rows),
-        device_seconds=math.fsum(row.device_seconds for row in rows),
-        program_ids=tuple(dict.fromkeys(p for row in rows for p in row.program_ids)),
-        runs_held=sum(row.runs_held for row in rows),
-        runs_followed=sum(row.runs_followed for row in rows),
-    )
-
-
-def _mutation(rows: list[MutationCredit], task: str) -> MutationCredit:
-    shrunk = [row.shrunk for row in rows if row.shrunk is not None]
-    errors = [row.shrunk_se for row in rows if row.shrunk_se is not None]
-    known = len(shrunk) == len(errors) == len(rows)
-    return replace(
-        _mean(rows, task, sum(row.n - 1 for row in rows)),
-        shrunk=math.fsum(shrunk) / len(rows) if known else None,
-        shrunk_se=math.sqrt(math.fsum(e * e for e in errors)) / len(rows) if known else None,
-    )
+def _average(values: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """(mean, its standard error) of independent values with a standard error each."""
+    mean = math.fsum(value for value, _ in values) / len(values)
+    return mean, math.sqrt(math.fsum(se * se for _, se in values)) / len(values)
 
 
 def _programs(parts: Parts, task: str) -> list[ProgramScore]:
@@ -216,10 +189,13 @@ def _programs(parts: Parts, task: str) -> list[ProgramScore]:
     return sorted(scores, key=lambda s: (-s.shrunk_mean, -s.mean, s.program_id))
 
 
-def _score(scores: list[ProgramScore], task: str) -> ProgramScore:
-    count = len(scores)
-    mean, se = math.fsum(s.mean for s in scores) / count, math.sqrt(math.fsum(s.se**2 for s in scores)) / count
-    low, high = interval(mean, se, sum(s.n - 1 for s in scores))
+def _score(scores: list[ProgramScore], task: str, drawn: bool = False) -> ProgramScore:
+    """The mean over tasks; ``drawn``: the tasks are a sample of their families."""
+    mean, se = _average([(s.mean, s.se) for s in scores])
+    over = mean_over_tasks([(ErrorEstimate(s.mean, s.se, s.n - 1.0), 1.0) for s in scores], drawn)
+    low, high = interval(mean, over.se if drawn else se, over.df)
+    se = max(over.se or 0.0, se) if drawn else se
+    shrunk, shrunk_se = _average([(s.shrunk_mean, s.shrunk_se) for s in scores])
     claims = [s.claimed for s in scores if s.claimed is not None]
     return replace(
         scores[0],
@@ -229,9 +205,9 @@ def _score(scores: list[ProgramScore], task: str) -> ProgramScore:
         n=min(s.n for s in scores),
         low=low,
         high=high,
-        shrunk_mean=math.fsum(s.shrunk_mean for s in scores) / count,
-        shrunk_se=math.sqrt(math.fsum(s.shrunk_se**2 for s in scores)) / count,
-        claimed=math.fsum(claims) / count if len(claims) == count else None,
+        shrunk_mean=shrunk,
+        shrunk_se=shrunk_se,
+        claimed=math.fsum(claims) / len(claims) if len(claims) == len(scores) else None,
         tasks=tuple(scores),
     )
 

@@ -11,7 +11,6 @@ uncertain, so it is reported with its interval.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 POWER, LEVEL = 0.8, 0.025
@@ -32,7 +31,7 @@ class RunSample:
 class RunNoise:
     """Sd between runs of one program, in the task's unit, on ``df`` degrees of freedom (None: stated, not measured).
 
-    ``mean`` is stock's gain, the denominator of ratios.
+    ``mean`` is stock's gain, where differences may be stated as ratios to it.
     """
 
     sd: float
@@ -105,17 +104,3 @@ def detectable(a: RunSample, b: RunSample, target: float = POWER, level: float =
 def in_sds(runs: int, level: float = LEVEL) -> float | None:
     """``detectable`` of two programs of ``runs`` runs each, in SDs between runs of one program."""
     return detectable(RunSample(1.0, runs), RunSample(1.0, runs), POWER, level)
-
-
-def pooled(groups: Sequence[Sequence[float]]) -> tuple[float, int] | None:
-    """(SD within groups, its degrees of freedom); None if no group has two values."""
-    df = sum(len(g) - 1 for g in groups if len(g) > 1)
-    if df == 0:
-        return None
-    rest = math.fsum(_squares(g) for g in groups if len(g) > 1)
-    return math.sqrt(rest / df), df
-
-
-def _squares(values: Sequence[float]) -> float:
-    mean = math.fsum(values) / len(values)
-    return math.fsum((v - mean) ** 2 for v in values)

@@ -1,17 +1,22 @@
 """The divisor of gains on a task in means over several tasks: stock's mean gain on the task.
 
-A ratio to a value near 0 is unstable, so stock's mean is used only if the lower end of its 95% interval is above 0.
+A ratio to a value near 0 is unstable, so stock's mean is used only where it may be divided by (`statistics.divides`).
 Otherwise the divisor is the standard deviation between the runs of one program (pooled over all programs on the task);
-the scale says which of the two it is.
+the scale says which of the two it is. New members of a family have the scale of the family.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from analysis.statistics import Mean, mean_interval
+from analysis.statistics import Mean, divides, mean_interval, pooled_sd
+from analysis.tables import statement
+from programs.shelf import starter
+
+if TYPE_CHECKING:
+    import duckdb
 
 UNIT = "x stock"
 
@@ -27,20 +32,39 @@ class GainScale:
     stock: Mean
 
 
+@dataclass(frozen=True)
+class TaskScale:
+    """A row of the view `scales`: a training task. Gains in the metric's unit."""
+
+    task: str
+    unit: str | None
+    size: float
+    of_stock: bool  # the size is stock's mean gain; else a standard deviation between runs
+    stock_gain: float | None
+    low: float | None
+    high: float | None
+    n: int  # runs of stock
+    family: str | None  # in a study over families; all its tasks have one scale
+
+
 def scale_of(task: str, unit: str, stock: Sequence[float], others: Iterable[Sequence[float]] = ()) -> GainScale:
     """The scale, from the gains of stock's runs (all its arms) and those of each other program."""
     mean = mean_interval(stock)
-    if mean.mean is not None and mean.low is not None and mean.low > 0.0:
-        return GainScale(task, unit, mean.mean, True, mean)
-    return GainScale(task, unit, pooled_sd([stock, *others]) or 1.0, False, mean)
+    if divides(mean):
+        return GainScale(task, unit, mean.mean or 1.0, True, mean)
+    spread = pooled_sd([stock, *others])
+    return GainScale(task, unit, spread[0] if spread and spread[0] else 1.0, False, mean)
 
 
-def pooled_sd(programs: Iterable[Sequence[float]]) -> float:
-    """Standard deviation of runs around their program's mean; 0 if no program has two different runs."""
-    squares, df = 0.0, 0
-    for gains in programs:
-        if len(gains) > 1:
-            mean = math.fsum(gains) / len(gains)
-            squares += math.fsum((gain - mean) ** 2 for gain in gains)
-            df += len(gains) - 1
-    return math.sqrt(squares / df) if df else 0.0
+def own_unit(task: str, unit: str) -> GainScale:
+    """Of tasks that share a unit: their gains are averaged as they are."""
+    return GainScale(task, unit, 1.0, False, mean_interval(()))
+
+
+def task_scales(con: duckdb.DuckDBPyConnection) -> Iterator[TaskScale]:
+    """From the verified runs of all selecting matches, in the order of the tasks' first match."""
+    asked = con.execute(statement("scales"), {"stock": starter("stock").program_id})
+    for task, unit, family, stock, others in asked.fetchall():
+        scale = scale_of(task, unit or "", stock, others)
+        mean = scale.stock
+        yield TaskScale(task, unit, scale.size, scale.of_stock, mean.mean, mean.low, mean.high, mean.n, family)

@@ -6,18 +6,22 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from analysis.ranks import ALPHA as ALPHA
-from analysis.ranks import shown
 from analysis.statistics import error_of, mean_interval, posterior, t_quantile
 from analysis.tables import statement, typed_rows
 from analysis.trust import weakest
 
 if TYPE_CHECKING:
     import duckdb
+    import numpy as np
 
+    Array = np.ndarray[Any, np.dtype[Any]]
 
+ALPHA = 0.05  # of the ranks, over all pairs of a match
+TESTS = "Welch's t tests at 5%, Holm-corrected for all pairs"
+UNDECIDED = f"Too few runs to separate these programs ({TESTS})."
+SLACK = 1 - 1e-6  # of a bound: more than the rounding error
 ArmKey = TypeVar("ArmKey")
 
 
@@ -115,8 +119,45 @@ def rank_ranges(gains: Mapping[ArmKey, Sequence[float]]) -> dict[ArmKey, tuple[i
     arms = [arm for arm, values in gains.items() if values]
     means = [math.fsum(gains[arm]) / len(gains[arm]) for arm in arms]
     errors = [error_of(gains[arm]) for arm in arms]
-    above, below = shown(means, errors, [len(gains[arm]) for arm in arms])
+    above, below = better_and_worse(means, errors, [len(gains[arm]) for arm in arms])
     return {arm: (1 + up, len(arms) - down) for arm, up, down in zip(arms, above, below, strict=True)}
+
+
+def better_and_worse(means: Sequence[float], errors: Sequence[float], ns: Sequence[int]) -> tuple[list[int], list[int]]:
+    """(number of significantly better arms, of worse arms) per arm, from means, variances of the mean, runs ≥ 1.
+
+    Holm (1979) rejects the r-th smallest p of m if (m - r + 1) p < ALPHA, and stops at the first that is not. At most
+    those pairs are rejected whose normal p is below ALPHA, so that a t above this bound is enough to look at.
+    """
+    import numpy as np
+    from scipy.special import ndtri, stdtr
+
+    tested = np.asarray([i for i in np.argsort(means, kind="stable")[::-1] if ns[i] > 1], int)
+    mean, error, free = np.asarray(means)[tested], np.asarray(errors)[tested], np.asarray(ns)[tested] - 1.0
+
+    def below(i: int, least: float) -> Array:
+        apart, total = mean[i] - mean[i + 1 :], error[i] + error[i + 1 :]
+        return np.asarray(i + 1 + np.flatnonzero((apart > 0.0) & (apart**2 > least * total)))
+
+    pairs, arms = math.comb(len(means), 2), range(len(tested))
+    most = sum(len(below(i, ndtri(ALPHA / 2) ** 2 * SLACK)) for i in arms)
+    limit = ALPHA / (pairs - most + 1)
+    ps, upper, lower = [np.zeros(0)], [np.zeros(0, int)], [np.zeros(0, int)]
+    for i in arms:
+        j = below(i, ndtri(limit / 2) ** 2 * SLACK)
+        apart, total = mean[i] - mean[j], error[i] + error[j]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            df = total**2 / (error[i] ** 2 / free[i] + error[j] ** 2 / free[j])
+            p = np.where(total > 0.0, 2.0 * stdtr(df, -apart / np.sqrt(total)), 0.0)
+        ps.append(p[p < limit])
+        lower.append(tested[j[p < limit]])
+        upper.append(np.full(len(lower[-1]), tested[i]))
+    p = np.concatenate(ps)
+    order = np.argsort(p, kind="stable")
+    open_ = np.flatnonzero((pairs - np.arange(len(p))) * p[order] >= ALPHA)
+    shown = order[: open_[0]] if len(open_) else order
+    worse, better = (np.bincount(np.concatenate(side)[shown], minlength=len(means)) for side in (upper, lower))
+    return better.tolist(), worse.tolist()
 
 
 def counted_gains(runs: Sequence[StandingRun]) -> list[float]:

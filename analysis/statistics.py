@@ -1,4 +1,4 @@
-"""Small statistics on small samples: intervals, tests, corrections for many tests, shrinkage, ratios.
+"""Small statistics on small samples: intervals, tests, corrections for many tests, shrinkage.
 
 All functions take plain sequences of floats. What the data do not determine (the spread of one run) is None, not 0.
 """
@@ -26,12 +26,6 @@ class Mean:
     low: float | None
     high: float | None
 
-    @property
-    def is_far_from_zero(self) -> bool:
-        """Whether a ratio to it may be shown: the lower end of its interval is at least half of it. A ratio to a gain
-        near 0 is large by chance."""
-        return self.mean is not None and self.low is not None and self.low >= self.mean / 2 > 0
-
 
 @dataclass(frozen=True)
 class Posterior:
@@ -42,17 +36,6 @@ class Posterior:
     n: int
     shrunk_mean: float
     shrunk_se: float
-
-
-@dataclass(frozen=True)
-class Ratio:
-    """A ratio of two means and its one-sided lower bound; lower is None if the data allow any ratio."""
-
-    ratio: float | None
-    lower: float | None
-    level: float
-    n_top: int
-    n_bottom: int
 
 
 class ErrorEstimate(NamedTuple):
@@ -119,6 +102,23 @@ def mean_together(arms: Iterable[tuple[float | None, float | None, int]]) -> Mea
 def satterthwaite(parts: Sequence[tuple[float, float]]) -> float:
     """Degrees of freedom of a sum of independent variances, of each with its own (1946); the sum is not 0."""
     return math.fsum(part for part, _ in parts) ** 2 / math.fsum(part**2 / df for part, df in parts)
+
+
+def mean_over_tasks(tasks: Sequence[tuple[ErrorEstimate, float]], drawn: bool = False) -> ErrorEstimate:
+    """Mean of independent estimates, each divided by the scale of its task; no se where one has none. Satterthwaite's
+    degrees of freedom. Of tasks that are ``drawn`` the mean is that of their family: its error is between tasks."""
+    each = [(e.value / size, e.se and e.se / size, e.df, e.skewness) for e, size in tasks]
+    if drawn:
+        return skewed_difference([value for value, *_ in each], [0.0] * len(each))
+    mean, parts = math.fsum(value for value, *_ in each) / len(each), [(se, df, s) for _, se, df, s in each]
+    if any(se is None or df <= 0 for se, df, _ in parts):
+        return ErrorEstimate(mean, None, 0.0)
+    total = math.fsum((se or 0.0) ** 2 for se, *_ in parts)
+    if total == 0.0:
+        return ErrorEstimate(mean, 0.0, math.fsum(df for _, df, _ in parts))
+    df = satterthwaite([((se or 0.0) ** 2, df) for se, df, _ in parts])
+    third = math.fsum(s * (se or 0.0) ** 3 for se, _, s in parts)
+    return ErrorEstimate(mean, math.sqrt(total) / len(each), df, third / total**1.5)
 
 
 def welch_difference(
@@ -280,57 +280,25 @@ def between_variance(means: Sequence[float], variances: Sequence[float]) -> floa
     return max(0.0, (spread - (len(means) - 1)) / scale)
 
 
-def ratio(
-    top: Sequence[float],
-    bottom: Sequence[float],
-    level: float = 0.95,
-    baseline: Sequence[float] = (),
-    touched: tuple[float, float] = (1.0, 1.0),
-) -> Ratio:
-    """Mean of top over mean of bottom with a one-sided lower bound by Fieller's method (1954).
-
-    Samples of unequal variance; Satterthwaite's degrees of freedom at the ratio found. The bound is the smallest r for
-    which top minus r times bottom is not significantly above 0. lower is None if a side has fewer than two values or
-    the mean of bottom is not significantly above 0 (then no ratio can be excluded).
-
-    ``baseline``: the values whose mean was subtracted from the gains; its error e is in the share w of the values
-    (``touched``) of each side that are not exactly 0 by construction. With v the variance of that mean, the sides'
-    means have variances vx + wx²v and vy + wy²v and, since e is the same in both, the covariance wx·wy·v; so
-    top minus r times bottom has the further variance (wx - r·wy)²v, with n - 1 degrees of freedom.
-    """
-    nothing = Ratio(None, None, level, len(top), len(bottom))
-    if not top or not bottom:
-        return nothing
-    x, y = math.fsum(top) / len(top), math.fsum(bottom) / len(bottom)
-    if y <= 0:
-        return nothing
-    point = Ratio(x / y, None, level, len(top), len(bottom))
-    if len(top) < 2 or len(bottom) < 2:
-        return point
-    vx, vy = _variance(top) / len(top), _variance(bottom) / len(bottom)
-    v, (wx, wy) = (_variance(baseline) / len(baseline), touched) if len(baseline) > 1 else (0.0, (0.0, 0.0))
-    shared = (wx - x / y * wy) ** 2 * v, max(2, len(baseline)) - 1
-    parts = (vx, len(top) - 1), ((x / y) ** 2 * vy, len(bottom) - 1), shared
-    if not any(part for part, _ in parts):
-        return Ratio(x / y, x / y, level, len(top), len(bottom))
-    t2 = t_quantile(level, satterthwaite(parts)) ** 2
-    a, b, c = y * y - t2 * (vy + wy**2 * v), x * y - t2 * wx * wy * v, x * x - t2 * (vx + wx**2 * v)
-    if a <= 0:
-        return point
-    return Ratio(x / y, (b - math.sqrt(max(0.0, b * b - a * c))) / a, level, len(top), len(bottom))
+def divides(mean: Mean) -> bool:
+    """Whether gains may be divided by this mean gain: its 95% interval lies above 0. The one rule for every ratio."""
+    return mean.mean is not None and mean.low is not None and mean.low > 0.0
 
 
-def ratio_interval(
-    top: Sequence[float],
-    bottom: Sequence[float],
-    baseline: Sequence[float] = (),
-    touched: tuple[float, float] = (1.0, 1.0),
-) -> tuple[float | None, float | None]:
-    """Two-sided 95% limits of `ratio`, which include the error of bottom's mean. The upper one mirrors the lower one:
-    -top over bottom has the same errors, so minus its lower bound is the upper bound."""
-    low = ratio(top, bottom, 0.975, baseline, touched).lower
-    high = ratio([-x for x in top], bottom, 0.975, baseline, (-touched[0], touched[1])).lower
-    return low, None if high is None else -high
+def ratio(gain: float | None, divisor: Mean) -> float | None:
+    """``gain`` as a multiple of another mean gain; None where that may not divide."""
+    return gain / divisor.mean if gain is not None and divisor.mean and divides(divisor) else None
+
+
+def pooled_sd(groups: Iterable[Sequence[float]]) -> tuple[float, int] | None:
+    """(SD of values around the mean of their group, its degrees of freedom); None if no group has two values."""
+    squares, df = 0.0, 0
+    for values in groups:
+        if len(values) > 1:
+            mean = math.fsum(values) / len(values)
+            squares += math.fsum((value - mean) ** 2 for value in values)
+            df += len(values) - 1
+    return (math.sqrt(squares / df), df) if df else None
 
 
 def error_of(values: Sequence[float]) -> float:

@@ -142,7 +142,7 @@ def _compute(
 
         add("power", Power, lambda: power_rows(con))
     if "scales" in views:
-        from analysis.task_scales import TaskScale, task_scales
+        from analysis.scales import TaskScale, task_scales
 
         add("scales", TaskScale, lambda: list(task_scales(con)))
         con.execute(f"CREATE {held} MACRO {statement('program_scores')}")  # a macro over the table

@@ -109,12 +109,6 @@ def bracket(low: float | None, high: float | None) -> str:
     return "" if low is None or high is None else f" [{low:.4g}, {high:.4g}]"
 
 
-def at_least(lower: float | None, level: int | None = None) -> str:
-    """The lower bound of a ratio; ``level`` in percent."""
-    at = f", one-sided {level}% bound" if level else ""
-    return "no lower bound" if lower is None else f"at least {lower:.2f}{at}"
-
-
 def count(value: float | None) -> str:
     """``1,489``."""
     return "–" if value is None else f"{value:,.0f}".replace("-", MINUS)

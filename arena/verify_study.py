@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from statistics import fmean, variance
 from typing import TYPE_CHECKING
 
@@ -44,6 +44,7 @@ class AuditedRun:
     final_source_id: str
     claimed_gain: float | None
     verified_gain: float | None
+    touched: float  # share of its verifications that were compared with the baseline
 
 
 @dataclass(frozen=True)
@@ -107,9 +108,10 @@ def claim_of(con: DuckDBPyConnection) -> AuditedClaim:
     if stock is None or not others:
         hint = "verify one of its runs: metaloop verify RUN -s STUDY"
         raise NotFound("this study has no match of a program against stock", hint=hint)
-    sql = "SELECT * FROM runs WHERE arm_id = ? AND state = 'finished' AND verified_gain IS NOT NULL ORDER BY run_id"
-    first = typed_rows(con.execute(sql, [others[0].arm_id]), AuditedRun)
-    second = [run for row in own or [stock, *twins] for run in typed_rows(con.execute(sql, [row.arm_id]), AuditedRun)]
+    sql = statement("audited_runs")
+    first = typed_rows(con.execute(sql, {"arm": others[0].arm_id}), AuditedRun)
+    arms = [row.arm_id for row in own or [stock, *twins]]
+    second = [run for arm in arms for run in typed_rows(con.execute(sql, {"arm": arm}), AuditedRun)]
     return AuditedClaim(others[0], first, second)
 
 
@@ -160,7 +162,7 @@ def used_by(study: Study, run: AuditedRun) -> tuple[CpuUse, ...]:
 def run_of(study: Study, run_id: str) -> AuditedRun:
     """The row of a run that has ended. Raises UsageError for one that has not."""
     with read_study(study.folder, views=()) as con:
-        (run,) = typed_rows(con.execute("SELECT * FROM runs WHERE run_id = ?", [run_id]), AuditedRun)
+        (run,) = typed_rows(con.execute("SELECT *, 1.0 AS touched FROM runs WHERE run_id = ?", [run_id]), AuditedRun)
     if run.state != "finished":
         raise UsageError(f"run {run_id} has not ended: {run.state}", hint="finish the study first")
     return run
@@ -202,7 +204,11 @@ def verify_study(study: Study, whole: AuditedClaim, drawn: AuditedClaim, how: Ho
     samples = samples_of(study, drawn)
     check = carry_out(study.task, samples, study.config.baseline_seeds, how, say)
     gains = [[check.gains(run.run_id)[0] if run.run_id in check.taken else 0.0 for run in runs] for runs in drawn.arms]
-    fresh = lead(gains[0], gains[1], around_zero(check.baseline, study.task.sign))
+    measured = [
+        [run.run_id in check.taken and not check.taken[run.run_id].failures for run in runs] for runs in drawn.arms
+    ]
+    touched = fmean(measured[0]), fmean(measured[1])
+    fresh = lead(gains[0], gains[1], around_zero(check.baseline, study.task.sign), touched)
     recorded = recorded_lead(study, whole)
     hollow = check.ablation([run.run_id for run in drawn.first if run.run_id in check.taken])
     verdict, why = study_verdict(recorded, fresh, hollow)
@@ -217,8 +223,6 @@ def verify_study(study: Study, whole: AuditedClaim, drawn: AuditedClaim, how: Ho
         why,
         {
             "failed_seeds": sum(len(taken.failures) for taken in check.taken.values()),
-            "ratio": asdict(fresh.ratio),
-            "recorded_ratio": asdict(recorded.ratio),
             "match_id": whole.match.match_id,
             "arms": arms_of(whole, drawn, (recorded.first, recorded.second), (fresh.first, fresh.second), gains),
         },
@@ -240,7 +244,8 @@ def recorded_lead(study: Study, claim: AuditedClaim) -> Lead:
     if not values or not claim.first or not claim.second:
         raise NotFound(f"{study.folder}: its claim has no measurements yet", hint="finish the study first")
     first, second = ([run.verified_gain or 0.0 for run in runs] for runs in claim.arms)
-    return lead(first, second, around_zero(values, study.task.sign))
+    touched = [fmean(run.touched for run in runs) for runs in claim.arms]
+    return lead(first, second, around_zero(values, study.task.sign), (touched[0], touched[1]))
 
 
 def figures_of(claim: AuditedClaim, recorded: Lead, fresh: Lead) -> AuditFigures:

@@ -11,15 +11,14 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from analysis.ratios import Sides, mean_of_ratios
-from analysis.scales import GainScale
+from analysis.scales import UNIT, GainScale
 from analysis.statistics import (
     ErrorEstimate,
     Mean,
-    Ratio,
     interval,
     limits,
     mean_interval,
+    mean_over_tasks,
     one_sided,
     ratio,
     shared_error,
@@ -42,8 +41,8 @@ class Claim:
     program that the champion started from, ``learnt``: one with ideas learnt on other tasks; each where it is an arm,
     and nothing is tested on them. ``difference`` is champion
     minus reference; ``p`` its one-sided Welch test, corrected for skewness (`analysis.statistics.one_sided`): the one
-    test that the study announces, at LEVEL; ``ratio`` is to the reference's mean gain with a one-sided 95% lower bound
-    (Fieller). ``over_stock``: (difference, low, high) to stock beside an own program.
+    test that the study announces, at LEVEL. ``over_stock``: (difference, low, high) to stock beside an own program.
+    ``families``: of a study over families, whose tasks are new members of these; n then counts tasks.
     """
 
     champion: Mean
@@ -53,14 +52,11 @@ class Claim:
     low: float | None
     high: float | None
     p: float
-    ratio: Ratio
-    ratio_without_ideas: Ratio | None
     tasks: tuple[OnTask, ...] = ()
     aa: tuple[ArmsDifference, ...] = ()
     own: Mean | None = None
     over_stock: tuple[float, float | None, float | None] | None = None
-    ratio_stock: Ratio | None = None
-    families: tuple[str, ...] = ()  # of a study over families: the means are over new tasks of these, not over runs
+    families: tuple[str, ...] = ()
     start: Compared | None = None
     learnt: Compared | None = None
 
@@ -112,7 +108,7 @@ def claim(gains: Gains, measured: Against | None = None, on: tuple[str, str] = (
         if not gains.get(role):
             return None
         lead = _difference(*against_role(gains, measured, role))
-        return compared(mean_interval(gains[role]), lead, _ratio(_sides(gains, measured, "champion", role)))
+        return compared(mean_interval(best), mean_interval(gains[role]), lead)
 
     tested = Claim(
         champion=mean_interval(best),
@@ -122,8 +118,6 @@ def claim(gains: Gains, measured: Against | None = None, on: tuple[str, str] = (
         low=low,
         high=high,
         p=one_sided(apart),
-        ratio=_ratio(_sides(gains, measured, "champion", reference)),
-        ratio_without_ideas=_ratio(_sides(gains, measured, "without-ideas", reference)) if bare else None,
         aa=aa,
         start=beside(START),
         learnt=beside(LEARNT),
@@ -134,13 +128,12 @@ def claim(gains: Gains, measured: Against | None = None, on: tuple[str, str] = (
     if not stock:
         return tested
     other = _difference(gains, measured)  # stock beside the user's own program, without a test
-    over_stock, ratio_stock = (other.value, *limits(other)), _ratio(_sides(gains, measured, "champion", STOCK))
-    return replace(tested, over_stock=over_stock, ratio_stock=ratio_stock)
+    return replace(tested, over_stock=(other.value, *limits(other)))
 
 
-def claim_over(measured_on: Sequence[tuple[GainScale, Gains, Against]]) -> Claim:
+def claim_over(measured_on: Sequence[tuple[GainScale, Gains, Against]], families: tuple[str, ...] = ()) -> Claim:
     """The announced test over several tasks. Degrees of freedom by Satterthwaite over the tasks, which are
-    independent."""
+    independent. ``families``: whose new members the tasks are: a sample, so that the error is that between tasks."""
     tasks = [
         OnTask(s.task, s.unit, s.size, s.of_stock, claim(gains, measured, (s.task, s.unit)))
         for s, gains, measured in measured_on
@@ -151,43 +144,54 @@ def claim_over(measured_on: Sequence[tuple[GainScale, Gains, Against]]) -> Claim
 
     def apart(role: str) -> ErrorEstimate:
         each = [(_difference(*against_role(gains, measured, role)), scale.size) for scale, gains, measured in sides]
-        return over([ErrorEstimate(e.value / size, e.se and e.se / size, e.df, e.skewness) for e, size in each])
+        return mean_over_tasks(each, drawn=bool(families))
 
-    def ratios(role: str, other: str) -> Ratio:
-        return mean_of_ratios([_sides(gains, measured, role, other) for _, gains, measured in sides])
+    def mean(of: Callable[[Claim], Mean | None]) -> Mean:
+        return mean_over(tasks, of, drawn=bool(families))
 
     def beside(role: str, of: Callable[[Claim], Compared | None]) -> Compared | None:
         if not all(gains.get(role) for _, gains, _ in sides):
             return None
-        return compared(mean_over(tasks, lambda c: gain_of(of(c))), apart(role), ratios("champion", role))
+        return compared(champion, mean(lambda c: gain_of(of(c))), apart(role))
 
-    tested = apart(reference)
+    tested, champion = apart(reference), mean(lambda c: c.champion)
     low, high = limits(tested)
     result = Claim(
-        champion=mean_over(tasks, lambda c: c.champion),
-        stock=mean_over(tasks, lambda c: c.stock),
-        without_ideas=mean_over(tasks, lambda c: c.without_ideas) if bare else None,
+        champion=champion,
+        stock=mean(lambda c: c.stock),
+        without_ideas=mean(lambda c: c.without_ideas) if bare else None,
         difference=tested.value,
         low=low,
         high=high,
         p=one_sided(tested),
-        ratio=ratios("champion", reference),
-        ratio_without_ideas=ratios("without-ideas", reference) if bare else None,
         tasks=tuple(tasks),
-        aa=tuple(each for on in tasks for each in on.claim.aa),
+        aa=_arms_over(families, measured_on) if families else tuple(each for on in tasks for each in on.claim.aa),
+        families=families,
         start=beside(START, lambda c: c.start),
         learnt=beside(LEARNT, lambda c: c.learnt),
     )
     if reference == STOCK:
         return result
-    other, own = apart(STOCK), mean_over(tasks, lambda c: c.own)
-    over_stock = other.value, *limits(other)
-    return replace(result, own=own, over_stock=over_stock, ratio_stock=ratios("champion", STOCK))
+    other, own = apart(STOCK), mean(lambda c: c.own)
+    return replace(result, own=own, over_stock=(other.value, *limits(other)))
 
 
-def compared(gain: Mean, apart: ErrorEstimate, ratio_to: Ratio) -> Compared:
+def _arms_over(
+    families: tuple[str, ...], measured_on: Sequence[tuple[GainScale, Gains, Against]]
+) -> tuple[ArmsDifference, ...]:
+    """The A/A difference over new tasks of families, in their scales; empty without a second arm on each."""
+    if not all(gains.get(STOCK) and gains.get(TWIN) for _, gains, _ in measured_on):
+        return ()
+    each = [(skewed_difference(gains[TWIN], gains[STOCK]), scale.size) for scale, gains, _ in measured_on]
+    apart = mean_over_tasks(each, drawn=True)
+    low, high = interval(apart.value, apart.se, apart.df)
+    unit = measured_on[0][0].unit if len(families) == 1 else UNIT
+    return (ArmsDifference(", ".join(families), unit, apart.value, low, high, len(each), len(each)),)
+
+
+def compared(champion: Mean, gain: Mean, apart: ErrorEstimate) -> Compared:
     """The champion beside a program that the announced test does not use, which gets its name with the decision."""
-    return Compared("", gain, apart.value, *limits(apart), ratio_to)
+    return Compared("", gain, apart.value, *limits(apart), ratio(champion.mean, gain))
 
 
 def gain_of(other: Compared | None) -> Mean | None:
@@ -231,34 +235,11 @@ def _difference(gains: Gains, measured: Against | None) -> ErrorEstimate:
     return skewed_difference(gains["champion"], gains["control"], error)
 
 
-def _sides(gains: Gains, measured: Against | None, role: str, other: str) -> Sides:
-    touched = measured.touched if measured else {}
-    shares = touched.get(role, 0.0), touched.get(other, 0.0)
-    return Sides(gains[role], gains[other], measured.baseline if measured else (), shares)
-
-
-def _ratio(sides: Sides) -> Ratio:
-    return ratio(sides.top, sides.bottom, baseline=sides.baseline, touched=sides.touched)
-
-
-def mean_over(tasks: Sequence[OnTask], of: Callable[[Claim], Mean | None]) -> Mean:
+def mean_over(tasks: Sequence[OnTask], of: Callable[[Claim], Mean | None], drawn: bool = False) -> Mean:
     means = [(mean, on.scale) for on in tasks if (mean := of(on.claim)) is not None and mean.mean is not None]
     if len(means) < len(tasks):
         return Mean(None, None, 0, None, None)
-    estimates = [
-        ErrorEstimate((mean.mean or 0.0) / size, mean.se and mean.se / size, mean.n - 1.0) for mean, size in means
-    ]
-    middle, se, df, _ = over(estimates)
-    return Mean(middle, se, min(mean.n for mean, _ in means), *interval(middle, se, df))
-
-
-def over(tasks: Sequence[ErrorEstimate]) -> ErrorEstimate:
-    """Mean of independent estimates; no se where one has none. Satterthwaite's degrees of freedom."""
-    mean, count = math.fsum(task.value for task in tasks) / len(tasks), len(tasks)
-    parts = [(task.se, task) for task in tasks if task.se is not None]
-    if len(parts) < count:
-        return ErrorEstimate(mean, None, 0.0)
-    total, spread = math.fsum(se**2 for se, _ in parts), math.fsum(se**4 / task.df for se, task in parts)
-    df = total**2 / spread if spread else math.fsum(task.df for _, task in parts)
-    third = math.fsum(task.skewness * se**3 for se, task in parts)
-    return ErrorEstimate(mean, math.sqrt(total) / count, df, third / total**1.5 if total else 0.0)
+    estimates = [(ErrorEstimate(mean.mean or 0.0, mean.se, mean.n - 1.0), size) for mean, size in means]
+    middle, se, df, _ = mean_over_tasks(estimates, drawn)
+    n = len(means) if drawn else min(mean.n for mean, _ in means)
+    return Mean(middle, se, n, *interval(middle, se, df))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from analysis.knowledge import family_of
+from analysis.scales import own_unit
 from analysis.verdict.origin import ancestors
 from arena.arms import Entry, Match
 from arena.executor import Executor, Progress
@@ -14,8 +15,7 @@ from arena.study import Study
 from arena.task_set import Scores, TaskSet
 from arena.task_study import TaskStudy
 from inner_loop.behaviour import resolved_ideas
-from meta.claim import LEARNT, START, Against, Claim, Gains, claim, claim_over
-from meta.family_claim import OnNewTasks, family_claim
+from meta.claim import LEARNT, START, Against, Claim, claim, claim_over
 from meta.lineage import Lineage
 from meta.novelty import differ
 from meta.plan import Plan
@@ -84,24 +84,13 @@ def claim_from(tasks: TaskSet, matches: Sequence[Match], played: Scores) -> Clai
         {arm.role: score.gains for arm, score in zip(match.arms, scores, strict=True)}
         for match, scores in zip(matches, played, strict=True)
     ]
-    if tasks.study.config.families:
-        return family_claim(by_family(tasks, gains))
     measured = [against(on, match.match_id) for on, match in zip(tasks, matches, strict=True)]
     if not tasks.several:
         return claim(gains[0], measured[0], (tasks.tasks[0].name, tasks.tasks[0].unit))
-    return claim_over(list(zip(tasks.scales(), gains, measured, strict=True)))
-
-
-def by_family(tasks: TaskSet, gains: Sequence[Gains]) -> list[OnNewTasks]:
-    """The gains of each family's new tasks, with its scale if the search used the family."""
-    scales = {scale.task: scale for scale in tasks.scales()}
-    families: dict[str, list[int]] = {}
-    for number, task in enumerate(tasks.tasks):
-        families.setdefault(family_of(task), []).append(number)
-    return [
-        OnNewTasks(family, tasks.tasks[of[0]].unit, [gains[n] for n in of], scales.get(tasks.tasks[of[0]].name))
-        for family, of in families.items()
-    ]
+    named = tasks.tasks if tasks.study.config.families else []
+    families = tuple(dict.fromkeys(family_of(task) for task in named))
+    scales = [own_unit(task.name, task.unit) for task in named] if len(families) == 1 else tasks.scales()
+    return claim_over(list(zip(scales, gains, measured, strict=True)), families)
 
 
 def against(on: TaskStudy, match_id: str) -> Against:

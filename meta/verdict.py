@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from analysis.found_scripts import FoundScript
 from analysis.scales import UNIT
+from analysis.statistics import ratio
 from analysis.verdict.decision import Compared, Contributed, Decision, HeldOut, OnOneTask, state_of
 from analysis.verdict.origin import Origin
 from meta.claim import Claim
@@ -37,14 +38,15 @@ def decide(
 ) -> Decision:
     """The decision. ``own``: name of the user's own program; ``same_as``: the program that it behaves like, if any;
     ``match_ids``: the matches behind the claim."""
-    ratio = claim.ratio_stock
     reference = night[0].name if night else own if claim.own else "stock"
-    over = Compared("stock", claim.stock, *claim.over_stock, ratio) if claim.over_stock and ratio else None
+    on_stock = ratio(claim.champion.mean, claim.stock)
+    over = Compared("stock", claim.stock, *claim.over_stock, on_stock) if claim.over_stock else None
     return Decision(
-        state=state_of(claim.p), name=program.name, unit=UNIT if claim.tasks else tasks[0].unit,
-        tasks=tuple(
+        state=state_of(claim.p), name=program.name,
+        unit=tasks[0].unit if not claim.tasks or len(claim.families) == 1 else UNIT,
+        tasks=() if claim.families else tuple(
             OnOneTask(on.task, on.unit, on.scale, on.of_stock, on.claim.champion, on.claim.reference, on.claim.low,
-                      on.claim.high, on.claim.ratio)
+                      on.claim.high, ratio(on.claim.champion.mean, on.claim.reference))
             for on in claim.tasks
         ),
         champion=claim.champion, tested=tested_of(claim, reference), p=claim.p, beside=over, bare=claim.without_ideas,
@@ -58,7 +60,8 @@ def decide(
 
 def tested_of(claim: Claim, name: str) -> Compared:
     """The champion beside the reference of the claim."""
-    return Compared(name, claim.reference, claim.difference, claim.low, claim.high, claim.ratio)
+    times = ratio(claim.champion.mean, claim.reference)
+    return Compared(name, claim.reference, claim.difference, claim.low, claim.high, times)
 
 
 def held_out(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from analysis.report.model import Again, ReportFacts
 from analysis.report.rows import ChampionRow, LogRow, MatchRow, NoiseRow, OverviewRow, RunRow, StandingRow, StudyRow
 from analysis.report.source import ReportSource
-from analysis.task_scales import TaskScale
+from analysis.scales import TaskScale
 from analysis.trust import weakest
 from analysis.verdict.verdict import verdict_of
 from programs.errors import MetaloopError

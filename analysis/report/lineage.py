@@ -171,7 +171,7 @@ def table(nodes: Sequence[DrawnProgram], edges: Mapping[str, Mapping[str, Sequen
             "from": lambda item: " × ".join(names.get(p, short(p)) for p in item.parents),
             "made by": lambda item: item.reason or item.operator,
             f">gain, {unit}": lambda item: number(item.gain, digits),
-            "95% interval": lambda item: span(item.low, item.high, digits),
+            "95%, between runs": lambda item: span(item.low, item.high, digits),
             ">runs": lambda item: count(item.n),
             "added": lambda item: texts(edges[item.id].get("added", [])),
             "removed": lambda item: texts(edges[item.id].get("removed", [])),

@@ -8,9 +8,8 @@ from typing import Any, TypeVar
 
 from analysis.report import rows
 from analysis.report.source import QueryResult, ReportSource
-from analysis.scales import UNIT
+from analysis.scales import UNIT, TaskScale
 from analysis.study_settings import StudySettings, TaskSettings
-from analysis.task_scales import TaskScale
 from analysis.trust import shared_gain_name
 from analysis.verdict.verdict import Verdict
 from analysis.wording import listed

@@ -23,11 +23,6 @@ class RecordedMean(TypedDict):
     high: NotRequired[float | None]
 
 
-class RecordedRatio(TypedDict):
-    ratio: float | None
-    lower: float | None
-
-
 class RecordedClaim(TypedDict):
     """The figures of a claim (`meta.claim`) that the page shows."""
 
@@ -37,7 +32,6 @@ class RecordedClaim(TypedDict):
     difference: float
     low: float | None
     high: float | None
-    ratio: RecordedRatio
 
 
 class HeldOutResult(TypedDict):

@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from analysis.constraint_values import ConstraintValues
-from analysis.ranks_text import PairedArm, undecided
 from analysis.report.facts import fresh_of, stages
 from analysis.report.model import Point, ReportFacts, ReportFigure, ReportSection, ReportTable
 from analysis.report.rows import StandingRow, both_arms
 from analysis.report.source import QueryResult
 from analysis.report.verdict import decided
+from analysis.standings import UNDECIDED
 from analysis.transfer import BOTH
 from analysis.trust import shared_gain_name
 from analysis.verdict.decision import Decision
@@ -25,8 +25,8 @@ TITLES = {
     "reserve": "held-out task: champion and controls",
 }
 MEANING = {
-    "champion": "champion, {gain} with its 95% interval",
-    "program": "program, {gain} with its 95% interval",
+    "champion": "champion, {gain} with its 95% interval between runs",
+    "program": "program, {gain} with its 95% interval between runs",
     "control": "control: stock, stock (A/A) or one-line",
     "without": "the champion without its ideas",
 }
@@ -143,7 +143,7 @@ def is_decided(facts: ReportFacts, arms: Sequence[StandingRow]) -> bool:
 def caption(facts: ReportFacts, arms: Sequence[StandingRow]) -> str:
     sentences: list[str] = []
     if compares_all(facts, arms) and not is_ranked(facts, arms) and len(arms) > 1:
-        sentences.append(undecided([PairedArm(r.display_name, r.gain or 0.0, r.se, r.n) for r in arms]))
+        sentences.append(UNDECIDED)
     ties = [row.rank_low == 1 for row in arms] if is_ranked(facts, arms) else []
     if behind(facts, arms) is not None:
         sentences.append("The verdict comes from one planned test; ranks of all pairs are not shown.")
@@ -186,7 +186,7 @@ def table(
             **rank,
             "program": lambda row: row.program,
             ">gain" if tasks else f">gain, {unit}": lambda row: number(row.gain, digits),
-            "95% interval": lambda row: span(row.low, row.high, digits),
+            "95%, between runs": lambda row: span(row.low, row.high, digits),
             **dict(_limit(name, reached) for name in dict.fromkeys(one.name for one in reached)),
             ">claimed gain": lambda row: number(row.claimed, digits),
             ">runs": lambda row: count(row.n),

@@ -195,8 +195,7 @@ def _verdict(d: Decision) -> Verdict:
         "low": tested.low,
         "high": tested.high,
         "p": d.p,
-        "ratio": tested.ratio.ratio,
-        "ratio_at_least": tested.ratio.lower,
+        "ratio": tested.ratio,
     }
     if d.night:  # the gains of its test are those of turns
         script = next(iter(d.scripts), None)

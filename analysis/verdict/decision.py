@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from analysis.found_scripts import FoundScript
 from analysis.json_values import read_as
-from analysis.statistics import Mean, Ratio, interval
+from analysis.statistics import Mean, interval
 from analysis.verdict.origin import Origin
 from analysis.wording import interval_decimals
 
@@ -59,7 +59,7 @@ class Compared:
     difference: float
     low: float | None
     high: float | None
-    ratio: Ratio
+    ratio: float | None
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class OnOneTask:
     tested: Mean
     low: float | None
     high: float | None
-    ratio: Ratio
+    ratio: float | None
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ class Decision:
     match_ids: tuple[str, ...] = ()
     scripts: tuple[FoundScript, ...] = ()
     simulated: tuple[str, ...] = ()  # tasks whose results a formula gives
-    families: tuple[str, ...] = ()  # of a study over families: n counts new tasks, and ``tasks`` holds the families
+    families: tuple[str, ...] = ()  # of a study over families: n counts new tasks of these
     origin: Origin | None = None  # what the champion started from
     start: Compared | None = None  # that program, where the confirmation ran it; nothing is tested on it
     learnt: Compared | None = None  # a program with ideas learnt on other tasks, likewise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from analysis.statistics import mean_together
+from analysis.statistics import divides, mean_together
 from analysis.wording import decimals, duration, listed, many, number, span, typical
 from arena.contest.race import Race
 from arena.contest.standing import scores_of_rows
@@ -219,7 +219,7 @@ def _ratio(gain: float, said: Announcement) -> float | None:
     entry is not significantly above it."""
     stock = _stock(said)
     mean = mean_together((row["gain"], row["se"], row["n"]) for row in stock)
-    clear = all(row["se"] is not None for row in stock) and mean.is_far_from_zero
+    clear = all(row["se"] is not None for row in stock) and divides(mean)
     return gain / (said["gain"] - said["over_stock"]) if clear and (said["over_low"] or 0) > 0 else None
 
 

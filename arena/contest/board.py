@@ -13,8 +13,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from analysis.ledger import segments
 from analysis.power import runs_needed
-from analysis.ranks import shown
-from analysis.standings import counted_gains, standing, standings
+from analysis.standings import better_and_worse, counted_gains, standing, standings
 from analysis.statistics import error_of
 from analysis.study import read_study
 from analysis.tables import named_in, statement
@@ -115,7 +114,7 @@ class BoardUpdater:
         self._look()
         arms_there = list(self._samples)
         means, errors, ns = zip(*self._samples.values(), strict=True) if arms_there else ((), (), ())
-        above, below = shown(means, errors, ns)
+        above, below = better_and_worse(means, errors, ns)
         ranked_arms = zip(arms_there, above, below, strict=True)
         return {arm: (self._rows[arm], up, down) for arm, up, down in ranked_arms}
 

@@ -13,7 +13,7 @@ from meta.cli import resolve
 from meta.cli.flags import AnyStudy, StudyFlags
 from meta.cli.options import Above0, duration, flag, only, verb
 from meta.cli.output import Column, Output, Row
-from programs.errors import NotFound, UsageError
+from programs.errors import UsageError
 
 if TYPE_CHECKING:
     from analysis.power import RunNoise
@@ -130,13 +130,11 @@ def of_study(out: Output, study: str | None, mean: float | None) -> Basis:
 def differences(noise: RunNoise, difference: float | None, ratio: float | None, seeds: int | None) -> list[float]:
     """The differences to compute runs for: those of the flags, or a series of sizes."""
     if ratio is not None and noise.mean is None:
-        raise UsageError("--ratio needs stock's gain", hint="add --mean, or use --difference")
-    if ratio is not None and noise.mean is not None and noise.mean <= 0:
-        raise NotFound("stock gains nothing in this study, so --ratio is undefined", hint="use --difference")
+        raise UsageError("--ratio needs stock's gain, significantly above 0", hint="add --mean, or use --difference")
     named = [d for d in (difference, (ratio - 1.0) * noise.mean if ratio and noise.mean else None) if d is not None]
     if named or seeds is not None:
         return named
-    if noise.mean is not None and noise.mean > 0:
+    if noise.mean is not None:
         return [(r - 1.0) * noise.mean for r in RATIOS]
     return [noise.sd * sds for sds in SDS]
 
@@ -151,7 +149,7 @@ def needed(basis: Basis, difference: float, power: float, level: float, price: f
     seconds = 2 * runs * basis.seconds if runs is not None and basis.seconds is not None else None
     return {
         "difference": difference,
-        "ratio": 1.0 + difference / mean if mean is not None and mean > 0 else None,
+        "ratio": 1.0 + difference / mean if mean is not None else None,
         "sds": difference / sd if sd else None,
         "runs": runs,
         "runs_low": low,
@@ -178,7 +176,7 @@ def least(noise: RunNoise, seeds: int | None, power: float, level: float) -> Sma
     if seeds is None:
         return None
     smallest = detectable(RunSample(noise.sd, seeds), RunSample(noise.sd, seeds), power, level)
-    ratio = 1.0 + smallest / noise.mean if smallest is not None and noise.mean is not None and noise.mean > 0 else None
+    ratio = 1.0 + smallest / noise.mean if smallest is not None and noise.mean is not None else None
     return SmallestDifference(seeds, smallest, ratio)
 
 

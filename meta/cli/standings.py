@@ -237,7 +237,7 @@ def _table(
         *([Column("rank", right=True)] if ranked else []),
         Column("program", flex=True, style="bold"),
         Column("gain", right=True, style="green"),
-        Column("95%", right=True),
+        Column("95%", "95%, between\nruns", right=True),
         Column("plot", title=axis.header()),
         Column("claimed", "claimed\ngain", right=True, style="dim"),
         Column("n", "runs", right=True),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypedDict
 
-from analysis.ranks_text import PairedArm, tests, undecided
+from analysis.standings import TESTS, UNDECIDED
 from analysis.verdict.decision import ArmGain, twins
 from analysis.wording import TWO_ARMS, estimate, few, many, plain_text
 from meta.cli import resolve
@@ -83,14 +83,13 @@ def leading(rows: Sequence[StandingLine]) -> str:
     programs = [r for r in tested if r["role"] != "a/a"]
     if len(programs) < 2 or all(r["role"] == "a/a" for r in best):
         return ""
-    by = tests(len(tested))
     if len(best) == 1:
         more = "is better than each of the others" if best[0]["rank_high"] == 1 else "alone is behind no other"
-        return f"{name_of(best[0])} {more} ({by})."
+        return f"{name_of(best[0])} {more} ({TESTS})."
     if not worse:
-        return undecided([PairedArm(name_of(r), r["gain"] or 0.0, r["se"], r["n"]) for r in tested])
+        return UNDECIDED
     text = f"Not shown to be worse than another: {', '.join(map(name_of, best))}. "
-    text += f"Shown to be worse: {few([name_of(r) for r in worse], 'arm', MOST_NAMED)} ({by})."
+    text += f"Shown to be worse: {few([name_of(r) for r in worse], 'arm', MOST_NAMED)} ({TESTS})."
     most = max(r["gain"] or 0.0 for r in worse)
     noisy = [name_of(r) for r in best if (r["gain"] or 0.0) < most]
     why = f" Too few or too noisy runs to show that a lower mean is worse: {', '.join(noisy)}."

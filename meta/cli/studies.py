@@ -100,7 +100,7 @@ def item(folder: Path) -> Row:
         "task": first.event.get("task") if first else known["task"],
         "lead": plain_text(said.lead or "not shown") if said else "-",
         "champion": board.name(event["program_id"]) if event and event.get("program_id") else None,
-        "ratio": tested.ratio.ratio if tested else None,
+        "ratio": tested.ratio if tested else None,
         "against": tested.name if tested else None,
         "verdict": plain_text(" ".join(said.sentences)) if said else "",
         "mb": sum(one.st_blocks for one in files) * BLOCK / MB,

@@ -53,8 +53,7 @@ def transfer(
     PROGRAM runs on every task, also without its idea list. Stock (the plain keep-if-better
     loop) runs twice on every task (an A/A test). -b is the budget on the first task; on the
     other tasks it is scaled to about the same number of experiments. Prints the gains on
-    each task and their ratios to stock's gain, and the edits and directives (sentences and
-    settings) that help on all tasks or only on the training task.
+    each task and their ratios to stock's gain.
 
     With a STUDY that has runs on several tasks, prints its tables and runs nothing."""
     from arena.transfer import play_transfer

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from trainer.task import Task
 
 SEEDS, RUNS = 4, 8
-HIDDEN = ("arms", "measurements", "kind", "found", "ratio", "recorded_ratio")
+HIDDEN = ("arms", "measurements", "kind", "found")
 ARMS = (
     Column("program", style="bold", flex=True),
     Column("role"),

@@ -13,6 +13,7 @@ from analysis.evidence_brief import RowIds, brief, label
 from analysis.evidence_text import page, quoted
 from analysis.final_scripts import dispensable, on_top
 from analysis.ledger import Ledger
+from analysis.statistics import interval
 from analysis.study import open_study, query
 from meta.conformance.evidence_of import edit, idea
 from meta.conformance.evidence_of import evidence as evidence_of
@@ -83,6 +84,7 @@ def test_programs_have_posteriors(facts: Evidence) -> None:
     best, other = facts.programs
     assert best.shrunk_mean >= other.shrunk_mean and best.n == other.n == 9
     assert abs(best.shrunk_mean - best.mean) <= abs(best.mean - other.mean)
+    assert (best.low, best.high) == interval(best.mean, best.se, best.n - 1)  # one error for both
 
 
 def test_matches_and_generations_can_be_set_aside(folder: Path) -> None:

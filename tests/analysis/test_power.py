@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.power import RunNoise, RunSample, detectable, in_sds, pooled, power, runs_needed
-from analysis.statistics import t_test, welch_difference
+from analysis.power import RunNoise, RunSample, detectable, in_sds, power, runs_needed
+from analysis.statistics import pooled_sd, t_test, welch_difference
 from analysis.study import open_study, query
 from analysis.study_power import measured, power_rows
 from programs.errors import NotFound
@@ -67,19 +67,19 @@ def test_the_interval_of_the_sd_holds_it() -> None:
     rng, inside = np.random.default_rng(2), 0
     for _ in range(2000):
         groups = [rng.normal(i, 2.0, 4).tolist() for i in range(5)]
-        found = pooled(groups)
+        found = pooled_sd(groups)
         assert found is not None
         low, high = RunNoise(*found).interval or (0.0, 0.0)
         inside += low <= 2.0 <= high
     assert 0.935 < inside / 2000 < 0.965
-    assert RunNoise(1.0).interval is None and pooled([[1.0], []]) is None
+    assert RunNoise(1.0).interval is None and pooled_sd([[1.0], []]) is None
 
 
 def test_a_study_tells_its_noise_and_what_its_match_can_tell(tmp_path: Path) -> None:
     folder = write_study(tmp_path / "study")
     with open_study(folder, views=()) as con:
         found, (row,) = measured(con), power_rows(con)
-    stock, others = pooled([GAINS["stock"], (0.02, 0.028)]), pooled([GAINS["local"], GAINS["child"]])
+    stock, others = pooled_sd([GAINS["stock"], (0.02, 0.028)]), pooled_sd([GAINS["local"], GAINS["child"]])
     assert stock is not None and others is not None
     assert found.sd_stock == pytest.approx(stock[0]) and found.sd_others == pytest.approx(others[0])
     assert found.noise.sd == pytest.approx(math.sqrt((stock[0] ** 2 + others[0] ** 2) / 2))

@@ -9,15 +9,15 @@ import duckdb
 import pytest
 
 from analysis.report import lineage
-from analysis.scales import pooled_sd, scale_of
-from analysis.statistics import mean_interval
+from analysis.scales import scale_of
+from analysis.statistics import mean_interval, pooled_sd
 from analysis.tables import statement
 
 
 def test_the_spread_is_that_about_each_programs_own_mean() -> None:
     """Squares 2 and 6 about the means 1 and 2, on one and two degrees of freedom; one run alone says nothing."""
-    assert pooled_sd([[0.0, 2.0], [1.0, 1.0, 4.0], [9.0]]) == pytest.approx(math.sqrt(8 / 3))
-    assert pooled_sd([[5.0], []]) == 0.0 and pooled_sd([[2.0, 2.0]]) == 0.0
+    assert pooled_sd([[0.0, 2.0], [1.0, 1.0, 4.0], [9.0]]) == (pytest.approx(math.sqrt(8 / 3)), 3)
+    assert pooled_sd([[5.0], []]) is None and pooled_sd([[2.0, 2.0]]) == (0.0, 1)
 
 
 def test_stock_is_the_scale_where_it_surely_gains() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from analysis.statistics import Mean, Ratio
+from analysis.statistics import Mean
 from analysis.trackers import TRACKERS, TrackedStudy, reading, send, tracked
 from analysis.trackers.mlflow import viewer
 from analysis.verdict.decision import Compared, Decision, HeldOut
@@ -170,7 +170,7 @@ def test_the_verdict_is_above_the_runs_and_a_run_that_goes_on_is_marked(
 def test_the_text_above_the_runs_has_held_out_tasks_and_claims_no_unseen_data_where_there_is_none(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tested = Compared("stock", Mean(0.5, 0.1, 4, 0.3, 0.7), 0.5, 0.2, 0.8, Ratio(2.0, 1.5, 0.95, 4, 4))
+    tested = Compared("stock", Mean(0.5, 0.1, 4, 0.3, 0.7), 0.5, 0.2, 0.8, 2.0)
     far = HeldOut("far", "nats", Mean(1.64, 0.1, 4, 1.4, 1.8), tested, 0.001, True)
     decision = Decision("better", "lab", "nats", (), Mean(1.0, 0.1, 4, 0.8, 1.2), tested, 0.001, held_out=(far,))
     fields = reading._verdict(decision)

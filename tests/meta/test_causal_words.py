@@ -56,15 +56,3 @@ def test_mutators_do_not_write_causes_where_edits_were_chosen() -> None:
             written += 1
             assert not CAUSAL.search(told), told
     assert written > 5
-
-
-def test_transfer_says_helps_of_randomised_and_paired_rows_only() -> None:
-    from analysis.transfer_credit import WORDS, Across, TaskEstimate
-
-    for found in ("everywhere", "home", "elsewhere", "some", "hurts"):
-        for design in ("observational", "paired", "randomised"):
-            drawn = TaskEstimate("a", "gain", 0.2, 0.01, 8.0, 0.18, 0.22, 9, design="randomised")
-            row = Across("edit", "k", "k", "", (drawn, replace(drawn, task="b", design=design)), found)
-            assert row.causal is (design != "observational")
-            assert bool(CAUSAL.search(row.words) or "hurts" in row.words) is row.causal
-    assert not any(CAUSAL.search(observed) or "hurt" in observed for _, observed in WORDS.values())

@@ -12,12 +12,9 @@ import numpy as np
 import pytest
 
 from analysis.ledger import Ledger
-from analysis.study import open_study, query
-from analysis.transfer import study_tasks, transfer_cells, transfer_runs
-from analysis.transfer_credit import across
+from analysis.study import query
 from meta.cli.credit_rows import GAIN, as_contrasts, conclusions, hidden, ordered, sentence, significant, with_gain
 from tests.analysis import synthetic
-from tests.analysis.report.test_page import sections
 from tests.meta.cli_study import cli, config, on_terminal
 from trainer.user_files import private_folder
 
@@ -121,17 +118,6 @@ def test_each_count_of_the_same_sentence_says_what_it_counts(study: Path) -> Non
     assert row["n"] == 6
     shown = json.loads(cli("show", row["credit_id"], "-s", str(study), "--json").stdout)
     assert {name: shown[name] for name in GAIN} == {name: row[name] for name in GAIN}
-    [part] = [part for part in sections(study) if part.name == "transfer"]
-    assert any("tries" in figure.name for figure in part.figures)
-    assert any("from the search without the confirmation" in text for text in part.more["folded"])
-    with open_study(study) as con:
-        drawn = across(con, study_tasks(con), transfer_cells(con), transfer_runs(con))
-    [muon] = [one for one in drawn if one.method == "tries" and one.label == IDEA]
-    assert {there.task: there.n for there in muon.there} == {"strokes": 6, "digits": 2}
-    [edit] = [one for one in drawn if one.method == "edit" and one.label == "+muon"]
-    known = {row["label"]: row for row in json.loads(cli("credit", str(study), "--json").stdout)["items"]}["+muon"]
-    there = edit.there[0]
-    assert [there.estimate, there.low, there.high, there.n] == [known[k] for k in ("estimate", "low", "high", "n")]
 
 
 def line(method: str, estimate: float, n: int = 9, **more: Any) -> Any:

@@ -448,12 +448,8 @@ def test_a_match_begins_with_what_it_shows() -> None:
         }
 
     a, b, again = row("a", 1, 2), row("b", 1, 3), row("a", 1, 3, "a/a")
-    by = "Welch's t tests at 5%, Holm-corrected for all 3 pairs"
+    by = "Welch's t tests at 5%, Holm-corrected for all pairs"
     assert leading([a, b, again]) == f"Too few runs to separate these programs ({by})."
-    assert leading([row("a", 1, 3, n=2), b, row("b", 1, 3, n=2)]) == (  # their intervals do not touch
-        f"Too few runs to separate these programs ({by}). Without the correction, 1 pair has p < 0.05; it is 0.019, "
-        "a against b."
-    )
     assert leading([a, b, row("c", 3, 3)]) == f"Not shown to be worse than another: a, b. Shown to be worse: c ({by})."
     assert leading([a, row("c", 2, 3), row("d", 1, 3)]) == (
         f"Not shown to be worse than another: a, d. Shown to be worse: c ({by}). "
@@ -473,7 +469,7 @@ def test_a_match_begins_with_what_it_shows() -> None:
 
 def test_a_transfer_says_on_how_many_tasks_a_program_is_better() -> None:
     def cell(task: str, p: float | None, role: str = "program", name: str = "a") -> Cell:
-        figures = (1.0, 0.1, 0.8, 1.2, "nats", 0.5, 2.0, 1.5, p, p, None, "scored")
+        figures = (1.0, 0.1, 0.8, 1.2, "nats", 0.5, 2.0, p, p, None, "scored")
         return Cell(task, "home", name, name, role, None, "selection", 3, *figures)
 
     cells = [cell("one", 0.02), cell("two", 0.03), cell("three", None), cell("one", 0.001, "control", "stock")]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 import shutil
 from dataclasses import replace
@@ -14,11 +13,10 @@ import pytest
 from analysis.evidence import Evidence, ProgramScore
 from analysis.ledger import read
 from analysis.over_tasks import over_stages
-from analysis.ratios import mean_of_paired_ratios
 from analysis.report.facts import gather
 from analysis.report.source import ReportSource
 from analysis.report.standings import section
-from analysis.scales import GainScale
+from analysis.scales import UNIT, GainScale
 from analysis.statistics import mean_interval
 from analysis.study import open_study
 from analysis.verdict.verdict import decided
@@ -26,10 +24,9 @@ from arena.settings import UsedFamilies
 from arena.setup import beside
 from arena.task_set import TaskSet, evidence_of
 from meta.begin import take_up
-from meta.claim import Gains
+from meta.claim import Against, Gains, claim_over
 from meta.confirmation import FINAL
 from meta.evolve import evolve
-from meta.family_claim import OnNewTasks, family_claim
 from meta.learnt import relearnt
 from meta.past_study import past_study
 from meta.plan import Plan
@@ -120,23 +117,19 @@ def test_the_scale_of_a_task_is_what_stock_gained_on_its_family_in_the_search(en
             assert scales[f"{family}-{number}"].stock.mean == pytest.approx(mean_interval(searched).mean)
 
 
-def test_the_claim_is_over_new_tasks_each_counting_once(ended: Ended, ask: Snapshot) -> None:
+def test_the_claim_is_the_mean_over_new_tasks_in_the_scales_of_their_families(ended: Ended, ask: Snapshot) -> None:
     d = ended[1].decision
-    assert d.families == ("east", "west") and [on.task for on in d.tasks] == ["east", "west"]
-    sizes = []
-    for on in d.tasks:
-        sql = f"SELECT task, avg(verified_gain) AS gain FROM runs WHERE task LIKE '{on.task}-%'"
-        best, stock = (
-            {
-                row["task"]: row["gain"]
-                for row in ask(f"{sql} AND stream = 'confirmation' AND role IN {roles} GROUP BY 1")
-            }
-            for roles in ("('champion')", "('control', 'a/a')")
-        )
-        leads = mean_interval([best[task] - stock[task] for task in best])
-        assert on.champion.n == 3 and (on.champion.mean or 0) - (on.tested.mean or 0) == pytest.approx(leads.mean)
-        sizes.append((leads.mean or 0.0) / on.scale)
-    assert d.tested.difference == pytest.approx(sum(sizes) / 2)
+    assert d.families == ("east", "west") and d.tasks == () and d.unit == UNIT
+    study, *_ = take_up(ended[0])
+    study.look()
+    leads = []
+    for scale in TaskSet.confirming(study).scales():
+        sql = f"SELECT avg(verified_gain) AS gain FROM runs WHERE task = '{scale.task}' AND role"
+        [best], [stock] = ask(f"{sql} = 'champion'"), ask(f"{sql} IN ('control', 'a/a')")
+        leads.append((best["gain"] - stock["gain"]) / scale.size)
+    assert d.tested.difference == pytest.approx(mean_interval(leads).mean) and d.champion.n == len(leads) == 6
+    (aa,) = d.aa
+    assert aa.task == "east, west" and aa.unit == UNIT and aa.n == 6
 
 
 def test_a_family_that_was_left_out_has_one_test_of_its_own_at_the_end(ended: Ended, ask: Snapshot) -> None:
@@ -162,7 +155,7 @@ def test_page_and_report_say_what_the_figures_are_over(ended: Ended, ask: Snapsh
     assert {row.counted for row in decided(champion.decision).rows if row.program == champion.program.name} == {
         "new task"
     }
-    assert "3 new tasks" in page and "on east" in page
+    assert "6 new tasks" in page
     assert len(re.findall("are fresh: no researcher saw them", page)) == 1  # once for all tasks
     facts = gather(ReportSource(ask.con, str(folder)))
     first = section(facts).figures[0]  # one table for the confirmation, not a chart for each of its tasks
@@ -231,22 +224,12 @@ def test_no_study_starts_from_one_over_families(ended: Ended) -> None:
         past_study(ended[0], "studies/x")
 
 
-def test_a_paired_ratio_has_the_bound_of_its_linear_approximation() -> None:
-    top, bottom = [2.0, 2.4, 4.4], [1.0, 1.3, 2.0]
-    found = mean_of_paired_ratios([(top, bottom)])
-    ratio = sum(top) / sum(bottom)
-    rest = [x - ratio * y for x, y in zip(top, bottom, strict=True)]
-    se = math.sqrt(sum(r * r for r in rest) / 2 / 3) / (sum(bottom) / 3)
-    assert found.ratio == pytest.approx(ratio) and found.lower == pytest.approx(ratio - 2.919986 * se, rel=1e-5)
-    assert mean_of_paired_ratios([(top, [-1.0, 0.5, 0.1])]).ratio is None
-    assert mean_of_paired_ratios([(top, [0.1, 2.0, 5.0])]).lower is None  # its mean may be 0
-
-
 def test_a_difference_between_tasks_is_no_noise_of_the_claim() -> None:
     """Both programs gain much more on some tasks than on others: only their difference counts."""
-    easy = [1.0, 5.0, 9.0, 13.0]
+    easy, known = [1.0, 5.0, 9.0, 13.0], Against((), {})
+    scale = GainScale("hills", "nats", 1.0, False, mean_interval([]))
     gains: list[Gains] = [{"champion": [e + 0.5, e + 0.6], "control": [e, e + 0.1], "a/a": [e + 0.1, e]} for e in easy]
-    told = family_claim([OnNewTasks("hills", "nats", gains)])
+    told = claim_over([(scale, one, known) for one in gains], ("hills",))
     assert told.holds and told.difference == pytest.approx(0.5) and told.champion.n == 4
     (aa,) = told.aa
     assert (aa.difference, aa.low, aa.high) == pytest.approx((0.0, 0.0, 0.0))
@@ -255,7 +238,7 @@ def test_a_difference_between_tasks_is_no_noise_of_the_claim() -> None:
          "a/a": [gain + 1.0 + number / 10 for gain in one["control"]]}
         for number, one in enumerate(gains)
     ]  # fmt: skip
-    off = family_claim([OnNewTasks("hills", "nats", apart)])
+    off = claim_over([(scale, one, known) for one in apart], ("hills",))
     assert off.holds and (off.aa[0].low or 0) > 0  # two arms of stock differ on every task
 
 

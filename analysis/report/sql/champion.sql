@@ -7,10 +7,7 @@ SELECT c.program_id, p.name, p.generation, p.operator, p.parent_ids, p.words, p.
     (c.details -> 'stock' ->> 'high')::DOUBLE AS stock_high, (c.details -> 'stock' ->> 'n')::BIGINT AS stock_n,
     (c.details ->> 'difference')::DOUBLE AS difference, (c.details ->> 'low')::DOUBLE AS difference_low,
     (c.details ->> 'high')::DOUBLE AS difference_high, (c.details ->> 'p')::DOUBLE AS p,
-    (c.details -> 'ratio' ->> 'ratio')::DOUBLE AS ratio, (c.details -> 'ratio' ->> 'lower')::DOUBLE AS ratio_lower,
     (c.details -> 'without_ideas' ->> 'mean')::DOUBLE AS bare_gain,
-    (c.details -> 'ratio_without_ideas' ->> 'ratio')::DOUBLE AS bare_ratio,
-    (c.details -> 'ratio_without_ideas' ->> 'lower')::DOUBLE AS bare_lower,
     c.details -> 'tasks' AS tasks, c.details -> 'reserve' AS reserve, c.details
 FROM champions AS c LEFT JOIN programs AS p USING (program_id)
 ORDER BY c.named_at DESC LIMIT 1

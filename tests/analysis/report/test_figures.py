@@ -98,7 +98,7 @@ def test_the_standings(folder: Path, shown: Tables) -> None:
     for row, cells in zip(rows, told, strict=True):
         digits = len(cells["gain, nats"].partition(".")[2])
         assert cells["gain, nats"] == number(row["gain"], digits) and digits >= 2
-        assert cells["95% interval"] == f"{number(row['low'], digits)} to {number(row['high'], digits)}"
+        assert cells["95%, between runs"] == f"{number(row['low'], digits)} to {number(row['high'], digits)}"
         assert (cells["claimed gain"], cells["role"]) == (number(row["claimed"], digits), role_name(row["role"]))
 
 

@@ -1,0 +1,19 @@
+-- The tasks of the matches that select programs, in order, each with the gains of stock's runs and those of every other
+-- program: on the task, or in a study over families on all its members.
+WITH members AS (
+    SELECT unnest(map_entries(from_json(config -> 'families' -> 'members', '"MAP(VARCHAR, VARCHAR[])"')), recursive := true)
+    FROM studies),
+named AS (SELECT key AS family, unnest(value) AS task_id FROM members),
+played AS (
+    SELECT m.task, coalesce(m.unit, '') AS unit, n.family, coalesce(n.family, m.task) AS shared, r.program_id, r.run_id,
+        r.started_at, r.match_id, r.arm_id, r.verified_gain AS gain
+    FROM runs AS r JOIN matches AS m USING (match_id) LEFT JOIN named AS n ON n.task_id = m.task_id
+    WHERE r.state = 'finished' AND r.verified_gain IS NOT NULL AND m.purpose IN ('race', 'generation', 'contest')),
+gained AS (
+    SELECT shared, program_id, list(gain ORDER BY run_id) AS gains FROM played GROUP BY ALL),
+known AS (
+    SELECT shared, coalesce(first(gains) FILTER (program_id = $stock), []) AS stock,
+        coalesce(list(gains ORDER BY program_id) FILTER (program_id <> $stock), []) AS others
+    FROM gained GROUP BY shared)
+SELECT task, any_value(unit), any_value(family), any_value(stock), any_value(others)
+FROM played JOIN known USING (shared) GROUP BY task ORDER BY min(started_at), min(match_id)

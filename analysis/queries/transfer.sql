@@ -1,0 +1,82 @@
+-- Programs (and stock's A/A arm) × tasks: the runs of each with those of stock there. Only runs at the budget and on the
+-- hardware of the latest match on a task are comparable; ablations and void entries are left out. A program that ran in
+-- a confirmation has only those runs, since the runs that selected it overestimate its gain. touched: the mean share of
+-- the verifications that were compared with the baseline. place: home (training), new (confirms a study over families),
+-- elsewhere (held-out, and other tasks).
+WITH settings AS (SELECT config FROM studies WHERE config IS NOT NULL LIMIT 1),
+held AS (
+    SELECT task_id, 'elsewhere' AS place FROM (SELECT unnest(from_json(config -> 'reserve', '[{"task_id": "VARCHAR"}]'),
+        recursive := true) FROM settings)
+    UNION ALL
+    SELECT task_id, 'new' FROM (SELECT unnest(from_json(config -> 'fresh', '[{"task_id": "VARCHAR", "stage": "BIGINT"}]'),
+        recursive := true) FROM settings) QUALIFY stage = max(stage) OVER ()),
+known AS (
+    SELECT r.task, any_value(h.place) AS held, row_number() OVER (ORDER BY
+        coalesce(bool_or(m.task_id = (SELECT config ->> 'task_id' FROM settings)), false) DESC, min(r.place)) AS number
+    FROM run_starts AS r LEFT JOIN matches AS m USING (match_id) LEFT JOIN held AS h USING (task_id)
+    WHERE r.task IS NOT NULL GROUP BY r.task),
+tasks AS (
+    SELECT task, number, CASE WHEN number = 1 THEN 'home' WHEN held IS NOT NULL THEN held
+        WHEN (SELECT config ->> 'command' IN ('evolve', 'improve') FROM settings)
+            OR (SELECT count(held) FROM known) > 0 THEN 'home' ELSE 'elsewhere' END AS place
+    FROM known WHERE (SELECT count(*) FROM known) > 1),
+acts AS (
+    SELECT place, record ->> 'what' AS what, unnest(CAST(record -> 'arm_ids' AS VARCHAR[])) AS arm_id
+    FROM events WHERE kind = 'act'),
+void AS (SELECT arm_id FROM acts GROUP BY arm_id HAVING arg_max(what, place) = 'void'),
+compared AS (SELECT run_id, stream, avg((status = 'ok')::INT) AS touched FROM verifications GROUP BY ALL),
+played AS (
+    SELECT r.task, r.score_stream AS stream, r.program_id, coalesce(r.role, 'program') AS role, r.run_id,
+        coalesce(r.name, r.program_id) AS name, r.verified_gain AS gain, coalesce(c.touched, 0.0) AS touched, r.trust,
+        coalesce(m.unit, 'metric') AS unit
+    FROM runs AS r JOIN matches AS m USING (match_id)
+        LEFT JOIN compared AS c ON c.run_id = r.run_id AND c.stream = r.score_stream
+    WHERE r.state = 'finished' AND r.verified_gain IS NOT NULL AND r.task IS NOT NULL
+        AND m.purpose IS DISTINCT FROM 'ablation' AND r.arm_id NOT IN (SELECT arm_id FROM void WHERE arm_id IS NOT NULL)
+    QUALIFY (m.run_budget, m.hardware_class) IS NOT DISTINCT FROM first((m.run_budget, m.hardware_class)) OVER (
+        PARTITION BY r.task ORDER BY m.started_at DESC NULLS LAST, r.match_id)),
+stocks AS (  -- the program with an A/A arm, else the control of that name, else the control
+    SELECT task, stream, coalesce(min(program_id) FILTER (role = 'a/a'), min(program_id) FILTER (role = 'control'
+        AND name = 'stock'), min(program_id) FILTER (role = 'control'), $stock) AS stock
+    FROM played GROUP BY ALL),
+stock AS (
+    SELECT task, stream, stock, list(gain ORDER BY run_id) AS stock_gains, avg(touched) AS stock_touched
+    FROM stocks JOIN played USING (task, stream) WHERE program_id = stock GROUP BY ALL),
+baseline AS (
+    SELECT task, stream, list(metric ORDER BY seed) AS baseline FROM (
+        SELECT task, stream, seed, any_value(metric) AS metric FROM baselines
+        WHERE status = 'ok' AND metric IS NOT NULL GROUP BY ALL) GROUP BY ALL),
+arms AS (
+    SELECT task, stream, program_id, min(name) AS name, role = 'a/a' AS is_twin, list(gain ORDER BY run_id) AS gains,
+        count(*) AS n, avg(gain) AS gain, stddev_samp(gain) / sqrt(count(*)) AS se, avg(touched) AS touched,
+        list(trust) AS trusts, min(unit) AS unit,
+        arg_min(role, list_position(['champion', 'program', 'without-ideas', 'control', 'one-line', 'a/a'], role)) AS role
+    FROM played GROUP BY task, stream, program_id, is_twin
+    QUALIFY row_number() OVER (PARTITION BY task, program_id, is_twin
+        ORDER BY list_position(['reserve', 'confirmation', 'selection'], stream) NULLS LAST, stream) = 1),
+alike AS (  -- not run there: behaves like another program, and shares its figures
+    SELECT DISTINCT record ->> 'task' AS task, record ->> 'stream' AS stream, record ->> 'program_id' AS program_id,
+        record ->> 'like_id' AS like_id
+    FROM events WHERE kind = 'alike'),
+bare AS (  -- programs without their idea lists, each with the program that it was made from
+    SELECT program_id, any_value(of_program ORDER BY recorded DESC) AS of_program FROM (
+        SELECT program_id, parent_ids[1] AS of_program, true AS recorded FROM programs
+        WHERE operator = 'without-ideas' AND len(parent_ids) > 0
+        UNION ALL
+        SELECT a.program_id, b.program_id, false FROM arms AS a JOIN arms AS b USING (task, stream)
+        WHERE a.role = 'without-ideas' AND b.role = 'champion') GROUP BY program_id),
+rows AS (
+    SELECT *, NULL AS like_id FROM arms
+    UNION ALL BY NAME
+    SELECT a.* REPLACE (l.program_id AS program_id, coalesce(p.name, l.program_id) AS name, CASE WHEN l.program_id IN
+        (SELECT program_id FROM bare) THEN 'without-ideas' ELSE 'program' END AS role), l.like_id
+    FROM alike AS l JOIN arms AS a ON (a.task, a.stream, a.program_id) = (l.task, l.stream, l.like_id) AND NOT is_twin
+        LEFT JOIN programs AS p ON p.program_id = l.program_id
+    WHERE (l.task, l.program_id) NOT IN (SELECT (task, program_id) FROM arms))
+SELECT task, place, program_id, name, CASE WHEN program_id = stock AND NOT is_twin THEN 'control' ELSE role END AS role,
+    of_program, stream, n, gain, se, unit, like_id, gains, touched, trusts,
+    coalesce(program_id = stock OR like_id = stock OR is_twin, false) AS is_stock, coalesce(stock_gains, []) AS stock_gains,
+    coalesce(stock_touched, 0) AS stock_touched, coalesce(baseline, []) AS baseline
+FROM rows JOIN tasks USING (task) LEFT JOIN bare USING (program_id) LEFT JOIN stock USING (task, stream)
+    LEFT JOIN baseline USING (task, stream)
+ORDER BY number, gain DESC, program_id, role
