@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import duckdb
 
 FINAL = ("confirmation", "reserve")  # streams of matches that select nothing
-TWIN, BOTH = "a/a", "both arms"
+BOTH = "both arms"  # role of stock and its A/A arm together
 KINDS = {"home": "training task", "new": "new task", "elsewhere": "other task"}
 
 

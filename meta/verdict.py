@@ -46,7 +46,7 @@ def decide(
         unit=tasks[0].unit if not claim.tasks or len(claim.families) == 1 else UNIT,
         tasks=() if claim.families else tuple(
             OnOneTask(on.task, on.unit, on.scale, on.of_stock, on.claim.champion, on.claim.reference, on.claim.low,
-                      on.claim.high, ratio(on.claim.champion.mean, on.claim.reference))
+                      on.claim.high)
             for on in claim.tasks
         ),
         champion=claim.champion, tested=tested_of(claim, reference), p=claim.p, beside=over, bare=claim.without_ideas,

@@ -75,7 +75,6 @@ class OnOneTask:
     tested: Mean
     low: float | None
     high: float | None
-    ratio: float | None
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ def test_the_interval_of_stock_s_arms_is_that_of_a_t_test_with_one_variance() ->
 def test_apply_is_offered_only_for_a_script_of_the_task_that_it_commits_to() -> None:
     found = [FoundScript(task, "u", 1.0, 30, 0.2, low, 0.3, 8, "verified") for task, low in
              (("first", -0.1), ("second", 0.1))]  # fmt: skip
-    tasks = [OnOneTask(one.task, "u", 1.0, True, *2 * (Mean(0.0, 0.1, 4, None, None),), None, None, None)
+    tasks = [OnOneTask(one.task, "u", 1.0, True, *2 * (Mean(0.0, 0.1, 4, None, None),), None, None)
              for one in found]  # fmt: skip
     program = Program.parse("# A\n", "a")
     of_two = replace(decide(program, claim(AHEAD), [Task.load("strokes")]), state=OPEN, scripts=tuple(found))
