@@ -123,7 +123,7 @@ def test_a_study_is_checked_on_data_of_its_own_and_told_in_a_segment_of_its_own(
 
 def test_too_few_runs_to_confirm_a_lead_are_said() -> None:
     def arm(*gains: float) -> list[AuditedRun]:
-        return [AuditedRun("r", "finished", "a", "p", "n", None, "s", "x", None, gain) for gain in gains]
+        return [AuditedRun("r", "finished", "a", "p", "n", None, "s", "x", None, gain, 1.0) for gain in gains]
 
     match = AuditedArm("m", "t", "confirmation", "a", "p", "n", "champion")
     claim = AuditedClaim(match, arm(*[0.2, 0.6, 0.9, 0.5] * 3), arm(*[0.0, 0.3, -0.2, 0.1] * 3))
