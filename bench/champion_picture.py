@@ -18,35 +18,36 @@ def champion_picture(study: Path, target: Path) -> Path:
     """Draws the ideas of the champion with their credit and the confirmation's arms. IndexError without a champion."""
     import jinja2
 
-    from analysis.report import champion
-    from analysis.report.facts import gather
+    from analysis.report import program_text
     from analysis.report.source import ReportSource
     from analysis.study import open_study
+    from analysis.verdict.verdict import of_board, verdict_of
 
+    champion = "SELECT program_id, name, text FROM champions JOIN programs USING (program_id) ORDER BY named_at DESC"
     with open_study(study) as con:
-        facts = gather(ReportSource(con, str(study)))
-        row = facts.champion.rows[0]
-        credit = facts.source.ask("directive_credit", champion.CreditRow, program=row.program_id).rows
-        excerpts = champion.excerpts(row.text or "", credit)
-        board = facts.board
+        [(program_id, name, text), *_] = con.execute(champion).fetchall()
+        credit = ReportSource(con, str(study)).ask("directive_credit", program_text.CreditRow, program=program_id).rows
+        excerpts = program_text.excerpts(text, credit)
+        found = verdict_of(con)
+        assert found.decision is not None
+        board = list(of_board(con, found.decision.match_ids[-1]))
     # one unit in one picture: ideas by what the experiments that cite them kept
     ideas = [p for p in excerpts if p.marks and p.text.lstrip().startswith("-")]
     same_unit = {row.directive_id for row in credit if row.method == "directive"}
     marked = [p for p in ideas if all(mark.directive_id in same_unit for mark in p.marks)]
     strong = sorted(marked, key=lambda excerpt: -excerpt.strength)[:MOST]
     shown = [line(excerpt, TOP + i * STEP) for i, excerpt in enumerate(p for p in marked if p in strong)]
-    low = min(0.0, *(row.low for row in board))
-    high = max(max(row.high, row.claimed or 0.0) for row in board)
+    low = min(0.0, *(row.low or 0.0 for row in board))
+    high = max(row.high or 0.0 for row in board)
     arms = [arm(row, i, low, high) for i, row in enumerate(board)]
     height = max(TOP + len(shown) * STEP, TOP + len(arms) * ARM + 40) + 34
-    text = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True).get_template(
+    template = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True).get_template(
         "champion.svg.j2"
     )
-    name = row.name
-    drawn = text.render(
+    drawn = template.render(
         width=WIDTH, split=SPLIT, height=height, title=f"{name}, tinted by credit, and the standings", name=name,
-        unit=facts.unit, lines=shown, arms=arms, floor=TOP + len(arms) * ARM, ticks=ticks(low, high),
-        note=f"gain, {facts.unit} per experiment [95% interval]; observational; colour: significant, q < 5%",
+        unit=found.unit, lines=shown, arms=arms, floor=TOP + len(arms) * ARM, ticks=ticks(low, high),
+        note=f"gain, {found.unit} per experiment [95% interval]; observational; colour: significant, q < 5%",
     )  # fmt: skip
     target.write_text(drawn, encoding="utf-8")
     return target
@@ -68,15 +69,13 @@ def x_position(value: float, low: float, high: float) -> float:
 
 
 def arm(row: Any, number: int, low: float, high: float) -> dict[str, Any]:
-    from analysis.wording import ranks
 
     known = row.low is not None
     return {
-        "y": TOP + 22 + number * ARM, "name": row.display_name, "rank": ranks(row.rank_low, row.rank_high),
+        "y": TOP + 22 + number * ARM, "name": row.program, "rank": f"n={row.n}",
         "at": x_position(row.gain, low, high), "low": x_position(row.low, low, high) if known else None,
         "high": x_position(row.high, low, high) if known else None,
-        "claimed": None if row.claimed is None else x_position(row.claimed, low, high),
-        "way": "ours" if row.role == "champion" else "theirs",
+        "way": "ours" if not row.role and number == 0 else "theirs",
     }  # fmt: skip
 
 

@@ -87,7 +87,7 @@ def parts(folder: Path) -> None:
     """The same step by step."""
     from analysis import attribution, standings
     from analysis.credit import CreditViewRow
-    from analysis.report import facts, page, source
+    from analysis.report import page
     from analysis.study import _add, _compute, open_study
 
     con = timed("SQL views", lambda: open_study(folder, views=()))
@@ -100,11 +100,7 @@ def parts(folder: Path) -> None:
         figure(f"  of it {name}", f"{seconds:.2f} s")
     _add(con, "credit", CreditViewRow, credit_rows)
     timed("view transfer", lambda: _compute(con, ("transfer",)))
-    known = timed("report facts", lambda: facts.gather(source.ReportSource(con, str(folder))))
-    made = []
-    for part in page.PARTS:
-        made.append(timed(f"report {part.__module__.rpartition('.')[2]}", lambda part=part: part(known)))
-    timed("report page", lambda: page.render(known, [section for section in made if section]))
+    timed("report page", lambda: page.report(con, str(folder)))
     figure("peak memory", f"{peak():.2f} GiB")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from analysis.evidence_text import quoted
-from analysis.report.champion import CreditRow
+from analysis.report.program_text import CreditRow
 from analysis.report.source import ReportSource
 from analysis.study import read_study
 from analysis.tables import rows, statement

@@ -30,7 +30,7 @@ from trainer.values.conditional import OPTIONAL, read
 
 if TYPE_CHECKING:
     from analysis.events import HarvestEvent
-    from analysis.report.champion import TriedRow
+    from analysis.report.program_text import TriedRow
 
 _TERM = re.compile(r"\+?\s*(@?[A-Za-z_]\w*)\s*(?:=\s*(\S.*?))?\s*(\??)")
 _SIGNS = {"<": "is below", "<=": "is at most", ">": "is above", ">=": "is at least", "==": "is", "!=": "is not"}
@@ -118,7 +118,7 @@ def measured_harm(study: Path, program: Program) -> dict[str, MeasuredLoss]:
     (`metaloop credit --method directive`: their interval and q). A row about having the idea does not show that: a run
     discards what made its script worse. The effect of one that runs kept more often than noise explains depends on the
     script."""
-    from analysis.report.champion import TriedRow
+    from analysis.report.program_text import TriedRow
     from analysis.report.source import ReportSource
 
     with read_study(study, views=("credit",)) as con:

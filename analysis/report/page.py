@@ -1,35 +1,23 @@
-"""The report as one HTML file that opens offline: all parts in order, with scripts and data inside."""
+"""The report as one HTML file that opens offline: the verdict, its parts, the program's text, experiments, caveats."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import json
-from collections.abc import Callable, Sequence
-from functools import cache
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.report import (
-    ablation,
-    caveats,
-    champion,
-    experiments,
-    lineage,
-    logs,
-    night,
-    power,
-    progress,
-    reproduce,
-    spent,
-    standings,
-    transfer,
-    tried,
-    verdict,
-)
-from analysis.report.facts import gather
-from analysis.report.model import Again, ReportFacts, ReportSection
-from analysis.report.source import ReportSource
+from analysis.report import cells, experiments, program_text
+from analysis.report.sections import PARTS, Part
+from analysis.report.source import Answer, ReportSource
+from analysis.verdict.caveats import TEXTS
+from analysis.verdict.verdict import Verdict, verdict_of
+from programs.errors import MetaloopError
+from programs.shelf import starter
 from programs.templates import jinja_environment
 
 if TYPE_CHECKING:
@@ -37,62 +25,152 @@ if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
 
+    from trainer.task import Task
+
 HOME = Path(__file__).parent.parent
 TEMPLATES, ASSETS = HOME / "templates" / "report", HOME / "assets"
 LIBRARIES = ("d3.min.js", "plot.umd.min.js")  # in the order in which they must run
 SCRIPTS = ("charts.js", "experiments.js", "page.js")
-PARTS: tuple[Callable[[ReportFacts], ReportSection | None], ...] = (
-    verdict.section,
-    night.section,
-    logs.section,
-    standings.section,
-    transfer.section,
-    champion.section,
-    ablation.section,
-    progress.section,
-    lineage.section,
-    tried.section,
-    spent.section,
-    experiments.section,
-    power.section,
-    caveats.section,
-    reproduce.section,
-)
+POINTS = 12_000  # experiments of the runs that are drawn
+OPEN = 12  # rows of a table that is open at first
+
+
+@dataclass(frozen=True)
+class Again:
+    """The command line that creates the same study again, the commands to run before it, and a remark."""
+
+    command: str
+    before: tuple[str, ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A chart and its table. ``data`` is what charts.js draws."""
+
+    id: str
+    title: str
+    kind: str
+    caption: str
+    legend: tuple[tuple[str, str], ...]
+    data: dict[str, Any]
+    titles: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    answer: Answer
+    open: bool = False
+
+
+@dataclass(frozen=True)
+class Page:
+    """What the template shows of a study; ``parts``: those with rows, each with its figures."""
+
+    source: ReportSource
+    verdict: Verdict
+    again: Again | None = None
+
+    @cached_property
+    def given(self) -> dict[str, Any]:
+        """The values of the queries."""
+        d = self.verdict.decision
+        last = [self.verdict.match_id] if self.verdict.match_id else []
+        return {
+            "deciding": [*d.match_ids] if d else last, "champion": self.champion or "", "points": POINTS,
+            "stock": starter("stock").program_id, "first": self.champion, "most": experiments.MOST,
+        }  # fmt: skip
+
+    @cached_property
+    def champion(self) -> str | None:
+        """The id of the champion."""
+        row = self.source.con.execute("SELECT program_id FROM champions ORDER BY named_at DESC LIMIT 1").fetchone()
+        return row[0] if row else None
+
+    @cached_property
+    def leader(self) -> str | None:
+        """The program whose text is shown: the champion, else the best of the last match."""
+        best = "SELECT program_id FROM standings WHERE match_id = $1 AND gain IS NOT NULL ORDER BY gain DESC LIMIT 1"
+        row = self.source.con.execute(best, [self.verdict.match_id]).fetchone()
+        return self.champion or (row[0] if row else None)
+
+    @cached_property
+    def parts(self) -> list[tuple[Part, list[Figure]]]:
+        made = [(part, self.figures(part)) for part in PARTS]
+        return [(part, figures) for part, figures in made if figures]
+
+    @cached_property
+    def answers(self) -> dict[str, Answer]:
+        return {}
+
+    def asked(self, name: str) -> Answer:
+        if name not in self.answers:
+            self.answers[name] = self.source.rows(name, **self.given)
+        return self.answers[name]
+
+    def figures(self, part: Part) -> list[Figure]:
+        answer = self.asked(part.of or part.name)
+        if not answer.rows or (part.of and len(answer.rows) < 2):
+            return []
+        rows = [part.through(row) for row in answer.rows] if part.through else answer.rows
+        made = []
+        for number, value in enumerate(dict.fromkeys(row[part.split] for row in rows) if part.split else [None]):
+            own = [row for row in rows if not part.split or row[part.split] == value]
+            titles, table = ([], []) if part.of else cells.table(own, (*part.hidden, *filter(None, [part.split])))
+            unit = own[0].get("unit") or self.verdict.unit or "gain"
+            title = f"{part.title}: {value}" if value else part.title
+            data = {"of": f"{part.of}-0"} if part.of else {"unit": unit, "rows": own}
+            made.append(Figure(
+                f"{part.name}-{number}", f"{title}, in {unit}" if "gain" in own[0] or "estimate" in own[0] else title,
+                part.chart, part.caption, part.legend, data, titles, table, answer, len(table) <= OPEN,
+            ))  # fmt: skip
+        return made
+
+    @cached_property
+    def tasks(self) -> list[Task]:
+        """The training tasks that are on this machine."""
+        return [task for task in map(known_task, self.source.tasks) if task]
+
+    @cached_property
+    def program(self) -> dict[str, Any] | None:
+        return program_text.of(self.source, self.leader) if self.leader else None
+
+    @cached_property
+    def experiments(self) -> Figure | None:
+        answer = self.asked("experiments")
+        if not answer.rows:
+            return None
+        texts = {row["directive_id"]: row["text"] for row in self.source.rows("directive_texts").rows}
+        data: dict[str, Any] = {**experiments.embedded(answer.rows, texts), "whose": "program"}
+        kept = [row for row in answer.rows if row["decision"] == "keep" and row["gain"] is not None]
+        kept = sorted(kept, key=lambda row: -row["gain"])[:60] or list(answer.rows[:20])
+        named = ("experiment_id", "program", "number", "decision", "status", "metric", "gain", "description")
+        titles, table = cells.table([{name: row[name] for name in named} for row in kept])
+        return Figure("experiments-0", "Experiments", "experiments", "", (), data, titles, table, answer)
+
+    @cached_property
+    def identity(self) -> Answer:
+        return self.source.rows("study")
+
+
+def known_task(name: str) -> Task | None:
+    """The task of that name or folder; None if it is not on this machine."""
+    from trainer.task import Task
+
+    try:
+        return Task.load(name) if name else None
+    except (MetaloopError, OSError):
+        return None
 
 
 def report(con: duckdb.DuckDBPyConnection, study: str, again: Again | None = None) -> str:
-    """The page about an open study; ``study``: its folder, as written in the commands on the page."""
-    facts = gather(ReportSource(con, study), again)
-    return render(facts, sections(facts))
-
-
-def sections(facts: ReportFacts) -> list[ReportSection]:
-    """The parts that apply, in the order of the page; for an import, without empty parts."""
-    made = [section for section in (part(facts) for part in PARTS) if section is not None]
-    return [section for section in made if section.figures or section.more or not facts.logs.rows]
-
-
-def render(facts: ReportFacts, parts: Sequence[ReportSection]) -> str:
-    """The whole file. The content security policy lists the hashes of the scripts, so no other script can run."""
+    """The page about an open study; ``study``: its folder, as written in the commands on the page. The content security
+    policy lists the hashes of the scripts, so no other script can run."""
+    page = Page(ReportSource(con, study), verdict_of(con), again)
     scripts = [*(asset(name) for name in LIBRARIES), *(template_text(name) for name in SCRIPTS)]
-    return (
-        environment()
-        .get_template("page.html.j2")
-        .render(
-            facts=facts,
-            sections=parts,
-            scripts=[_markup(text) for text in scripts],
-            hashes=[script_hash(s) for s in scripts],
-            style=_markup(template_text("style.css")),
-            licences=_markup(licences()),
-            name=name_of(facts),
-        )
-    )
-
-
-def name_of(facts: ReportFacts) -> str:
-    """The name of the study's folder, used as the title."""
-    return Path(facts.source.study).name or facts.source.study
+    return environment().get_template("page.html.j2").render(
+        page=page, v=page.verdict, name=Path(study).name or study, study=study, scripts=[_markup(s) for s in scripts],
+        hashes=[script_hash(s) for s in scripts], style=_markup(template_text("style.css")),
+        licences=_markup(licences()),
+        table=[[*row.values()] for row in page.verdict.table], most=experiments.MOST, checked=len(TEXTS),
+    )  # fmt: skip
 
 
 @cache

@@ -6,6 +6,7 @@ The page shows the SQL as it was executed, with all values filled in: a reader c
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from analysis.tables import Record, typed_rows
+from analysis.tables import Record, rows, typed_rows
 
 if TYPE_CHECKING:
     import duckdb
@@ -27,6 +28,14 @@ _NAME = re.compile(r"\$([a-z_]+)")
 SqlScalar = str | float | None
 SqlValue = SqlScalar | Sequence[SqlScalar | tuple[SqlScalar, ...]]
 AnyRecord = TypeVar("AnyRecord", covariant=True)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A statement as it was executed, and its rows as dicts."""
+
+    sql: str
+    rows: list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -58,6 +67,21 @@ class ReportSource:
         """The same for a query that always has one row, with that row."""
         result = self.ask(name, kind, **given)
         return result, result.rows[0]
+
+    def rows(self, name: str, **given: Any) -> Answer:
+        """The same with the rows as dicts; values that the statement does not name are ignored."""
+        text = (SQL / f"{name}.sql").read_text(encoding="utf-8").strip()
+        asked = filled(text, {key: given[key] for key in set(_NAME.findall(text))})
+        found = self.con.execute(asked)
+        return Answer(asked, [{key: clean(value) for key, value in row.items()} for row in rows(found)])
+
+    @property
+    def tasks(self) -> list[str]:
+        """Names of the training tasks."""
+        row = self.con.execute("SELECT config FROM studies ORDER BY started_at DESC LIMIT 1").fetchone()
+        known = json.loads(row[0]) if row else {}
+        named = [known.get("task"), *(on.get("task") for on in known.get("further") or ())]
+        return list(dict.fromkeys(str(one) for one in named if one))
 
     @cached_property
     def tables(self) -> frozenset[str]:

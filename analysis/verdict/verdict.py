@@ -155,7 +155,8 @@ def verdict_of(
     """Of an open study with VIEWS. ``others``: runs of the two programs of a match in earlier studies; ``decision``:
     where it is not in the ledger yet."""
     (facts,) = rows(con.execute(statement("verdict")))
-    (spent,) = con.execute(f"SELECT research_seconds + verification_seconds FROM ({overview()})").fetchone() or (0.0,)
+    (cost,) = rows(con.execute(statement("overview")))
+    spent = cost["research_seconds"] + cost["verification_seconds"]
     event = facts["champion"] or {}
     d = decision or (decision_of(event) if "decision" in event else None)
     found = decided(d) if d else _of_match(con, facts, others)
@@ -267,12 +268,6 @@ def of_board(con: duckdb.DuckDBPyConnection, match_id: str | None) -> Iterator[V
 
 def board_digits(board: Sequence[VerdictRow]) -> int:
     return decimals(typical((row.high - row.low) / 4 for row in board if row.low is not None and row.high is not None))
-
-
-def overview() -> str:
-    from analysis.report.source import SQL
-
-    return (SQL / "overview.sql").read_text("utf-8")
 
 
 @cache

@@ -10,7 +10,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from analysis.json_values import read_as
-from analysis.report.model import Again
+from analysis.report.page import Again
 from analysis.study_settings import PlanSettings, StudySettings
 from analysis.wording import many
 from arena.sandbox import FLAG as WITHOUT_SANDBOX

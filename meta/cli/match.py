@@ -77,13 +77,16 @@ def match(
     task = study.task if study else launch.load_task(settings.task)
     if study is None:
         settings.researcher_choice.refuse_inert(out, [entry.program for entry in entries], [task])
-        entries = alike(out, entries, task, settings.researcher_choice.researcher)
+        entries = alike(entries, task, settings.researcher_choice.researcher)
     if settings.dry_run or study is None:
         plan = plan_of(task, len(entries), runs, settings, study)
         if settings.dry_run:
             launch.dry_run(out, plan)
             return
     settings.ready(out, task, study)
+    for entry in entries if study is None else ():
+        if " = " in entry.program.name and entry.role != "a/a":
+            out.note(f"one arm, because this researcher does the same: {entry.program.name}")
     if study is None:
         at_a_time = settings.workers_or_cores([task]) if race else None
         study = create(out, "match", task, entries, runs, settings, at_a_time, rule_name)
@@ -107,7 +110,7 @@ def match(
     out.next(f"metaloop report {name}", f"metaloop credit {name}", "metaloop ui")
 
 
-def alike(out: Output, entries: list[Entry], task: Task, researcher: str) -> list[Entry]:
+def alike(entries: list[Entry], task: Task, researcher: str) -> list[Entry]:
     """The entries, with those under which the researcher does the same as one arm; of stock, its own text stays."""
     from inner_loop.behaviour import behaviour_id
 
@@ -120,8 +123,6 @@ def alike(out: Output, entries: list[Entry], task: Task, researcher: str) -> lis
         first = next((one for one in group if one.program.name == "stock"), group[0])
         names = " = ".join([first.program.name, *(one.program.name for one in group if one is not first)])
         made.append(replace(first, program=replace(first.program, name=names)) if len(group) > 1 else first)
-        if len(group) > 1:
-            out.note(f"this researcher does the same under {names}: one arm")
     return made
 
 

@@ -55,7 +55,6 @@ class ArmCall(spend.ModelCallRow):
 
 
 @verb(
-    ("metaloop standings studies/NAME", "the match that decides the verdict"),
     ("metaloop standings studies/NAME --all", "every match, oldest first"),
     ("metaloop standings studies/A studies/B", "do the programs gain more in one of two studies"),
     ("metaloop standings studies/NIGHT-1 studies/NIGHT-2", "which of two programs is better, over nights"),

@@ -19,7 +19,7 @@ FROM credit
 WHERE method = 'edit' AND estimate IS NOT NULL
 ORDER BY coalesce(q < 0.05 AND (low > 0 OR high < 0), false) DESC, if(q < 0.05, -estimate, q) NULLS LAST
 LIMIT 30"""
-PART = '{% import "macros.html.j2" as show %}{% include section.template %}'  # as page.html.j2 of the report does
+PART = '{% import "macros.html.j2" as show %}{{ show.program(page.program, page.champion, study) }}'  # as in the report
 
 
 @dataclass(frozen=True)
@@ -46,12 +46,10 @@ def rounded(answer: QueryAnswer) -> QueryAnswer:
 def credit_page(con: duckdb.DuckDBPyConnection, study: str) -> CreditPage:
     from markupsafe import Markup
 
-    from analysis.report import champion
-    from analysis.report.facts import gather
-    from analysis.report.page import environment
+    from analysis.report.page import Page, environment
     from analysis.report.source import ReportSource
+    from analysis.verdict.verdict import verdict_of
 
-    facts = gather(ReportSource(con, study))
-    section = champion.section(facts)
-    text = environment().from_string(PART).render(section=section, facts=facts)
+    page = Page(ReportSource(con, study), verdict_of(con))
+    text = environment().from_string(PART).render(page=page, study=study)
     return CreditPage(Markup(text), rounded(ask(con, CHANGES)))  # the report's environment has escaped it

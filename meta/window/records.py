@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Any, cast
 from analysis.attribution import searched
 from analysis.ledger import segments
 from analysis.methods.mutation import mutation_credits
-from analysis.report.source import ReportSource
 from analysis.statistics import Mean, mean_interval
 from analysis.study import COMPUTED_VIEWS, open_study
-from analysis.tables import SQL_VIEWS, rows
+from analysis.tables import SQL_VIEWS, rows, statement, typed_rows
 from arena.contest.stored import CourseContent, ExperimentColumns
 from arena.contest.web.curve import Curve, curve
 from programs.errors import NotFound, UsageError
@@ -166,7 +165,7 @@ def run_page(con: duckdb.DuckDBPyConnection, run_id: str, start: int) -> RunPage
     shown = experiments[start : start + MOST_EXPERIMENTS]
     said, took = fetch(con, CALLS, run_id), fetch(con, TURNS, run_id)
     drawn = curve(course, going_on=run["state"] == "running")
-    collapses = ReportSource(con, "").ask("collapsed", CollapsedRow).rows
+    collapses = typed_rows(con.execute(statement("collapsed")), CollapsedRow)
     collapse = next((one for one in collapses if one.run_id == run_id), None)
     findings, trainings = fetch(con, FINDINGS, run_id), noise[0]["trainings"] if noise else 0
     return RunPage(run, drawn, course, shown, start, len(experiments), said, took, findings, collapse, trainings)

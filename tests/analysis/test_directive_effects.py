@@ -11,7 +11,7 @@ import pytest
 
 from analysis import designs
 from analysis.ledger import Ledger
-from analysis.report.champion import CreditRow
+from analysis.report.program_text import CreditRow
 from analysis.report.source import ReportSource
 from analysis.study import open_study, query
 from analysis.support import support

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import duckdb
 import pytest
 
-from analysis.report import lineage
+from analysis.report.sections import with_interval
 from analysis.scales import scale_of
 from analysis.statistics import mean_interval, pooled_sd
 from analysis.tables import statement
@@ -31,7 +32,15 @@ def test_stock_is_the_scale_where_it_surely_gains() -> None:
 Run = tuple[str, str, float]  # program, task, gain
 
 
-def scored(runs: Sequence[Run], family: str | None = None) -> dict[str, lineage.ProgramRow]:
+class Scored(NamedTuple):
+    program: str
+    n: int
+    gain: float
+    se: float | None
+    df: int
+
+
+def scored(runs: Sequence[Run], family: str | None = None) -> dict[str, Scored]:
     """The rows of `program_scores` over these runs; every task has the size 1."""
     rows = [(f"r{at}", *run, "finished", "selection", "race") for at, run in enumerate(runs)]
     with duckdb.connect() as con:
@@ -41,10 +50,7 @@ def scored(runs: Sequence[Run], family: str | None = None) -> dict[str, lineage.
         con.execute("CREATE TABLE scales AS SELECT DISTINCT task, 1.0 AS size, $1::TEXT AS family FROM runs", [family])
         con.execute(f"CREATE MACRO {statement('program_scores')}")
         found = con.execute("SELECT program_id, n, gain, se, df FROM program_scores('stock')").fetchall()
-    return {
-        program: lineage.ProgramRow(program, program, 0, None, (), n, gain, se, df, "", "")
-        for program, n, gain, se, df in found
-    }
+    return {row[0]: Scored(*row) for row in found}
 
 
 def test_a_program_with_one_run_on_a_task_has_no_error_over_tasks() -> None:
@@ -54,7 +60,7 @@ def test_a_program_with_one_run_on_a_task_has_no_error_over_tasks() -> None:
     assert known.se == pytest.approx(math.sqrt(1 / 3 + 2 / 2) / 2)  # the variances 1 and 2 of the runs
     unknown = scored([*several, ("p", "b", 5.0)])["p"]
     assert unknown.gain == pytest.approx(3.5) and unknown.se is None
-    assert lineage.node(unknown, None).low is None
+    assert with_interval(unknown._asdict())["low"] is None
     alone = scored([(program, "a", gain) for program, gain in (("p", 2.0), ("stock", 1.0))], "family")["p"]
     assert alone.gain == pytest.approx(2.0) and alone.se is None
 
@@ -66,6 +72,6 @@ def test_over_families_the_interval_of_a_program_is_that_between_tasks() -> None
     runs += [("p", task, 1.0 + lead + luck) for task, lead in leads.items() for luck in (-0.01, 0.01)]
     row = scored(runs, "family")["p"]
     expected = mean_interval([1.0 + lead for lead in leads.values()])
-    shown = lineage.node(row, None)
+    shown = with_interval(row._asdict())
     assert (row.gain, row.se, row.df) == (pytest.approx(1.5), pytest.approx(expected.se), 2)
-    assert (shown.low, shown.high, shown.n) == (pytest.approx(expected.low), pytest.approx(expected.high), 6)
+    assert (shown["low"], shown["high"], row.n) == (pytest.approx(expected.low), pytest.approx(expected.high), 6)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from analysis.ledger import Ledger
-from analysis.report.champion import TriedRow
+from analysis.report.program_text import TriedRow
 from analysis.study import open_study
 from arena.settings import StudyConfig
 from inner_loop.behaviour import resolved_ideas

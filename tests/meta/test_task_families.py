@@ -13,9 +13,6 @@ import pytest
 from analysis.evidence import Evidence, ProgramScore
 from analysis.ledger import read
 from analysis.over_tasks import over_stages
-from analysis.report.facts import gather
-from analysis.report.source import ReportSource
-from analysis.report.standings import section
 from analysis.scales import UNIT, GainScale
 from analysis.statistics import mean_interval
 from analysis.study import open_study
@@ -157,11 +154,6 @@ def test_page_and_report_say_what_the_figures_are_over(ended: Ended, ask: Snapsh
     }
     assert "6 new tasks" in page
     assert len(re.findall("are fresh: no researcher saw them", page)) == 1  # once for all tasks
-    facts = gather(ReportSource(ask.con, str(folder)))
-    first = section(facts).figures[0]  # one table for the confirmation, not a chart for each of its tasks
-    tasks = {row.task for row in facts.standings.rows if row.purpose == "confirmation"}
-    assert first.kind == "none" and first.title.endswith(f"on {len(tasks)} tasks") and len(tasks) > 3
-    assert {cells[0] for cells in first.table.rows} == tasks
 
 
 @pytest.mark.slow

@@ -17,14 +17,13 @@ import httpx
 import pytest
 from rich.console import Console
 
-from analysis.report import lineage
-from analysis.report.facts import gather
-from analysis.report.lineage import DrawnProgram
+from analysis.report.page import Page
 from analysis.report.source import ReportSource
 from analysis.study import COMPUTED_VIEWS, VIEWS, open_study
 from analysis.study import query as ask
+from analysis.tables import rows
 from analysis.trust import WHY
-from analysis.verdict.verdict import decided
+from analysis.verdict.verdict import decided, verdict_of
 from analysis.wording import brief, number
 from arena.contest.web.curve import curve
 from meta.cli.board import load_board
@@ -142,29 +141,27 @@ def test_its_tables_have_mean_gains_and_name_both_arms_of_stock(
 
 def test_the_lineage_has_the_programs_and_the_gains_of_the_report(window: Window, root: Path) -> None:
     with open_study(root / "one", views=VIEWS) as con:
-        section = lineage.section(gather(ReportSource(con, "one")))
-    assert section is not None
-    rows = {row.id: row for row in (DrawnProgram(**one) for one in section.figures[0].data["rows"])}
+        found = Page(ReportSource(con, "one"), verdict_of(con)).asked("lineage").rows
+    rows = {row["id"]: row for row in found}
     text = window.page("/study", at="one").partition('id="lineage"')[2]
     shown = re.findall(r'id=(\w+)">[^<]+</a>.*?</td><td class="right">([^<]+)</td><td class="right">(\d+)<', text)
     assert {one: (gain, int(n)) for one, gain, n in shown} == {
-        one: (number(row.gain, 4, True), row.n) for one, row in rows.items()
+        one: (number(row["gain"], 4, True), row["runs"] or 0) for one, row in rows.items()
     }
-    assert text.count("never ran") == sum(row.n == 0 for row in rows.values()) > 0
-    ran = sum(row.n > 0 for row in rows.values())  # not one that would do the same as another
+    assert text.count("never ran") == sum(not row["runs"] for row in rows.values()) > 0
+    ran = sum(bool(row["runs"]) for row in rows.values())  # not one that would do the same as another
     assert 0 < ran < len(rows) and f"<dt>Programs that ran</dt><dd>{ran}<" in window.page("/study", at="one")
 
 
 def test_a_run_has_the_noise_of_the_whole_study_and_says_what_its_axes_are(window: Window, root: Path) -> None:
     with open_study(root / "one", views=VIEWS) as con:
-        facts = gather(ReportSource(con, "one"))
-    noises = {row.task: row for row in facts.noise.rows}
-    for row in facts.runs.rows:
-        text = window.page("/run", at="one", id=row.run_id)
-        noise = noises[row.task or ""]
-        assert f"({noise.trainings} trainings of this study) have an SD of {brief(noise.sd, 2)}:" in text
-        assert f"; {row.direction} is better</text>" in text and ">experiment</text>" in text
-        assert f"claimed gain {number(row.claimed_gain, 4, True)};" in text
+        runs = rows(con.execute("FROM runs JOIN seed_noise() USING (task) WHERE experiments > 1 LIMIT 12"))
+    for row in runs:
+        text = window.page("/run", at="one", id=row["run_id"])
+        sd = row["sd"]
+        assert f"({row['trainings']} trainings of this study) have an SD of {brief(sd, 2)}:" in text
+        assert f"; {row['direction']} is better</text>" in text and ">experiment</text>" in text
+        assert f"claimed gain {number(row['claimed_gain'], 4, True)};" in text
 
 
 def test_values_outside_the_frame_of_a_course_and_a_run_under_way_are_mentioned(root: Path) -> None:
@@ -248,7 +245,7 @@ def test_credit_shows_the_lines_of_the_champion_and_single_changes_by_their_name
     assert "Computing" not in window.page("/credit", at="deep/er/two")
     text = window.page("/credit", **first(window.page("/study", at="one"), "/credit"), now="1")
     assert "Early estimates" not in text and "alone, on the untouched script" in text
-    assert "estimated gain of each directive" in text and '<div class="passage' in text
+    assert "estimated effect of each directive" in text and '<div class="passage' in text
     table = text.partition('id="changes"')[2]
     rows = re.findall(r"<tr class=\"row\"><td[^>]*>(?:<details><summary>)?([^<]+)<", table)
     assert 0 < len(rows) <= 30 and any("=" in label or label.startswith("+") for label in rows)

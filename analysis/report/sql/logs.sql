@@ -1,6 +1,5 @@
--- The imported logs: the most common metric first, then the largest claimed gain; with the gain expected from noise.
-SELECT name, path, state, reason, run_id, metric, direction, "rows", quarantined, tried, kept, failed, baseline, best_kept,
-    claimed_gain, rerun_gain, noise_sd, kept + new_bests - noise_steps AS distinguishable, noise_share, chance_gain
-FROM imports
-ORDER BY metric IS DISTINCT FROM $metric, claimed_gain DESC NULLS LAST, path, run_id
-LIMIT $most
+-- The imported logs, the largest claim first, with the gain expected from noise alone.
+SELECT coalesce(name, path) AS log, claimed_gain, rerun_gain AS with_reruns, noise_share AS noise_share, chance_gain,
+    baseline, best_kept, kept, kept + new_bests - noise_steps AS not_noise, tried, failed, quarantined AS set_aside,
+    metric, direction, state, reason, coalesce(path, run_id) AS id
+FROM imports ORDER BY claimed_gain DESC NULLS LAST, path, run_id LIMIT 40

@@ -1,7 +1,6 @@
--- Every match, oldest first; ended: arms with a gain, runs: runs begun.
-SELECT m.match_id, m.label, m.purpose, m.generation, m.stream, m.task, m.task_id, m.direction, m.metric, m.unit,
-    m.run_budget, m.hardware_class, m.state, m.started_at, m.ended_at, count(s.gain) AS ended,
-    (SELECT count(*) FROM runs AS r WHERE r.match_id = m.match_id) AS runs
-FROM matches AS m LEFT JOIN standings AS s USING (match_id)
-GROUP BY ALL
-ORDER BY m.started_at, m.match_id
+-- All other matches, the latest first.
+SELECT coalesce(nullif(m.label, ''), m.purpose) AS match, m.generation, s.task, s.name AS program, s.role, s.gain, s.low, s.high,
+    m.unit, s.n AS runs, s.claimed AS claimed_gain, s.trust
+FROM standings AS s JOIN matches AS m USING (match_id)
+WHERE s.gain IS NOT NULL AND NOT list_contains($deciding, s.match_id) AND m.purpose NOT IN ('ablation', 'night')
+ORDER BY m.started_at DESC, s.match_id, s.gain DESC, s.arm_id LIMIT 300

@@ -1,15 +1,23 @@
--- The runs to draw: those of the deciding match first, then the best others with the same metric, up to $points
--- experiments in total. An imported run has the name of its log, and its noise if known.
+-- The runs to draw, those of the deciding matches first, up to $points experiments in all; with what each experiment came
+-- to: b baseline, k kept, d discarded, x failed, s a screen or a repeat.
 WITH ordered AS (
-    SELECT r.*, row_number() OVER (ORDER BY r.match_id IS DISTINCT FROM $match, r.verified_gain DESC NULLS LAST,
-        r.claimed_gain DESC NULLS LAST, r.run_id) AS place
-    FROM runs AS r LEFT JOIN matches AS m USING (match_id)
-    WHERE r.experiments > 1 AND ($match IS NULL OR (m.metric, m.direction) IS NOT DISTINCT FROM
-        (SELECT (metric, direction) FROM matches WHERE match_id = $match))),
-counted AS (SELECT *, sum(experiments) OVER (ORDER BY place) AS so_far FROM ordered)
-SELECT c.run_id, c.match_id, c.task, c.match_id IS NOT DISTINCT FROM $match AS deciding, c.program_id,
-    coalesce(c.name, i.name) AS name, c.role, c.state, c.stream, c.experiments, c.kept, c.claimed_best, c.claimed_gain,
-    c.verified_gain, c.score_stream, c.trust, c.device_seconds_charged, c.direction, c.run_seed, i.noise_sd
-FROM counted AS c LEFT JOIN imports AS i ON i.run_id = c.run_id
-WHERE place = 1 OR (so_far <= $points AND place <= $most)
-ORDER BY place
+    SELECT *, sum(experiments) OVER (ORDER BY place) AS so_far FROM (
+        SELECT *, row_number() OVER (ORDER BY NOT list_contains($deciding, match_id), verified_gain DESC NULLS LAST,
+            claimed_gain DESC NULLS LAST, run_id) AS place
+        FROM runs WHERE experiments > 1)),
+chosen AS (SELECT * FROM ordered WHERE place = 1 OR (so_far <= $points AND place <= 48)),
+drawn AS (
+    SELECT run_id, list({'number': number, 'metric': metric, 'what': left(description, 120), 'letter':
+            CASE WHEN number = 0 OR decision = 'baseline' THEN 'b' WHEN status <> 'ok' OR metric IS NULL THEN 'x'
+            WHEN decision IN ('screen', 'replicate', 'confirm') OR fraction <> 1 THEN 's'
+            WHEN decision = 'keep' THEN 'k' ELSE 'd' END} ORDER BY number) AS points
+    FROM experiments WHERE run_id IN (SELECT run_id FROM chosen) GROUP BY run_id),
+ended AS (
+    SELECT v.run_id, avg(v.metric) AS final FROM verifications AS v
+    JOIN chosen AS c ON c.run_id = v.run_id AND c.score_stream = v.stream GROUP BY v.run_id)
+SELECT coalesce(c.name, i.name, c.program_id) AS program, left(c.run_id, 7) AS run, c.run_id AS id, c.role, c.experiments, c.kept,
+    c.claimed_gain, c.verified_gain, c.trust, c.task, c.direction, coalesce(m.metric, i.metric, 'metric') AS metric,
+    list_contains($deciding, c.match_id) AS deciding, coalesce(n.sd, i.noise_sd) AS sd, e.final, d.points
+FROM chosen AS c JOIN drawn AS d USING (run_id) LEFT JOIN ended AS e USING (run_id) LEFT JOIN matches AS m USING (match_id)
+    LEFT JOIN imports AS i ON i.run_id = c.run_id LEFT JOIN seed_noise() AS n ON n.task = c.task
+ORDER BY c.place

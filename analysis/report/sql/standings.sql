@@ -1,7 +1,8 @@
--- The standings of the matches of this report, the latest first; gains are verified, claimed is the runs' own claim.
-SELECT s.match_id, m.label, m.purpose, m.generation, m.stream, s.task, m.unit, s.arm_id, s.program_id, s.name, s.role, s.n, s.runs,
-    s.gain, s.se, s.low, s.high, s.claimed, s.rank_low, s.rank_high, s.words, s.trust, s.failed_seeds,
-    s.device_seconds_charged
+-- The matches that the verdict is made from, or the last match.
+SELECT s.name AS program, s.role, s.gain, s.low, s.high, s.n AS runs, s.claimed AS claimed_gain, s.words,
+    s.device_seconds_charged AS device_seconds, s.trust, s.task, m.unit, s.arm_id AS id,
+    CASE WHEN bool_or(s.role = 'champion') OVER (PARTITION BY s.match_id) THEN '' WHEN s.rank_low = s.rank_high
+        THEN s.rank_low::VARCHAR ELSE s.rank_low || '–' || s.rank_high END AS ranks
 FROM standings AS s JOIN matches AS m USING (match_id)
-WHERE list_contains($matches, s.match_id)
-ORDER BY m.started_at DESC, s.match_id, s.gain IS NULL, s.gain DESC, s.arm_id
+WHERE s.gain IS NOT NULL AND list_contains($deciding, s.match_id) AND m.purpose NOT IN ('ablation', 'night')
+ORDER BY s.task, s.gain DESC, s.arm_id

@@ -11,6 +11,7 @@ const ROLE = {
 };
 const MARKS = { "a/a": "control", "one-line": "control", "without-ideas": "without" };
 const role = (name) => ROLE[MARKS[name] || name] || ROLE.program;
+const armName = (r) => (r.role === "a/a" ? `${r.program} (A/A)` : r.program);
 const narrow = (width) => width < 560;
 const style = { fontSize: "12px", background: "none", color: colour("ink"), fontFamily: "inherit" };
 const better = (direction) => (direction === "higher" ? d3.max : d3.min);
@@ -61,67 +62,78 @@ function intervals(rows, width, { label, right = "", links = [], narrowRight = 5
 
 function standings(data, width) {
   const rows = data.rows.map((r) => ({
-    ...r, value: r.gain, right: r.ranks, symbol: role(r.role).symbol, colour: role(r.role).colour,
-    tip: `${r.name}\ngain ${digits(r.gain)}${r.low == null ? "" : ` [${digits(r.low)}, ${digits(r.high)}]`}, ${r.n} run${r.n === 1 ? "" : "s"}\nclaimed ${digits(r.claimed)}`,
+    ...r, name: armName(r), value: r.gain, claimed: r.claimed_gain, right: r.ranks, tie: /^1(–|$)/.test(r.ranks), symbol: role(r.role).symbol, colour: role(r.role).colour,
+    tip: `${r.program}\ngain ${digits(r.gain)}${r.low == null ? "" : ` [${digits(r.low)}, ${digits(r.high)}]`}, ${r.runs} run${r.runs === 1 ? "" : "s"}\nclaimed ${digits(r.claimed_gain)}`,
   }));
-  return intervals(rows, width, { label: `${data.gain || "gain"}, ${data.unit}`, right: data.ranked === false ? "" : "rank" });
+  return intervals(rows, width, { label: `gain, ${data.unit}`, right: rows.some((r) => r.ranks) ? "rank" : "" });
 }
 
 function effects(data, width) {
   const rows = data.rows.map((r, i) => ({
-    ...r, id: String(i), value: r.estimate, right: `n=${r.n}`, symbol: "circle", hollow: !r.significant, colour: colour(r.significant ? "accent" : "soft"), tip: r.name,
+    ...r, id: String(i), name: r.change ?? armName(r), value: r.estimate ?? r.gain, right: `n=${r.n ?? r.runs}`, symbol: "circle", hollow: !r.significant, colour: colour(r.significant ? "accent" : "soft"), tip: r.change ?? r.program,
   }));
-  return intervals(rows, width, { label: data.label ?? `effect, ${data.unit}` });
+  return intervals(rows, width, { label: `${rows[0].change == null ? "gain" : "effect"}, ${data.unit}` });
 }
 
 function lineage(data, width) {
   const at = new Map(data.rows.map((r) => [r.id, r]));
   const rows = data.rows.map((r) => ({
-    ...r, name: r.depth ? `└${"─".repeat(r.depth - 1)} ${r.name}` : r.name, value: r.gain, right: r.gain == null ? "not run" : r.change, hollow: r.gain == null,
-    symbol: r.champion ? "star" : "circle", colour: colour("accent"), tip: `${r.name}\ngain ${digits(r.gain)}, ${r.n} run${r.n === 1 ? "" : "s"}\n${r.reason}`,
+    ...r, name: r.depth ? `└${"─".repeat(r.depth - 1)} ${r.program}` : r.program, value: r.gain, right: r.gain == null ? "not run" : r.change, hollow: r.gain == null,
+    symbol: r.champion ? "star" : "circle", colour: colour("accent"), tip: `${r.program}\ngain ${digits(r.gain)}, ${r.runs} runs\n${r.reason ?? ""}`,
   }));
-  const links = data.rows.flatMap((r) => r.parents.map((p) => at.get(p)).filter((p) => p && p.gain != null && r.gain != null)
+  const links = data.rows.flatMap((r) => (r.parents ?? []).map((p) => at.get(p)).filter((p) => p && p.gain != null && r.gain != null)
     .map((p) => ({ x1: p.gain, x2: r.gain, y1: p.id, y2: r.id })));
-  return intervals(rows, width, { label: `${data.gain || "gain"}, ${data.unit}`, right: "± directives", links, narrowRight: 96, tree: true });
+  return intervals(rows, width, { label: `gain, ${data.unit}`, right: "± directives", links, narrowRight: 96, tree: true });
 }
 
 // The best so far after each experiment, from the baseline and the kept ones.
 function bestSoFar(run, direction) {
   const pick = better(direction);
   let best = null;
-  return run.points.map(([number, metric, letter]) => {
+  return run.points.map(({ number, metric, letter }) => {
     if ((letter === "k" || letter === "b") && metric != null) best = best == null ? metric : pick([best, metric]);
-    return { run: run.id, number, best };
+    return { run: run.run, number, best };
   }).filter((p) => p.best != null);
 }
 
 function courses(data, width) {
-  const runs = data.runs.some((r) => r.deciding) ? data.runs.filter((r) => r.deciding) : data.runs;
-  const lines = d3.groups(runs, (r) => r.role).sort((a, b) => ROLE[a[0]].order - ROLE[b[0]].order);
+  const runs = data.rows.some((r) => r.deciding) ? data.rows.filter((r) => r.deciding) : data.rows;
+  const { metric, direction } = runs[0];
+  const lines = d3.groups(runs, (r) => (ROLE[MARKS[r.role] || r.role] ? MARKS[r.role] || r.role : "program")).sort((a, b) => ROLE[a[0]].order - ROLE[b[0]].order);
   return Plot.plot({
     width, height: narrow(width) ? 300 : 380, marginLeft: 52, marginBottom: 42, marginTop: 26, style,
     x: { label: "experiment", labelArrow: "right", ticks: narrow(width) ? 5 : 10, tickFormat: "d" },
-    y: { label: `best so far, ${data.metric} (${data.direction} is better)`, labelArrow: "none", grid: false, nice: true, ticks: 6 },
+    y: { label: `best so far, ${metric} (${direction} is better)`, labelArrow: "none", grid: false, nice: true, ticks: 6 },
     marks: [
       Plot.gridY({ stroke: colour("line"), strokeOpacity: 1, ticks: 6 }),
-      ...lines.map(([name, mine]) => Plot.line(mine.flatMap((r) => bestSoFar(r, data.direction)), {
+      ...lines.map(([name, mine]) => Plot.line(mine.flatMap((r) => bestSoFar(r, direction)), {
         x: "number", y: "best", z: "run", curve: "step-after", stroke: ROLE[name].colour, strokeWidth: name === "champion" ? 2 : 1.5, strokeOpacity: 0.85, ...ROLE[name].line,
       })),
     ],
   });
 }
 
+// Not the luckiest run: the middle one of the champion, or of the first program.
+function shownRun(data) {
+  if (data.shown == null) {
+    const best = data.rows.filter((r) => r.role === "champion" && r.deciding);
+    const own = best.length ? best : data.rows.filter((r) => r.program === data.rows[0].program && r.deciding === data.rows[0].deciding);
+    data.shown = data.rows.indexOf(own[own.length >> 1]);
+  }
+  return data.shown;
+}
+
 // One run: kept and discarded experiments, crashes as a rug, best so far with the noise band.
 function oneRun(data, width) {
-  const run = data.runs[data.shown];
-  const points = run.points.map(([number, metric, letter, description]) => ({ number, metric, letter, description }));
-  const steps = bestSoFar(run, data.direction);
+  const run = data.rows[shownRun(data)];
+  const points = run.points.map((p) => ({ ...p, description: p.what }));
+  const steps = bestSoFar(run, run.direction);
   const seen = points.filter((p) => p.metric != null && "bkd".includes(p.letter));
   const [first, best] = [steps[0]?.best ?? 0, steps.at(-1)?.best ?? 1];
   const span = Math.abs(first - best) || run.sd * 8 || Math.abs(first) || 1;
   const ends = [first, best, run.final ?? best].map((v) => v);
   const domain = [d3.min(ends) - 0.2 * span - 2 * (run.sd || 0), d3.max(ends) + 0.45 * span];
-  if (data.direction === "higher") domain.splice(0, 2, d3.min(ends) - 0.45 * span, d3.max(ends) + 0.2 * span + 2 * (run.sd || 0));
+  if (run.direction === "higher") domain.splice(0, 2, d3.min(ends) - 0.45 * span, d3.max(ends) + 0.2 * span + 2 * (run.sd || 0));
   const inside = (v) => Math.min(Math.max(v, domain[0]), domain[1]);
   const end = d3.max(points, (p) => p.number) || 1;
   const tip = (p) => `${p.number}: ${{ b: "baseline", k: "kept", d: "discarded" }[p.letter]}\n${digits(p.metric, 5)} ${data.unit}\n${p.description}`;
@@ -130,7 +142,7 @@ function oneRun(data, width) {
   return Plot.plot({
     width, height: narrow(width) ? 320 : 400, marginLeft: 52, marginBottom: 42, marginTop: 26, marginRight: 26, style,
     x: { label: "experiment", labelArrow: "right", domain: [-0.5, end + 1.4], ticks: narrow(width) ? 5 : 10, tickFormat: "d" },
-    y: { label: `${data.metric} (${data.direction} is better)`, labelArrow: "none", domain, ticks: 6 },
+    y: { label: `${run.metric} (${run.direction} is better)`, labelArrow: "none", domain, ticks: 6 },
     marks: [
       Plot.gridY({ stroke: colour("line"), strokeOpacity: 1, ticks: 6 }),
       run.sd ? Plot.areaY(band, { x: "number", y1: "low", y2: "high", curve: "step-after", fill: colour("band") }) : null,
@@ -173,30 +185,30 @@ function hatch() {
 function tried(data, width) {
   const parts = data.rows.flatMap((r) => {
     const rest = r.tried - r.kept - r.failed;
-    const part = (what, x1, n, fill, stroke) => ({ name: r.category, x1, x2: x1 + n, fill, stroke, tip: `${r.category}: ${n} ${what}` });
+    const part = (what, x1, n, fill, stroke) => ({ name: r.change, x1, x2: x1 + n, fill, stroke, tip: `${r.change}: ${n} ${what}` });
     return [part("kept", 0, r.kept, colour("accent"), colour("accent")), part("discarded", r.kept, rest, colour("pale"), colour("pale")),
       part("failed", r.kept + rest, r.failed, "url(#hatch)", colour("warm"))].filter((p) => p.x2 > p.x1);
   });
-  const ends = data.rows.map((r) => ({ name: r.category, x: r.tried, text: narrow(width) ? `${Math.round((100 * r.kept) / r.tried)}% kept` : `${Math.round((100 * r.kept) / r.tried)}% kept, gain ${digits(r.gain, 3)} ${data.unit}` }));
-  return bars(data.rows.map((r) => r.category), parts, width, { label: "experiments", ends, tickFormat: "d" });
+  const ends = data.rows.map((r) => ({ name: r.change, x: r.tried, text: narrow(width) ? `${Math.round((100 * r.kept) / r.tried)}% kept` : `${Math.round((100 * r.kept) / r.tried)}% kept, gain ${digits(r.gain, 3)} ${data.unit}` }));
+  return bars(data.rows.map((r) => r.change), parts, width, { label: "experiments", ends, tickFormat: "d" });
 }
 
 function spent(data, width) {
-  const most = d3.max(data.rows, (r) => Math.max(r.charged || 0, r.spent));
+  const most = d3.max(data.rows, (r) => Math.max(r.charged_seconds || 0, r.spent_seconds));
   const unit = most > 7200 ? [3600, "hours", "h"] : most > 300 ? [60, "minutes", "min"] : [1, "seconds", "s"];
   const parts = data.rows.flatMap((r) => {
-    const fill = colour(r.payer === "run" ? "accent" : "soft");
-    const one = (value, more) => ({ name: r.name, x1: 0, x2: value / unit[0], ...more });
-    return [one(r.charged || 0, { fill: colour("bg"), stroke: colour("ink"), tip: `charged ${digits(r.charged, 3)} s` }), one(r.spent, { fill, stroke: fill, tip: `spent ${digits(r.spent, 3)} s` })].filter((p) => p.x2 > 0);
+    const fill = colour(r.paid_by === "run" ? "accent" : "soft");
+    const one = (value, more) => ({ name: r.what, x1: 0, x2: value / unit[0], ...more });
+    return [one(r.charged_seconds || 0, { fill: colour("bg"), stroke: colour("ink"), tip: `charged ${digits(r.charged_seconds, 3)} s` }), one(r.spent_seconds, { fill, stroke: fill, tip: `spent ${digits(r.spent_seconds, 3)} s` })].filter((p) => p.x2 > 0);
   });
-  const ends = data.rows.map((r) => ({ name: r.name, x: Math.max(r.charged || 0, r.spent) / unit[0], text: `${digits(r.spent / unit[0], 3)} ${unit[2]}` }));
-  return bars(data.rows.map((r) => r.name), parts, width, { label: `device ${unit[1]}`, ends });
+  const ends = data.rows.map((r) => ({ name: r.what, x: Math.max(r.charged_seconds || 0, r.spent_seconds) / unit[0], text: `${digits(r.spent_seconds / unit[0], 3)} ${unit[2]}` }));
+  return bars(data.rows.map((r) => r.what), parts, width, { label: `device ${unit[1]}`, ends });
 }
 
 // The gain that each log claims, and the gain expected from noise alone.
 function claims(data, width) {
   const rows = data.rows.map((r, i) => ({
-    ...r, id: String(i), value: r.gain, claimed: r.noise, right: r.kept, symbol: "circle", colour: colour("accent"), tip: `${r.name}\nclaims ${digits(r.gain)}`,
+    ...r, id: String(i), name: r.log, value: r.claimed_gain, claimed: r.chance_gain, right: `${r.kept}/${r.tried}`, symbol: "circle", colour: colour("accent"), tip: `${r.log}\nclaims ${digits(r.claimed_gain)}`,
   }));
   return intervals(rows, width, { label: `claimed gain, ${data.unit}`, right: "kept", narrowRight: 64 });
 }
@@ -204,12 +216,12 @@ function claims(data, width) {
 // main of a night as steps; a dot for each change that became main, in the colour of its program.
 function night(data, width) {
   const known = data.rows.filter((r) => r.metric != null);
-  const tip = (r) => `${r.program}, turn ${r.number}\n${r.change}\n${data.metric} ${digits(r.metric)}`;
+  const tip = (r) => `${r.program}, turn ${r.number}\n${r.change ?? ""}\n${digits(r.metric)} ${data.unit}`;
   return Plot.plot({
     width, height: narrow(width) ? 260 : 320, marginLeft: 56, marginBottom: 40, style,
     x: { label: "device time, minutes", labelArrow: "right" },
-    y: { label: data.metric, grid: true },
-    color: { domain: data.names, range: [colour("accent"), colour("warm"), colour("other")], legend: true },
+    y: { label: data.unit, grid: true },
+    color: { domain: [...new Set(data.rows.map((r) => r.program))], range: [colour("accent"), colour("warm"), colour("other")], legend: true },
     marks: [
       Plot.line(known, { x: (r) => r.seconds / 60, y: "metric", curve: "step-after", stroke: colour("soft") }),
       Plot.dot(known.filter((r) => r.kept), { x: (r) => r.seconds / 60, y: "metric", fill: "program", r: 4.5, title: tip }),

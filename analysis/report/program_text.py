@@ -1,31 +1,24 @@
-"""Part 3: the text of the champion, each directive tinted by its estimated gain if that is significant."""
+"""The text of a program, each directive tinted by its estimated gain if that is significant."""
 
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
-from analysis.report.model import ReportFacts, ReportSection, ReportTable
-from analysis.report.rows import TextRow
-from analysis.report.source import QueryResult
-from analysis.wording import chance, count, decimals, interval_decimals, many, number, short, span
+from analysis.report import cells
+from analysis.report.source import ReportSource, clean
+from analysis.tables import typed_rows
+from analysis.wording import decimals, interval_decimals, many, number
 from programs.directives import Directive
 from programs.errors import ProgramError
-from programs.evolved_for import EvolvedFor
 
 LEVEL = 0.05
 LEAST_KEPT = 2  # experiments with a change that shows that its effect depends on the script
 LONG = 1500  # words; a longer text scrolls in its own frame
-# What each method compares; the page adds the unit.
-METHODS = {
-    "factorial": "runs with the line minus runs without it, by a plan drawn beforehand (metaloop ablate)",
-    "directive": "modelled gain of an experiment that cites the line, kept or not, over the script that it changed; "
-    "one model estimates all experiments together, so it is not their plain average",
-}
-SCRIPTED_READS = ("charter", "idea", "order")  # the kinds that a scripted researcher carries out
 
 
 @dataclass(frozen=True)
@@ -122,8 +115,7 @@ class TriedRow(CreditRow):
 
 @dataclass(frozen=True)
 class Mark:
-    """The estimate beside an excerpt: ``+1.8 [0.6, 3.0], 14 runs``, its design and method if they are not the usual
-    ones of the page, and its direction."""
+    """The estimate beside an excerpt: ``+1.8 [0.6, 3.0], 14 runs``, its design and its direction."""
 
     label: str
     design: str
@@ -149,33 +141,32 @@ class Excerpt:
         return max((mark.strength for mark in self.marks), default=0)
 
 
-def section(facts: ReportFacts) -> ReportSection:
-    program: QueryResult[TextRow] | None = facts.champion
-    if facts.champion.first is None or not facts.champion.first.text:
-        program = _leader(facts)
-    title = "The champion's text" if facts.champion.rows else "The leader's text"
-    row = program.first if program else None
-    if program is None or row is None or not row.text:
-        return ReportSection("champion", "The champion's text", "The ledger has no program text.")
-    credit = facts.source.ask("directive_credit", CreditRow, program=row.program_id)
-    proven = [item for item in credit.rows if item.is_tinted]
-    more = {
-        "name": row.name or row.program_id,
-        "program_id": row.program_id,
-        "words": row.words,
-        "excerpts": excerpts(row.text, credit.rows),
-        "methods": methods(credit.rows),
-        "usual": usual(credit.rows),
-        "long": (row.words or 0) > LONG,
-        "table": table(credit.rows),
-        "proven": len(proven),
-        "directives": len(credit.rows),
-        "causal": any(item.causal for item in proven),
-        "researcher": researcher(facts),
-        "inert": inert(facts, credit.rows),
-        "roles": "`@" in row.text,
-    }
-    return ReportSection("champion", title, template="champion.html.j2", more=more, answers=(program, credit))
+@dataclass(frozen=True)
+class ShownText:
+    """A program with the estimates of its directives."""
+
+    program_id: str
+    name: str | None
+    words: int | None
+    text: str | None
+
+
+def of(source: ReportSource, program_id: str) -> dict[str, Any] | None:
+    """What the page shows of a program's text; None without one."""
+    asked = source.con.execute("SELECT program_id, name, words, text FROM programs WHERE program_id = $1", [program_id])
+    row = next(iter(typed_rows(asked, ShownText, clean)), None)
+    if row is None or not row.text:
+        return None
+    credit = source.ask("directive_credit", CreditRow, program=program_id)
+    known = [vars(one) for one in credit.rows if one.estimate is not None]
+    shown = ("text", "estimate", "low", "high", "unit", "n", "q", "design", "credit_id")
+    titles, table = cells.table([{key: one[key] for key in shown} for one in known]) if known else ([], [])
+    return {
+        "name": row.name or row.program_id, "program_id": row.program_id, "words": row.words,
+        "excerpts": excerpts(row.text, credit.rows), "long": (row.words or 0) > LONG, "titles": titles, "rows": table,
+        "proven": sum(one.is_tinted for one in credit.rows), "directives": len(credit.rows), "sql": credit.sql,
+        "units": sorted({one.unit for one in credit.rows if one.unit}),
+    }  # fmt: skip
 
 
 def excerpts(text: str, credit: Sequence[CreditRow]) -> list[Excerpt]:
@@ -188,79 +179,24 @@ def excerpts(text: str, credit: Sequence[CreditRow]) -> list[Excerpt]:
     for row in credit:
         if row.is_tinted:
             largest[row.unit] = max(largest[row.unit], abs(row.estimate or 0.0))
-    out, most = [], most_common(credit)
+    out = []
     for lines, ids in _pieces(text):
         rows = [row for i in ids for row in by_id.get(i, {}).values() if row.method is not None]
-        out.append(Excerpt(lines, tuple(mark(row, largest, most) for row in rows)))
+        out.append(Excerpt(lines, tuple(mark(row, largest) for row in rows)))
     return out
 
 
-def most_common(credit: Sequence[CreditRow]) -> tuple[str, str] | None:
-    """Design and method of most of the rows with credit; the page states them once."""
-    kinds = Counter((str(row.design), str(row.method)) for row in credit if row.method is not None)
-    return max(sorted(kinds), key=kinds.__getitem__, default=None)
-
-
-def usual(credit: Sequence[CreditRow]) -> str:
-    """Design and method of the estimates beside which nothing else is said; empty without any."""
-    if (most := most_common(credit)) is None:
-        return ""
-    design, method = most
-    return f"Unless marked otherwise, estimates are {design}, by the method {method} (see below)."
-
-
-def mark(row: CreditRow, largest: Mapping[str | None, float], most: tuple[str, str] | None = None) -> Mark:
+def mark(row: CreditRow, largest: Mapping[str | None, float]) -> Mark:
     estimate = row.estimate or 0.0
     strength = 1 + round(3 * abs(estimate) / largest[row.unit]) if row.is_tinted else 0
     return Mark(
         label=row.label,
-        design="" if (row.design, row.method) == most else f"{row.design} (method {row.method})",
+        design=row.design or "",
         way=("up" if estimate > 0 else "down") if row.is_tinted else "none",
         strength=min(strength, 4),
         credit_id=str(row.credit_id),
         directive_id=row.directive_id,
     )
-
-
-def methods(credit: Sequence[CreditRow]) -> list[tuple[str, str, str]]:
-    """(method, its unit, what it compares) of the rows on the page."""
-    used = {(row.method, row.unit) for row in credit if row.unit and row.method}
-    return [(method, unit, METHODS.get(method, method)) for method, unit in sorted(used)]
-
-
-def inert(facts: ReportFacts, credit: Sequence[CreditRow]) -> int:
-    """The number of directives that are prose, which a scripted researcher does not read."""
-    scripted = facts.config.get("researcher") == "scripted"
-    return sum(1 for row in credit if row.kind not in SCRIPTED_READS) if scripted else 0
-
-
-def researcher(facts: ReportFacts) -> str:
-    """For a sentence: the researcher of the study; empty where there is none, as for imported logs."""
-    models, named = facts.config.get("staff") or {}, facts.config.get("researcher")
-    alone = ", which uses no language model" if named == "scripted" else ""
-    return f"{EvolvedFor.of(named, models.get('models', ()))}{alone}" if named else ""
-
-
-def table(credit: Sequence[CreditRow]) -> ReportTable:
-    return ReportTable.of(
-        [row for row in credit if row.estimate is not None],
-        {
-            "directive": lambda row: row.text[:160],
-            ">estimate": lambda row: number(row.estimate, row.digits, True),
-            "95% interval": lambda row: span(row.low, row.high, row.digits),
-            ">n": lambda row: count(row.n),
-            ">q": lambda row: chance(row.q),
-            "design": lambda row: row.design or "",
-            "method": lambda row: row.method or "",
-            "row": lambda row: short(row.credit_id),
-        },
-    )
-
-
-def _leader(facts: ReportFacts) -> QueryResult[TextRow] | None:
-    """The text of the best arm of the deciding match, if there is no champion."""
-    best = next((row for row in facts.board if row.program_id), None)
-    return facts.source.ask("leader", TextRow, program=best.program_id) if best else None
 
 
 def _pieces(text: str) -> list[tuple[str, list[str]]]:

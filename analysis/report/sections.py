@@ -1,0 +1,105 @@
+"""The parts of a report: a query, a chart and a fixed caption each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from analysis.statistics import interval
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the page; left out where its query has no rows. ``name``: of the query in sql/. ``chart``: the
+    function of charts.js that draws the rows, "" for a table alone. ``of``: the part whose rows it draws. ``split``: a
+    figure for each value of this column. ``hidden``: columns that the chart alone uses. ``through`` completes a row."""
+
+    name: str
+    title: str
+    caption: str
+    chart: str = ""
+    of: str = ""
+    split: str = ""
+    hidden: tuple[str, ...] = ()
+    legend: tuple[tuple[str, str], ...] = ()
+    through: Callable[[Row], Row] | None = None
+
+
+def with_interval(row: Row) -> Row:
+    low, high = (None, None) if row["gain"] is None else interval(row["gain"], row["se"], row["df"] or 0)
+    return {**{key: value for key, value in row.items() if key not in ("se", "df")}, "low": low, "high": high}
+
+
+GAINS = (
+    ("champion", "champion, its gain with a 95% interval"),
+    ("program", "program"),
+    ("control", "stock, stock again (A/A) or one-line"),
+    ("claimed", "the runs' own claim, which ranks nothing"),
+)
+PARTS = (
+    Part(
+        "night", "The night",
+        "The programs took turns on one lineage of the script, main. A dot is a change that became main, in the colour "
+        "of the program whose turn it was. These values chose what was kept, so they claim too much.",
+        chart="night", hidden=("kept",),
+    ),
+    Part(
+        "logs", "Imported logs",
+        "Claimed gain: the best kept measurement minus the baseline. Hollow dot: the gain that as many tries without "
+        "any effect are expected to show by noise, where the noise is known.",
+        chart="claims", hidden=("id",), legend=(("program", "claimed gain"), ("claimed", "expected from noise alone")),
+    ),
+    Part(
+        "standings", "Standings",
+        "Gain of the final scripts over the untouched one, both trained again. Further right is better. Intervals are "
+        "between runs. Ranks come from tests of all pairs (Welch, Holm); a match with one planned test has none.",
+        chart="standings", split="task", hidden=("id", "unit"), legend=GAINS,
+    ),
+    Part(
+        "transfer", "Several tasks",
+        "Gain on each task; x stock is the ratio to stock there, where stock's gain is clear of 0. p: one-sided, after "
+        "Holm; no part of the verdict. home: a task of the search; elsewhere: one that it did not use.",
+        chart="effects", split="task", hidden=("unit", "significant"),
+        legend=(("program", "better than stock (p below 5%)"), ("unmeasured", "not significant")),
+    ),
+    Part(
+        "effects", "Planned ablation",
+        "The change of the gain by each directive, or by each kept commit, switched on and off by a plan.",
+        chart="effects", split="of", hidden=("id", "unit", "significant"),
+        legend=(("program", "significant (q below 5%)"), ("unmeasured", "not significant")),
+    ),
+    Part(
+        "courses", "Best so far, run by run", "Runs of one program differ by luck, so a single run proves nothing.",
+        chart="courses", of="runs",
+        legend=(("line-champion", "champion"), ("line-program", "programs"), ("line-control", "stock"),
+                ("line-without", "champion without its ideas")),
+    ),
+    Part(
+        "runs", "One run, close up",
+        "The researcher's own measurements. The band is 2 SD of the untouched script between training seeds: a smaller "
+        "step may be noise. Values outside the frame are drawn at its edge.",
+        chart="run", hidden=("id", "points", "deciding", "direction", "metric", "sd", "final"),
+        legend=(("kept", "kept"), ("discarded", "discarded"), ("failed", "failed"),
+                ("best", "best so far, with the noise band"), ("final", "the final script, trained again")),
+    ),
+    Part(
+        "lineage", "Lineage of the programs",
+        "Each row is a program of the search, below its parent; change: directives added and left out. Programs that "
+        "were chosen for a high mean look better than they are.",
+        chart="lineage", hidden=("id", "parents", "depth", "champion"), through=with_interval,
+        legend=(("program", "program"), ("champion", "champion")),
+    ),
+    Part(
+        "tried", "What was tried", "By setting: experiments, kept and failed, and the measured gain of the kept ones.",
+        chart="tried", legend=(("bar-kept", "kept"), ("bar-discarded", "discarded"), ("bar-failed", "failed")),
+    ),
+    Part(
+        "spent", "Where the device time went",
+        "Charged counts a result that was known in full; spent is what this machine did.",
+        chart="spent", legend=(("bar-run", "spent by runs"), ("bar-arena", "by the arena"), ("bar-charged", "charged")),
+    ),
+    Part("matches", "Other matches", "Every other match of the study, the latest first."),
+)  # fmt: skip

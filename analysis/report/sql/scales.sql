@@ -1,2 +1,0 @@
--- The training tasks, and the divisor of their gains in means over several tasks.
-FROM scales
