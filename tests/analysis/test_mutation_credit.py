@@ -8,8 +8,8 @@ from collections.abc import Iterable
 import numpy as np
 import pytest
 
-from analysis.methods.mutation import FamilyRun, beside_one_parent, compare
-from analysis.methods.mutation import SideRun as run
+from analysis.effects.mutation import FamilyRun, beside_one_parent, compare, moderated
+from analysis.effects.mutation import SideRun as run
 from analysis.statistics import interval, mean_interval, welch_difference
 
 
@@ -37,6 +37,16 @@ def test_the_same_seed_of_another_match_is_no_pair() -> None:
 def test_without_runs_of_both_sides_nothing_is_said() -> None:
     assert compare([run("m", 1, True, 1.0)]) is None
     assert compare([run("m", 1, True, 1.0), run("m", 1, False, 0.0)]) == (1.0, None, 0.0, 1, "observational")
+
+
+def test_two_pairs_that_agree_are_no_precise_difference() -> None:
+    """Of five children with two pairs each, one has a hundredth of the others' SE: it gets nearly theirs."""
+    agreeing, others = (0.5, 0.003, 1, 2, "paired"), [(0.1, 0.3, 1, 2, "paired")] * 4
+    first, *rest = moderated([agreeing, *others])  # type: ignore[list-item]
+    assert first[1] == pytest.approx(0.3 * math.sqrt(4 / 5), rel=0.01) and first[2] == 5
+    assert all(one[1] == pytest.approx(0.3, rel=0.15) for one in rest)
+    alone = moderated([agreeing, (0.2, 0.1, 3.0, 4, "observational")])  # type: ignore[list-item]
+    assert alone[0] == agreeing and alone[1][1:3] == (0.1, 3.0)
 
 
 def of(match: str, who: str, gains: Iterable[float], is_earlier: bool = False) -> list[FamilyRun]:

@@ -6,8 +6,9 @@ the parent is chosen by what was known when the child was bred.
 
 Paired if that parent ran again in the child's match with the same run seeds: one difference per seed. Else
 observational: the parent's runs come from other matches, and a parent that was selected for a lucky score makes its
-child look bad. A child is one difference, whatever it changed. Each row also has its expected gain after partial
-pooling with all children, because the best of many differences is lucky.
+child look bad. A child is one difference, whatever it changed. The variance of its pairs is moderated by that of the
+other children's (Smyth 2004). Each row also has its expected gain after partial pooling with all children, because the
+best of many differences is lucky.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from analysis.credit import Design, MutationCredit
-from analysis.method_input import MethodInput
+from analysis.effects.experiments import MethodInput
+from analysis.effects.rows import Design, MutationCredit
 from analysis.scope import Scope
-from analysis.statistics import interval, mean_interval, pooled, t_test, welch_difference
+from analysis.statistics import POOLED_DF, interval, mean_interval, pooled, t_test, welch_difference
 from programs.ids import content_id
 
 LEAST_PAIRS = 2  # seeds that both sides ran, so that the differences have a standard error
@@ -54,12 +55,30 @@ def mutation_credits(scope: Scope) -> list[MutationCredit]:
     families: dict[str, list[FamilyRun]] = defaultdict(list)
     for run in scope.rows("family_runs", FamilyRun):
         families[run.child_id].append(run)
-    made = {child: known for child, runs in families.items() if (known := compare(beside_one_parent(runs))) is not None}
+    found = {
+        child: known for child, runs in families.items() if (known := compare(beside_one_parent(runs))) is not None
+    }
+    made = dict(zip(found, moderated(list(found.values())), strict=True))
     every = list(made.values())
     shrunk = pooled([known[0] for known in every], [known[1] for known in every], [known[2] for known in every])
-    posts = dict(zip(made, shrunk, strict=True))
-    credits = [_credit(scope, families[child][0], made[child], posts[child]) for child in made]
+    credits = [_credit(scope, families[child][0], made[child], post) for child, post in zip(made, shrunk, strict=True)]
     return sorted(credits, key=lambda c: (-c.estimate, c.child_id))
+
+
+def moderated(every: Sequence[Comparison]) -> list[Comparison]:
+    """The same with the variance of each one's pairs mixed with that of all other pairs, which counts for `POOLED_DF`
+    degrees of freedom or their own number: few pairs may agree by chance."""
+    spread = [(df, n * se * se) if design == "paired" and se else (0.0, 0.0) for _, se, df, n, design in every]
+    total, squares = math.fsum(df for df, _ in spread), math.fsum(df * variance for df, variance in spread)
+    out = []
+    for known, (df, variance) in zip(every, spread, strict=True):
+        others = min(POOLED_DF, total - df) if df else 0.0
+        if others > 0.0:
+            prior = max(squares - df * variance, 0.0) / (total - df)
+            mixed = (others * prior + df * variance) / (others + df)
+            known = known[0], math.sqrt(mixed / known[3]), others + df, known[3], known[4]
+        out.append(known)
+    return out
 
 
 def beside_one_parent(runs: Sequence[FamilyRun]) -> list[FamilyRun]:
@@ -99,24 +118,12 @@ def _credit(scope: Scope, family: FamilyRun, made: Comparison, post: tuple[float
     estimate, se, df, n, design = made
     low, high = interval(estimate, se, df)
     return MutationCredit(
-        credit_id=content_id("c", "mutation", scope.task, family.child_id),
-        task=scope.task,
-        estimate=estimate,
-        se=se,
-        low=low,
-        high=high,
-        n=n,
-        q=None,
-        p=t_test(estimate, se, df),
-        design=design,
-        unit=scope.unit,
-        child_id=family.child_id,
-        name=family.name,
-        operator=family.operator or "",
-        parent_ids=tuple(family.parent_ids),
-        shrunk=post[0] if post else None,
-        shrunk_se=post[1] if post else None,
-    )
+        credit_id=content_id("c", "mutation", scope.task, family.child_id), task=scope.task, estimate=estimate, se=se,
+        low=low, high=high, n=n, q=None, p=t_test(estimate, se, df), df=df, design=design, unit=scope.unit,
+        label=f"{family.operator or ''}: {family.name}", program_id=family.child_id, child_id=family.child_id,
+        name=family.name, operator=family.operator or "", parent_ids=tuple(family.parent_ids),
+        shrunk=post[0] if post else None, shrunk_se=post[1] if post else None,
+    )  # fmt: skip
 
 
 def make(known: MethodInput) -> list[MutationCredit]:

@@ -15,14 +15,14 @@ from analysis.statistics import mean_interval, posterior
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from analysis.credit import Key
-    from analysis.edit_effects import Effects
+    from analysis.effects.experiments import Effects
+    from analysis.effects.rows import Key
     from analysis.scope import Scope
 
 
 @dataclass(frozen=True)
 class FinalRun:
-    """``run``: its number in the model; ``number``: of the experiment that it ended with."""
+    """``run``: its place in `run_starts`; ``number``: of the experiment that it ended with."""
 
     run_id: str
     run: int
