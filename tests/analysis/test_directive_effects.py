@@ -35,13 +35,6 @@ def credit(folder: Path, method: str) -> dict[str, dict[str, Any]]:
     return {row["directive_id"]: row for row in found}
 
 
-def test_what_a_child_changed_together_is_the_mutation_s(people: Population, tmp_path: Path) -> None:
-    people.add("parent", ["d1"])
-    people.add("child", ["d0", "d3"], ["parent"], 1)
-    people.play("m1", ["parent", "child"], 6)
-    assert query(tmp_path, "SELECT n, design FROM credit WHERE method = 'mutation'") == [{"n": 6, "design": "paired"}]
-
-
 @pytest.mark.parametrize(("generation", "compared"), [(0, "good"), (1, "weak")])
 def test_the_parent_that_earlier_matches_show_to_be_better_is_compared(
     people: Population, tmp_path: Path, generation: int, compared: str

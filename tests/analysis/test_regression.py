@@ -25,12 +25,3 @@ def test_two_groups_have_the_error_of_welch() -> None:
     found = least_squares(np.r_[np.ones(7), np.zeros(5)][:, None], np.r_[a, b], np.zeros(12, dtype=int))[0]
     difference, se, _ = welch_difference(a.tolist(), b.tolist())
     assert found is not None and (found.estimate, found.se) == pytest.approx((difference, se))
-
-
-def test_aliased_columns_are_not_told() -> None:
-    rng = np.random.default_rng(4)
-    one, other = rng.integers(0, 2, 40).astype(float), rng.integers(0, 2, 40).astype(float)
-    x = np.column_stack([one, -one, other])
-    found = least_squares(x, other + 0.1 * rng.standard_normal(40), np.zeros(40, dtype=int))
-    assert found[0] is None and found[1] is None
-    assert found[2] is not None and found[2].estimate == pytest.approx(1.0, abs=0.15)
