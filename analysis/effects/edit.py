@@ -9,8 +9,7 @@ counts failed tries; a failed try gains nothing.
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from analysis.effects.experiments import Effects, MethodInput
@@ -30,14 +29,15 @@ class KnobValue:
 
 @dataclass(frozen=True)
 class EditTries:
-    """The tries of one (knob, value), as it was written. ``chosen``: not only by the proposer `random`."""
+    """The tries of one knob and value (``value_text``: JSON, as one of them wrote it). ``chosen``: not only by the
+    proposer `random`."""
 
     key: str
     value_text: str
     knob: str
     patch: bool
     tries: int
-    run_ids: list[str]
+    runs: int
     failures: int
     chosen: bool
     seconds: float
@@ -48,33 +48,27 @@ def make(known: MethodInput) -> list[EditCredit]:
 
     A value that never ran gets 0 without an interval, and so does the untouched source's own value.
     """
-    scope, answers = known.scope, known.effects.edits()
-    own = {(row.key, canonical(row.value)) for row in scope.rows("baseline_values", KnobValue)}
-    groups: dict[Key, list[EditTries]] = defaultdict(list)  # the same number written in two ways is one value
-    for row in scope.rows("edit_tries", EditTries):
-        groups[row.key, canonical(json.loads(row.value_text))].append(row)
-    credits = [
-        _credit(scope, key, rows, None if key in own else answers.get(key), known.effects)
-        for key, rows in groups.items()
-    ]
+    scope, effects = known.scope, known.effects
+    answers = effects.edits()
+    for row in scope.rows("baseline_values", KnobValue):
+        answers.pop((row.key, canonical(row.value)), None)
+    credits = [_credit(scope, tries, answers, effects) for tries in scope.rows("edit_tries", EditTries)]
     return sorted(credits, key=lambda c: (-c.score, c.label))
 
 
-def _credit(
-    scope: Scope, key: Key, tries: Sequence[EditTries], effect: PosteriorEstimate | None, effects: Effects
-) -> EditCredit:
-    first, runs = tries[0], len({run for each in tries for run in each.run_ids})
-    value: Value = json.loads(first.value_text)
-    column = effects.column[key] if effect else 0
-    seeds, isolated = (int(of[column]) for of in (effects.seeds, effects.isolated)) if effect else (runs, runs)
-    is_isolated = isolated >= min(seeds, LEAST_RUNS)
+def _credit(scope: Scope, tries: EditTries, answers: Mapping[Key, PosteriorEstimate], effects: Effects) -> EditCredit:
+    value: Value = json.loads(tries.value_text)
+    key = tries.key, canonical(value)
+    effect, is_isolated, runs = answers.get(key), True, tries.runs
+    if effect:
+        seeds, isolated = (int(of[effects.column[key]]) for of in (effects.seeds, effects.isolated))
+        is_isolated, runs = isolated >= min(seeds, LEAST_RUNS), min(runs, seeds)
     known = effect if is_isolated else None
     return EditCredit(
         credit_id=content_id("c", "edit", scope.task, *key), task=scope.task, estimate=effect.mean if effect else 0.0,
         se=effect.sd if effect else None, low=known.low if known else None, high=known.high if known else None,
-        n=sum(each.tries for each in tries), q=None, p=known.p if known else None, df=effect.df if effect else 0.0,
-        design="observational" if any(each.chosen for each in tries) else "randomised", unit=scope.unit,
-        knob=first.knob, value=value, label=f"+{first.knob}" if first.patch else f"{key[0]}={plain(value)}",
-        failures=sum(each.failures for each in tries), runs=min(runs, seeds), is_isolated=is_isolated,
-        device_seconds=sum(each.seconds for each in tries),
+        n=tries.tries, q=None, p=known.p if known else None, df=effect.df if effect else 0.0,
+        design="observational" if tries.chosen else "randomised", unit=scope.unit, knob=tries.knob, value=value,
+        label=f"+{tries.knob}" if tries.patch else f"{tries.key}={plain(value)}", failures=tries.failures, runs=runs,
+        is_isolated=is_isolated, device_seconds=tries.seconds,
     )  # fmt: skip
