@@ -93,13 +93,13 @@ def parts(folder: Path) -> None:
 
     con = timed("SQL views", lambda: open_study(folder, views=()))
     ranked = timed("view standings", lambda: standings.standings(con))
-    _add(con, "standings", standings.Standing, ranked)
+    _add(con, "", "standings", standings.Standing, ranked)
     timed("views power, scales", lambda: _compute(con, ("power", "scales")))
     profile = cProfile.Profile()
     credit_rows = timed("view credit", lambda: profile.runcall(attribution.credit, con))
     for name, seconds in methods(profile):
         figure(f"  of it {name}", f"{seconds:.2f} s")
-    _add(con, "credit", CreditViewRow, credit_rows)
+    _add(con, "", "credit", CreditViewRow, credit_rows)
     timed("view transfer", lambda: _compute(con, ("transfer",)))
     known = timed("report facts", lambda: facts.gather(source.ReportSource(con, str(folder))))
     made = []

@@ -31,10 +31,11 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 LARGEST = 400  # rows of a block; a larger one is split by runs
-ROWS = 20_000  # used to estimate variances; effects use all rows
+ROWS = 10_000  # used to estimate variances; effects use all rows
 PAIRS, SEEN = 300, 3  # pairs of edits with a column, the most frequent ones; blocks in which each must have been seen
+REPEATED = 200  # sources with a deviation of their own in short trainings, the most frequent ones
 LEAST, MOST = 1e-4, 1e4  # variances
-ROUNDS, CLOSE = 100, 0.01  # of the fixed point: at most, and the relative change at which it ends
+ROUNDS, CLOSE, FARTHEST = 40, 0.01, 20.0  # of the fixed point: at most, the relative change at its end, longest step
 TINY = 1e-12
 
 
@@ -243,17 +244,20 @@ def design(table: ExperimentTable) -> tuple[Columns, list[SeedBlock]]:
 
 
 def _repeated(table: ExperimentTable) -> csr_array:
-    """[rows, sources with shortened trainings under several seeds]: whose behaviour in short trainings more seeds do
-    not average out."""
+    """[rows, sources with shortened trainings under several seeds], the most frequent ones: more seeds do not average
+    out what a source does in short trainings."""
     import numpy as np
     from scipy.sparse import csr_array
 
     short = np.flatnonzero(table.short)
     _, which = np.unique(table.source[short] * (1 + table.short.max()) + table.short[short], return_inverse=True)
-    again = np.bincount(which)[which] > 1
-    columns = np.unique(which[again], return_inverse=True)[1]
-    shape = len(table.outcome), columns.max(initial=-1) + 1
-    return csr_array((np.ones(len(columns)), (short[again], columns)), shape=shape)
+    counts = np.bincount(which)
+    often = np.sort(np.argsort(-counts, kind="stable")[:REPEATED])
+    column = np.full(len(counts), -1)
+    column[often] = np.where(counts[often] > 1, np.cumsum(counts[often] > 1) - 1, -1)
+    again = column[which] >= 0
+    shape = len(table.outcome), int(column.max(initial=-1)) + 1
+    return csr_array((np.ones(int(again.sum())), (short[again], column[which[again]])), shape=shape)
 
 
 def _split(keys: Ints, rows: Ints) -> list[Ints]:
@@ -306,14 +310,27 @@ def solved(columns: Columns, blocks: list[SeedBlock], variances: Variances) -> F
 
 
 def estimated(columns: Columns, blocks: list[SeedBlock]) -> Variances:
-    """The variances that maximise the restricted likelihood, by rows of evenly chosen blocks."""
+    """The variances that maximise the restricted likelihood, by rows of evenly chosen blocks; two steps of the fixed
+    point are extrapolated to a longer one (Varadhan and Roland 2008)."""
+    import numpy as np
+
     some = blocks[:: 1 + sum(len(block.y) for block in blocks) // ROWS]
-    now = Variances()
+
+    def step(logs: Floats) -> Floats:
+        now = Variances(*np.exp(np.clip(logs, np.log(LEAST), np.log(MOST))).tolist())
+        return np.log([*vars(_closer(solved(columns, some, now))).values()])
+
+    logs = np.log([*vars(Variances()).values()])
     for _ in range(ROUNDS):
-        before, now = now, _closer(solved(columns, some, now))
-        if all(abs(getattr(now, name) / value - 1.0) < CLOSE for name, value in vars(before).items()):
+        first = step(logs)
+        second = step(first)
+        change = first - logs
+        bend = second - first - change
+        if np.abs(change).max() < CLOSE:
             break
-    return now
+        size = min(max(1.0, float(np.linalg.norm(change) / max(np.linalg.norm(bend), TINY))), FARTHEST)
+        logs = logs + 2.0 * size * change + size**2 * bend
+    return Variances(*np.exp(second).tolist())
 
 
 def _closer(fitted: Fitted) -> Variances:
