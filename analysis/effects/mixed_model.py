@@ -328,7 +328,7 @@ def estimated(columns: Columns, blocks: list[SeedBlock]) -> Variances:
         bend = second - first - change
         if np.abs(change).max() < CLOSE:
             break
-        size = min(max(1.0, float(np.linalg.norm(change) / max(np.linalg.norm(bend), TINY))), FARTHEST)
+        size = min(max(1.0, float(np.linalg.norm(change)) / max(float(np.linalg.norm(bend)), TINY)), FARTHEST)
         logs = logs + 2.0 * size * change + size**2 * bend
     return Variances(*np.exp(second).tolist())
 
