@@ -140,11 +140,11 @@ def _mean(rows: Sequence[Row], task: str) -> Row:
     first = rows[0]
     if len(rows) == 1:
         return first
-    each = [(ErrorEstimate(row.estimate, row.se, getattr(row, "df", row.n - 1.0)), 1.0) for row in rows]
+    each = [(ErrorEstimate(row.estimate, row.se, row.df), 1.0) for row in rows]
     estimate, se, df, _ = mean_over_tasks(each)
     low, high = interval(estimate, se, df)
     designs = {row.design for row in rows}
-    more: dict[str, Any] = {name: _sum(rows, name) for name in COUNTS if hasattr(first, name)}
+    more: dict[str, Any] = {name: _sum(rows, name) for name in COUNTS if getattr(first, name, None) is not None}
     if isinstance(first, DirectiveCredit):
         more["program_ids"] = tuple(dict.fromkeys(p for row in rows for p in getattr(row, "program_ids", ())))
     if isinstance(first, MutationCredit):
