@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING
 
 import analysis
 import programs
+from analysis.effects.settings import show_settings, write_settings
 from analysis.ledger import segments
-from analysis.settings import show_settings, write_settings
 from analysis.tables import copy, quoted, show, write
 
 if TYPE_CHECKING:

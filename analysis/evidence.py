@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analysis.attribution import credits
-from analysis.credit import DirectiveCredit, DirectiveUse, EditCredit, MutationCredit, NeverFollowed, Value
-from analysis.final_scripts import FinalScript, final_scripts
+from analysis.effects.attribution import credits
+from analysis.effects.directive import never_followed
+from analysis.effects.final_scripts import FinalScript, final_scripts
+from analysis.effects.rows import DirectiveCredit, DirectiveUse, EditCredit, MutationCredit, NeverFollowed, Value
 from analysis.scales import GainScale
 from analysis.scope import Scope
 from analysis.statistics import interval, mean_interval, posterior
@@ -18,7 +19,7 @@ from analysis.trust import weakest
 if TYPE_CHECKING:
     import duckdb
 
-    from analysis.edit_effects import Effects
+    from analysis.effects.experiments import Effects
 
 __all__ = [
     "DirectiveCredit",
@@ -145,7 +146,7 @@ def evidence(
         directives=tuple(known.directives),
         mutations=tuple(known.mutations),
         programs=tuple(program_scores(scope)),
-        never_followed=tuple(known.never_followed),
+        never_followed=tuple(never_followed(scope)),
         wasted=tuple(scope.rows("wasted", Waste)),
         runs=total.runs,
         experiments=total.experiments,

@@ -14,10 +14,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from analysis.credit import DirectiveCredit, EditCredit, Key
+from analysis.effects.final_scripts import FinalScript, OnTop, dispensable, on_top
+from analysis.effects.rows import DirectiveCredit, EditCredit, Key
 from analysis.evidence import Evidence
 from analysis.evidence_text import quoted, rendered
-from analysis.final_scripts import FinalScript, OnTop, dispensable, on_top
 from programs.program import Program
 
 SCRIPTS, EDITS, LOST, STATEMENTS, PROGRAMS = 3, 10, 5, 4, 5  # rows of one task
@@ -135,7 +135,6 @@ def brief(facts: Evidence, ids: RowIds, untried: Mapping[str, Sequence[str]] | N
         most_programs=most,
         label=label,
         sized=sized,
-        gain_per_experiment=gain_per_experiment,
     )
 
 
@@ -199,12 +198,6 @@ def _statements(directives: Sequence[DirectiveCredit], share: float) -> list[Dir
 def _edits_of(text: str) -> int:
     ideas = Program.parse(f"## Ideas\n\n- {text}\n").ideas
     return len(ideas[0].terms) if ideas else 0
-
-
-def gain_per_experiment(credit: DirectiveCredit) -> tuple[float, float]:
-    """Mean and SD of the gain of one experiment that cites it, in the metric's unit."""
-    seconds = credit.device_seconds / credit.n if credit.n else 0.0
-    return credit.estimate * seconds, (credit.se or 0.0) * seconds
 
 
 def label(key: Key) -> str:

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.credit import CreditEstimate
+from analysis.effects.rows import CreditEstimate
 from analysis.evidence import Evidence
 from analysis.scales import GainScale
 from analysis.trust import marked

@@ -15,15 +15,14 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from analysis.credit import (
-    PER_SECOND,
+from analysis.effects.rows import (
     CreditEstimate,
     DirectiveCredit,
     EditCredit,
     MutationCredit,
     NeverFollowed,
     Value,
-    settled,
+    corrected,
 )
 from analysis.evidence import Evidence, ProgramScore
 from analysis.scales import UNIT, GainScale
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
 Row = TypeVar("Row", bound=CreditEstimate)
 Item = TypeVar("Item", bound="DataclassInstance")
 GAINS = ("estimate", "se", "low", "high", "shrunk", "shrunk_se", "mean", "sd", "shrunk_mean", "claimed")
-COUNTS = ("failures", "runs", "device_seconds", "runs_held", "runs_followed")
+COUNTS = ("failures", "runs", "device_seconds", "runs_held")
 Parts = Sequence[Evidence]
 
 
@@ -45,11 +44,11 @@ def over_tasks(parts: Parts, scales: Sequence[GainScale]) -> Evidence:
     """The mean over tasks of each one's evidence divided by its scale, with the divided parts."""
     divided = tuple(scaled(part, scale) for part, scale in zip(parts, scales, strict=True))
     task = ", ".join(part.task for part in divided)
-    edits = settled([_mean(same, task) for same in _alike(divided, lambda p: p.edits, _change)])
-    directives = settled(
+    edits = corrected([_mean(same, task) for same in _alike(divided, lambda p: p.edits, _change)])
+    directives = corrected(
         [_mean(same, task) for same in _alike(divided, lambda p: p.directives, lambda d: d.directive_id)]
     )
-    mutations = settled([_mean(same, task) for same in _alike(divided, lambda p: p.mutations, lambda m: m.child_id)])
+    mutations = corrected([_mean(same, task) for same in _alike(divided, lambda p: p.mutations, lambda m: m.child_id)])
     return Evidence(
         task=task,
         unit=UNIT,
@@ -117,7 +116,7 @@ def _by(item: Item, size: float) -> Item:
     known = {name: getattr(item, name, None) for name in GAINS}
     figures: dict[str, Any] = {name: value / size for name, value in known.items() if value is not None}
     if isinstance(item, CreditEstimate):
-        figures["unit"] = UNIT + PER_SECOND if item.unit.endswith(PER_SECOND) else UNIT
+        figures["unit"] = UNIT
     return replace(item, **figures)
 
 
@@ -141,11 +140,11 @@ def _mean(rows: Sequence[Row], task: str) -> Row:
     first = rows[0]
     if len(rows) == 1:
         return first
-    each = [(ErrorEstimate(row.estimate, row.se, getattr(row, "df", row.n - 1.0)), 1.0) for row in rows]
+    each = [(ErrorEstimate(row.estimate, row.se, row.df), 1.0) for row in rows]
     estimate, se, df, _ = mean_over_tasks(each)
     low, high = interval(estimate, se, df)
     designs = {row.design for row in rows}
-    more: dict[str, Any] = {name: _sum(rows, name) for name in COUNTS if hasattr(first, name)}
+    more: dict[str, Any] = {name: _sum(rows, name) for name in COUNTS if getattr(first, name, None) is not None}
     if isinstance(first, DirectiveCredit):
         more["program_ids"] = tuple(dict.fromkeys(p for row in rows for p in getattr(row, "program_ids", ())))
     if isinstance(first, MutationCredit):

@@ -147,8 +147,8 @@ def _compute(
         add("scales", TaskScale, lambda: list(task_scales(con)))
         con.execute(f"CREATE {held} MACRO {statement('program_scores')}")  # a macro over the table
     if "credit" in views:
-        from analysis.attribution import METHODS, credit
-        from analysis.credit import CreditViewRow
+        from analysis.effects.attribution import METHODS, credit
+        from analysis.effects.rows import CreditViewRow
 
         own = not METHODS.points  # what a package computes may depend on anything
 
@@ -160,7 +160,7 @@ def _compute(
         else:
             computed(con, copy, "credit", attribute)
     if "contributions" in views:
-        from analysis.contributions import Contribution, contributions
+        from analysis.effects.contributions import Contribution, contributions
 
         add("contributions", Contribution, lambda: contributions(con))
     if "transfer" in views:

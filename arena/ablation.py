@@ -10,8 +10,8 @@ from typing import cast
 
 from pydantic import JsonValue
 
-from analysis import designs
-from analysis.designs import FactorialDesign
+from analysis.effects import designs
+from analysis.effects.designs import FactorialDesign
 from analysis.events import AblationEvent
 from arena.arms import Entry, Match, enter
 from arena.executor import Executor, Progress

@@ -18,9 +18,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from analysis.edit_effects import edit_effects
+from analysis.effects.experiments import edit_effects
+from analysis.effects.mixed_model import PosteriorEstimate
 from analysis.events import MOST_DRIFT, HarvestEvent, HarvestExperimentEvent
-from analysis.mixed_model import PosteriorEstimate
 from analysis.scope import Scope
 from analysis.study import read_study
 from analysis.tables import rows, statement

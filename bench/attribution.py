@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis import designs
+from analysis.effects import designs
 from analysis.statistics import interval
 from analysis.study import query
 from bench.common import figure, share_interval

@@ -117,9 +117,7 @@ def truths(law: Law, credit: Sequence[Mapping[str, Any]], cited: Sequence[Mappin
         if row["method"] == "edit":
             true_effects[row["credit_id"]] = 0.0 if null else effect(law, row["knob"], row["value"])
         elif row["method"] == "directive":
-            true_effects[row["credit_id"]] = (
-                0.0 if null else round(gains[row["directive_id"]] / row["device_seconds"], 12)
-            )
+            true_effects[row["credit_id"]] = 0.0 if null else round(gains[row["directive_id"]] / row["n"], 12)
         elif null:
             true_effects[row["credit_id"]] = 0.0
     return true_effects

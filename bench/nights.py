@@ -28,7 +28,7 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.contributions import NightTurnRow, block_test
+from analysis.effects.contributions import NightTurnRow, block_test
 from analysis.verdict.decision import LEVEL
 from bench.common import METALOOP, figure, go_on, kept, mean_of, metaloop, sql
 from bench.simulated import LAWS, share_figure

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
+from analysis.effects.mutation import mutation_credits
 from analysis.ledger import Ledger
-from analysis.methods.mutation import mutation_credits
 from analysis.scope import Scope
 from analysis.study import open_study
 from arena.race import shrunken

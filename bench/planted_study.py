@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis import designs
+from analysis.effects import designs
 from analysis.ledger import Ledger
 from analysis.statistics import mean_interval, posterior
 from arena.race import ArmScore, SequentialHalving, Stage

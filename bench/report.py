@@ -85,20 +85,21 @@ def whole(folder: Path) -> None:
 
 def parts(folder: Path) -> None:
     """The same step by step."""
-    from analysis import attribution, standings
-    from analysis.credit import CreditViewRow
+    from analysis import standings
+    from analysis.effects import attribution
+    from analysis.effects.rows import CreditViewRow
     from analysis.report import page
     from analysis.study import _add, _compute, open_study
 
     con = timed("SQL views", lambda: open_study(folder, views=()))
     ranked = timed("view standings", lambda: standings.standings(con))
-    _add(con, "standings", standings.Standing, ranked)
+    _add(con, "", "standings", standings.Standing, ranked)
     timed("views power, scales", lambda: _compute(con, ("power", "scales")))
     profile = cProfile.Profile()
     credit_rows = timed("view credit", lambda: profile.runcall(attribution.credit, con))
     for name, seconds in methods(profile):
         figure(f"  of it {name}", f"{seconds:.2f} s")
-    _add(con, "credit", CreditViewRow, credit_rows)
+    _add(con, "", "credit", CreditViewRow, credit_rows)
     timed("view transfer", lambda: _compute(con, ("transfer",)))
     timed("report page", lambda: page.report(con, str(folder)))
     figure("peak memory", f"{peak():.2f} GiB")
@@ -106,8 +107,9 @@ def parts(folder: Path) -> None:
 
 def methods(profile: cProfile.Profile) -> list[tuple[str, float]]:
     """(function, seconds with all it calls) of the methods of attribution, the slowest first."""
-    totals = [(entry.code.co_name, entry.totaltime) for entry in profile.getstats() if not isinstance(entry.code, str)]
-    return sorted((item for item in totals if item[0].endswith("_credits")), key=lambda item: -item[1])
+    code = [(entry.code, entry.totaltime) for entry in profile.getstats() if not isinstance(entry.code, str)]
+    made = [(Path(each.co_filename), seconds) for each, seconds in code if each.co_name == "make"]
+    return sorted(((path.stem, s) for path, s in made if path.parent.name == "effects"), key=lambda item: -item[1])
 
 
 def timed(name: str, work: Any) -> Any:

@@ -1,8 +1,8 @@
 """What a program is expected to gain, before it costs device time: the first experiments of its runs, simulated.
 
-The model of the study's experiments (`analysis.edit_effects`) is the law of a simulated task. Each simulated run has
-effects of its own, drawn from the posterior; a child and its parent meet the same draws. Edits that nothing tried have
-no effect, so what a program may discover is not counted.
+The model of the study's experiments (`analysis.effects`) is the law of a simulated task. Each simulated run has effects
+of its own, drawn from the posterior; a child and its parent meet the same draws. Edits that nothing tried have no
+effect, so what a program may discover is not counted.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class ExpectedGain:
         failed = {edit.key for edit in self.evidence.edits if edit.n > 1 and edit.failures == edit.n}
         crashes = frozenset(change[effects.column[key]] for key in failed if effects.column.get(key) in change)
         before = self.task.edits.config(self.task.baseline())
-        for number, drawn in enumerate((draws * fitted.scale).tolist()):
+        for number, drawn in enumerate(draws.tolist()):
             singles, both = drawn[: len(change)], drawn[len(change) :]
             yield Law(
                 before,
@@ -98,5 +98,5 @@ class ExpectedGain:
                 crashes,
                 sign=self.task.sign,
                 seed=number,
-                noise=float(np.sqrt(fitted.noise)) * fitted.scale,
+                noise=float(np.sqrt(fitted.noise)),
             )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from analysis.contributions import block_test, contributions, seed_sd, turns_of
+from analysis.effects.contributions import block_test, contributions, seed_sd, turns_of
 from analysis.study import read_study
 from analysis.verdict.decision import LEVEL, Contributed
 from arena.arms import Entry

@@ -128,7 +128,7 @@ def measured_harm(study: Path, program: Program) -> dict[str, MeasuredLoss]:
 
 
 def _loss(row: TriedRow) -> str:
-    unit = (row.unit or "").removesuffix(" per experiment")
+    unit = row.unit or ""
     size = f"{number(-(row.estimate or 0), row.digits)} {unit}"
     size += f" [{number(-(row.high or 0), row.digits)} to {number(-(row.low or 0), row.digits)}] on average"
     of, where = f"{row.kept} of {many(row.tries, 'experiment')}", ""

@@ -1,4 +1,4 @@
--- Of each directive of a program the best credit row, in the order of the report: randomised before paired before
+-- Of each directive of a program the best credit row, also in the report: randomised before paired before
 -- observational, a planned ablation before the experiments that cite it, an ablation of this program before others.
 SELECT c.* FROM credit AS c JOIN (SELECT DISTINCT directive_id FROM directives WHERE program_id = $1) USING (directive_id)
 QUALIFY row_number() OVER (PARTITION BY c.directive_id ORDER BY

@@ -1,9 +1,30 @@
--- Per directive: its text, which programs hold it and how many of their runs there are; runs without a try left out.
-SELECT d.directive_id, first(d.text ORDER BY p.place) AS text, first(d.heading ORDER BY p.place) AS heading,
-    first(d.kind ORDER BY p.place) AS kind, list(DISTINCT d.program_id ORDER BY d.program_id) AS program_ids,
-    count(DISTINCT r.run_id) AS runs
-FROM directives AS d JOIN runs AS r USING (program_id)
-    JOIN (SELECT program_id, row_number() OVER () AS place FROM programs) AS p USING (program_id)
-WHERE r.task = $task AND r.experiments > 1 AND NOT coalesce(list_contains($exclude, r.match_id), false)
-GROUP BY d.directive_id
-ORDER BY min(p.place), min(d.position), d.directive_id
+-- Per directive that a program holds or an experiment cites: its text, the programs that hold it, their runs with a try,
+-- and of the experiments that cite it (but the baseline) their number, failures, device-seconds and runs; experiments:
+-- all of these runs. Those of the programs come first, in their order.
+WITH tried AS (
+    SELECT run_id, number, match_id, status <> 'ok' AS failed, coalesce(device_seconds_charged, 0.0) AS seconds,
+        directive_ids
+    FROM experiments WHERE task = $task AND number > 0 AND status <> 'fault'),
+sizes AS (SELECT run_id, count(*) AS experiments FROM tried GROUP BY run_id),
+by_run AS (
+    SELECT directive_id, run_id, count(*) AS n, count(*) FILTER (failed) AS failures, sum(seconds ORDER BY number) AS seconds
+    FROM (SELECT *, unnest(list_distinct(directive_ids)) AS directive_id FROM tried
+          WHERE NOT coalesce(list_contains($exclude, match_id), false))
+    GROUP BY directive_id, run_id),
+cited AS (
+    SELECT directive_id, sum(n)::BIGINT AS n, sum(failures)::BIGINT AS failures, sum(seconds ORDER BY run_id) AS seconds,
+        count(*) AS runs_cited, sum(experiments)::BIGINT AS experiments
+    FROM by_run JOIN sizes USING (run_id) GROUP BY directive_id),
+held AS (
+    SELECT d.directive_id, first(d.text ORDER BY p.place) AS text, first(d.heading ORDER BY p.place) AS heading,
+        first(d.kind ORDER BY p.place) AS kind, list(DISTINCT d.program_id ORDER BY d.program_id) AS program_ids,
+        count(DISTINCT r.run_id) AS runs, min(p.place) AS place, min(d.position) AS position
+    FROM directives AS d JOIN runs AS r USING (program_id)
+        JOIN (SELECT program_id, row_number() OVER () AS place FROM programs) AS p USING (program_id)
+    WHERE r.task = $task AND r.experiments > 1 AND NOT coalesce(list_contains($exclude, r.match_id), false)
+    GROUP BY d.directive_id)
+SELECT directive_id, coalesce(text, directive_id) AS text, coalesce(heading, '') AS heading, coalesce(kind, '') AS kind,
+    coalesce(program_ids, []) AS program_ids, coalesce(runs, 0) AS runs, coalesce(n, 0) AS n, coalesce(failures, 0) AS failures,
+    coalesce(seconds, 0.0) AS seconds, coalesce(runs_cited, 0) AS runs_cited, coalesce(experiments, 0) AS experiments
+FROM held FULL JOIN cited USING (directive_id)
+ORDER BY place NULLS LAST, position, directive_id

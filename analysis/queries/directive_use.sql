@@ -1,4 +1,9 @@
--- The experiments that cite each directive (numbered by `cited_directives`), in no order: run, number there, source,
--- whether it failed and what it was charged.
-SELECT c.id, r.run, e.number, hash(e.source_id) >> 1 AS source, e.failed, e.seconds
-FROM cited AS e JOIN cited_directives AS c USING (directive_id) JOIN task_runs AS r USING (run_id)
+-- Every source that a run tried for each directive, once: a source that was screened first, or trained again, is one
+-- change. Run (place in run_starts) and number of its first training that counts for the model, else of its first one.
+SELECT r.place AS run, e.number, e.directive_id
+FROM (SELECT *, unnest(list_distinct(directive_ids)) AS directive_id FROM experiments
+      WHERE task = $task AND number > 0 AND status <> 'fault' AND NOT coalesce(list_contains($exclude, match_id), false))
+    AS e JOIN run_starts AS r USING (run_id)
+QUALIFY row_number() OVER (PARTITION BY e.directive_id, e.run_id, e.source_id
+    ORDER BY e.status <> 'ok' OR e.gain IS NULL OR e.config IS NULL, e.number) = 1
+ORDER BY e.directive_id, e.run_id, e.number

@@ -161,14 +161,14 @@ def _difference(
     95% for all ``compared`` programs together (Bonferroni)."""
     import numpy as np
 
-    from analysis.regression import effects
+    from analysis.effects.designs import least_squares
 
     own = np.array([lease.program_id == program_id for lease in scored], dtype=float)
     if min(own.sum(), len(own) - own.sum()) < LEAST_SAMPLES:
         return None, None, None
     gains = np.array([(lease.sample_gain or 0.0) / lease.budget for lease in scored])
     _, blocks = np.unique([lease.base for lease in scored], return_inverse=True)
-    [effect] = effects(own[:, None], gains, blocks)
+    [effect] = least_squares(own[:, None], gains, blocks)
     if effect is None or effect.se is None:
         return None, None, None
     half = t_quantile(1 - 0.025 / compared, effect.df) * effect.se

@@ -20,7 +20,7 @@ from meta.planned_work import PlannedWork
 from programs.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
-    from analysis.designs import FactorialDesign
+    from analysis.effects.designs import FactorialDesign
     from arena.ablation import Switches
     from arena.setup import RunCost
     from arena.study import Study
@@ -180,6 +180,8 @@ def _plan(
         f"95% intervals of about ± {1.96 * design.se:.2f} SD between runs; detects an effect of "
         f"{2.8 * design.se:.2f} SD with 80% power"
     )
+    if design.blocks < 3:
+        power += "; all runs share one run seed, so the effects are of that seed"
     if not design.clear:
         power += "; an odd number of blocks confounds each effect with some two-way interactions"
     plan = launch.with_sandbox(plan, task, study.config.sandbox if study else settings.sandbox, devices)

@@ -9,15 +9,13 @@ from analysis.wording import decimals, plain_number, plain_span
 from meta.cli import render, resolve, trust
 from meta.cli.credit_rows import (
     CreditLine,
-    StoredLine,
     as_contrasts,
     conclusions,
     confirmed,
     hidden,
     ordered,
     sentence,
-    significant,
-    with_gain,
+    shown,
 )
 from meta.cli.flags import AnyStudy
 from meta.cli.options import flag, verb
@@ -31,7 +29,7 @@ PLOT_LEAST, PLOT_MOST = 8, 40
 SHORT = 1  # letters of a design in a table; the title has the legend
 PLAIN = columns("""
     label estimate low high se unit n q method design causal task knob value program_id directive_id child_id
-    credit_id gain gain_low gain_high gain_unit
+    credit_id
 """)
 BUNDLE = (
     Column("edits", style="bold"),
@@ -50,8 +48,8 @@ ESTIMATED = {
     "factorial": "the directive in a planned ablation",
 }
 LEGEND = (
-    "Gain: in the unit of the verdict, positive is better. Per experiment: the average change of the score by the "
-    "experiments that cite the sentence, kept or not, 0 for a failed one; so a run that keeps it gains about as much. "
+    "Gain: positive is better; of a directive (observational, not shown where a planned ablation is) the average "
+    "change of the score by the experiments that cite the sentence, kept or not, 0 for a failed one. "
     "A run discards a change that made its script worse. So the experiments that cite a sentence can lose (directive) "
     "although a planned ablation shows no loss (factorial). A sentence and the edit that it names have rows of their "
     "own: the sentence is tried on the script that a run has by then, the edit is estimated alone on the untouched "
@@ -86,7 +84,7 @@ def credit(
     the estimated effect, its 95% interval, n, and whether the change was randomized or only
     observed (an association). Lists all significant gains and losses; the last lines name
     the largest gain."""
-    from analysis.attribution import METHODS
+    from analysis.effects.attribution import METHODS
     from meta.cli.standings import announced
 
     if on and not bundle:
@@ -98,19 +96,19 @@ def credit(
         return
     out.meanwhile("computing the estimates")
     with resolve.connect(folder, ["credit"]) as con:
-        stored = resolve.fetch_as(con, StoredLine, QUERY)
+        stored = resolve.fetch_as(con, CreditLine, QUERY)
         estimated = sorted({row["method"] for row in stored})
         if method and method not in (*estimated, *ESTIMATED, *METHODS.added):
             others = estimated or [*ESTIMATED, *METHODS.added]
             raise UsageError(f"no method {method!r}", hint=f"--method {', '.join(others)}")
         trust.note(out, con, resolve.shown(folder), trust.OF_CREDIT)
         decision = announced(con)
-    every = ordered(with_gain(row) for row in stored if method in (None, row["method"]))
-    rows = every if all else [row for row in every if significant(row)]
+    every = ordered(row for row in stored if method in (None, row["method"]))
+    rows = every if all else shown(every)
     verdict = confirmed(decision) if any(row["method"] == "mutation" for row in every) else ""
     if out.mode == "person":
-        for group in dict.fromkeys((r["method"], r["gain_unit"]) for r in rows):
-            _show(out, as_contrasts([r for r in rows if (r["method"], r["gain_unit"]) == group]))
+        for group in dict.fromkeys((r["method"], r["unit"]) for r in rows):
+            _show(out, as_contrasts([r for r in rows if (r["method"], r["unit"]) == group]))
         if rows:
             out.note(LEGEND)
             out.next(f"metaloop show {resolve.short(rows[0]['credit_id'])} -s {resolve.typed(folder)}")
@@ -124,8 +122,8 @@ def credit(
 
 def bundles(con: duckdb.DuckDBPyConnection, edits: list[str], on: list[str]) -> list[Row]:
     """The joint effect of these edits, on each task of the study that had all of them in its experiments."""
-    from analysis.attribution import searched
-    from analysis.edit_effects import edit_effects, key_of
+    from analysis.effects.attribution import searched
+    from analysis.effects.experiments import edit_effects, key_of
 
     rows: list[Row] = []
     for scope in searched(con):
@@ -162,7 +160,7 @@ def _show(out: Output, rows: Sequence[CreditLine]) -> None:
     room = out.console.width - sum(widths) - GAP * (len(widths) + 1)
     indent = longest if longest <= room - PLOT_LEAST else 0
     axis = render.Axis.of_intervals(
-        [(r["gain_low"], r["gain"], r["gain_high"]) for r in rows], min(max(room - indent, PLOT_LEAST), PLOT_MOST)
+        [(r["low"], r["estimate"], r["high"]) for r in rows], min(max(room - indent, PLOT_LEAST), PLOT_MOST)
     )
 
     def line(cells: Sequence[str], plot: str) -> str:
@@ -173,7 +171,7 @@ def _show(out: Output, rows: Sequence[CreditLine]) -> None:
     out.show(Text(" " * indent + line(heads, axis.header()), style="dim"))
     for r, label, cells in zip(rows, labels, figures, strict=True):
         text = Text(label, style="bold")
-        shown = line(cells, axis.interval(r["gain_low"], r["gain"], r["gain_high"]))
+        shown = line(cells, axis.interval(r["low"], r["estimate"], r["high"]))
         if not indent:
             out.show(text)
             text = Text()
@@ -181,16 +179,16 @@ def _show(out: Output, rows: Sequence[CreditLine]) -> None:
 
 
 def _digits(rows: Sequence[CreditLine]) -> int:
-    wide = [r["gain_high"] - r["gain_low"] for r in rows if r["gain_low"] is not None and r["gain_high"] is not None]
-    scale = [each / 4 for each in wide if each] or [abs(r["gain"]) / 10 for r in rows if r["gain"]]
+    wide = [r["high"] - r["low"] for r in rows if r["low"] is not None and r["high"] is not None]
+    scale = [each / 4 for each in wide if each] or [abs(r["estimate"]) / 10 for r in rows if r["estimate"]]
     return decimals(min(scale, default=None))
 
 
 def _figures(r: CreditLine, digits: int, mixed: bool) -> list[str]:
     q = r["q"]
     return [
-        plain_number(r["gain"], digits, sign=True),
-        plain_span(r["gain_low"], r["gain_high"], digits),
+        plain_number(r["estimate"], digits, sign=True),
+        plain_span(r["low"], r["high"], digits),
         str(r["n"]),
         "<.001" if q is not None and q < 0.001 else plain_number(q, 3),
         *[design(r)[:SHORT]] * mixed,
@@ -208,7 +206,7 @@ def title(rows: Sequence[CreditLine]) -> str:
     kinds, method = designs(rows), rows[0]["method"]
     about = f"{method}: {ESTIMATED[method]}" if method in ESTIMATED else method
     legend = kinds[0] if len(kinds) == 1 else "; ".join(f"{kind[:SHORT]}: {kind}" for kind in kinds)
-    return f"{about}, in {rows[0]['gain_unit']} ({legend})"
+    return f"{about}, in {rows[0]['unit']} ({legend})"
 
 
 def designs(rows: Sequence[CreditLine]) -> list[str]:

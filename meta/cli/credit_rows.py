@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Literal, TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
-from analysis.credit import PER_EXPERIMENT, per_experiment
 from analysis.wording import decimals, interval_decimals, listed, many, plain_number, plain_span, plain_text
 from meta.cli.output import clean
 from meta.cli.render import fit
@@ -14,7 +13,6 @@ from meta.cli.render import fit
 if TYPE_CHECKING:
     from analysis.verdict.decision import Decision
 
-GAIN: tuple[Literal["gain", "gain_low", "gain_high", "gain_unit"], ...] = ("gain", "gain_low", "gain_high", "gain_unit")
 LEVEL = 0.05  # false discovery rate
 EDITS, FEW = 4, 3  # edits in a row that a sentence shows; of more, the first few
 # Methods with a row per directive, and how their data choose between runs or experiments with it and without it.
@@ -35,7 +33,7 @@ ABOUT = (
 )
 
 
-class StoredLine(TypedDict):
+class CreditLine(TypedDict):
     """A row of the view `credit`, with the columns in use."""
 
     credit_id: str
@@ -54,27 +52,11 @@ class StoredLine(TypedDict):
     n: int
     q: float | None
     runs: int | None
-    device_seconds: float | None
-
-
-class CreditLine(StoredLine):
-    """The same with its gain in the unit of the verdict."""
-
-    gain: float | None
-    gain_low: float | None
-    gain_high: float | None
-    gain_unit: str
-
-
-def with_gain(row: StoredLine) -> CreditLine:
-    factor, unit = per_experiment(row["unit"], row["device_seconds"], row["n"])
-    gain, low, high = (None if v is None else v * factor for v in (row["estimate"], row["low"], row["high"]))
-    return {**row, "gain": gain, "gain_low": low, "gain_high": high, "gain_unit": unit}
 
 
 def ordered(rows: Iterable[CreditLine]) -> list[CreditLine]:
     """By method, the largest gain first; rows without one last."""
-    return sorted(rows, key=lambda r: (r["method"], r["gain"] is None, -(r["gain"] or 0.0), r["credit_id"]))
+    return sorted(rows, key=lambda r: (r["method"], r["estimate"] is None, -(r["estimate"] or 0.0), r["credit_id"]))
 
 
 def significant(row: CreditLine) -> bool:
@@ -105,10 +87,20 @@ def _together(rows: Sequence[CreditLine]) -> CreditLine:
     return {**first, "label": label}
 
 
+def shown(rows: Sequence[CreditLine]) -> list[CreditLine]:
+    """The significant ones, without what is only observed of a directive that has a planned ablation on the task."""
+    planned = {(r["task"], r["directive_id"]) for r in rows if r["method"] == "factorial"}
+    return [
+        r
+        for r in rows
+        if significant(r) and (r["method"] != "directive" or (r["task"], r["directive_id"]) not in planned)
+    ]
+
+
 def hidden(rows: Sequence[CreditLine], shown: Sequence[CreditLine]) -> str:
     """A remark on the rows that are left out, none of them significant; empty if there are none."""
     left_out = len(rows) - len(shown)
-    why = "not significantly different from zero (--all shows them)"
+    why = "not significantly different from zero, or a planned ablation is shown instead (--all shows them)"
     return f"{many(left_out, 'row')} hidden: {why}" if left_out else ""
 
 
@@ -152,12 +144,12 @@ def _largest(noun: str, methods: Sequence[str], rows: Sequence[CreditLine]) -> s
     known = [r for r in rows if r["method"] in methods]
     clear = [r for r in known if significant(r)]
     for method in methods:
-        gains = [r for r in clear if r["method"] == method and (r["gain"] or 0.0) > 0]
+        gains = [r for r in clear if r["method"] == method and (r["estimate"] or 0.0) > 0]
         if gains:
-            return _sentence(noun, max(gains, key=lambda r: r["gain"] or 0.0))
+            return _sentence(noun, max(gains, key=lambda r: r["estimate"] or 0.0))
     used = {r["method"] for r in known}
     by = f" by the method {used.pop()}" if len(used) == 1 and len(methods) > 1 else ""
-    lost = sorted(clear, key=lambda r: r["gain"] or 0.0)
+    lost = sorted(clear, key=lambda r: r["estimate"] or 0.0)
     quoted = listed((f'"{_name(r)}" ({_size(r)})' for r in lost), HARMFUL)
     losses = f"{len(lost)} {'has a' if len(lost) == 1 else 'have'} significant loss{'es' * (len(lost) > 1)}"
     harm = f"; {losses}: {quoted}" if lost else ""
@@ -170,16 +162,15 @@ def _name(row: CreditLine) -> str:
 
 def _size(row: CreditLine) -> str:
     """``-0.32 nats [-0.45 to -0.19]``."""
-    digits = interval_decimals(row["gain_low"], row["gain_high"]) or decimals(row["se"])
-    interval = plain_span(row["gain_low"], row["gain_high"], digits)
-    unit = row["gain_unit"].removesuffix(PER_EXPERIMENT)
-    return f"{plain_number(row['gain'], digits, sign=True)} {unit} [{interval}]"
+    digits = interval_decimals(row["low"], row["high"]) or decimals(row["se"])
+    interval = plain_span(row["low"], row["high"], digits)
+    return f"{plain_number(row['estimate'], digits, sign=True)} {row['unit']} [{interval}]"
 
 
 def _sentence(noun: str, row: CreditLine) -> str:
     """``The sentence "…" was associated with the largest gain: +0.41 nats [0.30 to 0.52] per experiment …``."""
     cited = f"per experiment that cites it ({row['n']} in {many(row['runs'], 'run')} of the search)"
-    about = cited if row["gain_unit"].endswith(PER_EXPERIMENT) else PART.get(row["method"], "of a run's gain")
+    about = cited if row["method"] == "directive" else PART.get(row["method"], "of a run's gain")
     verb = "is estimated to cause" if row["causal"] else "was associated with"
     doubt = "" if row["causal"] else " Observational: it may have another cause."
     return f'The {noun} "{_name(row)}" {verb} the largest gain: {_size(row)} {about}.{doubt}'

@@ -257,7 +257,7 @@ def check_agents() -> CheckResult:
 
 def check_plugins() -> CheckResult:
     """Parts that installed packages add."""
-    from analysis.attribution import METHODS
+    from analysis.effects.attribution import METHODS
     from arena.choice import EXECUTORS
     from arena.race import RACE_RULES
     from inner_loop.researchers import RESEARCHERS

@@ -54,7 +54,7 @@ def together(out: Output, folders: Sequence[Path]) -> None:
 
     Nights on other tasks or from the untouched script add to the evidence; those of one lineage hardly do.
     """
-    from analysis.contributions import block_test, seed_sd, turns_of
+    from analysis.effects.contributions import block_test, seed_sd, turns_of
     from analysis.verdict.decision import LEVEL
     from arena.settings import StudyConfig
     from meta.plan import TURNS as PLANNED

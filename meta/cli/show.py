@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 from analysis.wording import many
 from meta.cli import resolve
@@ -47,7 +47,7 @@ NAMED = "SELECT program_id FROM programs WHERE name = ?"
 FIND = "metaloop log, metaloop lineage; -s STUDY"
 FINDINGS = "SELECT kind, text, experiment_id, stream, seed FROM findings"
 OF_DIRECTIVE = (
-    "the plain average of the experiments in rests_on is mean_over_parent{outside}: gain is the difference of the two "
+    "the plain average of the experiments in rests_on is mean_over_parent: estimate is the difference of the two "
     "scripts in one model of all experiments of the search, where other experiments with the same settings count, too, "
     "and very large losses are cut off. A failed experiment counts as 0 in both. In rests_on, over_parent is relative "
     "to the script that the experiment changed, gain to the untouched script"
@@ -189,23 +189,16 @@ def _import_detail(con: duckdb.DuckDBPyConnection, rows: Sequence[Row]) -> Row:
 
 def _credit_detail(con: duckdb.DuckDBPyConnection, rows: Sequence[Row]) -> Row:
     """The row, the data it was estimated from, and the query for that data."""
-    from analysis.support import support
-    from meta.cli.credit_rows import GAIN, StoredLine, with_gain
+    from analysis.effects.support import support
 
     data, sql = support(con, rows[0])
     more: Row = {"rests_on_rows": len(data)} if len(data) > SUPPORT else {}
-    known = with_gain(cast(StoredLine, rows[0]))
-    own: Row = {k: rows[0][k] for k in STORED}
-    is_rate = known["gain_unit"] != known["unit"]
-    first: Row = {"label": known["label"], **({k: known[k] for k in GAIN} if is_rate else own)}
-    if known["method"] == "directive" and data:
+    first: Row = {k: rows[0][k] for k in ("label", *STORED)}
+    if rows[0]["method"] == "directive" and data:
         mean = math.fsum(row["over_parent"] or 0.0 for row in data) / len(data)
-        low, high = known["gain_low"], known["gain_high"]
-        outside = low is not None and high is not None and not low <= mean <= high
-        about = OF_DIRECTIVE.format(outside=", outside the interval of gain" * outside)
-        first = {**first, "mean_over_parent": mean, "about_gain": about}
-    middle = {k: v for k, v in rows[0].items() if k not in own}
-    return {**first, **middle, **(own if is_rate else {}), **more, "rests_on": data[:SUPPORT], "sql": sql}
+        first = {**first, "mean_over_parent": mean, "about_estimate": OF_DIRECTIVE}
+    middle = {k: v for k, v in rows[0].items() if k not in first}
+    return {**first, **middle, **more, "rests_on": data[:SUPPORT], "sql": sql}
 
 
 def _directive_detail(con: duckdb.DuckDBPyConnection, rows: Sequence[Row]) -> Row:

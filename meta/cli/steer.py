@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
-from analysis.credit import plain
+from analysis.effects.rows import plain
 from analysis.wording import listed
 from arena.lock import is_taken
 from meta.cli import resolve

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from analysis.credit import DirectiveCredit, Value
+from analysis.effects.rows import DirectiveCredit, Value
 from analysis.evidence import EditCredit, Evidence, ProgramScore
 
 
@@ -18,9 +18,9 @@ def edit(knob: str, value: Value, gain: float, se: float | None = 0.01, runs: in
 
 def idea(directive_id: str, text: str, kept_gain: float, n: int = 10) -> DirectiveCredit:
     return DirectiveCredit(
-        credit_id=f"c-{directive_id}", task="t", estimate=kept_gain * n, se=None, low=None, high=None, n=n, q=None,
+        credit_id=f"c-{directive_id}", task="t", estimate=kept_gain, se=None, low=None, high=None, n=n, q=None,
         design="observational", unit="nats", directive_id=directive_id, text=text, heading="Ideas", kind="idea",
-        program_ids=(), device_seconds=1.0, failures=0, runs_held=n, runs_followed=n,
+        program_ids=(), device_seconds=1.0, failures=0, runs_held=n, runs=n,
     )  # fmt: skip
 
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 
 import duckdb
 import pytest
 
-from analysis.attribution import METHODS, credits, searched
-from analysis.credit import CreditEstimate, row
-from analysis.edit_effects import edit_effects
-from analysis.method_input import MethodInput
+from analysis.effects.attribution import METHODS, credits, searched
+from analysis.effects.experiments import MethodInput
+from analysis.effects.rows import CreditEstimate
 from analysis.scope import Scope, scopes
 from analysis.study import read_study
 from meta.begin import create
@@ -69,7 +67,7 @@ class AttributionConformance(Conformance):
             assert each.se is None or each.se >= 0
             assert each.p is None or 0 <= each.p <= 1
             assert each.low is None or each.high is None or each.low <= each.estimate <= each.high
-            assert row(each).label and row(each).method
+            assert each.label and each.method == name
 
     def test_rows_are_the_same_each_time(self, con: duckdb.DuckDBPyConnection, name: str) -> None:
         (scope,) = searched(con)
@@ -80,7 +78,7 @@ class AttributionConformance(Conformance):
         (scope,) = scopes(con, every)
         assert rows_of(scope, name) == []
 
-    def test_rows_share_the_false_discovery_rate_of_the_task(
+    def test_rows_have_a_false_discovery_rate(
         self, con: duckdb.DuckDBPyConnection, together: Sequence[CreditEstimate], name: str
     ) -> None:
         (scope,) = searched(con)
@@ -92,4 +90,4 @@ class AttributionConformance(Conformance):
 
 def rows_of(scope: Scope, name: str) -> Sequence[CreditEstimate]:
     """Of one method by itself; ``q`` is still missing."""
-    return METHODS.get(name)(MethodInput(scope, partial(edit_effects, scope)))
+    return METHODS.get(name)(MethodInput(scope))

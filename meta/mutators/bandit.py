@@ -22,7 +22,7 @@ from meta.mutators.mix import Mix
 if TYPE_CHECKING:
     import numpy as np
 
-    from analysis.credit import MutationCredit
+    from analysis.effects.rows import MutationCredit
 
 # Device time that costs one dollar: a rented accelerator at two dollars an hour.
 SECONDS_PER_USD = 1800.0

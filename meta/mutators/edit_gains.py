@@ -58,7 +58,7 @@ class GainTable:
     def idea(self, directive_id: str, terms: tuple[str, ...]) -> float | None:
         """Expected gain of trying an idea: from the tries that cite it, else from its edits together."""
         if (own := self.ideas.get(directive_id)) is not None and len(terms) > 1:
-            return own.gain
+            return own.estimate
         rows = self.of_terms(terms)
         return self.together(rows) if rows else None
 

@@ -12,9 +12,9 @@ from difflib import unified_diff
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from analysis.attribution import searched
+from analysis.effects.attribution import searched
+from analysis.effects.mutation import mutation_credits
 from analysis.ledger import segments
-from analysis.methods.mutation import mutation_credits
 from analysis.statistics import Mean, mean_interval
 from analysis.study import COMPUTED_VIEWS, open_study
 from analysis.tables import SQL_VIEWS, rows, statement, typed_rows
@@ -26,7 +26,7 @@ from programs.program import Program
 if TYPE_CHECKING:
     import duckdb
 
-    from analysis.credit import MutationCredit
+    from analysis.effects.rows import MutationCredit
 
 Row = dict[str, Any]
 MOST_EXPERIMENTS = 200  # on one page

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.attribution import credits as credits_of
-from analysis.edit_effects import edit_effects
+from analysis.effects.attribution import credits as credits_of
+from analysis.effects.edit import EditCredit
+from analysis.effects.experiments import edit_effects
 from analysis.ledger import Ledger
-from analysis.methods.edit import EditCredit
 from analysis.scope import Scope
 from analysis.study import open_study, query
 from bench.planted_events import experiment
@@ -98,10 +98,14 @@ def test_what_one_edit_adds_to_another_and_what_a_bundle_is_worth(tmp_path: Path
     with open_study(folder, views=()) as con:
         known = edit_effects(Scope(con, "strokes"))
     alone, on_top = known.bundle([("b", "1")]), known.bundle([("b", "1")], on=[("a", "1")])
+    assert known.fitted is not None
+    pair, _ = known.fitted.weights([known.column["a", "1"], known.column["c", "1"]])
+    parts = known.fitted.answers(np.diag(pair)[pair != 0])
     both, free = known.bundle([("a", "1"), ("b", "1")]), known.bundle([("a", "1"), ("c", "1")])
     assert alone and on_top and both and free and known.bundle([("b", "7")]) is None
     assert alone.mean == pytest.approx(0.2, abs=0.08) and on_top.mean == pytest.approx(0.0, abs=0.08)
     assert on_top.low <= 0.0 <= on_top.high
+    assert sum(part.mean for part in parts) == pytest.approx(free.mean)  # the parts of a sum add up
     assert both.low <= 0.3 <= both.high and free.low <= 0.4 <= free.high
 
 
@@ -196,7 +200,7 @@ def test_chosen_tries_are_observational_and_cached_ones_count_once(tmp_path: Pat
     assert (credits.n, credits.runs, credits.q) == (1, 1, None)
 
 
-def test_directives_earn_by_device_second_and_compliance_is_known(tmp_path: Path) -> None:
+def test_directives_gain_per_experiment_and_compliance_is_known(tmp_path: Path) -> None:
     listed = [{"directive_id": d, "heading": "Ideas", "kind": "idea", "text": d, "position": i}
               for i, d in enumerate(["d-muon", "d-trap", "d-never"])]  # fmt: skip
     rng = np.random.default_rng(5)
@@ -209,7 +213,7 @@ def test_directives_earn_by_device_second_and_compliance_is_known(tmp_path: Path
                              ideas=[("muon", True), ("trap", True)], directives=["d-muon", "d-trap"])  # fmt: skip
     rows = {row["directive_id"]: row for row in query(tmp_path, "SELECT * FROM credit WHERE method = 'directive'")}
     muon, trap = rows["d-muon"], rows["d-trap"]
-    assert muon["estimate"] == pytest.approx(0.4 / 0.15, abs=0.3) and muon["unit"] == "nats per device-second"
+    assert muon["estimate"] == pytest.approx(0.4, abs=0.05) and muon["unit"] == "nats"
     assert (muon["runs"], muon["runs_held"], muon["program_id"]) == (6, 6, "p1")
     assert (trap["estimate"], trap["failures"], trap["runs"], trap["runs_held"]) == (0.0, 5, 5, 6)
     assert muon["design"] == "observational" and muon["causal"] is False and "d-never" not in rows

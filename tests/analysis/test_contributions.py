@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from analysis.contributions import NightTurnRow, block_test
+from analysis.effects.contributions import NightTurnRow, block_test
 
 
 def played(seed: int, better: float = 1.0, blocks: int = 40, twice: bool = False) -> list[NightTurnRow]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.designs import FactorialDesign, estimate, hadamard, order_of, plan
+from analysis.effects.designs import FactorialDesign, estimate, hadamard, order_of, plan
 from analysis.statistics import interval
 
 FACTORS = tuple(f"d{i}" for i in range(11))

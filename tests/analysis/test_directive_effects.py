@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis import designs
+from analysis.effects import designs
+from analysis.effects.support import support
 from analysis.ledger import Ledger
 from analysis.report.program_text import CreditRow
 from analysis.report.source import ReportSource
+from analysis.statistics import bh
 from analysis.study import open_study, query
-from analysis.support import support
 from analysis.tables import rows, statement
 from bench.planted_events import Population
 from bench.simulation.planted import DirectiveLaw, RunLaw
@@ -32,13 +33,6 @@ def people(tmp_path: Path) -> Iterator[Population]:
 def credit(folder: Path, method: str) -> dict[str, dict[str, Any]]:
     found = query(folder, f"SELECT * FROM credit WHERE method = '{method}'")
     return {row["directive_id"]: row for row in found}
-
-
-def test_what_a_child_changed_together_is_the_mutation_s(people: Population, tmp_path: Path) -> None:
-    people.add("parent", ["d1"])
-    people.add("child", ["d0", "d3"], ["parent"], 1)
-    people.play("m1", ["parent", "child"], 6)
-    assert query(tmp_path, "SELECT n, design FROM credit WHERE method = 'mutation'") == [{"n": 6, "design": "paired"}]
 
 
 @pytest.mark.parametrize(("generation", "compared"), [(0, "good"), (1, "weak")])
@@ -95,6 +89,12 @@ def test_every_row_leads_back_to_what_it_rests_on(ablated: Path) -> None:
                 means = {held: np.mean([r["verified_gain"] for r in found if r["held"] == held])
                          for held in (True, False)}  # fmt: skip
                 assert means[True] - means[False] == pytest.approx(row["estimate"])
+
+
+def test_each_method_has_a_false_discovery_rate_of_its_own(ablated: Path) -> None:
+    for method in ("factorial", "mutation"):
+        found = query(ablated, f"SELECT p, q FROM credit WHERE method = '{method}' AND q IS NOT NULL")
+        assert [row["q"] for row in found] == pytest.approx(bh([row["p"] for row in found]))
 
 
 def test_all_pages_show_the_same_row_of_a_line(ablated: Path) -> None:

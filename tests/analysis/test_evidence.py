@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from analysis.effects.final_scripts import dispensable, on_top
 from analysis.evidence import Evidence, evidence
 from analysis.evidence_brief import RowIds, brief, label
 from analysis.evidence_text import page, quoted
-from analysis.final_scripts import dispensable, on_top
 from analysis.ledger import Ledger
 from analysis.statistics import interval
 from analysis.study import open_study, query
@@ -204,7 +204,7 @@ def test_uses_count_runs_that_tried_and_kept(folder: Path, facts: Evidence) -> N
     rows = [use for use in facts.uses if use.directive_id in held]
     assert rows and all(0 <= use.kept <= use.tried <= use.runs for use in rows)
     for name, known in held.items():
-        assert sum(use.tried for use in rows if use.directive_id == name) == known.runs_followed
+        assert sum(use.tried for use in rows if use.directive_id == name) == known.runs
     assert all(1 < use.experiments < 100 for use in rows)
     of = "decision = 'keep' AND list_contains(directive_ids, ?)"
     kept = f"SELECT count(DISTINCT run_id) AS n FROM experiments WHERE {of}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from analysis.attribution import METHODS
+from analysis.effects.attribution import METHODS
 from meta.conformance import AttributionConformance
 
 SOMETIMES = ("factorial", "leave-one-out")  # they need an ablation

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.regression import effects
+from analysis.effects.designs import least_squares
 from analysis.statistics import welch_difference
 
 
@@ -14,7 +14,7 @@ def test_one_child_beside_its_parent_is_a_paired_t_test() -> None:
     y, block = rng.standard_normal(16), np.repeat(np.arange(8), 2)
     x = np.tile([0.0, 1.0], 8)[:, None]
     differences = y[1::2] - y[::2]
-    found = effects(x, y, block)[0]
+    found = least_squares(x, y, block)[0]
     assert found is not None and found.estimate == pytest.approx(differences.mean())
     assert found.se == pytest.approx(differences.std(ddof=1) / np.sqrt(8))
 
@@ -22,15 +22,6 @@ def test_one_child_beside_its_parent_is_a_paired_t_test() -> None:
 def test_two_groups_have_the_error_of_welch() -> None:
     rng = np.random.default_rng(2)
     a, b = rng.normal(1, 2, 7), rng.normal(0, 1, 5)
-    found = effects(np.r_[np.ones(7), np.zeros(5)][:, None], np.r_[a, b], np.zeros(12, dtype=int))[0]
+    found = least_squares(np.r_[np.ones(7), np.zeros(5)][:, None], np.r_[a, b], np.zeros(12, dtype=int))[0]
     difference, se, _ = welch_difference(a.tolist(), b.tolist())
     assert found is not None and (found.estimate, found.se) == pytest.approx((difference, se))
-
-
-def test_aliased_columns_are_not_told() -> None:
-    rng = np.random.default_rng(4)
-    one, other = rng.integers(0, 2, 40).astype(float), rng.integers(0, 2, 40).astype(float)
-    x = np.column_stack([one, -one, other])
-    found = effects(x, other + 0.1 * rng.standard_normal(40), np.zeros(40, dtype=int))
-    assert found[0] is None and found[1] is None
-    assert found[2] is not None and found[2].estimate == pytest.approx(1.0, abs=0.15)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from analysis import designs
+from analysis.effects import designs
 from analysis.study import query
 from arena import replay
 from arena.ablation import design_of, design_seed, play_design, program_of, switches, variant

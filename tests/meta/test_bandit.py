@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.credit import MutationCredit
+from analysis.effects.rows import MutationCredit
 from analysis.writing_events import MutationEvent
 from meta.mutators.bandit import SECONDS_PER_USD, ArmPosterior, Bandit, arm_histories, believe
 from meta.mutators.base import ChildProposal, ModelCalls

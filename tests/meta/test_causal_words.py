@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.credit import MutationCredit
+from analysis.effects.rows import MutationCredit
 from analysis.evidence_text import page
 from meta.conformance.evidence_of import edit, evidence, idea
 from meta.mutators.base import ParentProgram

@@ -1,4 +1,4 @@
-"""``metaloop credit``: whole sentences, gains in the unit of the verdict, the rows that are shown, the conclusion."""
+"""``metaloop credit``: whole sentences, one unit, the rows that are shown, the conclusion."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from analysis.ledger import Ledger
 from analysis.study import query
-from meta.cli.credit_rows import GAIN, as_contrasts, conclusions, hidden, ordered, sentence, significant, with_gain
+from meta.cli.credit_rows import as_contrasts, conclusions, hidden, ordered, sentence, shown, significant
 from tests.analysis import synthetic
 from tests.meta.cli_study import cli, config, on_terminal
 from trainer.user_files import private_folder
@@ -54,7 +54,7 @@ def shown_at(study: Path, *args: str) -> str:
 def test_a_terminal_of_80_columns_shows_the_whole_sentence_and_ends_with_the_largest_gain(study: Path) -> None:
     text = shown_at(study, "--method", "directive")
     assert "what helped most: `@knob_a=0?` `@knob_b=1?` `@knob_c=2?` and 13 more edits (expected to help on" in text
-    assert "in nats per experiment (observational, an association)" in text
+    assert "in nats (observational, an association)" in text
     command = re.search(r"metaloop (show c\w+ -s \S+)", text)  # as typed, it lists the experiments
     assert command and "\nrests_on:\nexperiment_id\t" in cli(*command[1].split(), cwd=study.parent).stdout
     row = json.loads(cli(*command[1].split(), "--json", cwd=study.parent).stdout)
@@ -68,11 +68,8 @@ def test_a_terminal_of_80_columns_shows_the_whole_sentence_and_ends_with_the_lar
     assert row["mean_over_parent"] == pytest.approx(
         fmean(one["over_parent"] or 0.0 for one in query(study, row["sql"]))
     )
-    assert row["gain"] == pytest.approx(row["mean_over_parent"], abs=0.1) and "over_parent" in row["about_gain"]
-    keys = list(row)  # the gain in the unit of the verdict leads, the rate comes last
-    assert keys[:6] == ["kind", "label", *GAIN] and keys.index("estimate") > keys.index("n")
-    outside = not row["gain_low"] <= row["mean_over_parent"] <= row["gain_high"]
-    assert outside == ("outside the interval of gain" in row["about_gain"])
+    assert row["estimate"] == pytest.approx(row["mean_over_parent"], abs=0.1) and "over_parent" in row["about_estimate"]
+    assert list(row)[:7] == ["kind", "label", "estimate", "se", "low", "high", "unit"]
     last = text[text.rindex("The sentence") :]
     found = re.match(
         r'The sentence "All at once.*\.\.\." was associated with the largest gain: \+(0\.\d+) nats \[0\.\d+ to ',
@@ -83,12 +80,10 @@ def test_a_terminal_of_80_columns_shows_the_whole_sentence_and_ends_with_the_lar
     assert not CAUSAL.search(last.replace("All at once, as far as the script has them, what helped", "")[:-30])
 
 
-def test_pipes_get_the_whole_label_and_the_gain_beside_the_rate(study: Path) -> None:
+def test_pipes_get_the_whole_label_and_the_same_unit(study: Path) -> None:
     done = cli("credit", str(study), "--json")
     [row] = [row for row in json.loads(done.stdout)["items"] if row["label"] == IDEA]
-    assert row["unit"] == "nats per device-second" and row["gain_unit"] == "nats per experiment"
-    assert row["gain"] == pytest.approx(0.4, abs=0.03) and row["gain_low"] < 0.4 < row["gain_high"]
-    assert row["gain"] / row["estimate"] == pytest.approx(row["device_seconds"] / row["n"])
+    assert row["unit"] == "nats" and row["estimate"] == pytest.approx(0.4, abs=0.03) and row["low"] < 0.4 < row["high"]
     assert "The sentence" in done.stderr and "hidden" not in cli("credit", str(study), "--all").stderr
     assert IDEA in cli("credit", str(study)).stdout
     unknown, none = (cli("credit", str(study), "--method", method) for method in ("foo", "factorial"))
@@ -116,17 +111,17 @@ def test_each_count_of_the_same_sentence_says_what_it_counts(study: Path) -> Non
     assert [told[name] for name in counts] == [6, 3, 2, 11]
     [row] = [row for row in json.loads(cli("credit", str(study), "--json").stdout)["items"] if row["label"] == IDEA]
     assert row["n"] == 6
-    shown = json.loads(cli("show", row["credit_id"], "-s", str(study), "--json").stdout)
-    assert {name: shown[name] for name in GAIN} == {name: row[name] for name in GAIN}
+    detail = json.loads(cli("show", row["credit_id"], "-s", str(study), "--json").stdout)
+    assert all(detail[name] == row[name] for name in ("estimate", "low", "high", "unit"))
 
 
 def line(method: str, estimate: float, n: int = 9, **more: Any) -> Any:
     row = {
         "credit_id": f"c{estimate}", "task": "t", "method": method, "design": "paired", "causal": True, "unit": "nats",
         "label": f"row {estimate}", "directive_id": None, "child_id": None, "estimate": estimate, "se": 0.01,
-        "low": estimate - 0.02, "high": estimate + 0.02, "n": n, "q": 0.001, "runs": n, "device_seconds": None,
+        "low": estimate - 0.02, "high": estimate + 0.02, "n": n, "q": 0.001, "runs": n,
     }  # fmt: skip
-    return with_gain({**row, **more})  # type: ignore[typeddict-item]
+    return {**row, **more}
 
 
 def test_every_significant_row_is_shown_and_only_the_others_are_counted_as_hidden(study: Path) -> None:
@@ -136,27 +131,35 @@ def test_every_significant_row_is_shown_and_only_the_others_are_counted_as_hidde
     every = ordered([*weak, *losses, *gains])
     rows = [row for row in every if significant(row)]
     assert len(rows) == 20
-    assert hidden(every, rows) == "3 rows hidden: not significantly different from zero (--all shows them)"
+    why = "not significantly different from zero, or a planned ablation is shown instead (--all shows them)"
+    assert hidden(every, rows) == f"3 rows hidden: {why}"
     assert hidden(every, every) == ""
     done = cli("credit", str(study), "--json")
-    shown, known = (json.loads(one.stdout)["items"] for one in (done, cli("credit", str(study), "--all", "--json")))
-    assert [row["credit_id"] for row in shown] == [row["credit_id"] for row in known if significant(row)]
-    assert f"{len(known) - len(shown)} row" in done.stderr or len(known) == len(shown)
+    listed, known = (json.loads(one.stdout)["items"] for one in (done, cli("credit", str(study), "--all", "--json")))
+    assert [row["credit_id"] for row in listed] == [row["credit_id"] for row in known if significant(row)]
+    assert f"{len(known) - len(listed)} row" in done.stderr or len(known) == len(listed)
     same = [line("factorial", g, label=name) for g, name in ((0.17, "A"), (0.2, "B"), (-0.17, "C"))]
     one, other = as_contrasts(same)
     assert one["label"] == "2 sentences that were always changed together, some the opposite way: A | opposite: C"
-    assert one["gain"] == 0.17 and other["label"] == "B" and len(as_contrasts(gains)) == len(gains)
+    assert one["estimate"] == 0.17 and other["label"] == "B" and len(as_contrasts(gains)) == len(gains)
+
+
+def test_what_is_only_observed_of_a_sentence_is_not_shown_beside_its_ablation() -> None:
+    observed, other = line("directive", 0.5, directive_id="d1"), line("directive", 0.4, directive_id="d2")
+    planned = line("factorial", 0.1, directive_id="d1", q=0.9)
+    assert shown([observed, other, planned]) == [other]
+    assert shown([observed, {**planned, "task": "another"}]) == [observed]
 
 
 def test_the_conclusion_prefers_the_stronger_method_and_says_if_nothing_is_significant() -> None:
-    seen = line("directive", 2.0, unit="nats per device-second", device_seconds=3.0, causal=False)
+    seen = line("directive", 2.0 / 3.0, causal=False)
     [text] = conclusions([seen, line("factorial", 0.4)])
     assert text.startswith(
         'The sentence "row 0.4" is estimated to cause the largest gain: +0.400 nats [0.380 to 0.420]'
     )
     assert text.endswith("of a run's gain.")
     [text] = conclusions([seen, line("factorial", -0.4)])
-    assert "was associated with the largest gain: +0.6667 nats" in text
+    assert "was associated with the largest gain: +0.667 nats" in text
     sentences, programs = conclusions([line("directive", -1.0), line("mutation", 0.3, q=0.4), line("edit", 0.3)])
     assert sentences == (
         "No sentence has a significant gain by the method directive (false discovery rate 5%); 1 has a significant "

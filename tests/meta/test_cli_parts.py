@@ -528,8 +528,8 @@ def test_a_person_is_spared_the_lists_of_a_dry_run(capsys: pytest.CaptureFixture
 
 
 def test_credit_names_the_design_once_or_row_by_row() -> None:
-    paired = {"method": "mutation", "gain_unit": "nats", "design": "paired", "causal": True}
-    observed = {"method": "mutation", "gain_unit": "nats", "design": "observational", "causal": False}
+    paired = {"method": "mutation", "unit": "nats", "design": "paired", "causal": True}
+    observed = {"method": "mutation", "unit": "nats", "design": "observational", "causal": False}
     assert title([paired, paired]) == "mutation: child minus its parent, of several one of them, in nats (paired)"
     assert (
         title([observed])

@@ -13,9 +13,9 @@ from typing import ClassVar
 import pytest
 from scipy.stats import ttest_ind
 
+from analysis.effects.mixed_model import PosteriorEstimate
 from analysis.events import HarvestEvent, HarvestExperimentEvent
 from analysis.found_scripts import found_scripts
-from analysis.mixed_model import PosteriorEstimate
 from analysis.study import open_study, query
 from analysis.verdict.caveats import caveats
 from arena.drain import Drained
@@ -196,7 +196,7 @@ def test_the_best_edits_are_those_with_a_gain_that_go_together(searched: Path) -
     values = [value for value in first.values if value != known[first.name]]
 
     def effect(mean: float, low: float) -> PosteriorEstimate:
-        return PosteriorEstimate(mean, 0.1, low, 2 * mean - low, 9.0, 0.5, mean, 0.1)
+        return PosteriorEstimate(mean, 0.1, low, 2 * mean - low, 9.0, 0.5)
 
     other = next(value for value in second.values if value != known[second.name])
     worse = next(value for value in third.values if value != known[third.name])

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.credit import DirectiveUse
+from analysis.effects.rows import DirectiveUse
 from analysis.evidence import Evidence
 from analysis.evidence import evidence as measured
 from analysis.study import open_study

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from analysis.attribution import METHODS
+from analysis.effects.attribution import METHODS
 from arena.choice import EXECUTORS
 from arena.race import RACE_RULES
 from inner_loop import proposers

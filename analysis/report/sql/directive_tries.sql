@@ -13,9 +13,7 @@ used AS (
     FROM (SELECT task, decision, unnest(list_distinct(directive_ids)) AS directive_id FROM trained WHERE number > 0)
     GROUP BY ALL)
 SELECT d.directive_id, d.kind, d.text, c.credit_id, c.method, c.design,
-    greatest(coalesce(c.device_seconds, 0), 1e-9) / c.n AS factor,
-    c.estimate * factor AS estimate, c.low * factor AS low, c.high * factor AS high,
-    c.n, c.q, replace(c.unit, ' per device-second', ' per experiment') AS unit, c.causal, c.task,
+    c.estimate, c.low, c.high, c.n, c.q, c.unit, c.causal, c.task,
     coalesce(u.tries, 0) AS tries, coalesce(u.kept, 0) AS kept, s.noise, coalesce(s.trained, 0) AS trained
 FROM directives AS d JOIN credit AS c ON c.directive_id = d.directive_id AND c.method = 'directive'
     LEFT JOIN used AS u ON u.directive_id = d.directive_id AND u.task = c.task

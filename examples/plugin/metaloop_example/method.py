@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from analysis.credit import AddedCredit
-from analysis.method_input import MethodInput
+from analysis.effects.experiments import MethodInput
+from analysis.effects.rows import CreditEstimate
 from analysis.statistics import mean_interval, t_test
 from programs.ids import content_id
 
@@ -18,13 +18,13 @@ GROUP BY r.program_id ORDER BY r.program_id
 """
 
 
-def make(known: MethodInput) -> list[AddedCredit]:
+def make(known: MethodInput) -> list[CreditEstimate]:
     scope, rows = known.scope, []
     for program_id, name, gains in scope.con.execute(
         PAIRS, {"task": scope.task, "exclude": list(scope.exclude)}
     ).fetchall():
         mean = mean_interval(gains)
-        rows.append(AddedCredit(
+        rows.append(CreditEstimate(
             credit_id=content_id("c", "over-stock", scope.task, program_id), task=scope.task,
             estimate=mean.mean or 0.0, se=mean.se, low=mean.low, high=mean.high, n=mean.n, q=None, design="paired",
             unit=scope.unit, p=t_test(mean.mean or 0.0, mean.se, mean.n - 1), method="over-stock", label=name,

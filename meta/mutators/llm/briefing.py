@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from analysis.credit import Key, canonical, plain
+from analysis.effects.rows import Key, canonical, plain
 from analysis.evidence_brief import RowIds
 from analysis.evidence_brief import brief as page_for_models
 from analysis.evidence_text import quoted

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analysis.final_scripts import FinalScript, OnTop, on_top
+from analysis.effects.final_scripts import FinalScript, OnTop, on_top
 from meta.mutators.base import ChildProposal, ParentProgram, parent_ids
 from meta.mutators.edit_gains import EditGain, GainTable, Key, idea_terms, key_of_term
 from meta.mutators.ladder import untried
@@ -31,8 +31,8 @@ from trainer.values.constants import is_number
 if TYPE_CHECKING:
     import numpy as np
 
-    from analysis.credit import Key as CreditKey
-    from analysis.edit_effects import Effects
+    from analysis.effects.experiments import Effects
+    from analysis.effects.rows import Key as CreditKey
     from analysis.evidence import Evidence
     from programs.program import Program
 
@@ -211,7 +211,7 @@ def beside_winners(table: GainTable) -> list[Item]:
 
 def _bundles(winners: Sequence[EditGain], table: GainTable) -> list[Item]:
     """All clear gains at once, then the better half, and so on while there are two or more."""
-    failed = {_keys(idea_terms(c.text)) for c in table.ideas.values() if c.gain <= 0 and c.n >= PROOF}
+    failed = {_keys(idea_terms(c.text)) for c in table.ideas.values() if c.estimate <= 0 and c.n >= PROOF}
     out, size = [], len(winners)
     while size > 1:
         rows = winners[:size]
@@ -244,11 +244,11 @@ def _second(rows: Sequence[EditGain]) -> list[EditGain]:
 def _joint_ideas(table: GainTable) -> list[Item]:
     """Ideas with several edits that gained most together, though their parts may not gain alone."""
     out: dict[frozenset[Key], Item] = {}
-    for credit in sorted(table.ideas.values(), key=lambda c: (-c.gain, c.credit_id)):
+    for credit in sorted(table.ideas.values(), key=lambda c: (-c.estimate, c.credit_id)):
         terms = [term for term in idea_terms(credit.text) if key_of_term(term)]
-        if len(_keys(terms)) > 1 and credit.gain > 0:
+        if len(_keys(terms)) > 1 and credit.estimate > 0:
             shown = " ".join(f"`{term}`" for term in terms)
-            out.setdefault(_keys(terms), Item(f"Combine {shown}.", credit.gain, credit.ids, _keys(terms)))
+            out.setdefault(_keys(terms), Item(f"Combine {shown}.", credit.estimate, credit.ids, _keys(terms)))
     return list(out.values())[:JOINT]
 
 

@@ -200,6 +200,13 @@ def test_an_empty_study_has_a_page(tmp_path: Path) -> None:
     assert "No run of this study has ended" in made(tmp_path)
 
 
+def test_the_credit_of_a_line_is_shown_with_its_experiments(ended: Path) -> None:
+    with open_study(ended) as con:
+        con.execute("UPDATE credit SET estimate = -2, low = -3, high = -1, n = 10 WHERE method = 'directive'")
+        html = " ".join(page.report(con, str(ended)).split())
+    assert "\u22122.00 [\u22123.00, \u22121.00], 10 experiments" in html
+
+
 def test_a_planned_ablation_has_a_figure_for_each_program_and_run(ended: Path, parts: page.Page) -> None:
     assert "effects" not in {part.name for part, _ in parts.parts}
     with open_study(ended) as con:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from analysis.effects.mutation import mutation_credits
 from analysis.ledger import Ledger
-from analysis.methods.mutation import mutation_credits
 from analysis.scope import Scope
 from analysis.study import open_study
 from bench.planted_events import Population

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.credit import DirectiveUse, MutationCredit
+from analysis.effects.rows import DirectiveUse, MutationCredit
 from analysis.writing_events import MutationEvent
 from inner_loop.models.client import ModelClient
 from meta.conformance.evidence_of import PLANTED, edit, evidence, idea, score

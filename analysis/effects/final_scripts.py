@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING
 from analysis.statistics import mean_interval, posterior
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from analysis.credit import Key
-    from analysis.edit_effects import Effects
+    from analysis.effects.experiments import Effects
+    from analysis.effects.rows import Key
     from analysis.scope import Scope
 
 
 @dataclass(frozen=True)
 class FinalRun:
-    """``run``: its number in the model; ``number``: of the experiment that it ended with."""
+    """``run``: its place in `run_starts`; ``number``: of the experiment that it ended with."""
 
     run_id: str
     run: int
@@ -91,46 +91,34 @@ def final_scripts(scope: Scope, effects: Effects) -> list[FinalScript]:
 
 def on_top(effects: Effects, script: FinalScript) -> list[OnTop]:
     """What each tried edit that the script lacks is predicted to change on top of it, best first."""
-    import numpy as np
-
-    assert effects.fitted is not None
-    new, weights, unseen, kept = [], [], [], []
+    changes = {}
     for key, column in effects.column.items():
-        old = [effects.column[own] for own in script.edits if own[0] == key[0]]
-        if column in script.columns:
-            continue
-        rest = [own for own in script.columns if own not in old]
-        after, unknown = effects.fitted.weights([column], rest)
-        before, missing = effects.fitted.weights(old, rest)
-        new.append(key)
-        weights.append(after - before)
-        unseen.append(unknown + missing)
-        kept.append([*rest, column])
-    if not new:
-        return []
-    answers = effects.fitted.answers(np.array(weights), unseen)
-    rows = [OnTop(key, a.mean, a.sd, tries_of(effects, k)) for key, a, k in zip(new, answers, kept, strict=True)]
-    return sorted(rows, key=lambda row: (-row.mean, row.key))
+        if column not in script.columns:
+            changes[key] = [effects.column[own] for own in script.edits if own[0] == key[0]], [column]
+    return _predicted(effects, script, changes)
 
 
 def dispensable(effects: Effects, script: FinalScript) -> list[OnTop]:
     """What leaving out each of its edits is predicted to change, best first."""
+    return _predicted(effects, script, {key: ([effects.column[key]], []) for key in script.edits})
+
+
+def _predicted(
+    effects: Effects, script: FinalScript, changes: Mapping[Key, tuple[Sequence[int], Sequence[int]]]
+) -> list[OnTop]:
+    """Of each change of the script: ``changes`` are the columns that it takes out, and those that it puts in."""
     import numpy as np
 
     assert effects.fitted is not None
-    out = []
-    for key in script.edits:
-        column = effects.column[key]
-        rest = [own for own in script.columns if own != column]
-        weights, unseen = effects.fitted.weights([column], rest)
-        [answer] = effects.fitted.answers(-np.array(weights)[None, :], [unseen])
-        out.append(OnTop(key, answer.mean, answer.sd, tries_of(effects, rest)))
-    return sorted(out, key=lambda row: (-row.mean, row.key))
-
-
-def tries_of(effects: Effects, columns: Sequence[int]) -> int:
-    """The number of experiments whose source has all of these."""
-    import numpy as np
-
-    held = effects.held.tocsc()[:, list(columns)]
-    return int(np.sum(np.asarray(held.sum(axis=1)).ravel() >= len(columns)))
+    weights, unseen, tried, held = [], [], [], effects.held.tocsc()
+    for gone, new in changes.values():
+        rest = [column for column in script.columns if column not in gone]
+        after, unknown = effects.fitted.weights(new, rest)
+        before, missing = effects.fitted.weights(gone, rest)
+        weights.append(after - before)
+        unseen.append(unknown + missing)
+        columns = [*rest, *new]
+        tried.append(int(np.sum(np.asarray(held[:, columns].sum(axis=1)).ravel() >= len(columns))))
+    answers = effects.fitted.answers(np.array(weights), unseen) if weights else []
+    rows = [OnTop(key, a.mean, a.sd, n) for key, a, n in zip(changes, answers, tried, strict=True)]
+    return sorted(rows, key=lambda row: (-row.mean, row.key))

@@ -5,6 +5,9 @@ whatever the number of directives; leaving out one at a time spends the same run
 Burman 1946). Every second block is the mirror of the first, so no effect is confounded with an interaction of two
 others (Box and Wilson 1951). The assignment of directives to columns, and the level that is called high, are drawn at
 random.
+
+Effects are by least squares with HC2 errors and the degrees of freedom of their Satterthwaite approximation (Bell and
+McCaffrey 2002): unbiased under homoscedasticity, and right in small samples (Imbens and Kolesár 2016).
 """
 
 from __future__ import annotations
@@ -14,15 +17,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analysis.regression import RegressionEffect, effects
-
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     Signs = NDArray[np.int8]
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
 
 MOST = 500  # factors
+TINY = 1e-8
+
+
+@dataclass(frozen=True)
+class RegressionEffect:
+    """A coefficient. ``df``: Satterthwaite's degrees of freedom of its SE; se is None without residuals."""
+
+    estimate: float
+    se: float | None
+    df: float
 
 
 @dataclass(frozen=True)
@@ -100,7 +113,46 @@ def estimate(
 
     names = {name: number for number, name in enumerate(dict.fromkeys(blocks))}
     x = np.array(held, dtype=np.float64)
-    return effects(x, np.array(gains, dtype=np.float64), np.array([names[b] for b in blocks]))
+    return least_squares(x, np.array(gains, dtype=np.float64), np.array([names[b] for b in blocks]))
+
+
+def least_squares(x: Floats, y: Floats, block: Ints) -> list[RegressionEffect | None]:
+    """Coefficients of the columns of x [n, p] on y [n], with an intercept for each ``block`` [n].
+
+    None for a column that is aliased with the others and the blocks, so that its effect is not identified. Rows are
+    independent given their block; the intercepts count as fitted.
+    """
+    import numpy as np
+
+    within = (block[:, None] == block[None, :]) / np.bincount(block)[block][:, None]
+    x, y = x - within @ x, y - within @ y
+    inverse = np.linalg.pinv(x.T @ x, rcond=TINY, hermitian=True)
+    estimable = np.abs(np.diag(inverse @ (x.T @ x)) - 1.0) < 1e-6
+    weights = inverse @ x.T  # each row makes one coefficient of y
+    beta = weights @ y
+    free = np.eye(len(y)) - x @ weights - within
+    left = np.diag(free)
+    scale = np.where(left > TINY, 1.0 / np.sqrt(np.maximum(left, TINY)), 0.0)
+    rest = scale * (y - x @ beta)
+    return [
+        _effect(float(beta[j]), float(np.sum((weights[j] * rest) ** 2)), free * (weights[j] * scale))
+        if estimable[j]
+        else None
+        for j in range(len(beta))
+    ]
+
+
+def _effect(estimate: float, variance: float, g: Floats) -> RegressionEffect:
+    """The variance's degrees of freedom: 2 E² / Var of the quadratic form with factor ``g``, under equal noise. Column
+    i of g: the contribution of row i's residual to the estimate, as a function of the noise of all rows."""
+    import numpy as np
+
+    inner = g.T @ g
+    trace, squares = float(np.trace(inner)), float(np.sum(inner * inner))
+    if trace <= TINY * float(np.sum(g * g) + TINY) or squares <= 0.0:
+        return RegressionEffect(estimate, None, 0.0)
+    df = trace**2 / squares
+    return RegressionEffect(estimate, variance**0.5 if df > 0.99 else None, df)
 
 
 def order_of(factors: int) -> int:

@@ -1,34 +1,30 @@
-"""Attribution: which changes cause the gain. The methods by their data; the design of a row says how strong it is.
+"""Attribution: which changes cause the gain. Four questions, and what is only observed beside them.
 
-1. experiments The effect of a change of the source on the metric (edit: it orders the ideas of a program), by a mixed
-               model of all experiments; the gain per device-second of changes that cite a statement, by the same
-               model (directive). Observational; an edit is randomised if the proposer `random` drew every try of it.
-2. children    The gain of a child program over its parent (mutation). Paired if both ran in one match with the same
-               seeds, else observational.
-3. replays     What the final source of a run loses without one of its kept commits, trained again (leave-one-out).
-               Paired.
-4. ablations   The effect of a directive in a planned two-level design (factorial). Randomised.
+edit            What does a change of the source do to the metric? By a mixed model of all experiments. Observational;
+                randomised if the proposer `random` drew every try of it. It orders the ideas of a program.
+factorial       What does a directive of a program do? By a planned two-level design. Randomised.
+mutation        What does a child program gain over its parent? Paired if both ran in one match with the same seeds,
+                else observational.
+leave-one-out   What does the final source of a run lose without one of its kept commits, trained again? Paired.
+directive       What did the experiments that cite a directive gain, by the same model? Observational.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analysis.credit import (
+from analysis.effects.experiments import Effects, MethodInput
+from analysis.effects.rows import (
     CreditEstimate,
     CreditViewRow,
     DirectiveCredit,
     EditCredit,
     MutationCredit,
-    NeverFollowed,
+    corrected,
     row,
-    settled,
 )
-from analysis.edit_effects import Effects, edit_effects
-from analysis.method_input import MethodInput
 from analysis.scope import Scope, scopes
 from programs.errors import UsageError
 from programs.registry import Registry
@@ -38,7 +34,7 @@ if TYPE_CHECKING:
 
 METHODS: Registry[Callable[[MethodInput], Sequence[CreditEstimate]]] = Registry(
     "attribution_methods",
-    "analysis.methods",
+    "analysis.effects",
     ("known",),
     first=("edit", "directive", "mutation", "factorial", "leave-one-out"),
 )
@@ -51,7 +47,6 @@ class TaskCredits:
 
     effects: Effects
     rows: list[CreditEstimate]
-    never_followed: list[NeverFollowed]
 
     @property
     def edits(self) -> list[EditCredit]:
@@ -81,25 +76,19 @@ def searched(con: duckdb.DuckDBPyConnection, exclude_matches: Sequence[str] = ()
 
 
 def credits(scope: Scope) -> TaskCredits:
-    """The rows of one task: the source of the view, the pages, the mutators and the prompts.
-
-    The rows of a method that a package adds are tested with the others: they share one false discovery rate.
-    """
-    done: dict[str, Sequence[CreditEstimate]] = {}
-    with scope.con.cursor() as aside, ThreadPoolExecutor(1) as worker:
-        fitting = worker.submit(edit_effects, replace(scope, con=aside))
-        known = MethodInput(scope, fitting.result)
-        for name in reversed(METHODS.names):  # the model takes as long as all methods: those that need it come last
-            done[name] = METHODS.get(name)(known)
-            if name in METHODS.added:
-                _check(name, scope, done[name])
-        every = settled([item for name in METHODS.names for item in done[name]])
-        return TaskCredits(known.effects, every, known.directives[1])
+    """The rows of one task: the source of the view, the pages, the mutators and the prompts."""
+    known, rows = MethodInput(scope), list[CreditEstimate]()
+    for name in METHODS.names:
+        made = METHODS.get(name)(known)
+        if name in METHODS.added:
+            _check(name, scope, made)
+        rows += corrected(made)
+    return TaskCredits(known.effects, rows)
 
 
 def _check(name: str, scope: Scope, rows: Sequence[CreditEstimate]) -> None:
     """What a package's method yields: estimates of this task, under its own name."""
     for each in rows:
-        if not isinstance(each, CreditEstimate) or each.task != scope.task or row(each).method != name:
+        if not isinstance(each, CreditEstimate) or each.task != scope.task or each.method != name:
             message = f"attribution method {name!r} yields a row that is not its own on {scope.task}: {each!r}"
             raise UsageError(message[:300], hint="mend or uninstall its package")

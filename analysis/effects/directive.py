@@ -1,0 +1,89 @@
+"""The mean gain of the experiments that cite a directive, and the directives that no run followed.
+
+The mixed model estimates the gain of each experiment over its parent, kept or dropped. The credit is the mean over all
+experiments that cite the directive, 0 for failed ones. Observational: the researcher chooses what to cite. An
+experiment that cites several directives counts in full for each, so the rows do not add up to the total. A process
+statement that most experiments cite has no row, because there is nothing to compare its experiments with.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from analysis.effects.experiments import MethodInput
+from analysis.effects.mixed_model import PosteriorEstimate
+from analysis.effects.rows import DirectiveCredit, NeverFollowed
+from analysis.scope import Scope
+from programs.ids import content_id
+
+HABIT = 0.5  # share of experiments above which a statement counts as cited by habit
+
+
+@dataclass(frozen=True)
+class HeldDirective:
+    """A directive of programs that ran, its ``runs`` those with an experiment. ``n``: the experiments that cite it, in
+    ``runs_cited`` of these runs, which have ``experiments`` in all."""
+
+    directive_id: str
+    text: str
+    heading: str
+    kind: str
+    program_ids: list[str]
+    runs: int
+    n: int
+    failures: int
+    seconds: float
+    runs_cited: int
+    experiments: int
+
+
+def make(known: MethodInput) -> list[DirectiveCredit]:
+    """One row per directive that was followed, best first; ``q`` is still missing."""
+    scope = known.scope
+    cited = [row for row in scope.rows("directive_held", HeldDirective) if row.n]
+    gains = _gains(known, cited)
+    credits = [
+        _credit(scope, row, gain)
+        for row, gain in zip(cited, gains, strict=True)
+        if row.kind == "idea" or row.n <= HABIT * row.experiments
+    ]
+    return sorted(credits, key=lambda c: (-c.estimate, c.directive_id))
+
+
+def never_followed(scope: Scope) -> list[NeverFollowed]:
+    """The directives that no experiment cited, in order of the programs."""
+    return [
+        NeverFollowed(row.directive_id, row.text, row.heading, row.kind, tuple(row.program_ids), row.runs)
+        for row in scope.rows("directive_held", HeldDirective)
+        if not row.n
+    ]
+
+
+def _gains(known: MethodInput, cited: list[HeldDirective]) -> list[PosteriorEstimate | None]:
+    """The mean gain of the experiments that cite each directive; None where they change nothing."""
+    import numpy as np
+
+    effects, count = known.effects, len(cited)
+    if effects.fitted is None or not count:
+        return [None] * count
+    group = {row.directive_id: i for i, row in enumerate(cited)}
+    use = known.scope.columns("directive_use")
+    rows = effects.finder.positions(use["run"], use["number"])
+    weights = effects.changes(rows, np.array([group[each] for each in use["directive_id"]], dtype=np.int64), count)
+    weights /= np.array([row.n for row in cited])[:, None]
+    changed = np.any(weights != 0.0, axis=1).tolist()
+    answers = effects.fitted.answers(weights)
+    return [answer if some else None for answer, some in zip(answers, changed, strict=True)]
+
+
+def _credit(scope: Scope, row: HeldDirective, gain: PosteriorEstimate | None) -> DirectiveCredit:
+    programs = tuple(row.program_ids)
+    return DirectiveCredit(
+        credit_id=content_id("c", "directive", scope.task, row.directive_id), task=scope.task,
+        estimate=gain.mean if gain else 0.0, se=gain.sd if gain else None, low=gain.low if gain else None,
+        high=gain.high if gain else None, n=row.n, q=None, p=gain.p if gain else None, df=gain.df if gain else 0.0,
+        design="observational", unit=scope.unit, label=row.text, directive_id=row.directive_id, text=row.text,
+        heading=row.heading, kind=row.kind, program_ids=programs,
+        program_id=programs[0] if len(programs) == 1 else None, device_seconds=row.seconds, failures=row.failures,
+        runs_held=row.runs or row.runs_cited, runs=row.runs_cited,
+    )  # fmt: skip

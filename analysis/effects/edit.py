@@ -1,0 +1,74 @@
+"""The effect of single changes of the source on the metric, from all experiments of a task; it orders a program's
+ideas.
+
+A row is the effect of a change on the untouched source, given that the script runs: the posterior of the mixed model
+(`analysis.effects.mixed_model`), which uses every experiment that ran, not only differences of kept ones. The row also
+counts failed tries; a failed try gains nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from analysis.effects.experiments import Effects, MethodInput
+from analysis.effects.mixed_model import PosteriorEstimate
+from analysis.effects.rows import LEAST_RUNS, EditCredit, Key, Value, canonical, plain
+from analysis.scope import Scope
+from programs.ids import content_id
+
+
+@dataclass(frozen=True)
+class KnobValue:
+    """``key``: the knob in lower case. ``value``: in the task's untouched source."""
+
+    key: str
+    value: Value
+
+
+@dataclass(frozen=True)
+class EditTries:
+    """The tries of one knob and value (``value_text``: JSON, as one of them wrote it). ``chosen``: not only by the
+    proposer `random`."""
+
+    key: str
+    value_text: str
+    knob: str
+    patch: bool
+    tries: int
+    runs: int
+    failures: int
+    chosen: bool
+    seconds: float
+
+
+def make(known: MethodInput) -> list[EditCredit]:
+    """One row per (knob, value) that was tried, best `score` first; ``q`` is still missing.
+
+    A value that never ran gets 0 without an interval, and so does the untouched source's own value.
+    """
+    scope, effects = known.scope, known.effects
+    answers = effects.edits()
+    for row in scope.rows("baseline_values", KnobValue):
+        answers.pop((row.key, canonical(row.value)), None)
+    credits = [_credit(scope, tries, answers, effects) for tries in scope.rows("edit_tries", EditTries)]
+    return sorted(credits, key=lambda c: (-c.score, c.label))
+
+
+def _credit(scope: Scope, tries: EditTries, answers: Mapping[Key, PosteriorEstimate], effects: Effects) -> EditCredit:
+    value: Value = json.loads(tries.value_text)
+    key = tries.key, canonical(value)
+    effect, is_isolated, runs = answers.get(key), True, tries.runs
+    if effect:
+        seeds, isolated = (int(of[effects.column[key]]) for of in (effects.seeds, effects.isolated))
+        is_isolated, runs = isolated >= min(seeds, LEAST_RUNS), min(runs, seeds)
+    known = effect if is_isolated else None
+    return EditCredit(
+        credit_id=content_id("c", "edit", scope.task, *key), task=scope.task, estimate=effect.mean if effect else 0.0,
+        se=effect.sd if effect else None, low=known.low if known else None, high=known.high if known else None,
+        n=tries.tries, q=None, p=known.p if known else None, df=effect.df if effect else 0.0,
+        design="observational" if tries.chosen else "randomised", unit=scope.unit, knob=tries.knob, value=value,
+        label=f"+{tries.knob}" if tries.patch else f"{tries.key}={plain(value)}", failures=tries.failures, runs=runs,
+        is_isolated=is_isolated, device_seconds=tries.seconds,
+    )  # fmt: skip

@@ -1,0 +1,233 @@
+"""The experiments of a task as input of the mixed model, and its estimates for edits, bundles and experiments."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from analysis.effects.mixed_model import ExperimentTable, Fitted, PosteriorEstimate, fit
+from analysis.effects.rows import Key, canonical
+from analysis.effects.settings import settings
+from analysis.scope import Scope
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from scipy.sparse import csr_array
+
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+
+MOST_EDITS = 600  # changes with an effect of their own, the most frequent ones
+HARMFUL = 2.0  # SD of one training that an edit costs the untouched source
+FAR = 5.0  # times the best gains: losses are clipped there
+
+
+@dataclass(frozen=True)
+class TriedValue:
+    """A knob and its value as JSON, against the task's untouched source."""
+
+    id: int
+    knob: str
+    value: str
+
+
+class RowFinder:
+    """Finds the row of a run (its place in `run_starts`) and a number of an experiment there."""
+
+    def __init__(self, run: Ints, number: Ints) -> None:
+        import numpy as np
+
+        keys = (run << 32) + number
+        self._order = np.argsort(keys)
+        self._keys = keys[self._order]
+
+    def positions(self, run: Ints, number: Ints) -> Ints:
+        """Row of each pair, -1 where there is none."""
+        import numpy as np
+
+        if not len(self._keys):
+            return np.full(len(run), -1)
+        wanted = (run.astype(np.int64) << 32) + number
+        at = np.minimum(np.searchsorted(self._keys, wanted), len(self._keys) - 1)
+        return np.where(self._keys[at] == wanted, self._order[at], -1)
+
+
+@dataclass(frozen=True)
+class Effects:
+    """The model of a task. ``fitted`` is None if too few experiments ran.
+
+    ``column``: edit → its column; ``seeds`` [columns]: number of training seeds with an experiment that has it;
+    ``isolated`` [columns]: of these, seeds with such a source that has no other edit which hurts the untouched one. The
+    others show how an edit repairs what another one broke, as a learning rate an optimizer.
+    ``held`` [rows, columns]: the edits in each experiment's source; ``parent`` [rows]: the parent row, or -1.
+    """
+
+    fitted: Fitted | None
+    column: dict[Key, int]
+    seeds: Ints
+    isolated: Ints
+    held: csr_array
+    parent: Ints
+    finder: RowFinder
+
+    def edits(self) -> dict[Key, PosteriorEstimate]:
+        """The effect of each edit on the untouched source."""
+        import numpy as np
+
+        if self.fitted is None or not self.column:
+            return {}
+        weights = np.zeros((len(self.column), len(self.fitted.mean)))
+        weights[np.arange(len(weights)), self.fitted.levels + np.array(list(self.column.values()))] = 1.0
+        return dict(zip(self.column, self.fitted.answers(weights), strict=True))
+
+    def bundle(self, edits: Iterable[Key], on: Iterable[Key] = ()) -> PosteriorEstimate | None:
+        """The effect of these edits together on a source with the edits ``on``; None if one was never tried."""
+        wanted, given = list(edits), list(on)
+        if self.fitted is None or not wanted or any(key not in self.column for key in (*wanted, *given)):
+            return None
+        weights, unseen = self.fitted.weights([self.column[k] for k in wanted], [self.column[k] for k in given])
+        return self.fitted.answers(weights[None, :], [unseen])[0]
+
+    def changes(self, rows: Ints, group: Ints, count: int) -> Floats:
+        """[count, columns of the model]: how many rows of each group added an edit to their parent, less those that
+        removed it. A row without a parent changed nothing, and neither did row -1, an experiment that did not run."""
+        import numpy as np
+        from scipy.sparse import csr_array
+
+        assert self.fitted is not None
+        known = np.flatnonzero((rows >= 0) & (self.parent[rows] >= 0))
+        positions = np.tile(group[known], 2), np.concatenate([rows[known], self.parent[rows[known]]])
+        signs = np.repeat([1.0, -1.0], len(known))
+        member = csr_array((signs, positions), shape=(count, self.held.shape[0]))
+        out, first = np.zeros((count, len(self.fitted.mean))), self.fitted.levels + self.held.shape[1]
+        out[:, self.fitted.levels : first] = (member @ self.held).toarray()
+        if self.fitted.pairs:
+            pairs, columns = np.array(list(self.fitted.pairs)), self.held.tocsc()
+            both = columns[:, pairs[:, 0]].multiply(columns[:, pairs[:, 1]])
+            out[:, first : first + len(pairs)] = (member @ both).toarray()
+        return out
+
+
+class MethodInput:
+    """What a method of attribution works from: one task of a study, and the model of its experiments."""
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+
+    @cached_property
+    def effects(self) -> Effects:
+        """The mixed model of all experiments: `edits()`, `bundle(edits, on)`."""
+        return edit_effects(self.scope)
+
+
+def key_of(term: str) -> Key:
+    """The edit named by a term of an idea: ``lr=0.002``, ``optimizer=adamw``; a bare name is a patch."""
+    knob, sign, text = term.strip().lstrip("+").partition("=")
+    if not sign:
+        return knob.lower(), canonical(True)
+    try:
+        return knob.lower(), canonical(float(text.replace("_", "")))
+    except ValueError:
+        return knob.lower(), canonical(text.strip("'\""))
+
+
+def edit_effects(scope: Scope) -> Effects:
+    """The model of all experiments of the task that ran, kept or not.
+
+    The same source with the same seed is one measurement, however often it was read from the cache.
+    """
+    import numpy as np
+
+    settings(scope.con)
+    data, marks, code = (scope.columns(name) for name in ("effect_rows", "effect_held", "effect_code"))
+    names = scope.rows("effect_names", TriedValue)
+    finder = RowFinder(data["run"], data["number"])
+    parent, row = finder.positions(data["run"], data["parent"]), finder.positions(marks["run"], marks["number"])
+    values = [(name.knob.lower(), canonical(json.loads(name.value))) for name in names]
+    ids = marks["id"][row >= 0] - (names[0].id if names else 0)
+    changed = finder.positions(code["run"], code["number"])
+    keys, every = _changes(len(parent), values, (row[row >= 0], ids), changed[changed >= 0], parent)
+    width, once = min(MOST_EDITS, every.shape[1]), np.flatnonzero(data["is_first"])
+    fitted = None
+    if width and len(once):
+        outcome = _bounded(data["outcome"], data["gain"], data["short"])
+        seed, run, short, source = (data[name][once] for name in ("seed", "run", "short", "source"))
+        fitted = fit(ExperimentTable(outcome[once], seed, run, short, source, every[once], width))
+    held, column = every[:, :width], {key: i for i, key in enumerate(keys[:width])}
+    seeds = _seeds_with(held, data["seed"])
+    isolated = _seeds_with(_without_harm(fitted, held), data["seed"]) if fitted else seeds
+    return Effects(fitted, column, seeds, isolated, held, parent, finder)
+
+
+def _seeds_with(held: csr_array, seed: Ints) -> Ints:
+    """The number of seeds with a row that has each column."""
+    import numpy as np
+    from scipy.sparse import csr_array
+
+    of_seed = csr_array((np.ones(len(seed)), (seed, np.arange(len(seed)))), shape=(seed.max(initial=-1) + 1, len(seed)))
+    return np.bincount((of_seed @ held).nonzero()[1], minlength=held.shape[1])
+
+
+def _without_harm(fitted: Fitted, held: csr_array) -> csr_array:
+    """The marks of ``held`` in rows without another edit that makes the untouched source worse."""
+    import numpy as np
+    from scipy.sparse import csr_array
+
+    effect = fitted.mean[fitted.levels : fitted.levels + held.shape[1]]
+    harmful = (effect < -HARMFUL * np.sqrt(fitted.noise)).astype(float)
+    row, column = held.nonzero()
+    alone = (held @ harmful)[row] == harmful[column]
+    return csr_array((np.ones(int(alone.sum())), (row[alone], column[alone])), shape=held.shape)
+
+
+def _bounded(outcome: Floats, gain: Floats, short: Ints) -> Floats:
+    """Clips losses at ``FAR`` times the best gains: a diverged run may be a million times worse."""
+    import numpy as np
+
+    full = short == 0
+    best = float(np.quantile(np.maximum(gain[full], 0.0), 0.99)) if full.any() else 0.0
+    if best <= 0.0:
+        return outcome
+    limited: Floats = outcome + np.where(full, np.maximum(gain, -FAR * best) - gain, 0.0)
+    return limited
+
+
+def _changes(
+    count: int, values: list[Key], marks: tuple[Ints, Ints], changed: Ints, parent: Ints
+) -> tuple[list[Key], csr_array]:
+    """(the edits, most frequent first, [rows, changes]: the changes of each row's source).
+
+    The same number written in two ways is one edit. After the edits come the changes of a source that no knob
+    describes; a row inherits those of its parent.
+    """
+    import numpy as np
+    from scipy.sparse import csr_array
+
+    uses: Counter[Key] = Counter()
+    for key, n in zip(values, np.bincount(marks[1], minlength=len(values)).tolist(), strict=True):
+        uses[key] += n
+    keys = sorted((key for key, n in uses.items() if n), key=lambda key: (-uses[key], key))
+    position = {key: i for i, key in enumerate(keys)}
+    row, token = _inherited(changed, parent)
+    of_value = np.array([position.get(key, -1) for key in values], dtype=np.int64)
+    rows, at = np.concatenate([marks[0], row]), np.concatenate([of_value[marks[1]], len(keys) + token])
+    return keys, csr_array((np.ones(len(at)), (rows, at)), shape=(count, len(keys) + len(changed)))
+
+
+def _inherited(changed: Ints, parent: Ints) -> tuple[Ints, Ints]:
+    """(rows, indices of their changes): their own, and those inherited from the parent row."""
+    import numpy as np
+
+    own: dict[int, list[int]] = {row: [i] for i, row in enumerate(np.sort(changed).tolist())}
+    held: dict[int, list[int]] = {}
+    for row, above in enumerate(parent.tolist() if own else ()):
+        if mine := [*(held.get(above, ()) if above < row else ()), *own.get(row, ())]:
+            held[row] = mine
+    pairs = [(row, token) for row, mine in held.items() for token in mine]
+    rows, tokens = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+    return rows, tokens

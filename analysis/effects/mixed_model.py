@@ -1,0 +1,357 @@
+"""A linear mixed model of experiments: the effect of each edit on the metric, from every experiment that ran.
+
+    outcome = level + Σ effects of the source's edits + Σ interactions of pairs + seed + Σ (seed × edit) + noise
+
+Selection does not bias it: all outcomes that decided what was kept or dropped are in the likelihood (Rubin 1976). The
+difference of a kept child and its lucky parent is biased, even if the edit was drawn at random. All effects but the
+level are random with mean 0. Their variances maximise the restricted likelihood (Patterson and Thompson 1971) by
+Schall's (1991) fixed point, kept above zero by one factor SD for each (Chung et al. 2013). Experiments trained under
+one seed are a block; blocks are independent, so a large study costs a sum over its seeds. Shortened trainings have
+their own level and noise, and each source that was shortened under several seeds its own deviation.
+
+Estimate, interval and p of a sum of effects are all from the posterior, so estimates add up. Its variance is moderated
+by the spread between blocks: the model's variance counts for `POOLED_DF` degrees of freedom (Smyth 2004), so that a
+few runs that agree, or a few outliers, do not decide alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING
+
+from analysis.statistics import POOLED_DF, interval, t_test
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from scipy.sparse import csr_array
+
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+
+LARGEST = 400  # rows of a block; a larger one is split by runs
+ROWS = 10_000  # used to estimate variances; effects use all rows
+PAIRS, SEEN = 300, 3  # pairs of edits with a column, the most frequent ones; blocks in which each must have been seen
+REPEATED = 200  # sources with a deviation of their own in short trainings, the most frequent ones
+LEAST, MOST = 1e-4, 1e4  # variances
+ROUNDS, CLOSE, FARTHEST = 40, 0.01, 20.0  # of the fixed point: at most, the relative change at its end, longest step
+TINY = 1e-12
+
+
+@dataclass(frozen=True)
+class ExperimentTable:
+    """Experiments [n]. ``outcome``: higher is better; ``seed``: number of the training seed; ``run``: number of the
+    run; ``short``: 0 for a full training, else the number of its fraction; ``source``: number of the source. ``held``
+    [n, changes]: the changes of each source; only the first ``width`` have an effect of their own."""
+
+    outcome: Floats
+    seed: Ints
+    run: Ints
+    short: Ints
+    source: Ints
+    held: csr_array
+    width: int
+
+
+@dataclass(frozen=True)
+class PosteriorEstimate:
+    """A sum of effects: posterior mean, SD and 95% interval, and the two-sided p of no effect.
+
+    ``df``: degrees of freedom of interval and test.
+    """
+
+    mean: float
+    sd: float
+    low: float
+    high: float
+    df: float
+    p: float | None
+
+
+@dataclass(frozen=True)
+class Variances:
+    """Variances as multiples of the noise of one full training; ``short_noise`` is that of a short training,
+    ``short_source`` of the deviation that a source has in all of them."""
+
+    seed: float = 0.3
+    seed_edit: float = 0.3
+    short_noise: float = 2.0
+    effect: float = 3.0
+    pair: float = 0.3
+    short_source: float = 1.0
+
+
+@dataclass(frozen=True)
+class SeedBlock:
+    """The rows of one seed. ``x`` [n, k]: the columns ``at`` of the model; ``changes`` [n, any]: all of each source."""
+
+    rows: Ints
+    at: Ints
+    x: NDArray[np.int8]
+    changes: NDArray[np.int8]
+    y: Floats
+    short: NDArray[np.bool_]
+
+    def kernels(self) -> dict[str, Floats]:
+        """The covariance [n, n] of each kind of random effect of a seed, per unit of its variance."""
+        import numpy as np
+
+        changes = self.changes.astype(float)
+        return {"seed": np.ones((len(self.y),) * 2), "seed_edit": changes @ changes.T,
+                "short_noise": np.diag(self.short.astype(float))}  # fmt: skip
+
+    def inverse(self, variances: Variances) -> Floats:
+        """Of the covariance of the rows, divided by the noise."""
+        import numpy as np
+
+        whole = sum(getattr(variances, name) * kernel for name, kernel in self.kernels().items())
+        inverse: Floats = np.linalg.inv(whole + np.diag(np.where(self.short, 0.0, 1.0)))
+        return inverse
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The model's columns: levels, edits, pairs, deviations of sources in short trainings. ``kind``: the field of
+    `Variances` of each, empty for levels."""
+
+    levels: int
+    kind: NDArray[np.str_]
+    pairs: dict[tuple[int, int], int]  # two edits → column
+
+    def prior(self, variances: Variances) -> Floats:
+        """Prior variances, relative to the noise; infinite for levels."""
+        import numpy as np
+
+        known = {"": np.inf, **asdict(variances)}
+        return np.array([known[kind] for kind in self.kind])
+
+
+@dataclass
+class Fitted:
+    """The posterior in the unit of the outcome. ``covariance`` is that of ``mean``, ``noise`` the variance of one full
+    training."""
+
+    columns: Columns
+    variances: Variances
+    noise: float
+    mean: Floats
+    covariance: Floats
+    _blocks: list[SeedBlock] = field(repr=False)
+
+    @property
+    def levels(self) -> int:
+        return self.columns.levels
+
+    @property
+    def pairs(self) -> dict[tuple[int, int], int]:
+        return self.columns.pairs
+
+    def weights(self, edits: Sequence[int], given: Sequence[int] = ()) -> tuple[Floats, int]:
+        """(weights [columns] of the edits' effect on a source with the edits ``given``, pairs without a column)."""
+        import numpy as np
+
+        out, unseen = np.zeros(len(self.mean)), 0
+        for index, edit in enumerate(edits):
+            out[self.levels + edit] += 1.0
+            for other in [*given, *edits[:index]]:
+                column = self.pairs.get((min(edit, other), max(edit, other)))
+                unseen += column is None
+                if column is not None:
+                    out[column] += 1.0
+        return out, unseen
+
+    def answers(self, weights: Floats, unseen: Sequence[int] | None = None) -> list[PosteriorEstimate]:
+        """The estimate of each row of ``weights`` [m, columns]; ``unseen`` [m]: number of unknown pairs in each."""
+        import numpy as np
+        from threadpoolctl import threadpool_limits
+
+        with threadpool_limits(1, "blas"):
+            towards = weights @ self.covariance
+            variance = np.maximum(np.einsum("ij,ij->i", towards, weights), 0.0)
+            ratio, df = self._observed(towards / self.noise)
+        variance += self.variances.pair * self.noise * np.asarray(unseen if unseen is not None else 0.0)
+        out, figures = [], ((weights @ self.mean).tolist(), np.sqrt(variance * ratio).tolist(), df.tolist())
+        for mean, sd, own in zip(*figures, strict=True):
+            low, high = interval(mean, sd, own)
+            out.append(PosteriorEstimate(mean, sd, low or 0.0, high or 0.0, own, t_test(mean, sd, own)))
+        return out
+
+    def projected(self, block: SeedBlock) -> tuple[Floats, Floats]:
+        """(P [n, n], P y [n]) of the rows of a block, where P is the inverse of the marginal covariance without what
+        the levels take up (Patterson and Thompson), times the noise."""
+        inverse = block.inverse(self.variances)
+        pulled = inverse @ block.x
+        known = self.covariance[block.at[:, None], block.at] / self.noise
+        return inverse - pulled @ known @ pulled.T, inverse @ (block.y - block.x @ self.mean[block.at])
+
+    def _observed(self, towards: Floats) -> tuple[Floats, Floats]:
+        """(variance relative to the model's, degrees of freedom) of estimates with ``towards`` [m, columns], both [m].
+
+        Block b adds a_b to an estimate; the model expects the variance h_b of it.
+        """
+        import numpy as np
+
+        seen, expected, squares = (np.zeros(len(towards)) for _ in range(3))
+        for block in self._blocks:
+            left, rest = self.projected(block)
+            own = towards[:, block.at] @ block.x.T
+            h = np.maximum(np.einsum("ij,ij->i", own @ left, own), 0.0)
+            seen += (own @ rest) ** 2 / self.noise
+            expected += h
+            squares += h**2
+        known = np.maximum(expected, TINY)
+        blocks = np.where(expected > TINY, expected**2 / np.maximum(squares, TINY**2), 0.0)
+        return (POOLED_DF + blocks * seen / known) / (POOLED_DF + blocks), POOLED_DF + blocks
+
+
+def fit(table: ExperimentTable) -> Fitted | None:
+    """The model of all rows; None if there are fewer than three, or all are equal."""
+    import numpy as np
+    from threadpoolctl import threadpool_limits
+
+    if len(table.outcome) < 3 or np.ptp(table.outcome) == 0.0:
+        return None
+    # The matrices are small: a second linear algebra thread would only wait, especially on a busy machine.
+    with threadpool_limits(1, "blas"):
+        columns, blocks = design(table)
+        return solved(columns, blocks, estimated(columns, blocks))
+
+
+def design(table: ExperimentTable) -> tuple[Columns, list[SeedBlock]]:
+    """The columns, and the rows of each seed, in order; a seed with too many is split by runs."""
+    import numpy as np
+    from scipy.sparse import csr_array, hstack
+
+    n, levels, edits = len(table.outcome), int(table.short.max()) + 1, table.held[:, : table.width]
+    groups: list[Ints] = []
+    for rows in _split(table.seed, np.arange(n)):
+        groups += [rows] if len(rows) <= LARGEST else _split(table.run[rows], rows)
+    pairs = _pairs(edits, groups)
+    first, second = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+    parts = [csr_array(np.eye(levels)[table.short]), edits, edits[:, first] * edits[:, second]]
+    kinds = ["", "effect", "pair"]
+    if levels > 1:
+        parts.append(_repeated(table))
+        kinds.append("short_source")
+    kind = np.repeat(kinds, [part.shape[1] for part in parts])
+    x, outcome = csr_array(hstack(parts, format="csr")), table.outcome - np.median(table.outcome)
+    blocks = [
+        SeedBlock(rows, *_dense(x, rows), _dense(table.held, rows)[1], outcome[rows], table.short[rows] > 0)
+        for rows in groups
+    ]
+    return Columns(levels, kind, {pair: levels + table.width + i for i, pair in enumerate(pairs)}), blocks
+
+
+def _repeated(table: ExperimentTable) -> csr_array:
+    """[rows, sources with shortened trainings under several seeds], the most frequent ones: more seeds do not average
+    out what a source does in short trainings."""
+    import numpy as np
+    from scipy.sparse import csr_array
+
+    short = np.flatnonzero(table.short)
+    _, which = np.unique(table.source[short] * (1 + table.short.max()) + table.short[short], return_inverse=True)
+    counts = np.bincount(which)
+    often = np.sort(np.argsort(-counts, kind="stable")[:REPEATED])
+    column = np.full(len(counts), -1)
+    column[often] = np.where(counts[often] > 1, np.cumsum(counts[often] > 1) - 1, -1)
+    again = column[which] >= 0
+    shape = len(table.outcome), int(column.max(initial=-1)) + 1
+    return csr_array((np.ones(int(again.sum())), (short[again], column[which[again]])), shape=shape)
+
+
+def _split(keys: Ints, rows: Ints) -> list[Ints]:
+    import numpy as np
+
+    order = np.argsort(keys, kind="stable")
+    return np.split(rows[order], np.flatnonzero(np.diff(keys[order])) + 1)
+
+
+def _dense(table: csr_array, rows: Ints) -> tuple[Ints, NDArray[np.int8]]:
+    """(columns that any of the rows has, the rows in these columns)."""
+    import numpy as np
+
+    some = table[rows]
+    columns = np.unique(some.indices)
+    return columns.astype(np.int64), some[:, columns].toarray().astype(np.int8)
+
+
+def _pairs(edits: csr_array, groups: Sequence[Ints]) -> list[tuple[int, int]]:
+    """The pairs of edits that occur together in most blocks, sorted."""
+    import numpy as np
+
+    counts = np.zeros((edits.shape[1],) * 2, dtype=np.int64)
+    for rows in groups:
+        mine, own = _dense(edits, rows)
+        counts[mine[:, None], mine] += (own.T.astype(float) @ own) > 0
+    first, second = np.nonzero(np.triu(counts, 1) >= SEEN)
+    often = np.lexsort((second, first, -counts[first, second]))[:PAIRS]
+    return sorted(zip(first[often].tolist(), second[often].tolist(), strict=True))
+
+
+def solved(columns: Columns, blocks: list[SeedBlock], variances: Variances) -> Fitted:
+    """The posterior at these variances."""
+    import numpy as np
+
+    size = len(columns.kind)
+    gram, moment, total = np.zeros((size, size)), np.zeros(size), 0.0
+    for block in blocks:
+        inverse = block.inverse(variances)
+        pulled = inverse @ block.x
+        gram[block.at[:, None], block.at] += pulled.T @ block.x
+        moment[block.at] += pulled.T @ block.y
+        total += float(block.y @ inverse @ block.y)
+    missing = (np.diag(gram) == 0.0) & (columns.kind == "")  # a level that no row has: any precision will do
+    spread = np.linalg.inv(gram + np.diag(1.0 / columns.prior(variances) + missing)).astype(float)
+    mean = spread @ moment
+    freedom = max(sum(len(block.y) for block in blocks) - columns.levels, 1)
+    noise = max(total - float(moment @ mean), TINY * max(total, TINY)) / freedom
+    return Fitted(columns, variances, noise, mean, spread * noise, blocks)
+
+
+def estimated(columns: Columns, blocks: list[SeedBlock]) -> Variances:
+    """The variances that maximise the restricted likelihood, by rows of evenly chosen blocks; two steps of the fixed
+    point are extrapolated to a longer one (Varadhan and Roland 2008)."""
+    import numpy as np
+
+    some = blocks[:: 1 + sum(len(block.y) for block in blocks) // ROWS]
+
+    def step(logs: Floats) -> Floats:
+        now = Variances(*np.exp(np.clip(logs, np.log(LEAST), np.log(MOST))).tolist())
+        return np.log([*vars(_closer(solved(columns, some, now))).values()])
+
+    logs = np.log([*vars(Variances()).values()])
+    for _ in range(ROUNDS):
+        first = step(logs)
+        second = step(first)
+        change = first - logs
+        bend = second - first - change
+        if np.abs(change).max() < CLOSE:
+            break
+        size = min(max(1.0, float(np.linalg.norm(change)) / max(float(np.linalg.norm(bend)), TINY)), FARTHEST)
+        logs = logs + 2.0 * size * change + size**2 * bend
+    return Variances(*np.exp(second).tolist())
+
+
+def _closer(fitted: Fitted) -> Variances:
+    """The next step: of each variance v with f effective parameters and sum of squares s (in v and the noise), the
+    likelihood is flat where f = s, with the factor SD where f = s + 1."""
+    import numpy as np
+
+    old, noise = fitted.variances, fitted.noise
+    freedom, squares = dict.fromkeys(vars(old), 0.0), dict.fromkeys(vars(old), 0.0)
+    for block in fitted._blocks:
+        left, rest = fitted.projected(block)
+        for name, kernel in block.kernels().items():
+            freedom[name] += getattr(old, name) * float(np.sum(left * kernel))
+            squares[name] += getattr(old, name) * float(rest @ kernel @ rest) / noise
+    prior = fitted.columns.prior(old) * noise
+    for name in ("effect", "pair", "short_source"):
+        own = fitted.columns.kind == name
+        freedom[name] = float(np.sum(1.0 - np.diag(fitted.covariance)[own] / prior[own]))
+        squares[name] = float(np.sum(fitted.mean[own] ** 2 / prior[own]))
+    return Variances(**{
+        name: min(max(value * (squares[name] + (name != "short_noise")) / freedom[name], LEAST), MOST)
+        if freedom[name] > TINY else value
+        for name, value in vars(old).items()
+    })  # fmt: skip
