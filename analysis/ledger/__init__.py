@@ -15,7 +15,7 @@ from analysis.ledger.reading import (
     state_of,
     verify,
 )
-from analysis.ledger.writer import RESERVED, Ledger, cannot_write, sync_file
+from analysis.ledger.writer import RESERVED, Ledger, cannot_write
 
 __all__ = [
     "END",
@@ -33,6 +33,5 @@ __all__ = [
     "segments",
     "sound",
     "state_of",
-    "sync_file",
     "verify",
 ]

@@ -133,7 +133,7 @@ class Ledger(Closing):
             return
         try:
             for path in segments(self.folder):  # a power cut must not remove what is recorded
-                sync_file(path)
+                _sync(path)
         except OSError as error:
             raise cannot_write(self.folder, error) from error
         Ledger(self.folder, END).close()
@@ -149,7 +149,7 @@ class Ledger(Closing):
             self._file = -1
 
 
-def sync_file(path: Path) -> None:
+def _sync(path: Path) -> None:
     with path.open("rb") as file:
         os.fsync(file.fileno())
 
