@@ -99,7 +99,7 @@ def test_short_trainings_have_a_curve_of_their_own_and_best_values_begin_with_th
 
 def test_the_two_arms_of_stock_have_runs_of_different_names(folder: Path) -> None:
     names = {(run.settings["role"], run.name.rpartition(" ")[0]) for run in tracked(folder).runs}
-    assert {("program", "stock"), ("a/a", "stock (A/A)")} <= names
+    assert any(("a/a", f"{name} (A/A)") in names for role, name in names if role == "program")
 
 
 def test_a_client_that_is_missing_is_named_with_its_cure(
