@@ -1,22 +1,20 @@
-"""Compact copies of large ledgers: their views as Parquet files, so that lines are parsed once, not at each opening.
+"""Compact copies of large ledgers: their tables as Parquet files, so that lines are parsed once, not at each opening.
 
-A copy is a cache: it may be deleted at any time. It is in the user's own cache folder and never in the folder of a
-study, which may be untrusted; a folder that others can write to is not used. Its name contains the SHA-256 of every
-segment at the time of the chain check, so it is valid for exactly these bytes: they are hashed at every opening (1 s
-for 2 GB), and any changed byte, or an added or missing segment, means reading the lines again. A computed view that
-takes long is added to it when it is first computed, under a hash of the code that did.
+A copy is a cache: it may be deleted at any time. It is in the user's own cache folder and never
+in the folder of a study, which may be untrusted; a folder that others can write to is not used. Its name contains the
+SHA-256 of every segment at the time of the chain check, so it is valid for exactly these bytes: they are hashed at
+every opening (1 s for 2 GB), and any changed byte, or an added or missing segment, means reading the lines again. A
+computed view that takes long is added to it when it is first computed, under a hash of the code that did.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import shutil
 import tempfile
 import time
-import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
@@ -25,9 +23,9 @@ from typing import TYPE_CHECKING
 
 import analysis
 import programs
-from analysis.effects.settings import show_settings, write_settings
-from analysis.ledger import segments
-from analysis.tables import copy, quoted, show, write
+from analysis.effects.settings import TABLES, settings
+from analysis.ledger import verify
+from analysis.tables import SQL_VIEWS, make, quoted, show
 
 if TYPE_CHECKING:
     import duckdb
@@ -35,54 +33,56 @@ if TYPE_CHECKING:
 LARGE = 32 << 20  # bytes; a smaller ledger is parsed at each opening, which takes less than a second
 MEMORY = 1024  # MiB that DuckDB may use before it spills to disk; more with many threads
 MAX_AGE = 30 * 86400  # seconds after its last use until a copy is deleted
-MAX_UNFINISHED_AGE = 86400  # seconds until an unfinished copy counts as abandoned
+MAX_OLD_AGE = 3600  # the same of an earlier state of the ledger, which a process may still read
 _CHUNK = 8 << 20
 
 
-def opened(con: duckdb.DuckDBPyConnection, ledger: Path) -> Path | None:
-    """Makes the SQL views of the folder ``ledger`` from its compact copy, which it creates if there is none.
+def opened(con: duckdb.DuckDBPyConnection, ledger: Path, files: Sequence[Path]) -> Path | None:
+    """Makes views of the tables in the compact copy of a ledger, which it creates if there is none.
 
-    The copy's folder; None if the ledger is small or there is no room for a copy: the caller reads the lines. Raises
-    Corrupt as `ledger.verify` does.
+    The copy; None if the ledger is small or there is no room for a copy: the caller reads the lines. Raises Corrupt as
+    `ledger.verify` does.
     """
     import duckdb
 
-    files = segments(ledger)
     if sum(file.stat().st_size for file in files) < LARGE:
         return None
     home = _home(ledger)
     if home is None:
         return None
     try:
-        before, folder = states(files), home / key(files)
-        lock = _shared_lock(folder)
-        if lock is None:
-            folder, lock = _create(files, before, folder)
-    except (OSError, duckdb.IOException, duckdb.OutOfMemoryException):
+        copy = home / key(files)
+        if not copy.is_dir():
+            copy = _create(ledger, files, copy)
+        os.utime(copy)
+    except (OSError, duckdb.Error):
         return None
-    weakref.finalize(con, os.close, lock)
-    _bounded(con, home / f".spill-{os.getpid()}-{time.monotonic_ns()}")
-    show(con, folder)
-    show_settings(con, folder)
-    return folder
+    _bounded(con, home)
+    for name in SQL_VIEWS:
+        show(con, name, copy)
+    con.execute("CREATE SCHEMA helper")
+    for name in TABLES:
+        con.execute(f"CREATE VIEW helper.{name} AS FROM '{quoted(copy / name)}.parquet'")
+    return copy
 
 
-def computed(con: duckdb.DuckDBPyConnection, folder: Path, name: str, make: Callable[[], None]) -> None:
-    """The table ``name`` as ``make`` makes it, read from the copy in ``folder`` if the same code has made it before."""
+def computed(con: duckdb.DuckDBPyConnection, copy: Path, held: str, name: str, make: Callable[[], None]) -> None:
+    """The table ``name`` as ``make`` makes it, read from beside the copy if the same code has made it before.
+
+    ``held``: TEMP or empty."""
     import duckdb
 
     digest = hashlib.sha256("\n".join(f"{name} {version(name)}" for name in ("numpy", "scipy")).encode())
     for path in sorted(file for part in (analysis, programs) for file in Path(part.__path__[0]).rglob("*.py")):
         digest.update(path.read_bytes())
-    file = folder / f"{name}-{digest.hexdigest()}"
-    if (there := file.with_suffix(".parquet")).exists():
-        con.execute(f"CREATE TABLE {name} AS FROM '{quoted(there)}'")
+    there = copy / f"{name}-{digest.hexdigest()[:32]}.parquet"
+    try:
+        con.execute(f"CREATE {held} TABLE {name} AS FROM '{quoted(there)}'")
         return
-    make()
+    except duckdb.IOException:
+        make()
     with contextlib.suppress(OSError, duckdb.IOException):
-        spare = file.with_name(f".{name}-{os.getpid()}-{time.monotonic_ns()}")
-        copy(con, f"FROM {name}", spare)
-        spare.with_suffix(".parquet").replace(there)
+        con.execute(f"COPY {name} TO '{quoted(there)}' (USE_TMP_FILE true)")
 
 
 def _home(ledger: Path) -> Path | None:
@@ -101,36 +101,30 @@ def _home(ledger: Path) -> Path | None:
     return home
 
 
-def _shared_lock(folder: Path) -> int | None:
-    """A lock on the copy that keeps others from deleting it; None if there is no such copy."""
-    try:
-        lock = _hold(folder)
-        os.utime(folder)
-    except OSError:
-        return None
-    return lock
-
-
-def _create(files: Sequence[Path], before: Sequence[object], folder: Path) -> tuple[Path, int]:
+def _create(ledger: Path, files: Sequence[Path], copy: Path) -> Path:
     """Creates the copy in a temporary folder, then renames it: of several processes one wins, with a whole copy."""
     import duckdb
 
-    temporary = Path(tempfile.mkdtemp(prefix=".copy-", dir=folder.parent))
+    before = states(files)
+    temporary = Path(tempfile.mkdtemp(prefix=".copy-", dir=copy.parent))
     try:
-        (temporary / "lock").touch()
-        with duckdb.connect(":memory:") as con:
-            _bounded(con, temporary / "spill")
-            write(con, files, temporary)
-            write_settings(con, temporary)
+        with ThreadPoolExecutor(1) as worker, duckdb.connect(":memory:") as con:
+            sound = worker.submit(verify, ledger)
+            _bounded(con, copy.parent)
+            con.execute("SET preserve_insertion_order = false")  # else the text of all events is held
+            make(con, files, temporary)
+            settings(con)
+            for name in TABLES:
+                con.execute(f"COPY helper.{name} TO '{quoted(temporary / name)}.parquet'")
+            sound.result()
         if states(files) != before:  # the segments changed, so the name does not match the bytes
-            folder = folder.with_name(f"{folder.name}-{os.getpid()}-{time.monotonic_ns()}")
+            copy = copy.with_name(f"{copy.name}-{os.getpid()}-{time.monotonic_ns()}")
         with contextlib.suppress(OSError):  # another process was faster; its copy is the same
-            temporary.rename(folder)
-        lock = _hold(folder)
+            temporary.rename(copy)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    _tidy(folder)
-    return folder, lock
+    _tidy(copy)
+    return copy
 
 
 def key(files: Sequence[Path]) -> str:
@@ -153,40 +147,24 @@ def _hashed(chunk: tuple[Path, int]) -> bytes:
         return hashlib.sha256(os.pread(file.fileno(), _CHUNK, start)).digest()
 
 
-def states(files: Sequence[Path]) -> list[tuple[int, ...]]:
+def states(files: Sequence[Path]) -> tuple[tuple[int, ...], ...]:
     """The state of each file, to detect writes: a copy must not be stored under the hash of older bytes."""
     stats = (file.stat() for file in files)
-    return [(state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns) for state in stats]
+    return tuple((state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns) for state in stats)
 
 
-def _bounded(con: duckdb.DuckDBPyConnection, spill: Path) -> None:
+def _bounded(con: duckdb.DuckDBPyConnection, folder: Path) -> None:
     """Makes DuckDB spill to disk beyond MEMORY, into its own folder, because file names in it are always the same."""
-    threads = os.cpu_count() or 1
-    path = str(spill).replace("'", "''")
-    con.execute(f"SET memory_limit = '{max(MEMORY, 256 * threads)}MiB'; SET temp_directory = '{path}'")
-
-
-def _hold(folder: Path, how: int = fcntl.LOCK_SH) -> int:
-    """A lock on a copy as a descriptor; OSError if the copy is gone or locked by another process."""
-    lock = os.open(folder / "lock", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(lock, how | fcntl.LOCK_NB)
-        (folder / "lock").stat()  # deleted while it was not locked yet
-    except OSError:
-        os.close(lock)
-        raise
-    return lock
+    spill = folder / f".spill-{os.getpid()}-{time.monotonic_ns()}"
+    memory = max(MEMORY, 256 * (os.cpu_count() or 1))
+    con.execute(f"SET memory_limit = '{memory}MiB'; SET temp_directory = '{quoted(spill)}'")
 
 
 def _tidy(current: Path) -> None:
-    """Deletes earlier copies of this ledger, and copies of any ledger unused for a month, unless they are in use."""
+    """Deletes copies of any ledger that are unused for long, and earlier or unfinished ones sooner."""
     for folder in current.parent.parent.glob("*/*"):
         with contextlib.suppress(OSError):
             age = time.time() - folder.stat().st_mtime
-            if folder.name.startswith("."):  # of a process that was killed
-                if age > MAX_UNFINISHED_AGE:
-                    shutil.rmtree(folder, ignore_errors=True)
-            elif folder != current and (folder.parent == current.parent or age > MAX_AGE):
-                lock = _hold(folder, fcntl.LOCK_EX)
+            is_old = folder.parent == current.parent or folder.name.startswith(".")
+            if folder != current and age > (MAX_OLD_AGE if is_old else MAX_AGE):
                 shutil.rmtree(folder, ignore_errors=True)
-                os.close(lock)

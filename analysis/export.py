@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from analysis.statistics import t_quantile, t_test
 from analysis.study import VIEWS, open_study, read_study
-from analysis.tables import statement
+from analysis.tables import quoted, statement
 from inner_loop.models.scrub import scrub
 from programs.errors import EnvironmentProblem, UsageError
 
@@ -63,9 +61,9 @@ def clean(text: str) -> str:
 
 
 def write(con: duckdb.DuckDBPyConnection, view: str, target: Path, to: Format) -> Path:
-    """Writes one view of an open study, or a table of TRAINING, to the file ``target``, atomically.
+    """Writes one view of an open study, or a table of TRAINING, to the file ``target``.
 
-    Creates the folder, replaces an old file.
+    Creates the folder, replaces an old file only by a whole new one; a pipe or device is written to and stays.
     Raises UsageError for an unknown format or view, EnvironmentProblem if it cannot write.
     """
     import duckdb
@@ -74,33 +72,14 @@ def write(con: duckdb.DuckDBPyConnection, view: str, target: Path, to: Format) -
         raise UsageError(f"unknown format {to!r}", hint=f"formats: {', '.join(FORMATS)}")
     if view not in (*VIEWS, *TRAINING):
         raise UsageError(f"no view {view!r}", hint=f"views: {', '.join(VIEWS)}")
-    if target.exists() and not target.is_file():  # write to a pipe or a device, never replace it
-        return _write_through(con, view, target, to)
-    partial = target.with_name(f".{target.name}.partial")
-    name = str(partial).replace("'", "''")
+    whole = not target.exists() or target.is_file()
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        con.execute(f"COPY (SELECT {_columns(con, view, to)} FROM {view}) TO '{name}' ({FORMATS[to]})")
-        partial.replace(target)
-    except duckdb.IOException as error:
+        what, how = f"SELECT {_columns(con, view, to)} FROM {view}", f"{FORMATS[to]}, USE_TMP_FILE {whole}"
+        con.execute(f"COPY ({what}) TO '{quoted(target)}' ({how})")
+    except (OSError, duckdb.IOException) as error:
         problem = " ".join(str(error).split())
         raise EnvironmentProblem(f"{target}: {problem}", hint="free some space or choose another folder") from error
-    except OSError as error:
-        hint = "name a folder that can be written"
-        raise EnvironmentProblem(f"{target}: {error.strerror}", hint=hint) from error
-    finally:
-        with suppress(OSError):
-            partial.unlink()
-    return target
-
-
-def _write_through(con: duckdb.DuckDBPyConnection, view: str, target: Path, to: Format) -> Path:
-    try:
-        with tempfile.TemporaryDirectory(prefix="metaloop-export-") as folder, target.open("wb") as device:
-            device.write(write(con, view, Path(folder) / "view", to).read_bytes())
-    except OSError as error:
-        hint = "name a file that can be written"
-        raise EnvironmentProblem(f"{target}: {error.strerror}", hint=hint) from error
     return target
 
 

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import json
 import re
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from analysis.compact import computed, opened, states
 from analysis.ledger import require_whole, segments, verify
-from analysis.tables import SEED_NOISE, SQL_VIEWS, answer, make, named_in, plain, statement, with_sources
-from programs.errors import EnvironmentProblem, NotFound, UsageError
+from analysis.tables import SQL_VIEWS, answer, make, plain, statement
+from programs.errors import EnvironmentProblem, NotFound
 
 if TYPE_CHECKING:
     import duckdb
@@ -27,108 +26,68 @@ _COLUMN = {"str": "VARCHAR", "float": "DOUBLE", "int": "BIGINT", "bool": "BOOLEA
 COMPUTED_VIEWS = ("standings", "power", "scales", "credit", "transfer", "contributions")
 VIEWS = (*SQL_VIEWS, *COMPUTED_VIEWS)
 Records = Sequence[Any]  # of one computed view: frozen dataclasses
-KEPT = 2  # ledgers below compact.LARGE whose tables stay in memory
-_kept: OrderedDict[tuple[object, ...], _Kept] = OrderedDict()
-_lock = threading.Lock()
 _CATALOGUE = ("show", "describe", "summarize", "duckdb_", "information_schema", "pragma", "sqlite_", "pg_")
 
 
 @dataclass(frozen=True)
-class _Kept:
-    """The tables of one state of a ledger, their names, and what was computed from them."""
+class _Tables:
+    """The tables of one state of a ledger, the compact copy that they are from, if any, and what was computed."""
 
-    names: frozenset[str]
     con: duckdb.DuckDBPyConnection
+    copy: Path | None
     computed: dict[str, Records] = field(default_factory=dict)
 
 
-def open_study(
-    path: Path | str, *, views: Sequence[str] = VIEWS, tables: Collection[str] = SQL_VIEWS
-) -> duckdb.DuckDBPyConnection:
+def open_study(path: Path | str, *, views: Sequence[str] = VIEWS) -> duckdb.DuckDBPyConnection:
     """An in-memory DuckDB connection with a table for each view of the study at ``path``, as of now.
 
     ``path`` is a study folder or its ledger folder. ``con.sql("FROM runs").df()`` gives a pandas frame.
-    ``views`` may omit computed views that are not needed (`credit` takes a second on large studies). Without any of
-    them, ``tables`` may omit others; what those that stay read is there all the same.
+    ``views`` may omit computed views that are not needed (`credit` takes a second on large studies).
     Raises NotFound without a ledger, Corrupt if it is damaged or another version of metaloop wrote it.
     """
-    return _opened(path, views, tables, shared=False)
+    made = _tables(ledger_folder(path))
+    _compute(made.con, views, "", made)
+    return made.con
 
 
-def read_study(
-    path: Path | str, *, views: Sequence[str] = VIEWS, tables: Collection[str] = SQL_VIEWS
-) -> duckdb.DuckDBPyConnection:
+def read_study(path: Path | str, *, views: Sequence[str] = VIEWS) -> duckdb.DuckDBPyConnection:
     """As `open_study`, but only for reading: what this process made of the same ledger before may be used again.
 
     Its tables must not be changed; temporary ones can be added. A cursor of it has no computed views.
     """
-    return _opened(path, views, tables, shared=True)
-
-
-def _opened(
-    path: Path | str, views: Sequence[str], tables: Collection[str], *, shared: bool
-) -> duckdb.DuckDBPyConnection:
     ledger = ledger_folder(path)
-    names = frozenset(with_sources(SQL_VIEWS if views else tables))
-    try:
-        con, copy, known = _shared_tables(ledger, names) if shared else (*_own_tables(ledger, names), None)
-    except OSError as error:
-        raise EnvironmentProblem(f"{error.filename}: {error.strerror}", hint="make the ledger readable") from error
-    _compute(con, views, copy, known)
+    made = _kept(ledger.resolve(), states(segments(ledger)))
+    con = made.con.cursor()
+    _compute(con, views, "TEMP", made)
     return con
 
 
-def _own_tables(ledger: Path, names: Collection[str]) -> tuple[duckdb.DuckDBPyConnection, Path | None]:
-    """A database with the tables of the SQL views; the folder of the compact copy if they are from one."""
+@lru_cache(maxsize=2)
+def _kept(ledger: Path, state: tuple[object, ...]) -> _Tables:
+    return _tables(ledger)
+
+
+def _tables(ledger: Path) -> _Tables:
     import duckdb
 
     con = duckdb.connect(":memory:")
-    copy = opened(con, ledger)
-    if copy is None:
-        verify(ledger)
-        make(con, segments(ledger), names)
-    if copy is not None or "baselines" in names:
-        con.execute(f"CREATE MACRO {statement(SEED_NOISE)}")
-    require_whole(ledger)
-    return con, copy
+    try:
+        copy = opened(con, ledger, segments(ledger))
+        if copy is None:
+            verify(ledger)
+            make(con, segments(ledger))
+        con.execute(f"CREATE MACRO {statement('seed_noise')}")
+        require_whole(ledger)
+    except OSError as error:
+        raise EnvironmentProblem(f"{error.filename}: {error.strerror}", hint="make the ledger readable") from error
+    return _Tables(con, copy)
 
 
-def _shared_tables(
-    ledger: Path, names: frozenset[str]
-) -> tuple[duckdb.DuckDBPyConnection, Path | None, dict[str, Records] | None]:
-    """The same, and what was computed from them; those of a small ledger are made once for each of its states."""
-    state = (ledger.resolve(), *states(segments(ledger)))
-    with _lock:
-        kept = _kept.get(state)
-        if kept is not None and names <= kept.names:
-            _kept.move_to_end(state)
-            return kept.con.cursor(), None, kept.computed
-    con, copy = _own_tables(ledger, names)
-    if copy is not None:
-        return con, copy, None
-    made = _Kept(names, con)
-    with _lock:
-        _kept[state] = made
-        _kept.move_to_end(state)
-        while len(_kept) > KEPT:
-            _kept.popitem(last=False)
-    return con.cursor(), None, made.computed
-
-
-def _compute(
-    con: duckdb.DuckDBPyConnection,
-    views: Sequence[str],
-    copy: Path | None = None,
-    known: dict[str, Records] | None = None,
-) -> None:
-    """Adds the computed views among ``views``; ``copy``: the folder of the compact copy that the others are from.
-
-    ``known``: their records so far, where the tables are shared; then these are of this connection only.
-    """
-    held: Literal["TEMP", ""] = "" if known is None else "TEMP"
+def _compute(con: duckdb.DuckDBPyConnection, views: Sequence[str], held: Literal["TEMP", ""], made: _Tables) -> None:
+    """Adds the computed views among ``views`` to a connection with the tables ``made``."""
 
     def add(name: str, kind: type[Any], records: Callable[[], Records], keep: bool = True) -> None:
-        kept = known if keep and known is not None else {}
+        kept = made.computed if keep else {}
         if name not in kept:
             kept[name] = records()
         _add(con, held, name, kind, kept[name])
@@ -155,10 +114,10 @@ def _compute(
         def attribute() -> None:
             add("credit", CreditViewRow, lambda: credit(con), own)
 
-        if copy is None or not own:
+        if made.copy is None or not own:
             attribute()
         else:
-            computed(con, copy, "credit", attribute)
+            computed(con, made.copy, held, "credit", attribute)
     if "contributions" in views:
         from analysis.effects.contributions import Contribution, contributions
 
@@ -177,21 +136,11 @@ def query(path: Path | str, sql: str, beside: Mapping[str, Path | str] | None = 
     Raises UsageError with DuckDB's message for an invalid query; else as open_study.
     """
     views = computed_in(sql)
-    named = SQL_VIEWS if len(views) == len(COMPUTED_VIEWS) else named_in(sql)
-    only_reads = _only_reads(sql)
-
-    def ask(tables: Sequence[str]) -> list[dict[str, JsonValue]]:
-        opened_as = read_study if only_reads and not beside else open_study
-        with opened_as(path, views=views, tables=tables) as con:
-            for name, other in (beside or {}).items():
-                _place_beside(con, name, other, views, tables)
-            hint = "docs/views.md lists the views; metaloop sql STUDY 'DESCRIBE runs' lists the columns of one"
-            return answer(con, sql, hint)
-
-    try:
-        return ask(named)
-    except UsageError:  # DuckDB may know what was meant where it has them all
-        return ask(SQL_VIEWS)
+    with (read_study if _only_reads(sql) and not beside else open_study)(path, views=views) as con:
+        for name, other in (beside or {}).items():
+            _place_beside(con, name, other, views)
+        hint = "docs/views.md lists the views; metaloop sql STUDY 'DESCRIBE runs' lists the columns of one"
+        return answer(con, sql, hint)
 
 
 def computed_in(sql: str) -> list[str]:
@@ -211,16 +160,14 @@ def _only_reads(sql: str) -> bool:
         return False
 
 
-def _place_beside(
-    con: duckdb.DuckDBPyConnection, name: str, path: Path | str, views: Sequence[str], tables: Sequence[str]
-) -> None:
+def _place_beside(con: duckdb.DuckDBPyConnection, name: str, path: Path | str, views: Sequence[str]) -> None:
     """The views of another study in a schema of that name."""
     ledger = ledger_folder(path)
     verify(ledger)
     require_whole(ledger)
     con.execute(f'CREATE SCHEMA "{name}"; USE "{name}"')
-    make(con, segments(ledger), SQL_VIEWS if views else tables)
-    _compute(con, views)
+    make(con, segments(ledger))
+    _compute(con, views, "", _Tables(con, None))
     con.execute("USE main")
 
 

@@ -1,24 +1,16 @@
-"""The tables of a study: the ledger's lines, parsed once, through ``views/*.sql`` in order.
-
-A small ledger becomes tables in memory. A large one becomes Parquet files in a folder (`write`), which
-`analysis.compact` manages; both use the same statements and have the same rows in the same order.
-"""
+"""The tables of a study: the ledger's lines, parsed once, through ``views/*.sql`` in order."""
 
 from __future__ import annotations
 
 import json
 import math
-import re
-from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from analysis.ledger import refuse, sound
-from analysis.merged import BATCH, Disordered, batches
 from programs.errors import UsageError
 from programs.text import word_list
 
@@ -35,22 +27,11 @@ SQL_VIEWS = word_list("""
     mutations champions harvest harvest_experiments faults findings turns night_turns audits edits ablations
     replays import_rows imports quarantine constraints
 """)
-SEED_NOISE = "seed_noise"  # a macro over `baselines`
-LARGE_VIEWS = frozenset({"experiments", "edits", "import_rows"})  # with one or more rows per experiment
+LARGE_VIEWS = frozenset({"events", "experiments", "edits", "import_rows"})  # with rows for each experiment
 _NUMBERS = frozenset({"DOUBLE", "BIGINT", "INTEGER", "BOOLEAN", "DOUBLE[]", "BIGINT[]"})
 _PLAIN = frozenset(
     {"VARCHAR", "BIGINT", "INTEGER", "BOOLEAN", "VARCHAR[]", "BIGINT[]"}
 )  # types whose values are JSON already
-EVENTS = 'place, written_at, segment, seq, kind, run_id, match_id, "schema", record'  # columns of `events`
-PARSED = 'SELECT place, "at" AS written_at, * EXCLUDE (place, "at") FROM parsed'
-#: Tables whose every row is from one rare kind of record. To plan the statement of a table takes longer than to run it,
-#: so where a ledger has no such record, the columns of an earlier one are used.
-RARE = word_list("""
-    calls mutations champions harvest harvest_experiments faults findings turns night_turns audits ablations
-    replays import_rows imports quarantine
-""")
-_columns_of: dict[str, str] = {}  # of a table that was made by its statement, as SQL
-GROUP = 20_480  # rows of a group of records.parquet: 20 MB, so that a few records can be read without the others
 
 
 @cache
@@ -59,152 +40,30 @@ def statement(name: str, folder: str = "queries") -> str:
     return (Path(__file__).parent / folder / f"{name}.sql").read_text(encoding="utf-8")
 
 
-def make(con: duckdb.DuckDBPyConnection, files: Sequence[Path], names: Collection[str] = SQL_VIEWS) -> None:
-    """Makes a table of each of SQL_VIEWS out of the segments, or of ``names`` and those that they read."""
-    _lines(con, files)
-    con.execute(f"CREATE TEMP TABLE records AS {statement('records', 'views')}")
-    present = {kind for (kind,) in con.execute("SELECT DISTINCT kind FROM records").fetchall()}
-    for name in with_sources(names):
-        if name == "experiments":
-            con.execute(f"CREATE TEMP TABLE outcomes AS {statement('outcomes', 'views')}")
-            con.execute(f"CREATE TEMP VIEW placed AS {statement('placed', 'views')}")
-        if name in _columns_of and _kind(name) not in present:
-            con.execute(f"CREATE TABLE {name} ({_columns_of[name]})")
-        else:
-            con.execute(f"CREATE TABLE {name} AS {statement(name, 'views')}")
-        if name in RARE and name not in _columns_of:
-            described = con.execute(f"DESCRIBE {name}").fetchall()
-            _columns_of[name] = ", ".join(f'"{column}" {kind}' for column, kind, *_ in described)
-    con.execute("DROP VIEW IF EXISTS placed; DROP TABLE IF EXISTS outcomes")
-    con.execute("DROP TABLE records; DROP VIEW parsed; DROP VIEW lines")
+def make(con: duckdb.DuckDBPyConnection, files: Sequence[Path], folder: Path | None = None) -> None:
+    """Makes a table of each of SQL_VIEWS out of the segments; with ``folder``, writes each as Parquet there.
 
-
-def named_in(*queries: str) -> list[str]:
-    """Those of SQL_VIEWS that the queries name."""
-    words = set(re.findall(r"[a-z_]+", " ".join(queries).lower()))
-    if SEED_NOISE in words:
-        words.add("baselines")
-    return [name for name in SQL_VIEWS if name in words]
-
-
-@cache
-def _kind(name: str) -> str:
-    """The kind of record that a table of RARE is from."""
-    [kind] = set(re.findall(r"kind = '(\w+)'", statement("imports" if name == "import_rows" else name, "views")))
-    return str(kind)
-
-
-def with_sources(names: Collection[str]) -> list[str]:
-    """Those of SQL_VIEWS among ``names``, and those before them that their statements name, in order."""
-    wanted = set(names)
-    for name in reversed(SQL_VIEWS):
-        if name in wanted:
-            wanted |= _named_by(name)
-    return [name for name in SQL_VIEWS if name in wanted]
-
-
-@cache
-def _named_by(name: str) -> frozenset[str]:
-    parts = ("outcomes", "placed", name) if name == "experiments" else (name,)
-    words = {word for part in parts for word in re.findall(r"\w+", statement(part, "views"))}
-    return frozenset(words.intersection(SQL_VIEWS[: SQL_VIEWS.index(name)]))
-
-
-def write(con: duckdb.DuckDBPyConnection, files: Sequence[Path], folder: Path) -> None:
-    """Writes ``NAME.parquet`` for each of SQL_VIEWS into ``folder``, and `events` as ``records-N.parquet``.
-
-    Reads every line once and checks its place in the chain on the way. Raises Corrupt as `ledger.verify` does.
+    The statements read `events`, and those with a row for each experiment `records`, which has all events: in a large
+    ledger, experiments and decisions are read only where they are needed.
     """
-    try:
-        _write_records(con, files, folder)
-    except Disordered:
-        _sort_records(con, files, folder)
-    # What the views of the rare kinds read; the records of the common ones would be decoded for each of them.
-    con.execute(f"CREATE TABLE events AS SELECT {EVENTS} FROM records WHERE kind NOT IN ('experiment', 'decision')")
-    for name in SQL_VIEWS[1:]:
-        if name == "experiments":
-            _write_experiments(con, folder)
-            _show_one(con, name, folder)
-        elif name in LARGE_VIEWS:
-            copy(con, statement(name, "views"), folder / name)
-            _show_one(con, name, folder)
-        else:
-            con.execute(f"CREATE TABLE {name} AS {statement(name, 'views')}")
-            copy(con, f"FROM {name}", folder / name)
-
-
-def show(con: duckdb.DuckDBPyConnection, folder: Path) -> None:
-    """Makes the files that `write` left into views, the small ones into tables."""
+    con.execute("SET VARIABLE segments = ?", [[str(file) for file in files]])
     for name in SQL_VIEWS:
-        _show_one(con, name, folder)
+        made = statement(name, "views")
+        if folder is None:
+            con.execute(f"CREATE TABLE {name} AS FROM ({made}) {'ORDER BY place' if name == 'events' else ''}")
+        else:
+            con.execute(f"COPY ({made}) TO '{quoted(folder / name)}.parquet'")
+            show(con, name, folder, "" if name != "events" else "WHERE kind NOT IN ('experiment', 'decision')")
+        if name == "events":
+            source = f"'{quoted(folder / name)}.parquet'" if folder else name
+            con.execute(f"CREATE TEMP VIEW records AS FROM {source}")
+    con.execute("DROP VIEW records")
 
 
-def _show_one(con: duckdb.DuckDBPyConnection, name: str, folder: Path) -> None:
-    if name == "events":
-        _show(con, name, EVENTS, sorted(folder.glob("records-*.parquet")))
-    elif name == "experiments":
-        _show(con, name, "* EXCLUDE (place)", sorted(folder.glob("experiments-*.parquet")))
-    elif name in LARGE_VIEWS:
-        _show(con, name, "*", [folder / f"{name}.parquet"])
-    else:
-        con.execute(f"CREATE TABLE {name} AS FROM '{quoted(folder / name)}.parquet'")
-
-
-def _write_records(con: duckdb.DuckDBPyConnection, files: Sequence[Path], folder: Path) -> None:
-    """The lines as they are merged in Python, a file a batch; one batch is parsed while the next one is read."""
-    import duckdb
-
-    def store(number: int, lines: object) -> None:
-        con.register("lines", lines)
-        copy(con, f"WITH parsed AS ({statement('parsed', 'views')}) {PARSED}", folder / f"records-{number:06d}", GROUP)
-
-    pending: Future[None] | None = None
-    try:
-        with ThreadPoolExecutor(1) as worker:
-            for number, lines in enumerate(batches(files)):
-                if pending is not None:
-                    pending.result()
-                pending = worker.submit(store, number, lines)
-            if pending is not None:
-                pending.result()
-    except duckdb.InvalidInputException as error:  # a line that is no JSON
-        raise Disordered(str(error)) from error
-    con.unregister("lines")
-    _show(con, "records", "*", sorted(folder.glob("records-*.parquet")))
-    if con.execute(statement("disorder", "views")).fetchone() != (0,):
-        raise Disordered("the clock of a writer went back")
-
-
-def _sort_records(con: duckdb.DuckDBPyConnection, files: Sequence[Path], folder: Path) -> None:
-    """The same by sorting, which takes several times as long and much room on the disk."""
-    for path in folder.glob("records-*.parquet"):
-        path.unlink()
-    for path in files:
-        if not sound(path):
-            refuse(path)
-    _lines(con, files)
-    copy(con, statement("records", "views"), folder / "records-0", GROUP)
-    con.execute("DROP VIEW parsed; DROP VIEW lines")
-    _show(con, "records", "*", [folder / "records-0.parquet"])
-
-
-def _write_experiments(con: duckdb.DuckDBPyConnection, folder: Path) -> None:
-    """In pieces, each put in order by itself: all their text at once does not go into the memory."""
-    con.execute(f"CREATE TEMP TABLE outcomes AS {statement('outcomes', 'views')}")
-    con.execute(f"CREATE TEMP VIEW placed AS {statement('placed', 'views')}")
-    ((last,),) = con.execute("SELECT coalesce(max(place), 1) FROM records").fetchall()
-    for start in range(1, last + 1, BATCH):
-        piece = f"SELECT * FROM placed WHERE place BETWEEN {start} AND {start + BATCH - 1} ORDER BY place"
-        copy(con, piece, folder / f"experiments-{start:012d}")
-    con.execute("DROP VIEW placed; DROP TABLE outcomes")
-
-
-def _lines(con: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> None:
-    """The views `lines` and `parsed` over the segments, in no order."""
-    names = ", ".join(f"'{quoted(file)}'" for file in files)
-    con.execute(f"SET VARIABLE segments = [{names}]")
-    for name in ("lines", "parsed"):
-        con.execute(f"CREATE TEMP VIEW {name} AS {statement(name, 'views')}")
+def show(con: duckdb.DuckDBPyConnection, name: str, folder: Path, how: str = "") -> None:
+    """Makes what `make` wrote into a view, or a table if it is small."""
+    kind = "VIEW" if name in LARGE_VIEWS else "TABLE"
+    con.execute(f"CREATE {kind} {name} AS FROM '{quoted(folder / name)}.parquet' {how}")
 
 
 def rows(result: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
@@ -293,16 +152,6 @@ def plain(value: Any, is_json: bool = False) -> Any:
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     return str(value)
-
-
-def copy(con: duckdb.DuckDBPyConnection, sql: str, target: Path, group: int = 122_880) -> None:
-    con.execute(f"COPY ({sql}) TO '{quoted(target)}.parquet' (FORMAT parquet, ROW_GROUP_SIZE {group})")
-
-
-def _show(con: duckdb.DuckDBPyConnection, name: str, columns: str, files: Sequence[Path]) -> None:
-    """A view over Parquet files, in their order."""
-    names = ", ".join(f"'{quoted(file)}'" for file in files)
-    con.execute(f"CREATE OR REPLACE VIEW {name} AS SELECT {columns} FROM read_parquet([{names}])")
 
 
 def quoted(path: Path) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from analysis.ledger_problems import SCHEMA, schema_problem
+from analysis.ledger import SCHEMA, schema_problem
 from inner_loop.run_context import ModelConfig
 from programs.errors import Corrupt, NotComparable, NotFound
 from programs.files import read_regular

@@ -25,7 +25,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from analysis.ledger_problems import SCHEMA
+from analysis.ledger import SCHEMA
 from bench.common import figure
 
 PER_RUN, ARMS, PROGRAMS = 100, 16, 64

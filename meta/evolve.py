@@ -226,7 +226,7 @@ class Evolution:
         stock = starter("stock").program_id
         among = self.lineage_of_own() or [p for p in archive.programs if p != stock]
         ranked = archive.best(among) or archive.best()
-        with read_study(self.study.folder, views=(), tables=["runs"]) as con:
+        with read_study(self.study.folder, views=()) as con:
             pairs = runs_by_seed(con)
         possible = archive.programs.keys() & set(among)  # a parent that was vetoed is no champion either
         parents = {p: row.parent_ids for p, row in self.study.state.programs.items()}

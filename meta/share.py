@@ -30,7 +30,6 @@ from programs.program import Program
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
-CHAIN = ("segment", "closed")  # records about the ledger itself
 CHAMPION = "champion.md"
 TEXTS = ("champion.evidence.md", "best_train.py")  # the champion's text stays, as that of every program
 FOLDERS = ("programs.git", "champion", "best", "evidence")
@@ -79,7 +78,7 @@ def share(source: Path, target: Path, *, with_runs: bool = False) -> list[str]:
     partial.mkdir(parents=True)
     clean = Cleaner()
     with Ledger(partial / "ledger", "main") as ledger:
-        ledger.extend(clean.event(record) for record in read(source / "ledger") if record["kind"] not in CHAIN)
+        ledger.extend(clean.event(record) for record in read(source / "ledger") if record["kind"] != "segment")
         ledger.finish()
     _write_config(study.config, partial, clean)
     if is_regular(source / CHAMPION):

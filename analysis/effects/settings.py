@@ -8,10 +8,9 @@ depends only on the ledger, so compact copies contain both tables.
 from __future__ import annotations
 
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.tables import copy, quoted, statement
+from analysis.tables import statement
 
 if TYPE_CHECKING:
     import duckdb
@@ -44,20 +43,6 @@ def _make(con: duckdb.DuckDBPyConnection) -> None:
         con.execute(f"CREATE TABLE helper.{name} ({columns})")
     for (task,) in con.execute("SELECT DISTINCT task FROM run_starts WHERE task IS NOT NULL ORDER BY task").fetchall():
         _add(con, task)
-
-
-def write_settings(con: duckdb.DuckDBPyConnection, folder: Path) -> None:
-    """Makes both tables, and ``NAME.parquet`` of each in ``folder``."""
-    settings(con)
-    for name in TABLES:
-        copy(con, f"FROM helper.{name}", folder / name)
-
-
-def show_settings(con: duckdb.DuckDBPyConnection, folder: Path) -> None:
-    """Creates views of the files of `write_settings`."""
-    con.execute("CREATE SCHEMA helper")
-    for name in TABLES:
-        con.execute(f"CREATE VIEW helper.{name} AS FROM '{quoted(folder / name)}.parquet'")
 
 
 def _add(con: duckdb.DuckDBPyConnection, task: str) -> None:

@@ -17,8 +17,7 @@ from analysis.imports.columns import Stated
 from analysis.imports.repository import Joined, joined, repository_of
 from analysis.imports.runs import ImportedRun, Row, runs_of
 from analysis.imports.table import Aside, UnreadableLog, read_log
-from analysis.ledger import Ledger
-from analysis.ledger_problems import SCHEMA
+from analysis.ledger import SCHEMA, Ledger
 from analysis.writing_events import DirectiveEntry
 from programs.errors import EnvironmentProblem, MetaloopError, NotFound, UsageError
 from programs.ids import content_id, content_ids

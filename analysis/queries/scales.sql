@@ -15,5 +15,9 @@ known AS (
     SELECT shared, coalesce(first(gains) FILTER (program_id = $stock), []) AS stock,
         coalesce(list(gains ORDER BY program_id) FILTER (program_id <> $stock), []) AS others
     FROM gained GROUP BY shared)
-SELECT task, any_value(unit), any_value(family), any_value(stock), any_value(others)
-FROM played JOIN known USING (shared) GROUP BY task ORDER BY min(started_at), min(match_id)
+SELECT task, unit, family, stock, others
+FROM (
+    SELECT task, any_value(unit) AS unit, any_value(family) AS family, any_value(shared) AS shared,
+        min(started_at) AS began, min(match_id) AS first_match
+    FROM played GROUP BY task) JOIN known USING (shared)
+ORDER BY began, first_match

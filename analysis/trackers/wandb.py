@@ -1,98 +1,83 @@
-"""Weights & Biases: one run for each run, grouped by the purpose of its match. Offline unless WANDB_MODE=online."""
+"""Weights & Biases, and Trackio, which has the same API: one run for each run, grouped by the purpose of its match."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from analysis.trackers.contract import (
-    TrackedRun,
-    TrackedStudy,
-    Tracker,
-    Verdict,
-    bare,
-    client_errors,
-    needed,
-    require_answer,
-)
-from programs.errors import CredentialMissing, UsageError
+from analysis.trackers.study import Files, Setting, Step, TrackedStudy
+from programs.errors import UsageError
 
 
-class Wandb(Tracker):
-    def __init__(self, folder: Path) -> None:
-        self._wandb: Any = needed("wandb", "wandb")
-        self._project = self._study_id = ""
-        self._folder = folder
-        self._mode = os.environ.get("WANDB_MODE", "offline")
-        if self._mode not in ("offline", "online"):
-            raise UsageError(f"WANDB_MODE={self._mode} is neither offline nor online", hint="unset WANDB_MODE")
-        if self._mode == "online":
-            self._sign_in()
+@dataclass(frozen=True)
+class Sent:
+    """A run as both tools take it. ``summary``: its figures (`run/…`, because a step has a `kept` too) and facts."""
 
-    def _sign_in(self) -> None:
-        """Raises what is wrong with the server or the credentials."""
-        if server := os.environ.get("WANDB_BASE_URL"):
-            require_answer(server, "WANDB_BASE_URL")
-        with client_errors("W&B"):
-            self._address = bare(str(self._wandb.setup().settings.base_url))
-        try:
-            self._wandb.login(verify=True)
-        except (self._wandb.errors.UsageError, self._wandb.errors.AuthenticationError) as error:
-            cure = "set WANDB_API_KEY or run wandb login; WANDB_MODE=offline needs neither"
-            raise CredentialMissing(f"no login for W&B at {self._address}: {error}", hint=cure) from None
+    run_id: str
+    name: str
+    group: str
+    config: Mapping[str, Setting]
+    steps: Sequence[Step]
+    summary: Mapping[str, str | float]
+    succeeded: bool = True
 
-    def has(self, project: str) -> bool:
-        if self._mode == "offline":
-            return (self._folder / project).exists()
-        try:
-            return next(iter(self._wandb.Api().runs(project, per_page=1)), None) is not None
-        except ValueError:  # there is no such project
-            return False
 
-    def begin(self, project: str, study: TrackedStudy) -> None:
-        self._project, self._study_id = project, study.study_id
-        if self._mode == "online":
-            self.where = f"W&B project {project} at {self._address}"
-            return
-        self._folder /= project
-        self._folder.mkdir(parents=True)
-        files = f"{self._folder}/wandb"
-        self.where = f"wandb leet {files}, or to send them to your account: wandb sync {files}/offline-run-*"
+def to_wandb(study: TrackedStudy, project: str, folder: Path, files: Files) -> str:
+    """Offline unless WANDB_MODE=online."""
+    wandb: Any = import_module("wandb")
+    goal, mode = _new(folder / project), os.environ.get("WANDB_MODE", "offline")
+    settings = wandb.Settings(silent=True, console="off", x_disable_stats=True, disable_git=True)
+    how = {"project": project, "dir": str(goal), "mode": mode, "settings": settings, "reinit": "create_new"}
+    for run in _sent(study):
+        opened = wandb.init(id=run.run_id, name=run.name, group=run.group, config=dict(run.config), **how)
+        for step in run.steps:
+            time = {} if step.at is None else {"_timestamp": step.at}
+            opened.log({**step.values, **step.words, **time}, step=step.number)
+        opened.summary.update(dict(run.summary))
+        opened.finish(exit_code=0 if run.succeeded else 1)
+    if mode == "online":
+        return f"W&B project {project}"
+    return f"wandb leet {goal}/wandb, or to send them to your account: wandb sync {goal}/wandb/offline-run-*"
 
-    def send(self, run: TrackedRun) -> None:
+
+def to_trackio(study: TrackedStudy, project: str, folder: Path, files: Files) -> str:
+    """A local database."""
+    goal = _new(folder / project).resolve()
+    os.environ["TRACKIO_DIR"] = str(goal)  # read when trackio is imported
+    trackio: Any = import_module("trackio")
+    with contextlib.redirect_stdout(io.StringIO()):  # it greets at every run
+        for run in _sent(study):
+            config = {**run.config, "run_name": run.name, "run_id": run.run_id}
+            opened = trackio.init(project=project, name=run.name, group=run.group, config=config, embed=False)
+            for step in run.steps:
+                opened.log({**step.values, **step.words}, step=step.number)
+            opened.log(dict(run.summary))
+            opened.finish()
+            trackio.context_vars.current_run.set(None)  # else it is finished once more when the process ends
+    return f"TRACKIO_DIR={goal} trackio show --project {project}"
+
+
+def _sent(study: TrackedStudy) -> Iterator[Sent]:
+    config: dict[str, Setting]
+    summary: dict[str, str | float]
+    for run in study.runs:
+        summary = {**{f"run/{key}": value for key, value in run.figures.items()}, **run.facts}
+        config = {**run.settings, **run.facts}  # W&B groups by what is in the config
         group = str(run.settings.get("purpose", ""))
-        with self._run(run.run_id, run.name, group, run.settings) as opened:
-            for step in run.decided:
-                remarks = {"status": step.status, "decision": step.decision, "description": step.description}
-                time = {} if step.at is None else {"_timestamp": step.at}
-                opened.log({**step.values, **remarks, **time}, step=step.number)
-            figures = {f"run/{key}": value for key, value in run.figures.items()}  # a step has a `kept` too
-            opened.config.update(dict(run.facts), allow_val_change=True)  # W&B groups by what is in the config
-            opened.summary.update({**figures, **run.facts})
-            opened.finish(exit_code=0 if run.succeeded else 1)
-
-    def conclude(self, verdict: Verdict) -> None:
-        named = {key: verdict[key] for key in ("study_name", "metaloop") if key in verdict}
-        config = {"study": self._study_id, "name": "verdict", **named}
-        with self._run("verdict", "verdict", "verdict", config) as opened:
-            opened.summary.update(dict(verdict))
-
-    def _run(self, run_id: str, name: str, group: str, config: Mapping[str, str | int | float]) -> Any:
-        settings = self._wandb.Settings(silent=True, console="off", x_disable_stats=True, disable_git=True)
-        return self._wandb.init(
-            project=self._project,
-            id=run_id,
-            name=name,
-            group=group,
-            config=dict(config),
-            dir=str(self._folder),
-            mode=self._mode,
-            reinit="create_new",
-            settings=settings,
-        )
+        yield Sent(run.run_id, run.name, group, config, run.steps, summary, run.succeeded)
+    if study.verdict:
+        config = {"study": study.study_id, **study.verdict}
+        yield Sent("verdict", "verdict", "verdict", config, (), study.verdict)
 
 
-def make(folder: Path) -> Wandb:
-    return Wandb(folder)
+def _new(folder: Path) -> Path:
+    if folder.exists():
+        raise UsageError(f"{folder} already exists", hint="delete it, or name another project: --project NAME")
+    folder.mkdir(parents=True)
+    return folder

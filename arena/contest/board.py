@@ -16,7 +16,6 @@ from analysis.power import runs_needed
 from analysis.standings import better_and_worse, counted_gains, standing, standings
 from analysis.statistics import error_of
 from analysis.study import read_study
-from analysis.tables import named_in, statement
 from analysis.verdict.decision import ArmGain, ArmsDifference, twins
 from analysis.wording import decimals, estimate, typical
 from arena.contest import arms
@@ -217,7 +216,7 @@ def board_rows(contest: Contest, label: str = arms.BOARD) -> list[ArmRow]:
     if not segments(contest.folder / "ledger"):
         return []
     match_id = content_id("m", contest.study.study_id, label)
-    with read_study(contest.folder, views=(), tables=named_in(statement("standing_runs"))) as con:
+    with read_study(contest.folder, views=()) as con:
         rows = [row for row in standings(con) if row.match_id == match_id]
     known = entries_by_arm(contest, match_id)
     shown_rows = [

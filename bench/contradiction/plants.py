@@ -104,7 +104,7 @@ def rewritten(events: list[dict[str, Any]], plant: Plant) -> Iterator[dict[str, 
     given = at_level(plant) if plant.at_level else plant.gains
     for event in events:
         kept = {key: value for key, value in event.items() if key not in WRITTEN}
-        if event["kind"] in ("segment", "closed", "champion"):
+        if event["kind"] in ("segment", "champion"):
             continue
         if event["kind"] == "baseline" and plant.baseline and (event["task"], event["stream"]) in streams:
             kept["metric"] = plant.baseline[event["seed"] % len(plant.baseline)]

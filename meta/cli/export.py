@@ -94,7 +94,7 @@ def export(
     ],
     output: Annotated[
         str | None,
-        flag("File; a folder for --view all and tools  [default: stdout].", "-o", metavar="PATH"),
+        flag("File; a folder for --view all and tools  [default: stdout; tools: ./FORMAT].", "-o", metavar="PATH"),
     ],
     project: Annotated[
         str | None,

@@ -50,7 +50,7 @@ def import_(
     folder = Path(study).expanduser() if study else resolve.fresh_folder(f"import-{_stem(paths[0])}", out)
     logs = [Path(path).expanduser() for path in paths]
     import_logs(logs, folder, Stated(metric, direction, status, noise), Path(repository) if repository else None)
-    with resolve.connect(folder, [], ["imports", "quarantine"]) as con:
+    with resolve.connect(folder, []) as con:
         items, asides = resolve.fetch(con, "FROM imports"), resolve.fetch(con, ASIDES)
     runs = [item for item in items if item["run_id"]]
     text = jinja_environment(HOME / "templates").get_template("import.txt.j2")

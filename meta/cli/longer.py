@@ -40,7 +40,7 @@ def worth_more(d: Decision, times: float) -> bool:
 
 def wall_seconds(folder: Path) -> float:
     """The wall time of a finished study, without pauses; 0 if it is unknown."""
-    with resolve.connect(folder, [], ["events"]) as con:
+    with resolve.connect(folder, []) as con:
         return float(resolve.fetch(con, ELAPSED)[0]["seconds"] or 0)
 
 

@@ -69,7 +69,7 @@ def together(out: Output, folders: Sequence[Path]) -> None:
     [(first, tested)] = pairs
     nights = []
     for folder in folders:
-        with resolve.connect(folder, [], ["night_turns", "experiments", "programs"]) as con:
+        with resolve.connect(folder, []) as con:
             turns = turns_of(con)
             nights.append((turns, seed_sd(con, turns[0].run_id) if turns else None))
             names = dict(con.execute("SELECT program_id, name FROM programs").fetchall())

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Required, TypedDict
 
-from analysis.ledger import segments
-from analysis.ledger_problems import SCHEMA, schema_problem
+from analysis.ledger import SCHEMA, schema_problem, segments
 from analysis.study_settings import StudySettings
 from meta.cli.spend import ModelCallRow
 from programs.files import lines_of, open_regular

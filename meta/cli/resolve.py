@@ -199,15 +199,11 @@ def by_prefix(prefix: str, candidates: Iterable[str], what: str = "id") -> str:
     return matches[0]
 
 
-def connect(
-    folder: Path, computed: Sequence[str] | None = None, tables: Sequence[str] = ()
-) -> duckdb.DuckDBPyConnection:
-    """A DuckDB connection with the views of a study; ``computed``: which computed views (default: all); ``tables``:
-    the others that are needed where none of them is (default: all)."""
+def connect(folder: Path, computed: Sequence[str] | None = None) -> duckdb.DuckDBPyConnection:
+    """A DuckDB connection with the views of a study; ``computed``: which computed views (default: all)."""
     from analysis.study import COMPUTED_VIEWS, read_study
-    from analysis.tables import SQL_VIEWS
 
-    return read_study(folder, views=COMPUTED_VIEWS if computed is None else computed, tables=tables or SQL_VIEWS)
+    return read_study(folder, views=COMPUTED_VIEWS if computed is None else computed)
 
 
 def fetch(con: duckdb.DuckDBPyConnection, query: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:

@@ -19,9 +19,7 @@ import numpy as np
 import pytest
 
 from analysis.json_values import plain
-from analysis.ledger import Ledger, check, read, segments, sound, verify
-from analysis.ledger_heads import head_of, heads_in
-from analysis.ledger_problems import SCHEMA, cannot_write
+from analysis.ledger import SCHEMA, Ledger, cannot_write, check, head_of, heads_in, read, segments, sound, verify
 from programs.errors import Corrupt, EnvironmentProblem, UsageError
 
 

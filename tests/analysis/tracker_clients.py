@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from analysis.trackers import TrackedStudy
+from analysis.trackers.study import TrackedStudy
 
 Read = Mapping[str, tuple[Mapping[str, float], list[dict[str, float]]]]  # run → figures, values of its steps
 VALUES = ("metric", "metric_screening", "best_metric", "best_gain", "gain", "gain_screening", "device_seconds", "kept")
@@ -31,7 +31,7 @@ def mlflow(folder: Path, study: TrackedStudy) -> Read:
         assert (one.info.start_time, one.info.end_time) == (milliseconds(run.started), milliseconds(run.ended))
         assert one.data.tags.items() >= run.facts.items()
         files = {item.path for item in client.list_artifacts(one.info.run_id)}
-        assert files == {*run.files(), "experiments.json"}
+        assert files == {"program.md", "train.py", "experiments.json"}
         figures = {key.removeprefix("run."): v for key, v in one.data.metrics.items() if key.startswith("run.")}
         by_step: dict[int, dict[str, float]] = {}
         for key in one.data.metrics.keys() - {f"run.{name}" for name in figures}:
@@ -49,7 +49,6 @@ def wandb(folder: Path, study: TrackedStudy) -> Read:
 
     seen: dict[str, tuple[dict[str, float], list[dict[str, float]]]] = {}
     given = {one.run_id: one for one in study.runs}
-    # a run that was opened again has two files
     for path in sorted(folder.glob(f"{study.name}/wandb/offline-run-*/*.wandb")):
         config: dict[str, Any] = {}
         figures, steps = seen.setdefault(path.stem.removeprefix("run-"), ({}, []))
@@ -93,7 +92,7 @@ def trackio(folder: Path, study: TrackedStudy) -> Read:
     for one in study.runs:
         figures: dict[str, float] = {}
         steps = []
-        for row in SQLiteStorage.get_logs(study.name, one.path):
+        for row in SQLiteStorage.get_logs(study.name, one.name):
             mine = {key.removeprefix("run/"): value for key, value in row.items() if key.startswith("run/")}
             figures |= mine
             if not mine:

@@ -9,7 +9,7 @@ from threading import Timer
 import pytest
 
 from analysis.events import VerificationEvent
-from analysis.ledger_problems import SCHEMA
+from analysis.ledger import SCHEMA
 from arena import sandbox
 from arena.study import Study
 from programs.errors import Busy, Corrupt, EnvironmentProblem, NotComparable, NotFound, UsageError

@@ -149,7 +149,7 @@ def forge(folder: Path, change: dict[str, Any]) -> None:
     for segment in segments(folder / "ledger"):
         segment.unlink()
     with Ledger(folder / "ledger", "main") as ledger:
-        for event in (event for event in events if event["kind"] not in ("segment", "closed")):
+        for event in (event for event in events if event["kind"] != "segment"):
             mine = event["kind"] == "verification" and event["program_id"] == QUEUE.program_id
             body = {k: v for k, v in event.items() if k not in ("seq", "prev", "hash", "schema")}
             ledger.append({**body, **(change if mine else {})}, sync=False)

@@ -24,7 +24,8 @@ from analysis.report.card import card, lines_of
 from analysis.run_state import StudyState
 from analysis.statistics import Mean
 from analysis.study import open_study, query
-from analysis.trackers import tracked
+from analysis.trackers.mlflow import note
+from analysis.trackers.study import tracked
 from analysis.verdict.decision import BETTER, OPEN, Compared, HeldOut, decision_of
 from analysis.verdict.origin import Origin
 from analysis.verdict.verdict import VIEWS, decided, plain, verdict_of
@@ -89,7 +90,7 @@ def measured(
                 gain = gains[arms[event["arm_id"]]][runs.index(event["run_id"])]
                 kept |= {"gain": gain, "status": "ok", "trust": trust}
             kept |= {"steps": next(made)} if event["kind"] == "experiment" else {}
-            if event["kind"] not in ("segment", "closed", "champion"):
+            if event["kind"] not in ("segment", "champion"):
                 ledger.append(kept, sync=False)
     return folder
 
@@ -166,7 +167,8 @@ def test_every_screen_shows_the_same_verdict(
             assert plain(sentence).removesuffix(".") in text, (where, sentence)
         assert ("is not shown to beat stock" in text) != ("beats stock by" in text), where
     sent = tracked(folder)
-    assert found.headline in sent.note and sent.verdict["p"] == d.p
+    assert found.headline in note(sent) and sent.verdict["p"] == d.p
+    assert all(caveat.text in note(sent) for caveat in whole.caveats)
     assert (sent.verdict["winner"] == d.name) == d.holds
     rows = {(row.program, row.role): row for row in found.rows}
     gain = {

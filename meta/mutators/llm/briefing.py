@@ -15,7 +15,7 @@ from analysis.evidence_brief import RowIds
 from analysis.evidence_brief import brief as page_for_models
 from analysis.evidence_text import quoted
 from analysis.study import read_study
-from analysis.tables import named_in, statement, typed_rows
+from analysis.tables import statement, typed_rows
 from analysis.writing_events import MutationEvent, ReflectionEvent
 from arena.task_study import tasks_of
 from meta.mutators.llm import prompts
@@ -250,7 +250,7 @@ def brief(
 ) -> MutationBriefing:
     """From the study's ledger as it is now."""
     query = statement("null_control")
-    with read_study(study.folder, views=(), tables=named_in(query)) as con:
+    with read_study(study.folder, views=()) as con:
         arms = typed_rows(con.execute(query, {"task": study.task.name}), ControlArm)
     tried = study.state.mutations
     return MutationBriefing(

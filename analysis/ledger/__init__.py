@@ -1,0 +1,37 @@
+"""The ledger of a study: append-only JSON lines, hash-chained, written by `writer` and read by `reading`."""
+
+from analysis.ledger.reading import (
+    END,
+    SCHEMA,
+    check,
+    head_of,
+    heads_in,
+    missing,
+    read,
+    require_whole,
+    schema_problem,
+    segments,
+    sound,
+    state_of,
+    verify,
+)
+from analysis.ledger.writer import RESERVED, Ledger, cannot_write
+
+__all__ = [
+    "END",
+    "RESERVED",
+    "SCHEMA",
+    "Ledger",
+    "cannot_write",
+    "check",
+    "head_of",
+    "heads_in",
+    "missing",
+    "read",
+    "require_whole",
+    "schema_problem",
+    "segments",
+    "sound",
+    "state_of",
+    "verify",
+]
