@@ -4,6 +4,8 @@ python -m bench.nights FILE [NIGHTS] [EXPERIMENTS] [MEMBERS] [FAMILY…]
 default: 48 nights of 96, four members of each of three families
 python -m bench.nights simulated [NIGHTS]
 default: 1,000 nights of 96 experiments on planted tasks; nothing is trained
+python -m bench.nights idle [NIGHTS]
+default: 3 nights of 40 experiments on strokes with a stand-in model that thinks for 20% of a training
 
 The user's program is prose, which the scripted researcher carries out as the plain loop. Each night is `improve` on one
 member of a family, after the shipped knowledge without that family, with the device time of EXPERIMENTS full
@@ -137,6 +139,32 @@ def ratio(tasks: Sequence[Sequence[Night]]) -> str:
     return f"{once(whole):.2f} [{low:.2f}, {high:.2f}]"
 
 
+def idle(count: int) -> None:
+    """Share of a night's wall time without a training, where the model answers at once and where it thinks."""
+    from tests.llm.crowd import answer
+    from tests.llm.server import LlmServer
+    from tests.meta.foreign_study import surroundings
+
+    task = Task.load("strokes")
+    for share in (0.0, 0.2):
+        seen = []
+        for number in range(count):
+            with (
+                tempfile.TemporaryDirectory() as temporary,
+                LlmServer(answer, delay=share * task.cost_seconds) as server,
+            ):
+                (Path(temporary) / "mine.md").write_text(PROGRAM)
+                study = Path(temporary) / "study"
+                budget = f"{40 * task.cost_seconds:.3f}s"
+                words = ["improve", "mine.md", "-t", "strokes", "-m", "openai/test", "--budget", budget,
+                         "--seed", str(number), "-q", "-y", "-s", str(study)]  # fmt: skip
+                subprocess.run([METALOOP, *words], cwd=temporary, env=surroundings(server.url), check=True,
+                               capture_output=True)  # fmt: skip
+                [row] = sql(study, "SELECT utilization FROM standings WHERE purpose = 'night'")
+                seen.append(1 - row["utilization"])
+        figure(f"idle, the model thinks for {share:.0%} of a training", mean_of(seen), "<= .03" * (share > 0))
+
+
 @dataclass(frozen=True)
 class Simulated:
     """A night: the true gain of main, the turns, and the SD between seeds."""
@@ -259,5 +287,7 @@ def of_sums(pairs: Sequence[tuple[float, float]]) -> str:
 if __name__ == "__main__":
     if sys.argv[1] == "simulated":
         tests(int((*sys.argv[2:3], "1000")[0]))
+    elif sys.argv[1] == "idle":
+        idle(int((*sys.argv[2:3], "3")[0]))
     else:
         main(sys.argv[1], *map(int, sys.argv[2:5]), *sys.argv[5:])  # type: ignore[arg-type]

@@ -10,12 +10,12 @@ from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from analysis.verdict.verdict import Verdict, verdict_of
-from analysis.wording import decimals, number, tick_step
+from analysis.wording import decimals, many, number, tick_step
 
 if TYPE_CHECKING:
     import duckdb
 
-MOST_HEADS, MOST_LINES, MOST_ROWS, MOST_NAME = 3, 4, 8, 34  # lines; programs; characters of a name
+MOST_HEADS, MOST_LINES, MOST_ROWS, MOST_NAME = 3, 5, 8, 34  # lines; programs; characters of a name
 HEAD, LINE = 48, 92  # characters of a line
 LEFT, RIGHT, BOTTOM = 420.0, 1136.0, 540.0  # pixels: of the axis
 
@@ -35,7 +35,9 @@ def card(con: duckdb.DuckDBPyConnection, study: str) -> str:
     """The picture of an open study as SVG."""
     found = verdict_of(con)
     name = Path(study).name or study
-    return drawn(f"Metaloop · {name}", found.headline, found.sentences[1:], rows_of(found), found.unit, found.cost)
+    shown = rows_of(found)
+    kicker, left = f"Metaloop · {name}", max(0, len(shown) - MOST_ROWS)
+    return drawn(kicker, found.headline, found.sentences[1:], shown, found.unit, found.cost, left)
 
 
 def rows_of(found: Verdict) -> list[CardRow]:
@@ -49,9 +51,9 @@ def rows_of(found: Verdict) -> list[CardRow]:
 
 
 def drawn(
-    kicker: str, headline: str, lines: Sequence[str], rows: Sequence[CardRow], unit: str, foot: str
+    kicker: str, headline: str, lines: Sequence[str], rows: Sequence[CardRow], unit: str, foot: str, left: int = 0
 ) -> str:  # fmt: skip
-    """The card as SVG; ``unit``: that of the gains."""
+    """The card as SVG; ``unit``: that of the gains; ``left``: programs that it has no room for."""
     from analysis.report.page import environment
 
     heads, said, rows = lines_of([headline], HEAD, MOST_HEADS), lines_of(lines, LINE, MOST_LINES), rows[:MOST_ROWS]
@@ -74,6 +76,7 @@ def drawn(
     return environment().get_template("card.svg.j2").render(
         kicker=cut(kicker, LINE), heads=heads, said=said, arms=arms, ticks=ticks, zero=at(0.0), unit=unit,
         top=top, below=round(top + step * len(rows), 1), foot=cut(foot, LINE),
+        left=f"; {many(left, 'more program')} not drawn" if left else "",
     )  # fmt: skip
 
 

@@ -235,7 +235,7 @@ def test_spend_and_utilization_are_shown_at_80_columns_where_a_model_took_part(
     plain = [told_by(capsys, "standings", study).splitlines() for study in ("m", "none")]
     heads = [lines[0].split("\t") for lines in plain]
     assert heads[0][-4:] == ["tokens", "usd", "utilization", "token_utilization"] and "tokens" not in heads[1]
-    spent = [line.split("\t")[-4:-2] for line in plain[0][1:]]
+    spent = [line.split("\t")[-4:-2] for line in plain[0][1:] if line.count("\t") > 3]
     assert sum(int(count) for count, _ in spent) == calls["tokens"] and {usd for _, usd in spent} == {""}
 
 

@@ -67,7 +67,7 @@ def test_the_files_of_a_study_name_the_researcher(here: Path) -> None:
     assert json.loads(ended.stdout)["program_id"] == champion.program_id
     assert ", the scripted researcher, " in (here / "s" / "champion.evidence.md").read_text()
     assert cli("report", "s", cwd=here).returncode == 0
-    assert "made with the scripted researcher" in (here / "s" / "report.html").read_text()
+    assert "<dt>researcher</dt><dd><code>scripted</code></dd>" in (here / "s" / "report.html").read_text()
 
 
 def test_a_script_s_champion_is_rewritten_for_readers(here: Path) -> None:

@@ -48,6 +48,9 @@ def server() -> Iterator[LlmServer]:
         yield running
 
 
+KILLS = 5
+
+
 def improve(task: Path, study: Path, *flags: str, size: tuple[str, ...] = SIZE) -> list[str]:
     return ["improve", str(task / "program.md"), "-t", str(task), "-s", str(study), "-m", "openai/test", *size, *flags]
 
@@ -83,21 +86,25 @@ def test_improved_by_chat(task: Path, server: LlmServer, tmp_path: Path) -> None
 @pytest.mark.timeout(1800)
 def test_improved_through_an_agent_and_resumed_after_a_kill(task: Path, server: LlmServer, tmp_path: Path) -> None:
     """A night, in which the agent follows two programs by turns: chat, above, is a whole search."""
-    study, began = tmp_path / "study", 4
+    study, before = tmp_path / "study", list[tuple[str, int]]()
     words = [*improve(task, study, *reader(tmp_path), size=NIGHT)]
-    with subprocess.Popen(
-        [sys.executable, "-m", "meta.cli.main", *words],
-        env=surroundings(server.url),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    ) as killed:
-        deadline = time.monotonic() + 1200
-        while killed.poll() is None and len(experiments(study)) < began and time.monotonic() < deadline:
-            time.sleep(0.05)
-        os.killpg(killed.pid, signal.SIGKILL)
-    before = experiments(study)
-    assert len(before) >= began
+    for kill in range(KILLS):
+        with subprocess.Popen(
+            [sys.executable, "-m", "meta.cli.main", *words],
+            env=surroundings(server.url),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        ) as killed:
+            deadline = time.monotonic() + 300
+            while killed.poll() is None and len(experiments(study)) < 3 * kill + 4 and time.monotonic() < deadline:
+                time.sleep(0.05)
+            assert killed.poll() is None, "it ended before it was killed"
+            os.killpg(killed.pid, signal.SIGKILL)
+        assert [row for row in experiments(study) if row in before] == before  # nothing lost, nothing again
+        before = experiments(study)
+        assert len(before) >= 3 * kill + 4
+        words = ["improve", "--resume", str(study), "--json"]
     done = metaloop("improve", "--resume", str(study), "--json", url=server.url)
     assert done.returncode == 0, done.stderr
     assert run(["program", "lint", str(study / "champion.md"), "-t", str(task)]) == 0

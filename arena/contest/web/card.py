@@ -17,7 +17,6 @@ from arena.contest.announced import runs_taken, sentences
 from arena.contest.contest import Contest
 from arena.contest.race import ALPHA
 from arena.contest.stored import Announcement, arm_label, entry_label
-from arena.contest.units import unit_sentence
 from programs.errors import EnvironmentProblem
 
 STOCK = "stock, both arms"
@@ -39,13 +38,14 @@ def winners_card(contest: Contest) -> str | None:
     why = reason.rstrip(". ")
     how = f"{early}: {why}." if why and len(why) <= MOST_REASON else f"{early}."
     kicker = f"Metaloop contest · {contest.task.name} · {contest.config.title} · decided {said['decided_at'][:10]}"
-    lines = [first, *void, *[how] * bool(reason), unit_sentence(contest.task)]
+    lines = [first, *void, *[how] * bool(reason)]
     won = {who["number"] for who in winners}
     rows = [row for row in said["rows"] if row["role"] == "program"]
     arms = [CardRow(arm_label(row), row["gain"], row["low"], row["high"], row["number"] in won) for row in rows]
     arms = sorted([*arms, stock_of(said)], key=lambda arm: (not arm.ours, -arm.gain))
-    arms = sorted(shown_of(arms), key=lambda arm: -arm.gain)
-    return drawn(kicker, headline(said), lines, arms, said["unit"], " ".join(runs_taken(said)))
+    shown = sorted(shown_of(arms), key=lambda arm: -arm.gain)
+    foot, left = " ".join(runs_taken(said)), len(arms) - len(shown)
+    return drawn(kicker, headline(said), lines, shown, said["unit"], foot, left)
 
 
 def shown_of(arms: Sequence[CardRow]) -> list[CardRow]:

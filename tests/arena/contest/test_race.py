@@ -220,7 +220,7 @@ def test_the_cost_of_a_race_says_why_it_was_less_than_the_most() -> None:
     apart = [row(n, [1.0, 1.2, 1.1]) for n in (CONTROL, TWIN)]
     far = {**said, "rows": [said["rows"][0], *apart], "over_stock": 1.9, "race": figures}
     assert "1.100, so about 2.7 times as much" in sentences(far)[0]
-    near = {**far, "rows": [said["rows"][0], *({**each, "se": 0.5} for each in apart)]}
+    near = {**far, "rows": [said["rows"][0], *({**each, "se": 2.0} for each in apart)]}
     assert "times as much" not in sentences(near)[0]  # its interval contains 0
 
 

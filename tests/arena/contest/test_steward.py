@@ -184,7 +184,7 @@ def test_the_difference_of_stock_s_two_arms_is_stated_and_decides_nothing(stewar
     plan = ConfirmingPlan(steward.contest, entries, TaskMatch(on, match))
     told = announcement(steward.contest, plan, ())
     assert told["outcome"] == "won" and told["gain"] == pytest.approx(0.5, abs=0.01) and "race" in told
-    assert f"two arms of stock differ by {0.8 - second:+.3f}".replace("-", "−") in told["aa_difference"]
+    assert f"(A/A) in these runs: {0.8 - second:+.3f}".replace("-", "−") in told["aa_difference"]
 
 
 def test_an_entry_that_was_given_up_takes_no_leaders_place(steward: Steward) -> None:
