@@ -32,11 +32,14 @@ from bench.common import METALOOP, figure, go_on, kept, mean_of, sql, tried
 from bench.simulated import EXPERIMENTS, LAWS, share_figure
 from bench.whole import quick_plan, whole_study
 from meta.begin import champion_of
-from meta.champion import BEST
 from meta.claim import Claim
 from trainer.laws.planted import random_law, simulated_task
 from trainer.task import Task
 
+BEST = """
+SELECT e.config FROM runs AS r JOIN experiments AS e ON e.run_id = r.run_id AND e.source_id = r.final_source_id
+WHERE r.stream = 'selection' AND e.status = 'ok' AND r.verified_gain > 0 ORDER BY r.verified_gain DESC, r.run_id LIMIT 1
+"""
 FIRST, BUSY = 1, 5
 ON, BUDGET = ("strokes", "tabular", "letters"), "12m"  # of `default`
 Share = tuple[float, float | None, float | None]  # difference, its 95% interval
@@ -95,8 +98,8 @@ def trained(job: Job, study: Path) -> Shown:
     decision = decision_of(event)
     share = own_share(study, str(event["program_id"]), decision.start, decision.tested)
     script = next((one.gain for one in decision.scripts), None)
-    unseen = [each["claim"] for each in event.get("reserve", ()) if each["variant"] and each["claim"]]
-    variant = (unseen[0]["champion"]["mean"], unseen[0]["stock"]["mean"]) if unseen else None
+    unseen = [(one.champion, one.tested) for one in decision.held_out if one.variant]
+    variant = next(((a.mean or 0.0, b.gain.mean or 0.0) for a, b in unseen if a and b), None)
     gains = decision.tested.gain.mean or 0.0, decision.champion.mean or 0.0
     return Shown(job.how, job.seed, *gains, share, script, [], variant, 0.0)
 

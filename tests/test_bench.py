@@ -37,7 +37,7 @@ CASES = {
     "clock": Case("4", ("training_beyond_experiment: #, #, #, # CPU-s", "refused: # of 4")),
     "cluster_simulated": Case("1 0 2", ("utilization: # [#, #]", "jain_first_hour: #")),
     "contest_decision": Case("2 spread", ("plan: # runs at most", "spread_best_named: # [#, #]", "spread_runs: #")),
-    "contradictions": Case("1", ("studies: 1", "contradictions: 0", "unread sentences: 0")),
+    "contradictions": Case("1", ("studies: 1", "contradictions: 0")),
     "credit": Case("{tmp}/credit.jsonl 5 1", ("significant row, all: # of 5", "planted, edit, observational: # of #")),
     "fuzz": Case("-n 30", ("task.toml refused: #", "failures: #")),
     "harvest": Case(

@@ -42,6 +42,9 @@ def main() -> int:
         given.out.write_text("**The programs could not be compared.** The log of the job says why.\n")
         return played.returncode
     rows = {row["name"]: row for row in json.loads(played.stdout)["items"]}
+    if "new" not in rows:
+        given.out.write_text("The researcher does the same under both texts, so there is nothing to compare.\n")
+        return 0
     text, worse = verdict(rows["old"], rows["new"])
     if lint.stdout.strip():
         text += f"\n`metaloop program lint`:\n\n```\n{lint.stdout.strip()[:3000]}\n```\n"

@@ -188,6 +188,7 @@ def test_the_sentences_say_what_evolution_added_and_what_held_out_tasks_gave(ahe
     d = ahead[1].decision
     start = Compared("learnt", Mean(0.8, 0.1, 3, 0.6, 1.0), 0.2, 0.1, 0.3, d.tested.ratio)
     added = replace(d, origin=Origin("learnt", 2), start=start)
+    assert [row.difference for row in decided(added).rows if row.role == "start"] == [0.2]
     assert "Evolution added +0.20" in decided(added).sentences[1] and "significant" not in decided(added).sentences[1]
     assert decided(replace(added, start=replace(start, low=-0.1))).sentences[1].endswith("(not significant).")
     assert "nothing better than learnt" in decided(replace(d, origin=Origin("learnt"))).sentences[1]
