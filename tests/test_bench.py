@@ -56,6 +56,7 @@ CASES = {
     "nights": Case("{tmp}/nights.jsonl 1 8 1 tabular", ("1 nights on 1 tasks, gain of main", "at least as good")),
     "nulls": Case("drawn 5", ("drawn null claims, normal: # of 5 = # [#, #]",)),
     "pictures": Case("{quick} {tmp}", ("credit.svg", "champion.svg", "recording.svg", "card.svg")),
+    "prose": Case("", ("functions of analysis that return prose: #", "functions of meta that return prose: #")),
     "own_share": Case(
         "{tmp}/own.jsonl simulated 1 1", ("own share above 0: # of 1", "study's best train.py: #", "seconds a study: #")
     ),

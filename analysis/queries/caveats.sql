@@ -36,7 +36,7 @@ UNION ALL SELECT 'as ' || (d ->> 'same_as'), 1, d ->> 'own' FROM decided WHERE d
 UNION ALL SELECT 'race', 1, '' FROM settings WHERE batch IS NOT NULL AND (SELECT count(*) FROM decided) = 0
 UNION ALL SELECT 'collapsed', count(*), '' FROM collapsed HAVING count(*) > 0
 UNION ALL SELECT 'few runs', count(*), min(n)::VARCHAR FROM board
-    WHERE n < 5 AND purpose NOT IN ('ablation', 'night') HAVING count(*) > 0
+    WHERE n < 5 AND role <> 'a/a' AND purpose NOT IN ('ablation', 'night') HAVING count(*) > 0
 UNION ALL SELECT 'trust differs', count(DISTINCT trust), '' FROM board HAVING count(DISTINCT trust) > 1
 UNION ALL SELECT 'findings', count(*), string_agg(DISTINCT kind, ', ') FROM findings HAVING count(*) > 0
 UNION ALL SELECT 'failed seeds', sum(failed_seeds)::BIGINT, '' FROM runs HAVING sum(failed_seeds) > 0

@@ -86,9 +86,11 @@ class Page:
 
     @cached_property
     def leader(self) -> str | None:
-        """The program whose text is shown: the champion, else the best of the last match."""
+        """The program whose text is shown: the champion, that of an ablation, or the best of the last match."""
+        ablated = "SELECT any_value(program_id) FROM credit WHERE method = 'factorial'"
         best = "SELECT program_id FROM standings WHERE match_id = $1 AND gain IS NOT NULL ORDER BY gain DESC LIMIT 1"
-        row = self.source.con.execute(best, [self.verdict.match_id]).fetchone()
+        row = self.source.con.execute(ablated).fetchone() if self.verdict.effects else None
+        row = row or self.source.con.execute(best, [self.verdict.match_id]).fetchone()
         return self.champion or (row[0] if row else None)
 
     @cached_property

@@ -67,7 +67,8 @@ PARTS = (
     ),
     Part(
         "effects", "Planned ablation",
-        "The change of the gain by each directive, or by each kept commit, switched on and off by a plan.",
+        "The change of the gain by each directive, or by each kept commit, switched on and off by a plan, averaged "
+        "over the others. Intervals are of single rows; q is corrected for all rows (false discovery rate).",
         chart="effects", split="of", hidden=("id", "unit", "significant"),
         legend=(("program", "significant (q below 5%)"), ("unmeasured", "not significant")),
     ),
@@ -79,8 +80,8 @@ PARTS = (
     ),
     Part(
         "runs", "One run, close up",
-        "The researcher's own measurements. The band is 2 SD of the untouched script between training seeds: a smaller "
-        "step may be noise. Values outside the frame are drawn at its edge.",
+        "Up to 48 runs, the deciding ones first. The researcher's own measurements. The band is 2 SD of the untouched "
+        "script between training seeds: a smaller step may be noise. Values outside the frame are drawn at its edge.",
         chart="run", hidden=("id", "points", "deciding", "direction", "metric", "sd", "final"),
         legend=(("kept", "kept"), ("discarded", "discarded"), ("failed", "failed"),
                 ("best", "best so far, with the noise band"), ("final", "the final script, trained again")),
@@ -93,7 +94,8 @@ PARTS = (
         legend=(("program", "program"), ("champion", "champion")),
     ),
     Part(
-        "tried", "What was tried", "By setting: experiments, kept and failed, and the measured gain of the kept ones.",
+        "tried", "What was tried",
+        "By setting: experiments, kept and failed, and the sum of the gains that the kept were kept for.",
         chart="tried", legend=(("bar-kept", "kept"), ("bar-discarded", "discarded"), ("bar-failed", "failed")),
     ),
     Part(

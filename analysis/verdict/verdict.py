@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.power import runs_needed
 from analysis.report.source import clean
-from analysis.statistics import Mean
+from analysis.statistics import Mean, interval, satterthwaite
 from analysis.tables import rows, statement
 from analysis.trust import weakest
 from analysis.verdict.caveats import Caveat, caveats
@@ -84,6 +84,7 @@ class Verdict:
     decision: Decision | None = None
     contrast: Contrast | None = None
     match_id: str | None = None  # the match that the contrast is of
+    effects: int = 0  # directives of a planned ablation
     needed: int | None = None  # runs of each program that show the difference with 80% power, where it is not shown
     caveats: tuple[Caveat, ...] = ()
     sentences: tuple[str, ...] = field(default=())
@@ -198,7 +199,8 @@ def _of_match(con: duckdb.DuckDBPyConnection, facts: Mapping[str, Any], others: 
         digits, state = interval_decimals(against.low, against.high), "better" if against.is_shown else "open"
     unit = (effects or facts)["unit"] or ""
     found = Verdict(state, unit, digits, "", board, weakest([facts["trust"]]), contrast=against,
-                    match_id=facts["match_id"], needed=against.needed if against else None)  # fmt: skip
+                    match_id=facts["match_id"],
+                    effects=effects["n"] if effects else 0, needed=against.needed if against else None)  # fmt: skip
     return _with_sentences(found, contrast=against, effects=effects, facts=facts)
 
 
@@ -224,12 +226,8 @@ def of_decision(d: Decision) -> Iterator[VerdictRow]:
             one.name or "with learnt ideas", role, one.gain.mean, one.gain.low, one.gain.high, one.gain.n, runs, *within
         )
 
-    for script in d.scripts:
-        where = f" on {script.task}" * bool(d.tasks)
-        of = "main" if d.night else f"best train.py{where}"
-        mean = (script.gain, script.low, script.high, script.n)
-        yield VerdictRow(of, "", *mean, "seed", unit=script.unit * (script.unit != d.unit))
     if d.night:
+        yield from scripts_of(d)
         for one in d.night:
             yield VerdictRow(one.name, "", one.gain, None, None, one.turns, "turn", kept=one.kept)
         return
@@ -240,7 +238,7 @@ def of_decision(d: Decision) -> Iterator[VerdictRow]:
     if d.learnt:
         yield other(d.learnt, "learnt elsewhere")
     if d.bare and d.bare.n:
-        yield VerdictRow(f"{d.name} without ideas", "", *_mean(d.bare), runs)
+        yield VerdictRow(f"{d.name} without ideas", "", *_mean(d.bare), runs, *minus(d.champion, d.bare))
     if d.beside:
         yield other(d.beside, "stock")
     for on in d.tasks:
@@ -249,6 +247,27 @@ def of_decision(d: Decision) -> Iterator[VerdictRow]:
     for aa in d.aa:
         where = f", {aa.task}" * bool(d.tasks)
         yield VerdictRow(f"stock minus stock (A/A{where})", "", aa.difference, aa.low, aa.high, aa.n_other)
+    yield from scripts_of(d)
+
+
+def scripts_of(d: Decision) -> Iterator[VerdictRow]:
+    """The best train.py of each task; of a night, `main`."""
+    for script in d.scripts:
+        where = f" on {script.task}" * bool(d.tasks)
+        mean = (script.gain, script.low, script.high, script.n)
+        unit = script.unit * (script.unit != d.unit)
+        yield VerdictRow("main" if d.night else f"best train.py{where}", "", *mean, "seed", unit=unit)
+
+
+def minus(one: Mean, other: Mean) -> tuple[float | None, float | None, float | None]:
+    """The difference of two means with Welch's 95% interval."""
+    if one.mean is None or other.mean is None:
+        return None, None, None
+    difference = one.mean - other.mean
+    if not one.se or not other.se:
+        return difference, None, None
+    parts = [(one.se**2, one.n - 1.0), (other.se**2, other.n - 1.0)]
+    return difference, *interval(difference, math.hypot(one.se, other.se), satterthwaite(parts))
 
 
 def _mean(mean: Mean) -> tuple[float | None, float | None, float | None, int]:

@@ -7,5 +7,5 @@ WITH known AS (
         any_value(device_seconds_charged) FROM edits WHERE NOT single GROUP BY run_id, experiment_id)
 SELECT knob AS change, count(*) AS tried, count(*) FILTER (decision = 'keep') AS kept,
     count(*) FILTER (status <> 'ok') AS failed,
-    coalesce(sum(delta) FILTER (decision = 'keep' AND status = 'ok'), 0.0) AS gain, sum(seconds) AS device_seconds
+    coalesce(sum(delta) FILTER (decision = 'keep' AND status = 'ok'), 0.0) AS kept_gains, sum(seconds) AS device_seconds
 FROM known GROUP BY knob ORDER BY tried DESC, knob LIMIT 24

@@ -189,7 +189,7 @@ function tried(data, width) {
     return [part("kept", 0, r.kept, colour("accent"), colour("accent")), part("discarded", r.kept, rest, colour("pale"), colour("pale")),
       part("failed", r.kept + rest, r.failed, "url(#hatch)", colour("warm"))].filter((p) => p.x2 > p.x1);
   });
-  const ends = data.rows.map((r) => ({ name: r.change, x: r.tried, text: narrow(width) ? `${Math.round((100 * r.kept) / r.tried)}% kept` : `${Math.round((100 * r.kept) / r.tried)}% kept, gain ${digits(r.gain, 3)} ${data.unit}` }));
+  const ends = data.rows.map((r) => ({ name: r.change, x: r.tried, text: narrow(width) ? `${Math.round((100 * r.kept) / r.tried)}% kept` : `${Math.round((100 * r.kept) / r.tried)}% kept, gains ${digits(r.kept_gains, 3)} ${data.unit}` }));
   return bars(data.rows.map((r) => r.change), parts, width, { label: "experiments", ends, tickFormat: "d" });
 }
 
