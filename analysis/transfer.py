@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     import duckdb
 
 FINAL = ("confirmation", "reserve")  # streams of matches that select nothing
-BOTH = "both arms"  # role of stock and its A/A arm together
 KINDS = {"home": "training task", "new": "new task", "elsewhere": "other task"}
 
 

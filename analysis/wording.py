@@ -155,13 +155,6 @@ def roughly(seconds: float) -> str:
     return f"{seconds / 86400:.0f} days"
 
 
-def money(usd: float | None) -> str:
-    """US dollars; ``not priced`` for None."""
-    if usd is None:
-        return "not priced"
-    return f"${usd:,.2f}" if usd >= 0.01 or usd == 0 else f"${usd:.2g}"
-
-
 def percent(share: float | None, decimals: int = 0) -> str:
     return "–" if share is None else f"{100 * share:.{decimals}f}%"
 
@@ -205,7 +198,3 @@ def arm_name(name: str, role: str | None) -> str:
 def role_name(role: str | None) -> str:
     """The role as pages show it."""
     return "A/A" if role == "a/a" else role or ""
-
-
-def short(identity: str | None, length: int = 7) -> str:
-    return (identity or "")[:length]

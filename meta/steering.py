@@ -27,7 +27,6 @@ from meta.confirmation import FINAL
 from meta.mutators.base import ChildProposal, ParentProgram, parent_ids
 from meta.mutators.queue_first import queue_first
 from meta.novelty import Novelty
-from meta.population import descendants
 from programs.edit import add_directive, reorder_ideas
 from programs.errors import Corrupt, ProgramError
 from programs.files import read_regular
@@ -218,23 +217,6 @@ class Wish:
     state: str
     outcome: str
     child_id: str | None = None
-
-
-def given_line(folder: Path, state: StudyState, champion: str) -> str:
-    """What a person gave a study that ended, and whether its champion descends from it; empty without any."""
-    taken = [wish for wish in wishes(folder, state) if wish.state not in ("waiting", "dropped")]
-    if not taken:
-        return ""
-    said = f"A person gave {kinds(wish.event.what for wish in taken)} while the study ran"
-    if not champion or all(wish.event.what == "veto" for wish in taken):
-        return f"{said}."
-    used = any(wish.child_id and champion in descendants(wish.child_id, state.programs) for wish in taken)
-    some, none = ("it", "it") if len(taken) == 1 else ("one of them", "any of them")
-    of = f"descends from {some}" if used else f"does not descend from {none}"
-    came = [(state.programs[wish.child_id].name, _over_parent(state, wish.child_id)) for wish in taken if wish.child_id]
-    helped = "".join(f" {name}, made from {some}, gains {over}." for name, over in came if over)
-    tried = " This compares whole runs, in which a bad try is discarded; `metaloop credit` shows single tries."
-    return f"{said}; the champion {of}.{helped}{tried if helped else ''}"
 
 
 def wishes(folder: Path, state: StudyState) -> Iterator[Wish]:

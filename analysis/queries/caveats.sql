@@ -10,7 +10,8 @@ board AS (SELECT * FROM standings WHERE gain IS NOT NULL AND match_id IN (
     UNION ALL
     (SELECT match_id FROM ended WHERE (SELECT count(*) FROM decided) = 0
     ORDER BY purpose = 'ablation', started_at DESC LIMIT 1))),
-settings AS (SELECT config ->> 'command' AS command, config -> 'plan' ->> 'batch' AS batch FROM studies),
+settings AS (SELECT config ->> 'command' AS command, config -> 'plan' ->> 'batch' AS batch FROM studies
+    ORDER BY started_at DESC LIMIT 1),
 pace AS (  -- steps of the untouched script in equal device time, on the task where they differ most
     SELECT quantile_cont(steps, 0.1) AS low, quantile_cont(steps, 0.9) AS high, count(steps) AS n FROM experiments
     WHERE decision = 'baseline' AND status = 'ok' AND NOT cached GROUP BY task HAVING count(steps) >= 5 AND low > 0
@@ -30,13 +31,13 @@ UNION ALL SELECT 'undecided', count(*), '' FROM runs
 UNION ALL SELECT 'simulated', 1, array_to_string(from_json(d -> 'simulated', '["VARCHAR"]'), ', ') FROM decided
     WHERE json_array_length(d -> 'simulated') > 0
 UNION ALL SELECT d ->> 'fresh', 1, '' FROM decided WHERE d ->> 'fresh' IN ('seeds', 'nothing')
-UNION ALL SELECT 'drift', 1, round(drift, 1)::VARCHAR FROM harvest WHERE abs(drift) > 2
+UNION ALL SELECT 'drift', 1, round(abs(drift), 1) || ' SD ' || if(drift > 0, 'longer', 'shorter') FROM harvest WHERE abs(drift) > 2
 UNION ALL SELECT 'load', n, low::BIGINT || ' to ' || high::BIGINT FROM pace WHERE high > 1.5 * low
 UNION ALL SELECT 'as ' || (d ->> 'same_as'), 1, d ->> 'own' FROM decided WHERE d ->> 'same_as' <> ''
 UNION ALL SELECT 'race', 1, '' FROM settings WHERE batch IS NOT NULL AND (SELECT count(*) FROM decided) = 0
 UNION ALL SELECT 'collapsed', count(*), '' FROM collapsed HAVING count(*) > 0
-UNION ALL SELECT 'few runs', count(*), min(n)::VARCHAR FROM board
-    WHERE n < 5 AND role <> 'a/a' AND purpose NOT IN ('ablation', 'night') HAVING count(*) > 0
+UNION ALL SELECT 'few runs', count(DISTINCT program_id), min(n)::VARCHAR FROM board
+    WHERE n < 5 AND (SELECT coalesce(json_array_length(any_value(d) -> 'families'), 0) FROM decided) = 0 AND role <> 'a/a' AND purpose NOT IN ('ablation', 'night') HAVING count(*) > 0
 UNION ALL SELECT 'trust differs', count(DISTINCT trust), '' FROM board HAVING count(DISTINCT trust) > 1
 UNION ALL SELECT 'findings', count(*), string_agg(DISTINCT kind, ', ') FROM findings HAVING count(*) > 0
 UNION ALL SELECT 'failed seeds', sum(failed_seeds)::BIGINT, '' FROM runs HAVING sum(failed_seeds) > 0
@@ -44,5 +45,5 @@ UNION ALL SELECT 'unscored', count(*), '' FROM runs
     WHERE verified_gain IS NULL AND state = 'finished' AND (SELECT count(*) FROM board) > 0 HAVING count(*) > 0
 UNION ALL SELECT 'running', count(*), '' FROM runs WHERE state = 'running' HAVING count(*) > 0
 UNION ALL SELECT 'hardware', count(DISTINCT hardware_class), '' FROM matches HAVING count(DISTINCT hardware_class) > 1
-UNION ALL SELECT 'failures', count(*), round(100 * avg((status IN ('crash', 'timeout', 'oom', 'invalid'))::INT))::VARCHAR
+UNION ALL SELECT 'failures', count(*), round(100 * avg((status IN ('crash', 'timeout', 'oom', 'invalid'))::INT))::BIGINT::VARCHAR
     FROM experiments HAVING avg((status IN ('crash', 'timeout', 'oom', 'invalid'))::INT) > 0.2

@@ -3,7 +3,7 @@
 WITH checked AS (SELECT run_id, sum(device_seconds_spent) AS spent FROM verifications GROUP BY run_id),
 gained AS (
     SELECT m.task, coalesce(m.unit, '') AS unit, m.run_budget, m.hardware_class, m.stream, r.match_id, r.arm_id, r.started_at,
-        r.role IN ('control', 'a/a') AND r.name = 'stock' AS is_stock, r.verified_gain AS gain,
+        r.role IN ('control', 'a/a') AND split_part(r.name, ' = ', 1) = 'stock' AS is_stock, r.verified_gain AS gain,
         r.device_seconds_charged + coalesce(c.spent, 0.0) AS seconds
     FROM runs AS r JOIN matches AS m USING (match_id) LEFT JOIN checked AS c USING (run_id)
     WHERE r.state = 'finished' AND r.verified_gain IS NOT NULL),

@@ -1,7 +1,7 @@
 -- What the power of each match follows from, oldest first: the runs of its champion, of stock (both arms together), and
 -- within all of its arms.
 WITH gained AS (
-    SELECT match_id, arm_id, role, role IN ('control', 'a/a') AND name = 'stock' AS is_stock, started_at, verified_gain AS gain
+    SELECT match_id, arm_id, role, role IN ('control', 'a/a') AND split_part(name, ' = ', 1) = 'stock' AS is_stock, started_at, verified_gain AS gain
     FROM runs WHERE state = 'finished' AND verified_gain IS NOT NULL AND match_id IS NOT NULL),
 sides AS (
     SELECT match_id, min(started_at) AS began, count(*) FILTER (role = 'champion') AS champion_n,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -87,11 +88,9 @@ class Page:
     @cached_property
     def leader(self) -> str | None:
         """The program whose text is shown: the champion, that of an ablation, or the best of the last match."""
-        ablated = "SELECT any_value(program_id) FROM credit WHERE method = 'factorial'"
         best = "SELECT program_id FROM standings WHERE match_id = $1 AND gain IS NOT NULL ORDER BY gain DESC LIMIT 1"
-        row = self.source.con.execute(ablated).fetchone() if self.verdict.effects else None
-        row = row or self.source.con.execute(best, [self.verdict.match_id]).fetchone()
-        return self.champion or (row[0] if row else None)
+        row = self.source.con.execute(best, [self.verdict.match_id]).fetchone()
+        return self.champion or self.verdict.ablated or (row[0] if row else None)
 
     @cached_property
     def parts(self) -> list[tuple[Part, list[Figure]]]:
@@ -168,7 +167,8 @@ def report(con: duckdb.DuckDBPyConnection, study: str, again: Again | None = Non
     page = Page(ReportSource(con, study), verdict_of(con), again)
     scripts = [*(asset(name) for name in LIBRARIES), *(template_text(name) for name in SCRIPTS)]
     return environment().get_template("page.html.j2").render(
-        page=page, v=page.verdict, name=Path(study).name or study, study=study, scripts=[_markup(s) for s in scripts],
+        page=page, v=page.verdict, name=Path(study).name or study, study=shlex.quote(study),
+        scripts=[_markup(s) for s in scripts],
         hashes=[script_hash(s) for s in scripts], style=_markup(template_text("style.css")),
         licences=_markup(licences()),
         table=[[*row.values()] for row in page.verdict.table], most=experiments.MOST, checked=len(TEXTS),

@@ -96,7 +96,8 @@ PARTS = (
     Part(
         "tried", "What was tried",
         "By setting: experiments, kept and failed, and the sum of the gains that the kept were kept for.",
-        chart="tried", legend=(("bar-kept", "kept"), ("bar-discarded", "discarded"), ("bar-failed", "failed")),
+        chart="tried", split="task",
+        legend=(("bar-kept", "kept"), ("bar-discarded", "discarded"), ("bar-failed", "failed")),
     ),
     Part(
         "spent", "Where the device time went",

@@ -10,7 +10,6 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -46,10 +45,6 @@ class QueryResult(Generic[AnyRecord]):
     sql: str
     rows: tuple[AnyRecord, ...]
 
-    @property
-    def first(self) -> AnyRecord | None:
-        return self.rows[0] if self.rows else None
-
 
 @dataclass(frozen=True)
 class ReportSource:
@@ -62,11 +57,6 @@ class ReportSource:
         """Runs ``sql/NAME.sql`` with each $name replaced by its value in ``given``."""
         text = filled((SQL / f"{name}.sql").read_text(encoding="utf-8").strip(), given)
         return QueryResult(name, text, tuple(typed_rows(self.con.execute(text), kind, clean)))
-
-    def ask_one(self, name: str, kind: type[Record], **given: SqlValue) -> tuple[QueryResult[Record], Record]:
-        """The same for a query that always has one row, with that row."""
-        result = self.ask(name, kind, **given)
-        return result, result.rows[0]
 
     def rows(self, name: str, **given: Any) -> Answer:
         """The same with the rows as dicts; values that the statement does not name are ignored."""
@@ -82,11 +72,6 @@ class ReportSource:
         known = json.loads(row[0]) if row else {}
         named = [known.get("task"), *(on.get("task") for on in known.get("further") or ())]
         return list(dict.fromkeys(str(one) for one in named if one))
-
-    @cached_property
-    def tables(self) -> frozenset[str]:
-        """The names of the views of this study."""
-        return frozenset(name for (name,) in self.con.execute("SELECT table_name FROM duckdb_tables()").fetchall())
 
 
 def filled(text: str, given: Mapping[str, SqlValue]) -> str:

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from analysis.report.source import clean
 from analysis.tables import statement
 from analysis.verdict.decision import Decision
 from trainer.cards.freshness import SAID
@@ -33,7 +34,7 @@ TEXTS = {
     "drift": (
         MIND,
         "The machine's speed changed",
-        "At the end, the untouched files took {detail} SD longer.",
+        "At the end, the untouched files took {detail}.",
     ),
     "load": (
         MIND,
@@ -78,7 +79,7 @@ def caveats(con: duckdb.DuckDBPyConnection, decision: Decision | None = None) ->
     answer = con.execute(statement("caveats"), {"decision": given})
     found = {code: (n, detail) for code, n, detail in answer.fetchall()}
     return [
-        Caveat(level, title, text.format(n=found[code][0], detail=found[code][1]))
+        Caveat(level, title, clean(text.format(n=found[code][0], detail=found[code][1])))
         for code, (level, title, text) in TEXTS.items()
         if code in found
     ][:MOST]

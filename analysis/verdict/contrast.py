@@ -59,8 +59,10 @@ def arms_of(con: duckdb.DuckDBPyConnection, match_id: str) -> Arms | None:
 
 def contrast(studies: Sequence[Arms]) -> Contrast:
     """Over the runs of one or more studies of the same two programs. Studies differ in their seeds and data, so each
-    has a difference of its own; they are averaged by their numbers of runs."""
+    has a difference of its own; they are averaged by their numbers of runs. Studies of other programs do not count."""
     first, second = studies[0]
+    pair = (first.program_id, second.program_id)
+    studies = [one for one in studies if (one[0].program_id, one[1].program_id) == pair]
     each: list[tuple[float, ErrorEstimate]] = []
     for ours, theirs in studies:
         difference, se, df = welch_difference(ours.gains, theirs.gains)

@@ -25,8 +25,8 @@ def origin_of(con: duckdb.DuckDBPyConnection, program_id: str) -> Origin | None:
     names, parents = {row[0]: row[1] for row in rows}, {row[0]: row[2] for row in rows}
     if program_id not in names:
         return None
-    (config,) = con.execute("SELECT config FROM studies").fetchone() or ("{}",)
-    chain = ancestors(program_id, parents, (json.loads(config).get("knowledge") or {}).get("program_id"))
+    (config,) = con.execute("SELECT config FROM studies ORDER BY started_at DESC LIMIT 1").fetchone() or (None,)
+    chain = ancestors(program_id, parents, (json.loads(config or "{}").get("knowledge") or {}).get("program_id"))
     return Origin(names[chain[-1]], len(chain) - 1)
 
 

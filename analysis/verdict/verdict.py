@@ -41,11 +41,10 @@ if TYPE_CHECKING:
 TEMPLATES = Path(__file__).parent.parent / "templates"
 VIEWS = ("standings", "credit")  # that an open study needs
 EFFECTS = """
-SELECT any_value(p.name) AS program, count(*) AS n, any_value(c.unit) AS unit,
-    count(*) FILTER (q < 0.05 AND (low > 0 OR high < 0)) AS significant,
-    arg_max(c.label, abs(estimate)) AS label, arg_max(estimate, abs(estimate)) AS estimate,
-    arg_max(low, abs(estimate)) AS low, arg_max(high, abs(estimate)) AS high
-FROM credit AS c LEFT JOIN programs AS p USING (program_id) WHERE method = 'factorial' HAVING count(*) > 0
+SELECT c.program_id, p.name AS program, c.unit, c.label, c.estimate, c.low, c.high, count(*) OVER () AS n,
+    count(*) FILTER (q < 0.05 AND (low > 0 OR high < 0)) OVER () AS significant
+FROM credit AS c LEFT JOIN programs AS p USING (program_id) WHERE method = 'factorial' AND match_id = $match
+ORDER BY abs(estimate) DESC LIMIT 1
 """
 
 
@@ -84,7 +83,7 @@ class Verdict:
     decision: Decision | None = None
     contrast: Contrast | None = None
     match_id: str | None = None  # the match that the contrast is of
-    effects: int = 0  # directives of a planned ablation
+    ablated: str | None = None  # the program of a planned ablation
     needed: int | None = None  # runs of each program that show the difference with 80% power, where it is not shown
     caveats: tuple[Caveat, ...] = ()
     sentences: tuple[str, ...] = field(default=())
@@ -185,8 +184,8 @@ def runs_of_each(d: Decision) -> int | None:
 def _of_match(con: duckdb.DuckDBPyConnection, facts: Mapping[str, Any], others: Sequence[Arms] = ()) -> Verdict:
     """Of a study without a champion: a match, a planned ablation, or runs alone."""
     ablation = facts["purpose"] == "ablation"
-    effects = next(iter(rows(con.execute(EFFECTS))), None) if ablation else None
-    arms = arms_of(con, facts["match_id"]) if facts["match_id"] and not ablation and not facts["searches"] else None
+    effects = next(iter(rows(con.execute(EFFECTS, {"match": facts["match_id"]}))), None) if ablation else None
+    arms = arms_of(con, facts["match_id"]) if facts["match_id"] and facts["compares"] and not ablation else None
     against = contrast([arms, *others]) if arms else None
     board = () if ablation else tuple(of_board(con, facts["match_id"]))
     digits, state = board_digits(board), "none"
@@ -198,16 +197,20 @@ def _of_match(con: duckdb.DuckDBPyConnection, facts: Mapping[str, Any], others: 
     if against:
         digits, state = interval_decimals(against.low, against.high), "better" if against.is_shown else "open"
     unit = (effects or facts)["unit"] or ""
-    found = Verdict(state, unit, digits, "", board, weakest([facts["trust"]]), contrast=against,
+    found = Verdict(state, unit, digits, "", board, weakest(facts["trust"] or []), contrast=against,
                     match_id=facts["match_id"],
-                    effects=effects["n"] if effects else 0, needed=against.needed if against else None)  # fmt: skip
+                    ablated=effects["program_id"] if effects else None,
+                    needed=against.needed if against else None)  # fmt: skip
     return _with_sentences(found, contrast=against, effects=effects, facts=facts)
 
 
 def _with_sentences(found: Verdict, **parts: Any) -> Verdict:
     text = template().render(v=found, level=LEVEL, **{"d": None, "contrast": None, "effects": None} | parts)
     said = tuple(clean(line) for line in text.splitlines() if line.strip())
-    return replace(found, sentences=said, rows=tuple(replace(row, program=clean(row.program)) for row in found.rows))
+    shown = (
+        replace(row, **{key: clean(getattr(row, key)) for key in ("program", "role", "unit")}) for row in found.rows
+    )
+    return replace(found, sentences=said, rows=tuple(shown), unit=clean(found.unit))
 
 
 def reference_of(d: Decision) -> str:
@@ -238,7 +241,8 @@ def of_decision(d: Decision) -> Iterator[VerdictRow]:
     if d.learnt:
         yield other(d.learnt, "learnt elsewhere")
     if d.bare and d.bare.n:
-        yield VerdictRow(f"{d.name} without ideas", "", *_mean(d.bare), runs, *minus(d.champion, d.bare))
+        apart = (None, None, None) if d.families or d.tasks else minus(d.champion, d.bare)
+        yield VerdictRow(f"{d.name} without ideas", "", *_mean(d.bare), runs, *apart)
     if d.beside:
         yield other(d.beside, "stock")
     for on in d.tasks:
@@ -246,7 +250,9 @@ def of_decision(d: Decision) -> Iterator[VerdictRow]:
         yield VerdictRow(d.tested.name, f"on {on.task}", *_mean(on.tested), runs, unit=on.unit)
     for aa in d.aa:
         where = f", {aa.task}" * bool(d.tasks)
-        yield VerdictRow(f"stock minus stock (A/A{where})", "", aa.difference, aa.low, aa.high, aa.n_other)
+        unit = aa.unit * (aa.unit != d.unit)
+        mean = (aa.difference, aa.low, aa.high, aa.n_other)
+        yield VerdictRow(f"stock minus stock (A/A{where})", "", *mean, runs, unit=unit)
     yield from scripts_of(d)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -83,6 +84,7 @@ def match(
         if settings.dry_run:
             launch.dry_run(out, plan)
             return
+    others = added(out, add, folder, entries, settings, task)
     settings.ready(out, task, study)
     for entry in entries if study is None else ():
         if " = " in entry.program.name and entry.role != "a/a":
@@ -98,7 +100,6 @@ def match(
     plan = plan_of(task, len(entries), runs, settings, study)
     if batch is not None:
         out.note("a race: the plan is the maximum; the race ends as soon as the best program is clear")
-    others = [runs_in(resolve.study_folder(name, out), entries, study) for name in add]
     launch.announce(out, plan, study.folder)
     carry_out = partial(play_entries, study, entries, runs, batch=batch, rule=rule)
     played = launch.drive(out, study.folder, "match", plan, carry_out, at_end=launch.flags_at_end(webhook))
@@ -126,7 +127,24 @@ def alike(entries: list[Entry], task: Task, researcher: str) -> list[Entry]:
     return made
 
 
-def runs_in(folder: Path, entries: list[Entry], study: Study) -> Arms:
+def added(
+    out: Output, names: tuple[str, ...], own: Path | None, entries: list[Entry], settings: LaunchSettings, task: Task
+) -> list[Arms]:
+    """The runs of ``--add``. Raises UsageError for a study that is named twice or is the match itself."""
+    from arena.choice import hardware_of_jobs
+
+    if not names:
+        return []
+    folders = [resolve.study_folder(name, out).resolve() for name in names]
+    if len({*folders, *([own.resolve()] if own else [])}) < len(folders) + bool(own):
+        raise UsageError("--add names a study twice, or this one", hint="name each earlier study once")
+    hardware = hardware_of_jobs(task.device)
+    budget = settings.run_budget or task.run_budget
+    wanted = {"task_id": task.task_id, "run_budget": budget, "hardware_class": hardware}
+    return [runs_in(folder, entries, wanted) for folder in folders]
+
+
+def runs_in(folder: Path, entries: list[Entry], wanted: Mapping[str, object]) -> Arms:
     """The runs of the first two programs, or of one and stock, in an earlier study. Raises NotComparable without them,
     or where task, budget or hardware differ."""
     from analysis.tables import record, statement
@@ -134,10 +152,10 @@ def runs_in(folder: Path, entries: list[Entry], study: Study) -> Arms:
 
     named = [entry.program.program_id for entry in entries if entry.role == "program"]
     pair = [*named, *(entry.program.program_id for entry in entries if entry.role == "control")][:2]
+    if len(pair) < 2:
+        raise UsageError("--add needs two programs", hint="name another one, or leave out --no-controls")
     with resolve.connect(folder, []) as con:
         rows = resolve.fetch(con, statement("in_both"))
-    wanted = {"task_id": study.config.task_id, "run_budget": study.config.run_budget,
-              "hardware_class": study.config.hardware_class}  # fmt: skip
     known = {row["program_id"]: record(row, ArmRuns) for row in rows if all(row[k] == v for k, v in wanted.items())}
     if missing := [one for one in pair if one not in known]:
         names = ", ".join(entry.program.name for entry in entries if entry.program.program_id in missing)

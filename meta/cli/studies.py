@@ -130,7 +130,7 @@ def share(
 ) -> None:
     """Copy a study for others: with all measurements, without the secret of its seeds, without
     paths and without the name of this machine. The copy can be read (ui, report, standings,
-    sql, compare), and its ledger checked (verify). It cannot be resumed, and does not contain
+    sql), and its ledger checked (verify). It cannot be resumed, and does not contain
     the files of a task that is not built in."""
     from meta.share import share as copied
     from meta.share import verified

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from analysis.verdict.decision import Decision
     from analysis.verdict.verdict import Verdict
     from arena.settings import StudyConfig
-    from programs.program import Program
 
 LEFT = ("program", "role", "95% interval", "champion minus it")
 
@@ -112,11 +111,3 @@ def ready_to_apply(config: StudyConfig, folder: Path, name: str, worth: bool = T
     agent = f"cd {at} && {agent}" if at else agent
     apply += copied_first(config.task)
     return [*apply, f"metaloop export {name} --for agent -o {target}", f"{agent}  # {FOLLOWS}"]
-
-
-def own_program(config: StudyConfig) -> Program | None:
-    """The user's own program, in a study of ``improve``."""
-    from programs.program import Program
-
-    programs = (Program.parse(text, name) for name, text in config.programs)
-    return next((one for one in programs if one.program_id == config.plan.get("origin")), None)

@@ -56,7 +56,9 @@ def test_two_programs_are_compared_as_named_and_an_earlier_study_adds_its_runs(
     assert added["difference"] == pytest.approx((found["difference"] + alone) / 2)
     assert run(["match", *words, "-s", "three", "-n", "2", "-b", "9s", "-y", "-q", "--add", "one"]) == 2
     assert "has no runs of local, b with this task, run budget and hardware" in capsys.readouterr().err
-    assert not list((here / "three").glob("ledger/*"))  # refused before anything ran
+    assert not (here / "three").exists()  # refused before anything ran
+    assert run(["match", *words, "-s", "two", "-n", "3", "-y", "-q", "--add", "one", "--add", "one"]) == 2
+    assert "names a study twice" in capsys.readouterr().err
     assert run(["standings", "one", "two", "--json"]) == 0
     rows = {row["program"]: row for row in json.loads(capsys.readouterr().out)["items"]}
     assert rows.keys() == {"local", "b"} and rows["local"]["runs"] == "3 / 3"

@@ -97,7 +97,8 @@ function bestSoFar(run, direction) {
 }
 
 function courses(data, width) {
-  const runs = data.rows.some((r) => r.deciding) ? data.rows.filter((r) => r.deciding) : data.rows;
+  const alike = data.rows.filter((r) => ["task", "metric", "direction"].every((key) => r[key] === data.rows[0][key]));
+  const runs = alike.some((r) => r.deciding) ? alike.filter((r) => r.deciding) : alike;
   const { metric, direction } = runs[0];
   const lines = d3.groups(runs, (r) => (ROLE[MARKS[r.role] || r.role] ? MARKS[r.role] || r.role : "program")).sort((a, b) => ROLE[a[0]].order - ROLE[b[0]].order);
   return Plot.plot({

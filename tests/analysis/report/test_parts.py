@@ -159,7 +159,6 @@ def test_words() -> None:
     ]
     assert [wording.brief(v) for v in (0.0, 0.0123456, 12.345, 1234.7)] == ["0", "0.0123", "12.3", "1235"]
     assert wording.brief(1e-9) == "1.00e−09" and wording.brief(None) == "–"
-    assert wording.money(None) == "not priced" and wording.money(0.0) == "$0.00"
     assert wording.listed(["a", "b", "c"]) == "a, b and c" and wording.listed("abcdef") == "a, b, c, d and 2 more"
     assert [wording.many(n, noun) for n, noun in ((1, "run"), (2, "match"), (3, "try"), (1200, "day"))] == [
         "1 run", "2 matches", "3 tries", "1,200 days",
