@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from analysis.evidence_text import quoted
 from analysis.report.program_text import CreditRow
@@ -42,12 +43,14 @@ def evidence_page(study: Study, champion: Champion) -> str:
         counts = con.execute("SELECT kind, count(*) FROM findings GROUP BY kind ORDER BY kind").fetchall()
         night = rows(con.execute(statement("night_contributed"))) if d.night else []
         kept = rows(con.execute(statement("night_kept"))) if d.night else []
+        limits = rows(con.execute("FROM constraints WHERE role IN ('champion', 'control') ORDER BY task, name, role"))
     known = [row for row in credit if row.estimate is not None]
     known.sort(key=lambda row: (not row.is_proven, row.q is None, row.q, -abs(row.estimate or 0.0)))
     first = study.program(steps[0]["parent_id"]) if steps else None
     page = jinja_environment(TEMPLATES)
     page.filters |= {
         "line": line, "cell": cell, "estimate": estimate, "chance": chance, "places": interval_decimals,
+        "limit": limit, "reached": reached,
     }  # fmt: skip
     return page.get_template("champion.evidence.md.j2").render(
         champion=champion, v=found, d=d, config=study.config, steps=steps[-MOST_ROWS:], most=MOST_CHANGES,
@@ -57,13 +60,28 @@ def evidence_page(study: Study, champion: Champion) -> str:
         more_credit=max(0, len(known) - MOST_ROWS), fresh=fresh_lines(TaskSet.confirming(study).tasks),
         findings=findings_line(counts, str(study.folder)), public=public_lines(study), harvests=harvests(study),
         steered=[wish for wish in wishes(study.folder, study.state) if wish.state != "waiting"],
-        folder=shlex.quote(str(study.folder)),
+        limits=[row for row in limits if d.rests_on(row["match_id"])], folder=shlex.quote(str(study.folder)),
     )  # fmt: skip
 
 
 def fresh_lines(tasks: Sequence[Task]) -> list[str]:
     """What is fresh in the confirmation, each kind once."""
     return [SAID[kind] for kind in dict.fromkeys(map(freshness, tasks))]
+
+
+def limit(row: dict[str, Any]) -> str:
+    """What a constraint of the task asks."""
+    bounds = ((word, row[word.replace(" ", "_")]) for word in ("at least", "at most"))
+    asked = " and ".join(f"{word} {value:.6g}" for word, value in bounds if value is not None) or "no limit"
+    return f"{asked} {row['unit'] or ''}".strip() + (", hard" if row["hard"] else ", soft: decides nothing")
+
+
+def reached(row: dict[str, Any]) -> str:
+    """The mean of an arm's final sources, with the least and the greatest value."""
+    if row["mean"] is None:
+        return "not measured"
+    mean, least, most = (f"{row[name]:.4g}" for name in ("mean", "least", "most"))
+    return f"{mean} {row['unit'] or ''}".strip() + f" ({least} to {most})"
 
 
 def changes(change: Diff) -> list[str]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 MOST_HEADS, MOST_LINES, MOST_ROWS, MOST_NAME = 3, 5, 8, 34  # lines; programs; characters of a name
 HEAD, LINE = 48, 92  # characters of a line
-LEFT, RIGHT, BOTTOM = 420.0, 1136.0, 540.0  # pixels: of the axis
+LEFT, RIGHT, BOTTOM = 420.0, 1112.0, 540.0  # pixels: of the axis; its last label is within the margin
 
 
 @dataclass(frozen=True)

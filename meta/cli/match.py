@@ -112,7 +112,7 @@ def match(
 
 
 def alike(entries: list[Entry], task: Task, researcher: str) -> list[Entry]:
-    """The entries, with those under which the researcher does the same as one arm; of stock, its own text stays."""
+    """The entries; those under which the researcher does the same are one arm; a control among them leaves."""
     from inner_loop.behaviour import behaviour_id
 
     groups: dict[str, list[Entry]] = {}
@@ -122,8 +122,8 @@ def alike(entries: list[Entry], task: Task, researcher: str) -> list[Entry]:
     made = []
     for group in groups.values():
         first = next((one for one in group if one.program.name == "stock"), group[0])
-        names = " = ".join([first.program.name, *(one.program.name for one in group if one is not first)])
-        made.append(replace(first, program=replace(first.program, name=names)) if len(group) > 1 else first)
+        also = [one.program.name for one in group if one is not first and one.role == "program"]
+        made.append(replace(first, program=replace(first.program, name=" = ".join([first.program.name, *also]))))
     return made
 
 

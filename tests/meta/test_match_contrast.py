@@ -70,7 +70,7 @@ def test_programs_under_which_the_researcher_does_the_same_are_one_arm_with_all_
     monkeypatch.chdir(here)
     told = played(capsys, "local", "mine.md", "-t", "law", "-s", "four")
     names = [(row["name"], row["role"]) for row in query(here / "four", "SELECT name, role FROM standings")]
-    alike = "stock = mine = one-line"
+    alike = "stock = mine"
     assert sorted(names) == [("local", "program"), (alike, "a/a"), (alike, "control")]
     found = told["contrast"]
     assert isinstance(found, dict) and (found["first"], found["second"]) == ("local", alike)

@@ -271,15 +271,12 @@ def test_a_study_that_has_ended_takes_nothing(steered: tuple[Path, Program], tmp
 
 @pytest.mark.slow
 def test_the_evidence_names_what_a_person_gave(tmp_path: Path) -> None:
-    """On real training; the champion's page says whether it descends from it."""
+    """On real training."""
     folder = tmp_path / "study"
     study, starters = create(folder, task=Task.load(BLOBS), plan=TINY, workers=1, seed=1, fixed_steps=True)
-    champion = evolve(study, TINY, starters, at_first(folder, lambda at: ask(at, "program", GIVEN.text, name="given")))
+    evolve(study, TINY, starters, at_first(folder, lambda at: ask(at, "program", GIVEN.text, name="given")))
     page = (folder / "champion.evidence.md").read_text()
-    assert "## Given by a person while the study ran" in page and "| program | `given` |" in page
-    used = champion.program.program_id == GIVEN.program_id
-    assert ("**The champion descends from what a person gave.**" in page) == used
-    assert ("The champion does not descend from any of these." in page) == (not used)
+    assert "## Given by a person" in page and "- program `given` (" in page
 
 
 def test_an_idea_stands_behind_those_that_set_several_values_and_before_the_others() -> None:

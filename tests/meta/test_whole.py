@@ -51,11 +51,11 @@ def test_the_command_gives_the_same_study(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     champion, claim = whole_study(task, plans.quick(task, 0.8), 5)
-    assert told["program_id"] == champion.program_id and told["p"] == claim.p
-    assert told["champion"]["mean"] == claim.champion.mean and told["trust"] == "verified"
+    assert told["program_id"] == champion.program_id and told["decision"]["p"] == claim.p
+    assert told["decision"]["champion"]["mean"] == claim.champion.mean and told["trust"] == "verified"
     assert all((tmp_path / told["files"][name]).is_file() for name in ("champion", "evidence"))
     assert isinstance(told["holds"], bool)
     lineage = json.loads(cli("lineage", "s", "--json", cwd=tmp_path).stdout)["items"]
     assert [p["program_id"] for p in lineage if p["champion"]] == [told["program_id"]]
     again = cli("evolve", "--resume", "s", "--json", cwd=tmp_path)
-    assert json.loads(again.stdout)["verdict"] == told["verdict"]
+    assert json.loads(again.stdout)["sentences"] == told["sentences"]

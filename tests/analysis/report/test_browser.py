@@ -99,10 +99,10 @@ def test_experiments_can_be_sorted_filtered_and_opened(browser: Browser, report:
 
 def test_another_run_can_be_chosen(browser: Browser, report: Path) -> None:
     browser.open(report, 1280)
-    before = browser.value("document.querySelector('#one-run .plot').innerHTML")
-    browser.value("""{const s = document.querySelector('#one-run select'); s.value = s.options.length - 1;
+    before = browser.value("document.querySelector('#runs-0 .plot').innerHTML")
+    browser.value("""{const s = document.querySelector('#runs-0 select'); s.value = s.options.length - 1;
         s.dispatchEvent(new Event('input', {bubbles: true}))}""")
-    assert browser.value("document.querySelector('#one-run .plot').innerHTML") != before
+    assert browser.value("document.querySelector('#runs-0 .plot').innerHTML") != before
     assert browser.complaints() == []
 
 

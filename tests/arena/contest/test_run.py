@@ -71,7 +71,7 @@ def test_from_the_first_entry_to_the_decision(tmp_path: Path) -> None:
     assert [row["n"] for row in board["rows"]] == [RUNS] * 5
     assert Counter(row["role"] for row in board["rows"]) == {"program": 3, "control": 1, "a/a": 1}
     assert [row["gain"] for row in board["rows"]] == sorted((row["gain"] for row in board["rows"]), reverse=True)
-    assert board["announcement"] == {} and f" {contest.task.unit} (95% interval " in board["aa_difference"]
+    assert board["announcement"] == {} and f" {contest.task.unit} [" in board["aa_difference"]
     seen = entry_view(contest, entry_of(contest, ids[2]), None)
     assert [told["run"] for told in seen["results"]] == [1, 2]
     mean = sum(told["gain"] for told in seen["results"]) / RUNS
@@ -86,7 +86,7 @@ def test_from_the_first_entry_to_the_decision(tmp_path: Path) -> None:
     assert ids[2] not in confirmed  # the same text as the first, which came earlier
     assert all(row["n"] == contest.config.confirm_runs for row in told["rows"])
     assert told["outcome"] in ("won", "shared", "none")
-    assert " in these runs: two arms of stock differ by " in told["aa_difference"]
+    assert "Stock minus stock (A/A) in these runs: " in told["aa_difference"]
     progress = contest.database.fact("deciding")
     assert progress["looks"][0].startswith("look after ") and len(progress["race"]) == len(confirmed)
     check_ledger(contest)
