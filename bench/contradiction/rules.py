@@ -16,7 +16,7 @@ NO_VERDICT = ("status", "list")
 JUDGES = re.compile(
     r"\bbeats?\b|not shown to|significan\w*|better than|\bleads\b|\btied\b|[Ee]volution (?:added|found)|\bworse\b"
 )
-# What holds of every study and states nothing about this one; an effect of an edit; the ranks of a match.
+# What holds of every study and states nothing about this one; an effect of an edit; ranks; a program's text.
 SAYS_NOTHING = re.compile(
     r"Which program leads to|"
     r"Shaded programs are not shown to be worse than any other[^.]*\.|(?m:^[●◐]? ?(?:not )?significant$)|"
@@ -26,7 +26,7 @@ SAYS_NOTHING = re.compile(
     r"others|Programs selected for their high mean look better than they are|"
     r"A program with few or noisy runs can be shaded[^.]*|look better than they|(?:It|which) is better is kept[^.]*|"
     r"(?:lower|higher) is better|so the test is against|significantly worse, on average, when tried|"
-    r"keeps? what (?:scores|looks) better|"
+    r"keeps? what (?:scores|looks) better|If it beats the kept script[^.]*|"
     r"Too few runs to separate these programs[^.]*\.|Not shown to be worse than another: [^.]*\. Shown to be worse: "
     r"[^.]*\.|(?:alone is behind no other|is better than each of the others)"
 )
