@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from analysis.events import MOST_DRIFT
 from analysis.verdict.decision import decision_of
-from analysis.verdict.verdict import decided, plain
-from analysis.wording import estimate, many
+from analysis.verdict.verdict import decided
+from analysis.wording import estimate, many, plain_text
 from arena.harvest import HARVEST
 from arena.study import Study
 from meta.agent_text import for_agents, with_code_changes
@@ -67,7 +67,7 @@ def apply(study: Study) -> Applied:
     decision, program = decision_of(event.body), study.program(str(event.body["program_id"]))
     if decision.holds:
         files |= program_files(study, program, program_path(study, root))
-        said.append(plain(decided(decision).text))
+        said.append(plain_text(decided(decision).text))
     else:
         left_out.append("the new program, because it did not gain significantly more")
     best = study.state.harvests.get((study.task.name, HARVEST))
@@ -97,7 +97,7 @@ def apply(study: Study) -> Applied:
 def of_script(study: Study, best: HarvestEvent, source: Source) -> str:
     """What the commit of the best train.py gains, how that was measured, what it costs, and its edits of ``source``."""
     task = study.task
-    size = plain(estimate(best.gain, best.low, best.high, task.unit))
+    size = plain_text(estimate(best.gain, best.low, best.high, task.unit))
     names = " and ".join(name for name, _ in best.files)
     edit, is_all = edit_of(task, source, best)
     edits = " and ".join([edit.label()] * bool(edit) + [CODE_CHANGES] * (not is_all))

@@ -11,7 +11,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from analysis.study import read_study
-from analysis.verdict.verdict import VIEWS, plain, verdict_of
+from analysis.verdict.verdict import VIEWS, verdict_of
+from analysis.wording import plain_text
 from meta.begin import champion_of
 from programs.errors import UsageError
 
@@ -33,11 +34,11 @@ def notify(url: str, folder: Path, branch: str | None) -> str:
     with read_study(folder, views=VIEWS) as con:
         found = verdict_of(con)
     scripts = found.decision.scripts if found.decision else ()
-    headline = plain(found.headline) if found.decision else "no champion"
+    headline = plain_text(found.headline) if found.decision else "no champion"
     weak = [caveat.title for caveat in found.caveats if caveat.level != "note"]
     text = f"{folder.name}: {'. '.join([headline, *weak, *[f'Branch {branch}'] * bool(branch)])}."
     fields: dict[str, Any] = {name: champion.get(name) for name in FIELDS}
-    fields |= {"verdict": [plain(one) for one in found.sentences], "table": found.table, "caveats": weak}
+    fields |= {"verdict": [plain_text(one) for one in found.sentences], "table": found.table, "caveats": weak}
     sent = {"text": text, "study": folder.name, **fields, "branch": branch}
     return send(url, sent | {"scripts": [{name: getattr(one, name) for name in SCRIPT} for one in scripts]})
 

@@ -18,7 +18,6 @@ from analysis.verdict.caveats import Caveat, caveats
 from analysis.verdict.contrast import Arms, Contrast, arms_of, contrast
 from analysis.verdict.decision import LEVEL, Compared, Decision, decision_of
 from analysis.wording import (
-    MINUS,
     arm_name,
     count,
     decimals,
@@ -304,8 +303,3 @@ def template() -> Template:
     }  # fmt: skip
     made.filters |= shown
     return made.get_template("verdict.j2")
-
-
-def plain(text: str) -> str:
-    """For a terminal and for files: ASCII minus signs."""
-    return text.replace(MINUS, "-")

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 
 from analysis.verdict.caveats import TEXTS
 from analysis.verdict.decision import Decision
-from analysis.verdict.verdict import Verdict, plain
+from analysis.verdict.verdict import Verdict
+from analysis.wording import plain_text
 from meta.claim import LEVEL
 
 #: How many of the verdict's sentences a screen has room for; others have all.
@@ -34,14 +35,14 @@ SAYS_NOTHING = re.compile(
 
 def flat(text: str) -> str:
     """One kind of minus, one blank; lines stay."""
-    text = plain(text).replace("\u00a0", " ").replace("**", "").replace("\\", "")
+    text = plain_text(text).replace("\u00a0", " ").replace("**", "").replace("\\", "")
     return "\n".join(line for line in (" ".join(line.split()) for line in text.split("\n")) if line)
 
 
 def of_screen(screen: str, text: str, found: Verdict) -> Iterator[str]:
     """Sentences of the verdict that are missing, and lines in which something else is judged."""
     rest = flat(text)
-    for sentence in [plain(one).removesuffix(".") for one in found.sentences][: ROOM.get(screen)]:
+    for sentence in [plain_text(one).removesuffix(".") for one in found.sentences][: ROOM.get(screen)]:
         if screen not in NO_VERDICT and sentence not in rest.replace("\n", " "):
             yield f"{screen}: does not say {sentence!r}"
     for said in (*found.sentences, *(text for *_, text in TEXTS.values()), *(one.text for one in found.caveats)):

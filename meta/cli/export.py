@@ -205,14 +205,15 @@ def of_study(study: StudyState, chosen: str) -> Program:
 def warn_of_start(out: Output, study: Study) -> None:
     """Say so where the champion is not shown to do better than what it was tested against."""
     from analysis.verdict.decision import decision_of
-    from analysis.verdict.verdict import decided, plain
+    from analysis.verdict.verdict import decided
+    from analysis.wording import plain_text
 
     event = study.state.champion
     decision = decision_of(event.body) if event else None
     if decision and not decision.holds:
         origin = study.config.plan.get("origin")
         mine = f"; to export yours: --program {origin}" * decision.against_own
-        out.warn(plain(decided(decision).headline) + mine)
+        out.warn(plain_text(decided(decision).headline) + mine)
 
 
 def as_prose(program: Program) -> Rewritten:

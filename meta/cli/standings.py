@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, cast
 from analysis.statistics import mean_together
 from analysis.verdict.contrast import Arms
 from analysis.verdict.decision import Decision, decision_of
-from analysis.verdict.verdict import VIEWS, Verdict, plain, verdict_of
-from analysis.wording import decimals, plain_number, plain_span, typical
+from analysis.verdict.verdict import VIEWS, Verdict, verdict_of
+from analysis.wording import decimals, plain_number, plain_span, plain_text, typical
 from meta.cli import render, resolve, spend, trust
 from meta.cli.board import match_title
 from meta.cli.flags import AnyStudy
@@ -125,7 +125,7 @@ def present(out: Output, folder: Path, matches: list[str] | None, others: Sequen
         rows = [{**row, "rank_low": None, "rank_high": None} if row["match_id"] in no_ranks else row for row in rows]
         with_models = [{**row, "token_utilization": _used(models, row)} for row in rows]
         columns = (*PLAIN, *spend.PLAIN) if models else PLAIN
-        shows = [plain(one) for one in found.sentences] if tells(found, played) else []
+        shows = [plain_text(one) for one in found.sentences] if tells(found, played) else []
         extra = {
             "study": resolve.shown(folder),
             "found": shows,
@@ -144,9 +144,9 @@ def present(out: Output, folder: Path, matches: list[str] | None, others: Sequen
         made_from = decision if decision and decision.rests_on(match_id) else None
         show_match(out, of_match, said[match_id], models, made_from)
     if tells(found, played):
-        out.show(Text("\n" + plain(" ".join(found.sentences))))
+        out.show(Text("\n" + plain_text(" ".join(found.sentences))))
         for caveat in found.caveats:
-            out.show(Text(plain(f"{caveat.title}. {caveat.text}"), style="dim"))
+            out.show(Text(plain_text(f"{caveat.title}. {caveat.text}"), style="dim"))
 
 
 def tells(found: Verdict, played: Sequence[str]) -> bool:

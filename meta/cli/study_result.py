@@ -42,15 +42,15 @@ def present(out: Output, folder: Path, applies: bool = False) -> list[str]:
 
 def show(out: Output, found: Verdict, study: str, files: dict[str, str]) -> None:
     """The verdict at a terminal or piped: what it rests on, the table, the sentences, what weakens it, the files."""
-    from analysis.verdict.verdict import plain
+    from analysis.wording import plain_text
 
     doubts = "; ".join(caveat.title for caveat in found.caveats if caveat.level != "note")
-    table = [{key: plain(value) for key, value in row.items()} for row in found.table]
+    table = [{key: plain_text(value) for key, value in row.items()} for row in found.table]
     if out.mode == "plain":
-        named = {"study": study, "verdict": plain(found.headline), "cost": found.cost, "mind": doubts}
+        named = {"study": study, "verdict": plain_text(found.headline), "cost": found.cost, "mind": doubts}
         out.thing({key: value for key, value in named.items() if value})
         for sentence in found.sentences[1:]:
-            out.thing({"found": plain(sentence)})
+            out.thing({"found": plain_text(sentence)})
         out.thing(files)
         out.rows(table, [Column(key) for key in table[0]] if table else [])
         return
@@ -63,7 +63,7 @@ def show(out: Output, found: Verdict, study: str, files: dict[str, str]) -> None
         out.rows(table, shown)
         out.text("")
     for sentence in found.sentences:
-        out.text(plain(sentence))
+        out.text(plain_text(sentence))
     if doubts:
         out.text(f"\nmind: {doubts}.")
     out.text("\n" + "\n".join(f"{name:10} {path}" for name, path in files.items()))

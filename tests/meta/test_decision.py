@@ -28,7 +28,8 @@ from analysis.trackers.mlflow import note
 from analysis.trackers.study import tracked
 from analysis.verdict.decision import BETTER, OPEN, Compared, HeldOut, decision_of
 from analysis.verdict.origin import Origin
-from analysis.verdict.verdict import VIEWS, decided, plain, verdict_of
+from analysis.verdict.verdict import VIEWS, decided, verdict_of
+from analysis.wording import plain_text
 from arena.settings import StudyConfig
 from meta.begin import champion_of, take_up
 from meta.cli.longer import ELAPSED, longer, worth_more
@@ -137,7 +138,7 @@ def outputs(folder: Path) -> dict[str, str]:
         "piped": printed(lambda out: present(out, folder), person=False),
         "json": " ".join(json.loads(printed(lambda out: present(out, folder), as_json=True))["sentences"]),
     }  # fmt: skip
-    return {name: " ".join(plain(text).split()) for name, text in texts.items()}
+    return {name: " ".join(plain_text(text).split()) for name, text in texts.items()}
 
 
 @pytest.mark.parametrize(
@@ -164,7 +165,7 @@ def test_every_screen_shows_the_same_verdict(
     texts = outputs(folder)
     for where, text in texts.items():
         for sentence in found.sentences[: 1 if where == "card" else None]:
-            assert plain(sentence).removesuffix(".") in text, (where, sentence)
+            assert plain_text(sentence).removesuffix(".") in text, (where, sentence)
         assert ("is not shown to beat stock" in text) != ("beats stock by" in text), where
     sent = tracked(folder)
     assert found.headline in note(sent) and sent.verdict["p"] == d.p
@@ -181,7 +182,7 @@ def test_every_screen_shows_the_same_verdict(
     assert aa.gain == pytest.approx(gain["a/a"] - gain["control"]) and (gains is not None or (aa.low or 0) > 0)
     levels = {caveat.level for caveat in whole.caveats}
     assert ("stop" in levels) == (trust == "unverified")
-    assert all(plain(f"{one.title}") in texts[name] for one in whole.caveats for name in ("page", "report"))
+    assert all(plain_text(f"{one.title}") in texts[name] for one in whole.caveats for name in ("page", "report"))
 
 
 def test_the_sentences_say_what_evolution_added_and_what_held_out_tasks_gave(ahead: Ended) -> None:
