@@ -5,7 +5,7 @@ default: 48 nights of 96, four members of each of three families
 python -m bench.nights simulated [NIGHTS]
 default: 1,000 nights of 96 experiments on planted tasks; nothing is trained
 python -m bench.nights idle [NIGHTS]
-default: 3 nights of 40 experiments on strokes with a stand-in model that thinks for 20% of a training
+default: 3 nights of 24 experiments of three seconds with a stand-in model that thinks for 20% of a training
 
 The user's program is prose, which the scripted researcher carries out as the plain loop. Each night is `improve` on one
 member of a family, after the shipped knowledge without that family, with the device time of EXPERIMENTS full
@@ -51,6 +51,16 @@ FAMILIES, FIRST, MEMBERS = ("tabular", "strokes", "letters"), 301, 4
 SEED, RESAMPLES = 17, 10_000
 NOISE, SPENT_AT_END = 0.1, 8  # trainings that measure main, of 96
 PROGRAM = "# My loop\n\nChange one thing of train.py at a time. Keep a change if the loss is lower.\n"
+TRAINING = 3.0  # seconds of CPU time
+BUSY = f"""import time
+LR = 0.1
+WIDTH = 8
+WARMUP = 0.05
+SEED = 1
+while time.process_time() < {TRAINING}:
+    pass
+print("loss:", 1 + (LR - 0.3) ** 2 + 0.1 / WIDTH + (WARMUP - 0.2) ** 2 + SEED * 7919 % 13 / 1000)
+"""
 
 
 @dataclass(frozen=True)
@@ -139,30 +149,33 @@ def ratio(tasks: Sequence[Sequence[Night]]) -> str:
     return f"{once(whole):.2f} [{low:.2f}, {high:.2f}]"
 
 
-def idle(count: int) -> None:
+def idle(count: int, shares: Sequence[float] = (0.0, 0.2)) -> None:
     """Share of a night's wall time without a training, where the model answers at once and where it thinks."""
     from tests.llm.crowd import answer
     from tests.llm.server import LlmServer
     from tests.meta.foreign_study import surroundings
 
-    task = Task.load("strokes")
-    for share in (0.0, 0.2):
+    for share in shares:
         seen = []
         for number in range(count):
-            with (
-                tempfile.TemporaryDirectory() as temporary,
-                LlmServer(answer, delay=share * task.cost_seconds) as server,
-            ):
-                (Path(temporary) / "mine.md").write_text(PROGRAM)
-                study = Path(temporary) / "study"
-                budget = f"{40 * task.cost_seconds:.3f}s"
-                words = ["improve", "mine.md", "-t", "strokes", "-m", "openai/test", "--budget", budget,
-                         "--seed", str(number), "-q", "-y", "-s", str(study)]  # fmt: skip
-                subprocess.run([METALOOP, *words], cwd=temporary, env=surroundings(server.url), check=True,
+            with tempfile.TemporaryDirectory() as temporary, LlmServer(answer) as server:
+                folder = Path(temporary)
+                (folder / "theirs").mkdir()
+                (folder / "theirs" / "train.py").write_text(BUSY)
+                (folder / "mine.md").write_text(PROGRAM)
+                metaloop("task", "init", "--from", str(folder / "theirs"), "--metric", "loss", "--direction", "lower",
+                         "--seed", "train.py:SEED")  # fmt: skip
+                server.delay = share * TRAINING
+                words = ["improve", "mine.md", "-t", "theirs", "-m", "openai/test", "--budget", f"{24 * TRAINING:.0f}s",
+                         "--seed", str(number), "-q", "-y", "-s", "study"]  # fmt: skip
+                subprocess.run([METALOOP, *words], cwd=folder, env=surroundings(server.url), check=True,
                                capture_output=True)  # fmt: skip
-                [row] = sql(study, "SELECT utilization FROM standings WHERE purpose = 'night'")
+                [row] = sql(folder / "study", "SELECT utilization FROM standings WHERE purpose = 'night'")
                 seen.append(1 - row["utilization"])
-        figure(f"idle, the model thinks for {share:.0%} of a training", mean_of(seen), "<= .03" * (share > 0))
+        each = ", ".join(f"{one:.3f}" for one in seen)
+        figure(
+            f"idle, the model thinks for {share:.0%} of a training", f"{mean_of(seen)}: {each}", "<= .03" * (share > 0)
+        )
 
 
 @dataclass(frozen=True)

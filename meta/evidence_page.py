@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,10 @@ from analysis.report.program_text import CreditRow
 from analysis.report.source import ReportSource
 from analysis.study import read_study
 from analysis.tables import rows, statement
-from analysis.trust import findings_line
 from analysis.verdict.verdict import verdict_of
 from analysis.wording import chance, estimate, interval_decimals
 from arena.public import public_lines
 from arena.study import Study
-from arena.task_set import TaskSet
 from meta.harvest_page import harvests
 from meta.steering import wishes
 from meta.verdict import Champion
@@ -26,8 +23,7 @@ from programs.directives import Directive
 from programs.evolved_for import EvolvedFor
 from programs.templates import jinja_environment
 from programs.text import one_line
-from trainer.cards.freshness import SAID, freshness
-from trainer.task import Task
+from trainer.cards.freshness import SAID, SPLIT
 
 TEMPLATES = Path(__file__).parent / "templates"
 MOST_ROWS, MOST_CHANGES, MOST_TEXT = 16, 30, 90  # rows of a table, lines of the diff, characters of a statement
@@ -40,7 +36,6 @@ def evidence_page(study: Study, champion: Champion) -> str:
         found = verdict_of(con, decision=d)
         steps = rows(con.execute(statement("lineage_steps"), {"program": program.program_id}))
         credit = ReportSource(con, "").ask("directive_credit", CreditRow, program=program.program_id).rows
-        counts = con.execute("SELECT kind, count(*) FROM findings GROUP BY kind ORDER BY kind").fetchall()
         night = rows(con.execute(statement("night_contributed"))) if d.night else []
         kept = rows(con.execute(statement("night_kept"))) if d.night else []
         limits = rows(con.execute("FROM constraints WHERE role IN ('champion', 'control') ORDER BY task, name, role"))
@@ -57,16 +52,11 @@ def evidence_page(study: Study, champion: Champion) -> str:
         researcher=str(EvolvedFor.of(study.config.researcher, study.config.staff.models)), first=first,
         change=changes(diff(first, program)) if first else [], night=night, kept=kept[:MOST_ROWS],
         more_kept=max(0, len(kept) - MOST_ROWS), credit=known[:MOST_ROWS], without=len(credit) - len(known),
-        more_credit=max(0, len(known) - MOST_ROWS), fresh=fresh_lines(TaskSet.confirming(study).tasks),
-        findings=findings_line(counts, str(study.folder)), public=public_lines(study), harvests=harvests(study),
+        more_credit=max(0, len(known) - MOST_ROWS), fresh=SAID[SPLIT] if d.fresh == SPLIT else "",
+        public=public_lines(study), harvests=harvests(study),
         steered=[wish for wish in wishes(study.folder, study.state) if wish.state != "waiting"],
         limits=[row for row in limits if d.rests_on(row["match_id"])], folder=shlex.quote(str(study.folder)),
     )  # fmt: skip
-
-
-def fresh_lines(tasks: Sequence[Task]) -> list[str]:
-    """What is fresh in the confirmation, each kind once."""
-    return [SAID[kind] for kind in dict.fromkeys(map(freshness, tasks))]
 
 
 def limit(row: dict[str, Any]) -> str:

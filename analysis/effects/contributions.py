@@ -49,7 +49,7 @@ class Contribution:
     gain: float
     device_seconds_charged: float
     gain_per_hour: float | None  # of device time
-    low: float | None  # its 95% interval over turns
+    low: float | None  # its 95% interval over turns; None where all gained the same
     high: float | None
     gain_early: float  # in the first EARLY turns of the night
     gain_late: float  # in its second half
@@ -76,7 +76,7 @@ def _contribution(program_id: str, night: Sequence[NightTurnRow]) -> Contributio
     def at(value: float | None) -> float | None:
         return None if value is None or not seconds else value * per_hour
 
-    half = len(night) / 2
+    half, known = len(night) / 2, len({row.gain for row in mine}) > 1
     return Contribution(
         run_id=mine[0].run_id,
         program_id=program_id,
@@ -86,8 +86,8 @@ def _contribution(program_id: str, night: Sequence[NightTurnRow]) -> Contributio
         gain=gain,
         device_seconds_charged=seconds,
         gain_per_hour=at(each.mean),
-        low=at(each.low),
-        high=at(each.high),
+        low=at(each.low) if known else None,
+        high=at(each.high) if known else None,
         gain_early=math.fsum(row.gain for row in mine if row.number < EARLY),
         gain_late=math.fsum(row.gain for row in mine if row.number >= half),
     )

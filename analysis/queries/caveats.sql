@@ -39,7 +39,8 @@ UNION ALL SELECT 'collapsed', count(*), '' FROM collapsed HAVING count(*) > 0
 UNION ALL SELECT 'few runs', count(DISTINCT program_id), min(n)::VARCHAR FROM board
     WHERE n < 5 AND (SELECT coalesce(json_array_length(any_value(d) -> 'families'), 0) FROM decided) = 0 AND role <> 'a/a' AND purpose NOT IN ('ablation', 'night') HAVING count(*) > 0
 UNION ALL SELECT 'trust differs', count(DISTINCT trust), '' FROM board HAVING count(DISTINCT trust) > 1
-UNION ALL SELECT 'findings', count(*), string_agg(DISTINCT kind, ', ') FROM findings HAVING count(*) > 0
+UNION ALL SELECT if(kind = 'gpu', 'gpu', 'findings') AS code, count(*), if(code = 'gpu', min(text), string_agg(DISTINCT kind, ', '))
+    FROM findings GROUP BY code
 UNION ALL SELECT 'failed seeds', sum(failed_seeds)::BIGINT, '' FROM runs HAVING sum(failed_seeds) > 0
 UNION ALL SELECT 'unscored', count(*), '' FROM runs
     WHERE verified_gain IS NULL AND state = 'finished' AND (SELECT count(*) FROM board) > 0 HAVING count(*) > 0

@@ -48,6 +48,7 @@ TEXTS = {
         "Trust differs",
         "Kinds of scores that are compared: {n}. A difference may come from the scoring.",
     ),
+    "gpu": (NOTE, "The GPU's driver", "Trainings with a remark of it: {n}, such as: {detail}."),
     "findings": (MIND, "The referee noticed something", "Suspicions: {n} ({detail}). They change no score."),
     "failed seeds": (
         MIND,

@@ -142,9 +142,10 @@ class Decision:
 
     @property
     def digits(self) -> int:
-        """Decimal places of its gains and differences: those of the announced one, so that a figure looks the same
-        wherever it is shown."""
-        return interval_decimals(self.tested.low, self.tested.high)
+        """Decimal places of its gains and differences: those of the announced one (of a night, of `main`), so that a
+        figure looks the same wherever it is shown."""
+        shown = (self.script if self.night else None) or self.tested
+        return interval_decimals(shown.low, shown.high)
 
     @property
     def against_own(self) -> bool:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import duckdb
 import numpy as np
 
-from analysis.effects.contributions import NightTurnRow, block_test
+from analysis.effects.contributions import NightTurnRow, block_test, contributions
 
 
 def played(seed: int, better: float = 1.0, blocks: int = 40, twice: bool = False) -> list[NightTurnRow]:
@@ -34,3 +35,13 @@ def test_gains_without_noise_count_by_whether_they_were_kept() -> None:
     assert block_test([(turns, None)], "a", "b") == block_test([(turns, 0.0)], "a", "b") < 0.05
     assert block_test([([], None)], "a", "b") == 1.0
     assert block_test([(played(1, 9.0, twice=True), 0.03)], "a", "b") == 1.0, "two turns use up a list twice as fast"
+
+
+def test_turns_that_all_gained_nothing_have_no_interval() -> None:
+    with duckdb.connect() as con:
+        con.execute("CREATE TABLE night_turns AS SELECT 'r' AS run_id, n AS number, n // 2 AS block, "
+                    "if(n % 2 = 0, 'a', 'b') AS program_id, 1 AS experiments, NULL::BIGINT AS kept, "
+                    "if(n = 1, 5e-1, 0e0) AS gain, 6e1 AS device_seconds_charged FROM range(6) AS _(n)")  # fmt: skip
+        none, some = contributions(con)
+    assert (none.gain_per_hour, none.low, none.high) == (0.0, None, None)
+    assert some.low is not None and some.high is not None and some.low < (some.gain_per_hour or 0.0) < some.high

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from analysis.ledger import Ledger
-from analysis.study import query
+from analysis.study import open_study, query
 from analysis.trust import findings_line, marked, remarks, weakest
+from analysis.verdict.caveats import caveats
+from analysis.verdict.verdict import VIEWS
 from tests.analysis import synthetic
 
 
@@ -64,6 +66,15 @@ def test_an_arm_is_as_trusted_as_its_weakest_run_that_was_scored(folder: Path) -
 def test_a_finding_that_a_resumed_study_tells_again_is_one(folder: Path) -> None:
     rows = query(folder, "SELECT kind, text, run_id, seed FROM findings")
     assert [(row["kind"], row["text"]) for row in rows] == [("leak", "gap 0.1"), ("leak", "gap 0.2")]
+
+
+def test_a_remark_of_the_gpus_driver_is_no_suspicion(folder: Path) -> None:
+    with Ledger(folder / "ledger", "later") as ledger:
+        ledger.append({"kind": "finding", "run_id": "ra10", "finding": "gpu", "text": "utilization 25%"})
+    with open_study(folder, views=VIEWS) as con:
+        texts = {one.title: one.text for one in caveats(con)}
+    assert "2 (leak)" in texts["The referee noticed something"]
+    assert "1, such as: utilization 25%" in texts["The GPU's driver"]
 
 
 def test_a_fault_of_a_verification_is_in_its_view(folder: Path) -> None:
