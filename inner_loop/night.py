@@ -50,8 +50,8 @@ class Proposes(Protocol):
     def refit(self, bench: Bench, proposal: Proposal) -> Proposal | None:
         """A proposal made for an earlier head, on the head of now; None where it does not apply."""
 
-    def ahead(self, bench: Bench) -> None:
-        """Ask a model for the next proposal, which another turn's training need not wait for."""
+    def ahead(self, bench: Bench, training: Sequence[Proposal]) -> None:
+        """Ask a model for the next proposal while others train, so that no training waits for it."""
 
     def close(self, bench: Bench) -> None: ...
 
@@ -170,7 +170,7 @@ class Night:
                     drawn.append((turn, proposal))
                 else:
                     self._told(bench, turn, [])
-            self._of(coming.seat).ahead(bench)
+            self._of(coming.seat).ahead(bench, [one for _, one in drawn])
             self._train(bench, drawn)
             empty = 0 if drawn else empty
         bench.early = (bench.early or NOTHING_LEFT) if bench.is_open else ""

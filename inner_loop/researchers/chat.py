@@ -93,9 +93,9 @@ class ChatResearcher(ScriptedResearcher):
         with self._stoppable():
             return super().propose(bench)
 
-    def ahead(self, bench: Bench) -> None:
+    def ahead(self, bench: Bench, training: Sequence[Proposal]) -> None:
         self._enter(current(self._phases, bench))
-        self._ask(bench, bench.head, [])
+        self._ask(bench, bench.head, training)
 
     def close(self, bench: Bench) -> None:
         self.client.close()
@@ -155,7 +155,8 @@ class ChatResearcher(ScriptedResearcher):
             at, programs = self._context.seat
             number = turn * programs + at
             idea = self._notebook.hand_out(number, role.name, parent.config, bench.history)
-            made = [f"{p.plan.turn.role.name}: {p.description!r}" for p in wave if isinstance(p, ChatProposal)]
+            others = [p for p in wave if isinstance(p, ChatProposal)]
+            made = [f"{p.plan.turn.role.name}: {p.description!r}" for p in others]
             flight = InFlight(tuple(made), tuple(self._calling.values()))
             try:
                 messages = self._briefing.turn(bench, self._notebook, parent, role, idea, flight, len(self._lost))
@@ -164,16 +165,17 @@ class ChatResearcher(ScriptedResearcher):
                     raise
                 bench.early = too_long.message  # the source has outgrown the model's context
                 return
-            asked = Turn(number, role, parent, tuple(messages), self._tried(bench))
+            asked = Turn(number, role, parent, tuple(messages), self._tried(bench, others))
             self._calling[number] = (
                 f"{role.name}, {f'offered [{idea.label}] {line(idea.text, 80)}' if idea else 'offered no idea'}"
             )
             self._calls.ask(partial(converse, self.client, asked, self._briefing.reply_tokens, self._briefing.fits))
 
-    def _tried(self, bench: Bench) -> frozenset[str]:
+    def _tried(self, bench: Bench, others: Sequence[ChatProposal] = ()) -> frozenset[str]:
         if not self._charter.no_repeat:
             return frozenset()
-        return frozenset(record.source.source_id for record in bench.history)
+        beside = (one.source for one in others if one.source)
+        return frozenset(source.source_id for source in (*(one.source for one in bench.history), *beside))
 
     # --- results of turns ----------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -65,7 +66,7 @@ class ScriptedResearcher:
     def refit(self, bench: Bench, proposal: Proposal) -> Proposal | None:
         return self._refit(bench, bench.head, proposal)
 
-    def ahead(self, bench: Bench) -> None:
+    def ahead(self, bench: Bench, training: Sequence[Proposal]) -> None:
         """A script needs no time to think."""
 
     def close(self, bench: Bench) -> None:
