@@ -6,9 +6,13 @@ Pages use a true minus and a dash; terminals and plain files use ASCII (`plain_n
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 MINUS = "\u2212"
+# Control characters and those that change the writing direction: untrusted text must not rearrange the page.
+_UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
 # Stock has two arms, which have one name everywhere: by role.
 TWO_ARMS = {"a/a": "{} (A/A)", "both arms": "{}, both arms"}
 
@@ -198,3 +202,14 @@ def arm_name(name: str, role: str | None) -> str:
 def role_name(role: str | None) -> str:
     """The role as pages show it."""
     return "A/A" if role == "a/a" else role or ""
+
+
+def clean(value: Any) -> Any:
+    """Replaces invisible characters by a visible mark."""
+    if isinstance(value, str):
+        return _UNSEEN.sub("\ufffd", value)
+    if isinstance(value, Mapping):
+        return {key: clean(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [clean(item) for item in value]
+    return value

@@ -93,8 +93,9 @@ def _kind(directive: Directive) -> str:
 
 
 def line(text: str) -> str:
-    """Text of a program on one line, escaped so that it cannot end a table cell or a fenced block."""
-    return one_line(text).replace("|", "\\|").replace("~~~", "~ ~ ~")
+    """Text of a program on one line, escaped: it ends no table cell or fenced block and is no HTML, link or picture."""
+    plain = one_line(text).replace("|", "\\|").replace("~~~", "~ ~ ~")
+    return plain.replace("<", "\\<").replace("](", "]\\(")
 
 
 def cell(text: str) -> str:

@@ -10,9 +10,9 @@ from itertools import pairwise
 from typing import Any
 
 from analysis.report import cells
-from analysis.report.source import ReportSource, clean
+from analysis.report.source import ReportSource
 from analysis.tables import typed_rows
-from analysis.wording import decimals, interval_decimals, many, number
+from analysis.wording import clean, decimals, interval_decimals, many, number
 from programs.directives import Directive
 from programs.errors import ProgramError
 

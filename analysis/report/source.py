@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from analysis.tables import Record, rows, typed_rows
+from analysis.wording import clean
 
 if TYPE_CHECKING:
     import duckdb
 
 SQL = Path(__file__).parent / "sql"
-# Control characters and those that change the writing direction: untrusted text must not rearrange the page.
-_UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
 _NAME = re.compile(r"\$([a-z_]+)")
 
 
@@ -94,14 +93,3 @@ def literal(value: SqlValue) -> str:
     if isinstance(value, Sequence):
         return "[" + ", ".join(map(literal, value)) + "]::VARCHAR[]"
     raise TypeError(f"no SQL literal for {type(value).__name__}")
-
-
-def clean(value: Any) -> Any:
-    """Replaces invisible characters by a visible mark."""
-    if isinstance(value, str):
-        return _UNSEEN.sub("\ufffd", value)
-    if isinstance(value, Mapping):
-        return {key: clean(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [clean(item) for item in value]
-    return value

@@ -6,9 +6,9 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analysis.report.source import clean
 from analysis.tables import statement
 from analysis.verdict.decision import Decision
+from analysis.wording import clean
 from trainer.cards.freshness import SAID
 
 if TYPE_CHECKING:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.power import runs_needed
-from analysis.report.source import clean
 from analysis.statistics import Mean, interval, satterthwaite
 from analysis.tables import rows, statement
 from analysis.trust import weakest
@@ -19,6 +18,7 @@ from analysis.verdict.contrast import Arms, Contrast, arms_of, contrast
 from analysis.verdict.decision import LEVEL, Compared, Decision, decision_of
 from analysis.wording import (
     arm_name,
+    clean,
     count,
     decimals,
     duration,

@@ -7,6 +7,7 @@ import unicodedata
 from pathlib import Path
 
 import pytest
+from markdown_it import MarkdownIt
 
 from analysis.evidence_text import page
 from meta import evidence_page
@@ -91,6 +92,8 @@ def test_what_a_program_says_on_the_champions_page(text: str) -> None:
         assert shown.count("|") == shown.count("\\|")
     assert "~~~" not in evidence_page.line(text)  # which stands in a fenced diff
     assert evidence_page.cell(text).count("`") == 2
+    shown = MarkdownIt().render(evidence_page.line("<b>a</b> ![b](http://c) [d](http://e) <http://f>"))
+    assert not any(element in shown for element in ("<b>", "<img", "<a "))
 
 
 @pytest.mark.exploit(32)

@@ -15,10 +15,11 @@ import pytest
 from analysis.ledger import Ledger
 from analysis.report import page
 from analysis.report.card import card
-from analysis.report.source import Answer, ReportSource, clean
+from analysis.report.source import Answer, ReportSource
 from analysis.study import open_study, query
 from analysis.tables import rows
 from analysis.verdict.verdict import verdict_of
+from analysis.wording import clean
 from tests.analysis import synthetic
 from tests.analysis.report import studies
 
