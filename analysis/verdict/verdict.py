@@ -173,11 +173,16 @@ def decided(d: Decision) -> Verdict:
 
 def runs_of_each(d: Decision) -> int | None:
     """None where the difference is shown, is no gain, or the spread between runs is unknown."""
-    ours, theirs = d.champion, d.tested.gain
-    if d.holds or d.tasks or d.night or not ours.se or not theirs.se:
+    return None if d.holds or d.tasks or d.night else runs_to_show(d.champion, d.tested)
+
+
+def runs_to_show(ours: Mean, other: Compared) -> int | None:
+    """Runs of each program with which a champion's difference to another is seen with 80% power; None where it is no
+    gain, or the spread between runs is unknown."""
+    if not ours.se or not other.gain.se:
         return None
-    sd = math.sqrt((ours.se**2 * ours.n + theirs.se**2 * theirs.n) / 2)
-    return runs_needed(d.tested.difference, sd)
+    sd = math.sqrt((ours.se**2 * ours.n + other.gain.se**2 * other.gain.n) / 2)
+    return runs_needed(other.difference, sd)
 
 
 def _of_match(con: duckdb.DuckDBPyConnection, facts: Mapping[str, Any], others: Sequence[Arms] = ()) -> Verdict:

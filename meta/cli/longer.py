@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.json_values import read_as
-from analysis.power import runs_needed
+from analysis.verdict.verdict import runs_to_show
 from analysis.wording import roughly
 from meta.cli import resolve
 from programs.errors import MetaloopError
@@ -31,10 +31,7 @@ def worth_more(d: Decision, times: float) -> bool:
     """Whether so many times the runs show, with 80% power, what this study did not: that the champion is better than
     the reference, or than the program that it started from."""
     lead = d.start if d.holds else d.tested
-    if lead is None or not d.champion.se or not lead.gain.se or (lead.low or 0.0) > 0:
-        return False
-    sd = math.sqrt((d.champion.se**2 * d.champion.n + lead.gain.se**2 * lead.gain.n) / 2)
-    needed = runs_needed(lead.difference, sd)
+    needed = runs_to_show(d.champion, lead) if lead and (lead.low or 0.0) <= 0 else None
     return needed is not None and needed <= times * d.champion.n
 
 
