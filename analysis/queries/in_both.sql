@@ -4,11 +4,15 @@ WITH acts AS (
     SELECT place, record ->> 'what' AS what, unnest(CAST(record -> 'arm_ids' AS VARCHAR[])) AS arm_id
     FROM events WHERE kind = 'act'),
 void AS (SELECT arm_id FROM acts GROUP BY arm_id HAVING arg_max(what, place) = 'void'),
+followed AS (  -- by which researcher, with which models; those of a study with scripts only write programs
+    SELECT config ->> 'researcher' AS researcher, CASE WHEN researcher = 'scripted' THEN [] ELSE
+        from_json(config -> 'staff' -> 'models', '["VARCHAR"]') END AS models FROM studies ORDER BY started_at DESC LIMIT 1),
 deciding AS (
     SELECT match_id, task, task_id, unit, run_budget, hardware_class FROM matches
     WHERE match_id IN (SELECT match_id FROM runs WHERE verified_gain IS NOT NULL) AND purpose NOT IN ('ablation', 'reserve', 'screening')
     QUALIFY rank() OVER (PARTITION BY task ORDER BY purpose = 'confirmation' DESC, started_at DESC) = 1)
-SELECT d.task, d.task_id, d.unit, d.run_budget, d.hardware_class, r.program_id, any_value(r.name) AS name,
+SELECT d.task, d.task_id, d.unit, d.run_budget, d.hardware_class, (SELECT researcher FROM followed) AS researcher,
+    (SELECT models FROM followed) AS models, r.program_id, any_value(r.name) AS name,
     bool_or(r.role = 'champion') AS is_champion, list(r.verified_gain ORDER BY r.run_id) AS gains
 FROM deciding AS d JOIN runs AS r USING (match_id)
 WHERE r.state = 'finished' AND r.verified_gain IS NOT NULL AND r.role <> 'a/a' AND r.arm_id NOT IN (FROM void)

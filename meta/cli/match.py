@@ -84,7 +84,7 @@ def match(
         if settings.dry_run:
             launch.dry_run(out, plan)
             return
-    others = added(out, add, folder, entries, settings, task)
+    others = added(out, add, study, entries, settings, task)
     settings.ready(out, task, study)
     for entry in entries if study is None else ():
         if " = " in entry.program.name and entry.role != "a/a":
@@ -104,6 +104,8 @@ def match(
     carry_out = partial(play_entries, study, entries, runs, batch=batch, rule=rule)
     played = launch.drive(out, study.folder, "match", plan, carry_out, at_end=launch.flags_at_end(webhook))
     present(out, study.folder, [played.match_id], others)
+    if others:
+        out.note(f"the difference counts the runs of {', '.join(add)} too; the report of this study does not")
     webhooks.send_rows(out, webhook, "match", study.folder, webhooks.STANDINGS, [[played.match_id]])
     if batch is not None:
         out.note(race_ended(study, played))
@@ -128,19 +130,27 @@ def alike(entries: list[Entry], task: Task, researcher: str) -> list[Entry]:
 
 
 def added(
-    out: Output, names: tuple[str, ...], own: Path | None, entries: list[Entry], settings: LaunchSettings, task: Task
+    out: Output, names: tuple[str, ...], study: Study | None, entries: list[Entry], settings: LaunchSettings, task: Task
 ) -> list[Arms]:
     """The runs of ``--add``. Raises UsageError for a study that is named twice or is the match itself."""
     from arena.choice import hardware_of_jobs
+    from programs.evolved_for import EvolvedFor
 
     if not names:
         return []
     folders = [resolve.study_folder(name, out).resolve() for name in names]
-    if len({*folders, *([own.resolve()] if own else [])}) < len(folders) + bool(own):
+    if len({*folders, *([study.folder.resolve()] if study else [])}) < len(folders) + bool(study):
         raise UsageError("--add names a study twice, or this one", hint="name each earlier study once")
-    hardware = hardware_of_jobs(task.device)
-    budget = settings.run_budget or task.run_budget
-    wanted = {"task_id": task.task_id, "run_budget": budget, "hardware_class": hardware}
+    choice, budget = settings.researcher_choice, settings.run_budget or task.run_budget
+    followed = EvolvedFor.of(choice.researcher, choice.config.models)
+    if study:
+        followed = EvolvedFor.of(study.config.researcher, study.config.staff.models)
+        budget = study.config.run_budget
+    wanted = {
+        "task_id": task.task_id, "run_budget": budget,
+        "hardware_class": hardware_of_jobs(task.device), "researcher": followed.researcher,
+        "models": [*followed.models],
+    }  # fmt: skip
     return [runs_in(folder, entries, wanted) for folder in folders]
 
 
@@ -160,7 +170,7 @@ def runs_in(folder: Path, entries: list[Entry], wanted: Mapping[str, object]) ->
     if missing := [one for one in pair if one not in known]:
         names = ", ".join(entry.program.name for entry in entries if entry.program.program_id in missing)
         raise NotComparable(
-            f"{resolve.shown(folder)} has no runs of {names} with this task, run budget and hardware",
+            f"{resolve.shown(folder)} has no runs of {names} with this task, run budget, hardware and researcher",
             hint="--add takes studies of the same texts on equal terms",
         )
     return known[pair[0]], known[pair[1]]

@@ -12,7 +12,10 @@ from meta.cli import resolve
 from meta.cli.output import Column, Output
 from programs.errors import NotComparable
 
-SAME = {"task_id": "task", "run_budget": "run budget", "unit": "unit", "hardware_class": "hardware"}
+SAME = {
+    "task_id": "task", "run_budget": "run budget", "unit": "unit", "hardware_class": "hardware",
+    "researcher": "researcher", "models": "models",
+}  # fmt: skip
 COLUMNS = (
     Column("task", optional=True),
     Column("program", flex=True, style="bold"),

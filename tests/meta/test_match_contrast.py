@@ -55,8 +55,11 @@ def test_two_programs_are_compared_as_named_and_an_earlier_study_adds_its_runs(
     assert isinstance(added, dict) and added["n"] == 6
     assert added["difference"] == pytest.approx((found["difference"] + alone) / 2)
     assert run(["match", *words, "-s", "three", "-n", "2", "-b", "9s", "-y", "-q", "--add", "one"]) == 2
-    assert "has no runs of local, b with this task, run budget and hardware" in capsys.readouterr().err
+    reason = "has no runs of local, b with this task, run budget, hardware and researcher"
+    assert reason in capsys.readouterr().err
     assert not (here / "three").exists()  # refused before anything ran
+    assert run(["match", *words, "-s", "three", "-n", "3", "-y", "-q", "-m", "openai/test", "--add", "one"]) == 2
+    assert reason in capsys.readouterr().err
     assert run(["match", *words, "-s", "two", "-n", "3", "-y", "-q", "--add", "one", "--add", "one"]) == 2
     assert "names a study twice" in capsys.readouterr().err
     assert run(["standings", "one", "two", "--json"]) == 0
