@@ -89,18 +89,19 @@ def parts(folder: Path) -> None:
     from analysis.effects import attribution
     from analysis.effects.rows import CreditViewRow
     from analysis.report import page
-    from analysis.study import _add, _compute, open_study
+    from analysis.study import _add, _compute, _tables, ledger_folder
 
-    con = timed("SQL views", lambda: open_study(folder, views=()))
+    made = timed("SQL views", lambda: _tables(ledger_folder(folder)))
+    con = made.con
     ranked = timed("view standings", lambda: standings.standings(con))
     _add(con, "", "standings", standings.Standing, ranked)
-    timed("views power, scales", lambda: _compute(con, ("power", "scales")))
+    timed("views power, scales", lambda: _compute(con, ("power", "scales"), "", made))
     profile = cProfile.Profile()
     credit_rows = timed("view credit", lambda: profile.runcall(attribution.credit, con))
     for name, seconds in methods(profile):
         figure(f"  of it {name}", f"{seconds:.2f} s")
     _add(con, "", "credit", CreditViewRow, credit_rows)
-    timed("view transfer", lambda: _compute(con, ("transfer",)))
+    timed("view transfer", lambda: _compute(con, ("transfer",), "", made))
     timed("report page", lambda: page.report(con, str(folder)))
     figure("peak memory", f"{peak():.2f} GiB")
 
