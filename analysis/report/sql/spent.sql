@@ -30,4 +30,4 @@ SELECT 'kept commits, trained again', count(*), NULL, coalesce(sum(device_second
 FROM replays
 UNION ALL
 SELECT 'audits (metaloop verify)', count(*), NULL, coalesce(sum(device_seconds_spent ORDER BY audit_id), 0.0), 'arena' FROM audits
-ORDER BY paid_by DESC, spent_seconds DESC, what
+ORDER BY paid_by DESC, spent_seconds DESC, what, times
