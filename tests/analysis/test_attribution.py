@@ -158,26 +158,6 @@ def test_screens_count_with_a_level_and_an_error_of_their_own(tmp_path: Path) ->
         assert (i % 2 == 0) == (told.sd < 0.03)  # what was only looked at is known less well
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("changes", [1, 3])
-def test_edits_are_ordered_well_under_noise(tmp_path: Path, changes: int) -> None:
-    """Mean rank agreement with the planted main effects over six worlds with weak interactions."""
-    from scipy.stats import kendalltau
-
-    joint = []
-    for seed in range(6):
-        rng = np.random.default_rng(seed)
-        effects = {(f"K{i}", 1): float(rng.normal(0.02, 0.08)) for i in range(16)}
-        keys = list(effects)
-        pairs = {(keys[i], keys[j]): float(rng.normal(0, 0.02)) for i, j in rng.choice(16, (20, 2)) if i != j}
-        world = synthetic.World(effects, {f"K{i}": 0 for i in range(16)}, pairs, noise=0.05)
-        folder = synthetic.study(tmp_path / str(seed), world, runs=6, tries=20, changes=changes, seed=seed)
-        credits = edits(folder)
-        truth = [effects[key] for key in credits]
-        joint.append(kendalltau(truth, [c.score for c in credits.values()]).statistic)
-    assert np.mean(joint) > 0.7
-
-
 def test_estimates_survive_scripts_that_diverge(tmp_path: Path) -> None:
     """Where a value makes training diverge, its score is a hundred times worse: that must not drown the others."""
     effects = EFFECTS | {("OPT", "rmsprop"): -5.0}
