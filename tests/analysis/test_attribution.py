@@ -199,29 +199,6 @@ def test_directives_gain_per_experiment_and_compliance_is_known(tmp_path: Path) 
     assert muon["design"] == "observational" and muon["causal"] is False and "d-never" not in rows
 
 
-def test_child_minus_parent_is_paired_where_seeds_are_shared(tmp_path: Path) -> None:
-    rng = np.random.default_rng(6)
-    with Ledger(tmp_path / "ledger", "arena") as ledger:
-        for child, parent in (("child", "parent"), ("late", "parent"), ("unborn", "parent")):
-            event = {"child_id": child, "parent_ids": [parent], "operator": "reorder", "accepted": child != "unborn"}
-            ledger.append({"kind": "mutation", **event})
-        synthetic.match(ledger, "m1", {"a-child": "child", "a-parent": "parent"})
-        synthetic.match(ledger, "m2", {"a-late": "late"})
-        for seed in range(8):
-            luck = rng.normal(0, 1.0)
-            for who, match_id, gain in (("child", "m1", 1.3), ("parent", "m1", 1.0), ("late", "m2", 1.5)):
-                own = gain + luck + rng.normal(0, 0.05)
-                synthetic.start(ledger, f"r-{who}-{seed}", match_id, f"a-{who}", who, seed)
-                synthetic.end(ledger, f"r-{who}-{seed}")
-                synthetic.verify(ledger, f"r-{who}-{seed}", f"a-{who}", who, [own])
-    rows = {row["child_id"]: row for row in query(tmp_path, "SELECT * FROM credit WHERE method = 'mutation'")}
-    child, late = rows["child"], rows["late"]
-    assert child["design"] == "paired" and child["causal"] and child["n"] == 8
-    assert child["estimate"] == pytest.approx(0.3, abs=0.06) and child["low"] > 0 and child["q"] < 0.05
-    assert late["design"] == "observational" and late["se"] > 5 * child["se"] and not late["causal"]
-    assert "unborn" not in rows
-
-
 def test_the_view_leaves_the_confirmation_out(tmp_path: Path) -> None:
     folder = synthetic.study(tmp_path / "study", WORLD, runs=2, tries=3)
     tries = "SELECT count(*) AS n, sum(n) AS tries FROM credit WHERE method = 'edit'"

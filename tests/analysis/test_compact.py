@@ -25,7 +25,9 @@ from tests.analysis.test_study import WORLD
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Every ledger is large enough for a copy, unless a test says otherwise."""
     monkeypatch.setenv("METALOOP_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(compact, "LARGE", 0)
     return tmp_path / "cache" / "views"
 
 
@@ -72,7 +74,9 @@ def test_same_rows(folder: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -
 
 def test_same_rows_of_an_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
     logs = {f"{name.lower()}/results.tsv": getattr(samples, name) for name in ("CANONICAL", "NOT_A_LOG")}
-    bring_in(tmp_path, logs)
+    with monkeypatch.context() as small:
+        small.setattr(compact, "LARGE", 1 << 40)
+        bring_in(tmp_path, logs)
     both(tmp_path / "study", monkeypatch, cache)
 
 
@@ -86,8 +90,7 @@ def test_same_rows_where_a_clock_went_back(
     both(folder, monkeypatch, cache)
 
 
-def test_a_copy_is_read_where_there_is_one(folder: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
-    monkeypatch.setattr(compact, "LARGE", 0)
+def test_a_copy_is_read_where_there_is_one(folder: Path, cache: Path) -> None:
     count = "SELECT count(*) AS n FROM runs"
     assert query(folder, count) == [{"n": 8}]
     [copy] = copies(cache)
@@ -123,8 +126,7 @@ def test_altered_bytes_are_noticed_with_and_without_a_copy(
     assert query(folder, "SELECT count(*) AS n FROM events") == [{"n": len(lines) - 1}]
 
 
-def test_a_ledger_that_grew_leaves_one_copy(folder: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
-    monkeypatch.setattr(compact, "LARGE", 0)
+def test_a_ledger_that_grew_leaves_one_copy(folder: Path, cache: Path) -> None:
     with open_study(folder, views=()) as con:
         before = con.execute("SELECT count(*) FROM events").fetchall()[0][0]
         for _ in range(2):
@@ -139,8 +141,7 @@ def test_a_ledger_that_grew_leaves_one_copy(folder: Path, monkeypatch: pytest.Mo
     assert len(copies(cache)) == 1
 
 
-def test_only_a_folder_of_ones_own_is_used(folder: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
-    monkeypatch.setattr(compact, "LARGE", 0)
+def test_only_a_folder_of_ones_own_is_used(folder: Path, cache: Path) -> None:
     read(folder)
     moved = cache.parent / "elsewhere"
     cache.rename(moved)
@@ -164,7 +165,6 @@ def test_many_may_open_at_once(folder: Path, cache: Path) -> None:
 
 
 def test_credit_is_computed_once_by_the_same_code(folder: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
-    monkeypatch.setattr(compact, "LARGE", 0)
     count = "SELECT count(*) AS n FROM credit"
     [found] = query(folder, count)
     [kept] = cache.glob("*/*/credit-*.parquet")

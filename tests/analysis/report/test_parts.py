@@ -30,9 +30,9 @@ def shown(folder: Path) -> page.Page:
     return made
 
 
-def test_of_many_experiments_kept_ones_and_a_share_of_each_kind_are_shown(tmp_path: Path) -> None:
+def test_of_many_experiments_kept_ones_and_a_share_of_each_kind_are_shown(ended: Path) -> None:
     kind = "SELECT decision, status, count(*) AS n FROM experiments GROUP BY ALL"
-    with open_study(studies.finished(tmp_path)) as con:
+    with open_study(ended) as con:
         counts = con.execute(kind).fetchall()
         rows = source.ReportSource(con, "x").rows("experiments", most=60, first="stock").rows
     assert len(rows) == 60 < sum(n for *_, n in counts)
@@ -41,21 +41,20 @@ def test_of_many_experiments_kept_ones_and_a_share_of_each_kind_are_shown(tmp_pa
     assert len({(row["run_id"], row["experiment_id"]) for row in rows}) == 60
 
 
-def test_all_experiments_are_shown_where_they_are_few(tmp_path: Path) -> None:
-    found = shown(studies.finished(tmp_path))
+def test_all_experiments_are_shown_where_they_are_few(ended: Path) -> None:
+    found = shown(ended)
     assert found.experiments is not None and len(found.experiments.data["rows"]) == found.verdict.experiments
 
 
-def test_the_lineage_has_each_program_below_its_parent_with_what_it_changed(tmp_path: Path) -> None:
-    folder = studies.finished(tmp_path)
-    rows = {row["id"]: row for row in shown(folder).asked("lineage").rows}
+def test_the_lineage_has_each_program_below_its_parent_with_what_it_changed(ended: Path) -> None:
+    rows = {row["id"]: row for row in shown(ended).asked("lineage").rows}
     [(child, parents)] = [(one["id"], one["parents"]) for one in rows.values() if one["parents"]][:1]
     order = list(rows)
     assert order.index(parents[0]) < order.index(child) and rows[child]["depth"] == rows[parents[0]]["depth"] + 1
     ids = {
         one: {
             row["directive_id"]
-            for row in query(folder, f"FROM directives WHERE program_id = '{one}' AND kind <> 'order'")
+            for row in query(ended, f"FROM directives WHERE program_id = '{one}' AND kind <> 'order'")
         }
         for one in (child, parents[0])
     }
@@ -64,13 +63,12 @@ def test_the_lineage_has_each_program_below_its_parent_with_what_it_changed(tmp_
     assert [row["champion"] for row in rows.values()].count(True) == 1
 
 
-def test_the_letter_of_an_experiment_is_its_result(tmp_path: Path) -> None:
-    folder = studies.finished(tmp_path)
-    [first, *_] = shown(folder).asked("runs").rows
+def test_the_letter_of_an_experiment_is_its_result(ended: Path) -> None:
+    [first, *_] = shown(ended).asked("runs").rows
     sql = f"SELECT number, decision, status, metric, fraction FROM experiments WHERE run_id = '{first['id']}'"
     known = {
         row["number"]: letter(row["number"], row["decision"], row["status"], row["metric"], row["fraction"] or 1.0)
-        for row in query(folder, sql)
+        for row in query(ended, sql)
     }
     assert {point["number"]: point["letter"] for point in first["points"]} == known and len(set(known.values())) > 1
 
