@@ -20,7 +20,6 @@ from programs.errors import Corrupt
 from tests.analysis import synthetic
 from tests.analysis.imports import samples
 from tests.analysis.imports.helpers import bring_in
-from tests.analysis.test_study import WORLD
 
 
 @pytest.fixture(autouse=True)
@@ -32,8 +31,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return synthetic.study(tmp_path / "study", WORLD, runs=4, tries=6, programs=("stock", "p2"))
+def folder(tmp_path: Path, small_study: Path) -> Path:
+    return Path(shutil.copytree(small_study, tmp_path / "study"))
 
 
 def everything(folder: Path) -> dict[str, Any]:
@@ -66,7 +65,7 @@ def copies(cache: Path) -> list[Path]:
 def test_same_rows(folder: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
     with Ledger(folder / "ledger", "zebra") as ledger:  # a resumed study tells again what it knows
         synthetic.decide(ledger, "r-stock-0", 1, "replicate")
-        synthetic.search(ledger, WORLD, "r-stock-0", np.random.default_rng(5), tries=3)
+        synthetic.search(ledger, synthetic.SMALL, "r-stock-0", np.random.default_rng(5), tries=3)
     (folder / "ledger" / "other-1.jsonl").write_bytes(b'{"seq":0,"at":"20')  # torn
     (folder / "ledger" / "empty-1.jsonl").touch()
     both(folder, monkeypatch, cache)

@@ -65,9 +65,7 @@ def test_stopped_runs_spend_and_do_not_gain(tmp_path: Path) -> None:
     with Ledger(tmp_path / "ledger", "arena") as ledger:
         synthetic.match(ledger, "m1", {"a1": "p1", "a2": "p2"})
         for seed, state in enumerate(["finished", "stopped"]):
-            synthetic.start(ledger, f"r{seed}", "m1", "a1", "p1", seed)
-            synthetic.verify(ledger, f"r{seed}", "a1", "p1", [0.5 + seed])
-            synthetic.end(ledger, f"r{seed}", state=state)
+            synthetic.run(ledger, f"r{seed}", "m1", "a1", "p1", seed, [0.5 + seed], state=state)
         synthetic.start(ledger, "r9", "m1", "a2", "p2", 0)
     rows = query(tmp_path, "SELECT * FROM standings ORDER BY arm_id")
     first, second = rows

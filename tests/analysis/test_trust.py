@@ -39,10 +39,7 @@ def folder(tmp_path: Path) -> Path:
         synthetic.match(ledger, "m1", {"a1": "p1", "a2": "p2"})
         for arm, trusts in (("a1", ("verified", "scored")), ("a2", ("verified", "verified"))):
             for seed, trust in enumerate(trusts):
-                run = f"r{arm}{seed}"
-                synthetic.start(ledger, run, "m1", arm, f"p{arm[1]}", seed)
-                synthetic.end(ledger, run)
-                synthetic.verify(ledger, run, arm, f"p{arm[1]}", [0.1, 0.2], trust=trust)
+                synthetic.run(ledger, f"r{arm}{seed}", "m1", arm, f"p{arm[1]}", seed, [0.1, 0.2], trust=trust)
         failed = {"kind": "verification", "run_id": "ra20", "stream": "selection", "seed": 9, "status": "crash"}
         ledger.append({**failed, "gain": 0.0, "trust": "scored"})
         told = {"kind": "finding", "run_id": "ra10", "source_id": "s1", "stream": "selection", "seed": 0}

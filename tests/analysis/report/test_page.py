@@ -181,9 +181,7 @@ def test_an_ablation_is_no_race(tmp_path: Path) -> None:
         match = {"match_id": "m3", "purpose": "ablation", "stream": "selection", "task": "strokes", "config": {},
                  "arms": [{"arm_id": "a1", "program_id": "variant", "role": "ablation"}]}  # fmt: skip
         ledger.append({"kind": "match", **match}, sync=False)
-        synthetic.start(ledger, "r1", "m3", "a1", "variant", 0)
-        synthetic.end(ledger, "r1", claimed=0.9)
-        synthetic.verify(ledger, "r1", "a1", "variant", [0.9, 0.8], trust="scored")
+        synthetic.run(ledger, "r1", "m3", "a1", "variant", 0, [0.9, 0.8], claimed=0.9, trust="scored")
     after = parts_of(folder)
     assert all(
         row["program"] != "variant" for name in ("standings", "lineage", "matches") for row in after.asked(name).rows

@@ -110,9 +110,8 @@ def test_a_run_whose_gain_collapsed_is_named(tmp_path: Path) -> None:
     with Ledger(tmp_path / "ledger", "later") as ledger:
         # the second keeps over half of it, the third claimed nothing that could be lost
         for run, claimed, again in (("r-fallen", 0.6, 0.05), ("r-less", 0.6, 0.35), ("r-none", 0.04, -0.3)):
-            synthetic.start(ledger, run, "m2", "m2-stock", "stock", 9, stream="confirmation")
-            synthetic.end(ledger, run, claimed=claimed)
-            synthetic.verify(ledger, run, "m2-stock", "stock", [again, again], stream="confirmation", trust="scored")
+            synthetic.run(ledger, run, "m2", "m2-stock", "stock", 9, [again, again], claimed=claimed,
+                          stream="confirmation", trust="scored")  # fmt: skip
     [text] = [one.text for one in shown(tmp_path).verdict.caveats if one.title == "Gains that collapsed"]
     with open_study(tmp_path, views=VIEWS) as con:
         variances = "SELECT avg(v), sum(n) FROM (SELECT var_samp(metric) v, count(*) n FROM baselines GROUP BY stream)"
