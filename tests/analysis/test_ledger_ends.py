@@ -36,10 +36,8 @@ def test_an_end_in_good_order_names_all_heads(tmp_path: Path) -> None:
     (end,) = map(json.loads, lines(tmp_path / "end-1.jsonl"))
     last = json.loads(lines(tmp_path / "main-1.jsonl")[-1])
     assert {name: head["seq"] + 1 for name, head in end["heads"].items()} == {
-        "main-1.jsonl": 4,
-        "worker-0-1.jsonl": 5,
-        "worker-1-1.jsonl": 4,
-    }
+        "main-1.jsonl": 4, "worker-0-1.jsonl": 5, "worker-1-1.jsonl": 4,
+    }  # fmt: skip
     assert last["kind"] == "champion" and end["heads"]["main-1.jsonl"]["hash"] == last["hash"]
 
 

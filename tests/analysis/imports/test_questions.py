@@ -92,9 +92,8 @@ def test_sections_and_models_are_runs_of_their_own(tmp_path: Path) -> None:
     sections = f"## A\n{table}| a | 1 | keep |\n| b | .9 | keep |\n\n## B\n{table}| a | 10 | keep |\n| b | 9 | keep |\n"
     found = bring_in(tmp_path / "a", {"log.md": sections})
     assert [(run["name"], run["baseline"], run["best_kept"]) for run in found] == [
-        ("logs: A", 1, 0.9),
-        ("logs: B", 10, 9),
-    ]
+        ("logs: A", 1, 0.9), ("logs: B", 10, 9),
+    ]  # fmt: skip
     models = ["model|loss|status|what", *(f"s|{n}|keep|x" for n in (3, 2, 1)), *(f"l|{n}|keep|y" for n in (30, 20, 10))]
     found = bring_in(tmp_path / "b", {"log.tsv": tsv(*models)})
     assert [(run["name"], run["baseline"], run["kept"]) for run in found] == [("logs: l", 30, 2), ("logs: s", 3, 2)]
@@ -102,9 +101,8 @@ def test_sections_and_models_are_runs_of_their_own(tmp_path: Path) -> None:
     assert run["notes"]["one_run_of"] == {"column": "model", "values": 3}
     found = bring_in(tmp_path / "d", {"log.tsv": samples.LONG})
     assert [(run["metric"], run["direction"], run["rows"]) for run in found] == [
-        ("auc", "higher", 3),
-        ("latency_ms", "lower", 3),
-    ]
+        ("auc", "higher", 3), ("latency_ms", "lower", 3),
+    ]  # fmt: skip
 
 
 def test_kept_rows_that_are_mostly_worse(tmp_path: Path) -> None:

@@ -44,10 +44,8 @@ def test_kept_rows_are_joined_to_their_commits(tmp_path: Path) -> None:
     found = ask(tmp_path, JOINED)
     assert [(row["full_commit"] or "")[:7] for row in found] == [hashes[0], hashes[1], "", hashes[2], ""]
     assert found[0]["diff"] is None  # the first commit has no parent
-    assert (
-        found[1]["diff"].partition("--- ")[2]
-        == "a/train.py\n+++ b/train.py\n@@ -1,2 +1,2 @@\n-LR = 1\n+LR = 2\n WD = 0\n"
-    )
+    diff = found[1]["diff"].partition("--- ")[2]
+    assert diff == "a/train.py\n+++ b/train.py\n@@ -1,2 +1,2 @@\n-LR = 1\n+LR = 2\n WD = 0\n"
     at = git(tmp_path / "logs", "log", "-1", "--format=%cI", hashes[1])
     assert found[1]["committed_at"][:19] == at[:19]
 
@@ -176,3 +174,11 @@ def test_the_program_beside_the_log(tmp_path: Path, text: bytes, problem: str | 
     programs = ask(tmp_path, "SELECT p.text FROM programs AS p JOIN runs AS r USING (program_id)")
     assert [program["text"].encode() for program in programs] == [text] * (problem is None)
     assert problem in run["program_problem"] if problem else run["program_problem"] is None
+
+
+def test_a_link_beside_the_log_is_no_program(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "private.md").write_text("# Private\n")
+    (tmp_path / "logs" / "program.md").symlink_to(tmp_path / "private.md")
+    [run] = bring_in(tmp_path, {"results.tsv": samples.CANONICAL})
+    assert run["program_id"] is None and ask(tmp_path, "FROM programs") == []

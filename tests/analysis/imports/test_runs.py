@@ -103,6 +103,9 @@ LOGS = {
     "a failure in place of the metric": Log(
         samples.FAILURES, {"rows": 9, "failed": 7, "kept": 1, "quarantined": 0},
         {"status": ["ok", "ok", "invalid", "invalid", "invalid", "timeout", "oom", "invalid", "crash"]}),
+    "failures in most rows hide no metric of an unknown name": Log(
+        tsv("id|blend (lower is better)|what", "1|3.0|a", "2|OOM|b", "3|2.0|c", "4|crash|d", "5|timeout|e"),
+        {"metric": "blend", "failed": 3, "best_measured": 2.0}),
     "newest first is turned around": Log(
         NEWEST, {"baseline": 1.0, "claimed_gain": 2.0, "notes": {"sorted_by": "time"}}, {"line": [5, 4, 3, 2]}),
     "an incomplete column of times": Log(NEWEST.replace("2026-01-02\tb", "\tb"), {"baseline": 3.0, "notes": {}}),

@@ -51,13 +51,8 @@ def test_the_lineage_has_each_program_below_its_parent_with_what_it_changed(ende
     [(child, parents)] = [(one["id"], one["parents"]) for one in rows.values() if one["parents"]][:1]
     order = list(rows)
     assert order.index(parents[0]) < order.index(child) and rows[child]["depth"] == rows[parents[0]]["depth"] + 1
-    ids = {
-        one: {
-            row["directive_id"]
-            for row in query(ended, f"FROM directives WHERE program_id = '{one}' AND kind <> 'order'")
-        }
-        for one in (child, parents[0])
-    }
+    kept = "FROM directives WHERE kind <> 'order' AND program_id = '{}'"
+    ids = {one: {row["directive_id"] for row in query(ended, kept.format(one))} for one in (child, parents[0])}
     added, left = ids[child] - ids[parents[0]], ids[parents[0]] - ids[child]
     assert rows[child]["change"] == f"+{len(added)} −{len(left)}"
     assert [row["champion"] for row in rows.values()].count(True) == 1
@@ -121,9 +116,8 @@ def test_a_run_whose_gain_collapsed_is_named(tmp_path: Path) -> None:
         assert fallen.collapse is not None and text.endswith(": 1.")
         sd = math.sqrt(variance)
         assert fallen.course["sd"] == pytest.approx(sd) and fallen.trainings == n
-        assert (fallen.collapse.claimed, fallen.collapse.gain) == (0.6, 0.05) and fallen.collapse.sds == pytest.approx(
-            0.55 / sd
-        )
+        assert (fallen.collapse.claimed, fallen.collapse.gain) == (0.6, 0.05)
+        assert fallen.collapse.sds == pytest.approx(0.55 / sd)
 
 
 def test_the_noise_of_a_script_that_changes_is_that_within_its_matches(tmp_path: Path) -> None:
@@ -148,12 +142,8 @@ def test_literals_are_safe() -> None:
 def test_words() -> None:
     assert wording.number(-0.12345, 2) == "−0.12" and wording.number(None) == "–"
     assert [wording.duration(s) for s in (0.42, 42, 145, 7500, 200_000)] == [
-        "0.42 s",
-        "42 s",
-        "2 min 25 s",
-        "2 h 05 min",
-        "2 d 7 h",
-    ]
+        "0.42 s", "42 s", "2 min 25 s", "2 h 05 min", "2 d 7 h",
+    ]  # fmt: skip
     assert [wording.brief(v) for v in (0.0, 0.0123456, 12.345, 1234.7)] == ["0", "0.0123", "12.3", "1235"]
     assert wording.brief(1e-9) == "1.00e−09" and wording.brief(None) == "–"
     assert wording.listed(["a", "b", "c"]) == "a, b and c" and wording.listed("abcdef") == "a, b, c, d and 2 more"
