@@ -18,7 +18,7 @@ import numpy as np
 from analysis.ledger import Ledger
 from bench.planted_events import decide, end, experiment, match, program, start, verify
 
-__all__ = ["World", "decide", "end", "match", "program", "race", "search", "sid", "start", "study", "verify"]
+__all__ = ["World", "decide", "end", "match", "program", "race", "run", "search", "sid", "start", "study", "verify"]
 
 Config = dict[str, Any]
 
@@ -49,6 +49,23 @@ class World:
         return self.base - gain if self.direction == "lower" else self.base + gain
 
 
+SMALL = World(
+    effects={("LR", 0.002): 0.1, ("LR", 0.004): -0.1, ("muon", True): 0.2, ("OPT", "adamw"): 0.05},
+    baseline={"LR": 0.001, "OPT": "sgd", "muon": False},
+    crashes=frozenset({("LR", 0.004)}),
+)
+
+
+def run(
+    ledger: Ledger, run_id: str, match_id: str, arm: str, who: str, seed: int, gains: Sequence[float], *,
+    claimed: float = 0.0, state: str = "finished", stream: str = "selection", trust: str = "unverified",
+) -> None:  # fmt: skip
+    """A run without experiments that has ended, with a verification for each gain."""
+    start(ledger, run_id, match_id, arm, who, seed, stream=stream)
+    end(ledger, run_id, claimed=claimed, state=state)
+    verify(ledger, run_id, arm, who, gains, stream=stream, trust=trust)
+
+
 def race(
     ledger: Ledger, match_id: str, truth: Mapping[str, tuple[float, float]], n: int, rng: np.random.Generator
 ) -> None:
@@ -56,11 +73,9 @@ def race(
     match(ledger, match_id, {f"a-{who}": who for who in truth})
     for who, (gain, sd) in truth.items():
         for seed in range(n):
-            run_id = f"r-{match_id}-{who}-{seed}"
-            start(ledger, run_id, match_id, f"a-{who}", who, seed)
             own = rng.normal(gain, sd)
-            end(ledger, run_id, claimed=own + 0.2)
-            verify(ledger, run_id, f"a-{who}", who, [own + 0.01, own - 0.01])
+            run(ledger, f"r-{match_id}-{who}-{seed}", match_id, f"a-{who}", who, seed, [own + 0.01, own - 0.01],
+                claimed=own + 0.2)  # fmt: skip
 
 
 def search(

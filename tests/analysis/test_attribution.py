@@ -158,26 +158,6 @@ def test_screens_count_with_a_level_and_an_error_of_their_own(tmp_path: Path) ->
         assert (i % 2 == 0) == (told.sd < 0.03)  # what was only looked at is known less well
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("changes", [1, 3])
-def test_edits_are_ordered_well_under_noise(tmp_path: Path, changes: int) -> None:
-    """Mean rank agreement with the planted main effects over six worlds with weak interactions."""
-    from scipy.stats import kendalltau
-
-    joint = []
-    for seed in range(6):
-        rng = np.random.default_rng(seed)
-        effects = {(f"K{i}", 1): float(rng.normal(0.02, 0.08)) for i in range(16)}
-        keys = list(effects)
-        pairs = {(keys[i], keys[j]): float(rng.normal(0, 0.02)) for i, j in rng.choice(16, (20, 2)) if i != j}
-        world = synthetic.World(effects, {f"K{i}": 0 for i in range(16)}, pairs, noise=0.05)
-        folder = synthetic.study(tmp_path / str(seed), world, runs=6, tries=20, changes=changes, seed=seed)
-        credits = edits(folder)
-        truth = [effects[key] for key in credits]
-        joint.append(kendalltau(truth, [c.score for c in credits.values()]).statistic)
-    assert np.mean(joint) > 0.7
-
-
 def test_estimates_survive_scripts_that_diverge(tmp_path: Path) -> None:
     """Where a value makes training diverge, its score is a hundred times worse: that must not drown the others."""
     effects = EFFECTS | {("OPT", "rmsprop"): -5.0}
@@ -217,29 +197,6 @@ def test_directives_gain_per_experiment_and_compliance_is_known(tmp_path: Path) 
     assert (muon["runs"], muon["runs_held"], muon["program_id"]) == (6, 6, "p1")
     assert (trap["estimate"], trap["failures"], trap["runs"], trap["runs_held"]) == (0.0, 5, 5, 6)
     assert muon["design"] == "observational" and muon["causal"] is False and "d-never" not in rows
-
-
-def test_child_minus_parent_is_paired_where_seeds_are_shared(tmp_path: Path) -> None:
-    rng = np.random.default_rng(6)
-    with Ledger(tmp_path / "ledger", "arena") as ledger:
-        for child, parent in (("child", "parent"), ("late", "parent"), ("unborn", "parent")):
-            event = {"child_id": child, "parent_ids": [parent], "operator": "reorder", "accepted": child != "unborn"}
-            ledger.append({"kind": "mutation", **event})
-        synthetic.match(ledger, "m1", {"a-child": "child", "a-parent": "parent"})
-        synthetic.match(ledger, "m2", {"a-late": "late"})
-        for seed in range(8):
-            luck = rng.normal(0, 1.0)
-            for who, match_id, gain in (("child", "m1", 1.3), ("parent", "m1", 1.0), ("late", "m2", 1.5)):
-                own = gain + luck + rng.normal(0, 0.05)
-                synthetic.start(ledger, f"r-{who}-{seed}", match_id, f"a-{who}", who, seed)
-                synthetic.end(ledger, f"r-{who}-{seed}")
-                synthetic.verify(ledger, f"r-{who}-{seed}", f"a-{who}", who, [own])
-    rows = {row["child_id"]: row for row in query(tmp_path, "SELECT * FROM credit WHERE method = 'mutation'")}
-    child, late = rows["child"], rows["late"]
-    assert child["design"] == "paired" and child["causal"] and child["n"] == 8
-    assert child["estimate"] == pytest.approx(0.3, abs=0.06) and child["low"] > 0 and child["q"] < 0.05
-    assert late["design"] == "observational" and late["se"] > 5 * child["se"] and not late["causal"]
-    assert "unborn" not in rows
 
 
 def test_the_view_leaves_the_confirmation_out(tmp_path: Path) -> None:

@@ -26,24 +26,21 @@ def test_a_gain_is_the_distance_to_the_baseline_and_a_failure_earns_nothing() ->
 
 
 @pytest.mark.parametrize(
-    ("metrics", "verdict"),
+    ("metrics", "reasons", "embedded", "verdict"),
     [
-        ([1.50, 1.51, 1.49], "better than the baseline"),
-        ([1.70, 1.71, 1.69], "worse"),
-        ([1.61, 1.58, 1.62], "not shown"),
+        ([1.50, 1.51, 1.49], [], "", "better than the baseline"),
+        ([1.70, 1.71, 1.69], [], "", "worse"),
+        ([1.61, 1.58, 1.62], [], "", "not shown"),
+        ([1.4, None], ["crash: no"], "", "not shown"),
+        ([None, None], ["crash: no"] * 2, "", "invalid: crash: no"),  # it fails under every seed
+        ([None, None], ["invalid: not finite"] * 2, "", "invalid: not finite"),
+        ([1.4, 1.41], [], "embedded: all", "invalid: embedded: all"),  # it needs no training
     ],
 )
-def test_a_source_is_judged_by_its_interval(metrics: list[float | None], verdict: str) -> None:
-    assert source_verdict(mean_difference(metrics, BASELINE, 1.0), [], "") == verdict
-
-
-def test_a_source_that_fails_under_every_seed_or_needs_no_training_is_invalid() -> None:
-    failed = mean_difference([None, None], BASELINE, 1.0)
-    assert source_verdict(failed, ["crash: no", "crash: no"], "") == "invalid: crash: no"
-    assert source_verdict(failed, ["invalid: not finite"] * 2, "") == "invalid: not finite"
-    good = mean_difference([1.4, None], BASELINE, 1.0)
-    assert source_verdict(good, ["crash: no"], "") == "not shown"
-    assert source_verdict(mean_difference([1.4, 1.41], BASELINE, 1.0), [], "embedded: all") == "invalid: embedded: all"
+def test_a_source_is_judged_by_its_interval(
+    metrics: list[float | None], reasons: list[str], embedded: str, verdict: str
+) -> None:
+    assert source_verdict(mean_difference(metrics, BASELINE, 1.0), reasons, embedded) == verdict
 
 
 def test_what_keeps_its_gain_untrained_is_told_from_what_loses_it() -> None:

@@ -20,18 +20,19 @@ from programs.errors import Corrupt
 from tests.analysis import synthetic
 from tests.analysis.imports import samples
 from tests.analysis.imports.helpers import bring_in
-from tests.analysis.test_study import WORLD
 
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Every ledger is large enough for a copy, unless a test says otherwise."""
     monkeypatch.setenv("METALOOP_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(compact, "LARGE", 0)
     return tmp_path / "cache" / "views"
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return synthetic.study(tmp_path / "study", WORLD, runs=4, tries=6, programs=("stock", "p2"))
+def folder(tmp_path: Path, small_study: Path) -> Path:
+    return Path(shutil.copytree(small_study, tmp_path / "study"))
 
 
 def everything(folder: Path) -> dict[str, Any]:
@@ -64,7 +65,7 @@ def copies(cache: Path) -> list[Path]:
 def test_same_rows(folder: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
     with Ledger(folder / "ledger", "zebra") as ledger:  # a resumed study tells again what it knows
         synthetic.decide(ledger, "r-stock-0", 1, "replicate")
-        synthetic.search(ledger, WORLD, "r-stock-0", np.random.default_rng(5), tries=3)
+        synthetic.search(ledger, synthetic.SMALL, "r-stock-0", np.random.default_rng(5), tries=3)
     (folder / "ledger" / "other-1.jsonl").write_bytes(b'{"seq":0,"at":"20')  # torn
     (folder / "ledger" / "empty-1.jsonl").touch()
     both(folder, monkeypatch, cache)
@@ -72,7 +73,9 @@ def test_same_rows(folder: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -
 
 def test_same_rows_of_an_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
     logs = {f"{name.lower()}/results.tsv": getattr(samples, name) for name in ("CANONICAL", "NOT_A_LOG")}
-    bring_in(tmp_path, logs)
+    with monkeypatch.context() as small:
+        small.setattr(compact, "LARGE", 1 << 40)
+        bring_in(tmp_path, logs)
     both(tmp_path / "study", monkeypatch, cache)
 
 
@@ -86,8 +89,7 @@ def test_same_rows_where_a_clock_went_back(
     both(folder, monkeypatch, cache)
 
 
-def test_a_copy_is_read_where_there_is_one(folder: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
-    monkeypatch.setattr(compact, "LARGE", 0)
+def test_a_copy_is_read_where_there_is_one(folder: Path, cache: Path) -> None:
     count = "SELECT count(*) AS n FROM runs"
     assert query(folder, count) == [{"n": 8}]
     [copy] = copies(cache)
@@ -123,8 +125,7 @@ def test_altered_bytes_are_noticed_with_and_without_a_copy(
     assert query(folder, "SELECT count(*) AS n FROM events") == [{"n": len(lines) - 1}]
 
 
-def test_a_ledger_that_grew_leaves_one_copy(folder: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
-    monkeypatch.setattr(compact, "LARGE", 0)
+def test_a_ledger_that_grew_leaves_one_copy(folder: Path, cache: Path) -> None:
     with open_study(folder, views=()) as con:
         before = con.execute("SELECT count(*) FROM events").fetchall()[0][0]
         for _ in range(2):
@@ -139,8 +140,7 @@ def test_a_ledger_that_grew_leaves_one_copy(folder: Path, monkeypatch: pytest.Mo
     assert len(copies(cache)) == 1
 
 
-def test_only_a_folder_of_ones_own_is_used(folder: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
-    monkeypatch.setattr(compact, "LARGE", 0)
+def test_only_a_folder_of_ones_own_is_used(folder: Path, cache: Path) -> None:
     read(folder)
     moved = cache.parent / "elsewhere"
     cache.rename(moved)
@@ -164,7 +164,6 @@ def test_many_may_open_at_once(folder: Path, cache: Path) -> None:
 
 
 def test_credit_is_computed_once_by_the_same_code(folder: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
-    monkeypatch.setattr(compact, "LARGE", 0)
     count = "SELECT count(*) AS n FROM credit"
     [found] = query(folder, count)
     [kept] = cache.glob("*/*/credit-*.parquet")

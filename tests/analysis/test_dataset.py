@@ -41,19 +41,11 @@ def con() -> duckdb.DuckDBPyConnection:
     """)
     for number, (child, generation, parents) in enumerate(BORN):
         turns = [{"call": 90, "text": "Hm.", "tools": [{"name": "read", "arguments": KEY, "result": KEY}] * 2}]
-        more = {"turns": turns} if child == "c" else {}
-        made.execute(
-            "INSERT INTO events VALUES (?, 'mutation', ?)", [number, record(child, generation, parents, number, **more)]
-        )
-        made.execute(
-            "INSERT INTO calls VALUES (?, NULL, 'failed', 'no', 0), (?, NULL, 'ok', ?, 1), (?, 'r', 'ok', 'x', 0)",
-            [
-                number,
-                number,
-                f'<program name="{child}">\n{child} {KEY}\n</program>'.replace(f'"{child}"', '"x"'),
-                number,
-            ],
-        )
+        event = record(child, generation, parents, number, **({"turns": turns} if child == "c" else {}))
+        made.execute("INSERT INTO events VALUES (?, 'mutation', ?)", [number, event])
+        reply = f'<program name="x">\n{child} {KEY}\n</program>'
+        calls = [(None, "failed", "no", 0), (None, "ok", reply, 1), ("r", "ok", "x", 0)]
+        made.executemany("INSERT INTO calls VALUES (?, ?, ?, ?, ?)", [(number, *call) for call in calls])
         credited(made, child, 0.5, 0.01)
         for seed, gain in enumerate(GAINS.get(child, ())):
             made.execute(
@@ -81,11 +73,8 @@ def test_a_conversation_is_whole_and_without_keys(con: duckdb.DuckDBPyConnection
     assert told["a"]["messages"][2]["content"] == '<program name="x">\na [secret]\n</program>'
     talk = told["c"]["messages"]
     assert [m["role"] for m in talk] == ["system", "user", "assistant", "tool", "tool", "assistant"]
-    assert (
-        [call["id"] for call in talk[2]["tool_calls"]]
-        == [m["tool_call_id"] for m in talk[3:5]]
-        == ["call_90_0", "call_90_1"]
-    )
+    assert [call["id"] for call in talk[2]["tool_calls"]] == ["call_90_0", "call_90_1"]
+    assert [m["tool_call_id"] for m in talk[3:5]] == ["call_90_0", "call_90_1"]
     assert KEY not in json.dumps(list(told.values())) and "[secret]" in talk[3]["content"]
     assert (told["a"]["gain"], told["a"]["gain_low"], told["a"]["n"], told["a"]["study"]) == (0.5, 0.0, 8, "y1")
 

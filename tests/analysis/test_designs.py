@@ -1,12 +1,13 @@
-"""Two-level designs: orthogonal, prolonged without being changed, and right about planted effects."""
+"""Two-level designs: orthogonal, prolonged without being changed, and right about planted effects. Robust least
+squares: the textbook's tests where they are special cases."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from analysis.effects.designs import FactorialDesign, estimate, hadamard, order_of, plan
-from analysis.statistics import interval
+from analysis.effects.designs import FactorialDesign, estimate, hadamard, least_squares, order_of, plan
+from analysis.statistics import interval, welch_difference
 
 FACTORS = tuple(f"d{i}" for i in range(11))
 
@@ -88,3 +89,21 @@ def test_factors_that_fall_together_and_unfinished_designs_tell_nothing_wrong() 
     assert found[2] is not None and found[2].estimate == pytest.approx(1.0, abs=0.2)
     saturated = estimate([[True], [False]], [1.0, 0.0], [0, 0])[0]
     assert saturated is not None and saturated.estimate == 1.0 and saturated.se is None
+
+
+def test_one_child_beside_its_parent_is_a_paired_t_test() -> None:
+    rng = np.random.default_rng(1)
+    y, block = rng.standard_normal(16), np.repeat(np.arange(8), 2)
+    x = np.tile([0.0, 1.0], 8)[:, None]
+    differences = y[1::2] - y[::2]
+    found = least_squares(x, y, block)[0]
+    assert found is not None and found.estimate == pytest.approx(differences.mean())
+    assert found.se == pytest.approx(differences.std(ddof=1) / np.sqrt(8))
+
+
+def test_two_groups_have_the_error_of_welch() -> None:
+    rng = np.random.default_rng(2)
+    a, b = rng.normal(1, 2, 7), rng.normal(0, 1, 5)
+    found = least_squares(np.r_[np.ones(7), np.zeros(5)][:, None], np.r_[a, b], np.zeros(12, dtype=int))[0]
+    difference, se, _ = welch_difference(a.tolist(), b.tolist())
+    assert found is not None and (found.estimate, found.se) == pytest.approx((difference, se))

@@ -17,7 +17,7 @@ from analysis.report.source import ReportSource
 from analysis.statistics import bh
 from analysis.study import open_study, query
 from analysis.tables import rows, statement
-from bench.planted_events import Population
+from bench.planted_events import Population, mutation
 from bench.simulation.planted import DirectiveLaw, RunLaw
 
 EFFECTS = {"d0": 1.0, "d1": -0.8, "d2": 0.0, "d3": 0.5}
@@ -43,10 +43,13 @@ def test_the_parent_that_earlier_matches_show_to_be_better_is_compared(
     people.add("weak", [])
     people.add("good", ["d0"])
     people.add("child", ["d0"], ["weak", "good"], 1)
+    people.add("refused", ["d0"])
     people.play("m0", ["weak", "good"], 9, generation)
-    people.play("m1", ["weak", "good", "child"], 9, 1)
-    [row] = query(tmp_path, "SELECT estimate, n, design FROM credit WHERE method = 'mutation'")
-    assert (row["n"], row["design"]) == (9, "paired")
+    people.play("m1", ["weak", "good", "child", "refused"], 9, 1)
+    mutation(people.ledger, "refused", ["weak"], 1, accepted=False)
+    [row] = query(tmp_path, "SELECT * FROM credit WHERE method = 'mutation'")
+    assert (row["child_id"], row["n"], row["design"], row["causal"]) == ("child", 9, "paired", True)
+    assert (row["low"] > 0 and row["q"] < 0.05) == (compared == "weak")
     assert row["estimate"] == pytest.approx(EFFECTS["d0"] if compared == "weak" else 0.0, abs=0.5 * EFFECTS["d0"])
 
 

@@ -114,11 +114,7 @@ def test_the_order_of_what_was_never_followed_is_settled(tmp_path: Path) -> None
     names, rng = [f"d-{i:02d}" for i in range(40)], np.random.default_rng(1)
     with Ledger(tmp_path / "ledger", "arena") as ledger:
         for who, order in (("one", names), ("two", names[::-1])):
-            listed = [
-                {"directive_id": d, "heading": "Ideas", "kind": "idea", "text": d, "position": i}
-                for i, d in enumerate(order)
-            ]
-            synthetic.program(ledger, who, directives=listed)
+            synthetic.program(ledger, who, directives=order)
         config = {"direction": "lower", "metric": "nll", "unit": "nats"}
         synthetic.match(ledger, "m0", {"a-one": "one", "a-two": "two"}, config=config)
         for who in ("one", "two"):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import math
 import os
 import resource
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ import pytest
 from analysis.json_values import plain
 from analysis.ledger import SCHEMA, Ledger, cannot_write, check, head_of, heads_in, read, segments, sound, verify
 from programs.errors import Corrupt, EnvironmentProblem, UsageError
+from tests.analysis.segments import lines, sealed, synced, write
 
 
 def kinds(folder: Path) -> list[str]:
@@ -40,34 +40,24 @@ def test_round_trip_and_chain(tmp_path: Path) -> None:
 
 
 def test_new_opening_names_the_heads_it_found(tmp_path: Path) -> None:
-    with Ledger(tmp_path, "arena") as ledger:
-        last = ledger.append({"kind": "a"})
-    with Ledger(tmp_path, "arena") as again:
-        again.append({"kind": "b"})
+    last = json.loads(lines(write(tmp_path, {"kind": "a"}, name="arena"))[-1])
+    opening = json.loads(lines(write(tmp_path, {"kind": "b"}, name="arena"))[0])
     assert [path.name for path in segments(tmp_path)] == ["arena-1.jsonl", "arena-2.jsonl"]
-    opening = json.loads((tmp_path / "arena-2.jsonl").read_text().splitlines()[0])
     assert opening["heads"] == {"arena-1.jsonl": {"seq": 1, "hash": last["hash"]}}
 
 
 @pytest.mark.parametrize("cut", [2, 3, 30, 90])
 def test_torn_tail_is_skipped_and_stays(tmp_path: Path, cut: int) -> None:
-    with Ledger(tmp_path, "w") as ledger:
-        ledger.append({"kind": "a"})
-        ledger.append({"kind": "torn", "text": "x" * 40})
-    path = tmp_path / "w-1.jsonl"
+    path = write(tmp_path, {"kind": "a"}, {"kind": "torn", "text": "x" * 40})
     path.write_bytes(path.read_bytes()[:-cut])
     torn = path.read_bytes()
-    with Ledger(tmp_path, "w") as ledger:
-        ledger.append({"kind": "b"})
+    write(tmp_path, {"kind": "b"})
     assert kinds(tmp_path) == ["a", "b"]
     assert check(tmp_path) == [] and path.read_bytes() == torn
 
 
 def test_damage_before_the_tail_is_named(tmp_path: Path) -> None:
-    with Ledger(tmp_path, "w") as ledger:
-        for number in range(4):
-            ledger.append({"kind": "a", "number": number})
-    path = tmp_path / "w-1.jsonl"
+    path = write(tmp_path)
     path.write_bytes(path.read_bytes().replace(b'"number":1', b'"number":7'))
     with pytest.raises(Corrupt, match=r"w-1\.jsonl:3: this record is damaged") as caught:
         list(read(tmp_path))
@@ -76,18 +66,15 @@ def test_damage_before_the_tail_is_named(tmp_path: Path) -> None:
 
 
 def test_missing_record_and_missing_segment_are_noticed(tmp_path: Path) -> None:
-    with Ledger(tmp_path, "w") as ledger:
-        for _ in range(3):
-            ledger.append({"kind": "a"})
+    path = write(tmp_path)
     Ledger(tmp_path, "other").close()
-    path = tmp_path / "w-1.jsonl"
-    lines = path.read_bytes().splitlines(keepends=True)
-    path.write_bytes(b"".join(lines[:2] + lines[3:]))
+    whole = lines(path)
+    path.write_bytes(b"".join(whole[:2] + whole[3:]))
     assert any("w-1.jsonl:3: the chain is broken" in problem for problem in check(tmp_path))
     with pytest.raises(Corrupt, match=r"w-1\.jsonl:3: the chain is broken"):
         list(read(tmp_path))
-    path.write_bytes(b"".join(lines[:2]))
-    assert any("record 3, which other-1.jsonl names, is missing" in problem for problem in check(tmp_path))
+    path.write_bytes(b"".join(whole[:2]))
+    assert any("record 4, which other-1.jsonl names, is missing" in problem for problem in check(tmp_path))
     path.unlink()
     assert any("this segment is missing" in problem for problem in check(tmp_path))
 
@@ -101,22 +88,6 @@ def test_other_schema_is_one_clear_line(tmp_path: Path, schema: int, cure: str) 
         assert cure in caught.value.hint and "\n" not in caught.value.message
 
 
-@contextmanager
-def small_disk(limit: int) -> Iterator[None]:
-    """A file size limit: the kernel cuts the write short and then refuses, as a full disk does.
-
-    It holds for the whole process, pytest's own output included: so only around the one write.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        signal.signal(signal.SIGXFSZ, before)
-
-
 @pytest.mark.parametrize(
     "change",
     [
@@ -126,15 +97,10 @@ def small_disk(limit: int) -> Iterator[None]:
 )  # fmt: skip
 def test_a_record_that_lacks_what_readers_need_is_damaged(tmp_path: Path, change: dict[str, object]) -> None:
     """Its hash is right all the same."""
-    with Ledger(tmp_path, "a") as ledger:
-        ledger.append({"kind": "x"})
-    lines = ledger.path.read_bytes().splitlines(keepends=True)
-    first = {
-        key: value for key, value in (json.loads(lines[0]) | change).items() if key != "hash" and value is not None
-    }
-    body = json.dumps(first, separators=(",", ":")).encode()[:-1]
-    sealed = body + b',"hash":"' + hashlib.sha256(body).hexdigest().encode() + b'"}\n'
-    ledger.path.write_bytes(sealed + b"[" * 100_000 + b"\n" + lines[1])
+    path = write(tmp_path, {"kind": "x"}, name="a")
+    first, second = lines(path)
+    changed = {key: value for key, value in (json.loads(first) | change).items() if value is not None}
+    path.write_bytes(sealed(changed) + b"[" * 100_000 + b"\n" + second)
     with pytest.raises(Corrupt, match=":1: this record is damaged"):
         list(read(tmp_path))
     assert len(check(tmp_path)) == 1
@@ -154,6 +120,22 @@ def test_a_malformed_head_is_corrupt(tmp_path: Path, head: dict[str, Any]) -> No
     assert "a-1.jsonl:1" in problem and "schema" in problem
 
 
+@contextmanager
+def small_disk(limit: int) -> Iterator[None]:
+    """A file size limit: the kernel cuts the write short and then refuses, as a full disk does.
+
+    It holds for the whole process, pytest's own output included: so only around the one write.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+
+
 def test_refused_write_names_the_path_and_loses_nothing(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path, "w")
     ledger.append({"kind": "a"})
@@ -164,13 +146,6 @@ def test_refused_write_names_the_path_and_loses_nothing(tmp_path: Path) -> None:
     ledger.append({"kind": "b"})
     ledger.close()
     assert kinds(tmp_path) == ["a", "b"] and check(tmp_path) == []
-
-
-@pytest.mark.parametrize("array", [np.zeros(1), np.zeros(3), np.zeros((1, 1))])
-def test_an_array_is_refused_and_a_scalar_stored(array: Any) -> None:
-    assert plain([np.float64(0.5), np.int64(3), np.array(2.0), np.float32("nan")]) == [0.5, 3, 2.0, None]
-    with pytest.raises(TypeError, match="the ledger cannot store a ndarray"):
-        plain({"x": array})
 
 
 def test_full_disk_is_called_so(tmp_path: Path) -> None:
@@ -188,10 +163,11 @@ def test_full_disk_is_called_so(tmp_path: Path) -> None:
     assert "open the study again" in after.value.hint
 
 
-def test_unwritable_place_is_named(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(EnvironmentProblem, match="file"):
-        Ledger(tmp_path / "file" / "ledger", "w")
+@pytest.mark.parametrize("array", [np.zeros(1), np.zeros(3), np.zeros((1, 1))])
+def test_an_array_is_refused_and_a_scalar_stored(array: Any) -> None:
+    assert plain([np.float64(0.5), np.int64(3), np.array(2.0), np.float32("nan")]) == [0.5, 3, 2.0, None]
+    with pytest.raises(TypeError, match="the ledger cannot store a ndarray"):
+        plain({"x": array})
 
 
 def test_threads_share_one_writer(tmp_path: Path) -> None:
@@ -208,13 +184,21 @@ def test_threads_share_one_writer(tmp_path: Path) -> None:
 
 
 def test_bad_calls(tmp_path: Path) -> None:
+    """None of them writes a record, of many events with a bad one not even the first."""
     with pytest.raises(UsageError):
         Ledger(tmp_path, "../escape")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(EnvironmentProblem, match="file"):
+        Ledger(tmp_path / "file" / "ledger", "w")
     with Ledger(tmp_path, "w") as ledger:
         with pytest.raises(ValueError, match="needs 'kind'"):
             ledger.append({"hash": "x"})
         with pytest.raises(TypeError):
             ledger.append({"kind": "a", "thing": object()})
+        with pytest.raises(ValueError, match="kind"):
+            ledger.extend([{"kind": "one"}, {"no": "kind"}])
+        ledger.append({"kind": "after"})
+    assert kinds(tmp_path) == ["after"] and check(tmp_path) == []
 
 
 def test_many_events_at_once_make_the_same_chain(tmp_path: Path) -> None:
@@ -232,59 +216,30 @@ def test_many_events_at_once_make_the_same_chain(tmp_path: Path) -> None:
     verify(tmp_path)
 
 
-def test_of_many_events_with_a_bad_one_none_is_written(tmp_path: Path) -> None:
-    with Ledger(tmp_path, "main") as ledger:
-        with pytest.raises(ValueError, match="kind"):
-            ledger.extend([{"kind": "one"}, {"no": "kind"}])
-        ledger.append({"kind": "after"})
-    assert [record["kind"] for record in read(tmp_path)] == ["segment", "after"]
-    assert check(tmp_path) == []
-
-
-def relinked(path: Path, change: Callable[[list[dict[str, Any]]], None]) -> None:
-    """The segment with its records changed, each with a right hash of its own: the chain alone knows better."""
-    records = [json.loads(line) for line in path.read_text().splitlines()]
-    change(records)
-    lines = []
-    for record in records:
-        body = json.dumps({key: value for key, value in record.items() if key != "hash"}, separators=(",", ":"))[:-1]
-        lines.append(f'{body},"hash":"{hashlib.sha256(body.encode()).hexdigest()}"}}\n')
-    path.write_text("".join(lines))
-
-
 def test_a_record_in_anothers_place_breaks_the_chain(tmp_path: Path) -> None:
-    """One record is another one, with a number and a hash that are right by themselves."""
-    with Ledger(tmp_path, "w") as ledger:
-        for number in range(4):
-            ledger.append({"kind": "a", "number": number})
-
-    def forge(records: list[dict[str, Any]]) -> None:
-        records[2] |= {"number": 7}
-
-    relinked(tmp_path / "w-1.jsonl", lambda records: None)
-    assert check(tmp_path) == []
-    relinked(tmp_path / "w-1.jsonl", forge)
+    """One record is another one, with a number and a hash that are right by themselves: the chain alone knows."""
+    path = write(tmp_path)
+    whole = lines(path)
+    assert sealed(json.loads(whole[2])) == whole[2]
+    path.write_bytes(b"".join([*whole[:2], sealed(json.loads(whole[2]) | {"number": 7}), *whole[3:]]))
     for look in (lambda: list(read(tmp_path)), lambda: verify(tmp_path)):
         with pytest.raises(Corrupt, match=r"w-1\.jsonl:4: the chain is broken"):
             look()
-    assert not sound(tmp_path / "w-1.jsonl")
+    assert not sound(path)
     assert len(check(tmp_path)) == 1
 
 
 def test_a_synced_record_is_on_the_disk_when_it_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel is asked to write it out, after the whole of it was handed over; not where the caller waives that."""
-    seen: list[int] = []
-    real = os.fsync
-    monkeypatch.setattr(os, "fsync", lambda fd: (seen.append(os.fstat(fd).st_size), real(fd))[1])
+    seen = synced(monkeypatch)
     with Ledger(tmp_path, "w") as ledger:
-        opened = len(seen)
-        assert opened == 1 and seen[-1] == ledger.path.stat().st_size
+        assert len(seen) == 1 and seen[-1][1] == ledger.path.stat().st_size
         ledger.append({"kind": "a"})
-        assert len(seen) == 2 and seen[-1] == ledger.path.stat().st_size
+        assert len(seen) == 2 and seen[-1][1] == ledger.path.stat().st_size
         ledger.append({"kind": "b"}, sync=False)
         assert len(seen) == 2
         ledger.extend([{"kind": "c"}, {"kind": "d"}])
-        assert len(seen) == 3 and seen[-1] == ledger.path.stat().st_size
+        assert len(seen) == 3 and seen[-1][1] == ledger.path.stat().st_size
 
 
 def test_an_error_of_the_disk_without_a_number_is_told_in_its_own_words(tmp_path: Path) -> None:

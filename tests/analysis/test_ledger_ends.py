@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,6 +14,7 @@ from analysis.study import open_study
 from arena.study import Study
 from inner_loop.events import RunEndedEvent
 from programs.errors import Corrupt
+from tests.analysis.segments import lines, sealed, synced, write
 from tests.events import example
 from tests.studies import make_study
 
@@ -24,23 +23,11 @@ def ended(folder: Path) -> Path:
     """A ledger of two workers and a main process that ended in good order: 5, 4 and 4 records, and the end's one."""
     main = Ledger(folder, "main")
     for name, count in (("worker-0", 4), ("worker-1", 3)):
-        with Ledger(folder, name) as worker:
-            for number in range(count):
-                worker.append({"kind": "experiment", "number": number}, sync=False)
+        write(folder, *({"kind": "experiment", "number": number} for number in range(count)), name=name)
     for kind in ("study", "program", "champion"):
         main.append({"kind": kind})
     main.finish()
     return folder
-
-
-def lines(path: Path) -> list[bytes]:
-    return path.read_bytes().splitlines(keepends=True)
-
-
-def sealed(record: dict[str, Any]) -> bytes:
-    """A line with the right hash, as anybody can make it who knows the form."""
-    body = json.dumps({k: v for k, v in record.items() if k != "hash"}, separators=(",", ":")).encode()[:-1]
-    return body + b',"hash":"' + hashlib.sha256(body).hexdigest().encode() + b'"}\n'
 
 
 def test_an_end_in_good_order_names_all_heads(tmp_path: Path) -> None:
@@ -49,10 +36,8 @@ def test_an_end_in_good_order_names_all_heads(tmp_path: Path) -> None:
     (end,) = map(json.loads, lines(tmp_path / "end-1.jsonl"))
     last = json.loads(lines(tmp_path / "main-1.jsonl")[-1])
     assert {name: head["seq"] + 1 for name, head in end["heads"].items()} == {
-        "main-1.jsonl": 4,
-        "worker-0-1.jsonl": 5,
-        "worker-1-1.jsonl": 4,
-    }
+        "main-1.jsonl": 4, "worker-0-1.jsonl": 5, "worker-1-1.jsonl": 4,
+    }  # fmt: skip
     assert last["kind"] == "champion" and end["heads"]["main-1.jsonl"]["hash"] == last["hash"]
 
 
@@ -69,6 +54,11 @@ def test_records_cut_from_an_end_are_counted(tmp_path: Path, name: str) -> None:
         with pytest.raises(Corrupt, match="were cut from its end") as caught:
             require_whole(tmp_path)
         assert caught.value.hint
+    path.write_bytes(b"".join(whole)[:-9])  # half a record
+    assert f"1 of its {len(whole)} records" in missing(tmp_path)[0]
+    path.unlink()
+    (problem,) = missing(tmp_path)
+    assert problem.startswith(f"{path}: this segment is missing")
     path.write_bytes(b"".join(whole))
     require_whole(tmp_path)
 
@@ -79,20 +69,6 @@ def test_a_record_of_a_newer_version_after_the_end_is_no_cut(tmp_path: Path) -> 
         file.write(b'{"seq":5,"schema":99,"kind":"new"}\n')
     (problem,) = check(tmp_path)
     assert "schema 99" in problem
-
-
-def test_half_a_record_cut_from_an_end_is_noticed_too(tmp_path: Path) -> None:
-    path = ended(tmp_path) / "worker-0-1.jsonl"
-    path.write_bytes(path.read_bytes()[:-9])
-    assert "1 of its 5 records" in missing(tmp_path)[0]
-
-
-@pytest.mark.parametrize("name", ["main-1.jsonl", "worker-0-1.jsonl"])
-@pytest.mark.exploit(52)
-def test_a_whole_segment_that_is_gone_is_named(tmp_path: Path, name: str) -> None:
-    (ended(tmp_path) / name).unlink()
-    (problem,) = missing(tmp_path)
-    assert problem.startswith(f"{tmp_path / name}: this segment is missing")
 
 
 @pytest.mark.parametrize("more", [0, 2])
@@ -127,21 +103,14 @@ def test_what_is_written_after_an_end_may_stand_there(tmp_path: Path) -> None:
 
 
 def test_after_a_kill_nothing_is_compared(tmp_path: Path) -> None:
-    """What was not synced may be lost then, and is made again."""
-    with Ledger(tmp_path, "worker-0") as worker:
-        worker.append({"kind": "decision"}, sync=False)
-    Ledger(tmp_path, "main").close()
-    path = tmp_path / "worker-0-1.jsonl"
-    path.write_bytes(b"".join(lines(path)[:-1]))
-    require_whole(tmp_path)
-    assert "record 1, which main-1.jsonl names, is missing" in check(tmp_path)[0]
-
-
-def test_a_kill_before_the_record_of_an_end_is_none_of_these(tmp_path: Path) -> None:
-    (ended(tmp_path) / "end-1.jsonl").write_bytes(b"")
-    path = tmp_path / "worker-0-1.jsonl"
-    path.write_bytes(b"".join(lines(path)[:-1]))
-    require_whole(tmp_path)
+    """What was not synced may be lost then, and is made again; so it is after a kill before the record of an end."""
+    path = write(tmp_path / "killed", {"kind": "decision"}, name="worker-0")
+    Ledger(tmp_path / "killed", "main").close()
+    (ended(tmp_path / "ending") / "end-1.jsonl").write_bytes(b"")
+    for cut in (path, tmp_path / "ending" / path.name):
+        cut.write_bytes(b"".join(lines(cut)[:-1]))
+        require_whole(cut.parent)
+    assert "record 1, which main-1.jsonl names, is missing" in check(tmp_path / "killed")[0]
 
 
 def test_a_study_that_lost_its_end_does_not_open(tmp_path: Path) -> None:
@@ -166,28 +135,19 @@ def test_where_nothing_was_written_nothing_is_promised_anew(tmp_path: Path) -> N
         with Ledger(tmp_path, "main") as idle:
             idle.finish()
     assert {path.name for path in segments(tmp_path) if path.name.startswith("end-")} == {"end-1.jsonl"}
-    with Ledger(tmp_path, "worker-2") as killed:
-        killed.append({"kind": "experiment"})
+    path = write(tmp_path, {"kind": "experiment"}, name="worker-2")  # of a study that was killed
     with Ledger(tmp_path, "main") as idle:
         idle.finish()
-    path = tmp_path / "worker-2-1.jsonl"
     path.write_bytes(lines(path)[0])
     assert "1 of its 2 records" in missing(tmp_path)[0]
 
 
 def test_what_is_promised_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A power cut may take what a worker did not wait for; from an end on nothing is missing that was counted."""
-    synced: list[tuple[int, int]] = []
-    real = os.fsync
-
-    def watched(file: int) -> None:
-        real(file)
-        synced.append((os.fstat(file).st_ino, os.fstat(file).st_size))
-
-    monkeypatch.setattr(os, "fsync", watched)
+    seen = synced(monkeypatch)
     with Ledger(tmp_path, "worker-0") as worker, Ledger(tmp_path, "main") as main:
         worker.append({"kind": "decision"}, sync=False)
         state = worker.path.stat()
-        assert (state.st_ino, state.st_size) not in synced
+        assert (state.st_ino, state.st_size) not in seen
         main.finish()
-        assert (state.st_ino, state.st_size) in synced
+        assert (state.st_ino, state.st_size) in seen

@@ -24,14 +24,14 @@ def greedy(
     rng = np.random.default_rng(seed)
     outcome: list[float] = []
     block: list[int] = []
-    marks: list[tuple[int, int]] = []
+    tried: list[list[int]] = []
 
     for run in range(runs):
         own = effects + meeting * rng.standard_normal(effects.shape)
 
         def measured(config: dict[int, int], own: NDArray[np.float64] = own, run: int = run) -> float:
             luck = rng.standard_normal() if df is None else rng.standard_t(df) / np.sqrt(df / (df - 2))
-            marks.extend((len(outcome), knob * VALUES + value) for knob, value in config.items())
+            tried.append([knob * VALUES + value for knob, value in config.items()])
             outcome.append(float(sum(own[at] for at in config.items()) + noise * luck))
             block.append(run)
             return outcome[-1]
@@ -39,13 +39,16 @@ def greedy(
         head: dict[int, int] = {}
         best = measured(head)
         for _ in range(tries):
-            tried = head | {int(rng.integers(len(effects))): int(rng.integers(VALUES))}
-            if tried != head and (found := measured(tried)) > best:
-                head, best = tried, found
-    n = len(outcome)
-    rows, columns = np.array(marks).T
-    held = csr_array((np.ones(len(rows)), (rows, columns)), shape=(n, effects.size))
-    return table_of(outcome, block, held)
+            config = head | {int(rng.integers(len(effects))): int(rng.integers(VALUES))}
+            if config != head and (found := measured(config)) > best:
+                head, best = config, found
+    return table_of(outcome, block, held_by(tried, effects.size))
+
+
+def held_by(edits: Sequence[Sequence[int]], width: int) -> csr_array:
+    """Which edits each experiment holds, as the model has it: [experiments, width]."""
+    rows, columns = np.array([(at, edit) for at, held in enumerate(edits) for edit in held]).T
+    return csr_array((np.ones(len(rows)), (rows, columns)), shape=(len(edits), width))
 
 
 def table_of(outcome: Sequence[float], block: Sequence[int], held: csr_array, short: Sequence[int] = (),
@@ -97,9 +100,8 @@ def test_a_run_that_strays_alone_does_not_decide(seed: int) -> None:
     for run in range(40):
         tried = [[], *([edit] for edit in range(1, 7)), *([[0]] if run < 3 else [])]
         rows += [(rng.normal(0, 0.02) + 0.6 * (run == 0 and 0 in held), run, held) for held in tried]
-    marks = np.array([(at, edit) for at, row in enumerate(rows) for edit in row[2]]).T
-    held = csr_array((np.ones(marks.shape[1]), (marks[0], marks[1])), shape=(len(rows), 7))
-    told = answers(table_of([row[0] for row in rows], [row[1] for row in rows], held))[0]
+    outcome, block, held = zip(*rows, strict=True)
+    told = answers(table_of(outcome, block, held_by(held, 7)))[0]
     assert told.p is not None and told.p > 0.01 and told.low < 0.0
 
 
@@ -134,10 +136,8 @@ def shortened(seed: int) -> ExperimentTable:
         held, off = rng.choice(10, 3, replace=False).tolist(), rng.normal(0, 0.2)
         rows.append((rng.normal(0, 0.02), bundle, 0, 10 + bundle, held))
         rows += [(off + rng.normal(0, 0.02), block, 1, 10 + bundle, held) for block in range(10)]
-    marks = np.array([(at, edit) for at, row in enumerate(rows) for edit in row[4]]).T
-    edits = csr_array((np.ones(marks.shape[1]), (marks[0], marks[1])), shape=(len(rows), 10))
-    outcome, block, short, source, _ = zip(*rows, strict=True)
-    return table_of(outcome, block, edits, short, source)
+    outcome, block, short, source, held = zip(*rows, strict=True)
+    return table_of(outcome, block, held_by(held, 10), short, source)
 
 
 def test_what_a_source_does_when_shortened_is_not_averaged_out_over_seeds() -> None:

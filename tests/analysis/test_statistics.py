@@ -35,13 +35,6 @@ def test_mean_interval_knows_what_it_cannot_know() -> None:
     assert three.se == pytest.approx(1 / math.sqrt(3)) and three.low == pytest.approx(2 - 4.302653 / math.sqrt(3))
 
 
-def test_interval_covers_95_percent() -> None:
-    rng = np.random.default_rng(1)
-    found = [mean_interval(list(rng.normal(3.0, 1.0, 4))) for _ in range(2000)]
-    covered = np.mean([m.low is not None and m.high is not None and m.low <= 3.0 <= m.high for m in found])
-    assert 0.935 <= covered <= 0.965
-
-
 def welch(a: list[float], b: list[float]) -> float | None:
     difference, se, df = welch_difference(a, b)
     return None if difference is None else t_test(difference, se, df)
@@ -62,18 +55,6 @@ def test_corrections_by_hand() -> None:
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert bh([0.01, 0.04, 0.03, None]) == pytest.approx([0.03, 0.04, 0.04, None])
     assert bh([]) == [] and holm([]) == []
-
-
-def test_bh_holds_the_false_discovery_rate() -> None:
-    rng = np.random.default_rng(3)
-    rates = []
-    for _ in range(300):
-        z = rng.normal(0, 1, 40)
-        z[:10] += 4.0
-        qs = bh([t_test(value, 1.0, 1e6) for value in z])
-        called = [i for i, q in enumerate(qs) if q is not None and q < 0.1]
-        rates.append(sum(i >= 10 for i in called) / max(1, len(called)))
-    assert np.mean(rates) < 0.1 and np.mean(rates) > 0.03
 
 
 def test_posterior_shrinks_towards_the_grand_mean() -> None:
@@ -110,9 +91,7 @@ def test_a_ratio_needs_a_divisor_whose_interval_lies_above_0() -> None:
     clear, vague = mean_interval([1.0, 1.2, 1.1]), mean_interval([1.0, -0.8, 1.1])
     assert clear.mean and ratio(2.2, clear) == pytest.approx(2.0) and ratio(None, clear) is None
     assert vague.mean and vague.mean > 0 and ratio(2.2, vague) is None
-    assert (
-        ratio(2.2, mean_interval([1.0])) is ratio(2.2, mean_interval([])) is ratio(2.2, mean_interval([-1, -2])) is None
-    )
+    assert all(ratio(2.2, mean_interval(values)) is None for values in ([1.0], [], [-1, -2]))
 
 
 def test_a_mean_over_tasks_has_satterthwaite_degrees_of_freedom_and_never_their_sum() -> None:

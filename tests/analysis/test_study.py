@@ -20,27 +20,10 @@ from programs.errors import Corrupt, NotFound, UsageError
 from tests.analysis import synthetic
 from tests.analysis.test_attribution import WORLD as MANY_EDITS
 
-WORLD = synthetic.World(
-    effects={("LR", 0.002): 0.1, ("LR", 0.004): -0.1, ("muon", True): 0.2, ("OPT", "adamw"): 0.05},
-    baseline={"LR": 0.001, "OPT": "sgd", "muon": False},
-    crashes=frozenset({("LR", 0.004)}),
-)
 
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return synthetic.study(tmp_path_factory.mktemp("study"), WORLD, runs=4, tries=6, programs=("stock", "p2"))
-
-
-def test_a_query_says_what_was_meant(folder: Path) -> None:
-    assert {row["name"] for row in query(folder, "SHOW TABLES")} == set(VIEWS)
-    with pytest.raises(UsageError, match=r"Did you mean.*experiments"):
-        query(folder, "FROM experimints")
-
-
-def test_what_is_made_once_is_read_as_the_ledger_is_now(folder: Path, tmp_path: Path) -> None:
+def test_what_is_made_once_is_read_as_the_ledger_is_now(small_study: Path, tmp_path: Path) -> None:
     """A process makes the tables of a ledger once for each of its states, whatever its connections do."""
-    study = Path(shutil.copytree(folder, tmp_path / "study"))
+    study = Path(shutil.copytree(small_study, tmp_path / "study"))
     count = "SELECT count(*) AS n FROM experiments"
     first = read_study(study, views=["standings"])
     again = read_study(study, views=["standings"])
@@ -71,21 +54,26 @@ def test_what_is_made_once_is_read_as_the_ledger_is_now(folder: Path, tmp_path: 
         query(study, count)
 
 
-def test_rows_are_plain_json(folder: Path) -> None:
-    con = open_study(folder)
+def test_rows_are_plain_json(small_study: Path) -> None:
+    con = open_study(small_study)
     for view in VIEWS:
         json.dumps(rows(con.execute(f"SELECT * FROM {view}")), allow_nan=False)
-    first = query(folder / "ledger", "SELECT edit, started_at, directive_ids, metric/0 AS inf FROM experiments LIMIT 1")
+    first = query(
+        small_study / "ledger", "SELECT edit, started_at, directive_ids, metric/0 AS inf FROM experiments LIMIT 1"
+    )
     assert first[0]["edit"] == {"set": {}, "apply": []} and first[0]["started_at"] == "2026-01-01T00:00:00.000Z"
     assert first[0]["directive_ids"] == [] and first[0]["inf"] is None
 
 
-def test_bad_query_and_no_study_are_one_line(folder: Path, tmp_path: Path) -> None:
+def test_bad_query_and_no_study_are_one_line(small_study: Path, tmp_path: Path) -> None:
+    assert {row["name"] for row in query(small_study, "SHOW TABLES")} == set(VIEWS)
+    with pytest.raises(UsageError, match=r"Did you mean.*experiments"):
+        query(small_study, "FROM experimints")
     with pytest.raises(UsageError, match="runz") as caught:
-        query(folder, "SELECT * FROM runz")
+        query(small_study, "SELECT * FROM runz")
     assert "\n" not in caught.value.message and "docs/views.md" in caught.value.hint
     with pytest.raises(UsageError, match="SQL"):
-        query(folder, "SELECT '\udcff'")
+        query(small_study, "SELECT '\udcff'")
     with pytest.raises(NotFound, match="no study here") as missing:
         open_study(tmp_path / "nothing")
     assert "metaloop" in missing.value.hint
@@ -95,12 +83,12 @@ def test_duplicates_of_a_resumed_study(tmp_path: Path) -> None:
     with Ledger(tmp_path / "ledger", "arena") as ledger:
         synthetic.match(ledger, "m1", {"a1": "p1"})
         synthetic.start(ledger, "r1", "m1", "a1", "p1", 0)
-        synthetic.search(ledger, WORLD, "r1", np.random.default_rng(1), tries=3)
+        synthetic.search(ledger, synthetic.SMALL, "r1", np.random.default_rng(1), tries=3)
         synthetic.end(ledger, "r1", state="stopped", charged=1.0)
     with Ledger(tmp_path / "ledger", "arena") as ledger:
         synthetic.match(ledger, "m1", {"a1": "p1"}, run_budget=99.0)
         synthetic.start(ledger, "r1", "m1", "a1", "p1", 5)
-        synthetic.search(ledger, WORLD, "r1", np.random.default_rng(2), tries=3)
+        synthetic.search(ledger, synthetic.SMALL, "r1", np.random.default_rng(2), tries=3)
         synthetic.decide(ledger, "r1", 1, "replicate")
         synthetic.end(ledger, "r1", charged=3.0)
         synthetic.end(ledger, "r1", charged=7.0)
@@ -117,8 +105,8 @@ def test_duplicates_of_a_resumed_study(tmp_path: Path) -> None:
     assert [t["number"] for t in tries] == [0, 1, 2, 3] and tries[1]["decision"] == "replicate"
 
 
-def test_edits_know_their_parent(folder: Path) -> None:
-    found = query(folder, "SELECT * FROM edits")
+def test_edits_know_their_parent(small_study: Path) -> None:
+    found = query(small_study, "SELECT * FROM edits")
     assert all(row["single"] for row in found)
     for row in found:
         if row["status"] == "crash":
@@ -127,11 +115,11 @@ def test_edits_know_their_parent(folder: Path) -> None:
             assert row["delta"] == pytest.approx(0.2, abs=0.06) and row["kind"] == "apply"
 
 
-def test_segments_without_a_record_are_no_harm(folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "arena-1.jsonl").write_bytes((folder / "ledger" / "arena-1.jsonl").read_bytes())
+def test_segments_without_a_record_are_no_harm(small_study: Path, tmp_path: Path) -> None:
+    (tmp_path / "arena-1.jsonl").write_bytes((small_study / "ledger" / "arena-1.jsonl").read_bytes())
     (tmp_path / "empty-1.jsonl").touch()  # a disk that was full when the writer opened it
     (tmp_path / "folder-1.jsonl").mkdir()
-    assert query(tmp_path, "SELECT count(*) AS n FROM runs") == query(folder, "SELECT count(*) AS n FROM runs")
+    assert query(tmp_path, "SELECT count(*) AS n FROM runs") == query(small_study, "SELECT count(*) AS n FROM runs")
     (tmp_path / "arena-1.jsonl").unlink()
     assert query(tmp_path, "SELECT count(*) AS n FROM standings") == [{"n": 0}]
     assert query(tmp_path, "SELECT count(*) AS n FROM credit") == [{"n": 0}]

@@ -22,19 +22,17 @@ def test_the_weakest_holds_and_a_word_nobody_knows_is_weaker_still() -> None:
 
 
 def test_only_weak_scores_are_marked_and_mixed_ones_remarked() -> None:
-    assert remarks(["verified"]) == remarks([None]) == []
-    assert remarks(["unverified"]) == ["Scores are unverified: the code ran without a sandbox."]
-    assert remarks(["self-reported"]) == ["Scores are self-reported: the script printed these numbers itself."]
-    assert remarks(["verified", "scored"]) == [
-        "Rows have different trust (scored, verified): a difference may come from the scoring."
-    ]
-    assert marked("scored") == ""
+    assert remarks(["verified"]) == remarks([None]) == [] and marked("scored") == ""
+    for given, words in ((["unverified"], "unverified: the code ran"), (["self-reported"], "self-reported: the script"),
+                         (["verified", "scored"], "(scored, verified)")):  # fmt: skip
+        [line] = remarks(given)
+        assert words in line
 
 
 def test_findings_are_counted_in_one_line() -> None:
     assert findings_line([], "x") == ""
     line = findings_line([("leak", 1), ("rows", 2)], "x")
-    assert line == "3 findings: leak (1), rows (2): metaloop sql x 'FROM findings'"
+    assert line.startswith("3 findings") and "leak (1), rows (2)" in line and "sql x " in line
 
 
 @pytest.fixture
@@ -43,10 +41,7 @@ def folder(tmp_path: Path) -> Path:
         synthetic.match(ledger, "m1", {"a1": "p1", "a2": "p2"})
         for arm, trusts in (("a1", ("verified", "scored")), ("a2", ("verified", "verified"))):
             for seed, trust in enumerate(trusts):
-                run = f"r{arm}{seed}"
-                synthetic.start(ledger, run, "m1", arm, f"p{arm[1]}", seed)
-                synthetic.end(ledger, run)
-                synthetic.verify(ledger, run, arm, f"p{arm[1]}", [0.1, 0.2], trust=trust)
+                synthetic.run(ledger, f"r{arm}{seed}", "m1", arm, f"p{arm[1]}", seed, [0.1, 0.2], trust=trust)
         failed = {"kind": "verification", "run_id": "ra20", "stream": "selection", "seed": 9, "status": "crash"}
         ledger.append({**failed, "gain": 0.0, "trust": "scored"})
         told = {"kind": "finding", "run_id": "ra10", "source_id": "s1", "stream": "selection", "seed": 0}

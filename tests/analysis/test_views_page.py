@@ -5,31 +5,22 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import pytest
-
 from analysis.study import VIEWS, open_study, query
-from tests.analysis import synthetic
 
 PAGE = Path(__file__).parents[2] / "docs" / "views.md"
-WORLD = synthetic.World({("LR", 0.002): 0.1, ("muon", True): 0.2}, {"LR": 0.001, "muon": False})
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return synthetic.study(tmp_path_factory.mktemp("study"), WORLD, runs=3, tries=3)
-
-
-def test_page_lists_every_column(folder: Path) -> None:
+def test_page_lists_every_column(small_study: Path) -> None:
     parts = re.split(r"^## (\w+)\n", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)
     listed = dict(zip(parts[1::2], parts[2::2], strict=True))
-    con = open_study(folder)
+    con = open_study(small_study)
     for view in VIEWS:
         told = re.findall(r"^- `(\w+)` ([\w\[\]]+): .", listed[view], flags=re.MULTILINE)
         assert told == [(name, kind) for name, kind, *_ in con.execute(f"DESCRIBE {view}").fetchall()], view
 
 
-def test_sql_of_the_page_runs(folder: Path) -> None:
+def test_sql_of_the_page_runs(small_study: Path) -> None:
     blocks = [block.split("```")[0] for block in PAGE.read_text(encoding="utf-8").split("```sql\n")[1:]]
     assert len(blocks) >= 3
     for block in blocks:
-        assert query(folder, block)
+        assert query(small_study, block)

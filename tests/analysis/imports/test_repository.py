@@ -44,10 +44,8 @@ def test_kept_rows_are_joined_to_their_commits(tmp_path: Path) -> None:
     found = ask(tmp_path, JOINED)
     assert [(row["full_commit"] or "")[:7] for row in found] == [hashes[0], hashes[1], "", hashes[2], ""]
     assert found[0]["diff"] is None  # the first commit has no parent
-    assert (
-        found[1]["diff"].partition("--- ")[2]
-        == "a/train.py\n+++ b/train.py\n@@ -1,2 +1,2 @@\n-LR = 1\n+LR = 2\n WD = 0\n"
-    )
+    diff = found[1]["diff"].partition("--- ")[2]
+    assert diff == "a/train.py\n+++ b/train.py\n@@ -1,2 +1,2 @@\n-LR = 1\n+LR = 2\n WD = 0\n"
     at = git(tmp_path / "logs", "log", "-1", "--format=%cI", hashes[1])
     assert found[1]["committed_at"][:19] == at[:19]
 
@@ -73,6 +71,16 @@ def test_loose_and_packed_objects(tmp_path: Path, packed: bool) -> None:
         assert commits.join("0123abc") is None and commits.join("HEAD") is None and commits.join("") is None
 
 
+def diff_of(folder: Path, *without: str) -> str | None:
+    """Of a commit of all that lies there."""
+    git(folder, "add", "-A")
+    git(folder, "commit", "-q", "-m", "many")
+    with opened(folder) as commits:
+        joined = commits.join(git(folder, "rev-parse", "HEAD"), *without)
+    assert joined is not None
+    return joined.diff
+
+
 def test_files_come_go_and_are_bounded(tmp_path: Path) -> None:
     repository(tmp_path, STATES[:1])
     (tmp_path / "train.py").unlink()
@@ -81,27 +89,16 @@ def test_files_come_go_and_are_bounded(tmp_path: Path) -> None:
     (tmp_path / "blob.bin").write_bytes(b"\0" * 10)
     (tmp_path / "big.txt").write_text("line\n" * 100_000)
     (tmp_path / "src" / "results.tsv").write_text(samples.CANONICAL)
-    git(tmp_path, "add", "-A")
-    git(tmp_path, "commit", "-q", "-m", "many")
-    with opened(tmp_path) as commits:
-        joined = commits.join(git(tmp_path, "rev-parse", "HEAD"), "results.tsv")
-    assert joined is not None and joined.diff is not None
-    assert "Binary files /dev/null and b/blob.bin differ" in joined.diff
-    assert "Binary files /dev/null and b/big.txt differ" in joined.diff
-    assert "--- /dev/null\n+++ b/src/new.py\n@@ -0,0 +1 @@\n+x = 1\n\\ No newline" in joined.diff
-    assert "--- a/train.py\n+++ /dev/null\n" in joined.diff and "results.tsv" not in joined.diff
-
-
-def test_a_long_diff_is_cut(tmp_path: Path) -> None:
-    repository(tmp_path, STATES[:1])
+    diff = diff_of(tmp_path, "results.tsv")
+    assert diff is not None
+    assert "Binary files /dev/null and b/blob.bin differ" in diff
+    assert "Binary files /dev/null and b/big.txt differ" in diff
+    assert "--- /dev/null\n+++ b/src/new.py\n@@ -0,0 +1 @@\n+x = 1\n\\ No newline" in diff
+    assert "--- a/train.py\n+++ /dev/null\n" in diff and "results.tsv" not in diff
     for number in range(12):
         (tmp_path / f"{number}.txt").write_text("some line of text\n" * 10_000)
-    git(tmp_path, "add", "-A")
-    git(tmp_path, "commit", "-q", "-m", "many")
-    with opened(tmp_path) as commits:
-        joined = commits.join(git(tmp_path, "rev-parse", "HEAD"))
-    assert joined is not None and joined.diff is not None
-    assert len(joined.diff) < LARGEST_DIFF + 100 and joined.diff.endswith("# truncated\n")
+    long = diff_of(tmp_path)
+    assert long is not None and len(long) < LARGEST_DIFF + 100 and long.endswith("# truncated\n")
 
 
 def test_a_shallow_clone_ends_without_a_diff(tmp_path: Path) -> None:
@@ -162,24 +159,26 @@ def test_another_repository_is_not_asked_again_and_again(tmp_path: Path, monkeyp
 
 
 @pytest.mark.parametrize(
-    ("text", "known"),
+    ("text", "problem"),
     [
-        ("# Research\n\n- Try one change at a time.\n", True),
-        ("---\nmetaloop: {keep: nonsense}\n---\n# Broken charter\n", False),
-        ("---\ntitle: of another tool\ntags: [a, b]\n---\n\n実験を一つずつ。\n", True),
+        (b"# Research\n\n- Try one change at a time.\n", None),
+        ("---\ntitle: of another tool\ntags: [a, b]\n---\n\n実験を一つずつ。\n".encode(), None),
+        (b"---\nmetaloop: {keep: nonsense}\n---\n# Broken charter\n", "nonsense"),
+        (b"\xff\xfe\x00\x01", "NUL"),
     ],
 )
-def test_the_program_beside_the_log(tmp_path: Path, text: str, known: bool) -> None:
+def test_the_program_beside_the_log(tmp_path: Path, text: bytes, problem: str | None) -> None:
     (tmp_path / "logs").mkdir()
-    (tmp_path / "logs" / "program.md").write_text(text, encoding="utf-8")
+    (tmp_path / "logs" / "program.md").write_bytes(text)
     [run] = bring_in(tmp_path, {"results.tsv": samples.CANONICAL})
     programs = ask(tmp_path, "SELECT p.text FROM programs AS p JOIN runs AS r USING (program_id)")
-    assert [program["text"] for program in programs] == [text] * known
-    assert known == (run["program_problem"] is None)
+    assert [program["text"].encode() for program in programs] == [text] * (problem is None)
+    assert problem in run["program_problem"] if problem else run["program_problem"] is None
 
 
-def test_a_program_that_is_no_text_is_told(tmp_path: Path) -> None:
+def test_a_link_beside_the_log_is_no_program(tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
-    (tmp_path / "logs" / "program.md").write_bytes(b"\xff\xfe\x00\x01")
+    (tmp_path / "private.md").write_text("# Private\n")
+    (tmp_path / "logs" / "program.md").symlink_to(tmp_path / "private.md")
     [run] = bring_in(tmp_path, {"results.tsv": samples.CANONICAL})
-    assert run["program_id"] is None and "NUL" in run["program_problem"]
+    assert run["program_id"] is None and ask(tmp_path, "FROM programs") == []

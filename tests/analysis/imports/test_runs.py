@@ -1,11 +1,15 @@
-"""Baselines, steps, what was measured again, and how many kept steps are distinguishable from noise."""
+"""What the rows of a log become: numbers and words, baselines, steps, what was measured again, and how many kept steps
+are distinguishable from noise."""
 
 from __future__ import annotations
 
 import math
 import random
 import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +19,158 @@ from tests.analysis.imports import samples
 from tests.analysis.imports.helpers import bring_in_one, rows
 from tests.analysis.imports.samples import tsv
 from trainer.values.metric_names import named_direction
+
+
+@dataclass(frozen=True)
+class Log:
+    """A log with what is expected of its run (columns of ``imports``) and of its rows (a list for each column)."""
+
+    text: str
+    run: Mapping[str, Any] = field(default_factory=dict)
+    rows: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    stated: Stated = field(default_factory=Stated)
+    name: str = "results.tsv"
+
+
+near = pytest.approx
+CHANCE = statistics.NormalDist().inv_cdf(3.625 / 4.25)  # SDs that the best of CANONICAL's tries gains by noise alone
+NEWEST = tsv("time|name|score", "2026-01-03|c|3", "2026-01-02|b|2", "2026-01-02|a2|1.5", "2026-01-01|a|1")
+GOOD = tsv("id|loss|status|good", "1|3|keep|no", "2|2|keep|yes", "3|1|keep|no")
+POOLED = ["a|1.0|keep|baseline", "a|1.2|discard|baseline", *(f"b|{value}|discard|wide" for value in (3.0, 3.1, 3.2))]
+LOGS = {
+    "steps": Log(
+        samples.CANONICAL,
+        {"tried": 4, "kept": 2, "discarded": 1, "failed": 1, "baseline": 1.12, "best_kept": 1.101, "best_line": 6,
+         "claimed_gain": near(0.019), "chance_keeps": near(1 / 2 + 1 / 3 + 1 / 4)},
+        {"e.number": [0, 1, 2, 3, 4], "step_gain": [None, near(0.012), None, None, near(0.007)],
+         "step_tries": [None, 1, None, None, 2], "best_so_far": [1.12, 1.108, 1.108, 1.108, 1.101],
+         "e.gain": [0.0, near(0.012), near(-0.011), None, near(0.019)]}),
+    "without statuses each new best is a step": Log(
+        tsv("commit|val_loss|description", "a|2.0|b", "b|2.1|c", "c|1.9|d", "d|1.95|e"),
+        {"decided": False, "kept": 0, "new_bests": 1, "undecided": 3, "claimed_gain": near(0.1)}),
+    "and the best of what is ok": Log(
+        tsv("id|tok_per_sec|status|notes", "1|10|ok|baseline", "2|14|ok|a", "3|20|REVERT|b", "4|0|FAIL|c", "5|15|ok|d"),
+        {"new_bests": 2, "discarded": 1, "failed": 1, "claimed_gain": 5.0}),
+    "rows before the baseline count below zero": Log(
+        tsv("commit|val_bpb|status", "a|0.0|crash", "b|1.1|keep", "c|1.0|keep"),
+        rows={"e.number": [-1, 0, 1], "metric": [None, 1.1, 1.0]}),
+    "no baseline": Log(
+        tsv("commit|val_bpb|status", "a|1.2|discard", "b|1.1|keep", "c|1.0|keep"),
+        {"baseline": None, "claimed_gain": None, "best_kept": 1.0, "kept": 2}, {"e.number": [1, 2, 3]}),
+    "only crashes": Log(samples.ONLY_CRASHES, {"tried": 2, "failed": 2, "baseline": None, "best_measured": None}),
+    "what was kept although it is worse is no new best": Log(
+        tsv("commit|val_loss|status", "a|2|keep", "b|1.9|keep", "c|1.4|discard", "d|1.95|keep", "e|1.8|keep"),
+        {"best_measured": 1.4, "best_kept": 1.8, "noise_steps": 1},
+        {"step_gain": [None, near(0.1), None, near(-0.05), near(0.1)], "best_so_far": [2, 1.9, 1.9, 1.9, 1.8]},
+        Stated(noise=1e-6)),
+    # The re-runs give the noise and the step: the lucky measurement itself says nothing of either.
+    "a best that was measured again at a third": Log(
+        samples.RERUN_LOWER,
+        {"claimed_gain": near(0.8), "rerun_gain": near(0.2), "noise_sd": near(0.01), "noise_df": 2, "noise_sources": 1,
+         "noise_steps": 0},
+        {"again": [None, None, None, 4, 4, 4, None]}),
+    "re-runs that are worse": Log(
+        samples.RERUN_LOWER.replace("0.29", "0.09").replace("0.31", "0.11"), {"noise_steps": 2}),
+    "the best changes between two re-runs": Log(
+        tsv("commit|val_loss|status|what", "a|9|keep|start", "b|8|keep|x", "c|8.1|discard|rerun of best", "d|2|keep|y",
+            "e|2.1|discard|rerun of best"),
+        {"noise_sd": near(0.1 / math.sqrt(2)), "noise_sources": 2}, {"again": [None, None, 3, None, 5]}),
+    "copied rows show no noise": Log(
+        tsv("commit|val_loss|status|what", "a|2.0|keep|baseline", "a|2.0|keep|baseline", "b|1.9|keep|x"),
+        {"noise_sd": None, "noise_steps": None, "noise_share": None, "reruns": 1}),
+    "noise is pooled": Log(
+        tsv("commit|val_loss|status|what", *POOLED),
+        {"noise_df": 3, "noise_sources": 2, "noise_sd": near(math.sqrt((0.02 + 0.02) / 3))}),
+    "noise that explains all steps": Log(
+        samples.CANONICAL,
+        {"noise_steps": 2, "noise_share": 1.0, "chance_gain": near(0.02 * CHANCE)},
+        stated=Stated(noise=0.02)),
+    "noise that explains no step": Log(
+        samples.CANONICAL,
+        {"noise_steps": 0, "chance_gain": near(0.0001 * CHANCE)},
+        stated=Stated(noise=0.0001)),
+    "the column of statuses": Log(GOOD, {"kept": 2}),
+    "a column of statuses that is given": Log(GOOD, {"kept": 1}, stated=Stated(status="good")),
+    "an empty column of statuses": Log(
+        tsv("id|loss|result|what", "1|3||x", "2|2||y"), {"metric": "loss", "decided": False, "new_bests": 1}),
+    "two columns of statuses": Log(
+        tsv("id|loss|status|decision", "1|3|ok|keep", "2|2|ok|revert", "3|0|crash|", "4|1|ok|keep"),
+        {"kept": 1, "discarded": 1, "failed": 1, "best_kept": 1.0}),
+    "words against each other decide nothing": Log(
+        tsv("commit|val_loss|status", "a|2|keep", "b|1|not kept", "c|1|kept, then reverted", "d|1|discard (crash)",
+            "e|3|❌ slower"),
+        rows={"decision": ["baseline", None, None, "discard", "discard"], "status": ["ok", "ok", "ok", "crash", "ok"]}),
+    "a failure in place of the metric": Log(
+        samples.FAILURES, {"rows": 9, "failed": 7, "kept": 1, "quarantined": 0},
+        {"status": ["ok", "ok", "invalid", "invalid", "invalid", "timeout", "oom", "invalid", "crash"]}),
+    "failures in most rows hide no metric of an unknown name": Log(
+        tsv("id|blend (lower is better)|what", "1|3.0|a", "2|OOM|b", "3|2.0|c", "4|crash|d", "5|timeout|e"),
+        {"metric": "blend", "failed": 3, "best_measured": 2.0}),
+    "newest first is turned around": Log(
+        NEWEST, {"baseline": 1.0, "claimed_gain": 2.0, "notes": {"sorted_by": "time"}}, {"line": [5, 4, 3, 2]}),
+    "an incomplete column of times": Log(NEWEST.replace("2026-01-02\tb", "\tb"), {"baseline": 3.0, "notes": {}}),
+    "durations are no times": Log(tsv("time|name|score", "300|a|1", "200|b|2"), {"baseline": 1.0, "notes": {}}),
+    "a value that is far off": Log(
+        tsv("commit|tok_s|status|what", "a|10|keep|single", "b|11|keep|x", "c|700|keep|a batch of 64", "d|400|keep|y"),
+        {"notes": {"far_from_baseline": {"rows": 1, "line": 4, "value": 700.0}}}),
+    "the metric of autoresearch goes before all others": Log(
+        tsv("commit|val_bpb|tok_per_sec|final_loss|status|what", "a|.9|6|3|keep|x", "b|.8|7|2|keep|y"),
+        {"metric": "val_bpb"}),
+    "constants and changes in per cent are no metric": Log(
+        tsv("commit|tok_s|hits|improvement|status|what", "a|.9|0|0%|keep|x", "b|1.8|0|99%|keep|y"),
+        {"metric": "tok_s"}),
+    # A separator in the last description belongs to it; a cut row, text and a row that is too wide are set aside.
+    "odd rows": Log(
+        tsv("commit|val_bpb|status|description", "a|1.2|keep|baseline", "b|1.1|keep|wider| deeper", "c|1.3|discard",
+            "def forward(x):", "- weight decay|does nothing", "d|soon|keep|later",
+            "commit|val_bpb|status|description", 'e|1.0|keep|"say ""x"""', 'f|1.05|discard|say "'),
+        {"quarantined": 3},
+        {"line": [2, 3, 4, 9, 10], "description": ["baseline", "wider\tdeeper", "", 'say "x"', 'say "']}),
+    "notes and empty rows": Log(
+        tsv("commit|val_bpb|status", "a|1.2|keep", "b||skip", "c||", "d|1.1|keep"),
+        {"rows": 3, "tried": 1, "quarantined": 1}, name="a-log.tsv"),
+    "a row that is too wide": Log(
+        "commit,val_bpb,status\na,1.2,keep\nb,1.1,keep,x\nc,1.0,keep\n", {"rows": 2, "quarantined": 1},
+        name="results.csv"),
+    "a line of words above wider rows is no header": Log(
+        tsv("commit|val_bpb|status|what", "a|1.2|keep|x", "", "now|the|second", "b|1.1|keep|y", "c|1.0|keep|z"),
+        {"rows": 3, "kept": 2, "quarantined": 1}),
+    "a CSV with line breaks in cells": Log(
+        'commit,val_acc,status,description\na,0.90,keep,"two\nlines"\nb,0.91,keep,"wider, deeper"\n',
+        rows={"line": [2, 4], "description": ["two\nlines", "wider, deeper"]}, name="results.csv"),
+    "JSON over several lines": Log(
+        samples.RECORDS, {"metric": "val_loss", "direction": "lower", "direction_from": "its name"},
+        {"line": [1, 2, 3, 4], "metric": [2.3, 2.2, None, None], "status": ["ok", "ok", "crash", "invalid"]},
+        name="results.jsonl"),
+    "an array of JSON": Log(
+        '{"runs": [{"id": 1, "loss": 2.0}, {"id": 2, "loss": 1.5}]}', {"rows": 2}, name="results.json.md"),
+    "broken JSON": Log(
+        '{"id": 1, "loss": 2.0}\n{"id": 2, "lo\n{"id": 3, "loss": 1.0}\n', {"rows": 2, "quarantined": 1},
+        name="results.jsonl"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("log", LOGS.values(), ids=LOGS)
+def test_a_log_becomes_a_run(tmp_path: Path, log: Log) -> None:
+    run = bring_in_one(tmp_path, log.text, log.stated, log.name)
+    assert {column: run[column] for column in log.run} == log.run
+    found = rows(tmp_path, *log.rows) if log.rows else []
+    assert dict(zip(log.rows, map(list, zip(*found, strict=True)), strict=True)) == log.rows
+
+
+@pytest.mark.parametrize(
+    ("cells", "values"),
+    [
+        (("0,531", "0,52"), [0.531, 0.52]),
+        (("0,987", "1,234"), [0.987, 1.234]),
+        (("1,234", "987.5"), [1234.0, 987.5]),
+        (("95.2%", "~96"), [95.2, 96.0]),
+        (("0.98 ± 0.01", "**0.97**"), [0.98, 0.97]),
+    ],
+)
+def test_numbers(tmp_path: Path, cells: tuple[str, str], values: list[float]) -> None:
+    bring_in_one(tmp_path, tsv("commit|val_loss|status", *(f"a{n}|{cell}|keep" for n, cell in enumerate(cells))))
+    assert [value for (value,) in rows(tmp_path, "metric")] == values
 
 
 @pytest.mark.parametrize(
@@ -27,51 +183,6 @@ from trainer.values.metric_names import named_direction
 )  # fmt: skip
 def test_directions_by_name(name: str, way: str | None) -> None:
     assert named_direction(name)[0] == way
-
-
-def test_steps_are_computed(tmp_path: Path) -> None:
-    run = bring_in_one(tmp_path, samples.CANONICAL)
-    assert rows(tmp_path, "e.number", "step_gain", "step_tries", "best_so_far") == [
-        (0, None, None, 1.12), (1, pytest.approx(0.012), 1, 1.108), (2, None, None, 1.108), (3, None, None, 1.108),
-        (4, pytest.approx(0.007), 2, 1.101),
-    ]  # fmt: skip
-    assert (run["tried"], run["kept"], run["discarded"], run["failed"]) == (4, 2, 1, 1)
-    assert (run["baseline"], run["best_kept"], run["best_line"]) == (1.12, 1.101, 6)
-    assert (run["claimed_gain"], run["chance_keeps"]) == (pytest.approx(0.019), pytest.approx(1 / 2 + 1 / 3 + 1 / 4))
-    assert rows(tmp_path, "e.gain")[1] == (pytest.approx(0.012),)
-
-
-def test_without_statuses_each_new_best_is_a_step(tmp_path: Path) -> None:
-    run = bring_in_one(tmp_path, tsv("commit|val_loss|description", "a|2.0|b", "b|2.1|c", "c|1.9|d", "d|1.95|e"))
-    assert (run["decided"], run["kept"], run["new_bests"], run["undecided"]) == (False, 0, 1, 3)
-    assert run["claimed_gain"] == pytest.approx(0.1)
-    text = tsv(
-        "id|tok_per_sec|status|notes", "1|10|ok|baseline", "2|14|ok|a", "3|20|REVERT|b", "4|0|FAIL|c", "5|15|ok|d"
-    )
-    run = bring_in_one(tmp_path / "b", text)
-    assert (run["new_bests"], run["discarded"], run["failed"], run["claimed_gain"]) == (2, 1, 1, 5.0)
-
-
-def test_rows_before_the_baseline_count_below_zero(tmp_path: Path) -> None:
-    bring_in_one(tmp_path, tsv("commit|val_bpb|status", "a|0.0|crash", "b|1.1|keep", "c|1.0|keep"))
-    assert rows(tmp_path, "e.number", "metric") == [(-1, None), (0, 1.1), (1, 1.0)]
-
-
-def test_a_log_without_a_baseline(tmp_path: Path) -> None:
-    run = bring_in_one(tmp_path / "a", tsv("commit|val_bpb|status", "a|1.2|discard", "b|1.1|keep", "c|1.0|keep"))
-    assert (run["baseline"], run["claimed_gain"], run["best_kept"], run["kept"]) == (None, None, 1.0, 2)
-    assert [number for (number,) in rows(tmp_path / "a", "e.number")] == [1, 2, 3]
-    run = bring_in_one(tmp_path / "b", samples.ONLY_CRASHES)
-    assert (run["tried"], run["failed"], run["baseline"], run["best_measured"]) == (2, 2, None, None)
-
-
-def test_what_was_kept_although_it_is_worse_is_no_new_best(tmp_path: Path) -> None:
-    text = tsv("commit|val_loss|status", "a|2|keep", "b|1.9|keep", "c|1.4|discard", "d|1.95|keep", "e|1.8|keep")
-    run = bring_in_one(tmp_path, text, Stated(noise=1e-6))
-    assert [(step, best) for step, best in rows(tmp_path, "round(step_gain, 6)", "best_so_far")][1:] == [
-        (0.1, 1.9), (None, 1.9), (-0.05, 1.9), (0.1, 1.8),
-    ]  # fmt: skip
-    assert (run["best_measured"], run["best_kept"], run["noise_steps"]) == (1.4, 1.8, 1)
 
 
 @pytest.mark.parametrize(
@@ -94,47 +205,6 @@ def test_what_counts_as_measured_again(tmp_path: Path, line: str, again: int | N
     text = tsv("commit|val_loss|status|description", "a1a1a11|2.0|keep|baseline", "b2b2b22|1.9|keep|wider net", line)
     bring_in_one(tmp_path, text)
     assert rows(tmp_path, "again")[2] == (again,)
-
-
-def test_a_best_that_was_measured_again_at_a_third(tmp_path: Path) -> None:
-    """The re-runs give the noise and the step: the lucky measurement itself says nothing of either."""
-    run = bring_in_one(tmp_path, samples.RERUN_LOWER)
-    assert [line for (line,) in rows(tmp_path, "again")] == [None, None, None, 4, 4, 4, None]
-    assert (run["claimed_gain"], run["rerun_gain"]) == (pytest.approx(0.8), pytest.approx(0.2))
-    assert (run["noise_sd"], run["noise_df"], run["noise_sources"]) == (pytest.approx(0.01), 2, 1)
-    worse = bring_in_one(tmp_path / "worse", samples.RERUN_LOWER.replace("0.29", "0.09").replace("0.31", "0.11"))
-    assert (run["noise_steps"], worse["noise_steps"]) == (0, 2)
-
-
-def test_the_best_changes_between_two_re_runs(tmp_path: Path) -> None:
-    lines = ("a|9|keep|start", "b|8|keep|x", "c|8.1|discard|rerun of best", "d|2|keep|y", "e|2.1|discard|rerun of best")
-    run = bring_in_one(tmp_path, tsv("commit|val_loss|status|what", *lines))
-    assert [line for (line,) in rows(tmp_path, "again")] == [None, None, 3, None, 5]
-    assert (run["noise_sd"], run["noise_sources"]) == (pytest.approx(0.1 / math.sqrt(2)), 2)
-
-
-def test_copied_rows_show_no_noise(tmp_path: Path) -> None:
-    text = tsv("commit|val_loss|status|what", "a|2.0|keep|baseline", "a|2.0|keep|baseline", "b|1.9|keep|x")
-    run = bring_in_one(tmp_path, text)
-    assert (run["noise_sd"], run["noise_steps"], run["noise_share"], run["reruns"]) == (None, None, None, 1)
-
-
-def test_noise_is_pooled(tmp_path: Path) -> None:
-    text = ["a|1.0|keep|baseline", "a|1.2|discard|baseline", *(f"b|{v}|discard|wide" for v in (3.0, 3.1, 3.2))]
-    run = bring_in_one(tmp_path, tsv("commit|val_loss|status|what", *text))
-    assert (run["noise_df"], run["noise_sources"]) == (3, 2)
-    assert run["noise_sd"] == pytest.approx(math.sqrt((0.02 + 0.02) / 3))
-
-
-def test_the_noise_that_explains_steps(tmp_path: Path) -> None:
-    large = bring_in_one(tmp_path / "a", samples.CANONICAL, Stated(noise=0.02))
-    small = bring_in_one(tmp_path / "b", samples.CANONICAL, Stated(noise=0.0001))
-    assert (large["noise_steps"], large["noise_share"], small["noise_steps"]) == (2, 1.0, 0)
-    assert (
-        small["chance_gain"]
-        < large["chance_gain"]
-        == pytest.approx(0.02 * statistics.NormalDist().inv_cdf(3.625 / 4.25))
-    )
 
 
 @pytest.mark.parametrize(("tries", "df"), [(1, 2), (1, 10), (5, 4), (20, 10)])

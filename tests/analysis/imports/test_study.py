@@ -126,55 +126,13 @@ def test_whatever_comes_no_line_is_lost(tmp_path: Path, seed: int) -> None:
     assert len(numbers) == len(set(numbers)) and max(numbers) <= 61
 
 
-def test_odd_rows(tmp_path: Path) -> None:
-    """A separator in the last description belongs to it; a cut row, text and a row that is too wide are set aside."""
-    text = tsv("commit|val_bpb|status|description", "a|1.2|keep|baseline", "b|1.1|keep|wider| deeper", "c|1.3|discard",
-               "def forward(x):", "- weight decay|does nothing", "d|soon|keep|later",
-               "commit|val_bpb|status|description", 'e|1.0|keep|"say ""x"""', 'f|1.05|discard|say "')  # fmt: skip
-    run = bring_in_one(tmp_path, text)
-    assert rows(tmp_path, "line", "description") == [
-        (2, "baseline"), (3, "wider\tdeeper"), (4, ""), (9, 'say "x"'), (10, 'say "'),
-    ]  # fmt: skip
+def test_what_is_set_aside_has_a_reason(tmp_path: Path) -> None:
+    text = tsv("commit|val_bpb|status|description", "a|1.2|keep|baseline", "b|1.1|keep|wider", "def forward(x):",
+               "- weight decay|does nothing", "d|soon|keep|later")  # fmt: skip
+    bring_in_one(tmp_path, text)
     assert [(row["line"], row["reason"]) for row in ask(tmp_path, "FROM quarantine ORDER BY line")] == [
-        (5, "text"), (6, "2 cells, the header has 4"), (7, "the metric is 'soon'"),
+        (4, "text"), (5, "2 cells, the header has 4"), (6, "the metric is 'soon'"),
     ]  # fmt: skip
-    assert run["quarantined"] == 3
-    notes = tsv("commit|val_bpb|status", "a|1.2|keep", "b||skip", "c||", "d|1.1|keep")
-    assert [
-        run[key]
-        for run in bring_in(tmp_path / "notes", {"a-log.tsv": notes})
-        for key in ("rows", "tried", "quarantined")
-    ] == [3, 1, 1]
-    wide = bring_in_one(
-        tmp_path / "wide", "commit,val_bpb,status\na,1.2,keep\nb,1.1,keep,x\nc,1.0,keep\n", name="results.csv"
-    )
-    assert (wide["rows"], wide["quarantined"]) == (2, 1)
-
-
-def test_a_line_of_words_above_wider_rows_is_no_header(tmp_path: Path) -> None:
-    text = tsv("commit|val_bpb|status|what", "a|1.2|keep|x", "", "now|the|second", "b|1.1|keep|y", "c|1.0|keep|z")
-    run = bring_in_one(tmp_path, text)
-    assert (run["rows"], run["kept"], run["quarantined"]) == (3, 2, 1)
-
-
-def test_a_csv_with_line_breaks_in_cells(tmp_path: Path) -> None:
-    text = 'commit,val_acc,status,description\na,0.90,keep,"two\nlines"\nb,0.91,keep,"wider, deeper"\n'
-    bring_in_one(tmp_path, text, name="results.csv")
-    assert rows(tmp_path, "line", "description") == [(2, "two\nlines"), (4, "wider, deeper")]
-
-
-def test_json_in_any_layout(tmp_path: Path) -> None:
-    bring_in_one(tmp_path / "a", samples.RECORDS, name="results.jsonl")
-    assert rows(tmp_path / "a", "line", "metric", "status") == [
-        (1, 2.3, "ok"), (2, 2.2, "ok"), (3, None, "crash"), (4, None, "invalid"),
-    ]  # fmt: skip
-    array = '{"runs": [{"id": 1, "loss": 2.0}, {"id": 2, "loss": 1.5}]}'
-    assert bring_in_one(tmp_path / "b", array, name="results.json.md")["rows"] == 2
-    broken = '{"id": 1, "loss": 2.0}\n{"id": 2, "lo\n{"id": 3, "loss": 1.0}\n'
-    run = bring_in_one(tmp_path / "c", broken, name="results.jsonl")
-    assert (run["rows"], run["quarantined"]) == (2, 1)
-    with pytest.raises(UsageError, match="no line is a header"):
-        bring_in(tmp_path / "d", {"results.jsonl": "[" * 5000})
 
 
 @pytest.mark.parametrize(

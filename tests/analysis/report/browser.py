@@ -76,11 +76,7 @@ class Browser:
             "Network.emulateNetworkConditions", offline=True, latency=0, downloadThroughput=0, uploadThroughput=0
         )
         self.on_page(
-            "Emulation.setDeviceMetricsOverride",
-            width=width,
-            height=900,
-            deviceScaleFactor=1.0,
-            mobile=width < 600,
+            "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1.0, mobile=width < 600
         )
         self.on_page("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
         self.on_page("Page.navigate", url=path.resolve().as_uri())

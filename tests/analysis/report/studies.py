@@ -10,7 +10,9 @@ import numpy as np
 
 from analysis.events import BaselineEvent
 from analysis.ledger import Ledger
+from analysis.report import page
 from analysis.statistics import Mean
+from analysis.study import open_study
 from analysis.verdict.decision import BETTER, OPEN, Compared, Decision
 from bench.planted_events import mutation
 from programs.program import Program
@@ -120,3 +122,9 @@ def just_begun(folder: Path) -> Path:
         synthetic.start(ledger, "r1", "m1", "a1", "stock", 0)
         synthetic.search(ledger, WORLD, "r1", np.random.default_rng(0), tries=3)
     return folder
+
+
+def written(folder: Path) -> str:
+    """The report of a study."""
+    with open_study(folder) as con:
+        return page.report(con, str(folder))

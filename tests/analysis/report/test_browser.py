@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.report import page, picture
+from analysis.report import picture
 from analysis.report.card import card
 from analysis.study import open_study
 from tests.analysis.report import studies
@@ -46,14 +46,9 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return written(tmp_path_factory.mktemp("study"), hostile=False)
-
-
-def written(folder: Path, hostile: bool) -> Path:
-    file = folder / "report.html"
-    with open_study(studies.finished(folder, hostile=hostile)) as con:
-        file.write_text(page.report(con, str(folder)), encoding="utf-8")
+def report(tmp_path_factory: pytest.TempPathFactory, html: str) -> Path:
+    file = tmp_path_factory.mktemp("report") / "report.html"
+    file.write_text(html, encoding="utf-8")
     return file
 
 
@@ -70,7 +65,8 @@ def test_it_opens_offline_without_a_complaint(browser: Browser, report: Path, wi
 
 
 def test_hostile_text_runs_nothing(browser: Browser, tmp_path: Path) -> None:
-    file = written(tmp_path, hostile=True)
+    file = tmp_path / "report.html"
+    file.write_text(studies.written(studies.finished(tmp_path, hostile=True)), encoding="utf-8")
     browser.open(file, 1280)
     assert browser.complaints() == []
     assert browser.requests() == [file.resolve().as_uri()]

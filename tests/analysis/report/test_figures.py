@@ -2,68 +2,19 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from analysis.report import page
-from analysis.study import open_study, query
+from analysis.study import query
 from analysis.wording import brief, count, duration, estimate, interval_decimals, number
-from tests.analysis.report import studies
-
-
-class Tables(HTMLParser):
-    """The tables of a page by the figure that they stand in, as lists of rows of text; and the page's whole text."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.found: dict[str, list[list[str]]] = {}
-        self.text = ""
-        self._figure, self._cell, self._skip = "", False, False
-        self.feed(re.sub(r"<script.*?</script>|<style.*?</style>", "", html, flags=re.S))
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag == "figure":
-            self._figure = dict(attrs)["id"] or ""
-        if tag == "tr" and self._figure:
-            self.found.setdefault(self._figure, []).append([])
-        if tag in ("td", "th"):
-            self._cell = True
-            if self._figure:
-                self.found[self._figure][-1].append("")
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in ("td", "th"):
-            self._cell = False
-        if tag == "figure":
-            self._figure = ""
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-        if self._cell and self._figure:
-            self.found[self._figure][-1][-1] += data
-
-    def rows(self, figure: str) -> list[Mapping[str, str]]:
-        name = next(name for name in self.found if name.startswith(figure))
-        titles, *rows = self.found[name]
-        return [dict(zip(titles, row, strict=True)) for row in rows if len(row) == len(titles)]  # the first table's
+from tests.analysis.report.parsed import Parsed
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = studies.finished(tmp_path_factory.mktemp("figures"))
-    return made
-
-
-@pytest.fixture(scope="module")
-def shown(folder: Path) -> Tables:
-    with open_study(folder) as con:
-        return Tables(page.report(con, str(folder)))
+def shown(html: str) -> Parsed:
+    return Parsed(html)
 
 
 def only(folder: Path, sql: str) -> dict[str, Any]:
@@ -71,23 +22,23 @@ def only(folder: Path, sql: str) -> dict[str, Any]:
     return row
 
 
-def test_the_verdict_and_the_tiles(folder: Path, shown: Tables) -> None:
-    row = only(folder, "SELECT details -> 'decision' -> 'tested' AS tested FROM champions")["tested"]
+def test_the_verdict_and_the_tiles(ended: Path, shown: Parsed) -> None:
+    row = only(ended, "SELECT details -> 'decision' -> 'tested' AS tested FROM champions")["tested"]
     assert f"beats stock by {estimate(row['difference'], row['low'], row['high'], 'nats', 3)} (planned" in shown.text
     counts = only(
-        folder, "SELECT (SELECT count(*) FROM runs) AS runs, (SELECT count(*) FROM experiments) AS experiments"
+        ended, "SELECT (SELECT count(*) FROM runs) AS runs, (SELECT count(*) FROM experiments) AS experiments"
     )
     assert f"{count(counts['runs'])} runs, {count(counts['experiments'])} experiments" in shown.text
     spent = only(
-        folder,
+        ended,
         "SELECT (SELECT coalesce(sum(device_seconds_spent), 0) FROM runs) + "
         "(SELECT sum((record ->> 'device_seconds_spent')::DOUBLE) FROM events WHERE kind = 'baseline') AS s",
     )
     assert f"{duration(spent['s'])} of device time" in shown.text
 
 
-def test_the_standings(folder: Path, shown: Tables) -> None:
-    rows = query(folder, "SELECT name, role, gain, low, high, claimed, n FROM standings WHERE match_id = 'm2' "
+def test_the_standings(ended: Path, shown: Parsed) -> None:
+    rows = query(ended, "SELECT name, role, gain, low, high, claimed, n FROM standings WHERE match_id = 'm2' "
                  "ORDER BY gain DESC, arm_id")  # fmt: skip
     told = shown.rows("standings-0")
     assert len(rows) == len(told) == 3 and "ranks" not in told[0]  # one planned test decides, so no ranks are beside it
@@ -98,9 +49,9 @@ def test_the_standings(folder: Path, shown: Tables) -> None:
         assert (cells["claimed gain"], cells["role"]) == (brief(row["claimed"], 4), row["role"])
 
 
-def test_lineage_runs_and_categories(folder: Path, shown: Tables) -> None:
+def test_lineage_runs_and_categories(ended: Path, shown: Parsed) -> None:
     means = query(
-        folder,
+        ended,
         "SELECT program_id, avg(verified_gain) AS gain, count(*) AS n FROM runs WHERE stream = 'selection' "
         "GROUP BY program_id",
     )
@@ -110,28 +61,28 @@ def test_lineage_runs_and_categories(folder: Path, shown: Tables) -> None:
         digits = len(cells["gain"].partition(".")[2])
         assert (cells["gain"], cells["runs"]) == (number(row["gain"], digits), count(row["n"]))
     run = only(
-        folder, "SELECT run_id, experiments, kept FROM runs WHERE match_id = 'm2' ORDER BY verified_gain DESC LIMIT 1"
+        ended, "SELECT run_id, experiments, kept FROM runs WHERE match_id = 'm2' ORDER BY verified_gain DESC LIMIT 1"
     )
     assert any(
         row["run"] == run["run_id"][:7]
         and (row["experiments"], row["kept"]) == (str(run["experiments"]), str(run["kept"]))
         for row in shown.rows("runs-0")
     )
-    tried = only(folder, "SELECT count(DISTINCT (run_id, experiment_id)) AS n FROM edits")
+    tried = only(ended, "SELECT count(DISTINCT (run_id, experiment_id)) AS n FROM edits")
     assert sum(int(row["tried"].replace(",", "")) for row in shown.rows("tried-0")) == tried["n"]
 
 
-def test_where_the_time_went(folder: Path, shown: Tables) -> None:
+def test_where_the_time_went(ended: Path, shown: Parsed) -> None:
     told = {row["what"]: (row["times"], row["spent"]) for row in shown.rows("spent-0")}
     seconds = "sum((record ->> 'device_seconds_spent')::DOUBLE) AS s, count(*) AS n"
-    spent = only(folder, f"SELECT {seconds} FROM events WHERE kind = 'baseline'")
+    spent = only(ended, f"SELECT {seconds} FROM events WHERE kind = 'baseline'")
     assert told["shared baselines"] == (count(spent["n"]), duration(spent["s"]))
-    verified = only(folder, "SELECT count(*) AS n FROM verifications")["n"]
+    verified = only(ended, "SELECT count(*) AS n FROM verifications")["n"]
     assert told["verification of the final scripts"][0] == count(verified)
 
 
-def test_the_experiments_that_are_shown_are_those_of_the_view(folder: Path, shown: Tables) -> None:
-    best = query(folder, "FROM experiments WHERE decision = 'keep' ORDER BY gain DESC, experiment_id LIMIT 5")
+def test_the_experiments_that_are_shown_are_those_of_the_view(ended: Path, shown: Parsed) -> None:
+    best = query(ended, "FROM experiments WHERE decision = 'keep' ORDER BY gain DESC, experiment_id LIMIT 5")
     told = {(row["number"], row["metric"], row["gain"]) for row in shown.rows("experiments-0")}
     for row in best:
         assert (count(row["number"]), brief(row["metric"], 4), brief(row["gain"], 4)) in told

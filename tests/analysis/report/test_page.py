@@ -6,7 +6,6 @@ import json
 import re
 from dataclasses import dataclass
 from html import unescape
-from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -22,6 +21,7 @@ from analysis.verdict.verdict import verdict_of
 from analysis.wording import clean
 from tests.analysis import synthetic
 from tests.analysis.report import studies
+from tests.analysis.report.parsed import Parsed
 
 PARTS = "verdict standings program courses runs lineage tried spent matches experiments caveats reproduce"
 OURS = """
@@ -31,50 +31,12 @@ th thead title tr ul
 """
 
 
-class Elements(HTMLParser):
-    """The elements of a page as a browser's parser sees them: tag, attributes, and the text of scripts."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.found: list[tuple[str, dict[str, str | None]]] = []
-        self.scripts: list[tuple[dict[str, str | None], str]] = []
-        self.text: list[str] = []
-        self._script: dict[str, str | None] | None = None
-        self.feed(html)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found.append((tag, dict(attrs)))
-        if tag == "script":
-            self._script = dict(attrs)
-            self.scripts.append((self._script, ""))
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag == "script":
-            self._script = None
-
-    def handle_data(self, data: str) -> None:
-        if self._script is not None:
-            self.scripts[-1] = (self._script, self.scripts[-1][1] + data)
-        else:
-            self.text.append(data)
-
-    @property
-    def data(self) -> list[str]:
-        return [text for attributes, text in self.scripts if attributes.get("type") == "application/json"]
-
-
 @dataclass(frozen=True)
 class HostilePage:
     """Of a study whose texts attack the page."""
 
-    elements: Elements
+    elements: Parsed
     card: str
-
-
-def made(folder: Path) -> str:
-    with open_study(folder) as con:
-        return page.report(con, str(folder))
 
 
 def parts_of(folder: Path) -> page.Page:
@@ -86,17 +48,6 @@ def parts_of(folder: Path) -> page.Page:
 
 
 @pytest.fixture(scope="module")
-def ended(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Tests only read it."""
-    return studies.finished(tmp_path_factory.mktemp("finished"))
-
-
-@pytest.fixture(scope="module")
-def html(ended: Path) -> str:
-    return made(ended)
-
-
-@pytest.fixture(scope="module")
 def parts(ended: Path) -> page.Page:
     return parts_of(ended)
 
@@ -105,7 +56,7 @@ def parts(ended: Path) -> page.Page:
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> HostilePage:
     folder = studies.finished(tmp_path_factory.mktemp("hostile"), hostile=True)
     with open_study(folder) as con:
-        return HostilePage(Elements(page.report(con, str(folder))), card(con, str(folder)))
+        return HostilePage(Parsed(studies.written(folder)), card(con, str(folder)))
 
 
 def test_a_finished_study_has_all_parts_in_order(html: str) -> None:
@@ -121,9 +72,8 @@ def test_what_others_wrote_stays_text(hostile: HostilePage) -> None:
     executable = [text for attributes, text in elements.scripts if attributes.get("type") != "application/json"]
     expected = [page.asset(name) for name in page.LIBRARIES] + [page.template_text(name) for name in page.SCRIPTS]
     assert executable == expected
-    written = "".join(elements.text)
-    assert "<img src=x onerror=" in written and "{{ 7 * 7 }}" in written
-    assert "\u202e" not in written
+    assert "<img src=x onerror=" in elements.text and "{{ 7 * 7 }}" in elements.text
+    assert "\u202e" not in elements.text
 
 
 def test_embedded_data_is_json_that_no_parser_can_leave(hostile: HostilePage) -> None:
@@ -139,7 +89,7 @@ def test_nothing_is_asked_of_any_server(html: str) -> None:
     own = html
     for name in page.LIBRARIES:
         own = own.replace(page.asset(name), "")
-    for tag, attributes in Elements(html).found:
+    for tag, attributes in Parsed(html).found:
         for name in ("src", "href", "action", "poster", "data", "srcset"):
             value = attributes.get(name) or ""
             assert not value or value.startswith("#") or value == "data:,", (tag, name, value)
@@ -148,7 +98,7 @@ def test_nothing_is_asked_of_any_server(html: str) -> None:
 
 
 def test_the_policy_names_each_script_by_its_hash(html: str) -> None:
-    elements = Elements(html)
+    elements = Parsed(html)
     [policy] = [a["content"] or "" for tag, a in elements.found if tag == "meta" and a.get("http-equiv")]
     assert "default-src 'none'" in policy and "unsafe-eval" not in policy
     assert "script-src" in policy and "unsafe-inline" not in policy.partition("script-src")[2]
@@ -172,33 +122,28 @@ def test_every_figure_follows_from_its_query(ended: Path, html: str, parts: page
 
 
 def test_the_same_ledger_gives_the_same_page(ended: Path, html: str) -> None:
-    assert made(ended) == html
+    assert studies.written(ended) == html
 
 
 def test_no_secret_is_on_the_page(tmp_path: Path) -> None:
     folder = studies.finished(tmp_path)
     (folder / "study.toml").write_text('secret = "0123456789abcdef"\n')
-    assert "0123456789abcdef" not in made(folder)
+    assert "0123456789abcdef" not in studies.written(folder)
 
 
 def test_a_match_without_champion_compares_the_two_programs_that_were_named(tmp_path: Path) -> None:
     for gain, sd, state in ((0.30, 0.05, "open"), (0.9, 0.01, "better")):
         gains = {"alpha": (gain, sd), "beta": (0.31, sd), "gamma": (0.05, 0.01)}
-        html = made(studies.race_only(tmp_path / state, gains))
+        html = studies.written(studies.race_only(tmp_path / state, gains))
         assert "alpha minus beta: " in html and "(two-sided p " in html and f'<div class="verdict {state}">' in html
         assert ("To show this difference with 80% power" in html) == (state == "open")
 
 
-def test_a_study_that_has_just_begun_says_so(tmp_path: Path) -> None:
-    html = made(studies.just_begun(tmp_path))
-    assert "No run of this study has ended" in html or "no verified result" in html
-    assert "Runs that had not ended: 1." in html
-
-
-def test_an_empty_study_has_a_page(tmp_path: Path) -> None:
-    with Ledger(tmp_path / "ledger", "main") as ledger:
+def test_an_empty_study_and_one_that_has_just_begun_have_a_page(tmp_path: Path) -> None:
+    with Ledger(tmp_path / "empty" / "ledger", "main") as ledger:
         ledger.append({"kind": "study", "study_id": "y1", "config": {}, "version": "0"}, sync=False)
-    assert "No run of this study has ended" in made(tmp_path)
+    assert "No run of this study has ended" in studies.written(tmp_path / "empty")
+    assert "Runs that had not ended: 1." in studies.written(studies.just_begun(tmp_path / "begun"))
 
 
 def test_the_credit_of_a_line_is_shown_with_its_experiments(ended: Path) -> None:
@@ -237,9 +182,7 @@ def test_an_ablation_is_no_race(tmp_path: Path) -> None:
         match = {"match_id": "m3", "purpose": "ablation", "stream": "selection", "task": "strokes", "config": {},
                  "arms": [{"arm_id": "a1", "program_id": "variant", "role": "ablation"}]}  # fmt: skip
         ledger.append({"kind": "match", **match}, sync=False)
-        synthetic.start(ledger, "r1", "m3", "a1", "variant", 0)
-        synthetic.end(ledger, "r1", claimed=0.9)
-        synthetic.verify(ledger, "r1", "a1", "variant", [0.9, 0.8], trust="scored")
+        synthetic.run(ledger, "r1", "m3", "a1", "variant", 0, [0.9, 0.8], claimed=0.9, trust="scored")
     after = parts_of(folder)
     assert all(
         row["program"] != "variant" for name in ("standings", "lineage", "matches") for row in after.asked(name).rows

@@ -30,9 +30,9 @@ def shown(folder: Path) -> page.Page:
     return made
 
 
-def test_of_many_experiments_kept_ones_and_a_share_of_each_kind_are_shown(tmp_path: Path) -> None:
+def test_of_many_experiments_kept_ones_and_a_share_of_each_kind_are_shown(ended: Path) -> None:
     kind = "SELECT decision, status, count(*) AS n FROM experiments GROUP BY ALL"
-    with open_study(studies.finished(tmp_path)) as con:
+    with open_study(ended) as con:
         counts = con.execute(kind).fetchall()
         rows = source.ReportSource(con, "x").rows("experiments", most=60, first="stock").rows
     assert len(rows) == 60 < sum(n for *_, n in counts)
@@ -41,36 +41,29 @@ def test_of_many_experiments_kept_ones_and_a_share_of_each_kind_are_shown(tmp_pa
     assert len({(row["run_id"], row["experiment_id"]) for row in rows}) == 60
 
 
-def test_all_experiments_are_shown_where_they_are_few(tmp_path: Path) -> None:
-    found = shown(studies.finished(tmp_path))
+def test_all_experiments_are_shown_where_they_are_few(ended: Path) -> None:
+    found = shown(ended)
     assert found.experiments is not None and len(found.experiments.data["rows"]) == found.verdict.experiments
 
 
-def test_the_lineage_has_each_program_below_its_parent_with_what_it_changed(tmp_path: Path) -> None:
-    folder = studies.finished(tmp_path)
-    rows = {row["id"]: row for row in shown(folder).asked("lineage").rows}
+def test_the_lineage_has_each_program_below_its_parent_with_what_it_changed(ended: Path) -> None:
+    rows = {row["id"]: row for row in shown(ended).asked("lineage").rows}
     [(child, parents)] = [(one["id"], one["parents"]) for one in rows.values() if one["parents"]][:1]
     order = list(rows)
     assert order.index(parents[0]) < order.index(child) and rows[child]["depth"] == rows[parents[0]]["depth"] + 1
-    ids = {
-        one: {
-            row["directive_id"]
-            for row in query(folder, f"FROM directives WHERE program_id = '{one}' AND kind <> 'order'")
-        }
-        for one in (child, parents[0])
-    }
+    kept = "FROM directives WHERE kind <> 'order' AND program_id = '{}'"
+    ids = {one: {row["directive_id"] for row in query(ended, kept.format(one))} for one in (child, parents[0])}
     added, left = ids[child] - ids[parents[0]], ids[parents[0]] - ids[child]
     assert rows[child]["change"] == f"+{len(added)} −{len(left)}"
     assert [row["champion"] for row in rows.values()].count(True) == 1
 
 
-def test_the_letter_of_an_experiment_is_its_result(tmp_path: Path) -> None:
-    folder = studies.finished(tmp_path)
-    [first, *_] = shown(folder).asked("runs").rows
+def test_the_letter_of_an_experiment_is_its_result(ended: Path) -> None:
+    [first, *_] = shown(ended).asked("runs").rows
     sql = f"SELECT number, decision, status, metric, fraction FROM experiments WHERE run_id = '{first['id']}'"
     known = {
         row["number"]: letter(row["number"], row["decision"], row["status"], row["metric"], row["fraction"] or 1.0)
-        for row in query(folder, sql)
+        for row in query(ended, sql)
     }
     assert {point["number"]: point["letter"] for point in first["points"]} == known and len(set(known.values())) > 1
 
@@ -112,9 +105,8 @@ def test_a_run_whose_gain_collapsed_is_named(tmp_path: Path) -> None:
     with Ledger(tmp_path / "ledger", "later") as ledger:
         # the second keeps over half of it, the third claimed nothing that could be lost
         for run, claimed, again in (("r-fallen", 0.6, 0.05), ("r-less", 0.6, 0.35), ("r-none", 0.04, -0.3)):
-            synthetic.start(ledger, run, "m2", "m2-stock", "stock", 9, stream="confirmation")
-            synthetic.end(ledger, run, claimed=claimed)
-            synthetic.verify(ledger, run, "m2-stock", "stock", [again, again], stream="confirmation", trust="scored")
+            synthetic.run(ledger, run, "m2", "m2-stock", "stock", 9, [again, again], claimed=claimed,
+                          stream="confirmation", trust="scored")  # fmt: skip
     [text] = [one.text for one in shown(tmp_path).verdict.caveats if one.title == "Gains that collapsed"]
     with open_study(tmp_path, views=VIEWS) as con:
         variances = "SELECT avg(v), sum(n) FROM (SELECT var_samp(metric) v, count(*) n FROM baselines GROUP BY stream)"
@@ -124,9 +116,8 @@ def test_a_run_whose_gain_collapsed_is_named(tmp_path: Path) -> None:
         assert fallen.collapse is not None and text.endswith(": 1.")
         sd = math.sqrt(variance)
         assert fallen.course["sd"] == pytest.approx(sd) and fallen.trainings == n
-        assert (fallen.collapse.claimed, fallen.collapse.gain) == (0.6, 0.05) and fallen.collapse.sds == pytest.approx(
-            0.55 / sd
-        )
+        assert (fallen.collapse.claimed, fallen.collapse.gain) == (0.6, 0.05)
+        assert fallen.collapse.sds == pytest.approx(0.55 / sd)
 
 
 def test_the_noise_of_a_script_that_changes_is_that_within_its_matches(tmp_path: Path) -> None:
@@ -151,12 +142,8 @@ def test_literals_are_safe() -> None:
 def test_words() -> None:
     assert wording.number(-0.12345, 2) == "−0.12" and wording.number(None) == "–"
     assert [wording.duration(s) for s in (0.42, 42, 145, 7500, 200_000)] == [
-        "0.42 s",
-        "42 s",
-        "2 min 25 s",
-        "2 h 05 min",
-        "2 d 7 h",
-    ]
+        "0.42 s", "42 s", "2 min 25 s", "2 h 05 min", "2 d 7 h",
+    ]  # fmt: skip
     assert [wording.brief(v) for v in (0.0, 0.0123456, 12.345, 1234.7)] == ["0", "0.0123", "12.3", "1235"]
     assert wording.brief(1e-9) == "1.00e−09" and wording.brief(None) == "–"
     assert wording.listed(["a", "b", "c"]) == "a, b and c" and wording.listed("abcdef") == "a, b, c, d and 2 more"

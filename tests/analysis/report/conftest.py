@@ -1,0 +1,20 @@
+"""The finished study whose report most tests read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.analysis.report import studies
+
+
+@pytest.fixture(scope="session")
+def ended(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tests only read it."""
+    return studies.finished(tmp_path_factory.mktemp("finished"))
+
+
+@pytest.fixture(scope="session")
+def html(ended: Path) -> str:
+    return studies.written(ended)
