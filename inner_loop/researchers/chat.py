@@ -174,8 +174,8 @@ class ChatResearcher(ScriptedResearcher):
     def _tried(self, bench: Bench, others: Sequence[ChatProposal] = ()) -> frozenset[str]:
         if not self._charter.no_repeat:
             return frozenset()
-        beside = (one.source for one in others if one.source)
-        return frozenset(source.source_id for source in (*(one.source for one in bench.history), *beside))
+        sources = [one.source for one in bench.history] + [one.source for one in others if one.source]
+        return frozenset(source.source_id for source in sources)
 
     # --- results of turns ----------------------------------------------------------------------------------------
 
