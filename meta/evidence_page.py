@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -95,7 +96,7 @@ def _kind(directive: Directive) -> str:
 def line(text: str) -> str:
     """Text of a program on one line, escaped: it ends no table cell or fenced block and is no HTML, link or picture."""
     plain = one_line(text).replace("|", "\\|").replace("~~~", "~ ~ ~")
-    return plain.replace("<", "\\<").replace("](", "]\\(")
+    return re.sub(r"<(?=[a-z/!?])", r"\\<", plain, flags=re.IGNORECASE).replace("](", "]\\(")
 
 
 def cell(text: str) -> str:
