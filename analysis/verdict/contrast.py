@@ -32,7 +32,8 @@ class ArmRuns:
 @dataclass(frozen=True)
 class Contrast:
     """``first`` minus ``second``, with a 95% interval (Welch) and its two-sided p. ``n``: runs of each. ``needed``:
-    runs of each that show this difference with 80% power; None where it is shown or the spread is unknown."""
+    runs of each that show this difference with 80% power; None where it is shown, where the spread is unknown, and
+    where a million runs are too few."""
 
     first: str
     second: str
