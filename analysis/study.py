@@ -13,8 +13,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from analysis.compact import computed, opened, states
 from analysis.ledger import require_whole, segments, verify
+from analysis.ledger.compact import computed, opened, states
 from analysis.tables import SQL_VIEWS, answer, make, plain, statement
 from programs.errors import EnvironmentProblem, NotFound
 
@@ -93,11 +93,11 @@ def _compute(con: duckdb.DuckDBPyConnection, views: Sequence[str], held: Literal
         _add(con, held, name, kind, kept[name])
 
     if "standings" in views:
-        from analysis.standings import Standing, standings
+        from analysis.verdict.standings import Standing, standings
 
         add("standings", Standing, lambda: standings(con))
     if "power" in views:
-        from analysis.study_power import Power, power_rows
+        from analysis.verdict.study_power import Power, power_rows
 
         add("power", Power, lambda: power_rows(con))
     if "scales" in views:

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 
 from analysis.effects import designs
 from analysis.effects.designs import FactorialDesign
-from analysis.events import AblationEvent
+from analysis.ledger.events import AblationEvent
 from arena.arms import Entry, Match, enter
 from arena.executor import Executor, Progress
 from arena.executors import at_work

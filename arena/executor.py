@@ -15,7 +15,7 @@ from typing import IO, Protocol, Self, cast
 
 from pydantic import JsonValue
 
-from analysis.run_state import StudyState
+from analysis.ledger.run_state import StudyState
 from arena.jobs import ErrorRecord, Job, JobResult, RunJob, WorkerMessage, to_json
 from arena.scheduler import Node, Patience, Scheduler, Want
 from programs.errors import EnvironmentProblem, MetaloopError

@@ -20,7 +20,7 @@ import numpy as np
 
 from analysis.effects.experiments import edit_effects
 from analysis.effects.mixed_model import PosteriorEstimate
-from analysis.events import MOST_DRIFT, HarvestEvent, HarvestExperimentEvent
+from analysis.ledger.events import MOST_DRIFT, HarvestEvent, HarvestExperimentEvent
 from analysis.scope import Scope
 from analysis.study import read_study
 from analysis.tables import rows, statement

@@ -12,7 +12,7 @@ from typing import Any, NotRequired
 from pydantic import JsonValue, TypeAdapter
 from typing_extensions import TypedDict  # pydantic refuses that of typing before Python 3.12
 
-from analysis.events import Event, read_event
+from analysis.ledger.events import Event, read_event
 from arena.clock_rule import CpuUse
 from inner_loop.events import RunEndedEvent
 from trainer.streams import DECIDING, Stream

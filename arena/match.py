@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 from pydantic import JsonValue
 
-from analysis.events import MatchArm, MatchConfig, MatchEndedEvent, MatchEvent
+from analysis.ledger.events import MatchArm, MatchConfig, MatchEndedEvent, MatchEvent
 from analysis.trust import weakest
 from arena.arms import Match, TaskMatch
 from arena.drain import drained

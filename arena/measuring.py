@@ -6,7 +6,7 @@ import shlex
 import statistics
 from collections.abc import Sequence
 
-from analysis.events import BaselineEvent, HarvestExperimentEvent, VerificationEvent
+from analysis.ledger.events import BaselineEvent, HarvestExperimentEvent, VerificationEvent
 from analysis.statistics import Mean, mean_beside
 from arena.arms import Arm, Match
 from arena.drain import drained

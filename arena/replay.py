@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from analysis.events import AblationEvent, ReplayEvent
+from analysis.ledger.events import AblationEvent, ReplayEvent
 from arena.drain import drained
 from arena.executor import Executor, Progress
 from arena.executors import at_work

@@ -10,10 +10,10 @@ from typing import Any, TextIO
 
 from pydantic import JsonValue
 
-from analysis.events import Event, StudyEvent
 from analysis.ledger import Ledger, missing
-from analysis.run_state import StudyState
-from analysis.writing_events import DirectiveEntry, ProgramEvent
+from analysis.ledger.events import Event, StudyEvent
+from analysis.ledger.run_state import StudyState
+from analysis.ledger.writing_events import DirectiveEntry, ProgramEvent
 from arena import lock
 from arena.choice import on_cluster
 from arena.settings import StudyConfig

@@ -14,9 +14,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analysis.evidence import Evidence, evidence
-from analysis.over_tasks import over_stages, over_tasks
+from analysis.report.evidence import Evidence, evidence
 from analysis.scales import GainScale, scale_of
+from analysis.verdict.over_tasks import over_stages, over_tasks
 from arena.arms import PAIRED, Entry, Match, TaskMatch, enter
 from arena.executor import Executor, Progress
 from arena.match import play_on_tasks

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from analysis.events import Event
-from analysis.run_state import StudyState
+from analysis.ledger.events import Event
+from analysis.ledger.run_state import StudyState
 from arena.settings import StudyConfig
 from arena.setup import RunCost
 from arena.study import Study

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from analysis.events import AlikeEvent
+from analysis.ledger.events import AlikeEvent
 from arena.arms import Entry, Match, enter
 from arena.executor import Progress
 from arena.executors import at_work

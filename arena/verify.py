@@ -14,7 +14,7 @@ from typing import TypedDict, cast
 from pydantic import JsonValue
 
 from analysis.audit import MeanDifference, mean_difference, one_draw, source_verdict
-from analysis.events import AuditEvent
+from analysis.ledger.events import AuditEvent
 from analysis.trust import counts, weakest
 from arena import embedded
 from arena.clock_rule import CpuUse

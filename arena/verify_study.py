@@ -12,9 +12,9 @@ from pydantic import JsonValue
 
 from analysis.audit import Lead, MeanDifference, around_zero, lead, study_verdict
 from analysis.ledger import Ledger, check, segments
-from analysis.power import runs_needed
 from analysis.study import read_study
 from analysis.tables import statement, typed_rows
+from analysis.verdict.power import runs_needed
 from arena.choice import hardware_of_jobs
 from arena.clock_rule import CpuUse, own_experiments
 from arena.run_archive import FOLDERS, unpacked

@@ -20,7 +20,7 @@ from typing import Protocol
 from pydantic import JsonValue
 
 from analysis.ledger import Ledger
-from analysis.run_state import RunState
+from analysis.ledger.run_state import RunState
 from arena.clock_rule import CpuUse, own_experiments, verification
 from arena.jobs import ErrorRecord, Job, JobResult, MeasureJob, Measurement, RunJob, WorkerMessage, from_json
 from arena.settings import StudyConfig

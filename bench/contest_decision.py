@@ -24,7 +24,7 @@ from statistics import fmean
 
 import numpy as np
 
-from analysis.standings import rank_ranges
+from analysis.verdict.standings import rank_ranges
 from arena.contest.plan import NOISE, plan_close
 from arena.contest.race import MOST_LEADERS, follow, looks_until
 from bench.common import figure, share_interval

@@ -14,8 +14,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from analysis.events import Event, VerificationEvent
 from analysis.ledger import Ledger, read
+from analysis.ledger.events import Event, VerificationEvent
 from arena.arms import TaskMatch
 from arena.contest import accounts, arms
 from arena.contest.contest import Contest

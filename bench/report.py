@@ -85,11 +85,11 @@ def whole(folder: Path) -> None:
 
 def parts(folder: Path) -> None:
     """The same step by step."""
-    from analysis import standings
     from analysis.effects import attribution
     from analysis.effects.rows import CreditViewRow
     from analysis.report import page
     from analysis.study import _add, _compute, _tables, ledger_folder
+    from analysis.verdict import standings
 
     made = timed("SQL views", lambda: _tables(ledger_folder(folder)))
     con = made.con

@@ -32,8 +32,8 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.coverage import choose, task_values
 from analysis.knowledge import SHIPPED, read
+from analysis.report.coverage import choose, task_values
 from bench.common import METALOOP, TRIED, figure, go_on, kept, over_tasks, sql
 from meta.learnt import with_ideas
 from programs.bare import without_ideas

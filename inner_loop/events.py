@@ -1,4 +1,4 @@
-"""The events of a run: a frozen type for each kind. `analysis.events` has those of a study, and the reader.
+"""The events of a run: a frozen type for each kind. `analysis.ledger.events` has those of a study, and the reader.
 
 A type's fields are the keys of its record, in order. A field that may be left out has a default. Times are in
 seconds, `started_at` is ISO 8601 in UTC, metrics are in the task's unit.

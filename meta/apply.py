@@ -9,7 +9,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.events import MOST_DRIFT
+from analysis.ledger.events import MOST_DRIFT
 from analysis.verdict.decision import decision_of
 from analysis.verdict.verdict import decided
 from analysis.wording import estimate, many, plain_text
@@ -28,7 +28,7 @@ from trainer.task import Task
 if TYPE_CHECKING:
     from git import Repo
 
-    from analysis.events import HarvestEvent
+    from analysis.ledger.events import HarvestEvent
     from programs.program import Program
 
 CODE_CHANGES = "changes of the code"  # that no edit describes

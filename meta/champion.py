@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from analysis.events import ChampionEvent
 from analysis.found_scripts import FoundScript, found_scripts
+from analysis.ledger.events import ChampionEvent
 from analysis.study import read_study
 from analysis.trust import counts, weakest
 from analysis.verdict.decision import Decision, HeldOut, decision_of

@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from analysis.evidence_text import quoted
+from analysis.report.evidence_text import quoted
 from analysis.report.program_text import CreditRow
 from analysis.report.source import ReportSource
 from analysis.study import read_study

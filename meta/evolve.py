@@ -10,10 +10,10 @@ from functools import cached_property, partial
 
 import numpy as np
 
-from analysis.evidence import Evidence
-from analysis.evidence_text import page
+from analysis.ledger.writing_events import GenerationEvent, SteerEvent
+from analysis.report.evidence import Evidence
+from analysis.report.evidence_text import page
 from analysis.study import read_study
-from analysis.writing_events import GenerationEvent, SteerEvent
 from arena.arms import Entry, Match
 from arena.drain import drain_on_interrupt
 from arena.executor import Executor, Progress

@@ -24,7 +24,7 @@ from trainer.streams import Streams
 from trainer.task import Task
 
 if TYPE_CHECKING:
-    from analysis.evidence import Evidence
+    from analysis.report.evidence import Evidence
 
 EXPERIMENTS, RUNS = 12, 16
 SEED = 43

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from analysis.events import HarvestEvent, HarvestExperimentEvent
-from analysis.run_state import StudyState
+from analysis.ledger.events import HarvestEvent, HarvestExperimentEvent
+from analysis.ledger.run_state import StudyState
 from analysis.wording import duration
 from arena.harvest import HARVEST
 from arena.setup import reference

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from analysis.knowledge import Effect, of_study
 from analysis.ledger import state_of
-from analysis.run_state import StudyState
+from analysis.ledger.run_state import StudyState
 from analysis.study import ledger_folder, read_study
 from analysis.wording import listed
 from arena.harvest import HARVEST

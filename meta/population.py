@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from analysis.writing_events import ProgramEvent
+from analysis.ledger.writing_events import ProgramEvent
 from arena.arms import Entry
 from inner_loop.night import OWN_RULES
 from meta.novelty import Novelty

@@ -29,7 +29,7 @@ from trainer.task import Task
 from trainer.values.conditional import OPTIONAL, read
 
 if TYPE_CHECKING:
-    from analysis.events import HarvestEvent
+    from analysis.ledger.events import HarvestEvent
     from analysis.report.program_text import TriedRow
 
 _TERM = re.compile(r"\+?\s*(@?[A-Za-z_]\w*)\s*(?:=\s*(\S.*?))?\s*(\??)")

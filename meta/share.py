@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 import tomli_w
 
 from analysis.ledger import END, RESERVED, Ledger, check, read
-from arena.run_archive import ARCHIVE
 from arena.settings import StudyConfig
 from arena.study import Study
 from arena.task_study import tasks_of
@@ -63,7 +62,7 @@ class Cleaner:
         return {key: each if key in keep else self.value(each) for key, each in record.items() if key not in RESERVED}
 
 
-def share(source: Path, target: Path, *, with_runs: bool = False) -> list[str]:
+def share(source: Path, target: Path) -> list[str]:
     """Write the copy to the new folder ``target``; what a person should look at before giving it away.
 
     Raises UsageError where ``target`` exists, Corrupt where the ledger is damaged.
@@ -91,12 +90,10 @@ def share(source: Path, target: Path, *, with_runs: bool = False) -> list[str]:
             copy_regular(source / name, partial / name)
     for page in (partial / "evidence").glob("*.md"):
         page.write_text(clean.text(page.read_text("utf-8")), "utf-8")
-    if with_runs and is_regular(source / ARCHIVE):
-        copy_regular(source / ARCHIVE, partial / ARCHIVE)
     refuse_secret(partial, study.config.secret)
     publish(partial)
     partial.rename(target)
-    return list(remarks(study, target))
+    return list(remarks(study))
 
 
 def verified(copy: Path) -> dict[str, str | int]:
@@ -155,7 +152,7 @@ def publish(folder: Path) -> None:
         path.chmod((own | own >> 3 | own >> 6) & rights)
 
 
-def remarks(study: Study, target: Path) -> Iterator[str]:
+def remarks(study: Study) -> Iterator[str]:
     """What was left as it is and may name something private."""
     for program in map(study.program, study.state.programs):
         path = _PATH.search(program.text)
@@ -164,5 +161,3 @@ def remarks(study: Study, target: Path) -> Iterator[str]:
     for on in tasks_of(study):
         if not on.task.is_builtin:
             yield f"the files of the task {on.task.name} are not in the copy; whoever is to run it needs them as well"
-    if (target / ARCHIVE).is_file():
-        yield "runs.zip holds what the researchers wrote and printed, paths among it; nothing in it was changed"

@@ -18,10 +18,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.run_state import StudyState
+from analysis.ledger.run_state import StudyState
+from analysis.ledger.writing_events import SteerEvent
 from analysis.statistics import mean_interval
 from analysis.wording import estimate, listed, many, plain_text
-from analysis.writing_events import SteerEvent
 from meta.breed import Attempt, next_version
 from meta.confirmation import FINAL
 from meta.mutators.base import ChildProposal, ParentProgram, parent_ids
@@ -38,7 +38,7 @@ from programs.text import one_line
 if TYPE_CHECKING:
     import numpy as np
 
-    from analysis.evidence import Evidence
+    from analysis.report.evidence import Evidence
     from arena.study import Study
     from meta.archive import Archive
 

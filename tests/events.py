@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, fields
 from typing import Any, TypeVar
 
-from analysis.events import Event, read_event
+from analysis.ledger.events import Event, read_event
 from trainer.edits import Edit
 
 E = TypeVar("E", bound=Event)

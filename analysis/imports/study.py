@@ -18,7 +18,7 @@ from analysis.imports.repository import Joined, joined, repository_of
 from analysis.imports.runs import ImportedRun, Row, runs_of
 from analysis.imports.table import Aside, UnreadableLog, read_log
 from analysis.ledger import SCHEMA, Ledger
-from analysis.writing_events import DirectiveEntry
+from analysis.ledger.writing_events import DirectiveEntry
 from programs.errors import EnvironmentProblem, MetaloopError, NotFound, UsageError
 from programs.ids import content_id, content_ids
 from programs.program import Program

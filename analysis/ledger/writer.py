@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.json_values import plain
+from analysis.ledger.json_values import plain
 from analysis.ledger.reading import END, SCHEMA, heads_of, promised, segments
 from programs.closing import Closing
 from programs.errors import EnvironmentProblem, UsageError

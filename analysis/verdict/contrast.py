@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from analysis.power import runs_needed
 from analysis.statistics import ErrorEstimate, interval, satterthwaite, t_test, welch_difference
 from analysis.tables import statement, typed_rows
+from analysis.verdict.power import runs_needed
 
 if TYPE_CHECKING:
     import duckdb

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from analysis.found_scripts import FoundScript
-from analysis.json_values import read_as
+from analysis.ledger.json_values import read_as
 from analysis.statistics import Mean, interval
 from analysis.verdict.origin import Origin
 from analysis.wording import interval_decimals

@@ -9,13 +9,13 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.power import runs_needed
 from analysis.statistics import Mean, interval, satterthwaite
 from analysis.tables import rows, statement
 from analysis.trust import weakest
 from analysis.verdict.caveats import Caveat, caveats
 from analysis.verdict.contrast import Arms, Contrast, arms_of, contrast
 from analysis.verdict.decision import LEVEL, Compared, Decision, decision_of
+from analysis.verdict.power import runs_needed
 from analysis.wording import (
     arm_name,
     clean,

@@ -16,8 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from analysis.events import Event
 from analysis.ledger import Ledger
+from analysis.ledger.events import Event
 from arena.cluster import runs
 from arena.cluster.connect import Cluster, connect
 from arena.cluster.nodes import Nodes, UsableNode, label, pinned

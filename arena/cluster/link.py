@@ -11,7 +11,7 @@ from typing import TextIO
 
 from pydantic import JsonValue
 
-from analysis.json_values import plain
+from analysis.ledger.json_values import plain
 from arena.jobs import Job, WorkerMessage, from_json
 
 LOOK_SECONDS = 0.3  # maximum age of the driver's last answer on stopping

@@ -6,9 +6,9 @@ import math
 
 from pydantic import JsonValue, ValidationError
 
-from analysis.events import Event, read_event
-from analysis.json_values import strictly
-from analysis.run_state import RunState
+from analysis.ledger.events import Event, read_event
+from analysis.ledger.json_values import strictly
+from analysis.ledger.run_state import RunState
 from arena.jobs import BaselineJob, Job, JobResult, MeasureJob, RunJob
 from inner_loop.events import ExperimentEvent, experiment_id
 from trainer.devices import MOST_DEVICES

@@ -13,7 +13,7 @@ from typing import Any, TypedDict, cast
 from pydantic import JsonValue
 from sqlalchemy import select
 
-from analysis.events import ActEvent
+from analysis.ledger.events import ActEvent
 from arena.contest import arms
 from arena.contest.contest import Contest
 from arena.contest.lookup import find_entry

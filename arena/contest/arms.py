@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from analysis.events import EntryEvent
+from analysis.ledger.events import EntryEvent
 from arena.arms import Arm, Match, TaskMatch
 from arena.contest.tables import ContestEntry
 from arena.jobs import RunJob

@@ -12,11 +12,11 @@ from sqlalchemy import delete, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from analysis.ledger import segments
-from analysis.power import runs_needed
-from analysis.standings import better_and_worse, counted_gains, standing, standings
 from analysis.statistics import error_of
 from analysis.study import read_study
 from analysis.verdict.decision import ArmGain, ArmsDifference, twins
+from analysis.verdict.power import runs_needed
+from analysis.verdict.standings import better_and_worse, counted_gains, standing, standings
 from analysis.wording import decimals, estimate, typical
 from arena.contest import arms
 from arena.contest.contest import Contest

@@ -11,7 +11,7 @@ from typing import cast
 
 from pydantic import JsonValue
 
-from analysis.events import ActEvent
+from analysis.ledger.events import ActEvent
 from arena.contest import acts
 from arena.contest.contest import Contest
 from arena.contest.settings import utc_now

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 from sqlalchemy.orm import undefer
 
-from analysis.run_state import LedgerTail, RunState, StudyState
+from analysis.ledger.run_state import LedgerTail, RunState, StudyState
 from arena.contest.stored import CourseContent, ExperimentColumns
 from arena.contest.tables import ContestEntry, Course
 from inner_loop.events import DecisionEvent, ExperimentEvent, RunStartedEvent

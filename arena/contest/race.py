@@ -17,7 +17,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from analysis.power import runs_needed
+from analysis.verdict.power import runs_needed
 from arena.contest.score import Scores, plain
 from arena.contest.stored import MeasuredRow
 

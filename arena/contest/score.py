@@ -10,8 +10,8 @@ from collections.abc import Hashable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from analysis.standings import ALPHA
 from analysis.statistics import Mean, interval, mean_interval
+from analysis.verdict.standings import ALPHA
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,10 +7,10 @@ from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 
-from analysis.events import ActEvent
-from analysis.run_state import LedgerTail, RunState
-from analysis.standings import StandingRun
+from analysis.ledger.events import ActEvent
+from analysis.ledger.run_state import LedgerTail, RunState
 from analysis.trust import counts, weakest
+from analysis.verdict.standings import StandingRun
 from arena.spend import spend_of
 from inner_loop.events import Event, ExperimentEvent, RunStartedEvent
 from trainer.edits import Edit

@@ -21,7 +21,7 @@ from typing import TypeVar, cast
 from pydantic import JsonValue
 from sqlalchemy.exc import SQLAlchemyError
 
-from analysis.events import AnnouncementEvent, ContestEvent, MatchEndedEvent
+from analysis.ledger.events import AnnouncementEvent, ContestEvent, MatchEndedEvent
 from arena.contest import careful
 from arena.contest.contest import Contest
 from arena.contest.decision import confirm

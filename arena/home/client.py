@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import JsonValue
 from typing_extensions import TypedDict  # pydantic refuses that of typing before Python 3.12
 
-from analysis.json_values import read_as
+from analysis.ledger.json_values import read_as
 from arena.contest.client import bad_certificate, no_answer
 from arena.home.signing import Signer
 from programs.errors import MetaloopError, NotFound, UsageError

@@ -17,8 +17,8 @@ from pydantic import JsonValue, ValidationError
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session as Connection
 
-from analysis.events import BaselineEvent, MatchEndedEvent, VerificationEvent
-from analysis.json_values import strictly
+from analysis.ledger.events import BaselineEvent, MatchEndedEvent, VerificationEvent
+from analysis.ledger.json_values import strictly
 from arena.arms import Entry, Match, enter
 from arena.contest.settings import utc_now
 from arena.executor import Executor

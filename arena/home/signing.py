@@ -17,7 +17,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
-from analysis.json_values import strictly
+from analysis.ledger.json_values import strictly
 from programs.errors import UsageError
 
 MOST_BODY = 1 << 20  # characters

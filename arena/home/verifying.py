@@ -14,8 +14,8 @@ from typing import cast
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session as Connection
 
-from analysis.events import BlockEvent, PairEvent
 from analysis.ledger import state_of
+from analysis.ledger.events import BlockEvent, PairEvent
 from arena.contest.settings import utc_now
 from arena.executor import Executor
 from arena.home import policy

@@ -7,8 +7,8 @@ from dataclasses import asdict
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session as Connection
 
-from analysis.events import BlockEvent
 from analysis.ledger import state_of
+from analysis.ledger.events import BlockEvent
 from arena.contest.settings import utc_now
 from arena.home.chain import Voided
 from arena.home.messages import main_block

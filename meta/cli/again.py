@@ -9,9 +9,9 @@ from dataclasses import asdict
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from analysis.json_values import read_as
+from analysis.ledger.json_values import read_as
+from analysis.ledger.study_settings import PlanSettings, StudySettings
 from analysis.report.page import Again
-from analysis.study_settings import PlanSettings, StudySettings
 from analysis.wording import many
 from arena.sandbox import FLAG as WITHOUT_SANDBOX
 from meta.cli.launch import load_task

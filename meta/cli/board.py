@@ -1,6 +1,6 @@
 """The state of a study, computed from its ledger's records for ``status``, the live screen and the window.
 
-It reads the records without types. `analysis.repeated_records` says which of two records counts.
+It reads the records without types. `analysis.ledger.repeated_records` says which of two records counts.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from analysis.repeated_records import counted_gain, has_finished, mean_over_seeds, measured_anew, ranking_stream
+from analysis.ledger.repeated_records import counted_gain, has_finished, mean_over_seeds, measured_anew, ranking_stream
+from analysis.ledger.study_settings import SpendingLimits
 from analysis.statistics import Mean, mean_interval
-from analysis.study_settings import SpendingLimits
 from analysis.trust import counts, weakest
 from meta.cli.record_tail import LedgerRecord, RecordedConfig, RecordTail
 from meta.cli.spend import ModelUsage

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 import tempfile
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     import duckdb
 
     from analysis.export import Format
-    from analysis.run_state import StudyState
+    from analysis.ledger.run_state import StudyState
     from arena.study import Study
     from meta.rewriting import Rewritten
     from programs.program import Program
@@ -73,7 +74,7 @@ class ProgramFlags:
 @verb(
     ("metaloop export studies/NAME --to jsonl --view all -o tables/", "every view, one file each"),
     ("metaloop export studies/NAME --for agent -o program.md", "the champion, for any agent"),
-    ("metaloop export studies/NAME --to wandb -o logs/", "for Weights & Biases"),
+    ("metaloop export studies/NAME --zip -o NAME.zip", "a copy for others, without its secret"),
 )
 def export(
     out: Output,
@@ -100,6 +101,7 @@ def export(
         str | None,
         flag("tools: name of the experiment or project  [default: the study's name].", metavar="NAME"),
     ],
+    zipped: Annotated[bool, flag("A copy of the study for others, as one file (needs -o).", "--zip")],
     program: ProgramFlags,
 ) -> None:
     """Write a view (a table) of a study as tsv, csv, parquet or jsonl. With --json and -o,
@@ -114,8 +116,16 @@ def export(
     model was asked, its answer, and the gain of that; or a better and a worse answer.
 
     --to mlflow, trackio and wandb write every run with its experiments into a folder, for
-    that tool. MLFLOW_TRACKING_URI and WANDB_MODE=online send them to a server instead."""
+    that tool. MLFLOW_TRACKING_URI and WANDB_MODE=online send them to a server instead.
+
+    --zip copies the study for others: with all measurements, without the secret of its seeds,
+    without paths and without the name of this machine. The copy can be read (ui, report,
+    standings, sql), and its ledger checked (verify). It cannot be resumed, and contains
+    neither the runs' repositories nor the files of a task that is not built in."""
     target = Path(output).expanduser() if output else None
+    if zipped:
+        to_zip(out, study, target)
+        return
     if kind := program.kind:
         for_researcher(out, study, target, kind, program.chosen)
         return
@@ -150,6 +160,32 @@ def to_tables(out: Output, folder: Path, target: Path | None, to: str, view: str
         out.note(f"wrote {item['path']}, {item['rows']} rows")
     if out.mode == "json":
         out.json({"study": str(folder), "written": written})
+
+
+def to_zip(out: Output, study: str | None, target: Path | None) -> None:
+    """Write a copy of a study to give away, as one file."""
+    from arena.lock import is_taken
+    from meta.share import share, verified
+
+    if target is None or target.suffix != ".zip":
+        raise UsageError("--zip needs a file to write to", hint="add -o NAME.zip")
+    folder = resolve.study_folder(study, out)
+    if is_taken(folder):
+        raise UsageError(f"{folder} is running", hint=f"metaloop stop {resolve.typed(folder)} ends it first")
+    if target.exists():
+        raise UsageError(f"{target} exists", hint="name a new file with -o")
+    with tempfile.TemporaryDirectory() as scratch:
+        copy = Path(scratch) / target.stem
+        remarks, head = share(folder, copy), verified(copy)["head"]
+        shutil.make_archive(str(target.with_suffix("")), "zip", scratch, copy.name)
+    for text in remarks:
+        out.warn(text)
+    name = shlex.quote(copy.name)
+    unpack = f"python3 -m zipfile -e {resolve.typed(target)} ."
+    out.note(f"{target}: a copy of {resolve.shown(folder)}; to look at it: {unpack} && metaloop ui {name}")
+    out.note(f"its ledger ends with {head}; metaloop verify {name} checks it and prints this hash")
+    if out.mode == "json":
+        out.json({"study": str(folder), "copy": str(target), "head": head, "remarks": remarks})
 
 
 def for_researcher(out: Output, study: str | None, target: Path | None, kind: str, chosen: str | None) -> None:

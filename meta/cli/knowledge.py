@@ -179,7 +179,7 @@ def show(out: Output, folders: Folders, without: Without) -> None:
 
 
 def _by_role(effects: Sequence[Effect]) -> list[Row]:
-    from analysis.coverage import task_values
+    from analysis.report.coverage import task_values
     from meta.learnt import value_text
 
     best: dict[tuple[str, ...], list[str]] = defaultdict(list)
@@ -222,7 +222,7 @@ def ideas(
     further idea is the one that adds most to those before it. "Estimated to help on 4 of 6
     measured tasks" means: the idea can be tried on six tasks, and a statistical model of
     each task's effects predicts a gain on four of them."""
-    from analysis.coverage import choose, task_values
+    from analysis.report.coverage import choose, task_values
     from meta.learnt import with_ideas
 
     chosen = choose(task_values(_read(folders, without)), most, conditions=not flat)

@@ -23,7 +23,7 @@ from programs.errors import NotComparable, UsageError
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
-    from analysis.power import RunNoise
+    from analysis.verdict.power import RunNoise
     from arena.study import Study
     from programs.program import Program
     from trainer.task import Task
@@ -245,7 +245,7 @@ def power_sentence(
     detects with 80% power: in SDs between the runs of one program, and in ``unit`` where ``noise`` is known. ``of``:
     whose runs these are.
     """
-    from analysis.power import LEVEL, RunSample, detectable, in_sds
+    from analysis.verdict.power import LEVEL, RunSample, detectable, in_sds
 
     sds = in_sds(runs, level=LEVEL / pairs)
     if sds is None:
@@ -259,7 +259,7 @@ def power_sentence(
 
 def power_over_tasks(tasks: int) -> str:
     """The smallest mean lead over ``tasks`` tasks that a t test, one-sided at 2.5%, detects with 80% power."""
-    from analysis.power import RunSample, detectable
+    from analysis.verdict.power import RunSample, detectable
 
     least = detectable(RunSample(1.0, tasks), RunSample(0.0, 2))
     if least is None:
@@ -273,7 +273,7 @@ def power_over_tasks(tasks: int) -> str:
 def known_noise(study: Study | None) -> RunNoise | None:
     """The noise of a study's runs so far; None before there are enough runs."""
     from analysis.study import read_study
-    from analysis.study_power import measured
+    from analysis.verdict.study_power import measured
     from programs.errors import NotFound
 
     if study is None:

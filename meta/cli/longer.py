@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.json_values import read_as
+from analysis.ledger.json_values import read_as
 from analysis.verdict.verdict import runs_to_show
 from analysis.wording import roughly
 from meta.cli import resolve

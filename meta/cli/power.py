@@ -16,8 +16,8 @@ from meta.cli.output import Column, Output, Row
 from programs.errors import UsageError
 
 if TYPE_CHECKING:
-    from analysis.power import RunNoise
-    from analysis.study_power import Power
+    from analysis.verdict.power import RunNoise
+    from analysis.verdict.study_power import Power
 
 RATIOS = (1.1, 1.2, 1.3, 1.5, 2.0)
 SDS = (0.25, 0.5, 1.0, 2.0)
@@ -101,7 +101,7 @@ def power(
 
 def stated(sd: float, mean: float | None, task: str | None, run_budget: float | None) -> Basis:
     """The noise from the flags; the cost of a run from the task, where one is named."""
-    from analysis.power import RunNoise
+    from analysis.verdict.power import RunNoise
     from arena.setup import RunCost
     from meta.cli.launch import load_task
 
@@ -114,8 +114,8 @@ def stated(sd: float, mean: float | None, task: str | None, run_budget: float | 
 
 def of_study(out: Output, study: str | None, mean: float | None) -> Basis:
     """Noise and cost from a study's ledger."""
-    from analysis.power import RunNoise
-    from analysis.study_power import measured, power_rows
+    from analysis.verdict.power import RunNoise
+    from analysis.verdict.study_power import measured, power_rows
 
     folder = resolve.study_folder(study, out)
     with resolve.connect(folder, []) as con:
@@ -141,7 +141,7 @@ def differences(noise: RunNoise, difference: float | None, ratio: float | None, 
 
 def needed(basis: Basis, difference: float, power: float, level: float, price: float | None) -> Row:
     """Runs per program for one difference, at the SD and at both ends of its interval; device time and dollars."""
-    from analysis.power import runs_needed
+    from analysis.verdict.power import runs_needed
 
     sd, mean = basis.noise.sd, basis.noise.mean
     runs = runs_needed(difference, sd, power, level)
@@ -171,7 +171,7 @@ class SmallestDifference:
 
 def least(noise: RunNoise, seeds: int | None, power: float, level: float) -> SmallestDifference | None:
     """The smallest difference that ``seeds`` runs per program detect."""
-    from analysis.power import RunSample, detectable
+    from analysis.verdict.power import RunSample, detectable
 
     if seeds is None:
         return None

@@ -250,7 +250,7 @@ def named(out: Output, text: str, study: str | None) -> Program:
     except NotFound:
         if study is None and not re.fullmatch("p[0-9a-f]{4,12}", text):
             raise
-    from analysis.run_state import StudyState
+    from analysis.ledger.run_state import StudyState
     from meta.cli.export import of_study
 
     return of_study(StudyState.read(resolve.study_folder(study, out) / "ledger"), text)  # its task may be elsewhere

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Required, TypedDict
 
 from analysis.ledger import SCHEMA, schema_problem, segments
-from analysis.study_settings import StudySettings
+from analysis.ledger.study_settings import StudySettings
 from meta.cli.spend import ModelCallRow
 from programs.files import lines_of, open_regular
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypedDict
 
-from analysis.standings import TESTS, UNDECIDED
 from analysis.verdict.decision import ArmGain, twins
+from analysis.verdict.standings import TESTS, UNDECIDED
 from analysis.wording import TWO_ARMS, estimate, few, many, plain_text
 from meta.cli import resolve
 from meta.cli.options import duration

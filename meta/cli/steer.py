@@ -56,7 +56,7 @@ def steer(
     its next generation of programs. The study records it, and marks the program made from
     it as `steered` in metaloop lineage and champion.evidence.md. Without an option, lists
     the requests so far."""
-    from analysis.run_state import StudyState
+    from analysis.ledger.run_state import StudyState
     from arena.study import Study
     from meta.steering import ask, wishes
 

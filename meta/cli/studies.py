@@ -1,23 +1,19 @@
-"""``metaloop ls`` and ``share``: the studies of a folder."""
+"""``metaloop ls``: the studies of a folder."""
 
 from __future__ import annotations
 
-import shlex
-import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 from analysis.wording import many, plain_text
-from arena.lock import is_taken
 from meta.cli import resolve
 from meta.cli.board import listed_board
-from meta.cli.options import argument, flag, verb
+from meta.cli.options import argument, verb
 from meta.cli.output import Column, Output, Row, now
 from meta.cli.status import item_of
-from programs.errors import NotFound, UsageError
+from programs.errors import NotFound
 
 MB, BLOCK = 1 << 20, 512  # bytes; that of st_blocks
 
@@ -106,54 +102,3 @@ def item(folder: Path) -> Row:
         "mb": sum(one.st_blocks for one in files) * BLOCK / MB,
         "files": len(files),
     }
-
-
-def exactly(text: str) -> Path:
-    """The folder of a study by its whole name: what is given away is not guessed from a prefix. Raises NotFound."""
-    for folder in (Path(text).expanduser(), resolve.STUDIES / text):
-        if (folder / resolve.MARK).is_file() and not folder.is_symlink():
-            return folder
-    raise NotFound(f"{text} is no study", hint="name its folder; metaloop ls lists them")
-
-
-@verb(
-    ("metaloop share studies/NAME -o NAME-shared", "a folder to put in a repository"),
-    ("metaloop share studies/NAME -o NAME.zip --runs", "one file, with the git repositories of the runs"),
-)
-def share(
-    out: Output,
-    study: Annotated[str, argument()],
-    output: Annotated[str, flag("A new folder, or a .zip.", "-o", metavar="PATH", required=True)],
-    runs: Annotated[
-        bool, flag("Also copy the runs' git repositories, unaltered: paths and names in them stay.", command="share")
-    ],
-) -> None:
-    """Copy a study for others: with all measurements, without the secret of its seeds, without
-    paths and without the name of this machine. The copy can be read (ui, report, standings,
-    sql), and its ledger checked (verify). It cannot be resumed, and does not contain
-    the files of a task that is not built in."""
-    from meta.share import share as copied
-    from meta.share import verified
-
-    folder, target = exactly(study), Path(output).expanduser()
-    if is_taken(folder):
-        raise UsageError(f"{folder} is running", hint=f"metaloop stop {resolve.typed(folder)} ends it first")
-    if target.exists():
-        raise UsageError(f"{target} exists", hint="name a new folder or file with -o")
-    if target.suffix == ".zip":
-        with tempfile.TemporaryDirectory() as scratch:
-            remarks = copied(folder, Path(scratch) / target.stem, with_runs=runs)
-            head = verified(Path(scratch) / target.stem)["head"]
-            shutil.make_archive(str(target.with_suffix("")), "zip", scratch, target.stem)
-    else:
-        remarks = copied(folder, target, with_runs=runs)
-        head = verified(target)["head"]
-    for text in remarks:
-        out.warn(text)
-    name = target.with_suffix("").name if target.is_file() else str(target)
-    what = many(sum(one.is_file() for one in target.rglob("*")), "file") if target.is_dir() else "one file"
-    unpack = f"python3 -m zipfile -e {resolve.typed(target)} . && " if target.is_file() else ""
-    out.note(f"{target}: {what}; to look at it: {unpack}metaloop ui {shlex.quote(name)}")
-    out.note(f"its ledger ends with {head}; metaloop verify {shlex.quote(name)} checks it and prints this hash")
-    if out.mode == "json":
-        out.json({"study": str(folder), "copy": str(target), "head": head, "remarks": remarks})

@@ -33,7 +33,6 @@ VERBS: dict[str, CommandEntry] = {
         CommandEntry("stop", RUN, "meta.cli.status:stop", "stop a running study after the experiments in progress"),
         CommandEntry("steer", RUN, "meta.cli.steer:steer", "give a running study an idea, a program or a veto"),
         CommandEntry("ls", INSPECT, "meta.cli.studies:ls", "the studies of a folder, with verdict and size"),
-        CommandEntry("share", INSPECT, "meta.cli.studies:share", "a copy of a study for others, without its secret"),
         CommandEntry("status", INSPECT, "meta.cli.status:status", "the progress of a study; --watch updates it"),
         CommandEntry(
             "standings", INSPECT, "meta.cli.standings:standings", "the gain of each program, with its interval"
@@ -46,7 +45,7 @@ VERBS: dict[str, CommandEntry] = {
         CommandEntry("report", INSPECT, "meta.cli.report:report", "the study as one HTML file that opens offline"),
         CommandEntry("sql", DATA, "meta.cli.sql:sql", "a DuckDB query over a study"),
         CommandEntry("import", DATA, "meta.cli.import_:import_", "import the logs of other loops as a study"),
-        CommandEntry("export", DATA, "meta.cli.export:export", "a view as tsv, csv, parquet or jsonl"),
+        CommandEntry("export", DATA, "meta.cli.export:export", "a view as a file; a copy of the study for others"),
         CommandEntry(
             "learn", DATA, "meta.cli.knowledge:learn", "add the effects that studies measured to a knowledge base"
         ),

@@ -92,7 +92,7 @@ def verify(out: Output, what: Annotated[str, argument(metavar="STUDY|RUN|SOURCE"
     80% of the recorded one, at 99%, or more than half of the gain exists before training);
     else not confirmed. (80%, not 100%, because the fresh data differ.)
 
-    A copy made by metaloop share: checks the hash chain of its ledger and the ids of its
+    A copy made by metaloop export --zip: checks the hash chain of its ledger and the ids of its
     programs (consistent, or an error), and prints the hash of the last record. If share
     printed the same hash, the copy is unchanged.
 
@@ -167,14 +167,14 @@ def _of_study(out: Output, what: str, flags: AuditFlags) -> Audit | None:
 
 
 def _shared(out: Output, folder: Path) -> None:
-    """Check the ledger of a copy that `share` wrote."""
+    """Check the ledger of a copy that `export --zip` wrote."""
     from meta.share import verified
 
     summary = verified(folder)
     out.thing({"verdict": "consistent", **summary})
     out.note(
         "The records of this copy are one chain, and its programs and champion.md are those that their ids name. It is "
-        f"unchanged only if {summary['head']} is the hash that metaloop share printed: a changed ledger can be made "
+        f"unchanged only if {summary['head']} is the hash that metaloop export printed: a changed ledger can be made "
         "consistent again. Files beside the ledger are not covered by the hash. No script was trained again: a copy "
         "has neither the secret of its seeds nor the task's files; for that, ask for the study itself."
     )

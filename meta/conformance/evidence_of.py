@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from analysis.effects.rows import DirectiveCredit, Value
-from analysis.evidence import EditCredit, Evidence, ProgramScore
+from analysis.report.evidence import EditCredit, Evidence, ProgramScore
 
 
 def edit(knob: str, value: Value, gain: float, se: float | None = 0.01, runs: int = 8, **more: object) -> EditCredit:

@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from analysis.evidence import Evidence
+from analysis.report.evidence import Evidence
 from meta.conformance.base import Conformance
 from meta.conformance.evidence_of import PLANTED, evidence, score
 from meta.mutators.base import ChildProposal, Mutator, OfflineMutator, ParentProgram

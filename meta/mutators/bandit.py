@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from analysis.ledger.writing_events import MutationEvent
 from analysis.statistics import between_variance
-from analysis.writing_events import MutationEvent
 from meta.mutators.base import ChildProposal, Mutator
 from meta.mutators.mix import Mix
 

@@ -11,8 +11,8 @@ from programs.program import Program
 if TYPE_CHECKING:
     import numpy as np
 
-    from analysis.evidence import Evidence, ProgramScore
-    from analysis.writing_events import ToolRound
+    from analysis.ledger.writing_events import ToolRound
+    from analysis.report.evidence import Evidence, ProgramScore
 
 
 @dataclass(frozen=True)

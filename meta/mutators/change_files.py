@@ -22,7 +22,7 @@ from programs.text import split_lines
 if TYPE_CHECKING:
     import numpy as np
 
-    from analysis.evidence import Evidence
+    from analysis.report.evidence import Evidence
 
 FILES = "Files"  # the section for a link to a new file
 Change = tuple[str, str, str]  # add, drop or merge; a file; the file that it is merged into

@@ -15,7 +15,7 @@ from programs.program import Program
 from trainer.values.constants import is_number
 
 if TYPE_CHECKING:
-    from analysis.evidence import DirectiveCredit, EditCredit, Evidence
+    from analysis.report.evidence import DirectiveCredit, EditCredit, Evidence
 
 Key = tuple[str, str]  # knob in lower case, value as canonical text
 

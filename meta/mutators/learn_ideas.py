@@ -12,7 +12,7 @@ from meta.mutators.base import ChildProposal, ParentProgram, parent_ids
 if TYPE_CHECKING:
     import numpy as np
 
-    from analysis.evidence import Evidence
+    from analysis.report.evidence import Evidence
 
 
 class LearnIdeas:

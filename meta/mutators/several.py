@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from meta.mutators.edit_gains import GainTable, Key
 
 if TYPE_CHECKING:
-    from analysis.evidence import Evidence
+    from analysis.report.evidence import Evidence
 
 Thing = TypeVar("Thing")
 

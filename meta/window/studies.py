@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from analysis.run_state import StudyState
+from analysis.ledger.run_state import StudyState
 from arena.lock import is_taken
 from meta.cli.board import StudyView
 from meta.cli.record_tail import RecordTail

@@ -13,8 +13,7 @@ import duckdb
 import numpy as np
 import pytest
 
-from analysis import compact
-from analysis.ledger import Ledger
+from analysis.ledger import Ledger, compact
 from analysis.study import VIEWS, _kept, open_study, query
 from programs.errors import Corrupt
 from tests.analysis import synthetic
@@ -155,7 +154,7 @@ def test_only_a_folder_of_ones_own_is_used(folder: Path, cache: Path) -> None:
 
 @pytest.mark.slow
 def test_many_may_open_at_once(folder: Path, cache: Path) -> None:
-    code = "import sys, analysis.compact as c; c.LARGE = 0\nfrom analysis.study import query\n"
+    code = "import sys, analysis.ledger.compact as c; c.LARGE = 0\nfrom analysis.study import query\n"
     code += "print(query(sys.argv[1], 'SELECT count(*) AS n FROM experiments'))"
     command = [sys.executable, "-c", code, str(folder)]
     several = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]

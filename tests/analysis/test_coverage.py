@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from analysis.coverage import Candidate, RoleCondition, TaskValues, choose, task_values
 from analysis.knowledge import Effect
+from analysis.report.coverage import Candidate, RoleCondition, TaskValues, choose, task_values
 from trainer.edits import Value
 
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from analysis.effects.final_scripts import dispensable, on_top
-from analysis.evidence import Evidence, evidence
-from analysis.evidence_brief import RowIds, brief, label
-from analysis.evidence_text import page, quoted
 from analysis.ledger import Ledger
+from analysis.report.evidence import Evidence, evidence
+from analysis.report.evidence_brief import RowIds, brief, label
+from analysis.report.evidence_text import page, quoted
 from analysis.statistics import interval
 from analysis.study import open_study, query
 from meta.conformance.evidence_of import edit, idea

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.json_values import plain
 from analysis.ledger import SCHEMA, Ledger, cannot_write, check, head_of, heads_in, read, segments, sound, verify
+from analysis.ledger.json_values import plain
 from programs.errors import Corrupt, EnvironmentProblem, UsageError
 from tests.analysis.segments import lines, sealed, synced, write
 

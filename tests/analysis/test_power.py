@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.power import RunNoise, RunSample, detectable, in_sds, power, runs_needed
 from analysis.statistics import pooled_sd, t_test, welch_difference
 from analysis.study import open_study, query
-from analysis.study_power import measured, power_rows
+from analysis.verdict.power import RunNoise, RunSample, detectable, in_sds, power, runs_needed
+from analysis.verdict.study_power import measured, power_rows
 from programs.errors import NotFound
 from tests.meta.cli_study import GAINS, write_study
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from analysis.events import BaselineEvent, MatchEvent, VerificationEvent, read_event
 from analysis.ledger import Ledger
-from analysis.run_state import LedgerTail, RunState, StudyState
-from analysis.writing_events import MutationEvent, ToolRound, ToolUse
+from analysis.ledger.events import BaselineEvent, MatchEvent, VerificationEvent, read_event
+from analysis.ledger.run_state import LedgerTail, RunState, StudyState
+from analysis.ledger.writing_events import MutationEvent, ToolRound, ToolUse
 from inner_loop.events import CallEvent, DecisionEvent, ExperimentEvent, WaveEvent
 from programs.errors import Corrupt
 from tests.events import example

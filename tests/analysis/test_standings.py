@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from analysis.ledger import Ledger
-from analysis.standings import ALPHA, StandingRun, rank_ranges, standing
 from analysis.statistics import holm, t_test, welch_difference
 from analysis.study import open_study, query
+from analysis.verdict.standings import ALPHA, StandingRun, rank_ranges, standing
 from tests.analysis import synthetic
 
 TRUTH = {"good": (2.0, 0.3), "same": (1.0, 0.3), "stock": (1.0, 0.3), "bad": (-1.0, 0.3)}

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.evidence import evidence
 from analysis.ledger import Ledger, read, segments
+from analysis.report.evidence import evidence
 from analysis.study import VIEWS, open_study, query, read_study
 from analysis.tables import rows
 from programs.errors import Corrupt, NotFound, UsageError

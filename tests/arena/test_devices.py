@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from analysis.run_state import StudyState
+from analysis.ledger.run_state import StudyState
 from analysis.study import query
 from arena.arms import Entry
 from arena.settings import StudyConfig

@@ -8,8 +8,8 @@ from threading import Timer
 
 import pytest
 
-from analysis.events import VerificationEvent
 from analysis.ledger import SCHEMA
+from analysis.ledger.events import VerificationEvent
 from arena import sandbox
 from arena.study import Study
 from programs.errors import Busy, Corrupt, EnvironmentProblem, NotComparable, NotFound, UsageError

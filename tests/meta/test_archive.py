@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from analysis.evidence import ProgramScore
-from analysis.writing_events import ProgramEvent
+from analysis.ledger.writing_events import ProgramEvent
+from analysis.report.evidence import ProgramScore
 from meta.archive import Archive, front, not_behind, surpasses
 from meta.breed import judge
 from meta.claim import Against, claim

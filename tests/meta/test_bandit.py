@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from analysis.effects.rows import MutationCredit
-from analysis.writing_events import MutationEvent
+from analysis.ledger.writing_events import MutationEvent
 from meta.mutators.bandit import SECONDS_PER_USD, ArmPosterior, Bandit, arm_histories, believe
 from meta.mutators.base import ChildProposal, ModelCalls
 from meta.mutators.mix import Mix

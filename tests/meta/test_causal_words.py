@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from analysis.effects.rows import MutationCredit
-from analysis.evidence_text import page
+from analysis.report.evidence_text import page
 from meta.conformance.evidence_of import edit, evidence, idea
 from meta.mutators.base import ParentProgram
 from meta.mutators.mix import Mix

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from scipy.stats import t as student
 
-from analysis.events import BaselineEvent, VerificationEvent
+from analysis.ledger.events import BaselineEvent, VerificationEvent
 from analysis.scales import GainScale
 from analysis.statistics import mean_interval
 from arena.arms import Entry, enter

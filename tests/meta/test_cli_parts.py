@@ -16,9 +16,9 @@ from typing import Annotated, Any
 import numpy as np
 import pytest
 
-from analysis.events import Event, MatchArm, MatchConfig, MatchEvent, VerificationEvent
 from analysis.ledger import Ledger
-from analysis.run_state import StudyState
+from analysis.ledger.events import Event, MatchArm, MatchConfig, MatchEvent, VerificationEvent
+from analysis.ledger.run_state import StudyState
 from analysis.study import query
 from analysis.transfer import Cell
 from analysis.verdict.decision import ArmGain, twins

@@ -19,9 +19,9 @@ from xml.etree import ElementTree
 import pytest
 
 from analysis.ledger import Ledger, read
+from analysis.ledger.run_state import StudyState
 from analysis.report import page
 from analysis.report.card import card, lines_of
-from analysis.run_state import StudyState
 from analysis.statistics import Mean
 from analysis.study import open_study, query
 from analysis.trackers.mlflow import note

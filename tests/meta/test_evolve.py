@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from analysis.events import LEDGER_KEYS, DocumentEvent, read_event
 from analysis.ledger import read
+from analysis.ledger.events import LEDGER_KEYS, DocumentEvent, read_event
 from analysis.study import query
 from arena.arms import Entry, enter
 from arena.executor import LocalExecutor

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from analysis.evidence import evidence
+from analysis.report.evidence import evidence
 from analysis.study import open_study
 from bench.whole import whole_study
 from meta.expected_gain import ExpectedGain

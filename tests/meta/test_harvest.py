@@ -14,8 +14,8 @@ import pytest
 from scipy.stats import ttest_ind
 
 from analysis.effects.mixed_model import PosteriorEstimate
-from analysis.events import HarvestEvent, HarvestExperimentEvent
 from analysis.found_scripts import found_scripts
+from analysis.ledger.events import HarvestEvent, HarvestExperimentEvent
 from analysis.study import open_study, query
 from analysis.verdict.caveats import caveats
 from arena.drain import Drained

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from analysis.effects.rows import DirectiveUse
-from analysis.evidence import Evidence
-from analysis.evidence import evidence as measured
+from analysis.report.evidence import Evidence
+from analysis.report.evidence import evidence as measured
 from analysis.study import open_study
 from meta.conformance.evidence_of import PLANTED, edit, evidence, idea
 from meta.mutators.base import ParentProgram

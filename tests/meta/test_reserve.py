@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from scipy.stats import ttest_ind
 
-from analysis.study_power import measured
 from analysis.transfer import transfer_cells
+from analysis.verdict.study_power import measured
 from analysis.verdict.verdict import decided
 from arena.executor import Executor
 from arena.task_study import TaskStudy

@@ -95,8 +95,9 @@ def test_the_ledger_of_a_copy_is_checked(study: Path, copy: Path, tmp_path: Path
     assert f"unchanged only if {found['head']} is the hash" in done.stderr
     named = cli("verify", "r1", "-s", str(copy), cwd=tmp_path)
     assert named.returncode and "no run can be trained again" in named.stderr, named.stderr
-    told = cli("share", str(study), "-o", "other", cwd=tmp_path).stderr
+    told = cli("export", str(study), "--zip", "-o", "other.zip", cwd=tmp_path).stderr
     assert re.search(r"its ledger ends with \w{64}; metaloop verify other checks it", told)
+    shutil.unpack_archive(tmp_path / "other.zip", tmp_path)
     (segment,) = (tmp_path / "other" / "ledger").glob("main-*.jsonl")
     segment.write_text(segment.read_text().replace("nats", "Nats", 1))
     changed = cli("verify", "other", cwd=tmp_path)
@@ -132,13 +133,13 @@ def test_records_cut_off_and_another_champion_are_found(copy: Path, tmp_path: Pa
 
 
 def test_the_command_writes_one_file_and_overwrites_nothing(study: Path, tmp_path: Path) -> None:
-    done = cli("share", str(study), "-o", "mine.zip", "--json", cwd=tmp_path)
+    done = cli("export", str(study), "--zip", "-o", "mine.zip", "--json", cwd=tmp_path)
     assert done.returncode == 0 and json.loads(done.stdout)["copy"] == "mine.zip"
     assert "python3 -m zipfile -e mine.zip . && metaloop ui mine" in done.stderr
     packed = cli("standings", "mine.zip", cwd=tmp_path)
     assert packed.returncode and "is one file" in packed.stderr and "zipfile -e mine.zip" in packed.stderr
     with zipfile.ZipFile(tmp_path / "mine.zip") as whole:
         assert "mine/study.toml" in whole.namelist()
-    again = cli("share", str(study), "-o", "mine.zip", cwd=tmp_path)
+    again = cli("export", str(study), "--zip", "-o", "mine.zip", cwd=tmp_path)
     assert again.returncode and "mine.zip exists" in again.stderr
     assert not [path for path in tmp_path.iterdir() if path.name != "mine.zip"]

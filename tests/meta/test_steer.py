@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from analysis.run_state import StudyState
+from analysis.ledger.run_state import StudyState
+from analysis.ledger.writing_events import MutationEvent
 from analysis.study import query
 from analysis.wording import many
-from analysis.writing_events import MutationEvent
 from arena.drain import Drained
 from bench.whole import whole_study
 from meta.begin import create, take_up

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from analysis.evidence import Evidence, ProgramScore
 from analysis.ledger import read
-from analysis.over_tasks import over_stages
+from analysis.report.evidence import Evidence, ProgramScore
 from analysis.scales import UNIT, GainScale
 from analysis.statistics import mean_interval
 from analysis.study import open_study
+from analysis.verdict.over_tasks import over_stages
 from analysis.verdict.verdict import decided
 from arena.settings import UsedFamilies
 from arena.setup import beside

@@ -147,7 +147,7 @@ def secret(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.parametrize(
     "name",
-    ["champion.evidence.md", "best_train.py", "best/x", "evidence/x.md", "programs.git/config", "best", "runs.zip"],
+    ["champion.evidence.md", "best_train.py", "best/x", "evidence/x.md", "programs.git/config", "best"],
 )
 def test_a_copy_to_give_away_contains_nothing_that_a_link_leads_to(
     tmp_path: Path, secret: Path, name: str, shared_study: Path
@@ -160,7 +160,7 @@ def test_a_copy_to_give_away_contains_nothing_that_a_link_leads_to(
     link.unlink(missing_ok=True)
     link.symlink_to(tmp_path if name == "best" else secret)
     pipe(study / "evidence" / "pipe") if (study / "evidence").is_dir() else None
-    share(study, tmp_path / "copy", with_runs=True)
+    share(study, tmp_path / "copy")
     for path in (tmp_path / "copy").rglob("*"):
         assert not path.is_symlink()
         assert not path.is_file() or SECRET.encode() not in path.read_bytes(), path

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 
-from analysis.evidence_text import page
+from analysis.report.evidence_text import page
 from meta import evidence_page
 from meta.cli.output import bare, clean
 from meta.conformance.evidence_of import edit, evidence, idea

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.evidence import Evidence
+from analysis.report.evidence import Evidence
 from arena.drain import drained
 from arena.executor import Progress
 from inner_loop.models import prices

@@ -11,12 +11,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from analysis.effects.rows import Key, canonical, plain
-from analysis.evidence_brief import RowIds
-from analysis.evidence_brief import brief as page_for_models
-from analysis.evidence_text import quoted
+from analysis.ledger.writing_events import MutationEvent, ReflectionEvent
+from analysis.report.evidence_brief import RowIds
+from analysis.report.evidence_brief import brief as page_for_models
+from analysis.report.evidence_text import quoted
 from analysis.study import read_study
 from analysis.tables import statement, typed_rows
-from analysis.writing_events import MutationEvent, ReflectionEvent
 from arena.task_study import tasks_of
 from meta.mutators.llm import prompts
 from meta.mutators.llm.kinds import ProgramReader
@@ -35,7 +35,7 @@ from trainer.values.roles import meaning
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
-    from analysis.evidence import Evidence, MutationCredit
+    from analysis.report.evidence import Evidence, MutationCredit
     from arena.study import Study
     from meta.mutators.llm.traces import Trace
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from analysis.writing_events import ToolRound, ToolUse
+from analysis.ledger.writing_events import ToolRound, ToolUse
 from inner_loop.models.context_size import offer_tokens
 from inner_loop.models.contract import Message, Reply
 from inner_loop.models.tools import NOTHING, Offer

@@ -10,7 +10,7 @@ from programs.ideas import ProgramIdea
 from programs.program import Program
 
 if TYPE_CHECKING:
-    from analysis.evidence import Evidence
+    from analysis.report.evidence import Evidence
 
 MOST_OTHER = 3  # ideas of other programs
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from analysis.evidence_brief import RowIds
+from analysis.report.evidence_brief import RowIds
 from inner_loop.behaviour import misfit
 from inner_loop.models.contract import Message, Reply
 from inner_loop.models.scrub import scrub
@@ -34,7 +34,7 @@ from trainer.values.conditional import unread
 if TYPE_CHECKING:
     import numpy as np
 
-    from analysis.evidence import Evidence
+    from analysis.report.evidence import Evidence
 
 REPAIR, PASSED = "repair", "passed: "
 NEW_PATCHES = 2  # of one child

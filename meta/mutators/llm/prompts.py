@@ -29,7 +29,7 @@ def fenced(text: str, name: str) -> str:
 
 @cache
 def _environment() -> jinja2.Environment:
-    from analysis.evidence_text import fact, quoted
+    from analysis.report.evidence_text import fact, quoted
     from analysis.wording import significant
     from programs.text import one_line
 

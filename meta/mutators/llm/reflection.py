@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from analysis.writing_events import ReflectionEvent, ReflectionNote
+from analysis.ledger.writing_events import ReflectionEvent, ReflectionNote
 from inner_loop.models.contract import Message
 from inner_loop.researchers.quoting import sentences_of
 from meta.mutators.llm import prompts
@@ -22,8 +22,8 @@ from programs.ids import content_id
 from programs.text import clipped
 
 if TYPE_CHECKING:
-    from analysis.evidence import Evidence
-    from analysis.evidence_brief import RowIds
+    from analysis.report.evidence import Evidence
+    from analysis.report.evidence_brief import RowIds
     from meta.mutators.base import ParentProgram
     from meta.mutators.llm.briefing import MutationBriefing
     from meta.mutators.llm.generation_calls import GenerationCalls

@@ -27,7 +27,7 @@ from trainer.user_files import private_folder
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
-    from analysis.evidence import Evidence
+    from analysis.report.evidence import Evidence
     from arena.study import Study
 from arena.task_study import TaskStudy, tasks_of
 
@@ -167,7 +167,7 @@ def joined(traces: Sequence[Trace], most: int) -> tuple[str, str]:
 
 
 def _general(study: Study, generation: int, facts: Evidence) -> Iterable[Trace]:
-    from analysis.evidence_text import page
+    from analysis.report.evidence_text import page
 
     scores = {score.program_id: score for score in facts.programs}
     reasons = {m.child_id: m.reason for m in study.state.mutations if m.accepted}

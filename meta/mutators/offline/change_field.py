@@ -11,7 +11,7 @@ from meta.mutators.charter_moves import carry_out, describe, moves
 if TYPE_CHECKING:
     import numpy as np
 
-    from analysis.evidence import Evidence
+    from analysis.report.evidence import Evidence
 
 
 class ChangeField:

@@ -14,7 +14,7 @@ from programs.text import newline_of, with_newline
 if TYPE_CHECKING:
     import numpy as np
 
-    from analysis.evidence import Evidence
+    from analysis.report.evidence import Evidence
 
 TRIES = 8
 

@@ -13,7 +13,7 @@ from programs.edit import reorder_ideas
 if TYPE_CHECKING:
     import numpy as np
 
-    from analysis.evidence import Evidence
+    from analysis.report.evidence import Evidence
 
 
 class ReorderIdeas:

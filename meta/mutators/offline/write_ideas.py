@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from analysis.effects.experiments import Effects
     from analysis.effects.rows import Key as CreditKey
-    from analysis.evidence import Evidence
+    from analysis.report.evidence import Evidence
     from programs.program import Program
 
 PROOF = 4  # tries after which a bundle without a gain is dropped

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from analysis.events import BaselineEvent
 from analysis.ledger import Ledger
+from analysis.ledger.events import BaselineEvent
 from analysis.report import page
 from analysis.statistics import Mean
 from analysis.study import open_study

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from analysis import wording
-from analysis.events import BaselineEvent
 from analysis.ledger import Ledger
+from analysis.ledger.events import BaselineEvent
 from analysis.report import experiments, page, program_text, source
 from analysis.study import VIEWS, open_study, query
 from analysis.tables import rows, statement

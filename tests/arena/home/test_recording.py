@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from analysis.run_state import StudyState
+from analysis.ledger.run_state import StudyState
 from analysis.study import query
 from arena.home import policy
 from arena.home.messages import MessageHost

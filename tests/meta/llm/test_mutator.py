@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from analysis.effects.rows import DirectiveUse, MutationCredit
-from analysis.writing_events import MutationEvent
+from analysis.ledger.writing_events import MutationEvent
 from inner_loop.models.client import ModelClient
 from meta.conformance.evidence_of import PLANTED, edit, evidence, idea, score
 from meta.mutators.base import ChildProposal, Mutator, ParentProgram

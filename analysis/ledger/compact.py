@@ -132,7 +132,7 @@ def key(files: Sequence[Path]) -> str:
     import duckdb
 
     digest = hashlib.sha256(f"{duckdb.__version__}\n".encode())
-    for path in sorted(Path(__file__).parent.glob("[vq]*/*.sql")):
+    for path in sorted(Path(__file__).parents[1].glob("[vq]*/*.sql")):
         digest.update(path.read_bytes())
     chunks = [(path, start) for path in files for start in range(0, max(path.stat().st_size, 1), _CHUNK)]
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as workers:

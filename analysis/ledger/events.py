@@ -1,7 +1,7 @@
 """The events of a study, a frozen type for each kind.
 
-Those of a run are in `inner_loop.events`, those of writing programs in `analysis.writing_events`; `read_event` reads
-all. Imported logs and the ledger's own records (`segment`, `closed`) have no type: only the views read them, by SQL.
+Those of a run are in `inner_loop.events`, those of writing programs in `writing_events`; `read_event` reads all.
+Imported logs and the ledger's own records (`segment`, `closed`) have no type: only the views read them, by SQL.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Self
 
 from pydantic import JsonValue
 
-import analysis.writing_events  # noqa: F401 - `read_event` knows the types that have been imported
+import analysis.ledger.writing_events  # noqa: F401 - `read_event` knows the types that have been imported
 from inner_loop.events import Event, read_event
 from trainer.constraints import ConstraintRecord
 from trainer.edits import Edit, Value

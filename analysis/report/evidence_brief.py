@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 
 from analysis.effects.final_scripts import FinalScript, OnTop, dispensable, on_top
 from analysis.effects.rows import DirectiveCredit, EditCredit, Key
-from analysis.evidence import Evidence
-from analysis.evidence_text import quoted, rendered
+from analysis.report.evidence import Evidence
+from analysis.report.evidence_text import quoted, rendered
 from programs.program import Program
 
 SCRIPTS, EDITS, LOST, STATEMENTS, PROGRAMS = 3, 10, 5, 4, 5  # rows of one task

@@ -24,7 +24,7 @@ from analysis.effects.rows import (
     Value,
     corrected,
 )
-from analysis.evidence import Evidence, ProgramScore
+from analysis.report.evidence import Evidence, ProgramScore
 from analysis.scales import UNIT, GainScale
 from analysis.statistics import ErrorEstimate, interval, mean_over_tasks, posterior, t_test
 from analysis.trust import weakest

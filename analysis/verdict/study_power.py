@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analysis.power import LEVEL, POWER, RunNoise, RunSample, detectable
 from analysis.statistics import divides, mean_together, ratio, satterthwaite
 from analysis.tables import statement, typed_rows
+from analysis.verdict.power import LEVEL, POWER, RunNoise, RunSample, detectable
 from programs.errors import NotFound
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """The state of a study: one fold over the events of its ledger, for resuming.
 
-An event that was recorded twice after a kill counts once: `analysis.repeated_records` has the rules, which the live
-displays (`meta/cli/board.py`) use, too; ``views/*.sql`` has the same in SQL.
+An event that was recorded twice after a kill counts once: `repeated_records` has the rules, which the live displays
+(`meta/cli/board.py`) use, too; ``views/*.sql`` has the same in SQL.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from pathlib import Path
 
 from pydantic import JsonValue, ValidationError
 
-from analysis.events import (
+from analysis.ledger import read, segments
+from analysis.ledger.events import (
     AblationEvent,
     BaselineEvent,
     ChampionEvent,
@@ -29,9 +30,8 @@ from analysis.events import (
     StudyEvent,
     VerificationEvent,
 )
-from analysis.ledger import read, segments
-from analysis.repeated_records import counted_gain, has_finished, mean_over_seeds, measured_anew, ranking_stream
-from analysis.writing_events import (
+from analysis.ledger.repeated_records import counted_gain, has_finished, mean_over_seeds, measured_anew, ranking_stream
+from analysis.ledger.writing_events import (
     GenerationEvent,
     MutationEvent,
     ProgramEvent,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.effects.rows import CreditEstimate
-from analysis.evidence import Evidence
+from analysis.report.evidence import Evidence
 from analysis.scales import GainScale
 from analysis.trust import marked
 from analysis.wording import significant
@@ -19,7 +19,7 @@ from programs.text import one_line
 if TYPE_CHECKING:
     import jinja2
 
-TEMPLATES = Path(__file__).parent / "templates"
+TEMPLATES = Path(__file__).parents[1] / "templates"
 SHOWN = 40  # rows of one section of the page; the page counts the others
 
 
