@@ -12,7 +12,7 @@ import numpy as np
 
 from analysis.ledger.writing_events import GenerationEvent, SteerEvent
 from analysis.report.evidence import Evidence
-from analysis.report.evidence_text import page
+from analysis.report.evidence_text import RowIds, page
 from analysis.study import read_study
 from arena.arms import Entry, Match
 from arena.drain import drain_on_interrupt
@@ -266,7 +266,7 @@ class Evolution:
         """Save the evidence that this generation was written from, for people to read."""
         folder = self.study.folder / "evidence"
         folder.mkdir(exist_ok=True)
-        (folder / f"generation-{generation}.md").write_text(page(facts), encoding="utf-8")
+        (folder / f"generation-{generation}.md").write_text(page(facts, RowIds(whole=True)), encoding="utf-8")
 
     def close_generation(self, number: int, children: Sequence[Program], elites: Sequence[Program]) -> None:
         """Record the programs of a generation at once, so that a resumed study does not propose again."""

@@ -1,4 +1,4 @@
-"""The mean gain of the experiments that cite a directive, and the directives that no run followed.
+"""The mean gain of the experiments that cite a directive.
 
 The mixed model estimates the gain of each experiment over its parent, kept or dropped. The credit is the mean over all
 experiments that cite the directive, 0 for failed ones. Observational: the researcher chooses what to cite. An
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from analysis.effects.experiments import MethodInput
 from analysis.effects.mixed_model import PosteriorEstimate
-from analysis.effects.rows import DirectiveCredit, NeverFollowed
+from analysis.effects.rows import DirectiveCredit
 from analysis.scope import Scope
 from programs.ids import content_id
 
@@ -21,8 +21,8 @@ HABIT = 0.5  # share of experiments above which a statement counts as cited by h
 
 @dataclass(frozen=True)
 class HeldDirective:
-    """A directive of programs that ran, its ``runs`` those with an experiment. ``n``: the experiments that cite it, in
-    ``runs_cited`` of these runs, which have ``experiments`` in all."""
+    """A directive that ``n`` experiments cite, in ``runs_cited`` runs with ``experiments`` in all. ``runs``: those of
+    the programs that have it."""
 
     directive_id: str
     text: str
@@ -40,7 +40,7 @@ class HeldDirective:
 def make(known: MethodInput) -> list[DirectiveCredit]:
     """One row per directive that was followed, best first; ``q`` is still missing."""
     scope = known.scope
-    cited = [row for row in scope.rows("directive_held", HeldDirective) if row.n]
+    cited = scope.rows("directive_held", HeldDirective)
     gains = _gains(known, cited)
     credits = [
         _credit(scope, row, gain)
@@ -48,15 +48,6 @@ def make(known: MethodInput) -> list[DirectiveCredit]:
         if row.kind == "idea" or row.n <= HABIT * row.experiments
     ]
     return sorted(credits, key=lambda c: (-c.estimate, c.directive_id))
-
-
-def never_followed(scope: Scope) -> list[NeverFollowed]:
-    """The directives that no experiment cited, in order of the programs."""
-    return [
-        NeverFollowed(row.directive_id, row.text, row.heading, row.kind, tuple(row.program_ids), row.runs)
-        for row in scope.rows("directive_held", HeldDirective)
-        if not row.n
-    ]
 
 
 def _gains(known: MethodInput, cited: list[HeldDirective]) -> list[PosteriorEstimate | None]:

@@ -95,18 +95,6 @@ class EditCredit(CreditEstimate):
 
 
 @dataclass(frozen=True)
-class NeverFollowed:
-    """A directive that no experiment cited, although programs that have it ran."""
-
-    directive_id: str
-    text: str
-    heading: str
-    kind: str
-    program_ids: tuple[str, ...]
-    runs_held: int
-
-
-@dataclass(frozen=True)
 class DirectiveUse:
     """What the runs of one program did with one of its directives. ``directive_id`` None: these runs cite nothing.
     ``gain``: median of its experiments, over the source that each was tried on, as the researcher measured it."""

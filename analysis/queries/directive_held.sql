@@ -1,6 +1,6 @@
--- Per directive that a program holds or an experiment cites: its text, the programs that hold it, their runs with a try,
--- and of the experiments that cite it (but the baseline) their number, failures, device-seconds and runs; experiments:
--- all of these runs. Those of the programs come first, in their order.
+-- Per directive that an experiment cites: its text, the programs that hold it, their runs with a try, and of the
+-- experiments that cite it (but the baseline) their number, failures, device-seconds and runs; experiments: all of these
+-- runs. Those of the programs come first, in their order.
 WITH tried AS (
     SELECT run_id, number, match_id, status <> 'ok' AS failed, coalesce(device_seconds_charged, 0.0) AS seconds,
         directive_ids
@@ -24,7 +24,6 @@ held AS (
     WHERE r.task = $task AND r.experiments > 1 AND NOT coalesce(list_contains($exclude, r.match_id), false)
     GROUP BY d.directive_id)
 SELECT directive_id, coalesce(text, directive_id) AS text, coalesce(heading, '') AS heading, coalesce(kind, '') AS kind,
-    coalesce(program_ids, []) AS program_ids, coalesce(runs, 0) AS runs, coalesce(n, 0) AS n, coalesce(failures, 0) AS failures,
-    coalesce(seconds, 0.0) AS seconds, coalesce(runs_cited, 0) AS runs_cited, coalesce(experiments, 0) AS experiments
-FROM held FULL JOIN cited USING (directive_id)
+    coalesce(program_ids, []) AS program_ids, coalesce(runs, 0) AS runs, n, failures, seconds, runs_cited, experiments
+FROM held RIGHT JOIN cited USING (directive_id)
 ORDER BY place NULLS LAST, position, directive_id

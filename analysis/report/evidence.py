@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from analysis.effects.attribution import credits
-from analysis.effects.directive import never_followed
 from analysis.effects.final_scripts import FinalScript, final_scripts
-from analysis.effects.rows import DirectiveCredit, DirectiveUse, EditCredit, MutationCredit, NeverFollowed, Value
+from analysis.effects.rows import DirectiveCredit, DirectiveUse, EditCredit, MutationCredit, Value
 from analysis.scales import GainScale
 from analysis.scope import Scope
 from analysis.statistics import interval, mean_interval, posterior
-from analysis.trust import weakest
 
 if TYPE_CHECKING:
     import duckdb
@@ -26,10 +24,8 @@ __all__ = [
     "EditCredit",
     "Evidence",
     "MutationCredit",
-    "NeverFollowed",
     "ProgramScore",
     "Value",
-    "Waste",
     "evidence",
 ]
 
@@ -55,24 +51,11 @@ class ProgramScore:
 
 
 @dataclass(frozen=True)
-class Waste:
-    """Device-seconds without any possible gain."""
-
-    reason: str  # failed, repeated, forfeited
-    label: str
-    n: int
-    runs: int
-    device_seconds: float
-
-
-@dataclass(frozen=True)
 class EvidenceTotals:
-    """The size of the data behind the evidence; ``trusts``: every trust of a measurement."""
+    """The size of the data behind the evidence."""
 
     runs: int
     experiments: int
-    device_seconds: float
-    trusts: list[str | None] | None
 
 
 @dataclass(frozen=True)
@@ -97,12 +80,8 @@ class Evidence:
     directives: tuple[DirectiveCredit, ...]
     mutations: tuple[MutationCredit, ...]
     programs: tuple[ProgramScore, ...]
-    never_followed: tuple[NeverFollowed, ...]
-    wasted: tuple[Waste, ...]
     runs: int
     experiments: int
-    device_seconds: float
-    trust: str | None = None  # the weakest trust of its measurements
     effects: Effects | None = None  # the model of the experiments, for bundles; None over several tasks
     parts: tuple[Evidence, ...] = ()  # of evidence over several tasks: the evidence of each, in the common unit
     scale: GainScale | None = None  # of such a part: the divisor of its gains
@@ -146,12 +125,8 @@ def evidence(
         directives=tuple(known.directives),
         mutations=tuple(known.mutations),
         programs=tuple(program_scores(scope)),
-        never_followed=tuple(never_followed(scope)),
-        wasted=tuple(scope.rows("wasted", Waste)),
         runs=total.runs,
         experiments=total.experiments,
-        device_seconds=total.device_seconds,
-        trust=weakest(total.trusts or ()),
         effects=known.effects,
         finals=tuple(final_scripts(scope, known.effects)),
         uses=tuple(scope.rows("idea_use", DirectiveUse)),

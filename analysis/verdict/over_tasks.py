@@ -20,14 +20,12 @@ from analysis.effects.rows import (
     DirectiveCredit,
     EditCredit,
     MutationCredit,
-    NeverFollowed,
     Value,
     corrected,
 )
 from analysis.report.evidence import Evidence, ProgramScore
 from analysis.scales import UNIT, GainScale
 from analysis.statistics import ErrorEstimate, interval, mean_over_tasks, posterior, t_test
-from analysis.trust import weakest
 from trainer.values.constants import is_number
 
 if TYPE_CHECKING:
@@ -56,12 +54,8 @@ def over_tasks(parts: Parts, scales: Sequence[GainScale]) -> Evidence:
         directives=tuple(sorted(directives, key=lambda d: (-d.estimate, d.directive_id))),
         mutations=tuple(sorted(mutations, key=lambda m: (-m.estimate, m.child_id))),
         programs=tuple(_programs(divided, task)),
-        never_followed=tuple(_never(divided)),
-        wasted=tuple(waste for part in divided for waste in part.wasted),
         runs=sum(part.runs for part in divided),
         experiments=sum(part.experiments for part in divided),
-        device_seconds=math.fsum(part.device_seconds for part in divided),
-        trust=weakest(part.trust for part in divided if part.trust),
         parts=divided,
     )
 
@@ -209,16 +203,3 @@ def _score(scores: list[ProgramScore], task: str, drawn: bool = False) -> Progra
         claimed=math.fsum(claims) / len(claims) if len(claims) == len(scores) else None,
         tasks=tuple(scores),
     )
-
-
-def _never(parts: Parts) -> list[NeverFollowed]:
-    """The directives that no experiment cited on any of the tasks."""
-    cited = {d.directive_id for part in parts for d in part.directives}
-    never: dict[str, NeverFollowed] = {}
-    for part in parts:
-        for item in part.never_followed:
-            if item.directive_id not in cited:
-                before = never.get(item.directive_id)
-                held = item.runs_held + (before.runs_held if before else 0)
-                never[item.directive_id] = replace(before or item, runs_held=held)
-    return list(never.values())

@@ -32,11 +32,8 @@ def evidence(*edits: EditCredit, ideas: tuple[DirectiveCredit, ...] = ()) -> Evi
         directives=ideas,
         mutations=(),
         programs=(),
-        never_followed=(),
-        wasted=(),
         runs=1,
         experiments=1,
-        device_seconds=1.0,
     )
 
 

@@ -242,7 +242,7 @@ def part_of(stage: dict[str, tuple[float, float]]) -> tuple[list[Evidence], list
             ProgramScore(name, name, f"t{number}", gains[number], 0.1, 2, gains[number], 0.1, None, None, None, 9, 0)
             for name, gains in stage.items()
         )
-        parts.append(Evidence(f"t{number}", "nats", (), (), (), scores, (), (), 6, 60, 1.0))
+        parts.append(Evidence(f"t{number}", "nats", (), (), (), scores, 6, 60))
     scale = GainScale("t", "nats", 1.0, True, mean_interval([1.0, 1.1]))
     return parts, [scale, scale]
 

@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING
 
 from analysis.effects.rows import Key, canonical, plain
 from analysis.ledger.writing_events import MutationEvent, ReflectionEvent
-from analysis.report.evidence_brief import RowIds
-from analysis.report.evidence_brief import brief as page_for_models
-from analysis.report.evidence_text import quoted
+from analysis.report.evidence_text import RowIds, page, quoted
 from analysis.study import read_study
 from analysis.tables import statement, typed_rows
 from arena.task_study import tasks_of
@@ -135,7 +133,7 @@ class MutationBriefing:
 
     def _system(self, evidence: Evidence, detail: PromptDetail) -> tuple[str, RowIds]:
         ids = RowIds()
-        facts = clipped(page_for_models(evidence, ids, untried(evidence, self.tasks), detail.rows), MOST_BYTES)
+        facts = clipped(page(evidence, ids, untried(evidence, self.tasks), detail.rows), MOST_BYTES)
         credit = {m.child_id: m for m in evidence.mutations}
         tried = [
             TriedMutation(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from analysis.report.evidence_brief import RowIds
+from analysis.report.evidence_text import RowIds
 from inner_loop.behaviour import misfit
 from inner_loop.models.contract import Message, Reply
 from inner_loop.models.scrub import scrub

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from analysis.report.evidence_brief import RowIds
+from analysis.report.evidence_text import RowIds
 from inner_loop.models.context_size import SAFE_BYTES, bytes_of
 from inner_loop.models.contract import Message
 from meta.mutators.llm.generation_calls import PROMPT_BYTES, GenerationCalls

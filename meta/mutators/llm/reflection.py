@@ -23,7 +23,7 @@ from programs.text import clipped
 
 if TYPE_CHECKING:
     from analysis.report.evidence import Evidence
-    from analysis.report.evidence_brief import RowIds
+    from analysis.report.evidence_text import RowIds
     from meta.mutators.base import ParentProgram
     from meta.mutators.llm.briefing import MutationBriefing
     from meta.mutators.llm.generation_calls import GenerationCalls

@@ -1,7 +1,7 @@
-"""The raw traces of a study as files: a text per run of the search, its logs, the evidence page, the lineage.
+"""The raw traces of a study as files: a text per run of the search, its logs, the lineage.
 
 ``traces/`` in the study's folder: ``runs/PROGRAM/RUN.txt``, ``logs/PROGRAM/RUN.txt``, ``programs/PROGRAM.md``, and per
-generation ``generation-N/evidence.md`` and ``lineage.txt``. Everything except the logs follows from the ledger, so a
+generation ``generation-N/lineage.txt``. Everything except the logs follows from the ledger, so a
 repeated study has the same files; logs contain wall times.
 """
 
@@ -155,7 +155,7 @@ def joined(traces: Sequence[Trace], most: int) -> tuple[str, str]:
     texts = ["", ""]
     for volatile, room in ((False, most - most // 6), (True, most // 6)):
         parts: list[str] = []
-        for trace in (t for t in traces if t.volatile == volatile and not t.path.endswith("/evidence.md")):
+        for trace in (t for t in traces if t.volatile == volatile):
             part = clipped(f"== {trace.path}: {trace.about}\n{trace.text.rstrip()}\n\n", min(room, most // 4))
             if (size := len(part.encode("utf-8", "replace"))) > room:
                 break
@@ -167,8 +167,6 @@ def joined(traces: Sequence[Trace], most: int) -> tuple[str, str]:
 
 
 def _general(study: Study, generation: int, facts: Evidence) -> Iterable[Trace]:
-    from analysis.report.evidence_text import page
-
     scores = {score.program_id: score for score in facts.programs}
     reasons = {m.child_id: m.reason for m in study.state.mutations if m.accepted}
     known = [
@@ -177,9 +175,7 @@ def _general(study: Study, generation: int, facts: Evidence) -> Iterable[Trace]:
         if (p.generation or 0) < generation and p.operator not in VARIANTS
     ]
     lineage = prompts.render("lineage.txt.j2", programs=known, unit=facts.unit)
-    folder = f"generation-{generation}"
-    yield Trace(f"{folder}/evidence.md", "the whole evidence page", scrub(page(facts)))
-    yield Trace(f"{folder}/lineage.txt", "every program: parents, operator, gain, reason", scrub(lineage))
+    yield Trace(f"generation-{generation}/lineage.txt", "all programs: parents, operator, gain, reason", scrub(lineage))
 
 
 def _scripts(study: Study) -> Iterable[Trace]:
