@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 WIDTH, MARGIN = 220, 6  # of an interval's plot, in units of its viewBox
 RANKS = (
-    "A 95% interval is about its own row alone; a rank range compares all pairs of rows at once (Holm's correction). "
+    "A 95% interval is about its own row alone, between its runs: the error of the untouched script's measurement, "
+    "which all rows share, is not in it. A rank range compares all pairs of rows at once (Holm's correction). "
     "That is stricter: with few runs, intervals that do not overlap may not be enough for different ranks."
 )
 
