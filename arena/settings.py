@@ -207,7 +207,7 @@ class StudyConfig(BaseModel):
         if body.get("command") == "import":
             raise NotComparable(
                 f"{path.parent} contains imported logs; nothing can run in it",
-                hint=f"metaloop log {shlex.quote(str(path.parent))} shows them; metaloop evolve starts a study",
+                hint=f"metaloop status {shlex.quote(str(path.parent))} shows it; metaloop evolve starts a study",
             )
         if body.get("schema") != SCHEMA:
             raise schema_problem(path, body.get("schema"))

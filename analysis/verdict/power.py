@@ -27,29 +27,6 @@ class RunSample:
     n: int
 
 
-@dataclass(frozen=True)
-class RunNoise:
-    """Sd between runs of one program, in the task's unit, on ``df`` degrees of freedom (None: stated, not measured).
-
-    ``mean`` is stock's gain, where differences may be stated as ratios to it.
-    """
-
-    sd: float
-    df: int | None = None
-    mean: float | None = None
-
-    @property
-    def interval(self) -> tuple[float, float] | None:
-        """Two-sided 95% interval of the SD (chi-square, for normal runs); None if the user stated it."""
-        from scipy.special import chdtri
-
-        if not self.df:
-            return None
-        return self.sd * math.sqrt(self.df / chdtri(self.df, 0.025)), self.sd * math.sqrt(
-            self.df / chdtri(self.df, 0.975)
-        )
-
-
 def power(difference: float, a: RunSample, b: RunSample, level: float = LEVEL) -> float:
     """Probability that the one-sided test at ``level`` detects a true ``difference``; 0 without a test."""
     import numpy as np

@@ -6,10 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analysis.statistics import divides, mean_together, ratio, satterthwaite
+from analysis.statistics import mean_together, ratio
 from analysis.tables import statement, typed_rows
-from analysis.verdict.power import LEVEL, POWER, RunNoise, RunSample, detectable
-from programs.errors import NotFound
+from analysis.verdict.power import LEVEL, POWER, RunSample, detectable
 
 if TYPE_CHECKING:
     import duckdb
@@ -80,51 +79,13 @@ class MatchNoise:
         )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class MeasuredNoise:
-    """Noise of a study's runs, and the device-seconds of one run with its verification."""
-
-    task: str
-    unit: str
-    runs: int
-    seconds: float
-    stock_n: int
-    stock_gain: float | None
-    stock_se: float | None
-    sd_stock: float | None
-    sd_others: float | None
-    df_stock: int | None
-    df_others: int | None
-
-    @property
-    def noise(self) -> RunNoise:
-        """For a comparison with stock: root mean square of stock's and the other programs' SDs, each within arms.
-        Raises NotFound if no program has two verified runs."""
-        pairs = ((self.sd_stock, self.df_stock), (self.sd_others, self.df_others))
-        parts = [(sd**2, df) for sd, df in pairs if sd is not None and df]
-        if not parts:
-            raise NotFound(UNKNOWN, hint=HINT)
-        total = math.fsum(variance for variance, _ in parts)
-        df = max(1, round(satterthwaite(parts))) if total else sum(df for _, df in parts)
-        stock = mean_together([(self.stock_gain, self.stock_se, self.stock_n)])
-        return RunNoise(math.sqrt(total / len(parts)), df, stock.mean if divides(stock) else None)
-
-
-UNKNOWN = "no program of this study has two verified runs, so its noise is unknown"
-HINT = "set the noise with --sd, or run more: metaloop match stock my/program.md"
-
-
 def power_rows(con: duckdb.DuckDBPyConnection) -> list[Power]:
     """One row per match in which at least two arms have at least two runs."""
     return [row for each in typed_rows(con.execute(statement("power")), MatchNoise) if (row := each.power) is not None]
 
 
-def measured(con: duckdb.DuckDBPyConnection) -> MeasuredNoise:
-    """Noise and cost of runs with the budget and hardware of the latest match, without held-out tasks.
-
-    Raises NotFound if no program has two verified runs.
-    """
-    found = typed_rows(con.execute(statement("noise")), MeasuredNoise)
-    if not found or not (found[0].df_stock or found[0].df_others):
-        raise NotFound(UNKNOWN, hint=HINT)
-    return found[0]
+def measured_sd(con: duckdb.DuckDBPyConnection) -> float | None:
+    """The SD between runs of one program, with the budget and hardware of the latest match, without held-out tasks;
+    None if no program has two verified runs."""
+    ((sd,),) = con.execute(statement("noise")).fetchall()
+    return None if sd is None else float(sd)

@@ -70,7 +70,7 @@ def verdict(old: dict[str, Any], new: dict[str, Any]) -> tuple[str, bool]:
     lines += [
         "",
         f"Gains are measured on seeds and data that no run saw; {seconds:.0f} s of device time for the runs. "
-        "A difference that is not significant may need more runs: `metaloop power`.",
+        "A difference that is not significant may need more runs; `metaloop match` says how many.",
     ]
     return "\n".join(lines) + "\n", worse
 

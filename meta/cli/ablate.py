@@ -226,7 +226,7 @@ def _replay(out: Output, study: Study, run_id: str, flags: AblateFlags, settings
     study.agree()
     run = run_of(study, run_id)
     if run.stream == "confirmation":  # attribution must not use the data that the claim is tested on
-        hint = "name a run of a race: metaloop log, or metaloop sql STUDY \"FROM runs WHERE stream = 'selection'\""
+        hint = "name a run of a race: metaloop sql STUDY \"FROM runs WHERE stream = 'selection'\""
         raise UsageError(f"run {run_id} belongs to the confirmation, which attribution must not use", hint=hint)
     commits = commits_of(study, run_id, run.final_source_id)
     last = next(reversed(study.state.ablations.values()), None) if flags.what is None else None

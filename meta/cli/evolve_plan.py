@@ -46,7 +46,7 @@ def describe(plan: Plan, on: ChosenTasks, settings: LaunchSettings, study: Study
     if further:  # each run is a sample of the mean over the tasks, in one unit
         power = launch.power_sentence(plan.confirm_runs * len(on.training), of=of)
         return {"tells": f"confirmation over {len(on.training)} tasks: {power}"} | planned
-    power = launch.power_sentence(plan.confirm_runs, 1, launch.known_noise(study), task.unit, of)
+    power = launch.power_sentence(plan.confirm_runs, 1, launch.known_sd(study), task.unit, of)
     return {"tells": f"confirmation: {power}"} | planned
 
 

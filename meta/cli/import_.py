@@ -58,7 +58,7 @@ def import_(
     out.text(text.render(values), item={"study": str(folder), "items": items, "set_aside": asides})
     for item in [item for item in items if item["state"] == "refused"][:SHOWN]:
         out.warn(f"{item['path']}: left out: {item['reason']}")
-    out.note(f"nothing was run again; every row: metaloop log {resolve.typed(folder)} --all")
+    out.note(f"nothing was run again; every row: metaloop sql {resolve.typed(folder)} 'FROM import_rows'")
     return 0
 
 

@@ -23,7 +23,6 @@ from programs.errors import NotComparable, UsageError
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
-    from analysis.verdict.power import RunNoise
     from arena.study import Study
     from programs.program import Program
     from trainer.task import Task
@@ -238,11 +237,9 @@ def with_sandbox(plan: PlannedWork, task: Task, sandboxed: bool, devices: int = 
     return planned
 
 
-def power_sentence(
-    runs: int, pairs: int = 1, noise: RunNoise | None = None, unit: str = "", of: str = "per program"
-) -> str:
+def power_sentence(runs: int, pairs: int = 1, sd: float | None = None, unit: str = "", of: str = "per program") -> str:
     """The smallest difference between two arms of ``runs`` runs that Welch's test, one-sided 2.5% divided by ``pairs``,
-    detects with 80% power: in SDs between the runs of one program, and in ``unit`` where ``noise`` is known. ``of``:
+    detects with 80% power: in SDs between the runs of one program, and in ``unit`` where ``sd`` is known. ``of``:
     whose runs these are.
     """
     from analysis.verdict.power import LEVEL, RunSample, detectable, in_sds
@@ -250,7 +247,7 @@ def power_sentence(
     sds = in_sds(runs, level=LEVEL / pairs)
     if sds is None:
         return "one run per program has no interval, so no difference can be detected"
-    known = detectable(RunSample(noise.sd, runs), RunSample(noise.sd, runs), level=LEVEL / pairs) if noise else None
+    known = detectable(RunSample(sd, runs), RunSample(sd, runs), level=LEVEL / pairs) if sd else None
     size = f"{sds:.1f} SD" + (f" ({known:.2g} {unit}".rstrip() + ")" if known is not None else "")
     corrected = f", corrected for {pairs} pairs" if pairs > 1 else ""
     least = f"the test detects a difference of {size} between two programs with 80% power{corrected}"
@@ -270,19 +267,15 @@ def power_over_tasks(tasks: int) -> str:
     )
 
 
-def known_noise(study: Study | None) -> RunNoise | None:
-    """The noise of a study's runs so far; None before there are enough runs."""
+def known_sd(study: Study | None) -> float | None:
+    """The SD between runs of a study so far; None before there are enough runs."""
     from analysis.study import read_study
-    from analysis.verdict.study_power import measured
-    from programs.errors import NotFound
+    from analysis.verdict.study_power import measured_sd
 
     if study is None:
         return None
-    try:
-        with read_study(study.folder, views=()) as con:
-            return measured(con).noise
-    except NotFound:  # no run has ended yet
-        return None
+    with read_study(study.folder, views=()) as con:
+        return measured_sd(con)
 
 
 def so_far(folder: Path, plan: PlannedWork) -> tuple[int, str, str]:

@@ -109,7 +109,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def _reader_left() -> int:
-    """``metaloop log | head``: the reader closed the pipe. This is not a failure, and nothing is printed."""
+    """``metaloop sql … | head``: the reader closed the pipe. This is not a failure, and nothing is printed."""
     import os
 
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -259,7 +259,7 @@ def plan_of(task: Task, arms: int, runs: int, settings: LaunchSettings, study: S
     workers, devices = settings.at_once(study, [task])
     plan = launch.describe_runs(task, arms * runs, seconds, workers)
     sandboxed = study.config.sandbox if study else settings.sandbox
-    power = launch.power_sentence(runs, math.comb(arms, 2) or 1, launch.known_noise(study), task.unit)
+    power = launch.power_sentence(runs, math.comb(arms, 2) or 1, launch.known_sd(study), task.unit)
     plan |= settings.researcher_choice.bill(task, plan["experiments"], study)
     return launch.with_sandbox(plan | {"tells": power}, task, sandboxed, devices)
 

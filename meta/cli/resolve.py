@@ -190,9 +190,9 @@ def by_prefix(prefix: str, candidates: Iterable[str], what: str = "id") -> str:
     if prefix in matches:
         return prefix
     if not matches:
-        hint = "metaloop log lists experiments and runs, metaloop lineage programs"
+        hint = "metaloop sql STUDY 'FROM experiments' lists experiments, 'FROM programs' programs"
         if "program" in what:
-            hint = "metaloop lineage lists the programs, metaloop sql STUDY 'FROM directives' their statements"
+            hint = "metaloop sql STUDY 'FROM programs' lists the programs, 'FROM directives' their statements"
         raise NotFound(f"no {what} starts with {prefix!r}", hint=hint)
     if len(matches) > 1:
         raise Ambiguous(f"{prefix!r} could be {len(matches)} ids", ids=matches[:SHOWN], hint="type more of the id")

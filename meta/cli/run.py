@@ -121,7 +121,6 @@ def present(out: Output, folder: Path, match_id: str) -> None:
     name = resolve.typed(folder)
     out.next(
         f"metaloop show {resolve.short(row['run_id'])} -s {name}",
-        f"metaloop log {name} --all",
         "metaloop match PROGRAM PROGRAM  # one run shows little: compare programs over several",
     )
 

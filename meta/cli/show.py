@@ -44,7 +44,7 @@ CITED = """SELECT count(*) FILTER (m.purpose IS DISTINCT FROM 'confirmation' AND
     count(*) FILTER (m.stream = 'reserve') AS cited_on_held_out_tasks, count(*) AS cited_by_experiments
     FROM experiments AS e LEFT JOIN matches AS m USING (match_id) WHERE list_contains(e.directive_ids, ?)"""
 NAMED = "SELECT program_id FROM programs WHERE name = ?"
-FIND = "metaloop log, metaloop lineage; -s STUDY"
+FIND = "metaloop sql STUDY 'FROM experiments', 'FROM programs'; -s STUDY"
 FINDINGS = "SELECT kind, text, experiment_id, stream, seed FROM findings"
 OF_DIRECTIVE = (
     "the plain average of the experiments in rests_on is mean_over_parent: estimate is the difference of the two "

@@ -130,7 +130,7 @@ def _imported(out: Output, counts: ImportCounts, name: str) -> None:
     aside = f"{many(counts['quarantined'], 'line')} set aside"
     out.show(Text(f"{name}: {many(counts['logs'], 'imported log')}; nothing was run here", style="bold"))
     out.show(Text(f"{many(counts['experiments'], 'experiment')}, {kept}, {aside}"))
-    out.next(f"metaloop report {name}", f"metaloop log {name}")
+    out.next(f"metaloop report {name}")
 
 
 def _once(out: Output, folder: Path, board: StudyView) -> None:

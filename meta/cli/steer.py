@@ -54,7 +54,7 @@ def steer(
 ) -> None:
     """Give a running study an idea, a program or a veto. It takes effect when the study writes
     its next generation of programs. The study records it, and marks the program made from
-    it as `steered` in metaloop lineage and champion.evidence.md. Without an option, lists
+    it as `steered` in the report and champion.evidence.md. Without an option, lists
     the requests so far."""
     from analysis.ledger.run_state import StudyState
     from arena.study import Study
@@ -189,7 +189,7 @@ def a_program(study: Study, program: Program) -> tuple[str, str]:
     from programs.lint import lint
 
     if program.program_id in study.state.programs:
-        raise UsageError(f"{program.name} is in the study as {program.program_id}", hint="metaloop lineage shows it")
+        raise UsageError(f"{program.name} is in the study as {program.program_id}", hint="metaloop show ID")
     for message in lint(program):
         if message.level == "error":
             raise ProgramError(

@@ -28,7 +28,6 @@ VERBS: dict[str, CommandEntry] = {
         CommandEntry("transfer", RUN, "meta.cli.transfer:transfer", "test whether a program wins on other tasks, too"),
         CommandEntry("verify", RUN, "meta.cli.verify:verify", "check a result on fresh seeds and data"),
         CommandEntry("ablate", RUN, "meta.cli.ablate:ablate", "measure the effect of each directive or kept change"),
-        CommandEntry("power", RUN, "meta.cli.power:power", "how many runs detect a given difference"),
         CommandEntry("sweep", RUN, "meta.cli.knowledge:sweep", "measure each edit of a task, for a knowledge base"),
         CommandEntry("stop", RUN, "meta.cli.status:stop", "stop a running study after the experiments in progress"),
         CommandEntry("steer", RUN, "meta.cli.steer:steer", "give a running study an idea, a program or a veto"),
@@ -38,9 +37,7 @@ VERBS: dict[str, CommandEntry] = {
             "standings", INSPECT, "meta.cli.standings:standings", "the gain of each program, with its interval"
         ),
         CommandEntry("credit", INSPECT, "meta.cli.credit:credit", "the estimated effects of edits and directives"),
-        CommandEntry("log", INSPECT, "meta.cli.log:log", "the experiments of a study, one line each"),
         CommandEntry("show", INSPECT, "meta.cli.show:show", "any record by its id or a prefix of it"),
-        CommandEntry("lineage", INSPECT, "meta.cli.lineage:lineage", "the tree of programs, with their gains"),
         CommandEntry("ui", INSPECT, "meta.cli.ui:ui", "studies in a browser, live"),
         CommandEntry("report", INSPECT, "meta.cli.report:report", "the study as one HTML file that opens offline"),
         CommandEntry("sql", DATA, "meta.cli.sql:sql", "a DuckDB query over a study"),

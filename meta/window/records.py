@@ -205,7 +205,7 @@ class ProgramPage:
 
 
 def program_page(con: duckdb.DuckDBPyConnection, program_id: str) -> ProgramPage:
-    """``program_id``: or the beginning of one, as `metaloop lineage` prints it. Raises NotFound."""
+    """``program_id``: or the beginning of one, as the page prints it. Raises NotFound."""
     alike = fetch(con, "SELECT DISTINCT program_id FROM programs WHERE starts_with(program_id, ?)", program_id)
     program_id = str(alike[0]["program_id"]) if len(alike) == 1 else program_id
 

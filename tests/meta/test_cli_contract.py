@@ -171,8 +171,6 @@ def test_a_subcommand_that_is_typed_alone_is_named_with_its_noun(call: Call) -> 
         (("match", "stock", "--webhook", "ftp://x"), 2, "usage", "not an http address"),
         (("transfer", "stock", "--webhook", "ftp://x"), 2, "usage", "not an http address"),
         (("ablate", "stock", "--webhook", "ftp://x"), 2, "usage", "not an http address"),
-        (("power", "--sd", "1", "--ratio", "2"), 2, "usage", "--ratio needs stock's gain"),
-        (("power", "--sd", "1", "-s", "one"), 2, "usage", "--sd and a study exclude each other"),
         (("report", "one", "-o", "."), 2, "usage", ". is a folder"),
         (("report", "one", "--card", "card.jpg"), 2, "usage", "no .png or .svg file"),
         (("report", "one", "-o", "studies/one/study.toml/x"), 1, "environment", "Not a directory"),
@@ -243,8 +241,8 @@ def test_options_are_read_from_the_environment(here: Path) -> None:
 
 
 LOOKING = [
-    ("standings",), ("standings", "--all"), ("credit", "--all"), ("log",), ("log", "--decision", "keep", "--all"),
-    ("lineage",), ("status",), ("status", "--all"), ("show", "child"), ("show", "rastock0"), ("show", "e-rastock0-2"),
+    ("standings",), ("standings", "--all"), ("credit", "--all"),
+    ("status",), ("status", "--all"), ("show", "child"), ("show", "rastock0"), ("show", "e-rastock0-2"),
     ("show", "m1"), ("show", "s2"), ("show", "achild"), ("program",), ("program", "show", "stock"),
     ("program", "diff", "stock", "local"), ("program", "show", "local", "--settings"), ("program", "lint", "stock"),
     ("task",), ("task", "show", "strokes"), ("sql", "one", "FROM runs"),
@@ -284,16 +282,9 @@ def test_no_color_is_heeded_at_a_terminal(here: Path) -> None:
 
 
 def test_quiet_silences_remarks_but_not_data(call: Call) -> None:
-    _, data, remarks = call("log", "--limit", "2")
+    _, data, remarks = call("credit")
     assert remarks
-    assert call("log", "--limit", "2", "-q") == (0, data, "")
-
-
-def test_a_filter_that_fits_nothing_in_the_study_is_an_error(call: Call) -> None:
-    for flag, what in (("--run", "run"), ("--program", "program")):
-        code, data, error = call("log", flag, "zzz")
-        assert (code, data) == (2, "") and f"error: no {what} 'zzz'\nhint: metaloop sql" in error
-    assert call("log", "--program", "stock", "--decision", "replicate")[0] == 0
+    assert call("credit", "-q") == (0, data, "")
 
 
 def test_the_reader_of_a_pipe_may_leave(here: Path) -> None:

@@ -28,7 +28,6 @@ from meta.cli import errors, render, resolve
 from meta.cli.board import StudyView, load_board
 from meta.cli.credit import title
 from meta.cli.launch import dry_run, power_sentence
-from meta.cli.lineage import LineageRow, other_parents, tree
 from meta.cli.options import duration, flag, parse_duration, verb
 from meta.cli.output import Column, Output, ask, clean, fit_columns, folded, jsonable, table
 from meta.cli.program import differences, show_settings, with_before
@@ -357,20 +356,6 @@ def test_a_half_written_line_is_read_when_it_is_whole(tmp_path: Path) -> None:
     assert [event["kind"] for event in tail.fresh()] == ["fault"]
 
 
-def test_every_program_stands_in_the_tree_once() -> None:
-    programs = [
-        {"program_id": "a", "parent_ids": []},
-        {"program_id": "b", "parent_ids": ["a"]},
-        {"program_id": "c", "parent_ids": ["b", "a"]},
-        {"program_id": "d", "parent_ids": ["a"]},
-        {"program_id": "e", "parent_ids": ["gone"]},
-    ]
-    drawn = [(prefix, p["program_id"]) for prefix, p in tree(programs)]
-    assert drawn == [("", "a"), ("├─ ", "b"), ("│  └─ ", "c"), ("└─ ", "d"), ("", "e")]
-    named: list[LineageRow] = [{**p, "name": p["program_id"] * 3} for p in programs]  # type: ignore[typeddict-item]
-    assert other_parents(named) == {"c": "aaa"}
-
-
 def test_the_role_of_an_arm_is_told_before_a_long_name() -> None:
     row = {"name": "long-name", "role": "without-ideas", "rank_low": 1, "rank_high": 2, "gain": 1.0, "low": 0.5,
            "high": 1.5, "se": 0.2, "n": 3, "claimed": 1.0, "words": 9, "trust": "scored",
@@ -537,13 +522,6 @@ def test_credit_names_the_design_once_or_row_by_row() -> None:
     )
     assert title([paired, observed]).endswith("in nats (p: paired; o: observational, an association)")
     assert title([{**paired, "method": "of-a-plug-in"}]) == "of-a-plug-in, in nats (paired)"
-
-
-def test_a_loss_in_the_log_is_not_green() -> None:
-    from meta.cli.log import coloured
-
-    assert [str(coloured(gain).style) for gain in (0.5, -0.5, 0.0, None)] == ["green", "red", "", ""]
-    assert coloured(-0.5).plain == "-0.5000" and coloured(None).plain == "-"
 
 
 def test_a_flag_that_may_be_left_out_has_none_in_its_type_or_a_default() -> None:

@@ -248,7 +248,7 @@ def test_the_command_leaves_a_wish_and_lists_it(task: Task, begun: Path, tmp_pat
         (("--idea", "Be bold."), "finds no edit of this task"),
         (("--idea", ""), "--idea"),
         (("--veto", "zzz"), "no program or statement starts with"),
-        (("--veto", "traps"), "hint: metaloop lineage lists the programs, "),
+        (("--veto", "traps"), "hint: metaloop sql STUDY 'FROM programs' lists the programs, "),
         (("--program", "stock"), "is in the study"),
         (("--program", "nowhere.md"), "no file"),
         (("--idea", IDEA, "--veto", "stock"), "at a time"),

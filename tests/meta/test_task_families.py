@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from dataclasses import replace
@@ -14,7 +13,7 @@ from analysis.ledger import read
 from analysis.report.evidence import Evidence, ProgramScore
 from analysis.scales import UNIT, GainScale
 from analysis.statistics import mean_interval
-from analysis.study import open_study
+from analysis.study import open_study, query
 from analysis.verdict.over_tasks import over_stages
 from analysis.verdict.verdict import decided
 from arena.settings import UsedFamilies
@@ -35,8 +34,6 @@ from tests.meta.evolved import evolved
 from tests.studies import TINY, Snapshot, silent
 from trainer.laws.planted import random_law, simulated_task
 from trainer.task import Task
-
-from .cli_study import cli
 
 PLAN = replace(
     TINY, run_budget=0.8, confirm_runs=2, ablation_runs=2, control_runs=2, harvest_percent=0,
@@ -166,7 +163,8 @@ def test_a_study_that_is_taken_up_again_says_the_same(ended: Ended, tmp_path: Pa
 
 
 def test_programs_are_shown_with_their_lead_over_stock_on_the_same_tasks(ended: Ended) -> None:
-    shown = json.loads(cli("lineage", str(ended[0]), "--json").stdout)["items"]
+    of = f"program_scores('{starter('stock').program_id}') JOIN programs USING (program_id) -- runs scales"
+    shown = query(ended[0], f"SELECT name, program_id, gain FROM {of}")
     stock = next(row for row in shown if row["name"] == "stock")
     assert stock["gain"] == pytest.approx(1.0)
     study, *_ = take_up(ended[0])

@@ -55,7 +55,5 @@ def test_the_command_gives_the_same_study(tmp_path: Path) -> None:
     assert told["decision"]["champion"]["mean"] == claim.champion.mean and told["trust"] == "verified"
     assert all((tmp_path / told["files"][name]).is_file() for name in ("champion", "evidence"))
     assert isinstance(told["holds"], bool)
-    lineage = json.loads(cli("lineage", "s", "--json", cwd=tmp_path).stdout)["items"]
-    assert [p["program_id"] for p in lineage if p["champion"]] == [told["program_id"]]
     again = cli("evolve", "--resume", "s", "--json", cwd=tmp_path)
     assert json.loads(again.stdout)["sentences"] == told["sentences"]

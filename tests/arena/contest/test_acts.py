@@ -19,18 +19,15 @@ from arena.contest.contest import Contest
 from arena.contest.decision import ConfirmingPlan, leaders, taking_part
 from arena.contest.decision import entered as entered_in
 from arena.contest.entries import accept, change, quota_used
-from arena.contest.listing import listed_entries
 from arena.contest.lookup import find_entry
 from arena.contest.steward import MOST_ATTEMPTS, Steward
-from arena.contest.tables import BoardRow, ContestEntry, EntryParent, Person
+from arena.contest.tables import BoardRow, ContestEntry, Person
 from arena.contest.views import board_view, entry_of, entry_view
 from arena.contest.work import carry_on
 from arena.study import Study
 from arena.task_study import tasks_of
-from meta.cli.lineage import as_entries
 from meta.cli.main import run
 from programs.errors import NotFound, UsageError
-from programs.shelf import starter
 from tests.arena.contest.hosting import RUNS, Browser, founded, joined, served
 from tests.arena.contest.test_run import entered, quiet
 from tests.arena.contest.test_steward import measured
@@ -193,35 +190,13 @@ def test_a_void_entry_has_no_rank_and_leads_nowhere(contest: Contest) -> None:
     assert all(row["rank_low"] is not None for row in query(contest.folder, ranks))
 
 
-def test_the_lineage_of_a_contest_has_its_entries_and_which_are_void(tmp_path: Path) -> None:
+def test_the_reason_of_a_void_entry_is_on_its_page(tmp_path: Path) -> None:
     contest = founded(tmp_path).contest
-    entered(contest, "local", "one-line", "recombine")
-    copy, _ = accounts.join(contest.database, contest.config, "Copier", "")
-    assert accept(contest, copy, starter("local").raw).entry.number == 6
-    with contest.database.write() as connection:
-        connection.add_all([EntryParent(number=4, parent=3), EntryParent(number=5, parent=4)])
+    entered(contest, "local", "one-line")
     acts.void(contest, "3", "copied from a leak")
-    listed = listed_entries(contest.folder)
-    texts = [one.program_id for one in listed]
-    blank: Any = {"parent_ids": None, "generation": 0, "gain": None, "champion": False, "void": False}
-    rows = [{**blank, "program_id": text, "name": "x"} for text in dict.fromkeys(texts)]
-    tree = as_entries(rows, listed, on_one_task=True)
-    assert [(row["name"], row["generation"], row["void"]) for row in tree] == [
-        ("x", 0, False),  # stock
-        ("P local 0 1", 0, False),  # its copy is not void
-        ("P one-line 1 1", 1, False),
-        ("P recombine 2 1", 2, False),
-    ]
-    assert [row["parent_ids"] for row in tree[1:]] == [[], [texts[2]], [texts[3]]]
-    race = [replace(one, raced=(0.1 * one.number, 0.1, 5) if one.number != 3 else None) for one in listed[:4]]
-    for on_one_task, gains in ((True, [0.4, 0.15, None]), (False, [None] * 3)):
-        decided = as_entries(rows[:3], race, on_one_task=on_one_task)
-        assert [row["gain"] for row in decided] == pytest.approx(gains)  # stock: both arms
     with served(contest) as port:
         own = Browser(port).get(f"/entry/{entry_id(contest, 3)}").text
     assert own.count("copied from a leak") == 2 and "Reason:" not in own  # the page and the preview of its link
-    acts.void(contest, "6", "a copy")
-    assert [one.number for one in listed_entries(contest.folder) if one.void] == [3, 6]
 
 
 def test_a_removed_account_has_neither_name_nor_token(tmp_path: Path) -> None:
