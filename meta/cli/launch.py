@@ -272,7 +272,7 @@ def known_sd(study: Study | None) -> float | None:
     from analysis.study import read_study
     from analysis.verdict.study_power import measured_sd
 
-    if study is None:
+    if study is None or not study.state.runs:
         return None
     with read_study(study.folder, views=()) as con:
         return measured_sd(con)
