@@ -229,7 +229,7 @@ def files_of(folders: Iterable[Path]) -> list[Path]:
     for folder in folders:
         files = sorted(folder.glob("effects-*.parquet"))
         if not files:
-            raise NotFound(f"{folder}: no knowledge base", hint="metaloop sweep and metaloop learn write one")
+            raise NotFound(f"{folder}: no knowledge base", hint="metaloop sweep writes one")
         by_name |= {file.name: file for file in files}
     return [by_name[name] for name in sorted(by_name)]
 

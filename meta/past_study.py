@@ -19,7 +19,7 @@ from programs.errors import ProgramError, UsageError
 from programs.program import Program
 from trainer.task import Task
 
-OTHERWISE = "what it measured can still be used: metaloop learn {folder} --into kb/, then --knowledge kb/"
+OTHERWISE = "what it measured can still be used: metaloop knowledge ideas {folder} -o program.md"
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,7 @@ class EvolveFlags:
     knowledge: Annotated[
         str | None,
         flag(
-            "Also take starting ideas from these knowledge bases (metaloop learn makes one).",
+            "Also take starting ideas from these knowledge bases (metaloop sweep makes one).",
             metavar="DIR,…",
         ),
     ]

@@ -44,10 +44,7 @@ VERBS: dict[str, CommandEntry] = {
         CommandEntry("import", DATA, "meta.cli.import_:import_", "import the logs of other loops as a study"),
         CommandEntry("export", DATA, "meta.cli.export:export", "a view as a file; a copy of the study for others"),
         CommandEntry(
-            "learn", DATA, "meta.cli.knowledge:learn", "add the effects that studies measured to a knowledge base"
-        ),
-        CommandEntry(
-            "knowledge", DATA, "meta.cli.knowledge:knowledge", "effects measured on many tasks: show, ideas, sql"
+            "knowledge", DATA, "meta.cli.knowledge:knowledge", "a program from the effects measured on many tasks"
         ),
         CommandEntry("program", OBJECTS, "meta.cli.program:program", "ls, new, lint, diff, show"),
         CommandEntry("task", OBJECTS, "meta.cli.task:task", "ls, show, init, check, measure"),

@@ -104,7 +104,7 @@ def test_show_sql_status_work_on_an_import(here: Path) -> None:
 
 @pytest.mark.parametrize(
     "args",
-    [("evolve", "--resume", "studies/night"), ("verify", "studies/night"), ("learn", "studies/night", "--into", "kb")],
+    [("evolve", "--resume", "studies/night"), ("verify", "studies/night"), ("knowledge", "ideas", "studies/night")],
 )
 def test_nothing_can_be_run_in_an_import(here: Path, args: tuple[str, ...]) -> None:
     done = cli(*args, "--json", cwd=here)
