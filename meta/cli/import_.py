@@ -49,7 +49,8 @@ def import_(
 
     folder = Path(study).expanduser() if study else resolve.fresh_folder(f"import-{_stem(paths[0])}", out)
     logs = [Path(path).expanduser() for path in paths]
-    import_logs(logs, folder, Stated(metric, direction, status, noise), Path(repository) if repository else None)
+    home = Path(repository).absolute() if repository else None
+    import_logs(logs, folder, Stated(metric, direction, status, noise), home)
     with resolve.connect(folder, []) as con:
         items, asides = resolve.fetch(con, "FROM imports"), resolve.fetch(con, ASIDES)
     runs = [item for item in items if item["run_id"]]
