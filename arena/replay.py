@@ -38,6 +38,7 @@ from trainer.task import Task
 
 STREAM: Stream = "selection"
 IMPORT_AGAIN = "import the log again with its repository: metaloop import LOG --repository DIR"
+OTHER_RUN = "name a run that kept changes: metaloop log STUDY --decision keep"
 Chosen = tuple[int, ...]  # commits in a source, in the order in which they were kept
 
 
@@ -91,7 +92,7 @@ def commits_of(study: Study, run_id: str, final_source_id: str) -> list[Commit]:
             chain.insert(0, final)
         final = events.get(final.parent_number)
     if not chain or run.started is None:
-        raise UsageError(f"run {run_id} kept no change, so there is no commit to replay")
+        raise UsageError(f"run {run_id} kept no change", hint=OTHER_RUN)
     texts = {e.source_id: e.files for e in run.agents if isinstance(e, AgentSourceEvent)}
     source, commits = study.task.baseline(), list[Commit]()
     for e in chain:
@@ -116,7 +117,7 @@ def commits_of_import(folder: Path, run_id: str, task: Task) -> tuple[list[Commi
     with read_study(folder, views=()) as con:
         rows = typed_rows(con.execute(statement("kept_rows"), {"run_id": run_id}), KeptRow)
     if not rows:
-        raise UsageError(f"run {run_id} kept no change, so there is no commit to replay")
+        raise UsageError(f"run {run_id} kept no change", hint=OTHER_RUN)
     repository = next((row.repository for row in rows if row.repository and row.full_commit), None)
     if repository is None:
         raise UsageError(f"no kept row of run {run_id} has a commit in a repository", hint=IMPORT_AGAIN)
