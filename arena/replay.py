@@ -39,6 +39,7 @@ from trainer.task import Task
 STREAM: Stream = "selection"
 IMPORT_AGAIN = "import the log again with its repository: metaloop import LOG --repository DIR"
 OTHER_RUN = "name a run that kept changes: metaloop log STUDY --decision keep"
+LABEL = 160  # characters
 Chosen = tuple[int, ...]  # commits in a source, in the order in which they were kept
 
 
@@ -56,7 +57,7 @@ class Commit:
 
     @property
     def label(self) -> str:
-        return self.edit.label() if self.edit else one_line(self.text) or self.experiment_id
+        return self.edit.label() if self.edit else one_line(self.text)[:LABEL] or self.experiment_id
 
     def on(self, source: Source) -> Source | None:
         """The change made to another source; None where it does not apply, as a change that needs another one."""
@@ -165,17 +166,13 @@ def trainings(commits: int, seeds: int) -> list[tuple[Chosen, int]]:
     return [(chosen, seed) for seed in range(seeds) for chosen in sources]
 
 
-def training_seeds(study: Study, run_id: str, seeds: int) -> list[int]:
-    return [study.streams.seed(STREAM, "replay", run_id, k) for k in range(seeds)]
-
-
 def play_replay(
     study: Study, executor: Executor, run_id: str, commits: Sequence[Commit], count: int, progress: Progress
 ) -> str:
     """Record the plan of ``count`` fresh seeds, then do the trainings that the ledger does not have yet. Returns the id
     of the ablation."""
     ablation_id = content_id("x", run_id, "replay")
-    seeds = training_seeds(study, run_id, count)
+    seeds = [study.streams.seed(STREAM, "replay", run_id, k) for k in range(count)]
     if study.state.run(run_id).started is None:
         announce_import(study, run_id)
     write_down(study, ablation_id, run_id, commits, seeds)
@@ -270,10 +267,7 @@ def write_down(study: Study, ablation_id: str, run_id: str, commits: Sequence[Co
             factors=tuple(commit.experiment_id for commit in commits),
             seeds=len(seeds),
             planned_at=datetime.now(UTC).isoformat(),
-            plan={
-                "labels": [commit.label for commit in commits],
-                "training_seeds": list(seeds),
-            },
+            plan={"labels": [commit.label for commit in commits], "training_seeds": list(seeds)},
         )
     )
 

@@ -60,6 +60,8 @@ def import_(
     for item in [item for item in items if item["state"] == "refused"][:SHOWN]:
         out.warn(f"{item['path']}: left out: {item['reason']}")
     out.note(f"nothing was run again; every row: metaloop log {resolve.typed(folder)} --all")
+    if kept := next((run for run in runs if run["commits_joined"]), None):
+        out.note(f"train its kept changes again: metaloop ablate {kept['run_id']} -s {resolve.typed(folder)} -t REPO")
     return 0
 
 
