@@ -14,7 +14,7 @@ from analysis.events import AblationEvent, MatchEndedEvent, ReplayEvent
 from analysis.imports.repository import opened
 from analysis.imports.table import UnreadableLog
 from analysis.study import read_study
-from analysis.tables import statement, typed_rows
+from analysis.tables import statement
 from arena.arms import enter
 from arena.drain import drained
 from arena.executor import Executor, Progress
@@ -69,16 +69,6 @@ class Commit:
             return None
 
 
-@dataclass(frozen=True)
-class KeptRow:
-    """A kept row of an imported run, and its commit if the repository has it."""
-
-    experiment_id: str
-    description: str | None
-    full_commit: str | None
-    repository: str | None
-
-
 def commits_of(study: Study, run_id: str, final_source_id: str) -> list[Commit]:
     """The commits that made the final source of a run, oldest first.
 
@@ -116,10 +106,10 @@ def commits_of_import(folder: Path, run_id: str, task: Task) -> tuple[list[Commi
     to what was kept before. Raises UsageError or NotFound.
     """
     with read_study(folder, views=()) as con:
-        rows = typed_rows(con.execute(statement("kept_rows"), {"run_id": run_id}), KeptRow)
+        rows = con.execute(statement("kept_rows"), {"run_id": run_id}).fetchall()
     if not rows:
         raise UsageError(f"run {run_id} kept no change", hint=OTHER_RUN)
-    repository = next((row.repository for row in rows if row.repository and row.full_commit), None)
+    repository = next((repository for _, _, name, repository in rows if name and repository), None)
     if repository is None:
         raise UsageError(f"no kept row of run {run_id} has a commit in a repository", hint=IMPORT_AGAIN)
     home, root = Path(task.repository or task.folder).resolve(), Path(repository).resolve()
@@ -128,11 +118,11 @@ def commits_of_import(folder: Path, run_id: str, task: Task) -> tuple[list[Commi
     commits = list[Commit]()
     try:
         with opened(root) as repo:
-            for row in rows:
-                ends = repo.files_around(row.full_commit or "", paths)
+            for identity, text, name, _ in rows:
+                ends = repo.files_around(name or "", paths)
                 if ends is not None:
                     before, after = (Source(tuple(zip(task.editable, texts, strict=True))) for texts in ends)
-                    commits.append(Commit(row.experiment_id, row.description or "", before, after, Edit(), task.edits))
+                    commits.append(Commit(identity, text or "", before, after, Edit(), task.edits))
     except UnreadableLog as error:
         raise NotFound(f"{root}: {error}", hint=IMPORT_AGAIN) from None
     if not any(text for commit in commits for _, text in commit.after.files):
@@ -170,7 +160,7 @@ def play_replay(
     study: Study, executor: Executor, run_id: str, commits: Sequence[Commit], count: int, progress: Progress
 ) -> str:
     """Record the plan of ``count`` fresh seeds, then do the trainings that the ledger does not have yet. Returns the id
-    of the ablation."""
+    of the run."""
     ablation_id = content_id("x", run_id, "replay")
     seeds = [study.streams.seed(STREAM, "replay", run_id, k) for k in range(count)]
     if study.state.run(run_id).started is None:
@@ -212,7 +202,7 @@ def play_replay(
         progress({"kind": "note", "text": f"{len(jobs) - left} of {len(jobs)}: {said(commits, chosen)}"})
     if left:
         raise drained(study)
-    return ablation_id
+    return run_id
 
 
 def said(commits: Sequence[Commit], chosen: Chosen) -> str:
@@ -226,30 +216,14 @@ def announce_import(study: Study, run_id: str) -> None:
     match = enter(on, f"import {run_id}", (), purpose="ablation", stream=STREAM)
     study.record(announcement(on, match))
     study.record(MatchEndedEvent(match_id=match.match_id, state="imported"))
-    study.record(
-        RunStartedEvent(
-            task=study.task.name,
-            device_seconds_budget=0.0,
-            run_id=run_id,
-            match_id=match.match_id,
-            arm_id="",
-            program_id="",
-            run_seed=0,
-            stream=STREAM,
-            researcher="import",
-        )
-    )
-    study.record(
-        RunEndedEvent(
-            run_id=run_id,
-            state="imported",
-            charged=0.0,
-            spent=0.0,
-            final_source_id="",
-            claimed_best=None,
-            claimed_gain=None,
-        )
-    )
+    study.record(RunStartedEvent(
+        task=study.task.name, device_seconds_budget=0.0, run_id=run_id, match_id=match.match_id, arm_id="",
+        program_id="", run_seed=0, stream=STREAM, researcher="import",
+    ))  # fmt: skip
+    study.record(RunEndedEvent(
+        run_id=run_id, state="imported", charged=0.0, spent=0.0, final_source_id="", claimed_best=None,
+        claimed_gain=None,
+    ))  # fmt: skip
 
 
 def write_down(study: Study, ablation_id: str, run_id: str, commits: Sequence[Commit], seeds: Sequence[int]) -> None:
