@@ -1,77 +1,150 @@
-"""Replay of a run's kept commits: its final source and that without each of them, trained again under fresh seeds."""
+"""Replay of a run's kept changes: its final source and that without each of them, trained again under fresh seeds.
+
+A run is one of a study, or an imported one, whose kept rows are commits of a repository.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
-from analysis.ledger.events import AblationEvent, ReplayEvent
+from analysis.imports.repository import opened
+from analysis.imports.table import UnreadableLog
+from analysis.ledger.events import AblationEvent, MatchEndedEvent, ReplayEvent
+from analysis.study import read_study
+from analysis.tables import statement
+from arena.arms import enter
 from arena.drain import drained
 from arena.executor import Executor, Progress
 from arena.executors import at_work
 from arena.jobs import MeasureJob
+from arena.match import announcement
 from arena.measuring import record_findings
 from arena.study import Study
 from arena.task_study import TaskStudy
+from inner_loop.agents.recall import patched
 from inner_loop.behaviour import with_patches
-from inner_loop.events import ExperimentEvent
-from programs.errors import Corrupt, UsageError
+from inner_loop.events import AgentSourceEvent, ExperimentEvent, RunEndedEvent, RunStartedEvent
+from inner_loop.researchers.merge import merge
+from programs.errors import Corrupt, NotFound, UsageError
 from programs.ids import content_id
-from trainer.edits import Edit, EditError
+from programs.text import one_line
+from trainer.edits import Edit, EditError, EditSpace
 from trainer.source import Source
 from trainer.streams import Stream
+from trainer.task import Task
 
 STREAM: Stream = "selection"
+IMPORT_AGAIN = "import the log again with its repository: metaloop import LOG --repository DIR"
+OTHER_RUN = "name a run that kept changes: metaloop sql STUDY 'FROM runs WHERE kept > 0'"
+LABEL = 160  # characters
 Chosen = tuple[int, ...]  # commits in a source, in the order in which they were kept
 
 
 @dataclass(frozen=True)
 class Commit:
-    """A kept experiment between the untouched source and the run's final one. ``program_id``: of the run."""
+    """A kept change. ``edit``: the declared one of ``edits`` that it is; the empty edit for any other change of the
+    text."""
 
     experiment_id: str
+    text: str  # what the researcher said of it
+    before: Source
+    after: Source
     edit: Edit
-    program_id: str
+    edits: EditSpace
+
+    @property
+    def label(self) -> str:
+        return self.edit.label() if self.edit else one_line(self.text)[:LABEL] or self.experiment_id
+
+    def on(self, source: Source) -> Source | None:
+        """The change made to another source; None where it does not apply, as a change that needs another one."""
+        if not self.edit:
+            return merge(self.before, source, self.after).source
+        try:
+            return self.edits.apply(source, self.edit)
+        except EditError:
+            return None
 
 
 def commits_of(study: Study, run_id: str, final_source_id: str) -> list[Commit]:
     """The commits that made the final source of a run, oldest first.
 
-    Raises UsageError for a run that kept nothing or whose edits are not declared ones, Corrupt where they do not lead
-    to its final source.
+    Raises UsageError for a run that kept nothing, Corrupt where they do not lead to its final source.
     """
-    events = {e.number: e for e in study.state.run(run_id).experiments.values()}
+    run = study.state.run(run_id)
+    events = {e.number: e for e in run.experiments.values()}
     final = next((e for e in events.values() if e.source_id == final_source_id), None)
     chain: list[ExperimentEvent] = []
     while final is not None and final.number and final.parent_number is not None:
         if final.source_id != final.parent_source_id:
             chain.insert(0, final)
         final = events.get(final.parent_number)
-    if not chain:
-        raise UsageError(f"run {run_id} kept no change, so there is no commit to replay")
-    started = study.state.run(run_id).started
-    commits = [Commit(e.experiment_id, e.edit, started.program_id if started else "") for e in chain]
-    if not all(commit.edit for commit in commits):
-        raise UsageError(
-            f"run {run_id} kept free edits of its files, which cannot be replayed separately",
-            hint="replay needs runs whose edits are the constants and patches that the task declares",
-        )
-    built, _ = built_of(study, commits, tuple(range(len(commits))))
-    if built.source_id != final_source_id:
+    if not chain or run.started is None:
+        raise UsageError(f"run {run_id} kept no change", hint=OTHER_RUN)
+    texts = {e.source_id: e.files for e in run.agents if isinstance(e, AgentSourceEvent)}
+    source, commits = study.task.baseline(), list[Commit]()
+    for e in chain:
+        edits = with_patches(study.task, study.program(e.program_id or run.started.program_id)).edits
+        if e.source_id in texts:
+            after = Source(texts[e.source_id])
+        else:
+            after = edits.apply(source, e.edit) if e.edit else patched(source, e.diff)
+        commits.append(Commit(e.experiment_id, e.description, source, after, e.edit, edits))
+        source = after
+    if built_of(commits, range(len(commits)))[0].source_id != final_source_id:
         raise Corrupt(f"run {run_id}: its kept edits do not give {final_source_id}")
     return commits
 
 
-def built_of(study: Study, commits: Sequence[Commit], chosen: Chosen) -> tuple[Source, list[str]]:
+def commits_of_import(folder: Path, run_id: str, task: Task) -> tuple[list[Commit], int]:
+    """(the kept changes of an imported run to the task's editable files, oldest first; the number of its kept rows).
+
+    A row is left out if the repository lacks its commit, or if the commit changes none of these files or does not apply
+    to what was kept before. Raises UsageError or NotFound.
+    """
+    with read_study(folder, views=()) as con:
+        rows = con.execute(statement("kept_rows"), {"run_id": run_id}).fetchall()
+    if not rows:
+        raise UsageError(f"run {run_id} kept no change", hint=OTHER_RUN)
+    repository = next((repository for _, _, name, repository in rows if name and repository), None)
+    if repository is None:
+        raise UsageError(f"no kept row of run {run_id} has a commit in a repository", hint=IMPORT_AGAIN)
+    home, root = Path(task.repository or task.folder).resolve(), Path(repository).resolve()
+    inside = home.relative_to(root) if home.is_relative_to(root) else Path()
+    paths = [(inside / name).as_posix() for name in task.editable]
+    commits = list[Commit]()
+    try:
+        with opened(root) as repo:
+            for identity, text, name, _ in rows:
+                ends = repo.files_around(name or "", paths)
+                if ends is not None:
+                    before, after = (Source(tuple(zip(task.editable, texts, strict=True))) for texts in ends)
+                    commits.append(Commit(identity, text or "", before, after, Edit(), task.edits))
+    except UnreadableLog as error:
+        raise NotFound(f"{root}: {error}", hint=IMPORT_AGAIN) from None
+    if not any(text for commit in commits for _, text in commit.after.files):
+        hint = f"--task names the task of this repository: metaloop task init --from {root}"
+        raise UsageError(f"the commits of run {run_id} lack {', '.join(task.editable)}", hint=hint)
+    _, skipped = built_of(commits, range(len(commits)))
+    commits = [c for c in commits if c.before != c.after and c.experiment_id not in skipped]
+    if not commits:
+        hint = "--task names the task that the run was made on"
+        raise UsageError(f"no commit that run {run_id} kept changes {', '.join(task.editable)}", hint=hint)
+    return commits, len(rows)
+
+
+def built_of(commits: Sequence[Commit], chosen: Iterable[int]) -> tuple[Source, list[str]]:
     """(source, commits that do not apply there). A commit that needs another one which is left out is skipped."""
-    source, skipped = study.task.baseline(), list[str]()
-    edits = with_patches(study.task, study.program(commits[0].program_id)).edits
+    source, skipped = commits[0].before, list[str]()
     for index in chosen:
-        try:
-            source = edits.apply(source, commits[index].edit)
-        except EditError:
+        changed = commits[index].on(source)
+        if changed is None:
             skipped.append(commits[index].experiment_id)
+        else:
+            source = changed
     return source, skipped
 
 
@@ -83,23 +156,23 @@ def trainings(commits: int, seeds: int) -> list[tuple[Chosen, int]]:
     return [(chosen, seed) for seed in range(seeds) for chosen in sources]
 
 
-def training_seeds(study: Study, run_id: str, seeds: int) -> list[int]:
-    return [study.streams.seed(STREAM, "replay", run_id, k) for k in range(seeds)]
-
-
 def play_replay(
     study: Study, executor: Executor, run_id: str, commits: Sequence[Commit], count: int, progress: Progress
 ) -> str:
     """Record the plan of ``count`` fresh seeds, then do the trainings that the ledger does not have yet. Returns the id
-    of the ablation."""
+    of the run."""
     ablation_id = content_id("x", run_id, "replay")
-    seeds = training_seeds(study, run_id, count)
+    seeds = [study.streams.seed(STREAM, "replay", run_id, k) for k in range(count)]
+    if study.state.run(run_id).started is None:
+        announce_import(study, run_id)
     write_down(study, ablation_id, run_id, commits, seeds)
     jobs: dict[str, tuple[Chosen, MeasureJob, list[str]]] = {}
-    for number, (chosen, k) in enumerate(trainings(len(commits), count)):
+    planned = trainings(len(commits), count)
+    built = {chosen: built_of(commits, chosen) for chosen in dict.fromkeys(chosen for chosen, _ in planned)}
+    for number, (chosen, k) in enumerate(planned):
         names = tuple(commits[i].experiment_id for i in chosen)
         if (names, seeds[k]) not in study.state.replays[ablation_id]:
-            source, skipped = built_of(study, commits, chosen)
+            source, skipped = built[chosen]
             job_id = f"replay {number + 1}"
             jobs[job_id] = chosen, MeasureJob(job_id, source.files, STREAM, seeds[k]), skipped
     left, on = len(jobs), TaskStudy(study)
@@ -129,11 +202,28 @@ def play_replay(
         progress({"kind": "note", "text": f"{len(jobs) - left} of {len(jobs)}: {said(commits, chosen)}"})
     if left:
         raise drained(study)
-    return ablation_id
+    return run_id
 
 
-def said(commits: Sequence[Commit], chosen: Iterable[int]) -> str:
-    return ", ".join(commits[i].edit.label() for i in chosen) or "the untouched source"
+def said(commits: Sequence[Commit], chosen: Chosen) -> str:
+    gone = [commit.label for i, commit in enumerate(commits) if i not in chosen]
+    return f"without {gone[0]}" if chosen and gone else "the final script" if chosen else "the untouched source"
+
+
+def announce_import(study: Study, run_id: str) -> None:
+    """Record an imported run and its task before the plan, as the views need them."""
+    on = TaskStudy(study)
+    match = enter(on, f"import {run_id}", (), purpose="ablation", stream=STREAM)
+    study.record(announcement(on, match))
+    study.record(MatchEndedEvent(match_id=match.match_id, state="imported"))
+    study.record(RunStartedEvent(
+        task=study.task.name, device_seconds_budget=0.0, run_id=run_id, match_id=match.match_id, arm_id="",
+        program_id="", run_seed=0, stream=STREAM, researcher="import",
+    ))  # fmt: skip
+    study.record(RunEndedEvent(
+        run_id=run_id, state="imported", charged=0.0, spent=0.0, final_source_id="", claimed_best=None,
+        claimed_gain=None,
+    ))  # fmt: skip
 
 
 def write_down(study: Study, ablation_id: str, run_id: str, commits: Sequence[Commit], seeds: Sequence[int]) -> None:
@@ -151,10 +241,7 @@ def write_down(study: Study, ablation_id: str, run_id: str, commits: Sequence[Co
             factors=tuple(commit.experiment_id for commit in commits),
             seeds=len(seeds),
             planned_at=datetime.now(UTC).isoformat(),
-            plan={
-                "labels": [commit.edit.label() for commit in commits],
-                "training_seeds": list(seeds),
-            },
+            plan={"labels": [commit.label for commit in commits], "training_seeds": list(seeds)},
         )
     )
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from analysis.ledger import SCHEMA, schema_problem
 from inner_loop.run_context import ModelConfig
-from programs.errors import Corrupt, NotComparable, NotFound
+from programs.errors import Corrupt, Imported, NotComparable, NotFound
 from programs.files import read_regular
 from trainer.devices import MOST_DEVICES
 from trainer.streams import DECIDING, Streams
@@ -173,9 +173,9 @@ class StudyConfig(BaseModel):
                 raise ValueError(f"{name} is not a list of {what}")
         if budget is not None and (type(budget) not in (int, float) or not 0 < budget < float("inf")):
             raise ValueError("budget is not a number of seconds")
-        for name, what in (("origin", "program id"), ("race_rule", "name")):
+        for name in ("origin", "race_rule", "source", "run_id"):
             if not isinstance(plan.get(name, ""), str):
-                raise ValueError(f"{name} is not a {what}")
+                raise ValueError(f"{name} is not text")
         return plan
 
     @property
@@ -205,7 +205,7 @@ class StudyConfig(BaseModel):
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
             raise Corrupt(f"{path}: {error}", hint="restore study.toml from a copy; the ledger is untouched") from None
         if body.get("command") == "import":
-            raise NotComparable(
+            raise Imported(
                 f"{path.parent} contains imported logs; nothing can run in it",
                 hint=f"metaloop status {shlex.quote(str(path.parent))} shows it; metaloop evolve starts a study",
             )

@@ -61,6 +61,10 @@ class NotComparable(MetaloopError):
     exit_code = 2
 
 
+class Imported(NotComparable):
+    """A study of imported logs, in which nothing can run."""
+
+
 class CapReached(MetaloopError):
     kind = "cap_reached"
     exit_code = 3

@@ -230,4 +230,4 @@ def _second_paley(q: int) -> Signs:
 
 
 def _is_prime(number: int) -> bool:
-    return number > 1 and all(number % i for i in range(2, math.isqrt(number) + 1))
+    return all(number % i for i in range(2, math.isqrt(number) + 1))

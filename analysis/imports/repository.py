@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 DIFF = word_list("-r -p --no-ext-diff --no-textconv --no-renames --no-color --src-prefix=a/ --dst-prefix=b/")
 LARGEST_DIFF = 200_000  # bytes of a commit's diff
+LARGEST_FILE = 4 << 20  # bytes
 MISSES = 20  # unknown hashes after which the repository counts as a different one
 _HASH = re.compile(r"[0-9a-f]{4,40}")
 
@@ -77,6 +78,15 @@ class Commits:
         header = (kind, whole) if isinstance(kind, str) else (kind.decode(), whole.decode())  # GitPython says str
         return Commit(self.repo, bytes.fromhex(header[1])) if header[0] == "commit" else None
 
+    def files_around(self, name: str, paths: Sequence[str]) -> tuple[list[str], list[str]] | None:
+        """The texts of these files in the first parent of a commit and in the commit, empty where it lacks one; None if
+        either commit is missing."""
+        commit = self.commit(name) if name else None
+        parent = self.commit(commit.parents[0].hexsha) if commit and commit.parents else None
+        if commit is None or parent is None:
+            return None
+        return [_text(parent, path) for path in paths], [_text(commit, path) for path in paths]
+
     def _diff(self, commit: Commit, log: str) -> str | None:
         """The diff against the first parent, truncated at LARGEST_DIFF."""
         if not commit.parents or self.commit(commit.parents[0].hexsha) is None:
@@ -92,6 +102,14 @@ class Commits:
                 made.wait()
         text = data[:LARGEST_DIFF].decode("utf-8", "replace")
         return text + ("\n# truncated\n" if len(data) > LARGEST_DIFF else "")
+
+
+def _text(commit: Commit, path: str) -> str:
+    with suppress(KeyError):
+        file = commit.tree / path
+        if file.type == "blob" and file.size <= LARGEST_FILE:
+            return str(file.data_stream.read().decode("utf-8", "replace"))
+    return ""
 
 
 @contextmanager

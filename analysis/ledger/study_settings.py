@@ -30,6 +30,8 @@ class PlanSettings(TypedDict, total=False):
     only: list[str]
     budget: float
     bare: bool
+    source: str
+    run_id: str
 
 
 class FromStudySettings(TypedDict):

@@ -9,5 +9,6 @@ SELECT (SELECT details FROM champions ORDER BY named_at DESC LIMIT 1) AS champio
     (SELECT command IN ('evolve', 'improve') FROM study) AS searches,
     (SELECT command = 'match' FROM study) AND (SELECT count(DISTINCT task) < 2 FROM matches) AS compares,
     (SELECT count(*) FROM runs) AS runs, (SELECT count(*) FROM runs WHERE state = 'imported') AS imported,
+    (SELECT count(DISTINCT run_id) FROM replays) AS replayed,
     (SELECT count(*) FROM experiments) AS experiments,
     (SELECT list(DISTINCT trust) FROM runs WHERE match_id = (SELECT match_id FROM ended)) AS trust

@@ -1,10 +1,10 @@
-"""``metaloop ablate``: the effect of each directive of a program, or of each kept commit of a run."""
+"""``metaloop ablate``: the effect of each directive of a program, or of each kept change of a run."""
 
 from __future__ import annotations
 
 import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -17,11 +17,12 @@ from meta.cli.options import argument, duration, flag, verb
 from meta.cli.output import Column, Output
 from meta.cli.webhook import EFFECTS, send_rows
 from meta.planned_work import PlannedWork
-from programs.errors import NotFound, UsageError
+from programs.errors import Imported, NotFound, UsageError
 
 if TYPE_CHECKING:
     from analysis.effects.designs import FactorialDesign
     from arena.ablation import Switches
+    from arena.replay import Commit
     from arena.setup import RunCost
     from arena.study import Study
     from programs.program import Program
@@ -58,8 +59,8 @@ class AblateFlags:
 
 @verb(
     ("metaloop ablate my/program.md -t tinylm --budget 2h", "the effect of each directive"),
-    ("metaloop ablate studies/NAME/champion.md -s studies/NAME --dry-run", "the plan and its cost"),
     ("metaloop ablate r3f2 -s studies/NAME", "the effect of each kept change of one run"),
+    ("metaloop ablate r3f2 -s studies/import-NAME -t my/repo --dry-run", "of an imported run; the plan and its cost"),
 )
 def ablate(out: Output, which: StudyFlags, flags: AblateFlags, playing: PlayingFlags, start: StartFlags) -> None:
     """Measure the effect of each directive (sentence, list item or setting) of a PROGRAM, or of
@@ -69,19 +70,25 @@ def ablate(out: Output, which: StudyFlags, flags: AblateFlags, playing: PlayingF
     factorial design: Hadamard, with mirrored blocks). Every variant has the same budget and
     the same run seeds. Directives that the scripted researcher ignores are left out.
 
-    RUN: trains the final script on fresh seeds, and that script without each kept change (a
-    commit of the run's repository).
+    RUN: trains the final script on fresh seeds, and that script without each kept change. A
+    change that needs the one left out is left out with it. RUN may be of an imported log whose
+    kept rows are commits of a repository: --study names the import, --task the repository's
+    task, and the result is a new study.
 
-    If --study names an existing study, the result is added to its ledger and report.
+    If --study names any other existing study, the result is added to its ledger and report.
     """
     settings = LaunchSettings.of(which, playing, start)
     folder = settings.existing(out)
-    study = resume(folder, settings) if folder else None
+    try:
+        study = resume(folder, settings) if folder else None
+    except Imported:
+        _replay(out, _of_import(cast(Path, folder), flags, settings), flags, replace(settings, study=None))
+        return
     if study is not None:
         study.look()
     run_id = _run_id(study, flags)
     if study is not None and run_id is not None:
-        _replay(out, study, run_id, flags, settings)
+        _replay(out, _of_study(study, run_id), flags, settings)
     else:
         _factorial(out, study, flags, settings)
 
@@ -90,12 +97,14 @@ def _run_id(study: Study | None, flags: AblateFlags) -> str | None:
     """The requested run, or the run of the last ablation of a resumed study."""
     if study is None:
         return None
+    imported = study.config.plan.get("run_id")
     if flags.what is None:
         last = next(reversed(study.state.ablations.values()), None)
-        return last.run_id if last else None
+        return last.run_id if last else imported
     path, prefix = Path(flags.what).expanduser(), flags.what
-    known = [run_id for run_id, run in study.state.runs.items() if run.experiments and run_id.startswith(prefix)]
-    return resolve.by_prefix(prefix, known, "run") if known and not path.exists() else None
+    known = [run_id for run_id, run in study.state.runs.items() if run.experiments or run_id == imported]
+    begun = any(run_id.startswith(prefix) for run_id in known)
+    return resolve.by_prefix(prefix, known, "run") if begun and not path.exists() else None
 
 
 # -- a program's directives ----------------------------------------------------------------------------------------
@@ -219,48 +228,81 @@ def _explain(out: Output, switched: Switches, plan: PlannedWork) -> None:
 # -- a run's commits -----------------------------------------------------------------------------------------------
 
 
-def _replay(out: Output, study: Study, run_id: str, flags: AblateFlags, settings: LaunchSettings) -> None:
-    from arena.replay import commits_of, replay_run, trainings
+@dataclass(frozen=True)
+class ReplayedRun:
+    """``study``: None before a new one is made for an imported run; ``source``: the study with the import."""
+
+    study: Study | None
+    task: Task
+    run_id: str
+    commits: list[Commit]
+    kept: int
+    source: str = ""
+
+
+def _of_study(study: Study, run_id: str) -> ReplayedRun:
+    from arena.replay import commits_of, commits_of_import
     from arena.verify_study import run_of
 
     study.agree()
+    if run_id == study.config.plan.get("run_id"):
+        commits, kept = commits_of_import(Path(study.config.plan["source"]), run_id, study.task)
+        return ReplayedRun(study, study.task, run_id, commits, kept)
     run = run_of(study, run_id)
     if run.stream == "confirmation":  # attribution must not use the data that the claim is tested on
         hint = "name a run of a race: metaloop sql STUDY \"FROM runs WHERE stream = 'selection'\""
         raise UsageError(f"run {run_id} belongs to the confirmation, which attribution must not use", hint=hint)
     commits = commits_of(study, run_id, run.final_source_id)
-    last = next(reversed(study.state.ablations.values()), None) if flags.what is None else None
-    seeds = flags.seeds or (last and last.seeds) or SEEDS
+    return ReplayedRun(study, study.task, run_id, commits, len(commits))
+
+
+def _of_import(folder: Path, flags: AblateFlags, settings: LaunchSettings) -> ReplayedRun:
+    from arena.replay import commits_of_import
+
+    with resolve.connect(folder, []) as con:
+        known = [row["run_id"] for row in resolve.fetch(con, "FROM imports WHERE run_id IS NOT NULL")]
+    run_id = resolve.by_prefix(flags.what or "", known, "imported run")
+    if settings.task is None:
+        hint = "--task REPO; metaloop task init --from REPO writes its task.toml"
+        raise UsageError("name the task on which the imported changes are trained", hint=hint)
+    task = launch.load_task(settings.task)
+    return ReplayedRun(None, task, run_id, *commits_of_import(folder, run_id, task), source=str(folder))
+
+
+def _replay(out: Output, run: ReplayedRun, flags: AblateFlags, settings: LaunchSettings) -> None:
+    from arena.replay import built_of, replay_run, trainings
+
+    study, task, commits = run.study, run.task, run.commits
+    ablations = study.state.ablations.values() if study and flags.what is None else ()
+    seeds = flags.seeds or next((last.seeds for last in reversed(ablations)), None) or SEEDS
     count = len(trainings(len(commits), seeds))
-    seconds = count * study.task.cost_seconds
-    plan: PlannedWork = {
-        "run_id": run_id,
-        "task": study.task.name,
-        "commits": len(commits),
-        "seeds": seeds,
-        "runs": count,
-        "run_budget_s": study.task.cost_seconds,
-        "experiments": count,
-        "device_seconds": round(seconds, 1),
-        "wall_seconds": round(seconds / study.config.workers / launch.SHARE_AT_WORK + launch.SETUP_SECONDS, 1),
-        "workers": study.config.workers,
-        "price": "no cost: this machine, no model is called",
-    }
-    plan = launch.with_sandbox(plan, study.task, study.config.sandbox)
+    workers, devices = settings.at_once(study, [task])
+    of_runs = launch.describe_runs(task, count, task.cost_seconds, workers, 0)
+    seconds = of_runs["device_seconds"]
+    plan: PlannedWork = {"run_id": run.run_id, "commits": len(commits), "seeds": seeds, **of_runs}
+    plan = launch.with_sandbox(plan, task, study.config.sandbox if study else settings.sandbox, devices)
+    if len(commits) < run.kept:
+        missing = "without a commit, or whose commit does not change or fit the script"
+        out.note(f"left out: {run.kept - len(commits)} of {many(run.kept, 'kept row')}, {missing}")
+    labels = {commit.experiment_id: commit.label for commit in commits}
+    for gone, commit in enumerate(commits):
+        if needing := built_of(commits, [i for i in range(len(commits)) if i != gone])[1]:
+            out.note(f"left out together: {commit.label}; {'; '.join(labels[each] for each in needing)}")
     if settings.dry_run:
         launch.dry_run(out, plan)
         return
-    settings.ready(out, study.task, study)
+    settings.ready(out, task, study, researches=False)
+    study = study or settings.create(out, "ablate", [task], [], {"source": run.source, "run_id": run.run_id})
     out.note(
         f"plan: {many(count, 'training')}: the final script with and without each of {many(len(commits), 'commit')}, "
         f"{many(seeds, 'seed')} each; {duration(seconds)} of device time, about {duration(plan['wall_seconds'])}"
     )
-    at_end = launch.flags_at_end(flags.webhook)
+    at_end, ready = launch.flags_at_end(flags.webhook), study
     launch.drive(
-        out, study.folder, "ablate", plan, lambda p: replay_run(study, run_id, commits, seeds, p), at_end=at_end
+        out, study.folder, "ablate", plan, lambda p: replay_run(ready, run.run_id, commits, seeds, p), at_end=at_end
     )
-    present(out, study.folder, run_id)
-    send_rows(out, flags.webhook, "ablate", study.folder, EFFECTS, [run_id] * 2)
+    present(out, study.folder, run.run_id)
+    send_rows(out, flags.webhook, "ablate", study.folder, EFFECTS, [run.run_id] * 2)
 
 
 def present(out: Output, folder: Path, identity: str) -> None:
@@ -271,5 +313,8 @@ def present(out: Output, folder: Path, identity: str) -> None:
     if not rows:
         raise NotFound(f"nothing was estimated for {identity}", hint="metaloop credit STUDY --all")
     out.rows(rows, COLUMNS, extra={"study": resolve.shown(folder)})
+    if rows[0]["method"] == "leave-one-out":
+        above = sum((row["low"] or 0.0) > 0.0 for row in rows)
+        out.note(f"{above} of {len(rows)} kept changes are distinguishable from noise (95% interval above 0)")
     study, first = resolve.typed(folder), resolve.short(rows[0]["credit_id"])
     out.note(f"effects in {rows[0]['unit']}; next: metaloop show {first} -s {study}, metaloop credit {study}")

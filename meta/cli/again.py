@@ -95,6 +95,7 @@ def from_config(con: duckdb.DuckDBPyConnection, config: StudySettings, study_nam
     elif command == "ablate":
         dial = [*(word for only in plan.get("only") or () for word in ("--only", only))]
         dial += ["--budget", f"{plan['budget']:g}"] if plan.get("budget") else []
+        dial += [plan["run_id"], "--study", plan["source"]] if "source" in plan else []
         own = resolve.fetch_as(con, NamedText, STARTERS)[:1]
     elif command == "transfer":
         dial = ["--seeds", str(plan.get("seeds"))] + ["--no-bare"] * (not plan.get("bare"))

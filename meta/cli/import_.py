@@ -49,7 +49,8 @@ def import_(
 
     folder = Path(study).expanduser() if study else resolve.fresh_folder(f"import-{_stem(paths[0])}", out)
     logs = [Path(path).expanduser() for path in paths]
-    import_logs(logs, folder, Stated(metric, direction, status, noise), Path(repository) if repository else None)
+    home = Path(repository).absolute() if repository else None
+    import_logs(logs, folder, Stated(metric, direction, status, noise), home)
     with resolve.connect(folder, []) as con:
         items, asides = resolve.fetch(con, "FROM imports"), resolve.fetch(con, ASIDES)
     runs = [item for item in items if item["run_id"]]
@@ -59,6 +60,8 @@ def import_(
     for item in [item for item in items if item["state"] == "refused"][:SHOWN]:
         out.warn(f"{item['path']}: left out: {item['reason']}")
     out.note(f"nothing was run again; every row: metaloop sql {resolve.typed(folder)} 'FROM import_rows'")
+    if kept := next((run for run in runs if run["commits_joined"]), None):
+        out.note(f"train its kept changes again: metaloop ablate {kept['run_id']} -s {resolve.typed(folder)} -t REPO")
     return 0
 
 

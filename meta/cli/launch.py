@@ -134,9 +134,9 @@ class LaunchSettings(StudyFlags, PlayingFlags, StartFlags):
     def sandbox(self) -> bool:
         return not self.no_sandbox
 
-    def ready(self, out: Output, task: Task, study: Study | None) -> None:
+    def ready(self, out: Output, task: Task, study: Study | None, researches: bool = True) -> None:
         """Called before a study is created or started: raises unless experiments of ``task`` can and may run here, and
-        the last check of a task with a command found no error.
+        the last check of a task with a command found no error. ``researches``: False if no researcher works.
 
         A study that was created without a sandbox may come from someone else: resuming it so needs the flag again.
         """
@@ -146,8 +146,9 @@ class LaunchSettings(StudyFlags, PlayingFlags, StartFlags):
                 hint=f"{sandbox.FLAG} resumes it without one; a new study has one",
             )
         sandbox.require(task, self.sandbox)
-        self.researcher_choice.ready(study)
-        self.researcher_choice.first_call(out, task, study)
+        if researches:
+            self.researcher_choice.ready(study)
+            self.researcher_choice.first_call(out, task, study)
         if study is None and task.run is not None:  # a study that is resumed has trained on it
             require_checked(out, task, self.sandbox)
 
@@ -208,7 +209,7 @@ def describe_runs(task: Task, runs: int, run_budget: float, workers: int, verify
     from arena.setup import RunCost
 
     cost = RunCost(task, run_budget, verify_seeds)
-    seconds = cost.seconds(runs)
+    seconds = cost.seconds(runs, None if verify_seeds else 0)
     return {
         "task": task.name,
         "runs": runs,

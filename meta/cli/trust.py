@@ -22,7 +22,8 @@ IN_MATCH = """
 SELECT DISTINCT trust FROM verifications WHERE match_id = $1 AND (status = 'ok' OR trust = 'unverified')
 """
 OF_CREDIT = """
-SELECT DISTINCT trust FROM experiments UNION SELECT DISTINCT trust FROM runs WHERE score_stream = 'selection'
+SELECT trust FROM experiments UNION SELECT trust FROM replays UNION
+SELECT trust FROM runs WHERE score_stream = 'selection'
 """
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,6 @@ from arena.study import Study
 from arena.task_study import TaskStudy
 from programs.errors import NotFound, UsageError
 from tests.studies import program, silent, study_on
-from trainer.edits import Edit
 from trainer.laws.law import Law
 from trainer.laws.planted import simulated_task
 from trainer.task import Task
@@ -181,18 +179,4 @@ def test_a_run_that_kept_nothing_has_nothing_to_replay(tmp_path: Path) -> None:
     study.look()
     [run] = query(study.folder, f"SELECT * FROM runs WHERE run_id = '{run_id}'")
     with pytest.raises(UsageError, match="kept no change"):
-        replay.commits_of(study, run_id, run["final_source_id"])
-
-
-def test_a_run_with_one_free_edit_is_not_replayed(tmp_path: Path) -> None:
-    """What the ledger holds of an edit of files that no knob made: neither a value nor a patch."""
-    study = study_of(tmp_path / "s")
-    run_id = played(study)
-    study.look()
-    [run] = query(study.folder, f"SELECT * FROM runs WHERE run_id = '{run_id}'")
-    assert len(replay.commits_of(study, run_id, run["final_source_id"])) >= 2
-    experiments = study.state.run(run_id).experiments
-    kept = next(e for e in experiments.values() if e.source_id == run["final_source_id"])
-    experiments[kept.experiment_id] = replace(kept, edit=Edit())
-    with pytest.raises(UsageError, match="kept free edits"):
         replay.commits_of(study, run_id, run["final_source_id"])

@@ -9,7 +9,11 @@ from typing import Any
 import pytest
 
 from analysis.study import query
+from tests.analysis.imports.helpers import repository
+from tests.analysis.imports.samples import tsv
 from tests.inner_loop.play import BLOBS
+from trainer.laws.law import Law
+from trainer.laws.planted import simulated_task
 
 from .cli_study import cli
 
@@ -27,6 +31,10 @@ Be bold.
 - First `momentum=0.9`.
 - A larger step: `lr=0.1`.
 """
+LAW = Law(
+    before=dict.fromkeys("ABCD", 1.0), effects={("A", 2.0): 0.4, ("B", 2.0): 0.2, ("C", 2.0): -0.1, ("D", 2.0): 0.0},
+    interactions={}, seed=1, noise=0.001,
+)  # fmt: skip
 HOW = ("-t", str(BLOBS), "--fixed-steps", "-b", "0.8s")
 
 
@@ -108,3 +116,64 @@ def _replayed(folder: Path) -> None:
     named = f"len(commits) = {run['kept'] - 1} AND NOT list_contains(commits, '{first['experiment_id']}')"
     [less] = query(folder / "s", means.format(named))
     assert first["estimate"] == pytest.approx(whole["gain"] - less["gain"])
+
+
+def imported(folder: Path, *rows: str) -> str:
+    """An imported log of a repository with a task, whose commits double one constant each; the run's id."""
+    simulated_task(LAW, folder / "repo", experiments=8)
+    texts = [(folder / "repo" / "train.py").read_text()]
+    for name in "ADBC":
+        texts.append(texts[-1].replace(f"\n{name} = 1.0", f"\n{name} = 2.0"))
+    hashes = repository(folder / "repo", texts)
+    (folder / "repo" / "train.py").write_text(texts[0])  # a simulated task needs the script of its law
+    head = "commit|loss|status|description"
+    log = folder / "repo" / "results.tsv"
+    log.write_text(tsv(head, f"{hashes[0]}|1.0|keep|baseline", *(row.format(*hashes) for row in rows)))
+    assert cli("import", "repo/results.tsv", "-s", "studies/old", cwd=folder).returncode == 0
+    return str(query(folder / "studies" / "old", "SELECT run_id FROM imports")[0]["run_id"])
+
+
+def test_the_kept_rows_of_an_import_are_trained_again_in_a_new_study(tmp_path: Path) -> None:
+    """A commit that the log lacks is between two kept ones; one row has no commit, one was kept though worse."""
+    rows = ("{1}|0.6|keep|more of A", "{3}|0.4|keep|more of B", "0123abc|0.39|keep|lost", "{4}|0.5|keep|worse")
+    run_id = imported(tmp_path, *rows)
+    words = ("ablate", run_id[:6], "-s", "studies/old", "-t", "repo")
+    plan = json.loads(cli(*words, "--dry-run", "--json", cwd=tmp_path).stdout)
+    assert (plan["commits"], plan["runs"]) == (3, 20) and not list((tmp_path / "studies").glob("planted*"))
+    done = cli(*words, "-n", "3", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    made = json.loads(done.stdout)
+    effects = {row["label"]: row["estimate"] for row in made["items"]}
+    assert effects == pytest.approx({"more of A": 0.4, "more of B": 0.2, "worse": -0.1}, abs=0.01)
+    assert "left out: 1 of 4 kept rows" in done.stderr and "2 of 3 kept changes are distinguishable" in done.stderr
+    again = cli("ablate", "--resume", made["study"], "--json", cwd=tmp_path)
+    assert json.loads(again.stdout) == made
+    _leads_back_to_trainings(tmp_path, made)
+
+
+def _leads_back_to_trainings(folder: Path, made: dict[str, Any]) -> None:
+    shown = cli("show", made["items"][0]["credit_id"], "-s", made["study"], "--json", cwd=folder)
+    assert len(json.loads(shown.stdout)["rests_on"]) == 15
+    report = cli("report", made["study"], "-o", "report.html", cwd=folder)
+    text = (folder / "report.html").read_text()
+    assert report.returncode == 0 and "each kept change of 1 run was measured" in text and "more of A" in text
+    assert "--study" in text and cli("credit", made["study"], cwd=folder).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("rows", "task", "message"),
+    [
+        (("{1}|0.6|keep|more of A",), (), "name the task"),
+        (("{1}|0.6|discard|more of A",), ("-t", "repo"), "kept no change"),
+        (("0123abc|0.6|keep|more of A",), ("-t", "repo"), "no kept row of run"),
+        (("{4}|0.6|keep|less",), ("-t", "repo/inner"), "lack train.py"),
+    ],
+)
+def test_an_import_that_cannot_be_trained_again_is_refused(
+    tmp_path: Path, rows: tuple[str, ...], task: tuple[str, ...], message: str
+) -> None:
+    run_id = imported(tmp_path, *rows)
+    simulated_task(LAW, tmp_path / "repo" / "inner", experiments=8)
+    done = cli("ablate", run_id, "-s", "studies/old", *task, cwd=tmp_path)
+    assert done.returncode == 2 and message in done.stderr and "hint: " in done.stderr, done.stderr
+    assert [path.name for path in (tmp_path / "studies").iterdir()] == ["old"]
