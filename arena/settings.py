@@ -131,6 +131,7 @@ class StudyConfig(BaseModel):
     start: list[tuple[str, str]] = Field(default_factory=list, description="`main` of the night before: its files")
     knowledge: UsedKnowledge | None = Field(default=None, description="learnt on other tasks, as it was used")
     plan: dict[str, Any] = Field(default_factory=dict)
+    typed: dict[str, list[str]] = Field(default_factory=dict, description="the options that made it; '': the command")
     programs: list[tuple[str, str]] = Field(default_factory=list, description="name and text of the starters")
 
     def seeds_on(self, stream: str) -> int:

@@ -89,6 +89,7 @@ class StudySetup:
     from_study: FromStudy | None = None
     start: Sequence[tuple[str, str]] = ()
     knowledge: UsedKnowledge | None = None
+    typed: Mapping[str, list[str]] = field(default_factory=dict)
 
     def config(self) -> StudyConfig:
         """As study.toml holds it, with a new secret, or that of the seed."""
@@ -125,6 +126,7 @@ class StudySetup:
             hardware_class=hardware_of_jobs(self.task.device),
             versions=versions(),
             plan=dict(self.plan),
+            typed=dict(self.typed),
             programs=[(program.name, program.document) for program in self.programs],
         )
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from pydantic import JsonValue
 
@@ -63,20 +63,8 @@ class Study:
             )
         return cls(folder, config)
 
-    def agree(self, **requested: Any) -> None:
-        """Raise NotComparable for settings that differ from those the study was created with."""
-        for name in SETTLED:
-            if requested.get(name) is not None and requested[name] != getattr(self.config, name):
-                raise NotComparable(
-                    f"{self.folder} was created with {name} = {getattr(self.config, name)}, not {requested[name]}",
-                    hint="leave the flag out to resume, or name a new folder with --study",
-                )
-        models = requested.get("models")
-        if models and tuple(models) != self.config.staff.models:
-            raise NotComparable(
-                f"{self.folder} was created with --model {','.join(self.config.staff.models) or 'none'}",
-                hint="leave the flag out to resume, or name a new folder with --study",
-            )
+    def agree(self) -> None:
+        """Raise NotComparable on other hardware than the study was measured on."""
         here = hardware_class(self.task.device)
         if self.config.hardware_class != here and not on_cluster():
             raise NotComparable(

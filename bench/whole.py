@@ -14,7 +14,6 @@ from typing import Any
 
 from arena.executor import Progress
 from arena.inprocess import InProcessExecutor
-from arena.setup import reference
 from bench.common import TRIED
 from meta.begin import create, take_up
 from meta.claim import Claim
@@ -76,7 +75,7 @@ def whole_study(
             return whole_study(task, plan, seed, Path(name) / "study", progress)
     if (folder / "study.toml").is_file():
         study, plan, starters = take_up(folder)
-        study.agree(task=reference(task), seed=seed)
+        study.agree()
     else:
         study, starters = create(folder, task=task, plan=plan, workers=1, seed=seed)
     with study, InProcessExecutor(study, progress) as executor, Unwritten() as lineage:

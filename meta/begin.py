@@ -35,6 +35,7 @@ def create(
     researcher: str = "scripted", model_config: ModelConfig | None = None, meta_program: Program | None = None,
     devices: int = 1, past: PastStudy | None = None, race_rule: str | None = None, learnt: Learnt | None = None,
     variant: Task | None = None, drawn: DrawnTasks | None = None, path: str | None = None,
+    typed: Mapping[str, list[str]] | None = None,
 ) -> tuple[Study, list[Program]]:  # fmt: skip
     """A new study in ``folder`` and its starters. With ``command`` improve, the first of ``own`` is the program to
     improve. ``further``: tasks beside ``task`` that every match is also played on.
@@ -42,7 +43,8 @@ def create(
     ``meta_program`` instructs the models of ``model_config`` when they write programs (default: the library's). Whether
     they search traces is decided here, so that a later price list changes nothing. ``past``: its champion is a starter;
     ``learnt``: from measured tasks; ``variant``: a held-out task of its family on which the champion is shown;
-    ``drawn``: the tasks of a study over families, whose first one is ``task``; ``path``: the user's program file.
+    ``drawn``: the tasks of a study over families, whose first one is ``task``; ``path``: the user's program file;
+    ``typed``: the command.
     """
     if model_config and model_config.models:
         from meta.mutators.llm.trace_access import trace_mode
@@ -84,6 +86,7 @@ def create(
         from_study=past.used if past else None,
         start=past.main if past and plan.night else (),
         knowledge=learnt.used if learnt and learnt.program in chosen else None,
+        typed=typed or {},
     )
     return Study.create(folder, setup), chosen
 

@@ -37,15 +37,6 @@ OPEN = 12  # rows of a table that is open at first
 
 
 @dataclass(frozen=True)
-class Again:
-    """The command line that creates the same study again, the commands to run before it, and a remark."""
-
-    command: str
-    before: tuple[str, ...] = ()
-    note: str = ""
-
-
-@dataclass(frozen=True)
 class Figure:
     """A chart and its table. ``data`` is what charts.js draws."""
 
@@ -67,7 +58,6 @@ class Page:
 
     source: ReportSource
     verdict: Verdict
-    again: Again | None = None
 
     @cached_property
     def given(self) -> dict[str, Any]:
@@ -84,6 +74,15 @@ class Page:
         """The id of the champion."""
         row = self.source.con.execute("SELECT program_id FROM champions ORDER BY named_at DESC LIMIT 1").fetchone()
         return row[0] if row else None
+
+    @cached_property
+    def typed(self) -> str:
+        """The command that made the study; empty where it is not known, as of an import."""
+        made = "SELECT TRY_CAST(config -> 'typed' AS MAP(VARCHAR, VARCHAR[])) FROM studies ORDER BY started_at DESC"
+        row = self.source.con.execute(made).fetchone()
+        given: dict[str, list[str]] = row[0] if row and row[0] else {}
+        options = [word for name, values in given.items() if name for v in values or [""] for word in (name, v) if word]
+        return shlex.join(["metaloop", *given[""], *options]) if given.get("") else ""
 
     @cached_property
     def leader(self) -> str | None:
@@ -161,10 +160,10 @@ def known_task(name: str) -> Task | None:
         return None
 
 
-def report(con: duckdb.DuckDBPyConnection, study: str, again: Again | None = None) -> str:
+def report(con: duckdb.DuckDBPyConnection, study: str) -> str:
     """The page about an open study; ``study``: its folder, as written in the commands on the page. The content security
     policy lists the hashes of the scripts, so no other script can run."""
-    page = Page(ReportSource(con, study), verdict_of(con), again)
+    page = Page(ReportSource(con, study), verdict_of(con))
     scripts = [*(asset(name) for name in LIBRARIES), *(template_text(name) for name in SCRIPTS)]
     return environment().get_template("page.html.j2").render(
         page=page, v=page.verdict, name=Path(study).name or study, study=shlex.quote(study),

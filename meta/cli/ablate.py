@@ -80,7 +80,7 @@ def ablate(out: Output, which: StudyFlags, flags: AblateFlags, playing: PlayingF
     settings = LaunchSettings.of(which, playing, start)
     folder = settings.existing(out)
     try:
-        study = resume(folder, settings) if folder else None
+        study = resume(folder, settings, "", "only", "seeds", "budget") if folder else None
     except Imported:
         _replay(out, _of_import(cast(Path, folder), flags, settings), flags, replace(settings, study=None))
         return

@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from analysis.ledger.repeated_records import counted_gain, has_finished, mean_over_seeds, measured_anew, ranking_stream
-from analysis.ledger.study_settings import SpendingLimits
 from analysis.statistics import Mean, mean_interval
 from analysis.trust import counts, weakest
-from meta.cli.record_tail import LedgerRecord, RecordedConfig, RecordTail
+from meta.cli.record_tail import LedgerRecord, RecordedConfig, RecordTail, SpendingLimits
 from meta.cli.spend import ModelUsage
 from programs.errors import Corrupt, OtherVersion
 from programs.files import read_regular

@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, cast
 from meta.cli import launch, mutation, resolve
 from meta.cli.evolve_flags import EndFlags, EvolveFlags
 from meta.cli.evolve_plan import after_own, describe, like_stock, night_words, origin_lines, plan_lines
-from meta.cli.evolve_resumed import refuse_settings
 from meta.cli.evolve_tasks import ChosenTasks, drawn_for
 from meta.cli.flags import ProgramOrNone, Programs
 from meta.cli.launch import LaunchSettings
-from meta.cli.options import verb
+from meta.cli.options import typed, verb
 from meta.cli.output import Output
 from meta.cli.progress import if_slow
 from meta.cli.researcher_choice import ResearcherChoice
@@ -69,8 +68,6 @@ def _evolve(out: Output, command: str, own: list[Program], flags: EvolveFlags, p
 
     settings, dial = settings_of(flags), flags.dial
     folder = settings.existing(out)
-    if folder is not None:
-        refuse_settings(folder)
     with if_slow(out, PLANNING):
         if folder is not None:
             study, plan, starters = take_up(folder)
@@ -120,7 +117,7 @@ def _evolve(out: Output, command: str, own: list[Program], flags: EvolveFlags, p
             further=drawn.opening[1:] if drawn else further, reserve=() if drawn else on.reserve,
             researcher=settings.researcher_choice.researcher, model_config=settings.researcher_choice.settled,
             meta_program=follows, past=past, race_rule=dial.race_rule, learnt=learnt, variant=variant, drawn=drawn,
-            path=path,
+            path=path, typed=typed(),
         )  # fmt: skip
     finish(out, command, study, plan, starters, described, flags)
 

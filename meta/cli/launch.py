@@ -13,12 +13,13 @@ from meta.cli import capacity, plan_words, resolve
 from meta.cli.capacity import cores as cores
 from meta.cli.capacity import workers_of as workers_of
 from meta.cli.flags import PlayingFlags, StartFlags, StudyFlags
-from meta.cli.options import duration
+from meta.cli.options import duration, typed
 from meta.cli.output import Output, key_values
 from meta.cli.progress import Progress
 from meta.cli.researcher_choice import ResearcherChoice
 from meta.planned_work import PlannedWork
 from programs.errors import NotComparable, UsageError
+from programs.text import word_list
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -33,6 +34,7 @@ SETUP_SECONDS = 6.0  # start of the workers and the data of a new study, wall se
 SHARE_AT_WORK = 0.8  # of the workers' time; the rest is launching and recording (meta/plan.py: OVERHEAD)
 COMMAND_SECONDS = 0.1  # start and end of a command's sandbox, wall seconds, not charged
 WHOLE = "its command takes no budget, so a program with `screen` gives every candidate a full experiment"
+RUN_TIME = word_list("no-sandbox max-usd max-tokens max-wall price call-timeout patience calls-at-once")
 LAW_SECONDS = 0.003  # a simulated experiment with its records, wall seconds
 
 
@@ -74,24 +76,19 @@ class LaunchSettings(StudyFlags, PlayingFlags, StartFlags):
         out.note(f"study: {resolve.placed(folder)}{beside}")
         return folder
 
-    def check(self, study: Study) -> None:
-        """Raise NotComparable where the flags contradict the settings of the study to resume."""
-        from arena.setup import reference
-
-        tasks = load_tasks(self.task)
-        made = {study.config.task_id, *(other.task_id for other in study.config.further)}
-        if len(tasks) > 1 and {task.task_id for task in tasks} != made:
-            raise resolve.settings_differ(f"{resolve.shown(study.folder)} was created with other tasks", "--task")
-        study.agree(
-            task=reference(tasks[0]) if len(tasks) == 1 else None,
-            run_budget=self.run_budget,
-            seed=self.seed,
-            fixed_steps=self.fixed_steps or None,
-            sandbox=False if self.no_sandbox and sandbox.runs_code(study.task) else None,
-            devices=self.devices_per_run,
-            researcher=self.researcher_choice.named,
-            models=self.researcher_choice.config.models,
-        )
+    def check(self, study: Study, *more: str) -> None:
+        """Raise NotComparable where an option differs from those that the study to resume was created with; those of
+        RUN_TIME and ``more`` may differ. The option ``""`` is the command with its arguments, which may be left out."""
+        but = (*RUN_TIME, *more)
+        study.agree()
+        if self.no_sandbox and study.config.sandbox and sandbox.runs_code(study.task):
+            raise resolve.settings_differ(f"{resolve.shown(study.folder)} was created with a sandbox", sandbox.FLAG)
+        for option, values in typed().items():
+            if (option or values[1:]) and option[2:] not in but and values != study.config.typed.get(option):
+                what = option or " ".join(values[1:])
+                raise resolve.settings_differ(
+                    f"{resolve.shown(study.folder)} is resumed with its own settings; {what} would change nothing", what
+                )
 
     def create(
         self,
@@ -127,6 +124,7 @@ class LaunchSettings(StudyFlags, PlayingFlags, StartFlags):
             sandbox=self.sandbox,
             further=further,
             model_config=self.researcher_choice.settled,
+            typed=typed(),
         )
         return Study.create(self.fresh(first, out), setup)
 

@@ -73,7 +73,7 @@ def match(
     RACE_RULES.get(rule_name)  # refused before anything is spent
     settings = LaunchSettings.of(which, playing, start, ResearcherChoice.of(models, agent, yes=start.yes))
     folder = settings.existing(out)
-    study = resume(folder, settings) if folder else None
+    study = resume(folder, settings, "seeds", "add") if folder else None
     entries, runs = entries_of(study, programs, seeds, controls)
     task = study.task if study else launch.load_task(settings.task)
     if study is None:
@@ -283,10 +283,10 @@ def create(
     return settings.create(out, command, [task], [entry.program for entry in entries], plan)
 
 
-def resume(folder: Path, settings: LaunchSettings) -> Study:
-    """Open an existing study. Raises NotComparable where the flags contradict its settings."""
+def resume(folder: Path, settings: LaunchSettings, *more: str) -> Study:
+    """Open an existing study. Raises NotComparable where options differ from its own, but for ``more``."""
     from arena.study import Study
 
     study = Study.open(folder)
-    settings.check(study)
+    settings.check(study, *more)
     return study

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
@@ -17,6 +17,7 @@ import click
 from click.core import ParameterSource
 
 from meta.cli.output import Output
+from programs.text import word_list
 
 Example = tuple[str, str]
 Choice = Callable[[str], bool]  # of the flags of a group, by name; bool: all of them
@@ -143,22 +144,33 @@ def _typed(owner: object, values: Mapping[str, Any], choice: Choice = bool) -> d
     }
 
 
-def given_flags(but: Collection[str]) -> list[str]:
-    """The flags and arguments that this command was given, by its line or the environment, without the parameters
-    ``but``."""
-    context = click.get_current_context()
-    given = []
-    for parameter in context.command.params:
-        source = context.get_parameter_source(parameter.name or "")
-        if parameter.name in but or (
-            isinstance(parameter, click.Argument) and not context.params[parameter.name or ""]
-        ):
+AT_EACH_START = word_list("""
+    study resume dry-run yes webhook apply json quiet debug executor runs-per-device record replay
+""")  # options that change no study
+
+
+def typed() -> dict[str, list[str]]:
+    """Option → its values of this command, by its line or the environment, without AT_EACH_START; ``""``: the command
+    and its arguments."""
+    context = click.get_current_context(silent=True)
+    given: dict[str, list[str]] = {"": context.command_path.split()[1:]} if context else {}
+    for parameter in context.command.params if context else ():
+        source = context.get_parameter_source(parameter.name or "") if context else None
+        if context is None or source not in (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT):
             continue
-        if source == ParameterSource.COMMANDLINE:
-            given.append(next((n for n in parameter.opts if n.startswith("--")), parameter.human_readable_name))
-        elif source == ParameterSource.ENVIRONMENT:
-            given.append(f"the variable {parameter.envvar}")
+        value = context.params[parameter.name or ""]
+        values = [_word(one) for one in (value if isinstance(value, tuple) else (value,)) if one is not None]
+        if isinstance(parameter, click.Argument):
+            given[""] += values
+            continue
+        name = (parameter.opts if value is not False else parameter.secondary_opts)[-1]
+        if name[2:] not in AT_EACH_START:
+            given[name] = [] if isinstance(value, bool) else values
     return given
+
+
+def _word(value: object) -> str:
+    return f"{value:.12g}" if isinstance(value, float) else str(value)
 
 
 @dataclass(frozen=True)

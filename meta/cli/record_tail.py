@@ -6,10 +6,9 @@ import heapq
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Required, TypedDict
+from typing import Any, Required, TypedDict
 
 from analysis.ledger import SCHEMA, schema_problem, segments
-from analysis.ledger.study_settings import StudySettings
 from meta.cli.spend import ModelCallRow
 from programs.files import lines_of, open_regular
 
@@ -20,9 +19,23 @@ class RecordedArm(TypedDict, total=False):
     role: str
 
 
-class RecordedConfig(StudySettings, total=False):
+class SpendingLimits(TypedDict, total=False):
+    models: list[str]
+    max_tokens: int | None
+    max_usd: float | None
+
+
+class RecordedConfig(TypedDict, total=False):
     """Of a study, or of a match (``direction``)."""
 
+    command: str
+    task: str
+    run_budget: float
+    researcher: str
+    staff: SpendingLimits | None
+    workers: int
+    plan: dict[str, Any]
+    further: list[dict[str, Any]]
     direction: str
     devices: int
 

@@ -36,14 +36,13 @@ def report(
     Every figure comes with its SQL query."""
     from analysis.report import page, picture
     from analysis.report.card import card as drawn_card
-    from meta.cli.again import again
 
     folder = folder_of(study, out)
     file, image = file_path(target or folder / NAME), file_path(card) if card else None
     if image and image.suffix.lower() not in PICTURES:
         raise UsageError(f"{image} is no {' or '.join(PICTURES)} file", hint=f"--card {image.with_suffix('.svg')}")
     with resolve.connect(folder) as con:
-        html = page.report(con, resolve.shown(folder), again(con, resolve.shown(folder)))
+        html = page.report(con, resolve.shown(folder))
         drawn = drawn_card(con, resolve.shown(folder)) if image else ""
     picture.save(html.encode("utf-8", "replace"), file)
     if image and image.suffix.lower() == ".svg":

@@ -29,7 +29,6 @@ NO_AGENT = AgentFlags()
 CAPS = ("max_usd", "max_tokens", "max_wall", "prices")
 Traces = Literal["auto", "tools", "prompt", "none"]
 LIMITS = ("context_tokens", "reply_tokens", "call_timeout", "patience", "calls_at_once")  # of calls
-FIXED = ("context_tokens", "reply_tokens")  # prompts and requests depend on them, by which recorded calls match
 
 
 def _no_models() -> ModelConfig:
@@ -107,8 +106,6 @@ class ResearcherChoice:
         researcher = study.config.researcher if study else self.researcher
         find_researcher(researcher)
         if study is not None:
-            staffing.same(study.config.staff, self.config)
-            _same_replies(study, self.config)
             _raise_caps(study, self.config)
         config = study.config.staff if study else self.config
         if researcher.partition(":")[0] == "command":
@@ -277,15 +274,6 @@ def _with_caps(config: ModelConfig, given: ModelConfig) -> ModelConfig:
     changes = {name: getattr(given, name) for name in CAPS if getattr(given, name)}
     changes |= {name: getattr(given, name) for name in LIMITS if name in given.model_fields_set}
     return config.model_copy(update=changes)
-
-
-def _same_replies(study: Study, given: ModelConfig) -> None:
-    """Raise NotComparable for another --reply-tokens or --context-tokens."""
-    for name in FIXED:
-        made, flag_name = getattr(study.config.staff, name), "--" + name.replace("_", "-")
-        if name in given.model_fields_set and getattr(given, name) != made:
-            stated = f"with {flag_name} {made}" if made else f"without {flag_name}"
-            raise resolve.settings_differ(f"the study was created {stated}", flag_name)
 
 
 def _free(config: ModelConfig) -> bool:

@@ -95,13 +95,3 @@ def with_login(researcher: str, config: ModelConfig, sandboxed: bool) -> ModelCo
     if routes(recipe.gateway.api) or (sandboxed and not agent_recipe.home(agent_recipe.recipe_for(name, direct))):
         return config
     return direct
-
-
-def same(made: ModelConfig, given: ModelConfig) -> None:
-    """Raise NotComparable where a study is resumed with another agent than it was created with."""
-    nothing = type(made)()
-    for name in _SETTLED:
-        wanted = getattr(given, name)
-        if wanted != getattr(nothing, name) and wanted != getattr(made, name):
-            flag_name = "--agent-command" if name == "agent" else "--" + name.replace("_", "-")
-            raise resolve.settings_differ(f"the study was created with another {flag_name}", "the --agent flags")

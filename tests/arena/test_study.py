@@ -132,13 +132,6 @@ def test_no_study_is_not_found(tmp_path: Path) -> None:
         Study.open(tmp_path)
 
 
-def test_other_settings_than_the_study_was_made_with_are_refused(tmp_path: Path) -> None:
-    study = make_study(tmp_path / "s")
-    study.agree(run_budget=None, seed=1)
-    with pytest.raises(NotComparable, match="run_budget"):
-        study.agree(run_budget=99.0)
-
-
 def test_other_hardware_is_refused(tmp_path: Path) -> None:
     study = make_study(tmp_path / "s")
     elsewhere = Study(study.folder, study.config.model_copy(update={"hardware_class": "cpu:Abacus/1 thread"}))
@@ -156,9 +149,6 @@ def test_a_task_that_changed_is_refused(tmp_path: Path) -> None:
 def test_whether_there_is_a_sandbox_is_settled(tmp_path: Path) -> None:
     study = make_study(tmp_path / "s")
     assert study.config.sandbox
-    study.agree(sandbox=None)
-    with pytest.raises(NotComparable, match="sandbox"):
-        study.agree(sandbox=False)
     with study:
         pass
     study.config.model_copy(update={"sandbox": False}).dump(study.folder / "study.toml")

@@ -157,7 +157,7 @@ def _leads_back_to_trainings(folder: Path, made: dict[str, Any]) -> None:
     report = cli("report", made["study"], "-o", "report.html", cwd=folder)
     text = (folder / "report.html").read_text()
     assert report.returncode == 0 and "each kept change of 1 run was measured" in text and "more of A" in text
-    assert "--study" in text and cli("credit", made["study"], cwd=folder).returncode == 0
+    assert "metaloop ablate" in text and cli("credit", made["study"], cwd=folder).returncode == 0
 
 
 @pytest.mark.parametrize(

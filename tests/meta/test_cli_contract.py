@@ -363,7 +363,7 @@ def test_a_study_without_a_sandbox_does_not_go_on_unasked(call: Call, tmp_path: 
             plan=plan,
         ),
     )
-    code, _, err = call("run", "stock", "--resume", folder)
+    code, _, err = call("match", "--resume", folder, "-n", "1")
     assert code == 2 and "was created without a sandbox" in err and "--no-sandbox resumes" in err
     code, _, err = call("match", "--resume", folder)
     assert code == 1 and "[plan] seeds is not a number of runs" in err

@@ -12,7 +12,6 @@ import pytest
 from analysis.study import query
 from arena.settings import StudyConfig
 from meta.begin import create, take_up
-from meta.cli.again import again
 from meta.evolve import evolve
 from meta.past_study import past_study
 from meta.population import starters
@@ -100,14 +99,6 @@ def test_it_takes_a_place_of_the_library() -> None:
     assert len(racing) == len(usual) and racing[2] == champion and racing[:2] == usual[:2] and racing[-1] == usual[-1]
     assert champion in starters(1, [MINE], None, champion)
     assert starters(4, [MINE], None, starter("stock")) == usual  # it has one already
-
-
-def test_the_command_that_repeats_it_names_the_study_before(past: tuple[Path, Task], new: Path) -> None:
-    from analysis.study import open_study
-
-    with open_study(new) as con:
-        found = again(con, "new")
-    assert found is not None and f"--from {past[0]}" in found.command and not found.before
 
 
 def test_what_was_searched_on_is_no_held_out_task(past: tuple[Path, Task], new: Path, tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 from scipy.stats import ttest_ind
 
+from analysis.statistics import pooled_sd
 from analysis.transfer import transfer_cells
-from analysis.verdict.study_power import measured
+from analysis.verdict.study_power import measured_sd
 from analysis.verdict.verdict import decided
 from arena.executor import Executor
 from arena.task_study import TaskStudy
@@ -76,7 +77,12 @@ def test_its_figures_are_those_of_the_runs_there(ended: Ended, ask: Snapshot) ->
 
 
 def test_the_noise_that_plans_rest_on_is_that_of_the_home_task(ask: Snapshot) -> None:
-    assert measured(ask.con).task == "home"
+    sides: dict[bool, dict[str, list[float]]] = {True: {}, False: {}}
+    for row in ask("SELECT arm_id, name, role, verified_gain FROM runs WHERE task = 'home' AND state = 'finished'"):
+        is_stock = row["role"] in ("control", "a/a") and row["name"] == "stock"
+        sides[is_stock].setdefault(row["arm_id"], []).append(row["verified_gain"])
+    squares = [found[0] ** 2 for arms in sides.values() if (found := pooled_sd(arms.values()))]
+    assert measured_sd(ask.con) == pytest.approx((sum(squares) / len(squares)) ** 0.5)
 
 
 def shifted(by: float) -> Claim:

@@ -9,7 +9,8 @@ import pytest
 
 from meta.begin import create
 from meta.cli.evolve import evolve
-from meta.cli.evolve_resumed import RUN_TIME
+from meta.cli.launch import RUN_TIME
+from meta.cli.options import AT_EACH_START
 from tests.studies import TINY, planted
 
 from .cli_study import cli
@@ -36,17 +37,18 @@ def test_a_setting_is_refused_by_its_name(begun: Path, words: str, how: str) -> 
     done = cli("evolve", how, str(begun), *shlex.split(words), "--dry-run")
     first, hint = done.stderr.splitlines()
     name = words.partition(" ")[0]
-    assert done.returncode == 2 and first.endswith(f"{name.replace('--no-', '--')} would change nothing")
+    assert done.returncode == 2 and first.endswith(f"{name} would change nothing")
     assert "to resume it" in hint and not done.stdout
 
 
 def test_so_are_a_program_and_a_variable(begun: Path) -> None:
-    assert "PROGRAM" in cli("evolve", "local", "--resume", str(begun), "--dry-run").stderr
+    assert "; local would change nothing" in cli("evolve", "local", "--resume", str(begun), "--dry-run").stderr
     done = cli("evolve", "--resume", str(begun), "--dry-run", env={"METALOOP_GENERATIONS": "9"})
-    assert done.returncode == 2 and "the variable METALOOP_GENERATIONS would change nothing" in done.stderr
+    assert done.returncode == 2 and "; --generations would change nothing" in done.stderr
 
 
 def test_what_belongs_to_the_command_is_taken(begun: Path) -> None:
     more = ("--max-tokens", "9000", "--call-timeout", "9s", "--executor", "local", "--runs-per-device", "1", "-y", "-q")
     assert cli("evolve", "--resume", str(begun), "--dry-run", *more).returncode == 0
-    assert {*RUN_TIME} <= {parameter.name for parameter in evolve.params}
+    known = {name.lstrip("-") for parameter in evolve.params for name in parameter.opts}
+    assert {*RUN_TIME, *AT_EACH_START} <= known
