@@ -196,7 +196,7 @@ class Fitted:
         for block in self._blocks:
             left, rest = self.projected(block)
             own = towards[:, block.at] @ block.x.T
-            h = np.maximum(np.einsum("ij,ij->i", own @ left, own), 0.0)
+            h = np.einsum("ij,ij->i", own @ left, own)
             seen += (own @ rest) ** 2 / self.noise
             expected += h
             squares += h**2

@@ -140,7 +140,7 @@ class Page:
         texts = {row["directive_id"]: row["text"] for row in self.source.rows("directive_texts").rows}
         data: dict[str, Any] = {**experiments.embedded(answer.rows, texts), "whose": "program"}
         kept = [row for row in answer.rows if row["decision"] == "keep" and row["gain"] is not None]
-        kept = sorted(kept, key=lambda row: -row["gain"])[:60] or list(answer.rows[:20])
+        kept = (sorted(kept, key=lambda row: -row["gain"]) or answer.rows)[:60]
         named = ("experiment_id", "program", "number", "decision", "status", "metric", "gain", "description")
         titles, table = cells.table([{name: row[name] for name in named} for row in kept])
         return Figure("experiments-0", "Experiments", "experiments", "", (), data, titles, table, answer)

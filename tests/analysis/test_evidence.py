@@ -11,8 +11,9 @@ import pytest
 from analysis.effects.final_scripts import dispensable, on_top
 from analysis.ledger import Ledger
 from analysis.report.evidence import Evidence, evidence
-from analysis.report.evidence_text import RowIds, label, page, quoted
-from analysis.statistics import interval
+from analysis.report.evidence_text import RowIds, label, page, quoted, task_brief
+from analysis.scales import UNIT, GainScale
+from analysis.statistics import interval, mean_interval
 from analysis.study import open_study, query
 from meta.conformance.evidence_of import edit, idea
 from meta.conformance.evidence_of import evidence as evidence_of
@@ -124,6 +125,10 @@ def test_predictions_on_top_count_what_was_tried_there(facts: Evidence) -> None:
         kept = [c for c, key in zip(script.columns, script.edits, strict=True) if key[0] != row.key[0]]
         both = held[:, [*kept, effects.column[row.key]]].all(axis=1)
         assert row.tried == both.sum() and row.sd > 0 and row.key not in script.edits
+    halves = task_brief(replace(facts, scale=GainScale("strokes", UNIT, 2.0, True, mean_interval([2.0]))), ()).parts
+    wholes = task_brief(facts, ()).parts
+    assert [(row.mean, row.sd) for row in halves] == [(row.mean / 2, row.sd / 2) for row in wholes] != []
+    assert task_brief(replace(facts, finals=()), ()).parts == []  # nothing to leave out
     bundle = effects.bundle(script.edits)
     [last, *_] = dispensable(effects, script)
     rest = effects.bundle([key for key in script.edits if key != last.key])

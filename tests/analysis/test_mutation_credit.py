@@ -64,7 +64,9 @@ def test_two_pairs_that_agree_are_no_precise_difference() -> None:
     agreeing, other = Comparison(0.5, 0.003, 1, 2, "paired"), Comparison(0.1, 0.3, 1, 2, "paired")
     first, *rest = moderated([agreeing, *[other] * 4])
     assert first.se == pytest.approx(0.3 * math.sqrt(4 / 5), rel=0.01) and first.df == 5
-    assert all(one.se == pytest.approx(0.3, rel=0.15) for one in rest)
+    assert all(one.se == pytest.approx(first.se) for one in rest)
+    odd, _ = moderated([Comparison(0.5, 3.0, 1, 2, "paired"), Comparison(0.1, 0.3, 19, 20, "paired")])
+    assert odd.se == pytest.approx(math.sqrt((1 * 18.0 + 8 * 1.8) / 9 / 2)) and odd.df == 9  # variances of their pairs
     unpaired = Comparison(0.2, 0.1, 3.0, 4, "observational")
     assert moderated([agreeing, unpaired]) == [agreeing, unpaired]
 

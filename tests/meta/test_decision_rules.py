@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from analysis.found_scripts import FoundScript
-from analysis.statistics import Mean, mean_interval
+from analysis.statistics import Mean, interval, mean_interval, welch_difference
 from analysis.verdict.decision import BETTER, OPEN, ArmGain, OnOneTask, twins
+from analysis.verdict.verdict import minus
 from meta.claim import Against, claim
 from meta.cli.study_result import worth_applying
 from meta.verdict import decide
@@ -43,6 +44,15 @@ def test_the_interval_of_stock_s_arms_is_that_of_a_t_test_with_one_variance() ->
     half = 2.570582 * (squares / 5 * (1 / 4 + 1 / 3)) ** 0.5
     assert aa.difference == pytest.approx(5.1 - 0.1425)
     assert (aa.low, aa.high) == (pytest.approx(aa.difference - half), pytest.approx(aa.difference + half))
+
+
+def test_a_champion_without_its_ideas_is_apart_by_welch_s_interval() -> None:
+    with_them, without = [1.0, 1.2, 1.5], [0.2, 0.9, 0.5, 0.4]
+    difference, se, df = welch_difference(with_them, without)
+    assert difference is not None
+    told = minus(mean_interval(with_them), mean_interval(without))
+    assert told == pytest.approx((difference, *interval(difference, se, df)))
+    assert minus(mean_interval(with_them), mean_interval([0.5]))[1:] == (None, None)
 
 
 def test_apply_is_offered_only_for_a_script_of_the_task_that_it_commits_to() -> None:

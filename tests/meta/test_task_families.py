@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 from dataclasses import replace
@@ -14,7 +15,7 @@ from analysis.report.evidence import Evidence, ProgramScore
 from analysis.scales import UNIT, GainScale
 from analysis.statistics import mean_interval
 from analysis.study import open_study, query
-from analysis.verdict.over_tasks import over_stages
+from analysis.verdict.over_tasks import over_stages, over_tasks
 from analysis.verdict.verdict import decided
 from arena.settings import UsedFamilies
 from arena.setup import beside
@@ -22,6 +23,7 @@ from arena.task_set import TaskSet, evidence_of
 from meta.begin import take_up
 from meta.claim import Against, Gains, claim_over
 from meta.confirmation import FINAL
+from meta.conformance.evidence_of import edit, idea
 from meta.evolve import evolve
 from meta.learnt import relearnt
 from meta.past_study import past_study
@@ -235,9 +237,9 @@ def test_a_difference_between_tasks_is_no_noise_of_the_claim() -> None:
 def part_of(stage: dict[str, tuple[float, float]]) -> tuple[list[Evidence], list[GainScale]]:
     """The evidence of a stage of two tasks: the gains of programs on each, all in the same scale."""
     parts = []
-    for number in (0, 1):
+    for number, runs in enumerate((2, 3)):
         scores = tuple(
-            ProgramScore(name, name, f"t{number}", gains[number], 0.1, 2, gains[number], 0.1, None, None, None, 9, 0)
+            ProgramScore(name, name, f"t{number}", gains[number], 0.1, runs, gains[number], 0.1, None, None, None, 9, 0)
             for name, gains in stage.items()
         )
         parts.append(Evidence(f"t{number}", "nats", (), (), (), scores, 6, 60))
@@ -258,6 +260,22 @@ STAGES = (
     {"stock": (3.0, 3.2), "early": (3.5, 3.7), "both": (3.2, 3.4)},
     {"stock": (1.0, 0.6), "late": (1.8, 1.4), "both": (1.4, 1.0)},
 )
+
+
+def test_edits_and_directives_have_their_mean_over_the_tasks_that_tried_them() -> None:
+    """The gains 1 and 8 are 0.5 and 2 in the scales of their tasks, their standard errors 0.2 and 0.1."""
+    north, south = edit("LR", 2, 1.0, se=0.4, df=15), edit("lr", 2.0, 8.0, se=0.4, df=15)
+    told = [replace(idea("d", "", 1.0), program_ids=programs) for programs in (("a", "b"), ("b", "c"))]
+    parts = [
+        Evidence("north", "nats", (north,), (told[0],), (), (), 3, 30),
+        Evidence("south", "nats", (south, edit("WD", 0, 4.0)), (told[1],), (), (), 3, 30),
+    ]
+    scales = [GainScale("t", "nats", size, True, mean_interval([size])) for size in (2.0, 4.0)]
+    found = over_tasks(parts, scales)
+    assert [(row.knob, row.estimate, row.n) for row in found.edits] == [("LR", 1.25, 32), ("WD", 1.0, 16)]
+    assert {row.unit for row in (*found.edits, *found.directives)} == {UNIT}
+    assert found.edits[0].se == pytest.approx(math.hypot(0.2, 0.1) / 2) and found.edits[0].of == ("c-LR-2", "c-lr-2.0")
+    assert [(row.estimate, row.program_ids) for row in found.directives] == [(0.375, ("a", "b", "c"))]
 
 
 def test_a_plan_over_families_has_few_runs_on_many_tasks() -> None:

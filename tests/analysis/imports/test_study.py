@@ -175,8 +175,10 @@ def test_what_is_no_file_is_refused_and_does_not_hang(tmp_path: Path) -> None:
     with huge.open("wb") as file:
         file.truncate(MOST_BYTES + 1)
     for path in (tmp_path / "results.tsv", huge, tmp_path / "none.tsv", Path("/dev/zero")):
-        with pytest.raises(UsageError):
+        with pytest.raises(UsageError) as refused:
             import_logs([path], tmp_path / "study", Stated())
+        named, reason = refused.value.message.split(": ")  # the file, once
+        assert named == str(path) and reason
 
 
 def test_errors_leave_nothing(tmp_path: Path) -> None:

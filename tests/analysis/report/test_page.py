@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import unescape
 from pathlib import Path
 from xml.etree import ElementTree
@@ -166,6 +166,11 @@ def test_a_planned_ablation_has_a_figure_for_each_program_and_run(ended: Path, p
         )
         found = page.Page(ReportSource(con, str(ended)), verdict_of(con))
         [figures] = [figures for part, figures in found.parts if part.name == "effects"]
+        con.execute("DELETE FROM champions")
+        alone = [
+            page.Page(found.source, replace(found.verdict, match_id="m1", ablated=one)) for one in (None, "p-best")
+        ]
+        assert [one.leader for one in alone] == ["stock", "p-best"]  # stock is the best of m1
     assert [figure.title for figure in figures] == [
         "Planned ablation: directives of champion, in nats",
         "Planned ablation: kept commits of run r-m1-be, in nats",
