@@ -153,6 +153,7 @@ def _mean(rows: Sequence[Row], task: str) -> Row:
         low=low,
         high=high,
         n=sum(row.n for row in rows),
+        df=df,
         p=t_test(estimate, se, df) if all(row.p is not None for row in rows) else None,
         design="observational" if "observational" in designs else first.design if len(designs) == 1 else "paired",
         of=tuple(row.credit_id for row in rows),
