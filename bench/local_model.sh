@@ -33,7 +33,7 @@ esac
 
 flags=(-t "$task" -m "openai/$name" --yes)
 [ -z "${RUN_BUDGET:-}" ] || flags+=(-b "$RUN_BUDGET")
-[ -z "${CONTEXT:-}" ] || flags+=(--context-tokens "$CONTEXT")
+[ -z "${CONTEXT:-}" ] || flags+=(--set context_tokens="$CONTEXT")
 plan=$(metaloop run stock "${flags[@]}" --dry-run --json) || exit 1
 "$PYTHON" -c '
 import json, sys

@@ -16,46 +16,44 @@ REPLY_SHARE = 5  # a reply gets at most this part of a small context
 
 class ModelConfig(BaseModel):
     """[staff] of study.toml: the models or agent of a study, and the caps beside the device budget. Contains no
-    secrets.
-
-    ``models`` are LiteLLM names in order of preference. usd and tokens are caps of the whole study; ``run_usd``,
-    ``run_tokens`` and ``max_wall`` (seconds) are caps of one run, which then ends with its current head. ``prices`` are
-    US dollars per million tokens (in, out and, if it differs, cached in) of models without a price in LiteLLM.
-    ``agent`` is the command of a coding agent. An empty ``agent_network`` means "none" if the gateway serves the
-    agent's models, else "proxy". ``agent_direct``: the agent has the user's key or login itself.
-
-    ``context_tokens``: tokens of a prompt and its reply together, of the model with the smallest context; None if
-    it is unknown. A reply has at most ``reply_tokens``. One attempt of a call takes at most ``call_timeout``
-    seconds, all attempts with their waits at most ``patience``; the first wait after a fault is about ``backoff``.
-    At most ``calls_at_once`` calls of one provider run in parallel, over all workers of the study. ``traces``: how
-    models that write programs see the raw traces; evolve resolves `auto` when it creates a study. ``reflect``: whether
-    a model notes what limited the parents' runs before each generation is written.
-    """
+    secrets. ``models`` are LiteLLM names in order of preference; usd and tokens are caps of the whole study. Fields
+    with a description can be set by ``--set``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     models: tuple[str, ...] = ()
     max_usd: float | None = Field(default=None, gt=0)
     max_tokens: int | None = Field(default=None, gt=0)
-    run_usd: float | None = Field(default=None, gt=0)
-    run_tokens: int | None = Field(default=None, gt=0)
-    max_wall: float | None = Field(default=None, gt=0)
-    prices: dict[str, tuple[float, float] | tuple[float, float, float]] = Field(default_factory=dict)
-    context_tokens: int | None = Field(default=None, ge=512)
-    reply_tokens: int = Field(default=8192, ge=1)
-    call_timeout: float = Field(default=300.0, gt=0)
-    patience: float = Field(default=900.0, ge=0)
-    backoff: float = Field(default=1.0, ge=0)
-    calls_at_once: int = Field(default=8, ge=1)
-    traces: Literal["auto", "tools", "prompt", "none"] = "auto"
-    reflect: bool = False
+    run_usd: float | None = Field(default=None, gt=0, description="dollars that one run may spend")
+    run_tokens: int | None = Field(default=None, gt=0, description="tokens that one run may spend")
+    max_wall: float | None = Field(default=None, gt=0, description="wall time of one run with a model or an agent: 20m")
+    prices: dict[str, tuple[float, float] | tuple[float, float, float]] = Field(
+        default_factory=dict,
+        description="NAME=IN/OUT[/CACHED]: dollars per million tokens of a model for which LiteLLM has no price",
+    )
+    context_tokens: int | None = Field(
+        default=None, ge=512, description="tokens of a prompt and its reply, of the smallest model (as the server says)"
+    )
+    reply_tokens: int = Field(default=8192, ge=1, description="longest reply; at most a fifth of a small context")
+    call_timeout: float = Field(default=300.0, gt=0, description="time of one attempt of a call: 5m")
+    patience: float = Field(default=900.0, ge=0, description="time that a call is tried while no model answers: 15m")
+    backoff: float = Field(default=1.0, ge=0)  # seconds, about: the first wait after a fault
+    calls_at_once: int = Field(default=8, ge=1, description="calls of one provider at a time, over all workers")
+    traces: Literal["auto", "tools", "prompt", "none"] = Field(
+        default="auto", description="how models that write programs read earlier runs: tools, prompt or none"
+    )
+    reflect: bool = Field(default=False, description="true: a model notes what limited the parents of each generation")
     agent: str = ""
-    agent_network: str = ""
-    agent_direct: bool = False
-    agent_allow: tuple[str, ...] = ()
-    agent_readable: tuple[str, ...] = ()
-    agent_env: tuple[str, ...] = ()
-    agent_home: tuple[str, ...] = ()
+    agent_network: Literal["", "none", "proxy", "full"] = Field(
+        default="", description="what an agent reaches besides its models: none, proxy or full"
+    )
+    agent_direct: bool = Field(
+        default=False, description="true: the agent has your key or login; no cost is recorded, no limit holds"
+    )
+    agent_allow: tuple[str, ...] = Field(default=(), description="HOST,…: more hosts that the agent's proxy allows")
+    agent_readable: tuple[str, ...] = Field(default=(), description="PATH,…: more paths that the agent may read")
+    agent_env: tuple[str, ...] = Field(default=(), description="NAME,…: your variables that the agent gets")
+    agent_home: tuple[str, ...] = Field(default=(), description="NAME=FILE,…: your files, copied into the agent's home")
 
     @property
     def reply_limit(self) -> int:
@@ -91,9 +89,9 @@ class RunContext:
     recorded: Sequence[Event] = ()
     emit: Emit = field(default=lambda _: None)
     should_stop: Callable[[], bool] = field(default=lambda: False)
-    record: Path | None = None  # --record DIR: exchanges with models are written there
+    record: Path | None = None  # METALOOP_RECORD=DIR: exchanges with models are written there
     sandboxed: bool = True
-    replay: Path | None = None  # --replay DIR: answers come from there, and no socket is opened
+    replay: Path | None = None  # METALOOP_REPLAY=DIR: answers come from there, and no socket is opened
     seat: tuple[int, int] = (0, 1)  # of a night's programs: which one, and how many take turns
     client: object = None  # the ModelClient of the programs that take turns
 

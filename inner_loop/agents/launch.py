@@ -115,7 +115,7 @@ class AgentLaunch:
         install = f" or installation ({self.recipe.install})" if self.recipe.install else ""
         hint = f"check its key, login, model, network{install}; nothing is lost, the same command goes on"
         if ended.exit_code in (126, 127) and self._context.sandboxed:
-            hint = "missing files in the sandbox: add --agent-readable PATH, or use another path of the program"
+            hint = "missing files in the sandbox: add --set agent_readable=PATH, or use another path of the program"
         return EnvironmentProblem(
             f"the agent {self.command!r} ended with exit code {ended.exit_code}: {last}", hint=hint
         )

@@ -51,7 +51,7 @@ class Recipe(BaseModel):
 
     ``environment``: names of variables to pass on if they are set; ``set``: variables with values. {entry} is the
     script that is trained, {model} the model, {prompt} the prompt. ``gateway``: the APIs that it reaches through the
-    gateway; ``direct``: what it gets instead with `--agent-direct`. ``home``: file in the agent's home → our file.
+    gateway; ``direct``: what it gets instead with `--set agent_direct=true`. ``home``: file in the agent's home → our file.
     ``by_hand``: how a user starts it in a folder of their own, where it asks before it acts.
     """
 
@@ -190,7 +190,7 @@ def find(recipe: Recipe) -> Installed:
     word = recipe.command[0]
     path = shutil.which(word)
     if path is None:
-        hint = recipe.install or "give its path in --agent-command, and --agent-readable for the folder it needs"
+        hint = recipe.install or "give its path in --agent-command, and --set agent_readable for the folder it needs"
         raise EnvironmentProblem(f"the agent {word!r} is not installed here", hint=hint)
     given = Path(os.path.abspath(path))
     return Installed(given if _shown(given) else given.resolve(), tuple(_needs(given.resolve())), given)
@@ -227,7 +227,7 @@ def _name(text: str) -> str:
     """The name of a variable. Values are refused, because they would be stored in the study's config."""
     if "=" in text or not text.replace("_", "a").isalnum():
         raise UsageError(
-            f"--agent-env {text.partition('=')[0]}: a name, not a value", hint="export it, and give its name"
+            f"--set agent_env={text.partition('=')[0]}: a name, not a value", hint="export it, and give its name"
         )
     return text
 
@@ -235,5 +235,5 @@ def _name(text: str) -> str:
 def _pair(text: str) -> tuple[str, str]:
     name, equals, path = text.partition("=")
     if not (name and equals and path):
-        raise UsageError(f"--agent-home {text!r}", hint="NAME=FILE: .codex/auth.json=~/.codex/auth.json")
+        raise UsageError(f"--set agent_home={text!r}", hint="NAME=FILE: .codex/auth.json=~/.codex/auth.json")
     return name, path

@@ -16,7 +16,7 @@ def require(name: str, config: ModelConfig) -> None:
     keys = list(dict.fromkeys(key for upstream in upstreams.values() for key in upstream.keys))
     raise CredentialMissing(
         f"{name} needs {' or '.join(keys)}, which is not set",
-        hint=f"export {keys[0]}=…; or --agent-direct for its own login, which is not priced and not capped",
+        hint=f"export {keys[0]}=…; or --set agent_direct=true for its own login, which is not priced and not capped",
     )
 
 

@@ -388,6 +388,6 @@ def refusal(refused: Mapping[str, Fault]) -> MetaloopError:
         model, fault = next((name, f) for name, f in refused.items() if f.kind == "context")
         hint = "serve the model with a larger context (llama-server -c 16384, OLLAMA_CONTEXT_LENGTH=16384), or set "
         return PromptTooLong(
-            f"{model}: {PromptTooLong.WORDS}: {fault.reason}", hint=hint + "--context-tokens to what it has"
+            f"{model}: {PromptTooLong.WORDS}: {fault.reason}", hint=hint + "--set context_tokens to what it has"
         )
     return EnvironmentProblem(f"{model}: the request is refused: {fault.reason}", hint="try another --model")

@@ -35,7 +35,7 @@ def settled(config: ModelConfig, *, replay: Path | None = None) -> ModelConfig:
     """The configuration with the context size of its models, and with replies that fit into it.
 
     ``replay``: the recording that answers; what it was made with counts, and no server is called.
-    Raises UsageError where a reply of --reply-tokens leaves no room for a prompt.
+    Raises UsageError where a reply of --set reply_tokens leaves no room for a prompt.
     """
     if not config.models:
         return config
@@ -50,8 +50,8 @@ def settled(config: ModelConfig, *, replay: Path | None = None) -> ModelConfig:
         changes["reply_tokens"] = min(config.reply_tokens, fits)
     elif config.reply_tokens >= tokens:
         raise UsageError(
-            f"--reply-tokens {config.reply_tokens} leaves no room for a prompt in a context of {tokens} tokens",
-            hint=f"--reply-tokens {fits}, or a server with a larger context",
+            f"--set reply_tokens={config.reply_tokens} leaves no room for a prompt in a context of {tokens} tokens",
+            hint=f"--set reply_tokens={fits}, or a server with a larger context",
         )
     return config.model_copy(update=changes)
 

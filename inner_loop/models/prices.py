@@ -50,7 +50,7 @@ def require_ready(config: ModelConfig) -> None:
         if config.max_usd is not None and price_of(model, config) is None:
             raise UsageError(
                 f"--max-usd: no price is known for {model}",
-                hint=f"give one in dollars per million tokens, --price {model}=0.5/1.5; or cap by --max-tokens",
+                hint=f"give one in dollars per million tokens, --set prices={model}=0.5/1.5; or cap by --max-tokens",
             )
 
 
@@ -60,7 +60,7 @@ def require_prices_of(config: ModelConfig) -> None:
     strange = [] if config.agent else [name for name in config.prices if name not in config.models]
     if strange:
         raise UsageError(
-            f"--price {strange[0]}: no model of that name is used",
+            f"--set prices={strange[0]}: no model of that name is used",
             hint=f"write the name as --model has it: {', '.join(config.models)}",
         )
 

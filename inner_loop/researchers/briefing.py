@@ -155,7 +155,7 @@ class TurnBriefing:
         raise UsageError(
             f"the shortest prompt of {self._task.name} takes about {prompt_tokens(messages) + REPAIR} tokens, which do "
             f"not fit into a context of {self._context} with a reply of {self.reply_tokens}",
-            hint="a smaller --reply-tokens, a larger --context-tokens, a shorter program",
+            hint="a smaller --set reply_tokens, a larger --set context_tokens, a shorter program",
         )
 
     def _text(

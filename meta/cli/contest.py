@@ -17,9 +17,8 @@ from meta.cli.contest_hosting import forget, unvoid, void
 from meta.cli.contest_staff import caps
 from meta.cli.contest_status import status
 from meta.cli.flags import ContestFolder, ModelFlags, PlayingFlags, ProxyFlag, RunBudgetFlag, YesFlag
-from meta.cli.options import flag, noun, only, parse_duration, verb, without
+from meta.cli.options import flag, noun, only, parse_duration, verb
 from meta.cli.output import Column, Output
-from meta.cli.staffing import AgentFlags
 from programs.errors import UsageError
 from programs.text import one_line
 
@@ -119,8 +118,7 @@ class ContestFlags:
     texts_after_close: Annotated[bool, flag("Show the texts of entries only once the contest is closed for entries.")]
     open_join: Annotated[bool, flag("Let everyone join without the code.")]
     contact: Annotated[str | None, flag("Your public contact, for objections to an entry.", metavar="TEXT")]
-    models: Annotated[ModelFlags, without("record", "replay")]
-    agent: AgentFlags
+    models: ModelFlags
     yes: YesFlag
     dry_run: Annotated[bool, flag("Print the plan of the close and its cost; write nothing.")]
     playing: Annotated[PlayingFlags, only("workers", "devices_per_run", "fixed_steps")]
@@ -269,7 +267,7 @@ def wishes_of(folder: str, flags: ContestFlags, confirm_runs: int) -> ContestOpt
     from arena import sandbox
     from arena.contest.create import ContestOptions
 
-    models = contest_staff.researcher_choice_of(flags.models, flags.agent, flags.yes)
+    models = contest_staff.researcher_choice_of(flags.models, flags.yes)
     task = launch.load_task(flags.task)
     budget = flags.run_budget or task.run_budget
     launch.refuse_small(task, budget, flags.playing.fixed_steps)

@@ -11,7 +11,6 @@ from meta.cli.flags import SHARES, ContestFolder, ModelFlags
 from meta.cli.options import only, verb
 from meta.cli.output import Output
 from meta.cli.researcher_choice import ResearcherChoice
-from meta.cli.staffing import AgentFlags
 from programs.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,10 +19,10 @@ if TYPE_CHECKING:
 LEAST_REPLIES = 4  # the limit of one run must allow this many replies of maximum length
 
 
-def researcher_choice_of(models: ModelFlags, agent: AgentFlags, yes: bool) -> ResearcherChoice:
+def researcher_choice_of(models: ModelFlags, yes: bool) -> ResearcherChoice:
     """The models of a contest, checked. Raises UsageError where calls may cost money without a limit."""
-    choice = ResearcherChoice.of(models, agent, yes=yes)
-    choice = replace(choice, config=with_shares(choice.settled, models.run_usd, models.run_tokens))
+    choice = ResearcherChoice.of(models, yes=yes)
+    choice = replace(choice, config=with_shares(choice.settled))
     kind = choice.researcher.partition(":")[0]
     if kind != "scripted" and not choice.config.caps() and not choice.config.agent_direct:
         raise UsageError(
@@ -34,21 +33,21 @@ def researcher_choice_of(models: ModelFlags, agent: AgentFlags, yes: bool) -> Re
     return choice
 
 
-def with_shares(config: ModelConfig, run_usd: float | None, run_tokens: int | None) -> ModelConfig:
+def with_shares(config: ModelConfig) -> ModelConfig:
     """Set the spending limit of one run: as given, else a share of the whole, so that no entry spends it all."""
-    usd = run_usd or (config.max_usd / SHARES if config.max_usd else None)
+    usd = config.run_usd or (config.max_usd / SHARES if config.max_usd else None)
     least = LEAST_REPLIES * config.reply_tokens
-    tokens = run_tokens
+    tokens = config.run_tokens
     if tokens is None and config.max_tokens:
         tokens = min(config.max_tokens, max(math.ceil(config.max_tokens / SHARES), least))
     if tokens and tokens < least:
         raise UsageError(
             f"{tokens} tokens per run are fewer than {LEAST_REPLIES} replies of {config.reply_tokens}",
-            hint=f"--run-tokens {least} or more, or a smaller --reply-tokens",
+            hint=f"--set run_tokens={least} or more, or a smaller reply_tokens",
         )
     for name, one, whole in (("usd", usd, config.max_usd), ("tokens", tokens, config.max_tokens)):
         if one and whole and one > whole:
-            raise UsageError(f"--run-{name} {one:g} is more than --max-{name} {whole:g}", hint=f"lower --run-{name}")
+            raise UsageError(f"run_{name} {one:g} is more than --max-{name} {whole:g}", hint=f"lower --set run_{name}")
     return config.model_copy(update={"run_usd": usd, "run_tokens": tokens})
 
 
@@ -59,7 +58,7 @@ def with_shares(config: ModelConfig, run_usd: float | None, run_tokens: int | No
 def caps(
     out: Output,
     folder: ContestFolder,
-    flags: Annotated[ModelFlags, only("max_usd", "max_tokens", "price")],
+    flags: Annotated[ModelFlags, only("max_usd", "max_tokens", "more")],
 ) -> None:
     """Show or change the spending limits of a contest's models. The limits per run are
     part of the rules: they are set when the contest is created."""

@@ -233,7 +233,7 @@ def check_agent_sandbox(network: str) -> CheckResult:
     if ended.exit_code:
         said = (ended.stderr.decode("utf-8", "replace").strip().splitlines() or [f"exit code {ended.exit_code}"])[-1]
         return CheckResult("agent sandbox", "warn", said, "coding agents cannot run here; everything else can")
-    return CheckResult("agent sandbox", "ok", f"starts with --agent-network {network}")
+    return CheckResult("agent sandbox", "ok", f"starts with --set agent_network={network}")
 
 
 def check_keys() -> CheckResult:

@@ -77,7 +77,7 @@ def _evolve(out: Output, command: str, own: list[Program], flags: EvolveFlags, p
             origins = origin_lines(study.config.from_study, study.config.knowledge, on.training, plan.learnt_runs)
         else:
             chosen, improves = settings.researcher_choice, command == "improve"
-            follows = mutation.load(flags.mutation.meta_program)
+            follows = mutation.load(flags.meta_program)
             mutation.refuse_alone(follows, chosen.config)
             past = past_of(out, flags, own)
             on = ChosenTasks.named(replace(flags, task=flags.task or past.named) if past else flags, settings.seed)
@@ -204,14 +204,7 @@ def end(out: Output, folder: Path, ending: EndFlags, following: Sequence[str] = 
 
 
 def settings_of(flags: EvolveFlags) -> LaunchSettings:
-    given = flags.mutation
-    choice = ResearcherChoice.of(
-        flags.models,
-        flags.agent,
-        traces=given.traces,
-        reflect=given.reflect,
-        yes=flags.start.yes,
-    )
+    choice = ResearcherChoice.of(flags.models, yes=flags.start.yes)
     which = replace(flags.which, task=flags.task, run_budget=flags.dial.run_budget)
     return LaunchSettings.of(which, flags.playing, flags.start, choice)
 

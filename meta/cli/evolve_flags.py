@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
-from meta.cli.flags import PlayingFlags, StartFlags, StudyFlags, StudyModelFlags, WebhookFlag
-from meta.cli.mutation import MutationFlags
+from meta.cli.flags import ModelFlags, PlayingFlags, StartFlags, StudyFlags, WebhookFlag
 from meta.cli.options import flag, only
-from meta.cli.staffing import AgentFlags
 from meta.cli.study_size import Dial
 
 if TYPE_CHECKING:
@@ -78,8 +76,7 @@ class EvolveFlags:
     without: Annotated[str | None, flag("Leave out what was learnt on these tasks or families.", metavar="NAME,…")]
     dial: Dial
     playing: PlayingFlags
-    models: StudyModelFlags
-    agent: AgentFlags
-    mutation: MutationFlags
+    models: ModelFlags
+    meta_program: Annotated[str | None, flag("Instructions for models that write programs.", metavar="FILE")]
     ending: EndFlags
     start: StartFlags

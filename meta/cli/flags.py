@@ -7,7 +7,7 @@ from typing import Annotated
 
 import click
 
-from meta.cli.options import Above0, Duration, argument, flag, without
+from meta.cli.options import Above0, Duration, argument, flag
 
 
 def _choose_executor(_context: click.Context, _parameter: click.Parameter, kind: str | None) -> str | None:
@@ -24,6 +24,18 @@ def _share_devices(_context: click.Context, _parameter: click.Parameter, runs: i
 
     share(runs)
     return runs
+
+
+def _list_settings(context: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
+    """``--set help`` prints the settings, as --help does the options."""
+    from meta.cli.staffing import settable
+
+    if "help" in given:
+        formatter = click.HelpFormatter(width=80)
+        formatter.write_dl([(name, str(field.description)) for name, field in settable().items()])
+        click.echo(formatter.getvalue(), nl=False)
+        context.exit()
+    return given
 
 
 def _refuse_no_address(_context: click.Context, _parameter: click.Parameter, url: str | None) -> str | None:
@@ -147,7 +159,7 @@ SHARES = 50  # the default limit of one run is the whole limit divided by this
 
 @dataclass(frozen=True)
 class ModelFlags:
-    """The researcher, its models, their spending limits, how they are called, and recordings of the calls."""
+    """The researcher, its models or agent, and their spending limits."""
 
     researcher: Annotated[
         str | None,
@@ -164,32 +176,16 @@ class ModelFlags:
     ] = None
     max_usd: Annotated[float | None, flag("Spending limit in dollars.", type=Above0, metavar="USD")] = None
     max_tokens: Annotated[int | None, flag("Token limit, input and output.", min=1)] = None
-    run_usd: Annotated[
-        float | None,
-        flag(f"Spending limit of one run  [default: --max-usd / {SHARES}].", type=Above0, metavar="USD"),
+    agent: Annotated[
+        str | None,
+        flag(
+            "Command line of the agent; it gets the prompt on stdin, or in place of {prompt}.",
+            "--agent-command",
+            metavar="COMMAND",
+        ),
     ] = None
-    run_tokens: Annotated[int | None, flag(f"Token limit of one run  [default: --max-tokens / {SHARES}].", min=1)] = (
-        None
-    )
-    price: Annotated[
+    more: Annotated[
         tuple[str, ...],
-        flag("Price of a model in dollars per million tokens, if LiteLLM has none.", metavar="NAME=IN/OUT[/CACHED]"),
+        flag("A rarer setting of models and agents; --set help lists them.", "--set", metavar="KEY=VALUE",
+             callback=_list_settings, is_eager=True),
     ] = ()
-    context_tokens: Annotated[
-        int | None, flag("Context size of the models in tokens  [default: as the server reports].", min=512)
-    ] = None
-    reply_tokens: Annotated[
-        int | None, flag("Maximum length of a reply in tokens  [default: 8192, or a fifth of the context].", min=1)
-    ] = None
-    call_timeout: Annotated[float | None, flag("Timeout of one attempt of a call  [default: 5m].", type=Duration())] = (
-        None
-    )
-    patience: Annotated[
-        float | None, flag("How long a call is retried while no model answers  [default: 15m].", type=Duration())
-    ] = None
-    calls_at_once: Annotated[int | None, flag("Concurrent calls per provider  [default: 8].", min=1)] = None
-    record: Annotated[str | None, flag("Record each model call in this folder.", metavar="DIR")] = None
-    replay: Annotated[str | None, flag("Replay recorded calls: no network, no key.", metavar="DIR")] = None
-
-
-StudyModelFlags = Annotated[ModelFlags, without("run_usd", "run_tokens")]

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from meta.cli import resolve
-from meta.cli.flags import StudyModelFlags, YesFlag
+from meta.cli.flags import ModelFlags, YesFlag
 from meta.cli.options import argument, flag, verb
 from meta.cli.output import Output, ask
 from meta.cli.researcher_choice import ResearcherChoice
-from meta.cli.staffing import AgentFlags
 from programs.errors import CapReached
 
 if TYPE_CHECKING:
@@ -41,8 +40,7 @@ def join(
     name: Annotated[str, flag("Your name on the project's page.", metavar="NAME", default="")],
     folder: Annotated[str, flag("Folder for your key and your runs.", metavar="DIR", default="metaloop-home")],
     limits: LimitFlags,
-    models: StudyModelFlags,
-    agent: AgentFlags,
+    models: ModelFlags,
 ) -> None:
     """Search for improvements for a project. Its task and its scripts run here, in a sandbox
     without network that sees none of your files. Ctrl-C stops it; the same command resumes.
@@ -51,7 +49,7 @@ def join(
     from arena.home.client import HostClient, JoinedProject, VolunteerFolder
     from arena.home.volunteer import Limits, LocalResearcher, VolunteerSession
 
-    choice = ResearcherChoice.of(models, agent, yes=limits.yes)
+    choice = ResearcherChoice.of(models, yes=limits.yes)
     choice.ready(None)
     path = Path(folder).expanduser()
     follows = LocalResearcher(choice.researcher, choice.settled)

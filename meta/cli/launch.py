@@ -34,7 +34,8 @@ SETUP_SECONDS = 6.0  # start of the workers and the data of a new study, wall se
 SHARE_AT_WORK = 0.8  # of the workers' time; the rest is launching and recording (meta/plan.py: OVERHEAD)
 COMMAND_SECONDS = 0.1  # start and end of a command's sandbox, wall seconds, not charged
 WHOLE = "its command takes no budget, so a program with `screen` gives every candidate a full experiment"
-RUN_TIME = word_list("no-sandbox max-usd max-tokens max-wall price call-timeout patience calls-at-once")
+RUN_TIME = word_list("no-sandbox max-usd max-tokens")
+SET_AT_RUN_TIME = word_list("max_wall prices call_timeout patience calls_at_once")  # keys of --set
 LAW_SECONDS = 0.003  # a simulated experiment with its records, wall seconds
 
 
@@ -84,7 +85,10 @@ class LaunchSettings(StudyFlags, PlayingFlags, StartFlags):
         if self.no_sandbox and study.config.sandbox and sandbox.runs_code(study.task):
             raise resolve.settings_differ(f"{resolve.shown(study.folder)} was created with a sandbox", sandbox.FLAG)
         for option, values in typed().items():
-            if (option or values[1:]) and option[2:] not in but and values != study.config.typed.get(option):
+            made = study.config.typed.get(option)
+            if option == "--set":
+                values, made = (fixed(values), fixed(made or []))
+            if (option or values[1:]) and option[2:] not in but and values != made:
                 what = option or " ".join(values[1:])
                 raise resolve.settings_differ(
                     f"{resolve.shown(study.folder)} is resumed with its own settings; {what} would change nothing", what
@@ -166,6 +170,11 @@ class LaunchSettings(StudyFlags, PlayingFlags, StartFlags):
     def at_once(self, study: Study | None, tasks: Sequence[Task]) -> tuple[int, int]:
         """(runs at a time, devices of each) of the study to resume, or of the new one."""
         return (study.config.workers, study.config.devices) if study else (self.workers_or_cores(tasks), self.devices)
+
+
+def fixed(values: Sequence[str]) -> list[str]:
+    """Those of ``--set`` that a study keeps."""
+    return [value for value in values if value.partition("=")[0] not in SET_AT_RUN_TIME]
 
 
 def require_checked(out: Output, task: Task, sandboxed: bool) -> None:

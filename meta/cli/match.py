@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from meta.cli import launch, resolve
 from meta.cli import webhook as webhooks
-from meta.cli.flags import PlayingFlags, Programs, RaceRuleFlag, StartFlags, StudyFlags, StudyModelFlags, WebhookFlag
+from meta.cli.flags import ModelFlags, PlayingFlags, Programs, RaceRuleFlag, StartFlags, StudyFlags, WebhookFlag
 from meta.cli.launch import LaunchSettings
 from meta.cli.options import flag, verb
 from meta.cli.output import Output
 from meta.cli.researcher_choice import ResearcherChoice
-from meta.cli.staffing import AgentFlags
 from meta.planned_work import PlannedWork
 from programs.errors import Corrupt, NotComparable, UsageError
 
@@ -55,8 +54,7 @@ def match(
         flag("Also count the runs of the first two programs in STUDY.", metavar="STUDY", multiple=True),
     ],
     playing: PlayingFlags,
-    models: StudyModelFlags,
-    agent: AgentFlags,
+    models: ModelFlags,
     webhook: WebhookFlag,
     start: StartFlags,
 ) -> None:
@@ -71,7 +69,7 @@ def match(
 
     race, rule_name = race or race_rule is not None, race_rule or RACE_RULE
     RACE_RULES.get(rule_name)  # refused before anything is spent
-    settings = LaunchSettings.of(which, playing, start, ResearcherChoice.of(models, agent, yes=start.yes))
+    settings = LaunchSettings.of(which, playing, start, ResearcherChoice.of(models, yes=start.yes))
     folder = settings.existing(out)
     study = resume(folder, settings, "seeds", "add") if folder else None
     entries, runs = entries_of(study, programs, seeds, controls)

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import TYPE_CHECKING
 
-import click
-
-from meta.cli.options import flag
-from meta.cli.researcher_choice import Traces
 from meta.planned_work import PlannedWork
 from programs.errors import UsageError
 
@@ -18,26 +13,6 @@ if TYPE_CHECKING:
     from inner_loop.run_context import ModelConfig
     from meta.plan import Plan
     from programs.program import Program
-
-
-@dataclass(frozen=True)
-class MutationFlags:
-    """What a model that writes programs follows and can read."""
-
-    meta_program: Annotated[str | None, flag("Instructions for models that write programs.", metavar="FILE")]
-    traces: Annotated[
-        Traces | None,
-        flag(
-            "How a model that writes programs reads the records of earlier runs  [default: what the model supports].",
-            type=click.Choice(get_args(Traces)),
-        ),
-    ]
-    reflect: Annotated[
-        bool,
-        flag(
-            "Once per generation, a model notes what limited the parents' runs; the models that write programs read it."
-        ),
-    ]
 
 
 def load(path: str | None) -> Program | None:
@@ -67,10 +42,8 @@ def bill(plan: Plan, model_config: ModelConfig, planned: PlannedWork) -> Planned
 
 
 def refuse_alone(meta_program: Program | None, model_config: ModelConfig) -> None:
-    """Raise UsageError for --traces, --reflect or --meta-program without a model: they would have no effect."""
-    if model_config.reflect and not model_config.models:
-        raise UsageError("--reflect needs a model that reads the traces", hint="name one: -m NAME")
-    if model_config.traces != "auto" and not model_config.models:
-        raise UsageError("--traces needs a model that reads them", hint="name one: -m NAME")
-    if meta_program is not None and not model_config.models:
-        raise UsageError("--meta-program needs a model that follows it", hint="name one: -m NAME")
+    """Raise UsageError for traces, reflect or --meta-program without a model: they would have no effect."""
+    asked = {"--set reflect": model_config.reflect, "--set traces": model_config.traces != "auto"}
+    for name, is_so in (asked | {"--meta-program": meta_program is not None}).items():
+        if is_so and not model_config.models:
+            raise UsageError(f"{name} needs a model that writes programs", hint="name one: -m NAME")

@@ -145,7 +145,7 @@ def _typed(owner: object, values: Mapping[str, Any], choice: Choice = bool) -> d
 
 
 AT_EACH_START = word_list("""
-    study resume dry-run yes webhook apply json quiet debug executor runs-per-device record replay
+    study resume dry-run yes webhook apply json quiet debug executor runs-per-device
 """)  # options that change no study
 
 

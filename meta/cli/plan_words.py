@@ -187,5 +187,5 @@ def _price(plan: PlannedWork) -> str:
     parts = str(plan.get("price", "")).split("; ")
     if plan.get("models") and plan.get("usd", plan.get("mutation_usd")) is None and "replayed" not in parts[0]:
         first = str(plan["models"]).partition(",")[0]
-        parts.append(f"set the price with --price {first}=IN/OUT, dollars per million tokens")
+        parts.append(f"set the price with --set prices={first}=IN/OUT, dollars per million tokens")
     return "\n".join(parts)

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from meta.cli import resolve, staffing
 from meta.cli.flags import ModelFlags
 from meta.cli.output import Output, ask
-from meta.cli.staffing import AgentFlags
 from meta.planned_work import PlannedWork
 from programs.charter import Charter
 from programs.errors import NotFound, UsageError
@@ -25,9 +24,7 @@ if TYPE_CHECKING:
     from programs.program import Program
     from trainer.task import Task
 
-NO_AGENT = AgentFlags()
 CAPS = ("max_usd", "max_tokens", "max_wall", "prices")
-Traces = Literal["auto", "tools", "prompt", "none"]
 LIMITS = ("context_tokens", "reply_tokens", "call_timeout", "patience", "calls_at_once")  # of calls
 
 
@@ -65,30 +62,15 @@ class ResearcherChoice:
         return settled(self.config, replay=Path(replay) if replay else None)
 
     @classmethod
-    def of(
-        cls,
-        models: ModelFlags,
-        agent: AgentFlags = NO_AGENT,
-        *,
-        traces: Traces | None = None,
-        reflect: bool = False,
-        yes: bool,
-    ) -> ResearcherChoice:
+    def of(cls, models: ModelFlags, *, yes: bool) -> ResearcherChoice:
         """From the flags of a command. Naming a model implies the chat researcher."""
         from inner_loop.run_context import ModelConfig
 
-        calls = {name: value for name in LIMITS if (value := getattr(models, name)) is not None}
-        config = ModelConfig(
-            models=tuple(resolve.listed(models.model)),
-            max_usd=models.max_usd,
-            max_tokens=models.max_tokens,
-            prices=dict(_price(text) for text in models.price),
-            **agent.given(),
-            **calls,
-            traces=traces or "auto",
-            reflect=reflect,
-        )
-        _tapes(models.record, models.replay)
+        named = {"max_usd": models.max_usd, "max_tokens": models.max_tokens, "agent": models.agent}
+        given: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
+        given |= staffing.settings_of(models.more)
+        config = ModelConfig(models=tuple(resolve.listed(models.model)), **given)
+        _tapes()
         implied = "command" if config.agent else "chat" if config.models else None
         return cls(models.researcher or implied, config, yes)
 
@@ -236,26 +218,13 @@ def limits(config: ModelConfig) -> PlannedWork:
     }
 
 
-def _price(text: str) -> tuple[str, tuple[float, float] | tuple[float, float, float]]:
-    name, equals, figures = text.rpartition("=")
-    try:
-        tokens_in, tokens_out, *cached = (float(figure) for figure in figures.split("/"))
-        if not (equals and name and len(cached) < 2):
-            raise ValueError
-        if not all(0 <= figure < 1e6 for figure in (tokens_in, tokens_out, *cached)):
-            raise ValueError
-    except ValueError:
-        hint = "--price openai/NAME=0.5/1.5: dollars per million input and output tokens; a third figure: cached input"
-        raise UsageError(f"--price {text}: not a price", hint=hint) from None
-    return name, (tokens_in, tokens_out, cached[0]) if cached else (tokens_in, tokens_out)
-
-
-def _tapes(record: str | None, replay: str | None) -> None:
-    """Passed to the workers through the environment: a recording belongs to a command, not to its study."""
+def _tapes() -> None:
+    """A recording belongs to a command, not to its study: it is named in the environment, which workers read."""
+    record, replay = (os.environ.get(name) for name in ("METALOOP_RECORD", "METALOOP_REPLAY"))
     if record and replay:
-        raise UsageError("--record and --replay exclude each other", hint="leave one of them out")
+        raise UsageError("METALOOP_RECORD and METALOOP_REPLAY exclude each other", hint="leave one of them out")
     if replay and not Path(replay).is_dir():
-        raise NotFound(f"{replay}: not a folder with a recording", hint="name the folder that --record wrote")
+        raise NotFound(f"{replay}: not a folder with a recording", hint="METALOOP_RECORD=DIR makes one")
     for name, folder in (("METALOOP_RECORD", record), ("METALOOP_REPLAY", replay)):
         if folder:
             os.environ[name] = str(Path(folder).expanduser().resolve())

@@ -10,13 +10,12 @@ from typing import Annotated, Any
 from analysis.trust import gain_name
 from analysis.wording import many, plain_number
 from meta.cli import launch, render, resolve, spend, trust
-from meta.cli.flags import PlayingFlags, ProgramOrNone, StartFlags, StudyFlags, StudyModelFlags
+from meta.cli.flags import ModelFlags, PlayingFlags, ProgramOrNone, StartFlags, StudyFlags
 from meta.cli.launch import LaunchSettings
 from meta.cli.match import create, plan_of, recorded_entries, resume
 from meta.cli.options import duration, verb, without
 from meta.cli.output import Output
 from meta.cli.researcher_choice import ResearcherChoice
-from meta.cli.staffing import AgentFlags
 from programs.errors import UsageError
 from programs.text import word_list
 
@@ -49,8 +48,7 @@ def run(
     program: ProgramOrNone,
     which: StudyFlags,
     playing: Annotated[PlayingFlags, without("workers", "runs_per_device")],
-    models: StudyModelFlags,
-    agent: AgentFlags,
+    models: ModelFlags,
     start: StartFlags,
 ) -> None:
     """Run one program once: the researcher edits train.py, trains, and keeps or
@@ -59,9 +57,7 @@ def run(
     from arena.arms import Entry
     from arena.standalone import play_entries
 
-    settings = LaunchSettings.of(
-        which, replace(playing, workers=1), start, ResearcherChoice.of(models, agent, yes=start.yes)
-    )
+    settings = LaunchSettings.of(which, replace(playing, workers=1), start, ResearcherChoice.of(models, yes=start.yes))
     folder = settings.existing(out)
     study = resume(folder, settings) if folder else None
     if program is None and (study is None or study.config.command != "run"):

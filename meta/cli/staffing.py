@@ -1,62 +1,71 @@
-"""The flags that name a coding agent and set what it may read and reach."""
+"""The settings of models and agents: what ``--set`` says, and whether an agent can start."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
-
-import click
+import difflib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from meta.cli import resolve
-from meta.cli.options import Duration, flag
+from meta.cli.options import parse_duration
 from programs.errors import UsageError
 
 if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
     from inner_loop.run_context import ModelConfig
 
-NETWORKS = ("none", "proxy", "full")
-
-
-@dataclass(frozen=True)
-class AgentFlags:
-    """Which coding agent follows a program, and what it may read and reach."""
-
-    agent: Annotated[
-        str | None,
-        flag(
-            "Command line of the agent; it gets the prompt on stdin, or in place of {prompt}.",
-            "--agent-command",
-            metavar="COMMAND",
-        ),
-    ] = None
-    agent_network: Annotated[
-        str | None,
-        flag(
-            "What the agent reaches besides its models  [default: none; proxy with --agent-direct or --agent-allow].",
-            type=click.Choice(NETWORKS),
-        ),
-    ] = None
-    agent_direct: Annotated[
-        bool | None,
-        flag("Give the agent your key or login; its costs are then not recorded and no spending limit applies."),
-    ] = None
-    agent_allow: Annotated[str | None, flag("More hosts that the proxy allows.", metavar="HOST,…")] = None
-    agent_readable: Annotated[str | None, flag("More paths that the agent may read.", metavar="PATH,…")] = None
-    agent_env: Annotated[str | None, flag("Your environment variables to pass to the agent.", metavar="NAME,…")] = None
-    agent_home: Annotated[str | None, flag("Your files to copy into the agent's home.", metavar="NAME=FILE,…")] = None
-    max_wall: Annotated[
-        float | None, flag("Wall time limit of one run with a model or an agent, e.g. 20m.", type=Duration())
-    ] = None
-
-    def given(self) -> dict[str, Any]:
-        """The fields of a `Staff` that were set, and no others."""
-        fields = {name: value for name, value in vars(self).items() if value is not None}
-        return fields | {name: tuple(resolve.listed(fields[name])) for name in _LISTS if name in fields}
-
-
-_LISTS = ("agent_allow", "agent_readable", "agent_env", "agent_home")
+SECONDS = ("max_wall", "call_timeout", "patience")
 _SANDBOX = ("agent_network", "agent_allow", "agent_readable", "agent_home")
-_SETTLED = ("agent", "agent_network", "agent_direct", *_LISTS)
+
+
+def settable() -> dict[str, FieldInfo]:
+    """The settings of ``--set`` by name: the fields of a `ModelConfig` with a description."""
+    from inner_loop.run_context import ModelConfig
+
+    return {name: field for name, field in ModelConfig.model_fields.items() if field.description}
+
+
+def settings_of(texts: Sequence[str]) -> dict[str, Any]:
+    """The fields of a `ModelConfig` that ``--set`` names. Raises UsageError."""
+    from inner_loop.run_context import ModelConfig
+
+    known = settable()
+    made: dict[str, Any] = {}
+    for text in texts:
+        key, _, value = text.partition("=")
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"did you mean {near[0]}=VALUE?" if near else "--set help lists the settings"
+            raise UsageError(f"--set {text}: no such setting", hint=hint)
+        try:
+            if key == "prices":
+                made.setdefault(key, {}).update([price_of(value)])
+            elif key in SECONDS:
+                made[key] = parse_duration(value)
+            else:
+                made[key] = tuple(resolve.listed(value)) if isinstance(known[key].default, tuple) else value
+            ModelConfig(**made)
+        except ValueError as error:
+            hint = str(known[key].description)
+            raise UsageError(f"--set {text}: {first_line(error)}", hint=hint) from None
+    return {name: getattr(ModelConfig(**made), name) for name in made}
+
+
+def first_line(error: ValueError) -> str:
+    """The problem, without pydantic's heading."""
+    from pydantic import ValidationError
+
+    return str(error.errors()[0]["msg"] if isinstance(error, ValidationError) else error)
+
+
+def price_of(text: str) -> tuple[str, tuple[float, ...]]:
+    """``openai/NAME=0.5/1.5`` or with a third figure. Raises ValueError."""
+    name, _, figures = text.rpartition("=")
+    prices = tuple(float(figure) for figure in figures.split("/"))
+    if not name or not 2 <= len(prices) <= 3 or not all(0 <= figure < 1e6 for figure in prices):
+        raise ValueError("not a price")
+    return name, prices
 
 
 def check(researcher: str, config: ModelConfig, sandboxed: bool) -> None:
@@ -74,7 +83,7 @@ def check(researcher: str, config: ModelConfig, sandboxed: bool) -> None:
     require_sandbox(sandboxed)
     inert = [name for name in _SANDBOX if getattr(config, name)] if not sandboxed else []
     if inert:
-        flag_name = "--" + inert[0].replace("_", "-")
+        flag_name = f"--set {inert[0]}"
         raise UsageError(
             f"{flag_name} is for an agent in a sandbox; without one it reads and reaches what you do",
             hint=f"leave out {flag_name}, or --no-sandbox",

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 from arena.task_study import tasks_of
 from meta.cli import launch, resolve, transfer_table
 from meta.cli import webhook as webhooks
-from meta.cli.flags import PlayingFlags, RunBudgetFlag, StartFlags, StudyFlags, StudyModelFlags, WebhookFlag
+from meta.cli.flags import ModelFlags, PlayingFlags, RunBudgetFlag, StartFlags, StudyFlags, WebhookFlag
 from meta.cli.launch import LaunchSettings
 from meta.cli.options import argument, flag, only, verb
 from meta.cli.output import Output
 from meta.cli.researcher_choice import ResearcherChoice
-from meta.cli.staffing import AgentFlags
 from meta.planned_work import PlannedWork
 from programs.errors import Corrupt, NotComparable, UsageError
 
@@ -44,8 +43,7 @@ def transfer(
     seeds: Annotated[int | None, flag(f"Runs per program and task  [default: {RUNS}].", "-n", min=1)],
     bare: Annotated[bool, flag("Also run each program without its idea list.", "--bare/--no-bare", default=True)],
     playing: PlayingFlags,
-    models: StudyModelFlags,
-    agent: AgentFlags,
+    models: ModelFlags,
     webhook: WebhookFlag,
     start: StartFlags,
 ) -> None:
@@ -64,7 +62,7 @@ def transfer(
         return
     wanted = launch.load_tasks(task)
     settings = LaunchSettings.of(
-        replace(which, run_budget=run_budget), playing, start, ResearcherChoice.of(models, agent, yes=start.yes)
+        replace(which, run_budget=run_budget), playing, start, ResearcherChoice.of(models, yes=start.yes)
     )
     folder = settings.existing(out)
     study = go_on(folder, settings, wanted, programs) if folder else None

@@ -49,7 +49,7 @@ DETAILS = (
     PromptDetail(False, tried=0, siblings=0, notes=0, rows=0.0, charter="names", parents=0),
 )
 TOOL_ROUND = 16_000  # bytes of the tools' descriptions and of one answer, for which there must be room
-CURE = "a server with a larger context, a smaller --reply-tokens, or shorter programs"
+CURE = "a server with a larger context, a smaller --set reply_tokens, or shorter programs"
 
 
 def fitted(
