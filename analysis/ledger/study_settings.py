@@ -15,8 +15,7 @@ class TaskSettings(TypedDict):
 
 
 class PlanSettings(TypedDict, total=False):
-    """What the commands read again of the plan of a match, an ablation or a transfer; of an evolution, see
-    `meta.plan.Plan`."""
+    """What the commands read again of the plan of a match or an ablation; of an evolution, see `meta.plan.Plan`."""
 
     seeds: int
     roles: list[str]
@@ -29,7 +28,6 @@ class PlanSettings(TypedDict, total=False):
     generations: int
     only: list[str]
     budget: float
-    bare: bool
     source: str
     run_id: str
 

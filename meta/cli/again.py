@@ -30,12 +30,6 @@ STARTERS = """
 SELECT program_id, name, text FROM programs
 WHERE coalesce(generation, 0) = 0 AND text IS NOT NULL AND operator IS DISTINCT FROM 'without-ideas'
 """
-ENTRIES = """
-SELECT a.role, a.program_id, p.name, p.text FROM arms AS a JOIN programs AS p USING (program_id)
-WHERE a.match_id = (SELECT match_id FROM matches ORDER BY started_at LIMIT 1)
-"""
-ENTERED = "SELECT program_id, name, text FROM programs WHERE operator = 'entry' AND name <> 'stock'"
-CONTROLS = ("control", "a/a")
 SEEDED = "--seed gives the same seeds again; the number of experiments that fit into a time budget may still differ."
 FRESH = "It draws fresh seeds; the secret behind this study's seeds is in its study.toml."
 
@@ -50,10 +44,6 @@ class NamedText(TypedDict):
     program_id: str
     name: str
     text: str
-
-
-class FirstEntry(NamedText):
-    role: str
 
 
 def again(con: duckdb.DuckDBPyConnection, study_name: str) -> Again | None:
@@ -72,7 +62,6 @@ def from_config(con: duckdb.DuckDBPyConnection, config: StudySettings, study_nam
 
     command = str(config["command"])
     plan: PlanSettings = config.get("plan") or {}
-    entries = resolve.fetch_as(con, FirstEntry, ENTRIES)
     dial: list[str] = []
     notes: list[str] = []
     own: Sequence[NamedText] = ()
@@ -90,18 +79,15 @@ def from_config(con: duckdb.DuckDBPyConnection, config: StudySettings, study_nam
         dial += ["--from-scratch"] if not learnt and len(own) < 2 and has_roles(config) else []
     elif command == "match":
         dial = ["--seeds", str(plan.get("seeds"))] + ["--race"] * ("batch" in plan)
-        dial += ["--no-controls"] * (not any(entry["role"] in CONTROLS for entry in entries))
-        own = [entry for entry in entries if entry["role"] not in CONTROLS]
+        roles = plan["roles"]  # of the programs, in their order; the last is stock's second arm, if there is one
+        dial += ["--no-controls"] * ("a/a" not in roles)
+        starters = resolve.fetch_as(con, NamedText, STARTERS)
+        own = [row for row, role in zip(starters, roles, strict=False) if role == "program"]
     elif command == "ablate":
         dial = [*(word for only in plan.get("only") or () for word in ("--only", only))]
         dial += ["--budget", f"{plan['budget']:g}"] if plan.get("budget") else []
         dial += [plan["run_id"], "--study", plan["source"]] if "source" in plan else []
         own = resolve.fetch_as(con, NamedText, STARTERS)[:1]
-    elif command == "transfer":
-        dial = ["--seeds", str(plan.get("seeds"))] + ["--no-bare"] * (not plan.get("bare"))
-        own = resolve.fetch_as(con, NamedText, ENTERED)
-    elif command == "run":
-        own = entries[:1]
     else:
         return None
     named, before = zip(*(named_by(row, study_name) for row in own), strict=True) if own else ((), ())

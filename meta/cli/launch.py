@@ -385,6 +385,6 @@ def drive(
     if not last:
         return result
     out.meanwhile("tidying up and preparing the result")
-    if command != "run":  # its one repository is what one looks at next
+    if runs > 1:  # the repository of a single run is what one looks at next
         compact(folder)
     return result

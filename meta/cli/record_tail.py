@@ -18,6 +18,7 @@ class RecordedArm(TypedDict, total=False):
     arm_id: Required[str]
     program_id: Required[str]
     role: str
+    names: str | None
 
 
 class RecordedConfig(StudySettings, total=False):

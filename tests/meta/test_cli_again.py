@@ -117,8 +117,8 @@ def test_a_program_of_ones_own_is_written_out_first(tmp_path: Path) -> None:
 
 
 def test_a_match_tells_its_entries_and_that_it_was_a_race(tmp_path: Path) -> None:
-    programs = [starter("local"), starter("stock"), starter("one-line")]
-    roles = ["program", "control", "control"]
+    programs = [starter("local"), starter("stock"), starter("one-line"), starter("stock")]
+    roles = ["program", "control", "control", "a/a"]
     made = config("match", {"seeds": 6, "roles": roles, "batch": 2})
     raced = founded(tmp_path / "a", made, programs, roles)
     assert command(raced) == "metaloop match local --task strokes --seeds 6 --race"
