@@ -24,7 +24,7 @@ KINDS = {"home": "training task", "new": "new task", "elsewhere": "other task"}
 
 @dataclass(frozen=True)
 class TaskArm:
-    """A row of `queries/transfer.sql`; ``is_stock``: stock, its A/A arm, or a program that behaves like it."""
+    """A row of `queries/transfer.sql`; ``is_stock``: stock or its A/A arm."""
 
     task: str
     place: str
@@ -37,7 +37,6 @@ class TaskArm:
     gain: float
     se: float | None
     unit: str
-    like_id: str | None
     gains: Sequence[float]
     touched: float
     trusts: Sequence[str | None]
@@ -68,7 +67,6 @@ class Cell:
     ratio: float | None  # to it, where that may be stated (`statistics.ratio`)
     p: float | None  # one-sided test of "no better than stock", as a study announces it
     p_adjusted: float | None  # Holm over the rows of the view of the same stream
-    like_id: str | None  # behaves like that program on this task: was not run, shares its figures
     trust: str | None
 
     @property
@@ -93,19 +91,18 @@ def _cell(arm: TaskArm) -> Cell:
         task=arm.task, place=arm.place, program_id=arm.program_id, name=arm.name, role=arm.role,
         of_program=arm.of_program, stream=arm.stream, n=arm.n, gain=arm.gain, se=arm.se, low=low, high=high,
         unit=arm.unit, stock_gain=stock.mean, ratio=ratio(arm.gain, stock),
-        p=None if arm.is_stock or apart.se is None else one_sided(apart), p_adjusted=None, like_id=arm.like_id,
+        p=None if arm.is_stock or apart.se is None else one_sided(apart), p_adjusted=None,
         trust=weakest(arm.trusts),
     )  # fmt: skip
 
 
 def _adjusted(cells: Sequence[Cell]) -> list[Cell]:
-    """Holm over the tested cells, each figure once; final streams form a family of their own."""
+    """Holm over the tested cells; final streams form a family of their own."""
     adjusted: dict[tuple[str, str], float] = {}
     for final in (False, True):
-        tested = [c for c in cells if c.p is not None and not c.like_id and (c.stream in FINAL) == final]
+        tested = [c for c in cells if c.p is not None and (c.stream in FINAL) == final]
         ps = holm([cell.p or 0.0 for cell in tested])
         adjusted |= {(cell.task, cell.program_id): p for cell, p in zip(tested, ps, strict=True)}
     return [
-        cell if cell.p is None else replace(cell, p_adjusted=adjusted[cell.task, cell.like_id or cell.program_id])
-        for cell in cells
+        replace(cell, p_adjusted=adjusted[cell.task, cell.program_id]) if cell.p is not None else cell for cell in cells
     ]

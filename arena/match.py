@@ -132,7 +132,14 @@ def announcement(on: TaskStudy, match: Match) -> MatchEvent:
             records(task.constraints),
         ),
         arms=tuple(
-            MatchArm(arm.arm_id, arm.program.program_id, arm.role, arm.paired_with or None) for arm in match.arms
+            MatchArm(
+                arm.arm_id,
+                arm.program.program_id,
+                arm.role,
+                arm.paired_with or None,
+                arm.program.name if " = " in arm.program.name else None,
+            )
+            for arm in match.arms
         ),
     )
 

@@ -1,8 +1,9 @@
-"""A match on its own, outside any evolution: `metaloop match` and, with one program and one seed, `metaloop run`."""
+"""A match on its own, outside any evolution: `metaloop match`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from analysis.statistics import mean_interval, posterior
 from arena.arms import Arm, Entry, Match, TaskMatch, enter
@@ -11,8 +12,10 @@ from arena.executors import at_work
 from arena.match import play, scores
 from arena.race import RACE_RULES, Allocation, Racer, RaceStart, in_doubt
 from arena.study import Study
-from arena.task_study import TaskStudy
+from arena.task_study import TaskStudy, tasks_of
+from inner_loop.behaviour import behaviour_id
 from programs.ids import content_id
+from trainer.task import Task
 
 RACE_FIRST = 3  # docs/log/racing.md
 RACE_RULE = "top-two"  # of `--race`
@@ -25,19 +28,39 @@ def play_entries(
     progress: Progress,
     batch: int | None = None,
     rule: str = RACE_RULE,
-) -> Match:
-    """Play ``entries`` at equal budget, ``runs`` runs each; the same entries again resume the same match.
+) -> list[Match]:
+    """Play ``entries`` on each task of the study at equal budget, ``runs`` runs each; the same entries again resume the
+    same matches.
 
     With ``batch`` they race by ``rule``: at most as many runs in total, ``batch`` at a time.
     """
-    label = "match-" + content_id("", *(e.program.program_id for e in entries))
-    purpose = "run" if len(entries) == 1 else "race"
+    matches = []
     with at_work(study, progress) as executor:
         for entry in entries:
             study.admit(entry.program, generation=0, operator="entry")
-        match = enter(TaskStudy(study), label, entries, purpose=purpose, stream="selection", generation=0)
-        play(TaskStudy(study), executor, match, racer(study, match, runs, batch, rule), progress)
-    return match
+        for number, on in enumerate(tasks_of(study)):
+            arms = alike(entries, on.task, study.config.researcher)
+            label = "match-" + content_id("", *(arm.program.program_id for arm in arms))
+            label += f"-{on.task.name}" if number else ""
+            purpose = "run" if len(arms) == 1 else "race"
+            match = enter(on, label, arms, purpose=purpose, stream="selection", generation=0)
+            play(on, executor, match, racer(study, match, runs, batch, rule), progress)
+            matches.append(match)
+    return matches
+
+
+def alike(entries: Sequence[Entry], task: Task, researcher: str) -> list[Entry]:
+    """The entries on a task; those that make the researcher do the same are one arm, a control among them leaves."""
+    groups: dict[str, list[Entry]] = {}
+    for entry in entries:
+        own = behaviour_id(entry.program, task, researcher) + ("a/a" if entry.role == "a/a" else "")
+        groups.setdefault(own, []).append(entry)
+    made = []
+    for group in groups.values():
+        first = next((one for one in group if one.program.name == "stock"), group[0])
+        also = [one.program.name for one in group if one is not first and one.role == "program"]
+        made.append(replace(first, program=replace(first.program, name=" = ".join([first.program.name, *also]))))
+    return made
 
 
 def racer(study: Study, match: Match, runs: int, batch: int | None, rule: str = RACE_RULE) -> Racer:

@@ -13,7 +13,6 @@ class PlannedWork(TypedDict, total=False):
     """Keys in seconds end with ``_s`` or ``seconds``; a command sets those that apply to it, in its own order."""
 
     task: str
-    home: str
     program: str
     program_id: str
     run_id: str
@@ -63,7 +62,6 @@ class PlannedWork(TypedDict, total=False):
     programs: str | int
     runs_by_task: str
     seconds_by_task: str
-    not_run_twice: str
     directives: int
     blocks: int
     runs_per_block: int

@@ -54,7 +54,8 @@ def test_commands_run_from_it(wheel: Path, tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-m", "pip", *words], check=True)
     (tmp_path / "empty").mkdir()
     surroundings = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
-    for words in (["run", "stock", "-t", "strokes", "-b", "0.4s", "-s", "run"], ["task", "init", "law", "--simulated"],
+    for words in (["match", "stock", "-n", "1", "--no-controls", "-b", "0.4s", "-s", "run"],
+                  ["task", "init", "law", "--simulated"],
                   ["match", "stock", "idea-queue", "-t", "law", "-n", "2", "--yes", "-s", "study"]):  # fmt: skip
         command = [str(python.with_name("metaloop")), *words]
         done = subprocess.run(

@@ -45,12 +45,14 @@ class MatchConfig:
 
 @dataclass(frozen=True)
 class MatchArm:
-    """``kin``: the arm of a near-identical program whose proposal seeds it shares; None: seeds of its own."""
+    """``kin``: the arm of a near-identical program whose proposal seeds it shares; None: seeds of its own. ``names``:
+    of the programs that behave alike on the task, and so are this arm; None: it is the only one."""
 
     arm_id: str
     program_id: str
     role: str
     kin: str | None = None
+    names: str | None = None
 
 
 class MatchEvent(Event, kind="match"):
@@ -74,16 +76,6 @@ class MatchEvent(Event, kind="match"):
 class MatchEndedEvent(Event, kind="match_ended"):
     match_id: str
     state: str
-
-
-class AlikeEvent(Event, kind="alike"):
-    """A program behaves like another one of the match on this task, so it is not run."""
-
-    match_id: str
-    task: str
-    stream: str
-    program_id: str
-    like_id: str
 
 
 class BaselineEvent(Event, kind="baseline", sparse=("constraints",)):

@@ -54,29 +54,17 @@ arms AS (
     FROM played GROUP BY task, stream, program_id, is_twin
     QUALIFY row_number() OVER (PARTITION BY task, program_id, is_twin
         ORDER BY list_position(['reserve', 'confirmation', 'selection'], stream) NULLS LAST, stream) = 1),
-alike AS (  -- not run there: behaves like another program, and shares its figures
-    SELECT DISTINCT record ->> 'task' AS task, record ->> 'stream' AS stream, record ->> 'program_id' AS program_id,
-        record ->> 'like_id' AS like_id
-    FROM events WHERE kind = 'alike'),
 bare AS (  -- programs without their idea lists, each with the program that it was made from
     SELECT program_id, any_value(of_program ORDER BY recorded DESC) AS of_program FROM (
         SELECT program_id, parent_ids[1] AS of_program, true AS recorded FROM programs
         WHERE operator = 'without-ideas' AND len(parent_ids) > 0
         UNION ALL
         SELECT a.program_id, b.program_id, false FROM arms AS a JOIN arms AS b USING (task, stream)
-        WHERE a.role = 'without-ideas' AND b.role = 'champion') GROUP BY program_id),
-rows AS (
-    SELECT *, NULL AS like_id FROM arms
-    UNION ALL BY NAME
-    SELECT a.* REPLACE (l.program_id AS program_id, coalesce(p.name, l.program_id) AS name, CASE WHEN l.program_id IN
-        (SELECT program_id FROM bare) THEN 'without-ideas' ELSE 'program' END AS role), l.like_id
-    FROM alike AS l JOIN arms AS a ON (a.task, a.stream, a.program_id) = (l.task, l.stream, l.like_id) AND NOT is_twin
-        LEFT JOIN programs AS p ON p.program_id = l.program_id
-    WHERE (l.task, l.program_id) NOT IN (SELECT (task, program_id) FROM arms))
+        WHERE a.role = 'without-ideas' AND b.role = 'champion') GROUP BY program_id)
 SELECT task, place, program_id, name, CASE WHEN program_id = stock AND NOT is_twin THEN 'control' ELSE role END AS role,
-    of_program, stream, n, gain, se, unit, like_id, gains, touched, trusts,
-    coalesce(program_id = stock OR like_id = stock OR is_twin, false) AS is_stock, coalesce(stock_gains, []) AS stock_gains,
+    of_program, stream, n, gain, se, unit, gains, touched, trusts,
+    coalesce(program_id = stock OR is_twin, false) AS is_stock, coalesce(stock_gains, []) AS stock_gains,
     coalesce(stock_touched, 0) AS stock_touched, coalesce(baseline, []) AS baseline
-FROM rows JOIN tasks USING (task) LEFT JOIN bare USING (program_id) LEFT JOIN stock USING (task, stream)
+FROM arms JOIN tasks USING (task) LEFT JOIN bare USING (program_id) LEFT JOIN stock USING (task, stream)
     LEFT JOIN baseline USING (task, stream)
 ORDER BY number, gain DESC, program_id, role

@@ -1,10 +1,10 @@
 -- One row per arm of a match: which program plays there, and as what.
 WITH recorded AS (
     SELECT place, record ->> 'match_id' AS match_id,
-        unnest(from_json(record -> 'arms', '[{"arm_id": "VARCHAR", "program_id": "VARCHAR", "role": "VARCHAR"}]'),
+        unnest(from_json(record -> 'arms', '[{"arm_id": "VARCHAR", "program_id": "VARCHAR", "role": "VARCHAR", "names": "VARCHAR"}]'),
             recursive := true)
     FROM events WHERE kind = 'match')
-SELECT match_id, arm_id, program_id, role
+SELECT match_id, arm_id, program_id, role, names
 FROM recorded
 QUALIFY row_number() OVER (PARTITION BY match_id, arm_id ORDER BY place) = 1
 ORDER BY place, arm_id

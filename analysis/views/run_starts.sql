@@ -8,7 +8,7 @@ WITH recorded AS (
     FROM events WHERE kind = 'run_started'
     QUALIFY row_number() OVER (PARTITION BY record ->> 'run_id' ORDER BY place) = 1)
 SELECT place, run_id, match_id, arm_id, recorded.program_id, coalesce(recorded.task, m.task) AS task, run_seed,
-    coalesce(recorded.stream, m.stream) AS stream, researcher, device_seconds_budget, role,
+    coalesce(recorded.stream, m.stream) AS stream, researcher, device_seconds_budget, role, names,
     coalesce(recorded.direction, m.direction, 'lower') AS direction, m.purpose, m.generation,
     CASE WHEN import_id IS NULL THEN written_at END AS started_at
 FROM recorded LEFT JOIN matches AS m USING (match_id) LEFT JOIN arms USING (match_id, arm_id)

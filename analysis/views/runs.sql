@@ -44,7 +44,7 @@ SELECT run_id, match_id, arm_id, r.program_id, task, run_seed, r.stream, researc
     cached_seconds, forfeited, overshoot, idle, final_source_id, wall_seconds, experiment_wall_seconds,
     coalesce(ended.calls, called.calls, 0) AS calls, reason,
     CASE WHEN wall_seconds > 0 THEN experiment_wall_seconds / wall_seconds END AS utilization,
-    role, purpose, r.generation, direction, name, words, r.started_at,
+    role, purpose, r.generation, direction, coalesce(names, name) AS name, words, r.started_at,
     CASE WHEN state IS DISTINCT FROM 'imported' THEN ended.written_at END AS ended_at,
     coalesce(scored.trust, CASE WHEN state = 'imported' THEN 'self-reported' END) AS trust, sandbox
 FROM run_starts AS r LEFT JOIN ended USING (run_id) LEFT JOIN tried USING (run_id) LEFT JOIN scored USING (run_id)

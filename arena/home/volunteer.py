@@ -277,7 +277,7 @@ class VolunteerSession:
         else:
             sandbox.require(task, True)
             setup = StudySetup(
-                "run",
+                "match",
                 task,
                 lease.budget,
                 seed=lease.run_seed,

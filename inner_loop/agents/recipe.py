@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -51,7 +51,7 @@ class Recipe(BaseModel):
 
     ``environment``: names of variables to pass on if they are set; ``set``: variables with values. {entry} is the
     script that is trained, {model} the model, {prompt} the prompt. ``gateway``: the APIs that it reaches through the
-    gateway; ``direct``: what it gets instead with `--set agent_direct=true`. ``home``: file in the agent's home → our file.
+    gateway; ``direct``: what it gets instead where it has the login itself. ``home``: file in its home → our file.
     ``by_hand``: how a user starts it in a folder of their own, where it asks before it acts.
     """
 
@@ -175,7 +175,7 @@ def through(recipe: Recipe, bases: Mapping[str, str]) -> tuple[list[str], dict[s
 def network(recipe: Recipe, config: ModelConfig, ours: Mapping[str, str] = os.environ) -> Network:
     """The agent's network; one whose models the gateway serves needs none, unless the user allows further hosts."""
     if config.agent_network:
-        return cast("Network", config.agent_network)
+        return config.agent_network
     return "none" if not config.agent_allow and routes(recipe.gateway.api, ours) else "proxy"
 
 

@@ -140,7 +140,7 @@ class CallMeter:
         if self._context.config.max_usd is not None and tariff.price is None and self.problem is None:
             self.problem = UsageError(
                 f"--max-usd: no price is known for {ask.model}, which the agent asks for",
-                hint=f"give one in dollars per million tokens, --set prices={tariff.name}=0.5/1.5; or cap by --max-tokens",
+                hint=f"give dollars per million tokens, --set prices={tariff.name}=0.5/1.5; or cap by --max-tokens",
                 ids=[self._context.run_id],
             )
         end = time.monotonic() + _PAUSE_SECONDS

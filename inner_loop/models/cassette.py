@@ -37,7 +37,7 @@ class Recorder:
             folder.mkdir(parents=True, exist_ok=True)
             note_settings(folder, config)
         except OSError as error:
-            raise EnvironmentProblem(f"{folder}: {error.strerror}", hint="name another folder with --record") from None
+            raise EnvironmentProblem(f"{folder}: {error.strerror}", hint="METALOOP_RECORD=DIR") from None
 
     def write(self, call: Call, models: Sequence[str], reply: Reply) -> None:
         request_body = {"models": list(models), "messages": [asdict(message) for message in call.messages]}
@@ -59,7 +59,7 @@ class RecordedReplies:
 
     def __init__(self, folder: Path, run_id: str) -> None:
         if not folder.is_dir():
-            raise NotFound(f"{folder}: no recording found", hint="name the folder that --record wrote")
+            raise NotFound(f"{folder}: no recording found", hint="METALOOP_RECORD=DIR makes one")
         self._folder = folder
         self._mine = {(line.number, line.request): line for line in _lines(folder / f"{run_id or 'calls'}.jsonl")}
         self._others: dict[str, deque[RecordedCall]] | None = None
@@ -70,7 +70,7 @@ class RecordedReplies:
         recorded."""
         entry = self._mine.get((number, request)) or self._from_other_runs(request)
         if entry is None:
-            hint = "the program, the task, the seed or metaloop changed since the recording: --record again"
+            hint = "the program, the task, the seed or metaloop changed since the recording: record again"
             raise NoReply(NotFound(f"{self._folder}: contains no reply to call {number} of this run", hint=hint))
         return entry.reply, entry.spent
 

@@ -116,7 +116,7 @@ class ChatResearcher(ScriptedResearcher):
         if self._context.should_stop():
             raise RunStopped("asked to stop while waiting for a model")
         if time.monotonic() > self._deadline:
-            raise WallSpent(f"--set max_wall: {self._context.config.max_wall:g} s of wall time are over")
+            raise WallSpent(f"max_wall: {self._context.config.max_wall:g} s of wall time are over")
 
     def _draw(self, bench: Bench, parent: Record, size: int) -> list[Proposal]:
         """The next ``size`` turns that give an edit; fewer if the budget ends or too many turns in a row give none."""

@@ -85,7 +85,7 @@ class CommandResearcher:
 
             def session(program: Program, most: int | None) -> None:
                 if time.monotonic() >= deadline:
-                    raise WallSpent(f"--set max_wall: {self._context.config.max_wall:g} s of wall time are over")
+                    raise WallSpent(f"max_wall: {self._context.config.max_wall:g} s of wall time are over")
                 self._program, before = program, len(bench.history)
                 last = float("inf") if most is None else before + most
                 ended = self._session(bench, folder, worktree, deadline, charge, last)

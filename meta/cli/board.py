@@ -94,6 +94,7 @@ class ArmView:
     program_id: str
     role: str
     runs: list[RunView] = field(default_factory=list)
+    names: str | None = None  # of the programs that behave alike, where it has several
 
     @property
     def gains(self) -> list[float]:
@@ -277,7 +278,10 @@ class StudyView:
         self.programs.setdefault(event["program_id"], event)
 
     def _on_match(self, event: LedgerRecord) -> None:
-        arms = {a["arm_id"]: ArmView(a["arm_id"], a["program_id"], a.get("role", "")) for a in event["arms"]}
+        arms = {
+            a["arm_id"]: ArmView(a["arm_id"], a["program_id"], a.get("role", ""), names=a.get("names"))
+            for a in event["arms"]
+        }
         self.matches.setdefault(event["match_id"], MatchView(event, arms))
 
     def _on_match_ended(self, event: LedgerRecord) -> None:

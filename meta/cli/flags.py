@@ -186,6 +186,11 @@ class ModelFlags:
     ] = None
     more: Annotated[
         tuple[str, ...],
-        flag("A rarer setting of models and agents; --set help lists them.", "--set", metavar="KEY=VALUE",
-             callback=_list_settings, is_eager=True),
+        flag(
+            "A rarer setting of models and agents; --set help lists them.",
+            "--set",
+            metavar="KEY=VALUE",
+            callback=_list_settings,
+            is_eager=True,
+        ),
     ] = ()

@@ -87,7 +87,10 @@ class LaunchSettings(StudyFlags, PlayingFlags, StartFlags):
         for option, values in typed().items():
             made = study.config.typed.get(option)
             if option == "--set":
-                values, made = (fixed(values), fixed(made or []))
+                values = [
+                    one for one in values if one not in (made or ()) and one.partition("=")[0] not in SET_AT_RUN_TIME
+                ]
+                option, made = f"--set {values[0].partition('=')[0]}" if values else option, []
             if (option or values[1:]) and option[2:] not in but and values != made:
                 what = option or " ".join(values[1:])
                 raise resolve.settings_differ(
@@ -170,11 +173,6 @@ class LaunchSettings(StudyFlags, PlayingFlags, StartFlags):
     def at_once(self, study: Study | None, tasks: Sequence[Task]) -> tuple[int, int]:
         """(runs at a time, devices of each) of the study to resume, or of the new one."""
         return (study.config.workers, study.config.devices) if study else (self.workers_or_cores(tasks), self.devices)
-
-
-def fixed(values: Sequence[str]) -> list[str]:
-    """Those of ``--set`` that a study keeps."""
-    return [value for value in values if value.partition("=")[0] not in SET_AT_RUN_TIME]
 
 
 def require_checked(out: Output, task: Task, sandboxed: bool) -> None:
@@ -392,6 +390,6 @@ def drive(
     if not last:
         return result
     out.meanwhile("tidying up and preparing the result")
-    if command != "run":  # its one repository is what one looks at next
+    if runs > 1:  # the repository of a single run is what one looks at next
         compact(folder)
     return result

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -38,14 +37,14 @@ ControlsFlag = Annotated[bool, flag(_ADDED, "--controls/--no-controls", default=
 
 @verb(
     ("metaloop match stock local-screen my/program.md", "with controls, 4 runs each"),
-    ("metaloop match a.md b.md -t tinylm -n 12 --race", "find the best, with at most 12 runs each"),
-    ("metaloop match a.md b.md --add studies/NAME", "with the runs of an earlier study of the two"),
+    ("metaloop match my/program.md -t strokes,tinylm", "does it win on both tasks?"),
+    ("metaloop match my/program.md -n 1 --no-controls", "one run, to look at"),
 )
 def match(
     out: Output,
     programs: Programs,
     which: StudyFlags,
-    seeds: Annotated[int | None, flag(f"Runs per program  [default: {RUNS}].", "-n", min=1)],
+    seeds: Annotated[int | None, flag(f"Runs per program and task  [default: {RUNS}].", "-n", min=1)],
     controls: ControlsFlag,
     race: Annotated[bool, flag("Give more runs to programs that may be the best; stop when the best is clear.")],
     race_rule: RaceRuleFlag,
@@ -62,10 +61,13 @@ def match(
     time per run. PROGRAM is a path, or the name of a starter. Every program gets
     the same number of runs, except with --race. The result is the difference of the first
     two (of one program: from stock), with its interval and how many runs would show it.
-    Programs under which the researcher does the same are one arm with all names."""
+    Programs under which the researcher does the same are one arm with all names.
+
+    With several tasks (-t A,B) there is a match on each, and the result is each program's gain
+    and its ratio to stock's. -b is the budget on the first task; on the others it is scaled to
+    about the same number of experiments."""
     from arena.race import RACE_RULES
-    from arena.standalone import RACE_RULE, play_entries
-    from meta.cli.standings import present
+    from arena.standalone import RACE_RULE, alike, play_entries
 
     race, rule_name = race or race_rule is not None, race_rule or RACE_RULE
     RACE_RULES.get(rule_name)  # refused before anything is spent
@@ -73,58 +75,65 @@ def match(
     folder = settings.existing(out)
     study = resume(folder, settings, "seeds", "add") if folder else None
     entries, runs = entries_of(study, programs, seeds, controls)
-    task = study.task if study else launch.load_task(settings.task)
+    tasks = tasks_of_match(study, settings)
+    if len(tasks) > 1 and (race or add):
+        raise UsageError("--race and --add are for a match on one task", hint="name one task, or leave them out")
     if study is None:
-        settings.researcher_choice.refuse_inert(out, [entry.program for entry in entries], [task])
-        entries = alike(entries, task, settings.researcher_choice.researcher)
-    if settings.dry_run or study is None:
-        plan = plan_of(task, len(entries), runs, settings, study)
-        if settings.dry_run:
-            launch.dry_run(out, plan)
-            return
-    others = added(out, add, study, entries, settings, task)
-    settings.ready(out, task, study)
-    for entry in entries if study is None else ():
-        if " = " in entry.program.name and entry.role != "a/a":
-            out.note(f"one arm, because this researcher does the same: {entry.program.name}")
+        settings.researcher_choice.refuse_inert(out, [entry.program for entry in entries], tasks)
+    researcher = study.config.researcher if study else settings.researcher_choice.researcher
+    arms = [alike(entries, task, researcher) for task in tasks]
+    for task, entered in zip(tasks, arms, strict=True):
+        for name in (arm.program.name for arm in entered if " = " in arm.program.name):
+            where = f" on {task.name}" if len(tasks) > 1 else ""
+            out.note(f"one arm{where}, because this researcher does the same: {name}")
+    plan = plan_of(tasks, [len(entered) for entered in arms], runs, settings, study)
+    if settings.dry_run:
+        launch.dry_run(out, plan)
+        return
+    others = added(out, add, study, arms[0], settings, tasks[0])
+    for task in tasks:
+        settings.ready(out, task, study)
     if study is None:
-        at_a_time = settings.workers_or_cores([task]) if race else None
-        study = create(out, "match", task, entries, runs, settings, at_a_time, rule_name)
-    batch, rule = recorded_batch(study, race), study.config.plan.get("race_rule", RACE_RULE)
-    if race_rule and rule != race_rule:
-        raise resolve.settings_differ(
-            f"{resolve.shown(study.folder)} was created with another race rule", "--race-rule"
-        )
-    plan = plan_of(task, len(entries), runs, settings, study)
+        at_a_time = settings.workers_or_cores(tasks) if race else None
+        study = create(out, tasks, entries, runs, settings, at_a_time, rule_name)
+    batch, rule = recorded_batch(study), study.config.plan.get("race_rule", RACE_RULE)
     if batch is not None:
         out.note("a race: the plan is the maximum; the race ends as soon as the best program is clear")
     launch.announce(out, plan, study.folder)
     carry_out = partial(play_entries, study, entries, runs, batch=batch, rule=rule)
     played = launch.drive(out, study.folder, "match", plan, carry_out, at_end=launch.flags_at_end(webhook))
-    present(out, study.folder, [played.match_id], others)
+    present(out, study, played, others)
     if others:
         out.note(f"the difference counts the runs of {', '.join(add)} too; the report of this study does not")
-    webhooks.send_rows(out, webhook, "match", study.folder, webhooks.STANDINGS, [[played.match_id]])
+    matches = [each.match_id for each in played]
+    webhooks.send_rows(out, webhook, "match", study.folder, webhooks.STANDINGS, [matches])
     if batch is not None:
-        out.note(race_ended(study, played))
-    name = resolve.typed(study.folder)
-    out.next(f"metaloop report {name}", f"metaloop credit {name}", "metaloop ui")
+        out.note(race_ended(study, played[0]))
 
 
-def alike(entries: list[Entry], task: Task, researcher: str) -> list[Entry]:
-    """The entries; those under which the researcher does the same are one arm; a control among them leaves."""
-    from inner_loop.behaviour import behaviour_id
+def present(out: Output, study: Study, played: Sequence[Match], others: Sequence[Arms]) -> None:
+    """The standings, or on several tasks the gains on each, and the commands to go on with."""
+    from meta.cli import standings, transfer_table
 
-    groups: dict[str, list[Entry]] = {}
-    for entry in entries:
-        own = behaviour_id(entry.program, task, researcher) + ("a/a" if entry.role == "a/a" else "")
-        groups.setdefault(own, []).append(entry)
-    made = []
-    for group in groups.values():
-        first = next((one for one in group if one.program.name == "stock"), group[0])
-        also = [one.program.name for one in group if one is not first and one.role == "program"]
-        made.append(replace(first, program=replace(first.program, name=" = ".join([first.program.name, *also]))))
-    return made
+    if len(played) > 1:
+        transfer_table.present(out, study.folder)
+    else:
+        standings.present(out, study.folder, [played[0].match_id], others)
+    name, (run_id, *more) = resolve.typed(study.folder), study.state.runs
+    alone = [] if more else [f"metaloop show {resolve.short(run_id)} -s {name}"]
+    out.next(*alone, f"metaloop report {name}", f"metaloop credit {name}", "metaloop ui")
+
+
+def tasks_of_match(study: Study | None, settings: LaunchSettings) -> list[Task]:
+    """Of the resumed study, else of --task. Raises UsageError where one is named twice."""
+    from arena.task_study import tasks_of
+    from meta.reserve import refuse_twice
+
+    if study is not None:
+        return [on.task for on in tasks_of(study)]
+    tasks = launch.load_tasks(settings.task or launch.DEFAULT_TASK)
+    refuse_twice(tasks)
+    return tasks
 
 
 def added(
@@ -189,14 +198,13 @@ def race_ended(study: Study, played: Match) -> str:
 def entries_of(
     study: Study | None, programs: tuple[str, ...], seeds: int | None, controls: bool
 ) -> tuple[list[Entry], int]:
-    """The entries and their number of runs, from the command line or, without a PROGRAM, from the resumed study."""
-    if not programs:
-        if study is None or "roles" not in study.config.plan:
-            raise UsageError("name at least one program", hint="metaloop match stock my/program.md")
+    """The entries and their number of runs: of the resumed study, else from the command line."""
+    if study is not None:
         return recorded_entries(study), seeds or recorded_runs(study)
     own = resolve.programs(programs)
-    again = {p.program_id for p in own}
-    if len(again) < len(own):
+    if not own:
+        raise UsageError("name at least one program", hint="metaloop match stock my/program.md")
+    if len({program.program_id for program in own}) < len(own):
         raise UsageError("a program is named twice", hint="name each once; --controls adds an A/A pair")
     return with_controls(own, controls), seeds or RUNS
 
@@ -221,6 +229,11 @@ def recorded_entries(study: Study) -> list[Entry]:
     from programs.program import Program
 
     roles = study.config.plan.get("roles")
+    if roles is None:
+        raise NotComparable(
+            f"{resolve.shown(study.folder)} was created by metaloop {study.config.command}",
+            hint="name a new folder with --study",
+        )
     if not isinstance(roles, list) or len(roles) != len(study.config.programs):
         raise bad_plan(study, "roles", "a role for each of its programs")
     pairs = zip(study.config.programs, roles, strict=True)
@@ -235,12 +248,9 @@ def recorded_runs(study: Study) -> int:
     return seeds
 
 
-def recorded_batch(study: Study, race: bool) -> int | None:
+def recorded_batch(study: Study) -> int | None:
     """Runs that the study's race starts at a time; None where its match is not a race."""
     batch = study.config.plan.get("batch")
-    if race and batch is None:
-        hint = "leave out --race to resume it, or name a new folder with --study"
-        raise NotComparable(f"{resolve.shown(study.folder)} was created without --race", hint=hint)
     if batch is not None and (type(batch) is not int or batch < 1):
         raise bad_plan(study, "batch", "a number of runs")
     return batch
@@ -251,26 +261,57 @@ def bad_plan(study: Study, name: str, wanted: str) -> Corrupt:
     return Corrupt(f"{path}: [plan] {name} is not {wanted}", hint="restore study.toml from a copy")
 
 
-def plan_of(task: Task, arms: int, runs: int, settings: LaunchSettings, study: Study | None) -> PlannedWork:
-    """The cost of the match, and its power."""
-    seconds = study.config.run_budget if study else settings.run_budget or task.run_budget
-    workers, devices = settings.at_once(study, [task])
-    plan = launch.describe_runs(task, arms * runs, seconds, workers)
+def plan_of(
+    tasks: Sequence[Task], arms: Sequence[int], runs: int, settings: LaunchSettings, study: Study | None
+) -> PlannedWork:
+    """The cost of the match on each task and in all, and its power. ``arms``: how many there are on each task."""
+    from arena.setup import RunCost
+
+    seconds = study.config.run_budget if study else settings.run_budget or tasks[0].run_budget
+    workers, devices = settings.at_once(study, tasks)
     sandboxed = study.config.sandbox if study else settings.sandbox
-    power = launch.power_sentence(runs, math.comb(arms, 2) or 1, launch.known_sd(study), task.unit)
-    plan |= settings.researcher_choice.bill(task, plan["experiments"], study)
-    return launch.with_sandbox(plan | {"tells": power}, task, sandboxed, devices)
+    costs = [RunCost(tasks[0], seconds).on(task) for task in tasks]
+    parts = [
+        launch.with_sandbox(
+            launch.describe_runs(cost.task, count * runs, cost.run_budget, workers), cost.task, sandboxed, devices
+        )
+        for cost, count in zip(costs, arms, strict=True)
+    ]
+    if len(tasks) > 1:
+        plan, power = in_all(parts), f"on each task: {launch.power_sentence(runs)}"
+    else:
+        known = launch.known_sd(study), tasks[0].unit
+        plan, power = parts[0], launch.power_sentence(runs, math.comb(arms[0], 2) or 1, *known)
+    return plan | {"tells": power} | settings.researcher_choice.bill(tasks[0], plan["experiments"], study)
+
+
+def in_all(parts: Sequence[PlannedWork]) -> PlannedWork:
+    """The plan over all tasks. Where tasks have different numbers of runs, a run's budget is the mean over runs."""
+    runs = sum(part["runs"] for part in parts)
+    whole: PlannedWork = {
+        **parts[0],
+        "task": ", ".join(part["task"] for part in parts),
+        "runs": runs,
+        "run_budget_s": sum(part["runs"] * part["run_budget_s"] for part in parts) / runs,
+        "experiments": sum(part["experiments"] for part in parts),
+        "device_seconds": sum(part["device_seconds"] for part in parts),
+        "wall_seconds": round(sum(part["wall_seconds"] for part in parts), 1),
+        "runs_by_task": ", ".join(f"{part['task']} {part['runs']}" for part in parts),
+        "seconds_by_task": ", ".join(f"{part['task']} {part['device_seconds']:.0f}" for part in parts),
+    }
+    if len({part["runs"] for part in parts}) == 1:
+        whole["run_budgets_s"] = {part["task"]: part["run_budget_s"] for part in parts}
+    return whole
 
 
 def create(
     out: Output,
-    command: str,
-    task: Task,
+    tasks: Sequence[Task],
     entries: list[Entry],
     runs: int,
     settings: LaunchSettings,
-    batch: int | None = None,
-    race_rule: str = "",
+    batch: int | None,
+    race_rule: str,
 ) -> Study:
     """A new study of these entries; ``batch``: runs that a race starts at a time."""
     from arena.standalone import RACE_RULE
@@ -278,7 +319,7 @@ def create(
     plan: dict[str, JsonValue] = {"seeds": runs, "roles": [entry.role for entry in entries]}
     plan |= {"batch": batch} if batch else {}
     plan |= {"race_rule": race_rule} if batch and race_rule != RACE_RULE else {}
-    return settings.create(out, command, [task], [entry.program for entry in entries], plan)
+    return settings.create(out, "match", tasks, [entry.program for entry in entries], plan)
 
 
 def resume(folder: Path, settings: LaunchSettings, *more: str) -> Study:

@@ -208,7 +208,7 @@ class UnknownVerb(click.UsageError):
         self.hint = hint
 
 
-SEND = "--webhook URL of evolve, improve, match, transfer and ablate sends the result (docs/trackers.md)"
+SEND = "--webhook URL of evolve, improve, match and ablate sends the result (docs/trackers.md)"
 CARD = "metaloop report --card card.svg draws the picture of a verdict"
 FLAGS = {"notify": SEND, "webhook": SEND, "card": CARD}  # what is no command, but a flag of some
 

@@ -21,7 +21,6 @@ _SHOWN_BY_NAME = word_list("""
     mutation_usd tells sandbox plan context_tokens reply_tokens call_timeout_s patience_s calls_at_once max_wall_s
 """)
 LABELS = {  # labels of keys, where they differ
-    "home": "training task",
     "reserve": "held-out tasks",
     "runs_on_reserve": "runs on held-out tasks",
     "variant": "drawn held-out task",
@@ -87,8 +86,13 @@ def limits(plan: PlannedWork) -> str:
 def where(plan: PlannedWork) -> str:
     """``of 3.6s on strokes``; on several tasks ``of 3.6s on strokes and 52.8s on tinylm, equally many on each``."""
     budgets = plan.get("run_budgets_s", {plan["task"]: plan["run_budget_s"]})
-    text = " and ".join(f"{duration(budget)} on {task}" for task, budget in budgets.items())
+    text = " and ".join(f"{duration(budget)}{_on_average(plan)} on {task}" for task, budget in budgets.items())
     return f"of {text}" + (", equally many on each" if len(budgets) > 1 else "")
+
+
+def _on_average(plan: PlannedWork) -> str:
+    """Where a match has more runs on one task than on another, ``run_budget_s`` is the mean over runs."""
+    return " on average" if "runs_by_task" in plan and "run_budgets_s" not in plan else ""
 
 
 def held_out_runs(plan: PlannedWork) -> int:
@@ -117,11 +121,12 @@ def charged(plan: PlannedWork) -> float:
 
 
 def _runs(plan: PlannedWork) -> str:
-    text = f"{all_runs(plan)}, each with {duration(plan['run_budget_s'])} of device time"
+    text = f"{all_runs(plan)}, each with {duration(plan['run_budget_s'])}{_on_average(plan)} of device time"
     if "run_budgets_s" in plan:
         count = plan["runs"] // len(plan["run_budgets_s"])
         each = (f"{duration(budget)} on {task}" for task, budget in plan["run_budgets_s"].items())
-        text = f"{all_runs(plan)}, {count:,} on each task of the search, with device time of {', '.join(each)}"
+        task = "task of the search" if held_out_runs(plan) else "task"
+        text = f"{all_runs(plan)}, {count:,} on each {task}, with device time of {', '.join(each)}"
     if "experiments_per_run" in plan:
         text += f": about {many(plan['experiments_per_run'], 'experiment')}, {all_experiments(plan):,} in all"
     return text

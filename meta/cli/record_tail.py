@@ -17,6 +17,7 @@ class RecordedArm(TypedDict, total=False):
     arm_id: Required[str]
     program_id: Required[str]
     role: str
+    names: str | None
 
 
 class SpendingLimits(TypedDict, total=False):

@@ -102,7 +102,7 @@ class ResearcherChoice:
             return
         if os.environ.get("METALOOP_REPLAY"):
             if not config.models:
-                raise UsageError("--replay needs the models of the recording", hint="-m NAME, as when recording")
+                raise UsageError("METALOOP_REPLAY needs the models of the recording", hint="-m NAME, as when recording")
             return
         from inner_loop.models.prices import require_ready
 

@@ -149,7 +149,7 @@ def _arm_row(board: StudyView, match: MatchView, arm: ArmView) -> Row:
     claimed = arm.claimed(match.sign)
     at_work = [run.doing for run in arm.runs if run.state == "running"]
     return {
-        "program": board.name(arm.program_id),
+        "program": arm.names or board.name(arm.program_id),
         "from": origin(board, arm),
         "runs": "".join(MARKS.get(run.state, "x") for run in arm.runs) or ".",
         "tried": f"{sum(r.kept for r in arm.runs)}/{sum(r.tried for r in arm.runs)}",

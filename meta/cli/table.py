@@ -21,11 +21,9 @@ RUN, INSPECT, DATA, OBJECTS, MACHINE = SECTIONS
 VERBS: dict[str, CommandEntry] = {
     entry.name: entry
     for entry in (
-        CommandEntry("run", RUN, "meta.cli.run:run", "run one program on one task with one seed"),
         CommandEntry("match", RUN, "meta.cli.match:match", "compare several programs at equal budget"),
         CommandEntry("evolve", RUN, "meta.cli.evolve:evolve", "compare programs, write better ones, confirm the best"),
         CommandEntry("improve", RUN, "meta.cli.evolve:improve", "evolve from a program of your own"),
-        CommandEntry("transfer", RUN, "meta.cli.transfer:transfer", "test whether a program wins on other tasks, too"),
         CommandEntry("verify", RUN, "meta.cli.verify:verify", "check a result on fresh seeds and data"),
         CommandEntry("ablate", RUN, "meta.cli.ablate:ablate", "measure the effect of each directive or kept change"),
         CommandEntry("sweep", RUN, "meta.cli.knowledge:sweep", "measure each edit of a task, for a knowledge base"),

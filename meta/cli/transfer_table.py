@@ -1,8 +1,8 @@
-"""The table of transfer: gains of each program on each task."""
+"""The table of a match on several tasks: gains of each program on each task."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,13 +11,12 @@ from analysis.verdict.decision import LEVEL
 from analysis.wording import decimals, few, many, plain_number, plain_span, role_name
 from meta.cli import resolve
 from meta.cli.output import Column, Output, Row, columns, table
-from programs.errors import NotComparable
 
 if TYPE_CHECKING:
     from analysis.transfer import Cell
 
 PLAIN = columns("""
-    task place name role n gain low high se unit ratio p p_adjusted stock_gain like_id stream trust program_id
+    task place name role n gain low high se unit ratio p p_adjusted stock_gain stream trust program_id
 """)
 COLUMNS = (
     Column("program", flex=True, style="bold"),
@@ -30,23 +29,18 @@ COLUMNS = (
 )
 LEGEND = (
     "× stock: ratio to stock's mean gain, where that is significantly above 0; p: one-sided test of a larger gain than "
-    "stock's (Holm); =: behaves like that program on the task, so it was not run"
+    "stock's (Holm)"
 )
 
 
 def present(out: Output, folder: Path) -> None:
-    """Show the results of a study on several tasks. Raises NotComparable where its runs are on one task."""
+    """Show the results of a study on several tasks."""
     from rich.text import Text
 
     from analysis.transfer import transfer_cells
 
     with resolve.connect(folder, []) as con:
         cells = transfer_cells(con)
-    if not cells:
-        raise NotComparable(
-            f"{resolve.shown(folder)} has runs on one task only",
-            hint="metaloop transfer PROGRAM --task a,b; metaloop evolve --reserve b",
-        )
     rows: list[Row] = [asdict(cell) for cell in cells]
     if out.mode == "json":
         out.json({"study": resolve.shown(folder), "cells": rows})
@@ -58,8 +52,6 @@ def present(out: Output, folder: Path) -> None:
         for text in shown_better(cells):
             out.show(Text(text))
     out.note(LEGEND)
-    name = resolve.typed(folder)
-    out.next(f"metaloop standings {name} --all", f"metaloop transfer {name} --json", f"metaloop report {name}")
 
 
 def shown_better(cells: Sequence[Cell]) -> Iterator[str]:
@@ -77,20 +69,18 @@ def show_cells(out: Output, cells: Sequence[Cell]) -> None:
     """Show a table per task and stream: gains of other streams are on other seeds and data."""
     from rich.text import Text
 
-    names = {cell.program_id: cell.name for cell in cells}
     for task, stream in dict.fromkeys((cell.task, cell.stream) for cell in cells):
         own = [cell for cell in cells if (cell.task, cell.stream) == (task, stream)]
         title = f"{task} ({own[0].task_kind}), gains in {own[0].unit}, {stream} data"
         out.show(Text(title, style="bold"))
         digits = decimals(min((cell.se for cell in own if cell.se), default=None))
-        out.show(table([_row(cell, digits, names) for cell in own], COLUMNS, out.console.width))
+        out.show(table([_row(cell, digits) for cell in own], COLUMNS, out.console.width))
 
 
-def _row(cell: Cell, digits: int, names: Mapping[str, str]) -> Row:
-    like = f" = {names.get(cell.like_id, cell.like_id)}" if cell.like_id else ""
+def _row(cell: Cell, digits: int) -> Row:
     p = cell.p_adjusted
     return {
-        "program": f"{cell.name}{like}",
+        "program": cell.name,
         "role": role_name(cell.role),
         "gain": plain_number(cell.gain, digits),
         "95%": plain_span(cell.low, cell.high, digits),

@@ -14,7 +14,6 @@ STANDINGS = (
     "SELECT name, role, task, purpose, n, gain, low, high, rank_low, rank_high FROM standings "
     "WHERE list_contains(?, match_id) ORDER BY task, rank_low, gain DESC"
 )
-ALL_STANDINGS = STANDINGS.replace("list_contains(?, match_id)", "true")
 EFFECTS = "SELECT label, method, estimate, low, high, n, q, unit FROM credit WHERE match_id = ? OR run_id = ?"
 
 

@@ -102,7 +102,7 @@ def heading(view: MatchView) -> tuple[str, str]:
 
 
 def name_of(board: StudyView, arm: ArmView) -> str:
-    return arm_name(board.name(arm.program_id), arm.role)
+    return arm_name(arm.names or board.name(arm.program_id), arm.role)
 
 
 def mean(values: Sequence[float]) -> float | None:

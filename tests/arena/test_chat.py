@@ -210,7 +210,7 @@ def test_a_wall_ends_a_run_with_its_best_while_a_model_is_waited_for(
     team = {"max_wall": 6.0, "call_timeout": 300.0, "patience": 900.0, "max_tokens": 10**9}
     result, events = alone(task, THREE, folder=tmp_path / "run", study=tmp_path, **team)
     tried, calls = of(events, "experiment"), of(events, "call")
-    assert result.state == "finished" and result.problem is None and result.reason.startswith("--max-wall: 6 s")
+    assert result.state == "finished" and result.problem is None and result.reason.startswith("max_wall: 6 s")
     assert 1 < len(tried) < 8 and len(of(events, "decision")) == len(tried)
     best = min(e["metric"] for e in tried if e["metric"] is not None)
     assert result.final_metric == best and result.charged == task.run_budget and result.forfeited > 0
@@ -227,7 +227,7 @@ def test_a_wall_ends_a_run_in_backoff_too(server: LlmServer, task: Task, monkeyp
     Wall(monkeypatch, server, 1, "429")
     server.retry_after = "900"
     result, events = alone(task, ONE, max_wall=3.0, patience=9000.0)
-    assert result.state == "finished" and "--max-wall" in result.reason and len(of(events, "experiment")) >= 2
+    assert result.state == "finished" and "max_wall" in result.reason and len(of(events, "experiment")) >= 2
     (cut,) = [call for call in of(events, "call") if call["status"] == "failed"]
     assert "rate" in cut["faults"][0] and cut["tokens"] == cut["lost_tokens"] == 0
 

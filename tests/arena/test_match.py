@@ -22,7 +22,7 @@ QUEUE = program("queue", "  proposers: {queue: 1.0}\n", ("Raise `lr=0.3`.", "The
 def played(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, Match]:
     study = make_study(tmp_path_factory.mktemp("match") / "study", workers=2)
     entries = [Entry(STOCK, "control"), Entry(QUEUE), Entry(STOCK, "a/a")]
-    return study, play_entries(study, entries, 3, silent)
+    return study, play_entries(study, entries, 3, silent)[0]
 
 
 def test_every_run_is_charged_exactly_its_budget(played: tuple[Study, Match]) -> None:
@@ -79,7 +79,7 @@ def test_a_match_that_is_over_is_not_played_again(played: tuple[Study, Match]) -
     study, match = played
     count = "SELECT count(*) AS n FROM events WHERE kind IN ('experiment', 'verification', 'baseline')"
     before = query(study.folder, count)
-    again = play_entries(
+    (again,) = play_entries(
         Study.open(study.folder), [Entry(STOCK, "control"), Entry(QUEUE), Entry(STOCK, "a/a")], 3, silent
     )
     assert again.match_id == match.match_id

@@ -76,7 +76,7 @@ def test_a_cap_in_dollars_needs_a_price(api: ApiServer) -> None:
         response = caller.ask("chat", model="nobody-knows")
         assert response.status_code == 402 and "no price is known for nobody-knows" in response.text
         assert isinstance(caller.gateway.meter.problem, UsageError)
-        assert "--price openai/nobody-knows=" in caller.gateway.meter.problem.hint
+        assert "--set prices=openai/nobody-knows=" in caller.gateway.meter.problem.hint
     assert not api.seen and not caller.events
 
 

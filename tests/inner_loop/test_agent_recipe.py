@@ -65,7 +65,7 @@ def test_only_named_variables_are_handed_on_and_values_are_refused() -> None:
     with pytest.raises(UsageError, match="MY_KEY: a name, not a value") as error:
         agent_recipe.recipe_for("claude", ModelConfig(agent_env=("MY_KEY=sk-4711",)))
     assert "4711" not in error.value.message
-    with pytest.raises(UsageError, match="--agent-home"):
+    with pytest.raises(UsageError, match="agent_home"):
         agent_recipe.recipe_for("claude", ModelConfig(agent_home=("nothing",)))
 
 

@@ -236,7 +236,7 @@ def test_an_agent_that_fails_before_it_ran_anything_is_an_error(trainer: Trainer
     assert result.state == "stopped" and "exit code 3: no key" in result.reason
     result = work(trainer, agent("#!/bin/sh\nexec /not/shown/here\n")).result  # a shim whose target is elsewhere
     assert result.problem and "exit code 127" in result.reason
-    assert result.problem.hint and "--agent-readable PATH" in result.problem.hint
+    assert result.problem.hint and "--set agent_readable=PATH" in result.problem.hint
     with pytest.raises(EnvironmentProblem, match="'no-such-agent' is not installed"):
         work(trainer, "no-such-agent --yes")
     with pytest.raises(UsageError, match="names no agent"):

@@ -109,7 +109,7 @@ def test_an_agent_is_told_why_where_its_model_has_no_price(
 def test_a_key_that_is_named_is_still_the_gateways(
     trainer: Trainer, agent: Callable[[str], str], folder: Path, api: ApiServer, monkeypatch: pytest.MonkeyPatch  # noqa: F811
 ) -> None:  # fmt: skip
-    """`--agent-env OPENAI_API_KEY` gives the pass; only `--agent-direct` gives the key."""
+    """`--set agent_env=OPENAI_API_KEY` gives the pass; only `--set agent_direct=true` gives the key."""
     show = agent("#!/bin/sh\nenv; exit 0\n")
     work(trainer, show, 4, folder=folder, agent_env=("OPENAI_API_KEY",))
     assert "OPENAI_API_KEY=metaloop-" in said(folder) and OPENAI_KEY not in said(folder)
@@ -124,7 +124,7 @@ def test_the_plan_says_who_is_metered_and_who_is_not(monkeypatch: pytest.MonkeyP
     direct: dict[str, Any] = {"agent_direct": True}
     with pytest.raises(CredentialMissing, match="codex needs CODEX_API_KEY or OPENAI_API_KEY") as missing:
         agent_gateway_plan.require("codex", ModelConfig())
-    assert "--agent-direct" in missing.value.hint
+    assert "--set agent_direct=true" in missing.value.hint
     agent_gateway_plan.require("codex", ModelConfig(**direct))
     agent_gateway_plan.require("", ModelConfig(agent="mine"))
     monkeypatch.setenv("OPENAI_API_KEY", OPENAI_KEY)

@@ -25,6 +25,7 @@ from programs.shelf import starter
 from trainer.user_files import private_folder
 
 Call = Callable[..., tuple[int, str, str]]
+ALONE = ("-n", "1", "--no-controls")  # of a match that is one run
 BASELINE = 0.80
 GAINS = {"stock": (0.020, 0.030, 0.025), "local": (0.050, 0.060, 0.055), "child": (0.070, 0.075, 0.080)}
 

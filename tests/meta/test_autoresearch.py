@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from analysis.study import query
+from tests.meta.cli_study import ALONE
 from tests.meta.test_improve_no_sandbox import RENTED
 from tests.trainer import foreign_repos
 from trainer.sandbox import bwrap
@@ -97,7 +98,7 @@ def test_the_best_kept_source_is_what_is_verified(tmp_path: Path, rented: bool) 
     metaloop("task", "init", "--from", "repo", "--command", "uv run train.py", "--metric", "val_bpb",
              "--editable", "train.py", "--budget", "1s")  # fmt: skip
     words = ["-r", "command", "--agent-command", str(agent), "-b", "5s", "-s", "night", "-y"]
-    told = metaloop("run", "repo/program.md", "-t", "repo", *words)
+    told = metaloop("match", "repo/program.md", *ALONE, "-t", "repo", *words)
     study = tmp_path / "night"
     heard = "".join(path.read_text() for path in study.glob("runs/*/agent/session-*.out"))
     assert "program.md is as it was" in heard

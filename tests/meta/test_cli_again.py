@@ -40,7 +40,7 @@ def test_the_stored_line_makes_the_same_study(
     assert one.study_id == two.study_id and one.plan == two.plan and one.typed == two.typed
     assert run([*line, "-s", "one", "-y", "-q", "--fixed-steps"]) == 0  # the same options: it is resumed
     capsys.readouterr()
-    for other in (["-b", "7s"], ["-j", "2"], ["--controls"], ["-m", "x"], ["--context-tokens", "9000"]):
+    for other in (["-b", "7s"], ["-j", "2"], ["--controls"], ["-m", "x"], ["--set", "context_tokens=9000"]):
         assert run(["match", "--resume", "one", *other]) == 2
         assert "is resumed with its own settings" in capsys.readouterr().err
     assert run(["match", "stock", "--resume", "one"]) == 2 and "; stock would change nothing" in capsys.readouterr().err

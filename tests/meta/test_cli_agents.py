@@ -15,19 +15,21 @@ from meta.cli.main import run
 from programs.shelf import starter
 from tests.inner_loop.play import BLOBS
 from tests.llm.gateway import OPENAI_KEY
-from tests.meta.cli_study import cli
+from tests.meta.cli_study import ALONE, cli
 from trainer.task import Task
 
 
 def test_the_plan_says_what_is_not_priced_and_an_absent_agent_founds_nothing(tmp_path: Path) -> None:
-    plan = cli("run", "stock", "-r", "command:codex", "--dry-run", "--json", cwd=tmp_path)
+    plan = cli("match", "stock", *ALONE, "-r", "command:codex", "--dry-run", "--json", cwd=tmp_path)
     assert "not priced" in json.loads(plan.stdout)["price"]
     own = {**os.environ, "PATH": str(tmp_path)}
-    absent = cli("run", "stock", "-r", "command:codex", "-s", "here", "--json", cwd=tmp_path, env=own)
+    absent = cli("match", "stock", *ALONE, "-r", "command:codex", "-s", "here", "--json", cwd=tmp_path, env=own)
     told = json.loads(absent.stderr)["error"]
     assert absent.returncode == 1 and told["kind"] == "environment" and "npm install" in told["hint"]
 
-    secret = cli("run", "stock", "-r", "command:codex", "--agent-env", "A=sk-4711", "-s", "here", cwd=tmp_path)
+    secret = cli(
+        "match", "stock", *ALONE, "-r", "command:codex", "--set", "agent_env=A=sk-4711", "-s", "here", cwd=tmp_path
+    )
     assert secret.returncode == 2 and "4711" not in secret.stderr
     assert not (tmp_path / "here").exists()
 
@@ -43,7 +45,7 @@ def test_a_plan_says_that_calls_are_metered_and_an_agent_without_a_key_founds_no
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
     monkeypatch.chdir(tmp_path)
-    words = ["run", "stock", "-r", "command:codex", "-s", "here", "--json"]
+    words = ["match", "stock", *ALONE, "-r", "command:codex", "-s", "here", "--json"]
 
     def refused(*more: str) -> tuple[int, dict[str, str]]:
         code = run([*words, *more])
@@ -55,11 +57,11 @@ def test_a_plan_says_that_calls_are_metered_and_an_agent_without_a_key_founds_no
 
     monkeypatch.setenv("HOME", str(tmp_path))
     code, error = refused()
-    assert code == 4 and error["kind"] == "credential" and "--agent-direct" in error["hint"]
+    assert code == 4 and error["kind"] == "credential" and "--set agent_direct=true" in error["hint"]
     code, error = refused("--no-sandbox")  # the user's own login may be anywhere
     assert code == 2 and "without a sandbox: it can do all that you can" in error["message"]
-    code, error = refused("--no-sandbox", "--agent-network", "none", "--yes")
-    assert code == 2 and "--agent-network is for an agent in a sandbox" in error["message"]
+    code, error = refused("--no-sandbox", "--set", "agent_network=none", "--yes")
+    assert code == 2 and "--set agent_network is for an agent in a sandbox" in error["message"]
     (tmp_path / ".codex").mkdir()
     (tmp_path / ".codex" / "auth.json").write_text("{}")
     code, error = refused()  # a login in a file, which the sandbox can show
@@ -70,7 +72,7 @@ def test_a_plan_says_that_calls_are_metered_and_an_agent_without_a_key_founds_no
     code, error = refused()
     assert code == 2 and "--yes" in error["hint"] and OPENAI_KEY not in str(error)
     assert "calls of openai are metered, at most $5" in price("--max-usd", "5")
-    assert "not priced, not capped" in price("--agent-direct")
+    assert "not priced, not capped" in price("--set", "agent_direct=true")
     assert not (tmp_path / "here").exists()
 
 
@@ -79,7 +81,7 @@ def test_an_agent_that_ends_with_an_error_founds_nothing(tmp_path: Path, sandbox
     program = tmp_path / "agent"
     program.write_text("#!/bin/sh\necho 'Invalid API key, please run /login' >&2; exit 1\n")
     program.chmod(0o755)
-    words = ("run", "stock", "-r", "command", "--agent-command", str(program), "-s", "here", "-y", *sandbox)
+    words = ("match", "stock", *ALONE, "-r", "command", "--agent-command", str(program), "-s", "here", "-y", *sandbox)
     failed = cli(*words, cwd=tmp_path)
     assert failed.returncode == 1 and "error: the agent 'agent' ended with exit code 1" in failed.stderr
     assert "exit code 1: Invalid API key, please run /login" in failed.stderr and not (tmp_path / "here").exists()

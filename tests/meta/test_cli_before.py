@@ -16,7 +16,7 @@ import pytest
 import tomli_w
 
 from arena.setup import StudySetup
-from tests.meta.cli_study import Call
+from tests.meta.cli_study import ALONE, Call
 
 
 @pytest.mark.slow
@@ -29,7 +29,7 @@ def test_a_simulated_task_needs_no_sandbox(call: Call, tmp_path: Path, monkeypat
     assert call("task", "init", law, "--simulated")[0] == 0
     assert call("task", "check", law)[0] == 0
     assert "is simulated and needs none" in call("doctor", "-t", law)[1]
-    run = ("run", "stock", "-t", law, *small, "-s", str(tmp_path / "run"))
+    run = ("match", "stock", *ALONE, "-t", law, *small, "-s", str(tmp_path / "run"))
     assert "nothing is trained" in json.loads(call(*run, "--dry-run", "--json")[1])["sandbox"]
     assert call(*run)[0] == 0
     assert call("match", "stock", "local", "-n", "2", "-t", law, *small, "-s", str(tmp_path / "match"))[0] == 0
@@ -56,7 +56,7 @@ def test_a_cache_that_cannot_be_used_is_told_before_anything_is_founded(
         with monkeypatch.context() as surroundings:
             surroundings.delenv("METALOOP_CACHE", raising=False)
             surroundings.setenv(name, str(tmp_path / value))
-            code, _, err = call("run", "stock", "-s", str(tmp_path / "new"))
+            code, _, err = call("match", "stock", "-s", str(tmp_path / "new"))
         assert code == 1 and not (tmp_path / "new").exists()
         first, hint = err.splitlines()[-2:]
         assert first.startswith(f"error: training data cannot be stored in {tmp_path / value}") and name in first
@@ -123,10 +123,9 @@ def test_commands_that_are_printed_to_be_copied_are_quoted(call: Call, tmp_path:
     law, study = "my law; echo", "a study"
     _, _, err = call("task", "init", law, "--simulated")
     assert err == f"next: metaloop task check {shlex.quote(law)}\n"
-    code, _, err = call("run", "stock", "-t", law, "-b", "0.4s", "-s", study)
+    code, _, err = call("match", "stock", *ALONE, "-t", law, "-b", "0.4s", "-s", study)
     _, following = err.split("next:\n")
-    other, more = (shlex.split(line, comments=True) for line in following.splitlines())
-    assert more == ["metaloop", "match", "PROGRAM", "PROGRAM"]
+    other = shlex.split(following.splitlines()[0])
     assert other[:2] == ["metaloop", "show"] and other[-2:] == ["-s", study]
     assert code == 0 and call(*other[1:])[0] == 0
     hint = call("verify", str(tmp_path / "a b.py"))[2].splitlines()[-1]

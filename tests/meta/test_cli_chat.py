@@ -23,7 +23,7 @@ from tests.llm.local import LocalServer
 from tests.llm.server import LlmServer
 from tests.llm.studies import FIGURES, STANDINGS, planted
 
-from .cli_study import cli
+from .cli_study import ALONE, cli
 
 __all__ = ["litellm_loaded", "server"]
 pytestmark = dropped
@@ -40,7 +40,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, litellm_loaded: None) 
 
 def refused(capsys: pytest.CaptureFixture[str], *flags: str) -> tuple[int, dict[str, Any]]:
     capsys.readouterr()
-    code = run(["run", "stock", "-t", "task", "-s", "s", "--json", *flags])
+    code = run(["match", "stock", *ALONE, "-t", "task", "-s", "s", "--json", *flags])
     return code, json.loads(capsys.readouterr().err.splitlines()[-1])["error"]
 
 
@@ -56,15 +56,13 @@ def test_what_cannot_work_is_refused_before_anything_is_founded(
         (("-m", "openai/x", "--max-usd", "1"), "no price is known for openai/x"),
         (("-m", "nobody-knows"), "no provider is known"),
         (("-m", "gtp-4o-mini"), "no provider is known"),
-        (("-m", "openai/x", "--price", "x=1/2"), "--price x: no model of that name"),
-        (("-m", "openai/x", "--price", "x=1/2", "--dry-run"), "--price x: no model of that name"),
+        (("-m", "openai/x", "--set", "prices=x=1/2"), "--set prices=x: no model of that name"),
+        (("-m", "openai/x", "--set", "prices=x=1/2", "--dry-run"), "--set prices=x: no model of that name"),
         (("-r", "chat"), "needs a model"),
         (("-r", "oracle"), "no researcher 'oracle'"),
-        (("-m", "openai/x", "--price", "openai/x=1"), "not a price"),
-        (("-m", "openai/x", "--price", "openai/x=1/2/3/4"), "not a price"),
-        (("-m", "openai/x", "--price", "openai/x=1/2/-3"), "not a price"),
-        (("-m", "openai/x", "--record", "a", "--replay", "b"), "exclude each other"),
-        (("-m", "openai/x", "--replay", "b"), "not a folder with a recording"),
+        (("-m", "openai/x", "--set", "prices=openai/x=1"), "not a price"),
+        (("-m", "openai/x", "--set", "prices=openai/x=1/2/3/4"), "not a price"),
+        (("-m", "openai/x", "--set", "prices=openai/x=1/2/-3"), "not a price"),
     ):
         code, error = refused(capsys, *flags)
         assert code == 2 and told in error["message"], flags
@@ -80,40 +78,43 @@ def test_a_key_or_a_name_that_the_provider_refuses_costs_no_training(
         assert (answer := refused(capsys, "-m", "openai/test", "--yes"))[0] == code and told in answer[1]["message"]
     assert len(server.seen) == 2 and not (here / "s").exists()
     server.fault = lambda number, body: "404" if body["model"] == "gone" else None
-    assert run(["run", "stock", "-t", "task", "-s", "s", "-m", "openai/gone,openai/test", "--yes"]) == 0
+    assert run(["match", "stock", *ALONE, "-t", "task", "-s", "s", "-m", "openai/gone,openai/test", "--yes"]) == 0
 
 
 def test_the_plan_names_tokens_and_dollars_or_says_that_there_is_no_price(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["run", "stock", "-t", "task", "--dry-run", "--json", "-m", "gpt-4o-mini", "--max-usd", "2"]) == 0
+    assert (
+        run(["match", "stock", *ALONE, "-t", "task", "--dry-run", "--json", "-m", "gpt-4o-mini", "--max-usd", "2"]) == 0
+    )
     plan = json.loads(capsys.readouterr().out)
     assert plan["models"] == "gpt-4o-mini" and plan["tokens"] > 8000 and 0 < plan["usd"] < 1
     assert plan["price"].endswith("at most $2")
-    assert run(["run", "stock", "-t", "task", "--dry-run", "--json", "-m", "gpt-4o-mini", "--max-usd", "0.0001"]) == 0
+    assert (
+        run(["match", "stock", *ALONE, "-t", "task", "--dry-run", "--json", "-m", "gpt-4o-mini", "--max-usd", "0.0001"])
+        == 0
+    )
     assert "at most $0.0001: it stops there" in json.loads(capsys.readouterr().out)["price"]
     assert run(["match", "stock", "-t", "task", "--dry-run", "--json", "-m", "openai/x"]) == 0
     plan = json.loads(capsys.readouterr().out)
     assert plan["usd"] is None and "not priced" in plan["price"]
 
 
-LIMITS = ("--reply-tokens", "900", "--call-timeout", "40s", "--patience", "1h", "--calls-at-once", "3")
+LIMITS = ("--set", "reply_tokens=900", "--set", "call_timeout=40s", "--set", "patience=1h", "--set", "calls_at_once=3")
 
 
 def test_limits_of_calls_are_flags_variables_and_settings_and_stand_in_the_plan(
     here: Path, server: LlmServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run_ = ["run", "stock", "-t", "task", "-m", "openai/test", "--dry-run", "--json"]
+    run_ = ["match", "stock", *ALONE, "-t", "task", "-m", "openai/test", "--dry-run", "--json"]
     limits = {"reply_tokens": 8192, "call_timeout_s": 300.0, "patience_s": 900.0, "calls_at_once": 8}
     assert run(run_) == 0
     assert limits.items() <= json.loads(capsys.readouterr().out).items()
     asked = {"reply_tokens": 900, "call_timeout_s": 40.0, "patience_s": 3600.0, "calls_at_once": 3, "max_wall_s": 1200}
-    assert run([*run_, *LIMITS, "--max-wall", "20m"]) == 0
+    assert run([*run_, *LIMITS, "--set", "max_wall=20m"]) == 0
     assert asked.items() <= json.loads(capsys.readouterr().out).items()
     with monkeypatch.context() as patch:
-        for name, value in zip(LIMITS[::2], LIMITS[1::2], strict=True):
-            patch.setenv("METALOOP_" + name[2:].upper().replace("-", "_"), value)
-        patch.setenv("METALOOP_MAX_WALL", "20m")
+        patch.setenv("METALOOP_SET", " ".join([*LIMITS[1::2], "max_wall=20m"]))
         assert run(run_) == 0
         assert asked.items() <= json.loads(capsys.readouterr().out).items()
     assert run(["match", "stock", "-r", "scripted", *run_[2:], *LIMITS]) == 0  # for whoever writes programs
@@ -123,19 +124,22 @@ def test_limits_of_calls_are_flags_variables_and_settings_and_stand_in_the_plan(
 def test_limits_are_kept_by_the_study_and_can_be_changed_when_it_goes_on(
     here: Path, server: LlmServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["run", "stock", "-t", "task", "-m", "openai/test", "-s", "s", *LIMITS, "--max-wall", "20m"]) == 0
+    assert (
+        run(["match", "stock", *ALONE, "-t", "task", "-m", "openai/test", "-s", "s", *LIMITS, "--set", "max_wall=20m"])
+        == 0
+    )
     told = " ".join(capsys.readouterr().err.split())
     assert "at most 900 tokens per reply, 40.0s timeout per attempt, retries for 1h00m, 3 concurrent calls per" in told
     assert "at most 20m00s of wall time per run" in told
     staff = StudyConfig.read(here / "s" / "study.toml").staff
     assert (staff.reply_tokens, staff.call_timeout, staff.patience, staff.calls_at_once) == (900, 40.0, 3600.0, 3)
     assert all(body["max_tokens"] == 900 for body in server.seen[1:])
-    assert run(["run", "--resume", "s", "--patience", "5s", "--calls-at-once", "1"]) == 0
+    assert run(["match", "--resume", "s", "--set", "patience=5s", "--set", "calls_at_once=1"]) == 0
     staff = StudyConfig.read(here / "s" / "study.toml").staff
     assert (staff.reply_tokens, staff.patience, staff.calls_at_once, staff.max_wall) == (900, 5.0, 1, 1200.0)
     capsys.readouterr()
-    assert run(["run", "--resume", "s", "--reply-tokens", "901", "--json"]) == 2
-    assert "--reply-tokens would change nothing" in capsys.readouterr().err
+    assert run(["match", "--resume", "s", "--set", "reply_tokens=901", "--json"]) == 2
+    assert "--set reply_tokens would change nothing" in capsys.readouterr().err
 
 
 def test_a_study_stores_the_context_size_that_its_server_reports(
@@ -143,37 +147,38 @@ def test_a_study_stores_the_context_size_that_its_server_reports(
 ) -> None:
     with LocalServer("llama.cpp", 4096) as server:
         environment(monkeypatch, server.url)
-        assert run(["run", "stock", "-t", "task", "-m", "openai/test", "-s", "s"]) == 0
+        assert run(["match", "stock", *ALONE, "-t", "task", "-m", "openai/test", "-s", "s"]) == 0
         assert "a context of 4,096 tokens, at most 819 tokens per reply" in " ".join(capsys.readouterr().err.split())
         staff = StudyConfig.read(here / "s" / "study.toml").staff
         assert (staff.context_tokens, staff.reply_tokens) == (4096, 819)
         assert all(body["max_tokens"] == 819 for body in server.seen[1:])
         server.context = 2048  # the study keeps what it was created with
-        assert run(["run", "--resume", "s", "--context-tokens", "2048"]) == 2
-        assert "--context-tokens would change nothing" in capsys.readouterr().err
-        assert run(["run", "--resume", "s"]) == 0
+        assert run(["match", "--resume", "s", "--set", "context_tokens=2048"]) == 2
+        assert "--set context_tokens would change nothing" in capsys.readouterr().err
+        assert run(["match", "--resume", "s"]) == 0
         close_connections()
 
 
 @pytest.mark.slow
 def test_a_run_is_recorded_replayed_capped_and_resumed_by_the_command(here: Path, server: LlmServer) -> None:
     env = {**os.environ, "OPENAI_API_BASE": server.url, "OPENAI_API_KEY": KEY}
-    shared = ("stock", "-t", "task", "-m", "openai/test", "--seed", "3", "--fixed-steps")
-    first = cli("run", *shared, "-s", "one", "--record", "tape", cwd=here, env=env)
+    shared = ("stock", *ALONE, "-t", "task", "-m", "openai/test", "--seed", "3", "--fixed-steps")
+    first = cli("match", *shared, "-s", "one", cwd=here, env={**env, "METALOOP_RECORD": "tape"})
     assert first.returncode == 0, first.stderr
     offline = {k: v for k, v in os.environ.items() if not k.startswith("OPENAI")} | {
-        "OPENAI_API_BASE": "http://[::1]:1"
+        "OPENAI_API_BASE": "http://[::1]:1",
+        "METALOOP_REPLAY": "tape",
     }
-    again = cli("run", *shared, "-s", "two", "--replay", "tape", cwd=here, env=offline)
+    again = cli("match", *shared, "-s", "two", cwd=here, env=offline)
     assert again.returncode == 0, again.stderr
     assert query(here / "one", FIGURES) == query(here / "two", FIGURES)
     assert query(here / "one", STANDINGS) == query(here / "two", STANDINGS)
-    capped = cli("run", *shared, "-s", "three", "--max-tokens", "10000", cwd=here, env=env)
+    capped = cli("match", *shared, "-s", "three", "--max-tokens", "10000", cwd=here, env=env)
     assert capped.returncode == 3 and "--max-tokens 10000 is reached" in capped.stderr
-    resumed = cli("run", "--resume", "three", "--max-tokens", "900000", cwd=here, env=env)
+    resumed = cli("match", "--resume", "three", "--max-tokens", "900000", cwd=here, env=env)
     assert resumed.returncode == 0, resumed.stderr
     assert query(here / "one", STANDINGS) == query(here / "three", STANDINGS)
-    other = cli("run", "--resume", "three", "-m", "openai/other", cwd=here, env=env)
+    other = cli("match", "--resume", "three", "-m", "openai/other", cwd=here, env=env)
     assert other.returncode == 2 and "was created with --model openai/test" in other.stderr
     for path in here.rglob("*"):
         assert not path.is_file() or KEY.encode() not in path.read_bytes(), path
@@ -214,7 +219,7 @@ def test_spend_and_utilization_are_shown_at_80_columns_where_a_model_took_part(
     assert run([*with_model, "-s", "m"]) == 0
     logged = [line for line in capsys.readouterr().err.splitlines() if line.startswith("run ")]
     assert len(logged) == 2 and all("tokens, not priced, device used" in line for line in logged)
-    assert run([*with_model, "-s", "p", "--price", "openai/test=1/2"]) == 0
+    assert run([*with_model, "-s", "p", "--set", "prices=openai/test=1/2"]) == 0
     assert all("k tokens, $0.0" in li for li in capsys.readouterr().err.splitlines() if li.startswith("run "))
     assert run(["match", "stock", "one-line", *task, "-s", "none"]) == 0
     pages = {study: page_of(capsys, here / study) for study in ("m", "p", "none")}

@@ -130,15 +130,15 @@ def test_a_subcommand_that_is_typed_alone_is_named_with_its_noun(call: Call) -> 
     [
         (("evlove",), 2, "usage", "no such command 'evlove'"),
         (("program", "lnit"), 2, "usage", "no such command 'lnit'"),
-        (("run", "no-such-program"), 2, "not_found", "no file 'no-such-program'"),
-        (("run", "stock", "-b", "soon"), 2, "usage", "'soon' is not a duration"),
-        (("run", "stock", "-b", "0"), 2, "usage", "must be above 0"),
+        (("match", "no-such-program"), 2, "not_found", "no file 'no-such-program'"),
+        (("match", "stock", "-b", "soon"), 2, "usage", "'soon' is not a duration"),
+        (("match", "stock", "-b", "0"), 2, "usage", "must be above 0"),
         (("match", "stock", "--seeds", "none"), 2, "usage", "'none' is not a whole number"),
         (("match", "stock", "stock"), 2, "usage", "named twice"),
         (("match",), 2, "usage", "name at least one program"),
         (("improve",), 2, "usage", "name the program"),
         (("evolve", "--quick", "--budget", "1h"), 2, "usage", "--quick and --budget"),
-        (("run", "stock", "-t", "no-such-task"), 2, "not_found", "no-such-task"),
+        (("match", "stock", "-t", "no-such-task"), 2, "not_found", "no-such-task"),
         (("standings", "no-such-study"), 2, "not_found", "no study 'no-such-study'"),
         (("show", "zzz"), 2, "not_found", "starts with 'zzz'"),
         (("show", "r"), 2, "ambiguous", "could be"),
@@ -146,19 +146,18 @@ def test_a_subcommand_that_is_typed_alone_is_named_with_its_noun(call: Call) -> 
         (("export", "one", "--view", "nix"), 2, "not_found", "no view 'nix'"),
         (("standings", "--match", "m9"), 2, "not_found", "no match"),
         (("task", "show", "nix"), 2, "not_found", "nix"),
-        (("run", "stock", "-b", "0.001s"), 2, "usage", "is too small for an experiment"),
+        (("match", "stock", "-b", "0.001s"), 2, "usage", "is too small for an experiment"),
         (("evolve", "--quick", "-b", "0.001s"), 2, "usage", "is too small for an experiment"),
         (("match", "stock", "-j", "9999"), 2, "usage", "9999"),
         (("verify", "train.py"), 2, "usage", "name the task"),
         (("verify", "train.py", "-t", "strokes"), 2, "not_found", "no such file"),
         (("verify", "studies/none", "-s", "one"), 2, "not_found", "no study"),
         (("verify", "one"), 2, "not_comparable", "this study was made on t1"),
-        (("transfer", "one"), 2, "not_comparable", "has runs on one task only"),
         (("ablate", "nothing.md"), 2, "not_found", "no file 'nothing.md'"),
         (("ablate",), 2, "usage", "name a program"),
         (("match", "stock", "-r", "command:clod"), 2, "not_found", "no recipe for an agent 'clod'"),
-        (("run", "stock", "-r", "command"), 2, "usage", "--researcher command names no agent"),
-        (("match", "stock", "-t", "tabular:1-2"), 2, "usage", "one task is needed, these are 2"),
+        (("match", "stock", "-r", "command"), 2, "usage", "--researcher command names no agent"),
+        (("ablate", "stock", "-t", "tabular:1-2"), 2, "usage", "one task is needed, these are 2"),
         (("match", "stock", "-t", "tinylm:3"), 2, "usage", "is no family"),
         (("evolve", "--family", "tinylm"), 2, "usage", "has no family"),
         (("evolve", "--family", "tabular,tabular"), 2, "usage", "named twice"),
@@ -169,16 +168,13 @@ def test_a_subcommand_that_is_typed_alone_is_named_with_its_noun(call: Call) -> 
         (("task", "init", "mine", "--simulated", "--like", "strokes"), 2, "usage", "exclude each other"),
         (("task", "init", "mine", "--from", ".", "--grammar", "2"), 2, "usage", "exclude each other"),
         (("match", "stock", "--webhook", "ftp://x"), 2, "usage", "not an http address"),
-        (("transfer", "stock", "--webhook", "ftp://x"), 2, "usage", "not an http address"),
         (("ablate", "stock", "--webhook", "ftp://x"), 2, "usage", "not an http address"),
         (("report", "one", "-o", "."), 2, "usage", ". is a folder"),
         (("report", "one", "--card", "card.jpg"), 2, "usage", "no .png or .svg file"),
         (("report", "one", "-o", "studies/one/study.toml/x"), 1, "environment", "Not a directory"),
         (("credit", "one", "--on", "a=1"), 2, "usage", "--on needs --bundle"),
-        (("transfer", "local", "-t", "strokes"), 2, "usage", "two or more tasks"),
-        (("transfer", "local", "-t", "strokes,strokes"), 2, "usage", "--task strokes: this task is named twice"),
-        (("transfer", "-t", "strokes,letters"), 2, "usage", "name at least one program"),
-        (("transfer", "local", "local", "-t", "strokes,letters"), 2, "usage", "a program is named twice"),
+        (("match", "local", "-t", "strokes,strokes"), 2, "usage", "--task strokes: this task is named twice"),
+        (("match", "local", "-t", "strokes,letters", "--race"), 2, "usage", "are for a match on one task"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_line_and_a_hint(
@@ -205,7 +201,7 @@ def test_ambiguous_ids_list_the_candidates(call: Call) -> None:
 
 def test_the_nearest_verb_and_starter_are_suggested(call: Call) -> None:
     assert "hint: metaloop evolve --help" in call("evlove")[2]
-    assert "did you mean stock?" in call("run", "stokc")[2]
+    assert "did you mean stock?" in call("match", "stokc")[2]
 
 
 def test_an_unforeseen_error_is_one_line_with_a_traceback_only_on_demand(tmp_path: Path) -> None:
@@ -236,7 +232,7 @@ def test_a_package_of_the_user_in_our_place_is_refused(tmp_path: Path) -> None:
 
 def test_options_are_read_from_the_environment(here: Path) -> None:
     env = {**os.environ, "METALOOP_JSON": "1", "METALOOP_RUN_BUDGET": "2m"}
-    done = cli("run", "stock", "--dry-run", cwd=here, env=env)
+    done = cli("match", "stock", "--dry-run", cwd=here, env=env)
     assert json.loads(done.stdout)["run_budget_s"] == 120.0
 
 
@@ -247,7 +243,7 @@ LOOKING = [
     ("program", "diff", "stock", "local"), ("program", "show", "local", "--settings"), ("program", "lint", "stock"),
     ("task",), ("task", "show", "strokes"), ("sql", "one", "FROM runs"),
     pytest.param(("doctor",), marks=pytest.mark.slow),
-    ("evolve", "--quick", "--dry-run"), ("match", "stock", "local", "--dry-run"), ("run", "stock", "--dry-run"),
+    ("evolve", "--quick", "--dry-run"), ("match", "stock", "local", "--dry-run"),
 ]  # fmt: skip
 
 
@@ -311,14 +307,14 @@ def test_a_program_in_prose_is_told_how_much_a_script_follows(call: Call, here: 
     said = call("match", "prose.md", "letter.md", "--dry-run")[2]
     assert "prose: a script can follow 1 of its 2 ideas" in said and "letter: a script can follow no idea in it" in said
     assert "a script can follow" not in call("match", "stock", "local", "--dry-run")[2]
-    assert "a script can follow" not in call("run", "prose.md", "-r", "command:claude", "-m", "x", "--dry-run")[2]
+    assert "a script can follow" not in call("match", "prose.md", "-r", "command:claude", "-m", "x", "--dry-run")[2]
 
 
 def test_a_plan_tells_whether_there_is_a_sandbox(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    told = json.loads(call("run", "stock", "--dry-run", "--json")[1])
+    told = json.loads(call("match", "stock", "--dry-run", "--json")[1])
     assert told["sandbox"] == "sandboxed"
     monkeypatch.setenv("METALOOP_NO_SANDBOX", "1")
-    for words in (("run", "stock"), ("match", "stock"), ("evolve", "--quick")):
+    for words in (("match", "stock"), ("evolve", "--quick")):
         told = json.loads(call(*words, "--dry-run", "--json")[1])
         assert told["sandbox"] == "WITHOUT a sandbox: all results will be marked unverified"
 
@@ -329,7 +325,7 @@ def test_without_a_sandbox_nothing_is_founded(
     from trainer.sandbox import bwrap
 
     monkeypatch.setattr(bwrap, "_candidates", list)  # neither the wheel nor the system has one
-    for words in (("run", "stock"), ("match", "stock"), ("evolve", "--quick")):
+    for words in (("match", "stock"), ("evolve", "--quick")):
         code, out, err = call(*words, "-s", str(tmp_path / "new"))
         assert (code, out) == (1, "") and not (tmp_path / "new").exists()
         assert err.splitlines()[0].startswith("error: no sandbox: ") and "--no-sandbox" in err

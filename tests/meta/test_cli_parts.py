@@ -32,7 +32,6 @@ from meta.cli.options import duration, flag, parse_duration, verb
 from meta.cli.output import Column, Output, ask, clean, fit_columns, folded, jsonable, table
 from meta.cli.program import differences, show_settings, with_before
 from meta.cli.progress import line_of, ticker
-from meta.cli.run import in_a_sentence
 from meta.cli.screen import arm_rows, header, screen, status_item
 from meta.cli.standings import _table as table_of
 from meta.cli.standings import both_arms, rank_text, show_match, unranked
@@ -454,7 +453,7 @@ def test_a_match_begins_with_what_it_shows() -> None:
 
 def test_a_transfer_says_on_how_many_tasks_a_program_is_better() -> None:
     def cell(task: str, p: float | None, role: str = "program", name: str = "a") -> Cell:
-        figures = (1.0, 0.1, 0.8, 1.2, "nats", 0.5, 2.0, p, p, None, "scored")
+        figures = (1.0, 0.1, 0.8, 1.2, "nats", 0.5, 2.0, p, p, "scored")
         return Cell(task, "home", name, name, role, None, "selection", 3, *figures)
 
     cells = [cell("one", 0.02), cell("two", 0.03), cell("three", None), cell("one", 0.001, "control", "stock")]
@@ -462,16 +461,6 @@ def test_a_transfer_says_on_how_many_tasks_a_program_is_better() -> None:
     assert list(shown_better([cell("one", 0.5)])) == [
         "a is shown to gain more than stock on 0 of 1 task (p at most 0.025)."
     ]
-
-
-def test_a_run_is_told_as_measured_again() -> None:
-    row = {"name": "a", "task": "t", "state": "finished", "verified_gain": 0.14, "claimed_gain": 0.23, "unit": "nats"}
-    row["trust"] = "scored"
-    told = in_a_sentence(row | {"verified_seeds": 2})
-    assert told.startswith("a gained +0.140 nats on t: mean of 2 fresh seeds.") and "was +0.230" in told
-    assert in_a_sentence(row | {"verified_gain": None, "state": "cut"}) == "a on t: cut, no verified gain."
-    weak = {"verified_gain": None, "state": "cut", "trust": "self-reported"}
-    assert in_a_sentence(row | weak) == "a on t: cut, no retrained gain."
 
 
 def test_lines_of_the_log() -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from tests.inner_loop.play import BLOBS
 
-from .cli_study import cli
+from .cli_study import ALONE, cli
 
 STROKES = ("--fixed-steps", "--seed", "1", "-b", "0.5s")  # the task that a command takes unless it is told of another
 SMALL = ("-t", str(BLOBS), "--fixed-steps", "--seed", "1", "-b", "1.2s")  # six full experiments a run
@@ -42,23 +42,19 @@ def wait_for_experiments(folder: Path, count: int) -> None:
     pytest.fail(f"no {count} experiments in {folder}")
 
 
-def test_run_ends_with_a_verified_gain_and_can_be_looked_at(tmp_path: Path) -> None:
-    done = cli("run", "stock", *STROKES, "--json", cwd=tmp_path)
+def test_a_single_run_ends_with_a_verified_gain_and_can_be_looked_at(tmp_path: Path) -> None:
+    done = cli("match", "stock", *ALONE, *STROKES, "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
-    assert told["study"].startswith("studies/strokes-")
-    assert told["state"] == "finished"
-    assert told["verified_gain"] is not None
-    assert told["kept_experiments"][0]["number"] == 0
-    numbers = cli("sql", told["study"], "SELECT number FROM experiments", "--json", cwd=tmp_path)
-    assert told["tried"] == sum(row["number"] != 0 for row in json.loads(numbers.stdout))
-    assert "plan: 1 run of" in done.stderr
-    rows = json.loads(cli("sql", told["study"], "FROM runs", "--json", cwd=tmp_path).stdout)
-    assert [row["run_id"] for row in rows] == [told["run_id"]]
-    shown = json.loads(cli("show", told["run_id"][:6], "--json", cwd=tmp_path).stdout)
+    assert told["study"].startswith("studies/strokes-") and told["contrast"] is None
+    assert "plan: 1 run of" in done.stderr and "A/A" not in done.stderr
+    [run] = json.loads(cli("sql", told["study"], "FROM runs", "--json", cwd=tmp_path).stdout)
+    assert run["state"] == "finished" and [row["gain"] for row in told["items"]] == [run["verified_gain"]]
+    assert f"metaloop show {run['run_id'][:7]} -s {told['study']}" in done.stderr
+    shown = json.loads(cli("show", run["run_id"][:6], "--json", cwd=tmp_path).stdout)
     assert shown["kind"] == "run"
-    again = cli("run", "--resume", told["study"], "--json", cwd=tmp_path)
-    assert json.loads(again.stdout)["verified_gain"] == told["verified_gain"]
+    again = cli("match", "--resume", told["study"], "--json", cwd=tmp_path)
+    assert json.loads(again.stdout)["items"] == told["items"]
 
 
 def test_a_match_drains_on_ctrl_c_and_resumes_to_standings(tmp_path: Path) -> None:
@@ -90,19 +86,19 @@ def test_a_match_drains_on_ctrl_c_and_resumes_to_standings(tmp_path: Path) -> No
 
 
 def test_a_run_without_a_sandbox_says_so_and_is_verified_in_one(tmp_path: Path) -> None:
-    done = cli("run", "stock", *SMALL, "--no-sandbox", "-s", "bare", "--json", cwd=tmp_path)
+    done = cli("match", "stock", *ALONE, *SMALL, "--no-sandbox", "-s", "bare", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (
         "WITHOUT a sandbox" in done.stderr
         and "study: ./bare (in the current folder; -s studies/bare: with" in done.stderr
     )
-    told = json.loads(done.stdout)
+    [told] = json.loads(cli("sql", "bare", "FROM runs", "--json", cwd=tmp_path).stdout)
     assert told["trust"] == "unverified"
     rows = json.loads(cli("sql", "bare", "SELECT DISTINCT trust FROM experiments", "--json", cwd=tmp_path).stdout)
     assert rows == [{"trust": "unverified"}]
     everywhere = "SELECT trust FROM runs UNION SELECT trust FROM verifications UNION SELECT trust FROM standings"
     assert json.loads(cli("sql", "bare", everywhere, "--json", cwd=tmp_path).stdout) == rows
-    refused = cli("run", "stock", "--resume", "bare", cwd=tmp_path)
+    refused = cli("match", "--resume", "bare", cwd=tmp_path)
     assert refused.returncode == 2 and "was created without a sandbox" in refused.stderr
 
     checked = cli("verify", told["run_id"][:6], "-s", "bare", "-n", "2", "-y", "--json", cwd=tmp_path)

@@ -27,7 +27,7 @@ from programs.errors import UsageError
 from programs.folder import load
 from programs.program import Program
 from programs.roles import roles
-from tests.meta.cli_study import cli
+from tests.meta.cli_study import ALONE, cli
 from tests.meta.evolved import evolved
 from tests.studies import TINY, planted
 from trainer.data import DataStore
@@ -127,11 +127,11 @@ def test_lint_and_diff_go_by_file(lab: Path, tmp_path: Path) -> None:
     }
 
 
-def test_run_and_match_take_a_folder_and_resume_it(lab: Path, law: Task, tmp_path: Path) -> None:
+def test_a_match_takes_a_folder_and_resumes_it(lab: Path, law: Task, tmp_path: Path) -> None:
     own = load(lab)
     done = cli("program", "lint", ".", cwd=lab)
     assert done.returncode == 0 and done.stdout.splitlines()[1].startswith("log/found.md:1\tinfo\tliving"), done.stderr
-    done = cli("run", str(lab), "-t", str(law.folder), "--study", str(tmp_path / "r"), cwd=tmp_path)
+    done = cli("match", str(lab), *ALONE, "-t", str(law.folder), "--study", str(tmp_path / "r"), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert StudyConfig.read(tmp_path / "r" / "study.toml").programs[0] == ("lab", own.document)
     done = cli(

@@ -11,6 +11,7 @@ from scipy.stats import ttest_ind
 
 from analysis.study import query
 from meta.cli.main import run
+from tests.meta.cli_study import on_terminal
 from trainer.variants import init_simulated
 
 QUIET = ("-n", "3", "-y", "-q", "--json")
@@ -20,6 +21,7 @@ QUIET = ("-n", "3", "-y", "-q", "--json")
 def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("contrast")
     init_simulated(folder / "law", 3)
+    init_simulated(folder / "other", 8)
     (folder / "mine.md").write_text("# Mine\n\nTake care.\n")
     (folder / "b.md").write_text("# B\n\n## Ideas\n\n- Try `LADDER1=0.5`.\n")
     return folder
@@ -74,6 +76,32 @@ def test_programs_under_which_the_researcher_does_the_same_are_one_arm_with_all_
     told = played(capsys, "local", "mine.md", "-t", "law", "-s", "four")
     names = [(row["name"], row["role"]) for row in query(here / "four", "SELECT name, role FROM standings")]
     alike = "stock = mine"
-    assert sorted(names) == [("local", "program"), (alike, "a/a"), (alike, "control")]
+    assert sorted(names) == [("local", "program"), ("stock", "a/a"), (alike, "control")]
     found = told["contrast"]
     assert isinstance(found, dict) and (found["first"], found["second"]) == ("local", alike)
+
+
+def test_on_several_tasks_there_is_a_match_on_each_and_a_table_of_both(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(here)
+    words = ["local", "b.md", "-t", "law,other"]
+    plan = played(capsys, *words, "--dry-run")
+    assert (plan["task"], plan["runs"], plan["runs_by_task"]) == ("law, other", 18, "law 9, other 9")
+    assert str(plan["tells"]).startswith("on each task: ") and not (here / "studies").exists()
+    told = played(capsys, *words, "-s", "both", "--seed", "1")
+    cells = told["cells"]
+    assert isinstance(cells, list) and len(cells) == 6
+    assert {(cell["task"], cell["place"]) for cell in cells} == {("law", "home"), ("other", "elsewhere")}
+    arms = {(cell["name"], cell["role"]) for cell in cells}
+    assert arms == {("local", "program"), ("stock = b", "control"), ("stock", "a/a")}
+    for args, message in (
+        (words, ""),
+        (["careful"], "; careful would change nothing"),
+        (["-t", "law,strokes"], "; --task would change nothing"),
+    ):
+        assert run(["match", *args, "-s", "both", "--dry-run"]) == (2 if message else 0)
+        assert message in capsys.readouterr().err
+    code, shown = on_terminal("match", "--resume", "both", cwd=here)
+    assert code == 0 and "law (training task), gains in nats" in shown and "other (other task)" in shown
+    assert "× stock" in shown and "A/A" in shown

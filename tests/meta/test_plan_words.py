@@ -36,7 +36,7 @@ def test_the_stages_and_the_part_of_the_models_are_told() -> None:
     assert told["stages"].startswith("an opening race of 3 programs and stock (A/A), 3 runs each; 2 generations")
     assert "of 3 new programs and 2 old ones, 3 to 5 runs each" in told["stages"]
     assert told["researcher"] == "chat: the models follow the programs and write new ones"
-    assert "set the price with --price openai/test=IN/OUT" in told["price"]
+    assert "set the price with --set prices=openai/test=IN/OUT" in told["price"]
 
 
 @pytest.mark.parametrize(

@@ -29,14 +29,14 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         "--generations 9", "--seeds 8", "--budget 9h", "--quick", "--harvest 5", "--without strokes",
         "--from-scratch", "--workers 1", "--task strokes", "--run-budget 5s", "--seed 3", "--reserve tinylm",
-        "--model gpt-4o-mini", "--from nowhere", "--reply-tokens 900",
+        "--model gpt-4o-mini", "--from nowhere", "--set reply_tokens=900",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("how", ["--resume", "--study"])
 def test_a_setting_is_refused_by_its_name(begun: Path, words: str, how: str) -> None:
     done = cli("evolve", how, str(begun), *shlex.split(words), "--dry-run")
     first, hint = done.stderr.splitlines()
-    name = words.partition(" ")[0]
+    name = words.partition("=" if words.startswith("--set") else " ")[0]
     assert done.returncode == 2 and first.endswith(f"{name} would change nothing")
     assert "to resume it" in hint and not done.stdout
 
@@ -48,7 +48,7 @@ def test_so_are_a_program_and_a_variable(begun: Path) -> None:
 
 
 def test_what_belongs_to_the_command_is_taken(begun: Path) -> None:
-    more = ("--max-tokens", "9000", "--call-timeout", "9s", "--executor", "local", "--runs-per-device", "1", "-y", "-q")
+    more = ("--max-tokens", "9000", "--set", "call_timeout=9s", "--executor", "local", "-y", "-q")
     assert cli("evolve", "--resume", str(begun), "--dry-run", *more).returncode == 0
     known = {name.lstrip("-") for parameter in evolve.params for name in parameter.opts}
     assert {*RUN_TIME, *AT_EACH_START} <= known

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from meta.cli.main import run
+from tests.meta.cli_study import ALONE
 from tests.trainer import foreign_repos
 from trainer.task import Task
 
@@ -28,8 +29,10 @@ def test_init_from_a_repository(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert facts["metric"]["value"] == "val_bpb" and facts["time"]["where"] == "measured"
     assert run(["task", "show", str(tmp_path / "task"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["scoring"] == "printed"
-    assert run(["run", "stock", "-t", str(tmp_path / "task"), "--dry-run"]) == 0
-    assert run(["run", "stock", "-t", str(tmp_path / "task"), "-b", "0.3s", "-s", str(tmp_path / "done")]) == 0
+    assert run(["match", "stock", "-t", str(tmp_path / "task"), "--dry-run"]) == 0
+    assert (
+        run(["match", "stock", *ALONE, "-t", str(tmp_path / "task"), "-b", "0.3s", "-s", str(tmp_path / "done")]) == 0
+    )
     assert "has not been checked here" not in capsys.readouterr().err  # its baseline ran when it was made
 
 
@@ -109,7 +112,7 @@ def test_a_task_that_fails_its_check_starts_no_study_and_no_contest(
     capsys.readouterr()
     task, first = ["-t", "theirs", "-b", "2s"], True
     for words in (["match", "stock"], ["evolve", "--budget", "4h"], ["improve", "own.md", "--budget", "4h"],
-                  ["run", "stock"], ["contest", "init", "contest"]):  # fmt: skip
+                  ["contest", "init", "contest"]):  # fmt: skip
         assert run([*words, *task]) == 2, words
         said = " ".join(capsys.readouterr().err.split())
         assert "theirs fails its check: baseline: crash: exit code 3" in said and "metaloop task check" in said, words

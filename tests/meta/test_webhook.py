@@ -40,14 +40,9 @@ def test_match_sends_its_standings(law: str) -> None:
     assert all(row["low"] <= row["gain"] <= row["high"] for row in body["rows"])
 
 
-def test_transfer_sends_the_standings_of_each_task(law: str) -> None:
-    words = ["transfer", "local", "-t", f"{law},{Path(law).with_name('other')}", "-n", "2", "--no-bare", "-y"]
-    body = sent(words)
-    assert (
-        body["command"] == "transfer"
-        and len({row["task"] for row in body["rows"]}) == 2
-        and " on other" in body["text"]
-    )
+def test_match_on_several_tasks_sends_the_standings_of_each(law: str) -> None:
+    body = sent(["match", "local", "-t", f"{law},{Path(law).with_name('other')}", "-n", "2", "-y"])
+    assert len({row["task"] for row in body["rows"]}) == 2 and " on other" in body["text"]
 
 
 def test_ablate_sends_its_effects(law: str) -> None:

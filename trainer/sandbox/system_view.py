@@ -177,7 +177,7 @@ def checked(path: Path, hidden: Iterable[Path] = (), reader: str = "agents") -> 
     if not real.exists():
         raise UsageError(f"{path} does not exist", hint="check the path")
     if login_keys.holds_key(path) or login_keys.holds_key(real):
-        raise UsageError(f"{path} may contain keys and is not shown", hint="an agent's login: --set agent_home=NAME=FILE")
+        raise UsageError(f"{path} may contain keys and is not shown", hint="a login: --set agent_home=NAME=FILE")
     if str(real) in _NEVER or str(path) in _NEVER or real == Path(os.path.expanduser("~")).resolve():
         raise UsageError(f"{path} contains too much to be shown", hint="name the folder of the program in it")
     packages = (Path(__file__).resolve().parents[2] / name for name in _OURS)

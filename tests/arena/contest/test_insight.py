@@ -105,7 +105,7 @@ def test_each_run_has_its_course(opened: tuple[Contest, dict[str, str], Browser]
     assert page.count('<figure class="curve">') == RUNS and 'class="best"' in page
     other = browser.get(f"/entry/{ids['first']}?run={runs[1]['run_id']}").text
     assert 'aria-current="true">Run 2<' in other and '<pre class="diff"' in other
-    assert "metaloop run program.md" in page and "style=" not in page
+    assert "metaloop match program.md" in page and "style=" not in page
     assert page.index('id="best"') < page.index('id="text"') < page.index('id="curves"')
     best = max(runs, key=lambda run: run["gain"] or 0.0)
     kept = [row for row in best["experiments"] if row["decision"] == "keep"]
