@@ -31,10 +31,11 @@ case $answer in
   *) echo "error: $base has no model $name: ${answer:0:300}" >&2; exit 2 ;;
 esac
 
+alone=(-n 1 --no-controls)
 flags=(-t "$task" -m "openai/$name" --yes)
 [ -z "${RUN_BUDGET:-}" ] || flags+=(-b "$RUN_BUDGET")
 [ -z "${CONTEXT:-}" ] || flags+=(--set context_tokens="$CONTEXT")
-plan=$(metaloop run stock "${flags[@]}" --dry-run --json) || exit 1
+plan=$(metaloop match stock "${alone[@]}" "${flags[@]}" --dry-run --json) || exit 1
 "$PYTHON" -c '
 import json, sys
 plan = json.loads(sys.argv[1])
@@ -57,7 +58,7 @@ carry_out() { # STUDY COMMAND...
   [ -d "$study" ] || return 0
   metaloop sql "$study" "$summary" --quiet
 }
-carry_out "$out/chat" run stock "${flags[@]}"
+carry_out "$out/chat" match stock "${alone[@]}" "${flags[@]}"
 [ -d "$out/chat" ] && metaloop sql "$out/chat" \
   "SELECT r.state, count(e.experiment_id) AS experiments, any_value(r.verified_gain) AS verified_gain
    FROM runs r LEFT JOIN experiments e USING (run_id) GROUP BY r.run_id, r.state" --quiet

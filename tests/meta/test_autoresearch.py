@@ -107,4 +107,4 @@ def test_the_best_kept_source_is_what_is_verified(tmp_path: Path, rented: bool) 
     assert row["state"] == "finished" and row["final_source_id"] == kept[0]["source_id"] != kept[-1]["source_id"]
     assert kept[0]["decision"] == "keep" and row["verified_gain"] > 0
     assert f"\t{kept[0]['metric']:.6f}\t" in heard and re.search(r"\tcrash\ts/\^BATCH_SIZE", heard)
-    assert ("the code ran without a sandbox" in " ".join(told.split())) == rented == (row["trust"] == "unverified")
+    assert ("\tunverified\t" in told) == rented == (row["trust"] == "unverified")

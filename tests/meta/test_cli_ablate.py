@@ -147,7 +147,7 @@ def test_the_kept_rows_of_an_import_are_trained_again_in_a_new_study(tmp_path: P
     assert effects == pytest.approx({"more of A": 0.4, "more of B": 0.2, "worse": -0.1}, abs=0.01)
     assert "left out: 1 of 4 kept rows" in done.stderr and "2 of 3 kept changes are distinguishable" in done.stderr
     again = cli("ablate", "--resume", made["study"], "--json", cwd=tmp_path)
-    assert json.loads(again.stdout) == made
+    assert json.loads(again.stdout)["items"] == made["items"]
     _leads_back_to_trainings(tmp_path, made)
 
 
