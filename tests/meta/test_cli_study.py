@@ -82,7 +82,7 @@ def test_a_match_drains_on_ctrl_c_and_resumes_to_standings(tmp_path: Path) -> No
     assert {row["n"] for row in rows} == {3}
     refused = cli("match", "--resume", str(folder), "-b", "9s", cwd=tmp_path)
     assert refused.returncode == 2
-    assert "run_budget" in refused.stderr
+    assert "--run-budget" in refused.stderr
 
 
 def test_a_run_without_a_sandbox_says_so_and_is_verified_in_one(tmp_path: Path) -> None:

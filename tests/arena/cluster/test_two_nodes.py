@@ -24,7 +24,7 @@ from tests.studies import make_study, program, silent
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'metaloop[ray]'")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(580)]
-ENTRIES = [Entry(program("stock")), Entry(program("other", ideas=("Try momentum 0.9.",)))]
+ENTRIES = [Entry(program("stock")), Entry(program("other", "  no_repeat: false\n"))]
 RUNS = 3
 Standings = tuple[list[dict[str, Any]], list[dict[str, Any]]]
 
