@@ -154,7 +154,7 @@ def test_each_run_has_its_course(opened: tuple[Contest, dict[str, str], Browser]
     assert "The bar beside a row: no other" in board and all(
         "With fewer than 3 runs, " in one for one in (board, shown)
     )
-    assert "a rank range compares all pairs of rows" in board and '<td data-label="State">' in board
+    assert "A rank range compares all pairs of rows" in board and '<td data-label="State">' in board
     assert '<span class="soft">scored</span>' not in board and "</span> measured" in board
 
 
