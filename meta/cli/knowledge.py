@@ -144,9 +144,10 @@ def _read(folders: Sequence[str], without: Sequence[str], out: Output) -> list[E
     effects = read(bases or [SHIPPED], without=without) if bases or not studies else []
     for folder in studies:
         config = StudyConfig.read(folder / resolve.MARK)
-        for task in map(Task.load, [config.task, *(other.task for other in (*config.further, *config.fresh))]):
-            with resolve.connect(folder, []) as con:
-                measured = of_study(con, task, folder.resolve().name)
+        tasks = [Task.load(each) for each in (config.task, *(other.task for other in (*config.further, *config.fresh)))]
+        with resolve.connect(folder, []) as con:
+            by_task = [(task, of_study(con, task, folder.resolve().name)) for task in tasks]
+        for task, measured in by_task:
             if not any(effect.edit for effect in measured):
                 out.warn(f"{resolve.shown(folder)}: shows nothing about edits of {task.name} by role; left out")
             elif not {measured[0].family, task.name, task.task_id} & {*without}:

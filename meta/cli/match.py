@@ -148,11 +148,12 @@ def added(
     folders = [resolve.study_folder(name, out).resolve() for name in names]
     if len({*folders, *([study.folder.resolve()] if study else [])}) < len(folders) + bool(study):
         raise UsageError("--add names a study twice, or this one", hint="name each earlier study once")
-    choice, budget = settings.researcher_choice, settings.run_budget or task.run_budget
-    followed = EvolvedFor.of(choice.researcher, choice.config.models)
     if study:
-        followed = EvolvedFor.of(study.config.researcher, study.config.staff.models)
-        budget = study.config.run_budget
+        researcher, staff, budget = study.config.researcher, study.config.staff, study.config.run_budget
+    else:
+        choice, budget = settings.researcher_choice, settings.run_budget or task.run_budget
+        researcher, staff = choice.researcher, choice.config
+    followed = EvolvedFor.of(researcher, staff.models)
     wanted = {
         "task_id": task.task_id, "run_budget": budget,
         "hardware_class": hardware_of_jobs(task.device), "researcher": followed.researcher,

@@ -153,10 +153,12 @@ def typed() -> dict[str, list[str]]:
     """Option → its values of this command, by its line or the environment, without AT_EACH_START; ``""``: the command
     and its arguments."""
     context = click.get_current_context(silent=True)
-    given: dict[str, list[str]] = {"": context.command_path.split()[1:]} if context else {}
-    for parameter in context.command.params if context else ():
-        source = context.get_parameter_source(parameter.name or "") if context else None
-        if context is None or source not in (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT):
+    if context is None:
+        return {}
+    given: dict[str, list[str]] = {"": context.command_path.split()[1:]}
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if source not in (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT):
             continue
         value = context.params[parameter.name or ""]
         values = [_word(one) for one in (value if isinstance(value, tuple) else (value,)) if one is not None]

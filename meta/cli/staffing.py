@@ -32,6 +32,7 @@ def settings_of(texts: Sequence[str]) -> dict[str, Any]:
 
     known = settable()
     made: dict[str, Any] = {}
+    config = ModelConfig()
     for text in texts:
         key, _, value = text.partition("=")
         if key not in known:
@@ -45,11 +46,11 @@ def settings_of(texts: Sequence[str]) -> dict[str, Any]:
                 made[key] = parse_duration(value)
             else:
                 made[key] = tuple(resolve.listed(value)) if isinstance(known[key].default, tuple) else value
-            ModelConfig(**made)
+            config = ModelConfig(**made)
         except ValueError as error:
             hint = str(known[key].description)
             raise UsageError(f"--set {text}: {first_line(error)}", hint=hint) from None
-    return {name: getattr(ModelConfig(**made), name) for name in made}
+    return {name: getattr(config, name) for name in made}
 
 
 def first_line(error: ValueError) -> str:
