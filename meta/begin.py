@@ -31,10 +31,9 @@ if TYPE_CHECKING:
 def create(
     folder: Path, *, task: Task, plan: Plan, own: Sequence[Program] = (), workers: int, seed: int | None = None,
     fixed_steps: bool = False, sandbox: bool = True, command: str = "evolve", reserve: Sequence[Task] = (),
-    further: Sequence[Task] = (),
-    researcher: str = "scripted", model_config: ModelConfig | None = None, meta_program: Program | None = None,
-    devices: int = 1, past: PastStudy | None = None, race_rule: str | None = None, learnt: Learnt | None = None,
-    variant: Task | None = None, drawn: DrawnTasks | None = None, path: str | None = None,
+    further: Sequence[Task] = (), researcher: str = "scripted", model_config: ModelConfig | None = None,
+    meta_program: Program | None = None, devices: int = 1, past: PastStudy | None = None, race_rule: str | None = None,
+    learnt: Learnt | None = None, variant: Task | None = None, drawn: DrawnTasks | None = None, path: str | None = None,
     typed: Mapping[str, list[str]] | None = None,
 ) -> tuple[Study, list[Program]]:  # fmt: skip
     """A new study in ``folder`` and its starters. With ``command`` improve, the first of ``own`` is the program to

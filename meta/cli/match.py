@@ -72,20 +72,14 @@ def match(
     race, rule_name = race or race_rule is not None, race_rule or RACE_RULE
     RACE_RULES.get(rule_name)  # refused before anything is spent
     settings = LaunchSettings.of(which, playing, start, ResearcherChoice.of(models, yes=start.yes))
-    folder = settings.existing(out)
-    study = resume(folder, settings, "seeds", "add") if folder else None
+    study = resume(folder, settings, "seeds", "add") if (folder := settings.existing(out)) else None
     entries, runs = entries_of(study, programs, seeds, controls)
-    tasks = tasks_of_match(study, settings)
-    if len(tasks) > 1 and (race or add):
-        raise UsageError("--race and --add are for a match on one task", hint="name one task, or leave them out")
+    tasks = tasks_of_match(study, settings, race or bool(add))
     if study is None:
         settings.researcher_choice.refuse_inert(out, [entry.program for entry in entries], tasks)
     researcher = study.config.researcher if study else settings.researcher_choice.researcher
     arms = [alike(entries, task, researcher) for task in tasks]
-    for task, entered in zip(tasks, arms, strict=True):
-        for name in (arm.program.name for arm in entered if " = " in arm.program.name):
-            where = f" on {task.name}" if len(tasks) > 1 else ""
-            out.note(f"one arm{where}, because this researcher does the same: {name}")
+    say_alike(out, tasks, arms)
     plan = plan_of(tasks, [len(entered) for entered in arms], runs, settings, study)
     if settings.dry_run:
         launch.dry_run(out, plan)
@@ -102,17 +96,15 @@ def match(
     launch.announce(out, plan, study.folder)
     carry_out = partial(play_entries, study, entries, runs, batch=batch, rule=rule)
     played = launch.drive(out, study.folder, "match", plan, carry_out, at_end=launch.flags_at_end(webhook))
-    present(out, study, played, others)
-    if others:
-        out.note(f"the difference counts the runs of {', '.join(add)} too; the report of this study does not")
-    matches = [each.match_id for each in played]
-    webhooks.send_rows(out, webhook, "match", study.folder, webhooks.STANDINGS, [matches])
+    present(out, study, played, others, add)
+    webhooks.send_rows(out, webhook, "match", study.folder, webhooks.STANDINGS, [[one.match_id for one in played]])
     if batch is not None:
         out.note(race_ended(study, played[0]))
 
 
-def present(out: Output, study: Study, played: Sequence[Match], others: Sequence[Arms]) -> None:
-    """The standings, or on several tasks the gains on each, and the commands to go on with."""
+def present(out: Output, study: Study, played: Sequence[Match], others: Sequence[Arms], add: Sequence[str]) -> None:
+    """The standings, or on several tasks the gains on each, and the commands to go on with. ``others``: the runs of the
+    studies ``add``."""
     from meta.cli import standings, transfer_table
 
     if len(played) > 1:
@@ -122,17 +114,29 @@ def present(out: Output, study: Study, played: Sequence[Match], others: Sequence
     name, (run_id, *more) = resolve.typed(study.folder), study.state.runs
     alone = [] if more else [f"metaloop show {resolve.short(run_id)} -s {name}"]
     out.next(*alone, f"metaloop report {name}", f"metaloop credit {name}", "metaloop ui")
+    if others:
+        out.note(f"the difference counts the runs of {', '.join(add)} too; the report of this study does not")
 
 
-def tasks_of_match(study: Study | None, settings: LaunchSettings) -> list[Task]:
-    """Of the resumed study, else of --task. Raises UsageError where one is named twice."""
+def say_alike(out: Output, tasks: Sequence[Task], arms: Sequence[Sequence[Entry]]) -> None:
+    """A remark for each arm with the names of several programs."""
+    for task, entered in zip(tasks, arms, strict=True):
+        for name in (arm.program.name for arm in entered if " = " in arm.program.name):
+            where = f" on {task.name}" if len(tasks) > 1 else ""
+            out.note(f"one arm{where}, because this researcher does the same: {name}")
+
+
+def tasks_of_match(study: Study | None, settings: LaunchSettings, only_one: bool) -> list[Task]:
+    """Of the resumed study, else of --task. Raises UsageError where one is named twice, or where there are several and
+    ``only_one`` may be."""
     from arena.task_study import tasks_of
     from meta.reserve import refuse_twice
 
-    if study is not None:
-        return [on.task for on in tasks_of(study)]
-    tasks = launch.load_tasks(settings.task or launch.DEFAULT_TASK)
-    refuse_twice(tasks)
+    tasks = [on.task for on in tasks_of(study)] if study else launch.load_tasks(settings.task or launch.DEFAULT_TASK)
+    if study is None:
+        refuse_twice(tasks)
+    if len(tasks) > 1 and only_one:
+        raise UsageError("--race and --add are for a match on one task", hint="name one task, or leave them out")
     return tasks
 
 
