@@ -12,7 +12,7 @@ from programs.registry import Registry
 if TYPE_CHECKING:
     from trainer.gpu import Device
 
-VARIABLE = "METALOOP_EXECUTOR"  # what `--executor` sets, for this process and those that it starts
+VARIABLE = "METALOOP_EXECUTOR"  # what `--set executor=NAME` sets, for this process and those that it starts
 # A `make` may have two methods beside the call: `check()` raises UsageError where jobs cannot be carried out so, and
 # `hardware()` says of which hardware class the machines are, where they are others than this one.
 EXECUTORS: Registry[Callable[..., Any]] = Registry(
@@ -39,7 +39,7 @@ def hardware_of_jobs(device: Device = "cpu") -> str:
     if there is None:
         return hardware_class(device)
     if device == "gpu":
-        raise UsageError("a GPU task cannot run on a cluster", hint=f"leave out --executor {chosen()}")
+        raise UsageError("a GPU task cannot run on a cluster", hint=f"leave out --set executor={chosen()}")
     return there() or hardware_class(device)
 
 

@@ -23,7 +23,7 @@ from trainer.task import Task
 if TYPE_CHECKING:
     from arena.settings import StudyConfig
 
-VARIABLE = "METALOOP_RUNS_PER_DEVICE"  # what `--runs-per-device` sets, for this process and those that it starts
+VARIABLE = "METALOOP_RUNS_PER_DEVICE"  # what `--set runs_per_device=N` sets, for this process and those that it starts
 MOST = 8  # each run is a process with a warm template
 LOOK_SECONDS = 0.005
 
@@ -43,7 +43,7 @@ def processes(config: StudyConfig) -> int:
     runs = runs_per_device()
     if runs > 1 and (on_cluster() or config.devices > 1):
         why = "its runs have several devices each and hold them" if config.devices > 1 else "on a cluster"
-        raise UsageError(f"--runs-per-device {runs}: not possible here, {why}", hint="leave --runs-per-device out")
+        raise UsageError(f"--set runs_per_device={runs}: not possible here, {why}", hint="leave it out")
     return within_devices(config.workers, Task.load(config.task), config.devices) * runs
 
 

@@ -1,6 +1,6 @@
 """``python -m bench.cluster``: a match on two real Ray nodes, one of them killed with SIGKILL in its middle.
 
-Matches of the same study with ``--fixed-steps``: by worker processes on this machine and on two Ray nodes left alone, n
+Matches of the same study in fixed steps: by worker processes on this machine and on two Ray nodes left alone, n
 times, taking turns at going first; and once on two of which one dies with everything on it. Runs, deaths, what was
 lost, what was done twice, whether the standings are equal to the last bit; and what Ray takes over worker processes,
 whole and between the first and the last experiment. Each match is told on stderr as it ends.

@@ -82,7 +82,7 @@ def harvested(job: Job) -> Harvested:
         study = Path(folder) / "study"
         same = ["-t", str(task.folder), "--seed", str(number), "-j", "2", "-y", "-q"]
         play = ["evolve", "--quick", *same, "-b", f"{experiments * task.cost_seconds:.4f}s", "-s", str(study)]
-        play += [] if percent < 0 else ["--harvest", str(percent)]
+        play += [] if percent < 0 else ["--set", f"harvest={percent}"]
         done = subprocess.run([METALOOP, *tried(play)], capture_output=True, text=True, check=False)
         if done.returncode:
             problem = f"{name}, study {number}: {done.stderr.strip()[-300:]}"

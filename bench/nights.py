@@ -87,7 +87,7 @@ def night(job: tuple[str, int, int, int]) -> Night:
         (folder / "mine.md").write_text(PROGRAM)
         budget = f"{experiments * task.cost_seconds:.4f}s"
         common = ["-t", str(task.folder), "--seed", str(number), "-q", "-y"]
-        words = ["improve", str(folder / "mine.md"), "--budget", budget, "--without", family, *common]
+        words = ["improve", str(folder / "mine.md"), "--budget", budget, "--set", f"without={family}", *common]
         done = subprocess.run(
             [METALOOP, *words, "-s", str(folder / "study")], capture_output=True, text=True, check=False
         )

@@ -3,7 +3,7 @@
 python -m bench.older COMMIT [KIND …]      match evolve improve contest; needs the git repository
 python -m bench.older record FILE          the simulated runs of this code, for tests/test_older.py
 
-Both codes get the same programs, tasks, settings and secret. The match trains scripts with --fixed-steps; the
+Both codes get the same programs, tasks, settings and secret. The match trains scripts in fixed steps; the
 repository has a command of its own, whose score follows from its seed; evolve and contest have a simulated task.
 The runs that both made (same program text, stream and run seed) are compared: every experiment's metric, decision,
 source and steps, and every gain. Programs that mutators wrote may differ, and so may runs of shipped programs that were
@@ -99,18 +99,19 @@ def open_contest(code: Path, folder: Path, secret: str | None) -> str:
 
 def match(code: Path, folder: Path) -> None:
     programs = [f"./{name}.md" for name in PROGRAMS]
-    words = ("-t", "strokes", "-n", "2", "-b", "1.2s", "--fixed-steps", "--no-controls", "--seed", "3", "-j", "1")
-    call(code, folder, "match", *programs, *words, "-s", "match")
+    words = ("-t", "strokes", "-n", "2", "-b", "1.2s", "--no-controls", "--seed", "3", "-j", "1")
+    call(code, folder, "match", *programs, *words, "-s", "match", METALOOP_FIXED_STEPS="1")
 
 
 def evolve(code: Path, folder: Path) -> None:
-    words = ("-t", "./law", "--quick", "-n", "2", "--generations", "1", "-b", "1s", "--seed", "3", "-j", "1")
-    call(code, folder, "evolve", *words, "-s", "evolve")
+    words = ("-t", "./law", "--quick", "-n", "2", "-b", "1s", "--seed", "3", "-j", "1")
+    call(code, folder, "evolve", *words, "-s", "evolve", METALOOP_GENERATIONS="1")
 
 
 def improve(code: Path, folder: Path) -> None:
-    words = ("-t", "./repo", "-n", "2", "--generations", "1", "-b", "8s", "--fixed-steps", "--seed", "3", "-j", "1")
-    call(code, folder, "improve", "./local.md", *words, "-s", "improve")
+    words = ("-t", "./repo", "-n", "2", "-b", "8s", "--seed", "3", "-j", "1")
+    settings = {"METALOOP_GENERATIONS": "1", "METALOOP_FIXED_STEPS": "1"}
+    call(code, folder, "improve", "./local.md", *words, "-s", "improve", **settings)
 
 
 def contest(code: Path, folder: Path) -> None:

@@ -4,7 +4,7 @@ python -m bench.own_share FILE [HOW] [STUDIES] [WORKERS]      default steps 8 1
 
 HOW says how studies with seeds 1, 2 ... are made, all of `evolve --quick` on strokes but the last two:
     idle        device time, with nothing beside the study
-    steps       --fixed-steps
+    steps       --set fixed_steps=true
     load        device time, beside five busy processes
     default     the default plan, 12 minutes of device time by fixed steps, on strokes, tabular and letters in turn,
                 from what was learnt on tasks of other families
@@ -90,9 +90,9 @@ def simulated(job: Job, study: Path) -> Shown:
 
 def trained(job: Job, study: Path) -> Shown:
     task = ON[(job.seed - FIRST) % len(ON)] if job.how == "default" else "strokes"
-    plan = ["--without", task, "--budget", BUDGET] if job.how == "default" else ["--quick"]
+    plan = ["--set", f"without={task}", "--budget", BUDGET] if job.how == "default" else ["--quick"]
     play = ["evolve", *plan, "-t", task, "--seed", str(job.seed), "-y", "-q", "-s", str(study)]
-    play += ["--fixed-steps"] * (job.how in ("steps", "default"))
+    play += ["--set", "fixed_steps=true"] * (job.how in ("steps", "default"))
     subprocess.run([METALOOP, *tried(play)], capture_output=True, text=True, check=True)
     event: dict[str, Any] = champion_of(study) or {}
     decision = decision_of(event)

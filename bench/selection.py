@@ -3,8 +3,8 @@
 python -m bench.selection COMMIT FILE [STUDIES] [WORKERS] [TASK]      default 500 2; needs the git repository
 
 The same planted tasks, plan (quick) and seeds are evolved by both, each in a process of its own; nothing is trained.
-With TASK its scripts are really trained, by `metaloop evolve --quick -j 1` (here --from-scratch and without a harvest,
-which the earlier code does not have).
+With TASK its scripts are really trained, by `metaloop evolve --quick -j 1` (here without what was learnt on other tasks
+and without a harvest, which the earlier code does not have).
 Each pair is one line appended to FILE; those that FILE has are not made again. Verified gain of the champion in the
 confirmation, new minus old, in units of stock's mean gain on the task.
 """
@@ -60,7 +60,7 @@ with tempfile.TemporaryDirectory() as place:
     found = {row["role"]: row["gain"] for row in query(study, gains)}
 print(json.dumps([found["champion"], found["control"]]))
 """
-WITHOUT = ("--from-scratch", "--harvest", "0")
+WITHOUT = ("--set", "knowledge=none", "--set", "harvest=0")
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,7 @@ class Night:
         if not isinstance(self._first, Proposes | HasSessions):
             raise UsageError(
                 f"a researcher of the kind {researcher} takes no turns",
-                hint="--generations N compares programs in matches",
+                hint="--set generations=N compares programs in matches",
             )
         self._recorded = {e.number: e for e in context.recorded if isinstance(e, NightTurnEvent)}
         self._repeats = True

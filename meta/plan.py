@@ -207,7 +207,7 @@ def within(
     smallest = plan.device_seconds(task) + besides(plan)
     raise UsageError(
         f"a budget of {budget:.0f} s is too small: the smallest study on {task.name} takes about {smallest:.0f} s",
-        hint=f"raise --budget, or lower --run-budget from {whole.run_budget:g}s (or --generations, or --seeds)",
+        hint=f"raise --budget, or lower --run-budget from {whole.run_budget:g}s (or --set generations=N, or --seeds)",
     )
 
 

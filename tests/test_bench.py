@@ -16,7 +16,7 @@ from tests.forked import run_module
 from trainer.laws.planted import random_law, simulated_task
 
 ROOT = Path(__file__).resolve().parents[1]
-TRIED = "--quick -n 2 --generations 1 -b 0.4s"
+TRIED = "--quick -n 2 --set generations=1 -b 0.4s"
 NUMBER = r"([-+]?\d[\d,]*(?:\.\d+)?(?:[eE][-+]?\d+)?)"
 
 

@@ -73,8 +73,9 @@ def test_its_own_tests_pass(run: Run) -> None:
 
 @pytest.fixture(scope="module")
 def study(place: Path, run: Run) -> Path:
-    dial = ["--quick", "--generations", "2", "--seeds", "2", "--seed", "1", "-b", "0.6s", "--race-rule", "knockout"]
-    run("meta.cli.start", "evolve", "far.md", "-t", "law", *dial, "--executor", "timed", "-s", "study")
+    dial = ["--quick", "--seeds", "2", "--seed", "1", "-b", "0.6s"]
+    dial += ["--set", "generations=2", "--set", "race_rule=knockout"]
+    run("meta.cli.start", "evolve", "far.md", "-t", "law", *dial, "--set", "executor=timed", "-s", "study")
     return place / "study"
 
 
@@ -107,14 +108,17 @@ def test_credit_shows_its_method_with_a_q_and_what_a_row_rests_on(run: Run) -> N
 
 
 def test_its_researcher_and_its_scorer_carry_out_a_match(place: Path, run: Run) -> None:
-    words = ["match", "stock", "-t", "blobs", "-r", "sweep", "-n", "2", "-b", "1.2s", "--fixed-steps", "--no-controls"]
+    words = ["match", "stock", "-t", "blobs", "-r", "sweep", "-n", "2", "-b", "1.2s", "--no-controls"]
+    words += ["--set", "fixed_steps=true"]
     run("meta.cli.start", *words, "-s", "scored")
     metrics = query(place / "scored", "SELECT metric, status FROM experiments WHERE status = 'ok'")
     assert len(metrics) > 6 and all(0 <= row["metric"] <= 1 for row in metrics)
 
 
 def test_without_the_package_its_names_are_one_line(run: Run) -> None:
-    errors = run("meta.cli.start", "match", "far.md", "-t", "law", "--race-rule", "knockout", code=2, installed=False)
+    errors = run(
+        "meta.cli.start", "match", "far.md", "-t", "law", "--set", "race_rule=knockout", code=2, installed=False
+    )
     assert "no race rule 'knockout'" in errors and "Traceback" not in errors
     told = run("meta.cli.start", "program", "lint", "far.md", code=2, installed=False)
     assert "farthest" in told and "Traceback" not in told

@@ -34,7 +34,7 @@ class Cluster:
                 return False
             raise EnvironmentProblem(
                 f"lost the Ray cluster at {self.address}: {said}",
-                hint="finished runs are kept: run the same command again, on a new cluster or with --executor local",
+                hint="finished runs are kept: run the command again, on a new cluster or with --set executor=local",
             )
         self.last_answer = time.monotonic()
         return True
@@ -45,7 +45,7 @@ def require() -> None:
     from importlib.util import find_spec
 
     if find_spec("ray") is None:
-        raise UsageError("--executor ray: Ray is not installed", hint=INSTALL)
+        raise UsageError("--set executor=ray: Ray is not installed", hint=INSTALL)
 
 
 def connect(devices: int) -> Cluster:

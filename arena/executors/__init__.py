@@ -1,4 +1,4 @@
-"""What carries out a study's jobs: one way per file, further ones by entry point, chosen by ``--executor``."""
+"""What carries out a study's jobs: one way per file, further ones by entry point, chosen by ``--set executor=NAME``."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def workers_of(requested: int | None, devices: int = 1) -> int:
         raise UsageError(
             f"{many(workers, 'run')} at a time on {many(devices, 'device')} each: {machine}, {most} experiments at a "
             "time at most",
-            hint="lower -j or --devices-per-run; each device loads torch",
+            hint="lower -j or --set devices_per_run=N; each device loads torch",
         )
     return workers
 

@@ -65,7 +65,7 @@ def classify(error: BaseException) -> ErrorReport:
     if isinstance(error, OSError) and error.errno is not None:
         return _from_os(error)
     what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    hint = "run the same command with --debug for a traceback, and report it"
+    hint = "METALOOP_DEBUG=1 before the same command prints a traceback; please report it"
     return ErrorReport("internal", f"unexpected {what}", hint, (), KINDS["internal"])
 
 

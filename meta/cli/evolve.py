@@ -31,20 +31,22 @@ if TYPE_CHECKING:
     from meta.plan import Plan
     from programs.program import Program
 
+NONE = "none"  # --set knowledge=none
 PLANNING = "planning: reading the task and what was learnt on other tasks"
 
 
 @verb(
     ("metaloop evolve --quick", "offline, on CPU, no key; 2 to 3 minutes on 2 idle cores"),
     ("metaloop evolve -r scripted -m gpt-4o-mini", "a model writes programs, a script follows them"),
-    ("metaloop evolve --family tabular,strokes --reserve letters", "a program for tasks not seen before"),
+    ("metaloop evolve -t tabular:new,strokes:new --reserve letters", "a program for tasks not seen before"),
 )
 def evolve(out: Output, programs: Programs, flags: EvolveFlags) -> None:
     """Race programs (the starters that come with Metaloop, or the PROGRAMs given) and estimate
     how much each of their sentences contributes. Write better programs from these
     estimates. At the end, test the best program (the champion) on fresh seeds against
-    stock, the plain keep-if-better loop."""
-    _evolve(out, "evolve", resolve.programs(programs), flags)
+    stock, the plain keep-if-better loop. One PROGRAM is improved: only it and its
+    descendants can become the champion, and it is tested against your program."""
+    _evolve(out, resolve.programs(programs), flags, programs)
 
 
 @verb(
@@ -53,17 +55,14 @@ def evolve(out: Output, programs: Programs, flags: EvolveFlags) -> None:
     ("metaloop improve --resume studies/NAME", "resume a study that was stopped"),
 )
 def improve(out: Output, program: ProgramOrNone, flags: EvolveFlags) -> None:
-    """Evolve from your own program: only it and its descendants can become the
-    champion (the best program). Ends with champion.md, its evidence and the diff."""
-    own = [resolve.one_program(program)] if program else []
-    path = str(Path(program).expanduser().resolve()) if program and Path(program).expanduser().exists() else None
-    if not own and not (flags.which.resume or flags.which.study):
+    """Evolve from your own program: the same as metaloop evolve PROGRAM."""
+    if not program and not (flags.which.resume or flags.which.study):
         raise UsageError("name the program to improve", hint="metaloop improve my/program.md")
-    _evolve(out, "improve", own, flags, path)
+    _evolve(out, [resolve.one_program(program)] if program else [], flags, [program] if program else [])
 
 
-def _evolve(out: Output, command: str, own: list[Program], flags: EvolveFlags, path: str | None = None) -> None:
-    """``path``: of the user's program, if it is a file."""
+def _evolve(out: Output, own: list[Program], flags: EvolveFlags, named: Sequence[str]) -> None:
+    """``named``: the user's programs as they were typed."""
     from meta.begin import champion_of, create, take_up
 
     settings, dial = settings_of(flags), flags.dial
@@ -73,10 +72,12 @@ def _evolve(out: Output, command: str, own: list[Program], flags: EvolveFlags, p
             study, plan, starters = take_up(folder)
             settings.check(study)
             study.look()
+            command = study.config.command
             on = ChosenTasks.of(study)
             origins = origin_lines(study.config.from_study, study.config.knowledge, on.training, plan.learnt_runs)
         else:
-            chosen, improves = settings.researcher_choice, command == "improve"
+            improves = len(own) == 1
+            chosen, command = settings.researcher_choice, "improve" if improves else "evolve"
             follows = mutation.load(flags.meta_program)
             mutation.refuse_alone(follows, chosen.config)
             past = past_of(out, flags, own)
@@ -117,7 +118,7 @@ def _evolve(out: Output, command: str, own: list[Program], flags: EvolveFlags, p
             further=drawn.opening[1:] if drawn else further, reserve=() if drawn else on.reserve,
             researcher=settings.researcher_choice.researcher, model_config=settings.researcher_choice.settled,
             meta_program=follows, past=past, race_rule=dial.race_rule, learnt=learnt, variant=variant, drawn=drawn,
-            path=path, typed=typed(),
+            path=str(file.resolve()) if own and (file := Path(named[0]).expanduser()).exists() else None, typed=typed(),
         )  # fmt: skip
     finish(out, command, study, plan, starters, described, flags)
 
@@ -129,8 +130,7 @@ def past_of(out: Output, flags: EvolveFlags, own: Sequence[Program]) -> PastStud
     if flags.from_study is None:
         return None
     for why, is_so in (
-        ("--from-scratch leaves out what was learnt", flags.from_scratch),
-        ("--family draws new tasks at each stage", bool(flags.family)),
+        ("--set knowledge=none leaves out what was learnt", flags.knowledge == NONE),
         ("several PROGRAMs start as they are", len(own) > 1),
     ):
         if is_so:
@@ -218,15 +218,16 @@ def knowledge_for(
     from analysis.knowledge import SHIPPED, family_of, write
     from meta.learnt import learnt_for
 
+    if flags.knowledge == NONE:
+        return None
     folders = [Path(text).expanduser() for text in resolve.listed(flags.knowledge)]
     for why, is_so in (
-        ("--from-scratch leaves out what was learnt", flags.from_scratch),
-        ("--family learns from its own families", bool(on.families)),
+        ("FAMILY:new learns from its own families", bool(on.families)),
         ("several PROGRAMs start as they are", len(own) > 1),
     ):
         if folders and is_so:
-            raise UsageError(f"--knowledge cannot be used: {why}", hint="leave one of them out")
-    if flags.from_scratch or len(own) > 1:
+            raise UsageError(f"--set knowledge cannot be used: {why}", hint="leave one of them out")
+    if len(own) > 1:
         return None
     with TemporaryDirectory() as measured:
         known = [SHIPPED, *folders]
@@ -236,7 +237,7 @@ def knowledge_for(
         learnt = learnt_for(base_of(own), on.training, on.reserve, known, left_out)
     if folders and learnt is None:
         hint = 'give its knobs a role = "learning_rate" and so on in task.toml, see docs/ideas.md'
-        raise UsageError(f"--knowledge {flags.knowledge}: no knob of {on.training[0].name} can follow it", hint=hint)
+        raise UsageError(f"--set knowledge={flags.knowledge}: no knob of {on.training[0].name} follows it", hint=hint)
     return learnt
 
 

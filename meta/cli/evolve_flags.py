@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 from meta.cli.flags import ModelFlags, PlayingFlags, StartFlags, StudyFlags, WebhookFlag
-from meta.cli.options import flag, only
+from meta.cli.options import flag, only, rare
 from meta.cli.study_size import Dial
 
 if TYPE_CHECKING:
@@ -41,19 +41,16 @@ class EvolveFlags:
     which: Annotated[StudyFlags, only("study", "resume")]
     task: Annotated[
         str | None,
-        flag("The tasks of the search: every program runs on each  [default: strokes].", "-t", metavar="TASK,…"),
+        flag(
+            "The tasks of the search: every program runs on each. FAMILY:new draws new members of a family at each "
+            "stage  [default: strokes].",
+            "-t",
+            metavar="TASK,…",
+        ),
     ]
     reserve: Annotated[
         str | None,
         flag("Held-out tasks, which the search does not use: the champion is tested on them, once.", metavar="TASK,…"),
-    ]
-    family: Annotated[
-        str | None,
-        flag(
-            "Families of tasks, instead of --task: every stage draws new tasks from them. --reserve then names "
-            "families that are used only at the end.",
-            metavar="FAMILY,…",
-        ),
     ]
     from_study: Annotated[
         str | None,
@@ -65,18 +62,14 @@ class EvolveFlags:
             command="study",  # METALOOP_STUDY_FROM: `task init --from` takes a folder
         ),
     ]
-    from_scratch: Annotated[bool, flag("Start without the program whose ideas were learnt on other tasks.")]
     knowledge: Annotated[
         str | None,
-        flag(
-            "Also take starting ideas from these knowledge bases (metaloop sweep makes one).",
-            metavar="DIR,…",
-        ),
+        rare("DIR,…: further knowledge bases for starting ideas (metaloop sweep makes one); none: no learnt ideas."),
     ]
-    without: Annotated[str | None, flag("Leave out what was learnt on these tasks or families.", metavar="NAME,…")]
+    without: Annotated[str | None, rare("NAME,…: leave out what was learnt on these tasks or families.")]
     dial: Dial
     playing: PlayingFlags
     models: ModelFlags
-    meta_program: Annotated[str | None, flag("Instructions for models that write programs.", metavar="FILE")]
+    meta_program: Annotated[str | None, rare("FILE: instructions for models that write programs.")]
     ending: EndFlags
     start: StartFlags

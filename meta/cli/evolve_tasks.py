@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from meta.cli import launch
+from meta.cli import launch, resolve
 from meta.cli.evolve_flags import EvolveFlags
 from meta.cli.launch import LaunchSettings
 from meta.cli.output import Output
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from meta.plan import Plan
     from meta.task_families import DrawnTasks, Families
     from trainer.task import Task
+
+NEW = ":new"  # after the name of a family
 
 
 @dataclass(frozen=True)
@@ -65,16 +67,21 @@ def named_tasks(flags: EvolveFlags) -> tuple[list[Task], list[Task], Families | 
     from meta.reserve import refuse_twice
     from meta.task_families import Families
 
-    reserve = launch.load_tasks(flags.reserve)
-    if not flags.family:
-        training = launch.load_tasks(flags.task) or [launch.load_task(None)]
+    names = resolve.listed(flags.task)
+    drawn = [name for name in names if name.endswith(NEW)]
+    if not drawn:
+        training, reserve = launch.load_tasks(flags.task) or [launch.load_task(None)], launch.load_tasks(flags.reserve)
         refuse_twice(training, reserve)
         return training, reserve, None
-    if flags.task:
-        raise UsageError("--family and --task both name what to search on", hint="leave one of them out")
-    families = Families(launch.load_tasks(flags.family), reserve)
+    if len(drawn) < len(names) or flags.from_study:
+        why = "--from names tasks" if flags.from_study else "name families only"
+        raise UsageError(f"-t {flags.task}: {drawn[0]} draws new tasks at each stage; {why}", hint=f"-t {drawn[0]}")
+    searched, left_out = (
+        [launch.load_task(name.removesuffix(NEW)) for name in some] for some in (names, resolve.listed(flags.reserve))
+    )
+    families = Families(searched, left_out)
     families.check()
-    return list(families.searched), reserve, families
+    return searched, left_out, families
 
 
 def drawn_for(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import click
 
-from meta.cli.options import Above0, Duration, argument, flag
+from meta.cli.options import Above0, Duration, argument, flag, rare, settings_flag
 
 
 def _choose_executor(_context: click.Context, _parameter: click.Parameter, kind: str | None) -> str | None:
@@ -24,18 +24,6 @@ def _share_devices(_context: click.Context, _parameter: click.Parameter, runs: i
 
     share(runs)
     return runs
-
-
-def _list_settings(context: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
-    """``--set help`` prints the settings, as --help does the options."""
-    from meta.cli.staffing import settable
-
-    if "help" in given:
-        formatter = click.HelpFormatter(width=80)
-        formatter.write_dl([(name, str(field.description)) for name, field in settable().items()])
-        click.echo(formatter.getvalue(), nl=False)
-        context.exit()
-    return given
 
 
 def _refuse_no_address(_context: click.Context, _parameter: click.Parameter, url: str | None) -> str | None:
@@ -80,19 +68,18 @@ RunBudgetFlag = Annotated[
 ]
 HarvestFlag = Annotated[
     int | None,
-    flag(
+    rare(
         "Device time of the final search for the best train.py, in percent of the runs' device time; 0: none  "
         "[default: 10; 3 with --quick].",
         min=0,
         max=400,
-        metavar="PERCENT",
     ),
 ]
 
 
 RaceRuleFlag = Annotated[
     str | None,
-    flag("How a race divides its runs among programs; an unknown name prints the list of rules.", metavar="NAME"),
+    rare("How a race divides its runs among programs; an unknown name prints the list of rules."),
 ]
 
 
@@ -121,20 +108,19 @@ class PlayingFlags:
         int | None, flag("Worker processes, each with a device of its own  [default: one per core].", "-j", min=1)
     ] = None
     devices_per_run: Annotated[
-        int | None, flag("Devices that train the parallel experiments of one run  [default: 1].", min=1, max=64)
+        int | None, rare("Devices that train the parallel experiments of one run  [default: 1].", min=1, max=64)
     ] = None
-    fixed_steps: Annotated[bool, flag("Limit training by steps, not seconds: results repeat bit by bit.")] = False
+    fixed_steps: Annotated[bool, rare("true: limit training by steps, not seconds: results repeat bit by bit.")] = False
     executor: Annotated[
         str | None,
-        flag(
+        rare(
             "Where jobs run: local (this machine), ray (a cluster), or a plug-in's executor  [default: local].",
-            metavar="NAME",
             callback=_choose_executor,
         ),
     ] = None
     runs_per_device: Annotated[
         int | None,
-        flag(
+        rare(
             "Runs at a time per worker, on one device: one trains while the others wait for a model  [default: 1].",
             min=1,
             max=8,
@@ -184,13 +170,4 @@ class ModelFlags:
             metavar="COMMAND",
         ),
     ] = None
-    more: Annotated[
-        tuple[str, ...],
-        flag(
-            "A rarer setting of models and agents; --set help lists them.",
-            "--set",
-            metavar="KEY=VALUE",
-            callback=_list_settings,
-            is_eager=True,
-        ),
-    ] = ()
+    more: Annotated[tuple[str, ...], settings_flag()] = ()

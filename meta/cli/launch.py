@@ -166,7 +166,7 @@ class LaunchSettings(StudyFlags, PlayingFlags, StartFlags):
         if timed := next((task.name for task in tasks if task.timed), ""):
             if (self.workers or 1) * self.devices > 1:
                 why = f"{timed}: its metric is a time, so only one experiment runs at a time"
-                raise UsageError(why, hint="leave out -j and --devices-per-run")
+                raise UsageError(why, hint="leave out -j and devices_per_run")
             return 1
         return workers_of(self.workers, self.devices)
 

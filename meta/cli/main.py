@@ -67,12 +67,15 @@ def _root(**_flags: bool) -> None:
         click.echo(ctx.get_help())
 
 
+_debug = click.Option(
+    ["--debug"], is_flag=True, envvar="METALOOP_DEBUG", help="Print the traceback of an error of any command."
+)
 _version = click.Option(
     ["--version"], is_flag=True, expose_value=False, is_eager=True, callback=_print_version, help="Print the version."
 )
 root = LazyGroup(
     "metaloop",
-    params=[*click_parameters(CommonFlags), _version],
+    params=[*click_parameters(CommonFlags), _debug, _version],
     callback=_root,
     help=_root.__doc__,
     context_settings=CONTEXT,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def load(path: str | None) -> Program | None:
-    """The program of ``--meta-program``. Raises NotFound, ProgramError."""
+    """The program of ``--set meta_program=FILE``. Raises NotFound, ProgramError."""
     from programs.program import Program
 
     return Program.load(Path(path).expanduser()) if path else None
@@ -42,8 +42,8 @@ def bill(plan: Plan, model_config: ModelConfig, planned: PlannedWork) -> Planned
 
 
 def refuse_alone(meta_program: Program | None, model_config: ModelConfig) -> None:
-    """Raise UsageError for traces, reflect or --meta-program without a model: they would have no effect."""
+    """Raise UsageError for traces, reflect or a meta program without a model: they would have no effect."""
     asked = {"--set reflect": model_config.reflect, "--set traces": model_config.traces != "auto"}
-    for name, is_so in (asked | {"--meta-program": meta_program is not None}).items():
+    for name, is_so in (asked | {"--set meta_program": meta_program is not None}).items():
         if is_so and not model_config.models:
             raise UsageError(f"{name} needs a model that writes programs", hint="name one: -m NAME")

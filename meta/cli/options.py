@@ -17,6 +17,7 @@ import click
 from click.core import ParameterSource
 
 from meta.cli.output import Output
+from programs.errors import UsageError
 from programs.text import word_list
 
 Example = tuple[str, str]
@@ -55,6 +56,7 @@ def duration(seconds: float | None) -> str:
 
 Above0 = click.FloatRange(min=0, min_open=True)
 SECOND = "_option"  # suffix of a parameter's name for the second way to set it
+SETTINGS = "metaloop.settings"  # in click's meta: name → value, of --set
 
 
 class Duration(click.ParamType):  # type: ignore[type-arg]
@@ -71,7 +73,7 @@ class Duration(click.ParamType):  # type: ignore[type-arg]
             self.fail(str(error), param, ctx)
 
 
-def flag(help: str, *names: str, command: str = "", **settings: Any) -> Maker:
+def flag(help: str, *names: str, command: str = "", cls: type[click.Option] = click.Option, **settings: Any) -> Maker:
     """A click option, by default named ``--`` and the parameter's name; METALOOP_NAME in the environment sets it too,
     or METALOOP_COMMAND_NAME where other commands have an option of this name with another meaning.
 
@@ -99,9 +101,71 @@ def flag(help: str, *names: str, command: str = "", **settings: Any) -> Maker:
         if not (made["multiple"] or type(None) in kinds or made.get("required")) and made.get("default") is None:
             raise TypeError(f"--{name} may be left out, so its type needs None or the flag a default")
         made["show_default"] = made.get("default") is not False and made.get("default") not in (None, "")
-        return click.Option([*dict.fromkeys([*names, long]), name], help=help, **made)
+        return cls([*dict.fromkeys([*names, long]), name], help=help, **made)
 
     return make
+
+
+class Rare(click.Option):
+    """A setting that ``--set NAME=VALUE`` gives, or METALOOP_NAME in the environment. It is no option of its own."""
+
+    def add_to_parser(self, parser: Any, ctx: click.Context) -> None:
+        pass
+
+    def get_help_record(self, ctx: click.Context) -> None:
+        return None
+
+    def get_error_hint(self, ctx: click.Context | None) -> str:
+        return f"'--set {self.name}'"
+
+    def consume_value(self, ctx: click.Context, opts: Mapping[str, Any]) -> tuple[Any, ParameterSource]:
+        given = ctx.meta.get(SETTINGS, {}).get(self.name)
+        if given is None:
+            return super().consume_value(ctx, opts)
+        return given or ("true" if self.is_flag else given), ParameterSource.COMMANDLINE
+
+
+def rare(help: str, command: str = "", **settings: Any) -> Maker:
+    """A :func:`flag` for few: ``--set NAME=VALUE``."""
+    return flag(help, command=command, cls=Rare, **settings)
+
+
+def _sort_settings(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
+    """Keeps the values of `Rare` parameters for them, and returns those of models and agents. ``--set help`` prints
+    all settings of the command, as --help does its options."""
+    own = {p.name or "": str(p.help) for p in context.command.params if isinstance(p, Rare)}
+    known = own | (_of_models() if parameter.expose_value else {})
+    if "help" in given:
+        formatter = click.HelpFormatter(width=80)
+        formatter.write_dl([*known.items()])
+        click.echo(formatter.getvalue(), nl=False)
+        context.exit()
+    for text in given:
+        name, _, value = text.partition("=")
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}=VALUE?" if near else "--set help lists the settings"
+            raise UsageError(f"--set {text}: no such setting", hint=hint)
+        if name in own:
+            context.meta.setdefault(SETTINGS, {})[name] = value
+    return tuple(text for text in given if text.partition("=")[0] not in own)
+
+
+def _of_models() -> dict[str, str]:
+    from meta.cli.staffing import settable
+
+    return {name: str(field.description) for name, field in settable().items()}
+
+
+def settings_flag() -> Maker:
+    """``--set NAME=VALUE``: the settings of models and agents; the command's own go to its `Rare` parameters."""
+    return flag(
+        "A rarer setting; --set help lists them.",
+        "--set",
+        metavar="NAME=VALUE",
+        callback=_sort_settings,
+        is_eager=True,
+    )
 
 
 def argument(**settings: Any) -> Maker:
@@ -144,8 +208,16 @@ def _typed(owner: object, values: Mapping[str, Any], choice: Choice = bool) -> d
     }
 
 
+GROUPS = {  # headings of a long help, with the parameters below them
+    "What": word_list("task reserve from_study programs only"),
+    "How much": word_list("run_budget budget quick seeds runs max_usd max_tokens controls race add"),
+    "Who": word_list("researcher model agent"),
+    "Where": word_list("study resume seed workers no_sandbox"),
+}
+MANY = 10  # grouped options that make a help long
+
 AT_EACH_START = word_list("""
-    study resume dry-run yes webhook apply json quiet debug executor runs-per-device
+    study resume dry-run yes webhook apply json quiet executor runs_per_device
 """)  # options that change no study
 
 
@@ -157,22 +229,26 @@ def typed() -> dict[str, list[str]]:
         return {}
     given: dict[str, list[str]] = {"": context.command_path.split()[1:]}
     for parameter in context.command.params:
-        source = context.get_parameter_source(parameter.name or "")
+        name = parameter.name or ""
+        source = context.get_parameter_source(name)
         if source not in (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT):
             continue
-        value = context.params[parameter.name or ""]
+        value = context.params.get(name)
         values = [_word(one) for one in (value if isinstance(value, tuple) else (value,)) if one is not None]
+        option = (parameter.opts if value is not False else parameter.secondary_opts or parameter.opts)[-1]
         if isinstance(parameter, click.Argument):
             given[""] += values
-            continue
-        name = (parameter.opts if value is not False else parameter.secondary_opts)[-1]
-        if name[2:] not in AT_EACH_START:
-            given[name] = [] if isinstance(value, bool) else values
-    return given
+        elif isinstance(parameter, Rare):
+            given.setdefault("--set", []).extend(f"{name}={one}" for one in values if name not in AT_EACH_START)
+        elif option == "--set":
+            given.setdefault("--set", []).extend(values)
+        elif option[2:] not in AT_EACH_START:
+            given[option] = [] if isinstance(value, bool) else values
+    return {option: values for option, values in given.items() if values or option != "--set"}
 
 
 def _word(value: object) -> str:
-    return f"{value:.12g}" if isinstance(value, float) else str(value)
+    return f"{value:.12g}" if isinstance(value, float) else str(value).lower() if value is True else str(value)
 
 
 @dataclass(frozen=True)
@@ -181,7 +257,6 @@ class CommonFlags:
 
     as_json: Annotated[bool, flag("Print data and errors as JSON.", "--json")]
     quiet: Annotated[bool, flag("No remarks on stderr.", "-q")]
-    debug: Annotated[bool, flag("Print the traceback of an error.")]
 
 
 def _output() -> Output:
@@ -197,6 +272,31 @@ class VerbCommand(click.Command):
     """A command whose help ends with examples."""
 
     examples: tuple[Example, ...] = ()
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Many options in groups, few in one list."""
+        options = [one for one in self.get_params(ctx) if isinstance(one, click.Option)]
+        rows = [(one, one.get_help_record(ctx)) for one in options]
+        groups = {name: [row for one, row in rows if row and one.name in names] for name, names in GROUPS.items()}
+        grouped = sum(map(len, groups.values()))
+        if grouped < MANY:
+            super().format_options(ctx, formatter)
+            return
+        known = {name for names in GROUPS.values() for name in names}
+        rest = [row for one, row in rows if row and one.name not in known]
+        for title, lines in (groups | {"Options": rest}).items():
+            if lines:
+                with formatter.section(title):
+                    formatter.write_dl(lines)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            name = error.option_name.lstrip("-").replace("-", "_")
+            if any(isinstance(p, Rare) and p.name == name for p in self.params):
+                raise UsageError(f"no option {error.option_name}", hint=f"--set {name}=VALUE") from None
+            raise
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         write_examples(self.examples, formatter)
@@ -269,6 +369,9 @@ def verb(*examples: Example, name: str | None = None) -> Callable[[Callable[...,
 
         title = name or function.__name__.rstrip("_").replace("_", "-")
         params = [*click_parameters(function), *click_parameters(CommonFlags)]
+        if any(isinstance(one, Rare) for one in params) and not any("--set" in one.opts for one in params):
+            params.insert(-2, settings_flag()("settings", tuple[str, ...]))
+            params[-3].expose_value = False
         command = VerbCommand(title, params=params, callback=call, help=function.__doc__, context_settings=CONTEXT)
         command.examples = examples
         return command

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
 from meta.cli.flags import BudgetFlag, HarvestFlag, RaceRuleFlag, RunBudgetFlag
-from meta.cli.options import duration, flag
+from meta.cli.options import duration, flag, rare
 from programs.errors import UsageError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class Dial:
     quick: Annotated[
         bool, flag("A small study: 2 to 3 minutes on 2 idle cores for the task strokes, longer for longer experiments.")
     ]
-    generations: Annotated[int | None, flag("Number of generations.", min=0)]
+    generations: Annotated[int | None, rare("Number of generations of new programs.", min=0)]
     seeds: Annotated[int | None, flag("Runs per program in a race.", "-n", min=2)]
     race_rule: RaceRuleFlag
     harvest: HarvestFlag
@@ -103,7 +103,7 @@ def family_plan(first: Task, dial: Dial, own_arm: bool) -> Plan:
     refuse_unknown_rule(dial)
     for given, name in (
         (dial.budget is not None, "--budget"),
-        (bool(dial.harvest), "--harvest"),
+        (bool(dial.harvest), "--set harvest"),
     ):
         if given:
             raise UsageError(
@@ -124,7 +124,7 @@ def unused_budget(dial: Dial, planned: PlannedWork) -> str:
         return ""
     return (
         f"{duration(planned['device_seconds'])} of {duration(dial.budget)} will be used, because a budget buys at most "
-        f"{MOST // 100} times the runs of a default study. To use more: longer runs (--run-budget) or --generations"
+        f"{MOST // 100} times the runs of a default study. To use more: --run-budget or --set generations=N"
     )
 
 

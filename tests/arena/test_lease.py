@@ -141,7 +141,7 @@ def test_devices_are_shared_only_where_that_is_possible(tmp_path: Path, monkeypa
         processes(study.config.model_copy(update={"devices": 2}))
     monkeypatch.setenv("METALOOP_EXECUTOR", "ray")
     with (
-        pytest.raises(UsageError, match="--runs-per-device 3: not possible here, on a cluster"),
+        pytest.raises(UsageError, match="--set runs_per_device=3: not possible here, on a cluster"),
         executor_of(study, silent),
     ):
         pass

@@ -17,11 +17,11 @@ from tests.trainer import foreign_repos
 AGENTS = Path(__file__).parents[1] / "inner_loop" / "agents"
 #: one generation of the smallest study: three experiments a run
 SIZE = (
-    "--budget", "16s", "--run-budget", "0.12s", "-n", "2", "--generations", "1", "--seed", "3", "--fixed-steps",
-    "--json",
+    "--budget", "16s", "--run-budget", "0.12s", "-n", "2", "--set", "generations=1", "--seed", "3",
+    "--set", "fixed_steps=true", "--json",
 )  # fmt: skip
 #: of 40 experiments
-NIGHT = ("--budget", "1.6s", "--seed", "3", "--fixed-steps", "--json")
+NIGHT = ("--budget", "1.6s", "--seed", "3", "--set", "fixed_steps=true", "--json")
 BUDGET = "seconds = 0.03\ncost = 0.04\nsteps = 1\nseconds_per_step = 0.04\n"
 
 

@@ -35,7 +35,7 @@ LAW = Law(
     before=dict.fromkeys("ABCD", 1.0), effects={("A", 2.0): 0.4, ("B", 2.0): 0.2, ("C", 2.0): -0.1, ("D", 2.0): 0.0},
     interactions={}, seed=1, noise=0.001,
 )  # fmt: skip
-HOW = ("-t", str(BLOBS), "--fixed-steps", "-b", "0.8s")
+HOW = ("-t", str(BLOBS), "--set", "fixed_steps=true", "-b", "0.8s")
 
 
 def ablate(*args: str, cwd: Path) -> Any:

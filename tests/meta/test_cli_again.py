@@ -33,12 +33,12 @@ def test_the_stored_line_makes_the_same_study(
     assert run([*line, "-s", "one", "-y", "-q"]) == 0
     words = shlex.split(repeated(tmp_path / "one"))
     monkeypatch.delenv("METALOOP_FIXED_STEPS")
-    expected = "local --task 'a law' --seeds 2 --no-controls --run-budget 6 --seed 5 --workers 1 --fixed-steps"
+    expected = "local --task 'a law' --seeds 2 --no-controls --run-budget 6 --seed 5 --workers 1 --set fixed_steps=true"
     assert words[:2] == ["metaloop", "match"] and {*words[2:]} == {*shlex.split(expected)}
     assert run([*words[1:], "-s", "two", "-q"]) == 0
     one, two = (StudyConfig.read(tmp_path / name / "study.toml") for name in ("one", "two"))
     assert one.study_id == two.study_id and one.plan == two.plan and one.typed == two.typed
-    assert run([*line, "-s", "one", "-y", "-q", "--fixed-steps"]) == 0  # the same options: it is resumed
+    assert run([*line, "-s", "one", "-y", "-q", "--set", "fixed_steps=true"]) == 0  # the same options: it is resumed
     capsys.readouterr()
     for other in (["-b", "7s"], ["-j", "2"], ["--controls"], ["-m", "x"], ["--set", "context_tokens=9000"]):
         assert run(["match", "--resume", "one", *other]) == 2

@@ -39,7 +39,7 @@ def test_a_simulated_task_needs_no_sandbox(call: Call, tmp_path: Path, monkeypat
     for name in ("run", "match", "ablation"):  # the flag is needless, and leaves no doubt behind
         told = query(tmp_path / name, "SELECT DISTINCT trust FROM verifications WHERE status = 'ok'")
         assert [row["trust"] for row in told] == ["scored"]
-    dial = ("--quick", "--generations", "0", "-n", "2", "-t", law, "-b", "0.4s", "-s", str(tmp_path / "whole"))
+    dial = ("--quick", "--set", "generations=0", "-n", "2", "-t", law, "-b", "0.4s", "-s", str(tmp_path / "whole"))
     assert call("improve", "local", *dial)[0] == 0
     verified = call("verify", str(Path(law) / "train.py"), "-t", law, "-n", "2", "--json")
     assert verified[0] == 0 and json.loads(verified[1])["trust"] == "verified"

@@ -162,7 +162,7 @@ def test_a_study_stores_the_context_size_that_its_server_reports(
 @pytest.mark.slow
 def test_a_run_is_recorded_replayed_capped_and_resumed_by_the_command(here: Path, server: LlmServer) -> None:
     env = {**os.environ, "OPENAI_API_BASE": server.url, "OPENAI_API_KEY": KEY}
-    shared = ("stock", *ALONE, "-t", "task", "-m", "openai/test", "--seed", "3", "--fixed-steps")
+    shared = ("stock", *ALONE, "-t", "task", "-m", "openai/test", "--seed", "3", "--set", "fixed_steps=true")
     first = cli("match", *shared, "-s", "one", cwd=here, env={**env, "METALOOP_RECORD": "tape"})
     assert first.returncode == 0, first.stderr
     offline = {k: v for k, v in os.environ.items() if not k.startswith("OPENAI")} | {
@@ -213,7 +213,7 @@ def page_of(capsys: pytest.CaptureFixture[str], study: Path) -> str:
 def test_spend_and_utilization_are_shown_at_80_columns_where_a_model_took_part(
     here: Path, server: LlmServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    task = ("-t", "task", "--fixed-steps", "--no-controls", "-n", "1", "-j", "1", "--seed", "1")
+    task = ("-t", "task", "--set", "fixed_steps=true", "--no-controls", "-n", "1", "-j", "1", "--seed", "1")
     with_model = ("match", "stock", "one-line", *task, "-m", "openai/test")
     monkeypatch.setenv("COLUMNS", "80")
     assert run([*with_model, "-s", "m"]) == 0

@@ -36,9 +36,9 @@ def test_the_plan_says_what_mutation_may_cost(
 
 def test_an_instruction_needs_a_model_to_follow_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "own.md").write_text("# Mine\n\n- Be bold.\n")
-    assert run(["evolve", "--quick", "--dry-run", "--meta-program", str(tmp_path / "own.md")]) == 2
+    assert run(["evolve", "--quick", "--dry-run", "--set", f"meta_program={tmp_path}/own.md"]) == 2
     assert "-m NAME" in capsys.readouterr().err
-    assert run(["evolve", "--quick", "--dry-run", "--meta-program", str(tmp_path / "none.md")]) == 2
+    assert run(["evolve", "--quick", "--dry-run", "--set", f"meta_program={tmp_path}/none.md"]) == 2
 
 
 @pytest.mark.parametrize("view", ["sft", "dpo"])

@@ -17,8 +17,9 @@ from tests.inner_loop.play import BLOBS
 
 from .cli_study import ALONE, cli
 
-STROKES = ("--fixed-steps", "--seed", "1", "-b", "0.5s")  # the task that a command takes unless it is told of another
-SMALL = ("-t", str(BLOBS), "--fixed-steps", "--seed", "1", "-b", "1.2s")  # six full experiments a run
+FIXED = ("--set", "fixed_steps=true")
+STROKES = (*FIXED, "--seed", "1", "-b", "0.5s")  # the task that a command takes unless it is told of another
+SMALL = ("-t", str(BLOBS), *FIXED, "--seed", "1", "-b", "1.2s")  # six full experiments a run
 LONG = (*SMALL[:-1], "4s")  # with time to be interrupted
 pytestmark = pytest.mark.slow
 
@@ -114,5 +115,5 @@ def test_a_run_without_a_sandbox_says_so_and_is_verified_in_one(tmp_path: Path) 
 
     source = tmp_path / "mine.py"
     source.write_bytes((tmp_path / "bare" / "runs" / told["run_id"] / "train.py").read_bytes())
-    done = cli("verify", "mine.py", "-t", str(BLOBS), "-n", "2", "--fixed-steps", "-y", "--json", cwd=tmp_path)
+    done = cli("verify", "mine.py", "-t", str(BLOBS), "-n", "2", *FIXED, "-y", "--json", cwd=tmp_path)
     assert json.loads(done.stdout)["subject"] == "source", done.stderr

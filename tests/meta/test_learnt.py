@@ -122,9 +122,16 @@ def test_the_quick_plan_says_so_too(kb: Path, capsys: pytest.CaptureFixture[str]
     command, others = ["evolve", "--quick", "--dry-run", "--json"], "24 measured tasks of letters, tabular"
     for flags, role, said in (
         ((), "compared_with_learnt", f"{others}; nothing from strokes"),
-        (("--without", "letters"), "compared_with_learnt", "nothing from letters, strokes"),
-        (("--knowledge", str(kb)), "knowledge", "among them tasks of the family of strokes"),
-        (("--from-scratch",), "", ""),
+        (("--set", "without=letters"), "compared_with_learnt", "nothing from letters, strokes"),
+        (("--set", f"knowledge={kb}"), "knowledge", "among them tasks of the family of strokes"),
+        (
+            (
+                "--set",
+                "knowledge=none",
+            ),
+            "",
+            "",
+        ),
     ):
         assert run([*command, *flags]) == 0
         plan = json.loads(capsys.readouterr().out)
@@ -147,7 +154,7 @@ def test_the_command_says_so_and_can_leave_it_out(tmp_path: Path, capsys: pytest
     assert "hardly reaches" not in plan
     assert run([*command, "-b", "0.2s"]) == 0 and "so it hardly reaches the learnt ones" in capsys.readouterr().out
     assert "`metaloop: {proposers: {queue: 0.9, local: 0.1}}`" in json.loads(plan)["ideas"]
-    assert run([*command, "--from-scratch"]) == 0
+    assert run([*command, "--set", "knowledge=none"]) == 0
     assert "measured tasks" not in capsys.readouterr().out
 
 
@@ -156,12 +163,8 @@ def test_knowledge_of_ones_own_joins_what_is_shipped(
 ) -> None:
     file = tmp_path / "mine.md"
     file.write_text(MINE.text)
-    command = ["improve", str(file), "-t", "strokes", "--quick", "--dry-run", "--json", "--knowledge", str(kb)]
+    command = ["improve", str(file), "-t", "strokes", "--quick", "--dry-run", "--json", "--set", f"knowledge={kb}"]
     assert run(command) == 0
     assert "38 measured tasks of also-swept, letters, strokes, swept, tabular" in capsys.readouterr().out
-    for flags, problem in (
-        (["--from-scratch"], "--from-scratch leaves out what was learnt"),
-        (["--knowledge", str(tmp_path)], "no knowledge base"),
-    ):
-        assert run([*command, *flags]) == 2
-        assert problem in capsys.readouterr().err
+    assert run([*command, "--set", f"knowledge={tmp_path}"]) == 2
+    assert "no knowledge base" in capsys.readouterr().err

@@ -31,7 +31,8 @@ PLAN = replace(
     children=3,
 )  # fmt: skip
 MINE = Program.parse("---\nmetaloop: {proposers: {random: 1}}\n---\n# Mine\n\nTry anything.\n", "mine")
-SIZE = ("--quick", "-b", "0.8", "--generations", "0", "--harvest", "0", "--seed", "3", "-j", "1", "--fixed-steps")
+SET = ("--set", "generations=0", "--set", "harvest=0", "--set", "fixed_steps=true")
+SIZE = ("--quick", "-b", "0.8", *SET, "--seed", "3", "-j", "1")
 OPENING = "SELECT program_id, text, operator, parent_ids FROM programs WHERE coalesce(generation, 0) = 0"
 
 
@@ -123,7 +124,7 @@ def test_what_cannot_be_started_from_is_refused_in_one_line(past: tuple[Path, Ta
 
     assert "it is a study of home, not of far" in refused("--from", str(folder), "-t", str(far.folder))
     assert "several PROGRAMs" in refused("stock", "local", "--from", str(folder))
-    assert "--from-scratch leaves out" in refused("--from-scratch", "--from", str(folder))
+    assert "--set knowledge=none leaves out" in refused("--set", "knowledge=none", "--from", str(folder))
     begun, _ = create(tmp_path / "begun", task=task, plan=PLAN, workers=1, seed=3)
     with begun:
         pass

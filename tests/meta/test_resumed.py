@@ -27,8 +27,8 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     "words",
     [
-        "--generations 9", "--seeds 8", "--budget 9h", "--quick", "--harvest 5", "--without strokes",
-        "--from-scratch", "--workers 1", "--task strokes", "--run-budget 5s", "--seed 3", "--reserve tinylm",
+        "--set generations=9", "--seeds 8", "--budget 9h", "--quick", "--set harvest=5", "--set without=strokes",
+        "--set knowledge=none", "--workers 1", "--task strokes", "--run-budget 5s", "--seed 3", "--reserve tinylm",
         "--model gpt-4o-mini", "--from nowhere", "--set reply_tokens=900",
     ],
 )  # fmt: skip
@@ -44,11 +44,11 @@ def test_a_setting_is_refused_by_its_name(begun: Path, words: str, how: str) -> 
 def test_so_are_a_program_and_a_variable(begun: Path) -> None:
     assert "; local would change nothing" in cli("evolve", "local", "--resume", str(begun), "--dry-run").stderr
     done = cli("evolve", "--resume", str(begun), "--dry-run", env={"METALOOP_GENERATIONS": "9"})
-    assert done.returncode == 2 and "; --generations would change nothing" in done.stderr
+    assert done.returncode == 2 and "; --set generations would change nothing" in done.stderr
 
 
 def test_what_belongs_to_the_command_is_taken(begun: Path) -> None:
-    more = ("--max-tokens", "9000", "--set", "call_timeout=9s", "--executor", "local", "-y", "-q")
+    more = ("--max-tokens", "9000", "--set", "call_timeout=9s", "--set", "executor=local", "-y", "-q")
     assert cli("evolve", "--resume", str(begun), "--dry-run", *more).returncode == 0
-    known = {name.lstrip("-") for parameter in evolve.params for name in parameter.opts}
+    known = {name for one in evolve.params for name in (one.name, *(each.lstrip("-") for each in one.opts))}
     assert {*RUN_TIME, *AT_EACH_START} <= known

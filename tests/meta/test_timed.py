@@ -17,6 +17,6 @@ def test_one_experiment_runs_at_a_time_and_more_are_refused(call: Call, tmp_path
         given = (*words, "-t", str(task))
         code, out, err = call(*given, "--dry-run", "--json")
         assert code == 0 and json.loads(out)["workers"] == 1, err
-        for more in (("-j", "2"), ("--devices-per-run", "2")):
+        for more in (("-j", "2"), ("--set", "devices_per_run=2")):
             code, _, err = call(*given, *more, "--dry-run")
             assert code == 2 and "its metric is a time, so only one experiment runs at a time" in err

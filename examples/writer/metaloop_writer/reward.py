@@ -63,7 +63,8 @@ def reward(
             return Reward(REFUSED, refusal=last_line(checked))
         if Program.parse(text).program_id == starter("stock").program_id:
             return Reward(0.0, 0.0)
-        flags = ("--no-controls", "--fixed-steps", "-j", "1", "-r", "scripted", "--seed", str(seed), "-n", str(runs))
+        flags = ["--no-controls", "-j", "1", "-r", "scripted", "--seed", str(seed), "-n", str(runs)]
+        flags += ["--set", "fixed_steps=true"]
         study = str(Path(folder, "study"))
         played = metaloop("match", str(path), "stock", "-t", task, *flags, "-s", study, timeout=timeout)
         if played.returncode:
