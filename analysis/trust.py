@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Sequence
 from typing import get_args
 
@@ -48,12 +47,3 @@ def remarks(trusts: Sequence[str | None]) -> list[str]:
     if len(present) > 1:
         out.append(f"Rows have different trust ({', '.join(present)}): a difference may come from the scoring.")
     return out
-
-
-def findings_line(counts: Sequence[tuple[str, int]], study: str) -> str:
-    """``2 findings: leak (1), rows (1): metaloop sql STUDY 'FROM findings'``, by kind; empty without any."""
-    total = sum(n for _, n in counts)
-    if not total:
-        return ""
-    listed = ", ".join(f"{kind} ({n})" for kind, n in counts)
-    return f"{total} finding{'s' if total > 1 else ''}: {listed}: metaloop sql {shlex.quote(study)} 'FROM findings'"

@@ -49,7 +49,7 @@ def switches(program: Program, task: Task, researcher: str, only: Sequence[str] 
     """
     for prefix in only:
         if not any(d.directive_id.startswith(prefix) for d in program.directives):
-            raise NotFound(f"no directive {prefix} in {program.name}", hint="metaloop program show lists them")
+            raise NotFound(f"no directive {prefix} in {program.name}", hint="metaloop show PROGRAM --json lists them")
     inert = {d.directive_id for d in inert_directives(program, task)} if researcher == "scripted" else set()
     factors: list[Directive] = []
     left_out: list[tuple[Directive, str]] = []

@@ -84,7 +84,7 @@ def refuse_unfit(task: Task) -> None:
     elif task.law is not None:
         why = "it is simulated: nothing is trained"
     if why:
-        raise UsageError(f"task {task.name} cannot be shared: {why}", hint="metaloop task ls lists others")
+        raise UsageError(f"task {task.name} cannot be shared: {why}", hint="metaloop task show lists others")
 
 
 def pack(task: Task) -> Bundle:

@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
-from analysis.wording import many, plain_number
-from meta.cli import launch, render, resolve, trust
+from analysis.wording import many
+from meta.cli import launch, render, resolve, views
+from meta.cli.credit import doubts
 from meta.cli.flags import BudgetFlag, PlayingFlags, StartFlags, StudyFlags, WebhookFlag
 from meta.cli.launch import LaunchSettings
 from meta.cli.match import resume
 from meta.cli.options import argument, duration, flag, verb
-from meta.cli.output import Column, Output
+from meta.cli.output import Output
 from meta.cli.webhook import EFFECTS, send_rows
 from meta.planned_work import PlannedWork
 from programs.errors import Imported, NotFound, UsageError
@@ -29,21 +30,6 @@ if TYPE_CHECKING:
     from trainer.task import Task
 
 SEEDS = 4
-COLUMNS = (
-    Column("label", flex=True, style="bold"),
-    Column("estimate", "effect", right=True, style="green", show=lambda v: plain_number(v, 4, sign=True)),
-    Column("low", right=True, show=lambda v: plain_number(v, 4)),
-    Column("high", right=True, show=lambda v: plain_number(v, 4)),
-    Column("n", right=True),
-    Column("q", right=True, show=lambda v: plain_number(v, 3)),
-    Column("method"),
-    Column("credit_id", "row", style="dim", show=resolve.short, optional=True),
-    *(Column(key, person=False) for key in ("se", "unit", "design", "directive_id", "experiment_id", "task")),
-)
-ROWS = """
-SELECT * FROM credit WHERE method IN ('factorial', 'leave-one-out') AND (match_id = ? OR run_id = ?)
-ORDER BY method, estimate DESC, credit_id
-"""
 
 
 @dataclass(frozen=True)
@@ -307,14 +293,15 @@ def _replay(out: Output, run: ReplayedRun, flags: AblateFlags, settings: LaunchS
 
 def present(out: Output, folder: Path, identity: str) -> None:
     """Show the rows of `credit` of an ablation; ``identity``: the match of a design, or a run."""
-    with resolve.connect(folder, ["credit"]) as con:
-        rows = resolve.fetch(con, ROWS, [identity, identity])
-        trust.note(out, con, resolve.shown(folder), trust.OF_CREDIT)
+    how = views.view("credit")
+    with resolve.connect(folder, ["credit", "standings"]) as con:
+        rows = [row for row in how.rows(con, [None]) if identity in (row["match_id"], row["run_id"])]
+        doubts(out, con)
     if not rows:
         raise NotFound(f"nothing was estimated for {identity}", hint="metaloop credit STUDY --all")
-    out.rows(rows, COLUMNS, extra={"study": resolve.shown(folder)})
+    views.show(out, rows, how, extra={"study": resolve.shown(folder)})
     if rows[0]["method"] == "leave-one-out":
         above = sum((row["low"] or 0.0) > 0.0 for row in rows)
         out.note(f"{above} of {len(rows)} kept changes are distinguishable from noise (95% interval above 0)")
-    study, first = resolve.typed(folder), resolve.short(rows[0]["credit_id"])
-    out.note(f"effects in {rows[0]['unit']}; next: metaloop show {first} -s {study}, metaloop credit {study}")
+    study = resolve.typed(folder)
+    out.next(f"metaloop show {resolve.short(rows[0]['credit_id'])} -s {study}", f"metaloop credit {study}")

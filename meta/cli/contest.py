@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from trainer.task import Task
 
 CONTESTS = (
-    Column("folder", style="bold", flex=True),
-    Column("title", flex=True),
+    Column("folder", style="bold", wrap=True),
+    Column("title", wrap=True),
     Column("task"),
     Column("phase"),
     Column("closes"),

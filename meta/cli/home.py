@@ -22,15 +22,15 @@ ProjectFolder = Annotated[str, argument(metavar="DIR")]
 PORT = 8331
 BLOCKS = (
     Column("block", right=True),
-    Column("by", flex=True),
+    Column("by", wrap=True),
     Column("gain", right=True),
     Column("interval", "95%"),
-    Column("merged", flex=True),
-    Column("void", flex=True),
+    Column("merged", wrap=True),
+    Column("void", wrap=True),
 )
 PROJECTS = (
-    Column("folder", flex=True),
-    Column("title", flex=True),
+    Column("folder", wrap=True),
+    Column("title", wrap=True),
     Column("task"),
     Column("blocks", right=True),
     Column("volunteers", right=True),
@@ -40,10 +40,10 @@ AUDITED = (
     Column("recorded", right=True),
     Column("gain", right=True),
     Column("interval", "95%"),
-    Column("verdict", flex=True),
+    Column("verdict", wrap=True),
 )
 PROGRAMS = (
-    Column("program", flex=True),
+    Column("program", wrap=True),
     Column("runs", right=True),
     Column("blocks", right=True),
     Column("scored", right=True),

@@ -105,10 +105,12 @@ def match(
 def present(out: Output, study: Study, played: Sequence[Match], others: Sequence[Arms], add: Sequence[str]) -> None:
     """The standings, or on several tasks the gains on each, and the commands to go on with. ``others``: the runs of the
     studies ``add``."""
-    from meta.cli import standings, transfer_table
+    from meta.cli import standings, views
 
     if len(played) > 1:
-        transfer_table.present(out, study.folder)
+        with resolve.connect(study.folder, ["transfer"]) as con:
+            how = views.view("transfer")
+            views.show(out, how.rows(con), how, extra={"study": resolve.shown(study.folder)})
     else:
         standings.present(out, study.folder, [played[0].match_id], others)
     name, (run_id, *more) = resolve.typed(study.folder), study.state.runs

@@ -6,27 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.wording import listed, many, p_text, plain_number, plain_span
-from meta.cli import resolve
-from meta.cli.output import Column, Output
+from analysis.wording import listed
+from meta.cli import resolve, views
+from meta.cli.output import Output, Row
 from programs.errors import UsageError
 
 if TYPE_CHECKING:
     from arena.settings import StudyConfig
-
-TURNS = """
-SELECT name AS program, turns, kept, gain, gain_per_hour AS per_hour, low, high
-FROM contributions JOIN programs USING (program_id) ORDER BY gain DESC
-"""
-NIGHT = Column("night", flex=True)
-COLUMNS = (
-    Column("program", flex=True, style="bold"),
-    Column("turns", right=True),
-    Column("kept", right=True),
-    Column("gain", right=True, show=plain_number),
-    Column("per_hour", "gain/hour", right=True, style="green", show=plain_number),
-    Column("95%", right=True),
-)
 
 
 def is_night(folder: Path) -> bool:
@@ -36,17 +22,16 @@ def is_night(folder: Path) -> bool:
     return path.is_file() and bool(StudyConfig.read(path).plan.get("night"))
 
 
-def show_turns(out: Output, *folders: Path) -> None:
-    """What each program did in these nights; nothing for other studies."""
-    rows = []
+def show_turns(out: Output, folders: Sequence[Path], shows: Row | None = None) -> None:
+    """What each program did in these nights, and what that ``shows``; nothing for other studies."""
+    how, rows = views.view("turns"), []
     for folder in folders:
         with resolve.connect(folder, ["contributions"]) as con:
-            found = resolve.fetch(con, TURNS)
-        night = {"night": resolve.shown(folder)} if len(folders) > 1 else {}
-        rows += [{**night, **row, "95%": plain_span(row["low"], row["high"])} for row in found]
+            rows += [{"night": resolve.shown(folder), **row} for row in how.rows(con)]
     if rows:
-        out.text("\nWhat each program did on main:")
-        out.rows(rows, (NIGHT, *COLUMNS) if len(folders) > 1 else COLUMNS)
+        views.show(out, rows, how, extra=shows)
+    if shows and out.mode != "json":
+        out.thing(shows)
 
 
 def together(out: Output, folders: Sequence[Path]) -> None:
@@ -57,12 +42,12 @@ def together(out: Output, folders: Sequence[Path]) -> None:
     from analysis.effects.contributions import block_test, seed_sd, turns_of
     from analysis.verdict.decision import LEVEL
     from arena.settings import StudyConfig
-    from meta.plan import TURNS as PLANNED
+    from meta.plan import TURNS
 
     if len(set(folders)) < len(folders):
         raise UsageError("one night is named twice", hint="name each once")
     configs = {folder: StudyConfig.read(folder / "study.toml") for folder in folders}
-    pairs = {tuple(config.plan.get(PLANNED, ())[:2]) for config in configs.values()}
+    pairs = {tuple(config.plan.get(TURNS, ())[:2]) for config in configs.values()}
     if len(pairs) > 1 or len(next(iter(pairs))) < 2:
         shown = listed(map(resolve.shown, folders), len(folders))
         raise UsageError(f"{shown} are not nights of the same two programs", hint="name one study, or such nights")
@@ -73,13 +58,11 @@ def together(out: Output, folders: Sequence[Path]) -> None:
             turns = turns_of(con)
             nights.append((turns, seed_sd(con, turns[0].run_id) if turns else None))
             names = dict(con.execute("SELECT program_id, name FROM programs").fetchall())
-    show_turns(out, *folders)
     p, known = block_test(nights, first, tested), list(configs.values())
     lineages = len({root(config, known) for config in known})
     shows = "is shown to be better" if p < LEVEL else "is not shown to be better"
-    of = f"{many(len(nights), 'night')} of {many(lineages, 'lineage')}"
-    said = f"In {of}, {names[tested]} {shows} than {names[first]} (one-sided p {p_text(p, LEVEL)})"
-    out.text(f"\n{said}", item={"p": p, "nights": len(nights), "lineages": lineages, "verdict": said})
+    verdict = f"{names[tested]} {shows} than {names[first]}"
+    show_turns(out, folders, {"verdict": verdict, "p": p, "nights": len(nights), "lineages": lineages})
 
 
 def root(config: StudyConfig, known: Sequence[StudyConfig]) -> str:

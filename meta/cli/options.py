@@ -122,7 +122,8 @@ class Rare(click.Option):
         given = ctx.meta.get(SETTINGS, {}).get(self.name)
         if given is None:
             return super().consume_value(ctx, opts)
-        return given or ("true" if self.is_flag else given), ParameterSource.COMMANDLINE
+        last = given[-1] or ("true" if self.is_flag else "")
+        return given if self.multiple else last, ParameterSource.COMMANDLINE
 
 
 def rare(help: str, command: str = "", **settings: Any) -> Maker:
@@ -147,7 +148,7 @@ def _sort_settings(context: click.Context, parameter: click.Parameter, given: tu
             hint = f"did you mean {near[0]}=VALUE?" if near else "--set help lists the settings"
             raise UsageError(f"--set {text}: no such setting", hint=hint)
         if name in own:
-            context.meta.setdefault(SETTINGS, {})[name] = value
+            context.meta.setdefault(SETTINGS, {}).setdefault(name, []).append(value)
     return tuple(text for text in given if text.partition("=")[0] not in own)
 
 
@@ -340,7 +341,7 @@ class SuggestingGroup(click.Group):
 
 
 class NounGroup(SuggestingGroup):
-    """The subcommands for one kind of object; without a subcommand it lists the objects."""
+    """The subcommands for one kind of object."""
 
     examples: tuple[Example, ...] = ()
 
@@ -379,17 +380,17 @@ def verb(*examples: Example, name: str | None = None) -> Callable[[Callable[...,
     return make
 
 
-def noun(*examples: Example) -> Callable[[Callable[[], None]], NounGroup]:
-    """Make a group with the name and the docstring of ``function``; without a subcommand it calls ``ls``, if it has
-    that, or shows its help."""
+def noun(*examples: Example) -> Callable[[Callable[..., None]], NounGroup]:
+    """Make a group with the name and the docstring of ``function``; without a subcommand it calls ``function(out)``, or
+    shows its help where the function takes nothing."""
 
-    def make(function: Callable[[], None]) -> NounGroup:
+    def make(function: Callable[..., None]) -> NounGroup:
         def call(**_common: bool) -> int:
             context = click.get_current_context()
-            if context.invoked_subcommand is None and "ls" not in group.commands:
-                click.echo(context.get_help())
+            if context.invoked_subcommand is None and get_type_hints(function).get("out"):
+                function(_output())
             elif context.invoked_subcommand is None:
-                context.invoke(group.commands["ls"])
+                click.echo(context.get_help())
             return 0
 
         group = NounGroup(

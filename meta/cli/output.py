@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Mode = Literal["person", "plain", "json"]
 Row = Mapping[str, object]
 GAP = 2  # blanks between columns
-LEAST = 12  # least width of a flexible column, in characters
+LEAST = 20  # least width of a wrapped column, in characters
 NO_BREAK = "\N{NO-BREAK SPACE}"
 ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_])")
 
@@ -41,7 +41,6 @@ class Column:
     title: str = ""
     show: Callable[[Any], str] | None = None
     right: bool = False
-    flex: bool = False  # shortened with an ellipsis in a narrow terminal
     wrap: bool = False  # wrapped in a narrow terminal
     style: str = ""
     optional: bool = False  # left out, the last one first, in a terminal that is too narrow
@@ -50,6 +49,12 @@ class Column:
     @property
     def heading(self) -> str:
         return self.title or self.key
+
+
+def are_numbers(rows: Sequence[Row], key: str) -> bool:
+    """Whether all values of a column are numbers, and there are some."""
+    values = [row.get(key) for row in rows if row.get(key) is not None]
+    return bool(values) and all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
 
 
 def columns(keys: str) -> tuple[Column, ...]:
@@ -82,12 +87,6 @@ class Output:
             self.show(table(items, [c for c in columns if c.person], self.console.width))
         if not items and empty:
             self.note(empty)
-
-    def below(self, pairs: Sequence[tuple[str, str]]) -> None:
-        """Remarks on a table's rows, at a terminal: below it, where a sentence has the whole width."""
-        if self.mode == "person" and pairs:
-            self.text("")
-            self.show(key_values(pairs))
 
     def thing(self, item: Row, *, shown: Mapping[str, str] | None = None) -> None:
         """One object: as JSON, plain as ``key<TAB>value``, or aligned at a terminal (``shown`` replaces values)."""
@@ -181,57 +180,35 @@ def folded(command: str, width: int) -> str:
 
 
 def table(items: Sequence[Row], columns: Sequence[Column], width: int = 80) -> RenderableType:
-    """A table without lines, at most ``width`` wide; values of type rich.Text are not converted."""
+    """A table without lines, at most ``width`` wide; values of type rich.Text are not converted. In a narrow terminal
+    optional columns are left out, the last one first, and then texts are wrapped."""
+    from rich.cells import cell_len
     from rich.table import Table
     from rich.text import Text
 
-    columns, widths = fit_columns(items, columns, width)
+    def least(column: Column) -> int:
+        cells = [column.heading, *(str(_cell(column, item.get(column.key))) for item in items)]
+        widest = max(cell_len(line) for cell in cells for line in cell.split("\n"))
+        return min(widest, LEAST) if column.wrap else widest
+
+    kept = list(columns)
+    while sum(least(c) + GAP for c in kept) - GAP > width and (gone := [c for c in kept if c.optional]):
+        kept.remove(gone[-1])
+    texts = [c for c in kept if c.wrap]
+    room = width - GAP * (len(kept) - 1) - sum(least(c) for c in kept if not c.wrap)
     out = Table(box=None, pad_edge=False, show_edge=False, padding=(0, GAP, 0, 0), header_style="dim")
-    for c, wide in zip(columns, widths, strict=True):
+    for c in kept:
         out.add_column(
             Text(c.heading),
             justify="right" if c.right else "left",
             no_wrap=not c.wrap,
             overflow="fold" if c.wrap else "ellipsis",
-            width=wide,
+            min_width=min(least(c), max(room // len(texts), 1)) if c.wrap else None,
             style=c.style or None,
-            vertical="bottom" if any("\n" in c.heading for c in columns) else "top",
         )
     for item in items:
-        cells = [_cell(c, item.get(c.key)) for c in columns]
-        cells = [_broken(cell, wide) if c.wrap else cell for cell, c, wide in zip(cells, columns, widths, strict=True)]
-        out.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in cells))
+        out.add_row(*(cell if isinstance(cell := _cell(c, item.get(c.key)), Text) else Text(cell) for c in kept))
     return out
-
-
-def fit_columns(items: Sequence[Row], columns: Sequence[Column], width: int) -> tuple[list[Column], list[int]]:
-    """Columns and widths that fit: flexible columns are narrowed first, then optional ones are left out."""
-    kept = list(columns)
-    natural = {c.key: _widest(items, c) for c in kept}
-    words, parts = (
-        {c.key: max(_widest(items, c, split) if c.wrap else 0, LEAST) for c in kept} for split in (str.split, _parts)
-    )
-    while True:
-        room = width - GAP * (len(kept) - 1)
-        for least in (words, parts, {}):  # else names are broken after a hyphen, else words anywhere
-            widths = _shrunk([(natural[c.key], c.flex or c.wrap, least.get(c.key, LEAST)) for c in kept], room)
-            if sum(widths) <= room:
-                break
-        spare = next((c for c in reversed(kept) if c.optional), None)
-        if sum(widths) + GAP * (len(kept) - 1) <= width or spare is None:
-            return kept, widths
-        kept.remove(spare)
-
-
-def _shrunk(columns: Sequence[tuple[int, bool, int]], room: int) -> list[int]:
-    """Widths within ``room`` where the flexible columns allow it: the widest is narrowed first, to its least width."""
-    widths = [natural for natural, _, _ in columns]
-    while sum(widths) > room:
-        able = [i for i, (_, flexible, least) in enumerate(columns) if flexible and widths[i] > least]
-        if not able:
-            break
-        widths[max(able, key=lambda i: widths[i])] -= 1
-    return widths
 
 
 def key_values(pairs: Sequence[tuple[str, str]]) -> RenderableType:
@@ -245,31 +222,6 @@ def key_values(pairs: Sequence[tuple[str, str]]) -> RenderableType:
     for key, value in pairs:
         out.add_row(Text(key), Text(clean(value, keep="\n")))
     return out
-
-
-def _parts(text: str) -> list[str]:
-    """Its words, those with hyphens divided after each."""
-    return [part for word in text.split() for part in re.split(r"(?<=[^\W\d]-)(?=\w)", word)]
-
-
-def _broken(cell: Any, width: int) -> Any:
-    """A cell with a line break after the last hyphen that fits, in each word that is wider than the column."""
-
-    def broken(word: re.Match[str]) -> str:
-        lines = [""]
-        for part in _parts(word[0]):
-            lines = [*lines[:-1], lines[-1] + part] if len(lines[-1]) + len(part) <= width else [*lines, part]
-        return "\n".join(filter(None, lines))
-
-    return re.sub(r"\S+", broken, cell) if isinstance(cell, str) else cell
-
-
-def _widest(items: Sequence[Row], column: Column, split: Callable[[str], list[str]] = str.splitlines) -> int:
-    """The width of the widest cell or heading; ``split``: of the widest of the parts into which this divides them."""
-    from rich.cells import cell_len
-
-    texts = [column.heading, *(str(_cell(column, item.get(column.key))) for item in items)]
-    return max(cell_len(part) for text in texts for part in split(text) or [""])
 
 
 def _cell(column: Column, value: Any) -> Any:

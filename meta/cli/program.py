@@ -1,4 +1,4 @@
-"""``metaloop program``: ls, new, show, lint, diff."""
+"""``metaloop program``: new, lint, diff; alone it lists the starters."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 from meta.cli import resolve
 from meta.cli.flags import StudyFlag
 from meta.cli.options import argument, flag, noun, verb
-from meta.cli.output import Column, Output, Row, brief
+from meta.cli.output import Column, Output, Row, brief, columns
+from meta.cli.views import View, show
 from programs.errors import NotFound, ProgramError, UsageError
 
 if TYPE_CHECKING:
@@ -23,64 +24,28 @@ if TYPE_CHECKING:
 
     TaskChecks = tuple[Callable[[str], str], Callable[[Charter], str], Callable[[ProgramPatch], str]]
 
-LIST = (
-    Column("name", style="bold"),
-    Column("words", right=True),
-    Column("ideas", right=True),
-    Column("charter", flex=True, show=lambda fields: ", ".join(fields) or "-"),
-    Column("program_id", "id", style="dim", show=resolve.short, optional=True),
-    Column("bet", person=False),
-)
-CHARTER = (
-    Column("field", style="bold"),
-    Column("value", show=brief),
-    Column("set", "set here"),
-    Column("description", wrap=True, style="dim"),
-)
 LINT = (Column("place", style="bold"), Column("level"), Column("code", style="dim"), Column("message", wrap=True))
 
 
-DIFF = (
-    Column("change", style="bold"),
-    Column("heading", wrap=True, style="dim"),
-    Column("text", wrap=True),
-    Column("before", person=False),
-    Column("directive_id", "id", style="dim", show=resolve.short),
-)
+DIFF = View("", hide=("kind",))
 
 
 @noun(
-    ("metaloop program ls", "the programs that come with Metaloop"),
+    ("metaloop program", "the programs that come with Metaloop"),
     ("metaloop program lint my/program.md", "mistakes and ignored settings, by line"),
     ("metaloop program diff stock my/program.md", "the differences, by directive"),
 )
-def program() -> None:
-    """List, show, check and compare programs: the library's starters and your own
-    .md files. A folder is one program: its entry file program.md (else AGENTS.md or
+def program(out: Output) -> None:
+    """List the starters, the programs that come with Metaloop; write, check and compare
+    programs. A folder is one program: its entry file program.md (else AGENTS.md or
     CLAUDE.md, else README.md) and the .md files that it links to or names."""
-
-
-@verb(
-    ("metaloop program ls", "the programs that come with Metaloop"),
-    ("metaloop program ls --json", "the same for a script"),
-)
-def ls(out: Output) -> None:
-    """List the programs that come with Metaloop."""
     from programs.shelf import starters
 
-    items = [
-        {
-            "name": p.name,
-            "words": p.words,
-            "ideas": len(p.ideas),
-            "charter": _set_fields(p),
-            "program_id": p.program_id,
-            "bet": next((d.text for d in p.directives if d.kind == "paragraph"), ""),
-        }
-        for p in starters()
-    ]
-    out.rows(items, LIST)
-    out.note("charter: the settings at the top of the file; metaloop program show NAME --settings explains them")
+    out.rows(
+        [{"name": p.name, "words": p.words, "ideas": len(p.ideas), "program_id": p.program_id} for p in starters()],
+        columns("name words ideas program_id"),
+    )
+    out.next("metaloop show NAME", "metaloop show NAME --settings")
 
 
 @verb(
@@ -154,52 +119,16 @@ def ideas_for(program: Program, task: Task) -> list[str]:
     return items
 
 
-@verb(
-    ("metaloop program show stock", "the text"),
-    ("metaloop program show stock --settings", "every setting: value, unit, meaning"),
-    ("metaloop program show my/program.md --json", "its id, directives and charter"),
-)
-def show(
-    out: Output,
-    program: Annotated[str, argument(metavar="PROGRAM")],
-    settings: Annotated[bool, flag("Show every setting (the charter) with its value and its meaning, not the text.")],
-    study: StudyFlag,
-) -> None:
-    """Print a program: a path, the name of a starter, or an id. A folder is a program of several files. An id is that
-    of a program of a study, or its beginning. Metaloop enforces the settings for scripts and models; agents get them as
-    sentences."""
-    loaded = named(out, program, study)
-    if settings:
-        show_settings(out, loaded)
-    else:
-        out.text(loaded.shown, item=described(loaded))
-
-
-def show_settings(out: Output, program: Program) -> None:
+def setting_rows(program: Program) -> list[Row]:
     """Every field of the charter with its value: the default, or the one in the program's front matter."""
     from programs.charter import fields
     from programs.charter_edit import charter_fields
 
     given = charter_fields(program.text)
-    items = [
-        {
-            "field": name,
-            "value": program.charter.get(name),
-            "set": "yes" if name in given else "",
-            "description": info.description or "",
-        }
+    return [
+        {"setting": name, "value": brief(program.charter.get(name)), "set": name in given, "meaning": info.description}
         for name, info in fields()
     ]
-    if out.mode != "person":
-        out.rows(items, CHARTER)
-        return
-    from rich.padding import Padding
-    from rich.text import Text
-
-    for item in items:
-        here = ("  set here" if item["set"] else "", "green")
-        out.show(Text.assemble((str(item["field"]), "bold"), f" = {brief(item['value'])}", here))
-        out.show(Padding(Text(str(item["description"]), style="dim"), (0, 0, 0, 4)))
 
 
 @verb(
@@ -240,7 +169,7 @@ def diff(out: Output, old: Annotated[str, argument()], new: Annotated[str, argum
     (sentences, list items, settings). A program is a path, the name of a starter, or the id of a program of a
     study (or its beginning)."""
     items = differences(named(out, old, study), named(out, new, study))
-    out.rows(with_before(items) if out.mode == "person" else items, DIFF, empty="no differences")
+    show(out, items, DIFF, empty="no differences")
 
 
 def named(out: Output, text: str, study: str | None) -> Program:
@@ -256,7 +185,7 @@ def named(out: Output, text: str, study: str | None) -> Program:
     return of_study(StudyState.read(resolve.study_folder(study, out) / "ledger"), text)  # its task may be elsewhere
 
 
-for command in (ls, new, show, lint, diff):
+for command in (new, lint, diff):
     program.add_command(command)
 
 
@@ -299,11 +228,6 @@ def differences(old: Program, new: Program) -> list[Row]:
     return rows + [_change("added", d) for d in diff.added if d.kind != ORDER]
 
 
-def with_before(rows: Sequence[Row]) -> list[Row]:
-    """The rows for a terminal: of a changed directive the old text and the new one."""
-    return [{**row, "text": f"{row['before']} → {row['text']}"} if row["change"] == "changed" else row for row in rows]
-
-
 def _change(change: str, directive: Directive, before: str = "") -> Row:
     body = {key: value for key, value in _directive(directive).items() if key != "position"}
     return {"change": change, **body, "before": before}
@@ -311,10 +235,6 @@ def _change(change: str, directive: Directive, before: str = "") -> Row:
 
 def _directive(d: Directive) -> Row:
     return {key: getattr(d, key) for key in ("directive_id", "heading", "kind", "text", "position")}
-
-
-def _set_fields(program: Program) -> list[str]:
-    return [d.text.split(":", 1)[0] for d in program.directives if d.kind == "charter"]
 
 
 def _messages(text: str, checks: TaskChecks | tuple[()]) -> Iterator[tuple[str, LintMessage]]:

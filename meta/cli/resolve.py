@@ -168,7 +168,7 @@ def one_program(text: str) -> Program:
     if text in names:
         return shelf.starter(text)
     near = difflib.get_close_matches(text, names, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near and not text.endswith(".md") else "metaloop program ls"
+    hint = f"did you mean {' or '.join(near)}?" if near and not text.endswith(".md") else "metaloop program"
     raise NotFound(f"no file {text!r} and no starter of that name", hint=hint)
 
 

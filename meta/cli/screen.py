@@ -12,7 +12,7 @@ from meta.cli import capacity, render, spend
 from meta.cli.board import ArmView, MatchView, StudyView
 from meta.cli.options import duration
 from meta.cli.output import Column, Row, clean, table
-from meta.cli.standings_text import named
+from meta.cli.views import named
 from meta.planned_work import PlannedWork
 
 if TYPE_CHECKING:
@@ -34,14 +34,14 @@ def _ended(marks: str) -> str:
 
 ARM_COLUMNS = (
     Column("program", style="bold"),
-    Column("from", flex=True),
+    Column("from", wrap=True),
     Column("runs", "ended", right=True, show=_ended),
     Column("tried", "kept", right=True),
     Column("claimed", right=True),
     Column("gain", "verified gain", right=True, style="green"),
     Column("state", optional=True),
     Column("spent", right=True, optional=True),
-    Column("doing", flex=True, style="dim"),
+    Column("doing", wrap=True, style="dim"),
 )
 
 

@@ -9,7 +9,7 @@ from meta.cli.output import Column
 
 PLAIN = (Column("tokens"), Column("usd"), Column("utilization"), Column("token_utilization"))
 COLUMNS = (
-    Column("program", flex=True, style="bold"),
+    Column("program", wrap=True, style="bold"),
     Column("calls", "model calls", right=True),
     Column("tokens", right=True),
     Column("dollars", right=True),

@@ -10,9 +10,8 @@ from typing import Annotated
 
 from meta.cli import resolve
 from meta.cli.options import argument, flag, verb
-from meta.cli.output import Column, Output, Row
+from meta.cli.output import Column, Output, Row, are_numbers
 from programs.errors import UsageError
-from trainer.values.constants import is_number
 
 
 @verb(
@@ -73,13 +72,6 @@ def schemas(folders: Sequence[Path]) -> dict[str, Path]:
 
 
 def columns_of(rows: Sequence[Row]) -> list[Column]:
-    """A column for each key: numbers aligned right, long text shortened."""
+    """A column for each key: numbers aligned right, long text wrapped."""
     first = rows[0] if rows else {}
-    return [
-        Column(key, right=_are_numbers(rows, key), flex=any(len(str(row[key])) > 14 for row in rows)) for key in first
-    ]
-
-
-def _are_numbers(rows: Sequence[Row], key: str) -> bool:
-    values = [row[key] for row in rows if row[key] is not None]
-    return bool(values) and all(map(is_number, values))
+    return [Column(key, right=(number := are_numbers(rows, key)), wrap=not number) for key in first]

@@ -35,7 +35,7 @@ def distinct(folders: Sequence[str]) -> dict[str, str]:
 
 
 STUDIES = (
-    Column("study", style="bold", wrap=True),
+    Column("study", style="bold"),
     Column("state"),
     Column("task", wrap=True),
     Column("lead", wrap=True),

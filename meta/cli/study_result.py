@@ -58,7 +58,7 @@ def show(out: Output, found: Verdict, study: str, files: dict[str, str]) -> None
     out.text(f"\n{study}   {found.cost}{trust}\n")
     if table:
         shown = [
-            Column(key, right=key not in LEFT, flex=key == "program", optional=key == LEFT[-1]) for key in table[0]
+            Column(key, right=key not in LEFT, wrap=key == "program", optional=key == LEFT[-1]) for key in table[0]
         ]
         out.rows(table, shown)
         out.text("")

@@ -1,4 +1,4 @@
-"""``metaloop task``: ls, show, init, check, measure."""
+"""``metaloop task``: show, init, check, measure."""
 
 from __future__ import annotations
 
@@ -32,6 +32,11 @@ LIST = (
     Column("description", wrap=True, show=lambda text: re.split(r"[:.] ", text)[0].rstrip(".")),
     Column("task_id", person=False),
 )
+LEGEND = (
+    "1 experiment, 1 run: how much device time one of them takes. headroom: gain of the best edits together, in SDs "
+    "(standard deviations) of the score between training seeds; resolved: share of edits whose effect one run can "
+    "separate from noise"
+)
 EDITS = (
     Column("name", style="bold"),
     Column("kind"),
@@ -42,51 +47,39 @@ EDITS = (
 
 
 @noun(
-    ("metaloop task ls", "the built-in tasks"),
+    ("metaloop task show", "the built-in tasks"),
     ("metaloop task show strokes", "budget, edits and measured noise and times"),
     ("metaloop task init my-task", "creates a new task"),
 )
 def task() -> None:
-    """List, show, create, check and measure tasks. A task defines what is trained,
+    """Show, create, check and measure tasks. A task defines what is trained,
     which edits are allowed, and how the result is scored."""
 
 
-@verb(("metaloop task ls", "the built-in tasks"), ("metaloop task ls --json", "the same for a script"))
-def ls(out: Output) -> None:
-    """List the built-in tasks."""
-    from trainer.task import Task, builtin_tasks
-
-    out.rows([described(Task.load(name)) for name in builtin_tasks()], LIST)
-    out.note(
-        "1 experiment, 1 run: how much device time one of them takes. headroom: gain of the best edits together, in "
-        "standard deviations (SD) of the score between training seeds; "
-        "resolved: share of edits whose effect one run can separate from noise"
-    )
-
-
 @verb(
+    ("metaloop task show", "the built-in tasks"),
     ("metaloop task show strokes", "budget, edits and measured noise and times"),
     ("metaloop task show my-task/ --json", "your own task, for a script"),
 )
-def show(out: Output, task: Annotated[str, argument(metavar="NAME|DIR")]) -> None:
-    """Show a task's budget, edits and measured noise and times. The edits are those that an idea can name."""
-    from trainer.task import Task
+def show(out: Output, task: Annotated[str | None, argument(metavar="[NAME|DIR]", required=False)]) -> None:
+    """Show a task's budget, edits and measured noise and times; without a name, list the built-in tasks. The edits are
+    those that an idea can name."""
+    from trainer.task import Task, builtin_tasks
 
+    if task is None:
+        out.rows([described(Task.load(name)) for name in builtin_tasks()], LIST)
+        out.note(LEGEND)
+        return
     loaded = Task.load(task)
-    item = described(loaded)
+    item, edits = described(loaded), edits_of(loaded)
     if out.mode == "json":
-        out.json({**item, "edits": edits_of(loaded), "card": loaded.card})
+        out.json({**item, "edits": edits, "card": loaded.card})
         return
     out.thing({k: v for k, v in item.items() if k != "edits"})
-    if out.mode == "plain":
-        out.text("\nsettings and changes of the code that an idea can name:")
-    out.rows(edits_of(loaded), EDITS)
-    if out.mode == "person" and loaded.card is None:
+    out.text("\nedits that an idea can name:")
+    out.rows(edits, EDITS)
+    if loaded.card is None:
         out.note(f"no card yet: metaloop task measure {shlex.quote(task)} --write")
-    if out.mode == "person" and item["seed_sd"] is not None:
-        out.note(
-            "seed_sd: SD of the untouched script's metric between training seeds, by the card; a study has its own"
-        )
 
 
 @verb(
@@ -98,13 +91,15 @@ def init(
     out: Output,
     folder: Annotated[str | None, argument(metavar="[DIR]", required=False)],
     repository: RepositoryFlags,
-    like: Annotated[str | None, flag("Copy a built-in task  [default with --grammar: tinylm].", metavar="NAME")],
+    like: Annotated[
+        str | None,
+        flag(
+            "Copy a built-in task; of a family another member: tabular:7  [default with --grammar: tinylm].",
+            metavar="NAME",
+        ),
+    ],
     grammar: Annotated[
         int | None, flag("Train on another generated language, by its number.", min=0, max=2**30, metavar="N")
-    ],
-    member: Annotated[
-        int | None,
-        flag("With --like: another task of its family, by its number.", min=1, max=2**30, metavar="N"),
     ],
     simulated: Annotated[bool, flag("A task without training: a formula gives the effect of each edit.")],
     seed: Annotated[
@@ -128,8 +123,6 @@ def init(
     if copied and (simulated or repository.source is not None):
         other = "--simulated" if simulated else "--from"
         raise UsageError(f"{copied} and {other} exclude each other", hint="leave one of them out")
-    if member is not None and like is None:
-        raise UsageError("--member needs --like TASK", hint="metaloop task init my-task --like tabular --member 7")
     if repository.source is not None:
         return from_repository(out, repository.source, folder, seed, repository)
     if seed is not None and not (simulated and seed.isdecimal()):
@@ -144,11 +137,18 @@ def init(
 
     path = Path(folder).expanduser()
     if copied:
-        return init_copied(out, path, Variant(like or Variant.like, grammar, member))
+        return init_copied(out, path, variant_of(like or Variant.like, grammar))
     made = init_simulated(path, int(seed or 1)) if simulated else write(path)
     out.thing({"folder": str(made), "files": files_in(made)})
     out.note(f"next: metaloop task check {resolve.typed(made)}")
     return 0
+
+
+def variant_of(like: str, grammar: int | None) -> Variant:
+    from trainer.variants import Variant
+
+    name, _, member = like.rpartition(":")
+    return Variant(name, grammar, int(member)) if name and member.isdecimal() else Variant(like, grammar)
 
 
 def files_in(folder: Path) -> list[str]:
@@ -165,7 +165,7 @@ def init_copied(out: Output, folder: Path, wanted: Variant) -> int:
     return 0
 
 
-for command in (ls, show, init, check, measure):
+for command in (show, init, check, measure):
     task.add_command(command)
 
 

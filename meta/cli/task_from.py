@@ -12,7 +12,7 @@ import click
 
 from meta.cli import resolve, staffing
 from meta.cli.flags import ModelFlags, PlayingFlags
-from meta.cli.options import Duration, flag, only
+from meta.cli.options import Duration, flag, only, rare
 from meta.cli.output import Column, Output
 from meta.cli.researcher_choice import ResearcherChoice
 from programs.errors import UsageError
@@ -49,9 +49,7 @@ class RepositoryFlags:
     metric: Annotated[
         str | None, flag("The metric's name in the output (NAME: 1.23), or its JSON key (a.b).", metavar="NAME")
     ]
-    metric_file: Annotated[
-        str | None, flag("File with the metric, JSON or lines  [default: the command's output].", metavar="FILE")
-    ]
+    metric_file: Annotated[str | None, rare("File with the metric, JSON or lines  [default: the command's output].")]
     direction: Annotated[
         str | None, flag("Whether a lower or a higher metric is better.", type=click.Choice(("lower", "higher")))
     ]
@@ -61,16 +59,14 @@ class RepositoryFlags:
         flag("Time of one experiment, e.g. 5m  [default: as measured].", type=Duration(), metavar="TIME",
              command="task"),
     ]  # fmt: skip
-    values: Annotated[tuple[str, ...], flag("Values to try for a setting; repeatable.", metavar="NAME=1,2,4")]
-    no_values: Annotated[bool, flag("Do not generate values to try for the settings.")]
-    readable: Annotated[
-        tuple[str, ...], flag("A path outside the repository that the command reads; repeatable.", metavar="PATH")
-    ]
-    exclude: Annotated[tuple[str, ...], flag("Files to leave out of the task; repeatable.", metavar="GLOB")]
+    values: Annotated[tuple[str, ...], rare("NAME=1,2,4: values to try for a setting of the code; repeatable.")]
+    no_values: Annotated[bool, rare("true: do not generate values to try for the settings.")]
+    readable: Annotated[tuple[str, ...], rare("A path outside the repository that the command reads; repeatable.")]
+    exclude: Annotated[tuple[str, ...], rare("Files to leave out of the task; repeatable.")]
     score_command: Annotated[
-        str | None, flag("Shell command that scores the artifacts, in a sandbox without the edits.", metavar="LINE")
+        str | None, rare("Shell command that scores the artifacts, in a sandbox without the edits.")
     ]
-    artifact: Annotated[tuple[str, ...], flag("A file that training writes for scoring; repeatable.", metavar="PATH")]
+    artifact: Annotated[tuple[str, ...], rare("A file that training writes for scoring; repeatable.")]
     agent: Annotated[
         str | None, flag("Your coding agent proposes the facts that no flag gives; -m names its model.", metavar="NAME")
     ]
@@ -195,5 +191,5 @@ def read_by_agent(out: Output, source: OwnRepository, flags: RepositoryFlags) ->
 def _values(texts: tuple[str, ...]) -> dict[str, str]:
     pairs = [text.partition("=") for text in texts]
     if bad := next((text for text, pair in zip(texts, pairs, strict=True) if not pair[0] or not pair[2]), None):
-        raise UsageError(f"--values {bad}: not NAME=VALUES", hint="--values LR=0.01,0.02,0.04")
+        raise UsageError(f"--set values={bad}: not NAME=VALUES", hint="--set values=LR=0.01,0.02,0.04")
     return {name: values for name, _, values in pairs}

@@ -52,7 +52,6 @@ def check(
     with ticker(out, repeated=True) as progress, launcher_of(_reference(task), playing.no_sandbox) as launcher:
         findings = examine(_reference(task), launcher=launcher, knobs=knobs, progress=progress)
     out.rows([asdict(finding) for finding in findings], FINDINGS)
-    out.below([(finding.clause, finding.hint) for finding in findings if finding.hint])
     if any(finding.level == "error" for finding in findings):
         return 2
     if Path(_reference(task)).is_dir():

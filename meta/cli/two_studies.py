@@ -7,24 +7,18 @@ from typing import Any
 
 from analysis.statistics import interval, t_test, welch_difference
 from analysis.tables import statement
-from analysis.wording import chance, estimate, plain_number, plain_text
-from meta.cli import resolve
-from meta.cli.output import Column, Output
+from meta.cli import resolve, views
+from meta.cli.output import Output
 from programs.errors import NotComparable
 
 SAME = {
     "task_id": "task", "run_budget": "run budget", "unit": "unit", "hardware_class": "hardware",
     "researcher": "researcher", "models": "models",
 }  # fmt: skip
-COLUMNS = (
-    Column("task", optional=True),
-    Column("program", flex=True, style="bold"),
-    *(Column(key, right=True) for key in ("first", "second", "difference", "p", "runs")),
-)
-LEGEND = (
-    "difference: second minus first, 95% interval (Welch); each study has its own seeds and data, which the programs "
-    "that ran in both show"
-)
+HOW = views.View(
+    "", "difference: second minus first, 95% interval (Welch). Each study has its own seeds and data, which the "
+    "programs that ran in both show.", "on",
+)  # fmt: skip
 
 
 def compare(out: Output, folders: tuple[Path, Path]) -> None:
@@ -40,22 +34,19 @@ def compare(out: Output, folders: tuple[Path, Path]) -> None:
     if not alike:
         reason = f"their {' and '.join(sorted(why))} differ" if why else "they have no task with results in common"
         raise NotComparable(f"{' and '.join(map(resolve.shown, folders))} cannot be compared: {reason}")
-    champions = [row(*pair, "champions") for pair in alike if pair[0]["is_champion"] and pair[1]["is_champion"]]
+    champions = [row(*pair, "champions: ") for pair in alike if pair[0]["is_champion"] and pair[1]["is_champion"]]
     same = [row(*pair) for pair in alike if pair[0]["program_id"] == pair[1]["program_id"]]
-    out.rows([*champions, *same], COLUMNS, extra={"studies": [*map(resolve.shown, folders)]},
-             empty="no program ran in both, and one has no champion")  # fmt: skip
-    out.note(LEGEND)
+    extra = {"studies": [*map(resolve.shown, folders)]}
+    views.show(out, [*champions, *same], HOW, extra=extra, empty="no program ran in both, and one has no champion")
 
 
 def row(one: dict[str, Any], other: dict[str, Any], what: str = "") -> dict[str, object]:
     difference, se, df = welch_difference(other["gains"], one["gains"])
     low, high = interval(difference or 0.0, se, df)
-    means = [sum(each["gains"]) / len(each["gains"]) for each in (one, other)]
-    named = f"{one['name']} / {other['name']}" if what else one["name"]
+    first, second = (sum(each["gains"]) / len(each["gains"]) for each in (one, other))
+    named = f"{what}{one['name']} / {other['name']}" if what else one["name"]
     return {
-        "task": one["task"], "program": f"{what}: {named}" if what else named,
-        "first": plain_number(means[0]), "second": plain_number(means[1]),
-        "difference": plain_text(estimate(difference, low, high, one["unit"])),
-        "p": plain_text(chance(t_test(difference or 0.0, se, df))),
+        "on": f"gain on {one['task']}, in {one['unit']}", "task": one["task"], "program": named, "first": first,
+        "second": second, "difference": difference, "low": low, "high": high, "p": t_test(difference or 0.0, se, df),
         "runs": f"{len(one['gains'])} / {len(other['gains'])}",
     }  # fmt: skip

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 SEEDS, RUNS = 4, 8
 HIDDEN = ("arms", "measurements", "kind", "found")
 ARMS = (
-    Column("program", style="bold", flex=True),
+    Column("program", style="bold", wrap=True),
     Column("role"),
     Column("gain", right=True, style="green", show=lambda v: plain_number(v, 4, sign=True)),
     Column("low", right=True, show=lambda v: plain_number(v, 4)),

@@ -8,7 +8,7 @@ import pytest
 
 from analysis.ledger import Ledger
 from analysis.study import open_study, query
-from analysis.trust import findings_line, marked, remarks, weakest
+from analysis.trust import marked, remarks, weakest
 from analysis.verdict.caveats import caveats
 from analysis.verdict.verdict import VIEWS
 from tests.analysis import synthetic
@@ -27,12 +27,6 @@ def test_only_weak_scores_are_marked_and_mixed_ones_remarked() -> None:
                          (["verified", "scored"], "(scored, verified)")):  # fmt: skip
         [line] = remarks(given)
         assert words in line
-
-
-def test_findings_are_counted_in_one_line() -> None:
-    assert findings_line([], "x") == ""
-    line = findings_line([("leak", 1), ("rows", 2)], "x")
-    assert line.startswith("3 findings") and "leak (1), rows (2)" in line and "sql x " in line
 
 
 @pytest.fixture

@@ -6,9 +6,7 @@ import json
 import math
 import re
 import shlex
-from contextlib import redirect_stdout
 from datetime import UTC, datetime
-from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Annotated, Any
@@ -20,26 +18,19 @@ from analysis.ledger import Ledger
 from analysis.ledger.events import Event, MatchArm, MatchConfig, MatchEvent, VerificationEvent
 from analysis.ledger.run_state import StudyState
 from analysis.study import query
-from analysis.transfer import Cell
-from analysis.verdict.decision import ArmGain, twins
 from analysis.wording import decimals, plain_number, roughly
 from inner_loop.events import DecisionEvent, ExperimentEvent, RunEndedEvent, RunStartedEvent
-from meta.cli import errors, render, resolve
+from meta.cli import errors, resolve
 from meta.cli.board import StudyView, load_board
-from meta.cli.credit import title
-from meta.cli.launch import dry_run, power_sentence
+from meta.cli.launch import dry_run
 from meta.cli.options import duration, flag, parse_duration, verb
-from meta.cli.output import Column, Output, ask, clean, fit_columns, folded, jsonable, table
-from meta.cli.program import differences, show_settings, with_before
+from meta.cli.output import Column, Output, ask, clean, folded, jsonable
+from meta.cli.program import differences
 from meta.cli.progress import line_of, ticker
 from meta.cli.screen import arm_rows, header, screen, status_item
-from meta.cli.standings import _table as table_of
-from meta.cli.standings import both_arms, rank_text, show_match, unranked
-from meta.cli.standings_text import leading, named, remarks
-from meta.cli.transfer_table import shown_better
+from meta.cli.views import named
 from programs.errors import Ambiguous, CapReached, NotFound, UsageError
 from programs.program import Program
-from programs.shelf import starter
 from tests.events import example
 
 from .cli_study import write_study
@@ -71,35 +62,6 @@ def test_durations_are_written(seconds: float | None, text: str) -> None:
     assert duration(seconds) == text
 
 
-def test_an_interval_is_drawn_where_it_lies() -> None:
-    axis = render.Axis(0.0, 20.0, 21)
-    assert axis.interval(5, 8, 12) == "|    [--o---]        "
-    assert axis.interval(None, 8, None) == "|       o            "
-    assert axis.interval(None, None, None) == "|" + " " * 20
-    assert axis.interval(5, 8, 40) == "|    [--o----------->"
-    assert axis.header().split() == ["0", "10", "20"]
-    for low, mid, high in ((7.9, 8, 8.1), (0.1, 0.2, 0.3), (19.8, 19.9, 20.0), (0.1, 0.4, 0.9)):
-        drawn = axis.interval(low, mid, high)
-        assert drawn.count("[o]") == 1 and len(drawn) == 21 and drawn[0] == "|", drawn
-    both = render.Axis(-9.0, 9.0, 19)
-    for middle in (-8.9, -5.0, -0.4, 0.4, 5.0, 8.9):
-        assert both.interval(middle - 0.1, middle, middle + 0.1).replace(" ", "") == ("[o]|" if middle < 0 else "|[o]")
-    assert render.Axis(-5.0, 5.0, 11).interval(-3, 2, 4) == "  [--|-o-] "  # the zero line is kept
-
-
-@pytest.mark.parametrize("values", [[], [None], [0.0], [math.nan, 3.0], [-2.0, -1.0], [1e-9], [1e9, -1e9]])
-def test_an_axis_holds_whatever_comes(values: list[float | None]) -> None:
-    axis = render.Axis.around(values, 20)
-    assert axis.low <= 0 <= axis.high
-    assert len(axis.header()) == len(axis.interval(0.0, 0.0, 0.0)) == 20
-
-
-def test_one_wild_interval_does_not_squash_the_others() -> None:
-    axis = render.Axis.of_intervals([(0.1, 0.2, 0.3), (0.2, 0.3, 0.4), (-87.0, -6.0, 74.0), (None, None, None)], 20)
-    assert (axis.low, axis.high < 0.5) == (0.0, True)
-    assert axis.interval(-87.0, -6.0, 74.0) == "<" + "-" * 18 + ">"
-
-
 def test_numbers_get_the_precision_of_their_error() -> None:
     assert decimals(0.0029) == 4
     assert decimals(2.9) == 1
@@ -107,30 +69,6 @@ def test_numbers_get_the_precision_of_their_error() -> None:
     assert decimals(None) == decimals(0.0) == 3
     assert plain_number(0.5, 2, sign=True) == "+0.50"
     assert plain_number(math.nan) == "-"
-
-
-def test_a_narrow_table_shortens_flexible_columns_then_drops_optional_ones() -> None:
-    columns = [Column("name", flex=True), Column("value"), Column("extra", optional=True)]
-    rows = [{"name": "n" * 40, "value": "v" * 10, "extra": "x" * 10}]
-    assert fit_columns(rows, columns, 100)[1] == [40, 10, 10]
-    assert fit_columns(rows, columns, 50)[1] == [26, 10, 10]
-    kept, widths = fit_columns(rows, columns, 30)
-    assert [c.key for c in kept] == ["name", "value"]
-    assert widths == [18, 10]
-
-
-def test_a_narrow_table_breaks_names_after_a_hyphen_before_it_breaks_words() -> None:
-    from rich.console import Console
-
-    rows = [{"program": "idea-queue-learnt-v4 0.833", "result": "not distinguishable", "gain": "-0.148 to 0.031"}]
-    wrapped = [Column(key, wrap=True) for key in ("program", "result", "gain")]
-    for width in (45, 60, 100):
-        console = Console(width=width, record=True)
-        console.print(table(rows, wrapped, width))
-        lines = [line.rstrip() for line in console.export_text().splitlines()]
-        assert max(map(len, lines)) <= width and "distinguishable" in " ".join(lines), lines
-        words = " ".join(line.split("  ")[0] for line in lines[1:]).replace("- ", "-").split()
-        assert words == rows[0]["program"].split(), lines
 
 
 def test_text_of_others_cannot_move_the_cursor() -> None:
@@ -355,114 +293,6 @@ def test_a_half_written_line_is_read_when_it_is_whole(tmp_path: Path) -> None:
     assert [event["kind"] for event in tail.fresh()] == ["fault"]
 
 
-def test_the_role_of_an_arm_is_told_before_a_long_name() -> None:
-    row = {"name": "long-name", "role": "without-ideas", "rank_low": 1, "rank_high": 2, "gain": 1.0, "low": 0.5,
-           "high": 1.5, "se": 0.2, "n": 3, "claimed": 1.0, "words": 9, "trust": "scored",
-           "device_seconds_charged": 1.0}  # fmt: skip
-    (shown,), narrow = table_of([row], 80, 2)
-    assert shown["program"] == "without its ideas"
-    assert "claimed\ngain" in [column.heading for column in narrow]
-    roles = ("champion", "control", "a/a")
-    assert [table_of([row | {"role": role}], 80, 2)[0][0]["program"] for role in roles] == [
-        "champion long-name", "long-name (control)", "long-name (A/A)",
-    ]  # fmt: skip
-    _, wide = table_of([row], 140, 2)
-    assert not {"state", "words"} & {column.key for column in narrow} and "words" in {column.key for column in wide}
-
-
-def test_remarks_of_the_standings() -> None:
-    row = {
-        "role": "program",
-        "program_id": "p",
-        "n": 4,
-        "se": 0.5,
-        "rank_low": 1,
-        "rank_high": 2,
-        "gain": 2.0,
-    }
-    twin = ArmGain("p", "a/a", "strokes", "", 4, 2.5, 0.5)
-    aa = twins([ArmGain("p", "control", "strokes", "", 4, 2.0, 0.5), twin])
-    half = 2.446912 * 0.5**0.5  # t quantile of 6 df times the se of the difference, √(.5² + .5²)
-    assert aa and (aa.difference, aa.low, aa.high) == (0.5, pytest.approx(0.5 - half), pytest.approx(0.5 + half))
-    spent = {"device_seconds_charged": 1.0}
-    arms = [{**row, **spent, "role": "control"}, {**row, **spent, "role": "a/a", "gain": 1.0}]
-    assert "Stock minus stock (A/A): -1.0" in " ".join(remarks(arms))  # ASCII, as in the table above
-    assert (rank_text(1, 1), rank_text(1, 3), rank_text(None, None)) == ("1", "1-3", "-")
-    assert "1.3 SD" in power_sentence(10) and power_sentence(10, of="each of A and B").startswith(
-        "with 10 runs each of A and B, "
-    )
-
-
-def test_a_held_out_match_beside_a_verdict_names_no_leader_and_no_ranks(capsys: pytest.CaptureFixture[str]) -> None:
-    row: Any = {
-        "match_id": "m1", "arm_id": "a1", "program_id": "p1", "name": "best", "role": "champion", "task": "far",
-        "stream": "reserve", "purpose": "reserve", "generation": None, "unit": "nats", "n": 4, "gain": 1.0, "se": 0.1,
-        "low": 0.8, "high": 1.2, "claimed": 1.0, "rank_low": 1, "rank_high": 1, "words": 3, "trust": "verified",
-        "device_seconds_charged": 1.0,
-    }  # fmt: skip
-    stock = {**row, "arm_id": "a2", "program_id": "p2", "name": "stock", "gain": 0.2, "rank_low": 2, "rank_high": 2}
-    show_match(Output(person=True), [row, {**stock, "role": "control"}], [], {})
-    shown = capsys.readouterr().out
-    assert "match on held-out task far" in shown and "better than" not in shown and "rank" not in shown
-    again = {**stock, "arm_id": "a3", "role": "a/a", "gain": 0.4}
-    rows = [{**row, "purpose": "race", "role": "program"}, {**stock, "role": "control"}, again]
-    assert [(both["n"], both["gain"]) for both in both_arms(rows)] == [(8, pytest.approx(0.3))]
-    show_match(Output(person=True), rows, [], {})
-    assert "better than each of the others" in (shown := capsys.readouterr().out) and "rank" in shown
-    tied = [{**one, "rank_low": 1, "rank_high": 3} for one in rows]  # ranks that say nothing are left out
-    show_match(Output(person=True), tied, [], {})
-    assert "Too few runs to separate" in (shown := capsys.readouterr().out) and "rank" not in shown
-    under_way = [{**row, "purpose": "confirmation"}, {**stock, "role": "control"}]
-    show_match(Output(person=True), under_way, [], {})  # its verdict is still to come
-    assert "better than" not in (shown := capsys.readouterr().out) and "rank" not in shown
-    assert unranked([*under_way, {**stock, "role": "control", "match_id": "m2"}]) == {"m1"}
-
-
-def test_a_match_begins_with_what_it_shows() -> None:
-    def row(name: str, low: int | None, high: int | None, role: str = "program", n: int = 1) -> Any:
-        return {
-            "name": name,
-            "program_id": name,
-            "role": role,
-            "rank_low": low,
-            "rank_high": high,
-            "gain": -ord(name[0]),
-            "se": 0.1 if n > 1 else None,
-            "n": n,
-        }
-
-    a, b, again = row("a", 1, 2), row("b", 1, 3), row("a", 1, 3, "a/a")
-    by = "Welch's t tests at 5%, Holm-corrected for all pairs"
-    assert leading([a, b, again]) == f"Too few runs to separate these programs ({by})."
-    assert leading([a, b, row("c", 3, 3)]) == f"Not shown to be worse than another: a, b. Shown to be worse: c ({by})."
-    assert leading([a, row("c", 2, 3), row("d", 1, 3)]) == (
-        f"Not shown to be worse than another: a, d. Shown to be worse: c ({by}). "
-        "Too few or too noisy runs to show that a lower mean is worse: d."
-    )
-    assert leading([a, row("b", 1, 3), row("b", 2, 3, "a/a")]) == (  # of the A/A arm only, as in the report
-        f"Not shown to be worse than another: a, b. Shown to be worse: b (A/A) ({by})."
-    )
-    assert leading([a, row("b", 2, 3), row("c", 1, 3, "a/a")]) == (  # an A/A arm of rank 1 is behind no other, too
-        f"Not shown to be worse than another: a, c (A/A). Shown to be worse: b ({by}). "
-        "Too few or too noisy runs to show that a lower mean is worse: c (A/A)."
-    )
-    assert leading([row("a", 1, 1), row("b", 2, 3), row("c", 2, 3)]).startswith("a is better than each of the others (")
-    assert leading([row("a", 1, 2), row("b", 2, 3), row("c", 2, 3)]).startswith("a alone is behind no other (")
-    assert leading([a]) == leading([]) == ""
-
-
-def test_a_transfer_says_on_how_many_tasks_a_program_is_better() -> None:
-    def cell(task: str, p: float | None, role: str = "program", name: str = "a") -> Cell:
-        figures = (1.0, 0.1, 0.8, 1.2, "nats", 0.5, 2.0, p, p, "scored")
-        return Cell(task, "home", name, name, role, None, "selection", 3, *figures)
-
-    cells = [cell("one", 0.02), cell("two", 0.03), cell("three", None), cell("one", 0.001, "control", "stock")]
-    assert list(shown_better(cells)) == ["a is shown to gain more than stock on 1 of 2 tasks: one (p at most 0.025)."]
-    assert list(shown_better([cell("one", 0.5)])) == [
-        "a is shown to gain more than stock on 0 of 1 task (p at most 0.025)."
-    ]
-
-
 def test_lines_of_the_log() -> None:
     event = {"kind": "run_ended", "run_id": "r12345678", "program": "local", "gain": 0.5, "run": {"kept": 2}}
     assert line_of(event) == "run r123456 local: verified gain +0.5000"
@@ -501,18 +331,6 @@ def test_a_person_is_spared_the_lists_of_a_dry_run(capsys: pytest.CaptureFixture
     assert json.loads(capsys.readouterr().out) == plan
 
 
-def test_credit_names_the_design_once_or_row_by_row() -> None:
-    paired = {"method": "mutation", "unit": "nats", "design": "paired", "causal": True}
-    observed = {"method": "mutation", "unit": "nats", "design": "observational", "causal": False}
-    assert title([paired, paired]) == "mutation: child minus its parent, of several one of them, in nats (paired)"
-    assert (
-        title([observed])
-        == "mutation: child minus its parent, of several one of them, in nats (observational, an association)"
-    )
-    assert title([paired, observed]).endswith("in nats (p: paired; o: observational, an association)")
-    assert title([{**paired, "method": "of-a-plug-in"}]) == "of-a-plug-in, in nats (paired)"
-
-
 def test_a_flag_that_may_be_left_out_has_none_in_its_type_or_a_default() -> None:
     def counted(out: Output, runs: Annotated[int, flag("Runs.")]) -> None:
         """Counts."""
@@ -538,9 +356,9 @@ def test_a_changed_directive_has_its_old_text_before_the_new_one() -> None:
         Program.parse("# P\n\n## Ideas\n\n- Try `a=1` on it.\n", "p"),
         Program.parse("# P\n\n## Ideas\n\n- Try `a=2` on it.\n- Go.\n", "q"),
     )
-    changed = [row for row in with_before(rows) if row["change"] == "changed"]
-    assert [row["text"] for row in changed] == ["Try `a=1` on it. → Try `a=2` on it."]
-    assert [row for row in with_before(rows) if row["change"] == "added"] == [r for r in rows if r["change"] == "added"]
+    assert [(row["change"], row["before"], row["text"]) for row in rows] == [
+        ("changed", "Try `a=1` on it.", "Try `a=2` on it."), ("added", "", "Go."),
+    ]  # fmt: skip
 
 
 def test_a_long_command_goes_on_on_the_next_line_and_is_the_same_to_a_shell() -> None:
@@ -577,12 +395,3 @@ def test_a_long_command_goes_on_on_the_next_line_and_is_the_same_to_a_shell() ->
 )
 def test_an_estimate_of_time_has_no_more_digits_than_it_knows(seconds: float, said: str) -> None:
     assert roughly(seconds) == said
-
-
-def test_at_a_terminal_each_setting_is_followed_by_what_it_means() -> None:
-    with redirect_stdout(StringIO()) as shown:
-        show_settings(Output(person=True), starter("idea-queue"))
-    lines = shown.getvalue().splitlines()
-    at = lines.index('proposers = {"queue": 0.9, "local": 0.1}  set here')
-    assert lines[at + 1].startswith("    Sources of the next edit") and "replicates = 1" in lines
-    assert all(len(line) <= 80 for line in lines) and len(lines) < 100

@@ -1,4 +1,4 @@
-"""``metaloop report``: where the page goes, what is told, what is refused in one line; ``metaloop credit --bundle``."""
+"""``metaloop report``: where the page goes, what is told, what is refused in one line."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from analysis.report import picture
-from tests.analysis import synthetic
 from tests.meta.cli_study import cli, write_study
 
 
@@ -43,15 +42,3 @@ def test_without_a_browser_the_card_is_refused_with_its_cure(study: Path, monkey
     with pytest.raises(EnvironmentProblem) as refused:
         picture.draw("<p>", study / "card.png")
     assert "apt-get install chromium" in str(refused.value.hint)
-
-
-def test_credit_of_a_bundle_and_of_what_it_is_put_on(study: Path, tmp_path: Path) -> None:
-    values = {("A", 1): 0.3, ("B", 1): 0.2}
-    world = synthetic.World(values, {"A": 0, "B": 0}, noise=0.01)
-    folder = synthetic.study(tmp_path / "planted", world, runs=6, tries=4)
-    (folder / "study.toml").write_bytes((study / "study.toml").read_bytes())
-    both = json.loads(cli("credit", str(folder), "--bundle", "a=1 b=1", "--json").stdout)
-    assert both["items"][0]["estimate"] == pytest.approx(0.5, abs=0.1) and both["items"][0]["unit"] == "nats"
-    on_top = json.loads(cli("credit", str(folder), "--bundle", "b=1", "--on", "a=1", "--json").stdout)
-    assert on_top["items"][0]["low"] < 0.2 < on_top["items"][0]["high"]
-    assert "no task has all of these edits" in cli("credit", str(folder), "--bundle", "c=1").stderr

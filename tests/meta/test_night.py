@@ -148,8 +148,9 @@ def test_the_next_night_goes_on_from_main_with_a_program_more(
     assert (begun["source_id"], begun["decision"]) == (main["source_id"], "keep")
     capsys.readouterr()
     assert run(["standings", str(ended), str(study), "--json"]) == 0
-    said = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert said["verdict"].startswith("In 2 nights of 1 lineage, ") and 0 < said["p"] <= 1
+    said = json.loads(capsys.readouterr().out)
+    assert (said["nights"], said["lineages"]) == (2, 1) and " better than " in said["verdict"] and 0 < said["p"] <= 1
+    assert {row["night"] for row in said["items"]} == {str(ended), str(study)}
     assert run(["standings", str(ended), str(ended)]) == 2 and "named twice" in capsys.readouterr().err
     other = ["improve", str(repository / "other.md"), *words[2:], "-s", str(tmp_path / "other"), "-y", "-q"]
     assert run(other) == 0 and run(["standings", str(ended), str(tmp_path / "other")]) == 2

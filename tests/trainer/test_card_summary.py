@@ -1,4 +1,4 @@
-"""What `task ls` says of a card: measured, stale or not, and whether the task separates strategies."""
+"""What `task show` says of a card: measured, stale or not, and whether the task separates strategies."""
 
 from __future__ import annotations
 

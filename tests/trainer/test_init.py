@@ -274,7 +274,7 @@ def test_settings_of_all_kinds_are_knobs_and_what_the_measurement_rests_on_is_no
     stated = {one.name: one.values for one in ladders(read(place), ["a.py", "c.sh"], {}) if not one.reason}
     assert stated["BLOCK"] == (16, 32, 64, 128, 256, 1000) and stated["NAME"] == ("x", "y")
     for wrong in ({"LR": "fast"}, {"NONE": "1"}):
-        with pytest.raises(UsageError, match="--values"):
+        with pytest.raises(UsageError, match="--set values"):
             ladders(read(place), ["a.py"], wrong)
 
 

@@ -166,5 +166,5 @@ def _edits(task: Task) -> CheckFinding:
         good += 1
     if not good:
         message = "none declared: only a researcher with a language model can edit"
-        return CheckFinding("warning", "edits", message, "--values NAME=1,2,4 at init, or [edits.NAME] in task.toml")
+        return CheckFinding("warning", "edits", message, "[edits.NAME] in task.toml, or --set values=… at init")
     return CheckFinding("ok", "edits", f"{good} declared edits apply (not run)")

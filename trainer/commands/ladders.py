@@ -58,7 +58,7 @@ def ladders(repository: OwnRepository, editable: Sequence[str], given: Mapping[s
     found = [one for file in editable for one in _settings(repository, file)]
     if unknown := given.keys() - {one.name for one in found}:
         raise UsageError(
-            f"--values {min(unknown)}: no setting of that name in {', '.join(editable)}", hint="NAME=1,2,4"
+            f"--set values={min(unknown)}: no setting of that name in {', '.join(editable)}", hint="NAME=1,2,4"
         )
     stated = _stated(repository)
     judged = [_with_values(one, given.get(one.name), stated.get(one.name.lower(), ())) for one in found]
@@ -125,7 +125,7 @@ def _read(now: Scalar, text: str) -> tuple[Scalar, ...]:
     values = {now}
     for part in text.split(","):
         if not (known := _of_type(now, part)):
-            raise UsageError(f"--values …{part.strip()!r}: the present value is {now!r}", hint="NAME=1,2,4")
+            raise UsageError(f"--set values=…{part.strip()!r}: the present value is {now!r}", hint="NAME=1,2,4")
         values.update(known)
     return tuple(sorted(values, key=_order))
 

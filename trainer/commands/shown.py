@@ -18,9 +18,9 @@ def readable_text(text: str) -> str:
     """A path for task.toml; one that starts with ``~/`` stays as written. UsageError if it may not be shown."""
     path = Path(text).expanduser().absolute()
     if reason := login_keys.refusal(path):
-        raise UsageError(f"--readable {text}: {reason}", hint="name a folder that contains only data")
+        raise UsageError(f"--set readable={text}: {reason}", hint="name a folder that contains only data")
     if not path.exists():
-        raise UsageError(f"--readable {text}: does not exist", hint="name a file or folder of this machine")
+        raise UsageError(f"--set readable={text}: does not exist", hint="name a file or folder of this machine")
     return text if text.startswith("~/") else str(path)
 
 

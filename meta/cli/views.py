@@ -1,0 +1,128 @@
+"""Tables on a screen: the rows of an SQL file of ``meta/views``, printed as a table, as TSV or as JSON.
+
+The comment at the head of a file is the legend below its table. In a table ``low`` and ``high`` are one column, columns
+without a value are left out, and further lines of the comment say more: ``-- group: COLUMN`` (its values are headings),
+``-- hide: COLUMN …`` and ``-- optional: COLUMN …`` (left out in a narrow terminal). Piped output and JSON have all
+columns of the query.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from analysis.wording import chance, decimals, plain_number, plain_span, plain_text, typical
+from meta.cli import spend
+from meta.cli.options import duration
+from meta.cli.output import Column, Output, Row, are_numbers, brief, table
+from meta.cli.resolve import fetch, short
+
+if TYPE_CHECKING:
+    import duckdb
+
+FOLDER = Path(__file__).parents[1] / "views"
+GAINS = ("gain", "estimate", "difference", "claimed", "first", "second", "per_hour")  # with the digits of the interval
+HEADINGS = {
+    "device_seconds_charged": "device time",
+    "utilization": "device used",
+    "low": "95% interval",
+    "name": "program",
+    "credit_id": "row",
+}
+# An arm's role and name together.
+ROLES = {
+    "control": "{} (control)", "a/a": "{} (A/A)", "without-ideas": "without its ideas", "start": "{} (start)",
+    "learnt": "{} (not in the search)", "own": "your program", "one-line": "one-line (control)",
+}  # fmt: skip
+
+
+def named(name: str, role: str | None) -> str:
+    """An arm by its program and its role, which comes first: a narrow terminal shortens names."""
+    if role in ROLES:
+        return ROLES[role].format(name)
+    return name if role in (None, "", "program", name) else f"{role} {name}"
+
+
+@dataclass(frozen=True)
+class View:
+    """An SQL file: its query and what the head of the file says."""
+
+    sql: str
+    legend: str = ""
+    group: str = ""
+    hide: Sequence[str] = ()
+    optional: Sequence[str] = ()
+
+    def rows(self, con: duckdb.DuckDBPyConnection, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
+        return fetch(con, self.sql, parameters)
+
+
+@cache
+def view(name: str) -> View:
+    """The view of ``meta/views/NAME.sql``."""
+    text = (FOLDER / f"{name}.sql").read_text("utf-8")
+    head = [line.removeprefix("-- ") for line in text.splitlines() if line.startswith("-- ")]
+    said = {
+        key: value
+        for key, mark, value in (line.partition(": ") for line in head)
+        if key in ("group", "hide", "optional")
+    }
+    legend = " ".join(line for line in head if line.partition(": ")[0] not in said)
+    return View(text, legend, said.get("group", ""), said.get("hide", "").split(), said.get("optional", "").split())
+
+
+def show(
+    out: Output, rows: Sequence[Mapping[str, Any]], how: View, *, empty: str = "", extra: Row | None = None
+) -> None:
+    """Print rows with the legend, the groups and the hidden columns of a view."""
+    keys = list(rows[0]) if rows else []
+    if out.mode != "person":
+        out.rows(rows, [Column(key) for key in keys if key != how.group], extra=extra, empty=empty)
+        return
+    from rich.text import Text
+
+    for heading, group in groupby(rows, key=lambda row: str(row.get(how.group) or "")):
+        some = list(group)
+        if heading:
+            out.show(Text(heading, style="bold"))
+        left = {how.group, *how.hide, *(key for key in keys if all(row[key] in (None, "") for row in some))}
+        digits = digits_of(some)
+        shown = shaped([key for key in keys if key not in left], some, digits)
+        columns = [replace(column, optional=column.key in how.optional) for column in shown]
+        joined = (
+            [{**row, "low": plain_span(row["low"], row["high"], digits)} for row in some] if "low" in keys else some
+        )
+        out.show(table(joined, columns, out.console.width))
+    if how.legend and rows:
+        out.note(how.legend)
+    if not rows and empty:
+        out.note(empty)
+
+
+def digits_of(rows: Sequence[Any]) -> int:
+    """Decimal places that the intervals of the rows justify."""
+    bounds = ((row.get("low"), row.get("high")) for row in rows)
+    return decimals(typical((high - low) / 4 for low, high in bounds if low is not None and high is not None))
+
+
+def shaped(keys: Sequence[str], rows: Sequence[Any], digits: int) -> Iterator[Column]:
+    """The columns of a table: what a value is follows from the name of its column."""
+    formats: dict[str, Callable[[Any], str]] = {
+        **dict.fromkeys(GAINS, lambda value: plain_number(value, digits)),
+        **dict.fromkeys(("p", "q"), lambda value: plain_text(chance(value))),
+        **dict.fromkeys(("utilization", "token_utilization"), spend.share),
+        "tokens": spend.tokens, "low": str,
+    }  # fmt: skip
+    for key in keys:
+        if key == "high" and "low" in keys:
+            continue
+        shown = formats.get(key, short if key.endswith("_id") else duration if "seconds" in key else brief)
+        right = key == "low" or are_numbers(rows, key)
+        style = "green" if key in GAINS[:2] else ""
+        yield Column(
+            key, HEADINGS.get(key, key.replace("_", " ")), show=shown, right=right, wrap=not right, style=style
+        )

@@ -1,0 +1,19 @@
+-- 95% interval: of the mean, between the n runs. rank: the places that an arm can have by Welch's t tests at 5%, Holm-corrected
+-- for all pairs; a match with a champion has one planned test in place of ranks. claimed: the gain by the runs' own
+-- measurements, which does not rank.
+-- group: match
+-- optional: claimed words trust device_seconds_charged
+-- hide: match_id arm_id program_id name role se task stream rank_low rank_high usd
+SELECT concat_ws(' ', CASE m.purpose WHEN 'reserve' THEN 'held-out task' WHEN 'race' THEN if(m.label LIKE 'match-%', 'match', coalesce(m.label, 'race'))
+        ELSE coalesce(m.purpose, 'match') END, nullif(m.generation, 0), 'on', s.task || ',', CASE WHEN s.stream <> m.purpose THEN s.stream || ' data,' END,
+        'gain in', m.unit) || '   ' || s.match_id[:7] AS match,
+    s.match_id, CASE WHEN bool_or(s.role = 'champion') OVER of_match THEN NULL ELSE s.rank_low END AS rank_low,
+    CASE WHEN bool_or(s.role = 'champion') OVER of_match THEN NULL ELSE s.rank_high END AS rank_high,
+    coalesce($2::JSON ->> s.arm_id, s.name, s.program_id[:7]) AS name, s.role, s.gain, s.low, s.high, s.se, s.n, nullif(s.tokens, 0) AS tokens,
+    CASE WHEN s.tokens > 0 THEN s.usd END AS usd, CASE WHEN s.tokens > 0 THEN coalesce(format('${:.3f}', s.usd), 'not priced') END AS price,
+    CASE WHEN s.tokens > 0 THEN s.utilization END AS utilization, s.claimed, s.words, s.trust, s.task,
+    s.stream, s.device_seconds_charged, s.program_id, s.arm_id
+FROM standings AS s JOIN matches AS m USING (match_id)
+WHERE $1 IS NULL OR list_contains($1, s.match_id)
+WINDOW of_match AS (PARTITION BY s.match_id)
+ORDER BY m.started_at, s.match_id, s.gain IS NULL, s.gain DESC, s.arm_id

@@ -1,0 +1,101 @@
+"""One printer for tables: what a terminal leaves out, joins and formats, and what pipes and JSON get."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.study import open_study
+from meta.cli import views
+from meta.cli.output import Column, Output
+from meta.cli.standings import present
+from meta.cli.views import FOLDER, View
+
+from .cli_study import write_study
+
+ROWS: list[dict[str, Any]] = [
+    {
+        "title": "one",
+        "name": "a",
+        "gain": 0.98765,
+        "low": 0.9,
+        "high": 1.1,
+        "run_id": "r123456789",
+        "q": 0.00001,
+        "x": None,
+    },
+    {"title": "two", "name": "b", "gain": -0.5, "low": None, "high": None, "run_id": "r2", "q": None, "x": None},
+]
+HOW = View("", "What it means.", group="title", hide=("name",), optional=("q",))
+
+
+def shown(capsys: pytest.CaptureFixture[str], how: View = HOW, **kind: bool) -> tuple[str, str]:
+    views.show(Output(**({"person": True} | kind)), ROWS, how)
+    return capsys.readouterr()
+
+
+def test_a_terminal_joins_the_interval_and_leaves_out_what_has_no_value(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    out, legend = shown(capsys)
+    one, two = ([line.split() for line in part.splitlines() if line] for part in out.split("two"))
+    assert one == [["one"], ["gain", "95%", "interval", "run", "id", "q"],
+                   ["0.988", "0.900", "to", "1.100", "r123456", "<", "0.0001"]]  # fmt: skip
+    assert two == [["gain", "run", "id"], ["-0.500", "r2"]]  # of the group alone
+    assert legend == "What it means.\n"
+    monkeypatch.setenv("COLUMNS", "36")
+    assert "q" not in shown(capsys)[0].split()
+
+
+def test_pipes_and_json_have_all_columns_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    out, legend = shown(capsys, person=False)
+    assert out.splitlines()[:2] == ["name\tgain\tlow\thigh\trun_id\tq\tx", "a\t0.98765\t0.9\t1.1\tr123456789\t1e-05\t"]
+    assert legend == "" and json.loads(shown(capsys, as_json=True)[0])["items"] == ROWS
+
+
+@pytest.mark.parametrize("file", sorted(FOLDER.glob("*.sql")), ids=lambda path: path.stem)
+def test_every_view_runs_and_its_head_names_its_columns(file: Path, tmp_path: Path) -> None:
+    how = views.view(file.stem)
+    asked = max(map(int, re.findall(r"\$(\d)", how.sql)), default=0)
+    with open_study(write_study(tmp_path / "study")) as con:
+        con.execute(how.sql, [None, "{}"][:asked])
+        named = {one[0] for one in con.description or ()}
+    assert {*how.hide, *how.optional, *([how.group] if how.group else [])} <= named and how.legend
+
+
+def test_a_match_with_a_champion_has_no_ranks(tmp_path: Path) -> None:
+    how = views.view("standings")
+    with open_study(write_study(tmp_path / "study")) as con:
+        ranked = how.rows(con, [None, '{"achild": "Ada: mine"}'])
+        con.execute("CREATE OR REPLACE TABLE standings AS SELECT * REPLACE (CASE WHEN name = 'child' THEN 'champion' "
+                    "ELSE role END AS role) FROM standings")  # fmt: skip
+        decided = how.rows(con, [None, "{}"])
+    assert all(row["rank_low"] for row in ranked) and not any(row["rank_low"] or row["rank_high"] for row in decided)
+    assert [row["gain"] for row in ranked] == sorted((row["gain"] for row in ranked), reverse=True)
+    assert {row["name"] for row in ranked if row["arm_id"] == "achild"} == {"Ada: mine"}
+
+
+def test_an_arm_is_shown_by_its_name_and_role_and_no_ids(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    present(Output(person=True), write_study(tmp_path / "study"), None)
+    out = capsys.readouterr().out
+    assert "stock (A/A)" in out and "stock (control)" in out and "arm" not in out
+
+
+def test_an_optional_column_goes_before_a_name_is_cut_short(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    columns = [Column("name", wrap=True), Column("value", right=True), Column("extra", optional=True)]
+    rows = [{"name": "idea-queue-learnt-v4 " * 3, "value": "v" * 10, "extra": "x" * 10}]
+    for width, there in ((80, True), (46, True), (40, False)):
+        monkeypatch.setenv("COLUMNS", str(width))
+        Output(person=True).rows(rows, columns)
+        text = capsys.readouterr().out
+        assert ("xxxxxxxxxx" in text) == there and "vvvvvvvvvv" in text and max(map(len, text.splitlines())) <= width
+        assert (
+            " ".join(text.replace("v" * 10, "").replace("x" * 10, "").split()[2 + there :]) == rows[0]["name"].strip()
+        )
