@@ -121,7 +121,7 @@ def refuse_other_champion(folder: Path) -> None:
     written = folder / CHAMPION
     decided = [record["program_id"] for record in read(folder / "ledger") if record["kind"] == "champion"]
     if decided and written.is_file() and one_program(str(written)).program_id != decided[-1]:
-        show = f"metaloop show {str(decided[-1])[:12]} -s {shlex.quote(str(folder))}"
+        show = f"metaloop show --text {str(decided[-1])[:12]} -s {shlex.quote(str(folder))}"
         hint = f"{show} > NEW.md writes that one"
         raise Corrupt(f"{written} is not the champion of the ledger, {decided[-1]}", hint=hint)
 

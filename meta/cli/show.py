@@ -94,7 +94,8 @@ def show(
     out: Output,
     what: Annotated[str, argument(metavar="ID|PROGRAM")],
     study: StudyFlag,
-    settings: Annotated[bool, flag("Of a PROGRAM: every setting (the charter) with its value and its meaning.")],
+    settings: Annotated[bool, flag("Of a program: every setting (the charter) with its value and its meaning.")],
+    text: Annotated[bool, flag("Of a program of a study: its text alone.")],
 ) -> None:
     """Show a program, directive, experiment, run, match, arm, source, credit row,
     audit or imported log by its id, or by any unique prefix of it. If the newest study
@@ -118,6 +119,8 @@ def show(
         item, tables = record(con, kind, rows[0], full)
     if settings and kind == "program":
         views.show(out, setting_rows(_parsed(rows[0])), views.View(""))
+    elif text and kind == "program":
+        out.text(_parsed(rows[0]).shown)
     elif out.mode == "json":
         out.json({"kind": kind, **item, **tables})
     else:
