@@ -12,6 +12,7 @@ from analysis.study import VIEWS, open_study, read_study
 from analysis.tables import quoted, statement
 from inner_loop.models.scrub import scrub
 from programs.errors import EnvironmentProblem, UsageError
+from programs.text import FORMULA
 
 if TYPE_CHECKING:
     import duckdb
@@ -84,10 +85,14 @@ def write(con: duckdb.DuckDBPyConnection, view: str, target: Path, to: Format) -
 
 
 def _columns(con: duckdb.DuckDBPyConnection, view: str, to: Format) -> str:
-    """The select list: text formats have lists as JSON, so that any reader can parse them."""
+    """The select list: text formats have lists as JSON, so that any reader can parse them, and no formulas."""
     columns = [(name, str(kind)) for name, kind, *_ in con.execute(f"DESCRIBE {view}").fetchall()]
-    text = to in ("tsv", "csv")
+    if to not in ("tsv", "csv"):
+        return "*"
+    begins = ", ".join(f"'{letter}'" for letter in FORMULA)
+    texts = f"""if(left("{{0}}", 1) IN ({begins}), concat(chr(39), "{{0}}"), "{{0}}") AS "{{0}}" """
+    lists = 'to_json("{0}")::VARCHAR AS "{0}"'
     return ", ".join(
-        f'to_json("{name}")::VARCHAR AS "{name}"' if text and kind.endswith("[]") else f'"{name}"'
+        (lists if kind.endswith("[]") else texts if kind == "VARCHAR" else '"{0}"').format(name)
         for name, kind in columns
     )

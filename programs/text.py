@@ -14,6 +14,7 @@ MAX_LINES = 10_000  # ten times the longest; parsing that many statements takes 
 MAX_NESTED = 1_000  # square brackets within DEEP open ones; the parser reads each once per open bracket
 DEEP = 4  # deeper nesting is not intended
 BOM = "\ufeff"
+FORMULA = "=+-@＝＋－＠"  # first letters of a formula
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 _BRACKET = re.compile(r"[\[\]]|(?>\r\n|\r|\n)[ \t]*(?=\r|\n)")  # a bracket, or the blank line that ends a paragraph
 
@@ -21,6 +22,13 @@ _BRACKET = re.compile(r"[\[\]]|(?>\r\n|\r|\n)[ \t]*(?=\r|\n)")  # a bracket, or 
 def word_list(text: str) -> tuple[str, ...]:
     """The words of a text, for long lists of names in code."""
     return tuple(text.split())
+
+
+def no_formula(text: str) -> str:
+    """A text for a cell of a table: one that a spreadsheet would take for a formula, but no number, begins with an apostrophe."""
+    if not text or text[0] not in FORMULA:
+        return text
+    return text if re.fullmatch(r"[+-]\d*\.?\d+(e[+-]?\d+)?", text) else f"'{text}"
 
 
 def decode(raw: bytes, file: str) -> str:

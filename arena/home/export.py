@@ -13,7 +13,7 @@ from sqlalchemy import select
 from arena.home.project import MAIN, Project
 from arena.home.tables import BlockRow, Pair, RunLease, Volunteer
 from programs.errors import UsageError
-from programs.text import word_list
+from programs.text import no_formula, word_list
 
 RUN_COLUMNS = ("lease_id", "base", "program_id", "budget", "device_seconds", "experiments", "sampled", "sample_gain")
 PAIR_COLUMNS = word_list("""
@@ -54,6 +54,7 @@ def _table(path: Path, columns: Iterable[str], rows: Iterable[Any], **further: l
         writer.writerow([*names, *further])
         for count, row in enumerate(rows, 1):
             writer.writerow(
-                [*(getattr(row, name) for name in names), *(values[count - 1] for values in further.values())]
+                no_formula(value) if isinstance(value, str) else value
+                for value in [*(getattr(row, name) for name in names), *(one[count - 1] for one in further.values())]
             )
     return count

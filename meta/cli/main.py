@@ -12,7 +12,7 @@ import click
 
 from meta.cli import errors, guard
 from meta.cli.options import CONTEXT, CommonFlags, SuggestingGroup, click_parameters, write_examples
-from meta.cli.table import SECTIONS, VERBS
+from meta.cli.table import VERBS
 
 CLOSING = (
     "A study is a folder with the programs, runs and measurements of one command.",
@@ -41,10 +41,10 @@ class LazyGroup(SuggestingGroup):
         return cast(click.Command, getattr(importlib.import_module(module), attribute))
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        for section in SECTIONS:
-            rows = [(e.name, e.help) for e in VERBS.values() if e.section == section]
-            with formatter.section(section):
-                formatter.write_dl(rows, col_max=12)
+        with formatter.section("Commands"):
+            formatter.write_dl([(e.name, e.help) for e in VERBS.values() if e.first], col_max=12)
+        with formatter.section("More"):
+            formatter.write_text(", ".join(e.name for e in VERBS.values() if not e.first))
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         formatter.write("\n" + "\n".join(CLOSING) + "\n")

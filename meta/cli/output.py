@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from programs.errors import UsageError
-from programs.text import filled, wrapped
+from programs.text import filled, no_formula, wrapped
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -254,7 +254,8 @@ def json_line(value: Any) -> str:
 
 
 def bare(value: Any) -> str:
-    """A value in plain output: empty where missing, numbers in full precision, structures as JSON, no tabs."""
+    """A value in plain output: empty where missing, numbers in full precision, structures as JSON, no tabs, no formula
+    of a spreadsheet."""
     value = jsonable(value)
     if value is None:
         return ""
@@ -262,7 +263,7 @@ def bare(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, dict | list):
         return clean(json.dumps(value, ensure_ascii=False))
-    return clean(value)
+    return no_formula(clean(value)) if isinstance(value, str) else clean(value)
 
 
 def brief(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from pathlib import Path
@@ -9,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from analysis.ledger import Ledger
 from analysis.study import open_study
 from meta.cli import views
+from meta.cli.main import run
 from meta.cli.output import Column, Output
 from meta.cli.standings import present
 from meta.cli.views import FOLDER, View
@@ -99,3 +102,15 @@ def test_an_optional_column_goes_before_a_name_is_cut_short(
         assert (
             " ".join(text.replace("v" * 10, "").replace("x" * 10, "").split()[2 + there :]) == rows[0]["name"].strip()
         )
+
+
+def test_no_cell_of_a_table_is_a_formula(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of piped output and of exported tables; numbers stay."""
+    study = write_study(tmp_path / "study")
+    with Ledger(study / "ledger", "later") as ledger:
+        ledger.append({"kind": "program", "program_id": "p-cell", "name": "=cmd|'/c calc'!A1", "text": "- a"})
+    assert run(["sql", str(study), "SELECT name, -1.5 AS x FROM programs WHERE program_id = 'p-cell'"]) == 0
+    assert capsys.readouterr().out == "name\tx\n'=cmd|'/c calc'!A1\t-1.5\n"
+    assert run(["export", str(study), "--view", "programs", "--to", "csv", "-o", str(tmp_path / "p.csv")]) == 0
+    [row] = [row for row in csv.DictReader((tmp_path / "p.csv").open()) if row["program_id"] == "p-cell"]
+    assert (row["name"], row["text"]) == ("'=cmd|'/c calc'!A1", "'- a")
