@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import shlex
 import shutil
 import sys
@@ -14,7 +15,7 @@ import click
 
 from meta.cli import resolve
 from meta.cli.flags import AnyStudy
-from meta.cli.options import flag, verb
+from meta.cli.options import flag, typed, verb
 from meta.cli.output import Output, Row
 from meta.cli.tool_export import TOOLS, to_tool
 from programs.errors import NotFound, UsageError
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from programs.program import Program
     from trainer.task import Task
 
+HOSTED = {"contest.sqlite": "meta.cli.contest_host", "home.sqlite": "meta.cli.home"}  # with a public copy of their own
 FORMATS = ("tsv", "csv", "parquet", "jsonl")
 
 
@@ -74,7 +76,7 @@ class ProgramFlags:
 @verb(
     ("metaloop export studies/NAME --to jsonl --view all -o tables/", "every view, one file each"),
     ("metaloop export studies/NAME --for agent -o program.md", "the champion, for any agent"),
-    ("metaloop export studies/NAME --zip -o NAME.zip", "a copy for others, without its secret"),
+    ("metaloop export my-contest -o results", "what may be published of a contest or project"),
 )
 def export(
     out: Output,
@@ -121,7 +123,10 @@ def export(
     --zip copies the study for others: with all measurements, without the secret of its seeds,
     without paths and without the name of this machine. The copy can be read (ui, report,
     standings, sql), and its ledger checked (verify). It cannot be resumed, and contains
-    neither the runs' repositories nor the files of a task that is not built in."""
+    neither the runs' repositories nor the files of a task that is not built in.
+
+    Of a contest or a shared project, without --view and --to: writes all that may be published
+    into a new folder. Of a contest also the texts that its pages show only after the close."""
     target = Path(output).expanduser() if output else None
     if zipped:
         to_zip(out, study, target)
@@ -135,7 +140,13 @@ def export(
     if project:
         raise UsageError(f"--project needs --to {', '.join(TOOLS)}", hint="add --to wandb -o logs/")
     folder = resolve.study_folder(study, out)
-    to_tables(out, folder, target, to, view)
+    hosted = [module for name, module in HOSTED.items() if (folder / name).is_file()]
+    if not hosted or {"--view", "--to"} & typed().keys():
+        to_tables(out, folder, target, to, view)
+    elif target is None:
+        raise UsageError("name a new folder to write to", hint=f"metaloop export {resolve.typed(folder)} -o NEW")
+    else:
+        importlib.import_module(hosted[0]).publish(out, folder, target)
 
 
 def to_tables(out: Output, folder: Path, target: Path | None, to: str, view: str) -> None:

@@ -46,8 +46,10 @@ VERBS: dict[str, CommandEntry] = {
         ),
         CommandEntry("program", OBJECTS, "meta.cli.program:program", "ls, new, lint, diff, show"),
         CommandEntry("task", OBJECTS, "meta.cli.task:task", "ls, show, init, check, measure"),
-        CommandEntry("contest", OBJECTS, "meta.cli.contest:contest", "init, serve, submit, status, close, export"),
-        CommandEntry("home", OBJECTS, "meta.cli.home:home", "let strangers improve one train.py: init, serve, join"),
+        CommandEntry("contest", OBJECTS, "meta.cli.contest:contest", "init, serve, join, submit, status, close, host"),
+        CommandEntry(
+            "home", OBJECTS, "meta.cli.home:home", "let strangers improve one train.py: init, serve, join, audit"
+        ),
         CommandEntry("doctor", MACHINE, "meta.cli.doctor:doctor", "check this machine; a fix for each problem"),
     )
 }

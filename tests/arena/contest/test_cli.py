@@ -73,7 +73,7 @@ def test_a_contest_by_its_commands(tmp_path: Path) -> None:
                         code=2, **token)  # fmt: skip
         assert "closed for entries" in late["message"]
     assert metaloop(tmp_path, "contest", "close", "c")["secret"] == told["secret"]  # told again, not run again
-    assert metaloop(tmp_path, "contest", "export", "c", "--to", "out")["entries"] == 3
+    assert metaloop(tmp_path, "export", "c", "-o", "out")["entries"] == 3
     assert (tmp_path / "out" / "entries" / "00003-Ada.md").read_text() == (tmp_path / "a.md").read_text()
     rows = query(tmp_path / "out", "SELECT purpose, count(*) n FROM standings WHERE gain IS NOT NULL GROUP BY ALL")
     assert {row["purpose"]: row["n"] for row in rows} == {"contest": 3, "confirmation": 3}
