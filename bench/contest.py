@@ -47,7 +47,7 @@ def main() -> None:
         verified = metaloop(folder, "verify", "contest")
     with watch("export"):
         if not (folder / "exported").exists():
-            metaloop(folder, "contest", "export", "contest", "--to", "exported")
+            metaloop(folder, "export", "contest", "-o", "exported")
     with watch("read"):
         rows = read(folder)
     whole = time.perf_counter() - began

@@ -123,7 +123,9 @@ class Fleet:
         sys.exit("the host does not answer")
 
     def join(self, name: str) -> None:
-        self.start(name, METALOOP, "home", "join", self.url, "--name", name, "--folder", str(self.folder / name), "-y")
+        self.start(
+            name, METALOOP, "home", "join", self.url, "--name", name, "--set", f"folder={self.folder / name}", "-y"
+        )
 
     def kill(self, name: str, how: int = signal.SIGKILL) -> None:
         """Of the one process; those that it started end with it."""

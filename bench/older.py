@@ -85,7 +85,7 @@ def prepare(old: Path, folder: Path) -> None:
 
 def open_contest(code: Path, folder: Path, secret: str | None) -> str:
     """Create the contest and let its seeds follow from ``secret``; answers the secret that it has then."""
-    made = call(code, folder, "contest", "init", "contest", "-t", "law", "-n", "2", "--confirm-runs", "3")
+    made = call(code, folder, "contest", "init", "contest", "-t", "law", "-n", "2", METALOOP_CONFIRM_RUNS="3")
     (folder / "code").write_text(made["join_code"])
     study, settings = folder / "contest" / "study.toml", folder / "contest" / "contest.toml"
     drawn = str(tomllib.loads(read(study))["secret"])

@@ -25,7 +25,7 @@ def word_list(text: str) -> tuple[str, ...]:
 
 
 def no_formula(text: str) -> str:
-    """A text for a cell of a table: one that a spreadsheet would take for a formula, but no number, begins with an apostrophe."""
+    """A cell of a table: what a spreadsheet would take for a formula, but no number, begins with an apostrophe."""
     if not text or text[0] not in FORMULA:
         return text
     return text if re.fullmatch(r"[+-]\d*\.?\d+(e[+-]?\d+)?", text) else f"'{text}"

@@ -42,7 +42,10 @@ def void(contest: Contest, entry_name: str, because: str) -> Act:
         if entry.person_id is None:
             raise UsageError("stock cannot be declared void", hint="name an entrant's entry")
         if entry.state == VOID:
-            raise UsageError(f"{entry.label} is void already: {entry.reason}", hint="contest unvoid reinstates it")
+            raise UsageError(
+                f"{entry.label} is void already: {entry.reason}",
+                hint="metaloop contest host DIR unvoid ENTRY reinstates it",
+            )
         act = Act(
             number=entry.number,
             what=VOID,

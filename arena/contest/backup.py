@@ -26,7 +26,7 @@ def backup(contest: Path, target: Path) -> int:
     Raises UsageError where ``target`` exists, Corrupt where the copied ledger has problems.
     """
     if target.exists():
-        raise UsageError(f"{target} exists", hint="name a new folder with --to")
+        raise UsageError(f"{target} exists", hint="name a new folder")
     partial = target.with_name(f".{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(mode=0o700, parents=True)

@@ -1,4 +1,4 @@
-"""`metaloop contest export`: programs, board, decision and ledger as files, to publish and for analysis."""
+"""`metaloop export` of a contest: programs, board, decision and ledger as files, to publish and for analysis."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def export(contest: Contest, target: Path) -> ExportSummary:
     """Write everything into the new folder ``target``, except tokens, cookies and keys; nothing stays of a failure."""
     new = not target.exists()
     if not new and (not target.is_dir() or any(target.iterdir())):
-        raise UsageError(f"{target} exists already", hint="name a new folder with --to")
+        raise UsageError(f"{target} exists already", hint="name a new folder with -o")
     try:
         return _write(contest, target)
     except BaseException:

@@ -1,7 +1,7 @@
 """Pauses of the queue that no entry caused: a refused key, a reached cap, a provider that does not answer.
 
 A pause does not count against any entry. The queue page and the host page show it. The queue resumes when study.toml
-changes (`metaloop contest caps`), when `serve` restarts, and after at most 10 minutes.
+changes (`metaloop contest host DIR caps`), when `serve` restarts, and after at most 10 minutes.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Pause:
         same = before.get("message") == problem["message"]
         details = {key: str(problem.get(key) or "") for key in ("kind", "message", "hint")}
         if problem["kind"] == "cap_reached":
-            details["hint"] = "metaloop contest caps DIR raises the cap, and the queue resumes"
+            details["hint"] = "metaloop contest host DIR caps --max-usd USD raises the cap, and the queue resumes"
         since = before["since"] if same else utc_now().isoformat()
         self.contest.database.set_fact("pause", since=since, **details)
         if not same:

@@ -13,7 +13,7 @@ from functools import lru_cache
 from statistics import fmean, median
 from typing import TYPE_CHECKING
 
-from analysis.wording import duration, many
+from analysis.wording import many
 from arena.contest.race import MOST_LEADERS, level_of, looks_until
 from arena.contest.stored import BoardColumns
 
@@ -48,21 +48,6 @@ class ClosePlan:
         """Device-seconds of a usual close, and at most."""
         return self.usual * run_seconds, (self.leaders + 2) * self.runs * run_seconds
 
-    def sentence(self, source: str, run_seconds: float, workers: int = 1) -> str:
-        """``run_seconds``: device-seconds of one run, verification included; ``workers``: runs at a time."""
-        leaders = many(self.leaders, "leader")
-        usual, most = self.seconds(run_seconds)
-        return (
-            f"each leader gets up to {many(self.runs, 'fresh run')}; a leader that is significantly below "
-            f"another one gets no more. An entry that gains {self.ratio:g} times as much as all others is named in "
-            f"{'only ' if self.power < POWER else ''}{self.power:.0%} of simulated closes with {leaders}. The "
-            f"simulation assumes that the gains of one entry's runs have a standard deviation of {self.noise:.0%} of "
-            f"its average gain ({source}). The median of these closes takes {duration(usual)} of device time, with "
-            f"{many(workers, 'worker')} on an idle machine about {duration(usual / workers)} by the clock. A close "
-            f"takes at most {duration(most)} of device time ({leaders} and stock twice, all with "
-            f"{many(self.runs, 'run')}), about {duration(most / workers)} by the clock"
-        )
-
     def warning(self, entries: int | None = None) -> str:
         """That the power is low, and what to change; empty if it is not. ``entries``: how many are expected."""
         if self.power >= POWER:
@@ -75,7 +60,7 @@ class ClosePlan:
         planned = plan_close(self.noise, None, entries)
         if planned.power < POWER:
             return f"{low}. More runs are not enough: make a run less noisy with a larger --run-budget"
-        how = f"leave --confirm-runs out: the plan then takes {planned.runs} runs, which name it in {planned.power:.0%}"
+        how = f"leave confirm_runs out: the plan then takes {planned.runs} runs, which name it in {planned.power:.0%}"
         return f"{low}. To change it, {how}"
 
 

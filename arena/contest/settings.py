@@ -93,7 +93,7 @@ class ContestConfig(BaseModel):
 
 
 def is_export(folder: Path) -> bool:
-    """Whether the folder was written by `contest export`: it has the board as a file, and no database."""
+    """Whether the folder was written by `metaloop export`: it has the board as a file, and no database."""
     return (folder / BOARD_FILE).is_file() and (folder / MARK).is_file() and not (folder / DATABASE).exists()
 
 

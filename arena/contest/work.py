@@ -8,7 +8,6 @@ from then on, and is given up after a few attempts.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import sys
 import time
@@ -41,7 +40,6 @@ from programs.text import one_line, wrapped
 IDLE_SECONDS = 0.3
 MOST_BACK_OFF = 60.0
 BUSY_SECONDS = 2.0
-WAITING = "waiting"  # a file, locked by the servers that wait for their turn, and by those that got it after that
 Opened = TypeVar("Opened")
 NICE = 5  # the pages have priority over the runs, which are charged CPU time, not wall time
 
@@ -193,7 +191,7 @@ def as_process(
     os.nice(NICE)
     say = partial(say_to_log, Path(sys.argv[1]))
     try:
-        _in_turn(opened(Path(sys.argv[1])), carry_on, say, waits, Path(sys.argv[1]))
+        _in_turn(opened(Path(sys.argv[1])), carry_on, say, waits)
     except MetaloopError as error:  # process boundary: the host's log has the reason
         say(f"stopped: {error.message}" + (f" ({error.hint})" if error.hint else ""))
         raise SystemExit(error.exit_code) from None
@@ -202,29 +200,17 @@ def as_process(
         raise SystemExit(1) from None
 
 
-def _in_turn(project: Opened, carry_on: Callable[[Opened, Say], None], say: Say, waits: str, folder: Path) -> None:
-    with contextlib.ExitStack() as waiting:
-        waited = False
-        while True:
-            try:
-                carry_on(project, say)
-                return
-            except Busy:
-                if not waited:
-                    say(f"another process {waits}; this server shows the pages and waits for it")
-                    fcntl.flock(waiting.enter_context(open(folder / WAITING, "a")), fcntl.LOCK_SH)
-                waited = True
-                time.sleep(BUSY_SECONDS)
-
-
-def is_waited_for(folder: Path) -> bool:
-    """Whether a server waits for its turn to work on this folder."""
-    with open(folder / WAITING, "a") as waiting:
+def _in_turn(project: Opened, carry_on: Callable[[Opened, Say], None], say: Say, waits: str) -> None:
+    waited = False
+    while True:
         try:
-            fcntl.flock(waiting, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
+            carry_on(project, say)
+            return
+        except Busy:
+            if not waited:
+                say(f"another process {waits}; this server shows the pages and waits for it")
+            waited = True
+            time.sleep(BUSY_SECONDS)
 
 
 def in_words(error: Exception) -> str:

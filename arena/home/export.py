@@ -1,4 +1,4 @@
-"""`metaloop home export`: what may be published of a project, as a repository and tables."""
+"""`metaloop export` of a project: what may be published of a project, as a repository and tables."""
 
 from __future__ import annotations
 

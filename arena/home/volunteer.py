@@ -74,7 +74,7 @@ class Limits:
         match = re.fullmatch(r"(\d{1,2})-(\d{1,2})", hours)
         first, last = (int(word) for word in match.groups()) if match else (24, 24)
         if max(first, last) > 24 or first == last:
-            raise UsageError(f"--hours {hours}: not two different hours of the day", hint="--hours 22-07")
+            raise UsageError(f"--set hours={hours}: not two different hours of the day", hint="--set hours=22-07")
         return cls((first % 24, last % 24), max_gb)
 
     def allow(self, hour: int) -> bool:
@@ -194,13 +194,13 @@ class VolunteerSession:
         if task.memory_mb > self.limits.max_gb * 1024:
             raise UsageError(
                 f"a training of {task.name} may take {task.memory_mb / 1024:.1f} GB of memory, more than you grant",
-                hint=f"--max-gb {math.ceil(task.memory_mb / 1024)} grants it",
+                hint=f"--set max_gb={math.ceil(task.memory_mb / 1024)} grants it",
             )
 
     def wait(self) -> None:
         """Until the hours in which runs may begin."""
         if not self.limits.allow(datetime.now().astimezone().hour):
-            self.say("outside --hours; waiting")
+            self.say("outside the hours of --set hours; waiting")
         while not self.limits.allow(datetime.now().astimezone().hour):
             time.sleep(PAUSES[-1])
 

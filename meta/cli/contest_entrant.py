@@ -1,33 +1,43 @@
-"""The entrant's commands ``metaloop contest join`` and ``submit``, and the leaderboard in a terminal."""
+"""``metaloop contest join``, ``submit`` and ``status``."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any
 
-from analysis.wording import decimals, number, ranks, span, typical
+from analysis.wording import decimals, duration, many, number, ranks, span, typical
 from meta.cli import resolve
-from meta.cli.options import argument, duration, flag, verb
+from meta.cli.options import argument, flag, verb
 from meta.cli.output import Column, Output, Row
 from programs.errors import ProgramError, UsageError
 from programs.text import MAX_BYTES
 
 if TYPE_CHECKING:
     from arena.contest.client import ContestClient
-    from arena.contest.stored import Announcement, MeasuredRow
+    from arena.contest.contest import Contest
 
 ToFlag = Annotated[str | None, flag("The contest's address: http://HOST:PORT.", "--to", metavar="URL")]
 TokenFlag = Annotated[str | None, flag("Your token; safer in METALOOP_TOKEN.", "--token", metavar="TOKEN")]
-LINT = (Column("line", right=True), Column("level"), Column("message", wrap=True), Column("code", style="dim"))
+SHOWN = ("entry_id", "number", "state", "new", "program_id", "sha256", "received_at", "url")
+OUTSIDE = ("left_out", "not_racing")  # the entries of a decision outside its race
+UNDECIDED = ("rank", "claimed", "device_seconds_charged", "state")  # columns that a decision lacks
+MINE = (
+    Column("number", right=True),
+    Column("entry_id"),
+    Column("name", wrap=True),
+    Column("state"),
+    Column("runs_done", "runs", right=True),
+    Column("reason", "result", wrap=True),
+)
 
 
 def client_of(to: str | None, token: str | None = None) -> ContestClient:
     from arena.contest.client import ContestClient
 
     if not to:
-        raise UsageError("name the contest", hint="--to http://HOST:PORT, or METALOOP_TO")
+        raise UsageError("name the contest", hint="--to http://HOST:PORT, or METALOOP_TO; on its host, the folder")
     return ContestClient(to, token)
 
 
@@ -57,14 +67,9 @@ def submit(
     to: ToFlag,
     token: TokenFlag,
     parent: Annotated[
-        str,
-        flag(
-            "The entry that your program is based on, by its name on the leaderboard  [default: stock].",
-            metavar="ENTRY",
-            default="",
-        ),
+        str, flag("Entry that yours is based on, as on the leaderboard  [default: stock].", metavar="ENTRY", default="")
     ],
-) -> int:
+) -> None:
     """Enter a program. When the command returns, the host has stored the entry.
     Submitting the same text again does not count as another entry."""
     from arena.contest.client import RequestRejected, lint_lines
@@ -84,11 +89,9 @@ def submit(
     entry["url"] = f"{client.base}/entry/{entry['entry_id']}"
     for line in lint_lines(entry, program):
         out.note(line)
-    kept = ("entry_id", "number", "state", "new", "program_id", "sha256", "received_at", "url")
-    out.thing(entry if out.mode == "json" else {key: entry[key] for key in kept})
+    out.thing(entry if out.mode == "json" else {key: entry[key] for key in SHOWN})
     if not entry["new"]:
         out.note("you have already entered this text; this does not count as another entry")
-    return 0
 
 
 def document_of(path: Path) -> bytes:
@@ -106,32 +109,127 @@ def document_of(path: Path) -> bytes:
         return raw
 
 
-class LeaderboardRow(TypedDict):
-    """A row of a leaderboard, with the keys in use."""
+@verb(
+    ("metaloop contest status --to http://HOST:8321", "the leaderboard; with a token your entries"),
+    ("metaloop contest status my-contest", "for the host: with the queue and the workers"),
+    ("metaloop contest status --to URL --json", "the same for a script"),
+)
+def status(
+    out: Output, folder: Annotated[str | None, argument(metavar="[DIR]", required=False)], to: ToFlag, token: TokenFlag
+) -> None:
+    """Show the phase and the leaderboard of a contest. With a token, also shows your own
+    entries; for a folder on this machine, also the queue and its problems."""
+    from arena.contest.contest import Contest
 
-    role: str
-    state: str
-    entrant: str
-    name: str
-    rank_low: int | None
-    rank_high: int | None
-    gain: float | None
-    se: float | None
-    low: float | None
-    high: float | None
-    claimed: float | None
+    if folder and to:
+        raise UsageError("a folder and --to exclude each other", hint="leave one of them out")
+    path = resolve.contest_folder(folder, out) if folder else None
+    view = of_folder(Contest.open(path)) if path else of_address(to, token)
+    if out.mode == "json":
+        out.json(view)
+    else:
+        show(out, view, path)
+
+
+def of_address(to: str | None, token: str | None) -> dict[str, Any]:
+    client = client_of(to, token)
+    names = ("contest", "board", *(["me"] if token else []))
+    return {"me": None, **{name: client.get(f"/api/v1/{name}") for name in names}}
+
+
+def of_folder(contest: Contest) -> dict[str, Any]:
+    from arena.contest.health import health
+    from arena.contest.views import board_view, contest_view, plain
+
+    views = {"contest": contest_view(contest), "board": board_view(contest, admin=True), "health": health(contest)}
+    return {**plain(views), "address": contest.database.fact("address").get("url", "")}
+
+
+def show(out: Output, view: Mapping[str, Any], folder: Path | None) -> None:
+    """Print a contest: its state, its leaderboard or the runs that decided, the viewer's entries, what to do next."""
+    from arena.contest.announced import race_results, secret_check, sentences
+
+    board, said = view["board"], view["board"]["announcement"]
+    race = view["contest"].get("deciding", {}).get("race", ())
+    out.thing({name: value for name, value in facts(view).items() if value})
+    for problem in (view.get("health") or {}).get("problems", ()):
+        out.warn(problem)
+    for line in sentences(said) if "outcome" in said else board.get("remarks", ()):
+        out.note(line)
+    results = race_results(said) if said else {one["number"]: one["said"] for one in race}
+    for act in board.get("since", ()):
+        results[act["number"]] = f"{results.get(act['number'], '')}; void since then: {act['because']}"
+    measured = said.get("rows") or board["rows"]
+    rows = [shown({**row, "result": results.get(row["number"])}, measured) for row in measured]
+    rows += [{**who, "entry": named(who), "result": who["why"]} for key in OUTSIDE for who in said.get(key, ())]
+    left_out = UNDECIDED if said.get("rows") else () if results else ("result",)
+    out.rows(rows, columns(board["unit"], left_out), empty="no run measured yet")
+    if mine := view.get("me"):
+        out.note(f"{mine['name']}: {mine['used']} of {mine['quota']} entries used")
+        out.rows([own_row(entry) for entry in mine["entries"]], MINE, empty="no entries yet")
+    commands = steps(view["contest"], folder) if folder else []
+    if said.get("secret"):
+        commands.append(f"{secret_check(said)}  # prints the hash that was published at the opening")
+    if commands:
+        out.next(*commands)
+
+
+def facts(view: Mapping[str, Any]) -> Row:
+    """The state of a contest by name; empty where there is nothing to say."""
+    from arena.contest.health import queue_words
+    from arena.contest.pace import progress_line
+    from arena.contest.tables import state_label
+
+    contest, health, said = view["contest"], view.get("health"), view["board"]["announcement"]
+    race: Any = dict(contest.get("deciding") or {})
+    if health and not health["at_work"]:
+        race.pop("seconds", None)  # nothing goes on, so there is no time left
+    states = [f"{count} {state_label(state)}" for state, count in health["states"].items()] if health else []
+    is_open, is_decided = contest["phase"] in ("upcoming", "open"), bool(said.get("secret"))
+    return {
+        "contest": contest["title"],
+        "phase": contest["phase"],
+        "closes": is_open and contest["closes"],
+        "waiting for": is_waiting(contest) and "the host to close the contest",
+        "closed early": contest.get("closed_early"),
+        "race": progress_line(race),
+        "next look": race.get("next_look") and f"after {many(race['next_look'], 'run')} of each",
+        "decision": said.get("headline"),
+        "secret": said.get("secret"),
+        "its SHA-256": is_decided and contest["secret_hash"],
+        "entries": states and ", ".join([*states, "stock's two arms included"]),
+        "queue": health and queue_words(health),
+        "outlook": health and health["outlook"],
+        "address": view.get("address"),
+    }
+
+
+def is_waiting(contest: Mapping[str, Any]) -> bool:
+    """Whether only the host's command is missing for the decision."""
+    return contest["phase"] == "closing" and not (contest["left"] or contest["close_asked"])
+
+
+def steps(contest: Mapping[str, Any], folder: Path) -> list[str]:
+    """The host's next commands."""
+    name, to = resolve.typed(folder), resolve.typed(folder.with_name(f"{folder.name}-export"))
+    if contest["phase"] == "decided":
+        return [
+            f"metaloop export {name} -o {to}  # programs, results and ledger, to publish",
+            f"metaloop verify {to}  # what every reader of it can check: all seeds follow from the secret",
+            f"metaloop contest serve {name}  # the pages to share: /, and /card.svg if an entry won",
+        ]
+    return [f"metaloop contest close {name}"] if is_waiting(contest) else []
 
 
 def named(row: Mapping[str, Any]) -> str:
     """The entry of a row that the host sent."""
-    from arena.contest.stored import entry_label
+    from arena.contest.stored import STOCK, entry_label
 
-    return entry_label(row["entrant"], row["name"])
+    return STOCK.get(row.get("role", "")) or entry_label(row["entrant"], row["name"])
 
 
-def shown(row: LeaderboardRow | MeasuredRow, rows: Sequence[LeaderboardRow] | Sequence[MeasuredRow]) -> Row:
-    """A row of the leaderboard with its figures formatted; the entry's other keys stay."""
-    from arena.contest.stored import STOCK
+def shown(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Row:
+    """A row of the leaderboard ``rows`` with its figures formatted; its other keys stay."""
     from arena.contest.tables import state_label
 
     digits = decimals(typical(other["se"] for other in rows))
@@ -139,15 +237,15 @@ def shown(row: LeaderboardRow | MeasuredRow, rows: Sequence[LeaderboardRow] | Se
         **row,
         "state": state_label(row["state"]),
         "rank": ranks(row["rank_low"], row["rank_high"]),
-        "entry": STOCK.get(row["role"]) or named(row),
+        "entry": named(row),
         "gain": number(row["gain"], digits),
         "interval": span(row["low"], row["high"], digits),
         "claimed": number(row["claimed"], digits),
     }
 
 
-def columns(unit: str) -> tuple[Column, ...]:
-    return (
+def columns(unit: str, left_out: Sequence[str] = ()) -> list[Column]:
+    every = (
         Column("rank"),
         Column("entry", wrap=True),  # whole: the beginnings of two names can be the same
         Column("gain", f"gain, {unit}", right=True),
@@ -157,14 +255,14 @@ def columns(unit: str) -> tuple[Column, ...]:
         Column("device_seconds_charged", "device", right=True, show=duration, optional=True),
         Column("state"),
         Column("entry_id", person=False),
+        Column("result", wrap=True),
     )
+    return [column for column in every if column.key not in left_out]
 
 
-def decided_rows(out: Output, announcement: Announcement) -> None:
-    """The table of a decision: results of a race, which orders nobody but the best; else ranks."""
-    from arena.contest.announced import race_results
+def own_row(entry: Mapping[str, Any]) -> Row:
+    """An entry of the viewer's."""
+    from arena.contest.tables import state_label
 
-    results, measured = race_results(announcement), announcement["rows"]
-    rows = [{**shown(row, measured), "result": results.get(row["number"])} for row in measured]
-    kept = [each for each in columns(announcement["unit"]) if each.key not in ("claimed", "device_seconds_charged")]
-    out.rows(rows, (*kept[1:-2], kept[-1], Column("result", wrap=True)) if results else kept)
+    reason = entry["outcome"] or entry["reason"] or entry.get("beside_stock", "")
+    return {**entry, "state": state_label(entry["state"]), "reason": reason}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import shlex
 import shutil
 import sys
@@ -14,7 +15,7 @@ import click
 
 from meta.cli import resolve
 from meta.cli.flags import AnyStudy
-from meta.cli.options import flag, verb
+from meta.cli.options import flag, typed, verb
 from meta.cli.output import Output, Row
 from meta.cli.tool_export import TOOLS, to_tool
 from programs.errors import NotFound, UsageError
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from programs.program import Program
     from trainer.task import Task
 
+HOSTED = {"contest.sqlite": "meta.cli.contest_host", "home.sqlite": "meta.cli.home"}  # with a public copy of their own
 FORMATS = ("tsv", "csv", "parquet", "jsonl")
 
 
@@ -37,44 +39,30 @@ FORMATS = ("tsv", "csv", "parquet", "jsonl")
 class ProgramFlags:
     """The program of a study, instead of a view."""
 
-    prose: Annotated[
-        bool, flag("Export the champion (or a FILE.md or its folder) with its charter written as sentences.")
-    ] = False
-    researcher: Annotated[
+    kind: Annotated[
         str | None,
         flag(
-            "Rewrite the champion (or a FILE.md or its folder) for another kind of researcher.",
+            "Export the champion (or a FILE.md or its folder) for another kind of researcher; prose: with its charter "
+            "written as sentences.",
             "--for",
-            type=click.Choice(KINDS),
+            type=click.Choice(("prose", *KINDS)),
         ),
     ] = None
-
     chosen: Annotated[
         str | None,
         flag(
-            "With --prose or --for: this program of the study, not the champion.",
+            "With --for: this program of the study, not the champion.",
             "--program",
             metavar="ID",
             command="export",
         ),
     ] = None
 
-    @property
-    def kind(self) -> str:
-        """prose, the kind of researcher, or empty."""
-        if self.chosen and not (self.prose or self.researcher):
-            raise UsageError("--program needs --prose or --for", hint="add --prose")
-        if self.prose and self.researcher:
-            raise UsageError(
-                "--prose and --for exclude each other", hint="--for agent has the charter as sentences too"
-            )
-        return "prose" if self.prose else self.researcher or ""
-
 
 @verb(
     ("metaloop export studies/NAME --to jsonl --view all -o tables/", "every view, one file each"),
     ("metaloop export studies/NAME --for agent -o program.md", "the champion, for any agent"),
-    ("metaloop export studies/NAME --zip -o NAME.zip", "a copy for others, without its secret"),
+    ("metaloop export my-contest -o results", "what may be published of a contest or project"),
 )
 def export(
     out: Output,
@@ -107,7 +95,7 @@ def export(
     """Write a view (a table) of a study as tsv, csv, parquet or jsonl. With --json and -o,
     lists the written files on stdout.
 
-    --prose writes the champion instead, with its charter (its settings) as sentences, for
+    --for prose writes the champion instead, with its charter (its settings) as sentences, for
     loops that do not use Metaloop. --for chat and --for agent also write the conditions of
     its ideas in words, and begin with the best script of the study. --for scripted puts its
     list of ideas first, and refuses a program without an idea that a script can carry out.
@@ -121,13 +109,18 @@ def export(
     --zip copies the study for others: with all measurements, without the secret of its seeds,
     without paths and without the name of this machine. The copy can be read (ui, report,
     standings, sql), and its ledger checked (verify). It cannot be resumed, and contains
-    neither the runs' repositories nor the files of a task that is not built in."""
+    neither the runs' repositories nor the files of a task that is not built in.
+
+    Of a contest or a shared project, without --view and --to: writes all that may be published
+    into a new folder. Of a contest also the texts that its pages show only after the close."""
     target = Path(output).expanduser() if output else None
     if zipped:
         to_zip(out, study, target)
         return
-    if kind := program.kind:
-        for_researcher(out, study, target, kind, program.chosen)
+    if program.chosen and not program.kind:
+        raise UsageError("--program needs --for", hint="add --for prose")
+    if program.kind:
+        for_researcher(out, study, target, program.kind, program.chosen)
         return
     if to in TOOLS:
         to_tool(out, study, target, to, project)
@@ -135,7 +128,13 @@ def export(
     if project:
         raise UsageError(f"--project needs --to {', '.join(TOOLS)}", hint="add --to wandb -o logs/")
     folder = resolve.study_folder(study, out)
-    to_tables(out, folder, target, to, view)
+    hosted = [module for name, module in HOSTED.items() if (folder / name).is_file()]
+    if not hosted or {"--view", "--to"} & typed().keys():
+        to_tables(out, folder, target, to, view)
+    elif target is None:
+        raise UsageError("name a new folder to write to", hint=f"metaloop export {resolve.typed(folder)} -o NEW")
+    else:
+        importlib.import_module(hosted[0]).publish(out, folder, target)
 
 
 def to_tables(out: Output, folder: Path, target: Path | None, to: str, view: str) -> None:
@@ -208,9 +207,8 @@ def for_researcher(out: Output, study: str | None, target: Path | None, kind: st
     else:
         folder = resolve.study_folder(study, out)
         if not chosen and not (folder / "champion.md").is_file():
-            flags = "--prose" if kind == "prose" else f"--for {kind}"
             way = "wait for its end" if is_taken(folder) else f"metaloop improve --resume {resolve.typed(folder)}"
-            hint = f"{way}, or name a program: {flags} my/program.md"
+            hint = f"{way}, or name a program: --for {kind} my/program.md"
             raise NotFound(f"{folder} has no champion.md", hint=hint)
         made = Study.open(folder, to_read=True)
         made.look()

@@ -2,55 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from analysis.wording import duration, number, span
 from meta.cli import launch, resolve
 from meta.cli.flags import ProxyFlag, RunBudgetFlag
 from meta.cli.home_join import join
 from meta.cli.options import argument, flag, noun, verb
 from meta.cli.output import Column, Output
-from programs.errors import MetaloopError, NotFound, UsageError
+from programs.errors import NotFound, UsageError
 
 if TYPE_CHECKING:
     from arena.home.chain import Chain
-    from programs.program import Program
+    from arena.home.project import Project
 
 ProjectFolder = Annotated[str, argument(metavar="DIR")]
 PORT = 8331
+figure, gain = partial(Column, right=True), partial(Column, right=True, show=partial(number, decimals=4))
+INTERVAL = Column("interval", "95%")
 BLOCKS = (
-    Column("block", right=True),
+    figure("block"),
     Column("by", wrap=True),
-    Column("gain", right=True),
-    Column("interval", "95%"),
-    Column("merged", wrap=True),
-    Column("void", wrap=True),
-)
-PROJECTS = (
-    Column("folder", wrap=True),
-    Column("title", wrap=True),
-    Column("task"),
-    Column("blocks", right=True),
-    Column("volunteers", right=True),
-)
-AUDITED = (
-    Column("block", right=True),
-    Column("recorded", right=True),
-    Column("gain", right=True),
-    Column("interval", "95%"),
-    Column("verdict", wrap=True),
+    gain("gain"),
+    INTERVAL,
+    Column("merged_at", "merged"),
+    Column("void"),
 )
 PROGRAMS = (
-    Column("program", wrap=True),
-    Column("runs", right=True),
-    Column("blocks", right=True),
-    Column("scored", right=True),
-    Column("gain", right=True),
-    Column("difference", right=True),
-    Column("interval", "95%"),
+    Column("name", "program", wrap=True),
+    figure("runs"),
+    figure("blocks"),
+    figure("sampled", "scored"),
+    gain("gain", "gain/s"),
+    gain("difference", "over others"),
+    INTERVAL,
 )
+AUDITED = (figure("block"), gain("recorded"), gain("gain"), INTERVAL, Column("verdict", wrap=True))
 
 
 @noun(
@@ -61,26 +51,6 @@ PROGRAMS = (
 def home() -> None:
     """Let strangers improve one train.py. The host trains their proposals again, on fresh seeds
     and data, and merges them into main, a git repository, only if they are better."""
-
-
-@verb(("metaloop home ls", "the projects in this folder"), ("metaloop home ls --json", "for a script"), name="ls")
-def ls(out: Output) -> None:
-    """List the projects in this folder."""
-    from arena.home.project import Project
-    from arena.home.results import state_of
-
-    rows = []
-    for path in sorted(Path().glob("*/home.sqlite")):
-        try:
-            project = Project.open(path.parent)
-            state = state_of(project)
-        except MetaloopError as error:
-            out.warn(f"{path.parent}: {error.message}")
-            continue
-        title, blocks = project.database.fact("project")["title"], state.blocks[-1].block
-        row = {"folder": str(path.parent), "title": title, "task": project.task.name}
-        rows.append(row | {"blocks": blocks, "volunteers": state.volunteers})
-    out.rows(rows, PROJECTS, empty="no project here; create one: metaloop home init DIR")
 
 
 @dataclass(frozen=True)
@@ -106,7 +76,9 @@ def init(out: Output, folder: ProjectFolder, flags: HomeFlags) -> None:
 
     task = launch.load_task(flags.task)
     sandbox.require(task, True)
-    programs = programs_of(flags.programs)
+    programs = resolve.programs(resolve.listed(flags.programs))
+    if not programs:
+        raise UsageError("name a program", hint="-p stock")
     budget = flags.run_budget or task.run_budget
     launch.refuse_small(task, budget, False)
     setup = StudySetup("home", task, budget, workers=launch.workers_of(None, 1), programs=programs)
@@ -114,19 +86,13 @@ def init(out: Output, folder: ProjectFolder, flags: HomeFlags) -> None:
     title = flags.title or path.name
     made = Project.create(path, setup, title, [(each, 1.0) for each in programs])
     out.thing({"folder": folder, "project": made.project_id, "task": task.name, "main": made.chain.head})
-    out.note(f"next: metaloop home serve {resolve.typed(path)}")
-
-
-def programs_of(names: str) -> Sequence[Program]:
-    programs = [resolve.one_program(name.strip()) for name in names.split(",") if name.strip()]
-    if not programs:
-        raise UsageError("name a program", hint="-p stock")
-    return programs
+    out.next(f"metaloop home serve {resolve.typed(path)}")
 
 
 @verb(
     ("metaloop home serve my-project", "on this machine only"),
     ("metaloop home serve my-project --host 0.0.0.0 --port 80", "reachable from other machines"),
+    ("metaloop home serve my-project --void 3 --because 'reads the labels'", "take block 3 back"),
 )
 def serve(
     out: Output,
@@ -134,75 +100,77 @@ def serve(
     host: Annotated[str, flag("Address to listen on.", default="127.0.0.1")],
     port: Annotated[int, flag("Port to listen on; 0 picks a free one.", min=0, max=65535, default=PORT)],
     proxy: ProxyFlag,
+    void: Annotated[int | None, flag("Revoke this block; needs --because.", metavar="BLOCK")],
+    because: Annotated[str, flag("The reason of --void, for the page and the commit.", metavar="TEXT", default="")],
 ) -> None:
     """Serve a project and verify the volunteers' proposals. Accepted proposals survive a
-    kill; the same command resumes."""
+    kill; the same command resumes.
+
+    --void revokes a block (an accepted proposal): a new commit restores the version of main
+    before it, and the proposals of all later blocks are verified again. If another process
+    serves the project, that one does it, and this command returns."""
+    from arena.home.project import Project
     from arena.home.server import serve as carry_on
+    from arena.study import Study
+
+    path = Path(folder).expanduser()
+    if void is not None:
+        request_void(Project.open(path), void, because.strip())
+        if Study.open(path).is_running():
+            out.thing({"block": void, "state": "being taken back by the process that serves"})
+            return
+    elif because:
+        raise UsageError("--because is the reason of --void", hint="--void BLOCK")
 
     def started(url: str) -> None:
         out.thing({"url": url, "folder": folder})
         out.note("Ctrl-C stops it; the same command resumes it")
 
-    carry_on(Path(folder).expanduser(), host, port, out.note, started, proxy)
+    carry_on(path, host, port, out.note, started, proxy)
 
 
-@verb(
-    ("metaloop home status my-project", "the blocks of main"),
-    ("metaloop home status my-project --json", "for a script"),
-)
-def status(out: Output, folder: ProjectFolder) -> None:
-    """Show the accepted proposals (blocks), and compare the programs. A block's gain is the
-    improvement over the block before it. Programs are compared only by runs that started
-    from the same block."""
-    from analysis.wording import number, span
+def request_void(project: Project, block: int, because: str) -> None:
+    """Record the wish, which the process that verifies carries out. Raises NotFound or UsageError."""
+    from arena.home.tables import BlockRow
+
+    name = resolve.typed(project.folder)
+    if not because:
+        raise UsageError("a reason is missing", hint="--because TEXT")
+    with project.database.read() as connection:
+        row = connection.get(BlockRow, block)
+    if row is None or row.proposal_id is None:
+        raise NotFound(f"{name} has no block {block} that can be void", hint=f"metaloop status {name}")
+    if row.void:
+        raise UsageError(f"block {block} is void already: {row.void}")
+    if project.database.fact("void").get("block", block) != block:
+        raise UsageError("another block is being taken back", hint="try again in a moment")
+    project.database.set_fact("void", block=block, because=because)
+
+
+def show(out: Output, folder: Path) -> None:
+    """``metaloop status`` of a project: the blocks, and the programs, compared by runs that started from the same
+    block. A block's gain is over the block before it, a program's over the run's starting script."""
     from arena.home.project import Project
     from arena.home.results import state_of
     from arena.home.tables import OPEN
 
-    project = Project.open(Path(folder).expanduser())
+    project = Project.open(folder)
     state = state_of(project)
     if out.mode == "json":
         out.thing(asdict(state))
         return
-    out.rows(
-        [
-            {
-                "block": row.block,
-                "by": row.by,
-                "gain": number(row.gain, 4),
-                "interval": span(row.low, row.high, 4) if row.block else "–",
-                "merged": row.merged_at[:16].replace("T", " "),
-                "void": row.void,
-            }
-            for row in state.blocks
-        ],
-        BLOCKS,
+    for rows, columns in ((state.blocks, BLOCKS), (state.programs, PROGRAMS)):
+        out.rows([asdict(row) | {"interval": span(row.low, row.high, 4)} for row in rows], columns)
+    out.thing(
+        {
+            "gain": f"in {project.task.unit}; of a program in {project.task.unit} per device-second",
+            "volunteers": state.volunteers,
+            "runs in progress": state.runs_out,
+            "open proposals": sum(state.proposals.get(each, 0) for each in OPEN),
+            "search": duration(state.searched_seconds),
+            "verification": duration(state.verified_seconds),
+        }
     )
-    out.note("")
-    out.rows(
-        [
-            {
-                "program": row.name,
-                "runs": row.runs,
-                "blocks": row.blocks,
-                "scored": row.sampled,
-                "gain": number(row.gain, 4),
-                "difference": number(row.difference, 4, True),
-                "interval": span(row.low, row.high, 4) if row.low is not None else "too few runs",
-            }
-            for row in state.programs
-        ],
-        PROGRAMS,
-    )
-    share = state.verified_seconds / state.searched_seconds if state.searched_seconds else 0.0
-    out.note("")
-    out.note(
-        f"gain: {project.task.unit} per device-second over the run's starting script; difference: to the other programs"
-    )
-    open_ = sum(state.proposals.get(each, 0) for each in OPEN)
-    out.note(f"{state.volunteers} volunteers, {state.runs_out} runs in progress, {open_} proposals open")
-    searched, verified = state.searched_seconds, state.verified_seconds
-    out.note(f"device-seconds: {searched:.0f} of search, {verified:.0f} of verification ({share:.0%})")
 
 
 @dataclass(frozen=True)
@@ -238,7 +206,6 @@ def audit(out: Output, folder: Annotated[str, argument(metavar="DIR")], choice: 
 def _audit(out: Output, chain: Chain, choice: AuditChoice) -> int:
     import random
 
-    from analysis.wording import number, span
     from arena import sandbox
     from arena.home.audit import problems, retrain
     from arena.verify import How
@@ -261,67 +228,19 @@ def _audit(out: Output, chain: Chain, choice: AuditChoice) -> int:
         sandbox.require(task, True)
         drawn = random.Random(streams.seed("search", "audit"))
         audited = retrain(chain, task, how, choice.blocks, choice.seeds, out.note, drawn)
-    rows = [
-        {
-            "block": row.block,
-            "recorded": number(row.recorded, 4),
-            "gain": number(row.gain, 4),
-            "interval": span(row.low, row.high, 4),
-            "verdict": row.verdict,
-        }
-        for row in audited
-    ]
-    out.rows([asdict(row) for row in audited] if out.mode == "json" else rows, AUDITED)
+    out.rows([asdict(row) | {"interval": span(row.low, row.high, 4)} for row in audited], AUDITED)
     bad = len(wrong) + sum(row.verdict == "contradicted" or row.verdict.startswith("failed") for row in audited)
     out.note(f"{len(chain.commits()) - 1} blocks checked, {len(audited)} trained again, {bad} problems")
     return 1 if bad else 0
 
 
-@verb(
-    ("metaloop home void my-project 3 --because 'reads the labels'", "take block 3 back"),
-    ("metaloop home status my-project", "which blocks are void"),
-)
-def void(
-    out: Output,
-    folder: ProjectFolder,
-    block: Annotated[int, argument(metavar="BLOCK", type=int)],
-    because: Annotated[str, flag("Your reason, for the page and the commit (required).", metavar="TEXT", default="")],
-) -> None:
-    """Revoke a block (an accepted proposal). A new commit restores the version of main before
-    it, and the proposals of all later blocks are verified again. The serving process does
-    this; if none runs, the next one does."""
-    from arena.home.project import Project
-    from arena.home.tables import BlockRow
-
-    project = Project.open(Path(folder).expanduser())
-    if not because.strip():
-        raise UsageError("a reason is missing", hint="--because TEXT")
-    with project.database.read() as connection:
-        row = connection.get(BlockRow, block)
-    if row is None or row.proposal_id is None:
-        raise NotFound(f"{folder} has no block {block} that can be void", hint=f"metaloop home status {folder}")
-    if row.void:
-        raise UsageError(f"block {block} is void already: {row.void}")
-    if project.database.fact("void"):
-        raise UsageError("another block is being taken back", hint="try again in a moment")
-    project.database.set_fact("void", block=block, because=because)
-    out.thing({"block": block, "state": "being taken back by the process that serves"})
-
-
-@verb(
-    ("metaloop home export my-project results", "main, blocks, pairs and runs as files"),
-    ("metaloop report my-project", "the report of the same project"),
-)
-def export(out: Output, folder: ProjectFolder, target: Annotated[str, argument(metavar="TO")]) -> None:
-    """Write main as a git repository and blocks, pairs and runs as CSV. A block is an accepted
-    proposal. A pair is two trainings of its test: one of main, one of the proposal. The
-    secret and all hidden data are left out."""
+def publish(out: Output, folder: Path, target: Path) -> None:
+    """``metaloop export`` of a project: main as a git repository; blocks, pairs and runs as CSV."""
     from arena.home.export import written
     from arena.home.project import Project
 
-    made = written(Project.open(Path(folder).expanduser()), Path(target).expanduser())
-    out.thing({"folder": target, **made})
+    out.thing({"folder": str(target), **written(Project.open(folder), target)})
 
 
-for command in (ls, init, serve, join, status, audit, void, export):
+for command in (init, serve, join, audit):
     home.add_command(command)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from meta.cli import resolve
 from meta.cli.flags import ModelFlags, YesFlag
-from meta.cli.options import argument, flag, verb
+from meta.cli.options import argument, flag, rare, verb
 from meta.cli.output import Output, ask
 from meta.cli.researcher_choice import ResearcherChoice
 from programs.errors import CapReached
@@ -24,9 +24,9 @@ class LimitFlags:
 
     runs: Annotated[int | None, flag("Stop after this many runs  [default: no limit].", min=1, metavar="N")]
     devices: Annotated[str, flag("The GPUs that may be used, by number.", metavar="N,…", default="")]
-    workers: Annotated[int | None, flag("Simultaneous runs  [default: one for each of --devices].", min=1, metavar="N")]
-    hours: Annotated[str, flag("Begin runs only in these hours of the day.", metavar="22-07", default="")]
-    max_gb: Annotated[float, flag("Memory that a training may take.", min=0.1, default=4.0, metavar="GB")]
+    workers: Annotated[int | None, rare("Simultaneous runs  [default: one for each of --devices].", min=1)]
+    hours: Annotated[str, rare("22-07: begin runs only in these hours of the day.", default="")]
+    max_gb: Annotated[float, rare("GB of memory that a training may take.", min=0.1, default=4.0)]
     yes: YesFlag
 
 
@@ -38,7 +38,7 @@ def join(
     out: Output,
     url: Annotated[str, argument(metavar="URL")],
     name: Annotated[str, flag("Your name on the project's page.", metavar="NAME", default="")],
-    folder: Annotated[str, flag("Folder for your key and your runs.", metavar="DIR", default="metaloop-home")],
+    folder: Annotated[str, rare("Folder for your key and your runs.", default="metaloop-home")],
     limits: LimitFlags,
     models: ModelFlags,
 ) -> None:

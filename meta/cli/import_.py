@@ -8,7 +8,7 @@ from typing import Annotated
 import click
 
 from meta.cli import resolve
-from meta.cli.options import Above0, argument, flag, verb
+from meta.cli.options import Above0, argument, flag, rare, verb
 from meta.cli.output import Output
 
 SHOWN = 10  # runs, refused logs and reasons for lines set aside
@@ -21,7 +21,7 @@ GROUP BY path, reason ORDER BY lines DESC, path, line
 @verb(
     ("metaloop import results.tsv", "the log of one overnight run"),
     ("metaloop import runs/ -s studies/old", "every log below a folder"),
-    ("metaloop import results.tsv --metric f1 --direction higher --noise .002", "state what the log omits"),
+    ("metaloop import results.tsv --metric f1 --direction higher --set noise=.002", "state what the log omits"),
 )
 def import_(
     out: Output,
@@ -32,10 +32,8 @@ def import_(
         str | None, flag("Whether a lower or a higher metric is better.", type=click.Choice(["lower", "higher"]))
     ],
     status: Annotated[str | None, flag("The column that says what was kept.", metavar="NAME", command="import")],
-    noise: Annotated[float | None, flag("Standard deviation of one measurement.", type=Above0, metavar="SD")],
-    repository: Annotated[
-        str | None, flag("The git repository of the logs' commits  [default: the one they lie in].", metavar="DIR")
-    ],
+    noise: Annotated[float | None, rare("Standard deviation of one measurement.", type=Above0)],
+    repository: Annotated[str | None, rare("The git repository of the logs' commits  [default: the one they lie in].")],
 ) -> int:
     """Import logs as a study: results.tsv files, CSV, markdown tables and JSON lines of loops such
     as autoresearch, or folders of them. Prints how many of the kept experiments are

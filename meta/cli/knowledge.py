@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from analysis.wording import many
 from meta.cli import resolve
 from meta.cli.flags import PlayingFlags
-from meta.cli.options import argument, duration, flag, noun, only, verb
+from meta.cli.options import argument, duration, flag, noun, only, rare, verb
 from meta.cli.output import Output
 from meta.cli.progress import ticker
 from meta.cli.task_work import trainer_at
@@ -104,8 +104,8 @@ def ideas(
     folders: Folders,
     base: Annotated[str, flag("The program that gets the list of ideas.", default="idea-queue", metavar="PROGRAM")],
     without: Without,
-    most: Annotated[int, flag("Maximum number of ideas.", "-n", min=1, max=200, default=30)],
-    flat: Annotated[bool, flag("Ideas without conditions, for comparison.")],
+    most: Annotated[int, rare("Maximum number of ideas.", min=1, max=200, default=30)],
+    flat: Annotated[bool, rare("true: ideas without conditions, for comparison.")],
     output: Annotated[str | None, flag("File to write  [default: stdout].", "-o", metavar="FILE", command="knowledge")],
 ) -> None:
     """Write a program with ideas from knowledge bases and studies; without one, from the knowledge

@@ -229,8 +229,8 @@ def differences(old: Program, new: Program) -> list[Row]:
 
 
 def _change(change: str, directive: Directive, before: str = "") -> Row:
-    body = {key: value for key, value in _directive(directive).items() if key != "position"}
-    return {"change": change, **body, "before": before}
+    keys = ("heading", "text", "directive_id", "kind")
+    return {"change": change, **{key: getattr(directive, key) for key in keys}, "before": before}
 
 
 def _directive(d: Directive) -> Row:

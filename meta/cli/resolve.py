@@ -56,7 +56,7 @@ def _study_folder(text: str | None, out: Output) -> Path:
     if (path / CONTEST).is_file():
         raise NotFound(
             f"{path} is a contest export from before the decision and has no {MARK}",
-            hint="run metaloop contest export again after the decision; until then, read its *.parquet",
+            hint="export the contest again after the decision; until then, read its *.parquet",
         )
     if path.suffix == ".zip" and path.is_file():
         unpacked = path.with_suffix("").name

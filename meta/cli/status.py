@@ -49,13 +49,18 @@ def status(
     watch: Annotated[bool, flag("Update until the study ends; with --json one line per update.")],
     all: Annotated[bool, flag("Every study under studies/.")],
 ) -> None:
-    """Show what a study is doing: the match and its programs, device time, the last kept edits."""
+    """Show what a study is doing: the match and its programs, device time, the last kept edits.
+    Of a shared project: its blocks and programs."""
     if all:
         items = [item_of(listed_board(path), path)[0] for path in resolve.known_studies()]
         out.rows(items, STUDIES, empty=resolve.none_under(resolve.STUDIES))
         return
     folder = resolve.study_folder(study, out)
-    if watch:
+    if (folder / "home.sqlite").is_file():
+        from meta.cli import home
+
+        home.show(out, folder)
+    elif watch:
         _watch(out, folder)
     else:
         _once(out, folder, load_board(folder)[0])

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from meta.cli.flags import PlayingFlags
-from meta.cli.options import argument, flag, only, verb
+from meta.cli.options import argument, flag, only, rare, verb
 from meta.cli.output import Column, Output
 from meta.cli.progress import ticker
 
@@ -84,12 +84,12 @@ def measure(
     out: Output,
     task: Annotated[str, argument(metavar="NAME|DIR")],
     seeds: Annotated[int, flag("Experiments with the baseline, the unchanged script.", "-n", min=2, default=8)],
-    repeats: Annotated[int, flag("Experiments per edit.", min=1, default=2)],
-    per_knob: Annotated[int | None, flag("Values to try per knob (setting)  [default: all].", min=1)],
+    repeats: Annotated[int, rare("Experiments per edit.", min=1, default=2)],
+    per_knob: Annotated[int | None, rare("Values to try per knob (setting)  [default: all].", min=1)],
     looks: Annotated[
         bool, flag("Only measure whether short trial trainings save budget, and add the result to the card.")
     ],
-    stack: Annotated[bool, flag("Combine the best edits to measure the headroom.", "--stack/--no-stack", default=True)],
+    stack: Annotated[bool, rare("Combine the best edits to measure the headroom.", default=True)],
     write: Annotated[bool, flag("Save card.json in the task's folder.")],
     playing: Annotated[PlayingFlags, only("no_sandbox")],
 ) -> None:

@@ -14,7 +14,7 @@ from arena import embedded, sandbox
 from arena.public import public_line
 from meta.cli import launch, resolve
 from meta.cli.flags import PlayingFlags, StartFlags, StudyFlag
-from meta.cli.options import argument, duration, flag, only, verb
+from meta.cli.options import argument, duration, flag, only, rare, verb
 from meta.cli.output import Column, Output, Row, ask
 from meta.cli.progress import ticker
 from programs.errors import NotFound, UsageError
@@ -49,7 +49,7 @@ class AuditFlags:
     seeds: Annotated[int, flag("Fresh seeds for a SOURCE or RUN.", "-n", min=2, max=64, default=SEEDS)]
     runs: Annotated[int, flag("Runs of each program to check, for a STUDY.", min=2, max=1000, default=RUNS)]
     playing: Annotated[PlayingFlags, only("workers", "fixed_steps", "executor", "no_sandbox")]
-    secret: Annotated[str | None, flag("Repeat an earlier check with the secret it printed.", metavar="HEX")]
+    secret: Annotated[str | None, rare("Repeat an earlier check with the secret it printed.")]
     start: StartFlags
 
     def how(self, task: Task, fixed_steps: bool) -> How:
@@ -61,7 +61,7 @@ class AuditFlags:
         elif len(self.secret) == 32 and set(self.secret.lower()) <= set("0123456789abcdef"):
             streams = Streams(bytes.fromhex(self.secret))
         else:
-            raise UsageError("--secret is not 32 hex digits", hint="an earlier check printed its secret at the end")
+            raise UsageError("--set secret is not 32 hex digits", hint="an earlier check printed its secret at the end")
         workers = 1 if task.timed else launch.workers_of(self.playing.workers)
         return How(streams, workers, fixed_steps, not self.playing.no_sandbox)
 
@@ -372,7 +372,7 @@ def present(out: Output, what: str, audit: Audit) -> None:
     spent = f"{duration(audit.round.spent)} of device time" + (
         f", {share:.1%} of what the study spent" if share else ""
     )
-    out.note(f"used {spent}; repeat this check with --secret {event['secret']}")
+    out.note(f"used {spent}; repeat this check with --set secret={event['secret']}")
 
 
 def sentence(event: Mapping[str, Any]) -> str:

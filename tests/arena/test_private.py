@@ -126,7 +126,7 @@ def test_an_open_contest_is_told_of(public: Path, capsys: pytest.CaptureFixture[
 
 
 def test_a_config_that_is_written_again_stays_closed(public: Path) -> None:
-    """`contest caps` writes study.toml anew; a half-written file beside it may be open."""
+    """`contest host DIR caps` writes study.toml anew; a half-written file beside it may be open."""
     study = make_study(public / "s")
     partial = study.folder / "study.partial"
     partial.write_text("half")

@@ -217,8 +217,8 @@ def test_any_program_of_a_study_is_written(here: Path) -> None:
     with open_study(here / "s", views=()) as con:
         names = [name for (name,) in con.execute("SELECT DISTINCT name FROM programs ORDER BY 1").fetchall()]
     for name in names[:2]:
-        assert exported(here, "s", "--prose", "--program", name)["text"]
-    for words, why in ((["--program", names[0]], "needs --prose or --for"), (["--prose", "--program", "none"], "none")):
+        assert exported(here, "s", "--for", "prose", "--program", name)["text"]
+    for words, why in ((["--program", names[0]], "needs --for"), (["--for", "prose", "--program", "none"], "none")):
         refused = cli("export", "s", *words, cwd=here)
         assert refused.returncode and why in refused.stderr
 
@@ -227,9 +227,9 @@ def test_a_program_of_a_study_is_shown_and_compared_by_the_id_that_lineage_print
     with open_study(here / "s", views=()) as con:
         (one, text), (other, _) = con.execute("SELECT program_id, text FROM programs ORDER BY 1 LIMIT 2").fetchall()
         assert program_page(con, one[:7]).program_id == one
-    assert text in cli("program", "show", one[:7], "-s", "s", cwd=here).stdout
+    assert text in cli("show", one[:7], "--text", "-s", "s", cwd=here).stdout
     assert cli("program", "diff", one[:7], other[:7], "-s", "s", cwd=here).returncode == 0
-    unknown = cli("program", "show", "p0000", "-s", "s", cwd=here)
+    unknown = cli("program", "diff", "p0000", "stock", "-s", "s", cwd=here)
     assert unknown.returncode and "no program starts with 'p0000'" in unknown.stderr
 
 

@@ -362,7 +362,7 @@ def test_a_changed_directive_has_its_old_text_before_the_new_one() -> None:
 
 
 def test_a_long_command_goes_on_on_the_next_line_and_is_the_same_to_a_shell() -> None:
-    long = "metaloop export studies/of-a-long-name-2026-11-26-1 --prose --program idea-queue-learnt -o 'my start.md'"
+    long = "metaloop export studies/of-a-long-name-2026-11-26-1 --for prose --program idea-queue -o 'my start.md'"
     shown = folded(f"{long}  # may do as well", 78)
     lines = shown.split("\n")
     assert (

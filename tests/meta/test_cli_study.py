@@ -107,7 +107,7 @@ def test_a_run_without_a_sandbox_says_so_and_is_verified_in_one(tmp_path: Path) 
     audit = json.loads(checked.stdout)
     assert (audit["subject"], audit["run_id"], audit["trust"]) == ("run", told["run_id"], "verified")
     assert audit["recorded_gain"] == told["verified_gain"] and audit["secret_hash"] in checked.stderr
-    again = ("-n", "2", "--secret", audit["secret"], "-y", "--json")
+    again = ("-n", "2", "--set", f"secret={audit['secret']}", "-y", "--json")
     repeated = json.loads(cli("verify", told["run_id"], "-s", "bare", *again, cwd=tmp_path).stdout)
     assert repeated["gain"] == audit["gain"]
     shown = json.loads(cli("show", told["run_id"][:6], "-s", "bare", "--json", cwd=tmp_path).stdout)

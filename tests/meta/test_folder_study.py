@@ -90,16 +90,16 @@ def test_a_study_improves_a_folder(study: Path, lab: Path) -> None:
 
 
 def test_its_commands_name_the_files(study: Path, lab: Path, tmp_path: Path) -> None:
-    shown = json.loads(cli("program", "show", str(study / "champion.md"), "--json").stdout)
+    shown = json.loads(cli("show", str(study / "champion.md"), "--json").stdout)
     assert shown["files"] == ["program.md", "roles/critic.md", "skills/screen.md"] and shown["living"] == [
         "log/found.md"
     ]
     assert shown["program_id"] == load(study / "champion").program_id
     (tmp_path / "one.md").write_text(shown["text"])
     assert load(tmp_path / "one.md").program_id == shown["program_id"]
-    assert "==> roles/critic.md <==" in cli("program", "show", str(lab)).stdout
+    assert "==> roles/critic.md <==" in cli("show", str(lab)).stdout
     assert "==> roles/critic.md <==" in cli("show", load(lab).program_id, "-s", str(study)).stdout
-    done = cli("export", str(study), "--prose", "-o", str(tmp_path / "prose"))
+    done = cli("export", str(study), "--for", "prose", "-o", str(tmp_path / "prose"))
     assert done.returncode == 0 and (tmp_path / "prose" / "roles" / "critic.md").read_text() == FILES["roles/critic.md"]
     assert "charter -->" in (tmp_path / "prose" / "program.md").read_text()
     assert f"'Read {tmp_path / 'prose' / 'program.md'} and follow it'" in done.stderr  # by an agent of one's own

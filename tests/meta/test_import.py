@@ -60,7 +60,7 @@ def test_the_closing_lines(here: Path) -> None:
         (("nowhere.tsv",), 2, "usage"),
         (("studies",), 2, "not_found"),
         (("prose/results.tsv", "--metric", "speed"), 2, "usage"),
-        (("prose/results.tsv", "--noise", "0"), 2, "usage"),
+        (("prose/results.tsv", "--set", "noise=0"), 2, "usage"),
         (("/dev/zero",), 2, "usage"),
     ],
 )

@@ -1,4 +1,4 @@
-"""``task init --from`` and ``export --prose`` as a user types them."""
+"""``task init --from`` and ``export --for prose`` as a user types them."""
 
 from __future__ import annotations
 
@@ -76,10 +76,10 @@ def test_what_a_run_does_not_show_is_asked_at_a_terminal(tmp_path: Path) -> None
 def test_export_prose_of_a_program(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "program.md"
     path.write_text("---\nmetaloop:\n  wave: 6\n---\n# Research\n")
-    assert run(["export", str(path), "--prose", "-o", str(tmp_path / "out.md")]) == 0
+    assert run(["export", str(path), "--for", "prose", "-o", str(tmp_path / "out.md")]) == 0
     assert "Make 6 candidates" in (tmp_path / "out.md").read_text()
     assert f"'Read {tmp_path / 'out.md'} and follow it'" in capsys.readouterr().err  # the line for one's own agent
-    assert run(["export", str(path), "--prose"]) == 0 and "Make 6 candidates" in capsys.readouterr().out
+    assert run(["export", str(path), "--for", "prose"]) == 0 and "Make 6 candidates" in capsys.readouterr().out
 
 
 def test_verify_takes_a_file_for_the_one_it_is_named_like(tmp_path: Path) -> None:

@@ -42,6 +42,30 @@ def founded(folder: Path, **changes: Any) -> NewContest:
     return create_contest(folder / "contest", wishes(folder, **changes))
 
 
+def winner(gain: float, **changes: Any) -> dict[str, Any]:
+    """The row of a leader in an announcement."""
+    return {
+        "entry_id": "e3", "number": 3, "entrant": "Ada", "name": "Ada 1", "arm_id": "a", "program_id": "p", "n": 28,
+        "se": 0.01, "low": gain - 0.02, "high": gain + 0.02, "claimed": None, "words": 5, "role": "program",
+        "trust": "verified", "failed_seeds": 0.0, "device_seconds_charged": 70.0, "tokens": None, "usd": None,
+        "gain": gain, "rank_low": 1, "rank_high": 1, "state": "verified", **changes,
+    }  # fmt: skip
+
+
+def decided(rows: list[dict[str, Any]], **changes: Any) -> dict[str, Any]:
+    """The announcement of a race of these rows, which the first one won at its only look."""
+    first, *others = rows
+    lost = {"below": first["number"], "by": 0.189, "runs": first["n"], "above_stock": False}
+    race = {"looks": [first["n"]], "looked": first["n"], "level": 0.01, "leaders": 2, "runs": 56, "equal_runs": 56}
+    return {
+        "outcome": "won", "winners": [first], "best": first, "headline": f"{first['name']} won", "rows": rows,
+        "lost": [{**lost, "number": row["number"]} for row in others if row["role"] == "program"], "race": race,
+        "unit": "nats", "secret": "s", "secret_hash": "h", "decided_at": "2026-01-02T00:00:00+00:00",
+        **{key: first[key] for key in ("gain", "low", "high", "n")}, "over_stock": 0.2, "over_low": 0.1,
+        "over_high": 0.3, "aa_spread": None, "left_out": [], **changes,
+    }  # fmt: skip
+
+
 @dataclass
 class Answer:
     """What a server said."""

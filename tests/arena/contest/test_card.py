@@ -15,7 +15,7 @@ from arena.contest.contest import Contest
 from arena.contest.tables import ContestEntry
 from arena.contest.web import card
 from meta.cli.main import run
-from tests.arena.contest.hosting import Browser, founded, served
+from tests.arena.contest.hosting import Browser, decided, founded, served, winner
 from tests.arena.contest.test_board import filled
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -30,21 +30,13 @@ def announced(contest: Contest, outcome: str, winners: int) -> list[dict[str, An
         {"entry_id": entries[n].entry_id, "number": n, "entrant": entrant, "name": "p"}
         for n, entrant in ((3, "Ada"), (4, "Bob"))
     ]
-    figures = {"gain": 0.5, "low": 0.4, "high": 0.6, "n": 9, "se": 0.1}
+    figures = {"gain": 0.5, "low": 0.4, "high": 0.6, "n": 9, "se": 0.1, "rank_high": 3}
     stock = {"entry_id": entries[1].entry_id, "number": 1, "entrant": "host", "name": "stock", "role": "control"}
-    rows = [{**one, "role": "program", **figures} for one in who] + [{**stock, **figures}]
-    for row in rows:
-        row |= {"rank_low": 1, "rank_high": 3, "claimed": None, "state": "verified", "trust": "verified"}
-        row |= {"device_seconds_charged": 1.0, "tokens": None, "usd": None}
+    rows = [winner(**figures, **one) for one in (*who, stock)]
+    said = decided(rows, outcome=outcome, winners=who[:winners], headline="Ada & Bob <share> the win", best=who[0])
     reason = {"below": None, "by": 0.1, "runs": 9, "above_stock": False}
-    contest.database.set_fact(
-        "announcement", outcome=outcome, winners=who[:winners], headline="Ada & Bob <share> the win", best=who[0],
-        over_stock=0.2, over_low=0.1, over_high=0.3, unit="nats", aa_spread=None, secret="s",
-        secret_hash="h", decided_at="2026-01-02T00:00:00+00:00", rows=rows, left_out=[],
-        lost=[{**reason, "number": one["number"]} for one in who[winners:]],
-        race={"looks": [9], "looked": 9, "level": 0.01, "leaders": 2, "runs": 36, "equal_runs": 36},
-        **{key: figures[key] for key in ("gain", "low", "high", "n")},
-    )  # fmt: skip
+    said["lost"] = [{**reason, "number": one["number"]} for one in who[winners:]]
+    contest.database.set_fact("announcement", **said)
     contest.state(decided="2026-01-02T00:00:00+00:00")
     return who
 
@@ -153,9 +145,9 @@ def test_card_and_export_of_an_early_close_say_so(tmp_path: Path, capsys: pytest
     assert ">Closed early by the host.<" in (card.winners_card(contest) or "")
     contest.state(early="heavy rain.")
     contest.database.set_fact("address", url="http://127.0.0.1:8321/")
-    assert run(["contest", "export", str(contest.folder), "--to", str(tmp_path / "out")]) == 0
+    assert run(["export", str(contest.folder), "-o", str(tmp_path / "out")]) == 0
     said = capsys.readouterr().err
-    assert said.endswith(f"next:\n  metaloop verify {tmp_path / 'out'}\n")
+    assert f"next:\n  metaloop verify {tmp_path / 'out'}  #" in said
     svg, text = ((tmp_path / "out" / name).read_text() for name in ("card.svg", "announcement.md"))
     assert ">Metaloop contest ·" in svg and ">Closed early by the host: heavy rain.<" in svg
     assert [x in svg for x in (">0.2</text>", ">0.6</text>")] == [True, True]  # the axis has more than one tick
@@ -165,9 +157,9 @@ def test_card_and_export_of_an_early_close_say_so(tmp_path: Path, capsys: pytest
     assert "[card.svg](card.svg)" in (tmp_path / "out" / "README.md").read_text()
     for verb in ("close", "status"):
         assert run(["contest", verb, str(contest.folder)]) == 0
-        said = capsys.readouterr().err
-        assert said.split("next:\n")[1].startswith(f"  metaloop contest export {contest.folder} --to {contest.folder}-")
-        assert "http://127.0.0.1:8321/card.svg is the result as a picture" in said or verb == "status"
+        said = capsys.readouterr()
+        assert said.err.split("next:\n")[1].startswith(f"  metaloop export {contest.folder} -o {contest.folder}-")
+        assert "/card.svg if an entry won" in said.err and "address\thttp://127.0.0.1:8321/" in said.out
 
 
 def test_the_card_draws_stock_once_and_says_how_many_are_not_drawn(tmp_path: Path) -> None:

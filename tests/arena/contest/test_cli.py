@@ -46,9 +46,8 @@ def serving(folder: Path) -> Iterator[str]:
 @pytest.mark.timeout(600)
 def test_a_contest_by_its_commands(tmp_path: Path) -> None:
     init_simulated(tmp_path / "law", 3)
-    made = metaloop(
-        tmp_path, "contest", "init", "c", "-t", "law", "-n", "2", "--confirm-runs", "3", "--texts-after-close"
-    )
+    options = ("--set", "confirm_runs=3", "--set", "texts_after_close=true")
+    made = metaloop(tmp_path, "contest", "init", "c", "-t", "law", "-n", "2", *options)
     (tmp_path / "a.md").write_text("# Mine\n\n## Ideas\n\n- Try one thing.\n")
     (tmp_path / "bad.md").write_text("---\nmetaloop:\n  wave: many\n---\n# A\n")
     with serving(tmp_path) as url:
@@ -73,7 +72,7 @@ def test_a_contest_by_its_commands(tmp_path: Path) -> None:
                         code=2, **token)  # fmt: skip
         assert "closed for entries" in late["message"]
     assert metaloop(tmp_path, "contest", "close", "c")["secret"] == told["secret"]  # told again, not run again
-    assert metaloop(tmp_path, "contest", "export", "c", "--to", "out")["entries"] == 3
+    assert metaloop(tmp_path, "export", "c", "-o", "out")["entries"] == 3
     assert (tmp_path / "out" / "entries" / "00003-Ada.md").read_text() == (tmp_path / "a.md").read_text()
     rows = query(tmp_path / "out", "SELECT purpose, count(*) n FROM standings WHERE gain IS NOT NULL GROUP BY ALL")
     assert {row["purpose"]: row["n"] for row in rows} == {"contest": 3, "confirmation": 3}

@@ -141,7 +141,7 @@ def test_the_host_reads_what_the_measured_noise_makes_of_the_close(
         host = Browser(port, made.admin_token)
         shown = [host.get("/host").text, host.get("/api/v1/health").json["outlook"]]
         assert run(["contest", "status", str(made.contest.folder)]) == 0
-        for text in (*shown, capsys.readouterr().err):
+        for text in (*shown, capsys.readouterr().out):
             assert "is 101% of the average gain" in text and "4 leaders (as on the board now) and up to 20" in text
             assert "1% of simulated closes name an entry" in text and "share the win" in text
         with made.contest.database.write() as connection:  # two are significantly below another one: they do not race

@@ -26,9 +26,9 @@ from arena.contest.standing import version
 from arena.contest.stored import Announcement
 from arena.contest.tables import ContestEntry
 from arena.contest.views import board_view, entry_of, entry_view, queue_view
-from arena.contest.work import as_process, carry_on, is_waited_for
+from arena.contest.work import as_process, carry_on
 from arena.study import Study
-from meta.cli.contest_close import CloseProgress, follow, left_over, where
+from meta.cli.contest_host import follow, remaining
 from meta.cli.main import run
 from meta.cli.output import Output
 from programs.errors import Busy, Corrupt
@@ -150,14 +150,14 @@ def test_the_clock_of_the_last_runs_says_how_long_the_next_will_take(
     contest = founded(tmp_path).contest
     by_budget, measured = pace.run_seconds(contest)
     assert by_budget > contest.study.run_budget and not measured
-    assert where(contest).startswith("2 entries unfinished, about ") and len(where(contest)) <= 76  # of 80 columns
+    assert remaining(contest).startswith("2 entries unfinished, about ")
     carry_on(contest, quiet, until_idle=True)
     seconds, measured = pace.run_seconds(contest)
     assert measured and seconds == median(contest.database.fact("pace")["seconds"])  # by the clock, not by the budget
     heard: list[Mapping[str, object]] = []
     now: pace.ConfirmingRuns = {"done": 4, "wanted": 6, "race": [], "looks": ["first"]}
     told = Deciding(contest, heard.append, lambda: now)
-    assert "the leaders run again, at most " in where(contest) and "unfinished" not in where(contest)
+    assert remaining(contest).startswith("the leaders run again, at most ")
     assert pace.deciding(contest) == {}
     contest.state(deciding="2026-01-01T00:00:00+00:00")
     before = version(contest.database)
@@ -169,41 +169,41 @@ def test_the_clock_of_the_last_runs_says_how_long_the_next_will_take(
     assert version(contest.database) != before  # open pages show it
     line = f"5 of at most 6 confirming runs, at most {duration(pace.deciding(contest)['seconds'])} left at this pace"
     assert [event["text"] for event in heard if event["kind"] == "progress"] == [now["looks"][1], line]
-    assert where(contest) == line
-    progress = CloseProgress(Output(), contest)
-    progress.show()
-    assert capsys.readouterr().err.splitlines() == [*now["looks"], line]
+    assert remaining(contest) == line
     monkeypatch.setattr("arena.contest.work.carry_on", interrupted)
     with pytest.raises(KeyboardInterrupt):
         follow(Output(), contest)
-    again = f"metaloop contest close {contest.folder}"
-    assert f"nothing works on it now; to resume: {again} (or serve)" in capsys.readouterr().err
-    monkeypatch.setattr("sys.argv", ["work", str(contest.folder)])
-
-    def taken(*_: object) -> None:
-        """Another process has the queue: this one says that it waits, then gets its turn."""
-        if not is_waited_for(contest.folder):
-            raise Busy("taken")
-        assert left_over(contest).startswith("serve goes on")
-
-    monkeypatch.setattr("arena.contest.work.BUSY_SECONDS", 0.0)
-    with monkeypatch.context() as patched:
-        patched.setattr("os.nice", lambda _: None)
-        as_process(Contest.open, taken, "runs this contest's queue", "entry")
-    assert "waits for it" in capsys.readouterr().err and not is_waited_for(contest.folder)
-    with Study.open(contest.folder):
-        assert left_over(contest) == f"serve goes on with the close; to follow it again: {again}"
+    said = capsys.readouterr().err
+    assert said.startswith(line) and f"To follow or to resume it: metaloop contest close {contest.folder}" in said
     now |= {"done": 6}
     told.began -= 100
     told({"kind": "run_ended", "state": "finished"})
-    progress.show()
-    assert (
-        capsys.readouterr().err == "" and where(contest) == "all 6 confirming runs are done" and len(heard) == 5
-    )  # once a minute
+    assert remaining(contest) == "all 6 confirming runs are done" and len(heard) == 5  # once a minute
     assert now["per_run"] >= 50
-    progress.spoke -= 61
     told.spoke -= 61
     told({"kind": "run_ended", "state": "finished"})
-    for _ in range(2):
-        progress.show()
-    assert capsys.readouterr().err.startswith("all 6 confirming runs are done") and len(heard) == 7
+    assert len(heard) == 7
+
+
+def test_a_second_process_waits_for_its_turn_and_a_close_follows_what_the_first_one_does(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contest, turns = founded(tmp_path).contest, iter((False, False, True) * 2)
+    monkeypatch.setattr("sys.argv", ["work", str(contest.folder)])
+    monkeypatch.setattr("arena.contest.work.BUSY_SECONDS", 0.0)
+    monkeypatch.setattr("meta.cli.contest_host.LOOK_SECONDS", 0.0)
+
+    def taken(*_: object, **__: object) -> None:
+        """Another process has the queue twice, and decides the contest meanwhile."""
+        if not next(turns):
+            raise Busy("taken")
+        contest.state(decided="2026-01-01T00:00:00+00:00")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("os.nice", lambda _: None)
+        as_process(Contest.open, taken, "runs this contest's queue", "entry")
+    assert capsys.readouterr().err.count("waits for it") == 1
+    contest.state(decided="")
+    monkeypatch.setattr("arena.contest.work.carry_on", taken)
+    follow(Output(), contest)
+    assert len(capsys.readouterr().err.splitlines()) == 1  # at most one line a minute

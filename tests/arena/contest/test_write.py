@@ -150,7 +150,7 @@ def test_submit_and_lint_list_all_mistakes_as_the_page_does(
     found = capsys.readouterr().out
     assert all(f"{file}:{line}\terror" in found for line in (3, 4))
     file.write_text(text.replace("proposer:", "label: x\n  proposer:"))
-    assert run(["program", "show", str(file)]) == 2 and "known: name, version, " in capsys.readouterr().err
+    assert run(["show", str(file)]) == 2 and "known: name, version, " in capsys.readouterr().err
 
 
 def test_what_the_script_of_this_contest_ignores_is_a_warning(port: int) -> None:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import random
+import re
 import shutil
+import signal
 import subprocess
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +23,7 @@ from arena.home.tables import BlockRow
 from arena.home.voiding import void
 from arena.study import Study
 from arena.verify import How
+from meta.cli.main import run
 from tests.arena.home.clients import Client, better, host_of, new_project, states, work
 from trainer.streams import Streams
 
@@ -119,3 +124,43 @@ def test_a_void_block_takes_its_descendants_with_it_and_they_are_verified_again(
     again = chained.chain.entry(chained.chain.head)
     assert isinstance(again, Trailers) and not set(again.splits) & set(entry.splits)  # fresh data once more
     assert Client(host_of(chained), 5, "Eve").say("work")["base"]["block"] == 4
+
+
+def test_the_host_takes_a_block_back_while_another_process_serves(
+    chained: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    serve = ["home", "serve", str(chained.folder), "--void"]
+    assert run([*serve, "1"]) == 2 and "a reason is missing" in capsys.readouterr().err
+    assert run([*serve, "0", "--because", "no"]) == 2
+    with Study.open(chained.folder):
+        assert run([*serve, "1", "--because", "a mistake"]) == 0
+        assert run([*serve, "2", "--because", "another"]) == 2
+    work(chained)
+    assert states(chained)[1] == ("void", "a mistake")
+    assert run([*serve, "1", "--because", "again"]) == 2 and run(["status", str(chained.folder)]) == 0
+    shown = capsys.readouterr()
+    problems = ("no block 0 that can be void", "another block is being taken back", "void already: a mistake")
+    assert all(problem in shown.err for problem in problems)
+    assert re.search(r"\n1\tAnn\t0\.\d+\t.* to .*\ta mistake\n", shown.out)
+
+
+@pytest.mark.slow
+def test_the_host_takes_a_block_back_by_the_serve_that_goes_on(chained: Project) -> None:
+    command = [sys.executable, "-m", "meta.cli.main", "home", "serve", str(chained.folder), "--port", "0"]
+    with subprocess.Popen([*command, "--void", "1", "--because", "a mistake"], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stdout.readline().startswith(b"url\thttp://")
+        while states(chained)[1][0] != "void":
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+
+
+def test_the_public_copy_of_a_project_has_main_and_tables_and_no_secret(
+    two_blocks: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    export = ["export", str(two_blocks.folder)]
+    assert run(export) == 2 and "name a new folder" in capsys.readouterr().err
+    assert run([*export, "-o", str(tmp_path / "out")]) == 0
+    copied = {path.name: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert {"HEAD", "blocks.csv", "pairs.csv", "runs.csv"} <= copied.keys()
+    assert two_blocks.study.secret.encode() not in b"".join(copied.values())
+    assert run([*export, "--view", "runs"]) == 0 and "run_id\t" in capsys.readouterr().out  # a study, too
