@@ -15,7 +15,7 @@ from meta.cli.launch import LaunchSettings
 from meta.cli.options import flag, verb
 from meta.cli.output import Output
 from meta.cli.researcher_choice import ResearcherChoice
-from meta.planned_work import PlannedWork
+from meta.cost import Cost, Work
 from programs.errors import Corrupt, NotComparable, UsageError
 
 if TYPE_CHECKING:
@@ -80,9 +80,9 @@ def match(
     researcher = study.config.researcher if study else settings.researcher_choice.researcher
     arms = [alike(entries, task, researcher) for task in tasks]
     say_alike(out, tasks, arms)
-    plan = plan_of(tasks, [len(entered) for entered in arms], runs, settings, study)
+    cost = cost_of(tasks, [len(entered) for entered in arms], runs, settings, study)
     if settings.dry_run:
-        launch.dry_run(out, plan)
+        launch.dry_run(out, cost)
         return
     others = added(out, add, study, arms[0], settings, tasks[0])
     for task in tasks:
@@ -93,9 +93,9 @@ def match(
     batch, rule = recorded_batch(study), study.config.plan.get("race_rule", RACE_RULE)
     if batch is not None:
         out.note("a race: the plan is the maximum; the race ends as soon as the best program is clear")
-    launch.announce(out, plan, study.folder)
+    launch.announce(out, cost, study.folder)
     carry_out = partial(play_entries, study, entries, runs, batch=batch, rule=rule)
-    played = launch.drive(out, study.folder, "match", plan, carry_out, at_end=launch.flags_at_end(webhook))
+    played = launch.drive(out, study.folder, "match", cost, carry_out, at_end=launch.flags_at_end(webhook))
     present(out, study, played, others, add)
     webhooks.send_rows(out, webhook, "match", study.folder, webhooks.STANDINGS, [[one.match_id for one in played]])
     if batch is not None:
@@ -268,47 +268,19 @@ def bad_plan(study: Study, name: str, wanted: str) -> Corrupt:
     return Corrupt(f"{path}: [plan] {name} is not {wanted}", hint="restore study.toml from a copy")
 
 
-def plan_of(
+def cost_of(
     tasks: Sequence[Task], arms: Sequence[int], runs: int, settings: LaunchSettings, study: Study | None
-) -> PlannedWork:
-    """The cost of the match on each task and in all, and its power. ``arms``: how many there are on each task."""
+) -> Cost:
+    """The cost of the match on each task, and its power. ``arms``: how many there are on each task."""
     from arena.setup import RunCost
 
-    seconds = study.config.run_budget if study else settings.run_budget or tasks[0].run_budget
-    workers, devices = settings.at_once(study, tasks)
-    sandboxed = study.config.sandbox if study else settings.sandbox
-    costs = [RunCost(tasks[0], seconds).on(task) for task in tasks]
-    parts = [
-        launch.with_sandbox(
-            launch.describe_runs(cost.task, count * runs, cost.run_budget, workers), cost.task, sandboxed, devices
-        )
-        for cost, count in zip(costs, arms, strict=True)
-    ]
+    first = RunCost(tasks[0], study.config.run_budget if study else settings.run_budget or tasks[0].run_budget)
+    works = [Work.of(first.on(task), count * runs) for task, count in zip(tasks, arms, strict=True)]
+    cost = settings.researcher_choice.billed(settings.cost(study, tasks, works), tasks[0], study)
     if len(tasks) > 1:
-        plan, power = in_all(parts), f"on each task: {launch.power_sentence(runs)}"
-    else:
-        known = launch.known_sd(study), tasks[0].unit
-        plan, power = parts[0], launch.power_sentence(runs, math.comb(arms[0], 2) or 1, *known)
-    return plan | {"tells": power} | settings.researcher_choice.bill(tasks[0], plan["experiments"], study)
-
-
-def in_all(parts: Sequence[PlannedWork]) -> PlannedWork:
-    """The plan over all tasks. Where tasks have different numbers of runs, a run's budget is the mean over runs."""
-    runs = sum(part["runs"] for part in parts)
-    whole: PlannedWork = {
-        **parts[0],
-        "task": ", ".join(part["task"] for part in parts),
-        "runs": runs,
-        "run_budget_s": sum(part["runs"] * part["run_budget_s"] for part in parts) / runs,
-        "experiments": sum(part["experiments"] for part in parts),
-        "device_seconds": sum(part["device_seconds"] for part in parts),
-        "wall_seconds": round(sum(part["wall_seconds"] for part in parts), 1),
-        "runs_by_task": ", ".join(f"{part['task']} {part['runs']}" for part in parts),
-        "seconds_by_task": ", ".join(f"{part['task']} {part['device_seconds']:.0f}" for part in parts),
-    }
-    if len({part["runs"] for part in parts}) == 1:
-        whole["run_budgets_s"] = {part["task"]: part["run_budget_s"] for part in parts}
-    return whole
+        return cost.saying(power=f"on each task: {launch.power_sentence(runs)}")
+    pairs = math.comb(arms[0], 2) or 1
+    return cost.saying(power=launch.power_sentence(runs, pairs, launch.known_sd(study), tasks[0].unit))
 
 
 def create(

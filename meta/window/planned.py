@@ -9,7 +9,8 @@ from typing import Any, cast
 from analysis.wording import duration, many
 from meta.claim import LEARNT, START
 from meta.cli.board import StudyView
-from meta.plan import OVERHEAD, Plan
+from meta.cost import OVERHEAD
+from meta.plan import Plan
 from meta.reserve import runs_on_reserved, runs_on_variant
 
 

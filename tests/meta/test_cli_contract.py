@@ -233,7 +233,7 @@ def test_a_package_of_the_user_in_our_place_is_refused(tmp_path: Path) -> None:
 def test_options_are_read_from_the_environment(here: Path) -> None:
     env = {**os.environ, "METALOOP_JSON": "1", "METALOOP_RUN_BUDGET": "2m"}
     done = cli("match", "stock", "--dry-run", cwd=here, env=env)
-    assert json.loads(done.stdout)["run_budget_s"] == 120.0
+    assert json.loads(done.stdout)["works"][0]["run_budget_s"] == 120.0
 
 
 LOOKING = [

@@ -22,6 +22,7 @@ from analysis.wording import decimals, plain_number, roughly
 from inner_loop.events import DecisionEvent, ExperimentEvent, RunEndedEvent, RunStartedEvent
 from meta.cli import errors, resolve
 from meta.cli.board import StudyView, load_board
+from meta.cli.capacity import wall
 from meta.cli.launch import dry_run
 from meta.cli.options import duration, flag, parse_duration, verb
 from meta.cli.output import Column, Output, ask, clean, folded, jsonable
@@ -29,9 +30,11 @@ from meta.cli.program import differences
 from meta.cli.progress import line_of, ticker
 from meta.cli.screen import arm_rows, header, screen, status_item
 from meta.cli.views import named
+from meta.cost import Cost, Work
 from programs.errors import Ambiguous, CapReached, NotFound, UsageError
 from programs.program import Program
 from tests.events import example
+from trainer.task import Task
 
 from .cli_study import write_study
 
@@ -318,17 +321,44 @@ def test_an_arm_is_named_by_what_it_is_to_the_user() -> None:
     assert named("mine-v2", "champion") == "champion mine-v2"
 
 
-def test_a_person_is_spared_the_lists_of_a_dry_run(capsys: pytest.CaptureFixture[str]) -> None:
-    """What was switched is told on stderr; as data it is in plain output and JSON."""
-    plan = {"runs": 1, "run_budget_s": 2.0, "device_seconds": 3.0, "wall_seconds": 4.0, "tells": "± 0.69 SD",
-            "factors": [{"directive_id": "d1", "text": "Keep it."}], "plan": {"starters": 2}}  # fmt: skip
-    dry_run(Output(person=True), plan)
-    shown = capsys.readouterr().out
-    assert "± 0.69 SD" in shown and "Keep it." not in shown and "starters" not in shown
-    dry_run(Output(person=False), plan)
-    assert "Keep it." in capsys.readouterr().out
-    dry_run(Output(as_json=True), plan)
-    assert json.loads(capsys.readouterr().out) == plan
+def test_a_dry_run_shows_the_runs_on_each_task_and_what_is_known(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time by the clock is that of now where the machine is clearly slower than idle."""
+    load = [0.1]
+    monkeypatch.setattr("os.getloadavg", lambda: (load[0], 0.0, 0.0))
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
+    works = [Work("theirs", "", 90, 16, 0.5, 60.0), Work("far", "held out", 10, 16, 1.0, 20.0)]
+    cost = Cost.of(Task.load("strokes"), works, 2, 1, True, stages=[{"stage": "confirmation", "runs": "10"}])
+    cost = cost.saying(power="0.69 SD", knowledge="").knowing(factors=[{"directive_id": "d1", "text": "Keep it."}])
+    for load[0], more in ((0.9, ""), (4.0, " (on an idle machine; about 2m48s")):
+        dry_run(Output(person=False), cost, "factors")
+        shown = capsys.readouterr().out
+        assert "theirs\t\t90\t16\t0.5\t60.0\nfar\theld out\t10" in shown and "d1\tKeep it." in shown
+        dry_run(Output(person=True), cost, "factors")
+        shown = " ".join(capsys.readouterr().out.split())
+        assert (
+            f"56.0s with 2 workers{more}" in shown
+            and "0.69 SD" in shown
+            and "knowledge" not in shown
+            and "confirmation 10" in shown
+        )
+    dry_run(Output(as_json=True), cost, "factors")
+    told = json.loads(capsys.readouterr().out)
+    assert (told["runs"], told["experiments"], told["device_seconds"], told["charged_seconds"]) == (
+        100,
+        1600,
+        80.0,
+        55.0,
+    )
+    assert told["factors"] == cost.details["factors"] and told["task"] == "theirs" and len(told["works"]) == 2
+
+
+@pytest.mark.parametrize(("who", "more"), [({}, ""), ({"researcher": "chat"}, ", plus the time of models and agents")])
+def test_the_time_of_models_is_not_known(who: dict[str, str], more: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.getloadavg", lambda: (0.0, 0.0, 0.0))
+    cost = Cost.of(Task.load("strokes"), [Work("strokes", "", 1, 1, 1.0, 1.0)], 1, 1, True).knowing(**who)
+    assert wall(cost) == f"7.2s with 1 worker{more}"
 
 
 def test_a_flag_that_may_be_left_out_has_none_in_its_type_or_a_default() -> None:
