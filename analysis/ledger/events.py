@@ -6,6 +6,7 @@ Imported logs and the ledger's own records (`segment`, `closed`) have no type: o
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
@@ -239,6 +240,10 @@ class DocumentEvent(Event):
     @classmethod
     def parse(cls, record: Mapping[str, JsonValue]) -> Self:
         return cls(body={key: value for key, value in record.items() if key not in LEDGER_KEYS})
+
+    @classmethod
+    def parse_line(cls, line: bytes) -> Self:
+        return cls.parse(json.loads(line))
 
 
 class ChampionEvent(DocumentEvent, kind="champion"):

@@ -1,6 +1,6 @@
 """Which of two records of one thing counts, as after a kill, and what the verifications of a run come to.
 
-Resuming (`run_state`) and live displays (`meta/cli/board.py`) share these rules; ``views/*.sql`` has the same.
+The fold (`run_state`) follows these rules; ``views/*.sql`` has the same.
 """
 
 from __future__ import annotations

@@ -286,13 +286,13 @@ def known_sd(study: Study | None) -> float | None:
 
 def so_far(folder: Path, plan: PlannedWork) -> tuple[int, str, str]:
     """The runs of a study that have ended, how far it is, and how long the rest takes at their pace, in words."""
-    from meta.cli.board import load_board
-    from meta.window.planned import expected
+    from meta.live import LiveStudy
+    from meta.live_rows import remaining
 
-    board = load_board(folder)[0]
-    ended, total = sum(run.state != "running" for run in board.runs.values()), plan_words.total_runs(plan)
-    far = f"{ended} of {many(total, 'run')} ended, {duration(board.charged)} of device time charged to the runs"
-    work = expected(board)  # as `metaloop status` has it
+    study = LiveStudy.read(folder)
+    ended, total = len(study.begun) - study.count("running"), plan_words.total_runs(plan)
+    far = f"{ended} of {many(total, 'run')} ended, {duration(study.charged)} of device time charged to the runs"
+    work = remaining(study)  # as `metaloop status` has it
     idle = max(1 - ended / total, 0.0) * plan["wall_seconds"] if total else plan["wall_seconds"]
     seconds = idle if work is None or work.seconds_left is None else work.seconds_left
     return ended, far, f"about {duration(seconds)}"

@@ -15,13 +15,13 @@ from analysis.verdict.decision import Decision, decision_of
 from analysis.verdict.verdict import VIEWS, Verdict, verdict_of
 from analysis.wording import decimals, plain_number, plain_span, plain_text, typical
 from meta.cli import render, resolve, spend, trust
-from meta.cli.board import match_title
 from meta.cli.flags import AnyStudy
 from meta.cli.nights import is_night, show_turns, together
 from meta.cli.options import argument, duration, flag, verb
 from meta.cli.output import Column, Output, columns, table
 from meta.cli.standings_text import StandingLine, leading, name_of, remarks
 from meta.cli.two_studies import compare
+from meta.live_rows import match_title
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
