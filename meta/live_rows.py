@@ -118,7 +118,6 @@ def run_rows(study: LiveStudy, match: MatchEvent) -> list[Row]:
         {
             "run_id": run_id,
             "program": arm.names or study.name(arm.program_id),
-            "role": arm.role,
             "gain": run.gain,
             "claimed_gain": run.claimed_gain(sign_of(match)),
             "state": run.state,

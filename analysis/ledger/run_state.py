@@ -275,10 +275,6 @@ class LedgerTail:
         self.last_at = ""
         self._read: dict[str, int] = {}  # name of a segment → bytes taken in
 
-    @property
-    def bytes_read(self) -> int:
-        return sum(self._read.values())
-
     def news(self) -> Iterator[Event]:
         parts = [self._of(path) for path in segments(self.folder)]
         yield from (event for _, event in heapq.merge(*parts, key=itemgetter(0)))

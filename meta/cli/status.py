@@ -10,9 +10,8 @@ from arena.lock import is_taken
 from meta.cli import resolve
 from meta.cli.flags import AnyStudy
 from meta.cli.options import argument, flag, verb
-from meta.cli.output import Column, Output, now
+from meta.cli.output import Output, now
 from meta.cli.screen import screen
-from meta.cli.studies import item
 from meta.live import LiveStudy
 from meta.live_rows import arm_rows, remaining, status_row
 
@@ -20,38 +19,20 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 EVERY_SECONDS = 2.0
-STUDIES = (
-    Column("study", style="bold", show=lambda folder: str(folder).removeprefix("studies/")),
-    Column("state"),
-    Column("task"),
-    Column("runs_finished", "runs", right=True),
-    Column("experiments", right=True),
-    Column("last_event_at", "last event", style="dim", show=lambda at: str(at)[:19].replace("T", " ")),
-)
 
 
 @verb(
     ("metaloop status", "the newest study under studies/"),
     ("metaloop status studies/NAME --watch", "updated until it ends"),
-    ("metaloop status --all", "every study, one line each"),
 )
 def status(
     out: Output,
     study: AnyStudy,
     watch: Annotated[bool, flag("Update until the study ends; with --json one line per update.")],
-    all: Annotated[bool, flag("Every study under studies/.")],
 ) -> None:
     """Show what a study is doing: the match and its programs, device time, the last kept edits."""
-    if all:
-        rows = [item(path, out) for path in resolve.known_studies()]
-        out.rows(rows, STUDIES, empty=resolve.none_under(resolve.STUDIES))
-        return
-    folder = resolve.study_folder(study, out)
-    live = LiveStudy.read(folder)
-    if watch:
-        _watch(out, live)
-    else:
-        present(out, live)
+    live = LiveStudy.read(resolve.study_folder(study, out))
+    (_watch if watch else present)(out, live)
 
 
 @verb(
@@ -90,15 +71,10 @@ def present(out: Output, study: LiveStudy) -> None:
 
 def _screen(study: LiveStudy, width: int) -> RenderableType:
     at_work = is_taken(study.folder)
-    state, work = status_row(study, at_work)["state"], remaining(study) if at_work else None
-    return screen(
-        study,
-        f"{study.folder}  {state}",
-        width=width,
-        plan={"runs": work.runs} if work else {},
-        left=work.left if work else "",
-        now=now() if at_work else "",
-    )
+    title = f"{study.folder}  {status_row(study, at_work)['state']}"
+    if not at_work or (work := remaining(study)) is None:
+        return screen(study, title, width=width, now=now() if at_work else "")
+    return screen(study, title, width=width, plan={"runs": work.runs}, left=work.left, now=now())
 
 
 def _watch(out: Output, study: LiveStudy) -> None:

@@ -67,12 +67,6 @@ class FollowedStudy:
         self.problem = error if isinstance(error, OtherVersion) else damage
         self.whole, self.version = True, self.version + 1
 
-    @property
-    def share_read(self) -> float:
-        """Of the bytes of its ledger, 0 to 1."""
-        size = sum(path.stat().st_size for path in (self.folder / "ledger").glob("*.jsonl"))
-        return min(1.0, self.study.tail.bytes_read / size) if size else 1.0
-
     def item(self) -> dict[str, Any]:
         """What the list of studies shows; figures only where they are known."""
         from analysis.verdict.verdict import decided
