@@ -8,7 +8,6 @@ read. Delay: from a line in the ledger of a running study to the event that tell
 
 from __future__ import annotations
 
-import json
 import shutil
 import statistics
 import subprocess
@@ -18,13 +17,14 @@ import time
 from pathlib import Path
 
 import httpx
-from pydantic import JsonValue
 
-from analysis.ledger.writing_events import SteerEvent
 from bench.common import METALOOP, figure
 from bench.report import write
 
 APPENDED = 10
+SHOWN = """{"kind":"steer","wish_id":"NUMBER","what":"idea","text":"new-NUMBER","name":"","because":"","asked_at":"",\
+"generation":0,"at":"2099"}
+"""  # a request of a person, which the page shows
 
 
 def main() -> None:
@@ -69,7 +69,7 @@ def measure(client: httpx.Client, address: str, began: float, listening: float, 
         for number in range(APPENDED):
             time.sleep(0.7)
             with (study / "ledger" / "main-1.jsonl").open("a") as file:
-                file.write(json.dumps({**steered(number), "at": "2099"}) + "\n")
+                file.write(SHOWN.replace("NUMBER", str(number)))
             start = time.perf_counter()
             next(changes)
             delays.append(time.perf_counter() - start)
@@ -78,12 +78,6 @@ def measure(client: httpx.Client, address: str, began: float, listening: float, 
             shown.append(time.perf_counter() - start)
     figure("from the ledger to the browser's event, median of 10", f"{statistics.median(delays):.2f} s")
     figure("from the ledger to the page, median of 10", f"{statistics.median(shown):.2f} s", "<= 2 s")
-
-
-def steered(number: int) -> dict[str, JsonValue]:
-    """A record that changes the page: a request of a person."""
-    about = {"what": "idea", "text": f"new-{number}", "name": "", "because": "", "asked_at": ""}
-    return SteerEvent(wish_id=f"w{number}", generation=0, **about).to_record()
 
 
 if __name__ == "__main__":

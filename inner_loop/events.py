@@ -49,22 +49,13 @@ class Event:
         return record
 
     @classmethod
-    def parse(cls, record: Mapping[str, JsonValue]) -> Self:
-        """See `read_event`."""
-        event: Self = cls._typed().validate_python(record)
-        return event
-
-    @classmethod
-    def parse_line(cls, line: bytes) -> Self:
-        """The same of a record as JSON, in half the time."""
-        event: Self = cls._typed().validate_json(line)
-        return event
-
-    @classmethod
-    def _typed(cls) -> TypeAdapter[Any]:
+    def parse(cls, record: Mapping[str, JsonValue] | bytes) -> Self:
+        """See `read_event`. A line of JSON takes half the time of its mapping."""
         if "_adapter" not in vars(cls):
             cls._adapter = TypeAdapter(cls)
-        return cls._adapter
+        adapter = cls._adapter
+        event: Self = adapter.validate_json(record) if isinstance(record, bytes) else adapter.validate_python(record)
+        return event
 
 
 Emit = Callable[[Event], object]

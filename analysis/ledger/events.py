@@ -238,12 +238,9 @@ class DocumentEvent(Event):
         return {**self.tags, **self.body}
 
     @classmethod
-    def parse(cls, record: Mapping[str, JsonValue]) -> Self:
-        return cls(body={key: value for key, value in record.items() if key not in LEDGER_KEYS})
-
-    @classmethod
-    def parse_line(cls, line: bytes) -> Self:
-        return cls.parse(json.loads(line))
+    def parse(cls, record: Mapping[str, JsonValue] | bytes) -> Self:
+        known = json.loads(record) if isinstance(record, bytes) else record
+        return cls(body={key: value for key, value in known.items() if key not in LEDGER_KEYS})
 
 
 class ChampionEvent(DocumentEvent, kind="champion"):

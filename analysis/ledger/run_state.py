@@ -1,7 +1,6 @@
 """The state of a study: one fold over the events of its ledger, for resuming and for the live displays (`meta.live`).
 
-An event that was recorded twice after a kill counts once, by the rules of `repeated_records`; ``views/*.sql`` has the
-same in SQL.
+An event that was recorded twice after a kill counts once; ``views/*.sql`` has the same rules in SQL.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ import heapq
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from operator import itemgetter
@@ -33,7 +32,6 @@ from analysis.ledger.events import (
     StudyEvent,
     VerificationEvent,
 )
-from analysis.ledger.repeated_records import counted_gain, has_finished, mean_over_seeds, measured_anew, ranking_stream
 from analysis.ledger.writing_events import (
     GenerationEvent,
     MutationEvent,
@@ -84,7 +82,7 @@ class RunState:
             self.decisions[event.experiment_id] = event
         elif isinstance(event, VerificationEvent):
             before = self.verifications.get(event.seed)
-            if before is None or measured_anew(before.status, event.status):
+            if before is None or before.status == "fault" != event.status:
                 self.verifications[event.seed] = event
         elif isinstance(event, CallEvent):
             self.calls.append(event)
@@ -96,9 +94,9 @@ class RunState:
             self.agents.append(event)
         elif isinstance(event, RunStartedEvent):
             self.started = self.started or event
-            if not has_finished(self.ended.state if self.ended else None):
+            if self.state != "finished":
                 self.ended = None  # resumed
-        elif isinstance(event, RunEndedEvent) and not has_finished(self.ended.state if self.ended else None):
+        elif isinstance(event, RunEndedEvent) and self.state != "finished":
             self.ended = event
 
     @property
@@ -308,7 +306,7 @@ class LedgerTail:
                 return at, None
             if event_type := TYPES.get((kind, "")):
                 with suppress(ValidationError):  # else the slow way says what is wrong
-                    return at, event_type.parse_line(line)
+                    return at, event_type.parse(line)
         record = json.loads(line)
         if not isinstance(record, dict):
             raise ValueError
@@ -316,6 +314,25 @@ class LedgerTail:
             raise schema_problem(path, record.get("schema"))
         event = parsed(record, path) if self.kinds is None or record.get("kind") in self.kinds else None
         return str(record.get("at", "")), event
+
+
+def ranking_stream(streams: Iterable[str], own: str) -> str:
+    """The stream whose verifications rank a run: its own one, or the first that there is."""
+    order = (own, "selection", "confirmation", "reserve", "search")
+    return min(streams, key=lambda stream: order.index(stream) if stream in order else len(order), default=own)
+
+
+def counted_gain(status: str, gain: float | None) -> float | None:
+    """The gain of one seed; None for an infrastructure fault."""
+    if status == "ok":
+        return gain
+    return None if status == "fault" else 0.0
+
+
+def mean_over_seeds(gains: Mapping[int, float | None]) -> float | None:
+    """In the order of the view, so that the bits are the same."""
+    there = [gain for _, gain in sorted(gains.items()) if gain is not None]
+    return sum(there) / len(there) if there else None
 
 
 def parsed(record: Mapping[str, JsonValue], source: Path) -> Event | None:

@@ -161,7 +161,7 @@ def finish(
         launch.drive(out, folder, command, described, lambda p: carry_out(study, plan, starters, p), at_end=at_end)
         work = remaining(LiveStudy.read(folder))
         if work and work.ended < work.runs:
-            out.note(f"{work.ended} of {work.runs} planned runs were needed: programs that behave alike run once")
+            out.note(f"{work.ended} of {work.runs} planned runs were made: programs that behave alike run once")
     else:
         out.note(f"{resolve.shown(folder)} has already finished; this is its result")
     following = present(out, folder, applies=flags.ending.apply)
