@@ -18,7 +18,6 @@ from meta.cli.output import Column, Output, brief
 from meta.cli.progress import Progress
 from meta.cli.researcher_choice import ResearcherChoice
 from meta.cost import SETUP, Cost, Work
-from meta.planned_work import PlannedWork
 from programs.errors import NotComparable, UsageError
 from programs.text import word_list
 
@@ -267,13 +266,13 @@ def known_sd(study: Study | None) -> float | None:
 
 def so_far(folder: Path, cost: Cost) -> tuple[int, str, str]:
     """The runs of a study that have ended, how far it is, and how long the rest takes at their pace, in words."""
-    from meta.cli.board import load_board
-    from meta.window.planned import expected
+    from meta.live import LiveStudy
+    from meta.live_rows import remaining
 
-    board = load_board(folder)[0]
-    ended = sum(run.state != "running" for run in board.runs.values())
-    far = f"{ended} of {many(cost.runs, 'run')} ended, {duration(board.charged)} of device time charged to the runs"
-    work = expected(board)  # as `metaloop status` has it
+    study = LiveStudy.read(folder)
+    ended = len(study.begun) - study.count("running")
+    far = f"{ended} of {many(cost.runs, 'run')} ended, {duration(study.charged)} of device time charged to the runs"
+    work = remaining(study)  # as `metaloop status` has it
     seconds = max(1 - ended / max(cost.runs, 1), 0.0) * cost.wall_seconds
     if work is not None and work.seconds_left is not None:
         seconds = work.seconds_left
@@ -342,7 +341,7 @@ def drive(
     from arena.drain import Drained
     from arena.run_archive import compact
 
-    goal: PlannedWork = {"runs": cost.runs, "device_seconds": cost.charged}
+    goal = {"runs": cost.runs, "device_seconds": cost.charged}
     unsafe = sandbox.flag(cost.details["sandbox"] != sandbox.OPEN)
     again = f"metaloop {command} --resume {resolve.typed(folder)}{unsafe}{at_end}"
     with Progress(out, folder, command, goal) as progress:

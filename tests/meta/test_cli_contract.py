@@ -238,7 +238,7 @@ def test_options_are_read_from_the_environment(here: Path) -> None:
 
 LOOKING = [
     ("standings",), ("standings", "--all"), ("credit", "--all"),
-    ("status",), ("status", "--all"), ("show", "child"), ("show", "rastock0"), ("show", "e-rastock0-2"),
+    ("status",), ("show", "child"), ("show", "rastock0"), ("show", "e-rastock0-2"),
     ("show", "m1"), ("show", "s2"), ("show", "achild"), ("program",), ("show", "stock"),
     ("program", "diff", "stock", "local"), ("show", "local", "--settings"), ("program", "lint", "stock"),
     ("task", "show"), ("task", "show", "strokes"), ("sql", "one", "FROM runs"),
