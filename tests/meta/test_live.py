@@ -14,9 +14,9 @@ from analysis.study import query
 from inner_loop.events import DecisionEvent, ExperimentEvent, FindingEvent, RunEndedEvent, RunStartedEvent
 from meta.cli.output import Output
 from meta.cli.screen import header, screen
+from meta.cost import OVERHEAD
 from meta.live import LiveStudy
 from meta.live_rows import arm_rows, news, remaining, run_rows, status_row
-from meta.plan import OVERHEAD
 from tests.events import example
 
 from .cli_study import write_study

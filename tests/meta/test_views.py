@@ -112,5 +112,6 @@ def test_no_cell_of_a_table_is_a_formula(tmp_path: Path, capsys: pytest.CaptureF
     assert run(["sql", str(study), "SELECT name, -1.5 AS x FROM programs WHERE program_id = 'p-cell'"]) == 0
     assert capsys.readouterr().out == "name\tx\n'=cmd|'/c calc'!A1\t-1.5\n"
     assert run(["export", str(study), "--view", "programs", "--to", "csv", "-o", str(tmp_path / "p.csv")]) == 0
-    [row] = [row for row in csv.DictReader((tmp_path / "p.csv").open()) if row["program_id"] == "p-cell"]
+    with (tmp_path / "p.csv").open() as file:
+        [row] = [row for row in csv.DictReader(file) if row["program_id"] == "p-cell"]
     assert (row["name"], row["text"]) == ("'=cmd|'/c calc'!A1", "'- a")
