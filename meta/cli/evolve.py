@@ -151,17 +151,15 @@ def finish(
     """Play what is left of the study and show its result."""
     from meta.begin import champion_of
     from meta.evolve import evolve as carry_out
-    from meta.live import LiveStudy
-    from meta.live_rows import remaining
 
     folder = study.folder
     if champion_of(folder) is None:
         launch.announce(out, cost, folder)
         at_end = launch.flags_at_end(flags.ending.webhook, flags.ending.apply)
         launch.drive(out, folder, command, cost, lambda p: carry_out(study, plan, starters, p), at_end=at_end)
-        work = remaining(LiveStudy.read(folder))
-        if work and work.ended < work.runs:
-            out.note(f"{work.ended} of {work.runs} planned runs were made: programs that behave alike run once")
+        made = sum(run.ended is not None for run in study.state.runs.values())
+        if made < cost.runs:
+            out.note(f"{made} of {cost.runs} planned runs were made: programs that behave alike run once")
     else:
         out.note(f"{resolve.shown(folder)} has already finished; this is its result")
     following = present(out, folder, applies=flags.ending.apply)
