@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Annotated
 import click
 
 from meta.cli import capacity
+from meta.cli.commands import verb
 from meta.cli.doctor_gpu import check_gpu_command, check_gpus
 from meta.cli.finding import CheckResult
-from meta.cli.options import flag, verb
+from meta.cli.options import flag
 from meta.cli.output import Column, Output, Row
 
 if TYPE_CHECKING:

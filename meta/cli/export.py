@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Annotated, cast
 import click
 
 from meta.cli import resolve
+from meta.cli.commands import verb
 from meta.cli.flags import AnyStudy
-from meta.cli.options import flag, typed, verb
+from meta.cli.options import flag, typed
 from meta.cli.output import Output, Row
 from meta.cli.tool_export import TOOLS, to_tool
 from programs.errors import NotFound, UsageError

@@ -10,7 +10,8 @@ from analysis.effects.rows import plain
 from analysis.wording import listed
 from arena.lock import is_taken
 from meta.cli import resolve
-from meta.cli.options import argument, flag, verb
+from meta.cli.commands import verb
+from meta.cli.options import argument, flag
 from meta.cli.output import Column, Output, Row, brief
 from programs.errors import ProgramError, UsageError
 from programs.text import one_line
