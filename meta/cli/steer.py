@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 from arena.lock import is_taken
@@ -14,6 +15,9 @@ from programs.text import one_line
 
 if TYPE_CHECKING:
     from arena.study import Study
+
+
+WRITTEN = ("kind", "text", "name", "because", "asked_at", "generation", "wish_id")  # of a request, for scripts
 
 
 @verb(
@@ -85,6 +89,7 @@ def show(out: Output, study: Study) -> None:
         }
         for wish in asked
     ]
+    how = replace(how, hide=(*how.hide, *WRITTEN))
     views.show(out, rows, how, empty="no requests so far; metaloop steer --help")
 
 

@@ -1,5 +1,5 @@
 -- Estimate: the gain of a steered program over its parent (metaloop credit --method mutation), with its 95% interval.
--- hide: unit kind text name because asked_at generation child_id wish_id
+-- hide: unit child_id
 SELECT child_id, any_value(estimate) AS estimate, any_value(low) AS low, any_value(high) AS high, any_value(n) AS n,
     any_value(unit) AS unit
 FROM credit WHERE method = 'mutation' GROUP BY child_id HAVING count(*) = 1
