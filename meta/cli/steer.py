@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 from arena.lock import is_taken
@@ -15,9 +14,6 @@ from programs.text import one_line
 
 if TYPE_CHECKING:
     from arena.study import Study
-
-
-WRITTEN = ("kind", "text", "name", "because", "asked_at", "generation", "wish_id")  # of a request, for scripts
 
 
 @verb(
@@ -75,21 +71,13 @@ def show(out: Output, study: Study) -> None:
     asked, how, gains = list(wishes(study.folder, study.state)), views.view("steer"), {}
     if any(wish.child_id for wish in asked):
         with resolve.connect(study.folder, ["credit"]) as con:
-            gains = {row.pop("child_id"): row for row in how.rows(con)}
-    nothing = dict.fromkeys(("estimate", "low", "high", "n", "unit"))
-    rows = [
-        {
-            "what": wish.event.what,
-            "request": wish.event.name or one_line(wish.event.text),
-            "state": wish.state,
-            "outcome": wish.outcome,
-            **gains.get(wish.child_id, nothing),
-            **wish.event.to_record(),
-            "child_id": wish.child_id,
-        }
-        for wish in asked
-    ]
-    how = replace(how, hide=(*how.hide, *WRITTEN))
+            gains = {row["child_id"]: row for row in how.rows(con)}
+    rows = []
+    for wish in asked:
+        request = {"what": wish.event.what, "request": wish.event.name or one_line(wish.event.text)}
+        outcome = {"because": wish.event.because or None, "state": wish.state, "outcome": wish.outcome}
+        gain = gains.get(wish.child_id, dict.fromkeys(("estimate", "low", "high", "n", "unit")))
+        rows.append(request | outcome | gain | {"child_id": wish.child_id})
     views.show(out, rows, how, empty="no requests so far; metaloop steer --help")
 
 

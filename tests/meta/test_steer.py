@@ -198,7 +198,7 @@ def test_the_command_leaves_a_wish_and_lists_it(begun: Path, tmp_path: Path) -> 
     done = cli("steer", "begun", "--idea", IDEA.replace("`", ""), "--because", "a hunch", cwd=tmp_path)
     assert done.returncode == 0 and "metaloop evolve --resume" in done.stderr, done.stderr
     (row,) = json.loads(cli("steer", "begun", "--json", cwd=tmp_path).stdout)["items"]
-    assert (row["what"], row["text"], row["state"], row["because"]) == ("idea", IDEA, "waiting", "a hunch")
+    assert (row["what"], row["request"], row["state"], row["because"]) == ("idea", IDEA, "waiting", "a hunch")
 
 
 def test_what_could_have_no_effect_is_refused_at_once(begun: Path, tmp_path: Path) -> None:
@@ -225,7 +225,7 @@ def test_a_study_that_has_ended_takes_nothing_and_shows_what_each_wish_gained(
     assert [row["state"] for row in (idea, program, veto)] == ["accepted", "accepted", "vetoed"]
     (gain,) = query(folder, f"FROM credit WHERE method = 'mutation' AND child_id = '{idea['child_id']}'")
     assert (idea["estimate"], idea["low"], idea["n"]) == (gain["estimate"], gain["low"], gain["n"])
-    assert program["estimate"] is None and program["name"] == "given" and veto["text"] == BRED_FROM.program_id
+    assert program["estimate"] is None and program["request"] == "given" and veto["request"] == BRED_FROM.program_id
 
 
 @pytest.mark.slow
