@@ -35,11 +35,6 @@ def gain_name(trust: str | None) -> str:
     return "retrained gain" if trust in WHY else "verified gain"
 
 
-def shared_gain_name(trusts: Iterable[str | None]) -> str:
-    """The same of all rows of a table."""
-    return gain_name(weakest(trusts))
-
-
 def remarks(trusts: Sequence[str | None]) -> list[str]:
     """Sentences about the trust of rows in one table or comparison."""
     present = [trust for trust in ORDER if trust in set(trusts)]

@@ -72,10 +72,11 @@ def recording(study: Path, target: Path) -> Path:
     """The live display at MOMENTS equally distant moments of the study, from its ledger, one after the other; a reader
     who wants no motion sees the last."""
     from analysis.ledger import read
-    from meta.cli.board import StudyView
+    from analysis.ledger.run_state import parsed
     from meta.cli.screen import screen
+    from meta.live import LiveStudy
 
-    board, events = StudyView(study), list(read(study / "ledger"))
+    live, events = LiveStudy(study), list(read(study / "ledger"))
     times = [datetime.fromisoformat(str(event["at"])) for event in events]
     ends = [event for event in events if event["kind"] == "champion"]
     last = times[events.index(ends[-1])] if ends else times[-1]
@@ -85,13 +86,15 @@ def recording(study: Path, target: Path) -> Path:
         if at > last:
             break
         while len(frames) < MOMENTS and at > moments[len(frames)]:
-            frames.append(_frame(screen(board, "evolve --quick", width=WIDTH), len(frames)))
-        board.take(event)
+            frames.append(_frame(screen(live, "evolve --quick", width=WIDTH), len(frames)))
+        live.tail.last_at = str(event["at"])
+        if (typed := parsed(event, study)) is not None:
+            live.take(typed)
     while len(frames) < MOMENTS:
-        frames.append(_frame(screen(board, "evolve --quick", width=WIDTH), len(frames)))
+        frames.append(_frame(screen(live, "evolve --quick", width=WIDTH), len(frames)))
     if ends:
         verdict = Text("\n" + str(ends[-1].get("verdict")), style="bold")
-        frames.append(_frame(Group(screen(board, "evolve --quick", width=WIDTH), verdict), len(frames)))
+        frames.append(_frame(Group(screen(live, "evolve --quick", width=WIDTH), verdict), len(frames)))
     sizes = [tuple(map(float, re.findall(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', frame)[0])) for frame in frames]
     wide, high = (max(size[axis] for size in sizes) for axis in (0, 1))
     whole = len(frames) * SECONDS

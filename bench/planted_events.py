@@ -49,7 +49,8 @@ def match(
     listed = [{"arm_id": arm, "program_id": who, "role": roles.get(arm, "program")} for arm, who in arms.items()]
     event = {"match_id": match_id, "config": {"direction": "lower", "metric": "nats"}, "task": "strokes",
              "task_id": "t1", "run_budget": BUDGET, "hardware_class": "cpu:test", "stream": "selection",
-             "purpose": "race", "generation": 0, "started_at": "2026-01-01T00:00:00Z", "arms": listed}  # fmt: skip
+             "label": match_id, "purpose": "race", "generation": 0, "started_at": "2026-01-01T00:00:00Z",
+             "arms": listed}  # fmt: skip
     ledger.append({"kind": "match", **event, **more}, sync=False)
 
 

@@ -33,6 +33,7 @@ KNOBS = {f"KNOB{i:02d}": [round(0.1 * k, 1) for k in range(8)] for i in range(24
 CONTEXT = "".join(f" line {i} of the script, which is as long as lines of scripts are\n" for i in range(6))
 SETTINGS = {"direction": "lower", "metric": "nll", "unit": "nats"}
 GOAL_SECONDS, GOAL_GIB = 10.0, 2.0
+STARTED = "2026-01-01T00:00:00Z"
 AT = '"at":"2026-01-01T00:00:00.{:06d}Z"'
 
 
@@ -154,7 +155,8 @@ def body(**event: Any) -> str:
 def head(runs: int) -> Iterator[str]:
     """Study, programs, matches, baselines, and how every run was verified."""
     yield body(kind="segment", writer="main", heads={})
-    yield body(kind="study", study_id="y0", version="0", config={"command": "evolve", "researcher": "scripted"})
+    config = {"command": "evolve", "researcher": "scripted"}
+    yield body(kind="study", study_id="y0", version="0", started_at=STARTED, config=config)
     for number in range(PROGRAMS):
         text = f"# Program {number}\n\n## Ideas\n\n" + "".join(
             f"- Idea {i} of {number}: `knob{i:02d}=0.{i % 8}`.\n" for i in range(20)
@@ -196,6 +198,8 @@ def head(runs: int) -> Iterator[str]:
             stream="selection",
             purpose="race",
             generation=match,
+            label=f"generation-{match}",
+            started_at=STARTED,
             arms=arms,
         )
         for seed in range(8):
@@ -219,6 +223,9 @@ def head(runs: int) -> Iterator[str]:
             yield body(
                 kind="verification",
                 run_id=f"r{number:012x}",
+                arm_id="",
+                program_id="",
+                task="strokes",
                 stream="selection",
                 seed=seed,
                 status="ok",
@@ -287,6 +294,7 @@ def run(number: int, rng: random.Random) -> Iterator[str]:
         overshoot=0.0,
         tokens=0,
         usd=0.0,
+        experiments=PER_RUN,
         claimed_best=best,
         claimed_gain=1.5 - best,
         final_source_id="s1",

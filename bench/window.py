@@ -22,6 +22,9 @@ from bench.common import METALOOP, figure
 from bench.report import write
 
 APPENDED = 10
+SHOWN = """{"kind":"steer","wish_id":"NUMBER","what":"idea","text":"new-NUMBER","name":"","because":"","asked_at":"",\
+"generation":0,"at":"2099"}
+"""  # a request of a person, which the page shows
 
 
 def main() -> None:
@@ -66,7 +69,7 @@ def measure(client: httpx.Client, address: str, began: float, listening: float, 
         for number in range(APPENDED):
             time.sleep(0.7)
             with (study / "ledger" / "main-1.jsonl").open("a") as file:
-                file.write(f'{{"kind":"program","program_id":"p-new-{number}","name":"new-{number}","at":"2099"}}\n')
+                file.write(SHOWN.replace("NUMBER", str(number)))
             start = time.perf_counter()
             next(changes)
             delays.append(time.perf_counter() - start)

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import MISSING, asdict, dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from typing import Any
 
+from analysis.wording import many
 from arena.harvest import LEAST
 from arena.race import Stage
 from arena.setup import BASELINE_SEEDS, CONFIRM_SEEDS, VERIFY_SEEDS, RunCost
-from meta.planned_work import PlannedWork
+from meta.cost import Work
 from programs.errors import UsageError
 from trainer.task import Task
 
 TURNS = "turns"  # in the plan of study.toml: ids of the programs of a night
 RACE_RULE = "halving"  # unless a command names another
-OVERHEAD = 1.25  # CPU-seconds of a whole study over its device-seconds: 1.32 of a quick one, 1.19 of a default one
-SETUP = 6.0  # start of the workers and the data of a new study, wall seconds
 
 
 @dataclass(frozen=True)
@@ -121,39 +120,41 @@ class Plan:
         seconds = RunCost(task, self.run_budget).seconds(self.runs)
         return max(LEAST, int(seconds * self.harvest_percent / 100 / task.cost_seconds))
 
-    def seconds_on(self, home: Task, further: Sequence[Task]) -> float:
-        """Expected device-seconds on the further tasks; runs have as many experiments on each task."""
-        return sum(self.device_seconds(home) * task.cost_seconds / home.cost_seconds for task in further)
+    def works(self, task: Task, further: Sequence[Task] = ()) -> list[Work]:
+        """Of the search and the confirmation on each task; runs have as many experiments on each."""
+        cost, seconds = RunCost(task, self.run_budget), self.device_seconds(task)
+        return [
+            Work.of(cost.on(each), self.runs, seconds * each.cost_seconds / task.cost_seconds)
+            for each in (task, *further)
+        ]
 
-    def describe(self, task: Task, workers: int, reserved: float = 0.0, further: Sequence[Task] = ()) -> PlannedWork:
-        """The cost of the study; ``reserved``: device-seconds on held-out tasks."""
-        per_run, workers = self.run_experiments(task), 1 if self.night else workers
-        seconds = self.device_seconds(task) + self.seconds_on(task, further) + reserved
-        runs = self.runs * (1 + len(further))
-        planned: PlannedWork = {
-            "task": ", ".join(each.name for each in (task, *further)),
-            "runs": runs,
-            "experiments_per_run": per_run,
-            "experiments": runs * per_run,
-            "run_budget_s": self.run_budget,
-            "device_seconds": round(seconds, 1),
-            "workers": workers,
-            "wall_seconds": round(seconds / workers * OVERHEAD + SETUP, 1),
-            "price": "no cost: this machine, no model is called",
-            "plan": asdict(self),
-        }
-        if task.timed or task.device == "gpu":
-            planned["charged_by_clock"] = True
-        if self.harvest_experiments(task):
-            planned["harvest_experiments"] = self.harvest_experiments(task)
-        if further:
-            planned["run_budgets_s"] = self.budgets(task, further)
-        return planned
+    def stages(self) -> list[dict[str, str]]:
+        """What is played, with the runs of each program."""
 
-    def budgets(self, home: Task, further: Sequence[Task]) -> dict[str, float]:
-        """Device-seconds of a run by task: as many experiments on each."""
-        cost = RunCost(home, self.run_budget)
-        return {task.name: round(cost.on(task).run_budget, 6) for task in (home, *further)}
+        def runs(least: int, most: int = 0) -> str:
+            return f"{least} to {most}" if most > least else str(least)
+
+        if self.night:
+            rows = [("one night", "by turns on one train.py", "1")]
+            rows += [("measurement", "main, and the untouched files", f"{self.confirm_seeds} seeds")]
+        else:
+            bred, best = f"{self.children} new, {self.elites} old", "the best, your program" * bool(self.own_arm)
+            rows = [("opening race", f"{self.starters}, and stock (A/A)", runs(self.opening_runs, self.opening_more))]
+            rows += [(many(self.generations, "generation"), bred, runs(self.child_runs, self.child_more))][
+                : self.generations
+            ]
+            rows += [("confirmation", f"{best or 'the best'} and stock", runs(self.confirm_runs))]
+            rows += [
+                ("", what, runs(count))
+                for what, count in (
+                    ("the best without its ideas", self.ablation_runs),
+                    ("the program that it came from, if it was changed", self.start_runs),
+                    ("one with ideas learnt on other tasks", self.learnt_runs),
+                    ("stock again, and a program of one sentence", self.control_runs),
+                )
+                if count
+            ]
+        return [{"stage": stage, "programs": programs, "runs of each": count} for stage, programs, count in rows]
 
 
 QUICK = Plan(
@@ -190,21 +191,22 @@ def within(
     budget: float,
     task: Task,
     run_budget: float | None = None,
-    besides: Callable[[Plan], float] = lambda _: 0.0,
+    seconds: Callable[[Plan], float] | None = None,
     given: Callable[[Plan], Plan] = lambda plan: plan,
 ) -> Plan:
     """The largest plan of the default's proportions whose expected device time fits ``budget`` seconds.
 
-    ``besides``: device-seconds of a plan on other tasks; ``given``: sets the numbers that do not depend on the budget.
+    ``seconds``: device time of a plan, where it has further tasks; ``given``: sets the numbers that do not depend on
+    the budget.
 
     Raises UsageError when not even the smallest study fits.
     """
-    whole = default(task, run_budget)
+    whole, takes = default(task, run_budget), seconds or (lambda plan: plan.device_seconds(task))
     for percent in range(MOST, 0, -2):
         plan = given(scaled(given(whole), percent / 100))
-        if plan.device_seconds(task) + besides(plan) <= budget:
+        if takes(plan) <= budget:
             return plan
-    smallest = plan.device_seconds(task) + besides(plan)
+    smallest = takes(plan)
     raise UsageError(
         f"a budget of {budget:.0f} s is too small: the smallest study on {task.name} takes about {smallest:.0f} s",
         hint=f"raise --budget, or lower --run-budget from {whole.run_budget:g}s (or --set generations=N, or --seeds)",

@@ -25,6 +25,7 @@ from arena.task_set import TaskSet
 from arena.task_study import TaskStudy, reserved_tasks
 from meta.claim import LEVEL, Claim
 from meta.confirmation import arms, own_of, play_final
+from meta.cost import Work
 from meta.lineage import Lineage
 from meta.novelty import differ
 from meta.plan import Plan
@@ -36,6 +37,7 @@ from trainer.streams import Streams
 from trainer.task import Task
 from trainer.variants import member
 
+DRAWN = "drawn"
 FIRST_UNSEEN = 1000  # members below it may have been used for what Metaloop comes with
 TRIED = 8  # members of which one must train
 At = Callable[[TaskSet], AbstractContextManager[Executor]]  # the executor for a held-out task
@@ -78,11 +80,12 @@ def runs_on_variant(plan: Plan) -> int:
     return (2 + plan.own_arm) * plan.variant_runs
 
 
-def seconds_on_reserved(plan: Plan, first: Task, reserved: Sequence[Task], variant: Task | None = None) -> float:
-    """Device-seconds that the held-out tasks take at most."""
+def works_on_reserved(plan: Plan, first: Task, reserved: Sequence[Task], variant: Task | None = None) -> list[Work]:
+    """What the held-out tasks cost at most."""
     cost = plan.final_cost(first)
-    unseen = cost.on(variant).seconds(runs_on_variant(plan)) if variant else 0.0
-    return unseen + sum(cost.on(task).seconds(runs_on_reserved(plan)) for task in reserved)
+    works = [Work.of(cost.on(task), runs_on_reserved(plan), use="held out") for task in reserved]
+    drawn = [Work.of(cost.on(variant), runs_on_variant(plan), use=DRAWN)] if variant else []
+    return works + drawn if plan.variant_runs else works
 
 
 def confirm_on_reserved(

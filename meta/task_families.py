@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,8 +16,8 @@ from analysis.knowledge import family_of
 from analysis.wording import listed, many
 from arena.settings import Reserved, UsedFamilies
 from arena.setup import BASELINE_SEEDS, RunCost, beside, reference
-from meta.plan import OVERHEAD, SETUP, Plan
-from meta.planned_work import PlannedWork
+from meta.cost import Work
+from meta.plan import Plan
 from meta.reserve import FIRST_UNSEEN, runs_on_reserved
 from programs.errors import UsageError
 from trainer.streams import Streams
@@ -138,35 +138,24 @@ def runs_by_stage(plan: Plan) -> tuple[int, int]:
     return plan.search_runs + stock, plan.final_runs
 
 
-def describe(plan: Plan, families: Families, workers: int) -> PlannedWork:
-    """The cost of the study."""
+def works(plan: Plan, families: Families) -> list[Work]:
+    """What the search and the confirmation cost on new tasks of each family, and the end on those left out."""
     first = families.searched[0]
     cost, final_cost = RunCost(first, plan.run_budget), plan.final_cost(first)
     searching, confirming = runs_by_stage(plan)
     searched, confirmed = searching * plan.family_tasks, confirming * plan.family_confirm
-    final = runs_on_reserved(plan) * plan.family_confirm
-    trained = BASELINE_SEEDS * plan.family_tasks * (plan.generations + 1)
-    trained_last = BASELINE_SEEDS * plan.family_confirm
-    seconds = sum(cost.on(task).seconds(searched, trained) for task in families.searched)
-    seconds += sum(final_cost.on(task).seconds(confirmed, trained_last) for task in families.searched)
-    seconds += sum(final_cost.on(task).seconds(final, trained_last) for task in families.left_out)
-    runs = (searched + confirmed) * len(families.searched) + final * len(families.left_out)
-    each = many(plan.family_tasks, "new task")
-    planned: PlannedWork = {
-        "task": ", ".join(families.names),
-        "runs": runs,
-        "experiments_per_run": cost.experiments,
-        "experiments": runs * cost.experiments,
-        "run_budget_s": plan.run_budget,
-        "device_seconds": round(seconds, 1),
-        "workers": workers,
-        "wall_seconds": round(seconds / workers * OVERHEAD + SETUP, 1),
-        "price": "no cost: this machine, no model is called",
-        "plan": asdict(plan),
-        "families": f"{listed(families.names)}: {each} of each in every stage, {plan.family_confirm} to confirm on",
-    }
-    if families.left_out:
-        names = listed([family_of(task) for task in families.left_out])
-        planned["reserve"] = f"{names}: {many(plan.family_confirm, 'new task')} of each, at the end"
-        planned["runs_on_reserve"] = final * len(families.left_out)
-    return planned
+    last, trained = plan.family_confirm, BASELINE_SEEDS * plan.family_tasks * (plan.generations + 1)
+    seconds = cost.seconds(searched, trained) + final_cost.seconds(confirmed, BASELINE_SEEDS * last)
+    held_out, final = [final_cost.on(task) for task in families.left_out], runs_on_reserved(plan) * last
+    made = [
+        Work.of(cost.on(task), searched + confirmed, seconds * task.cost_seconds / first.cost_seconds)
+        for task in families.searched
+    ]
+    made += [Work.of(one, final, one.seconds(final, BASELINE_SEEDS * last), "held out") for one in held_out]
+    return [replace(one, task=family_of(task)) for one, task in zip(made, families.all, strict=True)]
+
+
+def said(plan: Plan, families: Families) -> str:
+    each, last = many(plan.family_tasks, "new task"), many(plan.family_confirm, "new task")
+    left_out = f"; at the end {last} of {listed(map(family_of, families.left_out))}" * bool(families.left_out)
+    return f"{listed(families.names)}: {each} of each in every stage, {last} to confirm on{left_out}"

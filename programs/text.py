@@ -14,6 +14,7 @@ MAX_LINES = 10_000  # ten times the longest; parsing that many statements takes 
 MAX_NESTED = 1_000  # square brackets within DEEP open ones; the parser reads each once per open bracket
 DEEP = 4  # deeper nesting is not intended
 BOM = "\ufeff"
+_FIGURES = re.compile(r"[+-][\d.,e +\-to\[\]]*")  # a number, or one with its interval
 FORMULA = "=+-@＝＋－＠"  # first letters of a formula
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 _BRACKET = re.compile(r"[\[\]]|(?>\r\n|\r|\n)[ \t]*(?=\r|\n)")  # a bracket, or the blank line that ends a paragraph
@@ -25,10 +26,10 @@ def word_list(text: str) -> tuple[str, ...]:
 
 
 def no_formula(text: str) -> str:
-    """A cell of a table: what a spreadsheet would take for a formula, but no number, begins with an apostrophe."""
+    """A cell of a table: what a spreadsheet would take for a formula, figures apart, begins with an apostrophe."""
     if not text or text[0] not in FORMULA:
         return text
-    return text if re.fullmatch(r"[+-]\d*\.?\d+(e[+-]?\d+)?", text) else f"'{text}"
+    return text if _FIGURES.fullmatch(text) else f"'{text}"
 
 
 def decode(raw: bytes, file: str) -> str:

@@ -6,6 +6,7 @@ Imported logs and the ledger's own records (`segment`, `closed`) have no type: o
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
@@ -237,8 +238,9 @@ class DocumentEvent(Event):
         return {**self.tags, **self.body}
 
     @classmethod
-    def parse(cls, record: Mapping[str, JsonValue]) -> Self:
-        return cls(body={key: value for key, value in record.items() if key not in LEDGER_KEYS})
+    def parse(cls, record: Mapping[str, JsonValue] | bytes) -> Self:
+        known = json.loads(record) if isinstance(record, bytes) else record
+        return cls(body={key: value for key, value in known.items() if key not in LEDGER_KEYS})
 
 
 class ChampionEvent(DocumentEvent, kind="champion"):

@@ -1,21 +1,23 @@
-"""The state of a study: one fold over the events of its ledger, for resuming.
+"""The state of a study: one fold over the events of its ledger, for resuming and for the live displays (`meta.live`).
 
-An event that was recorded twice after a kill counts once: `repeated_records` has the rules, which the live displays
-(`meta/cli/board.py`) use, too; ``views/*.sql`` has the same in SQL.
+An event that was recorded twice after a kill counts once; ``views/*.sql`` has the same rules in SQL.
 """
 
 from __future__ import annotations
 
+import heapq
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 
 from pydantic import JsonValue, ValidationError
 
-from analysis.ledger import read, segments
+from analysis.ledger import SCHEMA, read, schema_problem, segments
 from analysis.ledger.events import (
     AblationEvent,
     BaselineEvent,
@@ -30,7 +32,6 @@ from analysis.ledger.events import (
     StudyEvent,
     VerificationEvent,
 )
-from analysis.ledger.repeated_records import counted_gain, has_finished, mean_over_seeds, measured_anew, ranking_stream
 from analysis.ledger.writing_events import (
     GenerationEvent,
     MutationEvent,
@@ -38,7 +39,9 @@ from analysis.ledger.writing_events import (
     ReflectionEvent,
     SteerEvent,
 )
+from analysis.trust import counts, weakest
 from inner_loop.events import (
+    TYPES,
     AgentEvent,
     CallEvent,
     DecisionEvent,
@@ -51,9 +54,9 @@ from inner_loop.events import (
     read_event,
 )
 from programs.errors import Corrupt
+from programs.files import lines_of, open_regular
 
-_KIND = re.compile(rb'"kind":"([a-z_-]+)"')
-_HEAD = 320  # first bytes of a line, up to its kind
+_HEAD = re.compile(rb'\{"seq":\d+,"at":"([^"]*)","prev":"[0-9a-f]*","schema":%d,"kind":"([a-z_]+)"' % SCHEMA)
 
 
 @dataclass
@@ -79,7 +82,7 @@ class RunState:
             self.decisions[event.experiment_id] = event
         elif isinstance(event, VerificationEvent):
             before = self.verifications.get(event.seed)
-            if before is None or measured_anew(before.status, event.status):
+            if before is None or before.status == "fault" != event.status:
                 self.verifications[event.seed] = event
         elif isinstance(event, CallEvent):
             self.calls.append(event)
@@ -91,18 +94,60 @@ class RunState:
             self.agents.append(event)
         elif isinstance(event, RunStartedEvent):
             self.started = self.started or event
-            if not has_finished(self.ended.state if self.ended else None):
+            if self.state != "finished":
                 self.ended = None  # resumed
-        elif isinstance(event, RunEndedEvent) and not has_finished(self.ended.state if self.ended else None):
+        elif isinstance(event, RunEndedEvent) and self.state != "finished":
             self.ended = event
+
+    @property
+    def state(self) -> str:
+        return self.ended.state if self.ended else "running"
+
+    @property
+    def ranking(self) -> list[VerificationEvent]:
+        """The verifications of the stream that ranks the run."""
+        verified = self.verifications.values()
+        stream = ranking_stream((v.stream for v in verified), self.started.stream if self.started else "")
+        return [v for v in verified if v.stream == stream]
 
     @property
     def gain(self) -> float | None:
         """Verified gain: the mean over fresh seeds so far, in the metric's unit. A source that failed with a seed
         gains 0 for it; infrastructure faults are ignored. The view `runs` has the same (`verified_gain`)."""
-        verified = self.verifications.items()
-        stream = ranking_stream((v.stream for _, v in verified), self.started.stream if self.started else "")
-        return mean_over_seeds({seed: counted_gain(v.status, v.gain) for seed, v in verified if v.stream == stream})
+        return mean_over_seeds({v.seed: counted_gain(v.status, v.gain) for v in self.ranking})
+
+    @property
+    def trust(self) -> str | None:
+        """The weakest of the verifications that count."""
+        return weakest(v.trust for v in self.ranking if counts(v.status, v.trust))
+
+    @property
+    def measured(self) -> int:
+        """Experiments, the baseline included."""
+        return self.ended.experiments if self.ended else len(self.experiments)
+
+    @property
+    def kept(self) -> int:
+        if self.ended is not None:
+            return self.ended.kept
+        return sum(decision.decision == "keep" for decision in self.decisions.values())
+
+    @property
+    def claimed(self) -> float | None:
+        """The metric of its current source, as the researcher measured it."""
+        return self.ended.claimed_best if self.ended else next(reversed(self._led), None)
+
+    def claimed_gain(self, sign: float) -> float | None:
+        """The same as a gain over the untouched source; ``sign`` +1 where lower is better."""
+        if self.ended is not None:
+            return self.ended.claimed_gain
+        return sign * (self._led[0] - self._led[-1]) if self._led else None
+
+    @property
+    def _led(self) -> list[float]:
+        """The metrics of the baseline and of each source that was kept."""
+        chosen = {one for one, event in self.decisions.items() if event.decision in ("keep", "baseline")}
+        return [e.metric for e in self.experiments.values() if e.experiment_id in chosen and e.metric is not None]
 
     @property
     def charged(self) -> float:
@@ -216,35 +261,78 @@ class StudyState:
 
 
 class LedgerTail:
-    """The new events of a ledger since the last call of `news`, ordered only within a segment.
+    """The new events of a ledger since the last call of `news`, by their times. A line that is still being written, or
+    was torn by a kill, is waited for; a damaged one before the end of a segment raises Corrupt, another schema
+    OtherVersion.
 
-    ``kinds``: the kinds to parse; None: all.
+    ``kinds``: the kinds to parse; None: all. ``last_at``: the time of the latest record, of any kind.
     """
 
     def __init__(self, folder: Path, kinds: frozenset[str] | None = None) -> None:
         self.folder, self.kinds = folder, kinds
+        self.last_at = ""
         self._read: dict[str, int] = {}  # name of a segment → bytes taken in
 
     def news(self) -> Iterator[Event]:
-        for path in sorted(segments(self.folder), key=_natural):
-            yield from self._of(path)
+        parts = [self._of(path) for path in segments(self.folder)]
+        yield from (event for _, event in heapq.merge(*parts, key=itemgetter(0)))
 
-    def _of(self, path: Path) -> Iterator[Event]:
+    def _of(self, path: Path) -> Iterator[tuple[str, Event]]:
         begin = self._read.get(path.name, 0)
         if path.stat().st_size <= begin:
             return
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             file.seek(begin)
-            for line in file:
-                if not line.endswith(b"\n"):  # still being written, or torn for ever
-                    break
+            for line in lines_of(file):
+                if not line.endswith(b"\n"):
+                    return
+                try:
+                    at, event = self._event(line, path)
+                except (ValueError, RecursionError):
+                    if not file.read(1):
+                        return
+                    hint = f"restore {path.name} from a copy"
+                    raise Corrupt(f"{path}: a record is damaged, at byte {begin}", hint=hint) from None
                 begin += len(line)
-                self._read[path.name] = begin
-                kind = _KIND.search(line, 0, _HEAD)
-                if self.kinds is None or kind is None or kind[1].decode() in self.kinds:
-                    event = parsed(json.loads(line), path)
-                    if event is not None and (self.kinds is None or event.kind in self.kinds):
-                        yield event
+                self._read[path.name], self.last_at = begin, max(self.last_at, at)
+                if event is not None:
+                    yield at, event
+
+    def _event(self, line: bytes, path: Path) -> tuple[str, Event | None]:
+        """The time of a line, and its event, if it is of these kinds. Raises ValueError for what is no record."""
+        if head := _HEAD.match(line):
+            at, kind = head[1].decode(), head[2].decode()
+            if self.kinds is not None and kind not in self.kinds:
+                return at, None
+            if event_type := TYPES.get((kind, "")):
+                with suppress(ValidationError):  # else the slow way says what is wrong
+                    return at, event_type.parse(line)
+        record = json.loads(line)
+        if not isinstance(record, dict):
+            raise ValueError
+        if record.get("schema", SCHEMA) != SCHEMA:
+            raise schema_problem(path, record.get("schema"))
+        event = parsed(record, path) if self.kinds is None or record.get("kind") in self.kinds else None
+        return str(record.get("at", "")), event
+
+
+def ranking_stream(streams: Iterable[str], own: str) -> str:
+    """The stream whose verifications rank a run: its own one, or the first that there is."""
+    order = (own, "selection", "confirmation", "reserve", "search")
+    return min(streams, key=lambda stream: order.index(stream) if stream in order else len(order), default=own)
+
+
+def counted_gain(status: str, gain: float | None) -> float | None:
+    """The gain of one seed; None for an infrastructure fault."""
+    if status == "ok":
+        return gain
+    return None if status == "fault" else 0.0
+
+
+def mean_over_seeds(gains: Mapping[int, float | None]) -> float | None:
+    """In the order of the view, so that the bits are the same."""
+    there = [gain for _, gain in sorted(gains.items()) if gain is not None]
+    return sum(there) / len(there) if there else None
 
 
 def parsed(record: Mapping[str, JsonValue], source: Path) -> Event | None:
@@ -257,8 +345,3 @@ def parsed(record: Mapping[str, JsonValue], source: Path) -> Event | None:
             f"{source}: an invalid {record.get('kind')!r} record, {'.'.join(map(str, first['loc']))}: {first['msg']}",
             hint="another version of metaloop wrote it, or it was changed by hand",
         ) from None
-
-
-def _natural(path: Path) -> list[int | str]:
-    """main-10 after main-9: the order in which one writer's segments were opened."""
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.name)]

@@ -139,14 +139,17 @@ def at_level(plant: Plant) -> Mapping[str, Any]:
 def match_only(plant: Plant, folder: Path) -> Path:
     """A match without a champion, as `metaloop match` or a study that was stopped leaves it."""
     with Ledger(folder / "ledger", "main") as ledger:
-        ledger.append({"kind": "study", "study_id": "y1", "config": {"command": "match"}, "version": "0"}, sync=False)
+        study = {"study_id": "y1", "config": {"command": "match"}, "version": "0", "started_at": "2026-01-01T00:00:00Z"}
+        ledger.append({"kind": "study", **study}, sync=False)
         program_of = {who: who.removesuffix(" again") for who in plant.gains}
         for who in dict.fromkeys(program_of.values()):
             planted_events.program(ledger, who)
         roles = {"stock": "control", "stock again": "a/a"}
         arms = {f"a-{who}": program_of[who] for who in plant.gains}
         in_roles = {f"a-{who}": roles[who] for who in plant.gains if who in roles}
-        planted_events.match(ledger, "m1", arms, in_roles, config={"direction": "lower", "unit": "nats"})
+        planted_events.match(
+            ledger, "m1", arms, in_roles, config={"direction": "lower", "metric": "nll", "unit": "nats"}
+        )
         for who, gains in plant.gains.items():
             for number, gain in enumerate(gains):
                 run = f"r-{who}-{number}"

@@ -15,12 +15,12 @@ from analysis.report.card import card
 from analysis.study import open_study
 from analysis.verdict.decision import decision_of
 from meta.begin import champion_of
-from meta.cli.board import load_board
 from meta.cli.output import Output
 from meta.cli.standings import present as standings
-from meta.cli.status import _once as status
+from meta.cli.status import present as status
 from meta.cli.studies import item as listed
 from meta.cli.study_result import present as result
+from meta.live import LiveStudy
 from meta.window.studies import FollowedStudy
 
 BLOCKS = {"p", "li", "tr", "h1", "h2", "h3", "figcaption", "summary", "div", "section", "dt", "dd", "caption", "ul"}
@@ -99,7 +99,7 @@ def screens(folder: Path) -> dict[str, str]:
         "report": visible(report),
         "card": " ".join(texts),
     }
-    out["status"] = printed(lambda o: status(o, folder, load_board(folder)[0]))
+    out["status"] = printed(lambda o: status(o, LiveStudy.read(folder)))
     champion = champion_of(folder) if (folder / "study.toml").is_file() else None
     decided = list(decision_of(champion).match_ids) if champion else None
     out["standings"] = printed(lambda o: standings(o, folder, decided))
@@ -109,7 +109,7 @@ def screens(folder: Path) -> dict[str, str]:
     followed.look()
     item = followed.item()
     out["window"] = " ".join(item["verdict"] or ())
-    out["list"] = str(listed(folder)["lead"])
+    out["list"] = str(listed(folder, Output())["lead"])
     out["evidence"] = (folder / "champion.evidence.md").read_text("utf-8")
     out["end"] = printed(lambda o: result(o, folder))
     out["end, piped"] = printed(lambda o: result(o, folder), person=False)

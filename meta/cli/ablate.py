@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 from analysis.wording import many
-from meta.cli import launch, render, resolve, views
+from meta.cli import launch, resolve, views
+from meta.cli.commands import verb
 from meta.cli.credit import doubts
 from meta.cli.flags import BudgetFlag, PlayingFlags, StartFlags, StudyFlags, WebhookFlag
 from meta.cli.launch import LaunchSettings
 from meta.cli.match import resume
-from meta.cli.options import argument, duration, flag, verb
+from meta.cli.options import argument, flag
 from meta.cli.output import Output
 from meta.cli.webhook import EFFECTS, send_rows
-from meta.planned_work import PlannedWork
+from meta.cost import Cost, Work
 from programs.errors import Imported, NotFound, UsageError
 
 if TYPE_CHECKING:
@@ -115,16 +114,15 @@ def _factorial(out: Output, study: Study | None, flags: AblateFlags, settings: L
         study = settings.create(out, "ablate", [task], [program], {"only": list(flags.only), "budget": flags.budget})
     seed = design_seed(study, program, switched.factors) if study else 0
     design = design_of(switched.factors, cost, budget, seed)
-    plan = _plan(program, switched, design, cost.seconds(design.runs), task, study, settings)
-    _explain(out, switched, plan)
+    whole = _cost(switched, design, cost.seconds(design.runs), cost, study, settings)
     if settings.dry_run or study is None:
-        launch.dry_run(out, plan)
+        launch.dry_run(out, whole, "factors", "left_out")
         return
     settings.ready(out, task, study)
-    launch.announce(out, plan, study.folder)
+    launch.announce(out, whole, study.folder)
     ready = study
     at_end = launch.flags_at_end(flags.webhook)
-    match = launch.drive(out, study.folder, "ablate", plan, lambda p: ablate(ready, program, design, p), at_end=at_end)
+    match = launch.drive(out, study.folder, "ablate", whole, lambda p: ablate(ready, program, design, p), at_end=at_end)
     champion = study.state.champion
     if champion is not None and champion.body["program_id"] == program.program_id and write_page_again(study):
         out.note("champion.evidence.md is updated")
@@ -157,58 +155,31 @@ def _begun(study: Study, cost: RunCost) -> float | None:
     return float(cost.seconds(cast(int, last.plan["runs"]))) if last else None
 
 
-def _plan(
-    program: Program,
+def _cost(
     switched: Switches,
     design: FactorialDesign,
     seconds: float,
-    task: Task,
+    cost: RunCost,
     study: Study | None,
     settings: LaunchSettings,
-) -> PlannedWork:
+) -> Cost:
     """The design, its cost and its power."""
-    run_budget = study.config.run_budget if study else settings.run_budget or task.run_budget
-    verify_seeds = study.config.verify_seeds if study else 2
-    workers, devices = settings.at_once(study, [task])
-    plan = launch.describe_runs(task, design.runs, run_budget, workers, verify_seeds)
     power = (
         f"95% intervals of about ± {1.96 * design.se:.2f} SD between runs; detects an effect of "
         f"{2.8 * design.se:.2f} SD with 80% power"
     )
-    if design.blocks < 3:
-        power += "; all runs share one run seed, so the effects are of that seed"
-    if not design.clear:
-        power += "; an odd number of blocks confounds each effect with some two-way interactions"
-    plan = launch.with_sandbox(plan, task, study.config.sandbox if study else settings.sandbox, devices)
-    return {
-        "program": program.name,
-        "program_id": program.program_id,
-        **plan,
-        "device_seconds": round(seconds, 1),
-        "directives": len(design.factors),
-        "blocks": design.blocks,
-        "runs_per_block": design.order,
-        "programs": design.programs,
-        "tells": power,
-        "factors": [{"directive_id": d.directive_id, "kind": d.kind, "text": d.text} for d in switched.factors],
-        "left_out": [{"directive_id": d.directive_id, "text": d.text, "why": why} for d, why in switched.left_out],
-    }
-
-
-def _explain(out: Output, switched: Switches, plan: PlannedWork) -> None:
-    out.note(
-        f"design: switches {many(plan['directives'], 'directive')} of {plan['program']} on and off; "
-        f"{many(plan['blocks'], 'block')} of {plan['runs_per_block']} runs, every second block mirrors the one "
-        f"before; {many(int(plan['programs']), 'variant')} of the program"
+    power += "; all runs share one run seed, so the effects are of that seed" * (design.blocks < 3)
+    power += "; an odd number of blocks confounds each effect with some two-way interactions" * (not design.clear)
+    made = settings.cost(study, [cost.task], [Work.of(cost, design.runs, seconds)])
+    what = (
+        f"{many(len(design.factors), 'directive')} on and off in {many(design.blocks, 'block')} of {design.order} runs"
     )
-    room = (min(shutil.get_terminal_size().columns, 100) if sys.stderr.isatty() else 100) - 11
-    for directive in switched.factors:
-        out.note(f"  {resolve.short(directive.directive_id)}  {render.fit(' '.join(directive.text.split()), room)}")
-    reasons: dict[str, int] = {}
-    for _, why in switched.left_out:
-        reasons[why] = reasons.get(why, 0) + 1
-    for why, count in reasons.items():
-        out.note(f"left out: {many(count, 'directive')}: {why}")
+    what += f"; {len(switched.left_out)} left out (--dry-run says why)" if switched.left_out else ""
+    return made.saying(power=power, design=what).knowing(
+        directives=len(design.factors), blocks=design.blocks, runs_per_block=design.order, programs=design.programs,
+        factors=[{"directive_id": d.directive_id, "kind": d.kind, "text": d.text} for d in switched.factors],
+        left_out=[{"directive_id": d.directive_id, "text": d.text, "why": why} for d, why in switched.left_out],
+    )  # fmt: skip
 
 
 # -- a run's commits -----------------------------------------------------------------------------------------------
@@ -257,16 +228,14 @@ def _of_import(folder: Path, flags: AblateFlags, settings: LaunchSettings) -> Re
 
 def _replay(out: Output, run: ReplayedRun, flags: AblateFlags, settings: LaunchSettings) -> None:
     from arena.replay import built_of, replay_run, trainings
+    from arena.setup import RunCost
 
     study, task, commits = run.study, run.task, run.commits
     ablations = study.state.ablations.values() if study and flags.what is None else ()
     seeds = flags.seeds or next((last.seeds for last in reversed(ablations)), None) or SEEDS
     count = len(trainings(len(commits), seeds))
-    workers, devices = settings.at_once(study, [task])
-    of_runs = launch.describe_runs(task, count, task.cost_seconds, workers, 0)
-    seconds = of_runs["device_seconds"]
-    plan: PlannedWork = {"run_id": run.run_id, "commits": len(commits), "seeds": seeds, **of_runs}
-    plan = launch.with_sandbox(plan, task, study.config.sandbox if study else settings.sandbox, devices)
+    work = Work.of(RunCost(task, task.cost_seconds), count, count * task.cost_seconds)
+    cost = settings.cost(study, [task], [work]).knowing(run_id=run.run_id, commits=len(commits), seeds=seeds)
     if len(commits) < run.kept:
         missing = "without a commit, or whose commit does not change or fit the script"
         out.note(f"left out: {run.kept - len(commits)} of {many(run.kept, 'kept row')}, {missing}")
@@ -275,17 +244,14 @@ def _replay(out: Output, run: ReplayedRun, flags: AblateFlags, settings: LaunchS
         if needing := built_of(commits, [i for i in range(len(commits)) if i != gone])[1]:
             out.note(f"left out together: {commit.label}; {'; '.join(labels[each] for each in needing)}")
     if settings.dry_run:
-        launch.dry_run(out, plan)
+        launch.dry_run(out, cost)
         return
     settings.ready(out, task, study, researches=False)
     study = study or settings.create(out, "ablate", [task], [], {"source": run.source, "run_id": run.run_id})
-    out.note(
-        f"plan: {many(count, 'training')}: the final script with and without each of {many(len(commits), 'commit')}, "
-        f"{many(seeds, 'seed')} each; {duration(seconds)} of device time, about {duration(plan['wall_seconds'])}"
-    )
+    launch.announce(out, cost, study.folder)
     at_end, ready = launch.flags_at_end(flags.webhook), study
     launch.drive(
-        out, study.folder, "ablate", plan, lambda p: replay_run(ready, run.run_id, commits, seeds, p), at_end=at_end
+        out, study.folder, "ablate", cost, lambda p: replay_run(ready, run.run_id, commits, seeds, p), at_end=at_end
     )
     present(out, study.folder, run.run_id)
     send_rows(out, flags.webhook, "ablate", study.folder, EFFECTS, [run.run_id] * 2)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 
 from analysis.wording import many
-from meta.planned_work import PlannedWork
+from meta.cli.options import duration
+from meta.cost import Cost
 from programs.errors import UsageError
 
+CLEARLY_SLOWER = 1.5  # times: from here on the load of now is told
 WORKERS_A_CORE, LEAST_MOST_WORKERS = 4, 8  # more workers are taken for a typing error
 
 
@@ -51,12 +53,23 @@ def slowdown(processes: int) -> float:
     return max(1.0, (os.getloadavg()[0] + processes) / max(cores(), processes))
 
 
-def crowd(plan: PlannedWork) -> str:
+def wall(cost: Cost) -> str:
+    """``16.8s with 2 workers``, on a busy machine ``about 40s at the load of now`` too; the time of models and agents
+    cannot be predicted, and how much of it parallel experiments save depends on the programs."""
+    text = f"{duration(cost.wall_seconds)} with {workers_text(cost.workers, cost.devices_per_run)}"
+    text += ", less for parallel experiments" if cost.devices_per_run > 1 else ""
+    slow = 1.0 if cost.by_clock else slowdown(cost.workers * cost.devices_per_run)
+    if slow >= CLEARLY_SLOWER:
+        text += f" (on an idle machine; about {duration(slow * cost.wall_seconds)} at the load of now)"
+    return f"{text}, plus the time of models and agents" if cost.details.get("researcher") else text
+
+
+def crowd(cost: Cost) -> str:
     """A warning for a plan that uses more devices than there are cores; else empty."""
-    devices, here = int(plan.get("devices_per_run", 1)), cores()
-    if devices == 1 or plan.get("workers", 1) * devices <= here:
+    devices, here = cost.devices_per_run, cores()
+    if devices == 1 or cost.workers * devices <= here:
         return ""
     return (
-        f"{workers_text(plan['workers'], devices)}: {plan['workers'] * devices} experiments share "
-        f"{many(here, 'core')}; this is not faster, and the cost in CPU-seconds is the same"
+        f"{workers_text(cost.workers, devices)}: {cost.workers * devices} experiments share {many(here, 'core')}; this "
+        "is not faster, and the cost in CPU-seconds is the same"
     )

@@ -19,7 +19,8 @@ import click
 from analysis.wording import many
 from inner_loop.agents.access import NETWORKS, Network
 from meta.cli import capacity
-from meta.cli.options import rare, verb
+from meta.cli.commands import verb
+from meta.cli.options import rare
 from meta.cli.output import Column, Output, Row
 from programs.errors import EnvironmentProblem, MetaloopError
 from trainer.sandbox import cgroup

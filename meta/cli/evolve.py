@@ -7,25 +7,26 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from meta.cli import launch, mutation, resolve
+from meta.cli.commands import verb
 from meta.cli.evolve_flags import EndFlags, EvolveFlags
-from meta.cli.evolve_plan import after_own, describe, like_stock, night_words, origin_lines, plan_lines
+from meta.cli.evolve_plan import after_own, cost_of, like_stock, night_words, origin_lines, plan_lines
 from meta.cli.evolve_tasks import ChosenTasks, drawn_for
 from meta.cli.flags import ProgramOrNone, Programs
 from meta.cli.launch import LaunchSettings
-from meta.cli.options import typed, verb
+from meta.cli.options import typed
 from meta.cli.output import Output
 from meta.cli.progress import if_slow
 from meta.cli.researcher_choice import ResearcherChoice
 from meta.cli.study_result import present
 from meta.cli.study_size import unused_budget
-from meta.planned_work import PlannedWork
 from programs.errors import UsageError
 
 if TYPE_CHECKING:
     from arena.study import Study
+    from meta.cost import Cost
     from meta.learnt import Learnt
     from meta.past_study import PastStudy
     from meta.plan import Plan
@@ -97,12 +98,12 @@ def _evolve(out: Output, own: list[Program], flags: EvolveFlags, named: Sequence
                 origins["knowledge"] += after_own(learnt, own, on.training[0], plan, chosen.researcher)
             chosen.note_others(out, own, past.folder if past else None)
         flags.ending.refuse_early(on.training[0])
-        described = describe(plan, on, settings, study if folder else None)
-        beside = plan_lines(command, plan, on, own or starters, study if folder else None, settings)
-        beside |= {"budget": "" if folder else unused_budget(dial, described)} | origins
-        described |= cast(PlannedWork, {name: text for name, text in beside.items() if text})
+        cost = cost_of(plan, on, settings, study if folder else None)
+        unused = "" if folder else unused_budget(dial, cost.device_seconds)
+        told = plan_lines(command, plan, on, own or starters, study if folder else None, settings)
+        cost = cost.saying(**told, budget=unused, **origins)
     if settings.dry_run:
-        launch.dry_run(out, described)
+        launch.dry_run(out, cost)
         return
     if folder is None or champion_of(folder) is None:
         for each in (*on.training, *on.reserve):
@@ -120,7 +121,7 @@ def _evolve(out: Output, own: list[Program], flags: EvolveFlags, named: Sequence
             meta_program=follows, past=past, race_rule=dial.race_rule, learnt=learnt, variant=variant, drawn=drawn,
             path=str(file.resolve()) if own and (file := Path(named[0]).expanduser()).exists() else None, typed=typed(),
         )  # fmt: skip
-    finish(out, command, study, plan, starters, described, flags)
+    finish(out, command, study, plan, starters, cost, flags)
 
 
 def past_of(out: Output, flags: EvolveFlags, own: Sequence[Program]) -> PastStudy | None:
@@ -145,22 +146,21 @@ def finish(
     study: Study,
     plan: Plan,
     starters: list[Program],
-    described: PlannedWork,
+    cost: Cost,
     flags: EvolveFlags,
 ) -> None:
     """Play what is left of the study and show its result."""
     from meta.begin import champion_of
-    from meta.cli.board import load_board
     from meta.evolve import evolve as carry_out
-    from meta.window.planned import not_run
 
     folder = study.folder
     if champion_of(folder) is None:
-        launch.announce(out, described, folder)
+        launch.announce(out, cost, folder)
         at_end = launch.flags_at_end(flags.ending.webhook, flags.ending.apply)
-        launch.drive(out, folder, command, described, lambda p: carry_out(study, plan, starters, p), at_end=at_end)
-        if fewer := not_run(load_board(folder)[0]):
-            out.note(fewer)
+        launch.drive(out, folder, command, cost, lambda p: carry_out(study, plan, starters, p), at_end=at_end)
+        made = sum(run.ended is not None for run in study.state.runs.values())
+        if made < cost.runs:
+            out.note(f"{made} of {cost.runs} planned runs were made: programs that behave alike run once")
     else:
         out.note(f"{resolve.shown(folder)} has already finished; this is its result")
     following = present(out, folder, applies=flags.ending.apply)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from analysis.wording import many
-from meta.cli import launch, mutation, plan_words
+from meta.cli import launch, mutation
 from meta.cli.evolve_tasks import ChosenTasks
 from meta.cli.launch import LaunchSettings
 from meta.cli.study_size import night_tells
-from meta.planned_work import PlannedWork
+from meta.cost import Cost
+from meta.reserve import DRAWN
 
 if TYPE_CHECKING:
     from arena.settings import FromStudy, UsedKnowledge
@@ -22,50 +24,40 @@ if TYPE_CHECKING:
     from trainer.task import Task
 
 
-def describe(plan: Plan, on: ChosenTasks, settings: LaunchSettings, study: Study | None) -> PlannedWork:
-    """The cost of the study, and the power of its confirmation. ``study``: the one that is resumed."""
-    from meta.task_families import describe as family_work
+def cost_of(plan: Plan, on: ChosenTasks, settings: LaunchSettings, study: Study | None) -> Cost:
+    """What the study costs, and the power of its confirmation. ``study``: the one that is resumed."""
+    from meta.reserve import works_on_reserved
+    from meta.task_families import said
+    from meta.task_families import works as family_works
 
     task, *further = on.training
-    workers, devices = settings.at_once(study, on.training)
-    whole = family_work(plan, on.families, workers) if on.families else on_tasks(plan, on, settings, study)
-    sandboxed = settings.sandbox if study is None else study.config.sandbox
-    planned = launch.with_sandbox(whole, task, sandboxed, devices)
-    planned |= {
-        "runs_in_all": plan_words.total_runs(planned),
-        "experiments_in_all": plan_words.all_experiments(planned),
-    }
-    planned |= settings.researcher_choice.bill(task, planned["experiments"], study)
-    model_config = study.config.staff if study else settings.researcher_choice.settled
-    planned |= mutation.bill(plan, model_config, planned)
     if on.families:
-        return {"tells": launch.power_over_tasks(plan.family_confirm * len(on.training))} | planned
+        works = family_works(plan, on.families)
+    else:
+        works = [*plan.works(task, further), *works_on_reserved(plan, task, on.reserve, on.variant)]
+        drawn = study is not None or settings.seed is not None
+        named = f"a member of the family of {task.name}"  # which one is drawn when the study begins
+        works = [one if drawn or one.use != DRAWN else replace(one, task=named) for one in works]
+    more = {"harvest": plan.harvest_experiments(task), "stages": plan.stages(), "plan": asdict(plan)}
+    cost = settings.cost(study, on.training, works, **more)
+    cost = settings.researcher_choice.billed(cost, task, study)
+    cost = mutation.billed(cost, plan, study.config.staff if study else settings.researcher_choice.settled)
+    families = said(plan, on.families) if on.families else ""
+    return cost.saying(power=power_of(plan, on, study), families=families)
+
+
+def power_of(plan: Plan, on: ChosenTasks, study: Study | None) -> str:
+    """What the confirmation can show."""
+    task, *further = on.training
+    if on.families:
+        return launch.power_over_tasks(plan.family_confirm * len(on.training))
     if plan.night:
-        return {"tells": night_tells(plan, task)} | planned
+        return night_tells(plan, task)
     of = f"each of the champion and {'your program' if plan.own_arm else 'stock'}"  # the other arms have fewer
     if further:  # each run is a sample of the mean over the tasks, in one unit
-        power = launch.power_sentence(plan.confirm_runs * len(on.training), of=of)
-        return {"tells": f"confirmation over {len(on.training)} tasks: {power}"} | planned
-    power = launch.power_sentence(plan.confirm_runs, 1, launch.known_sd(study), task.unit, of)
-    return {"tells": f"confirmation: {power}"} | planned
-
-
-def on_tasks(plan: Plan, on: ChosenTasks, settings: LaunchSettings, study: Study | None) -> PlannedWork:
-    """The cost of a study on tasks."""
-    from meta.reserve import runs_on_reserved, runs_on_variant, seconds_on_reserved
-
-    (task, *further), reserve, variant = on.training, on.reserve, on.variant if plan.variant_runs else None
-    workers, _ = settings.at_once(study, on.training)
-    whole = plan.describe(task, workers, seconds_on_reserved(plan, task, reserve, variant), further)
-    if reserve:
-        whole["reserve"] = ", ".join(other.name for other in reserve)
-        whole["runs_on_reserve"] = runs_on_reserved(plan) * len(reserve)
-    if variant:
-        drawn = study is not None or settings.seed is not None
-        named = variant.name if drawn else f"another member of the family of {task.name}"
-        whole["variant"] = f"{named} (other data, another untouched script)"
-        whole["runs_on_variant"] = runs_on_variant(plan)
-    return whole
+        over = f"confirmation over {len(on.training)} tasks"
+        return f"{over}: {launch.power_sentence(plan.confirm_runs * len(on.training), of=of)}"
+    return launch.power_sentence(plan.confirm_runs, 1, launch.known_sd(study), task.unit, of)
 
 
 def plan_lines(

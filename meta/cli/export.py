@@ -18,8 +18,9 @@ import click
 from analysis.wording import many
 from arena.lock import is_taken
 from meta.cli import resolve
+from meta.cli.commands import verb
 from meta.cli.flags import AnyStudy
-from meta.cli.options import flag, typed, verb
+from meta.cli.options import flag, typed
 from meta.cli.output import Output, Row
 from programs.errors import MetaloopError, NotFound, UsageError
 from programs.evolved_for import KINDS

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from analysis.wording import many
 from meta.cli import resolve
+from meta.cli.commands import noun, verb
 from meta.cli.flags import PlayingFlags
-from meta.cli.options import argument, duration, flag, noun, only, rare, verb
+from meta.cli.options import argument, duration, flag, only, rare
 from meta.cli.output import Output
 from meta.cli.progress import ticker
 from meta.cli.task_work import trainer_at

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from analysis.wording import many
 from arena import sandbox
-from meta.cli import capacity, plan_words, resolve
+from meta.cli import capacity, resolve
 from meta.cli.capacity import cores as cores
 from meta.cli.capacity import workers_of as workers_of
 from meta.cli.flags import PlayingFlags, StartFlags, StudyFlags
 from meta.cli.options import duration, typed
-from meta.cli.output import Output, key_values
+from meta.cli.output import Column, Output, brief
 from meta.cli.progress import Progress
 from meta.cli.researcher_choice import ResearcherChoice
-from meta.planned_work import PlannedWork
+from meta.cost import SETUP, Cost, Work
 from programs.errors import NotComparable, UsageError
 from programs.text import word_list
 
@@ -30,13 +30,21 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 DEFAULT_TASK = "strokes"
-SETUP_SECONDS = 6.0  # start of the workers and the data of a new study, wall seconds
-SHARE_AT_WORK = 0.8  # of the workers' time; the rest is launching and recording (meta/plan.py: OVERHEAD)
-COMMAND_SECONDS = 0.1  # start and end of a command's sandbox, wall seconds, not charged
+SETUP_SECONDS = SETUP
 WHOLE = "its command takes no budget, so a program with `screen` gives every candidate a full experiment"
 RUN_TIME = word_list("no-sandbox max-usd max-tokens")
 SET_AT_RUN_TIME = word_list("max_wall prices call_timeout patience calls_at_once")  # keys of --set
-LAW_SECONDS = 0.003  # a simulated experiment with its records, wall seconds
+MODELS = word_list("""
+    models researcher context_tokens reply_tokens call_timeout_s patience_s calls_at_once max_wall_s
+""")  # details that are said before the start
+WORKS = (
+    Column("task", wrap=True),
+    Column("use"),
+    Column("runs", right=True),
+    Column("experiments", "of a run: experiments", right=True),
+    Column("run_budget_s", "budget", right=True, show=duration),
+    Column("device_seconds", "device time", right=True, show=duration),
+)
 
 
 @dataclass(frozen=True)
@@ -174,6 +182,12 @@ class LaunchSettings(StudyFlags, PlayingFlags, StartFlags):
         """(runs at a time, devices of each) of the study to resume, or of the new one."""
         return (study.config.workers, study.config.devices) if study else (self.workers_or_cores(tasks), self.devices)
 
+    def cost(self, study: Study | None, tasks: Sequence[Task], works: Sequence[Work], **more: Any) -> Cost:
+        """Of the study to resume, or of the new one."""
+        workers, devices = self.at_once(study, tasks)
+        made = Cost.of(tasks[0], works, workers, devices, study.config.sandbox if study else self.sandbox, **more)
+        return made.saying(task=f"{tasks[0].name}: {WHOLE}" * (tasks[0].run is not None and not tasks[0].scales))
+
 
 def require_checked(out: Output, task: Task, sandboxed: bool) -> None:
     """Raise TaskError where a task with a command fails `metaloop task check`; the cheap part of it runs if need be."""
@@ -207,40 +221,6 @@ def load_tasks(text: str | None) -> list[Task]:
     from trainer.variants import tasks_of
 
     return [task for name in resolve.listed(text) for task in tasks_of(name)]
-
-
-def describe_runs(task: Task, runs: int, run_budget: float, workers: int, verify_seeds: int = 2) -> PlannedWork:
-    """The plan of ``runs`` equal runs on one task, with the keys of ``meta.plan.Plan.describe``."""
-    from arena.setup import RunCost
-
-    cost = RunCost(task, run_budget, verify_seeds)
-    seconds = cost.seconds(runs, None if verify_seeds else 0)
-    return {
-        "task": task.name,
-        "runs": runs,
-        "experiments_per_run": cost.experiments,
-        "experiments": runs * cost.experiments,
-        "run_budget_s": round(run_budget, 6),
-        "device_seconds": round(seconds, 1),
-        "workers": workers,
-        "wall_seconds": round(seconds / min(workers, max(runs, 1)) / SHARE_AT_WORK + SETUP_SECONDS, 1),
-        "price": "no cost: this machine, no model is called",
-    }
-
-
-def with_sandbox(plan: PlannedWork, task: Task, sandboxed: bool, devices: int = 1) -> PlannedWork:
-    """The plan with its sandbox, its devices per run and the task's remarks; the wall time of a command or of a
-    simulated task is corrected."""
-    planned: PlannedWork = {**plan, "devices_per_run": devices, "sandbox": sandbox.said(task, sandboxed)}
-    if task.run is not None:
-        planned["wall_seconds"] = round(
-            plan["wall_seconds"] + COMMAND_SECONDS * plan["experiments"] / plan["workers"], 1
-        )
-        if not task.scales:
-            planned["of_the_task"] = WHOLE
-    if not sandbox.runs_code(task):
-        planned |= {"workers": 1, "wall_seconds": round(1.0 + LAW_SECONDS * plan["experiments"], 1)}
-    return planned
 
 
 def power_sentence(runs: int, pairs: int = 1, sd: float | None = None, unit: str = "", of: str = "per program") -> str:
@@ -284,74 +264,61 @@ def known_sd(study: Study | None) -> float | None:
         return measured_sd(con)
 
 
-def so_far(folder: Path, plan: PlannedWork) -> tuple[int, str, str]:
+def so_far(folder: Path, cost: Cost) -> tuple[int, str, str]:
     """The runs of a study that have ended, how far it is, and how long the rest takes at their pace, in words."""
-    from meta.cli.board import load_board
-    from meta.window.planned import expected
+    from meta.live import LiveStudy
+    from meta.live_rows import remaining
 
-    board = load_board(folder)[0]
-    ended, total = sum(run.state != "running" for run in board.runs.values()), plan_words.total_runs(plan)
-    far = f"{ended} of {many(total, 'run')} ended, {duration(board.charged)} of device time charged to the runs"
-    work = expected(board)  # as `metaloop status` has it
-    idle = max(1 - ended / total, 0.0) * plan["wall_seconds"] if total else plan["wall_seconds"]
-    seconds = idle if work is None or work.seconds_left is None else work.seconds_left
+    study = LiveStudy.read(folder)
+    ended = len(study.begun) - study.count("running")
+    far = f"{ended} of {many(cost.runs, 'run')} ended, {duration(study.charged)} of device time charged to the runs"
+    work = remaining(study)  # as `metaloop status` has it
+    seconds = max(1 - ended / max(cost.runs, 1), 0.0) * cost.wall_seconds
+    if work is not None and work.seconds_left is not None:
+        seconds = work.seconds_left
     return ended, far, f"about {duration(seconds)}"
 
 
-def announce(out: Output, plan: PlannedWork, folder: Path) -> None:
-    """Print the plan and its cost on stderr, before anything starts; of a study that is resumed only what is left."""
-    (ended, far, rest), runs = so_far(folder, plan), plan_words.total_runs(plan)
-    if 0 < ended < runs:
-        left = (runs - ended) / runs
-        out.note(
-            f"{far}; left: at most {many(runs - ended, 'run')}, about {duration(left * plan['device_seconds'])} of "
-            f"device time, {rest} by the clock"
-        )
+def announce(out: Output, cost: Cost, folder: Path) -> None:
+    """Print the cost on stderr, before anything starts; of a study that is resumed only what is left."""
+    ended, far, rest = so_far(folder, cost)
+    if 0 < ended < cost.runs:
+        left = cost.runs - ended
+        device = duration(left / cost.runs * cost.device_seconds)
+        out.note(f"{far}; left: at most {many(left, 'run')}, about {device} of device time, {rest} by the clock")
     else:
-        announce_whole(out, plan)
-    if plan.get("models"):
-        limits = plan_words.limits(plan)
-        out.note(f"models: {plan['models']}, researcher {plan['researcher']}{f'; {limits}' if limits else ''}")
-    if remark := capacity.crowd(plan):
+        out.note(
+            f"plan: {many(cost.runs, 'run')}, about {many(cost.experiments, 'experiment')}; "
+            f"{duration(cost.device_seconds)} of device time to be used, {duration(cost.charged)} of it charged to the "
+            f"runs, about {capacity.wall(cost)}; {cost.facts['price']}"
+        )
+        for name, text in cost.facts.items():
+            if name != "price":
+                out.note(f"{name.replace('_', ' ')}: {text}")
+    if "models" in cost.details:
+        known = [name for name in cost.details if name in MODELS]
+        out.note(", ".join(f"{name} {brief(cost.details[name])}" for name in known))
+    if remark := capacity.crowd(cost):
         out.note(remark)
-    if plan["sandbox"] in (sandbox.OPEN, sandbox.NEEDLESS):
-        out.note(plan["sandbox"])
+    if cost.details["sandbox"] in (sandbox.OPEN, sandbox.NEEDLESS):
+        out.note(cost.details["sandbox"])
 
 
-def announce_whole(out: Output, plan: PlannedWork) -> None:
-    out.note(
-        f"plan: {plan_words.all_runs(plan)}{', each' if plan_words.held_out_runs(plan) else ''} "
-        f"{plan_words.where(plan)}, about "
-        f"{many(plan_words.all_experiments(plan), 'experiment')}; {duration(plan['device_seconds'])} of device time to "
-        f"be used, {duration(plan_words.charged(plan))} of it charged to the runs, about "
-        f"{plan_words.wall(plan)}; {plan['price']}"
-    )
-    for key, sentence in (
-        ("tells", "{tells}"),
-        ("turns", "{turns}"),
-        ("ideas", "ideas: {ideas}"),
-        ("compared_with", "compared with {compared_with}"),
-        ("of_the_task", "{task}: {of_the_task}"),
-        ("from_study", "{from_study}"),
-        ("knowledge", "one of the starting programs has ideas learnt on {knowledge}"),
-        (
-            "compared_with_learnt",
-            "the search starts without what was learnt on other tasks; a program with ideas learnt on "
-            "{compared_with_learnt} shows in the confirmation what that would give",
-        ),
-        ("variant", "at the end, champion and stock also run on a held-out task: {variant}"),
-    ):
-        if plan.get(key):
-            out.note(sentence.format_map(plan))
-
-
-def dry_run(out: Output, plan: PlannedWork) -> None:
-    """``--dry-run``: the plan is the data; at a terminal it is shown in words, without its lists."""
-    if out.mode == "person":
-        out.show(key_values(plan_words.words(plan)))
+def dry_run(out: Output, cost: Cost, *lists: str) -> None:
+    """``--dry-run``: the cost is the data. ``lists``: details that are tables."""
+    whole = cost.record()
+    if out.mode == "json":
+        out.json(whole)
         return
-    left = {"plan"} if out.mode == "plain" else set()
-    out.thing({key: value for key, value in plan.items() if key not in left})
+    out.rows(whole.pop("works"), WORKS)
+    for name in ("stages", *lists):
+        if rows := whole.pop(name, None):
+            out.text(f"\n{name.replace('_', ' ')}:")
+            out.rows(rows, [Column(key, wrap=True) for key in rows[0]])
+    out.text("")
+    shown = {key: duration(whole[key]) for key in ("device_seconds", "charged_seconds")}
+    said = {key: value for key, value in whole.items() if key != "plan"}
+    out.thing(said, shown={**shown, "wall_seconds": capacity.wall(cost)})
 
 
 def flags_at_end(webhook: str | None, apply: bool = False) -> str:
@@ -364,7 +331,7 @@ def drive(
     out: Output,
     folder: Path,
     command: str,
-    plan: PlannedWork,
+    cost: Cost,
     work: Callable[[Progress], Result],
     last: bool = True,
     at_end: str = "",
@@ -374,15 +341,14 @@ def drive(
     from arena.drain import Drained
     from arena.run_archive import compact
 
-    runs = plan_words.total_runs(plan)
-    goal: PlannedWork = {"runs": runs, "device_seconds": plan_words.charged(plan)}
-    unsafe = sandbox.flag(plan.get("sandbox") != sandbox.OPEN)
+    goal = {"runs": cost.runs, "device_seconds": cost.charged}
+    unsafe = sandbox.flag(cost.details["sandbox"] != sandbox.OPEN)
     again = f"metaloop {command} --resume {resolve.typed(folder)}{unsafe}{at_end}"
     with Progress(out, folder, command, goal) as progress:
         try:
             result = work(progress)
         except Drained as error:
-            error.hint, error.message = again, f"{error.message}; {so_far(folder, plan)[1]}"
+            error.hint, error.message = again, f"{error.message}; {so_far(folder, cost)[1]}"
             raise
         except KeyboardInterrupt:
             out.note(f"killed; finished work is kept; to resume: {again}")
@@ -390,6 +356,6 @@ def drive(
     if not last:
         return result
     out.meanwhile("tidying up and preparing the result")
-    if runs > 1:  # the repository of a single run is what one looks at next
+    if cost.runs > 1:  # the repository of a single run is what one looks at next
         compact(folder)
     return result

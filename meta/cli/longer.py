@@ -45,6 +45,7 @@ def longer(folder: Path, config: StudyConfig, decision: Decision) -> list[str]:
     """A longer study that starts from this one's programs and results, with its time at the rate of this
     study; nothing over families of tasks, and where it would hardly show more."""
     from meta.cli.launch import load_tasks
+    from meta.cost import seconds_of
     from meta.plan import Plan, default
 
     bred = config.command in ("evolve", "improve") and not config.families
@@ -59,7 +60,7 @@ def longer(folder: Path, config: StudyConfig, decision: Decision) -> list[str]:
         return []
     if not (elapsed := wall_seconds(folder)) or (config.command == "improve" and not own):
         return []
-    spent, whole = (one.device_seconds(task) + one.seconds_on(task, further) for one in (plan, default(task)))
+    spent, whole = (seconds_of(one.works(task, further)) for one in (plan, default(task)))
     if plan.night:  # the next one goes on from its main
         size = ["--budget", f"{math.ceil(spent)}s"]
         words = ["metaloop", config.command, *own, "--from", resolve.shown(folder), *size, *_who(config)]

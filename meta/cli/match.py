@@ -8,14 +8,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from pydantic import BaseModel, PositiveInt, ValidationError
+
 from meta.cli import launch, resolve
 from meta.cli import webhook as webhooks
+from meta.cli.commands import verb
 from meta.cli.flags import ModelFlags, PlayingFlags, Programs, RaceRuleFlag, StartFlags, StudyFlags, WebhookFlag
 from meta.cli.launch import LaunchSettings
-from meta.cli.options import flag, verb
+from meta.cli.options import flag
 from meta.cli.output import Output
 from meta.cli.researcher_choice import ResearcherChoice
-from meta.planned_work import PlannedWork
+from meta.cost import Cost, Work
 from programs.errors import Corrupt, NotComparable, UsageError
 
 if TYPE_CHECKING:
@@ -80,9 +83,9 @@ def match(
     researcher = study.config.researcher if study else settings.researcher_choice.researcher
     arms = [alike(entries, task, researcher) for task in tasks]
     say_alike(out, tasks, arms)
-    plan = plan_of(tasks, [len(entered) for entered in arms], runs, settings, study)
+    cost = cost_of(tasks, [len(entered) for entered in arms], runs, settings, study)
     if settings.dry_run:
-        launch.dry_run(out, plan)
+        launch.dry_run(out, cost)
         return
     others = added(out, add, study, arms[0], settings, tasks[0])
     for task in tasks:
@@ -90,12 +93,13 @@ def match(
     if study is None:
         at_a_time = settings.workers_or_cores(tasks) if race else None
         study = create(out, tasks, entries, runs, settings, at_a_time, rule_name)
-    batch, rule = recorded_batch(study), study.config.plan.get("race_rule", RACE_RULE)
+    made = recorded(study)
+    batch, rule = made.batch, made.race_rule or RACE_RULE
     if batch is not None:
         out.note("a race: the plan is the maximum; the race ends as soon as the best program is clear")
-    launch.announce(out, plan, study.folder)
+    launch.announce(out, cost, study.folder)
     carry_out = partial(play_entries, study, entries, runs, batch=batch, rule=rule)
-    played = launch.drive(out, study.folder, "match", plan, carry_out, at_end=launch.flags_at_end(webhook))
+    played = launch.drive(out, study.folder, "match", cost, carry_out, at_end=launch.flags_at_end(webhook))
     present(out, study, played, others, add)
     webhooks.send_rows(out, webhook, "match", study.folder, webhooks.STANDINGS, [[one.match_id for one in played]])
     if batch is not None:
@@ -206,8 +210,12 @@ def entries_of(
     study: Study | None, programs: tuple[str, ...], seeds: int | None, controls: bool
 ) -> tuple[list[Entry], int]:
     """The entries and their number of runs: of the resumed study, else from the command line."""
+    from arena.arms import Entry
+    from programs.program import Program
+
     if study is not None:
-        return recorded_entries(study), seeds or recorded_runs(study)
+        made, entered = recorded(study), [Program.parse(text, name) for name, text in study.config.programs]
+        return [Entry(one, role) for one, role in zip(entered, made.roles, strict=True)], seeds or made.seeds
     own = resolve.programs(programs)
     if not own:
         raise UsageError("name at least one program", hint="metaloop match stock my/program.md")
@@ -230,85 +238,45 @@ def with_controls(own: list[Any], controls: bool) -> list[Entry]:
     return entries
 
 
-def recorded_entries(study: Study) -> list[Entry]:
-    """The entries that a study was created with."""
-    from arena.arms import Entry
-    from programs.program import Program
+class MatchPlan(BaseModel, strict=True):
+    """[plan] of study.toml: runs of each program, the role of each, and, of a race, how many runs start at a time."""
 
-    roles = study.config.plan.get("roles")
-    if roles is None:
-        raise NotComparable(
-            f"{resolve.shown(study.folder)} was created by metaloop {study.config.command}",
-            hint="name a new folder with --study",
-        )
-    if not isinstance(roles, list) or len(roles) != len(study.config.programs):
-        raise bad_plan(study, "roles", "a role for each of its programs")
-    pairs = zip(study.config.programs, roles, strict=True)
-    return [Entry(Program.parse(text, name), str(role)) for (name, text), role in pairs]
+    seeds: PositiveInt
+    roles: list[str]
+    batch: PositiveInt | None = None
+    race_rule: str | None = None
 
 
-def recorded_runs(study: Study) -> int:
-    """The number of runs per program that a study was created with."""
-    seeds = study.config.plan.get("seeds")
-    if type(seeds) is not int or seeds < 1:
-        raise bad_plan(study, "seeds", "a number of runs")
-    return seeds
+def recorded(study: Study) -> MatchPlan:
+    """What the study was created with. Raises NotComparable where another command made it, or Corrupt."""
+    plan, path = study.config.plan, study.folder / resolve.MARK
+    if "roles" not in plan:
+        made_by = f"{resolve.shown(study.folder)} was created by metaloop {study.config.command}"
+        raise NotComparable(made_by, hint="name a new folder with --study")
+    hint = "restore study.toml from a copy"
+    try:
+        made = MatchPlan.model_validate(plan)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise Corrupt(f"{path}: [plan] {first['loc'][0]}: {first['msg']}", hint=hint) from None
+    if len(made.roles) != len(study.config.programs):
+        raise Corrupt(f"{path}: [plan] roles: not one for each of its programs", hint=hint)
+    return made
 
 
-def recorded_batch(study: Study) -> int | None:
-    """Runs that the study's race starts at a time; None where its match is not a race."""
-    batch = study.config.plan.get("batch")
-    if batch is not None and (type(batch) is not int or batch < 1):
-        raise bad_plan(study, "batch", "a number of runs")
-    return batch
-
-
-def bad_plan(study: Study, name: str, wanted: str) -> Corrupt:
-    path = study.folder / resolve.MARK
-    return Corrupt(f"{path}: [plan] {name} is not {wanted}", hint="restore study.toml from a copy")
-
-
-def plan_of(
+def cost_of(
     tasks: Sequence[Task], arms: Sequence[int], runs: int, settings: LaunchSettings, study: Study | None
-) -> PlannedWork:
-    """The cost of the match on each task and in all, and its power. ``arms``: how many there are on each task."""
+) -> Cost:
+    """The cost of the match on each task, and its power. ``arms``: how many there are on each task."""
     from arena.setup import RunCost
 
-    seconds = study.config.run_budget if study else settings.run_budget or tasks[0].run_budget
-    workers, devices = settings.at_once(study, tasks)
-    sandboxed = study.config.sandbox if study else settings.sandbox
-    costs = [RunCost(tasks[0], seconds).on(task) for task in tasks]
-    parts = [
-        launch.with_sandbox(
-            launch.describe_runs(cost.task, count * runs, cost.run_budget, workers), cost.task, sandboxed, devices
-        )
-        for cost, count in zip(costs, arms, strict=True)
-    ]
+    first = RunCost(tasks[0], study.config.run_budget if study else settings.run_budget or tasks[0].run_budget)
+    works = [Work.of(first.on(task), count * runs) for task, count in zip(tasks, arms, strict=True)]
+    cost = settings.researcher_choice.billed(settings.cost(study, tasks, works), tasks[0], study)
     if len(tasks) > 1:
-        plan, power = in_all(parts), f"on each task: {launch.power_sentence(runs)}"
-    else:
-        known = launch.known_sd(study), tasks[0].unit
-        plan, power = parts[0], launch.power_sentence(runs, math.comb(arms[0], 2) or 1, *known)
-    return plan | {"tells": power} | settings.researcher_choice.bill(tasks[0], plan["experiments"], study)
-
-
-def in_all(parts: Sequence[PlannedWork]) -> PlannedWork:
-    """The plan over all tasks. Where tasks have different numbers of runs, a run's budget is the mean over runs."""
-    runs = sum(part["runs"] for part in parts)
-    whole: PlannedWork = {
-        **parts[0],
-        "task": ", ".join(part["task"] for part in parts),
-        "runs": runs,
-        "run_budget_s": sum(part["runs"] * part["run_budget_s"] for part in parts) / runs,
-        "experiments": sum(part["experiments"] for part in parts),
-        "device_seconds": sum(part["device_seconds"] for part in parts),
-        "wall_seconds": round(sum(part["wall_seconds"] for part in parts), 1),
-        "runs_by_task": ", ".join(f"{part['task']} {part['runs']}" for part in parts),
-        "seconds_by_task": ", ".join(f"{part['task']} {part['device_seconds']:.0f}" for part in parts),
-    }
-    if len({part["runs"] for part in parts}) == 1:
-        whole["run_budgets_s"] = {part["task"]: part["run_budget_s"] for part in parts}
-    return whole
+        return cost.saying(power=f"on each task: {launch.power_sentence(runs)}")
+    pairs = math.comb(arms[0], 2) or 1
+    return cost.saying(power=launch.power_sentence(runs, pairs, launch.known_sd(study), tasks[0].unit))
 
 
 def create(

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from meta.planned_work import PlannedWork
+from meta.cost import FREE, Cost
 from programs.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,23 +22,20 @@ def load(path: str | None) -> Program | None:
     return Program.load(Path(path).expanduser()) if path else None
 
 
-def bill(plan: Plan, model_config: ModelConfig, planned: PlannedWork) -> PlannedWork:
-    """The maximum cost of mutation, as keys of a plan; empty where no model writes programs."""
+def billed(cost: Cost, plan: Plan, model_config: ModelConfig) -> Cost:
+    """The cost with the most that writing programs takes; the same where no model writes programs."""
     if not model_config.models or not plan.generations or os.environ.get("METALOOP_REPLAY"):
-        return {}
+        return cost
+    from meta.cli.researcher_choice import UNPRICED
     from meta.mutators.llm.bill import bill as most
     from meta.mutators.llm.bill import sentence
 
     limit = most(plan.generations, plan.children, model_config)
-    price = str(planned["price"]).replace("no cost: this machine, no model is called", "own device")
-    return {
-        "models": ", ".join(model_config.models),
-        "researcher": planned.get("researcher", "scripted"),
-        "mutation_calls": limit.calls,
-        "mutation_tokens": limit.tokens,
-        "mutation_usd": limit.usd,
-        "price": f"{price}; {sentence(limit, model_config, plan.child_runs * plan.run_budget)}",
-    }
+    price = cost.facts["price"].replace(FREE, "own device")
+    price += f"; {sentence(limit, model_config, plan.child_runs * plan.run_budget)}"
+    price += UNPRICED.format(model_config.models[0]) * (limit.usd is None and UNPRICED[:10] not in price)
+    spent = {"mutation_calls": limit.calls, "mutation_tokens": limit.tokens, "mutation_usd": limit.usd}
+    return cost.knowing(**spent).saying(price=price)
 
 
 def refuse_alone(meta_program: Program | None, model_config: ModelConfig) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 from meta.cli import resolve
+from meta.cli.commands import noun, verb
 from meta.cli.flags import StudyFlag
-from meta.cli.options import argument, flag, noun, verb
+from meta.cli.options import argument, flag
 from meta.cli.output import Column, Output, Row, brief, columns
 from meta.cli.views import View, show
 from programs.errors import NotFound, ProgramError, UsageError

@@ -15,13 +15,11 @@ import click
 
 from analysis.trust import gain_name
 from analysis.wording import plain_number
-from meta.cli import render, spend
-from meta.cli.board import StudyView
-from meta.cli.output import Output, clean, now
-from meta.cli.record_tail import RecordTail
+from meta.cli import spend
+from meta.cli.output import Output, clean, fit, now
 from meta.cli.resolve import shown
 from meta.cli.screen import screen
-from meta.planned_work import PlannedWork
+from meta.live import LiveStudy
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -48,12 +46,11 @@ class Progress:
     The screen is computed from the ledger, so it includes all workers and the past of a resumed study.
     """
 
-    def __init__(self, out: Output, folder: Path, title: str, plan: PlannedWork | None = None) -> None:
+    def __init__(self, out: Output, folder: Path, title: str, plan: Mapping[str, float] | None = None) -> None:
         self.out = out
         self.title = f"{title}  {shown(folder)}"
         self.plan = plan
-        self.board = StudyView(folder)
-        self.tail = RecordTail(folder / "ledger")
+        self.study = LiveStudy(folder)
         self.live: Live | None = None
         self.drawn = 0.0
         self.drawing, self.ended = threading.Lock(), threading.Event()
@@ -96,10 +93,9 @@ class Progress:
         if self.live is None:
             return
         with self.drawing:
-            for event in self.tail.fresh():
-                self.board.take(event)
+            self.study.refresh()
             width = self.live.console.width
-            self.live.update(screen(self.board, self.title, width=width, plan=self.plan, now=now()), refresh=True)
+            self.live.update(screen(self.study, self.title, width=width, plan=self.plan, now=now()), refresh=True)
             self.drawn = time.monotonic()
 
     def _say(self, line: str) -> None:
@@ -126,7 +122,7 @@ def ticker(out: Output, repeated: bool = False) -> Iterator[Callable[[str], None
 
         console = Console(stderr=True)
         with console.status("starting") as status:
-            yield lambda line: status.update(escape(render.fit(clean(line), console.width - 4)))
+            yield lambda line: status.update(escape(fit(clean(line), console.width - 4)))
     else:
         yield lambda line: click.echo(clean(line), err=True, color=False)
 

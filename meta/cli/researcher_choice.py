@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from meta.cli import resolve, staffing
 from meta.cli.flags import ModelFlags
 from meta.cli.output import Output, ask
-from meta.planned_work import PlannedWork
+from meta.cost import Cost
 from programs.charter import Charter
 from programs.errors import NotFound, UsageError
 from programs.shelf import in_library
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from trainer.task import Task
 
 CAPS = ("max_usd", "max_tokens", "max_wall", "prices")
+UNPRICED = "; its price: --set prices={}=IN/OUT, dollars per million tokens"
 LIMITS = ("context_tokens", "reply_tokens", "call_timeout", "patience", "calls_at_once")  # of calls
 
 
@@ -182,35 +183,35 @@ class ResearcherChoice:
             if own.remark("", other):
                 out.note(f"--from {resolve.shown(past)}: its gains were measured with {own}, not with {other}")
 
-    def bill(self, task: Task, experiments: int, study: Study | None) -> PlannedWork:
-        """The estimated cost of the models, as keys of a plan; empty where none is called."""
+    def billed(self, cost: Cost, task: Task, study: Study | None) -> Cost:
+        """The cost with that of the models or the agent that follow the programs."""
         researcher = study.config.researcher if study else self.researcher
         config = _with_caps(study.config.staff, self.config) if study else self.settled
         if researcher.partition(":")[0] == "command":
             from inner_loop.gateway.plan import cost_line
 
-            return {"researcher": researcher, "price": cost_line(researcher.partition(":")[2], config)}
+            cost = cost.knowing(researcher=researcher)
+            return cost.saying(price=cost_line(researcher.partition(":")[2], config))
         if not config.models:
-            return {}
+            return cost
+        cost = cost.knowing(researcher=researcher, models=", ".join(config.models), **limits(config))
         if researcher != "chat":
-            return limits(config)
-        plan: PlannedWork = {"researcher": researcher, "models": ", ".join(config.models), **limits(config)}
-        if config.max_wall is not None:
-            plan["max_wall_s"] = config.max_wall
+            return cost
         if os.environ.get("METALOOP_REPLAY"):
-            return plan | {"price": "replayed, no model is called"}
+            return cost.saying(price="replayed, no model is called")
         from inner_loop.models.bill import bill_line, estimate
         from inner_loop.models.prices import require_prices_of
 
         require_prices_of(config)
-        whole = estimate(task, config, experiments)
-        return plan | {"tokens": whole.tokens, "usd": whole.usd, "price": bill_line(whole, config)}
+        whole = estimate(task, config, cost.experiments)
+        unpriced = UNPRICED.format(config.models[0]) * (whole.usd is None)
+        return cost.knowing(tokens=whole.tokens, usd=whole.usd).saying(price=bill_line(whole, config) + unpriced)
 
 
-def limits(config: ModelConfig) -> PlannedWork:
-    """The limits of calls, as keys of a plan; times in seconds."""
-    size: PlannedWork = {"context_tokens": config.context_tokens} if config.context_tokens else {}
-    return size | {
+def limits(config: ModelConfig) -> dict[str, Any]:
+    """The limits of calls, as details of a cost; times in seconds."""
+    limited = {"context_tokens": config.context_tokens, "max_wall_s": config.max_wall}
+    return {name: value for name, value in limited.items() if value} | {
         "reply_tokens": config.reply_limit,
         "call_timeout_s": config.call_timeout,
         "patience_s": config.patience,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TypedDict
+from collections.abc import Iterable, Mapping
+from typing import Any, TypedDict
 
 from meta.cli.output import Column
 
@@ -54,7 +54,7 @@ class ModelUsage:
             whole._mended |= part._mended
         return whole
 
-    def take(self, call: ModelCallRow) -> None:
+    def take(self, call: Mapping[str, Any]) -> None:
         tokens, usd = call.get("tokens") or 0, call.get("usd")
         self.calls += 1
         self.tokens += tokens

@@ -8,21 +8,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-from meta.cli import resolve
-from meta.cli.options import argument, flag, verb
+from meta.cli import resolve, views
+from meta.cli.commands import verb
+from meta.cli.options import argument, flag
 from meta.cli.output import Column, Output, Row, are_numbers
 from programs.errors import UsageError
 
 
 @verb(
-    ('metaloop sql studies/NAME "FROM standings"', "a whole view"),
+    ("metaloop sql studies/NAME slowest", "a ready query; without a name they are listed"),
     ('metaloop sql studies/NAME "SELECT name, verified_gain FROM runs"', "a query"),
     ("metaloop sql studies/a --beside studies/b - < query.sql", "from stdin; b.runs are the runs of b"),
 )
 def sql(
     out: Output,
     study: Annotated[str, argument()],
-    query: Annotated[str, argument()],
+    query: Annotated[str, argument(metavar="[QUERY|VIEW]", required=False, default="")],
     beside: Annotated[
         tuple[str, ...],
         flag(
@@ -33,10 +34,19 @@ def sql(
     """Query a study with DuckDB SQL. Some views: studies, matches, programs,
     directives, runs, experiments, baselines, verifications, mutations, findings,
     faults, audits, standings, credit ("SHOW TABLES" lists all). --json prints a list
-    of row objects."""
+    of row objects. VIEW is a ready query with a legend; without one, these are listed."""
     from analysis.study import query as ask
 
     folder = resolve.study_folder(study, out)
+    if not query:
+        known = [{"view": name, "shows": views.view(name).legend} for name in views.names()]
+        out.rows(known, (Column("view"), Column("shows", wrap=True)))
+        return
+    if query in views.names():
+        how = views.view(query)
+        with resolve.connect(folder) as con:
+            views.show(out, how.rows(con, how.unset), how, empty="no rows")
+        return
     text = text_of(query, f"metaloop sql {study}")
     rows = ask(folder, text, schemas([resolve.study_folder(other, out) for other in beside]))
     show_rows(out, rows)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from arena.lock import is_taken
 from meta.cli import resolve, views
-from meta.cli.options import argument, flag, verb
+from meta.cli.commands import verb
+from meta.cli.options import argument, flag
 from meta.cli.output import Output
 from programs.errors import ProgramError, UsageError
 from programs.text import one_line

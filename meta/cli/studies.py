@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from analysis.wording import many, plain_text
+from arena.lock import is_taken
 from meta.cli import resolve
-from meta.cli.board import listed_board
-from meta.cli.options import argument, verb
-from meta.cli.output import Column, Output, Row, now
-from meta.cli.status import item_of
-from programs.errors import NotFound
+from meta.cli.commands import verb
+from meta.cli.options import argument
+from meta.cli.output import Column, Output, now
+from meta.live import LiveStudy
+from meta.live_rows import status_row
+from programs.errors import NotFound, OtherVersion
 
 MB, BLOCK = 1 << 20, 512  # bytes; that of st_blocks
 
@@ -60,45 +62,45 @@ def ls(out: Output, folder: Annotated[str | None, argument(metavar="[FOLDER]", r
         {*resolve.studies_below(root), *resolve.studies_in(root)},
         key=lambda path: -(path / resolve.MARK).stat().st_mtime,
     )
-    items = [_item(path, out) for path in newest]
-    names = distinct([str(one["study"]) for one in items]) if out.mode == "person" else {}
-    rows = [{**one, "study": names.get(str(one["study"]), one["study"])} for one in items]
+    items = [item(path, out) for path in newest]
+    names = distinct([one["study"] for one in items]) if out.mode == "person" else {}
+    rows = [{**one, "study": names.get(one["study"], one["study"])} for one in items]
     rows = rows if out.mode == "json" else [{**one, "verdict": one["lead"]} for one in rows]  # the whole is too long
     out.rows(rows, STUDIES, empty=resolve.none_under(root))
     if items:
-        size = sum(float(str(one["mb"])) for one in items)
-        out.note(f"{many(len(items), 'study')}, {megabytes(size)} MB; metaloop ui shows them")
+        out.note(
+            f"{many(len(items), 'study')}, {megabytes(sum(one['mb'] for one in items))} MB; metaloop ui shows them"
+        )
 
 
-def _item(folder: Path, out: Output) -> Row:
-    """What the list says of one study; of one that cannot be read, that it is damaged, with a warning why."""
+def item(folder: Path, out: Output) -> dict[str, Any]:
+    """What the list says of one study; of one that cannot be read, that it is damaged, with a warning why. ``mb``: MB
+    of 2^20 bytes that its files take on the disk."""
     try:
-        return item(folder)
+        row = _row(folder)
+        files = [path.stat() for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
+        return {**row, "mb": sum(one.st_blocks for one in files) * BLOCK / MB, "files": len(files)}
     except Exception as error:  # whatever is in a study of someone else, the others are listed
         out.warn(f"{folder} is damaged: {getattr(error, 'message', None) or type(error).__name__}")
-        nothing: Row = {column.key: None for column in STUDIES}
+        nothing = {column.key: None for column in STUDIES}
         return {**nothing, "study": str(folder), "state": "damaged", "experiments": 0, "mb": 0.0, "lead": "-"}
 
 
-def item(folder: Path) -> Row:
-    """What the list says of one study. ``ratio``: the champion's gain over that of the program ``against`` which it was
-    tested; ``mb``: MB of 2^20 bytes that its files take on the disk."""
+def _row(folder: Path) -> dict[str, Any]:
+    """The state of a study and the result of its announced test; of a study that another version of metaloop made, that
+    alone. ``ratio``: the champion's gain over that of the program ``against`` which it was tested."""
     from analysis.verdict.verdict import decided
 
-    board = listed_board(folder)
-    known, _ = item_of(board, folder)
-    files = [path.stat() for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
-    event, decision = board.champion, board.decision
-    tested, said = decision.tested if decision else None, decided(decision) if decision else None
-    first = next(iter(board.matches.values()), None)  # held-out tasks come last
-    return {
-        **known,
-        "task": first.event.get("task") if first else known["task"],
-        "lead": plain_text(said.lead or "not shown") if said else "-",
-        "champion": board.name(event["program_id"]) if event and event.get("program_id") else None,
-        "ratio": tested.ratio if tested else None,
-        "against": tested.name if tested else None,
-        "verdict": plain_text(" ".join(said.sentences)) if said else "",
-        "mb": sum(one.st_blocks for one in files) * BLOCK / MB,
-        "files": len(files),
-    }
+    study, other = LiveStudy(folder), {}
+    try:
+        study.refresh()
+    except OtherVersion:
+        study, other = LiveStudy(folder), {"state": "other version"}
+    row, first = status_row(study, is_taken(folder)), next(iter(study.matches.values()), None)
+    row |= {"task": first.task if first else None, "lead": "-", "ratio": None, "against": None, "verdict": "", **other}
+    row["champion"] = study.name(row["champion"]) if row["champion"] else None
+    if (decision := study.decision) is not None:
+        found, tested = decided(decision), decision.tested
+        row |= {"lead": plain_text(found.lead or "not shown"), "ratio": tested.ratio, "against": tested.name}
+        row["verdict"] = plain_text(" ".join(found.sentences))
+    return row

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from analysis.verdict.verdict import Verdict
     from arena.settings import StudyConfig
 
+NAMED = """
+SELECT program_id, details ->> 'name' AS name, (details ->> 'holds')::BOOLEAN AS holds FROM champions
+ORDER BY named_at DESC LIMIT 1
+"""
 LEFT = ("program", "role", "95% interval", "champion minus it")
 
 
@@ -23,16 +27,15 @@ def present(out: Output, folder: Path, applies: bool = False) -> list[str]:
     """
     from analysis.verdict.verdict import VIEWS, verdict_of
     from arena.settings import StudyConfig
-    from meta.begin import champion_of
 
     config = StudyConfig.read(folder / resolve.MARK)
     with resolve.connect(folder, VIEWS) as con:
         found = verdict_of(con)
+        named = resolve.fetch(con, NAMED)
     shown, files = resolve.shown(folder), files_of(Path(resolve.shown(folder)))
     if out.mode == "json":
-        champion = champion_of(folder) or {}
-        named = {key: champion.get(key) for key in ("program_id", "name", "holds")}
-        out.json({"study": shown, **named, "researcher": config.researcher, "files": files, **found.record()})
+        champion = named[0] if named else {}
+        out.json({"study": shown, **champion, "researcher": config.researcher, "files": files, **found.record()})
         return []
     show(out, found, shown, files)
     if found.decision is None:

@@ -12,7 +12,6 @@ from programs.errors import UsageError
 
 if TYPE_CHECKING:
     from meta.plan import Plan
-    from meta.planned_work import PlannedWork
     from trainer.task import Task
 
 
@@ -48,7 +47,8 @@ def plan_of(
 ) -> Plan:
     """The size of a study, from its flags; ``improves``: of the command `improve`, which has nights, too."""
     from meta import plan as plans
-    from meta.reserve import seconds_on_reserved
+    from meta.cost import seconds_of
+    from meta.reserve import works_on_reserved
 
     task, *further = training
     refuse_unknown_rule(dial)
@@ -68,7 +68,7 @@ def plan_of(
             dial.budget,
             task,
             dial.run_budget,
-            lambda p: p.seconds_on(task, further) + seconds_on_reserved(p, task, reserve, variant),
+            lambda p: seconds_of([*p.works(task, further), *works_on_reserved(p, task, reserve, variant)]),
             given,
         )
     except UsageError:
@@ -116,14 +116,14 @@ def family_plan(first: Task, dial: Dial, own_arm: bool) -> Plan:
     return plans.override(whole, generations=dial.generations, own_arm=int(own_arm), start_runs=start)
 
 
-def unused_budget(dial: Dial, planned: PlannedWork) -> str:
+def unused_budget(dial: Dial, seconds: float) -> str:
     """Why a study uses less than half of its budget; else empty."""
     from meta.plan import MOST
 
-    if dial.budget is None or planned["device_seconds"] > dial.budget / 2:
+    if dial.budget is None or seconds > dial.budget / 2:
         return ""
     return (
-        f"{duration(planned['device_seconds'])} of {duration(dial.budget)} will be used, because a budget buys at most "
+        f"{duration(seconds)} of {duration(dial.budget)} will be used, because a budget buys at most "
         f"{MOST // 100} times the runs of a default study. To use more: --run-budget or --set generations=N"
     )
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from meta.cli import resolve
-from meta.cli.options import argument, duration, flag, noun, verb
+from meta.cli.commands import noun, verb
+from meta.cli.options import argument, duration, flag
 from meta.cli.output import Column, Output, Row, brief
 from meta.cli.task_from import RepositoryFlags, from_repository
 from meta.cli.task_work import check, measure

@@ -9,8 +9,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from meta.cli.commands import verb
 from meta.cli.flags import PlayingFlags
-from meta.cli.options import argument, flag, only, rare, verb
+from meta.cli.options import argument, flag, only, rare
 from meta.cli.output import Column, Output
 from meta.cli.progress import ticker
 

@@ -7,7 +7,8 @@ import webbrowser
 from pathlib import Path
 from typing import Annotated
 
-from meta.cli.options import argument, flag, verb
+from meta.cli.commands import verb
+from meta.cli.options import argument, flag
 from meta.cli.output import Output
 from programs.errors import NotFound
 
@@ -26,7 +27,7 @@ def ui(
     no_open: Annotated[bool, flag("Only print the address.")],
 ) -> None:
     """Show studies in a browser, live and read-only: verdicts, matches, runs,
-    experiments with their diffs and replies, lineage, two studies side by side, SQL.
+    experiments with their diffs and replies, the report, SQL.
     Only this machine can reach it, and only with the token in the address."""
     import uvicorn
 

@@ -13,8 +13,9 @@ from analysis.wording import bracket, many, plain_number, significant
 from arena import embedded, sandbox
 from arena.public import public_line
 from meta.cli import launch, resolve
+from meta.cli.commands import verb
 from meta.cli.flags import PlayingFlags, StartFlags, StudyFlag
-from meta.cli.options import argument, duration, flag, only, rare, verb
+from meta.cli.options import argument, duration, flag, only, rare
 from meta.cli.output import Column, Output, Row, ask
 from meta.cli.progress import ticker
 from programs.errors import NotFound, UsageError

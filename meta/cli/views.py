@@ -8,6 +8,7 @@ columns of the query.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -57,8 +58,17 @@ class View:
     hide: Sequence[str] = ()
     optional: Sequence[str] = ()
 
+    @property
+    def unset(self) -> list[None]:
+        """No value for each of its parameters."""
+        return [None] * max(map(int, re.findall(r"\$(\d)", self.sql)), default=0)
+
     def rows(self, con: duckdb.DuckDBPyConnection, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
         return fetch(con, self.sql, parameters)
+
+
+def names() -> list[str]:
+    return sorted(path.stem for path in FOLDER.glob("*.sql"))
 
 
 @cache

@@ -19,14 +19,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import analysis
 from analysis import wording
-from analysis.study import computed_in
-from analysis.trust import shared_gain_name
+from analysis.study import read_study
+from analysis.trust import gain_name
 from arena.contest import web as contest_web
-from arena.contest.web.security import CARD_POLICY, HEADERS
-from meta.cli.board import match_title
-from meta.window import credit, records, words
+from arena.contest.web.security import HEADERS
+from meta.window import records, words
 from meta.window.studies import FollowedStudy, Studies
-from meta.window.study_page import of_study
 from programs.errors import MetaloopError, NotFound
 from programs.templates import jinja_environment
 
@@ -82,10 +80,8 @@ class Guard:
 def create_app(studies: Studies, token: str, port: int, ending: Callable[[], bool] = lambda: False) -> FastAPI:
     """``ending``: whether the server is to stop, which open streams of events would hold up."""
     app = FastAPI(title="Metaloop", docs_url=None, redoc_url=None, openapi_url=None)
-    app.include_router(study_pages(studies))
-    tables = records.OpenStudies()
-    app.include_router(record_pages(studies, tables))
-    app.include_router(whole_pages(studies, tables))
+    app.include_router(live_pages(studies))
+    app.include_router(record_pages(studies))
 
     @app.get("/events")
     async def events(at: str = "") -> StreamingResponse:
@@ -110,92 +106,59 @@ def create_app(studies: Studies, token: str, port: int, ending: Callable[[], boo
     return app
 
 
-def study_pages(studies: Studies) -> APIRouter:
+def live_pages(studies: Studies) -> APIRouter:
     """Pages from what was read of the ledgers: these never wait."""
     routes = APIRouter()
 
     @routes.get("/")
     def first() -> Response:
-        rows = [(one, one.item()) for one in studies.newest_first()]
-        return page("studies", studies=studies, rows=rows)
+        return page("studies", studies=studies, rows=[(one, one.item()) for one in studies.newest_first()])
 
     @routes.get("/study")
     def study(at: str, match: str = "") -> Response:
         one = studies.get(at)
+        if one.study.is_import:
+            return RedirectResponse(link("/report", at=at), 303)
         with one.lock:
-            return page("study", one=one, item=one.item(), **of_study(one, match))
+            return page("study", one=one, item=one.item(), **one.page(match))
 
     return routes
 
 
-def record_pages(studies: Studies, tables: records.OpenStudies) -> APIRouter:
+def record_pages(studies: Studies) -> APIRouter:
     """Pages from the views of a study."""
     routes = APIRouter()
 
     @routes.get("/run")
     def run(at: str, id: str, start: int = 0) -> Response:
         one = studies.get(at)
-        with tables.read(one.folder) as con:
-            return page("run", one=one, at=records.run_page(con, id, max(0, start)), step=records.MOST_EXPERIMENTS)
-
-    @routes.get("/experiment")
-    def experiment(at: str, id: str) -> Response:
-        one = studies.get(at)
-        with tables.read(one.folder) as con:
-            return page("experiment", one=one, row=records.experiment(con, id))
+        return page("run", one=one, step=records.MOST_EXPERIMENTS, **records.run_page(one.folder, id, max(0, start)))
 
     @routes.get("/program")
     def program(at: str, id: str) -> Response:
         one = studies.get(at)
-        with tables.read(one.folder) as con:
-            return page("program", one=one, at=records.program_page(con, id), rules=words.RULES)
+        return page("program", one=one, **records.program_page(one.folder, id))
 
     @routes.get("/sql")
     def sql(at: str, q: str = "") -> Response:
         one, answer, problem = studies.get(at), None, ""
-        if q.strip():
-            try:
-                with tables.read(one.folder, bool(computed_in(q))) as con:
-                    answer = records.ask(con, q)
-            except MetaloopError as error:
-                problem = error.message
+        try:
+            answer = records.ask(one.folder, q) if q.strip() else None
+        except MetaloopError as error:
+            problem = error.message
         return page("sql", one=one, q=q or records.EXAMPLE, answer=answer, problem=problem, most=records.MOST_ROWS)
 
-    @routes.get("/credit")
-    def of_directives(at: str, now: str = "") -> Response:
-        one = studies.get(at)
-        if not now and not tables.are_computed(one.folder):
-            return page("computing", one=one)  # it asks for this page again, and stays until that is there
-        with tables.read(one.folder, computed=True) as con:
-            shown = credit.credit_page(con, one.name)
-            return page("credit", one=one, item=one.item(), at=shown, query=credit.CHANGES)
-
-    return routes
-
-
-def whole_pages(studies: Studies, tables: records.OpenStudies) -> APIRouter:
-    """A study's report and its card."""
-    routes = APIRouter()
-
     @routes.get("/report")
-    def whole_report(at: str) -> Response:
-        from analysis.report import page as report
+    def report(at: str) -> Response:
+        from analysis.report.page import report as made
 
         one = studies.get(at)
-        with tables.read(one.folder, computed=True) as con:
-            text = report.report(con, one.name)
-        back = f'<p class="kicker"><a href="{escape(link("/study", at=one.name))}">Back to the study</a></p>'
+        with read_study(one.folder) as con:
+            text = made(con, one.name)
+        to, name = ("/", "All studies") if one.study.is_import else (link("/study", at=one.name), "Back to the study")
+        back = f'<p class="kicker"><a href="{escape(to)}">{name}</a></p>'
         text = text.replace("<header>", f"<header>\n{back}", 1)
         return HTMLResponse(text, headers={"content-security-policy": "frame-ancestors 'none'"})  # it has its own
-
-    @routes.get("/card")
-    def picture(at: str) -> Response:
-        from analysis.report.card import card
-
-        one = studies.get(at)
-        with tables.read(one.folder, computed=True) as con:
-            drawn = card(con, one.name)
-        return Response(drawn, media_type="image/svg+xml", headers={"content-security-policy": CARD_POLICY})
 
     return routes
 
@@ -223,12 +186,8 @@ def page(name: str, status: int = 200, **values: Any) -> Response:
 def templates() -> jinja2.Environment:
     made = jinja_environment(HERE / "templates", CONTEST / "templates", escaped=True)
     made.filters |= {name: getattr(wording, name) for name in ("number", "brief", "duration", "many", "percent")}
-    made.filters |= {"interval": words.interval, "cell": words.cell, "minus": words.minus}
-    made.globals |= {
-        "link": link,
-        "match_title": match_title,
-        "shared_gain_name": shared_gain_name,
-    }
+    made.filters |= {"interval": words.interval, "cell": words.cell, "minus": words.minus, "gain_name": gain_name}
+    made.globals["link"] = link
     return made
 
 

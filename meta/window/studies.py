@@ -9,107 +9,99 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from analysis.ledger.run_state import StudyState
 from arena.lock import is_taken
-from meta.cli.board import StudyView
-from meta.cli.record_tail import RecordTail
 from meta.cli.resolve import studies_below
-from meta.cli.screen import status_item
-from meta.steering import Wish, waiting, wishes
-from programs.errors import Corrupt, NotFound, OtherVersion
+from meta.live import LiveStudy
+from meta.live_rows import arm_rows, match_title, news, remaining, run_rows, status_row
+from meta.steering import wishes
+from programs.errors import Corrupt, MetaloopError, NotFound, OtherVersion
 
 LOOK_SECONDS, SEARCH_SECONDS = 0.5, 5.0
+MOST_RUNS = 100  # listed
 
 
 @dataclass
 class FollowedStudy:
-    """A study as far as its ledger was read. ``version`` grows with each change of what is known."""
+    """A study as far as its ledger was read. ``version`` grows with each change of what is known; ``problem``: why it
+    cannot be read, for good."""
 
     name: str
     folder: Path
-    board: StudyView
-    tail: RecordTail
+    study: LiveStudy
     version: int = 0
     whole: bool = False
     at_work: bool = False
-    refused: OtherVersion | None = None
-    damage: str = ""  # why it cannot be read
+    problem: MetaloopError | None = None
     lock: threading.RLock = field(default_factory=threading.RLock)
-    _requests: tuple[object, list[Wish]] = (None, [])
 
     @classmethod
     def of(cls, name: str, folder: Path) -> FollowedStudy:
-        return cls(name, folder, StudyView(folder), RecordTail(folder / "ledger"))
+        return cls(name, folder, LiveStudy(folder))
 
     def look(self) -> bool:
-        """Read what was added to the ledger; whether anything changed. One that cannot be read is damaged for good."""
-        if self.damage:
-            return False
-        try:
-            return self._look()
-        except OSError:  # it was removed meanwhile: the next search notices
-            return False
-        except Exception as error:  # whatever is in a study of someone else, the others are followed
-            self._damaged(error)
-            return True
-
-    def _damaged(self, error: Exception) -> None:
-        self.damage = str(getattr(error, "message", "") or f"{type(error).__name__}: {error}")[:300]
-        self.whole, self.version = True, self.version + 1
-
-    def _look(self) -> bool:
+        """Read what was added to the ledger; whether anything changed."""
         before = self.version
         try:
-            for event in self.tail.fresh() if self.refused is None else ():
-                with self.lock:
-                    self.board.take(event)
-                self.version += 1
-        except OtherVersion as error:
-            self.refused, self.board.is_other_version = error, True
+            if self.problem is None:
+                self._look()
+        except OSError:  # it was removed meanwhile: the next search notices
+            pass
+        except Exception as error:  # whatever is in a study of someone else, the others are followed
+            self._refuse(error)
+        return self.version != before
+
+    def _look(self) -> None:
+        for event in self.study.new_events():
+            with self.lock:
+                self.study.take(event)
+            self.version += 1
+        if self.study.is_import:
+            _ = self.study.imported  # so that no page waits for the views
         at_work = is_taken(self.folder)
         self.version += (not self.whole) + (at_work != self.at_work)
         self.whole, self.at_work = True, at_work
-        return self.version != before
 
-    def requests(self) -> list[Wish]:
-        """What a person asked of it (`metaloop steer`). The ledger is read for that only where there is a request, and
-        again only after a match has ended or a program was written."""
-        waits, board = waiting(self.folder), self.board
-        if not waits and not board.steered:
-            return []
-        ended = sum(match.state != "running" for match in board.matches.values())
-        key = [wish.wish_id for wish in waits], len(board.steered), len(board.programs), ended, self.whole
-        if self._requests[0] != key:
-            self._requests = key, list(wishes(self.folder, StudyState.read(self.folder / "ledger")))
-        return self._requests[1]
-
-    def begun(self) -> tuple[str, str]:
-        """To sort studies by the time of their beginning."""
-        return self.board.first_at, self.name
-
-    @property
-    def share_read(self) -> float:
-        """Of the bytes of its ledger, 0 to 1."""
-        size = sum(path.stat().st_size for path in (self.folder / "ledger").glob("*.jsonl"))
-        return min(1.0, sum(self.tail.offsets.values()) / size) if size else 1.0
+    def _refuse(self, error: Exception) -> None:
+        text = str(getattr(error, "message", "") or f"{type(error).__name__}: {error}")[:300]
+        damage = Corrupt(f"this study is damaged: {text}", hint="restore it from a copy")
+        self.problem = error if isinstance(error, OtherVersion) else damage
+        self.whole, self.version = True, self.version + 1
 
     def item(self) -> dict[str, Any]:
-        """What the list of studies shows."""
-        if not self.damage:
-            try:
-                return self._item()
-            except Exception as error:  # figures that no record of ours has
-                self._damaged(error)
-        nothing = {"calls": 0, "tokens": 0, "usd": None, **status_item(StudyView(self.folder), self.name, False)}
-        return {**nothing, "state": "damaged", "verdict": [self.damage], "holds": None, "tasks": ""}
+        """What the list of studies shows; figures only where they are known."""
+        from analysis.verdict.verdict import decided
 
-    def _item(self) -> dict[str, Any]:
-        with self.lock:
-            item = {"calls": 0, "tokens": 0, "usd": None, **status_item(self.board, self.name, self.at_work)}
-            decision = self.board.decision
-            item["verdict"], item["holds"] = self.board.verdict, decision.holds if decision else None
-            item["tasks"] = ", ".join(dict.fromkeys(str(m.event.get("task")) for m in self.board.matches.values()))
-            return item
+        try:
+            if self.problem is None and (self.whole or not self.study.is_import):
+                with self.lock:
+                    row, decision = status_row(self.study, self.at_work), self.study.decision
+                    tasks = ", ".join(dict.fromkeys(match.task for match in self.study.matches.values()))
+                said = decided(decision).sentences if decision else ()
+                return {"calls": 0, **row, "tasks": tasks, "verdict": said, "holds": bool(decision and decision.holds)}
+        except Exception as error:  # figures that no record of ours has
+            self._refuse(error)
+        state = "other version" if isinstance(self.problem, OtherVersion) else "damaged" if self.problem else "imported"
+        said = (self.problem.message,) if self.problem else ()
+        return {"state": state, "experiments": None, "tasks": "", "verdict": said, "holds": False}
+
+    def page(self, match_id: str) -> dict[str, Any]:
+        """What the study's page shows, of a match, else of the current one."""
+        from analysis.verdict.verdict import decided
+
+        study = self.study
+        match = study.matches.get(match_id) or study.current
+        runs = run_rows(study, match) if match else []
+        return {
+            "match": match,
+            "matches": [(one, match_title(one.label, one.generation, one.purpose)) for one in study.matches.values()],
+            "arms": arm_rows(study, match) if match else [],
+            "runs": runs[:MOST_RUNS],
+            "more_runs": max(0, len(runs) - MOST_RUNS),
+            "table": decided(study.decision).table if study.decision else [],
+            "requests": list(wishes(self.folder, study)),
+            "news": news(study) if self.at_work else [],
+            "work": remaining(study) if self.at_work else None,
+        }
 
 
 class Studies:
@@ -158,10 +150,8 @@ class Studies:
         """Raises NotFound, OtherVersion, or Corrupt."""
         if name not in self.followed:
             raise NotFound(f"there is no study {name!r} here", hint="the first page lists them")
-        if (refused := self.followed[name].refused) is not None:
-            raise refused
-        if damage := self.followed[name].damage:
-            raise Corrupt(f"this study is damaged: {damage}", hint="restore it from a copy")
+        if (problem := self.followed[name].problem) is not None:
+            raise problem
         return self.followed[name]
 
     def newest_first(self) -> list[FollowedStudy]:

@@ -7,18 +7,10 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from analysis.wording import MINUS, brief, number, span
+from analysis.wording import MINUS, brief, span
 
 LONG = 90  # letters of a value that a table shows at once
 DIGITS = 5
-RULES = {  # operators of programs that were written without a model
-    "change-field": "changes settings of the parent",
-    "change-files": "adds, drops or merges files of the parent",
-    "cross-sections": "takes some sections from a second parent",
-    "learn-ideas": "writes the list of ideas anew from measured gains of this study and others",
-    "reorder-ideas": "puts the ideas of the parent in another order",
-    "write-ideas": "writes the list of ideas from measured gains",
-}
 _NEGATIVE = re.compile(r"(?<![\w.)-])-(?=\.?\d)")
 
 
@@ -32,9 +24,7 @@ class ShownValue:
 
 
 def cell(value: Any) -> ShownValue:
-    """Numbers are rounded, long texts cut; a value that is already as shown stays."""
-    if isinstance(value, ShownValue):
-        return value
+    """Numbers are rounded, long texts cut."""
     if value is None:
         return ShownValue("–")
     if isinstance(value, bool):
@@ -46,13 +36,6 @@ def cell(value: Any) -> ShownValue:
         return ShownValue(text, whole if whole != text else "", number=True)
     text = json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, list | dict) else str(value)
     return ShownValue(text) if len(text) <= LONG else ShownValue(f"{text[: LONG - 1]}…", text)
-
-
-def figure(value: float | None, decimals: int, least: float = 0.0) -> ShownValue:
-    """With so many decimals; ``<.001`` below ``least``, if that is not 0."""
-    is_less = least and value is not None and value < least
-    text = f"<{least:g}".replace("0.", ".") if is_less else number(value, decimals)
-    return ShownValue(text, "" if value is None else str(value), number=True)
 
 
 def interval(low: float | None, high: float | None, runs: int) -> str:

@@ -11,7 +11,7 @@ from analysis.ledger.events import BaselineEvent, MatchEvent, VerificationEvent,
 from analysis.ledger.run_state import LedgerTail, RunState, StudyState
 from analysis.ledger.writing_events import MutationEvent, ToolRound, ToolUse
 from inner_loop.events import CallEvent, DecisionEvent, ExperimentEvent, WaveEvent
-from programs.errors import Corrupt
+from programs.errors import Corrupt, OtherVersion
 from tests.events import example
 
 
@@ -69,6 +69,37 @@ def test_a_tail_tells_what_is_new_of_its_kinds(tmp_path: Path) -> None:
             torn.write(b'{"seq":7,"kind":"baseline"')
     assert list(tail.news()) == told[1:3] and list(tail.news()) == []
     assert [event.kind for event in all_of_it.news()].count("wave") == 1
+
+
+def test_a_tail_refuses_a_damaged_record_and_another_schema_and_waits_for_a_torn_one(tmp_path: Path) -> None:
+    first, second = (example(BaselineEvent, seed=seed) for seed in (1, 2))
+    with Ledger(tmp_path, "main") as ledger:
+        ledger.append(first.to_record())
+    whole = ledger.path.read_bytes()
+    with Ledger(tmp_path, "worker") as worker:
+        worker.append(second.to_record())
+    line = worker.path.read_bytes().splitlines(keepends=True)[-1]
+    tail = LedgerTail(tmp_path)
+    for torn in (line[:40], line[:40] + b"\n"):
+        ledger.path.write_bytes(whole + torn)
+        assert list(tail.news()) in ([first, second], [])
+    ledger.path.write_bytes(whole + line)
+    assert list(tail.news()) == [second]
+    ledger.path.write_bytes(whole + line[:40] + b"\n" + line)
+    with pytest.raises(Corrupt, match=r"main-1\.jsonl: a record is damaged, at byte \d+"):
+        list(LedgerTail(tmp_path).news())
+    ledger.path.write_bytes(whole + line.replace(b'"schema":', b'"schema":9'))
+    with pytest.raises(OtherVersion):
+        list(LedgerTail(tmp_path).news())
+
+
+def test_what_several_writers_wrote_comes_in_the_order_of_time(tmp_path: Path) -> None:
+    events = [example(BaselineEvent, seed=seed) for seed in range(6)]
+    with Ledger(tmp_path, "worker-1") as one, Ledger(tmp_path, "worker-0") as other:
+        for event in events:
+            (one if event.seed % 2 else other).append(event.to_record())
+    tail = LedgerTail(tmp_path)
+    assert list(tail.news()) == events and tail.last_at > ""
 
 
 @pytest.mark.parametrize(

@@ -183,5 +183,6 @@ def write_run(ledger: Ledger, arm_id: str, program: Program, index: int, gain: f
             parent_source_id="s0", source_id=f"s{number}", edit={"set": rate, "apply": []}, config=rate,
             description="lr up \x1b[31mred\x1b[0m", diff="--- a/train.py\n+++ b/train.py\n-LR = 1\n+LR = 2\n",
         )  # fmt: skip
-    end(ledger, run_id, claimed=gain + 0.02, charged=1.0, spent=0.9, claimed_best=0.7, final_source_id="s3")
+    counts = {"experiments": 3, "kept": 1}
+    end(ledger, run_id, gain + 0.02, charged=1.0, spent=0.9, claimed_best=0.7, final_source_id="s3", **counts)
     verify(ledger, run_id, arm_id, program.program_id, [gain, gain])

@@ -55,7 +55,7 @@ def test_the_plan_and_the_bill_come_first(folder: Path) -> None:
     assert (plan["directives"], plan["runs_per_block"], plan["blocks"], plan["runs"]) == (4, 8, 4, 32)
     assert [d["text"] for d in plan["factors"]][2:] == ["First `momentum=0.9`.", "A larger step: `lr=0.1`."]
     assert {d["why"] for d in plan["left_out"]} == {"changes nothing here", "switched together with its list"}
-    assert "± 0.69 SD" in plan["tells"] and not (folder / "studies").exists()
+    assert "± 0.69 SD" in plan["power"] and not (folder / "studies").exists()
     small = ablate("small.md", *HOW, "--budget", "16s", "--dry-run", cwd=folder)
     assert small["runs"] == 16 and small["device_seconds"] <= 16
     one = ablate("small.md", *HOW, "--only", plan["factors"][3]["directive_id"][:7], "--dry-run", cwd=folder)

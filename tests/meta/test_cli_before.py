@@ -15,8 +15,14 @@ from typing import Any
 import pytest
 import tomli_w
 
+import analysis.study as study_tables
+import meta.evolve as outer_loop
+from analysis.ledger.run_state import StudyState
 from arena.setup import StudySetup
+from meta import begin
+from meta.live import LiveStudy
 from tests.meta.cli_study import ALONE, Call
+from trainer.variants import init_simulated
 
 
 @pytest.mark.slow
@@ -107,7 +113,7 @@ def test_a_plan_of_wrong_types_is_one_line(call: Call, tmp_path: Path, command: 
 def test_ctrl_c_in_the_first_imports_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "click.py").write_text("import time; print('importing', flush=True); time.sleep(600)\n")
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])}
-    command = [sys.executable, "-m", "meta.cli.start", "task"]
+    command = [sys.executable, "-m", "meta.cli.start", "task", "show"]
     process = subprocess.Popen(
         command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # not as in the background
@@ -129,3 +135,34 @@ def test_commands_that_are_printed_to_be_copied_are_quoted(call: Call, tmp_path:
     assert code == 0 and call(*other[1:])[0] == 0
     hint = call("verify", str(tmp_path / "a b.py"))[2].splitlines()[-1]
     assert shlex.split(hint)[-4:] == ["verify", str(tmp_path / "a b.py"), "-t", "strokes"]
+
+
+def test_the_end_of_a_study_reads_its_ledger_once(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the champion is named: what it cost, the verdict, its files and how to go on come from one copy."""
+    init_simulated(tmp_path / "law", 3)
+    monkeypatch.chdir(tmp_path)
+    loads: list[str] = []
+
+    def counted(owner: object, name: str) -> None:
+        real = getattr(owner, name)
+
+        def reads(*given: Any, **named: Any) -> Any:
+            loads.append(name)
+            return real(*given, **named)
+
+        monkeypatch.setattr(owner, name, reads)
+
+    for owner, name in ((study_tables, "_tables"), (StudyState, "read"), (LiveStudy, "read"), (begin, "read")):
+        counted(owner, name)
+    real = outer_loop.evolve
+
+    def carried_out(*given: Any) -> None:
+        real(*given)
+        assert loads
+        loads.clear()
+
+    monkeypatch.setattr(outer_loop, "evolve", carried_out)
+    dial = ("--quick", "--set", "generations=0", "-n", "2", "-b", "0.4s", "-j", "1")
+    code, told, err = call("evolve", "-t", "law", *dial, "-s", "s", "--json")
+    assert code == 0, err
+    assert loads == ["_tables"] and json.loads(told)["program_id"].startswith("p")

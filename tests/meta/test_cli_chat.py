@@ -9,14 +9,17 @@ from typing import Any
 
 import pytest
 
+from analysis.ledger.events import StudyEvent
 from analysis.study import query
 from arena.settings import StudyConfig
-from meta.cli.board import StudyView, load_board
+from inner_loop.events import CallEvent
 from meta.cli.main import run
 from meta.cli.output import Output
 from meta.cli.screen import header, screen
 from meta.cli.spend import ModelUsage, dollars, share, tokens
 from meta.cli.standings import present
+from meta.live import LiveStudy
+from tests.events import example
 from tests.llm.fixtures import close_connections, dropped, litellm_loaded, server
 from tests.llm.kits import KEY, environment
 from tests.llm.local import LocalServer
@@ -129,8 +132,8 @@ def test_limits_are_kept_by_the_study_and_can_be_changed_when_it_goes_on(
         == 0
     )
     told = " ".join(capsys.readouterr().err.split())
-    assert "at most 900 tokens per reply, 40.0s timeout per attempt, retries for 1h00m, 3 concurrent calls per" in told
-    assert "at most 20m00s of wall time per run" in told
+    assert "reply_tokens 900, call_timeout_s 40, patience_s 3600, calls_at_once 3" in told
+    assert "max_wall_s 1200" in told
     staff = StudyConfig.read(here / "s" / "study.toml").staff
     assert (staff.reply_tokens, staff.call_timeout, staff.patience, staff.calls_at_once) == (900, 40.0, 3600.0, 3)
     assert all(body["max_tokens"] == 900 for body in server.seen[1:])
@@ -148,7 +151,7 @@ def test_a_study_stores_the_context_size_that_its_server_reports(
     with LocalServer("llama.cpp", 4096) as server:
         environment(monkeypatch, server.url)
         assert run(["match", "stock", *ALONE, "-t", "task", "-m", "openai/test", "-s", "s"]) == 0
-        assert "a context of 4,096 tokens, at most 819 tokens per reply" in " ".join(capsys.readouterr().err.split())
+        assert "context_tokens 4096, reply_tokens 819" in " ".join(capsys.readouterr().err.split())
         staff = StudyConfig.read(here / "s" / "study.toml").staff
         assert (staff.context_tokens, staff.reply_tokens) == (4096, 819)
         assert all(body["max_tokens"] == 819 for body in server.seen[1:])
@@ -185,15 +188,16 @@ def test_a_run_is_recorded_replayed_capped_and_resumed_by_the_command(here: Path
 
 
 def test_spend_is_shown_live_beside_its_caps(tmp_path: Path) -> None:
-    board = StudyView(tmp_path)
-    board.take({"kind": "study", "config": {"staff": {"max_usd": 5.0}}})
-    board.take({"kind": "call", "tokens": 1200, "usd": 0.25})
-    board.take({"kind": "call", "tokens": 300, "usd": 0.5})
-    assert "models 2 calls, 1.5k tokens, $0.75 of $5" in header(board, "s", 80)
+    study = LiveStudy(tmp_path)
+    study.take(example(StudyEvent, config={"staff": {"max_usd": 5.0}}))
+    for tokens_, usd in ((1200, 0.25), (300, 0.5)):
+        study.take(example(CallEvent, tokens=tokens_, usd=usd))
+    assert "models 2 calls, 1.5k tokens, $0.75 of $5" in header(study, "s", 80)
     (tmp_path / "study.toml").write_text("[staff]\nmax_usd = 9.0\nmax_tokens = 20000\n")
-    assert "models 2 calls, 1.5k of 20.0k tokens, $0.75 of $9" in header(board, "s", 80)  # resumed with a larger cap
-    board.take({"kind": "call", "tokens": 300, "usd": None})
-    assert any("not priced" in line for line in header(board, "s", 80))
+    del study.settings  # as a process that resumes it with larger limits reads them
+    assert "models 2 calls, 1.5k of 20.0k tokens, $0.75 of $9" in header(study, "s", 80)
+    study.take(example(CallEvent, tokens=300))
+    assert any("not priced" in line for line in header(study, "s", 80))
 
 
 def told_by(capsys: pytest.CaptureFixture[str], *words: str) -> str:
@@ -206,7 +210,7 @@ def page_of(capsys: pytest.CaptureFixture[str], study: Path) -> str:
     """What standings and status show to a person."""
     capsys.readouterr()
     present(Output(person=True), study, None)
-    Output(person=True).show(screen(load_board(study)[0], study.name, width=80))
+    Output(person=True).show(screen(LiveStudy.read(study), study.name, width=80))
     return capsys.readouterr().out
 
 

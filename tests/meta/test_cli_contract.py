@@ -16,9 +16,9 @@ import click
 import pytest
 
 from arena.setup import StudySetup
+from meta.cli.commands import NounGroup, VerbCommand
 from meta.cli.doctor import Check, good
 from meta.cli.errors import KINDS
-from meta.cli.options import NounGroup, VerbCommand
 from meta.cli.reference import commands, reference
 from meta.cli.table import VERBS
 from meta.notify import refuse_bad
@@ -242,12 +242,12 @@ def test_a_package_of_the_user_in_our_place_is_refused(tmp_path: Path) -> None:
 def test_options_are_read_from_the_environment(here: Path) -> None:
     env = {**os.environ, "METALOOP_JSON": "1", "METALOOP_RUN_BUDGET": "2m"}
     done = cli("match", "stock", "--dry-run", cwd=here, env=env)
-    assert json.loads(done.stdout)["run_budget_s"] == 120.0
+    assert json.loads(done.stdout)["works"][0]["run_budget_s"] == 120.0
 
 
 LOOKING = [
     ("standings",), ("standings", "--all"), ("credit", "--all"),
-    ("status",), ("status", "--all"), ("show", "child"), ("show", "rastock0"), ("show", "e-rastock0-2"),
+    ("status",), ("show", "child"), ("show", "rastock0"), ("show", "e-rastock0-2"),
     ("show", "m1"), ("show", "s2"), ("show", "achild"), ("program",), ("show", "stock"),
     ("program", "diff", "stock", "local"), ("show", "local", "--settings"), ("program", "lint", "stock"),
     ("task", "show"), ("task", "show", "strokes"), ("sql", "one", "FROM runs"),
@@ -354,24 +354,14 @@ def test_a_study_without_a_sandbox_does_not_go_on_unasked(call: Call, tmp_path: 
     from programs.program import Program
     from trainer.task import Task
 
-    folder = str(tmp_path / "old")
-    plan = {"seeds": "many", "roles": ["program"]}
-    Study.create(
-        Path(folder),
-        StudySetup(
-            task=Task.load("strokes"),
-            run_budget=1.0,
-            command="match",
-            workers=1,
-            sandbox=False,
-            programs=[Program.parse("# Stock\n\nGo.\n", "stock")],
-            plan=plan,
-        ),
-    )
-    code, _, err = call("match", "--resume", folder, "-n", "1")
-    assert code == 2 and "was created without a sandbox" in err and "--no-sandbox resumes" in err
-    code, _, err = call("match", "--resume", folder)
-    assert code == 1 and "[plan] seeds is not a number of runs" in err
+    stock = [Program.parse("# Stock\n\nGo.\n", "stock")]
+    for seeds, code, said in ((1, 2, "was created without a sandbox"), ("many", 1, "[plan] seeds: ")):
+        plan = {"seeds": seeds, "roles": ["program"]}
+        setup = StudySetup("match", Task.load("strokes"), 1.0, sandbox=False, programs=stock, plan=plan)
+        folder = tmp_path / str(seeds)
+        Study.create(folder, setup)
+        found, _, err = call("match", "--resume", str(folder))
+        assert found == code and said in err, err
 
 
 def test_the_page_of_all_commands_has_the_help_of_each() -> None:

@@ -167,7 +167,7 @@ def test_any_program_of_a_study_is_written(here: Path) -> None:
 def test_a_program_of_a_study_is_shown_and_compared_by_the_id_that_lineage_prints(here: Path) -> None:
     with open_study(here / "s", views=()) as con:
         (one, text), (other, _) = con.execute("SELECT program_id, text FROM programs ORDER BY 1 LIMIT 2").fetchall()
-        assert program_page(con, one[:7]).program_id == one
+    assert program_page(here / "s", one[:7])["program"]["program_id"] == one
     assert text in cli("show", one[:7], "--text", "-s", "s", cwd=here).stdout
     assert cli("program", "diff", one[:7], other[:7], "-s", "s", cwd=here).returncode == 0
     unknown = cli("program", "diff", "p0000", "stock", "-s", "s", cwd=here)

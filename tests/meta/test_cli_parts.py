@@ -1,4 +1,4 @@
-"""The parts of the command line by themselves: durations, pictures in text, tables, ids, the board, the tree."""
+"""The parts of the command line by themselves: durations, pictures in text, tables, ids, the tree."""
 
 from __future__ import annotations
 
@@ -9,29 +9,25 @@ import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import pytest
 
-from analysis.ledger import Ledger
-from analysis.ledger.events import Event, MatchArm, MatchConfig, MatchEvent, VerificationEvent
-from analysis.ledger.run_state import StudyState
-from analysis.study import query
 from analysis.wording import decimals, plain_number, roughly
-from inner_loop.events import DecisionEvent, ExperimentEvent, RunEndedEvent, RunStartedEvent
 from meta.cli import errors, resolve
-from meta.cli.board import StudyView, load_board
+from meta.cli.capacity import wall
+from meta.cli.commands import verb
 from meta.cli.launch import dry_run
-from meta.cli.options import duration, flag, parse_duration, verb
+from meta.cli.options import duration, flag, parse_duration
 from meta.cli.output import Column, Output, ask, clean, folded, jsonable
 from meta.cli.program import differences
 from meta.cli.progress import line_of, ticker
-from meta.cli.screen import arm_rows, header, screen, status_item
 from meta.cli.views import named
+from meta.cost import Cost, Work
 from programs.errors import Ambiguous, CapReached, NotFound, UsageError
 from programs.program import Program
-from tests.events import example
+from trainer.task import Task
 
 from .cli_study import write_study
 
@@ -146,153 +142,6 @@ def test_studies_are_found_by_name_prefix_or_as_the_newest(tmp_path: Path, monke
         assert refused.value.hint == hint
 
 
-def test_a_screen_of_80_columns_shows_names_apart_and_what_is_done_without_a_run(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    board, names = StudyView(), [f"idea-queue-learnt-v{i}" for i in range(2, 6)]
-    arms = [{"arm_id": f"a-{name}", "program_id": name, "role": "program"} for name in names]
-    stock = {"program_id": "stock", "arm_id": "a1", "role": "control"}
-    arms += [stock, {**stock, "arm_id": "a2", "role": "a/a"}]
-    board.take({"kind": "match", "match_id": "m1", "at": "2026-01-01T00:00:00Z", "arms": arms, "label": "generation-1"})
-    for name in (*names, "stock"):
-        board.take({"kind": "program", "program_id": name, "name": name, "parent_ids": ["idea-queue-learnt"]})
-    for index, arm in enumerate(arms):
-        run = {"run_id": f"r{index}", "arm_id": arm["arm_id"], "match_id": "m1", "at": "2026-01-01T00:00:01Z"}
-        board.take({**run, "kind": "run_started"})
-        board.take({**run, "kind": "experiment", "number": 1, "description": "Combine `width=64` `rows=8000`. " * 3})
-
-    def shown() -> str:
-        Output(person=True).show(screen(board, "study", width=80, now="2026-01-01T00:01:05Z"))
-        return capsys.readouterr().out
-
-    text = shown()
-    assert all(name in text for name in (*names, "stock (control)", "stock (A/A)")) and "0:01:05" in text
-    assert max(map(len, text.splitlines())) <= 80 and "measuring" not in text
-    assert "best claimed" in text and "(runs)" in text  # no mean over the runs; (1) counts them
-    assert board.current is not None
-    board.current.arms["a1"].role = "champion"
-    assert "champion stock" in shown()
-    for index in range(len(arms)):
-        board.take({"kind": "run_ended", "run_id": f"r{index}", "at": "2026-01-01T00:00:09Z"})
-    assert "measuring final scripts" in shown()
-
-
-def test_the_board_counts_what_the_ledger_says(tmp_path: Path) -> None:
-    board, _ = load_board(write_study(tmp_path / "study"))
-    assert (board.count("finished"), board.count("running"), board.experiments) == (11, 0, 33)  # baselines included
-    assert board.charged == 11.0
-    match = board.current
-    assert match is not None
-    rows = {row["program"] + row["from"]: row for row in arm_rows(board, match)}
-    assert rows["childlocal"]["runs"] == "***"
-    assert rows["childlocal"]["tried"] == "3/6"
-    assert rows["childlocal"]["gain"] == "+0.0750"
-    assert rows["stocka/a"]["runs"] == "**"
-    assert status_item(board, "x", running=False)["state"] == "finished"
-    assert all(len(line) <= 80 for line in header(board, "study", 80, {"device_seconds": 20, "runs": 12}))
-
-
-def test_board_resume_and_views_agree_on_records_that_came_twice(tmp_path: Path) -> None:
-    """As after kills: each record again, with other figures, and a verification that failed at first."""
-    run: dict[str, Any] = {"run_id": "r1", "arm_id": "a1", "program_id": "p1", "stream": "selection"}
-
-    def tried(number: int, metric: float, cost: float) -> Event:
-        told = {"experiment_id": f"e{number}", "number": number, "metric": metric, "device_seconds_charged": cost}
-        return example(ExperimentEvent, run_id="r1", status="ok", **told)
-
-    def checked(seed: int, gain: float, status: str = "ok", **more: str) -> Event:
-        told = {"seed": seed, "gain": gain, "status": status, "trust": "scored", **more}
-        return example(VerificationEvent, **run | told)
-
-    def decided(number: int, decision: str) -> Event:
-        return example(DecisionEvent, run_id="r1", experiment_id=f"e{number}", decision=decision)
-
-    started = example(RunStartedEvent, match_id="m1", **run)
-    events = [
-        example(MatchEvent, match_id="m1", config=MatchConfig("lower", "nll"), arms=(MatchArm("a1", "p1", "program"),)),
-        started,
-        tried(0, 2.0, 1.0), decided(0, "baseline"), tried(1, 1.5, 1.0), tried(2, 1.9, 1.0), tried(2, 1.8, 7.0),
-        decided(1, "keep"), decided(2, "keep"), decided(2, "discard"), decided(1, "keep"),
-        example(RunEndedEvent, run_id="r1", state="interrupted", charged=3.0),
-    ]  # fmt: skip
-    ended = [
-        example(RunEndedEvent, run_id="r1", state="finished", charged=4.0, final_metric=1.4),
-        example(RunEndedEvent, run_id="r1", state="finished", charged=9.0),
-        checked(9, 9.0, stream="confirmation", trust="self-reported"),
-        checked(2, 0.4, "fault"), checked(2, 0.4), checked(1, 0.1), checked(1, 0.9), checked(3, 0.8, "crash"),
-    ]  # fmt: skip
-    with Ledger(tmp_path / "ledger", "main") as ledger:
-        for event in [*events, started]:
-            ledger.append(event.to_record())
-        board, tail = load_board(tmp_path)
-        view = board.runs["r1"]
-        assert (view.state, view.tried, view.measured, view.kept, view.spent) == ("running", 2, 3, 1, 3.0)
-        assert view.head == 1.5 and StudyState.read(tmp_path / "ledger").run("r1").charged == 3.0
-        [row] = query(tmp_path, "SELECT state, device_seconds_charged FROM runs")
-        assert tuple(row.values()) == ("running", 3.0)
-        for event in ended:
-            ledger.append(event.to_record())
-    for record in tail.fresh():
-        board.take(record)
-    state = StudyState.read(tmp_path / "ledger").run("r1")
-    [row] = query(tmp_path, "SELECT verified_gain, experiments, kept, device_seconds_charged, state, trust FROM runs")
-    shown = (view.gain, view.measured, view.kept, view.spent, view.state, *view.trusts)
-    assert shown == tuple(row.values()) and (view.head, view.baseline) == (1.4, 2.0)
-    assert (state.gain, len(state.experiments), state.charged) == shown[:2] + shown[3:4]
-    assert view.gain == pytest.approx(0.5 / 3)
-    assert state.experiments["e2"].metric == 1.9 and state.decisions["e2"].decision == "discard"
-    assert query(tmp_path, "SELECT failed_seeds FROM standings") == [{"failed_seeds": 1}]
-
-
-def test_the_board_takes_unknown_and_early_events() -> None:
-    board = StudyView()
-    for event in (
-        {"kind": "new-kind"},
-        {"kind": "experiment", "run_id": "r"},
-        {"kind": "decision", "run_id": "r"},
-    ):
-        board.take(event)
-    assert board.current is None
-    assert header(board, "x", 80)
-
-
-def test_a_claimed_gain_is_that_of_the_run_s_end_where_a_rule_measured_several_times() -> None:
-    board = StudyView()
-    board.take({"kind": "run_started", "run_id": "r", "arm_id": "a"})
-    for number, metric, decision in ((0, 2.0, "baseline"), (1, 1.8, "replicate"), (2, 1.0, "keep")):
-        board.take({"kind": "experiment", "run_id": "r", "number": number, "metric": metric})
-        board.take({"kind": "decision", "run_id": "r", "decision": decision})
-    assert board.runs["r"].claimed_gain(1.0) == 1.0
-    board.take({"kind": "run_ended", "run_id": "r", "baseline_metric": 1.9, "final_metric": 1.1})
-    assert board.runs["r"].claimed_gain(1.0) == 1.9 - 1.1
-    board.take({"kind": "run_ended", "run_id": "r"})  # of an imported log
-    assert board.runs["r"].claimed_gain(1.0) == 1.9 - 1.1
-
-
-def test_the_board_tells_weak_trust_and_findings(tmp_path: Path) -> None:
-    board, _ = load_board(write_study(tmp_path / "study"))
-    match = board.current
-    assert match is not None and {row["state"] for row in arm_rows(board, match)} == {"unverified"}
-    for kind in ("rows", "leak", "rows"):
-        board.take({"kind": "finding", "finding": kind, "text": "a gap"})
-    lines = header(board, "study", 80)
-    assert lines[-2:] == ["findings: leak (1), rows (2)", "unverified: the code ran without a sandbox"]
-    item = status_item(board, "x", running=False)
-    assert (item["findings"], item["trust"]) == (3, "unverified")
-
-
-def test_a_half_written_line_is_read_when_it_is_whole(tmp_path: Path) -> None:
-    folder = write_study(tmp_path / "study")
-    _, tail = load_board(folder)
-    (path,) = (folder / "ledger").glob("*.jsonl")
-    with path.open("a") as file:
-        file.write('{"kind": "fault", ')
-    assert list(tail.fresh()) == []
-    with path.open("a") as file:
-        file.write('"at": "z"}\n')
-    assert [event["kind"] for event in tail.fresh()] == ["fault"]
-
-
 def test_lines_of_the_log() -> None:
     event = {"kind": "run_ended", "run_id": "r12345678", "program": "local", "gain": 0.5, "run": {"kept": 2}}
     assert line_of(event) == "run r123456 local: verified gain +0.5000"
@@ -318,17 +167,44 @@ def test_an_arm_is_named_by_what_it_is_to_the_user() -> None:
     assert named("mine-v2", "champion") == "champion mine-v2"
 
 
-def test_a_person_is_spared_the_lists_of_a_dry_run(capsys: pytest.CaptureFixture[str]) -> None:
-    """What was switched is told on stderr; as data it is in plain output and JSON."""
-    plan = {"runs": 1, "run_budget_s": 2.0, "device_seconds": 3.0, "wall_seconds": 4.0, "tells": "± 0.69 SD",
-            "factors": [{"directive_id": "d1", "text": "Keep it."}], "plan": {"starters": 2}}  # fmt: skip
-    dry_run(Output(person=True), plan)
-    shown = capsys.readouterr().out
-    assert "± 0.69 SD" in shown and "Keep it." not in shown and "starters" not in shown
-    dry_run(Output(person=False), plan)
-    assert "Keep it." in capsys.readouterr().out
-    dry_run(Output(as_json=True), plan)
-    assert json.loads(capsys.readouterr().out) == plan
+def test_a_dry_run_shows_the_runs_on_each_task_and_what_is_known(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time by the clock is that of now where the machine is clearly slower than idle."""
+    load = [0.1]
+    monkeypatch.setattr("os.getloadavg", lambda: (load[0], 0.0, 0.0))
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
+    works = [Work("theirs", "", 90, 16, 0.5, 60.0), Work("far", "held out", 10, 16, 1.0, 20.0)]
+    cost = Cost.of(Task.load("strokes"), works, 2, 1, True, stages=[{"stage": "confirmation", "runs": "10"}])
+    cost = cost.saying(power="0.69 SD", knowledge="").knowing(factors=[{"directive_id": "d1", "text": "Keep it."}])
+    for load[0], more in ((0.9, ""), (4.0, " (on an idle machine; about 2m48s")):
+        dry_run(Output(person=False), cost, "factors")
+        shown = capsys.readouterr().out
+        assert "theirs\t\t90\t16\t0.5\t60.0\nfar\theld out\t10" in shown and "d1\tKeep it." in shown
+        dry_run(Output(person=True), cost, "factors")
+        shown = " ".join(capsys.readouterr().out.split())
+        assert (
+            f"56.0s with 2 workers{more}" in shown
+            and "0.69 SD" in shown
+            and "knowledge" not in shown
+            and "confirmation 10" in shown
+        )
+    dry_run(Output(as_json=True), cost, "factors")
+    told = json.loads(capsys.readouterr().out)
+    assert (told["runs"], told["experiments"], told["device_seconds"], told["charged_seconds"]) == (
+        100,
+        1600,
+        80.0,
+        55.0,
+    )
+    assert told["factors"] == cost.details["factors"] and told["task"] == "theirs" and len(told["works"]) == 2
+
+
+@pytest.mark.parametrize(("who", "more"), [({}, ""), ({"researcher": "chat"}, ", plus the time of models and agents")])
+def test_the_time_of_models_is_not_known(who: dict[str, str], more: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.getloadavg", lambda: (0.0, 0.0, 0.0))
+    cost = Cost.of(Task.load("strokes"), [Work("strokes", "", 1, 1, 1.0, 1.0)], 1, 1, True).knowing(**who)
+    assert wall(cost) == f"7.2s with 1 worker{more}"
 
 
 def test_a_flag_that_may_be_left_out_has_none_in_its_type_or_a_default() -> None:

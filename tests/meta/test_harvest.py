@@ -278,5 +278,5 @@ def test_the_plan_states_its_share() -> None:
         more = plan.device_seconds(task) - without.device_seconds(task)
         assert more == pytest.approx(with_it * task.cost_seconds)
         assert more <= max(plan.harvest_percent / 100 * without.device_seconds(task), LEAST * task.cost_seconds)
-        assert plan.describe(task, 1)["harvest_experiments"] == with_it
+        assert plan.harvest_experiments(task) == with_it
     assert quick(task).harvest_percent == 3 and within(3000.0, task).device_seconds(task) <= 3000.0

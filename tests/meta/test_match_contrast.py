@@ -87,8 +87,9 @@ def test_on_several_tasks_there_is_a_match_on_each_and_a_table_of_both(
     monkeypatch.chdir(here)
     words = ["local", "b.md", "-t", "law,other"]
     plan = played(capsys, *words, "--dry-run")
-    assert (plan["task"], plan["runs"], plan["runs_by_task"]) == ("law, other", 18, "law 9, other 9")
-    assert str(plan["tells"]).startswith("on each task: ") and not (here / "studies").exists()
+    works = [(work["task"], work["runs"]) for work in plan["works"]]
+    assert (plan["task"], plan["runs"], works) == ("law, other", 18, [("law", 9), ("other", 9)])
+    assert str(plan["power"]).startswith("on each task: ") and not (here / "studies").exists()
     told = played(capsys, *words, "-s", "both", "--seed", "1")
     cells = told["items"]
     assert isinstance(cells, list) and len(cells) == 6

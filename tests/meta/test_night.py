@@ -128,7 +128,7 @@ def test_a_script_follows_nothing_in_prose_so_others_take_the_turns(
     planned = json.loads(capsys.readouterr().out)
     assert "a script can follow nothing in your program, so it has no turns" in planned["turns"]
     assert planned["turns"].startswith("program-elite and ") and planned["plan"]["night"] == 1
-    assert planned["tells"].startswith("one night, because 4.0s do not pay for matches")
+    assert planned["power"].startswith("one night, because 4.0s do not pay for matches")
     assert run(["improve", str(repository / "other.md"), *words]) == 0
     turns = json.loads(capsys.readouterr().out)["turns"]
     assert turns.startswith("other (yours) and other-elite take turns") and "rules of its own for wave" in turns

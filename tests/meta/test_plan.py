@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import asdict, replace
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 from meta import plan as plans
-from meta.window.planned import not_run
+from meta.live_rows import planned_runs
 from programs.errors import UsageError
 from tests.studies import TINY
 from trainer.task import Task
@@ -87,24 +84,10 @@ def test_flags_change_single_numbers() -> None:
     assert plans.quick(STROKES, 9.0).run_budget == 9.0
 
 
-def test_runs_that_were_not_needed_are_explained() -> None:
-    def match(purpose: str, arms: dict[str, int]) -> Any:
-        return SimpleNamespace(
-            event={"purpose": purpose},
-            arms={role: SimpleNamespace(role=role, runs=[""] * runs) for role, runs in arms.items()},
-        )
-
-    def board(final: dict[str, int], raced: int = plans.QUICK.search_runs) -> Any:
-        runs = [SimpleNamespace(state="finished")] * (raced + sum(final.values()))
-        return SimpleNamespace(
-            config={"command": "evolve", "plan": asdict(plans.QUICK)},
-            runs=dict(enumerate(runs)),
-            matches={1: match("race", {"program": raced}), 2: match("confirmation", final)},
-        )
-
-    final = {"champion": 10, "control": 10, "a/a": 4, "without-ideas": 4, "start": 6, "learnt": 6}
-    assert not_run(board(final)) == ""
-    del final["start"]
-    told = not_run(board(final, plans.QUICK.search_runs - 4))
-    assert re.match(r"80 of 90 planned runs were made; not needed: 6 runs in the confirmation of the .* started", told)
-    assert told.endswith("; 4 runs in the races, which had fewer programs than planned or ended early")
+def test_the_planned_runs_are_those_of_all_tasks() -> None:
+    evolve = {"command": "evolve", "plan": asdict(plans.QUICK)}
+    held_out = (2 + plans.QUICK.own_arm) * plans.QUICK.confirm_runs + plans.QUICK.ablation_runs
+    assert planned_runs(evolve, arms=9) == plans.QUICK.runs == 90
+    assert planned_runs({**evolve, "further": [{}], "reserve": [{}]}, 9) == 180 + held_out
+    assert planned_runs({"command": "match", "plan": {"seeds": 3}}, arms=4) == 12
+    assert planned_runs({"command": "sweep"}, 4) is planned_runs({**evolve, "families": ["strokes"]}, 9) is None

@@ -22,11 +22,12 @@ from arena.executor import Executor
 from arena.task_study import TaskStudy
 from meta.begin import take_up
 from meta.claim import Claim, claim
+from meta.cost import seconds_of
 from meta.evolve import evolve
 from meta.lineage import Lineage
 from meta.mutators.llm.briefing import Control, ControlArm, brief, control_of
 from meta.plan import Plan, within
-from meta.reserve import confirm_on_reserved, gated, seconds_on_reserved, unseen_variant
+from meta.reserve import confirm_on_reserved, gated, unseen_variant, works_on_reserved
 from meta.verdict import Champion
 from programs.errors import NotComparable
 from programs.shelf import meta_program, starter
@@ -126,11 +127,11 @@ def test_what_is_written_down_of_a_reserved_task_is_under_that_rule(ended: Ended
 def test_a_budget_holds_what_the_reserve_costs(tmp_path: Path) -> None:
     home, other = named(tmp_path / "home", 2), named(tmp_path / "other", 3)
 
-    def besides(plan: Plan) -> float:
-        return seconds_on_reserved(plan, home, [other])
+    def whole(plan: Plan) -> float:
+        return plan.device_seconds(home) + seconds_of(works_on_reserved(plan, home, [other]))
 
-    with_it, without = within(400, home, 0.8, besides), within(400, home, 0.8)
-    assert with_it.runs < without.runs and with_it.device_seconds(home) + besides(with_it) <= 400
+    with_it, without = within(400, home, 0.8, whole), within(400, home, 0.8)
+    assert with_it.runs < without.runs and whole(with_it) <= 400
 
 
 def test_a_reserved_task_that_has_changed_is_refused(ended: Ended, tmp_path: Path) -> None:
@@ -197,8 +198,8 @@ def test_an_unseen_variant_is_shown_beside_home_and_not_tested(tmp_path: Path) -
     assert unseen_variant(home, 5, lambda task: False) is None
     assert unseen_variant(home, 5, named=[variant]) not in (None, variant)  # --reserve may name a member
     plan = replace(PLAN, variant_runs=3)
-    both, alone = (seconds_on_reserved(plan, home, [other], there) for there in (variant, None))
-    assert both - alone == pytest.approx(seconds_on_reserved(plan, home, [], variant))
+    both, alone = (seconds_of(works_on_reserved(plan, home, [other], there)) for there in (variant, None))
+    assert both - alone == pytest.approx(seconds_of(works_on_reserved(plan, home, [], variant)))
     champion = evolved(tmp_path / "study", home, plan, workers=2, seed=1, reserve=[other], variant=variant)
     tested, unseen = champion.decision.held_out
     assert (tested.task, tested.variant, unseen.task, unseen.variant) == ("far", False, variant.name, True)
@@ -214,6 +215,8 @@ def test_an_unseen_variant_is_shown_beside_home_and_not_tested(tmp_path: Path) -
 def test_members_of_families_are_named_on_command_lines() -> None:
     done = cli("evolve", "-t", "tabular:7", "--reserve", "letters:3-4", "--quick", "--dry-run", "--json", "--seed", "3")
     plan = json.loads(done.stdout)
-    assert plan["task"] == "tabular-7" and plan["reserve"] == "letters-3, letters-4"
-    assert re.fullmatch(r"tabular-7-\d{4,6} \(other data, another untouched script\)", plan["variant"])
-    assert plan["runs_on_variant"] == 8
+    assert plan["task"] == "tabular-7" and plan["runs"] == sum(work["runs"] for work in plan["works"])
+    named = [(work["task"], work["use"]) for work in plan["works"]]
+    assert named[:3] == [("tabular-7", ""), ("letters-3", "held out"), ("letters-4", "held out")]
+    assert re.fullmatch(r"tabular-7-\d{4,6}", named[3][0]) and plan["works"][3]["runs"] == 8
+    assert named[3][1] == "drawn" and plan["works"][1]["experiments"] == plan["works"][0]["experiments"]

@@ -6,39 +6,31 @@ import fcntl
 import json
 import re
 import shutil
+import threading
 import time
 from collections.abc import Iterator
 from html import unescape
 from io import StringIO
 from pathlib import Path
-from types import SimpleNamespace
 
 import httpx
 import pytest
 from rich.console import Console
 
-from analysis.report.page import Page
-from analysis.report.source import ReportSource
-from analysis.study import COMPUTED_VIEWS, VIEWS, open_study
+from analysis.study import COMPUTED_VIEWS
 from analysis.study import query as ask
-from analysis.tables import rows
 from analysis.trust import WHY
-from analysis.verdict.verdict import decided, verdict_of
-from analysis.wording import brief, number
-from arena.contest.web.curve import curve
-from meta.cli.board import load_board
-from meta.cli.status import _screen, item_of
-from meta.mutators.mix import MUTATORS
-from meta.window import study_page
-from meta.window.records import fetch, run_page
-from meta.window.words import RULES, figure, interval, minus
+from analysis.verdict.verdict import decided
+from analysis.wording import brief, many, number
+from meta.cli.status import _screen
+from meta.live import LiveStudy
+from meta.live_rows import arm_rows, status_row
+from meta.window.words import interval, minus
 from tests.analysis.report.browser import Browser, found, hidden_and_back
 from tests.arena.contest.test_browser import go, until
 from tests.meta.opened_window import TOKEN, Window, first, until_read
 
-LONG_NAMES = (
-    "document.querySelectorAll('.sides .named').forEach((one) => one.textContent = 'champion idea-queue-learnt-v4')"
-)
+LONG_NAMES = "document.querySelectorAll('.named').forEach((one) => one.textContent = 'champion idea-queue-learnt-v4')"
 WHOLE = "[...document.querySelectorAll('pre.program')]"
 STACKED = "[...document.querySelectorAll('.scroll:has(> .stack)')]"
 
@@ -67,149 +59,75 @@ def test_only_the_address_with_the_token_opens_it(window: Window) -> None:
 def test_every_study_below_the_folder_is_listed_with_its_verdict(window: Window, root: Path) -> None:
     text = window.page("/")
     assert 'href="/study?at=one"' in text and 'href="/study?at=deep%2Fer%2Ftwo"' in text
-    decision = load_board(root / "one")[0].decision
+    decision = LiveStudy.read(root / "one").decision
     assert decision is not None
     first_, *others = decided(decision).sentences
     listed = unescape(text)
     assert f">{first_}</p>\n<details><summary" in listed and f">{' '.join(others)}</p></details>" in listed  # folded
 
 
-def test_from_a_study_to_a_run_an_experiment_and_a_program(window: Window, root: Path) -> None:
+def test_from_a_study_to_a_run_and_a_program(window: Window, root: Path) -> None:
     text = window.page("/study", at="one")
-    assert "Finished" in text and "confirmation" in text and "Verified gain of each run" in text
-    board, nav = load_board(root / "one")[0], text.partition("<nav")[2].partition("</nav>")[0]
-    assert board.decision
-    found = decided(board.decision)
+    decision = LiveStudy.read(root / "one").decision
+    assert decision
+    found = decided(decision)
     assert len(found.sentences) > 2 and all(f"<li>{one}</li>" in unescape(text) for one in found.sentences[1:])
     assert all("".join(f"<td>{cell}</td>" for cell in row.values()) in unescape(text) for row in found.table)
-    assert ">Overview</a>" in nav and ">one</a>" not in nav
-    assert "Lineage" in window.page("/study", **first(text.partition('id="match"')[2], "/study"))
-    run = window.page("/run", **first(text, "/run"))
-    assert ">Gain over the baseline</th>" in run
-    assert re.search(r'data-label="\w+">[\d.]+</td><td class="right" data-label="gain">', run)
-    assert '<path class="best"' in run
-    experiment = window.page("/experiment", **first(run, "/experiment"))
-    assert "Source id" in experiment
-    program = window.page("/program", **first(text, "/program"))
-    assert '<pre class="program"' in program
-    assert "verdict" in window.page("/report", at="one").lower()
-
-
-def test_a_finished_study_shows_the_confirmation_first_and_the_held_out_task_second(
-    window: Window, root: Path, tmp_path: Path
-) -> None:
-    text = window.page("/study", at="one")
-    shown = re.findall(r'<h2 id="match\d?">([^<]+) <span class="soft">on ([^<]+)<', text)
-    assert [name for name, _ in shown] == ["Confirmation", "Held-out task"]
-    [held_out] = ask(root / "one", "SELECT task FROM matches WHERE purpose = 'reserve'")
-    assert shown[1][1] == held_out["task"] != shown[0][1]
-    assert "Runs: confirmation" in text
-    other = window.page("/study", **first(text.partition('id="match"')[2], "/study"))
-    assert '<h2 id="match">Opening race' in other and "Held-out task</h2>" not in other
-
-
-def test_its_tables_have_mean_gains_and_name_both_arms_of_stock(
-    window: Window, root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    text = window.page("/study", at="one").partition('id="match"')[2].partition("</section>")[0]
-    for row in ask(
-        root / "one",
-        "SELECT coalesce(name, '') || if(role = 'a/a', ' (A/A)', '') AS name, gain, low, high, claimed, n AS verified, "
-        "runs AS claims FROM standings WHERE purpose = 'confirmation'",
-    ):
-        verified, claimed = (
-            f'<td class="right" data-label="{label} gain (runs)">{number(row[key], 3, True)} '
-            f'<span class="soft">({row[n]})</span></td>'
-            for label, key, n in (("Verified", "gain", "verified"), ("Claimed", "claimed", "claims"))
-        )
-        interval_ = f'<td class="right" data-label="95%">{interval(row["low"], row["high"], row["verified"])}</td>'
-        assert f">{row['name']}</a></td>{verified}{interval_}{claimed}" in text, row
-    assert ">stock, both arms</a></td>" in text
-    gains = [row["gain"] for row in ask(root / "one", "SELECT gain FROM standings WHERE purpose = 'confirmation'")]
-    shown = re.findall(r'"Verified gain \(runs\)">([^ ]+) ', text)  # the last row is both arms of stock
-    assert shown[: len(gains)] == [number(gain, 3, True) for gain in sorted(gains, reverse=True)]
-    at = first(window.page("/study", at="one").partition('id="match"')[2], "/study")
-    opening = window.page("/study", **at)
-    drawn = opening.partition('<svg class="gains"')[2].partition("</svg>")[0]
-    dots = re.findall(r'aria-label="([^"]+), run [^"]+"><circle class="(\w+)"', drawn)
-    assert {name for name, look in dots if look == "discarded"} == {"stock", "stock (A/A)"}
-    assert {look for name, look in dots if not name.startswith("stock")} == {"kept"}
-    assert "Hollow: runs of stock" in opening
-    monkeypatch.setattr(study_page, "starter", lambda _: SimpleNamespace(program_id="in no match"))
-    assert "Hollow" not in window.page("/study", **at)
-
-
-def test_the_lineage_has_the_programs_and_the_gains_of_the_report(window: Window, root: Path) -> None:
-    with open_study(root / "one", views=VIEWS) as con:
-        found = Page(ReportSource(con, "one"), verdict_of(con)).asked("lineage").rows
-    rows = {row["id"]: row for row in found}
-    text = window.page("/study", at="one").partition('id="lineage"')[2]
-    shown = re.findall(r'id=(\w+)">[^<]+</a>.*?</td><td class="right">([^<]+)</td><td class="right">(\d+)<', text)
-    assert {one: (gain, int(n)) for one, gain, n in shown} == {
-        one: (number(row["gain"], 4, True), row["runs"] or 0) for one, row in rows.items()
-    }
-    assert text.count("never ran") == sum(not row["runs"] for row in rows.values()) > 0
-    ran = sum(bool(row["runs"]) for row in rows.values())  # not one that would do the same as another
-    assert 0 < ran < len(rows) and f"<dt>Programs that ran</dt><dd>{ran}<" in window.page("/study", at="one")
-
-
-def test_a_run_has_the_noise_of_the_whole_study_and_says_what_its_axes_are(window: Window, root: Path) -> None:
-    with open_study(root / "one", views=VIEWS) as con:
-        runs = rows(con.execute("FROM runs JOIN seed_noise() USING (task) WHERE experiments > 1 LIMIT 12"))
-    for row in runs:
-        text = window.page("/run", at="one", id=row["run_id"])
-        sd = row["sd"]
-        assert f"({row['trainings']} trainings of this study) have an SD of {brief(sd, 2)}:" in text
-        assert f"; {row['direction']} is better</text>" in text and ">experiment</text>" in text
-        assert f"claimed gain {number(row['claimed_gain'], 4, True)};" in text
-
-
-def test_values_outside_the_frame_of_a_course_and_a_run_under_way_are_mentioned(root: Path) -> None:
-    with open_study(root / "one") as con:
-        [run] = fetch(con, "SELECT run_id FROM runs ORDER BY kept DESC, run_id LIMIT 1")
-        course = run_page(con, run["run_id"], 0).course
-    assert "at the end" in curve(course).caption
-    last = course["experiments"][-1]
-    far = {
-        **course,
-        "experiments": [*course["experiments"], {**last, "metric": 1e6, "decision": "discard", "status": "ok"}],
-    }
-    assert "outside the frame" in curve(far).outside and "outside the frame" not in curve(far).caption
-    assert (
-        " so far" in curve(course, going_on=True).caption and "at the end" not in curve(course, going_on=True).caption
-    )
-
-
-def test_an_experiment_is_shown_in_words_and_rounded(window: Window, root: Path) -> None:
-    [row] = ask(root / "one", "SELECT * FROM experiments WHERE number = 1 AND status = 'ok' ORDER BY metric LIMIT 1")
-    text = window.page("/experiment", at="one", id=row["experiment_id"])
-    assert f'<dd title="{row["metric"]}">{brief(row["metric"], 5)}</dd>' in text
-    assert "<dt>Length of the training</dt><dd>the whole" in text and "is better)" in text
-
-
-def test_a_program_is_explained_and_lists_its_runs(window: Window, root: Path) -> None:
+    [ran] = ask(root / "one", "SELECT count(DISTINCT program_id) AS n FROM runs JOIN programs USING (program_id) "
+                "WHERE operator NOT IN ('without-ideas', 'ablation')")  # fmt: skip
+    assert f"<dt>Programs that ran</dt><dd>{ran['n']}<" in text  # not one that would do the same as another
+    run = first(text, "/run")
+    rows = ask(root / "one", f"FROM experiments WHERE run_id = '{run['id']}' ORDER BY number")
+    shown = window.page("/run", **run)
+    for row in rows:
+        cells = (row["number"], row["decision"], brief(row["metric"], 5), number(row["gain"], 4, True))
+        assert f"<span>{'</span><span>'.join(map(str, cells))}</span>" in shown, row
+        assert row["experiment_id"] in shown
+    assert shown.count('<pre class="diff"') == sum(bool(row["diff"]) for row in rows) > 0
     [made] = ask(root / "one", "SELECT child_id, operator FROM mutations WHERE accepted ORDER BY child_id LIMIT 1")
-    text = window.page("/program", at="one", id=made["child_id"])
-    assert f"Made by the rule {made['operator']}, without a model, which {RULES[made['operator']]}." in text
-    runs = ask(root / "one", f"SELECT run_id FROM runs WHERE program_id = '{made['child_id']}'")
-    assert runs and set(re.findall(r'href="/run\?at=one&amp;id=(\w+)"', text)) == {run["run_id"] for run in runs}
-    assert set(MUTATORS.built_in) <= RULES.keys()
-    [row] = ask(root / "one", f"SELECT * FROM credit WHERE method = 'mutation' AND child_id = '{made['child_id']}'")
-    limits = interval(row["low"], row["high"], row["n"])
-    over = f"it gained {number(row['estimate'], 3, True)} {row['unit']} (95%: {limits})"
-    assert row["design"] == "paired" and f"{over} over its parent, on the {row['n']} run seeds that both ran" in text
-    [mean] = ask(root / "one", "SELECT avg(verified_gain) AS gain, count(*) AS n FROM runs WHERE stream = 'selection' "
-                 f"AND state = 'finished' AND program_id = '{made['child_id']}'")  # fmt: skip
-    cells = re.search(r"<tr><td>search on .*?</tr>", text)
-    assert cells and f">{number(mean['gain'], 3, True)} nats<" in cells[0] and f">{mean['n']}</td></tr>" in cells[0]
+    program = window.page("/program", at="one", id=made["child_id"])
+    assert f"Operator: {made['operator']}." in program and '<pre class="program"' in program
+    assert "Changes from" in program and '<pre class="diff"' in program
+    [runs] = ask(root / "one", f"SELECT count(*) AS n FROM runs WHERE program_id = '{made['child_id']}'")
+    assert f">{many(runs['n'], 'row')}" in window.page("/sql", **first(program.partition("its lines")[2], "/sql"))
 
 
-def test_a_study_links_to_its_card_and_the_report_links_back(window: Window) -> None:
+def test_a_finished_study_shows_the_confirmation_first_and_links_to_the_others(window: Window) -> None:
     text = window.page("/study", at="one")
-    card = window.client.get("/card", params=first(text, "/card"))
-    assert card.headers["content-type"].startswith("image/svg+xml") and card.text.startswith("<svg")
-    assert "style-src 'unsafe-inline'" in card.headers["content-security-policy"]
-    assert first(window.page("/report", **first(text, "/report")), "/study") == {"at": "one"}
+    assert '<h2 id="match">Confirmation' in text
+    other = window.page("/study", **first(text.partition('id="match"')[2], "/study"))
+    assert '<h2 id="match">Opening race' in other
+
+
+def test_its_tables_have_the_gains_of_the_standings(window: Window, root: Path) -> None:
+    text = window.page("/study", at="one").partition('id="match"')[2].partition("</section>")[0]
+    columns = "name, gain, low, high, claimed, n, runs"
+    rows = ask(root / "one", f"SELECT {columns} FROM standings WHERE purpose = 'confirmation' ORDER BY gain DESC")
+    shown = re.findall(r'class="open"[^>]*>([^<]+)</a></td>(.*?)<td>', text)
+    shown = [
+        (name, cells) for name, cells in shown if re.search(r"\(\d+\)<", cells)
+    ]  # an arm that behaves like another has no runs
+    for row, (name, cells) in zip(rows, shown, strict=True):
+        assert name == row["name"] and re.findall(">([^<]+)</td>", cells) == [
+            f"{number(row['gain'], 3, True)} ({row['n']})",
+            interval(row["low"], row["high"], row["n"]),
+            f"{number(row['claimed'], 3, True)} ({row['runs']})",
+        ]
+
+
+def test_the_report_links_back(window: Window) -> None:
+    assert first(window.page("/report", at="one"), "/study") == {"at": "one"}
+
+
+def test_no_page_waits_for_another(window: Window) -> None:
+    """A query that runs for long holds up neither a query nor a page of the same study."""
+    endless = "SELECT count(*) FROM range(1000000) a, range(1000000) b, range(1000000) c"
+    slow = threading.Thread(target=window.page, args=("/sql",), kwargs={"at": "one", "q": endless}, daemon=True)
+    slow.start()
+    window.page("/run", **first(window.page("/study", at="one"), "/run"))
+    assert ">1<" in window.page("/sql", at="one", q="SELECT 1 AS x")
+    assert slow.is_alive()
+    slow.join()
 
 
 def test_a_query_reads_and_nothing_else(window: Window, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,33 +156,11 @@ def test_a_table_rounds_numbers_and_cuts_long_texts_but_has_the_whole_value(wind
     assert minus("[-0.12 to 0.29], v-2, 2026-01-02, p = 2e-06") == "[\u22120.12 to 0.29], v-2, 2026-01-02, p = 2e-06"
 
 
-def test_credit_shows_the_lines_of_the_champion_and_single_changes_by_their_names(window: Window) -> None:
-    waiting = window.page("/credit", at="deep/er/two")
-    assert "Computing the estimates" in waiting and 'content="0; url=/credit?at=deep%2Fer%2Ftwo&amp;now=1"' in waiting
-    assert "Single changes" in window.page("/credit", at="deep/er/two", now="1")
-    assert "Computing" not in window.page("/credit", at="deep/er/two")
-    text = window.page("/credit", **first(window.page("/study", at="one"), "/credit"), now="1")
-    assert "Early estimates" not in text and "alone, on the untouched script" in text
-    assert "estimated effect of each directive" in text and '<div class="passage' in text
-    table = text.partition('id="changes"')[2]
-    rows = re.findall(r"<tr class=\"row\"><td[^>]*>(?:<details><summary>)?([^<]+)<", table)
-    assert 0 < len(rows) <= 30 and any("=" in label or label.startswith("+") for label in rows)
-    figures = re.findall(r'<td class="cell right"[^>]*>([^<]+)<', table)
-    assert (
-        figures and max(len(one.partition(".")[2]) for one in figures) <= 4 and not any("e" in one for one in figures)
-    )
-    q = [figure(value, 3, least=0.001).text for value in (9.94e-06, 0.0093953, 0.05, None)]
-    assert q == ["<.001", "0.009", "0.050", "–"] and figure(-0.697, 2).text == minus("-0.70")
-    query = first(table, "/sql")
-    assert rows[0] in window.page("/sql", **query)
-
-
 def test_self_reported_gains_are_nowhere_called_verified(window: Window, monkeypatch: pytest.MonkeyPatch) -> None:
-    study = window.page("/study", at="one")
-    links = [(path, first(study, path)) for path in ("/run", "/program")]
+    run = first(window.page("/study", at="one"), "/run")
     for trust in ("verified", "scored"):
         monkeypatch.setitem(WHY, trust, "as if the script printed it")
-    for path, query in [("/study", {"at": "one"}), *links]:
+    for path, query in (("/study", {"at": "one"}), ("/run", run)):
         text = window.page(path, **query)
         assert "Retrained gain" in text and "verified gain" not in text.lower(), path
 
@@ -274,7 +170,6 @@ def test_what_is_not_there_is_said_and_harms_nothing(window: Window) -> None:
         ("/study", {"at": "none"}),
         ("/run", {"at": "one", "id": "r0"}),
         ("/study", {"at": "../x"}),
-        ("/experiment", {"at": "one", "id": "e0"}),
         ("/program", {"at": "one", "id": "p0"}),
     ):
         assert "there is no" in window.page(path, 404, **values)  # fmt: skip
@@ -323,41 +218,19 @@ def test_a_running_study_shows_how_much_of_its_plan_is_done(root: Path, tmp_path
         try:
             until_read(opened)
             text = " ".join(opened.page("/study", at="live").split())
-            (item, _), shown = item_of(load_board(copy)[0], copy), Console(width=80, record=True, file=StringIO())
-            shown.print(_screen(load_board(copy)[0], copy, 80))
-            [kept] = ask(copy, "SELECT run_id, max_by(gain, number) AS gain FROM experiments WHERE decision = 'keep' "
-                               "GROUP BY run_id ORDER BY run_id LIMIT 1")  # fmt: skip
-            for path in (copy / "ledger").iterdir():  # and if that run had not ended
-                lines = path.read_bytes().splitlines(True)
-                path.write_bytes(b"".join(line for line in lines if not is_end_of(json.loads(line), kept["run_id"])))
-            under_way = opened.page("/run", at="live", id=kept["run_id"])
-            card, credit = opened.page("/card", at="live"), opened.page("/credit", at="live", now="1")
+            study, shown = LiveStudy.read(copy), Console(width=80, record=True, file=StringIO())
+            row = status_row(study, at_work=True)
+            shown.print(_screen(study, 80))
         finally:
             opened.close()
-    assert "did not see. Programs of the search are also chosen by these gains." in text
-    early = f"is still running: these estimates come from its {item['experiments']:,} experiments so far"
-    assert early in credit and "</strong> The study" in credit
     done = re.search(r"</progress> (\d+)&nbsp;of&nbsp;(\d+) planned runs ended; time left: about ([\d.]+) ", text)
     assert done and int(done[1]) == whole["opening"] and whole["runs"] <= int(done[2]) <= whole["runs"] + 6, whole
     said = shown.export_text()
     assert f"{done[1]} of {done[2]} runs ended" in said and f"time left: about {done[3]} " in said, said
-    assert "No verdict yet: " in card and "nothing is decided" in card and ">stock" in card
     assert "verified gain" in said and re.search(r"[+-]\d\.\d{4} \(\d\)", said) and "opening race" in said, said
-    assert item["runs_planned"] == int(done[2]) and item["seconds_left"] > 0
-    assert f"claimed gain {number(kept['gain'], 4, True)};" in under_way and " so far" in under_way
-
-
-def test_beside_a_confirmation_the_trust_is_that_of_the_search() -> None:
-    board, match = SimpleNamespace(champion=None, trusts={"scored"}), SimpleNamespace(event={"stream": "confirmation"})
-    said = study_page.trust(board, match)  # type: ignore[arg-type]
-    assert said[1] == "scored" and said[2].startswith("the experiments of the search were trained in a sandbox")
-    assert "the data of the match below are not used to choose programs" in said[2]
-    match.event["stream"] = "selection"
-    assert "search" not in study_page.trust(board, match)[2]  # type: ignore[arg-type]
-
-
-def is_end_of(record: dict[str, object], run_id: str) -> bool:
-    return record["kind"] == "run_ended" and record["run_id"] == run_id
+    assert row["runs_planned"] == int(done[2]) and row["seconds_left"] > 0
+    for arm in arm_rows(study, study.matches[row["match_id"]]):  # the page has what `status` has
+        assert f">{arm['kept']}/{arm['tried']}<" in text and arm["program"] in text
 
 
 CHANGED = """(() => {  // the answer on the next return to the page
@@ -379,9 +252,8 @@ def test_in_a_browser_nothing_is_cut_off_and_the_keys_work(window: Window) -> No
     with Browser(command) as browser:
         go(browser, f"{window.url}/?token={TOKEN}")
         study = window.page("/study", at="one")
-        paths = ["/", "/study?at=one", "/sql?at=one&q=FROM+runs", "/credit?at=one"]
+        paths = ["/", "/study?at=one", "/sql?at=one&q=FROM+runs"]
         paths += [f"{path}?{httpx.QueryParams(first(study, path))}" for path in ("/run", "/program")]
-        paths += [f"/experiment?{httpx.QueryParams(first(window.page('/run', **first(study, '/run')), '/experiment'))}"]
         for path in paths:
             for width in (1280, 360):
                 go(browser, window.url + path, width)

@@ -134,7 +134,7 @@ def test_the_window_follows_the_others_and_shows_it_as_damaged(studies: Path) ->
 def test_a_figure_that_cannot_be_shown_is_damage(studies: Path) -> None:
     one = FollowedStudy.of("evil", studies / "evil")
     one.look()
-    one.board.matches[next(iter(one.board.matches))] = None  # type: ignore[assignment]
+    one.study.matches[next(iter(one.study.matches))] = None  # type: ignore[assignment]
     assert one.item()["state"] == "damaged"
 
 

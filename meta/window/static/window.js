@@ -11,7 +11,7 @@
     last = Date.now();
     waiting = false;
     const active = document.activeElement;
-    if (active && active.matches("input[type=search], textarea, select")) return;
+    if (active && active.matches("input[type=search], textarea")) return;
     const answer = await fetch(location.href, { headers: { accept: "text/html" } });
     if (!answer.ok) return;
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
@@ -20,11 +20,8 @@
     shown = made;
     const words = document.getElementById("find")?.value;
     const open = [...document.querySelectorAll("main details")].map((one) => one.open);
-    const chosen = [...document.querySelectorAll("main input:checked")].map((one) => [one.name, one.value]);
     document.getElementById("main").replaceChildren(...fresh.getElementById("main").childNodes);
     document.querySelectorAll("main details").forEach((one, i) => { if (i < open.length) one.open = open[i]; });
-    for (const one of document.querySelectorAll("main input[type=radio]"))
-      if (chosen.some(([name, value]) => name === one.name && value === one.value)) one.checked = true;
     if (words && document.getElementById("find")) document.getElementById("find").value = words;
     sieve();
     said.hidden = false;
@@ -66,7 +63,7 @@
   document.addEventListener("input", (event) => { if (event.target.id === "find") sieve(); });
 
   document.addEventListener("keydown", (event) => {
-    const field = event.target.matches("input[type=search], textarea, select");
+    const field = event.target.matches("input[type=search], textarea");
     if (event.key === "Enter" && event.ctrlKey && event.target.form) event.target.form.requestSubmit();
     if (event.key === "Escape" && field) event.target.blur();
     if (field || event.ctrlKey || event.metaKey || event.altKey) return;

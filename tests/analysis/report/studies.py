@@ -49,7 +49,8 @@ def finished(folder: Path, *, holds: bool = True, hostile: bool = False) -> Path
     with Ledger(folder / "ledger", "main") as ledger:
         config = {"command": "evolve", "task": "strokes", "researcher": "scripted", "workers": 2, "run_budget": 3.0,
                   "versions": {"metaloop": "0.1.0", "python": "3.11"}}  # fmt: skip
-        ledger.append({"kind": "study", "study_id": "y1", "config": config, "version": "0.1.0"}, sync=False)
+        study = {"kind": "study", "study_id": "y1", "config": config, "version": "0.1.0", "started_at": ""}
+        ledger.append(study, sync=False)
         synthetic.program(ledger, "stock")
         born: dict[str, Any] = {"operator": "write-ideas", "generation": 1}
         synthetic.program(ledger, "p-best", directives, name=name, text=TEXT, parent_ids=["stock"], **born)

@@ -1,0 +1,187 @@
+"""A study at work, as far as its ledger was read."""
+
+from __future__ import annotations
+
+import tomllib
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from analysis.ledger.events import MatchArm, MatchEvent, VerificationEvent
+from analysis.ledger.run_state import LedgerTail, RunState, StudyState
+from inner_loop.events import (
+    CallEvent,
+    DecisionEvent,
+    Event,
+    ExperimentEvent,
+    FaultEvent,
+    FindingEvent,
+    RunEndedEvent,
+    RunStartedEvent,
+)
+from meta.cli.spend import ModelUsage
+from programs.errors import Corrupt
+from programs.files import read_regular
+
+if TYPE_CHECKING:
+    from analysis.verdict.decision import Decision
+
+Row = dict[str, Any]
+KINDS = frozenset({
+    "study", "program", "match", "match_ended", "run_started", "run_ended", "experiment", "decision", "verification",
+    "call", "fault", "finding", "champion", "steer", "generation", "mutation",
+})  # fmt: skip
+AFTERWARDS = ("ablation", "reserve")  # purposes of matches that decide nothing where there is another
+MOST_NEWS = 3
+IMPORTED = """
+SELECT count(DISTINCT path) AS logs, coalesce(sum("rows"), 0)::BIGINT AS experiments,
+    coalesce(sum(tried), 0)::BIGINT AS tried, coalesce(sum(kept), 0)::BIGINT AS kept,
+    coalesce(sum(quarantined), 0)::BIGINT AS quarantined
+FROM imports
+"""
+
+
+class LiveStudy(StudyState):
+    """A study as its ledger has it so far. It has no experiments of finished runs and no texts of calls, which no
+    display shows. Of an import the ledger is not followed: nothing runs there."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+        self.tail = LedgerTail(folder / "ledger", KINDS)
+        self.usage: dict[str, ModelUsage] = defaultdict(ModelUsage)  # by run, "" of the outer loop
+        self.last_kept: deque[ExperimentEvent] = deque(maxlen=MOST_NEWS)
+        self.trusts: set[str | None] = set()
+        self.findings: Counter[str] = Counter()
+        self.faults = 0
+        self._arms: dict[str, dict[str, RunState]] = defaultdict(dict)
+
+    @classmethod
+    def read(cls, folder: Path) -> LiveStudy:
+        """As it is now. Raises Corrupt or OtherVersion, as `refresh` does."""
+        study = cls(folder)
+        study.refresh()
+        return study
+
+    def refresh(self) -> None:
+        """Read on. Raises Corrupt for a record that is damaged, OtherVersion for one of another schema."""
+        for event in self.new_events():
+            self.take(event)
+
+    def new_events(self) -> Iterable[Event]:
+        return () if self.is_import else self.tail.news()
+
+    def take(self, event: Event) -> None:
+        if isinstance(event, CallEvent):
+            self.usage[event.run_id or ""].take(vars(event))
+            return
+        super().take(event)
+        if isinstance(event, ExperimentEvent):
+            self.trusts.add(event.trust)
+        elif isinstance(event, DecisionEvent) and event.decision == "keep":
+            tried = self.run(event.run_id).experiments.get(event.experiment_id)
+            if tried is not None and tried not in self.last_kept:
+                self.last_kept.append(tried)
+        elif isinstance(event, VerificationEvent):
+            self.trusts.add(self.run(event.run_id).trust)
+        elif isinstance(event, RunStartedEvent):
+            self._arms[event.arm_id][event.run_id] = self.run(event.run_id)
+        elif isinstance(event, RunEndedEvent) and (run := self.run(event.run_id)).state == "finished":
+            run.experiments.clear()
+            run.decisions.clear()
+        elif isinstance(event, FindingEvent):
+            self.findings[event.finding] += 1
+        self.faults += isinstance(event, FaultEvent)
+
+    @cached_property
+    def settings(self) -> Mapping[str, Any]:
+        """study.toml; empty where it cannot be read."""
+        with suppress(OSError, Corrupt, ValueError, RecursionError):
+            return tomllib.loads(read_regular(self.folder / "study.toml").decode())
+        return {}
+
+    @property
+    def is_import(self) -> bool:
+        return self.settings.get("command") == "import"
+
+    @cached_property
+    def imported(self) -> Row:
+        """The counts of an import."""
+        from analysis.study import query
+
+        return dict(query(self.folder, IMPORTED)[0])
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        return self.study.config if self.study else {}
+
+    @property
+    def limits(self) -> Mapping[str, Any]:
+        """The models' spending limits: a resumed study may have higher ones than its ledger has."""
+        return self.settings.get("staff") or self.config.get("staff") or {}
+
+    @property
+    def begun(self) -> list[RunState]:
+        return [run for run in self.runs.values() if run.started]
+
+    def count(self, state: str) -> int:
+        return sum(run.state == state for run in self.begun)
+
+    @property
+    def charged(self) -> float:
+        """Device-seconds charged to its runs."""
+        return sum(run.charged for run in self.begun)
+
+    def runs_of(self, arm: MatchArm) -> dict[str, RunState]:
+        """The runs of an arm by their ids."""
+        return self._arms.get(arm.arm_id, {})
+
+    def name(self, program_id: str) -> str:
+        return self.programs[program_id].name if program_id in self.programs else program_id[:7] or "-"
+
+    def state_of(self, match: MatchEvent) -> str:
+        ended = self.ended_matches.get(match.match_id)
+        return ended.state if ended else "running"
+
+    @property
+    def current(self) -> MatchEvent | None:
+        """The running match, else the confirmation, else the last match that chose programs."""
+        matches = list(self.matches.values())
+        running = [match for match in matches if self.state_of(match) == "running"]
+        deciding = [match for match in matches if match.purpose == "confirmation"]
+        chose = [match for match in matches if match.purpose not in AFTERWARDS]
+        return next((some[-1] for some in (running, deciding, chose, matches) if some), None)
+
+    @property
+    def decision(self) -> Decision | None:
+        """The decision about the champion; None before it is made."""
+        from analysis.verdict.decision import decision_of
+
+        return decision_of(self.champion.body) if self.champion and "decision" in self.champion.body else None
+
+    @property
+    def utilization(self) -> float | None:
+        """Share of the runs' wall time in which an experiment ran; None before any time has passed."""
+        walls, busy = zip(*map(_walls, self.begun), strict=True) if self.begun else ((), ())
+        return min(sum(busy) / sum(walls), 1.0) if sum(walls) else None
+
+    @property
+    def has_ended(self) -> bool:
+        """A search ends with a champion, anything else with its matches."""
+        if self.champion is not None or self.config.get("command") in ("evolve", "improve"):
+            return self.champion is not None
+        return bool(self.matches) and self.matches.keys() <= self.ended_matches.keys()
+
+
+def _walls(run: RunState) -> tuple[float, float]:
+    """Wall seconds of a run, and those in which an experiment ran."""
+    if run.ended is not None:
+        return run.ended.wall_seconds or 0.0, run.ended.experiment_wall_seconds or 0.0
+    tried = [e for e in run.experiments.values() if e.started_at]
+    ends = [datetime.fromisoformat(e.started_at).timestamp() + e.wall_seconds for e in tried]
+    began = [datetime.fromisoformat(e.started_at).timestamp() for e in tried]
+    return max(ends, default=0.0) - min(began, default=0.0), sum(e.wall_seconds for e in tried)
