@@ -30,12 +30,7 @@ def steer(
         str | None, flag("A program that competes in the next generation.", metavar="FILE", command="steer")
     ],
     veto: Annotated[
-        str | None,
-        flag(
-            "Exclude a program, or every program with a directive (a sentence or setting): no excluded program "
-            "can be a parent or the champion.",
-            metavar="ID",
-        ),
+        str | None, flag("Exclude a program, or all with a directive, as parent and as champion.", metavar="ID")
     ],
     because: Annotated[str | None, flag("Your reason; it is recorded.", metavar="TEXT")],
 ) -> None:
