@@ -17,9 +17,11 @@ import pytest
 
 from arena.setup import StudySetup
 from meta.cli.commands import NounGroup, VerbCommand
+from meta.cli.doctor import Check, good
 from meta.cli.errors import KINDS
 from meta.cli.reference import commands, reference
 from meta.cli.table import VERBS
+from meta.notify import refuse_bad
 from trainer.task import Task
 from trainer.variants import init_simulated
 
@@ -216,6 +218,13 @@ def test_an_unforeseen_error_is_one_line_with_a_traceback_only_on_demand(tmp_pat
     assert done.stderr.startswith("error: unexpected ZeroDivisionError: oh\nhint: ")
     more = subprocess.run([*command, "--debug"], capture_output=True, text=True, check=False)
     assert "Traceback" in more.stderr
+
+
+def test_a_check_of_this_machine_has_the_fix_of_its_error_or_its_own() -> None:
+    row = Check("disk", lambda: good(False, "0.1 GB"), "warn", "free some space").row()
+    assert row == {"check": "disk", "state": "warn", "found": "0.1 GB", "cure": "free some space"}
+    failed = Check("cache", lambda: refuse_bad("ftp://x") or "", "fail", "another").row()
+    assert failed["state"] == "fail" and failed["cure"] == "--webhook https://example.org/hook"
 
 
 def test_a_package_of_the_user_in_our_place_is_refused(tmp_path: Path) -> None:
