@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from arena.race import ArmScore, SequentialHalving, Stage
-from meta.conformance.race_rules import play
+from tests.arena.racers import play
 
 
 def test_halving_spends_its_last_runs_on_the_best() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from analysis.statistics import Posterior
 from arena.race import ArmScore, TopTwo
 from arena.racers.top_two import in_doubt, top_two
-from meta.conformance.race_rules import play
+from tests.arena.racers import play
 
 ARMS = [f"a{i}" for i in range(8)]
 
