@@ -22,10 +22,10 @@ def edit(knob: str, value: Value, gain: float, se: float | None = 0.01, runs: in
     return replace(made, **more)
 
 
-def idea(directive_id: str, text: str, kept_gain: float, n: int = 10) -> DirectiveCredit:
+def idea(directive_id: str, text: str, kept_gain: float) -> DirectiveCredit:
     return DirectiveCredit(
-        f"c-{directive_id}", "t", kept_gain, None, None, None, n, None, "observational", "nats", text, "Ideas", "idea",
-        (), device_seconds=1.0, failures=0, runs_held=n, directive_id=directive_id, runs=n,
+        f"c-{directive_id}", "t", kept_gain, None, None, None, 10, None, "observational", "nats", text, "Ideas", "idea",
+        (), device_seconds=1.0, failures=0, runs_held=10, directive_id=directive_id, runs=10,
     )  # fmt: skip
 
 
@@ -33,8 +33,8 @@ def evidence(*edits: EditCredit, ideas: tuple[DirectiveCredit, ...] = ()) -> Evi
     return Evidence("t", "nats", edits, ideas, mutations=(), programs=(), runs=1, experiments=1)
 
 
-def score(program_id: str, mean: float = 0.1) -> ProgramScore:
-    return ProgramScore(program_id, "p", "t", mean, 0.01, 4, mean, 0.01, None, None, None, words=10, generation=0)
+def score(program_id: str) -> ProgramScore:
+    return ProgramScore(program_id, "p", "t", 0.1, 0.01, 4, 0.1, 0.01, None, None, None, words=10, generation=0)
 
 
 PLANTED = evidence(

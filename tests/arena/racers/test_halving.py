@@ -18,12 +18,6 @@ def test_halving_spends_its_last_runs_on_the_best() -> None:
     }  # fmt: skip
 
 
-def test_arms_outside_the_race_get_the_first_stage_only() -> None:
-    racer = SequentialHalving([Stage(None, 3), Stage(1, 6)])
-    gains = play(racer, lambda a: {"twin": 9.0, "good": 2.0, "bad": 1.0}[a], ["twin", "good", "bad"], {"good", "bad"})
-    assert {a: len(g) for a, g in gains.items()} == {"twin": 3, "good": 6, "bad": 3}
-
-
 def test_a_later_stage_judges_only_what_the_stages_before_it_gave() -> None:
     """A resumed race must make the choice that it made before, though the chosen arms have more runs by now."""
     racer = SequentialHalving([Stage(None, 2), Stage(1, 4)])

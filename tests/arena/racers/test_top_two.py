@@ -34,11 +34,6 @@ def test_it_ends_as_soon_as_the_best_is_clear() -> None:
     assert max(spent[3:]) < min(spent[:3])
 
 
-def test_arms_outside_the_race_get_their_first_runs_only() -> None:
-    gains = play(TopTwo(3, 20, seed=1), noisy(np.random.default_rng(2)), ARMS[:4], {"a0", "a1", "a2"})
-    assert len(gains["a3"]) == 3 and sum(len(gains[arm]) for arm in ARMS[:3]) == 20
-
-
 def test_the_batch_divides_the_runs_and_never_goes_over_the_most() -> None:
     scores = [ArmScore(arm, True, (0.0 + i, 1.0 + i)) for i, arm in enumerate(ARMS[:3])]
     wanted = TopTwo(2, 12, batch=4, seed=1).next_round(scores)
