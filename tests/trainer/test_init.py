@@ -66,7 +66,7 @@ def test_the_facts_say_what_was_seen_and_what_was_left_out(tmp_path: Path) -> No
     facts = {(fact.field, fact.value): fact for fact in found.facts}
     assert " in two seeds" in facts["metric", "val_bpb"].note and facts["device", "cpu"].where == "measured"
     assert "role learning_rate" in facts["knob", "LEARNING_RATE"].note and ("left out", "SEED") in facts
-    assert ("trust", "self-reported") in facts and len(found.runs) == 2
+    assert ("trust", "self-reported") in facts
 
 
 def test_what_a_run_does_not_show_is_asked_with_what_it_may_be(tmp_path: Path) -> None:
