@@ -14,6 +14,5 @@ def play(
     gains: dict[str, list[float]] = {arm: [] for arm in arms}
     while wanted := racer.next_round([ArmScore(a, raced is None or a in raced, tuple(g)) for a, g in gains.items()]):
         for arm, runs in wanted.items():
-            assert runs > len(gains[arm])
             gains[arm] += [draw(arm) for _ in range(runs - len(gains[arm]))]
     return gains
