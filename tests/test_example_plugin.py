@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from analysis.study import query
-from meta.conformance.base import LAW
+from meta.conformance.runs import LAW
 from tests.inner_loop.play import BLOBS
 from trainer.laws.planted import simulated_task
 

@@ -23,7 +23,6 @@ from arena.task_set import TaskSet, evidence_of
 from meta.begin import take_up
 from meta.claim import Against, Gains, claim_over
 from meta.confirmation import FINAL
-from meta.conformance.evidence_of import edit, idea
 from meta.evolve import evolve
 from meta.learnt import relearnt
 from meta.past_study import past_study
@@ -33,6 +32,7 @@ from meta.verdict import Champion
 from programs.errors import UsageError
 from programs.shelf import starter
 from tests.meta.evolved import evolved
+from tests.planted_evidence import edit, idea
 from tests.studies import TINY, Snapshot, silent
 from trainer.laws.planted import random_law, simulated_task
 from trainer.task import Task
