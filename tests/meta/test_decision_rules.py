@@ -61,7 +61,7 @@ def test_apply_is_offered_only_for_a_script_of_the_task_that_it_commits_to() -> 
     tasks = [OnOneTask(one.task, "u", 1.0, True, *2 * (Mean(0.0, 0.1, 4, None, None),), None, None)
              for one in found]  # fmt: skip
     program = Program.parse("# A\n", "a")
-    of_two = replace(decide(program, claim(AHEAD), [Task.load("strokes")]), state=OPEN, scripts=tuple(found))
+    of_two = replace(decide(program, claim(AHEAD.gains), [Task.load("strokes")]), state=OPEN, scripts=tuple(found))
     assert worth_applying(of_two) and not worth_applying(replace(of_two, tasks=tuple(tasks)))
     assert worth_applying(replace(of_two, tasks=tuple(tasks[::-1])))
     assert worth_applying(replace(of_two, state=BETTER, tasks=tuple(tasks)))
