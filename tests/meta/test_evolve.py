@@ -37,7 +37,7 @@ Ended = tuple[Path, Champion]
 def ended(tmp_path_factory: pytest.TempPathFactory) -> Ended:
     """With one worker process, because each imports torch for itself. tests/arena/test_match.py trains in two."""
     folder = tmp_path_factory.mktemp("evolve") / "study"
-    return folder, evolved(folder, Task.load(BLOBS), TINY, seed=1, fixed_steps=True)
+    return folder, evolved(folder, Task.load(BLOBS), replace(TINY, run_budget=0.8), seed=1, fixed_steps=True)
 
 
 @pytest.fixture(scope="module")
@@ -48,14 +48,14 @@ def ask(ended: Ended) -> Snapshot:
 def test_the_claim_can_be_recomputed_from_the_runs(ended: Ended, ask: Snapshot) -> None:
     _, champion = ended
     rows = ask(
-        "SELECT role, avg(verified_gain) AS gain, count(*) AS n FROM runs WHERE stream = 'confirmation' GROUP BY 1",
+        "SELECT role, avg(verified_gain) AS gain, count(*) AS n FROM runs WHERE stream = 'confirmation' GROUP BY 1"
     )
     gains = {row["role"]: (row["gain"], row["n"]) for row in rows}
     assert gains["champion"] == pytest.approx((champion.decision.champion.mean, TINY.confirm_runs))
     (first, n), (second, other) = gains["control"], gains["a/a"]  # one sample: they are the same program
     pooled = (first * n + second * other) / (n + other)
-    assert (champion.decision.tested.gain.mean, champion.decision.tested.gain.n) == (pytest.approx(pooled), n + other)
-    (aa,) = champion.decision.aa
+    tested, (aa,) = champion.decision.tested.gain, champion.decision.aa
+    assert (tested.mean, tested.n) == (pytest.approx(pooled), n + other)
     assert aa.difference == pytest.approx(second - first) and (aa.n, aa.n_other) == (n, other)
 
 
@@ -72,9 +72,8 @@ def test_its_records_are_events_and_events_are_its_records(ended: Ended) -> None
 
 def test_confirmation_shares_no_run_seed_and_no_training_seed_with_the_search(ask: Snapshot) -> None:
     for column, view in (("run_seed", "runs"), ("seed", "verifications")):
-        rows = ask(f"SELECT {column} AS seed, stream FROM {view}")
-        search = {row["seed"] for row in rows if row["stream"] == "selection"}
-        confirmation = {row["seed"] for row in rows if row["stream"] == "confirmation"}
+        seeds = f"SELECT {column} AS seed FROM {view} WHERE stream ="
+        search, confirmation = ({row["seed"] for row in ask(f"{seeds} '{s}'")} for s in ("selection", "confirmation"))
         assert search and confirmation and not search & confirmation
 
 
@@ -146,9 +145,7 @@ def test_improve_crowns_only_the_users_own_lineage(tmp_path: Path, front: str) -
     own = Program.parse(f"{front}# Mine\n\nTake care.\n", "mine")
     task = planted(tmp_path / "task")
     plan = replace(TINY, run_budget=0.8)
-    champion = evolved(
-        tmp_path / "study", task, plan, workers=2, seed=1, fixed_steps=True, own=[own], command="improve"
-    )
+    champion = evolved(tmp_path / "study", task, plan, seed=1, own=[own], command="improve")
     rows = query(tmp_path / "study", "SELECT program_id, parent_ids FROM programs")
     parents = {row["program_id"]: row["parent_ids"] for row in rows}
     line, front = set(), [champion.program.program_id]
