@@ -47,10 +47,8 @@ def ask(ended: Ended) -> Snapshot:
 
 def test_the_claim_can_be_recomputed_from_the_runs(ended: Ended, ask: Snapshot) -> None:
     _, champion = ended
-    rows = ask(
-        "SELECT role, avg(verified_gain) AS gain, count(*) AS n FROM runs WHERE stream = 'confirmation' GROUP BY 1"
-    )
-    gains = {row["role"]: (row["gain"], row["n"]) for row in rows}
+    sql = "SELECT role, avg(verified_gain) AS gain, count(*) AS n FROM runs WHERE stream = 'confirmation' GROUP BY 1"
+    gains = {row["role"]: (row["gain"], row["n"]) for row in ask(sql)}
     assert gains["champion"] == pytest.approx((champion.decision.champion.mean, TINY.confirm_runs))
     (first, n), (second, other) = gains["control"], gains["a/a"]  # one sample: they are the same program
     pooled = (first * n + second * other) / (n + other)
