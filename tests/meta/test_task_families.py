@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -59,12 +58,9 @@ def drawn(folder: Path, plan: Plan = PLAN) -> DrawnTasks:
         for numbers in ((1,), (2,), (5, 6, 7))
     ]
     opening = stages[0]
-    fresh = [
-        one.model_copy(update={"stage": stage})
-        for stage in (1, 2)
-        for one in beside(opening[0], plan.run_budget, stages[stage])
-    ]
     far = [member_of(folder, "far", number) for number in (8, 9, 10)]
+    later = ((stage, beside(opening[0], plan.run_budget, stages[stage])) for stage in (1, 2))
+    fresh = [one.model_copy(update={"stage": stage}) for stage, made in later for one in made]
     members: dict[str, list[str]] = {}
     for task in (*(one for stage in stages for one in stage), *far):
         members.setdefault(task.name.partition("-")[0], []).append(task.task_id)
@@ -90,13 +86,10 @@ def test_every_stage_has_new_tasks_of_each_family_with_stock_and_none_is_used_tw
     rows = ask("SELECT task, list(DISTINCT purpose) AS purposes FROM matches GROUP BY task")
     used = {row["task"]: row["purposes"] for row in rows}
     assert all(len(purposes) == 1 for purposes in used.values())
-    by_purpose = {p: sorted(task for task, of in used.items() if of == [p]) for of in used.values() for p in of}
-    assert by_purpose == {
-        "race": ["east-1", "west-1"],
-        "generation": ["east-2", "west-2"],
-        "confirmation": ["east-5", "east-6", "east-7", "west-5", "west-6", "west-7"],
-        "reserve": ["far-10", "far-8", "far-9"],
-    }
+    by_purpose = {p: {task for task, of in used.items() if of == [p]} for of in used.values() for p in of}
+    numbers = {"race": (1,), "generation": (2,), "confirmation": (5, 6, 7)}
+    searched = {p: {f"{family}-{n}" for family in ("east", "west") for n in of} for p, of in numbers.items()}
+    assert by_purpose == searched | {"reserve": {"far-8", "far-9", "far-10"}}
     of_stock = ask(f"SELECT DISTINCT task FROM runs WHERE program_id = '{starter('stock').program_id}'")
     assert {row["task"] for row in of_stock} == used.keys()
 
@@ -131,7 +124,6 @@ def test_the_claim_is_the_mean_over_new_tasks_in_the_scales_of_their_families(en
 def test_a_family_that_was_left_out_has_one_test_of_its_own_at_the_end(ended: Ended, ask: Snapshot) -> None:
     (far,) = ended[1].decision.held_out
     assert far.task == "far" and far.champion is not None and far.champion.n == 3
-    assert any(one.startswith("On held-out tasks of far it gains") for one in decided(ended[1].decision).sentences)
     order = ask("SELECT purpose, min(started_at) AS first, max(started_at) AS last FROM matches GROUP BY purpose")
     times = {row["purpose"]: (row["first"], row["last"]) for row in order}
     assert times["reserve"][0] >= times["confirmation"][1]
@@ -145,14 +137,11 @@ def test_the_first_child_has_a_list_learnt_also_from_the_tasks_of_the_study(ende
     assert ("learn-ideas" in children) == bool(learnt.items)
 
 
-def test_page_and_report_say_what_the_figures_are_over(ended: Ended, ask: Snapshot) -> None:
+def test_the_page_says_what_the_figures_are_over(ended: Ended) -> None:
     folder, champion = ended
-    page = (folder / "champion.evidence.md").read_text()
-    assert {row.counted for row in decided(champion.decision).rows if row.program == champion.program.name} == {
-        "new task"
-    }
-    assert "6 new tasks" in page
-    assert len(re.findall("are fresh: no researcher saw them", page)) == 1  # once for all tasks
+    rows = decided(champion.decision).rows
+    assert {row.counted for row in rows if row.program == champion.program.name} == {"new task"}
+    assert "6 new tasks" in (folder / "champion.evidence.md").read_text()
 
 
 @pytest.mark.slow
@@ -183,10 +172,7 @@ def test_members_are_drawn_once_each_and_always_the_same_with_a_seed() -> None:
     families.check()
     first, again, other = (draw(families, PLAN, seed) for seed in (7, 7, 8))
     assert first == again and first != other
-    names = [
-        *(task.folder.name for task in first.opening),
-        *(Path(one.task).name for one in first.fresh + first.reserve),
-    ]
+    names = [*(t.folder.name for t in first.opening), *(Path(one.task).name for one in first.fresh + first.reserve)]
     assert len(set(names)) == len(names) == 2 * (1 + 1 + 3) + 3
     assert all(int(name.rpartition("-")[2]) >= 1000 for name in names)
     assert {one.stage for one in first.fresh} == {1, 2}
