@@ -40,9 +40,7 @@ def test_of_equal_tasks_the_error_shrinks_and_the_degrees_of_freedom_add_up() ->
     se = math.sqrt(1 / 6 / 2)
     assert both.difference == pytest.approx(one.difference) == pytest.approx(0.7)
     assert both.p == pytest.approx(student.sf(0.7 / se, 20))
-    assert (both.low, both.high) == pytest.approx(
-        (0.7 - student.ppf(0.975, 20) * se, 0.7 + student.ppf(0.975, 20) * se)
-    )
+    assert (both.low, both.high) == pytest.approx(student.interval(0.95, 20, 0.7, se))
     assert one.p == pytest.approx(student.sf(0.7 / math.sqrt(1 / 6), 10))
     assert [on.task for on in both.tasks] == ["a", "b"]
     assert both.champion.mean == pytest.approx(0.7) and both.champion.n == 6

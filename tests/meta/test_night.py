@@ -146,8 +146,8 @@ def test_the_next_night_goes_on_from_main_with_a_program_more(
     assert (said["nights"], said["lineages"]) == (2, 1) and 0 < said["p"] <= 1
     assert {row["night"] for row in said["items"]} == {str(ended), str(study)}
     assert run(["standings", str(ended), str(ended)]) == 2 and "named twice" in capsys.readouterr().err
-    other = ["improve", str(repository / "other.md"), *words[2:], "-s", str(tmp_path / "other"), "-y", "-q"]
-    assert run(other) == 0 and run(["standings", str(ended), str(tmp_path / "other")]) == 2
+    other = ["improve", str(repository / "other.md"), *words[2:4], "--budget", "1.2s", "-s", str(tmp_path / "other")]
+    assert run([*other, "-y", "-q"]) == 0 and run(["standings", str(ended), str(tmp_path / "other")]) == 2
     assert "not nights of the same two programs" in capsys.readouterr().err
 
 
