@@ -13,15 +13,17 @@ import pytest
 from analysis.ledger import read
 from analysis.ledger.events import LEDGER_KEYS, DocumentEvent, read_event
 from analysis.study import query
+from analysis.verdict.decision import decision_of
 from arena.arms import Entry, enter
 from arena.executor import LocalExecutor
 from arena.match import play
 from arena.race import Allocation
 from arena.task_study import TaskStudy
-from meta.begin import champion_of, take_up
+from meta.begin import champion_of, create, take_up
 from meta.evolve import Evolution, evolve
 from meta.lineage import Lineage
 from meta.verdict import Champion
+from programs.folder import load
 from programs.program import Program
 from programs.shelf import starter
 from tests.inner_loop.play import BLOBS
@@ -165,3 +167,21 @@ def test_the_champion_stays_once_its_confirmation_has_begun(ended: Ended, tmp_pa
         for row in play(TaskStudy(study), workers, late, Allocation({late.arms[0].arm_id: 2}), silent):
             assert row.gains
         assert Evolution(study, plan, workers, lineage, silent).best() == champion.program
+
+
+def test_a_study_that_was_cut_off_before_its_last_file_goes_on(tmp_path: Path) -> None:
+    task = planted(tmp_path / "law", experiments=6)
+    plan = replace(TINY, generations=0, run_budget=task.run_budget)
+    study, starters = create(tmp_path / "s", task=task, plan=plan, workers=1, seed=3)
+    page = study.folder / "champion.evidence.md"
+    page.mkdir()  # what stands there cannot be replaced by a file
+    with pytest.raises(OSError):
+        evolve(study, plan, starters, silent)
+    assert champion_of(study.folder) is None
+    page.rmdir()
+    champion = evolve(*take_up(study.folder), silent)
+    assert page.read_text().startswith(f"# Evidence for {champion.program.name}")
+    assert load(study.folder / "champion.md").raw == champion.program.raw
+    told = champion_of(study.folder)
+    assert told is not None and decision_of(told) == champion.decision
+    assert not list(study.folder.glob(".*.partial"))
