@@ -22,17 +22,15 @@ from arena.task_study import TaskStudy
 from meta.begin import champion_of, create, take_up
 from meta.evolve import Evolution, evolve
 from meta.lineage import Lineage
-from meta.verdict import Champion
 from programs.folder import load
 from programs.program import Program
 from programs.shelf import starter
 from tests.inner_loop.play import BLOBS
-from tests.meta.evolved import evolved
+from tests.meta.evolved import Ended, evolved, taken_up_again
 from tests.studies import TINY, Snapshot, planted, silent
 from trainer.task import Task
 
 LOCAL = "---\nmetaloop:\n  proposers: {local: 1.0}\n---\n"
-Ended = tuple[Path, Champion]
 
 
 @pytest.fixture(scope="module")
@@ -129,14 +127,9 @@ def test_the_first_child_is_written_from_evidence_that_it_cites(ask: Snapshot) -
     assert first["evidence_ids"] and set(first["evidence_ids"]) <= known
 
 
-def test_a_study_that_has_ended_says_the_same_again(ended: Ended) -> None:
-    folder, champion = ended
-    events = query(folder, "SELECT count(*) AS n FROM events WHERE kind <> 'segment'")
-    study, plan, starters = take_up(folder)
-    again = evolve(study, plan, starters, silent)
-    assert again == champion
-    assert query(folder, "SELECT count(*) AS n FROM events WHERE kind <> 'segment'") == events
-    assert (champion_of(folder) or {})["program_id"] == champion.program.program_id
+def test_a_study_that_has_ended_says_the_same_again(ended: Ended, tmp_path: Path) -> None:
+    again = taken_up_again(ended, tmp_path / "study")
+    assert (champion_of(again) or {})["program_id"] == ended[1].program.program_id
 
 
 @pytest.mark.parametrize("front", ["", pytest.param(LOCAL, marks=pytest.mark.slow)])

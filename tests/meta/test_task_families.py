@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from analysis.ledger import read
 from analysis.report.evidence import Evidence, ProgramScore
 from analysis.scales import UNIT, GainScale
 from analysis.statistics import mean_interval
@@ -23,16 +21,14 @@ from meta.begin import take_up
 from meta.claim import Against, Gains, claim_over
 from meta.confirmation import FINAL
 from meta.conformance.evidence_of import edit, idea
-from meta.evolve import evolve
 from meta.learnt import relearnt
 from meta.past_study import past_study
 from meta.plan import Plan
 from meta.task_families import DrawnTasks, Families, draw, sized, works
-from meta.verdict import Champion
 from programs.errors import UsageError
 from programs.shelf import starter
-from tests.meta.evolved import evolved
-from tests.studies import TINY, Snapshot, silent
+from tests.meta.evolved import Ended, evolved, taken_up_again
+from tests.studies import TINY, Snapshot
 from trainer.laws.planted import random_law, simulated_task
 from trainer.task import Task
 
@@ -40,7 +36,6 @@ PLAN = replace(
     TINY, run_budget=0.8, confirm_runs=2, ablation_runs=2, control_runs=2, harvest_percent=0,
     variant_runs=0, family_tasks=1, family_confirm=3,
 )  # fmt: skip
-Ended = tuple[Path, Champion]
 
 
 def member_of(folder: Path, family: str, number: int) -> Task:
@@ -146,11 +141,7 @@ def test_the_page_says_what_the_figures_are_over(ended: Ended) -> None:
 
 @pytest.mark.slow
 def test_a_study_that_is_taken_up_again_says_the_same(ended: Ended, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(ended[0], tmp_path / "study", symlinks=True))
-    before = [event for event in read(folder / "ledger") if event["kind"] != "segment"]
-    study, plan, starters = take_up(folder)
-    assert evolve(study, plan, starters, silent) == ended[1]
-    assert [event for event in read(folder / "ledger") if event["kind"] != "segment"] == before
+    taken_up_again(ended, tmp_path / "study")
 
 
 def test_programs_are_shown_with_their_lead_over_stock_on_the_same_tasks(ended: Ended) -> None:

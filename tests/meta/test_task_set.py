@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,18 +15,15 @@ from arena.race import ArmScore
 from arena.task_set import TaskSet
 from meta.begin import champion_of, create, take_up
 from meta.champion import write_page_again
-from meta.evolve import evolve
 from meta.reserve import refuse_twice
-from meta.verdict import Champion
 from programs.errors import UsageError
 from programs.shelf import starter
-from tests.meta.evolved import evolved
-from tests.studies import TINY, Snapshot, planted, silent
+from tests.meta.evolved import Ended, evolved, taken_up_again
+from tests.studies import TINY, Snapshot, planted
 from trainer.task import Task
 
 PLAN = replace(TINY, run_budget=0.8, confirm_runs=3, ablation_runs=0, harvest_percent=5)
 NORTH, SOUTH, FAR = ("north", 2), ("south", 5), ("far", 9)
-Ended = tuple[Path, Champion]
 
 
 def home_of(folder: Path, name: str, seed: int) -> Task:
@@ -116,11 +112,7 @@ def test_the_page_names_every_task(ended: Ended) -> None:
 
 @pytest.mark.slow
 def test_a_study_that_is_taken_up_again_says_the_same(ended: Ended, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(ended[0], tmp_path / "study", symlinks=True))
-    before = [event for event in read(folder / "ledger") if event["kind"] != "segment"]
-    study, plan, starters = take_up(folder)
-    assert evolve(study, plan, starters, silent) == ended[1]
-    assert [event for event in read(folder / "ledger") if event["kind"] != "segment"] == before
+    folder = taken_up_again(ended, tmp_path / "study")
     page = (folder / "champion.evidence.md").read_text()
     study, _, _ = take_up(folder)
     with study:
