@@ -36,9 +36,7 @@ HEAVY = "torch numpy pandas duckdb scipy optuna litellm pydantic rich git jinja2
 
 @pytest.fixture(scope="module")
 def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("cli")
-    write_study(folder / "studies" / "one")
-    return folder
+    return write_study(tmp_path_factory.mktemp("cli") / "studies" / "one").parents[1]
 
 
 @pytest.fixture
@@ -356,8 +354,8 @@ def test_a_new_program_is_a_starter_under_its_own_title(call: Call, tmp_path: Pa
     made = Program.parse(file.read_text("utf-8"), "mine")
     assert "# My loop\n" in made.text and made.ideas and made.charter == starter("idea-queue").charter
     assert call("program", "lint", str(file))[0] == 0
-    for words, problem in (([file], "already exists"), ([tmp_path / "x.txt"], "no .md file")):
-        code, _, err = call("program", "new", *map(str, words))
+    for name, problem in ((file, "already exists"), (tmp_path / "x.txt", "no .md file")):
+        code, _, err = call("program", "new", str(name))
         assert code == 2 and problem in err
     assert call("program", "new", str(tmp_path / "night" / "program.md"), "--base", "careful")[0] == 0
     assert "# Night\n" in (tmp_path / "night" / "program.md").read_text("utf-8")

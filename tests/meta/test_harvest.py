@@ -199,13 +199,10 @@ def test_the_best_edits_are_those_with_a_gain_that_go_together(searched: Path) -
 
     other = next(value for value in second.values if value != known[second.name])
     worse = next(value for value in third.values if value != known[third.name])
-    effects = {
-        (first.name.lower(), f"{values[0]:.12g}"): effect(0.2, 0.1),
-        (first.name.lower(), f"{values[1]:.12g}"): effect(0.3, -0.1),
-        (second.name.lower(), f"{other:.12g}"): effect(0.1, 0.05),
-        (third.name.lower(), f"{worse:.12g}"): effect(-0.1, -0.2),
-        ("gone", '"x"'): effect(9.0, 8.0),
-    }
+    found = ((first, values[0], 0.2, 0.1), (first, values[1], 0.3, -0.1), (second, other, 0.1, 0.05),
+             (third, worse, -0.1, -0.2))  # fmt: skip
+    effects = {(knob.name.lower(), f"{value:.12g}"): effect(mean, low) for knob, value, mean, low in found}
+    effects["gone", '"x"'] = effect(9.0, 8.0)
     assert best_edits(task, effects)[1].set == {first.name: values[1], second.name: other}
     source, edit = best_edits(task, effects, certain=True)
     assert edit.set == {first.name: values[0], second.name: other}

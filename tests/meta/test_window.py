@@ -251,10 +251,8 @@ def test_in_a_browser_nothing_is_cut_off_and_the_keys_work(window: Window) -> No
         assert browser.value("document.activeElement.className") == "open"
         browser.value(press.format("/"))
         assert browser.value("document.activeElement.id") == "find"
-        browser.value(
-            "document.activeElement.value = 'deep';"
-            "document.activeElement.dispatchEvent(new InputEvent('input', {bubbles: true}))"
-        )
+        typed = "dispatchEvent(new InputEvent('input', {bubbles: true}))"
+        browser.value(f"document.activeElement.value = 'deep'; document.activeElement.{typed}")
         until(browser, "[...document.querySelectorAll('.studies li')].filter((one) => !one.hidden).length === 1")
         browser.value("document.activeElement.blur()")
         browser.value("shown = document.querySelector('.studies')")
