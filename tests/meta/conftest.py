@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 from pathlib import Path
 
 import pytest
 
 from meta.cli.main import run
+from tests.conftest import shared
 from tests.meta.cli_study import Call
 
 
@@ -25,7 +27,10 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 
 @pytest.fixture(scope="session")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with two studies, which the tests only read."""
+    """A folder with two studies, which the tests only read: made once for all processes of this run of the tests."""
     from tests.meta.opened_window import made_studies
 
-    return made_studies(tmp_path_factory.mktemp("window"))
+    folder = shared(tmp_path_factory) / "window"
+    with open(f"{folder}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return folder if folder.exists() else made_studies(folder)

@@ -49,15 +49,15 @@ class Window:
 
 
 def made_studies(folder: Path) -> Path:
-    """Two studies with a held-out task."""
+    """Two studies with held-out tasks."""
     task = planted(folder / "law", experiments=6)
-    other = planted(folder / "far", 3, name="far", experiments=6)
+    others = [planted(folder / name, seed, name=name, experiments=6) for name, seed in (("far", 3), ("farther", 4))]
     plan = replace(
-        TINY, run_budget=6 * task.cost_seconds, starters=2, opening_runs=1, opening_more=1, children=1, child_more=1,
+        TINY, run_budget=6 * task.cost_seconds, starters=2, opening_runs=2, opening_more=1, children=1, child_more=1,
         confirm_runs=2, ablation_runs=0,
     )  # fmt: skip
     for name, seed in (("one", 5), ("deep/er/two", 6)):
-        evolved(folder / name, task, plan, seed=seed, reserve=[other])
+        evolved(folder / name, task, plan, seed=seed, reserve=others)
     return folder
 
 

@@ -17,20 +17,8 @@ from trainer.laws.planted import simulated_task
 
 from .cli_study import cli
 
-PROGRAM = """---
-metaloop:
-  proposers: {queue: 1.0}
-  no_repeat: false
----
-# Small
-
-Be bold.
-
-## Ideas
-
-- First `momentum=0.9`.
-- A larger step: `lr=0.1`.
-"""
+PROGRAM = "---\nmetaloop: {proposers: {queue: 1.0}, no_repeat: false}\n---\n# Small\n\nBe bold.\n\n## Ideas\n\n"
+IDEAS = "- First `momentum=0.9`.\n- A larger step: `lr=0.1`.\n"
 LAW = Law(
     before=dict.fromkeys("ABCD", 1.0), effects={("A", 2.0): 0.4, ("B", 2.0): 0.2, ("C", 2.0): -0.1, ("D", 2.0): 0.0},
     interactions={}, seed=1, noise=0.001,
@@ -46,7 +34,7 @@ def ablate(*args: str, cwd: Path) -> Any:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    (tmp_path / "small.md").write_text(PROGRAM, encoding="utf-8")
+    (tmp_path / "small.md").write_text(PROGRAM + IDEAS)
     return tmp_path
 
 
@@ -63,16 +51,11 @@ def test_the_plan_and_the_bill_come_first(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("args", "told", "code"),
-    [
-        (("small.md", "--budget", "5s"), "the budget pays for", 2),
-        (("small.md", "--only", "d000"), "no directive d000", 2),
-    ],
+    ("args", "told"), [(("--budget", "5s"), "the budget pays for"), (("--only", "d000"), "no directive d000")]
 )
-def test_mistakes_are_one_line_and_found_nothing(folder: Path, args: tuple[str, ...], told: str, code: int) -> None:
-    done = cli("ablate", *args, *HOW, cwd=folder)
-    assert done.returncode == code and told in done.stderr and "Traceback" not in done.stderr
-    assert not (folder / "studies").exists()
+def test_mistakes_found_nothing(folder: Path, args: tuple[str, ...], told: str) -> None:
+    done = cli("ablate", "small.md", *args, *HOW, cwd=folder)
+    assert done.returncode == 2 and told in done.stderr and not (folder / "studies").exists()
 
 
 @pytest.mark.slow
@@ -148,16 +131,10 @@ def test_the_kept_rows_of_an_import_are_trained_again_in_a_new_study(tmp_path: P
     assert "left out: 1 of 4 kept rows" in done.stderr and "2 of 3 kept changes are distinguishable" in done.stderr
     again = cli("ablate", "--resume", made["study"], "--json", cwd=tmp_path)
     assert json.loads(again.stdout)["items"] == made["items"]
-    _leads_back_to_trainings(tmp_path, made)
-
-
-def _leads_back_to_trainings(folder: Path, made: dict[str, Any]) -> None:
-    shown = cli("show", made["items"][0]["credit_id"], "-s", made["study"], "--json", cwd=folder)
+    shown = cli("show", made["items"][0]["credit_id"], "-s", made["study"], "--json", cwd=tmp_path)
     assert len(json.loads(shown.stdout)["rests_on"]) == 15
-    report = cli("report", made["study"], "-o", "report.html", cwd=folder)
-    text = (folder / "report.html").read_text()
-    assert report.returncode == 0 and "each kept change of 1 run was measured" in text and "more of A" in text
-    assert "metaloop ablate" in text and cli("credit", made["study"], cwd=folder).returncode == 0
+    report = cli("report", made["study"], "-o", "report.html", cwd=tmp_path)
+    assert report.returncode == 0 and "more of A" in (tmp_path / "report.html").read_text()
 
 
 @pytest.mark.parametrize(

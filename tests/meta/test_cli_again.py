@@ -29,11 +29,13 @@ def test_the_stored_line_makes_the_same_study(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("METALOOP_FIXED_STEPS", "1")
     init_simulated(tmp_path / "a law", 3)
-    line = ["match", "local", "-t", "a law", "-n", "2", "--no-controls", "--seed", "5", "-b", "0.1m", "-j", "1"]
+    line = ["match", "local", "-t", "a law", "-n", "2", "--no-controls", "--seed", "5", "-b", "0.01m", "-j", "1"]
     assert run([*line, "-s", "one", "-y", "-q"]) == 0
     words = shlex.split(repeated(tmp_path / "one"))
     monkeypatch.delenv("METALOOP_FIXED_STEPS")
-    expected = "local --task 'a law' --seeds 2 --no-controls --run-budget 6 --seed 5 --workers 1 --set fixed_steps=true"
+    expected = (
+        "local --task 'a law' --seeds 2 --no-controls --run-budget 0.6 --seed 5 --workers 1 --set fixed_steps=true"
+    )
     assert words[:2] == ["metaloop", "match"] and {*words[2:]} == {*shlex.split(expected)}
     assert run([*words[1:], "-s", "two", "-q"]) == 0
     one, two = (StudyConfig.read(tmp_path / name / "study.toml") for name in ("one", "two"))

@@ -8,28 +8,25 @@ from pathlib import Path
 
 import pytest
 
-from arena.setup import StudySetup
-from arena.study import Study
 from inner_loop.run_context import ModelConfig
 from meta.cli.main import run
 from programs.shelf import starter
 from tests.inner_loop.play import BLOBS
 from tests.llm.gateway import OPENAI_KEY
 from tests.meta.cli_study import ALONE, cli
+from tests.studies import study_on
 from trainer.task import Task
 
 
 def test_the_plan_says_what_is_not_priced_and_an_absent_agent_founds_nothing(tmp_path: Path) -> None:
-    plan = cli("match", "stock", *ALONE, "-r", "command:codex", "--dry-run", "--json", cwd=tmp_path)
+    words = ("match", "stock", *ALONE, "-r", "command:codex", "-s", "here")
+    plan = cli(*words, "--dry-run", "--json", cwd=tmp_path)
     assert "not priced" in json.loads(plan.stdout)["price"]
     own = {**os.environ, "PATH": str(tmp_path)}
-    absent = cli("match", "stock", *ALONE, "-r", "command:codex", "-s", "here", "--json", cwd=tmp_path, env=own)
+    absent = cli(*words, "--json", cwd=tmp_path, env=own)
     told = json.loads(absent.stderr)["error"]
     assert absent.returncode == 1 and told["kind"] == "environment" and "npm install" in told["hint"]
-
-    secret = cli(
-        "match", "stock", *ALONE, "-r", "command:codex", "--set", "agent_env=A=sk-4711", "-s", "here", cwd=tmp_path
-    )
+    secret = cli(*words, "--set", "agent_env=A=sk-4711", cwd=tmp_path)
     assert secret.returncode == 2 and "4711" not in secret.stderr
     assert not (tmp_path / "here").exists()
 
@@ -96,10 +93,7 @@ def test_doctor_tells_which_agents_are_installed(tmp_path: Path) -> None:
 
 
 def test_a_study_is_resumed_with_its_own_agent(tmp_path: Path) -> None:
-    setup = StudySetup(
-        task=Task.load(BLOBS), run_budget=1.2, command="match", workers=1, researcher="command",
-        model_config=ModelConfig(agent="mine"), programs=[starter("stock")], plan={"seeds": 1, "roles": ["program"]},
-    )  # fmt: skip
-    Study.create(tmp_path / "s", setup)
+    more = {"model_config": ModelConfig(agent="mine"), "programs": [starter("stock")]}
+    study_on(tmp_path / "s", Task.load(BLOBS), researcher="command", plan={"seeds": 1, "roles": ["program"]}, **more)
     other = cli("match", "--resume", str(tmp_path / "s"), "--agent-command", "another", cwd=tmp_path)
     assert other.returncode == 2 and "; --agent-command would change nothing" in other.stderr

@@ -18,10 +18,12 @@ import tomli_w
 import analysis.study as study_tables
 import meta.evolve as outer_loop
 from analysis.ledger.run_state import StudyState
-from arena.setup import StudySetup
 from meta import begin
 from meta.live import LiveStudy
+from meta.plan import QUICK
+from programs.shelf import starter
 from tests.meta.cli_study import ALONE, Call
+from tests.studies import planted, study_on
 from trainer.variants import init_simulated
 
 
@@ -89,19 +91,7 @@ def test_an_invalid_source_is_told_on_stdout_and_exits_with_1(call: Call, tmp_pa
     ],
 )  # fmt: skip
 def test_a_plan_of_wrong_types_is_one_line(call: Call, tmp_path: Path, command: str, plan: dict[str, Any]) -> None:
-    from arena.study import Study
-    from meta.plan import QUICK
-    from programs.program import Program
-    from trainer.task import Task
-    from trainer.variants import init_simulated
-
-    task = Task.load(init_simulated(tmp_path / "law", 1))
-    Study.create(
-        tmp_path / "s",
-        StudySetup(
-            task=task, run_budget=1.0, command=command, workers=1, programs=[Program.parse("# Stock\n\nGo.\n", "stock")]
-        ),
-    )
+    study_on(tmp_path / "s", planted(tmp_path / "law"), 1.0, command=command, programs=[starter("stock")])
     place = tmp_path / "s" / "study.toml"
     known = asdict(QUICK) | {"run_budget": 1.0} if command == "improve" else {}
     place.write_text(place.read_text().replace("[plan]\n", "[plan]\n" + tomli_w.dumps(known | plan)))

@@ -57,16 +57,12 @@ def test_what_cannot_work_is_refused_before_anything_is_founded(
     assert (code, error["kind"]) == (2, "usage") and "cost money" in error["message"]
     for flags, told in (
         (("-m", "openai/x", "--max-usd", "1"), "no price is known for openai/x"),
-        (("-m", "nobody-knows"), "no provider is known"),
-        (("-m", "gtp-4o-mini"), "no provider is known"),
+        (("-m", "gtp-4o-mini"), "no provider is known"), (("-m", "nobody-knows"), "no provider is known"),
         (("-m", "openai/x", "--set", "prices=x=1/2"), "--set prices=x: no model of that name"),
         (("-m", "openai/x", "--set", "prices=x=1/2", "--dry-run"), "--set prices=x: no model of that name"),
-        (("-r", "chat"), "needs a model"),
-        (("-r", "oracle"), "no researcher 'oracle'"),
-        (("-m", "openai/x", "--set", "prices=openai/x=1"), "not a price"),
-        (("-m", "openai/x", "--set", "prices=openai/x=1/2/3/4"), "not a price"),
-        (("-m", "openai/x", "--set", "prices=openai/x=1/2/-3"), "not a price"),
-    ):
+        (("-r", "chat"), "needs a model"), (("-r", "oracle"), "no researcher 'oracle'"),
+        *((("-m", "openai/x", "--set", f"prices=openai/x={bad}"), "not a price") for bad in ("1", "1/2/3/4", "1/2/-3")),
+    ):  # fmt: skip
         code, error = refused(capsys, *flags)
         assert code == 2 and told in error["message"], flags
         assert ("did you mean gpt-4o-mini" in error["hint"]) == ("gtp-4o-mini" in flags)
@@ -84,22 +80,21 @@ def test_a_key_or_a_name_that_the_provider_refuses_costs_no_training(
     assert run(["match", "stock", *ALONE, "-t", "task", "-s", "s", "-m", "openai/gone,openai/test", "--yes"]) == 0
 
 
+def planned(capsys: pytest.CaptureFixture[str], *flags: str) -> dict[str, Any]:
+    capsys.readouterr()
+    assert run(["match", "stock", *ALONE, "-t", "task", "--dry-run", "--json", *flags]) == 0
+    plan: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return plan
+
+
 def test_the_plan_names_tokens_and_dollars_or_says_that_there_is_no_price(
-    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert (
-        run(["match", "stock", *ALONE, "-t", "task", "--dry-run", "--json", "-m", "gpt-4o-mini", "--max-usd", "2"]) == 0
-    )
-    plan = json.loads(capsys.readouterr().out)
+    plan = planned(capsys, "-m", "gpt-4o-mini", "--max-usd", "2")
     assert plan["models"] == "gpt-4o-mini" and plan["tokens"] > 8000 and 0 < plan["usd"] < 1
     assert plan["price"].endswith("at most $2")
-    assert (
-        run(["match", "stock", *ALONE, "-t", "task", "--dry-run", "--json", "-m", "gpt-4o-mini", "--max-usd", "0.0001"])
-        == 0
-    )
-    assert "at most $0.0001: it stops there" in json.loads(capsys.readouterr().out)["price"]
-    assert run(["match", "stock", "-t", "task", "--dry-run", "--json", "-m", "openai/x"]) == 0
-    plan = json.loads(capsys.readouterr().out)
+    assert "it stops there" in planned(capsys, "-m", "gpt-4o-mini", "--max-usd", "0.0001")["price"]
+    plan = planned(capsys, "-m", "openai/x")
     assert plan["usd"] is None and "not priced" in plan["price"]
 
 
@@ -109,31 +104,23 @@ LIMITS = ("--set", "reply_tokens=900", "--set", "call_timeout=40s", "--set", "pa
 def test_limits_of_calls_are_flags_variables_and_settings_and_stand_in_the_plan(
     here: Path, server: LlmServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run_ = ["match", "stock", *ALONE, "-t", "task", "-m", "openai/test", "--dry-run", "--json"]
+    model = ("-m", "openai/test")
     limits = {"reply_tokens": 8192, "call_timeout_s": 300.0, "patience_s": 900.0, "calls_at_once": 8}
-    assert run(run_) == 0
-    assert limits.items() <= json.loads(capsys.readouterr().out).items()
+    assert limits.items() <= planned(capsys, *model).items()
     asked = {"reply_tokens": 900, "call_timeout_s": 40.0, "patience_s": 3600.0, "calls_at_once": 3, "max_wall_s": 1200}
-    assert run([*run_, *LIMITS, "--set", "max_wall=20m"]) == 0
-    assert asked.items() <= json.loads(capsys.readouterr().out).items()
-    with monkeypatch.context() as patch:
-        patch.setenv("METALOOP_SET", " ".join([*LIMITS[1::2], "max_wall=20m"]))
-        assert run(run_) == 0
-        assert asked.items() <= json.loads(capsys.readouterr().out).items()
-    assert run(["match", "stock", "-r", "scripted", *run_[2:], *LIMITS]) == 0  # for whoever writes programs
-    assert json.loads(capsys.readouterr().out)["patience_s"] == 3600.0
+    assert asked.items() <= planned(capsys, *model, *LIMITS, "--set", "max_wall=20m").items()
+    assert planned(capsys, *model, *LIMITS, "-r", "scripted")["patience_s"] == 3600.0  # for whoever writes programs
+    monkeypatch.setenv("METALOOP_SET", " ".join([*LIMITS[1::2], "max_wall=20m"]))
+    assert asked.items() <= planned(capsys, *model).items()
 
 
 def test_limits_are_kept_by_the_study_and_can_be_changed_when_it_goes_on(
     here: Path, server: LlmServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert (
-        run(["match", "stock", *ALONE, "-t", "task", "-m", "openai/test", "-s", "s", *LIMITS, "--set", "max_wall=20m"])
-        == 0
-    )
+    made = ["match", "stock", *ALONE, "-t", "task", "-m", "openai/test", "-s", "s", *LIMITS, "--set", "max_wall=20m"]
+    assert run(made) == 0
     told = " ".join(capsys.readouterr().err.split())
-    assert "reply_tokens 900, call_timeout_s 40, patience_s 3600, calls_at_once 3" in told
-    assert "max_wall_s 1200" in told
+    assert "reply_tokens 900, call_timeout_s 40, patience_s 3600, calls_at_once 3" in told and "max_wall_s 1200" in told
     staff = StudyConfig.read(here / "s" / "study.toml").staff
     assert (staff.reply_tokens, staff.call_timeout, staff.patience, staff.calls_at_once) == (900, 40.0, 3600.0, 3)
     assert all(body["max_tokens"] == 900 for body in server.seen[1:])
@@ -168,14 +155,11 @@ def test_a_run_is_recorded_replayed_capped_and_resumed_by_the_command(here: Path
     shared = ("stock", *ALONE, "-t", "task", "-m", "openai/test", "--seed", "3", "--set", "fixed_steps=true")
     first = cli("match", *shared, "-s", "one", cwd=here, env={**env, "METALOOP_RECORD": "tape"})
     assert first.returncode == 0, first.stderr
-    offline = {k: v for k, v in os.environ.items() if not k.startswith("OPENAI")} | {
-        "OPENAI_API_BASE": "http://[::1]:1",
-        "METALOOP_REPLAY": "tape",
-    }
+    offline = {**os.environ, "OPENAI_API_BASE": "http://[::1]:1", "METALOOP_REPLAY": "tape"}  # and without a key
     again = cli("match", *shared, "-s", "two", cwd=here, env=offline)
     assert again.returncode == 0, again.stderr
-    assert query(here / "one", FIGURES) == query(here / "two", FIGURES)
-    assert query(here / "one", STANDINGS) == query(here / "two", STANDINGS)
+    for sql in (FIGURES, STANDINGS):
+        assert query(here / "one", sql) == query(here / "two", sql)
     capped = cli("match", *shared, "-s", "three", "--max-tokens", "10000", cwd=here, env=env)
     assert capped.returncode == 3 and "--max-tokens 10000 is reached" in capped.stderr
     resumed = cli("match", "--resume", "three", "--max-tokens", "900000", cwd=here, env=env)
@@ -206,14 +190,6 @@ def told_by(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     return capsys.readouterr().out
 
 
-def page_of(capsys: pytest.CaptureFixture[str], study: Path) -> str:
-    """What standings and status show to a person."""
-    capsys.readouterr()
-    present(Output(person=True), study, None)
-    Output(person=True).show(screen(LiveStudy.read(study), study.name, width=80))
-    return capsys.readouterr().out
-
-
 def test_spend_and_utilization_are_shown_at_80_columns_where_a_model_took_part(
     here: Path, server: LlmServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -226,7 +202,12 @@ def test_spend_and_utilization_are_shown_at_80_columns_where_a_model_took_part(
     assert run([*with_model, "-s", "p", "--set", "prices=openai/test=1/2"]) == 0
     assert all("k tokens, $0.0" in li for li in capsys.readouterr().err.splitlines() if li.startswith("run "))
     assert run(["match", "stock", "one-line", *task, "-s", "none"]) == 0
-    pages = {study: page_of(capsys, here / study) for study in ("m", "p", "none")}
+    pages = {}
+    for study in ("m", "p", "none"):  # what standings and status show to a person
+        capsys.readouterr()
+        present(Output(person=True), here / study, None)
+        Output(person=True).show(screen(LiveStudy.read(here / study), study, width=80))
+        pages[study] = capsys.readouterr().out
     assert all(len(line) <= 80 for page in pages.values() for line in page.splitlines())
     assert pages["m"].count("not priced") == 3 and "$" not in pages["m"]
     assert "not priced" not in pages["p"] and pages["p"].count("$0.0") == 3
@@ -238,9 +219,8 @@ def test_spend_and_utilization_are_shown_at_80_columns_where_a_model_took_part(
     assert calls.items() <= with_model.items() and with_model["usd"] is None
     assert 0 < with_model["utilization"] < 1 and with_model["token_utilization"] == 1.0
     assert sum(arm["tokens"] for arm in with_model["arms"]) == calls["tokens"]
-    assert (
-        not {"calls", "tokens", "usd", "utilization"} & json.loads(told_by(capsys, "status", "none", "--json")).keys()
-    )
+    without = json.loads(told_by(capsys, "status", "none", "--json"))
+    assert not {"calls", "tokens", "usd", "utilization"} & without.keys()
     plain = [told_by(capsys, "standings", study).splitlines() for study in ("m", "none")]
     tables = [[line.split("\t") for line in lines if line.count("\t") > 3] for lines in plain]
     spent, none = ([dict(zip(table[0], cells, strict=True)) for cells in table[1:]] for table in tables)

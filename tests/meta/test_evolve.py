@@ -13,31 +13,31 @@ import pytest
 from analysis.ledger import read
 from analysis.ledger.events import LEDGER_KEYS, DocumentEvent, read_event
 from analysis.study import query
+from analysis.verdict.decision import decision_of
 from arena.arms import Entry, enter
 from arena.executor import LocalExecutor
 from arena.match import play
 from arena.race import Allocation
 from arena.task_study import TaskStudy
-from meta.begin import champion_of, take_up
+from meta.begin import champion_of, create, take_up
 from meta.evolve import Evolution, evolve
 from meta.lineage import Lineage
-from meta.verdict import Champion
+from programs.folder import load
 from programs.program import Program
 from programs.shelf import starter
 from tests.inner_loop.play import BLOBS
-from tests.meta.evolved import evolved
+from tests.meta.evolved import Ended, evolved, taken_up_again
 from tests.studies import TINY, Snapshot, planted, silent
 from trainer.task import Task
 
 LOCAL = "---\nmetaloop:\n  proposers: {local: 1.0}\n---\n"
-Ended = tuple[Path, Champion]
 
 
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory: pytest.TempPathFactory) -> Ended:
     """With one worker process, because each imports torch for itself. tests/arena/test_match.py trains in two."""
     folder = tmp_path_factory.mktemp("evolve") / "study"
-    return folder, evolved(folder, Task.load(BLOBS), TINY, seed=1, fixed_steps=True)
+    return folder, evolved(folder, Task.load(BLOBS), replace(TINY, run_budget=0.8), seed=1, fixed_steps=True)
 
 
 @pytest.fixture(scope="module")
@@ -47,15 +47,13 @@ def ask(ended: Ended) -> Snapshot:
 
 def test_the_claim_can_be_recomputed_from_the_runs(ended: Ended, ask: Snapshot) -> None:
     _, champion = ended
-    rows = ask(
-        "SELECT role, avg(verified_gain) AS gain, count(*) AS n FROM runs WHERE stream = 'confirmation' GROUP BY 1",
-    )
-    gains = {row["role"]: (row["gain"], row["n"]) for row in rows}
+    sql = "SELECT role, avg(verified_gain) AS gain, count(*) AS n FROM runs WHERE stream = 'confirmation' GROUP BY 1"
+    gains = {row["role"]: (row["gain"], row["n"]) for row in ask(sql)}
     assert gains["champion"] == pytest.approx((champion.decision.champion.mean, TINY.confirm_runs))
     (first, n), (second, other) = gains["control"], gains["a/a"]  # one sample: they are the same program
     pooled = (first * n + second * other) / (n + other)
-    assert (champion.decision.tested.gain.mean, champion.decision.tested.gain.n) == (pytest.approx(pooled), n + other)
-    (aa,) = champion.decision.aa
+    tested, (aa,) = champion.decision.tested.gain, champion.decision.aa
+    assert (tested.mean, tested.n) == (pytest.approx(pooled), n + other)
     assert aa.difference == pytest.approx(second - first) and (aa.n, aa.n_other) == (n, other)
 
 
@@ -72,9 +70,8 @@ def test_its_records_are_events_and_events_are_its_records(ended: Ended) -> None
 
 def test_confirmation_shares_no_run_seed_and_no_training_seed_with_the_search(ask: Snapshot) -> None:
     for column, view in (("run_seed", "runs"), ("seed", "verifications")):
-        rows = ask(f"SELECT {column} AS seed, stream FROM {view}")
-        search = {row["seed"] for row in rows if row["stream"] == "selection"}
-        confirmation = {row["seed"] for row in rows if row["stream"] == "confirmation"}
+        seeds = f"SELECT {column} AS seed FROM {view} WHERE stream ="
+        search, confirmation = ({row["seed"] for row in ask(f"{seeds} '{s}'")} for s in ("selection", "confirmation"))
         assert search and confirmation and not search & confirmation
 
 
@@ -130,14 +127,9 @@ def test_the_first_child_is_written_from_evidence_that_it_cites(ask: Snapshot) -
     assert first["evidence_ids"] and set(first["evidence_ids"]) <= known
 
 
-def test_a_study_that_has_ended_says_the_same_again(ended: Ended) -> None:
-    folder, champion = ended
-    events = query(folder, "SELECT count(*) AS n FROM events WHERE kind <> 'segment'")
-    study, plan, starters = take_up(folder)
-    again = evolve(study, plan, starters, silent)
-    assert again == champion
-    assert query(folder, "SELECT count(*) AS n FROM events WHERE kind <> 'segment'") == events
-    assert (champion_of(folder) or {})["program_id"] == champion.program.program_id
+def test_a_study_that_has_ended_says_the_same_again(ended: Ended, tmp_path: Path) -> None:
+    again = taken_up_again(ended, tmp_path / "study")
+    assert (champion_of(again) or {})["program_id"] == ended[1].program.program_id
 
 
 @pytest.mark.parametrize("front", ["", pytest.param(LOCAL, marks=pytest.mark.slow)])
@@ -146,9 +138,7 @@ def test_improve_crowns_only_the_users_own_lineage(tmp_path: Path, front: str) -
     own = Program.parse(f"{front}# Mine\n\nTake care.\n", "mine")
     task = planted(tmp_path / "task")
     plan = replace(TINY, run_budget=0.8)
-    champion = evolved(
-        tmp_path / "study", task, plan, workers=2, seed=1, fixed_steps=True, own=[own], command="improve"
-    )
+    champion = evolved(tmp_path / "study", task, plan, seed=1, own=[own], command="improve")
     rows = query(tmp_path / "study", "SELECT program_id, parent_ids FROM programs")
     parents = {row["program_id"]: row["parent_ids"] for row in rows}
     line, front = set(), [champion.program.program_id]
@@ -170,3 +160,21 @@ def test_the_champion_stays_once_its_confirmation_has_begun(ended: Ended, tmp_pa
         for row in play(TaskStudy(study), workers, late, Allocation({late.arms[0].arm_id: 2}), silent):
             assert row.gains
         assert Evolution(study, plan, workers, lineage, silent).best() == champion.program
+
+
+def test_a_study_that_was_cut_off_before_its_last_file_goes_on(tmp_path: Path) -> None:
+    task = planted(tmp_path / "law", experiments=6)
+    plan = replace(TINY, generations=0, run_budget=task.run_budget)
+    study, starters = create(tmp_path / "s", task=task, plan=plan, workers=1, seed=3)
+    page = study.folder / "champion.evidence.md"
+    page.mkdir()  # what stands there cannot be replaced by a file
+    with pytest.raises(OSError):
+        evolve(study, plan, starters, silent)
+    assert champion_of(study.folder) is None
+    page.rmdir()
+    champion = evolve(*take_up(study.folder), silent)
+    assert page.read_text().startswith(f"# Evidence for {champion.program.name}")
+    assert load(study.folder / "champion.md").raw == champion.program.raw
+    told = champion_of(study.folder)
+    assert told is not None and decision_of(told) == champion.decision
+    assert not list(study.folder.glob(".*.partial"))

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import redirect_stdout
 from dataclasses import replace
-from io import StringIO
 from pathlib import Path
 from typing import ClassVar
 
@@ -87,15 +85,19 @@ def experiments(folder: Path) -> dict[tuple[str, int], HarvestExperimentEvent]:
     return {at: replace(event, wall_seconds=0.0) for at, event in made.items()}
 
 
-@pytest.fixture(scope="module")
-def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A study up to its confirmation; the best of its finalists is not the one that the search found best."""
-    folder = tmp_path_factory.mktemp("harvest")
-    task = planted(folder / "task", experiments=6)
-    study, starters = create(folder / "study", task=task, plan=PLAN, workers=1, seed=5)
+def searched_on(task: Task, folder: Path) -> Path:
+    """A study up to its confirmation."""
+    study, starters = create(folder, task=task, plan=PLAN, workers=1, seed=5)
     with study, InProcessExecutor(study, silent, repositories=True) as executor, Unwritten() as lineage:
         search(study, PLAN, starters, executor, lineage, silent)
-    return folder / "study"
+    return folder
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The best of its finalists is not the one that the search found best."""
+    folder = tmp_path_factory.mktemp("harvest")
+    return searched_on(planted(folder / "task", experiments=6), folder / "study")
 
 
 @pytest.fixture(scope="module")
@@ -148,15 +150,12 @@ def test_the_announced_gain_comes_from_seeds_and_data_that_chose_nothing(whole: 
     gains = [base["confirmation"] - (one.metric or 0.0) for one in stages["measure"]]
     assert event.gain == pytest.approx(sum(gains) / FRESH_SEEDS) and event.low is not None and event.high is not None
     sql = "SELECT metric FROM baselines WHERE stream = 'confirmation'"  # their error is in every one of these gains
-    untouched, measured = [row["metric"] for row in query(folder, sql)], [one.metric for one in stages["measure"]]
-    assert (event.low, event.high) == pytest.approx(
-        ttest_ind(untouched, measured, equal_var=False).confidence_interval()
-    )
+    measured = [one.metric for one in stages["measure"]]
+    welch = ttest_ind([row["metric"] for row in query(folder, sql)], measured, equal_var=False)
+    assert (event.low, event.high) == pytest.approx(welch.confidence_interval())
     spent = sum(one.device_seconds_charged for made in stages.values() for one in made)
-    assert (
-        event.device_seconds_charged == pytest.approx(spent)
-        and 0 < spent <= EXPERIMENTS * study.task.cost_seconds + 1e-9
-    )
+    assert event.device_seconds_charged == pytest.approx(spent)
+    assert 0 < spent <= EXPERIMENTS * study.task.cost_seconds + 1e-9
 
 
 def test_a_search_that_pays_for_no_more_than_its_finals_still_ends(searched: Path) -> None:
@@ -200,23 +199,20 @@ def test_the_best_edits_are_those_with_a_gain_that_go_together(searched: Path) -
 
     other = next(value for value in second.values if value != known[second.name])
     worse = next(value for value in third.values if value != known[third.name])
-    effects = {
-        (first.name.lower(), f"{values[0]:.12g}"): effect(0.2, 0.1),
-        (first.name.lower(), f"{values[1]:.12g}"): effect(0.3, -0.1),
-        (second.name.lower(), f"{other:.12g}"): effect(0.1, 0.05),
-        (third.name.lower(), f"{worse:.12g}"): effect(-0.1, -0.2),
-        ("gone", '"x"'): effect(9.0, 8.0),
-    }
+    found = ((first, values[0], 0.2, 0.1), (first, values[1], 0.3, -0.1), (second, other, 0.1, 0.05),
+             (third, worse, -0.1, -0.2))  # fmt: skip
+    effects = {(knob.name.lower(), f"{value:.12g}"): effect(mean, low) for knob, value, mean, low in found}
+    effects["gone", '"x"'] = effect(9.0, 8.0)
     assert best_edits(task, effects)[1].set == {first.name: values[1], second.name: other}
     source, edit = best_edits(task, effects, certain=True)
     assert edit.set == {first.name: values[0], second.name: other}
     assert source == task.edits.apply(task.baseline(), edit)
 
 
-def test_the_study_leaves_the_train_py_and_its_evidence(tmp_path: Path) -> None:
+def test_the_study_leaves_the_train_py_and_its_evidence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The runs behind its claim are verified with more seeds than those of the search."""
-    folder = tmp_path / "study"
-    champion = evolved(folder, planted(tmp_path / "task", experiments=6), replace(PLAN, confirm_seeds=4), seed=4)
+    folder, plan = tmp_path / "study", replace(PLAN, confirm_seeds=4, opening_runs=1)
+    champion = evolved(folder, planted(tmp_path / "task", experiments=6), plan, seed=4)
     seeds = "SELECT stream, min(verified_seeds) AS low, max(verified_seeds) AS high FROM runs GROUP BY 1"
     found = {row["stream"]: (row["low"], row["high"]) for row in query(folder, seeds)}
     assert found == {"selection": (2, 2), "confirmation": (4, 4)}
@@ -225,12 +221,11 @@ def test_the_study_leaves_the_train_py_and_its_evidence(tmp_path: Path) -> None:
     assert name == "train.py" and (folder / "best_train.py").read_text() == text
     page = (folder / "champion.evidence.md").read_text()
     assert "## Best train.py" in page and f"{row['gain']:.2f}"[:4] in page
-    assert "metaloop verify" in page and champion.decision.scripts[0].gain == row["gain"] and "with 4 seeds" in page
-    told = StringIO()
-    with redirect_stdout(told):
-        present(Output(quiet=True, person=False), folder)
-    [script] = [line for line in told.getvalue().splitlines() if line.startswith("best train.py\t")]
-    assert f"{row['gain']:.2f}"[:4] in script and "8 seeds" in script and "best_train.py" in told.getvalue()
+    assert champion.decision.scripts[0].gain == row["gain"] and "with 4 seeds" in page
+    present(Output(quiet=True, person=False), folder)
+    told = capsys.readouterr().out
+    [script] = [line for line in told.splitlines() if line.startswith("best train.py\t")]
+    assert f"{row['gain']:.2f}"[:4] in script and "8 seeds" in script and "best_train.py" in told
     (folder / "best_train.py").unlink()
     again, plan, starters = take_up(folder)
     assert evolve(again, plan, starters, silent) == champion and (folder / "best_train.py").read_text() == text
@@ -247,27 +242,24 @@ class Slower(InProcessExecutor):
             yield replace(result, measurements=tuple(changed)) if "-drift-" in result.job_id else result
 
 
-@pytest.mark.parametrize(("by", "drifts"), [(0.0, False), (9.0, True), (-9.0, True)])
-def test_a_time_measured_while_the_machine_changed_its_speed_has_no_verdict(
-    tmp_path: Path, by: float, drifts: bool
-) -> None:
+def test_a_time_measured_while_the_machine_changed_its_speed_has_no_verdict(tmp_path: Path) -> None:
     task = planted(tmp_path / "task", experiments=6)
     toml = task.folder / "task.toml"
     toml.write_text(toml.read_text().replace("[task]\n", "[task]\ntimed = true\n"))
-    folder = tmp_path / "study"
-    study, starters = create(folder, task=Task.load(task.folder), plan=PLAN, workers=1, seed=5)
-    with study, Slower(study, silent, repositories=True) as executor, Unwritten() as lineage:
-        executor.by = by
-        search(study, PLAN, starters, executor, lineage, silent)
-        on = TaskStudy(study)
-        event = harvest(on, executor, EXPERIMENTS)
-        assert best_final(on, executor) == event
-    assert event is not None and event.gain is not None and event.drift is not None and (abs(event.drift) > 2) == drifts
-    assert (event.low is None) == (event.high is None) == (event.se is None) == drifts
-    with open_study(folder) as con:
-        [script] = found_scripts(con, task.name, "nats")
-        titles = [caveat.title for caveat in caveats(con)]
-    assert script.drift == event.drift and ("The machine's speed changed" in titles) == drifts
+    before = searched_on(Task.load(task.folder), tmp_path / "study")
+    for by, drifts in ((0.0, False), (9.0, True), (-9.0, True)):
+        folder = Path(shutil.copytree(before, tmp_path / f"by{by}", symlinks=True))
+        study, _, _ = take_up(folder)
+        with study, Slower(study, silent, repositories=True) as executor:
+            executor.by = by
+            event = harvest(TaskStudy(study), executor, EXPERIMENTS)
+            assert best_final(TaskStudy(study), executor) == event
+        assert event.gain is not None and event.drift is not None and (abs(event.drift) > 2) == drifts
+        assert (event.low is None) == (event.high is None) == (event.se is None) == drifts
+        with open_study(folder) as con:
+            [script] = found_scripts(con, task.name, "nats")
+            titles = [caveat.title for caveat in caveats(con)]
+        assert script.drift == event.drift and ("The machine's speed changed" in titles) == drifts
 
 
 def test_the_plan_states_its_share() -> None:

@@ -124,14 +124,7 @@ def test_the_quick_plan_says_so_too(kb: Path, capsys: pytest.CaptureFixture[str]
         ((), "compared_with_learnt", f"{others}; nothing from strokes"),
         (("--set", "without=letters"), "compared_with_learnt", "nothing from letters, strokes"),
         (("--set", f"knowledge={kb}"), "knowledge", "among them tasks of the family of strokes"),
-        (
-            (
-                "--set",
-                "knowledge=none",
-            ),
-            "",
-            "",
-        ),
+        (("--set", "knowledge=none"), "", ""),
     ):
         assert run([*command, *flags]) == 0
         plan = json.loads(capsys.readouterr().out)
@@ -139,32 +132,21 @@ def test_the_quick_plan_says_so_too(kb: Path, capsys: pytest.CaptureFixture[str]
         assert plan["plan"]["learnt_runs"] == 6 * (role == "compared_with_learnt")
 
 
-def test_the_command_says_so_and_can_leave_it_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file = tmp_path / "mine.md"
-    prose = "".join(f"- Think of {thing}.\n" for thing in ("noise", "scale", "speed"))
-    file.write_text(MINE.text)
-    command = ["improve", str(file), "-t", "strokes", "--quick", "--dry-run", "--json"]
-    assert run(command) == 0 and "they come after" not in capsys.readouterr().out  # no edit of this task
-    file.write_text(MINE.text.replace("LADDER1=0.02", "lr=0.02") + 10 * prose)
-    assert run(command) == 0
-    plan = capsys.readouterr().out
-    assert "36 measured tasks of letters, strokes, tabular, among them tasks of the family of strokes" in plan
-    few = "they come after the 1 idea of your program that a script tries, and a run takes about 15 from the list"
-    assert few in plan
-    assert "hardly reaches" not in plan
-    assert run([*command, "-b", "0.2s"]) == 0 and "so it hardly reaches the learnt ones" in capsys.readouterr().out
-    assert "`metaloop: {proposers: {queue: 0.9, local: 0.1}}`" in json.loads(plan)["ideas"]
-    assert run([*command, "--set", "knowledge=none"]) == 0
-    assert "measured tasks" not in capsys.readouterr().out
-
-
-def test_knowledge_of_ones_own_joins_what_is_shipped(
+def test_the_command_says_so_and_knowledge_of_ones_own_joins_what_is_shipped(
     tmp_path: Path, kb: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "mine.md"
+    prose = "".join(f"- Think of {thing}.\n" for thing in ("noise", "scale", "speed"))
+    command = ["improve", str(file), "-t", "strokes", "--quick", "--dry-run", "--json"]
     file.write_text(MINE.text)
-    command = ["improve", str(file), "-t", "strokes", "--quick", "--dry-run", "--json", "--set", f"knowledge={kb}"]
-    assert run(command) == 0
-    assert "38 measured tasks of also-swept, letters, strokes, swept, tabular" in capsys.readouterr().out
+    assert run([*command, "--set", f"knowledge={kb}"]) == 0
+    plan = capsys.readouterr().out
+    assert "38 measured tasks of also-swept, letters, strokes, swept, tabular" in plan
+    assert "they come after" not in plan  # no edit of this task
+    file.write_text(MINE.text.replace("LADDER1=0.02", "lr=0.02") + 10 * prose)
+    assert run([*command, "-b", "0.2s"]) == 0
+    plan = capsys.readouterr().out
+    assert "36 measured tasks" in plan and "after the 1 idea of your program that a script tries" in plan
+    assert "so it hardly reaches the learnt ones" in plan
     assert run([*command, "--set", f"knowledge={tmp_path}"]) == 2
     assert "no knowledge base" in capsys.readouterr().err

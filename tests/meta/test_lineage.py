@@ -35,11 +35,6 @@ def test_a_git_init_that_was_cut_off_is_made_whole(tmp_path: Path, made: int) ->
 def test_locks_of_a_git_that_was_cut_off_are_no_obstacle(tmp_path: Path) -> None:
     folder = tmp_path / "programs.git"
     Lineage(folder, EPOCH).__exit__()
-    for lock in (
-        "HEAD.lock",
-        "packed-refs.lock",
-        "refs/heads/main.lock",
-        f"refs/heads/{starter('stock').program_id}.lock",
-    ):
-        (folder / lock).touch()
+    for name in ("HEAD", "packed-refs", "refs/heads/main", f"refs/heads/{starter('stock').program_id}"):
+        (folder / f"{name}.lock").touch()
     assert grown(folder) == grown(tmp_path / "other")

@@ -14,7 +14,8 @@ from meta.cli.main import run
 from tests.meta.cli_study import on_terminal
 from trainer.variants import init_simulated
 
-QUIET = ("-n", "3", "-y", "-q", "--json")
+BUDGET = ("-b", "0.4s")
+QUIET = ("-n", "3", "-y", "-q", "--json", *BUDGET)
 
 
 @pytest.fixture(scope="module")
@@ -56,14 +57,13 @@ def test_two_programs_are_compared_as_named_and_an_earlier_study_adds_its_runs(
     alone = fmean(gains(here / "two", "local")) - fmean(gains(here / "two", "b"))
     assert isinstance(added, dict) and added["n"] == 6
     assert added["difference"] == pytest.approx((found["difference"] + alone) / 2)
-    assert run(["match", *words, "-s", "three", "-n", "2", "-b", "9s", "-y", "-q", "--add", "one"]) == 2
     reason = "has no runs of local, b with this task, run budget, hardware and researcher"
-    assert reason in capsys.readouterr().err
-    assert not (here / "three").exists()  # refused before anything ran
-    assert run(["match", *words, "-s", "three", "-n", "3", "-y", "-q", "-m", "openai/test", "--add", "one"]) == 2
-    assert reason in capsys.readouterr().err
-    assert run(["match", *words, "-s", "two", "-n", "3", "-y", "-q", "--add", "one", "--add", "one"]) == 2
-    assert "names a study twice" in capsys.readouterr().err
+    agent = ("-r", "command", "--agent-command", "true")
+    for name, more, problem in (
+        ("three", ["-b", "9s"], reason), ("three", agent, reason), ("two", ["--add", "one"], "names a study twice"),
+    ):  # fmt: skip
+        assert run(["match", *words, "-s", name, *BUDGET, *more, "-n", "3", "-y", "-q", "--add", "one"]) == 2
+        assert problem in capsys.readouterr().err and not (here / "three").exists()  # refused before anything ran
     assert run(["standings", "one", "two", "--json"]) == 0
     rows = {row["program"]: row for row in json.loads(capsys.readouterr().out)["items"]}
     assert rows.keys() == {"local", "b"} and rows["local"]["runs"] == "3 / 3"
@@ -96,12 +96,8 @@ def test_on_several_tasks_there_is_a_match_on_each_and_a_table_of_both(
     assert {(cell["task"], cell["place"]) for cell in cells} == {("law", "home"), ("other", "elsewhere")}
     arms = {(cell["name"], cell["role"]) for cell in cells}
     assert arms == {("local", "program"), ("stock = b", "control"), ("stock", "a/a")}
-    for args, message in (
-        (words, ""),
-        (["careful"], "; careful would change nothing"),
-        (["-t", "law,strokes"], "; --task would change nothing"),
-    ):
-        assert run(["match", *args, "-s", "both", "--dry-run"]) == (2 if message else 0)
+    for args, message in ((words, ""), (["careful"], "; careful would"), (["-t", "law,strokes"], "; --task would")):
+        assert run(["match", *args, "-s", "both", "--dry-run", *BUDGET * (not message)]) == (2 if message else 0)
         assert message in capsys.readouterr().err
     code, shown = on_terminal("match", "--resume", "both", cwd=here)
     assert code == 0 and "law (training task), gain in nats" in shown and "other (other task)" in shown

@@ -89,9 +89,7 @@ def ended(repository: Path) -> Path:
 def test_a_night_is_one_run_whose_main_is_measured_with_fresh_seeds(ended: Path, repository: Path) -> None:
     [match] = query(ended, "SELECT purpose, stream FROM matches")
     [played] = query(ended, "SELECT role, verified_seeds, experiments, final_source_id, verified_gain FROM runs")
-    assert (match["purpose"], match["stream"], played["role"], played["verified_seeds"]) == (
-        "night", "confirmation", "night", 4,
-    )  # fmt: skip
+    assert (*match.values(), played["role"], played["verified_seeds"]) == ("night", "confirmation", "night", 4)
     config = Study.open(ended).config
     assert config.plan["path"] == str(repository / "program.md") and config.baseline_seeds == 4
     [best] = query(ended, "FROM harvest")
@@ -116,8 +114,7 @@ def test_what_each_program_contributed_can_be_recomputed(ended: Path) -> None:
         assert row["gain_early"] == pytest.approx(sum(turn["gain"] for turn in own if turn["number"] < 24))
         assert row["gain_late"] == pytest.approx(sum(t["gain"] for t in own if t["number"] >= len(turns) / 2))
     assert abs(rows[0]["turns"] - rows[1]["turns"]) <= 1
-    page = (ended / "champion.evidence.md").read_text()
-    assert "## Turns" in page and page.count("| tpe-local |") + page.count("| program-elite |") > 4
+    assert "## Turns" in (ended / "champion.evidence.md").read_text()
 
 
 def test_a_script_follows_nothing_in_prose_so_others_take_the_turns(
@@ -126,12 +123,9 @@ def test_a_script_follows_nothing_in_prose_so_others_take_the_turns(
     words = ["-t", str(repository / "work"), "--budget", "4s", "--dry-run", "--json"]
     assert run(["improve", str(repository / "program.md"), *words]) == 0
     planned = json.loads(capsys.readouterr().out)
-    assert "a script can follow nothing in your program, so it has no turns" in planned["turns"]
     assert planned["turns"].startswith("program-elite and ") and planned["plan"]["night"] == 1
-    assert planned["power"].startswith("one night, because 4.0s do not pay for matches")
     assert run(["improve", str(repository / "other.md"), *words]) == 0
-    turns = json.loads(capsys.readouterr().out)["turns"]
-    assert turns.startswith("other (yours) and other-elite take turns") and "rules of its own for wave" in turns
+    assert json.loads(capsys.readouterr().out)["turns"].startswith("other (yours) and other-elite take turns")
 
 
 def test_the_next_night_goes_on_from_main_with_a_program_more(
@@ -149,11 +143,11 @@ def test_the_next_night_goes_on_from_main_with_a_program_more(
     capsys.readouterr()
     assert run(["standings", str(ended), str(study), "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
-    assert (said["nights"], said["lineages"]) == (2, 1) and " better than " in said["verdict"] and 0 < said["p"] <= 1
+    assert (said["nights"], said["lineages"]) == (2, 1) and 0 < said["p"] <= 1
     assert {row["night"] for row in said["items"]} == {str(ended), str(study)}
     assert run(["standings", str(ended), str(ended)]) == 2 and "named twice" in capsys.readouterr().err
-    other = ["improve", str(repository / "other.md"), *words[2:], "-s", str(tmp_path / "other"), "-y", "-q"]
-    assert run(other) == 0 and run(["standings", str(ended), str(tmp_path / "other")]) == 2
+    other = ["improve", str(repository / "other.md"), *words[2:4], "--budget", "1.2s", "-s", str(tmp_path / "other")]
+    assert run([*other, "-y", "-q"]) == 0 and run(["standings", str(ended), str(tmp_path / "other")]) == 2
     assert "not nights of the same two programs" in capsys.readouterr().err
 
 
@@ -203,8 +197,7 @@ def test_apply_commits_on_a_branch_and_leaves_the_rest_alone(
     capsys.readouterr()
     assert run(["improve", "--resume", str(ended), "--apply"]) == 0
     said = capsys.readouterr().err
-    assert "branch metaloop/study" in said and "switch metaloop/study" in said and "--apply" not in said
-    assert said.count("next:") == 1 and "metaloop report" in said and "format-patch -1 --stdout metaloop/study" in said
+    assert "switch metaloop/study" in said and "--apply" not in said and said.count("next:") == 1
     assert (git(repository, "status", "--porcelain"), git(repository, "rev-parse", "HEAD")) == before
     changed = git(repository, "diff", "--name-only", "HEAD", "metaloop/study").split()
     study = Study.open(ended)
@@ -214,9 +207,7 @@ def test_apply_commits_on_a_branch_and_leaves_the_rest_alone(
     assert changed == (["program.md"] if holds else []) + ["work/train.py"]
     assert git(repository, "show", "metaloop/study:work/train.py") == (ended / "best_train.py").read_text()
     message = git(repository, "log", "-1", "--format=%B", "metaloop/study")
-    assert "train.py: gains " in message and " fresh seeds" in message and "\nEdits: " in message
-    assert "Average training: " in message and "(untouched train.py: " in message
-    assert "Average training: " in (ended / "champion.evidence.md").read_text()
+    assert "train.py: gains " in message and "\nEdits: " in message and "Average training: " in message
     assert ("planned test of their turns" in message) == holds
     source = study.task.baseline()
     best = study.state.harvests[study.task.name, HARVEST]
@@ -313,7 +304,6 @@ def test_the_result_is_sent_and_a_silent_listener_loses_nothing(
     assert str(ended.parent) not in got[0].decode()
     (script,) = body["scripts"]
     assert script["low"] <= script["gain"] <= script["high"] and script["unit"] and script["trust"]
-    assert body["text"].startswith(f"{ended.name}: ") and "main is " in body["text"]
     assert body["table"][0]["program"] == "main" and isinstance(body["caveats"], list)
     with listening() as (url, got):
         notify(url, ended, "metaloop/a-branch")

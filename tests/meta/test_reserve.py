@@ -16,11 +16,11 @@ from scipy.stats import ttest_ind
 
 from analysis.statistics import pooled_sd
 from analysis.transfer import transfer_cells
+from analysis.verdict.decision import Decision, decision_of
 from analysis.verdict.study_power import measured_sd
-from analysis.verdict.verdict import decided
 from arena.executor import Executor
 from arena.task_study import TaskStudy
-from meta.begin import take_up
+from meta.begin import champion_of, take_up
 from meta.claim import Claim, claim
 from meta.cost import seconds_of
 from meta.evolve import evolve
@@ -28,7 +28,6 @@ from meta.lineage import Lineage
 from meta.mutators.llm.briefing import Control, ControlArm, brief, control_of
 from meta.plan import Plan, within
 from meta.reserve import confirm_on_reserved, gated, unseen_variant, works_on_reserved
-from meta.verdict import Champion
 from programs.errors import NotComparable
 from programs.shelf import meta_program, starter
 from tests.meta.evolved import evolved
@@ -38,7 +37,6 @@ from trainer.task import Task
 from .cli_study import cli
 
 PLAN = replace(TINY, run_budget=0.8, ablation_runs=0)
-Ended = tuple[Path, Champion]
 
 
 def named(folder: Path, seed: int) -> Task:
@@ -46,40 +44,42 @@ def named(folder: Path, seed: int) -> Task:
 
 
 @pytest.fixture(scope="module")
-def ended(tmp_path_factory: pytest.TempPathFactory) -> Ended:
-    folder = tmp_path_factory.mktemp("reserve")
-    home, others = named(folder / "home", 2), [named(folder / "far", 3), named(folder / "farther", 4)]
-    return folder / "study", evolved(folder / "study", home, PLAN, workers=2, seed=1, reserve=others)
+def ended(root: Path) -> Path:
+    return root / "one"
 
 
 @pytest.fixture(scope="module")
-def ask(ended: Ended) -> Snapshot:
-    return Snapshot(ended[0])
+def ask(ended: Path) -> Snapshot:
+    return Snapshot(ended)
 
 
-def test_its_figures_are_those_of_the_runs_there(ended: Ended, ask: Snapshot) -> None:
-    folder, champion = ended
+@pytest.fixture(scope="module")
+def decision(ended: Path) -> Decision:
+    return decision_of(champion_of(ended) or {})
+
+
+def test_its_figures_are_those_of_the_runs_there(ended: Path, decision: Decision, ask: Snapshot) -> None:
     kinds = {cell.task: cell.task_kind for cell in transfer_cells(ask.con)}
-    assert kinds == {"home": "training task", "far": "held-out task", "farther": "held-out task"}
-    for there in champion.decision.held_out:
+    assert kinds == {"planted": "training task", "far": "held-out task", "farther": "held-out task"}
+    assert len(decision.held_out) == 2
+    for there in decision.held_out:
+        assert there.p is not None and there.holds == (decision.holds and there.p < 0.025)
         assert there.champion is not None and there.tested is not None
         sql = f"SELECT role, avg(verified_gain) AS gain, count(*) AS n FROM runs WHERE task = '{there.task}' GROUP BY 1"
         gains = {row["role"]: (row["gain"], row["n"]) for row in ask(sql)}
-        assert gains["champion"] == pytest.approx((there.champion.mean, PLAN.confirm_runs))
-        assert gains["control"] == pytest.approx((there.tested.gain.mean, PLAN.confirm_runs))
-        [said] = [one for one in decided(champion.decision).sentences if f"held-out task {there.task} " in one]
-        assert "after Holm" in said and said in (folder / "champion.evidence.md").read_text()
+        assert gains["champion"] == pytest.approx((there.champion.mean, 2))
+        assert gains["control"] == pytest.approx((there.tested.gain.mean, 2))
     baselines = ask("SELECT task, count(*) AS n FROM baselines WHERE stream = 'reserve' GROUP BY 1 ORDER BY 1")
     assert baselines == [{"task": "far", "n": 8}, {"task": "farther", "n": 8}]
     seeds = "SELECT run_seed, stream FROM runs"
     drawn = [{row["run_seed"] for row in ask(f"{seeds} WHERE stream {s} 'reserve'")} for s in ("=", "<>")]
     assert drawn[0] and not drawn[0] & drawn[1]
-    assert ask("SELECT DISTINCT task FROM credit") == [{"task": "home"}]
+    assert ask("SELECT DISTINCT task FROM credit") == [{"task": "planted"}]
 
 
 def test_the_noise_that_plans_rest_on_is_that_of_the_home_task(ask: Snapshot) -> None:
     sides: dict[bool, dict[str, list[float]]] = {True: {}, False: {}}
-    for row in ask("SELECT arm_id, name, role, verified_gain FROM runs WHERE task = 'home' AND state = 'finished'"):
+    for row in ask("SELECT arm_id, name, role, verified_gain FROM runs WHERE task = 'planted' AND state = 'finished'"):
         is_stock = row["role"] in ("control", "a/a") and row["name"] == "stock"
         sides[is_stock].setdefault(row["arm_id"], []).append(row["verified_gain"])
     squares = [found[0] ** 2 for arms in sides.values() if (found := pooled_sd(arms.values()))]
@@ -117,13 +117,6 @@ def test_a_reserved_task_counts_only_with_the_claim_at_home_and_after_holm(tmp_p
     assert not any(there.holds for there in gated([(tasks[0], close), (tasks[1], close)], good))
 
 
-def test_what_is_written_down_of_a_reserved_task_is_under_that_rule(ended: Ended) -> None:
-    _, champion = ended
-    there = champion.decision.held_out
-    assert len(there) == 2 and all(one.p is not None for one in there)
-    assert [one.holds for one in there] == [champion.decision.holds and (one.p or 0.0) < 0.025 for one in there]
-
-
 def test_a_budget_holds_what_the_reserve_costs(tmp_path: Path) -> None:
     home, other = named(tmp_path / "home", 2), named(tmp_path / "other", 3)
 
@@ -134,18 +127,18 @@ def test_a_budget_holds_what_the_reserve_costs(tmp_path: Path) -> None:
     assert with_it.runs < without.runs and whole(with_it) <= 400
 
 
-def test_a_reserved_task_that_has_changed_is_refused(ended: Ended, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(ended[0], tmp_path / "study", symlinks=True))
+def test_a_reserved_task_that_has_changed_is_refused(ended: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(ended, tmp_path / "study", symlinks=True))
     text = (folder / "study.toml").read_text()
-    away = take_up(ended[0])[0].config.reserve[0]
+    away = take_up(ended)[0].config.reserve[0]
     (folder / "study.toml").write_text(text.replace(away.task_id, "t" + "0" * 12))
     study, plan, starters = take_up(folder)
     with pytest.raises(NotComparable, match="is now"):
         evolve(study, plan, starters, silent)
 
 
-def test_where_the_champion_behaves_like_stock_nothing_is_run(ended: Ended, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(ended[0], tmp_path / "study", symlinks=True))
+def test_where_the_champion_behaves_like_stock_nothing_is_run(ended: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(ended, tmp_path / "study", symlinks=True))
     study, plan, _ = take_up(folder)
     told: list[Mapping[str, Any]] = []
 
@@ -158,19 +151,17 @@ def test_where_the_champion_behaves_like_stock_nothing_is_run(ended: Ended, tmp_
     assert [(there.task, there.champion, there.p, there.holds) for there in found] == [
         ("far", None, None, False), ("farther", None, None, False),
     ]  # fmt: skip
-    assert [event["text"] for event in told if event["kind"] == "note"] == [
-        f"stock behaves like stock on {task}: not run there" for task in ("far", "farther")
-    ]
+    assert [event["kind"] for event in told] == ["note", "note"]
 
 
-def test_models_are_told_what_stock_and_its_twin_gained_in_the_opening_race(ended: Ended, ask: Snapshot) -> None:
+def test_models_are_told_what_stock_and_its_twin_gained_in_the_opening_race(ended: Path, ask: Snapshot) -> None:
     """Of all the programs that ran: the two arms of stock, raced, and of the confirmation none."""
     sql = (
         "SELECT role, avg(verified_gain) AS mean, count(*) AS n, var_samp(verified_gain) AS var FROM runs "
-        "WHERE task = 'home' AND purpose = 'race' AND role IN ('control', 'a/a') GROUP BY 1 ORDER BY 1 DESC"
+        "WHERE task = 'planted' AND purpose = 'race' AND role IN ('control', 'a/a') GROUP BY 1 ORDER BY 1 DESC"
     )
     stock, twin = ask(sql)
-    control = brief(take_up(ended[0])[0], meta_program()).control
+    control = brief(take_up(ended)[0], meta_program()).control
     assert control is not None and control.first == pytest.approx(stock["mean"])
     assert control.second == pytest.approx(twin["mean"]) and control.runs == min(stock["n"], twin["n"])
     assert control.se == pytest.approx((stock["var"] / stock["n"] + twin["var"] / twin["n"]) ** 0.5)
@@ -197,17 +188,15 @@ def test_an_unseen_variant_is_shown_beside_home_and_not_tested(tmp_path: Path) -
     assert variant != unseen_variant(home, 6, lambda task: True) and unseen_variant(other, 5, lambda task: True) is None
     assert unseen_variant(home, 5, lambda task: False) is None
     assert unseen_variant(home, 5, named=[variant]) not in (None, variant)  # --reserve may name a member
-    plan = replace(PLAN, variant_runs=3)
+    plan = replace(PLAN, generations=0, opening_runs=1, variant_runs=3)
     both, alone = (seconds_of(works_on_reserved(plan, home, [other], there)) for there in (variant, None))
     assert both - alone == pytest.approx(seconds_of(works_on_reserved(plan, home, [], variant)))
-    champion = evolved(tmp_path / "study", home, plan, workers=2, seed=1, reserve=[other], variant=variant)
+    champion = evolved(tmp_path / "study", home, plan, seed=1, reserve=[other], variant=variant)
     tested, unseen = champion.decision.held_out
     assert (tested.task, tested.variant, unseen.task, unseen.variant) == ("far", False, variant.name, True)
     assert unseen.champion is not None and unseen.tested is not None and unseen.p is None and not unseen.holds
     assert tested.champion is not None and tested.p is not None
     assert (unseen.champion.n, unseen.tested.gain.n) == (3, 3)
-    [said] = [one for one in decided(champion.decision).sentences if variant.name in one]
-    assert said.endswith("(an estimate, not tested).")
     again, _, _ = take_up(tmp_path / "study")
     assert [each.variant for each in again.config.reserve] == [False, True]
 

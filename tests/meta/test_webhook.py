@@ -15,6 +15,8 @@ from tests.arena.contest.test_card import announced
 from tests.meta.test_night import listening
 from trainer.variants import init_simulated
 
+SMALL = ("-b", "0.4s", "-y")
+
 
 def sent(words: list[str]) -> dict[str, Any]:
     with listening() as (url, got):
@@ -34,19 +36,19 @@ def law(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_match_sends_its_standings(law: str) -> None:
-    body = sent(["match", "stock", "local", "-t", law, "-n", "2", "--no-controls", "-y"])
+    body = sent(["match", "stock", "local", "-t", law, "-n", "2", "--no-controls", *SMALL])
     assert body["command"] == "match" and "/" not in body["study"] and body["study"] in body["text"]
     assert {(row["name"], row["n"]) for row in body["rows"]} == {("stock", 2), ("local", 2)}
     assert all(row["low"] <= row["gain"] <= row["high"] for row in body["rows"])
 
 
 def test_match_on_several_tasks_sends_the_standings_of_each(law: str) -> None:
-    body = sent(["match", "local", "-t", f"{law},{Path(law).with_name('other')}", "-n", "2", "-y"])
+    body = sent(["match", "local", "-t", f"{law},{Path(law).with_name('other')}", "-n", "2", *SMALL])
     assert len({row["task"] for row in body["rows"]}) == 2 and " on other" in body["text"]
 
 
 def test_ablate_sends_its_effects(law: str) -> None:
-    body = sent(["ablate", "local", "-t", law, "-y"])
+    body = sent(["ablate", "local", "-t", law, *SMALL])
     assert body["command"] == "ablate" and body["rows"] and all(row["method"] == "factorial" for row in body["rows"])
 
 

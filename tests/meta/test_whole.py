@@ -19,7 +19,7 @@ from trainer.task import Task
 from .cli_study import cli
 
 NO_SOURCES = replace(TINY, run_budget=0.8)  # nor repositories
-PLAN = replace(NO_SOURCES, confirm_runs=2, ablation_runs=0, opening_more=2)
+PLAN = replace(NO_SOURCES, confirm_runs=2, ablation_runs=0, opening_more=2, children=1)
 
 
 def test_the_same_seed_gives_the_same_study(tmp_path: Path) -> None:
@@ -32,7 +32,7 @@ def test_the_same_seed_gives_the_same_study(tmp_path: Path) -> None:
 
 def test_where_nothing_pays_gains_are_noise(tmp_path: Path) -> None:
     task = Task.load(simulated_task(null_law(2), tmp_path / "task", experiments=8))
-    _, claim = whole_study(task, NO_SOURCES, 3)
+    _, claim = whole_study(task, replace(NO_SOURCES, generations=0), 3)
     assert abs(claim.champion.mean or 0.0) < 0.15 and abs(claim.stock.mean or 0.0) < 0.15
 
 

@@ -6,9 +6,9 @@ import fcntl
 import json
 import re
 import shutil
-import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from html import unescape
 from io import StringIO
 from pathlib import Path
@@ -80,7 +80,8 @@ def test_from_a_study_to_a_run_and_a_program(window: Window, root: Path) -> None
     rows = ask(root / "one", f"FROM experiments WHERE run_id = '{run['id']}' ORDER BY number")
     shown = window.page("/run", **run)
     for row in rows:
-        cells = (row["number"], row["decision"], brief(row["metric"], 5), number(row["gain"], 4, True))
+        failed = "" if row["status"] == "ok" else f" ({row['status']})"
+        cells = (row["number"], row["decision"] + failed, brief(row["metric"], 5), number(row["gain"], 4, True))
         assert f"<span>{'</span><span>'.join(map(str, cells))}</span>" in shown, row
         assert row["experiment_id"] in shown
     assert shown.count('<pre class="diff"') == sum(bool(row["diff"]) for row in rows) > 0
@@ -90,24 +91,17 @@ def test_from_a_study_to_a_run_and_a_program(window: Window, root: Path) -> None
     assert "Changes from" in program and '<pre class="diff"' in program
     [runs] = ask(root / "one", f"SELECT count(*) AS n FROM runs WHERE program_id = '{made['child_id']}'")
     assert f">{many(runs['n'], 'row')}" in window.page("/sql", **first(program.partition("its lines")[2], "/sql"))
+    assert first(window.page("/report", at="one"), "/study") == {"at": "one"}
 
 
-def test_a_finished_study_shows_the_confirmation_first_and_links_to_the_others(window: Window) -> None:
-    text = window.page("/study", at="one")
-    assert '<h2 id="match">Confirmation' in text
-    other = window.page("/study", **first(text.partition('id="match"')[2], "/study"))
-    assert '<h2 id="match">Opening race' in other
-
-
-def test_its_tables_have_the_gains_of_the_standings(window: Window, root: Path) -> None:
-    text = window.page("/study", at="one").partition('id="match"')[2].partition("</section>")[0]
+def test_it_shows_the_gains_of_the_confirmation_and_links_to_the_other_matches(window: Window, root: Path) -> None:
+    text = window.page("/study", at="one").partition('<h2 id="match">Confirmation')[2].partition("</section>")[0]
+    assert '<h2 id="match">Opening race' in window.page("/study", **first(text, "/study"))
     columns = "name, gain, low, high, claimed, n, runs"
     rows = ask(root / "one", f"SELECT {columns} FROM standings WHERE purpose = 'confirmation' ORDER BY gain DESC")
     shown = re.findall(r'class="open"[^>]*>([^<]+)</a></td>(.*?)<td>', text)
-    shown = [
-        (name, cells) for name, cells in shown if re.search(r"\(\d+\)<", cells)
-    ]  # an arm that behaves like another has no runs
-    for row, (name, cells) in zip(rows, shown, strict=True):
+    ran = [(name, cells) for name, cells in shown if re.search(r"\(\d+\)<", cells)]  # not arms that behave like others
+    for row, (name, cells) in zip(rows, ran, strict=True):
         assert name == row["name"] and re.findall(">([^<]+)</td>", cells) == [
             f"{number(row['gain'], 3, True)} ({row['n']})",
             interval(row["low"], row["high"], row["n"]),
@@ -115,22 +109,18 @@ def test_its_tables_have_the_gains_of_the_standings(window: Window, root: Path) 
         ]
 
 
-def test_the_report_links_back(window: Window) -> None:
-    assert first(window.page("/report", at="one"), "/study") == {"at": "one"}
-
-
-def test_no_page_waits_for_another(window: Window) -> None:
+def test_no_page_waits_for_a_query_and_none_runs_for_ever(window: Window, monkeypatch: pytest.MonkeyPatch) -> None:
     """A query that runs for long holds up neither a query nor a page of the same study."""
     endless = "SELECT count(*) FROM range(1000000) a, range(1000000) b, range(1000000) c"
-    slow = threading.Thread(target=window.page, args=("/sql",), kwargs={"at": "one", "q": endless}, daemon=True)
-    slow.start()
-    window.page("/run", **first(window.page("/study", at="one"), "/run"))
-    assert ">1<" in window.page("/sql", at="one", q="SELECT 1 AS x")
-    assert slow.is_alive()
-    slow.join()
+    monkeypatch.setattr("meta.window.records.MOST_SECONDS", 4.0)
+    with ThreadPoolExecutor() as pool:
+        slow = pool.submit(window.page, "/sql", at="one", q=endless)
+        window.page("/run", **first(window.page("/study", at="one"), "/run"))
+        assert ">1<" in window.page("/sql", at="one", q="SELECT 1 AS x")
+        assert not slow.done() and "stopped after 4 seconds" in slow.result()
 
 
-def test_a_query_reads_and_nothing_else(window: Window, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_query_reads_and_nothing_else(window: Window, root: Path) -> None:
     assert '<td class="cell short">stock<' in window.page("/sql", at="one", q="SELECT name FROM programs")
     assert "estimate" in window.page("/sql", at="one", q="DESCRIBE credit")
     listed = re.findall(r'<td class="cell short">(\w+)<', window.page("/sql", at="one", q="SHOW TABLES"))
@@ -141,12 +131,7 @@ def test_a_query_reads_and_nothing_else(window: Window, root: Path, monkeypatch:
         assert 'role="alert"' in window.page("/sql", at="one", q=query), query
     assert not (root / "stolen.csv").exists()
     text = window.page("/sql", at="one", q="FROM range(5000)")
-    assert "1,000 rows, the first ones" in text or "1000 rows, the first ones" in text
-    monkeypatch.setattr("meta.window.records.MOST_SECONDS", 0.3)
-    began = time.monotonic()
-    endless = "SELECT count(*) FROM range(1000000) a, range(1000000) b, range(1000000) c"
-    assert "stopped after 0.3 seconds" in window.page("/sql", at="one", q=endless)
-    assert time.monotonic() - began < 200
+    assert re.search("1,?000 rows, the first ones", text)
 
 
 def test_a_table_rounds_numbers_and_cuts_long_texts_but_has_the_whole_value(window: Window) -> None:
@@ -166,13 +151,13 @@ def test_self_reported_gains_are_nowhere_called_verified(window: Window, monkeyp
 
 
 def test_what_is_not_there_is_said_and_harms_nothing(window: Window) -> None:
-    for path, values in (
-        ("/study", {"at": "none"}),
-        ("/run", {"at": "one", "id": "r0"}),
-        ("/study", {"at": "../x"}),
-        ("/program", {"at": "one", "id": "p0"}),
+    for path, at, id_ in (
+        ("/study", "none", ""),
+        ("/study", "../x", ""),
+        ("/run", "one", "r0"),
+        ("/program", "one", "p0"),
     ):
-        assert "there is no" in window.page(path, 404, **values)  # fmt: skip
+        assert "there is no" in window.page(path, 404, at=at, id=id_), path
     window.page("/static/app.py", 404)
     window.page("/")
 
@@ -190,12 +175,10 @@ def test_a_study_that_goes_on_is_followed_and_a_new_one_appears(root: Path, tmp_
         with opened.client.stream("GET", "/events", params={"at": "live"}) as events:
             lines_sent = events.iter_lines()
             seen = next(line for line in lines_sent if line.startswith("data:"))
-            began = time.monotonic()
             (ledger / "main-1.jsonl").write_bytes(b"".join(lines))
             assert next(line for line in lines_sent if line.startswith("data:")) != seen
             entered = opened.page("/study", at="live")  # in matches, but the ledgers of the runs are not there
             assert ">waiting<" in entered and "<dt>Programs that ran</dt><dd>0<" in entered
-            assert time.monotonic() - began < 200
         end = time.monotonic() + 200
         while "champion" not in opened.page("/study", at="live"):
             assert time.monotonic() < end
@@ -268,10 +251,8 @@ def test_in_a_browser_nothing_is_cut_off_and_the_keys_work(window: Window) -> No
         assert browser.value("document.activeElement.className") == "open"
         browser.value(press.format("/"))
         assert browser.value("document.activeElement.id") == "find"
-        browser.value(
-            "document.activeElement.value = 'deep';"
-            "document.activeElement.dispatchEvent(new InputEvent('input', {bubbles: true}))"
-        )
+        typed = "dispatchEvent(new InputEvent('input', {bubbles: true}))"
+        browser.value(f"document.activeElement.value = 'deep'; document.activeElement.{typed}")
         until(browser, "[...document.querySelectorAll('.studies li')].filter((one) => !one.hidden).length === 1")
         browser.value("document.activeElement.blur()")
         browser.value("shown = document.querySelector('.studies')")

@@ -1,8 +1,9 @@
-"""Tasks whose hidden data are public: refused by contests, and named where they support a claim."""
+"""Tasks of a kind: hidden data that are public, a metric that is a time, constraints."""
 
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from tests.meta.cli_study import Call
 from tests.meta.evolved import evolved
 from tests.studies import TINY
+from tests.trainer.limited_task import LATENCY, MEMORY, SOFT, limited
 from trainer.laws.planted import random_law, simulated_task
 from trainer.task import Task
 
@@ -51,3 +53,33 @@ def test_another_language_by_the_command(call: Call) -> None:
     assert json.loads(call("task", "init", "dialect", "--grammar", "7", "--json")[1])["grammar"] == 7
     assert json.loads(call("task", "show", "dialect", "--json")[1])["grammar"] == 7
     assert json.loads(call("task", "show", "tinylm", "--json")[1])["grammar"] == 1
+
+
+def test_one_experiment_runs_at_a_time_and_more_are_refused(call: Call, tmp_path: Path) -> None:
+    task = simulated_task(random_law(2), tmp_path / "law", experiments=6)
+    toml = task / "task.toml"
+    toml.write_text(toml.read_text().replace("[task]\n", "[task]\ntimed = true\n"))
+    for words in (("match", "stock", "local", "-n", "4"), ("evolve", "--quick")):
+        given = (*words, "-t", str(task))
+        code, out, err = call(*given, "--dry-run", "--json")
+        assert code == 0 and json.loads(out)["workers"] == 1, err
+        for more in (("-j", "2"), ("--set", "devices_per_run=2")):
+            code, _, err = call(*given, *more, "--dry-run")
+            assert code == 2 and "its metric is a time, so only one experiment runs at a time" in err
+
+
+@pytest.mark.slow
+def test_the_evidence_page_shows_values_and_limits_of_champion_and_stock(tmp_path: Path) -> None:
+    task = limited(tmp_path / "task", MEMORY + LATENCY + SOFT)
+    plan = replace(TINY, generations=0, run_budget=0.6, ablation_runs=0)
+    evolved(tmp_path / "study", task, plan, seed=3, fixed_steps=True)
+    page = (tmp_path / "study" / "champion.evidence.md").read_text()
+    rows = [re.split(r" *\| *", line)[1:-1] for line in page.splitlines() if line.startswith(("| `lat", "| `mem"))]
+    assert [(row[0], row[1], row[2]) for row in rows] == [
+        ("`latency`", "at most 6 ms, soft: decides nothing", "champion"),
+        ("`latency`", "at most 6 ms, soft: decides nothing", "stock"),
+        ("`memory`", "at most 50 MB, hard", "champion"),
+        ("`memory`", "at most 50 MB, hard", "stock"),
+    ]
+    assert all(re.fullmatch(r"[\d.]+ (?:ms|MB) \([\d.]+ to [\d.]+\)", row[3]) and int(row[4]) > 0 for row in rows)
+    assert [row[5] for row in rows[2:]] == ["0", "0"]
