@@ -96,7 +96,8 @@ def _replayed(folder: Path) -> None:
     means = "SELECT avg(gain) AS gain FROM replays WHERE {} GROUP BY run_id"
     [whole] = query(folder / "s", means.format(f"len(commits) = {run['kept']}"))
     first = made["items"][0]
-    named = f"len(commits) = {run['kept'] - 1} AND NOT list_contains(commits, '{first['experiment_id']}')"
+    [row] = query(folder / "s", f"SELECT experiment_id AS id FROM credit WHERE credit_id = '{first['credit_id']}'")
+    named = f"len(commits) = {run['kept'] - 1} AND NOT list_contains(commits, '{row['id']}')"
     [less] = query(folder / "s", means.format(named))
     assert first["estimate"] == pytest.approx(whole["gain"] - less["gain"])
 
