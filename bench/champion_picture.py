@@ -81,8 +81,7 @@ def arm(row: Any, number: int, low: float, high: float) -> dict[str, Any]:
 
 def ticks(low: float, high: float) -> Sequence[dict[str, Any]]:
     from analysis.wording import tick_step
-    from meta.cli.render import tick_label
 
     step = tick_step(high - low, 6)
     values = [i * step for i in range(int(low / step) - 1, int(high / step) + 2)]
-    return [{"x": x_position(v, low, high), "text": tick_label(v, step)} for v in values if low <= v <= high]
+    return [{"x": x_position(v, low, high), "text": f"{round(v, 9):g}"} for v in values if low <= v <= high]

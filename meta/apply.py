@@ -9,10 +9,9 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.ledger.events import MOST_DRIFT
 from analysis.verdict.decision import decision_of
 from analysis.verdict.verdict import decided
-from analysis.wording import estimate, many, plain_text
+from analysis.wording import estimate, listed, many, plain_text
 from arena.harvest import HARVEST
 from arena.study import Study
 from meta.agent_text import for_agents, with_code_changes
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     from analysis.ledger.events import HarvestEvent
     from programs.program import Program
 
-CODE_CHANGES = "changes of the code"  # that no edit describes
 PATH = "path"  # in the plan of study.toml: the file of the user's program
 
 
@@ -61,9 +59,7 @@ def apply(study: Study) -> Applied:
         raise NotFound(f"{study.folder} has no champion yet", hint="finish it first: --resume")
     home, repo = home_of(study.task), repository_of(study.task)
     root = Path(str(repo.working_tree_dir))
-    files: dict[str, tuple[str, bytes]] = {}
-    left_out: list[str] = []
-    said: list[str] = []  # of what is committed
+    files, left_out, said = dict[str, tuple[str, bytes]](), list[str](), list[str]()  # said: of what is committed
     decision, program = decision_of(event.body), study.program(str(event.body["program_id"]))
     if decision.holds:
         files |= program_files(study, program, program_path(study, root))
@@ -71,19 +67,16 @@ def apply(study: Study) -> Applied:
     else:
         left_out.append("the new program, because it did not gain significantly more")
     best = study.state.harvests.get((study.task.name, HARVEST))
-    if best is not None and best.low is not None and best.low > 0:
-        inside = home.relative_to(root)
-        if changed := [name for name, _ in best.files if differs(repo, str(inside / name), study.task, name)]:
+    if best is None or best.low is None or best.low <= 0:
+        left_out.append("the best train.py, because its gain is not shown to be above zero")
+    else:
+        inside, copied = home.relative_to(root), study.task.baseline()
+        source = head_source(repo, inside, study.task)
+        if study.task.repository and (changed := [name for name, text in copied.files if source.text(name) != text]):
             left_out.append(f"the best train.py, because {changed[0]} has changed there since the task was copied")
         else:
             files |= {name: (str(inside / name), text.encode()) for name, text in best.files}
-            said.insert(0, of_script(study, best, head_source(repo, inside, study.task)))
-    else:
-        missing = "main is the untouched one" if study.config.plan.get("night") else "no search for one was made"
-        why = missing if best is None else "its gain is not shown to be above zero"
-        if best is not None and abs(best.drift or 0.0) > MOST_DRIFT:
-            why = "the machine's speed changed while it was measured"
-        left_out.append(f"the best train.py, because {why}")
+            said.insert(0, of_script(study, best, source))
     if not files:
         raise NothingToApply(
             f"nothing of this study is good enough to apply: {'; '.join(left_out)}",
@@ -98,14 +91,15 @@ def of_script(study: Study, best: HarvestEvent, source: Source) -> str:
     """What the commit of the best train.py gains, how that was measured, what it costs, and its edits of ``source``."""
     task = study.task
     size = plain_text(estimate(best.gain, best.low, best.high, task.unit))
-    names = " and ".join(name for name, _ in best.files)
     edit, is_all = edit_of(task, source, best)
-    edits = " and ".join([edit.label()] * bool(edit) + [CODE_CHANGES] * (not is_all))
+    edits = [edit.label()] if edit else []
+    edits += [] if is_all else ["changes of the code"]
+    names = listed([name for name, _ in best.files])
     lines = (
         f"{names}: gains {size} over the untouched one ({many(best.n, 'fresh seed')}, {best.trust}).",
         SAID[freshness(task)],
         training_cost(study.state, task.name),
-        f"Edits: {edits or '-'}",
+        f"Edits: {listed(edits)}",
     )
     return "\n".join(filter(None, lines))
 
@@ -125,16 +119,6 @@ def head_source(repo: Repo, inside: Path, task: Task) -> Source:
             continue
         source = source.with_text(name, text)
     return source
-
-
-def differs(repo: Repo, path: str, task: Task, name: str) -> bool:
-    """Whether a copied task has another text of a file than the last commit of the repository."""
-    if not task.repository:
-        return False
-    try:
-        return bool(repo.head.commit.tree[path].data_stream.read() != task.baseline().text(name).encode())
-    except KeyError:
-        return True
 
 
 def repository_of(task: Task) -> Repo:

@@ -144,9 +144,8 @@ def judge(
         program = program.with_text(said, name)
     except ProgramError as error:
         return Attempt(proposal, None, f"does not parse: {error.message}", faulty=True)
-    errors = [message for message in lint(program) if message.level == "error"]
-    if errors:
-        return Attempt(proposal, program, f"lint: line {errors[0].line}: {errors[0].message}", faulty=True)
+    if problem := lint_error(program):
+        return Attempt(proposal, program, problem, faulty=True)
     if gate and (refusal := gate(program)):
         return Attempt(proposal, program, refusal)
     reworded, twin = novelty.reworded(program), novelty.meet(program)
@@ -155,6 +154,12 @@ def judge(
     if worth and not refusal:
         refusal = worth(program, parent)
     return Attempt(proposal, program, refusal, faulty)
+
+
+def lint_error(program: Program) -> str:
+    """The first error that lint finds, with its line; empty if there is none."""
+    errors = (message for message in lint(program) if message.level == "error")
+    return next((f"lint: line {error.line}: {error.message}" for error in errors), "")
 
 
 def write_down(study: Study, lineage: Lineage, attempts: Sequence[Attempt], generation: int) -> list[Program]:

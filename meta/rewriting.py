@@ -1,193 +1,82 @@
-"""Rewrites a program for another kind of researcher than the one that it was evolved for."""
+"""Rewrites a program for another kind of researcher than the one that it was evolved for.
+
+A reader (chat, agent) gets the charter as sentences, the best script of the study as the first idea, and a last section
+(`templates/for_readers.md.j2`) with what the study measured and what an agent cannot look up without Metaloop.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
-from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from analysis.study import read_study
-from analysis.wording import listed, many, number
+from analysis.tables import rows, statement
+from analysis.wording import duration, estimate, listed, many, plain_text
 from arena.harvest import HARVEST
+from arena.setup import reference
 from arena.study import Study
-from meta.agent_text import SeedSpread, for_agents, stand_alone, steps_alone, with_code_changes
-from meta.mutators.offline.write_ideas import UNTRIED
+from inner_loop.keep.margin import card_sd
+from meta.agent_text import copying, for_agents, training, with_code_changes
 from meta.mutators.queue_first import queue_first
-from programs.charter_prose import sentences, with_prose
+from programs.charter_edit import take_charter
+from programs.charter_prose import END, START, with_prose
 from programs.edit import replace_ideas
-from programs.errors import ProgramError, UsageError
-from programs.ideas import Comparison, ProgramIdea
-from programs.order_of_work import HARMFUL, with_order
+from programs.errors import UsageError
+from programs.ideas import ProgramIdea
+from programs.order_of_work import with_order
 from programs.program import Program
-from trainer.edits import Edit, EditError
+from programs.templates import jinja_environment
+from trainer.edits import Edit, EditError, EditSpace
 from trainer.source import Source
 from trainer.task import Task
-from trainer.values.conditional import OPTIONAL, read
+from trainer.values.conditional import read
 
 if TYPE_CHECKING:
+    from jinja2 import Template
+
     from analysis.ledger.events import HarvestEvent
-    from analysis.report.program_text import TriedRow
 
-_TERM = re.compile(r"\+?\s*(@?[A-Za-z_]\w*)\s*(?:=\s*(\S.*?))?\s*(\??)")
-_SIGNS = {"<": "is below", "<=": "is at most", ">": "is above", ">=": "is at least", "==": "is", "!=": "is not"}
-_UNTRIED = re.compile(rf"^{UNTRIED}: ")  # which a measured harm contradicts
-_STEPS = {"up": "raise {} to its next value", "down": "lower {} to its next value"}
-_SWITCHED = {"true": "on", "false": "off"}
-
-
-@dataclass(frozen=True)
-class MeasuredLoss:
-    """What is said behind an idea that made scripts worse on average; ``leave_out``: runs
-    kept it no more often than noise explains."""
-
-    said: str
-    leave_out: bool = True
+TEMPLATES = Path(__file__).parent / "templates"
+_NOTATION = re.compile(r"^@|=[*/]|=(?:up|down)$|\?")  # of terms that need an explanation
+FIRST = (
+    "After the baseline, begin with all of these at once, as one change of the untouched script; this is the best "
+    "script that the study found (gain {gain}): {terms}. Make each later change to the best script so far."
+)
 
 
 @dataclass(frozen=True)
-class Rewritten:
-    """``said``: (field, sentence) of the charter; ``notes``: for the user."""
+class Findings:
+    """What a study measured that a reader of its program needs. ``best``: the edit of its best script, empty if that
+    did not gain, with its gain; ``harm``: directive id → row of `harmful_ideas`; ``sd``: of the untouched script's
+    metric between training seeds."""
 
-    program: Program
-    said: Sequence[tuple[str, str]] = ()
-    notes: tuple[str, ...] = ()
-
-
-def rewritten(
-    program: Program,
-    kind: str,
-    task: Task | None = None,
-    bundle: str = "",
-    harm: Mapping[str, MeasuredLoss] = MappingProxyType({}),
-    spread: SeedSpread | None = None,
-) -> Rewritten:
-    """``program`` for a researcher of this kind (scripted, chat or agent). ``bundle``: the idea that comes first.
-    ``harm``: text of an idea → what is said behind it, of `measured_harm`. ``spread``: of `agent_text.spread`.
-
-    Raises UsageError where a script would find nothing in it that it can carry out.
-    """
-    label = program.evolved_for
-    if label and kind in (label.kind, label.rewritten):
-        stated = program.text if kind == "scripted" else _stated(program.text)
-        steps = [("", program.text), ("its settings are written as sentences", stated)]
-        steps += steps_alone(stated, task, spread) if kind == "agent" else []
-        changes = [what for (_, before), (what, after) in pairwise(steps) if after.split() != before.split()]
-        same = replace(program.with_text(steps[-1][1]), evolved_for=label)
-        note = "; ".join(changes) or "nothing is rewritten"
-        return Rewritten(same, notes=(f"{program.name} was evolved for {label}: {note}",))
-    program = _with_entry(program, _with_harm(program, harm, kind))
-    left_out = tuple(one.said for one in harm.values() if one.leave_out)
-    if kind == "agent" and task is not None:
-        program = _with_entry(program, for_agents(program.text, task))
-    text, said, notes = program.text, sentences(program.text), list[str]()
-    if kind == "scripted":
-        text, notes = _for_script(program, task)
-        said = []
-    elif not label or label.kind == "scripted":
-        readable, left = _with_readable_ideas(program, bundle, task, left_out)
-        text, notes = _stated(_with_heading(readable, left_out)), [_without(left)] if left else []
-        notes += (
-            []
-            if bundle
-            else ["its list does not begin with a best script's changes: a study of one task has to find one"]
-        )
-    else:
-        text = _stated(_with_heading(program.text, left_out))
-    if kind == "agent":
-        text = stand_alone(with_code_changes(text, task) if task else text, task, spread)
-    new = replace(_with_entry(program, text), evolved_for=label.rewritten_for(kind) if label else None)
-    if label:
-        notes.append(f"this program was evolved for {label}; its gain with another researcher has not been measured")
-    return Rewritten(new, said, tuple(notes))
+    task: Task | None = None
+    best: Edit = field(default_factory=Edit)
+    gain: str = ""
+    harm: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    sd: float | None = None
 
 
-def _with_entry(program: Program, text: str) -> Program:
-    """The program with another entry file and all its other files, also those that only an idea left out names."""
-    if not program.is_set:
-        return program.with_text(text)
-    (entry, _), *others = program.files
-    return Program.parse(text, program.name, others=dict(others), living=dict(program.living), entry=entry)
+NOTHING = Findings()
 
 
-def measured_harm(study: Path, program: Program) -> dict[str, MeasuredLoss]:
-    """By text of the idea, of those that made the study's scripts significantly worse when they were tried, on average
-    (`metaloop credit --method directive`: their interval and q). A row about having the idea does not show that: a run
-    discards what made its script worse. The effect of one that runs kept more often than noise explains depends on the
-    script."""
-    from analysis.report.program_text import TriedRow
-    from analysis.report.source import ReportSource
-
-    with read_study(study, views=("credit",)) as con:
-        rows = ReportSource(con, "").ask("directive_tries", TriedRow, program=program.program_id).rows
-    said = {row.directive_id: MeasuredLoss(_loss(row), not row.varies) for row in harmful(rows)}
-    return {idea.text: said[idea.directive_id] for idea in program.ideas if idea.directive_id in said}
-
-
-def _loss(row: TriedRow) -> str:
-    unit = row.unit or ""
-    size = f"{number(-(row.estimate or 0), row.digits)} {unit}"
-    size += f" [{number(-(row.high or 0), row.digits)} to {number(-(row.low or 0), row.digits)}] on average"
-    of, where = f"{row.kept} of {many(row.tries, 'experiment')}", ""
-    if (row.n or 0) < row.tries:  # the effect is of the search alone
-        size, where = f"{size} over {many(row.n, 'experiment')} of the search", " in search and confirmation"
-    if row.varies:
-        kept = f"{of} with it{where} were kept, more than noise explains (about {row.by_noise:.0f})"
-        return f"In the study it made scripts worse, by {size}. Its effect depends on the script: {kept}."
-    noise = "; noise explains as many" if row.kept and row.noise is not None and not row.is_beyond_noise else ""
-    return f"In the study it made scripts worse, by {size} ({of}{where} kept{noise})."
-
-
-def harmful(tries: Sequence[TriedRow]) -> list[TriedRow]:
-    """The ideas that made scripts significantly worse when they were tried, on average."""
-    return [row for row in tries if row.kind == "idea" and row.is_proven and row.high is not None and row.high < 0]
-
-
-def _with_harm(program: Program, harm: Mapping[str, MeasuredLoss], kind: str) -> str:
-    """For a reader, the ideas that made scripts worse on average come after the others, those that did nothing else
-    last."""
-    reads = kind != "scripted"
-    last = {text: 1 + one.leave_out for text, one in harm.items()} if reads else {}
-    ideas = sorted(program.ideas, key=lambda idea: last.get(idea.text, 0))
-    items = [
-        f"{_UNTRIED.sub('', idea.text, count=reads)} {harm[idea.text].said}" if idea.text in harm else idea.text
-        for idea in ideas
-    ]
-    return replace_ideas(program.text, items) if harm else program.text
-
-
-def _with_heading(text: str, harm: Sequence[str]) -> str:
-    """The text with a heading of their own above the ideas that made scripts worse, which stand last."""
-    lines = text.split("\n")
-    first = next((at for at, line in enumerate(lines) if any(said in line for said in harm)), None)
-    if first is None or first == 0:
-        return text
-    above = [line for line in lines[:first] if re.match(r"#{1,5} ", line)]
-    level = len(above[-1].split(" ")[0]) + 1 if above else 2
-    return "\n".join(
-        [*lines[:first], *["", f"{'#' * level} {HARMFUL}", ""][not lines[first - 1].strip() :], *lines[first:]]
-    )
-
-
-def measured_bundle(study: Study) -> str:
-    """The best train.py of a study as one idea; empty if it has none that gained, several tasks, or changes of the code
-    that no edit describes."""
-    harvest = study.state.harvests.get((study.task.name, HARVEST))
-    if harvest is None or harvest.gain is None or harvest.low is None or harvest.low <= 0 or study.config.further:
-        return ""
-    task = study.task
-    edit, is_all = edit_of(task, task.baseline(), harvest)
-    if not edit or not is_all:
-        return ""
-    terms = " ".join(f"`{term.removeprefix('+')}`" for term in edit.label().split(" "))
-    gain = f"{harvest.gain:.3g} [{harvest.low:.3g}, {harvest.high:.3g}] {task.unit} over the untouched script"
-    best = f"this is the best script that the study found (gain {gain})"
-    then = "Make each later change to the best script so far."
-    first = "After the baseline, begin with all of these at once, as one change of the untouched script"
-    return f"{first}; {best}: {terms}. {then}"
+def findings(study: Study, program: Program) -> Findings:
+    """Those of a study about a program. A study of several tasks has no best script to begin with."""
+    task, parameters = study.task, {"program": program.program_id}
+    with read_study(study.folder, views=("credit",)) as con:
+        harm = {row["directive_id"]: row for row in rows(con.execute(statement("harmful_ideas"), parameters))}
+        noise = con.execute("SELECT sd FROM seed_noise() WHERE task = ?", [task.name]).fetchone()
+    found = Findings(task, harm=harm, sd=card_sd(task) or (noise[0] if noise else None))
+    best = study.state.harvests.get((task.name, HARVEST))
+    if best is None or best.low is None or best.low <= 0 or study.config.further:
+        return found
+    edit, is_all = edit_of(task, task.baseline(), best)
+    gain = plain_text(estimate(best.gain, best.low, best.high, task.unit))
+    return replace(found, best=edit, gain=gain) if is_all else found
 
 
 def edit_of(task: Task, source: Source, harvest: HarvestEvent) -> tuple[Edit, bool]:
@@ -198,6 +87,26 @@ def edit_of(task: Task, source: Source, harvest: HarvestEvent) -> tuple[Edit, bo
         return edit, space.apply(source, edit).source_id == harvest.source_id
     except EditError:
         return edit, False
+
+
+def rewritten(program: Program, kind: str, found: Findings = NOTHING) -> tuple[Program, list[str]]:
+    """``program`` for a researcher of this kind (scripted, chat or agent), or with its charter as sentences (prose);
+    notes for the user. A program that was evolved for this kind keeps its ideas.
+
+    Raises UsageError where a script would find nothing in it that it can carry out.
+    """
+    label = program.evolved_for
+    if kind == "prose":
+        return replace(program.with_text(with_prose(program.text)), evolved_for=label), []
+    own = label is not None and kind in (label.kind, label.rewritten)
+    text, notes = program.text, list[str]()
+    if kind != "scripted":
+        text, notes = _for_reader(program, kind, replace(found, best=Edit(), harm={}) if own else found)
+    elif not own:
+        text, notes = _for_script(program, found.task)
+    if label and not own:
+        notes.append(f"this program was evolved for {label}; its gain with another researcher has not been measured")
+    return replace(program.with_text(text), evolved_for=label.rewritten_for(kind) if label else None), notes
 
 
 def _for_script(program: Program, task: Task | None) -> tuple[str, list[str]]:
@@ -217,41 +126,42 @@ def _for_script(program: Program, task: Task | None) -> tuple[str, list[str]]:
 def _is_carried_out(idea: ProgramIdea, task: Task | None) -> bool:
     if task is not None:
         return read(task.edits, idea.terms, idea.conditions) is not None
-    return any("=" in term and _TERM.fullmatch(term) for term in idea.terms)
+    return any("=" in term and EditSpace.names_edit(term) for term in idea.terms)
 
 
-def _with_readable_ideas(
-    program: Program, bundle: str, task: Task | None, harm: Sequence[str]
-) -> tuple[str, list[ProgramIdea]]:
-    """The text with the bundle first, and in words what conditions and relative values of its ideas mean, and the ideas
-    that are left out. Ideas that undo the bundle come after the others, those that made scripts worse (``harm``) last.
-    """
-    ideas = _beyond(program.ideas, bundle, task)
-    first = [bundle] if bundle else []
-    left = [idea for idea in program.ideas if idea not in ideas]
-    ideas = sorted(ideas, key=lambda idea: (_is_harmful(idea, harm), bool(_undone(idea, bundle, task))))
-    items = [*first, *(f"{idea.text}{_meaning(idea)}{_undoing(idea, bundle, task)}" for idea in ideas)]
-    if items == [idea.text for idea in program.ideas]:
-        return program.text, []
-    try:
-        return replace_ideas(program.text, items), left
-    except ProgramError:  # an idea that is more than one item of a list
-        every = [*first, *(idea.text for idea in program.ideas)]
-        return replace_ideas(program.text, every) if bundle else program.text, []
+def _for_reader(program: Program, kind: str, found: Findings) -> tuple[str, list[str]]:
+    """The text for a model. An agent reads it without Metaloop: its task's own names in place of roles, no settings."""
+    task, text, notes = found.task, program.text, list[str]()
+    mild = [idea for idea in program.ideas if idea.directive_id not in found.harm]
+    ideas = _beyond(mild, task, found.best) if task and found.best else mild
+    if len(ideas) < len(mild):
+        left = listed([" ".join(idea.terms) for idea in mild if idea not in ideas])
+        notes.append(f"left out, as they change nothing in the script of the first idea, or repeat another: {left}")
+    terms = " ".join(f"`{term.removeprefix('+')}`" for term in found.best.label().split(" "))
+    first = [FIRST.format(gain=found.gain, terms=terms)] if found.best else []
+    if first or len(ideas) < len(program.ideas):
+        text = replace_ideas(text, [*first, *(idea.text for idea in ideas)])
+    text = with_order(with_prose(text))
+    if kind == "agent":
+        text = "\n".join(line for line in take_charter(text, "").split("\n") if line not in (START, END))
+    more = _template().render(
+        found=found,
+        is_notation=any(idea.conditions or any(map(_NOTATION.search, idea.terms)) for idea in ideas),
+        task=task if kind == "agent" else None,
+        files=listed([f"`{name}`" for name in task.editable]) if task else "",
+        copy=copying(reference(task)) if task else "",
+        training=training(task) if task else "",
+    )
+    text = f"{text.rstrip()}\n{more.rstrip()}\n" if more.strip() else text
+    if kind == "agent" and task:
+        text = with_code_changes(for_agents(text, task), task)
+    return text, notes
 
 
-def _stated(text: str) -> str:
-    """The text with its charter as sentences that a reader can follow."""
-    return with_order(with_prose(text))
-
-
-def _beyond(ideas: Sequence[ProgramIdea], bundle: str, task: Task | None) -> list[ProgramIdea]:
-    """The ideas that can still change the script of the bundle, one of those that lead to the same script. Ideas that
-    the task cannot read stay."""
-    whole = read(task.edits, re.findall(r"`([^`]+)`", bundle)) if task and bundle else None
-    if task is None or whole is None:
-        return list(ideas)
-    config = whole.fixed.made_of(task.edits.config(task.baseline()))
+def _beyond(ideas: Sequence[ProgramIdea], task: Task, best: Edit) -> list[ProgramIdea]:
+    """The ideas that can still change the best script, one of those that lead to the same script. Ideas that the task
+    cannot read stay."""
+    config = best.made_of(task.edits.config(task.baseline()))
     stay, seen = list[ProgramIdea](), [config]
     for idea in ideas:
         edit = read(task.edits, idea.terms, idea.conditions)
@@ -263,63 +173,8 @@ def _beyond(ideas: Sequence[ProgramIdea], bundle: str, task: Task | None) -> lis
     return stay
 
 
-def _without(left: Sequence[ProgramIdea]) -> str:
-    """The note about ideas that are left out."""
-    conditions = [" and ".join(f"{one.name}{one.sign}{one.value}" for one in idea.conditions) for idea in left]
-    words = [
-        f"{' '.join(idea.terms)}{f' if {when}' if when else ''}" for idea, when in zip(left, conditions, strict=True)
-    ]
-    named = ", ".join(words)
-    return f"left out, as they change nothing in the script of the first idea, or do the same as another: {named}"
-
-
-def _is_harmful(idea: ProgramIdea, harm: Sequence[str]) -> bool:
-    return any(said in idea.text for said in harm)
-
-
-def _undone(idea: ProgramIdea, bundle: str, task: Task | None) -> list[str]:
-    """The settings of the bundle that an idea with several edits sets to another value."""
-    bundled, own = _values(re.findall(r"`([^`]+)`", bundle), task), _values(idea.terms, task)
-    return [name for name, value in own.items() if len(own) > 1 and name in bundled and bundled[name] != value]
-
-
-def _undoing(idea: ProgramIdea, bundle: str, task: Task | None) -> str:
-    named = [name.lower() if task else name for name in _undone(idea, bundle, task)]
-    return f" This replaces the first idea's {listed(named)}." if named else ""
-
-
-def _values(terms: Sequence[str], task: Task | None) -> dict[str, str]:
-    """Setting → value, by the names of the task."""
-    settings = [match.groups() for term in terms if (match := _TERM.fullmatch(term))]
-    knobs = {name: task.edits.knob(name) if task else None for name, *_ in settings}
-    return {knob.name if (knob := knobs[name]) else name: value or "" for name, value, _ in settings}
-
-
-def _meaning(idea: ProgramIdea) -> str:
-    """``In words: if lr is below 0.03, multiply lr by 10.``; empty for an idea that only names values."""
-    read_terms = [match for term in idea.terms if (match := _TERM.fullmatch(term))]
-    plain = all(not m[3] and (m[2] or "x")[0] not in "*/" and (m[2] or "").lower() not in _STEPS for m in read_terms)
-    if not read_terms or (plain and (not idea.conditions or idea.text.startswith("When "))):
-        return ""  # a learnt idea says its conditions itself
-    when = f"if {' and '.join(map(_condition, idea.conditions))}, " if idea.conditions else ""
-    return f" In words: {when}{' and '.join(_action(*match.groups()) for match in read_terms)}."
-
-
-def _condition(one: Comparison) -> str:
-    return f"{_named(one.name)} {_SIGNS[one.sign]} {_SWITCHED.get(one.value.lower(), one.value)}"
-
-
-def _action(name: str, value: str | None, optional: str) -> str:
-    named, where = _named(name), ", where the script has it" if optional == OPTIONAL else ""
-    if value is None:
-        return f"apply {named}{where}"
-    if value.lower() in _STEPS:
-        return _STEPS[value.lower()].format(named) + where
-    if value[0] in "*/":
-        return f"{'multiply' if value[0] == '*' else 'divide'} {named} by {value[1:]}{where}"
-    return f"set {named} to {value}{where}"
-
-
-def _named(name: str) -> str:
-    """A role is two words of the language, a setting stays as the script has it."""
-    return f"the {name[1:].replace('_', ' ')}" if name.startswith("@") else name
+@cache
+def _template() -> Template:
+    page = jinja_environment(TEMPLATES)
+    page.filters |= {"estimate": estimate, "plain": plain_text, "duration": duration}
+    return page.get_template("for_readers.md.j2")

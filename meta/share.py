@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import shutil
 import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -42,7 +41,6 @@ class Cleaner:
     def __init__(self) -> None:
         host = socket.gethostname()
         self.host = re.compile(rf"\b{re.escape(host)}\b") if len(host) > 3 else None
-        self.home = str(Path.home())
 
     def text(self, text: str) -> str:
         if "/" in text:
@@ -65,34 +63,30 @@ class Cleaner:
 def share(source: Path, target: Path) -> list[str]:
     """Write the copy to the new folder ``target``; what a person should look at before giving it away.
 
-    Raises UsageError where ``target`` exists, Corrupt where the ledger is damaged.
+    Raises Corrupt where the ledger is damaged, UsageError where a file holds the study's secret: the copy that it has
+    begun may not be given away.
     """
-    if target.exists():
-        raise UsageError(f"{target} exists", hint="name a new folder with -o")
     study = Study.open(source)
     study.look()
     refuse_other_champion(source)
-    partial = target.with_name(f".{target.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    target.mkdir()
     clean = Cleaner()
-    with Ledger(partial / "ledger", "main") as ledger:
+    with Ledger(target / "ledger", "main") as ledger:
         ledger.extend(clean.event(record) for record in read(source / "ledger") if record["kind"] != "segment")
         ledger.finish()
-    _write_config(study.config, partial, clean)
-    if is_regular(source / CHAMPION):
-        copy_regular(source / CHAMPION, partial / CHAMPION)
-    for name in TEXTS:
+    _write_config(study.config, target, clean)
+    for name in (CHAMPION, *TEXTS):
         if is_regular(source / name):
-            (partial / name).write_text(clean.text(read_regular(source / name).decode()), "utf-8")
+            text = read_regular(source / name).decode()
+            (target / name).write_text(text if name == CHAMPION else clean.text(text), "utf-8")
     for name in FOLDERS:
         if (source / name).is_dir() and not (source / name).is_symlink():
-            copy_regular(source / name, partial / name)
-    for page in (partial / "evidence").glob("*.md"):
+            copy_regular(source / name, target / name)
+    for page in (target / "evidence").glob("*.md"):
         page.write_text(clean.text(page.read_text("utf-8")), "utf-8")
-    refuse_secret(partial, study.config.secret)
-    publish(partial)
-    partial.rename(target)
+    for path in target.rglob("*"):
+        if path.is_file() and study.config.secret.encode() in path.read_bytes():
+            raise UsageError(f"{path.relative_to(target)} holds the study's secret", hint="remove it from the study")
     return list(remarks(study))
 
 
@@ -133,23 +127,6 @@ def _write_config(config: StudyConfig, folder: Path, clean: Cleaner) -> None:
     cleaned = clean.value(values)
     assert isinstance(cleaned, dict)
     (folder / "study.toml").write_text(tomli_w.dumps(cleaned | begun, multiline_strings=False), "utf-8")
-
-
-def refuse_secret(folder: Path, secret: str) -> None:
-    """Raise UsageError if a file of the copy holds the secret; nothing is left of the copy then."""
-    for path in folder.rglob("*"):
-        if path.is_file() and secret.encode() in path.read_bytes():
-            shutil.rmtree(folder)
-            raise UsageError(f"{path.relative_to(folder)} holds the study's secret", hint="remove it from the study")
-
-
-def publish(folder: Path) -> None:
-    """Let everybody read the files who may read the new ``folder``, so by the user's umask: only its owner may read the
-    ledger of a study, and those to whom a copy is given could check nothing."""
-    rights = folder.stat().st_mode & 0o777
-    for path in folder.rglob("*"):
-        own = path.stat().st_mode & 0o700
-        path.chmod((own | own >> 3 | own >> 6) & rights)
 
 
 def remarks(study: Study) -> Iterator[str]:

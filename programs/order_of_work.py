@@ -14,7 +14,6 @@ from programs.stated_settings import without_shares
 _QUEUE = "queue"
 _NEVER = 1e-4  # the share of a source that no study is long enough to use
 _MOST = 20  # parts in which the other sources are counted, for the largest
-HARMFUL = "Measured as harmful here: leave these out"  # the heading of ideas that the rule does not mean
 _AT_ONCE = ("the score, and test the next one.", "the score.")  # of the starter idea-queue; with doubt, not at once
 
 
@@ -27,20 +26,18 @@ def with_order(text: str) -> str:
     shares = say("proposers", given["proposers"], charter)
     if charter.proposers[_QUEUE] < _NEVER * sum(charter.proposers.values()):
         return text
-    rule = order(charter.proposers, charter.doubt_ideas, f"# {HARMFUL}\n" in text)
+    rule = order(charter.proposers, charter.doubt_ideas)
     doubt = say("doubt_ideas", charter.doubt_ideas, charter)
     text = text.replace(*_AT_ONCE) if charter.doubt_ideas else text
     text = text.replace(f"- {shares}\n", "") if rule in text else text.replace(shares, rule)
     return without_shares(text.replace(f"- {doubt}\n", ""))
 
 
-def order(shares: dict[str, float], doubt: bool, harmful: bool = False) -> str:
-    """The rule for a mixture with a list of ideas. ``doubt``: each idea that fails puts the next one off. ``harmful``:
-    some ideas of the list are to be left out."""
+def order(shares: dict[str, float], doubt: bool) -> str:
+    """The rule for a mixture with a list of ideas. ``doubt``: each idea that fails puts the next one off."""
     whole = sum(shares.values())
     others = {name: one for name, one in shares.items() if name != _QUEUE and one > _NEVER * whole}
-    but = f' (not those under "{HARMFUL.partition(":")[0]}")' * harmful
-    listed = f"Take the ideas of the list in its order{but}, one in each experiment"
+    listed = "Take the ideas of the list in its order, one in each experiment"
     if not others and not doubt:
         return f"{listed}."
     kind = _mixed(others) or described("random")

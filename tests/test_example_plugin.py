@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from analysis.study import query
-from meta.conformance.base import LAW
+from meta.conformance.runs import LAW
 from tests.inner_loop.play import BLOBS
 from trainer.laws.planted import simulated_task
 
@@ -125,6 +125,6 @@ def test_without_the_package_its_names_are_one_line(run: Run) -> None:
 
 
 def test_doctor_lists_its_parts(run: Run) -> None:
-    checks = json.loads(run("meta.cli.start", "doctor", "--json", "-t", "law"))["items"]
+    checks = json.loads(run("meta.cli.start", "doctor", "--json"))["items"]
     (plugins,) = [row for row in checks if row["check"] == "plug-ins"]
     assert plugins["state"] == "ok" and plugins["found"].count(",") == 7 and "executor timed" in plugins["found"]

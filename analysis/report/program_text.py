@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,6 @@ from programs.directives import Directive
 from programs.errors import ProgramError
 
 LEVEL = 0.05
-LEAST_KEPT = 2  # experiments with a change that shows that its effect depends on the script
 LONG = 1500  # words; a longer text scrolls in its own frame
 
 
@@ -74,43 +72,6 @@ class CreditRow:
         if self.low is None or self.high is None:
             return decimals(abs(self.estimate or 0.0))
         return interval_decimals(self.low, self.high)
-
-
-@dataclass(frozen=True)
-class TriedRow(CreditRow):
-    """What trying it did. ``tries``: experiments of search and confirmation; ``noise``: the SD of the untouched
-    script's metric over ``trained`` trainings."""
-
-    tries: int = 0
-    kept: int = 0
-    noise: float | None = None
-    trained: int = 0
-
-    @property
-    def by_noise(self) -> float:
-        """The number of tries that noise alone makes runs keep at most, if the change does the same harm to every
-        script: half of them where the noise is not known. (It is fewer, because the script before was kept for luck.)
-        """
-        from scipy.special import stdtr
-
-        if self.noise is None:
-            return self.tries / 2
-        size = math.sqrt(2) * self.noise  # of the difference of two trainings
-        t = (self.estimate or 0.0) / size if size else -math.inf
-        return self.tries * min(0.5, float(stdtr(self.trained - 1, t)))
-
-    @property
-    def varies(self) -> bool:
-        """Whether runs kept it several times, and significantly more often than noise explains: one may be one odd
-        training, whose noise was larger than the untouched script's. What the kept ones gained by their own scores
-        does not show that: they were kept for these scores."""
-        return self.kept >= LEAST_KEPT and self.is_beyond_noise
-
-    @property
-    def is_beyond_noise(self) -> bool:
-        from scipy.special import bdtrc
-
-        return self.kept > 0 and float(bdtrc(self.kept - 1, self.tries, self.by_noise / self.tries)) < LEVEL
 
 
 @dataclass(frozen=True)

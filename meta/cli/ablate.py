@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 from analysis.wording import many
 from meta.cli import launch, resolve, views
+from meta.cli.commands import verb
 from meta.cli.credit import doubts
 from meta.cli.flags import BudgetFlag, PlayingFlags, StartFlags, StudyFlags, WebhookFlag
 from meta.cli.launch import LaunchSettings
 from meta.cli.match import resume
-from meta.cli.options import argument, flag, verb
+from meta.cli.options import argument, flag
 from meta.cli.output import Output
 from meta.cli.webhook import EFFECTS, send_rows
 from meta.cost import Cost, Work

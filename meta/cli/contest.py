@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 
 from analysis.wording import duration, many, percent
 from meta.cli import launch, resolve
+from meta.cli.commands import noun, verb
 from meta.cli.contest_entrant import join, status, submit
 from meta.cli.contest_host import close, host
 from meta.cli.flags import SHARES, ContestFolder, ModelFlags, PlayingFlags, ProxyFlag, RunBudgetFlag, YesFlag
-from meta.cli.options import flag, noun, only, parse_duration, rare, verb
+from meta.cli.options import flag, only, parse_duration, rare
 from meta.cli.output import Column, Output, Row
 from meta.cli.researcher_choice import ResearcherChoice
 from programs.errors import UsageError

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from analysis.wording import decimals, duration, many, number, ranks, span, typical
 from meta.cli import resolve
-from meta.cli.options import argument, flag, verb
+from meta.cli.commands import verb
+from meta.cli.options import argument, flag
 from meta.cli.output import Column, Output, Row
 from programs.errors import ProgramError, UsageError
 from programs.text import MAX_BYTES

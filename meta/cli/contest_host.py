@@ -11,9 +11,10 @@ from click.core import ParameterSource
 
 from analysis.wording import duration, many
 from meta.cli import resolve
+from meta.cli.commands import verb
 from meta.cli.contest_entrant import of_folder, show
 from meta.cli.flags import ContestFolder, ModelFlags, WebhookFlag, YesFlag
-from meta.cli.options import argument, flag, only, verb
+from meta.cli.options import argument, flag, only
 from meta.cli.output import Output, ask
 from meta.cli.progress import ticker
 from meta.cli.researcher_choice import CAPS, ResearcherChoice

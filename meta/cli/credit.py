@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from analysis.wording import many
 from meta.cli import resolve, views
+from meta.cli.commands import verb
 from meta.cli.flags import AnyStudy
-from meta.cli.options import flag, verb
+from meta.cli.options import flag
 from meta.cli.output import Output
 from programs.errors import UsageError
 

@@ -3,47 +3,78 @@
 from __future__ import annotations
 
 import os
+import platform
+import re
 import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Literal
 
 import click
 
+from analysis.wording import many
+from inner_loop.agents.access import NETWORKS, Network
 from meta.cli import capacity
-from meta.cli.doctor_gpu import check_gpu_command, check_gpus
-from meta.cli.finding import CheckResult
-from meta.cli.options import flag, verb
+from meta.cli.commands import verb
+from meta.cli.options import rare
 from meta.cli.output import Column, Output, Row
+from programs.errors import EnvironmentProblem, MetaloopError
+from trainer.sandbox import cgroup
 
-if TYPE_CHECKING:
-    from trainer.task import Task
-
-KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY", "OPENROUTER_API_KEY", "MISTRAL_API_KEY")
-DISK_WARN_GB, DISK_FAIL_GB = 2.0, 0.3
-MEMORY_WARN_GB = 2.0
-OLDEST_PYTHON = (3, 11)
-STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+DISK_GB, MEMORY_GB = 2.0, 2.0
 MODULES = ("numpy", "scipy", "optuna", "duckdb", "pandas", "pydantic", "jinja2", "git", "tiktoken")
+COLUMNS = (
+    Column("state"),
+    Column("check", style="bold"),
+    Column("found", wrap=True),
+    Column("cure", "fix", wrap=True, style="dim"),
+)
+COMPILE_SECONDS = 300.0  # for the first compilation on a machine
+ON_GPU = """
+import torch
+x = torch.linspace(-1, 1, 4096, device="cuda")
+assert float(x @ x) > 0
+print(torch.cuda.get_device_name(0), "computes", flush=True)
+double = torch.compile(lambda x: torch.relu(x) * 2 + x.sin())
+assert torch.allclose(double(x), torch.relu(x) * 2 + x.sin(), atol=1e-5), "torch.compile computes something else"
+print("compiled")
+"""
+
+
+@dataclass(frozen=True)
+class Check:
+    """``run`` returns what it found, or raises an error: a problem. ``cure``: the fix, unless the error has one."""
+
+    name: str
+    run: Callable[[], str]
+    problem: Literal["warn", "fail"]
+    cure: str = ""
+
+    def row(self) -> Row:
+        state, cure = "ok", ""
+        try:
+            found = self.run()
+        except (MetaloopError, ImportError, OSError) as error:
+            found, state = str(error), self.problem
+            cure = getattr(error, "hint", "") or self.cure
+        return {"check": self.name, "state": state, "found": found, "cure": cure}
 
 
 @verb(
     ("metaloop doctor", "check this machine"),
-    ("metaloop doctor -t my-task/", "check what this task needs"),
     ("metaloop doctor --json", "the same for a script; exits with 1 on a failure"),
 )
 def doctor(
     out: Output,
-    task: Annotated[str | None, flag("Also check what this task needs.", "-t", metavar="NAME|DIR")],
     agent_network: Annotated[
-        str,
-        flag(
-            "Check the sandbox of coding agents with this network access.",
-            type=click.Choice(("none", "proxy", "full")),
+        Network,
+        rare(
+            "Check the sandbox of coding agents with this network access: none, proxy or full.",
+            type=click.Choice(NETWORKS),
             default="none",
         ),
     ],
@@ -53,209 +84,121 @@ def doctor(
     Exits with 1 on a failure.
 
     The sandbox check runs a small experiment, with torch and scoring."""
-    from meta.cli.launch import load_task
-
-    known = load_task(task) if task else None
-    findings = [*(check() for check in CHECKS), check_sandbox(known)]
-    findings.append(check_agent_sandbox(agent_network))
-    out.rows([_row(f, out.mode) for f in findings], COLUMNS)
-    failed = [f.check for f in findings if f.state == "fail"]
-    warned = sum(f.state == "warn" for f in findings)
-    out.note(f"cannot run: {', '.join(failed)}" if failed else f"can run; {warned} warning{'' if warned == 1 else 's'}")
-    if not failed:
-        out.note("with a sandbox, or your own repository and agent without one: --no-sandbox")
-    elif {*failed} <= {"sandbox", "gpu command"}:
+    of_agents = Check("agent sandbox", lambda: agent_sandbox(agent_network), "warn", "no coding agent can run here")
+    rows = [check.row() for check in (*CHECKS, of_agents)]
+    out.rows(rows, COLUMNS)
+    failed = [str(row["check"]) for row in rows if row["state"] == "fail"]
+    warned = sum(row["state"] == "warn" for row in rows)
+    out.note(f"cannot run: {', '.join(failed)}" if failed else f"can run; {many(warned, 'warning')}")
+    if failed == ["sandbox"]:
         out.note("without a sandbox: your own repository and agent (--no-sandbox), no contest, no runs for others")
     return 1 if failed else 0
 
 
-COLUMNS = (
-    Column("state"),
-    Column("check", style="bold"),
-    Column("found", wrap=True),
-    Column("cure", "fix", wrap=True, style="dim", show=lambda text: text),
-)
+def good(condition: bool, found: str) -> str:
+    """What was found, as a problem unless the condition holds."""
+    if not condition:
+        raise EnvironmentProblem(found)
+    return found
 
 
-def _row(finding: CheckResult, mode: str) -> Row:
-    if mode != "person":
-        return asdict(finding)
-    from rich.text import Text
-
-    return asdict(finding) | {"state": Text(finding.state, style=STYLES[finding.state])}
-
-
-def check_python() -> CheckResult:
-    version = ".".join(map(str, sys.version_info[:3]))
-    if tuple(sys.version_info) < OLDEST_PYTHON:
-        return CheckResult("python", "fail", version, "install Python 3.11 or newer")
-    return CheckResult("python", "ok", version)
-
-
-def check_system() -> CheckResult:
-    """Metering reads /proc and forks a warm process, which needs Linux."""
-    if sys.platform.startswith("linux"):
-        return CheckResult("system", "ok", f"linux {os.uname().release}")
-    cure = "scores are comparable on this machine only; use Linux for contests"
-    return CheckResult("system", "warn", sys.platform, cure)
-
-
-def check_torch() -> CheckResult:
-    try:
-        import torch
-    except (ImportError, OSError) as error:
-        return CheckResult("torch", "fail", str(error), "pip install torch")
-    return CheckResult("torch", "ok", torch.__version__)
-
-
-def check_modules() -> CheckResult:
+def packages() -> str:
     import importlib.util
 
+    import torch
+
     missing = [name for name in MODULES if importlib.util.find_spec(name) is None]
-    if missing:
-        return CheckResult("packages", "fail", f"missing: {', '.join(missing)}", "pip install --upgrade metaloop")
-    return CheckResult("packages", "ok", f"{len(MODULES)} found")
+    return good(not missing, f"missing: {', '.join(missing)}" if missing else f"torch {torch.__version__} and others")
 
 
-def check_cores() -> CheckResult:
-    cores = capacity.cores()
-    load = os.getloadavg()[0]
-    text = f"{cores} cores, load {load:.1f}"
-    if load > 1.5 * cores:
-        return CheckResult(
-            "cores", "warn", text, "runs take longer on a busy machine; the cost in CPU-seconds is the same"
-        )
-    return CheckResult("cores", "ok" if cores > 1 else "warn", text, "" if cores > 1 else "runs take twice as long")
+def load() -> str:
+    number, busy = capacity.cores(), os.getloadavg()[0]
+    return good(1 < number >= busy / 1.5, f"{number} cores, load {busy:.1f}")
 
 
-def check_memory() -> CheckResult:
-    try:
-        available = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
-    except (ValueError, OSError):
-        return CheckResult("memory", "warn", "unknown")
-    meminfo = Path("/proc/meminfo")
-    if meminfo.is_file():
-        lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines() if ":" in line)
-        available = float(lines.get("MemAvailable", "0 kB").split()[0]) / 2**20 or available
-    text = f"{available:.1f} GB available"
-    if available < MEMORY_WARN_GB:
-        return CheckResult("memory", "warn", text, "use fewer workers: -j 1")
-    return CheckResult("memory", "ok", text)
-
-
-def check_disk() -> CheckResult:
+def disk() -> str:
     free = shutil.disk_usage(Path.cwd()).free / 1e9
-    text = f"{free:.1f} GB free in {Path.cwd()}"
-    if free < DISK_FAIL_GB:
-        return CheckResult("disk", "fail", text, "free some space, or work in another folder")
-    if free < DISK_WARN_GB:
-        return CheckResult("disk", "warn", text, "a long study takes 1 to 2 GB")
-    return CheckResult("disk", "ok", text)
+    return good(free >= DISK_GB, f"{free:.1f} GB free in {Path.cwd()}")
 
 
-def check_folder() -> CheckResult:
-    if os.access(Path.cwd(), os.W_OK):
-        return CheckResult("folder", "ok", "studies/ can be written here")
-    return CheckResult("folder", "fail", f"{Path.cwd()} is read-only", "cd to a writable folder, or use --study DIR")
+def gpus() -> str:
+    from trainer import gpu
+
+    survey = gpu.survey()
+    if survey.none:
+        return "none; tasks of a GPU do not run here"
+    if not survey.gpus:
+        raise EnvironmentProblem(survey.reason, hint=survey.cure)
+    names = ", ".join(f"{one.index}: {one.name}, {one.memory_mb} MiB" for one in survey.gpus)
+    return f"{names}; driver {survey.gpus[0].driver}"
 
 
-def check_cache() -> CheckResult:
+def gpu_command() -> str:
+    """Use the first GPU as an experiment does, with this Python's torch: a product of vectors, torch.compile."""
+    from trainer import gpu
+    from trainer.commands.job import CommandJob, CommandLimits
+    from trainer.commands.launcher import CommandLauncher, require_sandbox
+
+    if not (usable := gpu.usable()):
+        return "not tried: no GPU"
+    began = time.perf_counter()
+    job = CommandJob([sys.executable, "-c", ON_GPU], {}, gpu=usable[0])
+    require_sandbox(True)
+    ended = CommandLauncher(True).carry_out(job, CommandLimits(1e6, COMPILE_SECONDS, 1 << 17, processes=4096))
+    lines = [line for line in ended.log.splitlines() if line.strip()] or [f"exit code {ended.exit_code}"]
+    took = f"{time.perf_counter() - began:.0f} s"
+    return good(lines[-1] == "compiled", f"in the sandbox: {lines[0]}; torch.compile: {lines[-1]}, in {took}")
+
+
+def memory() -> str:
+    (available,) = re.findall(r"^MemAvailable: +(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
+    return good(int(available) >= MEMORY_GB * 2**20, f"{int(available) / 2**20:.1f} GB available")
+
+
+def cache() -> str:
     """Training data is kept between studies."""
     from meta.cli.launch import load_task
-    from programs.errors import EnvironmentProblem
-    from trainer.data import check_cache as attempt
+    from trainer.data import check_cache
     from trainer.user_files import user_cache
 
-    try:
-        attempt(load_task(None))
-        return CheckResult("cache", "ok", f"training data in {user_cache()}")
-    except EnvironmentProblem as error:
-        return CheckResult("cache", "fail", error.message, error.hint)
+    check_cache(load_task(None))
+    return f"training data in {user_cache()}"
 
 
-def check_git() -> CheckResult:
-    import subprocess
-
-    path = shutil.which("git")
-    if path is None:
-        return CheckResult("git", "fail", "not found", "install git (apt install git, brew install git)")
-    done = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
-    return CheckResult("git", "ok", done.stdout.strip().removeprefix("git version "))
-
-
-def check_sandbox(task: Task | None) -> CheckResult:
-    """Start a sandbox, try to escape from it, and train something in it. A simulated task runs no code."""
-    from arena.sandbox import runs_code
-    from programs.errors import EnvironmentProblem
+def sandbox() -> str:
+    """Start a sandbox, try to escape from it, and train something in it."""
     from trainer.cards.trial import one_experiment
     from trainer.sandbox import bwrap
-    from trainer.sandbox.local import check_sandbox as attempt
+    from trainer.sandbox.local import check_sandbox
 
-    if task is not None and not runs_code(task):
-        return CheckResult("sandbox", "ok", f"not checked: {task.name} is simulated and needs none")
     began = time.perf_counter()
-    try:
-        version = ".".join(map(str, bwrap.find_bwrap()[1]))
-        attempt()
-        one_experiment()
-    except EnvironmentProblem as error:
-        return CheckResult("sandbox", "fail", error.message, error.hint)
-    took = f"self-test and an experiment passed in {time.perf_counter() - began:.1f} s"
-    return CheckResult("sandbox", "ok", f"bubblewrap {version}, user namespaces, seccomp; {took}")
+    version = ".".join(map(str, bwrap.find_bwrap()[1]))
+    check_sandbox()
+    one_experiment()
+    return f"bubblewrap {version}: self-test and an experiment passed in {time.perf_counter() - began:.1f} s"
 
 
-def check_metering() -> CheckResult:
-    """A cgroup also counts processes that wait4 misses."""
-    from trainer.sandbox import cgroup
-
-    said = cgroup.describe()
-    more = (
-        f"no cgroup ({said})"
-        if said.startswith("none")
-        else f"a cgroup also counts processes that wait4 misses: {said}"
-    )
-    return CheckResult("metering", "ok", f"CPU time as the kernel reports it (wait4); {more}")
-
-
-def check_agent_sandbox(network: str) -> CheckResult:
+def agent_sandbox(network: Network) -> str:
     """Start the sandbox of a coding agent once on an empty folder."""
     from inner_loop.agents.sandbox import AgentSandbox
-    from programs.errors import MetaloopError
 
-    try:
-        with tempfile.TemporaryDirectory(prefix="metaloop-doctor-") as folder:
-            worktree = Path(folder) / "run" / "worktree"
-            worktree.mkdir(parents=True)
-            sandbox = AgentSandbox(worktree, network)  # type: ignore[arg-type]
-            ended = sandbox.run(["/bin/sh", "-c", "exit 0"])
-    except MetaloopError as error:
-        return CheckResult("agent sandbox", "warn", error.message, error.hint)
-    if ended.exit_code:
-        said = (ended.stderr.decode("utf-8", "replace").strip().splitlines() or [f"exit code {ended.exit_code}"])[-1]
-        return CheckResult("agent sandbox", "warn", said, "coding agents cannot run here; everything else can")
-    return CheckResult("agent sandbox", "ok", f"starts with --set agent_network={network}")
+    with tempfile.TemporaryDirectory(prefix="metaloop-doctor-") as scratch:
+        worktree = Path(scratch) / "run" / "worktree"
+        worktree.mkdir(parents=True)
+        ended = AgentSandbox(worktree, network).run(["/bin/sh", "-c", "exit 0"])
+    return good(not ended.exit_code, ended.stderr.decode("utf-8", "replace").strip() or f"starts with {network=}")
 
 
-def check_keys() -> CheckResult:
-    keys = [name for name in KEYS if os.environ.get(name)]
-    if keys:
-        return CheckResult("LLM keys", "ok", f"{', '.join(keys)} (not used by scripted researchers)")
-    return CheckResult("LLM keys", "ok", "none (scripted researchers need none)")
+def agents() -> str:
+    """The agents with a recipe; `-r command:NAME` runs one."""
+    from inner_loop.agents import recipe
+
+    here = {name: shutil.which(recipe.load(name).command[0]) for name in recipe.names()}
+    installed, missing = (", ".join(name for name in here if bool(here[name]) == there) for there in (True, False))
+    return f"{installed or 'none'}; not installed: {missing or 'none'}"
 
 
-def check_agents() -> CheckResult:
-    """The installed agents among those with a recipe; `-r command:NAME` runs one."""
-    from inner_loop.agents import recipe as agent_recipe
-
-    recipes = {name: agent_recipe.load(name) for name in agent_recipe.names()}
-    installed = [name for name, recipe in recipes.items() if shutil.which(recipe.command[0])]
-    missing = ", ".join(name for name in recipes if name not in installed)
-    if not installed:
-        return CheckResult("agent CLIs", "ok", f"none of {missing} (scripted researchers need none)")
-    return CheckResult("agent CLIs", "ok", f"{', '.join(installed)}{f' (not installed: {missing})' if missing else ''}")
-
-
-def check_plugins() -> CheckResult:
+def plugins() -> str:
     """Parts that installed packages add."""
     from analysis.effects.attribution import METHODS
     from arena.choice import EXECUTORS
@@ -266,27 +209,29 @@ def check_plugins() -> CheckResult:
     from trainer.scoring import SCORERS
 
     kinds = (PROPOSERS, KEEP_RULES, MUTATORS, SCORERS, RESEARCHERS, RACE_RULES, METHODS, EXECUTORS)
-    added = [f"{kind.one} {name}" for kind in kinds for name in kind.added]
-    if problems := [problem for kind in kinds for problem in kind.problems()]:
-        return CheckResult("plug-ins", "warn", "; ".join(p.message for p in problems), problems[0].hint)
-    return CheckResult("plug-ins", "ok", ", ".join(added) or "none")
+    for problem in (problem for kind in kinds for problem in kind.problems()):
+        raise problem
+    return ", ".join(f"{kind.one} {name}" for kind in kinds for name in kind.added) or "none"
 
 
-CHECKS: tuple[Callable[[], CheckResult], ...] = (
-    check_python,
-    check_system,
-    check_torch,
-    check_modules,
-    check_cores,
-    check_gpus,
-    check_gpu_command,
-    check_memory,
-    check_disk,
-    check_folder,
-    check_cache,
-    check_git,
-    check_metering,
-    check_keys,
-    check_agents,
-    check_plugins,
-)
+CHECKS = (
+    Check("system", lambda: good(sys.platform == "linux", platform.platform()), "warn",
+          "scores are comparable on this machine only; use Linux for contests"),
+    Check("packages", packages, "fail", "pip install --upgrade metaloop"),
+    Check("cores", load, "warn", "runs take longer here; the cost in CPU-seconds is the same"),
+    Check("gpu", gpus, "warn"),
+    Check("gpu command", gpu_command, "warn",
+          "torch.compile needs a C compiler (apt install gcc) and Triton; METALOOP_DEVICES=cpu trains without the GPU"),
+    Check("memory", memory, "warn", "use fewer workers: -j 1"),
+    Check("disk", disk, "warn", "a long study takes 1 to 2 GB: free some space, or work in another folder"),
+    Check("folder", lambda: good(os.access(Path.cwd(), os.W_OK), f"studies/ in {Path.cwd()}"), "fail",
+          "cd to a writable folder, or use --study DIR"),
+    Check("cache", cache, "fail"),
+    Check("git", lambda: good(shutil.which("git") is not None, str(shutil.which("git"))), "fail",
+          "install git (apt install git, brew install git)"),
+    Check("metering", lambda: f"CPU time by wait4, and by a cgroup: {cgroup.describe()}", "warn"),
+    Check("LLM keys", lambda: ", ".join(name for name in os.environ if name.endswith("_API_KEY")) or "none", "warn"),
+    Check("agent CLIs", agents, "warn"),
+    Check("plug-ins", plugins, "warn"),
+    Check("sandbox", sandbox, "fail"),
+)  # fmt: skip

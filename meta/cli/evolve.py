@@ -10,12 +10,13 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from meta.cli import launch, mutation, resolve
+from meta.cli.commands import verb
 from meta.cli.evolve_flags import EndFlags, EvolveFlags
 from meta.cli.evolve_plan import after_own, cost_of, like_stock, night_words, origin_lines, plan_lines
 from meta.cli.evolve_tasks import ChosenTasks, drawn_for
 from meta.cli.flags import ProgramOrNone, Programs
 from meta.cli.launch import LaunchSettings
-from meta.cli.options import typed, verb
+from meta.cli.options import typed
 from meta.cli.output import Output
 from meta.cli.progress import if_slow
 from meta.cli.researcher_choice import ResearcherChoice

@@ -7,18 +7,22 @@ import shlex
 import shutil
 import sys
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import click
 
+from analysis.wording import many
+from arena.lock import is_taken
 from meta.cli import resolve
+from meta.cli.commands import verb
 from meta.cli.flags import AnyStudy
-from meta.cli.options import flag, typed, verb
+from meta.cli.options import flag, typed
 from meta.cli.output import Output, Row
-from meta.cli.tool_export import TOOLS, to_tool
-from programs.errors import NotFound, UsageError
+from programs.errors import MetaloopError, NotFound, UsageError
 from programs.evolved_for import KINDS
 
 if TYPE_CHECKING:
@@ -26,37 +30,13 @@ if TYPE_CHECKING:
 
     from analysis.export import Format
     from analysis.ledger.run_state import StudyState
+    from analysis.trackers.study import Files, TrackedRun
     from arena.study import Study
-    from meta.rewriting import Rewritten
     from programs.program import Program
-    from trainer.task import Task
 
 HOSTED = {"contest.sqlite": "meta.cli.contest_host", "home.sqlite": "meta.cli.home"}  # with a public copy of their own
 FORMATS = ("tsv", "csv", "parquet", "jsonl")
-
-
-@dataclass(frozen=True)
-class ProgramFlags:
-    """The program of a study, instead of a view."""
-
-    kind: Annotated[
-        str | None,
-        flag(
-            "Export the champion (or a FILE.md or its folder) for another kind of researcher; prose: with its charter "
-            "written as sentences.",
-            "--for",
-            type=click.Choice(("prose", *KINDS)),
-        ),
-    ] = None
-    chosen: Annotated[
-        str | None,
-        flag(
-            "With --for: this program of the study, not the champion.",
-            "--program",
-            metavar="ID",
-            command="export",
-        ),
-    ] = None
+TOOLS = ("mlflow", "trackio", "wandb")
 
 
 @verb(
@@ -90,14 +70,25 @@ def export(
         flag("tools: name of the experiment or project  [default: the study's name].", metavar="NAME"),
     ],
     zipped: Annotated[bool, flag("A copy of the study for others, as one file (needs -o).", "--zip")],
-    program: ProgramFlags,
+    kind: Annotated[
+        str | None,
+        flag(
+            "Export the champion (or a FILE.md or its folder) for another kind of researcher; prose: with its charter "
+            "written as sentences.",
+            "--for",
+            type=click.Choice(("prose", *KINDS)),
+        ),
+    ],
+    program: Annotated[
+        str | None, flag("With --for: this program of the study, not the champion.", metavar="ID", command="export")
+    ],
 ) -> None:
     """Write a view (a table) of a study as tsv, csv, parquet or jsonl. With --json and -o,
     lists the written files on stdout.
 
     --for prose writes the champion instead, with its charter (its settings) as sentences, for
-    loops that do not use Metaloop. --for chat and --for agent also write the conditions of
-    its ideas in words, and begin with the best script of the study. --for scripted puts its
+    loops that do not use Metaloop. --for chat and --for agent also begin with the best script
+    of the study, and explain the notation of its ideas. --for scripted puts its
     list of ideas first, and refuses a program without an idea that a script can carry out.
 
     --view sft and --view dpo are rows for training a model that writes programs: what a
@@ -117,10 +108,10 @@ def export(
     if zipped:
         to_zip(out, study, target)
         return
-    if program.chosen and not program.kind:
+    if program and not kind:
         raise UsageError("--program needs --for", hint="add --for prose")
-    if program.kind:
-        for_researcher(out, study, target, program.kind, program.chosen)
+    if kind:
+        for_researcher(out, study, target, kind, program)
         return
     if to in TOOLS:
         to_tool(out, study, target, to, project)
@@ -163,7 +154,6 @@ def to_tables(out: Output, folder: Path, target: Path | None, to: str, view: str
 
 def to_zip(out: Output, study: str | None, target: Path | None) -> None:
     """Write a copy of a study to give away, as one file."""
-    from arena.lock import is_taken
     from meta.share import share, verified
 
     if target is None or target.suffix != ".zip":
@@ -190,41 +180,29 @@ def to_zip(out: Output, study: str | None, target: Path | None) -> None:
 def for_researcher(out: Output, study: str | None, target: Path | None, kind: str, chosen: str | None) -> None:
     """Write the champion of a study, the program ``chosen`` of it, or the program at a path, for another kind of
     researcher; ``prose``: as it is, with its charter as sentences."""
-    from dataclasses import replace
-
-    from arena.lock import is_taken
     from arena.study import Study
-    from meta.agent_text import SeedSpread, spread
     from meta.champion import label_of
-    from meta.rewriting import MeasuredLoss, measured_bundle, measured_harm, rewritten
+    from meta.rewriting import NOTHING, findings, rewritten
 
-    given, task, bundle, harm = Path(study).expanduser() if study else None, None, "", dict[str, MeasuredLoss]()
-    noise: SeedSpread | None = None
+    given = Path(study).expanduser() if study else None
     if given is not None and (given.suffix == ".md" or (given.is_dir() and not (given / resolve.MARK).exists())):
-        program = resolve.one_program(str(given))
         if chosen:
             raise UsageError("--program chooses a program of a study", hint="metaloop export studies/NAME …")
-    else:
-        folder = resolve.study_folder(study, out)
-        if not chosen and not (folder / "champion.md").is_file():
-            way = "wait for its end" if is_taken(folder) else f"metaloop improve --resume {resolve.typed(folder)}"
-            hint = f"{way}, or name a program: --for {kind} my/program.md"
-            raise NotFound(f"{folder} has no champion.md", hint=hint)
-        made = Study.open(folder, to_read=True)
-        made.look()
-        if chosen:
-            program = of_study(made.state, chosen)
-        else:
-            program = resolve.one_program(str(folder / "champion.md"))
-            warn_of_start(out, made)
-        if kind != "prose":
-            task, bundle, harm = made.task, measured_bundle(made), measured_harm(folder, program)
-            noise = spread(folder, task)
-            program = replace(program, evolved_for=program.evolved_for or label_of(made, program))
-    if kind == "prose":
-        write_program(out, as_prose(program), target, kind)
-    else:
-        write_program(out, rewritten(program, kind, task, bundle, harm, noise), target, kind, task)
+        write_program(out, rewritten(resolve.one_program(str(given)), kind), target, kind)
+        return
+    folder = resolve.study_folder(study, out)
+    if not chosen and not (folder / "champion.md").is_file():
+        hint = f"metaloop improve --resume {resolve.typed(folder)}, or name a program: --for {kind} my/program.md"
+        raise NotFound(f"{folder} has no champion.md", hint=hint)
+    made = Study.open(folder, to_read=True)
+    made.look()
+    program = of_study(made.state, chosen) if chosen else resolve.one_program(str(folder / "champion.md"))
+    if not chosen:
+        warn_of_start(out, made)
+    found = NOTHING if kind == "prose" else findings(made, program)
+    if kind != "prose":
+        program = replace(program, evolved_for=program.evolved_for or label_of(made, program))
+    write_program(out, rewritten(program, kind, found), target, kind, made.config.task)
 
 
 def of_study(study: StudyState, chosen: str) -> Program:
@@ -242,37 +220,20 @@ def warn_of_start(out: Output, study: Study) -> None:
     from analysis.verdict.verdict import decided
     from analysis.wording import plain_text
 
-    event = study.state.champion
-    decision = decision_of(event.body) if event else None
-    if decision and not decision.holds:
-        origin = study.config.plan.get("origin")
-        mine = f"; to export yours: --program {origin}" * decision.against_own
-        out.warn(plain_text(decided(decision).headline) + mine)
+    if study.state.champion and not (decision := decision_of(study.state.champion.body)).holds:
+        out.warn(plain_text(decided(decision).headline))
 
 
-def as_prose(program: Program) -> Rewritten:
-    """The program with its charter as sentences."""
-    from dataclasses import replace
-
-    from meta.rewriting import Rewritten
-    from programs.charter_prose import sentences, with_prose
-
-    stated = replace(program.with_text(with_prose(program.text)), evolved_for=program.evolved_for)
-    return Rewritten(stated, sentences(program.text))
-
-
-def write_program(out: Output, made: Rewritten, target: Path | None, kind: str, task: Task | None = None) -> None:
-    """Write a program to a new file or folder, or to stdout. ``task``: of its study."""
-    from arena.setup import reference
+def write_program(out: Output, made: tuple[Program, list[str]], target: Path | None, kind: str, task: str = "") -> None:
+    """Write a program with its notes to a new file or folder, or to stdout. ``task``: as study.toml names it."""
     from inner_loop.agents.recipe import FOLLOWS, own_agent
     from meta.agent_text import copied_first, copying
 
-    stated = made.program.labelled
-    said = [{"field": field, "sentence": sentence} for field, sentence in made.said]
-    for note in made.notes:
+    stated, notes = made[0].labelled, made[1]
+    for note in notes:
         out.note(note)
     if target is None:
-        out.text(stated.shown, item={"text": stated.document, "sentences": said})
+        out.text(stated.shown, item={"text": stated.document})
         return
     if target.exists():
         raise UsageError(f"{target} already exists", hint="name a new file or folder")
@@ -280,16 +241,13 @@ def write_program(out: Output, made: Rewritten, target: Path | None, kind: str, 
         stated.write(target)
     else:
         target.write_bytes(stated.raw)
-    what = f": {len(said)} fields of the charter as sentences" if kind != "scripted" else ""
-    out.note(f"wrote {target}{what}")
+    out.note(f"wrote {target}")
     if out.mode == "json":
-        out.json({"path": str(target), "sentences": said})
+        out.json({"path": str(target)})
     entry = target / stated.files[0][0] if stated.is_set else target
     if kind in ("prose", "agent"):
-        agent, named = own_agent(f"Read {entry.resolve()} and follow it"), reference(task) if task else ""
-        go = f"cd {named} && " if copying(named) else ""
-        where = "" if go else ", in a folder with a train.py" if task is None else f", in the folder of {task.name}"
-        out.next(*copied_first(named), f"{go}{agent}  # {FOLLOWS}{where}")
+        go = f"cd {task} && " if copying(task) else ""
+        out.next(*copied_first(task), f"{go}{own_agent(f'Read {entry.resolve()} and follow it')}  # {FOLLOWS}")
 
 
 def to_file(con: duckdb.DuckDBPyConnection, view: str, to: str, path: Path) -> Row:
@@ -312,3 +270,43 @@ def to_stdout(con: duckdb.DuckDBPyConnection, view: str, to: str) -> None:
         to_file(con, view, to, path)
         with path.open("rb") as file:
             shutil.copyfileobj(file, sys.stdout.buffer)
+
+
+def to_tool(out: Output, study: str | None, target: Path | None, to: str, project: str | None) -> None:
+    """Send the study to a new project of a tool, as it is now."""
+    from analysis.trackers.mlflow import to_mlflow
+    from analysis.trackers.study import client_errors, tracked
+    from analysis.trackers.wandb import to_trackio, to_wandb
+
+    if target is not None and target.is_file():
+        raise UsageError(f"{target} is a file", hint="name a folder: -o logs/")
+    folder = resolve.study_folder(study, out)
+    sent = tracked(folder)
+    name = project or sent.name
+    steps = sum(len(run.steps) for run in sent.runs)
+    send = {"mlflow": to_mlflow, "trackio": to_trackio, "wandb": to_wandb}[to]
+    out.note(f"sending {many(len(sent.runs), 'run')} with {many(steps, 'experiment')}")
+    with client_errors(to):
+        where = send(sent, name, target or Path(to), files_of(folder))
+    out.note(f"to look at them: {where}")
+    if is_taken(folder):
+        out.note("the study is still running; its later results were not sent")
+    if out.mode == "json":
+        counts = {"runs": len(sent.runs), "experiments": steps}
+        out.json({"study": str(folder), "to": to, "project": name, **counts})
+
+
+def files_of(folder: Path) -> Files:
+    """Reads a run's program and the files that it ended with, as far as they are there."""
+    from arena.study import Study
+    from arena.verify_study import final_source
+
+    def files(run: TrackedRun) -> Mapping[str, str]:
+        there = {"program.md": run.text} if run.text else {}
+        with suppress(MetaloopError, OSError):
+            study = Study.open(folder, to_read=True)
+            if run.final_source_id and run.task == study.task.name:
+                there |= dict(final_source(study, run.run_id, run.final_source_id).files)
+        return there
+
+    return files

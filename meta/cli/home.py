@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from analysis.wording import duration, number, span
 from meta.cli import launch, resolve
+from meta.cli.commands import noun, verb
 from meta.cli.flags import ProxyFlag, RunBudgetFlag
 from meta.cli.home_join import join
-from meta.cli.options import argument, flag, noun, verb
+from meta.cli.options import argument, flag
 from meta.cli.output import Column, Output
 from programs.errors import NotFound, UsageError
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from meta.cli import resolve
+from meta.cli.commands import verb
 from meta.cli.flags import ModelFlags, YesFlag
-from meta.cli.options import argument, flag, rare, verb
+from meta.cli.options import argument, flag, rare
 from meta.cli.output import Output, ask
 from meta.cli.researcher_choice import ResearcherChoice
 from programs.errors import CapReached

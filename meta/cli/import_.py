@@ -8,7 +8,8 @@ from typing import Annotated
 import click
 
 from meta.cli import resolve
-from meta.cli.options import Above0, argument, flag, rare, verb
+from meta.cli.commands import verb
+from meta.cli.options import Above0, argument, flag, rare
 from meta.cli.output import Output
 
 SHOWN = 10  # runs, refused logs and reasons for lines set aside

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from analysis.wording import many
 from meta.cli import resolve
+from meta.cli.commands import noun, verb
 from meta.cli.flags import PlayingFlags
-from meta.cli.options import argument, duration, flag, noun, only, rare, verb
+from meta.cli.options import argument, duration, flag, only, rare
 from meta.cli.output import Output
 from meta.cli.progress import ticker
 from meta.cli.task_work import trainer_at
@@ -17,15 +17,6 @@ from programs.errors import TaskError, UsageError
 
 if TYPE_CHECKING:
     from analysis.knowledge import Effect
-    from trainer.cards.sweep import EditTrial
-    from trainer.task import Task
-
-Into = Annotated[str, flag("The knowledge base, a folder; created if missing.", metavar="DIR", required=True)]
-Without = Annotated[
-    tuple[str, ...],
-    flag("Leave out what comes from this task or family; repeatable.", metavar="TASK|FAMILY", command="knowledge"),
-]
-Folders = Annotated[tuple[str, ...], argument(metavar="[DIR|STUDY]...", nargs=-1)]
 
 
 @verb(
@@ -35,7 +26,7 @@ Folders = Annotated[tuple[str, ...], argument(metavar="[DIR|STUDY]...", nargs=-1
 def sweep(
     out: Output,
     tasks: Annotated[tuple[str, ...], argument(metavar="TASK|FAMILY:FIRST-LAST...", required=True, nargs=-1)],
-    into: Into,
+    into: Annotated[str, flag("The knowledge base, a folder; created if missing.", metavar="DIR", required=True)],
     rounds: Annotated[
         int,
         flag("Rounds; each after the first starts from the best script of the one before.", min=1, max=8, default=2),
@@ -48,6 +39,7 @@ def sweep(
     A task that cannot be trained is reported and skipped."""
     from analysis.knowledge import of_trials, write
     from trainer.cards.sweep import expected_experiments
+    from trainer.cards.sweep import sweep as carry_out
     from trainer.variants import tasks_of
 
     stored = 0
@@ -55,8 +47,12 @@ def sweep(
         for task in (task for text in tasks for task in tasks_of(text)):
             count = expected_experiments(task, rounds)
             out.note(f"{task.name}: about {count} experiments, {duration(count * task.cost_seconds)} of device time")
+            if not any(knob.role for knob in task.edits.knobs):
+                hint = 'write role = "learning_rate" and so on into task.toml, see docs/ideas.md'
+                raise UsageError(f"{task.name}: no knob has a role", hint=hint)
             try:
-                trials = _swept(task, rounds, progress, playing.no_sandbox)
+                with trainer_at(task, playing.no_sandbox) as trainer:
+                    trials = carry_out(trainer, rounds, progress)
             except TaskError as error:
                 out.warn(f"{error.message}; left out")
                 continue
@@ -66,20 +62,10 @@ def sweep(
                 continue
             file = write(Path(into).expanduser(), effects)
             stored += 1
-            out.note(f"{task.name}: {many(sum(trial.n for trial in trials), 'experiment')}, in {resolve.shown(file)}")
+            out.note(f"{task.name}: {sum(trial.n for trial in trials)} experiments, in {resolve.shown(file)}")
     if not stored:
         raise UsageError("nothing was learnt", hint="metaloop task check tests a task")
     out.next(f"metaloop knowledge ideas {resolve.typed(Path(into))} -o program.md")
-
-
-def _swept(task: Task, rounds: int, progress: Callable[[str], None], unsafe: bool) -> list[EditTrial]:
-    from trainer.cards.sweep import sweep as carry_out
-
-    if not any(knob.role for knob in task.edits.knobs):
-        hint = 'write role = "learning_rate" and so on into task.toml, see docs/ideas.md'
-        raise UsageError(f"{task.name}: no knob has a role", hint=hint)
-    with trainer_at(task, unsafe) as trainer:
-        return carry_out(trainer, rounds, progress)
 
 
 @noun(
@@ -101,9 +87,12 @@ def knowledge() -> None:
 )
 def ideas(
     out: Output,
-    folders: Folders,
+    folders: Annotated[tuple[str, ...], argument(metavar="[DIR|STUDY]...", nargs=-1)],
     base: Annotated[str, flag("The program that gets the list of ideas.", default="idea-queue", metavar="PROGRAM")],
-    without: Without,
+    without: Annotated[
+        tuple[str, ...],
+        flag("Leave out what comes from this task or family; repeatable.", metavar="TASK|FAMILY", command="knowledge"),
+    ],
     most: Annotated[int, rare("Maximum number of ideas.", min=1, max=200, default=30)],
     flat: Annotated[bool, rare("true: ideas without conditions, for comparison.")],
     output: Annotated[str | None, flag("File to write  [default: stdout].", "-o", metavar="FILE", command="knowledge")],
@@ -128,7 +117,7 @@ def ideas(
         return
     path = Path(output).expanduser()
     path.write_text(text, "utf-8")
-    out.note(f"wrote {resolve.shown(path)}: {many(len(chosen), 'idea')}")
+    out.note(f"wrote {resolve.shown(path)}: {len(chosen)} ideas")
     out.next(f"metaloop match {resolve.typed(path)} -t TASK")
 
 
@@ -144,14 +133,14 @@ def _read(folders: Sequence[str], without: Sequence[str], out: Output) -> list[E
     effects = read(bases or [SHIPPED], without=without) if bases or not studies else []
     for folder in studies:
         config = StudyConfig.read(folder / resolve.MARK)
-        tasks = [Task.load(each) for each in (config.task, *(other.task for other in (*config.further, *config.fresh)))]
         with resolve.connect(folder, []) as con:
-            by_task = [(task, of_study(con, task, folder.resolve().name)) for task in tasks]
-        for task, measured in by_task:
-            if not any(effect.edit for effect in measured):
-                out.warn(f"{resolve.shown(folder)}: shows nothing about edits of {task.name} by role; left out")
-            elif not {measured[0].family, task.name, task.task_id} & {*without}:
-                effects += measured
+            for name in (config.task, *(other.task for other in (*config.further, *config.fresh))):
+                task = Task.load(name)
+                measured = of_study(con, task, folder.resolve().name)
+                if not any(effect.edit for effect in measured):
+                    out.warn(f"{resolve.shown(folder)}: shows nothing about edits of {task.name} by role; left out")
+                elif not {measured[0].family, task.name, task.task_id} & {*without}:
+                    effects += measured
     if not effects:
         hint = 'leave out fewer tasks; knobs need role = "learning_rate" and so on in task.toml, see docs/ideas.md'
         raise UsageError("no effects are left", hint=hint)

@@ -186,7 +186,8 @@ class LaunchSettings(StudyFlags, PlayingFlags, StartFlags):
         """Of the study to resume, or of the new one."""
         workers, devices = self.at_once(study, tasks)
         made = Cost.of(tasks[0], works, workers, devices, study.config.sandbox if study else self.sandbox, **more)
-        return made.saying(task=f"{tasks[0].name}: {WHOLE}" * (tasks[0].run is not None and not tasks[0].scales))
+        unscaled = tasks[0].run is not None and not tasks[0].scales
+        return made.saying(screens=f"{tasks[0].name}: {WHOLE}" * unscaled)
 
 
 def require_checked(out: Output, task: Task, sandboxed: bool) -> None:

@@ -11,7 +11,8 @@ from typing import Any, cast
 import click
 
 from meta.cli import errors, guard
-from meta.cli.options import CONTEXT, CommonFlags, SuggestingGroup, click_parameters, write_examples
+from meta.cli.commands import CONTEXT, SuggestingGroup, write_examples
+from meta.cli.options import CommonFlags, click_parameters
 from meta.cli.table import VERBS
 
 CLOSING = (

@@ -8,11 +8,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from pydantic import BaseModel, PositiveInt, ValidationError
+
 from meta.cli import launch, resolve
 from meta.cli import webhook as webhooks
+from meta.cli.commands import verb
 from meta.cli.flags import ModelFlags, PlayingFlags, Programs, RaceRuleFlag, StartFlags, StudyFlags, WebhookFlag
 from meta.cli.launch import LaunchSettings
-from meta.cli.options import flag, verb
+from meta.cli.options import flag
 from meta.cli.output import Output
 from meta.cli.researcher_choice import ResearcherChoice
 from meta.cost import Cost, Work
@@ -90,7 +93,8 @@ def match(
     if study is None:
         at_a_time = settings.workers_or_cores(tasks) if race else None
         study = create(out, tasks, entries, runs, settings, at_a_time, rule_name)
-    batch, rule = recorded_batch(study), study.config.plan.get("race_rule", RACE_RULE)
+    made = recorded(study)
+    batch, rule = made.batch, made.race_rule or RACE_RULE
     if batch is not None:
         out.note("a race: the plan is the maximum; the race ends as soon as the best program is clear")
     launch.announce(out, cost, study.folder)
@@ -206,8 +210,12 @@ def entries_of(
     study: Study | None, programs: tuple[str, ...], seeds: int | None, controls: bool
 ) -> tuple[list[Entry], int]:
     """The entries and their number of runs: of the resumed study, else from the command line."""
+    from arena.arms import Entry
+    from programs.program import Program
+
     if study is not None:
-        return recorded_entries(study), seeds or recorded_runs(study)
+        made, entered = recorded(study), [Program.parse(text, name) for name, text in study.config.programs]
+        return [Entry(one, role) for one, role in zip(entered, made.roles, strict=True)], seeds or made.seeds
     own = resolve.programs(programs)
     if not own:
         raise UsageError("name at least one program", hint="metaloop match stock my/program.md")
@@ -230,42 +238,30 @@ def with_controls(own: list[Any], controls: bool) -> list[Entry]:
     return entries
 
 
-def recorded_entries(study: Study) -> list[Entry]:
-    """The entries that a study was created with."""
-    from arena.arms import Entry
-    from programs.program import Program
+class MatchPlan(BaseModel, strict=True):
+    """[plan] of study.toml: runs of each program, the role of each, and, of a race, how many runs start at a time."""
 
-    roles = study.config.plan.get("roles")
-    if roles is None:
-        raise NotComparable(
-            f"{resolve.shown(study.folder)} was created by metaloop {study.config.command}",
-            hint="name a new folder with --study",
-        )
-    if not isinstance(roles, list) or len(roles) != len(study.config.programs):
-        raise bad_plan(study, "roles", "a role for each of its programs")
-    pairs = zip(study.config.programs, roles, strict=True)
-    return [Entry(Program.parse(text, name), str(role)) for (name, text), role in pairs]
+    seeds: PositiveInt
+    roles: list[str]
+    batch: PositiveInt | None = None
+    race_rule: str | None = None
 
 
-def recorded_runs(study: Study) -> int:
-    """The number of runs per program that a study was created with."""
-    seeds = study.config.plan.get("seeds")
-    if type(seeds) is not int or seeds < 1:
-        raise bad_plan(study, "seeds", "a number of runs")
-    return seeds
-
-
-def recorded_batch(study: Study) -> int | None:
-    """Runs that the study's race starts at a time; None where its match is not a race."""
-    batch = study.config.plan.get("batch")
-    if batch is not None and (type(batch) is not int or batch < 1):
-        raise bad_plan(study, "batch", "a number of runs")
-    return batch
-
-
-def bad_plan(study: Study, name: str, wanted: str) -> Corrupt:
-    path = study.folder / resolve.MARK
-    return Corrupt(f"{path}: [plan] {name} is not {wanted}", hint="restore study.toml from a copy")
+def recorded(study: Study) -> MatchPlan:
+    """What the study was created with. Raises NotComparable where another command made it, or Corrupt."""
+    plan, path = study.config.plan, study.folder / resolve.MARK
+    if "roles" not in plan:
+        made_by = f"{resolve.shown(study.folder)} was created by metaloop {study.config.command}"
+        raise NotComparable(made_by, hint="name a new folder with --study")
+    hint = "restore study.toml from a copy"
+    try:
+        made = MatchPlan.model_validate(plan)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise Corrupt(f"{path}: [plan] {first['loc'][0]}: {first['msg']}", hint=hint) from None
+    if len(made.roles) != len(study.config.programs):
+        raise Corrupt(f"{path}: [plan] roles: not one for each of its programs", hint=hint)
+    return made
 
 
 def cost_of(

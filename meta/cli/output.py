@@ -245,6 +245,11 @@ def clean(text: object, keep: str = "") -> str:
     return "".join(c if c in keep or c.isprintable() else " " for c in plain)
 
 
+def fit(text: str, width: int) -> str:
+    """``text`` cut to ``width`` characters, the last three dots where it was longer."""
+    return text if len(text) <= width else text[: max(width - 3, 0)] + "..."[:width]
+
+
 def json_line(value: Any) -> str:
     """JSON whose strings have escapes for the characters that `clean` removes: the value is the same."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False)

@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from meta.cli import resolve
+from meta.cli.commands import noun, verb
 from meta.cli.flags import StudyFlag
-from meta.cli.options import argument, flag, noun, verb
+from meta.cli.options import argument, flag
 from meta.cli.output import Column, Output, Row, brief, columns
 from meta.cli.views import View, show
 from programs.errors import NotFound, ProgramError, UsageError
 
 if TYPE_CHECKING:
     from programs.charter import Charter
-    from programs.directives import Directive
-    from programs.ideas import ProgramIdea
-    from programs.lint import LintMessage
     from programs.patches import ProgramPatch
     from programs.program import Program
     from trainer.task import Task
 
     TaskChecks = tuple[Callable[[str], str], Callable[[Charter], str], Callable[[ProgramPatch], str]]
-
-LINT = (Column("place", style="bold"), Column("level"), Column("code", style="dim"), Column("message", wrap=True))
-
-
-DIFF = View("", hide=("kind",))
 
 
 @noun(
@@ -60,8 +54,6 @@ def new(
     """Write a new program to edit, from the text of a starter. If FILE's folder has a
     task.toml, the idea list contains the starter's ideas that apply to this task. For each
     setting without such an idea, it contains a larger and a smaller value."""
-    from pathlib import Path
-
     path, loaded = Path(file).expanduser(), resolve.one_program(base)
     if path.exists():
         raise UsageError(f"{file} already exists", hint="name a new file")
@@ -70,19 +62,19 @@ def new(
         raise UsageError(what, hint="a program of one file: my/program.md")
     title = path.parent.resolve().name if path.stem in ("program", "README", "AGENTS", "CLAUDE") else path.stem
     text = re.sub(r"(?m)^# .*$", f"# {title.replace('-', ' ').capitalize()}", loaded.text, count=1)
-    beside, whose, task = path.parent / "task.toml", loaded.name, ""
-    if beside.is_file():
+    whose, task = f"of {loaded.name}", ""
+    if (path.parent / "task.toml").is_file():
         from programs.ideas_edit import replace_ideas
         from trainer.task import Task
 
-        folder_task = Task.load(path.parent)
-        whose, task = f"for the task {folder_task.name}", f" -t {resolve.typed(path.parent)}"
-        text = replace_ideas(text, ideas_for(loaded, folder_task)) if loaded.ideas and folder_task.edits.knobs else text
+        beside = Task.load(path.parent)
+        whose, task = f"for the task {beside.name}", f" -t {resolve.typed(path.parent)}"
+        if loaded.ideas and beside.edits.knobs:
+            text = replace_ideas(text, ideas_for(loaded, beside))
     made = loaded.with_text(text)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, "utf-8")
-    said = f"{len(made.ideas)} ideas {whose if task else f'of {whose}'}"
-    out.note(f"wrote {path}: {made.words} words, {said}; change them to yours")
+    out.note(f"wrote {path}: {made.words} words, {len(made.ideas)} ideas {whose}; change them to yours")
     name = resolve.typed(path)
     out.next(f"metaloop program lint {name}{task}", f"metaloop match {name}{task} --dry-run")
 
@@ -102,20 +94,18 @@ def ideas_for(program: Program, task: Task) -> list[str]:
     ]
     items, named = [idea.text for idea, _ in known], {name for _, edit in known for name in edit.knobs}
     for knob in task.edits.knobs:
-        now = config.get(knob.name)
+        now, name = config.get(knob.name), knob.name.lower()
         if knob.name in named or now is None:
             continue
         if knob.kind == "patch":
             items.append(f"Apply the change {knob.name}: `{knob.name}`.")
             continue
-        values = [value for step in (1, -1) if (value := knob.beside(now, step)) is not None]
-        values = values or [value for value in knob.values if value != now]
-        for value in values:
-            name, at = knob.name.lower(), format_value(now)
-            what = f"Use another {name} than {at}"
+        near = [value for step in (1, -1) if (value := knob.beside(now, step)) is not None]
+        for value in near or [value for value in knob.values if value != now]:
+            what = f"Use another {name} than"
             if is_number(value) and is_number(now):
-                what = f"{'Raise' if float(value) > float(now) else 'Lower'} {name} from {at}"
-            items.append(f"{what}: `{Edit({knob.name: value}).label()}`.")
+                what = f"{'Raise' if float(value) > float(now) else 'Lower'} {name} from"
+            items.append(f"{what} {format_value(now)}: `{Edit({knob.name: value}).label()}`.")
     return items
 
 
@@ -150,14 +140,10 @@ def lint(
     ],
 ) -> int:
     """Check programs for mistakes. Exits with 2 on an error, with 0 on warnings."""
-    checks = _of_task(task) if task else ()
-    items = [
-        {"place": where, "level": m.level, "code": m.code, "message": m.message}
-        for text in programs
-        for where, m in _messages(text, checks)
-    ]
-    out.rows(items, LINT, empty="no problems")
-    return 2 if any(item["level"] == "error" for item in items) else 0
+    checks = task_checks(task) if task else ()
+    rows = [row for text in programs for row in messages(text, checks)]
+    out.rows(rows, (*columns("place level code"), Column("message", wrap=True)), empty="no problems")
+    return 2 if any(row["level"] == "error" for row in rows) else 0
 
 
 @verb(
@@ -168,8 +154,8 @@ def diff(out: Output, old: Annotated[str, argument()], new: Annotated[str, argum
     """Compare two programs directive by directive. Lists added, removed and changed directives
     (sentences, list items, settings). A program is a path, the name of a starter, or the id of a program of a
     study (or its beginning)."""
-    items = differences(named(out, old, study), named(out, new, study))
-    show(out, items, DIFF, empty="no differences")
+    rows = differences(named(out, old, study), named(out, new, study))
+    show(out, rows, View("", hide=("kind",)), empty="no differences")
 
 
 def named(out: Output, text: str, study: str | None) -> Program:
@@ -198,15 +184,19 @@ def described(program: Program) -> Row:
         "charter": program.charter.model_dump(mode="json"),
         "files": [path for path, _ in program.files],
         "living": [path for path, _ in program.living],
-        "directives": [{**_directive(d), "address": program.addresses[d.directive_id]} for d in program.directives],
-        "ideas": [_idea(idea) for idea in program.ideas],
+        "directives": [
+            {**_values(d, "directive_id heading kind text position"), "address": program.addresses[d.directive_id]}
+            for d in program.directives
+        ],
+        "ideas": [
+            {**_values(idea, "text terms line"), "conditions": [*map(str, idea.conditions)]} for idea in program.ideas
+        ],
         "text": program.document,
     }
 
 
-def _idea(idea: ProgramIdea) -> Row:
-    conditions = list(map(str, idea.conditions))
-    return {"text": idea.text, "conditions": conditions, "terms": list(idea.terms), "line": idea.line}
+def _values(thing: object, keys: str) -> dict[str, object]:
+    return {key: getattr(thing, key) for key in keys.split()}
 
 
 def differences(old: Program, new: Program) -> list[Row]:
@@ -217,63 +207,46 @@ def differences(old: Program, new: Program) -> list[Row]:
     from programs.directives import ORDER
 
     diff, moves = compare(old, new), [(str(one), one) for one in moved(old, new)]
-    rows = [_change("removed", d) for d in diff.removed if d.kind != ORDER]
+    changes = [("removed", directive, "", "") for directive in diff.removed]
     for before, after in diff.changed:
-        if after.kind != ORDER:
-            rows.append(_change("changed", after, before.text))
+        if after.kind == ORDER:
+            changes += [("moved", one.idea, f"place {one.before}", text) for text, one in moves]
         else:
-            rows += [
-                {**_change("moved", one.idea), "text": text, "before": f"place {one.before}"} for text, one in moves
-            ]
-    return rows + [_change("added", d) for d in diff.added if d.kind != ORDER]
+            changes.append(("changed", after, before.text, ""))
+    changes += [("added", directive, "", "") for directive in diff.added]
+    return [
+        {"change": change, "heading": directive.heading, "text": text or directive.text,
+         "directive_id": directive.directive_id, "kind": directive.kind, "before": before}
+        for change, directive, before, text in changes if directive.kind != ORDER
+    ]  # fmt: skip
 
 
-def _change(change: str, directive: Directive, before: str = "") -> Row:
-    keys = ("heading", "text", "directive_id", "kind")
-    return {"change": change, **{key: getattr(directive, key) for key in keys}, "before": before}
-
-
-def _directive(d: Directive) -> Row:
-    return {key: getattr(d, key) for key in ("directive_id", "heading", "kind", "text", "position")}
-
-
-def _messages(text: str, checks: TaskChecks | tuple[()]) -> Iterator[tuple[str, LintMessage]]:
+def messages(text: str, checks: TaskChecks | tuple[()]) -> Iterator[dict[str, object]]:
     """The messages on a program, each with its file and line; of one whose settings cannot be read all that a contest's
-    page would list."""
-    from programs.folder import entry_of
-    from programs.lint import check
+    page would list; of a folder also the markdown files that are not part of the program."""
+    from programs.folder import entry_of, left_out
+    from programs.lint import LintMessage, check
     from programs.lint import lint as examine
 
+    path = resolve.program_path(text)
+    root, entry = (path, entry_of(path)) if path.is_dir() else (path.parent, path)
     try:
         loaded = resolve.one_program(text)
+        rows = examine(loaded, *checks)
     except ProgramError:
-        path = resolve.program_path(text)
-        entry = entry_of(path) if path.is_dir() else path
-        messages = check(entry.read_bytes(), str(entry), *checks)
-        if not any(message.level == "error" for message in messages):  # the error is in another file
+        rows = check(entry.read_bytes(), str(entry), *checks)
+        if not any(row.level == "error" for row in rows):  # the error is in another file
             raise
-        yield from ((f"{message.file or entry}:{message.line}", message) for message in messages)
     else:
-        yield from _placed(text, loaded, examine(loaded, *checks))
-
-
-def _placed(text: str, program: Program, messages: Sequence[LintMessage]) -> Iterator[tuple[str, LintMessage]]:
-    """Each message with its file and line; for a folder also the markdown files that are not part of the program."""
-    from programs.folder import left_out
-    from programs.lint import LintMessage
-
-    path = resolve.program_path(text)
-    root = path if path.is_dir() else path.parent
-    entry = str(root / program.files[0][0]) if path.is_dir() and program.is_set else text
-    for message in messages:
-        file = str(root / message.file) if message.file else entry
-        yield f"{file}:{message.line}", message
-    for name in left_out(path, program) if path.is_dir() else ():
         what = "no file of the program links to it or names it, so it is left out"
-        yield f"{root / name}:1", LintMessage(1, "info", "left-out", what, name)
+        names = left_out(path, loaded) if path.is_dir() else ()
+        rows += [LintMessage(1, "info", "left-out", what, name) for name in names]
+    for row in rows:
+        place = root / row.file if row.file else entry
+        yield {"place": f"{place}:{row.line}", **_values(row, "level code message")}
 
 
-def _of_task(task: str) -> TaskChecks:
+def task_checks(task: str) -> TaskChecks:
     """Why the task cannot read an idea's word, why a charter's screening does not pay there, and why a patch does not
     fit its script."""
     from inner_loop.behaviour import misfit

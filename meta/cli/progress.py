@@ -15,8 +15,8 @@ import click
 
 from analysis.trust import gain_name
 from analysis.wording import plain_number
-from meta.cli import render, spend
-from meta.cli.output import Output, clean, now
+from meta.cli import spend
+from meta.cli.output import Output, clean, fit, now
 from meta.cli.resolve import shown
 from meta.cli.screen import screen
 from meta.live import LiveStudy
@@ -122,7 +122,7 @@ def ticker(out: Output, repeated: bool = False) -> Iterator[Callable[[str], None
 
         console = Console(stderr=True)
         with console.status("starting") as status:
-            yield lambda line: status.update(escape(render.fit(clean(line), console.width - 4)))
+            yield lambda line: status.update(escape(fit(clean(line), console.width - 4)))
     else:
         yield lambda line: click.echo(clean(line), err=True, color=False)
 

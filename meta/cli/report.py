@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Annotated
 
 from meta.cli import resolve
+from meta.cli.commands import verb
 from meta.cli.flags import AnyStudy
-from meta.cli.options import flag, verb
+from meta.cli.options import flag
 from meta.cli.output import Output
 from programs.errors import NotFound, UsageError
 

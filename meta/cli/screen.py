@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -10,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from analysis.ledger.events import MatchEvent
 from analysis.trust import gain_name, marked, weakest
 from analysis.wording import many, plain_number
-from meta.cli import capacity, render, spend
+from meta.cli import capacity, spend
 from meta.cli.options import duration
-from meta.cli.output import Column, clean, table
+from meta.cli.output import Column, clean, fit, table
 from meta.cli.views import named
 from meta.live import LiveStudy
 from meta.live_rows import arm_rows, match_title, news, status_row
@@ -68,7 +69,7 @@ def screen(
         parts.append(table(shown, columns, width))
         if len(rows) > MOST_ARMS:
             parts.append(Text(f"  and {len(rows) - MOST_ARMS} more", style="dim"))
-    parts += [Text(render.fit(clean(line), width), style="dim") for line in news(study)]
+    parts += [Text(fit(clean(line), width), style="dim") for line in news(study)]
     return Group(*parts)
 
 
@@ -79,7 +80,7 @@ def _cells(row: Mapping[str, Any], names: int) -> dict[str, Any]:
                "gain": (plain_number(row["gain"], 4, sign=True), row["n"])}  # fmt: skip
     return {
         **row,
-        "program": render.fit_name(named(row["program"], row["role"]), names),
+        "program": fit_name(named(row["program"], row["role"]), names),
         "ended": f"{row['ended']}/{row['runs']}",
         "kept": f"{row['kept']}/{row['tried']}",
         **{key: f"{text} ({n})" if n else text for key, (text, n) in figures.items()},
@@ -93,7 +94,7 @@ def header(study: LiveStudy, title: str, width: int, plan: Goal | None = None, n
     spent = f"device time charged to the runs {duration(study.charged)}"
     if planned := float(plan.get("device_seconds") or 0):
         spent += f" of {duration(planned)} "
-        spent += render.meter(study.charged, planned, max(width - len(spent) - 2, 10))
+        spent += meter(study.charged, planned, max(width - len(spent) - 2, 10))
     done = row["runs_finished"]
     ended = f"{done} of {many(plan['runs'], 'run')}" if plan.get("runs") else many(done, "run")
     lines = [
@@ -109,7 +110,7 @@ def header(study: LiveStudy, title: str, width: int, plan: Goal | None = None, n
         lines.append(f"infrastructure faults: {study.faults} (retried, not charged)")
     if study.findings:
         listed = ", ".join(f"{kind} ({n})" for kind, n in sorted(study.findings.items()))
-        lines.append(render.fit(clean(f"findings: {listed}"), width))
+        lines.append(fit(clean(f"findings: {listed}"), width))
     return [*lines, *filter(None, [marked(row["trust"])])]
 
 
@@ -140,3 +141,18 @@ def match_line(study: LiveStudy, match: MatchEvent) -> str:
     state = "measuring final scripts" if state == "running" and runs and "running" not in runs else state
     title = match_title(match.label, match.generation, match.purpose)
     return f"{title}   {many(len(match.arms), 'arm')}, {duration(match.run_budget)} a run, on {match.task}   {state}"
+
+
+def meter(done: float, total: float, width: int = 40) -> str:
+    """``[=====      ]``."""
+    share = min(max(done / total, 0.0), 1.0) if total > 0 else 0.0
+    return "[" + ("=" * round(share * width)).ljust(width) + "]"
+
+
+def fit_name(name: str, width: int) -> str:
+    """``name`` cut to ``width`` characters; its version, by which the programs of a study differ, stays."""
+    if len(name) <= width:
+        return name
+    version = re.search(r"-v\d+$", name)
+    end = version.group() if version and len(version.group()) < width - 2 else ""
+    return f"{name[: width - 1 - len(end)]}…{end}"

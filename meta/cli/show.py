@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from analysis.wording import many
 from meta.cli import resolve, views
+from meta.cli.commands import verb
 from meta.cli.flags import StudyFlag
-from meta.cli.options import argument, flag, verb
+from meta.cli.options import argument, flag
 from meta.cli.output import Output, Row
 from programs.directives import ORDER
 from programs.errors import MetaloopError, NotFound

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Annotated
 
 from meta.cli import resolve, views
-from meta.cli.options import argument, flag, verb
+from meta.cli.commands import verb
+from meta.cli.options import argument, flag
 from meta.cli.output import Column, Output, Row, are_numbers
 from programs.errors import UsageError
 

@@ -13,9 +13,10 @@ from analysis.verdict.decision import Decision, decision_of
 from analysis.verdict.verdict import VIEWS, Verdict, verdict_of
 from analysis.wording import plain_text
 from meta.cli import resolve, views
+from meta.cli.commands import verb
 from meta.cli.flags import AnyStudy
 from meta.cli.nights import is_night, show_turns, together
-from meta.cli.options import argument, flag, verb
+from meta.cli.options import argument, flag
 from meta.cli.output import Output
 from meta.cli.two_studies import compare
 

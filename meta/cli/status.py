@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 from analysis.wording import many
 from arena.lock import is_taken
 from meta.cli import resolve
+from meta.cli.commands import verb
 from meta.cli.flags import AnyStudy
-from meta.cli.options import argument, flag, verb
+from meta.cli.options import argument, flag
 from meta.cli.output import Output, now
 from meta.cli.screen import screen
 from meta.live import LiveStudy

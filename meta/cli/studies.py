@@ -10,7 +10,8 @@ from typing import Annotated, Any
 from analysis.wording import many, plain_text
 from arena.lock import is_taken
 from meta.cli import resolve
-from meta.cli.options import argument, verb
+from meta.cli.commands import verb
+from meta.cli.options import argument
 from meta.cli.output import Column, Output, now
 from meta.live import LiveStudy
 from meta.live_rows import status_row

@@ -2,47 +2,35 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from meta.cli import resolve
-from meta.cli.options import argument, duration, flag, noun, verb
-from meta.cli.output import Column, Output, Row, brief
+from meta.cli.commands import noun, verb
+from meta.cli.options import argument, duration, flag
+from meta.cli.output import Column, Output, columns
+from meta.cli.spend import share
 from meta.cli.task_from import RepositoryFlags, from_repository
 from meta.cli.task_work import check, measure
 from programs.errors import UsageError
 
 if TYPE_CHECKING:
     from trainer.task import Task
-    from trainer.variants import Variant
 
 LIST = (
     Column("name", style="bold"),
-    Column("metric", person=False),
-    Column("direction", "better", person=False),
-    Column("edits", right=True, person=False),
     Column("cost_seconds", "1 experiment", right=True, show=duration),
     Column("run_budget", "1 run", right=True, show=duration),
-    Column("headroom_sd", person=False),
     Column("headroom", right=True),
-    Column("resolved_share", "resolved", right=True, show=lambda share: f"{share:.0%}"),
-    Column("card", person=False),
-    Column("description", wrap=True, show=lambda text: re.split(r"[:.] ", text)[0].rstrip(".")),
-    Column("task_id", person=False),
+    Column("resolved_share", "resolved", right=True, show=share),
+    Column("description", wrap=True),
+    *(Column(key, person=False) for key in ("task_id", "metric", "direction", "edits", "headroom_sd", "card")),
 )
+EDITS = (*columns("name kind group now"), Column("values", wrap=True))
 LEGEND = (
-    "1 experiment, 1 run: how much device time one of them takes. headroom: gain of the best edits together, in SDs "
-    "(standard deviations) of the score between training seeds; resolved: share of edits whose effect one run can "
-    "separate from noise"
-)
-EDITS = (
-    Column("name", style="bold"),
-    Column("kind"),
-    Column("group", style="dim"),
-    Column("now", show=brief),
-    Column("values", wrap=True),
+    "1 experiment, 1 run: their device time. headroom: gain of the best edits together, in SDs (standard deviations) "
+    "of the score between training seeds; resolved: share of edits whose effect one run can separate from noise"
 )
 
 
@@ -71,11 +59,22 @@ def show(out: Output, task: Annotated[str | None, argument(metavar="[NAME|DIR]",
         out.note(LEGEND)
         return
     loaded = Task.load(task)
-    item, edits = described(loaded), edits_of(loaded)
+    item, now = described(loaded), loaded.edits.config(loaded.baseline())
+    edits = [
+        {
+            "name": k.name,
+            "kind": k.kind,
+            "group": k.group,
+            "now": now.get(k.name),
+            "values": [*k.values],
+            "note": k.note,
+        }
+        for k in loaded.edits.knobs
+    ]
     if out.mode == "json":
-        out.json({**item, "edits": edits, "card": loaded.card})
+        out.json({**item, "edits": edits})
         return
-    out.thing({k: v for k, v in item.items() if k != "edits"})
+    out.thing(item)
     out.text("\nedits that an idea can name:")
     out.rows(edits, EDITS)
     if loaded.card is None:
@@ -118,8 +117,7 @@ def init(
     a task.toml for a repository with its own command for training, benchmarks or tests, in
     any programming language: the command is run twice, and what that does not show is
     asked; with -m a language model, with --agent your coding agent proposes the answers."""
-    wanted = {"--like": like, "--grammar": grammar}
-    copied = next((name for name, value in wanted.items() if value is not None), None)
+    copied = "--like" if like is not None else "--grammar" if grammar is not None else ""
     if copied and (simulated or repository.source is not None):
         other = "--simulated" if simulated else "--from"
         raise UsageError(f"{copied} and {other} exclude each other", hint="leave one of them out")
@@ -132,36 +130,21 @@ def init(
         raise UsageError(f"--{named.replace('_', '-')} needs --from DIR", hint="metaloop task init --from my-repo")
     if folder is None:
         raise UsageError("name the folder of the new task", hint="metaloop task init my-task")
-    from trainer.variants import Variant, init_simulated
-    from trainer.variants import init as write
+    from trainer import variants
 
-    path = Path(folder).expanduser()
+    path, origin = Path(folder).expanduser(), dict[str, Any]()
     if copied:
-        return init_copied(out, path, variant_of(like or Variant.like, grammar))
-    made = init_simulated(path, int(seed or 1)) if simulated else write(path)
-    out.thing({"folder": str(made), "files": files_in(made)})
-    out.note(f"next: metaloop task check {resolve.typed(made)}")
-    return 0
-
-
-def variant_of(like: str, grammar: int | None) -> Variant:
-    from trainer.variants import Variant
-
-    name, _, member = like.rpartition(":")
-    return Variant(name, grammar, int(member)) if name and member.isdecimal() else Variant(like, grammar)
-
-
-def files_in(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if path.is_file())
-
-
-def init_copied(out: Output, folder: Path, wanted: Variant) -> int:
-    """Copy a built-in task into ``folder``, on another language or as another member if asked for."""
-    from trainer.variants import init_like
-
-    made = init_like(folder, wanted)
-    out.thing({"folder": str(folder), "files": files_in(folder), **origin(made)})
-    out.note(f"next: metaloop task check {resolve.typed(folder)}")
+        base = like or variants.Variant.like
+        name, _, member = base.rpartition(":")
+        numbered = variants.Variant(name, grammar, int(member)) if name and member.isdecimal() else None
+        made = variants.init_like(path, numbered or variants.Variant(base, grammar))
+        origin = {"grammar": made.grammar, "public": made.public}
+    elif simulated:
+        variants.init_simulated(path, int(seed or 1))
+    else:
+        variants.init(path)
+    out.thing({"folder": str(path), "files": sorted(file.name for file in path.iterdir() if file.is_file()), **origin})
+    out.note(f"next: metaloop task check {resolve.typed(path)}")
     return 0
 
 
@@ -169,29 +152,16 @@ for command in (show, init, check, measure):
     task.add_command(command)
 
 
-def described(task: Task) -> Row:
+def described(task: Task) -> dict[str, Any]:
     """A task as a JSON object; times in device-seconds."""
     from trainer.cards.card_summary import summary
     from trainer.constraints import sentences
 
     card = summary(task)
+    keys = "name task_id folder description metric unit direction grammar public budget_seconds cost_seconds run_budget"
     return {
-        "name": task.name,
-        "task_id": task.task_id,
-        "folder": str(task.folder),
-        "description": task.description,
-        "metric": task.metric,
-        "unit": task.unit,
-        "direction": task.direction,
-        **origin(task),
-        "budget_seconds": task.budget_seconds,
-        "cost_seconds": task.cost_seconds,
-        "run_budget": task.run_budget,
-        "steps": task.steps,
-        "memory_mb": task.memory_mb,
-        **({"constraints": sentences(task.constraints)} if task.constraints else {}),
-        "editable": list(task.editable),
-        "read_only": list(task.read_only),
+        **{key: getattr(task, key) for key in f"{keys} steps memory_mb editable read_only".split()},
+        "constraints": sentences(task.constraints),
         "scoring": task.scoring.get("kind"),
         "edits": len(task.edits.knobs),
         "headroom_sd": card.headroom_sd,
@@ -201,24 +171,3 @@ def described(task: Task) -> Row:
         "separates": card.separates,
         "card": card.sentence,
     }
-
-
-def origin(task: Task) -> Row:
-    """What the task says of its hidden data."""
-    return ({} if task.grammar is None else {"grammar": task.grammar}) | {"public": task.public}
-
-
-def edits_of(task: Task) -> list[Row]:
-    """One row for each knob, with the baseline's value."""
-    now = task.edits.config(task.baseline())
-    return [
-        {
-            "name": k.name,
-            "kind": k.kind,
-            "group": k.group,
-            "now": now.get(k.name),
-            "values": list(k.values),
-            "note": k.note,
-        }
-        for k in task.edits.knobs
-    ]

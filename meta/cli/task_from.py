@@ -13,22 +13,16 @@ import click
 from meta.cli import resolve, staffing
 from meta.cli.flags import ModelFlags, PlayingFlags
 from meta.cli.options import Duration, flag, only, rare
-from meta.cli.output import Column, Output
+from meta.cli.output import Output
 from meta.cli.researcher_choice import ResearcherChoice
+from meta.cli.views import View, show
 from programs.errors import UsageError
 
 if TYPE_CHECKING:
     from meta.repository_reader import FieldProposal
-    from trainer.commands.init import TaskDraft, Unknown
+    from trainer.commands.init import Drafting, TaskDraft
     from trainer.commands.repository import OwnRepository
     from trainer.commands.task_toml import Wanted
-
-FACTS = (
-    Column("field", style="bold"),
-    Column("value", wrap=True),
-    Column("where", "from", wrap=True, style="dim"),
-    Column("note", wrap=True),
-)
 
 
 @dataclass(frozen=True)
@@ -87,27 +81,16 @@ def from_repository(out: Output, source: str, folder: str | None, seed: str | No
 
     sandboxed = not flags.playing.no_sandbox
     require_sandbox(sandboxed)
-    wanted = Wanted(
-        command=flags.command,
-        metric=flags.metric,
-        metric_file=flags.metric_file,
-        direction=flags.direction,
-        budget=flags.budget,
-        editable=flags.editable,
-        seed=seed,
-        exclude=flags.exclude,
-        readable=flags.readable,
-        values=_values(flags.values),
-        ladders=not flags.no_values,
-        score_command=flags.score_command,
-        artifacts=flags.artifact,
-    )
-    place, into = Path(source).expanduser(), flags.into or folder
-    refuse_taken(place, Path(into) if into else None)
+    same = {name: value for name, value in vars(flags).items() if name in Wanted.__dataclass_fields__}
+    same |= {"values": _values(flags.values), "artifacts": flags.artifact, "ladders": not flags.no_values}
+    wanted = Wanted(**same, seed=seed)
+    place, to = Path(source).expanduser(), flags.into or folder
+    into = Path(to) if to else None
+    refuse_taken(place, into)
     if flags.chosen.model or flags.agent:
         wanted = with_proposals(out, read(place, flags.exclude, flags.readable), wanted, flags)
-    drafted = completed(out, Drafting(place, sandboxed, out.note).draft, wanted)
-    path = write(drafted, Path(into) if into else None)
+    drafted = completed(out, Drafting(place, sandboxed, out.note), wanted)
+    path = write(drafted, into)
     try:
         task = Task.load(path)
     except BaseException:
@@ -115,7 +98,7 @@ def from_repository(out: Output, source: str, folder: str | None, seed: str | No
         raise
     metric = next(fact for fact in drafted.facts if fact.field == "metric")
     check_record.write(task, [CheckFinding("ok", "baseline", f"{metric.value} {metric.note}, when the task was made")])
-    out.rows([asdict(fact) for fact in drafted.facts], FACTS)
+    show(out, [asdict(fact) for fact in drafted.facts], View(""))
     out.note(f"wrote {resolve.shown(path / 'task.toml')}: {len(task.edits.knobs)} knobs")
     out.note("limits that a repository states are not read: add them as [constraints.NAME], see docs/tasks.md")
     check = f"metaloop task check {resolve.typed(path)}{flag(sandboxed)}"
@@ -123,31 +106,26 @@ def from_repository(out: Output, source: str, folder: str | None, seed: str | No
     return 0
 
 
-def completed(out: Output, draft: Any, wanted: Wanted) -> TaskDraft:
+def completed(out: Output, drafting: Drafting, wanted: Wanted) -> TaskDraft:
     """The draft, after a person at a terminal has answered what a run does not show; else the question is an error."""
     from trainer.commands.init import Unknown
 
     while True:
         try:
-            made: TaskDraft = draft(wanted)
-            return made
+            return drafting.draft(wanted)
         except Unknown as unknown:
             if out.mode != "person" or not sys.stdin.isatty():
                 raise
-            wanted = answered(wanted, unknown.field, _answer(unknown))
+            kind = click.Choice(unknown.choices) if unknown.field == "direction" else None
+            shown = f" ({', '.join(unknown.choices[:12])})" if unknown.choices and kind is None else ""
+            answer = click.prompt(f"{unknown.message}{shown}", type=kind, err=True)
+            wanted = answered(wanted, unknown.field, str(answer))
 
 
 def answered(wanted: Wanted, field: str, answer: str) -> Wanted:
-    value: Any = tuple(answer.split()) if field == "editable" else answer
-    if field == "budget":
-        value = Duration().convert(answer, None, None)
-    return replace(wanted, **{field: value})
-
-
-def _answer(unknown: Unknown) -> str:
-    kind = click.Choice(unknown.choices) if unknown.field == "direction" else None
-    shown = f" ({', '.join(unknown.choices[:12])})" if unknown.choices and kind is None else ""
-    return str(click.prompt(f"{unknown.message}{shown}", type=kind, err=True))
+    forms: dict[str, Any] = {"editable": tuple(answer.split())}
+    forms |= {"budget": Duration().convert(answer, None, None)} if field == "budget" else {}
+    return replace(wanted, **{field: forms.get(field, answer)})
 
 
 def with_proposals(out: Output, source: OwnRepository, wanted: Wanted, flags: RepositoryFlags) -> Wanted:
@@ -168,8 +146,8 @@ def read_by_model(out: Output, source: OwnRepository, models: ModelFlags) -> Seq
 
     choice = ResearcherChoice.of(models, yes=True)
     size = sum(len(message.text) for message in reader.prompt(source)) // 4
+    model = model_for(out, choice, (size, 300), reader.REPAIRS + 1, lambda _: None)
     try:
-        model = model_for(out, choice, (size, 300), reader.REPAIRS + 1, lambda _: None)
         return reader.ask(model, source, max_tokens=choice.settled.reply_tokens)
     except NoReply as gone:
         raise gone.problem from None

@@ -9,22 +9,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from meta.cli.commands import verb
 from meta.cli.flags import PlayingFlags
-from meta.cli.options import argument, flag, only, rare, verb
-from meta.cli.output import Column, Output
+from meta.cli.options import argument, flag, only, rare
+from meta.cli.output import Output
 from meta.cli.progress import ticker
+from meta.cli.views import View, show
 
 if TYPE_CHECKING:
     from trainer.experiment import Trainer
     from trainer.sandbox.launcher import Launcher
     from trainer.task import Task
-
-FINDINGS = (
-    Column("level", style="bold"),
-    Column("clause"),
-    Column("message", wrap=True),
-    Column("hint", "fix", person=False),
-)
 
 
 @verb(
@@ -49,13 +44,14 @@ def check(
     three times, then bad and other values of its knobs (settings). Exits with 2 on an error."""
     from trainer.cards.check import check as examine
 
-    with ticker(out, repeated=True) as progress, launcher_of(_reference(task), playing.no_sandbox) as launcher:
-        findings = examine(_reference(task), launcher=launcher, knobs=knobs, progress=progress)
-    out.rows([asdict(finding) for finding in findings], FINDINGS)
+    reference = _reference(task)
+    with ticker(out, repeated=True) as progress, launcher_of(reference, playing.no_sandbox) as launcher:
+        findings = examine(reference, launcher=launcher, knobs=knobs, progress=progress)
+    show(out, [asdict(finding) for finding in findings], View("", hide=["hint", "edit", "gain"]))
     if any(finding.level == "error" for finding in findings):
         return 2
-    if Path(_reference(task)).is_dir():
-        out.next(*after_check(Path(_reference(task)), playing.no_sandbox))
+    if Path(reference).is_dir():
+        out.next(*after_check(Path(reference), playing.no_sandbox))
     return 0
 
 
@@ -67,10 +63,10 @@ def after_check(folder: Path, no_sandbox: bool = False) -> list[str]:
     from trainer.commands.repository import read
     from trainer.task import Task
 
-    name, own = resolve.typed(folder), list[str]()
-    loaded = Task.load(folder)
-    with suppress(MetaloopError):  # too large a repository
-        own = read(folder).for_agents if loaded.run else []
+    name, loaded, own = resolve.typed(folder), Task.load(folder), list[str]()
+    if loaded.run:
+        with suppress(MetaloopError):  # too large a repository
+            own = read(folder).for_agents
     program = resolve.typed(folder / (own[0] if own else "program.md")) if loaded.run else "my/program.md"
     made = [] if own else [f"metaloop program new {program}"]
     return [*made, f"metaloop improve {program} -t {name}{flag(not no_sandbox)} --budget 1h --dry-run"]
@@ -107,19 +103,16 @@ def measure(
         if looks:
             new = measure_looks(loaded, launcher, progress)
             known = screening.of_card(new)
-            lines = (
-                known[0].lines(known[1]) if known else ["this task has no shorter experiments, or no edit that helps"]
-            )
-            out.text("\n".join(lines), item=new)
-            if write:
-                out.note(f"wrote {cards.write(loaded.folder, new)}")
-            return
-        card = carry_out(
-            loaded, launcher=launcher, progress=progress, seeds=seeds, repeats=repeats, per_knob=per_knob, stack=stack
-        )
-    out.text("\n".join(card.lines()), item=card.to_json())
+            lines = known[0].lines(known[1]) if known else ["no shorter experiments here, or no edit that helps"]
+        else:
+            card = carry_out(
+                loaded, launcher=launcher, progress=progress, seeds=seeds, repeats=repeats, per_knob=per_knob,
+                stack=stack,
+            )  # fmt: skip
+            new, lines = card.to_json(), card.lines()
+    out.text("\n".join(lines), item=new)
     if write:
-        out.note(f"wrote {card.write(loaded.folder)}")
+        out.note(f"wrote {cards.write(loaded.folder, new)}")
 
 
 @contextmanager

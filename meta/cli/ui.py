@@ -7,7 +7,8 @@ import webbrowser
 from pathlib import Path
 from typing import Annotated
 
-from meta.cli.options import argument, flag, verb
+from meta.cli.commands import verb
+from meta.cli.options import argument, flag
 from meta.cli.output import Output
 from programs.errors import NotFound
 

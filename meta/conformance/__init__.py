@@ -13,24 +13,23 @@ Nothing else of metaloop imports this package, and nothing else needs pytest.
 
 import pytest
 
-SUITES = ("executors", "methods", "mutators", "race_rules", "run_parts", "scorers")
-pytest.register_assert_rewrite(*(f"{__name__}.{suite}" for suite in SUITES))
+pytest.register_assert_rewrite(f"{__name__}.runs", f"{__name__}.studies")
 
-from meta.conformance.executors import ExecutorConformance  # noqa: E402
-from meta.conformance.methods import AttributionConformance  # noqa: E402
-from meta.conformance.mutators import MutatorConformance  # noqa: E402
-from meta.conformance.race_rules import RaceRuleConformance  # noqa: E402
-from meta.conformance.run_parts import KeepRuleConformance, ProposerConformance, ResearcherConformance  # noqa: E402
-from meta.conformance.scorers import GivenReferee, ScorerConformance  # noqa: E402
+from meta.conformance.runs import (  # noqa: E402
+    GivenReferee,
+    KeepRuleConformance,
+    ProposerConformance,
+    ResearcherConformance,
+    ScorerConformance,
+)
+from meta.conformance.studies import (  # noqa: E402
+    AttributionConformance,
+    ExecutorConformance,
+    MutatorConformance,
+    RaceRuleConformance,
+)
 
 __all__ = [
-    "AttributionConformance",
-    "ExecutorConformance",
-    "GivenReferee",
-    "KeepRuleConformance",
-    "MutatorConformance",
-    "ProposerConformance",
-    "RaceRuleConformance",
-    "ResearcherConformance",
-    "ScorerConformance",
-]
+    "AttributionConformance", "ExecutorConformance", "GivenReferee", "KeepRuleConformance", "MutatorConformance",
+    "ProposerConformance", "RaceRuleConformance", "ResearcherConformance", "ScorerConformance",
+]  # fmt: skip

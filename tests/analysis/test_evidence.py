@@ -15,10 +15,10 @@ from analysis.report.evidence_text import RowIds, label, page, quoted, task_brie
 from analysis.scales import UNIT, GainScale
 from analysis.statistics import interval, mean_interval
 from analysis.study import open_study, query
-from meta.conformance.evidence_of import edit, idea
-from meta.conformance.evidence_of import evidence as evidence_of
 from tests.analysis import synthetic
 from tests.analysis.test_attribution import WORLD
+from tests.planted_evidence import edit, idea
+from tests.planted_evidence import evidence as evidence_of
 
 IDEAS = [("muon", True), ("trap", True)]
 

@@ -20,8 +20,8 @@ from analysis.trackers.wandb import to_trackio, to_wandb
 from analysis.verdict.caveats import Caveat
 from analysis.verdict.decision import Compared, Decision
 from analysis.verdict.verdict import decided
+from meta.cli.export import files_of
 from meta.cli.main import run
-from meta.cli.tool_export import files_of
 from tests.analysis.tracker_clients import Read, mlflow, trackio, wandb, wandb_records
 from trainer.laws.planted import random_law, simulated_task
 

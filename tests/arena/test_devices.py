@@ -39,6 +39,7 @@ def test_a_study_of_before_has_one_device(tmp_path: Path) -> None:
 
 def test_a_plan_says_how_many_work_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     from meta.cli import capacity
+    from meta.cost import Cost
 
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
     assert capacity.workers_of(None) == 8
@@ -49,10 +50,9 @@ def test_a_plan_says_how_many_work_at_once(monkeypatch: pytest.MonkeyPatch) -> N
         capacity.workers_text(2, 1) == "2 workers"
         and capacity.workers_text(2, 4) == "2 runs at a time on 4 devices each"
     )
-    assert capacity.crowd({"workers": 2, "devices_per_run": 4}) == ""
-    assert "3 runs at a time on 4 devices each: 12 experiments share 8 cores" in capacity.crowd(
-        {"workers": 3, "devices_per_run": 4}
-    )
+    assert capacity.crowd(Cost((), 2, 1.0, 4)) == ""
+    said = capacity.crowd(Cost((), 3, 1.0, 4))
+    assert "3 runs at a time on 4 devices each: 12 experiments share 8 cores" in said
 
 
 def test_what_leased_devices_waited_is_handed_back_to_a_resumed_run() -> None:

@@ -12,7 +12,7 @@ from arena.executor import LocalExecutor
 from arena.executors import executor_of
 from arena.inprocess import InProcessExecutor
 from meta.conformance import ExecutorConformance
-from meta.conformance.executors import MakeExecutor, silent, simulated
+from meta.conformance.studies import MakeExecutor, silent, simulated
 from programs.errors import NotFound
 
 

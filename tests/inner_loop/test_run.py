@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from meta.conformance import ResearcherConformance
-from programs.errors import NotFound, TaskError, UsageError
+from programs.errors import TaskError, UsageError
 from programs.program import Program
 from programs.shelf import names, starter
 from tests.inner_loop.play import BLOBS, FULL, STREAMS_OF_TESTS, play, program, told
@@ -109,13 +109,6 @@ def test_a_failing_baseline_is_an_error_of_the_task(trainer: Trainer, tmp_path: 
 def test_a_budget_below_one_experiment_is_refused(trainer: Trainer) -> None:
     with pytest.raises(UsageError, match="is too small for one experiment"):
         play(trainer, program(), 0.5)
-
-
-def test_an_unknown_researcher_is_named(trainer: Trainer) -> None:
-    from inner_loop.researchers import find_researcher
-
-    with pytest.raises(NotFound, match="no researcher 'oracle'"):
-        find_researcher("oracle")
 
 
 def test_higher_is_better_where_the_task_says_so(trainer: Trainer, tmp_path: Path) -> None:

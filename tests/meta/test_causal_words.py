@@ -10,10 +10,10 @@ import numpy as np
 
 from analysis.effects.rows import MutationCredit
 from analysis.report.evidence_text import RowIds, page
-from meta.conformance.evidence_of import edit, evidence, idea
 from meta.mutators.base import ParentProgram
 from meta.mutators.mix import Mix
 from programs.shelf import starter
+from tests.planted_evidence import edit, evidence, idea
 
 CAUSAL = re.compile(
     r"\b(earn\w*|gained|caus\w*|effects?|because|due to|thanks to|makes?|made|brought|helps?|improv\w*|"

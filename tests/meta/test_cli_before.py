@@ -36,7 +36,6 @@ def test_a_simulated_task_needs_no_sandbox(call: Call, tmp_path: Path, monkeypat
     law, small = str(tmp_path / "law"), ("-b", "0.8s", "--seed", "3")
     assert call("task", "init", law, "--simulated")[0] == 0
     assert call("task", "check", law)[0] == 0
-    assert "is simulated and needs none" in call("doctor", "-t", law)[1]
     run = ("match", "stock", *ALONE, "-t", law, *small, "-s", str(tmp_path / "run"))
     assert "nothing is trained" in json.loads(call(*run, "--dry-run", "--json")[1])["sandbox"]
     assert call(*run)[0] == 0

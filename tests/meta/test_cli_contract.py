@@ -15,10 +15,12 @@ from pathlib import Path
 import click
 import pytest
 
+from meta.cli.commands import NounGroup, VerbCommand
+from meta.cli.doctor import Check, good
 from meta.cli.errors import KINDS
-from meta.cli.options import NounGroup, VerbCommand
 from meta.cli.reference import commands, reference
 from meta.cli.table import VERBS
+from meta.notify import refuse_bad
 from programs.program import Program
 from programs.shelf import starter
 from tests.studies import study_on
@@ -210,6 +212,13 @@ def test_an_unforeseen_error_is_one_line_with_a_traceback_only_on_demand(tmp_pat
     assert "Traceback" in more.stderr
 
 
+def test_a_check_of_this_machine_has_the_fix_of_its_error_or_its_own() -> None:
+    row = Check("disk", lambda: good(False, "0.1 GB"), "warn", "free some space").row()
+    assert row == {"check": "disk", "state": "warn", "found": "0.1 GB", "cure": "free some space"}
+    failed = Check("cache", lambda: refuse_bad("ftp://x") or "", "fail", "another").row()
+    assert failed["state"] == "fail" and failed["cure"] == "--webhook https://example.org/hook"
+
+
 def test_a_package_of_the_user_in_our_place_is_refused(tmp_path: Path) -> None:
     (tmp_path / "trainer").mkdir()
     (tmp_path / "trainer" / "__init__.py").write_text("raise SystemExit('not ours')\n")
@@ -323,10 +332,11 @@ def test_without_a_sandbox_nothing_is_founded(
 
 
 def test_a_study_without_a_sandbox_does_not_go_on_unasked(call: Call, tmp_path: Path) -> None:
-    folder, plan = str(tmp_path / "old"), {"seeds": 1, "roles": ["program"]}
-    study_on(Path(folder), Task.load("strokes"), 1.0, sandbox=False, programs=[starter("stock")], plan=plan)
-    code, _, err = call("match", "--resume", folder, "-n", "1")
-    assert code == 2 and "was created without a sandbox" in err and "--no-sandbox resumes" in err
+    for seeds, code, said in ((1, 2, "was created without a sandbox"), ("many", 1, "[plan] seeds: ")):
+        more = {"programs": [starter("stock")], "plan": {"seeds": seeds, "roles": ["program"]}}
+        study_on(tmp_path / str(seeds), Task.load("strokes"), 1.0, sandbox=False, **more)
+        found, _, err = call("match", "--resume", str(tmp_path / str(seeds)))
+        assert found == code and said in err, err
 
 
 def test_the_page_of_all_commands_has_the_help_of_each() -> None:

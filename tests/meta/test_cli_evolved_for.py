@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,15 +12,16 @@ import numpy as np
 import pytest
 
 from analysis.ledger import Ledger
-from analysis.report.program_text import TriedRow
 from analysis.study import open_study
+from analysis.tables import rows, statement
+from arena.harvest import HARVEST
 from arena.settings import StudyConfig
+from arena.study import Study
 from inner_loop.behaviour import resolved_ideas
-from meta.agent_text import SeedSpread, copied_first, for_agents, spread, stand_alone, training, with_code_changes
+from meta.agent_text import copied_first, for_agents, training, with_code_changes
 from meta.cli.study_result import ready_to_apply
-from meta.rewriting import HARMFUL, MeasuredLoss, _loss, measured_harm, rewritten
+from meta.rewriting import Findings, findings, rewritten
 from meta.window.records import program_page
-from programs.charter_prose import with_prose
 from programs.evolved_for import EvolvedFor, with_label
 from programs.folder import load
 from programs.program import Program
@@ -73,65 +73,44 @@ def test_the_files_of_a_study_name_the_researcher(here: Path) -> None:
 def test_a_script_s_champion_is_rewritten_for_readers(here: Path) -> None:
     champion, task = load(here / "s" / "champion.md"), Task.load(here / "law")
     for kind in ("chat", "agent"):
-        made = exported(here, "s", "--for", kind, "-o", f"{kind}.md")
+        exported(here, "s", "--for", kind, "-o", f"{kind}.md")
         written = load(here / f"{kind}.md")
-        assert made["sentences"] and "How experiments are conducted" in written.text
-        for_it_alone = "those of `train.py` in the task law. The metric is"  # agents read it without Metaloop
+        assert "How experiments are conducted" in written.text
+        for_it_alone = "those of `train.py` in the task law."  # agents read it without Metaloop
         assert (for_it_alone in written.text, "metaloop:" not in written.text) == (kind == "agent",) * 2
         assert written.evolved_for == EvolvedFor("scripted", (), kind)
-        tried = [(idea, read(task.edits, idea.terms, idea.conditions)) for idea in written.ideas]
-        first, *rest = [(idea, edit) for idea, edit in tried if edit]
-        assert (
-            first[0].text.startswith("After the baseline, begin with all of these at once") and len(first[1].knobs) > 3
-        )
-        assert {idea.terms for idea, _ in rest} <= {idea.terms for idea, _ in resolved_ideas(champion, task)}
-        config = task.edits.config(task.edits.apply(task.baseline(), first[1].fixed))
-        edits = [edit.on(config) for _, edit in rest]  # each changes the script of the first idea, in a way of its own
-        scripts = [task.edits.apply(task.edits.apply(task.baseline(), first[1].fixed), edit) for edit in edits if edit]
-        assert len({script.source_id for script in scripts} | {task.baseline().source_id}) == len(rest) + 1
-        assert "% of cases" not in written.text and "less often" not in written.text
-        assert "as one change of the untouched script; this is the best script that the study found" in first[0].text
-        assert first[0].text.endswith("Make each later change to the best script so far.")
-        assert not any("untouched script" in idea.text for idea, _ in rest)
+        first, *rest = [edit for idea in written.ideas if (edit := read(task.edits, idea.terms, idea.conditions))]
+        assert written.ideas[0].text.startswith("After the baseline, begin with all of these") and len(first.knobs) > 3
+        assert {one.terms for one in written.ideas[1:]} <= {one.terms for one, _ in resolved_ideas(champion, task)}
+        best = task.edits.apply(task.baseline(), first.fixed)
+        config = task.edits.config(best)  # each changes the script of the first idea, in a way of its own
+        scripts = {task.edits.apply(best, edit).source_id for one in rest if (edit := one.on(config))}
+        assert len(scripts | {task.baseline().source_id}) == len(rest) + 1
 
 
-def test_an_idea_that_would_undo_the_first_one_comes_behind_those_that_do_not() -> None:
+def test_ideas_that_change_nothing_after_the_first_one_are_left_out() -> None:
     task = Task.load("strokes")
-    text = (
-        "Go.\n\n## Ideas\n\n- All: `@learning_rate=0.1` `batch=32`.\n- One: `lr=0.3`.\n- Same: `lr=0.01` `depth=3`.\n"
-    )
-    begin = "Begin with `lr=0.01` `optimizer=adamw`."
-    made = rewritten(Program.parse(text, "p"), "agent", task, begin).program
-    assert [idea.text.partition(":")[0] for idea in made.ideas[1:]] == ["One", "Same", "All"]
-    assert [idea.text.endswith("This replaces the first idea's lr.") for idea in made.ideas] == [False] * 3 + [True]
-    part = "- Part: `lr=0.01` `optimizer=adamw`.\n- Off: `norm==batch` → `norm=none`.\n"
-    part += "- Again: `lr=0.3`.\n- Odd: `muon9`.\n"
-    harm = {"Part: `lr=0.01` `optimizer=adamw`.": MeasuredLoss("In the study it made scripts worse, by 1.")}
-    done = rewritten(Program.parse(text + part, "p"), "agent", task, begin, harm)
-    assert [idea.text.partition(":")[0] for idea in done.program.ideas[1:]] == ["One", "Same", "Odd", "All"]
-    assert done.program.ideas[0].text == begin  # the part was tried on other scripts than this bundle without it
-    assert HARMFUL not in done.program.text and "norm=none if norm==batch" in done.notes[0]
+    text = "Go.\n\n## Ideas\n\n- One: `lr=0.3`.\n- Part: `lr=0.01`.\n- Off: `norm==batch` → `norm=none`.\n"
+    text += "- Again: `lr=0.3`.\n- Odd: `muon9`.\n- Both: `lr=0.01` `depth=3`.\n"
+    found = Findings(task, task.edits.parse_terms(["lr=0.01", "optimizer=adamw"]), "+0.5")
+    program, notes = rewritten(Program.parse(text, "p"), "agent", found)
+    assert [idea.text.partition(":")[0] for idea in program.ideas[1:]] == ["One", "Odd", "Both"]
+    assert {"`lr=0.01`", "`optimizer=adamw`", "+0.5"} <= set(re.findall(r"`[^`]+`|\+0\.5", program.ideas[0].text))
+    assert notes == ["left out, as they change nothing in the script of the first idea, or repeat another: "
+                     "lr=0.01, norm=none and lr=0.3"]  # fmt: skip
 
 
-def test_files_stay_where_the_idea_that_names_them_is_left_out() -> None:
-    task = Task.load("strokes")
-    text = "Go.\n\n## Ideas\n\n- One: `lr=0.3`.\n- Part: `lr=0.01` (see [notes](notes.md)).\n"
-    whole = Program.parse(text, "p", others={"notes.md": "Slowly.\n"})
-    made = rewritten(whole, "agent", task, "Begin with `lr=0.01` `optimizer=adamw`.").program
-    assert "Part" not in made.text and made.is_set and [name for name, _ in made.files[1:]] == ["notes.md"]
-
-
-def test_a_harmful_idea_is_neither_untested_nor_in_the_order_of_work() -> None:
-    text = starter("idea-queue").text.partition("## Ideas")[0]
-    text += "## Ideas\n\n- Untested neighbour: `batch=32`.\n- One: `lr=0.3`.\n"
-    harm = {"Untested neighbour: `batch=32`.": MeasuredLoss("In the study it made scripts worse, by 1.")}
-    varies = {"Untested neighbour: `batch=32`.": MeasuredLoss("Worse on average.", leave_out=False)}
-    later = rewritten(Program.parse(text, "p"), "agent", Task.load("strokes"), harm=varies).program
-    assert [idea.terms for idea in later.ideas] == [("lr=0.3",), ("batch=32",)] and HARMFUL not in later.text
-    for again in (Program.parse(text, "p"), Program.parse(text, "p", others={"a.md": "x"})):
-        made = rewritten(again, "agent", Task.load("strokes"), harm=harm).program
-        assert f"{HARMFUL}\n\n- `batch=32`. In the study it made scripts worse" in made.text, made.text
-        assert 'in its order (not those under "Measured as harmful here"), one in each' in made.text
+def test_ideas_that_made_scripts_worse_are_no_ideas_but_a_list_at_the_end() -> None:
+    text = starter("idea-queue").text.partition("## Ideas")[0] + "## Ideas\n\n- Large: `batch=32`.\n- One: `lr=0.3`.\n"
+    program = Program.parse(text, "p")
+    bad = program.ideas[0]
+    row = {"text": bad.text, "loss": 1.0, "low": 0.8, "high": 1.2, "unit": "nats", "tries": 9, "kept": 0}
+    found = Findings(Task.load("strokes"), harm={bad.directive_id: row})
+    made, _ = rewritten(program, "agent", found)
+    assert [idea.terms for idea in made.ideas] == [("lr=0.3",)]
+    assert re.search(r"leave these out\n\n- Large: `batch=32`\. .* 1\.00 nats .*; 0 of 9 ", made.text), made.text
+    own, _ = rewritten(replace(program, evolved_for=EvolvedFor("agent")), "agent", found)
+    assert len(own.ideas) == 2 and "leave these out" not in own.text  # evolved with what it says
 
 
 def test_the_settings_of_a_model_s_champion_replace_what_contradicts_them(here: Path) -> None:
@@ -145,72 +124,34 @@ def test_the_settings_of_a_model_s_champion_replace_what_contradicts_them(here: 
         assert shown.count("by more than one standard deviation of the baseline's metric") == 1
 
 
-def test_ideas_that_made_scripts_worse_say_so(here: Path) -> None:
-    champion = load(here / "s" / "champion.md")
-    first, *others = champion.ideas
-    made = rewritten(champion, "chat", harm={first.text: MeasuredLoss("It made scripts worse.")}).program
-    assert made.ideas[-1].text.startswith(f"{first.text} It made scripts worse.")
-    assert [idea.text.count("worse") for idea in made.ideas] == [0] * len(others) + [1]
-    assert f"\n\n### {HARMFUL}\n\n- {first.text}" in made.text
-    made = rewritten(champion, "chat", harm={first.text: MeasuredLoss("Its effect varies.", leave_out=False)}).program
-    assert made.ideas[-1].text.startswith(f"{first.text} Its effect varies.") and HARMFUL not in made.text
-    sql = """SELECT directive_id FROM credit WHERE method = 'directive' AND high < 0 AND q < 0.05
-        AND directive_id IN (SELECT directive_id FROM directives WHERE kind = 'idea' AND program_id = $1)"""
-    with open_study(here / "s") as con:
-        bad = {one for (one,) in con.execute(sql, [champion.program_id]).fetchall()}
-    exported(here, "s", "--for", "chat", "-o", "warned.md")
-    lines = load(here / "warned.md").text.splitlines()
-    for idea in champion.ideas:
-        for line in (line for line in lines if line.startswith(f"- {idea.text}")):  # none if the first idea has it
-            worse = "In the study it made scripts worse, by 0." in line
-            assert worse == (idea.directive_id in bad)
-
-
-def harm_of(folder: Path, runs: int, effect: Callable[[str, int], float], noise: float) -> dict[str, MeasuredLoss]:
-    """Of the ideas `often` and `never`, which each run tries once; as many held-out runs do not count."""
+def test_what_did_harm_and_was_hardly_kept_is_found(tmp_path: Path) -> None:
+    """Of 16 tries each, `often` gained .4 in two and lost 3 in the others; `never` lost 3 in all. As many held-out runs
+    do not count."""
     program = Program.parse("## Ideas\n\n- Set `often`.\n- Set `never`.\n")
     ids = [idea.directive_id for idea in program.ideas]
     listed = [
         {"directive_id": d, "heading": "Ideas", "kind": "idea", "text": d, "position": i} for i, d in enumerate(ids)
     ]
-    private_folder(folder / "ledger")
-    with Ledger(folder / "ledger", "arena") as ledger:
+    private_folder(tmp_path / "ledger")
+    with Ledger(tmp_path / "ledger", "arena") as ledger:
         synthetic.program(ledger, program.program_id, directives=listed)
         synthetic.match(ledger, "m", {"a-m": program.program_id})
         synthetic.match(ledger, "held", {"a-held": program.program_id}, purpose="reserve", stream="reserve")
-        for run, match in [(run, match) for match in ("m", "held") for run in range(runs)]:
-            effects = {(idea, True): effect(idea, run) if match == "m" else 1.0 for idea in ("often", "never")}
-            world = synthetic.World(effects, {"often": False, "never": False}, noise=noise)
+        for run, match in [(run, match) for match in ("m", "held") for run in range(16)]:
+            lost = {"often": 0.4 if run < 2 else -3.0, "never": -3.0}
+            effects = {(idea, True): size - run / 100 if match == "m" else 1.0 for idea, size in lost.items()}
+            world = synthetic.World(effects, {"often": False, "never": False}, noise=0.0)
             synthetic.start(ledger, f"{match}{run}", match, f"a-{match}", program.program_id, run)
             synthetic.search(ledger, world, f"{match}{run}", np.random.default_rng(run), tries=2, seed=run,
                              ideas=list(effects), directives=ids)  # fmt: skip
-    config(folder)
-    return measured_harm(folder, program)
-
-
-def test_an_idea_that_runs_kept_again_and_again_is_not_left_out(tmp_path: Path) -> None:
-    """Of 16 tries each, `often` gained .4 in two and lost 3 in the others; `never` lost 3 in all."""
-    found = harm_of(tmp_path, 16, lambda idea, run: (0.4 if idea == "often" and run < 2 else -3.0) - run / 100, 0.0)
-    often, never = found["Set `often`."], found["Set `never`."]
-    assert never.leave_out and never.said.endswith("on average (0 of 16 experiments kept).")
-    assert not often.leave_out and often.said.endswith(
-        "Its effect depends on the script: 2 of 16 experiments with it were kept, more than noise explains (about 0)."
-    )
-
-
-def test_an_idea_that_only_noise_makes_runs_keep_is_left_out(tmp_path: Path) -> None:
-    """It loses .03 everywhere, of scores with noise of .05: about a third of its tries look like gains."""
-    for one in harm_of(tmp_path, 150, lambda idea, run: -0.03, 0.05).values():
-        kept = re.search(r"\((\d+) of 150 experiments kept; noise explains as many\)", one.said)
-        assert one.leave_out and kept and 30 < int(kept[1]) < 60 and "help" not in one.said, one.said
-    unknown = TriedRow("d", "idea", "", "c", "", "", -0.1, -0.2, -0.05, 20, 0.01, "nats", False, tries=20, kept=7)
-    assert _loss(unknown).endswith("(7 of 20 experiments kept).")
-    fewer = _loss(replace(unknown, n=12))
-    assert fewer.endswith("over 12 experiments of the search (7 of 20 experiments in search and confirmation kept).")
-    assert not unknown.varies and unknown.by_noise == 10  # of one run, whose noise nobody measured
-    known = replace(unknown, estimate=-0.3, noise=0.02, trained=16)
-    kept = [replace(known, tries=15, kept=kept) for kept in (1, 2)]
-    assert [row.varies for row in kept] == [False, True]  # one may be one odd training
+    config(tmp_path)
+    with open_study(tmp_path) as con:
+        (row,) = rows(con.execute(statement("harmful_ideas"), {"program": program.program_id}))
+        (known,) = con.execute(
+            "SELECT -estimate, -high, -low FROM credit WHERE method = 'directive' AND directive_id = $1", ids[1:]
+        ).fetchall()
+    assert (row["directive_id"], row["tries"], row["kept"]) == (ids[1], 16, 0)
+    assert (row["loss"], row["low"], row["high"]) == known and row["low"] > 0
 
 
 def test_any_program_of_a_study_is_written(here: Path) -> None:
@@ -233,15 +174,12 @@ def test_a_program_of_a_study_is_shown_and_compared_by_the_id_that_lineage_print
     assert unknown.returncode and "no program starts with 'p0000'" in unknown.stderr
 
 
-def test_conditions_and_relative_values_become_words(here: Path) -> None:
-    ideas = "- Slow: `@optimizer==sgd` `lr<0.03` → `lr=*10` `depth=up`.\n- `conv==off` `@dropout=0?`.\n- Use `muon`.\n"
-    (here / "when.md").write_text(f"Go.\n\n## Ideas\n\n{ideas}")
-    shown = exported(here, "when.md", "--for", "agent")["text"].splitlines()
-    assert shown[4].endswith(
-        "if the optimizer is sgd and lr is below 0.03, multiply lr by 10 and raise depth to its next value."
-    )
-    assert shown[5].endswith("if conv is off, set the dropout to 0, where the script has it.")
-    assert shown[6:] == ["- Use `muon`."]
+def test_conditions_and_relative_values_are_explained(here: Path) -> None:
+    ideas = "- Slow: `lr<0.03` → `lr=*10` `depth=up`.\n- `@dropout=0?`.\n"
+    for each in (ideas, *ideas.splitlines(), "- Use `muon`.\n"):
+        (here / "when.md").write_text(f"Go.\n\n## Ideas\n\n{each}")
+        shown = exported(here, "when.md", "--for", "agent")["text"]
+        assert each in shown and ("## Notation" in shown) == ("muon" not in each)
 
 
 def test_a_program_of_a_model_is_rewritten_only_if_a_script_can_do_something(here: Path) -> None:
@@ -290,63 +228,29 @@ def test_changes_of_the_code_are_shown_to_agents() -> None:
         assert added and not removed & added, block
 
 
-def test_an_agent_gets_the_margin_as_a_number_and_the_command_that_copies_the_task() -> None:
-    margin = "---\nmetaloop:\n  keep: {rule: margin, margin: 0.5}\n---\n# Mine\nGo.\n\n## Ideas\n\n- One: `lr=0.3`.\n"
-    one = margin.replace("margin: 0.5", "margin: 1.0").replace("# Mine\n", "")
-    for text, said in ((margin, "0.01 nats, 0.5 standard deviations (0.02 nats) of"), (one, "0.02 nats, 1 standard")):
-        made = rewritten(Program.parse(text, "p"), "agent", Task.load("strokes"), spread=SeedSpread(0.02)).program
-        assert f"is {said}" in made.text.replace("one standard", "1 standard"), made.text
-        assert "`metaloop task init strokes --like strokes` writes its folder" in made.text
-        assert "standard deviation of about 0.02 nats between training seeds." in made.text
-        assert "`python train.py` in its folder trains once; the study gave each training 0.08 s of CPU" in made.text
-        assert made.text.startswith("# Mine\n\nThe settings" if text == margin else "The settings")
-        assert made.text.count("standard deviations") == (text == margin) and "metaloop:" not in made.text
-    assert "---" not in rewritten(Program.parse(margin, "p"), "agent").program.text  # of a file: no task is known
-    bare = stand_alone(
-        "---\nfoo: 1\n---", Task.load("strokes"), SeedSpread(0.02)
-    )  # another tool's front matter, and nothing else
-    assert bare.startswith("---\nfoo: 1\n---\n\nThe settings"), bare
-
-
-def test_a_champion_that_was_evolved_for_an_agent_has_a_note_of_all_that_changes() -> None:
-    text = "---\nmetaloop:\n  keep: {rule: margin, margin: 0.5}\n---\n# Mine\nGo.\n"
-    champion = replace(Program.parse(text, "p"), evolved_for=EvolvedFor("agent"))
-    task, prose = Task.load("strokes"), champion.with_text(with_prose(text))
-    wave = champion.with_text(text.replace("keep: {rule: margin, margin: 0.5}", "wave: 2"))
-    sentences = "its settings are written as sentences"
-    left_out = "what only Metaloop reads (settings, marks) is left out"
-    margins, about = "margins are in the metric's unit", "a paragraph about the task is added"
-    for program, of, sd, changes in (
-        (champion, task, 0.02, (sentences, left_out, margins, about)),
-        (champion, task, None, (sentences, left_out, about)),
-        (champion, None, None, (sentences, left_out)),
-        (wave, task, 0.02, (sentences, left_out, about)),
-        (prose, task, 0.02, (left_out, margins, about)),
-        (prose, None, None, (left_out,)),
-        (champion.with_text("# Mine\nGo.\n"), None, None, ("nothing is rewritten",)),
+def test_an_agent_gets_what_it_cannot_look_up() -> None:
+    text = "---\nmetaloop:\n  keep: {rule: margin, margin: 0.5}\n---\n# Mine\nGo.\n\n## Ideas\n\n- One: `lr=0.3`.\n"
+    strokes = Task.load("strokes")
+    made, _ = rewritten(Program.parse(text, "p"), "agent", Findings(strokes, sd=0.02))
+    assert made.text.startswith("# Mine\n") and "metaloop:" not in made.text
+    for fact in (
+        "`metaloop task init strokes --like strokes`",
+        "about 0.02 nats",
+        "`python train.py`",
+        "0.08 s of CPU",
     ):
-        (note,) = rewritten(
-            replace(program, evolved_for=champion.evolved_for), "agent", of, spread=sd and SeedSpread(sd)
-        ).notes
-        assert note.partition(": ")[2] == "; ".join(changes)
-    chat = rewritten(replace(champion, evolved_for=CHAT), "chat", task)
-    assert chat.notes[0].endswith("its settings are written as sentences") and "metaloop:" in chat.program.text
+        assert fact in made.text, fact
+    bare, _ = rewritten(Program.parse(text, "p"), "agent")  # of a file: no task is known
+    assert "---" not in bare.text and "## The task" not in bare.text
 
 
-def test_the_spread_between_training_seeds_is_that_on_the_same_data(here: Path, tmp_path: Path) -> None:
-    """Of three seeds on each of two sets of data; the second is .5 harder, and one seed was measured twice."""
-    with Ledger(tmp_path / "ledger", "main") as ledger:
-        for stream, level in (("selection", 2.0), ("confirmation", 2.5)):
-            for match, seed in (("m1", 0), ("m1", 1), ("m1", 2), ("m2", 2)):
-                metric = level + 0.01 * seed
-                event = {"match_id": match, "task": "law", "stream": stream, "seed": seed, "metric": metric}
-                ledger.append({"kind": "baseline", "status": "ok", "source_id": "s0", **event}, sync=False)
-    config(tmp_path)
-    found = spread(tmp_path, Task.load(here / "law"))
-    assert found is not None and abs(found.sd - 0.01) < 1e-9 and found.measured == "6 trainings of the study"
-    carded = spread(tmp_path, Task.load("strokes"))
-    assert carded and carded.measured == "by the task's card, which `metaloop task show strokes` prints"
-    assert training(Task.load(here / "law")) == ""
+def test_a_study_gives_its_best_script_and_the_noise_of_its_task(here: Path) -> None:
+    study = Study.open(here / "s")
+    study.look()
+    found = findings(study, load(here / "s" / "champion.md"))
+    harvest = study.state.harvests[study.task.name, HARVEST]
+    assert study.task.edits.apply(study.task.baseline(), found.best).source_id == harvest.source_id
+    assert found.sd and training(study.task) == "" and f"{harvest.gain:+.2f}" in found.gain
 
 
 def test_a_built_in_task_is_copied_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

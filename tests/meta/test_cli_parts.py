@@ -17,8 +17,9 @@ import pytest
 from analysis.wording import decimals, plain_number, roughly
 from meta.cli import errors, resolve
 from meta.cli.capacity import wall
+from meta.cli.commands import verb
 from meta.cli.launch import dry_run
-from meta.cli.options import duration, flag, parse_duration, verb
+from meta.cli.options import duration, flag, parse_duration
 from meta.cli.output import Column, Output, ask, clean, folded, jsonable
 from meta.cli.program import differences
 from meta.cli.progress import line_of, ticker

@@ -112,8 +112,3 @@ def test_a_run_without_a_sandbox_says_so_and_is_verified_in_one(tmp_path: Path) 
     assert repeated["gain"] == audit["gain"]
     shown = json.loads(cli("show", told["run_id"][:6], "-s", "bare", "--json", cwd=tmp_path).stdout)
     assert [row["verdict"] for row in shown["audits"]] == [audit["verdict"]] * 2
-
-    source = tmp_path / "mine.py"
-    source.write_bytes((tmp_path / "bare" / "runs" / told["run_id"] / "train.py").read_bytes())
-    done = cli("verify", "mine.py", "-t", str(BLOBS), "-n", "2", *FIXED, "-y", "--json", cwd=tmp_path)
-    assert json.loads(done.stdout)["subject"] == "source", done.stderr

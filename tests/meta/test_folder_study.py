@@ -17,8 +17,7 @@ from inner_loop.agents.worktree import lay, require_free
 from inner_loop.researchers.labels import labelled
 from meta.begin import take_up
 from meta.cli.study_result import ready_to_apply
-from meta.conformance.base import open_bench
-from meta.conformance.evidence_of import PLANTED
+from meta.conformance.runs import open_bench
 from meta.evolve import operators_of
 from meta.lineage import Lineage
 from meta.mutators.base import ParentProgram
@@ -29,6 +28,7 @@ from programs.program import Program
 from programs.roles import roles
 from tests.meta.cli_study import cli
 from tests.meta.evolved import evolved
+from tests.planted_evidence import PLANTED
 from tests.studies import TINY, planted
 from trainer.data import DataStore
 from trainer.laws.simulated import trainer_for
@@ -138,7 +138,7 @@ def test_a_match_takes_a_folder_and_resumes_it(lab: Path, law: Task, tmp_path: P
 def test_an_agent_gets_every_file_and_keeps_the_living_ones(lab: Path, law: Task, tmp_path: Path) -> None:
     own = load(lab)
     trainer = trainer_for(law, DataStore(law, Streams.from_seed(1), tmp_path / "d"), fixed_steps=True)
-    bench, _ = open_bench(trainer)
+    bench = open_bench(trainer)
     lay(tmp_path / "w", law, own, bench.history, bench.head, "bench\n")
     for name in ("roles/critic.md", "skills/screen.md", "log/found.md"):
         assert (tmp_path / "w" / name).read_text() == FILES[name]

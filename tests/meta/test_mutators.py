@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 
 from meta.conformance import MutatorConformance
-from meta.conformance.evidence_of import PLANTED, evidence, idea
-from meta.conformance.mutators import parsed, propose
 from meta.mutators.base import Mutator
 from meta.mutators.charter_moves import without_statement
 from meta.mutators.mix import MUTATORS, Mix, named_operators
@@ -19,6 +17,7 @@ from programs.diff import diff
 from programs.edit import charter_fields
 from programs.errors import NotFound
 from programs.program import Program
+from tests.planted_evidence import PLANTED, evidence, idea, propose
 from tests.programs.markdown import FIXTURES
 
 HARD = {name: text for name, text in FIXTURES.items() if name != "unclosed fence"}
@@ -34,7 +33,7 @@ class TestEveryMutator(MutatorConformance):
 @EACH
 @pytest.mark.parametrize("name", HARD)
 def test_only_alike_parents_and_lists_without_order_have_no_child(mutator: Mutator, name: str) -> None:
-    first, second = parsed(HARD[name], "first"), parsed(FIXTURES["mixed"], "second")
+    first, second = Program.parse(HARD[name], "first"), Program.parse(FIXTURES["mixed"], "second")
     asked = [propose(mutator, a, b, seed) for seed in range(2) for a, b in ((first, second), (second, first))]
     assert all(Program.parse(proposal.text) for proposal in asked if proposal)
     alike = mutator.parents > 1 and first.text == second.text

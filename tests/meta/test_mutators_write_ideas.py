@@ -12,7 +12,6 @@ from analysis.effects.rows import DirectiveUse
 from analysis.report.evidence import Evidence
 from analysis.report.evidence import evidence as measured
 from analysis.study import open_study
-from meta.conformance.evidence_of import PLANTED, edit, evidence, idea
 from meta.mutators.base import ParentProgram
 from meta.mutators.edit_gains import GainTable, key_of_term
 from meta.mutators.ladder import untried
@@ -20,6 +19,7 @@ from meta.mutators.offline.write_ideas import WriteIdeas, written
 from programs import shelf
 from programs.program import Program
 from tests.analysis import synthetic
+from tests.planted_evidence import PLANTED, edit, evidence, idea
 
 
 def child_of(text: str, facts: Evidence = PLANTED, **options: bool) -> Program:

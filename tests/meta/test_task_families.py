@@ -20,7 +20,6 @@ from arena.task_set import TaskSet, evidence_of
 from meta.begin import take_up
 from meta.claim import Against, Gains, claim_over
 from meta.confirmation import FINAL
-from meta.conformance.evidence_of import edit, idea
 from meta.learnt import relearnt
 from meta.past_study import past_study
 from meta.plan import Plan
@@ -28,6 +27,7 @@ from meta.task_families import DrawnTasks, Families, draw, sized, works
 from programs.errors import UsageError
 from programs.shelf import starter
 from tests.meta.evolved import Ended, evolved, taken_up_again
+from tests.planted_evidence import edit, idea
 from tests.studies import TINY, Snapshot
 from trainer.laws.planted import random_law, simulated_task
 from trainer.task import Task

@@ -36,11 +36,7 @@ def test_init_from_a_repository(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "has not been checked here" not in capsys.readouterr().err  # its baseline ran when it was made
 
 
-def test_what_is_missing_is_named_with_its_flag(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    foreign_repos.original(tmp_path)
-    for number, flag in ((0, "--command"), (2, "--metric"), (4, "--editable")):
-        assert run(["task", "init", "--from", str(tmp_path), *WORDS[:number], *WORDS[number + 2 :]]) == 2
-        assert flag in capsys.readouterr().err and not (tmp_path / "task.toml").exists()
+def test_facts_of_a_repository_need_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["task", "init", "new", "--metric", "x"]) == 2 and "--from" in capsys.readouterr().err
 
 

@@ -12,9 +12,9 @@ from markdown_it import MarkdownIt
 from analysis.report.evidence_text import RowIds, page
 from meta import evidence_page
 from meta.cli.output import bare, clean
-from meta.conformance.evidence_of import edit, evidence, idea
 from programs.errors import ProgramError
 from programs.program import Program
+from tests.planted_evidence import edit, evidence, idea
 from tests.redteam.conftest import Attack
 from trainer.outcome import Outcome
 

@@ -31,11 +31,6 @@ from trainer.task_file import ScoreSection
 REAL = ("language_model", "simulated")
 
 
-@pytest.mark.parametrize("name", REAL)
-def test_a_scorer_of_real_candidates_says_what_it_needs(name: str) -> None:
-    ScorerConformance().test_it_says_what_it_needs(scorer_of(ScoreSection.model_validate({"kind": name}).settings()))
-
-
 class TestPrinted(ScorerConformance):
     part = "printed"
     settings: ClassVar[dict[str, Any]] = {"pattern": "loss (.*)"}
@@ -99,11 +94,8 @@ class TestRegression(ScorerConformance):
 
 
 def test_every_scorer_has_a_class_here() -> None:
-    """One without candidates fails, and is not skipped."""
     tested = {each.part for each in ScorerConformance.__subclasses__() if hasattr(each, "part")}
     assert set(SCORERS.built_in) <= {*REAL, *tested}, "add a class with good and bad candidates, as TestRegression"
-    with pytest.raises(pytest.fail.Exception, match="define the fixture good"):
-        ScorerConformance()._missing("good")
 
 
 def test_a_boaster_fails_the_suite(tmp_path: Path) -> None:
@@ -115,8 +107,6 @@ def test_a_boaster_fails_the_suite(tmp_path: Path) -> None:
 
     with pytest.raises(AssertionError, match="verified"):
         ScorerConformance().test_it_claims_no_more_trust_than_the_stream_gives(Boaster(), GivenReferee(tmp_path))
-    verifying = GivenReferee(tmp_path, verifying=True)
-    ScorerConformance().test_it_claims_no_more_trust_than_the_stream_gives(Boaster(), verifying)
 
 
 def test_uniform_logits_cost_the_log_of_the_classes() -> None:

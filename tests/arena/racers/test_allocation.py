@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from arena.race import Allocation
-from meta.conformance.race_rules import play
+from tests.arena.racers import play
 
 
 def test_every_arm_gets_its_number() -> None:

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from arena.race import RACE_RULES, Allocation, ArmScore, Racer, SequentialHalving, Stage, TopTwo
+from arena.race import RACE_RULES, Allocation, ArmScore, Racer, RaceStart, SequentialHalving, Stage, TopTwo
 from meta.conformance import RaceRuleConformance
-from meta.conformance.race_rules import ARMS, RACED, RacerConformance, scores
+from meta.conformance.studies import ARMS, RACED, START, scores
 
 SETTINGS: dict[str, Callable[[], Racer]] = {
     "allocation": lambda: Allocation({arm: 4 + (arm == "a0") if arm in RACED else 2 for arm in ARMS}),
@@ -24,8 +24,10 @@ class TestEveryRaceRule(RaceRuleConformance):
 
 
 @pytest.mark.parametrize("make", SETTINGS.values(), ids=SETTINGS.keys())
-class TestOtherSettings(RacerConformance):
-    pass
+class TestOtherSettings(RaceRuleConformance):
+    @pytest.fixture
+    def start(self) -> RaceStart:
+        return START
 
 
 @pytest.mark.parametrize("make", list(SETTINGS.values())[1:], ids=list(SETTINGS)[1:])  # allocation names its arms

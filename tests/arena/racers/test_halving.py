@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from arena.race import ArmScore, SequentialHalving, Stage
-from meta.conformance.race_rules import play
+from tests.arena.racers import play
 
 
 def test_halving_spends_its_last_runs_on_the_best() -> None:
@@ -16,12 +16,6 @@ def test_halving_spends_its_last_runs_on_the_best() -> None:
     assert {a: len(g) for a, g in gains.items()} == {
         "a0": 2, "a1": 2, "a2": 2, "a3": 2, "a4": 4, "a5": 4, "a6": 8, "a7": 8,
     }  # fmt: skip
-
-
-def test_arms_outside_the_race_get_the_first_stage_only() -> None:
-    racer = SequentialHalving([Stage(None, 3), Stage(1, 6)])
-    gains = play(racer, lambda a: {"twin": 9.0, "good": 2.0, "bad": 1.0}[a], ["twin", "good", "bad"], {"good", "bad"})
-    assert {a: len(g) for a, g in gains.items()} == {"twin": 3, "good": 6, "bad": 3}
 
 
 def test_a_later_stage_judges_only_what_the_stages_before_it_gave() -> None:

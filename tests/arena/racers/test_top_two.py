@@ -9,7 +9,7 @@ import numpy as np
 from analysis.statistics import Posterior
 from arena.race import ArmScore, TopTwo
 from arena.racers.top_two import in_doubt, top_two
-from meta.conformance.race_rules import play
+from tests.arena.racers import play
 
 ARMS = [f"a{i}" for i in range(8)]
 
@@ -32,11 +32,6 @@ def test_it_ends_as_soon_as_the_best_is_clear() -> None:
         for s in range(3)
     ]
     assert max(spent[3:]) < min(spent[:3])
-
-
-def test_arms_outside_the_race_get_their_first_runs_only() -> None:
-    gains = play(TopTwo(3, 20, seed=1), noisy(np.random.default_rng(2)), ARMS[:4], {"a0", "a1", "a2"})
-    assert len(gains["a3"]) == 3 and sum(len(gains[arm]) for arm in ARMS[:3]) == 20
 
 
 def test_the_batch_divides_the_runs_and_never_goes_over_the_most() -> None:

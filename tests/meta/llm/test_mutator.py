@@ -14,7 +14,6 @@ import pytest
 from analysis.effects.rows import DirectiveUse, MutationCredit
 from analysis.ledger.writing_events import MutationEvent
 from inner_loop.models.client import ModelClient
-from meta.conformance.evidence_of import PLANTED, edit, evidence, idea, score
 from meta.mutators.base import ChildProposal, Mutator, ParentProgram
 from meta.mutators.llm.briefing import Control, MutationBriefing
 from meta.mutators.llm.generation_calls import GenerationCalls
@@ -31,6 +30,7 @@ from tests.llm.researcher import prompt_of
 from tests.llm.server import LlmServer, dead_server
 from tests.llm.writer import form
 from tests.meta.test_causal_words import CAUSAL, about
+from tests.planted_evidence import PLANTED, edit, evidence, idea, score
 from trainer.laws.planted import random_law, simulated_task
 from trainer.task import Task
 
