@@ -3,7 +3,7 @@
 -- the average change of the score by the experiments that cite it, kept or not; it is not shown beside a planned
 -- ablation. metaloop show ROW lists the data behind a row.
 -- group: method_of
--- hide: se unit method design causal task knob value program_id directive_id child_id match_id run_id listed
+-- hide: se unit method design causal task knob value program_id directive_id child_id experiment_id match_id run_id listed
 WITH planned AS (SELECT DISTINCT task, directive_id FROM credit WHERE method = 'factorial' AND directive_id IS NOT NULL)
 SELECT concat(c.method, CASE c.method WHEN 'leave-one-out' THEN ': a kept change removed from the end of its run'
         WHEN 'edit' THEN ': a single change to the untouched script, by the model of all experiments'
@@ -12,7 +12,7 @@ SELECT concat(c.method, CASE c.method WHEN 'leave-one-out' THEN ': a kept change
         WHEN 'factorial' THEN ': the sentence in a planned ablation' ELSE '' END,
         ', in ', c.unit, ' (', c.design, if(c.causal, '', ', an association'), '), on ', c.task) AS method_of,
     c.label, c.estimate, c.low, c.high, c.se, c.unit, c.n, c.q, c.method, c.design, c.causal, c.task, c.knob, c.value,
-    c.program_id, c.directive_id, c.child_id, c.match_id, c.run_id, c.credit_id,
+    c.program_id, c.directive_id, c.child_id, c.experiment_id, c.match_id, c.run_id, c.credit_id,
     coalesce(c.q < 0.05 AND (c.low > 0 OR c.high < 0), false) AND NOT (c.method = 'directive' AND p.task IS NOT NULL) AS listed
 FROM credit AS c LEFT JOIN planned AS p ON p.task = c.task AND p.directive_id = c.directive_id
 WHERE $1 IS NULL OR c.method = $1
