@@ -139,7 +139,7 @@ def record(con: duckdb.DuckDBPyConnection, kind: str, row: Row, identity: str) -
         if title != "+":
             tables[title] = found
         elif found:
-            item |= {key: value for key, value in found[0].items() if key not in item and value not in (None, [])}
+            item = found[0] | item
     if kind == "source":
         item = {key: item[key] for key in ("source_id", "parent_source_id", "config", "diff")}
     more = MORE.get(kind)

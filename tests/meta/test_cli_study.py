@@ -48,7 +48,7 @@ def test_a_single_run_ends_with_a_verified_gain_and_can_be_looked_at(tmp_path: P
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert told["study"].startswith("studies/strokes-") and told["contrast"] is None
-    assert "plan: 1 run of" in done.stderr and "A/A" not in done.stderr
+    assert "plan: 1 run, about" in done.stderr and "A/A" not in done.stderr
     [run] = json.loads(cli("sql", told["study"], "FROM runs", "--json", cwd=tmp_path).stdout)
     assert run["state"] == "finished" and [row["gain"] for row in told["items"]] == [run["verified_gain"]]
     assert f"metaloop show {run['run_id'][:7]} -s {told['study']}" in done.stderr
