@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     import duckdb
 
 FINAL = ("confirmation", "reserve")  # streams of matches that select nothing
-KINDS = {"home": "training task", "new": "new task", "elsewhere": "other task"}
 
 
 @dataclass(frozen=True)
@@ -68,12 +67,6 @@ class Cell:
     p: float | None  # one-sided test of "no better than stock", as a study announces it
     p_adjusted: float | None  # Holm over the rows of the view of the same stream
     trust: str | None
-
-    @property
-    def task_kind(self) -> str:
-        """``training task``, ``new task`` (of a family that the search used), ``held-out task`` (reserved during the
-        evolution) or ``other task``."""
-        return "held-out task" if self.place == "elsewhere" and self.stream == "reserve" else KINDS[self.place]
 
 
 def transfer_cells(con: duckdb.DuckDBPyConnection) -> list[Cell]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import get_args
 
 from trainer.outcome import Trust
@@ -33,12 +33,3 @@ def marked(trust: str | None) -> str:
 def gain_name(trust: str | None) -> str:
     """What the gain of a final script that was trained again is called: verified only where it was scored outside."""
     return "retrained gain" if trust in WHY else "verified gain"
-
-
-def remarks(trusts: Sequence[str | None]) -> list[str]:
-    """Sentences about the trust of rows in one table or comparison."""
-    present = [trust for trust in ORDER if trust in set(trusts)]
-    out = [f"Scores are {marked(trust)}." for trust in present if trust in WHY]
-    if len(present) > 1:
-        out.append(f"Rows have different trust ({', '.join(present)}): a difference may come from the scoring.")
-    return out

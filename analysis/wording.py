@@ -199,11 +199,6 @@ def arm_name(name: str, role: str | None) -> str:
     return TWO_ARMS.get(role or "", "{}").format(name)
 
 
-def role_name(role: str | None) -> str:
-    """The role as pages show it."""
-    return "A/A" if role == "a/a" else role or ""
-
-
 def clean(value: Any) -> Any:
     """Replaces invisible characters by a visible mark."""
     if isinstance(value, str):

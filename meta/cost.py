@@ -54,12 +54,12 @@ class Cost:
     @classmethod
     def of(cls, task: Task, works: Sequence[Work], workers: int, devices: int, sandboxed: bool, **more: Any) -> Cost:
         """Of works of which ``task`` is the first."""
-        runs, experiments = sum(one.runs for one in works), sum(one.runs * one.experiments for one in works)
-        wall = seconds_of(works) / min(workers, max(runs, 1)) * OVERHEAD + SETUP
-        wall += COMMAND_SECONDS * experiments / workers if task.run is not None else 0.0
+        made = cls(works, workers, 0.0, devices, task.timed or task.device == "gpu", **more)
+        wall = seconds_of(works) / min(workers, max(made.runs, 1)) * OVERHEAD + SETUP
+        wall += COMMAND_SECONDS * made.experiments / workers if task.run is not None else 0.0
         if not sandbox.runs_code(task):
-            workers, wall = 1, 1.0 + LAW_SECONDS * experiments
-        made = cls(works, workers, round(wall, 1), devices, task.timed or task.device == "gpu", **more)
+            workers, wall = 1, 1.0 + LAW_SECONDS * made.experiments
+        made = replace(made, workers=workers, wall_seconds=round(wall, 1))
         return made.saying(price=FREE).knowing(sandbox=sandbox.said(task, sandboxed))
 
     def saying(self, **facts: str) -> Cost:

@@ -15,7 +15,7 @@ from programs.text import word_list
 
 Example = tuple[str, str]
 GROUPS = {  # headings of a long help, with the parameters below them
-    "What": word_list("task reserve from_study programs only"),
+    "What": word_list("task reserve from_study only"),
     "How much": word_list("run_budget budget quick seeds runs max_usd max_tokens controls race add"),
     "Who": word_list("researcher model agent"),
     "Where": word_list("study resume seed workers no_sandbox"),
@@ -134,8 +134,7 @@ def verb(*examples: Example, name: str | None = None) -> Callable[[Callable[...,
         title = name or function.__name__.rstrip("_").replace("_", "-")
         params = [*click_parameters(function), *click_parameters(CommonFlags)]
         if any(isinstance(one, Rare) for one in params) and not any("--set" in one.opts for one in params):
-            params.insert(-2, settings_flag()("settings", tuple[str, ...]))
-            params[-3].expose_value = False
+            params.insert(-2, settings_flag(expose_value=False)("settings", tuple[str, ...]))
         command = VerbCommand(title, params=params, callback=call, help=function.__doc__, context_settings=CONTEXT)
         command.examples = examples
         return command

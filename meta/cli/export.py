@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -39,14 +39,10 @@ FORMATS = ("tsv", "csv", "parquet", "jsonl")
 TOOLS = ("mlflow", "trackio", "wandb")
 
 
-@verb(
-    ("metaloop export studies/NAME --to jsonl --view all -o tables/", "every view, one file each"),
-    ("metaloop export studies/NAME --for agent -o program.md", "the champion, for any agent"),
-    ("metaloop export my-contest -o results", "what may be published of a contest or project"),
-)
-def export(
-    out: Output,
-    study: AnyStudy,
+@dataclass(frozen=True)
+class ExportFlags:
+    """What is written, and where."""
+
     to: Annotated[
         str,
         flag(
@@ -56,20 +52,20 @@ def export(
             metavar="FORMAT",
             command="export",
         ),
-    ],
+    ]
     view: Annotated[
         str,
         flag("The view to export, as in metaloop sql, or sft or dpo.", default="runs", metavar="NAME|all"),
-    ],
+    ]
     output: Annotated[
         str | None,
         flag("File; a folder for --view all and tools  [default: stdout; tools: ./FORMAT].", "-o", metavar="PATH"),
-    ],
+    ]
     project: Annotated[
         str | None,
         flag("tools: name of the experiment or project  [default: the study's name].", metavar="NAME"),
-    ],
-    zipped: Annotated[bool, flag("A copy of the study for others, as one file (needs -o).", "--zip")],
+    ]
+    zipped: Annotated[bool, flag("A copy of the study for others, as one file (needs -o).", "--zip")]
     kind: Annotated[
         str | None,
         flag(
@@ -78,10 +74,21 @@ def export(
             "--for",
             type=click.Choice(("prose", *KINDS)),
         ),
-    ],
+    ]
     program: Annotated[
         str | None, flag("With --for: this program of the study, not the champion.", metavar="ID", command="export")
-    ],
+    ]
+
+
+@verb(
+    ("metaloop export studies/NAME --to jsonl --view all -o tables/", "every view, one file each"),
+    ("metaloop export studies/NAME --for agent -o program.md", "the champion, for any agent"),
+    ("metaloop export my-contest -o results", "what may be published of a contest or project"),
+)
+def export(
+    out: Output,
+    study: AnyStudy,
+    flags: ExportFlags,
 ) -> None:
     """Write a view (a table) of a study as tsv, csv, parquet or jsonl. With --json and -o,
     lists the written files on stdout.
@@ -104,24 +111,24 @@ def export(
 
     Of a contest or a shared project, without --view and --to: writes all that may be published
     into a new folder. Of a contest also the texts that its pages show only after the close."""
-    target = Path(output).expanduser() if output else None
-    if zipped:
+    target = Path(flags.output).expanduser() if flags.output else None
+    if flags.zipped:
         to_zip(out, study, target)
         return
-    if program and not kind:
+    if flags.program and not flags.kind:
         raise UsageError("--program needs --for", hint="add --for prose")
-    if kind:
-        for_researcher(out, study, target, kind, program)
+    if flags.kind:
+        for_researcher(out, study, target, flags.kind, flags.program)
         return
-    if to in TOOLS:
-        to_tool(out, study, target, to, project)
+    if flags.to in TOOLS:
+        to_tool(out, study, target, flags.to, flags.project)
         return
-    if project:
+    if flags.project:
         raise UsageError(f"--project needs --to {', '.join(TOOLS)}", hint="add --to wandb -o logs/")
     folder = resolve.study_folder(study, out)
     hosted = [module for name, module in HOSTED.items() if (folder / name).is_file()]
     if not hosted or {"--view", "--to"} & typed().keys():
-        to_tables(out, folder, target, to, view)
+        to_tables(out, folder, target, flags.to, flags.view)
     elif target is None:
         raise UsageError("name a new folder to write to", hint=f"metaloop export {resolve.typed(folder)} -o NEW")
     else:

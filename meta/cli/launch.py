@@ -17,7 +17,7 @@ from meta.cli.options import duration, typed
 from meta.cli.output import Column, Output, brief
 from meta.cli.progress import Progress
 from meta.cli.researcher_choice import ResearcherChoice
-from meta.cost import SETUP, Cost, Work
+from meta.cost import Cost, Work
 from programs.errors import NotComparable, UsageError
 from programs.text import word_list
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 DEFAULT_TASK = "strokes"
-SETUP_SECONDS = SETUP
 WHOLE = "its command takes no budget, so a program with `screen` gives every candidate a full experiment"
 RUN_TIME = word_list("no-sandbox max-usd max-tokens")
 SET_AT_RUN_TIME = word_list("max_wall prices call_timeout patience calls_at_once")  # keys of --set

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -38,6 +39,20 @@ _ADDED = (
 ControlsFlag = Annotated[bool, flag(_ADDED, "--controls/--no-controls", default=True)]
 
 
+@dataclass(frozen=True)
+class MatchFlags:
+    """The flags of this command alone."""
+
+    seeds: Annotated[int | None, flag(f"Runs per program and task  [default: {RUNS}].", "-n", min=1)]
+    controls: ControlsFlag
+    race: Annotated[bool, flag("Give more runs to programs that may be the best; stop when the best is clear.")]
+    race_rule: RaceRuleFlag
+    add: Annotated[
+        tuple[str, ...],
+        flag("Also count the runs of the first two programs in STUDY.", metavar="STUDY", multiple=True),
+    ]
+
+
 @verb(
     ("metaloop match stock local-screen my/program.md", "with controls, 4 runs each"),
     ("metaloop match my/program.md -t strokes,tinylm", "does it win on both tasks?"),
@@ -47,14 +62,7 @@ def match(
     out: Output,
     programs: Programs,
     which: StudyFlags,
-    seeds: Annotated[int | None, flag(f"Runs per program and task  [default: {RUNS}].", "-n", min=1)],
-    controls: ControlsFlag,
-    race: Annotated[bool, flag("Give more runs to programs that may be the best; stop when the best is clear.")],
-    race_rule: RaceRuleFlag,
-    add: Annotated[
-        tuple[str, ...],
-        flag("Also count the runs of the first two programs in STUDY.", metavar="STUDY", multiple=True),
-    ],
+    flags: MatchFlags,
     playing: PlayingFlags,
     models: ModelFlags,
     webhook: WebhookFlag,
@@ -72,12 +80,12 @@ def match(
     from arena.race import RACE_RULES
     from arena.standalone import RACE_RULE, alike, play_entries
 
-    race, rule_name = race or race_rule is not None, race_rule or RACE_RULE
+    race, rule_name = flags.race or flags.race_rule is not None, flags.race_rule or RACE_RULE
     RACE_RULES.get(rule_name)  # refused before anything is spent
     settings = LaunchSettings.of(which, playing, start, ResearcherChoice.of(models, yes=start.yes))
     study = resume(folder, settings, "seeds", "add") if (folder := settings.existing(out)) else None
-    entries, runs = entries_of(study, programs, seeds, controls)
-    tasks = tasks_of_match(study, settings, race or bool(add))
+    entries, runs = entries_of(study, programs, flags.seeds, flags.controls)
+    tasks = tasks_of_match(study, settings, race or bool(flags.add))
     if study is None:
         settings.researcher_choice.refuse_inert(out, [entry.program for entry in entries], tasks)
     researcher = study.config.researcher if study else settings.researcher_choice.researcher
@@ -87,7 +95,7 @@ def match(
     if settings.dry_run:
         launch.dry_run(out, cost)
         return
-    others = added(out, add, study, arms[0], settings, tasks[0])
+    others = added(out, flags.add, study, arms[0], settings, tasks[0])
     for task in tasks:
         settings.ready(out, task, study)
     if study is None:
@@ -100,7 +108,7 @@ def match(
     launch.announce(out, cost, study.folder)
     carry_out = partial(play_entries, study, entries, runs, batch=batch, rule=rule)
     played = launch.drive(out, study.folder, "match", cost, carry_out, at_end=launch.flags_at_end(webhook))
-    present(out, study, played, others, add)
+    present(out, study, played, others, flags.add)
     webhooks.send_rows(out, webhook, "match", study.folder, webhooks.STANDINGS, [[one.match_id for one in played]])
     if batch is not None:
         out.note(race_ended(study, played[0]))

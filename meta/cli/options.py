@@ -151,20 +151,16 @@ def _sort_settings(context: click.Context, parameter: click.Parameter, given: tu
 
 
 def _of_models() -> dict[str, str]:
-    from meta.cli.staffing import settable
+    """The fields of a `ModelConfig` that ``--set`` may name: those with a description."""
+    from inner_loop.run_context import ModelConfig
 
-    return {name: str(field.description) for name, field in settable().items()}
+    return {name: field.description for name, field in ModelConfig.model_fields.items() if field.description}
 
 
-def settings_flag() -> Maker:
+def settings_flag(**more: Any) -> Maker:
     """``--set NAME=VALUE``: the settings of models and agents; the command's own go to its `Rare` parameters."""
-    return flag(
-        "A rarer setting; --set help lists them.",
-        "--set",
-        metavar="NAME=VALUE",
-        callback=_sort_settings,
-        is_eager=True,
-    )
+    said = "A rarer setting; --set help lists them."
+    return flag(said, "--set", metavar="NAME=VALUE", callback=_sort_settings, is_eager=True, **more)
 
 
 def argument(**settings: Any) -> Maker:

@@ -17,7 +17,6 @@ from programs.errors import Ambiguous, NotComparable, NotFound
 if TYPE_CHECKING:
     import duckdb
 
-    from analysis.tables import Columns
     from programs.program import Program
 
 STUDIES = Path("studies")
@@ -211,15 +210,6 @@ def fetch(con: duckdb.DuckDBPyConnection, query: str, parameters: Sequence[Any] 
     from analysis.tables import rows
 
     return rows(con.execute(query, list(parameters)))
-
-
-def fetch_as(
-    con: duckdb.DuckDBPyConnection, kind: type[Columns], query: str, parameters: Sequence[object] = ()
-) -> list[Columns]:
-    """The same as typed dicts, which may have further columns."""
-    from analysis.tables import rows_as
-
-    return rows_as(con.execute(query, list(parameters)), kind)
 
 
 def short(identity: object, length: int = 7) -> str:

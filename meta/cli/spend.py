@@ -3,33 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, TypedDict
+from typing import Any
 
-from meta.cli.output import Column
-
-PLAIN = (Column("tokens"), Column("usd"), Column("utilization"), Column("token_utilization"))
-COLUMNS = (
-    Column("program", wrap=True, style="bold"),
-    Column("calls", "model calls", right=True),
-    Column("tokens", right=True),
-    Column("dollars", right=True),
-    Column("device", "device used", right=True),
-    Column("answers", "tokens used", right=True),
-)
 NOT_PRICED = "not priced"
 _SIZES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
-
-
-class ModelCallRow(TypedDict, total=False):
-    """The keys of a `call` event, or of a row of the view `calls`, that the sums use."""
-
-    run_id: str
-    number: int
-    purpose: str
-    status: str
-    tokens: int | None
-    lost_tokens: int | None
-    usd: float | None
 
 
 class ModelUsage:

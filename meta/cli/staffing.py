@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,34 +10,21 @@ from meta.cli.options import parse_duration
 from programs.errors import UsageError
 
 if TYPE_CHECKING:
-    from pydantic.fields import FieldInfo
-
     from inner_loop.run_context import ModelConfig
 
 SECONDS = ("max_wall", "call_timeout", "patience")
 _SANDBOX = ("agent_network", "agent_allow", "agent_readable", "agent_home")
 
 
-def settable() -> dict[str, FieldInfo]:
-    """The settings of ``--set`` by name: the fields of a `ModelConfig` with a description."""
-    from inner_loop.run_context import ModelConfig
-
-    return {name: field for name, field in ModelConfig.model_fields.items() if field.description}
-
-
 def settings_of(texts: Sequence[str]) -> dict[str, Any]:
-    """The fields of a `ModelConfig` that ``--set`` names. Raises UsageError."""
+    """The fields of a `ModelConfig` that ``--set`` gives, which has refused other names. Raises UsageError."""
     from inner_loop.run_context import ModelConfig
 
-    known = settable()
+    known = ModelConfig.model_fields
     made: dict[str, Any] = {}
     config = ModelConfig()
     for text in texts:
         key, _, value = text.partition("=")
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = f"did you mean {near[0]}=VALUE?" if near else "--set help lists the settings"
-            raise UsageError(f"--set {text}: no such setting", hint=hint)
         try:
             if key == "prices":
                 made.setdefault(key, {}).update([price_of(value)])

@@ -19,6 +19,7 @@ from meta.cli.options import argument, duration, flag, only, rare
 from meta.cli.output import Output, ask, brief
 from meta.cli.progress import ticker
 from meta.cli.views import View, show
+from meta.cost import SETUP
 from programs.errors import NotFound, UsageError
 from trainer.scoring import SCORED_WITHOUT_ITS_CODE
 
@@ -83,7 +84,7 @@ class PlannedCheck:
             "device_seconds": round(seconds, 1),
             "share": round(seconds / whole, 4) if whole else None,
             "workers": self.how.workers,
-            "wall_seconds": round(seconds / self.how.workers + launch.SETUP_SECONDS, 1),
+            "wall_seconds": round(seconds / self.how.workers + SETUP, 1),
             "sandbox": sandbox.said(task, self.how.sandbox),
             "secret_hash": secret_hash(self.how.streams),
         }

@@ -16,7 +16,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.wording import chance, decimals, plain_number, plain_span, plain_text, typical
+from analysis.wording import TWO_ARMS, chance, decimals, plain_number, plain_span, plain_text, typical
 from meta.cli import spend
 from meta.cli.options import duration
 from meta.cli.output import Column, Output, Row, are_numbers, brief, table
@@ -36,7 +36,7 @@ HEADINGS = {
 }
 # An arm's role and name together.
 ROLES = {
-    "control": "{} (control)", "a/a": "{} (A/A)", "without-ideas": "without its ideas", "start": "{} (start)",
+    "control": "{} (control)", **TWO_ARMS, "without-ideas": "without its ideas", "start": "{} (start)",
     "learnt": "{} (not in the search)", "own": "your program", "one-line": "one-line (control)",
 }  # fmt: skip
 
@@ -77,9 +77,7 @@ def view(name: str) -> View:
     text = (FOLDER / f"{name}.sql").read_text("utf-8")
     head = [line.removeprefix("-- ") for line in text.splitlines() if line.startswith("-- ")]
     said = {
-        key: value
-        for key, mark, value in (line.partition(": ") for line in head)
-        if key in ("group", "hide", "optional")
+        key: value for key, _, value in (line.partition(": ") for line in head) if key in ("group", "hide", "optional")
     }
     legend = " ".join(line for line in head if line.partition(": ")[0] not in said)
     return View(text, legend, said.get("group", ""), said.get("hide", "").split(), said.get("optional", "").split())
@@ -124,8 +122,7 @@ def shaped(keys: Sequence[str], rows: Sequence[Any], digits: int) -> Iterator[Co
     formats: dict[str, Callable[[Any], str]] = {
         **dict.fromkeys(GAINS, lambda value: plain_number(value, digits)),
         **dict.fromkeys(("p", "q"), lambda value: plain_text(chance(value))),
-        **dict.fromkeys(("utilization", "token_utilization"), spend.share),
-        "tokens": spend.tokens, "low": str,
+        "utilization": spend.share, "tokens": spend.tokens, "low": str,
     }  # fmt: skip
     for key in keys:
         if key == "high" and "low" in keys:

@@ -8,7 +8,7 @@ import pytest
 
 from analysis.ledger import Ledger
 from analysis.study import open_study, query
-from analysis.trust import marked, remarks, weakest
+from analysis.trust import marked, weakest
 from analysis.verdict.caveats import caveats
 from analysis.verdict.verdict import VIEWS
 from tests.analysis import synthetic
@@ -21,12 +21,10 @@ def test_the_weakest_holds_and_a_word_nobody_knows_is_weaker_still() -> None:
     assert weakest([None, ""]) is None
 
 
-def test_only_weak_scores_are_marked_and_mixed_ones_remarked() -> None:
-    assert remarks(["verified"]) == remarks([None]) == [] and marked("scored") == ""
-    for given, words in ((["unverified"], "unverified: the code ran"), (["self-reported"], "self-reported: the script"),
-                         (["verified", "scored"], "(scored, verified)")):  # fmt: skip
-        [line] = remarks(given)
-        assert words in line
+def test_only_weak_scores_are_marked() -> None:
+    assert marked("scored") == marked("verified") == marked(None) == ""
+    assert marked("unverified").startswith("unverified: the code ran")
+    assert marked("self-reported").startswith("self-reported: the script")
 
 
 @pytest.fixture

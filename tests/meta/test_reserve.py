@@ -15,13 +15,14 @@ import pytest
 from scipy.stats import ttest_ind
 
 from analysis.statistics import pooled_sd
-from analysis.transfer import transfer_cells
+from analysis.study import read_study
 from analysis.verdict.decision import Decision, decision_of
 from analysis.verdict.study_power import measured_sd
 from arena.executor import Executor
 from arena.task_study import TaskStudy
 from meta.begin import champion_of, take_up
 from meta.claim import Claim, claim
+from meta.cli.views import view
 from meta.cost import seconds_of
 from meta.evolve import evolve
 from meta.lineage import Lineage
@@ -59,7 +60,8 @@ def decision(ended: Path) -> Decision:
 
 
 def test_its_figures_are_those_of_the_runs_there(ended: Path, decision: Decision, ask: Snapshot) -> None:
-    kinds = {cell.task: cell.task_kind for cell in transfer_cells(ask.con)}
+    with read_study(ended, views=["transfer"]) as con:
+        kinds = {row["task"]: row["on"].partition(" (")[2].partition(")")[0] for row in view("transfer").rows(con)}
     assert kinds == {"planted": "training task", "far": "held-out task", "farther": "held-out task"}
     assert len(decision.held_out) == 2
     for there in decision.held_out:
