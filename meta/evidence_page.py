@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
-from typing import Any
 
 from analysis.report.evidence_text import quoted
 from analysis.report.program_text import CreditRow
@@ -13,7 +12,7 @@ from analysis.report.source import ReportSource
 from analysis.study import read_study
 from analysis.tables import rows, statement
 from analysis.verdict.verdict import verdict_of
-from analysis.wording import chance, estimate, interval_decimals
+from analysis.wording import brief, chance, estimate
 from arena.public import public_lines
 from arena.study import Study
 from meta.harvest_page import harvests
@@ -32,60 +31,41 @@ MOST_ROWS, MOST_CHANGES, MOST_TEXT = 16, 30, 90  # rows of a table, lines of the
 
 def evidence_page(study: Study, champion: Champion) -> str:
     """The page as markdown. Every estimate on it is a row of a view, with its id."""
-    program, d = champion.program, champion.decision
+    program, d, config = champion.program, champion.decision, study.config
     with read_study(study.folder) as con:
         found = verdict_of(con, decision=d)
         steps = rows(con.execute(statement("lineage_steps"), {"program": program.program_id}))
-        credit = ReportSource(con, "").ask("directive_credit", CreditRow, program=program.program_id).rows
+        every = ReportSource(con, "").ask("directive_credit", CreditRow, program=program.program_id).rows
         night = rows(con.execute(statement("night_contributed"))) if d.night else []
         kept = rows(con.execute(statement("night_kept"))) if d.night else []
         limits = rows(con.execute("FROM constraints WHERE role IN ('champion', 'control') ORDER BY task, name, role"))
-    known = [row for row in credit if row.estimate is not None]
-    known.sort(key=lambda row: (not row.is_proven, row.q is None, row.q, -abs(row.estimate or 0.0)))
+    credit = [row for row in every if row.estimate is not None]
+    credit.sort(key=lambda row: (not row.is_proven, row.q is None, row.q, -abs(row.estimate or 0.0)))
     first = study.program(steps[0]["parent_id"]) if steps else None
     page = jinja_environment(TEMPLATES)
-    page.filters |= {
-        "line": line, "cell": cell, "estimate": estimate, "chance": chance, "places": interval_decimals,
-        "limit": limit, "reached": reached,
-    }  # fmt: skip
+    page.filters |= {"line": line, "cell": cell, "estimate": estimate, "chance": chance, "brief": brief}
     return page.get_template("champion.evidence.md.j2").render(
-        champion=champion, v=found, d=d, config=study.config, steps=steps[-MOST_ROWS:], most=MOST_CHANGES,
-        researcher=str(EvolvedFor.of(study.config.researcher, study.config.staff.models)), first=first,
-        change=changes(diff(first, program)) if first else [], night=night, kept=kept[:MOST_ROWS],
-        more_kept=max(0, len(kept) - MOST_ROWS), credit=known[:MOST_ROWS], without=len(credit) - len(known),
-        more_credit=max(0, len(known) - MOST_ROWS), fresh=SAID[SPLIT] if d.fresh == SPLIT else "",
-        public=public_lines(study), harvests=harvests(study),
+        champion=champion, v=found, d=d, config=config, rows=MOST_ROWS, lines=MOST_CHANGES,
+        researcher=str(EvolvedFor.of(config.researcher, config.staff.models)),
+        steps=steps, change=changes(diff(first, program)) if first else [], night=night, kept=kept,
+        credit=credit, without=len(every) - len(credit), fresh=SAID[SPLIT] if d.fresh == SPLIT else "",
+        public=public_lines(study), harvests=list(harvests(study)),
         steered=[wish for wish in wishes(study.folder, study.state) if wish.state != "waiting"],
         limits=[row for row in limits if d.rests_on(row["match_id"])], folder=shlex.quote(str(study.folder)),
     )  # fmt: skip
 
 
-def limit(row: dict[str, Any]) -> str:
-    """What a constraint of the task asks."""
-    bounds = ((word, row[word.replace(" ", "_")]) for word in ("at least", "at most"))
-    asked = " and ".join(f"{word} {value:.6g}" for word, value in bounds if value is not None) or "no limit"
-    return f"{asked} {row['unit'] or ''}".strip() + (", hard" if row["hard"] else ", soft: decides nothing")
-
-
-def reached(row: dict[str, Any]) -> str:
-    """The mean of an arm's final sources, with the least and the greatest value."""
-    if row["mean"] is None:
-        return "not measured"
-    mean, least, most = (f"{row[name]:.4g}" for name in ("mean", "least", "most"))
-    return f"{mean} {row['unit'] or ''}".strip() + f" ({least} to {most})"
-
-
 def changes(change: Diff) -> list[str]:
     """The diff as lines with + and -; a changed order of the ideas is one remark instead of a list of ids."""
-    lines = [f"- {_kind(d)}: {line(d.text)}" for d in change.removed if d.kind != "order"]
-    for old, new in change.changed:
-        if new.kind != "order":
-            lines += [f"- {_kind(old)}: {line(old.text)}", f"+ {_kind(new)}: {line(new.text)}"]
-    lines += [f"+ {_kind(d)}: {line(d.text)}" for d in change.added if d.kind != "order"]
-    moved = any(new.kind == "order" for _, new in change.changed) or any(
-        d.kind == "order" for d in (*change.added, *change.removed)
-    )
-    return [*lines, "  (the ideas are in another order)"] if moved else lines
+    pairs: list[tuple[Directive | None, Directive | None]] = [(old, None) for old in change.removed]
+    pairs += [*change.changed, *((None, new) for new in change.added)]
+    lines, moved = list[str](), False
+    for pair in pairs:
+        for sign, d in zip("-+", pair, strict=True):
+            moved |= d is not None and d.kind == "order"
+            if d is not None and d.kind != "order":
+                lines.append(f"{sign} {_kind(d)}: {line(d.text)}")
+    return [*lines, *["  (the ideas are in another order)"] * moved]
 
 
 def _kind(directive: Directive) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import shlex
 import statistics
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from analysis.ledger.events import HarvestEvent, HarvestExperimentEvent
+from analysis.ledger.events import HarvestEvent
 from analysis.ledger.run_state import StudyState
 from analysis.wording import duration
 from arena.harvest import HARVEST
@@ -17,67 +17,44 @@ from arena.study import Study
 from arena.task_study import tasks_of
 from trainer.cards.freshness import CHOSEN, freshness
 from trainer.edits import Edit
-from trainer.task import Task
 
-BY_RUN = "the untouched train.py, by a run"
 LONGER = 1.2  # times the untouched train.py: some of the gain may be bought
 
 
 @dataclass(frozen=True)
-class HarvestStep:
-    """An edit on the way to the train.py; ``origin``: what it changed."""
-
-    origin: str
-    edit: Edit
-
-
-@dataclass(frozen=True)
 class HarvestedScript:
-    """The harvest on one task. ``verified``: what `metaloop verify` is given; both words are quoted for a shell."""
+    """The harvest on one task. ``verified``: what `metaloop verify` is given, and ``task``, both quoted for a shell.
+    ``steps``: the edits that lead to the train.py, each with its origin (see `HarvestExperimentEvent`)."""
 
     event: HarvestEvent
     files: list[tuple[Path, str]]
     verified: str
     task: str
     unit: str
-    steps: list[HarvestStep]
+    steps: list[tuple[str, Edit]]
     cost: str
     measured: str
 
 
-def harvests(study: Study) -> list[HarvestedScript]:
+def harvests(study: Study) -> Iterator[HarvestedScript]:
     """``best_train.py``, or ``best/TASK/FILE`` where the study has several tasks or the task several files."""
-    scripts = []
     for on in tasks_of(study):
-        event = study.state.harvests.get((on.task.name, HARVEST))
+        event, task = study.state.harvests.get((on.task.name, HARVEST)), on.task
         if event is None:
             continue
-        folder = study.folder / "best" / event.task
+        folder, untouched = study.folder / "best" / event.task, task.edits.config(task.baseline())
         alone = not study.config.further and len(event.files) == 1 and "/" not in event.files[0][0]
         files = [(study.folder / f"best_{name}" if alone else folder / name, text) for name, text in event.files]
-        verified = files[0][0] if len(files) == 1 else folder
-        made = {
-            one.source_id: one
-            for (stage, _), one in sorted(study.state.harvested[event.task, HARVEST].items(), reverse=True)
-            if stage in ("search", "measure")
-        }
-        names = shlex.quote(str(verified)), shlex.quote(reference(on.task))
-        scripts.append(
-            HarvestedScript(
-                event,
-                files,
-                *names,
-                on.task.unit,
-                steps(event.source_id, made) or [HarvestStep(BY_RUN, edit_to(on.task, event))],
-                training_cost(study.state, event.task),
-                CHOSEN[freshness(on.task)],
-            )
+        yield HarvestedScript(
+            event,
+            files,
+            shlex.quote(str(files[0][0] if len(files) == 1 else folder)),
+            shlex.quote(reference(task)),
+            task.unit,
+            steps(study.state, event) or [("run", task.edits.between(untouched, event.config))],
+            training_cost(study.state, event.task),
+            CHOSEN[freshness(task)],
         )
-    return scripts
-
-
-def edit_to(task: Task, event: HarvestEvent) -> Edit:
-    return task.edits.between(task.edits.config(task.baseline()), event.config)
 
 
 def training_cost(state: StudyState, task: str) -> str:
@@ -98,16 +75,13 @@ def training_cost(state: StudyState, task: str) -> str:
     return text + " Part of the gain may come from longer training." * (now > LONGER * before)
 
 
-def steps(source_id: str, made: Mapping[str, HarvestExperimentEvent]) -> list[HarvestStep]:
-    """The edits that lead to a source, the first one of the untouched train.py."""
-    if source_id not in made:
-        return []
-    one = made[source_id]
-    by_run = f"the untouched train.py, by run {one.from_run}"
-    origins = {
-        "model": "the untouched train.py, by the mixed model",
-        "run": by_run,
-        "elite": "the step before, by the elite search",
-    }
-    step = HarvestStep(origins.get(one.origin, "the untouched train.py"), one.edit)
-    return [*(steps(one.parent_source_id, made) if one.parent_source_id else []), step]
+def steps(state: StudyState, event: HarvestEvent) -> list[tuple[str, Edit]]:
+    """From the untouched train.py to that of a harvest; empty where no search made it, as in a night."""
+    trained = sorted(state.harvested[event.task, HARVEST].items(), reverse=True)
+    made = {one.source_id: one for (stage, _), one in trained if stage in ("search", "measure")}
+    chain, source_id = list[tuple[str, Edit]](), str(event.source_id)
+    while source_id in made:
+        one = made[source_id]
+        chain.insert(0, (f"{one.origin} {one.from_run or ''}".strip(), one.edit))
+        source_id = one.parent_source_id or ""
+    return chain

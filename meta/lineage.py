@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from programs.program import Program
 if TYPE_CHECKING:
     from git import Repo
 
-NAME, EMAIL = "metaloop", "metaloop@localhost"
+    from arena.study import Study
 
 
 class Lineage:
@@ -44,12 +44,8 @@ class Lineage:
         tree = self._tree(dict((*program.files, *program.living)))
         parents = [word for p in parent_ids if p in self.commits for word in ("-p", self.commits[p])]
         message = f"{program.name}: {reason}\n\nProgram: {program.program_id}\nOperator: {operator}\n"
-        date = f"{self.epoch} +0000"
-        identity = {
-            f"GIT_{who}_{what}": value
-            for who in ("AUTHOR", "COMMITTER")
-            for what, value in (("NAME", NAME), ("EMAIL", EMAIL), ("DATE", date))
-        }
+        values = {"NAME": "metaloop", "EMAIL": "metaloop@localhost", "DATE": f"{self.epoch} +0000"}
+        identity = {f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER") for what, value in values.items()}
         commit = self._git("commit-tree", tree, *parents, data=message.encode(), env=identity)
         self._point(program.program_id, commit)
         self.commits[program.program_id] = commit
@@ -80,3 +76,17 @@ class Lineage:
 
     def _point(self, branch: str, commit: str) -> None:
         self.repo.git.update_ref(f"refs/heads/{branch}", commit)
+
+
+def admit(
+    study: Study,
+    lineage: Lineage,
+    program: Program,
+    generation: int,
+    operator: str,
+    parent_ids: Sequence[str],
+    reason: str,
+) -> None:
+    """Commit a program and record it, each once."""
+    lineage.add(program, operator=operator, parent_ids=parent_ids, reason=reason)
+    study.admit(program, generation=generation, operator=operator, parent_ids=parent_ids)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from analysis.found_scripts import FoundScript
 from analysis.scales import UNIT
 from analysis.statistics import ratio
 from analysis.verdict.decision import Compared, Contributed, Decision, HeldOut, OnOneTask, state_of
@@ -27,20 +26,13 @@ def decide(
     claim: Claim,
     tasks: Sequence[Task],
     *,
-    trust: str | None = None,
     own: str = "",
-    same_as: str = "",
-    match_ids: Sequence[str] = (),
-    scripts: Sequence[FoundScript] = (),
     origin: Origin | None = None,
     night: tuple[Contributed, ...] = (),
-    held_out: Sequence[HeldOut] = (),
 ) -> Decision:
-    """The decision. ``own``: name of the user's own program; ``same_as``: the program that it behaves like, if any;
-    ``match_ids``: the matches behind the claim."""
+    """The decision. ``own``: name of the user's own program."""
     reference = night[0].name if night else own if claim.own else "stock"
     on_stock = ratio(claim.champion.mean, claim.stock)
-    over = Compared("stock", claim.stock, *claim.over_stock, on_stock) if claim.over_stock else None
     return Decision(
         state=state_of(claim.p), name=program.name,
         unit=tasks[0].unit if not claim.tasks or len(claim.families) == 1 else UNIT,
@@ -49,12 +41,11 @@ def decide(
                       on.claim.high)
             for on in claim.tasks
         ),
-        champion=claim.champion, tested=tested_of(claim, reference), p=claim.p, beside=over, bare=claim.without_ideas,
-        aa=claim.aa, own=own, same_as=same_as, trust=trust, fresh=freshness.least(tasks), match_ids=tuple(match_ids),
-        scripts=tuple(scripts), families=claim.families, origin=origin,
-        start=replace(claim.start, name=origin.start) if claim.start and origin else None,
-        learnt=claim.learnt, night=night, held_out=tuple(held_out),
-        simulated=tuple(task.name for task in tasks if task.law is not None),
+        champion=claim.champion, tested=tested_of(claim, reference), p=claim.p,
+        beside=Compared("stock", claim.stock, *claim.over_stock, on_stock) if claim.over_stock else None,
+        bare=claim.without_ideas, aa=claim.aa, own=own, fresh=freshness.least(tasks), families=claim.families,
+        origin=origin, start=replace(claim.start, name=origin.start) if claim.start and origin else None,
+        learnt=claim.learnt, night=night, simulated=tuple(task.name for task in tasks if task.law is not None),
     )  # fmt: skip
 
 

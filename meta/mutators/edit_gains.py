@@ -15,7 +15,7 @@ from programs.program import Program
 from trainer.values.constants import is_number
 
 if TYPE_CHECKING:
-    from analysis.report.evidence import DirectiveCredit, EditCredit, Evidence
+    from analysis.report.evidence import EditCredit, Evidence
 
 Key = tuple[str, str]  # knob in lower case, value as canonical text
 
@@ -43,11 +43,12 @@ class GainTable:
     """The posterior of every tried edit, and of ideas with several edits."""
 
     def __init__(self, evidence: Evidence) -> None:
-        self.rows: dict[Key, EditGain] = {key_of(e.knob, e.value): _earned(e) for e in evidence.edits}
+        self.rows: dict[Key, EditGain] = {}
+        for edit in evidence.edits:
+            ran = edit.score / edit.estimate if edit.estimate else 1.0
+            self.rows[key_of(edit.knob, edit.value)] = EditGain(edit, edit.score, (edit.se or 0.0) * ran)
         self._effects = evidence.effects
-        self.ideas: dict[str, DirectiveCredit] = {
-            d.directive_id: d for d in evidence.directives if d.kind == "idea" and d.n > 0
-        }
+        self.ideas = {d.directive_id: d for d in evidence.directives if d.kind == "idea" and d.n > 0}
 
     def of_terms(self, terms: Iterable[str]) -> list[EditGain] | None:
         """The rows of the backticked terms; None if there are none or one was never tried alone."""
@@ -108,8 +109,3 @@ def key_of_term(term: str) -> Key | None:
         return key_of(knob, float(value.replace("_", "")))
     except ValueError:
         return key_of(knob, value.strip("'\""))
-
-
-def _earned(credit: EditCredit) -> EditGain:
-    ran = credit.score / credit.estimate if credit.estimate else 1.0
-    return EditGain(credit, credit.score, (credit.se or 0.0) * ran)

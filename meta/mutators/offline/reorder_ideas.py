@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+import numpy as np
+
+from analysis.report.evidence import Evidence
 from meta.mutators.base import ChildProposal, ParentProgram, parent_ids
 from meta.mutators.edit_gains import GainTable
 from meta.mutators.queue_first import queue_first
 from programs.edit import reorder_ideas
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from analysis.report.evidence import Evidence
 
 
 class ReorderIdeas:
