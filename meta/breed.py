@@ -15,8 +15,9 @@ from arena.study import Study
 from meta.archive import Archive
 from meta.learnt import follows
 from meta.lineage import Lineage
-from meta.mutators.bandit import Chooser
+from meta.mutators.bandit import Bandit
 from meta.mutators.base import ChildProposal, Mutator
+from meta.mutators.mix import Mix
 from meta.mutators.offline.write_ideas import WriteIdeas
 from meta.novelty import Novelty
 from programs.charter_prose import START, agreeing, with_prose
@@ -49,7 +50,7 @@ def breed(
     archive: Archive,
     evidence: Evidence,
     novelty: Novelty,
-    mix: Chooser,
+    mix: Mix | Bandit,
     *,
     generation: int,
     count: int,

@@ -17,13 +17,11 @@ from analysis.verdict.decision import Decision, HeldOut, decision_of
 from analysis.verdict.origin import origin_of
 from arena.study import Study
 from arena.task_set import TaskSet
-from meta.claim import Claim
+from meta.claim import Champion, Claim, decide
 from meta.confirmation import same_as
-from meta.evidence_page import evidence_page
-from meta.harvest_page import harvests
+from meta.evidence_page import evidence_page, harvests
 from meta.lineage import Lineage
 from meta.night import NIGHT, NightSeen
-from meta.verdict import Champion, decide
 from programs.evolved_for import EvolvedFor
 from programs.program import Program
 from programs.shelf import starters

@@ -1,4 +1,4 @@
-"""The claim of a study: one pre-declared one-sided test on a stream that nothing else has used.
+"""The claim of a study, one pre-declared one-sided test on a stream that nothing else has used; and the decision.
 
 On several tasks it is still one test, of the mean over tasks of champion minus stock, each divided by the task's scale:
 stock's mean gain in the search (`analysis.scales`). The scales are known before the first run of the confirmation, from
@@ -24,8 +24,23 @@ from analysis.statistics import (
     shared_error,
     skewed_difference,
 )
-from analysis.verdict.decision import BETTER, ArmGain, ArmsDifference, Compared, arms_difference, state_of
+from analysis.verdict.decision import (
+    BETTER,
+    ArmGain,
+    ArmsDifference,
+    Compared,
+    Contributed,
+    Decision,
+    HeldOut,
+    OnOneTask,
+    arms_difference,
+    state_of,
+)
 from analysis.verdict.decision import LEVEL as LEVEL
+from analysis.verdict.origin import Origin
+from programs.program import Program
+from trainer.cards import freshness
+from trainer.task import Task
 
 STOCK, TWIN, OWN, START, LEARNT = "control", "a/a", "own", "start", "learnt"  # roles
 Gains = Mapping[str, Sequence[float]]  # role → gains of its runs
@@ -34,52 +49,36 @@ Gains = Mapping[str, Sequence[float]]  # role → gains of its runs
 @dataclass(frozen=True)
 class Claim:
     """The result of the confirmation. Gains in the task's unit, positive is better; two-sided 95% intervals. Over
-    several tasks the means are those over the tasks, each in its scale, and ``tasks`` holds the claim on each of them.
+    several tasks the means are those over the tasks, each in its scale, and ``tasks`` holds each of them.
 
-    ``stock`` are the runs of stock and of its A/A arm together, ``aa`` compares the two on each
-    task. ``own``: the user's own program, where it is an arm; it is then the reference, else stock is. ``start``: the
-    program that the champion started from, ``learnt``: one with ideas learnt on other tasks; each where it is an arm,
-    and nothing is tested on them. ``difference`` is champion
-    minus reference; ``p`` its one-sided Welch test, corrected for skewness (`analysis.statistics.one_sided`): the one
-    test that the study announces, at LEVEL. ``over_stock``: (difference, low, high) to stock beside an own program.
-    ``families``: of a study over families, whose tasks are new members of these; n then counts tasks.
+    ``tested``: the reference, the user's own program where it is an arm (its name is then `OWN`), else stock, with the
+    runs of its A/A arm; ``aa`` compares the two on each task. ``beside``: stock beside an own program. ``p``: the
+    one-sided Welch test of champion minus reference, corrected for skewness (`analysis.statistics.one_sided`): the one
+    test that the study announces, at LEVEL. ``bare``: the champion without its ideas. ``start``: the program that the
+    champion started from, ``learnt``: one with ideas learnt on other tasks; each where it is an arm, with its name
+    given later, and nothing is tested on them. ``families``: of a study over families, whose tasks are new members of
+    these; n then counts tasks.
     """
 
     champion: Mean
-    stock: Mean
-    without_ideas: Mean | None
-    difference: float
-    low: float | None
-    high: float | None
+    tested: Compared
     p: float
-    tasks: tuple[OnTask, ...] = ()
+    beside: Compared | None = None
+    bare: Mean | None = None
+    tasks: tuple[OnOneTask, ...] = ()
     aa: tuple[ArmsDifference, ...] = ()
-    own: Mean | None = None
-    over_stock: tuple[float, float | None, float | None] | None = None
     families: tuple[str, ...] = ()
     start: Compared | None = None
     learnt: Compared | None = None
 
     @property
-    def reference(self) -> Mean:
-        return self.own or self.stock
+    def stock(self) -> Mean:
+        return (self.beside or self.tested).gain
 
     @property
     def holds(self) -> bool:
         """Whether it is announced."""
         return state_of(self.p) == BETTER
-
-
-@dataclass(frozen=True)
-class OnTask:
-    """One of several home tasks. ``scale``: what its gains are divided by, in its unit; ``of_stock``: that is stock's
-    mean gain in the search, else a standard deviation between runs."""
-
-    task: str
-    unit: str
-    scale: float
-    of_stock: bool
-    claim: Claim
 
 
 @dataclass(frozen=True)
@@ -107,9 +106,10 @@ def claim(gains: Gains, measured: Against = Against(), on: tuple[str, str] = (""
 def claim_over(measured_on: Sequence[tuple[GainScale, Gains, Against]], families: tuple[str, ...] = ()) -> Claim:
     """The announced test over several tasks. Degrees of freedom by Satterthwaite over the tasks, which are
     independent. ``families``: whose new members the tasks are: a sample, so that the error is that between tasks."""
+    alone = [claim(gains, measured, (scale.task, scale.unit)) for scale, gains, measured in measured_on]
     tasks = tuple(
-        OnTask(s.task, s.unit, s.size, s.of_stock, claim(gains, measured, (s.task, s.unit)))
-        for s, gains, measured in measured_on
+        OnOneTask(s.task, s.unit, s.size, s.of_stock, on.champion, on.tested.gain, on.tested.low, on.tested.high)
+        for (s, _, _), on in zip(measured_on, alone, strict=True)
     )
     sides = [(*pooled(gains, measured), scale.size) for scale, gains, measured in measured_on]
 
@@ -131,7 +131,7 @@ def claim_over(measured_on: Sequence[tuple[GainScale, Gains, Against]], families
         mean,
         apart,
         tasks=tasks,
-        aa=_arms_over(families, measured_on) if families else tuple(each for on in tasks for each in on.claim.aa),
+        aa=_arms_over(families, measured_on) if families else tuple(each for on in alone for each in on.aa),
         families=families,
     )
 
@@ -142,37 +142,27 @@ def _claim(
     apart: Callable[[str], ErrorEstimate],
     *,
     aa: tuple[ArmsDifference, ...],
-    tasks: tuple[OnTask, ...] = (),
+    tasks: tuple[OnOneTask, ...] = (),
     families: tuple[str, ...] = (),
 ) -> Claim:
     """``roles``: those with runs, on every task; ``apart``: champion minus the program of a role."""
     reference, champion = OWN if OWN in roles else STOCK, mean("champion")
-    tested = apart(reference)
-    low, high = limits(tested)
 
-    def beside(role: str) -> Compared | None:
-        """It gets the program's name with the decision."""
-        if role not in roles:
-            return None
+    def beside(role: str, name: str = "") -> Compared:
         gain, lead = mean(role), apart(role)
-        return Compared("", gain, lead.value, *limits(lead), ratio(champion.mean, gain))
+        return Compared(name, gain, lead.value, *limits(lead), ratio(champion.mean, gain))
 
-    over = apart(STOCK) if reference == OWN and STOCK in roles else None
     return Claim(
-        champion=champion,
-        stock=mean(STOCK),
-        without_ideas=mean("without-ideas") if "without-ideas" in roles else None,
-        difference=tested.value,
-        low=low,
-        high=high,
-        p=one_sided(tested),
+        champion,
+        beside(reference, OWN if reference == OWN else "stock"),
+        one_sided(apart(reference)),
+        beside=beside(STOCK, "stock") if reference == OWN and STOCK in roles else None,
+        bare=mean("without-ideas") if "without-ideas" in roles else None,
         tasks=tasks,
         aa=aa,
-        own=mean(OWN) if reference == OWN else None,
-        over_stock=(over.value, *limits(over)) if over else None,
         families=families,
-        start=beside(START),
-        learnt=beside(LEARNT),
+        start=beside(START) if START in roles else None,
+        learnt=beside(LEARNT) if LEARNT in roles else None,
     )
 
 
@@ -211,3 +201,43 @@ def difference(gains: Gains, measured: Against, role: str) -> ErrorEstimate:
     """Champion minus the program of a role."""
     touched = [measured.touched.get(side, 0.0) for side in ("champion", role)]
     return skewed_difference(gains["champion"], gains[role], shared_error(measured.baseline, *touched))
+
+
+@dataclass(frozen=True)
+class Champion:
+    program: Program
+    decision: Decision
+
+
+def decide(
+    program: Program,
+    claim: Claim,
+    tasks: Sequence[Task],
+    *,
+    own: str = "",
+    origin: Origin | None = None,
+    night: tuple[Contributed, ...] = (),
+) -> Decision:
+    """The decision. ``own``: name of the user's own program."""
+    several, tested = claim.tasks and len(claim.families) != 1, named(claim.tested, own)
+    return Decision(
+        state=state_of(claim.p), name=program.name, unit=UNIT if several else tasks[0].unit,
+        tasks=() if claim.families else claim.tasks, champion=claim.champion, p=claim.p, beside=claim.beside,
+        tested=replace(tested, name=night[0].name) if night else tested, bare=claim.bare, aa=claim.aa, own=own,
+        fresh=freshness.least(tasks), families=claim.families, origin=origin,
+        start=replace(claim.start, name=origin.start) if claim.start and origin else None, learnt=claim.learnt,
+        night=night, simulated=tuple(task.name for task in tasks if task.law is not None),
+    )  # fmt: skip
+
+
+def named(tested: Compared, own: str) -> Compared:
+    """The reference of a claim, with the name of the user's program where it is that."""
+    return replace(tested, name=own) if tested.name == OWN else tested
+
+
+def held_out(
+    task: str, unit: str, claim: Claim | None, p: float | None, holds: bool, variant: bool = False
+) -> HeldOut:  # fmt: skip
+    """The result on a held-out task; see `HeldOut`."""
+    champion, tested = (claim.champion, named(claim.tested, "your program")) if claim else (None, None)
+    return HeldOut(task, unit, champion, tested, p, holds, variant)

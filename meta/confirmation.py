@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from analysis.knowledge import family_of
 from analysis.scales import own_unit
 from analysis.verdict.origin import ancestors
-from arena.arms import Entry, Match
+from arena.arms import Entry
 from arena.executor import Executor, Progress
 from arena.harvest import harvest
 from arena.race import Allocation
 from arena.study import Study
-from arena.task_set import Scores, TaskSet
+from arena.task_set import TaskSet
 from arena.task_study import TaskStudy
 from inner_loop.behaviour import resolved_ideas
 from meta.claim import LEARNT, START, Against, Claim, claim, claim_over
@@ -22,6 +22,7 @@ from meta.plan import Plan
 from programs.bare import without_ideas
 from programs.program import Program
 from programs.shelf import starter
+from trainer.streams import Stream
 
 FINAL = ("confirmation", "reserve", "ablation", "night")  # purposes of the matches that select nothing
 
@@ -32,8 +33,7 @@ def confirm(
     """Run the champion, stock, the champion without its ideas, the program it started from and the other controls
     once, on fresh run seeds."""
     entered = [*arms(tasks, champion, plan), *controls(tasks, champion, plan)]
-    matches = tasks.enter("confirmation", entered, purpose="confirmation", stream="confirmation")
-    return play_final(tasks, executor, lineage, champion, matches, plan, "for the confirmation", progress)
+    return play_final(tasks, executor, lineage, entered, plan, "confirmation", "confirmation", progress)
 
 
 def best_scripts(tasks: TaskSet, executor: Executor, plan: Plan, progress: Progress) -> None:
@@ -48,14 +48,13 @@ def play_final(
     tasks: TaskSet,
     executor: Executor,
     lineage: Lineage,
-    champion: Program,
-    matches: Sequence[Match],
+    entered: Sequence[Entry],
     plan: Plan,
-    reason: str,
+    label: str,
+    purpose: Stream,
     progress: Progress,
 ) -> Claim:
-    """Record the arms of a final match on each task, play it, and compute the claim."""
-    match = matches[0]
+    """Record the arms of a final match, the champion first, play it on each task, and compute the claim."""
     few = {
         "without-ideas": plan.ablation_runs,
         "a/a": plan.control_runs,
@@ -63,23 +62,20 @@ def play_final(
         START: plan.start_runs,
         LEARNT: plan.learnt_runs,
     }
-    runs = Allocation({arm.arm_id: few.get(arm.role, plan.confirm_runs) for arm in match.arms})
-    for arm in match.arms:
-        admit(tasks.study, lineage, arm.program, plan.generations, arm.role, [champion.program_id], reason)
-    return claim_from(tasks, matches, tasks.play(executor, matches, runs, progress))
-
-
-def claim_from(tasks: TaskSet, matches: Sequence[Match], played: Scores) -> Claim:
-    """The announced test, from the gains of a match that chooses nothing."""
+    matches = tasks.enter(label, entered, purpose=purpose, stream=purpose)
+    runs = Allocation({arm.arm_id: few.get(arm.role, plan.confirm_runs) for arm in matches[0].arms})
+    for entry in entered:
+        parents = [entered[0].program.program_id]
+        admit(tasks.study, lineage, entry.program, plan.generations, entry.role, parents, label)
     gains = [
         {arm.role: score.gains for arm, score in zip(match.arms, scores, strict=True)}
-        for match, scores in zip(matches, played, strict=True)
+        for match, scores in zip(matches, tasks.play(executor, matches, runs, progress), strict=True)
     ]
     measured = [against(on, match.match_id) for on, match in zip(tasks, matches, strict=True)]
     if not tasks.several:
         return claim(gains[0], measured[0], (tasks.tasks[0].name, tasks.tasks[0].unit))
     named = tasks.tasks if tasks.study.config.families else []
-    families = tuple(dict.fromkeys(family_of(task) for task in named))
+    families = tuple(dict.fromkeys(map(family_of, named)))
     scales = [own_unit(task.name, task.unit) for task in named] if len(families) == 1 else tasks.scales()
     return claim_over(list(zip(scales, gains, measured, strict=True)), families)
 

@@ -25,7 +25,7 @@ from arena.task_study import all_tasks
 from meta.archive import Archive, not_behind, runs_by_seed
 from meta.breed import breed, write_down
 from meta.champion import crown
-from meta.claim import Claim
+from meta.claim import Champion, Claim
 from meta.confirmation import FINAL, best_scripts, confirm, kept_apart
 from meta.expected_gain import ExpectedGain
 from meta.learnt import relearnt
@@ -37,10 +37,9 @@ from meta.mutators.mix import Mix, named_operators
 from meta.night import night_seen, play_night
 from meta.novelty import novelty_on
 from meta.plan import RACE_RULE, TURNS, Plan
-from meta.population import descendants, entries, twin_of_stock
+from meta.population import descendants, entries
 from meta.reserve import confirm_on_reserved
 from meta.steering import AddIdea, allowed, given, take_in, vetoed
-from meta.verdict import Champion
 from programs.file_set import is_document
 from programs.program import Program
 from programs.shelf import in_library, starter
@@ -110,7 +109,6 @@ class Evolution:
     def __post_init__(self) -> None:
         self.tasks = TaskSet.of(self.study)
         self.novelty = novelty_on(all_tasks(self.study))
-        self.mix = Mix(operators_of(self.study))
         self.own: str | None = self.study.config.plan.get("origin")
         self.twins: dict[str, str] = {}  # starters that behave like an earlier one and were not run
 
@@ -128,7 +126,7 @@ class Evolution:
             names = [self.study.state.programs[program_id].name for program_id in (later, first)]
             note = f"{names[0]} is not run, because it behaves exactly like {names[1]} on the tasks of this study"
             self.progress({"kind": "note", "text": note})
-        self.race("opening", [*entered, twin_of_stock()], self.plan.opening, 0)
+        self.race("opening", [*entered, Entry(starter("stock"), "a/a")], self.plan.opening, 0)
 
     def admit(self, starters: Sequence[Program]) -> None:
         if 0 in self.study.state.generations:
@@ -177,7 +175,8 @@ class Evolution:
         wishes, own = take_in(self.study, generation), self.lineage_of_own()
         rng = np.random.default_rng(self.study.streams.seed("search", "stock", generation))
         archive = allowed(self.study, archive).breeding_stock(rng, self.plan.elites, self.plan.child_runs, own)
-        mix = self.author.chooser(self.mix, generation, facts, self.novelty, archive) if self.author else self.mix
+        offline = Mix(operators_of(self.study))
+        mix = self.author.chooser(offline, generation, facts, self.novelty, archive) if self.author else offline
         steered = [given(wish, self.study, self.novelty) for wish in wishes if wish.what == "program"]
         # Before the operators are drawn: ideas that a person gave, the list learnt anew.
         leading: list[Mutator] = [AddIdea(wish) for wish in wishes if wish.what == "idea"]

@@ -23,13 +23,12 @@ from arena.executor import Executor, Progress
 from arena.study import Study
 from arena.task_set import TaskSet
 from arena.task_study import TaskStudy, reserved_tasks
-from meta.claim import LEVEL, Claim
+from meta.claim import LEVEL, Claim, held_out
 from meta.confirmation import arms, play_final
 from meta.cost import Work
 from meta.lineage import Lineage
 from meta.novelty import differ
 from meta.plan import Plan
-from meta.verdict import held_out
 from programs.errors import UsageError
 from programs.program import Program
 from programs.shelf import starter
@@ -96,9 +95,12 @@ def confirm_on_reserved(
     for on in reserved_sets(study):
         task, there = on.tasks[0], None
         if differ(on, champion, starter("stock")):
+            entered, final = arms(on, champion, plan), plan
+            if task.task_id in unseen:
+                final = replace(plan, confirm_runs=plan.variant_runs)
+                entered = [entry for entry in entered if entry.role != "without-ideas"]
             with at(on) as executor:
-                is_drawn = task.task_id in unseen
-                there = confirm_on(on, executor, lineage, champion, plan, progress, is_drawn)
+                there = play_final(on, executor, lineage, entered, final, f"reserve-{task.name}", "reserve", progress)
         else:
             name = family_of(task) if on.several else task.name
             progress({"kind": "note", "text": f"{champion.name} behaves like stock on {name}: not run there"})
@@ -134,20 +136,3 @@ def gated(
         holds = p is not None and home.holds and p < LEVEL
         results.append(held_out(names.get(task.task_id, task.name), task.unit, there, p, holds))
     return results
-
-
-def confirm_on(
-    reserved: TaskSet,
-    executor: Executor,
-    lineage: Lineage,
-    champion: Program,
-    plan: Plan,
-    progress: Progress,
-    is_drawn: bool,
-) -> Claim:
-    entered = arms(reserved, champion, plan)
-    if is_drawn:
-        plan = replace(plan, confirm_runs=plan.variant_runs)
-        entered = [entry for entry in entered if entry.role != "without-ideas"]
-    matches = reserved.enter(f"reserve-{reserved.tasks[0].name}", entered, purpose="reserve", stream="reserve")
-    return play_final(reserved, executor, lineage, champion, matches, plan, "for a held-out task", progress)

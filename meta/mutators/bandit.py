@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from analysis.ledger.writing_events import MutationEvent
 from analysis.statistics import between_variance
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from analysis.effects.rows import MutationCredit
+    from meta.mutators.llm.mutator import LlmMutator
 
 # Device time that costs one dollar: a rented accelerator at two dollars an hour.
 SECONDS_PER_USD = 1800.0
@@ -101,39 +102,18 @@ def _posterior(effects: Sequence[tuple[float, float]], prior: float, between: fl
     return (prior / between + sum(y / (v + between) for y, v in effects)) / precision, 1 / precision
 
 
-class Chooser(Protocol):
-    """Picks the next operator and receives the result of each proposal."""
-
-    def draw(self, rng: np.random.Generator) -> Mutator: ...
-
-    def report(self, proposal: ChildProposal, refusal: str) -> None: ...
-
-
-class ModelOperator(Mutator, Protocol):
-    """An operator that calls a model, while calls are possible."""
-
-    @property
-    def model(self) -> str: ...
-
-    @property
-    def open(self) -> bool: ...
-
-    def report(self, proposal: ChildProposal, refusal: str) -> None:
-        """Note a proposal of this generation for later prompts."""
-
-
 class Bandit:
     """One generation: offline and model operators together; model operators that cannot call are skipped."""
 
     def __init__(
         self,
         offline: Mix,
-        asking: Sequence[ModelOperator],
+        asking: Sequence[LlmMutator],
         arms: Mapping[Name, ArmHistory],
         race_seconds: float,
         first_usd: Mapping[str, float],
     ) -> None:
-        self._asking: dict[Name, ModelOperator] = {(m.name, m.model): m for m in asking}
+        self._asking: dict[Name, LlmMutator] = {(m.name, m.model): m for m in asking}
         self._arms: dict[Name, Mutator] = {**{(m.name, None): m for m in offline.operators}, **self._asking}
         self._believed = believe([*self._arms], arms, race_seconds, first_usd)
         known = {name: arms.get(name, ArmHistory()) for name in self._arms}
@@ -163,5 +143,5 @@ class Bandit:
         if arm in self._tries:
             self._tries[arm][0] += 1
             self._tries[arm][1] += not refusal
-        for mutator in [*self._asking.values()][:1]:
+        for mutator in [*self._asking.values()][:1]:  # later prompts of all of them have it
             mutator.report(proposal, refusal)

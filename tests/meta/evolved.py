@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from meta.begin import create
+from meta.claim import Champion
 from meta.evolve import evolve
 from meta.plan import Plan
-from meta.verdict import Champion
 from tests.studies import silent
 from trainer.task import Task
 

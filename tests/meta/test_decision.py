@@ -32,13 +32,13 @@ from analysis.verdict.verdict import VIEWS, decided, verdict_of
 from analysis.wording import plain_text
 from arena.settings import StudyConfig
 from meta.begin import champion_of, take_up
+from meta.claim import Champion
 from meta.cli.longer import ELAPSED, longer, worth_more
 from meta.cli.output import Output
 from meta.cli.standings import present as standings
 from meta.cli.study_result import present
+from meta.evidence_page import training_cost
 from meta.evolve import evolve
-from meta.harvest_page import training_cost
-from meta.verdict import Champion
 from programs.program import Program
 from tests.meta.evolved import evolved
 from tests.studies import TINY, planted, silent

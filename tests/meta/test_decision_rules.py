@@ -11,9 +11,8 @@ from analysis.found_scripts import FoundScript
 from analysis.statistics import Mean, interval, mean_interval, welch_difference
 from analysis.verdict.decision import BETTER, OPEN, ArmGain, OnOneTask, twins
 from analysis.verdict.verdict import minus
-from meta.claim import Against, claim
+from meta.claim import Against, claim, decide
 from meta.cli.study_result import worth_applying
-from meta.verdict import decide
 from programs.program import Program
 from tests.meta.test_decision import AHEAD
 from trainer.task import Task

@@ -19,9 +19,9 @@ from arena.match import play
 from arena.race import Allocation
 from arena.task_study import TaskStudy
 from meta.begin import champion_of, take_up
+from meta.claim import Champion
 from meta.evolve import Evolution, evolve
 from meta.lineage import Lineage
-from meta.verdict import Champion
 from programs.program import Program
 from programs.shelf import starter
 from tests.inner_loop.play import BLOBS

@@ -21,14 +21,13 @@ from analysis.verdict.verdict import decided
 from arena.executor import Executor
 from arena.task_study import TaskStudy
 from meta.begin import take_up
-from meta.claim import Claim, claim
+from meta.claim import Champion, Claim, claim
 from meta.cost import seconds_of
 from meta.evolve import evolve
 from meta.lineage import Lineage
 from meta.mutators.llm.briefing import Control, ControlArm, brief, control_of
 from meta.plan import Plan, within
 from meta.reserve import confirm_on_reserved, gated, unseen_variant, works_on_reserved
-from meta.verdict import Champion
 from programs.errors import NotComparable
 from programs.shelf import meta_program, starter
 from tests.meta.evolved import evolved

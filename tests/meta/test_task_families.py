@@ -21,7 +21,7 @@ from arena.settings import UsedFamilies
 from arena.setup import beside
 from arena.task_set import TaskSet, evidence_of
 from meta.begin import take_up
-from meta.claim import Against, Gains, claim_over
+from meta.claim import Against, Champion, Gains, claim_over
 from meta.confirmation import FINAL
 from meta.conformance.evidence_of import edit, idea
 from meta.evolve import evolve
@@ -29,7 +29,6 @@ from meta.learnt import relearnt
 from meta.past_study import past_study
 from meta.plan import Plan
 from meta.task_families import DrawnTasks, Families, draw, sized, works
-from meta.verdict import Champion
 from programs.errors import UsageError
 from programs.shelf import starter
 from tests.meta.evolved import evolved
@@ -222,7 +221,7 @@ def test_a_difference_between_tasks_is_no_noise_of_the_claim() -> None:
     scale = GainScale("hills", "nats", 1.0, False, mean_interval([]))
     gains: list[Gains] = [{"champion": [e + 0.5, e + 0.6], "control": [e, e + 0.1], "a/a": [e + 0.1, e]} for e in easy]
     told = claim_over([(scale, one, known) for one in gains], ("hills",))
-    assert told.holds and told.difference == pytest.approx(0.5) and told.champion.n == 4
+    assert told.holds and told.tested.difference == pytest.approx(0.5) and told.champion.n == 4
     (aa,) = told.aa
     assert (aa.difference, aa.low, aa.high) == pytest.approx((0.0, 0.0, 0.0))
     apart: list[Gains] = [

@@ -16,9 +16,9 @@ from arena.race import ArmScore
 from arena.task_set import TaskSet
 from meta.begin import champion_of, create, take_up
 from meta.champion import write_page_again
+from meta.claim import Champion
 from meta.evolve import evolve
 from meta.reserve import refuse_twice
-from meta.verdict import Champion
 from programs.errors import UsageError
 from programs.shelf import starter
 from tests.meta.evolved import evolved

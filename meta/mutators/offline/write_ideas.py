@@ -31,6 +31,7 @@ from meta.mutators.base import ChildProposal, ParentProgram, parent_ids
 from meta.mutators.edit_gains import EditGain, GainTable, Key, idea_terms, key_of_term
 from meta.mutators.queue_first import queue_first
 from programs.edit import replace_ideas, unset_charter
+from programs.ideas import ProgramIdea
 from programs.program import Program
 from trainer.values.constants import is_number
 
@@ -69,9 +70,7 @@ class WriteIdeas:
         items = (beyond(evidence, table, best) if best else written(table, on))[: MOST * len(on)]
         if not items:
             return None
-        kept = [
-            Item(idea.text, 0.0) for idea in program.ideas if idea.conditions or _is_news(idea.text, idea.terms, table)
-        ]
+        kept = [Item(idea.text, 0.0) for idea in program.ideas if idea.conditions or _is_news(idea, table)]
         first = [] if best else mostly_kept(program, evidence)
         worded = wordings(program)
         every = [*first, *items, *kept, *by_turns(map(beside_winners, on))]
@@ -205,10 +204,22 @@ def best_values(table: GainTable) -> tuple[list[EditGain], list[EditGain]]:
     return best, [row for row in best if row.low > 0]
 
 
+def _is_news(idea: ProgramIdea, table: GainTable) -> bool:
+    """Whether the evidence does not cover an idea: one for LLMs, or one with an untried edit. Untested neighbours are
+    written again from today's best values."""
+    keys = _keys(idea.terms)
+    return not idea.text.startswith(UNTRIED) and (not keys or not table.rows.keys() >= keys)
+
+
 def beside_winners(table: GainTable) -> list[Item]:
     """Untried values beside the best value of each knob with a clear gain."""
-    by_knob, (_, winners) = table.by_knob(), best_values(table)
-    return [item for row in winners for item in _beside(row, by_knob[row.credit.knob.casefold()])]
+    items, by_knob = list[Item](), table.by_knob()
+    for row in best_values(table)[1]:
+        name, rows = row.credit.knob.lower(), by_knob[row.credit.knob.casefold()]
+        tried = [r.credit.value for r in rows if isinstance(r.credit.value, int | float)]
+        for value in untried(row.credit.value, tried) if is_number(row.credit.value) else ():
+            items.append(Item(f"{UNTRIED}: `{name}={value:g}`.", 0.0, row.credit.ids))
+    return items
 
 
 def _bundles(winners: Sequence[EditGain], table: GainTable) -> list[Item]:
@@ -227,13 +238,12 @@ def _second(rows: Sequence[EditGain]) -> list[EditGain]:
 
     Neighbouring rungs of a ladder mostly show the same effect, so a number must be two rungs away.
     """
-    first, rest = rows[0], [row for row in rows[1:] if row.low > 0]
-    if not is_number(first.credit.value):
-        return rest[:1]
-    rungs = sorted(float(row.credit.value) for row in rows if is_number(row.credit.value))
-    at = rungs.index(float(first.credit.value))
-    far = [row for row in rest if is_number(row.credit.value) and abs(rungs.index(float(row.credit.value)) - at) > 1]
-    return far[:1]
+    best, rest = rows[0].credit.value, [row for row in rows[1:] if row.low > 0]
+    if is_number(best):
+        rungs = sorted(float(row.credit.value) for row in rows if is_number(row.credit.value))
+        rest = [row for row in rest if is_number(row.credit.value)]
+        rest = [row for row in rest if abs(rungs.index(float(row.credit.value)) - rungs.index(float(best))) > 1]
+    return rest[:1]
 
 
 def _joint_ideas(table: GainTable) -> list[Item]:
@@ -260,34 +270,18 @@ def _keys(terms: Iterable[str]) -> frozenset[Key]:
     return frozenset(key for term in terms if (key := key_of_term(term)))
 
 
-def _beside(row: EditGain, rows: Sequence[EditGain]) -> list[Item]:
-    if not is_number(row.credit.value):
-        return []
-    tried = [r.credit.value for r in rows if isinstance(r.credit.value, int | float)]
-    name = row.credit.knob.lower()
-    return [Item(f"{UNTRIED}: `{name}={value:g}`.", 0.0, row.credit.ids) for value in untried(row.credit.value, tried)]
-
-
-def _is_news(text: str, terms: tuple[str, ...], table: GainTable) -> bool:
-    """Whether the evidence does not cover an idea: one for LLMs, or one with an untried edit."""
-    if text.startswith(UNTRIED):
-        return False  # written again from today's best values
-    keys = _keys(terms)
-    return not keys or any(key not in table.rows for key in keys)
-
-
 def untried(best: Number, tried: Sequence[Number]) -> list[Number]:
     """Up to two values beside ``best``: half-way to its tried neighbours, or one step beyond if there is none.
 
     Steps are geometric between values of one sign and arithmetic if a zero is involved; integers stay integers.
     """
-    rungs = sorted({float(value) for value in tried} | {float(best)})
-    at = rungs.index(float(best))
+    rungs, here = sorted({float(value) for value in (best, *tried)}), float(best)
+    at = rungs.index(here)
     below, above = rungs[at - 1] if at else None, rungs[at + 1] if at + 1 < len(rungs) else None
-    beside = [_between(rungs[at], above) if above is not None else _beyond(below, rungs[at])]
-    beside += [_between(rungs[at], below) if below is not None else _beyond(above, rungs[at])]
-    whole = all(isinstance(value, int) for value in [best, *tried])
-    values = [_tidy(value, whole) for value in beside if value is not None]
+    beside = [_between(here, above) if above is not None else _beyond(below, here)]
+    beside += [_between(here, below) if below is not None else _beyond(above, here)]
+    whole = all(isinstance(value, int) for value in (best, *tried))
+    values = [round(value) if whole else float(f"{value:.3g}") for value in beside if value is not None]
     return [value for value in dict.fromkeys(values) if float(value) not in rungs]
 
 
@@ -301,10 +295,6 @@ def _beyond(inner: float | None, edge: float) -> float | None:
         return None
     step = edge * edge / inner if inner * edge > 0 else 2 * edge - inner
     return step if step * edge > 0 else None
-
-
-def _tidy(value: float, whole: bool) -> Number:
-    return round(value) if whole else float(f"{value:.3g}")
 
 
 make = WriteIdeas
