@@ -62,7 +62,8 @@ class Archive:
 
     def only(self, chosen: Collection[str]) -> Archive:
         """The archive of these programs alone; children are counted in common."""
-        programs, twins = ({p: v for p, v in of.items() if p in chosen} for of in (self.programs, self.twins))
+        programs = {p: program for p, program in self.programs.items() if p in chosen}
+        twins = {own: twin for own, twin in self.twins.items() if own in chosen}
         return Archive(programs, self.scores, self.children, twins)
 
     def runners(self) -> list[str]:
