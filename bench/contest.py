@@ -105,7 +105,7 @@ def programs(count: int) -> list[Program]:
     """The starters, then starters of which one field of the charter is another; the same ones at every start."""
     import numpy as np
 
-    from meta.mutators.charter_moves import carry_out, moves
+    from meta.mutators.offline.change_field import carry_out, moves
 
     rng, starters = np.random.default_rng(1), shelf.starters()
     by_id = {program.program_id: program for program in starters}

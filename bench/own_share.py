@@ -32,7 +32,6 @@ from bench.common import METALOOP, figure, go_on, kept, mean_of, sql, tried
 from bench.simulated import EXPERIMENTS, LAWS, share_figure
 from bench.whole import quick_plan, whole_study
 from meta.begin import champion_of
-from meta.claim import Claim
 from trainer.laws.planted import random_law, simulated_task
 from trainer.task import Task
 
@@ -83,7 +82,7 @@ def simulated(job: Job, study: Path) -> Shown:
     task = Task.load(simulated_task(law, study.parent / "task", experiments=EXPERIMENTS))
     champion, claim = whole_study(task, quick_plan(task), job.seed, study)
     [best] = sql(study, BEST)
-    share = own_share(study, champion.program_id, claim.start, claim)
+    share = own_share(study, champion.program_id, claim.start, claim.tested)
     script = law.gain(best["config"])
     return Shown(job.how, job.seed, claim.stock.mean or 0.0, claim.champion.mean or 0.0, share, script, [], None, 0.0)
 
@@ -104,7 +103,7 @@ def trained(job: Job, study: Path) -> Shown:
     return Shown(job.how, job.seed, *gains, share, script, [], variant, 0.0)
 
 
-def own_share(study: Path, champion: str, start: Compared | None, over_stock: Claim | Compared) -> Share:
+def own_share(study: Path, champion: str, start: Compared | None, over_stock: Compared) -> Share:
     """A start that behaves like stock has no arm of its own."""
     [row] = sql(study, f"SELECT operator FROM programs WHERE program_id = '{champion}'")
     if row["operator"] in ("starter", "knowledge"):

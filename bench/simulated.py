@@ -48,7 +48,7 @@ def carry_out(job: Job) -> Ended:
     began = time.process_time()
     _, claim = whole_study(Task.load(job.folder), job.plan, job.seed)
     spent = time.process_time() - began
-    return Ended(claim.holds, claim.champion.mean or 0.0, claim.stock.mean or 0.0, claim.difference, spent)
+    return Ended(claim.holds, claim.champion.mean or 0.0, claim.stock.mean or 0.0, claim.tested.difference, spent)
 
 
 def studies(laws: Sequence[Law], count: int, workers: int, plan: Plan | None = None) -> Iterator[Ended]:

@@ -35,7 +35,7 @@ import numpy as np
 from analysis.knowledge import SHIPPED, read
 from analysis.report.coverage import choose, task_values
 from bench.common import METALOOP, TRIED, figure, go_on, kept, over_tasks, sql
-from meta.learnt import with_ideas
+from meta.learnt import sentence, with_list
 from programs.bare import without_ideas
 from programs.edit import set_charter
 from programs.shelf import starter
@@ -80,7 +80,7 @@ def program(family: str, kind: str) -> str:
             replace(task, worth={group: {v: -w for v, w in known.items()} for group, known in task.worth.items()})
             for task in tasks
         ]
-    text = with_ideas(starter("idea-queue"), choose(tasks, conditions="flat" not in words))
+    text = with_list(starter("idea-queue"), [*map(sentence, choose(tasks, conditions="flat" not in words))])
     return set_charter(text, "doubt_ideas", False) if "followed" in words else text
 
 

@@ -15,7 +15,7 @@ from analysis.wording import estimate, listed, many, plain_text
 from arena.harvest import HARVEST
 from arena.study import Study
 from meta.agent_text import for_agents, with_code_changes
-from meta.harvest_page import training_cost
+from meta.evidence_page import training_cost
 from meta.rewriting import edit_of
 from programs.charter_prose import with_prose
 from programs.errors import NotFound, UsageError

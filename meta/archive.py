@@ -35,7 +35,8 @@ class Archive:
     ) -> None:
         self.programs = programs
         self.twins = dict(twins or {})
-        alike = [replace(s, program_id=own) for own, twin in self.twins.items() for s in scores if s.program_id == twin]
+        new = {own: twin for own, twin in self.twins.items() if all(s.program_id != own for s in scores)}
+        alike = [replace(s, program_id=own) for own, twin in new.items() for s in scores if s.program_id == twin]
         self.scores = sorted(
             (s for s in [*scores, *alike] if s.program_id in programs), key=lambda s: (-s.shrunk_mean, s.program_id)
         )
@@ -44,9 +45,6 @@ class Archive:
     def best(self, among: Sequence[str] | None = None) -> list[ProgramScore]:
         """Scores in falling order of the shrunken mean, of all programs or of those named."""
         return [s for s in self.scores if among is None or s.program_id in among]
-
-    def elites(self, n: int) -> list[Program]:
-        return [self.programs[s.program_id] for s in self.scores if s.program_id not in self.twins][:n]
 
     def breeding_stock(
         self, rng: np.random.Generator, n: int, more_than: int, first_among: Sequence[str] | None = None
@@ -59,16 +57,14 @@ class Archive:
         again = [s.program_id for s in self.scores if s.n > more_than]
         pool = again if len(again) >= n else [s.program_id for s in self.scores]
         incumbent = (self.best(first_among) or self.best())[0].program_id
-        within = self.only({incumbent, *pool})
-        chosen = {p.program.program_id for p in within.parents(rng, n, [incumbent])}
-        return self.only(chosen)
+        chosen = self.only({incumbent, *pool}).parents(rng, n, [incumbent])
+        return self.only({parent.program.program_id for parent in chosen})
 
     def only(self, chosen: Collection[str]) -> Archive:
         """The archive of these programs alone; children are counted in common."""
+        programs = {p: program for p, program in self.programs.items() if p in chosen}
         twins = {own: twin for own, twin in self.twins.items() if own in chosen}
-        part = Archive({p: held for p, held in self.programs.items() if p in chosen}, (), self.children, twins)
-        part.scores = [score for score in self.scores if score.program_id in chosen]
-        return part
+        return Archive(programs, self.scores, self.children, twins)
 
     def runners(self) -> list[str]:
         """Ids of the programs to run, best first; a twin stands for programs that behave like it."""
@@ -99,12 +95,13 @@ class Archive:
         return [on.shrunk_mean + on.shrunk_se * (rng.standard_normal() - bred) for on in score.tasks or (score,)]
 
 
-PairedRuns = Mapping[str, Mapping[tuple[str, str, int], float]]  # program → (task, match, run seed) → gain
+Paired = tuple[str, str, int]  # task, match, run seed
+PairedRuns = Mapping[str, Mapping[Paired, float]]  # program → gains
 
 
 def runs_by_seed(con: DuckDBPyConnection) -> PairedRuns:
     """The verified gains of the runs that choose programs."""
-    gains: dict[str, dict[tuple[str, str, int], float]] = {}
+    gains: dict[str, dict[Paired, float]] = {}
     for program_id, task, match_id, seed, gain in con.execute(_PAIRED).fetchall():
         gains.setdefault(program_id, {})[task, match_id, seed] = gain
     return gains
@@ -122,7 +119,7 @@ def not_behind(program_id: str, parents: Mapping[str, Sequence[str]], known: Col
     return program_id
 
 
-def surpasses(child: Mapping[tuple[str, str, int], float], parent: Mapping[tuple[str, str, int], float]) -> bool:
+def surpasses(child: Mapping[Paired, float], parent: Mapping[Paired, float]) -> bool:
     """Whether the child gained more on average over tasks, in standard deviations of its differences there, one of
     them where it has none; a child that never ran beside its parent is believed."""
     by_task: dict[str, list[float]] = {}
@@ -136,11 +133,9 @@ def surpasses(child: Mapping[tuple[str, str, int], float], parent: Mapping[tuple
 def front(points: Sequence[Sequence[float]]) -> list[int]:
     """Indices of the points that no other point dominates (as good everywhere and better somewhere); of equal points
     the first."""
-    values = np.asarray(points, dtype=float)
-    undominated: list[int] = []
+    values, best = np.asarray(points, dtype=float), list[int]()
     for i, point in enumerate(values):
-        others = np.delete(values, i, axis=0)
-        beaten = (others >= point).all(axis=1) & (others > point).any(axis=1)
-        if not beaten.any() and not any((values[j] == point).all() for j in undominated):
-            undominated.append(i)
-    return undominated
+        beaten = (values >= point).all(axis=1) & (values > point).any(axis=1)
+        if not beaten.any() and not any((values[j] == point).all() for j in best):
+            best.append(i)
+    return best

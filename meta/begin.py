@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
+
+from pydantic import JsonValue
 
 from analysis.ledger import read
 from arena.setup import BASELINE_SEEDS, StudySetup, beside
@@ -24,17 +26,15 @@ from programs.errors import Corrupt
 from programs.program import Program
 from trainer.task import Task
 
-if TYPE_CHECKING:
-    from pydantic import JsonValue
+BESIDE_PLAN = ("origin", "operators", "race_rule", TURNS, PATH)  # what else the plan of study.toml remembers
 
 
 def create(
-    folder: Path, *, task: Task, plan: Plan, own: Sequence[Program] = (), workers: int, seed: int | None = None,
-    fixed_steps: bool = False, sandbox: bool = True, command: str = "evolve", reserve: Sequence[Task] = (),
-    further: Sequence[Task] = (), researcher: str = "scripted", model_config: ModelConfig | None = None,
-    meta_program: Program | None = None, devices: int = 1, past: PastStudy | None = None, race_rule: str | None = None,
-    learnt: Learnt | None = None, variant: Task | None = None, drawn: DrawnTasks | None = None, path: str | None = None,
-    typed: Mapping[str, list[str]] | None = None,
+    folder: Path, *, task: Task, plan: Plan, own: Sequence[Program] = (), command: str = "evolve",
+    further: Sequence[Task] = (), reserve: Sequence[Task] = (), variant: Task | None = None,
+    drawn: DrawnTasks | None = None, past: PastStudy | None = None, learnt: Learnt | None = None,
+    model_config: ModelConfig | None = None, meta_program: Program | None = None, researcher: str = "scripted",
+    race_rule: str | None = None, path: str | None = None, **settings: Any,
 ) -> tuple[Study, list[Program]]:  # fmt: skip
     """A new study in ``folder`` and its starters. With ``command`` improve, the first of ``own`` is the program to
     improve. ``further``: tasks beside ``task`` that every match is also played on.
@@ -43,41 +43,41 @@ def create(
     they search traces is decided here, so that a later price list changes nothing. ``past``: its champion is a starter;
     ``learnt``: from measured tasks; ``variant``: a held-out task of its family on which the champion is shown;
     ``drawn``: the tasks of a study over families, whose first one is ``task``; ``path``: the user's program file;
-    ``typed``: the command.
+    ``settings``: others of `StudySetup`.
     """
+    follows = None
     if model_config and model_config.models:
         from meta.mutators.llm.trace_access import trace_mode
 
         model_config = model_config.model_copy(update={"traces": trace_mode(model_config)})
-    follows = (meta_program or shelf.meta_program()).text if model_config and model_config.models else None
+        follows = (meta_program or shelf.meta_program()).text
     refuse_twice([task, *further], reserve)
-    taught = learnt.program if learnt else None
-    before = past.champion if past else None
-    chosen = starters(plan.starters, own, None if plan.learnt_runs else taught, before)
-    chosen += [taught] if taught and plan.learnt_runs else []
+    taught, before = learnt.program if learnt else None, past.champion if past else None
     turns = taking_turns(own[0], taught, task, researcher, before) if plan.night else []
-    chosen = [*dict.fromkeys([own[0], *turns])] if turns else chosen
-    origin = own[0].program_id if command == "improve" else None
-    named = {"race_rule": race_rule, "origin": origin, PATH: path if origin else None}
-    settings = plan_settings(plan, named) | ({TURNS: [one.program_id for one in turns]} if turns else {})
+    if turns:
+        chosen = [*dict.fromkeys([own[0], *turns])]
+    elif taught and plan.learnt_runs:
+        chosen = [*starters(plan.starters, own, past=before), taught]
+    else:
+        chosen = starters(plan.starters, own, taught, before)
+    kept: dict[str, JsonValue] = {"race_rule": race_rule, TURNS: [one.program_id for one in turns]}
+    if command == "improve":
+        kept |= {"origin": own[0].program_id, PATH: path}
+    if MUTATORS.added:
+        named_operators(MUTATORS.names)  # refused before anything is spent
+        kept["operators"] = [*MUTATORS.names]
     unseen = beside(task, plan.run_budget, [variant] if variant else [], variant=True)
-    reserved = beside(task, plan.run_budget, reserve) + unseen + (drawn.reserve if drawn else [])
     setup = StudySetup(
         command,
         task,
         plan.run_budget,
-        workers=workers,
-        devices=devices,
-        seed=seed,
-        fixed_steps=fixed_steps,
-        researcher=researcher,
-        plan=settings,
+        plan=asdict(plan) | {name: value for name, value in kept.items() if value},
         programs=chosen,
         baseline_seeds=plan.baseline_seeds or BASELINE_SEEDS,
         confirm_seeds=plan.confirm_seeds or None,
-        sandbox=sandbox,
+        researcher=researcher,
         further=beside(task, plan.run_budget, further),
-        reserve=reserved,
+        reserve=beside(task, plan.run_budget, reserve) + unseen + (drawn.reserve if drawn else []),
         fresh=drawn.fresh if drawn else (),
         families=drawn.families if drawn else None,
         model_config=model_config,
@@ -85,46 +85,35 @@ def create(
         from_study=past.used if past else None,
         start=past.main if past and plan.night else (),
         knowledge=learnt.used if learnt and learnt.program in chosen else None,
-        typed=typed or {},
+        **settings,
     )
     return Study.create(folder, setup), chosen
-
-
-def plan_settings(plan: Plan, named: Mapping[str, str | None]) -> dict[str, JsonValue]:
-    """The plan as study.toml holds it, with what else the study is to remember by name."""
-    settings: dict[str, JsonValue] = asdict(plan)
-    if MUTATORS.added:
-        named_operators(MUTATORS.names)  # refused before anything is spent
-        settings["operators"] = [*MUTATORS.names]
-    return settings | {name: value for name, value in named.items() if value}
 
 
 def take_up(folder: Path) -> tuple[Study, Plan, list[Program]]:
     """An existing study, its plan and its starters, to resume where its ledger ends."""
     study = Study.open(folder)
-    beside_plan = ("origin", "operators", "race_rule", TURNS, PATH)
-    given = {k: v for k, v in study.config.plan.items() if k not in beside_plan}
+    kept = study.config.plan
+    given = {name: value for name, value in kept.items() if name not in BESIDE_PLAN}
+
+    def corrupt(what: str) -> Corrupt:
+        return Corrupt(f"{folder}/study.toml: [plan] {what}", hint="restore study.toml from a copy")
+
     try:
         plan = Plan(**given)
     except TypeError:
-        raise Corrupt(
-            f"{folder}/study.toml: [plan] is not a plan of this version",
-            hint=f"this study was made by `metaloop {study.config.command}`; use that command",
-        ) from None
+        raise corrupt(f"is not a plan of this version; use `metaloop {study.config.command}`, which made it") from None
     for name, value in given.items():
         # a whole number may stand for seconds; nothing is a number that is true or false
         if type(value) not in ((int, float) if name == "run_budget" else (int,)) or value < 0:
-            message = f"{folder}/study.toml: [plan] {name} = {value!r} is not a valid number"
-            raise Corrupt(message, hint="restore study.toml from a copy")
+            raise corrupt(f"{name} = {value!r} is not a valid number")
     began = [Program.parse(text, name) for name, text in study.config.programs]
-    known, turns = {program.program_id for program in began}, study.config.plan.get(TURNS, [])
-    origin = study.config.plan.get("origin")
-    for name, program_id in [*[("origin", origin)] * bool(origin), *((TURNS, each) for each in turns)]:
-        if program_id not in known:
-            message = f"{folder}/study.toml: [plan] {name}: {program_id!r} is not one of its programs"
-            raise Corrupt(message, hint="restore study.toml from a copy")
+    known, turns = {program.program_id for program in began}, kept.get(TURNS, [])
+    for name, ids in (("origin", [kept.get("origin")]), (TURNS, turns)):
+        if unknown := {*ids} - {*known, None}:
+            raise corrupt(f"{name}: {', '.join(map(repr, unknown))} is not one of its programs")
     if plan.night and len(turns) < 2:
-        raise Corrupt(f"{folder}/study.toml: [plan] {TURNS} is missing", hint="restore study.toml from a copy")
+        raise corrupt(f"{TURNS} is missing")
     return study, plan, began
 
 

@@ -15,8 +15,10 @@ from arena.study import Study
 from meta.archive import Archive
 from meta.learnt import follows
 from meta.lineage import Lineage
-from meta.mutators.bandit import Chooser
-from meta.mutators.base import ChildProposal, ModelCalls, Mutator
+from meta.mutators.bandit import Bandit
+from meta.mutators.base import ChildProposal, Mutator
+from meta.mutators.mix import Mix
+from meta.mutators.offline.write_ideas import WriteIdeas
 from meta.novelty import Novelty
 from programs.charter_prose import START, agreeing, with_prose
 from programs.edit import with_missing_patches
@@ -48,7 +50,7 @@ def breed(
     archive: Archive,
     evidence: Evidence,
     novelty: Novelty,
-    mix: Chooser,
+    mix: Mix | Bandit,
     *,
     generation: int,
     count: int,
@@ -64,34 +66,34 @@ def breed(
     A model may repair a faulty reply once, also one whose child behaves like an earlier program. A job that it passes
     costs a proposal and no child.
     """
+
+    def tried(proposal: ChildProposal, parent: Program, name: str) -> Attempt:
+        # what is new, or a model's, may be something of which the study knows nothing
+        asked = None if mutator in leading or proposal.calls else worth
+        attempts.append(judge(proposal, parent, name, novelty, gate, asked))
+        mix.report(proposal, attempts[-1].refusal)
+        return attempts[-1]
+
     rng = np.random.default_rng(study.streams.seed("search", "breed", generation))
     known = [p.name for p in study.state.programs.values() if (p.generation or 0) < generation]
     attempts: list[Attempt] = []
-    first = [*leading, mix.named("write-ideas")]
+    first = [*leading, WriteIdeas()]
     for number in range(count * TRIES):
         admitted = [a.program.name for a in attempts if a.program is not None and not a.refusal]
         if len(admitted) == count:
             break
         mutator = first[number] if number < len(first) else mix.draw(rng)
         parents = archive.parents(rng, mutator.parents, first_among)
-        if len(parents) < mutator.parents:
-            continue
-        proposal = mutator.propose(parents, evidence, rng)
+        proposal = mutator.propose(parents, evidence, rng) if len(parents) == mutator.parents else None
         if proposal is None:
             continue
         proposal = _with_patches(proposal, study, [parent.program for parent in parents])
         if mutator.name in LISTS and novelty.researcher == "scripted":
             proposal = _for_its_tasks(proposal, novelty.tasks)
         name = next_version(parents[0].program.name, [*known, *admitted])
-        asked = None if mutator in leading or proposal.calls else worth  # of what is new, the study knows nothing
-        attempt = judge(proposal, parents[0].program, name, novelty, gate, asked)
-        attempts.append(attempt)
-        mix.report(proposal, attempt.refusal)
-        again = proposal.repair(attempt.refusal) if attempt.faulty and proposal.repair else None
-        if again is not None:
-            attempt = judge(again, parents[0].program, name, novelty, gate, asked)
-            attempts.append(attempt)
-            mix.report(again, attempt.refusal)
+        attempt = tried(proposal, parents[0].program, name)
+        if attempt.faulty and proposal.repair and (again := proposal.repair(attempt.refusal)):
+            attempt = tried(again, parents[0].program, name)
         if not attempt.refusal:
             archive.children.update(proposal.parent_ids)
     return attempts
@@ -114,7 +116,7 @@ def _for_its_tasks(proposal: ChildProposal, tasks: Sequence[Task]) -> ChildPropo
     own = [
         idea.text
         for idea in ideas
-        if not any(map(EditSpace.names_edit, idea.terms)) or any(follows(idea, task) for task in tasks)
+        if any(follows(idea, task) for task in tasks) or not any(map(EditSpace.names_edit, idea.terms))
     ]
     return replace(proposal, text=replace_ideas(proposal.text, own)) if 0 < len(own) < len(ideas) else proposal
 
@@ -158,8 +160,8 @@ def judge(
 
 def lint_error(program: Program) -> str:
     """The first error that lint finds, with its line; empty if there is none."""
-    errors = (message for message in lint(program) if message.level == "error")
-    return next((f"lint: line {error.line}: {error.message}" for error in errors), "")
+    errors = (f"lint: line {one.line}: {one.message}" for one in lint(program) if one.level == "error")
+    return next(errors, "")
 
 
 def write_down(study: Study, lineage: Lineage, attempts: Sequence[Attempt], generation: int) -> list[Program]:
@@ -173,27 +175,15 @@ def write_down(study: Study, lineage: Lineage, attempts: Sequence[Attempt], gene
             generation=generation,
             attempt=number,
             child_id=program.program_id if program else None,
-            parent_ids=tuple(p.parent_ids),
+            parent_ids=p.parent_ids,
             operator=p.operator,
             accepted=not attempt.refusal,
             reason=attempt.refusal or p.reason,
-            evidence_ids=tuple(p.evidence_ids),
+            evidence_ids=p.evidence_ids,
             remark=p.remark or None,
         )
-        study.record(_with_model(event, p.calls) if p.calls else event)
+        if p.calls:
+            prompt = tuple(PromptMessage(role, text) for role, text in p.calls.prompt)
+            event = replace(event, **vars(p.calls) | {"prompt": prompt, "turns": p.calls.turns or None})
+        study.record(event)
     return [a.program for a in attempts if a.program is not None and not a.refusal]
-
-
-def _with_model(event: MutationEvent, calls: ModelCalls) -> MutationEvent:
-    """The event with the model behind the proposal."""
-    return replace(
-        event,
-        model=calls.model,
-        tokens=calls.tokens,
-        usd=calls.usd,
-        call=calls.call,
-        prompt=tuple(PromptMessage(role, text) for role, text in calls.prompt),
-        meta_program_id=calls.meta_program_id,
-        repairs=calls.repairs,
-        turns=calls.turns or None,
-    )

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from analysis.found_scripts import FoundScript, found_scripts
+from pydantic import JsonValue
+
+from analysis.found_scripts import found_scripts
 from analysis.ledger.events import ChampionEvent
 from analysis.study import read_study
 from analysis.trust import counts, weakest
@@ -15,13 +17,11 @@ from analysis.verdict.decision import Decision, HeldOut, decision_of
 from analysis.verdict.origin import origin_of
 from arena.study import Study
 from arena.task_set import TaskSet
-from meta.claim import Claim
+from meta.claim import Champion, Claim, decide
 from meta.confirmation import same_as
-from meta.evidence_page import evidence_page
-from meta.harvest_page import harvests
+from meta.evidence_page import evidence_page, harvests
 from meta.lineage import Lineage
 from meta.night import NIGHT, NightSeen
-from meta.verdict import Champion, decide
 from programs.evolved_for import EvolvedFor
 from programs.program import Program
 from programs.shelf import starters
@@ -41,26 +41,18 @@ def crown(
     """
     event = study.state.champion
     decision = decision_of(event.body) if event else decided(study, program, claim, night, held_out)
-    champion = Champion(program, decision)
     lineage.crown(program.program_id)
     write_champion(study.folder, replace(program, evolved_for=label_of(study, program)))
     for harvest in harvests(study):
         for path, text in harvest.files:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(path, text.encode())
+    champion = Champion(program, decision)
     write_page(study, champion)
     if event is None:
-        study.record(
-            ChampionEvent(
-                body={
-                    "program_id": program.program_id,
-                    "name": program.name,
-                    "holds": decision.holds,
-                    "trust": decision.trust,
-                    "decision": decision.record(),
-                }
-            )
-        )
+        body: dict[str, JsonValue] = {"program_id": program.program_id, "name": program.name}
+        body |= {"holds": decision.holds, "trust": decision.trust, "decision": decision.record()}
+        study.record(ChampionEvent(body=body))
     return champion
 
 
@@ -85,42 +77,25 @@ def decided(
 ) -> Decision:
     """The decision, from the claim and the study's records of its confirmation. ``night``: the programs that are
     compared took turns."""
-    tasks = TaskSet.confirming(study)
-    played = {
-        match_id: [arm.arm_id for arm in match.arms]
-        for match_id, match in study.state.matches.items()
-        if match.purpose in ("confirmation", NIGHT)
-    }
-    arm_ids = {arm_id for arms in played.values() for arm_id in arms}
-    verified = [event for event in study.state.verifications() if event.arm_id in arm_ids]
-    trust = weakest(event.trust for event in verified if counts(event.status, event.trust))
+    tasks, state = TaskSet.confirming(study), study.state
+    matches = {match_id: m for match_id, m in state.matches.items() if m.purpose in ("confirmation", NIGHT)}
+    arm_ids = {arm.arm_id for match in matches.values() for arm in match.arms}
+    verified = [event for event in state.verifications() if event.arm_id in arm_ids]
     origin = study.config.plan.get("origin")
-    own = study.program(origin) if origin else None
-    same = same_as(tasks, own, program) if own and not night else ""
-    tested = night.tested if night else program
+    own, tested = study.program(origin) if origin else None, night.tested if night else program
     with read_study(study.folder, views=()) as con:
         start = None if night else origin_of(con, tested.program_id)
-    return decide(
-        tested,
-        claim,
-        tasks.tasks,
-        trust=trust,
-        own=own.name if own else "",
-        same_as=same,
-        match_ids=sorted(played),
-        scripts=best_scripts_of(tasks),
-        origin=start,
-        night=night.contributed if night else (),
-        held_out=held_out,
+        searched = () if study.config.families else tasks.tasks  # no other task has a train.py of its own
+        scripts = [script for task in searched for script in found_scripts(con, task.name, task.unit)]
+    contributed, name = night.contributed if night else (), own.name if own else ""
+    return replace(
+        decide(tested, claim, tasks.tasks, own=name, origin=start, night=contributed),
+        trust=weakest(event.trust for event in verified if counts(event.status, event.trust)),
+        same_as=same_as(tasks, own, program) if own and not night else "",
+        match_ids=tuple(sorted(matches)),
+        scripts=tuple(scripts),
+        held_out=tuple(held_out),
     )
-
-
-def best_scripts_of(tasks: TaskSet) -> list[FoundScript]:
-    """The best train.py of each task."""
-    if tasks.study.config.families:  # no task has a train.py of its own to look for
-        return []
-    with read_study(tasks.study.folder, views=()) as con:
-        return [script for task in tasks.tasks for script in found_scripts(con, task.name, task.unit)]
 
 
 def write_page(study: Study, champion: Champion) -> None:

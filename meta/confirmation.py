@@ -2,68 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from analysis.knowledge import family_of
 from analysis.scales import own_unit
 from analysis.verdict.origin import ancestors
-from arena.arms import Entry, Match
+from arena.arms import Entry
 from arena.executor import Executor, Progress
 from arena.harvest import harvest
 from arena.race import Allocation
 from arena.study import Study
-from arena.task_set import Scores, TaskSet
+from arena.task_set import TaskSet
 from arena.task_study import TaskStudy
 from inner_loop.behaviour import resolved_ideas
 from meta.claim import LEARNT, START, Against, Claim, claim, claim_over
-from meta.lineage import Lineage
+from meta.lineage import Lineage, admit
 from meta.novelty import differ
 from meta.plan import Plan
 from programs.bare import without_ideas
 from programs.program import Program
 from programs.shelf import starter
+from trainer.streams import Stream
 
 FINAL = ("confirmation", "reserve", "ablation", "night")  # purposes of the matches that select nothing
 
 
 def confirm(
-    tasks: TaskSet,
-    executor: Executor,
-    lineage: Lineage,
-    champion: Program,
-    plan: Plan,
-    progress: Progress,
+    tasks: TaskSet, executor: Executor, lineage: Lineage, champion: Program, plan: Plan, progress: Progress
 ) -> Claim:
     """Run the champion, stock, the champion without its ideas, the program it started from and the other controls
     once, on fresh run seeds."""
-    entered = arms(tasks, champion, own_of(tasks.study, plan)) + (controls(tasks) if plan.control_runs else [])
-    entered += started_from(tasks, champion) if plan.start_runs else []
-    entered += from_others(tasks, champion, plan)
-    matches = tasks.enter("confirmation", entered, purpose="confirmation", stream="confirmation")
-    return play_final(tasks, executor, lineage, champion, matches, plan, "for the confirmation", progress)
+    entered = [*arms(tasks, champion, plan), *controls(tasks, champion, plan)]
+    return play_final(tasks, executor, lineage, entered, plan, "confirmation", "confirmation", progress)
 
 
 def best_scripts(tasks: TaskSet, executor: Executor, plan: Plan, progress: Progress) -> None:
     """After the confirmation: the harvest."""
-    for on in tasks:
-        count = plan.harvest_experiments(tasks.tasks[0])
-        if count:
-            progress({"kind": "note", "text": f"searching for the best train.py on {on.task.name}"})
-            harvest(on, executor, count)
+    count = plan.harvest_experiments(tasks.tasks[0])
+    for on in tasks if count else ():
+        progress({"kind": "note", "text": f"searching for the best train.py on {on.task.name}"})
+        harvest(on, executor, count)
 
 
 def play_final(
     tasks: TaskSet,
     executor: Executor,
     lineage: Lineage,
-    champion: Program,
-    matches: Sequence[Match],
+    entered: Sequence[Entry],
     plan: Plan,
-    reason: str,
+    label: str,
+    purpose: Stream,
     progress: Progress,
 ) -> Claim:
-    """Record the arms of a final match on each task, play it, and compute the claim."""
-    study, match = tasks.study, matches[0]
+    """Record the arms of a final match, the champion first, play it on each task, and compute the claim."""
     few = {
         "without-ideas": plan.ablation_runs,
         "a/a": plan.control_runs,
@@ -71,24 +62,20 @@ def play_final(
         START: plan.start_runs,
         LEARNT: plan.learnt_runs,
     }
-    runs = Allocation({arm.arm_id: few.get(arm.role, plan.confirm_runs) for arm in match.arms})
-    for arm in match.arms:
-        lineage.add(arm.program, operator=arm.role, parent_ids=[champion.program_id], reason=reason)
-        study.admit(arm.program, generation=plan.generations, operator=arm.role, parent_ids=[champion.program_id])
-    return claim_from(tasks, matches, tasks.play(executor, matches, runs, progress))
-
-
-def claim_from(tasks: TaskSet, matches: Sequence[Match], played: Scores) -> Claim:
-    """The announced test, from the gains of a match that chooses nothing."""
+    matches = tasks.enter(label, entered, purpose=purpose, stream=purpose)
+    runs = Allocation({arm.arm_id: few.get(arm.role, plan.confirm_runs) for arm in matches[0].arms})
+    for entry in entered:
+        parents = [entered[0].program.program_id]
+        admit(tasks.study, lineage, entry.program, plan.generations, entry.role, parents, label)
     gains = [
         {arm.role: score.gains for arm, score in zip(match.arms, scores, strict=True)}
-        for match, scores in zip(matches, played, strict=True)
+        for match, scores in zip(matches, tasks.play(executor, matches, runs, progress), strict=True)
     ]
     measured = [against(on, match.match_id) for on, match in zip(tasks, matches, strict=True)]
     if not tasks.several:
         return claim(gains[0], measured[0], (tasks.tasks[0].name, tasks.tasks[0].unit))
     named = tasks.tasks if tasks.study.config.families else []
-    families = tuple(dict.fromkeys(family_of(task) for task in named))
+    families = tuple(dict.fromkeys(map(family_of, named)))
     scales = [own_unit(task.name, task.unit) for task in named] if len(families) == 1 else tasks.scales()
     return claim_over(list(zip(scales, gains, measured, strict=True)), families)
 
@@ -106,17 +93,12 @@ def against(on: TaskStudy, match_id: str) -> Against:
     return Against(tuple(metrics), {role: sum(seen) / max(1, len(seen)) for role, seen in held.items()})
 
 
-def own_of(study: Study, plan: Plan) -> Program | None:
-    """The user's own program, if it is an arm of the confirmation."""
-    origin = study.config.plan.get("origin")
-    return study.program(origin) if plan.own_arm and origin else None
-
-
-def arms(tasks: TaskSet, champion: Program, own: Program | None = None) -> list[Entry]:
-    """The champion and stock, the user's own program if it differs from the champion, and the champion without its
-    ideas if these matter on any task."""
+def arms(tasks: TaskSet, champion: Program, plan: Plan) -> list[Entry]:
+    """The champion and stock, the user's own program if it is an arm and differs from the champion, and the champion
+    without its ideas if these matter on any task."""
     entered = [Entry(champion, "champion"), Entry(starter("stock"), "control")]
-    if own is not None and not same_as(tasks, own, champion):
+    origin = tasks.study.config.plan.get("origin")
+    if plan.own_arm and origin and not same_as(tasks, own := tasks.study.program(origin), champion):
         entered.append(Entry(own, "own"))
     bare = without_ideas(champion)
     if any(resolved_ideas(champion, task) for task in tasks.tasks) and differ(tasks, bare, champion):
@@ -124,25 +106,26 @@ def arms(tasks: TaskSet, champion: Program, own: Program | None = None) -> list[
     return entered
 
 
-def started_from(tasks: TaskSet, champion: Program) -> list[Entry]:
-    """The champion's oldest ancestor, unless it is an arm of the announced test or behaves like one."""
-    study = tasks.study
-    parents = {program_id: row.parent_ids for program_id, row in study.state.programs.items()}
-    knowledge = study.config.knowledge
-    first = ancestors(champion.program_id, parents, knowledge.program_id if knowledge else None)[-1]
-    if first in (champion.program_id, study.config.plan.get("origin")):
-        return []
-    start = study.program(first)
-    behaves_alike = not (differ(tasks, start, champion) and differ(tasks, start, starter("stock")))
-    return [] if behaves_alike else [Entry(start, START)]
-
-
-def from_others(tasks: TaskSet, champion: Program, plan: Plan) -> list[Entry]:
-    """The program with ideas learnt on other tasks, where the study did not start from it; unless it behaves like the
-    champion."""
-    apart = kept_apart(tasks.study, plan)
-    known = tasks.study.program(apart) if apart else None
-    return [Entry(known, LEARNT)] if known and differ(tasks, known, champion) else []
+def controls(tasks: TaskSet, champion: Program, plan: Plan) -> Iterator[Entry]:
+    """What no test uses: stock once more (A/A) and the one-line program; the champion's oldest ancestor, unless it is
+    an arm of the announced test; and the program with ideas learnt on other tasks, where the study did not start from
+    it. Programs that behave like another one are left out."""
+    study, stock, one_line = tasks.study, starter("stock"), starter("one-line")
+    if plan.control_runs:
+        yield Entry(stock, "a/a")
+        if differ(tasks, stock, one_line):
+            yield Entry(one_line, "one-line")
+    if plan.start_runs:
+        parents = {program_id: row.parent_ids for program_id, row in study.state.programs.items()}
+        knowledge = study.config.knowledge
+        start = ancestors(champion.program_id, parents, knowledge.program_id if knowledge else None)[-1]
+        program = study.program(start)
+        is_arm = start in (champion.program_id, study.config.plan.get("origin"))
+        if not is_arm and differ(tasks, program, champion) and differ(tasks, program, stock):
+            yield Entry(program, START)
+    apart = kept_apart(study, plan)
+    if apart and differ(tasks, learnt := study.program(apart), champion):
+        yield Entry(learnt, LEARNT)
 
 
 def kept_apart(study: Study, plan: Plan) -> str | None:
@@ -155,11 +138,3 @@ def same_as(tasks: TaskSet, own: Program, champion: Program) -> str:
     if not differ(tasks, own, champion):
         return "champion"
     return "" if differ(tasks, own, starter("stock")) else "stock"
-
-
-def controls(tasks: TaskSet) -> list[Entry]:
-    """Controls beside the champion, which no test uses: stock once more (A/A), and the one-line program unless it
-    behaves like stock.
-    """
-    stock, one_line = starter("stock"), starter("one-line")
-    return [Entry(stock, "a/a"), *([Entry(one_line, "one-line")] if differ(tasks, stock, one_line) else [])]

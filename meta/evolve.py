@@ -4,44 +4,42 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, partial
 
 import numpy as np
 
-from analysis.ledger.writing_events import GenerationEvent, SteerEvent
+from analysis.ledger.writing_events import GenerationEvent
 from analysis.report.evidence import Evidence
 from analysis.report.evidence_text import RowIds, page
 from analysis.study import read_study
-from arena.arms import Entry, Match
+from arena.arms import Entry
 from arena.drain import drain_on_interrupt
-from arena.executor import Executor, Progress
+from arena.executor import ClosingExecutor, Executor, Progress
 from arena.executors import executor_of
-from arena.race import RACE_RULES, Racer, RaceStart, Stage
+from arena.race import RACE_RULES, RaceStart, Stage
 from arena.study import Study
 from arena.task_set import TaskSet, evidence_of
 from arena.task_study import all_tasks
 from meta.archive import Archive, not_behind, runs_by_seed
 from meta.breed import breed, write_down
 from meta.champion import crown
-from meta.claim import Claim
+from meta.claim import Champion, Claim
 from meta.confirmation import FINAL, best_scripts, confirm, kept_apart
 from meta.expected_gain import ExpectedGain
 from meta.learnt import relearnt
-from meta.lineage import Lineage
+from meta.lineage import Lineage, admit
 from meta.mutators.base import Mutator, OfflineMutator
 from meta.mutators.change_files import ChangeFiles
-from meta.mutators.learn_ideas import LearnIdeas
 from meta.mutators.llm.author import Author, author_of
 from meta.mutators.mix import Mix, named_operators
 from meta.night import night_seen, play_night
 from meta.novelty import novelty_on
 from meta.plan import RACE_RULE, TURNS, Plan
-from meta.population import descendants, entries, twin_of_stock
+from meta.population import descendants, entries
 from meta.reserve import confirm_on_reserved
 from meta.steering import AddIdea, allowed, given, take_in, vetoed
-from meta.verdict import Champion
 from programs.file_set import is_document
 from programs.program import Program
 from programs.shelf import in_library, starter
@@ -49,12 +47,7 @@ from programs.shelf import in_library, starter
 
 def evolve(study: Study, plan: Plan, starters: Sequence[Program], progress: Progress) -> Champion:
     """Run a study, from wherever it stopped, to its champion."""
-
-    def at(reserved: TaskSet) -> AbstractContextManager[Executor]:
-        return executor_of(study, progress, reserved.studies)
-
     epoch = int(datetime.fromisoformat(study.config.created_at).timestamp())
-
     with study, drain_on_interrupt(study, progress), Lineage(study.folder / "programs.git", epoch) as lineage:
         with executor_of(study, progress) as executor:
             if plan.night:
@@ -62,6 +55,10 @@ def evolve(study: Study, plan: Plan, starters: Sequence[Program], progress: Prog
             champion, claim = search(study, plan, starters, executor, lineage, progress)
             if not study.config.families:
                 best_scripts(TaskSet.of(study), executor, plan, progress)
+
+        def at(reserved: TaskSet) -> ClosingExecutor:
+            return executor_of(study, progress, reserved.studies)
+
         held_out = confirm_on_reserved(study, at, lineage, champion, claim, plan, progress)
         progress({"kind": "note", "text": "computing the verdict, its evidence and champion.md"})
         return crown(study, lineage, champion, claim, held_out)
@@ -87,8 +84,7 @@ def night(
     play_night(study, executor, progress)
     progress({"kind": "note", "text": "computing what each program contributed"})
     seen = night_seen(study)
-    lineage.add(seen.following, operator="next", parent_ids=[seen.parent.program_id], reason="for the next night")
-    study.admit(seen.following, generation=0, operator="next", parent_ids=[seen.parent.program_id])
+    admit(study, lineage, seen.following, 0, "next", [seen.parent.program_id], "for the next night")
     return crown(study, lineage, seen.following, seen.claim, night=seen)
 
 
@@ -100,19 +96,20 @@ def operators_of(study: Study) -> tuple[OfflineMutator, ...]:
     return (*named, ChangeFiles()) if several else named
 
 
+@dataclass
 class Evolution:
     """The generations of one study."""
 
-    def __init__(self, study: Study, plan: Plan, executor: Executor, lineage: Lineage, progress: Progress) -> None:
-        self.study = study
-        self.tasks = TaskSet.of(study)
-        self.plan = plan
-        self.executor = executor
-        self.lineage = lineage
-        self.progress = progress
-        self.novelty = novelty_on(all_tasks(study))
-        self.mix = Mix(operators_of(study))
-        self.own: str | None = study.config.plan.get("origin")
+    study: Study
+    plan: Plan
+    executor: Executor
+    lineage: Lineage
+    progress: Progress
+
+    def __post_init__(self) -> None:
+        self.tasks = TaskSet.of(self.study)
+        self.novelty = novelty_on(all_tasks(self.study))
+        self.own: str | None = self.study.config.plan.get("origin")
         self.twins: dict[str, str] = {}  # starters that behave like an earlier one and were not run
 
     @cached_property
@@ -126,59 +123,37 @@ class Evolution:
         self.admit(starters)
         entered, self.twins = entries(self.listed(self.study.state.generations[0].program_ids), self.novelty)
         for later, first in self.twins.items():
-            where = "on each of the tasks" if self.tasks.several else "on this task"
-            control = ", a control of one sentence," * (later == starter("one-line").program_id)
-            note = f"{self.name(later)}{control} is not run, because {where} it behaves exactly like {self.name(first)}"
+            names = [self.study.state.programs[program_id].name for program_id in (later, first)]
+            note = f"{names[0]} is not run, because it behaves exactly like {names[1]} on the tasks of this study"
             self.progress({"kind": "note", "text": note})
-        self.race("opening", [*entered, twin_of_stock()], self.plan.opening, 0)
+        self.race("opening", [*entered, Entry(starter("stock"), "a/a")], self.plan.opening, 0)
 
     def admit(self, starters: Sequence[Program]) -> None:
         if 0 in self.study.state.generations:
             return
         for program in starters:
             operator, parents = self.origin_of(program)
-            self.lineage.add(program, operator=operator, parent_ids=parents, reason=operator)
-            self.study.admit(program, generation=0, operator=operator, parent_ids=parents)
+            admit(self.study, self.lineage, program, 0, operator, parents, operator)
         apart = kept_apart(self.study, self.plan)
         self.close_generation(0, [one for one in starters if one.program_id != apart], ())
 
     def origin_of(self, program: Program) -> tuple[str, tuple[str, ...]]:
         """Operator and parents of a starter. The one with ideas learnt on measured tasks is written from the user's;
         so was the champion of a past study of the user's program."""
-        used, past = self.study.config.knowledge, self.study.config.from_study
-        if past is not None and program.program_id == past.program_id and program.program_id != self.own:
-            return "past-champion", (self.own,) if self.own and self.own == past.origin else ()
-        if used is None or program.program_id != used.program_id:
-            turns = self.study.config.plan.get(TURNS, [])
-            rewritten = program.program_id in turns[1:] and not in_library(program.name, program.program_id)
-            return ("other-search", (self.own,)) if rewritten and self.own else ("starter", ())
-        return "knowledge", (self.own,) if self.own else ()
+        config, program_id, own = self.study.config, program.program_id, (self.own,) if self.own else ()
+        if (past := config.from_study) and program_id == past.program_id != self.own:
+            return "past-champion", own if self.own == past.origin else ()
+        if config.knowledge and program_id == config.knowledge.program_id:
+            return "knowledge", own
+        takes_turns = program_id in config.plan.get(TURNS, [])[1:]
+        if own and takes_turns and not in_library(program.name, program_id):
+            return "other-search", own
+        return "starter", ()
 
     def advance(self, generation: int) -> None:
         """Write children from the evidence, then race them beside the elites, which run again."""
         if generation not in self.study.state.generations:
-            archive, facts = self.archive()
-            wishes = take_in(self.study, generation)
-            archive, elites = self.breeders(allowed(self.study, archive), generation)
-            mix = self.author.chooser(self.mix, generation, facts, self.novelty, archive) if self.author else self.mix
-            steered = [given(wish, self.study, self.novelty) for wish in wishes if wish.what == "program"]
-            ideas = sum(wish.what == "idea" for wish in wishes)
-            bred = breed(
-                self.study,
-                archive,
-                facts,
-                self.novelty,
-                mix,
-                generation=generation,
-                count=max(ideas, self.plan.children - sum(not one.refusal for one in steered)),
-                first_among=self.lineage_of_own(),
-                gate=partial(vetoed, self.study),
-                worth=self.worth(facts),
-                leading=self.leading(wishes, generation),
-            )
-            children = write_down(self.study, self.lineage, [*steered, *bred], generation)
-            self.leave_page(generation, facts)
-            self.close_generation(generation, children, elites)
+            self.write(generation)
         closed = self.study.state.generations[generation]
         children, elites = self.listed(closed.program_ids), self.listed(closed.elite_ids)
         for child in children:
@@ -190,6 +165,43 @@ class Evolution:
             racers.append(Entry(stock, "control"))
         self.race(f"generation-{generation}", racers, self.plan.generation, generation)
 
+    def write(self, generation: int) -> None:
+        """The children of a generation, and the old programs that are raced beside them.
+
+        These are the possible parents, so that every child is compared with parents in the same match; the incumbent is
+        always one of them.
+        """
+        archive, facts = self.archive()
+        wishes, own = take_in(self.study, generation), self.lineage_of_own()
+        rng = np.random.default_rng(self.study.streams.seed("search", "stock", generation))
+        archive = allowed(self.study, archive).breeding_stock(rng, self.plan.elites, self.plan.child_runs, own)
+        offline = Mix(operators_of(self.study))
+        mix = self.author.chooser(offline, generation, facts, self.novelty, archive) if self.author else offline
+        steered = [given(wish, self.study, self.novelty) for wish in wishes if wish.what == "program"]
+        # Before the operators are drawn: ideas that a person gave, the list learnt anew.
+        leading: list[Mutator] = [AddIdea(wish) for wish in wishes if wish.what == "idea"]
+        ideas = len(leading)
+        if self.study.config.families:
+            leading.append(relearnt(self.study, generation))
+        bred = breed(
+            self.study,
+            archive,
+            facts,
+            self.novelty,
+            mix,
+            generation=generation,
+            count=max(ideas, self.plan.children - sum(not one.refusal for one in steered)),
+            first_among=own,
+            gate=partial(vetoed, self.study),
+            worth=self.worth(facts),
+            leading=leading,
+        )
+        children = write_down(self.study, self.lineage, [*steered, *bred], generation)
+        folder = self.study.folder / "evidence"  # for people to read
+        folder.mkdir(exist_ok=True)
+        (folder / f"generation-{generation}.md").write_text(page(facts, RowIds(whole=True)), encoding="utf-8")
+        self.close_generation(generation, children, self.listed(archive.runners()))
+
     def worth(self, facts: Evidence) -> Callable[[Program, Program], str] | None:
         """Why a child is not worth a race beside its parent, by what the study knows; None where that says nothing of
         its runs: with several tasks, or where a model follows the program."""
@@ -197,21 +209,6 @@ class Evolution:
         if not fitted or self.tasks.several or self.novelty.researcher != "scripted":
             return None
         return ExpectedGain(self.tasks.tasks[0], facts).problem
-
-    def leading(self, wishes: Sequence[SteerEvent], generation: int) -> list[Mutator]:
-        """What is written before the operators are drawn: ideas that a person gave, the list learnt anew."""
-        ideas: list[Mutator] = [AddIdea(wish) for wish in wishes if wish.what == "idea"]
-        return [*ideas, LearnIdeas(relearnt(self.study, generation))] if self.study.config.families else ideas
-
-    def breeders(self, archive: Archive, generation: int) -> tuple[Archive, list[Program]]:
-        """The possible parents, and the old programs that are raced beside the children.
-
-        They are the same, so that every child is compared with parents in the same match; the incumbent is always one
-        of them.
-        """
-        rng = np.random.default_rng(self.study.streams.seed("search", "stock", generation))
-        stock = archive.breeding_stock(rng, self.plan.elites, self.plan.child_runs, self.lineage_of_own())
-        return stock, [self.study.program(program_id) for program_id in stock.runners()]
 
     def best(self) -> Program:
         """The program of highest posterior gain that may become the champion: any but stock; but its parent, where
@@ -233,22 +230,18 @@ class Evolution:
         return archive.programs[not_behind(ranked[0].program_id, parents, possible, pairs)]
 
     def race(self, label: str, racers: Sequence[Entry], stages: Sequence[Stage], generation: int) -> None:
+        """By the study's race rule; halving unless it was created with another one."""
         purpose = "generation" if generation else "race"
         tasks = TaskSet.of(self.study, generation)
         matches = tasks.enter(label, racers, purpose=purpose, stream="selection", generation=generation)
-        tasks.play(self.executor, matches, self.racer(matches[0], stages), self.progress)
-
-    def racer(self, match: Match, stages: Sequence[Stage]) -> Racer:
-        """By the study's race rule; halving unless it was created with another one."""
-        first, best = stages
-        arms = {arm.arm_id: arm.raced for arm in match.arms}
+        arms, (first, best) = {arm.arm_id: arm.raced for arm in matches[0].arms}, stages
         raced = sum(arms.values())
         keep = raced if best.keep is None else min(best.keep, raced)
         most = raced * first.runs + keep * max(0, best.runs - first.runs)
-        seed = self.study.streams.seed("search", "race", match.label)
-        config = self.study.config
+        seed, config = self.study.streams.seed("search", "race", label), self.study.config
         start = RaceStart(arms, first.runs, keep, best.runs, most, config.workers, seed)
-        return RACE_RULES.get(config.plan.get("race_rule", RACE_RULE))(start)
+        racer = RACE_RULES.get(config.plan.get("race_rule", RACE_RULE))(start)
+        tasks.play(self.executor, matches, racer, self.progress)
 
     def archive(self) -> tuple[Archive, Evidence]:
         """The posterior of every program that ran, and the evidence, from the ledger as it is now."""
@@ -262,21 +255,10 @@ class Evolution:
         known = [*(score.program_id for score in facts.programs), *twins]
         return Archive({p: self.study.program(p) for p in known}, facts.programs, bred, twins), facts
 
-    def leave_page(self, generation: int, facts: Evidence) -> None:
-        """Save the evidence that this generation was written from, for people to read."""
-        folder = self.study.folder / "evidence"
-        folder.mkdir(exist_ok=True)
-        (folder / f"generation-{generation}.md").write_text(page(facts, RowIds(whole=True)), encoding="utf-8")
-
     def close_generation(self, number: int, children: Sequence[Program], elites: Sequence[Program]) -> None:
         """Record the programs of a generation at once, so that a resumed study does not propose again."""
-        self.study.record(
-            GenerationEvent(
-                generation=number,
-                program_ids=tuple(p.program_id for p in children),
-                elite_ids=tuple(p.program_id for p in elites),
-            )
-        )
+        ids = [tuple(program.program_id for program in programs) for programs in (children, elites)]
+        self.study.record(GenerationEvent(generation=number, program_ids=ids[0], elite_ids=ids[1]))
 
     def listed(self, program_ids: Iterable[str]) -> list[Program]:
         return [self.study.program(p) for p in program_ids]
@@ -284,6 +266,3 @@ class Evolution:
     def lineage_of_own(self) -> list[str] | None:
         """Ids of the user's own program and its descendants; None if the study does not improve a given program."""
         return None if self.own is None else descendants(self.own, self.study.state.programs)
-
-    def name(self, program_id: str) -> str:
-        return self.study.state.programs[program_id].name

@@ -8,7 +8,6 @@ effect, so what a program may discover is not counted.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -48,28 +47,24 @@ class ExpectedGain:
 
     def _of(self, program: Program) -> list[float]:
         """Gains of the scripts that its runs end with, one for each law, in metric units."""
-        return [self._ended(program, number, law) for number, law in enumerate(self._laws)]
-
-    def _ended(self, program: Program, number: int, law: Law) -> float:
-        streams = Streams.from_seed(number)
-        trainer = SimulatedTrainer(replace(self.task, law=law), DataStore(self.task, streams, Path()))
-        ended = run(
-            program,
-            trainer,
-            run_id=f"expected-{number}",
-            run_seed=number,
-            streams=streams,
-            budget_seconds=EXPERIMENTS * self.task.cost_seconds,
-            emit=lambda _: None,
-            folder=None,
-        )
-        return law.gain(self.task.edits.config(ended.final))
+        gains = list[float]()
+        for number, law in enumerate(self._laws):
+            streams = Streams.from_seed(number)
+            ended = run(
+                program,
+                SimulatedTrainer(replace(self.task, law=law), DataStore(self.task, streams, Path())),
+                run_id=f"expected-{number}",
+                run_seed=number,
+                streams=streams,
+                budget_seconds=EXPERIMENTS * self.task.cost_seconds,
+                emit=lambda _: None,
+                folder=None,
+            )
+            gains.append(law.gain(self.task.edits.config(ended.final)))
+        return gains
 
     @cached_property
     def _laws(self) -> list[Law]:
-        return list(self._drawn())
-
-    def _drawn(self) -> Iterator[Law]:
         import numpy as np
 
         effects = self.evidence.effects
@@ -81,22 +76,24 @@ class ExpectedGain:
             value = knobs[name].legal(json.loads(text)) if name in knobs else None
             if value is not None:
                 change[column] = knobs[name].name, value
-        pairs = [(pair, at) for pair, at in fitted.pairs.items() if change.keys() >= {*pair}]
-        at = np.array([*(fitted.levels + column for column in change), *(at for _, at in pairs)])
+        pairs = {pair: at for pair, at in fitted.pairs.items() if change.keys() >= {*pair}}
+        at = np.array([*(fitted.levels + column for column in change), *pairs.values()])
         draws = np.random.default_rng(SEED).multivariate_normal(
             fitted.mean[at], fitted.covariance[np.ix_(at, at)], RUNS, method="eigh"
         )
         failed = {edit.key for edit in self.evidence.edits if edit.n > 1 and edit.failures == edit.n}
         crashes = frozenset(change[effects.column[key]] for key in failed if effects.column.get(key) in change)
-        before = self.task.edits.config(self.task.baseline())
-        for number, drawn in enumerate(draws.tolist()):
-            singles, both = drawn[: len(change)], drawn[len(change) :]
-            yield Law(
+        before, noise = self.task.edits.config(self.task.baseline()), float(np.sqrt(fitted.noise))
+        changes = [(change[a], change[b]) for a, b in pairs]
+        return [
+            Law(
                 before,
-                dict(zip(change.values(), singles, strict=True)),
-                {(change[a], change[b]): gain for ((a, b), _), gain in zip(pairs, both, strict=True)},
+                dict(zip(change.values(), drawn, strict=False)),
+                dict(zip(changes, drawn[len(change) :], strict=True)),
                 crashes,
                 sign=self.task.sign,
                 seed=number,
-                noise=float(np.sqrt(fitted.noise)),
+                noise=noise,
             )
+            for number, drawn in enumerate(draws.tolist())
+        ]

@@ -10,14 +10,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from analysis.knowledge import SHIPPED, family_of, files_of, of_study, read
-from analysis.report.coverage import JOINT, LearntIdea, RoleCondition, choose, task_values
+from analysis.report.coverage import JOINT, LearntIdea, choose, task_values
 from analysis.study import read_study
 from analysis.wording import listed, many
 from arena.settings import UsedKnowledge
 from arena.study import Study
 from arena.task_study import tasks_of
+from meta.mutators.base import ChildProposal, ParentProgram, parent_ids
 from meta.mutators.queue_first import queue_first
 from programs.edit import append_ideas, replace_ideas, set_charter
 from programs.ideas import ProgramIdea
@@ -28,8 +30,13 @@ from trainer.edits import ROLE, Value, format_value
 from trainer.task import Task
 from trainer.values.conditional import read as read_idea
 
+if TYPE_CHECKING:
+    import numpy as np
+
+    from analysis.report.evidence import Evidence
+
 _TASK_ID = re.compile(r"t[0-9a-f]{12}")
-_SIGNS = {"<": "below", ">": "above", "==": ""}
+_SIGNS = {"<": "below ", ">": "above ", "==": ""}
 
 
 @dataclass(frozen=True)
@@ -41,11 +48,23 @@ class Learnt:
 
 
 @dataclass(frozen=True)
-class Relearnt:
-    """Sentences of a list, and how many tasks of the study it was learnt from."""
+class LearnIdeas:
+    """The list learnt anew from every task that a study over families has used so far. Its ideas are by role, which can
+    be followed on every task whose knobs have roles. ``tasks``: how many of the study it was learnt from."""
 
     items: tuple[str, ...]
     tasks: int
+    name: str = "learn-ideas"
+    parents: int = 1
+
+    def propose(
+        self, parents: Sequence[ParentProgram], evidence: Evidence, rng: np.random.Generator
+    ) -> ChildProposal | None:
+        if not self.items:
+            return None
+        reason = f"ideas learnt anew, also from {many(self.tasks, 'task')} of this study"
+        text = with_list(parents[0].program, self.items)
+        return ChildProposal(text, self.name, reason, (), parent_ids(parents))
 
 
 def learnt_for(
@@ -61,18 +80,21 @@ def learnt_for(
     What comes from a held-out task or its family is left out: a held-out task is one that nothing was learnt from. So
     is what comes from a task or family of ``without``.
     """
-    if not knows_roles(tasks):
+    if not any(knob.role for task in tasks for knob in task.edits.knobs):
         return None
     masked = {name for task in reserve for name in (task.name, task.task_id, family_of(task))} | {*without}
     files = files_of(folders)
     items, families, measured = _chosen(tuple(folders), tuple(files), frozenset(masked))
-    followed = [item for item in items if any(follows(of_item(item), task) for task in tasks)]
-    if not in_library(base.name, base.program_id):
-        known = {(one.terms, one.conditions) for one in base.ideas}
-        followed = [item for item in followed if (of_item(item).terms, of_item(item).conditions) not in known]
+    is_own = not in_library(base.name, base.program_id)
+    known = {(idea.terms, idea.conditions) for idea in base.ideas if is_own}
+    followed = [
+        item
+        for item, idea in ((item, of_item(item)) for item in items)
+        if (idea.terms, idea.conditions) not in known and any(follows(idea, task) for task in tasks)
+    ]
     if not followed:
         return None
-    program = base.with_text(with_learnt(base, followed), f"{base.name}-learnt")
+    program = base.with_text(with_list(base, followed, is_own), f"{base.name}-learnt")
     used = UsedKnowledge(
         files=[file.name for file in files],
         families=list(families),
@@ -83,7 +105,7 @@ def learnt_for(
     return Learnt(program, used)
 
 
-def relearnt(study: Study, generation: int) -> Relearnt:
+def relearnt(study: Study, generation: int) -> LearnIdeas:
     """The list that is learnt from the tasks of a study before ``generation``, together with the knowledge that it
     started from."""
     used = study.config.knowledge
@@ -94,7 +116,7 @@ def relearnt(study: Study, generation: int) -> Relearnt:
         for task in tasks:
             effects += of_study(con, task, study.config.study_id)
     items = tuple(sentence(idea) for idea in choose(task_values(effects))) if len(effects) > before else ()
-    return Relearnt(items, len(tasks))
+    return LearnIdeas(items, len(tasks))
 
 
 @lru_cache(maxsize=8)
@@ -106,11 +128,6 @@ def _chosen(
     effects = read(folders, without=without)
     items = tuple(sentence(idea) for idea in choose(task_values(effects)))
     return items, tuple(sorted({effect.family for effect in effects})), len({effect.task_id for effect in effects})
-
-
-def knows_roles(tasks: Sequence[Task]) -> bool:
-    """Whether what was learnt on measured tasks can mean anything here."""
-    return any(knob.role for task in tasks for knob in task.edits.knobs)
 
 
 def in_words(used: UsedKnowledge, tasks: Sequence[Task] = ()) -> str:
@@ -133,39 +150,28 @@ def follows(idea: ProgramIdea, task: Task) -> bool:
     return read_idea(task.edits, idea.terms, idea.conditions) is not None
 
 
-def with_ideas(program: Program, ideas: Sequence[LearntIdea]) -> str:
-    """The program's text with these ideas as its list, which comes first as long as its ideas do not fail."""
-    return with_list(program, [sentence(idea) for idea in ideas])
-
-
-def with_learnt(base: Program, items: Sequence[str]) -> str:
-    """The text of a study's first program with learnt ideas: a user's own ideas stay, and come first."""
-    if in_library(base.name, base.program_id):
-        return with_list(base, items)
-    return set_charter(queue_first(append_ideas(base.text, items)), "doubt_ideas", True)
-
-
-def with_list(program: Program, items: Sequence[str]) -> str:
-    """The program's text with these items as its list."""
-    return set_charter(queue_first(replace_ideas(program.text, items)), "doubt_ideas", True)
+def with_list(program: Program, items: Sequence[str], own_first: bool = False) -> str:
+    """The program's text with these items as its list, or behind its own ones. The list comes first as long as its
+    ideas do not fail."""
+    text = (append_ideas if own_first else replace_ideas)(program.text, items)
+    return set_charter(queue_first(text), "doubt_ideas", True)
 
 
 def sentence(idea: LearntIdea) -> str:
     """One item of the Ideas list, without its marker."""
     chosen = idea.candidate
-    optional = "?" if chosen.optional else ""
-    terms = " ".join(_term(role, value) + optional + "`" for role, value in chosen.edit.items())
+    end = "?`" if chosen.optional else "`"
+    terms = " ".join(
+        f"`{ROLE}{role}{'' if value is True else f'={value_text(value)}'}{end}" for role, value in chosen.edit.items()
+    )
     where = f"estimated to help on {idea.helped} of {many(idea.tried, 'measured task')}: {', '.join(idea.families)}"
     if chosen.optional:
         return f"All at once, as far as the script has them, what helped most: {terms} ({where})."
     if not chosen.conditions:
         return f"{_said(chosen.edit)}: {terms} ({where})."
     conditions = " ".join(f"`{ROLE}{one.role}{one.sign}{value_text(one.value)}`" for one in chosen.conditions)
-    return f"{_when(chosen.conditions)}: {conditions} {ARROW} {terms} ({where})."
-
-
-def _term(role: str, value: Value) -> str:
-    return f"`{ROLE}{role}" if value is True else f"`{ROLE}{role}={value_text(value)}"
+    cases = (f"the {_words(one.role)} is {_SIGNS[one.sign]}{value_text(one.value)}" for one in chosen.conditions)
+    return f"When {' and '.join(cases)}: {conditions} {ARROW} {terms} ({where})."
 
 
 def value_text(value: Value) -> str:
@@ -178,13 +184,6 @@ def _said(edit: Mapping[str, Value]) -> str:
         return "Use another optimizer with a learning rate that suits it"
     (role, value), *_ = edit.items()
     return f"Turn on the {_words(role)}" if value is True else f"Change the {_words(role)}"
-
-
-def _when(conditions: Sequence[RoleCondition]) -> str:
-    parts = [
-        f"the {_words(one.role)} is {_SIGNS[one.sign]} {value_text(one.value)}".replace("  ", " ") for one in conditions
-    ]
-    return f"When {' and '.join(parts)}"
 
 
 def _words(role: str) -> str:

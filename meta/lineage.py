@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from programs.program import Program
 if TYPE_CHECKING:
     from git import Repo
 
-NAME, EMAIL = "metaloop", "metaloop@localhost"
+    from arena.study import Study
 
 
 class Lineage:
@@ -41,42 +41,42 @@ class Lineage:
         """Commit ``program`` once and return the commit's hash."""
         if program.program_id in self.commits:
             return self.commits[program.program_id]
-        tree = self._tree(dict((*program.files, *program.living)))
-        parents = [word for p in parent_ids if p in self.commits for word in ("-p", self.commits[p])]
+        from git import Actor, Commit, IndexFile
+        from git.index.typ import BaseIndexEntry
+        from gitdb import IStream  # type: ignore[import-untyped]
+
+        index = IndexFile(self.repo)
+        for path, raw in (*program.files, *program.living):
+            blob = self.repo.odb.store(IStream("blob", len(raw), BytesIO(raw)))
+            index.add([BaseIndexEntry((0o100644, blob.binsha, 0, path))], write=False)
         message = f"{program.name}: {reason}\n\nProgram: {program.program_id}\nOperator: {operator}\n"
-        date = f"{self.epoch} +0000"
-        identity = {
-            f"GIT_{who}_{what}": value
-            for who in ("AUTHOR", "COMMITTER")
-            for what, value in (("NAME", NAME), ("EMAIL", EMAIL), ("DATE", date))
-        }
-        commit = self._git("commit-tree", tree, *parents, data=message.encode(), env=identity)
+        parents = [self.repo.commit(self.commits[p]) for p in parent_ids if p in self.commits]
+        who, date = Actor("metaloop", "metaloop@localhost"), f"{self.epoch} +0000"
+        commit = Commit.create_from_tree(
+            self.repo, index.write_tree(), message, parents,
+            author=who, committer=who, author_date=date, commit_date=date,
+        ).hexsha  # fmt: skip
         self._point(program.program_id, commit)
         self.commits[program.program_id] = commit
         return commit
-
-    def _tree(self, files: Mapping[str, bytes]) -> str:
-        """The hash of a git tree with these files by path."""
-        rows, folders = [], dict[str, dict[str, bytes]]()
-        for path, raw in files.items():
-            name, _, below = path.partition("/")
-            if below:
-                folders.setdefault(name, {})[below] = raw
-            else:
-                rows.append(f"100644 blob {self._git('hash-object', '-w', '--stdin', data=raw)}\t{name}")
-        rows += [f"040000 tree {self._tree(inside)}\t{name}" for name, inside in folders.items()]
-        return self._git("mktree", "-z", data="".join(f"{row}\0" for row in rows).encode())
 
     def crown(self, program_id: str) -> None:
         """Let ``main`` name the champion."""
         self._point("main", self.commits[program_id])
 
-    def _git(self, command: str, *arguments: str, data: bytes, env: dict[str, str] | None = None) -> str:
-        """Output of a git command that reads ``data``; git wants a real file to read from."""
-        with tempfile.TemporaryFile() as file:
-            file.write(data)
-            file.seek(0)
-            return str(self.repo.git.execute(["git", command, *arguments], istream=file, env=env))
-
     def _point(self, branch: str, commit: str) -> None:
         self.repo.git.update_ref(f"refs/heads/{branch}", commit)
+
+
+def admit(
+    study: Study,
+    lineage: Lineage,
+    program: Program,
+    generation: int,
+    operator: str,
+    parent_ids: Sequence[str],
+    reason: str,
+) -> None:
+    """Commit a program and record it, each once."""
+    lineage.add(program, operator=operator, parent_ids=parent_ids, reason=reason)
+    study.admit(program, generation=generation, operator=operator, parent_ids=parent_ids)

@@ -59,21 +59,17 @@ def night_seen(study: Study) -> NightSeen:
         turns, each = turns_of(con), {one.program_id: one for one in contributions(con)}
         sd = seed_sd(con, turns[0].run_id) if turns else None
         facts = evidence_of(study, con, [])
-    gains = {
-        one.program_id: [row.gain for row in turns if row.program_id == one.program_id] or [0.0] for one in programs
-    }
+    gains = [[row.gain for row in turns if row.program_id == one.program_id] or [0.0] for one in (tested, first)]
     p = block_test([(turns, sd)], first.program_id, tested.program_id)
-    seen = replace(claim({"champion": gains[tested.program_id], OWN: gains[first.program_id]}), p=p)
+    seen = replace(claim({"champion": gains[0], OWN: gains[1]}), p=p)
     contributed = tuple(
-        Contributed(one.name, mine.turns, mine.kept, mine.gain)
-        if (mine := each.get(one.program_id))
-        else Contributed(one.name, 0, 0, 0.0)
-        for one in programs
+        Contributed(one.name, mine.turns if mine else 0, mine.kept if mine else 0, mine.gain if mine else 0.0)
+        for one, mine in ((one, each.get(one.program_id)) for one in programs)
     )
-    if p < LEVEL:
-        return NightSeen(tested, tested, first, contributed, seen)
-    own = study.program(str(study.config.plan["origin"]))
-    rng = np.random.default_rng(study.streams.seed("search", NIGHT, "next"))
-    child = WriteIdeas().propose([ParentProgram(own, None)], facts, rng)
-    following = own.with_text(child.text, f"{own.name}-next") if child else own
-    return NightSeen(tested, following, own, contributed, seen)
+    parent, following = first, tested
+    if p >= LEVEL:
+        parent = study.program(str(study.config.plan["origin"]))
+        rng = np.random.default_rng(study.streams.seed("search", NIGHT, "next"))
+        child = WriteIdeas().propose([ParentProgram(parent, None)], facts, rng)
+        following = parent.with_text(child.text, f"{parent.name}-next") if child else parent
+    return NightSeen(tested, following, parent, contributed, seen)

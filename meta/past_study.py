@@ -19,7 +19,10 @@ from programs.errors import ProgramError, UsageError
 from programs.program import Program
 from trainer.task import Task
 
-OTHERWISE = "what it measured can still be used: metaloop knowledge ideas {folder} -o program.md"
+
+def refused(folder: str, why: str, hint: str = "") -> UsageError:
+    other = f"what it measured can still be used: metaloop knowledge ideas {folder} -o program.md"
+    return UsageError(f"--from {folder}: {why}", hint=hint or other)
 
 
 @dataclass(frozen=True)
@@ -37,15 +40,12 @@ class PastStudy:
 
     def refuse_other(self, training: Sequence[Task], reserve: Sequence[Task]) -> None:
         """Raise UsageError for a new study on none of its tasks, or with one of them as a held-out task."""
+        folder = self.used.folder
         if not {task.task_id for task in self.tasks} & {task.task_id for task in training}:
             ours, new = listed(task.name for task in self.tasks), listed(task.name for task in training)
-            hint = OTHERWISE.format(folder=self.used.folder)
-            raise UsageError(f"--from {self.used.folder}: it is a study of {ours}, not of {new}", hint=hint)
+            raise refused(folder, f"it is a study of {ours}, not of {new}")
         if touched := sorted({*self.used.searched} & {task.name for task in reserve}):
-            raise UsageError(
-                f"--from {self.used.folder}: it searched on {touched[0]}, which this study reserves",
-                hint="reserve another task",
-            )
+            raise refused(folder, f"it searched on {touched[0]}, which this study reserves", "reserve another task")
 
 
 def past_study(folder: Path, shown: str) -> PastStudy:
@@ -53,22 +53,18 @@ def past_study(folder: Path, shown: str) -> PastStudy:
     task has changed; NotFound and Corrupt as `read_study`."""
     config = StudyConfig.read(folder / "study.toml")
     if config.command not in ("evolve", "improve"):
-        hint = OTHERWISE.format(folder=shown)
-        raise UsageError(f"--from {shown}: a study of {config.command} has no champion", hint=hint)
+        raise refused(shown, f"a study of {config.command} has no champion")
     if config.families:
-        hint = OTHERWISE.format(folder=shown)
-        raise UsageError(f"--from {shown}: it searched on families of tasks, not on tasks", hint=hint)
+        raise refused(shown, "it searched on families of tasks, not on tasks")
     state = StudyState.read(ledger_folder(folder))
     if state.champion is None:
         hint = f"let it end first: metaloop {config.command} --resume {shown}"
-        raise UsageError(f"--from {shown}: it has no champion yet", hint=hint)
+        raise refused(shown, "it has no champion yet", hint)
     named = [(config.task, config.task_id), *((other.task, other.task_id) for other in config.further)]
     tasks = [Task.load(reference) for reference, _ in named]
     for task, (_, task_id) in zip(tasks, named, strict=True):
         if task.task_id != task_id:
-            raise UsageError(
-                f"--from {shown}: its task {task.name} has changed since", hint=OTHERWISE.format(folder=shown)
-            )
+            raise refused(shown, f"its task {task.name} has changed since")
     champion = _champion(state, str(state.champion.body["program_id"]), shown)
     origin = config.plan.get("origin")
     descends = origin in state.programs and champion.program_id in descendants(str(origin), state.programs)
@@ -98,7 +94,7 @@ def _champion(state: StudyState, program_id: str, shown: str) -> Program:
     except ProgramError:
         champion = None
     if champion is None or champion.program_id != program_id:
-        raise UsageError(f"--from {shown}: its ledger has no text of its champion", hint="restore it from a copy")
+        raise refused(shown, "its ledger has no text of its champion", "restore it from a copy")
     return champion
 
 

@@ -39,7 +39,7 @@ def starters(
     if len(mine) > 1:
         return [stock, *mine, one_line]
     library = [starter(name) for name in DIVERSE[1:]]
-    given = [stock, *mine, *([past] if past else []), *([learnt] if learnt else [])]
+    given = [stock, *mine, *filter(None, (past, learnt))]
     racing: dict[str, Program] = {}
     for program in (*given, *library):
         racing.setdefault(program.program_id, program)
@@ -72,17 +72,11 @@ def entries(programs: Sequence[Program], novelty: Novelty) -> tuple[list[Entry],
     stock = starter("stock")
     entered, twins = [], {}
     for program in programs:
-        twin = novelty.meet(program)
-        if twin is not None:
+        if (twin := novelty.meet(program)) is not None:
             twins[program.program_id] = twin
-            continue
-        entered.append(Entry(program, "control" if program.program_id == stock.program_id else "program"))
+        else:
+            entered.append(Entry(program, "control" if program.program_id == stock.program_id else "program"))
     return entered, twins
-
-
-def twin_of_stock() -> Entry:
-    """The second arm of stock (A/A): the difference of two arms of one program is noise."""
-    return Entry(starter("stock"), "a/a")
 
 
 def descendants(origin: str, programs: Mapping[str, ProgramEvent]) -> list[str]:

@@ -23,13 +23,12 @@ from arena.executor import Executor, Progress
 from arena.study import Study
 from arena.task_set import TaskSet
 from arena.task_study import TaskStudy, reserved_tasks
-from meta.claim import LEVEL, Claim
-from meta.confirmation import arms, own_of, play_final
+from meta.claim import LEVEL, Claim, held_out
+from meta.confirmation import arms, play_final
 from meta.cost import Work
 from meta.lineage import Lineage
 from meta.novelty import differ
 from meta.plan import Plan
-from meta.verdict import held_out
 from programs.errors import UsageError
 from programs.program import Program
 from programs.shelf import starter
@@ -45,12 +44,10 @@ At = Callable[[TaskSet], AbstractContextManager[Executor]]  # the executor for a
 
 def refuse_twice(training: Sequence[Task], others: Sequence[Task] = ()) -> None:
     """Raises UsageError where a task of the search is also reserved, or any task is named twice."""
-    names: list[str] = []
-    for task, flag in (*((task, "--task") for task in training), *((task, "--reserve") for task in others)):
-        if task.name in names:
-            hint = "name each task once" if flag == "--task" else "reserve a task that the search does not use"
-            raise UsageError(f"{flag} {task.name}: this task is named twice", hint=hint)
-        names.append(task.name)
+    names = [task.name for task in (*training, *others)]
+    for at, name in enumerate(names):
+        if name in names[:at]:
+            raise UsageError(f"the task {name} is named twice", hint="--task and --reserve name each task once")
 
 
 def unseen_variant(
@@ -84,33 +81,35 @@ def works_on_reserved(plan: Plan, first: Task, reserved: Sequence[Task], variant
     """What the held-out tasks cost at most."""
     cost = plan.final_cost(first)
     works = [Work.of(cost.on(task), runs_on_reserved(plan), use="held out") for task in reserved]
-    drawn = [Work.of(cost.on(variant), runs_on_variant(plan), use=DRAWN)] if variant else []
-    return works + drawn if plan.variant_runs else works
+    if variant and plan.variant_runs:
+        works.append(Work.of(cost.on(variant), runs_on_variant(plan), use=DRAWN))
+    return works
 
 
 def confirm_on_reserved(
     study: Study, at: At, lineage: Lineage, champion: Program, home: Claim, plan: Plan, progress: Progress
 ) -> list[HeldOut]:
     """Run the champion on every held-out task, one after the other, the drawn one last."""
-    claims: list[tuple[Task, Claim | None]] = []
+    tested, drawn = list[tuple[Task, Claim | None]](), list[HeldOut]()
     unseen = {each.task_id for each in study.config.reserve if each.variant}
     for on in reserved_sets(study):
-        first = on.tasks[0]
-        if not differ(on, champion, starter("stock")):
-            note = (
-                f"{champion.name} behaves like stock on {family_of(first) if on.several else first.name}: not run there"
-            )
-            progress({"kind": "note", "text": note})
-            claims.append((first, None))
-            continue
-        with at(on) as executor:
-            variant = first.task_id in unseen
-            there = confirm_on(on, executor, lineage, champion, plan, progress, variant=variant)
-            claims.append((first, there))
+        task, there = on.tasks[0], None
+        if differ(on, champion, starter("stock")):
+            entered, final = arms(on, champion, plan), plan
+            if task.task_id in unseen:
+                final = replace(plan, confirm_runs=plan.variant_runs)
+                entered = [entry for entry in entered if entry.role != "without-ideas"]
+            with at(on) as executor:
+                there = play_final(on, executor, lineage, entered, final, f"reserve-{task.name}", "reserve", progress)
+        else:
+            name = family_of(task) if on.several else task.name
+            progress({"kind": "note", "text": f"{champion.name} behaves like stock on {name}: not run there"})
+        if task.task_id in unseen:
+            drawn.append(held_out(task.name, task.unit, there, None, False, variant=True))
+        else:
+            tested.append((task, there))
     names = study.config.families.by_task_id if study.config.families else {}
-    tested = gated([(task, claim) for task, claim in claims if task.task_id not in unseen], home, names)
-    shown = [(task, claim) for task, claim in claims if task.task_id in unseen]
-    return tested + [held_out(task.name, task.unit, claim, None, False, variant=True) for task, claim in shown]
+    return gated(tested, home, names) + drawn
 
 
 def reserved_sets(study: Study) -> list[TaskSet]:
@@ -131,28 +130,9 @@ def gated(
     ``names``: task id → what the result is about, where that is not the task.
     """
     adjusted = iter(holm([there.p for _, there in claims if there is not None]))
-    gated_claims = []
+    results = []
     for task, there in claims:
         p = next(adjusted) if there is not None else None
         holds = p is not None and home.holds and p < LEVEL
-        gated_claims.append(held_out(names.get(task.task_id, task.name), task.unit, there, p, holds))
-    return gated_claims
-
-
-def confirm_on(
-    reserved: TaskSet,
-    executor: Executor,
-    lineage: Lineage,
-    champion: Program,
-    plan: Plan,
-    progress: Progress,
-    *,
-    variant: bool = False,
-) -> Claim:
-    entered = arms(reserved, champion, own_of(reserved.study, plan))
-    if variant:
-        plan = replace(plan, confirm_runs=plan.variant_runs)
-        entered = [entry for entry in entered if entry.role != "without-ideas"]
-    label = f"reserve-{reserved.tasks[0].name}"
-    matches = reserved.enter(label, entered, purpose="reserve", stream="reserve")
-    return play_final(reserved, executor, lineage, champion, matches, plan, "for a held-out task", progress)
+        results.append(held_out(names.get(task.task_id, task.name), task.unit, there, p, holds))
+    return results

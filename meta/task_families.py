@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import chain, islice
 
 import numpy as np
 
@@ -50,17 +51,13 @@ class Families:
 
     def check(self) -> None:
         """Raises UsageError for a task without a family, or a family that is named twice."""
-        for task in self.all:
+        names = [family_of(task) for task in self.all]
+        for task, name in zip(self.all, names, strict=True):
             if task.family is None:
                 hint = "a family's task.toml has a section [family]: see docs/tasks.md"
                 raise UsageError(f"the task {task.name} has no family", hint=hint)
-        names = [family_of(task) for task in self.all]
-        if twice := next((name for name in names if names.count(name) > 1), None):
-            raise UsageError(f"the family {twice} is named twice", hint="name each family once")
-
-    @property
-    def names(self) -> list[str]:
-        return [family_of(task) for task in self.searched]
+            if names.count(name) > 1:
+                raise UsageError(f"the family {name} is named twice", hint="name each family once")
 
 
 @dataclass(frozen=True)
@@ -87,31 +84,27 @@ def draw(
     """
     streams = Streams.from_seed(seed) if seed is not None else Streams.fresh()
     rng = np.random.default_rng(streams.seed("search", "families", 0))
-    last = plan.generations + 1
-    many_each = [plan.family_tasks] * last + [plan.family_confirm]
-    stages: list[list[Task]] = [[] for _ in many_each]
+    counts = [plan.family_tasks] * (plan.generations + 1) + [plan.family_confirm]
+    stages: list[list[Task]] = [[] for _ in counts]
     for family in families.searched:
-        drawn = iter(_members(family, rng, sum(many_each), trains, at_once))
-        for tasks, count in zip(stages, many_each, strict=True):
-            tasks += [next(drawn) for _ in range(count)]
-    opening = stages[0]
+        drawn = iter(_members(family, rng, sum(counts), trains, at_once))
+        for tasks, count in zip(stages, counts, strict=True):
+            tasks += islice(drawn, count)
     left_out = [
         task for family in families.left_out for task in _members(family, rng, plan.family_confirm, trains, at_once)
     ]
     members: dict[str, list[str]] = {}
-    for task in (*(one for stage in stages for one in stage), *left_out):
+    for task in chain(*stages, left_out):
         members.setdefault(family_of(task), []).append(task.task_id)
     searched, others = (list(map(reference, some)) for some in (families.searched, families.left_out))
-    return DrawnTasks(
-        UsedFamilies(searched=searched, left_out=others, members=members),
-        opening,
-        [
-            one.model_copy(update={"stage": stage})
-            for stage in range(1, last + 1)
-            for one in beside(opening[0], plan.run_budget, stages[stage])
-        ],
-        beside(opening[0], plan.run_budget, left_out),
-    )
+    opening, *later = stages
+    fresh = [
+        one.model_copy(update={"stage": stage})
+        for stage, tasks in enumerate(later, 1)
+        for one in beside(opening[0], plan.run_budget, tasks)
+    ]
+    used = UsedFamilies(searched=searched, left_out=others, members=members)
+    return DrawnTasks(used, opening, fresh, beside(opening[0], plan.run_budget, left_out))
 
 
 def _members(
@@ -132,30 +125,25 @@ def _members(
     )
 
 
-def runs_by_stage(plan: Plan) -> tuple[int, int]:
-    """Runs on one task: of the whole search, if it were played on one task in every stage, and of the confirmation."""
-    stock = plan.generations * plan.child_runs  # stock runs in every stage
-    return plan.search_runs + stock, plan.final_runs
-
-
 def works(plan: Plan, families: Families) -> list[Work]:
     """What the search and the confirmation cost on new tasks of each family, and the end on those left out."""
-    first = families.searched[0]
+    first, last = families.searched[0], plan.family_confirm
     cost, final_cost = RunCost(first, plan.run_budget), plan.final_cost(first)
-    searching, confirming = runs_by_stage(plan)
-    searched, confirmed = searching * plan.family_tasks, confirming * plan.family_confirm
-    last, trained = plan.family_confirm, BASELINE_SEEDS * plan.family_tasks * (plan.generations + 1)
+    stock = plan.generations * plan.child_runs  # stock runs in every stage
+    searched, confirmed = (plan.search_runs + stock) * plan.family_tasks, plan.final_runs * last
+    trained = BASELINE_SEEDS * plan.family_tasks * (plan.generations + 1)
     seconds = cost.seconds(searched, trained) + final_cost.seconds(confirmed, BASELINE_SEEDS * last)
-    held_out, final = [final_cost.on(task) for task in families.left_out], runs_on_reserved(plan) * last
+    final = runs_on_reserved(plan) * last
     made = [
         Work.of(cost.on(task), searched + confirmed, seconds * task.cost_seconds / first.cost_seconds)
         for task in families.searched
     ]
-    made += [Work.of(one, final, one.seconds(final, BASELINE_SEEDS * last), "held out") for one in held_out]
+    for held_out in map(final_cost.on, families.left_out):
+        made.append(Work.of(held_out, final, held_out.seconds(final, BASELINE_SEEDS * last), "held out"))
     return [replace(one, task=family_of(task)) for one, task in zip(made, families.all, strict=True)]
 
 
 def said(plan: Plan, families: Families) -> str:
     each, last = many(plan.family_tasks, "new task"), many(plan.family_confirm, "new task")
-    left_out = f"; at the end {last} of {listed(map(family_of, families.left_out))}" * bool(families.left_out)
-    return f"{listed(families.names)}: {each} of each in every stage, {last} to confirm on{left_out}"
+    text = f"{listed(map(family_of, families.searched))}: {each} of each in every stage, {last} to confirm on"
+    return text + (f"; at the end {last} of {listed(map(family_of, families.left_out))}" if families.left_out else "")

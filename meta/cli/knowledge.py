@@ -103,7 +103,7 @@ def ideas(
     measured tasks" means: the idea can be tried on six tasks, and a statistical model of
     each task's effects predicts a gain on four of them."""
     from analysis.report.coverage import choose, task_values
-    from meta.learnt import with_ideas
+    from meta.learnt import sentence, with_list
 
     chosen = choose(task_values(_read(folders, without, out)), most, conditions=not flat)
     if not chosen:
@@ -111,7 +111,7 @@ def ideas(
     program = resolve.one_program(base)
     if program.is_set:
         raise UsageError(f"--base {base} is a program of several files", hint="name a program of one .md file")
-    text = with_ideas(program, chosen)
+    text = with_list(program, [*map(sentence, chosen)])
     if output is None:
         out.text(text)
         return

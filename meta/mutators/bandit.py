@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from analysis.ledger.writing_events import MutationEvent
 from analysis.statistics import between_variance
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from analysis.effects.rows import MutationCredit
+    from meta.mutators.llm.mutator import LlmMutator
 
 # Device time that costs one dollar: a rented accelerator at two dollars an hour.
 SECONDS_PER_USD = 1800.0
@@ -101,48 +102,22 @@ def _posterior(effects: Sequence[tuple[float, float]], prior: float, between: fl
     return (prior / between + sum(y / (v + between) for y, v in effects)) / precision, 1 / precision
 
 
-class Chooser(Protocol):
-    """Picks the next operator and receives the result of each proposal."""
-
-    def draw(self, rng: np.random.Generator) -> Mutator: ...
-
-    def report(self, proposal: ChildProposal, refusal: str) -> None: ...
-
-    def named(self, name: str) -> Mutator:
-        """Raises NotFound."""
-
-
-class ModelOperator(Mutator, Protocol):
-    """An operator that calls a model, while calls are possible."""
-
-    @property
-    def model(self) -> str: ...
-
-    @property
-    def open(self) -> bool: ...
-
-    def report(self, proposal: ChildProposal, refusal: str) -> None:
-        """Note a proposal of this generation for later prompts."""
-
-
 class Bandit:
     """One generation: offline and model operators together; model operators that cannot call are skipped."""
 
     def __init__(
         self,
         offline: Mix,
-        asking: Sequence[ModelOperator],
+        asking: Sequence[LlmMutator],
         arms: Mapping[Name, ArmHistory],
         race_seconds: float,
         first_usd: Mapping[str, float],
     ) -> None:
-        self._offline = offline
-        names: list[Name] = [*((m.name, None) for m in offline.operators), *((m.name, m.model) for m in asking)]
-        self._arms: list[tuple[Mutator, ModelOperator | None]] = [*((m, None) for m in offline.operators)]
-        self._arms += [(m, m) for m in asking]
-        self._believed = believe(names, arms, race_seconds, first_usd)
-        self._tries = [[arms[n].attempts, arms[n].children] if n in arms else [0, 0] for n in names]
-        self._index = {name: index for index, name in enumerate(names)}
+        self._asking: dict[Name, LlmMutator] = {(m.name, m.model): m for m in asking}
+        self._arms: dict[Name, Mutator] = {**{(m.name, None): m for m in offline.operators}, **self._asking}
+        self._believed = believe([*self._arms], arms, race_seconds, first_usd)
+        known = {name: arms.get(name, ArmHistory()) for name in self._arms}
+        self._tries = {name: [arm.attempts, arm.children] for name, arm in known.items()}
         self._chances = CHANCES  # left for a first proposal of a model in this generation
 
     def draw(self, rng: np.random.Generator) -> Mutator:
@@ -151,25 +126,22 @@ class Bandit:
         The first proposal of a generation is a model's, whatever it costs: the user asked for models, and if runs are
         short a call would otherwise always look too expensive and never be measured.
         """
-        draws = [b.worth(float(rng.standard_normal())) for b in self._believed]
-        draws = [worth * (born + 1) / (tried + 2) for worth, (tried, born) in zip(draws, self._tries, strict=True)]
-        may = [i for i, (_, asks) in enumerate(self._arms) if asks is None or asks.open]
-        models = [i for i in may if self._arms[i][1] is not None] if self._chances else []
+        draws = {
+            name: arm.worth(float(rng.standard_normal())) * (born + 1) / (tried + 2)
+            for arm, (name, (tried, born)) in zip(self._believed, self._tries.items(), strict=True)
+        }
+        models = [name for name, mutator in self._asking.items() if mutator.open]
+        may = models if models and self._chances else [name for name in draws if name not in self._asking] + models
         self._chances = max(0, self._chances - 1)
-        return self._arms[max(models or may, key=lambda i: draws[i])][0]
+        return self._arms[max(may, key=draws.__getitem__)]
 
     def report(self, proposal: ChildProposal, refusal: str) -> None:
         """An arm with refused proposals is drawn less often: few of its attempts become a child."""
         calls = proposal.calls
         self._chances = 0 if calls else self._chances
         arm = (calls.repairs or proposal.operator, calls.model) if calls else (proposal.operator, None)
-        if arm in self._index:
-            self._tries[self._index[arm]][0] += 1
-            self._tries[self._index[arm]][1] += not refusal
-        for _, asks in self._arms:
-            if asks is not None:
-                asks.report(proposal, refusal)
-                break
-
-    def named(self, name: str) -> Mutator:
-        return self._offline.named(name)
+        if arm in self._tries:
+            self._tries[arm][0] += 1
+            self._tries[arm][1] += not refusal
+        for mutator in [*self._asking.values()][:1]:  # later prompts of all of them have it
+            mutator.report(proposal, refusal)

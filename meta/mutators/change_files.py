@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 from posixpath import relpath
-from typing import TYPE_CHECKING
 
+import numpy as np
+
+from analysis.report.evidence import Evidence
 from meta.mutators.base import ChildProposal, ParentProgram, parent_ids
 from programs.directives import CHARTER, ORDER, Directive
 from programs.edit import add_directive, without
@@ -19,13 +21,7 @@ from programs.sentences import split
 from programs.structure import outline
 from programs.text import split_lines
 
-if TYPE_CHECKING:
-    import numpy as np
-
-    from analysis.report.evidence import Evidence
-
 FILES = "Files"  # the section for a link to a new file
-Change = tuple[str, str, str]  # add, drop or merge; a file; the file that it is merged into
 
 
 class ChangeFiles:
@@ -39,13 +35,17 @@ class ChangeFiles:
         self, parents: Sequence[ParentProgram], evidence: Evidence, rng: np.random.Generator
     ) -> ChildProposal | None:
         first, second = (parent.program for parent in parents[:2])
-        choices = list(_changes(first, second))
-        if not choices:
+        own = [PurePosixPath(path) for path in first.further]
+        changes = {  # by kind: a file, and the one that it is merged into
+            "add": [(path, "") for path in second.further if path not in dict(first.files)],
+            "drop": [(path, "") for path in first.further],
+            "merge": [(str(b), str(a)) for a in own for b in own if str(a) < str(b) and a.parent == b.parent],
+        }
+        kinds = [kind for kind, files in changes.items() if files]
+        if not kinds:
             return None
-        kinds = sorted({kind for kind, _, _ in choices})
         kind = kinds[int(rng.integers(len(kinds)))]
-        among = [choice for choice in choices if choice[0] == kind]
-        _, path, into = among[int(rng.integers(len(among)))]
+        path, into = changes[kind][int(rng.integers(len(changes[kind])))]
         try:
             if kind == "add":
                 child, reason = added(first, second, path), f"file {path} of {second.name} added"
@@ -57,42 +57,30 @@ class ChangeFiles:
             return None
         if child.program_id in (first.program_id, second.program_id):
             return None
-        return ChildProposal(
-            child.document, self.name, reason, (), parent_ids(parents[:2] if kind == "add" else parents[:1])
-        )
-
-
-def _changes(first: Program, second: Program) -> Iterator[Change]:
-    own, other = dict(first.files), dict(second.files[1:])
-    yield from (("add", path, "") for path in other if path not in own)
-    further = [path for path, _ in first.files[1:]]
-    yield from (("drop", path, "") for path in further)
-    folders = {path: PurePosixPath(path).parent for path in further}
-    yield from (("merge", b, a) for a in further for b in further if a < b and folders[a] == folders[b])
+        ids = parent_ids(parents[:2] if kind == "add" else parents[:1])
+        return ChildProposal(child.document, self.name, reason, (), ids)
 
 
 def added(program: Program, donor: Program, path: str) -> Program:
     """The program with a file of the donor and what that file links to, and a link to it in the entry file."""
-    said = next((d for d in donor.directives if not d.file and d.kind == "item" and path in d.text), None)
-    names = [one.path for one in references(said.text)] if said else []
-    item = said.text if said and len(names) == 1 else f"Read and follow [{PurePosixPath(path).stem}]({path})."
-    heading = said.heading if said and len(names) == 1 else FILES
-    text = add_directive(program.text, heading or FILES, item)
-    return program.with_parts(text, donor)
+    link = next((d for d in donor.directives if not d.file and d.kind == "item" and path in d.text), None)
+    heading, item = FILES, f"Read and follow [{PurePosixPath(path).stem}]({path})."
+    if link is not None and len(references(link.text)) == 1:
+        heading, item = link.heading or FILES, link.text
+    return program.with_parts(add_directive(program.text, heading, item), donor)
 
 
 def dropped(program: Program, path: str) -> Program:
     """The program without a file, and without the items and sentences that link to it or name it."""
     left = program
     while (statement := _first_statement(left, path)) is not None:
-        directive, source, start, end = statement
-        lines = split_lines(dict(left.files)[source].decode("utf-8"))
-        said = list(split(" ".join(lines[start:end])))
-        kept = [each for each in said if not _means(each, source, path)]
+        directive, source, lines, start, end = statement
+        sentences = list(split(" ".join(lines[start:end])))
+        kept = [sentence for sentence in sentences if not _means(sentence, source, path)]
         plain = directive.kind == "paragraph" and not lines[start].lstrip().startswith(">")
         if not kept or not plain:
             left = without(left, directive.directive_id)
-        elif len(kept) == len(said):
+        elif len(kept) == len(sentences):
             raise ProgramError(f"{source}:{start + 1}: no single sentence refers to {path}")
         else:
             new = " ".join(kept) + ("\n" if lines[end - 1].endswith("\n") else "")
@@ -119,8 +107,8 @@ def _renamed(text: str, source: str, path: str, into: str) -> str:
     lines = split_lines(text)
     for one in references(text):
         if path in resolved(one.path, source):
-            said = lines[one.line - 1]
-            lines[one.line - 1] = re.sub(rf"(?<![\w/.\-]){re.escape(one.path)}(?!\w)", lambda _: new, said)
+            pattern = rf"(?<![\w/.\-]){re.escape(one.path)}(?!\w)"
+            lines[one.line - 1] = re.sub(pattern, lambda _: new, lines[one.line - 1])
     changed = "".join(lines)
     if _means(changed, source, path):
         raise ProgramError(f"{source}:1: a reference to {path} cannot be renamed")
@@ -132,8 +120,9 @@ def _means(text: str, source: str, path: str) -> bool:
     return any(path in resolved(one.path, source) for one in references(text))
 
 
-def _first_statement(program: Program, path: str) -> tuple[Directive, str, int, int] | None:
-    """The first statement that refers to a file, its own file, its first line, and the line after its last one."""
+def _first_statement(program: Program, path: str) -> tuple[Directive, str, tuple[str, ...], int, int] | None:
+    """The first statement that refers to a file, its own file, that file's lines, the first of the statement, and the
+    one after its last."""
     for source, raw in program.files:
         if source == path:
             continue
@@ -142,5 +131,5 @@ def _first_statement(program: Program, path: str) -> tuple[Directive, str, int, 
         named = [d for d in program.directives if d.file == own and d.kind not in (CHARTER, ORDER)]
         for directive, block in zip(named, parsed.blocks, strict=True):
             if _means("".join(parsed.lines[block.start : block.end]), source, path):
-                return directive, source, block.start, block.end
+                return directive, source, parsed.lines, block.start, block.end
     return None

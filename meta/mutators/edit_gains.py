@@ -7,15 +7,16 @@ tries that ran, because a failed try gains nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from programs.ideas import ProgramIdea
 from programs.program import Program
 from trainer.values.constants import is_number
 
 if TYPE_CHECKING:
-    from analysis.report.evidence import DirectiveCredit, EditCredit, Evidence
+    from analysis.report.evidence import EditCredit, Evidence
 
 Key = tuple[str, str]  # knob in lower case, value as canonical text
 
@@ -25,13 +26,16 @@ class EditGain:
     """One edit's posterior, in metric units; positive is better."""
 
     credit: EditCredit
-    gain: float
-    sd: float
+
+    @property
+    def gain(self) -> float:
+        return self.credit.score
 
     @property
     def low(self) -> float:
         """One posterior SD below the gain: with 84% probability the gain is larger."""
-        return self.gain - self.sd
+        ran = self.credit.score / self.credit.estimate if self.credit.estimate else 1.0
+        return self.credit.score - (self.credit.se or 0.0) * ran
 
     @property
     def term(self) -> str:
@@ -43,24 +47,20 @@ class GainTable:
     """The posterior of every tried edit, and of ideas with several edits."""
 
     def __init__(self, evidence: Evidence) -> None:
-        self.rows: dict[Key, EditGain] = {key_of(e.knob, e.value): _earned(e) for e in evidence.edits}
+        self.rows = {key_of(edit.knob, edit.value): EditGain(edit) for edit in evidence.edits}
         self._effects = evidence.effects
-        self.ideas: dict[str, DirectiveCredit] = {
-            d.directive_id: d for d in evidence.directives if d.kind == "idea" and d.n > 0
-        }
+        self.ideas = {d.directive_id: d for d in evidence.directives if d.kind == "idea" and d.n > 0}
 
-    def of_terms(self, terms: Iterable[str]) -> list[EditGain] | None:
-        """The rows of the backticked terms; None if there are none or one was never tried alone."""
-        keys = [key for term in terms if (key := key_of_term(term))]
+    def idea(self, idea: ProgramIdea) -> tuple[float | None, tuple[str, ...]]:
+        """Expected gain of trying an idea and the credit rows behind it: the tries that cite it, else its edits
+        together. None where it has no edit, or one that was never tried alone."""
+        if (own := self.ideas.get(idea.directive_id)) is not None and len(idea.terms) > 1:
+            return own.estimate, own.ids
+        keys = [key for term in idea.terms if (key := key_of_term(term))]
         rows = [self.rows[key] for key in keys if key in self.rows]
-        return rows if rows and len(rows) == len(keys) else None
-
-    def idea(self, directive_id: str, terms: tuple[str, ...]) -> float | None:
-        """Expected gain of trying an idea: from the tries that cite it, else from its edits together."""
-        if (own := self.ideas.get(directive_id)) is not None and len(terms) > 1:
-            return own.estimate
-        rows = self.of_terms(terms)
-        return self.together(rows) if rows else None
+        if not rows or len(rows) < len(keys):
+            return None, ()
+        return self.together(rows), tuple(credit_id for row in rows for credit_id in row.credit.ids)
 
     def together(self, rows: Sequence[EditGain]) -> float:
         """The gain of these edits at once: from the model if it knows them, else their sum."""
@@ -69,11 +69,6 @@ class GainTable:
         if bundle is not None:
             return bundle.mean * share
         return math.fsum(row.gain for row in rows)
-
-    def credit_ids(self, directive_id: str, terms: tuple[str, ...]) -> list[str]:
-        if directive_id in self.ideas and len(terms) > 1:
-            return list(self.ideas[directive_id].ids)
-        return [credit_id for row in self.of_terms(terms) or () for credit_id in row.credit.ids]
 
     def by_knob(self) -> Mapping[str, list[EditGain]]:
         """Rows of each knob, best first."""
@@ -91,9 +86,7 @@ def idea_terms(text: str) -> tuple[str, ...]:
 
 def key_of(knob: str, value: str | float | int | bool) -> Key:
     """2 and 2.0 are one value; ``True`` is an applied patch."""
-    if not is_number(value):
-        return knob.casefold(), str(value).casefold()
-    return knob.casefold(), f"{value:.6g}"
+    return knob.casefold(), f"{value:.6g}" if is_number(value) else str(value).casefold()
 
 
 def key_of_term(term: str) -> Key | None:
@@ -108,8 +101,3 @@ def key_of_term(term: str) -> Key | None:
         return key_of(knob, float(value.replace("_", "")))
     except ValueError:
         return key_of(knob, value.strip("'\""))
-
-
-def _earned(credit: EditCredit) -> EditGain:
-    ran = credit.score / credit.estimate if credit.estimate else 1.0
-    return EditGain(credit, credit.score, (credit.se or 0.0) * ran)

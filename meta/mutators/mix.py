@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from meta.mutators.base import ChildProposal, OfflineMutator
-from programs.errors import NotFound
 from programs.registry import Registry
 
 if TYPE_CHECKING:
@@ -37,11 +36,3 @@ class Mix:
 
     def report(self, proposal: ChildProposal, refusal: str) -> None:
         """A fixed mix does not learn."""
-
-    def named(self, name: str) -> OfflineMutator:
-        """Raises NotFound."""
-        for mutator in self.operators:
-            if mutator.name == name:
-                return mutator
-        known = ", ".join(mutator.name for mutator in self.operators)
-        raise NotFound(f"no mutator is called {name}", hint=f"known: {known}")

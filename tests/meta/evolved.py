@@ -8,9 +8,9 @@ from typing import Any
 
 from analysis.ledger import read
 from meta.begin import create, take_up
+from meta.claim import Champion
 from meta.evolve import evolve
 from meta.plan import Plan
-from meta.verdict import Champion
 from tests.studies import silent
 from trainer.task import Task
 

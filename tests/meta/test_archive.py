@@ -64,7 +64,7 @@ def test_a_program_that_behaves_like_another_breeds_with_its_score_but_is_no_eli
     found = Archive(programs, [score("stock", 0.1), score("good", 0.4)], Counter(), {"own": "stock"})
     rng = np.random.default_rng(0)
     assert found.parents(rng, 1, ["own"])[0].score == replace(score("stock", 0.1), program_id="own")
-    assert [p.name for p in found.elites(3)] == ["good", "stock"]
+    assert found.runners() == ["good", "stock"]
 
 
 def test_prose_alone_is_no_new_behaviour_but_a_charter_is() -> None:
@@ -165,8 +165,8 @@ def test_a_claim_owns_up_to_the_error_of_the_baseline_that_does_not_cancel() -> 
     off = claim(gains, Against(baseline, {"champion": 1.0, "control": 0.0}))
     alike = claim(gains, Against(baseline, {"champion": 1.0, "control": 1.0}))
     assert known.holds and known == alike
-    assert not off.holds and off.difference == known.difference
-    assert off.low is not None and off.high is not None and off.low < 0 < off.high
+    assert not off.holds and off.tested.difference == known.tested.difference
+    assert off.tested.low is not None and off.tested.high is not None and off.tested.low < 0 < off.tested.high
 
 
 def test_parents_of_several_tasks_come_from_the_front_of_the_draws() -> None:

@@ -19,10 +19,9 @@ from analysis.verdict.verdict import minus
 from arena.arms import Entry, enter
 from arena.match import announce
 from arena.task_study import TaskStudy
-from meta.claim import Against, Gains, claim, claim_over
+from meta.claim import Against, Gains, claim, claim_over, decide
 from meta.cli.study_result import worth_applying
 from meta.confirmation import against
-from meta.verdict import decide
 from programs.program import Program
 from programs.shelf import starter
 from tests.events import example
@@ -47,9 +46,9 @@ def test_of_equal_tasks_the_error_shrinks_and_the_degrees_of_freedom_add_up() ->
     one = claim(gains(1.0), KNOWN)
     both = claim_over([(scale("a", 1.0), gains(1.0), KNOWN), (scale("b", 50.0), gains(50.0), KNOWN)])
     se = math.sqrt(1 / 6 / 2)
-    assert both.difference == pytest.approx(one.difference) == pytest.approx(0.7)
+    assert both.tested.difference == pytest.approx(one.tested.difference) == pytest.approx(0.7)
     assert both.p == pytest.approx(student.sf(0.7 / se, 20))
-    assert (both.low, both.high) == pytest.approx(student.interval(0.95, 20, 0.7, se))
+    assert (both.tested.low, both.tested.high) == pytest.approx(student.interval(0.95, 20, 0.7, se))
     assert one.p == pytest.approx(student.sf(0.7 / math.sqrt(1 / 6), 10))
     assert [on.task for on in both.tasks] == ["a", "b"]
     assert both.champion.mean == pytest.approx(0.7) and both.champion.n == 6
@@ -66,9 +65,9 @@ def test_the_degrees_of_freedom_of_unequal_tasks_are_those_of_satterthwaite() ->
 def test_without_its_ideas_it_is_told_of_where_it_ran_on_every_task() -> None:
     with_it = gains(1.0, **{"without-ideas": BASE})
     everywhere = claim_over([(scale("a", 1.0), with_it, KNOWN), (scale("b", 1.0), with_it, KNOWN)])
-    assert everywhere.without_ideas is not None
+    assert everywhere.bare is not None
     once = claim_over([(scale("a", 1.0), with_it, KNOWN), (scale("b", 1.0), gains(1.0), KNOWN)])
-    assert once.without_ideas is None
+    assert once.bare is None
 
 
 def test_the_program_that_the_champion_started_from_is_compared_beside_the_test() -> None:
@@ -76,11 +75,11 @@ def test_the_program_that_the_champion_started_from_is_compared_beside_the_test(
     made = [(scale(name, size), gains(size, start=[size * gain for gain in start]), Against((), {})) for name, size in
             (("a", 1.0), ("b", 4.0))]  # fmt: skip
     alone, both, none = claim(made[0][1]), claim_over(made), claim(gains(1.0))
-    assert none.start is None and alone.start and both.start and both.tasks[1].claim.start
+    assert none.start is None and alone.start and both.start
     for one in (alone, both):
         assert one.start and one.start.difference == pytest.approx((one.champion.mean or 0) - sum(start) / 4)
         assert one.start.low is not None and one.start.low < one.start.difference < (one.start.high or 0)
-    assert (alone.p, alone.difference) == (none.p, none.difference)  # no part of the test
+    assert (alone.p, alone.tested) == (none.p, none.tested)  # no part of the test
 
 
 def test_a_row_that_failed_or_ended_where_it_began_was_not_held_against_the_baseline(tmp_path: Path) -> None:

@@ -172,7 +172,7 @@ def test_what_was_meant_is_named(call: Call) -> None:
         (("report", "one", "-o", "."), 2, "usage", ". is a folder"),
         (("report", "one", "--card", "card.jpg"), 2, "usage", "no .png or .svg file"),
         (("report", "one", "-o", "studies/one/study.toml/x"), 1, "environment", "Not a directory"),
-        (("match", "local", "-t", "strokes,strokes"), 2, "usage", "--task strokes: this task is named twice"),
+        (("match", "local", "-t", "strokes,strokes"), 2, "usage", "the task strokes is named twice"),
         (("match", "local", "-t", "strokes,letters", "--race"), 2, "usage", "are for a match on one task"),
     ],
 )  # fmt: skip

@@ -7,15 +7,13 @@ import pytest
 
 from meta.conformance import MutatorConformance
 from meta.mutators.base import Mutator
-from meta.mutators.charter_moves import without_statement
 from meta.mutators.mix import MUTATORS, Mix, named_operators
-from meta.mutators.offline.change_field import ChangeField
+from meta.mutators.offline.change_field import ChangeField, without_statement
 from meta.mutators.offline.cross_sections import CrossSections
 from meta.mutators.offline.reorder_ideas import ReorderIdeas
 from programs import shelf
 from programs.diff import diff
 from programs.edit import charter_fields
-from programs.errors import NotFound
 from programs.program import Program
 from tests.planted_evidence import PLANTED, evidence, idea, propose
 from tests.programs.markdown import FIXTURES
@@ -131,6 +129,3 @@ def test_the_mix_is_fixed_and_recorded() -> None:
     assert 0.2 < drawn.count("write-ideas") / 400 < 0.4
     only = Mix(named_operators(["write-ideas"]))
     assert only.draw(np.random.default_rng(0)).name == "write-ideas"
-    assert mix.named("change-field").name == "change-field"
-    with pytest.raises(NotFound, match="no mutator is called nothing"):
-        mix.named("nothing")

@@ -199,7 +199,7 @@ def test_a_difference_between_tasks_is_no_noise_of_the_claim() -> None:
     scale = GainScale("hills", "nats", 1.0, False, mean_interval([]))
     gains: list[Gains] = [{"champion": [e + 0.5, e + 0.6], "control": [e, e + 0.1], "a/a": [e + 0.1, e]} for e in easy]
     told = claim_over([(scale, one, known) for one in gains], ("hills",))
-    assert told.holds and told.difference == pytest.approx(0.5) and told.champion.n == 4
+    assert told.holds and told.tested.difference == pytest.approx(0.5) and told.champion.n == 4
     (aa,) = told.aa
     assert (aa.difference, aa.low, aa.high) == pytest.approx((0.0, 0.0, 0.0))
     apart: list[Gains] = [

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from meta.mutators.charter_moves import carry_out, moves
+from meta.mutators.offline.change_field import carry_out, moves
 from programs import bare, shelf, stated_settings
 from programs.charter import PROPOSERS, Charter, Phase, fields, nested
 from programs.charter_edit import charter_fields, set_charter

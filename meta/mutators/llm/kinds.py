@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from meta.mutators.charter_moves import without_statement
 from meta.mutators.llm.assemble import CHARTER, anything, merged, only_added, only_deleted, section_names, shorter
 from meta.mutators.llm.reply import BadReply, MutationReply
+from meta.mutators.offline.change_field import without_statement
 from meta.mutators.offline.cross_sections import chapters
 from meta.novelty import Novelty
 from programs.errors import ProgramError

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+import numpy as np
+
+from analysis.report.evidence import Evidence
 from meta.mutators.base import ChildProposal, ParentProgram, parent_ids
 from meta.mutators.edit_gains import GainTable
 from meta.mutators.queue_first import queue_first
 from programs.edit import reorder_ideas
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from analysis.report.evidence import Evidence
 
 
 class ReorderIdeas:
@@ -27,14 +24,14 @@ class ReorderIdeas:
         self, parents: Sequence[ParentProgram], evidence: Evidence, rng: np.random.Generator
     ) -> ChildProposal | None:
         program, table = parents[0].program, GainTable(evidence)
-        gains = [table.idea(idea.directive_id, idea.terms) for idea in program.ideas]
-        known = [gain for gain in gains if gain is not None]
-        order = sorted(range(len(gains)), key=lambda i: -(gains[i] or 0.0))
-        if len(known) < 2 or order == list(range(len(gains))):
+        gains = [table.idea(idea) for idea in program.ideas]
+        known = sum(gain is not None for gain, _ in gains)
+        order = sorted(range(len(gains)), key=lambda i: -(gains[i][0] or 0.0))
+        if known < 2 or order == list(range(len(gains))):
             return None
         text = queue_first(reorder_ideas(program.text, order))
-        ids = dict.fromkeys(c for idea in program.ideas for c in table.credit_ids(idea.directive_id, idea.terms))
-        reason = f"{len(gains)} ideas ordered by expected gain; {len(known)} of them were tried"
+        ids = dict.fromkeys(credit_id for _, credit_ids in gains for credit_id in credit_ids)
+        reason = f"{len(gains)} ideas ordered by expected gain; {known} of them were tried"
         return ChildProposal(text, self.name, reason, tuple(ids), parent_ids(parents))
 
 

@@ -14,27 +14,26 @@ help on one task and hurt on another, then edits with an uncertain gain. There i
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from itertools import chain, zip_longest
+from typing import TypeVar
 
+import numpy as np
+
+from analysis.effects.experiments import Effects
 from analysis.effects.final_scripts import FinalScript, OnTop, on_top
+from analysis.effects.rows import Key as CreditKey
+from analysis.report.evidence import Evidence
 from meta.mutators.base import ChildProposal, ParentProgram, parent_ids
 from meta.mutators.edit_gains import EditGain, GainTable, Key, idea_terms, key_of_term
-from meta.mutators.ladder import untried
 from meta.mutators.queue_first import queue_first
-from meta.mutators.several import by_turns, helps_everywhere, tables
 from programs.edit import replace_ideas, unset_charter
+from programs.ideas import ProgramIdea
+from programs.program import Program
 from trainer.values.constants import is_number
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from analysis.effects.experiments import Effects
-    from analysis.effects.rows import Key as CreditKey
-    from analysis.report.evidence import Evidence
-    from programs.program import Program
 
 PROOF = 4  # tries after which a bundle without a gain is dropped
 UNTRIED = "Untested neighbour"
@@ -43,6 +42,10 @@ WRITTEN = re.compile(  # sentences of this operator
 )
 LEAST_TRIED, MOSTLY = 3, 0.75  # runs, and the share that kept an idea, from which it stays at the beginning
 JOINT = 4  # ideas with several edits that are carried over; most are variants of each other
+MOST = 30  # items with measured gains, for each task; length is a cost
+
+Number = float | int
+Thing = TypeVar("Thing")
 
 
 @dataclass(frozen=True)
@@ -53,35 +56,25 @@ class Item:
     keys: frozenset[Key] = frozenset()  # the edits that it makes
 
 
-Sections = tuple[list[Item], list[Item], list[Item]]  # bundles, clear gains, uncertain gains
-
-
-@dataclass(frozen=True)
 class WriteIdeas:
-    """``bundles``: whether the list begins with bundles."""
-
-    name: str = "write-ideas"
-    share: float = 0.30
-    parents: int = 1
-    bundles: bool = True
-    most: int = 30  # items with measured gains; length is a cost
+    name = "write-ideas"
+    share = 0.30
+    parents = 1
 
     def propose(
         self, parents: Sequence[ParentProgram], evidence: Evidence, rng: np.random.Generator
     ) -> ChildProposal | None:
-        table, program, on = GainTable(evidence), parents[0].program, tables(evidence)
-        best = best_known(evidence, table) if self.bundles else []
-        items = beyond(evidence, table, best) if best else written(table, on, self.bundles)
-        items = items[: self.most * len(on)]
+        table, program = GainTable(evidence), parents[0].program
+        on = [GainTable(part) for part in evidence.parts] or [table]
+        best = best_known(evidence, table)
+        items = (beyond(evidence, table, best) if best else written(table, on))[: MOST * len(on)]
         if not items:
             return None
-        kept = [
-            Item(idea.text, 0.0) for idea in program.ideas if idea.conditions or _is_news(idea.text, idea.terms, table)
-        ]
-        said = wordings(program)
+        kept = [Item(idea.text, 0.0) for idea in program.ideas if idea.conditions or _is_news(idea, table)]
         first = [] if best else mostly_kept(program, evidence)
+        worded = wordings(program)
         every = [*first, *items, *kept, *by_turns(map(beside_winners, on))]
-        listed = dict.fromkeys(said.get(item.keys, item.text) for item in every)
+        listed = dict.fromkeys(worded.get(item.keys, item.text) for item in every)
         text = replace_ideas(program.text, list(listed))
         text = unset_charter(queue_first(text), "focus")  # ideas outside the focus would be ignored
         if text == program.text:
@@ -123,21 +116,16 @@ def beyond(evidence: Evidence, table: GainTable, best: Sequence[FinalScript]) ->
     edit that is expected to add to it, the largest first."""
     assert evidence.effects is not None
     rows = usable(table)
-    more = [(one, rows[one.key]) for one in on_top(evidence.effects, best[0]) if one.mean > 0 and one.key in rows]
-    clear: dict[str, tuple[OnTop, EditGain]] = {}
-    for one, row in more:
+    more = [one for one in on_top(evidence.effects, best[0]) if one.mean > 0 and one.key in rows]
+    clear: dict[str, OnTop] = {}
+    for one in more:
         if one.mean > one.sd:
-            clear.setdefault(one.key[0], (one, row))
+            clear.setdefault(one.key[0], one)
     items = [_combined([rows[key] for key in one.edits], one.mean) for one in best]
     if len(clear) > 1:
-        items.append(_combined([row for _, row in clear.values()], sum(one.mean for one, _ in clear.values())))
-    return _once([*items, *(_combined([row], one.mean) for one, row in more)])
-
-
-def _combined(rows: Sequence[EditGain], gain: float) -> Item:
-    terms = " ".join(f"`{row.term}`" for row in rows)
-    ids = tuple(credit_id for row in rows for credit_id in row.credit.ids)
-    return Item(f"{'Combine' if len(rows) > 1 else 'Use'} {terms}.", gain, ids, _keys(row.term for row in rows))
+        at_once = [rows[one.key] for one in clear.values()]
+        items.append(_combined(at_once, sum(one.mean for one in clear.values())))
+    return _once([*items, *(_combined([rows[one.key]], one.mean) for one in more)])
 
 
 def mostly_kept(program: Program, evidence: Evidence) -> list[Item]:
@@ -159,17 +147,27 @@ def wordings(program: Program) -> dict[frozenset[Key], str]:
     return {keys: idea.text for idea in reversed(ideas) if (keys := _keys(idea.terms))}
 
 
-def written(table: GainTable, on: Sequence[GainTable] = (), bundles: bool = True) -> list[Item]:
-    """Ideas from the evidence, in order. ``on``: the tables of the tasks if ``table`` covers several."""
-    by_task = [sections(each, bundles) for each in on or [table]]
+def written(table: GainTable, on: Sequence[GainTable]) -> list[Item]:
+    """Ideas from the evidence, in order. ``on``: the tables of the tasks, which ``table`` covers together.
+
+    A task skips ideas that name edits it lacks, at no cost. So ideas of different tasks do not compete.
+    """
+    by_task = [sections(each) for each in on]
     if len(by_task) == 1:
-        return [item for section in by_task[0] for item in section]
-    opening, clear, hopeful = (by_turns(each) for each in zip(*by_task, strict=True))
-    singles = [_retold(item, table) for item in _once(clear)]
-    everywhere = [item for item in singles if all(helps_everywhere(key, on) for key in item.keys)]
-    disputed = [item for item in singles if item not in everywhere]
-    ordered = [*_by_gain(everywhere), *_by_gain(disputed), *(_retold(item, table) for item in hopeful)]
-    return [*_once(opening), *_once(ordered)]
+        return list(chain(*by_task[0]))
+    bundles, clear, uncertain = (by_turns(each) for each in zip(*by_task, strict=True))
+    singles = [_over_tasks(item, table) for item in _once(clear)]
+    everywhere, disputed = list[Item](), list[Item]()
+    for item in singles:
+        rows = [each.rows[key] for key in item.keys for each in on if key in each.rows]
+        (everywhere if all(row.gain > 0 for row in rows) else disputed).append(item)
+    ordered = [*_by_gain(everywhere), *_by_gain(disputed), *(_over_tasks(item, table) for item in uncertain)]
+    return [*_once(bundles), *_once(ordered)]
+
+
+def by_turns(lists: Iterable[Sequence[Thing]]) -> list[Thing]:
+    """The first of each, the second of each, and so on."""
+    return [thing for turn in zip_longest(*lists) for thing in turn if thing is not None]
 
 
 def _once(items: Iterable[Item]) -> list[Item]:
@@ -184,47 +182,55 @@ def _by_gain(items: Iterable[Item]) -> list[Item]:
     return sorted(items, key=lambda item: -item.gain)
 
 
-def _retold(item: Item, table: GainTable) -> Item:
+def _over_tasks(item: Item, table: GainTable) -> Item:
     """A single edit with its gain over all tasks on which it was tried."""
     row = table.rows.get(next(iter(item.keys))) if len(item.keys) == 1 else None
-    return _single(row) if row is not None and row.credit.of else item
+    return _combined([row], row.gain) if row is not None and row.credit.of else item
 
 
-def sections(table: GainTable, bundles: bool = True) -> Sections:
+def sections(table: GainTable) -> tuple[list[Item], list[Item], list[Item]]:
     """Ideas from the evidence of one task: bundles, clear gains by size, then second values and uncertain gains."""
-    by_knob = table.by_knob()
-    best = sorted((rows[0] for rows in by_knob.values()), key=lambda row: (-row.gain, row.term))
-    winners = [row for row in best if row.low > 0]
-    singles = [_single(row) for row in winners] + _joint_ideas(table)
-    hopefuls = [row for row in best if row.low <= 0 < row.gain]
-    second = [row for rows in by_knob.values() for row in _second(rows)]
-    last = [_single(row) for row in sorted(second + hopefuls, key=lambda row: (-row.low, row.term))]
-    return _bundles(winners, table) if bundles else [], _by_gain(singles), last
+    best, winners = best_values(table)
+    uncertain = [row for row in best if row.low <= 0 < row.gain]
+    uncertain += [row for rows in table.by_knob().values() for row in _second(rows)]
+    uncertain.sort(key=lambda row: (-row.low, row.term))
+    clear, last = ([_combined([row], row.gain) for row in rows] for rows in (winners, uncertain))
+    return _bundles(winners, table), _by_gain(clear + _joint_ideas(table)), last
+
+
+def best_values(table: GainTable) -> tuple[list[EditGain], list[EditGain]]:
+    """The best value of each knob, the largest gain first, and those with a clear gain."""
+    best = sorted((rows[0] for rows in table.by_knob().values()), key=lambda row: (-row.gain, row.term))
+    return best, [row for row in best if row.low > 0]
+
+
+def _is_news(idea: ProgramIdea, table: GainTable) -> bool:
+    """Whether the evidence does not cover an idea: one for LLMs, or one with an untried edit. Untested neighbours are
+    written again from today's best values."""
+    keys = _keys(idea.terms)
+    return not idea.text.startswith(UNTRIED) and (not keys or not table.rows.keys() >= keys)
 
 
 def beside_winners(table: GainTable) -> list[Item]:
     """Untried values beside the best value of each knob with a clear gain."""
-    by_knob = table.by_knob()
-    winners = sorted((rows[0] for rows in by_knob.values() if rows[0].low > 0), key=lambda row: (-row.gain, row.term))
-    return [item for row in winners for item in _beside(row, by_knob[row.credit.knob.casefold()])]
+    items, by_knob = list[Item](), table.by_knob()
+    for row in best_values(table)[1]:
+        name, rows = row.credit.knob.lower(), by_knob[row.credit.knob.casefold()]
+        tried = [r.credit.value for r in rows if isinstance(r.credit.value, int | float)]
+        for value in untried(row.credit.value, tried) if is_number(row.credit.value) else ():
+            items.append(Item(f"{UNTRIED}: `{name}={value:g}`.", 0.0, row.credit.ids))
+    return items
 
 
 def _bundles(winners: Sequence[EditGain], table: GainTable) -> list[Item]:
     """All clear gains at once, then the better half, and so on while there are two or more."""
     failed = {_keys(idea_terms(c.text)) for c in table.ideas.values() if c.estimate <= 0 and c.n >= PROOF}
-    out, size = [], len(winners)
-    while size > 1:
-        rows = winners[:size]
-        if _keys(row.term for row in rows) in failed:
-            size //= 2
-            continue
-        out.append(_combined(rows, table.together(rows)))
-        size //= 2
-    return out
-
-
-def _single(row: EditGain) -> Item:
-    return _combined([row], row.gain)
+    bundles = list[Item]()
+    while len(winners) > 1:
+        if _keys(row.term for row in winners) not in failed:
+            bundles.append(_combined(winners, table.together(winners)))
+        winners = winners[: len(winners) // 2]
+    return bundles
 
 
 def _second(rows: Sequence[EditGain]) -> list[EditGain]:
@@ -232,24 +238,31 @@ def _second(rows: Sequence[EditGain]) -> list[EditGain]:
 
     Neighbouring rungs of a ladder mostly show the same effect, so a number must be two rungs away.
     """
-    first, rest = rows[0], [row for row in rows[1:] if row.low > 0]
-    if not is_number(first.credit.value):
-        return rest[:1]
-    rungs = sorted(float(row.credit.value) for row in rows if is_number(row.credit.value))
-    at = rungs.index(float(first.credit.value))
-    far = [row for row in rest if is_number(row.credit.value) and abs(rungs.index(float(row.credit.value)) - at) > 1]
-    return far[:1]
+    best, rest = rows[0].credit.value, [row for row in rows[1:] if row.low > 0]
+    if is_number(best):
+        rungs = sorted(float(row.credit.value) for row in rows if is_number(row.credit.value))
+        rest = [row for row in rest if is_number(row.credit.value)]
+        rest = [row for row in rest if abs(rungs.index(float(row.credit.value)) - rungs.index(float(best))) > 1]
+    return rest[:1]
 
 
 def _joint_ideas(table: GainTable) -> list[Item]:
     """Ideas with several edits that gained most together, though their parts may not gain alone."""
-    out: dict[frozenset[Key], Item] = {}
+    items = list[Item]()
     for credit in sorted(table.ideas.values(), key=lambda c: (-c.estimate, c.credit_id)):
-        terms = [term for term in idea_terms(credit.text) if key_of_term(term)]
-        if len(_keys(terms)) > 1 and credit.estimate > 0:
-            shown = " ".join(f"`{term}`" for term in terms)
-            out.setdefault(_keys(terms), Item(f"Combine {shown}.", credit.estimate, credit.ids, _keys(terms)))
-    return list(out.values())[:JOINT]
+        item = _item([term for term in idea_terms(credit.text) if key_of_term(term)], credit.estimate, credit.ids)
+        if len(item.keys) > 1 and credit.estimate > 0:
+            items.append(item)
+    return _once(items)[:JOINT]
+
+
+def _combined(rows: Sequence[EditGain], gain: float) -> Item:
+    return _item([row.term for row in rows], gain, tuple(credit_id for row in rows for credit_id in row.credit.ids))
+
+
+def _item(terms: Sequence[str], gain: float, credit_ids: tuple[str, ...]) -> Item:
+    shown = " ".join(f"`{term}`" for term in terms)
+    return Item(f"{'Combine' if len(terms) > 1 else 'Use'} {shown}.", gain, credit_ids, _keys(terms))
 
 
 def _keys(terms: Iterable[str]) -> frozenset[Key]:
@@ -257,20 +270,31 @@ def _keys(terms: Iterable[str]) -> frozenset[Key]:
     return frozenset(key for term in terms if (key := key_of_term(term)))
 
 
-def _beside(row: EditGain, rows: Sequence[EditGain]) -> list[Item]:
-    if not is_number(row.credit.value):
-        return []
-    tried = [r.credit.value for r in rows if isinstance(r.credit.value, int | float)]
-    name = row.credit.knob.lower()
-    return [Item(f"{UNTRIED}: `{name}={value:g}`.", 0.0, row.credit.ids) for value in untried(row.credit.value, tried)]
+def untried(best: Number, tried: Sequence[Number]) -> list[Number]:
+    """Up to two values beside ``best``: half-way to its tried neighbours, or one step beyond if there is none.
+
+    Steps are geometric between values of one sign and arithmetic if a zero is involved; integers stay integers.
+    """
+    rungs, here = sorted({float(value) for value in (best, *tried)}), float(best)
+    at = rungs.index(here)
+    below, above = rungs[at - 1] if at else None, rungs[at + 1] if at + 1 < len(rungs) else None
+    beside = [_between(here, above) if above is not None else _beyond(below, here)]
+    beside += [_between(here, below) if below is not None else _beyond(above, here)]
+    whole = all(isinstance(value, int) for value in (best, *tried))
+    values = [round(value) if whole else float(f"{value:.3g}") for value in beside if value is not None]
+    return [value for value in dict.fromkeys(values) if float(value) not in rungs]
 
 
-def _is_news(text: str, terms: tuple[str, ...], table: GainTable) -> bool:
-    """Whether the evidence does not cover an idea: one for LLMs, or one with an untried edit."""
-    if text.startswith(UNTRIED):
-        return False  # written again from today's best values
-    keys = [key for term in terms if (key := key_of_term(term))]
-    return not keys or any(key not in table.rows for key in keys)
+def _between(a: float, b: float) -> float:
+    return math.copysign(math.sqrt(a * b), a) if a * b > 0 else (a + b) / 2
+
+
+def _beyond(inner: float | None, edge: float) -> float | None:
+    """One step beyond the edge; None if there is no step, or if it would reach or cross zero."""
+    if inner is None:
+        return None
+    step = edge * edge / inner if inner * edge > 0 else 2 * edge - inner
+    return step if step * edge > 0 else None
 
 
 make = WriteIdeas
