@@ -169,6 +169,11 @@ class LiveStudy(StudyState):
         walls, busy = zip(*map(_walls, self.begun), strict=True) if self.begun else ((), ())
         return min(sum(busy) / sum(walls), 1.0) if sum(walls) else None
 
+    def state(self, at_work: bool) -> str:
+        """``at_work``: a process holds its lock."""
+        ended = "finished" if self.has_ended else "stopped"
+        return "imported" if self.is_import else "running" if at_work else ended
+
     @property
     def has_ended(self) -> bool:
         """A search ends with a champion, anything else with its matches."""

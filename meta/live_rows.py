@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime
 from typing import Any
 
 from analysis.ledger.events import MatchArm, MatchEvent
@@ -12,6 +11,7 @@ from analysis.ledger.run_state import RunState
 from analysis.statistics import mean_interval
 from analysis.trust import weakest
 from analysis.wording import duration
+from meta.cli.output import now
 from meta.cli.spend import ModelUsage
 from meta.live import LiveStudy
 
@@ -35,11 +35,11 @@ def status_row(study: LiveStudy, at_work: bool) -> Row:
 
     match, decision, work = study.current, study.decision, remaining(study)
     usage, ran = ModelUsage.of(study.usage.values()), {run.started.program_id for run in study.begun if run.started}
-    state = "running" if at_work else "finished" if study.has_ended else "stopped"
+    state = study.state(at_work)
     row = {
         "study": str(study.folder),
         "state": state,
-        "as_of": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "as_of": now(),
         "last_event_at": study.tail.last_at or study.settings.get("created_at"),
         "task": match.task if match else None,
         "match_id": match.match_id if match else None,
@@ -67,7 +67,7 @@ def status_row(study: LiveStudy, at_work: bool) -> Row:
         row |= {"utilization": study.utilization, "token_utilization": usage.used}
     if study.is_import:
         row |= dict.fromkeys(("device_seconds_charged", "runs_finished", "runs_running", "runs_unfinished"))
-        row |= {"state": "imported", "purpose": "import", "trust": "self-reported", **study.imported}
+        row |= {"purpose": "import", "trust": "self-reported", **study.imported}
     return row
 
 

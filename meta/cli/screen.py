@@ -89,7 +89,7 @@ def _cells(row: Mapping[str, Any], names: int) -> dict[str, Any]:
 
 def header(study: LiveStudy, title: str, width: int, plan: Goal | None = None, now: str = "") -> list[str]:
     """The lines above the match: title and elapsed time, device time and runs against the plan, models, problems."""
-    plan, row = plan or {}, status_row(study, at_work=True)
+    plan, row = plan or {}, status_row(study, at_work=bool(now))
     left = f"metaloop {title}"
     spent = f"device time charged to the runs {duration(study.charged)}"
     if planned := float(plan.get("device_seconds") or 0):

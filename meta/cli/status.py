@@ -78,7 +78,7 @@ def present(out: Output, study: LiveStudy) -> None:
 
 def _screen(study: LiveStudy, width: int) -> RenderableType:
     at_work = is_taken(study.folder)
-    title = f"{study.folder}  {status_row(study, at_work)['state']}"
+    title = f"{study.folder}  {study.state(at_work)}"
     if not at_work or (work := remaining(study)) is None:
         return screen(study, title, width=width, now=now() if at_work else "")
     return screen(study, title, width=width, plan={"runs": work.runs}, left=work.left, now=now())
