@@ -37,7 +37,7 @@ from bench.simulation.drawn import Design, World, studies
 from bench.simulation.planted import RunLaw
 from bench.whole import quick_plan, whole_study
 from meta.claim import LEVEL, Against, claim
-from meta.plan import QUICK, Plan
+from meta.study.plan import QUICK, Plan
 from trainer.laws.law import Law
 from trainer.laws.planted import COST, null_law, simulated_task
 from trainer.task import Task

@@ -35,7 +35,7 @@ except ImportError:  # where an earlier commit has it
 try:
     from bench.whole import quick_plan
 except ImportError:
-    from meta.plan import quick as quick_plan
+    from meta.study.plan import quick as quick_plan
 from trainer.laws.planted import random_law, simulated_task
 from trainer.task import Task
 seed, laws = map(int, sys.argv[1:])

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from bench.common import figure, share_interval
 from bench.whole import quick_plan, whole_study
-from meta.plan import Plan
+from meta.study.plan import Plan
 from trainer.laws.law import Law
 from trainer.laws.planted import random_law, simulated_task
 from trainer.task import Task

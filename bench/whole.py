@@ -15,11 +15,11 @@ from typing import Any
 from arena.executor import Progress
 from arena.inprocess import InProcessExecutor
 from bench.common import TRIED
-from meta.begin import create, take_up
 from meta.claim import Claim
 from meta.evolve import search
 from meta.lineage import Lineage
-from meta.plan import Plan, quick
+from meta.study.begin import create, take_up
+from meta.study.plan import Plan, quick
 from programs.program import Program
 from trainer.task import Task
 

@@ -19,9 +19,9 @@ from arena.study import Study
 from arena.task_set import TaskSet
 from meta.claim import Champion, Claim, decide
 from meta.confirmation import same_as
-from meta.evidence_page import evidence_page, harvests
 from meta.lineage import Lineage
 from meta.night import NIGHT, NightSeen
+from meta.results.evidence_page import evidence_page, harvests
 from programs.evolved_for import EvolvedFor
 from programs.program import Program
 from programs.shelf import starters

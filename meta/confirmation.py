@@ -18,7 +18,7 @@ from inner_loop.behaviour import resolved_ideas
 from meta.claim import LEARNT, START, Against, Claim, claim, claim_over
 from meta.lineage import Lineage, admit
 from meta.novelty import differ
-from meta.plan import Plan
+from meta.study.plan import Plan
 from programs.bare import without_ideas
 from programs.program import Program
 from programs.shelf import starter

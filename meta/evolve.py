@@ -36,10 +36,10 @@ from meta.mutators.llm.author import Author, author_of
 from meta.mutators.mix import Mix, named_operators
 from meta.night import night_seen, play_night
 from meta.novelty import novelty_on
-from meta.plan import RACE_RULE, TURNS, Plan
 from meta.population import descendants, entries
 from meta.reserve import confirm_on_reserved
-from meta.steering import AddIdea, allowed, given, take_in, vetoed
+from meta.study.plan import RACE_RULE, TURNS, Plan
+from meta.study.steering import AddIdea, allowed, given, take_in, vetoed
 from programs.file_set import is_document
 from programs.program import Program
 from programs.shelf import in_library, starter

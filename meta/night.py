@@ -18,7 +18,7 @@ from arena.task_set import TaskSet, evidence_of
 from meta.claim import OWN, Claim, claim
 from meta.mutators.base import ParentProgram
 from meta.mutators.offline.write_ideas import WriteIdeas
-from meta.plan import TURNS
+from meta.study.plan import TURNS
 from programs.program import Program
 
 NIGHT = "night"  # label, purpose and role

@@ -1,4 +1,4 @@
-"""The state of a study: one fold over the events of its ledger, for resuming and for the live displays (`meta.live`).
+"""The state of a study: one fold over the events of its ledger, for resuming and for live displays (`meta.study.live`).
 
 An event that was recorded twice after a kill counts once; ``views/*.sql`` has the same rules in SQL.
 """

@@ -14,11 +14,11 @@ from analysis.ledger import Ledger, read
 from bench import planted_events
 from bench.contradiction.laws import Plant
 from bench.whole import quick_plan, silent
-from meta.begin import create, take_up
 from meta.claim import LEVEL, claim
 from meta.evolve import evolve
-from meta.plan import Plan
-from meta.steering import ask
+from meta.study.begin import create, take_up
+from meta.study.plan import Plan
+from meta.study.steering import ask
 from programs.program import Program
 from trainer.laws.planted import random_law, simulated_task
 from trainer.task import Task

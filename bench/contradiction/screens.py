@@ -14,13 +14,13 @@ from analysis.report import page
 from analysis.report.card import card
 from analysis.study import open_study
 from analysis.verdict.decision import decision_of
-from meta.begin import champion_of
 from meta.cli.output import Output
-from meta.cli.standings import present as standings
-from meta.cli.status import present as status
-from meta.cli.studies import item as listed
-from meta.cli.study_result import present as result
-from meta.live import LiveStudy
+from meta.cli.results.standings import present as standings
+from meta.cli.results.status import present as status
+from meta.cli.results.studies import item as listed
+from meta.cli.results.study_result import present as result
+from meta.study.begin import champion_of
+from meta.study.live import LiveStudy
 from meta.window.studies import FollowedStudy
 
 BLOCKS = {"p", "li", "tr", "h1", "h2", "h3", "figcaption", "summary", "div", "section", "dt", "dd", "caption", "ul"}

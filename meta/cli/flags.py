@@ -28,7 +28,7 @@ def _share_devices(_context: click.Context, _parameter: click.Parameter, runs: i
 
 def _refuse_no_address(_context: click.Context, _parameter: click.Parameter, url: str | None) -> str | None:
     """Before anything is spent."""
-    from meta.notify import refuse_bad
+    from meta.results.notify import refuse_bad
 
     if url:
         refuse_bad(url)

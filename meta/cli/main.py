@@ -39,7 +39,7 @@ class LazyGroup(SuggestingGroup):
         if entry is None:
             return None
         module, attribute = entry.target.split(":")
-        return cast(click.Command, getattr(importlib.import_module(module), attribute))
+        return cast(click.Command, getattr(importlib.import_module(f"meta.cli.{module}"), attribute))
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -18,8 +18,8 @@ from analysis.wording import plain_number
 from meta.cli import spend
 from meta.cli.output import Output, clean, fit, now
 from meta.cli.resolve import shown
-from meta.cli.screen import screen
-from meta.live import LiveStudy
+from meta.cli.results.screen import screen
+from meta.study.live import LiveStudy
 
 if TYPE_CHECKING:
     from rich.live import Live

@@ -26,12 +26,12 @@ from arena.race import RACE_RULES, Allocation, ArmScore, Racer, RaceStart
 from arena.setup import StudySetup
 from arena.study import Study
 from arena.task_study import TaskStudy, tasks_of
-from meta.begin import create
 from meta.conformance.runs import LAW, Conformance
 from meta.evolve import evolve
 from meta.mutators.base import ParentProgram
 from meta.mutators.mix import MUTATORS
-from meta.plan import Plan
+from meta.study.begin import create
+from meta.study.plan import Plan
 from programs.lint import lint
 from programs.program import Program
 from programs.shelf import starter, starters

@@ -11,9 +11,9 @@ from typing import Any
 
 from arena.lock import is_taken
 from meta.cli.resolve import studies_below
-from meta.live import LiveStudy
-from meta.live_rows import arm_rows, match_title, news, remaining, run_rows, status_row
-from meta.steering import wishes
+from meta.study.live import LiveStudy
+from meta.study.live_rows import arm_rows, match_title, news, remaining, run_rows, status_row
+from meta.study.steering import wishes
 from programs.errors import Corrupt, MetaloopError, NotFound, OtherVersion
 
 LOOK_SECONDS, SEARCH_SECONDS = 0.5, 5.0

@@ -20,7 +20,7 @@ from analysis.trackers.wandb import to_trackio, to_wandb
 from analysis.verdict.caveats import Caveat
 from analysis.verdict.decision import Compared, Decision
 from analysis.verdict.verdict import decided
-from meta.cli.export import files_of
+from meta.cli.library.export import files_of
 from meta.cli.main import run
 from tests.analysis.tracker_clients import Read, mlflow, trackio, wandb, wandb_records
 from trainer.laws.planted import random_law, simulated_task

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from analysis.ledger import read
-from meta.begin import create, take_up
 from meta.claim import Champion
 from meta.evolve import evolve
-from meta.plan import Plan
+from meta.study.begin import create, take_up
+from meta.study.plan import Plan
 from tests.studies import silent
 from trainer.task import Task
 

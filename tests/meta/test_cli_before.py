@@ -18,9 +18,9 @@ import tomli_w
 import analysis.study as study_tables
 import meta.evolve as outer_loop
 from analysis.ledger.run_state import StudyState
-from meta import begin
-from meta.live import LiveStudy
-from meta.plan import QUICK
+from meta.study import begin
+from meta.study.live import LiveStudy
+from meta.study.plan import QUICK
 from programs.shelf import starter
 from tests.meta.cli_study import ALONE, Call
 from tests.studies import planted, study_on

@@ -15,10 +15,10 @@ from arena.settings import StudyConfig
 from inner_loop.events import CallEvent
 from meta.cli.main import run
 from meta.cli.output import Output
-from meta.cli.screen import header, screen
+from meta.cli.results.screen import header, screen
+from meta.cli.results.standings import present
 from meta.cli.spend import ModelUsage, dollars, share, tokens
-from meta.cli.standings import present
-from meta.live import LiveStudy
+from meta.study.live import LiveStudy
 from tests.events import example
 from tests.llm.fixtures import close_connections, dropped, litellm_loaded, server
 from tests.llm.kits import KEY, environment

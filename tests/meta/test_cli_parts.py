@@ -16,15 +16,15 @@ import pytest
 
 from analysis.wording import decimals, plain_number, roughly
 from meta.cli import errors, resolve
-from meta.cli.capacity import wall
 from meta.cli.commands import verb
-from meta.cli.launch import dry_run
+from meta.cli.library.program import differences
 from meta.cli.options import duration, flag, parse_duration
 from meta.cli.output import Column, Output, ask, clean, folded, jsonable
-from meta.cli.program import differences
 from meta.cli.progress import line_of, ticker
+from meta.cli.training.capacity import wall
+from meta.cli.training.launch import dry_run
 from meta.cli.views import named
-from meta.cost import Cost, Work
+from meta.study.cost import Cost, Work
 from programs.errors import Ambiguous, CapReached, NotFound, UsageError
 from programs.program import Program
 from trainer.task import Task

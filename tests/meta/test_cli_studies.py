@@ -17,7 +17,7 @@ from arena.study import Study
 from arena.verify_study import final_source
 from meta.cli.main import run
 from meta.cli.output import ESCAPES
-from meta.cli.studies import distinct, megabytes
+from meta.cli.results.studies import distinct, megabytes
 from meta.window.studies import Studies
 from programs.errors import Corrupt, OtherVersion
 from programs.program import Program

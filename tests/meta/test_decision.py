@@ -28,12 +28,12 @@ from bench.contradiction import plants, rules
 from bench.contradiction.laws import HIGH, LOW, TWIN_LOW, Plant, stock
 from bench.contradiction.screens import screens
 from bench.contradictions import bases, judged
-from meta.begin import champion_of
 from meta.claim import Champion
-from meta.cli.longer import ELAPSED, longer, worth_more
 from meta.cli.output import Output
-from meta.cli.study_result import present
-from meta.evidence_page import training_cost
+from meta.cli.results.longer import ELAPSED, longer, worth_more
+from meta.cli.results.study_result import present
+from meta.results.evidence_page import training_cost
+from meta.study.begin import champion_of
 from programs.program import Program
 from tests.meta.evolved import evolved
 from tests.studies import TINY, planted

@@ -15,13 +15,13 @@ from arena.settings import StudyConfig
 from arena.study import Study
 from inner_loop.agents.worktree import lay, require_free
 from inner_loop.researchers.labels import labelled
-from meta.begin import take_up
-from meta.cli.study_result import ready_to_apply
+from meta.cli.results.study_result import ready_to_apply
 from meta.conformance.runs import open_bench
 from meta.evolve import operators_of
 from meta.lineage import Lineage
 from meta.mutators.base import ParentProgram
 from meta.mutators.change_files import ChangeFiles, added, dropped, merged
+from meta.study.begin import take_up
 from programs.errors import UsageError
 from programs.folder import load
 from programs.program import Program

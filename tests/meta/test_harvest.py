@@ -35,11 +35,11 @@ from arena.measuring import measure_baseline
 from arena.study import Study
 from arena.task_study import TaskStudy
 from bench.whole import Unwritten
-from meta.begin import create, take_up
 from meta.cli.output import Output
-from meta.cli.study_result import present
+from meta.cli.results.study_result import present
 from meta.evolve import evolve, search
-from meta.plan import default, override, quick, within
+from meta.study.begin import create, take_up
+from meta.study.plan import default, override, quick, within
 from tests.meta.evolved import evolved
 from tests.studies import TINY, planted, silent
 from trainer.task import Task

@@ -13,11 +13,11 @@ import pytest
 from analysis.knowledge import of_trials, write
 from analysis.study import query
 from analysis.verdict.verdict import decided
-from meta.begin import create, take_up
 from meta.cli.main import run
 from meta.evolve import evolve
 from meta.learnt import in_words, learnt_for
 from meta.population import starters
+from meta.study.begin import create, take_up
 from programs.program import Program
 from programs.shelf import starter
 from tests.analysis.test_knowledge import with_roles

@@ -20,11 +20,11 @@ from analysis.verdict.decision import decision_of
 from arena.drain import drained
 from arena.harvest import HARVEST
 from arena.study import Study
-from meta.apply import apply, committed, of_script, program_files, program_path
 from meta.cli.main import run
-from meta.cli.study_size import Dial, plan_of
-from meta.notify import notify
-from meta.plan import LEAST_EXPERIMENTS, POWERED_RUNS, default, night, scaled
+from meta.cli.training.study_size import Dial, plan_of
+from meta.results.apply import apply, committed, of_script, program_files, program_path
+from meta.results.notify import notify
+from meta.study.plan import LEAST_EXPERIMENTS, POWERED_RUNS, default, night, scaled
 from programs.errors import UsageError
 from programs.program import Program
 from tests.serving import serving

@@ -7,8 +7,8 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from meta import plan as plans
-from meta.live_rows import planned_runs
+from meta.study import plan as plans
+from meta.study.live_rows import planned_runs
 from programs.errors import UsageError
 from tests.studies import TINY
 from trainer.task import Task

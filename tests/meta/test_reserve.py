@@ -20,15 +20,15 @@ from analysis.verdict.decision import Decision, decision_of
 from analysis.verdict.study_power import measured_sd
 from arena.executor import Executor
 from arena.task_study import TaskStudy
-from meta.begin import champion_of, take_up
 from meta.claim import Claim, claim
 from meta.cli.views import view
-from meta.cost import seconds_of
 from meta.evolve import evolve
 from meta.lineage import Lineage
 from meta.mutators.llm.briefing import Control, ControlArm, brief, control_of
-from meta.plan import Plan, within
 from meta.reserve import confirm_on_reserved, gated, unseen_variant, works_on_reserved
+from meta.study.begin import champion_of, take_up
+from meta.study.cost import seconds_of
+from meta.study.plan import Plan, within
 from programs.errors import NotComparable
 from programs.shelf import meta_program, starter
 from tests.meta.evolved import evolved

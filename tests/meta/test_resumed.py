@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from meta.begin import create
-from meta.cli.evolve import evolve
-from meta.cli.launch import RUN_TIME
 from meta.cli.options import AT_EACH_START
+from meta.cli.training.evolve import evolve
+from meta.cli.training.launch import RUN_TIME
+from meta.study.begin import create
 from tests.studies import TINY, planted
 
 from .cli_study import cli

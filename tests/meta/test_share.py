@@ -15,7 +15,7 @@ from analysis.study import query
 from arena.settings import StudyConfig
 from arena.study import Study
 from bench.whole import whole_study
-from meta.share import Cleaner, share, verified
+from meta.study.share import Cleaner, share, verified
 from programs.errors import Corrupt, NotComparable
 from tests.studies import TINY, planted
 

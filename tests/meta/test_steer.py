@@ -16,9 +16,9 @@ from analysis.ledger.writing_events import MutationEvent
 from analysis.study import query
 from arena.drain import Drained
 from bench.whole import whole_study
-from meta.begin import create, take_up
 from meta.evolve import evolve
-from meta.steering import ask, take_in, waiting, wishes, with_idea
+from meta.study.begin import create, take_up
+from meta.study.steering import ask, take_in, waiting, wishes, with_idea
 from meta.window.app import page
 from meta.window.studies import FollowedStudy
 from programs.program import Program

@@ -17,13 +17,13 @@ from analysis.verdict.verdict import decided
 from arena.settings import UsedFamilies
 from arena.setup import beside
 from arena.task_set import TaskSet, evidence_of
-from meta.begin import take_up
 from meta.claim import Against, Gains, claim_over
 from meta.confirmation import FINAL
 from meta.learnt import relearnt
-from meta.past_study import past_study
-from meta.plan import Plan
-from meta.task_families import DrawnTasks, Families, draw, sized, works
+from meta.study.begin import take_up
+from meta.study.past_study import past_study
+from meta.study.plan import Plan
+from meta.study.task_families import DrawnTasks, Families, draw, sized, works
 from programs.errors import UsageError
 from programs.shelf import starter
 from tests.meta.evolved import Ended, evolved, taken_up_again

@@ -14,7 +14,7 @@ from analysis.study import open_study
 from meta.cli import views
 from meta.cli.main import run
 from meta.cli.output import Column, Output
-from meta.cli.standings import present
+from meta.cli.results.standings import present
 from meta.cli.views import FOLDER, View
 
 from .cli_study import write_study

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from bench.whole import whole_study
-from meta import plan as plans
 from meta.claim import Claim
+from meta.study import plan as plans
 from programs.errors import UsageError
 from tests.studies import TINY, planted
 from trainer.laws.planted import null_law, simulated_task

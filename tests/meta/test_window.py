@@ -22,9 +22,9 @@ from analysis.study import query as ask
 from analysis.trust import WHY
 from analysis.verdict.verdict import decided
 from analysis.wording import brief, many, number
-from meta.cli.status import _screen
-from meta.live import LiveStudy
-from meta.live_rows import arm_rows, status_row
+from meta.cli.results.status import _screen
+from meta.study.live import LiveStudy
+from meta.study.live_rows import arm_rows, status_row
 from meta.window.words import interval, minus
 from tests.analysis.report.browser import Browser, found, hidden_and_back
 from tests.arena.contest.test_browser import go, until

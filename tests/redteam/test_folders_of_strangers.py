@@ -13,7 +13,7 @@ import pytest
 
 from analysis.ledger import Ledger, check
 from meta.cli.main import run
-from meta.share import share
+from meta.study.share import share
 from meta.window.studies import FollowedStudy
 from programs.errors import Corrupt, MetaloopError
 from programs.shelf import starter

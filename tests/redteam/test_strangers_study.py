@@ -207,7 +207,7 @@ def test_code_that_takes_part_in_scoring_is_not_run_on_a_studys_word(place: Path
     from dataclasses import replace
 
     from arena.verify import How
-    from meta.cli.verify import consent
+    from meta.cli.training.verify import consent
 
     study = strangers_study(place, hostile_task(place, listener))
     study.task = replace(study.task, scoring={**study.task.scoring, "kind": "theirs"})

@@ -16,8 +16,8 @@ from analysis.study import VIEWS, open_study, query
 from analysis.tables import rows, statement
 from analysis.verdict.verdict import verdict_of
 from arena.contest.web.curve import letter
-from meta.live import LiveStudy
-from meta.live_rows import status_row
+from meta.study.live import LiveStudy
+from meta.study.live_rows import status_row
 from tests.analysis import synthetic
 from tests.analysis.report import studies
 

@@ -17,7 +17,7 @@ from analysis.wording import duration
 from arena.contest.entries import change
 from arena.contest.settings import utc_now
 from arena.contest.tables import ContestEntry
-from meta.cli.contest_entrant import columns, of_folder, show, shown
+from meta.cli.contests.contest_entrant import columns, of_folder, show, shown
 from meta.cli.main import run
 from meta.cli.output import Column, Output, Row, table
 from tests.arena.contest.hosting import Browser, decided, founded, served, winner

@@ -22,7 +22,7 @@ from arena.contest.stored import arm_label
 from arena.contest.views import board_view
 from arena.contest.work import carry_on, say_to_log
 from arena.study import Study
-from meta.cli import contest_host
+from meta.cli.contests import contest_host
 from meta.cli.main import run
 from programs.errors import UsageError
 from tests.arena.contest.hosting import Browser, founded, served

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from analysis.study import query
-from meta.begin import create
+from meta.study.begin import create
 from tests.llm.kits import MODEL, environment, staff
 from tests.llm.server import FAULTS, every
 from tests.llm.studies import FIGURES, STANDINGS, planted

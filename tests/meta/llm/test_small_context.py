@@ -14,9 +14,9 @@ from arena.inprocess import InProcessExecutor
 from bench.whole import Unwritten
 from inner_loop.models.context_size import settled
 from inner_loop.run_context import ModelConfig
-from meta.begin import create, take_up
 from meta.evolve import search
 from meta.mutators.llm.kinds import KINDS
+from meta.study.begin import create, take_up
 from programs.shelf import meta_program
 from tests.llm import writer
 from tests.llm.kits import MODEL, environment

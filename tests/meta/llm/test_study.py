@@ -13,8 +13,8 @@ from analysis.study import query
 from arena.drain import Drained
 from arena.inprocess import InProcessExecutor
 from bench.whole import Unwritten
-from meta.begin import create, take_up
 from meta.evolve import search
+from meta.study.begin import create, take_up
 from programs.program import Program
 from programs.shelf import meta_program
 from tests.llm import writer

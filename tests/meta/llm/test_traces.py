@@ -13,9 +13,9 @@ import pytest
 
 from analysis.export import TRAINING, open_training, write
 from analysis.study import query
-from meta.begin import create, take_up
 from meta.mutators.llm.trace_access import TURNS
-from meta.plan import Plan
+from meta.study.begin import create, take_up
+from meta.study.plan import Plan
 from tests.llm.kits import KEY, environment, staff
 from tests.llm.tooling import ToolServer, searcher
 from tests.meta.llm.test_study import carry_on

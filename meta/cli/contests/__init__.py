@@ -1,0 +1,1 @@
+"""Commands of contests and shared projects."""

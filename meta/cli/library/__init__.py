@@ -1,0 +1,1 @@
+"""Commands on tasks, programs, knowledge and files."""

@@ -1,0 +1,237 @@
+"""``metaloop doctor``: checks this machine, and prints a fix for each problem."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import click
+
+from analysis.wording import many
+from inner_loop.agents.access import NETWORKS, Network
+from meta.cli.commands import verb
+from meta.cli.options import rare
+from meta.cli.output import Column, Output, Row
+from meta.cli.training import capacity
+from programs.errors import EnvironmentProblem, MetaloopError
+from trainer.sandbox import cgroup
+
+DISK_GB, MEMORY_GB = 2.0, 2.0
+MODULES = ("numpy", "scipy", "optuna", "duckdb", "pandas", "pydantic", "jinja2", "git", "tiktoken")
+COLUMNS = (
+    Column("state"),
+    Column("check", style="bold"),
+    Column("found", wrap=True),
+    Column("cure", "fix", wrap=True, style="dim"),
+)
+COMPILE_SECONDS = 300.0  # for the first compilation on a machine
+ON_GPU = """
+import torch
+x = torch.linspace(-1, 1, 4096, device="cuda")
+assert float(x @ x) > 0
+print(torch.cuda.get_device_name(0), "computes", flush=True)
+double = torch.compile(lambda x: torch.relu(x) * 2 + x.sin())
+assert torch.allclose(double(x), torch.relu(x) * 2 + x.sin(), atol=1e-5), "torch.compile computes something else"
+print("compiled")
+"""
+
+
+@dataclass(frozen=True)
+class Check:
+    """``run`` returns what it found, or raises an error: a problem. ``cure``: the fix, unless the error has one."""
+
+    name: str
+    run: Callable[[], str]
+    problem: Literal["warn", "fail"]
+    cure: str = ""
+
+    def row(self) -> Row:
+        state, cure = "ok", ""
+        try:
+            found = self.run()
+        except (MetaloopError, ImportError, OSError) as error:
+            found, state = str(error), self.problem
+            cure = getattr(error, "hint", "") or self.cure
+        return {"check": self.name, "state": state, "found": found, "cure": cure}
+
+
+@verb(
+    ("metaloop doctor", "check this machine"),
+    ("metaloop doctor --json", "the same for a script; exits with 1 on a failure"),
+)
+def doctor(
+    out: Output,
+    agent_network: Annotated[
+        Network,
+        rare(
+            "Check the sandbox of coding agents with this network access: none, proxy or full.",
+            type=click.Choice(NETWORKS),
+            default="none",
+        ),
+    ],
+) -> int:
+    """Check whether Metaloop can run on this machine: devices, memory, disk, git,
+    sandbox, metering and keys. Prints ok, warn or fail, and a fix for each problem.
+    Exits with 1 on a failure.
+
+    The sandbox check runs a small experiment, with torch and scoring."""
+    of_agents = Check("agent sandbox", lambda: agent_sandbox(agent_network), "warn", "no coding agent can run here")
+    rows = [check.row() for check in (*CHECKS, of_agents)]
+    out.rows(rows, COLUMNS)
+    failed = [str(row["check"]) for row in rows if row["state"] == "fail"]
+    warned = sum(row["state"] == "warn" for row in rows)
+    out.note(f"cannot run: {', '.join(failed)}" if failed else f"can run; {many(warned, 'warning')}")
+    if failed == ["sandbox"]:
+        out.note("without a sandbox: your own repository and agent (--no-sandbox), no contest, no runs for others")
+    return 1 if failed else 0
+
+
+def good(condition: bool, found: str) -> str:
+    """What was found, as a problem unless the condition holds."""
+    if not condition:
+        raise EnvironmentProblem(found)
+    return found
+
+
+def packages() -> str:
+    import importlib.util
+
+    import torch
+
+    missing = [name for name in MODULES if importlib.util.find_spec(name) is None]
+    return good(not missing, f"missing: {', '.join(missing)}" if missing else f"torch {torch.__version__} and others")
+
+
+def load() -> str:
+    number, busy = capacity.cores(), os.getloadavg()[0]
+    return good(1 < number >= busy / 1.5, f"{number} cores, load {busy:.1f}")
+
+
+def disk() -> str:
+    free = shutil.disk_usage(Path.cwd()).free / 1e9
+    return good(free >= DISK_GB, f"{free:.1f} GB free in {Path.cwd()}")
+
+
+def gpus() -> str:
+    from trainer import gpu
+
+    survey = gpu.survey()
+    if survey.none:
+        return "none; tasks of a GPU do not run here"
+    if not survey.gpus:
+        raise EnvironmentProblem(survey.reason, hint=survey.cure)
+    names = ", ".join(f"{one.index}: {one.name}, {one.memory_mb} MiB" for one in survey.gpus)
+    return f"{names}; driver {survey.gpus[0].driver}"
+
+
+def gpu_command() -> str:
+    """Use the first GPU as an experiment does, with this Python's torch: a product of vectors, torch.compile."""
+    from trainer import gpu
+    from trainer.commands.job import CommandJob, CommandLimits
+    from trainer.commands.launcher import CommandLauncher, require_sandbox
+
+    if not (usable := gpu.usable()):
+        return "not tried: no GPU"
+    began = time.perf_counter()
+    job = CommandJob([sys.executable, "-c", ON_GPU], {}, gpu=usable[0])
+    require_sandbox(True)
+    ended = CommandLauncher(True).carry_out(job, CommandLimits(1e6, COMPILE_SECONDS, 1 << 17, processes=4096))
+    lines = [line for line in ended.log.splitlines() if line.strip()] or [f"exit code {ended.exit_code}"]
+    took = f"{time.perf_counter() - began:.0f} s"
+    return good(lines[-1] == "compiled", f"in the sandbox: {lines[0]}; torch.compile: {lines[-1]}, in {took}")
+
+
+def memory() -> str:
+    (available,) = re.findall(r"^MemAvailable: +(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
+    return good(int(available) >= MEMORY_GB * 2**20, f"{int(available) / 2**20:.1f} GB available")
+
+
+def cache() -> str:
+    """Training data is kept between studies."""
+    from meta.cli.training.launch import load_task
+    from trainer.data import check_cache
+    from trainer.user_files import user_cache
+
+    check_cache(load_task(None))
+    return f"training data in {user_cache()}"
+
+
+def sandbox() -> str:
+    """Start a sandbox, try to escape from it, and train something in it."""
+    from trainer.cards.trial import one_experiment
+    from trainer.sandbox import bwrap
+    from trainer.sandbox.local import check_sandbox
+
+    began = time.perf_counter()
+    version = ".".join(map(str, bwrap.find_bwrap()[1]))
+    check_sandbox()
+    one_experiment()
+    return f"bubblewrap {version}: self-test and an experiment passed in {time.perf_counter() - began:.1f} s"
+
+
+def agent_sandbox(network: Network) -> str:
+    """Start the sandbox of a coding agent once on an empty folder."""
+    from inner_loop.agents.sandbox import AgentSandbox
+
+    with tempfile.TemporaryDirectory(prefix="metaloop-doctor-") as scratch:
+        worktree = Path(scratch) / "run" / "worktree"
+        worktree.mkdir(parents=True)
+        ended = AgentSandbox(worktree, network).run(["/bin/sh", "-c", "exit 0"])
+    return good(not ended.exit_code, ended.stderr.decode("utf-8", "replace").strip() or f"starts with {network=}")
+
+
+def agents() -> str:
+    """The agents with a recipe; `-r command:NAME` runs one."""
+    from inner_loop.agents import recipe
+
+    here = {name: shutil.which(recipe.load(name).command[0]) for name in recipe.names()}
+    installed, missing = (", ".join(name for name in here if bool(here[name]) == there) for there in (True, False))
+    return f"{installed or 'none'}; not installed: {missing or 'none'}"
+
+
+def plugins() -> str:
+    """Parts that installed packages add."""
+    from analysis.effects.attribution import METHODS
+    from arena.choice import EXECUTORS
+    from arena.race import RACE_RULES
+    from inner_loop.researchers import RESEARCHERS
+    from meta.mutators.mix import MUTATORS
+    from programs.charter import KEEP_RULES, PROPOSERS
+    from trainer.scoring import SCORERS
+
+    kinds = (PROPOSERS, KEEP_RULES, MUTATORS, SCORERS, RESEARCHERS, RACE_RULES, METHODS, EXECUTORS)
+    for problem in (problem for kind in kinds for problem in kind.problems()):
+        raise problem
+    return ", ".join(f"{kind.one} {name}" for kind in kinds for name in kind.added) or "none"
+
+
+CHECKS = (
+    Check("system", lambda: good(sys.platform == "linux", platform.platform()), "warn",
+          "scores are comparable on this machine only; use Linux for contests"),
+    Check("packages", packages, "fail", "pip install --upgrade metaloop"),
+    Check("cores", load, "warn", "runs take longer here; the cost in CPU-seconds is the same"),
+    Check("gpu", gpus, "warn"),
+    Check("gpu command", gpu_command, "warn",
+          "torch.compile needs a C compiler (apt install gcc) and Triton; METALOOP_DEVICES=cpu trains without the GPU"),
+    Check("memory", memory, "warn", "use fewer workers: -j 1"),
+    Check("disk", disk, "warn", "a long study takes 1 to 2 GB: free some space, or work in another folder"),
+    Check("folder", lambda: good(os.access(Path.cwd(), os.W_OK), f"studies/ in {Path.cwd()}"), "fail",
+          "cd to a writable folder, or use --study DIR"),
+    Check("cache", cache, "fail"),
+    Check("git", lambda: good(shutil.which("git") is not None, str(shutil.which("git"))), "fail",
+          "install git (apt install git, brew install git)"),
+    Check("metering", lambda: f"CPU time by wait4, and by a cgroup: {cgroup.describe()}", "warn"),
+    Check("LLM keys", lambda: ", ".join(name for name in os.environ if name.endswith("_API_KEY")) or "none", "warn"),
+    Check("agent CLIs", agents, "warn"),
+    Check("plug-ins", plugins, "warn"),
+    Check("sandbox", sandbox, "fail"),
+)  # fmt: skip

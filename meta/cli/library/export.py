@@ -1,0 +1,322 @@
+"""``metaloop export``: write a view of a study to a file or to stdout."""
+
+from __future__ import annotations
+
+import importlib
+import shlex
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import click
+
+from analysis.wording import many
+from arena.lock import is_taken
+from meta.cli import resolve
+from meta.cli.commands import verb
+from meta.cli.flags import AnyStudy
+from meta.cli.options import flag, typed
+from meta.cli.output import Output, Row
+from programs.errors import MetaloopError, NotFound, UsageError
+from programs.evolved_for import KINDS
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from analysis.export import Format
+    from analysis.ledger.run_state import StudyState
+    from analysis.trackers.study import Files, TrackedRun
+    from arena.study import Study
+    from programs.program import Program
+
+HOSTED = {
+    "contest.sqlite": "meta.cli.contests.contest_host",
+    "home.sqlite": "meta.cli.contests.home",
+}  # with a public copy of their own
+FORMATS = ("tsv", "csv", "parquet", "jsonl")
+TOOLS = ("mlflow", "trackio", "wandb")
+
+
+@dataclass(frozen=True)
+class ExportFlags:
+    """What is written, and where."""
+
+    to: Annotated[
+        str,
+        flag(
+            f"{', '.join(FORMATS)}; for a tool: {', '.join(TOOLS)}.",
+            type=click.Choice((*FORMATS, *TOOLS)),
+            default="tsv",
+            metavar="FORMAT",
+            command="export",
+        ),
+    ]
+    view: Annotated[
+        str,
+        flag("The view to export, as in metaloop sql, or sft or dpo.", default="runs", metavar="NAME|all"),
+    ]
+    output: Annotated[
+        str | None,
+        flag("File; a folder for --view all and tools  [default: stdout; tools: ./FORMAT].", "-o", metavar="PATH"),
+    ]
+    project: Annotated[
+        str | None,
+        flag("tools: name of the experiment or project  [default: the study's name].", metavar="NAME"),
+    ]
+    zipped: Annotated[bool, flag("A copy of the study for others, as one file (needs -o).", "--zip")]
+    kind: Annotated[
+        str | None,
+        flag(
+            "Export the champion (or a FILE.md or its folder) for another kind of researcher; prose: with its charter "
+            "written as sentences.",
+            "--for",
+            type=click.Choice(("prose", *KINDS)),
+        ),
+    ]
+    program: Annotated[
+        str | None, flag("With --for: this program of the study, not the champion.", metavar="ID", command="export")
+    ]
+
+
+@verb(
+    ("metaloop export studies/NAME --to jsonl --view all -o tables/", "every view, one file each"),
+    ("metaloop export studies/NAME --for agent -o program.md", "the champion, for any agent"),
+    ("metaloop export my-contest -o results", "what may be published of a contest or project"),
+)
+def export(
+    out: Output,
+    study: AnyStudy,
+    flags: ExportFlags,
+) -> None:
+    """Write a view (a table) of a study as tsv, csv, parquet or jsonl. With --json and -o,
+    lists the written files on stdout.
+
+    --for prose writes the champion instead, with its charter (its settings) as sentences, for
+    loops that do not use Metaloop. --for chat and --for agent also begin with the best script
+    of the study, and explain the notation of its ideas. --for scripted puts its
+    list of ideas first, and refuses a program without an idea that a script can carry out.
+
+    --view sft and --view dpo are rows for training a model that writes programs: what a
+    model was asked, its answer, and the gain of that; or a better and a worse answer.
+
+    --to mlflow, trackio and wandb write every run with its experiments into a folder, for
+    that tool. MLFLOW_TRACKING_URI and WANDB_MODE=online send them to a server instead.
+
+    --zip copies the study for others: with all measurements, without the secret of its seeds,
+    without paths and without the name of this machine. The copy can be read (ui, report,
+    standings, sql), and its ledger checked (verify). It cannot be resumed, and contains
+    neither the runs' repositories nor the files of a task that is not built in.
+
+    Of a contest or a shared project, without --view and --to: writes all that may be published
+    into a new folder. Of a contest also the texts that its pages show only after the close."""
+    target = Path(flags.output).expanduser() if flags.output else None
+    if flags.zipped:
+        to_zip(out, study, target)
+        return
+    if flags.program and not flags.kind:
+        raise UsageError("--program needs --for", hint="add --for prose")
+    if flags.kind:
+        for_researcher(out, study, target, flags.kind, flags.program)
+        return
+    if flags.to in TOOLS:
+        to_tool(out, study, target, flags.to, flags.project)
+        return
+    if flags.project:
+        raise UsageError(f"--project needs --to {', '.join(TOOLS)}", hint="add --to wandb -o logs/")
+    folder = resolve.study_folder(study, out)
+    hosted = [module for name, module in HOSTED.items() if (folder / name).is_file()]
+    if not hosted or {"--view", "--to"} & typed().keys():
+        to_tables(out, folder, target, flags.to, flags.view)
+    elif target is None:
+        raise UsageError("name a new folder to write to", hint=f"metaloop export {resolve.typed(folder)} -o NEW")
+    else:
+        importlib.import_module(hosted[0]).publish(out, folder, target)
+
+
+def to_tables(out: Output, folder: Path, target: Path | None, to: str, view: str) -> None:
+    """Write a view, or every one, as tables."""
+    from analysis.export import TRAINING, open_training
+    from analysis.study import VIEWS
+
+    if view not in (*VIEWS, *TRAINING, "all"):
+        raise NotFound(f"no view {view!r}", hint=f"one of {', '.join((*VIEWS, *TRAINING))}, or all")
+    if target is None and (view == "all" or out.mode == "json"):
+        raise UsageError(
+            "name a file or folder to write to", hint=f"metaloop export {resolve.typed(folder)} -o tables/"
+        )
+    with open_training(folder) if view in TRAINING else resolve.connect(folder) as con:
+        if target is None:
+            to_stdout(con, view, to)
+            return
+        names = [name for name in VIEWS if name != "events"] if view == "all" else [view]
+        targets = {name: target / f"{name}.{to}" if view == "all" else target for name in names}
+        written = [to_file(con, name, to, path) for name, path in targets.items()]
+    for item in written:
+        out.note(f"wrote {item['path']}, {item['rows']} rows")
+    if out.mode == "json":
+        out.json({"study": str(folder), "written": written})
+
+
+def to_zip(out: Output, study: str | None, target: Path | None) -> None:
+    """Write a copy of a study to give away, as one file."""
+    from meta.study.share import share, verified
+
+    if target is None or target.suffix != ".zip":
+        raise UsageError("--zip needs a file to write to", hint="add -o NAME.zip")
+    folder = resolve.study_folder(study, out)
+    if is_taken(folder):
+        raise UsageError(f"{folder} is running", hint=f"metaloop stop {resolve.typed(folder)} ends it first")
+    if target.exists():
+        raise UsageError(f"{target} exists", hint="name a new file with -o")
+    with tempfile.TemporaryDirectory() as scratch:
+        copy = Path(scratch) / target.stem
+        remarks, head = share(folder, copy), verified(copy)["head"]
+        shutil.make_archive(str(target.with_suffix("")), "zip", scratch, copy.name)
+    for text in remarks:
+        out.warn(text)
+    name = shlex.quote(copy.name)
+    unpack = f"python3 -m zipfile -e {resolve.typed(target)} ."
+    out.note(f"{target}: a copy of {resolve.shown(folder)}; to look at it: {unpack} && metaloop ui {name}")
+    out.note(f"its ledger ends with {head}; metaloop verify {name} checks it and prints this hash")
+    if out.mode == "json":
+        out.json({"study": str(folder), "copy": str(target), "head": head, "remarks": remarks})
+
+
+def for_researcher(out: Output, study: str | None, target: Path | None, kind: str, chosen: str | None) -> None:
+    """Write the champion of a study, the program ``chosen`` of it, or the program at a path, for another kind of
+    researcher; ``prose``: as it is, with its charter as sentences."""
+    from arena.study import Study
+    from meta.champion import label_of
+    from meta.results.rewriting import NOTHING, findings, rewritten
+
+    given = Path(study).expanduser() if study else None
+    if given is not None and (given.suffix == ".md" or (given.is_dir() and not (given / resolve.MARK).exists())):
+        if chosen:
+            raise UsageError("--program chooses a program of a study", hint="metaloop export studies/NAME …")
+        write_program(out, rewritten(resolve.one_program(str(given)), kind), target, kind)
+        return
+    folder = resolve.study_folder(study, out)
+    if not chosen and not (folder / "champion.md").is_file():
+        hint = f"metaloop improve --resume {resolve.typed(folder)}, or name a program: --for {kind} my/program.md"
+        raise NotFound(f"{folder} has no champion.md", hint=hint)
+    made = Study.open(folder, to_read=True)
+    made.look()
+    program = of_study(made.state, chosen) if chosen else resolve.one_program(str(folder / "champion.md"))
+    if not chosen:
+        warn_of_start(out, made)
+    found = NOTHING if kind == "prose" else findings(made, program)
+    if kind != "prose":
+        program = replace(program, evolved_for=program.evolved_for or label_of(made, program))
+    write_program(out, rewritten(program, kind, found), target, kind, made.config.task)
+
+
+def of_study(study: StudyState, chosen: str) -> Program:
+    """The program of a study with this name or beginning of an id. Raises NotFound."""
+    from programs.program import Program
+
+    programs = {identity: Program.parse(event.text, event.name) for identity, event in study.programs.items()}
+    named = [program for program in programs.values() if program.name == chosen]
+    return named[0] if len(named) == 1 else programs[resolve.by_prefix(chosen, programs, "program")]
+
+
+def warn_of_start(out: Output, study: Study) -> None:
+    """Say so where the champion is not shown to do better than what it was tested against."""
+    from analysis.verdict.decision import decision_of
+    from analysis.verdict.verdict import decided
+    from analysis.wording import plain_text
+
+    if study.state.champion and not (decision := decision_of(study.state.champion.body)).holds:
+        out.warn(plain_text(decided(decision).headline))
+
+
+def write_program(out: Output, made: tuple[Program, list[str]], target: Path | None, kind: str, task: str = "") -> None:
+    """Write a program with its notes to a new file or folder, or to stdout. ``task``: as study.toml names it."""
+    from inner_loop.agents.recipe import FOLLOWS, own_agent
+    from meta.results.agent_text import copied_first, copying
+
+    stated, notes = made[0].labelled, made[1]
+    for note in notes:
+        out.note(note)
+    if target is None:
+        out.text(stated.shown, item={"text": stated.document})
+        return
+    if target.exists():
+        raise UsageError(f"{target} already exists", hint="name a new file or folder")
+    if stated.is_set:
+        stated.write(target)
+    else:
+        target.write_bytes(stated.raw)
+    out.note(f"wrote {target}")
+    if out.mode == "json":
+        out.json({"path": str(target)})
+    entry = target / stated.files[0][0] if stated.is_set else target
+    if kind in ("prose", "agent"):
+        go = f"cd {task} && " if copying(task) else ""
+        out.next(*copied_first(task), f"{go}{own_agent(f'Read {entry.resolve()} and follow it')}  # {FOLLOWS}")
+
+
+def to_file(con: duckdb.DuckDBPyConnection, view: str, to: str, path: Path) -> Row:
+    """Write a view to ``path``; returns what was written."""
+    from analysis.export import write
+
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder", hint=f"name a file: -o {path}/{view}.{to}")
+    write(con, view, path, cast("Format", to))
+    ((rows,),) = con.execute(f"SELECT count(*) FROM {view}").fetchall()
+    return {"view": view, "format": to, "path": str(path), "rows": rows}
+
+
+def to_stdout(con: duckdb.DuckDBPyConnection, view: str, to: str) -> None:
+    """Write the bytes of the file to stdout; parquet is refused at a terminal."""
+    if to == "parquet" and sys.stdout.isatty():
+        raise UsageError("parquet is a binary format", hint="add -o FILE, or redirect stdout to a file")
+    with tempfile.TemporaryDirectory(prefix="metaloop-export-") as folder:
+        path = Path(folder) / "view"
+        to_file(con, view, to, path)
+        with path.open("rb") as file:
+            shutil.copyfileobj(file, sys.stdout.buffer)
+
+
+def to_tool(out: Output, study: str | None, target: Path | None, to: str, project: str | None) -> None:
+    """Send the study to a new project of a tool, as it is now."""
+    from analysis.trackers.mlflow import to_mlflow
+    from analysis.trackers.study import client_errors, tracked
+    from analysis.trackers.wandb import to_trackio, to_wandb
+
+    if target is not None and target.is_file():
+        raise UsageError(f"{target} is a file", hint="name a folder: -o logs/")
+    folder = resolve.study_folder(study, out)
+    sent = tracked(folder)
+    name = project or sent.name
+    steps = sum(len(run.steps) for run in sent.runs)
+    send = {"mlflow": to_mlflow, "trackio": to_trackio, "wandb": to_wandb}[to]
+    out.note(f"sending {many(len(sent.runs), 'run')} with {many(steps, 'experiment')}")
+    with client_errors(to):
+        where = send(sent, name, target or Path(to), files_of(folder))
+    out.note(f"to look at them: {where}")
+    if is_taken(folder):
+        out.note("the study is still running; its later results were not sent")
+    if out.mode == "json":
+        counts = {"runs": len(sent.runs), "experiments": steps}
+        out.json({"study": str(folder), "to": to, "project": name, **counts})
+
+
+def files_of(folder: Path) -> Files:
+    """Reads a run's program and the files that it ended with, as far as they are there."""
+    from arena.study import Study
+    from arena.verify_study import final_source
+
+    def files(run: TrackedRun) -> Mapping[str, str]:
+        there = {"program.md": run.text} if run.text else {}
+        with suppress(MetaloopError, OSError):
+            study = Study.open(folder, to_read=True)
+            if run.final_source_id and run.task == study.task.name:
+                there |= dict(final_source(study, run.run_id, run.final_source_id).files)
+        return there
+
+    return files

@@ -1,0 +1,40 @@
+"""A model for a command that asks one question: announced with its cost, then connected."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from meta.cli.output import Output
+from meta.cli.training.researcher_choice import ResearcherChoice
+
+if TYPE_CHECKING:
+    from inner_loop.events import CallEvent
+    from inner_loop.models.contract import ChatModel
+
+
+def model_for(
+    out: Output, models: ResearcherChoice, tokens: tuple[int, int], times: int, note: Callable[[CallEvent], None]
+) -> ChatModel:
+    """The client; ``tokens``: in and out of one call, of which there are at most ``times``; ``note`` gets each call."""
+    from inner_loop.models.client import ModelClient
+    from inner_loop.run_context import RunContext
+
+    record, replay = (os.environ.get(name) for name in ("METALOOP_RECORD", "METALOOP_REPLAY"))
+    if not replay:
+        from inner_loop.models.prices import price_of, require_ready
+
+        require_ready(models.config)
+        price = price_of(models.config.models[0], models.config)
+        cost = f"about ${price.of(*tokens):.4f}" if price else "not priced"
+        out.note(f"{models.config.models[0]}: about {sum(tokens):,} tokens per call, {cost}; at most {times} calls")
+    models.ready(None)
+    context = RunContext(
+        config=models.settled,
+        emit=lambda event: note(cast("CallEvent", event)),
+        record=Path(record) if record else None,
+        replay=Path(replay) if replay else None,
+    )
+    return ModelClient(context, 0)

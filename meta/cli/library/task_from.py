@@ -1,0 +1,174 @@
+"""``metaloop task init --from DIR``: run a repository's command, ask what that does not show, write a task.toml."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import click
+
+from meta.cli import resolve
+from meta.cli.flags import ModelFlags, PlayingFlags
+from meta.cli.options import Duration, flag, only, rare
+from meta.cli.output import Output
+from meta.cli.training import staffing
+from meta.cli.training.researcher_choice import ResearcherChoice
+from meta.cli.views import View, show
+from programs.errors import UsageError
+
+if TYPE_CHECKING:
+    from meta.cli.library.repository_reader import FieldProposal
+    from trainer.commands.init import Drafting, TaskDraft
+    from trainer.commands.repository import OwnRepository
+    from trainer.commands.task_toml import Wanted
+
+
+@dataclass(frozen=True)
+class RepositoryFlags:
+    """Facts about a repository from the user; the others are found by running its command."""
+
+    source: Annotated[
+        str | None, flag("Make the task from a repository: runs its command twice, as it is.", "--from", metavar="DIR")
+    ]
+    into: Annotated[
+        str | None, flag("Copy the repository to this folder first  [default: write task.toml into it].", metavar="DIR")
+    ]
+    command: Annotated[
+        str | None,
+        flag("Shell command of one experiment; may contain {seed} and {budget}  [default: the only Python file].",
+             metavar="LINE"),
+    ]  # fmt: skip
+    metric: Annotated[
+        str | None, flag("The metric's name in the output (NAME: 1.23), or its JSON key (a.b).", metavar="NAME")
+    ]
+    metric_file: Annotated[str | None, rare("File with the metric, JSON or lines  [default: the command's output].")]
+    direction: Annotated[
+        str | None, flag("Whether a lower or a higher metric is better.", type=click.Choice(("lower", "higher")))
+    ]
+    editable: Annotated[tuple[str, ...], flag("A file that a researcher may edit; repeatable.", metavar="FILE")]
+    budget: Annotated[
+        float | None,
+        flag("Time of one experiment, e.g. 5m  [default: as measured].", type=Duration(), metavar="TIME",
+             command="task"),
+    ]  # fmt: skip
+    values: Annotated[tuple[str, ...], rare("NAME=1,2,4: values to try for a setting of the code; repeatable.")]
+    no_values: Annotated[bool, rare("true: do not generate values to try for the settings.")]
+    readable: Annotated[tuple[str, ...], rare("A path outside the repository that the command reads; repeatable.")]
+    exclude: Annotated[tuple[str, ...], rare("Files to leave out of the task; repeatable.")]
+    score_command: Annotated[
+        str | None, rare("Shell command that scores the artifacts, in a sandbox without the edits.")
+    ]
+    artifact: Annotated[tuple[str, ...], rare("A file that training writes for scoring; repeatable.")]
+    agent: Annotated[
+        str | None, flag("Your coding agent proposes the facts that no flag gives; -m names its model.", metavar="NAME")
+    ]
+    chosen: Annotated[ModelFlags, only("model")]
+    playing: Annotated[PlayingFlags, only("no_sandbox")]
+
+
+def from_repository(out: Output, source: str, folder: str | None, seed: str | None, flags: RepositoryFlags) -> int:
+    """Run the command, show the fields, write task.toml. A field that nothing decides is asked at a terminal."""
+    from arena.sandbox import flag
+    from trainer.cards import check_record
+    from trainer.cards.check_record import CheckFinding
+    from trainer.commands.init import Drafting, refuse_taken, write
+    from trainer.commands.launcher import require_sandbox
+    from trainer.commands.repository import read
+    from trainer.commands.task_toml import Wanted
+    from trainer.task import Task
+
+    sandboxed = not flags.playing.no_sandbox
+    require_sandbox(sandboxed)
+    same = {name: value for name, value in vars(flags).items() if name in Wanted.__dataclass_fields__}
+    same |= {"values": _values(flags.values), "artifacts": flags.artifact, "ladders": not flags.no_values}
+    wanted = Wanted(**same, seed=seed)
+    place, to = Path(source).expanduser(), flags.into or folder
+    into = Path(to) if to else None
+    refuse_taken(place, into)
+    if flags.chosen.model or flags.agent:
+        wanted = with_proposals(out, read(place, flags.exclude, flags.readable), wanted, flags)
+    drafted = completed(out, Drafting(place, sandboxed, out.note), wanted)
+    path = write(drafted, into)
+    try:
+        task = Task.load(path)
+    except BaseException:
+        (path / "task.toml").unlink()  # leave no task that cannot be loaded
+        raise
+    metric = next(fact for fact in drafted.facts if fact.field == "metric")
+    check_record.write(task, [CheckFinding("ok", "baseline", f"{metric.value} {metric.note}, when the task was made")])
+    show(out, [asdict(fact) for fact in drafted.facts], View(""))
+    out.note(f"wrote {resolve.shown(path / 'task.toml')}: {len(task.edits.knobs)} knobs")
+    out.note("limits that a repository states are not read: add them as [constraints.NAME], see docs/tasks.md")
+    check = f"metaloop task check {resolve.typed(path)}{flag(sandboxed)}"
+    out.note(f"next: {check}   (are the knobs alive, is the direction right?)")
+    return 0
+
+
+def completed(out: Output, drafting: Drafting, wanted: Wanted) -> TaskDraft:
+    """The draft, after a person at a terminal has answered what a run does not show; else the question is an error."""
+    from trainer.commands.init import Unknown
+
+    while True:
+        try:
+            return drafting.draft(wanted)
+        except Unknown as unknown:
+            if out.mode != "person" or not sys.stdin.isatty():
+                raise
+            kind = click.Choice(unknown.choices) if unknown.field == "direction" else None
+            shown = f" ({', '.join(unknown.choices[:12])})" if unknown.choices and kind is None else ""
+            answer = click.prompt(f"{unknown.message}{shown}", type=kind, err=True)
+            wanted = answered(wanted, unknown.field, str(answer))
+
+
+def answered(wanted: Wanted, field: str, answer: str) -> Wanted:
+    forms: dict[str, Any] = {"editable": tuple(answer.split())}
+    forms |= {"budget": Duration().convert(answer, None, None)} if field == "budget" else {}
+    return replace(wanted, **{field: forms.get(field, answer)})
+
+
+def with_proposals(out: Output, source: OwnRepository, wanted: Wanted, flags: RepositoryFlags) -> Wanted:
+    """What is wanted, with what a model or an agent reads of the fields that no flag gives; running decides whether it
+    is right."""
+    who = flags.agent or "the model"
+    for one in read_by_agent(out, source, flags) if flags.agent else read_by_model(out, source, flags.chosen):
+        if not getattr(wanted, one.field):
+            out.note(f"{who} proposes {one.field} = {one.words}   ({one.file}:{one.line}: {one.quoted(source)})")
+            wanted = answered(wanted, one.field, one.words)
+    return wanted
+
+
+def read_by_model(out: Output, source: OwnRepository, models: ModelFlags) -> Sequence[FieldProposal]:
+    from inner_loop.models.contract import NoReply
+    from meta.cli.library import repository_reader as reader
+    from meta.cli.library.one_model import model_for
+
+    choice = ResearcherChoice.of(models, yes=True)
+    size = sum(len(message.text) for message in reader.prompt(source)) // 4
+    model = model_for(out, choice, (size, 300), reader.REPAIRS + 1, lambda _: None)
+    try:
+        return reader.ask(model, source, max_tokens=choice.settled.reply_tokens)
+    except NoReply as gone:
+        raise gone.problem from None
+
+
+def read_by_agent(out: Output, source: OwnRepository, flags: RepositoryFlags) -> Sequence[FieldProposal]:
+    from inner_loop.run_context import RunContext
+    from meta.cli.library import repository_reader as reader
+
+    name, sandboxed = str(flags.agent), not flags.playing.no_sandbox
+    given = ResearcherChoice.of(replace(flags.chosen, researcher=f"command:{name}"), yes=True)
+    choice = given.of_own_study(sandboxed)
+    staffing.check(choice.researcher, choice.config, sandboxed)
+    where = "in a sandbox" if sandboxed else "without a sandbox"
+    out.note(f"{name} reads a copy of the repository, {where} (at most {reader.AGENT_SECONDS / 60:.0f} minutes)")
+    return reader.ask_agent(name, source, RunContext(choice.config, sandboxed=sandboxed))
+
+
+def _values(texts: tuple[str, ...]) -> dict[str, str]:
+    pairs = [text.partition("=") for text in texts]
+    if bad := next((text for text, pair in zip(texts, pairs, strict=True) if not pair[0] or not pair[2]), None):
+        raise UsageError(f"--set values={bad}: not NAME=VALUES", hint="--set values=LR=0.01,0.02,0.04")
+    return {name: values for name, _, values in pairs}

@@ -1,0 +1,119 @@
+"""``metaloop standings``: the gain of each program of a match; two studies, or several nights, side by side."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from analysis.verdict.contrast import Arms
+from analysis.verdict.decision import Decision, decision_of
+from analysis.verdict.verdict import VIEWS, Verdict, verdict_of
+from analysis.wording import plain_text
+from meta.cli import resolve, views
+from meta.cli.commands import verb
+from meta.cli.flags import AnyStudy
+from meta.cli.options import argument, flag
+from meta.cli.output import Output
+from meta.cli.results.nights import is_night, show_turns, together
+from meta.cli.results.two_studies import compare
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+MATCHES = "SELECT match_id, purpose, task FROM matches ORDER BY started_at, match_id"
+
+
+@verb(
+    ("metaloop standings studies/NAME --all", "every match, oldest first"),
+    ("metaloop standings studies/A studies/B", "do the programs gain more in one of two studies"),
+    ("metaloop standings studies/NIGHT-1 studies/NIGHT-2", "which of two programs is better, over nights"),
+)
+def standings(
+    out: Output,
+    study: AnyStudy,
+    others: Annotated[tuple[str, ...], argument(metavar="[STUDY]...", nargs=-1)],
+    match: Annotated[str | None, flag("This match  [default: the deciding one, else the last].", metavar="ID")],
+    all: Annotated[bool, flag("Every match of the study.")],
+) -> None:
+    """Show the measured gain of each program in a match, with its 95% interval, and what that shows.
+
+    Of a night, shows what each program did in its turns; of several, also what they show together. Of two other
+    studies, shows the difference of their champions and of each program that ran in both."""
+    from arena.contest.settings import MARK, ContestConfig, is_export
+
+    folder = resolve.study_folder(study, out)
+    if others:
+        further = [resolve.study_folder(name, out) for name in others]
+        if len(further) == 1 and not (is_night(folder) and is_night(further[0])):
+            compare(out, (folder, further[0]))
+        else:
+            together(out, [folder, *further])
+        return
+    show_turns(out, [folder])
+    if (folder / MARK).is_file():  # first, because ranks and intervals below are others than those of the decision
+        where = resolve.shown(folder / "announcement.json")
+        where = where if is_export(folder) else f"metaloop contest status {resolve.typed(folder)}"
+        out.note(f"a contest is decided by its race, not by these ranks: {where}")
+        if len(ContestConfig.read(folder).looks) > 1:
+            out.note("the intervals of the race are wider, because they allow for each look at its results")
+    present(out, folder, None if all else _chosen(folder, match, out))
+
+
+def present(out: Output, folder: Path, matches: list[str] | None, others: Sequence[Arms] = ()) -> None:
+    """Show the standings of these matches (None: all), and below what they show: the verdict, or the difference of the
+    two programs of a match. ``others``: runs of the two in earlier studies."""
+    from arena.contest.listing import labels_by_arm
+
+    how = views.view("standings")
+    with resolve.connect(folder, VIEWS) as con:
+        played = [
+            row["match_id"] for row in resolve.fetch(con, MATCHES) if matches is None or row["match_id"] in matches
+        ]
+        rows = how.rows(con, [matches, json.dumps(labels_by_arm(folder, played))])
+        (ended,) = resolve.fetch(con, "SELECT count(*) FILTER (state = 'imported') AS imported FROM runs")
+        found = verdict_of(con, others)
+    shows = [plain_text(one) for one in found.sentences] if tells(found, [row["match_id"] for row in rows]) else []
+    contrast = asdict(found.contrast) if found.contrast else None
+    nothing = "imported runs have claims only, no verified gains" if ended["imported"] else "no run has ended yet"
+    named = [{"program": views.named(row["name"], row["role"]), **row} for row in rows]
+    extra = {"study": resolve.shown(folder), "found": shows, "contrast": contrast}
+    views.show(out, named, how, extra=extra, empty=nothing)
+    if out.mode == "person" and shows:
+        out.text("\n".join(["", *shows, *(f"{one.title}. {one.text}" for one in found.caveats)]))
+    for sentence in shows if out.mode == "plain" else ():
+        out.thing({"found": sentence})
+
+
+def tells(found: Verdict, played: Sequence[str]) -> bool:
+    """Whether the verdict is about one of these matches."""
+    return found.match_id in played or any(found.decision and found.decision.rests_on(one) for one in played)
+
+
+def announced(con: DuckDBPyConnection) -> Decision | None:
+    """The decision about the last champion; None without a champion, or where its record has no claim."""
+    row = con.execute("SELECT details FROM champions ORDER BY named_at DESC LIMIT 1").fetchone()
+    event = json.loads(row[0]) if row else {}
+    return decision_of(event) if "decision" in event else None
+
+
+def _chosen(folder: Path, match: str | None, out: Output) -> list[str]:
+    """The match with this id prefix, else the one that decides the verdict, else the last one with an ended run; with
+    several tasks, one on each."""
+    with resolve.connect(folder, []) as con:
+        matches, decision = resolve.fetch(con, MATCHES), announced(con)
+        ended = "SELECT DISTINCT match_id FROM runs WHERE verified_gain IS NOT NULL"
+        played = {row["match_id"] for row in resolve.fetch(con, ended)}
+    if match is not None:
+        return [resolve.by_prefix(match, [m["match_id"] for m in matches], "match")]
+    done = [m for m in matches if m["match_id"] in played]
+    last = [m for m in done if decision and decision.rests_on(m["match_id"])]
+    if not last:
+        # the arms of an ablation are variants of one program: metaloop credit shows their effects
+        done = [m for m in done if m["purpose"] != "ablation"] or done
+        last = list({m["task"]: m for m in done if m["purpose"] == done[-1]["purpose"]}.values())
+    if len(matches) > len(last):
+        out.note(f"the match that decides, or the last, of {len(matches)}; --all shows all of them")
+    return [m["match_id"] for m in last]

@@ -1,0 +1,274 @@
+"""``metaloop ablate``: the effect of each directive of a program, or of each kept change of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+from analysis.wording import many
+from meta.cli import resolve, views
+from meta.cli.commands import verb
+from meta.cli.flags import BudgetFlag, PlayingFlags, StartFlags, StudyFlags, WebhookFlag
+from meta.cli.options import argument, flag
+from meta.cli.output import Output
+from meta.cli.results.credit import doubts
+from meta.cli.results.webhook import EFFECTS, send_rows
+from meta.cli.training import launch
+from meta.cli.training.launch import LaunchSettings
+from meta.cli.training.match import resume
+from meta.study.cost import Cost, Work
+from programs.errors import Imported, NotFound, UsageError
+
+if TYPE_CHECKING:
+    from analysis.effects.designs import FactorialDesign
+    from arena.ablation import Switches
+    from arena.replay import Commit
+    from arena.setup import RunCost
+    from arena.study import Study
+    from programs.program import Program
+    from trainer.task import Task
+
+SEEDS = 4
+
+
+@dataclass(frozen=True)
+class AblateFlags:
+    """The flags of this command alone."""
+
+    what: Annotated[str | None, argument(metavar="[PROGRAM|RUN]", required=False)]
+    budget: BudgetFlag
+    only: Annotated[tuple[str, ...], flag("Switch only this directive; repeatable.", metavar="ID")]
+    seeds: Annotated[int | None, flag(f"Fresh seeds per script, for a RUN  [default: {SEEDS}].", "-n", min=2, max=64)]
+    webhook: WebhookFlag
+
+
+@verb(
+    ("metaloop ablate my/program.md -t tinylm --budget 2h", "the effect of each directive"),
+    ("metaloop ablate r3f2 -s studies/NAME", "the effect of each kept change of one run"),
+    ("metaloop ablate r3f2 -s studies/import-NAME -t my/repo --dry-run", "of an imported run; the plan and its cost"),
+)
+def ablate(out: Output, which: StudyFlags, flags: AblateFlags, playing: PlayingFlags, start: StartFlags) -> None:
+    """Measure the effect of each directive (sentence, list item or setting) of a PROGRAM, or of
+    each kept change of a RUN.
+
+    PROGRAM: runs variants of it, each with half of its directives switched off (a two-level
+    factorial design: Hadamard, with mirrored blocks). Every variant has the same budget and
+    the same run seeds. Directives that the scripted researcher ignores are left out.
+
+    RUN: trains the final script on fresh seeds, and that script without each kept change. A
+    change that needs the one left out is left out with it. RUN may be of an imported log whose
+    kept rows are commits of a repository: --study names the import, --task the repository's
+    task, and the result is a new study.
+
+    If --study names any other existing study, the result is added to its ledger and report.
+    """
+    settings = LaunchSettings.of(which, playing, start)
+    folder = settings.existing(out)
+    try:
+        study = resume(folder, settings, "", "only", "seeds", "budget") if folder else None
+    except Imported:
+        _replay(out, _of_import(cast(Path, folder), flags, settings), flags, replace(settings, study=None))
+        return
+    if study is not None:
+        study.look()
+    run_id = _run_id(study, flags)
+    if study is not None and run_id is not None:
+        _replay(out, _of_study(study, run_id), flags, settings)
+    else:
+        _factorial(out, study, flags, settings)
+
+
+def _run_id(study: Study | None, flags: AblateFlags) -> str | None:
+    """The requested run, or the run of the last ablation of a resumed study."""
+    if study is None:
+        return None
+    imported = study.config.plan.get("run_id")
+    if flags.what is None:
+        last = next(reversed(study.state.ablations.values()), None)
+        return last.run_id if last else imported
+    path, prefix = Path(flags.what).expanduser(), flags.what
+    known = [run_id for run_id, run in study.state.runs.items() if run.experiments or run_id == imported]
+    begun = any(run_id.startswith(prefix) for run_id in known)
+    return resolve.by_prefix(prefix, known, "run") if begun and not path.exists() else None
+
+
+# -- a program's directives ----------------------------------------------------------------------------------------
+
+
+def _factorial(out: Output, study: Study | None, flags: AblateFlags, settings: LaunchSettings) -> None:
+    from arena.ablation import ablate, design_of, design_seed, switches
+    from arena.setup import RunCost
+    from arena.task_study import TaskStudy
+    from meta.champion import write_page_again
+
+    task = study.task if study else launch.load_task(settings.task)
+    researcher = study.config.researcher if study else "scripted"
+    program, only, budget = _program(study, flags)
+    switched = switches(program, task, researcher, only)
+    cost = TaskStudy(study).cost if study else RunCost(task, settings.run_budget or task.run_budget)
+    if budget is None and flags.what is None and study is not None:
+        budget = _begun(study, cost)
+    if study is None and not settings.dry_run:
+        settings.ready(out, task, None)
+        design_of(switched.factors, cost, budget, 0)  # raises before a folder is created
+        study = settings.create(out, "ablate", [task], [program], {"only": list(flags.only), "budget": flags.budget})
+    seed = design_seed(study, program, switched.factors) if study else 0
+    design = design_of(switched.factors, cost, budget, seed)
+    whole = _cost(switched, design, cost.seconds(design.runs), cost, study, settings)
+    if settings.dry_run or study is None:
+        launch.dry_run(out, whole, "factors", "left_out")
+        return
+    settings.ready(out, task, study)
+    launch.announce(out, whole, study.folder)
+    ready = study
+    at_end = launch.flags_at_end(flags.webhook)
+    match = launch.drive(out, study.folder, "ablate", whole, lambda p: ablate(ready, program, design, p), at_end=at_end)
+    champion = study.state.champion
+    if champion is not None and champion.body["program_id"] == program.program_id and write_page_again(study):
+        out.note("champion.evidence.md is updated")
+    present(out, study.folder, match.match_id)
+    send_rows(out, flags.webhook, "ablate", study.folder, EFFECTS, [match.match_id] * 2)
+
+
+def _program(study: Study | None, flags: AblateFlags) -> tuple[Program, tuple[str, ...], float | None]:
+    """(program, directives to switch, budget): from the flags, else as the study was created."""
+    if flags.what is not None:
+        if study is not None and not Path(flags.what).expanduser().exists():
+            known = [p for p in study.state.programs if p.startswith(flags.what)]
+            if known:
+                return study.program(resolve.by_prefix(flags.what, known, "program")), flags.only, flags.budget
+        return resolve.one_program(flags.what), flags.only, flags.budget
+    last = next(reversed(study.state.ablations.values()), None) if study else None
+    if study is not None and last is not None:
+        return study.program(last.program_id or ""), flags.only or last.factors, flags.budget
+    if study is not None and study.config.command == "ablate" and study.config.programs:
+        from programs.program import Program
+
+        (name, text), plan = study.config.programs[0], study.config.plan
+        return Program.parse(text, name), flags.only or tuple(plan.get("only", ())), flags.budget or plan.get("budget")
+    raise UsageError("name a program, or a run of a study", hint="metaloop ablate my/program.md")
+
+
+def _begun(study: Study, cost: RunCost) -> float | None:
+    """The budget of the ablation that is resumed."""
+    last = next(reversed(study.state.ablations.values()), None)
+    return float(cost.seconds(cast(int, last.plan["runs"]))) if last else None
+
+
+def _cost(
+    switched: Switches,
+    design: FactorialDesign,
+    seconds: float,
+    cost: RunCost,
+    study: Study | None,
+    settings: LaunchSettings,
+) -> Cost:
+    """The design, its cost and its power."""
+    power = (
+        f"95% intervals of about ± {1.96 * design.se:.2f} SD between runs; detects an effect of "
+        f"{2.8 * design.se:.2f} SD with 80% power"
+    )
+    power += "; all runs share one run seed, so the effects are of that seed" * (design.blocks < 3)
+    power += "; an odd number of blocks confounds each effect with some two-way interactions" * (not design.clear)
+    made = settings.cost(study, [cost.task], [Work.of(cost, design.runs, seconds)])
+    what = (
+        f"{many(len(design.factors), 'directive')} on and off in {many(design.blocks, 'block')} of {design.order} runs"
+    )
+    what += f"; {len(switched.left_out)} left out (--dry-run says why)" if switched.left_out else ""
+    return made.saying(power=power, design=what).knowing(
+        directives=len(design.factors), blocks=design.blocks, runs_per_block=design.order, programs=design.programs,
+        factors=[{"directive_id": d.directive_id, "kind": d.kind, "text": d.text} for d in switched.factors],
+        left_out=[{"directive_id": d.directive_id, "text": d.text, "why": why} for d, why in switched.left_out],
+    )  # fmt: skip
+
+
+# -- a run's commits -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ReplayedRun:
+    """``study``: None before a new one is made for an imported run; ``source``: the study with the import."""
+
+    study: Study | None
+    task: Task
+    run_id: str
+    commits: list[Commit]
+    kept: int
+    source: str = ""
+
+
+def _of_study(study: Study, run_id: str) -> ReplayedRun:
+    from arena.replay import commits_of, commits_of_import
+    from arena.verify_study import run_of
+
+    study.agree()
+    if run_id == study.config.plan.get("run_id"):
+        commits, kept = commits_of_import(Path(study.config.plan["source"]), run_id, study.task)
+        return ReplayedRun(study, study.task, run_id, commits, kept)
+    run = run_of(study, run_id)
+    if run.stream == "confirmation":  # attribution must not use the data that the claim is tested on
+        hint = "name a run of a race: metaloop sql STUDY \"FROM runs WHERE stream = 'selection'\""
+        raise UsageError(f"run {run_id} belongs to the confirmation, which attribution must not use", hint=hint)
+    commits = commits_of(study, run_id, run.final_source_id)
+    return ReplayedRun(study, study.task, run_id, commits, len(commits))
+
+
+def _of_import(folder: Path, flags: AblateFlags, settings: LaunchSettings) -> ReplayedRun:
+    from arena.replay import commits_of_import
+
+    with resolve.connect(folder, []) as con:
+        known = [row["run_id"] for row in resolve.fetch(con, "FROM imports WHERE run_id IS NOT NULL")]
+    run_id = resolve.by_prefix(flags.what or "", known, "imported run")
+    if settings.task is None:
+        hint = "--task REPO; metaloop task init --from REPO writes its task.toml"
+        raise UsageError("name the task on which the imported changes are trained", hint=hint)
+    task = launch.load_task(settings.task)
+    return ReplayedRun(None, task, run_id, *commits_of_import(folder, run_id, task), source=str(folder))
+
+
+def _replay(out: Output, run: ReplayedRun, flags: AblateFlags, settings: LaunchSettings) -> None:
+    from arena.replay import built_of, replay_run, trainings
+    from arena.setup import RunCost
+
+    study, task, commits = run.study, run.task, run.commits
+    ablations = study.state.ablations.values() if study and flags.what is None else ()
+    seeds = flags.seeds or next((last.seeds for last in reversed(ablations)), None) or SEEDS
+    count = len(trainings(len(commits), seeds))
+    work = Work.of(RunCost(task, task.cost_seconds), count, count * task.cost_seconds)
+    cost = settings.cost(study, [task], [work]).knowing(run_id=run.run_id, commits=len(commits), seeds=seeds)
+    if len(commits) < run.kept:
+        missing = "without a commit, or whose commit does not change or fit the script"
+        out.note(f"left out: {run.kept - len(commits)} of {many(run.kept, 'kept row')}, {missing}")
+    labels = {commit.experiment_id: commit.label for commit in commits}
+    for gone, commit in enumerate(commits):
+        if needing := built_of(commits, [i for i in range(len(commits)) if i != gone])[1]:
+            out.note(f"left out together: {commit.label}; {'; '.join(labels[each] for each in needing)}")
+    if settings.dry_run:
+        launch.dry_run(out, cost)
+        return
+    settings.ready(out, task, study, researches=False)
+    study = study or settings.create(out, "ablate", [task], [], {"source": run.source, "run_id": run.run_id})
+    launch.announce(out, cost, study.folder)
+    at_end, ready = launch.flags_at_end(flags.webhook), study
+    launch.drive(
+        out, study.folder, "ablate", cost, lambda p: replay_run(ready, run.run_id, commits, seeds, p), at_end=at_end
+    )
+    present(out, study.folder, run.run_id)
+    send_rows(out, flags.webhook, "ablate", study.folder, EFFECTS, [run.run_id] * 2)
+
+
+def present(out: Output, folder: Path, identity: str) -> None:
+    """Show the rows of `credit` of an ablation; ``identity``: the match of a design, or a run."""
+    how = views.view("credit")
+    with resolve.connect(folder, ["credit", "standings"]) as con:
+        rows = [row for row in how.rows(con, [None]) if identity in (row["match_id"], row["run_id"])]
+        doubts(out, con)
+    if not rows:
+        raise NotFound(f"nothing was estimated for {identity}", hint="metaloop credit STUDY --all")
+    views.show(out, rows, how, extra={"study": resolve.shown(folder)})
+    if rows[0]["method"] == "leave-one-out":
+        above = sum((row["low"] or 0.0) > 0.0 for row in rows)
+        out.note(f"{above} of {len(rows)} kept changes are distinguishable from noise (95% interval above 0)")
+    study = resolve.typed(folder)
+    out.next(f"metaloop show {resolve.short(rows[0]['credit_id'])} -s {study}", f"metaloop credit {study}")

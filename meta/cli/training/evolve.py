@@ -1,0 +1,249 @@
+"""``metaloop evolve`` and ``metaloop improve``: the outer loop."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from meta.cli import resolve
+from meta.cli.commands import verb
+from meta.cli.flags import ProgramOrNone, Programs
+from meta.cli.options import typed
+from meta.cli.output import Output
+from meta.cli.progress import if_slow
+from meta.cli.results.study_result import present
+from meta.cli.training import launch, mutation
+from meta.cli.training.evolve_flags import EndFlags, EvolveFlags
+from meta.cli.training.evolve_plan import after_own, cost_of, like_stock, night_words, origin_lines, plan_lines
+from meta.cli.training.evolve_tasks import ChosenTasks, drawn_for
+from meta.cli.training.launch import LaunchSettings
+from meta.cli.training.researcher_choice import ResearcherChoice
+from meta.cli.training.study_size import unused_budget
+from programs.errors import UsageError
+
+if TYPE_CHECKING:
+    from arena.study import Study
+    from meta.learnt import Learnt
+    from meta.study.cost import Cost
+    from meta.study.past_study import PastStudy
+    from meta.study.plan import Plan
+    from programs.program import Program
+
+NONE = "none"  # --set knowledge=none
+PLANNING = "planning: reading the task and what was learnt on other tasks"
+
+
+@verb(
+    ("metaloop evolve --quick", "offline, on CPU, no key; 2 to 3 minutes on 2 idle cores"),
+    ("metaloop evolve -r scripted -m gpt-4o-mini", "a model writes programs, a script follows them"),
+    ("metaloop evolve -t tabular:new,strokes:new --reserve letters", "a program for tasks not seen before"),
+)
+def evolve(out: Output, programs: Programs, flags: EvolveFlags) -> None:
+    """Race programs (the starters that come with Metaloop, or the PROGRAMs given) and estimate
+    how much each of their sentences contributes. Write better programs from these
+    estimates. At the end, test the best program (the champion) on fresh seeds against
+    stock, the plain keep-if-better loop. One PROGRAM is improved: only it and its
+    descendants can become the champion, and it is tested against your program."""
+    _evolve(out, resolve.programs(programs), flags, programs)
+
+
+@verb(
+    ("metaloop improve my/program.md", "ends with champion.md, its evidence and the diff"),
+    ("metaloop improve my/program.md --quick --dry-run", "prints the plan and its cost"),
+    ("metaloop improve --resume studies/NAME", "resume a study that was stopped"),
+)
+def improve(out: Output, program: ProgramOrNone, flags: EvolveFlags) -> None:
+    """Evolve from your own program: the same as metaloop evolve PROGRAM."""
+    if not program and not (flags.which.resume or flags.which.study):
+        raise UsageError("name the program to improve", hint="metaloop improve my/program.md")
+    _evolve(out, [resolve.one_program(program)] if program else [], flags, [program] if program else [])
+
+
+def _evolve(out: Output, own: list[Program], flags: EvolveFlags, named: Sequence[str]) -> None:
+    """``named``: the user's programs as they were typed."""
+    from meta.study.begin import champion_of, create, take_up
+
+    settings, dial = settings_of(flags), flags.dial
+    folder = settings.existing(out)
+    with if_slow(out, PLANNING):
+        if folder is not None:
+            study, plan, starters = take_up(folder)
+            settings.check(study)
+            study.look()
+            command = study.config.command
+            on = ChosenTasks.of(study)
+            origins = origin_lines(study.config.from_study, study.config.knowledge, on.training, plan.learnt_runs)
+        else:
+            improves = len(own) == 1
+            chosen, command = settings.researcher_choice, "improve" if improves else "evolve"
+            follows = mutation.load(flags.meta_program)
+            mutation.refuse_alone(follows, chosen.config)
+            past = past_of(out, flags, own)
+            on = ChosenTasks.named(replace(flags, task=flags.task or past.named) if past else flags, settings.seed)
+            if past:
+                past.refuse_other(on.training, on.reserve)
+            chosen.refuse_without_edits(own, on.training)
+            plan = on.plan(dial, improves and not like_stock(own[0], on.training, chosen.researcher), improves)
+            apart = dial.quick and not (own or past or flags.knowledge or on.families)
+            learnt, starters = knowledge_for(own, flags, on, past, apart), own
+            plan = plan if apart and learnt else replace(plan, learnt_runs=0)
+            used = learnt.used if learnt else None
+            origins = origin_lines(past.used if past else None, used, on.training, plan.learnt_runs)
+            if plan.night:
+                origins = {"turns": night_words(own[0], learnt, on.training[0], chosen.researcher, past)}
+            elif own:
+                origins["knowledge"] += after_own(learnt, own, on.training[0], plan, chosen.researcher)
+            chosen.note_others(out, own, past.folder if past else None)
+        flags.ending.refuse_early(on.training[0])
+        cost = cost_of(plan, on, settings, study if folder else None)
+        unused = "" if folder else unused_budget(dial, cost.device_seconds)
+        told = plan_lines(command, plan, on, own or starters, study if folder else None, settings)
+        cost = cost.saying(**told, budget=unused, **origins)
+    if settings.dry_run:
+        launch.dry_run(out, cost)
+        return
+    if folder is None or champion_of(folder) is None:
+        for each in (*on.training, *on.reserve):
+            settings.ready(out, each, study if folder else None)
+    if folder is None:
+        task, *further = on.training
+        launch.refuse_small(task, plan.run_budget, settings.fixed_steps)
+        folder, (drawn, variant) = settings.fresh(task, out), drawn_for(out, on, plan, settings)
+        study, starters = create(
+            folder, task=drawn.opening[0] if drawn else task, plan=plan, own=own,
+            workers=settings.workers_or_cores(on.training), devices=settings.devices, seed=settings.seed,
+            fixed_steps=settings.fixed_steps, sandbox=settings.sandbox, command=command,
+            further=drawn.opening[1:] if drawn else further, reserve=() if drawn else on.reserve,
+            researcher=settings.researcher_choice.researcher, model_config=settings.researcher_choice.settled,
+            meta_program=follows, past=past, race_rule=dial.race_rule, learnt=learnt, variant=variant, drawn=drawn,
+            path=str(file.resolve()) if own and (file := Path(named[0]).expanduser()).exists() else None, typed=typed(),
+        )  # fmt: skip
+    finish(out, command, study, plan, starters, cost, flags)
+
+
+def past_of(out: Output, flags: EvolveFlags, own: Sequence[Program]) -> PastStudy | None:
+    """The study of ``--from``, if it is given for a new study."""
+    from meta.study.past_study import past_study
+
+    if flags.from_study is None:
+        return None
+    for why, is_so in (
+        ("--set knowledge=none leaves out what was learnt", flags.knowledge == NONE),
+        ("several PROGRAMs start as they are", len(own) > 1),
+    ):
+        if is_so:
+            raise UsageError(f"--from cannot be used: {why}", hint="leave one of them out")
+    folder = resolve.study_folder(flags.from_study, out)
+    return past_study(folder, resolve.shown(folder))
+
+
+def finish(
+    out: Output,
+    command: str,
+    study: Study,
+    plan: Plan,
+    starters: list[Program],
+    cost: Cost,
+    flags: EvolveFlags,
+) -> None:
+    """Play what is left of the study and show its result."""
+    from meta.evolve import evolve as carry_out
+    from meta.study.begin import champion_of
+
+    folder = study.folder
+    if champion_of(folder) is None:
+        launch.announce(out, cost, folder)
+        at_end = launch.flags_at_end(flags.ending.webhook, flags.ending.apply)
+        launch.drive(out, folder, command, cost, lambda p: carry_out(study, plan, starters, p), at_end=at_end)
+        made = sum(run.ended is not None for run in study.state.runs.values())
+        if made < cost.runs:
+            out.note(f"{made} of {cost.runs} planned runs were made: programs that behave alike run once")
+    else:
+        out.note(f"{resolve.shown(folder)} has already finished; this is its result")
+    following = present(out, folder, applies=flags.ending.apply)
+    end(out, folder, flags.ending, following)
+
+
+def end(out: Output, folder: Path, ending: EndFlags, following: Sequence[str] = ()) -> None:
+    """After the result was shown: apply it, notify the user, and list the commands that go on from here."""
+    from arena.study import Study
+
+    applied = None
+    first: list[str] = []
+    if ending.apply:
+        from inner_loop.agents.recipe import FOLLOWS, own_agent
+        from meta.results.apply import NothingToApply, apply
+
+        study = Study.open(folder)
+        study.look()
+        try:
+            applied = apply(study)
+        except NothingToApply as nothing:
+            out.note(f"no branch: {nothing.message}")
+    if applied is not None:
+        for why in applied.left_out:
+            out.note(f"left out: {why}")
+        what = ", ".join(f"{name} as {path}" if name != path else path for name, path in applied.files.items())
+        out.note(f"branch {applied.branch} in {applied.repository}: {what}; the working tree is unchanged")
+        git = f"git -C {resolve.typed(applied.repository)}"
+        first = [f"{git} show {applied.branch}", f"{git} switch {applied.branch}"]
+        patch = f"{folder.name}.patch"
+        first.append(f"{git} format-patch -1 --stdout {applied.branch} > {shlex.quote(patch)}  # with the message")
+        if program := applied.files.get("program"):
+            named = study.config.researcher.removeprefix("command:")
+            first.append(f"{own_agent(f'Read {program} and follow it', named)}  # {FOLLOWS}, in that branch")
+    if ending.webhook:
+        from meta.results.notify import notify
+
+        out.note(notify(ending.webhook, folder, applied.branch if applied else None))
+    if first or following:
+        out.next(*first, *following)
+
+
+def settings_of(flags: EvolveFlags) -> LaunchSettings:
+    choice = ResearcherChoice.of(flags.models, yes=flags.start.yes)
+    which = replace(flags.which, task=flags.task, run_budget=flags.dial.run_budget)
+    return LaunchSettings.of(which, flags.playing, flags.start, choice)
+
+
+def knowledge_for(
+    own: list[Program], flags: EvolveFlags, on: ChosenTasks, past: PastStudy | None = None, apart: bool = False
+) -> Learnt | None:
+    """What the study starts from, learnt on other tasks, and in the study of ``--from``. ``apart``: what it is only
+    compared with, learnt on tasks of other families.
+    """
+    from analysis.knowledge import SHIPPED, family_of, write
+    from meta.learnt import learnt_for
+
+    if flags.knowledge == NONE:
+        return None
+    folders = [Path(text).expanduser() for text in resolve.listed(flags.knowledge)]
+    for why, is_so in (
+        ("FAMILY:new learns from its own families", bool(on.families)),
+        ("several PROGRAMs start as they are", len(own) > 1),
+    ):
+        if folders and is_so:
+            raise UsageError(f"--set knowledge cannot be used: {why}", hint="leave one of them out")
+    if len(own) > 1:
+        return None
+    with TemporaryDirectory() as measured:
+        known = [SHIPPED, *folders]
+        if past and past.effects:
+            known.append(write(Path(measured), past.effects).parent)
+        left_out = [*resolve.listed(flags.without), *(family_of(task) for task in on.training if apart)]
+        learnt = learnt_for(base_of(own), on.training, on.reserve, known, left_out)
+    if folders and learnt is None:
+        hint = 'give its knobs a role = "learning_rate" and so on in task.toml, see docs/ideas.md'
+        raise UsageError(f"--set knowledge={flags.knowledge}: no knob of {on.training[0].name} follows it", hint=hint)
+    return learnt
+
+
+def base_of(own: list[Program]) -> Program:
+    """The program that gets the ideas learnt on other tasks: the user's, or one whose list comes first."""
+    from programs.shelf import starter
+
+    return own[0] if own else starter("idea-queue")

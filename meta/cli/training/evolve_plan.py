@@ -1,0 +1,190 @@
+"""The plan of `evolve` and `improve`: the cost, the power, and what is compared with what."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
+
+from analysis.wording import many
+from meta.cli.training import launch, mutation
+from meta.cli.training.evolve_tasks import ChosenTasks
+from meta.cli.training.launch import LaunchSettings
+from meta.cli.training.study_size import night_tells
+from meta.reserve import DRAWN
+from meta.study.cost import Cost
+
+if TYPE_CHECKING:
+    from arena.settings import FromStudy, UsedKnowledge
+    from arena.study import Study
+    from meta.learnt import Learnt
+    from meta.study.past_study import PastStudy
+    from meta.study.plan import Plan
+    from programs.program import Program
+    from trainer.task import Task
+
+
+def cost_of(plan: Plan, on: ChosenTasks, settings: LaunchSettings, study: Study | None) -> Cost:
+    """What the study costs, and the power of its confirmation. ``study``: the one that is resumed."""
+    from meta.reserve import works_on_reserved
+    from meta.study.task_families import said
+    from meta.study.task_families import works as family_works
+
+    task, *further = on.training
+    if on.families:
+        works = family_works(plan, on.families)
+    else:
+        works = [*plan.works(task, further), *works_on_reserved(plan, task, on.reserve, on.variant)]
+        drawn = study is not None or settings.seed is not None
+        named = f"a member of the family of {task.name}"  # which one is drawn when the study begins
+        works = [one if drawn or one.use != DRAWN else replace(one, task=named) for one in works]
+    more = {"harvest": plan.harvest_experiments(task), "stages": plan.stages(), "plan": asdict(plan)}
+    cost = settings.cost(study, on.training, works, **more)
+    cost = settings.researcher_choice.billed(cost, task, study)
+    cost = mutation.billed(cost, plan, study.config.staff if study else settings.researcher_choice.settled)
+    families = said(plan, on.families) if on.families else ""
+    return cost.saying(power=power_of(plan, on, study), families=families)
+
+
+def power_of(plan: Plan, on: ChosenTasks, study: Study | None) -> str:
+    """What the confirmation can show."""
+    task, *further = on.training
+    if on.families:
+        return launch.power_over_tasks(plan.family_confirm * len(on.training))
+    if plan.night:
+        return night_tells(plan, task)
+    of = f"each of the champion and {'your program' if plan.own_arm else 'stock'}"  # the other arms have fewer
+    if further:  # each run is a sample of the mean over the tasks, in one unit
+        over = f"confirmation over {len(on.training)} tasks"
+        return f"{over}: {launch.power_sentence(plan.confirm_runs * len(on.training), of=of)}"
+    return launch.power_sentence(plan.confirm_runs, 1, launch.known_sd(study), task.unit, of)
+
+
+def plan_lines(
+    command: str,
+    plan: Plan,
+    on: ChosenTasks,
+    programs: Sequence[Program],
+    study: Study | None,
+    settings: LaunchSettings,
+) -> dict[str, str]:
+    """What the plan says of the comparison. ``study``: the one that is resumed."""
+    lines: dict[str, str] = {}
+    if command == "improve":
+        own = origin_of(programs, study)
+        if not plan.night:
+            lines["compared_with"] = compared_with(plan, programs, study, settings)
+        researcher = study.config.researcher if study else settings.researcher_choice.researcher
+        lines["ideas"] = untried(own, researcher, on.training[0])
+    return lines
+
+
+def origin_lines(
+    past: FromStudy | None, used: UsedKnowledge | None, tasks: Sequence[Task], apart: int
+) -> dict[str, str]:
+    """What the plan says of the past study, and of what was learnt on other tasks. ``apart``: runs of a program with
+    such ideas that the study does not start from."""
+    from meta.learnt import in_words
+    from meta.study.past_study import sentence
+
+    role = "compared_with_learnt" if apart else "knowledge"
+    return {"from_study": sentence(past) if past else "", role: in_words(used, tasks) if used else ""}
+
+
+def origin_of(programs: Sequence[Program], study: Study | None) -> Program:
+    """The user's program, of `improve`."""
+    origin = study.config.plan.get("origin") if study else programs[0].program_id
+    return next((program for program in programs if program.program_id == origin), programs[0])
+
+
+def after_own(learnt: Learnt | None, own: Sequence[Program], task: Task, plan: Plan, researcher: str) -> str:
+    """For a plan: that learnt ideas come after the user's, and how many ideas a run takes; empty without any. A
+    script tries only ideas with an edit that the task allows; how many a model tries is not known."""
+    from inner_loop.behaviour import resolved_ideas
+    from programs.shelf import in_library
+
+    if learnt is None or not own or in_library(own[0].name, own[0].program_id):
+        return ""
+    mine = {idea.directive_id for idea in own[0].ideas}
+    tried = {idea.directive_id for idea, _ in resolved_ideas(learnt.program, task)}
+    before = len(mine & tried if researcher == "scripted" else mine)
+    if not before:
+        return ""
+    come = f"; they come after the {many(before, 'idea')} of your program"
+    come += " that a script tries" * (before < len(mine))
+    if researcher != "scripted":
+        return come
+    begin, taken = 0.0, 0.0
+    for end, charter in learnt.program.charter.by_phase():
+        share = charter.proposers.get("queue", 0.0) / sum(charter.proposers.values())
+        taken += (end - begin) * plan.run_experiments(task) * share
+        begin = end
+    few = ", so it hardly reaches the learnt ones" * (taken <= before)
+    return f"{come}, and a run takes about {taken:.0f} from the list{few}"
+
+
+def compared_with(plan: Plan, programs: Sequence[Program], study: Study | None, settings: LaunchSettings) -> str:
+    """Which program the confirmation compares the champion with, and why."""
+    name = origin_of(programs, study).name
+    if plan.own_arm:
+        named = "" if name == "program" else f" (its name: {name})"
+        return f"your own program{named}; stock runs too, but is not part of the test"
+    if name == "stock":
+        return "stock"
+    same = f"stock, the plain keep-if-better loop, because this researcher runs your program {name} exactly like it"
+    if study is None and settings.researcher_choice.researcher != "scripted":
+        return same
+    return f"{same}: a script reads its settings and the edits in backticks, not its prose (a model does: -m)"
+
+
+def untried(own: Program, researcher: str, task: Task) -> str:
+    """Which ideas of the user's program a script does not try, and what changes this; else empty."""
+    from inner_loop.behaviour import resolved_ideas
+
+    queued = any("queue" in charter.proposers for _, charter in own.charter.by_phase())
+    stated = [idea for idea in own.ideas if idea.terms]
+    if researcher != "scripted" or not stated:
+        return ""
+    if queued:
+        tried = {idea.directive_id for idea, _ in resolved_ideas(own, task)}
+        lost = [idea for idea in stated if idea.directive_id not in tried]
+        first = f"`{'` `'.join(lost[0].terms)}`" if lost else ""
+        why = f"{first} is no edit of {task.name}; metaloop program lint says why"
+        return (
+            f"a script tries {len(stated) - len(lost)} of the {many(len(stated), 'idea')} of your program: {why}"
+            * bool(lost)
+        )
+    return (
+        "a script does not try those of your program, because its settings name no `queue`. To have them tried, put "
+        "these three lines at its beginning (or the middle one into its front matter): `---`, "
+        "`metaloop: {proposers: {queue: 0.9, local: 0.1}}`, `---`"
+    )
+
+
+def like_stock(own: Program, training: Sequence[Task], researcher: str) -> bool:
+    """Whether the researcher does the same under the user's program as under stock, on every task."""
+    from meta.novelty import Novelty
+    from programs.shelf import starter
+
+    novelty = Novelty(training, researcher)
+    return novelty.behaviour(own) == novelty.behaviour(starter("stock"))
+
+
+def night_words(own: Program, learnt: Learnt | None, task: Task, researcher: str, past: PastStudy | None) -> str:
+    """The programs of a night, and which settings of them it does not use."""
+    from analysis.wording import listed
+    from inner_loop.night import OWN_RULES
+    from meta.learnt import in_words
+    from meta.population import taking_turns
+    from programs.charter_edit import charter_fields
+
+    turns = taking_turns(own, learnt.program if learnt else None, task, researcher, past.champion if past else None)
+    names = listed([f"{one.name}{' (yours)' * (one is own)}" for one in turns], len(turns))
+    said = f"{names} take turns on one train.py, in random blocks; what one of them improves is the start of the next"
+    if learnt and learnt.program in turns:
+        said += f"; {learnt.program.name} has ideas learnt on {in_words(learnt.used, [task])}"
+    if own not in turns:
+        said += "; a script can follow nothing in your program, so it has no turns (a model follows prose: -m)"
+    unused = sorted({field.partition(".")[0] for one in turns for field in charter_fields(one.text)} & OWN_RULES)
+    said += f"; a night has rules of its own for {listed(unused, len(unused))}" if unused else ""
+    return f"{said}; it begins with main of {past.used.folder}" if past and past.main else said

@@ -1,0 +1,267 @@
+"""The researcher, its models and their spending limits, from the flags; the estimated cost, and the consent to it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from meta.cli import resolve
+from meta.cli.flags import ModelFlags
+from meta.cli.output import Output, ask
+from meta.cli.training import staffing
+from meta.study.cost import Cost
+from programs.charter import Charter
+from programs.errors import NotFound, UsageError
+from programs.shelf import in_library
+
+if TYPE_CHECKING:
+    from arena.study import Study
+    from inner_loop.run_context import ModelConfig
+    from programs.program import Program
+    from trainer.task import Task
+
+CAPS = ("max_usd", "max_tokens", "max_wall", "prices")
+UNPRICED = "; its price: --set prices={}=IN/OUT, dollars per million tokens"
+LIMITS = ("context_tokens", "reply_tokens", "call_timeout", "patience", "calls_at_once")  # of calls
+
+
+def _no_models() -> ModelConfig:
+    from inner_loop.run_context import ModelConfig
+
+    return ModelConfig()
+
+
+@dataclass(frozen=True)
+class ResearcherChoice:
+    """The model flags of a command. ``named``: the researcher as named or implied; None: that of the study.
+
+    ``config`` has what the flags say; a new study gets ``settled``. ``sandboxed``: whether an agent runs in a sandbox.
+    """
+
+    named: str | None = None
+    config: ModelConfig = field(default_factory=_no_models)
+    yes: bool = False
+    sandboxed: bool = True
+    called: set[str] = field(default_factory=set)  # researchers whose first call was made
+
+    @property
+    def researcher(self) -> str:
+        return self.named or "scripted"
+
+    @cached_property
+    def settled(self) -> ModelConfig:
+        """With the context size of the models, for which their server is asked."""
+        if not self.config.models:
+            return self.config
+        from inner_loop.models.context_size import settled
+
+        replay = os.environ.get("METALOOP_REPLAY")
+        return settled(self.config, replay=Path(replay) if replay else None)
+
+    @classmethod
+    def of(cls, models: ModelFlags, *, yes: bool) -> ResearcherChoice:
+        """From the flags of a command. Naming a model implies the chat researcher."""
+        from inner_loop.run_context import ModelConfig
+
+        named = {"max_usd": models.max_usd, "max_tokens": models.max_tokens, "agent": models.agent}
+        given: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
+        given |= staffing.settings_of(models.more)
+        config = ModelConfig(models=tuple(resolve.listed(models.model)), **given)
+        _tapes()
+        implied = "command" if config.agent else "chat" if config.models else None
+        return cls(models.researcher or implied, config, yes)
+
+    def of_own_study(self, sandboxed: bool) -> ResearcherChoice:
+        """For a study of the user's own, where an agent may use the user's login."""
+        return replace(self, config=staffing.with_login(self.researcher, self.config, sandboxed), sandboxed=sandboxed)
+
+    def ready(self, study: Study | None) -> None:
+        """Called before a study is created or resumed: raises where a model cannot be called; applies new limits.
+
+        Where calls may cost money, the user has to agree: at a terminal, or with --yes.
+        """
+        from inner_loop.researchers import find_researcher
+
+        researcher = study.config.researcher if study else self.researcher
+        find_researcher(researcher)
+        if study is not None:
+            _raise_caps(study, self.config)
+        config = study.config.staff if study else self.config
+        if researcher.partition(":")[0] == "command":
+            from inner_loop.gateway import plan as agent_gateway_plan
+
+            staffing.check(researcher, config, self.sandboxed)
+            if not self.sandboxed:
+                self._consent("this starts an agent without a sandbox: it can do all that you can, and may cost money")
+            elif agent_gateway_plan.may_cost(researcher.partition(":")[2], config):
+                self._consent()
+        if researcher != "chat" and not config.models:
+            return
+        if os.environ.get("METALOOP_REPLAY"):
+            if not config.models:
+                raise UsageError("METALOOP_REPLAY needs the models of the recording", hint="-m NAME, as when recording")
+            return
+        from inner_loop.models.prices import require_ready
+
+        require_ready(config)
+        if not _free(config):
+            self._consent()
+
+    def _consent(self, what: str = "this calls models, which may cost money") -> None:
+        if not self.yes:
+            ask(f"{what}; continue?", f"{what}, and there is no terminal to confirm it", "--yes, with --max-usd 5")
+
+    def first_call(self, out: Output, task: Task, study: Study | None) -> None:
+        """Call the models, or start the agent, once before anything is trained: raises if they refuse."""
+        researcher = study.config.researcher if study else self.researcher
+        config = study.config.staff if study else self.settled
+        kind, _, name = researcher.partition(":")
+        if researcher in self.called or os.environ.get("METALOOP_REPLAY"):
+            return
+        self.called.add(researcher)
+        if kind == "command":
+            from inner_loop.agents.first_call import SECONDS, require_start
+            from inner_loop.run_context import RunContext
+
+            out.note(f"starting the agent once, to see that it answers (at most {SECONDS:.0f} s)")
+            require_start(name, task, RunContext(config, sandboxed=self.sandboxed))
+        elif config.models:
+            from inner_loop.models.client import require_answer
+
+            require_answer(config)
+
+    def refuse_inert(self, out: Output, programs: Sequence[Program], tasks: Sequence[Task]) -> None:
+        """The remarks of `note_others`; raises UsageError for a program that was evolved for a model or an agent, and
+        in which a script finds nothing that differs from stock."""
+        from meta.novelty import Novelty
+        from programs.shelf import starter
+
+        self.refuse_without_edits(programs, tasks)
+        for program in programs if self.researcher == "scripted" else ():
+            label, novelty = program.evolved_for, Novelty(tasks, self.researcher)
+            if label is None or "scripted" in (label.kind, label.rewritten):
+                continue
+            if novelty.behaviour(program) == novelty.behaviour(starter("stock")):
+                raise UsageError(
+                    f"{program.name} was evolved for {label}; a script reads none of it here, so it would run exactly "
+                    "like stock",
+                    hint="-m MODEL or -r command:NAME follows it; or write edits in backticks under Ideas",
+                )
+        self.note_others(out, programs)
+
+    def refuse_without_edits(self, programs: Sequence[Program], tasks: Sequence[Task]) -> None:
+        """Raise UsageError where a script would change nothing: it makes only the edits that a task declares, or that a
+        program defines as a patch."""
+        if self.researcher != "scripted" or any(program.patches for program in programs):
+            return
+        if none := [task.name for task in tasks if not task.edits.knobs]:
+            raise UsageError(
+                f"{none[0]} declares no edits, and the scripted researcher makes no others",
+                hint="-m MODEL or -r command:NAME edits the files freely; or add [edits.NAME] to its task.toml",
+            )
+
+    def note_others(self, out: Output, programs: Sequence[Program], past: Path | None = None) -> None:
+        """A remark for each program that was evolved for another researcher than the one that is to follow it, and for
+        for the study of ``--from`` if its gains were measured with another one."""
+        from arena.settings import StudyConfig
+        from programs.evolved_for import EvolvedFor
+
+        other = EvolvedFor.of(self.researcher, self.config.models)
+        for program in programs:
+            text = program.evolved_for.remark(program.name, other) if program.evolved_for else ""
+            if not text and self.researcher == "scripted":
+                text = unread_ideas(program)
+            if text:
+                out.note(text)
+        if past:
+            config = StudyConfig.read(past / resolve.MARK)
+            own = EvolvedFor.of(config.researcher, config.staff.models)
+            if own.remark("", other):
+                out.note(f"--from {resolve.shown(past)}: its gains were measured with {own}, not with {other}")
+
+    def billed(self, cost: Cost, task: Task, study: Study | None) -> Cost:
+        """The cost with that of the models or the agent that follow the programs."""
+        researcher = study.config.researcher if study else self.researcher
+        config = _with_caps(study.config.staff, self.config) if study else self.settled
+        if researcher.partition(":")[0] == "command":
+            from inner_loop.gateway.plan import cost_line
+
+            cost = cost.knowing(researcher=researcher)
+            return cost.saying(price=cost_line(researcher.partition(":")[2], config))
+        if not config.models:
+            return cost
+        cost = cost.knowing(researcher=researcher, models=", ".join(config.models), **limits(config))
+        if researcher != "chat":
+            return cost
+        if os.environ.get("METALOOP_REPLAY"):
+            return cost.saying(price="replayed, no model is called")
+        from inner_loop.models.bill import bill_line, estimate
+        from inner_loop.models.prices import require_prices_of
+
+        require_prices_of(config)
+        whole = estimate(task, config, cost.experiments)
+        unpriced = UNPRICED.format(config.models[0]) * (whole.usd is None)
+        return cost.knowing(tokens=whole.tokens, usd=whole.usd).saying(price=bill_line(whole, config) + unpriced)
+
+
+def limits(config: ModelConfig) -> dict[str, Any]:
+    """The limits of calls, as details of a cost; times in seconds."""
+    limited = {"context_tokens": config.context_tokens, "max_wall_s": config.max_wall}
+    return {name: value for name, value in limited.items() if value} | {
+        "reply_tokens": config.reply_limit,
+        "call_timeout_s": config.call_timeout,
+        "patience_s": config.patience,
+        "calls_at_once": config.calls_at_once,
+    }
+
+
+def _tapes() -> None:
+    """A recording belongs to a command, not to its study: it is named in the environment, which workers read."""
+    record, replay = (os.environ.get(name) for name in ("METALOOP_RECORD", "METALOOP_REPLAY"))
+    if record and replay:
+        raise UsageError("METALOOP_RECORD and METALOOP_REPLAY exclude each other", hint="leave one of them out")
+    if replay and not Path(replay).is_dir():
+        raise NotFound(f"{replay}: not a folder with a recording", hint="METALOOP_RECORD=DIR makes one")
+    for name, folder in (("METALOOP_RECORD", record), ("METALOOP_REPLAY", replay)):
+        if folder:
+            os.environ[name] = str(Path(folder).expanduser().resolve())
+
+
+def _raise_caps(study: Study, given: ModelConfig) -> None:
+    """Store the limits and prices given now in the settings of a resumed study."""
+    config = _with_caps(study.config.staff, given)
+    if config != study.config.staff:
+        study.config = study.config.model_copy(update={"staff": config})
+        study.config.dump(study.folder / "study.toml")
+
+
+def _with_caps(config: ModelConfig, given: ModelConfig) -> ModelConfig:
+    """``config`` with the requested spending limits, prices and call limits."""
+    changes = {name: getattr(given, name) for name in CAPS if getattr(given, name)}
+    changes |= {name: getattr(given, name) for name in LIMITS if name in given.model_fields_set}
+    return config.model_copy(update=changes)
+
+
+def _free(config: ModelConfig) -> bool:
+    """Whether all models are served by this machine, judging by the environment."""
+    base = os.environ.get("OPENAI_BASE_URL") or os.environ.get("OPENAI_API_BASE") or ""
+    local = urlsplit(base).hostname in ("127.0.0.1", "localhost", "::1")
+    return all((model.startswith("openai/") and local) or model.startswith("ollama") for model in config.models)
+
+
+def unread_ideas(program: Program) -> str:
+    """How much of a program in prose a script can follow, and what follows the rest; empty where it follows all."""
+    followed = sum(bool(idea.terms) for idea in program.ideas)
+    settings = program.charter != Charter() or in_library(program.name, program.program_id)
+    if followed == len(program.ideas) and (followed or settings):
+        return ""
+    ideas = f"{followed} of its {len(program.ideas)} ideas" if program.ideas else "no idea in it"
+    return (
+        f"{program.name}: a script can follow {ideas}: it needs an edit in backticks, as in `lr=0.1`, under a heading "
+        "Ideas; -m MODEL or -r command:NAME follows prose"
+    )

@@ -1,0 +1,141 @@
+"""The size of a study: the flags that set it, and the plan that they make."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated
+
+from meta.cli.flags import BudgetFlag, HarvestFlag, RaceRuleFlag, RunBudgetFlag
+from meta.cli.options import duration, flag, rare
+from programs.errors import UsageError
+
+if TYPE_CHECKING:
+    from meta.study.plan import Plan
+    from trainer.task import Task
+
+
+@dataclass(frozen=True)
+class Dial:
+    """The size of a study: the default, --budget or --quick; the other flags change single numbers of it."""
+
+    run_budget: RunBudgetFlag
+    budget: BudgetFlag
+    quick: Annotated[
+        bool, flag("A small study: 2 to 3 minutes on 2 idle cores for the task strokes, longer for longer experiments.")
+    ]
+    generations: Annotated[int | None, rare("Number of generations of new programs.", min=0)]
+    seeds: Annotated[int | None, flag("Runs per program in a race.", "-n", min=2)]
+    race_rule: RaceRuleFlag
+    harvest: HarvestFlag
+
+    @property
+    def names_matches(self) -> bool:
+        """Whether a flag sets a number of matches, which a night does not have."""
+        numbers = (self.run_budget, self.generations, self.seeds, self.race_rule, self.harvest)
+        return any(number is not None for number in numbers)
+
+
+def plan_of(
+    training: Sequence[Task],
+    dial: Dial,
+    reserve: Sequence[Task] = (),
+    *,
+    own_arm: bool = False,
+    variant: Task | None = None,
+    improves: bool = False,
+) -> Plan:
+    """The size of a study, from its flags; ``improves``: of the command `improve`, which has nights, too."""
+    from meta.reserve import works_on_reserved
+    from meta.study import plan as plans
+    from meta.study.cost import seconds_of
+
+    task, *further = training
+    refuse_unknown_rule(dial)
+    if dial.quick and dial.budget is not None:
+        raise UsageError("--quick and --budget both set the size of the study", hint="leave one of them out")
+    more = {"own_arm": int(own_arm), "harvest_percent": dial.harvest, "generations": dial.generations}
+    more |= {"start_runs": 0} if own_arm else {}
+
+    def given(plan: Plan) -> Plan:
+        return plans.override(seeded(plan, dial.seeds), **more)
+
+    if dial.budget is None:
+        return given((plans.quick if dial.quick else plans.default)(task, dial.run_budget))
+    nights = improves and not (further or reserve or dial.names_matches)
+    try:
+        matches = plans.within(
+            dial.budget,
+            task,
+            dial.run_budget,
+            lambda p: seconds_of([*p.works(task, further), *works_on_reserved(p, task, reserve, variant)]),
+            given,
+        )
+    except UsageError:
+        if not nights:
+            raise
+        return plans.night(dial.budget, task)
+    powered = not nights or matches.confirm_runs >= plans.POWERED_RUNS
+    return matches if powered else plans.night(dial.budget, task)
+
+
+def refuse_unknown_rule(dial: Dial) -> None:
+    """Raises NotFound before anything is spent."""
+    from arena.race import RACE_RULES
+
+    if dial.race_rule:
+        RACE_RULES.get(dial.race_rule)
+
+
+def seeded(plan: Plan, seeds: int | None) -> Plan:
+    """The plan with so many runs of each program in a race, or more where it has more for the best; None keeps it."""
+    if seeds is None:
+        return plan
+    more = {"opening_more": max(seeds, plan.opening_more), "child_more": max(seeds, plan.child_more)}
+    return replace(plan, opening_runs=seeds, aa_runs=seeds, child_runs=seeds, **more)
+
+
+def family_plan(first: Task, dial: Dial, own_arm: bool) -> Plan:
+    """The size of a study over families, from its flags."""
+    from meta.study import plan as plans
+    from meta.study.task_families import sized
+
+    refuse_unknown_rule(dial)
+    for given, name in (
+        (dial.budget is not None, "--budget"),
+        (bool(dial.harvest), "--set harvest"),
+    ):
+        if given:
+            raise UsageError(
+                f"{name} is for a study on tasks, not over families", hint="leave it out, or name a --task"
+            )
+    size = "quick" if dial.quick else "default"
+    whole = sized((plans.quick if dial.quick else plans.default)(first, dial.run_budget), size)
+    whole = seeded(whole, dial.seeds)
+    start = 0 if own_arm else None
+    return plans.override(whole, generations=dial.generations, own_arm=int(own_arm), start_runs=start)
+
+
+def unused_budget(dial: Dial, seconds: float) -> str:
+    """Why a study uses less than half of its budget; else empty."""
+    from meta.study.plan import MOST
+
+    if dial.budget is None or seconds > dial.budget / 2:
+        return ""
+    return (
+        f"{duration(seconds)} of {duration(dial.budget)} will be used, because a budget buys at most "
+        f"{MOST // 100} times the runs of a default study. To use more: --run-budget or --set generations=N"
+    )
+
+
+def night_tells(plan: Plan, task: Task) -> str:
+    """Why a budget is used for a night, and what that can show."""
+    from inner_loop.night import FEW
+
+    why = (
+        f"one night, because {duration(plan.device_seconds(task))} do not pay for matches that show, with 80% power, "
+        "that one program is 1.3 times as good; its train.py is measured with fresh seeds"
+    )
+    if plan.run_experiments(task) < FEW:
+        return f"{why}; so short a night does not show which program is better"
+    return f"{why}; that a program is three times as good is seen in one night of four"

@@ -1,0 +1,1 @@
+"""What becomes of a study: pages, a branch, a program for others."""

@@ -1,0 +1,185 @@
+"""Writes what a study found into the repository of its task, as a branch: the program and the train.py. Nothing of the
+working tree, its index or the current branch changes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from analysis.verdict.decision import decision_of
+from analysis.verdict.verdict import decided
+from analysis.wording import estimate, listed, many, plain_text
+from arena.harvest import HARVEST
+from arena.study import Study
+from meta.results.agent_text import for_agents, with_code_changes
+from meta.results.evidence_page import training_cost
+from meta.results.rewriting import edit_of
+from programs.charter_prose import with_prose
+from programs.errors import NotFound, UsageError
+from programs.folder import entry_of
+from trainer.cards.freshness import SAID, freshness
+from trainer.source import Source
+from trainer.task import Task
+
+if TYPE_CHECKING:
+    from git import Repo
+
+    from analysis.ledger.events import HarvestEvent
+    from programs.program import Program
+
+PATH = "path"  # in the plan of study.toml: the file of the user's program
+
+
+@dataclass(frozen=True)
+class Applied:
+    """The branch, its files by what they hold, and why something was left out."""
+
+    repository: Path
+    branch: str
+    files: Mapping[str, str]
+    left_out: tuple[str, ...]
+
+
+class NothingToApply(UsageError):
+    """A result too: neither the program nor the train.py is shown to be better."""
+
+
+def apply(study: Study) -> Applied:
+    """Commit the champion, if it is shown to be better, and the best train.py, if its gain is above zero, on a branch
+    ``metaloop/STUDY`` of the task's repository, on top of HEAD.
+
+    Raises NotFound before the study has a champion, UsageError where the task is in no repository, NothingToApply where
+    there is nothing to commit.
+    """
+    event = study.state.champion
+    if event is None:
+        raise NotFound(f"{study.folder} has no champion yet", hint="finish it first: --resume")
+    home, repo = home_of(study.task), repository_of(study.task)
+    root = Path(str(repo.working_tree_dir))
+    files, left_out, said = dict[str, tuple[str, bytes]](), list[str](), list[str]()  # said: of what is committed
+    decision, program = decision_of(event.body), study.program(str(event.body["program_id"]))
+    if decision.holds:
+        files |= program_files(study, program, program_path(study, root))
+        said.append(plain_text(decided(decision).text))
+    else:
+        left_out.append("the new program, because it did not gain significantly more")
+    best = study.state.harvests.get((study.task.name, HARVEST))
+    if best is None or best.low is None or best.low <= 0:
+        left_out.append("the best train.py, because its gain is not shown to be above zero")
+    else:
+        inside, copied = home.relative_to(root), study.task.baseline()
+        source = head_source(repo, inside, study.task)
+        if study.task.repository and (changed := [name for name, text in copied.files if source.text(name) != text]):
+            left_out.append(f"the best train.py, because {changed[0]} has changed there since the task was copied")
+        else:
+            files |= {name: (str(inside / name), text.encode()) for name, text in best.files}
+            said.insert(0, of_script(study, best, source))
+    if not files:
+        raise NothingToApply(
+            f"nothing of this study is good enough to apply: {'; '.join(left_out)}",
+            hint=f"see {study.folder / 'champion.evidence.md'}",
+        )
+    message = "\n\n".join((f"metaloop: {' and '.join(files)} of study {study.folder.name}", *said)) + "\n"
+    branch = committed(repo, f"metaloop/{study.folder.name}", dict(files.values()), message)
+    return Applied(root, branch, {what: path for what, (path, _) in files.items()}, tuple(left_out))
+
+
+def of_script(study: Study, best: HarvestEvent, source: Source) -> str:
+    """What the commit of the best train.py gains, how that was measured, what it costs, and its edits of ``source``."""
+    task = study.task
+    size = plain_text(estimate(best.gain, best.low, best.high, task.unit))
+    edit, is_all = edit_of(task, source, best)
+    edits = [edit.label()] if edit else []
+    edits += [] if is_all else ["changes of the code"]
+    names = listed([name for name, _ in best.files])
+    lines = (
+        f"{names}: gains {size} over the untouched one ({many(best.n, 'fresh seed')}, {best.trust}).",
+        SAID[freshness(task)],
+        training_cost(study.state, task.name),
+        f"Edits: {listed(edits)}",
+    )
+    return "\n".join(filter(None, lines))
+
+
+def home_of(task: Task) -> Path:
+    """The folder that a task is about: its own, or the one that it was copied from."""
+    return Path(task.repository or task.folder).resolve()
+
+
+def head_source(repo: Repo, inside: Path, task: Task) -> Source:
+    """The editable files in the last commit, on top of which the branch is made; one that it lacks as in the task."""
+    source, tree = task.baseline(), repo.head.commit.tree
+    for name, _ in source.files:
+        try:
+            text = tree[str(inside / name)].data_stream.read().decode("utf-8", "replace")
+        except KeyError:
+            continue
+        source = source.with_text(name, text)
+    return source
+
+
+def repository_of(task: Task) -> Repo:
+    from git import InvalidGitRepositoryError, NoSuchPathError, Repo
+
+    home = home_of(task)
+    try:
+        repo = Repo(home, search_parent_directories=True)
+        repo.head.commit  # noqa: B018 (raises ValueError in a repository without a commit)
+    except (InvalidGitRepositoryError, NoSuchPathError, ValueError):
+        raise UsageError(
+            f"{home} is in no git repository with a commit, so there is nowhere to make a branch",
+            hint="use champion.md and best_train.py in the study's folder",
+        ) from None
+    if repo.working_tree_dir is None:
+        raise UsageError(f"{home} is in a bare repository", hint="clone it, and make the task there")
+    return repo
+
+
+def program_files(study: Study, program: Program, entry: str) -> dict[str, tuple[str, bytes]]:
+    """The entry file, and the files beside it that are not as in the user's program: name → (path, text)."""
+    files = {
+        "program": (entry, with_prose(with_code_changes(for_agents(program.text, study.task), study.task)).encode())
+    }
+    origin = study.config.plan.get("origin")
+    before = study.program(str(origin)).further if origin else {}
+    for name, text in program.further.items():
+        if before.get(name) != text:
+            path = str(Path(entry).parent / name)
+            files[path] = path, for_agents(text, study.task).encode()
+    return files
+
+
+def program_path(study: Study, root: Path) -> str:
+    """Where the user's program lies in the repository; its name at the root if it lies elsewhere."""
+    path = Path(str(study.config.plan.get(PATH) or "program.md"))
+    path = entry_of(path) if path.is_dir() else path
+    copy = study.task.folder.resolve()
+    path = home_of(study.task) / path.relative_to(copy) if path.is_relative_to(copy) else path
+    return str(path.relative_to(root)) if path.is_absolute() and path.is_relative_to(root) else path.name
+
+
+def committed(repo: Repo, branch: str, files: Mapping[str, bytes], message: str) -> str:
+    """The name of the branch with these files on top of HEAD; one that is there with other content is not changed."""
+    from git import IndexFile
+    from git.index.typ import BaseIndexEntry
+    from gitdb import IStream  # type: ignore[import-untyped]
+
+    index = IndexFile.from_tree(repo, "HEAD")
+    for path, data in files.items():
+        known = next(
+            (entry.mode for (name, stage), entry in index.entries.items() if name == path and not stage), 0o100644
+        )
+        blob = repo.odb.store(IStream("blob", len(data), BytesIO(data)))
+        index.add([BaseIndexEntry((known, blob.binsha, 0, path))], write=False)
+    tree, taken = index.write_tree(), {head.name: head for head in repo.heads}
+    name, number = branch, 1
+    while name in taken and taken[name].commit.tree != tree:
+        number += 1
+        name = f"{branch}-{number}"
+    if name not in taken:
+        commit = index.commit(message, parent_commits=[repo.head.commit], head=False)
+        repo.create_head(name, commit)
+    return name

@@ -1,0 +1,54 @@
+"""Sends the result of a command to an address, as JSON."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from analysis.study import read_study
+from analysis.verdict.verdict import VIEWS, verdict_of
+from analysis.wording import plain_text
+from meta.study.begin import champion_of
+from programs.errors import UsageError
+
+SECONDS = 10.0
+FIELDS = ("name", "program_id", "holds", "trust")
+SCRIPT = ("task", "gain", "low", "high", "n", "unit", "trust")  # of a best train.py
+
+
+def refuse_bad(url: str) -> None:
+    """Raise UsageError for what is no http address, before anything is spent."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise UsageError(f"--webhook {url}: not an http address", hint="--webhook https://example.org/hook")
+
+
+def notify(url: str, folder: Path, branch: str | None) -> str:
+    """Post the verdict and the best train.py's gain; returns what came of it, because the result itself is safe."""
+    champion = champion_of(folder) or {}
+    with read_study(folder, views=VIEWS) as con:
+        found = verdict_of(con)
+    scripts = found.decision.scripts if found.decision else ()
+    headline = plain_text(found.headline) if found.decision else "no champion"
+    weak = [caveat.title for caveat in found.caveats if caveat.level != "note"]
+    text = f"{folder.name}: {'. '.join([headline, *weak, *[f'Branch {branch}'] * bool(branch)])}."
+    fields: dict[str, Any] = {name: champion.get(name) for name in FIELDS}
+    fields |= {"verdict": [plain_text(one) for one in found.sentences], "table": found.table, "caveats": weak}
+    sent = {"text": text, "study": folder.name, **fields, "branch": branch}
+    return send(url, sent | {"scripts": [{name: getattr(one, name) for name in SCRIPT} for one in scripts]})
+
+
+def send(url: str, body: Mapping[str, Any]) -> str:
+    """Post ``body``; returns what came of it."""
+    request = urllib.request.Request(url, json.dumps(body).encode(), {"content-type": "application/json"})
+    host = urlsplit(url).hostname
+    try:
+        with urllib.request.urlopen(request, timeout=SECONDS) as answer:
+            return f"sent the result to {host}: {answer.status}"
+    except (urllib.error.URLError, OSError, ValueError) as error:
+        return f"the result could not be sent to {host}: {error}"
