@@ -85,7 +85,7 @@ class StudySetup:
     fresh: Sequence[Reserved] = ()
     families: UsedFamilies | None = None
     model_config: ModelConfig | None = None
-    meta_program: str | None = None
+    meta_programs: Sequence[tuple[str, str]] = ()
     from_study: FromStudy | None = None
     start: Sequence[tuple[str, str]] = ()
     knowledge: UsedKnowledge | None = None
@@ -117,7 +117,7 @@ class StudySetup:
             confined=self.confined,
             researcher=self.researcher,
             staff=self.model_config or ModelConfig(),
-            meta_program=self.meta_program,
+            meta_programs=list(self.meta_programs),
             from_study=self.from_study,
             start=[*self.start],
             knowledge=self.knowledge,

@@ -1,12 +1,12 @@
-"""The jobs that models get when they write programs: how many cannot change what the researcher does, and their tokens.
+"""The requests for new programs that models get, judged by their replies: how many become children, and their tokens.
 
-    python -m bench.jobs [--jobs 40] STUDY…
+    python -m bench.jobs FOLDER STUDY… [--jobs 20]
 
 No model is called. For each study (copied ones, of any kind) operators and parents are drawn from the state of its
-ledger, as in the next generation. A job is impossible if no deletion, addition or rewriting that it allows behaves like
-a program that the study does not have. Rewriting and adding are checked here by trying charters and ideas in each
-section that the job names; deletions and merges are tried by the operators themselves before they are offered. Tokens
-are counted by LiteLLM's tokenizer for --model.
+ledger, as for its next generation. FOLDER gets one file for each request, NNN.request.md; whoever answers writes
+NNN.reply.txt beside it, and the same command again judges the replies and writes the request for a repair of each
+faulty one (NNN.repair.request.md). A proposal becomes a child if it parses, has no new warning and behaves like no
+program of the study. Tokens are counted by LiteLLM's tokenizer for --model, of request and reply.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from __future__ import annotations
 import argparse
 import statistics
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,99 +25,105 @@ from analysis.study import open_study
 from arena.study import Study
 from arena.task_set import evidence_of
 from arena.task_study import all_tasks
+from inner_loop.models.contract import Message, Reply
 from inner_loop.models.provider import litellm
+from inner_loop.run_context import ModelConfig
 from meta.archive import Archive
+from meta.breed import judge
 from meta.confirmation import FINAL
-from meta.mutators.base import ParentProgram
-from meta.mutators.llm.assemble import CHARTER, with_section
-from meta.mutators.llm.author import instruction
-from meta.mutators.llm.briefing import MutationBriefing, brief
-from meta.mutators.llm.generation_calls import GenerationCalls
-from meta.mutators.llm.kinds import Job, ProgramReader, offered
-from meta.mutators.llm.mutator import LlmMutator
-from meta.mutators.llm.prompt_detail import FULL
-from meta.mutators.llm.reply import BadReply, MutationReply
+from meta.mutators.llm.budget import GenerationCalls
+from meta.mutators.llm.instructions import Instructions
+from meta.mutators.llm.prompt import brief
+from meta.mutators.llm.write import OPERATORS, Writer
 from meta.novelty import novelty_on
-from programs.errors import MetaloopError, ProgramError
+from programs.errors import MetaloopError
 from programs.program import Program
+from programs.shelf import meta_programs
 
 
-def variants(reader: ProgramReader, name: str, section: str, program: Program) -> Iterator[Program]:
-    """Programs that a reply to the job may be, one change each."""
-    body = {
-        CHARTER: [f"metaloop:\n  proposers: {{queue: 0.77, local: {share}}}\n" for share in (0.23, 0.11)],
-    }.get(section)
-    space = reader.novelty.tasks[0].edits
-    ideas = [f"- Use `{knob.name.lower()}={value}`.\n" for knob in space.knobs for value in knob.values[:2]]
-    for text in body or ideas or ["- Look twice.\n"]:
-        try:
-            yield program.with_text(with_section(program, MutationReply("", (), section, text)))
-        except (BadReply, ProgramError):
-            continue
+@dataclass(frozen=True)
+class Judged:
+    """A request and its reply. ``refusal``: why its proposal is no child, after a repair where there is one; None
+    without a reply."""
+
+    operator: str
+    tokens: int
+    refusal: str | None
+    remark: str
+    repaired: bool
 
 
-def is_possible(reader: ProgramReader, name: str, job: Job, parents: Sequence[Program]) -> bool:
-    """Whether some reply to the job behaves like no program of the study."""
-    if name in ("bold", "distil", "merge", "delete"):  # tried one by one before they are offered
-        return True
-    return all(
-        any(reader.is_new(child, parents) for child in variants(reader, name, section, parents[0]))
-        or (section != CHARTER and CHARTER in job.sections)  # ideas together with the charter that reads them
-        for section in job.sections
-    )
+class Filed(GenerationCalls):
+    """Calls whose answers are files."""
+
+    def __init__(self, folder: Path, model: str) -> None:
+        super().__init__(
+            {}, generation=1, most=10**6, config=ModelConfig(models=(model,)), note=print,
+            stopped=lambda: MetaloopError("stopped"),
+        )  # fmt: skip
+        self.folder, self.name, self.tokens, self.model = folder, "", 0, model
+
+    def ask(self, model: str, messages: Sequence[Message], purpose: str, **_: Any) -> tuple[int, Reply | None]:
+        name = f"{self.name}.repair" if "repair" in purpose else self.name
+        request = "\n\n".join(f"=== {message.role} ===\n{message.text}" for message in messages)
+        (self.folder / f"{name}.request.md").write_text(request, "utf-8")
+        answer = self.folder / f"{name}.reply.txt"
+        text = answer.read_text("utf-8") if answer.exists() else None
+        count = litellm().token_counter
+        counts = [count(model=self.model, text=part) for part in (request, text or "")]
+        self.tokens += sum(counts)
+        return 0, None if text is None else Reply(text, model, *counts, 0, None, 0.0, "stop", 1)
 
 
-def drawn(folder: Path, jobs: int, model: str) -> list[tuple[str, bool, int]]:
-    """(operator, whether it can change behaviour, tokens of its prompt) of each job."""
-    count = litellm().token_counter
-
-    study, out = Study.open(folder), []
-    rng = np.random.default_rng(1)
-    with study:
-        last = [m for m, event in study.state.matches.items() if event.purpose in FINAL]
-        with open_study(folder, views=()) as con:
-            facts = evidence_of(study, con, last)
+def drawn(study: Study, jobs: int, calls: Filed, first: int) -> list[Judged]:
+    """So many jobs of a study's next generation, each judged alone."""
+    rng, out = np.random.default_rng(1), list[Judged]()
+    last = [m for m, event in study.state.matches.items() if event.purpose in FINAL]
+    with open_study(study.folder, views=()) as con:
+        facts = evidence_of(study, con, last)
+    known = {score.program_id: study.program(score.program_id) for score in facts.programs}
+    archive = Archive(known, facts.programs, Counter())
+    own = [Program.parse(text, name) for name, text in study.config.meta_programs] or meta_programs()
+    instructions = Instructions(own, study.state.mutations, facts.mutations)
+    for number in range(jobs):
         novelty = novelty_on(all_tasks(study))
         for program_id in study.state.programs:
             novelty.meet(study.program(program_id))
-        briefing: MutationBriefing = brief(study, instruction(study.config.meta_program), novelty=novelty)
-        known = {score.program_id: study.program(score.program_id) for score in facts.programs}
-        archive = Archive(known, facts.programs, Counter())
-        calls = GenerationCalls(
-            {}, generation=1, most=1, reply_tokens=1, note=lambda _: None, stopped=lambda: MetaloopError("stopped")
-        )
-        kinds = offered(study.config.researcher)
-        for _ in range(20 * jobs):
-            if len(out) == jobs:
-                break
-            kind = kinds[int(rng.integers(len(kinds)))]
-            parents: list[ParentProgram] = archive.parents(rng, kind.parents)
-            programs = [parent.program for parent in parents]
-            job = kind.offer(briefing.reader, programs, rng) if len(parents) == kind.parents else None
-            if job is None:
-                continue
-            mutator = LlmMutator(kind, model, calls, briefing)
-            messages, _ = mutator._messages(parents, facts, job, None, [], FULL)
-            tokens = sum(count(model=model, text=message.text) for message in messages)
-            out.append((kind.name, is_possible(briefing.reader, kind.name, job, programs), tokens))
+        operator = [*OPERATORS][int(rng.random() < 0.3)]
+        writer = Writer(operator, calls.model, calls, brief(study, facts), instructions)
+        calls.name, calls.tokens = f"{first + number:03d}", 0
+        parents = archive.parents(rng, writer.parents)
+        proposal = writer.propose(parents, facts, rng)
+        if proposal is None or proposal.refusal.startswith("no model answers"):
+            out.append(Judged(operator, calls.tokens, None, "", False))
+            continue
+        attempt = judge(proposal, parents[0].program, "child", novelty)
+        again = proposal.repair(attempt.refusal) if attempt.faulty and proposal.repair else None
+        if again is not None and not again.refusal.startswith("no model answers"):
+            attempt = judge(again, parents[0].program, "child", novelty)
+        out.append(Judged(operator, calls.tokens, attempt.refusal, proposal.remark, again is not None))
     return out
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="where requests and replies are")
     parser.add_argument("studies", nargs="+", type=Path)
-    parser.add_argument("--jobs", type=int, default=40, help="for each study")
+    parser.add_argument("--jobs", type=int, default=20, help="for each study")
     parser.add_argument("--model", default="gpt-4o", help="whose tokenizer counts")
     given = parser.parse_args()
-    rows = []
-    for folder in given.studies:
-        jobs = drawn(folder, given.jobs, given.model)
-        rows += jobs
-        tokens = statistics.fmean([tokens for _, _, tokens in jobs] or [0.0])
-        idle = sum(not possible for _, possible, _ in jobs)
-        print(f"{folder}: {len(jobs)} jobs, {idle} cannot change behaviour, {tokens:.0f} tokens in on average")
-    kinds = Counter(name for name, _, _ in rows)
-    print(", ".join(f"{name} {count}" for name, count in kinds.most_common()))
+    given.folder.mkdir(parents=True, exist_ok=True)
+    rows: list[Judged] = []
+    for path in given.studies:
+        with Study.open(path) as study:
+            rows += drawn(study, given.jobs, Filed(given.folder, given.model), len(rows) + 1)
+    answered = [row for row in rows if row.refusal is not None]
+    print(f"{len(rows)} requests, {len(answered)} answered, {statistics.fmean(r.tokens for r in rows):.0f} tokens each")
+    print(f"children {sum(not row.refusal for row in answered)}, of them repaired "
+          f"{sum(row.repaired and not row.refusal for row in answered)}; with unknown ids "
+          f"{sum('cites' in row.remark for row in answered)}")  # fmt: skip
+    for why, count in Counter(row.refusal for row in answered if row.refusal).most_common():
+        print(f"  refused {count}: {why}")
 
 
 if __name__ == "__main__":

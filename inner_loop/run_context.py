@@ -39,10 +39,9 @@ class ModelConfig(BaseModel):
     patience: float = Field(default=900.0, ge=0, description="time that a call is tried while no model answers: 15m")
     backoff: float = Field(default=1.0, ge=0)  # seconds, about: the first wait after a fault
     calls_at_once: int = Field(default=8, ge=1, description="calls of one provider at a time, over all workers")
-    traces: Literal["auto", "tools", "prompt", "none"] = Field(
-        default="auto", description="how models that write programs read earlier runs: tools, prompt or none"
+    traces: Literal["auto", "tools", "none"] = Field(
+        default="auto", description="how models that write programs read earlier runs: tools or none"
     )
-    reflect: bool = Field(default=False, description="true: a model notes what limited the parents of each generation")
     agent: str = ""
     agent_network: Literal["", "none", "proxy", "full"] = Field(
         default="", description="what an agent reaches besides its models: none, proxy or full"

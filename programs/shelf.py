@@ -9,12 +9,12 @@ from programs.errors import NotFound
 from programs.program import Program
 
 _LIBRARY = Path(__file__).with_name("library")
-META = "meta"  # the instructions for mutation by language models; not a starter
+META = "meta"  # files that begin so are instructions for writers of programs; no starters
 
 
 def names() -> list[str]:
     """Names of the starters, alphabetically."""
-    return sorted(path.stem for path in _LIBRARY.glob("*.md") if path.stem != META)
+    return sorted(path.stem for path in _LIBRARY.glob("*.md") if not path.stem.startswith(META))
 
 
 def starter(name: str) -> Program:
@@ -33,9 +33,9 @@ def in_library(name: str, program_id: str) -> bool:
     return name in names() and starter(name).program_id == program_id
 
 
-def meta_program() -> Program:
-    """The instructions for mutators that use a language model, written as a program."""
-    return Program.load(_LIBRARY / f"{META}.md")
+def meta_programs() -> list[Program]:
+    """The instructions for models that write programs, the general one first."""
+    return [Program.load(path) for path in sorted(_LIBRARY.glob(f"{META}*.md"))]
 
 
 def starters() -> list[Program]:

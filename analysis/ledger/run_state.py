@@ -36,7 +36,6 @@ from analysis.ledger.writing_events import (
     GenerationEvent,
     MutationEvent,
     ProgramEvent,
-    ReflectionEvent,
     SteerEvent,
 )
 from analysis.trust import counts, weakest
@@ -178,7 +177,6 @@ class StudyState:
         self.generations: dict[int, GenerationEvent] = {}
         self.steering: dict[str, SteerEvent] = {}  # by wish
         self._mutations: dict[tuple[int, int], MutationEvent] = {}
-        self.reflections: dict[int, ReflectionEvent] = {}  # by generation
         self.baselines: dict[tuple[str, str, int], BaselineEvent] = {}  # by task, stream and seed
         self.runs: dict[str, RunState] = defaultdict(RunState)
         self.calls: list[CallEvent] = []  # of the outer loop
@@ -237,8 +235,6 @@ class StudyState:
             self.generations.setdefault(event.generation, event)
         elif isinstance(event, MutationEvent):
             self._mutations[event.generation, event.attempt] = event
-        elif isinstance(event, ReflectionEvent):
-            self.reflections.setdefault(event.generation, event)
         elif isinstance(event, BaselineEvent):
             self.baselines.setdefault((event.task, event.stream, event.seed), event)
         elif isinstance(event, AblationEvent):

@@ -81,11 +81,13 @@ class ToolRound:
     tools: tuple[ToolUse, ...]
 
 
-class MutationEvent(Event, kind="mutation", sparse=("call", "prompt", "meta_program_id", "repairs", "turns", "remark")):
+class MutationEvent(
+    Event, kind="mutation", sparse=("call", "prompt", "meta_program_id", "repairs", "turns", "remark", "limits")
+):
     """One proposal of a generation, accepted or not, with the language model if there was one.
 
     ``reason``: the proposer's, or why it was refused or passed. ``usd`` is None if no price is known. ``remark``: what
-    of a model's reply was left out.
+    of a model's reply was left out. ``limits``: what limited the parents' runs, as a model read it.
     """
 
     generation: int
@@ -105,6 +107,7 @@ class MutationEvent(Event, kind="mutation", sparse=("call", "prompt", "meta_prog
     repairs: str | None = None  # the operator whose reply it repairs
     turns: tuple[ToolRound, ...] | None = None  # rounds of tools before the reply
     remark: str | None = None
+    limits: str | None = None
 
     def to_record(self) -> dict[str, JsonValue]:
         """The record; a proposal of a model always has ``repairs``."""
@@ -113,23 +116,3 @@ class MutationEvent(Event, kind="mutation", sparse=("call", "prompt", "meta_prog
             turns = record.pop("turns", None)
             record |= {"repairs": None} | ({"turns": turns} if turns is not None else {})
         return record
-
-
-@dataclass(frozen=True)
-class ReflectionNote:
-    """A finding about what limited the parents' runs, in one line. Children cite its id."""
-
-    note_id: str
-    text: str
-
-
-class ReflectionEvent(Event, kind="reflection"):
-    """What a model noted about the traces of the possible parents before a generation was written."""
-
-    generation: int
-    program_ids: tuple[str, ...]
-    notes: tuple[ReflectionNote, ...]
-    model: str | None
-    tokens: int = 0
-    usd: float | None = 0.0
-    call: int  # number of the study's own call

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
 
 SCRIPTS, EDITS, LOST, STATEMENTS, PROGRAMS = 3, 10, 5, 4, 5  # rows of one task
 NAMES = 32  # edits that are only named, in one line; of those with figures a fifth
-GONE = "…"
-_LONG = re.compile(r"\b[a-z][0-9a-f]{12}\b")
 
 
 @dataclass
@@ -50,21 +47,6 @@ class RowIds:
             self._by_long[row_id] = short = f"{letter}{self._used[letter]}"
             self.by_short[short] = row_id
         return self._by_long[row_id]
-
-    def shortened(self, text: str) -> str:
-        """A text of an earlier generation, whose ids are long: in the place of those without a short one stands …, or
-        "a run" for a run's."""
-
-        def short_of(match: re.Match[str]) -> str:
-            is_run, short = match[0].startswith("r"), self._by_long.get(match[0], "")
-            return f"{short}'s run" if short and is_run else short or ("a run" if is_run else GONE)
-
-        short = _LONG.sub(short_of, text)
-        return re.sub(rf"\s*\((?:[\s,;{GONE}]|and)+\)", "", short)
-
-    def lengthened(self, text: str) -> str:
-        """A text with short ids, which mean something in one prompt only, as the ledger keeps it."""
-        return re.sub(r"\b[a-z]\d{1,3}\b", lambda match: self.by_short.get(match[0], match[0]), text)
 
 
 @dataclass(frozen=True)

@@ -96,5 +96,5 @@ class PromptTooLong(EnvironmentProblem):
 
 def request_id(models: Sequence[str], messages: Sequence[Message], max_tokens: int, offer: Offer = NOTHING) -> str:
     """SHA-256 of a request: the models that may answer, the messages without volatile text, the length, the tools."""
-    body = [list(models), [message.stable for message in messages], max_tokens, *([offer.wire] if offer.tools else [])]
+    body = [list(models), [message.stable for message in messages], max_tokens, *([offer.wire] if offer.wire else [])]
     return hashlib.sha256(json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")).hexdigest()

@@ -174,7 +174,7 @@ def _sent(model: str, messages: Sequence[Message]) -> list[dict[str, JsonValue]]
 def _tools(offer: Offer) -> dict[str, JsonValue]:
     """With tools, LiteLLM looks for MCP servers through a package that it does not install; we skip that."""
     if not offer.tools:
-        return {}
+        return offer.wire
     looks = Path(litellm().__file__).parent / "responses" / "mcp" / "chat_completions_handler.py"
     return {**offer.wire, **({"_skip_mcp_handler": True} if looks.is_file() else {})}
 

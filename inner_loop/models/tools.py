@@ -38,16 +38,18 @@ class ToolCall:
 
 @dataclass(frozen=True)
 class Offer:
-    """The tools that go with a call; where ``closed``, they are only named, for providers that want them named."""
+    """What goes with a call: tools, only named where ``closed``, for providers that want them named; or the JSON schema
+    of the reply, as OpenAI's ``response_format``."""
 
     tools: Sequence[Tool] = ()
     closed: bool = False
+    form: Mapping[str, Any] | None = None
 
     @property
     def wire(self) -> dict[str, JsonValue]:
-        """Nothing where there are no tools."""
+        """Nothing where there is neither."""
         if not self.tools:
-            return {}
+            return {"response_format": dict(self.form)} if self.form else {}
         return {"tools": [tool.wire for tool in self.tools], "tool_choice": "none" if self.closed else "auto"}
 
 

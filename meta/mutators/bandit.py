@@ -10,7 +10,7 @@ a child: the device time of racing it, plus its dollars.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from analysis.effects.rows import MutationCredit
-    from meta.mutators.llm.mutator import LlmMutator
+    from meta.mutators.llm.write import Writer
 
 # Device time that costs one dollar: a rented accelerator at two dollars an hour.
 SECONDS_PER_USD = 1800.0
@@ -59,14 +59,23 @@ class ArmPosterior:
         return (mean * below + self.spread * density) / self.cost
 
 
-def arm_histories(mutations: Sequence[MutationEvent], credits: Sequence[MutationCredit]) -> dict[Name, ArmHistory]:
-    """By arm, from the mutations of a study. A repaired reply counts for the operator whose reply it was."""
+def arm_of(event: MutationEvent) -> Name:
+    """A repaired reply counts for the operator whose reply it was."""
+    return event.repairs or event.operator, event.model
+
+
+def arm_histories(
+    mutations: Sequence[MutationEvent],
+    credits: Sequence[MutationCredit],
+    arm_of: Callable[[MutationEvent], Name] = arm_of,
+) -> dict[Name, ArmHistory]:
+    """By arm, from the mutations of a study."""
     credit = {c.child_id: c for c in credits}
     known = [c.se**2 for c in credits if c.se]
     usual = sum(known) / len(known) if known else 1.0
     arms: dict[Name, ArmHistory] = {}
     for event in mutations:
-        arm = arms.setdefault((event.repairs or event.operator, event.model), ArmHistory())
+        arm = arms.setdefault(arm_of(event), ArmHistory())
         arm.usd += event.usd or 0.0
         arm.attempts += 1
         arm.children += event.accepted
@@ -108,12 +117,12 @@ class Bandit:
     def __init__(
         self,
         offline: Mix,
-        asking: Sequence[LlmMutator],
+        asking: Sequence[Writer],
         arms: Mapping[Name, ArmHistory],
         race_seconds: float,
         first_usd: Mapping[str, float],
     ) -> None:
-        self._asking: dict[Name, LlmMutator] = {(m.name, m.model): m for m in asking}
+        self._asking: dict[Name, Writer] = {(m.name, m.model): m for m in asking}
         self._arms: dict[Name, Mutator] = {**{(m.name, None): m for m in offline.operators}, **self._asking}
         self._believed = believe([*self._arms], arms, race_seconds, first_usd)
         known = {name: arms.get(name, ArmHistory()) for name in self._arms}

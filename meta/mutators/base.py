@@ -27,7 +27,7 @@ class ParentProgram:
 class ModelCalls:
     """The model calls behind a proposal: the last one's number, tokens and dollars of all of them.
 
-    ``usd`` is None if no price is known. ``turns``: rounds of tools before the reply, see `conversation.Talk`.
+    ``usd`` is None if no price is known. ``turns``: rounds of tools before the reply.
     """
 
     model: str | None  # that answered; None: no answer
@@ -38,6 +38,7 @@ class ModelCalls:
     meta_program_id: str  # the instruction that it followed
     repairs: str | None = None  # the operator whose reply it repairs
     turns: tuple[ToolRound, ...] = ()
+    limits: str | None = None  # what limited the parents' runs, as the model read it
 
 
 @dataclass(frozen=True)

@@ -39,18 +39,20 @@ def create(
     """A new study in ``folder`` and its starters. With ``command`` improve, the first of ``own`` is the program to
     improve. ``further``: tasks beside ``task`` that every match is also played on.
 
-    ``meta_program`` instructs the models of ``model_config`` when they write programs (default: the library's). Whether
-    they search traces is decided here, so that a later price list changes nothing. ``past``: its champion is a starter;
-    ``learnt``: from measured tasks; ``variant``: a held-out task of its family on which the champion is shown;
-    ``drawn``: the tasks of a study over families, whose first one is ``task``; ``path``: the user's program file;
-    ``settings``: others of `StudySetup`.
+    ``meta_program`` alone instructs the models of ``model_config`` when they write programs (default: all of the
+    library's). Whether they read traces is decided here, so that a later price list changes nothing. ``past``: its
+    champion is a starter; ``learnt``: from measured tasks; ``variant``: a held-out task of its family on which the
+    champion is shown; ``drawn``: the tasks of a study over families, whose first one is ``task``; ``path``: the user's
+    program file; ``settings``: others of `StudySetup`.
     """
-    follows = None
+    instructions: list[Program] = []
     if model_config and model_config.models:
-        from meta.mutators.llm.trace_access import trace_mode
+        from meta.mutators.llm.budget import calls_tools
 
-        model_config = model_config.model_copy(update={"traces": trace_mode(model_config)})
-        follows = (meta_program or shelf.meta_program()).text
+        if model_config.traces == "auto":
+            traces = "tools" if calls_tools(model_config) else "none"
+            model_config = model_config.model_copy(update={"traces": traces})
+        instructions = [meta_program] if meta_program else shelf.meta_programs()
     refuse_twice([task, *further], reserve)
     taught, before = learnt.program if learnt else None, past.champion if past else None
     turns = taking_turns(own[0], taught, task, researcher, before) if plan.night else []
@@ -81,7 +83,7 @@ def create(
         fresh=drawn.fresh if drawn else (),
         families=drawn.families if drawn else None,
         model_config=model_config,
-        meta_program=follows,
+        meta_programs=[(one.name, one.text) for one in instructions],
         from_study=past.used if past else None,
         start=past.main if past and plan.night else (),
         knowledge=learnt.used if learnt and learnt.program in chosen else None,

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from inner_loop.agents.launch import AgentLaunch
 from inner_loop.models.contract import ChatModel, Message
 from inner_loop.run_context import RunContext
-from meta.mutators.llm.prompts import render
+from meta.mutators.llm.templates import render
 from programs.errors import EnvironmentProblem
 from programs.text import one_line
 from trainer.commands.init import copied

@@ -27,8 +27,8 @@ def billed(cost: Cost, plan: Plan, model_config: ModelConfig) -> Cost:
     if not model_config.models or not plan.generations or os.environ.get("METALOOP_REPLAY"):
         return cost
     from meta.cli.training.researcher_choice import UNPRICED
-    from meta.mutators.llm.bill import bill as most
-    from meta.mutators.llm.bill import sentence
+    from meta.mutators.llm.budget import bill as most
+    from meta.mutators.llm.budget import sentence
 
     limit = most(plan.generations, plan.children, model_config)
     price = cost.facts["price"].replace(FREE, "own device")
@@ -39,8 +39,8 @@ def billed(cost: Cost, plan: Plan, model_config: ModelConfig) -> Cost:
 
 
 def refuse_alone(meta_program: Program | None, model_config: ModelConfig) -> None:
-    """Raise UsageError for traces, reflect or a meta program without a model: they would have no effect."""
-    asked = {"--set reflect": model_config.reflect, "--set traces": model_config.traces != "auto"}
-    for name, is_so in (asked | {"--set meta_program": meta_program is not None}).items():
+    """Raise UsageError for traces or a meta program without a model: they would have no effect."""
+    asked = {"--set traces": model_config.traces != "auto", "--set meta_program": meta_program is not None}
+    for name, is_so in asked.items():
         if is_so and not model_config.models:
             raise UsageError(f"{name} needs a model that writes programs", hint="name one: -m NAME")

@@ -1,187 +1,179 @@
-"""The required form of a model's reply. Text outside it is ignored."""
+"""What a model answers: one JSON object, checked, and the program that it makes of its parents."""
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from meta.mutators.change_files import dropped
+from meta.mutators.offline.cross_sections import chapters, joined
+from programs.edit import replace_ideas, replace_section, sections, set_charter, take_charter, with_missing_patches
+from programs.layout import spaced
+from programs.patches import MIDDLE, REPLACE, SEARCH
+from programs.program import Program
+from programs.structure import PATH, outline
 from programs.text import one_line
 
-_PAYLOADS = ("program", "section", "merge")
-_REASON = re.compile(r"^<reason>(.*?)</reason>[ \t]*$", re.MULTILINE | re.DOTALL)
-_EVIDENCE = re.compile(r"^<evidence>(.*?)</evidence>[ \t]*$", re.MULTILINE | re.DOTALL)
-_PASS = re.compile(r"^<pass>(.*?)</pass>[ \t]*$", re.MULTILINE | re.DOTALL)
-_PAYLOAD = re.compile(rf"^<({'|'.join(_PAYLOADS)})\b([^>\n]*)>[ \t]*$", re.MULTILINE)
-_EMPTY = re.compile(rf"^(<({'|'.join(_PAYLOADS)})\b[^>\n]*>)[ \t]*(</\2>)[ \t]*$", re.MULTILINE)
-_NAME = re.compile(r' name="([^"]{1,160})"')
-_CHANGE = re.compile(r'(?: after="(\d{1,3})")?(?: delete="([\d,\s-]{1,200})")?')
+CHARTER = "charter"
 MOST_REASON = 300  # characters
 
 
+Form = TypeVar("Form", bound=BaseModel)
+
+
 class BadReply(Exception):
-    """The reply does not have the required form; the message is one line and says why.
-
-    ``kept``: the part of it that has the form, which a repaired reply may leave out.
-    """
-
-    def __init__(self, problem: str, kept: MutationReply | None = None) -> None:
-        super().__init__(problem)
-        self.kept = kept
+    """The reply makes no program; the message is one line and says why."""
 
 
-@dataclass(frozen=True)
-class ListChange:
-    """Of the items of a section, numbered from 1: the body stands after item ``after`` (0: before the first; None: no
-    body), and those in ``deleted`` are taken away."""
+class NewSection(BaseModel):
+    """``name``: a heading of the program, a new one, or another of its files; an empty ``text`` removes it."""
 
-    after: int | None = None
-    deleted: frozenset[int] = frozenset()
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(min_length=1, max_length=160)
+    text: str
 
 
-@dataclass(frozen=True)
-class MutationReply:
-    """``name``: the section that the body replaces; empty for whole programs and merges. ``further``: names and texts
-    of more sections. ``changes``: sections of which only some items change. ``remark``: what of the reply was left out.
-    A ``passed`` reply has nothing but a reason."""
+class NewPatch(BaseModel):
+    """A change of the script that an idea may name: whole lines, and those in their place."""
 
-    reason: str
-    evidence_ids: tuple[str, ...]
+    model_config = ConfigDict(extra="forbid")
+
     name: str
-    body: str
-    further: tuple[tuple[str, str], ...] = ()
-    changes: Mapping[str, ListChange] = field(default_factory=dict)
-    remark: str = ""
-    passed: bool = False
+    search: str
+    replace: str
+
+
+class WrittenChild(BaseModel):
+    """A child. ``limits``: what limited the parents' runs. ``charter``: all settings of the child. ``ideas``: its whole
+    list, where a number stands for the idea of the parents with that number. ``take``: sections of the second parent.
+    What is null, empty or left out stays as the first parent has it. ``decline``: why there is no child."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limits: str = ""
+    reason: str = ""
+    evidence: list[str] = []
+    charter: dict[str, JsonValue] | None = None
+    ideas: list[int | str] | None = None
+    sections: list[NewSection] = []
+    take: list[str] = []
+    patches: list[NewPatch] = []
+    decline: str = ""
 
     @property
-    def sections(self) -> dict[str, str]:
-        return dict([(self.name, self.body), *self.further])
+    def why(self) -> str:
+        """The reason, in one line."""
+        line = one_line(self.reason)
+        return line if len(line) <= MOST_REASON else line[: MOST_REASON - 1] + "…"
 
 
-def parse(
-    text: str, payload: str, offered: Mapping[str, str] | Collection[str], before: MutationReply | None = None
-) -> MutationReply:
-    """The parts of a reply: a reason of one line, the cited rows, one payload of the requested kind; or a pass.
+class WrittenInstruction(BaseModel):
+    """A new instruction for writers of programs, as markdown."""
 
-    ``offered``: the rows that it may cite, by short id if they have one. A row that was not shown is left out with a
-    remark. ``before``: the reply that this one repairs, whose parts hold where it has none.
+    model_config = ConfigDict(extra="forbid")
 
-    Raises BadReply.
-    """
-    text = _EMPTY.sub(r"\1\n\3", text.replace("\r\n", "\n"))
-    opened = list(_PAYLOAD.finditer(text))
-    passes = _PASS.findall(text)
-    if passes and not opened:
-        return MutationReply(_short(one_line(passes[0]) or "no reason given"), (), "", "", passed=True)
+    limits: str = ""
+    instruction: str = Field(min_length=1)
+
+
+def schema(form: type[BaseModel]) -> dict[str, Any]:
+    """The form as ``response_format``, for models that keep to a JSON schema."""
+    return {"type": "json_schema", "json_schema": {"name": form.__name__, "schema": form.model_json_schema()}}
+
+
+def parsed(text: str, form: type[Form]) -> Form:
+    """The JSON object of a reply, which may stand between other text or in a code fence. Raises BadReply."""
+    start, end = text.find("{"), text.rfind("}")
+    if start < 0 or end < start:
+        raise BadReply("the reply has no JSON object")
     try:
-        if not opened and (before is None or not (before.body or before.name)):
-            raise BadReply(f"the reply has no <{payload}>")
-        parts, around = _sections(text, opened, payload) if opened else ([], text)
-    except BadReply as bad:
-        raise BadReply(str(bad), _without_payload(text, offered) or before) from None
-    kept = before.sections if before and payload == "section" else {}
-    said = {name: body for name, body, _ in parts}
-    merged = {**kept, **said} if opened or before is None else before.sections
-    merged.pop("", None) if payload == "section" else None
-    (name, body), *further = merged.items()
-    earlier = {name: change for name, change in before.changes.items() if name not in said} if before else {}
-    changes = earlier | {name: change for name, _, change in parts if change}
-    known = MutationReply("", (), name, body, tuple(further), changes)
-    if before is not None:
-        known = replace(known, reason=before.reason, evidence_ids=before.evidence_ids)
-    reason = _reason(around, known)
-    cited, remark = _cited(around, offered, replace(known, reason=reason), is_repair=bool(known.reason))
-    return replace(known, reason=reason, evidence_ids=cited, remark=remark)
+        return form.model_validate(json.loads(text[start : end + 1], strict=False))
+    except ValidationError as wrong:
+        first = wrong.errors()[0]
+        raise BadReply(f"{'.'.join(map(str, first['loc'])) or 'the object'}: {one_line(first['msg'])}") from None
+    except (ValueError, RecursionError) as wrong:
+        raise BadReply(f"the reply is not JSON: {one_line(str(wrong))[:100]}") from None
 
 
-def _without_payload(text: str, offered: Mapping[str, str] | Collection[str]) -> MutationReply | None:
-    """Reason and rows of a reply whose payload has not the form; None where these have not either."""
-    nothing = MutationReply("", (), "", "")
-    try:
-        cited, remark = _cited(text, offered, nothing, is_repair=False)
-        return replace(nothing, reason=_reason(text, nothing), evidence_ids=cited, remark=remark)
-    except BadReply:
-        return None
+def child_of(parents: Sequence[Program], reply: WrittenChild) -> str:
+    """The text of the child. Raises BadReply, ProgramError."""
+    program = parents[0]
+    if reply.take:
+        program = _taking(program, parents[1:], reply.take)
+    for section in reply.sections:
+        program = _with_section(program, section)
+    text = program.text
+    if reply.ideas is not None:
+        text = replace_ideas(text, _listed(parents, reply.ideas))
+    text = with_missing_patches(
+        text + "".join(f"\n{_block(patch)}" for patch in reply.patches), [p for one in parents for p in one.patches]
+    )
+    if reply.charter is not None:
+        text = take_charter(text, "# x\n")
+        for name, value in reply.charter.items():
+            text = set_charter(text, name, value)
+    return program.with_text(text).document
 
 
-def _sections(
-    text: str, opened: list[re.Match[str]], payload: str
-) -> tuple[list[tuple[str, str, ListChange | None]], str]:
-    """(name, text and change of each payload, the text outside). Only sections may be several, each with its own
-    name."""
-    wrong = next((each[1] for each in opened if each[1] != payload), None)
-    if wrong:
-        raise BadReply(f"the reply has a <{wrong}> instead of a <{payload}>")
-    if len(opened) > 1 and payload != "section":
-        raise BadReply(f"the reply has more than one <{payload}>")
-    parts: list[tuple[str, str, ListChange | None]] = []
-    around, last = "", 0
-    for first, after in zip(opened, [*opened[1:], None], strict=True):
-        limit = after.start() if after else len(text)
-        end = text.rfind(f"\n</{payload}>", first.end(), limit)
-        if end < 0:
-            raise BadReply(f"<{payload}> is never closed")
-        body = text[first.end() + 1 : end + 1]
-        if re.search(rf"^</?{payload}\b", body, re.MULTILINE):
-            raise BadReply(f"the reply has more than one <{payload}>")
-        name, change = _attributes(first[2].rstrip())
-        if payload == "section" and not name:
-            raise BadReply('<section> needs name="…"; after="N" and delete="N, N-M" may follow, and nothing else')
-        if change and change.after is None and body.strip():
-            raise BadReply(f'section {name} has new text: say after which item, after="N"')
-        parts.append((name, body, change))
-        around += text[last : first.start()]
-        last = end + 1
-    if len({name.casefold() for name, *_ in parts}) < len(parts):
-        raise BadReply("the reply has the same section twice")
-    return parts, around + text[last:]
+def _block(patch: NewPatch) -> str:
+    body = "\n".join((SEARCH, patch.search.strip("\n"), MIDDLE, patch.replace.strip("\n"), REPLACE))
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", body)), default=0))
+    return f"{fence}patch:{patch.name}\n{body}\n{fence}\n"
 
 
-def _attributes(text: str) -> tuple[str, ListChange | None]:
-    """The name of a payload, empty if it has none or more than it may have, and which items of the section change."""
-    name = _NAME.match(text)
-    more = _CHANGE.fullmatch(text, name.end()) if name else None
-    if name is None or more is None:
-        return "", None
-    after, deleted = more.groups()
-    if after is None and deleted is None:
-        return one_line(name[1]), None
-    numbers: set[int] = set()
-    for first, last in re.findall(r"(\d+)(?:\s*-\s*(\d+))?", deleted or ""):
-        numbers |= set(range(int(first), min(int(last or first), 999) + 1))
-    return one_line(name[1]), ListChange(None if after is None else int(after), frozenset(numbers))
+def _listed(parents: Sequence[Program], ideas: Sequence[int | str]) -> list[str]:
+    """The texts of a list of ideas. Raises BadReply for a number that no idea has."""
+    known = [idea.text for parent in parents for idea in parent.ideas]
+    texts = []
+    for idea in ideas:
+        number = int(idea) if isinstance(idea, int) or idea.strip().isdecimal() else 0
+        if number and not 0 < number <= len(known):
+            raise BadReply(f"ideas: there is no idea {number}; the parents have {len(known)}")
+        texts.append(known[number - 1] if number else one_line(str(idea)).removeprefix("- "))
+    return [text for text in texts if text]
 
 
-def _reason(text: str, known: MutationReply) -> str:
-    reasons = _REASON.findall(text)
-    if not reasons and known.reason:
-        return known.reason
-    if len(reasons) != 1:
-        raise BadReply(f"one <reason> is required, the reply has {len(reasons)}", known)
-    reason = one_line(reasons[0])
-    if not reason:
-        raise BadReply("the reason is empty", known)
-    return _short(reason)
+def _taking(first: Program, others: Sequence[Program], names: Sequence[str]) -> Program:
+    """The first parent with sections of the second. Raises BadReply."""
+    known = {*chapters(first.text), *(name for other in others for name in chapters(other.text))} - {""}
+    if unknown := [name for name in names if name not in known and name.casefold() != CHARTER]:
+        raise BadReply(f"take: no parent has a section {one_line(unknown[0])[:60]}")
+    text, _ = joined(first, others[0], {*names})
+    if CHARTER in map(str.casefold, names):
+        text = take_charter(text, others[0].text)
+    return first.with_parts(text, others[0])
 
 
-def _short(reason: str) -> str:
-    return reason if len(reason) <= MOST_REASON else reason[: MOST_REASON - 1] + "…"
+def _with_section(program: Program, section: NewSection) -> Program:
+    """The program with one section or file new. Raises BadReply."""
+    name, body = section.name.lstrip("# "), section.text.strip("\n")
+    if name in program.further:
+        return program.with_files({name: body + "\n"}) if body else dropped(program, name)
+    if outline(body).headings:
+        raise BadReply(f"section {name[:60]}: its text contains a heading")
+    known = [s for s in sections(program.text) if s.level]
+    paths = {s.heading.split(PATH)[-1].casefold(): s for s in reversed(known)}
+    found = (paths | {s.heading.casefold(): s for s in reversed(known)}).get(name.casefold())
+    if found is None and not body:
+        raise BadReply(f"there is no section {name[:60]} to remove")
+    if found is None:
+        return program.with_text(f"{spaced(program.text, chr(10))}## {name}\n\n{body}\n")
+    document = outline(found.text)
+    below = "".join(document.lines[document.headings[0].body :])
+    head = found.text[: len(found.text) - len(below)]
+    new = f"{head.rstrip()}\n\n{body}\n\n" if body else ""
+    return program.with_text(replace_section(program.text, found.heading, new).rstrip() + "\n")
 
 
-def _cited(
-    text: str, offered: Mapping[str, str] | Collection[str], known: MutationReply, *, is_repair: bool
-) -> tuple[tuple[str, ...], str]:
-    """The rows by their long ids, and a remark on those that were not shown."""
-    blocks = _EVIDENCE.findall(text)
-    if not blocks and is_repair:
-        return known.evidence_ids, ""
-    if len(blocks) != 1:
-        raise BadReply(f"one <evidence> is required, the reply has {len(blocks)}", known)
-    words = [word.strip("[]`.") for word in re.split(r"[\s,;]+", blocks[0].strip()) if word]
-    rows = offered if isinstance(offered, Mapping) else {row: row for row in offered}
-    long = {*rows.values()}
-    cited = [rows.get(word) or word for word in words if word in rows or word in long]
-    unknown = [word for word in words if word not in rows and word not in long and word.casefold() != "none"]
-    shown = ", ".join(one_line(word)[:40] for word in unknown[:5])
-    return tuple(dict.fromkeys(cited)), f"cites {shown}, which the evidence does not have" if unknown else ""
+def known_rows(evidence: Sequence[str], offered: dict[str, str]) -> tuple[tuple[str, ...], str]:
+    """The cited rows by their ids in the ledger, and a remark on those that were not shown. ``offered``: by short
+    id."""
+    words = [word.strip("[]`. ") for word in evidence]
+    unknown = ", ".join(one_line(word)[:40] for word in words if word and word not in offered)
+    rows = tuple(dict.fromkeys(offered[word] for word in words if word in offered))
+    return rows, f"cites {unknown}, which the evidence does not have" if unknown else ""

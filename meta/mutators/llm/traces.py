@@ -1,48 +1,49 @@
-"""The raw traces of a study as files: a text per run of the search, its logs, the lineage.
+"""Raw traces of a study for models that write programs: a text for each run of the search, for each program, and the
+untouched scripts; and the two tools with which a model reads them.
 
-``traces/`` in the study's folder: ``runs/PROGRAM/RUN.txt``, ``logs/PROGRAM/RUN.txt``, ``programs/PROGRAM.md``, and per
-generation ``generation-N/lineage.txt``. Everything except the logs follows from the ledger, so a
-repeated study has the same files; logs contain wall times.
+Everything follows from the ledger, so a repeated study has the same texts. Files are looked up by name in a list, so
+no path leads elsewhere. Answers are limited; patterns are matched by DuckDB's RE2 in time linear in the text.
 """
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+import duckdb
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from analysis.study import read_study
 from analysis.tables import statement, typed_rows
-from arena.run_archive import unpacked
+from arena.task_study import tasks_of
 from inner_loop.models.scrub import scrub
+from inner_loop.models.tools import Tool, ToolCall
 from inner_loop.researchers.edits_text import BadEdit, parse
-from meta.mutators.llm import prompts
-from programs.errors import Corrupt
-from programs.text import clipped
-from trainer.user_files import private_folder
+from meta.mutators.llm.budget import READ_BYTES
+from meta.mutators.llm.templates import fenced, render
+from programs.text import clipped, one_line
 
 if TYPE_CHECKING:
-    from pydantic import JsonValue
-
     from analysis.report.evidence import Evidence
     from arena.study import Study
-from arena.task_study import TaskStudy, tasks_of
 
-MOST_FILE = 60_000  # bytes of a run's trace
-MOST_DIFF, MOST_LOG = 2_000, 1_500
+MOST_FILE = 60_000  # bytes of a text
+MOST_DIFF = 2_000  # bytes of an experiment's
+MOST_FILES = 40  # that are listed
+MOST_LINES, MOST_HITS, MOST_WIDTH = 200, 40, 400  # of one answer; characters of a line
+MOST_BYTES = 12_000  # of one answer
 CONTROLS = ("control", "a/a")
 VARIANTS = ("ablation", "without-ideas")  # may be run at any time, so they must not affect which programs get children
+NEAR = ("", "parent: ", "control: ", "related to a parent: ", "in a match with a parent: ")
+ENDED = "the reading limit of this proposal is reached: write your reply now"
 
 
 @dataclass(frozen=True)
 class Trace:
-    """A file: ``path`` below the folder of traces, a description in one line, and its text.
-
-    ``volatile``: the text differs in every repetition. ``program_id`` is empty if it belongs to no program.
-    """
+    """A text: its name, a description in one line. ``program_id`` is empty if it belongs to no program."""
 
     path: str
     about: str
@@ -51,7 +52,6 @@ class Trace:
     matches: frozenset[str] = frozenset()
     parent_ids: tuple[str, ...] = ()
     control: bool = False
-    volatile: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,29 +103,21 @@ class TriedExperiment:
     edit: JsonValue
     diff: str | None
 
-
-@dataclass(frozen=True)
-class TraceExperiment(TriedExperiment):
-    """With its diff cut to size, its edit as text for want of a diff, and the model's rationale."""
-
-    changed: str
-    rationale: str
-
-    @classmethod
-    def of(cls, row: TriedExperiment, rationale: str) -> TraceExperiment:
-        changed = row.edit if isinstance(row.edit, str) else json.dumps(row.edit, ensure_ascii=False, default=str)
-        diff = clipped(row.diff or "", MOST_DIFF).rstrip("\n")
-        return cls(**{**vars(row), "diff": diff}, changed=clipped(changed or "", MOST_DIFF), rationale=rationale)
+    @property
+    def change(self) -> str:
+        """The diff, or the edit for want of one."""
+        edit = self.edit if isinstance(self.edit, str) else json.dumps(self.edit, ensure_ascii=False, default=str)
+        return clipped(self.diff or edit, MOST_DIFF).rstrip("\n")
 
 
 def gather(study: Study, generation: int, facts: Evidence) -> list[Trace]:
-    """All traces for writing ``generation``; also written to the study's folder."""
+    """All traces for writing ``generation``."""
     stages = range(generation) if study.config.families else (0,)
-    studies = {on.task.name: on for stage in stages for on in tasks_of(study, stage)}
+    units = {on.task.name: on.task.unit for stage in stages for on in tasks_of(study, stage)}
     with read_study(study.folder, views=()) as con:
         runs = [
             run
-            for task in studies
+            for task in units
             for run in typed_rows(
                 con.execute(statement("trace_runs"), {"task": task, "generation": generation}), TraceRun
             )
@@ -133,97 +125,36 @@ def gather(study: Study, generation: int, facts: Evidence) -> list[Trace]:
         these = {"runs": [run.run_id for run in runs]}
         tried = typed_rows(con.execute(statement("trace_experiments"), these), TriedExperiment)
         why = _rationales(con.execute(statement("trace_calls"), these).fetchall())
-    experiments: dict[str, list[TraceExperiment]] = defaultdict(list)
+    experiments: dict[str, list[TriedExperiment]] = defaultdict(list)
     for row in tried:
-        rationale = why.get((row.run_id, row.description or ""), "")
-        experiments[row.run_id].append(TraceExperiment.of(row, rationale))
-    traces = [*_general(study, generation, facts), *_scripts(study)]
+        experiments[row.run_id].append(row)
+    traces = [*_scripts(study)]
     for run in runs:
-        where = f" on {run.task}" if len(studies) > 1 else ""
-        traces += _of_run(studies[run.task], run, experiments[run.run_id], where)
-    traces += _programs(runs)
-    for trace in traces:
-        _write(study.folder, trace.path, trace.text)
+        where = f" on {run.task}" if len(units) > 1 else ""
+        text = render(
+            "trace.txt.j2", run=run, experiments=experiments[run.run_id], why=why, unit=units[run.task], where=where
+        )
+        gain = "not verified" if run.verified_gain is None else f"verified gain {run.verified_gain:.3g}"
+        about = f"{run.name}{where}, generation {run.generation or 0}, {gain}, {run.experiments} experiments"
+        traces.append(_of(run, f"runs/{run.program_id}/{run.run_id}.txt", about, text))
+    for run in {run.program_id: run for run in reversed(runs)}.values():
+        about = f"the text of {run.name}, generation {run.born or 0}, {run.operator}"
+        trace = _of(run, f"programs/{run.program_id}.md", about, run.text or "")
+        traces.append(replace(trace, matches=frozenset(r.match_id for r in runs if r.program_id == run.program_id)))
     return traces
 
 
-def joined(traces: Sequence[Trace], most: int) -> tuple[str, str]:
-    """Traces for a prompt, nearest first, within ``most`` bytes, and the ends of their logs in a sixth of that.
-
-    No trace gets more than a quarter, so one long run does not hide the others. Both are empty if ``most`` is 0.
-    """
-    texts = ["", ""]
-    for volatile, room in ((False, most - most // 6), (True, most // 6)):
-        parts: list[str] = []
-        for trace in (t for t in traces if t.volatile == volatile):
-            part = clipped(f"== {trace.path}: {trace.about}\n{trace.text.rstrip()}\n\n", min(room, most // 4))
-            if (size := len(part.encode("utf-8", "replace"))) > room:
-                break
-            parts.append(part)
-            room -= size
-        text = "".join(parts).rstrip()
-        texts[volatile] = prompts.fenced(text, "logs" if volatile else "traces") if text else ""
-    return texts[0], texts[1]
-
-
-def _general(study: Study, generation: int, facts: Evidence) -> Iterable[Trace]:
-    scores = {score.program_id: score for score in facts.programs}
-    reasons = {m.child_id: m.reason for m in study.state.mutations if m.accepted}
-    known = [
-        {**vars(p), "score": scores.get(i), "reason": reasons.get(i, "")}
-        for i, p in study.state.programs.items()
-        if (p.generation or 0) < generation and p.operator not in VARIANTS
-    ]
-    lineage = prompts.render("lineage.txt.j2", programs=known, unit=facts.unit)
-    yield Trace(f"generation-{generation}/lineage.txt", "all programs: parents, operator, gain, reason", scrub(lineage))
+def _of(run: TraceRun, path: str, about: str, text: str) -> Trace:
+    matches, is_control = frozenset({run.match_id}), run.role in CONTROLS
+    text = clipped(scrub(text), MOST_FILE)
+    return Trace(path, about, text, run.program_id, matches, tuple(run.parent_ids), is_control)
 
 
 def _scripts(study: Study) -> Iterable[Trace]:
     for on in tasks_of(study):
         for name, text in on.task.baseline().files:
-            what = f"the untouched script of {on.task.name}"
-            yield Trace(f"scripts/{on.task.name}/{name}", what, clipped(scrub(text), MOST_FILE))
-
-
-def _of_run(study: TaskStudy, run: TraceRun, experiments: Sequence[TraceExperiment], where: str) -> Iterable[Trace]:
-    """``where``: the task, if there are several, whose gains have different units."""
-    text = prompts.render("trace.txt.j2", run=run, experiments=experiments, unit=study.task.unit, where=where)
-    gain = "not verified" if run.verified_gain is None else f"verified gain {run.verified_gain:.3g}"
-    name = f"{run.program_id}/{run.run_id}.txt"
-    about = f"{run.name}{where}, generation {run.generation or 0}, {gain}, {run.experiments} experiments"
-    trace = Trace(
-        f"runs/{name}",
-        about,
-        clipped(scrub(text), MOST_FILE),
-        run.program_id,
-        frozenset({run.match_id}),
-        tuple(run.parent_ids),
-        control=run.role in CONTROLS,
-    )
-    yield trace
-    with unpacked(study.folder, run.run_id) as folder:
-        logs = _logs(folder / "logs", experiments)
-    if logs:
-        about, text = f"ends of the logs of {run.run_id}", clipped(scrub(logs), MOST_FILE)
-        yield replace(trace, path=f"logs/{name}", about=about, text=text, volatile=True)
-
-
-def _programs(runs: Sequence[TraceRun]) -> Iterable[Trace]:
-    """The text of each program that ran, the latest first."""
-    matches: dict[str, set[str]] = defaultdict(set)
-    for run in runs:
-        matches[run.program_id].add(run.match_id)
-    for run in {run.program_id: run for run in reversed(runs)}.values():
-        made = f"generation {run.born or 0}, {run.operator}"
-        yield Trace(
-            f"programs/{run.program_id}.md",
-            f"the text of {run.name}, {made}",
-            scrub(run.text or ""),
-            run.program_id,
-            frozenset(matches[run.program_id]),
-            tuple(run.parent_ids),
-            control=run.role in CONTROLS,
-        )
+            about = f"the untouched script of {on.task.name}"
+            yield Trace(f"scripts/{on.task.name}/{name}", about, clipped(scrub(text), MOST_FILE))
 
 
 def _rationales(calls: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
@@ -238,27 +169,109 @@ def _rationales(calls: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
     return rationales
 
 
-def _logs(folder: Path, experiments: Sequence[TraceExperiment]) -> str:
-    """The end of each experiment's output."""
-    parts = []
-    for experiment in experiments:
-        path = folder / f"{experiment.number:04d}.log"
-        if path.is_file() and path.resolve() == folder.resolve() / path.name:
-            text = scrub(path.read_text("utf-8", "replace"))[-MOST_LOG:].strip("\n")
-            parts.append(f"experiment {experiment.number}: {experiment.status}\n{text}\n")
-    return "\n".join(parts)
+def related(traces: Sequence[Trace], parents: Collection[str]) -> list[Trace]:
+    """The traces that concern these parents, nearest first: scripts, parents, controls, children and siblings of the
+    parents, programs of the same matches."""
+    above = {p for trace in traces if trace.program_id in parents for p in trace.parent_ids}
+    beside = frozenset[str]().union(*(t.matches for t in traces if t.program_id in parents))
+
+    def nearness(trace: Trace) -> int | None:
+        related_ids = {trace.program_id, *trace.parent_ids} & {*parents, *above}
+        near = (not trace.program_id, trace.program_id in parents, trace.control, related_ids, trace.matches & beside)
+        return next((rank for rank, true in enumerate(near) if true), None)
+
+    ranked = [(rank, number) for number, t in enumerate(traces) if (rank := nearness(t)) is not None]
+    nearest = sorted(ranked)[:MOST_FILES]
+    return [replace(traces[n], about=f"{NEAR[rank]}{traces[n].about}") for rank, n in nearest]
 
 
-def _write(study: Path, name: str, text: str) -> None:
-    """Below the study's own folder of traces, through no link, because a downloaded study may contain some."""
-    path = study / "traces" / name
-    _require_own(study, path.parent)
-    private_folder(path.parent)
-    path.unlink(missing_ok=True)
-    path.write_text(text, encoding="utf-8", newline="")
+class Search(BaseModel):
+    """Find lines that match a pattern, each with its file and line number. The pattern is a case-insensitive regular
+    expression (RE2: no look-around, no back-references). An invalid one is searched for as plain text."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    pattern: str = Field(min_length=1, max_length=200)
+    path: str = Field(default="", description="a file or the beginning of several names; empty: all files")
 
 
-def _require_own(study: Path, path: Path) -> None:
-    """Raise Corrupt if a path leaves the study through a link."""
-    if path.resolve() != study.resolve() / path.relative_to(study):
-        raise Corrupt(f"{path}: leaves the study through a link", hint="remove the link; traces are written again")
+class Read(BaseModel):
+    """Read lines of one file, at most 200 per call."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    path: str
+    first_line: int = Field(default=1, ge=1)
+
+
+class Toolbox:
+    """The tools over the traces of one proposal; counts the bytes read."""
+
+    def __init__(self, traces: Sequence[Trace]) -> None:
+        self._files = {trace.path: trace for trace in traces}
+        self._left = READ_BYTES
+        forms: dict[str, type[BaseModel]] = {"search": Search, "read": Read}
+        self.tools = tuple(
+            Tool(name, " ".join((form.__doc__ or "").split()), form.model_json_schema()) for name, form in forms.items()
+        )
+
+    @property
+    def names(self) -> list[str]:
+        """A line for each file, nearest first."""
+        return [f"{t.path}: {one_line(t.about)}, {len(t.text.splitlines())} lines" for t in self._files.values()]
+
+    def answer(self, call: ToolCall) -> str:
+        """The answer to a call; what is wrong with it, where something is."""
+        if self._left <= 0:
+            return ENDED
+        given = call.arguments or "{}"
+        try:
+            if call.name == "search":
+                lines = self._search(Search.model_validate_json(given))
+            elif call.name == "read":
+                lines = self._read(Read.model_validate_json(given))
+            else:
+                return f"error: no tool {one_line(call.name)[:40]!r}; there are search and read"
+        except ValidationError as wrong:
+            first = wrong.errors()[0]
+            return f"error: {'.'.join(map(str, first['loc']))} {one_line(first['msg'])[:200]}"
+        text = clipped("\n".join(_cut(line) for line in lines), min(MOST_BYTES, self._left))
+        self._left -= len(text.encode("utf-8", "replace"))
+        return fenced(text, call.name)
+
+    def _search(self, asked: Search) -> list[str]:
+        among = [t for name, t in self._files.items() if name.startswith(asked.path.strip().removeprefix("./"))]
+        lines = [(f"{t.path}:{n}: ", line) for t in among for n, line in enumerate(t.text.splitlines(), 1)]
+        hits = _matching(asked.pattern, [line for _, line in lines])
+        more = [f"({len(hits) - MOST_HITS} more lines match)"] if len(hits) > MOST_HITS else []
+        return [*("".join(lines[n]) for n in hits[:MOST_HITS]), *more] or ["(no line matches)"]
+
+    def _read(self, asked: Read) -> list[str]:
+        trace = self._files.get(asked.path.strip().removeprefix("./"))
+        if trace is None:
+            return [f"(there is no file {one_line(asked.path)[:80]!r})"]
+        lines = [f"{n}: {line}" for n, line in enumerate(trace.text.splitlines(), 1)][asked.first_line - 1 :]
+        more = len(lines) - MOST_LINES
+        return [*lines[:MOST_LINES], *([f"({more} more lines)"] if more > 0 else [])]
+
+
+def _cut(line: str) -> str:
+    """A line with its spaces, which are part of a diff, and without characters that cannot be seen."""
+    line = "".join(c if c.isprintable() else " " for c in line.expandtabs(4)).rstrip()
+    return line if len(line) <= MOST_WIDTH else line[: MOST_WIDTH - 1] + "…"
+
+
+def _matching(pattern: str, lines: Sequence[str]) -> list[int]:
+    """Indices of the lines that match a pattern, in order."""
+    query = (
+        "SELECT place - 1 FROM (SELECT unnest($lines) AS line, generate_subscripts($lines, 1) AS place) "
+        "WHERE regexp_matches(line, $pattern, 'i') ORDER BY place"
+    )
+    with duckdb.connect(":memory:", config={"threads": 1}) as con:
+        con.execute("SET autoinstall_known_extensions = false")
+        try:
+            hits = con.execute(query, {"lines": list(lines), "pattern": pattern}).fetchall() if lines else []
+        except duckdb.Error:  # not a valid regular expression of RE2
+            plain = pattern.casefold()
+            return [index for index, line in enumerate(lines) if plain in line.casefold()]
+    return [index for (index,) in hits]

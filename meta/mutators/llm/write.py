@@ -1,0 +1,199 @@
+"""The two operators with a model, rewrite and merge, and the repair of a reply that makes no child."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from inner_loop.behaviour import misfit
+from inner_loop.models.contract import Message, Reply
+from inner_loop.models.scrub import scrub
+from meta.mutators.base import ChildProposal, ModelCalls, ParentProgram, parent_ids
+from meta.mutators.llm.budget import GenerationCalls, Talk
+from meta.mutators.llm.prompt import SHARES, Briefing, Job
+from meta.mutators.llm.reply import MOST_REASON, BadReply, WrittenChild, child_of, known_rows, parsed, schema
+from meta.mutators.llm.traces import Toolbox, Trace, related
+from programs.edit import without_patch
+from programs.errors import ProgramError
+from programs.file_set import is_document
+from programs.lint import check
+from programs.patches import ProgramPatch
+from programs.program import Program
+from programs.text import one_line
+from trainer.values.conditional import unread
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from analysis.report.evidence import Evidence
+    from meta.mutators.llm.instructions import Instructions
+
+REWRITE, MERGE, REPAIR = "rewrite", "merge", "repair"
+OPERATORS = {REWRITE: 1, MERGE: 2}  # and how many parents each has
+JOBS = ("improve", "prune", "bold")  # of a rewriting, as write.md.j2 words them
+DECLINED = "declined: "
+NEW_PATCHES = 2  # of one child
+MOST_LIMITS = 400  # characters
+ROUND_BYTES = 16_000  # of the tools' descriptions and of one answer, for which there must be room
+
+
+@dataclass(frozen=True)
+class Writer:
+    """One operator with one preferred model. ``traces``: what its tools read; empty where it has none."""
+
+    name: str
+    model: str
+    calls: GenerationCalls
+    briefing: Briefing
+    instructions: Instructions
+    traces: Sequence[Trace] = ()
+
+    @property
+    def parents(self) -> int:
+        return OPERATORS[self.name]
+
+    @property
+    def open(self) -> bool:
+        return self.calls.open
+
+    def report(self, proposal: ChildProposal, refusal: str) -> None:
+        """All writers of a generation share its briefing. What was declined is no proposal."""
+        if refusal.startswith(DECLINED):
+            return
+        reason = refusal or proposal.reason
+        if not refusal and proposal.calls is None and not is_document(proposal.text):  # a rule does not say what is new
+            reason += "".join(f"; the first: {idea.text}" for idea in Program.parse(proposal.text).ideas[:1])
+        self.briefing.note(proposal.operator, proposal.parent_ids, reason, not refusal)
+
+    def propose(
+        self, parents: Sequence[ParentProgram], evidence: Evidence, rng: np.random.Generator
+    ) -> ChildProposal | None:
+        """None if no further calls are possible, or if the prompt is too long."""
+        instruction = self.instructions.draw(rng)
+        can_prune = len(parents[0].program.ideas if self.briefing.scripted else parents[0].program.directives) > 1
+        jobs = JOBS if can_prune else [job for job in JOBS if job != "prune"]
+        job = Job(jobs[int(rng.integers(len(jobs)))] if self.name == REWRITE else MERGE)
+        return self._ask(parents, job, instruction) if self.open else None
+
+    def _ask(self, parents: Sequence[ParentProgram], job: Job, instruction: Program) -> ChildProposal | None:
+        near = [] if job.rejected else related(self.traces, {parent.program.program_id for parent in parents})
+        box = Toolbox(near) if near else None
+        purpose = f"mutate {REPAIR if job.rejected else job.name}"
+        build = partial(self.briefing.messages, parents, job, instruction)
+        built = self._fitted(build, box.names if box else [], purpose)
+        if built is None:
+            return None
+        messages, ids, reads = built
+        talk = self.calls.converse(self.model, messages, purpose, schema(WrittenChild), box if reads else None)
+        reply, answer, text, left_out = talk.reply, None, "", list[str]()
+        if reply is None:
+            wrong = self.calls.unfit or f"no model answers: {self.calls.silent}"
+        else:
+            answer, text, left_out, wrong = self._child([parent.program for parent in parents], reply)
+        rows, remark = known_rows(answer.evidence, ids) if answer else ((), "")
+        final = reply is None or reply.finish != "stop" or bool(job.rejected) or wrong.startswith(DECLINED)
+        return ChildProposal(
+            text="" if wrong else text,
+            operator=REPAIR if job.rejected else self.name,
+            reason=answer.why if answer and not wrong else "",
+            evidence_ids=rows,
+            parent_ids=parent_ids(parents),
+            calls=self._paid(talk, messages, instruction, job, answer),
+            refusal=wrong,
+            remark="; ".join(filter(None, [remark, *left_out])),
+            repair=None if reply is None or final else partial(self._again, parents, job, instruction, reply.text),
+        )
+
+    def _again(
+        self, parents: Sequence[ParentProgram], job: Job, instruction: Program, said: str, problem: str
+    ) -> ChildProposal | None:
+        """Ask once for a repaired reply."""
+        return self._ask(parents, Job(job.name, said, problem), instruction) if self.open else None
+
+    def _fitted(
+        self, build: Callable[[float, Sequence[str]], tuple[list[Message], dict[str, str]]], files: Sequence[str],
+        purpose: str,
+    ) -> tuple[list[Message], dict[str, str], bool] | None:  # fmt: skip
+        """The messages with as much detail as fits, the rows that they show, and whether there is room for tools. None
+        where nothing fits, which is noted."""
+        messages: list[Message] = []
+        for share in SHARES:
+            reads = bool(files) and share == 1.0
+            messages, ids = build(share, files if reads else [])
+            if self.calls.fits(messages, ROUND_BYTES // 3 if reads else 0):
+                return messages, ids, reads
+        self.calls.too_long(purpose, messages)
+        return None
+
+    def _child(self, parents: Sequence[Program], reply: Reply) -> tuple[WrittenChild | None, str, list[str], str]:
+        """(what the reply has of the form, the child's text, what of it was left out, the problem)."""
+        answer: WrittenChild | None = None
+        try:
+            if reply.finish == "length":
+                raise BadReply(f"cut off after {reply.tokens_out} tokens")
+            if reply.finish == "content_filter" or not reply.text.strip():
+                raise BadReply("the model gave no answer")
+            answer = parsed(reply.text, WrittenChild)
+            if answer.decline and answer.ideas is None and answer.charter is None and not answer.sections:
+                return answer, "", [], DECLINED + one_line(answer.decline)[:MOST_REASON]
+            if not answer.why:
+                raise BadReply("the reason is empty")
+            text, left_out = self._fitting(parents, child_of(parents, answer))
+            return answer, text, left_out, self._wrong(parents, text)
+        except BadReply as bad:
+            return answer, "", [], str(bad)
+        except ProgramError as bad:
+            return answer, "", [], bad.message
+
+    def _paid(
+        self, talk: Talk, messages: Sequence[Message], instruction: Program, job: Job, answer: WrittenChild | None
+    ) -> ModelCalls:
+        return ModelCalls(
+            model=talk.reply.model if talk.reply else None,
+            tokens=talk.tokens,
+            usd=talk.usd,
+            call=talk.number,
+            prompt=tuple((m.role, scrub(m.text)) for m in messages),
+            meta_program_id=instruction.program_id,
+            repairs=self.name if job.rejected else None,
+            turns=talk.rounds,
+            limits=one_line(answer.limits)[:MOST_LIMITS] or None if answer else None,
+        )
+
+    def _fitting(self, parents: Sequence[Program], text: str) -> tuple[str, list[str]]:
+        """The text without its new patches that fit no script, or beyond the most that are allowed, and why."""
+        known = {patch.edit_name for parent in parents for patch in parent.patches}
+        left_out: list[str] = []
+        while "patch:" in text and not is_document(text):
+            new = [patch for patch in Program.parse(text).patches if patch.problem or patch.edit_name not in known]
+            wrong = [(patch, why) for at, patch in enumerate(new) if (why := self._misfit(patch, at))]
+            if not wrong:
+                break
+            text = without_patch(text, wrong[0][0])
+            left_out.append(f"patch {wrong[0][0].name} left out: {wrong[0][1]}")
+        return text, left_out
+
+    def _misfit(self, patch: ProgramPatch, at: int) -> str:
+        """Why a new patch, the at-th of its program, cannot be tried on any task."""
+        if patch.problem or at >= NEW_PATCHES:
+            return patch.problem or f"{NEW_PATCHES} new ones at most"
+        reasons = [misfit(patch, task, []) for task in self.briefing.tasks]
+        return reasons[0] if all(reasons) else ""
+
+    def _wrong(self, parents: Sequence[Program], text: str) -> str:
+        """The first warning of a child that no parent has; empty if there is none."""
+        before = {message for parent in parents for message in self._problems(parent.document)}
+        new = [message for message in self._problems(text) if message not in before]
+        return f"lint: {new[0]}" if new else ""
+
+    def _problems(self, text: str) -> list[str]:
+        """Errors and warnings of a text as lines without their numbers."""
+        found = [m for m in check(text, "child", self._unread) if m.level in ("error", "warning")]
+        return [f"{m.file}: {m.message}" if m.file else m.message for m in found]
+
+    def _unread(self, term: str) -> str:
+        """Why no task can read a term; empty if one can."""
+        each = [unread(task.edits, term) for task in self.briefing.tasks]
+        return each[0] if all(each) else ""
