@@ -44,13 +44,14 @@ from programs.shelf import meta_programs
 @dataclass(frozen=True)
 class Judged:
     """A request and its reply. ``refusal``: why its proposal is no child, after a repair where there is one; None
-    without a reply."""
+    without a reply. ``does``: what identifies the child's behaviour."""
 
     operator: str
     tokens: int
     refusal: str | None
     remark: str
     repaired: bool
+    does: str = ""
 
 
 class Filed(GenerationCalls):
@@ -101,7 +102,8 @@ def drawn(study: Study, jobs: int, calls: Filed, first: int) -> list[Judged]:
         again = proposal.repair(attempt.refusal) if attempt.faulty and proposal.repair else None
         if again is not None and not again.refusal.startswith("no model answers"):
             attempt = judge(again, parents[0].program, "child", novelty)
-        out.append(Judged(operator, calls.tokens, attempt.refusal, proposal.remark, again is not None))
+        does = novelty.behaviour(attempt.program) if attempt.program and not attempt.refusal else ""
+        out.append(Judged(operator, calls.tokens, attempt.refusal, proposal.remark, again is not None, does))
     return out
 
 
@@ -119,9 +121,10 @@ def main() -> None:
             rows += drawn(study, given.jobs, Filed(given.folder, given.model), len(rows) + 1)
     answered = [row for row in rows if row.refusal is not None]
     print(f"{len(rows)} requests, {len(answered)} answered, {statistics.fmean(r.tokens for r in rows):.0f} tokens each")
-    print(f"children {sum(not row.refusal for row in answered)}, of them repaired "
-          f"{sum(row.repaired and not row.refusal for row in answered)}; with unknown ids "
-          f"{sum('cites' in row.remark for row in answered)}")  # fmt: skip
+    children = [row for row in answered if not row.refusal]
+    unknown = sum("cites" in row.remark for row in answered)
+    print(f"children {len(children)}, of them repaired {sum(row.repaired for row in children)}")
+    print(f"different children {len({row.does for row in children})}, replies with unknown ids {unknown}")
     for why, count in Counter(row.refusal for row in answered if row.refusal).most_common():
         print(f"  refused {count}: {why}")
 

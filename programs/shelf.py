@@ -35,7 +35,7 @@ def in_library(name: str, program_id: str) -> bool:
 
 def meta_programs() -> list[Program]:
     """The instructions for models that write programs, the general one first."""
-    return [Program.load(path) for path in sorted(_LIBRARY.glob(f"{META}*.md"))]
+    return [Program.load(path) for path in sorted(_LIBRARY.glob(f"{META}*.md"), key=lambda p: p.stem)]
 
 
 def starters() -> list[Program]:

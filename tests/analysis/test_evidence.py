@@ -185,13 +185,8 @@ def test_uses_count_runs_that_tried_and_kept(folder: Path, facts: Evidence) -> N
             assert sum(use.kept for use in rows if use.directive_id == name) == n
 
 
-def test_short_ids_stay_in_their_prompt() -> None:
+def test_rows_of_a_prompt_have_short_ids_and_those_of_a_kept_page_their_own() -> None:
     ids = RowIds()
     assert ids.of("c0123456789ab", "e") == ids.of("c0123456789ab", "e") == "e1"
-    kept = ids.lengthened("after e1 and e2")
-    assert kept == "after c0123456789ab and e2" and ids.shortened(kept) == "after e1 and e2"
-    assert RowIds().shortened("it pays (c0123456789ab, c0123456789ac), so") == "it pays, so"
-    assert RowIds().shortened("its loss in c0123456789ab; more") == "its loss in …; more"
-    ids = RowIds()
-    ids.of("r0123456789ab", "b")
-    assert ids.shortened("r0123456789ab experiment 5, not r0123456789ac") == "b1's run experiment 5, not a run"
+    assert ids.of("c0123456789ac", "e") == "e2" and ids.by_short == {"e1": "c0123456789ab", "e2": "c0123456789ac"}
+    assert RowIds(whole=True).of("c0123456789ab", "e") == "c0123456789ab"

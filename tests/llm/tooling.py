@@ -64,7 +64,7 @@ def rounds(body: Body) -> int:
 
 
 def searcher(body: Body) -> Any:
-    """Where it has tools: lists the files, searches what was kept, reads the first run's trace, then writes.
+    """Where it has tools: searches what was kept, reads the first run's trace, then writes.
 
     What it writes follows from the prompt and from what it has found, as a model's would.
     """
@@ -72,10 +72,10 @@ def searcher(body: Body) -> Any:
         return writer.answer(body)
     asked = rounds(body)
     if asked == 0:
-        return [("list_files", {}), ("search", {"pattern": r"keep$"})]
+        return [("search", {"pattern": r"keep$"}), ("search", {"pattern": "generation"})]
     if asked == 1:
-        files = _FILE.findall(results(body)[0])
-        return [("read", {"path": files[0], "first_line": 1, "last_line": 30})] if files else writer.answer(body)
+        files = _FILE.findall(researcher.prompt_of(body))
+        return [("read", {"path": files[0], "first_line": 2})] if files else writer.answer(body)
     return writer.answer(body)
 
 

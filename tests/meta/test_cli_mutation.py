@@ -21,14 +21,14 @@ def test_the_plan_says_what_mutation_may_cost(
 ) -> None:
     environment(monkeypatch, "http://127.0.0.1:9/v1")
     words = ("evolve", "--quick", "-r", "scripted", "--dry-run", "--json")
-    assert run([*words, "-m", "openai/test", "--set", "prices=openai/test=1/2"]) == 0
+    assert run([*words, "-m", "openai/test", "--set", "prices=openai/test=2/4"]) == 0
     plan = json.loads(capsys.readouterr().out)
-    assert plan["mutation_calls"] == 24 and plan["models"] == "openai/test" and "at most 24 calls" in plan["price"]
-    assert plan["mutation_usd"] == pytest.approx(24 * (90_000 + 2 * 8192) / 1e6)
+    assert plan["mutation_calls"] == 26 and plan["models"] == "openai/test" and "at most 26 calls" in plan["price"]
+    assert plan["mutation_usd"] == pytest.approx(26 * 2 * (90_000 + 2 * 8192) / 1e6)
     assert "models rarely write more than one program" in plan["price"]  # a call is dearer than the race of a child
-    assert run([*words, "-m", "openai/test", "--set", "prices=openai/test=1/2", "-b", "5m"]) == 0
+    assert run([*words, "-m", "openai/test", "--set", "prices=openai/test=2/4", "-b", "5m"]) == 0
     assert "models rarely write more than one program" not in json.loads(capsys.readouterr().out)["price"]
-    assert run([*words, "-m", "openai/test", "--set", "prices=openai/test=1/2", "--max-usd", "0.5"]) == 0
+    assert run([*words, "-m", "openai/test", "--set", "prices=openai/test=2/4", "--max-usd", "0.5"]) == 0
     assert json.loads(capsys.readouterr().out)["mutation_usd"] == 0.5
     assert run([*words]) == 0
     assert "no model is called" in (told := capsys.readouterr().out) and "mutation" not in told

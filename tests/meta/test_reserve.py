@@ -24,14 +24,15 @@ from meta.claim import Claim, claim
 from meta.cli.views import view
 from meta.evolve import evolve
 from meta.lineage import Lineage
-from meta.mutators.llm.briefing import Control, ControlArm, brief, control_of
+from meta.mutators.llm.prompt import Control, ControlArm, brief, control_of
 from meta.reserve import confirm_on_reserved, gated, unseen_variant, works_on_reserved
 from meta.study.begin import champion_of, take_up
 from meta.study.cost import seconds_of
 from meta.study.plan import Plan, within
 from programs.errors import NotComparable
-from programs.shelf import meta_program, starter
+from programs.shelf import starter
 from tests.meta.evolved import evolved
+from tests.planted_evidence import PLANTED
 from tests.studies import TINY, Snapshot, planted, silent
 from trainer.task import Task
 
@@ -163,7 +164,7 @@ def test_models_are_told_what_stock_and_its_twin_gained_in_the_opening_race(ende
         "WHERE task = 'planted' AND purpose = 'race' AND role IN ('control', 'a/a') GROUP BY 1 ORDER BY 1 DESC"
     )
     stock, twin = ask(sql)
-    control = brief(take_up(ended)[0], meta_program()).control
+    control = brief(take_up(ended)[0], PLANTED).control
     assert control is not None and control.first == pytest.approx(stock["mean"])
     assert control.second == pytest.approx(twin["mean"]) and control.runs == min(stock["n"], twin["n"])
     assert control.se == pytest.approx((stock["var"] / stock["n"] + twin["var"] / twin["n"]) ** 0.5)

@@ -46,13 +46,15 @@ class Instructions:
     @property
     def all_tried(self) -> bool:
         """Whether each has measured children, so that a model may learn from the comparison."""
-        arms = [self._arms.get((program.program_id, None), ArmHistory()) for program in self.programs]
-        return len(arms) < MOST and all(len(arm.effects) >= MEASURED for arm in arms)
+        return len(self.programs) < MOST and all(len(self._gains(one)) >= MEASURED for one in self.programs)
+
+    def _gains(self, program: Program) -> list[float]:
+        """Of its children over their parents."""
+        return [gain for gain, _ in self._arms.get((program.program_id, None), ArmHistory()).effects]
 
     def extend(self, calls: GenerationCalls, model: str, unit: str) -> None:
         """Ask for a new instruction, and add it. Raises as `GenerationCalls.ask`."""
-        effects = [[effect for effect, _ in self._arms[p.program_id, None].effects] for p in self.programs]
-        rows = [(program, mean_interval(gains)) for program, gains in zip(self.programs, effects, strict=True)]
+        rows = [(program, mean_interval(self._gains(program))) for program in self.programs]
         text = render("instruct.md.j2", rows=rows, unit=unit, words=WORDS)
         talk = calls.converse(model, [Message("user", text)], PURPOSE, schema(WrittenInstruction), None)
         self._add(talk.reply.text if talk.reply else "")

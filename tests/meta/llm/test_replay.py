@@ -71,9 +71,8 @@ def test_a_study_with_models_in_both_loops_is_replayed_bit_by_bit(
     assert records(again, ATTEMPTS) == records(first, ATTEMPTS)
     kept, met = ([{**call, "faults": []} for call in records(place, CALLS)] for place in (again, first))
     assert kept == met and any(call["faults"] for call in records(first, CALLS))  # those were met once
-    traces = "".join(path.read_text() for path in sorted((first / "traces" / "runs").rglob("*.txt")))
-    assert "has not been varied yet;" in traces  # what the researchers gave as their reason
-    assert [a for a in records(first, ATTEMPTS) if a.get("turns")], "no model searched before it wrote"
+    searched = [a for a in records(first, ATTEMPTS) if a.get("turns")]
+    assert "has not been varied yet;" in str(searched)  # what the researchers gave as their reason
 
 
 def test_a_kill_in_the_midst_of_a_mutation_pays_no_call_twice(litellm_loaded: None, tmp_path: Path) -> None:
