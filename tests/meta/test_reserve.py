@@ -24,7 +24,7 @@ from meta.claim import Claim, claim
 from meta.cli.views import view
 from meta.evolve import evolve
 from meta.lineage import Lineage
-from meta.mutators.llm.prompt import Control, ControlArm, brief, control_of
+from meta.mutators.llm.prompt import brief
 from meta.reserve import confirm_on_reserved, gated, unseen_variant, works_on_reserved
 from meta.study.begin import champion_of, take_up
 from meta.study.cost import seconds_of
@@ -168,10 +168,6 @@ def test_models_are_told_what_stock_and_its_twin_gained_in_the_opening_race(ende
     assert control is not None and control.first == pytest.approx(stock["mean"])
     assert control.second == pytest.approx(twin["mean"]) and control.runs == min(stock["n"], twin["n"])
     assert control.se == pytest.approx((stock["var"] / stock["n"] + twin["var"] / twin["n"]) ** 0.5)
-    short = [ControlArm(5, 1.0, 1.0), ControlArm(2, 2.0, 1.0)]
-    assert control_of(short) == Control(1.0, 2.0, 2, pytest.approx((1 / 5 + 1 / 2) ** 0.5))
-    assert control_of(short[::-1]) == Control(2.0, 1.0, 2, pytest.approx((1 / 5 + 1 / 2) ** 0.5))
-    assert control_of(short[:1]) is None
 
 
 def with_family(folder: Path, seed: int) -> Task:

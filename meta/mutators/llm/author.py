@@ -73,7 +73,7 @@ class Author:
         if instructions.all_tried:
             instructions.extend(calls, staff.models[0], facts.unit)
         briefing = brief(study, facts)
-        traces = gather(study, generation, facts) if staff.traces == "tools" else ()
+        traces = gather(study, generation) if staff.traces == "tools" else ()
         writers = [
             Writer(name, model, calls, briefing, instructions, traces) for model in staff.models for name in OPERATORS
         ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -55,15 +54,6 @@ class Control:
     @property
     def spread(self) -> float:
         return abs(self.first - self.second)
-
-
-@dataclass(frozen=True)
-class ControlArm:
-    """The gains of an arm of stock."""
-
-    n: int
-    mean: float
-    var: float | None
 
 
 @dataclass(frozen=True)
@@ -259,7 +249,7 @@ def brief(study: Study, evidence: Evidence) -> Briefing:
     """From the study's ledger as it is now."""
     names = {program_id: program.name for program_id, program in study.state.programs.items()}
     with read_study(study.folder, views=()) as con:
-        arms = typed_rows(con.execute(statement("null_control"), {"task": study.task.name}), ControlArm)
+        control = typed_rows(con.execute(statement("null_control"), {"task": study.task.name}), Control)
     credit = {m.child_id: m for m in evidence.mutations}
     tried = [
         Tried(
@@ -275,19 +265,9 @@ def brief(study: Study, evidence: Evidence) -> Briefing:
         [on.task for on in tasks_of(study)],
         study.config.researcher,
         evidence,
-        control_of(arms),
+        control[0] if control else None,
         tried,
         study.config.families is not None,
         names,
         {program_id: study.program(program_id) for program_id in study.state.programs},
     )
-
-
-def control_of(arms: Sequence[ControlArm]) -> Control | None:
-    """From the arms of stock and of its twin."""
-    if len(arms) != 2:
-        return None
-    first, second = arms
-    known = first.var is not None and second.var is not None
-    se = math.sqrt((first.var or 0.0) / first.n + (second.var or 0.0) / second.n) if known else None
-    return Control(first.mean, second.mean, min(first.n, second.n), se)

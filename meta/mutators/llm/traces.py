@@ -11,13 +11,13 @@ import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import duckdb
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from analysis.study import read_study
-from analysis.tables import statement, typed_rows
+from analysis.tables import rows, statement
 from arena.task_study import tasks_of
 from inner_loop.models.scrub import scrub
 from inner_loop.models.tools import Tool, ToolCall
@@ -27,16 +27,15 @@ from meta.mutators.llm.templates import fenced, render
 from programs.text import clipped, one_line
 
 if TYPE_CHECKING:
-    from analysis.report.evidence import Evidence
     from arena.study import Study
 
+Row = dict[str, Any]
 MOST_FILE = 60_000  # bytes of a text
 MOST_DIFF = 2_000  # bytes of an experiment's
 MOST_FILES = 40  # that are listed
 MOST_LINES, MOST_HITS, MOST_WIDTH = 200, 40, 400  # of one answer; characters of a line
 MOST_BYTES = 12_000  # of one answer
 CONTROLS = ("control", "a/a")
-VARIANTS = ("ablation", "without-ideas")  # may be run at any time, so they must not affect which programs get children
 NEAR = ("", "parent: ", "control: ", "related to a parent: ", "in a match with a parent: ")
 ENDED = "the reading limit of this proposal is reached: write your reply now"
 
@@ -54,100 +53,42 @@ class Trace:
     control: bool = False
 
 
-@dataclass(frozen=True)
-class TraceRun:
-    """An ended run of the search, with its program; ``born``: the program's generation."""
-
-    run_id: str
-    task: str
-    match_id: str
-    program_id: str
-    name: str
-    operator: str | None
-    parent_ids: list[str]
-    born: int | None
-    role: str | None
-    generation: int | None
-    state: str
-    verified_gain: float | None
-    claimed_gain: float | None
-    verified_seeds: int | None
-    device_seconds_charged: float | None
-    device_seconds_budget: float | None
-    experiments: int
-    kept: int
-    reason: str | None
-    text: str | None
-
-
-@dataclass(frozen=True)
-class TriedExperiment:
-    """``delta``: its gain over its parent."""
-
-    run_id: str
-    number: int
-    experiment_id: str
-    parent_number: int | None
-    status: str
-    decision: str | None
-    reason: str | None
-    outcome_reason: str | None
-    metric: float | None
-    gain: float | None
-    delta: float | None
-    fraction: float
-    replicate: int
-    cost: float | None
-    description: str | None
-    directive_ids: list[str] | None
-    edit: JsonValue
-    diff: str | None
-
-    @property
-    def change(self) -> str:
-        """The diff, or the edit for want of one."""
-        edit = self.edit if isinstance(self.edit, str) else json.dumps(self.edit, ensure_ascii=False, default=str)
-        return clipped(self.diff or edit, MOST_DIFF).rstrip("\n")
-
-
-def gather(study: Study, generation: int, facts: Evidence) -> list[Trace]:
+def gather(study: Study, generation: int) -> list[Trace]:
     """All traces for writing ``generation``."""
     stages = range(generation) if study.config.families else (0,)
     units = {on.task.name: on.task.unit for stage in stages for on in tasks_of(study, stage)}
     with read_study(study.folder, views=()) as con:
-        runs = [
-            run
-            for task in units
-            for run in typed_rows(
-                con.execute(statement("trace_runs"), {"task": task, "generation": generation}), TraceRun
-            )
-        ]
-        these = {"runs": [run.run_id for run in runs]}
-        tried = typed_rows(con.execute(statement("trace_experiments"), these), TriedExperiment)
+        at = {"tasks": [*units], "generation": generation}
+        runs = rows(con.execute(statement("trace_runs"), at))
+        these = {"runs": [run["run_id"] for run in runs]}
+        tried = rows(con.execute(statement("trace_experiments"), these))
         why = _rationales(con.execute(statement("trace_calls"), these).fetchall())
-    experiments: dict[str, list[TriedExperiment]] = defaultdict(list)
+    experiments: dict[str, list[Row]] = defaultdict(list)
     for row in tried:
-        experiments[row.run_id].append(row)
+        change = row["diff"] or json.dumps(row["edit"], ensure_ascii=False, default=str)
+        experiments[row["run_id"]].append(row | {"change": clipped(change, MOST_DIFF).rstrip("\n")})
     traces = [*_scripts(study)]
     for run in runs:
-        where = f" on {run.task}" if len(units) > 1 else ""
-        text = render(
-            "trace.txt.j2", run=run, experiments=experiments[run.run_id], why=why, unit=units[run.task], where=where
-        )
-        gain = "not verified" if run.verified_gain is None else f"verified gain {run.verified_gain:.3g}"
-        about = f"{run.name}{where}, generation {run.generation or 0}, {gain}, {run.experiments} experiments"
-        traces.append(_of(run, f"runs/{run.program_id}/{run.run_id}.txt", about, text))
-    for run in {run.program_id: run for run in reversed(runs)}.values():
-        about = f"the text of {run.name}, generation {run.born or 0}, {run.operator}"
-        trace = _of(run, f"programs/{run.program_id}.md", about, run.text or "")
-        traces.append(replace(trace, matches=frozenset(r.match_id for r in runs if r.program_id == run.program_id)))
+        where = f" on {run['task']}" if len(units) > 1 else ""
+        tries, unit = experiments[run["run_id"]], units[run["task"]]
+        text = render("trace.txt.j2", run=run, experiments=tries, why=why, unit=unit, where=where)
+        gain = "not verified" if run["verified_gain"] is None else f"verified gain {run['verified_gain']:.3g}"
+        about = f"{run['name']}{where}, generation {run['generation'] or 0}, {gain}, {run['experiments']} experiments"
+        traces.append(_of([run], f"runs/{run['program_id']}/{run['run_id']}.txt", about, text))
+    by_program: dict[str, list[Row]] = defaultdict(list)
+    for run in runs:
+        by_program[run["program_id"]].append(run)
+    for program_id, own in by_program.items():
+        about = f"the text of {own[0]['name']}, generation {own[0]['born'] or 0}, {own[0]['operator']}"
+        traces.append(_of(own, f"programs/{program_id}.md", about, own[0]["text"] or ""))
     return traces
 
 
-def _of(run: TraceRun, path: str, about: str, text: str) -> Trace:
-    matches, is_control = frozenset({run.match_id}), run.role in CONTROLS
-    text = clipped(scrub(text), MOST_FILE)
-    return Trace(path, about, text, run.program_id, matches, tuple(run.parent_ids), is_control)
+def _of(runs: Sequence[Row], path: str, about: str, text: str) -> Trace:
+    """A text about runs of one program."""
+    first, matches = runs[0], frozenset(run["match_id"] for run in runs)
+    parents, is_control = tuple(first["parent_ids"]), first["role"] in CONTROLS
+    return Trace(path, about, clipped(scrub(text), MOST_FILE), first["program_id"], matches, parents, is_control)
 
 
 def _scripts(study: Study) -> Iterable[Trace]:
