@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from analysis.statistics import t_quantile, t_test
 from analysis.study import VIEWS, open_study, read_study
 from analysis.tables import quoted, statement
 from inner_loop.models.scrub import scrub
@@ -24,7 +23,7 @@ FORMATS = {
     "parquet": "FORMAT parquet",
     "jsonl": "FORMAT json",
 }
-TRAINING = ("sft", "dpo")
+WRITTEN = "written"  # programs that models wrote, with prompt and outcome
 #: Keys by their usual forms, beside the values of this machine's environment variables.
 _KEYS = re.compile(
     r"\b(?:sk-[\w-]{16,}|gh[pousr]_\w{20,}|github_pat_\w{20,}|hf_\w{20,}|AKIA[0-9A-Z]{16}|AIza[\w-]{30,}"
@@ -42,18 +41,12 @@ def export(path: Path | str, folder: Path | str, to: Format, views: Sequence[str
         return [write(con, view, Path(folder) / f"{view}.{to}", to) for view in views]
 
 
-def open_training(path: Path | str) -> duckdb.DuckDBPyConnection:
-    """The study at ``path`` with the tables `sft` and `dpo` of ``queries/training_rows.sql``. Raises as open_study."""
+def open_written(path: Path | str) -> duckdb.DuckDBPyConnection:
+    """The study at ``path`` with the table of ``queries/written.sql``. Raises as open_study."""
     con = open_study(path, views=("credit",))
-    add_training(con)
-    return con
-
-
-def add_training(con: duckdb.DuckDBPyConnection) -> None:
     con.create_function("clean", clean, ["VARCHAR"], "VARCHAR")
-    con.create_function("t_test", t_test, ["DOUBLE", "DOUBLE", "DOUBLE"], "DOUBLE")
-    con.create_function("t_quantile", t_quantile, ["DOUBLE", "DOUBLE"], "DOUBLE")
-    con.execute(statement("training_rows"))
+    con.execute(statement(WRITTEN))
+    return con
 
 
 def clean(text: str) -> str:
@@ -62,7 +55,7 @@ def clean(text: str) -> str:
 
 
 def write(con: duckdb.DuckDBPyConnection, view: str, target: Path, to: Format) -> Path:
-    """Writes one view of an open study, or a table of TRAINING, to the file ``target``.
+    """Writes one view of an open study, or that of WRITTEN, to the file ``target``.
 
     Creates the folder, replaces an old file only by a whole new one; a pipe or device is written to and stays.
     Raises UsageError for an unknown format or view, EnvironmentProblem if it cannot write.
@@ -71,7 +64,7 @@ def write(con: duckdb.DuckDBPyConnection, view: str, target: Path, to: Format) -
 
     if to not in FORMATS:
         raise UsageError(f"unknown format {to!r}", hint=f"formats: {', '.join(FORMATS)}")
-    if view not in (*VIEWS, *TRAINING):
+    if view not in (*VIEWS, WRITTEN):
         raise UsageError(f"no view {view!r}", hint=f"views: {', '.join(VIEWS)}")
     whole = not target.exists() or target.is_file()
     try:

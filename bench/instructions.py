@@ -2,10 +2,11 @@
 
     python -m bench.instructions [STUDIES]      default 8
 
-Each study is of a simulated task with known effects, with the library's instructions as arms. The stand-in adds a
-random idea to its parent's list; where the instruction has the planted sentence, the best edit of the law that the
-list lacks. Asked for a new instruction, it writes that sentence. Printed: children minus parents of either kind, and
-how often the planted instruction was drawn after it was written, beside an even share.
+Each study is of a simulated task with known effects, with the library's instructions as arms. The stand-in writes
+three random ideas before its parent's first three; where the instruction has the planted sentence, the three best edits
+of the law that the parent's list lacks, before the whole list. Asked for a new instruction, it writes that sentence.
+Printed: children minus parents of either kind, and how often the planted instruction was drawn after it was written,
+beside an even share.
 """
 
 from __future__ import annotations
@@ -60,8 +61,9 @@ def stand_in(law: Law) -> Callable[[dict[str, Any]], str]:
         listed, luck = NUMBER.findall(prompt.rpartition("# Parent")[2]), luck_of(body)
         lacking = [f"Use `{one}`." for one in best if not any(f"`{one}`" in text for _, text in listed)]
         knows = SENTENCE in prompt.partition("# Instruction")[2] and lacking
-        new = lacking[:1] if knows else writer.ideas(prompt, luck, 1)
-        return writer.reply([], ideas=[*new, *(int(n) for n, _ in listed)], charter=CHARTER)
+        new = lacking[:3] if knows else writer.ideas(prompt, luck, 3)
+        kept = [int(n) for n, _ in listed]
+        return writer.reply([], ideas=[*new, *(kept if knows else kept[:3])], charter=CHARTER)
 
     return answer
 

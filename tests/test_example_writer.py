@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from programs.shelf import starter
 from trainer.laws.planted import random_law, simulated_task
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "writer"
@@ -58,9 +59,12 @@ def test_what_is_no_program_and_what_is_stock_need_no_run(module: Any, task: str
     ):
         made = module.reward(reply, task)
         assert made.reward == module.REFUSED and refusal in made.refusal and made.n == 0
-    from programs.shelf import starter
-
-    assert module.reward(f"```md\n{starter('stock').text}\n```", task).reward == 0.0
+    stock = starter("stock").text
+    refused = module.reward('{"ideas": [9]}', task, [stock])
+    assert refused.reward == module.REFUSED and "no idea 9" in refused.refusal
+    changed = '{"charter": {"proposers": {"queue": 1.0}}, "ideas": ["Use `ladder8=5`."]}'
+    assert "- Use `ladder8=5`." in module.program_of(changed, [stock])
+    assert module.reward(f"```md\n{stock}\n```", task).reward == 0.0
 
 
 def test_a_task_that_does_not_exist_is_no_fault_of_the_program(module: Any) -> None:

@@ -1,11 +1,10 @@
-"""Fine-tune a local causal model on `metaloop export --view sft|dpo --to jsonl`.
+"""Fine-tune a local causal model on `metaloop export --view written --to jsonl`.
 
     python examples/writer/finetune.py MODEL rows.jsonl … -o tuned/ [--epochs 1] [--learning-rate 2e-5] [--all]
 
-MODEL is a folder or a name that transformers accepts. The form of the rows decides: `messages` are trained with TRL's
-SFTTrainer on the replies alone, `prompt`, `chosen` and `rejected` with its DPOTrainer. Only rows whose gain is
-significant (`shown`) are used, or with --all every row. Rows that are longer than --max-tokens are left out and
-counted: a cut program is no example of a program.
+MODEL is a folder or a name that transformers accepts. TRL's SFTTrainer trains on the replies alone. Only rows whose
+gain is significant (`shown`) are used, or with --all every row. Rows that are longer than --max-tokens are left out and
+counted: a cut reply is no example of a reply.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-ANSWERS = ("completion", "chosen", "rejected")
 TEMPLATE = (  # for models without a chat template of their own
     "{% for message in messages %}<|{{ message.role }}|>\n{{ message.content }}"
     "{{ eos_token if message.role == 'assistant' else '' }}\n{% endfor %}"
@@ -46,10 +44,8 @@ def split(rows: list[dict[str, Any]], share: float) -> dict[str, list[dict[str, 
 
 
 def fields_of(row: dict[str, Any]) -> dict[str, Any]:
-    """The training fields of a row, without figures and ids. Of `messages`, the last is the completion."""
-    if "messages" in row:
-        row = {"prompt": row["messages"][:-1], "completion": row["messages"][-1:]}
-    return {key: plain(row[key]) for key in ("prompt", *ANSWERS) if key in row}
+    """The training fields of a row, without figures and ids: the last message is the completion."""
+    return {"prompt": plain(row["messages"][:-1]), "completion": plain(row["messages"][-1:])}
 
 
 def plain(messages: list[dict[str, Any]]) -> list[dict[str, str]]:
@@ -68,12 +64,13 @@ def fitting(rows: list[dict[str, Any]], tokenizer: Any, most: int) -> list[dict[
     def length(messages: list[dict[str, str]]) -> int:
         return len(tokenizer(tokenizer.apply_chat_template(messages, tokenize=False))["input_ids"])
 
-    return [row for row in rows if all(length(row["prompt"] + row[key]) <= most for key in ANSWERS if key in row)]
+    return [row for row in rows if length(row["prompt"] + row["completion"]) <= most]
 
 
 def train(model: Any, tokenizer: Any, used: dict[str, list[dict[str, Any]]], flags: argparse.Namespace) -> Any:
     """The trainer after training."""
     from datasets import Dataset
+    from trl import SFTConfig, SFTTrainer
 
     sets = {name: Dataset.from_list(rows) for name, rows in used.items() if rows}
     common = {
@@ -83,14 +80,7 @@ def train(model: Any, tokenizer: Any, used: dict[str, list[dict[str, Any]]], fla
         "eval_strategy": "epoch" if "validation" in sets else "no",
     }  # fmt: skip
     given = {"train_dataset": sets["train"], "eval_dataset": sets.get("validation"), "processing_class": tokenizer}
-    if "completion" in used["train"][0]:
-        from trl import SFTConfig, SFTTrainer
-
-        trainer = SFTTrainer(model, args=SFTConfig(**common), **given)
-    else:
-        from trl import DPOConfig, DPOTrainer
-
-        trainer = DPOTrainer(model, args=DPOConfig(beta=flags.beta, **common), **given)
+    trainer = SFTTrainer(model, args=SFTConfig(**common), **given)
     trainer.train()
     return trainer
 
@@ -98,13 +88,12 @@ def train(model: Any, tokenizer: Any, used: dict[str, list[dict[str, Any]]], fla
 def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
-    parser.add_argument("data", type=Path, nargs="+", help="files of `metaloop export --view sft|dpo --to jsonl`")
+    parser.add_argument("data", type=Path, nargs="+", help="files of `metaloop export --view written --to jsonl`")
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--epochs", type=float, default=1.0)
     parser.add_argument("--learning-rate", type=float, default=2e-5)
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--max-tokens", type=int, default=4096)
-    parser.add_argument("--beta", type=float, default=0.1, help="of DPO")
     parser.add_argument("--all", action="store_true", help="also rows whose gain is not significant")
     parser.add_argument("--validation", type=float, default=0.1, metavar="SHARE", help="of the rows, at most")
     parser.add_argument("--seed", type=int, default=0)

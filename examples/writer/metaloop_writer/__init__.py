@@ -19,7 +19,7 @@ __all__ = ["WriterTaskset"]
 
 
 class WriterConfig(vf.TasksetConfig):
-    """``task_folder``: a task's name or folder. ``data``: file of `metaloop export --view sft|dpo --to jsonl`, whose
+    """``task_folder``: a task's name or folder. ``data``: file of `metaloop export --view written --to jsonl`, whose
     prompts are used; without it there is one prompt. Each prompt is a row per seed from ``first_seed`` on."""
 
     task_folder: str = "strokes"
@@ -32,6 +32,7 @@ class WriterConfig(vf.TasksetConfig):
 
 class WriterData(vf.TaskData):
     task_folder: str
+    parents: list[str]
     seed: int
     runs: int
     scale: float
@@ -42,7 +43,7 @@ class WriterTask(vf.Task[WriterData, vf.State, vf.TaskConfig]):
 
     def judged(self, reply: str) -> Reward:
         data = self.data
-        return reward(reply, data.task_folder, seed=data.seed, runs=data.runs, scale=data.scale)
+        return reward(reply, data.task_folder, data.parents, seed=data.seed, runs=data.runs, scale=data.scale)
 
     @vf.reward
     async def verified_gain(self, trace: vf.Trace) -> float:
@@ -55,12 +56,13 @@ class WriterTask(vf.Task[WriterData, vf.State, vf.TaskConfig]):
 class WriterTaskset(vf.Taskset[WriterTask, WriterConfig]):
     def load(self) -> Iterable[WriterTask]:
         config = self.config
-        for system, prompt in prompts(config):
+        for system, prompt, parents in prompts(config):
             for seed in range(config.first_seed, config.first_seed + config.seeds):
                 data = WriterData(
                     prompt=prompt,
                     system_prompt=system,
                     task_folder=config.task_folder,
+                    parents=list(parents),
                     seed=seed,
                     runs=config.runs,
                     scale=config.scale,
@@ -68,16 +70,16 @@ class WriterTaskset(vf.Taskset[WriterTask, WriterConfig]):
                 yield WriterTask(data, config.task)
 
 
-def prompts(config: WriterConfig) -> list[tuple[str, str]]:
-    """(system, user) of each different prompt of the data."""
+def prompts(config: WriterConfig) -> list[tuple[str, str, tuple[str, ...]]]:
+    """(system, user, the parents' texts) of each different prompt of the data."""
     if config.data is None:
-        return [(SYSTEM, first_prompt(config.task_folder))]
-    found: dict[tuple[str, str], None] = {}
+        return [(SYSTEM, first_prompt(config.task_folder), ())]
+    found: dict[tuple[str, str, tuple[str, ...]], None] = {}
     for line in config.data.read_text("utf-8").splitlines():
         row = json.loads(line)
-        said = row.get("prompt") or row["messages"][:-1]
+        said = row["messages"][:-1]
         if [message["role"] for message in said] == ["system", "user"]:
-            found[said[0]["content"], said[1]["content"]] = None
+            found[said[0]["content"], said[1]["content"], tuple(row["parents"])] = None
     if not found:
         raise ValueError(f"{config.data}: no row has a prompt of a system and a user message")
     return list(found)

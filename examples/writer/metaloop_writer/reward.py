@@ -12,9 +12,12 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from meta.mutators.llm.reply import BadReply, WrittenChild, child_of, parsed
+from programs.errors import ProgramError
 from programs.program import Program
 from programs.shelf import starter
 
@@ -36,8 +39,11 @@ class Reward:
     refusal: str = ""
 
 
-def program_of(reply: str) -> str:
-    """The text between <program> tags, else the whole reply without a code fence around it."""
+def program_of(reply: str, parents: Sequence[str] = ()) -> str:
+    """The program of a reply: of a JSON object that changes ``parents``, what it makes of them; else the text between
+    <program> tags, or the whole reply without a code fence around it. Raises BadReply, ProgramError."""
+    if parents:
+        return child_of([Program.parse(text) for text in parents], parsed(reply, WrittenChild))
     tagged = _PROGRAM.findall(reply)
     text = tagged[-1] if tagged else reply.strip()
     fenced = _FENCE.match(text.strip())
@@ -45,14 +51,25 @@ def program_of(reply: str) -> str:
 
 
 def reward(
-    reply: str, task: str, *, seed: int = 0, runs: int = 4, scale: float = 1.0, timeout: float = 3600.0
+    reply: str,
+    task: str,
+    parents: Sequence[str] = (),
+    *,
+    seed: int = 0,
+    runs: int = 4,
+    scale: float = 1.0,
+    timeout: float = 3600.0,
 ) -> Reward:
-    """Run the program of a reply and stock on ``task`` (a name or a folder), ``runs`` times each.
+    """Run the program of a reply and stock on ``task`` (a name or a folder), ``runs`` times each. ``parents``: the
+    programs that the reply changes, where it is one of an exported prompt.
 
     ``scale``: gain that counts as a reward of 1, in the unit of the task's metric. Raises RuntimeError where the runs
     could not be carried out, which says nothing about the program.
     """
-    text = program_of(reply)
+    try:
+        text = program_of(reply, parents)
+    except (BadReply, ProgramError) as bad:
+        return Reward(REFUSED, refusal=str(bad))
     if len(text) > MOST_CHARACTERS:
         return Reward(REFUSED, refusal=f"a program of {len(text)} characters")
     with tempfile.TemporaryDirectory(prefix="metaloop-reward-") as folder:

@@ -42,13 +42,10 @@ def test_a_row_per_prompt_and_seed_and_a_reward_from_real_runs(task: str) -> Non
 
 def test_prompts_come_from_exported_rows(task: str, tmp_path: Path) -> None:
     said = [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}]
-    rows = [
-        {"messages": [*said, {"role": "assistant", "content": "a"}]},
-        {"prompt": said, "chosen": [], "rejected": []},
-    ]
+    rows = [{"messages": [*said, {"role": "assistant", "content": text}], "parents": ["# P\n"]} for text in "ab"]
     (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     made = list(WriterTaskset(WriterConfig(task_folder=task, data=tmp_path / "train.jsonl", first_seed=5, seeds=1)))
-    assert [(row.data.system_prompt, row.data.prompt, row.data.seed) for row in made] == [("s", "u", 5)]
+    assert [(row.data.system_prompt, row.data.prompt, row.data.parents) for row in made] == [("s", "u", ["# P\n"])]
 
 
 def test_the_library_finds_it_by_its_name(task: str) -> None:

@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import finetune
 
 SAID = [{"role": "system", "content": "You write programs."}, {"role": "user", "content": "Write one."}]
-GOOD, BAD = ({"role": "assistant", "content": text} for text in ("# Queue\n\n- Use `norm=batch`.\n", "# x\n"))
+GOOD = {"role": "assistant", "content": '{"ideas": ["Use `norm=batch`."]}'}
 
 
 @pytest.fixture(scope="module")
@@ -70,14 +70,6 @@ def test_sft_makes_the_reply_likelier(model: Path, tmp_path: Path, capsys: pytes
     long = {"role": "assistant", "content": "word " * 200}
     write(tmp_path / "data", {"messages": [*SAID, GOOD]}, {"messages": [*SAID, long]})
     assert likelihood(tuned(model, tmp_path, capsys), GOOD) > likelihood(model, GOOD) + 0.5
-
-
-def test_dpo_prefers_the_chosen_answer(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    row = {"prompt": SAID, "chosen": [GOOD], "rejected": [BAD]}
-    write(tmp_path / "data", row, row | {"rejected": [{"role": "assistant", "content": "word " * 200}]})
-    after = tuned(model, tmp_path, capsys)
-    before = likelihood(model, GOOD) - likelihood(model, BAD)
-    assert likelihood(after, GOOD) - likelihood(after, BAD) > before + 0.1
 
 
 def test_rounds_of_tools_are_text() -> None:

@@ -58,7 +58,7 @@ class ExportFlags:
     ]
     view: Annotated[
         str,
-        flag("The view to export, as in metaloop sql, or sft or dpo.", default="runs", metavar="NAME|all"),
+        flag("The view to export, as in metaloop sql, or `written`.", default="runs", metavar="NAME|all"),
     ]
     output: Annotated[
         str | None,
@@ -101,8 +101,8 @@ def export(
     of the study, and explain the notation of its ideas. --for scripted puts its
     list of ideas first, and refuses a program without an idea that a script can carry out.
 
-    --view sft and --view dpo are rows for training a model that writes programs: what a
-    model was asked, its answer, and the gain of that; or a better and a worse answer.
+    --view written has rows for training a model that writes programs: what a
+    model was asked, its answer, the texts of parents and child, and the verified gain.
 
     --to mlflow, trackio and wandb write every run with its experiments into a folder, for
     that tool. MLFLOW_TRACKING_URI and WANDB_MODE=online send them to a server instead.
@@ -140,16 +140,16 @@ def export(
 
 def to_tables(out: Output, folder: Path, target: Path | None, to: str, view: str) -> None:
     """Write a view, or every one, as tables."""
-    from analysis.export import TRAINING, open_training
+    from analysis.export import WRITTEN, open_written
     from analysis.study import VIEWS
 
-    if view not in (*VIEWS, *TRAINING, "all"):
-        raise NotFound(f"no view {view!r}", hint=f"one of {', '.join((*VIEWS, *TRAINING))}, or all")
+    if view not in (*VIEWS, WRITTEN, "all"):
+        raise NotFound(f"no view {view!r}", hint=f"one of {', '.join((*VIEWS, WRITTEN))}, or all")
     if target is None and (view == "all" or out.mode == "json"):
         raise UsageError(
             "name a file or folder to write to", hint=f"metaloop export {resolve.typed(folder)} -o tables/"
         )
-    with open_training(folder) if view in TRAINING else resolve.connect(folder) as con:
+    with open_written(folder) if view == WRITTEN else resolve.connect(folder) as con:
         if target is None:
             to_stdout(con, view, to)
             return

@@ -11,11 +11,13 @@ from typing import Any
 
 import pytest
 
-from analysis.export import TRAINING, open_training, write
+from analysis.export import open_written, write
 from analysis.study import query
 from meta.mutators.llm.budget import ROUNDS
+from meta.mutators.llm.reply import WrittenChild, child_of, parsed
 from meta.study.begin import create
 from meta.study.plan import Plan
+from programs.program import Program
 from tests.llm.kits import KEY, environment, staff
 from tests.llm.tooling import ToolServer, searcher
 from tests.meta.llm.test_study import carry_on
@@ -118,16 +120,23 @@ def test_who_never_stops_calling_tools_is_cut_short_and_refused(play: Play) -> N
 def test_turns_are_in_the_data_for_training_and_keys_are_nowhere(
     ended: Path, attempts: list[dict[str, Any]], tmp_path: Path
 ) -> None:
-    with open_training(ended) as con:
-        for view in TRAINING:
-            write(con, view, tmp_path / f"{view}.jsonl", "jsonl")
-    told = [json.loads(line) for line in (tmp_path / "sft.jsonl").read_text().splitlines()]
+    with open_written(ended) as con:
+        write(con, "written", tmp_path / "written.jsonl", "jsonl")
+    told = [json.loads(line) for line in (tmp_path / "written.jsonl").read_text().splitlines()]
     gained = "child_id IN (SELECT child_id FROM credit WHERE method = 'mutation')"
     known = query(ended, f"SELECT child_id FROM mutations WHERE accepted AND model IS NOT NULL AND {gained}")
     assert known and {row["child_id"] for row in told} == {row["child_id"] for row in known}
     turns = {a["child_id"]: a.get("turns", []) for a in attempts}
     assert any(turns[row["child_id"]] for row in told)
+    texts = {row["program_id"]: row["text"] for row in query(ended, "SELECT program_id, text FROM programs")}
     for row in told:
+        assert row["child"] == texts[row["child_id"]] and row["parents"] == [texts[p] for p in row["parent_ids"]]
+        assert (
+            child_of(
+                [Program.parse(text) for text in row["parents"]], parsed(row["messages"][-1]["content"], WrittenChild)
+            )
+            == row["child"]
+        )
         roles = [m["role"] for m in row["messages"]]
         assert roles[:2] == ["system", "user"] and roles[-1] == "assistant" and row["messages"][-1]["content"]
         ids = [call["id"] for m in row["messages"] for call in m["tool_calls"] or ()]

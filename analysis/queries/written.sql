@@ -1,11 +1,11 @@
--- Rows for training a model that writes programs: `sft`, a conversation with a model that ended with a child whose gain
--- over its parent is known, and `dpo`, two such conversations about the same parents, of which one child gained more.
--- clean, t_test and t_quantile are functions of `analysis.export`. shown: significant at 90% on a task, a loss on none.
+-- Rows for training a model that writes programs: the conversation with a model that ended with a child, the texts of
+-- its parents and its own, and its verified gain over its parent. clean is a function of `analysis.export`. shown: the
+-- gain is significant at 90% on a task, a loss on none.
 CREATE MACRO message(speaker, said, calls, answered) AS {
     'role': speaker, 'content': clean(said), 'tool_calls': calls::STRUCT(id VARCHAR, "type" VARCHAR,
         "function" STRUCT("name" VARCHAR, arguments VARCHAR))[], 'tool_call_id': answered::VARCHAR};
 
-CREATE TABLE sft AS
+CREATE TABLE written AS
 WITH RECURSIVE attempts AS (
     SELECT place, unnest(from_json(record, '{
         "generation": "BIGINT", "attempt": "BIGINT", "child_id": "VARCHAR", "parent_ids": ["VARCHAR"],
@@ -46,43 +46,9 @@ SELECT list_concat(
                 message('tool', tool.result, NULL, format('call_{}_{}', turn.call, i - 1)))))),
         [message('assistant', reply, NULL, NULL)]) AS messages,
     (SELECT any_value(study_id) FROM studies) AS study, generation, attempt, operator, model, meta_program_id, repairs,
-    child_id, parent_ids, lineage, shown, unnest(CASE WHEN len(gains) = 1 THEN gains[1] END), gains
+    child_id, (SELECT clean(any_value(text)) FROM programs WHERE program_id = children.child_id) AS child, parent_ids,
+    (SELECT list(clean(p.text) ORDER BY list_position(children.parent_ids, p.program_id)) FROM programs AS p
+        WHERE list_contains(children.parent_ids, p.program_id)) AS parents,
+    lineage, shown, unnest(CASE WHEN len(gains) = 1 THEN gains[1] END), gains
 FROM children JOIN replies USING (call) JOIN known USING (child_id) JOIN lineages USING (child_id)
 ORDER BY generation, attempt;
-
-CREATE TABLE dpo AS
-WITH gained AS (
-    SELECT match_id, task, program_id, run_seed, last(verified_gain ORDER BY run_id) AS gain
-    FROM runs
-    WHERE state = 'finished' AND verified_gain IS NOT NULL AND program_id IS NOT NULL
-        AND purpose IS DISTINCT FROM 'ablation' AND role IS DISTINCT FROM 'a/a'
-    GROUP BY ALL),
--- A reply stands for another one if it has the same form, and there were no rounds of tools, which no other shares.
-answers AS (
-    SELECT *, (generation, parent_ids, operator, repairs, lower(regexp_extract_all(messages[-1].content,
-        '(?m)^<\w+(?: name="[^"\n]*")?>')::VARCHAR)) AS job
-    FROM sft WHERE len(list_filter(messages, lambda m: m.role = 'assistant')) = 1),
-differences AS (
-    SELECT a.child_id AS chosen_id, b.child_id AS rejected_id, x.task, avg(x.gain - y.gain) AS margin,
-        stddev_samp(x.gain - y.gain) / sqrt(count(*)) AS se, count(*) AS n
-    FROM answers AS a JOIN answers AS b ON a.job IS NOT DISTINCT FROM b.job AND a.child_id <> b.child_id
-        JOIN gained AS x ON x.program_id = a.child_id
-        JOIN gained AS y ON y.program_id = b.child_id
-            AND (x.match_id, x.task, x.run_seed) = (y.match_id, y.task, y.run_seed)
-    GROUP BY ALL HAVING count(*) >= 2),
-tested AS (
-    SELECT *, t_test(margin, se, n - 1) AS p, t_quantile(0.975, n - 1) * se AS half FROM differences),
-pairs AS (
-    SELECT chosen_id, rejected_id,
-        coalesce(bool_or(margin > 0 AND p <= 0.1), false) AND bool_and(margin >= 0) AS shown,
-        list({'task': task, 'margin': margin, 'margin_low': margin - half, 'margin_high': margin + half, 'se': se, 'n': n,
-            'p': p} ORDER BY task) AS margins
-    FROM tested GROUP BY ALL
-    HAVING sum(coalesce(margin / nullif(se, 0), sign(margin))) > 0
-        OR (sum(coalesce(margin / nullif(se, 0), sign(margin))) = 0 AND chosen_id < rejected_id))
-SELECT c.messages[:-2] AS prompt, c.messages[-1:] AS chosen, r.messages[-1:] AS rejected,
-    c.messages[:-2] = r.messages[:-2] AS same_prompt, c.study, c.generation, c.attempt, c.operator, c.model,
-    c.meta_program_id, chosen_id, rejected_id, c.parent_ids, c.lineage, pairs.shown,
-    unnest(CASE WHEN len(margins) = 1 THEN margins[1] END), margins
-FROM pairs JOIN answers AS c ON c.child_id = chosen_id JOIN answers AS r ON r.child_id = rejected_id
-ORDER BY c.generation, c.attempt, r.attempt;
