@@ -44,9 +44,13 @@ def export(path: Path | str, folder: Path | str, to: Format, views: Sequence[str
 def open_written(path: Path | str) -> duckdb.DuckDBPyConnection:
     """The study at ``path`` with the table of ``queries/written.sql``. Raises as open_study."""
     con = open_study(path, views=("credit",))
+    add_written(con)
+    return con
+
+
+def add_written(con: duckdb.DuckDBPyConnection) -> None:
     con.create_function("clean", clean, ["VARCHAR"], "VARCHAR")
     con.execute(statement(WRITTEN))
-    return con
 
 
 def clean(text: str) -> str:
