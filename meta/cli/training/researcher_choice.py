@@ -55,13 +55,12 @@ class ResearcherChoice:
 
     @cached_property
     def settled(self) -> ModelConfig:
-        """With the context size of the models, for which their server is asked."""
+        """With the context size of the models."""
         if not self.config.models:
             return self.config
         from inner_loop.models.context_size import settled
 
-        replay = os.environ.get("METALOOP_REPLAY")
-        return settled(self.config, replay=Path(replay) if replay else None)
+        return settled(self.config)
 
     @classmethod
     def of(cls, models: ModelFlags, *, yes: bool) -> ResearcherChoice:
