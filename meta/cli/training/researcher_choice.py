@@ -210,7 +210,7 @@ class ResearcherChoice:
 
 def limits(config: ModelConfig) -> dict[str, Any]:
     """The limits of calls, as details of a cost; times in seconds."""
-    limited = {"context_tokens": config.context_tokens, "max_wall_s": config.max_wall}
+    limited = {"context_tokens": config.context_tokens or "unknown", "max_wall_s": config.max_wall}
     return {name: value for name, value in limited.items() if value} | {
         "reply_tokens": config.reply_limit,
         "call_timeout_s": config.call_timeout,

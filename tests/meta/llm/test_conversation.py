@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from inner_loop.models import bounds
 from inner_loop.models.client import ModelClient
+from inner_loop.models.context_size import prompt_tokens
 from inner_loop.models.contract import Message
 from inner_loop.models.tools import Offer, ToolCall, called
 from meta.mutators.llm.conversation import Talk, converse
@@ -94,12 +94,12 @@ def test_the_last_round_is_closed_and_names_the_tools_all_the_same(server: ToolS
         assert asked == answered and len(asked) == 4 * said_before
 
 
-def test_every_round_is_reserved_before_it_starts(server: ToolServer, tmp_path: Path) -> None:
+def test_no_round_starts_beyond_a_cap(server: ToolServer, tmp_path: Path) -> None:
     events: list[dict[str, Any]] = []
-    offer = Offer(tools())
-    most = bounds.most_tokens(ASK, offer) + 500
-    assert most > bounds.most_tokens(ASK) + 500 + 1_000  # what describes the tools is sent, and paid for
-    found = talk(events, max_tokens=most + 100, study=tmp_path)
+    assert (
+        prompt_tokens(ASK, Offer(tools())) > prompt_tokens(ASK) + 300
+    )  # what describes the tools is sent, and paid for
+    found = talk(events, max_tokens=10, study=tmp_path)
     assert found.reply is None and len(found.turns) == 1 and found.tokens == events[0]["tokens"]
     assert len(server.seen) == 1 and events[1]["status"] == "failed" and "--max-tokens" in events[1]["reason"]
 
