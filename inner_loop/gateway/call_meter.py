@@ -103,8 +103,12 @@ class CallMeter:
         if self.problem is not None:
             raise RequestRefused(402, f"metaloop: {self.problem.message}. Do not retry: the run ends here.")
         with self._lock:
-            number, self._next = self._next, self._next + 1
-            call = MeteredCall(self, request, price, estimate, key, number, self._context.run_id)
+            event = CallEvent(
+                run_id=self._context.run_id or None, number=self._next, purpose="agent", attempts=1, wall_seconds=0.0,
+                request=hashlib.sha256(request.content).hexdigest(), model=request.model, tokens=0, usd=0.0,
+            )  # fmt: skip
+            self._next += 1
+            call = MeteredCall(self, key, event, price, estimate)
             self._open.add(call)
         return call
 
@@ -117,13 +121,10 @@ class MeteredCall:
     """One call in flight. Only its first settlement counts."""
 
     def __init__(
-        self, meter: CallMeter, request: ModelRequest, price: prices.TokenPrice | None, estimate: Cost, key: str,
-        number: int, run_id: str,
-    ) -> None:  # fmt: skip
+        self, meter: CallMeter, key: str, event: CallEvent, price: prices.TokenPrice | None, estimate: Cost
+    ) -> None:
         self.key = key
-        self._meter, self._price, self._estimate, self._model = meter, price, estimate, request.model
-        self._number, self._run_id = number, run_id
-        self._request = hashlib.sha256(request.content).hexdigest()
+        self._meter, self._event, self._price, self._estimate = meter, event, price, estimate
         self._began = time.monotonic()
         self._settled = False
         self._lock = threading.Lock()
@@ -150,20 +151,20 @@ class MeteredCall:
             if self._settled:
                 return
             self._settled = True
-        seconds = round(time.monotonic() - self._began, 4)
+        seconds, reason = round(time.monotonic() - self._began, 4), scrub(reason)
         usd = cost.usd if self._price or not cost.tokens else None
-        event = CallEvent(
-            run_id=self._run_id or None, number=self._number, purpose="agent", request=self._request,
-            tokens=0, usd=0.0, lost_tokens=cost.tokens, lost_usd=usd, wall_seconds=seconds, attempts=1,
-            faults=(f"{self._model}: {scrub(reason)}"[:200],) if reason else (),
-            model=(reading and reading.model) or self._model, finish=reading.finish if reading else "",
-            status=status, reason=scrub(reason)[:300],
-        )  # fmt: skip
-        if reading and (usage := reading.usage):  # no text: the session's output contains it
+        event = replace(self._event, status=status, reason=reason[:300], wall_seconds=seconds)
+        if reason:
+            event = replace(event, faults=(f"{event.model}: {reason}"[:200],))
+        if reading:  # without its text, which the session's output contains
+            event = replace(event, model=reading.model or event.model, finish=reading.finish)
+        if reading and (usage := reading.usage):
             event = replace(
-                event, tokens=cost.tokens, usd=usd, lost_tokens=0, lost_usd=0.0, tokens_in=usage.tokens_in,
-                tokens_out=usage.tokens_out, tokens_cached=usage.cached, reply_usd=usd, reply_seconds=seconds,
+                event, tokens=cost.tokens, usd=usd, tokens_in=usage.tokens_in, tokens_out=usage.tokens_out,
+                tokens_cached=usage.cached, reply_usd=usd, reply_seconds=seconds,
             )  # fmt: skip
+        else:
+            event = replace(event, lost_tokens=cost.tokens, lost_usd=usd)
         self._meter.settle(self, event, cost)
 
 
