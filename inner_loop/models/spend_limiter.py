@@ -20,13 +20,13 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from inner_loop.run_context import ModelConfig, RunContext
 from programs.errors import CapReached, Corrupt
 
 LOOK_SECONDS = 0.02
-FORGOTTEN_SECONDS = 3600.0  # after which a call of another machine counts as killed
+FORGOTTEN_SECONDS = 3600.0  # after which a call of a process that cannot be seen here counts as killed
 _numbers = itertools.count()
 
 
@@ -52,6 +52,8 @@ class OpenCall(BaseModel):
 
 class Spending(BaseModel):
     """The content of purse.json: the cost of all ended calls, and the calls in flight by process and number."""
+
+    model_config = ConfigDict(extra="forbid")  # a file of another version, in which the spending stands elsewhere
 
     spent: Cost = Cost()
     open: dict[str, OpenCall] = Field(default_factory=dict)
@@ -179,6 +181,6 @@ def _started(pid: int) -> str:
 
 def _alive(key: str, since: float) -> bool:
     host, pid, started, _ = key.split(" ")
-    if host != socket.gethostname():
+    if host != socket.gethostname() or not started:  # or no /proc here
         return time.time() - since < FORGOTTEN_SECONDS
     return started == _started(int(pid))

@@ -97,11 +97,13 @@ def test_a_call_whose_process_was_killed_is_charged_its_estimate_once(tmp_path: 
         started(limiter, Cost())
 
 
-def test_calls_of_another_machine_that_shares_the_folder_are_not_taken_for_dead(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("where", ["elsewhere 1 1", f"{socket.gethostname()} {os.getpid()} "])
+def test_calls_of_a_process_that_cannot_be_seen_are_not_taken_for_dead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
+    """On another machine that shares the folder, or where there is no /proc."""
     with monkeypatch.context() as patch:
-        patch.setattr(limiters, "_process", lambda _: "elsewhere 1 1")
+        patch.setattr(limiters, "_process", lambda _: where)
         there = SpendLimiter(tmp_path)
         key = started(there, Cost(5))
         started(there, Cost(70))
@@ -168,9 +170,10 @@ def test_a_run_that_is_resumed_has_spent_what_it_had_spent(how: dict[str, Any]) 
 
 
 def test_a_file_that_cannot_be_read_is_no_empty_one(tmp_path: Path) -> None:
-    (tmp_path / "purse.json").write_text("[]")
-    with pytest.raises(Corrupt, match=r"purse\.json: cannot be read"):
-        started(SpendLimiter(tmp_path), Cost(1))
+    for text in ("[]", "", '{"tokens": 5, "usd": 0.1, "open": {}}'):
+        (tmp_path / "purse.json").write_text(text)
+        with pytest.raises(Corrupt, match=r"purse\.json: cannot be read"):
+            started(SpendLimiter(tmp_path), Cost(1))
 
 
 @pytest.mark.parametrize("cap", CAPS)
