@@ -12,10 +12,9 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from arena.choice import on_cluster
-from inner_loop.models.call_slots import take
 from programs.errors import UsageError
 from trainer.gpu import usable
 from trainer.task import Task
@@ -81,3 +80,16 @@ class Leases:
                         time.sleep(LOOK_SECONDS)
                     held.enter_context(device)
             yield
+
+
+def take(folder: Path, name: str, width: int) -> TextIO | None:
+    """One of ``width`` lock files, locked; None if all are held."""
+    for number in range(width):
+        slot = open(folder / f"{name}-{number}.lock", "a", encoding="utf-8")  # noqa: SIM115 - held by the caller
+        try:
+            fcntl.flock(slot, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            slot.close()
+        else:
+            return slot
+    return None

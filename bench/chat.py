@@ -229,9 +229,17 @@ def caps(root: Path) -> None:
             spend(team, folder)
             made = sum(server.billed), server.billed[0] * 1e-6 + server.billed[1] * 2e-6
         if "max_tokens" in cap:
-            figure("spent_tokens", f"{made[0]} of {cap['max_tokens']}, {len(server.seen)} requests", "never over")
+            figure(
+                "spent_tokens",
+                f"{made[0]} of {cap['max_tokens']}, {len(server.seen)} requests",
+                "over by less than one call",
+            )
         else:
-            figure("spent_usd", f"{made[1]:.5f} of {cap['max_usd']}, {len(server.seen)} requests", "never over")
+            figure(
+                "spent_usd",
+                f"{made[1]:.5f} of {cap['max_usd']}, {len(server.seen)} requests",
+                "over by less than one call",
+            )
 
 
 def spend(team: ModelConfig, folder: Path) -> None:

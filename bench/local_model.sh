@@ -8,7 +8,7 @@
 #   OPENAI_API_BASE=http://127.0.0.1:11434/v1 bench/local_model.sh qwen3:4b
 #   python -m tests.llm.local llama.cpp 4096       a stand-in: its replies follow from the prompt, nothing is learnt
 #
-# TASK (strokes), RUN_BUDGET (the task's), CONTEXT (as reported), OUT (a new folder): of the two studies.
+# TASK (strokes), RUN_BUDGET (the task's), CONTEXT (tokens, unknown), OUT (a new folder): of the two studies.
 # Exit status: 0 both commands ended, 1 one of them failed, 2 there is no such server.
 set -u -o pipefail
 cd "$(dirname "$0")/.."
@@ -22,7 +22,7 @@ out=${OUT:-$(mktemp -d -t metaloop-local-XXXX)}
 task=${TASK:-strokes}
 metaloop() { "$PYTHON" -m meta.cli.start "$@"; }
 
-# A first call loads the model: Ollama reports the context size of loaded models only.
+# A first call loads the model.
 body="{\"model\": \"$name\", \"max_tokens\": 1, \"messages\": [{\"role\": \"user\", \"content\": \"Say yes.\"}]}"
 answer=$(curl -sS -m 300 -H "Authorization: Bearer $OPENAI_API_KEY" -H 'Content-Type: application/json' -d "$body" \
   "$base/chat/completions") || { echo "error: no answer from $base" >&2; exit 2; }
@@ -39,8 +39,7 @@ plan=$(metaloop match stock "${alone[@]}" "${flags[@]}" --dry-run --json) || exi
 "$PYTHON" -c '
 import json, sys
 plan = json.loads(sys.argv[1])
-size = plan.get("context_tokens")
-print("context:", f"{size} tokens" if size else "not reported; set CONTEXT", "| longest reply:", plan["reply_tokens"])
+print("context tokens:", plan["context_tokens"], "| longest reply:", plan["reply_tokens"])
 ' "$plan"
 
 # The calls of a study; a reason is shown with the models own words, of which there may be many.

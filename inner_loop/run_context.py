@@ -32,7 +32,9 @@ class ModelConfig(BaseModel):
         description="NAME=IN/OUT[/CACHED]: dollars per million tokens of a model for which LiteLLM has no price",
     )
     context_tokens: int | None = Field(
-        default=None, ge=512, description="tokens of a prompt and its reply, of the smallest model (as the server says)"
+        default=None,
+        ge=512,
+        description="tokens of a prompt and its reply, of the smallest model; else by LiteLLM's table",
     )
     reply_tokens: int = Field(default=8192, ge=1, description="longest reply; at most a fifth of a small context")
     call_timeout: float = Field(default=300.0, gt=0, description="time of one attempt of a call: 5m")

@@ -15,7 +15,6 @@ import re
 import shutil
 import tempfile
 import threading
-import time
 from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
@@ -76,7 +75,6 @@ class ProxyRequest:
     refused: str = ""
     sent: int = 0
     received: int = 0
-    seconds: float = 0.0
 
 
 class _Refused(Exception):
@@ -91,7 +89,6 @@ class AgentProxy(Closing):
     def __init__(self, hosts: Iterable[str] = LLM_HOSTS) -> None:
         self.rules = tuple(Rule.parse(host) for host in hosts)
         self.requests: deque[ProxyRequest] = deque(maxlen=_REMEMBERED)
-        self.sent = self.received = self.refused = 0
         self._folder = Path(tempfile.mkdtemp(prefix="metaloop-proxy-"))  # mode 700
         self.socket = self._folder / "socket"
         self._failure = ""
@@ -113,15 +110,6 @@ class AgentProxy(Closing):
             self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
         shutil.rmtree(self._folder, ignore_errors=True)
-
-    def summary(self) -> dict[str, tuple[int, int, int]]:
-        """host:port → (allowed requests, bytes sent, bytes received) of the stored requests."""
-        totals: dict[str, tuple[int, int, int]] = {}
-        for one in self.requests:
-            if not one.refused:
-                count, sent, received = totals.get(name := f"{one.host}:{one.port}", (0, 0, 0))
-                totals[name] = (count + 1, sent + one.sent, received + one.received)
-        return totals
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -156,14 +144,13 @@ class AgentProxy(Closing):
             writer.close()
 
     async def _tunnel(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        request, started = ProxyRequest("", 0), time.monotonic()
+        request = ProxyRequest("", 0)
         try:
             if self._open > _CONNECTIONS:
                 raise _Refused("503 Service Unavailable", f"more than {_CONNECTIONS} connections")
             request = await _request(reader)
             there, out = await self._connect(request.host, request.port)
         except _Refused as refused:
-            self.refused += 1
             self.requests.append(replace(request, refused=str(refused)))
             text = f"metaloop: {refused}\n".encode()
             head = f"HTTP/1.1 {refused.status}\r\nContent-Length: {len(text)}\r\nConnection: close\r\n\r\n"
@@ -176,10 +163,7 @@ class AgentProxy(Closing):
             await asyncio.gather(_pump(reader, out, counts, 0), _pump(there, writer, counts, 1))
         finally:
             out.close()
-            self.sent += counts[0]
-            self.received += counts[1]
-            seconds = time.monotonic() - started
-            self.requests.append(replace(request, sent=counts[0], received=counts[1], seconds=seconds))
+            self.requests.append(replace(request, sent=counts[0], received=counts[1]))
 
     async def _connect(self, host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """A connection to an allowed host; _Refused if it is not allowed or not reachable."""

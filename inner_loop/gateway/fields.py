@@ -1,14 +1,16 @@
-"""Allow-lists for the requests that the gateway forwards: fields, types of items and tools, names of models.
+"""What may be in a request that the gateway forwards: one table for each API, and the check of a body against it.
 
 Anything not listed is refused with one line. Deliberately missing is everything that would give the agent a network at
 the vendor, choose another model or use data outside the request: its cost could not be seen here. Sources: openai 2.54
 (CompletionCreateParams, ResponseCreateParams, ResponseInputItemParam), anthropic-sdk-python (beta MessageCreateParams),
-https://openrouter.ai/docs/api-reference/parameters, codex-rs (ResponsesApiRequest).
+https://openrouter.ai/docs/api-reference/parameters, codex-rs (ResponsesApiRequest, ResponseItem).
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import JsonValue
@@ -27,62 +29,130 @@ class RequestRefused(Exception):
         self.message = message
 
 
+@dataclass(frozen=True)
+class Api:
+    """``fields`` of a body; ``content``: those with text for the model; ``lengths``: those that limit a reply;
+    ``parts``: the keys of each type of object in the content, with their rules (see `_api`)."""
+
+    fields: frozenset[str]
+    content: tuple[str, ...]
+    lengths: tuple[str, ...]
+    parts: dict[str, dict[str, str]]
+
+
 def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
+def _api(fields: str, content: str, lengths: str, parts: str) -> Api:
+    """``parts``: ``TYPE: KEY …``. A key alone has a text or a number; ``key=a|b``: objects of these types (``a.``: an
+    object without a type, listed under that name), ``key=|a|b``: or a text; ``key@``: a picture as a data URL;
+    ``key^``: tools; ``key~``: anything, as arguments of the agent's own tools."""
+    rules: dict[str, dict[str, str]] = {}
+    for word in parts.split():
+        if word.endswith(":"):
+            keys = rules[word[:-1]] = {"type": ""}
+        else:
+            name = re.split("[=@^~]", word)[0]
+            keys[name] = word[len(name) :]
+    return Api(_words(f"{_COMMON} {fields}"), tuple(content.split()), tuple(lengths.split()), rules)
+
+
 _COMMON = "model stream temperature top_p tools tool_choice"
-_OPENAI = (
-    "parallel_tool_calls prompt_cache_key prompt_cache_options prompt_cache_retention reasoning safety_identifier "
-    "stream_options top_logprobs user"
-)
-FIELDS: dict[Kind, frozenset[str]] = {
-    # the last two lines: OpenRouter, DeepSeek, and local servers
-    "chat": _words(f"""{_COMMON} {_OPENAI} messages frequency_penalty function_call functions logit_bias logprobs
-        max_tokens max_completion_tokens n presence_penalty reasoning_effort response_format seed stop verbosity
-        cache_control chat_template_kwargs enable_thinking include_reasoning min_p repetition_penalty thinking top_a
-        top_k usage"""),
-    "responses": _words(f"""{_COMMON} {_OPENAI} include input instructions max_output_tokens max_tool_calls metadata
-        text truncation"""),
-    "messages": _words(f"""{_COMMON} cache_control context_management max_tokens messages metadata output_config
-        output_format stop_sequences system thinking top_k"""),
+_OPENAI = """parallel_tool_calls prompt_cache_key prompt_cache_options prompt_cache_retention reasoning
+    safety_identifier stream_options top_logprobs user"""
+APIS: dict[Kind, Api] = {
+    # the last two lines of fields: OpenRouter, DeepSeek, and local servers
+    "chat": _api(
+        f"""{_OPENAI} messages frequency_penalty function_call functions logit_bias logprobs
+        max_tokens max_completion_tokens presence_penalty reasoning_effort response_format seed stop verbosity
+        cache_control enable_thinking include_reasoning min_p repetition_penalty thinking top_a top_k usage""",
+        content="messages",
+        lengths="max_completion_tokens max_tokens",
+        parts="""
+        message: role name content=|text|image_url|refusal refusal tool_calls=function|custom tool_call_id
+            function_call=call. reasoning reasoning_content thinking_blocks=thinking|redacted_thinking
+            reasoning_details=reasoning.text|reasoning.summary|reasoning.encrypted cache_control=ephemeral
+        text: text cache_control=ephemeral
+        image_url: image_url=url. cache_control=ephemeral
+        url.: url@ detail
+        refusal: refusal
+        function: id index function=call.
+        custom: id index custom=call.
+        call.: name arguments input
+        thinking: thinking signature cache_control=ephemeral
+        redacted_thinking: data cache_control=ephemeral
+        reasoning.text: text signature id format index
+        reasoning.summary: summary id format index
+        reasoning.encrypted: data id format index
+        ephemeral: ttl""",
+    ),
+    "responses": _api(
+        f"{_OPENAI} include input instructions max_output_tokens max_tool_calls metadata text truncation",
+        content="input instructions",
+        lengths="max_output_tokens",
+        parts="""
+        message: id status role phase content=|text|input_text|output_text|input_image|refusal
+        agent_message: id author recipient content=input_text|encrypted_content
+        reasoning: id status summary=summary_text content=reasoning_text|text encrypted_content
+        compaction: id encrypted_content
+        additional_tools: id role tools^
+        function_call: id status name namespace arguments call_id caller=direct
+        function_call_output: id status call_id output=|text|input_text|output_text|input_image|encrypted_content
+        custom_tool_call: id status name namespace input call_id caller=direct
+        custom_tool_call_output:
+            id status name call_id output=|text|input_text|output_text|input_image|encrypted_content
+        local_shell_call: id status call_id action~
+        local_shell_call_output: id status call_id output
+        apply_patch_call: id status call_id operation~
+        apply_patch_call_output: id status call_id output
+        tool_search_call: id status execution call_id arguments~
+        tool_search_output: id status execution call_id tools^
+        text: text
+        input_text: text
+        output_text: text
+        summary_text: text
+        reasoning_text: text
+        refusal: refusal
+        encrypted_content: encrypted_content
+        input_image: image_url@ detail
+        direct:""",
+    ),
+    "messages": _api(
+        """cache_control context_management max_tokens messages metadata output_config output_format stop_sequences
+        system thinking top_k""",
+        content="messages system",
+        lengths="max_tokens",
+        parts="""
+        message: role content=|text|image|document|tool_use|tool_result|thinking|redacted_thinking
+        text: text media_type data cache_control=ephemeral
+        image: source=base64 cache_control=ephemeral
+        base64: media_type data
+        document: source=text|content title context cache_control=ephemeral
+        content: content=|text|image
+        tool_use: id name input~ cache_control=ephemeral caller=direct
+        tool_result: tool_use_id is_error content=|text|image|document|tool_reference cache_control=ephemeral
+        tool_reference: tool_name cache_control=ephemeral
+        thinking: thinking signature
+        redacted_thinking: data
+        ephemeral: ttl scope
+        direct:""",
+    ),
 }
 #: Removed silently: agents send them, the reply is the same without them, and some cost extra.
 _TAKEN_OUT = _words("""store metadata service_tier speed prediction modalities audio client_metadata access_programs
     reasoningEffort promptCacheKey""")  # the last two: opencode's, ignored by OpenRouter
-#: Where a request has text for the model, and the allowed types of its parts.
-_CONTENT: dict[Kind, tuple[str, ...]] = {
-    "chat": ("messages",),
-    "responses": ("input", "instructions"),
-    "messages": ("messages", "system"),
-}
-_TYPES: dict[Kind, frozenset[str]] = {
-    "chat": _words("""text image_url refusal function custom ephemeral thinking redacted_thinking reasoning.text
-        reasoning.summary reasoning.encrypted"""),
-    "responses": _words("""message agent_message reasoning compaction additional_tools function_call
-        function_call_output custom_tool_call custom_tool_call_output local_shell_call local_shell_call_output
-        apply_patch_call apply_patch_call_output tool_search_call tool_search_output input_text input_image output_text
-        refusal summary_text reasoning_text encrypted_content text direct"""),
-    "messages": _words("""text image document base64 content tool_use tool_result tool_reference thinking
-        redacted_thinking ephemeral direct"""),
-}
-#: Arguments of tool calls, which may be anything.
-_OPAQUE = {
-    ("tool_use", "input"),
-    ("local_shell_call", "action"),
-    ("apply_patch_call", "operation"),
-    ("tool_search_call", "arguments"),
-}
+_TAKEN_OUT_OF_PARTS = _words("annotations logprobs provider_specific_fields internal_chat_message_metadata_passthrough")
 _IMAGES = ("image_url", "input_image", "image")
 #: Types of tools that the agent runs itself; all others run at the vendor, with a network and a price.
 _OWN_TOOLS = re.compile(r"function|custom|namespace|local_shell|apply_patch|(bash|text_editor|memory|computer)_\d+")
 #: A list, because the value from the request may be unhashable.
 _CHOICES = [*_words("auto any none required tool function custom allowed_tools local_shell apply_patch")]
 _CLEARS = re.compile(r"clear_(tool_uses|thinking)_\d+")  # other edits of a context call the model
-_REFERENCES = ("file_id", "file_url", "video_url", "file_data")
 _MODEL = re.compile(r"[!-~]{1,200}")  # it is shown on the user's terminal
 #: OpenRouter's variants of one model at one price: https://openrouter.ai/docs/guides/routing/model-variants/overview
 _VARIANTS = ("", "free", "extended", "thinking", "exacto")
+_MORE = "this field is not forwarded; leave it out (docs/agents.md, Models and cost)"
 
 
 def model_of(body: dict[str, JsonValue], route: Route) -> str:
@@ -94,21 +164,19 @@ def model_of(body: dict[str, JsonValue], route: Route) -> str:
     if "online" in variant.split(":") or "@preset" in lower:
         raise RequestRefused(400, f"{model}: models with web search or preset settings are not forwarded")
     if route.chooses_models and (variant not in _VARIANTS or lower.startswith("openrouter/")):
-        raise RequestRefused(
-            400, f"{model}: name one model with one price; allowed variants: {', '.join(_VARIANTS[1:])}"
-        )
+        variants = ", ".join(_VARIANTS[1:])
+        raise RequestRefused(400, f"{model}: name one model with one price; allowed variants: {variants}")
     return model
 
 
 def check(kind: Kind, body: dict[str, JsonValue]) -> int:
     """Bring a body into the form in which it is forwarded; returns the number of pictures. Raises RequestRefused."""
+    api = APIS[kind]
     for name in list(body):
-        if name in FIELDS[kind]:
+        if name in api.fields:
             continue
         if name not in _TAKEN_OUT and body[name] is not None:
-            raise RequestRefused(
-                400, f"{name[:80]}: this field is not forwarded; leave it out (docs/agents.md, Models and cost)"
-            )
+            raise RequestRefused(400, f"{name[:80]}: {_MORE}")
         del body[name]
     if "tools" in body and not own_tools(body):
         del body["tools"]
@@ -122,8 +190,48 @@ def check(kind: Kind, body: dict[str, JsonValue]) -> int:
                 own_tools(holder)
     if kind == "responses":
         body["store"] = False  # stored text could be used later by its name, unseen here
+        items = body.get("input")
+        for item in items if isinstance(items, list) else ():
+            _check_item(item)
     _check_edits(body.get("context_management"))
-    return _check_content(kind, [body[name] for name in _CONTENT[kind] if name in body])
+    first = ["", *api.parts] if kind == "responses" else ["", "message", "text"]  # the second: a system prompt in parts
+    return sum(_check_parts(api, body.get(name), first) for name in api.content)
+
+
+def _check_parts(api: Api, value: JsonValue, allowed: Sequence[str]) -> int:
+    """The number of pictures in a text, an object or a list of objects of the allowed types. Raises RequestRefused."""
+    if value is None or (isinstance(value, str) and "" in allowed):
+        return 0
+    pictures = 0
+    for one in value if isinstance(value, list) else [value]:
+        if not isinstance(one, dict):
+            raise RequestRefused(400, "content of a request is text or objects with a type")
+        form = allowed[0] if allowed[0].endswith(".") else one.get("type", "message")
+        if not form or form not in allowed:
+            raise RequestRefused(400, f"an item of type {str(form)[:60]!r} is not forwarded here")
+        pictures += form in _IMAGES
+        for key in list(one):
+            rule = api.parts[str(form)].get(key)
+            if rule is None and (one[key] is None or key in _TAKEN_OUT_OF_PARTS):
+                del one[key]
+            else:
+                pictures += _check_value(api, one, key, rule, f"{form} {key[:60]}")
+    return pictures
+
+
+def _check_value(api: Api, one: dict[str, JsonValue], key: str, rule: str | None, name: str) -> int:
+    value = one[key]
+    if rule is None:
+        raise RequestRefused(400, f"{name}: {_MORE}")
+    if rule == "^":
+        own_tools(one)
+    elif rule.startswith("="):
+        return _check_parts(api, value, rule[1:].split("|"))
+    elif rule == "@" and not (isinstance(value, str) and value.startswith("data:image/")):
+        raise RequestRefused(400, f"{name}: send pictures in the body: data outside the request cannot be metered")
+    elif rule == "" and isinstance(value, dict | list):
+        raise RequestRefused(400, f"{name}: a text or a number is expected")
+    return 0
 
 
 def own_tools(holder: dict[str, JsonValue]) -> list[JsonValue]:
@@ -148,57 +256,18 @@ def _check_edits(management: JsonValue) -> None:
         return
     edits = management.get("edits", []) if isinstance(management, dict) and management.keys() <= {"edits"} else None
     for edit in edits if isinstance(edits, list) else [None]:
-        if not _CLEARS.fullmatch(str(_kind(edit))):
+        if not (isinstance(edit, dict) and _CLEARS.fullmatch(str(edit.get("type")))):
             raise RequestRefused(400, "context_management: only clearing of tool uses and thinking is forwarded")
-
-
-def _check_content(kind: Kind, stack: list[JsonValue]) -> int:
-    """The number of pictures. Raises RequestRefused for a part of unknown type, or one that refers to data
-    elsewhere."""
-    pictures = 0
-    if kind == "responses" and stack and isinstance(stack[0], list):
-        for item in stack[0]:
-            _check_item(item)
-    while stack:
-        one = stack.pop()
-        if isinstance(one, list):
-            stack += one
-        elif isinstance(one, dict):
-            form = one.get("type")
-            if form is not None and not (isinstance(form, str) and form in _TYPES[kind]):
-                raise RequestRefused(400, f"an item of type {str(form)[:60]!r} is not forwarded")
-            pictures += form in _IMAGES
-            _check_near(one)
-            if "tools" in one:
-                own_tools(one)
-            stack += [value for name, value in one.items() if name != "tools" and (form, name) not in _OPAQUE]
-    return pictures
 
 
 def _check_item(item: JsonValue) -> None:
     """An item of Responses that is only a name refers to text at the vendor."""
-    if not isinstance(item, dict) or (_kind(item) in (None, "message") and not item.keys() >= {"role", "content"}):
+    named = item.get("type") if isinstance(item, dict) else None
+    if not isinstance(item, dict) or (named in (None, "message") and not item.keys() >= {"role", "content"}):
         raise RequestRefused(400, "an input item without role and content: text outside the request cannot be metered")
-    if item.get("type") == "reasoning" and not item.get("encrypted_content"):
+    if named == "reasoning" and not item.get("encrypted_content"):
         if not item.get("content") and item.get("id"):
             raise RequestRefused(
                 400, "reasoning by its id: ask for include=['reasoning.encrypted_content'] and send that"
             )
         item.pop("id", None)
-
-
-def _kind(value: JsonValue) -> JsonValue:
-    return value.get("type") if isinstance(value, dict) else None
-
-
-def _check_near(one: dict[str, JsonValue]) -> None:
-    """Pictures must be in the body. Files are refused: a page of a small PDF may cost thousands of tokens."""
-    form, source, link = one.get("type"), one.get("source"), one.get("image_url")
-    link = link.get("url") if isinstance(link, dict) else link
-    near = (isinstance(link, str) and link.startswith("data:")) or (form == "image" and _kind(source) == "base64")
-    if not near and (form in _IMAGES or link is not None):
-        raise RequestRefused(400, "send pictures in the body: data outside the request cannot be metered")
-    if any(one.get(name) is not None for name in _REFERENCES) or isinstance(one.get("audio"), dict):
-        raise RequestRefused(400, "files, audio and video are not forwarded: send text or a picture")
-    if form == "document" and _kind(source) not in ("text", "content"):
-        raise RequestRefused(400, "documents are forwarded as text only: the pages of a file cannot be metered")

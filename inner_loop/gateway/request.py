@@ -1,4 +1,4 @@
-"""Requests of an agent to a model API: which ones the gateway forwards, in which form, and their highest possible cost.
+"""Requests of an agent to a model API: which ones the gateway forwards, in which form, and the usage in their replies.
 
 A body is parsed and written again, so that exactly what was checked is sent. `fields` lists what may be in it.
 """
@@ -8,12 +8,15 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic import JsonValue
 
-from inner_loop.gateway.fields import Kind, RequestRefused, check, model_of
-from inner_loop.gateway.prompt_size import PromptParts, parts_of
+from inner_loop.gateway.fields import APIS, Kind, RequestRefused, check, model_of
 from inner_loop.gateway.route import Protocol, Route
+from inner_loop.models.context_size import SAFE_BYTES
+from inner_loop.models.usage import TokenUsage, as_dict, reported
+from programs.text import one_line
 
 METERED: dict[Protocol, dict[str, Kind]] = {
     "openai": {"chat/completions": "chat", "responses": "responses"},
@@ -24,41 +27,32 @@ _FREE: dict[Protocol, re.Pattern[str]] = {
     "anthropic": re.compile(r"GET v1/models(/[A-Za-z0-9][A-Za-z0-9._:-]{0,100})?|POST v1/messages/count_tokens"),
 }
 _QUERY = re.compile(r"[A-Za-z0-9_=&.-]{0,200}")
-_LENGTHS: dict[Kind, tuple[str, ...]] = {
-    "chat": ("max_completion_tokens", "max_tokens"),
-    "responses": ("max_output_tokens",),
-    "messages": ("max_tokens",),
-}
 _HIDDEN = 2048  # tokens that vendors add to a prompt: templates, descriptions of tools
 #: Tokens of the dearest picture: 2,833 + 8 tiles of 5,667, https://platform.openai.com/docs/guides/images-vision
 _PICTURE = 50_000
 _LONGEST = 10_000_000  # tokens; most that a request may set
+#: Why a reply ended, in OpenAI's words.
+_FINISH = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "completed": "stop",
+    "max_tokens": "length",
+    "max_output_tokens": "length",
+    "refusal": "content_filter",
+}
 
 
-@dataclass
+@dataclass(frozen=True)
 class ModelRequest:
-    """A request that costs money. ``most_in``: upper bound of the prompt's tokens by its bytes; ``parts``: for a
-    tighter one. ``length``: the longest of ``replies`` replies, None if the body sets none; ``thinking``: tokens of it
-    that the body gives to the model's thinking. ``lengths``: the fields that limit a reply."""
+    """A request that costs money. ``tokens_in``: an estimate of the prompt's tokens; ``length``: the longest reply,
+    None if the body sets none; ``hides_usage``: whether the agent has not asked for usage in a stream."""
 
     kind: Kind
     model: str
-    body: dict[str, JsonValue]
-    replies: int
-    most_in: int
-    parts: PromptParts | None
+    content: bytes
+    tokens_in: int
     length: int | None
-    thinking: int
-    lengths: tuple[str, ...]
-    streams: bool
     hides_usage: bool
-
-    def bound(self, tokens: int) -> None:
-        """Limit each reply to ``tokens``."""
-        self.body |= dict.fromkeys(self.lengths, tokens)
-
-    def content(self) -> bytes:
-        return write(self.body)
 
 
 def find(method: str, target: str, routes: tuple[Route, ...]) -> tuple[Route, str, Kind | None]:
@@ -79,69 +73,27 @@ def find(method: str, target: str, routes: tuple[Route, ...]) -> tuple[Route, st
     return route, f"/{rest}{'?' if query else ''}{query}", kind
 
 
-def read(data: bytes) -> dict[str, JsonValue]:
-    """The JSON object of a body. Raises RequestRefused."""
+def ask(kind: Kind, data: bytes, route: Route) -> ModelRequest:
+    """The request in a body, in the form in which it is forwarded. Raises RequestRefused."""
     try:
         body = json.loads(data)
     except (ValueError, RecursionError):
         raise RequestRefused(400, "the body is not JSON") from None
     if not isinstance(body, dict):
         raise RequestRefused(400, "the body is not a JSON object")
-    return body
-
-
-def write(body: dict[str, JsonValue]) -> bytes:
-    try:
-        text = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    except (ValueError, RecursionError):
-        raise RequestRefused(400, "the body contains values that JSON cannot express") from None
-    return text.encode("utf-8", "replace")
-
-
-def ask(kind: Kind, body: dict[str, JsonValue], route: Route) -> ModelRequest:
-    """The request in a body, in the form in which it is forwarded. Raises RequestRefused."""
-    model, pictures = model_of(body, route), check(kind, body)
-    streams, hides = body.get("stream") is True, False
-    if kind == "chat" and streams:
-        options = body.get("stream_options")
-        options = dict(options) if isinstance(options, dict) else {}
+    model, pictures, hides = model_of(body, route), check(kind, body), False
+    if kind == "chat" and body.get("stream") is True:
+        options = as_dict(body.get("stream_options"))
         hides = options.get("include_usage") is not True
         body["stream_options"] = options | {"include_usage": True}
-    replies = _number(body, "n") or 1
-    named = {name: length for name in _LENGTHS[kind] if (length := _number(body, name)) is not None}
-    return ModelRequest(
-        kind,
-        model,
-        body,
-        replies,
-        most_in=len(write(body)) + _HIDDEN + pictures * _PICTURE,  # no token of a text is shorter than a byte
-        parts=parts_of(kind, body, pictures),
-        length=max(named.values(), default=None),
-        thinking=_thinking(body),
-        lengths=tuple(named) or (_own_length(kind, route),),
-        streams=streams,
-        hides_usage=hides,
-    )
-
-
-def counted(body: dict[str, JsonValue], route: Route) -> bytes:
-    """A request to count the tokens of a message, as it is forwarded: it is free and has the same restrictions."""
-    model_of(body, route)
-    check("messages", body)
-    return write(body)
-
-
-def _own_length(kind: Kind, route: Route) -> str:
-    """The field that limits a reply where the agent sets none. OpenAI's newer models refuse ``max_tokens``, which other
-    servers of its protocol understand: https://platform.openai.com/docs/api-reference/chat/create"""
-    return _LENGTHS[kind][0 if route.at_openai else -1]
-
-
-def _thinking(body: dict[str, JsonValue]) -> int:
-    """Tokens of a reply that are set aside for thinking; a reply that is not longer is an error at the API."""
-    settings = [body.get("thinking"), body.get("reasoning")]
-    fields = [one.get(name) for one in settings if isinstance(one, dict) for name in ("budget_tokens", "max_tokens")]
-    return max((n for n in fields if isinstance(n, int) and n > 0), default=0)
+    lengths = [length for name in APIS[kind].lengths if (length := _number(body, name)) is not None]
+    try:
+        content = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    except (ValueError, RecursionError):
+        raise RequestRefused(400, "the body contains values that JSON cannot express") from None
+    sent = content.encode("utf-8", "replace")
+    tokens_in = len(sent) // SAFE_BYTES + _HIDDEN + pictures * _PICTURE
+    return ModelRequest(kind, model, sent, tokens_in, max(lengths, default=None), hides)
 
 
 def _number(body: dict[str, JsonValue], name: str) -> int | None:
@@ -151,3 +103,71 @@ def _number(body: dict[str, JsonValue], name: str) -> int | None:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= _LONGEST:
         raise RequestRefused(400, f"{name}: not a valid number")
     return value
+
+
+class ReplyReader:
+    """Reads a whole body, or event by event; ``usage`` is None until the reply is complete and has reported it.
+
+    OpenAI chat completions report it in the last chunk (``stream_options``), OpenAI responses in
+    ``response.completed``, Anthropic messages in ``message_start`` and, as new totals, in each ``message_delta``.
+    ``finish`` is one of OpenAI's words (stop, length, content_filter) or another that the API uses; ``model`` the API's
+    name of it. ``ended``: the reply is complete; some servers close a broken stream like a complete one.
+    """
+
+    def __init__(self, kind: Kind) -> None:
+        self.usage: TokenUsage | None = None
+        self.finish = self.model = ""
+        self.ended = False
+        self._kind = kind
+        self._counts: dict[str, Any] = {}
+
+    def whole(self, data: bytes) -> None:
+        body = _object(data)
+        self.ended = bool(body)
+        self._look(body)
+        self.usage = reported(body.get("usage"))
+
+    def event(self, data: bytes) -> bool:
+        """One server-sent event; True if it has only usage, as OpenAI's last chunk does."""
+        text = b"\n".join(line[5:].strip() for line in data.splitlines() if line.startswith(b"data:"))
+        body = _object(text)
+        named = body.get("type")
+        self.ended = self.ended or text == b"[DONE]"
+        if self._kind == "chat":
+            self._look(body)
+            if body.get("usage"):
+                self.usage = reported(body["usage"])
+                self.ended = self.ended or not body.get("choices")
+                return not body.get("choices")
+        elif named in ("response.completed", "response.incomplete"):
+            self.whole(json.dumps(body.get("response")).encode())
+        elif named in ("message_start", "message_delta"):
+            message = as_dict(body.get("message"))
+            self._look(message or as_dict(body.get("delta")))
+            counts = as_dict(message.get("usage") or body.get("usage"))
+            self._counts |= {name: value for name, value in counts.items() if value is not None}
+        elif named == "message_stop":
+            self.ended, self.usage = True, reported(self._counts)
+        return False
+
+    def _look(self, body: dict[str, Any]) -> None:
+        """The model's name, and why the reply ended."""
+        self.model = self.model or _word(body.get("model"), 200)
+        choices = body.get("choices")
+        at = as_dict(choices[0]) if isinstance(choices, list) and choices else body
+        word = at.get("finish_reason") or at.get("stop_reason") or at.get("status") or ""
+        if word == "incomplete":
+            word = as_dict(at.get("incomplete_details")).get("reason") or word
+        self.finish = _FINISH.get(str(word), _word(word, 40)) or self.finish
+
+
+def _word(value: JsonValue, most: int) -> str:
+    """A word from a server, safe for terminals and files."""
+    return one_line(str(value or "")[:most])
+
+
+def _object(data: bytes) -> dict[str, Any]:
+    try:
+        return as_dict(json.loads(data))
+    except (ValueError, RecursionError):
+        return {}

@@ -84,10 +84,6 @@ class Route:
         host = urlsplit(self.url).hostname or ""
         return self.name == "openrouter" or host == "openrouter.ai" or host.endswith(".openrouter.ai")
 
-    @property
-    def at_openai(self) -> bool:
-        return urlsplit(self.url).hostname == "api.openai.com"
-
     def authorization(self) -> str:
         return f"Bearer {self.secret}" if self.header == "authorization" else self.secret
 

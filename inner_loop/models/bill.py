@@ -47,7 +47,7 @@ def at_most(config: ModelConfig, calls: int, tokens_in: int) -> Bill:
     each = [price_of(model, config) for model in config.models]
     usd: float | None = None
     if all(price is not None for price in each):
-        usd = calls * max(price.most(tokens_in, config.reply_tokens) for price in each if price is not None)
+        usd = calls * max(price.of(tokens_in, config.reply_tokens, 0, tokens_in) for price in each if price is not None)
         usd = min(usd, config.max_usd or usd)
     return Bill(calls, min(tokens, config.max_tokens or tokens), usd)
 

@@ -1,4 +1,5 @@
-"""Record and replay of exchanges: a JSONL file per run, a line per call; secrets have been removed."""
+"""Record and replay of calls: a JSONL file per run, a line per call, which is its event in the ledger with the prompt;
+secrets have been removed."""
 
 from __future__ import annotations
 
@@ -6,100 +7,74 @@ import json
 import threading
 from collections import defaultdict, deque
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
-from inner_loop.models.call import Call, CallSpend
-from inner_loop.models.context_size import note_settings
-from inner_loop.models.contract import NoReply, Reply
-from inner_loop.models.tools import called
-from inner_loop.run_context import ModelConfig
+from pydantic import ValidationError
+
+from inner_loop.events import CallEvent
+from inner_loop.models.contract import Message, NoReply
 from programs.errors import Corrupt, EnvironmentProblem, NotFound
 
 
-@dataclass(frozen=True)
-class RecordedCall:
-    """A line of a recording; ``reply`` is the reason if no model answered."""
-
-    number: int
-    request: str
-    reply: Reply | str
-    spent: CallSpend
-
-
 class Recorder:
-    """Writes requests and replies under ``folder``. Threads may share it."""
+    """Writes calls under ``folder``. Threads may share it."""
 
-    def __init__(self, folder: Path, run_id: str, config: ModelConfig) -> None:
+    def __init__(self, folder: Path, run_id: str) -> None:
         self._path = folder / f"{run_id or 'calls'}.jsonl"
         self._lock = threading.Lock()
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            note_settings(folder, config)
         except OSError as error:
             raise EnvironmentProblem(f"{folder}: {error.strerror}", hint="METALOOP_RECORD=DIR") from None
 
-    def write(self, call: Call, models: Sequence[str], reply: Reply) -> None:
-        request_body = {"models": list(models), "messages": [asdict(message) for message in call.messages]}
-        spent = call.spent()
-        self._write(request=call.request, number=call.number, asked=request_body, reply=asdict(reply), spent=spent)
-
-    def write_silence(self, call: Call, reason: str) -> None:
-        """Record that no model answered: the study may have continued without a reply."""
-        spent = call.spent() | {"attempts": call.attempts}
-        self._write(request=call.request, number=call.number, silence=reason, spent=spent)
-
-    def _write(self, **line: object) -> None:
+    def write(self, event: CallEvent, models: Sequence[str], messages: Sequence[Message]) -> None:
+        prompt = {"models": list(models), "messages": [asdict(message) for message in messages]}
         with self._lock, open(self._path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            file.write(json.dumps({**event.to_record(), "asked": prompt}, ensure_ascii=False) + "\n")
 
 
-class RecordedReplies:
-    """The recorded replies of a folder: by run and number if the study is the same, else by the request alone."""
+class Recording:
+    """The recorded calls of a folder: by run and number if the study is the same, else by the request alone."""
 
     def __init__(self, folder: Path, run_id: str) -> None:
         if not folder.is_dir():
             raise NotFound(f"{folder}: no recording found", hint="METALOOP_RECORD=DIR makes one")
         self._folder = folder
-        self._mine = {(line.number, line.request): line for line in _lines(folder / f"{run_id or 'calls'}.jsonl")}
-        self._others: dict[str, deque[RecordedCall]] | None = None
+        own = folder / f"{run_id or 'calls'}.jsonl"
+        self._mine = {(event.number, event.request): event for event in _events(own)} if own.is_file() else {}
+        self._others: dict[str, deque[CallEvent]] | None = None
         self._lock = threading.Lock()
 
-    def reply(self, number: int, request: str) -> tuple[Reply | str, CallSpend]:
-        """The reply, or why there was none, and the cost of all attempts. Raises NoReply if the request was not
-        recorded."""
-        entry = self._mine.get((number, request)) or self._from_other_runs(request)
-        if entry is None:
+    def call(self, number: int, request: str) -> CallEvent:
+        """The recorded call. Raises NoReply if the request was not recorded."""
+        event = self._mine.get((number, request)) or self._of_other_runs(request)
+        if event is None:
             hint = "the program, the task, the seed or metaloop changed since the recording: record again"
             raise NoReply(NotFound(f"{self._folder}: contains no reply to call {number} of this run", hint=hint))
-        return entry.reply, entry.spent
+        return event
 
-    def _from_other_runs(self, request: str) -> RecordedCall | None:
-        """A reply to the same request in another run. Each is used once, in the order of the files; the last one
+    def _of_other_runs(self, request: str) -> CallEvent | None:
+        """An answer to the same request in another run. Each is used once, in the order of the files; the last one
         again."""
         with self._lock:
             if self._others is None:
                 self._others = defaultdict(deque)
                 for path in sorted(self._folder.glob("*.jsonl")):
-                    for line in (line for line in _lines(path) if isinstance(line.reply, Reply)):
-                        self._others[line.request].append(line)
+                    for event in (event for event in _events(path) if event.status != "failed"):
+                        self._others[event.request].append(event)
             left = self._others.get(request)
             return None if not left else left.popleft() if len(left) > 1 else left[0]
 
 
-def _lines(path: Path) -> list[RecordedCall]:
+def _events(path: Path) -> list[CallEvent]:
     """The complete lines of a recording; a torn last line of a killed run is skipped."""
-    entries: list[RecordedCall] = []
-    text = path.read_text("utf-8") if path.is_file() else ""
-    for number, line in enumerate(text.splitlines(), 1):
+    events = []
+    for number, line in enumerate(path.read_bytes().splitlines(keepends=True), 1):
         try:
-            entry = json.loads(line)
-            if "silence" in entry:
-                reply = entry["silence"]
-            else:
-                reply = Reply(**{**entry["reply"], "calls": called(entry["reply"].get("calls"))})
-            entries.append(RecordedCall(entry["number"], entry["request"], reply, entry["spent"]))
-        except (ValueError, KeyError, TypeError) as error:
-            if number < text.count("\n") + 1 and text.endswith("\n"):
-                raise Corrupt(f"{path}:{number}: not a recorded call: {error}", hint="record it again") from None
-    return entries
+            events.append(CallEvent.parse(line))
+        except ValidationError as error:
+            if line.endswith(b"\n"):
+                hint = "record it again"
+                raise Corrupt(f"{path}:{number}: not a recorded call: {error.errors()[0]['msg']}", hint=hint) from None
+    return events

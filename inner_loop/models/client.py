@@ -3,37 +3,64 @@ the calls."""
 
 from __future__ import annotations
 
-import itertools
 import math
 import random
 import threading
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from inner_loop.events import CallEvent
-from inner_loop.models import bounds, context_size, prices, provider
-from inner_loop.models.call import Call, take_over
-from inner_loop.models.call_slots import CallSlots
-from inner_loop.models.cassette import RecordedReplies, Recorder
+from inner_loop.models import prices, provider
+from inner_loop.models.cassette import Recorder, Recording
+from inner_loop.models.context_size import SAFE_BYTES, prompt_tokens
 from inner_loop.models.contract import Message, NoReply, PromptTooLong, Reply, request_id
 from inner_loop.models.provider import Fault, ProviderReply
-from inner_loop.models.retry_policy import RetryPolicy
 from inner_loop.models.scrub import scrub
-from inner_loop.models.spend_limiter import Cost, Share, SpendLimiter
+from inner_loop.models.spend_limiter import Cost, SpendLimiter
 from inner_loop.models.tools import NOTHING, Offer
+from inner_loop.models.usage import TokenUsage
 from inner_loop.run_context import ModelConfig, RunContext
 from programs.errors import CapReached, Corrupt, CredentialMissing, EnvironmentProblem, MetaloopError
 
-USEFUL = 1000  # tokens of a reply; what a cap leaves is used down to this length
 EMPTY = 3  # empty replies in a row that count as an answer
+FAULTS = 20  # latest faults that an event lists
 FIRST_SECONDS = 20.0  # for the first call of a command
+LONGEST_WAIT = 60.0  # seconds between two attempts, without a Retry-After
 PAUSE = 0.05  # seconds between two checks whether to stop
+NO_USAGE = "the reply reports no usage: tokens are estimated"
 
 
 class Stopped(Exception):
     """The run was asked to stop while a call waited, or its wall time is over."""
+
+
+@dataclass
+class Call:
+    """A call in progress: its request, its event so far, its attempts at each model, and the models that refused it."""
+
+    event: CallEvent
+    messages: list[Message]
+    max_tokens: int
+    offer: Offer
+    luck: random.Random
+    began: float = field(default_factory=time.monotonic)
+    tries: dict[str, int] = field(default_factory=dict)
+    empty: int = 0
+    refused: dict[str, Fault] = field(default_factory=dict)
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.began
+
+    def add(self, cost: Cost, price: prices.TokenPrice | None) -> None:
+        event, usd = self.event, cost.usd if price else None
+        self.event = replace(event, tokens=event.tokens + cost.tokens, usd=_sum(event.usd, usd))
+
+    def lose(self, cost: Cost, price: prices.TokenPrice | None) -> None:
+        """Note an attempt of unknown cost, with its estimate."""
+        event, usd = self.event, cost.usd if price else None
+        self.event = replace(event, lost_tokens=event.lost_tokens + cost.tokens, lost_usd=_sum(event.lost_usd, usd))
 
 
 class ModelClient:
@@ -44,36 +71,20 @@ class ModelClient:
     ``time.monotonic`` at which waits and attempts end.
     """
 
-    def __init__(
-        self,
-        context: RunContext,
-        seed: int,
-        *,
-        first: int = 0,
-        deadline: float = math.inf,
-    ) -> None:
-        config = context.config
+    def __init__(self, context: RunContext, seed: int, *, first: int = 0, deadline: float = math.inf) -> None:
         self.context = context
-        self._seed = seed
-        self._next = first
+        self._seed, self._next, self._deadline = seed, first, deadline
         self._lock = threading.Lock()
-        mine = context.calls()
-        self._recorded = _answered(mine)
-        self._recorded_counts = Counter(event.number for event in mine)
-        self._tape = RecordedReplies(context.replay, context.run_id) if context.replay else None
-        self._recorder = Recorder(context.record, context.run_id, config) if context.record else None
-        self._limiter = SpendLimiter(
-            context.study, max_usd=config.max_usd, max_tokens=config.max_tokens, share=Share.of(context)
-        )
-        self._slots = CallSlots(context.study / "calls" if context.study else None, config.calls_at_once)
-        self._patience = RetryPolicy(config.models, config.backoff)
+        self._recorded: dict[int, CallEvent] = {}  # answered calls of an earlier attempt; failed ones are made again
+        for event in context.calls():
+            if event.status != "failed":
+                self._recorded.setdefault(event.number, event)
+        self._recording = Recording(context.replay, context.run_id) if context.replay else None
+        self._recorder = Recorder(context.record, context.run_id) if context.record else None
+        self._limiter = SpendLimiter.of(context)
+        self._until: dict[str, float] = {}  # when a model that failed may be called again
         self._prices: dict[str, prices.TokenPrice | None] = {}
-        self._used: frozenset[str] = frozenset()
         self._closing = threading.Event()
-        self._deadline = deadline
-        if self._tape is None:
-            take_over(self._limiter, context.run_id, mine, context.emit)
-            self._used = self._limiter.buried()
 
     def complete(self, messages: Sequence[Message], *, max_tokens: int, purpose: str) -> Reply:
         with self._lock:
@@ -89,63 +100,34 @@ class ModelClient:
         """
         sent = [message.clean for message in messages]
         request = request_id(self.context.config.models, sent, max_tokens, offer)
-        known = self._known(number, request)
-        if known is not None:
-            return known
-        luck, account = random.Random(f"{self._seed} {number}"), self._account(number)
-        call = Call(self.context.run_id, number, purpose, sent, max_tokens, request, luck, account, offer)
-        try:
-            reply = self._replay(call) if self._tape else self._ask(call)
-        except NoReply as gone:
-            if self._recorder and not isinstance(gone.problem, CredentialMissing):
-                self._recorder.write_silence(call, scrub(gone.problem.message))
-            raise
-        self._record(call, reply, _status(reply), "")
-        if self._recorder:
-            self._recorder.write(call, self.context.config.models, reply)
-        return reply
+        if (known := self._recorded.get(number)) is not None:
+            if known.request != request:
+                raise Corrupt(
+                    f"run {self.context.run_id}: call {number} was recorded with request {known.request[:12]}, "
+                    f"now it is {request[:12]}",
+                    hint="the program, the task or metaloop changed since; start it again as a new run",
+                    ids=[self.context.run_id],
+                )
+            return _reply(known)
+        event = CallEvent(
+            run_id=self.context.run_id or None, number=number, purpose=purpose, request=request, tokens=0, usd=0.0,
+            wall_seconds=0.0, attempts=0,
+        )  # fmt: skip
+        if self._recording is not None:
+            return self._replay(event, self._recording.call(number, request))
+        return self._ask(Call(event, sent, max_tokens, offer, random.Random(f"{self._seed} {number}")))
 
     def close(self) -> None:
         """End waits and start no further attempt; an attempt in flight ends by itself."""
         self._closing.set()
 
-    # --- answers that cost nothing ---------------------------------------------------------------------------------
-
-    def _known(self, number: int, request: str) -> Reply | None:
-        event = self._recorded.get(number)
-        if event is None:
-            return None
-        if event.request != request:
-            raise Corrupt(
-                f"run {self.context.run_id}: call {number} was recorded with request {event.request[:12]}, "
-                f"now it is {request[:12]}",
-                hint="the program, the task or metaloop changed since; start it again as a new run",
-                ids=[self.context.run_id],
-            )
-        return Reply(
-            text=event.text,
-            model=event.model or "",
-            tokens_in=event.tokens_in,
-            tokens_out=event.tokens_out,
-            tokens_cached=event.tokens_cached,
-            usd=event.reply_usd,
-            wall_seconds=event.reply_seconds,
-            finish=event.finish,
-            attempts=event.attempts,
-            calls=event.tools or (),
-        )
-
-    def _replay(self, call: Call) -> Reply:
-        assert self._tape is not None
-        reply, spent = self._tape.reply(call.number, call.request)
-        call.attempts = spent["attempts"] if isinstance(reply, str) else reply.attempts
-        call.tokens, call.usd = spent["tokens"], spent["usd"]
-        call.lost_tokens, call.lost_usd = spent["lost_tokens"], spent.get("lost_usd")
-        if isinstance(reply, str):
-            self._record(call, None, "failed", reply)
-            kind = PromptTooLong if PromptTooLong.WORDS in reply else EnvironmentProblem
-            raise NoReply(kind(reply, hint="the recording contains this failure", ids=[self.context.run_id]))
-        return reply
+    def _replay(self, event: CallEvent, recorded: CallEvent) -> Reply:
+        event = replace(recorded, run_id=event.run_id, number=event.number, purpose=event.purpose)
+        self.context.emit(event)
+        if event.status != "failed":
+            return _reply(event)
+        kind = PromptTooLong if PromptTooLong.WORDS in event.reason else EnvironmentProblem
+        raise NoReply(kind(event.reason, hint="the recording contains this failure", ids=[self.context.run_id]))
 
     # --- calling models --------------------------------------------------------------------------------------------
 
@@ -154,151 +136,90 @@ class ModelClient:
             while True:
                 model = self._next_model(call)
                 try:
-                    return self._attempt(call, model)
+                    call.event = self._attempt(call, model)
+                    break
                 except Fault as fault:
                     self._met(call, model, fault)
         except NoReply as gone:
-            self._record(call, None, "failed", gone.problem.message)
+            self._record(call, "failed", gone.problem.message, keep=not isinstance(gone.problem, CredentialMissing))
             raise
         except Stopped:
-            if call.attempts:
-                self._record(call, None, "failed", "the run ended before another attempt")
+            if call.event.attempts:
+                self._record(call, "failed", "the run ended before another attempt", keep=False)
             raise
+        return _reply(self._record(call, _status(call.event), call.event.reason))
 
     def _next_model(self, call: Call) -> str:
-        """The model to call now, after any necessary wait. Raises NoReply if there is none, or no time left."""
+        """The first model that may be called now, after any necessary wait. Raises NoReply if all have refused the
+        call, or no time is left."""
         while True:
-            choice = self._patience.next(tuple(call.refused))
-            if choice is None:
+            open_ones = [model for model in self.context.config.models if model not in call.refused]
+            if not open_ones:
                 raise NoReply(refusal(call.refused))
-            model, wait = choice
-            if wait <= 0:
-                return model
+            now = time.monotonic()
+            free = [model for model in open_ones if self._until.get(model, 0.0) <= now]
+            if free:
+                return free[0]
+            wait = min(self._until[model] for model in open_ones) - now
             if call.seconds + wait > self.context.config.patience:
                 raise NoReply(self._silent(call))
             self._pause(wait)
 
-    def _attempt(self, call: Call, model: str) -> Reply:
-        """One attempt: reserved before it, settled after it or when the call is recorded. Raises Fault, or NoReply
-        at a cap."""
-        with self._slots.one(prices.provider_of(model), self._pause):
-            price = self._price(model)
+    def _attempt(self, call: Call, model: str) -> CallEvent:
+        """The call's event with the reply of one attempt. Raises Fault, or NoReply at a cap."""
+        price = self._price(model)
+        tokens_in = prompt_tokens(call.messages, call.offer)
+        cost = prices.estimated(price, tokens_in, call.max_tokens)
+        try:
+            key = self._limiter.start(cost, prices.provider_of(model), self._pause)
+        except CapReached as cap:
+            raise NoReply(cap) from None
+        try:
             timeout = min(self.context.config.call_timeout, self._deadline - time.monotonic())
             if timeout <= 0:
+                cost = Cost()
                 raise Stopped
-            self._require_room(call)
-            cap = self._reserve(call, model, price)
             began = time.monotonic()
-            call.attempts += 1
-            try:
-                answer = provider.ask(model, call.messages, max_tokens=call.limit, timeout=timeout, offer=call.offer)
-            except Fault as fault:
-                lost = self._most(call, model, price) if fault.billed else Cost()
-                if fault.billed:  # cost unknown: count the worst case
-                    call.lose(lost.tokens, lost.usd if price else None)
-                self._limiter.settle(call.account, lost, call.so_far())
-                raise
-        usd = _usd(answer, price)
-        took = Cost(answer.tokens_in + answer.tokens_out, usd or 0.0)
-        call.add(took.tokens, usd)
-        if self._was_shortened(call, answer.tokens_in):
-            self._limiter.settle(call.account, took, call.so_far())
-            raise Fault("context", f"the server shortened the prompt to {answer.tokens_in:,} tokens without an error")
-        spoke = answer.text.strip() or answer.calls or answer.finish in ("length", "content_filter")
-        if not spoke and call.met["empty"] < EMPTY - 1:
-            call.met["empty"] += 1
-            self._limiter.settle(call.account, took, call.so_far())
-            raise Fault("empty", "an empty reply")
-        if cap is not None and answer.finish == "length":
-            self._limiter.settle(call.account, took, call.so_far())
-            message = f"{cap.message}; the reply was cut off at the {call.limit} tokens that were left"
-            raise NoReply(type(cap)(message, hint=cap.hint))
-        call.held = took
-        return Reply(
-            text=answer.text,
-            model=model,
-            tokens_in=answer.tokens_in,
-            tokens_out=answer.tokens_out,
-            tokens_cached=answer.tokens_cached,
-            usd=usd,
-            wall_seconds=time.monotonic() - began,
-            finish=answer.finish,
-            attempts=call.attempts,
-            calls=answer.calls,
-        )
-
-    def _require_room(self, call: Call) -> None:
-        """Raise Fault, before anything is sent, for a prompt that cannot fit. Of several models each may have another
-        context, so their servers decide."""
-        config, least = self.context.config, context_size.least_tokens(call.messages, call.offer)
-        if config.context_tokens is not None and len(config.models) == 1 and least >= config.context_tokens:
-            about = f"at least {least:,} tokens, the model's context has {config.context_tokens:,}"
-            raise Fault("context", f"the prompt has {about}; it was not sent")
-
-    def _was_shortened(self, call: Call, tokens_in: int) -> bool:
-        """Whether the server dropped a part of the prompt, as Ollama does without an error: the prompt may have been
-        too long, and the reported tokens are far too few for it."""
-        context_tokens, size = self.context.config.context_tokens, context_size.bytes_of(call.messages)
-        if context_tokens is None or size <= context_size.SAFE_BYTES * context_tokens:
-            return False
-        return 0 < tokens_in < size / context_size.SHORTENED_BYTES
-
-    def _reserve(self, call: Call, model: str, price: prices.TokenPrice | None) -> CapReached | None:
-        """Reserve the worst case of an attempt: by the bytes of its prompt or, if that exceeds a cap, by the model's
-        own tokens if they can be counted. At a cap, wait for reservations of other calls; then the reply is limited to
-        what the cap leaves, and the cap is returned. Raises NoReply if no useful reply fits."""
-        about = call.so_far() if price else replace(call.so_far(), lost_usd=None)
-        call.limit, reached = call.max_tokens, None
-        by_bytes = bounds.most_tokens(call.messages, call.offer)
-        if self._refused(call, _worst(price, by_bytes, call.limit), about) is None:
-            return None
-        while (cap := self._refused(call, self._most(call, model, price), about)) is not None:
-            held = self._limiter.others_hold(call.account)
-            call.limit, reached = self._affordable(call, model, price), cap
-            if held or self._limiter.others_hold(call.account):  # before the room was read, or since
-                call.limit, reached = call.max_tokens, None
-                self._pause(PAUSE)
-                continue
-            if call.limit < min(call.max_tokens, USEFUL):
-                raise NoReply(cap)
-        return reached
-
-    def _refused(self, call: Call, worst: Cost, about: CallEvent) -> CapReached | None:
-        """Reserve; the cap that leaves less."""
-        try:
-            self._limiter.reserve(call.account, worst, about)
-        except CapReached as cap:
-            return cap
-        return None
-
-    def _affordable(self, call: Call, model: str, price: prices.TokenPrice | None) -> int:
-        """The longest reply that the caps leave room for."""
-        tokens, usd = self._limiter.room()
-        tokens_in = bounds.counted_tokens(model, call.messages, call.offer)
-        most = min(float(call.max_tokens), tokens - tokens_in)
-        if price and price.tokens_out > 0:
-            most = min(most, (usd - price.most(tokens_in, 0)) / price.tokens_out - 1)  # one less: rounding
-        return max(0, int(most))
-
-    def _most(self, call: Call, model: str, price: prices.TokenPrice | None) -> Cost:
-        """The highest possible cost of an attempt."""
-        tokens_in = bounds.counted_tokens(model, call.messages, call.offer)
-        return _worst(price, tokens_in, call.limit)
+            call.event = replace(call.event, attempts=call.event.attempts + 1)
+            answer = provider.ask(model, call.messages, max_tokens=call.max_tokens, timeout=timeout, offer=call.offer)
+            usage = answer.usage or TokenUsage(tokens_in, answer.bytes // SAFE_BYTES + 1)
+            cost = Cost(usage.tokens, price.cost(usage) if price else 0.0)
+            call.add(cost, price)
+        except Fault as fault:
+            if fault.billed:
+                call.lose(cost, price)
+            else:
+                cost = Cost()
+            raise
+        finally:
+            self._limiter.settle(key, cost)
+        if not answer.calls and not answer.text.strip() and answer.finish not in ("length", "content_filter"):
+            call.empty += 1
+            if call.empty < EMPTY:
+                raise Fault("empty", "an empty reply")
+        return _answered(call.event, model, answer, usage, cost.usd if price else None, time.monotonic() - began)
 
     def _met(self, call: Call, model: str, fault: Fault) -> None:
-        """Note a fault; raises NoReply when the time for retries is over."""
-        call.faults.append(f"{model}: {fault.kind}: {fault.reason}"[:200])
+        """Note a fault; raises NoReply when the time for retries is over. The wait before another attempt doubles with
+        each fault of the call, with a jitter of half either way; the other calls of this client wait, too
+        (https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter/)."""
+        faults = (*call.event.faults, f"{model}: {fault.kind}: {fault.reason}"[:200])
+        call.event = replace(call.event, faults=faults[-FAULTS:])
         if not fault.passes:
             call.refused[model] = fault
             return
-        call.met[model] += 1
-        self._patience.failed(model, fault, call.met[model], call.luck)
+        tries = call.tries[model] = call.tries.get(model, 0) + 1
+        wait = min(LONGEST_WAIT, self.context.config.backoff * 2.0 ** (tries - 1)) * (0.5 + call.luck.random())
+        if fault.retry_after is not None:
+            wait = fault.retry_after * (1.0 + 0.1 * call.luck.random())
+        with self._lock:
+            self._until[model] = max(self._until.get(model, 0.0), time.monotonic() + wait)
         if call.seconds > self.context.config.patience:
             raise NoReply(self._silent(call))
 
     def _silent(self, call: Call) -> MetaloopError:
-        met = call.faults[-1] if call.faults else "all models are being skipped after faults of other calls"
-        tried = "one attempt" if call.attempts == 1 else f"{call.attempts} attempts"
+        met = call.event.faults[-1] if call.event.faults else "all models are being skipped after faults of other calls"
+        tried = "one attempt" if call.event.attempts == 1 else f"{call.event.attempts} attempts"
         return EnvironmentProblem(
             f"no model answered in {call.seconds:.0f} s and {tried}; the last fault: {met}",
             hint="nothing is lost: the same command continues once a model answers",
@@ -319,48 +240,59 @@ class ModelClient:
             self._prices[model] = prices.price_of(model, self.context.config)
         return self._prices[model]
 
-    # --- recording ---------------------------------------------------------------------------------------------------
-
-    def _record(self, call: Call, reply: Reply | None, status: str, reason: str) -> None:
-        """Record the call, then close its account: after a kill in between, the account is still there."""
-        self.context.emit(call.event(reply, status, scrub(reason)))
-        if self._tape is None and call.attempts:
-            self._limiter.finish(call.account, call.held or Cost())
-
-    def _account(self, number: int) -> str:
-        """The name of a call in purse.json: the n-th with this number, after n in the ledger."""
-        names = (f"{self.context.run_id}:{number}:{count}" for count in itertools.count(self._recorded_counts[number]))
-        return next(name for name in names if name not in self._used)
+    def _record(self, call: Call, status: str, reason: str, *, keep: bool = True) -> CallEvent:
+        """Emit the call's event. ``keep``: also into a recording."""
+        event = replace(call.event, status=status, reason=scrub(reason), wall_seconds=round(call.seconds, 4))
+        self.context.emit(event)
+        if keep and self._recorder:
+            self._recorder.write(event, self.context.config.models, call.messages)
+        return event
 
 
-def _worst(price: prices.TokenPrice | None, tokens_in: int, tokens_out: int) -> Cost:
-    return Cost(tokens_in + tokens_out, price.most(tokens_in, tokens_out) if price else 0.0)
+def _answered(
+    event: CallEvent, model: str, answer: ProviderReply, usage: TokenUsage, usd: float | None, seconds: float
+) -> CallEvent:
+    return replace(
+        event,
+        model=model,
+        tokens_in=usage.tokens_in,
+        tokens_out=usage.tokens_out,
+        tokens_cached=usage.cached,
+        reply_usd=usd,
+        reply_seconds=seconds,
+        finish=answer.finish,
+        text=answer.text,
+        tools=answer.calls or None,
+        reason="" if answer.usage else NO_USAGE,
+    )
 
 
-def _answered(events: Sequence[CallEvent]) -> dict[int, CallEvent]:
-    """The answered calls of an earlier attempt, by number; failed calls are made again."""
-    answered: dict[int, CallEvent] = {}
-    for event in events:
-        if event.status != "failed":
-            answered.setdefault(event.number, event)
-    return answered
+def _reply(event: CallEvent) -> Reply:
+    """The reply that an event contains."""
+    return Reply(
+        text=event.text,
+        model=event.model or "",
+        tokens_in=event.tokens_in,
+        tokens_out=event.tokens_out,
+        tokens_cached=event.tokens_cached,
+        usd=event.reply_usd,
+        wall_seconds=event.reply_seconds,
+        finish=event.finish,
+        attempts=event.attempts,
+        calls=event.tools or (),
+    )
 
 
-def _usd(answer: ProviderReply, price: prices.TokenPrice | None) -> float | None:
-    """The cost of an answer: LiteLLM's figure, else by the price, including cached tokens."""
-    if price is None:
-        return None
-    if price.given or answer.usd is None:
-        return price.of(answer.tokens_in, answer.tokens_out, answer.tokens_cached, answer.tokens_written)
-    return answer.usd
+def _sum(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else one + other
 
 
-def _status(reply: Reply) -> str:
-    if reply.finish == "content_filter":
+def _status(event: CallEvent) -> str:
+    if event.finish == "content_filter":
         return "refused"
-    if not reply.text.strip() and not reply.calls:
+    if not event.text.strip() and not event.tools:
         return "empty"
-    return "truncated" if reply.finish == "length" else "ok"
+    return "truncated" if event.finish == "length" else "ok"
 
 
 def require_answer(config: ModelConfig) -> None:
@@ -384,10 +316,8 @@ def refusal(refused: Mapping[str, Fault]) -> MetaloopError:
     if all(f.kind == "key" for f in refused.values()):
         hint = "set a valid key; the same command continues"
         return CredentialMissing(f"{model}: the key is refused: {fault.reason}", hint=hint)
-    if any(f.kind == "context" for f in refused.values()):
-        model, fault = next((name, f) for name, f in refused.items() if f.kind == "context")
-        hint = "serve the model with a larger context (llama-server -c 16384, OLLAMA_CONTEXT_LENGTH=16384), or set "
-        return PromptTooLong(
-            f"{model}: {PromptTooLong.WORDS}: {fault.reason}", hint=hint + "--set context_tokens to what it has"
-        )
+    for model_, long in refused.items():
+        if long.kind == "context":
+            hint = "--set context_tokens=N to what the server has, or serve the model with a larger context"
+            return PromptTooLong(f"{model_}: {PromptTooLong.WORDS}: {long.reason}", hint=hint)
     return EnvironmentProblem(f"{model}: the request is refused: {fault.reason}", hint="try another --model")

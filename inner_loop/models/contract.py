@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
+from pydantic import JsonValue
+
 from inner_loop.models.scrub import scrub
 from inner_loop.models.tools import NOTHING, Offer, ToolCall
 from programs.errors import EnvironmentProblem, MetaloopError
@@ -28,6 +30,14 @@ class Message:
     @property
     def whole(self) -> str:
         return self.text + self.volatile
+
+    @property
+    def wire(self) -> dict[str, JsonValue]:
+        """In the OpenAI chat protocol."""
+        wire: dict[str, JsonValue] = {"role": self.role, "content": self.whole}
+        if self.calls:
+            wire["tool_calls"] = [call.wire for call in self.calls]
+        return wire | ({"tool_call_id": self.answers} if self.answers else {})
 
     @property
     def clean(self) -> Message:

@@ -1,42 +1,81 @@
-"""Checks before any call: is a model's key set, and what does it cost?"""
+"""What calls cost: the tokens that a provider reports, a model's price, and the checks before any call."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from difflib import get_close_matches
+from typing import Any
 
-from inner_loop.models import provider
-from inner_loop.models.provider import litellm
+from inner_loop.models.provider import litellm, marked
+from inner_loop.models.spend_limiter import Cost
+from inner_loop.models.usage import TokenUsage
 from inner_loop.run_context import ModelConfig
 from programs.errors import CredentialMissing, UsageError
 
-_SECRET = re.compile(r"KEY|TOKEN|SECRET|CREDENTIAL")
-
-
 WRITING = 1.25  # times the input price: Anthropic's price of a token written to its cache
+_SECRET = re.compile(r"KEY|TOKEN|SECRET|CREDENTIAL")
 
 
 @dataclass(frozen=True)
 class TokenPrice:
-    """US dollars per token: in, out, read from the provider's cache, written to it; ``given`` by the user, or from
-    LiteLLM's map."""
+    """A model's price: dollars per million tokens in, out and (optional) cached that the user ``given``, else
+    LiteLLM's."""
 
-    tokens_in: float
-    tokens_out: float
-    cached: float
-    written: float
-    given: bool = False
+    model: str
+    given: tuple[float, ...] = ()
 
-    def of(self, tokens_in: int, tokens_out: int, cached: int = 0, written: int = 0) -> float:
-        """``cached`` and ``written`` are part of ``tokens_in``."""
-        plain = tokens_in - cached - written
-        input_usd = plain * self.tokens_in + cached * self.cached + written * self.written
-        return input_usd + tokens_out * self.tokens_out
+    def of(self, tokens_in: int, tokens_out: int, cached: int = 0, written: int = 0, written_hour: int = 0) -> float:
+        """Dollars. ``cached`` (read from the provider's cache), ``written`` to it and ``written_hour`` (for an hour)
+        are parts of ``tokens_in``."""
+        if self.given:
+            rate_in, rate_out = self.given[:2]
+            rate_cached, rate_written = self.given[-1] if self.given[2:] else rate_in, rate_in * _writing(self.model)
+            plain = (tokens_in - cached - written) * rate_in + tokens_out * rate_out
+            return (plain + cached * rate_cached + written * rate_written) / 1e6
+        usage = _litellm_usage(tokens_in, tokens_out, cached, written, written_hour)
+        return float(sum(litellm().cost_per_token(model=self.model, usage_object=usage)))
 
-    def most(self, tokens_in: int, tokens_out: int) -> float:
-        """The highest cost, whatever the cache does."""
-        return tokens_in * max(self.tokens_in, self.cached, self.written) + tokens_out * self.tokens_out
+    def cost(self, usage: TokenUsage) -> float:
+        return self.of(*astuple(usage))
+
+
+def _writing(model: str) -> float:
+    return WRITING if marked(model) else 1.0
+
+
+def _litellm_usage(tokens_in: int, tokens_out: int, cached: int, written: int, written_hour: int) -> Any:
+    litellm()
+    from litellm.types.utils import CacheCreationTokenDetails, PromptTokensDetailsWrapper, Usage
+
+    stored = CacheCreationTokenDetails(
+        ephemeral_5m_input_tokens=written - written_hour, ephemeral_1h_input_tokens=written_hour
+    )
+    details = PromptTokensDetailsWrapper(
+        cached_tokens=cached,
+        cache_creation_tokens=written,
+        cache_creation_token_details=stored if written else None,
+    )
+    total = tokens_in + tokens_out
+    return Usage(
+        prompt_tokens=tokens_in, completion_tokens=tokens_out, total_tokens=total, prompt_tokens_details=details
+    )
+
+
+def price_of(model: str, config: ModelConfig) -> TokenPrice | None:
+    """The price given for a model, else LiteLLM's; None if neither is known. LiteLLM's price of 0 counts as unknown."""
+    if model in config.prices:
+        return TokenPrice(model, config.prices[model])
+    price = TokenPrice(model)
+    try:
+        return price if price.of(1000, 1000) else None
+    except Exception:  # the library may raise anything for an unknown model
+        return None
+
+
+def estimated(price: TokenPrice | None, tokens_in: int, longest: int) -> Cost:
+    """What a call is charged as long as its provider has reported nothing: its prompt and the longest reply."""
+    return Cost(tokens_in + longest, price.of(tokens_in, longest) if price else 0.0)
 
 
 def require_ready(config: ModelConfig) -> None:
@@ -84,24 +123,3 @@ def provider_of(model: str) -> str:
         near = get_close_matches(model, litellm().model_cost, n=1, cutoff=0.8)
         hint = f"did you mean {near[0]}? Else {hint}" if near else hint
         raise UsageError(f"no provider is known for the model {model!r}", hint=hint) from None
-
-
-def price_of(model: str, config: ModelConfig) -> TokenPrice | None:
-    """The price given for a model, else LiteLLM's; None if neither is known. LiteLLM's price of 0 counts as unknown."""
-    if model in config.prices:
-        given = [per_million / 1e6 for per_million in config.prices[model]]
-        return TokenPrice(
-            given[0], given[1], given[-1] if given[2:] else given[0], _written(model, given[0]), given=True
-        )
-    try:
-        info = litellm().get_model_info(model)
-    except Exception:  # the library may raise anything for an unknown model
-        return None
-    price_in, price_out = (float(info.get(f"{way}_cost_per_token") or 0.0) for way in ("input", "output"))
-    cached = float(info.get("cache_read_input_token_cost") or price_in)
-    written = float(info.get("cache_creation_input_token_cost") or _written(model, price_in))
-    return TokenPrice(price_in, price_out, cached, written) if price_in or price_out else None
-
-
-def _written(model: str, price_in: float) -> float:
-    return price_in * WRITING if provider.marked(model) else price_in

@@ -6,7 +6,7 @@ import os
 import re
 import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -18,12 +18,12 @@ from pydantic import JsonValue
 from inner_loop.models.contract import Message
 from inner_loop.models.scrub import scrub
 from inner_loop.models.tools import NOTHING, Offer, ToolCall
+from inner_loop.models.usage import TokenUsage, reported
 
 #: Retrying the same model is useless after key, request and context (the prompt does not fit), else useful.
 Kind = Literal["rate", "server", "connection", "timeout", "malformed", "empty", "key", "request", "context"]
 #: Providers of Claude models, which cache only marked text.
 MARKED = ("claude", "anthropic/", "bedrock/", "vertex_ai/", "openrouter/anthropic/")
-MOST_TOKENS = 1 << 40  # of one reply, on either side; a report outside this range is ignored
 GRACE = 2.0  # seconds for the library's own timeout
 MOST_BYTES = 8 << 20  # of a reply; the longest real ones are 20 times smaller
 _loading = threading.Lock()
@@ -53,19 +53,16 @@ class Fault(Exception):
 
 @dataclass(frozen=True)
 class ProviderReply:
-    """A provider's answer; ``usd`` is LiteLLM's figure, None if it knows no price.
-
-    Of ``tokens_in``, ``tokens_cached`` were read from the provider's cache and ``tokens_written`` written to it.
-    """
+    """A provider's answer; ``usage`` is None if it reports none."""
 
     text: str
-    tokens_in: int
-    tokens_out: int
-    tokens_cached: int
-    tokens_written: int
-    usd: float | None
+    usage: TokenUsage | None
     finish: str
     calls: tuple[ToolCall, ...] = ()
+
+    @property
+    def bytes(self) -> int:
+        return sum(len(part.encode()) for part in (self.text, *(call.name + call.arguments for call in self.calls)))
 
 
 def litellm() -> Any:
@@ -140,13 +137,7 @@ def _complete(model: str, messages: Sequence[Message], max_tokens: int, timeout:
         )
     except Exception as error:  # boundary to a library whose providers raise any exception
         raise _fault(error) from None
-    return _answer(response, messages)
-
-
-def _cost_of(response: Any) -> float | None:
-    """LiteLLM's figure; None where it knows no price."""
-    usd = (getattr(response, "_hidden_params", None) or {}).get("response_cost")
-    return float(usd) if usd else None
+    return _answer(response)
 
 
 def _unlogged() -> None:
@@ -165,7 +156,7 @@ def marked(model: str) -> bool:
 
 def _sent(model: str, messages: Sequence[Message]) -> list[dict[str, JsonValue]]:
     """Messages as LiteLLM takes them. If the provider caches only marked text, the first message is marked."""
-    sent = [_message(message) for message in messages]
+    sent = [message.wire for message in messages]
     if sent and marked(model):
         sent[0]["content"] = [{"type": "text", "text": sent[0]["content"], "cache_control": {"type": "ephemeral"}}]
     return sent
@@ -179,15 +170,6 @@ def _tools(offer: Offer) -> dict[str, JsonValue]:
     return {**offer.wire, **({"_skip_mcp_handler": True} if looks.is_file() else {})}
 
 
-def _message(message: Message) -> dict[str, JsonValue]:
-    sent: dict[str, JsonValue] = {"role": message.role, "content": message.whole}
-    if message.calls:
-        sent["tool_calls"] = [call.wire for call in message.calls]
-    if message.answers:
-        sent["tool_call_id"] = message.answers
-    return sent
-
-
 def _calls(message: Any) -> tuple[ToolCall, ...]:
     """Tool calls of a reply; a call without an id gets one from its position."""
     numbered = enumerate(getattr(message, "tool_calls", None) or ())
@@ -197,44 +179,27 @@ def _calls(message: Any) -> tuple[ToolCall, ...]:
     )
 
 
-def _answer(response: Any, messages: Sequence[Message]) -> ProviderReply:
+def _answer(response: Any) -> ProviderReply:
     try:
         choice = response.choices[0]
         text, calls = scrub(choice.message.content or ""), _calls(choice.message)
         finish = str(choice.finish_reason or "stop")
-        usage = response.usage
-        tokens_in, tokens_out = int(usage.prompt_tokens or 0), int(usage.completion_tokens or 0)
-        usd = _cost_of(response)
-        if min(tokens_in, tokens_out) < 0 or max(tokens_in, tokens_out) > MOST_TOKENS:
-            tokens_in = tokens_out = 0  # treated as no usage; a negative one would refund tokens
-        cached, written = _cached(usage, tokens_in)
+        usage = reported(response.usage.model_dump() if response.usage else None)
     except (AttributeError, IndexError, TypeError, ValueError) as error:
         raise Fault("malformed", f"an incomplete reply: {error}", billed=True) from None
-    size = sum(len(part.encode()) for part in (text, *(c.name + c.arguments for c in calls)))
-    if size > MOST_BYTES:
-        raise Fault("malformed", f"a reply of {size} bytes", billed=True)
-    if not tokens_in + tokens_out:  # no usage reported: assume four bytes per token
-        prompt_bytes = sum(len(m.whole.encode("utf-8", "replace")) for m in messages)
-        tokens_in, tokens_out, usd = prompt_bytes // 4 + 1, size // 4 + 1, None
-    return ProviderReply(text, tokens_in, tokens_out, cached, written, usd, finish, calls)
-
-
-def _cached(usage: Any, tokens_in: int) -> tuple[int, int]:
-    """Tokens read from and written to the cache, by the fields of OpenAI and Anthropic, at most those of the prompt."""
-    details = getattr(usage, "prompt_tokens_details", None)
-    read = getattr(details, "cached_tokens", 0) or getattr(usage, "cache_read_input_tokens", 0) or 0
-    written = getattr(usage, "cache_creation_input_tokens", 0) or getattr(details, "cache_creation_tokens", 0) or 0
-    read = min(max(0, int(read)), tokens_in)
-    return read, min(max(0, int(written)), tokens_in - read)
+    reply = ProviderReply(text, usage, finish, calls)
+    if reply.bytes > MOST_BYTES:
+        raise Fault("malformed", f"a reply of {reply.bytes} bytes", billed=True)
+    return reply
 
 
 def _fault(error: Exception) -> Fault:
     status = getattr(error, "status_code", None)
     headers = getattr(error, "litellm_response_headers", None)
-    reason = scrub(f"{type(error).__name__}: {error}".splitlines()[0])[:300]
     name = type(error).__name__
+    reason = scrub(f"{name}: {error}".splitlines()[0])[:300]
     if name == "ContextWindowExceededError" or _TOO_LONG.search(str(error)):
-        return Fault("context", _provider_words(reason))
+        return Fault("context", re.sub(r"^(?:[\w.]*(?:Error|Exception)(?::| -) )+", "", reason))
     if status == 429:
         return Fault("rate", reason, retry_after=_retry_after(headers))
     if status in (401, 403):
@@ -245,26 +210,17 @@ def _fault(error: Exception) -> Fault:
         return Fault("request", reason)
     if headers is not None:
         return Fault("server", reason, retry_after=_retry_after(headers))
-    if "ConnectError" in _causes(error) or "ConnectTimeout" in _causes(error):
+    if {"ConnectError", "ConnectTimeout"} & set(_causes(error)):
         return Fault("connection", reason)
     return Fault("malformed" if "Connection error" not in reason else "connection", reason, billed=True)
 
 
-def _provider_words(reason: str) -> str:
-    """A provider's message without the names of LiteLLM's exceptions before it."""
-    return re.sub(r"^(?:[\w.]*(?:Error|Exception)(?::| -) )+", "", reason)
-
-
-def _causes(error: BaseException) -> set[str]:
-    """Names of the exceptions behind an exception."""
-    names: set[str] = set()
-    at: BaseException | None = error
+def _causes(error: BaseException | None) -> Iterator[str]:
+    """Names of an exception and of those behind it."""
     for _ in range(20):
-        if at is None:
-            break
-        names.add(type(at).__name__)
-        at = at.__cause__ or at.__context__
-    return names
+        if error is not None:
+            yield type(error).__name__
+            error = error.__cause__ or error.__context__
 
 
 def _retry_after(headers: Any) -> float | None:

@@ -16,10 +16,9 @@ import pytest
 
 from inner_loop.events import CallEvent
 from inner_loop.gateway import server as agent_gateway
-from inner_loop.gateway.request import ask
-from inner_loop.gateway.route import COMMON, Route, routes
+from inner_loop.gateway.request import ReplyReader
+from inner_loop.gateway.route import COMMON, routes
 from inner_loop.gateway.server import Gateway
-from inner_loop.gateway.usage import ReplyReader
 from inner_loop.models.spend_limiter import SpendLimiter
 from programs.errors import CapReached, UsageError
 from tests.events import example
@@ -46,14 +45,15 @@ def test_a_cap_ends_it_with_an_error_that_an_agent_can_read(api: ApiServer, kind
         assert answers[-1].headers["x-should-retry"] == "false"
         assert error["error"]["type"] == ("billing_error" if kind == "messages" else "insufficient_quota")
         assert isinstance(caller.gateway.meter.problem, CapReached)
-    spent = SpendLimiter(tmp_path, max_tokens=2600).spent()
-    assert spent.tokens == sum(api.billed) == sum(call["tokens"] for call in caller.events) <= 2600
+    spent = SpendLimiter(tmp_path).spent()
+    told = [call["tokens"] for call in caller.events]
+    assert spent.tokens == sum(api.billed) == sum(told) and 2600 <= spent.tokens < 2600 + told[-1]
     assert len(api.seen) == len(caller.events) == passed
 
 
-def test_calls_at_once_never_pass_a_cap(api: ApiServer, tmp_path: Path) -> None:
+def test_calls_at_once_pass_a_cap_by_less_than_one_call(api: ApiServer, tmp_path: Path) -> None:
     api.delay = 0.02
-    with calling(api, study=tmp_path, max_usd=0.004, prices=PRICES, calls_at_once=6) as caller:
+    with calling(api, study=tmp_path, max_usd=0.003, prices=PRICES, calls_at_once=6) as caller:
         codes: list[int] = []
 
         def work() -> None:
@@ -67,7 +67,8 @@ def test_calls_at_once_never_pass_a_cap(api: ApiServer, tmp_path: Path) -> None:
             thread.join()
     assert api.most_at_once <= 6 and codes.count(200) == len(caller.events) > 10 and codes.count(402) > 0
     spent = sum(call["usd"] for call in caller.events)
-    assert spent == pytest.approx(api.billed[0] * 1e-6 + api.billed[1] * 2e-6) and 0.001 < spent <= 0.004
+    assert spent == pytest.approx(api.billed[0] * 1e-6 + api.billed[1] * 2e-6)
+    assert 0.003 <= spent < 0.003 + max(call["usd"] for call in caller.events)
     assert sorted(call["number"] for call in caller.events) == list(range(len(caller.events)))
 
 
@@ -86,77 +87,14 @@ def test_an_unpriced_model_without_a_cap_is_counted_and_not_free(api: ApiServer)
     assert caller.events[0]["usd"] is None and caller.events[0]["tokens"] == sum(api.billed)
 
 
-def test_a_reply_without_a_length_is_bounded_by_what_the_model_can_say(api: ApiServer) -> None:
-    asked = {"model": "gpt-5", "max_output_tokens": None}  # it may answer 128,000 tokens at $10 a million
-    with calling(api, max_usd=2.0) as caller:
-        assert caller.ask("responses", **asked).status_code == 200
-    assert api.seen[-1]["max_output_tokens"] is None
-    with calling(api, max_usd=0.4) as caller:  # less is left: the reply is bounded, but not to nothing
-        assert caller.ask("responses", **asked).status_code == 200
-    assert api.seen[-1]["max_output_tokens"] == 32_000
-    with calling(api, max_usd=0.004) as caller:
-        response = caller.ask("responses", **asked)
-    assert response.status_code == 402 and "the next call may cost $0.0" in response.text
-    with calling(api, max_tokens=100_000) as caller:
-        assert caller.ask("chat", max_tokens=None).status_code == 200
-    assert api.seen[-1]["max_tokens"] == 32768
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_reply_that_the_agent_makes_too_long_is_bounded_by_what_is_left(api: ApiServer, kind: str) -> None:
-    """Claude Code asks for 64,000 tokens with each call: under a small cap it would not make one."""
-    length = {"chat": "max_completion_tokens", "responses": "max_output_tokens", "messages": "max_tokens"}[kind]
-    with calling(api, max_tokens=20_000, reply_tokens=500) as caller:
-        asked = {"max_tokens": None, length: 64_000} if kind == "chat" else {length: 64_000}
-        assert caller.ask(kind, **asked).status_code == 200
-        assert api.seen[-1][length] == 16_000 and (length == "max_tokens" or api.seen[-1].get("max_tokens") is None)
-    thinking = {"thinking": {"type": "enabled", "budget_tokens": 6000}}
-    with calling(api, max_tokens=9_500, reply_tokens=500) as caller:  # an answer must be longer than its thinking
-        if kind == "messages":
-            assert caller.ask(kind, **asked, **thinking).status_code == 200
-            assert api.seen[-1][length] == 6500
-        assert caller.ask(kind, **asked).status_code == 200
-    with calling(api, max_tokens=2_500, reply_tokens=500) as caller:
-        assert caller.ask(kind, **asked).status_code == 402
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_what_was_sent_before_is_reserved_at_the_size_that_the_api_reported(
-    api: ApiServer, kind: str, tmp_path: Path
-) -> None:
-    """An agent sends its whole conversation with each call; by its bytes, the second call would not fit."""
-    name = "input" if kind == "responses" else "messages"
-    long: list[dict[str, Any]] = [{"role": "user", "content": "word " * 4000}, {"role": "assistant", "content": "yes"}]
-    limiter = SpendLimiter(tmp_path, max_tokens=10**6)
-    reserved: list[int] = []
-    api.answer = lambda _: (reserved.append(_held(limiter)), TEXT)[1]
-    with calling(api, study=tmp_path, max_tokens=10**6) as caller:
-        talk = long[:1]
-        assert caller.ask(kind, **{name: talk}).status_code == 200
-        told = caller.events[0]["tokens_in"]
-        more = [*long, {"role": "user", "content": "again " * 20}]
-        assert caller.ask(kind, **{name: more}).status_code == 200
-        assert caller.ask(kind, **{name: more}, temperature=0.5).status_code == 200  # it is another kind of prompt
-        thought = {"type": "thinking", "thinking": "so " * 1000, "signature": "x"}
-        if kind == "messages":
-            assert caller.ask(kind, **{name: [*more, {"role": "assistant", "content": [thought]}]}).status_code == 200
-            assert caller.ask(kind, **{name: [*more, {"role": "assistant", "content": [thought]}]}).status_code == 200
-    assert reserved[0] > 20_000 and reserved[2] > 20_000
-    assert told + 120 < reserved[1] < told + 1000 + 200
-    if kind == "messages":
-        assert reserved[4] > told + 3000  # an API may count thoughts once and not again
-
-
-def _held(limiter: SpendLimiter) -> int:
-    with limiter._open() as state:
-        return sum(account["reserved"][0] for account in state["open"].values())
-
-
-def test_openai_is_given_the_field_that_its_newer_models_take() -> None:
-    for url, field in (("https://api.openai.com/v1", "max_completion_tokens"), ("http://localhost:1/v1", "max_tokens")):
-        request = ask("chat", body("chat", max_tokens=None), Route("openai", "openai", url, "authorization", "k"))
-        request.bound(77)
-        assert request.body[field] == 77 and request.length is None
+def test_what_a_call_is_charged_before_its_reply_is_by_its_longest_reply(api: ApiServer) -> None:
+    """The agent's length, else the model's (gpt-5 may answer 128,000 tokens), else that of no known model."""
+    api.fault = fails("silent")
+    with calling(api) as caller:
+        for more in ({"model": "gpt-5"}, {"model": "nobody-knows"}, {"max_output_tokens": 64_000}):
+            assert caller.ask("responses", **{"max_output_tokens": None} | more).status_code == 200
+    known, unknown, given = (call["lost_tokens"] for call in caller.events)
+    assert [n // 1000 * 1000 for n in (known, unknown, given)] == [130_000, 34_000, 66_000]
 
 
 # --- faults --------------------------------------------------------------------------------------------------------
@@ -169,7 +107,7 @@ def test_an_api_that_dies_in_the_middle_has_cost_what_it_could(api: ApiServer, k
         assert caller.ask(kind).status_code == 502
         with pytest.raises(httpx.RemoteProtocolError, match="incomplete chunked read"):  # no end that looks like one
             caller.ask(kind, stream=True)
-    spent = SpendLimiter(tmp_path, max_tokens=100_000).spent().tokens
+    spent = SpendLimiter(tmp_path).spent().tokens
     assert [call["tokens"] for call in caller.events] == [0, 0]
     assert spent == sum(call["lost_tokens"] for call in caller.events) > sum(api.billed)
 
@@ -182,7 +120,7 @@ def test_a_reply_that_tells_no_usage_has_cost_what_it_could(api: ApiServer, tmp_
         for kind in KINDS:
             assert said(caller.ask(kind, stream=True), kind) == TEXT
     assert all(call["status"] == "ok" and call["lost_tokens"] > 2200 for call in caller.events)
-    spent = SpendLimiter(tmp_path, max_tokens=100_000).spent().tokens
+    spent = SpendLimiter(tmp_path).spent().tokens
     assert spent == sum(call["lost_tokens"] for call in caller.events)
 
 
@@ -196,7 +134,7 @@ def test_errors_of_an_api_pass_and_cost_nothing(api: ApiServer, tmp_path: Path) 
                 assert (response.headers.get("retry-after") == "0.01") == (status == 429)
         assert [call["status"] for call in caller.events] == ["failed"] * 3
         assert {call["lost_tokens"] for call in caller.events} == {0}
-    assert SpendLimiter(tmp_path, max_tokens=10_000).spent().tokens == 0
+    assert SpendLimiter(tmp_path).spent().tokens == 0
 
 
 def test_a_key_that_an_api_tells_back_does_not_come_in(api: ApiServer) -> None:
@@ -261,7 +199,7 @@ def test_what_is_in_flight_at_the_end_is_settled(
         thread.start()
         assert until(lambda: len(api.seen) == 1)
     [call] = caller.events
-    spent = SpendLimiter(tmp_path, max_tokens=10_000).spent().tokens
+    spent = SpendLimiter(tmp_path).spent().tokens
     assert call["status"] == "failed" and call["lost_tokens"] == spent > 0
     api.closing.set()
     thread.join(20)
@@ -281,7 +219,7 @@ def test_numbers_go_on_where_a_run_was_cut(api: ApiServer) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")  # the server's thread stays here
-def test_a_call_whose_process_was_killed_is_told_when_the_run_goes_on(api: ApiServer, tmp_path: Path) -> None:
+def test_a_call_whose_process_was_killed_is_charged_when_the_next_one_looks(api: ApiServer, tmp_path: Path) -> None:
     api.fault = fails("hang")
     where = SimpleNamespace(url=api.url, root=api.root)
     process = get_context("fork").Process(  # which has LiteLLM
@@ -291,16 +229,14 @@ def test_a_call_whose_process_was_killed_is_told_when_the_run_goes_on(api: ApiSe
     while not api.seen:
         assert process.is_alive()
         time.sleep(0.05)
+    assert SpendLimiter(tmp_path).spent().tokens == 0
     process.kill()
     process.join()
     api.fault = lambda *_: ""
-    held = SpendLimiter(tmp_path).orphans("r0")[0].reserved.tokens
     with calling(api, study=tmp_path, max_tokens=10_000) as caller:
         caller.ask("chat")
-    lost, after = caller.events
-    assert (lost["number"], lost["status"], lost["lost_tokens"], lost["attempts"]) == (0, "failed", held, 1)
-    assert after["number"] == 1 and held > 200 and not SpendLimiter(tmp_path).orphans("r0")
-    assert SpendLimiter(tmp_path).spent().tokens == after["tokens"] + held
+    [after] = caller.events
+    assert 2000 < SpendLimiter(tmp_path).spent().tokens - after["tokens"] < 3000
 
 
 def _ask_for_ever(where: Any, study: Path) -> None:

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from inner_loop.gateway import server as agent_gateway
-from inner_loop.gateway.answer import Handler
 from inner_loop.models.spend_limiter import SpendLimiter
 from tests.llm.apis import ApiServer
 from tests.llm.fixtures import litellm_loaded
@@ -74,6 +73,7 @@ def test_no_path_leads_past_the_meter(
         ((), "1_0", 411), ((), "9" * 5000, 413), ((), "9" * 20, 413), ((b"Content-Encoding: gzip",), "", 415),
         ((b"User-Agent: \xe9\xff",), "", 200), ((b"User-Agent: a", b" X-Evil: 1"), "", 200),
         ((b"Content-Length: 3",), "", 200), ((b"Authorization: Bearer other",), "", 200),
+        ((b"CONTENT-TYPE: application/json; charset=utf-7", b"content-type: text/plain"), "", 200),
     ],
 )  # fmt: skip
 def test_heads_by_hand(
@@ -83,6 +83,7 @@ def test_heads_by_hand(
         assert status(raw(caller, POST, *more, length=length)) == expected
         assert len(api.paths) == len(caller.events) == (expected == 200)
     assert all("x-evil" not in told and told["authorization"] == f"Bearer {OPENAI_KEY}" for told in api.heard)
+    assert all(told["content-type"] == "application/json" for told in api.heard)
     assert capfd.readouterr() == ("", "")
 
 
@@ -208,7 +209,7 @@ def test_a_stream_cut_in_the_middle_of_a_letter(tmp_path: Path) -> None:
 
 def test_an_agent_that_stops_reading_holds_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its reply is read to its end and paid, and the one connection there is serves the next request."""
-    monkeypatch.setattr(Handler, "timeout", 1.0)
+    monkeypatch.setattr(agent_gateway.Handler, "timeout", 1.0)
     monkeypatch.setattr(agent_gateway, "_CONNECTIONS", 1)
     chunk = json.dumps({"choices": [{"index": 0, "delta": {"content": "x" * 60_000}}]}).encode()
     last = json.dumps({"choices": [], "usage": used(10, 5)}).encode()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from inner_loop.agents.proxy import LLM_HOSTS, AgentProxy, Rule, is_public
+from inner_loop.agents.proxy import LLM_HOSTS, AgentProxy, ProxyRequest, Rule, is_public
 from programs.errors import EnvironmentProblem, UsageError
 
 
@@ -60,8 +60,7 @@ def test_an_allowed_target_is_reached_and_the_bytes_are_counted(echo: int) -> No
     with AgentProxy([f"127.0.0.1:{echo}"]) as proxy:
         answer = ask(proxy, connect("127.0.0.1", echo), b"x" * 200_000)
     assert answer.startswith(b"HTTP/1.1 200") and answer.endswith(b"x" * 200_000)
-    assert proxy.summary() == {f"127.0.0.1:{echo}": (1, 200_000, 200_000)}
-    assert (proxy.sent, proxy.received, proxy.refused) == (200_000, 200_000, 0)
+    assert [*proxy.requests] == [ProxyRequest("127.0.0.1", echo, sent=200_000, received=200_000)]
 
 
 def test_what_is_refused_is_told_and_remembered(echo: int) -> None:
@@ -81,7 +80,7 @@ def test_what_is_refused_is_told_and_remembered(echo: int) -> None:
             answer = ask(proxy, request)
             assert answer.split()[1] == status, request
             assert reason in answer.decode() and reason in proxy.requests[-1].refused
-    assert proxy.refused == len(requests) and not proxy.summary()
+    assert len(proxy.requests) == len(requests)
 
 
 def test_rules_are_exact_names_names_below_a_suffix_and_ports() -> None:

@@ -1,4 +1,4 @@
-"""The test server as a server of local models: a small context, reported and enforced as by llama.cpp, Ollama, vLLM."""
+"""The test server as a server of local models: a small context, enforced as by llama.cpp, Ollama, vLLM."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.llm import researcher, writer
 from tests.llm import server as chat
 from tests.llm.server import Body, LlmServer, tokens_of
 
-KINDS = ("llama.cpp", "llama.cpp-2024", "ollama", "ollama-silent", "vllm", "llama-cpp-python")
+KINDS = ("llama.cpp", "llama.cpp-2024", "ollama", "vllm", "llama-cpp-python")
 
 
 def answer(body: Body) -> str:
@@ -28,39 +28,16 @@ class LocalServer(LlmServer):
 
 
 class _Handler(chat._Handler):
-    def do_GET(self) -> None:
-        llm = self._local
-        size = llm.context
-        pages: dict[str, Body] = {}
-        if llm.kind == "llama.cpp":
-            pages["/props"] = {"default_generation_settings": {"id": 0, "n_ctx": size}, "total_slots": 1}
-            pages["/v1/models"] = {"data": [{"id": "test", "meta": {"n_ctx_train": 131072}}]}
-        elif llm.kind.startswith("ollama"):
-            pages["/api/ps"] = {"models": [{"name": "test:latest", "context_length": size}]}
-        elif llm.kind == "vllm":
-            pages["/v1/models"] = {"data": [{"id": "other", "max_model_len": 9}, {"id": "test", "max_model_len": size}]}
-        if self.path in pages:
-            self._json(200, pages[self.path])
-        else:
-            self._error(404, "no such path")
-
     def _reply(self, llm: LlmServer, body: Body, kind: str | None) -> None:
         local = self._local
         asked = sum(tokens_of(chat._text(message)) + 4 for message in body["messages"])
         reply = int(body.get("max_tokens") or 0) if local.kind == "vllm" else 0
-        if asked + reply <= local.context - (local.kind != "vllm") or local.kind == "ollama-silent":
+        if asked + reply <= local.context - (local.kind != "vllm"):
             super()._reply(llm, body, kind)
             return
         local.refused.append(body)
         status, error = _refusal(local.kind, asked, reply, local.context)
         self._json(status, {"error": error})
-
-    def _usage(self, body: Body, text: str) -> dict[str, Any]:
-        usage = super()._usage(body, text)
-        local = self._local
-        if local.kind == "ollama-silent" and usage["prompt_tokens"] > local.context:
-            usage["prompt_tokens"] = local.context // 2 + 2  # what Ollama 0.32 reports of a shortened prompt
-        return usage
 
     @property
     def _local(self) -> LocalServer:

@@ -132,17 +132,19 @@ def test_limits_are_kept_by_the_study_and_can_be_changed_when_it_goes_on(
     assert "--set reply_tokens would change nothing" in capsys.readouterr().err
 
 
-def test_a_study_stores_the_context_size_that_its_server_reports(
+def test_a_study_stores_the_context_size_that_it_is_given(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with LocalServer("llama.cpp", 4096) as server:
         environment(monkeypatch, server.url)
-        assert run(["match", "stock", *ALONE, "-t", "task", "-m", "openai/test", "-s", "s"]) == 0
+        made = ["match", "stock", *ALONE, "-t", "task", "-m", "openai/test"]
+        assert run([*made, "-s", "s", "--dry-run"]) == 0
+        assert "context_tokens unknown" in " ".join(capsys.readouterr().out.split())
+        assert run([*made, "-s", "s", "--set", "context_tokens=4096"]) == 0
         assert "context_tokens 4096, reply_tokens 819" in " ".join(capsys.readouterr().err.split())
         staff = StudyConfig.read(here / "s" / "study.toml").staff
         assert (staff.context_tokens, staff.reply_tokens) == (4096, 819)
         assert all(body["max_tokens"] == 819 for body in server.seen[1:])
-        server.context = 2048  # the study keeps what it was created with
         assert run(["match", "--resume", "s", "--set", "context_tokens=2048"]) == 2
         assert "--set context_tokens would change nothing" in capsys.readouterr().err
         assert run(["match", "--resume", "s"]) == 0

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from inner_loop.gateway.fields import FIELDS
+from inner_loop.gateway.fields import APIS
 from tests.llm.apis import ApiServer
 from tests.llm.fixtures import litellm_loaded
 from tests.llm.gateway import PATHS, Caller, api, body, calling
@@ -56,7 +56,10 @@ ROUTING: dict[str, Any] = {  # https://openrouter.ai/docs/api-reference/paramete
     "provider": {"order": ["dear"]}, "preset": "mine", "transforms": ["middle-out"], "web_search_options": {},
 }  # fmt: skip
 ELSEWHERE: dict[str, dict[str, Any]] = {
-    "chat": ROUTING | {"best_of": 4, "mcp_servers": [{"url": "http://x"}], "extra_body": {"plugins": []}},
+    "chat": ROUTING | {
+        "best_of": 4, "n": 4, "chat_template_kwargs": {"x": {}}, "mcp_servers": [{"url": "http://x"}],
+        "extra_body": {"plugins": []},
+    },
     "openrouter": ROUTING | {"session_id": "s", "debug": {}},
     "responses": ROUTING | {
         "background": True, "previous_response_id": "resp_1", "conversation": "conv_1", "prompt": {"id": "pmpt_1"},
@@ -122,6 +125,44 @@ ITEMS: list[tuple[str, Any]] = [
     ("messages", {"messages": user({"type": "tool_result", "tool_use_id": "t", "content": [
         {"type": "image", "source": {"type": "url", "url": "https://x/?told"}}]})}),
 ]  # fmt: skip
+
+
+@pytest.mark.exploit(47)
+@pytest.mark.parametrize("kind", PATHS)
+def test_a_part_has_a_type_and_no_key_beyond_those_of_its_type(kind: str, caller: Caller, api: ApiServer) -> None:
+    """What names an address elsewhere, and a picture that nothing says is one."""
+    text = {"type": "input_text" if kind == "responses" else "text", "text": "t"}
+    place, far = "input" if kind == "responses" else "messages", {"url": "http://169.254.169.254/"}
+    more: list[dict[str, Any]] = [
+        {"audio_url": far},
+        {"video": far},
+        {"video_url": far},
+        {"image_embeds": "x"},
+        {"image_embeds": {"a": "x"}},
+        {"source": far},
+        {"citations": [far]},
+        {"image_url": far},
+        {"image_url": far["url"]},
+        {"input_audio": far},
+        {"text": far},
+        {"text": [far]},
+        {"url": far["url"]},
+        {"file": far},
+        {"tools": [far]},
+        {"cache_control": far},
+        {"source": far["url"]},
+        {"cache_control": far["url"]},
+        {"caller": far["url"]},
+    ]
+    for keys in more:
+        for part in ({**text, **keys}, keys, {"type": None, **keys}, {"type": "image", **keys}, [[{**text, **keys}]]):
+            refuse(caller, api, kind, {place: user(part)})
+            refuse(caller, api, kind, {place: [{"role": "user", "content": part}]})
+        refuse(caller, api, kind, {place: [{"role": "user", "content": "x", **keys}]})
+    for part in ({"image_url": {"url": PICTURE}}, {"image_url": PICTURE}, {"type": ["text"], "text": "t"}, {}, "t"):
+        refuse(caller, api, kind, {place: user(part)})
+    assert send(caller, kind, {place: user({**text, "audio_url": None, "annotations": [far]})}).status_code == 200
+    assert api.seen[-1][place][0]["content"] == [text]
 
 
 @pytest.mark.exploit(47)
@@ -206,10 +247,18 @@ def test_what_a_reply_is_kept_under_is_nothing(caller: Caller, api: ApiServer) -
 
 
 @pytest.mark.exploit(47)
-def test_a_picture_is_reserved_for_as_what_it_may_cost(api: ApiServer) -> None:
-    with calling(api, max_tokens=40_000) as caller:
-        picture = user({"type": "image_url", "image_url": {"url": PICTURE}})
-        assert send(caller, "chat", {"messages": picture}).status_code == 402 and not api.seen
+def test_a_picture_is_charged_what_it_may_cost(api: ApiServer) -> None:
+    """By an API that reports no usage."""
+    api.fault = lambda *_: "silent"
+    with calling(api) as caller:
+        for place in ("content", "result"):
+            parts = [{"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBO"}}]
+            result = [{"type": "tool_result", "tool_use_id": "t", "content": parts}]
+            said = {"messages": user(*(parts if place == "content" else result))}
+            assert send(caller, "messages", said).status_code == 200
+        assert send(caller, "messages", {"messages": user()}).status_code == 200
+    pictured, nested, bare = (event["lost_tokens"] for event in caller.events)
+    assert min(pictured, nested) > 50_000 > 5_000 > bare
 
 
 @pytest.mark.exploit(47)
@@ -217,7 +266,9 @@ def test_unknown_fields_and_items_by_chance(caller: Caller, api: ApiServer) -> N
     """Fuzz: 600 bodies with one field, type or tool too many, drawn from all words that any API here knows, and from
     letters. What is passed on holds nothing but what its list names."""
     rng = random.Random(5)
-    words = sorted({name for fields in (*FIELDS.values(), *ELSEWHERE.values()) for name in fields})
+    words = sorted(
+        {name for fields in (*(api.fields for api in APIS.values()), *ELSEWHERE.values()) for name in fields}
+    )
     types = sorted({str(tool["type"]) for tool in HOSTED} | {"item_reference", "file", "url", "mcp_call", "input_file"})
     free = {"store", "service_tier", "metadata"}
     for _ in range(600):
@@ -225,7 +276,7 @@ def test_unknown_fields_and_items_by_chance(caller: Caller, api: ApiServer) -> N
         drawn = "".join(rng.choices(string.ascii_letters + "_-. \u00e9\x00", k=rng.randint(1, 12)))
         name = rng.choice([rng.choice(words), drawn, rng.choice(words).upper(), f" {rng.choice(words)}"])
         value = rng.choice([1, True, "x", {}, [], {"type": rng.choice(types)}, [{"type": rng.choice(types)}]])
-        if name in FIELDS[kind]:  # type: ignore[index]
+        if name in APIS[kind].fields:  # type: ignore[index]
             place = "input" if kind == "responses" else "messages"
             refuse(caller, api, kind, {place: user({"type": rng.choice([*types, drawn]), "x": value})})
         elif name not in free:

@@ -55,13 +55,12 @@ class ResearcherChoice:
 
     @cached_property
     def settled(self) -> ModelConfig:
-        """With the context size of the models, for which their server is asked."""
+        """With the context size of the models."""
         if not self.config.models:
             return self.config
         from inner_loop.models.context_size import settled
 
-        replay = os.environ.get("METALOOP_REPLAY")
-        return settled(self.config, replay=Path(replay) if replay else None)
+        return settled(self.config)
 
     @classmethod
     def of(cls, models: ModelFlags, *, yes: bool) -> ResearcherChoice:
@@ -211,7 +210,7 @@ class ResearcherChoice:
 
 def limits(config: ModelConfig) -> dict[str, Any]:
     """The limits of calls, as details of a cost; times in seconds."""
-    limited = {"context_tokens": config.context_tokens, "max_wall_s": config.max_wall}
+    limited = {"context_tokens": config.context_tokens or "unknown", "max_wall_s": config.max_wall}
     return {name: value for name, value in limited.items() if value} | {
         "reply_tokens": config.reply_limit,
         "call_timeout_s": config.call_timeout,

@@ -1,40 +1,37 @@
-"""purse.json and the `call` events add up: after a storm, after a stop, after a kill at any moment."""
+"""purse.json and the `call` events add up: after a storm and after a stop; after a kill purse.json has more."""
 
 from __future__ import annotations
 
 import json
 import os
-import random
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from inner_loop.events import CallEvent, Emit
-from inner_loop.models.call import Call, cost_of
+from inner_loop.events import Event
 from inner_loop.models.client import ModelClient, Stopped
-from inner_loop.models.contract import Message, NoReply, request_id
+from inner_loop.models.contract import Message, NoReply
 from inner_loop.models.spend_limiter import Cost, SpendLimiter
-from tests.events import typed
 from tests.llm.fixtures import dropped
 from tests.llm.kits import MODEL, kit
 from tests.llm.server import FAULTS, LlmServer, every
 
 pytestmark = dropped
 PRICES = {MODEL: (1.0, 2.0)}
-Event = dict[str, Any]
+Told = dict[str, Any]
 
 
-def books(folder: Path, events: list[Event]) -> tuple[Cost, Cost]:
+def books(folder: Path, events: list[Told]) -> tuple[Cost, Cost]:
     """What the purse says, and what the events come to; no account is open."""
-    purse = json.loads((folder / "purse.json").read_text())
-    assert purse["open"] == {}
-    told = sum((cost_of(event) for event in typed(events) if isinstance(event, CallEvent)), Cost())
-    return Cost(purse["tokens"], round(purse["usd"], 9)), Cost(told.tokens, round(told.usd, 9))
+    assert json.loads((folder / "purse.json").read_text())["open"] == {}
+    spent = SpendLimiter(folder).spent()
+    told = [(e["tokens"] + e["lost_tokens"], (e["usd"] or 0.0) + (e["lost_usd"] or 0.0)) for e in events]
+    tokens, dollars = (sum(one) for one in zip(*told, strict=True))
+    return Cost(spent.tokens, round(spent.usd, 9)), Cost(tokens, round(dollars, 9))
 
 
 def ask(client: ModelClient, number: int = 0) -> str:
@@ -45,7 +42,7 @@ def ask(client: ModelClient, number: int = 0) -> str:
 @pytest.mark.parametrize("prices", [PRICES, pytest.param({}, marks=pytest.mark.slow)])
 def test_after_a_storm(server: LlmServer, tmp_path: Path, prices: dict[str, Any]) -> None:
     server.fault = every((*FAULTS, "400"), 2)
-    events: list[Event] = []
+    events: list[Told] = []
     client = ModelClient(kit(events, study=tmp_path, prices=prices, max_tokens=20_000, call_timeout=2.0), 1)
 
     def work(first: int) -> None:
@@ -70,7 +67,7 @@ def test_after_a_storm(server: LlmServer, tmp_path: Path, prices: dict[str, Any]
 def test_after_a_stop_in_backoff(server: LlmServer, tmp_path: Path) -> None:
     """It leaves what it took and what it met, and is made again by a run that goes on."""
     server.fault, server.retry_after = (lambda number, _: ("malformed", "429")[number] if number < 2 else None), "60"
-    events: list[Event] = []
+    events: list[Told] = []
     client = ModelClient(kit(events, study=tmp_path, patience=100.0, prices=PRICES), 1)
 
     def stop() -> None:
@@ -93,7 +90,7 @@ def test_after_a_stop_in_backoff(server: LlmServer, tmp_path: Path) -> None:
 
 
 def test_a_call_that_was_never_made_leaves_nothing(server: LlmServer, tmp_path: Path) -> None:
-    events: list[Event] = []
+    events: list[Told] = []
     client = ModelClient(kit(events, study=tmp_path, calls_at_once=1), 1)
     client.close()
     server.delay = 0.2
@@ -107,50 +104,27 @@ def test_a_call_that_was_never_made_leaves_nothing(server: LlmServer, tmp_path: 
     assert events == []
 
 
-def _in_flight(limiter: SpendLimiter, call: Call, told: Emit) -> None:
-    limiter.reserve(call.account, Cost(100, 0.1), call.so_far())
-
-
-def _between_attempts(limiter: SpendLimiter, call: Call, told: Emit) -> None:
-    _in_flight(limiter, call, told)
-    call.attempts, call.faults = 1, [f"{MODEL}: malformed: x"]
-    call.lose(100, 0.1)
-    limiter.settle(call.account, Cost(100, 0.1), call.so_far())
-
-
-def _second_attempt(limiter: SpendLimiter, call: Call, told: Emit) -> None:
-    _between_attempts(limiter, call, told)
-    _in_flight(limiter, call, told)
-
-
-def _told_but_open(limiter: SpendLimiter, call: Call, told: Emit) -> None:
-    _second_attempt(limiter, call, told)
-    call.attempts = 2
-    call.add(40, 0.04)
-    told(replace(call.event(None, "ok", ""), text="hello", model=MODEL))
-
-
-@pytest.mark.parametrize("moment", [_in_flight, _between_attempts, _second_attempt, _told_but_open])
-def test_after_a_kill(server: LlmServer, tmp_path: Path, moment: Callable[..., None]) -> None:
-    """Another process dies there; the run that goes on tells of the call once, whatever it had come to."""
-    asked = [Message("user", "hello 0")]
+@pytest.mark.parametrize("told", [False, True])
+def test_after_a_kill(server: LlmServer, tmp_path: Path, told: bool) -> None:
+    """Another process dies after its call was paid, before or after its event: purse.json has its cost once, and the
+    run that goes on makes the call again if no event has its reply."""
     ledger = tmp_path / "events.jsonl"
-    first = ModelClient(kit(study=tmp_path), 1)
+    ModelClient(kit(), 1)
     child = os.fork()
     if not child:
-        request = request_id(first.context.config.models, asked, 50)
-        call = Call("r0", 0, "turn", asked, 50, request, random.Random(0), "r0:0:0")
-        moment(SpendLimiter(tmp_path), call, lambda event: ledger.write_text(json.dumps(event.to_record())))
-        os._exit(0)
-    os.waitpid(child, 0)
-    recorded = [json.loads(ledger.read_text())] if ledger.exists() else []
+
+        def emit(event: Event) -> None:
+            if told:
+                ledger.write_text(json.dumps(event.to_record()))
+            os._exit(0)
+
+        ask(ModelClient(replace(kit(study=tmp_path, prices=PRICES), emit=emit), 1))
+        os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0
+    spent = SpendLimiter(tmp_path).spent()
+    recorded = [json.loads(ledger.read_text())] if told else []
     events = list(recorded)
-    again = ModelClient(kit(events, study=tmp_path, recorded=list(recorded), prices=PRICES), 1)
-    later = ModelClient(kit(events, study=tmp_path, recorded=list(recorded), prices=PRICES), 1)
-    (event,) = events  # the later client finds nothing left to tell of, and knows which accounts were used
-    assert later._account(0) == again._account(0) == "r0:0:1"
-    expected = {_in_flight: (1, 100), _between_attempts: (1, 100), _second_attempt: (2, 200), _told_but_open: (2, 140)}
-    assert (event["attempts"], event["tokens"] + event["lost_tokens"]) == expected[moment]
-    assert ask(again) == "hello" and len(server.seen) == (moment is not _told_but_open)
-    purse, told = books(tmp_path, events)
-    assert purse == told and purse.usd >= 0.1
+    assert ask(ModelClient(kit(events, study=tmp_path, recorded=recorded, prices=PRICES), 1)) == "hello"
+    purse, told_ = books(tmp_path, events)
+    assert len(server.seen) == 2 - told and sum(server.billed) == purse.tokens
+    assert told_ == Cost(spent.tokens, round(spent.usd, 9)) and purse.tokens == (2 - told) * spent.tokens

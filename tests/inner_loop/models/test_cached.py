@@ -1,17 +1,17 @@
-"""Prompts that a provider has cached: what is marked, told and paid; and how tight a cap holds a prompt."""
+"""Prompts that a provider has cached: what is marked, told and paid."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from inner_loop.models import bill, bounds, prices
+from inner_loop.models import bill, prices
 from inner_loop.models.client import ModelClient
-from inner_loop.models.contract import Message, NoReply
+from inner_loop.models.contract import Message
 from inner_loop.models.provider import litellm
+from inner_loop.models.spend_limiter import SpendLimiter
 from tests.llm.claude import ClaudeServer
 from tests.llm.fixtures import close_connections, dropped
 from tests.llm.kits import KEY, MODEL, kit, staff
@@ -80,13 +80,7 @@ def test_what_anthropic_caches_is_marked_told_and_priced(
     plain = 40 * 3e-6 + 7 * 15e-6
     assert events[0]["usd"] == pytest.approx(plain + size * 3.75e-6)
     assert events[1]["usd"] == pytest.approx(plain + size * 0.3e-6)
-    assert json.loads((tmp_path / "purse.json").read_text())["usd"] == pytest.approx(sum(e["usd"] for e in events))
-
-
-def test_the_worst_case_holds_what_a_cache_takes_up(litellm_loaded: None) -> None:
-    for team in (staff(models=(CLAUDE,)), staff(models=(CLAUDE,), prices={CLAUDE: (3.0, 15.0)})):
-        price = prices.price_of(CLAUDE, team)
-        assert price is not None and price.most(1000, 10) >= price.of(1000, 10, 0, 1000) > price.of(1000, 10)
+    assert SpendLimiter(tmp_path).spent().usd == pytest.approx(sum(e["usd"] for e in events))
 
 
 def test_the_bill_knows_what_is_cached(litellm_loaded: None) -> None:
@@ -99,44 +93,3 @@ def test_the_bill_knows_what_is_cached(litellm_loaded: None) -> None:
     assert long.usd == pytest.approx(price.of(4000, 500, 0, 2000) + 9 * price.of(4000, 500, 2000))
     assert bill.expected(staff(), 10, 4000, 500).usd is None
     assert "not priced" in bill.bill_line(bill.estimate(Task.load("strokes"), staff(), 10), staff())
-
-
-PROSE = "def loss(x: float) -> float:\n    return x * 2.0  # halve the learning rate, then go on\n" * 60
-
-
-def test_a_prompt_is_counted_where_its_tokenizer_is_known_for_sure(
-    litellm_loaded: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("OPENAI_API_BASE", "OPENAI_BASE_URL"):
-        monkeypatch.delenv(name, raising=False)
-    asked = [HEAD, Message("user", PROSE, "<|endoftext|> \ud800 ünïcode")]
-    loose = bounds.most_tokens(asked)
-    for model in ("gpt-4o-mini", "openai/gpt-4.1", "gpt-4", "o3"):
-        counted = bounds.counted_tokens(model, asked)
-        exact = litellm().token_counter(
-            model=model.removeprefix("openai/"),
-            messages=[{"role": m.role, "content": m.whole.replace("\ud800", "?")} for m in asked],
-        )
-        assert exact <= counted <= exact + 64 < loose / 2
-    for model in ("openai/test", "anthropic/claude-sonnet-4-5", "openrouter/openai/gpt-4o"):
-        assert bounds.counted_tokens(model, asked) == loose
-    monkeypatch.setenv("OPENAI_API_BASE", "http://127.0.0.1:1/v1")  # which may call anything gpt-4o
-    assert bounds.counted_tokens("gpt-4o-mini", asked) == loose
-
-
-def test_a_cap_is_used_up_further_where_tokens_can_be_counted(
-    server: LlmServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """By bytes a cap of 9,000 holds no call of this size; by tokens several, and it is never passed."""
-    monkeypatch.setattr(litellm(), "api_base", server.url)
-    spent = {}
-    for model, base in (("openai/gpt-4o-mini", None), ("openai/test", server.url)):
-        (folder := tmp_path / model.replace("/", "-")).mkdir()
-        monkeypatch.delenv("OPENAI_API_BASE") if base is None else monkeypatch.setenv("OPENAI_API_BASE", base)
-        client = ModelClient(kit(models=(model,), max_tokens=9000, study=folder), 1)
-        before = sum(server.billed)
-        with pytest.raises(NoReply, match="--max-tokens 9000 is reached"):
-            while True:
-                ask(client, PROSE[:4000])
-        spent[model] = sum(server.billed) - before
-    assert spent["openai/test"] == 0 and 4000 < spent["openai/gpt-4o-mini"] <= 9000

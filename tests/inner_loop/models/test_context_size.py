@@ -1,4 +1,4 @@
-"""The context size of local models: found where servers report it, and a prompt that cannot fit is refused once."""
+"""The context size of models, and prompts that local servers refuse as too long."""
 
 from __future__ import annotations
 
@@ -17,10 +17,8 @@ from programs.errors import UsageError
 from tests.llm.fixtures import close_connections, dropped
 from tests.llm.kits import MODEL, environment, kit
 from tests.llm.local import KINDS, LocalServer
-from tests.llm.server import LlmServer, dead_server
 
 pytestmark = dropped
-REPORTING = ("llama.cpp", "ollama", "vllm")
 
 
 @contextmanager
@@ -36,48 +34,24 @@ def ask(client: ModelClient, size: int) -> str:
     return client.complete([Message("user", words)], max_tokens=50, purpose="turn").text
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_size_is_what_the_server_reports_or_unknown(
-    kind: str, litellm_loaded: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with local(monkeypatch, kind):
-        assert of_model(MODEL) == (4096 if kind in (*REPORTING, "ollama-silent") else None)
-        found = settled(ModelConfig(models=(MODEL,)))
-        assert found.reply_tokens == (819 if found.context_tokens else 8192)
-
-
-def test_a_dead_server_and_one_that_reports_nothing_are_unknown(
-    litellm_loaded: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with dead_server() as url:
-        environment(monkeypatch, url)
-        assert of_model(MODEL) is None
-    with LlmServer() as running:
-        environment(monkeypatch, running.url)
-        assert of_model(MODEL) is None and settled(ModelConfig(models=(MODEL,))).context_tokens is None
-
-
-def test_a_hosted_model_has_the_size_of_the_table(litellm_loaded: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("OPENAI_API_BASE", raising=False)
-    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
-    assert of_model("gpt-4o-mini") == 128_000
+def test_a_model_has_the_size_of_the_table(litellm_loaded: None) -> None:
+    assert of_model("gpt-4o-mini") == 128_000 and of_model(MODEL) is None
+    assert settled(ModelConfig(models=(MODEL,))).context_tokens is None
     config = settled(ModelConfig(models=("gpt-4o-mini", "gpt-4")))
     assert config.context_tokens == 8192 and config.reply_tokens == 1638
 
 
-def test_the_users_size_counts_and_a_reply_must_leave_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    with dead_server() as url:  # not asked
-        environment(monkeypatch, url)
-        config = settled(ModelConfig(models=(MODEL,), context_tokens=2048, reply_tokens=500))
-        assert (config.context_tokens, config.reply_tokens) == (2048, 500)
-        with pytest.raises(UsageError, match="leaves no room"):
-            settled(ModelConfig(models=(MODEL,), context_tokens=2048, reply_tokens=2048))
+def test_the_users_size_counts_and_a_reply_must_leave_room(litellm_loaded: None) -> None:
+    config = settled(ModelConfig(models=("gpt-4o-mini",), context_tokens=2048, reply_tokens=500))
+    assert (config.context_tokens, config.reply_tokens) == (2048, 500)
+    with pytest.raises(UsageError, match="leaves no room"):
+        settled(ModelConfig(models=(MODEL,), context_tokens=2048, reply_tokens=2048))
     ask = [Message("user", "x" * 3 * (2048 - 500 - 32))]
     assert fits(ask, 2048, 500) and not fits(ask, 2048, 501) and not fits(ask, 2048, 500, 1)
     assert fits(ask, None, 10**9)
 
 
-@pytest.mark.parametrize("kind", [k for k in KINDS if k != "ollama-silent"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_server_that_refuses_a_long_prompt_is_asked_once(
     kind: str, litellm_loaded: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -94,25 +68,6 @@ def test_a_server_that_refuses_a_long_prompt_is_asked_once(
     assert events[-1]["status"] == "failed" and events[-1]["attempts"] == 1 and not events[-1]["lost_tokens"]
 
 
-def test_a_prompt_that_cannot_fit_is_not_sent(litellm_loaded: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    with local(monkeypatch, "llama.cpp") as server:
-        with pytest.raises(NoReply, match="at least 4,166 tokens, the model's context has 4,096; it was not sent"):
-            ask(ModelClient(kit(context_tokens=4096), 1), 25_000)
-        assert not server.seen
-        assert ask(ModelClient(kit(context_tokens=4096, models=(MODEL, "openai/larger")), 1), 12_000) == "hello"
-
-
-def test_a_prompt_that_the_server_shortened_is_an_error(litellm_loaded: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ollama answers such a prompt with status 200, and only the reported tokens show it."""
-    events: list[dict[str, Any]] = []
-    with local(monkeypatch, "ollama-silent") as server:
-        client = ModelClient(kit(events, context_tokens=4096), 1)
-        with pytest.raises(NoReply, match="shortened the prompt to 2,050 tokens"):
-            ask(client, 20_000)
-        assert ask(client, 12_000) == "hello" and len(server.seen) == 2
-        assert sum(event["tokens"] for event in events) == sum(server.billed)
-
-
 def test_a_larger_fallback_answers_a_long_prompt(litellm_loaded: None, monkeypatch: pytest.MonkeyPatch) -> None:
     with local(monkeypatch, "llama.cpp") as server:
         context = kit(models=("openai/small", "openai/large"))
@@ -121,18 +76,10 @@ def test_a_larger_fallback_answers_a_long_prompt(litellm_loaded: None, monkeypat
         assert [body["model"] for body in server.seen] == ["small", "large"]
 
 
-def test_a_recording_keeps_the_size_and_the_refusal(
-    tmp_path: Path, litellm_loaded: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_recording_has_the_refusal(tmp_path: Path, litellm_loaded: None, monkeypatch: pytest.MonkeyPatch) -> None:
     tape = tmp_path / "tape"
-    with local(monkeypatch, "llama.cpp"):
-        config = settled(ModelConfig(models=(MODEL,)))
-        client = ModelClient(kit(record=tape, context_tokens=config.context_tokens), 1)
-        with pytest.raises(NoReply):
-            ask(client, 20_000)
-    with dead_server() as url:
-        environment(monkeypatch, url)
-        assert settled(ModelConfig(models=(MODEL,)), replay=tape).context_tokens == 4096
-        with pytest.raises(NoReply) as gone:
-            ask(ModelClient(kit(replay=tape), 1), 20_000)
+    with local(monkeypatch, "llama.cpp"), pytest.raises(NoReply):
+        ask(ModelClient(kit(record=tape), 1), 20_000)
+    with pytest.raises(NoReply) as gone:
+        ask(ModelClient(kit(replay=tape), 1), 20_000)
     assert isinstance(gone.value.problem, PromptTooLong)

@@ -6,6 +6,7 @@ import base64
 import gzip
 import json
 import math
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,12 @@ from urllib.parse import quote
 
 import pytest
 
-from inner_loop.events import CallEvent
 from inner_loop.models import provider
 from inner_loop.models.client import ModelClient
 from inner_loop.models.contract import Message, NoReply
 from inner_loop.models.scrub import scrub
 from inner_loop.models.spend_limiter import Cost, SpendLimiter
 from programs.errors import Corrupt
-from tests.events import example
 from tests.llm.fixtures import close_connections, dropped
 from tests.llm.kits import KEY, MODEL, environment, kit
 from tests.llm.wild import WildServer, whole
@@ -157,12 +156,12 @@ def test_a_drip_ends(wild: WildServer, tmp_path: Path, monkeypatch: pytest.Monke
     assert text is None and "timeout" in event["faults"][0] and spent.tokens == event["lost_tokens"] > 0
 
 
-@pytest.mark.parametrize("broken", ["NaN", "-5", "Infinity", "[]", '"5"', "null"])
+@pytest.mark.parametrize("broken", ["NaN", "-5", "Infinity", "[]", '"x"', "null"])
 def test_a_file_whose_figures_are_none_is_not_taken(tmp_path: Path, broken: str) -> None:
     for side in ('"tokens": %s, "usd": 0.0', '"tokens": 0, "usd": %s'):
-        (tmp_path / "purse.json").write_text(f'{{{side % broken}, "open": {{}}, "buried": []}}')
+        (tmp_path / "purse.json").write_text(f'{{"spent": {{{side % broken}}}, "open": {{}}}}')
         with pytest.raises(Corrupt):
-            SpendLimiter(tmp_path, max_usd=1.0, max_tokens=5).reserve("r", Cost(1), example(CallEvent))
+            SpendLimiter(tmp_path).start(Cost(1), "p", time.sleep)
 
 
 def test_a_secret_is_found_as_others_write_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,8 +45,11 @@ def play(litellm_loaded: None, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
         with pytest.MonkeyPatch.context() as patch, LocalServer("vllm", size, answer=writer.answer) as server:
             environment(patch, server.url)
-            config = settled(ModelConfig(models=(MODEL,), call_timeout=60.0, patience=100.0, backoff=0.005, **how))
-            assert config.context_tokens == size
+            config = settled(
+                ModelConfig(
+                    models=(MODEL,), context_tokens=size, call_timeout=60.0, patience=100.0, backoff=0.005, **how
+                )
+            )
             create(folder, task=task, plan=plan, workers=1, seed=3, model_config=config)
             study, plan, starters = take_up(folder)
             with study, InProcessExecutor(study, silent) as executor, Unwritten() as lineage:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -182,6 +183,13 @@ def test_the_last_round_is_closed_and_names_the_tools_all_the_same(server: ToolS
         asked = [c["id"] for m in body["messages"] if m["role"] == "assistant" for c in m["tool_calls"]]
         answered = [m["tool_call_id"] for m in body["messages"] if m["role"] == "tool"]
         assert asked == answered and len(asked) == 4 * said_before
+
+
+def test_no_round_starts_beyond_a_cap(server: ToolServer, tmp_path: Path) -> None:
+    events: list[dict[str, Any]] = []
+    found = talk(events, max_tokens=10, study=tmp_path)
+    assert found.reply is None and len(found.rounds) == 1 and found.tokens == events[0]["tokens"]
+    assert len(server.seen) == 1 and events[1]["status"] == "failed" and "--max-tokens" in events[1]["reason"]
 
 
 def test_faults_between_rounds_are_waited_out(server: ToolServer) -> None:
