@@ -36,6 +36,11 @@ class Heading:
     body: int  # first line below the heading
     end: int  # first line of the next heading, or the number of lines
 
+    @property
+    def name(self) -> str:
+        """Its path; the program's title has none."""
+        return self.path or self.title
+
 
 @dataclass
 class StatementBlock:

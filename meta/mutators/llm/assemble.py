@@ -10,8 +10,7 @@ from meta.mutators.change_files import dropped
 from meta.mutators.llm.reply import BadReply, ListChange, MutationReply
 from meta.mutators.offline.cross_sections import chapters, joined
 from programs.directives import ORDER
-from programs.edit import replace_ideas, replace_section, sections, take_charter, with_missing_patches
-from programs.layout import spaced
+from programs.edit import replace_ideas, replace_section, sections, spaced, take_charter, with_missing_patches
 from programs.program import Program
 from programs.structure import PATH, outline
 from programs.text import split_lines
