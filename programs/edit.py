@@ -89,8 +89,8 @@ def add_directive(text: str, heading: str, item_text: str) -> str:
         ways.insert(0, [*_closed(lines[:end], newline), *loose, *more, *lines[end:]])
     for way in ways:
         new = outline("".join(way)).blocks
-        more = Counter(_statements(new)) - Counter(_statements(old))
-        if len(new) == len(old) + 1 and [kind for _, kind, _ in more] in (["item"], ["idea"]):
+        added = Counter(_statements(new)) - Counter(_statements(old))
+        if len(new) == len(old) + 1 and [kind for _, kind, _ in added] in (["item"], ["idea"]):
             return "".join(way)
     raise ProgramError(f"program:{end}: cannot add a list item here", hint="check for an unclosed code fence")
 
