@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
 from programs.charter import Charter
@@ -33,7 +34,8 @@ CODES: dict[str, tuple[Level, str]] = {
     # settings
     "settings-ignored": (
         "warning",
-        "{} is ignored: settings stand indented below a line metaloop:, between two lines --- at the top of the file",
+        "{} is ignored: settings stand indented below a line metaloop:, between two lines of three hyphens (---) at the"
+        " top of the file",
     ),
     "no-effect": ("warning", "{} has no effect: {}"),
     "below-break-even": ("warning", "{}"),
@@ -264,7 +266,8 @@ def _text(program: Program, parsed: Outline, path: str) -> Iterator[Finding]:
         if fence in ("```", "~~~") and fence not in "".join(rest):
             yield block.start + 1, "open-fence"
     inside = {i for block in code for i in range(block.start, block.end)}
-    yield from ((at + 1, "settings-ignored", key) for at, key in _ignored(parsed) if at not in inside)
+    ignored = ((at + 1, "settings-ignored", key) for at, key in _ignored(parsed) if at not in inside)
+    yield from islice(ignored, 1)  # the others follow from it
     known = {name for name, _ in (*program.files, *program.living)}
     for line, each, candidates in named_files(parsed.lines, parsed.body, path):
         if not known & set(candidates) and not any(map(is_about_repository, [each, *candidates])):

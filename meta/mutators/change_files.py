@@ -17,11 +17,11 @@ from programs.errors import ProgramError
 from programs.file_set import named_files
 from programs.front_matter import locate
 from programs.program import Program
-from programs.sentences import split
 from programs.structure import outline
 from programs.text import split_lines
 
 FILES = "Files"  # the section for a link to a new file
+_SENTENCE = re.compile(r"(?<=[.!?…。！？])\s+(?![a-z])")  # between two sentences of a paragraph
 
 
 class ChangeFiles:
@@ -75,7 +75,7 @@ def dropped(program: Program, path: str) -> Program:
     left = program
     while (statement := _first_statement(left, path)) is not None:
         directive, source, lines, start, end = statement
-        sentences = list(split(" ".join(lines[start:end])))
+        sentences = _SENTENCE.split(" ".join(line.strip() for line in lines[start:end]))
         kept = [sentence for sentence in sentences if not _means(sentence, source, path)]
         plain = directive.kind == "paragraph" and not lines[start].lstrip().startswith(">")
         if not kept or not plain:

@@ -69,9 +69,9 @@ def program_page(folder: Path, program_id: str) -> dict[str, Any]:
         if (program := read(program_id)) is None:
             raise NotFound(f"there is no program {program_id!r} in this study", hint="the study's page lists them")
         parents = [parent for one in program["parent_ids"] or () if (parent := read(one))]
-    own = program["shown"].splitlines()
+    own = program["text"].splitlines()
     changes = [
-        (one["name"], one["program_id"], "\n".join(unified_diff(one["shown"].splitlines(), own, lineterm="", n=2)))
+        (one["name"], one["program_id"], "\n".join(unified_diff(one["text"].splitlines(), own, lineterm="", n=2)))
         for one in parents
     ]
     return {"program": program, "changes": changes}
