@@ -54,6 +54,7 @@ CODES: dict[str, tuple[Level, str]] = {
     "unknown-term": ("warning", "{}: idea skipped"),
     "unknown-role": ("info", "no role is called {}, so every role may get this idea; the roles are {}"),
     "bad-patch": ("warning", "patch {} is ignored: {}"),
+    "unused-patch": ("info", "no idea names `patch:{}`"),
     "misfit": ("warning", "patch {} does not fit the untouched script ({}): skipped until it does"),
     "no-patch": ("warning", "the program defines no usable patch `patch:{}`: idea skipped"),
     # the whole program
@@ -236,10 +237,14 @@ def _lists(program: Program, parsed: Outline) -> Iterator[Finding]:
 
 
 def _patches(program: Program, misfit: Callable[[ProgramPatch], str] | None) -> Iterator[Finding]:
+    named = {term for idea in program.ideas for term in idea.terms}
     for patch in program.patches:
         if patch.problem:
             yield patch.line, "bad-patch", patch.name, patch.problem
-        elif misfit and (why := misfit(patch)):
+            continue
+        if patch.edit_name not in named:
+            yield patch.line, "unused-patch", patch.name
+        if misfit and (why := misfit(patch)):
             yield patch.line, "misfit", patch.name, why
 
 

@@ -58,6 +58,7 @@ def test_a_patch_that_no_idea_names_changes_nothing(task: Task) -> None:
     plain = Program.parse(f"{HEAD}- Try `lr=0.2`.\n")
     assert behaviour_id(program("`lr=0.2`"), task) == behaviour_id(plain, task)
     assert with_patches(task, program("`lr=0.2`")) is task
+    assert codes(program("`lr=0.2`"), task) == ["unused-patch"]
     assert with_patches(task, Program.parse(program().text.replace("queue", "local"))) is task
 
 

@@ -381,7 +381,6 @@ CHANGED = "---\nname: critic\n---\n# Critic\n\n- Doubt, then measure again.\n"
         ("bold", "program", "roles/critic.md", CHANGED, ""),
         ("bold", "program", "program.md", SEVERAL.text.replace("# ", "# Other ", 1) + "\nMeasure twice.\n", ""),
         ("bold", "program", "roles/judge.md", CHANGED, "no file roles/judge.md"),
-        ("bold", "program", "roles/critic.md", CHANGED + "\n[x](gone.md)\n", "leads to no file: gone.md"),
     ],
 )
 def test_a_model_rewrites_one_file_of_several(
