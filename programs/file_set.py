@@ -22,7 +22,7 @@ MAX_PATH = 200  # characters
 Files = tuple[tuple[str, bytes], ...]  # path and bytes
 
 _FORBIDDEN = set("\"'`<>|*?:\\")  # some file systems refuse them, and prompts and pages quote paths
-_HEAD = re.compile(r"^==> (.{1,400}?)( \(living\))? <==$", re.MULTILINE)
+HEAD = re.compile(r"^==> (.{1,400}?)( \(living\))? <==$", re.MULTILINE)
 _NAMED = re.compile(r"(?<![\w/.:@?=&#\-*{}<>$])@?((?:\.{1,2}/)*[\w.\-]+(?:/[\w.\-]+)*\.md)(?![\w/]|\.\w)")
 _FENCE = re.compile(r"[ \t>]*(`{3,}|~{3,})")
 _LIVING = re.compile(r"living[ \t]*:[ \t]*true[ \t]*(?:#.*)?", re.IGNORECASE)
@@ -111,7 +111,7 @@ def require_size(files: Sequence[tuple[str, bytes]], where: str) -> None:
 def is_document(text: str | bytes) -> bool:
     """Whether a text is that of several files."""
     start = text[:500] if isinstance(text, str) else text[:500].decode("utf-8", "replace")
-    return _HEAD.match(start) is not None
+    return HEAD.match(start) is not None
 
 
 def packed(files: Files, living: Files) -> str:
@@ -122,7 +122,7 @@ def packed(files: Files, living: Files) -> str:
 
 def unpacked(text: str, file: str) -> tuple[str, dict[str, str], dict[str, str]]:
     """(path of the entry file, the texts of the files by path, those of the living files). Raises ProgramError."""
-    _, *parts = _HEAD.split(text)
+    _, *parts = HEAD.split(text)
     files: dict[str, str] = {}
     living: dict[str, str] = {}
     for path, is_living, body in zip(parts[::3], parts[1::3], parts[2::3], strict=True):

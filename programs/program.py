@@ -16,7 +16,7 @@ from programs.charter import Charter
 from programs.directives import CHARTER, ORDER, Directive
 from programs.errors import EnvironmentProblem, NotFound, ProgramError
 from programs.evolved_for import EvolvedFor, with_label, without_label
-from programs.file_set import ENTRY, Files, gathered, is_document, packed, require_path, require_size, unpacked
+from programs.file_set import ENTRY, HEAD, Files, gathered, is_document, packed, require_path, require_size, unpacked
 from programs.front_matter import locate
 from programs.ideas import ProgramIdea
 from programs.ids import content_id, normalise
@@ -220,7 +220,7 @@ def _files(files: Mapping[str, str | bytes], entry: str) -> Files:
 
 def _whole(path: str, raw: bytes) -> bytes:
     """A file of several, with a line end. Raises ProgramError where it is no text or contains the head of a file."""
-    if any(map(is_document, split_lines(decode(raw, path)))):
+    if HEAD.search(decode(raw, path)):
         raise ProgramError(f"{path}:1: a line ==> PATH <== begins another file", hint="change that line")
     return raw if raw.endswith((b"\n", b"\r")) else raw + b"\n"
 
