@@ -23,7 +23,7 @@ Files = tuple[tuple[str, bytes], ...]  # path and bytes
 
 _FORBIDDEN = set("\"'`<>|*?:\\")  # some file systems refuse them, and prompts and pages quote paths
 HEAD = re.compile(r"^==> (.{1,400}?)( \(living\))? <==$", re.MULTILINE)
-_NAMED = re.compile(r"(?<![\w/.:@?=&#\-*{}<>$])@?((?:\.{1,2}/)*[\w.\-]+(?:/[\w.\-]+)*\.md)(?![\w/]|\.\w)")
+_NAMED = re.compile(r"(?<![\w/.:@?=&#\-*{}<>$])@?([\w.\-]+(?:/[\w.\-]+)*\.md)(?![\w/]|\.\w)")
 _FENCE = re.compile(r"[ \t>]*(`{3,}|~{3,})")
 _LIVING = re.compile(r"living[ \t]*:[ \t]*true[ \t]*(?:#.*)?", re.IGNORECASE)
 # files about a repository, which its programs often mention; the task's own files are what a researcher sees of it
