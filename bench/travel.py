@@ -36,8 +36,7 @@ from analysis.knowledge import SHIPPED, read
 from analysis.report.coverage import choose, task_values
 from bench.common import METALOOP, TRIED, figure, go_on, kept, over_tasks, sql
 from meta.learnt import sentence, with_list
-from programs.bare import without_ideas
-from programs.edit import set_charter
+from programs.edit import set_charter, without_ideas
 from programs.shelf import starter
 from trainer.task import Task
 from trainer.variants import Variant, init_like

@@ -20,11 +20,10 @@ from meta.mutators.base import ChildProposal, Mutator
 from meta.mutators.mix import Mix
 from meta.mutators.offline.write_ideas import WriteIdeas
 from meta.novelty import Novelty
-from programs.charter_prose import START, agreeing, with_prose
-from programs.edit import with_missing_patches
+from programs.charter_prose import HEADING, with_sentences
+from programs.edit import replace_ideas, with_missing_patches
 from programs.errors import ProgramError
 from programs.file_set import is_document
-from programs.ideas_edit import replace_ideas
 from programs.lint import lint
 from programs.program import Program
 from trainer.edits import EditSpace
@@ -141,9 +140,8 @@ def judge(
         return Attempt(proposal, None, proposal.refusal, faulty=True)
     try:
         program = parent.with_text(proposal.text, name)
-        # Sentences of its parents that state another value of a setting; of a section that an export wrote, all.
-        said = with_prose(program.text) if START in program.text else agreeing(program.text, parent.text)
-        program = program.with_text(said, name)
+        if f"## {HEADING}" in program.text:  # an export wrote its parent's settings there
+            program = program.with_text(with_sentences(program.text), name)
     except ProgramError as error:
         return Attempt(proposal, None, f"does not parse: {error.message}", faulty=True)
     if problem := lint_error(program):

@@ -19,7 +19,7 @@ from meta.claim import LEARNT, START, Against, Claim, claim, claim_over
 from meta.lineage import Lineage, admit
 from meta.novelty import differ
 from meta.study.plan import Plan
-from programs.bare import without_ideas
+from programs.edit import without_ideas
 from programs.program import Program
 from programs.shelf import starter
 from trainer.streams import Stream

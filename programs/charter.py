@@ -1,8 +1,11 @@
-"""The charter: the settings of a program that the harness carries out. The empty charter is the stock loop."""
+"""The charter: the settings of a program that the harness carries out. The empty charter is the stock loop.
+
+This is the only table of settings: the default of each, what it means, and the sentence that says it to a reader.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_serializer, field_validator
@@ -18,10 +21,20 @@ PROPOSERS: Registry[Any] = Registry(
 KEEP_RULES: Registry[Any] = Registry(
     "keep_rules", "inner_loop.keep", ("keep", "citations"), first=("better", "margin", "paired")
 )
+OTHERS = "other values"
 PhaseValue = dict[str, Any]  # the fields that a phase sets, as in YAML
-_PARTS = ("keep", "screen", "branch", "plateau")  # fields that have fields
+PARTS = ("keep", "screen", "branch", "plateau")  # fields that have fields
 CharterValue = str | float | tuple[str, ...] | dict[str, float] | list[PhaseValue]  # of a dotted field; also int, bool
 Share = Annotated[float, Field(gt=0, le=1_000_000)]
+
+
+def _setting(default: Any, meaning: str, says: str | Mapping[Any, str], **limits: Any) -> Any:
+    """A field of the charter. ``says``: a sentence about the charter's values, one for each of a few values, or one
+    for OTHERS; where it is empty, another sentence contains the value."""
+    shown = str(default).lower() if isinstance(default, bool) else default or "empty" if default == () else default
+    sentences = says if isinstance(says, Mapping) else {OTHERS: says}
+    description = f"{meaning} Default {shown}."
+    return Field(default=default, description=description, json_schema_extra={"says": {**sentences}}, **limits)
 
 
 def _stock_proposers() -> dict[str, float]:
@@ -37,6 +50,14 @@ def _in_canonical_order(shares: dict[str, float]) -> dict[str, float]:
 Shares = Annotated[dict[Annotated[str, PROPOSERS], Share], AfterValidator(_in_canonical_order)]
 Wave = Annotated[int, Field(ge=1, le=1000)]
 Groups = Annotated[tuple[str, ...], Field(strict=False)]
+RULE = {
+    "better": "Keep a change whenever its metric is better than the kept one, by however little; else revert it.",
+    "margin": "Keep a change only if its metric beats the kept one by more than {keep.margin:g} SD of the baseline's"
+    " metric between training seeds; else revert it.",
+    "paired": "Before you keep a change, train it and the kept version with the same {keep.pairs} fresh seeds,"
+    " and keep it only if it is better on average; else revert it.",
+    OTHERS: "Keep or revert each change by the rule {keep.rule}.",
+}
 
 
 class CharterPart(BaseModel):
@@ -46,77 +67,97 @@ class CharterPart(BaseModel):
 
 
 class Keep(CharterPart):
-    rule: Annotated[str, KEEP_RULES] = Field(
-        default="better",
-        description="When a candidate replaces the kept script: better = if its metric is better; margin = if it is"
-        " better by keep.margin; paired = if it is better on average over fresh seeds on which both are trained."
-        " Default better.",
+    rule: Annotated[str, KEEP_RULES] = _setting(
+        "better",
+        "When a candidate replaces the kept script: better = if its metric is better; margin = if it is"
+        " better by keep.margin; paired = if it is better on average over fresh seeds on which both are trained.",
+        RULE,
     )
-    margin: float = Field(
-        default=1.0,
+    margin: float = _setting(
+        1.0,
+        "For rule margin: the smallest gain to keep, in standard deviations of the baseline's seed noise.",
+        "",
         ge=0,
         le=100,
-        description="For rule margin: the smallest gain to keep, in standard deviations of the baseline's seed noise."
-        " Default 1.0.",
     )
-    pairs: int = Field(
-        default=2,
-        ge=1,
-        le=64,
-        description="For rule paired: number of fresh seeds on which both sources are trained. Default 2.",
+    pairs: int = _setting(
+        2, "For rule paired: number of fresh seeds on which both sources are trained.", "", ge=1, le=64
     )
-    least: float = Field(
-        default=0.0,
+    least: float = _setting(
+        0.0,
+        "Smallest gain to keep by any rule, in units of the metric.",
+        "Keep a change only if it improves the metric by more than {keep.least:g}, in the metric's own units.",
         ge=0,
         le=1_000_000,
-        description="Smallest gain to keep by any rule, in units of the metric. Default 0.0.",
     )
 
 
 class Screen(CharterPart):
-    fraction: float = Field(
-        default=1.0,
+    fraction: float = _setting(
+        1.0,
+        "Share of a full experiment's budget in a candidate's first, short training; 1 = no screening.",
+        {
+            1.0: "Give every experiment its full time at once, without a shorter first look.",
+            OTHERS: "Run each candidate first with {screen.fraction:.0%} of the time of a full experiment.",
+        },
         ge=0.01,
         le=1,
-        description="Share of a full experiment's budget in a candidate's first, short training; 1 = no screening."
-        " Default 1.0.",
     )
-    promote: float = Field(
-        default=0.25,
+    promote: float = _setting(
+        0.25,
+        "Share of a wave's candidates that get a full experiment after the screen.",
+        "Of the candidates that got such a first look, give only the best {screen.promote:.0%} (at least one) a full"
+        " experiment, and drop the others.",
         gt=0,
         le=1,
-        description="Share of a wave's candidates that get a full experiment after the screen. Default 0.25.",
     )
 
 
 class Branch(CharterPart):
-    frontier: int = Field(
-        default=1,
+    frontier: int = _setting(
+        1,
+        "Number of best sources that are kept as parents of candidates.",
+        {
+            1: "Hold one kept version, the best, and start every candidate from it.",
+            OTHERS: "Hold the {branch.frontier} best kept versions, each on a branch, and start candidates from any of"
+            " them.",
+        },
         ge=1,
         le=64,
-        description="Number of best sources that are kept as parents of candidates. Default 1.",
     )
-    rewind_after: int = Field(
-        default=0,
+    rewind_after: int = _setting(
+        0,
+        "Number of failed experiments in a row after which the run returns to an earlier kept source; 0 = never.",
+        {
+            0: "Never go back to an earlier kept version.",
+            OTHERS: "After {branch.rewind_after} experiments in a row without improvement, go back to an earlier kept"
+            " version.",
+        },
         ge=0,
         le=100_000,
-        description="Number of failed experiments in a row after which the run returns to an earlier kept source;"
-        " 0 = never. Default 0.",
     )
 
 
 class Plateau(CharterPart):
-    after: int = Field(
-        default=0,
+    after: int = _setting(
+        0,
+        "Experiments in a row without a kept change that count as a plateau; 0 = never.",
+        {
+            0: "Go on in the same way, however long nothing is kept.",
+            OTHERS: "{plateau.after} experiments in a row without a kept change are a plateau.",
+        },
         ge=0,
         le=100_000,
-        description="Experiments in a row without a kept change that count as a plateau; 0 = never. Default 0.",
     )
-    then: Literal["group", "several"] = Field(
-        default="group",
-        description="At a plateau: group = the group of settings tried most during the plateau is left alone until"
-        " something is kept or the next plateau; several = one experiment changes several settings at once."
-        " Default group.",
+    then: Literal["group", "several"] = _setting(
+        "group",
+        "At a plateau: group = the group of settings tried most during the plateau is left alone until"
+        " something is kept or the next plateau; several = one experiment changes several settings at once.",
+        {
+            "group": "At a plateau, leave alone the group of settings that was tried most in it, until something is"
+            " kept or the next plateau comes.",
+            "several": "At a plateau, change several settings at once in the next experiment.",
+        },
     )
 
 
@@ -148,7 +189,7 @@ class Phase(CharterPart):
 class Charter(CharterPart):
     """How a run spends its budget. The defaults of all fields are the stock loop."""
 
-    version: int = Field(default=VERSION, ge=1, le=VERSION, description="Version of the charter's format. Default 1.")
+    version: int = _setting(VERSION, "Version of the charter's format.", "", ge=1, le=VERSION)
     proposers: Shares = Field(
         default_factory=_stock_proposers,
         min_length=1,
@@ -156,58 +197,107 @@ class Charter(CharterPart):
         " their order, random = one edit drawn from all, local = neighbours of kept values, tpe = values like those of"
         " the best experiments so far (tree-structured Parzen estimator), recombine = combinations of kept edits,"
         " elite = crosses of the best scripts, or the name of an installed proposer. Default random: 1.0.",
+        json_schema_extra={"says": {OTHERS: "{sources}"}},
     )
     keep: Keep = Field(default_factory=Keep, description="The rule that decides whether to keep a candidate.")
-    replicates: int = Field(
-        default=1, ge=1, le=64, description="Training seeds per experiment; the mean metric counts. Default 1."
+    replicates: int = _setting(
+        1,
+        "Training seeds per experiment; the mean metric counts.",
+        {
+            1: "Train each experiment with one seed.",
+            OTHERS: "Train each experiment with {replicates} seeds; judge it by the mean.",
+        },
+        ge=1,
+        le=64,
     )
     screen: Screen = Field(default_factory=Screen, description="A short first training of each candidate.")
-    wave: Wave = Field(
-        default=1,
-        description="Candidates made from one parent before the keep rule is applied. Default 1.",
+    wave: Wave = _setting(
+        1,
+        "Candidates made from one parent before the keep rule is applied.",
+        {
+            1: "Decide on each candidate before you make the next.",
+            OTHERS: "Make {wave} candidates from the same kept version, then decide which of them to go on with.",
+        },
     )
     branch: Branch = Field(default_factory=Branch, description="How many kept sources are developed in parallel.")
     plateau: Plateau = Field(default_factory=Plateau, description="What to do when nothing is kept any more.")
-    rotate: bool = Field(
-        default=False,
-        description="Never change the same group of settings in two experiments in a row. Default false.",
+    rotate: bool = _setting(
+        False,
+        "Never change the same group of settings in two experiments in a row.",
+        {
+            True: "Never change the same group of settings in two experiments in a row.",
+            False: "Experiments in a row may change the same group of settings.",
+        },
     )
-    confirm: float = Field(
-        default=0.0,
+    confirm: float = _setting(
+        0.0,
+        "Share of the run's budget reserved for measuring the best candidates again with fresh seeds at the end.",
+        {
+            0.0: "Spend the whole budget on the search.",
+            OTHERS: "Keep the last {confirm:.0%} of the budget to run the best candidates again with fresh seeds; end"
+            " with the one that is best then.",
+        },
         ge=0,
         le=0.9,
-        description="Share of the run's budget reserved for measuring the best candidates again with fresh"
-        " seeds at the end. Default 0.0.",
     )
-    no_repeat: bool = Field(default=True, description="Never try the same source twice in a run. Default true.")
-    avoid_failures: bool = Field(
-        default=False,
-        description="Never retry a value that crashed, timed out or ran out of memory. Default false.",
+    no_repeat: bool = _setting(
+        True,
+        "Never try the same source twice in a run.",
+        {True: "Never run the same code twice.", False: "The same code may be run again."},
     )
-    doubt_ideas: bool = Field(
-        default=False,
-        description="Follow the list of ideas less often the more of its ideas fail in this run: with probability "
-        "(kept + 1) / (tried + 1), where the n-th that was tried counts 4/n. Default false.",
+    avoid_failures: bool = _setting(
+        False,
+        "Never retry a value that crashed, timed out or ran out of memory.",
+        {
+            True: "Never try a value again that crashed, timed out or ran out of memory.",
+            False: "A value that failed once may be tried again.",
+        },
     )
-    focus: Groups = Field(default=(), description="Groups of edits that may be made; empty = all. Default empty.")
-    simplicity: float = Field(
-        default=0.0,
+    doubt_ideas: bool = _setting(
+        False,
+        "Follow the list of ideas less often the more of its ideas fail in this run: with probability "
+        "(kept + 1) / (tried + 1), where the n-th that was tried counts 4/n.",
+        {
+            True: "The more ideas of the list fail, the less often take one from it.",
+            False: "Take ideas from the list, however many of them fail.",
+        },
+    )
+    focus: Groups = _setting(
+        (),
+        "Groups of edits that may be made; empty = all.",
+        {(): "Any setting may be changed.", OTHERS: "Change only settings of these groups: {groups}."},
+    )
+    simplicity: float = _setting(
+        0.0,
+        "Smallest gain per added line of source, in units of the metric.",
+        {
+            0.0: "The length of the code does not count.",
+            OTHERS: "Each line that a change adds must gain {simplicity:g} units of the metric; removed lines count for"
+            " it.",
+        },
         ge=0,
         le=1_000_000,
-        description="Smallest gain per added line of source, in units of the metric. Default 0.0.",
     )
-    history: int = Field(
-        default=20,
+    history: int = _setting(
+        20,
+        "Number of experiments of its own run that an LLM researcher sees.",
+        {
+            0: "Decide without looking at the log of earlier experiments.",
+            OTHERS: "Before each decision, read the log of your last {history} experiments.",
+        },
         ge=0,
         le=10_000,
-        description="Number of experiments of its own run that an LLM researcher sees. Default 20.",
     )
-    standups: int = Field(
-        default=1,
+    standups: int = _setting(
+        1,
+        "Number of experiments between stand-ups, where the LLM researchers of an organization see each"
+        " other's notes; 1 = in every turn, 0 = never.",
+        {
+            0: "The roles never see each other's notes.",
+            OTHERS: "The roles see each other's notes after every {standups} experiments.",
+        },
         ge=0,
         le=10_000,
-        description="Number of experiments between stand-ups, where the LLM researchers of an organization see each"
-        " other's notes; 1 = in every turn, 0 = never. Default 1.",
     )
 
     phases: tuple[Phase, ...] = Field(
@@ -216,6 +306,7 @@ class Charter(CharterPart):
         max_length=20,
         description="Parts of the run, one after the other: until = share of the run's budget that is spent at the end"
         " of the phase (the last one has none), and the fields that are different there. Default empty.",
+        json_schema_extra={"says": {OTHERS: "{parts}"}},
     )
 
     @field_validator("phases")
@@ -277,7 +368,7 @@ def flat(tree: PhaseValue) -> dict[str, Any]:
     return {
         dotted: inner
         for name, value in tree.items()
-        for dotted, inner in ({f"{name}.{n}": v for n, v in value.items()} if name in _PARTS else {name: value}).items()
+        for dotted, inner in ({f"{name}.{n}": v for n, v in value.items()} if name in PARTS else {name: value}).items()
     }
 
 

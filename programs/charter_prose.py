@@ -1,52 +1,96 @@
-"""Writes a charter as sentences into its program, so that researchers outside Metaloop can follow it too.
+"""The charter in sentences, for a reader that Metaloop does not carry it out for: an agent or a person.
 
-There is one sentence for each field that is set, in the order of the charter, in a separate section at the end of the
-text. Two marks enclose the section, so that writing it again replaces it.
+The sentences stand in one section at the end of a program, which is written anew each time and never read back.
 """
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, cast
 
+from programs.charter import OTHERS, Charter, fields
 from programs.charter_edit import charter_fields, settings_of
-from programs.charter_phrases import PHRASES, say
-from programs.sentences import sentences_of
-from programs.stated_settings import consistent
-from programs.text import newline_of
+from programs.edit import replace_section
+from programs.errors import NotFound
+from programs.text import newline_of, one_line, with_newline
 
-START, END = "<!-- metaloop: charter as prose -->", "<!-- metaloop: end of charter -->"
-HEADING = "## How experiments are conducted"
-_SECTION = re.compile(rf"\s*^{re.escape(START)}$.*?^{re.escape(END)}$\s*", re.MULTILINE | re.DOTALL)
-
-
-def sentences(text: str) -> list[tuple[str, str]]:
-    """(field, sentence) for each charter field that a program sets. ProgramError for a bad charter."""
-    charter = settings_of(text).charter
-    given = charter_fields(text)
-    return [(field, say(field, given[field], charter)) for field in PHRASES if field in given]
-
-
-def agreeing(text: str, before: str) -> str:
-    """A mutated program whose sentences agree with its charter; ``before``: its parent."""
-    newline = newline_of(text)
-    return consistent(text.replace("\r\n", "\n"), before).replace("\n", newline)
+HEADING = "How experiments are conducted"
+_LEAD = "Where this program says otherwise elsewhere, these rules hold:"
+_NEVER = 1e-4  # the share of a source that no run is long enough to use
+_SOURCES = {
+    "random": "a random change of one setting",
+    "local": "a small step from the value of one setting that is kept",
+    "tpe": "values that look like those of the better half of the experiments so far",
+    "recombine": "two changes that were kept before, joined",
+    "elite": "a cross of the best scripts so far, or one of them with up to three settings changed",
+}
 
 
-def with_prose(text: str) -> str:
-    """The program with its charter as sentences, which replace those of its prose that contradict them; the others
-    follow in a section. Unchanged if no field is set or the sentences are there already.
+def with_sentences(text: str) -> str:
+    """The program with a last section that says its charter; without one where it sets nothing.
 
-    The front matter stays, so Metaloop can still carry the program out; other readers ignore it.
+    The front matter stays, so that Metaloop can still carry the program out. Raises ProgramError for a bad charter.
     """
-    said = sentences(text)
-    if not said and START not in text:
-        return text
-    newline = newline_of(text)
-    rest = consistent(_SECTION.sub("\n\n", text.replace("\r\n", "\n"))).rstrip("\n")
-    there = set(sentences_of(rest))
-    left = [f"- {sentence}" for _, sentence in said if sentence not in there]
-    if not left:
-        return (rest + "\n").replace("\n", newline)
-    lines = [START, HEADING, "", *left, END]
-    whole = rest + "\n\n" + "\n".join(lines) + "\n"
-    return whole.replace("\n", newline)
+    said = sentences(settings_of(text).charter, charter_fields(text))
+    try:
+        rest = replace_section(text, HEADING, "")
+    except NotFound:
+        rest = text
+    if not said:
+        return rest
+    section = "\n".join(("", "", f"## {HEADING}", "", _LEAD, "", *(f"- {sentence}" for sentence in said), ""))
+    return rest.rstrip() + with_newline(section, newline_of(text))
+
+
+def sentences(charter: Charter, given: Iterable[str]) -> list[str]:
+    """What a charter says in the fields ``given``, in its order. A margin is in the sentence of the keep rule."""
+    named = {"keep.rule" if field in ("keep.margin", "keep.pairs") else field for field in given}
+    said = [_sentence(field, charter) for field, _ in fields() if field in named and _acts(field, charter)]
+    return [sentence for sentence in said if sentence]
+
+
+def _acts(field: str, charter: Charter) -> bool:
+    return field != "screen.promote" or charter.screen.fraction < 1
+
+
+def _sentence(field: str, charter: Charter) -> str:
+    says: Any = cast(Any, dict(fields())[field].json_schema_extra)["says"]
+    value = charter.get(field)
+    text: str = says[OTHERS] if isinstance(value, dict | list) else says.get(value, says.get(OTHERS, ""))
+    groups = one_line(", ".join(charter.focus))
+    return text.format(**dict(charter), sources=_sources(charter.proposers), groups=groups, parts=_parts(charter))
+
+
+def _sources(shares: Mapping[str, float]) -> str:
+    """Where experiments come from. A share of the list of ideas is an order of work: a reader can count, not draw."""
+    whole = sum(shares.values())
+    parts = {name: share / whole for name, share in shares.items() if share > _NEVER * whole}
+    queue = parts.pop("queue", 0.0)
+    described = [
+        _SOURCES.get(name, f"what the proposer {name} proposes")
+        + (f" (in {share / (1 - queue):.0%} of cases)" if len(parts) > 1 else "")
+        for name, share in parts.items()
+    ]
+    others = " or ".join(described)
+    if not queue:
+        return f"In each experiment, try {others}."
+    listed = "Take the ideas of the list in its order, one in each experiment"
+    if not others:
+        return f"{listed}."
+    when = f"every {round(queue / (1 - queue))} ideas" if queue > 0.6 else "each idea"
+    count = 1 if queue > 0.6 else round((1 - queue) / queue)
+    return f"{listed}; after {when}, make {count} of another kind: {others}. When no idea is left, make only these."
+
+
+def _parts(charter: Charter) -> str:
+    """The sentences of each phase."""
+    if not charter.phases:
+        return "Follow the same rules from the first experiment to the last."
+    return "The rules change as the budget is spent: " + " ".join(_of_phases(charter))
+
+
+def _of_phases(charter: Charter) -> Iterator[str]:
+    for phase, (until, own) in zip(charter.phases, charter.by_phase(), strict=True):
+        when = f"until {until:.0%} of it is spent" if until < 1 else "to the end"
+        said = sentences(own, phase.overrides) or ["Only the rules outside the phases."]
+        yield f"({when}) {' '.join(said)}"

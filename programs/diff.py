@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
@@ -53,62 +51,22 @@ class MovedIdea:
     """An idea at another place among the ideas that both programs have; places count from 1 in each whole list."""
 
     idea: Directive
-    name: str
     before: int
     after: int
-    last: bool  # of the new list
 
     def __str__(self) -> str:
-        return f'"{self.name}" from place {self.before} to {self.after}{", the last" if self.last else ""}'
+        name = self.idea.text if len(self.idea.text) <= SHOWN else f"{self.idea.text[: SHOWN - 1]}…"
+        return f'"{name}" from place {self.before} to {self.after}'
 
 
 def moved(old: Program, new: Program) -> list[MovedIdea]:
-    """The fewest ideas whose moves turn the old order into the new one."""
-    before, after = (_ideas(program) for program in (old, new))
-    both = [one for one in after if one in before]
-    # The longest run of ideas that kept their order: of each idea, the best run that ends with it.
-    runs: list[list[str]] = []
-    for one in both:
-        earlier = [run for run in runs if before[run[-1]].position < before[one].position]
-        runs.append([*_longest(earlier), one])
-    kept = set(_longest(runs))
-    words = Counter(_words(one.text) for one in after.values())
-    positions = [{one: at for at, one in enumerate(program, 1)} for program in (before, after)]
-    return [
-        MovedIdea(
-            after[one],
-            _short(_words(after[one].text, words)),
-            positions[0][one],
-            positions[1][one],
-            positions[1][one] == len(after),
-        )
-        for one in both
-        if one not in kept
-    ]
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
-
-
-def _words(text: str, others: Mapping[str, int] | None = None) -> str:
-    """What names an idea: its words before the first edit, or its edits where another one (``others``: how many have
-    the same words) begins alike; a short text is its own name."""
-    begin, mark, _ = text.partition("`")
-    if others is None:
-        return begin or text
-    if others[begin or text] > 1 and mark:
-        return " ".join(re.findall(r"`[^`]+`", text))
-    return text if len(text) <= SHOWN else begin.rstrip(" :") or text
-
-
-def _longest(runs: Sequence[list[str]]) -> list[str]:
-    return max(runs, key=len) if runs else []
-
-
-def _ideas(program: Program) -> dict[str, Directive]:
-    """By id, in their order."""
-    return {d.directive_id: d for d in program.directives if d.kind == "idea"}
+    """The ideas whose moves turn the old order into the new one; those of the longest equal runs stay."""
+    before, after = ([d.directive_id for d in program.directives if d.kind == "idea"] for program in (old, new))
+    was, now = [one for one in before if one in after], [one for one in after if one in before]
+    runs = SequenceMatcher(None, was, now, autojunk=False).get_matching_blocks()
+    stay = {one for run in runs for one in now[run.b : run.b + run.size]}
+    ideas = {d.directive_id: d for d in new.directives}
+    return [MovedIdea(ideas[one], before.index(one) + 1, after.index(one) + 1) for one in now if one not in stay]
 
 
 def _candidates(
@@ -124,15 +82,14 @@ def _candidates(
         for index, before in enumerate(removed):
             if _comparable(before, after):
                 matcher.set_seq1(before.text)
-                special = before.kind in (CHARTER, ORDER)
                 ratio = _ratio(matcher)
-                if special or ratio >= SIMILAR:
+                if ratio >= SIMILAR or before.kind in (CHARTER, ORDER):
                     yield (-ratio, abs(before.position - after.position), after.position, index), before, after
 
 
 def _comparable(before: Directive, after: Directive) -> bool:
     if CHARTER in (before.kind, after.kind):
-        return before.kind == after.kind and _field(before) == _field(after)
+        return before.kind == after.kind and before.text.partition(":")[0] == after.text.partition(":")[0]
     if ORDER in (before.kind, after.kind):
         return before.kind == after.kind
     return before.heading == after.heading
@@ -143,7 +100,3 @@ def _ratio(matcher: SequenceMatcher[str]) -> float:
     if min(matcher.real_quick_ratio(), matcher.quick_ratio()) < SIMILAR:
         return 0.0
     return matcher.ratio()
-
-
-def _field(directive: Directive) -> str:
-    return directive.text.partition(":")[0]

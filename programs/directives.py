@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from programs.ids import content_id, normalise
 from programs.settings import CharterSettings
-from programs.structure import Outline, StatementBlock
+from programs.structure import Outline
 
 CHARTER = "charter"  # heading and kind of charter fields
 ORDER = "order"
@@ -54,8 +54,11 @@ def collect(parsed: Outline, settings: CharterSettings) -> tuple[Directive, ...]
     ]
     entries += [(block.start, block.heading, block.kind, block.text) for block in parsed.blocks]
     named = _named(entries)
-    ideas = [directive for directive in named if directive.kind == "idea"]
-    return _with_order(named, ideas) if ideas else tuple(named)
+    if ideas := [directive for directive in named if directive.kind == "idea"]:  # their order is one, too
+        first, text = ideas[0], "\n".join(idea.directive_id for idea in ideas)
+        order = directive_id(first.heading, ORDER, text)
+        named.insert(first.position, Directive(order, first.heading, ORDER, text, 0, first.line))
+    return tuple(replace(directive, position=position) for position, directive in enumerate(named))
 
 
 def of_file(path: str, parsed: Outline, position: int) -> tuple[Directive, ...]:
@@ -80,18 +83,3 @@ def _named(entries: Iterable[tuple[int, str, str, str]]) -> list[Directive]:
         seen[first] += 1
         out.append(Directive(directive_id(heading, kind, text, seen[first]), heading, kind, text, position, line + 1))
     return out
-
-
-def _with_order(named: Sequence[Directive], ideas: Sequence[Directive]) -> tuple[Directive, ...]:
-    """The order of the Ideas list is a separate directive, placed before the first idea."""
-    text = "\n".join(idea.directive_id for idea in ideas)
-    heading, at = ideas[0].heading, ideas[0].position
-    order = Directive(directive_id(heading, ORDER, text), heading, ORDER, text, at, ideas[0].line)
-    later = [Directive(d.directive_id, d.heading, d.kind, d.text, d.position + 1, d.line) for d in named[at:]]
-    return (*named[:at], order, *later)
-
-
-def blocks_by_id(parsed: Outline, directives: Sequence[Directive]) -> dict[str, StatementBlock]:
-    """The block of lines of each directive that has one (charter fields and the order have none)."""
-    placed = [d for d in directives if d.kind not in (CHARTER, ORDER)]
-    return {d.directive_id: block for d, block in zip(placed, parsed.blocks, strict=True)}

@@ -1,4 +1,4 @@
-"""Edits of a program's text. Each function returns new text and leaves all other parts byte for byte unchanged.
+"""Edits of a program's statements. Each function returns new text and leaves all other parts byte for byte unchanged.
 
 Markdown has pitfalls: two paragraphs merge if the block between them is removed, and a list absorbs the line after it.
 Each result is therefore parsed again, and all other statements must be the same as before.
@@ -6,18 +6,17 @@ Each result is therefore parsed again, and all other statements must be the same
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from programs.charter_edit import charter_fields, set_charter, take_charter, unset_charter
 from programs.directives import CHARTER, ORDER
 from programs.errors import NotFound, ProgramError
-from programs.ideas_edit import append_ideas, reorder_ideas, replace_ideas
-from programs.layout import ends_with_newline, item_lines, list_marker, spaced
 from programs.patches import ProgramPatch, missing, named_in
 from programs.program import Program
-from programs.structure import Heading, Outline, StatementBlock, outline
+from programs.structure import Outline, StatementBlock, in_ideas, outline
 from programs.text import is_blank, newline_of, split_lines, with_newline
 
 __all__ = [
@@ -31,14 +30,17 @@ __all__ = [
     "replace_section",
     "sections",
     "set_charter",
+    "spaced",
     "take_charter",
     "unset_charter",
     "with_missing_patches",
     "without",
+    "without_ideas",
     "without_patch",
 ]
 
-Statement = tuple[str, str, str]  # heading, kind, text
+_MARKER = re.compile(r"^([ \t>]*)([-*+]|(\d{1,8})([.)]))([ \t]+)")
+Lines = Sequence[str]  # with their line ends
 
 
 @dataclass(frozen=True)
@@ -58,9 +60,7 @@ def sections(text: str) -> list[ProgramSection]:
     parsed = outline(text)
     first = parsed.headings[0].start if parsed.headings else len(parsed.lines)
     out = [ProgramSection("", 0, "".join(parsed.lines[parsed.body : first]))] if first > parsed.body else []
-    return out + [
-        ProgramSection(h.path or h.title, h.level, "".join(parsed.lines[h.start : h.end])) for h in parsed.headings
-    ]
+    return out + [ProgramSection(h.name, h.level, "".join(parsed.lines[h.start : h.end])) for h in parsed.headings]
 
 
 def replace_section(text: str, heading: str, new_text: str) -> str:
@@ -70,8 +70,126 @@ def replace_section(text: str, heading: str, new_text: str) -> str:
     if text.count("\n") == text.count("\r\n"):
         new_text = with_newline(new_text.replace("\r\n", "\n"), newline_of(text))
     if new_text and end < len(parsed.lines):
-        new_text = ends_with_newline(new_text, newline_of(text))
+        new_text = _ended(new_text, newline_of(text))
     return "".join([*parsed.lines[:start], new_text, *parsed.lines[end:]])
+
+
+def add_directive(text: str, heading: str, item_text: str) -> str:
+    """The text with one more list item at the end of a section (path or name; created if missing).
+
+    Raises ProgramError if markdown would not parse it as a single item.
+    """
+    lines, start, end = _end_of_section(text, heading)
+    old, newline = outline("".join(lines)).blocks, newline_of(text)
+    tail = [b for b in old if start <= b.start < end and b.kind in ("item", "idea") and not b.depth]
+    ways = [_apart(lines, end, _list([item_text], marker, newline), newline) for marker in ("- ", "* ")]
+    if tail and tail[-1].end == end:
+        loose = [newline] * (len(tail) > 1 and is_blank(lines[tail[-1].start - 1]))
+        more = _list([item_text], _marker(lines[tail[-1].start], step=1), newline)
+        ways.insert(0, [*_closed(lines[:end], newline), *loose, *more, *lines[end:]])
+    for way in ways:
+        new = outline("".join(way)).blocks
+        added = Counter(_statements(new)) - Counter(_statements(old))
+        if len(new) == len(old) + 1 and [kind for _, kind, _ in added] in (["item"], ["idea"]):
+            return "".join(way)
+    raise ProgramError(f"program:{end}: cannot add a list item here", hint="check for an unclosed code fence")
+
+
+def remove_directive(text: str, directive_id: str) -> str:
+    """The text without one directive, as `without`."""
+    return without(Program.parse(text), directive_id).text
+
+
+def without(program: Program, directive_id: str) -> Program:
+    """The program without one directive of any of its files. An item goes with its nested items, the header of a table
+    with the table.
+
+    Raises NotFound for an unknown id, ProgramError if nothing would be left or other statements would change.
+    """
+    gone = next((d for d in program.directives if d.directive_id == directive_id), None)
+    if gone is None:
+        raise NotFound(f"no directive {directive_id} in this program", ids=(directive_id,))
+    if gone.kind == CHARTER:
+        return program.with_text(unset_charter(program.text, gone.text.partition(":")[0]))
+    if gone.kind == ORDER:
+        raise ProgramError(f"program:{gone.line}: an order cannot be removed; remove or reorder the ideas instead")
+    path = gone.file or program.files[0][0]
+    parsed = outline(dict(program.files)[path].decode("utf-8"), path)
+    placed = [d for d in program.directives if d.file == gone.file and d.kind not in (CHARTER, ORDER)]
+    block = parsed.blocks[placed.index(gone)]
+    kept = _statements(b for b in parsed.blocks if not block.start <= b.start < block.end)
+    for lines in _cut(parsed, block.start, block.end):
+        text = "".join(lines)
+        if text.strip() and _statements(outline(text).blocks) == kept:
+            return program.with_files({path: text})
+    raise ProgramError(f"{path}:{block.start + 1}: removing this statement would change its neighbours")
+
+
+def replace_ideas(text: str, items: Sequence[str]) -> str:
+    """The text with its Ideas list replaced by these items; creates a section ``## Ideas`` if there is none.
+
+    The new list replaces the first one and uses its kind of marker; further lists are removed. Raises ProgramError for
+    an item that markdown would not parse as a single item.
+    """
+    parsed, newline = outline(text), newline_of(text)
+    groups = _idea_lists(parsed)
+    if not groups and not items:
+        return text
+    if not groups:
+        heading = next((h.name for h in parsed.headings if in_ideas(h.path)), "Ideas")
+        lines, _, end = _end_of_section(text, heading)
+        lines = _apart(lines, end, _list(items, "- ", newline), newline)
+    else:
+        lines = list(parsed.lines)
+    for number, (start, end) in reversed([*enumerate(groups)]):
+        new = _list(items, _marker(lines[start]), newline) if number == 0 else []
+        while not new and end < len(lines) and is_blank(lines[end]):
+            end += 1
+        if new and not lines[end - 1].endswith(("\n", "\r")):
+            new[-1] = new[-1].rstrip("\r\n")
+        lines[start:end] = new
+    return _with_ideas(parsed, "".join(lines), items)
+
+
+def append_ideas(text: str, items: Sequence[str]) -> str:
+    """The text with these items after its last idea. Raises ProgramError as `replace_ideas`."""
+    parsed, newline = outline(text), newline_of(text)
+    groups = _idea_lists(parsed)
+    if not groups:
+        return replace_ideas(text, items)
+    start, end = groups[-1]
+    known = [block for block in parsed.blocks if block.kind == "idea"]
+    step = sum(start <= block.start < end and not block.depth for block in known)
+    new = _list(items, _marker(parsed.lines[start], step), newline)
+    changed = "".join([*_closed(parsed.lines[:end], newline), *new, *parsed.lines[end:]])
+    return _with_ideas(parsed, changed, [*(block.text for block in known), *items])
+
+
+def reorder_ideas(text: str, order: Sequence[int]) -> str:
+    """The text with its ideas in another order: ``order[i]`` is the old position of the new i-th idea.
+
+    The same text where the list contains more than ideas, such as code.
+    """
+    parsed = outline(text)
+    ideas = [block for block in parsed.blocks if block.kind == "idea"]
+    if sorted(order) != list(range(len(ideas))):
+        raise ValueError(f"not an order of {len(ideas)} ideas: {list(order)}")
+    if list(order) == sorted(order) or len(_outside(parsed)) + len(ideas) < len(parsed.blocks):
+        return text
+    return replace_ideas(text, [ideas[i].text for i in order])
+
+
+def without_ideas(program: Program) -> Program:
+    """The program without its idea list and without the proposer ``queue``, in its phases too: only its process, to
+    measure how much of the gain the ideas cause."""
+    text, phases = replace_ideas(program.text, []), program.charter.get("phases")
+    if "queue" in program.charter.proposers:
+        rest = _unqueued(program.charter.proposers)
+        text = set_charter(text, "proposers", rest) if rest else unset_charter(text, "proposers")
+    bare = [{n: _unqueued(v) if n == "proposers" else v for n, v in phase.items()} for phase in phases]
+    if bare != phases:
+        text = set_charter(text, "phases", [{n: v for n, v in phase.items() if v != {}} for phase in bare])
+    return program.with_text(text, f"{program.name}-without-ideas")
 
 
 def with_missing_patches(text: str, near: Iterable[ProgramPatch]) -> str:
@@ -91,73 +209,23 @@ def without_patch(text: str, patch: ProgramPatch) -> str:
     end = next(block.end for block in parsed.blocks if block.start == patch.line - 1)
     kept = "".join([*parsed.lines[: patch.line - 1], *parsed.lines[end:]])
     gone = set() if patch.problem else {patch.edit_name}
-    ideas = Program.parse(kept).ideas
-    name = patch.name.lower()
+    ideas, name = Program.parse(kept).ideas, patch.name.lower()
     rest = [i.text for i in ideas if not any(term in gone or named_in(term) == name for term in i.terms)]
     return kept if len(rest) == len(ideas) else replace_ideas(kept, rest)
 
 
-def remove_directive(text: str, directive_id: str) -> str:
-    """The text without one directive. Removing an item removes its nested items, removing a table header the table.
-
-    Raises NotFound for an unknown id, ProgramError if nothing would be left.
-    """
-    program = Program.parse(text)
-    directive = next((d for d in program.directives if d.directive_id == directive_id), None)
-    if directive is None:
-        raise NotFound(f"no directive {directive_id} in this program", ids=(directive_id,))
-    if directive.kind == CHARTER:
-        return unset_charter(text, directive.text.partition(":")[0])
-    if directive.kind == ORDER:
-        raise ProgramError(f"program:{directive.line}: an order cannot be removed; remove or reorder the ideas instead")
-    parsed = outline(text)
-    placed = [d for d in program.directives if d.kind not in (CHARTER, ORDER)]
-    return _without_block(text, parsed, parsed.blocks[placed.index(directive)], "program")
+def spaced(text: str, newline: str) -> str:
+    """The text followed by a line end and one blank line, so that a heading can follow."""
+    text = _ended(text, newline)
+    return text if text.endswith((newline * 2, "\n\n")) else text + newline
 
 
-def without(program: Program, directive_id: str) -> Program:
-    """The program without one directive of any of its files. Raises NotFound, ProgramError."""
-    directive = next((d for d in program.directives if d.directive_id == directive_id), None)
-    if directive is None or not directive.file:
-        return program.with_text(remove_directive(program.text, directive_id))
-    text = dict(program.files)[directive.file].decode("utf-8")
-    parsed = outline(text, directive.file)
-    block = parsed.blocks[[d for d in program.directives if d.file == directive.file].index(directive)]
-    return program.with_files({directive.file: _without_block(text, parsed, block, directive.file)})
+def _statements(blocks: Iterable[StatementBlock]) -> list[tuple[str, str, str]]:
+    return [(block.heading, block.kind, block.text) for block in blocks]
 
 
-def _without_block(text: str, parsed: Outline, block: StatementBlock, file: str) -> str:
-    kept = [_statement(b) for b in parsed.blocks if not block.start <= b.start < block.end]
-    for lines in _without(parsed, block.start, block.end, newline_of(text)):
-        if [_statement(b) for b in outline("".join(lines)).blocks] == kept and any(map(str.strip, lines)):
-            return "".join(lines)
-    raise ProgramError(f"{file}:{block.start + 1}: removing this statement would change its neighbours")
-
-
-def add_directive(text: str, heading: str, item_text: str) -> str:
-    """The text with one more list item at the end of a section (path or name; created if missing).
-
-    Raises ProgramError if markdown would not parse it as a single item.
-    """
-    parsed = outline(text)
-    try:
-        start, end = _span_of_section(parsed, heading)
-    except NotFound:
-        newline = newline_of(text)
-        text = spaced(text, newline) + f"## {heading}{newline}{newline}"
-        start, end = len(split_lines(text)), len(split_lines(text))
-    lines = split_lines(text)
-    while end > start and is_blank(lines[end - 1]):
-        end -= 1
-    for addition in _additions(parsed, lines, start, end, item_text, newline_of(text)):
-        changed = "".join([*_closed(lines[:end], newline_of(text)), *addition, *lines[end:]])
-        if _gained(parsed.blocks, outline(changed).blocks):
-            return changed
-    raise ProgramError(f"program:{end}: cannot add a list item here", hint="check for an unclosed code fence")
-
-
-def _statement(block: StatementBlock) -> Statement:
-    return block.heading, block.kind, block.text
+def _unqueued(shares: Mapping[str, float]) -> dict[str, float]:
+    return {name: share for name, share in shares.items() if name != "queue"}
 
 
 def _span_of_section(parsed: Outline, heading: str) -> tuple[int, int]:
@@ -165,22 +233,36 @@ def _span_of_section(parsed: Outline, heading: str) -> tuple[int, int]:
     wanted = heading.casefold()
     if not wanted:
         return parsed.body, parsed.headings[0].start if parsed.headings else len(parsed.lines)
-    for name_of in (_path, _title):
-        for h in parsed.headings:
-            if name_of(h).casefold() == wanted:
-                return h.start, h.end
-    raise NotFound(f"no section {heading} in this program")
+    named = [h for h in parsed.headings if h.name.casefold() == wanted]
+    named += [h for h in parsed.headings if h.title.casefold() == wanted]
+    if not named:
+        raise NotFound(f"no section {heading} in this program")
+    return named[0].start, named[0].end
 
 
-def _path(heading: Heading) -> str:
-    return heading.path or heading.title
+def _end_of_section(text: str, heading: str) -> tuple[list[str], int, int]:
+    """The lines of a text with that section, created where it is missing; its first line, and the one after its last
+    that is not blank."""
+    newline = newline_of(text)
+    try:
+        start, end = _span_of_section(outline(text), heading)
+    except NotFound:
+        text = spaced(text, newline) + f"## {heading}{newline}{newline}"
+        start = end = len(split_lines(text))
+    lines = split_lines(text)
+    while end > start and is_blank(lines[end - 1]):
+        end -= 1
+    return lines, start, end
 
 
-def _title(heading: Heading) -> str:
-    return heading.title
+def _apart(lines: Lines, end: int, new: Lines, newline: str) -> list[str]:
+    """Lines with others in them, and a blank line before and after those."""
+    before = [newline] if end and not is_blank(lines[end - 1]) else []
+    after = [newline] if end < len(lines) and not is_blank(lines[end]) else []
+    return [*_closed(lines[:end], newline), *before, *new, *after, *lines[end:]]
 
 
-def _without(parsed: Outline, start: int, end: int, newline: str) -> Iterable[list[str]]:
+def _cut(parsed: Outline, start: int, end: int) -> Iterable[list[str]]:
     """Ways to remove lines: with the surplus blank lines, without them, and leaving a blank line instead."""
     lines = list(parsed.lines)
     last, first = end, start
@@ -191,29 +273,64 @@ def _without(parsed: Outline, start: int, end: int, newline: str) -> Iterable[li
             first -= 1
     yield lines[:first] + lines[last:]
     yield lines[:start] + lines[end:]
-    yield [*lines[:start], newline, *lines[end:]]
+    yield [*lines[:start], newline_of("".join(lines)), *lines[end:]]
 
 
-def _additions(
-    parsed: Outline, lines: Sequence[str], start: int, end: int, item_text: str, newline: str
-) -> Iterable[list[str]]:
-    """Ways to write the item after line ``end``: continuing the list there, or starting a new one."""
-    tail = [b for b in parsed.blocks if start <= b.start < end and b.kind in ("item", "idea") and not b.depth]
-    if tail and tail[-1].end == end:
-        loose = len(tail) > 1 and is_blank(lines[tail[-1].start - 1])
-        marker = list_marker(lines[tail[-1].start], step=1)
-        yield [newline] * loose + item_lines(item_text, marker, newline)
-    gap = [newline] if end and not is_blank(lines[end - 1]) else []
-    after = [newline] if end < len(lines) and not is_blank(lines[end]) else []
-    for marker in ("- ", "* "):
-        yield [*gap, *item_lines(item_text, marker, newline), *after]
+def _idea_lists(parsed: Outline) -> list[tuple[int, int]]:
+    """Line ranges of the lists of ideas; lists separated only by blank lines count as one."""
+    groups: list[tuple[int, int]] = []
+    for block in (b for b in parsed.blocks if b.kind == "idea"):
+        if groups and all(is_blank(line) for line in parsed.lines[groups[-1][1] : block.start]):
+            groups[-1] = (groups[-1][0], max(groups[-1][1], block.end))
+        else:
+            groups.append((block.start, block.end))
+    return groups
 
 
-def _closed(lines: Sequence[str], newline: str) -> list[str]:
-    return [*lines[:-1], ends_with_newline(lines[-1], newline)] if lines else []
+def _outside(parsed: Outline) -> list[tuple[str, str, str]]:
+    """The statements outside the lists of ideas."""
+    lists = _idea_lists(parsed)
+    return _statements(b for b in parsed.blocks if not any(start <= b.start < end for start, end in lists))
 
 
-def _gained(old: Sequence[StatementBlock], new: Sequence[StatementBlock]) -> bool:
-    """Whether all old statements are there, plus exactly one item."""
-    more = Counter(map(_statement, new)) - Counter(map(_statement, old))
-    return len(new) == len(old) + 1 and [kind for _, kind, _ in more] in (["item"], ["idea"])
+def _with_ideas(old: Outline, text: str, items: Sequence[str]) -> str:
+    """The text, if its ideas are these and its other statements are as before. Raises ProgramError."""
+    new = outline(text)
+    got = [" ".join(block.text.split()) for block in new.blocks if block.kind == "idea"]
+    for number, item in enumerate(items, 1):
+        if number > len(got) or got[number - 1] != " ".join(item.split()):
+            raise ProgramError(f"program:1: idea {number} is not a single list item: {item[:60]!r}")
+    if len(got) > len(items):
+        raise ProgramError("program:1: markdown parses the new ideas as more items than were given")
+    if _outside(old) != _statements(b for b in new.blocks if b.kind != "idea"):
+        raise ProgramError("program:1: writing the Ideas list would change other statements")
+    return text
+
+
+def _marker(line: str, step: int = 0) -> str:
+    """The marker at the start of a list item's line (``- ``, ``3. ``); ``step`` is added to a number."""
+    match = _MARKER.match(line)
+    if not match:
+        return "- "
+    number = f"{int(match[3]) + step}{match[4]}" if match[3] else match[2]
+    return match[1] + number + match[5]
+
+
+def _list(items: Sequence[str], marker: str, newline: str) -> list[str]:
+    """List items as lines; those after the first of an item are indented."""
+    out = []
+    for number, item in enumerate(items):
+        own = _marker(marker, number)
+        indent = " " * len(own.expandtabs(4))
+        first, *more = item.strip().split("\n")
+        out.append(own + first.strip() + newline)
+        out += [(indent + line.strip() if line.strip() else "") + newline for line in more]
+    return out
+
+
+def _ended(text: str, newline: str) -> str:
+    return text if text.endswith(("\n", "\r")) else text + newline
+
+
+def _closed(lines: Lines, newline: str) -> list[str]:
+    return [*lines[:-1], _ended(lines[-1], newline)] if lines else []

@@ -1,18 +1,16 @@
-"""A set of markdown files as one text, and which other files a text refers to.
+"""The files of a program: which belong to its folder's program, and their text in one piece.
 
-A program of several files is stored wherever a program's text is stored (study.toml, ledger, jobs) as one text, its
-*document*: a table of kind, bytes and path of each file, then the files one after another, byte for byte.
+A program of several files is a folder. Where a program's text is stored or shown, it is one text: each file below a
+line ``==> PATH <==``, or ``==> PATH (living) <==``; the first is the entry file.
 """
 
 from __future__ import annotations
 
+import posixpath
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import PurePosixPath
-from typing import Protocol
-from urllib.parse import unquote
 
 from programs.errors import ProgramError
 from programs.front_matter import locate
@@ -21,121 +19,67 @@ from programs.text import MAX_BYTES, MAX_LINES, decode, split_lines
 ENTRY = "program.md"
 MAX_FILES = 64  # of a program, living ones included; the largest seen in public repositories has 31
 MAX_PATH = 200  # characters
-_FORBIDDEN = set("\"'`<>|*?:\\")  # some file systems refuse them, and prompts and pages quote paths
 Files = tuple[tuple[str, bytes], ...]  # path and bytes
 
-_OPENING = "<!-- metaloop: a program of "
-_HEAD = re.compile(re.escape(_OPENING).encode() + rb"(\d{1,4}) files: kind, bytes and path of each, then their texts\n")
-_ROW = re.compile(rb"(entry|file|living) (\d{1,9}) ([^\n]+)\n")
-_END = b"-->\n"
-
-_LINK = re.compile(r"\]\(\s*(?:<([^<>\n]{1,400})>|([^\s()<>]{1,400}))(?:\s[^()\n]{0,200})?\)")
-_QUOTED = re.compile(r"`([^`\s]{1,400})`")
-_BARE = re.compile(r"(?<![\w/.\-:@#`])@?((?:\./|(?:\.\./)+|/)?[\w.\-]+(?:/[\w.\-]+)*(?:\.md|/))(?![\w/`\-]|\.\w)")
-_STRANGE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:|.*[*?{}$<>|\\\\]")
-_WRITES = r"append|log|record|write|add|note|save|collect|put"
-_BEFORE = re.compile(
-    rf"\b(?:(?:{_WRITES})(?:s|ed|ing)?\b[^.!?\n]*?\b(?:to|in|into)|(?:update|maintain|extend)s?)\s+"
-    r"(?:the\s+|a\s+|your\s+)?(?:file\s+)?[`\[*_\"'(@]*$",
-    re.IGNORECASE,
-)
-_SENTENCE = 160  # characters before a name that are searched for a verb
-_OVERLAP = 200  # names of one line that are compared with each new one
+_FORBIDDEN = set("\"'`<>|*?:\\")  # some file systems refuse them, and prompts and pages quote paths
+HEAD = re.compile(r"^==> (.{1,400}?)( \(living\))? <==$", re.MULTILINE)
+_NAMED = re.compile(r"(?<![\w/.:@?=&#\-*{}<>$])@?([\w.\-]+(?:/[\w.\-]+)*\.md)(?![\w/]|\.\w)")
 _FENCE = re.compile(r"[ \t>]*(`{3,}|~{3,})")
-_FOLDER = re.compile(r"(?:^|/)(?:roles|skills|agents|prompts|commands)/$")  # folders that a program may name whole
-_NEVER = re.compile(r"\b(?:never|not|no)\b|n['’]t\b", re.IGNORECASE)
-_LIVING = re.compile(r"^living[ \t]*:[ \t]*(true|yes|false|no)[ \t]*(?:#.*)?$", re.IGNORECASE)
+_LIVING = re.compile(r"living[ \t]*:[ \t]*true[ \t]*(?:#.*)?", re.IGNORECASE)
 # files about a repository, which its programs often mention; the task's own files are what a researcher sees of it
 _ABOUT = re.compile(
     r"(?:README|LICEN[SC]E|CHANGELOG|CONTRIBUTING|CODE_OF_CONDUCT|SECURITY)(?:\.[\w-]+)?\.md", re.IGNORECASE
 )
 
 
-@dataclass(frozen=True)
-class Reference:
-    """A relative path that a text links to or names. ``line`` from 1; ``written``: the text says to write to it."""
+def named_files(lines: Sequence[str], body: int, source: str) -> Iterator[tuple[int, str, list[str]]]:
+    """The .md files that the lines of a file link to or name, in their order: the number of the line, the path as it is
+    written, and the paths in the folder that it may mean: beside the file ``source``, or from the top.
 
-    line: int
-    path: str
-    link: bool
-    written: bool = False
-
-
-def references(text: str) -> list[Reference]:
-    """The markdown files, and folders such as ``roles/``, that a text links to or names, in the order of its lines.
-
-    Web addresses, other kinds of files and fenced code are left out.
+    Web addresses and fenced code are left out.
     """
-    lines = split_lines(text)
-    body, fence, before = locate(lines).end, "", ""
-    out: list[Reference] = []
-    for at, line in enumerate(lines[body:], body + 1):
+    fence = ""
+    for number, line in enumerate(lines[body:], body + 1):
         mark = _FENCE.match(line)
         if mark and (not fence or mark[1].startswith(fence)):
             fence = "" if fence else mark[1]
         elif not fence:
-            out += _in_line(before, line, at)
-        before = line.strip()
-    return out
+            for path in _NAMED.findall(line):
+                both = posixpath.normpath(posixpath.join(posixpath.dirname(source), path)), posixpath.normpath(path)
+                inside = (each for each in dict.fromkeys(both) if not each.startswith("../"))
+                yield number, path, [unicodedata.normalize("NFC", each) for each in inside]
 
 
-def _in_line(before: str, line: str, at: int) -> Iterator[Reference]:
-    """``before``: the line above, in which a sentence may begin."""
-    taken: list[tuple[int, int]] = []
-    for pattern, link in ((_LINK, True), (_QUOTED, False), (_BARE, False)):
-        for match in pattern.finditer(line):
-            begin, end = match.span()
-            path = match[match.lastindex or 0].split("#")[0].split("?")[0]
-            path = unquote(path) if link else path.removeprefix("@")
-            wanted = (path.endswith(".md") and path != ".md") or _FOLDER.search(path)
-            if not wanted or _STRANGE.match(path) or not path.isprintable():
+def gathered(
+    entry: str, raw: bytes, read: Callable[[str], bytes | None], where: str
+) -> tuple[dict[str, bytes], dict[str, bytes]]:
+    """The other files of a program and its living files: what the entry file links to or names, what these do, and so
+    on. ``read(path)``: a file of the folder, or None.
+
+    A file is living if its front matter says ``living: true``. Raises ProgramError, ``where:1: …`` for too many files.
+    """
+    others: dict[str, bytes] = {}
+    living: dict[str, bytes] = {}
+    waiting = [(entry, raw)]
+    while waiting:
+        source, content = waiting.pop(0)
+        lines = split_lines(decode(content, where if source == entry else source))
+        body = locate(lines).end
+        if source != entry and any(_LIVING.fullmatch(line.strip()) for line in lines[:body]):
+            living[source] = others.pop(source)
+            continue
+        for _, _, candidates in named_files(lines, body, source):
+            known = next(((path, found) for path in candidates if (found := read(path)) is not None), None)
+            if known is None or known[0] in (entry, *others, *living) or is_about_repository(known[0]):
                 continue
-            if not any(begin < last and first < end for first, last in taken[-_OVERLAP:]):
-                taken.append((begin, end))
-                said = f"{before} {line[max(0, begin - _SENTENCE) : begin]}"[-_SENTENCE:]
-                yield Reference(at, path, link and path.endswith(".md"), _is_written(said, link))
-
-
-def _is_written(before: str, link: bool) -> bool:
-    """Whether the words before a name say to write to that file: ``append … to``, ``log … in``, ``update``."""
-    if link:  # the words before the link's text
-        before = before.rpartition("[")[0]
-    said = _BEFORE.search(before)
-    return bool(said) and not _NEVER.search(re.split(r"[.!?]\s", before)[-1])
-
-
-def marked_living(text: str) -> bool | None:
-    """What the front matter of a file says under ``living:``; None if it says nothing."""
-    lines = split_lines(text)
-    for line in lines[: locate(lines).end]:
-        if match := _LIVING.match(line.strip()):
-            return match[1].lower() in ("true", "yes")
-    return None
+            others[known[0]] = known[1]
+            waiting.append(known)
+            require_size([(entry, raw), *others.items(), *living.items()], where)
+    return others, living
 
 
 def is_about_repository(path: str) -> bool:
     return "/" not in path and _ABOUT.fullmatch(path) is not None
-
-
-def resolved(path: str, source: str) -> list[str]:
-    """The paths in the set that a reference may mean: beside the file ``source``, else from the top. Paths that leave
-    the folder are not among them."""
-    candidates = [_within(PurePosixPath(source).parent, path), _within(PurePosixPath(), path)]
-    return [unicodedata.normalize("NFC", each) for each in dict.fromkeys(candidates) if each]
-
-
-def _within(folder: PurePosixPath, path: str) -> str:
-    parts: list[str] = list(folder.parts)
-    if path.startswith("/"):
-        return ""
-    for part in path.split("/"):
-        if part == ".." and not parts:
-            return ""
-        if part == "..":
-            parts.pop()
-        elif part not in ("", "."):
-            parts.append(part)
-    return "/".join(parts)
 
 
 def require_path(path: str, entry: str = ENTRY) -> str:
@@ -154,118 +98,37 @@ def require_size(files: Sequence[tuple[str, bytes]], where: str) -> None:
     folders = {str(above) for path, _ in files for above in PurePosixPath(path).parents}
     if twice := sorted(folders & {path for path, _ in files}):
         raise ProgramError(f"{where}:1: {twice[0]} is a file and a folder", hint="give one of them another name")
-    hint = "only the entry file and what it links to or names belong to a program"
-    if len(files) > MAX_FILES:
-        raise ProgramError(f"{where}:1: the program has {len(files):,} files; the maximum is {MAX_FILES}", hint=hint)
-    if (size := sum(len(raw) for _, raw in files)) > MAX_BYTES:
-        message = f"the program's {len(files)} files have {size:,} bytes together; the maximum is {MAX_BYTES:,}"
-        raise ProgramError(f"{where}:1: {message}", hint=hint)
-    if (lines := sum(raw.count(b"\n") for _, raw in files)) > MAX_LINES:
-        message = f"the program's {len(files)} files have {lines:,} lines together; the maximum is {MAX_LINES:,}"
-        raise ProgramError(f"{where}:1: {message}", hint=hint)
-
-
-class Pool(Protocol):
-    """Files from which a program can be gathered; paths from its folder."""
-
-    def read(self, path: str) -> bytes | None:
-        """The bytes of a markdown file; None if there is none."""
-
-    def below(self, folder: str) -> Sequence[str]:
-        """The markdown files in a folder."""
-
-
-@dataclass(frozen=True)
-class FilePool:
-    """Files in memory."""
-
-    files: Mapping[str, bytes]
-
-    def read(self, path: str) -> bytes | None:
-        return self.files.get(path)
-
-    def below(self, folder: str) -> Sequence[str]:
-        return sorted(path for path in self.files if path.startswith(f"{folder}/"))
-
-
-def gathered(entry: str, raw: bytes, pool: Pool, where: str) -> tuple[dict[str, bytes], dict[str, bytes]]:
-    """The other files of a program and its living files: what the entry file links to or names, and so on.
-
-    A file is living if its front matter says ``living: true``, or if the entry file says to write to it. Raises
-    ProgramError, ``where:1: …`` for too many files.
-    """
-    said = references(decode(raw, where))
-    written = {path for one in said if one.written for path in resolved(one.path, entry)}
-    others: dict[str, bytes] = {}
-    living: dict[str, bytes] = {}
-    waiting = [(entry, said)]
-    while waiting:
-        source, said = waiting.pop(0)
-        for path, content in (each for one in said for each in _meant(one, source, pool)):
-            if path in others or path in living or path == entry or is_about_repository(path):
-                continue
-            text = decode(content, path)
-            marked = marked_living(text)
-            if marked or (marked is None and path in written):
-                living[path] = content
-            else:
-                others[path] = content
-                waiting.append((path, references(text)))
-            require_size([(entry, raw), *others.items(), *living.items()], where)
-    return others, living
-
-
-def _meant(one: Reference, source: str, pool: Pool) -> Iterator[tuple[str, bytes]]:
-    """The files that a reference means; none where there is nothing."""
-    for path in resolved(one.path, source):
-        paths = pool.below(path) if one.path.endswith("/") else [path]
-        files = [(each, raw) for each in paths[: MAX_FILES + 1] if (raw := pool.read(each)) is not None]
-        if files:
-            yield from files
-            return
-
-
-@dataclass(frozen=True)
-class Document:
-    """The files of a document."""
-
-    entry: str
-    text: bytes
-    others: Mapping[str, bytes]
-    living: Mapping[str, bytes]
+    for count, most, what in (
+        (len(files), MAX_FILES, "files"),
+        (sum(len(raw) for _, raw in files), MAX_BYTES, "bytes together"),
+        (sum(raw.count(b"\n") for _, raw in files), MAX_LINES, "lines together"),
+    ):
+        if count > most:
+            message = f"{where}:1: the program has {count:,} {what}; the maximum is {most:,}"
+            raise ProgramError(message, hint="only the entry file and what it links to or names belong to a program")
 
 
 def is_document(text: str | bytes) -> bool:
-    return text.startswith(_OPENING) if isinstance(text, str) else text.startswith(_OPENING.encode())
+    """Whether a text is that of several files."""
+    start = text[:500] if isinstance(text, str) else text[:500].decode("utf-8", "replace")
+    return HEAD.match(start) is not None
 
 
-def packed(files: Files, living: Files) -> bytes:
-    """The document of these files; the first is the entry."""
-    kinds = ["entry", *["file"] * (len(files) - 1), *["living"] * len(living)]
-    both = (*files, *living)
-    head = f"{_OPENING}{len(both)} files: kind, bytes and path of each, then their texts\n"
-    table = "".join(f"{kind} {len(raw)} {path}\n" for kind, (path, raw) in zip(kinds, both, strict=True))
-    return (head + table).encode() + _END + b"".join(raw for _, raw in both)
+def packed(files: Files, living: Files) -> str:
+    """The text of these files; each ends with a line end."""
+    heads = [*(f"==> {path} <==" for path, _ in files), *(f"==> {path} (living) <==" for path, _ in living)]
+    return "".join(f"{head}\n{raw.decode()}" for head, (_, raw) in zip(heads, (*files, *living), strict=True))
 
 
-def unpacked(raw: bytes, file: str) -> Document:
-    """The files of a document. Raises ProgramError where it is damaged."""
-    head = _HEAD.match(raw)
-    rows, at = [], head.end() if head else 0
-    for _ in range(int(head[1]) if head else 0):
-        row = _ROW.match(raw, at)
-        rows += [row] if row else []
-        at = row.end() if row else at
-    whole = head and len(rows) == int(head[1]) and [r[1] for r in rows].count(b"entry") == 1 and rows[0][1] == b"entry"
-    if not whole or not raw.startswith(_END, at) or len(raw) - at - len(_END) != sum(int(r[2]) for r in rows):
-        hint = "it was edited or cut; write the files into a folder instead"
-        raise ProgramError(f"{file}:1: this text of several files does not fit its own table of files", hint=hint)
-    at += len(_END)
-    kinds: dict[bytes, dict[str, bytes]] = {b"entry": {}, b"file": {}, b"living": {}}
-    for row in rows:
-        path = row[3].decode("utf-8", "replace")
-        if any(path in known for known in kinds.values()):
-            raise ProgramError(f"{file}:1: {path} is there twice")
-        kinds[row[1]][path] = raw[at : (at := at + int(row[2]))]
-    ((entry, text),) = kinds[b"entry"].items()
-    return Document(entry, text, kinds[b"file"], kinds[b"living"])
+def unpacked(text: str, file: str) -> tuple[str, dict[str, str], dict[str, str]]:
+    """(path of the entry file, the texts of the files by path, those of the living files). Raises ProgramError."""
+    _, *parts = HEAD.split(text)
+    files: dict[str, str] = {}
+    living: dict[str, str] = {}
+    for path, is_living, body in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
+        if path in files or path in living:
+            raise ProgramError(f"{file}:1: {path} is there twice", hint="each file stands below one line ==> PATH <==")
+        (living if is_living else files)[path] = body.removeprefix("\n")
+    if not files:
+        raise ProgramError(f"{file}:1: there is no entry file", hint="the first file is not a living one")
+    return next(iter(files)), files, living

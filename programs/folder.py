@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import stat
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from zipfile import BadZipFile
 
 from programs.archives import open_zip, read_entry
 from programs.errors import Ambiguous, EnvironmentProblem, NotFound, ProgramError
-from programs.file_set import (
-    ENTRY,
-    FilePool,
-    gathered,
-    is_about_repository,
-    is_document,
-    references,
-    require_path,
-    resolved,
-)
+from programs.file_set import ENTRY, gathered, is_about_repository, named_files, require_path
 from programs.program import Program
-from programs.text import MAX_BYTES
+from programs.text import MAX_BYTES, split_lines
 
 _AGENTS = ("AGENTS.md", "CLAUDE.md")
 _MOST_LISTED = 2_000  # files and folders that are looked at for markdown that is not part of the program
@@ -35,15 +27,14 @@ def load(path: Path | str) -> Program:
     path = Path(path)
     entry = entry_of(path) if path.is_dir() else path
     loaded = Program.load(entry)
-    if loaded.is_set or is_document(loaded.raw):
+    if loaded.is_set:
         return loaded
     name = unicodedata.normalize("NFC", entry.name)
-    others, living = gathered(name, loaded.raw, _Disk(entry.parent), str(entry))
-    _refuse_outside(entry.parent, [(name, loaded.raw), *others.items()])
+    others, living = gathered(name, loaded.raw, lambda path: _read(entry.parent, path), str(entry))
     if not others and not living and not path.is_dir():
         return loaded
-    called = path.resolve().name if path.is_dir() else ""
-    whole = Program.parse(loaded.raw, called or path.stem, file=str(entry), others=others, living=living, entry=name)
+    called = path.resolve().name if path.is_dir() else path.stem
+    whole = Program.parse(loaded.raw, called, file=str(entry), others=others, living=living, entry=name)
     return replace(whole, evolved_for=loaded.evolved_for)
 
 
@@ -78,8 +69,8 @@ def entry_among(files: Mapping[str, bytes], where: str) -> str:
 
 def _is_named(name: str, among: Sequence[str], files: Mapping[str, bytes]) -> bool:
     """Whether another of these files links to a file or names it, as a CLAUDE.md does with ``@AGENTS.md``."""
-    texts = [files[other].decode("utf-8", "replace") for other in among if other != name]
-    return any(name in resolved(one.path, "") for text in texts for one in references(text))
+    texts = (split_lines(files[other].decode("utf-8", "replace")) for other in among if other != name)
+    return any(name in inside for text in texts for _, _, inside in named_files(text, 0, ""))
 
 
 def from_zip(raw: bytes, file: str) -> tuple[Program, list[str]]:
@@ -94,7 +85,7 @@ def from_zip(raw: bytes, file: str) -> tuple[Program, list[str]]:
     while files and len({path.split("/")[0] for path in files}) == 1 and all("/" in path for path in files):
         files = {path.split("/", 1)[1]: text for path, text in files.items()}
     entry = entry_among({path: text for path, text in files.items() if "/" not in path}, file)
-    others, living = gathered(entry, files[entry], FilePool(files), file)
+    others, living = gathered(entry, files[entry], files.get, file)
     program = Program.parse(files[entry], file, others=others, living=living, entry=entry)
     return program, _unused(files, program)
 
@@ -137,56 +128,22 @@ def _unused(paths: Iterable[str], program: Program) -> list[str]:
     return [path for path in paths if unicodedata.normalize("NFC", path) not in known and not is_about_repository(path)]
 
 
-def _refuse_outside(root: Path, files: Iterable[tuple[str, bytes]]) -> None:
-    """Raises ProgramError for a link to a file that exists outside the folder."""
-    for source, raw in files:
-        for one in references(raw.decode("utf-8")):
-            outside = (root / source).parent / one.path
-            if (
-                one.link
-                and not resolved(one.path, source)
-                and not is_about_repository(outside.name)
-                and exists(outside)
-            ):
-                hint = "copy the file into the program's folder, or remove the link"
-                raise ProgramError(f"{root / source}:{one.line}: {one.path} is outside the folder {root}", hint=hint)
-
-
 def _start_of(path: Path) -> bytes:
     """As much of a file as is needed to refuse one that is too large."""
     with path.open("rb") as file:
         return file.read(MAX_BYTES + 1)
 
 
-def exists(path: Path) -> bool:
+def _read(root: Path, path: str) -> bytes | None:
+    """A file below a folder, None if there is none. Raises ProgramError where it lies outside, EnvironmentProblem."""
     try:
-        return path.is_file()
-    except OSError:  # a name that is too long
-        return False
-
-
-@dataclass(frozen=True)
-class _Disk:
-    """The markdown files in a folder on disk. Raises ProgramError where one lies outside, EnvironmentProblem."""
-
-    root: Path
-
-    def read(self, path: str) -> bytes | None:
-        forms = [self.root / unicodedata.normalize(form, path) for form in ("NFC", "NFD")]
-        existing = next((each for each in forms if exists(each)), None)
-        if existing is None:
-            return None
-        if not existing.resolve().is_relative_to(self.root.resolve()):
-            message = f"{existing}:1: this symbolic link leads out of the folder {self.root}"
+        forms = (root / unicodedata.normalize(form, path) for form in ("NFC", "NFD"))
+        existing = next((each for each in forms if each.is_file()), None)
+        if existing is not None and not existing.resolve().is_relative_to(root.resolve()):
+            message = f"{existing}:1: this symbolic link leads out of the folder {root}"
             raise ProgramError(message, hint="copy the file into the program's folder")
-        try:
-            return _start_of(existing)
-        except OSError as error:
-            raise EnvironmentProblem(f"{existing}: {error.strerror}") from None
-
-    def below(self, folder: str) -> list[str]:
-        try:
-            pages = sorted(str(each.relative_to(self.root)) for each in (self.root / folder).rglob("*.md"))
-        except OSError as error:
-            raise EnvironmentProblem(f"{self.root / folder}: {error.strerror}") from None
-        return [unicodedata.normalize("NFC", each) for each in pages]
+        return _start_of(existing) if existing else None
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return None
+        raise EnvironmentProblem(f"{root / path}: {error.strerror}") from None

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from programs.directives import Directive, blocks_by_id
+from programs.directives import Directive
 from programs.patches import ProgramPatch, by_edit_name
 from programs.structure import ARROW, Outline
 
@@ -46,10 +46,10 @@ class ProgramIdea:
 def collect(
     parsed: Outline, directives: Sequence[Directive], patches: Sequence[ProgramPatch] = ()
 ) -> tuple[ProgramIdea, ...]:
-    blocks = blocks_by_id(parsed, directives)
     ideas = []
-    for d in (d for d in directives if d.kind == "idea"):
-        terms, conditions = split(blocks[d.directive_id].terms)
+    listed = ([one for one in each if one.kind == "idea"] for each in (directives, parsed.blocks))
+    for d, block in zip(*listed, strict=True):
+        terms, conditions = split(block.terms)
         terms = by_edit_name(terms, patches)
         ideas.append(ProgramIdea(d.text, d.directive_id, d.line, terms, conditions, addressed_to(d.text)))
     return tuple(ideas)

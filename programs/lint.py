@@ -4,40 +4,74 @@ from __future__ import annotations
 
 import difflib
 import re
-from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
-from itertools import takewhile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
-from programs.charter import Charter, Phase
+from programs.charter import Charter
 from programs.charter_edit import settings_of
 from programs.errors import ProgramError
-from programs.file_set import is_about_repository, references, resolved
-from programs.front_matter import OUR_KEY, locate
+from programs.file_set import is_about_repository, named_files
+from programs.front_matter import locate
 from programs.ideas import split
 from programs.patches import ProgramPatch, named_in
 from programs.program import Program
 from programs.roles import addressee, roles
 from programs.structure import PATH, Outline, in_ideas, outline
-from programs.text import one_line, split_lines
+from programs.text import one_line
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
 Level = Literal["error", "warning", "info"]
-LONG = 2_000  # words
+Finding = tuple[int, str, *tuple[object, ...]]  # line from 1, code, and the values in its message
+
+#: every code: its level and its message
+CODES: dict[str, tuple[Level, str]] = {
+    "unreadable": ("error", "{}"),
+    # settings
+    "settings-ignored": (
+        "warning",
+        "{} is ignored: settings stand indented below a line metaloop:, between two lines of three hyphens (---) at the"
+        " top of the file",
+    ),
+    "no-effect": ("warning", "{} has no effect: {}"),
+    "below-break-even": ("warning", "{}"),
+    # ideas
+    "ideas-not-queued": (
+        "info",
+        "the setting proposers does not contain queue: a scripted researcher ignores these ideas; "
+        "`metaloop: {{proposers: {{queue: 0.9, local: 0.1}}}}` in the front matter makes it try them",
+    ),
+    "no-list": ("info", "the Ideas section has no list"),
+    "heading-not-ideas": ("warning", "the list below {} is not read as ideas: name the heading Ideas"),
+    "code-no-idea": ("info", "code in the list of ideas is not an idea: write its edits in backticks"),
+    "no-edit": ("info", "no edit in backticks: only an LLM can follow this idea"),
+    "open-backtick": ("warning", "a backtick without a second one: an edit stands between two, as in `NAME=VALUE`"),
+    "set-twice": ("warning", "sets {} twice; the last value is used"),
+    "unknown-term": ("warning", "{}: idea skipped"),
+    "unknown-role": ("info", "no role is called {}, so every role may get this idea; the roles are {}"),
+    "bad-patch": ("warning", "patch {} is ignored: {}"),
+    "unused-patch": ("info", "no idea names `patch:{}`"),
+    "misfit": ("warning", "patch {} does not fit the untouched script ({}): skipped until it does"),
+    "no-patch": ("warning", "the program defines no usable patch `patch:{}`: idea skipped"),
+    # the whole program
+    "like-stock": (
+        "info",
+        "no settings and no ideas: the scripted researcher runs it like stock; only models and agents read prose",
+    ),
+    "no-prose": ("warning", "the program has no statements: only a scripted researcher can follow it"),
+    "open-fence": ("warning", "this code block is not closed: it contains the rest of the text"),
+    "not-entry": ("warning", "{} of this file are ignored: only those of the entry file {} are read"),
+    "no-file": ("info", "names {}, which is no file of the program"),
+}
 _MOST_MESSAGE = 300  # characters of a message, which quotes the program
-_PLACEHOLDER = re.compile(r"\{\{[^{}\n]+\}\}|(?<![\w$`{])\{[a-zA-Z_]\w*\}|\$\{\w+\}")
-_NEARLY_OURS = re.compile(r"^[\"']?meta[-_ ]?loop[\"']?[ \t]*:", re.IGNORECASE)
-_NEARLY_IDEAS = re.compile(r"\W*(?:(?:my|our|the|some) )?ideas?(?: to try)?\W*", re.IGNORECASE)
 _KEY = re.compile(r"^[\"']?([A-Za-z][\w-]{3,15})[\"']?[ \t]*:(?=[ \t\r\n]|$)")
-_OTHERS = {"version", "history", "branch"}  # settings that other tools have; then those that they may have
-_COMMON = _OTHERS | {"focus", "phases", "screen", "confirm"}
-UNMARKED = "charter-unmarked"
-_OF_SETTINGS = {"ideas-not-queued"}  # codes of messages that are wrong where the settings cannot be read
-_DASHES = re.compile(r"^([-\u2010-\u2015\u2212]+)[ \t]*\r?\n?$")  # phones make one dash of two or three hyphens
+_NEARLY_OURS = re.compile(r"^[\"']?meta[-_ ]?loop[\"']?[ \t]*:[ \t]*(?:\{.*)?$", re.IGNORECASE)
+_NEARLY_IDEAS = re.compile(r"\W*(?:(?:my|our|the|some) )?ideas?(?: to try)?\W*", re.IGNORECASE)
+_COMMON = {"version", "history", "branch", "focus", "phases", "screen", "confirm"}  # settings that other tools may have
 
 
 @dataclass(frozen=True)
@@ -57,6 +91,14 @@ class LintMessage:
         return f"{self.file or file}:{self.line}: {self.level}: {self.message} [{self.code}]"
 
 
+def message(line: int, code: str, *values: object, file: str = "") -> LintMessage:
+    """What CODES says of these values, which may be a stranger's text, on one line."""
+    level, template = CODES[code]
+    text = one_line(template.format(*values))
+    text = text if len(text) <= _MOST_MESSAGE else text[: _MOST_MESSAGE - 1] + "…"
+    return LintMessage(line, level, code, text, one_line(file))
+
+
 def lint(
     program: Program,
     unread: Callable[[str], str] | None = None,
@@ -67,22 +109,20 @@ def lint(
     ``doubt_screen(charter)``: why its screening does not pay on the task, or an empty string; ``misfit(patch)``: why a
     patch does not fit the task's script."""
     parsed = outline(program.text)
-    checks = (
-        _charter(program),
-        _screens(program, doubt_screen) if doubt_screen else (),
-        _ideas(program, unread),
-        _patches(program, misfit),
-        _roles(program),
-        _repeated(program),
-        _headings(parsed),
-        _text(parsed),
-        _whole(program, parsed),
-        _misplaced(parsed),
-        _links(program, program.text, ""),
-        *(_further(program, path, raw.decode("utf-8")) for path, raw in program.files[1:]),
-        _living(program),
-    )
-    return sorted((_printable(m) for check in checks for m in check), key=lambda m: (m.file, m.line, m.code))
+    found = [
+        *_charter(program),
+        *(_screens(program, doubt_screen) if doubt_screen else ()),
+        *_ideas(program, unread),
+        *_lists(program, parsed),
+        *_patches(program, misfit),
+        *_roles(program),
+        *_whole(program, parsed),
+        *_text(program, parsed, ""),
+    ]
+    messages = [message(*one) for one in found]
+    for path, text in program.further.items():
+        messages += [message(*one, file=path) for one in _further(program, path, outline(text))]
+    return sorted(messages, key=lambda m: (m.file, m.line, m.code))
 
 
 def check(
@@ -92,67 +132,32 @@ def check(
     doubt_screen: Callable[[Charter], str] | None = None,
     misfit: Callable[[ProgramPatch], str] | None = None,
 ) -> list[LintMessage]:
-    """Like ``lint``, for any text: one that is not a valid program gives also an error for each bad setting. What
-    depends on the settings is said once they can be read."""
-    program, errors = readable(raw, file)
-    said = lint(program, unread, doubt_screen, misfit) if program else []
-    kept = (m for m in said if not errors or m.code not in _OF_SETTINGS)
-    return sorted([*errors, *kept], key=lambda m: (m.file, m.line))
-
-
-def readable(raw: str | bytes, file: str) -> tuple[Program | None, list[LintMessage]]:
-    """The program, and why it is not valid: an error for each bad setting. Then it is read without its settings, with
-    the same lines; None where that is not possible either."""
+    """Like ``lint``, for any text: the error of one that is not a valid program."""
     try:
-        return Program.parse(raw, file), []
+        return lint(Program.parse(raw, file), unread, doubt_screen, misfit)
     except ProgramError as error:
         said = re.match(r"(?:(.*?):)?(\d+): (.*)", error.message.removeprefix(f"{file}:"), re.DOTALL)
-        where, line, message = said.groups() if said else ("", 1, error.message)
-        message, *others = re.split(r"; line (\d{1,9}): ", message)
-        each = [(line, message), *zip(others[::2], others[1::2], strict=True)]
-        errors = [_printable(LintMessage(int(at), "error", "unreadable", said, where or "")) for at, said in each]
-    try:
-        return Program.parse(_without_settings(raw if isinstance(raw, str) else raw.decode("utf-8")), file), errors
-    except (ProgramError, UnicodeDecodeError):
-        return None, errors
+        where, line, text = said.groups() if said else ("", 1, error.message)
+        return [message(int(line), "unreadable", text, file=where or "")]
 
 
-def _without_settings(text: str) -> str:
-    """The text with empty lines in place of the settings; of the whole front matter where they cannot be located.
-    That ends with a line of dashes, or before the first empty line."""
-    lines = split_lines(text)
-    try:
-        start, end = locate(lines).block or (0, 0)
-    except ProgramError:
-        ends = [i for i, line in enumerate(lines) if i and line.strip() in ("---", "...", "")]
-        start, end = 0, next((i + 1 for i in ends if lines[i].strip()), ends[0] if ends else len(lines))
-    lines[start:end] = ["metaloop:\n" if start and i == start else "\n" for i in range(start, end)]
-    return "".join(lines)
-
-
-def _printable(message: LintMessage) -> LintMessage:
-    """The message as one printable line of limited length: it quotes text of unknown origin."""
-    said = one_line(message.message)
-    return replace(message, message=said if len(said) <= _MOST_MESSAGE else said[: _MOST_MESSAGE - 1] + "…")
-
-
-def _charter(program: Program) -> Iterator[LintMessage]:
-    settings, phases = settings_of(program.text), program.charter.phases or (Phase(),)
-    idle = [_idle(charter, program) for _, charter in program.charter.by_phase()]
+def _charter(program: Program) -> Iterator[Finding]:
+    """Settings that have no effect: a field outside the phases if it has none in any of them, or is set by all."""
+    settings, charter = settings_of(program.text), program.charter
+    parts = [one for _, one in charter.by_phase()]
+    idle = [_idle(one, program) for one in parts]
     for field, line in settings.set_fields:
-        reasons = [why.get(field, "") for why, phase in zip(idle, phases, strict=True) if field not in phase.overrides]
-        if all(reasons) and field != "phases":
-            why = reasons[0] if reasons else "every phase sets it"
-            yield LintMessage(line, "warning", "no-effect", f"{field} has no effect: {why}")
-    lines = dict(settings.phase_lines)
-    for at, phase in enumerate(program.charter.phases):
-        if why := _idle_phase(program.charter, at):
-            message = f"phase {at + 1} has no effect: {why}"
-            yield LintMessage(lines[f"phases.{at}"], "warning", "no-effect", message)
+        whys = [each.get(field, "") for each in idle]
+        if charter.phases and all(field in phase.overrides for phase in charter.phases):
+            whys = ["every phase sets it"]
+        if all(whys):
+            yield line, "no-effect", field, whys[0]
+    for at, phase in enumerate(charter.phases):
+        if why := _idle_phase(charter, at):
+            yield settings.lines[f"phases.{at}"], "no-effect", f"phase {at + 1}", why
         for field in phase.overrides:
             if why := idle[at].get(field, ""):
-                message = f"phase {at + 1}: {field} has no effect: {why}"
-                yield LintMessage(lines[f"phases.{at}.{field}"], "warning", "no-effect", message)
+                yield settings.lines[f"phases.{at}.{field}"], "no-effect", f"phase {at + 1}: {field}", why
 
 
 def _idle(charter: Charter, program: Program) -> dict[str, str]:
@@ -169,6 +174,7 @@ def _idle(charter: Charter, program: Program) -> dict[str, str]:
         "proposers": "queue" in charter.proposers
         and not any(i.terms for i in program.ideas)
         and "it contains queue, but no idea names an edit in backticks",
+        "standups": len(roles(program)) < 2 and "the program has fewer than two roles",
     }
     return {field: why for field, why in idle.items() if why}
 
@@ -182,39 +188,32 @@ def _idle_phase(charter: Charter, at: int) -> str:
     return "its settings are those of the phase before it" if at and phases[at][1] == phases[at - 1][1] else ""
 
 
-def _screens(program: Program, doubt: Callable[[Charter], str]) -> Iterator[LintMessage]:
-    """One message for each line that sets a screen which does not pay."""
-    settings = settings_of(program.text)
-    lines, fractions = dict((*settings.phase_lines, *settings.set_fields)), dict[int, str]()
+def _screens(program: Program, doubt: Callable[[Charter], str]) -> Iterator[Finding]:
+    """One for each line that sets a screen which does not pay."""
+    lines, whys = settings_of(program.text).lines, dict[int, str]()
     for at, (_, charter) in enumerate(program.charter.by_phase()):
         if why := doubt(charter):
-            field = f"phases.{at}.screen.fraction"
-            fractions.setdefault(lines[field if field in lines else "screen.fraction"], why)
-    yield from (LintMessage(line, "warning", "below-break-even", why) for line, why in fractions.items())
+            whys.setdefault(lines.get(f"phases.{at}.screen.fraction") or lines["screen.fraction"], why)
+    yield from ((line, "below-break-even", why) for line, why in whys.items())
 
 
-def _ideas(program: Program, unread: Callable[[str], str] | None) -> Iterator[LintMessage]:
+def _ideas(program: Program, unread: Callable[[str], str] | None) -> Iterator[Finding]:
     queued = any("queue" in charter.proposers for _, charter in program.charter.by_phase())
     if any(i.terms for i in program.ideas) and not queued:
-        message = "the setting proposers does not contain queue: a scripted researcher ignores these ideas; "
-        message += "`metaloop: {proposers: {queue: 0.9, local: 0.1}}` in the front matter makes it try them"
-        yield LintMessage(program.ideas[0].line, "info", "ideas-not-queued", message)
+        yield program.ideas[0].line, "ideas-not-queued"
+    own = {patch.edit_name for patch in program.patches}
     for idea in program.ideas:
         if _has_open_backtick(idea.text):
-            said = "a backtick without a second one: an edit stands between two, as in `NAME=VALUE`"
-            yield LintMessage(idea.line, "warning", "open-backtick", said)
-        elif idea.conditions and not idea.terms:
-            message = "a condition, but no edit in backticks: only an LLM can follow this idea"
-            yield LintMessage(idea.line, "warning", "no-edit", message)
+            yield idea.line, "open-backtick"
         elif not idea.terms:
-            yield LintMessage(idea.line, "info", "no-term", "no edit in backticks: only an LLM can follow this idea")
+            yield idea.line, "no-edit"
         names = Counter(re.split(r"[=:]", term)[0].strip().casefold() for term in idea.terms if "=" in term)
-        for name in (name for name, count in names.items() if count > 1):
-            yield LintMessage(idea.line, "warning", "set-twice", f"sets {name} twice; the last value is used")
-        own = {patch.edit_name for patch in program.patches}
-        for term in (*idea.terms, *map(str, idea.conditions)) if unread else ():
-            if unread and term not in own and not named_in(term) and (why := unread(term)):
-                yield LintMessage(idea.line, "warning", "unknown-term", f"{why}: idea skipped")
+        yield from ((idea.line, "set-twice", name) for name, count in names.items() if count > 1)
+        for term in (*idea.terms, *map(str, idea.conditions)):
+            if name := named_in(term):
+                yield idea.line, "no-patch", name
+            elif unread and term not in own and (why := unread(term)):
+                yield idea.line, "unknown-term", why
 
 
 def _has_open_backtick(text: str) -> bool:
@@ -223,175 +222,86 @@ def _has_open_backtick(text: str) -> bool:
     return "``" not in text and rest.count("`") % 2 == 1
 
 
-def _patches(program: Program, misfit: Callable[[ProgramPatch], str] | None) -> Iterator[LintMessage]:
-    """Patches that cannot be used, do not fit or are named by no idea, and names that no patch has."""
-    named = {term for idea in program.ideas for term in idea.terms}
-    for patch in program.patches:
-        if patch.problem:
-            yield LintMessage(patch.line, "warning", "bad-patch", f"patch {patch.name} is ignored: {patch.problem}")
-        elif patch.edit_name not in named:
-            yield LintMessage(patch.line, "info", "unused-patch", f"no idea names `patch:{patch.name}`")
-        if not patch.problem and misfit and (why := misfit(patch)):
-            message = f"patch {patch.name} does not fit the untouched script ({why}): skipped until it does"
-            yield LintMessage(patch.line, "warning", "misfit", message)
-    for idea in program.ideas:
-        for name in filter(None, map(named_in, idea.terms)):
-            message = f"the program defines no usable patch `patch:{name}`: idea skipped"
-            yield LintMessage(idea.line, "warning", "no-patch", message)
-
-
-def _roles(program: Program) -> Iterator[LintMessage]:
-    """Ideas for a role that the program does not have, and stand-ups of fewer than two roles."""
-    known = roles(program)
-    for idea in program.ideas:
-        if len(known) > 1 and idea.role and addressee(idea.role, known) is None:
-            names = ", ".join(role.name for role in known)
-            message = f"no role is called {idea.role}, so every role may get this idea; the roles are {names}"
-            yield LintMessage(idea.line, "info", "unknown-role", message)
-    line = dict(settings_of(program.text).set_fields).get("standups")
-    if line is not None and len(known) < 2:
-        message = "standups has no effect: the program has fewer than two roles"
-        yield LintMessage(line, "warning", "no-effect", message)
-
-
-def _repeated(program: Program) -> Iterator[LintMessage]:
-    first: dict[tuple[str, str, str], int] = {}
-    for d in program.directives:
-        seen = first.setdefault((d.heading, d.kind, d.text), d.line)
-        if seen != d.line:
-            yield LintMessage(d.line, "warning", "repeated", f"repeats line {seen}", d.file)
-
-
-def _headings(parsed: Outline) -> Iterator[LintMessage]:
-    starts = sorted(block.start for block in parsed.blocks)
-    for i, heading in enumerate(parsed.headings):
-        parent = i + 1 < len(parsed.headings) and parsed.headings[i + 1].level > heading.level
-        if not parent and bisect_left(starts, heading.start) == bisect_left(starts, heading.end):
-            yield LintMessage(heading.start + 1, "info", "empty-section", f"section {heading.title} is empty")
-
-
-def _misplaced(parsed: Outline) -> Iterator[LintMessage]:
-    """Charter-like blocks below the first line, where they are ignored; examples in code are not reported."""
-    code = {i for block in parsed.blocks if block.kind == "code" for i in range(block.start, block.end)}
-    for i in range(parsed.body, len(parsed.lines) - 1):
-        dashes = _DASHES.match(parsed.lines[i])
-        if i not in code and dashes and _NEARLY_OURS.match(parsed.lines[i + 1]):
-            message = "settings must start at line 1: these are ignored; move them to the top"
-            if dashes[1] != "---":
-                message = f"{dashes[1]} is not three hyphens: write --- above and below the settings; these are ignored"
-            yield LintMessage(i + 1, "warning", "charter-not-first", message)
-    if unmarked := unmarked_settings("".join(parsed.lines)):
-        how = "write a line --- above and below them"
-        how += ", metaloop: above the first" * (unmarked[1] not in map(str.rstrip, parsed.lines))
-        how += ", and two spaces before each setting" * any(
-            line not in map(str.rstrip, parsed.lines) for line in unmarked[2:-1]
-        )
-        at = next(i for i, line in enumerate(parsed.lines) if line.strip())
-        yield LintMessage(at + 1, "warning", UNMARKED, f"these settings are ignored: {how}")
-
-
-def unmarked_settings(text: str) -> list[str]:
-    """The settings with which a text begins without lines of dashes, as they have to be typed; empty without any."""
-    lines = [line.rstrip() for line in text.strip("\r\n").splitlines()]
-    key = _KEY.match(lines[0]) if lines else None
-    named = bool(lines) and OUR_KEY.match(lines[0]) is not None
-    if not named and not (key and key[1] in Charter.model_fields.keys() - _COMMON):
-        return []
-    typed = list(takewhile(lambda line: line and not line.startswith(("#", "- ", "---")), lines[named:]))
-    indent = "" if all(line.startswith(" ") for line in typed) else "  "
-    for end in range(len(typed), 0, -1):  # prose may follow at once, or begin as a setting does
-        block = ["---", "metaloop:", *(indent + line for line in typed[:end]), "---"]
-        if named or _are_settings(block):
-            return block
-    return []
-
-
-def _are_settings(block: list[str]) -> bool:
-    try:
-        return bool(settings_of("\n".join(block)).set_fields)
-    except ProgramError:
-        return False
-
-
-def _text(parsed: Outline) -> Iterator[LintMessage]:
-    yield from _other_keys(parsed)
+def _lists(program: Program, parsed: Outline) -> Iterator[Finding]:
+    """Lists that are not read as ideas, and what is no idea in those that are."""
     for block in parsed.blocks:
-        placeholder = _PLACEHOLDER.search(block.text) if block.kind != "code" else None
-        if placeholder:
-            message = f"{placeholder.group()} looks like an unfilled placeholder"
-            yield LintMessage(block.start + 1, "info", "placeholder", message)
-        lines = parsed.lines[block.start : block.end]
-        fence = lines[0].lstrip(" \t>")[:3]
-        if block.kind == "code" and fence in ("```", "~~~") and fence not in "".join(lines[1:]):
-            yield LintMessage(block.start + 1, "warning", "open-fence", "this code block is not closed")
-
-
-def _other_keys(parsed: Outline) -> Iterator[LintMessage]:
-    """Keys of the front matter that look like ours, and our settings where no ``metaloop:`` stands above them."""
-    front = parsed.lines[: parsed.body]
-    ours = any(map(OUR_KEY.match, front))
-    for i, line in enumerate(front):
-        if OUR_KEY.match(line) or not (key := _KEY.match(line)):
-            continue
-        if difflib.get_close_matches(re.sub(r"\W|_", "", key[1]).lower(), ["metaloop"], 1, 0.75):
-            message = f"the key {key[1]} and the lines below it are ignored; did you mean metaloop?"
-            yield LintMessage(i + 1, "warning", "not-ours", message)
-        elif key[1] in Charter.model_fields.keys() - (_OTHERS if ours else _COMMON):
-            below = takewhile(lambda one: one.startswith((" ", "\t", "- ")), front[i + 1 :])
-            typed = ["---", "metaloop:", *("  " + one.rstrip() for one in (line, *below)), "---"]
-            if key[1] not in _COMMON or _are_settings(typed):
-                message = f"{key[1]} is ignored: write settings indented below {'the' if ours else 'a'} line metaloop:"
-                yield LintMessage(i + 1, "warning", "not-ours", message)
-
-
-def _whole(program: Program, parsed: Outline) -> Iterator[LintMessage]:
-    if not any(d.kind not in ("charter", "order") for d in program.directives):
-        message = "the program has no statements: only a scripted researcher can follow it"
-        yield LintMessage(parsed.body + 1, "warning", "no-prose", message)
-    if program.words > LONG:
-        message = f"{program.words:,} words: long programs rarely do better than short ones"
-        yield LintMessage(1, "info", "long", message)
+        if block.kind == "code" and in_ideas(block.heading) and "patch:" not in parsed.lines[block.start]:
+            yield block.start + 1, "code-no-idea"
     if not program.ideas and any(in_ideas(h.path) for h in parsed.headings):
-        yield LintMessage(1, "info", "no-list", "the Ideas section has no list")
+        yield 1, "no-list"
     listed = (b for b in parsed.blocks if b.kind == "item" and any("=" in term for term in split(b.terms)[0]))
     with_edits = () if program.ideas else tuple(b.heading + PATH for b in listed)
     for one in (h for h in parsed.headings if _NEARLY_IDEAS.fullmatch(h.title)):
         if any(path.startswith(one.path + PATH) for path in with_edits):
-            message = f"the list below {one.title} is not read as ideas: name the heading Ideas"
-            yield LintMessage(one.start + 1, "warning", "heading-not-ideas", message)
+            yield one.start + 1, "heading-not-ideas", one.title
 
 
-def _further(program: Program, path: str, text: str) -> Iterator[LintMessage]:
-    """Messages about a file beside the entry file, whose front matter belongs to other tools."""
-    parsed = outline(text)
-    for said in (*_headings(parsed), *_text(parsed), *_misplaced(parsed), *_links(program, text, path)):
-        yield replace(said, file=path)
-    if (block := locate(list(parsed.lines)).block) is not None:
-        message = f"these settings are ignored: only those of the entry file {program.files[0][0]} are read"
-        yield LintMessage(block[0] + 1, "warning", "charter-not-entry", message, path)
-    ideas = next((b for b in parsed.blocks if b.kind == "idea"), None)
-    if ideas is not None:
-        queued = sum(block.kind == "idea" and "`" in block.text for block in parsed.blocks)
-        message = "a scripted researcher only tries ideas of the entry file, and ignores this list"
-        message += f"; ideas of this file with edits in backticks: {queued}" if queued else ""
-        yield LintMessage(ideas.start + 1, "warning" if queued else "info", "ideas-not-entry", message, path)
-
-
-def _links(program: Program, text: str, path: str) -> Iterator[LintMessage]:
-    """Links that lead to no file of the program; names in prose are reported only where there are several files."""
-    known = {name for name, _ in (*program.files, *program.living)}
-    for one in references(text):
-        inside = resolved(one.path, path or program.files[0][0])
-        folder = one.path.endswith("/") and any(name.startswith(f"{each}/") for each in inside for name in known)
-        if known & set(inside) or folder or any(map(is_about_repository, [one.path, *inside])):
+def _patches(program: Program, misfit: Callable[[ProgramPatch], str] | None) -> Iterator[Finding]:
+    named = {term for idea in program.ideas for term in idea.terms}
+    for patch in program.patches:
+        if patch.problem:
+            yield patch.line, "bad-patch", patch.name, patch.problem
             continue
-        if one.link:
-            yield LintMessage(one.line, "warning", "dead-link", f"this link leads to no file: {one.path}", path)
-        elif program.is_set and not one.written and not one.path.endswith("/"):
-            yield LintMessage(one.line, "info", "not-here", f"names {one.path}, not a file of the program", path)
+        if patch.edit_name not in named:
+            yield patch.line, "unused-patch", patch.name
+        if misfit and (why := misfit(patch)):
+            yield patch.line, "misfit", patch.name, why
 
 
-def _living(program: Program) -> Iterator[LintMessage]:
-    for path, _ in program.living:
-        message = "a living file: runs write to it, each starts from this text, and it is not part of the program's id"
-        yield LintMessage(1, "info", "living", message, path)
+def _roles(program: Program) -> Iterator[Finding]:
+    known = roles(program)
+    for idea in program.ideas:
+        if len(known) > 1 and idea.role and addressee(idea.role, known) is None:
+            yield idea.line, "unknown-role", idea.role, ", ".join(role.name for role in known)
+
+
+def _whole(program: Program, parsed: Outline) -> Iterator[Finding]:
+    if not any(d.kind not in ("charter", "order") for d in program.directives):
+        yield parsed.body + 1, "no-prose"
+    elif not program.ideas and not settings_of(program.text).set_fields:
+        yield 1, "like-stock"
+
+
+def _text(program: Program, parsed: Outline, path: str) -> Iterator[Finding]:
+    """Findings about the text of any file."""
+    code = [block for block in parsed.blocks if block.kind == "code"]
+    for block in code:
+        first, *rest = parsed.lines[block.start : block.end]
+        fence = first.lstrip(" \t>")[:3]
+        if fence in ("```", "~~~") and fence not in "".join(rest):
+            yield block.start + 1, "open-fence"
+    inside = {i for block in code for i in range(block.start, block.end)}
+    ignored = ((at + 1, "settings-ignored", key) for at, key in _ignored(parsed) if at not in inside)
+    yield from islice(ignored, 1)  # the others follow from it
+    known = {name for name, _ in (*program.files, *program.living)}
+    for line, each, candidates in named_files(parsed.lines, parsed.body, path):
+        if not known & set(candidates) and not any(map(is_about_repository, [each, *candidates])):
+            yield line, "no-file", each
+
+
+def _ignored(parsed: Outline) -> Iterator[tuple[int, str]]:
+    """Lines that look like settings and are none, with their keys: in the front matter, in the lines below it up to an
+    empty one, and further below those that look like the key metaloop."""
+    start, end = locate(parsed.lines).block or (0, 0)
+    top = next((i for i in range(parsed.body, len(parsed.lines)) if _ends_top(parsed.lines[i])), len(parsed.lines))
+    names = Charter.model_fields.keys() - _COMMON
+    for i, line in enumerate(parsed.lines):
+        key = _KEY.match(line) if i < top else None
+        nearly = key and difflib.get_close_matches(re.sub(r"\W|_", "", key[1]).lower(), ["metaloop"], 1, 0.75)
+        if not start <= i < end and (_NEARLY_OURS.match(line.strip()) or nearly or (key and key[1] in names)):
+            yield i, key[1] if key else "metaloop"
+
+
+def _ends_top(line: str) -> bool:
+    return not line.strip() or line.startswith(("#", "---"))
+
+
+def _further(program: Program, path: str, parsed: Outline) -> Iterable[Finding]:
+    """Findings about a file beside the entry file, whose front matter belongs to other tools."""
+    yield from _text(program, parsed, path)
+    entry, block = program.files[0][0], locate(parsed.lines).block
+    ideas = next((b for b in parsed.blocks if b.kind == "idea"), None)
+    if block is not None:
+        yield block[0] + 1, "not-entry", "settings", entry
+    if ideas is not None:
+        yield ideas.start + 1, "not-entry", "ideas", entry

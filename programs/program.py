@@ -16,17 +16,7 @@ from programs.charter import Charter
 from programs.directives import CHARTER, ORDER, Directive
 from programs.errors import EnvironmentProblem, NotFound, ProgramError
 from programs.evolved_for import EvolvedFor, with_label, without_label
-from programs.file_set import (
-    ENTRY,
-    FilePool,
-    Files,
-    gathered,
-    is_document,
-    packed,
-    require_path,
-    require_size,
-    unpacked,
-)
+from programs.file_set import ENTRY, HEAD, Files, gathered, is_document, packed, require_path, require_size, unpacked
 from programs.front_matter import locate
 from programs.ideas import ProgramIdea
 from programs.ids import content_id, normalise
@@ -81,19 +71,10 @@ class Program:
         """Whether there are files beside the entry file."""
         return bool(self.living) or len(self.files) > 1
 
-    @property
-    def shown(self) -> str:
-        """The text for people; where there are several files, each below a line with its path."""
-        if not self.is_set:
-            return self.text
-        named = [(f"==> {path} <==", raw) for path, raw in self.files]
-        named += [(f"==> {path} (living) <==", raw) for path, raw in self.living]
-        return "\n".join(f"{head}\n{raw.decode('utf-8')}" for head, raw in named)
-
     @cached_property
     def document(self) -> str:
-        """What is stored of the program, and parsed again: its text, or one text with all its files."""
-        return packed(self.files, self.living).decode("utf-8") if self.is_set else self.text
+        """What is stored and shown of the program, and parsed again: its text, or one text with all its files."""
+        return packed(self.files, self.living) if self.is_set else self.text
 
     @property
     def labelled(self) -> Program:
@@ -156,7 +137,7 @@ class Program:
         new = {path: text for path, text in {**dict((*self.files, *self.living)), **files}.items() if text is not None}
         pool = {path: _encode(text, path) if isinstance(text, str) else text for path, text in new.items()}
         raw = pool.pop(entry)
-        others, living = gathered(entry, raw, FilePool(pool), name or self.name)
+        others, living = gathered(entry, raw, pool.get, name or self.name)
         return Program.parse(raw, name or self.name, others=others, living=living, entry=entry)
 
     @classmethod
@@ -179,16 +160,15 @@ class Program:
         if is_document(raw):
             if others or living:
                 raise ProgramError(f"{file}:1: the entry file is a text of several files", hint="name its folder")
-            held = unpacked(raw, file)
-            raw, others, living, entry = held.text, held.others, held.living, held.entry
-            if is_document(raw):
-                raise ProgramError(f"{file}:1: a text of several files within another", hint="name its folder")
+            entry, files, living = unpacked(decode(raw, file), file)
+            raw, others = _encode(files.pop(entry), file), files
         raw, label = without_label(raw)
         more, state = _files(others or {}, entry), _files(living or {}, entry)
         if not more and not state:
             entry = ENTRY
         else:
             require_path(entry, "")
+            raw = _whole(entry, raw)
             require_size([(entry, raw), *more, *state], file)
         parsed = _parsed(raw, name, file, more, state, entry)
         return replace(parsed, evolved_for=label) if label else parsed
@@ -212,9 +192,9 @@ class Program:
 def program_id(raw: bytes) -> str:
     """The id of the program with these bytes, without parsing its structure; empty if they are not text."""
     try:
-        return (
-            Program.parse(raw).program_id if is_document(raw) else _identity(decode(without_label(raw)[0], "program"))
-        )
+        if is_document(raw):
+            return Program.parse(raw).program_id
+        return _identity(decode(without_label(raw)[0], "program"))
     except ProgramError:
         return ""
 
@@ -234,13 +214,15 @@ def _words(text: str) -> int:
 
 
 def _files(files: Mapping[str, str | bytes], entry: str) -> Files:
-    return tuple((require_path(path, entry), _bytes(path, text)) for path, text in sorted(files.items()))
+    both = ((require_path(path, entry), text) for path, text in sorted(files.items()))
+    return tuple((path, _whole(path, text if isinstance(text, bytes) else _encode(text, path))) for path, text in both)
 
 
-def _bytes(path: str, text: str | bytes) -> bytes:
-    raw = text if isinstance(text, bytes) else _encode(text, path)
-    decode(raw, path)
-    return raw
+def _whole(path: str, raw: bytes) -> bytes:
+    """A file of several, with a line end. Raises ProgramError where it is no text or contains the head of a file."""
+    if HEAD.search(decode(raw, path)):
+        raise ProgramError(f"{path}:1: a line ==> PATH <== begins another file", hint="change that line")
+    return raw if raw.endswith((b"\n", b"\r")) else raw + b"\n"
 
 
 @lru_cache(maxsize=128)  # a study parses the same few programs in each run; parsing one takes 10 ms

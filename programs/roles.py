@@ -4,6 +4,7 @@ else the files in the folder roles/."""
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -59,9 +60,8 @@ def _is_roles(title: str) -> bool:
 def _by_heading(document: Outline, above: Heading) -> list[Role]:
     below = [h for h in document.headings if h.path.startswith(above.path + PATH) and h.start > above.start]
     level = min((h.level for h in below), default=0)
-    direct = [h for h in below if h.level == level]
     named: list[Role] = []
-    for heading in direct:
+    for heading in (h for h in below if h.level == level):
         deeper = [h.end for h in below if h.path.startswith(heading.path + PATH) and h.start > heading.start]
         text = "".join(document.lines[heading.body : max([heading.end, *deeper])])
         named.append(Role(_name(heading.title), text.strip()))
@@ -71,12 +71,8 @@ def _by_heading(document: Outline, above: Heading) -> list[Role]:
 def _by_item(document: Outline, above: Heading) -> list[Role]:
     items = [b for b in document.blocks if b.kind == "item" and b.heading == above.path]
     top = min((item.depth for item in items), default=0)
-    named: list[Role] = []
-    for item in items:
-        if item.depth == top:
-            name, _, _ = item.text.partition(":")
-            named.append(Role(_name(re.sub(r"[*_`]", "", name)), item.text.strip()))
-    return named
+    heads = ((item.text.partition(":")[0], item.text.strip()) for item in items if item.depth == top)
+    return [Role(_name(re.sub(r"[*_`]", "", name)), text) for name, text in heads]
 
 
 def _name(text: str) -> str:
@@ -86,10 +82,9 @@ def _name(text: str) -> str:
 
 def _distinct(named: list[Role]) -> list[Role]:
     """Roles with the same name get a number."""
-    seen: dict[str, int] = {}
+    seen: Counter[str] = Counter()
     out: list[Role] = []
     for role in named:
-        seen[role.name] = seen.get(role.name, 0) + 1
-        again = seen[role.name]
-        out.append(role if again == 1 else Role(f"{role.name} {again}", role.text))
+        seen[role.name] += 1
+        out.append(role if seen[role.name] == 1 else Role(f"{role.name} {seen[role.name]}", role.text))
     return out

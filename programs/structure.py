@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 PATH = " > "
 ARROW = "→"  # between the conditions of an idea and its edits
 _ARROWS = (ARROW, "->")
+_CODE = re.compile("`([^`\n]+)`")
 _MOST_TITLE = 200  # characters of a title in a path, which is repeated in every statement below it
 
 
@@ -35,6 +36,11 @@ class Heading:
     start: int
     body: int  # first line below the heading
     end: int  # first line of the next heading, or the number of lines
+
+    @property
+    def name(self) -> str:
+        """Its path; the program's title has none."""
+        return self.path or self.title
 
 
 @dataclass
@@ -183,7 +189,11 @@ class _Walk:
     def _is_heading(self, token: Token) -> bool:
         return _span(token)[0] in self.starts
 
-    def _verbatim(self, token: Token, path: str) -> StatementBlock:
+    def _verbatim(self, token: Token, path: str) -> StatementBlock | None:
+        if token.type == "html_block" and self.items and not self.items[-1].parts:
+            self.items[-1].parts.append(one_line(token.content))  # an item that begins with a tag is its text
+            self.items[-1].terms += _CODE.findall(token.content)
+            return None
         block = self._block("paragraph" if token.type == "html_block" else "code", path, token)
         info = token.info.strip() + "\n" if token.info.strip() else ""
         block.parts.append(info + token.content.rstrip("\n"))

@@ -19,7 +19,7 @@ from programs.errors import MetaloopError, NotFound, UsageError
 from programs.evolved_for import EvolvedFor
 from programs.folder import from_zip
 from programs.ids import content_id
-from programs.lint import LintMessage, check, readable
+from programs.lint import LintMessage, check
 from programs.program import Program, program_id
 from programs.text import one_line
 
@@ -100,9 +100,9 @@ def linted(
     unused: Sequence[LintMessage] = (),
 ) -> Checked:
     """A text as an entry of this contest, with the messages of lint. Raises NotTaken with them."""
-    program, _ = readable(raw, PROGRAM_FILE)
-    own = own_code(contest, program) if program else []
     said = check(raw, PROGRAM_FILE, unread)
+    program = None if any(one.level == "error" for one in said) else Program.parse(raw, PROGRAM_FILE)
+    own = own_code(contest, program) if program else []
     every = (*(for_script(said) if contest.study.researcher == "scripted" else said), *own, *unused)
     messages = first(every)
     errors = sorted((m for m in every if m.level == "error"), key=lambda m: (m.file, m.line))
@@ -121,10 +121,10 @@ def linted(
 def for_script(messages: Iterable[LintMessage]) -> Iterator[LintMessage]:
     """Messages of lint, which knows no researcher, as they apply where it is a script."""
     for message in messages:
-        if message.code == "no-term":
+        if message.code == "no-edit":
             said = "no edit in backticks: the researcher of this contest is a script, and ignores this idea"
             yield replace(message, level="warning", message=said)
-        elif message.code != "no-prose":  # a text without statements is complete for a script
+        elif message.code not in ("no-prose", "like-stock"):  # complete for a script; the page says what it does
             yield message
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from inner_loop.record import Record
 from inner_loop.results_tsv import row
 from inner_loop.worktree import read_file
-from programs.charter_prose import with_prose
+from programs.charter_prose import with_sentences
 from programs.errors import EnvironmentProblem, UsageError
 from programs.program import Program
 from programs.text import MAX_BYTES
@@ -47,7 +47,7 @@ def lay(
     living = "".join("/" + re.sub(r"([\\#!*?\[\] ])", r"\\\1", path) + "\n" for path, _ in program.living)
     (folder / ".git" / "info" / "exclude").write_text(_EXCLUDED + living, encoding="utf-8")
     files = {"README.md": readme.encode(), **dict(shown_files(task)), **program_files(program)}
-    files["program.md"] = with_prose(program.text).encode()
+    files["program.md"] = with_sentences(program.text).encode()
     for name, data in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
@@ -70,7 +70,7 @@ def program_files(program: Program) -> dict[str, bytes]:
     """The files of a program that has several, at their paths; the entry file is also program.md."""
     if not program.is_set:
         return {}
-    entry = {program.files[0][0]: with_prose(program.text).encode()}
+    entry = {program.files[0][0]: with_sentences(program.text).encode()}
     entry.pop("README.md", None)  # which describes the bench
     return {**entry, **dict(program.files[1:]), **dict(program.living)}
 

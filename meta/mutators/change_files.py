@@ -14,14 +14,14 @@ from meta.mutators.base import ChildProposal, ParentProgram, parent_ids
 from programs.directives import CHARTER, ORDER, Directive
 from programs.edit import add_directive, without
 from programs.errors import ProgramError
-from programs.file_set import references, resolved
+from programs.file_set import named_files
 from programs.front_matter import locate
 from programs.program import Program
-from programs.sentences import split
 from programs.structure import outline
 from programs.text import split_lines
 
 FILES = "Files"  # the section for a link to a new file
+_SENTENCE = re.compile(r"(?<=[.!?…。！？])\s+(?![a-z])")  # between two sentences of a paragraph
 
 
 class ChangeFiles:
@@ -65,7 +65,7 @@ def added(program: Program, donor: Program, path: str) -> Program:
     """The program with a file of the donor and what that file links to, and a link to it in the entry file."""
     link = next((d for d in donor.directives if not d.file and d.kind == "item" and path in d.text), None)
     heading, item = FILES, f"Read and follow [{PurePosixPath(path).stem}]({path})."
-    if link is not None and len(references(link.text)) == 1:
+    if link is not None and len([*named_files([link.text], 0, "")]) == 1:
         heading, item = link.heading or FILES, link.text
     return program.with_parts(add_directive(program.text, heading, item), donor)
 
@@ -75,7 +75,7 @@ def dropped(program: Program, path: str) -> Program:
     left = program
     while (statement := _first_statement(left, path)) is not None:
         directive, source, lines, start, end = statement
-        sentences = list(split(" ".join(lines[start:end])))
+        sentences = _SENTENCE.split(" ".join(line.strip() for line in lines[start:end]))
         kept = [sentence for sentence in sentences if not _means(sentence, source, path)]
         plain = directive.kind == "paragraph" and not lines[start].lstrip().startswith(">")
         if not kept or not plain:
@@ -105,10 +105,10 @@ def _renamed(text: str, source: str, path: str, into: str) -> str:
     """The text with its references to a file as references to another. Raises ProgramError."""
     new = relpath(into, str(PurePosixPath(source).parent))
     lines = split_lines(text)
-    for one in references(text):
-        if path in resolved(one.path, source):
-            pattern = rf"(?<![\w/.\-]){re.escape(one.path)}(?!\w)"
-            lines[one.line - 1] = re.sub(pattern, lambda _: new, lines[one.line - 1])
+    for number, written, meant in [*named_files(lines, locate(lines).end, source)]:
+        if path in meant:
+            pattern = rf"(?<![\w/.\-]){re.escape(written)}(?!\w)"
+            lines[number - 1] = re.sub(pattern, lambda _: new, lines[number - 1])
     changed = "".join(lines)
     if _means(changed, source, path):
         raise ProgramError(f"{source}:1: a reference to {path} cannot be renamed")
@@ -117,7 +117,8 @@ def _renamed(text: str, source: str, path: str, into: str) -> str:
 
 def _means(text: str, source: str, path: str) -> bool:
     """Whether a text in the file ``source`` refers to a file."""
-    return any(path in resolved(one.path, source) for one in references(text))
+    lines = split_lines(text)
+    return any(path in meant for _, _, meant in named_files(lines, locate(lines).end, source))
 
 
 def _first_statement(program: Program, path: str) -> tuple[Directive, str, tuple[str, ...], int, int] | None:

@@ -17,7 +17,7 @@ from arena.study import Study
 from meta.results.agent_text import for_agents, with_code_changes
 from meta.results.evidence_page import training_cost
 from meta.results.rewriting import edit_of
-from programs.charter_prose import with_prose
+from programs.charter_prose import with_sentences
 from programs.errors import NotFound, UsageError
 from programs.folder import entry_of
 from trainer.cards.freshness import SAID, freshness
@@ -141,7 +141,7 @@ def repository_of(task: Task) -> Repo:
 def program_files(study: Study, program: Program, entry: str) -> dict[str, tuple[str, bytes]]:
     """The entry file, and the files beside it that are not as in the user's program: name → (path, text)."""
     files = {
-        "program": (entry, with_prose(with_code_changes(for_agents(program.text, study.task), study.task)).encode())
+        "program": (entry, with_sentences(with_code_changes(for_agents(program.text, study.task), study.task)).encode())
     }
     origin = study.config.plan.get("origin")
     before = study.program(str(origin)).further if origin else {}

@@ -23,11 +23,10 @@ from inner_loop.keep.margin import card_sd
 from meta.mutators.queue_first import queue_first
 from meta.results.agent_text import copying, for_agents, training, with_code_changes
 from programs.charter_edit import take_charter
-from programs.charter_prose import END, START, with_prose
+from programs.charter_prose import with_sentences
 from programs.edit import replace_ideas
 from programs.errors import UsageError
 from programs.ideas import ProgramIdea
-from programs.order_of_work import with_order
 from programs.program import Program
 from programs.templates import jinja_environment
 from trainer.edits import Edit, EditError, EditSpace
@@ -97,7 +96,7 @@ def rewritten(program: Program, kind: str, found: Findings = NOTHING) -> tuple[P
     """
     label = program.evolved_for
     if kind == "prose":
-        return replace(program.with_text(with_prose(program.text)), evolved_for=label), []
+        return replace(program.with_text(with_sentences(program.text)), evolved_for=label), []
     own = label is not None and kind in (label.kind, label.rewritten)
     text, notes = program.text, list[str]()
     if kind != "scripted":
@@ -141,9 +140,9 @@ def _for_reader(program: Program, kind: str, found: Findings) -> tuple[str, list
     first = [FIRST.format(gain=found.gain, terms=terms)] if found.best else []
     if first or len(ideas) < len(program.ideas):
         text = replace_ideas(text, [*first, *(idea.text for idea in ideas)])
-    text = with_order(with_prose(text))
+    text = with_sentences(text)
     if kind == "agent":
-        text = "\n".join(line for line in take_charter(text, "").split("\n") if line not in (START, END))
+        text = take_charter(text, "")
     more = _template().render(
         found=found,
         is_notation=any(idea.conditions or any(map(_NOTATION.search, idea.terms)) for idea in ideas),

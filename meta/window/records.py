@@ -14,7 +14,6 @@ from typing import Any
 from analysis.study import computed_in, open_study, read_study
 from analysis.tables import SQL_VIEWS, rows
 from programs.errors import NotFound, UsageError
-from programs.program import Program
 
 Row = dict[str, Any]
 MOST_EXPERIMENTS = 200  # on one page
@@ -65,14 +64,14 @@ def program_page(folder: Path, program_id: str) -> dict[str, Any]:
 
         def read(identity: str) -> Row | None:
             found = rows(con.execute(PROGRAM, [identity]))
-            return {**found[0], "shown": Program.parse(found[0]["text"], "").shown} if found else None
+            return found[0] if found else None
 
         if (program := read(program_id)) is None:
             raise NotFound(f"there is no program {program_id!r} in this study", hint="the study's page lists them")
         parents = [parent for one in program["parent_ids"] or () if (parent := read(one))]
-    own = program["shown"].splitlines()
+    own = program["text"].splitlines()
     changes = [
-        (one["name"], one["program_id"], "\n".join(unified_diff(one["shown"].splitlines(), own, lineterm="", n=2)))
+        (one["name"], one["program_id"], "\n".join(unified_diff(one["text"].splitlines(), own, lineterm="", n=2)))
         for one in parents
     ]
     return {"program": program, "changes": changes}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from inner_loop.agents.worktree import lay
-from programs.charter_prose import with_prose
+from programs.charter_prose import with_sentences
 from programs.program import Program
 from programs.shelf import starter
 from tests.inner_loop.play import open_bench
@@ -45,7 +45,7 @@ def test_the_same_agent_follows_the_same_charter_with_and_without_metaloop(
     assert here[0] == FOLLOWS and here[2].startswith("LR 0.1 ")
     first = played.experiments[1:4]
     assert len({e["source_id"] for e in first}) == 3 and {e["parent_number"] for e in first} == {0}
-    alone, commits = plain_loop(tmp_path / "alone", with_prose(WAVES).encode())
+    alone, commits = plain_loop(tmp_path / "alone", with_sentences(WAVES).encode())
     assert alone[0] == FOLLOWS and commits[-1] == "start"
 
 

@@ -22,7 +22,7 @@ from inner_loop.researchers.provided import provided
 from inner_loop.researchers.quoting import clean, fenced, line, tail
 from inner_loop.researchers.result_rows import ResultRows
 from inner_loop.run_context import ModelConfig
-from programs.ideas_edit import replace_ideas
+from programs.edit import replace_ideas
 from programs.lint import lint
 from programs.program import Program
 from programs.roles import Role, roles

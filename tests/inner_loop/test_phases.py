@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from meta.mutators.queue_first import queue_first
-from programs.bare import without_ideas
+from programs.edit import without_ideas
 from programs.program import Program
 from tests.inner_loop.play import FULL, Played, play, program
 from trainer.experiment import Trainer

@@ -16,11 +16,10 @@ from meta.claim import Against, claim
 from meta.mutators.base import ChildProposal
 from meta.novelty import Novelty
 from meta.population import descendants, entries, starters
-from programs.bare import without_ideas
-from programs.charter_edit import set_charter, unset_charter
-from programs.charter_prose import with_prose
+from programs.charter_edit import set_charter
+from programs.charter_prose import with_sentences
+from programs.edit import without_ideas
 from programs.program import Program
-from programs.shelf import starter
 from tests.events import example
 from tests.studies import program
 from trainer.task import Task
@@ -102,26 +101,10 @@ def test_a_model_that_reads_the_same_in_other_words_gets_no_second_run(other: st
 
 
 def test_sentences_that_an_export_wrote_follow_the_charter_of_a_child() -> None:
-    exported = Program.parse(with_prose(program("a", "  wave: 3\n  screen: {fraction: 0.5}\n").text), "a")
+    exported = Program.parse(with_sentences(program("a", "  wave: 3\n  screen: {fraction: 0.5}\n").text), "a")
     proposal = ChildProposal(set_charter(exported.text, "wave", 6), "change-field", "r", (), (exported.program_id,))
     child = judge(proposal, exported, "a-v2", Novelty([STROKES], "scripted")).program
     assert child is not None and "Make 6 candidates" in child.text and "Make 3 candidates" not in child.text
-
-
-def test_the_text_of_a_child_states_its_own_settings_also_those_that_it_removed() -> None:
-    parent = starter("idea-queue")
-    twice = "Never train the same script twice, and never retry a value that crashed."
-    own = Program.parse("---\nmetaloop:\n  confirm: 0.2\n---\n# A\n\n- Reserve one fifth of the budget.\n", "own")
-    for first, field, gone, there in (
-        (parent, "avoid_failures", twice, "A value that failed once may be tried again."),
-        (own, "confirm", "one fifth", "Spend the whole budget on the search."),  # its only setting
-    ):
-        text = unset_charter(first.text, field)
-        proposal = ChildProposal(text, "change-field", "r", (), (first.program_id,))
-        child = judge(proposal, first, "a-v2", Novelty([STROKES], "scripted")).program
-        assert child is not None and gone in first.text and gone not in child.text and there in child.text
-        assert child.charter == Program.parse(text).charter
-        assert field != "avoid_failures" or "Never run the same code twice." in child.text  # the rest is still true
 
 
 def test_the_order_of_steps_is_no_matter_of_words() -> None:

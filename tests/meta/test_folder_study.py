@@ -41,7 +41,7 @@ FILES = {
     "## Steps\n\n- Follow `skills/screen.md`.\n- Stop in time.\n\n## Ideas\n\n- Raise `ladder1=*2`.\n",
     "roles/critic.md": "---\nname: critic\ntools: Read\n---\n# Critic\n\n- Doubt.\n- Repeat.\n",
     "skills/screen.md": "# Screen\n\nLook early.\n",
-    "log/found.md": "# Found\n\n- Nothing.\n",
+    "log/found.md": "---\nliving: true\n---\n# Found\n\n- Nothing.\n",
 }
 
 
@@ -100,7 +100,7 @@ def test_its_commands_name_the_files(study: Path, lab: Path, tmp_path: Path) -> 
     assert "==> roles/critic.md <==" in cli("show", load(lab).program_id, "-s", str(study)).stdout
     done = cli("export", str(study), "--for", "prose", "-o", str(tmp_path / "prose"))
     assert done.returncode == 0 and (tmp_path / "prose" / "roles" / "critic.md").read_text() == FILES["roles/critic.md"]
-    assert "charter -->" in (tmp_path / "prose" / "program.md").read_text()
+    assert "How experiments are conducted" in (tmp_path / "prose" / "program.md").read_text()
     handed = ready_to_apply(StudyConfig.read(study / "study.toml"), study, "s")  # to an agent of one's own
     assert handed[0] == "metaloop export s --for agent -o champion-prose" and len(handed) == 2
     assert cli("report", str(study)).returncode == 0 and "==&gt; roles/critic.md" in (study / "report.html").read_text()
@@ -115,7 +115,7 @@ def test_lint_and_diff_go_by_file(lab: Path, tmp_path: Path) -> None:
     (other / "stray.md").write_text("Nobody.\n")
     rows = [line.split("\t") for line in cli("program", "lint", str(other)).stdout.splitlines()[1:]]
     assert [(Path(place).relative_to(other).as_posix(), code) for place, _, code, _ in rows] == [
-        ("log/found.md:1", "living"), ("roles/critic.md:4", "dead-link"), ("stray.md:1", "left-out"),
+        ("roles/critic.md:4", "no-file"), ("stray.md:1", "left-out"),
     ]  # fmt: skip
     rows = [line.split("\t") for line in cli("program", "diff", str(lab), str(other)).stdout.splitlines()[1:]]
     assert {tuple(row[:2]) for row in rows} == {("removed", "roles/critic.md"), ("added", "roles/critic.md")}
@@ -142,7 +142,7 @@ def test_an_agent_gets_every_file_and_keeps_the_living_ones(lab: Path, law: Task
     lay(tmp_path / "w", law, own, bench.history, bench.head, "bench\n")
     for name in ("roles/critic.md", "skills/screen.md", "log/found.md"):
         assert (tmp_path / "w" / name).read_text() == FILES[name]
-    assert "charter -->" in (tmp_path / "w" / "program.md").read_text()
+    assert "How experiments are conducted" in (tmp_path / "w" / "program.md").read_text()
     assert "/log/found.md" in (tmp_path / "w" / ".git" / "info" / "exclude").read_text().splitlines()
     as_claude = Program.parse(own.text, others=own.further, entry="CLAUDE.md")
     lay(tmp_path / "w", law, as_claude, bench.history, bench.head, "bench\n")

@@ -30,14 +30,14 @@ def test_the_empty_charter_is_the_stock_loop() -> None:
         ("  screen:\n    fraction: 2\n", "name.md:5: screen.fraction must be less than or equal to 1, not 2"),
         ("  wave: '3'\n", 'name.md:4: wave must be an integer, not "3"'),
         ("  wave: true\n", "name.md:4: wave must be an integer, not true"),
-        ("  wave: 2020-01-01\n", "name.md:4: wave must be an integer, not 2020-01-01"),
+        ("  wave: 2020-01-01\n", 'name.md:4: wave must be an integer, not "2020-01-01"'),
         ("  confirm: .nan\n", "name.md:4: confirm must be a finite number, not NaN"),
         ("  version: 2\n", "name.md:4: version must be less than or equal to 1, not 2"),
-        ("  keep: better\n", 'name.md:4: keep must be a mapping of fields (keep: {rule: better}), not "better"'),
+        ("  keep: better\n", 'name.md:4: keep must be a mapping of fields, not "better"'),
         ("  focus: optimizer\n", 'name.md:4: focus must be a list, not "optimizer"'),
-        ("  proposers: {}\n", "name.md:4: proposers must name at least one, not {}"),
+        ("  proposers: {}\n", "name.md:4: proposers must have at least 1 item after validation, not 0, not {}"),
         ("  proposers:\n    tpe: 0\n", "name.md:5: proposers.tpe must be greater than 0, not 0"),
-        ("  name: 3\n", "name.md:4: name must be text"),
+        ("  name: 3\n", "name.md:4: name must be one short line of text"),
         ("  - a\n", 'name.md:3: metaloop: must contain fields, not ["a"]'),
         ("  a: &x [1]\n", "name.md:4: anchors, aliases and tags are not supported"),
         ("  wave: " + "9" * 5000 + "\n", "name.md:3: the settings cannot be read as YAML 1.2"),
@@ -72,7 +72,7 @@ def test_further_complaints_are_told_with_their_lines() -> None:
 def test_an_unknown_field_suggests_the_nearest(block: str, near: str) -> None:
     error = complaint(block)
     assert error.message.endswith(f"; did you mean {near}?")
-    assert error.hint.startswith("known: ")
+    assert "--settings" in error.hint
 
 
 def test_broken_yaml_names_its_line() -> None:

@@ -15,7 +15,7 @@ from programs import shelf
 from programs.diff import diff
 from programs.edit import remove_directive, without
 from programs.errors import Ambiguous, MetaloopError, NotFound, ProgramError
-from programs.file_set import MAX_FILES, is_document, references
+from programs.file_set import MAX_FILES, is_document, named_files
 from programs.folder import entry_of, from_zip, left_out, load
 from programs.lint import check, lint
 from programs.program import Program, program_id
@@ -75,45 +75,28 @@ CASES = (
     Case("from the top",
          {"program.md": p("See roles/a.md."), "roles/a.md": "Ask skills/b.md.\n", "skills/b.md": "B.\n"},
          "roles/a.md skills/b.md"),
-    Case("folder by name",
-         {"program.md": p("The roles are in `roles/`."), "roles/a.md": "A.\n", "roles/deep/b.md": "B.\n"},
-         "roles/a.md roles/deep/b.md"),
-    Case("other folders are not named whole",
-         {"program.md": p("Look into `notes/`."), "notes/a.md": "A.\n"}, left="notes/a.md"),
+    Case("a folder is not named whole",
+         {"program.md": p("The roles are in `roles/`."), "roles/a.md": "A.\n"}, left="roles/a.md"),
     Case("living by front matter",
-         {"program.md": p("Read found.md."), "found.md": LIVING}, "", "found.md", "living"),
-    Case("append to",
-         {"program.md": p("Append each result to `found.md`."), "found.md": "# F\n"}, "", "found.md", "living"),
-    Case("log in, link",
-         {"program.md": p("Log what\nyou see in [the log](found.md)."), "found.md": "# F\n"},
-         "", "found.md", "living"),
-    Case("update", {"program.md": p("Update ideas.md daily."), "ideas.md": "- x\n"}, "", "ideas.md", "living"),
-    Case("never write", {"program.md": p("Never write to rules.md."), "rules.md": "Rules.\n"}, "rules.md"),
-    Case("living: false",
-         {"program.md": p("Add it to a.md."), "a.md": "---\nliving: false\n---\nA.\n"}, "a.md"),
-    Case("written, not there", {"program.md": p("Record results in `later.md`.")}),
+         {"program.md": p("Read found.md."), "found.md": LIVING}, "", "found.md"),
+    Case("not living by what a sentence says",
+         {"program.md": p("Append each result to `found.md`."), "found.md": "# F\n"}, "found.md"),
     Case("only living",
-         {"CLAUDE.md": p("Write it down in found.md."), "found.md": "# F\n"},
-         "", "found.md", "living", "CLAUDE.md"),
-    Case("dead link", {"program.md": p("See [it](roles/gone.md).")}, codes="dead-link"),
+         {"CLAUDE.md": p("Write it down in found.md."), "found.md": LIVING}, "", "found.md", entry="CLAUDE.md"),
+    Case("dead link", {"program.md": p("See [it](roles/gone.md).")}, codes="no-file"),
     Case("dead link in a role",
-         {"program.md": p("See a.md."), "a.md": "# A\n\nSee [b](b.md).\n"}, "a.md", codes="dead-link"),
-    Case("names what is not there",
-         {"program.md": p("See a.md and b.md."), "a.md": "A.\n"}, "a.md", codes="not-here"),
+         {"program.md": p("See a.md."), "a.md": "# A\n\nSee [b](b.md).\n"}, "a.md", codes="no-file"),
     Case("charter of a role",
          {"program.md": p("See a.md."), "a.md": "---\nmetaloop:\n  wave: 3\n---\nA.\n"},
-         "a.md", codes="charter-not-entry"),
+         "a.md", codes="not-entry"),
     Case("ideas of a role",
-         {"program.md": p("See a.md."), "a.md": "## Ideas\n\n- `lr=1`\n"}, "a.md", codes="ideas-not-entry"),
-    Case("odd names",
-         {"program.md": p("See [a](<my notes/a b.md>) and [c](x%20y.md)."), "my notes/a b.md": "A.\n",
-          "x y.md": "C.\n"}, "my notes/a b.md|x y.md"),
+         {"program.md": p("See a.md."), "a.md": "## Ideas\n\n- `lr=1`\n"}, "a.md", codes="not-entry"),
     Case("unicode",
          {"program.md": p("Lies rollen/prüfer.md und `技能/屏.md`."), "rollen/prüfer.md": "Zweifle.\n",
           "技能/屏.md": "先。\n"}, "rollen/prüfer.md 技能/屏.md"),
     Case("no files",
           {"program.md": p("See https://x.org/a.md, mail@b.md, `a.py`, x.mdx, {{name}}.md and *.md."), "a.md": "A.\n"},
-         codes="placeholder", left="a.md"),
+         left="a.md"),
     Case("in code", {"program.md": p("```\ncat a.md\n```"), "a.md": "A.\n"}, left="a.md"),
     Case("hidden folder",
          {"program.md": p("Use .claude/skills/s.md."), ".claude/skills/s.md": SKILL}, ".claude/skills/s.md"),
@@ -144,7 +127,7 @@ def test_what_belongs_to_a_program(tmp_path: Path, case: Case) -> None:
     program = load(lay(tmp_path / "lab", case.files))
     assert [path for path, _ in program.files[1:]] == names(case.others)
     assert [path for path, _ in program.living] == names(case.living)
-    assert {m.code for m in lint(program)} - {"empty-section"} == set(case.codes.split())
+    assert {m.code for m in lint(program)} - {"like-stock"} == set(case.codes.split())
     assert left_out(tmp_path / "lab", program) == names(case.left)
     assert (
         program.name == "lab"
@@ -225,20 +208,17 @@ def test_single_files_keep_their_ids_and_texts(tmp_path: Path) -> None:
         ({"CLAUDE.md": "A.\n", "AGENTS.md": "B.\n"}, Ambiguous, "AGENTS.md, CLAUDE.md"),
         ({"a.md": "A.\n", "b.md": "B.\n"}, Ambiguous, "a.md, b.md"),
         ({"train.py": "x\n"}, NotFound, "no .md file"),
-        ({"program.md": "See [up](../up.md).\n", "../up.md": "Up.\n"}, ProgramError, "program.md:1: ../up.md is out"),
-        ({"program.md": "See [abs](ABS/up.md).\n", "../up.md": "Up.\n"}, ProgramError, "outside"),
         ({"program.md": "See a.md.\n", "a.md": "\n"}, ProgramError, "a.md:1: the file is empty"),
         ({"program.md": "See a.md.\n", "a.md": "\0"}, ProgramError, "a.md:1: the file is binary"),
         ({"program.md": "See a.md.\n" + "x" * 100_000, "a.md": "x" * 200_000}, ProgramError, "bytes together"),
         ({"program.md": "See a.md.\n" + "x" * 200_000, "a.md": "x" * 100_000}, ProgramError, "bytes together"),
-        ({"program.md": "In `roles/`.\n", **dict.fromkeys(MANY, "x\n")}, ProgramError, "the maximum is 64"),
-        ({"program.md": "See [q](<a`b.md>).\n", "a`b.md": "x\n"}, ProgramError, "not a markdown file of a program"),
+        ({"program.md": " ".join(MANY) + "\n", **dict.fromkeys(MANY, "x\n")}, ProgramError, "the maximum is 64"),
+        ({"program.md": "See a.md.\n", "a.md": "A.\n==> b.md <==\n"}, ProgramError, "a.md:1: a line ==> PATH <=="),
     ],
 )  # fmt: skip
 def test_what_is_refused_is_refused_in_one_line(
     tmp_path: Path, files: dict[str, str], error: type[MetaloopError], says: str
 ) -> None:
-    files = {name: text.replace("ABS", str(tmp_path)) for name, text in files.items()}
     folder = lay(tmp_path / "lab", files)
     with pytest.raises(error) as caught:
         load(folder)
@@ -254,24 +234,31 @@ def test_symbolic_links_stay_inside(tmp_path: Path) -> None:
         load(tmp_path / "lab")
 
 
+def test_a_file_outside_the_folder_is_no_part_of_the_program(tmp_path: Path) -> None:
+    lay(tmp_path, {"lab/program.md": f"See [up](../up.md) and {tmp_path}/up.md.\n", "up.md": "Up.\n"})
+    program = load(tmp_path / "lab")
+    assert not program.is_set and "no-file" in {m.code for m in lint(program)}
+
+
 def test_decomposed_names_are_found(tmp_path: Path) -> None:
     lay(tmp_path, {"program.md": "Lies prüfer.md.\n", unicodedata.normalize("NFD", "prüfer.md"): "Ja.\n"})
     assert [path for path, _ in load(tmp_path).files] == ["program.md", "prüfer.md"]
 
 
-@pytest.mark.parametrize("damage", [b"", b"-->", b"entry 3 a.md\n"])
-def test_a_damaged_document_is_refused(damage: bytes) -> None:
-    raw = Program.parse("x\n", others={"a.md": CRITIC}).document.encode()
-    for broken in (
-        raw[:-5],
-        raw + b"x",
-        raw.replace(b"file ", b"fill "),
-        raw[:60] + damage,
-        raw.replace(b"a.md", b"../a.md"),
-    ):
-        with pytest.raises(ProgramError):
-            Program.parse(broken)
-        assert [m.level for m in check(broken, "up.md")] == ["error"] and program_id(broken) == ""
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("==> a.md <==", "==> ../a.md <=="),
+        ("==> a.md <==", "==> a.py <=="),
+        ("==> a.md <==", "==> program.md <=="),
+        ("==> a.md <==\n", "==> a.md <==\n==> b.md <==\n"),
+    ],
+)
+def test_a_text_of_several_files_that_cannot_be_one_is_refused(old: str, new: str) -> None:
+    broken = Program.parse("x\n", others={"a.md": CRITIC}).document.replace(old, new).encode()
+    with pytest.raises(ProgramError):
+        Program.parse(broken)
+    assert [m.level for m in check(broken, "up.md")] == ["error"] and program_id(broken) == ""
 
 
 @pytest.mark.parametrize(
@@ -280,7 +267,7 @@ def test_a_damaged_document_is_refused(damage: bytes) -> None:
         {"program.md": "See /etc/x.md.\n", "/etc/x.md": "x\n"},
         {"program.md": "See a.md.\n", "../a.md": "x\n"},
         {"notes.txt": "x\n"},
-        {"program.md": "See roles/.\n"} | {f"roles/{n}.md": "x" * 30_000 for n in range(60)},
+        {"program.md": " ".join(MANY)} | dict.fromkeys(MANY, "x" * 30000),
     ],
 )
 def test_hostile_archives_are_refused(files: dict[str, str]) -> None:
@@ -311,13 +298,6 @@ def test_a_statement_of_another_file_is_removed_and_compared() -> None:
         remove_directive(program.text, gone.directive_id)
 
 
-def test_references_are_read_in_linear_time() -> None:
-    for text in (
-        "[" * 50_000,
-        "](" * 50_000,
-        "a/" * 50_000,
-        "append to " * 10_000 + "x.md",
-        "`" * 50_000,
-        "x.md " * 10_000,
-    ):
-        references(text)
+def test_names_of_files_are_read_in_linear_time() -> None:
+    for text in ("[" * 50_000, "](" * 50_000, "a/" * 50_000, "../" * 50_000, "a.md-" * 50_000, "x.md " * 10_000):
+        assert len([*named_files([text], 0, "")]) <= 10_000

@@ -207,7 +207,7 @@ def text_shown(
         return None
     bases = bases_of(host, entry, viewer, admin)
     base = next((one for one in bases if one.key == against), bases[0])
-    rendered = Program.parse(text).shown if is_document(text) else without_front_matter(text)
+    rendered = text if is_document(text) else without_front_matter(text)
     return TextShown(bases, base, between(base, text, entry.name), rendered, *folded(text))
 
 

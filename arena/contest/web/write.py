@@ -24,11 +24,12 @@ from inner_loop.behaviour import resolved_ideas, with_patches
 from programs.charter import Charter
 from programs.charter_edit import settings_of
 from programs.front_matter import locate
-from programs.lint import UNMARKED, LintMessage, unmarked_settings
+from programs.lint import LintMessage
 from programs.program import Program
 from programs.text import split_lines
 from trainer.values import conditional
 
+IGNORED = "settings-ignored"
 UNQUEUED = "ideas-not-queued"  # the code of lint's own message, which is for all researchers
 NAME = ("name", "The entry's name on the board, after your own (name: wide and deep).")
 FOR_MODELS = ("history", "standups")  # settings that a scripted researcher does not use
@@ -137,11 +138,8 @@ def text_check(host: Host, raw: bytes, person: Person | None, parent: str) -> Te
         said += _use_of(program, named, tried)
     lint = [message.record() for message in read.lint if not scripted or message.code != UNQUEUED]
     if scripted and (idle := _unqueued(program, named)):
-        lint = lint if any(message["code"] == UNMARKED for message in lint) else [idle.record(), *lint]  # the cause
+        lint = lint if any(message["code"] == IGNORED for message in lint) else [idle.record(), *lint]  # the cause
         lint.sort(key=lambda message: (str(message.get("file", "")), int(str(message["line"]))))
-    for message in lint:
-        if message["code"] == UNMARKED:
-            message["message"] = "\n".join((f"{message['message']}. Type:", *unmarked_settings(program.text)))
     return {"taken": not why, "message": said, "lint": lint, "ideas": len(named), "of": of, "tried": len(tried)}
 
 

@@ -99,15 +99,18 @@ def document_of(path: Path) -> bytes:
     """The program at a path as one text. A file whose settings cannot be read is sent as it is: the host's check lists
     all its mistakes, as on the page. Raises what `programs.folder.load` raises otherwise."""
     from programs.folder import load
-    from programs.lint import readable
+    from programs.program import Program
 
     try:
         return load(path).labelled.document.encode()
     except ProgramError:
         raw = path.read_bytes() if path.is_file() and path.stat().st_size <= MAX_BYTES else b""
-        if not raw or not readable(raw, str(path))[1]:
-            raise
-        return raw
+        try:
+            Program.parse(raw)
+        except ProgramError:
+            if raw:
+                return raw
+        raise
 
 
 @verb(

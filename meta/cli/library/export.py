@@ -243,7 +243,7 @@ def write_program(out: Output, made: tuple[Program, list[str]], target: Path | N
     for note in notes:
         out.note(note)
     if target is None:
-        out.text(stated.shown, item={"text": stated.document})
+        out.text(stated.document)
         return
     if target.exists():
         raise UsageError(f"{target} already exists", hint="name a new file or folder")

@@ -64,7 +64,7 @@ def new(
     text = re.sub(r"(?m)^# .*$", f"# {title.replace('-', ' ').capitalize()}", loaded.text, count=1)
     whose, task = f"of {loaded.name}", ""
     if (path.parent / "task.toml").is_file():
-        from programs.ideas_edit import replace_ideas
+        from programs.edit import replace_ideas
         from trainer.task import Task
 
         beside = Task.load(path.parent)

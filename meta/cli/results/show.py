@@ -111,7 +111,7 @@ def show(
         if settings:
             views.show(out, setting_rows(program), views.View(""))
         else:
-            out.text(program.shown, item=described(program))
+            out.text(program.document, item=described(program))
         return
     folder = holder(what, out) if study is None else resolve.study_folder(study, out)
     with resolve.connect(folder, ["credit"] if what.startswith("c") else []) as con:
@@ -121,7 +121,7 @@ def show(
     if settings and kind == "program":
         views.show(out, setting_rows(_parsed(rows[0])), views.View(""))
     elif text and kind == "program":
-        out.text(_parsed(rows[0]).shown)
+        out.text(rows[0]["text"])
     elif out.mode == "json":
         out.json({"kind": kind, **item, **tables})
     else:
@@ -252,8 +252,6 @@ def _print(out: Output, item: Row, tables: Mapping[str, Sequence[Row]]) -> None:
             out.text(f"\n{title}:")
             views.show(out, rows, views.View("", hide=("kind",) if title.startswith("against") else ()))
     text = item.get("text") if item["kind"] != "directive" else None
-    if item["kind"] == "program":
-        text = _parsed(item).shown
     for document in (item.get("diff"), text):
         if document:
             out.text(f"\n{document}")

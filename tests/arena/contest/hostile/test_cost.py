@@ -12,7 +12,6 @@ from arena.contest.web.markdown import to_html
 from programs.diff import diff
 from programs.lint import check
 from programs.program import Program
-from programs.sentences import sentences_of
 from programs.shelf import starter
 from programs.text import MAX_BYTES
 from tests.arena.contest.hostile.attacks import Case, attacks, mark
@@ -41,12 +40,7 @@ def show(text: str) -> None:
     assert len(to_html(text)) < MOST_PAGE
 
 
-def sentences(text: str) -> None:
-    if taken(text.encode()):
-        sentences_of(text)
-
-
-STEPS = (read, compare, show, sentences)
+STEPS = (read, compare, show)
 
 
 def cost(step: Callable[[str], None], text: str) -> float:
