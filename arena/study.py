@@ -117,7 +117,7 @@ class Study:
                     hint="restore study.toml from a copy, or start a new study",
                 )
         created = self.config.created_at if self.config.seed is None else "seeded"
-        if content_id("y", self.streams.secret, created) != self.config.study_id:
+        if not self.config.shared and content_id("y", self.streams.secret, created) != self.config.study_id:
             raise Corrupt(
                 f"{self.folder}/study.toml: secret or created_at does not belong to {self.config.study_id}",
                 hint="restore study.toml from a copy, or start a new study",

@@ -196,10 +196,12 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--seed", type=int, default=14)
     parser.add_argument("-n", type=int, default=75, help="mutations to draw")
+    parser.add_argument("--areas", nargs="+", help="areas to draw from, instead of all")
     given = parser.parse_args()
     mutations, areas = read()
     if given.what == "draw":
-        print(tomli_w.dumps({"mutant": drawn(areas, given.seed, given.n)}, multiline_strings=True))
+        wanted = {name: areas[name] for name in given.areas or areas}
+        print(tomli_w.dumps({"mutant": drawn(wanted, given.seed, given.n)}, multiline_strings=True))
         return 0
     chosen = [m for m in mutations if not given.only or m.name.startswith(tuple(given.only))]
     problems = lost(chosen)

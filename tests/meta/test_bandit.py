@@ -102,7 +102,6 @@ def test_a_repaired_reply_counts_for_the_operator_that_was_asked() -> None:
 
 
 def test_worth_is_expected_gain_per_device_second() -> None:
-    assert ArmPosterior(0.0, 1.0, 1.0, 2.0).worth(0.0) == pytest.approx(0.39894 / 2, rel=1e-4)
-    assert ArmPosterior(5.0, 0.0, 0.01, 1.0).worth(0.0) == pytest.approx(5.0)
+    assert ArmPosterior(0.0, 1.0, 2.0, 2.0).worth(1.0) == pytest.approx(0.6978, rel=1e-4)
     [known] = believe([("bold", MODEL)], {}, 60.0, {MODEL: 0.1})
     assert known.cost == 60.0 + 0.1 * SECONDS_PER_USD

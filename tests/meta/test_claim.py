@@ -76,6 +76,7 @@ def test_the_program_that_the_champion_started_from_is_compared_beside_the_test(
             (("a", 1.0), ("b", 4.0))]  # fmt: skip
     alone, both, none = claim(made[0][1]), claim_over(made), claim(gains(1.0))
     assert none.start is None and alone.start and both.start
+    assert claim(gains(1.0, own=start)).stock == none.stock == mean_interval(BASE)
     for one in (alone, both):
         assert one.start and one.start.difference == pytest.approx((one.champion.mean or 0) - sum(start) / 4)
         assert one.start.low is not None and one.start.low < one.start.difference < (one.start.high or 0)

@@ -134,7 +134,7 @@ def test_what_was_meant_is_named(call: Call) -> None:
         (("program", "lnit"), 2, "usage", "no such command 'lnit'"),
         (("match", "no-such-program"), 2, "not_found", "no file 'no-such-program'"),
         (("match", "stock", "-b", "soon"), 2, "usage", "'soon' is not a duration"),
-        (("match", "stock", "--seeds", "none"), 2, "usage", "'none' is not a whole number"),
+        (("evolve", "--set", "generations=no"), 2, "usage", "'--set generations': 'no' is not a whole number"),
         (("match", "stock", "stock"), 2, "usage", "named twice"),
         (("match",), 2, "usage", "name at least one program"),
         (("improve",), 2, "usage", "name the program"),

@@ -22,11 +22,12 @@ from meta.cli.options import duration, flag, parse_duration
 from meta.cli.output import Column, Output, ask, clean, folded, jsonable
 from meta.cli.progress import line_of, ticker
 from meta.cli.training.capacity import wall
-from meta.cli.training.launch import dry_run
+from meta.cli.training.launch import dry_run, so_far
 from meta.cli.views import named
 from meta.study.cost import Cost, Work
 from programs.errors import Ambiguous, CapReached, NotFound, UsageError
 from programs.program import Program
+from tests.studies import planted
 from trainer.task import Task
 
 from .cli_study import write_study
@@ -151,7 +152,7 @@ def test_an_arm_is_named_by_what_it_is_to_the_user() -> None:
 
 
 def test_a_dry_run_shows_the_runs_on_each_task_and_what_is_known(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The time by the clock is that of now where the machine is clearly slower than idle."""
     load = [0.1]
@@ -159,6 +160,8 @@ def test_a_dry_run_shows_the_runs_on_each_task_and_what_is_known(
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
     works = [Work("theirs", "", 90, 16, 0.5, 60.0), Work("far", "held out", 10, 16, 1.0, 20.0)]
     cost = Cost.of(Task.load("strokes"), works, 2, 1, True, stages=[{"stage": "confirmation", "runs": "10"}])
+    assert so_far(write_study(tmp_path / "s"), cost)[2] == "about 49.8s"  # 11 of 100 runs have ended
+    assert Cost.of(planted(tmp_path / "law"), works, 2, 1, True).wall_seconds == 5.8  # nothing is trained
     cost = cost.saying(power="0.69 SD", knowledge="").knowing(factors=[{"directive_id": "d1", "text": "Keep it."}])
     dry_run(Output(person=False), cost, "factors")
     shown = capsys.readouterr().out

@@ -20,7 +20,7 @@ from meta.study.live import LiveStudy
 from meta.study.live_rows import arm_rows, news, remaining, run_rows, status_row
 from tests.events import example
 
-from .cli_study import write_study
+from .cli_study import AT, config, write_study
 
 ARMS = (MatchArm("a1", "p1", "program"), MatchArm("a2", "stock", "control"), MatchArm("a3", "stock", "a/a"))
 MATCH = example(MatchEvent, match_id="m1", label="generation-1", purpose="race", config=MatchConfig("lower", "nll"),
@@ -112,6 +112,10 @@ def test_it_agrees_with_the_views_on_records_that_came_twice(tmp_path: Path) -> 
 def test_events_without_their_run_or_program_are_taken(tmp_path: Path) -> None:
     study = studied(tmp_path, tried(1), decided(1, "keep"), begun("r2", run_seed=1))
     assert study.current is None and status_row(study, at_work=True)["runs_running"] == 1
+    config(tmp_path)
+    assert status_row(LiveStudy(tmp_path), at_work=False)["last_event_at"] == AT
+    later = replace(tried(2), started_at="2026-01-02T03:04:08Z", wall_seconds=1.0)
+    assert studied(tmp_path, begun("r1"), tried(1), later).utilization == 0.25
     assert header(study, "x", 80) and "p1" in news(studied(tmp_path, begun("r1"), tried(1), decided(1, "keep")))[0]
 
 

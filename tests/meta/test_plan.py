@@ -78,7 +78,7 @@ def test_flags_that_do_not_fit_their_budget_are_refused() -> None:
 def test_flags_change_single_numbers() -> None:
     whole = plans.default(STROKES)
     assert plans.override(whole, generations=1, children=None) == replace(whole, generations=1)
-    assert plans.quick(STROKES, 9.0).run_budget == 9.0
+    assert plans.quick(STROKES, 9.0).run_budget == 9.0 and plans.scaled(whole, 1.0) == whole
 
 
 def test_the_planned_runs_are_those_of_all_tasks() -> None:

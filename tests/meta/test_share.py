@@ -13,11 +13,12 @@ import pytest
 from analysis.ledger import Ledger, check
 from analysis.study import query
 from arena.settings import StudyConfig
-from arena.study import Study
 from bench.whole import whole_study
 from meta.study.share import Cleaner, share, verified
-from programs.errors import Corrupt, NotComparable
-from tests.studies import TINY, planted
+from programs.errors import Corrupt
+from programs.shelf import starter
+from tests.studies import TINY, planted, study_on
+from trainer.task import Task
 
 from .cli_study import cli
 
@@ -78,10 +79,12 @@ def test_it_can_be_read_and_not_continued(copy: Path, tmp_path: Path) -> None:
     for words in (("standings",), ("report", "-o", str(tmp_path / "r.html")), ("status",)):
         done = cli(words[0], str(copy), *words[1:], cwd=tmp_path)
         assert done.returncode == 0 and "warning" not in done.stderr, done.stderr
-    with pytest.raises(NotComparable, match="shared copy without the secret"):
-        Study.open(copy)
     done = cli("evolve", "--resume", str(copy), cwd=tmp_path)
-    assert done.returncode and "shared copy" in done.stderr
+    assert done.returncode and "shared copy without the secret" in done.stderr
+    with study_on(tmp_path / "s", Task.load("strokes")) as own:
+        own.admit(starter("stock"), generation=0, operator="starter")
+    share(tmp_path / "s", tmp_path / "shared")
+    assert cli("export", "shared", "--for", "prose", "--program", "p", cwd=tmp_path).returncode == 0
 
 
 def test_the_ledger_of_a_copy_is_checked(study: Path, copy: Path, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from arena.study import Study
 from arena.verify import How
 from meta.cli.main import run
 from tests.arena.home.clients import Client, better, host_of, new_project, states, work
+from tests.meta.cli_study import on_terminal
 from trainer.streams import Streams
 
 
@@ -142,6 +143,7 @@ def test_the_host_takes_a_block_back_while_another_process_serves(
     problems = ("no block 0 that can be void", "another block is being taken back", "void already: a mistake")
     assert all(problem in shown.err for problem in problems)
     assert re.search(r"\n1\tAnn\t0\.\d+\t.* to .*\ta mistake\n", shown.out)
+    assert re.search(r"\n +1  ", on_terminal("status", str(chained.folder), cwd=chained.folder)[1])  # on the right
 
 
 @pytest.mark.slow

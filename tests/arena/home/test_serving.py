@@ -17,6 +17,7 @@ from arena.home.project import Project
 from arena.home.results import BlockSummary, ProgramResult
 from arena.home.tables import RunLease, Volunteer
 from arena.home.volunteer import Limits, VolunteerSession
+from meta.cli.main import run
 from programs.errors import OtherVersion, UsageError
 from tests.arena.home.clients import Client, better, states, work
 from tests.arena.home.serving import get, serving
@@ -56,6 +57,8 @@ def test_a_volunteer_makes_a_run_and_hands_it_in_over_a_connection_that_loses_re
     project: Project, url: str, tmp_path: Path, monkeypatch: Any
 ) -> None:
     sandbox.require(project.task, True)
+    asked = ["home", "join", url, "--runs", "1", "--set", f"folder={tmp_path / 'asked'}"]
+    assert run(asked) == 2 and not leases(project)  # nobody has agreed
     monkeypatch.setattr("arena.home.volunteer.PAUSES", (0.01,))
     ann = session(url, tmp_path / "v", Lossy(url))
     assert ann.preview().name == project.task.name
