@@ -11,7 +11,15 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from meta.mutators.change_files import dropped
 from meta.mutators.offline.cross_sections import chapters, joined
-from programs.edit import replace_ideas, replace_section, sections, set_charter, spaced, take_charter, with_missing_patches
+from programs.edit import (
+    replace_ideas,
+    replace_section,
+    sections,
+    set_charter,
+    spaced,
+    take_charter,
+    with_missing_patches,
+)
 from programs.patches import MIDDLE, REPLACE, SEARCH
 from programs.program import Program
 from programs.structure import PATH, outline

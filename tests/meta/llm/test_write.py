@@ -124,7 +124,8 @@ def test_the_prompt_holds_what_a_writer_needs(make: Make) -> None:
     assert OWN.text in system and "The difference of 0.2 nats" in system
     assert "[e1] `conv`" in system and "c-MOMENTUM" not in system
     assert re.search(r"- `ladder1` = [\d.]+(?: \(`@\w+`\))?: float, 0.01", system)
-    assert user.count('<data name="program" mark="') == 2 and QUEUE in user and "(1) - Set `ladder1=0.02`." in user and "(2) - Set `ladder1=0.05`." in user
+    assert user.count('<data name="program" mark="') == 2 and QUEUE in user
+    assert "(1) - Set `ladder1=0.02`." in user and "(2) - Set `ladder1=0.05`." in user
     assert "Work the list." not in user and "does not read them: " in user  # prose that nothing reads
     assert "verified gain 0.1 ± 0.01 nats (posterior mean ± SD, 4 runs)" in user
     assert "bold on `p1`: `behaves like p2`: refused" in user and '"take"' not in user
