@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import threading
-from collections import defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -35,36 +34,22 @@ class Recorder:
 
 
 class Recording:
-    """The recorded calls of a folder: by run and number if the study is the same, else by the request alone."""
+    """The recorded calls of one run. A call that was made again counts as it ended last."""
 
     def __init__(self, folder: Path, run_id: str) -> None:
         if not folder.is_dir():
             raise NotFound(f"{folder}: no recording found", hint="METALOOP_RECORD=DIR makes one")
-        self._folder = folder
-        own = folder / f"{run_id or 'calls'}.jsonl"
-        self._mine = {(event.number, event.request): event for event in _events(own)} if own.is_file() else {}
-        self._others: dict[str, deque[CallEvent]] | None = None
-        self._lock = threading.Lock()
+        self._path = folder / f"{run_id or 'calls'}.jsonl"
+        events = _events(self._path) if self._path.is_file() else []
+        self._calls = {(event.number, event.request): event for event in events}
 
     def call(self, number: int, request: str) -> CallEvent:
-        """The recorded call. Raises NoReply if the request was not recorded."""
-        event = self._mine.get((number, request)) or self._of_other_runs(request)
+        """Raises NoReply if the request was not recorded."""
+        event = self._calls.get((number, request))
         if event is None:
             hint = "the program, the task, the seed or metaloop changed since the recording: record again"
-            raise NoReply(NotFound(f"{self._folder}: contains no reply to call {number} of this run", hint=hint))
+            raise NoReply(NotFound(f"{self._path}: contains no reply to call {number} of this run", hint=hint))
         return event
-
-    def _of_other_runs(self, request: str) -> CallEvent | None:
-        """An answer to the same request in another run. Each is used once, in the order of the files; the last one
-        again."""
-        with self._lock:
-            if self._others is None:
-                self._others = defaultdict(deque)
-                for path in sorted(self._folder.glob("*.jsonl")):
-                    for event in (event for event in _events(path) if event.status != "failed"):
-                        self._others[event.request].append(event)
-            left = self._others.get(request)
-            return None if not left else left.popleft() if len(left) > 1 else left[0]
 
 
 def _events(path: Path) -> list[CallEvent]:
