@@ -168,7 +168,7 @@ def append_ideas(text: str, items: Sequence[str]) -> str:
 def reorder_ideas(text: str, order: Sequence[int]) -> str:
     """The text with its ideas in another order: ``order[i]`` is the old position of the new i-th idea.
 
-    The same text where the list contains more than ideas, such as code.
+    The same text where the list cannot be written anew, because it contains code or headings.
     """
     parsed = outline(text)
     ideas = [block for block in parsed.blocks if block.kind == "idea"]
@@ -176,7 +176,10 @@ def reorder_ideas(text: str, order: Sequence[int]) -> str:
         raise ValueError(f"not an order of {len(ideas)} ideas: {list(order)}")
     if list(order) == sorted(order) or len(_outside(parsed)) + len(ideas) < len(parsed.blocks):
         return text
-    return replace_ideas(text, [ideas[i].text for i in order])
+    try:
+        return replace_ideas(text, [ideas[i].text for i in order])
+    except ProgramError:  # an item that cannot be written again, such as a heading
+        return text
 
 
 def without_ideas(program: Program) -> Program:

@@ -67,7 +67,7 @@ def _load(block: str, first_line: int, file: str) -> tuple[dict[str, Any], dict[
     """The settings, and the line of each dotted key."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
-    from ruamel.yaml.tokens import AliasToken, AnchorToken, TagToken
+    from ruamel.yaml.tokens import AliasToken, AnchorToken, ScalarToken, TagToken
 
     unread = ProgramError(
         f"{file}:{first_line}: the settings cannot be read as YAML 1.2",
@@ -77,11 +77,12 @@ def _load(block: str, first_line: int, file: str) -> tuple[dict[str, Any], dict[
         raise unread
     try:
         for token in YAML().scan(block):
-            if isinstance(token, AliasToken | AnchorToken | TagToken):
+            merges = isinstance(token, ScalarToken) and token.plain and token.value == "<<"
+            if merges or isinstance(token, AliasToken | AnchorToken | TagToken):
                 line = first_line + token.start_mark.line
-                raise ProgramError(f"{file}:{line}: anchors, aliases and tags are not supported")
+                raise ProgramError(f"{file}:{line}: anchors, aliases, tags and merge keys are not supported")
         body = next(iter(YAML().load(block).values()))
-        json.dumps(body, default=str, ensure_ascii=False).encode()  # an escape sequence can be no valid text
+        json.dumps(_plain(body), default=str, ensure_ascii=False).encode()  # an escape sequence can be no valid text
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = first_line + (mark.line if mark else 0)
