@@ -18,7 +18,7 @@ from analysis.study import read_study
 from analysis.tables import statement, typed_rows
 from arena.run_archive import unpacked
 from inner_loop.models.scrub import scrub
-from inner_loop.researchers.edits_text import BadEdit, parse
+from inner_loop.researchers.reply import BadEdit, parse
 from meta.mutators.llm import prompts
 from programs.errors import Corrupt
 from programs.text import clipped
