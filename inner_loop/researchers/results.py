@@ -48,19 +48,20 @@ def _row(bench: Bench, record: Record, several: bool) -> str:
 def not_kept(bench: Bench, rows: int) -> str:
     """The changed lines of the last experiments that were not kept, of the last ``rows``, without those whose title has
     the one new line already."""
-    recent = [one for one in bench.history[-rows:] if one.decision == "discard"] if rows else []
-    untold = [one for one in recent if one.diff and not _in_title(changed_lines(one.diff), one.description)]
+    recent = [one for one in bench.history[-rows:] if one.decision == "discard" and one.diff] if rows else []
+    untold = [one for one in recent if not _in_title(changed_lines(one.diff), one.description)]
     most = min(CHANGES, rows // 4)
-    return changes((str(record.number), record.diff) for record in untold[-most:]) if most else ""
+    return changes((str(one.number), one.diff) for one in untold[-most:]) if most else ""
 
 
 def changes(diffs: Iterable[tuple[str, str]]) -> str:
-    """The changed lines of (name, diff), fenced; of one line that replaces another the new one. Empty if there are
-    none."""
+    """The changed lines of (name, diff), fenced; of one line that replaces another the new one, unless the name has it.
+    Empty if there are none."""
     texts: list[str] = []
     for name, diff in diffs:
         lines = changed_lines(diff)
-        lines = lines[1:] if [text[0] for text in lines] == ["-", "+"] else lines
+        if [text[0] for text in lines] == ["-", "+"]:
+            lines = [] if _in_title(lines, name) else [lines[1].partition("  #")[0]]
         more = [f"({len(lines) - CHANGED_LINES} more lines)"] if len(lines) > CHANGED_LINES else []
         texts += [f"# {name}", *(text[:LINE] for text in lines[:CHANGED_LINES]), *more]
     return fenced(clean("\n".join(texts)), "diff") if texts else ""
