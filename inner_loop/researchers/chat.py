@@ -24,6 +24,7 @@ from inner_loop.events import TurnEvent
 from inner_loop.models import provider
 from inner_loop.models.client import ModelClient, Stopped
 from inner_loop.models.contract import Message
+from inner_loop.moves import known_edit
 from inner_loop.phases import current
 from inner_loop.record import Record
 from inner_loop.researchers.notebook import LOST, Notebook, QueuedIdea
@@ -36,7 +37,6 @@ from inner_loop.run_context import RunContext
 from programs.errors import UsageError
 from programs.program import Program
 from programs.roles import Role, roles
-from trainer.edits import Edit, EditError, EditSpace
 from trainer.source import Source
 from trainer.task import Task
 
@@ -183,6 +183,7 @@ class ChatResearcher(ScriptedResearcher):
                 raise
             bench.early = too_long.message
             return
+        bench.early = ""
         turn.source, turn.tried = parent.source, self._tried(bench, beside)
         self._asked = turn, self._caller.submit(turn.converse, self.client, self._prompts)
 
@@ -221,13 +222,9 @@ class ChatResearcher(ScriptedResearcher):
     def _proposal(self, bench: Bench, parent: Record, turn: Turn) -> ChatProposal:
         assert turn.answer is not None and turn.edited is not None
         return ChatProposal(
-            edit=structured(bench.task.edits, parent, turn.edited),
-            proposer=f"{CHAT}{turn.role.name}",
-            because=joined(self._cited(turn), self._citations.cite("focus")),
-            description=turn.answer.title,
-            source=turn.edited,
-            turn=turn,
-        )
+            known_edit(bench.task.edits, parent, turn.edited), f"{CHAT}{turn.role.name}",
+            joined(self._cited(turn), self._citations.cite("focus")), turn.answer.title, turn.edited, turn=turn,
+        )  # fmt: skip
 
     def _cited(self, turn: Turn) -> tuple[str, ...]:
         ids = self._prompts.ids
@@ -265,26 +262,10 @@ class ChatResearcher(ScriptedResearcher):
         self._notebook.idle.append((after, shown))
         if (turn.number, fate) not in self._recorded:
             event = TurnEvent(
-                run_id=self._context.run_id,
-                number=turn.number,
-                after=after,
-                role=name,
-                fate=fate,
-                title=title,
-                reason=reason,
-                directive_ids=self._cited(turn),
-            )
+                run_id=self._context.run_id, number=turn.number, after=after, role=name, fate=fate, title=title,
+                reason=reason, directive_ids=self._cited(turn),
+            )  # fmt: skip
             self._context.emit(event)
 
 
-def structured(space: EditSpace, parent: Record, source: Source) -> Edit:
-    """The known edit that is equivalent to a text edit; the empty edit if there is none."""
-    edit = space.between(parent.config, space.config(source))
-    try:
-        return edit if edit and space.apply(parent.source, edit) == source else Edit()
-    except EditError:
-        return Edit()
-
-
-def make(program: Program, task: Task, seed: int, context: RunContext) -> ChatResearcher:
-    return ChatResearcher(program, task, seed, context)
+make = ChatResearcher

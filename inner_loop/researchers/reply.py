@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from inner_loop.researchers.quoting import line
-from programs.patches import BadBlock, blocks_of
+from programs.patches import BadBlock, Block, blocks_of
 from trainer.experiment import SOURCE_BYTES
 from trainer.source import Source
 
@@ -20,22 +20,12 @@ class BadEdit(Exception):
 
 
 @dataclass(frozen=True)
-class FileChange:
-    """The change of one file: ``blocks`` of (search, replacement), or ``whole``, its new text."""
-
-    file: str
-    blocks: tuple[tuple[str, str], ...] = ()
-    whole: str | None = None
-
-
-@dataclass(frozen=True)
 class EditReply:
-    """A parsed reply. ``follows`` and ``ideas`` are the model's own statements: data of limited size.
+    """A parsed reply. ``changes``: of a file each, as blocks of (search, replacement) or its whole new text.
+    ``follows`` and ``ideas`` are the model's own statements: data of limited size. ``passed``: why its author has
+    nothing to try; then there are no changes. ``dropped``: labels of ideas in the queue."""
 
-    ``passed``: why its author has nothing to try; then there are no changes. ``dropped``: labels of ideas in the queue.
-    """
-
-    changes: tuple[FileChange, ...]
+    changes: tuple[tuple[str, tuple[Block, ...] | str], ...]
     title: str
     rationale: str
     follows: tuple[str, ...]
@@ -49,16 +39,18 @@ class EditReply:
         a whole file that was changed since, a search text that does not occur exactly once, no change, or a source that
         is too large."""
         edited = source
-        for change in self.changes:
+        for name, change in self.changes:
             texts = dict(edited.files)
-            if change.file not in texts:
-                raise BadEdit(f"{change.file} is not editable; these files are: {', '.join(texts)}.")
-            text = texts[change.file] if change.whole is None else change.whole
-            if change.whole is not None and seen and seen.text(change.file) != source.text(change.file):
-                raise BadEdit(f"{change.file} has changed since you saw it, so it cannot be replaced as a whole.")
-            for old, new in change.blocks:
-                text = _replaced(text, old, new, change.file)
-            edited = edited.with_text(change.file, text)
+            if name not in texts:
+                raise BadEdit(f"{name} is not editable; these files are: {', '.join(texts)}.")
+            if not isinstance(change, str):
+                for old, new in change:
+                    texts[name] = _replaced(texts[name], old, new, name)
+            elif seen and seen.text(name) != source.text(name):
+                raise BadEdit(f"{name} has changed since you saw it, so it cannot be replaced as a whole.")
+            else:
+                texts[name] = change
+            edited = edited.with_text(name, texts[name])
         if edited == source:
             raise BadEdit("The edit changes nothing. A reply cannot have a source measured again.")
         size = sum(len(text.encode()) for _, text in edited.files)
@@ -98,11 +90,9 @@ def _between(text: str, tag: str) -> str:
     return match[1] if match else ""
 
 
-def _change(kind: str, name: str, inside: str) -> FileChange:
-    if kind == "file":
-        return FileChange(name, whole=inside)
+def _change(kind: str, name: str, inside: str) -> tuple[str, tuple[Block, ...] | str]:
     try:
-        return FileChange(name, tuple(blocks_of(inside.removesuffix("\n").split("\n"))))
+        return name, inside if kind == "file" else tuple(blocks_of(inside.removesuffix("\n").split("\n")))
     except BadBlock as bad:
         hint = f'; use <file name="{name}"> to write the whole file' if "empty" in str(bad) else ""
         raise BadEdit(f"{name}: {bad}{hint}.") from None
