@@ -27,7 +27,7 @@ from arena.task_study import TaskStudy
 from inner_loop.agents.recall import patched
 from inner_loop.behaviour import with_patches
 from inner_loop.events import AgentSourceEvent, ExperimentEvent, RunEndedEvent, RunStartedEvent
-from inner_loop.researchers.merge import merge
+from inner_loop.merge import merge
 from programs.errors import Corrupt, NotFound, UsageError
 from programs.ids import content_id
 from programs.text import one_line
@@ -62,7 +62,7 @@ class Commit:
     def on(self, source: Source) -> Source | None:
         """The change made to another source; None where it does not apply, as a change that needs another one."""
         if not self.edit:
-            return merge(self.before, source, self.after).source
+            return merge(self.before, source, self.after)
         try:
             return self.edits.apply(source, self.edit)
         except EditError:

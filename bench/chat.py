@@ -15,6 +15,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -22,6 +23,7 @@ from typing import Any
 
 import trainer
 from analysis.study import query
+from arena.lease import CHAT_RUNS
 from bench.common import figure
 from inner_loop.events import Event
 from inner_loop.models.client import ModelClient
@@ -43,17 +45,20 @@ from trainer.outcome import Outcome
 from trainer.streams import Streams
 from trainer.task import Task
 
+REPEATS = THREE.replace("# Org", "---\nmetaloop: {no_repeat: false}\n---\n# Org")  # the stand-in runs out of new edits
 SECONDS = 2.0  # that the model thinks, and that an experiment takes
 EXPERIMENTS = 30
 
 
 class Slow(SimulatedTrainer):
-    """A device that is held for a while by each experiment."""
+    """A device that is held for a while by each experiment, of one run at a time."""
 
     seconds = 0.0
+    device = threading.Lock()
 
     def run(self, spec: Spec, *, use_cache: bool = True, alone: bool = False) -> Outcome:
-        time.sleep(self.seconds)
+        with self.device:
+            time.sleep(self.seconds)
         return super().run(spec, use_cache=use_cache)
 
 
@@ -87,7 +92,7 @@ def played(task: Task, team: ModelConfig, folder: Path, seconds: float, number: 
         trainer.seconds = seconds
         name = f"r{number}"
         result = run(
-            Program.parse(THREE), trainer, run_id=name, run_seed=number, streams=streams, researcher="chat",
+            Program.parse(REPEATS), trainer, run_id=name, run_seed=number, streams=streams, researcher="chat",
             budget_seconds=task.run_budget, emit=lambda event: events.append(event.to_record()), folder=folder / name,
             context=RunContext(team, name, study=folder, emit=lambda event: events.append(event.to_record())),
         )  # fmt: skip
@@ -95,14 +100,20 @@ def played(task: Task, team: ModelConfig, folder: Path, seconds: float, number: 
 
 
 def device(root: Path) -> None:
-    """Three researchers, one device: the share of the run's wall time in which an experiment runs."""
-    task = planted(root / "task", EXPERIMENTS)
-    with served_apart(SECONDS):
-        played(planted(root / "warm", 2), staff(call_timeout=60), root, 0.0, 99)
-        result, _ = played(task, staff(call_timeout=60), root, SECONDS)
-    share = result.experiment_wall_seconds / result.wall_seconds
-    shown = f"{share:.1%} of {result.wall_seconds:.1f} s, {result.experiments} experiments"
-    figure("device_utilization", f"{shown}, the first wait for a model included", ">= 90%")
+    """Runs of three roles on one device: the share of the wall time in which it is held."""
+    for runs, delay in ((1, SECONDS), (CHAT_RUNS, SECONDS), (CHAT_RUNS, 1.5 * SECONDS)):
+        task = planted(root / f"task{runs}", EXPERIMENTS // runs)
+        with served_apart(delay):
+            played(planted(root / "warm", 2), staff(call_timeout=60), root, 0.0, 99)
+            began = time.perf_counter()
+            numbers = [int(100 * delay) + 10 * runs + run for run in range(runs)]
+            with ThreadPoolExecutor(runs) as pool:
+                tasks = [pool.submit(played, task, staff(call_timeout=60), root, SECONDS, n) for n in numbers]
+            wall = time.perf_counter() - began
+        experiments = sum(one.result()[0].experiments for one in tasks)
+        shown = f"{experiments * SECONDS / wall:.1%} of {wall:.1f} s, {experiments} experiments of {SECONDS:g} s"
+        name = f"device_utilization_{runs}_run{'s' if runs > 1 else ''}_model_{delay:g}_s"
+        figure(name, f"{shown}, the first wait for a model included", ">= 95%" if runs > 1 else "")
 
 
 def overhead(root: Path) -> None:

@@ -273,11 +273,6 @@ class Bench:
             self._repository.move(record, self._parent(record), self.task.metric)
         self._head = record
 
-    def put_beside(self, name: str, text: str) -> None:
-        """Commit an extra file of the organization with each source from now on; it is never trained."""
-        if self._repository and name not in (*self.task.editable, *self.task.read_only):
-            self._repository.beside[name] = text
-
     def close(self) -> None:
         """End the run: no further experiments; the repository's folder shows the head."""
         self._open = False

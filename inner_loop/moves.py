@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from trainer.edits import Edit, Knob, Value
+from inner_loop.record import Record
+from trainer.edits import Edit, EditError, EditSpace, Knob, Value
+from trainer.source import Source
 
 
 @dataclass(frozen=True)
@@ -72,3 +74,12 @@ def changed(edit: Edit) -> Iterator[tuple[str, Value]]:
 def after(config: Mapping[str, Value], edit: Edit) -> tuple[tuple[str, Value], ...]:
     """The config after an edit, as a key that is equal for equal configs."""
     return tuple(sorted({**config, **dict(changed(edit))}.items()))
+
+
+def known_edit(space: EditSpace, parent: Record, source: Source) -> Edit:
+    """The known edit of a parent that gives this source; empty for any other change of its text."""
+    edit = space.between(parent.config, space.config(source))
+    try:
+        return edit if edit and space.apply(parent.source, edit) == source else Edit()
+    except EditError:
+        return Edit()

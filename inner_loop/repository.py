@@ -39,9 +39,6 @@ class RunRepository:
         lay_out(self._git)
         self._hashes: dict[int, str] = {}
         self._tip: int | None = None
-        self.beside: dict[str, str] = {}  # name and text of files that are committed with every source
-        self._head: Record | None = None
-        self._trees: dict[int, str] = {}
 
     def hash_of(self, record: Record) -> str:
         """The commit of a record; empty if it was not kept."""
@@ -65,8 +62,7 @@ class RunRepository:
     def commit(self, record: Record, parent: Record | None, metric: str) -> str:
         """Commit a record's source on top of its parent's and move main to it."""
         above = self._hashes.get(parent.number, "") if parent else ""
-        self._trees[record.number] = self._whole(record)
-        lines = [f"tree {self._trees[record.number]}", *([f"parent {above}"] if above else [])]
+        lines = [f"tree {self._tree(record.source)}", *([f"parent {above}"] if above else [])]
         seconds = int(datetime.fromisoformat(record.started_at).timestamp())
         lines += [f"author {AUTHOR} {seconds} +0000", f"committer {AUTHOR} {seconds} +0000", ""]
         commit = self._store("commit", "\n".join([*lines, message(record, metric)]).encode())
@@ -85,21 +81,9 @@ class RunRepository:
         """Check out main, so that `git status` is clean."""
         from git import Git
 
-        if self._head is not None:
-            self._commit_beside(self._head)
+        if self._tip is not None:
             with _git_errors(self.folder):
                 Git(self.folder).reset("--hard", "--quiet", "main")
-
-    def _commit_beside(self, head: Record) -> None:
-        """Commit the extra files on main if they have changed since the head was kept."""
-        tree = self._whole(head)
-        if tree == self._trees[head.number]:
-            return
-        seconds = int(datetime.fromisoformat(head.started_at).timestamp())
-        lines = [f"tree {tree}", f"parent {self._hashes[head.number]}", f"author {AUTHOR} {seconds} +0000"]
-        lines += [f"committer {AUTHOR} {seconds} +0000", "", f"{', '.join(self.beside)} at the end of the run\n"]
-        commit = self._store("commit", "\n".join(lines).encode())
-        (self._git / "refs" / "heads" / "main").write_text(commit + "\n")
 
     def _point(self, record: Record, parent: Record | None) -> None:
         heads = self._git / "refs" / "heads"
@@ -109,11 +93,7 @@ class RunRepository:
         fresh = heads / "main.new"
         fresh.write_text(self._hashes[record.number] + "\n")
         fresh.replace(heads / "main")
-        self._tip, self._head = record.number, record
-
-    def _whole(self, record: Record) -> str:
-        """The tree of a record's source with the extra files."""
-        return self._tree(Source((*record.source.files, *self.beside.items())))
+        self._tip = record.number
 
     def _tree(self, source: Source) -> str:
         """The tree of a source; sub-folders are trees of their own."""

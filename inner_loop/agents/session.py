@@ -7,7 +7,6 @@ about its results, in messages, results.tsv or commits, are text and nothing els
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,12 +18,13 @@ from inner_loop.agents.verdicts import AGENT, Verdicts, blobs
 from inner_loop.agents.worktree import program_files, shown_files
 from inner_loop.bench import Bench, BudgetSpent
 from inner_loop.events import AgentHeadEvent, Emit
+from inner_loop.moves import known_edit
 from inner_loop.record import Record
 from inner_loop.worktree import read_file
 from programs.errors import UsageError
 from programs.program import Program
 from programs.text import one_line
-from trainer.edits import Edit, EditError
+from trainer.edits import Edit
 from trainer.experiment import SOURCE_BYTES
 from trainer.source import Source
 
@@ -139,7 +139,7 @@ class AgentSession:
         bench, parent = self._bench, known or self._bench.head
         if len(bench.history) >= self._last:
             raise BudgetSpent("the experiments of this session are used")
-        edit = Edit() if known else self._edit(source, parent)
+        edit = Edit() if known else known_edit(self._bench.task.edits, parent, source)
         self._charge.book(bench.cost(request.fraction))
         if bench.can_afford(request.fraction) and (event := source_event(bench.run_id, parent.source, source)):
             self._emit(event)
@@ -179,15 +179,6 @@ class AgentSession:
 
     def _known(self, source: Source, fraction: float) -> Record | None:
         return next((r for r in self._bench.history if r.source == source and r.fraction in (1.0, fraction)), None)
-
-    def _edit(self, source: Source, parent: Record) -> Edit:
-        """The known edit that is equivalent to the change; empty for any other change of the text."""
-        space = self._bench.task.edits
-        edit = space.between(parent.config, space.config(source))
-        with suppress(EditError):
-            if edit and space.apply(parent.source, edit) == source:
-                return edit
-        return Edit()
 
     def _description(self, request: AgentRequest, source: Source, edit: Edit) -> str:
         """The message, or the subject of the commit with exactly this source; one line of untrusted text."""

@@ -5,23 +5,19 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from inner_loop.record import Record
-from inner_loop.researchers.labels import Labelled
 from programs.ideas import addressed_to, split
 from programs.program import Program
 from programs.roles import Role, addressee
 from trainer.edits import Edit, EditSpace, Value
 from trainer.values.conditional import ConditionalEdit, read
 
-NOTES = 40  # kept; fewer may fit into the state
-IDEAS = 60  # most in the queue
-TITLE = 8  # words
+NOTES, IDEAS = 40, 60  # the latest notes that are kept; the most ideas in the queue
 LOST = 4  # turns in a row without an experiment, per researcher, that end the run
 CHANCES = 2  # turns that may ignore an idea before it is dropped
 NOT_KEPT = ("discard", "screen")  # decisions
-PROGRAM = "d"  # first letter of the labels of the program's ideas
 _TERM = re.compile(r"`([^`\n]+)`")
 
 
@@ -37,22 +33,13 @@ class QueuedIdea:
     edit: ConditionalEdit | None = None
     chances: int = CHANCES
 
-    @property
-    def title(self) -> str:
-        """The edits that it names, else its first words."""
-        words, terms = self.text.split(), [f"`{term}`" for term in _TERM.findall(self.text)]
-        return " ".join(terms or words[:TITLE]) + ("…" if not terms and len(words) > TITLE else "")
-
     def suits(self, role: str, config: Mapping[str, Value], history: Sequence[Record] = ()) -> bool:
         """Whether it is for that role, and asks for something that a source with these values does not have yet and
         that no experiment of the run has tried in vain."""
-        return self.role in ("", role) and not self._waits(config, history)
-
-    def _waits(self, config: Mapping[str, Value], history: Sequence[Record]) -> bool:
-        if self.edit is None:
-            return False
+        if self.role not in ("", role) or self.edit is None:
+            return self.role in ("", role)
         edit = self.edit.on(config)
-        return edit is None or _has(config, edit) or any(_in_vain(record, edit, history) for record in history)
+        return edit is not None and not _has(config, edit) and not any(_in_vain(one, edit, history) for one in history)
 
 
 def _has(config: Mapping[str, Value], edit: Edit) -> bool:
@@ -77,73 +64,45 @@ class Note:
         return f"{self.by}: {self.text}"
 
 
-@dataclass(frozen=True)
-class IdleTurn:
-    """A turn that led to no experiment, after so many experiments."""
-
-    after: int
-    text: str
-
-
-@dataclass
 class Notebook:
-    """Changed only between experiments, in the order of turns, so that equal replies give equal notebooks."""
+    """Changed only between experiments, in the order of turns, so that equal replies give equal notebooks. ``labels``:
+    of the program's statements, to their ids. ``idle``: turns without an experiment, (after so many experiments, why).
+    """
 
-    space: EditSpace = field(default_factory=EditSpace)
-    seats: Sequence[Role] = ()
-    queue: deque[QueuedIdea] = field(default_factory=deque)
-    notes: list[Note] = field(default_factory=list)
-    idle: list[IdleTurn] = field(default_factory=list)
-    in_hand: dict[int, QueuedIdea] = field(default_factory=dict)
-    _done: set[str] = field(default_factory=set)  # labels of ideas that were followed or dropped
-    _known: set[str] = field(default_factory=set)  # texts of all ideas so far
-    _own: int = 0
-
-    @classmethod
-    def of(cls, program: Program, labels: Labelled, space: EditSpace, seats: Sequence[Role]) -> Notebook:
-        """Starts with the program's ideas, in their order."""
-        by_id = {directive_id: label for label, directive_id in labels.ids.items()}
-        book = cls(space, seats)
+    def __init__(self, program: Program, labels: Mapping[str, str], space: EditSpace, among: Sequence[Role]) -> None:
+        self.queue: deque[QueuedIdea] = deque()
+        self.notes: list[Note] = []
+        self.idle: list[tuple[int, str]] = []
+        self._space, self._among = space, among
+        self._own = 0  # ideas of the researchers
+        self._known: set[str] = set()
+        self._done: set[str] = set()  # labels of ideas that were followed or dropped
+        label_of = {directive_id: label for label, directive_id in labels.items()}
         for idea in program.ideas:
             edit = read(space, idea.terms, idea.conditions)
-            book._queued(by_id[idea.directive_id], idea.text, "the program", idea.role, edit)
-        return book
-
-    def hand_out(
-        self, turn: int, role: str, config: Mapping[str, Value], history: Sequence[Record] = ()
-    ) -> QueuedIdea | None:
-        """The next idea that suits a role and a source with these values, reserved for that turn."""
-        idea = next((idea for idea in self.queue if idea.suits(role, config, history)), None)
-        if idea is not None:
-            self.queue.remove(idea)
-            self.in_hand[turn] = idea
-        return idea
+            self._append(label_of[idea.directive_id], idea.text, "the program", idea.role, edit)
 
     def open_ideas(self, role: str, config: Mapping[str, Value], history: Sequence[Record] = ()) -> list[QueuedIdea]:
-        """The ideas in the queue that the role may get."""
+        """The ideas that suit a role and a source with these values. The first one is that of the role's turn."""
         return [idea for idea in self.queue if idea.suits(role, config, history)]
 
-    def settle(self, turn: int, follows: Sequence[str], dropped: Sequence[str] = (), *, again: bool = False) -> None:
-        """Remove the ideas that were followed or dropped, whichever turn had them; move the turn's own, if it was not,
-        to the end, a few times. ``again``: what was followed could not be tried, so the idea is the next of the queue.
-        """
-        idea = self.in_hand.pop(turn, None)
-        self._done.update(dropped, () if again else follows)
-        if again and idea is not None:
-            self.queue.appendleft(idea)
+    def settle(self, idea: QueuedIdea | None, follows: Sequence[str], dropped: Sequence[str] = ()) -> None:
+        """After a turn: remove the ideas that it followed or dropped, whoever had them; move the turn's own, if it was
+        not among them, to the end, a few times."""
+        self._done.update(follows, dropped)
         self.queue = deque(other for other in self.queue if other.label not in self._done)
-        if again or idea is None or idea.label in self._done:
-            return
-        idea.chances -= 1
-        if idea.chances > 0:
-            self.queue.append(idea)
+        if idea is not None and idea in self.queue:
+            self.queue.remove(idea)
+            idea.chances -= 1
+            if idea.chances > 0:
+                self.queue.append(idea)
 
     def add(self, ideas: Sequence[str], by: str) -> None:
         for text in ideas:
             if text not in self._known and len(self.queue) < IDEAS:
                 self._own += 1
-                edit = read(self.space, *split(_TERM.findall(text)))
-                self._queued(f"q{self._own}", text, by, addressed_to(text), edit)
+                edit = read(self._space, *split(_TERM.findall(text)))
+                self._append(f"q{self._own}", text, by, addressed_to(text), edit)
 
     def note(self, by: str, text: str, after: int) -> None:
         """Add a note; a name of its own at its beginning is left out, because it is shown anyway."""
@@ -156,7 +115,7 @@ class Notebook:
         last = now // standups * standups if standups else 0
         return [n for n in self.notes if n.by == role or standups == 1 or n.after < last]
 
-    def _queued(self, label: str, text: str, by: str, wanted: str, edit: ConditionalEdit | None) -> None:
-        to = addressee(wanted, self.seats)
+    def _append(self, label: str, text: str, by: str, wanted: str, edit: ConditionalEdit | None) -> None:
+        to = addressee(wanted, self._among)
         self._known.add(text)
         self.queue.append(QueuedIdea(label, text, by, to.name if to else "", edit))

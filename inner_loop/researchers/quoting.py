@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)")
-_BIDI = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0xFEFF])
 
 
 def clean(text: str) -> str:
-    """Without escape sequences, control characters (except line ends and tabs), and bidirectional controls."""
-    if text.isascii() and text.isprintable():
-        return text
-    plain = _ESCAPES.sub("", text.replace("\r\n", "\n").replace("\r", "\n")).translate(_BIDI)
-    return "".join(c for c in plain if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs"))
+    """Without escape sequences and invisible characters (except line ends, tabs and blanks)."""
+    plain = _ESCAPES.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+    return "".join(c for c in plain if c.isprintable() or c in "\n\t\xa0")
 
 
 def line(text: str, most: int) -> str:

@@ -103,6 +103,7 @@ class ScriptedResearcher:
         wave = self._draw(bench, parent, size)
         if not wave:
             return False
+        self.ahead(bench, wave)
         if 0 < promoted < len(wave):
             chosen = self._trials.screen(bench, parent, wave, promoted)
             kept = self._one_after_another(bench, frontier, parent, chosen)

@@ -121,7 +121,7 @@ class PlayingFlags:
     runs_per_device: Annotated[
         int | None,
         rare(
-            "Runs at a time per worker, on one device: one trains while the others wait for a model  [default: 1].",
+            "Runs at a time per worker, on one device: one trains while the others wait  [default: 1; of chat 2].",
             min=1,
             max=8,
             callback=_share_devices,

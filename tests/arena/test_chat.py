@@ -77,8 +77,6 @@ def test_a_run_follows_its_program_and_its_model(server: LlmServer, task: Task, 
     assert "] Raise the first ladder." in first[1]["content"]
     assert "- 0: baseline: " in later[1]["content"] and tried[1]["description"] in later[1]["content"]
     git = ["git", "-C", str(tmp_path / "run")]
-    state = subprocess.run([*git, "show", "HEAD:research_state.md"], capture_output=True, text=True, check=True).stdout
-    assert "8 experiments" in state and "Optimist: tried" in state and len(state) <= 6000
     assert not subprocess.run([*git, "status", "--porcelain"], capture_output=True, check=True).stdout
 
 
@@ -220,9 +218,6 @@ def test_a_wall_ends_a_run_with_its_best_while_a_model_is_waited_for(
     purse = json.loads((tmp_path / "purse.json").read_text())
     told = sum(call["tokens"] + call["lost_tokens"] for call in calls)
     assert purse["open"] == {} and purse["spent"]["tokens"] == told
-    git = ["git", "-C", str(tmp_path / "run"), "show", "HEAD:research_state.md"]
-    state = subprocess.run(git, capture_output=True, text=True, check=True).stdout
-    assert f"{len(tried)} experiments" in state
 
 
 def test_a_wall_ends_a_run_in_backoff_too(server: LlmServer, task: Task, monkeypatch: pytest.MonkeyPatch) -> None:

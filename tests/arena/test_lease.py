@@ -19,7 +19,7 @@ import pytest
 from analysis.study import query
 from arena.arms import Entry
 from arena.executors import executor_of
-from arena.lease import VARIABLE, Leases, processes, runs_per_device, share
+from arena.lease import VARIABLE, Leases, processes, share
 from arena.standalone import play_entries
 from programs.errors import UsageError
 from tests.studies import make_study, program, silent
@@ -132,11 +132,15 @@ def test_who_waits_comes_before_who_asks_again(tmp_path: Path) -> None:
 
 
 def test_devices_are_shared_only_where_that_is_possible(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(VARIABLE, "1")
+    monkeypatch.setenv(VARIABLE, "")
     study = make_study(tmp_path / "s", workers=2)
-    assert (runs_per_device(), processes(study.config)) == (1, 2)
+    chat = study.config.model_copy(update={"researcher": "chat"})  # its runs wait for models
+    assert (processes(study.config), processes(chat)) == (2, 4)
+    assert processes(chat.model_copy(update={"devices": 2})) == 2
+    share(1)
+    assert processes(chat) == 2
     share(3)
-    assert (runs_per_device(), processes(study.config)) == (3, 6)
+    assert processes(study.config) == processes(chat) == 6
     with pytest.raises(UsageError, match="several devices each"):
         processes(study.config.model_copy(update={"devices": 2}))
     monkeypatch.setenv("METALOOP_EXECUTOR", "ray")
@@ -146,7 +150,7 @@ def test_devices_are_shared_only_where_that_is_possible(tmp_path: Path, monkeypa
     ):
         pass
     share(None)
-    assert runs_per_device() == 1
+    assert processes(chat) == 2
 
 
 def together(folder: Path) -> float:

@@ -9,9 +9,8 @@ import pytest
 from inner_loop.agents import answer, tools
 from inner_loop.events import ExperimentEvent
 from inner_loop.record import experiment_event, recorded_outcome
-from inner_loop.researchers.briefing import TurnBriefing
-from inner_loop.researchers.labels import labelled
 from inner_loop.researchers.notebook import Notebook
+from inner_loop.researchers.prompt import Prompts
 from inner_loop.run_context import ModelConfig
 from programs.errors import TaskError
 from programs.roles import Role
@@ -56,17 +55,15 @@ def test_models_and_agents_read_the_limits_and_the_values(tmp_path: Path) -> Non
     slower = bench.experiment(Edit({"PAD": 20}), description="pad")
     hard, soft = "- Constraint memory: peak memory of the training, at most 50 MB", "at most 6 ms (soft: recorded"
     agent = tools.prompt(bench, {}, QUEUE)
-    labels = labelled(QUEUE)
-    briefing = TurnBriefing(QUEUE.charter, labels, task, [Role("researcher", "")], ModelConfig())
-    system, turn = briefing.turn(
-        bench, Notebook.of(QUEUE, labels, task.edits, ()), bench.head, Role("researcher", ""), None
-    )
+    researcher = Role("researcher", "")
+    prompts = Prompts(QUEUE, task, [researcher], ModelConfig())
+    book = Notebook(QUEUE, prompts.ids, task.edits, ())
+    system, turn = prompts.turn(bench, book, bench.head, researcher, None)
     for text in (agent, system.text):
         assert text.count(hard) == 1 and text.count(soft) == 1
     assert "(needed at most 6 ms)" in turn.text and "(needed at most 6 ms)" in answer.measured(bench, slower).text
     without = limited(tmp_path / "without", "")
     other, _ = open_bench(trainer_of(without, fixed_steps=True))
-    plain = TurnBriefing(QUEUE.charter, labels, without, [Role("researcher", "")], ModelConfig())
-    system, _ = plain.turn(other, Notebook.of(QUEUE, labels, task.edits, ()), other.head, Role("researcher", ""), None)
+    system, _ = Prompts(QUEUE, without, [researcher], ModelConfig()).turn(other, book, other.head, researcher, None)
     assert "onstraint" not in tools.prompt(other, {}, QUEUE) + system.text
     assert "constraints:" not in answer.measured(other, other.baseline).text

@@ -42,7 +42,7 @@ def test_the_next_program_is_asked_before_the_one_in_hand_is_trained(server: Llm
     prompts = ["".join(m["content"] for m in body["messages"]) for body in server.seen if len(body["messages"]) == 2]
     asked = [Program.parse(BOLD if "large steps" in text else SHY).program_id for text in prompts]
     assert asked == [turn["program_id"] for turn in turns], "nothing is asked for after the last one"
-    assert sum("To be trained next" in text for text in prompts) == len(turns) - 1, "all but the first"
+    assert sum("In training" in text for text in prompts) == len(turns) - 1, "all but the first"
 
 
 def test_a_night_of_models_resumes_without_a_call_of_those_it_has(

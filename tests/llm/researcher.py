@@ -1,4 +1,4 @@
-"""The researcher behind the test server: reads source and known edits in the prompt, answers with a valid edit.
+"""The researcher behind the test server: reads the source in the prompt, answers with a valid edit.
 
 Its answer follows from the request alone, so that a study that is repeated meets the same replies.
 """
@@ -12,7 +12,6 @@ import re
 from typing import Any
 
 _FILE = re.compile(r'^<file name="([^"]+)">\n(.*?)^</file>$', re.MULTILINE | re.DOTALL)
-_KNOB = re.compile(r"^- `([A-Za-z_]\w*)`[^:\n]*: (?:one of ([^;\n]+)|(whole, )?from (\S+) to (\S+))$", re.MULTILINE)
 _NUMBER = re.compile(r"^([A-Z][A-Z0-9_]*) = ([0-9.e+-]+)(?: +#.*)?$", re.MULTILINE)
 _LABEL = re.compile(r"\[(d\d+)\]")
 
@@ -32,13 +31,13 @@ def luck_of(body: dict[str, Any]) -> random.Random:
 
 
 def answer(body: dict[str, Any]) -> str:
-    """One constant changed to another known value; without known edits, a number doubled or halved."""
+    """A number of the source doubled or halved."""
     prompt, luck = prompt_of(body), luck_of(body)
     files = _FILE.findall(prompt)
     if not files:
         return "I see no source."
     name, text = files[0]
-    old, new = _change(text, prompt, luck)
+    old, new = _change(text, luck)
     labels = sorted(set(_LABEL.findall(prompt)))
     return reply(name, old, new, follows=luck.sample(labels, min(1, len(labels))), luck=luck)
 
@@ -63,19 +62,11 @@ def reply(name: str, old: str, new: str, *, follows: list[str], luck: random.Ran
     )
 
 
-def _change(text: str, prompt: str, luck: random.Random) -> tuple[str, str]:
+def _change(text: str, luck: random.Random) -> tuple[str, str]:
     choices: list[tuple[str, str]] = []
-    for knob, values, whole, low, high in _KNOB.findall(prompt):
-        found = re.search(rf"^{knob} = ([^#\n]+?)(?: +#.*)?$", text, re.MULTILINE)
-        if found:
-            between = [float(low) + (float(high) - float(low)) * part for part in (0, 0.25, 0.5, 1)] if low else []
-            known = [f"{round(v) if whole else v:g}" for v in between] if low else values.split(", ")
-            others = [value for value in known if value != found[1].strip()]
-            choices += [(found[0], f"{knob} = {value}") for value in others]
-    if not choices:
-        for match in _NUMBER.finditer(text):
-            name, number = match.groups()
-            factor = luck.choice((0.5, 2))
-            changed = int(number) * factor if number.isdigit() else float(number) * factor
-            choices.append((match[0], f"{name} = {max(1, int(changed)) if number.isdigit() else changed}"))
+    for match in _NUMBER.finditer(text):
+        name, number = match.groups()
+        factor = luck.choice((0.5, 2))
+        changed = int(number) * factor if number.isdigit() else float(number) * factor
+        choices.append((match[0], f"{name} = {max(1, int(changed)) if number.isdigit() else changed}"))
     return luck.choice(choices) if choices else ("nothing", "to change")

@@ -14,7 +14,7 @@ from arena.ablation import variant
 from arena.settings import StudyConfig
 from arena.study import Study
 from inner_loop.agents.worktree import lay, require_free
-from inner_loop.researchers.labels import labelled
+from inner_loop.researchers.prompt import labelled
 from meta.cli.results.study_result import ready_to_apply
 from meta.conformance.runs import open_bench
 from meta.evolve import operators_of
@@ -153,11 +153,11 @@ def test_an_agent_gets_every_file_and_keeps_the_living_ones(lab: Path, law: Task
 
 def test_a_chat_researcher_reads_every_file_with_labels(lab: Path) -> None:
     own = load(lab)
-    found = labelled(own)
-    assert set(found.ids.values()) == {d.directive_id for d in own.directives if d.kind != "order"}
-    label = next(label for label, one in found.ids.items() if own.addresses[one] == "roles/critic.md › 2")
-    assert f"- [{label}] Repeat." in found.prose and "The file log/found.md as the run begins:" in found.prose
-    assert "name: critic" not in found.prose
+    prose, _, ids = labelled(own)
+    assert set(ids.values()) == {d.directive_id for d in own.directives if d.kind != "order"}
+    label = next(label for label, one in ids.items() if own.addresses[one] == "roles/critic.md › 2")
+    assert f"- [{label}] Repeat." in prose and "The file log/found.md as the run begins:" in prose
+    assert "name: critic" not in prose
     assert [(role.name, role.text.split()[1]) for role in roles(own)] == [("critic", "Critic")]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from inner_loop.researchers.edits_text import BadEdit, parse
+from inner_loop.researchers.reply import BadEdit, parse
 from trainer.source import Source
 
 TEXT = "a = 1\nb = 2\n\ndef f():\n    a = 1\n    return a\n"
@@ -57,6 +57,19 @@ def test_a_block_sees_what_the_block_before_it_left() -> None:
 def test_what_cannot_be_carried_out_says_why(reply: str, told: str) -> None:
     with pytest.raises(BadEdit, match=told):
         parse(reply).apply(SOURCE)
+
+
+def test_a_reply_applies_to_a_source_that_has_changed_since_only_where_its_lines_still_stand() -> None:
+    kept = SOURCE.with_text("train.py", TEXT.replace("b = 2", "b = 9\nc = 1"))
+    assert parse(block("a = 1\nb = 2", "a = 3\nb = 2")).apply(SOURCE).text().startswith("a = 3\nb = 2")
+    with pytest.raises(BadEdit, match="occurs 0 times"):
+        parse(block("a = 1\nb = 2", "a = 3\nb = 2")).apply(kept, SOURCE)
+    both = parse(block("    return a", "    return 2 * a")).apply(kept, SOURCE).text()
+    assert both == kept.text().replace("return a", "return 2 * a")
+    whole = '<file name="{}">\ny = 2\n</file>'
+    assert parse(whole.format("model.py")).apply(kept, SOURCE).text("model.py") == "y = 2\n"
+    with pytest.raises(BadEdit, match=r"train\.py has changed since you saw it"):
+        parse(whole.format("train.py")).apply(kept, SOURCE)
 
 
 def test_a_text_that_occurs_twice() -> None:

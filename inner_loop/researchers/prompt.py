@@ -1,0 +1,227 @@
+"""The prompts of a chat researcher: a system message that providers can cache, then what changes with each turn."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import cache, partial
+from itertools import pairwise
+from typing import Any
+
+from inner_loop.behaviour import in_focus
+from inner_loop.bench import Bench
+from inner_loop.comparison import mean_metric, seed_sd
+from inner_loop.contracts import Proposal
+from inner_loop.models.context_size import fits, prompt_tokens
+from inner_loop.models.contract import Message
+from inner_loop.prompts import render
+from inner_loop.record import Record
+from inner_loop.researchers.notebook import LOST, Notebook, QueuedIdea
+from inner_loop.researchers.quoting import clean, fenced, line, sentences_of, tail, within
+from inner_loop.researchers.results import changed_lines, changes, not_kept, result_rows
+from inner_loop.run_context import ModelConfig
+from programs.directives import CHARTER, ORDER
+from programs.errors import UsageError
+from programs.front_matter import locate
+from programs.program import Program
+from programs.roles import Role
+from programs.structure import outline
+from programs.text import BOM, split_lines
+from trainer.constraints import sentences
+from trainer.edits import Edit, EditError, Knob, format_value
+from trainer.task import Task
+from trainer.values.constants import syntax_tree
+
+#: (rows of results, whether with the end of the last log): from the first to the last, until a prompt fits into the
+#: model's context. With the fewest rows, the task's known edits and all ideas but that of the turn are left out, too.
+SIZES = ((10_000, True), (12, True), (6, True), (6, False), (3, True), (3, False))
+FEWEST = 3
+LOG_OK, LOG_FAILED = (8, 800), (14, 1400)  # most lines and characters of the last log
+SHOWN, OLD_NOTE = (
+    6,
+    300,
+)  # ideas and notes that a turn lists; characters of a note, the newest apart, in whole sentences
+SHORT_PATCH = 2  # lines of a patch that every prompt shows; a longer one is shown with an idea that asks for it
+REPAIR = 250  # tokens of a small context that are left for an error
+ABOUT, ABOUT_ALL = 280, 400  # characters about one name of a read-only file, and about all
+_STATED = re.compile(r"(?m)^(?:seed|device|steps|seconds|train_loss):.*\n?")  # in a log, and in the prompt anyway
+_LIBRARY = re.compile(  # in a traceback: frames of packages, and lines of carets
+    r'(?m)^ *File "[^"\n]*/(?:site|dist)-packages/.*\n(?: {4,}(?!File ").*\n)*|^[ ~^]*\^[ ~^]*\n'
+)
+_BEFORE = re.compile(r"[ \t>]*(?:(?:[-*+]|\d{1,8}[.)])[ \t]+)?(?:\|[ \t]*)?")  # what precedes a statement in its line
+
+
+def labelled(program: Program) -> tuple[str, list[tuple[str, str]], dict[str, str]]:
+    """A program as a researcher reads it: its files, with a label at each statement and without the Ideas, which come
+    one by one; its settings, as (label, `field: value`); the ids of directives by label."""
+    lines = {"": split_lines(program.text)} | {path: split_lines(raw.decode()) for path, raw in program.files[1:]}
+    ids: dict[str, str] = {}
+    settings: list[tuple[str, str]] = []
+    for directive in program.directives:
+        label = f"d{directive.position + 1}"
+        if directive.kind == ORDER:
+            continue
+        ids[label] = directive.directive_id
+        if directive.kind == CHARTER:
+            settings.append((label, directive.text))
+        else:
+            rows, at = lines[directive.file], directive.line - 1
+            rows[at] = _BEFORE.sub(rf"\g<0>[{label}] ", rows[at], count=1)
+    entry = lines.pop("")
+    for block in outline(program.text).blocks:
+        if block.kind == "idea":
+            entry[block.start : block.end] = [""] * (block.end - block.start)
+    living = {f"{path} as the run begins": split_lines(raw.decode()) for path, raw in program.living}
+    files = [f"The file {line(name, 200)}:\n\n{fenced(_prose(text))}" for name, text in (lines | living).items()]
+    return "\n\n".join([_prose(entry), *files]), settings, ids
+
+
+def _prose(lines: list[str]) -> str:
+    """The text without its front matter."""
+    return within(clean("".join(lines[locate(lines).end :]).removeprefix(BOM)).strip(), "program")
+
+
+def provided(task: Task) -> list[str]:
+    """What the editable files use of the read-only Python files: `load_train`: its docstring. An object is described
+    by the class of its name. As many lines as ABOUT_ALL characters hold."""
+    words = set(re.findall(r"\w+", "".join(text for _, text in task.baseline().files)))
+    lines: list[str] = []
+    for path in (task.folder / name for name in task.read_only if name.endswith(".py")):
+        tree = syntax_tree(path.read_text("utf-8", "replace")) if path.is_file() else None
+        for node in tree.body if tree else ():
+            if not isinstance(node, ast.FunctionDef | ast.ClassDef):
+                continue
+            about = ast.get_docstring(node) or ""
+            name = next((n for n in (node.name, node.name.lower()) if n in words), "") if about else ""
+            text = f"`{path.stem}.{name}`: {sentences_of(about, ABOUT)}"
+            lines += [text] if name and sum(map(len, [*lines, text])) <= ABOUT_ALL else []
+    return lines
+
+
+class Prompts:
+    """Builds the messages of one run's turns from a program, a task, and the bench's history."""
+
+    def __init__(self, program: Program, task: Task, among: Sequence[Role], config: ModelConfig) -> None:
+        self._prose, self._settings, self.ids = labelled(program)
+        self._charter, self._task, self._among = program.charter, task, among
+        self._context, self.reply_tokens = config.context_tokens, config.reply_limit
+        self._fixed: dict[str, Any] = {
+            "task": task, "line": line, "alone": len(among) == 1, "most_lost": LOST * len(among),
+        }  # fmt: skip
+        self.system = cache(self._system)
+
+    def _system(self, whole: bool = True) -> str:
+        """The system message, the same in all turns. ``whole``: with known edits."""
+        task, phases = self._task, [phase for _, phase in self._charter.by_phase()]
+        keep = phases[0].keep
+        known = keep.rule in ("better", "margin", "paired") and all(phase.keep == keep for phase in phases)
+        focuses = [in_focus(task.edits, phase.focus) for phase in phases]
+        knobs = [knob for knob in task.edits.knobs if whole and any(knob in focus for focus in focuses)]
+        return render(
+            "researcher.system",
+            **self._fixed,
+            provided=provided(task) if whole else [],
+            keep=keep if known else None,
+            repeats=any(one.replicates > 1 or one.keep.rule == "paired" or one.confirm for one in phases),
+            constraints=sentences(task.constraints),
+            knobs=knobs,
+            allowed=_allowed,
+            patches=self._patches([knob.name for knob in knobs if knob.kind == "patch"], short=True),
+            prose=self._prose,
+            settings=self._settings,
+        )
+
+    def fits(self, messages: Sequence[Message], spare: int = 0) -> bool:
+        """Whether messages and the longest reply fit into the model's context."""
+        return fits(messages, self._context, self.reply_tokens, spare)
+
+    def turn(
+        self, bench: Bench, book: Notebook, parent: Record, role: Role, idea: QueuedIdea | None,
+        training: Sequence[Proposal] = (), lost: int = 0, error: str = "",
+    ) -> list[Message]:  # fmt: skip
+        """The messages of one turn, as long as the model's context has room for. Deterministic except for the log,
+        which is marked as volatile. ``training``: what is being trained, or will be beside this turn's edit; ``lost``:
+        turns in a row without an experiment; ``error``: why an earlier reply does not apply to this source."""
+        waiting = [one for one in book.open_ideas(role.name, parent.config, bench.history) if one is not idea]
+        notes = book.notes_for(role.name, self._charter.standups, len(bench.history))[-SHOWN:]
+        texts = [note.text if note.by == role.name else str(note) for note in notes]
+        drawn = [(line(one.description, 100), parent.source.diff(one.source)) for one in training if one.source]
+        values = self._fixed | {
+            "bench": bench, "parent": parent, "role": role, "idea": idea, "lost": lost, "error": error,
+            "metric": partial(_metric, bench),
+            "sd": seed_sd(bench),
+            "described": role.name in self._prose,
+            "colleagues": [other.name for other in self._among if other is not role],
+            "training": changes(drawn),
+            "notes": [*(sentences_of(text, OLD_NOTE) for text in texts[:-1]), *texts[-1:]],
+            "patches": self._patches(idea.edit.fixed.apply if idea and idea.edit else (), short=False),
+        }  # fmt: skip
+        log = _log(bench)
+        for rows, with_log in SIZES:
+            most, whole = min(rows, self._charter.history), rows > FEWEST
+            shown, left_out = result_rows(bench, book.idle, most, several=len(self._among) > 1)
+            queue = waiting[:SHOWN] if whole else []
+            text = render(
+                "researcher.turn", **values, shown=shown, left_out=left_out, changes=not_kept(bench, most),
+                queue=queue, unlisted=len(waiting) - len(queue),
+            )  # fmt: skip
+            messages = [Message("system", self.system(whole)), Message("user", text, log if with_log else "")]
+            if self.fits(messages, REPAIR):
+                return messages
+        raise UsageError(
+            f"the shortest prompt of {self._task.name} takes about {prompt_tokens(messages) + REPAIR} tokens, which do "
+            f"not fit into a context of {self._context} with a reply of {self.reply_tokens}",
+            hint="a smaller --set reply_tokens, a larger --set context_tokens, a shorter program",
+        )
+
+    def _patches(self, names: Iterable[str], *, short: bool) -> dict[str, str]:
+        """The texts of patches by name: of the short ones, which the system message shows, or of the others."""
+        texts = {name: patch_text(self._task, name) for name in names}
+        return {n: fenced(text, "diff") for n, text in texts.items() if (text.count("\n") < SHORT_PATCH) == short}
+
+    def repair(self, first: Sequence[Message], reply: str, error: str) -> list[Message]:
+        """The messages that ask for another reply: the first ones and the last reply; in a small context the first ones
+        with the error alone."""
+        request = render("researcher.repair", error=error)
+        messages = [*first, Message("assistant", reply or "(nothing)"), Message("user", request)]
+        if self.fits(messages):
+            return messages
+        return [*first[:-1], replace(first[-1], text=f"{first[-1].text}\n{request}", volatile="")]
+
+
+def patch_text(task: Task, name: str) -> str:
+    """The lines that a patch removes from the untouched source and adds to it; above added ones, the line before them.
+    Empty where it does not apply there."""
+    source = task.baseline()
+    try:
+        lines = source.diff(task.edits.apply(source, Edit({}, (name,)))).splitlines()
+    except EditError:
+        return ""
+    changed = set(changed_lines("\n".join(lines)))
+    shown = [one for one, after in pairwise([*lines, ""]) if one in changed or (one[:1] == " " and after[:1] == "+")]
+    return clean("\n".join(shown))
+
+
+def _log(bench: Bench) -> str:
+    """The end of the last experiment's log, fenced; empty if there is none."""
+    last = bench.history[-1]
+    text = (_STATED if last.ok else _LIBRARY).sub("", bench.log(last))
+    if last.ok and last is not bench.baseline:  # lines that were so from the start show nothing
+        always = set(bench.log(bench.baseline).splitlines())
+        text = "\n".join(row for row in text.splitlines() if row not in always)
+    lines, characters = LOG_OK if last.ok else LOG_FAILED
+    text = tail(text, lines=lines, characters=characters)
+    return render("researcher.log", number=last.number, log=fenced(text)) if text.strip() else ""
+
+
+def _allowed(knob: Knob) -> str:
+    if knob.low is not None and knob.high is not None:
+        return f"{'whole, ' if knob.kind == 'int' else ''}{knob.low:g} to {knob.high:g}"
+    return ", ".join(f'"{value}"' if isinstance(value, str) else format_value(value) for value in knob.values)
+
+
+def _metric(bench: Bench, record: Record) -> str:
+    value = mean_metric(bench, record)
+    return "unknown" if value is None else f"{value:.6g}"

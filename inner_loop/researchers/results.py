@@ -1,0 +1,105 @@
+"""The results of a run as a chat researcher sees them: an experiment, or a turn without one, on each line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+
+from inner_loop.bench import Bench
+from inner_loop.record import Record
+from inner_loop.researchers.quoting import clean, fenced, line
+from trainer.constraints import shown
+
+CHAT = "chat: "  # before the role, in the proposer of an experiment
+UNMARKED = ("", "baseline", "discard")  # decisions that a row does not name
+CHANGES, CHANGED_LINES, LINE = 3, 12, 120  # experiments whose change is shown, lines of each, characters of a line
+UNUSUAL = 1.25  # times the time that a training is given: from there on, or below its inverse, a row states its own
+_LOSS = re.compile(r"^train_loss:\s*([-+.\w]+)\s*$", re.MULTILINE)
+
+
+def result_rows(bench: Bench, idle: Sequence[tuple[int, str]], most: int, *, several: bool) -> tuple[list[str], int]:
+    """The last experiments and the head, and between them the turns that led to none; how many experiments are left
+    out. ``several``: whether the rows name the role that proposed each experiment."""
+    count = len(bench.history)
+    if not most:
+        return [], count
+    first = max(0, count - most)
+    numbers = [*([bench.head.number] if bench.head.number < first else []), *range(first, count)]
+    rows = [(float(number), _row(bench, bench.history[number], several)) for number in numbers]
+    rows += [(after - 0.5, text) for after, text in idle if after > first][-most:]
+    return [text for _, text in sorted(rows, key=lambda row: row[0])], count - len(numbers)
+
+
+def _row(bench: Bench, record: Record, several: bool) -> str:
+    """One experiment: its change, its author among several, its result, and how it trained."""
+    what = line(record.description, 100) or "no title"
+    by = f" ({line(record.proposer.removeprefix(CHAT), 40)})" if record.proposer and several else ""
+    part = "" if record.full else f", at {record.fraction:g} of the budget"
+    if record.metric is None:
+        came = f"{record.outcome.status}: {line(record.outcome.reason, 160)}"
+    else:
+        values = shown(bench.task.constraints, record.outcome.constraints)
+        came = f"{record.metric:.5g}{_gain(bench, record)}{f', {values}' if values else ''}"
+    decided = "" if record.decision in UNMARKED else f", {record.decision}"
+    return f"{record.number}: {what}{by}{part}: {came}{decided}{_training(bench, record)}"
+
+
+def not_kept(bench: Bench, rows: int) -> str:
+    """The changed lines of the last experiments that were not kept, of the last ``rows``, without those whose title has
+    the one new line already."""
+    recent = [one for one in bench.history[-rows:] if one.decision == "discard" and one.diff] if rows else []
+    untold = [one for one in recent if not _in_title(changed_lines(one.diff), one.description)]
+    most = min(CHANGES, rows // 4)
+    return changes((str(one.number), one.diff) for one in untold[-most:]) if most else ""
+
+
+def changes(diffs: Iterable[tuple[str, str]]) -> str:
+    """The changed lines of (name, diff), fenced; of one line that replaces another the new one, unless the name has it.
+    Empty if there are none."""
+    texts: list[str] = []
+    for name, diff in diffs:
+        lines = changed_lines(diff)
+        if [text[0] for text in lines] == ["-", "+"]:
+            lines = [] if _in_title(lines, name) else [lines[1].partition("  #")[0]]
+        more = [f"({len(lines) - CHANGED_LINES} more lines)"] if len(lines) > CHANGED_LINES else []
+        texts += [f"# {name}", *(text[:LINE] for text in lines[:CHANGED_LINES]), *more]
+    return fenced(clean("\n".join(texts)), "diff") if texts else ""
+
+
+def changed_lines(diff: str) -> list[str]:
+    """The lines of a diff that are added or removed."""
+    return [text for text in diff.splitlines() if text[:1] in ("+", "-") and text[:6] not in ("--- a/", "+++ b/")]
+
+
+def _in_title(lines: Sequence[str], title: str) -> bool:
+    return [text[0] for text in lines] == ["-", "+"] and lines[1][1:].partition("  #")[0].strip() in title
+
+
+def _gain(bench: Bench, record: Record) -> str:
+    """The gain over the experiment whose source was changed, at the same training seed. That is the last one kept
+    before it, unless another one is named."""
+    parent = bench.history[record.parent] if record.parent is not None else None
+    if parent is None or parent.replicate != record.replicate or parent.full != record.full:
+        return ""
+    gain = bench.gain(record, parent)
+    kept = (r.number for r in reversed(bench.history[: record.number]) if r.decision in ("keep", "baseline"))
+    on = "" if parent.number == next(kept, None) else f" on {parent.number}"
+    return "" if gain is None else f" ({gain:+.3g}{on})"
+
+
+def _training(bench: Bench, record: Record) -> str:
+    """Steps, an unusual training time, the train loss that the script printed last, and the lines added and removed
+    if it is not one each; what is unknown is left out. The loss is shown only where a resumed run has the logs: its
+    requests must be the same."""
+    known = [f"{record.outcome.steps} steps"] if record.outcome.steps else []
+    seconds, usual = record.outcome.training_seconds, bench.task.budget_seconds * record.fraction
+    if known and seconds and bench.counts_device_time and not 1 / UNUSUAL < seconds / usual < UNUSUAL:
+        known[0] += f" in {seconds:.3g} s"
+    losses = _LOSS.findall(bench.log(record)) if bench.stores_logs else []
+    with suppress(ValueError):  # text in place of a number
+        known += [f"loss {float(losses[-1]):.3g}"] if losses else []
+    changed = [text[0] for text in changed_lines(record.diff)]
+    if changed and sorted(changed) != ["+", "-"]:
+        known.append(f"lines +{changed.count('+')} -{changed.count('-')}")
+    return f"; {', '.join(known)}" if known else ""
