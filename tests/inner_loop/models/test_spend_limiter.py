@@ -97,7 +97,9 @@ def test_a_call_whose_process_was_killed_is_charged_its_estimate_once(tmp_path: 
         started(limiter, Cost())
 
 
-@pytest.mark.parametrize("where", ["elsewhere 1 1", f"{socket.gethostname()} {os.getpid()} "], ids=["elsewhere", "no-proc"])
+@pytest.mark.parametrize(
+    "where", ["elsewhere 1 1", f"{socket.gethostname()} {os.getpid()} "], ids=["elsewhere", "no-proc"]
+)
 def test_calls_of_a_process_that_cannot_be_seen_are_not_taken_for_dead(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
