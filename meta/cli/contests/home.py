@@ -30,7 +30,7 @@ BLOCKS = (
     Column("by", wrap=True),
     gain("gain"),
     INTERVAL,
-    Column("merged_at", "merged"),
+    Column("merged_at", "merged", show=lambda at: str(at)[:16]),  # to the minute, in UTC
     Column("void"),
 )
 PROGRAMS = (
