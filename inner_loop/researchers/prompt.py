@@ -39,10 +39,8 @@ from trainer.values.constants import syntax_tree
 SIZES = ((10_000, True), (12, True), (6, True), (6, False), (3, True), (3, False))
 FEWEST = 3
 LOG_OK, LOG_FAILED = (8, 800), (14, 1400)  # most lines and characters of the last log
-SHOWN, OLD_NOTE = (
-    6,
-    300,
-)  # ideas and notes that a turn lists; characters of a note, the newest apart, in whole sentences
+SHOWN = 6  # ideas and notes that a turn lists
+OLD_NOTE = 300  # characters of a note, in whole sentences; the newest is shown whole
 SHORT_PATCH = 2  # lines of a patch that every prompt shows; a longer one is shown with an idea that asks for it
 REPAIR = 250  # tokens of a small context that are left for an error
 ABOUT, ABOUT_ALL = 280, 400  # characters about one name of a read-only file, and about all

@@ -193,7 +193,7 @@ def told_by(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 def test_spend_and_utilization_are_shown_at_80_columns_where_a_model_took_part(
     here: Path, server: LlmServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    task = ("-t", "task", "--set", "fixed_steps=true", "--no-controls", "-n", "1", "-j", "1", "--seed", "1")
+    task = ("-t", "task", "--set", "fixed_steps=true", "--no-controls", "-n", "1", "-j", "1", "--seed", "2")
     with_model = ("match", "stock", "one-line", *task, "-m", "openai/test")
     monkeypatch.setenv("COLUMNS", "80")
     assert run([*with_model, "-s", "m"]) == 0
