@@ -152,7 +152,6 @@ class Prompts:
             "sd": seed_sd(bench),
             "described": role.name in self._prose,
             "colleagues": [other.name for other in self._among if other is not role],
-            "training": changes(drawn),
             "notes": [*(sentences_of(text, OLD_NOTE) for text in texts[:-1]), *texts[-1:]],
             "patches": self._patches(idea.edit.fixed.apply if idea and idea.edit else (), short=False),
         }  # fmt: skip
@@ -163,6 +162,7 @@ class Prompts:
             queue = waiting[:SHOWN] if whole else []
             text = render(
                 "researcher.turn", **values, shown=shown, left_out=left_out, changes=not_kept(bench, most),
+                training=changes(drawn if whole else [(title, "") for title, _ in drawn]),
                 queue=queue, unlisted=len(waiting) - len(queue),
             )  # fmt: skip
             messages = [Message("system", self.system(whole)), Message("user", text, log if with_log else "")]
