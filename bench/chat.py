@@ -15,7 +15,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -101,19 +101,13 @@ def played(task: Task, team: ModelConfig, folder: Path, seconds: float, number: 
 
 def device(root: Path) -> None:
     """Runs of three roles on one device: the share of the wall time in which it is held."""
-    for runs, delay in ((1, SECONDS), (CHAT_RUNS, SECONDS), (CHAT_RUNS, 1.5 * SECONDS)):
-        task = planted(root / f"task{runs}", EXPERIMENTS // runs)
-        with served_apart(delay):
-            played(planted(root / "warm", 2), staff(call_timeout=60), root, 0.0, 99)
-            began = time.perf_counter()
-            numbers = [int(100 * delay) + 10 * runs + run for run in range(runs)]
-            with ThreadPoolExecutor(runs) as pool:
-                tasks = [pool.submit(played, task, staff(call_timeout=60), root, SECONDS, n) for n in numbers]
-            wall = time.perf_counter() - began
-        experiments = sum(one.result()[0].experiments for one in tasks)
-        shown = f"{experiments * SECONDS / wall:.1%} of {wall:.1f} s, {experiments} experiments of {SECONDS:g} s"
-        name = f"device_utilization_{runs}_run{'s' if runs > 1 else ''}_model_{delay:g}_s"
-        figure(name, f"{shown}, the first wait for a model included", ">= 95%" if runs > 1 else "")
+    for runs in (1, CHAT_RUNS):
+        task, began = planted(root / f"task{runs}", EXPERIMENTS // runs), time.perf_counter()
+        with served_apart(SECONDS), ThreadPoolExecutor(runs) as pool:
+            wait([pool.submit(played, task, staff(), root, SECONDS, run) for run in range(runs)])
+        wall = time.perf_counter() - began
+        shown = f"{EXPERIMENTS * SECONDS / wall:.1%} of {wall:.1f} s, the first wait for a model included"
+        figure(f"device_utilization_runs_{runs}", shown, ">= 95%" if runs > 1 else "")
 
 
 def overhead(root: Path) -> None:

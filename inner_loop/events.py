@@ -154,7 +154,7 @@ class WaveEvent(Event, kind="wave"):
 
 class TurnEvent(Event, kind="turn"):
     """A turn of a chat researcher that led to no experiment, after ``after`` experiments. ``fate``: pass, conflict
-    (with what was kept meanwhile), in-effect, repeated or unusable."""
+    (with an edit of the same wave that was kept) or unusable."""
 
     run_id: str
     number: int

@@ -114,12 +114,13 @@ class CommandResearcher:
     def _session(
         self, bench: Bench, folder: Path, worktree: Path, deadline: float, charge: SandboxCharge, last: float
     ) -> AgentEnded:
-        self._lay(bench, folder, worktree, self._prompt(bench, charge, last))
+        sandboxed = self._context.sandboxed
+        prompt = agent_tools.prompt(bench, charge.facts(), self._program, sandboxed=sandboxed, last=last)
+        self._lay(bench, folder, worktree, prompt)
         logs = self._context.folder / "logs" if self._context.folder else None
         session = AgentSession(
             bench, self._program, worktree, emit=self._context.emit, charge=charge, logs=logs, last=last
         )
-        prompt = self._prompt(bench, charge, last)
         before = len(bench.history)
         with ExperimentServer(session.answer) as server:
             runner = self._runner(worktree, server.path, SESSION_SECONDS)
@@ -157,9 +158,6 @@ class CommandResearcher:
             return now < min(closing, deadline, last + IDLE_SECONDS)
 
         return attend
-
-    def _prompt(self, bench: Bench, charge: SandboxCharge, last: float) -> str:
-        return agent_tools.prompt(bench, charge.facts(), self._program, sandboxed=self._context.sandboxed, last=last)
 
     def _lay(self, bench: Bench, folder: Path, worktree: Path, readme: str) -> None:
         left = {} if self._context.seat[1] > 1 else {n: agent_worktree.notes(worktree, n) for n in self._noted(folder)}
@@ -207,23 +205,15 @@ class CommandResearcher:
         name = f"session-{os.getpid()}-{self._number}"
         for data, end in ((ended.stdout, "out"), (ended.stderr, "err")):
             (folder / f"{name}.{end}").write_text(plain(data.decode("utf-8", "replace")), encoding="utf-8")
-        self._context.emit(
-            AgentSessionEvent(
-                run_id=self._context.run_id,
-                command=self._agent.command,
-                exit_code=ended.exit_code,
-                killed=ended.killed,
-                experiments=experiments,
-                wall_seconds=ended.wall_seconds,
-                cpu_seconds=ended.cpu_seconds,
-                counted_by=ended.counted_by,
-                peak_memory_mb=ended.peak_memory_mb,
-                requests=len(ended.requests),
-                bytes_sent=sum(one.sent for one in ended.requests),
-                bytes_received=sum(one.received for one in ended.requests),
-                refused_hosts=tuple(sorted({f"{one.host}:{one.port}" for one in ended.requests if one.refused})[:20]),
-            )
-        )
+        event = AgentSessionEvent(
+            run_id=self._context.run_id, command=self._agent.command, exit_code=ended.exit_code, killed=ended.killed,
+            experiments=experiments, wall_seconds=ended.wall_seconds, cpu_seconds=ended.cpu_seconds,
+            counted_by=ended.counted_by, peak_memory_mb=ended.peak_memory_mb, requests=len(ended.requests),
+            bytes_sent=sum(one.sent for one in ended.requests),
+            bytes_received=sum(one.received for one in ended.requests),
+            refused_hosts=tuple(sorted({f"{one.host}:{one.port}" for one in ended.requests if one.refused})[:20]),
+        )  # fmt: skip
+        self._context.emit(event)
 
     def _complain(self, bench: Bench, ended: AgentEnded) -> None:
         """An agent that failed by itself before it ran anything gives no result.
@@ -237,16 +227,8 @@ class CommandResearcher:
         if len(bench.history) == 1:
             first = bench.baseline
             text = f"agent: ended without one experiment (exit code {ended.exit_code})"
-            self._context.emit(
-                FindingEvent.of_line(
-                    text,
-                    run_id=bench.run_id,
-                    experiment_id=first.experiment_id,
-                    source_id=first.source.source_id,
-                    stream="search",
-                    seed=first.seed,
-                )
-            )
+            about = {"run_id": bench.run_id, "experiment_id": first.experiment_id, "source_id": first.source.source_id}
+            self._context.emit(FindingEvent.of_line(text, **about, stream="search", seed=first.seed))
 
 
 def make(program: Program, task: Task, seed: int, context: RunContext, more: str = "") -> CommandResearcher:

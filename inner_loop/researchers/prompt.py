@@ -39,10 +39,8 @@ from trainer.values.constants import syntax_tree
 SIZES = ((10_000, True), (12, True), (6, True), (6, False), (3, True), (3, False))
 FEWEST = 3
 LOG_OK, LOG_FAILED = (8, 800), (14, 1400)  # most lines and characters of the last log
-SHOWN, OLD_NOTE = (
-    6,
-    300,
-)  # ideas and notes that a turn lists; characters of a note, the newest apart, in whole sentences
+SHOWN = 6  # ideas and notes that a turn lists
+OLD_NOTE = 300  # characters of a note, in whole sentences; the newest is shown whole
 SHORT_PATCH = 2  # lines of a patch that every prompt shows; a longer one is shown with an idea that asks for it
 REPAIR = 250  # tokens of a small context that are left for an error
 ABOUT, ABOUT_ALL = 280, 400  # characters about one name of a read-only file, and about all
@@ -154,7 +152,6 @@ class Prompts:
             "sd": seed_sd(bench),
             "described": role.name in self._prose,
             "colleagues": [other.name for other in self._among if other is not role],
-            "training": changes(drawn),
             "notes": [*(sentences_of(text, OLD_NOTE) for text in texts[:-1]), *texts[-1:]],
             "patches": self._patches(idea.edit.fixed.apply if idea and idea.edit else (), short=False),
         }  # fmt: skip
@@ -165,6 +162,7 @@ class Prompts:
             queue = waiting[:SHOWN] if whole else []
             text = render(
                 "researcher.turn", **values, shown=shown, left_out=left_out, changes=not_kept(bench, most),
+                training=changes(drawn if whole else [(title, "") for title, _ in drawn]),
                 queue=queue, unlisted=len(waiting) - len(queue),
             )  # fmt: skip
             messages = [Message("system", self.system(whole)), Message("user", text, log if with_log else "")]

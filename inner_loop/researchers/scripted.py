@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from inner_loop.bench import Bench, BudgetSpent
@@ -85,12 +86,8 @@ class ScriptedResearcher:
     def _prepare(self, bench: Bench) -> None:
         """Run the baseline's other seeds, and what the keep rule needs."""
         for replicate in range(1, self._charter.replicates):
-            record = bench.experiment(
-                Edit(),
-                because=self._citations.cite("replicates"),
-                replicate=replicate,
-                description=f"baseline, seed {replicate}",
-            )
+            because, text = self._citations.cite("replicates"), f"baseline, seed {replicate}"
+            record = bench.experiment(Edit(), because=because, replicate=replicate, description=text)
             bench.decide(record, "replicate", f"seed {replicate} of the baseline")
         for rule in {id(phase.rule): phase.rule for phase in self._phases}.values():
             rule.prepare(bench)
@@ -136,7 +133,8 @@ class ScriptedResearcher:
             if fresh and self._applies(bench, situation, proposal.edit):
                 self._surroundings.plan(parent, proposal.edit)
                 because = joined(self._citations.cite(*now.fields), branching)
-                wave.append(_with(proposal, because if proposal.because else joined(self._phase.because, because)))
+                own = proposal.because or self._phase.because
+                wave.append(replace(proposal, because=joined(own, because)))
         self._surroundings.avoided = frozenset()
         return wave
 
@@ -189,10 +187,6 @@ class ScriptedResearcher:
             frontier.kept(candidate, parent)
             bench.move_head(frontier.best)
         return verdict.keep
-
-
-def _with(proposal: Proposal, because: tuple[str, ...]) -> Proposal:
-    return Proposal(proposal.edit, proposal.proposer, joined(proposal.because, because), proposal.description)
 
 
 def make(program: Program, task: Task, seed: int, context: RunContext) -> ScriptedResearcher:

@@ -66,7 +66,7 @@ def _change(text: str, luck: random.Random) -> tuple[str, str]:
     choices: list[tuple[str, str]] = []
     for match in _NUMBER.finditer(text):
         name, number = match.groups()
-        factor = luck.choice((0.5, 2))
-        changed = int(number) * factor if number.isdigit() else float(number) * factor
-        choices.append((match[0], f"{name} = {max(1, int(changed)) if number.isdigit() else changed}"))
+        whole = number.isdigit()
+        values = [max(1, int(int(number) * factor)) if whole else float(number) * factor for factor in (0.5, 2)]
+        choices += [(match[0], f"{name} = {value}") for value in values if str(value) != number]
     return luck.choice(choices) if choices else ("nothing", "to change")

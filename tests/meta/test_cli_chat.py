@@ -214,12 +214,13 @@ def test_spend_and_utilization_are_shown_at_80_columns_where_a_model_took_part(
     assert pages["m"].count("not priced") == 3 and "$" not in pages["m"]
     assert "not priced" not in pages["p"] and pages["p"].count("$0.0") == 3
     for study in ("m", "p"):
-        assert "device used" in pages[study] and "models 14 calls" in pages[study]
+        (made,) = query(here / study, "SELECT count(*) AS calls FROM calls")
+        assert made["calls"] >= 14 and "device used" in pages[study] and f"models {made['calls']} calls" in pages[study]
     assert not any(word in pages["none"] for word in ("token", "priced", "$", "device used", "models", "used "))
     with_model = json.loads(told_by(capsys, "status", "m", "--json"))  # as scripts are told
     (calls,) = query(here / "m", "SELECT count(*) AS calls, sum(tokens)::BIGINT AS tokens FROM calls")
     assert calls.items() <= with_model.items() and with_model["usd"] is None
-    assert 0 < with_model["utilization"] < 1 and with_model["token_utilization"] == 1.0
+    assert 0 < with_model["utilization"] < 1 and 0.5 < with_model["token_utilization"] <= 1.0
     assert sum(arm["tokens"] for arm in with_model["arms"]) == calls["tokens"]
     without = json.loads(told_by(capsys, "status", "none", "--json"))
     assert not {"calls", "tokens", "usd", "utilization"} & without.keys()
