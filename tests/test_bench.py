@@ -49,7 +49,7 @@ CASES = {
     ),
     "hostile": Case("-k terminal_is_given", ("attacks tried: 9", "through: 0"), code=1),
     "imports": Case("2 20", ("import_rows: 40", "import_lost: 0", "import_bytes: #")),
-    "instructions": Case("1", ("share of draws of the planted one", "studies in which it was written: # of 1")),
+    "instruction_arms": Case("1", ("share of draws of the planted one", "studies in which it was written: # of 1")),
     "jobs": Case("{tmp}/jobs {quick} --jobs 2", ("2 requests, 0 answered, # tokens each", "children 0")),
     "load_ways": Case("6 1 1", ("idle: 0.000 nats, ranks 1.000, 0 of 6", "scaled: # nats, ranks #, # of 6 fail")),
     "metering": Case("--only loop", ("loop: charged #, cgroup #", "worst: #%")),

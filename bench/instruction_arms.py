@@ -1,6 +1,6 @@
 """Whether a better instruction for writers of programs is found: a stand-in model with a planted sentence.
 
-    python -m bench.instructions [STUDIES]      default 8
+    python -m bench.instruction_arms [STUDIES]      default 8
 
 Each study is of a simulated task with known effects, with the library's instructions as arms. The stand-in writes
 three random ideas before its parent's first three; where the instruction has the planted sentence, the three best edits
