@@ -176,7 +176,7 @@ class Prompts:
 
     def _patches(self, names: Iterable[str], *, short: bool) -> dict[str, str]:
         """The texts of patches by name: of the short ones, which the system message shows, or of the others."""
-        texts = {name: patch_text(self._task, name) for name in names}
+        texts = {name: text for name in names if (text := patch_text(self._task, name))}
         return {n: fenced(text, "diff") for n, text in texts.items() if (text.count("\n") < SHORT_PATCH) == short}
 
     def repair(self, first: Sequence[Message], reply: str, error: str) -> list[Message]:
