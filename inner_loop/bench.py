@@ -74,7 +74,6 @@ class Bench:
         self.budget_seconds = budget_seconds
         self.meter = RunMeter.of_run(trainer.task, budget_seconds, trainer.fixed_steps)
         self.history: list[Record] = []
-        self.dropped: set[int] = set()  # kept experiments that the agent has discarded by name since
         self.experiment_wall_seconds = 0.0
         self.program_id: str | None = None  # whose session it is, of a night
         self.early = ""  # why the researcher ended before the budget was spent, where it says so

@@ -101,7 +101,7 @@ def measured(bench: Bench, record: Record, notes: tuple[str, ...] = ()) -> Agent
     if not bench.is_open:
         lines.append("The budget is spent: commit or reset your last change, then stop.")
     elif record.ok and not record.decision:
-        lines.append("to keep it: git commit (or: experiment keep); to drop it: git reset (or: experiment discard)")
+        lines.append("to keep it: git commit; to drop it: git reset")
     lines += [f"note: {note}" for note in notes]
     return AgentReply("\n".join(lines), 0 if record.ok else 1, facts)
 

@@ -23,12 +23,10 @@ USAGE = """\
 experiment [-m TEXT] [--because ID]... [--fraction F] [--again] [--json]
     train the work tree as it is now and print the result; the source must have changed unless --again is given,
     which trains the same source with a new seed
-experiment keep [NUMBER] [-m WHY]       make a measured experiment the head (the last one)
-experiment discard [NUMBER] [-m WHY]    do not make it the head
-experiment status                       budget, head, the last experiments
-experiment log [NUMBER]                 output of train.py
-experiment directives                   ids for --because
-If you commit what you keep and reset the rest, you need neither keep nor discard.
+experiment status          budget, head, the last experiments
+experiment log [NUMBER]    output of train.py
+experiment directives      ids for --because
+Commit what you keep, and reset the rest: the bench follows your commits.
 """
 
 
@@ -83,7 +81,7 @@ def _experiment(arguments: list[str]) -> int:
 
     if arguments == ["--end"]:  # by the bench, when the agent has ended
         return ask("end")
-    verbs = ("run", "keep", "discard", "status", "log", "directives")
+    verbs = ("run", "status", "log", "directives")
     parser = argparse.ArgumentParser("experiment", usage=USAGE, add_help=False)
     parser.add_argument("verb", nargs="?", choices=verbs, default="run")
     parser.add_argument("number", nargs="?", type=int)

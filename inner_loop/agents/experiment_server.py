@@ -35,7 +35,7 @@ class AgentRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    verb: str = Field(pattern=r"^(run|keep|discard|status|log|directives|end)$")
+    verb: str = Field(pattern=r"^(run|status|log|directives|end)$")
     style: str = Field(default="text", pattern=r"^(text|json|log)$")
     number: int | None = Field(default=None, ge=0, le=1_000_000)
     message: str = Field(default="", max_length=10_000)

@@ -88,8 +88,8 @@ class AgentSession:
 
     def finish(self, ask_git: Callable[[], object] = lambda: None) -> None:
         """The agent has ended: decide what it left open. ``ask_git`` queries its repository inside its sandbox,
-        which answers with the verb `end`; it is called only if git may decide."""
-        if self._ran and self._verdicts.asks_git:
+        which answers with the verb `end`."""
+        if self._ran:
             self._closing = True
             ask_git()
             self._closing = False
@@ -103,10 +103,6 @@ class AgentSession:
             return self._run(request)
         if request.verb == "end":
             return self._end(request)
-        if request.verb in ("keep", "discard"):
-            record = self._verdicts.say(request.verb, request.number, request.message)
-            said = f"experiment {record.number}: {request.verb}. The head is experiment {self._bench.head.number}."
-            return AgentReply(said, 0, answers.experiment_facts(self._bench, record))
         if request.verb == "log":
             return self._log(request)
         return self._directives() if request.verb == "directives" else answers.status(self._bench)
@@ -162,7 +158,6 @@ class AgentSession:
         return record
 
     def _measured(self, record: Record, request: AgentRequest, notes: tuple[str, ...]) -> AgentReply:
-        self._verdicts.last = record
         if request.style == "log":
             return answers.log(self._bench, record, self._said(record), self._aliases)
         return answers.measured(self._bench, record, notes)

@@ -1,9 +1,8 @@
 """Keep or discard in an agent's run: which of the measured sources is the head, and who decides.
 
-An agent decides with `experiment keep` and `experiment discard`, or like the stock program with git: committed sources
-are kept, reset ones are not. It only chooses among sources that the bench trained in full and that did not fail; it
-changes no metric and no charge, and its choice is measured again when the run has ended. If the agent does not decide,
-a source better than the head is kept.
+An agent decides with git, like the stock program: committed sources are kept, reset ones are not. It only chooses among
+sources that the bench trained in full and that did not fail; it changes no metric and no charge, and its choice is
+measured again when the run has ended. If the agent does not decide, a source better than the head is kept.
 """
 
 from __future__ import annotations
@@ -15,13 +14,10 @@ from functools import lru_cache
 from inner_loop.bench import Bench
 from inner_loop.comparison import gain_over
 from inner_loop.record import Record
-from programs.errors import UsageError
-from programs.text import one_line
 from trainer.source import Source
 
 AGENT = "agent"  # the proposer of its experiments
 Blobs = tuple[tuple[str, str], ...]
-_REASON = 200  # characters of an agent's reason that are stored
 
 
 @lru_cache(maxsize=256)
@@ -39,8 +35,8 @@ def blobs(source: Source) -> Blobs:
 
 def restore_best(bench: Bench) -> None:
     """At the end of a run, its best kept source becomes the result, wherever the agent's work tree is by then: a reset
-    moves the tree, not what was measured and kept. What the agent discarded by name stays discarded."""
-    kept = [r for r in bench.history if r.decision == "keep" and r.full and r.ok and r.number not in bench.dropped]
+    moves the tree, not what was measured and kept."""
+    kept = [r for r in bench.history if r.decision == "keep" and r.full and r.ok]
     bench.move_head(max([bench.head, *kept], key=lambda record: gain_over(bench, record, bench.head) or 0.0))
 
 
@@ -52,15 +48,8 @@ class Verdicts:
         self._bench = bench
         self._laid = blobs(laid)
         self.rewound = False
-        self.last: Record | None = None  # last reported to the agent: the default of keep and discard
-        self._said = False  # keep or discard was used: git no longer decides
         self._commits = False  # something was committed: from then on git decides
         self._line: list[Blobs] = []  # to HEAD, as of the last experiment
-
-    @property
-    def asks_git(self) -> bool:
-        """Whether the agent's git may decide: not if the agent has used keep or discard."""
-        return not self._said
 
     def settle(self, line: Sequence[Mapping[str, str]], current: Source) -> None:
         """Decide what is still open before something else is run. ``current``: the source in the work tree now.
@@ -68,7 +57,7 @@ class Verdicts:
         ``line`` leads to the agent's HEAD, newest first. The source in the work tree is not decided yet.
         """
         commits = self._line = self._read(line)
-        if self._said or not self._commits:
+        if not self._commits:
             self.finish(besides=current)
             return
         stands = blobs(self._bench.head.source) in commits
@@ -79,22 +68,6 @@ class Verdicts:
         self.finish(besides=current)  # what was reset together with the head before it
         self._follow(commits, current)
 
-    def say(self, verb: str, number: int | None, why: str) -> Record:
-        """The agent's own decision about a measured experiment. UsageError if there is none to decide."""
-        record = self._named(number)
-        if verb == "discard" and number is None and record is self._bench.head:
-            raise UsageError(f"experiment {record.number} is the head; to go back before it, give its number")
-        self._said = True
-        reason = f"the agent's decision: {one_line(why)[:_REASON]}" if why.strip() else "the agent's decision"
-        if not record.decision:
-            self._bench.decide(record, verb, reason)
-        elif verb == "keep":
-            self._move(record)
-        elif record is self._bench.head and record.parent is not None:
-            self._bench.dropped.add(record.number)
-            self._move(self._bench.history[record.parent])
-        return record
-
     def close(self, line: Sequence[Mapping[str, str]], current: Source | None) -> None:
         """Decide what is open when a session has ended. ``line`` and ``current``: its git and work tree then.
 
@@ -104,7 +77,7 @@ class Verdicts:
         """
         before = self._line
         commits = self._read(line)
-        if commits and self._commits and not self._said:
+        if commits and self._commits:
             stands = blobs(self._bench.head.source) in commits
             for record in self._open():
                 was, now = blobs(record.source) in before, blobs(record.source) in commits
@@ -142,19 +115,6 @@ class Verdicts:
         if record is not self._bench.head:
             self._bench.move_head(record)
             self.rewound = True
-
-    def _named(self, number: int | None) -> Record:
-        history = self._bench.history
-        if number is None:
-            if self.last is None:
-                raise UsageError("nothing was run in this session: give the number of the experiment")
-            number = self.last.number
-        if number >= len(history):
-            raise UsageError(f"there is no experiment {number}")
-        record = history[number]
-        if not (record.full and record.ok):
-            raise UsageError(f"experiment {number} was not measured in full: it cannot be the head")
-        return next(r for r in history if r.full and r.ok and r.source == record.source)
 
     def _open(self) -> list[Record]:
         return [record for record in self._bench.history if not record.decision]

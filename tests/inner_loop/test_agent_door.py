@@ -46,7 +46,7 @@ def test_a_request_is_understood_or_refused_and_never_half() -> None:
         return AgentReply("heard", 7, {"said": request.message})
 
     bad = (b"{}", b"[]", b"nonsense", b'{"verb":"run","charged":0}', b'{"verb":"run","fraction":0}',
-           b'{"verb":"run","fraction":1e999}', b'{"verb":"spend"}', b'{"verb":"keep","number":-1}',
+           b'{"verb":"run","fraction":1e999}', b'{"verb":"spend"}', b'{"verb":"log","number":-1}',
            b'{"verb":"run","message":7}')  # fmt: skip
     with ExperimentServer(answer) as door:
         for body in bad:
@@ -143,7 +143,7 @@ def test_when_a_session_has_ended_its_git_is_asked_and_nothing_else_is_answered(
     assert "a session ends" in stand.ask("end", (one, base)).text
 
     def ask_git() -> None:
-        for verb in ("run", "keep", "status"):
+        for verb in ("run", "log", "status"):
             told.append(stand.ask(verb).text)
         stand.ask("end", (one, base))
 
@@ -191,30 +191,13 @@ def test_a_line_cannot_keep_what_was_not_measured_or_failed(stand: Stand) -> Non
     stand.edit(LR=0.2)
     stand.ask(line=(quick, never, broken, stand.base))
     assert stand.decided[:3] == ["baseline", "discard", "screen"] and stand.bench.head.number == 0
-    assert "cannot be the head" in stand.ask("keep", number=1).text and stand.ask("keep", number=2).code == 2
-    assert "there is no experiment 99" in stand.ask("keep", number=99).text
+    assert "there is no experiment 99" in stand.ask("log", number=99).text
 
 
 def test_what_an_experiment_of_an_earlier_attempt_said_is_in_a_file(stand: Stand) -> None:
     (stand.folder.parent / "0000.log").write_text("step 1 of long ago\n")
     stand.bench.baseline.outcome = replace(stand.bench.baseline.outcome, log="")
     assert stand.ask("log").text.startswith("step 1 of long ago\n")
-
-
-def test_a_word_is_about_what_was_told_last(stand: Stand) -> None:
-    stand.edit(LR=0.1)
-    assert stand.ask("keep").code == 2
-    stand.ask()
-    assert "The head is experiment 1" in stand.ask("keep", message="so be it\x1b[2J\nkeep all").text
-    assert "\x1b" not in stand.bench.history[1].reason and "\n" not in stand.bench.history[1].reason
-    stand.lay(stand.base)
-    again = stand.ask()
-    assert "measured before" in again.text and len(stand.bench.history) == 2
-    assert stand.ask("discard").code == 0 and stand.bench.head.number == 1  # the baseline is told of, not the head
-    stand.edit(LR=0.1)
-    stand.ask()
-    assert stand.ask("discard").code == 2 and stand.bench.head.number == 1
-    assert stand.ask("discard", number=1).code == 0 and stand.bench.head.number == 0
 
 
 def test_again_takes_a_new_seed_and_a_spent_budget_refuses(stand: Stand) -> None:

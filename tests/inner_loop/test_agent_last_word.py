@@ -64,11 +64,6 @@ def test_a_last_reset_moves_the_tree_and_not_the_result(
     assert played.result.final.source_id == played.experiments[2]["source_id"]
 
 
-def test_what_was_discarded_by_name_is_not_the_result(trainer: Trainer, agent: Callable[[str], str]) -> None:
-    played = work(trainer, agent(f"{BEST_SECOND}; experiment discard 2"))
-    assert played.result.final.source_id == played.experiments[1]["source_id"]
-
-
 def test_the_question_cannot_be_answered_by_the_agent_and_its_git_runs_shut_in(
     trainer: Trainer, agent: Callable[[str], str], tmp_path: Path
 ) -> None:

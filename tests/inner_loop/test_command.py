@@ -178,14 +178,13 @@ from pathlib import Path
 text = Path("train.py").read_bytes()
 Path("train.py").write_bytes(text.replace(b"LR = 0.01", b"LR = 0.1").rstrip(b"\\n"))  # no newline at its end
 subprocess.run(["experiment"])
-subprocess.run(["experiment", "keep"])
+subprocess.run(["git", "commit", "-qam", "x"])
 Path("train.py").write_bytes(text.replace(b"\\n", b"\\r\\n"))
 subprocess.run(["experiment"])
-subprocess.run(["experiment", "keep"])
+subprocess.run(["git", "commit", "-qam", "x"])
 Path("train.py").write_bytes(text.replace(b"BATCH = 32", b"BATCH = 16  # a\\x0cb --- a/train.py"))
 subprocess.run(["experiment"])
-subprocess.run(["experiment", "keep"])
-subprocess.run(["experiment", "keep", "1"])  # back to an earlier one
+subprocess.run(["git", "reset", "-q", "--hard", "HEAD~1"])  # back to an earlier one
 """
     whole = work(trainer, agent(script), 4, folder=tmp_path / "a")
     assert [e["status"] for e in whole.experiments] == ["ok"] * 4

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A small agent that behaves: one change at a time, asked for with `experiment`, kept or discarded by its answer."""
+"""A small agent that behaves: one change at a time, asked for with `experiment`, committed or reset by its answer."""
 
 import json
 import re
@@ -26,7 +26,7 @@ for name, value in CHANGES:
         source.write_text(before)
         break
     kept = answer["better"]
-    if answer["status"] == "ok":
-        ask("keep" if kept else "discard", "-m", "by the metric")
-    if not kept:
+    if kept:
+        subprocess.run(["git", "commit", "-qam", "better"], check=True)
+    else:
         source.write_text(before)
