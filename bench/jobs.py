@@ -31,7 +31,7 @@ from inner_loop.run_context import ModelConfig
 from meta.archive import Archive
 from meta.breed import judge
 from meta.confirmation import FINAL
-from meta.mutators.llm.budget import GenerationCalls
+from meta.mutators.llm.calls import GenerationCalls
 from meta.mutators.llm.instructions import Instructions
 from meta.mutators.llm.prompt import brief
 from meta.mutators.llm.write import OPERATORS, Writer

@@ -47,7 +47,7 @@ def create(
     """
     instructions: list[Program] = []
     if model_config and model_config.models:
-        from meta.mutators.llm.budget import calls_tools
+        from meta.mutators.llm.calls import calls_tools
 
         if model_config.traces == "auto":
             traces = "tools" if calls_tools(model_config) else "none"

@@ -27,8 +27,8 @@ def billed(cost: Cost, plan: Plan, model_config: ModelConfig) -> Cost:
     if not model_config.models or not plan.generations or os.environ.get("METALOOP_REPLAY"):
         return cost
     from meta.cli.training.researcher_choice import UNPRICED
-    from meta.mutators.llm.budget import bill as most
-    from meta.mutators.llm.budget import sentence
+    from meta.mutators.llm.calls import bill as most
+    from meta.mutators.llm.calls import sentence
 
     limit = most(plan.generations, plan.children, model_config)
     price = cost.facts["price"].replace(FREE, "own device")

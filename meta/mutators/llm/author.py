@@ -14,7 +14,7 @@ from inner_loop.models import prices
 from inner_loop.models.client import ModelClient
 from inner_loop.run_context import ModelConfig, RunContext
 from meta.mutators.bandit import Bandit, arm_histories
-from meta.mutators.llm.budget import GenerationCalls, replies, usual_usd
+from meta.mutators.llm.calls import GenerationCalls, replies, usual_usd
 from meta.mutators.llm.instructions import Instructions
 from meta.mutators.llm.prompt import brief
 from meta.mutators.llm.traces import gather

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from analysis.statistics import mean_interval
 from inner_loop.models.contract import Message
 from meta.mutators.bandit import ArmHistory, arm_histories, believe
-from meta.mutators.llm.budget import PER_GENERATION, GenerationCalls
+from meta.mutators.llm.calls import PER_GENERATION, GenerationCalls
 from meta.mutators.llm.reply import BadReply, WrittenInstruction, parsed, schema
 from meta.mutators.llm.templates import render
 from programs.errors import ProgramError

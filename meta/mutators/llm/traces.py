@@ -22,7 +22,7 @@ from arena.task_study import tasks_of
 from inner_loop.models.scrub import scrub
 from inner_loop.models.tools import Tool, ToolCall
 from inner_loop.researchers.reply import BadEdit, parse
-from meta.mutators.llm.budget import READ_BYTES
+from meta.mutators.llm.calls import READ_BYTES
 from meta.mutators.llm.templates import fenced, render
 from programs.text import clipped, one_line
 

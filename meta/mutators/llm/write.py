@@ -11,7 +11,7 @@ from inner_loop.behaviour import misfit
 from inner_loop.models.contract import Message, Reply
 from inner_loop.models.scrub import scrub
 from meta.mutators.base import ChildProposal, ModelCalls, ParentProgram, parent_ids
-from meta.mutators.llm.budget import GenerationCalls, Talk
+from meta.mutators.llm.calls import GenerationCalls, Talk
 from meta.mutators.llm.prompt import SHARES, Briefing, Job
 from meta.mutators.llm.reply import MOST_REASON, BadReply, WrittenChild, child_of, known_rows, parsed, schema
 from meta.mutators.llm.traces import Toolbox, Trace, related
@@ -100,7 +100,7 @@ class Writer:
             reason=answer.why if answer and not wrong else "",
             evidence_ids=rows,
             parent_ids=parent_ids(parents),
-            calls=self._paid(talk, messages, instruction, job, answer),
+            calls=self._calls(talk, messages, instruction, job, answer),
             refusal=wrong,
             remark="; ".join(filter(None, [remark, *left_out])),
             repair=None if reply is None or final else partial(self._again, parents, job, instruction, reply.text),
@@ -147,7 +147,7 @@ class Writer:
         except ProgramError as bad:
             return answer, "", [], bad.message
 
-    def _paid(
+    def _calls(
         self, talk: Talk, messages: Sequence[Message], instruction: Program, job: Job, answer: WrittenChild | None
     ) -> ModelCalls:
         return ModelCalls(

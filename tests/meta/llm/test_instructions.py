@@ -13,7 +13,7 @@ from analysis.effects.rows import MutationCredit
 from analysis.ledger.writing_events import MutationEvent
 from inner_loop.events import CallEvent
 from inner_loop.models.client import ModelClient
-from meta.mutators.llm.budget import PER_GENERATION, GenerationCalls
+from meta.mutators.llm.calls import PER_GENERATION, GenerationCalls
 from meta.mutators.llm.instructions import MOST, PURPOSE, Instructions
 from programs.errors import MetaloopError
 from programs.program import Program

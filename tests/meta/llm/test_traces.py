@@ -13,7 +13,7 @@ import pytest
 
 from analysis.export import open_written, write
 from analysis.study import query
-from meta.mutators.llm.budget import ROUNDS
+from meta.mutators.llm.calls import ROUNDS
 from meta.mutators.llm.reply import WrittenChild, child_of, parsed
 from meta.study.begin import create
 from meta.study.plan import Plan

@@ -14,7 +14,7 @@ import pytest
 from analysis.effects.rows import DirectiveUse, MutationCredit
 from inner_loop.models.client import ModelClient
 from meta.mutators.base import ChildProposal, Mutator, ParentProgram
-from meta.mutators.llm.budget import GenerationCalls
+from meta.mutators.llm.calls import GenerationCalls
 from meta.mutators.llm.instructions import Instructions
 from meta.mutators.llm.prompt import Briefing, Control, Job, Tried
 from meta.mutators.llm.write import JOBS, OPERATORS, Writer
