@@ -190,7 +190,7 @@ def whole(contest: Contest, port: int, browser: Browser) -> None:
         "const fresh = copy.querySelector('[name=text]'); fresh.value = '---\\nmetalop:\\n---\\n# x\\n'; "
         "fresh.dispatchEvent(new Event('input')); })()"
     )
-    until(browser, "document.querySelector('#found').textContent.includes('did you mean metaloop?')")
+    until(browser, "document.querySelector('#found').textContent.includes('metalop is ignored')")
     submit(browser, "/enter", "location.pathname.startsWith('/entry/')", text="# Mine\n\n- <script>alert(1)</script>\n")
     state = "document.querySelector('.states [aria-current]').textContent"
     assert browser.value(state) == "queued"
