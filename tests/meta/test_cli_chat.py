@@ -162,8 +162,8 @@ def test_a_run_is_recorded_replayed_capped_and_resumed_by_the_command(here: Path
     assert again.returncode == 0, again.stderr
     for sql in (FIGURES, STANDINGS):
         assert query(here / "one", sql) == query(here / "two", sql)
-    capped = cli("match", *shared, "-s", "three", "--max-tokens", "10000", cwd=here, env=env)
-    assert capped.returncode == 3 and "--max-tokens 10000 is reached" in capped.stderr
+    capped = cli("match", *shared, "-s", "three", "--max-tokens", "5000", cwd=here, env=env)
+    assert capped.returncode == 3 and "--max-tokens 5000 is reached" in capped.stderr
     resumed = cli("match", "--resume", "three", "--max-tokens", "900000", cwd=here, env=env)
     assert resumed.returncode == 0, resumed.stderr
     assert query(here / "one", STANDINGS) == query(here / "three", STANDINGS)
