@@ -16,14 +16,13 @@ from typing import TYPE_CHECKING
 
 from analysis.ledger.writing_events import MutationEvent
 from analysis.statistics import between_variance
-from meta.mutators.base import ChildProposal, Mutator
+from meta.mutators.base import ChildProposal, ModelMutator, Mutator
 from meta.mutators.mix import Mix
 
 if TYPE_CHECKING:
     import numpy as np
 
     from analysis.effects.rows import MutationCredit
-    from meta.mutators.llm.write import Writer
 
 # Device time that costs one dollar: a rented accelerator at two dollars an hour.
 SECONDS_PER_USD = 1800.0
@@ -117,12 +116,12 @@ class Bandit:
     def __init__(
         self,
         offline: Mix,
-        asking: Sequence[Writer],
+        asking: Sequence[ModelMutator],
         arms: Mapping[Name, ArmHistory],
         race_seconds: float,
         first_usd: Mapping[str, float],
     ) -> None:
-        self._asking: dict[Name, Writer] = {(m.name, m.model): m for m in asking}
+        self._asking: dict[Name, ModelMutator] = {(m.name, m.model): m for m in asking}
         self._arms: dict[Name, Mutator] = {**{(m.name, None): m for m in offline.operators}, **self._asking}
         self._believed = believe([*self._arms], arms, race_seconds, first_usd)
         known = {name: arms.get(name, ArmHistory()) for name in self._arms}

@@ -76,6 +76,21 @@ class Mutator(Protocol):
         """A child that differs from its parents; None if this evidence and these parents offer nothing."""
 
 
+class ModelMutator(Mutator, Protocol):
+    """One that calls a model, the same for all proposals of a generation."""
+
+    @property
+    def model(self) -> str:
+        """The preferred one."""
+
+    @property
+    def open(self) -> bool:
+        """Whether it can still call."""
+
+    def report(self, proposal: ChildProposal, refusal: str) -> None:
+        """What became of a proposal, of any mutator: later prompts show it."""
+
+
 class OfflineMutator(Mutator, Protocol):
     """One that calls no model."""
 

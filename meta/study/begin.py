@@ -47,11 +47,10 @@ def create(
     """
     instructions: list[Program] = []
     if model_config and model_config.models:
-        from meta.mutators.llm.calls import calls_tools
+        from meta.mutators.llm.calls import reads_traces
 
-        if model_config.traces == "auto":
-            traces = "tools" if calls_tools(model_config) else "none"
-            model_config = model_config.model_copy(update={"traces": traces})
+        traces = "tools" if reads_traces(model_config) else "none"
+        model_config = model_config.model_copy(update={"traces": traces})
         instructions = [meta_program] if meta_program else shelf.meta_programs()
     refuse_twice([task, *further], reserve)
     taught, before = learnt.program if learnt else None, past.champion if past else None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from analysis.ledger.writing_events import ToolRound, ToolUse
 from inner_loop.models import prices
@@ -17,15 +16,12 @@ from inner_loop.models.scrub import scrub
 from inner_loop.models.tools import NOTHING, Offer
 from inner_loop.run_context import ModelConfig
 from meta.mutators.bandit import SECONDS_PER_USD
+from meta.mutators.llm.traces import READ_BYTES, Toolbox
 from programs.errors import CredentialMissing, MetaloopError, NotFound
-
-if TYPE_CHECKING:
-    from meta.mutators.llm.traces import Toolbox
 
 PER_GENERATION = 10_000  # call numbers reserved for each generation
 PROMPT_BYTES = 90_000  # a longer prompt is not sent
 ROUNDS, AT_ONCE = 6, 4  # of tool calls for one proposal, and calls of one round
-READ_BYTES = 60_000  # of all answers of tools to one proposal
 TOOLS = 4_000  # bytes of the tools' descriptions and of their error messages
 TRIES = 2  # replies per child, each of which may be repaired once
 SELDOM = 3.0  # times the cost of racing a child: a dearer call is hardly ever worth it
@@ -152,6 +148,11 @@ def calls_tools(config: ModelConfig) -> bool:
         return False
 
 
+def reads_traces(config: ModelConfig) -> bool:
+    """Whether writers get tools; what is not set is decided by LiteLLM's table."""
+    return config.traces == "tools" or (config.traces == "auto" and calls_tools(config))
+
+
 def replies(children: int) -> int:
     """The most of one generation, repairs and a new instruction included."""
     return 2 * TRIES * children + 1
@@ -160,7 +161,7 @@ def replies(children: int) -> int:
 def bill(generations: int, children: int, config: ModelConfig) -> Bill:
     """The total if everything takes its worst case: a token has at least one byte, and before a reply that is no
     repair there may be rounds of tools."""
-    rounds = ROUNDS if config.traces == "tools" or (config.traces == "auto" and calls_tools(config)) else 0
+    rounds = ROUNDS if reads_traces(config) else 0
     talk = READ_BYTES + TOOLS + rounds * config.reply_tokens if rounds else 0
     return at_most(config, generations * (replies(children) + rounds * TRIES * children), PROMPT_BYTES + talk)
 

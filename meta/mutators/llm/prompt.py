@@ -94,7 +94,7 @@ class Briefing:
     names: Mapping[str, str] = field(default_factory=dict)
     programs: Mapping[str, Program] = field(default_factory=dict)
     siblings: list[Tried] = field(default_factory=list)
-    _systems: dict[tuple[str, float, bool], tuple[str, RowIds]] = field(default_factory=dict, compare=False)
+    _systems: dict[tuple[str, float], tuple[str, RowIds]] = field(default_factory=dict, compare=False)
 
     @property
     def scripted(self) -> bool:
@@ -109,7 +109,7 @@ class Briefing:
         self, parents: Sequence[ParentProgram], job: Job, instruction: Program, share: float, files: Sequence[str]
     ) -> tuple[list[Message], dict[str, str]]:
         """The prompt, and the rows that it shows by their short ids. ``files``: the traces that tools can read."""
-        system, ids = self._system(instruction, share, bool(files))
+        system, ids = self._system(instruction, share)
         programs = [parent.program for parent in parents]
         marks = [IdeaMarks.of(program, self.evidence, share > 0) for program in programs]
         best = next((p for p in self.evidence.programs if p.program_id in {*self.programs} - {*_ids(programs)}), None)
@@ -129,17 +129,17 @@ class Briefing:
             best=(best, self.programs[best.program_id]) if best and share == 1.0 and not self.scripted else None,
             unit=self.evidence.unit,
             siblings=_counted(self.siblings)[-int(SIBLINGS * share) :] if share else [],
-            names=[name for name, _ in _parts(programs[0])],
-            others=[name for name, _ in _parts(programs[-1])],
+            names=_parts(programs[0]),
+            others=_parts(programs[-1]),
             files=files,
             patches=bool(files) and self.scripted,
             has_edits=any(task.edits.knobs for task in self.tasks),
         )
         return [Message("system", system), Message("user", user)], dict(ids.by_short)
 
-    def _system(self, instruction: Program, share: float, reads: bool) -> tuple[str, RowIds]:
+    def _system(self, instruction: Program, share: float) -> tuple[str, RowIds]:
         """The same for all proposals of a generation with that instruction, so providers may cache it."""
-        key = instruction.program_id, share, reads
+        key = instruction.program_id, share
         if key not in self._systems:
             ids = RowIds()
             facts = clipped(page(self.evidence, ids, untried(self.evidence, self.tasks), share), MOST_BYTES)
@@ -203,10 +203,9 @@ def _read_by_script(text: str, program: Program) -> str:
     return f"{front}{''.join(kept).rstrip()}\n{note}"
 
 
-def _parts(program: Program) -> list[tuple[str, str]]:
-    """Headings with their paths, then the other files of a program, each with its text."""
-    named = {s.heading: s.text for s in sections(program.text) if s.level}
-    return [*named.items(), *program.further.items()]
+def _parts(program: Program) -> list[str]:
+    """Headings with their paths, then the other files of a program."""
+    return list(dict.fromkeys([*(s.heading for s in sections(program.text) if s.level), *program.further]))
 
 
 def _counted(tried: Sequence[Tried]) -> list[Tried]:

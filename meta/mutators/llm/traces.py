@@ -22,7 +22,6 @@ from arena.task_study import tasks_of
 from inner_loop.models.scrub import scrub
 from inner_loop.models.tools import Tool, ToolCall
 from inner_loop.researchers.reply import BadEdit, parse
-from meta.mutators.llm.calls import READ_BYTES
 from meta.mutators.llm.templates import fenced, render
 from programs.text import clipped, one_line
 
@@ -34,7 +33,7 @@ MOST_FILE = 60_000  # bytes of a text
 MOST_DIFF = 2_000  # bytes of an experiment's
 MOST_FILES = 40  # that are listed
 MOST_LINES, MOST_HITS, MOST_WIDTH = 200, 40, 400  # of one answer; characters of a line
-MOST_BYTES = 12_000  # of one answer
+MOST_BYTES, READ_BYTES = 12_000, 60_000  # of one answer, and of all answers to one proposal
 CONTROLS = ("control", "a/a")
 NEAR = ("", "parent: ", "control: ", "related to a parent: ", "in a match with a parent: ")
 ENDED = "the reading limit of this proposal is reached: write your reply now"

@@ -15,9 +15,9 @@ from inner_loop.models.client import ModelClient
 from inner_loop.models.contract import Message
 from inner_loop.models.tools import ToolCall, called
 from meta.mutators.llm import traces
-from meta.mutators.llm.calls import READ_BYTES, ROUNDS, GenerationCalls, Talk, calls_tools
+from meta.mutators.llm.calls import ROUNDS, GenerationCalls, Talk, calls_tools
 from meta.mutators.llm.reply import WrittenChild, schema
-from meta.mutators.llm.traces import Toolbox, Trace, related
+from meta.mutators.llm.traces import READ_BYTES, Toolbox, Trace, related
 from programs.errors import MetaloopError
 from tests.llm import fixtures
 from tests.llm.kits import KEY, MODEL, environment, kit, staff
