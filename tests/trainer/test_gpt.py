@@ -109,8 +109,10 @@ def test_a_loss_that_is_no_number_ends_the_run(prepare: Any, monkeypatch: pytest
 
 @pytest.mark.slow
 def test_an_experiment_is_one_command_that_takes_a_part_of_the_budget(tmp_path: Path) -> None:
-    task = replace(TASK, device="cpu", budget_seconds=4.0)
+    task = replace(TASK, device="cpu", budget_seconds=20.0)
     with trainer_for(task, DataStore(task, Streams.from_seed(1), tmp_path)) as trainer:
-        outcome = trainer.run(Spec(task.baseline(), 1, fraction=0.5))
+        outcome = trainer.run(Spec(task.baseline(), 1, fraction=0.1))
     assert outcome.status == "ok" and outcome.metric is not None and 1.5 < outcome.metric < 8.0, outcome.reason
-    assert outcome.trust == "self-reported" and re.search(r"training_seconds: [23]\.", outcome.log)
+    assert outcome.trust == "self-reported"
+    seconds = re.search(r"training_seconds: ([\d.]+)", outcome.log)
+    assert seconds is not None and 2.0 <= float(seconds[1]) < 10.0, outcome.log  # one step may take seconds more
