@@ -112,6 +112,7 @@ def test_the_brief_opens_with_the_best_scripts_and_what_is_new_on_top(facts: Evi
     rows = [line for line in text.splitlines() if line.startswith("- [e")]
     assert not any(f" {label(key)}:" in line for line in rows for key in inside)
     assert text.count("on the untouched script, n=") == sum("untouched" in line for line in rows)
+    assert ("(new)" in text) == ('"new" means' in text) and bool(rows) == ("Rows are in the order" in text)
     assert "in no experiment yet: `lr=7`" in text
     every = {c.credit_id for c in (*facts.edits, *facts.directives)} | {run for s in facts.finals for run in s.run_ids}
     assert set(ids.by_short.values()) <= every
@@ -162,10 +163,10 @@ def test_a_clear_gain_is_never_called_unclear_and_every_edit_is_counted() -> Non
     [better] = [line for line in text.splitlines() if line.startswith("- also better: ")]
     [unclear] = [line for line in text.splitlines() if line.startswith("- unclear: ")]
     assert better.count("`lr=") == 6 and "lr" not in unclear and unclear.count("`wd=") == 6
-    assert "- 6 further edits are left out here: 4 better, 2 unclear\n" in text
+    assert "- 6 further edits are only counted: 4 better, 2 unclear\n" in text
     failing = evidence_of(*(edit("LR", value, 0.0, failures=16) for value in range(50)))
     named = page(failing, RowIds(), {failing.task: [f"`wd={value}`" for value in range(40)]})
-    assert "- 26 further edits are left out here: 18 failed every time, 8 in no experiment yet\n" in named
+    assert "- 26 further edits are only counted: 18 failed every time, 8 in no experiment yet\n" in named
     short = page(evidence_of(*many[:4]), RowIds(), rows=0.2)
     assert "unclear" not in short and "- also better: " in short
 

@@ -63,7 +63,7 @@ def play(litellm_loaded: None, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 def is_short(prompt: str) -> bool:
     """Whether the context left out proposals, or edits that a whole page names."""
-    hidden = re.search(r"further edits are left out here: (.*)", prompt)
+    hidden = re.search(r"further edits are only counted: (.*)", prompt)
     lists = {line.split(": ")[0]: line.count(", ") + 1 for line in prompt.splitlines() if line.startswith("- ")}
     short = (
         [f" {kind}" in hidden[1] and lists.get(f"- {name}", 0) < n for kind, (name, n) in FULL.items()]

@@ -176,7 +176,7 @@ def test_a_writer_knows_what_names_mean_and_what_the_untouched_script_has() -> N
     ):
         briefing = Briefing([Task.load(name)], "scripted", PLANTED)
         (system, _), _ = briefing.messages([ParentProgram(LISTED, None)], Job("improve"), OWN, 1.0, ())
-        assert told in system.text and "waits until it does" in system.text
+        assert told in system.text and "waits until all hold" in system.text
 
 
 def test_prompts_say_causes_of_randomised_and_paired_rows_only(make: Make) -> None:
