@@ -9,7 +9,7 @@ from analysis.ledger.writing_events import ToolRound, ToolUse
 from inner_loop.models import prices
 from inner_loop.models.bill import Bill, at_most
 from inner_loop.models.client import ModelClient, Stopped
-from inner_loop.models.context_size import bytes_of, fits, offer_tokens, prompt_tokens
+from inner_loop.models.context_size import fits, offer_tokens, prompt_tokens
 from inner_loop.models.contract import Message, NoReply, PromptTooLong, Reply
 from inner_loop.models.provider import litellm
 from inner_loop.models.scrub import scrub
@@ -64,9 +64,8 @@ class GenerationCalls:
         return not self.silent and self._left > 0
 
     def fits(self, messages: Sequence[Message], spare: int = 0) -> bool:
-        """Whether a prompt and the longest reply fit into the models' context."""
-        room = self._config.context_tokens
-        return bytes_of(messages) <= PROMPT_BYTES + spare and fits(messages, room, self._config.reply_tokens, spare)
+        """Whether a conversation and the longest reply fit into the models' context beside so many ``spare`` tokens."""
+        return fits(messages, self._config.context_tokens, self._config.reply_tokens, spare)
 
     def too_long(self, purpose: str, messages: Sequence[Message]) -> None:
         """Note once for each purpose that its shortest prompt does not fit; it is not sent."""

@@ -8,10 +8,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from inner_loop.behaviour import misfit
+from inner_loop.models.context_size import bytes_of
 from inner_loop.models.contract import Message, Reply
 from inner_loop.models.scrub import scrub
 from meta.mutators.base import ChildProposal, ModelCalls, ParentProgram, parent_ids
-from meta.mutators.llm.calls import GenerationCalls, Talk
+from meta.mutators.llm.calls import PROMPT_BYTES, GenerationCalls, Talk
 from meta.mutators.llm.prompt import SHARES, Briefing, Job
 from meta.mutators.llm.reply import MOST_REASON, BadReply, WrittenChild, child_of, known_rows, parsed, schema
 from meta.mutators.llm.traces import Toolbox, Trace, related
@@ -122,7 +123,7 @@ class Writer:
         for share in SHARES:
             reads = bool(files) and share == 1.0
             messages, ids = build(share, files if reads else [])
-            if self.calls.fits(messages, ROUND_BYTES // 3 if reads else 0):
+            if bytes_of(messages) <= PROMPT_BYTES and self.calls.fits(messages, ROUND_BYTES // 3 if reads else 0):
                 return messages, ids, reads
         self.calls.too_long(purpose, messages)
         return None

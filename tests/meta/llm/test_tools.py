@@ -15,7 +15,7 @@ from inner_loop.models.client import ModelClient
 from inner_loop.models.contract import Message
 from inner_loop.models.tools import ToolCall, called
 from meta.mutators.llm import traces
-from meta.mutators.llm.calls import ROUNDS, GenerationCalls, Talk, calls_tools
+from meta.mutators.llm.calls import PROMPT_BYTES, ROUNDS, GenerationCalls, Talk, calls_tools
 from meta.mutators.llm.reply import WrittenChild, schema
 from meta.mutators.llm.traces import READ_BYTES, Toolbox, Trace, related
 from programs.errors import MetaloopError
@@ -171,6 +171,12 @@ def test_a_round_is_answered_and_written_down(server: ToolServer) -> None:
     assert "tools" not in events[1] and found.tokens == sum(e["tokens"] for e in events)
     assert called(events[0]["tools"]) == (ToolCall("call_2_0", "search", '{"pattern": "keep"}'),)
     assert talk(recorded=events) == replace(found, reply=replace(found.reply)) and len(server.seen) == 2
+
+
+def test_a_long_prompt_leaves_room_for_what_tools_find(server: ToolServer) -> None:
+    asked = [Message("system", "s" * (PROMPT_BYTES - 10)), Message("user", "u")]
+    found = calls().converse(MODEL, asked, "mutate bold", schema(WrittenChild), Toolbox(FILES))
+    assert "experiment 1 e1 on 0" in found.rounds[0].tools[0].result  # no context is known that it could fill
 
 
 def test_the_last_round_is_closed_and_names_the_tools_all_the_same(server: ToolServer) -> None:
