@@ -51,7 +51,6 @@ CASES = {
     "imports": Case("2 20", ("import_rows: 40", "import_lost: 0", "import_bytes: #")),
     "instruction_arms": Case("1", ("share of draws of the planted one", "studies in which it was written: # of 1")),
     "jobs": Case("{tmp}/jobs {quick} --jobs 2", ("2 requests, 0 answered, # tokens each", "children 0")),
-    "load_ways": Case("6 1 1", ("idle: 0.000 nats, ranks 1.000, 0 of 6", "scaled: # nats, ranks #, # of 6 fail")),
     "metering": Case("--only loop", ("loop: charged #, cgroup #", "worst: #%")),
     "mutants": Case("check", ("mutations: #", "lost: 0")),
     "nights": Case("{tmp}/nights.jsonl 1 8 1 tabular", ("1 nights on 1 tasks, gain of main", "at least as good")),
@@ -77,7 +76,6 @@ CASES = {
     "simulated": Case("1 1", ("confirmed: # of 1", "mean_gains: champion #, stock #")),
     "startup": Case("1", ("help_wall_seconds: #",)),
     "size": Case("", ("trainer: # thousand tokens, # lines",)),
-    "travel": Case("{tmp}/travel.jsonl 2 1", ("all, 1 tasks, 1 cells: ", "stock's last score, median: #")),
 }
 #: Why a command is not run here.
 NOT_HERE = {
