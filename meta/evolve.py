@@ -83,7 +83,7 @@ def night(
     Evolution(study, plan, executor, lineage, progress).admit(starters)
     play_night(study, executor, progress)
     progress({"kind": "note", "text": "computing what each program contributed"})
-    seen = night_seen(study)
+    seen = night_seen(study, lineage, progress)
     admit(study, lineage, seen.following, 0, "next", [seen.parent.program_id], "for the next night")
     return crown(study, lineage, seen.following, seen.claim, night=seen)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from analysis.effects.contributions import block_test, contributions, seed_sd, turns_of
+from analysis.report.evidence import Evidence
 from analysis.study import read_study
 from analysis.verdict.decision import LEVEL, Contributed
 from arena.arms import Entry
@@ -15,19 +16,26 @@ from arena.harvest import best_final
 from arena.race import Allocation
 from arena.study import Study
 from arena.task_set import TaskSet, evidence_of
+from arena.task_study import all_tasks
+from meta.breed import judge, next_version, write_down
 from meta.claim import OWN, Claim, claim
+from meta.lineage import Lineage
 from meta.mutators.base import ParentProgram
+from meta.mutators.llm.author import author_of
 from meta.mutators.offline.write_ideas import WriteIdeas
+from meta.novelty import novelty_on
 from meta.study.plan import TURNS
 from programs.program import Program
 
 NIGHT = "night"  # label, purpose and role
+TRIES = 3  # replies of models for the program of the next night, each of which may be repaired once
 
 
 @dataclass(frozen=True)
 class NightSeen:
     """``tested``: the program that the one test compares with the first; ``contributed``: of each program;
-    ``following``: for the next night, the better one, else the user's with ideas from this night's evidence."""
+    ``following``: for the next night, the better one by the test, else a child that a model writes of the one that
+    gained most a turn, or without models the user's with ideas from this night's evidence."""
 
     tested: Program
     following: Program
@@ -51,7 +59,7 @@ def play_night(study: Study, executor: Executor, progress: Progress) -> None:
     best_final(tasks.studies[0], executor)
 
 
-def night_seen(study: Study) -> NightSeen:
+def night_seen(study: Study, lineage: Lineage, progress: Progress) -> NightSeen:
     """What the turns show. The claim is about gains per turn, in the task's unit, with the p of the block test."""
     programs = programs_of(study)
     first, tested = programs[:2]
@@ -67,9 +75,39 @@ def night_seen(study: Study) -> NightSeen:
         for one, mine in ((one, each.get(one.program_id)) for one in programs)
     )
     parent, following = first, tested
-    if p >= LEVEL:
+    per_turn = {one.program_id: one.gain / one.turns for one in each.values()}
+    best = max(programs, key=lambda one: per_turn.get(one.program_id, 0.0))
+    child = written(study, lineage, best, facts, progress) if p >= LEVEL else None
+    if child:
+        parent, following = best, child
+    elif p >= LEVEL:
         parent = study.program(str(study.config.plan["origin"]))
         rng = np.random.default_rng(study.streams.seed("search", NIGHT, "next"))
-        child = WriteIdeas().propose([ParentProgram(parent, None)], facts, rng)
-        following = parent.with_text(child.text, f"{parent.name}-next") if child else parent
+        ideas = WriteIdeas().propose([ParentProgram(parent, None)], facts, rng)
+        following = parent.with_text(ideas.text, f"{parent.name}-next") if ideas else parent
     return NightSeen(tested, following, parent, contributed, seen)
+
+
+def written(study: Study, lineage: Lineage, parent: Program, facts: Evidence, progress: Progress) -> Program | None:
+    """The child of a program that the study's models write, once; None without models or where they write none. Raises
+    as `GenerationCalls.ask`."""
+    if known := [m.child_id for m in study.state.mutations if m.accepted and m.child_id]:
+        return study.program(known[0])
+    author = author_of(study, progress)
+    if author is None or study.state.mutations:
+        return None
+    writer, novelty = author.writers(1, facts)[0], novelty_on(all_tasks(study))
+    for program_id in study.state.programs:
+        novelty.meet(study.program(program_id))
+    rng = np.random.default_rng(study.streams.seed("search", NIGHT, "next"))
+    name = next_version(parent.name, [one.name for one in study.state.programs.values()])
+    attempts = []
+    for _ in range(TRIES):
+        proposal = writer.propose([ParentProgram(parent, None)], facts, rng)
+        while proposal:
+            attempts.append(judge(proposal, parent, name, novelty))
+            writer.report(proposal, refusal := attempts[-1].refusal)
+            proposal = proposal.repair(refusal) if attempts[-1].faulty and proposal.repair else None
+        if not attempts or not attempts[-1].refusal:
+            break
+    return next(iter(write_down(study, lineage, attempts, 1)), None)

@@ -225,7 +225,7 @@ def night(budget: float, task: Task) -> Plan:
     fresh = next(seeds for most, seeds in NIGHT_SEEDS if experiments < most)
     none = dict.fromkeys((field.name for field in fields(Plan) if field.default is MISSING), 0)
     run_budget = (experiments - (2 + task.timed) * fresh) * task.cost_seconds
-    return Plan(**{**none, "run_budget": run_budget}, night=1, confirm_seeds=fresh, baseline_seeds=fresh)  # type: ignore[arg-type]
+    return Plan(**{**none, "run_budget": run_budget, "children": 1}, night=1, confirm_seeds=fresh, baseline_seeds=fresh)  # type: ignore[arg-type]
 
 
 def scaled(plan: Plan, factor: float) -> Plan:

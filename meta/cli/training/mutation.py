@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,15 +25,16 @@ def load(path: str | None) -> Program | None:
 
 def billed(cost: Cost, plan: Plan, model_config: ModelConfig) -> Cost:
     """The cost with the most that writing programs takes; the same where no model writes programs."""
-    if not model_config.models or not plan.generations or os.environ.get("METALOOP_REPLAY"):
+    generations = plan.generations or plan.night
+    if not model_config.models or not generations or os.environ.get("METALOOP_REPLAY"):
         return cost
     from meta.cli.training.researcher_choice import UNPRICED
     from meta.mutators.llm.calls import bill as most
     from meta.mutators.llm.calls import sentence
 
-    limit = most(plan.generations, plan.children, model_config)
+    limit = most(generations, plan.children, model_config)
     price = cost.facts["price"].replace(FREE, "own device")
-    price += f"; {sentence(limit, model_config, plan.child_runs * plan.run_budget)}"
+    price += f"; {sentence(limit, model_config, plan.child_runs * plan.run_budget or math.inf)}"
     price += UNPRICED.format(model_config.models[0]) * (limit.usd is None and UNPRICED[:10] not in price)
     spent = {"mutation_calls": limit.calls, "mutation_tokens": limit.tokens, "mutation_usd": limit.usd}
     return cost.knowing(**spent).saying(price=price)

@@ -56,13 +56,13 @@ class Author:
             for model in config.models
         }
 
-    def chooser(self, mix: Mix, generation: int, facts: Evidence) -> Bandit:
-        """The operators of a generation, offline and with models, with the results of their children so far."""
-        study, staff, plan = self.study, self.study.config.staff, self.study.config.plan
+    def writers(self, generation: int, facts: Evidence) -> list[Writer]:
+        """Each operator with each model, for the children of a generation."""
+        study, staff = self.study, self.study.config.staff
         calls = GenerationCalls(
             self.clients,
             generation=generation,
-            most=replies(plan["children"]),
+            most=replies(study.config.plan["children"]),
             config=staff,
             note=lambda text: self.progress({"kind": "note", "text": text}),
             stopped=lambda: drained(study),
@@ -74,12 +74,16 @@ class Author:
             instructions.extend(calls, staff.models[0], facts.unit)
         briefing = brief(study, facts)
         traces = gather(study, generation) if staff.traces == "tools" else ()
-        writers = [
+        return [
             Writer(name, model, calls, briefing, instructions, traces) for model in staff.models for name in OPERATORS
         ]
+
+    def chooser(self, mix: Mix, generation: int, facts: Evidence) -> Bandit:
+        """The operators of a generation, offline and with models, with the results of their children so far."""
+        study, plan = self.study, self.study.config.plan
         race = plan["child_runs"] * sum(on.cost.run for on in tasks_of(study))
         arms = arm_histories(study.state.mutations, facts.mutations)
-        return Bandit(mix, writers, arms, race, usual_usd(staff))
+        return Bandit(mix, self.writers(generation, facts), arms, race, usual_usd(study.config.staff))
 
 
 def author_of(study: Study, progress: Progress) -> Author | None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from analysis.effects.rows import Key, canonical, plain
 from analysis.report.evidence_text import RowIds, page, quoted
 from analysis.study import read_study
-from analysis.tables import statement, typed_rows
+from analysis.tables import rows, statement, typed_rows
 from arena.task_study import tasks_of
 from inner_loop.models.contract import Message
 from meta.mutators.base import ParentProgram
@@ -83,7 +83,8 @@ class Job:
 @dataclass(frozen=True)
 class Briefing:
     """The facts for the proposals of one generation. ``siblings``: those so far; ``names`` of programs by id, and
-    ``programs`` themselves; ``families``: the tasks are examples of the families that the study is over."""
+    ``programs`` themselves; ``families``: the tasks are examples of the families that the study is over; ``turns``: of
+    a night, what each program contributed."""
 
     tasks: Sequence[Task]
     researcher: str
@@ -91,6 +92,7 @@ class Briefing:
     control: Control | None = None
     tried: Sequence[Tried] = ()
     families: bool = False
+    turns: Sequence[Mapping[str, Any]] = ()
     names: Mapping[str, str] = field(default_factory=dict)
     programs: Mapping[str, Program] = field(default_factory=dict)
     siblings: list[Tried] = field(default_factory=list)
@@ -157,6 +159,7 @@ class Briefing:
                 families=self.families,
                 scripted=self.scripted,
                 control=self.control,
+                turns=self.turns,
                 seed_sd=known.seed_sd if known.state == "measured" else None,
                 page=facts,
                 tried=clipped(render("tried.md.j2", tried=tried) if tried else "", MOST_BYTES // 4),
@@ -247,7 +250,8 @@ def _untried(task: Task, tried: set[Key]) -> Iterator[str]:
 def brief(study: Study, evidence: Evidence) -> Briefing:
     """From the study's ledger as it is now."""
     names = {program_id: program.name for program_id, program in study.state.programs.items()}
-    with read_study(study.folder, views=()) as con:
+    with read_study(study.folder, views=("contributions",)) as con:
+        turns = rows(con.execute(statement("night_contributed")))
         control = typed_rows(con.execute(statement("null_control"), {"task": study.task.name}), Control)
     credit = {m.child_id: m for m in evidence.mutations}
     tried = [
@@ -267,6 +271,7 @@ def brief(study: Study, evidence: Evidence) -> Briefing:
         control[0] if control else None,
         tried,
         study.config.families is not None,
+        turns,
         names,
         {program_id: study.program(program_id) for program_id in study.state.programs},
     )

@@ -13,12 +13,14 @@ from analysis.study import query
 from arena.drain import Drained
 from arena.inprocess import InProcessExecutor
 from bench.whole import Unwritten
+from meta.cli.main import run
 from meta.evolve import search
 from meta.study.begin import create, take_up
 from programs.program import Program
 from programs.shelf import meta_programs
-from tests.llm import writer
+from tests.llm import crowd, writer
 from tests.llm.kits import KEY, MODEL, environment, staff
+from tests.llm.researcher import prompt_of
 from tests.llm.server import Answer, Faulty, LlmServer, never
 from tests.meta.llm.test_write import HARM
 from tests.studies import TINY, planted, silent
@@ -166,3 +168,30 @@ def test_instructions_are_rows_of_credit_over_their_children(ended: Path) -> Non
     for row in rows:
         assert row["estimate"] == pytest.approx(of[row["program_id"]]["gain"])
         assert row["label"] == names[row["program_id"]] and row["design"] == "observational"
+
+
+def test_at_the_end_of_a_night_a_model_writes_a_child_of_the_program_that_gained_most(
+    litellm_loaded: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompts: list[str] = []
+
+    def answer(body: dict[str, Any]) -> str:
+        prompts.append(prompt_of(body))
+        return crowd.answer(body)
+
+    task, study = planted(tmp_path / "task"), tmp_path / "night"
+    (tmp_path / "mine.md").write_text("# Mine\n\nChange one thing. Keep it if the loss is lower.\n")
+    words = ["improve", str(tmp_path / "mine.md"), "-t", str(task.folder), "-m", MODEL, "--budget", "2.4s", "-j", "1"]
+    with LlmServer(answer) as server:
+        environment(monkeypatch, server.url)
+        assert run([*words, "--seed", "1", "-s", str(study), "-y", "-q"]) == 0
+    *refused, row = mutations(study, "operator, parent_ids, child_id, accepted")
+    gains = query(study, "SELECT program_id, turns, gain / turns AS each FROM contributions ORDER BY each DESC")
+    assert [one["accepted"] for one in (*refused, row)] == [*([False] * len(refused)), True]
+    assert row["parent_ids"] == [gains[0]["program_id"]]
+    asked, *_ = [text for text in prompts if text.startswith("You write research programs")]
+    assert all(f": {one['turns']} turns, " in asked for one in gains) and "A/A" not in asked
+    assert query(study, "SELECT program_id FROM programs WHERE generation = 1") == [{"program_id": row["child_id"]}]
+    assert Program.load(study / "champion.md").program_id == row["child_id"]
+    before = len(prompts)
+    assert run(["improve", "--resume", str(study), "-q", "-y"]) == 0 and len(prompts) == before
