@@ -9,7 +9,7 @@ from dataclasses import fields
 from datetime import datetime
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from programs.errors import UsageError
 from programs.text import word_list
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
 Record = TypeVar("Record", bound="DataclassInstance")
-Columns = TypeVar("Columns")  # a TypedDict
 # In order: a view may read those before it.
 SQL_VIEWS = word_list("""
     events studies matches arms programs directives run_starts verifications experiments calls runs baselines
@@ -107,14 +106,6 @@ def typed_rows(
         texts = [columns[name] not in _NUMBERS for name in names]
         chosen = [[through(value) for value in c] if text else c for c, text in zip(chosen, texts, strict=False)]
     return [kind(**dict(zip(names, row, strict=True))) for row in zip(*chosen, strict=True)]
-
-
-def rows_as(result: duckdb.DuckDBPyConnection, kind: type[Columns]) -> list[Columns]:
-    """The rows as typed dicts of that kind; they may have further columns. Raises LookupError for a missing one."""
-    names = {name for name, *_ in result.description or ()}
-    if missing := sorted(getattr(kind, "__required_keys__", frozenset()) - names):
-        raise LookupError(f"{kind.__name__}: the query has no column {', '.join(missing)}")
-    return cast("list[Columns]", rows(result))
 
 
 def record(row: Mapping[str, JsonValue], kind: type[Record]) -> Record:

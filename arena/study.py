@@ -149,9 +149,6 @@ class Study:
         """Request that the process of this study finish its experiments in flight and stop."""
         (self.folder / "stop").write_text(f"{os.getpid()}\n", encoding="utf-8")
 
-    def is_stop_requested(self) -> bool:
-        return (self.folder / "stop").exists()
-
     def record(self, event: Event) -> None:
         """Write an event to the ledger and apply it to the state."""
         if self._ledger is None:

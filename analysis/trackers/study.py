@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from analysis.study import read_study
 from analysis.tables import rows, statement
@@ -67,13 +67,6 @@ class TrackedStudy:
 
 
 Files = Callable[[TrackedRun], Mapping[str, str]]  # name → text
-
-
-class Tracker(Protocol):
-    def __call__(self, study: TrackedStudy, project: str, folder: Path, files: Files) -> str:
-        """Writes a study into a new project of a tool; how to look at it, in one line. ``folder``: for what the tool
-        writes on this machine; ``files``: what a run is kept with, if the tool keeps files."""
-        ...
 
 
 def tracked(folder: Path) -> TrackedStudy:

@@ -8,12 +8,11 @@ import pytest
 from meta.conformance import MutatorConformance
 from meta.mutators.base import Mutator
 from meta.mutators.mix import MUTATORS, Mix, named_operators
-from meta.mutators.offline.change_field import ChangeField, without_statement
+from meta.mutators.offline.change_field import ChangeField
 from meta.mutators.offline.cross_sections import CrossSections
 from meta.mutators.offline.reorder_ideas import ReorderIdeas
 from programs import shelf
 from programs.diff import diff
-from programs.edit import charter_fields
 from programs.program import Program
 from tests.planted_evidence import PLANTED, evidence, idea, propose
 from tests.programs.markdown import FIXTURES
@@ -98,12 +97,6 @@ def test_change_field_keeps_the_share_of_the_queue() -> None:
         assert proposal is not None
         shares = Program.parse(proposal.text).charter.proposers
         assert shares["queue"] / sum(shares.values()) == pytest.approx(0.9, abs=0.01)
-
-
-def test_a_charter_field_goes_with_those_that_mean_nothing_without_it() -> None:
-    parent = Program.parse("---\nmetaloop:\n  screen: {fraction: 0.25}\n  wave: 6\n---\nGo.\n")
-    texts = {without_statement(parent, each) for each in parent.directives if each.kind == "charter"}
-    assert "Go.\n" in texts and all(charter_fields(text) in ({}, charter_fields(parent.text)) for text in texts)
 
 
 def test_crossover_takes_whole_sections_from_either() -> None:

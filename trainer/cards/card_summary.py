@@ -67,16 +67,6 @@ def summary(task: Task) -> Summary:
     return Summary("measured" if same else "stale", *figures)
 
 
-def resolved_effects(task: Task) -> list[tuple[float, str]]:
-    """(gain in SD, label) of the edits whose effect one run detects; none of a card that is missing or stale."""
-    if task.card is None or summary(task).state != "measured":
-        return []
-    effects = task.card.get("effects")
-    rows = [one for one in effects if isinstance(one, dict)] if isinstance(effects, list) else []
-    resolved = [(_number(one.get("gain_sd")), one.get("label")) for one in rows if one.get("resolved") is True]
-    return [(gain, label) for gain, label in resolved if gain is not None and isinstance(label, str)]
-
-
 def _number(value: JsonValue) -> float | None:
     if not is_number(value):
         return None

@@ -46,11 +46,6 @@ def freshness(task: Task) -> str:
     return SEEDS if task.scoring.get("kind") == "printed" and not task.has_data else SPLIT
 
 
-def of_record(fresh: str, trust: str | None) -> str:
-    """As recorded; where nothing is, by the trust."""
-    return fresh or (SEEDS if trust == "self-reported" else SPLIT)
-
-
 def least(tasks: Sequence[Task]) -> str:
     return max(map(freshness, tasks), key=tuple(SAID).index)
 

@@ -10,19 +10,10 @@ import numpy as np
 from analysis.report.evidence import Evidence
 from meta.mutators.base import ChildProposal, ParentProgram, parent_ids
 from programs.charter import Charter
-from programs.directives import Directive
-from programs.edit import set_charter, unset_charter, without
-from programs.program import Program
+from programs.edit import set_charter, unset_charter
 
 Move = Mapping[str, Any]  # new values by dotted field
 
-# Fields that only work together: they are changed and deleted as one.
-GROUPS: tuple[tuple[str, ...], ...] = (
-    ("screen.fraction", "screen.promote", "wave"),
-    ("keep.rule", "keep.margin", "keep.pairs"),
-    ("branch.frontier", "branch.rewind_after"),
-    ("plateau.after", "plateau.then"),
-)
 _LADDERS: dict[str, tuple[float, ...]] = {
     "replicates": (1, 2, 3),
     "branch.frontier": (1, 2, 3),
@@ -53,19 +44,6 @@ _SEARCHES: tuple[dict[str, float], ...] = (
     {"local": 0.6, "recombine": 0.2, "random": 0.2},
     {"random": 1.0},
 )
-
-
-def without_statement(program: Program, gone: Directive) -> str:
-    """The document without a statement; a field of the charter goes with those that mean nothing without it.
-
-    Raises ProgramError where nothing would be left, or its neighbours would change.
-    """
-    if gone.kind != "charter":
-        return without(program, gone.directive_id).document
-    text, field = program.text, gone.text.partition(":")[0]
-    for each in next((group for group in GROUPS if field in group), (field,)):
-        text = unset_charter(text, each)
-    return text
 
 
 def moves(charter: Charter) -> list[Move]:
