@@ -81,7 +81,7 @@ class AgentLaunch:
             tools=agent_tools.commands(task) if task else {},
             hidden=(task.folder, *hidden) if task else (),
             allow_hosts=tuple(dict.fromkeys(self.recipe.hosts)),
-            gateway=gateway.socket if gateway else None,
+            gateway=gateway.path if gateway else None,
             gateway_port=PORT,
             limits=limits,
         )

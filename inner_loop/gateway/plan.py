@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from inner_loop.agents import recipe as agent_recipe
-from inner_loop.gateway.route import routes
+from inner_loop.gateway.route import LOCAL, routes
 from inner_loop.run_context import ModelConfig
 from programs.errors import CredentialMissing
 
@@ -23,7 +23,7 @@ def require(name: str, config: ModelConfig) -> None:
 def may_cost(name: str, config: ModelConfig) -> bool:
     """Whether the agent can reach a model or anything else beyond this machine."""
     recipe = agent_recipe.recipe_for(name, config)
-    far = any(not route.local for route in routes(recipe.gateway.api))
+    far = any(route.host not in LOCAL for route in routes(recipe.gateway.api))
     return far or agent_recipe.network(recipe, config) != "none"
 
 
