@@ -9,7 +9,6 @@ Nothing is charged if the budget is not measured device time: with fixed steps, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypedDict
 
 from inner_loop.agents.running import RunningAgent
 from inner_loop.bench import Bench
@@ -17,12 +16,6 @@ from inner_loop.events import AgentSandboxEvent, Emit, Event
 
 GRACE_CPU_SECONDS = 2.0  # for an agent to end by itself when the budget is spent; charged as overshoot
 _RECORD_SHARE = 0.01  # of the budget: further use that is recorded before the session ends
-
-
-class SandboxFacts(TypedDict, total=False):
-    """CPU-seconds in an agent's sandbox outside experiments, all of them charged; empty if they are not."""
-
-    sandbox_seconds: float
 
 
 class SandboxCharge:
@@ -74,8 +67,7 @@ class SandboxCharge:
             run_id, after = self._bench.run_id, len(self._bench.history)
             self._emit(AgentSandboxEvent(run_id=run_id, cpu_seconds=used, charged_seconds=charged, after=after))
 
-    def facts(self) -> SandboxFacts:
-        """For the agent, in seconds. Empty if nothing is charged."""
-        if not self._counts:
-            return {}
-        return {"sandbox_seconds": self._bench.meter.sandbox}
+    @property
+    def seconds(self) -> float | None:
+        """The charge so far, in CPU-seconds outside experiments; None if nothing is charged."""
+        return self._bench.meter.sandbox if self._counts else None

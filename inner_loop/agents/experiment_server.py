@@ -11,22 +11,20 @@ import json
 import select
 import shutil
 import socket
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from inner_loop.gateway.serving import private_socket
 from programs.closing import Closing
-from programs.errors import EnvironmentProblem
 
 _REQUEST_BYTES = 256 << 10
 _REQUEST_SECONDS = 2.0
 _ANSWER_SECONDS = 5.0
-_WAITING = 16
 
 
 class AgentRequest(BaseModel):
@@ -52,7 +50,7 @@ class AgentReply:
 
     text: str
     code: int = 0
-    facts: object = None
+    facts: dict[str, Any] | None = None
 
     def encode(self, style: str) -> bytes:
         text = json.dumps(self.facts, ensure_ascii=False) if style == "json" and self.facts is not None else self.text
@@ -64,22 +62,12 @@ class ExperimentServer(Closing):
 
     def __init__(self, answer: Callable[[AgentRequest], AgentReply]) -> None:
         self._answer = answer
-        self._folder = Path(tempfile.mkdtemp(prefix="metaloop-door-"))  # mode 700
-        self.path = self._folder / "socket"
-        self._listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            self._listening.bind(str(self.path))
-        except OSError as error:
-            self.close()
-            hint = "TMPDIR must be a short, writable path"  # a socket's path has 107 bytes at most
-            raise EnvironmentProblem(f"{self.path}: {error.strerror or error}", hint=hint) from None
-        self.path.chmod(0o666)  # the folder keeps others out; the agent's uid is not ours
-        self._listening.listen(_WAITING)
+        self.path, self._listening = private_socket()
         self._listening.setblocking(False)
 
     def close(self) -> None:
         self._listening.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.path.parent, ignore_errors=True)
 
     def serve(self, seconds: float) -> None:
         """Wait up to ``seconds`` for a caller and answer it. An exception from ``answer`` ends the run."""

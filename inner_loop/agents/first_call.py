@@ -49,7 +49,7 @@ def require_start(name: str, task: Task, context: RunContext) -> None:
         agent_worktree.lay(worktree, task, starter("stock"), (), None, PROMPT)
         launch.open_gateway(stack)
         server = stack.enter_context(ExperimentServer(answer))
-        runner = launch.runner(worktree, SECONDS, task=task, socket=server.path)
+        runner = launch.runner(worktree, SECONDS, task, server.path)
         ended = launch.run(runner, PROMPT, agent_tools.entry(task), attend=attend)
     if problem := launch.failure(ended):
         raise problem

@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
 from inner_loop.agents import recipe as agent_recipe
 from inner_loop.agents import tools as agent_tools
-from inner_loop.agents.access import AgentLimits
-from inner_loop.agents.running import AgentEnded, AgentRunner, RunningAgent
+from inner_loop.agents.running import AgentLimits, AgentRunner, RunningAgent
 from inner_loop.gateway.route import routes
-from inner_loop.gateway.server import PORT, Gateway
+from inner_loop.gateway.server import Gateway
 from inner_loop.run_context import RunContext
 from programs.errors import EnvironmentProblem
 from programs.text import one_line
@@ -48,43 +48,20 @@ class AgentLaunch:
             self.gateway = stack.enter_context(Gateway(upstreams, open_routes, self._context, shared=shared))
 
     def runner(
-        self,
-        worktree: Path,
-        seconds: float,
-        *,
-        task: Task | None = None,
-        socket: Path | None = None,
-        hidden: tuple[Path, ...] = (),
-        bare: bool = False,
+        self, worktree: Path, seconds: float, task: Task | None = None, socket: Path | None = None
     ) -> AgentRunner:
-        """What runs the agent's commands in a worktree, for at most ``seconds``; ``task`` and ``socket``: where it
-        requests experiments. ``bare``: without network and keys."""
-        named = agent_tools.environment(task, worktree) if task else {}
-        gateway = None if bare else self.gateway
-        limits = AgentLimits(wall_seconds=seconds)
-        if not bare:
-            ours = os.environ if self._context.sandboxed else own_variables()
-            named |= agent_recipe.environment(self.recipe, ours, everything=not self._context.sandboxed)
-        if gateway is not None:
-            named |= gateway.variables() | agent_recipe.through(self.recipe, gateway.bases())[1]
+        """What runs commands in the agent's worktree, for at most ``seconds``, without network and keys; ``task`` and
+        ``socket``: where they request experiments."""
         if self._context.sandboxed:
             from inner_loop.agents.sandbox import AgentSandbox as Runner
         else:
             from inner_loop.agents.plain import PlainRunner as Runner  # type: ignore[assignment]
-        return Runner(
-            worktree,
-            "none" if bare else self._network,
-            readable=() if bare else (*self.installed.readable, *map(Path.expanduser, map(Path, self.recipe.readable))),
-            environment=named,
-            home={} if bare else agent_recipe.home(self.recipe),
-            experiment_socket=socket,
-            tools=agent_tools.commands(task) if task else {},
-            hidden=(task.folder, *hidden) if task else (),
-            allow_hosts=tuple(dict.fromkeys(self.recipe.hosts)),
-            gateway=gateway.path if gateway else None,
-            gateway_port=PORT,
-            limits=limits,
-        )
+        runner = Runner(worktree, experiment_socket=socket, limits=AgentLimits(wall_seconds=seconds))
+        if task is None:
+            return runner
+        hidden = (task.folder, *([self._context.study] if self._context.study else []))
+        variables = agent_tools.environment(task, worktree)
+        return replace(runner, environment=variables, tools=agent_tools.commands(task), hidden=hidden)
 
     def run(
         self,
@@ -94,15 +71,31 @@ class AgentLaunch:
         *,
         attend: Callable[[], bool] | None = None,
         begun: Callable[[RunningAgent], None] = lambda _: None,
-    ) -> AgentEnded:
-        """Start the agent with a prompt and wait for its end. ``entry``: the script that is trained."""
-        more = agent_recipe.through(self.recipe, self.gateway.bases())[0] if self.gateway else []
-        words = self.recipe.words(prompt, self._model, entry, more)
-        path = self.installed.path if self._context.sandboxed else self.installed.given
-        stdin = prompt.encode() if self.recipe.prompt == "stdin" else b""
-        return runner.run([str(path), *words[1:]], stdin=stdin, attend=attend, begun=begun)
+    ) -> RunningAgent:
+        """Start the agent with a prompt, its network and its keys, and wait for its end. ``entry``: the script that is
+        trained."""
+        recipe, sandboxed, gateway = self.recipe, self._context.sandboxed, self.gateway
+        ours = os.environ if sandboxed else own_variables()
+        variables = {**runner.environment, **agent_recipe.environment(recipe, ours, everything=not sandboxed)}
+        more: list[str] = []
+        if gateway is not None:
+            more, pointing = agent_recipe.through(recipe, gateway.bases())
+            variables |= gateway.variables() | pointing
+        runner = replace(
+            runner,
+            network=self._network,
+            readable=(*self.installed.readable, *(Path(path).expanduser() for path in recipe.readable)),
+            environment=variables,
+            home=agent_recipe.home(recipe),
+            allow_hosts=tuple(dict.fromkeys(recipe.hosts)),
+            gateway=gateway.path if gateway else None,
+        )
+        path = self.installed.path if sandboxed else self.installed.given
+        words = [str(path), *recipe.words(prompt, self._model, entry, more)[1:]]
+        stdin = prompt.encode() if recipe.prompt == "stdin" else b""
+        return runner.run(words, stdin=stdin, attend=attend, begun=begun)
 
-    def failure(self, ended: AgentEnded) -> EnvironmentProblem | None:
+    def failure(self, ended: RunningAgent) -> EnvironmentProblem | None:
         """What is wrong if an agent failed by itself; None if it exited normally or was killed.
 
         A shell and env exit with 126 and 127 if a program is missing; in a sandbox, it may be missing only there. An

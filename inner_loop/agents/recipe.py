@@ -21,7 +21,7 @@ from inner_loop.run_context import ModelConfig
 from programs.errors import EnvironmentProblem, NotFound, UsageError
 
 if TYPE_CHECKING:
-    from inner_loop.agents.access import Network
+    from inner_loop.agents.running import Network
 
 RECIPES = Path(__file__).parent / "recipes"
 

@@ -81,10 +81,11 @@ class AgentSession:
     def _with_charge(self, answer: AgentReply) -> AgentReply:
         """The answer with the sandbox's charge."""
         self._charge.book()
-        facts = self._charge.facts()
-        if not facts or not isinstance(answer.facts, dict) or "remaining_seconds" not in answer.facts:
+        seconds, facts = self._charge.seconds, answer.facts or {}
+        if seconds is None or "remaining_seconds" not in facts:
             return answer
-        return replace(answer, text=f"{answer.text}\n{answers.sandbox(facts)}", facts={**answer.facts, **facts})
+        facts = {**facts, "sandbox_seconds": seconds}
+        return replace(answer, text=f"{answer.text}\n{answers.sandbox(seconds)}", facts=facts)
 
     def finish(self, ask_git: Callable[[], object] = lambda: None) -> None:
         """The agent has ended: decide what it left open. ``ask_git`` queries its repository inside its sandbox,

@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 from inner_loop.agents.answer import facts_of
-from inner_loop.agents.charge import SandboxFacts
 from inner_loop.bench import Bench
 from inner_loop.prompts import render
 from programs.program import Program
@@ -54,12 +53,10 @@ def environment(task: Task, worktree: Path) -> dict[str, str]:
     }
 
 
-def prompt(
-    bench: Bench, sandbox: SandboxFacts, program: Program, *, sandboxed: bool = True, last: float = float("inf")
-) -> str:
+def prompt(bench: Bench, program: Program, *, metered: bool, sandboxed: bool = True, last: float = float("inf")) -> str:
     """The agent's situation and tools; how it works is described by the program in its worktree.
 
-    ``sandbox``: its charge outside experiments, from `SandboxCharge.facts`. ``last``: see `AgentSession`.
+    ``metered``: it is charged outside experiments. ``last``: see `AgentSession`.
     """
     facts, task = facts_of(bench), bench.task
     return render(
@@ -79,7 +76,7 @@ def prompt(
         constraints=sentences(task.constraints),
         files=[path for path, _ in program.files[1:]],
         living=[path for path, _ in program.living],
-        metered=bool(sandbox),
+        metered=metered,
         sandboxed=sandboxed,
         turn=None if last == float("inf") else int(last) - len(bench.history),
     )

@@ -25,11 +25,10 @@ from inner_loop.gateway.call_meter import CallMeter, MeteredCall
 from inner_loop.gateway.fields import RequestRefused
 from inner_loop.gateway.request import ModelRequest, ReplyReader, ask, find
 from inner_loop.gateway.route import Protocol, Route, Upstream
-from inner_loop.gateway.serving import LocalHandler, LocalServer
+from inner_loop.gateway.serving import GATEWAY_PORT, LocalHandler, LocalServer
 from inner_loop.models.scrub import forms
 from inner_loop.run_context import RunContext
 
-PORT = 8114  # in the sandbox's own network
 _CONNECT_SECONDS = 15.0
 _DRAIN_SECONDS = 3.0
 _SOCKET_SECONDS = 30.0
@@ -73,7 +72,7 @@ class Gateway(LocalServer):
 
     def bases(self) -> dict[str, str]:
         """Name of an API → its base URL as the agent reaches it, whether or not there is a key for it."""
-        port = PORT if self.path else self.socket.getsockname()[1]
+        port = GATEWAY_PORT if self.path else self.socket.getsockname()[1]
         upstreams = self._upstreams.items()
         return {name: f"http://127.0.0.1:{port}{one.prefix(name).rstrip('/')}" for name, one in upstreams}
 

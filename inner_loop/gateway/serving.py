@@ -17,6 +17,7 @@ from typing import Any
 from programs.closing import Closing
 from programs.errors import EnvironmentProblem
 
+GATEWAY_PORT = 8114  # in the sandbox's own network
 CONNECTIONS = 64
 _CLOSE_SECONDS = 1.0
 _FULL = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"

@@ -15,8 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from inner_loop.agents.access import NETWORKS, AgentLimits
-from inner_loop.agents.running import AgentEnded
+from inner_loop.agents.running import NETWORKS, AgentLimits, RunningAgent
 from inner_loop.agents.sandbox import AgentSandbox
 from programs.errors import UsageError
 from trainer.sandbox import bwrap, call_filter, lowered
@@ -54,11 +53,11 @@ def server() -> Iterator[int]:
     listening.close()
 
 
-def shell(sandbox: AgentSandbox, script: str) -> AgentEnded:
+def shell(sandbox: AgentSandbox, script: str) -> RunningAgent:
     return sandbox.run(["/bin/sh", "-c", script])
 
 
-def python(sandbox: AgentSandbox, script: str) -> AgentEnded:
+def python(sandbox: AgentSandbox, script: str) -> RunningAgent:
     return sandbox.run([os.path.realpath(sys.executable), "-I", "-S", "-c", script])
 
 
@@ -291,7 +290,7 @@ def test_an_agent_can_be_talked_to_and_stopped(worktree: Path) -> None:
         stdin.write(b"hello\n")
         stdin.flush()
         assert stdout.readline() == b"hello\n" and agent.process.poll() is None
-    assert agent.killed == "closed" and agent.wait() == 137
+    assert agent.killed == "closed" and agent.exit_code == 137
 
 
 ABANDONED = """
