@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from inner_loop.agents.experiment_server import AgentReply
@@ -42,7 +43,7 @@ def facts_of(bench: Bench) -> Facts:
     }
 
 
-def _experiment_facts(bench: Bench, record: Record, notes: tuple[str, ...] = ()) -> Facts:
+def _experiment_facts(bench: Bench, record: Record, notes: Sequence[str] = ()) -> Facts:
     """One experiment, and its comparison with the head."""
     gain = None if record is bench.head else gain_over(bench, record, bench.head)
     return facts_of(bench) | {
@@ -60,7 +61,7 @@ def _experiment_facts(bench: Bench, record: Record, notes: tuple[str, ...] = ())
     }
 
 
-def measured(bench: Bench, record: Record, notes: tuple[str, ...] = ()) -> AgentReply:
+def measured(bench: Bench, record: Record, notes: Sequence[str] = ()) -> AgentReply:
     """The answer to `experiment`."""
     facts = _experiment_facts(bench, record, notes)
     lines = [_verdict(record, facts), f"charged {_seconds(record.charged)}; {_budget(facts)}"]

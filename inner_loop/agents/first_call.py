@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
-from inner_loop.agents import tools as agent_tools
 from inner_loop.agents import worktree as agent_worktree
 from inner_loop.agents.experiment_server import AgentReply, AgentRequest, ExperimentServer
 from inner_loop.agents.launch import AgentLaunch
@@ -50,7 +49,7 @@ def require_start(name: str, task: Task, context: RunContext) -> None:
         launch.open_gateway(stack)
         server = stack.enter_context(ExperimentServer(answer))
         runner = launch.runner(worktree, SECONDS, task, server.path)
-        ended = launch.run(runner, PROMPT, agent_tools.entry(task), attend=attend)
+        ended = launch.run(runner, PROMPT, attend=attend)
     if problem := launch.failure(ended):
         raise problem
     if calls and not requests and all(_REFUSED.match(call.reason) for call in calls):

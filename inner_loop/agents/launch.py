@@ -31,7 +31,7 @@ class AgentLaunch:
         self.recipe = agent_recipe.recipe_for(name, config)
         self.command = os.path.basename(self.recipe.command[0])
         self._model = config.models[0] if config.models else ""
-        self._network = agent_recipe.network(self.recipe, config) if context.sandboxed else "full"
+        self._network = self.recipe.network if context.sandboxed else "full"
         self.gateway: Gateway | None = None
 
     @cached_property
@@ -67,13 +67,11 @@ class AgentLaunch:
         self,
         runner: AgentRunner,
         prompt: str,
-        entry: str,
         *,
         attend: Callable[[], bool] | None = None,
         begun: Callable[[RunningAgent], None] = lambda _: None,
     ) -> RunningAgent:
-        """Start the agent with a prompt, its network and its keys, and wait for its end. ``entry``: the script that is
-        trained."""
+        """Start the agent with a prompt, its network and its keys, and wait for its end."""
         recipe, sandboxed, gateway = self.recipe, self._context.sandboxed, self.gateway
         ours = os.environ if sandboxed else own_variables()
         variables = {**runner.environment, **agent_recipe.environment(recipe, ours, everything=not sandboxed)}
@@ -91,7 +89,7 @@ class AgentLaunch:
             gateway=gateway.path if gateway else None,
         )
         path = self.installed.path if sandboxed else self.installed.given
-        words = [str(path), *recipe.words(prompt, self._model, entry, more)[1:]]
+        words = [str(path), *recipe.words(prompt, self._model, more)[1:]]
         stdin = prompt.encode() if recipe.prompt == "stdin" else b""
         return runner.run(words, stdin=stdin, attend=attend, begun=begun)
 

@@ -6,22 +6,20 @@ Each cites the documentation of its command line. Other agents are started by `-
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from inner_loop.gateway.route import COMMON, Upstream, routes
+from inner_loop.gateway.route import COMMON, LOCAL, Upstream, routes
 from inner_loop.run_context import ModelConfig
-from programs.errors import EnvironmentProblem, NotFound, UsageError
-
-if TYPE_CHECKING:
-    from inner_loop.agents.running import Network
+from programs.errors import CredentialMissing, EnvironmentProblem, NotFound, UsageError
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -49,9 +47,10 @@ class Direct(BaseModel):
 class Recipe(BaseModel):
     """``command`` and ``after`` surround the model's flags; the prompt goes to stdin, or after ``before_prompt``.
 
-    ``environment``: names of variables to pass on if they are set; ``set``: variables with values. {entry} is the
-    script that is trained, {model} the model, {prompt} the prompt. ``gateway``: the APIs that it reaches through the
+    ``environment``: names of variables to pass on if they are set; ``set``: variables with values. {model} is the
+    model, {prompt} the prompt. ``gateway``: the APIs that it reaches through the
     gateway; ``direct``: what it gets instead where it has the login itself. ``home``: file in its home → our file.
+    ``network``: none for an agent whose models the gateway serves, unless the user allows further hosts.
     ``by_hand``: how a user starts it in a folder of their own, where it asks before it acts.
     """
 
@@ -69,13 +68,14 @@ class Recipe(BaseModel):
     home: dict[str, str] = Field(default_factory=dict)
     hosts: list[str] = Field(default_factory=list)
     readable: list[str] = Field(default_factory=list)
+    network: Literal["none", "proxy", "full"] = "proxy"
     install: str = ""
     by_hand: list[str] = Field(default_factory=list)
 
-    def words(self, prompt: str, model: str, entry: str, more: Sequence[str] = ()) -> list[str]:
+    def words(self, prompt: str, model: str, more: Sequence[str] = ()) -> list[str]:
         """The command line, with ``more`` words. Placeholders are replaced only in the recipe's own words, never in
         the prompt."""
-        filled = [*(word.replace("{entry}", entry) for word in self.command), *more]
+        filled = [*self.command, *more]
         if model:
             filled += [word.replace("{model}", model) for word in self.model]
         if any("{prompt}" in word for word in filled):
@@ -108,38 +108,57 @@ def load(name: str) -> Recipe:
 def recipe_for(name: str, config: ModelConfig) -> Recipe:
     """The recipe of ``command:NAME``, or of `--agent-command`, which takes precedence; with the configured
     additions."""
+    if not name and not config.agent:
+        hint = f"command:NAME ({', '.join(names())}) or --agent-command"
+        raise UsageError("--researcher command names no agent", hint=hint)
+    recipe = load(name) if name else Recipe(command=["-"], gateway=GatewaySetup(api=COMMON))
+    changes: dict[str, object] = {}
     if config.agent:
         try:
-            words = shlex.split(config.agent)
+            changes["command"] = shlex.split(config.agent) or ["-"]
         except ValueError as error:
             raise UsageError(f"--agent-command: {error}", hint="quote it as for a shell") from None
-        base = load(name) if name else Recipe(command=["-"], gateway=GatewaySetup(api=COMMON))
-        recipe = base.model_copy(
-            update={
-                "command": words or ["-"],
-                "after": [],
-                "before_prompt": [],
-                "prompt": "stdin",
-                "gateway": base.gateway.model_copy(update={"words": []}),
-            }
-        )
-    elif name:
-        recipe = load(name)
-    else:
-        raise UsageError(
-            "--researcher command names no agent", hint=f"command:NAME ({', '.join(names())}) or --agent-command"
-        )
-    home = dict(_pair(text) for text in config.agent_home)
-    direct = recipe.direct if config.agent_direct else Direct()
-    return recipe.model_copy(
-        update={
-            "environment": [*recipe.environment, *direct.environment, *(_name(text) for text in config.agent_env)],
-            "home": recipe.home | direct.home | home,
-            "gateway": GatewaySetup() if config.agent_direct else recipe.gateway,
-            "hosts": [*recipe.hosts, *config.agent_allow],
-            "readable": [*recipe.readable, *config.agent_readable],
-        }
+        changes |= {"after": [], "before_prompt": [], "prompt": "stdin"}
+        changes["gateway"] = recipe.gateway.model_copy(update={"words": []})
+    direct = Direct()
+    if config.agent_direct:
+        direct, changes["gateway"] = recipe.direct, GatewaySetup()
+    changes |= {
+        "environment": [*recipe.environment, *direct.environment, *map(_name, config.agent_env)],
+        "home": recipe.home | direct.home | dict(map(_pair, config.agent_home)),
+        "hosts": [*recipe.hosts, *config.agent_allow],
+        "readable": [*recipe.readable, *config.agent_readable],
+    }
+    recipe = recipe.model_copy(update=changes)
+    needless = not config.agent_allow and routes(recipe.gateway.api)
+    return recipe.model_copy(update={"network": config.agent_network or ("none" if needless else "proxy")})
+
+
+def require(name: str, config: ModelConfig) -> None:
+    """Raise CredentialMissing if a recipe's agent would have no model. ``name``: a recipe's, or empty."""
+    upstreams = recipe_for(name, config).gateway.api
+    if not name or not upstreams or routes(upstreams):
+        return
+    keys = list(dict.fromkeys(key for upstream in upstreams.values() for key in upstream.keys))
+    raise CredentialMissing(
+        f"{name} needs {' or '.join(keys)}, which is not set",
+        hint=f"export {keys[0]}=…; or --set agent_direct=true for its own login, which is not priced and not capped",
     )
+
+
+def may_cost(name: str, config: ModelConfig) -> bool:
+    """Whether the agent can reach a model or anything else beyond this machine."""
+    recipe = recipe_for(name, config)
+    return recipe.network != "none" or any(route.host not in LOCAL for route in routes(recipe.gateway.api))
+
+
+def cost_line(name: str, config: ModelConfig) -> str:
+    """The plan's line about the agent's model calls; it also says what is not counted."""
+    open_routes = routes(recipe_for(name, config).gateway.api)
+    if not open_routes:
+        return "own device; the agent's model calls are not priced, not capped"
+    most = f"at most {config.caps()}" if config.caps() else "no cap"
+    return f"own device; the agent's calls of {', '.join(route.name for route in open_routes)} are metered, {most}"
 
 
 FOLLOWS = "this agent, or any other, follows it"  # beside the command of `own_agent`
@@ -170,13 +189,6 @@ def through(recipe: Recipe, bases: Mapping[str, str]) -> tuple[list[str], dict[s
         return text
 
     return [fill(word) for word in recipe.gateway.words], {k: fill(v) for k, v in recipe.gateway.set.items()}
-
-
-def network(recipe: Recipe, config: ModelConfig, ours: Mapping[str, str] = os.environ) -> Network:
-    """The agent's network; one whose models the gateway serves needs none, unless the user allows further hosts."""
-    if config.agent_network:
-        return config.agent_network
-    return "none" if not config.agent_allow and routes(recipe.gateway.api, ours) else "proxy"
 
 
 def home(recipe: Recipe) -> dict[str, Path]:
@@ -217,23 +229,21 @@ def _needs(real: Path) -> list[Path]:
 
 def _base_python(environment: Path) -> list[Path]:
     """The installation behind a virtual environment, unless it is in /usr."""
-    lines = (environment / "pyvenv.cfg").read_text(encoding="utf-8").splitlines()
-    settings: dict[str, str] = {k.strip(): v.strip() for k, _, v in (line.partition("=") for line in lines)}
-    base = Path(settings.get("home", "/usr/bin")).resolve().parent
+    home = re.search(r"^home\s*=\s*(.*\S)", (environment / "pyvenv.cfg").read_text(encoding="utf-8"), re.MULTILINE)
+    base = Path(home[1] if home else "/usr/bin").resolve().parent
     return [] if _shown(base) or len(base.parts) < 3 else [base]
 
 
 def _name(text: str) -> str:
     """The name of a variable. Values are refused, because they would be stored in the study's config."""
     if "=" in text or not text.replace("_", "a").isalnum():
-        raise UsageError(
-            f"--set agent_env={text.partition('=')[0]}: a name, not a value", hint="export it, and give its name"
-        )
+        message = f"--set agent_env={text.partition('=')[0]}: a name, not a value"
+        raise UsageError(message, hint="export it, and give its name")
     return text
 
 
 def _pair(text: str) -> tuple[str, str]:
-    name, equals, path = text.partition("=")
-    if not (name and equals and path):
+    name, _, path = text.partition("=")
+    if not (name and path):
         raise UsageError(f"--set agent_home={text!r}", hint="NAME=FILE: .codex/auth.json=~/.codex/auth.json")
     return name, path

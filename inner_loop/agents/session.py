@@ -7,6 +7,7 @@ about its results, in messages, results.tsv or commits, are text and nothing els
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -53,7 +54,7 @@ class AgentSession:
         self._logs = logs
         self._charge = charge
         self._last = last
-        self._verdicts = Verdicts(bench, bench.head.source)
+        self._verdicts = Verdicts(bench)
         self._head = bench.head
         # the stock program looks for val_bpb, whatever the task's metric
         stock = "val_bpb" in program.text and bench.task.metric != "val_bpb" and bench.task.direction == "lower"
@@ -70,16 +71,15 @@ class AgentSession:
         self.requests += 1
         self._charge.book()
         try:
-            return self._with_charge(self._answer(request))
+            if (request.verb == "end") != self._closing:  # programs that its git starts may try the other verbs
+                raise UsageError("the session is over" if self._closing else "a session ends when the agent does")
+            answer = self._answer(request)
         except UsageError as error:
             return answers.refused(self._bench, error.message)
         except BudgetSpent:
             return answers.spent(self._bench, session=self._bench.is_open)
         finally:
             self._record_head()
-
-    def _with_charge(self, answer: AgentReply) -> AgentReply:
-        """The answer with the sandbox's charge."""
         self._charge.book()
         seconds, facts = self._charge.seconds, answer.facts or {}
         if seconds is None or "remaining_seconds" not in facts:
@@ -98,41 +98,45 @@ class AgentSession:
         self._record_head()
 
     def _answer(self, request: AgentRequest) -> AgentReply:
-        if (request.verb == "end") != self._closing:  # programs that its git starts may try the other verbs
-            raise UsageError("the session is over" if self._closing else "a session ends when the agent does")
-        if request.verb == "run":
-            return self._run(request)
-        if request.verb == "end":
-            return self._end(request)
-        if request.verb == "log":
-            return self._log(request)
-        return self._directives() if request.verb == "directives" else answers.status(self._bench)
+        match request.verb:
+            case "run":
+                return self._run(request)
+            case "end":
+                self._end(request)
+                return AgentReply("the session is over")
+            case "log":
+                return self._log(request)
+            case "directives":
+                return self._directives()
+        return answers.status(self._bench)
 
-    def _end(self, request: AgentRequest) -> AgentReply:
+    def _end(self, request: AgentRequest) -> None:
         """The state of the agent's git when its session is over."""
         try:
             current = self._source()
         except UsageError:
             current = None
         self._verdicts.close(request.line, current)
-        return AgentReply("the session is over")
 
     def _run(self, request: AgentRequest) -> AgentReply:
         self._ran = True
-        source = self._source()
+        source, notes = self._source(), self._notes()
         self._verdicts.settle(request.line, source)
-        known = self._known(source, request.fraction)
-        notes = self._notes()
+        known = next(
+            (r for r in self._bench.history if r.source == source and r.fraction in (1.0, request.fraction)), None
+        )
         if known is not None and not request.again:
-            notes += ("this source was measured before: not run again, nothing charged (--again uses a new seed)",)
-            return self._measured(known, request, notes)
-        because, unknown = self._because(request.because)
-        if unknown:
-            notes += (f"no directive {', '.join(unknown)} here: `experiment directives` lists them",)
-        record = self._measure(source, known, request, because)
-        return self._measured(record, request, notes)
+            notes += ["this source was measured before: not run again, nothing charged (--again uses a new seed)"]
+            record = known
+        else:
+            because, unknown = self._because(request.because)
+            notes += [f"no directive {', '.join(unknown)} here: `experiment directives` lists them"] if unknown else []
+            record = self._measure(source, known, request, because)
+        if request.style == "log":
+            return answers.log(self._bench, record, self._said(record), self._aliases)
+        return answers.measured(self._bench, record, notes)
 
-    def _measure(self, source: Source, known: Record | None, request: AgentRequest, because: tuple[str, ...]) -> Record:
+    def _measure(self, source: Source, known: Record | None, request: AgentRequest, because: list[str]) -> Record:
         bench, parent = self._bench, known or self._bench.head
         if len(bench.history) >= self._last:
             raise BudgetSpent("the experiments of this session are used")
@@ -144,7 +148,7 @@ class AgentSession:
             edit,
             parent=parent,
             source=source,
-            because=because,
+            because=tuple(because),
             fraction=request.fraction,
             replicate=bench.next_replicate() if known else 0,
             proposer=AGENT,
@@ -158,11 +162,6 @@ class AgentSession:
             bench.decide(record, "replicate", f"experiment {known.number} again, with seed {record.replicate}")
         return record
 
-    def _measured(self, record: Record, request: AgentRequest, notes: tuple[str, ...]) -> AgentReply:
-        if request.style == "log":
-            return answers.log(self._bench, record, self._said(record), self._aliases)
-        return answers.measured(self._bench, record, notes)
-
     def _source(self) -> Source:
         """The editable files as they are in the work tree now. UsageError if one is not text or too large."""
         files: list[tuple[str, str]] = []
@@ -173,48 +172,41 @@ class AgentSession:
                 raise UsageError(f"{name} is not UTF-8") from None
         return Source(tuple(files))
 
-    def _known(self, source: Source, fraction: float) -> Record | None:
-        return next((r for r in self._bench.history if r.source == source and r.fraction in (1.0, fraction)), None)
-
     def _description(self, request: AgentRequest, source: Source, edit: Edit) -> str:
         """The message, or the subject of the commit with exactly this source; one line of untrusted text."""
         committed = bool(request.line) and tuple(sorted(request.line[0].items())) == blobs(source)
         given = request.message or (request.subject if committed else "")
         return one_line(given)[:_DESCRIPTION] or (edit.label() if edit else f"change {len(self._bench.history)}")
 
-    def _because(self, given: list[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    def _because(self, given: list[str]) -> tuple[list[str], list[str]]:
         """Directive ids that the agent cites (an id, its beginning, its address, or its number in the list), and the
         unknown ones."""
-        known = self._program.directives
-        directive_ids, unknown = [], []
+        ids = [one.directive_id for one in self._program.directives]
+        cited, unknown = [], []
         for text in given:
-            numbered = [known[int(text)]] if text.isascii() and text.isdigit() and int(text) < len(known) else []
-            begun = [one for one in known if len(text) >= 4 and one.directive_id.startswith(text)]
-            addressed = [one for one in known if self._program.addresses[one.directive_id] == text.strip()]
-            if len(match := numbered or begun or addressed) == 1:
-                directive_ids.append(match[0].directive_id)
+            matches = [
+                one
+                for number, one in enumerate(ids)
+                if text == str(number)
+                or self._program.addresses[one] == text.strip()
+                or (len(text) >= 4 and one.startswith(text))
+            ]
+            if len(matches) == 1:
+                cited += matches
             else:
                 unknown.append(one_line(text)[:40])
-        return tuple(dict.fromkeys(directive_ids)), tuple(unknown)
+        return list(dict.fromkeys(cited)), unknown
 
-    def _notes(self) -> tuple[str, ...]:
+    def _notes(self) -> list[str]:
         """Read-only files that the agent changed; its copies have no effect."""
         changed = []
-        own = program_files(self._program)
         for name, data in shown_files(self._bench.task):
-            if name in own:
-                continue
-            try:
-                same = read_file(self._worktree, name, len(data)) == data
-            except UsageError:
-                same = False
-            if not same:
-                changed.append(name)
-        return (
-            (f"{', '.join(changed)} was changed here, which has no effect: the bench uses its own copy",)
-            if changed
-            else ()
-        )
+            with suppress(UsageError):
+                if name in program_files(self._program) or read_file(self._worktree, name, len(data)) == data:
+                    continue
+            changed.append(name)
+        said = f"{', '.join(changed)} was changed here, which has no effect: the bench uses its own copy"
+        return [said] if changed else []
 
     def _said(self, record: Record) -> str:
         """An experiment's output; that of an earlier attempt is in a file of the run's folder."""
@@ -234,7 +226,7 @@ class AgentSession:
             {"number": at, "directive_id": one.directive_id, "heading": one.heading, "text": one_line(one.text)[:200]}
             for at, one in enumerate(self._program.directives)
         ]
-        lines = [f"{r['number']:>3}  {r['directive_id']}  {r['heading']}: {str(r['text'])[:80]}" for r in rows]
+        lines = ["{number:>3}  {directive_id}  {heading}: {text:.80}".format(**row) for row in rows]
         return AgentReply("\n".join(lines) or "this program has no directives", 0, {"directives": rows})
 
     def _record_head(self) -> None:

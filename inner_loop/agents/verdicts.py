@@ -41,12 +41,11 @@ def restore_best(bench: Bench) -> None:
 
 
 class Verdicts:
-    """``laid``: the source that the agent's repository began with. ``rewound``: the head has gone back at least
-    once."""
+    """Made at the source that the agent's repository begins with. ``rewound``: the head has gone back at least once."""
 
-    def __init__(self, bench: Bench, laid: Source) -> None:
+    def __init__(self, bench: Bench) -> None:
         self._bench = bench
-        self._laid = blobs(laid)
+        self._laid = blobs(bench.head.source)
         self.rewound = False
         self._commits = False  # something was committed: from then on git decides
         self._line: list[Blobs] = []  # to HEAD, as of the last experiment
@@ -104,16 +103,12 @@ class Verdicts:
     def _follow(self, commits: Sequence[Blobs], current: Source | None) -> None:
         """A rewind: if the head is no longer in the line, the newest measured source of the line becomes the head."""
         head, present = self._bench.head, blobs(current) if current else None
-        if head.source == current or blobs(head.source) in commits:
+        if blobs(head.source) in (present, *commits):
             return
         measured = {blobs(r.source): r for r in reversed(self._bench.history) if r.full and r.ok}
-        back = [measured[one] for one in commits if one in measured and one != present]
-        if back:
-            self._move(back[0])
-
-    def _move(self, record: Record) -> None:
-        if record is not self._bench.head:
-            self._bench.move_head(record)
+        back = next((measured[one] for one in commits if one in measured and one != present), head)
+        if back is not head:
+            self._bench.move_head(back)
             self.rewound = True
 
     def _open(self) -> list[Record]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from inner_loop.events import CallEvent
-from inner_loop.models.contract import Message, NoReply
+from inner_loop.models.contract import Message
 from programs.errors import Corrupt, EnvironmentProblem, NotFound
 
 
@@ -33,33 +33,19 @@ class Recorder:
             file.write(json.dumps({**event.to_record(), "asked": prompt}, ensure_ascii=False) + "\n")
 
 
-class Recording:
-    """The recorded calls of one run. A call that was made again counts as it ended last."""
-
-    def __init__(self, folder: Path, run_id: str) -> None:
-        if not folder.is_dir():
-            raise NotFound(f"{folder}: no recording found", hint="METALOOP_RECORD=DIR makes one")
-        self._path = folder / f"{run_id or 'calls'}.jsonl"
-        events = _events(self._path) if self._path.is_file() else []
-        self._calls = {(event.number, event.request): event for event in events}
-
-    def call(self, number: int, request: str) -> CallEvent:
-        """Raises NoReply if the request was not recorded."""
-        event = self._calls.get((number, request))
-        if event is None:
-            hint = "the program, the task, the seed or metaloop changed since the recording: record again"
-            raise NoReply(NotFound(f"{self._path}: contains no reply to call {number} of this run", hint=hint))
-        return event
-
-
-def _events(path: Path) -> list[CallEvent]:
-    """The complete lines of a recording; a torn last line of a killed run is skipped."""
-    events = []
-    for number, line in enumerate(path.read_bytes().splitlines(keepends=True), 1):
+def recording(folder: Path, run_id: str) -> dict[tuple[int, str], CallEvent]:
+    """The recorded calls of one run, by number and request. A call that was made again counts as it ended last; a torn
+    last line of a killed run is skipped."""
+    if not folder.is_dir():
+        raise NotFound(f"{folder}: no recording found", hint="METALOOP_RECORD=DIR makes one")
+    path, calls = folder / f"{run_id or 'calls'}.jsonl", {}
+    lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
+    for number, line in enumerate(lines, 1):
         try:
-            events.append(CallEvent.parse(line))
+            event = CallEvent.parse(line)
+            calls[event.number, event.request] = event
         except ValidationError as error:
             if line.endswith(b"\n"):
                 hint = "record it again"
                 raise Corrupt(f"{path}:{number}: not a recorded call: {error.errors()[0]['msg']}", hint=hint) from None
-    return events
+    return calls

@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 
 from pydantic import JsonValue
 
+from inner_loop.events import CallEvent
 from inner_loop.models.scrub import scrub
 from inner_loop.models.tools import NOTHING, Offer, ToolCall
 from programs.errors import EnvironmentProblem, MetaloopError
@@ -51,35 +52,12 @@ class Message:
         return [self.role, self.text, *more]
 
 
-@dataclass(frozen=True)
-class Reply:
-    """A model's answer. ``usd`` is None, not 0, if no price is known.
-
-    ``finish`` is the provider's word: stop, length (cut off), content_filter, tool_calls. Tokens, dollars and wall
-    seconds are of the attempt that answered; ``attempts`` also counts earlier ones, whose cost is in the `call` event.
-    """
-
-    text: str
-    model: str
-    tokens_in: int
-    tokens_out: int
-    tokens_cached: int
-    usd: float | None
-    wall_seconds: float
-    finish: str
-    attempts: int
-    calls: tuple[ToolCall, ...] = ()
-
-    @property
-    def tokens(self) -> int:
-        return self.tokens_in + self.tokens_out
-
-
 class ChatModel(Protocol):
     """Calls are numbered in their order; a resumed run recognises them by number."""
 
-    def complete(self, messages: Sequence[Message], *, max_tokens: int, purpose: str) -> Reply:
-        """A reply of at most ``max_tokens`` tokens. It may be empty, cut off, or a refusal: it is data.
+    def complete(self, messages: Sequence[Message], *, max_tokens: int, purpose: str) -> CallEvent:
+        """A reply of at most ``max_tokens`` tokens, as the event of the call. It may be empty, cut off, or a refusal:
+        it is data. Its ``finish`` is the provider's word: stop, length (cut off), content_filter, tool_calls.
 
         ``purpose`` is a word or two for the ledger (`turn`, `repair`, `mutate rewrite`). Faults of providers are
         retried, or another model is called. Raises NoReply if that does not help, or at a cap.

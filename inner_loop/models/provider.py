@@ -6,7 +6,7 @@ import os
 import re
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -96,18 +96,16 @@ def _litellm() -> Any:
 def ask(
     model: str, messages: Sequence[Message], *, max_tokens: int, timeout: float, offer: Offer = NOTHING
 ) -> ProviderReply:
-    """Call once. Raises Fault for any failure of a provider. ``timeout`` in seconds."""
-    return _within(timeout, lambda: _complete(model, messages, max_tokens, timeout, offer))
+    """Call once. Raises Fault for any failure of a provider. ``timeout`` in seconds.
 
-
-def _within(timeout: float, work: Callable[[], ProviderReply]) -> ProviderReply:
-    """The library's own timeout is per read: a server that sends a byte now and then would block the call for ever.
-    Such a call is left behind in its thread."""
+    The library's own timeout is per read: a server that sends a byte now and then would block the call for ever. Such a
+    call is left behind in its thread.
+    """
     results: list[ProviderReply | Exception] = []
 
     def attempt() -> None:
         try:
-            results.append(work())
+            results.append(_complete(model, messages, max_tokens, timeout, offer))
         except Exception as error:  # for the caller's thread
             results.append(error)
 

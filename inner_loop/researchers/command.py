@@ -75,7 +75,7 @@ class CommandResearcher:
         _ = self._agent.installed
         recall(bench, self._context.recorded)
         charge = SandboxCharge(bench, self._context.emit, self._context.recorded)
-        Verdicts(bench, bench.head.source).finish()  # experiments that an interruption left undecided
+        Verdicts(bench).finish()  # experiments that an interruption left undecided
         deadline = time.monotonic() + (self._context.config.max_wall or float("inf"))
         with ExitStack() as stack:
             folder = self._folder(stack)
@@ -127,9 +127,7 @@ class CommandResearcher:
             runner = self._agent.runner(worktree, SESSION_SECONDS, self._task, server.path)
             attend = self._attending(session, server, deadline, charge)
             try:
-                ended = self._agent.run(
-                    runner, prompt, agent_tools.entry(self._task), attend=attend, begun=charge.begin
-                )
+                ended = self._agent.run(runner, prompt, attend=attend, begun=charge.begin)
             finally:
                 charge.end()
                 self._store_notes(folder, worktree)

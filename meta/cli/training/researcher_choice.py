@@ -92,12 +92,12 @@ class ResearcherChoice:
             _raise_caps(study, self.config)
         config = study.config.staff if study else self.config
         if researcher.partition(":")[0] == "command":
-            from inner_loop.gateway import plan as agent_gateway_plan
+            from inner_loop.agents.recipe import may_cost
 
             staffing.check(researcher, config, self.sandboxed)
             if not self.sandboxed:
                 self._consent("this starts an agent without a sandbox: it can do all that you can, and may cost money")
-            elif agent_gateway_plan.may_cost(researcher.partition(":")[2], config):
+            elif may_cost(researcher.partition(":")[2], config):
                 self._consent()
         if researcher != "chat" and not config.models:
             return
@@ -188,7 +188,7 @@ class ResearcherChoice:
         researcher = study.config.researcher if study else self.researcher
         config = _with_caps(study.config.staff, self.config) if study else self.settled
         if researcher.partition(":")[0] == "command":
-            from inner_loop.gateway.plan import cost_line
+            from inner_loop.agents.recipe import cost_line
 
             cost = cost.knowing(researcher=researcher)
             return cost.saying(price=cost_line(researcher.partition(":")[2], config))

@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from analysis.ledger.writing_events import ToolRound, ToolUse
+from inner_loop.events import CallEvent
 from inner_loop.models import prices
 from inner_loop.models.bill import Bill, at_most
 from inner_loop.models.client import ModelClient, Stopped
 from inner_loop.models.context_size import bytes_of, fits, offer_tokens, prompt_tokens
-from inner_loop.models.contract import Message, NoReply, PromptTooLong, Reply
+from inner_loop.models.contract import Message, NoReply, PromptTooLong
 from inner_loop.models.provider import litellm
 from inner_loop.models.scrub import scrub
 from inner_loop.models.tools import NOTHING, Offer
@@ -35,7 +36,7 @@ class Talk:
     """``number`` of the last call; ``reply`` is None if no model answered; tokens and dollars of all calls."""
 
     number: int
-    reply: Reply | None
+    reply: CallEvent | None
     tokens: int
     usd: float | None
     rounds: tuple[ToolRound, ...] = ()
@@ -91,11 +92,11 @@ class GenerationCalls:
             if reply is not None:
                 tokens += reply.tokens
                 usd, priced = usd + (reply.usd or 0.0), priced and reply.usd is not None
-            if reply is None or not reply.calls or box is None or offer.closed:
+            if reply is None or not reply.tools or box is None or offer.closed:
                 return Talk(number, reply, tokens, usd if priced else None, tuple(rounds))
-            said.append(Message("assistant", reply.text, calls=reply.calls[:AT_ONCE]))
+            said.append(Message("assistant", reply.text, calls=reply.tools[:AT_ONCE]))
             results = []
-            for call in reply.calls[:AT_ONCE]:
+            for call in reply.tools[:AT_ONCE]:
                 text = box.answer(call)
                 if not self.fits([*said, Message("tool", text)], offer_tokens(offer)):
                     text, full = FULL, True
@@ -105,7 +106,7 @@ class GenerationCalls:
 
     def ask(
         self, model: str, messages: Sequence[Message], purpose: str, *, offer: Offer = NOTHING, further: bool = False
-    ) -> tuple[int, Reply | None]:
+    ) -> tuple[int, CallEvent | None]:
         """The number of the call, and the reply; None if no model answers any more: the study continues without models.
 
         ``further``: the call continues a conversation.

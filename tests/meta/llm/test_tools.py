@@ -177,7 +177,7 @@ def test_the_last_round_is_closed_and_names_the_tools_all_the_same(server: ToolS
     server.answer = lambda _: [("search", {"pattern": "x"})] * 9  # type: ignore[assignment, return-value]
     found = talk()
     assert len(found.rounds) == ROUNDS and all(len(turn.tools) == 4 for turn in found.rounds)
-    assert found.reply and found.reply.calls and not found.reply.text
+    assert found.reply and found.reply.tools and not found.reply.text
     assert [body["tool_choice"] for body in server.seen] == ["auto"] * ROUNDS + ["none"]
     for said_before, body in enumerate(server.seen):  # every request holds it
         asked = [c["id"] for m in body["messages"] if m["role"] == "assistant" for c in m["tool_calls"]]
