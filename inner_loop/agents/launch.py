@@ -1,25 +1,37 @@
-"""How an agent is started, in a sandbox or as the user's own process, with its gateway; and what its failure means."""
+"""How an agent is started, in a sandbox or as the user's own process, with its gateway; what its failure means;
+and its first call before anything is trained, where a wrong key, login, model name or command shows."""
 
 from __future__ import annotations
 
 import os
+import re
+import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import cast
 
 from inner_loop.agents import recipe as agent_recipe
 from inner_loop.agents import tools as agent_tools
+from inner_loop.agents.experiment_server import AgentReply, AgentRequest, ExperimentServer
 from inner_loop.agents.running import AgentLimits, AgentRunner, RunningAgent
+from inner_loop.agents.worktree import lay
+from inner_loop.events import CallEvent
 from inner_loop.gateway.route import routes
 from inner_loop.gateway.server import Gateway
 from inner_loop.run_context import RunContext
 from programs.errors import EnvironmentProblem
+from programs.shelf import starter
 from programs.text import one_line
 from trainer.commands.plain import own_variables
 from trainer.sandbox.launcher import plain
 from trainer.task import Task
+
+PROMPT = "Reply with the word `ready` and end. Run no command and change no file."
+SECONDS = 25.0  # of the first call
+_REFUSED = re.compile(r"HTTP (400|401|403|404)\b")
 
 
 class AgentLaunch:
@@ -35,9 +47,9 @@ class AgentLaunch:
         self.gateway: Gateway | None = None
 
     @cached_property
-    def installed(self) -> agent_recipe.Installed:
+    def installed(self) -> tuple[Path, list[Path]]:
         """EnvironmentProblem if the agent is missing."""
-        return agent_recipe.find(self.recipe)
+        return agent_recipe.find(self.recipe, sandboxed=self._context.sandboxed)
 
     def open_gateway(self, stack: ExitStack) -> None:
         """The gateway to the agent's models, for all sessions; none if the agent has its own login, or the user no
@@ -79,16 +91,16 @@ class AgentLaunch:
         if gateway is not None:
             more, pointing = agent_recipe.through(recipe, gateway.bases())
             variables |= gateway.variables() | pointing
+        path, needed = self.installed
         runner = replace(
             runner,
             network=self._network,
-            readable=(*self.installed.readable, *(Path(path).expanduser() for path in recipe.readable)),
+            readable=(*needed, *(Path(path).expanduser() for path in recipe.readable)),
             environment=variables,
             home=agent_recipe.home(recipe),
             allow_hosts=tuple(dict.fromkeys(recipe.hosts)),
             gateway=gateway.path if gateway else None,
         )
-        path = self.installed.path if sandboxed else self.installed.given
         words = [str(path), *recipe.words(prompt, self._model, more)[1:]]
         stdin = prompt.encode() if recipe.prompt == "stdin" else b""
         return runner.run(words, stdin=stdin, attend=attend, begun=begun)
@@ -110,3 +122,36 @@ class AgentLaunch:
         return EnvironmentProblem(
             f"the agent {self.command!r} ended with exit code {ended.exit_code}: {last}", hint=hint
         )
+
+
+def require_start(name: str, task: Task, context: RunContext) -> None:
+    """Start an agent once with a short prompt, in a worktree of its own. It may end by itself, and is ended when a
+    model has answered it, at its first request, or after some seconds.
+
+    Raises EnvironmentProblem if it fails by itself, or if its models refuse its calls.
+    """
+    calls: list[CallEvent] = []
+    requests: list[AgentRequest] = []
+
+    def answer(request: AgentRequest) -> AgentReply:
+        requests.append(request)
+        return AgentReply("the run has not begun", 2)
+
+    def attend() -> bool:
+        server.serve(0.1)
+        return not requests and not any(call.status == "ok" for call in calls)
+
+    launch = AgentLaunch(name, replace(context, emit=lambda event: calls.append(cast(CallEvent, event))))
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="metaloop-agent-"))
+        worktree = Path(folder).resolve() / "worktree"
+        lay(worktree, task, starter("stock"), (), None, PROMPT)
+        launch.open_gateway(stack)
+        server = stack.enter_context(ExperimentServer(answer))
+        runner = launch.runner(worktree, SECONDS, task, server.path)
+        ended = launch.run(runner, PROMPT, attend=attend)
+    if problem := launch.failure(ended):
+        raise problem
+    if calls and not requests and all(_REFUSED.match(call.reason) for call in calls):
+        message = f"the agent {launch.command!r}: its model refuses its calls: {one_line(calls[-1].reason)[:200]}"
+        raise EnvironmentProblem(message, hint="check its key and its --model")

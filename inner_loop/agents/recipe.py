@@ -11,7 +11,6 @@ import shlex
 import shutil
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -81,16 +80,6 @@ class Recipe(BaseModel):
         if any("{prompt}" in word for word in filled):
             return [word.replace("{prompt}", prompt) for word in filled] + self.after
         return filled + self.after + ([*self.before_prompt, prompt] if self.prompt == "argument" else [])
-
-
-@dataclass(frozen=True)
-class Installed:
-    """An installed agent: the ``path`` to start in a sandbox, the folders or files that it needs there, and the path
-    as ``given``."""
-
-    path: Path
-    readable: tuple[Path, ...]
-    given: Path
 
 
 def names() -> list[str]:
@@ -197,15 +186,16 @@ def home(recipe: Recipe) -> dict[str, Path]:
     return {name: path for name, path in paths.items() if path.exists()}
 
 
-def find(recipe: Recipe) -> Installed:
-    """The program on PATH. EnvironmentProblem with the installation command if it is missing."""
+def find(recipe: Recipe, *, sandboxed: bool = True) -> tuple[Path, list[Path]]:
+    """The program on PATH, as it is started, and the folders or files that it needs in a sandbox. EnvironmentProblem
+    with the installation command if it is missing."""
     word = recipe.command[0]
     path = shutil.which(word)
     if path is None:
         hint = recipe.install or "give its path in --agent-command, and --set agent_readable for the folder it needs"
         raise EnvironmentProblem(f"the agent {word!r} is not installed here", hint=hint)
     given = Path(os.path.abspath(path))
-    return Installed(given if _shown(given) else given.resolve(), tuple(_needs(given.resolve())), given)
+    return given if _shown(given) or not sandboxed else given.resolve(), _needs(given.resolve())
 
 
 def _shown(path: Path) -> bool:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Literal, Self, get_args
+from typing import IO, Literal, get_args
 
 from inner_loop import worktree as trees
 from inner_loop.agents.proxy import LLM_HOSTS, AgentProxy, ProxyRequest
@@ -55,7 +55,7 @@ class RunningAgent(threading.Thread):
     the limit that was exceeded; "asked" or "closed" if we ended it; else it is empty.
 
     ``cpu_line``: CPU-seconds at which it is killed; may be changed while it runs. ``counted_by``: "looks" at the
-    processes, or "cgroup". ``outputs`` count against the limit of output.
+    processes, or "cgroup".
 
     At its end, ``exit_code`` is 128 + n for signal n (137 if we killed it), ``cpu_seconds`` are those of all its
     processes, ``stdout`` and ``stderr`` the last 40 kB of each, ``requests`` those to the proxy.
@@ -71,26 +71,12 @@ class RunningAgent(threading.Thread):
         self.counted_by, self.pause = "looks", _POLL_SECONDS
         self.peak_memory_mb = self.wall_seconds = self.cpu_seconds = 0.0
         self.cpu_line = float("inf")
-        self.outputs: Sequence[CommandOutput] = ()
+        self.outputs = [CommandOutput(pipe) for pipe in (process.stdout, process.stderr) if pipe]
         self.process, self.limits, self.worktree = process, access.limits, worktree
         self._began = time.monotonic()
         self._ending = threading.Event()
         self._disk_next = 0.0
         self._free_at_start = _free_mb(worktree)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.finish()
-        for pipe in self.pipes:
-            with suppress(OSError):  # unread output
-                pipe.close()
-
-    @property
-    def pipes(self) -> list[IO[bytes]]:
-        """To its stdin, and from its stdout and stderr. Read the latter two, or it blocks."""
-        return [pipe for pipe in (self.process.stdin, self.process.stdout, self.process.stderr) if pipe]
 
     @property
     def requests(self) -> tuple[ProxyRequest, ...]:
@@ -128,8 +114,6 @@ class RunningAgent(threading.Thread):
 
     def finish(self) -> None:
         """End its remaining processes, stop watching, and take back what it was given."""
-        if self._ending.is_set():
-            return
         self._ending.set()
         self.kill("closed")
         code = self.process.wait()
@@ -199,27 +183,27 @@ class AgentRunner:
         """Run a command to its end.
 
         ``attend`` is called repeatedly in this thread while it runs, and ends it by returning False; ``begun`` is
-        called once before. Raises as `popen`.
+        called once before. EnvironmentProblem if no sandbox can be made, UsageError for a path that cannot be shown.
         """
-        with self.popen(command) as agent:
-            stdin_pipe, *pipes = agent.pipes
-            agent.outputs = outputs = [CommandOutput(pipe) for pipe in pipes]
-            feeder = threading.Thread(target=_feed, args=(stdin_pipe, stdin), daemon=True)
-            feeder.start()
+        agent = self.start(command)
+        feeder = threading.Thread(target=_feed, args=(agent.process.stdin, stdin), daemon=True)
+        feeder.start()
+        try:
             begun(agent)
             while attend is not None and agent.process.poll() is None:
                 if not attend():
                     agent.kill()
                     break
             agent.process.wait()
+        finally:
             agent.finish()
-            feeder.join(_FEED_SECONDS)
-            agent.stdout, agent.stderr = (output.tail() for output in outputs)
+        feeder.join(_FEED_SECONDS)
+        agent.stdout, agent.stderr = (output.tail() for output in agent.outputs)
         return agent
 
     @abstractmethod
-    def popen(self, command: Sequence[str]) -> RunningAgent:
-        """Start a command; use the result as a context manager."""
+    def start(self, command: Sequence[str]) -> RunningAgent:
+        """Start a command. It has to be finished."""
 
 
 def _feed(pipe: IO[bytes], data: bytes) -> None:

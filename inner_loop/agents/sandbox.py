@@ -34,9 +34,8 @@ _HELPERS = 8  # processes of ours in the group
 class AgentSandbox(AgentRunner):
     """Runs commands of an agent within its access."""
 
-    def popen(self, command: Sequence[str]) -> SandboxedAgent:
-        """EnvironmentProblem if no sandbox can be made, UsageError for a path that cannot be shown. The agent dies with
-        the calling thread."""
+    def start(self, command: Sequence[str]) -> SandboxedAgent:
+        """The agent dies with the calling thread."""
         bwrap.ensure()
         return SandboxedAgent(self, trees.check(self.worktree), command)
 

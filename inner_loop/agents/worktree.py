@@ -24,8 +24,7 @@ from trainer.sandbox.login_keys import is_key
 from trainer.task import Task
 
 NOTES = "NOTES.md"
-_NOTES_BYTES = 64 << 10
-_LIVING_BYTES = MAX_BYTES + _NOTES_BYTES
+_NOTES_BYTES = MAX_BYTES + (64 << 10)
 _AUTHOR = "[user]\n\tname = researcher\n\temail = researcher@localhost\n"
 _EXCLUDED = "/run.log\n/results.tsv\n/NOTES.md\n__pycache__/\n"
 
@@ -51,13 +50,12 @@ def lay(
     for name, data in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
-    untouched = f"{task.name}: the untouched baseline"
-    line = [(one.number, one.source, one.description) for one in _line(history, head)] if head else []
+    line = {one.number: (one.source, one.description or "experiment") for one in _line(history, head)} if head else {}
+    line[0] = history[0].source if history else task.baseline(), f"{task.name}: the untouched baseline"
     commits: dict[int, str] = {}
-    for number, source, description in line or [(0, task.baseline(), "")]:
+    for number, (source, subject) in sorted(line.items()):
         source.write(folder)
         _git(folder, "add", "--all")
-        subject = description or "experiment" if number else untouched
         _git(folder, "commit", "--quiet", "--allow-empty", "--message", subject)
         commits[number] = _git(folder, "rev-parse", "HEAD").strip()
     if len(history) > 1:
@@ -101,7 +99,7 @@ def clear(folder: Path) -> None:
 def notes(worktree: Path, name: str = NOTES) -> str:
     """The notes that an agent keeps, as far as they are text; empty if there are none."""
     with suppress(UsageError, OSError):
-        return read_file(worktree, name, _NOTES_BYTES if name == NOTES else _LIVING_BYTES).decode("utf-8", "replace")
+        return read_file(worktree, name, _NOTES_BYTES).decode("utf-8", "replace")
     return ""
 
 

@@ -122,7 +122,9 @@ class ReplyReader:
         self._counts: dict[str, Any] = {}
 
     def whole(self, data: bytes) -> None:
-        body = _object(data)
+        self._whole(_object(data))
+
+    def _whole(self, body: dict[str, Any]) -> None:
         self.ended = bool(body)
         self._look(body)
         self.usage = reported(body.get("usage"))
@@ -140,7 +142,7 @@ class ReplyReader:
                 self.ended = self.ended or not body.get("choices")
                 return not body.get("choices")
         elif named in ("response.completed", "response.incomplete"):
-            self.whole(json.dumps(body.get("response")).encode())
+            self._whole(as_dict(body.get("response")))
         elif named in ("message_start", "message_delta"):
             message = as_dict(body.get("message"))
             self._look(message or as_dict(body.get("delta")))

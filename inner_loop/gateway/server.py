@@ -37,15 +37,7 @@ _ANSWER_BYTES = 64 << 20
 _SECRET_CHARACTERS = 8  # a local server accepts any key, and a short one may occur in any reply
 _SENT = {"accept", "anthropic-beta", "anthropic-version", "openai-beta", "user-agent"}
 _PASSED = {"content-type", "request-id", "x-request-id", "retry-after", "retry-after-ms", "x-should-retry"}
-_WORDS: dict[int, tuple[str, str]] = {  # OpenAI's and Anthropic's types of errors
-    401: ("invalid_api_key", "authentication_error"),
-    402: ("insufficient_quota", "billing_error"),
-    404: ("not_found", "not_found_error"),
-    413: ("request_too_large", "request_too_large"),
-    502: ("server_error", "api_error"),
-    503: ("server_error", "overloaded_error"),
-    504: ("server_error", "timeout_error"),
-}
+_TYPES = {401: "authentication_error", 402: "billing_error", 404: "not_found_error"}  # of Anthropic's errors
 
 
 class Gateway(LocalServer):
@@ -234,10 +226,12 @@ class Handler(LocalHandler):
 
     def _refuse(self, protocol: Protocol, refused: RequestRefused) -> None:
         """An error in the API's own form; clients do not retry if that cannot help."""
-        theirs, other = _WORDS.get(refused.status, ("invalid_request_error", "invalid_request_error"))
         if protocol == "anthropic":
+            other = _TYPES.get(refused.status, "invalid_request_error" if refused.status < 500 else "api_error")
             body: JsonValue = {"type": "error", "error": {"type": other, "message": refused.message}}
         else:
+            theirs = "insufficient_quota" if refused.status == 402 else "invalid_request_error"
+            theirs = theirs if refused.status < 500 else "server_error"
             body = {"error": {"message": refused.message, "type": theirs, "param": None, "code": theirs}}
         again = "true" if refused.status >= 500 else "false"
         headers = {"Content-Type": "application/json", "x-should-retry": again}

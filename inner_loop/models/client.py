@@ -4,17 +4,20 @@ the calls."""
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import random
 import threading
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from pydantic import ValidationError
 
 from inner_loop.events import CallEvent
 from inner_loop.models import prices, provider
-from inner_loop.models.cassette import Recorder, recording
 from inner_loop.models.context_size import SAFE_BYTES, prompt_tokens
 from inner_loop.models.contract import Message, NoReply, PromptTooLong, request_id
 from inner_loop.models.provider import Fault
@@ -70,7 +73,12 @@ class ModelClient:
         # answered calls of an earlier attempt; failed ones are made again
         self._recorded = {event.number: event for event in reversed(context.calls()) if event.status != "failed"}
         self._replayed = recording(context.replay, context.run_id) if context.replay else None
-        self._recorder = Recorder(context.record, context.run_id) if context.record else None
+        if context.record:
+            try:
+                context.record.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise EnvironmentProblem(f"{context.record}: {error.strerror}", hint="METALOOP_RECORD=DIR") from None
+        self._lock = threading.Lock()
         self._limiter = SpendLimiter.of(context)
         self._until: dict[str, float] = {}  # when a model that failed may be called again
         self._closing = threading.Event()
@@ -232,8 +240,11 @@ class ModelClient:
         """Emit the call's event. ``keep``: also into a recording."""
         event = replace(call.event, status=status, reason=scrub(reason), wall_seconds=round(call.seconds, 4))
         self.context.emit(event)
-        if keep and self._recorder:
-            self._recorder.write(event, self.context.config.models, call.messages)
+        if keep and self.context.record:
+            asked = {"models": self.context.config.models, "messages": [asdict(message) for message in call.messages]}
+            line = json.dumps({**event.to_record(), "asked": asked}, ensure_ascii=False)
+            with self._lock, _recorded_in(self.context.record, self.context.run_id).open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
         return event
 
 
@@ -247,6 +258,29 @@ def _status(event: CallEvent) -> str:
     if not event.text.strip() and not event.tools:
         return "empty"
     return "truncated" if event.finish == "length" else "ok"
+
+
+def _recorded_in(folder: Path, run_id: str) -> Path:
+    """The file with a run's calls, a line for each: its event in the ledger with the prompt, without secrets."""
+    return folder / f"{run_id or 'calls'}.jsonl"
+
+
+def recording(folder: Path, run_id: str) -> dict[tuple[int, str], CallEvent]:
+    """The recorded calls of one run, by number and request. A call that was made again counts as it ended last; a torn
+    last line of a killed run is skipped."""
+    if not folder.is_dir():
+        raise NotFound(f"{folder}: no recording found", hint="METALOOP_RECORD=DIR makes one")
+    path, calls = _recorded_in(folder, run_id), {}
+    lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
+    for number, line in enumerate(lines, 1):
+        try:
+            event = CallEvent.parse(line)
+            calls[event.number, event.request] = event
+        except ValidationError as error:
+            if line.endswith(b"\n"):
+                hint = "record it again"
+                raise Corrupt(f"{path}:{number}: not a recorded call: {error.errors()[0]['msg']}", hint=hint) from None
+    return calls
 
 
 def require_answer(config: ModelConfig) -> None:

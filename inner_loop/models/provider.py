@@ -13,8 +13,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import JsonValue
-
 from inner_loop.models.contract import Message
 from inner_loop.models.scrub import scrub
 from inner_loop.models.tools import NOTHING, Offer, ToolCall
@@ -37,18 +35,13 @@ _TOO_LONG = re.compile(
 
 
 class Fault(Exception):
-    """A failed attempt. ``billed``: tokens may have been produced without a report. ``retry_after`` in seconds."""
+    """A failed attempt. ``billed``: tokens may have been produced without a report. ``retry_after`` in seconds.
+    ``passes``: another attempt may succeed."""
 
     def __init__(self, kind: Kind, reason: str, *, retry_after: float | None = None, billed: bool = False) -> None:
         super().__init__(reason)
-        self.kind = kind
-        self.reason = reason
-        self.retry_after = retry_after
-        self.billed = billed
-
-    @property
-    def passes(self) -> bool:
-        return self.kind not in ("key", "request", "context")
+        self.kind, self.reason, self.retry_after, self.billed = kind, reason, retry_after, billed
+        self.passes = kind not in ("key", "request", "context")
 
 
 @dataclass(frozen=True)
@@ -122,29 +115,26 @@ def ask(
 
 def _complete(model: str, messages: Sequence[Message], max_tokens: int, timeout: float, offer: Offer) -> ProviderReply:
     library = litellm()
-    _unlogged()
-    try:
-        response = library.completion(
-            model=model,
-            messages=_sent(model, messages),
-            max_tokens=max_tokens,
-            timeout=timeout,
-            num_retries=0,
-            max_retries=0,
-            **_tools(offer),
-        )
-    except Exception as error:  # boundary to a library whose providers raise any exception
-        raise _fault(error) from None
-    return _answer(response)
-
-
-def _unlogged() -> None:
-    """Disable LiteLLM's logging in this thread: it passes each reply to threads of its own (a quarter of a call's
-    cost here), and the ledger is our log. A version without this switch keeps logging."""
+    # Its logging passes each reply to threads of its own (a quarter of a call's cost here), and the ledger is our log.
+    # A version without this switch keeps logging.
     with suppress(ImportError, AttributeError):
         from litellm._internal_context import is_internal_call
 
         is_internal_call.set(True)
+    sent = [message.wire for message in messages]
+    if sent and marked(model):
+        sent[0]["content"] = [{"type": "text", "text": sent[0]["content"], "cache_control": {"type": "ephemeral"}}]
+    more = offer.wire
+    # with tools, it looks for MCP servers through a package that it does not install
+    if offer.tools and (Path(library.__file__).parent / "responses" / "mcp" / "chat_completions_handler.py").is_file():
+        more["_skip_mcp_handler"] = True
+    try:
+        response = library.completion(
+            model=model, messages=sent, max_tokens=max_tokens, timeout=timeout, num_retries=0, max_retries=0, **more
+        )
+    except Exception as error:  # boundary to a library whose providers raise any exception
+        raise _fault(error) from None
+    return _answer(response)
 
 
 def marked(model: str) -> bool:
@@ -152,35 +142,14 @@ def marked(model: str) -> bool:
     return "claude" in model and model.startswith(MARKED)
 
 
-def _sent(model: str, messages: Sequence[Message]) -> list[dict[str, JsonValue]]:
-    """Messages as LiteLLM takes them. If the provider caches only marked text, the first message is marked."""
-    sent = [message.wire for message in messages]
-    if sent and marked(model):
-        sent[0]["content"] = [{"type": "text", "text": sent[0]["content"], "cache_control": {"type": "ephemeral"}}]
-    return sent
-
-
-def _tools(offer: Offer) -> dict[str, JsonValue]:
-    """With tools, LiteLLM looks for MCP servers through a package that it does not install; we skip that."""
-    if not offer.tools:
-        return offer.wire
-    looks = Path(litellm().__file__).parent / "responses" / "mcp" / "chat_completions_handler.py"
-    return {**offer.wire, **({"_skip_mcp_handler": True} if looks.is_file() else {})}
-
-
-def _calls(message: Any) -> tuple[ToolCall, ...]:
-    """Tool calls of a reply; a call without an id gets one from its position."""
-    numbered = enumerate(getattr(message, "tool_calls", None) or ())
-    return tuple(
-        ToolCall(scrub(str(c.id or f"call-{n}")), scrub(str(c.function.name)), scrub(str(c.function.arguments or "")))
-        for n, c in numbered
-    )
-
-
 def _answer(response: Any) -> ProviderReply:
     try:
         choice = response.choices[0]
-        text, calls = scrub(choice.message.content or ""), _calls(choice.message)
+        text = scrub(choice.message.content or "")
+        calls = tuple(  # one without an id gets it from its position
+            ToolCall(*(scrub(str(part)) for part in (c.id or f"call-{n}", c.function.name, c.function.arguments or "")))
+            for n, c in enumerate(getattr(choice.message, "tool_calls", None) or ())
+        )
         finish = str(choice.finish_reason or "stop")
         usage = reported(response.usage.model_dump() if response.usage else None)
     except (AttributeError, IndexError, TypeError, ValueError) as error:
@@ -192,14 +161,17 @@ def _answer(response: Any) -> ProviderReply:
 
 
 def _fault(error: Exception) -> Fault:
-    status = getattr(error, "status_code", None)
+    status, name = getattr(error, "status_code", None), type(error).__name__
     headers = getattr(error, "litellm_response_headers", None)
-    name = type(error).__name__
+    try:
+        retry_after = max(0.0, float(headers.get("retry-after")))  # type: ignore[union-attr]
+    except (AttributeError, TypeError, ValueError):  # none, or a date, which few providers send
+        retry_after = None
     reason = scrub(f"{name}: {error}".splitlines()[0])[:300]
     if name == "ContextWindowExceededError" or _TOO_LONG.search(str(error)):
         return Fault("context", re.sub(r"^(?:[\w.]*(?:Error|Exception)(?::| -) )+", "", reason))
     if status == 429:
-        return Fault("rate", reason, retry_after=_retry_after(headers))
+        return Fault("rate", reason, retry_after=retry_after)
     if status in (401, 403):
         return Fault("key", reason)
     if name == "Timeout" or status == 408:
@@ -207,10 +179,10 @@ def _fault(error: Exception) -> Fault:
     if status in (400, 404, 413, 422):
         return Fault("request", reason)
     if headers is not None:
-        return Fault("server", reason, retry_after=_retry_after(headers))
-    if {"ConnectError", "ConnectTimeout"} & set(_causes(error)):
-        return Fault("connection", reason)
-    return Fault("malformed" if "Connection error" not in reason else "connection", reason, billed=True)
+        return Fault("server", reason, retry_after=retry_after)
+    connected = not {"ConnectError", "ConnectTimeout"} & set(_causes(error))
+    kind: Kind = "malformed" if connected and "Connection error" not in reason else "connection"
+    return Fault(kind, reason, billed=connected)
 
 
 def _causes(error: BaseException | None) -> Iterator[str]:
@@ -219,11 +191,3 @@ def _causes(error: BaseException | None) -> Iterator[str]:
         if error is not None:
             yield type(error).__name__
             error = error.__cause__ or error.__context__
-
-
-def _retry_after(headers: Any) -> float | None:
-    """Seconds; dates, which few providers send, are ignored."""
-    try:
-        return max(0.0, float(headers.get("retry-after")))
-    except (AttributeError, TypeError, ValueError):
-        return None

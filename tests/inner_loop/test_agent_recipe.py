@@ -90,7 +90,8 @@ def test_an_installation_is_shown_as_a_whole_and_no_more(monkeypatch: pytest.Mon
     (prefix / "bin" / "claude").symlink_to(package / "cli.js")
     monkeypatch.setenv("PATH", str(prefix / "bin"))
     found = agent_recipe.find(agent_recipe.load("claude"))
-    assert found.path == package / "cli.js" and found.readable == (prefix / "lib/node_modules", prefix / "bin")
+    assert found == (package / "cli.js", [prefix / "lib/node_modules", prefix / "bin"])
+    assert agent_recipe.find(agent_recipe.load("claude"), sandboxed=False)[0] == prefix / "bin" / "claude"
 
     tool = tmp_path / "home" / "tools" / "mini"
     (tool / "bin").mkdir(parents=True)
@@ -100,8 +101,8 @@ def test_an_installation_is_shown_as_a_whole_and_no_more(monkeypatch: pytest.Mon
         place.chmod(0o755)
     (tmp_path / "home" / "mini").symlink_to(tool / "bin" / "mini")
     monkeypatch.setenv("PATH", str(tmp_path / "home"))
-    assert agent_recipe.find(agent_recipe.load("mini-swe-agent")).readable == (tool, tmp_path / "python" / "3.11")
+    assert agent_recipe.find(agent_recipe.load("mini-swe-agent"))[1] == [tool, tmp_path / "python" / "3.11"]
     single = agent_recipe.find(agent_recipe.recipe_for("", ModelConfig(agent="single")))
-    assert single.readable == (tmp_path / "home" / "single",)
+    assert single[1] == [tmp_path / "home" / "single"]
     inside = agent_recipe.find(agent_recipe.recipe_for("", ModelConfig(agent="/usr/bin/env x")))
-    assert inside.path == Path("/usr/bin/env") and inside.readable == ()
+    assert inside == (Path("/usr/bin/env"), [])

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from inner_loop.agents import recipe as agent_recipe
-from inner_loop.agents.first_call import require_start
+from inner_loop.agents.launch import require_start
 from inner_loop.run_context import ModelConfig, RunContext
 from programs.errors import CapReached, CredentialMissing, EnvironmentProblem
 from tests.inner_loop.play import Event

@@ -124,7 +124,7 @@ class ResearcherChoice:
             return
         self.called.add(researcher)
         if kind == "command":
-            from inner_loop.agents.first_call import SECONDS, require_start
+            from inner_loop.agents.launch import SECONDS, require_start
             from inner_loop.run_context import RunContext
 
             out.note(f"starting the agent once, to see that it answers (at most {SECONDS:.0f} s)")
@@ -199,8 +199,7 @@ class ResearcherChoice:
             return cost
         if os.environ.get("METALOOP_REPLAY"):
             return cost.saying(price="replayed, no model is called")
-        from inner_loop.models.bill import bill_line, estimate
-        from inner_loop.models.prices import require_prices_of
+        from inner_loop.models.prices import bill_line, estimate, require_prices_of
 
         require_prices_of(config)
         whole = estimate(task, config, cost.experiments)
