@@ -20,14 +20,6 @@ from typing import Any, Self
 
 from inner_loop.gateway.serving import LocalHandler, LocalServer
 from programs.errors import UsageError
-from programs.text import word_list
-
-#: The APIs that coding agents talk to, and where they renew their logins.
-LLM_HOSTS = word_list("""
-    api.anthropic.com console.anthropic.com platform.claude.com api.openai.com auth.openai.com chatgpt.com
-    generativelanguage.googleapis.com cloudcode-pa.googleapis.com oauth2.googleapis.com openrouter.ai api.mistral.ai
-    api.deepseek.com api.groq.com api.x.ai
-""")
 
 _CONNECT_SECONDS = 15.0
 _CHUNK = 1 << 16
@@ -80,7 +72,7 @@ class _Refused(Exception):
 class AgentProxy(LocalServer):
     """``requests``: the last thousand that have ended."""
 
-    def __init__(self, hosts: Iterable[str] = LLM_HOSTS) -> None:
+    def __init__(self, hosts: Iterable[str]) -> None:
         self.rules = tuple(Rule.parse(host) for host in hosts)
         self.requests: deque[ProxyRequest] = deque(maxlen=_REMEMBERED)
         super().__init__(_Tunnel)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Literal, get_args
 
 from inner_loop import worktree as trees
-from inner_loop.agents.proxy import LLM_HOSTS, AgentProxy, ProxyRequest
+from inner_loop.agents.proxy import AgentProxy, ProxyRequest
 from trainer.commands.output import CommandOutput
 
 Network = Literal["none", "proxy", "full"]
@@ -168,7 +168,7 @@ class AgentRunner:
     experiment_socket: Path | None = None
     tools: Mapping[str, bytes] = field(default_factory=dict)
     hidden: tuple[Path, ...] = ()
-    allow_hosts: tuple[str, ...] = LLM_HOSTS
+    allow_hosts: tuple[str, ...] = ()
     gateway: Path | None = None
     limits: AgentLimits = field(default_factory=AgentLimits)
 

@@ -116,7 +116,7 @@ class AgentSession:
             current = self._source()
         except UsageError:
             current = None
-        self._verdicts.close(request.line, current)
+        self._verdicts.settle(request.line, current, ended=True)
 
     def _run(self, request: AgentRequest) -> AgentReply:
         self._ran = True
@@ -184,13 +184,9 @@ class AgentSession:
         ids = [one.directive_id for one in self._program.directives]
         cited, unknown = [], []
         for text in given:
-            matches = [
-                one
-                for number, one in enumerate(ids)
-                if text == str(number)
-                or self._program.addresses[one] == text.strip()
-                or (len(text) >= 4 and one.startswith(text))
-            ]
+            numbered = [ids[int(text)]] if text.isascii() and text.isdigit() and int(text) < len(ids) else []
+            begun = [one for one in ids if len(text) >= 4 and one.startswith(text)]
+            matches = numbered or begun or [one for one in ids if self._program.addresses[one] == text.strip()]
             if len(matches) == 1:
                 cited += matches
             else:

@@ -105,8 +105,7 @@ class View(SystemView):
                 self._bind("--ro-bind", path.resolve(), target)
                 continue
             try:
-                with path.open("rb") as file:
-                    data = file.read(_HOME_FILE_BYTES + 1)
+                data = path.read_bytes()
             except OSError as error:
                 raise UsageError(f"{path}: {error.strerror}", hint="an agent's home is given as NAME=FILE") from None
             if len(data) > _HOME_FILE_BYTES:

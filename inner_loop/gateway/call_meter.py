@@ -18,7 +18,6 @@ from inner_loop.gateway.fields import RequestRefused
 from inner_loop.gateway.request import ModelRequest, ReplyReader
 from inner_loop.gateway.route import Route
 from inner_loop.models import prices
-from inner_loop.models.provider import litellm
 from inner_loop.models.scrub import scrub
 from inner_loop.models.spend_limiter import LOOK_SECONDS, Cost, SpendLimiter
 from inner_loop.run_context import RunContext
@@ -84,7 +83,8 @@ class CallMeter:
         config, named = self._context.config, f"{route.name}/{request.model}"
         names = sorted((named, request.model), key=lambda name: name not in config.prices)
         price = next((price for name in names if (price := prices.price_of(name, config))), None)
-        estimate = prices.estimated(price, request.tokens_in, request.length or _longest(price, request.model))
+        length = request.length or prices.longest(price.model if price else request.model, "output") or UNKNOWN_REPLY
+        estimate = prices.estimated(price, request.tokens_in, length)
         with self._watched():
             self._pause(0.0)
             if config.max_usd is not None and price is None:
@@ -102,7 +102,7 @@ class CallMeter:
             request=hashlib.sha256(request.content).hexdigest(), model=request.model, tokens=0, usd=0.0,
             wall_seconds=0.0,
         )  # fmt: skip
-        return MeteredCall(self, key, event, price, estimate)
+        return MeteredCall(self, key, event, price, estimate, ReplyReader(request.kind))
 
     def _pause(self, seconds: float) -> None:
         if self._closing.wait(seconds):
@@ -118,11 +118,13 @@ class MeteredCall:
     event: CallEvent
     price: prices.TokenPrice | None
     estimate: Cost
+    reading: ReplyReader
     began: float = field(default_factory=time.monotonic)
     settled: threading.Lock = field(default_factory=threading.Lock)
 
-    def answered(self, reading: ReplyReader) -> None:
-        """The reply is complete; its reported usage is the cost. Its text is in the session's output."""
+    def answered(self) -> None:
+        """The reply is read completely; its reported usage is the cost. Its text is in the session's output."""
+        reading = self.reading
         status = {"length": "truncated", "content_filter": "refused"}.get(reading.finish, "ok")
         event = replace(self.event, status=status, model=reading.model or self.event.model, finish=reading.finish)
         if (usage := reading.usage) is None:
@@ -153,11 +155,3 @@ class MeteredCall:
             usd = cost.usd if self.price or not cost.tokens else None
             event = replace(event, lost_tokens=cost.tokens, lost_usd=usd)
         self.meter.settle(self, replace(event, wall_seconds=self._seconds), cost)
-
-
-def _longest(price: prices.TokenPrice | None, model: str) -> int:
-    """The longest reply of a model according to LiteLLM's table."""
-    try:
-        return int(litellm().get_model_info(price.model if price else model)["max_output_tokens"])
-    except Exception:  # the library may raise anything for an unknown model
-        return UNKNOWN_REPLY

@@ -23,7 +23,7 @@ from pydantic import JsonValue
 
 from inner_loop.gateway.call_meter import CallMeter, MeteredCall
 from inner_loop.gateway.fields import RequestRefused
-from inner_loop.gateway.request import ModelRequest, ReplyReader, ask, find
+from inner_loop.gateway.request import ModelRequest, ask, find
 from inner_loop.gateway.route import Protocol, Route, Upstream
 from inner_loop.gateway.serving import GATEWAY_PORT, LocalHandler, LocalServer
 from inner_loop.models.scrub import forms
@@ -37,7 +37,11 @@ _ANSWER_BYTES = 64 << 20
 _SECRET_CHARACTERS = 8  # a local server accepts any key, and a short one may occur in any reply
 _SENT = {"accept", "anthropic-beta", "anthropic-version", "openai-beta", "user-agent"}
 _PASSED = {"content-type", "request-id", "x-request-id", "retry-after", "retry-after-ms", "x-should-retry"}
-_TYPES = {401: "authentication_error", 402: "billing_error", 404: "not_found_error"}  # of Anthropic's errors
+_WORDS = {  # OpenAI's and Anthropic's types of errors
+    401: ("invalid_api_key", "authentication_error"),
+    402: ("insufficient_quota", "billing_error"),
+    404: ("not_found", "not_found_error"),
+}
 
 
 class Gateway(LocalServer):
@@ -104,8 +108,10 @@ class Handler(LocalHandler):
             if kind is None:  # counting tokens is free, and has the same restrictions
                 with self._open(route, rest, ask("messages", data, route).content if data else None) as response:
                     self._whole(response, self._read(response))
-            else:
-                self._forward(route, rest, ask(kind, data, route))
+                return
+            request = ask(kind, data, route)
+            with self.server.meter.call(request, route) as call:
+                self._forward(route, rest, request, call)
         except RequestRefused as refused:
             self._refuse(protocol, refused)
         except httpx.TimeoutException:
@@ -156,46 +162,39 @@ class Handler(LocalHandler):
         client: httpx.Client = self.server.client
         return client.stream(self.command, route.url + rest, headers=headers, content=content)
 
-    def _forward(self, route: Route, rest: str, request: ModelRequest) -> None:
-        with self.server.meter.call(request, route) as call:
-            try:
-                with self._open(route, rest, request.content) as response:
-                    if response.is_success:
-                        self._pass_on(response, request, call)
-                    else:
-                        data = self._read(response)
-                        call.failed(f"HTTP {response.status_code}: {data[:200].decode('utf-8', 'replace')}", free=True)
-                        self._whole(response, data)
-            except httpx.HTTPError as error:
-                free = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
-                call.failed(f"{type(error).__name__}: {error}", free=free)
-                raise
+    def _forward(self, route: Route, rest: str, request: ModelRequest, call: MeteredCall) -> None:
+        try:
+            with self._open(route, rest, request.content) as response:
+                if response.headers.get("content-type", "").startswith("text/event-stream") and response.is_success:
+                    self._stream(response, call, request.hides_usage)
+                    return
+                data = self._read(response)
+                if response.is_success:
+                    call.reading.whole(data)
+                    call.answered()  # booked before the agent receives it
+                else:
+                    call.failed(f"HTTP {response.status_code}: {data[:200].decode('utf-8', 'replace')}", free=True)
+                self._whole(response, data)
+        except httpx.HTTPError as error:
+            free = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+            call.failed(f"{type(error).__name__}: {error}", free=free)
+            raise
 
-    def _pass_on(self, response: httpx.Response, request: ModelRequest, call: MeteredCall) -> None:
-        reading = ReplyReader(request.kind)
-        if response.headers.get("content-type", "").startswith("text/event-stream"):
-            self._stream(response, request, call, reading)
-        else:
-            data = self._read(response)
-            reading.whole(data)
-            call.answered(reading)  # booked before the agent receives it
-            self._whole(response, data)
-
-    def _stream(self, response: httpx.Response, request: ModelRequest, call: MeteredCall, reading: ReplyReader) -> None:
+    def _stream(self, response: httpx.Response, call: MeteredCall, hides_usage: bool) -> None:
         """Forward event by event. A broken stream ends for the agent without an end mark, as it did for us."""
         there = self.head(response.status_code, self._passed_headers(response) | {"Transfer-Encoding": "chunked"})
         try:
             for event in self._events(response):
-                bare = reading.event(event)
-                if there and not (bare and request.hides_usage):
+                bare = call.reading.event(event)
+                if there and not (bare and hides_usage):
                     there = self.write(b"%x\r\n%s\r\n" % (len(event), event))
         except httpx.HTTPError as error:
             call.failed(f"{type(error).__name__}: {error}")
             return
-        if not reading.ended:
+        if not call.reading.ended:
             call.failed("the stream broke off")
             return
-        call.answered(reading)
+        call.answered()
         if there:
             self.write(b"0\r\n\r\n")
 
@@ -226,12 +225,11 @@ class Handler(LocalHandler):
 
     def _refuse(self, protocol: Protocol, refused: RequestRefused) -> None:
         """An error in the API's own form; clients do not retry if that cannot help."""
+        others = ("server_error", "api_error") if refused.status >= 500 else ("invalid_request_error",) * 2
+        theirs, other = _WORDS.get(refused.status, others)
         if protocol == "anthropic":
-            other = _TYPES.get(refused.status, "invalid_request_error" if refused.status < 500 else "api_error")
             body: JsonValue = {"type": "error", "error": {"type": other, "message": refused.message}}
         else:
-            theirs = "insufficient_quota" if refused.status == 402 else "invalid_request_error"
-            theirs = theirs if refused.status < 500 else "server_error"
             body = {"error": {"message": refused.message, "type": theirs, "param": None, "code": theirs}}
         again = "true" if refused.status >= 500 else "false"
         headers = {"Content-Type": "application/json", "x-should-retry": again}

@@ -18,8 +18,7 @@ from pydantic import ValidationError
 
 from inner_loop.events import CallEvent
 from inner_loop.models import prices, provider
-from inner_loop.models.context_size import SAFE_BYTES, prompt_tokens
-from inner_loop.models.contract import Message, NoReply, PromptTooLong, request_id
+from inner_loop.models.contract import SAFE_BYTES, Message, NoReply, PromptTooLong, prompt_tokens, request_id
 from inner_loop.models.provider import Fault
 from inner_loop.models.scrub import scrub
 from inner_loop.models.spend_limiter import Cost, SpendLimiter

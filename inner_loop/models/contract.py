@@ -15,6 +15,9 @@ from inner_loop.models.scrub import scrub
 from inner_loop.models.tools import NOTHING, Offer, ToolCall
 from programs.errors import EnvironmentProblem, MetaloopError
 
+SAFE_BYTES = 3  # per token: English has 4 to 5, code and numbers 3 to 4
+FRAME = 16  # tokens that a chat template adds around each message and around all of them; OpenAI's adds 3 or 4
+
 
 @dataclass(frozen=True)
 class Message:
@@ -86,3 +89,22 @@ def request_id(models: Sequence[str], messages: Sequence[Message], max_tokens: i
     """SHA-256 of a request: the models that may answer, the messages without volatile text, the length, the tools."""
     body = [list(models), [message.stable for message in messages], max_tokens, *([offer.wire] if offer.wire else [])]
     return hashlib.sha256(json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")).hexdigest()
+
+
+def prompt_tokens(messages: Sequence[Message], offer: Offer = NOTHING) -> int:
+    """About how many tokens a prompt has with any tokenizer in use, on the safe side."""
+    return FRAME + sum(FRAME - (-bytes_of([message]) // SAFE_BYTES) for message in messages) + offer_tokens(offer)
+
+
+def offer_tokens(offer: Offer) -> int:
+    """The same for the descriptions of tools."""
+    return -(-sum(len(str(tool.wire)) for tool in offer.tools) // SAFE_BYTES)
+
+
+def fits(messages: Sequence[Message], context_tokens: int | None, reply_tokens: int, spare: int = 0) -> bool:
+    """Whether messages and the longest reply fit into a context; into one of unknown size everything does."""
+    return context_tokens is None or prompt_tokens(messages) + reply_tokens + spare <= context_tokens
+
+
+def bytes_of(messages: Sequence[Message]) -> int:
+    return sum(len(message.whole.encode("utf-8", "replace")) for message in messages)

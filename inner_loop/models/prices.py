@@ -1,4 +1,4 @@
-"""What calls cost: a model's price, the checks before any call, and the expected and highest cost of a study's."""
+"""What is known of models before any call: prices, sizes of contexts, and the expected and highest cost of a study."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import math
 import re
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Literal
 
 from inner_loop.models.provider import litellm, marked
 from inner_loop.models.spend_limiter import Cost
 from inner_loop.models.usage import TokenUsage
-from inner_loop.run_context import ModelConfig
+from inner_loop.run_context import REPLY_SHARE, ModelConfig
 from programs.errors import CredentialMissing, UsageError
 from trainer.task import Task
 
@@ -72,9 +72,9 @@ def price_of(model: str, config: ModelConfig) -> TokenPrice | None:
         return None
 
 
-def estimated(price: TokenPrice | None, tokens_in: int, longest: int) -> Cost:
+def estimated(price: TokenPrice | None, tokens_in: int, tokens_out: int) -> Cost:
     """What a call is charged as long as its provider has reported nothing: its prompt and the longest reply."""
-    return Cost(tokens_in + longest, price.cost(TokenUsage(tokens_in, longest)) if price else 0.0)
+    return Cost(tokens_in + tokens_out, price.cost(TokenUsage(tokens_in, tokens_out)) if price else 0.0)
 
 
 def require_ready(config: ModelConfig) -> None:
@@ -150,9 +150,9 @@ def expected(config: ModelConfig, calls: int, tokens_in: int, tokens_out: int, *
 
 def at_most(config: ModelConfig, calls: int, tokens_in: int) -> Bill:
     """Calls of ``tokens_in`` tokens with the longest reply, at the dearest model, within the caps."""
-    longest = TokenUsage(tokens_in, config.reply_tokens, written=tokens_in)
-    each = [price.cost(longest) if (price := price_of(model, config)) else math.inf for model in config.models]
-    usd, tokens = calls * max(each), calls * longest.tokens
+    usage = TokenUsage(tokens_in, config.reply_tokens, written=tokens_in)
+    each = [price.cost(usage) if (price := price_of(model, config)) else math.inf for model in config.models]
+    usd, tokens = calls * max(each), calls * usage.tokens
     most = None if usd == math.inf else min(usd, config.max_usd or usd)
     return Bill(calls, min(tokens, config.max_tokens or tokens), most)
 
@@ -169,3 +169,32 @@ def bill_line(whole: Bill, config: ModelConfig) -> str:
     short = (whole.usd or 0) > (config.max_usd or math.inf) or whole.tokens > (config.max_tokens or math.inf)
     ends = ": it stops there, and continues with a larger cap" if short else ""
     return f"{whole.words('about ')}{f', at most {config.caps()}{ends}' if config.caps() else ''}"
+
+
+def settled(config: ModelConfig) -> ModelConfig:
+    """The configuration with the smallest known context size of its models, and with replies that fit into it.
+
+    Raises UsageError where a reply of --set reply_tokens leaves no room for a prompt.
+    """
+    known = [tokens for model in config.models if (tokens := longest(model, "input"))]
+    tokens = config.context_tokens or min(known, default=None)
+    if tokens is None:
+        return config
+    share = max(1, tokens // REPLY_SHARE)
+    changes = {"context_tokens": tokens}
+    if "reply_tokens" not in config.model_fields_set:
+        changes["reply_tokens"] = min(config.reply_tokens, share)
+    elif config.reply_tokens >= tokens:
+        raise UsageError(
+            f"--set reply_tokens={config.reply_tokens} leaves no room for a prompt in a context of {tokens} tokens",
+            hint=f"--set reply_tokens={share}, or a server with a larger context",
+        )
+    return config.model_copy(update=changes)
+
+
+def longest(model: str, side: Literal["input", "output"]) -> int | None:
+    """The most tokens of a model's prompt or reply in LiteLLM's table; None if they are unknown."""
+    try:
+        return int(litellm().get_model_info(model)[f"max_{side}_tokens"]) or None
+    except Exception:  # the library may raise anything for an unknown model
+        return None

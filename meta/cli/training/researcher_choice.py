@@ -58,7 +58,7 @@ class ResearcherChoice:
         """With the context size of the models."""
         if not self.config.models:
             return self.config
-        from inner_loop.models.context_size import settled
+        from inner_loop.models.prices import settled
 
         return settled(self.config)
 

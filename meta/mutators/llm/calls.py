@@ -9,8 +9,7 @@ from analysis.ledger.writing_events import ToolRound, ToolUse
 from inner_loop.events import CallEvent
 from inner_loop.models import prices
 from inner_loop.models.client import ModelClient, Stopped
-from inner_loop.models.context_size import bytes_of, fits, offer_tokens, prompt_tokens
-from inner_loop.models.contract import Message, NoReply, PromptTooLong
+from inner_loop.models.contract import Message, NoReply, PromptTooLong, bytes_of, fits, offer_tokens, prompt_tokens
 from inner_loop.models.provider import litellm
 from inner_loop.models.scrub import scrub
 from inner_loop.models.tools import NOTHING, Offer
