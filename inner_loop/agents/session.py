@@ -6,19 +6,19 @@ about its results, in messages, results.tsv or commits, are text and nothing els
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from inner_loop.agents import answer as answers
-from inner_loop.agents.charge import SandboxCharge
 from inner_loop.agents.experiment_server import AgentReply, AgentRequest
 from inner_loop.agents.recall import source_event
+from inner_loop.agents.running import RunningAgent
 from inner_loop.agents.verdicts import AGENT, Verdicts, blobs
 from inner_loop.agents.worktree import program_files, shown_files
 from inner_loop.bench import Bench, BudgetSpent
-from inner_loop.events import AgentHeadEvent, Emit
+from inner_loop.events import AgentHeadEvent, AgentSandboxEvent, Emit, Event
 from inner_loop.moves import known_edit
 from inner_loop.record import Record
 from inner_loop.worktree import read_file
@@ -30,6 +30,69 @@ from trainer.experiment import SOURCE_BYTES
 from trainer.source import Source
 
 _DESCRIPTION = 300
+GRACE_CPU_SECONDS = 2.0  # for an agent to end by itself when the budget is spent; charged as overshoot
+_RECORD_SHARE = 0.01  # of the budget: further use that is recorded before the session ends
+
+
+class SandboxCharge:
+    """Charges the CPU time in the sandboxes of one run, outside its experiments, as device time.
+
+    All CPU-seconds count, whichever program used them: the agent, its shell, a training started by hand, a copy of it,
+    a background process. A sandbox that has used up the remaining budget is killed, even while an experiment runs.
+    Nothing is charged if the budget is not measured device time: with fixed steps, and on a simulated task.
+    ``recorded``: its events of an earlier attempt.
+    """
+
+    def __init__(self, bench: Bench, emit: Emit, recorded: Sequence[Event] = ()) -> None:
+        mine = (e for e in recorded if isinstance(e, AgentSandboxEvent) and e.run_id == bench.run_id)
+        self._bench, self._emit = bench, emit
+        self._ended = self._recorded = max((event.cpu_seconds for event in mine), default=0.0)
+        self._watch: RunningAgent | None = None
+        self._last: float | None = None  # CPU-seconds at which the sandbox is killed, once the budget is spent
+        self._counts = bench.counts_device_time
+        self.book()
+
+    @property
+    def used(self) -> float:
+        """CPU-seconds of all processes that have run in the run's sandboxes."""
+        return self._ended + (self._watch.used if self._watch else 0.0)
+
+    def begin(self, watch: RunningAgent) -> None:
+        """A sandbox has started."""
+        self._watch, self._last = watch, None
+        self.book()
+
+    def end(self) -> None:
+        """The latest sandbox has ended with all its processes."""
+        self._ended, self._watch = self.used, None
+        self.book(record=True)
+
+    def book(self, launching: float = 0.0, *, record: bool = False) -> None:
+        """Charge the use so far. ``launching``: device-seconds that the next experiment is expected to take."""
+        bench, used = self._bench, self.used
+        bench.meter.use_sandbox(used if self._counts else 0.0)
+        if record or used - self._recorded > _RECORD_SHARE * bench.budget_seconds:
+            self._record_use(used)
+        left = bench.budget_seconds - (bench.meter.charged - bench.meter.sandbox) - launching
+        most = left if self._counts else float("inf")
+        if self._last is None and bench.history and not bench.is_open:
+            self._last = max(most, used) + GRACE_CPU_SECONDS
+        if self._watch is not None:
+            line = max(most, used) + GRACE_CPU_SECONDS if self._last is None else self._last
+            self._watch.cpu_line = line - self._ended
+
+    def _record_use(self, used: float) -> None:
+        """Record the total, for a resumed run; the last of these events counts."""
+        if used > self._recorded and self._counts:
+            self._recorded = used
+            charged = self._bench.meter.sandbox
+            run_id, after = self._bench.run_id, len(self._bench.history)
+            self._emit(AgentSandboxEvent(run_id=run_id, cpu_seconds=used, charged_seconds=charged, after=after))
+
+    @property
+    def seconds(self) -> float | None:
+        """The charge so far, in CPU-seconds outside experiments; None if nothing is charged."""
+        return self._bench.meter.sandbox if self._counts else None
 
 
 class AgentSession:
@@ -98,25 +161,20 @@ class AgentSession:
         self._record_head()
 
     def _answer(self, request: AgentRequest) -> AgentReply:
-        match request.verb:
-            case "run":
-                return self._run(request)
-            case "end":
-                self._end(request)
-                return AgentReply("the session is over")
-            case "log":
-                return self._log(request)
-            case "directives":
-                return self._directives()
-        return answers.status(self._bench)
-
-    def _end(self, request: AgentRequest) -> None:
-        """The state of the agent's git when its session is over."""
-        try:
-            current = self._source()
-        except UsageError:
+        if request.verb == "run":
+            return self._run(request)
+        if request.verb == "end":
             current = None
-        self._verdicts.settle(request.line, current, ended=True)
+            with suppress(UsageError):
+                current = self._source()
+            self._verdicts.settle(request.line, current, ended=True)
+            return AgentReply("the session is over")
+        if request.verb == "log":
+            history, number = self._bench.history, -1 if request.number is None else request.number
+            if number >= len(history):
+                raise UsageError(f"there is no experiment {number}")
+            return self._log(history[number])
+        return self._directives() if request.verb == "directives" else answers.status(self._bench)
 
     def _run(self, request: AgentRequest) -> AgentReply:
         self._ran = True
@@ -132,9 +190,7 @@ class AgentSession:
             because, unknown = self._because(request.because)
             notes += [f"no directive {', '.join(unknown)} here: `experiment directives` lists them"] if unknown else []
             record = self._measure(source, known, request, because)
-        if request.style == "log":
-            return answers.log(self._bench, record, self._said(record), self._aliases)
-        return answers.measured(self._bench, record, notes)
+        return self._log(record) if request.style == "log" else answers.measured(self._bench, record, notes)
 
     def _measure(self, source: Source, known: Record | None, request: AgentRequest, because: list[str]) -> Record:
         bench, parent = self._bench, known or self._bench.head
@@ -204,18 +260,12 @@ class AgentSession:
         said = f"{', '.join(changed)} was changed here, which has no effect: the bench uses its own copy"
         return [said] if changed else []
 
-    def _said(self, record: Record) -> str:
+    def _log(self, record: Record) -> AgentReply:
         """An experiment's output; that of an earlier attempt is in a file of the run's folder."""
-        path = self._logs / f"{record.number:04d}.log" if self._logs else None
-        if record.outcome.log or path is None or not path.is_file():
-            return record.outcome.log
-        return path.read_text(encoding="utf-8", errors="replace")
-
-    def _log(self, request: AgentRequest) -> AgentReply:
-        number = len(self._bench.history) - 1 if request.number is None else request.number
-        if number >= len(self._bench.history):
-            raise UsageError(f"there is no experiment {number}")
-        return answers.log(self._bench, self._bench.history[number], self._said(self._bench.history[number]), ())
+        said, path = record.outcome.log, self._logs / f"{record.number:04d}.log" if self._logs else None
+        if not said and path and path.is_file():
+            said = path.read_text(encoding="utf-8", errors="replace")
+        return answers.log(self._bench, record, said, self._aliases)
 
     def _directives(self) -> AgentReply:
         rows = [

@@ -15,7 +15,7 @@ from pydantic import JsonValue
 from inner_loop.gateway.fields import APIS, Kind, RequestRefused, check, model_of
 from inner_loop.gateway.route import Protocol, Route
 from inner_loop.models.contract import SAFE_BYTES
-from inner_loop.models.usage import TokenUsage, as_dict, reported
+from inner_loop.models.provider import TokenUsage, as_dict, reported
 from programs.text import one_line
 
 METERED: dict[Protocol, dict[str, Kind]] = {

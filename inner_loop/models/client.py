@@ -19,11 +19,10 @@ from pydantic import ValidationError
 from inner_loop.events import CallEvent
 from inner_loop.models import prices, provider
 from inner_loop.models.contract import SAFE_BYTES, Message, NoReply, PromptTooLong, prompt_tokens, request_id
-from inner_loop.models.provider import Fault
+from inner_loop.models.provider import Fault, TokenUsage
 from inner_loop.models.scrub import scrub
 from inner_loop.models.spend_limiter import Cost, SpendLimiter
 from inner_loop.models.tools import NOTHING, Offer
-from inner_loop.models.usage import TokenUsage
 from inner_loop.run_context import ModelConfig, RunContext
 from programs.errors import CapReached, Corrupt, CredentialMissing, EnvironmentProblem, MetaloopError, NotFound
 
@@ -148,17 +147,18 @@ class ModelClient:
         return self._record(call, _status(call.event), call.event.reason)
 
     def _next_model(self, call: Call) -> str:
-        """The first model that may be called now, after any necessary wait. EnvironmentProblem or CredentialMissing if
-        all have refused the call, or no time is left."""
-        while True:
-            until = {m: self._until.get(m, 0.0) for m in self.context.config.models if m not in call.refused}
-            if not until:
-                raise refusal(call.refused)
-            now = time.monotonic()
-            if free := [model for model, end in until.items() if end <= now]:
-                return free[0]
-            self._require_time(call, wait := min(until.values()) - now)
-            self._pause(wait)
+        """The first model that may be called now, else the one that may be soonest, after the wait. EnvironmentProblem
+        or CredentialMissing if all have refused the call, or no time is left."""
+        models = [model for model in self.context.config.models if model not in call.refused]
+        if not models:
+            raise refusal(call.refused)
+        now = time.monotonic()
+        waits = {model: max(0.0, self._until.get(model, 0.0) - now) for model in models}
+        model = min(models, key=waits.__getitem__)
+        if waits[model]:
+            self._require_time(call, waits[model])
+            self._pause(waits[model])
+        return model
 
     def _attempt(self, call: Call, model: str) -> CallEvent:
         """The call's event with the reply of one attempt. Raises Fault, or CapReached."""

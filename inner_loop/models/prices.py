@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Literal
 
-from inner_loop.models.provider import litellm, marked
+from inner_loop.models.provider import TokenUsage, litellm, marked
 from inner_loop.models.spend_limiter import Cost
-from inner_loop.models.usage import TokenUsage
 from inner_loop.run_context import REPLY_SHARE, ModelConfig
 from programs.errors import CredentialMissing, UsageError
 from trainer.task import Task

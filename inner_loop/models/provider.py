@@ -16,7 +16,6 @@ from typing import Any, Literal
 from inner_loop.models.contract import Message
 from inner_loop.models.scrub import scrub
 from inner_loop.models.tools import NOTHING, Offer, ToolCall
-from inner_loop.models.usage import TokenUsage, reported
 
 #: Retrying the same model is useless after key, request and context (the prompt does not fit), else useful.
 Kind = Literal["rate", "server", "connection", "timeout", "malformed", "empty", "key", "request", "context"]
@@ -25,6 +24,7 @@ MARKED = ("claude", "anthropic/", "bedrock/", "vertex_ai/", "openrouter/anthropi
 GRACE = 2.0  # seconds for the library's own timeout
 MOST_BYTES = 8 << 20  # of a reply; the longest real ones are 20 times smaller
 _loading = threading.Lock()
+_MOST = 1 << 40  # tokens of one reply, on either side
 #: What servers write about a prompt that is too long, beyond what LiteLLM recognizes. llama.cpp's older versions send
 #: it with status 500.
 _TOO_LONG = re.compile(
@@ -191,3 +191,53 @@ def _causes(error: BaseException | None) -> Iterator[str]:
         if error is not None:
             yield type(error).__name__
             error = error.__cause__ or error.__context__
+
+
+@dataclass(frozen=True)
+class TokenUsage:
+    """Tokens of one reply. ``tokens_in`` is the whole prompt: tokens read from a cache, written to one
+    (``written_hour`` for an hour), and the others."""
+
+    tokens_in: int
+    tokens_out: int
+    cached: int = 0
+    written: int = 0
+    written_hour: int = 0
+
+    @property
+    def tokens(self) -> int:
+        return self.tokens_in + self.tokens_out
+
+
+def reported(usage: Any) -> TokenUsage | None:
+    """The usage in a reply of OpenAI's chat completions or responses, or of Anthropic's messages, which counts cached
+    tokens apart. None if it is missing, invalid or zero."""
+    counts = as_dict(usage)
+    details = as_dict(counts.get("prompt_tokens_details") or counts.get("input_tokens_details"))
+    try:
+        tokens_in = _count(counts, "prompt_tokens") or _count(counts, "input_tokens")
+        tokens_out = _count(counts, "completion_tokens") or _count(counts, "output_tokens")
+        cached = _count(details, "cached_tokens") or _count(counts, "cache_read_input_tokens")
+        written = _count(details, "cache_creation_tokens") or _count(counts, "cache_creation_input_tokens")
+        hour = _count(as_dict(counts.get("cache_creation")), "ephemeral_1h_input_tokens")
+    except ValueError:
+        return None
+    if not details and "input_tokens" in counts:
+        tokens_in += cached + written
+    cached = min(cached, tokens_in)
+    written = min(written, tokens_in - cached)
+    found = TokenUsage(tokens_in, tokens_out, cached, written, min(hour, written))
+    return found if found.tokens else None
+
+
+def as_dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _count(counts: dict[str, Any], name: str) -> int:
+    value = counts.get(name)
+    if value is None:
+        return 0
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < _MOST:
+        raise ValueError
+    return value

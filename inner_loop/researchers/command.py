@@ -17,12 +17,11 @@ from pathlib import Path
 
 from inner_loop.agents import tools as agent_tools
 from inner_loop.agents import worktree as agent_worktree
-from inner_loop.agents.charge import SandboxCharge
 from inner_loop.agents.experiment_server import ExperimentServer
 from inner_loop.agents.launch import AgentLaunch
 from inner_loop.agents.recall import recall
 from inner_loop.agents.running import RunningAgent
-from inner_loop.agents.session import AgentSession
+from inner_loop.agents.session import AgentSession, SandboxCharge
 from inner_loop.agents.verdicts import Verdicts, restore_best
 from inner_loop.bench import Bench, RunStopped, WallSpent
 from inner_loop.events import AgentSessionEvent, FindingEvent

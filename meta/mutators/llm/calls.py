@@ -10,10 +10,9 @@ from inner_loop.events import CallEvent
 from inner_loop.models import prices
 from inner_loop.models.client import ModelClient, Stopped
 from inner_loop.models.contract import Message, NoReply, PromptTooLong, bytes_of, fits, offer_tokens, prompt_tokens
-from inner_loop.models.provider import litellm
+from inner_loop.models.provider import TokenUsage, litellm
 from inner_loop.models.scrub import scrub
 from inner_loop.models.tools import NOTHING, Offer
-from inner_loop.models.usage import TokenUsage
 from inner_loop.run_context import ModelConfig
 from meta.mutators.bandit import SECONDS_PER_USD
 from meta.mutators.llm.traces import READ_BYTES, Toolbox

@@ -10,9 +10,8 @@ import pytest
 from inner_loop.models import prices
 from inner_loop.models.client import ModelClient
 from inner_loop.models.contract import Message
-from inner_loop.models.provider import litellm
+from inner_loop.models.provider import TokenUsage, litellm
 from inner_loop.models.spend_limiter import SpendLimiter
-from inner_loop.models.usage import TokenUsage
 from tests.llm.claude import ClaudeServer
 from tests.llm.fixtures import close_connections, dropped
 from tests.llm.kits import KEY, MODEL, kit, staff
