@@ -47,17 +47,23 @@ def _experiment_facts(bench: Bench, record: Record, notes: Sequence[str] = ()) -
     """One experiment, and its comparison with the head."""
     gain = None if record is bench.head else gain_over(bench, record, bench.head)
     return facts_of(bench) | {
-        "experiment": record.number,
-        "status": record.outcome.status,
+        **_row(record),
         "reason": record.outcome.reason,
-        "metric": record.metric,
         "gain_over_head": gain,
         "better": gain is not None and gain > 0,
-        "decision": record.decision,
         "fraction": record.fraction,
         "charged": record.charged,
-        "description": record.description,
         "notes": list(notes),
+    }
+
+
+def _row(record: Record) -> Facts:
+    return {
+        "experiment": record.number,
+        "status": record.outcome.status,
+        "metric": record.metric,
+        "decision": record.decision or "open",
+        "description": record.description,
     }
 
 
@@ -101,16 +107,7 @@ def log(bench: Bench, record: Record, said: str, aliases: tuple[str, ...]) -> Ag
 
 def status(bench: Bench) -> AgentReply:
     facts = facts_of(bench)
-    rows: list[Facts] = [
-        {
-            "experiment": r.number,
-            "status": r.outcome.status,
-            "metric": r.metric,
-            "decision": r.decision or "open",
-            "description": r.description,
-        }
-        for r in bench.history
-    ]
+    rows = [_row(record) for record in bench.history]
     lines = [
         f"{facts['metric_name']}, {facts['direction']} is better: baseline {_number(facts['baseline'])}, head "
         f"{_number(facts['head'])} (experiment {facts['head_experiment']}), best {_number(facts['best'])}",
@@ -137,7 +134,8 @@ def refused(bench: Bench, why: str) -> AgentReply:
 def _budget(facts: Facts) -> str:
     left, whole = _seconds(facts["remaining_seconds"]), _seconds(facts["budget_seconds"])
     count = facts["affordable"]
-    return f"{left} of {whole} left, " + (f"about {count} experiment{'s'[: count != 1]}" if count else "no experiment")
+    few = {0: "no experiment", 1: "about 1 experiment"}
+    return f"{left} of {whole} left, {few.get(count, f'about {count} experiments')}"
 
 
 def sandbox(seconds: float) -> str:

@@ -1,7 +1,7 @@
 """Runs inside an agent's sandbox: the commands `experiment`, `python`, `python3`, `uv`, one script with several names.
 
-It uses only the standard library; `inner_loop.agents.tools` puts its text on the sandbox's PATH. It sends a request to
-the bench through the socket $METALOOP_DOOR and prints the answer. `uv run train.py`, `python train.py` and a foreign
+It uses only the standard library; `inner_loop.agents.worktree` puts its text on the sandbox's PATH. It sends a request
+to the bench through the socket $METALOOP_DOOR and prints the answer. `uv run train.py`, `python train.py` and a foreign
 repository's own command ($METALOOP_COMMAND) also request an experiment and print a training's output, so a stock
 program.md works unchanged. Any other use of these programs runs directly. The bench trusts nothing here: a process that
 uses the socket without this script gets the same answers.

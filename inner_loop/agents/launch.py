@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import cast
 
 from inner_loop.agents import recipe as agent_recipe
-from inner_loop.agents import tools as agent_tools
 from inner_loop.agents.experiment_server import AgentReply, AgentRequest, ExperimentServer
 from inner_loop.agents.running import AgentLimits, AgentRunner, RunningAgent
-from inner_loop.agents.worktree import lay
+from inner_loop.agents.worktree import commands, lay, variables
 from inner_loop.events import CallEvent
 from inner_loop.gateway.route import routes
 from inner_loop.gateway.server import Gateway
@@ -72,8 +71,7 @@ class AgentLaunch:
         if task is None:
             return runner
         hidden = (task.folder, *([self._context.study] if self._context.study else []))
-        variables = agent_tools.environment(task, worktree)
-        return replace(runner, environment=variables, tools=agent_tools.commands(task), hidden=hidden)
+        return replace(runner, environment=variables(task, worktree), tools=commands(task), hidden=hidden)
 
     def run(
         self,
@@ -86,17 +84,17 @@ class AgentLaunch:
         """Start the agent with a prompt, its network and its keys, and wait for its end."""
         recipe, sandboxed, gateway = self.recipe, self._context.sandboxed, self.gateway
         ours = os.environ if sandboxed else own_variables()
-        variables = {**runner.environment, **agent_recipe.environment(recipe, ours, everything=not sandboxed)}
+        named = {**runner.environment, **agent_recipe.environment(recipe, ours, everything=not sandboxed)}
         more: list[str] = []
         if gateway is not None:
             more, pointing = agent_recipe.through(recipe, gateway.bases())
-            variables |= gateway.variables() | pointing
+            named |= gateway.variables() | pointing
         path, needed = self.installed
         runner = replace(
             runner,
             network=self._network,
             readable=(*needed, *(Path(path).expanduser() for path in recipe.readable)),
-            environment=variables,
+            environment=named,
             home=agent_recipe.home(recipe),
             allow_hosts=tuple(dict.fromkeys(recipe.hosts)),
             gateway=gateway.path if gateway else None,

@@ -76,11 +76,8 @@ class View(SystemView):
         self._write(_START, Path(__file__).with_name("relay.py").read_bytes())
         for name, data in sandbox.tools.items():
             self._write(f"{TOOLS}/{name}", data, mode="0555")
-        for socket, path_inside in (
-            (sandbox.experiment_socket, EXPERIMENTS),
-            (proxy, PROXY),
-            (sandbox.gateway, GATEWAY),
-        ):
+        sockets = {EXPERIMENTS: sandbox.experiment_socket, PROXY: proxy, GATEWAY: sandbox.gateway}
+        for path_inside, socket in sockets.items():
             if socket is not None:
                 self._bind("--ro-bind", socket, path_inside)
         self._bind("--bind", worktree, str(worktree))

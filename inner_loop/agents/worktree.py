@@ -1,4 +1,5 @@
-"""The git worktree of an agent: the task's files, the program, and a commit for each kept experiment.
+"""The git worktree of an agent: the task's files, the program, and a commit for each kept experiment; its prompt, and
+the commands on its PATH.
 
 It is a repository of its own without any data of this machine. Each session gets a new one, made from the bench's
 records; only the notes of an earlier session are carried over, as text.
@@ -8,11 +9,16 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from inner_loop.agents.answer import facts_of
+from inner_loop.bench import Bench
+from inner_loop.prompts import render
 from inner_loop.record import Record
 from inner_loop.results_tsv import row
 from inner_loop.worktree import read_file
@@ -20,10 +26,15 @@ from programs.charter_prose import with_sentences
 from programs.errors import EnvironmentProblem, UsageError
 from programs.program import Program
 from programs.text import MAX_BYTES
+from trainer.constraints import sentences
 from trainer.sandbox.login_keys import is_key
 from trainer.task import Task
 
 NOTES = "NOTES.md"
+EXPERIMENT = "experiment"
+NAMES = ("experiment", "python", "python3", "uv")
+_HERE = Path(__file__).parent
+_PROGRAM = re.compile(r"[a-z][a-z0-9+._-]*")
 _NOTES_BYTES = MAX_BYTES + (64 << 10)
 _AUTHOR = "[user]\n\tname = researcher\n\temail = researcher@localhost\n"
 _EXCLUDED = "/run.log\n/results.tsv\n/NOTES.md\n__pycache__/\n"
@@ -121,3 +132,67 @@ def _git(folder: Path, *words: str) -> str:
         said = " ".join(done.stderr.decode("utf-8", "replace").split())[:300]
         raise EnvironmentProblem(f"{folder}: git {words[0]} failed: {said}", hint="metaloop doctor")
     return done.stdout.decode("utf-8", "replace")
+
+
+# --- the commands and the prompt -----------------------------------------------------------------------------
+
+
+def entry(task: Task) -> str:
+    """The script that is trained, and that a stock program starts by hand."""
+    return "train.py" if "train.py" in task.editable else task.editable[0]
+
+
+def own_command(task: Task) -> str:
+    """The command line of an experiment of the user's repository; empty for other tasks."""
+    if task.run is None:
+        return ""
+    return task.run.command if isinstance(task.run.command, str) else shlex.join(task.run.command)
+
+
+def commands(task: Task) -> dict[str, bytes]:
+    """Name on PATH → script. Python runs isolated, so that no module in the worktree is imported. The program of the
+    task's own command is one of them: it requests an experiment if it is called as the task writes it."""
+    first = own_command(task).split(" ")[0]
+    names = (*NAMES, first) if _PROGRAM.fullmatch(first) else NAMES
+    shebang = f"#!{os.path.realpath(sys.executable)} -ISB\n".encode()
+    return dict.fromkeys(names, shebang + (_HERE / "client.py").read_bytes())
+
+
+def variables(task: Task, worktree: Path) -> dict[str, str]:
+    """Variables for the commands."""
+    return {
+        "METALOOP_WORKTREE": str(worktree),
+        "METALOOP_ENTRY": entry(task),
+        "METALOOP_COMMAND": own_command(task),
+        "METALOOP_PYTHON": sys.executable,  # an agent's own may be first on PATH, without the packages
+        "METALOOP_EDITABLE": ":".join(task.editable),
+    }
+
+
+def prompt(bench: Bench, program: Program, *, metered: bool, sandboxed: bool = True, last: float = float("inf")) -> str:
+    """The agent's situation and tools; how it works is described by the program in its worktree.
+
+    ``metered``: it is charged outside experiments. ``last``: see `AgentSession`.
+    """
+    facts, task = facts_of(bench), bench.task
+    return render(
+        "agent",
+        editable=task.editable,
+        description=task.description or task.name,
+        metric=task.metric,
+        entry=entry(task),
+        direction=task.direction,
+        baseline=f"{facts['baseline']:.6f}",
+        affordable=facts["affordable"],
+        budget=f"{bench.budget_seconds:.4g} s",
+        done=len(bench.history) - 1,
+        head=f"{facts['head']:.6f}",
+        head_experiment=facts["head_experiment"],
+        command=own_command(task),
+        constraints=sentences(task.constraints),
+        files=[path for path, _ in program.files[1:]],
+        living=[path for path, _ in program.living],
+        metered=metered,
+        sandboxed=sandboxed,
+        turn=None if last == float("inf") else int(last) - len(bench.history),
+    )

@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from inner_loop.agents import tools as agent_tools
 from inner_loop.agents import worktree as agent_worktree
 from inner_loop.agents.experiment_server import ExperimentServer
 from inner_loop.agents.launch import AgentLaunch
@@ -115,7 +114,7 @@ class CommandResearcher:
     ) -> RunningAgent:
         sandboxed = self._context.sandboxed
         metered = charge.seconds is not None
-        prompt = agent_tools.prompt(bench, self._program, metered=metered, sandboxed=sandboxed, last=last)
+        prompt = agent_worktree.prompt(bench, self._program, metered=metered, sandboxed=sandboxed, last=last)
         self._lay(bench, folder, worktree, prompt)
         logs = self._context.folder / "logs" if self._context.folder else None
         session = AgentSession(
@@ -190,7 +189,7 @@ class CommandResearcher:
             return True
 
         runner = self._agent.runner(worktree, GIT_SECONDS, self._task, server.path)
-        runner.run([agent_tools.EXPERIMENT, "--end"], attend=attend, begun=charge.begin)
+        runner.run([agent_worktree.EXPERIMENT, "--end"], attend=attend, begun=charge.begin)
         charge.end()
 
     def _write_down(self, folder: Path, ended: RunningAgent, experiments: int) -> None:

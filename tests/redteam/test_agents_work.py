@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from inner_loop.agents import tools
+from inner_loop.agents import worktree as tools
 from inner_loop.agents.experiment_server import AgentReply, AgentRequest, ExperimentServer
 from inner_loop.agents.sandbox import AgentSandbox
 from inner_loop.agents.session import GRACE_CPU_SECONDS
