@@ -38,10 +38,10 @@ class AgentRequest(BaseModel):
     number: int | None = Field(default=None, ge=0, le=1_000_000)
     message: str = Field(default="", max_length=10_000)
     subject: str = Field(default="", max_length=10_000)
-    because: list[str] = Field(default_factory=list, max_length=32)
+    because: list[str] = Field(default=[], max_length=32)
     fraction: float = Field(default=1.0, gt=0.0, le=1.0, allow_inf_nan=False)
     again: bool = False
-    line: list[dict[str, str]] = Field(default_factory=list, max_length=256)
+    line: list[dict[str, str]] = Field(default=[], max_length=256)
 
 
 @dataclass(frozen=True)

@@ -29,9 +29,9 @@ class GatewaySetup(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    words: list[str] = Field(default_factory=list)
-    set: dict[str, str] = Field(default_factory=dict)
-    api: dict[str, Upstream] = Field(default_factory=dict)
+    words: list[str] = []
+    set: dict[str, str] = {}
+    api: dict[str, Upstream] = {}
 
 
 class Direct(BaseModel):
@@ -39,8 +39,8 @@ class Direct(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    environment: list[str] = Field(default_factory=list)
-    home: dict[str, str] = Field(default_factory=dict)
+    environment: list[str] = []
+    home: dict[str, str] = {}
 
 
 class Recipe(BaseModel):
@@ -57,19 +57,19 @@ class Recipe(BaseModel):
 
     command: list[str] = Field(min_length=1)
     prompt: Literal["stdin", "argument"] = "stdin"
-    before_prompt: list[str] = Field(default_factory=list)
-    after: list[str] = Field(default_factory=list)
-    model: list[str] = Field(default_factory=list)
-    environment: list[str] = Field(default_factory=list)
-    set: dict[str, str] = Field(default_factory=dict)
-    gateway: GatewaySetup = Field(default_factory=GatewaySetup)
-    direct: Direct = Field(default_factory=Direct)
-    home: dict[str, str] = Field(default_factory=dict)
-    hosts: list[str] = Field(default_factory=list)
-    readable: list[str] = Field(default_factory=list)
+    before_prompt: list[str] = []
+    after: list[str] = []
+    model: list[str] = []
+    environment: list[str] = []
+    set: dict[str, str] = {}
+    gateway: GatewaySetup = GatewaySetup()
+    direct: Direct = Direct()
+    home: dict[str, str] = {}
+    hosts: list[str] = []
+    readable: list[str] = []
     network: Literal["none", "proxy", "full"] = "proxy"
     install: str = ""
-    by_hand: list[str] = Field(default_factory=list)
+    by_hand: list[str] = []
 
     def words(self, prompt: str, model: str, more: Sequence[str] = ()) -> list[str]:
         """The command line, with ``more`` words. Placeholders are replaced only in the recipe's own words, never in

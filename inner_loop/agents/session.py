@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from inner_loop.agents import answer as answers
@@ -95,30 +95,22 @@ class SandboxCharge:
         return self._bench.meter.sandbox if self._counts else None
 
 
+@dataclass
 class AgentSession:
     """``emit`` records an event; ``logs`` contains NUMBER.log of experiments of earlier attempts. ``last``: the number
     of experiments of the run at which the session ends."""
 
-    def __init__(
-        self,
-        bench: Bench,
-        program: Program,
-        worktree: Path,
-        *,
-        emit: Emit,
-        charge: SandboxCharge,
-        logs: Path | None = None,
-        last: float = float("inf"),
-    ) -> None:
-        self._bench = bench
-        self._program = program
-        self._worktree = worktree
-        self._emit = emit
-        self._logs = logs
-        self._charge = charge
-        self._last = last
-        self._verdicts = Verdicts(bench)
-        self._head = bench.head
+    bench: Bench
+    program: Program
+    worktree: Path
+    emit: Emit = field(kw_only=True)
+    charge: SandboxCharge = field(kw_only=True)
+    logs: Path | None = field(default=None, kw_only=True)
+    last: float = field(default=float("inf"), kw_only=True)
+
+    def __post_init__(self) -> None:
+        bench, program = self.bench, self.program
+        self._verdicts, self._head = Verdicts(bench), bench.head
         # the stock program looks for val_bpb, whatever the task's metric
         stock = "val_bpb" in program.text and bench.task.metric != "val_bpb" and bench.task.direction == "lower"
         self._aliases = ("val_bpb",) if stock else ()
@@ -127,24 +119,24 @@ class AgentSession:
 
     @property
     def is_open(self) -> bool:
-        return self._bench.is_open and len(self._bench.history) < self._last
+        return self.bench.is_open and len(self.bench.history) < self.last
 
     def answer(self, request: AgentRequest) -> AgentReply:
         """Raises RunStopped and EnvironmentProblem, which end the run; the agent's mistakes are answered."""
         self.requests += 1
-        self._charge.book()
+        self.charge.book()
         try:
             if (request.verb == "end") != self._closing:  # programs that its git starts may try the other verbs
                 raise UsageError("the session is over" if self._closing else "a session ends when the agent does")
             answer = self._answer(request)
         except UsageError as error:
-            return answers.refused(self._bench, error.message)
+            return answers.refused(self.bench, error.message)
         except BudgetSpent:
-            return answers.spent(self._bench, session=self._bench.is_open)
+            return answers.spent(self.bench, session=self.bench.is_open)
         finally:
             self._record_head()
-        self._charge.book()
-        seconds, facts = self._charge.seconds, answer.facts or {}
+        self.charge.book()
+        seconds, facts = self.charge.seconds, answer.facts or {}
         if seconds is None or "remaining_seconds" not in facts:
             return answer
         facts = {**facts, "sandbox_seconds": seconds}
@@ -170,18 +162,18 @@ class AgentSession:
             self._verdicts.settle(request.line, current, ended=True)
             return AgentReply("the session is over")
         if request.verb == "log":
-            history, number = self._bench.history, -1 if request.number is None else request.number
+            history, number = self.bench.history, -1 if request.number is None else request.number
             if number >= len(history):
                 raise UsageError(f"there is no experiment {number}")
             return self._log(history[number])
-        return self._directives() if request.verb == "directives" else answers.status(self._bench)
+        return self._directives() if request.verb == "directives" else answers.status(self.bench)
 
     def _run(self, request: AgentRequest) -> AgentReply:
         self._ran = True
         source, notes = self._source(), self._notes()
         self._verdicts.settle(request.line, source)
         known = next(
-            (r for r in self._bench.history if r.source == source and r.fraction in (1.0, request.fraction)), None
+            (r for r in self.bench.history if r.source == source and r.fraction in (1.0, request.fraction)), None
         )
         if known is not None and not request.again:
             notes += ["this source was measured before: not run again, nothing charged (--again uses a new seed)"]
@@ -190,16 +182,16 @@ class AgentSession:
             because, unknown = self._because(request.because)
             notes += [f"no directive {', '.join(unknown)} here: `experiment directives` lists them"] if unknown else []
             record = self._measure(source, known, request, because)
-        return self._log(record) if request.style == "log" else answers.measured(self._bench, record, notes)
+        return self._log(record) if request.style == "log" else answers.measured(self.bench, record, notes)
 
     def _measure(self, source: Source, known: Record | None, request: AgentRequest, because: list[str]) -> Record:
-        bench, parent = self._bench, known or self._bench.head
-        if len(bench.history) >= self._last:
+        bench, parent = self.bench, known or self.bench.head
+        if len(bench.history) >= self.last:
             raise BudgetSpent("the experiments of this session are used")
-        edit = Edit() if known else known_edit(self._bench.task.edits, parent, source)
-        self._charge.book(bench.cost(request.fraction))
+        edit = Edit() if known else known_edit(self.bench.task.edits, parent, source)
+        self.charge.book(bench.cost(request.fraction))
         if bench.can_afford(request.fraction) and (event := source_event(bench.run_id, parent.source, source)):
-            self._emit(event)
+            self.emit(event)
         record = bench.experiment(
             edit,
             parent=parent,
@@ -221,9 +213,9 @@ class AgentSession:
     def _source(self) -> Source:
         """The editable files as they are in the work tree now. UsageError if one is not text or too large."""
         files: list[tuple[str, str]] = []
-        for name in self._bench.task.editable:
+        for name in self.bench.task.editable:
             try:
-                files.append((name, read_file(self._worktree, name, SOURCE_BYTES).decode()))
+                files.append((name, read_file(self.worktree, name, SOURCE_BYTES).decode()))
             except UnicodeDecodeError:
                 raise UsageError(f"{name} is not UTF-8") from None
         return Source(tuple(files))
@@ -232,17 +224,17 @@ class AgentSession:
         """The message, or the subject of the commit with exactly this source; one line of untrusted text."""
         committed = bool(request.line) and tuple(sorted(request.line[0].items())) == blobs(source)
         given = request.message or (request.subject if committed else "")
-        return one_line(given)[:_DESCRIPTION] or (edit.label() if edit else f"change {len(self._bench.history)}")
+        return one_line(given)[:_DESCRIPTION] or (edit.label() if edit else f"change {len(self.bench.history)}")
 
     def _because(self, given: list[str]) -> tuple[list[str], list[str]]:
         """Directive ids that the agent cites (an id, its beginning, its address, or its number in the list), and the
         unknown ones."""
-        ids = [one.directive_id for one in self._program.directives]
+        ids = [one.directive_id for one in self.program.directives]
         cited, unknown = [], []
         for text in given:
             numbered = [ids[int(text)]] if text.isascii() and text.isdigit() and int(text) < len(ids) else []
             begun = [one for one in ids if len(text) >= 4 and one.startswith(text)]
-            matches = numbered or begun or [one for one in ids if self._program.addresses[one] == text.strip()]
+            matches = numbered or begun or [one for one in ids if self.program.addresses[one] == text.strip()]
             if len(matches) == 1:
                 cited += matches
             else:
@@ -252,9 +244,9 @@ class AgentSession:
     def _notes(self) -> list[str]:
         """Read-only files that the agent changed; its copies have no effect."""
         changed = []
-        for name, data in shown_files(self._bench.task):
+        for name, data in shown_files(self.bench.task):
             with suppress(UsageError):
-                if name in program_files(self._program) or read_file(self._worktree, name, len(data)) == data:
+                if name in program_files(self.program) or read_file(self.worktree, name, len(data)) == data:
                     continue
             changed.append(name)
         said = f"{', '.join(changed)} was changed here, which has no effect: the bench uses its own copy"
@@ -262,22 +254,22 @@ class AgentSession:
 
     def _log(self, record: Record) -> AgentReply:
         """An experiment's output; that of an earlier attempt is in a file of the run's folder."""
-        said, path = record.outcome.log, self._logs / f"{record.number:04d}.log" if self._logs else None
+        said, path = record.outcome.log, self.logs / f"{record.number:04d}.log" if self.logs else None
         if not said and path and path.is_file():
             said = path.read_text(encoding="utf-8", errors="replace")
-        return answers.log(self._bench, record, said, self._aliases)
+        return answers.log(self.bench, record, said, self._aliases)
 
     def _directives(self) -> AgentReply:
         rows = [
             {"number": at, "directive_id": one.directive_id, "heading": one.heading, "text": one_line(one.text)[:200]}
-            for at, one in enumerate(self._program.directives)
+            for at, one in enumerate(self.program.directives)
         ]
         lines = ["{number:>3}  {directive_id}  {heading}: {text:.80}".format(**row) for row in rows]
         return AgentReply("\n".join(lines) or "this program has no directives", 0, {"directives": rows})
 
     def _record_head(self) -> None:
         """Record a head that went back, because no decision shows it; after the first time, each new head."""
-        if self._bench.head is not self._head and self._verdicts.rewound:
-            number, after = self._bench.head.number, len(self._bench.history)
-            self._emit(AgentHeadEvent(run_id=self._bench.run_id, number=number, after=after))
-        self._head = self._bench.head
+        if self.bench.head is not self._head and self._verdicts.rewound:
+            number, after = self.bench.head.number, len(self.bench.history)
+            self.emit(AgentHeadEvent(run_id=self.bench.run_id, number=number, after=after))
+        self._head = self.bench.head

@@ -29,21 +29,16 @@ _HOME_FILE_BYTES = 4 << 20
 
 
 class View(SystemView):
-    """The view of one agent.
+    """The view of one agent."""
 
-    ``ready`` is the descriptor on which the inside reports that the sandbox is ready; ``proxy`` a socket, for "proxy".
-    """
+    def command(
+        self, sandbox: AgentRunner, worktree: Path, proxy: Path | None, command: Sequence[str], ready: int
+    ) -> list[str]:
+        """What bwrap starts: the script that sets the limits and becomes, or supervises, the agent's command.
 
-    def __init__(self, sandbox: AgentRunner, worktree: Path, proxy: Path | None) -> None:
-        super().__init__()
-        try:
-            self._build(sandbox, worktree, proxy)
-        except BaseException:
-            self.close()
-            raise
-
-    def command(self, sandbox: AgentRunner, worktree: Path, command: Sequence[str], ready: int) -> list[str]:
-        """What bwrap starts: the script that sets the limits and becomes, or supervises, the agent's command."""
+        ``ready`` is the descriptor on which it reports that the sandbox is ready; ``proxy`` a socket, for "proxy".
+        """
+        self._build(sandbox, worktree, proxy)
         relays = {GATEWAY: GATEWAY_PORT} if sandbox.gateway else {}
         if sandbox.network == "proxy":
             relays[PROXY] = _PROXY_PORT

@@ -34,7 +34,7 @@ class Upstream(BaseModel):
     url: str
     base: list[str] = Field(min_length=1)
     keys: list[str] = Field(min_length=1)
-    tokens: list[str] = Field(default_factory=list)
+    tokens: list[str] = []
 
     @property
     def variables(self) -> set[str]:

@@ -61,9 +61,10 @@ class Gateway(LocalServer):
         self._upstreams = upstreams
         super().__init__(Handler, shared=shared)
 
-    def drain(self) -> None:
+    def close(self) -> None:
         """Wait a moment for calls in flight, and settle the rest."""
         self.meter.close(_DRAIN_SECONDS)
+        super().close()
         self.client.close()
 
     def bases(self) -> dict[str, str]:

@@ -61,7 +61,6 @@ class LocalServer(Closing, socketserver.ThreadingTCPServer):
         """Accept no more connections, and cut those that are open."""
         self.shutdown()
         self._thread.join()
-        self.drain()
         for connection in list(self.connections):
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
@@ -71,9 +70,6 @@ class LocalServer(Closing, socketserver.ThreadingTCPServer):
         self.server_close()
         if self.path:
             shutil.rmtree(self.path.parent, ignore_errors=True)
-
-    def drain(self) -> None:
-        """Called before open connections are cut."""
 
     def process_request(self, request: Any, client_address: Any) -> None:
         if self._free.acquire(blocking=False):
