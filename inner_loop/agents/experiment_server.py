@@ -8,7 +8,6 @@ there.
 from __future__ import annotations
 
 import json
-import select
 import shutil
 import socket
 import time
@@ -63,7 +62,6 @@ class ExperimentServer(Closing):
     def __init__(self, answer: Callable[[AgentRequest], AgentReply]) -> None:
         self._answer = answer
         self.path, self._listening = private_socket()
-        self._listening.setblocking(False)
 
     def close(self) -> None:
         self._listening.close()
@@ -71,12 +69,11 @@ class ExperimentServer(Closing):
 
     def serve(self, seconds: float) -> None:
         """Wait up to ``seconds`` for a caller and answer it. An exception from ``answer`` ends the run."""
-        if not select.select([self._listening], [], [], seconds)[0]:
-            return
+        self._listening.settimeout(seconds)
         try:
             caller, _ = self._listening.accept()
         except OSError:
-            return  # gone meanwhile
+            return  # nobody, or gone meanwhile
         with caller:
             self._attend(caller)
 

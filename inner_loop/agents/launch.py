@@ -100,7 +100,7 @@ class AgentLaunch:
             gateway=gateway.path if gateway else None,
         )
         words = [str(path), *recipe.words(prompt, self._model, more)[1:]]
-        stdin = prompt.encode() if recipe.prompt == "stdin" else b""
+        stdin = prompt.encode() if recipe.takes_stdin else b""
         return runner.run(words, stdin=stdin, attend=attend, begun=begun)
 
     def failure(self, ended: RunningAgent) -> EnvironmentProblem | None:

@@ -44,20 +44,17 @@ class Direct(BaseModel):
 
 
 class Recipe(BaseModel):
-    """``command`` and ``after`` surround the model's flags; the prompt goes to stdin, or after ``before_prompt``.
+    """``command`` and ``after`` surround the model's flags; the prompt goes to stdin, or in place of {prompt} in them.
 
-    ``environment``: names of variables to pass on if they are set; ``set``: variables with values. {model} is the
-    model, {prompt} the prompt. ``gateway``: the APIs that it reaches through the
-    gateway; ``direct``: what it gets instead where it has the login itself. ``home``: file in its home → our file.
-    ``network``: none for an agent whose models the gateway serves, unless the user allows further hosts.
-    ``by_hand``: how a user starts it in a folder of their own, where it asks before it acts.
+    ``environment``: names of variables to pass on if they are set; ``set``: variables with values. ``gateway``: the
+    APIs that it reaches through the gateway; ``direct``: what it gets instead where it has the login itself. ``home``:
+    file in its home → our file. ``network``: none for an agent whose models the gateway serves, unless the user allows
+    further hosts. ``by_hand``: how a user starts it in a folder of their own, where it asks before it acts.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     command: list[str] = Field(min_length=1)
-    prompt: Literal["stdin", "argument"] = "stdin"
-    before_prompt: list[str] = []
     after: list[str] = []
     model: list[str] = []
     environment: list[str] = []
@@ -71,15 +68,15 @@ class Recipe(BaseModel):
     install: str = ""
     by_hand: list[str] = []
 
+    @property
+    def takes_stdin(self) -> bool:
+        return not any("{prompt}" in word for word in (*self.command, *self.after))
+
     def words(self, prompt: str, model: str, more: Sequence[str] = ()) -> list[str]:
         """The command line, with ``more`` words. Placeholders are replaced only in the recipe's own words, never in
         the prompt."""
-        filled = [*self.command, *more]
-        if model:
-            filled += [word.replace("{model}", model) for word in self.model]
-        if any("{prompt}" in word for word in filled):
-            return [word.replace("{prompt}", prompt) for word in filled] + self.after
-        return filled + self.after + ([*self.before_prompt, prompt] if self.prompt == "argument" else [])
+        named = [word.replace("{model}", model) for word in self.model] if model else []
+        return [word.replace("{prompt}", prompt) for word in (*self.command, *more, *named, *self.after)]
 
 
 def names() -> list[str]:
@@ -107,8 +104,7 @@ def recipe_for(name: str, config: ModelConfig) -> Recipe:
             changes["command"] = shlex.split(config.agent) or ["-"]
         except ValueError as error:
             raise UsageError(f"--agent-command: {error}", hint="quote it as for a shell") from None
-        changes |= {"after": [], "before_prompt": [], "prompt": "stdin"}
-        changes["gateway"] = recipe.gateway.model_copy(update={"words": []})
+        changes["after"], changes["gateway"] = [], recipe.gateway.model_copy(update={"words": []})
     direct = Direct()
     if config.agent_direct:
         direct, changes["gateway"] = recipe.direct, GatewaySetup()

@@ -23,7 +23,7 @@ def test_every_recipe_names_its_source_and_fills_in_what_is_its_own() -> None:
         recipe = agent_recipe.load(name)
         words = recipe.words(PROMPT, "some/model")
         assert words[0] == recipe.command[0] and "some/model" in words and recipe.install
-        assert words.count(PROMPT) == (recipe.prompt == "argument")
+        assert words.count(PROMPT) == (not recipe.takes_stdin)
         assert not any("{" in word for word in words if word != PROMPT)
         assert "some/model" not in recipe.words(PROMPT, "")
         assert [Rule.parse(host) for host in recipe.hosts]
@@ -50,7 +50,7 @@ def test_staff_adds_to_a_recipe_and_a_command_takes_its_place() -> None:
     assert "llm.example.com" in recipe.hosts and "MY_KEY" in recipe.environment and recipe.home[".x/y"] == "~/z"
     assert recipe.readable == ["/opt/x"] and recipe.command[0] == "codex"
     own = agent_recipe.recipe_for("", ModelConfig(agent="my-agent --do '{prompt}' -v"))
-    assert own.words("a b", "m") == ["my-agent", "--do", "a b", "-v"] and own.prompt == "stdin"
+    assert own.words("a b", "m") == ["my-agent", "--do", "a b", "-v"] and not own.takes_stdin
     assert agent_recipe.recipe_for("codex", ModelConfig(agent="codex exec -")).environment == recipe.environment[:-1]
 
 
