@@ -74,7 +74,8 @@ def measured(bench: Bench, record: Record, notes: Sequence[str] = ()) -> AgentRe
     if values := shown(bench.task.constraints, record.outcome.constraints):
         lines.append(f"constraints: {values}")
     if not record.ok and record.outcome.log:
-        lines += ["the end of train.py's output:", *("| " + line for line in _tail(record.outcome.log))]
+        end = plain(record.outcome.log)[-_TAIL_BYTES:].splitlines()[-_TAIL_LINES:]
+        lines += ["the end of train.py's output:", *("| " + line for line in end)]
     if not bench.is_open:
         lines.append("The budget is spent: commit or reset your last change, then stop.")
     elif record.ok and not record.decision:
@@ -141,11 +142,6 @@ def _budget(facts: Facts) -> str:
 def sandbox(seconds: float) -> str:
     """CPU time used outside experiments; written as a comment, because some programs parse the last lines of a log."""
     return f"# your CPU time outside experiments: {_seconds(seconds)}, charged to the budget"
-
-
-def _tail(text: str) -> list[str]:
-    """The last lines of a training's output."""
-    return plain(text)[-_TAIL_BYTES:].splitlines()[-_TAIL_LINES:]
 
 
 def _verdict(record: Record, facts: Facts) -> str:

@@ -75,22 +75,18 @@ class ExperimentServer(Closing):
         except OSError:
             return  # nobody, or gone meanwhile
         with caller:
-            self._attend(caller)
-
-    def _attend(self, caller: socket.socket) -> None:
-        body = _read_line(caller)
-        if body is None:
-            return
-        try:
-            request = AgentRequest.model_validate_json(body)
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"])) or "request"
-            _send(caller, AgentReply(f"invalid request: {where}: {first['msg']}", 2).encode("text"))
-            return
-        if not _hung_up(caller):  # its experiment would be charged and the result lost
-            answer = self._answer(request)
-            _send(caller, answer.encode(request.style))
+            body = _read_line(caller)
+            if body is None:
+                return
+            try:
+                request = AgentRequest.model_validate_json(body)
+            except ValidationError as error:
+                first = error.errors()[0]
+                where = ".".join(map(str, first["loc"])) or "request"
+                _send(caller, AgentReply(f"invalid request: {where}: {first['msg']}", 2).encode("text"))
+                return
+            if not _hung_up(caller):  # its experiment would be charged and the result lost
+                _send(caller, self._answer(request).encode(request.style))
 
 
 def _read_line(caller: socket.socket) -> bytes | None:

@@ -117,9 +117,8 @@ class AgentLaunch:
         hint = f"check its key, login, model, network{install}; nothing is lost, the same command goes on"
         if ended.exit_code in (126, 127) and self._context.sandboxed:
             hint = "missing files in the sandbox: add --set agent_readable=PATH, or use another path of the program"
-        return EnvironmentProblem(
-            f"the agent {self.command!r} ended with exit code {ended.exit_code}: {last}", hint=hint
-        )
+        message = f"the agent {self.command!r} ended with exit code {ended.exit_code}: {last}"
+        return EnvironmentProblem(message, hint=hint)
 
 
 def require_start(name: str, task: Task, context: RunContext) -> None:

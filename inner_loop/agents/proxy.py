@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from inner_loop.gateway.serving import LocalHandler, LocalServer
+from inner_loop.gateway.serving import LocalHandler, LocalServer, RequestRefused
 from programs.errors import UsageError
 
 _CONNECT_SECONDS = 15.0
@@ -63,12 +63,6 @@ class ProxyRequest:
     received: int = 0
 
 
-class _Refused(Exception):
-    def __init__(self, status: int, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
-
-
 class AgentProxy(LocalServer):
     """``requests``: the last thousand that have ended."""
 
@@ -78,51 +72,49 @@ class AgentProxy(LocalServer):
         super().__init__(_Tunnel)
 
     def connected(self, host: str, port: int) -> socket.socket:
-        """A connection to an allowed host; _Refused if it is not allowed or not reachable."""
+        """A connection to an allowed host; RequestRefused if it is not allowed or not reachable."""
         if not any(rule.allows(host, port) for rule in self.rules):
-            raise _Refused(403, f"{host}:{port} is not among the allowed hosts")
+            raise RequestRefused(403, f"{host}:{port} is not among the allowed hosts")
         for address in _addresses(host, port):
             with suppress(OSError):
                 return socket.create_connection((address, port), _CONNECT_SECONDS)
-        raise _Refused(502, f"no answer from {host}:{port}")
+        raise RequestRefused(502, f"no answer from {host}:{port}")
 
 
 class _Tunnel(LocalHandler):
     timeout = _CONNECT_SECONDS
+    server: AgentProxy
 
     def do_CONNECT(self) -> None:
         request = ProxyRequest()
         try:
             match = _TARGET.fullmatch(self.path.lower())
             if match is None:
-                raise _Refused(400, "invalid request: CONNECT takes HOST:PORT")
+                raise RequestRefused(400, "invalid request: CONNECT takes HOST:PORT")
             request = ProxyRequest(match[1].strip("[]").rstrip("."), int(match[2]))
             there = self.server.connected(request.host, request.port)
-        except _Refused as refused:
+        except RequestRefused as refused:
             self._refuse(request, refused)
             return
         self.close_connection = True
+        counts = [0, 0]
         with there:
             self.server.connections.add(there)
-            self._relay(request, there)
+            for end in (there, self.connection):
+                end.settimeout(None)
+            self.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            back = threading.Thread(target=_pump, args=(there.recv, self.connection, counts, 1), daemon=True)
+            back.start()
+            _pump(self.rfile.read1, there, counts, 0)  # it may have read ahead
+            back.join()
             self.server.connections.discard(there)
-
-    def _relay(self, request: ProxyRequest, there: socket.socket) -> None:
-        counts = [0, 0]
-        for end in (there, self.connection):
-            end.settimeout(None)
-        self.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        back = threading.Thread(target=_pump, args=(there.recv, self.connection, counts, 1), daemon=True)
-        back.start()
-        _pump(self.rfile.read1, there, counts, 0)  # it may have read ahead
-        back.join()
         self.server.requests.append(replace(request, sent=counts[0], received=counts[1]))
 
     def send_error(self, code: int, message: str | None = None, explain: Any = None) -> None:
         """The library's answer to another method, or to what is no HTTP."""
-        self._refuse(ProxyRequest(), _Refused(405, f"only CONNECT is allowed: {message}"))
+        self._refuse(ProxyRequest(), RequestRefused(405, f"only CONNECT is allowed: {message}"))
 
-    def _refuse(self, request: ProxyRequest, refused: _Refused) -> None:
+    def _refuse(self, request: ProxyRequest, refused: RequestRefused) -> None:
         self.server.requests.append(replace(request, refused=str(refused)))
         self.answer(refused.status, f"metaloop: {refused}\n".encode(), {})
 
@@ -134,10 +126,10 @@ def _addresses(host: str, port: int) -> list[str]:
     try:
         entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
-        raise _Refused(502, f"{host} has no address") from None
+        raise RequestRefused(502, f"{host} has no address") from None
     addresses = list(dict.fromkeys(str(entry[4][0]) for entry in entries))
     if private := [address for address in addresses if not is_public(address)]:
-        raise _Refused(403, f"{host} resolves to {private[0]}, which is not a public address")
+        raise RequestRefused(403, f"{host} resolves to {private[0]}, which is not a public address")
     return addresses
 
 

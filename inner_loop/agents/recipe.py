@@ -160,7 +160,7 @@ def own_agent(prompt: str, name: str = "") -> str:
 def environment(recipe: Recipe, ours: Mapping[str, str] = os.environ, *, everything: bool = False) -> dict[str, str]:
     """The variables that the agent's process receives from our environment, those that the recipe names or
     ``everything``, and those that it sets. Keys that the gateway uses are never passed on."""
-    held = {name for upstream in recipe.gateway.api.values() for name in upstream.variables}
+    held = {name for one in recipe.gateway.api.values() for name in (*one.base, *one.keys, *one.tokens)}
     names = ours if everything else recipe.environment
     return recipe.set | {name: ours[name] for name in names if ours.get(name) and name not in held}
 

@@ -16,11 +16,10 @@ import json
 import os
 import resource
 import signal
+import socket
 import sys
-from typing import TYPE_CHECKING, NoReturn
-
-if TYPE_CHECKING:
-    import socket
+import threading
+from typing import NoReturn
 
 _NOT_FOUND, _NOT_STARTED = 127, 126  # a shell's exit codes
 _CHUNK = 1 << 16
@@ -64,8 +63,6 @@ def _become(command: list[str], environment: dict[str, str]) -> NoReturn:
 def _supervise(command: list[str], environment: dict[str, str], relays: dict[str, int]) -> NoReturn:
     """Relay while the command runs, and exit as it does."""
     import ctypes
-    import socket
-    import threading
 
     # not to be traced by the agent's processes, which have its uid; they themselves start as programs do
     ctypes.CDLL(None).prctl(_SET_DUMPABLE, 0, 0, 0, 0)
@@ -81,9 +78,6 @@ def _supervise(command: list[str], environment: dict[str, str], relays: dict[str
 
 def _serve(server: socket.socket, path: str) -> None:
     """Pass each connection on to the socket at a path."""
-    import socket
-    import threading
-
     while True:
         here, _ = server.accept()
         there = socket.socket(socket.AF_UNIX)

@@ -44,11 +44,6 @@ class AgentLimits:
     output_mb: int = 64
     open_files: int = 4096
 
-    def inside(self) -> dict[str, int]:
-        """Those that the kernel enforces for each process, as names of resource.RLIMIT_*."""
-        size = self.file_mb << 20
-        return {"NPROC": self.processes, "FSIZE": size, "NOFILE": self.open_files, "CORE": 0}
-
 
 class RunningAgent(threading.Thread):
     """An agent, watched from its start to `finish`. ``killed``: "wall", "memory", "disk", "output" or "budget" names
@@ -207,10 +202,8 @@ class AgentRunner:
 
 
 def _feed(pipe: IO[bytes], data: bytes) -> None:
-    with suppress(OSError):  # an agent need not read it
+    with suppress(OSError), pipe:  # an agent need not read it
         pipe.write(data)
-    with suppress(OSError):
-        pipe.close()
 
 
 def _free_mb(folder: Path) -> float:

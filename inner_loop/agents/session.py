@@ -71,8 +71,12 @@ class SandboxCharge:
         """Charge the use so far. ``launching``: device-seconds that the next experiment is expected to take."""
         bench, used = self._bench, self.used
         bench.meter.use_sandbox(used if self._counts else 0.0)
-        if record or used - self._recorded > _RECORD_SHARE * bench.budget_seconds:
-            self._record_use(used)
+        unrecorded = used - self._recorded
+        if self._counts and unrecorded > (0.0 if record else _RECORD_SHARE * bench.budget_seconds):
+            self._recorded = used  # for a resumed run; the last of these events counts
+            charged, after = bench.meter.sandbox, len(bench.history)
+            event = AgentSandboxEvent(run_id=bench.run_id, cpu_seconds=used, charged_seconds=charged, after=after)
+            self._emit(event)
         left = bench.budget_seconds - (bench.meter.charged - bench.meter.sandbox) - launching
         most = left if self._counts else float("inf")
         if self._last is None and bench.history and not bench.is_open:
@@ -80,14 +84,6 @@ class SandboxCharge:
         if self._watch is not None:
             line = max(most, used) + GRACE_CPU_SECONDS if self._last is None else self._last
             self._watch.cpu_line = line - self._ended
-
-    def _record_use(self, used: float) -> None:
-        """Record the total, for a resumed run; the last of these events counts."""
-        if used > self._recorded and self._counts:
-            self._recorded = used
-            charged = self._bench.meter.sandbox
-            run_id, after = self._bench.run_id, len(self._bench.history)
-            self._emit(AgentSandboxEvent(run_id=run_id, cpu_seconds=used, charged_seconds=charged, after=after))
 
     @property
     def seconds(self) -> float | None:
@@ -172,9 +168,8 @@ class AgentSession:
         self._ran = True
         source, notes = self._source(), self._notes()
         self._verdicts.settle(request.line, source)
-        known = next(
-            (r for r in self.bench.history if r.source == source and r.fraction in (1.0, request.fraction)), None
-        )
+        same = (record for record in self.bench.history if record.source == source)
+        known = next((record for record in same if record.fraction in (1.0, request.fraction)), None)
         if known is not None and not request.again:
             notes += ["this source was measured before: not run again, nothing charged (--again uses a new seed)"]
             record = known

@@ -46,7 +46,13 @@ class View(SystemView):
             "command": list(command),
             "environment": self._environment(sandbox),
             "folder": str(worktree),
-            "limits": sandbox.limits.inside(),
+            # for each process, by the kernel
+            "limits": {
+                "NPROC": sandbox.limits.processes,
+                "FSIZE": sandbox.limits.file_mb << 20,
+                "NOFILE": sandbox.limits.open_files,
+                "CORE": 0,
+            },
             "ready": ready,
             "relays": relays,
         }

@@ -134,9 +134,6 @@ def _git(folder: Path, *words: str) -> str:
     return done.stdout.decode("utf-8", "replace")
 
 
-# --- the commands and the prompt -----------------------------------------------------------------------------
-
-
 def entry(task: Task) -> str:
     """The script that is trained, and that a stock program starts by hand."""
     return "train.py" if "train.py" in task.editable else task.editable[0]

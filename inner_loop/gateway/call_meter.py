@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from inner_loop.events import CallEvent
-from inner_loop.gateway.fields import RequestRefused
 from inner_loop.gateway.request import ModelRequest, ReplyReader
 from inner_loop.gateway.route import Route
+from inner_loop.gateway.serving import RequestRefused
 from inner_loop.models import prices
 from inner_loop.models.scrub import scrub
 from inner_loop.models.spend_limiter import LOOK_SECONDS, Cost, SpendLimiter

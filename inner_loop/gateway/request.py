@@ -12,8 +12,9 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from inner_loop.gateway.fields import APIS, Kind, RequestRefused, check, model_of
+from inner_loop.gateway.fields import APIS, Kind, check, model_of
 from inner_loop.gateway.route import Protocol, Route
+from inner_loop.gateway.serving import RequestRefused
 from inner_loop.models.contract import SAFE_BYTES
 from inner_loop.models.provider import TokenUsage, as_dict, reported
 from programs.text import one_line

@@ -36,10 +36,6 @@ class Upstream(BaseModel):
     keys: list[str] = Field(min_length=1)
     tokens: list[str] = []
 
-    @property
-    def variables(self) -> set[str]:
-        return {*self.base, *self.keys, *self.tokens}
-
     def prefix(self, name: str) -> str:
         """The path of this API at the gateway; clients of OpenAI's protocol end their base URL with the version."""
         return f"/{name}/v1/" if self.protocol == "openai" else f"/{name}/"

@@ -22,10 +22,9 @@ import httpx
 from pydantic import JsonValue
 
 from inner_loop.gateway.call_meter import CallMeter, MeteredCall
-from inner_loop.gateway.fields import RequestRefused
 from inner_loop.gateway.request import ModelRequest, ask, find
 from inner_loop.gateway.route import Protocol, Route, Upstream
-from inner_loop.gateway.serving import GATEWAY_PORT, LocalHandler, LocalServer
+from inner_loop.gateway.serving import GATEWAY_PORT, LocalHandler, LocalServer, RequestRefused
 from inner_loop.models.scrub import forms
 from inner_loop.run_context import RunContext
 
@@ -55,9 +54,8 @@ class Gateway(LocalServer):
         self.token = f"metaloop-{secrets.token_hex(20)}"
         self.meter = CallMeter(context)
         timeout = httpx.Timeout(context.config.call_timeout, connect=_CONNECT_SECONDS)
-        self.client = httpx.Client(
-            follow_redirects=False, timeout=timeout, limits=httpx.Limits(max_connections=None)
-        )  # with proxies and certificates of our own environment
+        many = httpx.Limits(max_connections=None)  # with proxies and certificates of our own environment
+        self.client = httpx.Client(follow_redirects=False, timeout=timeout, limits=many)
         self._upstreams = upstreams
         super().__init__(Handler, shared=shared)
 
@@ -94,6 +92,7 @@ class Handler(LocalHandler):
     """One request of an agent."""
 
     timeout = _SOCKET_SECONDS
+    server: Gateway
 
     def do_HEAD(self) -> None:
         """Clients check whether the server is running."""
@@ -149,8 +148,6 @@ class Handler(LocalHandler):
                 raise RequestRefused(408, "the body did not arrive in time")
         return bytes(data)
 
-    # --- to the API ------------------------------------------------------------------------------------------------
-
     def _open(self, route: Route, rest: str, content: bytes | None) -> AbstractContextManager[httpx.Response]:
         """The API's answer. Of the agent's headers those that are one line of ASCII and have no meaning for the key or
         the body are sent."""
@@ -160,8 +157,7 @@ class Handler(LocalHandler):
                 headers[name.lower()] = value
         if content is not None:
             headers["content-type"] = "application/json"
-        client: httpx.Client = self.server.client
-        return client.stream(self.command, route.url + rest, headers=headers, content=content)
+        return self.server.client.stream(self.command, route.url + rest, headers=headers, content=content)
 
     def _forward(self, route: Route, rest: str, request: ModelRequest, call: MeteredCall) -> None:
         try:
@@ -210,9 +206,7 @@ class Handler(LocalHandler):
             yield self.server.clean(rest)
 
     def _read(self, response: httpx.Response) -> bytes:
-        return bytes(self.server.clean(b"".join(_pieces(response))))
-
-    # --- to the agent ----------------------------------------------------------------------------------------------
+        return self.server.clean(b"".join(_pieces(response)))
 
     def _whole(self, response: httpx.Response, data: bytes) -> None:
         if 300 <= response.status_code < 400:

@@ -23,6 +23,15 @@ _CLOSE_SECONDS = 1.0
 _FULL = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
+class RequestRefused(Exception):
+    """A request that is answered with an error of our own. ``status`` is HTTP's."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
 def private_socket() -> tuple[Path, socket.socket]:
     """A listening Unix socket and its path, in a folder of its own with mode 700: any uid may use the socket, because
     the agent's is not ours, and the folder keeps others out."""
@@ -99,7 +108,6 @@ class LocalHandler(BaseHTTPRequestHandler):
 
     protocol_version = default_request_version = "HTTP/1.1"
     server_version, sys_version = "metaloop", ""
-    server: Any
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing on stderr."""

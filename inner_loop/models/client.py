@@ -126,8 +126,6 @@ class ModelClient:
         kind = PromptTooLong if PromptTooLong.WORDS in event.reason else EnvironmentProblem
         raise NoReply(kind(event.reason, hint="the recording contains this failure", ids=[self.context.run_id]))
 
-    # --- calling models --------------------------------------------------------------------------------------------
-
     def _ask(self, call: Call) -> CallEvent:
         try:
             while True:

@@ -83,7 +83,13 @@ def require_ready(config: ModelConfig) -> None:
     require_prices_of(config)
     for model in config.models:
         provider_of(model)
-        _require_key(model)
+        check = litellm().validate_environment(model)
+        missing = [name for name in check.get("missing_keys", ()) if _SECRET.search(name)]
+        if missing and not check.get("keys_in_environment"):
+            raise CredentialMissing(
+                f"{model} needs {' and '.join(missing)}, which is not set",
+                hint=f"export {missing[0]}=…; for a local server, any value will do",
+            )
         if config.max_usd is not None and price_of(model, config) is None:
             raise UsageError(
                 f"--max-usd: no price is known for {model}",
@@ -99,16 +105,6 @@ def require_prices_of(config: ModelConfig) -> None:
         raise UsageError(
             f"--set prices={strange[0]}: no model of that name is used",
             hint=f"write the name as --model has it: {', '.join(config.models)}",
-        )
-
-
-def _require_key(model: str) -> None:
-    check = litellm().validate_environment(model)
-    missing = [name for name in check.get("missing_keys", ()) if _SECRET.search(name)]
-    if missing and not check.get("keys_in_environment"):
-        raise CredentialMissing(
-            f"{model} needs {' and '.join(missing)}, which is not set",
-            hint=f"export {missing[0]}=…; for a local server, any value will do",
         )
 
 
