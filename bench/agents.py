@@ -231,7 +231,7 @@ def version_of(name: str) -> str:
     """Raises EnvironmentProblem if it is not installed."""
     if name == SMALL:
         return "of the tests"
-    program = recipes.find(recipes.load(name)).path
+    program, _ = recipes.find(recipes.load(name))
     said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
     match = re.search(r"\d+\.\d+\.\d+", said)
     return match[0] if match else "unknown"

@@ -25,7 +25,8 @@ from analysis.study import open_study
 from arena.study import Study
 from arena.task_set import evidence_of
 from arena.task_study import all_tasks
-from inner_loop.models.contract import Message, Reply
+from inner_loop.events import CallEvent
+from inner_loop.models.contract import Message
 from inner_loop.models.provider import litellm
 from inner_loop.run_context import ModelConfig
 from meta.archive import Archive
@@ -64,7 +65,7 @@ class Filed(GenerationCalls):
         )  # fmt: skip
         self.folder, self.name, self.tokens, self.model = folder, "", 0, model
 
-    def ask(self, model: str, messages: Sequence[Message], purpose: str, **_: Any) -> tuple[int, Reply | None]:
+    def ask(self, model: str, messages: Sequence[Message], purpose: str, **_: Any) -> tuple[int, CallEvent | None]:
         name = f"{self.name}.repair" if "repair" in purpose else self.name
         request = "\n\n".join(f"=== {message.role} ===\n{message.text}" for message in messages)
         (self.folder / f"{name}.request.md").write_text(request, "utf-8")
@@ -73,7 +74,10 @@ class Filed(GenerationCalls):
         count = litellm().token_counter
         counts = [count(model=self.model, text=part) for part in (request, text or "")]
         self.tokens += sum(counts)
-        return 0, None if text is None else Reply(text, model, *counts, 0, None, 0.0, "stop", 1)
+        return 0, None if text is None else CallEvent(
+            number=0, purpose=purpose, request="", tokens=sum(counts), usd=None, wall_seconds=0.0, attempts=1,
+            model=model, tokens_in=counts[0], tokens_out=counts[1], finish="stop", text=text, status="ok",
+        )  # fmt: skip
 
 
 def drawn(study: Study, jobs: int, calls: Filed, first: int) -> list[Judged]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import TypedDict
+from collections.abc import Sequence
+from typing import Any
 
-from inner_loop.agents.charge import SandboxFacts
 from inner_loop.agents.experiment_server import AgentReply
 from inner_loop.bench import Bench
 from inner_loop.comparison import gain_over, mean_metric
@@ -19,40 +19,11 @@ _LOG_BYTES = 48 << 10
 _LAST = 10
 
 
-class RunFacts(TypedDict):
+Facts = dict[str, Any]
+
+
+def facts_of(bench: Bench) -> Facts:
     """Metric, head and budget: metrics in the task's unit, seconds of device time."""
-
-    metric_name: str
-    direction: str
-    baseline: float | None
-    head: float | None
-    head_experiment: int
-    best: float | None
-    best_experiment: int
-    budget_seconds: float
-    charged_seconds: float
-    remaining_seconds: float
-    affordable: int
-    open: bool
-
-
-class ExperimentFacts(RunFacts):
-    """One experiment, and its comparison with the head."""
-
-    experiment: int
-    status: str
-    reason: str
-    metric: float | None
-    gain_over_head: float | None
-    better: bool
-    decision: str
-    fraction: float
-    charged: float
-    description: str
-    notes: list[str]
-
-
-def facts_of(bench: Bench) -> RunFacts:
     task, head = bench.task, bench.head
     full = [record for record in bench.history if record.full and record.ok]
     best = min(full, key=lambda record: task.sign * (record.metric or 0.0))
@@ -72,32 +43,39 @@ def facts_of(bench: Bench) -> RunFacts:
     }
 
 
-def experiment_facts(bench: Bench, record: Record, notes: tuple[str, ...] = ()) -> ExperimentFacts:
+def _experiment_facts(bench: Bench, record: Record, notes: Sequence[str] = ()) -> Facts:
+    """One experiment, and its comparison with the head."""
     gain = None if record is bench.head else gain_over(bench, record, bench.head)
-    return {
-        **facts_of(bench),
-        "experiment": record.number,
-        "status": record.outcome.status,
+    return facts_of(bench) | {
+        **_row(record),
         "reason": record.outcome.reason,
-        "metric": record.metric,
         "gain_over_head": gain,
         "better": gain is not None and gain > 0,
-        "decision": record.decision,
         "fraction": record.fraction,
         "charged": record.charged,
-        "description": record.description,
         "notes": list(notes),
     }
 
 
-def measured(bench: Bench, record: Record, notes: tuple[str, ...] = ()) -> AgentReply:
+def _row(record: Record) -> Facts:
+    return {
+        "experiment": record.number,
+        "status": record.outcome.status,
+        "metric": record.metric,
+        "decision": record.decision or "open",
+        "description": record.description,
+    }
+
+
+def measured(bench: Bench, record: Record, notes: Sequence[str] = ()) -> AgentReply:
     """The answer to `experiment`."""
-    facts = experiment_facts(bench, record, notes)
-    lines = [_verdict(bench, record, facts), f"charged {_seconds(record.charged)}; {budget(facts)}"]
+    facts = _experiment_facts(bench, record, notes)
+    lines = [_verdict(record, facts), f"charged {_seconds(record.charged)}; {_budget(facts)}"]
     if values := shown(bench.task.constraints, record.outcome.constraints):
         lines.append(f"constraints: {values}")
     if not record.ok and record.outcome.log:
-        lines += ["the end of train.py's output:", *("| " + line for line in tail(record.outcome.log))]
+        end = plain(record.outcome.log)[-_TAIL_BYTES:].splitlines()[-_TAIL_LINES:]
+        lines += ["the end of train.py's output:", *("| " + line for line in end)]
     if not bench.is_open:
         lines.append("The budget is spent: commit or reset your last change, then stop.")
     elif record.ok and not record.decision:
@@ -111,9 +89,9 @@ def log(bench: Bench, record: Record, said: str, aliases: tuple[str, ...]) -> Ag
 
     ``aliases``: further names under which a program looks for the metric.
     """
-    facts, outcome, task = experiment_facts(bench, record), record.outcome, bench.task
+    facts, outcome, task = _experiment_facts(bench, record), record.outcome, bench.task
     if not record.ok:
-        return AgentReply(f"{_marked(said, ())}\n{outcome.status}: {outcome.reason}\n{budget(facts)}", 1, facts)
+        return AgentReply(f"{_marked(said, ())}\n{outcome.status}: {outcome.reason}\n{_budget(facts)}", 1, facts)
     values: dict[str, str | int] = dict.fromkeys((task.metric, *aliases), f"{record.metric:.6f}")
     values |= {
         "training_seconds": f"{record.charged:.3f}",
@@ -124,30 +102,21 @@ def log(bench: Bench, record: Record, said: str, aliases: tuple[str, ...]) -> Ag
     }
     width = max(map(len, values)) + 2
     summary = [f"{key + ':':<{width}}{value}" for key, value in values.items()]
-    lines = [_marked(said, tuple(values)), "---", *summary, f"# {_verdict(bench, record, facts)}", f"# {budget(facts)}"]
+    lines = [_marked(said, tuple(values)), "---", *summary, f"# {_verdict(record, facts)}", f"# {_budget(facts)}"]
     return AgentReply("\n".join(lines), 0, facts)
 
 
 def status(bench: Bench) -> AgentReply:
     facts = facts_of(bench)
-    rows = [
-        {
-            "experiment": r.number,
-            "status": r.outcome.status,
-            "metric": r.metric,
-            "decision": r.decision or "open",
-            "description": r.description,
-        }
-        for r in bench.history
-    ]
+    rows = [_row(record) for record in bench.history]
     lines = [
         f"{facts['metric_name']}, {facts['direction']} is better: baseline {_number(facts['baseline'])}, head "
         f"{_number(facts['head'])} (experiment {facts['head_experiment']}), best {_number(facts['best'])}",
-        budget(facts),
+        _budget(facts),
     ]
-    for r in bench.history[-_LAST:]:
-        value = _number(r.metric) if r.metric is not None else r.outcome.status
-        lines.append(f"{r.number:>4}  {value:<12}{r.decision or 'open':<10}{r.description[:80]}")
+    for r in rows[-_LAST:]:
+        value = r["status"] if r["metric"] is None else _number(r["metric"])
+        lines.append(f"{r['experiment']:>4}  {value:<12}{r['decision']:<10}{r['description'][:80]}")
     return AgentReply("\n".join(lines), 0, {**facts, "experiments": rows})
 
 
@@ -155,7 +124,7 @@ def spent(bench: Bench, session: bool = False) -> AgentReply:
     """``session``: only the experiments of this session are used."""
     facts = facts_of(bench)
     what = "the experiments of this session are used" if session else "the budget of this run is spent"
-    text = f"refused: {what} ({budget(facts)}). No further experiment can run; stop here."
+    text = f"refused: {what} ({_budget(facts)}). No further experiment can run; stop here."
     return AgentReply(text, SPENT, {**facts, "error": "budget spent"})
 
 
@@ -163,31 +132,26 @@ def refused(bench: Bench, why: str) -> AgentReply:
     return AgentReply(f"not run: {why}; nothing was charged", 2, {**facts_of(bench), "error": why})
 
 
-def budget(facts: RunFacts) -> str:
+def _budget(facts: Facts) -> str:
     left, whole = _seconds(facts["remaining_seconds"]), _seconds(facts["budget_seconds"])
     count = facts["affordable"]
-    return f"{left} of {whole} left, " + (f"about {count} experiment{'s'[: count != 1]}" if count else "no experiment")
+    few = {0: "no experiment", 1: "about 1 experiment"}
+    return f"{left} of {whole} left, {few.get(count, f'about {count} experiments')}"
 
 
-def sandbox(facts: SandboxFacts) -> str:
+def sandbox(seconds: float) -> str:
     """CPU time used outside experiments; written as a comment, because some programs parse the last lines of a log."""
-    used = _seconds(facts["sandbox_seconds"])
-    return f"# your CPU time outside experiments: {used}, charged to the budget"
+    return f"# your CPU time outside experiments: {_seconds(seconds)}, charged to the budget"
 
 
-def tail(text: str) -> list[str]:
-    """The last lines of a training's output."""
-    return plain(text)[-_TAIL_BYTES:].splitlines()[-_TAIL_LINES:]
-
-
-def _verdict(bench: Bench, record: Record, facts: ExperimentFacts) -> str:
+def _verdict(record: Record, facts: Facts) -> str:
     start = f"experiment {record.number} "
     if not record.ok:
         return f"{start}{record.outcome.status}: {record.outcome.reason}"
     start += f"ok: {facts['metric_name']} {_number(record.metric)}"
     if not record.full:
         return f"{start} at {record.fraction:g} of the full budget; compare it with others at that fraction only"
-    if record is bench.head:
+    if record.number == facts["head_experiment"]:
         return f"{start}, which is the head"
     gain = facts["gain_over_head"]
     if gain is None:

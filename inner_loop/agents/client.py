@@ -1,7 +1,7 @@
 """Runs inside an agent's sandbox: the commands `experiment`, `python`, `python3`, `uv`, one script with several names.
 
-It uses only the standard library; `inner_loop.agents.tools` puts its text on the sandbox's PATH. It sends a request to
-the bench through the socket $METALOOP_DOOR and prints the answer. `uv run train.py`, `python train.py` and a foreign
+It uses only the standard library; `inner_loop.agents.worktree` puts its text on the sandbox's PATH. It sends a request
+to the bench through the socket $METALOOP_DOOR and prints the answer. `uv run train.py`, `python train.py` and a foreign
 repository's own command ($METALOOP_COMMAND) also request an experiment and print a training's output, so a stock
 program.md works unchanged. Any other use of these programs runs directly. The bench trusts nothing here: a process that
 uses the socket without this script gets the same answers.
@@ -33,46 +33,62 @@ Commit what you keep, and reset the rest: the bench follows your commits.
 def main(name: str, arguments: list[str]) -> int:
     if name == "experiment":
         return _experiment(arguments)
-    if _is_task_command([name, *arguments]):
+    words = [name, *arguments]
+    if _asks(_plain(words)):
         return ask("run", style="log")
     if name == "uv":
-        return _uv(arguments)
-    if name in ("python", "python3"):
-        return _python(name, arguments)
-    _become(name, [name, *arguments])
+        if arguments[:1] != ["run"]:
+            print("uv: the environment is complete; nothing can be installed in it", file=sys.stderr)
+            return 0 if arguments[:1] == ["sync"] else 1
+        words = _after_uv(words)
+    if words:
+        _become(words)
+    return 0
 
 
-def _is_task_command(words: list[str]) -> bool:
-    """Whether they are $METALOOP_COMMAND, called in the work tree, with any seed and budget."""
+def _asks(plain: list[str]) -> bool:
+    """Whether a command line starts the training script, or is $METALOOP_COMMAND, called in the work tree, with any
+    seed and budget."""
     import re
     import shlex
 
+    worktree = os.environ.get("METALOOP_WORKTREE", "")
+    entry = os.path.join(worktree, os.environ.get("METALOOP_ENTRY", "train.py"))
+    if plain[:1] == ["python"] and plain[1:] and os.path.realpath(plain[1]) == os.path.realpath(entry):
+        return True
     own = _plain(shlex.split(os.environ.get("METALOOP_COMMAND", "")))
-    here = os.path.realpath(os.getcwd()) == os.path.realpath(os.environ.get("METALOOP_WORKTREE", ""))
-    if not own or not here:
+    if not own or os.path.realpath(os.getcwd()) != os.path.realpath(worktree):
         return False
     pattern = re.escape(" ".join(own))
     for name in ("seed", "budget"):
         pattern = pattern.replace(re.escape(f"{{{name}}}"), r"\S+")
-    return re.fullmatch(pattern, " ".join(_plain(words))) is not None
+    return re.fullmatch(pattern, " ".join(plain)) is not None
 
 
 def _plain(words: list[str]) -> list[str]:
     """A command line without what makes no difference: variables before it, `uv run`, Python's flags, `./`."""
     rest = list(words)
     while rest and "=" in rest[0]:
-        rest = rest[1:]
+        del rest[0]
     if rest[:2] == ["uv", "run"]:
-        rest = rest[2:]
-        while rest and rest[0].startswith("-"):
-            rest = rest[1:]
-        if rest and rest[0].endswith(".py"):
-            rest = ["python", *rest]
-    if rest and os.path.basename(rest[0]) in ("python", "python3"):
-        rest = ["python", *rest[1:]]
+        rest = _after_uv(rest)
+    if rest and _is_python(rest[0]):
+        rest[0] = "python"
         while rest[1:2] and rest[1] in _PYTHON_FLAGS:
             del rest[1]
     return [word.removeprefix("./") for word in rest]
+
+
+def _after_uv(words: list[str]) -> list[str]:
+    """`uv run X` is X, because all dependencies are there already."""
+    rest = words[2:]
+    while rest and rest[0].startswith("-"):
+        del rest[0]
+    return ["python3", *rest] if rest and rest[0].endswith(".py") else rest
+
+
+def _is_python(word: str) -> bool:
+    return os.path.basename(word).startswith("python")
 
 
 def _experiment(arguments: list[str]) -> int:
@@ -89,47 +105,18 @@ def _experiment(arguments: list[str]) -> int:
     parser.add_argument("--because", action="append", default=[])
     parser.add_argument("--fraction", type=float, default=1.0)
     parser.add_argument("--again", action="store_true")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--json", dest="style", action="store_const", const="json", default="text")
     parser.add_argument("-h", "--help", action="store_true")
     given = vars(parser.parse_args(arguments))
     if given.pop("help"):
         print(USAGE, end="")
         return 0
-    style = "json" if given.pop("json") else "text"
-    return ask(**given, style=style)
+    return ask(**given)
 
 
-def _uv(arguments: list[str]) -> int:
-    """`uv run X` is X, because all dependencies are there already and nothing can be installed."""
-    if not arguments or arguments[0] != "run":
-        print("uv: the environment is complete; nothing can be installed in it", file=sys.stderr)
-        return 0 if arguments[:1] == ["sync"] else 1
-    rest = arguments[1:]
-    while rest and rest[0].startswith("-"):
-        rest = rest[1:]
-    if not rest:
-        return 0
-    name = os.path.basename(rest[0])
-    if name.startswith("python"):
-        return _python(name, rest[1:])
-    if name.endswith(".py"):
-        return _python("python3", rest)
-    _become(rest[0], rest)
-
-
-def _python(name: str, arguments: list[str]) -> int:
-    """The training script requests an experiment; anything else is run by the usual interpreter."""
-    rest = list(arguments)
-    while rest and rest[0] in _PYTHON_FLAGS:
-        rest.pop(0)
-    entry = os.path.join(os.environ.get("METALOOP_WORKTREE", ""), os.environ.get("METALOOP_ENTRY", "train.py"))
-    if rest and not rest[0].startswith("-") and os.path.realpath(rest[0]) == os.path.realpath(entry):
-        return ask("run", style="log")
-    _become(os.environ.get("METALOOP_PYTHON", name), [name, *arguments])
-
-
-def _become(name: str, words: list[str]) -> NoReturn:
-    """Replace this process by the next program of that name on PATH."""
+def _become(words: list[str]) -> NoReturn:
+    """Replace this process by the next program of that name on PATH; Python by the usual interpreter."""
+    name = os.environ.get("METALOOP_PYTHON", words[0]) if _is_python(words[0]) else words[0]
     own = os.path.dirname(os.path.abspath(__file__))
     folders = [folder for folder in os.environ.get("PATH", "").split(os.pathsep) if folder != own]
     for folder in folders if "/" not in name else [""]:

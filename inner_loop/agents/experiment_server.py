@@ -8,25 +8,22 @@ there.
 from __future__ import annotations
 
 import json
-import select
 import shutil
 import socket
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from inner_loop.gateway.serving import private_socket
 from programs.closing import Closing
-from programs.errors import EnvironmentProblem
 
 _REQUEST_BYTES = 256 << 10
 _REQUEST_SECONDS = 2.0
 _ANSWER_SECONDS = 5.0
-_WAITING = 16
 
 
 class AgentRequest(BaseModel):
@@ -40,10 +37,10 @@ class AgentRequest(BaseModel):
     number: int | None = Field(default=None, ge=0, le=1_000_000)
     message: str = Field(default="", max_length=10_000)
     subject: str = Field(default="", max_length=10_000)
-    because: list[str] = Field(default_factory=list, max_length=32)
+    because: list[str] = Field(default=[], max_length=32)
     fraction: float = Field(default=1.0, gt=0.0, le=1.0, allow_inf_nan=False)
     again: bool = False
-    line: list[dict[str, str]] = Field(default_factory=list, max_length=256)
+    line: list[dict[str, str]] = Field(default=[], max_length=256)
 
 
 @dataclass(frozen=True)
@@ -52,7 +49,7 @@ class AgentReply:
 
     text: str
     code: int = 0
-    facts: object = None
+    facts: dict[str, Any] | None = None
 
     def encode(self, style: str) -> bytes:
         text = json.dumps(self.facts, ensure_ascii=False) if style == "json" and self.facts is not None else self.text
@@ -64,48 +61,32 @@ class ExperimentServer(Closing):
 
     def __init__(self, answer: Callable[[AgentRequest], AgentReply]) -> None:
         self._answer = answer
-        self._folder = Path(tempfile.mkdtemp(prefix="metaloop-door-"))  # mode 700
-        self.path = self._folder / "socket"
-        self._listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            self._listening.bind(str(self.path))
-        except OSError as error:
-            self.close()
-            hint = "TMPDIR must be a short, writable path"  # a socket's path has 107 bytes at most
-            raise EnvironmentProblem(f"{self.path}: {error.strerror or error}", hint=hint) from None
-        self.path.chmod(0o666)  # the folder keeps others out; the agent's uid is not ours
-        self._listening.listen(_WAITING)
-        self._listening.setblocking(False)
+        self.path, self._listening = private_socket()
 
     def close(self) -> None:
         self._listening.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.path.parent, ignore_errors=True)
 
     def serve(self, seconds: float) -> None:
         """Wait up to ``seconds`` for a caller and answer it. An exception from ``answer`` ends the run."""
-        if not select.select([self._listening], [], [], seconds)[0]:
-            return
+        self._listening.settimeout(seconds)
         try:
             caller, _ = self._listening.accept()
         except OSError:
-            return  # gone meanwhile
+            return  # nobody, or gone meanwhile
         with caller:
-            self._attend(caller)
-
-    def _attend(self, caller: socket.socket) -> None:
-        body = _read_line(caller)
-        if body is None:
-            return
-        try:
-            request = AgentRequest.model_validate_json(body)
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"])) or "request"
-            _send(caller, AgentReply(f"invalid request: {where}: {first['msg']}", 2).encode("text"))
-            return
-        if not _hung_up(caller):  # its experiment would be charged and the result lost
-            answer = self._answer(request)
-            _send(caller, answer.encode(request.style))
+            body = _read_line(caller)
+            if body is None:
+                return
+            try:
+                request = AgentRequest.model_validate_json(body)
+            except ValidationError as error:
+                first = error.errors()[0]
+                where = ".".join(map(str, first["loc"])) or "request"
+                _send(caller, AgentReply(f"invalid request: {where}: {first['msg']}", 2).encode("text"))
+                return
+            if not _hung_up(caller):  # its experiment would be charged and the result lost
+                _send(caller, self._answer(request).encode(request.style))
 
 
 def _read_line(caller: socket.socket) -> bytes | None:

@@ -1,25 +1,36 @@
-"""How an agent is started, in a sandbox or as the user's own process, with its gateway; and what its failure means."""
+"""How an agent is started, in a sandbox or as the user's own process, with its gateway; what its failure means;
+and its first call before anything is trained, where a wrong key, login, model name or command shows."""
 
 from __future__ import annotations
 
 import os
+import re
+import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import cast
 
 from inner_loop.agents import recipe as agent_recipe
-from inner_loop.agents import tools as agent_tools
-from inner_loop.agents.access import AgentLimits
-from inner_loop.agents.running import AgentEnded, AgentRunner, RunningAgent
+from inner_loop.agents.experiment_server import AgentReply, AgentRequest, ExperimentServer
+from inner_loop.agents.running import AgentLimits, AgentRunner, RunningAgent
+from inner_loop.agents.worktree import commands, lay, variables
+from inner_loop.events import CallEvent
 from inner_loop.gateway.route import routes
-from inner_loop.gateway.server import PORT, Gateway
+from inner_loop.gateway.server import Gateway
 from inner_loop.run_context import RunContext
 from programs.errors import EnvironmentProblem
+from programs.shelf import starter
 from programs.text import one_line
 from trainer.commands.plain import own_variables
 from trainer.sandbox.launcher import plain
 from trainer.task import Task
+
+PROMPT = "Reply with the word `ready` and end. Run no command and change no file."
+SECONDS = 25.0  # of the first call
+_REFUSED = re.compile(r"HTTP (400|401|403|404)\b")
 
 
 class AgentLaunch:
@@ -31,13 +42,13 @@ class AgentLaunch:
         self.recipe = agent_recipe.recipe_for(name, config)
         self.command = os.path.basename(self.recipe.command[0])
         self._model = config.models[0] if config.models else ""
-        self._network = agent_recipe.network(self.recipe, config) if context.sandboxed else "full"
+        self._network = self.recipe.network if context.sandboxed else "full"
         self.gateway: Gateway | None = None
 
     @cached_property
-    def installed(self) -> agent_recipe.Installed:
+    def installed(self) -> tuple[Path, list[Path]]:
         """EnvironmentProblem if the agent is missing."""
-        return agent_recipe.find(self.recipe)
+        return agent_recipe.find(self.recipe, sandboxed=self._context.sandboxed)
 
     def open_gateway(self, stack: ExitStack) -> None:
         """The gateway to the agent's models, for all sessions; none if the agent has its own login, or the user no
@@ -48,61 +59,51 @@ class AgentLaunch:
             self.gateway = stack.enter_context(Gateway(upstreams, open_routes, self._context, shared=shared))
 
     def runner(
-        self,
-        worktree: Path,
-        seconds: float,
-        *,
-        task: Task | None = None,
-        socket: Path | None = None,
-        hidden: tuple[Path, ...] = (),
-        bare: bool = False,
+        self, worktree: Path, seconds: float, task: Task | None = None, socket: Path | None = None
     ) -> AgentRunner:
-        """What runs the agent's commands in a worktree, for at most ``seconds``; ``task`` and ``socket``: where it
-        requests experiments. ``bare``: without network and keys."""
-        named = agent_tools.environment(task, worktree) if task else {}
-        gateway = None if bare else self.gateway
-        limits = AgentLimits(wall_seconds=seconds)
-        if not bare:
-            ours = os.environ if self._context.sandboxed else own_variables()
-            named |= agent_recipe.environment(self.recipe, ours, everything=not self._context.sandboxed)
-        if gateway is not None:
-            named |= gateway.variables() | agent_recipe.through(self.recipe, gateway.bases())[1]
+        """What runs commands in the agent's worktree, for at most ``seconds``, without network and keys; ``task`` and
+        ``socket``: where they request experiments."""
         if self._context.sandboxed:
             from inner_loop.agents.sandbox import AgentSandbox as Runner
         else:
             from inner_loop.agents.plain import PlainRunner as Runner  # type: ignore[assignment]
-        return Runner(
-            worktree,
-            "none" if bare else self._network,
-            readable=() if bare else (*self.installed.readable, *map(Path.expanduser, map(Path, self.recipe.readable))),
-            environment=named,
-            home={} if bare else agent_recipe.home(self.recipe),
-            experiment_socket=socket,
-            tools=agent_tools.commands(task) if task else {},
-            hidden=(task.folder, *hidden) if task else (),
-            allow_hosts=tuple(dict.fromkeys(self.recipe.hosts)),
-            gateway=gateway.socket if gateway else None,
-            gateway_port=PORT,
-            limits=limits,
-        )
+        runner = Runner(worktree, experiment_socket=socket, limits=AgentLimits(wall_seconds=seconds))
+        if task is None:
+            return runner
+        hidden = (task.folder, *([self._context.study] if self._context.study else []))
+        return replace(runner, environment=variables(task, worktree), tools=commands(task), hidden=hidden)
 
     def run(
         self,
         runner: AgentRunner,
         prompt: str,
-        entry: str,
         *,
         attend: Callable[[], bool] | None = None,
         begun: Callable[[RunningAgent], None] = lambda _: None,
-    ) -> AgentEnded:
-        """Start the agent with a prompt and wait for its end. ``entry``: the script that is trained."""
-        more = agent_recipe.through(self.recipe, self.gateway.bases())[0] if self.gateway else []
-        words = self.recipe.words(prompt, self._model, entry, more)
-        path = self.installed.path if self._context.sandboxed else self.installed.given
-        stdin = prompt.encode() if self.recipe.prompt == "stdin" else b""
-        return runner.run([str(path), *words[1:]], stdin=stdin, attend=attend, begun=begun)
+    ) -> RunningAgent:
+        """Start the agent with a prompt, its network and its keys, and wait for its end."""
+        recipe, sandboxed, gateway = self.recipe, self._context.sandboxed, self.gateway
+        ours = os.environ if sandboxed else own_variables()
+        named = {**runner.environment, **agent_recipe.environment(recipe, ours, everything=not sandboxed)}
+        more: list[str] = []
+        if gateway is not None:
+            more, pointing = agent_recipe.through(recipe, gateway.bases())
+            named |= gateway.variables() | pointing
+        path, needed = self.installed
+        runner = replace(
+            runner,
+            network=self._network,
+            readable=(*needed, *(Path(path).expanduser() for path in recipe.readable)),
+            environment=named,
+            home=agent_recipe.home(recipe),
+            allow_hosts=tuple(dict.fromkeys(recipe.hosts)),
+            gateway=gateway.path if gateway else None,
+        )
+        words = [str(path), *recipe.words(prompt, self._model, more)[1:]]
+        stdin = prompt.encode() if recipe.takes_stdin else b""
+        return runner.run(words, stdin=stdin, attend=attend, begun=begun)
 
-    def failure(self, ended: AgentEnded) -> EnvironmentProblem | None:
+    def failure(self, ended: RunningAgent) -> EnvironmentProblem | None:
         """What is wrong if an agent failed by itself; None if it exited normally or was killed.
 
         A shell and env exit with 126 and 127 if a program is missing; in a sandbox, it may be missing only there. An
@@ -116,6 +117,38 @@ class AgentLaunch:
         hint = f"check its key, login, model, network{install}; nothing is lost, the same command goes on"
         if ended.exit_code in (126, 127) and self._context.sandboxed:
             hint = "missing files in the sandbox: add --set agent_readable=PATH, or use another path of the program"
-        return EnvironmentProblem(
-            f"the agent {self.command!r} ended with exit code {ended.exit_code}: {last}", hint=hint
-        )
+        message = f"the agent {self.command!r} ended with exit code {ended.exit_code}: {last}"
+        return EnvironmentProblem(message, hint=hint)
+
+
+def require_start(name: str, task: Task, context: RunContext) -> None:
+    """Start an agent once with a short prompt, in a worktree of its own. It may end by itself, and is ended when a
+    model has answered it, at its first request, or after some seconds.
+
+    Raises EnvironmentProblem if it fails by itself, or if its models refuse its calls.
+    """
+    calls: list[CallEvent] = []
+    requests: list[AgentRequest] = []
+
+    def answer(request: AgentRequest) -> AgentReply:
+        requests.append(request)
+        return AgentReply("the run has not begun", 2)
+
+    def attend() -> bool:
+        server.serve(0.1)
+        return not requests and not any(call.status == "ok" for call in calls)
+
+    launch = AgentLaunch(name, replace(context, emit=lambda event: calls.append(cast(CallEvent, event))))
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="metaloop-agent-"))
+        worktree = Path(folder).resolve() / "worktree"
+        lay(worktree, task, starter("stock"), (), None, PROMPT)
+        launch.open_gateway(stack)
+        server = stack.enter_context(ExperimentServer(answer))
+        runner = launch.runner(worktree, SECONDS, task, server.path)
+        ended = launch.run(runner, PROMPT, attend=attend)
+    if problem := launch.failure(ended):
+        raise problem
+    if calls and not requests and all(_REFUSED.match(call.reason) for call in calls):
+        message = f"the agent {launch.command!r}: its model refuses its calls: {one_line(calls[-1].reason)[:200]}"
+        raise EnvironmentProblem(message, hint="check its key and its --model")

@@ -23,30 +23,21 @@ class PlainRunner(AgentRunner):
     """Runs commands of an agent as processes of the user's. Of its access, the worktree, the variables, the tools, the
     experiments and the limits of time, CPU, memory, disk and output have an effect."""
 
-    def popen(self, command: Sequence[str]) -> PlainAgent:
+    def start(self, command: Sequence[str]) -> PlainAgent:
         return PlainAgent(self, command)
-
-    def variables(self, tools: Path) -> dict[str, str]:
-        """Those of the command. A login shell sets PATH anew, and bash reads BASH_ENV after that."""
-        given = {"PATH": os.environ.get("PATH", os.defpath), **self.environment}
-        profile = tools / "profile.sh"
-        before = f". {shlex.quote(given['BASH_ENV'])}\n" if given.get("BASH_ENV") else ""
-        profile.write_text(f'{before}export PATH={shlex.quote(str(tools))}:"$PATH"\n', encoding="utf-8")
-        given |= {"PATH": f"{tools}{os.pathsep}{given['PATH']}", "BASH_ENV": str(profile)}
-        return given | ({"METALOOP_DOOR": str(self.experiment_socket)} if self.experiment_socket else {})
 
 
 class PlainAgent(RunningAgent):
     """A running agent without a sandbox. Its tools lie in a folder of their own, first on its PATH."""
 
-    def __init__(self, access: PlainRunner, command: Sequence[str]) -> None:
+    def __init__(self, access: AgentRunner, command: Sequence[str]) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="metaloop-tools-")
         tools = Path(self._folder.name)
         for name, data in access.tools.items():
             (tools / name).write_bytes(data)
             (tools / name).chmod(0o755)
         self._group = PlainGroup(
-            command, access.worktree, access.variables(tools), stdin=subprocess.PIPE, stderr=subprocess.PIPE
+            command, access.worktree, _variables(access, tools), stdin=subprocess.PIPE, stderr=subprocess.PIPE
         )
         self._looking = threading.Lock()
         super().__init__(self._group.process, access, access.worktree)
@@ -68,3 +59,13 @@ class PlainAgent(RunningAgent):
 
     def release(self) -> None:
         self._folder.cleanup()
+
+
+def _variables(access: AgentRunner, tools: Path) -> dict[str, str]:
+    """Those of the command. A login shell sets PATH anew, and bash reads BASH_ENV after that."""
+    given = {"PATH": os.environ.get("PATH", os.defpath), **access.environment}
+    profile = tools / "profile.sh"
+    before = f". {shlex.quote(given['BASH_ENV'])}\n" if given.get("BASH_ENV") else ""
+    profile.write_text(f'{before}export PATH={shlex.quote(str(tools))}:"$PATH"\n', encoding="utf-8")
+    given |= {"PATH": f"{tools}{os.pathsep}{given['PATH']}", "BASH_ENV": str(profile)}
+    return given | ({"METALOOP_DOOR": str(access.experiment_socket)} if access.experiment_socket else {})

@@ -7,6 +7,7 @@ the diff is not enough. Events also record heads that the agent went back to.
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Sequence
 
 from inner_loop.bench import Bench
@@ -15,7 +16,7 @@ from inner_loop.record import Record
 from programs.errors import Corrupt
 from trainer.source import Source
 
-_HUNK = re.compile(r"@@ -(\d+)(?:,(\d+))? \+\d+(?:,\d+)? @@")
+_HUNK = re.compile(r"@@ -(\d+)(?:,(\d+))? \+\d+(?:,(\d+))? @@")
 
 
 def recall(bench: Bench, recorded: Sequence[Event]) -> None:
@@ -45,43 +46,32 @@ def source_event(run_id: str, parent: Source, source: Source) -> AgentSourceEven
 
 def patched(source: Source, diff: str) -> Source:
     """A source with one of our unified diffs applied. Corrupt if it does not fit exactly."""
-    texts = dict(source.files)
-    lines = diff.split("\n")
-    at = 0
-    while at < len(lines) - 1:
-        if not (lines[at].startswith("--- a/") and lines[at + 1].startswith("+++ b/")):
-            raise Corrupt(f"a diff has the line {lines[at][:60]!r} where a file begins")
-        name = lines[at + 1].removeprefix("+++ b/")
-        texts[name], at = _file(texts.get(name, ""), lines, at + 2)
+    texts, lines = dict(source.files), deque(diff.split("\n")[:-1])
+    while lines:
+        heads = [lines.popleft() for _ in range(min(2, len(lines)))]
+        if len(heads) < 2 or not (heads[0].startswith("--- a/") and heads[1].startswith("+++ b/")):
+            raise Corrupt(f"a diff has the line {heads[0][:60]!r} where a file begins")
+        name = heads[1].removeprefix("+++ b/")
+        texts[name] = _file(texts.get(name, ""), lines)
     return Source(tuple(texts.items()))
 
 
-def _file(text: str, lines: list[str], at: int) -> tuple[str, int]:
-    """One file with its hunks applied, and the index of the line after them."""
-    old, new, copied = text.split("\n"), [], 0
-    while at < len(lines) and (match := _HUNK.fullmatch(lines[at])):
-        count = int(match[2] or 1)
-        start = int(match[1]) - (1 if count else 0)
+def _file(text: str, lines: deque[str]) -> str:
+    """One file with its hunks applied, which are taken from the lines."""
+    old, new, copied = text.split("\n"), list[str](), 0
+    while lines and (match := _HUNK.fullmatch(lines[0])):
+        lines.popleft()
+        removed, added = int(match[2] or 1), int(match[3] or 1)
+        start = int(match[1]) - (removed > 0)
         new += old[copied:start]
-        copied, at = start, at + 1
-        while at < len(lines) and lines[at][:1] in (" ", "-", "+") and not _begins_file(lines, at):
-            mark, line = lines[at][0], lines[at][1:]
+        copied = start
+        while removed > 0 or added > 0:
+            mark, line = (lines[0][:1], lines.popleft()[1:]) if lines else ("", "")
+            if mark not in (" ", "-", "+") or (mark != "+" and old[copied : copied + 1] != [line]):
+                raise Corrupt(f"a diff does not fit its source at line {copied + 1}")
             if mark != "+":
-                if copied >= len(old) or old[copied] != line:
-                    raise Corrupt(f"a diff does not fit its source at line {copied + 1}")
-                copied += 1
+                copied, removed = copied + 1, removed - 1
             if mark != "-":
                 new.append(line)
-            at += 1
-    return "\n".join([*new, *old[copied:]]), at
-
-
-def _begins_file(lines: list[str], at: int) -> bool:
-    """A removed line may look like a file header; it is one only if the other header and a hunk follow."""
-    after = lines[at + 1 : at + 3]
-    return (
-        lines[at].startswith("--- a/")
-        and len(after) == 2
-        and after[0].startswith("+++ b/")
-        and _HUNK.fullmatch(after[1]) is not None
-    )
+                added -= 1
+    return "\n".join([*new, *old[copied:]])

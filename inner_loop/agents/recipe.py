@@ -6,22 +6,19 @@ Each cites the documentation of its command line. Other agents are started by `-
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from inner_loop.gateway.route import COMMON, Upstream, routes
+from inner_loop.gateway.route import COMMON, LOCAL, Upstream, routes
 from inner_loop.run_context import ModelConfig
-from programs.errors import EnvironmentProblem, NotFound, UsageError
-
-if TYPE_CHECKING:
-    from inner_loop.agents.access import Network
+from programs.errors import CredentialMissing, EnvironmentProblem, NotFound, UsageError
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -32,9 +29,9 @@ class GatewaySetup(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    words: list[str] = Field(default_factory=list)
-    set: dict[str, str] = Field(default_factory=dict)
-    api: dict[str, Upstream] = Field(default_factory=dict)
+    words: list[str] = []
+    set: dict[str, str] = {}
+    api: dict[str, Upstream] = {}
 
 
 class Direct(BaseModel):
@@ -42,55 +39,44 @@ class Direct(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    environment: list[str] = Field(default_factory=list)
-    home: dict[str, str] = Field(default_factory=dict)
+    environment: list[str] = []
+    home: dict[str, str] = {}
 
 
 class Recipe(BaseModel):
-    """``command`` and ``after`` surround the model's flags; the prompt goes to stdin, or after ``before_prompt``.
+    """``command`` and ``after`` surround the model's flags; the prompt goes to stdin, or in place of {prompt} in them.
 
-    ``environment``: names of variables to pass on if they are set; ``set``: variables with values. {entry} is the
-    script that is trained, {model} the model, {prompt} the prompt. ``gateway``: the APIs that it reaches through the
-    gateway; ``direct``: what it gets instead where it has the login itself. ``home``: file in its home → our file.
-    ``by_hand``: how a user starts it in a folder of their own, where it asks before it acts.
+    ``environment``: names of variables to pass on if they are set; ``set``: variables with values. ``gateway``: the
+    APIs that it reaches through the gateway; ``direct``: what it gets instead where it has the login itself. ``home``:
+    file in its home → our file. ``network``: none for an agent whose models the gateway serves, unless the user allows
+    further hosts. ``by_hand``: how a user starts it in a folder of their own, where it asks before it acts.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     command: list[str] = Field(min_length=1)
-    prompt: Literal["stdin", "argument"] = "stdin"
-    before_prompt: list[str] = Field(default_factory=list)
-    after: list[str] = Field(default_factory=list)
-    model: list[str] = Field(default_factory=list)
-    environment: list[str] = Field(default_factory=list)
-    set: dict[str, str] = Field(default_factory=dict)
-    gateway: GatewaySetup = Field(default_factory=GatewaySetup)
-    direct: Direct = Field(default_factory=Direct)
-    home: dict[str, str] = Field(default_factory=dict)
-    hosts: list[str] = Field(default_factory=list)
-    readable: list[str] = Field(default_factory=list)
+    after: list[str] = []
+    model: list[str] = []
+    environment: list[str] = []
+    set: dict[str, str] = {}
+    gateway: GatewaySetup = GatewaySetup()
+    direct: Direct = Direct()
+    home: dict[str, str] = {}
+    hosts: list[str] = []
+    readable: list[str] = []
+    network: Literal["none", "proxy", "full"] = "proxy"
     install: str = ""
-    by_hand: list[str] = Field(default_factory=list)
+    by_hand: list[str] = []
 
-    def words(self, prompt: str, model: str, entry: str, more: Sequence[str] = ()) -> list[str]:
+    @property
+    def takes_stdin(self) -> bool:
+        return not any("{prompt}" in word for word in (*self.command, *self.after))
+
+    def words(self, prompt: str, model: str, more: Sequence[str] = ()) -> list[str]:
         """The command line, with ``more`` words. Placeholders are replaced only in the recipe's own words, never in
         the prompt."""
-        filled = [*(word.replace("{entry}", entry) for word in self.command), *more]
-        if model:
-            filled += [word.replace("{model}", model) for word in self.model]
-        if any("{prompt}" in word for word in filled):
-            return [word.replace("{prompt}", prompt) for word in filled] + self.after
-        return filled + self.after + ([*self.before_prompt, prompt] if self.prompt == "argument" else [])
-
-
-@dataclass(frozen=True)
-class Installed:
-    """An installed agent: the ``path`` to start in a sandbox, the folders or files that it needs there, and the path
-    as ``given``."""
-
-    path: Path
-    readable: tuple[Path, ...]
-    given: Path
+        named = [word.replace("{model}", model) for word in self.model] if model else []
+        return [word.replace("{prompt}", prompt) for word in (*self.command, *more, *named, *self.after)]
 
 
 def names() -> list[str]:
@@ -108,38 +94,56 @@ def load(name: str) -> Recipe:
 def recipe_for(name: str, config: ModelConfig) -> Recipe:
     """The recipe of ``command:NAME``, or of `--agent-command`, which takes precedence; with the configured
     additions."""
+    if not name and not config.agent:
+        hint = f"command:NAME ({', '.join(names())}) or --agent-command"
+        raise UsageError("--researcher command names no agent", hint=hint)
+    recipe = load(name) if name else Recipe(command=["-"], gateway=GatewaySetup(api=COMMON))
+    changes: dict[str, object] = {}
     if config.agent:
         try:
-            words = shlex.split(config.agent)
+            changes["command"] = shlex.split(config.agent) or ["-"]
         except ValueError as error:
             raise UsageError(f"--agent-command: {error}", hint="quote it as for a shell") from None
-        base = load(name) if name else Recipe(command=["-"], gateway=GatewaySetup(api=COMMON))
-        recipe = base.model_copy(
-            update={
-                "command": words or ["-"],
-                "after": [],
-                "before_prompt": [],
-                "prompt": "stdin",
-                "gateway": base.gateway.model_copy(update={"words": []}),
-            }
-        )
-    elif name:
-        recipe = load(name)
-    else:
-        raise UsageError(
-            "--researcher command names no agent", hint=f"command:NAME ({', '.join(names())}) or --agent-command"
-        )
-    home = dict(_pair(text) for text in config.agent_home)
-    direct = recipe.direct if config.agent_direct else Direct()
-    return recipe.model_copy(
-        update={
-            "environment": [*recipe.environment, *direct.environment, *(_name(text) for text in config.agent_env)],
-            "home": recipe.home | direct.home | home,
-            "gateway": GatewaySetup() if config.agent_direct else recipe.gateway,
-            "hosts": [*recipe.hosts, *config.agent_allow],
-            "readable": [*recipe.readable, *config.agent_readable],
-        }
+        changes["after"], changes["gateway"] = [], recipe.gateway.model_copy(update={"words": []})
+    direct = Direct()
+    if config.agent_direct:
+        direct, changes["gateway"] = recipe.direct, GatewaySetup()
+    changes |= {
+        "environment": [*recipe.environment, *direct.environment, *map(_name, config.agent_env)],
+        "home": recipe.home | direct.home | dict(map(_pair, config.agent_home)),
+        "hosts": [*recipe.hosts, *config.agent_allow],
+        "readable": [*recipe.readable, *config.agent_readable],
+    }
+    recipe = recipe.model_copy(update=changes)
+    needless = not config.agent_allow and routes(recipe.gateway.api)
+    return recipe.model_copy(update={"network": config.agent_network or ("none" if needless else "proxy")})
+
+
+def require(name: str, config: ModelConfig) -> None:
+    """Raise CredentialMissing if a recipe's agent would have no model. ``name``: a recipe's, or empty."""
+    upstreams = recipe_for(name, config).gateway.api
+    if not name or not upstreams or routes(upstreams):
+        return
+    keys = list(dict.fromkeys(key for upstream in upstreams.values() for key in upstream.keys))
+    raise CredentialMissing(
+        f"{name} needs {' or '.join(keys)}, which is not set",
+        hint=f"export {keys[0]}=…; or --set agent_direct=true for its own login, which is not priced and not capped",
     )
+
+
+def may_cost(name: str, config: ModelConfig) -> bool:
+    """Whether the agent can reach a model or anything else beyond this machine."""
+    recipe = recipe_for(name, config)
+    return recipe.network != "none" or any(route.host not in LOCAL for route in routes(recipe.gateway.api))
+
+
+def cost_line(name: str, config: ModelConfig) -> str:
+    """The plan's line about the agent's model calls; it also says what is not counted."""
+    open_routes = routes(recipe_for(name, config).gateway.api)
+    if not open_routes:
+        return "own device; the agent's model calls are not priced, not capped"
+    most = f"at most {config.caps()}" if config.caps() else "no cap"
+    return f"own device; the agent's calls of {', '.join(route.name for route in open_routes)} are metered, {most}"
 
 
 FOLLOWS = "this agent, or any other, follows it"  # beside the command of `own_agent`
@@ -156,7 +160,7 @@ def own_agent(prompt: str, name: str = "") -> str:
 def environment(recipe: Recipe, ours: Mapping[str, str] = os.environ, *, everything: bool = False) -> dict[str, str]:
     """The variables that the agent's process receives from our environment, those that the recipe names or
     ``everything``, and those that it sets. Keys that the gateway uses are never passed on."""
-    held = {name for upstream in recipe.gateway.api.values() for name in upstream.variables}
+    held = {name for one in recipe.gateway.api.values() for name in (*one.base, *one.keys, *one.tokens)}
     names = ours if everything else recipe.environment
     return recipe.set | {name: ours[name] for name in names if ours.get(name) and name not in held}
 
@@ -172,28 +176,22 @@ def through(recipe: Recipe, bases: Mapping[str, str]) -> tuple[list[str], dict[s
     return [fill(word) for word in recipe.gateway.words], {k: fill(v) for k, v in recipe.gateway.set.items()}
 
 
-def network(recipe: Recipe, config: ModelConfig, ours: Mapping[str, str] = os.environ) -> Network:
-    """The agent's network; one whose models the gateway serves needs none, unless the user allows further hosts."""
-    if config.agent_network:
-        return config.agent_network
-    return "none" if not config.agent_allow and routes(recipe.gateway.api, ours) else "proxy"
-
-
 def home(recipe: Recipe) -> dict[str, Path]:
     """The files of the agent's home that exist here."""
     paths = {name: Path(path).expanduser() for name, path in recipe.home.items()}
     return {name: path for name, path in paths.items() if path.exists()}
 
 
-def find(recipe: Recipe) -> Installed:
-    """The program on PATH. EnvironmentProblem with the installation command if it is missing."""
+def find(recipe: Recipe, *, sandboxed: bool = True) -> tuple[Path, list[Path]]:
+    """The program on PATH, as it is started, and the folders or files that it needs in a sandbox. EnvironmentProblem
+    with the installation command if it is missing."""
     word = recipe.command[0]
     path = shutil.which(word)
     if path is None:
         hint = recipe.install or "give its path in --agent-command, and --set agent_readable for the folder it needs"
         raise EnvironmentProblem(f"the agent {word!r} is not installed here", hint=hint)
     given = Path(os.path.abspath(path))
-    return Installed(given if _shown(given) else given.resolve(), tuple(_needs(given.resolve())), given)
+    return given if _shown(given) or not sandboxed else given.resolve(), _needs(given.resolve())
 
 
 def _shown(path: Path) -> bool:
@@ -217,23 +215,21 @@ def _needs(real: Path) -> list[Path]:
 
 def _base_python(environment: Path) -> list[Path]:
     """The installation behind a virtual environment, unless it is in /usr."""
-    lines = (environment / "pyvenv.cfg").read_text(encoding="utf-8").splitlines()
-    settings: dict[str, str] = {k.strip(): v.strip() for k, _, v in (line.partition("=") for line in lines)}
-    base = Path(settings.get("home", "/usr/bin")).resolve().parent
+    home = re.search(r"^home\s*=\s*(.*\S)", (environment / "pyvenv.cfg").read_text(encoding="utf-8"), re.MULTILINE)
+    base = Path(home[1] if home else "/usr/bin").resolve().parent
     return [] if _shown(base) or len(base.parts) < 3 else [base]
 
 
 def _name(text: str) -> str:
     """The name of a variable. Values are refused, because they would be stored in the study's config."""
     if "=" in text or not text.replace("_", "a").isalnum():
-        raise UsageError(
-            f"--set agent_env={text.partition('=')[0]}: a name, not a value", hint="export it, and give its name"
-        )
+        message = f"--set agent_env={text.partition('=')[0]}: a name, not a value"
+        raise UsageError(message, hint="export it, and give its name")
     return text
 
 
 def _pair(text: str) -> tuple[str, str]:
-    name, equals, path = text.partition("=")
-    if not (name and equals and path):
+    name, _, path = text.partition("=")
+    if not (name and path):
         raise UsageError(f"--set agent_home={text!r}", hint="NAME=FILE: .codex/auth.json=~/.codex/auth.json")
     return name, path

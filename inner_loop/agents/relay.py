@@ -2,9 +2,8 @@
 
 It uses only the standard library; `inner_loop.agents.view` puts its text into the sandbox: ``python -I -S -B start.py
 ORDER``. ORDER is a JSON file: ``command``, ``environment``, ``folder``, ``limits`` (names of resource.RLIMIT_* without
-the prefix), ``ready`` (a descriptor to write to when the sandbox is ready), ``proxy`` (the path of a Unix socket, or
-null) and ``relays`` (paths of Unix sockets, each with its port). Without proxy and relays the agent replaces this
-process.
+the prefix), ``ready`` (a descriptor to write to when the sandbox is ready) and ``relays`` (paths of Unix sockets, each
+with its port). Without relays the agent replaces this process.
 
 Otherwise this process listens on 127.0.0.1, passes each connection on to its socket, and exits with the agent's exit
 code, or 128 plus the number of the signal that ended it. It cannot be traced. Nothing outside trusts it: the agent may
@@ -17,18 +16,17 @@ import json
 import os
 import resource
 import signal
+import socket
 import sys
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import asyncio
+import threading
+from typing import NoReturn
 
 _NOT_FOUND, _NOT_STARTED = 127, 126  # a shell's exit codes
 _CHUNK = 1 << 16
 _SET_DUMPABLE = 4  # prctl(2)
 
 
-def main(path: str) -> int:
+def main(path: str) -> NoReturn:
     with open(path, "rb") as file:
         order = json.loads(file.read())
     _close_others(order["ready"])
@@ -37,11 +35,9 @@ def main(path: str) -> int:
     os.chdir(order["folder"])
     os.write(order["ready"], b"1")
     os.close(order["ready"])
-    if order["proxy"] is None and not order["relays"]:
-        _become(order["command"], order["environment"])
-    import asyncio
-
-    return asyncio.run(_supervise(order["command"], order["environment"], order["proxy"], order["relays"]))
+    if order["relays"]:
+        _supervise(order["command"], order["environment"], order["relays"])
+    _become(order["command"], order["environment"])
 
 
 def _close_others(kept: int) -> None:
@@ -53,7 +49,7 @@ def _close_others(kept: int) -> None:
                 continue  # the descriptor of the listing itself
 
 
-def _become(command: list[str], environment: dict[str, str]) -> None:
+def _become(command: list[str], environment: dict[str, str]) -> NoReturn:
     """Turn into the command. Python ignores two signals, which programs do not expect."""
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
@@ -64,60 +60,52 @@ def _become(command: list[str], environment: dict[str, str]) -> None:
         os._exit(_NOT_FOUND if isinstance(error, FileNotFoundError) else _NOT_STARTED)
 
 
-async def _supervise(command: list[str], environment: dict[str, str], proxy: str | None, relays: dict[str, int]) -> int:
-    """Relay while the command runs; returns its exit code."""
-    import asyncio
+def _supervise(command: list[str], environment: dict[str, str], relays: dict[str, int]) -> NoReturn:
+    """Relay while the command runs, and exit as it does."""
     import ctypes
 
     # not to be traced by the agent's processes, which have its uid; they themselves start as programs do
     ctypes.CDLL(None).prctl(_SET_DUMPABLE, 0, 0, 0, 0)
-    servers = [await _listen(path, port) for path, port in relays.items()]
-    more: dict[str, str] = {}
-    if proxy is not None:
-        servers.append(await _listen(proxy, 0))
-        address = f"http://127.0.0.1:{servers[-1].sockets[0].getsockname()[1]}"
-        more |= dict.fromkeys(("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"), address)
-        more |= dict.fromkeys(("NO_PROXY", "no_proxy"), "localhost,127.0.0.1,::1")
+    servers = [(socket.create_server(("127.0.0.1", port), backlog=128), path) for path, port in relays.items()]
     child = os.fork()
     if child == 0:
-        _become(command, environment | more)
-    ended = asyncio.Event()
-    handle = os.pidfd_open(child)
-    asyncio.get_running_loop().add_reader(handle, ended.set)
-    await ended.wait()
+        _become(command, environment)
+    for each in servers:
+        threading.Thread(target=_serve, args=each, daemon=True).start()
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    sys.stdout.flush()
     os._exit(status if status >= 0 else 128 - status)  # what is still being relayed ends with the agent
 
 
-async def _listen(path: str, port: int) -> asyncio.Server:
-    """Pass each connection to a port of 127.0.0.1 (0: any) on to the socket at a path."""
-    import asyncio
-
-    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+def _serve(server: socket.socket, path: str) -> None:
+    """Pass each connection on to the socket at a path."""
+    while True:
+        here, _ = server.accept()
+        there = socket.socket(socket.AF_UNIX)
         try:
-            there, out = await asyncio.open_unix_connection(path)
-        except OSError:
-            writer.close()
-            return
-        await asyncio.gather(_pump(reader, out), _pump(there, writer))
-        out.close()  # else a side that has hung up would be sent to for ever
-        writer.close()
-
-    return await asyncio.start_server(relay, "127.0.0.1", port)
+            there.connect(path)
+            for ends in ((here, there), (there, here)):
+                threading.Thread(target=_pump, args=ends, daemon=True).start()
+        except (OSError, RuntimeError):  # as many threads as it may have
+            _hang_up(here, there)
 
 
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+def _pump(source: socket.socket, target: socket.socket) -> None:
     """Copy one direction until its end, and close the other side's input."""
     try:
-        while data := await reader.read(_CHUNK):
-            writer.write(data)
-            await writer.drain()
-        if writer.can_write_eof():
-            writer.write_eof()
+        while data := source.recv(_CHUNK):
+            target.sendall(data)
+        target.shutdown(1)
     except OSError:
-        writer.close()
+        _hang_up(source, target)
+
+
+def _hang_up(*ends: socket.socket) -> None:
+    for end in ends:
+        try:
+            end.shutdown(2)
+        except OSError:
+            continue  # it has hung up itself
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    main(sys.argv[1])

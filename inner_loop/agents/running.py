@@ -10,16 +10,18 @@ import subprocess
 import threading
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Self
+from typing import IO, Literal, get_args
 
 from inner_loop import worktree as trees
-from inner_loop.agents.access import AgentAccess
 from inner_loop.agents.proxy import AgentProxy, ProxyRequest
 from trainer.commands.output import CommandOutput
+
+Network = Literal["none", "proxy", "full"]
+NETWORKS: tuple[Network, ...] = get_args(Network)
 
 _POLL_SECONDS = 0.2
 _FEED_SECONDS = 10.0
@@ -28,60 +30,52 @@ _FREE_MB = 512.0  # free on the worktree's file system; only this shows open fil
 
 
 @dataclass(frozen=True)
-class AgentEnded:
-    """The end of an agent. ``exit_code`` 128 + n for signal n; ``killed``: "wall", "memory", "disk", "output", "budget"
-    or "".
+class AgentLimits:
+    """Hard limits. ``memory_mb``: all processes together, exact with a memory cgroup, else polled 5 times a second.
+    ``processes``: including their threads. ``file_mb``: per file, ``disk_mb``: the worktree. ``tmp_mb``: /tmp, and
+    the home. ``output_mb``: stdout and stderr each."""
 
-    ``stdout`` and ``stderr``: their last 40 kB. ``cpu_seconds``: of all its processes, ``counted_by`` "cgroup" or
-    "looks". ``requests``: to the proxy. An agent that we killed has exit code 137.
-    """
-
-    exit_code: int
-    killed: str
-    stdout: bytes
-    stderr: bytes
-    wall_seconds: float
-    cpu_seconds: float
-    peak_memory_mb: float
-    counted_by: str = ""
-    requests: tuple[ProxyRequest, ...] = ()
+    memory_mb: int = 4096
+    processes: int = 512
+    wall_seconds: float = 3600.0
+    file_mb: int = 256
+    disk_mb: int = 2048
+    tmp_mb: int = 512
+    output_mb: int = 64
+    open_files: int = 4096
 
 
 class RunningAgent(threading.Thread):
-    """A running agent, watched from its start to `finish`. ``killed`` names the limit that was exceeded, or is empty.
+    """An agent, watched from its start to `finish`. ``killed``: "wall", "memory", "disk", "output" or "budget" names
+    the limit that was exceeded; "asked" or "closed" if we ended it; else it is empty.
 
     ``cpu_line``: CPU-seconds at which it is killed; may be changed while it runs. ``counted_by``: "looks" at the
-    processes, or "cgroup". ``outputs`` count against the limit of output.
+    processes, or "cgroup".
+
+    At its end, ``exit_code`` is 128 + n for signal n (137 if we killed it), ``cpu_seconds`` are those of all its
+    processes, ``stdout`` and ``stderr`` the last 40 kB of each, ``requests`` those to the proxy.
     """
 
     proxy: AgentProxy | None = None
+    exit_code = 0
+    stdout = stderr = b""
 
-    def __init__(self, process: subprocess.Popen[bytes], access: AgentAccess, worktree: Path) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], access: AgentRunner, worktree: Path) -> None:
         super().__init__(name="agent-watch", daemon=True)
         self.killed = ""
         self.counted_by, self.pause = "looks", _POLL_SECONDS
-        self.peak_memory_mb = self.wall_seconds = 0.0
+        self.peak_memory_mb = self.wall_seconds = self.cpu_seconds = 0.0
         self.cpu_line = float("inf")
-        self.outputs: Sequence[CommandOutput] = ()
+        self.outputs = [CommandOutput(pipe) for pipe in (process.stdout, process.stderr) if pipe]
         self.process, self.limits, self.worktree = process, access.limits, worktree
         self._began = time.monotonic()
         self._ending = threading.Event()
         self._disk_next = 0.0
         self._free_at_start = _free_mb(worktree)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.finish()
-        for pipe in self.pipes:
-            with suppress(OSError):  # unread output
-                pipe.close()
-
     @property
-    def pipes(self) -> list[IO[bytes]]:
-        """To its stdin, and from its stdout and stderr. Read the latter two, or it blocks."""
-        return [pipe for pipe in (self.process.stdin, self.process.stdout, self.process.stderr) if pipe]
+    def requests(self) -> tuple[ProxyRequest, ...]:
+        return tuple(self.proxy.requests) if self.proxy else ()
 
     @property
     @abstractmethod
@@ -113,21 +107,16 @@ class RunningAgent(threading.Thread):
             self.killed = self.killed or reason
         self.kill_processes()
 
-    def wait(self) -> int:
-        """Exit code, 128 + n for signal n."""
-        code = self.process.wait()
-        return code if code >= 0 else 128 - code
-
     def finish(self) -> None:
         """End its remaining processes, stop watching, and take back what it was given."""
-        if self._ending.is_set():
-            return
         self._ending.set()
         self.kill("closed")
-        self.process.wait()
+        code = self.process.wait()
+        self.exit_code = code if code >= 0 else 128 - code
         self.join()
         self.wall_seconds = time.monotonic() - self._began
         self.release()
+        self.cpu_seconds = self.used
 
     def _crossed(self) -> str:
         limits = self.limits
@@ -154,8 +143,29 @@ class RunningAgent(threading.Thread):
 
 
 @dataclass(frozen=True)
-class AgentRunner(AgentAccess):
-    """Runs commands of an agent within its access."""
+class AgentRunner:
+    """Runs commands of an agent. What they may see, use and reach: ``worktree`` is the only path of this machine that
+    they may write.
+
+    ``readable``: further paths, read-only at their own path (the agent's installation). ``environment``: variables
+    beside PATH, HOME, TERM and LANG. ``home``: name in its home → our file, copied, or folder, read-only (credentials).
+    ``experiment_socket``: a Unix socket, named by $METALOOP_DOOR inside. ``tools``: scripts, first on PATH. ``hidden``:
+    paths that stay hidden even inside a shown folder; Metaloop's code and cache always are. ``allow_hosts``: for
+    "proxy", as `proxy.Rule`. ``gateway``: a Unix socket, inside on a port of localhost; not with "full", where that
+    would be a port of the machine.
+    """
+
+    worktree: Path
+    network: Network = "none"
+    readable: tuple[Path, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    home: Mapping[str, Path] = field(default_factory=dict)
+    experiment_socket: Path | None = None
+    tools: Mapping[str, bytes] = field(default_factory=dict)
+    hidden: tuple[Path, ...] = ()
+    allow_hosts: tuple[str, ...] = ()
+    gateway: Path | None = None
+    limits: AgentLimits = field(default_factory=AgentLimits)
 
     def run(
         self,
@@ -164,48 +174,36 @@ class AgentRunner(AgentAccess):
         stdin: bytes = b"",
         attend: Callable[[], bool] | None = None,
         begun: Callable[[RunningAgent], None] = lambda _: None,
-    ) -> AgentEnded:
+    ) -> RunningAgent:
         """Run a command to its end.
 
         ``attend`` is called repeatedly in this thread while it runs, and ends it by returning False; ``begun`` is
-        called once before. Raises as `popen`.
+        called once before. EnvironmentProblem if no sandbox can be made, UsageError for a path that cannot be shown.
         """
-        with self.popen(command) as agent:
-            stdin_pipe, *pipes = agent.pipes
-            agent.outputs = outputs = [CommandOutput(pipe) for pipe in pipes]
-            feeder = threading.Thread(target=_feed, args=(stdin_pipe, stdin), daemon=True)
-            feeder.start()
+        agent = self.start(command)
+        feeder = threading.Thread(target=_feed, args=(agent.process.stdin, stdin), daemon=True)
+        feeder.start()
+        try:
             begun(agent)
             while attend is not None and agent.process.poll() is None:
                 if not attend():
                     agent.kill()
                     break
-            exit_code = agent.wait()
+            agent.process.wait()
+        finally:
             agent.finish()
-            feeder.join(_FEED_SECONDS)
-            out, err = (output.tail() for output in outputs)
-        return AgentEnded(
-            exit_code,
-            agent.killed,
-            out,
-            err,
-            agent.wall_seconds,
-            agent.used,
-            agent.peak_memory_mb,
-            agent.counted_by,
-            tuple(agent.proxy.requests) if agent.proxy else (),
-        )
+        feeder.join(_FEED_SECONDS)
+        agent.stdout, agent.stderr = (output.tail() for output in agent.outputs)
+        return agent
 
     @abstractmethod
-    def popen(self, command: Sequence[str]) -> RunningAgent:
-        """Start a command; use the result as a context manager."""
+    def start(self, command: Sequence[str]) -> RunningAgent:
+        """Start a command. It has to be finished."""
 
 
 def _feed(pipe: IO[bytes], data: bytes) -> None:
-    with suppress(OSError):  # an agent need not read it
+    with suppress(OSError), pipe:  # an agent need not read it
         pipe.write(data)
-    with suppress(OSError):
-        pipe.close()
 
 
 def _free_mb(folder: Path) -> float:

@@ -34,9 +34,8 @@ _HELPERS = 8  # processes of ours in the group
 class AgentSandbox(AgentRunner):
     """Runs commands of an agent within its access."""
 
-    def popen(self, command: Sequence[str]) -> SandboxedAgent:
-        """EnvironmentProblem if no sandbox can be made, UsageError for a path that cannot be shown. The agent dies with
-        the calling thread."""
+    def start(self, command: Sequence[str]) -> SandboxedAgent:
+        """The agent dies with the calling thread."""
         bwrap.ensure()
         return SandboxedAgent(self, trees.check(self.worktree), command)
 
@@ -50,10 +49,11 @@ class SandboxedAgent(RunningAgent):
         self.proxy = AgentProxy(sandbox.allow_hosts) if sandbox.network == "proxy" else None
         try:
             self._hand_over(sandbox)
-            with closing(View(sandbox, worktree, self.proxy.socket if self.proxy else None)) as view:
+            proxy = self.proxy.path if self.proxy else None
+            with closing(View()) as view:
                 # when the first process in the sandbox ends, all in it end
                 process, self._first = view.start(
-                    lambda ready: view.command(sandbox, worktree, command, ready), stdin=subprocess.PIPE
+                    lambda ready: view.command(sandbox, worktree, proxy, command, ready), stdin=subprocess.PIPE
                 )
             super().__init__(process, sandbox, worktree)
         except BaseException:

@@ -6,18 +6,19 @@ about its results, in messages, results.tsv or commits, are text and nothing els
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from inner_loop.agents import answer as answers
-from inner_loop.agents.charge import SandboxCharge
 from inner_loop.agents.experiment_server import AgentReply, AgentRequest
 from inner_loop.agents.recall import source_event
+from inner_loop.agents.running import RunningAgent
 from inner_loop.agents.verdicts import AGENT, Verdicts, blobs
 from inner_loop.agents.worktree import program_files, shown_files
 from inner_loop.bench import Bench, BudgetSpent
-from inner_loop.events import AgentHeadEvent, Emit
+from inner_loop.events import AgentHeadEvent, AgentSandboxEvent, Emit, Event
 from inner_loop.moves import known_edit
 from inner_loop.record import Record
 from inner_loop.worktree import read_file
@@ -29,32 +30,83 @@ from trainer.experiment import SOURCE_BYTES
 from trainer.source import Source
 
 _DESCRIPTION = 300
+GRACE_CPU_SECONDS = 2.0  # for an agent to end by itself when the budget is spent; charged as overshoot
+_RECORD_SHARE = 0.01  # of the budget: further use that is recorded before the session ends
 
 
+class SandboxCharge:
+    """Charges the CPU time in the sandboxes of one run, outside its experiments, as device time.
+
+    All CPU-seconds count, whichever program used them: the agent, its shell, a training started by hand, a copy of it,
+    a background process. A sandbox that has used up the remaining budget is killed, even while an experiment runs.
+    Nothing is charged if the budget is not measured device time: with fixed steps, and on a simulated task.
+    ``recorded``: its events of an earlier attempt.
+    """
+
+    def __init__(self, bench: Bench, emit: Emit, recorded: Sequence[Event] = ()) -> None:
+        mine = (e for e in recorded if isinstance(e, AgentSandboxEvent) and e.run_id == bench.run_id)
+        self._bench, self._emit = bench, emit
+        self._ended = self._recorded = max((event.cpu_seconds for event in mine), default=0.0)
+        self._watch: RunningAgent | None = None
+        self._last: float | None = None  # CPU-seconds at which the sandbox is killed, once the budget is spent
+        self._counts = bench.counts_device_time
+        self.book()
+
+    @property
+    def used(self) -> float:
+        """CPU-seconds of all processes that have run in the run's sandboxes."""
+        return self._ended + (self._watch.used if self._watch else 0.0)
+
+    def begin(self, watch: RunningAgent) -> None:
+        """A sandbox has started."""
+        self._watch, self._last = watch, None
+        self.book()
+
+    def end(self) -> None:
+        """The latest sandbox has ended with all its processes."""
+        self._ended, self._watch = self.used, None
+        self.book(record=True)
+
+    def book(self, launching: float = 0.0, *, record: bool = False) -> None:
+        """Charge the use so far. ``launching``: device-seconds that the next experiment is expected to take."""
+        bench, used = self._bench, self.used
+        bench.meter.use_sandbox(used if self._counts else 0.0)
+        unrecorded = used - self._recorded
+        if self._counts and unrecorded > (0.0 if record else _RECORD_SHARE * bench.budget_seconds):
+            self._recorded = used  # for a resumed run; the last of these events counts
+            charged, after = bench.meter.sandbox, len(bench.history)
+            event = AgentSandboxEvent(run_id=bench.run_id, cpu_seconds=used, charged_seconds=charged, after=after)
+            self._emit(event)
+        left = bench.budget_seconds - (bench.meter.charged - bench.meter.sandbox) - launching
+        most = left if self._counts else float("inf")
+        if self._last is None and bench.history and not bench.is_open:
+            self._last = max(most, used) + GRACE_CPU_SECONDS
+        if self._watch is not None:
+            line = max(most, used) + GRACE_CPU_SECONDS if self._last is None else self._last
+            self._watch.cpu_line = line - self._ended
+
+    @property
+    def seconds(self) -> float | None:
+        """The charge so far, in CPU-seconds outside experiments; None if nothing is charged."""
+        return self._bench.meter.sandbox if self._counts else None
+
+
+@dataclass
 class AgentSession:
     """``emit`` records an event; ``logs`` contains NUMBER.log of experiments of earlier attempts. ``last``: the number
     of experiments of the run at which the session ends."""
 
-    def __init__(
-        self,
-        bench: Bench,
-        program: Program,
-        worktree: Path,
-        *,
-        emit: Emit,
-        charge: SandboxCharge,
-        logs: Path | None = None,
-        last: float = float("inf"),
-    ) -> None:
-        self._bench = bench
-        self._program = program
-        self._worktree = worktree
-        self._emit = emit
-        self._logs = logs
-        self._charge = charge
-        self._last = last
-        self._verdicts = Verdicts(bench, bench.head.source)
-        self._head = bench.head
+    bench: Bench
+    program: Program
+    worktree: Path
+    emit: Emit = field(kw_only=True)
+    charge: SandboxCharge = field(kw_only=True)
+    logs: Path | None = field(default=None, kw_only=True)
+    last: float = field(default=float("inf"), kw_only=True)
+
+    def __post_init__(self) -> None:
+        bench, program = self.bench, self.program
+        self._verdicts, self._head = Verdicts(bench), bench.head
         # the stock program looks for val_bpb, whatever the task's metric
         stock = "val_bpb" in program.text and bench.task.metric != "val_bpb" and bench.task.direction == "lower"
         self._aliases = ("val_bpb",) if stock else ()
@@ -63,28 +115,28 @@ class AgentSession:
 
     @property
     def is_open(self) -> bool:
-        return self._bench.is_open and len(self._bench.history) < self._last
+        return self.bench.is_open and len(self.bench.history) < self.last
 
     def answer(self, request: AgentRequest) -> AgentReply:
         """Raises RunStopped and EnvironmentProblem, which end the run; the agent's mistakes are answered."""
         self.requests += 1
-        self._charge.book()
+        self.charge.book()
         try:
-            return self._with_charge(self._answer(request))
+            if (request.verb == "end") != self._closing:  # programs that its git starts may try the other verbs
+                raise UsageError("the session is over" if self._closing else "a session ends when the agent does")
+            answer = self._answer(request)
         except UsageError as error:
-            return answers.refused(self._bench, error.message)
+            return answers.refused(self.bench, error.message)
         except BudgetSpent:
-            return answers.spent(self._bench, session=self._bench.is_open)
+            return answers.spent(self.bench, session=self.bench.is_open)
         finally:
             self._record_head()
-
-    def _with_charge(self, answer: AgentReply) -> AgentReply:
-        """The answer with the sandbox's charge."""
-        self._charge.book()
-        facts = self._charge.facts()
-        if not facts or not isinstance(answer.facts, dict) or "remaining_seconds" not in answer.facts:
+        self.charge.book()
+        seconds, facts = self.charge.seconds, answer.facts or {}
+        if seconds is None or "remaining_seconds" not in facts:
             return answer
-        return replace(answer, text=f"{answer.text}\n{answers.sandbox(facts)}", facts={**answer.facts, **facts})
+        facts = {**facts, "sandbox_seconds": seconds}
+        return replace(answer, text=f"{answer.text}\n{answers.sandbox(seconds)}", facts=facts)
 
     def finish(self, ask_git: Callable[[], object] = lambda: None) -> None:
         """The agent has ended: decide what it left open. ``ask_git`` queries its repository inside its sandbox,
@@ -97,53 +149,49 @@ class AgentSession:
         self._record_head()
 
     def _answer(self, request: AgentRequest) -> AgentReply:
-        if (request.verb == "end") != self._closing:  # programs that its git starts may try the other verbs
-            raise UsageError("the session is over" if self._closing else "a session ends when the agent does")
         if request.verb == "run":
             return self._run(request)
         if request.verb == "end":
-            return self._end(request)
-        if request.verb == "log":
-            return self._log(request)
-        return self._directives() if request.verb == "directives" else answers.status(self._bench)
-
-    def _end(self, request: AgentRequest) -> AgentReply:
-        """The state of the agent's git when its session is over."""
-        try:
-            current = self._source()
-        except UsageError:
             current = None
-        self._verdicts.close(request.line, current)
-        return AgentReply("the session is over")
+            with suppress(UsageError):
+                current = self._source()
+            self._verdicts.settle(request.line, current, ended=True)
+            return AgentReply("the session is over")
+        if request.verb == "log":
+            history, number = self.bench.history, -1 if request.number is None else request.number
+            if number >= len(history):
+                raise UsageError(f"there is no experiment {number}")
+            return self._log(history[number])
+        return self._directives() if request.verb == "directives" else answers.status(self.bench)
 
     def _run(self, request: AgentRequest) -> AgentReply:
         self._ran = True
-        source = self._source()
+        source, notes = self._source(), self._notes()
         self._verdicts.settle(request.line, source)
-        known = self._known(source, request.fraction)
-        notes = self._notes()
+        same = (record for record in self.bench.history if record.source == source)
+        known = next((record for record in same if record.fraction in (1.0, request.fraction)), None)
         if known is not None and not request.again:
-            notes += ("this source was measured before: not run again, nothing charged (--again uses a new seed)",)
-            return self._measured(known, request, notes)
-        because, unknown = self._because(request.because)
-        if unknown:
-            notes += (f"no directive {', '.join(unknown)} here: `experiment directives` lists them",)
-        record = self._measure(source, known, request, because)
-        return self._measured(record, request, notes)
+            notes += ["this source was measured before: not run again, nothing charged (--again uses a new seed)"]
+            record = known
+        else:
+            because, unknown = self._because(request.because)
+            notes += [f"no directive {', '.join(unknown)} here: `experiment directives` lists them"] if unknown else []
+            record = self._measure(source, known, request, because)
+        return self._log(record) if request.style == "log" else answers.measured(self.bench, record, notes)
 
-    def _measure(self, source: Source, known: Record | None, request: AgentRequest, because: tuple[str, ...]) -> Record:
-        bench, parent = self._bench, known or self._bench.head
-        if len(bench.history) >= self._last:
+    def _measure(self, source: Source, known: Record | None, request: AgentRequest, because: list[str]) -> Record:
+        bench, parent = self.bench, known or self.bench.head
+        if len(bench.history) >= self.last:
             raise BudgetSpent("the experiments of this session are used")
-        edit = Edit() if known else known_edit(self._bench.task.edits, parent, source)
-        self._charge.book(bench.cost(request.fraction))
+        edit = Edit() if known else known_edit(self.bench.task.edits, parent, source)
+        self.charge.book(bench.cost(request.fraction))
         if bench.can_afford(request.fraction) and (event := source_event(bench.run_id, parent.source, source)):
-            self._emit(event)
+            self.emit(event)
         record = bench.experiment(
             edit,
             parent=parent,
             source=source,
-            because=because,
+            because=tuple(because),
             fraction=request.fraction,
             replicate=bench.next_replicate() if known else 0,
             proposer=AGENT,
@@ -157,88 +205,66 @@ class AgentSession:
             bench.decide(record, "replicate", f"experiment {known.number} again, with seed {record.replicate}")
         return record
 
-    def _measured(self, record: Record, request: AgentRequest, notes: tuple[str, ...]) -> AgentReply:
-        if request.style == "log":
-            return answers.log(self._bench, record, self._said(record), self._aliases)
-        return answers.measured(self._bench, record, notes)
-
     def _source(self) -> Source:
         """The editable files as they are in the work tree now. UsageError if one is not text or too large."""
         files: list[tuple[str, str]] = []
-        for name in self._bench.task.editable:
+        for name in self.bench.task.editable:
             try:
-                files.append((name, read_file(self._worktree, name, SOURCE_BYTES).decode()))
+                files.append((name, read_file(self.worktree, name, SOURCE_BYTES).decode()))
             except UnicodeDecodeError:
                 raise UsageError(f"{name} is not UTF-8") from None
         return Source(tuple(files))
-
-    def _known(self, source: Source, fraction: float) -> Record | None:
-        return next((r for r in self._bench.history if r.source == source and r.fraction in (1.0, fraction)), None)
 
     def _description(self, request: AgentRequest, source: Source, edit: Edit) -> str:
         """The message, or the subject of the commit with exactly this source; one line of untrusted text."""
         committed = bool(request.line) and tuple(sorted(request.line[0].items())) == blobs(source)
         given = request.message or (request.subject if committed else "")
-        return one_line(given)[:_DESCRIPTION] or (edit.label() if edit else f"change {len(self._bench.history)}")
+        return one_line(given)[:_DESCRIPTION] or (edit.label() if edit else f"change {len(self.bench.history)}")
 
-    def _because(self, given: list[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    def _because(self, given: list[str]) -> tuple[list[str], list[str]]:
         """Directive ids that the agent cites (an id, its beginning, its address, or its number in the list), and the
         unknown ones."""
-        known = self._program.directives
-        directive_ids, unknown = [], []
+        ids = [one.directive_id for one in self.program.directives]
+        cited, unknown = [], []
         for text in given:
-            numbered = [known[int(text)]] if text.isascii() and text.isdigit() and int(text) < len(known) else []
-            begun = [one for one in known if len(text) >= 4 and one.directive_id.startswith(text)]
-            addressed = [one for one in known if self._program.addresses[one.directive_id] == text.strip()]
-            if len(match := numbered or begun or addressed) == 1:
-                directive_ids.append(match[0].directive_id)
+            numbered = [ids[int(text)]] if text.isascii() and text.isdigit() and int(text) < len(ids) else []
+            begun = [one for one in ids if len(text) >= 4 and one.startswith(text)]
+            matches = numbered or begun or [one for one in ids if self.program.addresses[one] == text.strip()]
+            if len(matches) == 1:
+                cited += matches
             else:
                 unknown.append(one_line(text)[:40])
-        return tuple(dict.fromkeys(directive_ids)), tuple(unknown)
+        return list(dict.fromkeys(cited)), unknown
 
-    def _notes(self) -> tuple[str, ...]:
+    def _notes(self) -> list[str]:
         """Read-only files that the agent changed; its copies have no effect."""
         changed = []
-        own = program_files(self._program)
-        for name, data in shown_files(self._bench.task):
-            if name in own:
-                continue
-            try:
-                same = read_file(self._worktree, name, len(data)) == data
-            except UsageError:
-                same = False
-            if not same:
-                changed.append(name)
-        return (
-            (f"{', '.join(changed)} was changed here, which has no effect: the bench uses its own copy",)
-            if changed
-            else ()
-        )
+        for name, data in shown_files(self.bench.task):
+            with suppress(UsageError):
+                if name in program_files(self.program) or read_file(self.worktree, name, len(data)) == data:
+                    continue
+            changed.append(name)
+        said = f"{', '.join(changed)} was changed here, which has no effect: the bench uses its own copy"
+        return [said] if changed else []
 
-    def _said(self, record: Record) -> str:
+    def _log(self, record: Record) -> AgentReply:
         """An experiment's output; that of an earlier attempt is in a file of the run's folder."""
-        path = self._logs / f"{record.number:04d}.log" if self._logs else None
-        if record.outcome.log or path is None or not path.is_file():
-            return record.outcome.log
-        return path.read_text(encoding="utf-8", errors="replace")
-
-    def _log(self, request: AgentRequest) -> AgentReply:
-        number = len(self._bench.history) - 1 if request.number is None else request.number
-        if number >= len(self._bench.history):
-            raise UsageError(f"there is no experiment {number}")
-        return answers.log(self._bench, self._bench.history[number], self._said(self._bench.history[number]), ())
+        said, path = record.outcome.log, self.logs / f"{record.number:04d}.log" if self.logs else None
+        if not said and path and path.is_file():
+            said = path.read_text(encoding="utf-8", errors="replace")
+        return answers.log(self.bench, record, said, self._aliases)
 
     def _directives(self) -> AgentReply:
         rows = [
             {"number": at, "directive_id": one.directive_id, "heading": one.heading, "text": one_line(one.text)[:200]}
-            for at, one in enumerate(self._program.directives)
+            for at, one in enumerate(self.program.directives)
         ]
-        lines = [f"{r['number']:>3}  {r['directive_id']}  {r['heading']}: {str(r['text'])[:80]}" for r in rows]
+        lines = ["{number:>3}  {directive_id}  {heading}: {text:.80}".format(**row) for row in rows]
         return AgentReply("\n".join(lines) or "this program has no directives", 0, {"directives": rows})
 
     def _record_head(self) -> None:
         """Record a head that went back, because no decision shows it; after the first time, each new head."""
-        if self._bench.head is not self._head and self._verdicts.rewound:
-            number, after = self._bench.head.number, len(self._bench.history)
-            self._emit(AgentHeadEvent(run_id=self._bench.run_id, number=number, after=after))
-        self._head = self._bench.head
+        if self.bench.head is not self._head and self._verdicts.rewound:
+            number, after = self.bench.head.number, len(self.bench.history)
+            self.emit(AgentHeadEvent(run_id=self.bench.run_id, number=number, after=after))
+        self._head = self.bench.head

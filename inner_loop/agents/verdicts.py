@@ -41,58 +41,42 @@ def restore_best(bench: Bench) -> None:
 
 
 class Verdicts:
-    """``laid``: the source that the agent's repository began with. ``rewound``: the head has gone back at least
-    once."""
+    """Made at the source that the agent's repository begins with. ``rewound``: the head has gone back at least once."""
 
-    def __init__(self, bench: Bench, laid: Source) -> None:
+    def __init__(self, bench: Bench) -> None:
         self._bench = bench
-        self._laid = blobs(laid)
+        self._laid = blobs(bench.head.source)
         self.rewound = False
         self._commits = False  # something was committed: from then on git decides
         self._line: list[Blobs] = []  # to HEAD, as of the last experiment
 
-    def settle(self, line: Sequence[Mapping[str, str]], current: Source) -> None:
-        """Decide what is still open before something else is run. ``current``: the source in the work tree now.
+    def settle(self, line: Sequence[Mapping[str, str]], current: Source | None, *, ended: bool = False) -> None:
+        """Decide what is open before something else is run, or when the session has ``ended``. ``line`` leads to the
+        agent's HEAD, newest first; ``current``: the source in the work tree now.
 
-        ``line`` leads to the agent's HEAD, newest first. The source in the work tree is not decided yet.
+        The source in the work tree is not decided before the end. Then changes since the last experiment count as the
+        agent's decision: a source that it committed, reverted, or removed from the work tree. A source without a change
+        (committed before it was measured, or not at all) is decided as if the agent had not decided, and so is one that
+        was reset together with the head before it.
         """
-        commits = self._line = self._read(line)
-        if not self._commits:
-            self.finish(besides=current)
-            return
-        stands = blobs(self._bench.head.source) in commits
-        for record in self._open():
-            kept = blobs(record.source) in commits
-            if record.source != current and (kept or stands):
-                self._decide(record, kept, f"the agent {'committed' if kept else 'did not commit'} it")
-        self.finish(besides=current)  # what was reset together with the head before it
-        self._follow(commits, current)
-
-    def close(self, line: Sequence[Mapping[str, str]], current: Source | None) -> None:
-        """Decide what is open when a session has ended. ``line`` and ``current``: its git and work tree then.
-
-        Changes since the last experiment count as the agent's decision: a source that it committed, reverted, or
-        removed from the work tree. A source without a change (committed before it was measured, or not at all) is
-        decided as if the agent had not decided, and so is one that was reset together with the head before it.
-        """
-        before = self._line
-        commits = self._read(line)
-        if commits and self._commits:
+        before, self._line = self._line, [tuple(sorted(entry.items())) for entry in line]
+        commits = self._line
+        self._commits = self._commits or (bool(commits) and commits[0] != self._laid)
+        if self._commits and (commits or not ended):
             stands = blobs(self._bench.head.source) in commits
             for record in self._open():
                 was, now = blobs(record.source) in before, blobs(record.source) in commits
-                if now and not was:
-                    self._decide(record, True, "the agent committed it")
-                elif stands and not now and (was or record.source != current):
-                    self._decide(record, False, "the agent reverted it")
-            if commits != before:
-                self._follow(commits, None)
-        self.finish()
-
-    def _read(self, line: Sequence[Mapping[str, str]]) -> list[Blobs]:
-        commits = [tuple(sorted(entry.items())) for entry in line]
-        self._commits = self._commits or (bool(commits) and commits[0] != self._laid)
-        return commits
+                here = record.source == current
+                keeps = now and not (was if ended else here)
+                if keeps or (stands and not now and (not here or (ended and was))):
+                    why = "committed" if keeps else "reverted" if ended else "did not commit"
+                    self._decide(record, keeps, f"the agent {why} it")
+        if not ended:
+            self.finish(besides=current)  # what was reset together with the head before it
+        if self._commits and (not ended or (commits and commits != before)):
+            self._follow(commits, None if ended else current)
+        if ended:
+            self.finish()
 
     def finish(self, besides: Source | None = None) -> None:
         """The agent did not decide: keep what is better than the head."""
@@ -104,16 +88,12 @@ class Verdicts:
     def _follow(self, commits: Sequence[Blobs], current: Source | None) -> None:
         """A rewind: if the head is no longer in the line, the newest measured source of the line becomes the head."""
         head, present = self._bench.head, blobs(current) if current else None
-        if head.source == current or blobs(head.source) in commits:
+        if blobs(head.source) in (present, *commits):
             return
         measured = {blobs(r.source): r for r in reversed(self._bench.history) if r.full and r.ok}
-        back = [measured[one] for one in commits if one in measured and one != present]
-        if back:
-            self._move(back[0])
-
-    def _move(self, record: Record) -> None:
-        if record is not self._bench.head:
-            self._bench.move_head(record)
+        back = next((measured[one] for one in commits if one in measured and one != present), head)
+        if back is not head:
+            self._bench.move_head(back)
             self.rewound = True
 
     def _open(self) -> list[Record]:

@@ -12,51 +12,55 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from inner_loop.agents.running import AgentRunner
+from inner_loop.gateway.serving import GATEWAY_PORT
 from programs.errors import UsageError
 from trainer.sandbox.system_view import SystemView, checked, interpreter
-
-if TYPE_CHECKING:
-    from inner_loop.agents.access import AgentAccess
 
 HOME = "/home/agent"
 EXPERIMENTS, PROXY, TOOLS = "/run/metaloop/door", "/run/metaloop/proxy", "/run/metaloop/bin"
 GATEWAY = "/run/metaloop/gateway"
 _START, _ORDER = "/run/metaloop/start.py", "/run/metaloop/order.json"
+_PROXY_PORT = 8115
+_PROXIED = dict.fromkeys(("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"), f"http://127.0.0.1:{_PROXY_PORT}")
+_NOT_PROXIED = dict.fromkeys(("NO_PROXY", "no_proxy"), "localhost,127.0.0.1,::1")
 _HOME_FILE_BYTES = 4 << 20
 
 
 class View(SystemView):
-    """The view of one agent.
+    """The view of one agent."""
 
-    ``ready`` is the descriptor on which the inside reports that the sandbox is ready; ``proxy`` a socket, for "proxy".
-    """
+    def command(
+        self, sandbox: AgentRunner, worktree: Path, proxy: Path | None, command: Sequence[str], ready: int
+    ) -> list[str]:
+        """What bwrap starts: the script that sets the limits and becomes, or supervises, the agent's command.
 
-    def __init__(self, sandbox: AgentAccess, worktree: Path, proxy: Path | None) -> None:
-        super().__init__()
-        try:
-            self._build(sandbox, worktree, proxy)
-        except BaseException:
-            self.close()
-            raise
-
-    def command(self, sandbox: AgentAccess, worktree: Path, command: Sequence[str], ready: int) -> list[str]:
-        """What bwrap starts: the script that sets the limits and becomes, or supervises, the agent's command."""
+        ``ready`` is the descriptor on which it reports that the sandbox is ready; ``proxy`` a socket, for "proxy".
+        """
+        self._build(sandbox, worktree, proxy)
+        relays = {GATEWAY: GATEWAY_PORT} if sandbox.gateway else {}
+        if sandbox.network == "proxy":
+            relays[PROXY] = _PROXY_PORT
         order = {
             "command": list(command),
             "environment": self._environment(sandbox),
             "folder": str(worktree),
-            "limits": sandbox.limits.inside(),
+            # for each process, by the kernel
+            "limits": {
+                "NPROC": sandbox.limits.processes,
+                "FSIZE": sandbox.limits.file_mb << 20,
+                "NOFILE": sandbox.limits.open_files,
+                "CORE": 0,
+            },
             "ready": ready,
-            "proxy": PROXY if sandbox.network == "proxy" else None,
-            "relays": {GATEWAY: sandbox.gateway_port} if sandbox.gateway else {},
+            "relays": relays,
         }
         self._write(_ORDER, json.dumps(order).encode())
         self.options += ["--remount-ro", "/"]
         return ["--", os.path.realpath(sys.executable), "-I", "-S", "-B", _START, _ORDER]
 
-    def _build(self, sandbox: AgentAccess, worktree: Path, proxy: Path | None) -> None:
+    def _build(self, sandbox: AgentRunner, worktree: Path, proxy: Path | None) -> None:
         self._enter(sandbox.network == "full")
         self._system()
         self._hide(sandbox.hidden)
@@ -73,17 +77,14 @@ class View(SystemView):
         self._write(_START, Path(__file__).with_name("relay.py").read_bytes())
         for name, data in sandbox.tools.items():
             self._write(f"{TOOLS}/{name}", data, mode="0555")
-        for socket, path_inside in (
-            (sandbox.experiment_socket, EXPERIMENTS),
-            (proxy, PROXY),
-            (sandbox.gateway, GATEWAY),
-        ):
+        sockets = {EXPERIMENTS: sandbox.experiment_socket, PROXY: proxy, GATEWAY: sandbox.gateway}
+        for path_inside, socket in sockets.items():
             if socket is not None:
                 self._bind("--ro-bind", socket, path_inside)
         self._bind("--bind", worktree, str(worktree))
         self.options += [word for path_inside in ("/dev", *self._masked) for word in ("--remount-ro", path_inside)]
 
-    def _memory(self, sandbox: AgentAccess) -> None:
+    def _memory(self, sandbox: AgentRunner) -> None:
         """The writable folders beside the worktree: in memory and limited."""
         limits = sandbox.limits
         for folder, size in (("/tmp", limits.tmp_mb), ("/dev/shm", 64), (HOME, limits.tmp_mb)):
@@ -102,19 +103,19 @@ class View(SystemView):
                 self._bind("--ro-bind", path.resolve(), target)
                 continue
             try:
-                with path.open("rb") as file:
-                    data = file.read(_HOME_FILE_BYTES + 1)
+                data = path.read_bytes()
             except OSError as error:
                 raise UsageError(f"{path}: {error.strerror}", hint="an agent's home is given as NAME=FILE") from None
             if len(data) > _HOME_FILE_BYTES:
                 raise UsageError(f"{path} is too large to be copied into an agent's home", hint="name its folder")
             self._write(target, data, mode="0600")
 
-    def _environment(self, sandbox: AgentAccess) -> dict[str, str]:
+    def _environment(self, sandbox: AgentRunner) -> dict[str, str]:
         tools = [str(path / "bin") for path in sandbox.readable if (path / "bin").is_dir()]
         tools += [str(path) for path in sandbox.readable if path.name == "bin"]
         tools = [*([TOOLS] if sandbox.tools else []), *tools]
         path = [*tools, os.path.dirname(sys.executable), "/usr/local/bin", "/usr/bin", "/bin"]
         own = {"PATH": ":".join(dict.fromkeys(path)), "TERM": "dumb", "LANG": "C.UTF-8"}
-        server = {"METALOOP_DOOR": EXPERIMENTS} if sandbox.experiment_socket else {}
-        return {**own, **sandbox.environment, "HOME": HOME, **server}
+        own |= {**sandbox.environment, "HOME": HOME}
+        own |= {"METALOOP_DOOR": EXPERIMENTS} if sandbox.experiment_socket else {}
+        return own | (_PROXIED | _NOT_PROXIED if sandbox.network == "proxy" else {})

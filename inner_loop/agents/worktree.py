@@ -1,4 +1,5 @@
-"""The git worktree of an agent: the task's files, the program, and a commit for each kept experiment.
+"""The git worktree of an agent: the task's files, the program, and a commit for each kept experiment; its prompt, and
+the commands on its PATH.
 
 It is a repository of its own without any data of this machine. Each session gets a new one, made from the bench's
 records; only the notes of an earlier session are carried over, as text.
@@ -8,11 +9,16 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from inner_loop.agents.answer import facts_of
+from inner_loop.bench import Bench
+from inner_loop.prompts import render
 from inner_loop.record import Record
 from inner_loop.results_tsv import row
 from inner_loop.worktree import read_file
@@ -20,12 +26,16 @@ from programs.charter_prose import with_sentences
 from programs.errors import EnvironmentProblem, UsageError
 from programs.program import Program
 from programs.text import MAX_BYTES
+from trainer.constraints import sentences
 from trainer.sandbox.login_keys import is_key
 from trainer.task import Task
 
 NOTES = "NOTES.md"
-_NOTES_BYTES = 64 << 10
-_LIVING_BYTES = MAX_BYTES + _NOTES_BYTES
+EXPERIMENT = "experiment"
+NAMES = ("experiment", "python", "python3", "uv")
+_HERE = Path(__file__).parent
+_PROGRAM = re.compile(r"[a-z][a-z0-9+._-]*")
+_NOTES_BYTES = MAX_BYTES + (64 << 10)
 _AUTHOR = "[user]\n\tname = researcher\n\temail = researcher@localhost\n"
 _EXCLUDED = "/run.log\n/results.tsv\n/NOTES.md\n__pycache__/\n"
 
@@ -51,13 +61,12 @@ def lay(
     for name, data in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
-    untouched = f"{task.name}: the untouched baseline"
-    line = [(one.number, one.source, one.description) for one in _line(history, head)] if head else []
+    line = {one.number: (one.source, one.description or "experiment") for one in _line(history, head)} if head else {}
+    line[0] = history[0].source if history else task.baseline(), f"{task.name}: the untouched baseline"
     commits: dict[int, str] = {}
-    for number, source, description in line or [(0, task.baseline(), "")]:
+    for number, (source, subject) in sorted(line.items()):
         source.write(folder)
         _git(folder, "add", "--all")
-        subject = description or "experiment" if number else untouched
         _git(folder, "commit", "--quiet", "--allow-empty", "--message", subject)
         commits[number] = _git(folder, "rev-parse", "HEAD").strip()
     if len(history) > 1:
@@ -101,7 +110,7 @@ def clear(folder: Path) -> None:
 def notes(worktree: Path, name: str = NOTES) -> str:
     """The notes that an agent keeps, as far as they are text; empty if there are none."""
     with suppress(UsageError, OSError):
-        return read_file(worktree, name, _NOTES_BYTES if name == NOTES else _LIVING_BYTES).decode("utf-8", "replace")
+        return read_file(worktree, name, _NOTES_BYTES).decode("utf-8", "replace")
     return ""
 
 
@@ -123,3 +132,64 @@ def _git(folder: Path, *words: str) -> str:
         said = " ".join(done.stderr.decode("utf-8", "replace").split())[:300]
         raise EnvironmentProblem(f"{folder}: git {words[0]} failed: {said}", hint="metaloop doctor")
     return done.stdout.decode("utf-8", "replace")
+
+
+def entry(task: Task) -> str:
+    """The script that is trained, and that a stock program starts by hand."""
+    return "train.py" if "train.py" in task.editable else task.editable[0]
+
+
+def own_command(task: Task) -> str:
+    """The command line of an experiment of the user's repository; empty for other tasks."""
+    if task.run is None:
+        return ""
+    return task.run.command if isinstance(task.run.command, str) else shlex.join(task.run.command)
+
+
+def commands(task: Task) -> dict[str, bytes]:
+    """Name on PATH → script. Python runs isolated, so that no module in the worktree is imported. The program of the
+    task's own command is one of them: it requests an experiment if it is called as the task writes it."""
+    first = own_command(task).split(" ")[0]
+    names = (*NAMES, first) if _PROGRAM.fullmatch(first) else NAMES
+    shebang = f"#!{os.path.realpath(sys.executable)} -ISB\n".encode()
+    return dict.fromkeys(names, shebang + (_HERE / "client.py").read_bytes())
+
+
+def variables(task: Task, worktree: Path) -> dict[str, str]:
+    """Variables for the commands."""
+    return {
+        "METALOOP_WORKTREE": str(worktree),
+        "METALOOP_ENTRY": entry(task),
+        "METALOOP_COMMAND": own_command(task),
+        "METALOOP_PYTHON": sys.executable,  # an agent's own may be first on PATH, without the packages
+        "METALOOP_EDITABLE": ":".join(task.editable),
+    }
+
+
+def prompt(bench: Bench, program: Program, *, metered: bool, sandboxed: bool = True, last: float = float("inf")) -> str:
+    """The agent's situation and tools; how it works is described by the program in its worktree.
+
+    ``metered``: it is charged outside experiments. ``last``: see `AgentSession`.
+    """
+    facts, task = facts_of(bench), bench.task
+    return render(
+        "agent",
+        editable=task.editable,
+        description=task.description or task.name,
+        metric=task.metric,
+        entry=entry(task),
+        direction=task.direction,
+        baseline=f"{facts['baseline']:.6f}",
+        affordable=facts["affordable"],
+        budget=f"{bench.budget_seconds:.4g} s",
+        done=len(bench.history) - 1,
+        head=f"{facts['head']:.6f}",
+        head_experiment=facts["head_experiment"],
+        command=own_command(task),
+        constraints=sentences(task.constraints),
+        files=[path for path, _ in program.files[1:]],
+        living=[path for path, _ in program.living],
+        metered=metered,
+        sandboxed=sandboxed,
+        turn=None if last == float("inf") else int(last) - len(bench.history),
+    )

@@ -6,18 +6,18 @@ A call of unknown cost (its connection broke, it took too long, or its reply rep
 from __future__ import annotations
 
 import hashlib
+import itertools
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from inner_loop.events import CallEvent
-from inner_loop.gateway.fields import RequestRefused
 from inner_loop.gateway.request import ModelRequest, ReplyReader
 from inner_loop.gateway.route import Route
+from inner_loop.gateway.serving import RequestRefused
 from inner_loop.models import prices
-from inner_loop.models.provider import litellm
 from inner_loop.models.scrub import scrub
 from inner_loop.models.spend_limiter import LOOK_SECONDS, Cost, SpendLimiter
 from inner_loop.run_context import RunContext
@@ -36,23 +36,19 @@ class CallMeter:
         self._context = context
         self._limiter = SpendLimiter.of(context)
         self._open: set[MeteredCall] = set()
-        self._failed = 0
-        self._lock = threading.Lock()
         self._closing = threading.Event()
-        self._next = max((event.number for event in context.calls()), default=-1) + 1
+        self._failures = itertools.count()
+        self._numbers = itertools.count(max((event.number for event in context.calls()), default=-1) + 1)
 
     @contextmanager
     def call(self, request: ModelRequest, route: Route) -> Iterator[MeteredCall]:
         """One call. Raises RequestRefused if it may not be made."""
-        names = sorted(
-            (f"{route.name}/{request.model}", request.model), key=lambda n: n not in self._context.config.prices
-        )
-        found = (price for name in names if (price := prices.price_of(name, self._context.config)))
-        call = self._start(request, route, next(found, None))
+        call = self._started(request, route)
+        self._open.add(call)
         try:
             yield call
         finally:
-            call.lost("the call was aborted")  # unless it was settled
+            call.failed("the call was aborted")  # unless it was settled
 
     def close(self, seconds: float) -> None:
         """Start no further calls, give those in flight ``seconds`` to end, and charge the rest their estimates."""
@@ -61,10 +57,18 @@ class CallMeter:
         while self._open and time.monotonic() < end:
             time.sleep(LOOK_SECONDS)
         for call in list(self._open):
-            call.lost("the run ended during the call")
+            call.failed("the run ended during the call")
+
+    def settle(self, call: MeteredCall, event: CallEvent, cost: Cost) -> None:
+        """Called once for each call."""
+        with self._watched():
+            self._limiter.settle(call.key, cost)
+            if event.status != "failed" or event.lost_tokens or next(self._failures) < FAILED:
+                self._context.emit(event)
+        self._open.discard(call)
 
     @contextmanager
-    def watched(self) -> Iterator[None]:
+    def _watched(self) -> Iterator[None]:
         """An error of our own in here ends the run; in the thread of a call it would go unnoticed."""
         try:
             yield
@@ -75,102 +79,79 @@ class CallMeter:
             hint = "the same command continues once this is fixed"
             self.problem = self.problem or EnvironmentProblem(message, hint=hint)
 
-    def settle(self, call: MeteredCall, event: CallEvent, cost: Cost) -> None:
-        """Called once for each call."""
-        with self.watched():
-            self._limiter.settle(call.key, cost)
-            with self._lock:
-                bare = event.status == "failed" and not event.lost_tokens
-                self._failed += bare
-            if not bare or self._failed <= FAILED:
-                self._context.emit(event)
-        with self._lock:
-            self._open.discard(call)
-
-    def _start(self, request: ModelRequest, route: Route, price: prices.TokenPrice | None) -> MeteredCall:
-        if self._context.config.max_usd is not None and price is None and self.problem is None:
-            self.problem = UsageError(
-                f"--max-usd: no price is known for {request.model}, which the agent asks for",
-                hint=f"give dollars per million tokens, --set prices={route.name}/{request.model}=0.5/1.5; "
-                "or cap by --max-tokens",
-                ids=[self._context.run_id],
-            )
-        estimate = prices.estimated(price, request.tokens_in, request.length or _longest(price, request.model))
-        with self.watched():
+    def _started(self, request: ModelRequest, route: Route) -> MeteredCall:
+        config, named = self._context.config, f"{route.name}/{request.model}"
+        names = sorted((named, request.model), key=lambda name: name not in config.prices)
+        price = next((price for name in names if (price := prices.price_of(name, config))), None)
+        length = request.length or prices.longest(price.model if price else request.model, "output") or UNKNOWN_REPLY
+        estimate = prices.estimated(price, request.tokens_in, length)
+        with self._watched():
             self._pause(0.0)
+            if config.max_usd is not None and price is None:
+                raise UsageError(
+                    f"--max-usd: no price is known for {request.model}, which the agent asks for",
+                    hint=f"give dollars per million tokens, --set prices={named}=0.5/1.5; or cap by --max-tokens",
+                    ids=[self._context.run_id],
+                )
             if self.problem is None:
                 key = self._limiter.start(estimate, route.name, self._pause)
         if self.problem is not None:
             raise RequestRefused(402, f"metaloop: {self.problem.message}. Do not retry: the run ends here.")
-        with self._lock:
-            event = CallEvent(
-                run_id=self._context.run_id or None, number=self._next, purpose="agent", attempts=1, wall_seconds=0.0,
-                request=hashlib.sha256(request.content).hexdigest(), model=request.model, tokens=0, usd=0.0,
-            )  # fmt: skip
-            self._next += 1
-            call = MeteredCall(self, key, event, price, estimate)
-            self._open.add(call)
-        return call
+        event = CallEvent(
+            run_id=self._context.run_id or None, number=next(self._numbers), purpose="agent", attempts=1,
+            request=hashlib.sha256(request.content).hexdigest(), model=request.model, tokens=0, usd=0.0,
+            wall_seconds=0.0,
+        )  # fmt: skip
+        return MeteredCall(self, key, event, price, estimate, ReplyReader(request.kind))
 
     def _pause(self, seconds: float) -> None:
         if self._closing.wait(seconds):
             raise RequestRefused(503, "the run is ending")
 
 
+@dataclass(frozen=True, eq=False)
 class MeteredCall:
     """One call in flight. Only its first settlement counts."""
 
-    def __init__(
-        self, meter: CallMeter, key: str, event: CallEvent, price: prices.TokenPrice | None, estimate: Cost
-    ) -> None:
-        self.key = key
-        self._meter, self._event, self._price, self._estimate = meter, event, price, estimate
-        self._began = time.monotonic()
-        self._settled = False
-        self._lock = threading.Lock()
+    meter: CallMeter
+    key: str
+    event: CallEvent
+    price: prices.TokenPrice | None
+    estimate: Cost
+    reading: ReplyReader
+    began: float = field(default_factory=time.monotonic)
+    settled: threading.Lock = field(default_factory=threading.Lock)
 
-    def answered(self, reading: ReplyReader) -> None:
-        """The reply is complete; its reported usage is the cost."""
+    def answered(self) -> None:
+        """The reply is read completely; its reported usage is the cost. Its text is in the session's output."""
+        reading = self.reading
         status = {"length": "truncated", "content_filter": "refused"}.get(reading.finish, "ok")
-        if reading.usage is None:
-            self._end(self._estimate, status, "the reply reports no usage", reading)
-        else:
-            usd = self._price.cost(reading.usage) if self._price else 0.0
-            self._end(Cost(reading.usage.tokens, usd), status, "", reading)
+        event = replace(self.event, status=status, model=reading.model or self.event.model, finish=reading.finish)
+        if (usage := reading.usage) is None:
+            self._settle(event, self.estimate, "the reply reports no usage")
+            return
+        usd = self.price.cost(usage) if self.price else None
+        event = replace(
+            event, tokens=usage.tokens, usd=usd, tokens_in=usage.tokens_in, tokens_out=usage.tokens_out,
+            tokens_cached=usage.cached, reply_usd=usd, reply_seconds=self._seconds,
+        )  # fmt: skip
+        self._settle(event, Cost(usage.tokens, usd or 0.0))
 
-    def free(self, reason: str) -> None:
-        """The call failed before the API produced anything."""
-        self._end(Cost(), "failed", reason)
+    def failed(self, reason: str, *, free: bool = False) -> None:
+        """The call failed, before the API produced anything or else at an unknown cost."""
+        self._settle(self.event, Cost() if free else self.estimate, reason)
 
-    def lost(self, reason: str) -> None:
-        """The call failed at an unknown cost."""
-        self._end(self._estimate, "failed", reason)
+    @property
+    def _seconds(self) -> float:
+        return round(time.monotonic() - self.began, 4)
 
-    def _end(self, cost: Cost, status: str, reason: str, reading: ReplyReader | None = None) -> None:
-        with self._lock:
-            if self._settled:
-                return
-            self._settled = True
-        seconds, reason = round(time.monotonic() - self._began, 4), scrub(reason)
-        usd = cost.usd if self._price or not cost.tokens else None
-        event = replace(self._event, status=status, reason=reason[:300], wall_seconds=seconds)
+    def _settle(self, event: CallEvent, cost: Cost, reason: str = "") -> None:
+        if not self.settled.acquire(blocking=False):
+            return
         if reason:
-            event = replace(event, faults=(f"{event.model}: {reason}"[:200],))
-        if reading:  # without its text, which the session's output contains
-            event = replace(event, model=reading.model or event.model, finish=reading.finish)
-        if reading and (usage := reading.usage):
-            event = replace(
-                event, tokens=cost.tokens, usd=usd, tokens_in=usage.tokens_in, tokens_out=usage.tokens_out,
-                tokens_cached=usage.cached, reply_usd=usd, reply_seconds=seconds,
-            )  # fmt: skip
-        else:
+            reason = scrub(reason)
+            event = replace(event, reason=reason[:300], faults=(f"{event.model}: {reason}"[:200],))
+        if not event.tokens:
+            usd = cost.usd if self.price or not cost.tokens else None
             event = replace(event, lost_tokens=cost.tokens, lost_usd=usd)
-        self._meter.settle(self, event, cost)
-
-
-def _longest(price: prices.TokenPrice | None, model: str) -> int:
-    """The longest reply of a model according to LiteLLM's table."""
-    try:
-        return int(litellm().get_model_info(price.model if price else model)["max_output_tokens"])
-    except Exception:  # the library may raise anything for an unknown model
-        return UNKNOWN_REPLY
+        self.meter.settle(self, replace(event, wall_seconds=self._seconds), cost)

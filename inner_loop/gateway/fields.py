@@ -16,17 +16,9 @@ from typing import Literal
 from pydantic import JsonValue
 
 from inner_loop.gateway.route import Route
+from inner_loop.gateway.serving import RequestRefused
 
 Kind = Literal["chat", "responses", "messages"]
-
-
-class RequestRefused(Exception):
-    """A request that the gateway answers with an error itself. ``status`` is HTTP's."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
 
 
 @dataclass(frozen=True)

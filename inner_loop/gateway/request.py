@@ -12,10 +12,11 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from inner_loop.gateway.fields import APIS, Kind, RequestRefused, check, model_of
+from inner_loop.gateway.fields import APIS, Kind, check, model_of
 from inner_loop.gateway.route import Protocol, Route
-from inner_loop.models.context_size import SAFE_BYTES
-from inner_loop.models.usage import TokenUsage, as_dict, reported
+from inner_loop.gateway.serving import RequestRefused
+from inner_loop.models.contract import SAFE_BYTES
+from inner_loop.models.provider import TokenUsage, as_dict, reported
 from programs.text import one_line
 
 METERED: dict[Protocol, dict[str, Kind]] = {
@@ -122,7 +123,9 @@ class ReplyReader:
         self._counts: dict[str, Any] = {}
 
     def whole(self, data: bytes) -> None:
-        body = _object(data)
+        self._whole(_object(data))
+
+    def _whole(self, body: dict[str, Any]) -> None:
         self.ended = bool(body)
         self._look(body)
         self.usage = reported(body.get("usage"))
@@ -140,7 +143,7 @@ class ReplyReader:
                 self.ended = self.ended or not body.get("choices")
                 return not body.get("choices")
         elif named in ("response.completed", "response.incomplete"):
-            self.whole(json.dumps(body.get("response")).encode())
+            self._whole(as_dict(body.get("response")))
         elif named in ("message_start", "message_delta"):
             message = as_dict(body.get("message"))
             self._look(message or as_dict(body.get("delta")))

@@ -34,11 +34,11 @@ class Upstream(BaseModel):
     url: str
     base: list[str] = Field(min_length=1)
     keys: list[str] = Field(min_length=1)
-    tokens: list[str] = Field(default_factory=list)
+    tokens: list[str] = []
 
-    @property
-    def variables(self) -> set[str]:
-        return {*self.base, *self.keys, *self.tokens}
+    def prefix(self, name: str) -> str:
+        """The path of this API at the gateway; clients of OpenAI's protocol end their base URL with the version."""
+        return f"/{name}/v1/" if self.protocol == "openai" else f"/{name}/"
 
 
 #: The APIs of an agent without a recipe.
@@ -61,31 +61,28 @@ COMMON = {
 
 @dataclass(frozen=True)
 class Route:
-    """One API behind the gateway. ``url`` has no slash at its end; ``secret`` is sent as ``header``."""
+    """One API behind the gateway. ``url`` has no slash at its end; ``prefix`` is its path at the gateway; ``secret``
+    is sent as the header ``authorization``, or ``x-api-key``."""
 
     name: str
     protocol: Protocol
     url: str
-    header: str
+    prefix: str
+    bearer: bool
     secret: str = field(repr=False)
 
     @property
-    def prefix(self) -> str:
-        """The path of this API at the gateway."""
-        return prefix(self.name, self.protocol)
-
-    @property
-    def local(self) -> bool:
-        return urlsplit(self.url).hostname in LOCAL
+    def host(self) -> str:
+        return urlsplit(self.url).hostname or ""
 
     @property
     def chooses_models(self) -> bool:
         """Whether names of models may stand for other models there: OpenRouter, under any name."""
-        host = urlsplit(self.url).hostname or ""
-        return self.name == "openrouter" or host == "openrouter.ai" or host.endswith(".openrouter.ai")
+        return self.name == "openrouter" or f".{self.host}".endswith(".openrouter.ai")
 
-    def authorization(self) -> str:
-        return f"Bearer {self.secret}" if self.header == "authorization" else self.secret
+    @property
+    def authorization(self) -> dict[str, str]:
+        return {"authorization": f"Bearer {self.secret}"} if self.bearer else {"x-api-key": self.secret}
 
 
 def routes(upstreams: Mapping[str, Upstream], ours: Mapping[str, str] = os.environ) -> tuple[Route, ...]:
@@ -93,36 +90,12 @@ def routes(upstreams: Mapping[str, Upstream], ours: Mapping[str, str] = os.envir
     open_routes = []
     for name, upstream in upstreams.items():
         key = _first(upstream.keys, ours)
-        token = _first(upstream.tokens, ours)
-        if not (key or token):
-            continue
-        variable = next((one for one in upstream.base if ours.get(one)), "")
-        url = _address(ours[variable], variable) if variable else upstream.url
-        bearer = upstream.protocol == "openai" or not key
-        open_routes.append(
-            Route(name, upstream.protocol, url, "authorization" if bearer else "x-api-key", key or token)
-        )
+        if secret := key or _first(upstream.tokens, ours):
+            variable = next((one for one in upstream.base if ours.get(one)), "")
+            url = _address(ours[variable], variable) if variable else upstream.url
+            bearer = upstream.protocol == "openai" or not key
+            open_routes.append(Route(name, upstream.protocol, url, upstream.prefix(name), bearer, secret))
     return tuple(open_routes)
-
-
-def prefix(name: str, protocol: Protocol) -> str:
-    """Clients of OpenAI's protocol end their base URL with the version."""
-    return f"/{name}/v1/" if protocol == "openai" else f"/{name}/"
-
-
-def bases(upstreams: Mapping[str, Upstream], address: str) -> dict[str, str]:
-    """Name of an API → its base URL at the gateway, whether or not there is a key for it."""
-    return {name: address + prefix(name, one.protocol).rstrip("/") for name, one in upstreams.items()}
-
-
-def given(upstreams: Mapping[str, Upstream], open_ones: tuple[Route, ...], address: str, token: str) -> dict[str, str]:
-    """The agent's variables: the gateway's addresses, and ``token`` in place of keys."""
-    variables: dict[str, str] = {}
-    for route in open_ones:
-        upstream = upstreams[route.name]
-        variables |= dict.fromkeys(upstream.base, bases(upstreams, address)[route.name])
-        variables |= dict.fromkeys(upstream.keys, token)
-    return variables
 
 
 def _first(names: list[str], ours: Mapping[str, str]) -> str:

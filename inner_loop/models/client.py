@@ -3,25 +3,28 @@ the calls."""
 
 from __future__ import annotations
 
+import itertools
+import json
 import math
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from pydantic import ValidationError
 
 from inner_loop.events import CallEvent
 from inner_loop.models import prices, provider
-from inner_loop.models.cassette import Recorder, Recording
-from inner_loop.models.context_size import SAFE_BYTES, prompt_tokens
-from inner_loop.models.contract import Message, NoReply, PromptTooLong, Reply, request_id
-from inner_loop.models.provider import Fault, ProviderReply
+from inner_loop.models.contract import SAFE_BYTES, Message, NoReply, PromptTooLong, prompt_tokens, request_id
+from inner_loop.models.provider import Fault, TokenUsage
 from inner_loop.models.scrub import scrub
 from inner_loop.models.spend_limiter import Cost, SpendLimiter
 from inner_loop.models.tools import NOTHING, Offer
-from inner_loop.models.usage import TokenUsage
 from inner_loop.run_context import ModelConfig, RunContext
-from programs.errors import CapReached, Corrupt, CredentialMissing, EnvironmentProblem, MetaloopError
+from programs.errors import CapReached, Corrupt, CredentialMissing, EnvironmentProblem, MetaloopError, NotFound
 
 EMPTY = 3  # empty replies in a row that count as an answer
 FAULTS = 20  # latest faults that an event lists
@@ -45,22 +48,13 @@ class Call:
     offer: Offer
     luck: random.Random
     began: float = field(default_factory=time.monotonic)
-    tries: dict[str, int] = field(default_factory=dict)
+    tries: Counter[str] = field(default_factory=Counter)
     empty: int = 0
     refused: dict[str, Fault] = field(default_factory=dict)
 
     @property
     def seconds(self) -> float:
         return time.monotonic() - self.began
-
-    def add(self, cost: Cost, price: prices.TokenPrice | None) -> None:
-        event, usd = self.event, cost.usd if price else None
-        self.event = replace(event, tokens=event.tokens + cost.tokens, usd=_sum(event.usd, usd))
-
-    def lose(self, cost: Cost, price: prices.TokenPrice | None) -> None:
-        """Note an attempt of unknown cost, with its estimate."""
-        event, usd = self.event, cost.usd if price else None
-        self.event = replace(event, lost_tokens=event.lost_tokens + cost.tokens, lost_usd=_sum(event.lost_usd, usd))
 
 
 class ModelClient:
@@ -73,27 +67,26 @@ class ModelClient:
 
     def __init__(self, context: RunContext, seed: int, *, first: int = 0, deadline: float = math.inf) -> None:
         self.context = context
-        self._seed, self._next, self._deadline = seed, first, deadline
+        self._seed, self._deadline, self._numbers = seed, deadline, itertools.count(first)
+        # answered calls of an earlier attempt; failed ones are made again
+        self._recorded = {event.number: event for event in reversed(context.calls()) if event.status != "failed"}
+        self._replayed = recording(context.replay, context.run_id) if context.replay else None
+        if context.record:
+            try:
+                context.record.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise EnvironmentProblem(f"{context.record}: {error.strerror}", hint="METALOOP_RECORD=DIR") from None
         self._lock = threading.Lock()
-        self._recorded: dict[int, CallEvent] = {}  # answered calls of an earlier attempt; failed ones are made again
-        for event in context.calls():
-            if event.status != "failed":
-                self._recorded.setdefault(event.number, event)
-        self._recording = Recording(context.replay, context.run_id) if context.replay else None
-        self._recorder = Recorder(context.record, context.run_id) if context.record else None
         self._limiter = SpendLimiter.of(context)
         self._until: dict[str, float] = {}  # when a model that failed may be called again
-        self._prices: dict[str, prices.TokenPrice | None] = {}
         self._closing = threading.Event()
 
-    def complete(self, messages: Sequence[Message], *, max_tokens: int, purpose: str) -> Reply:
-        with self._lock:
-            number, self._next = self._next, self._next + 1
-        return self.numbered(number, messages, max_tokens=max_tokens, purpose=purpose)
+    def complete(self, messages: Sequence[Message], *, max_tokens: int, purpose: str) -> CallEvent:
+        return self.numbered(next(self._numbers), messages, max_tokens=max_tokens, purpose=purpose)
 
     def numbered(
         self, number: int, messages: Sequence[Message], *, max_tokens: int, purpose: str, offer: Offer = NOTHING
-    ) -> Reply:
+    ) -> CallEvent:
         """As ``complete``, for callers that number their calls themselves, each number once.
 
         Raises NoReply; Stopped if the run is to stop while it waits; Corrupt, see the class.
@@ -108,30 +101,32 @@ class ModelClient:
                     hint="the program, the task or metaloop changed since; start it again as a new run",
                     ids=[self.context.run_id],
                 )
-            return _reply(known)
+            return known
         event = CallEvent(
             run_id=self.context.run_id or None, number=number, purpose=purpose, request=request, tokens=0, usd=0.0,
             wall_seconds=0.0, attempts=0,
         )  # fmt: skip
-        if self._recording is not None:
-            return self._replay(event, self._recording.call(number, request))
+        if self._replayed is not None:
+            return self._replay(event, self._replayed.get((number, request)))
         return self._ask(Call(event, sent, max_tokens, offer, random.Random(f"{self._seed} {number}")))
 
     def close(self) -> None:
         """End waits and start no further attempt; an attempt in flight ends by itself."""
         self._closing.set()
 
-    def _replay(self, event: CallEvent, recorded: CallEvent) -> Reply:
+    def _replay(self, event: CallEvent, recorded: CallEvent | None) -> CallEvent:
+        if recorded is None:
+            message = f"{self.context.replay}: contains no reply to call {event.number} of this run"
+            hint = "the program, the task, the seed or metaloop changed since the recording: record again"
+            raise NoReply(NotFound(message, hint=hint))
         event = replace(recorded, run_id=event.run_id, number=event.number, purpose=event.purpose)
         self.context.emit(event)
         if event.status != "failed":
-            return _reply(event)
+            return event
         kind = PromptTooLong if PromptTooLong.WORDS in event.reason else EnvironmentProblem
         raise NoReply(kind(event.reason, hint="the recording contains this failure", ids=[self.context.run_id]))
 
-    # --- calling models --------------------------------------------------------------------------------------------
-
-    def _ask(self, call: Call) -> Reply:
+    def _ask(self, call: Call) -> CallEvent:
         try:
             while True:
                 model = self._next_model(call)
@@ -140,40 +135,34 @@ class ModelClient:
                     break
                 except Fault as fault:
                     self._met(call, model, fault)
-        except NoReply as gone:
-            self._record(call, "failed", gone.problem.message, keep=not isinstance(gone.problem, CredentialMissing))
-            raise
+        except (CapReached, CredentialMissing, EnvironmentProblem) as problem:
+            self._record(call, "failed", problem.message, keep=not isinstance(problem, CredentialMissing))
+            raise NoReply(problem) from None
         except Stopped:
             if call.event.attempts:
                 self._record(call, "failed", "the run ended before another attempt", keep=False)
             raise
-        return _reply(self._record(call, _status(call.event), call.event.reason))
+        return self._record(call, _status(call.event), call.event.reason)
 
     def _next_model(self, call: Call) -> str:
-        """The first model that may be called now, after any necessary wait. Raises NoReply if all have refused the
-        call, or no time is left."""
-        while True:
-            open_ones = [model for model in self.context.config.models if model not in call.refused]
-            if not open_ones:
-                raise NoReply(refusal(call.refused))
-            now = time.monotonic()
-            free = [model for model in open_ones if self._until.get(model, 0.0) <= now]
-            if free:
-                return free[0]
-            wait = min(self._until[model] for model in open_ones) - now
-            if call.seconds + wait > self.context.config.patience:
-                raise NoReply(self._silent(call))
-            self._pause(wait)
+        """The first model that may be called now, else the one that may be soonest, after the wait. EnvironmentProblem
+        or CredentialMissing if all have refused the call, or no time is left."""
+        models = [model for model in self.context.config.models if model not in call.refused]
+        if not models:
+            raise refusal(call.refused)
+        now = time.monotonic()
+        waits = {model: max(0.0, self._until.get(model, 0.0) - now) for model in models}
+        model = min(models, key=waits.__getitem__)
+        if waits[model]:
+            self._require_time(call, waits[model])
+            self._pause(waits[model])
+        return model
 
     def _attempt(self, call: Call, model: str) -> CallEvent:
-        """The call's event with the reply of one attempt. Raises Fault, or NoReply at a cap."""
-        price = self._price(model)
-        tokens_in = prompt_tokens(call.messages, call.offer)
+        """The call's event with the reply of one attempt. Raises Fault, or CapReached."""
+        price, tokens_in = prices.price_of(model, self.context.config), prompt_tokens(call.messages, call.offer)
         cost = prices.estimated(price, tokens_in, call.max_tokens)
-        try:
-            key = self._limiter.start(cost, prices.provider_of(model), self._pause)
-        except CapReached as cap:
-            raise NoReply(cap) from None
+        key = self._limiter.start(cost, prices.provider_of(model), self._pause)
         try:
             timeout = min(self.context.config.call_timeout, self._deadline - time.monotonic())
             if timeout <= 0:
@@ -183,11 +172,16 @@ class ModelClient:
             call.event = replace(call.event, attempts=call.event.attempts + 1)
             answer = provider.ask(model, call.messages, max_tokens=call.max_tokens, timeout=timeout, offer=call.offer)
             usage = answer.usage or TokenUsage(tokens_in, answer.bytes // SAFE_BYTES + 1)
-            cost = Cost(usage.tokens, price.cost(usage) if price else 0.0)
-            call.add(cost, price)
+            usd = price.cost(usage) if price else None
+            cost, event = Cost(usage.tokens, usd or 0.0), call.event
+            call.event = replace(event, tokens=event.tokens + cost.tokens, usd=_sum(event.usd, usd))
         except Fault as fault:
-            if fault.billed:
-                call.lose(cost, price)
+            if fault.billed:  # at an unknown cost: its estimate
+                tokens, usd = (
+                    call.event.lost_tokens + cost.tokens,
+                    _sum(call.event.lost_usd, cost.usd if price else None),
+                )
+                call.event = replace(call.event, lost_tokens=tokens, lost_usd=usd)
             else:
                 cost = Cost()
             raise
@@ -197,30 +191,34 @@ class ModelClient:
             call.empty += 1
             if call.empty < EMPTY:
                 raise Fault("empty", "an empty reply")
-        return _answered(call.event, model, answer, usage, cost.usd if price else None, time.monotonic() - began)
+        return replace(
+            call.event, model=model, tokens_in=usage.tokens_in, tokens_out=usage.tokens_out, tokens_cached=usage.cached,
+            reply_usd=usd, reply_seconds=time.monotonic() - began, finish=answer.finish, text=answer.text,
+            tools=answer.calls or None, reason="" if answer.usage else NO_USAGE,
+        )  # fmt: skip
 
     def _met(self, call: Call, model: str, fault: Fault) -> None:
-        """Note a fault; raises NoReply when the time for retries is over. The wait before another attempt doubles with
-        each fault of the call, with a jitter of half either way; the other calls of this client wait, too
+        """Note a fault; EnvironmentProblem when the time for retries is over. The wait before another attempt doubles
+        with each fault of the call, with a jitter of half either way; the other calls of this client wait, too
         (https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter/)."""
         faults = (*call.event.faults, f"{model}: {fault.kind}: {fault.reason}"[:200])
         call.event = replace(call.event, faults=faults[-FAULTS:])
         if not fault.passes:
             call.refused[model] = fault
             return
-        tries = call.tries[model] = call.tries.get(model, 0) + 1
-        wait = min(LONGEST_WAIT, self.context.config.backoff * 2.0 ** (tries - 1)) * (0.5 + call.luck.random())
+        wait = min(LONGEST_WAIT, self.context.config.backoff * 2.0 ** call.tries[model]) * (0.5 + call.luck.random())
+        call.tries[model] += 1
         if fault.retry_after is not None:
             wait = fault.retry_after * (1.0 + 0.1 * call.luck.random())
-        with self._lock:
-            self._until[model] = max(self._until.get(model, 0.0), time.monotonic() + wait)
-        if call.seconds > self.context.config.patience:
-            raise NoReply(self._silent(call))
+        self._until[model] = max(self._until.get(model, 0.0), time.monotonic() + wait)
+        self._require_time(call)
 
-    def _silent(self, call: Call) -> MetaloopError:
+    def _require_time(self, call: Call, wait: float = 0.0) -> None:
+        if call.seconds + wait <= self.context.config.patience:
+            return
         met = call.event.faults[-1] if call.event.faults else "all models are being skipped after faults of other calls"
         tried = "one attempt" if call.event.attempts == 1 else f"{call.event.attempts} attempts"
-        return EnvironmentProblem(
+        raise EnvironmentProblem(
             f"no model answered in {call.seconds:.0f} s and {tried}; the last fault: {met}",
             hint="nothing is lost: the same command continues once a model answers",
         )
@@ -235,52 +233,16 @@ class ModelClient:
             self._closing.wait(min(PAUSE, left))
         raise Stopped
 
-    def _price(self, model: str) -> prices.TokenPrice | None:
-        if model not in self._prices:
-            self._prices[model] = prices.price_of(model, self.context.config)
-        return self._prices[model]
-
     def _record(self, call: Call, status: str, reason: str, *, keep: bool = True) -> CallEvent:
         """Emit the call's event. ``keep``: also into a recording."""
         event = replace(call.event, status=status, reason=scrub(reason), wall_seconds=round(call.seconds, 4))
         self.context.emit(event)
-        if keep and self._recorder:
-            self._recorder.write(event, self.context.config.models, call.messages)
+        if keep and self.context.record:
+            asked = {"models": self.context.config.models, "messages": [asdict(message) for message in call.messages]}
+            line = json.dumps({**event.to_record(), "asked": asked}, ensure_ascii=False)
+            with self._lock, _recorded_in(self.context.record, self.context.run_id).open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
         return event
-
-
-def _answered(
-    event: CallEvent, model: str, answer: ProviderReply, usage: TokenUsage, usd: float | None, seconds: float
-) -> CallEvent:
-    return replace(
-        event,
-        model=model,
-        tokens_in=usage.tokens_in,
-        tokens_out=usage.tokens_out,
-        tokens_cached=usage.cached,
-        reply_usd=usd,
-        reply_seconds=seconds,
-        finish=answer.finish,
-        text=answer.text,
-        tools=answer.calls or None,
-        reason="" if answer.usage else NO_USAGE,
-    )
-
-
-def _reply(event: CallEvent) -> Reply:
-    """The reply that an event contains."""
-    return Reply(
-        text=event.text,
-        model=event.model or "",
-        tokens_in=event.tokens_in,
-        tokens_out=event.tokens_out,
-        tokens_cached=event.tokens_cached,
-        usd=event.reply_usd,
-        wall_seconds=event.reply_seconds,
-        finish=event.finish,
-        attempts=event.attempts,
-        calls=event.tools or (),
-    )
 
 
 def _sum(one: float | None, other: float | None) -> float | None:
@@ -293,6 +255,29 @@ def _status(event: CallEvent) -> str:
     if not event.text.strip() and not event.tools:
         return "empty"
     return "truncated" if event.finish == "length" else "ok"
+
+
+def _recorded_in(folder: Path, run_id: str) -> Path:
+    """The file with a run's calls, a line for each: its event in the ledger with the prompt, without secrets."""
+    return folder / f"{run_id or 'calls'}.jsonl"
+
+
+def recording(folder: Path, run_id: str) -> dict[tuple[int, str], CallEvent]:
+    """The recorded calls of one run, by number and request. A call that was made again counts as it ended last; a torn
+    last line of a killed run is skipped."""
+    if not folder.is_dir():
+        raise NotFound(f"{folder}: no recording found", hint="METALOOP_RECORD=DIR makes one")
+    path, calls = _recorded_in(folder, run_id), {}
+    lines = path.read_bytes().splitlines(keepends=True) if path.is_file() else []
+    for number, line in enumerate(lines, 1):
+        try:
+            event = CallEvent.parse(line)
+            calls[event.number, event.request] = event
+        except ValidationError as error:
+            if line.endswith(b"\n"):
+                hint = "record it again"
+                raise Corrupt(f"{path}:{number}: not a recorded call: {error.errors()[0]['msg']}", hint=hint) from None
+    return calls
 
 
 def require_answer(config: ModelConfig) -> None:

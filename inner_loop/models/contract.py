@@ -10,9 +10,13 @@ from typing import Literal, Protocol
 
 from pydantic import JsonValue
 
+from inner_loop.events import CallEvent
 from inner_loop.models.scrub import scrub
 from inner_loop.models.tools import NOTHING, Offer, ToolCall
 from programs.errors import EnvironmentProblem, MetaloopError
+
+SAFE_BYTES = 3  # per token: English has 4 to 5, code and numbers 3 to 4
+FRAME = 16  # tokens that a chat template adds around each message and around all of them; OpenAI's adds 3 or 4
 
 
 @dataclass(frozen=True)
@@ -51,35 +55,12 @@ class Message:
         return [self.role, self.text, *more]
 
 
-@dataclass(frozen=True)
-class Reply:
-    """A model's answer. ``usd`` is None, not 0, if no price is known.
-
-    ``finish`` is the provider's word: stop, length (cut off), content_filter, tool_calls. Tokens, dollars and wall
-    seconds are of the attempt that answered; ``attempts`` also counts earlier ones, whose cost is in the `call` event.
-    """
-
-    text: str
-    model: str
-    tokens_in: int
-    tokens_out: int
-    tokens_cached: int
-    usd: float | None
-    wall_seconds: float
-    finish: str
-    attempts: int
-    calls: tuple[ToolCall, ...] = ()
-
-    @property
-    def tokens(self) -> int:
-        return self.tokens_in + self.tokens_out
-
-
 class ChatModel(Protocol):
     """Calls are numbered in their order; a resumed run recognises them by number."""
 
-    def complete(self, messages: Sequence[Message], *, max_tokens: int, purpose: str) -> Reply:
-        """A reply of at most ``max_tokens`` tokens. It may be empty, cut off, or a refusal: it is data.
+    def complete(self, messages: Sequence[Message], *, max_tokens: int, purpose: str) -> CallEvent:
+        """A reply of at most ``max_tokens`` tokens, as the event of the call. It may be empty, cut off, or a refusal:
+        it is data. Its ``finish`` is the provider's word: stop, length (cut off), content_filter, tool_calls.
 
         ``purpose`` is a word or two for the ledger (`turn`, `repair`, `mutate rewrite`). Faults of providers are
         retried, or another model is called. Raises NoReply if that does not help, or at a cap.
@@ -108,3 +89,22 @@ def request_id(models: Sequence[str], messages: Sequence[Message], max_tokens: i
     """SHA-256 of a request: the models that may answer, the messages without volatile text, the length, the tools."""
     body = [list(models), [message.stable for message in messages], max_tokens, *([offer.wire] if offer.wire else [])]
     return hashlib.sha256(json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")).hexdigest()
+
+
+def prompt_tokens(messages: Sequence[Message], offer: Offer = NOTHING) -> int:
+    """About how many tokens a prompt has with any tokenizer in use, on the safe side."""
+    return FRAME + sum(FRAME - (-bytes_of([message]) // SAFE_BYTES) for message in messages) + offer_tokens(offer)
+
+
+def offer_tokens(offer: Offer) -> int:
+    """The same for the descriptions of tools."""
+    return -(-sum(len(str(tool.wire)) for tool in offer.tools) // SAFE_BYTES)
+
+
+def fits(messages: Sequence[Message], context_tokens: int | None, reply_tokens: int, spare: int = 0) -> bool:
+    """Whether messages and the longest reply fit into a context; into one of unknown size everything does."""
+    return context_tokens is None or prompt_tokens(messages) + reply_tokens + spare <= context_tokens
+
+
+def bytes_of(messages: Sequence[Message]) -> int:
+    return sum(len(message.whole.encode("utf-8", "replace")) for message in messages)

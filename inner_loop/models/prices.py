@@ -1,19 +1,24 @@
-"""What calls cost: the tokens that a provider reports, a model's price, and the checks before any call."""
+"""What is known of models before any call: prices, sizes of contexts, and the expected and highest cost of a study."""
 
 from __future__ import annotations
 
+import math
 import re
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Literal
 
-from inner_loop.models.provider import litellm, marked
+from inner_loop.models.provider import TokenUsage, litellm, marked
 from inner_loop.models.spend_limiter import Cost
-from inner_loop.models.usage import TokenUsage
-from inner_loop.run_context import ModelConfig
+from inner_loop.run_context import REPLY_SHARE, ModelConfig
 from programs.errors import CredentialMissing, UsageError
+from trainer.task import Task
 
 WRITING = 1.25  # times the input price: Anthropic's price of a token written to its cache
+CHARACTERS = 4  # per token, in English and in code
+FRAME, PROGRAM, HISTORY, LOG, SAID = 900, 800, 500, 700, 500  # tokens of the parts of a call, and of its reply
+KNOB = 60  # tokens per known edit
+LEAST_CACHED = 1024  # tokens; providers cache no shorter beginnings (platform.openai.com/docs/guides/prompt-caching)
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|CREDENTIAL")
 
 
@@ -25,40 +30,33 @@ class TokenPrice:
     model: str
     given: tuple[float, ...] = ()
 
-    def of(self, tokens_in: int, tokens_out: int, cached: int = 0, written: int = 0, written_hour: int = 0) -> float:
-        """Dollars. ``cached`` (read from the provider's cache), ``written`` to it and ``written_hour`` (for an hour)
-        are parts of ``tokens_in``."""
-        if self.given:
-            rate_in, rate_out = self.given[:2]
-            rate_cached, rate_written = self.given[-1] if self.given[2:] else rate_in, rate_in * _writing(self.model)
-            plain = (tokens_in - cached - written) * rate_in + tokens_out * rate_out
-            return (plain + cached * rate_cached + written * rate_written) / 1e6
-        usage = _litellm_usage(tokens_in, tokens_out, cached, written, written_hour)
-        return float(sum(litellm().cost_per_token(model=self.model, usage_object=usage)))
-
     def cost(self, usage: TokenUsage) -> float:
-        return self.of(*astuple(usage))
+        """Dollars."""
+        if self.given:
+            rate_in, rate_out, rate_cached = (*self.given, self.given[0])[:3]
+            plain = (usage.tokens_in - usage.cached - usage.written) * rate_in + usage.tokens_out * rate_out
+            writing = WRITING if marked(self.model) else 1.0
+            return (plain + usage.cached * rate_cached + usage.written * rate_in * writing) / 1e6
+        return float(sum(litellm().cost_per_token(model=self.model, usage_object=_litellm_usage(usage))))
 
 
-def _writing(model: str) -> float:
-    return WRITING if marked(model) else 1.0
-
-
-def _litellm_usage(tokens_in: int, tokens_out: int, cached: int, written: int, written_hour: int) -> Any:
+def _litellm_usage(usage: TokenUsage) -> Any:
     litellm()
     from litellm.types.utils import CacheCreationTokenDetails, PromptTokensDetailsWrapper, Usage
 
     stored = CacheCreationTokenDetails(
-        ephemeral_5m_input_tokens=written - written_hour, ephemeral_1h_input_tokens=written_hour
+        ephemeral_5m_input_tokens=usage.written - usage.written_hour, ephemeral_1h_input_tokens=usage.written_hour
     )
     details = PromptTokensDetailsWrapper(
-        cached_tokens=cached,
-        cache_creation_tokens=written,
-        cache_creation_token_details=stored if written else None,
+        cached_tokens=usage.cached,
+        cache_creation_tokens=usage.written,
+        cache_creation_token_details=stored if usage.written else None,
     )
-    total = tokens_in + tokens_out
     return Usage(
-        prompt_tokens=tokens_in, completion_tokens=tokens_out, total_tokens=total, prompt_tokens_details=details
+        prompt_tokens=usage.tokens_in,
+        completion_tokens=usage.tokens_out,
+        total_tokens=usage.tokens,
+        prompt_tokens_details=details,
     )
 
 
@@ -68,14 +66,14 @@ def price_of(model: str, config: ModelConfig) -> TokenPrice | None:
         return TokenPrice(model, config.prices[model])
     price = TokenPrice(model)
     try:
-        return price if price.of(1000, 1000) else None
+        return price if price.cost(TokenUsage(1000, 1000)) else None
     except Exception:  # the library may raise anything for an unknown model
         return None
 
 
-def estimated(price: TokenPrice | None, tokens_in: int, longest: int) -> Cost:
+def estimated(price: TokenPrice | None, tokens_in: int, tokens_out: int) -> Cost:
     """What a call is charged as long as its provider has reported nothing: its prompt and the longest reply."""
-    return Cost(tokens_in + longest, price.of(tokens_in, longest) if price else 0.0)
+    return Cost(tokens_in + tokens_out, price.cost(TokenUsage(tokens_in, tokens_out)) if price else 0.0)
 
 
 def require_ready(config: ModelConfig) -> None:
@@ -85,7 +83,13 @@ def require_ready(config: ModelConfig) -> None:
     require_prices_of(config)
     for model in config.models:
         provider_of(model)
-        _require_key(model)
+        check = litellm().validate_environment(model)
+        missing = [name for name in check.get("missing_keys", ()) if _SECRET.search(name)]
+        if missing and not check.get("keys_in_environment"):
+            raise CredentialMissing(
+                f"{model} needs {' and '.join(missing)}, which is not set",
+                hint=f"export {missing[0]}=…; for a local server, any value will do",
+            )
         if config.max_usd is not None and price_of(model, config) is None:
             raise UsageError(
                 f"--max-usd: no price is known for {model}",
@@ -104,16 +108,6 @@ def require_prices_of(config: ModelConfig) -> None:
         )
 
 
-def _require_key(model: str) -> None:
-    check = litellm().validate_environment(model)
-    missing = [name for name in check.get("missing_keys", ()) if _SECRET.search(name)]
-    if missing and not check.get("keys_in_environment"):
-        raise CredentialMissing(
-            f"{model} needs {' and '.join(missing)}, which is not set",
-            hint=f"export {missing[0]}=…; for a local server, any value will do",
-        )
-
-
 def provider_of(model: str) -> str:
     """LiteLLM's name of a model's provider. Raises UsageError if the name does not determine one."""
     try:
@@ -123,3 +117,79 @@ def provider_of(model: str) -> str:
         near = get_close_matches(model, litellm().model_cost, n=1, cutoff=0.8)
         hint = f"did you mean {near[0]}? Else {hint}" if near else hint
         raise UsageError(f"no provider is known for the model {model!r}", hint=hint) from None
+
+
+@dataclass(frozen=True)
+class Bill:
+    """The cost of a study's calls, before any is made; ``usd`` is None if a model has no price."""
+
+    calls: int
+    tokens: int
+    usd: float | None
+
+    def words(self, about: str = "") -> str:
+        """Tokens and dollars. An unknown price is shown as such, never as $0.00."""
+        money = "not priced" if self.usd is None else f"{about}${self.usd:.2f}"
+        return f"{about}{self.tokens / 1e6:.2g}M tokens, {money}"
+
+
+def expected(config: ModelConfig, calls: int, tokens_in: int, tokens_out: int, *, head: int = 0) -> Bill:
+    """Calls of ``tokens_in`` and ``tokens_out`` tokens, all answered by the first model. The first ``head`` tokens
+    are the same in all calls, so after the first call they come from the provider's cache."""
+    price = price_of(config.models[0], config)
+    cached = head if head >= LEAST_CACHED else 0
+    first, later = TokenUsage(tokens_in, tokens_out, 0, cached), TokenUsage(tokens_in, tokens_out, cached)
+    usd = min(calls, 1) * price.cost(first) + max(calls - 1, 0) * price.cost(later) if price else None
+    return Bill(calls, calls * first.tokens, usd)
+
+
+def at_most(config: ModelConfig, calls: int, tokens_in: int) -> Bill:
+    """Calls of ``tokens_in`` tokens with the longest reply, at the dearest model, within the caps."""
+    usage = TokenUsage(tokens_in, config.reply_tokens, written=tokens_in)
+    each = [price.cost(usage) if (price := price_of(model, config)) else math.inf for model in config.models]
+    usd, tokens = calls * max(each), calls * usage.tokens
+    most = None if usd == math.inf else min(usd, config.max_usd or usd)
+    return Bill(calls, min(tokens, config.max_tokens or tokens), most)
+
+
+def estimate(task: Task, config: ModelConfig, experiments: int) -> Bill:
+    """One call per experiment, without repairs: right to a factor of about two."""
+    source = sum(len(text) for _, text in task.baseline().files) // CHARACTERS
+    head = FRAME + PROGRAM + KNOB * len(task.edits.knobs)
+    return expected(config, experiments, head + HISTORY + LOG + source, SAID, head=head)
+
+
+def bill_line(whole: Bill, config: ModelConfig) -> str:
+    """One line for the plan, with the caps."""
+    short = (whole.usd or 0) > (config.max_usd or math.inf) or whole.tokens > (config.max_tokens or math.inf)
+    ends = ": it stops there, and continues with a larger cap" if short else ""
+    return f"{whole.words('about ')}{f', at most {config.caps()}{ends}' if config.caps() else ''}"
+
+
+def settled(config: ModelConfig) -> ModelConfig:
+    """The configuration with the smallest known context size of its models, and with replies that fit into it.
+
+    Raises UsageError where a reply of --set reply_tokens leaves no room for a prompt.
+    """
+    known = [tokens for model in config.models if (tokens := longest(model, "input"))]
+    tokens = config.context_tokens or min(known, default=None)
+    if tokens is None:
+        return config
+    share = max(1, tokens // REPLY_SHARE)
+    changes = {"context_tokens": tokens}
+    if "reply_tokens" not in config.model_fields_set:
+        changes["reply_tokens"] = min(config.reply_tokens, share)
+    elif config.reply_tokens >= tokens:
+        raise UsageError(
+            f"--set reply_tokens={config.reply_tokens} leaves no room for a prompt in a context of {tokens} tokens",
+            hint=f"--set reply_tokens={share}, or a server with a larger context",
+        )
+    return config.model_copy(update=changes)
+
+
+def longest(model: str, side: Literal["input", "output"]) -> int | None:
+    """The most tokens of a model's prompt or reply in LiteLLM's table; None if they are unknown."""
+    try:
+        return int(litellm().get_model_info(model)[f"max_{side}_tokens"]) or None
+    except Exception:  # the library may raise anything for an unknown model
+        return None

@@ -6,19 +6,16 @@ import os
 import re
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import JsonValue
-
 from inner_loop.models.contract import Message
 from inner_loop.models.scrub import scrub
 from inner_loop.models.tools import NOTHING, Offer, ToolCall
-from inner_loop.models.usage import TokenUsage, reported
 
 #: Retrying the same model is useless after key, request and context (the prompt does not fit), else useful.
 Kind = Literal["rate", "server", "connection", "timeout", "malformed", "empty", "key", "request", "context"]
@@ -27,6 +24,7 @@ MARKED = ("claude", "anthropic/", "bedrock/", "vertex_ai/", "openrouter/anthropi
 GRACE = 2.0  # seconds for the library's own timeout
 MOST_BYTES = 8 << 20  # of a reply; the longest real ones are 20 times smaller
 _loading = threading.Lock()
+_MOST = 1 << 40  # tokens of one reply, on either side
 #: What servers write about a prompt that is too long, beyond what LiteLLM recognizes. llama.cpp's older versions send
 #: it with status 500.
 _TOO_LONG = re.compile(
@@ -37,18 +35,13 @@ _TOO_LONG = re.compile(
 
 
 class Fault(Exception):
-    """A failed attempt. ``billed``: tokens may have been produced without a report. ``retry_after`` in seconds."""
+    """A failed attempt. ``billed``: tokens may have been produced without a report. ``retry_after`` in seconds.
+    ``passes``: another attempt may succeed."""
 
     def __init__(self, kind: Kind, reason: str, *, retry_after: float | None = None, billed: bool = False) -> None:
         super().__init__(reason)
-        self.kind = kind
-        self.reason = reason
-        self.retry_after = retry_after
-        self.billed = billed
-
-    @property
-    def passes(self) -> bool:
-        return self.kind not in ("key", "request", "context")
+        self.kind, self.reason, self.retry_after, self.billed = kind, reason, retry_after, billed
+        self.passes = kind not in ("key", "request", "context")
 
 
 @dataclass(frozen=True)
@@ -96,18 +89,16 @@ def _litellm() -> Any:
 def ask(
     model: str, messages: Sequence[Message], *, max_tokens: int, timeout: float, offer: Offer = NOTHING
 ) -> ProviderReply:
-    """Call once. Raises Fault for any failure of a provider. ``timeout`` in seconds."""
-    return _within(timeout, lambda: _complete(model, messages, max_tokens, timeout, offer))
+    """Call once. Raises Fault for any failure of a provider. ``timeout`` in seconds.
 
-
-def _within(timeout: float, work: Callable[[], ProviderReply]) -> ProviderReply:
-    """The library's own timeout is per read: a server that sends a byte now and then would block the call for ever.
-    Such a call is left behind in its thread."""
+    The library's own timeout is per read: a server that sends a byte now and then would block the call for ever. Such a
+    call is left behind in its thread.
+    """
     results: list[ProviderReply | Exception] = []
 
     def attempt() -> None:
         try:
-            results.append(work())
+            results.append(_complete(model, messages, max_tokens, timeout, offer))
         except Exception as error:  # for the caller's thread
             results.append(error)
 
@@ -124,29 +115,26 @@ def _within(timeout: float, work: Callable[[], ProviderReply]) -> ProviderReply:
 
 def _complete(model: str, messages: Sequence[Message], max_tokens: int, timeout: float, offer: Offer) -> ProviderReply:
     library = litellm()
-    _unlogged()
-    try:
-        response = library.completion(
-            model=model,
-            messages=_sent(model, messages),
-            max_tokens=max_tokens,
-            timeout=timeout,
-            num_retries=0,
-            max_retries=0,
-            **_tools(offer),
-        )
-    except Exception as error:  # boundary to a library whose providers raise any exception
-        raise _fault(error) from None
-    return _answer(response)
-
-
-def _unlogged() -> None:
-    """Disable LiteLLM's logging in this thread: it passes each reply to threads of its own (a quarter of a call's
-    cost here), and the ledger is our log. A version without this switch keeps logging."""
+    # Its logging passes each reply to threads of its own (a quarter of a call's cost here), and the ledger is our log.
+    # A version without this switch keeps logging.
     with suppress(ImportError, AttributeError):
         from litellm._internal_context import is_internal_call
 
         is_internal_call.set(True)
+    sent = [message.wire for message in messages]
+    if sent and marked(model):
+        sent[0]["content"] = [{"type": "text", "text": sent[0]["content"], "cache_control": {"type": "ephemeral"}}]
+    more = offer.wire
+    # with tools, it looks for MCP servers through a package that it does not install
+    if offer.tools and (Path(library.__file__).parent / "responses" / "mcp" / "chat_completions_handler.py").is_file():
+        more["_skip_mcp_handler"] = True
+    try:
+        response = library.completion(
+            model=model, messages=sent, max_tokens=max_tokens, timeout=timeout, num_retries=0, max_retries=0, **more
+        )
+    except Exception as error:  # boundary to a library whose providers raise any exception
+        raise _fault(error) from None
+    return _answer(response)
 
 
 def marked(model: str) -> bool:
@@ -154,35 +142,14 @@ def marked(model: str) -> bool:
     return "claude" in model and model.startswith(MARKED)
 
 
-def _sent(model: str, messages: Sequence[Message]) -> list[dict[str, JsonValue]]:
-    """Messages as LiteLLM takes them. If the provider caches only marked text, the first message is marked."""
-    sent = [message.wire for message in messages]
-    if sent and marked(model):
-        sent[0]["content"] = [{"type": "text", "text": sent[0]["content"], "cache_control": {"type": "ephemeral"}}]
-    return sent
-
-
-def _tools(offer: Offer) -> dict[str, JsonValue]:
-    """With tools, LiteLLM looks for MCP servers through a package that it does not install; we skip that."""
-    if not offer.tools:
-        return offer.wire
-    looks = Path(litellm().__file__).parent / "responses" / "mcp" / "chat_completions_handler.py"
-    return {**offer.wire, **({"_skip_mcp_handler": True} if looks.is_file() else {})}
-
-
-def _calls(message: Any) -> tuple[ToolCall, ...]:
-    """Tool calls of a reply; a call without an id gets one from its position."""
-    numbered = enumerate(getattr(message, "tool_calls", None) or ())
-    return tuple(
-        ToolCall(scrub(str(c.id or f"call-{n}")), scrub(str(c.function.name)), scrub(str(c.function.arguments or "")))
-        for n, c in numbered
-    )
-
-
 def _answer(response: Any) -> ProviderReply:
     try:
         choice = response.choices[0]
-        text, calls = scrub(choice.message.content or ""), _calls(choice.message)
+        text = scrub(choice.message.content or "")
+        calls = tuple(  # one without an id gets it from its position
+            ToolCall(*(scrub(str(part)) for part in (c.id or f"call-{n}", c.function.name, c.function.arguments or "")))
+            for n, c in enumerate(getattr(choice.message, "tool_calls", None) or ())
+        )
         finish = str(choice.finish_reason or "stop")
         usage = reported(response.usage.model_dump() if response.usage else None)
     except (AttributeError, IndexError, TypeError, ValueError) as error:
@@ -194,14 +161,17 @@ def _answer(response: Any) -> ProviderReply:
 
 
 def _fault(error: Exception) -> Fault:
-    status = getattr(error, "status_code", None)
+    status, name = getattr(error, "status_code", None), type(error).__name__
     headers = getattr(error, "litellm_response_headers", None)
-    name = type(error).__name__
+    try:
+        retry_after = max(0.0, float(headers.get("retry-after")))  # type: ignore[union-attr]
+    except (AttributeError, TypeError, ValueError):  # none, or a date, which few providers send
+        retry_after = None
     reason = scrub(f"{name}: {error}".splitlines()[0])[:300]
     if name == "ContextWindowExceededError" or _TOO_LONG.search(str(error)):
         return Fault("context", re.sub(r"^(?:[\w.]*(?:Error|Exception)(?::| -) )+", "", reason))
     if status == 429:
-        return Fault("rate", reason, retry_after=_retry_after(headers))
+        return Fault("rate", reason, retry_after=retry_after)
     if status in (401, 403):
         return Fault("key", reason)
     if name == "Timeout" or status == 408:
@@ -209,10 +179,10 @@ def _fault(error: Exception) -> Fault:
     if status in (400, 404, 413, 422):
         return Fault("request", reason)
     if headers is not None:
-        return Fault("server", reason, retry_after=_retry_after(headers))
-    if {"ConnectError", "ConnectTimeout"} & set(_causes(error)):
-        return Fault("connection", reason)
-    return Fault("malformed" if "Connection error" not in reason else "connection", reason, billed=True)
+        return Fault("server", reason, retry_after=retry_after)
+    connected = not {"ConnectError", "ConnectTimeout"} & set(_causes(error))
+    kind: Kind = "malformed" if connected and "Connection error" not in reason else "connection"
+    return Fault(kind, reason, billed=connected)
 
 
 def _causes(error: BaseException | None) -> Iterator[str]:
@@ -223,9 +193,51 @@ def _causes(error: BaseException | None) -> Iterator[str]:
             error = error.__cause__ or error.__context__
 
 
-def _retry_after(headers: Any) -> float | None:
-    """Seconds; dates, which few providers send, are ignored."""
+@dataclass(frozen=True)
+class TokenUsage:
+    """Tokens of one reply. ``tokens_in`` is the whole prompt: tokens read from a cache, written to one
+    (``written_hour`` for an hour), and the others."""
+
+    tokens_in: int
+    tokens_out: int
+    cached: int = 0
+    written: int = 0
+    written_hour: int = 0
+
+    @property
+    def tokens(self) -> int:
+        return self.tokens_in + self.tokens_out
+
+
+def reported(usage: Any) -> TokenUsage | None:
+    """The usage in a reply of OpenAI's chat completions or responses, or of Anthropic's messages, which counts cached
+    tokens apart. None if it is missing, invalid or zero."""
+    counts = as_dict(usage)
+    details = as_dict(counts.get("prompt_tokens_details") or counts.get("input_tokens_details"))
     try:
-        return max(0.0, float(headers.get("retry-after")))
-    except (AttributeError, TypeError, ValueError):
+        tokens_in = _count(counts, "prompt_tokens") or _count(counts, "input_tokens")
+        tokens_out = _count(counts, "completion_tokens") or _count(counts, "output_tokens")
+        cached = _count(details, "cached_tokens") or _count(counts, "cache_read_input_tokens")
+        written = _count(details, "cache_creation_tokens") or _count(counts, "cache_creation_input_tokens")
+        hour = _count(as_dict(counts.get("cache_creation")), "ephemeral_1h_input_tokens")
+    except ValueError:
         return None
+    if not details and "input_tokens" in counts:
+        tokens_in += cached + written
+    cached = min(cached, tokens_in)
+    written = min(written, tokens_in - cached)
+    found = TokenUsage(tokens_in, tokens_out, cached, written, min(hour, written))
+    return found if found.tokens else None
+
+
+def as_dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _count(counts: dict[str, Any], name: str) -> int:
+    value = counts.get(name)
+    if value is None:
+        return 0
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < _MOST:
+        raise ValueError
+    return value

@@ -58,13 +58,6 @@ class Spending(BaseModel):
     spent: Cost = Cost()
     open: dict[str, OpenCall] = Field(default_factory=dict)
 
-    def close(self, key: str, cost: Cost | None = None) -> bool:
-        """Charge a call in flight, by default its estimate; False if it was charged before."""
-        call = self.open.pop(key, None)
-        if call is not None:
-            self.spent += call.estimate if cost is None else cost
-        return call is not None
-
 
 class ShareSpent(CapReached):
     """One run has spent its share of the caps: it ends with its current head and is not resumed."""
@@ -101,7 +94,8 @@ class SpendLimiter:
     def settle(self, key: str, cost: Cost) -> None:
         """Replace the estimate of a call by its cost."""
         with self._opened() as state:
-            if state.close(key, cost):
+            if state.open.pop(key, None):
+                state.spent += cost
                 self._run_spent += cost
 
     def spent(self) -> Cost:
@@ -149,7 +143,7 @@ class SpendLimiter:
                 hint = "restore it from a copy; without it the spending so far is lost"
                 raise Corrupt(f"{path}: cannot be read", hint=hint) from None
             for key in [key for key, call in state.open.items() if not _alive(key, call.since)]:
-                state.close(key)
+                state.spent += state.open.pop(key).estimate
             yield state
             after = state.model_dump_json().encode()
             if after != before:

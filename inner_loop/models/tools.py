@@ -54,8 +54,3 @@ class Offer:
 
 
 NOTHING = Offer()
-
-
-def called(recorded: Sequence[Mapping[str, str]] | None) -> tuple[ToolCall, ...]:
-    """Calls as they were written down."""
-    return tuple(ToolCall(str(c["id"]), str(c["name"]), str(c["arguments"])) for c in recorded or ())

@@ -15,14 +15,12 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from inner_loop.agents import tools as agent_tools
 from inner_loop.agents import worktree as agent_worktree
-from inner_loop.agents.charge import SandboxCharge
 from inner_loop.agents.experiment_server import ExperimentServer
 from inner_loop.agents.launch import AgentLaunch
 from inner_loop.agents.recall import recall
-from inner_loop.agents.running import AgentEnded, AgentRunner
-from inner_loop.agents.session import AgentSession
+from inner_loop.agents.running import RunningAgent
+from inner_loop.agents.session import AgentSession, SandboxCharge
 from inner_loop.agents.verdicts import Verdicts, restore_best
 from inner_loop.bench import Bench, RunStopped, WallSpent
 from inner_loop.events import AgentSessionEvent, FindingEvent
@@ -75,7 +73,7 @@ class CommandResearcher:
         _ = self._agent.installed
         recall(bench, self._context.recorded)
         charge = SandboxCharge(bench, self._context.emit, self._context.recorded)
-        Verdicts(bench, bench.head.source).finish()  # experiments that an interruption left undecided
+        Verdicts(bench).finish()  # experiments that an interruption left undecided
         deadline = time.monotonic() + (self._context.config.max_wall or float("inf"))
         with ExitStack() as stack:
             folder = self._folder(stack)
@@ -113,9 +111,10 @@ class CommandResearcher:
 
     def _session(
         self, bench: Bench, folder: Path, worktree: Path, deadline: float, charge: SandboxCharge, last: float
-    ) -> AgentEnded:
+    ) -> RunningAgent:
         sandboxed = self._context.sandboxed
-        prompt = agent_tools.prompt(bench, charge.facts(), self._program, sandboxed=sandboxed, last=last)
+        metered = charge.seconds is not None
+        prompt = agent_worktree.prompt(bench, self._program, metered=metered, sandboxed=sandboxed, last=last)
         self._lay(bench, folder, worktree, prompt)
         logs = self._context.folder / "logs" if self._context.folder else None
         session = AgentSession(
@@ -123,12 +122,10 @@ class CommandResearcher:
         )
         before = len(bench.history)
         with ExperimentServer(session.answer) as server:
-            runner = self._runner(worktree, server.path, SESSION_SECONDS)
+            runner = self._agent.runner(worktree, SESSION_SECONDS, self._task, server.path)
             attend = self._attending(session, server, deadline, charge)
             try:
-                ended = self._agent.run(
-                    runner, prompt, agent_tools.entry(self._task), attend=attend, begun=charge.begin
-                )
+                ended = self._agent.run(runner, prompt, attend=attend, begun=charge.begin)
             finally:
                 charge.end()
                 self._store_notes(folder, worktree)
@@ -183,10 +180,6 @@ class CommandResearcher:
             kept.parent.mkdir(parents=True, exist_ok=True)
             kept.write_text(agent_worktree.notes(worktree, name), encoding="utf-8")
 
-    def _runner(self, worktree: Path, socket: Path, seconds: float, *, bare: bool = False) -> AgentRunner:
-        hidden = (self._context.study,) if self._context.study else ()
-        return self._agent.runner(worktree, seconds, task=self._task, socket=socket, hidden=hidden, bare=bare)
-
     def _ask_git(self, worktree: Path, server: ExperimentServer, charge: SandboxCharge) -> None:
         """Have the agent's repository report its HEAD, in a sandbox like the agent's but without network and keys,
         because its configuration can start programs. Without an answer, git decides nothing."""
@@ -195,11 +188,11 @@ class CommandResearcher:
             server.serve(END_POLL_SECONDS)
             return True
 
-        runner = self._runner(worktree, server.path, GIT_SECONDS, bare=True)
-        runner.run([agent_tools.EXPERIMENT, "--end"], attend=attend, begun=charge.begin)
+        runner = self._agent.runner(worktree, GIT_SECONDS, self._task, server.path)
+        runner.run([agent_worktree.EXPERIMENT, "--end"], attend=attend, begun=charge.begin)
         charge.end()
 
-    def _write_down(self, folder: Path, ended: AgentEnded, experiments: int) -> None:
+    def _write_down(self, folder: Path, ended: RunningAgent, experiments: int) -> None:
         """Record the session's event and store the agent's output as text beside the run; it is not read again."""
         self._number += 1
         name = f"session-{os.getpid()}-{self._number}"
@@ -215,7 +208,7 @@ class CommandResearcher:
         )  # fmt: skip
         self._context.emit(event)
 
-    def _complain(self, bench: Bench, ended: AgentEnded) -> None:
+    def _complain(self, bench: Bench, ended: RunningAgent) -> None:
         """An agent that failed by itself before it ran anything gives no result.
 
         If it exited normally or was killed, the program may have caused that: the run stands, with a finding, because

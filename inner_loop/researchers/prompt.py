@@ -14,8 +14,7 @@ from inner_loop.behaviour import in_focus
 from inner_loop.bench import Bench
 from inner_loop.comparison import mean_metric, seed_sd
 from inner_loop.contracts import Proposal
-from inner_loop.models.context_size import fits, prompt_tokens
-from inner_loop.models.contract import Message
+from inner_loop.models.contract import Message, fits, prompt_tokens
 from inner_loop.prompts import render
 from inner_loop.record import Record
 from inner_loop.researchers.notebook import LOST, Notebook, QueuedIdea

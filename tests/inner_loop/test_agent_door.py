@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from inner_loop.agents.charge import SandboxCharge
 from inner_loop.agents.experiment_server import AgentReply, AgentRequest, ExperimentServer
 from inner_loop.agents.recall import patched, source_event
-from inner_loop.agents.session import AgentSession
+from inner_loop.agents.session import AgentSession, SandboxCharge
 from inner_loop.agents.verdicts import blobs
 from programs.errors import Corrupt
 from programs.program import Program

@@ -161,7 +161,7 @@ def test_connections_are_bounded(api: ApiServer) -> None:
         idle = []
         for _ in range(70):
             one = socket.socket(socket.AF_UNIX)
-            one.connect(str(caller.gateway.socket))
+            one.connect(str(caller.gateway.path))
             one.settimeout(100)
             idle.append(one)
         assert b"503" in idle[-1].recv(100)  # and the others are let go when they say nothing

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from inner_loop.gateway import server as agent_gateway
+from inner_loop.gateway import serving
 from inner_loop.models.spend_limiter import SpendLimiter
 from tests.llm.apis import ApiServer
 from tests.llm.fixtures import litellm_loaded
@@ -32,7 +33,7 @@ def raw(caller: Caller, line: str = POST, *more: bytes, data: bytes | None = Non
     head += f"Content-Length: {length or len(data)}\r\n"
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(200)
-        client.connect(str(caller.gateway.socket))
+        client.connect(str(caller.gateway.path))
         client.sendall(head.encode() + b"".join(line + b"\r\n" for line in more) + b"\r\n" + data)
         found = b""
         try:
@@ -210,14 +211,14 @@ def test_a_stream_cut_in_the_middle_of_a_letter(tmp_path: Path) -> None:
 def test_an_agent_that_stops_reading_holds_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its reply is read to its end and paid, and the one connection there is serves the next request."""
     monkeypatch.setattr(agent_gateway.Handler, "timeout", 1.0)
-    monkeypatch.setattr(agent_gateway, "_CONNECTIONS", 1)
+    monkeypatch.setattr(serving, "CONNECTIONS", 1)
     chunk = json.dumps({"choices": [{"index": 0, "delta": {"content": "x" * 60_000}}]}).encode()
     last = json.dumps({"choices": [], "usage": used(10, 5)}).encode()
     head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
     answer = head + (b"data: " + chunk + b"\n\n") * 30 + b"data: " + last + b"\n\ndata: [DONE]\n\n"
     asked = json.dumps(body("chat", stream=True)).encode()
     with wild(answer) as server, calling(server, **CAPS) as caller, socket.socket(socket.AF_UNIX) as silent:
-        silent.connect(str(caller.gateway.socket))
+        silent.connect(str(caller.gateway.path))
         line = f"{POST}\r\nAuthorization: Bearer {caller.gateway.token}\r\nContent-Length: {len(asked)}\r\n\r\n"
         silent.sendall(line.encode() + asked)
         assert until(lambda: bool(caller.events)) and caller.events[0]["tokens"] == 15

@@ -12,20 +12,20 @@ from inner_loop.agents.proxy import Rule
 from inner_loop.run_context import ModelConfig
 from programs.errors import EnvironmentProblem, NotFound, UsageError
 
-PROMPT = "Read program.md; {model} and {entry} in a prompt are text"
+PROMPT = "Read program.md; {model} in a prompt is text"
 
 
 def test_every_recipe_names_its_source_and_fills_in_what_is_its_own() -> None:
-    assert agent_recipe.names() == ["aider", "claude", "codex", "mini-swe-agent", "opencode"]
+    assert agent_recipe.names() == ["claude", "codex", "mini-swe-agent", "opencode"]
     for name in agent_recipe.names():
         text = (agent_recipe.RECIPES / f"{name}.toml").read_text()
         assert text.startswith("#") and "https://" in text.split("command =")[0]
         recipe = agent_recipe.load(name)
-        words = recipe.words(PROMPT, "some/model", "train.py")
+        words = recipe.words(PROMPT, "some/model")
         assert words[0] == recipe.command[0] and "some/model" in words and recipe.install
-        assert words.count(PROMPT) == (recipe.prompt == "argument")
+        assert words.count(PROMPT) == (not recipe.takes_stdin)
         assert not any("{" in word for word in words if word != PROMPT)
-        assert "some/model" not in recipe.words(PROMPT, "", "train.py")
+        assert "some/model" not in recipe.words(PROMPT, "")
         assert [Rule.parse(host) for host in recipe.hosts]
 
 
@@ -50,7 +50,7 @@ def test_staff_adds_to_a_recipe_and_a_command_takes_its_place() -> None:
     assert "llm.example.com" in recipe.hosts and "MY_KEY" in recipe.environment and recipe.home[".x/y"] == "~/z"
     assert recipe.readable == ["/opt/x"] and recipe.command[0] == "codex"
     own = agent_recipe.recipe_for("", ModelConfig(agent="my-agent --do '{prompt}' -v"))
-    assert own.words("a b", "m", "train.py") == ["my-agent", "--do", "a b", "-v"] and own.prompt == "stdin"
+    assert own.words("a b", "m") == ["my-agent", "--do", "a b", "-v"] and not own.takes_stdin
     assert agent_recipe.recipe_for("codex", ModelConfig(agent="codex exec -")).environment == recipe.environment[:-1]
 
 
@@ -90,18 +90,19 @@ def test_an_installation_is_shown_as_a_whole_and_no_more(monkeypatch: pytest.Mon
     (prefix / "bin" / "claude").symlink_to(package / "cli.js")
     monkeypatch.setenv("PATH", str(prefix / "bin"))
     found = agent_recipe.find(agent_recipe.load("claude"))
-    assert found.path == package / "cli.js" and found.readable == (prefix / "lib/node_modules", prefix / "bin")
+    assert found == (package / "cli.js", [prefix / "lib/node_modules", prefix / "bin"])
+    assert agent_recipe.find(agent_recipe.load("claude"), sandboxed=False)[0] == prefix / "bin" / "claude"
 
-    tool = tmp_path / "home" / "tools" / "aider"
+    tool = tmp_path / "home" / "tools" / "mini"
     (tool / "bin").mkdir(parents=True)
     (tool / "pyvenv.cfg").write_text(f"home = {tmp_path}/python/3.11/bin\n")
-    for place in (tool / "bin" / "aider", tmp_path / "home" / "single"):
+    for place in (tool / "bin" / "mini", tmp_path / "home" / "single"):
         place.write_text(f"#!{sys.executable}\n")
         place.chmod(0o755)
-    (tmp_path / "home" / "aider").symlink_to(tool / "bin" / "aider")
+    (tmp_path / "home" / "mini").symlink_to(tool / "bin" / "mini")
     monkeypatch.setenv("PATH", str(tmp_path / "home"))
-    assert agent_recipe.find(agent_recipe.load("aider")).readable == (tool, tmp_path / "python" / "3.11")
+    assert agent_recipe.find(agent_recipe.load("mini-swe-agent"))[1] == [tool, tmp_path / "python" / "3.11"]
     single = agent_recipe.find(agent_recipe.recipe_for("", ModelConfig(agent="single")))
-    assert single.readable == (tmp_path / "home" / "single",)
+    assert single[1] == [tmp_path / "home" / "single"]
     inside = agent_recipe.find(agent_recipe.recipe_for("", ModelConfig(agent="/usr/bin/env x")))
-    assert inside.path == Path("/usr/bin/env") and inside.readable == ()
+    assert inside == (Path("/usr/bin/env"), [])

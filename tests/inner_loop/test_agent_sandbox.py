@@ -15,8 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from inner_loop.agents.access import NETWORKS, AgentLimits
-from inner_loop.agents.running import AgentEnded
+from inner_loop.agents.running import NETWORKS, AgentLimits, RunningAgent
 from inner_loop.agents.sandbox import AgentSandbox
 from programs.errors import UsageError
 from trainer.sandbox import bwrap, call_filter, lowered
@@ -54,11 +53,11 @@ def server() -> Iterator[int]:
     listening.close()
 
 
-def shell(sandbox: AgentSandbox, script: str) -> AgentEnded:
+def shell(sandbox: AgentSandbox, script: str) -> RunningAgent:
     return sandbox.run(["/bin/sh", "-c", script])
 
 
-def python(sandbox: AgentSandbox, script: str) -> AgentEnded:
+def python(sandbox: AgentSandbox, script: str) -> RunningAgent:
     return sandbox.run([os.path.realpath(sys.executable), "-I", "-S", "-c", script])
 
 
@@ -285,13 +284,10 @@ def test_a_worktree_that_is_also_elsewhere_is_refused(worktree: Path, tmp_path: 
         shell(AgentSandbox(worktree), "true")
 
 
-def test_an_agent_can_be_talked_to_and_stopped(worktree: Path) -> None:
-    with AgentSandbox(worktree).popen(["/bin/cat"]) as agent:
-        stdin, stdout, _ = agent.pipes
-        stdin.write(b"hello\n")
-        stdin.flush()
-        assert stdout.readline() == b"hello\n" and agent.process.poll() is None
-    assert agent.killed == "closed" and agent.wait() == 137
+def test_an_agent_is_stopped_when_it_is_attended_no_more(worktree: Path) -> None:
+    begun: list[RunningAgent] = []
+    ended = AgentSandbox(worktree).run(["/bin/cat"], attend=lambda: False, begun=begun.append)
+    assert begun == [ended] and ended.killed == "asked" and ended.exit_code == 137
 
 
 ABANDONED = """

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from inner_loop.agents import recipe as agent_recipe
-from inner_loop.agents.first_call import require_start
-from inner_loop.gateway import plan as agent_gateway_plan
+from inner_loop.agents.launch import require_start
 from inner_loop.run_context import ModelConfig, RunContext
 from programs.errors import CapReached, CredentialMissing, EnvironmentProblem
 from tests.inner_loop.play import Event
@@ -124,26 +123,22 @@ def test_the_plan_says_who_is_metered_and_who_is_not(monkeypatch: pytest.MonkeyP
         monkeypatch.delenv(name, raising=False)
     direct: dict[str, Any] = {"agent_direct": True}
     with pytest.raises(CredentialMissing, match="codex needs CODEX_API_KEY or OPENAI_API_KEY") as missing:
-        agent_gateway_plan.require("codex", ModelConfig())
+        agent_recipe.require("codex", ModelConfig())
     assert "--set agent_direct=true" in missing.value.hint
-    agent_gateway_plan.require("codex", ModelConfig(**direct))
-    agent_gateway_plan.require("", ModelConfig(agent="mine"))
+    agent_recipe.require("codex", ModelConfig(**direct))
+    agent_recipe.require("", ModelConfig(agent="mine"))
     monkeypatch.setenv("OPENAI_API_KEY", OPENAI_KEY)
-    agent_gateway_plan.require("codex", ModelConfig())
-    capped = agent_gateway_plan.cost_line("codex", ModelConfig(max_usd=5.0, max_tokens=1000))
+    agent_recipe.require("codex", ModelConfig())
+    capped = agent_recipe.cost_line("codex", ModelConfig(max_usd=5.0, max_tokens=1000))
     assert "calls of openai are metered, at most $5 and 1000 tokens" in capped
-    assert "not priced, not capped" in agent_gateway_plan.cost_line("codex", ModelConfig(**direct))
-    assert agent_gateway_plan.may_cost("codex", ModelConfig()) and agent_gateway_plan.may_cost(
-        "codex", ModelConfig(**direct)
-    )
-    assert agent_recipe.network(agent_recipe.recipe_for("codex", ModelConfig()), ModelConfig()) == "none"
-    assert (
-        agent_recipe.network(agent_recipe.recipe_for("codex", ModelConfig(**direct)), ModelConfig(**direct)) == "proxy"
-    )
+    assert "not priced, not capped" in agent_recipe.cost_line("codex", ModelConfig(**direct))
+    assert agent_recipe.may_cost("codex", ModelConfig()) and agent_recipe.may_cost("codex", ModelConfig(**direct))
+    assert agent_recipe.recipe_for("codex", ModelConfig()).network == "none"
+    assert agent_recipe.recipe_for("codex", ModelConfig(**direct)).network == "proxy"
     more = ModelConfig(agent_allow=("api.example.com",))
-    assert agent_recipe.network(agent_recipe.recipe_for("codex", more), more) == "proxy"
+    assert agent_recipe.recipe_for("codex", more).network == "proxy"
     monkeypatch.setenv("OPENAI_BASE_URL", "http://localhost:8000/v1")
-    assert not agent_gateway_plan.may_cost("codex", ModelConfig())
+    assert not agent_recipe.may_cost("codex", ModelConfig())
 
 
 def test_the_first_call_finds_what_the_model_refuses(

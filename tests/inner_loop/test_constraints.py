@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from inner_loop.agents import answer, tools
+from inner_loop.agents import answer, worktree
 from inner_loop.events import ExperimentEvent
 from inner_loop.record import experiment_event, recorded_outcome
 from inner_loop.researchers.notebook import Notebook
@@ -54,7 +54,7 @@ def test_models_and_agents_read_the_limits_and_the_values(tmp_path: Path) -> Non
     bench, _ = open_bench(trainer_of(task, fixed_steps=True))
     slower = bench.experiment(Edit({"PAD": 20}), description="pad")
     hard, soft = "- Constraint memory: peak memory of the training, at most 50 MB", "at most 6 ms (soft: recorded"
-    agent = tools.prompt(bench, {}, QUEUE)
+    agent = worktree.prompt(bench, QUEUE, metered=False)
     researcher = Role("researcher", "")
     prompts = Prompts(QUEUE, task, [researcher], ModelConfig())
     book = Notebook(QUEUE, prompts.ids, task.edits, ())
@@ -65,5 +65,5 @@ def test_models_and_agents_read_the_limits_and_the_values(tmp_path: Path) -> Non
     without = limited(tmp_path / "without", "")
     other, _ = open_bench(trainer_of(without, fixed_steps=True))
     system, _ = Prompts(QUEUE, without, [researcher], ModelConfig()).turn(other, book, other.head, researcher, None)
-    assert "onstraint" not in tools.prompt(other, {}, QUEUE) + system.text
+    assert "onstraint" not in worktree.prompt(other, QUEUE, metered=False) + system.text
     assert "constraints:" not in answer.measured(other, other.baseline).text

@@ -74,7 +74,7 @@ def calling(server: ApiServer | WildServer, **how: Any) -> Iterator[Caller]:
     """A gateway on its socket; ``how`` goes into the kit. Whatever is left in flight is settled at the end."""
     events: list[dict[str, Any]] = []
     with Gateway(UPSTREAMS, routes(UPSTREAMS, ours(server)), kit(events, **how), shared=False) as gateway:
-        transport = httpx.HTTPTransport(uds=str(gateway.socket))
+        transport = httpx.HTTPTransport(uds=str(gateway.path))
         with httpx.Client(transport=transport, base_url="http://127.0.0.1/", timeout=200) as client:
             yield Caller(gateway, client, events)
 

@@ -89,7 +89,7 @@ def test_doctor_tells_which_agents_are_installed(tmp_path: Path) -> None:
     own = {**os.environ, "PATH": f"{tmp_path}:/usr/bin:/bin"}
     told = json.loads(cli("doctor", "--json", cwd=tmp_path, env=own).stdout)
     (line,) = [item for item in told["items"] if item["check"] == "agent CLIs"]
-    assert line["found"] == "none; not installed: aider, claude, codex, mini-swe-agent, opencode"
+    assert line["found"] == "none; not installed: claude, codex, mini-swe-agent, opencode"
 
 
 def test_a_study_is_resumed_with_its_own_agent(tmp_path: Path) -> None:

@@ -293,7 +293,7 @@ AGENTS: dict[str, tuple[str, dict[str, Any]]] = {
              "tool_calls": [{"id": "c", "type": "function", "function": {"name": "bash", "arguments": "{}"}}]},
             {"role": "tool", "tool_call_id": "c", "content": "done", "cache_control": {"type": "ephemeral"}},
         ]}),
-    "aider": ("chat", {"temperature": 0, "stream": True, "reasoning_effort": "high", "stop": ["x"], "user": "u"}),
+    "litellm": ("chat", {"temperature": 0, "stream": True, "reasoning_effort": "high", "stop": ["x"], "user": "u"}),
     "opencode": ("openrouter", {  # @openrouter/ai-sdk-provider
         "usage": {"include": True}, "reasoning": {"effort": "high"}, "prompt_cache_key": "s", "stream": True,
         "stream_options": {"include_usage": True}, "tool_choice": "auto", "top_p": 1, "reasoningEffort": "low",

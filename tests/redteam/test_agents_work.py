@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from inner_loop.agents import tools
-from inner_loop.agents.charge import GRACE_CPU_SECONDS
+from inner_loop.agents import worktree as tools
 from inner_loop.agents.experiment_server import AgentReply, AgentRequest, ExperimentServer
 from inner_loop.agents.sandbox import AgentSandbox
+from inner_loop.agents.session import GRACE_CPU_SECONDS
 from tests.inner_loop.play import FULL, Played
 from tests.inner_loop.test_command import said, work
 from tests.redteam.harness import Harm

@@ -120,8 +120,8 @@ def test_no_key_is_in_what_an_agent_sees(tmp_path: Path) -> None:
     login.parent.mkdir(parents=True)
     for path in (login, login.with_name("more"), program.with_name("token")):
         path.write_text(KEY)
-    installed = agent_recipe.find(agent_recipe.Recipe(command=[str(program)]))
-    sandbox = AgentSandbox(tmp_path / "worktree", readable=(data, *installed.readable))
+    _, installed = agent_recipe.find(agent_recipe.Recipe(command=[str(program)]))
+    sandbox = AgentSandbox(tmp_path / "worktree", readable=(data, *installed))
     ended = sandbox.run(["python3", "-c", LOOK, str(data), str(prefix), "/home", "/tmp"])
     judge(ended.stdout.decode())
     for name in ("token", "weights.bin", "server.pem"):

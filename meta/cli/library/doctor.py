@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 import click
 
 from analysis.wording import many
-from inner_loop.agents.access import NETWORKS, Network
+from inner_loop.agents.running import NETWORKS, Network
 from meta.cli.commands import verb
 from meta.cli.options import rare
 from meta.cli.output import Column, Output, Row

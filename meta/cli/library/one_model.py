@@ -24,11 +24,11 @@ def model_for(
 
     record, replay = (os.environ.get(name) for name in ("METALOOP_RECORD", "METALOOP_REPLAY"))
     if not replay:
-        from inner_loop.models.prices import price_of, require_ready
+        from inner_loop.models.prices import expected, require_ready
 
         require_ready(models.config)
-        price = price_of(models.config.models[0], models.config)
-        cost = f"about ${price.of(*tokens):.4f}" if price else "not priced"
+        usd = expected(models.config, 1, *tokens).usd
+        cost = "not priced" if usd is None else f"about ${usd:.4f}"
         out.note(f"{models.config.models[0]}: about {sum(tokens):,} tokens per call, {cost}; at most {times} calls")
     models.ready(None)
     context = RunContext(

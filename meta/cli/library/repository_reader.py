@@ -99,7 +99,7 @@ def ask_agent(name: str, source: OwnRepository, context: RunContext) -> Sequence
             if is_key(file, (worktree / file).read_bytes()):
                 (worktree / file).unlink()
         launch.open_gateway(stack)
-        ended = launch.run(launch.runner(worktree, AGENT_SECONDS), render("repository.agent.md.j2"), "")
+        ended = launch.run(launch.runner(worktree, AGENT_SECONDS), render("repository.agent.md.j2"))
     if problem := launch.failure(ended):
         raise problem
     try:

@@ -58,7 +58,7 @@ class ResearcherChoice:
         """With the context size of the models."""
         if not self.config.models:
             return self.config
-        from inner_loop.models.context_size import settled
+        from inner_loop.models.prices import settled
 
         return settled(self.config)
 
@@ -92,12 +92,12 @@ class ResearcherChoice:
             _raise_caps(study, self.config)
         config = study.config.staff if study else self.config
         if researcher.partition(":")[0] == "command":
-            from inner_loop.gateway import plan as agent_gateway_plan
+            from inner_loop.agents.recipe import may_cost
 
             staffing.check(researcher, config, self.sandboxed)
             if not self.sandboxed:
                 self._consent("this starts an agent without a sandbox: it can do all that you can, and may cost money")
-            elif agent_gateway_plan.may_cost(researcher.partition(":")[2], config):
+            elif may_cost(researcher.partition(":")[2], config):
                 self._consent()
         if researcher != "chat" and not config.models:
             return
@@ -124,7 +124,7 @@ class ResearcherChoice:
             return
         self.called.add(researcher)
         if kind == "command":
-            from inner_loop.agents.first_call import SECONDS, require_start
+            from inner_loop.agents.launch import SECONDS, require_start
             from inner_loop.run_context import RunContext
 
             out.note(f"starting the agent once, to see that it answers (at most {SECONDS:.0f} s)")
@@ -188,7 +188,7 @@ class ResearcherChoice:
         researcher = study.config.researcher if study else self.researcher
         config = _with_caps(study.config.staff, self.config) if study else self.settled
         if researcher.partition(":")[0] == "command":
-            from inner_loop.gateway.plan import cost_line
+            from inner_loop.agents.recipe import cost_line
 
             cost = cost.knowing(researcher=researcher)
             return cost.saying(price=cost_line(researcher.partition(":")[2], config))
@@ -199,8 +199,7 @@ class ResearcherChoice:
             return cost
         if os.environ.get("METALOOP_REPLAY"):
             return cost.saying(price="replayed, no model is called")
-        from inner_loop.models.bill import bill_line, estimate
-        from inner_loop.models.prices import require_prices_of
+        from inner_loop.models.prices import bill_line, estimate, require_prices_of
 
         require_prices_of(config)
         whole = estimate(task, config, cost.experiments)

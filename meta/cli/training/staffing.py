@@ -61,12 +61,11 @@ def check(researcher: str, config: ModelConfig, sandboxed: bool) -> None:
     Raises NotFound, UsageError, CredentialMissing or EnvironmentProblem, each with a fix.
     """
     from inner_loop.agents import recipe as agent_recipe
-    from inner_loop.gateway import plan as agent_gateway_plan
     from trainer.commands.launcher import require_sandbox
 
     name = researcher.partition(":")[2]
     agent_recipe.find(agent_recipe.recipe_for(name, config))
-    agent_gateway_plan.require(name, config)
+    agent_recipe.require(name, config)
     require_sandbox(sandboxed)
     inert = [name for name in _SANDBOX if getattr(config, name)] if not sandboxed else []
     if inert:

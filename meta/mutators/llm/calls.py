@@ -6,12 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from analysis.ledger.writing_events import ToolRound, ToolUse
+from inner_loop.events import CallEvent
 from inner_loop.models import prices
-from inner_loop.models.bill import Bill, at_most
 from inner_loop.models.client import ModelClient, Stopped
-from inner_loop.models.context_size import fits, offer_tokens, prompt_tokens
-from inner_loop.models.contract import Message, NoReply, PromptTooLong, Reply
-from inner_loop.models.provider import litellm
+from inner_loop.models.contract import Message, NoReply, PromptTooLong, fits, offer_tokens, prompt_tokens
+from inner_loop.models.provider import TokenUsage, litellm
 from inner_loop.models.scrub import scrub
 from inner_loop.models.tools import NOTHING, Offer
 from inner_loop.run_context import ModelConfig
@@ -25,7 +24,7 @@ ROUNDS, AT_ONCE = 6, 4  # of tool calls for one proposal, and calls of one round
 TOOLS = 4_000  # bytes of the tools' descriptions and of their error messages
 TRIES = 2  # replies per child, each of which may be repaired once
 SELDOM = 3.0  # times the cost of racing a child: a dearer call is hardly ever worth it
-USUAL = (5_000, 500)  # tokens of a call in and out, before any was made
+USUAL = TokenUsage(5_000, 500)  # tokens of a call in and out, before any was made
 FULL = "(left out: your context is full; reply now)"
 CURE = "a server with a larger context, a smaller --set reply_tokens, or shorter programs"
 
@@ -35,7 +34,7 @@ class Talk:
     """``number`` of the last call; ``reply`` is None if no model answered; tokens and dollars of all calls."""
 
     number: int
-    reply: Reply | None
+    reply: CallEvent | None
     tokens: int
     usd: float | None
     rounds: tuple[ToolRound, ...] = ()
@@ -90,11 +89,11 @@ class GenerationCalls:
             if reply is not None:
                 tokens += reply.tokens
                 usd, priced = usd + (reply.usd or 0.0), priced and reply.usd is not None
-            if reply is None or not reply.calls or box is None or offer.closed:
+            if reply is None or not reply.tools or box is None or offer.closed:
                 return Talk(number, reply, tokens, usd if priced else None, tuple(rounds))
-            said.append(Message("assistant", reply.text, calls=reply.calls[:AT_ONCE]))
+            said.append(Message("assistant", reply.text, calls=reply.tools[:AT_ONCE]))
             results = []
-            for call in reply.calls[:AT_ONCE]:
+            for call in reply.tools[:AT_ONCE]:
                 text = box.answer(call)
                 if not self.fits([*said, Message("tool", text)], offer_tokens(offer)):
                     text, full = FULL, True
@@ -104,7 +103,7 @@ class GenerationCalls:
 
     def ask(
         self, model: str, messages: Sequence[Message], purpose: str, *, offer: Offer = NOTHING, further: bool = False
-    ) -> tuple[int, Reply | None]:
+    ) -> tuple[int, CallEvent | None]:
         """The number of the call, and the reply; None if no model answers any more: the study continues without models.
 
         ``further``: the call continues a conversation.
@@ -157,15 +156,15 @@ def replies(children: int) -> int:
     return 2 * TRIES * children + 1
 
 
-def bill(generations: int, children: int, config: ModelConfig) -> Bill:
+def bill(generations: int, children: int, config: ModelConfig) -> prices.Bill:
     """The total if everything takes its worst case: a token has at least one byte, and before a reply that is no
     repair there may be rounds of tools."""
     rounds = ROUNDS if reads_traces(config) else 0
     talk = READ_BYTES + TOOLS + rounds * config.reply_tokens if rounds else 0
-    return at_most(config, generations * (replies(children) + rounds * TRIES * children), PROMPT_BYTES + talk)
+    return prices.at_most(config, generations * (replies(children) + rounds * TRIES * children), PROMPT_BYTES + talk)
 
 
-def sentence(whole: Bill, config: ModelConfig, race_seconds: float) -> str:
+def sentence(whole: prices.Bill, config: ModelConfig, race_seconds: float) -> str:
     """``race_seconds``: device time of racing one child, which the choice of an operator compares with the cost of a
     call."""
     line = f"new programs take at most {whole.calls} calls, {whole.words()}"
@@ -181,4 +180,4 @@ def sentence(whole: Bill, config: ModelConfig, race_seconds: float) -> str:
 def usual_usd(config: ModelConfig) -> dict[str, float]:
     """The expected cost of a call of each model; 0 if no price is known."""
     prices_of = {model: prices.price_of(model, config) for model in config.models}
-    return {model: price.of(*USUAL) if price else 0.0 for model, price in prices_of.items()}
+    return {model: price.cost(USUAL) if price else 0.0 for model, price in prices_of.items()}

@@ -8,8 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from inner_loop.behaviour import misfit
-from inner_loop.models.context_size import bytes_of
-from inner_loop.models.contract import Message, Reply
+from inner_loop.events import CallEvent
+from inner_loop.models.contract import Message, bytes_of
 from inner_loop.models.scrub import scrub
 from meta.mutators.base import ChildProposal, ModelCalls, ParentProgram, parent_ids
 from meta.mutators.llm.calls import PROMPT_BYTES, GenerationCalls, Talk
@@ -128,7 +128,7 @@ class Writer:
         self.calls.too_long(purpose, messages)
         return None
 
-    def _child(self, parents: Sequence[Program], reply: Reply) -> tuple[WrittenChild | None, str, list[str], str]:
+    def _child(self, parents: Sequence[Program], reply: CallEvent) -> tuple[WrittenChild | None, str, list[str], str]:
         """(what the reply has of the form, the child's text, what of it was left out, the problem)."""
         answer: WrittenChild | None = None
         try:

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from inner_loop.models import bill, prices
+from inner_loop.models import prices
 from inner_loop.models.client import ModelClient
 from inner_loop.models.contract import Message
-from inner_loop.models.provider import litellm
+from inner_loop.models.provider import TokenUsage, litellm
 from inner_loop.models.spend_limiter import SpendLimiter
 from tests.llm.claude import ClaudeServer
 from tests.llm.fixtures import close_connections, dropped
@@ -87,9 +87,11 @@ def test_the_bill_knows_what_is_cached(litellm_loaded: None) -> None:
     team = staff(models=(CLAUDE,))
     price = prices.price_of(CLAUDE, team)
     assert price is not None
-    long, short = (bill.expected(team, 10, 4000, 500, head=head) for head in (2000, 500))
+    long, short = (prices.expected(team, 10, 4000, 500, head=head) for head in (2000, 500))
     assert long.tokens == short.tokens == 45_000 and long.usd is not None and short.usd is not None
-    assert short.usd == pytest.approx(10 * price.of(4000, 500))
-    assert long.usd == pytest.approx(price.of(4000, 500, 0, 2000) + 9 * price.of(4000, 500, 2000))
-    assert bill.expected(staff(), 10, 4000, 500).usd is None
-    assert "not priced" in bill.bill_line(bill.estimate(Task.load("strokes"), staff(), 10), staff())
+    assert short.usd == pytest.approx(10 * price.cost(TokenUsage(4000, 500)))
+    assert long.usd == pytest.approx(
+        price.cost(TokenUsage(4000, 500, 0, 2000)) + 9 * price.cost(TokenUsage(4000, 500, 2000))
+    )
+    assert prices.expected(staff(), 10, 4000, 500).usd is None
+    assert "not priced" in prices.bill_line(prices.estimate(Task.load("strokes"), staff(), 10), staff())

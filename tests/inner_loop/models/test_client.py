@@ -9,7 +9,7 @@ import pytest
 
 from inner_loop.models.client import ModelClient, Stopped
 from inner_loop.models.contract import Message, NoReply
-from inner_loop.models.provider import _sent
+from inner_loop.models.provider import marked
 from programs.errors import Corrupt, CredentialMissing, EnvironmentProblem
 from tests.llm.fixtures import dropped
 from tests.llm.kits import KEY, MODEL, environment, kit
@@ -166,10 +166,8 @@ def test_what_is_volatile_is_no_part_of_a_request(server: LlmServer) -> None:
     assert ModelClient(kit(recorded=events), 1).complete(other, max_tokens=5, purpose="turn").text == "hello"
 
 
-def test_where_a_provider_caches_what_is_marked_the_head_of_the_prompt_is() -> None:
-    (head, turn), (plain, _) = (_sent(model, ASKED) for model in ("anthropic/claude-x", "openai/claude-x"))
-    assert head["content"] == [{"type": "text", "text": "be brief", "cache_control": {"type": "ephemeral"}}]
-    assert turn["content"] == "hello?\nlog: 1.23 s" and plain["content"] == "be brief"
+def test_claude_is_cached_where_it_is_marked_and_only_at_its_own_providers() -> None:
+    assert marked("anthropic/claude-x") and not marked("openai/claude-x")
 
 
 def test_secrets_reach_neither_prompt_nor_event(server: LlmServer) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from inner_loop.models.usage import TokenUsage, reported
+from inner_loop.models.provider import TokenUsage, reported
 
 ANTHROPIC: dict[str, Any] = {
     "input_tokens": 10, "output_tokens": 5, "cache_read_input_tokens": 20, "cache_creation_input_tokens": 40,

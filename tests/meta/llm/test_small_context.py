@@ -12,7 +12,7 @@ import pytest
 from analysis.study import query
 from arena.inprocess import InProcessExecutor
 from bench.whole import Unwritten
-from inner_loop.models.context_size import settled
+from inner_loop.models.prices import settled
 from inner_loop.run_context import ModelConfig
 from meta.evolve import search
 from meta.mutators.llm.write import JOBS

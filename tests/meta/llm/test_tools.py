@@ -13,7 +13,7 @@ import pytest
 
 from inner_loop.models.client import ModelClient
 from inner_loop.models.contract import Message
-from inner_loop.models.tools import ToolCall, called
+from inner_loop.models.tools import ToolCall
 from meta.mutators.llm import traces
 from meta.mutators.llm.calls import PROMPT_BYTES, ROUNDS, GenerationCalls, Talk, calls_tools
 from meta.mutators.llm.reply import WrittenChild, schema
@@ -169,7 +169,7 @@ def test_a_round_is_answered_and_written_down(server: ToolServer) -> None:
     ]  # fmt: skip
     assert events[0]["tools"] == [{"id": "call_2_0", "name": "search", "arguments": '{"pattern": "keep"}'}]
     assert "tools" not in events[1] and found.tokens == sum(e["tokens"] for e in events)
-    assert called(events[0]["tools"]) == (ToolCall("call_2_0", "search", '{"pattern": "keep"}'),)
+    assert events[0]["tools"] == [{"id": "call_2_0", "name": "search", "arguments": '{"pattern": "keep"}'}]
     assert talk(recorded=events) == replace(found, reply=replace(found.reply)) and len(server.seen) == 2
 
 
@@ -183,7 +183,7 @@ def test_the_last_round_is_closed_and_names_the_tools_all_the_same(server: ToolS
     server.answer = lambda _: [("search", {"pattern": "x"})] * 9  # type: ignore[assignment, return-value]
     found = talk()
     assert len(found.rounds) == ROUNDS and all(len(turn.tools) == 4 for turn in found.rounds)
-    assert found.reply and found.reply.calls and not found.reply.text
+    assert found.reply and found.reply.tools and not found.reply.text
     assert [body["tool_choice"] for body in server.seen] == ["auto"] * ROUNDS + ["none"]
     for said_before, body in enumerate(server.seen):  # every request holds it
         asked = [c["id"] for m in body["messages"] if m["role"] == "assistant" for c in m["tool_calls"]]
