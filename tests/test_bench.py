@@ -87,6 +87,7 @@ NOT_HERE = {
     "contest_load": "readers by the hundred; its parts are tried by tests/arena/contest/test_web.py",
     "gpu": "needs a GPU",
     "home": "a host and eight volunteers for minutes; tests/arena/home/test_serving.py plays one of each",
+    "league": "needs a model; tests/bench/test_league.py plays a lineage with a stand-in",
     "older": "needs the git repository and plays all twice; tests/test_older.py plays the simulated runs",
 }
 
