@@ -36,7 +36,8 @@ from analysis.knowledge import SHIPPED, read
 from analysis.report.coverage import choose, task_values
 from bench.common import METALOOP, TRIED, figure, go_on, kept, over_tasks, sql
 from meta.learnt import sentence, with_list
-from programs.edit import set_charter, without_ideas
+from programs.edit import without_ideas
+from programs.settings import set_charter
 from programs.shelf import starter
 from trainer.task import Task
 from trainer.variants import Variant, init_like

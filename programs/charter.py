@@ -323,7 +323,7 @@ class Charter(CharterPart):
             else:
                 before = phase.until
                 continue
-            raise PydanticCustomError("phase", "{wrong}", {"wrong": wrong, "at": at, "until": phase.until})
+            raise PydanticCustomError("phase", "phase {number} {wrong}", {"number": at + 1, "wrong": wrong})
         return phases
 
     @field_serializer("phases")

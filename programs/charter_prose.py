@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
 
 from programs.charter import OTHERS, Charter, fields
-from programs.charter_edit import charter_fields, settings_of
 from programs.edit import replace_section
 from programs.errors import NotFound
+from programs.settings import charter_fields, settings_of
 from programs.text import newline_of, one_line, with_newline
 
 HEADING = "How experiments are conducted"

@@ -11,33 +11,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from programs.charter_edit import charter_fields, set_charter, take_charter, unset_charter
 from programs.directives import CHARTER, ORDER
 from programs.errors import NotFound, ProgramError
 from programs.patches import ProgramPatch, missing, named_in
 from programs.program import Program
+from programs.settings import set_charter, unset_charter
 from programs.structure import Outline, StatementBlock, in_ideas, outline
 from programs.text import is_blank, newline_of, split_lines, with_newline
-
-__all__ = [
-    "ProgramSection",
-    "add_directive",
-    "append_ideas",
-    "charter_fields",
-    "remove_directive",
-    "reorder_ideas",
-    "replace_ideas",
-    "replace_section",
-    "sections",
-    "set_charter",
-    "spaced",
-    "take_charter",
-    "unset_charter",
-    "with_missing_patches",
-    "without",
-    "without_ideas",
-    "without_patch",
-]
 
 _MARKER = re.compile(r"^([ \t>]*)([-*+]|(\d{1,8})([.)]))([ \t]+)")
 Lines = Sequence[str]  # with their line ends

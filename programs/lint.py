@@ -11,7 +11,6 @@ from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
 from programs.charter import Charter
-from programs.charter_edit import settings_of
 from programs.errors import ProgramError
 from programs.file_set import is_about_repository, named_files
 from programs.front_matter import locate
@@ -19,6 +18,7 @@ from programs.ideas import split
 from programs.patches import ProgramPatch, named_in
 from programs.program import Program
 from programs.roles import addressee, roles
+from programs.settings import settings_of
 from programs.structure import PATH, Outline, in_ideas, outline
 from programs.text import one_line
 

@@ -17,13 +17,13 @@ from programs.directives import CHARTER, ORDER, Directive
 from programs.errors import EnvironmentProblem, NotFound, ProgramError
 from programs.evolved_for import EvolvedFor, with_label, without_label
 from programs.file_set import ENTRY, HEAD, Files, gathered, is_document, packed, require_path, require_size, unpacked
-from programs.front_matter import locate
+from programs.front_matter import without_front_matter
 from programs.ideas import ProgramIdea
 from programs.ids import content_id, normalise
 from programs.patches import ProgramPatch
-from programs.settings import read_settings
+from programs.settings import settings_of
 from programs.structure import PATH, outline
-from programs.text import BOM, MAX_BYTES, decode, split_lines
+from programs.text import BOM, MAX_BYTES, decode
 
 _WORD = re.compile(r"\w+(?:['’\-.]\w+)*")
 # Scripts without spaces between words: Thai, Lao, Myanmar, Khmer, kana, Han. A word has about two characters.
@@ -207,8 +207,7 @@ def _identity(text: str, others: Files = (), entry: str = ENTRY) -> str:
 
 
 def _words(text: str) -> int:
-    lines = split_lines(text)
-    body = "".join(lines[locate(lines).end :])
+    body = without_front_matter(text)
     unspaced = len(_UNSPACED.findall(body))
     return len(_WORD.findall(_UNSPACED.sub(" ", body))) + (unspaced + 1) // 2
 
@@ -229,7 +228,7 @@ def _whole(path: str, raw: bytes) -> bytes:
 def _parsed(raw: bytes, name: str, file: str, others: Files, living: Files, entry: str) -> Program:
     text = decode(raw, file)
     parsed = outline(text, file)
-    settings = read_settings(parsed.lines, locate(parsed.lines, file), file)
+    settings = settings_of(text, file)
     named = _directives.collect(parsed, settings)
     patches = _patches.collect(parsed)
     ideas = _ideas.collect(parsed, named, patches)

@@ -13,8 +13,8 @@ from meta.mutators.offline.cross_sections import CrossSections
 from meta.mutators.offline.reorder_ideas import ReorderIdeas
 from programs import shelf
 from programs.diff import diff
-from programs.edit import charter_fields
 from programs.program import Program
+from programs.settings import charter_fields
 from tests.planted_evidence import PLANTED, evidence, idea, propose
 from tests.programs.markdown import FIXTURES
 

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from programs import edit
+from programs import edit, settings
 from programs.errors import NotFound, ProgramError
 from programs.front_matter import locate
 from programs.program import Program
@@ -34,52 +34,52 @@ def statements(text: str) -> list[tuple[str, str, str]]:
 @EVERY
 def test_setting_a_charter_field_touches_only_our_block(text: str) -> None:
     for field, value in (("screen.fraction", 0.5), ("wave", 7), ("proposers", {"queue": 1.0, "local": 0.5})):
-        changed = edit.set_charter(text, field, value)
+        changed = settings.set_charter(text, field, value)
         assert Program.parse(changed).charter.get(field) == value
         assert foreign(changed) == foreign(text)
         assert statements(changed) == statements(text)
-        before = {f: v for f, v in edit.charter_fields(text).items() if f != field}
-        assert {f: v for f, v in edit.charter_fields(changed).items() if f != field} == before
+        before = {f: v for f, v in settings.charter_fields(text).items() if f != field}
+        assert {f: v for f, v in settings.charter_fields(changed).items() if f != field} == before
         assert changed.count("\r\n") >= text.count("\r\n")
-        if field not in edit.charter_fields(text) and "metaloop:" not in text:
-            assert edit.unset_charter(changed, field) == text
+        if field not in settings.charter_fields(text) and "metaloop:" not in text:
+            assert settings.unset_charter(changed, field) == text
 
 
 @EVERY
 def test_unsetting_every_field_leaves_the_stock_charter(text: str) -> None:
     changed = text
-    for field in edit.charter_fields(text):
-        changed = edit.unset_charter(changed, field)
+    for field in settings.charter_fields(text):
+        changed = settings.unset_charter(changed, field)
         assert foreign(changed) == foreign(text)
-    assert edit.charter_fields(changed) == {}
+    assert settings.charter_fields(changed) == {}
     assert statements(changed) == statements(text)
 
 
 def test_comments_in_our_block_survive() -> None:
     text = "---\nmetaloop:  # ours\n  # how wide\n  wave: 3   # three\n  keep:\n    rule: 'margin'\n---\nGo.\n"
-    changed = edit.set_charter(text, "keep.margin", 2.0)
+    changed = settings.set_charter(text, "keep.margin", 2.0)
     for kept in ("# ours", "# how wide", "# three", "rule: 'margin'", "margin: 2.0"):
         assert kept in changed
-    assert edit.unset_charter(edit.unset_charter(changed, "keep.margin"), "keep.rule") == text.replace(
+    assert settings.unset_charter(settings.unset_charter(changed, "keep.margin"), "keep.rule") == text.replace(
         "  keep:\n    rule: 'margin'\n", ""
     )
 
 
 def test_a_program_that_is_only_a_charter_keeps_its_front_matter() -> None:
-    text = edit.unset_charter("---\nmetaloop:\n  wave: 4\n---\n", "wave")
+    text = settings.unset_charter("---\nmetaloop:\n  wave: 4\n---\n", "wave")
     assert text == "---\nmetaloop:\n---\n"
 
 
 @pytest.mark.parametrize(("field", "value"), [("wave", 0), ("keep.rule", "best"), ("wafe", 2), ("keep", 3)])
 def test_a_bad_charter_value_is_refused(field: str, value: object) -> None:
     with pytest.raises(ProgramError):
-        edit.set_charter(MIXED, field, value)
+        settings.set_charter(MIXED, field, value)
 
 
 @EVERY
 def test_taking_a_charter_whole(text: str) -> None:
     for donor in ("Go.", FIXTURES["crlf"], FIXTURES["flow mapping"], MIXED):
-        changed = edit.take_charter(text, donor)
+        changed = settings.take_charter(text, donor)
         assert Program.parse(changed).charter == Program.parse(donor).charter
         assert foreign(changed) == foreign(text)
 

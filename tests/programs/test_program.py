@@ -176,7 +176,7 @@ def test_load_names_the_path(tmp_path: Path) -> None:
         Program.load(tmp_path)
     path = tmp_path / "bad.md"
     path.write_text("---\nmetaloop:\n  wave: none\n---\n")
-    with pytest.raises(ProgramError, match=r"bad\.md:3: wave must be an integer"):
+    with pytest.raises(ProgramError, match=r"bad\.md:3: wave: Input should be a valid integer"):
         Program.load(path)
 
 

@@ -22,10 +22,10 @@ from arena.contest.web.limits import HEAVY, Chosen
 from arena.contest.web.pages import show
 from inner_loop.behaviour import resolved_ideas, with_patches
 from programs.charter import Charter
-from programs.charter_edit import settings_of
 from programs.front_matter import locate
 from programs.lint import LintMessage
 from programs.program import Program
+from programs.settings import settings_of
 from programs.text import split_lines
 from trainer.values import conditional
 

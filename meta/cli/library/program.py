@@ -112,7 +112,7 @@ def ideas_for(program: Program, task: Task) -> list[str]:
 def setting_rows(program: Program) -> list[Row]:
     """Every field of the charter with its value: the default, or the one in the program's front matter."""
     from programs.charter import fields
-    from programs.charter_edit import charter_fields
+    from programs.settings import charter_fields
 
     given = charter_fields(program.text)
     return [

@@ -11,8 +11,9 @@ from analysis.report.evidence import Evidence
 from meta.mutators.base import ChildProposal, ParentProgram, parent_ids
 from programs.charter import Charter
 from programs.directives import Directive
-from programs.edit import set_charter, unset_charter, without
+from programs.edit import without
 from programs.program import Program
+from programs.settings import set_charter, unset_charter
 
 Move = Mapping[str, Any]  # new values by dotted field
 
