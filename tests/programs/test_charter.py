@@ -35,7 +35,10 @@ def test_the_empty_charter_is_the_stock_loop() -> None:
         ("  version: 2\n", "name.md:4: version: Input should be less than or equal to 1, not 2"),
         ("  keep: better\n", 'name.md:4: keep: Input should be a valid dictionary or instance of Keep, not "better"'),
         ("  focus: optimizer\n", 'name.md:4: focus: Input should be a valid tuple, not "optimizer"'),
-        ("  proposers: {}\n", "name.md:4: proposers: Dictionary should have at least 1 item after validation, not 0, not {}"),
+        (
+            "  proposers: {}\n",
+            "name.md:4: proposers: Dictionary should have at least 1 item after validation, not 0, not {}",
+        ),
         ("  proposers:\n    tpe: 0\n", "name.md:5: proposers.tpe: Input should be greater than 0, not 0"),
         ("  name: 3\n", "name.md:4: name must be one short line of text"),
         ("  - a\n", 'name.md:3: metaloop: must contain fields, not ["a"]'),

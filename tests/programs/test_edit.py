@@ -31,6 +31,10 @@ def statements(text: str) -> list[tuple[str, str, str]]:
     return [(d.heading, d.kind, d.text) for d in Program.parse(text).directives if d.kind not in ("order", "charter")]
 
 
+def removed(text: str, directive_id: str) -> str:
+    return edit.without(Program.parse(text), directive_id).text
+
+
 @EVERY
 def test_setting_a_charter_field_touches_only_our_block(text: str) -> None:
     for field, value in (("screen.fraction", 0.5), ("wave", 7), ("proposers", {"queue": 1.0, "local": 0.5})):
@@ -92,9 +96,9 @@ def test_removing_any_directive_leaves_the_others(text: str) -> None:
             continue
         if text.strip("\ufeff\n") == directive.text:
             with pytest.raises(ProgramError):
-                edit.remove_directive(text, directive.directive_id)
+                removed(text, directive.directive_id)
             continue
-        changed = edit.remove_directive(text, directive.directive_id)
+        changed = removed(text, directive.directive_id)
         left = statements(changed)
         assert len(left) < len(statements(text)) or directive.kind == "charter"
         assert is_subsequence(left, statements(text))
@@ -111,19 +115,19 @@ def is_subsequence(part: list, whole: list) -> bool:  # type: ignore[type-arg]
 def test_removing_between_blocks_that_would_merge() -> None:
     text = FIXTURES["tight blocks"]
     code = next(d for d in Program.parse(text).directives if d.kind == "code")
-    assert edit.remove_directive(text, code.directive_id).startswith("para one\n\npara two\n")
+    assert removed(text, code.directive_id).startswith("para one\n\npara two\n")
 
 
 def test_removing_takes_one_gap_along() -> None:
     text = "# T\n\none\n\ntwo\n\nthree\n"
     for number, left in enumerate(("two\n\nthree", "one\n\nthree", "one\n\ntwo")):
         ident = Program.parse(text).directives[number].directive_id
-        assert edit.remove_directive(text, ident) == f"# T\n\n{left}\n"
+        assert removed(text, ident) == f"# T\n\n{left}\n"
 
 
 def test_an_unknown_directive_is_not_found() -> None:
     with pytest.raises(NotFound, match="no directive dffff"):
-        edit.remove_directive("Go.", "dffff")
+        removed("Go.", "dffff")
 
 
 @EVERY
@@ -171,7 +175,7 @@ def test_replacing_the_ideas(text: str) -> None:
 
 @pytest.mark.parametrize("item", ["- nested", "# heading", "```", "", "1. one", "a\n\n- b"])
 def test_an_idea_that_is_no_single_item_is_refused(item: str) -> None:
-    with pytest.raises(ProgramError, match=r"idea 1 is not a single list item|more items"):
+    with pytest.raises(ProgramError, match=r"idea 1 is not a single list item"):
         edit.replace_ideas("# T\n", [item])
 
 

@@ -117,7 +117,11 @@ def test_a_field_is_judged_in_the_phases_that_leave_it_alone() -> None:
         ("  - until: 0.5\n", 3, "phase 1 is the last one and lasts to the end of the run: leave out until"),
         ("  - until: 0.5\n  - wave: 2\n  - {}\n", 3, "phase 2 needs until, a share of the budget below 1"),
         ("  - until: 0.5\n    keep:\n      rul: margin\n  - {}\n", 6, "phase 1: unknown setting keep.rul"),
-        ("  - until: 0.5\n    wave: 0\n  - {}\n", 5, "phase 1: wave: Input should be greater than or equal to 1, not 0"),
+        (
+            "  - until: 0.5\n    wave: 0\n  - {}\n",
+            5,
+            "phase 1: wave: Input should be greater than or equal to 1, not 0",
+        ),
         ("  - 3\n", 4, "phase 1: it: Input should be a valid dictionary or instance of Phase, not 3"),
         ("  - {until: 0}\n  - {}\n", 4, "phase 1: until: Input should be greater than 0, not 0"),
     ],
@@ -132,11 +136,7 @@ def test_check_turns_what_is_no_program_into_a_message() -> None:
     (message,) = check(HEAD + "  wave: 0\n---\nGo.\n", "p.md")
     assert message.at("p.md") == "p.md:3: error: wave: Input should be greater than or equal to 1, not 0 [unreadable]"
     (both,) = check(HEAD + "  keep: margin\n  wave: 0\n---\nGo.\n", "p.md")
-    assert (
-        both.line == 3
-        and both.message.startswith("keep: Input should be")
-        and "; line 4: wave" in both.message
-    )
+    assert both.line == 3 and both.message.startswith("keep: Input should be") and "; line 4: wave" in both.message
 
 
 @pytest.mark.parametrize("text", ["Go on until it is good.\n", "# A\n\n- Try a larger batch.\n- Keep what helps.\n"])
