@@ -42,9 +42,10 @@ def directive_id(heading: str, kind: str, text: str, ordinal: int = 1) -> str:
 
 def collect(parsed: Outline, settings: CharterSettings) -> tuple[Directive, ...]:
     """All directives of a program in the order of its lines."""
-    blocks = [StatementBlock(CHARTER, CHARTER, line - 1, line) for _, line in settings.set_fields]
-    for block, (field, _) in zip(blocks, settings.set_fields, strict=True):
-        block.add(f"{field}: {json.dumps(settings.charter.get(field), ensure_ascii=False)}", ())
+    blocks = []
+    for field, line in settings.set_fields.items():
+        text = f"{field}: {json.dumps(settings.charter.get(field), ensure_ascii=False)}"
+        blocks.append(StatementBlock(CHARTER, CHARTER, line - 1, line, [text]))
     named = _named([*blocks, *parsed.blocks])
     if ideas := [directive for directive in named if directive.kind == "idea"]:  # their order is one, too
         first, text = ideas[0], "\n".join(idea.directive_id for idea in ideas)

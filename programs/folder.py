@@ -8,13 +8,12 @@ import os
 import stat
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from zipfile import BadZipFile
 
 from programs.archives import open_zip, read_entry
 from programs.errors import Ambiguous, EnvironmentProblem, NotFound, ProgramError
-from programs.file_set import ENTRY, gathered, is_about_repository, named_files, require_path
+from programs.file_set import ENTRY, gathered, is_about_repository, is_document, named_files, require_path
 from programs.program import Program
 from programs.text import MAX_BYTES, split_lines
 
@@ -25,17 +24,13 @@ _MOST_LISTED = 2_000  # files and folders that are looked at for markdown that i
 def load(path: Path | str) -> Program:
     """The program at a path: a file or a folder. Raises NotFound, Ambiguous, EnvironmentProblem or ProgramError."""
     path = Path(path)
-    entry = entry_of(path) if path.is_dir() else path
-    loaded = Program.load(entry)
-    if loaded.is_set:
-        return loaded
-    name = unicodedata.normalize("NFC", entry.name)
-    others, living = gathered(name, loaded.raw, lambda path: _read(entry.parent, path), str(entry))
-    if not others and not living and not path.is_dir():
-        return loaded
-    called = path.resolve().name if path.is_dir() else path.stem
-    whole = Program.parse(loaded.raw, called, file=str(entry), others=others, living=living, entry=name)
-    return replace(whole, evolved_for=loaded.evolved_for)
+    entry, name = (entry_of(path), path.resolve().name) if path.is_dir() else (path, path.stem)
+    raw = _start_of(entry)
+    if is_document(raw):
+        return Program.parse(raw, entry.stem, file=str(entry))
+    called = unicodedata.normalize("NFC", entry.name)
+    others, living = gathered(called, raw, lambda path: _read(entry.parent, path), str(entry))
+    return Program.parse(raw, name, file=str(entry), others=others, living=living, entry=called)
 
 
 def entry_of(folder: Path) -> Path:
@@ -129,9 +124,14 @@ def _unused(paths: Iterable[str], program: Program) -> list[str]:
 
 
 def _start_of(path: Path) -> bytes:
-    """As much of a file as is needed to refuse one that is too large."""
-    with path.open("rb") as file:
-        return file.read(MAX_BYTES + 1)
+    """As much of a file as is needed to refuse one that is too large, or never ends."""
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        raise NotFound(f"{path}: no such file", hint="give the path of a program.md") from None
+    except OSError as error:
+        raise EnvironmentProblem(f"{path}: {error.strerror}") from None
 
 
 def _read(root: Path, path: str) -> bytes | None:
@@ -139,11 +139,12 @@ def _read(root: Path, path: str) -> bytes | None:
     try:
         forms = (root / unicodedata.normalize(form, path) for form in ("NFC", "NFD"))
         existing = next((each for each in forms if each.is_file()), None)
-        if existing is not None and not existing.resolve().is_relative_to(root.resolve()):
-            message = f"{existing}:1: this symbolic link leads out of the folder {root}"
-            raise ProgramError(message, hint="copy the file into the program's folder")
-        return _start_of(existing) if existing else None
+        outside = existing is not None and not existing.resolve().is_relative_to(root.resolve())
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             return None
         raise EnvironmentProblem(f"{root / path}: {error.strerror}") from None
+    if outside:
+        message = f"{existing}:1: this symbolic link leads out of the folder {root}"
+        raise ProgramError(message, hint="copy the file into the program's folder")
+    return _start_of(existing) if existing else None

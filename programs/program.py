@@ -14,16 +14,16 @@ from programs import ideas as _ideas
 from programs import patches as _patches
 from programs.charter import Charter
 from programs.directives import CHARTER, ORDER, Directive
-from programs.errors import EnvironmentProblem, NotFound, ProgramError
+from programs.errors import EnvironmentProblem, ProgramError
 from programs.evolved_for import EvolvedFor, with_label, without_label
 from programs.file_set import ENTRY, HEAD, Files, gathered, is_document, packed, require_path, require_size, unpacked
 from programs.front_matter import without_front_matter
 from programs.ideas import ProgramIdea
 from programs.ids import content_id, normalise
 from programs.patches import ProgramPatch
-from programs.settings import settings_of
+from programs.settings import CharterSettings, settings_of
 from programs.structure import PATH, outline
-from programs.text import BOM, MAX_BYTES, decode
+from programs.text import BOM, decode
 
 _WORD = re.compile(r"\w+(?:['’\-.]\w+)*")
 # Scripts without spaces between words: Thai, Lao, Myanmar, Khmer, kana, Han. A word has about two characters.
@@ -44,12 +44,16 @@ class Program:
 
     files: Files
     name: str
-    charter: Charter = field(compare=False)
+    settings: CharterSettings = field(compare=False)
     directives: tuple[Directive, ...] = field(compare=False)
     ideas: tuple[ProgramIdea, ...] = field(compare=False)
     living: Files = ()
     patches: tuple[ProgramPatch, ...] = field(default=(), compare=False)
     evolved_for: EvolvedFor | None = field(default=None, compare=False)
+
+    @property
+    def charter(self) -> Charter:
+        return self.settings.charter
 
     @property
     def raw(self) -> bytes:
@@ -134,8 +138,8 @@ class Program:
         """The program with some files replaced or added, or removed (None). Files that no file links to or names any
         longer are left out. Raises ProgramError."""
         entry = self.files[0][0]
-        new = {path: text for path, text in {**dict((*self.files, *self.living)), **files}.items() if text is not None}
-        pool = {path: _encode(text, path) if isinstance(text, str) else text for path, text in new.items()}
+        new = {**dict((*self.files, *self.living)), **files}
+        pool = {path: _bytes(text, path) for path, text in new.items() if text is not None}
         raw = pool.pop(entry)
         others, living = gathered(entry, raw, pool.get, name or self.name)
         return Program.parse(raw, name or self.name, others=others, living=living, entry=entry)
@@ -156,37 +160,22 @@ class Program:
         Raises ProgramError ``file:line: …`` (``file`` defaults to the name).
         """
         file = file or name
-        raw = text if isinstance(text, bytes) else _encode(text, file)
+        raw = _bytes(text, file)
         if is_document(raw):
             if others or living:
                 raise ProgramError(f"{file}:1: the entry file is a text of several files", hint="name its folder")
             entry, files, living = unpacked(decode(raw, file), file)
-            raw, others = _encode(files.pop(entry), file), files
+            raw, others = _bytes(files.pop(entry), file), files
         raw, label = without_label(raw)
         more, state = _files(others or {}, entry), _files(living or {}, entry)
-        if not more and not state:
-            entry = ENTRY
-        else:
+        if more or state:
             require_path(entry, "")
             raw = _whole(entry, raw)
             require_size([(entry, raw), *more, *state], file)
+        else:
+            entry = ENTRY
         parsed = _parsed(raw, name, file, more, state, entry)
         return replace(parsed, evolved_for=label) if label else parsed
-
-    @classmethod
-    def load(cls, path: Path | str) -> Program:
-        """Reads a file. Raises NotFound, EnvironmentProblem or ProgramError."""
-        path = Path(path)
-        try:
-            with path.open("rb") as file:
-                raw = file.read(MAX_BYTES + 1)  # a device or a pipe may never end; parse refuses larger files
-        except (FileNotFoundError, NotADirectoryError):
-            raise NotFound(f"{path}: no such file", hint="give the path of a program.md") from None
-        except IsADirectoryError:
-            raise NotFound(f"{path}: this is a folder", hint=f"did you mean {path}/program.md?") from None
-        except OSError as error:
-            raise EnvironmentProblem(f"{path}: {error.strerror}") from None
-        return cls.parse(raw, path.stem, file=str(path))
 
 
 def program_id(raw: bytes) -> str:
@@ -213,8 +202,7 @@ def _words(text: str) -> int:
 
 
 def _files(files: Mapping[str, str | bytes], entry: str) -> Files:
-    both = ((require_path(path, entry), text) for path, text in sorted(files.items()))
-    return tuple((path, _whole(path, text if isinstance(text, bytes) else _encode(text, path))) for path, text in both)
+    return tuple((require_path(path, entry), _whole(path, _bytes(text, path))) for path, text in sorted(files.items()))
 
 
 def _whole(path: str, raw: bytes) -> bytes:
@@ -234,10 +222,12 @@ def _parsed(raw: bytes, name: str, file: str, others: Files, living: Files, entr
     ideas = _ideas.collect(parsed, named, patches)
     for path, other in others:
         named += _directives.of_file(path, outline(decode(other, path), path), len(named))
-    return Program(((entry, raw), *others), settings.name or name, settings.charter, named, ideas, living, patches)
+    return Program(((entry, raw), *others), settings.name or name, settings, named, ideas, living, patches)
 
 
-def _encode(text: str, file: str) -> bytes:
+def _bytes(text: str | bytes, file: str) -> bytes:
+    if isinstance(text, bytes):
+        return text
     try:
         return text.encode("utf-8")
     except UnicodeEncodeError as error:

@@ -37,10 +37,10 @@ class CharterSettings:
     lines: Mapping[str, int] = field(default_factory=dict)
 
     @property
-    def set_fields(self) -> list[tuple[str, int]]:
-        """Each dotted field of the charter that is set, with its line, in the order of the lines."""
+    def set_fields(self) -> dict[str, int]:
+        """The line of each dotted field of the charter that is set, in the order of the lines."""
         known = dict(fields()).keys() - {"version"}
-        return [(name, line) for name, line in self.lines.items() if name in known]
+        return {name: line for name, line in self.lines.items() if name in known}
 
 
 def settings_of(text: str, file: str = "program") -> CharterSettings:
@@ -63,7 +63,7 @@ def settings_of(text: str, file: str = "program") -> CharterSettings:
 def charter_fields(text: str) -> dict[str, CharterValue]:
     """The dotted charter fields that a text sets, with their values."""
     settings = settings_of(text)
-    return {field: settings.charter.get(field) for field, _ in settings.set_fields}
+    return {field: settings.charter.get(field) for field in settings.set_fields}
 
 
 def set_charter(text: str, field: str, value: Any) -> str:

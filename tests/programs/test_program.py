@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from programs.errors import NotFound, ProgramError
+from programs.folder import load
 from programs.ids import content_id, content_ids, normalise
 from programs.program import Program
 from programs.text import MAX_BYTES
@@ -21,7 +22,7 @@ EVERY = pytest.mark.parametrize("text", FIXTURES.values(), ids=FIXTURES.keys())
 def test_any_markdown_round_trips_byte_for_byte(text: str, tmp_path: Path) -> None:
     path = tmp_path / "program.md"
     path.write_bytes(text.encode())
-    program = Program.load(path)
+    program = load(path)
     assert program.raw == path.read_bytes()
     assert program.text == text
     assert program.name == "program" or "name:" in text
@@ -171,18 +172,16 @@ def test_the_time_to_read_does_not_grow_with_the_square(text: str) -> None:
 
 def test_load_names_the_path(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="no such file"):
-        Program.load(tmp_path / "none.md")
-    with pytest.raises(NotFound, match="folder"):
-        Program.load(tmp_path)
+        load(tmp_path / "none.md")
     path = tmp_path / "bad.md"
     path.write_text("---\nmetaloop:\n  wave: none\n---\n")
     with pytest.raises(ProgramError, match=r"bad\.md:3: wave: Input should be a valid integer"):
-        Program.load(path)
+        load(path)
 
 
 def test_a_device_that_never_ends_is_no_program() -> None:
     with pytest.raises(ProgramError):
-        Program.load("/dev/zero")
+        load("/dev/zero")
 
 
 @pytest.mark.parametrize("path", ["../up.md", "/abs.md", "program.md", "a//b.md", "script.py", ""])
