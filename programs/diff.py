@@ -30,12 +30,9 @@ def diff(old: Program, new: Program) -> Diff:
     """Directives with the same id are equal; otherwise the most similar text under the same heading is a change.
 
     Texts must have a similarity of at least 0.6. Charter fields are always paired by name, and the order of the ideas
-    with the order of the ideas.
+    with the order of the ideas. The result is the same on every machine.
     """
-    old_ids = {d.directive_id for d in old.directives}
-    new_ids = {d.directive_id for d in new.directives}
-    removed = [d for d in old.directives if d.directive_id not in new_ids]
-    added = [d for d in new.directives if d.directive_id not in old_ids]
+    removed, added = _only(old, new), _only(new, old)
     changed = []
     for _, before, after in sorted(_candidates(removed, added), key=lambda ranked: ranked[0]):
         if before in removed and after in added:
@@ -44,6 +41,11 @@ def diff(old: Program, new: Program) -> Diff:
             changed.append((before, after))
     changed.sort(key=lambda pair: pair[1].position)
     return Diff(tuple(added), tuple(removed), tuple(changed))
+
+
+def _only(program: Program, other: Program) -> list[Directive]:
+    known = {d.directive_id for d in other.directives}
+    return [d for d in program.directives if d.directive_id not in known]
 
 
 @dataclass(frozen=True)
@@ -72,31 +74,22 @@ def moved(old: Program, new: Program) -> list[MovedIdea]:
 def _candidates(
     removed: Sequence[Directive], added: Sequence[Directive]
 ) -> Iterator[tuple[Rank, Directive, Directive]]:
-    """Pairs that may be versions of each other, ranked by similarity, then distance, then order.
-
-    The ranking is the same on every machine.
-    """
+    """Pairs that may be versions of each other, ranked by similarity, then distance, then order."""
     matcher: SequenceMatcher[str] = SequenceMatcher(autojunk=False)
     for after in added:
         matcher.set_seq2(after.text)  # difflib caches its analysis of the second sequence
         for index, before in enumerate(removed):
-            if _comparable(before, after):
-                matcher.set_seq1(before.text)
-                ratio = _ratio(matcher)
-                if ratio >= SIMILAR or before.kind in (CHARTER, ORDER):
-                    yield (-ratio, abs(before.position - after.position), after.position, index), before, after
+            if _slot(before) != _slot(after):
+                continue
+            matcher.set_seq1(before.text)
+            similar = min(matcher.real_quick_ratio(), matcher.quick_ratio()) >= SIMILAR
+            ratio = matcher.ratio() if similar else 0.0
+            if ratio >= SIMILAR or before.kind in (CHARTER, ORDER):
+                yield (-ratio, abs(before.position - after.position), after.position, index), before, after
 
 
-def _comparable(before: Directive, after: Directive) -> bool:
-    if CHARTER in (before.kind, after.kind):
-        return before.kind == after.kind and before.text.partition(":")[0] == after.text.partition(":")[0]
-    if ORDER in (before.kind, after.kind):
-        return before.kind == after.kind
-    return before.heading == after.heading
-
-
-def _ratio(matcher: SequenceMatcher[str]) -> float:
-    """The similarity of the matcher's two texts; 0 if it is below SIMILAR."""
-    if min(matcher.real_quick_ratio(), matcher.quick_ratio()) < SIMILAR:
-        return 0.0
-    return matcher.ratio()
+def _slot(directive: Directive) -> tuple[str, str]:
+    """What the versions of a directive have in common."""
+    if directive.kind == CHARTER:
+        return CHARTER, directive.text.partition(":")[0]
+    return (ORDER, "") if directive.kind == ORDER else ("", directive.heading)
