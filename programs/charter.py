@@ -6,6 +6,7 @@ This is the only table of settings: the default of each, what it means, and the 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from operator import attrgetter
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_serializer, field_validator
@@ -340,11 +341,9 @@ class Charter(CharterPart):
 
     def get(self, field: str) -> Any:
         """The value of a dotted field, e.g. ``screen.fraction``. Raises KeyError for an unknown one."""
-        value: Any = self
-        for part in field.split("."):
-            if not isinstance(value, BaseModel) or part not in type(value).model_fields:
-                raise KeyError(field)
-            value = getattr(value, part)
+        if field not in dict(fields()):
+            raise KeyError(field)
+        value = attrgetter(field)(self)
         return [phase.plain for phase in value] if field == "phases" else value
 
 

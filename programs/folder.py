@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import posixpath
 import stat
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +18,6 @@ from programs.file_set import ENTRY, gathered, is_about_repository, is_document,
 from programs.program import Program
 from programs.text import MAX_BYTES, split_lines
 
-_AGENTS = ("AGENTS.md", "CLAUDE.md")
 _MOST_LISTED = 2_000  # files and folders that are looked at for markdown that is not part of the program
 
 
@@ -48,17 +48,18 @@ def entry_among(files: Mapping[str, bytes], where: str) -> str:
     Of several of the same rank, the one that no other links to or names. Raises NotFound, or Ambiguous.
     """
     names = sorted(files)
-    ranks = ([ENTRY], [name.lower() for name in _AGENTS], ["readme.md"], [name.lower() for name in names])
-    for rank in ranks:
+    for rank in ([ENTRY], ["agents.md", "claude.md"], ["readme.md"], [name.lower() for name in names]):
         entries = [name for name in names if name.lower() in rank]
-        if ENTRY not in entries and len({files[name] for name in entries}) > 1:
-            if len(above := [name for name in entries if not _is_named(name, entries, files)]) == 1:
-                return above[0]
+        if ENTRY in entries:
+            return ENTRY
+        if len({files[name] for name in entries}) == 1:  # copies of each other
+            return entries[0]
+        if len(above := [name for name in entries if not _is_named(name, entries, files)]) == 1:
+            return above[0]
+        if entries:
             shown = ", ".join(entries[:4])
             hint = f"name the file to begin with, or call it {ENTRY}"
             raise Ambiguous(f"{where}: {len(entries)} files could be the entry file of the program: {shown}", hint=hint)
-        if entries:
-            return ENTRY if ENTRY in entries else entries[0]
     raise NotFound(f"{where}: there is no .md file to begin with", hint=f"a program's entry file is {ENTRY}")
 
 
@@ -77,8 +78,8 @@ def from_zip(raw: bytes, file: str) -> tuple[Program, list[str]]:
         files = _unzipped(raw, file)
     except (BadZipFile, OSError):
         raise ProgramError(f"{file}:1: the zip archive cannot be read", hint="zip the folder again") from None
-    while files and len({path.split("/")[0] for path in files}) == 1 and all("/" in path for path in files):
-        files = {path.split("/", 1)[1]: text for path, text in files.items()}
+    top = posixpath.commonpath(map(posixpath.dirname, files)) if files else ""
+    files = {path.removeprefix(f"{top}/"): text for path, text in files.items()}
     entry = entry_among({path: text for path, text in files.items() if "/" not in path}, file)
     others, living = gathered(entry, files[entry], files.get, file)
     program = Program.parse(files[entry], file, others=others, living=living, entry=entry)
