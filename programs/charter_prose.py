@@ -5,8 +5,10 @@ The sentences stand in one section at the end of a program, which is written ane
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
+
+from pydantic.fields import FieldInfo
 
 from programs.charter import OTHERS, Charter, fields
 from programs.edit import replace_section
@@ -18,6 +20,7 @@ HEADING = "How experiments are conducted"
 _LEAD = "Where this program says otherwise elsewhere, these rules hold:"
 _NEVER = 1e-4  # the share of a source that no run is long enough to use
 _SOURCES = {
+    "queue": "the next idea of the list, while there is one",
     "random": "a random change of one setting",
     "local": "a small step from the value of one setting that is kept",
     "tpe": "values that look like those of the better half of the experiments so far",
@@ -45,16 +48,12 @@ def with_sentences(text: str) -> str:
 def sentences(charter: Charter, given: Iterable[str]) -> list[str]:
     """What a charter says in the fields ``given``, in its order. A margin is in the sentence of the keep rule."""
     named = {"keep.rule" if field in ("keep.margin", "keep.pairs") else field for field in given}
-    said = [_sentence(field, charter) for field, _ in fields() if field in named and _acts(field, charter)]
-    return [sentence for sentence in said if sentence]
+    named -= {"screen.promote"} if charter.screen.fraction == 1 else set()
+    return [sentence for field, info in fields() if field in named and (sentence := _sentence(field, info, charter))]
 
 
-def _acts(field: str, charter: Charter) -> bool:
-    return field != "screen.promote" or charter.screen.fraction < 1
-
-
-def _sentence(field: str, charter: Charter) -> str:
-    says: Any = cast(Any, dict(fields())[field].json_schema_extra)["says"]
+def _sentence(field: str, info: FieldInfo, charter: Charter) -> str:
+    says: Any = cast(Any, info.json_schema_extra)["says"]
     value = charter.get(field)
     text: str = says[OTHERS] if isinstance(value, dict | list) else says.get(value, says.get(OTHERS, ""))
     groups = one_line(", ".join(charter.focus))
@@ -62,35 +61,22 @@ def _sentence(field: str, charter: Charter) -> str:
 
 
 def _sources(shares: Mapping[str, float]) -> str:
-    """Where experiments come from. A share of the list of ideas is an order of work: a reader can count, not draw."""
     whole = sum(shares.values())
-    parts = {name: share / whole for name, share in shares.items() if share > _NEVER * whole}
-    queue = parts.pop("queue", 0.0)
-    described = [
-        _SOURCES.get(name, f"what the proposer {name} proposes")
-        + (f" (in {share / (1 - queue):.0%} of cases)" if len(parts) > 1 else "")
-        for name, share in parts.items()
+    rows = [
+        f"{_SOURCES.get(name, f'what the proposer {name} proposes')} ({share / whole:.0%})"
+        for name, share in shares.items()
+        if share > _NEVER * whole
     ]
-    others = " or ".join(described)
-    if not queue:
-        return f"In each experiment, try {others}."
-    listed = "Take the ideas of the list in its order, one in each experiment"
-    if not others:
-        return f"{listed}."
-    when = f"every {round(queue / (1 - queue))} ideas" if queue > 0.6 else "each idea"
-    count = 1 if queue > 0.6 else round((1 - queue) / queue)
-    return f"{listed}; after {when}, make {count} of another kind: {others}. When no idea is left, make only these."
+    return f"Choose each experiment from these sources, by their shares: {'; '.join(rows)}."
 
 
 def _parts(charter: Charter) -> str:
     """The sentences of each phase."""
     if not charter.phases:
         return "Follow the same rules from the first experiment to the last."
-    return "The rules change as the budget is spent: " + " ".join(_of_phases(charter))
-
-
-def _of_phases(charter: Charter) -> Iterator[str]:
+    parts = []
     for phase, (until, own) in zip(charter.phases, charter.by_phase(), strict=True):
         when = f"until {until:.0%} of it is spent" if until < 1 else "to the end"
         said = sentences(own, phase.overrides) or ["Only the rules outside the phases."]
-        yield f"({when}) {' '.join(said)}"
+        parts.append(f" ({when}) {' '.join(said)}")
+    return f"The rules change as the budget is spent:{''.join(parts)}"

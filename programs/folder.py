@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from zipfile import BadZipFile
 
-from programs.archives import open_zip, read_entry
 from programs.errors import Ambiguous, EnvironmentProblem, NotFound, ProgramError
 from programs.file_set import ENTRY, gathered, is_about_repository, is_document, named_files, require_path
+from programs.files import open_zip, read_entry
 from programs.program import Program
 from programs.text import MAX_BYTES, split_lines
 

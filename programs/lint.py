@@ -158,7 +158,7 @@ def _charter(program: Program) -> Iterator[Finding]:
         elif at and part[1] == previous:
             why = "its settings are those of the phase before it"
             yield lines[f"phases.{at}"], "no-effect", f"phase {at + 1}", why
-        for field in idle[at].keys() & phase.overrides:
+        for field in (each for each in phase.overrides if each in idle[at]):
             yield lines[f"phases.{at}.{field}"], "no-effect", f"phase {at + 1}: {field}", idle[at][field]
         before = part
 

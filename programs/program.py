@@ -94,7 +94,9 @@ class Program:
     @cached_property
     def words(self) -> int:
         """Words of the files without their front matter; scripts without spaces count two characters as one word."""
-        return sum(_words(raw.decode("utf-8")) for _, raw in self.files)
+        body = " ".join(without_front_matter(raw.decode("utf-8")) for _, raw in self.files)
+        unspaced = len(_UNSPACED.findall(body))
+        return len(_WORD.findall(_UNSPACED.sub(" ", body))) + (unspaced + 1) // 2
 
     @cached_property
     def addresses(self) -> dict[str, str]:
@@ -128,11 +130,8 @@ class Program:
 
     def with_parts(self, text: str, other: Program) -> Program:
         """The program with another entry file that has parts of another program, and the files that these lead to."""
-        if not other.is_set:
-            return self.with_text(text)
-        own = {path for path, _ in (*self.files, *self.living)}
-        more = {path: raw for path, raw in (*other.files[1:], *other.living) if path not in own}
-        return self.with_files({**more, self.files[0][0]: text})
+        own, more = dict((*self.files, *self.living)), dict((*other.files[1:], *other.living))
+        return self.with_files({**more, **own, self.files[0][0]: text})
 
     def with_files(self, files: Mapping[str, str | bytes | None], name: str = "") -> Program:
         """The program with some files replaced or added, or removed (None). Files that no file links to or names any
@@ -193,12 +192,6 @@ def _identity(text: str, others: Files = (), entry: str = ENTRY) -> str:
     if others and entry != ENTRY:
         parts.append(entry)
     return content_id("p", normalise(text.removeprefix(BOM)), *parts)
-
-
-def _words(text: str) -> int:
-    body = without_front_matter(text)
-    unspaced = len(_UNSPACED.findall(body))
-    return len(_WORD.findall(_UNSPACED.sub(" ", body))) + (unspaced + 1) // 2
 
 
 def _files(files: Mapping[str, str | bytes], entry: str) -> Files:

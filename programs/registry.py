@@ -17,8 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
-from pydantic import GetCoreSchemaHandler
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from pydantic_core import PydanticCustomError
 
 from programs.errors import NotFound, UsageError
 
@@ -28,10 +27,7 @@ MAKES = re.compile(r"^(def make\(|make\b.*=)", re.MULTILINE)
 
 class Registry(Generic[Make]):
     """The parts of a kind. ``takes``: the arguments that each ``make`` is called with. ``first``: names that lead, in
-    their order, for what is drawn depends on it. ``joint`` stands in names for the underscores of modules.
-
-    As metadata of a pydantic field it admits the names of its parts.
-    """
+    their order, for what is drawn depends on it. ``joint`` stands in names for the underscores of modules."""
 
     def __init__(
         self, kind: str, package: str, takes: Sequence[str], first: Sequence[str] = (), *, joint: str = "-"
@@ -113,14 +109,10 @@ class Registry(Generic[Make]):
     def __contains__(self, name: object) -> bool:
         return name in self.built_in or name in self.points
 
-    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_after_validator_function(self._known, handler(source))
-
-    def _known(self, name: str) -> str:
+    def require(self, name: str) -> str:
+        """The name of a part, for pydantic."""
         if name not in self:
-            *others, last = (f"'{known}'" for known in self.names)
-            names = f"{', '.join(others)} or {last}" if others else last
-            raise PydanticCustomError("literal_error", "Input should be {names}", {"names": names})
+            raise PydanticCustomError("part", "Input should be one of {names}", {"names": ", ".join(self.names)})
         return name
 
 
