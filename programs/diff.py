@@ -10,7 +10,6 @@ from programs.directives import CHARTER, ORDER, Directive
 from programs.program import Program
 
 SIMILAR = 0.6
-SHOWN = 60  # characters of an idea that moved
 Rank = tuple[float, int, int, int]
 
 
@@ -21,9 +20,6 @@ class Diff:
     added: tuple[Directive, ...]
     removed: tuple[Directive, ...]
     changed: tuple[tuple[Directive, Directive], ...]
-
-    def __bool__(self) -> bool:
-        return bool(self.added or self.removed or self.changed)
 
 
 def diff(old: Program, new: Program) -> Diff:
@@ -48,27 +44,15 @@ def _only(program: Program, other: Program) -> list[Directive]:
     return [d for d in program.directives if d.directive_id not in known]
 
 
-@dataclass(frozen=True)
-class MovedIdea:
-    """An idea at another place among the ideas that both programs have; places count from 1 in each whole list."""
-
-    idea: Directive
-    before: int
-    after: int
-
-    def __str__(self) -> str:
-        name = self.idea.text if len(self.idea.text) <= SHOWN else f"{self.idea.text[: SHOWN - 1]}…"
-        return f'"{name}" from place {self.before} to {self.after}'
-
-
-def moved(old: Program, new: Program) -> list[MovedIdea]:
-    """The ideas whose moves turn the old order into the new one; those of the longest equal runs stay."""
+def moved(old: Program, new: Program) -> list[tuple[Directive, int, int]]:
+    """The ideas whose moves turn the old order into the new one, with their old and new place in the whole lists, from
+    1; those of the longest equal runs stay."""
     before, after = ([d.directive_id for d in program.directives if d.kind == "idea"] for program in (old, new))
     was, now = [one for one in before if one in after], [one for one in after if one in before]
     runs = SequenceMatcher(None, was, now, autojunk=False).get_matching_blocks()
     stay = {one for run in runs for one in now[run.b : run.b + run.size]}
     ideas = {d.directive_id: d for d in new.directives}
-    return [MovedIdea(ideas[one], before.index(one) + 1, after.index(one) + 1) for one in now if one not in stay]
+    return [(ideas[one], before.index(one) + 1, after.index(one) + 1) for one in now if one not in stay]
 
 
 def _candidates(

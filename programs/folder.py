@@ -13,7 +13,7 @@ from pathlib import Path
 from zipfile import BadZipFile
 
 from programs.errors import Ambiguous, EnvironmentProblem, NotFound, ProgramError
-from programs.file_set import ENTRY, gathered, is_about_repository, is_document, named_files, require_path
+from programs.file_set import ENTRY, is_about_repository, is_document, named_files, require_path
 from programs.files import open_zip, read_entry
 from programs.program import Program
 from programs.text import MAX_BYTES, split_lines
@@ -29,8 +29,7 @@ def load(path: Path | str) -> Program:
     if is_document(raw):
         return Program.parse(raw, entry.stem, file=str(entry))
     called = unicodedata.normalize("NFC", entry.name)
-    others, living = gathered(called, raw, lambda path: _read(entry.parent, path), str(entry))
-    return Program.parse(raw, name, file=str(entry), others=others, living=living, entry=called)
+    return Program.gather(raw, lambda path: _read(entry.parent, path), name, called, str(entry))
 
 
 def entry_of(folder: Path) -> Path:
@@ -81,8 +80,7 @@ def from_zip(raw: bytes, file: str) -> tuple[Program, list[str]]:
     top = posixpath.commonpath(map(posixpath.dirname, files)) if files else ""
     files = {path.removeprefix(f"{top}/"): text for path, text in files.items()}
     entry = entry_among({path: text for path, text in files.items() if "/" not in path}, file)
-    others, living = gathered(entry, files[entry], files.get, file)
-    program = Program.parse(files[entry], file, others=others, living=living, entry=entry)
+    program = Program.gather(files[entry], files.get, file, entry)
     return program, _unused(files, program)
 
 

@@ -86,12 +86,8 @@ class LintMessage:
         """As JSON; without ``file`` for the entry file."""
         return {key: value for key, value in asdict(self).items() if key != "file" or value}
 
-    def at(self, file: str) -> str:
-        """One line for people and editors: ``program.md:7: warning: … [code]``; ``file``: the entry file."""
-        return f"{self.file or file}:{self.line}: {self.level}: {self.message} [{self.code}]"
 
-
-def message(line: int, code: str, *values: object, file: str = "") -> LintMessage:
+def _message(line: int, code: str, *values: object, file: str = "") -> LintMessage:
     """What CODES says of these values, which may be a stranger's text, on one line."""
     level, template = CODES[code]
     text = one_line(template.format(*values))
@@ -122,9 +118,9 @@ def lint(
         *_whole(program, parsed),
         *_text(program, parsed, ""),
     ]
-    messages = [message(*one) for one in found]
+    messages = [_message(*one) for one in found]
     for path, text in program.further.items():
-        messages += [message(*one, file=path) for one in _further(program, path, outline(text))]
+        messages += [_message(*one, file=path) for one in _further(program, path, outline(text))]
     return sorted(messages, key=lambda m: (m.file, m.line, m.code))
 
 
@@ -135,7 +131,7 @@ def check(raw: str | bytes, file: str, *of_task: Callable[[Any], str]) -> list[L
     except ProgramError as error:
         said = re.match(r"(?:(.*?):)?(\d+): (.*)", error.message.removeprefix(f"{file}:"), re.DOTALL)
         where, line, text = said.groups() if said else ("", 1, error.message)
-        return [message(int(line), "unreadable", text, file=where or "")]
+        return [_message(int(line), "unreadable", text, file=where or "")]
 
 
 def _charter(program: Program) -> Iterator[Finding]:

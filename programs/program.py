@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -139,9 +139,13 @@ class Program:
         entry = self.files[0][0]
         new = {**dict((*self.files, *self.living)), **files}
         pool = {path: _bytes(text, path) for path, text in new.items() if text is not None}
-        raw = pool.pop(entry)
-        others, living = gathered(entry, raw, pool.get, name or self.name)
-        return Program.parse(raw, name or self.name, others=others, living=living, entry=entry)
+        return Program.gather(pool.pop(entry), pool.get, name or self.name, entry)
+
+    @classmethod
+    def gather(cls, raw: bytes, read: Callable[[str], bytes | None], name: str, entry: str, file: str = "") -> Program:
+        """The program of an entry file and the files of its folder that it leads to. ``read(path)``: one of those."""
+        others, living = gathered(entry, raw, read, file or name)
+        return cls.parse(raw, name, file=file, others=others, living=living, entry=entry)
 
     @classmethod
     def parse(

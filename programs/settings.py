@@ -108,7 +108,6 @@ def _load(block: str, first_line: int, file: str) -> tuple[dict[str, Any], dict[
     """The settings, and the line of each dotted key."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
-    from ruamel.yaml.tokens import AliasToken, AnchorToken, ScalarToken, TagToken
 
     unread = ProgramError(
         f"{file}:{first_line}: the settings cannot be read as YAML 1.2",
@@ -118,8 +117,7 @@ def _load(block: str, first_line: int, file: str) -> tuple[dict[str, Any], dict[
         raise unread
     try:
         for token in YAML().scan(block):
-            merges = isinstance(token, ScalarToken) and token.plain and token.value == "<<"
-            if merges or isinstance(token, AliasToken | AnchorToken | TagToken):
+            if token.id in ("<alias>", "<anchor>", "<tag>") or getattr(token, "value", "") == "<<":
                 line = first_line + token.start_mark.line
                 raise ProgramError(f"{file}:{line}: anchors, aliases, tags and merge keys are not supported")
         body = next(iter(YAML().load(block).values())) or {}

@@ -206,11 +206,12 @@ def differences(old: Program, new: Program) -> list[Row]:
     from programs.diff import moved
     from programs.directives import ORDER
 
-    diff, moves = compare(old, new), [(str(one), one) for one in moved(old, new)]
+    diff = compare(old, new)
     changes = [("removed", directive, "", "") for directive in diff.removed]
     for before, after in diff.changed:
         if after.kind == ORDER:
-            changes += [("moved", one.idea, f"place {one.before}", text) for text, one in moves]
+            moves = moved(old, new)
+            changes += [("moved", idea, f"place {one}", f"to place {other}: {idea.text}") for idea, one, other in moves]
         else:
             changes.append(("changed", after, before.text, ""))
     changes += [("added", directive, "", "") for directive in diff.added]
