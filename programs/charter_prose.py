@@ -20,7 +20,6 @@ HEADING = "How experiments are conducted"
 _LEAD = "Where this program says otherwise elsewhere, these rules hold:"
 _NEVER = 1e-4  # the share of a source that no run is long enough to use
 _SOURCES = {
-    "queue": "the next idea of the list, while there is one",
     "random": "a random change of one setting",
     "local": "a small step from the value of one setting that is kept",
     "tpe": "values that look like those of the better half of the experiments so far",
@@ -61,13 +60,24 @@ def _sentence(field: str, info: FieldInfo, charter: Charter) -> str:
 
 
 def _sources(shares: Mapping[str, float]) -> str:
+    """Where experiments come from. A share of the list of ideas is an order of work: a reader can count, not draw."""
     whole = sum(shares.values())
-    rows = [
-        f"{_SOURCES.get(name, f'what the proposer {name} proposes')} ({share / whole:.0%})"
-        for name, share in shares.items()
-        if share > _NEVER * whole
+    parts = {name: share / whole for name, share in shares.items() if share > _NEVER * whole}
+    queue = parts.pop("queue", 0.0)
+    described = [
+        _SOURCES.get(name, f"what the proposer {name} proposes")
+        + (f" (in {share / (1 - queue):.0%} of cases)" if len(parts) > 1 else "")
+        for name, share in parts.items()
     ]
-    return f"Choose each experiment from these sources, by their shares: {'; '.join(rows)}."
+    others = " or ".join(described)
+    if not queue:
+        return f"In each experiment, try {others}."
+    listed = "Take the ideas of the list in its order, one in each experiment"
+    if not others:
+        return f"{listed}."
+    when = f"every {round(queue / (1 - queue))} ideas" if queue > 0.6 else "each idea"
+    count = 1 if queue > 0.6 else round((1 - queue) / queue)
+    return f"{listed}; after {when}, make {count} of another kind: {others}. When no idea is left, make only these."
 
 
 def _parts(charter: Charter) -> str:

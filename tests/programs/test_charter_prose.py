@@ -14,10 +14,7 @@ from programs.settings import set_charter
 TEXT = "# Research\n\nFind a better model.\n\n## Ideas\n- try `lr=0.1`\n"
 # two values of each field, and what the sentence must hold of each
 VALUES: dict[str, tuple[tuple[Any, str], tuple[Any, str]]] = {
-    "proposers": (
-        ({"queue": 3.0, "local": 1.0}, "the list, while there is one (75%); a small step"),
-        ({"tpe": 1.0}, "better half"),
-    ),
+    "proposers": (({"queue": 3.0, "local": 1.0}, "every 3 ideas, make 1 of another"), ({"tpe": 1.0}, "better half")),
     "keep.rule": (("margin", "more than 1 SD"), ("paired", "same 2 fresh seeds")),
     "keep.least": ((0.002, "more than 0.002"), (0.0, "more than 0,")),
     "replicates": ((4, "4 seeds"), (1, "one seed")),
@@ -39,8 +36,7 @@ VALUES: dict[str, tuple[tuple[Any, str], tuple[Any, str]]] = {
     "phases": (
         (
             [{"until": 0.3, "proposers": {"queue": 1.0}}, {"keep": {"rule": "margin", "margin": 2.0}, "wave": 3}],
-            "(until 30% of it is spent) Choose each experiment from these sources, by their"
-            " shares: the next idea of the list, while there is one (100%). (to the end)"
+            "(until 30% of it is spent) Take the ideas of the list in its order, one in each experiment. (to the end)"
             " Keep a change only if its metric beats the kept one by more than 2 SD",
         ),
         ([], "from the first experiment to the last"),
@@ -73,13 +69,10 @@ def test_a_field_that_is_set_is_one_sentence(field: str) -> None:
         ({"keep.rule": "paired", "keep.pairs": 3}, ["same 3 fresh seeds"]),
         ({"screen.fraction": 0.5, "screen.promote": 0.1}, ["50% of the time", "best 10%"]),
         ({"screen.promote": 0.1}, []),
-        (
-            {"proposers": {"queue": 0.25, "random": 0.75}},
-            ["while there is one (25%); a random change of one setting (75%)"],
-        ),
-        ({"proposers": {"queue": 1e6, "local": 1e-11}}, ["while there is one (100%)."]),
-        ({"proposers": {"queue": 1e-9, "local": 1.0}}, ["shares: a small step"]),
-        ({"proposers": {"random": 1, "local": 3}}, ["one setting (25%); a small step"]),
+        ({"proposers": {"queue": 0.25, "random": 0.75}}, ["after each idea, make 3 of another kind: a random change"]),
+        ({"proposers": {"queue": 1e6, "local": 1e-11}}, ["one in each experiment."]),
+        ({"proposers": {"queue": 1e-9, "local": 1.0}}, ["In each experiment, try a small step"]),
+        ({"proposers": {"random": 1, "local": 3}}, ["one setting (in 25% of cases) or a small step"]),
     ],
 )
 def test_what_the_sentences_of_some_settings_contain(settings: dict[str, Any], wanted: list[str]) -> None:
