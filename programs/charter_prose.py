@@ -75,9 +75,9 @@ def _sources(shares: Mapping[str, float]) -> str:
     listed = "Take the ideas of the list in its order, one in each experiment"
     if not others:
         return f"{listed}."
-    when = f"every {round(queue / (1 - queue))} ideas" if queue > 0.6 else "each idea"
-    count = 1 if queue > 0.6 else round((1 - queue) / queue)
-    return f"{listed}; after {when}, make {count} of another kind: {others}. When no idea is left, make only these."
+    rest = 1 - queue
+    turn = f"every {round(queue / rest)} ideas, make 1" if queue > 0.6 else f"each idea, make {round(rest / queue)}"
+    return f"{listed}; after {turn} of another kind: {others}. When no idea is left, make only these."
 
 
 def _parts(charter: Charter) -> str:

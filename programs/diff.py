@@ -63,13 +63,12 @@ def _candidates(
     for after in added:
         matcher.set_seq2(after.text)  # difflib caches its analysis of the second sequence
         for index, before in enumerate(removed):
-            if _slot(before) != _slot(after):
-                continue
-            matcher.set_seq1(before.text)
-            similar = min(matcher.real_quick_ratio(), matcher.quick_ratio()) >= SIMILAR
-            ratio = matcher.ratio() if similar else 0.0
-            if ratio >= SIMILAR or before.kind in (CHARTER, ORDER):
-                yield (-ratio, abs(before.position - after.position), after.position, index), before, after
+            if _slot(before) == _slot(after):
+                matcher.set_seq1(before.text)
+                ratio = min(matcher.real_quick_ratio(), matcher.quick_ratio())
+                ratio = matcher.ratio() if ratio >= SIMILAR else 0.0
+                if ratio >= SIMILAR or before.kind in (CHARTER, ORDER):
+                    yield (-ratio, abs(before.position - after.position), after.position, index), before, after
 
 
 def _slot(directive: Directive) -> tuple[str, str]:

@@ -124,7 +124,7 @@ class Program:
 
     def with_text(self, text: str, name: str = "") -> Program:
         """The program with another entry file, or that of a document. Raises ProgramError."""
-        if is_document(text) or not self.is_set:
+        if is_document(text):
             return Program.parse(text, name or self.name)
         return self.with_files({self.files[0][0]: text}, name)
 

@@ -27,17 +27,15 @@ MAKES = re.compile(r"^(def make\(|make\b.*=)", re.MULTILINE)
 
 class Registry(Generic[Make]):
     """The parts of a kind. ``takes``: the arguments that each ``make`` is called with. ``first``: names that lead, in
-    their order, for what is drawn depends on it. ``joint`` stands in names for the underscores of modules."""
+    their order, for what is drawn depends on it. ``joint`` stands in names for the underscores of modules. ``one``:
+    what a single part is called."""
 
     def __init__(
         self, kind: str, package: str, takes: Sequence[str], first: Sequence[str] = (), *, joint: str = "-"
     ) -> None:
         self.kind, self.package, self.joint = kind, package, joint
         self.takes, self.first = tuple(takes), tuple(first)
-
-    @property
-    def group(self) -> str:
-        return f"metaloop.{self.kind}"
+        self.group, self.one = f"metaloop.{kind}", kind.removesuffix("s").replace("_", " ")
 
     @cached_property
     def built_in(self) -> tuple[str, ...]:
@@ -64,14 +62,14 @@ class Registry(Generic[Make]):
 
     def get(self, name: str) -> Make:
         """What makes the part of that name. Raises NotFound, or UsageError where a package's part cannot be used."""
-        points = self.points.get(name, ())
-        if len(points) + (name in self.built_in) > 1:
-            packages = [*(["metaloop"] * (name in self.built_in)), *(_package(point) for point in points)]
+        points, is_ours = self.points.get(name, ()), name in self.built_in
+        packages = [*(["metaloop"] if is_ours else []), *map(_package, points)]
+        if len(packages) > 1:
             raise UsageError(
                 f"{' and '.join(packages)} both have a {self.one} {name!r}",
                 hint=f"uninstall {packages[-1]}, or give its part another name",
             )
-        if name in self.built_in:
+        if is_ours:
             return cast(Make, import_module(f"{self.package}.{name.replace(self.joint, '_')}").make)
         if points:
             return self._load(points[0])
@@ -86,11 +84,6 @@ class Registry(Generic[Make]):
             except UsageError as error:
                 errors.append(error)
         return errors
-
-    @property
-    def one(self) -> str:
-        """What a single part is called."""
-        return self.kind.removesuffix("s").replace("_", " ")
 
     def _load(self, point: EntryPoint) -> Make:
         what, hint = f"{self.one} {point.name!r} of {_package(point)}", f"mend or uninstall {_package(point)}"

@@ -61,12 +61,12 @@ def _by_heading(document: Outline, above: Heading) -> list[tuple[str, str]]:
     """Titles and texts of the highest headings below one; a text goes on to the next of them."""
     below = [h for h in document.headings if h.path.startswith(above.path + PATH) and h.start > above.start]
     level = min((h.level for h in below), default=0)
-    named = []
-    for heading in (h for h in below if h.level == level):
-        deeper = [h.end for h in below if h.path.startswith(heading.path + PATH) and h.start > heading.start]
-        text = "".join(document.lines[heading.body : max([heading.end, *deeper])])
-        named.append((heading.title, text.strip()))
-    return named
+    ends = [*(h.start for h in document.headings if h.level <= level), len(document.lines)]
+    return [
+        (h.title, "".join(document.lines[h.body : next(end for end in ends if end > h.start)]).strip())
+        for h in below
+        if h.level == level
+    ]
 
 
 def _by_item(document: Outline, above: Heading) -> list[tuple[str, str]]:
