@@ -136,7 +136,7 @@ def check(raw: str | bytes, file: str, *of_task: Callable[[Any], str]) -> list[L
 
 def _charter(program: Program) -> Iterator[Finding]:
     """Settings that have no effect: a field outside the phases if it has none in any of them, or is set by all."""
-    charter, lines, before = program.charter, program.settings.lines, (0.0, Charter())
+    charter, lines = program.charter, program.settings.lines
     parts = charter.by_phase()
     idle = [_idle(own, program) for _, own in parts]
     for field, line in program.settings.set_fields.items():
@@ -144,19 +144,16 @@ def _charter(program: Program) -> Iterator[Finding]:
         whys = ["every phase sets it"] if by_all else [each.get(field) for each in idle]
         if all(whys):
             yield line, "no-effect", field, whys[0]
-    for at, (phase, part) in enumerate(zip(charter.phases, parts, strict=False)):
-        begin, previous = before
+    for at, phase in enumerate(charter.phases):
+        begin, previous = parts[at - 1] if at else (0.0, None)
+        why = "its settings are those of the phase before it" if parts[at][1] == previous else ""
         if begin >= 1 - charter.confirm:
-            why = (
-                f"it begins at {begin:.0%} of the budget, and confirm keeps the last {charter.confirm:.0%} for the end"
-            )
-            yield lines[f"phases.{at}"], "no-effect", f"phase {at + 1}", why
-        elif at and part[1] == previous:
-            why = "its settings are those of the phase before it"
+            kept = f"confirm keeps the last {charter.confirm:.0%} for the end"
+            why = f"it begins at {begin:.0%} of the budget, and {kept}"
+        if why:
             yield lines[f"phases.{at}"], "no-effect", f"phase {at + 1}", why
         for field in (each for each in phase.overrides if each in idle[at]):
             yield lines[f"phases.{at}.{field}"], "no-effect", f"phase {at + 1}: {field}", idle[at][field]
-        before = part
 
 
 def _idle(charter: Charter, program: Program) -> dict[str, str]:
