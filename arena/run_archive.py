@@ -17,9 +17,8 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from programs.archives import extract, open_zip, read_entry
 from programs.errors import Corrupt
-from programs.files import open_regular
+from programs.files import extract, open_regular, open_zip, read_entry
 
 ARCHIVE, FOLDERS = "runs.zip", "runs"
 COMPUTED_AGAIN = ("cache", "data")  # folders of a study

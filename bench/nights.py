@@ -36,8 +36,8 @@ from bench.common import METALOOP, figure, go_on, kept, mean_of, metaloop, sql
 from bench.simulated import LAWS, share_figure
 from inner_loop.events import Event, NightTurnEvent
 from inner_loop.run import run
-from programs.edit import set_charter
 from programs.program import Program
+from programs.settings import set_charter
 from trainer.data import DataStore
 from trainer.edits import format_value
 from trainer.laws.law import Law

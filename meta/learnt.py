@@ -21,9 +21,10 @@ from arena.study import Study
 from arena.task_study import tasks_of
 from meta.mutators.base import ChildProposal, ParentProgram, parent_ids
 from meta.mutators.queue_first import queue_first
-from programs.edit import append_ideas, replace_ideas, set_charter
+from programs.edit import append_ideas, replace_ideas
 from programs.ideas import ProgramIdea
 from programs.program import Program
+from programs.settings import set_charter
 from programs.shelf import in_library
 from programs.structure import ARROW
 from trainer.edits import ROLE, Value, format_value

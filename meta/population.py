@@ -8,8 +8,8 @@ from analysis.ledger.writing_events import ProgramEvent
 from arena.arms import Entry
 from inner_loop.night import OWN_RULES
 from meta.novelty import Novelty
-from programs.edit import set_charter
 from programs.program import Program
+from programs.settings import set_charter
 from programs.shelf import starter
 from programs.text import word_list
 from trainer.task import Task

@@ -5,7 +5,8 @@ This is the only table of settings: the default of each, what it means, and the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from operator import attrgetter
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_serializer, field_validator
@@ -47,7 +48,7 @@ def _in_canonical_order(shares: dict[str, float]) -> dict[str, float]:
     return {name: float(shares[name]) for name in known if name in shares}
 
 
-Shares = Annotated[dict[Annotated[str, PROPOSERS], Share], AfterValidator(_in_canonical_order)]
+Shares = Annotated[dict[Annotated[str, AfterValidator(PROPOSERS.require)], Share], AfterValidator(_in_canonical_order)]
 Wave = Annotated[int, Field(ge=1, le=1000)]
 Groups = Annotated[tuple[str, ...], Field(strict=False)]
 RULE = {
@@ -67,7 +68,7 @@ class CharterPart(BaseModel):
 
 
 class Keep(CharterPart):
-    rule: Annotated[str, KEEP_RULES] = _setting(
+    rule: Annotated[str, AfterValidator(KEEP_RULES.require)] = _setting(
         "better",
         "When a candidate replaces the kept script: better = if its metric is better; margin = if it is"
         " better by keep.margin; paired = if it is better on average over fresh seeds on which both are trained.",
@@ -183,7 +184,11 @@ class Phase(CharterPart):
     @property
     def overrides(self) -> dict[str, Any]:
         """The dotted charter fields that it sets."""
-        return {field: value for field, value in flat(self.plain).items() if field != "until"}
+        out: dict[str, Any] = {}
+        for name, value in self.plain.items():
+            out |= {f"{name}.{leaf}": v for leaf, v in value.items()} if name in PARTS else {name: value}
+        out.pop("until", None)
+        return out
 
 
 class Charter(CharterPart):
@@ -323,7 +328,7 @@ class Charter(CharterPart):
             else:
                 before = phase.until
                 continue
-            raise PydanticCustomError("phase", "{wrong}", {"wrong": wrong, "at": at, "until": phase.until})
+            raise PydanticCustomError("phase", "phase {number} {wrong}", {"number": at + 1, "wrong": wrong})
         return phases
 
     @field_serializer("phases")
@@ -334,17 +339,19 @@ class Charter(CharterPart):
         """Each phase of a run: the share of the budget at its end, and the charter in it, which has no phases."""
         if not self.phases:
             return ((1.0, self),)
-        base = flat(self.model_dump(mode="json", exclude_unset=True, exclude={"phases"}))
-        merged = (nested((base | phase.overrides).items()) for phase in self.phases)
-        return tuple((p.until, Charter.model_validate(tree)) for p, tree in zip(self.phases, merged, strict=True))
+        base = self.model_dump(mode="json", exclude_unset=True, exclude={"phases"})
+        parts = []
+        for phase in self.phases:
+            tree = {**base, **phase.model_dump(mode="json", exclude_unset=True, exclude={"until"})}
+            tree |= {name: base.get(name, {}) | tree[name] for name in PARTS if name in tree}
+            parts.append((phase.until, Charter.model_validate(tree)))
+        return tuple(parts)
 
     def get(self, field: str) -> Any:
         """The value of a dotted field, e.g. ``screen.fraction``. Raises KeyError for an unknown one."""
-        value: Any = self
-        for part in field.split("."):
-            if not isinstance(value, BaseModel) or part not in type(value).model_fields:
-                raise KeyError(field)
-            value = getattr(value, part)
+        if field not in dict(fields()):
+            raise KeyError(field)
+        value = attrgetter(field)(self)
         return [phase.plain for phase in value] if field == "phases" else value
 
 
@@ -361,24 +368,3 @@ def fields(model: type[BaseModel] = Charter, prefix: str = "") -> Iterator[tuple
             yield from fields(inner, f"{prefix}{name}.")
         else:
             yield prefix + name, info
-
-
-def flat(tree: PhaseValue) -> dict[str, Any]:
-    """What a phase sets, by dotted field."""
-    return {
-        dotted: inner
-        for name, value in tree.items()
-        for dotted, inner in ({f"{name}.{n}": v for n, v in value.items()} if name in PARTS else {name: value}).items()
-    }
-
-
-def nested(pairs: Iterable[tuple[str, Any]]) -> PhaseValue:
-    """The phase that has these dotted fields."""
-    tree: PhaseValue = {}
-    for field, value in pairs:
-        name, _, leaf = field.partition(".")
-        if leaf:
-            tree.setdefault(name, {})[leaf] = value
-        else:
-            tree[name] = value
-    return tree

@@ -5,13 +5,15 @@ The sentences stand in one section at the end of a program, which is written ane
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
+from pydantic.fields import FieldInfo
+
 from programs.charter import OTHERS, Charter, fields
-from programs.charter_edit import charter_fields, settings_of
 from programs.edit import replace_section
 from programs.errors import NotFound
+from programs.settings import charter_fields, settings_of
 from programs.text import newline_of, one_line, with_newline
 
 HEADING = "How experiments are conducted"
@@ -45,16 +47,12 @@ def with_sentences(text: str) -> str:
 def sentences(charter: Charter, given: Iterable[str]) -> list[str]:
     """What a charter says in the fields ``given``, in its order. A margin is in the sentence of the keep rule."""
     named = {"keep.rule" if field in ("keep.margin", "keep.pairs") else field for field in given}
-    said = [_sentence(field, charter) for field, _ in fields() if field in named and _acts(field, charter)]
-    return [sentence for sentence in said if sentence]
+    named -= {"screen.promote"} if charter.screen.fraction == 1 else set()
+    return [sentence for field, info in fields() if field in named and (sentence := _sentence(field, info, charter))]
 
 
-def _acts(field: str, charter: Charter) -> bool:
-    return field != "screen.promote" or charter.screen.fraction < 1
-
-
-def _sentence(field: str, charter: Charter) -> str:
-    says: Any = cast(Any, dict(fields())[field].json_schema_extra)["says"]
+def _sentence(field: str, info: FieldInfo, charter: Charter) -> str:
+    says: Any = cast(Any, info.json_schema_extra)["says"]
     value = charter.get(field)
     text: str = says[OTHERS] if isinstance(value, dict | list) else says.get(value, says.get(OTHERS, ""))
     groups = one_line(", ".join(charter.focus))
@@ -77,20 +75,18 @@ def _sources(shares: Mapping[str, float]) -> str:
     listed = "Take the ideas of the list in its order, one in each experiment"
     if not others:
         return f"{listed}."
-    when = f"every {round(queue / (1 - queue))} ideas" if queue > 0.6 else "each idea"
-    count = 1 if queue > 0.6 else round((1 - queue) / queue)
-    return f"{listed}; after {when}, make {count} of another kind: {others}. When no idea is left, make only these."
+    rest = 1 - queue
+    turn = f"every {round(queue / rest)} ideas, make 1" if queue > 0.6 else f"each idea, make {round(rest / queue)}"
+    return f"{listed}; after {turn} of another kind: {others}. When no idea is left, make only these."
 
 
 def _parts(charter: Charter) -> str:
     """The sentences of each phase."""
     if not charter.phases:
         return "Follow the same rules from the first experiment to the last."
-    return "The rules change as the budget is spent: " + " ".join(_of_phases(charter))
-
-
-def _of_phases(charter: Charter) -> Iterator[str]:
+    parts = []
     for phase, (until, own) in zip(charter.phases, charter.by_phase(), strict=True):
         when = f"until {until:.0%} of it is spent" if until < 1 else "to the end"
         said = sentences(own, phase.overrides) or ["Only the rules outside the phases."]
-        yield f"({when}) {' '.join(said)}"
+        parts.append(f" ({when}) {' '.join(said)}")
+    return f"The rules change as the budget is spent:{''.join(parts)}"

@@ -6,11 +6,10 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
 
 from programs.ids import content_id, normalise
 from programs.settings import CharterSettings
-from programs.structure import Outline
+from programs.structure import Outline, StatementBlock
 
 CHARTER = "charter"  # heading and kind of charter fields
 ORDER = "order"
@@ -41,19 +40,13 @@ def directive_id(heading: str, kind: str, text: str, ordinal: int = 1) -> str:
     return content_id("d", normalise(heading), kind, normalise(text), *again)
 
 
-def charter_text(field: str, value: Any) -> str:
-    """A charter field as a statement; equal values give equal text, regardless of their notation."""
-    return f"{field}: {json.dumps(value, ensure_ascii=False)}"
-
-
 def collect(parsed: Outline, settings: CharterSettings) -> tuple[Directive, ...]:
     """All directives of a program in the order of its lines."""
-    entries = [
-        (line - 1, CHARTER, CHARTER, charter_text(field, settings.charter.get(field)))
-        for field, line in settings.set_fields
-    ]
-    entries += [(block.start, block.heading, block.kind, block.text) for block in parsed.blocks]
-    named = _named(entries)
+    blocks = []
+    for field, line in settings.set_fields.items():
+        text = f"{field}: {json.dumps(settings.charter.get(field), ensure_ascii=False)}"
+        blocks.append(StatementBlock(CHARTER, CHARTER, line - 1, line, [text]))
+    named = _named([*blocks, *parsed.blocks])
     if ideas := [directive for directive in named if directive.kind == "idea"]:  # their order is one, too
         first, text = ideas[0], "\n".join(idea.directive_id for idea in ideas)
         order = directive_id(first.heading, ORDER, text)
@@ -63,23 +56,19 @@ def collect(parsed: Outline, settings: CharterSettings) -> tuple[Directive, ...]
 
 def of_file(path: str, parsed: Outline, position: int) -> tuple[Directive, ...]:
     """The directives of a file beside the entry file, whose front matter is not read and whose lists are no ideas."""
-    entries = [
-        (
-            block.start,
-            FILE.join(filter(None, (path, block.heading))),
-            "item" if block.kind == "idea" else block.kind,
-            block.text,
-        )
-        for block in parsed.blocks
+    blocks = [
+        replace(b, heading=FILE.join(filter(None, (path, b.heading))), kind="item" if b.kind == "idea" else b.kind)
+        for b in parsed.blocks
     ]
-    return tuple(replace(d, file=path, position=position + d.position) for d in _named(entries))
+    return tuple(replace(d, file=path, position=position + d.position) for d in _named(blocks))
 
 
-def _named(entries: Iterable[tuple[int, str, str, str]]) -> list[Directive]:
+def _named(blocks: Iterable[StatementBlock]) -> list[Directive]:
     seen: Counter[str] = Counter()
     out = []
-    for position, (line, heading, kind, text) in enumerate(sorted(entries, key=lambda entry: entry[0])):
-        first = directive_id(heading, kind, text)
+    for position, block in enumerate(blocks):
+        statement = block.heading, block.kind, block.text
+        first = directive_id(*statement)
         seen[first] += 1
-        out.append(Directive(directive_id(heading, kind, text, seen[first]), heading, kind, text, position, line + 1))
+        out.append(Directive(directive_id(*statement, seen[first]), *statement, position, block.start + 1))
     return out

@@ -10,34 +10,15 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
-from programs.charter_edit import charter_fields, set_charter, take_charter, unset_charter
 from programs.directives import CHARTER, ORDER
 from programs.errors import NotFound, ProgramError
 from programs.patches import ProgramPatch, missing, named_in
 from programs.program import Program
+from programs.settings import set_charter, unset_charter
 from programs.structure import Outline, StatementBlock, in_ideas, outline
 from programs.text import is_blank, newline_of, split_lines, with_newline
-
-__all__ = [
-    "ProgramSection",
-    "add_directive",
-    "append_ideas",
-    "charter_fields",
-    "remove_directive",
-    "reorder_ideas",
-    "replace_ideas",
-    "replace_section",
-    "sections",
-    "set_charter",
-    "spaced",
-    "take_charter",
-    "unset_charter",
-    "with_missing_patches",
-    "without",
-    "without_ideas",
-    "without_patch",
-]
 
 _MARKER = re.compile(r"^([ \t>]*)([-*+]|(\d{1,8})([.)]))([ \t]+)")
 Lines = Sequence[str]  # with their line ends
@@ -81,23 +62,18 @@ def add_directive(text: str, heading: str, item_text: str) -> str:
     """
     lines, start, end = _end_of_section(text, heading)
     old, newline = outline("".join(lines)).blocks, newline_of(text)
-    tail = [b for b in old if start <= b.start < end and b.kind in ("item", "idea") and not b.depth]
     ways = [_apart(lines, end, _list([item_text], marker, newline), newline) for marker in ("- ", "* ")]
+    tail = [b for b in old if start <= b.start < end and b.kind in ("item", "idea") and not b.depth]
     if tail and tail[-1].end == end:
-        loose = [newline] * (len(tail) > 1 and is_blank(lines[tail[-1].start - 1]))
-        more = _list([item_text], _marker(lines[tail[-1].start], step=1), newline)
-        ways.insert(0, [*_closed(lines[:end], newline), *loose, *more, *lines[end:]])
+        loose = newline * (len(tail) > 1 and is_blank(lines[tail[-1].start - 1]))
+        more = loose + _list([item_text], _marker(lines[tail[-1].start], step=1), newline)
+        ways.insert(0, _ended("".join(lines[:end]), newline) + more + "".join(lines[end:]))
     for way in ways:
-        new = outline("".join(way)).blocks
+        new = outline(way).blocks
         added = Counter(_statements(new)) - Counter(_statements(old))
         if len(new) == len(old) + 1 and [kind for _, kind, _ in added] in (["item"], ["idea"]):
-            return "".join(way)
+            return way
     raise ProgramError(f"program:{end}: cannot add a list item here", hint="check for an unclosed code fence")
-
-
-def remove_directive(text: str, directive_id: str) -> str:
-    """The text without one directive, as `without`."""
-    return without(Program.parse(text), directive_id).text
 
 
 def without(program: Program, directive_id: str) -> Program:
@@ -118,8 +94,7 @@ def without(program: Program, directive_id: str) -> Program:
     placed = [d for d in program.directives if d.file == gone.file and d.kind not in (CHARTER, ORDER)]
     block = parsed.blocks[placed.index(gone)]
     kept = _statements(b for b in parsed.blocks if not block.start <= b.start < block.end)
-    for lines in _cut(parsed, block.start, block.end):
-        text = "".join(lines)
+    for text in _cut(parsed, block.start, block.end):
         if text.strip() and _statements(outline(text).blocks) == kept:
             return program.with_files({path: text})
     raise ProgramError(f"{path}:{block.start + 1}: removing this statement would change its neighbours")
@@ -138,16 +113,13 @@ def replace_ideas(text: str, items: Sequence[str]) -> str:
     if not groups:
         heading = next((h.name for h in parsed.headings if in_ideas(h.path)), "Ideas")
         lines, _, end = _end_of_section(text, heading)
-        lines = _apart(lines, end, _list(items, "- ", newline), newline)
-    else:
-        lines = list(parsed.lines)
-    for number, (start, end) in reversed([*enumerate(groups)]):
-        new = _list(items, _marker(lines[start]), newline) if number == 0 else []
+        return _with_ideas(parsed, _apart(lines, end, _list(items, "- ", newline), newline), items)
+    lines = list(parsed.lines)
+    for start, end in reversed(groups):
+        new = _list(items, _marker(lines[start]), newline) if start == groups[0][0] else ""
         while not new and end < len(lines) and is_blank(lines[end]):
             end += 1
-        if new and not lines[end - 1].endswith(("\n", "\r")):
-            new[-1] = new[-1].rstrip("\r\n")
-        lines[start:end] = new
+        lines[start:end] = [new if lines[end - 1].endswith(("\n", "\r")) else new.rstrip("\r\n")]
     return _with_ideas(parsed, "".join(lines), items)
 
 
@@ -161,7 +133,7 @@ def append_ideas(text: str, items: Sequence[str]) -> str:
     known = [block for block in parsed.blocks if block.kind == "idea"]
     step = sum(start <= block.start < end and not block.depth for block in known)
     new = _list(items, _marker(parsed.lines[start], step), newline)
-    changed = "".join([*_closed(parsed.lines[:end], newline), *new, *parsed.lines[end:]])
+    changed = _ended("".join(parsed.lines[:end]), newline) + new + "".join(parsed.lines[end:])
     return _with_ideas(parsed, changed, [*(block.text for block in known), *items])
 
 
@@ -258,33 +230,33 @@ def _end_of_section(text: str, heading: str) -> tuple[list[str], int, int]:
     return lines, start, end
 
 
-def _apart(lines: Lines, end: int, new: Lines, newline: str) -> list[str]:
-    """Lines with others in them, and a blank line before and after those."""
-    before = [newline] if end and not is_blank(lines[end - 1]) else []
-    after = [newline] if end < len(lines) and not is_blank(lines[end]) else []
-    return [*_closed(lines[:end], newline), *before, *new, *after, *lines[end:]]
+def _apart(lines: Lines, end: int, new: str, newline: str) -> str:
+    """Lines with a text in them, and a blank line before and after it."""
+    head, tail = "".join(lines[:end]), "".join(lines[end:])
+    after = newline if tail and not is_blank(lines[end]) else ""
+    return (spaced(head, newline) if head else "") + new + after + tail
 
 
-def _cut(parsed: Outline, start: int, end: int) -> Iterable[list[str]]:
+def _cut(parsed: Outline, start: int, end: int) -> Iterable[str]:
     """Ways to remove lines: with the surplus blank lines, without them, and leaving a blank line instead."""
-    lines = list(parsed.lines)
-    last, first = end, start
+    lines, last, first = parsed.lines, end, start
     if start == parsed.body or is_blank(lines[start - 1]):
         while last < len(lines) and is_blank(lines[last]):
             last += 1
         while last == len(lines) and first > parsed.body and is_blank(lines[first - 1]):
             first -= 1
-    yield lines[:first] + lines[last:]
-    yield lines[:start] + lines[end:]
-    yield [*lines[:start], newline_of("".join(lines)), *lines[end:]]
+    yield "".join(lines[:first] + lines[last:])
+    yield "".join(lines[:start] + lines[end:])
+    yield "".join([*lines[:start], newline_of("".join(lines)), *lines[end:]])
 
 
 def _idea_lists(parsed: Outline) -> list[tuple[int, int]]:
     """Line ranges of the lists of ideas; lists separated only by blank lines count as one."""
     groups: list[tuple[int, int]] = []
     for block in (b for b in parsed.blocks if b.kind == "idea"):
-        if groups and all(is_blank(line) for line in parsed.lines[groups[-1][1] : block.start]):
-            groups[-1] = (groups[-1][0], max(groups[-1][1], block.end))
+        start, end = groups[-1] if groups else (0, -1)
+        if groups and all(map(is_blank, parsed.lines[end : block.start])):
+            groups[-1] = start, max(end, block.end)
         else:
             groups.append((block.start, block.end))
     return groups
@@ -299,12 +271,11 @@ def _outside(parsed: Outline) -> list[tuple[str, str, str]]:
 def _with_ideas(old: Outline, text: str, items: Sequence[str]) -> str:
     """The text, if its ideas are these and its other statements are as before. Raises ProgramError."""
     new = outline(text)
-    got = [" ".join(block.text.split()) for block in new.blocks if block.kind == "idea"]
-    for number, item in enumerate(items, 1):
-        if number > len(got) or got[number - 1] != " ".join(item.split()):
-            raise ProgramError(f"program:1: idea {number} is not a single list item: {item[:60]!r}")
-    if len(got) > len(items):
-        raise ProgramError("program:1: markdown parses the new ideas as more items than were given")
+    got = [block.text.split() for block in new.blocks if block.kind == "idea"]
+    for number, (item, words) in enumerate(zip_longest(map(str.split, items), got), 1):
+        if item != words:
+            shown = " ".join(item or words or ())
+            raise ProgramError(f"program:1: idea {number} is not a single list item: {shown[:60]!r}")
     if _outside(old) != _statements(b for b in new.blocks if b.kind != "idea"):
         raise ProgramError("program:1: writing the Ideas list would change other statements")
     return text
@@ -319,21 +290,16 @@ def _marker(line: str, step: int = 0) -> str:
     return match[1] + number + match[5]
 
 
-def _list(items: Sequence[str], marker: str, newline: str) -> list[str]:
-    """List items as lines; those after the first of an item are indented."""
-    out = []
+def _list(items: Sequence[str], marker: str, newline: str) -> str:
+    """List items; the lines after the first of an item are indented."""
+    out = ""
     for number, item in enumerate(items):
         own = _marker(marker, number)
+        first, *more = (line.strip() for line in item.strip().split("\n"))
         indent = " " * len(own.expandtabs(4))
-        first, *more = item.strip().split("\n")
-        out.append(own + first.strip() + newline)
-        out += [(indent + line.strip() if line.strip() else "") + newline for line in more]
+        out += newline.join([own + first, *(line and indent + line for line in more), ""])
     return out
 
 
 def _ended(text: str, newline: str) -> str:
     return text if text.endswith(("\n", "\r")) else text + newline
-
-
-def _closed(lines: Lines, newline: str) -> list[str]:
-    return [*lines[:-1], _ended(lines[-1], newline)] if lines else []

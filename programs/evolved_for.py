@@ -84,11 +84,6 @@ def without_label(raw: bytes) -> tuple[bytes, EvolvedFor | None]:
     researcher, models, rewritten = ((part or b"").decode("utf-8", "replace") for part in match.groups())
     names = tuple(name.strip() for name in models.split(",") if name.strip())
     before, after = raw[: match.start()], raw[match.end() :]
-    if not after.strip():
-        return _without_newline(before), EvolvedFor(researcher, names, rewritten)
+    if not after.strip():  # the end of the line before is that of `with_label`
+        before, after = re.sub(rb"(?:\r\n|\n|\r)\Z", b"", before), b""
     return before + after, EvolvedFor(researcher, names, rewritten)
-
-
-def _without_newline(raw: bytes) -> bytes:
-    """Without the one line end that `with_label` put before the line."""
-    return next((raw.removesuffix(end) for end in (b"\r\n", b"\n", b"\r") if raw.endswith(end)), raw)

@@ -69,12 +69,11 @@ def gathered(
             living[source] = others.pop(source)
             continue
         for _, _, candidates in named_files(lines, body, source):
-            known = next(((path, found) for path in candidates if (found := read(path)) is not None), None)
-            if known is None or known[0] in (entry, *others, *living) or is_about_repository(known[0]):
-                continue
-            others[known[0]] = known[1]
-            waiting.append(known)
-            require_size([(entry, raw), *others.items(), *living.items()], where)
+            path, found = next(((one, text) for one in candidates if (text := read(one)) is not None), (entry, b""))
+            if path not in (entry, *others, *living) and not is_about_repository(path):
+                others[path] = found
+                waiting.append((path, found))
+                require_size([(entry, raw), *others.items(), *living.items()], where)
     return others, living
 
 
@@ -98,11 +97,9 @@ def require_size(files: Sequence[tuple[str, bytes]], where: str) -> None:
     folders = {str(above) for path, _ in files for above in PurePosixPath(path).parents}
     if twice := sorted(folders & {path for path, _ in files}):
         raise ProgramError(f"{where}:1: {twice[0]} is a file and a folder", hint="give one of them another name")
-    for count, most, what in (
-        (len(files), MAX_FILES, "files"),
-        (sum(len(raw) for _, raw in files), MAX_BYTES, "bytes together"),
-        (sum(raw.count(b"\n") for _, raw in files), MAX_LINES, "lines together"),
-    ):
+    together = b"".join(raw for _, raw in files)
+    limits = {"files": (len(files), MAX_FILES), "bytes together": (len(together), MAX_BYTES)}
+    for what, (count, most) in {**limits, "lines together": (together.count(b"\n"), MAX_LINES)}.items():
         if count > most:
             message = f"{where}:1: the program has {count:,} {what}; the maximum is {most:,}"
             raise ProgramError(message, hint="only the entry file and what it links to or names belong to a program")
@@ -110,14 +107,14 @@ def require_size(files: Sequence[tuple[str, bytes]], where: str) -> None:
 
 def is_document(text: str | bytes) -> bool:
     """Whether a text is that of several files."""
-    start = text[:500] if isinstance(text, str) else text[:500].decode("utf-8", "replace")
-    return HEAD.match(start) is not None
+    start = text[:500]
+    return HEAD.match(start if isinstance(start, str) else start.decode("utf-8", "replace")) is not None
 
 
 def packed(files: Files, living: Files) -> str:
     """The text of these files; each ends with a line end."""
-    heads = [*(f"==> {path} <==" for path, _ in files), *(f"==> {path} (living) <==" for path, _ in living)]
-    return "".join(f"{head}\n{raw.decode()}" for head, (_, raw) in zip(heads, (*files, *living), strict=True))
+    every = [(path, raw, "") for path, raw in files] + [(path, raw, " (living)") for path, raw in living]
+    return "".join(f"==> {path}{mark} <==\n{raw.decode()}" for path, raw, mark in every)
 
 
 def unpacked(text: str, file: str) -> tuple[str, dict[str, str], dict[str, str]]:

@@ -1,21 +1,28 @@
 """Reads files that may come from someone else: regular ones only, never through a link, never more than a limit.
 
-A pipe would block for ever, a link can lead to any file of the user, and a device never ends.
+A pipe would block for ever, a link can lead to any file of the user, and a device never ends. In zip archives, Python
+bounds the decompression of deflate only: 2,000 bytes of bzip2 or LZMA can become gigabytes. So these are refused.
 """
 
 from __future__ import annotations
 
 import errno
+import io
 import os
 import shutil
 import stat
+import struct
+import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
+from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from programs.errors import Corrupt
 
 MOST_LINE = MOST_TEXT = 64 << 20  # bytes; the longest records hold a few files of text
+_CHUNK = 1 << 16
 
 
 def open_regular(path: Path) -> BinaryIO:
@@ -75,3 +82,34 @@ def copy_regular(source: Path, target: Path) -> None:
     for path in sorted(source.iterdir()):
         if is_regular(path) or stat.S_ISDIR(path.lstat().st_mode):
             copy_regular(path, target / path.name)
+
+
+@contextmanager
+def open_zip(file: IO[bytes]) -> Iterator[ZipFile]:
+    """The archive in a file. Raises BadZipFile for everything that can be wrong with it."""
+    try:
+        with ZipFile(file) as archive:
+            yield archive
+    except (zlib.error, struct.error, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
+        raise BadZipFile(f"damaged, or encrypted: {error}") from None
+
+
+def extract(archive: ZipFile, entry: ZipInfo, target: IO[bytes], most: int) -> int:
+    """Write an entry's content; the number of bytes. Raises BadZipFile if there are more than ``most``."""
+    if entry.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
+        raise BadZipFile(f"{entry.filename!r} is compressed by another method than deflate")
+    count = 0
+    with archive.open(entry) as stream:
+        while chunk := stream.read(_CHUNK):
+            count += len(chunk)
+            if count > most:
+                raise BadZipFile(f"{entry.filename!r} is larger than {most:,} bytes")
+            target.write(chunk)
+    return count
+
+
+def read_entry(archive: ZipFile, entry: ZipInfo, most: int) -> bytes:
+    """The content of an entry. Raises BadZipFile."""
+    content = io.BytesIO()
+    extract(archive, entry, content, most)
+    return content.getvalue()

@@ -5,37 +5,31 @@ from __future__ import annotations
 import errno
 import io
 import os
+import posixpath
 import stat
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from zipfile import BadZipFile
 
-from programs.archives import open_zip, read_entry
 from programs.errors import Ambiguous, EnvironmentProblem, NotFound, ProgramError
-from programs.file_set import ENTRY, gathered, is_about_repository, named_files, require_path
+from programs.file_set import ENTRY, is_about_repository, is_document, named_files, require_path
+from programs.files import open_zip, read_entry
 from programs.program import Program
 from programs.text import MAX_BYTES, split_lines
 
-_AGENTS = ("AGENTS.md", "CLAUDE.md")
 _MOST_LISTED = 2_000  # files and folders that are looked at for markdown that is not part of the program
 
 
 def load(path: Path | str) -> Program:
     """The program at a path: a file or a folder. Raises NotFound, Ambiguous, EnvironmentProblem or ProgramError."""
     path = Path(path)
-    entry = entry_of(path) if path.is_dir() else path
-    loaded = Program.load(entry)
-    if loaded.is_set:
-        return loaded
-    name = unicodedata.normalize("NFC", entry.name)
-    others, living = gathered(name, loaded.raw, lambda path: _read(entry.parent, path), str(entry))
-    if not others and not living and not path.is_dir():
-        return loaded
-    called = path.resolve().name if path.is_dir() else path.stem
-    whole = Program.parse(loaded.raw, called, file=str(entry), others=others, living=living, entry=name)
-    return replace(whole, evolved_for=loaded.evolved_for)
+    entry, name = (entry_of(path), path.resolve().name) if path.is_dir() else (path, path.stem)
+    raw = _start_of(entry)
+    if is_document(raw):
+        return Program.parse(raw, entry.stem, file=str(entry))
+    called = unicodedata.normalize("NFC", entry.name)
+    return Program.gather(raw, lambda path: _read(entry.parent, path), name, called, str(entry))
 
 
 def entry_of(folder: Path) -> Path:
@@ -53,17 +47,18 @@ def entry_among(files: Mapping[str, bytes], where: str) -> str:
     Of several of the same rank, the one that no other links to or names. Raises NotFound, or Ambiguous.
     """
     names = sorted(files)
-    ranks = ([ENTRY], [name.lower() for name in _AGENTS], ["readme.md"], [name.lower() for name in names])
-    for rank in ranks:
+    for rank in ([ENTRY], ["agents.md", "claude.md"], ["readme.md"], [name.lower() for name in names]):
         entries = [name for name in names if name.lower() in rank]
-        if ENTRY not in entries and len({files[name] for name in entries}) > 1:
-            if len(above := [name for name in entries if not _is_named(name, entries, files)]) == 1:
-                return above[0]
+        if ENTRY in entries:
+            return ENTRY
+        if len({files[name] for name in entries}) == 1:  # copies of each other
+            return entries[0]
+        if len(above := [name for name in entries if not _is_named(name, entries, files)]) == 1:
+            return above[0]
+        if entries:
             shown = ", ".join(entries[:4])
             hint = f"name the file to begin with, or call it {ENTRY}"
             raise Ambiguous(f"{where}: {len(entries)} files could be the entry file of the program: {shown}", hint=hint)
-        if entries:
-            return ENTRY if ENTRY in entries else entries[0]
     raise NotFound(f"{where}: there is no .md file to begin with", hint=f"a program's entry file is {ENTRY}")
 
 
@@ -82,11 +77,10 @@ def from_zip(raw: bytes, file: str) -> tuple[Program, list[str]]:
         files = _unzipped(raw, file)
     except (BadZipFile, OSError):
         raise ProgramError(f"{file}:1: the zip archive cannot be read", hint="zip the folder again") from None
-    while files and len({path.split("/")[0] for path in files}) == 1 and all("/" in path for path in files):
-        files = {path.split("/", 1)[1]: text for path, text in files.items()}
+    top = posixpath.commonpath(map(posixpath.dirname, files)) if files else ""
+    files = {path.removeprefix(f"{top}/"): text for path, text in files.items()}
     entry = entry_among({path: text for path, text in files.items() if "/" not in path}, file)
-    others, living = gathered(entry, files[entry], files.get, file)
-    program = Program.parse(files[entry], file, others=others, living=living, entry=entry)
+    program = Program.gather(files[entry], files.get, file, entry)
     return program, _unused(files, program)
 
 
@@ -129,9 +123,14 @@ def _unused(paths: Iterable[str], program: Program) -> list[str]:
 
 
 def _start_of(path: Path) -> bytes:
-    """As much of a file as is needed to refuse one that is too large."""
-    with path.open("rb") as file:
-        return file.read(MAX_BYTES + 1)
+    """As much of a file as is needed to refuse one that is too large, or never ends."""
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        raise NotFound(f"{path}: no such file", hint="give the path of a program.md") from None
+    except OSError as error:
+        raise EnvironmentProblem(f"{path}: {error.strerror}") from None
 
 
 def _read(root: Path, path: str) -> bytes | None:
@@ -139,11 +138,12 @@ def _read(root: Path, path: str) -> bytes | None:
     try:
         forms = (root / unicodedata.normalize(form, path) for form in ("NFC", "NFD"))
         existing = next((each for each in forms if each.is_file()), None)
-        if existing is not None and not existing.resolve().is_relative_to(root.resolve()):
-            message = f"{existing}:1: this symbolic link leads out of the folder {root}"
-            raise ProgramError(message, hint="copy the file into the program's folder")
-        return _start_of(existing) if existing else None
+        outside = existing is not None and not existing.resolve().is_relative_to(root.resolve())
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             return None
         raise EnvironmentProblem(f"{root / path}: {error.strerror}") from None
+    if outside:
+        message = f"{existing}:1: this symbolic link leads out of the folder {root}"
+        raise ProgramError(message, hint="copy the file into the program's folder")
+    return _start_of(existing) if existing else None

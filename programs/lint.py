@@ -5,13 +5,13 @@ from __future__ import annotations
 import difflib
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from programs.charter import Charter
-from programs.charter_edit import settings_of
+from programs.directives import CHARTER, ORDER
 from programs.errors import ProgramError
 from programs.file_set import is_about_repository, named_files
 from programs.front_matter import locate
@@ -20,7 +20,7 @@ from programs.patches import ProgramPatch, named_in
 from programs.program import Program
 from programs.roles import addressee, roles
 from programs.structure import PATH, Outline, in_ideas, outline
-from programs.text import one_line
+from programs.text import is_blank, one_line
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -86,12 +86,8 @@ class LintMessage:
         """As JSON; without ``file`` for the entry file."""
         return {key: value for key, value in asdict(self).items() if key != "file" or value}
 
-    def at(self, file: str) -> str:
-        """One line for people and editors: ``program.md:7: warning: … [code]``; ``file``: the entry file."""
-        return f"{self.file or file}:{self.line}: {self.level}: {self.message} [{self.code}]"
 
-
-def message(line: int, code: str, *values: object, file: str = "") -> LintMessage:
+def _message(line: int, code: str, *values: object, file: str = "") -> LintMessage:
     """What CODES says of these values, which may be a stranger's text, on one line."""
     level, template = CODES[code]
     text = one_line(template.format(*values))
@@ -99,11 +95,15 @@ def message(line: int, code: str, *values: object, file: str = "") -> LintMessag
     return LintMessage(line, level, code, text, one_line(file))
 
 
+def _no_task(_: object) -> str:
+    return ""
+
+
 def lint(
     program: Program,
-    unread: Callable[[str], str] | None = None,
-    doubt_screen: Callable[[Charter], str] | None = None,
-    misfit: Callable[[ProgramPatch], str] | None = None,
+    unread: Callable[[str], str] = _no_task,
+    doubt_screen: Callable[[Charter], str] = _no_task,
+    misfit: Callable[[ProgramPatch], str] = _no_task,
 ) -> list[LintMessage]:
     """Messages by file, in the order of their lines. ``unread(term)``: why the task cannot read it, empty if it can;
     ``doubt_screen(charter)``: why its screening does not pay on the task, or an empty string; ``misfit(patch)``: why a
@@ -111,108 +111,102 @@ def lint(
     parsed = outline(program.text)
     found = [
         *_charter(program),
-        *(_screens(program, doubt_screen) if doubt_screen else ()),
+        *_screens(program, doubt_screen),
         *_ideas(program, unread),
         *_lists(program, parsed),
         *_patches(program, misfit),
-        *_roles(program),
         *_whole(program, parsed),
         *_text(program, parsed, ""),
     ]
-    messages = [message(*one) for one in found]
+    messages = [_message(*one) for one in found]
     for path, text in program.further.items():
-        messages += [message(*one, file=path) for one in _further(program, path, outline(text))]
+        messages += [_message(*one, file=path) for one in _further(program, path, outline(text))]
     return sorted(messages, key=lambda m: (m.file, m.line, m.code))
 
 
-def check(
-    raw: str | bytes,
-    file: str,
-    unread: Callable[[str], str] | None = None,
-    doubt_screen: Callable[[Charter], str] | None = None,
-    misfit: Callable[[ProgramPatch], str] | None = None,
-) -> list[LintMessage]:
+def check(raw: str | bytes, file: str, *of_task: Callable[[Any], str]) -> list[LintMessage]:
     """Like ``lint``, for any text: the error of one that is not a valid program."""
     try:
-        return lint(Program.parse(raw, file), unread, doubt_screen, misfit)
+        return lint(Program.parse(raw, file), *of_task)
     except ProgramError as error:
         said = re.match(r"(?:(.*?):)?(\d+): (.*)", error.message.removeprefix(f"{file}:"), re.DOTALL)
         where, line, text = said.groups() if said else ("", 1, error.message)
-        return [message(int(line), "unreadable", text, file=where or "")]
+        return [_message(int(line), "unreadable", text, file=where or "")]
 
 
 def _charter(program: Program) -> Iterator[Finding]:
     """Settings that have no effect: a field outside the phases if it has none in any of them, or is set by all."""
-    settings, charter = settings_of(program.text), program.charter
-    parts = [one for _, one in charter.by_phase()]
-    idle = [_idle(one, program) for one in parts]
-    for field, line in settings.set_fields:
-        whys = [each.get(field, "") for each in idle]
-        if charter.phases and all(field in phase.overrides for phase in charter.phases):
-            whys = ["every phase sets it"]
+    charter, lines = program.charter, program.settings.lines
+    parts = charter.by_phase()
+    idle = [_idle(own, program) for _, own in parts]
+    for field, line in program.settings.set_fields.items():
+        by_all = charter.phases and all(field in phase.overrides for phase in charter.phases)
+        whys = ["every phase sets it"] if by_all else [each.get(field) for each in idle]
         if all(whys):
             yield line, "no-effect", field, whys[0]
     for at, phase in enumerate(charter.phases):
-        if why := _idle_phase(charter, at):
-            yield settings.lines[f"phases.{at}"], "no-effect", f"phase {at + 1}", why
-        for field in phase.overrides:
-            if why := idle[at].get(field, ""):
-                yield settings.lines[f"phases.{at}.{field}"], "no-effect", f"phase {at + 1}: {field}", why
+        begin, previous = parts[at - 1] if at else (0.0, None)
+        why = "its settings are those of the phase before it" if parts[at][1] == previous else ""
+        if begin >= 1 - charter.confirm:
+            kept = f"confirm keeps the last {charter.confirm:.0%} for the end"
+            why = f"it begins at {begin:.0%} of the budget, and {kept}"
+        if why:
+            yield lines[f"phases.{at}"], "no-effect", f"phase {at + 1}", why
+        for field in (each for each in phase.overrides if each in idle[at]):
+            yield lines[f"phases.{at}.{field}"], "no-effect", f"phase {at + 1}: {field}", idle[at][field]
 
 
 def _idle(charter: Charter, program: Program) -> dict[str, str]:
     """The fields that have no effect in a charter without phases, and why."""
-    idle = {
-        "keep.margin": charter.keep.rule != "margin" and "keep.rule is not margin",
-        "keep.pairs": charter.keep.rule != "paired" and "keep.rule is not paired",
-        "plateau.then": charter.plateau.after == 0 and "plateau.after is 0, so there is no plateau",
-        "rotate": len(charter.focus) == 1 and "focus has only one group",
-        "screen.promote": charter.screen.fraction == 1 and "screen.fraction is 1, so there is no screening",
-        "screen.fraction": charter.screen.fraction < 1
-        and charter.wave == 1
-        and "a wave of 1 has nothing to rank, so every candidate is promoted",
-        "proposers": "queue" in charter.proposers
-        and not any(i.terms for i in program.ideas)
-        and "it contains queue, but no idea names an edit in backticks",
-        "standups": len(roles(program)) < 2 and "the program has fewer than two roles",
-    }
-    return {field: why for field, why in idle.items() if why}
-
-
-def _idle_phase(charter: Charter, at: int) -> str:
-    """Why a phase changes nothing, or an empty string."""
-    phases = charter.by_phase()
-    begin = phases[at - 1][0] if at else 0.0
-    if begin >= 1 - charter.confirm:
-        return f"it begins at {begin:.0%} of the budget, and confirm keeps the last {charter.confirm:.0%} for the end"
-    return "its settings are those of the phase before it" if at and phases[at][1] == phases[at - 1][1] else ""
+    screens = charter.screen.fraction < 1
+    rows = (
+        ("keep.margin", charter.keep.rule != "margin", "keep.rule is not margin"),
+        ("keep.pairs", charter.keep.rule != "paired", "keep.rule is not paired"),
+        ("plateau.then", not charter.plateau.after, "plateau.after is 0, so there is no plateau"),
+        ("rotate", len(charter.focus) == 1, "focus has only one group"),
+        ("screen.promote", not screens, "screen.fraction is 1, so there is no screening"),
+        (
+            "screen.fraction",
+            screens and charter.wave == 1,
+            "a wave of 1 has nothing to rank, so every candidate is promoted",
+        ),
+        (
+            "proposers",
+            "queue" in charter.proposers and not any(i.terms for i in program.ideas),
+            "it contains queue, but no idea names an edit in backticks",
+        ),
+        ("standups", len(roles(program)) < 2, "the program has fewer than two roles"),
+    )
+    return {field: why for field, is_idle, why in rows if is_idle}
 
 
 def _screens(program: Program, doubt: Callable[[Charter], str]) -> Iterator[Finding]:
     """One for each line that sets a screen which does not pay."""
-    lines, whys = settings_of(program.text).lines, dict[int, str]()
+    lines, whys = program.settings.lines, dict[int, str]()
     for at, (_, charter) in enumerate(program.charter.by_phase()):
         if why := doubt(charter):
             whys.setdefault(lines.get(f"phases.{at}.screen.fraction") or lines["screen.fraction"], why)
     yield from ((line, "below-break-even", why) for line, why in whys.items())
 
 
-def _ideas(program: Program, unread: Callable[[str], str] | None) -> Iterator[Finding]:
+def _ideas(program: Program, unread: Callable[[str], str]) -> Iterator[Finding]:
     queued = any("queue" in charter.proposers for _, charter in program.charter.by_phase())
     if any(i.terms for i in program.ideas) and not queued:
         yield program.ideas[0].line, "ideas-not-queued"
-    own = {patch.edit_name for patch in program.patches}
+    own, known = {patch.edit_name for patch in program.patches}, roles(program)
     for idea in program.ideas:
         if _has_open_backtick(idea.text):
             yield idea.line, "open-backtick"
         elif not idea.terms:
             yield idea.line, "no-edit"
+        if len(known) > 1 and idea.role and addressee(idea.role, known) is None:
+            yield idea.line, "unknown-role", idea.role, ", ".join(role.name for role in known)
         names = Counter(re.split(r"[=:]", term)[0].strip().casefold() for term in idea.terms if "=" in term)
         yield from ((idea.line, "set-twice", name) for name, count in names.items() if count > 1)
         for term in (*idea.terms, *map(str, idea.conditions)):
             if name := named_in(term):
                 yield idea.line, "no-patch", name
-            elif unread and term not in own and (why := unread(term)):
+            elif term not in own and (why := unread(term)):
                 yield idea.line, "unknown-term", why
 
 
@@ -227,16 +221,18 @@ def _lists(program: Program, parsed: Outline) -> Iterator[Finding]:
     for block in parsed.blocks:
         if block.kind == "code" and in_ideas(block.heading) and "patch:" not in parsed.lines[block.start]:
             yield block.start + 1, "code-no-idea"
-    if not program.ideas and any(in_ideas(h.path) for h in parsed.headings):
+    if program.ideas:
+        return
+    if any(in_ideas(h.path) for h in parsed.headings):
         yield 1, "no-list"
     listed = (b for b in parsed.blocks if b.kind == "item" and any("=" in term for term in split(b.terms)[0]))
-    with_edits = () if program.ideas else tuple(b.heading + PATH for b in listed)
-    for one in (h for h in parsed.headings if _NEARLY_IDEAS.fullmatch(h.title)):
-        if any(path.startswith(one.path + PATH) for path in with_edits):
+    with_edits = tuple(b.heading + PATH for b in listed)
+    for one in parsed.headings:
+        if _NEARLY_IDEAS.fullmatch(one.title) and any(path.startswith(one.path + PATH) for path in with_edits):
             yield one.start + 1, "heading-not-ideas", one.title
 
 
-def _patches(program: Program, misfit: Callable[[ProgramPatch], str] | None) -> Iterator[Finding]:
+def _patches(program: Program, misfit: Callable[[ProgramPatch], str]) -> Iterator[Finding]:
     named = {term for idea in program.ideas for term in idea.terms}
     for patch in program.patches:
         if patch.problem:
@@ -244,33 +240,26 @@ def _patches(program: Program, misfit: Callable[[ProgramPatch], str] | None) -> 
             continue
         if patch.edit_name not in named:
             yield patch.line, "unused-patch", patch.name
-        if misfit and (why := misfit(patch)):
+        if why := misfit(patch):
             yield patch.line, "misfit", patch.name, why
 
 
-def _roles(program: Program) -> Iterator[Finding]:
-    known = roles(program)
-    for idea in program.ideas:
-        if len(known) > 1 and idea.role and addressee(idea.role, known) is None:
-            yield idea.line, "unknown-role", idea.role, ", ".join(role.name for role in known)
-
-
 def _whole(program: Program, parsed: Outline) -> Iterator[Finding]:
-    if not any(d.kind not in ("charter", "order") for d in program.directives):
+    if all(d.kind in (CHARTER, ORDER) for d in program.directives):
         yield parsed.body + 1, "no-prose"
-    elif not program.ideas and not settings_of(program.text).set_fields:
+    elif not program.ideas and not program.settings.set_fields:
         yield 1, "like-stock"
 
 
 def _text(program: Program, parsed: Outline, path: str) -> Iterator[Finding]:
     """Findings about the text of any file."""
-    code = [block for block in parsed.blocks if block.kind == "code"]
-    for block in code:
+    inside = set[int]()
+    for block in (b for b in parsed.blocks if b.kind == "code"):
         first, *rest = parsed.lines[block.start : block.end]
         fence = first.lstrip(" \t>")[:3]
         if fence in ("```", "~~~") and fence not in "".join(rest):
             yield block.start + 1, "open-fence"
-    inside = {i for block in code for i in range(block.start, block.end)}
+        inside.update(range(block.start, block.end))
     ignored = ((at + 1, "settings-ignored", key) for at, key in _ignored(parsed) if at not in inside)
     yield from islice(ignored, 1)  # the others follow from it
     known = {name for name, _ in (*program.files, *program.living)}
@@ -283,20 +272,16 @@ def _ignored(parsed: Outline) -> Iterator[tuple[int, str]]:
     """Lines that look like settings and are none, with their keys: in the front matter, in the lines below it up to an
     empty one, and further below those that look like the key metaloop."""
     start, end = locate(parsed.lines).block or (0, 0)
-    top = next((i for i in range(parsed.body, len(parsed.lines)) if _ends_top(parsed.lines[i])), len(parsed.lines))
-    names = Charter.model_fields.keys() - _COMMON
+    at_top, names = True, Charter.model_fields.keys() - _COMMON
     for i, line in enumerate(parsed.lines):
-        key = _KEY.match(line) if i < top else None
+        at_top &= i < parsed.body or not (is_blank(line) or line.startswith(("#", "---")))
+        key = _KEY.match(line) if at_top else None
         nearly = key and difflib.get_close_matches(re.sub(r"\W|_", "", key[1]).lower(), ["metaloop"], 1, 0.75)
         if not start <= i < end and (_NEARLY_OURS.match(line.strip()) or nearly or (key and key[1] in names)):
             yield i, key[1] if key else "metaloop"
 
 
-def _ends_top(line: str) -> bool:
-    return not line.strip() or line.startswith(("#", "---"))
-
-
-def _further(program: Program, path: str, parsed: Outline) -> Iterable[Finding]:
+def _further(program: Program, path: str, parsed: Outline) -> Iterator[Finding]:
     """Findings about a file beside the entry file, whose front matter belongs to other tools."""
     yield from _text(program, parsed, path)
     entry, block = program.files[0][0], locate(parsed.lines).block

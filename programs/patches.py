@@ -14,7 +14,7 @@ An idea of the same program applies it as `patch:zoom`. The file may be left out
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -24,6 +24,7 @@ from programs.structure import Outline
 LINES, PATCHES = 60, 8  # of one patch, and patches of one program
 SEARCH, MIDDLE, REPLACE = "<<<<<<< SEARCH", "=======", ">>>>>>> REPLACE"
 FORM = f"{SEARCH}, lines, {MIDDLE}, lines, {REPLACE}, each mark on a line of its own"
+_MARK = re.compile(rf"^({SEARCH}|{MIDDLE}|{REPLACE})[^\S\n]*$\n?", re.MULTILINE)
 _FENCE = re.compile(r"(?:[-*+][ \t]|[ \t>])*(?:`{3,}|~{3,})[ \t]*patch:(\S*)[ \t]*(\S*)[ \t]*")
 _NAME = re.compile(r"[A-Za-z]\w{0,39}", re.ASCII)
 _EDIT = re.compile(r"patch_\w+_[0-9a-f]{6}", re.ASCII)  # of `ProgramPatch.edit_name`
@@ -68,48 +69,43 @@ def collect(parsed: Outline) -> tuple[ProgramPatch, ...]:
         opened = _FENCE.match(parsed.lines[block.start]) if block.kind == "code" else None
         if opened is None:
             continue
-        blocks, problem = _read(block.text.partition("\n")[2].split("\n"))
-        if not _NAME.fullmatch(opened[1]):
+        name, file = opened.groups()
+        blocks, problem = _read(block.text.partition("\n")[2])
+        if not _NAME.fullmatch(name):
             problem = "its name is not a word of at most 40 letters, digits and underscores"
-        elif any(other.name.lower() == opened[1].lower() for other in patches):
+        elif name.lower() in (other.name.lower() for other in patches):
             problem = "another patch above it has this name"
         elif len(patches) >= PATCHES:
             problem = f"a program has at most {PATCHES} patches"
-        patches.append(ProgramPatch(opened[1], opened[2], blocks, block.start + 1, problem))
+        patches.append(ProgramPatch(name, file, blocks, block.start + 1, problem))
     return tuple(patches)
 
 
-def _read(lines: Sequence[str]) -> tuple[tuple[Block, ...], str]:
+def _read(text: str) -> tuple[tuple[Block, ...], str]:
     """The blocks of a patch, or none and the problem."""
     try:
-        blocks = tuple(blocks_of(lines))
+        blocks = blocks_of(text)
     except BadBlock as bad:
         return (), str(bad)
     if not all(new.strip() for _, new in blocks):
         return (), "a replacement is empty; to remove lines, search for one more line and repeat it"
     if any(old == new for old, new in blocks):
         return (), "a replacement equals its search text"
-    size = sum(text.count("\n") + 1 for block in blocks for text in block)
+    size = sum(part.count("\n") + 1 for block in blocks for part in block)
     return (blocks, "") if size <= LINES else ((), f"it has {size} lines; the maximum is {LINES}")
 
 
-def blocks_of(lines: Sequence[str]) -> Iterator[Block]:
-    """The search/replace blocks in these lines, at least one. Raises BadBlock."""
-    at, any_block = 0, False
-    while at < len(lines):
-        if not lines[at].strip():
-            at += 1
-            continue
-        marks = [i for i in range(at, len(lines)) if lines[i].rstrip() in (SEARCH, MIDDLE, REPLACE)][:3]
-        if [lines[i].rstrip() for i in marks] != [SEARCH, MIDDLE, REPLACE] or marks[0] != at:
-            raise BadBlock(f"a block is {FORM}")
-        old, new = lines[at + 1 : marks[1]], lines[marks[1] + 1 : marks[2]]
-        if not any(one.strip() for one in old):
-            raise BadBlock("a search text is empty")
-        yield "\n".join(old), "\n".join(new)
-        at, any_block = marks[2] + 1, True
-    if not any_block:
+def blocks_of(text: str) -> tuple[Block, ...]:
+    """The search/replace blocks in a text, at least one. Raises BadBlock."""
+    parts = _MARK.split(text)
+    marks, texts = parts[1::2], [part.removesuffix("\n") for part in parts[::2]]
+    if not text.strip():
         raise BadBlock("it contains no block")
+    if marks != [SEARCH, MIDDLE, REPLACE] * max(1, len(marks) // 3) or any(map(str.strip, texts[::3])):
+        raise BadBlock(f"a block is {FORM}")
+    if not all(map(str.strip, texts[1::3])):
+        raise BadBlock("a search text is empty")
+    return tuple(zip(texts[1::3], texts[2::3], strict=True))
 
 
 def named_in(term: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -14,16 +14,16 @@ from programs import ideas as _ideas
 from programs import patches as _patches
 from programs.charter import Charter
 from programs.directives import CHARTER, ORDER, Directive
-from programs.errors import EnvironmentProblem, NotFound, ProgramError
+from programs.errors import EnvironmentProblem, ProgramError
 from programs.evolved_for import EvolvedFor, with_label, without_label
 from programs.file_set import ENTRY, HEAD, Files, gathered, is_document, packed, require_path, require_size, unpacked
-from programs.front_matter import locate
+from programs.front_matter import without_front_matter
 from programs.ideas import ProgramIdea
 from programs.ids import content_id, normalise
 from programs.patches import ProgramPatch
-from programs.settings import read_settings
+from programs.settings import CharterSettings, settings_of
 from programs.structure import PATH, outline
-from programs.text import BOM, MAX_BYTES, decode, split_lines
+from programs.text import BOM, decode
 
 _WORD = re.compile(r"\w+(?:['’\-.]\w+)*")
 # Scripts without spaces between words: Thai, Lao, Myanmar, Khmer, kana, Han. A word has about two characters.
@@ -44,12 +44,16 @@ class Program:
 
     files: Files
     name: str
-    charter: Charter = field(compare=False)
+    settings: CharterSettings = field(compare=False)
     directives: tuple[Directive, ...] = field(compare=False)
     ideas: tuple[ProgramIdea, ...] = field(compare=False)
     living: Files = ()
     patches: tuple[ProgramPatch, ...] = field(default=(), compare=False)
     evolved_for: EvolvedFor | None = field(default=None, compare=False)
+
+    @property
+    def charter(self) -> Charter:
+        return self.settings.charter
 
     @property
     def raw(self) -> bytes:
@@ -90,7 +94,9 @@ class Program:
     @cached_property
     def words(self) -> int:
         """Words of the files without their front matter; scripts without spaces count two characters as one word."""
-        return sum(_words(raw.decode("utf-8")) for _, raw in self.files)
+        body = " ".join(without_front_matter(raw.decode("utf-8")) for _, raw in self.files)
+        unspaced = len(_UNSPACED.findall(body))
+        return len(_WORD.findall(_UNSPACED.sub(" ", body))) + (unspaced + 1) // 2
 
     @cached_property
     def addresses(self) -> dict[str, str]:
@@ -118,27 +124,28 @@ class Program:
 
     def with_text(self, text: str, name: str = "") -> Program:
         """The program with another entry file, or that of a document. Raises ProgramError."""
-        if is_document(text) or not self.is_set:
+        if is_document(text):
             return Program.parse(text, name or self.name)
         return self.with_files({self.files[0][0]: text}, name)
 
     def with_parts(self, text: str, other: Program) -> Program:
         """The program with another entry file that has parts of another program, and the files that these lead to."""
-        if not other.is_set:
-            return self.with_text(text)
-        own = {path for path, _ in (*self.files, *self.living)}
-        more = {path: raw for path, raw in (*other.files[1:], *other.living) if path not in own}
-        return self.with_files({**more, self.files[0][0]: text})
+        own, more = dict((*self.files, *self.living)), dict((*other.files[1:], *other.living))
+        return self.with_files({**more, **own, self.files[0][0]: text})
 
     def with_files(self, files: Mapping[str, str | bytes | None], name: str = "") -> Program:
         """The program with some files replaced or added, or removed (None). Files that no file links to or names any
         longer are left out. Raises ProgramError."""
         entry = self.files[0][0]
-        new = {path: text for path, text in {**dict((*self.files, *self.living)), **files}.items() if text is not None}
-        pool = {path: _encode(text, path) if isinstance(text, str) else text for path, text in new.items()}
-        raw = pool.pop(entry)
-        others, living = gathered(entry, raw, pool.get, name or self.name)
-        return Program.parse(raw, name or self.name, others=others, living=living, entry=entry)
+        new = {**dict((*self.files, *self.living)), **files}
+        pool = {path: _bytes(text, path) for path, text in new.items() if text is not None}
+        return Program.gather(pool.pop(entry), pool.get, name or self.name, entry)
+
+    @classmethod
+    def gather(cls, raw: bytes, read: Callable[[str], bytes | None], name: str, entry: str, file: str = "") -> Program:
+        """The program of an entry file and the files of its folder that it leads to. ``read(path)``: one of those."""
+        others, living = gathered(entry, raw, read, file or name)
+        return cls.parse(raw, name, file=file, others=others, living=living, entry=entry)
 
     @classmethod
     def parse(
@@ -156,37 +163,22 @@ class Program:
         Raises ProgramError ``file:line: …`` (``file`` defaults to the name).
         """
         file = file or name
-        raw = text if isinstance(text, bytes) else _encode(text, file)
+        raw = _bytes(text, file)
         if is_document(raw):
             if others or living:
                 raise ProgramError(f"{file}:1: the entry file is a text of several files", hint="name its folder")
             entry, files, living = unpacked(decode(raw, file), file)
-            raw, others = _encode(files.pop(entry), file), files
+            raw, others = _bytes(files.pop(entry), file), files
         raw, label = without_label(raw)
         more, state = _files(others or {}, entry), _files(living or {}, entry)
-        if not more and not state:
-            entry = ENTRY
-        else:
+        if more or state:
             require_path(entry, "")
             raw = _whole(entry, raw)
             require_size([(entry, raw), *more, *state], file)
+        else:
+            entry = ENTRY
         parsed = _parsed(raw, name, file, more, state, entry)
         return replace(parsed, evolved_for=label) if label else parsed
-
-    @classmethod
-    def load(cls, path: Path | str) -> Program:
-        """Reads a file. Raises NotFound, EnvironmentProblem or ProgramError."""
-        path = Path(path)
-        try:
-            with path.open("rb") as file:
-                raw = file.read(MAX_BYTES + 1)  # a device or a pipe may never end; parse refuses larger files
-        except (FileNotFoundError, NotADirectoryError):
-            raise NotFound(f"{path}: no such file", hint="give the path of a program.md") from None
-        except IsADirectoryError:
-            raise NotFound(f"{path}: this is a folder", hint=f"did you mean {path}/program.md?") from None
-        except OSError as error:
-            raise EnvironmentProblem(f"{path}: {error.strerror}") from None
-        return cls.parse(raw, path.stem, file=str(path))
 
 
 def program_id(raw: bytes) -> str:
@@ -206,16 +198,8 @@ def _identity(text: str, others: Files = (), entry: str = ENTRY) -> str:
     return content_id("p", normalise(text.removeprefix(BOM)), *parts)
 
 
-def _words(text: str) -> int:
-    lines = split_lines(text)
-    body = "".join(lines[locate(lines).end :])
-    unspaced = len(_UNSPACED.findall(body))
-    return len(_WORD.findall(_UNSPACED.sub(" ", body))) + (unspaced + 1) // 2
-
-
 def _files(files: Mapping[str, str | bytes], entry: str) -> Files:
-    both = ((require_path(path, entry), text) for path, text in sorted(files.items()))
-    return tuple((path, _whole(path, text if isinstance(text, bytes) else _encode(text, path))) for path, text in both)
+    return tuple((require_path(path, entry), _whole(path, _bytes(text, path))) for path, text in sorted(files.items()))
 
 
 def _whole(path: str, raw: bytes) -> bytes:
@@ -229,16 +213,18 @@ def _whole(path: str, raw: bytes) -> bytes:
 def _parsed(raw: bytes, name: str, file: str, others: Files, living: Files, entry: str) -> Program:
     text = decode(raw, file)
     parsed = outline(text, file)
-    settings = read_settings(parsed.lines, locate(parsed.lines, file), file)
+    settings = settings_of(text, file)
     named = _directives.collect(parsed, settings)
     patches = _patches.collect(parsed)
     ideas = _ideas.collect(parsed, named, patches)
     for path, other in others:
         named += _directives.of_file(path, outline(decode(other, path), path), len(named))
-    return Program(((entry, raw), *others), settings.name or name, settings.charter, named, ideas, living, patches)
+    return Program(((entry, raw), *others), settings.name or name, settings, named, ideas, living, patches)
 
 
-def _encode(text: str, file: str) -> bytes:
+def _bytes(text: str | bytes, file: str) -> bytes:
+    if isinstance(text, bytes):
+        return text
     try:
         return text.encode("utf-8")
     except UnicodeEncodeError as error:

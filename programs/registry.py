@@ -17,8 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
-from pydantic import GetCoreSchemaHandler
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from pydantic_core import PydanticCustomError
 
 from programs.errors import NotFound, UsageError
 
@@ -28,20 +27,15 @@ MAKES = re.compile(r"^(def make\(|make\b.*=)", re.MULTILINE)
 
 class Registry(Generic[Make]):
     """The parts of a kind. ``takes``: the arguments that each ``make`` is called with. ``first``: names that lead, in
-    their order, for what is drawn depends on it. ``joint`` stands in names for the underscores of modules.
-
-    As metadata of a pydantic field it admits the names of its parts.
-    """
+    their order, for what is drawn depends on it. ``joint`` stands in names for the underscores of modules. ``one``:
+    what a single part is called."""
 
     def __init__(
         self, kind: str, package: str, takes: Sequence[str], first: Sequence[str] = (), *, joint: str = "-"
     ) -> None:
         self.kind, self.package, self.joint = kind, package, joint
         self.takes, self.first = tuple(takes), tuple(first)
-
-    @property
-    def group(self) -> str:
-        return f"metaloop.{self.kind}"
+        self.group, self.one = f"metaloop.{kind}", kind.removesuffix("s").replace("_", " ")
 
     @cached_property
     def built_in(self) -> tuple[str, ...]:
@@ -68,14 +62,14 @@ class Registry(Generic[Make]):
 
     def get(self, name: str) -> Make:
         """What makes the part of that name. Raises NotFound, or UsageError where a package's part cannot be used."""
-        points = self.points.get(name, ())
-        if len(points) + (name in self.built_in) > 1:
-            packages = [*(["metaloop"] * (name in self.built_in)), *(_package(point) for point in points)]
+        points, is_ours = self.points.get(name, ()), name in self.built_in
+        packages = [*(["metaloop"] if is_ours else []), *map(_package, points)]
+        if len(packages) > 1:
             raise UsageError(
                 f"{' and '.join(packages)} both have a {self.one} {name!r}",
                 hint=f"uninstall {packages[-1]}, or give its part another name",
             )
-        if name in self.built_in:
+        if is_ours:
             return cast(Make, import_module(f"{self.package}.{name.replace(self.joint, '_')}").make)
         if points:
             return self._load(points[0])
@@ -90,11 +84,6 @@ class Registry(Generic[Make]):
             except UsageError as error:
                 errors.append(error)
         return errors
-
-    @property
-    def one(self) -> str:
-        """What a single part is called."""
-        return self.kind.removesuffix("s").replace("_", " ")
 
     def _load(self, point: EntryPoint) -> Make:
         what, hint = f"{self.one} {point.name!r} of {_package(point)}", f"mend or uninstall {_package(point)}"
@@ -113,14 +102,10 @@ class Registry(Generic[Make]):
     def __contains__(self, name: object) -> bool:
         return name in self.built_in or name in self.points
 
-    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_after_validator_function(self._known, handler(source))
-
-    def _known(self, name: str) -> str:
+    def require(self, name: str) -> str:
+        """The name of a part, for pydantic."""
         if name not in self:
-            *others, last = (f"'{known}'" for known in self.names)
-            names = f"{', '.join(others)} or {last}" if others else last
-            raise PydanticCustomError("literal_error", "Input should be {names}", {"names": names})
+            raise PydanticCustomError("part", "Input should be one of {names}", {"names": ", ".join(self.names)})
         return name
 
 

@@ -1,4 +1,5 @@
-"""Parses the ``metaloop:`` block of the front matter into a Charter; each error has its line number."""
+"""The settings under ``metaloop:`` in the front matter: reads them into a Charter, each error with its line number, and
+edits them. No byte outside the lines of that block changes."""
 
 from __future__ import annotations
 
@@ -7,28 +8,24 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from io import StringIO
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from programs.charter import Charter, fields
+from programs.charter import Charter, CharterValue, fields
 from programs.errors import ProgramError
-from programs.front_matter import FrontMatter
-from programs.text import one_line
+from programs.front_matter import locate
+from programs.text import BOM, is_blank, newline_of, one_line, split_lines, with_newline
+
+if TYPE_CHECKING:
+    from ruamel.yaml import YAML
 
 _LONGEST_NAME = 120
-_MOST_COMPLAINTS = 20  # in one message
+_LONGEST_MESSAGE = 1000
 _MOST_CHARACTERS = 16 << 10  # of a charter; a typical one has a few hundred, and the parser reads 20,000 a second
 _MOST_BRACKETS = 500  # opened in a charter; a typical one has a handful, and the scanner's time is quadratic in them
-_IN_YAML = (  # pydantic's words for values, and ours
-    (r"^Input should be ", "must be "),
-    (r"a valid (?=integer)", "an "),
-    (r"a valid ", "a "),
-    (r"dictionary( or instance of \w+)?", "mapping of fields"),
-    (r"tuple", "list"),
-    (r"^(Dictionary|Tuple) should", "must"),
-)
 
 
 @dataclass(frozen=True)
@@ -40,19 +37,19 @@ class CharterSettings:
     lines: Mapping[str, int] = field(default_factory=dict)
 
     @property
-    def set_fields(self) -> list[tuple[str, int]]:
-        """Each dotted field of the charter that is set, with its line, in the order of the lines."""
+    def set_fields(self) -> dict[str, int]:
+        """The line of each dotted field of the charter that is set, in the order of the lines."""
         known = dict(fields()).keys() - {"version"}
-        return [(name, line) for name, line in self.lines.items() if name in known]
+        return {name: line for name, line in self.lines.items() if name in known}
 
 
-def read_settings(lines: Sequence[str], front: FrontMatter, file: str) -> CharterSettings:
-    """Settings of a program whose front matter is ``front``. Raises ProgramError ``file:line: …``."""
-    if front.block is None:
+def settings_of(text: str, file: str = "program") -> CharterSettings:
+    """The settings of a program's text. Raises ProgramError ``file:line: …``."""
+    lines = split_lines(text)
+    block = locate(lines, file).block
+    if block is None:
         return CharterSettings(Charter())
-    start, end = front.block
-    block = "".join(lines[start:end]).replace("\r\n", "\n").replace("\r", "\n")
-    data, where = _load(block, start + 1, file)
+    data, where = _load(_source(text), block[0] + 1, file)
     name = data.pop("name", "")
     if not isinstance(name, str) or len(name) > _LONGEST_NAME or not name.isprintable():
         hint = f"use one line of at most {_LONGEST_NAME} printable characters"
@@ -60,14 +57,57 @@ def read_settings(lines: Sequence[str], front: FrontMatter, file: str) -> Charte
     try:
         return CharterSettings(Charter.model_validate(data), name, where)
     except ValidationError as error:
-        raise _complaint(error, where, start + 1, file) from None
+        raise _complaint(error, where, block[0] + 1, file) from None
+
+
+def charter_fields(text: str) -> dict[str, CharterValue]:
+    """The dotted charter fields that a text sets, with their values."""
+    settings = settings_of(text)
+    return {field: settings.charter.get(field) for field in settings.set_fields}
+
+
+def set_charter(text: str, field: str, value: Any) -> str:
+    """The text with one dotted field (``screen.fraction``) set. Raises ProgramError for a bad field or value."""
+    yaml, tree = _tree(text)
+    node = tree["metaloop"]
+    *parents, leaf = field.split(".")
+    for name in parents:
+        if not isinstance(node.get(name), Mapping):
+            node[name] = _flow({})
+        node = node[name]
+    node[leaf] = _flow(value)
+    changed = _with_block(text, _dumped(yaml, tree))
+    settings_of(changed)  # raises for an unknown field or a bad value
+    return changed
+
+
+def unset_charter(text: str, field: str) -> str:
+    """The text without one dotted field; the same text where it is not set. Raises ProgramError if unknown."""
+    if field not in dict(fields()):
+        raise ProgramError(f"program:1: unknown setting {field}")
+    if field not in charter_fields(text):
+        return text
+    yaml, tree = _tree(text)
+    _delete(tree, ["metaloop", *field.split(".")])
+    return _with_block(text, _dumped(yaml, tree))
+
+
+def take_charter(text: str, donor: str) -> str:
+    """The text with the whole ``metaloop:`` block of another text, or without one where the donor has none."""
+    return _with_block(text, _source(donor))
+
+
+def _source(text: str) -> str:
+    """The lines of the ``metaloop:`` block, with LF line ends; empty without one."""
+    lines = split_lines(text)
+    block = locate(lines).block
+    return "".join(lines[slice(*block)]).replace("\r\n", "\n").replace("\r", "\n") if block else ""
 
 
 def _load(block: str, first_line: int, file: str) -> tuple[dict[str, Any], dict[str, int]]:
     """The settings, and the line of each dotted key."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
-    from ruamel.yaml.tokens import AliasToken, AnchorToken, ScalarToken, TagToken
 
     unread = ProgramError(
         f"{file}:{first_line}: the settings cannot be read as YAML 1.2",
@@ -77,21 +117,20 @@ def _load(block: str, first_line: int, file: str) -> tuple[dict[str, Any], dict[
         raise unread
     try:
         for token in YAML().scan(block):
-            merges = isinstance(token, ScalarToken) and token.plain and token.value == "<<"
-            if merges or isinstance(token, AliasToken | AnchorToken | TagToken):
+            if token.id in ("<alias>", "<anchor>", "<tag>") or getattr(token, "value", "") == "<<":
                 line = first_line + token.start_mark.line
                 raise ProgramError(f"{file}:{line}: anchors, aliases, tags and merge keys are not supported")
-        body = next(iter(YAML().load(block).values()))
-        json.dumps(_plain(body), default=str, ensure_ascii=False).encode()  # an escape sequence can be no valid text
+        body = next(iter(YAML().load(block).values())) or {}
+        plain = json.loads(json.dumps(body, default=str, ensure_ascii=False).encode())
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = first_line + (mark.line if mark else 0)
         raise ProgramError(f"{file}:{line}: {_cut(error.problem or 'not valid YAML', 200)}", hint="YAML 1.2") from None
-    except (YAMLError, RecursionError, ValueError):  # control characters, absurd nesting, numbers of 5,000 digits
+    except (YAMLError, RecursionError, TypeError, ValueError):  # absurd nesting, keys, characters and numbers
         raise unread from None
-    if body is not None and not isinstance(body, Mapping):
-        raise ProgramError(f"{file}:{first_line}: metaloop: must contain fields, not {_short(body)}")
-    return _plain(body or {}), dict(_lines_of(body or {}, "", first_line))
+    if not isinstance(body, Mapping):
+        raise ProgramError(f"{file}:{first_line}: metaloop: must contain fields, not {_short(plain)}")
+    return plain, dict(_lines_of(body, "", first_line))
 
 
 def _lines_of(node: Any, above: str, first_line: int) -> Iterator[tuple[str, int]]:
@@ -102,52 +141,32 @@ def _lines_of(node: Any, above: str, first_line: int) -> Iterator[tuple[str, int
             yield from _lines_of(value, f"{above}{key}.", first_line)
 
 
-def _plain(value: Any) -> Any:
-    """Converts ruamel's annotated scalars and containers to plain Python values."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    return next((kind(value) for kind in (bool, int, float, str) if isinstance(value, kind)), value)
-
-
 def _complaint(error: ValidationError, where: Mapping[str, int], first_line: int, file: str) -> ProgramError:
     """One error with all complaints in file order."""
     rows = []
     for item in error.errors(include_url=False):
         path = [str(part) for part in item["loc"] if part != "[key]"]
-        path += [str(item["ctx"]["at"])] if item["type"] == "phase" else []
         known = (where.get(".".join(path[:n])) for n in range(len(path), 0, -1))
         rows.append((next(filter(None, known), first_line), _said(path, item)))
     rows.sort(key=lambda row: row[0])
     said = [text if number == 0 else f"line {line}: {text}" for number, (line, text) in enumerate(rows)]
-    left = [f"and {len(rows) - _MOST_COMPLAINTS} more"] if len(rows) > _MOST_COMPLAINTS else []
-    message = "; ".join([*said[:_MOST_COMPLAINTS], *left])
+    message = _cut("; ".join(said), _LONGEST_MESSAGE)
     return ProgramError(f"{file}:{rows[0][0]}: {message}", hint="metaloop show stock --settings lists all settings")
 
 
 def _said(path: Sequence[str], item: ErrorDetails) -> str:
-    """The text of one of pydantic's errors."""
+    """What pydantic says of a field; of an unknown one, the field with the nearest name."""
     if path[0] == "phases" and len(path) > 1:
-        phase = f"phase {int(path[1]) + 1}"
-        return f"{phase} {item['msg']}" if item["type"] == "phase" else f"{phase}: {_said(path[2:] or ['it'], item)}"
-    name, message = ".".join(path), item["msg"]
-    if item["type"] == "extra_forbidden":
-        every = [each for each, _ in fields()]
-        if name in every:
-            return f"{name} cannot change during a run"
-        near = difflib.get_close_matches(name, [*every, "keep", "screen", "branch", "name"], 1, 0.5)
-        near = near or [each for each in every if each.split(".")[-1] == path[-1]]  # the field of another level
-        return f"unknown setting {_cut(name)}{_meant(near)}"
-    names = re.findall("'(.+?)'", message) if item["type"] == "literal_error" else []
-    for pattern, ours in _IN_YAML:
-        message = re.sub(pattern, ours, message)
-    near = difflib.get_close_matches(str(item["input"]), names, 1, 0.5)
-    return f"{_cut(name)} {_cut(message, 200)}, not {_short(item['input'])}{_meant(near)}"
-
-
-def _meant(near: Sequence[str]) -> str:
-    return f"; did you mean {near[0]}?" if near else ""
+        return f"phase {int(path[1]) + 1}: {_said(path[2:] or ['it'], item)}"
+    if item["type"] == "phase":
+        return item["msg"]
+    name, every = ".".join(path), [each for each, _ in fields()]
+    if item["type"] != "extra_forbidden":
+        return f"{_cut(name)}: {_cut(item['msg'], 200)}, not {_short(item['input'])}"
+    if name in every:
+        return f"{name} cannot change during a run"
+    near = difflib.get_close_matches(name, every, 1, 0.5)
+    return f"unknown setting {_cut(name)}" + "".join(f"; did you mean {each}?" for each in near)
 
 
 def _short(value: Any) -> str:
@@ -157,3 +176,78 @@ def _short(value: Any) -> str:
 def _cut(text: str, most: int = 60) -> str:
     text = one_line(text)
     return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def _tree(text: str) -> tuple[YAML, Any]:
+    """The ``metaloop:`` block as a round-trip YAML tree with one key, and what writes it with its indentation. Raises
+    ProgramError for settings that are not valid."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.comments import CommentedMap
+
+    settings_of(text)
+    source = _source(text)
+    indent = re.search(r"\n( +)\S", source)
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = 1 << 16
+    yaml.indent(mapping=len(indent[1]) if indent else 2, sequence=4, offset=2)
+    tree = yaml.load(source or "metaloop:\n")
+    key = next(iter(tree))
+    if tree[key] is None:
+        tree[key] = CommentedMap()
+    _keep_digits(tree)
+    return yaml, tree
+
+
+def _keep_digits(node: Any) -> None:
+    """ruamel changes the last digit of some numbers with an exponent; write those as Python does."""
+    for key, value in node.items() if isinstance(node, Mapping) else enumerate(node):
+        if isinstance(value, Mapping | list):
+            _keep_digits(value)
+        elif getattr(value, "_exp", None):
+            node[key] = float(value)
+
+
+def _delete(node: Any, path: Sequence[str]) -> None:
+    """Delete a key, and the mappings above it that are empty then."""
+    if len(path) > 1:
+        _delete(node[path[0]], path[1:])
+    if len(path) == 1 or not node[path[0]]:
+        del node[path[0]]
+
+
+def _dumped(yaml: YAML, tree: Any) -> str:
+    out = StringIO()
+    yaml.dump(tree, out)
+    return out.getvalue() if tree else ""
+
+
+def _flow(value: Any) -> Any:
+    """A plain Python value as YAML on one line; NumPy scalars become Python scalars."""
+    from ruamel.yaml.comments import CommentedMap, CommentedSeq
+
+    if not isinstance(value, Mapping | list | tuple):
+        return value.item() if hasattr(value, "item") else value
+    if isinstance(value, Mapping):
+        node: CommentedMap | CommentedSeq = CommentedMap((str(key), _flow(item)) for key, item in value.items())
+    else:
+        node = CommentedSeq(map(_flow, value))
+    node.fa.set_flow_style()
+    return node
+
+
+def _with_block(text: str, block: str) -> str:
+    """``text`` with its ``metaloop:`` block replaced by ``block`` (with LF line ends, may be empty)."""
+    lines, newline = split_lines(text), newline_of(text)
+    front = locate(lines)
+    block = with_newline(block, newline)
+    mark = BOM if text.startswith(BOM) else ""
+    if not front.end:
+        return f"{mark}---{newline}{block}---{newline}{text.removeprefix(BOM)}" if block else text
+    start, end = front.block or (front.end - 1, front.end - 1)
+    if not block and all(map(is_blank, [*lines[1:start], *lines[end : front.end - 1]])):  # nothing else is there
+        rest = mark + "".join(lines[front.end :])
+        if rest.strip(BOM + " \t\r\n") and not locate(split_lines(rest)).end:
+            return rest
+        block = f"metaloop:{newline}"  # otherwise the text would be empty, or its start read as front matter
+    return "".join([*lines[:start], block, *lines[end:]])

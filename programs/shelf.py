@@ -6,6 +6,7 @@ import difflib
 from pathlib import Path
 
 from programs.errors import NotFound
+from programs.folder import load
 from programs.program import Program
 
 _LIBRARY = Path(__file__).with_name("library")
@@ -25,7 +26,7 @@ def starter(name: str) -> Program:
             f"no starter program is called {name}",
             hint=f"did you mean {near[0]}?" if near else "known: " + ", ".join(names()),
         )
-    return Program.load(_LIBRARY / f"{name}.md")
+    return load(_LIBRARY / f"{name}.md")
 
 
 def in_library(name: str, program_id: str) -> bool:
@@ -35,7 +36,7 @@ def in_library(name: str, program_id: str) -> bool:
 
 def meta_programs() -> list[Program]:
     """The instructions for models that write programs, the general one first."""
-    return [Program.load(path) for path in sorted(_LIBRARY.glob(f"{META}*.md"), key=lambda p: p.stem)]
+    return [load(path) for path in sorted(_LIBRARY.glob(f"{META}*.md"), key=lambda p: p.stem)]
 
 
 def starters() -> list[Program]:

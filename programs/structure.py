@@ -6,8 +6,7 @@ markdown-it-py parses the text (CommonMark and tables); this file walks its toke
 from __future__ import annotations
 
 import re
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING
@@ -57,7 +56,11 @@ class StatementBlock:
 
     @property
     def text(self) -> str:
-        return "\n\n".join(self.parts)
+        return (" | " if self.kind == "table-row" else "\n\n").join(self.parts)
+
+    def add(self, part: str, terms: Iterable[str]) -> None:
+        self.parts.append(part)
+        self.terms += terms
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ def outline(text: str, file: str = "program") -> Outline:
     refuse_nested(shown, file)
     tokens = _tokens(shown if body else shown.removeprefix(BOM))
     headings = _headings(tokens, len(lines))
-    blocks = list(_Walk(lines, headings).blocks(tokens))
+    blocks = list(_blocks(lines, headings, tokens))  # each is filled after it is yielded
     return Outline(tuple(lines), body, headings, tuple(b for b in blocks if b.text.strip()))
 
 
@@ -126,86 +129,45 @@ def _headings(tokens: Sequence[Token], n_lines: int) -> tuple[Heading, ...]:
     return tuple(out)
 
 
-class _Walk:
+def _blocks(lines: Sequence[str], headings: Sequence[Heading], tokens: Sequence[Token]) -> Iterator[StatementBlock]:
     """One pass over the tokens; a block is created where its lines start and filled by the tokens that follow."""
-
-    def __init__(self, lines: Sequence[str], headings: Sequence[Heading]) -> None:
-        self.lines = lines
-        self.headings = headings
-        self.starts = {heading.start for heading in headings}
-        self.items: list[StatementBlock] = []
-        self.row: StatementBlock | None = None
-        self.table = (0, 0)
-
-    def blocks(self, tokens: Sequence[Token]) -> Iterator[StatementBlock]:
-        path, upcoming = "", deque(self.headings)
-        for token in tokens:
-            while upcoming and token.map and token.map[0] >= upcoming[0].start:
-                path = upcoming.popleft().path
-            opened = self._open(token, path)
-            if opened is not None:
-                yield opened
-
-    def _open(self, token: Token, path: str) -> StatementBlock | None:
+    path, is_title, table = "", False, (0, 0)
+    upcoming = iter(headings)
+    opened: list[StatementBlock] = []  # items and rows
+    for token in tokens:
+        block = None
         match token.type:
-            case "list_item_open":
-                kind = "idea" if in_ideas(path) else "item"
-                self.items.append(self._block(kind, path, token, depth=len(self.items)))
-                return self.items[-1]
-            case "list_item_close":
-                self.items.pop()
+            case "heading_open" if token.level == 0:
+                path, is_title = next(upcoming).path, True
             case "table_open":
-                self.table = _span(token)
-            case "tr_open":
-                self.row = self._block("table-row", path, token)
-                return self.row
-            case "tr_close":
-                self.row = None
+                table = _span(token)
+            case "list_item_open" | "tr_open":
+                kind = "table-row" if token.type == "tr_open" else "idea" if in_ideas(path) else "item"
+                start, end = _span(token)
+                if kind == "table-row" and start == table[0]:
+                    end = table[1]  # the header's lines include the whole table, which is removed with it
+                opened.append(block := _block(kind, path, lines, start, end, len(opened)))
+            case "list_item_close" | "tr_close":
+                opened.pop()
+            case "inline" if is_title:
+                is_title = False
             case "inline":
-                return self._inline(token, path)
+                block = None if opened else _block("paragraph", path, lines, *_span(token))
+                (block or opened[-1]).add(one_line(token.content), _terms(token))
+            case "html_block" if opened and not opened[-1].parts:  # an item that begins with a tag is its text
+                opened[-1].add(one_line(token.content), _CODE.findall(token.content))
             case "fence" | "code_block" | "html_block":
-                return self._verbatim(token, path)
-        return None
+                kind = "paragraph" if token.type == "html_block" else "code"
+                block = _block(kind, path, lines, *_span(token))
+                block.add("\n".join(filter(None, (token.info.strip(), token.content.rstrip("\n")))), ())
+        if block:
+            yield block
 
-    def _inline(self, token: Token, path: str) -> StatementBlock | None:
-        if token.level == 1 and self._is_heading(token):
-            return None
-        terms = _terms(token)
-        text = one_line(token.content)
-        if self.row is not None:
-            cells = [text] if not self.row.parts else [self.row.parts.pop() + " | " + text]
-            self.row.parts += cells
-            self.row.terms += terms
-            return None
-        if self.items:
-            self.items[-1].parts.append(text)
-            self.items[-1].terms += terms
-            return None
-        block = self._block("paragraph", path, token)
-        block.parts.append(text)
-        block.terms += terms
-        return block
 
-    def _is_heading(self, token: Token) -> bool:
-        return _span(token)[0] in self.starts
-
-    def _verbatim(self, token: Token, path: str) -> StatementBlock | None:
-        if token.type == "html_block" and self.items and not self.items[-1].parts:
-            self.items[-1].parts.append(one_line(token.content))  # an item that begins with a tag is its text
-            self.items[-1].terms += _CODE.findall(token.content)
-            return None
-        block = self._block("paragraph" if token.type == "html_block" else "code", path, token)
-        info = token.info.strip() + "\n" if token.info.strip() else ""
-        block.parts.append(info + token.content.rstrip("\n"))
-        return block
-
-    def _block(self, kind: str, path: str, token: Token, depth: int = 0) -> StatementBlock:
-        start, end = _span(token)
-        if kind == "table-row" and start == self.table[0]:
-            end = self.table[1]  # the header's lines include the whole table, which is removed with it
-        while end > start + 1 and is_blank(self.lines[end - 1].strip("> \t\r\n")):
-            end -= 1
-        return StatementBlock(kind, path, start, end, depth=depth)
+def _block(kind: str, path: str, lines: Sequence[str], start: int, end: int, depth: int = 0) -> StatementBlock:
+    while end > start + 1 and is_blank(lines[end - 1].strip("> \t\r\n")):
+        end -= 1
+    return StatementBlock(kind, path, start, end, depth=depth)
 
 
 def _terms(token: Token) -> list[str]:

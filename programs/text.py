@@ -102,16 +102,13 @@ def with_newline(text: str, newline: str) -> str:
 
 def clipped(text: str, most: int) -> str:
     """As many whole lines as fit into ``most`` bytes, then a line that says that the rest was left out."""
-    if len(text.encode("utf-8", "replace")) <= most:
-        return text
-    lines: list[str] = []
-    size = 0
+    out, size = "", 0
     for line in text.splitlines(keepends=True):
         size += len(line.encode("utf-8", "replace"))
         if size > most:
-            return "".join(lines) + "(the rest is left out)\n"
-        lines.append(line)
-    return "".join(lines)
+            return out + "(the rest is left out)\n"
+        out += line
+    return text
 
 
 def wrapped(text: str) -> str:
@@ -121,11 +118,12 @@ def wrapped(text: str) -> str:
 
 def filled(text: str, width: int) -> str:
     """``text``, lines that are longer than ``width`` wrapped at words and indented as they were."""
-    lines = []
-    for line in text.split("\n"):
-        indent = " " * (len(line) - len(line.lstrip(" ")))
-        fill = textwrap.TextWrapper(
-            max(width, 20), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
-        ).fill
-        lines.append(fill(line) if len(line) > width else line)
+    lines = text.split("\n")
+    for at, line in enumerate(lines):
+        if len(line) > width:
+            indent = " " * (len(line) - len(line.lstrip(" ")))
+            most = max(width, 20)
+            lines[at] = textwrap.fill(
+                line, most, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+            )
     return "\n".join(lines)

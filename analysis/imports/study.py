@@ -20,6 +20,7 @@ from analysis.imports.table import Aside, UnreadableLog, read_log
 from analysis.ledger import SCHEMA, Ledger
 from analysis.ledger.writing_events import DirectiveEntry
 from programs.errors import EnvironmentProblem, MetaloopError, NotFound, UsageError
+from programs.files import read_regular
 from programs.ids import content_id, content_ids
 from programs.program import Program
 
@@ -183,9 +184,9 @@ def _program(folder: Path, repository: Path | None) -> tuple[Event | None, str]:
     for path in dict.fromkeys([folder / "program.md", *([repository / "program.md"] if repository else [])]):
         if path.is_file() and not path.is_symlink():
             try:
-                program = Program.load(path)
-            except MetaloopError as error:
-                return None, error.message
+                program = Program.parse(read_regular(path), path.stem, file=str(path))
+            except (MetaloopError, OSError) as error:
+                return None, str(error)
             directives = [asdict(entry) for entry in DirectiveEntry.all_of(program)]
             event: Event = {"kind": "program", "generation": None, "operator": "import", "parent_ids": []}
             event |= {"program_id": program.program_id, "name": folder.name, "words": program.words}

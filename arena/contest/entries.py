@@ -100,7 +100,7 @@ def linted(
     unused: Sequence[LintMessage] = (),
 ) -> Checked:
     """A text as an entry of this contest, with the messages of lint. Raises NotTaken with them."""
-    said = check(raw, PROGRAM_FILE, unread)
+    said = check(raw, PROGRAM_FILE, *filter(None, [unread]))
     program = None if any(one.level == "error" for one in said) else Program.parse(raw, PROGRAM_FILE)
     own = own_code(contest, program) if program else []
     every = (*(for_script(said) if contest.study.researcher == "scripted" else said), *own, *unused)

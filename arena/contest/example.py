@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import TypedDict
 
-from programs.edit import add_directive, set_charter
+from programs.edit import add_directive
+from programs.settings import set_charter
 from programs.shelf import starter
 from trainer.task import Task
 

@@ -92,7 +92,7 @@ def _between(text: str, tag: str) -> str:
 
 def _change(kind: str, name: str, inside: str) -> tuple[str, tuple[Block, ...] | str]:
     try:
-        return name, inside if kind == "file" else tuple(blocks_of(inside.removesuffix("\n").split("\n")))
+        return name, inside if kind == "file" else blocks_of(inside.removesuffix("\n"))
     except BadBlock as bad:
         hint = f'; use <file name="{name}"> to write the whole file' if "empty" in str(bad) else ""
         raise BadEdit(f"{name}: {bad}{hint}.") from None

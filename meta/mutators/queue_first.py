@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from programs.edit import set_charter
 from programs.program import Program
+from programs.settings import set_charter
 
 QUEUE_SHARE = 0.95
 

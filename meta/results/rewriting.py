@@ -22,12 +22,12 @@ from arena.study import Study
 from inner_loop.keep.margin import card_sd
 from meta.mutators.queue_first import queue_first
 from meta.results.agent_text import copying, for_agents, training, with_code_changes
-from programs.charter_edit import take_charter
 from programs.charter_prose import with_sentences
 from programs.edit import replace_ideas
 from programs.errors import UsageError
 from programs.ideas import ProgramIdea
 from programs.program import Program
+from programs.settings import take_charter
 from programs.templates import jinja_environment
 from trainer.edits import Edit, EditError, EditSpace
 from trainer.source import Source

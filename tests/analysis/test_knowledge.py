@@ -12,7 +12,7 @@ from analysis.knowledge import COLUMNS, Effect, of_trials, query, read, write
 from analysis.study import query as ask_study
 from meta.cli.main import run
 from programs.errors import NotFound, UsageError
-from programs.program import Program
+from programs.folder import load
 from trainer.cards.sweep import expected_experiments, moves, sweep
 from trainer.data import DataStore
 from trainer.laws.law import Law
@@ -106,7 +106,7 @@ def test_from_sweeps_to_a_program_for_another_task(tmp_path: Path, capsys: pytes
         assert run(["sweep", names[-1], "--into", kb, "-q"]) == 0
     written = tmp_path / "program.md"
     assert run(["knowledge", "ideas", kb, "-o", str(written), "-q"]) == 0
-    program = Program.load(written)
+    program = load(written)
     assert program.ideas and all(term.startswith("@") for idea in program.ideas for term in idea.terms)
     assert "estimated to help on" in program.ideas[0].text and next(iter(program.charter.proposers)) == "queue"
     assert run(["program", "lint", str(written), "-t", names[0]]) == 0
@@ -118,7 +118,7 @@ def test_from_sweeps_to_a_program_for_another_task(tmp_path: Path, capsys: pytes
     gains = {row["name"]: row["gain"] for row in ask_study(study, query_text)}
     assert gains["program"] > gains["stock"]
     assert run(["knowledge", "ideas", study, "-o", str(tmp_path / "own.md"), "-q"]) == 0
-    assert Program.load(tmp_path / "own.md").ideas
+    assert load(tmp_path / "own.md").ideas
     assert run(["knowledge", "ideas", study, kb, "--without", "t1", "--without", "t2", "--without", "t3"]) != 0
 
 

@@ -18,9 +18,9 @@ from arena.race import Allocation
 from arena.study import Study
 from arena.task_study import TaskStudy
 from meta.confirmation import against
-from programs.edit import set_charter
 from programs.errors import UsageError
 from programs.program import Program
+from programs.settings import set_charter
 from programs.shelf import starter
 from tests.studies import make_study, silent, study_on
 from trainer.laws.planted import COST, null_law, random_law, simulated_task

@@ -1,4 +1,4 @@
-"""The league: a lineage is played with a model, recorded, played again from the recording, and its figures are found."""
+"""The league: a lineage is played with a model, recorded, played again from its recording, and figures are found."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ PROGRAMS = len(league.league())
 def test_a_lineage_is_recorded_and_replayed_without_a_model(
     litellm_loaded: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(league, "BLOCKS", 1)
+    monkeypatch.setattr(league, "BLOCKS", 2)
     monkeypatch.setattr(league, "RECORDINGS", tmp_path / "recordings")
     with LlmServer(crowd.answer) as server:
         environment(monkeypatch, server.url)
         played = league.play(tmp_path, "strokes", 2)
         asked = len(server.seen)
-    assert [turn.block for turn in played.turns] == [0] * PROGRAMS
-    assert len({turn.program_id for turn in played.turns}) == PROGRAMS and asked >= PROGRAMS
+    assert [turn.block for turn in played.turns] == [0] * PROGRAMS + [1] * PROGRAMS
+    assert len({turn.program_id for turn in played.turns}) == PROGRAMS and asked >= 2 * PROGRAMS
     assert played.experiments[2].description == "main of the night before"
     league.pack(tmp_path)
     [one] = league.recorded()
@@ -36,7 +36,9 @@ def test_a_lineage_is_recorded_and_replayed_without_a_model(
     assert f"strokes 2: {len(played.calls)} prompts the same, 0 new events" in capsys.readouterr().out
     league.report([one])
     shown = capsys.readouterr().out
-    assert "three-roles" in shown and "all programs alike: p: " in shown and f"turns and calls: {PROGRAMS}, " in shown
+    assert (
+        "three-roles" in shown and "all programs alike: p: " in shown and f"turns and calls: {2 * PROGRAMS}, " in shown
+    )
 
 
 def table(difference: float) -> np.ndarray:

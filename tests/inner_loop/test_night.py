@@ -13,9 +13,9 @@ from inner_loop.night import BEGUN, LEAST_REPEATED, SESSION
 from inner_loop.result import RunResult
 from inner_loop.run import run
 from inner_loop.run_context import RunContext
-from programs.edit import set_charter
 from programs.errors import UsageError
 from programs.program import Program
+from programs.settings import set_charter
 from programs.shelf import starter
 from trainer.data import DataStore
 from trainer.devices import Devices

@@ -31,7 +31,7 @@ def task() -> Task:
 
 
 def codes(one: Program, task: Task) -> list[str]:
-    return [m.code for m in lint(one, None, None, lambda own: misfit(own, task))]
+    return [m.code for m in lint(one, misfit=lambda own: misfit(own, task))]
 
 
 def test_an_idea_applies_the_programs_patch(task: Task) -> None:

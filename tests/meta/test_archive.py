@@ -16,10 +16,10 @@ from meta.claim import Against, claim
 from meta.mutators.base import ChildProposal
 from meta.novelty import Novelty
 from meta.population import descendants, entries, starters
-from programs.charter_edit import set_charter
 from programs.charter_prose import with_sentences
 from programs.edit import without_ideas
 from programs.program import Program
+from programs.settings import set_charter
 from tests.events import example
 from tests.studies import program
 from trainer.task import Task

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from programs.charter import Charter, Keep, fields
-from programs.charter_edit import set_charter
 from programs.charter_prose import HEADING, sentences, with_sentences
 from programs.program import Program
+from programs.settings import set_charter
 
 TEXT = "# Research\n\nFind a better model.\n\n## Ideas\n- try `lr=0.1`\n"
 # two values of each field, and what the sentence must hold of each

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from programs import edit
+from programs import edit, settings
 from programs.errors import NotFound, ProgramError
 from programs.front_matter import locate
 from programs.program import Program
@@ -31,55 +31,59 @@ def statements(text: str) -> list[tuple[str, str, str]]:
     return [(d.heading, d.kind, d.text) for d in Program.parse(text).directives if d.kind not in ("order", "charter")]
 
 
+def removed(text: str, directive_id: str) -> str:
+    return edit.without(Program.parse(text), directive_id).text
+
+
 @EVERY
 def test_setting_a_charter_field_touches_only_our_block(text: str) -> None:
     for field, value in (("screen.fraction", 0.5), ("wave", 7), ("proposers", {"queue": 1.0, "local": 0.5})):
-        changed = edit.set_charter(text, field, value)
+        changed = settings.set_charter(text, field, value)
         assert Program.parse(changed).charter.get(field) == value
         assert foreign(changed) == foreign(text)
         assert statements(changed) == statements(text)
-        before = {f: v for f, v in edit.charter_fields(text).items() if f != field}
-        assert {f: v for f, v in edit.charter_fields(changed).items() if f != field} == before
+        before = {f: v for f, v in settings.charter_fields(text).items() if f != field}
+        assert {f: v for f, v in settings.charter_fields(changed).items() if f != field} == before
         assert changed.count("\r\n") >= text.count("\r\n")
-        if field not in edit.charter_fields(text) and "metaloop:" not in text:
-            assert edit.unset_charter(changed, field) == text
+        if field not in settings.charter_fields(text) and "metaloop:" not in text:
+            assert settings.unset_charter(changed, field) == text
 
 
 @EVERY
 def test_unsetting_every_field_leaves_the_stock_charter(text: str) -> None:
     changed = text
-    for field in edit.charter_fields(text):
-        changed = edit.unset_charter(changed, field)
+    for field in settings.charter_fields(text):
+        changed = settings.unset_charter(changed, field)
         assert foreign(changed) == foreign(text)
-    assert edit.charter_fields(changed) == {}
+    assert settings.charter_fields(changed) == {}
     assert statements(changed) == statements(text)
 
 
 def test_comments_in_our_block_survive() -> None:
     text = "---\nmetaloop:  # ours\n  # how wide\n  wave: 3   # three\n  keep:\n    rule: 'margin'\n---\nGo.\n"
-    changed = edit.set_charter(text, "keep.margin", 2.0)
+    changed = settings.set_charter(text, "keep.margin", 2.0)
     for kept in ("# ours", "# how wide", "# three", "rule: 'margin'", "margin: 2.0"):
         assert kept in changed
-    assert edit.unset_charter(edit.unset_charter(changed, "keep.margin"), "keep.rule") == text.replace(
+    assert settings.unset_charter(settings.unset_charter(changed, "keep.margin"), "keep.rule") == text.replace(
         "  keep:\n    rule: 'margin'\n", ""
     )
 
 
 def test_a_program_that_is_only_a_charter_keeps_its_front_matter() -> None:
-    text = edit.unset_charter("---\nmetaloop:\n  wave: 4\n---\n", "wave")
+    text = settings.unset_charter("---\nmetaloop:\n  wave: 4\n---\n", "wave")
     assert text == "---\nmetaloop:\n---\n"
 
 
 @pytest.mark.parametrize(("field", "value"), [("wave", 0), ("keep.rule", "best"), ("wafe", 2), ("keep", 3)])
 def test_a_bad_charter_value_is_refused(field: str, value: object) -> None:
     with pytest.raises(ProgramError):
-        edit.set_charter(MIXED, field, value)
+        settings.set_charter(MIXED, field, value)
 
 
 @EVERY
 def test_taking_a_charter_whole(text: str) -> None:
     for donor in ("Go.", FIXTURES["crlf"], FIXTURES["flow mapping"], MIXED):
-        changed = edit.take_charter(text, donor)
+        changed = settings.take_charter(text, donor)
         assert Program.parse(changed).charter == Program.parse(donor).charter
         assert foreign(changed) == foreign(text)
 
@@ -92,9 +96,9 @@ def test_removing_any_directive_leaves_the_others(text: str) -> None:
             continue
         if text.strip("\ufeff\n") == directive.text:
             with pytest.raises(ProgramError):
-                edit.remove_directive(text, directive.directive_id)
+                removed(text, directive.directive_id)
             continue
-        changed = edit.remove_directive(text, directive.directive_id)
+        changed = removed(text, directive.directive_id)
         left = statements(changed)
         assert len(left) < len(statements(text)) or directive.kind == "charter"
         assert is_subsequence(left, statements(text))
@@ -111,19 +115,19 @@ def is_subsequence(part: list, whole: list) -> bool:  # type: ignore[type-arg]
 def test_removing_between_blocks_that_would_merge() -> None:
     text = FIXTURES["tight blocks"]
     code = next(d for d in Program.parse(text).directives if d.kind == "code")
-    assert edit.remove_directive(text, code.directive_id).startswith("para one\n\npara two\n")
+    assert removed(text, code.directive_id).startswith("para one\n\npara two\n")
 
 
 def test_removing_takes_one_gap_along() -> None:
     text = "# T\n\none\n\ntwo\n\nthree\n"
     for number, left in enumerate(("two\n\nthree", "one\n\nthree", "one\n\ntwo")):
         ident = Program.parse(text).directives[number].directive_id
-        assert edit.remove_directive(text, ident) == f"# T\n\n{left}\n"
+        assert removed(text, ident) == f"# T\n\n{left}\n"
 
 
 def test_an_unknown_directive_is_not_found() -> None:
     with pytest.raises(NotFound, match="no directive dffff"):
-        edit.remove_directive("Go.", "dffff")
+        removed("Go.", "dffff")
 
 
 @EVERY
@@ -171,7 +175,7 @@ def test_replacing_the_ideas(text: str) -> None:
 
 @pytest.mark.parametrize("item", ["- nested", "# heading", "```", "", "1. one", "a\n\n- b"])
 def test_an_idea_that_is_no_single_item_is_refused(item: str) -> None:
-    with pytest.raises(ProgramError, match=r"idea 1 is not a single list item|more items"):
+    with pytest.raises(ProgramError, match=r"idea 1 is not a single list item"):
         edit.replace_ideas("# T\n", [item])
 
 

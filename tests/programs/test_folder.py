@@ -13,7 +13,7 @@ import pytest
 
 from programs import shelf
 from programs.diff import diff
-from programs.edit import remove_directive, without
+from programs.edit import without
 from programs.errors import Ambiguous, MetaloopError, NotFound, ProgramError
 from programs.file_set import MAX_FILES, is_document, named_files
 from programs.folder import entry_of, from_zip, left_out, load
@@ -295,7 +295,7 @@ def test_a_statement_of_another_file_is_removed_and_compared() -> None:
     assert change.removed == (gone,) and not change.added and not change.changed
     assert gone.heading == "roles/critic.md › Process"
     with pytest.raises(NotFound):
-        remove_directive(program.text, gone.directive_id)
+        without(Program.parse(program.text), gone.directive_id)
 
 
 def test_names_of_files_are_read_in_linear_time() -> None:

@@ -22,7 +22,6 @@ from arena.contest.web.limits import HEAVY, Chosen
 from arena.contest.web.pages import show
 from inner_loop.behaviour import resolved_ideas, with_patches
 from programs.charter import Charter
-from programs.charter_edit import settings_of
 from programs.front_matter import locate
 from programs.lint import LintMessage
 from programs.program import Program
@@ -145,7 +144,7 @@ def text_check(host: Host, raw: bytes, person: Person | None, parent: str) -> Te
 
 def _use_of(program: Program, named: Collection[str], tried: Collection[str]) -> str:
     """What a scripted researcher does with the text, as sentences; empty if it tries all ideas that name an edit."""
-    set_fields = dict(settings_of(program.text).set_fields)
+    set_fields = program.settings.set_fields
     if not program.ideas and not set_fields:
         return " It has no settings and no ideas: it runs like stock, with the default settings (random edits)."
     if _unqueued(program, named):
@@ -162,7 +161,7 @@ def _unqueued(program: Program, named: Collection[str]) -> LintMessage | None:
     """A warning where a scripted researcher tries none of the ideas, because the queue has no share."""
     if not named or any("queue" in charter.proposers for _, charter in program.charter.by_phase()):
         return None
-    set_fields = dict(settings_of(program.text).set_fields)
+    set_fields = program.settings.set_fields
     where = "in no phase does queue have a share" if program.charter.phases else "queue has no share"
     fix = "proposers: {queue: 0.5, local: 0.5}"
     how = fix if "proposers" in set_fields else f"{fix} below metaloop: in the settings at the top"

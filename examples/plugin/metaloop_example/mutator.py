@@ -8,7 +8,7 @@ import numpy as np
 
 from analysis.report.evidence import Evidence
 from meta.mutators.base import ChildProposal, ParentProgram, parent_ids
-from programs.edit import remove_directive
+from programs.edit import without
 from programs.errors import ProgramError
 
 
@@ -25,7 +25,7 @@ class Shorten:
             return None
         longest = max(prose, key=lambda directive: len(directive.text))
         try:
-            text = remove_directive(parents[0].program.text, longest.directive_id)
+            text = without(parents[0].program, longest.directive_id).document
         except ProgramError:  # nothing would be left
             return None
         reason = f"deleted the longest statement: {' '.join(longest.text.split())[:80]}"

@@ -112,7 +112,7 @@ def ideas_for(program: Program, task: Task) -> list[str]:
 def setting_rows(program: Program) -> list[Row]:
     """Every field of the charter with its value: the default, or the one in the program's front matter."""
     from programs.charter import fields
-    from programs.charter_edit import charter_fields
+    from programs.settings import charter_fields
 
     given = charter_fields(program.text)
     return [
@@ -206,11 +206,12 @@ def differences(old: Program, new: Program) -> list[Row]:
     from programs.diff import moved
     from programs.directives import ORDER
 
-    diff, moves = compare(old, new), [(str(one), one) for one in moved(old, new)]
+    diff = compare(old, new)
     changes = [("removed", directive, "", "") for directive in diff.removed]
     for before, after in diff.changed:
         if after.kind == ORDER:
-            changes += [("moved", one.idea, f"place {one.before}", text) for text, one in moves]
+            moves = moved(old, new)
+            changes += [("moved", idea, f"place {one}", f"to place {other}: {idea.text}") for idea, one, other in moves]
         else:
             changes.append(("changed", after, before.text, ""))
     changes += [("added", directive, "", "") for directive in diff.added]

@@ -176,7 +176,7 @@ def night_words(own: Program, learnt: Learnt | None, task: Task, researcher: str
     from inner_loop.night import OWN_RULES
     from meta.learnt import in_words
     from meta.population import taking_turns
-    from programs.charter_edit import charter_fields
+    from programs.settings import charter_fields
 
     turns = taking_turns(own, learnt.program if learnt else None, task, researcher, past.champion if past else None)
     names = listed([f"{one.name}{' (yours)' * (one is own)}" for one in turns], len(turns))

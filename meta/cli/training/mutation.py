@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 def load(path: str | None) -> Program | None:
     """The program of ``--set meta_program=FILE``. Raises NotFound, ProgramError."""
-    from programs.program import Program
+    from programs import folder
 
-    return Program.load(Path(path).expanduser()) if path else None
+    return folder.load(Path(path).expanduser()) if path else None
 
 
 def billed(cost: Cost, plan: Plan, model_config: ModelConfig) -> Cost:

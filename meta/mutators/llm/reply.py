@@ -11,17 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from meta.mutators.change_files import dropped
 from meta.mutators.offline.cross_sections import chapters, joined
-from programs.edit import (
-    replace_ideas,
-    replace_section,
-    sections,
-    set_charter,
-    spaced,
-    take_charter,
-    with_missing_patches,
-)
+from programs.edit import replace_ideas, replace_section, sections, spaced, with_missing_patches
 from programs.patches import MIDDLE, REPLACE, SEARCH
 from programs.program import Program
+from programs.settings import set_charter, take_charter
 from programs.structure import PATH, outline
 from programs.text import one_line
 

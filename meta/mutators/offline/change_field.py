@@ -10,7 +10,7 @@ import numpy as np
 from analysis.report.evidence import Evidence
 from meta.mutators.base import ChildProposal, ParentProgram, parent_ids
 from programs.charter import Charter
-from programs.edit import set_charter, unset_charter
+from programs.settings import set_charter, unset_charter
 
 Move = Mapping[str, Any]  # new values by dotted field
 

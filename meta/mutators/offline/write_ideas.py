@@ -30,9 +30,10 @@ from analysis.report.evidence import Evidence
 from meta.mutators.base import ChildProposal, ParentProgram, parent_ids
 from meta.mutators.edit_gains import EditGain, GainTable, Key, idea_terms, key_of_term
 from meta.mutators.queue_first import queue_first
-from programs.edit import replace_ideas, unset_charter
+from programs.edit import replace_ideas
 from programs.ideas import ProgramIdea
 from programs.program import Program
+from programs.settings import unset_charter
 from trainer.values.constants import is_number
 
 PROOF = 4  # tries after which a bundle without a gain is dropped

@@ -175,7 +175,7 @@ def test_an_entry_brings_no_code_of_its_own(tmp_path: Path) -> None:
     with pytest.raises(NotTaken, match="patch:zoom is code") as refused:
         accept(contest, person, f"# A\n\n## Ideas\n\n- Zoom: `patch:zoom`.\n\n## Patches\n\n{block}".encode())
     assert [(m.line, m.code) for m in refused.value.lint if m.level == "error"] == [(9, "own-code")]
-    with pytest.raises(NotTaken, match="line 3: wave must") as both:
+    with pytest.raises(NotTaken, match="line 3: wave: Input") as both:
         accept(contest, person, f"---\nmetaloop:\n  wave: 0\n---\n# A\n\n## Patches\n\n{block}".encode())
     assert [(m.line, m.level) for m in both.value.lint] == [(3, "error")]
 

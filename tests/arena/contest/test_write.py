@@ -116,7 +116,7 @@ def test_ideas_that_name_an_edit_are_counted_apart_from_those_that_will_be_tried
     right = checked(port, f"---\nmetaloop:\n  {fix}\n---\n" + text.split("---\n")[2])
     assert right["tried"] == 1 and not right["lint"]
     near = checked(port, text.replace("local", "locall"))["lint"][0]["message"]
-    assert "proposers.locall must be 'queue', 'random', 'local'" in near and near.endswith("did you mean local?")
+    assert "proposers.locall: Input should be one of queue, random, local" in near
     queued = checked(port, text.replace("local", "queue"))
     assert queued["tried"] == 1 and "No idea" not in queued["message"]
     groups = {knob.group for knob in made.contest.task.edits.knobs}
