@@ -34,10 +34,10 @@ def test_a_lineage_is_recorded_and_replayed_without_a_model(
     assert one.events == played.events
     league.main("replay")
     assert f"strokes 2: {len(played.calls)} prompts the same, 0 new events" in capsys.readouterr().out
-    league.report([one])
+    league.report([one, one])
     shown = capsys.readouterr().out
     assert (
-        "three-roles" in shown and "all programs alike: p: " in shown and f"turns and calls: {2 * PROGRAMS}, " in shown
+        "three-roles" in shown and "all programs alike: p: " in shown and f"turns and calls: {4 * PROGRAMS}, " in shown
     )
 
 
