@@ -82,7 +82,7 @@ class GenerationCalls:
         sent where models keep to one and no tools are offered. Raises as `ask`."""
         said, rounds = list(messages), list[ToolRound]()
         tokens, usd, priced, full = 0, 0.0, True, False
-        plain = Offer(form=form) if _keeps_to_schemas(self._config) else NOTHING
+        plain = Offer(form=form) if _all_can(self._config, "supports_response_schema") else NOTHING
         while True:
             offer = Offer(box.tools, closed=full or len(rounds) == ROUNDS) if box else plain
             number, reply = self.ask(model, said, purpose, offer=offer, further=bool(rounds))
@@ -130,20 +130,17 @@ class GenerationCalls:
             return number, None
 
 
-def _keeps_to_schemas(config: ModelConfig) -> bool:
-    """Whether all models do, by LiteLLM's table; any of them may answer."""
+def _all_can(config: ModelConfig, what: str) -> bool:
+    """Whether all models can, by LiteLLM's table; any of them may answer."""
     try:
-        return all(litellm().supports_response_schema(model) for model in config.models)
+        return bool(config.models) and all(getattr(litellm(), what)(model) for model in config.models)
     except Exception:  # the library may raise anything for an unknown model
         return False
 
 
 def calls_tools(config: ModelConfig) -> bool:
     """Whether all models call functions, by LiteLLM's table."""
-    try:
-        return bool(config.models) and all(litellm().supports_function_calling(model) for model in config.models)
-    except Exception:  # as above
-        return False
+    return _all_can(config, "supports_function_calling")
 
 
 def reads_traces(config: ModelConfig) -> bool:

@@ -84,7 +84,7 @@ class Job:
 class Briefing:
     """The facts for the proposals of one generation. ``siblings``: those so far; ``names`` of programs by id, and
     ``programs`` themselves; ``families``: the tasks are examples of the families that the study is over; ``turns``: of
-    a night, what each program contributed."""
+    a night, what each program contributed; ``steps``: an experiment has a fixed number of steps, not a time."""
 
     tasks: Sequence[Task]
     researcher: str
@@ -93,6 +93,7 @@ class Briefing:
     tried: Sequence[Tried] = ()
     families: bool = False
     turns: Sequence[Mapping[str, Any]] = ()
+    steps: bool = False
     names: Mapping[str, str] = field(default_factory=dict)
     programs: Mapping[str, Program] = field(default_factory=dict)
     siblings: list[Tried] = field(default_factory=list)
@@ -160,6 +161,7 @@ class Briefing:
                 scripted=self.scripted,
                 control=self.control,
                 turns=self.turns,
+                steps=self.steps,
                 seed_sd=known.seed_sd if known.state == "measured" else None,
                 page=facts,
                 tried=clipped(render("tried.md.j2", tried=tried) if tried else "", MOST_BYTES // 4),
@@ -272,6 +274,7 @@ def brief(study: Study, evidence: Evidence) -> Briefing:
         tried,
         study.config.families is not None,
         turns,
+        study.config.fixed_steps,
         names,
         {program_id: study.program(program_id) for program_id in study.state.programs},
     )

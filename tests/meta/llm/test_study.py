@@ -16,6 +16,7 @@ from bench.whole import Unwritten
 from meta.cli.main import run
 from meta.evolve import search
 from meta.study.begin import create, take_up
+from programs.folder import load
 from programs.program import Program
 from programs.shelf import meta_programs
 from tests.llm import crowd, writer
@@ -192,6 +193,6 @@ def test_at_the_end_of_a_night_a_model_writes_a_child_of_the_program_that_gained
     asked, *_ = [text for text in prompts if text.startswith("You write research programs")]
     assert all(f": {one['turns']} turns, " in asked for one in gains) and "A/A" not in asked
     assert query(study, "SELECT program_id FROM programs WHERE generation = 1") == [{"program_id": row["child_id"]}]
-    assert Program.load(study / "champion.md").program_id == row["child_id"]
+    assert load(study / "champion.md").program_id == row["child_id"]
     before = len(prompts)
     assert run(["improve", "--resume", str(study), "-q", "-y"]) == 0 and len(prompts) == before

@@ -177,6 +177,11 @@ def test_a_writer_knows_what_names_mean_and_what_the_untouched_script_has() -> N
         briefing = Briefing([Task.load(name)], "scripted", PLANTED)
         (system, _), _ = briefing.messages([ParentProgram(LISTED, None)], Job("improve"), OWN, 1.0, ())
         assert told in system.text and "waits until all hold" in system.text
+        assert "a slower step means fewer steps" in system.text
+        (fixed, _), _ = replace(briefing, steps=True, _systems={}).messages(
+            [ParentProgram(LISTED, None)], Job("improve"), OWN, 1.0, ()
+        )
+        assert "s of device time" not in fixed.text and " steps, however long one takes" in fixed.text
 
 
 def test_prompts_say_causes_of_randomised_and_paired_rows_only(make: Make) -> None:
