@@ -310,7 +310,8 @@ class Charter(CharterPart):
         strict=False,
         max_length=20,
         description="Parts of the run, one after the other: until = share of the run's budget that is spent at the end"
-        " of the phase (the last one has none), and the fields that are different there. Default empty.",
+        " of the phase (the last one has none), and the fields other than screen.fraction that are different there:"
+        " [{until: 0.4, wave: 4}, {wave: 1}]. Default empty.",
         json_schema_extra={"says": {OTHERS: "{parts}"}},
     )
 
