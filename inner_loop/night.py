@@ -24,7 +24,6 @@ from inner_loop.run_context import RunContext
 from inner_loop.wave import ExperimentRequest
 from programs.errors import UsageError
 from programs.program import Program
-from programs.text import word_list
 from trainer.edits import Edit
 from trainer.source import Source
 from trainer.task import Task
@@ -33,8 +32,6 @@ LEAST_REPEATED = 30  # experiments of a night from which on wins are trained twi
 FEW = 60  # experiments of a night below which the first program has two turns in each block
 SESSION = 6  # experiments of an agent's turn
 DRAWS = 5  # for a proposal that no other turn of the same round makes
-#: Settings of a program that have no effect in a night, which has its own rules for them.
-OWN_RULES = frozenset(word_list("keep replicates screen wave branch confirm simplicity"))
 BY, BEGUN = "night", "main of the night before"
 NOTHING_LEFT = "no program had anything more to try"
 Session = Callable[[Program, int], None]  # of a program, with so many experiments at most

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from analysis.ledger.writing_events import ProgramEvent
 from arena.arms import Entry
-from inner_loop.night import OWN_RULES
+from inner_loop.contracts import NIGHT_RULES
 from meta.novelty import Novelty
 from programs.program import Program
 from programs.settings import set_charter
@@ -56,7 +56,7 @@ def taking_turns(
     has one that crosses the best scripts so far, or one that models the results; a model or an agent has stock, or a
     careful one. The champion of a past night is added to them.
     """
-    novelty = Novelty([task], researcher, OWN_RULES)
+    novelty = Novelty([task], researcher, frozenset(NIGHT_RULES))
     crossed = own.with_text(set_charter(own.text, "proposers", {"elite": 0.5, "local": 0.5}), f"{own.name}-elite")
     scripted = researcher == "scripted"
     follows = not scripted or novelty.behaviour(own) != novelty.behaviour(starter("stock"))

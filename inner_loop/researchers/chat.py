@@ -100,7 +100,7 @@ class ChatResearcher(ScriptedResearcher):
             raise UsageError("a chat researcher needs a model", hint="-m gpt-4o-mini, or -m openai/NAME")
         self._context = context
         self._roles = roles(program)
-        self._prompts = Prompts(program, task, self._roles, context.config)
+        self._prompts = Prompts(program, task, self._roles, context.config, context.seat[1] > 1)
         self._notebook = Notebook(program, self._prompts.ids, task.edits, self._roles)
         self._deadline = time.monotonic() + (context.config.max_wall or float("inf"))
         shared = context.client

@@ -13,7 +13,7 @@ from typing import Any
 from inner_loop.behaviour import in_focus
 from inner_loop.bench import Bench
 from inner_loop.comparison import mean_metric, seed_sd
-from inner_loop.contracts import Proposal
+from inner_loop.contracts import NIGHT_RULES, Proposal
 from inner_loop.models.contract import Message, fits, prompt_tokens
 from inner_loop.prompts import render
 from inner_loop.record import Record
@@ -98,14 +98,17 @@ def provided(task: Task) -> list[str]:
 
 
 class Prompts:
-    """Builds the messages of one run's turns from a program, a task, and the bench's history."""
+    """Builds the messages of one run's turns from a program, a task, and the bench's history. ``night``: programs take
+    turns, and some of their settings have no effect."""
 
-    def __init__(self, program: Program, task: Task, among: Sequence[Role], config: ModelConfig) -> None:
+    def __init__(
+        self, program: Program, task: Task, among: Sequence[Role], config: ModelConfig, night: bool = False
+    ) -> None:
         self._prose, self._settings, self.ids = labelled(program)
         self._charter, self._task, self._among = program.charter, task, among
         self._context, self.reply_tokens = config.context_tokens, config.reply_limit
         self._fixed: dict[str, Any] = {
-            "task": task, "line": line, "alone": len(among) == 1, "most_lost": LOST * len(among),
+            "task": task, "line": line, "alone": len(among) == 1, "most_lost": LOST * len(among), "night": night,
         }  # fmt: skip
         self.system = cache(self._system)
 
@@ -127,7 +130,7 @@ class Prompts:
             allowed=_allowed,
             patches=self._patches([knob.name for knob in knobs if knob.kind == "patch"], short=True),
             prose=self._prose,
-            settings=self._settings,
+            settings=[one for one in self._settings if not (self._fixed["night"] and one[1].startswith(NIGHT_RULES))],
         )
 
     def fits(self, messages: Sequence[Message], spare: int = 0) -> bool:

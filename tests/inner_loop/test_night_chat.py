@@ -14,7 +14,10 @@ from tests.llm.studies import planted
 from trainer.task import Task
 
 __all__ = ["litellm_loaded", "server"]
-BOLD, SHY = "# Bold\n\nTry large steps.\n", "# Shy\n\nTry small steps.\n"
+BOLD, SHY = (
+    "---\nmetaloop: {wave: 3, no_repeat: true}\n---\n# Bold\n\nTry large steps.\n",
+    "# Shy\n\nTry small steps.\n",
+)
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +35,8 @@ def test_models_take_turns_on_one_main(server: LlmServer, task: Task) -> None:
     assert all(tried[turn["first"]]["program_id"] == turn["program_id"] for turn in turns)
     prompts = ["".join(m["content"] for m in body["messages"]) for body in server.seen]
     assert all(("large steps" in text) != ("small steps" in text) for text in prompts)
+    assert all("trained again with a second seed" in text and "measured once" not in text for text in prompts)
+    assert all(("no_repeat: true" in text) == ("large steps" in text) and "wave: 3" not in text for text in prompts)
     calls = of(events, "call")
     assert len({call["number"] for call in calls}) == len(calls)
 

@@ -173,7 +173,7 @@ def like_stock(own: Program, training: Sequence[Task], researcher: str) -> bool:
 def night_words(own: Program, learnt: Learnt | None, task: Task, researcher: str, past: PastStudy | None) -> str:
     """The programs of a night, and which settings of them it does not use."""
     from analysis.wording import listed
-    from inner_loop.night import OWN_RULES
+    from inner_loop.contracts import NIGHT_RULES
     from meta.learnt import in_words
     from meta.population import taking_turns
     from programs.settings import charter_fields
@@ -185,6 +185,6 @@ def night_words(own: Program, learnt: Learnt | None, task: Task, researcher: str
         said += f"; {learnt.program.name} has ideas learnt on {in_words(learnt.used, [task])}"
     if own not in turns:
         said += "; a script can follow nothing in your program, so it has no turns (a model follows prose: -m)"
-    unused = sorted({field.partition(".")[0] for one in turns for field in charter_fields(one.text)} & OWN_RULES)
+    unused = sorted({field.partition(".")[0] for one in turns for field in charter_fields(one.text)} & {*NIGHT_RULES})
     said += f"; a night has rules of its own for {listed(unused, len(unused))}" if unused else ""
     return f"{said}; it begins with main of {past.used.folder}" if past and past.main else said
