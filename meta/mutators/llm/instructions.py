@@ -45,8 +45,9 @@ class Instructions:
 
     @property
     def all_tried(self) -> bool:
-        """Whether each has measured children, so that a model may learn from the comparison."""
-        return len(self.programs) < MOST and all(len(self._gains(one)) >= MEASURED for one in self.programs)
+        """Whether each of several has measured children, so that a model may learn from the comparison; the user's own
+        stays the only one."""
+        return 1 < len(self.programs) < MOST and all(len(self._gains(one)) >= MEASURED for one in self.programs)
 
     def _gains(self, program: Program) -> list[float]:
         """Of its children over their parents."""

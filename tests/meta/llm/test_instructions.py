@@ -80,6 +80,7 @@ def test_a_model_writes_a_new_one_when_all_have_been_tried(server: LlmServer, ca
     arms.extend(calls, MODEL, "nats")
     assert len(arms.programs) == 3  # the same one again
     many = [Program.parse(f"# P{n}\n\n- x\n", str(n)) for n in range(MOST)]
+    assert not Instructions([ONE], *history({ONE: [0.1, 0.2]})).all_tried  # the user's own stays alone
     assert not Instructions(many, *history({program: [0.1, 0.2] for program in many})).all_tried
 
 
