@@ -291,7 +291,7 @@ def main(what: str = "", *words: str) -> None:
         elif what == "pack":
             pack(Path(words[0]))
         elif what == "design":
-            design(Path(temporary), int((*words, "10")[0]))
+            design(Path(temporary), int((*words, "8")[0]))
         elif what == "replay":
             for one in recorded():
                 new = len(play(Path(temporary), one.task, one.number, one.events).events) - len(one.events)
