@@ -20,9 +20,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from analysis.effects.contributions import NightTurnRow
 from analysis.statistics import mean_interval
 from analysis.study import query
-from inner_loop.events import Emit
+from inner_loop.events import Emit, Event, NightTurnEvent
 
 Line = TypeVar("Line")
 Job = TypeVar("Job")
@@ -112,6 +113,15 @@ def over_tasks(
 def figure(name: str, value: object, goal: str = "") -> None:
     """One measured figure a line, grep-able."""
     print(f"{name}: {value}" + (f"   (goal {goal})" if goal else ""), flush=True)
+
+
+def night_turns(events: Iterable[Event]) -> list[NightTurnRow]:
+    """The rows of the view of that name, from the events of a night."""
+    return [
+        NightTurnRow(e.run_id, e.number, e.block, e.program_id, e.count, e.kept, e.gain, e.device_seconds_charged)
+        for e in events
+        if isinstance(e, NightTurnEvent)
+    ]
 
 
 def appended(records: list[dict[str, Any]]) -> Emit:

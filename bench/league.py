@@ -29,8 +29,8 @@ from statistics import fmean
 import numpy as np
 from scipy.stats import studentized_range
 
-from analysis.effects.contributions import NightTurnRow, scores
-from bench.common import figure, mean_of
+from analysis.effects.contributions import scores
+from bench.common import figure, mean_of, night_turns
 from inner_loop.events import CallEvent, Event, ExperimentEvent, NightTurnEvent, read_event
 from inner_loop.researchers.chat import REPAIRS
 from inner_loop.run import run
@@ -155,10 +155,7 @@ def table_of(lineages: Sequence[Lineage]) -> np.ndarray:
     sd = {task: noise([one for one in lineages if one.task == task]) for task in {one.task for one in lineages}}
     table = np.zeros((len(lineages), BLOCKS, len(ids)))
     for at, one in enumerate(lineages):
-        rows = [
-            NightTurnRow(t.run_id, t.number, t.block, t.program_id, t.count, t.kept, t.gain, t.device_seconds_charged)
-            for t in one.turns
-        ]
+        rows = night_turns(one.events)
         for row, score in zip(rows, scores(rows, sd[one.task]), strict=True):
             table[at, row.block, ids.index(row.program_id)] += score
     return table

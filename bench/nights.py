@@ -32,9 +32,9 @@ import numpy as np
 
 from analysis.effects.contributions import NightTurnRow, block_test
 from analysis.verdict.decision import LEVEL
-from bench.common import METALOOP, figure, go_on, kept, mean_of, metaloop, sql
+from bench.common import METALOOP, figure, go_on, kept, mean_of, metaloop, night_turns, sql
 from bench.simulated import LAWS, share_figure
-from inner_loop.events import Event, NightTurnEvent
+from inner_loop.events import Event
 from inner_loop.run import run
 from programs.program import Program
 from programs.settings import set_charter
@@ -214,12 +214,7 @@ def simulated(law: Law, task: Task, seed: int, programs: Sequence[Program], expe
             programs[0], trainer, run_id=f"r{seed}", run_seed=seed, streams=streams, emit=events.append, folder=None,
             budget_seconds=experiments * task.cost_seconds, beside=programs[1:],
         )  # fmt: skip
-    turns = [
-        NightTurnRow(one.run_id, one.number, one.block, one.program_id, one.count, one.kept, one.gain, 1.0)
-        for one in events
-        if isinstance(one, NightTurnEvent)
-    ]
-    return Simulated(law.gain(task.edits.config(ended.final)), turns, NOISE)
+    return Simulated(law.gain(task.edits.config(ended.final)), night_turns(events), NOISE)
 
 
 def nights(kind: str, count: int, first: int = 1) -> Iterator[tuple[Simulated, Sequence[Program]]]:

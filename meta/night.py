@@ -77,8 +77,7 @@ def night_seen(study: Study, lineage: Lineage, progress: Progress) -> NightSeen:
     parent, following = first, tested
     per_turn = {one.program_id: one.gain / one.turns for one in each.values()}
     best = max(programs, key=lambda one: per_turn.get(one.program_id, 0.0))
-    child = written(study, lineage, best, facts, progress) if p >= LEVEL else None
-    if child:
+    if p >= LEVEL and (child := written(study, lineage, best, facts, progress)):
         parent, following = best, child
     elif p >= LEVEL:
         parent = study.program(str(study.config.plan["origin"]))

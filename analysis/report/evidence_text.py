@@ -197,9 +197,9 @@ def label(key: Key) -> str:
     return quoted(key[0] if value is True else f"{key[0]}={value}")
 
 
-def sized(mean: float, sd: float | None) -> str:
+def sized(mean: float, sd: float | None, digits: int = 2) -> str:
     """``+0.17 ± 0.06``."""
-    return f"{mean:+.2g}" + (f" ± {sd:.1g}" if sd else "")
+    return f"{mean:+.{digits}g}" + (f" ± {sd:.1g}" if sd else "")
 
 
 def fact(item: CreditEstimate) -> str:
