@@ -20,14 +20,14 @@ import math
 import re
 import sys
 import tempfile
+import zlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 
 import numpy as np
-from scipy.stats import studentized_range
+from scipy.stats import norm, studentized_range
 
 from analysis.effects.contributions import scores
 from bench.common import figure, mean_of, night_turns
@@ -104,10 +104,11 @@ def play(folder: Path, name: str, number: int, recorded: Sequence[Event] = (), r
             turns += isinstance(event, NightTurnEvent)
 
         run_id = f"{name}-{number}"
+        seed = zlib.crc32(run_id.encode())
         context = RunContext(MODEL, run_id, study=folder, recorded=recorded, emit=emit, record=folder / "prompts")
         with Trainer(task, DataStore(task, streams, folder / "data")) as trainer:
             run(
-                programs[0], trainer, run_id=run_id, run_seed=number, streams=streams, emit=emit, folder=None,
+                programs[0], trainer, run_id=run_id, run_seed=seed, streams=streams, emit=emit, folder=None,
                 budget_seconds=EXPERIMENTS * task.cost_seconds, researcher=researcher, recorded=recorded,
                 should_stop=lambda: turns >= whole, context=context, beside=programs[1:], start=start_of(task, number),
             )  # fmt: skip
@@ -140,13 +141,13 @@ def _read(path: Path, text: str) -> Lineage:
 
 
 def noise(lineages: Sequence[Lineage]) -> float:
-    """The SD between seeds, of all sources that lineages of one task have trained with two."""
+    """The SD between seeds, by the median difference of two trainings of one source: wild sources do not decide it."""
     differences = []
     for one in lineages:
         first = {e.source_id: e.metric for e in one.experiments if not e.replicate and e.metric is not None}
         again = [e for e in one.experiments if e.replicate and e.metric is not None and e.source_id in first]
         differences += [first[e.source_id] - e.metric for e in again if e.metric is not None]
-    return math.sqrt(fmean(each**2 / 2 for each in differences))
+    return float(np.median(np.abs(differences)) / norm.ppf(0.75) / math.sqrt(2))
 
 
 def table_of(lineages: Sequence[Lineage]) -> np.ndarray:

@@ -58,7 +58,7 @@ class ProgramPatch:
     def text(self) -> str:
         """Its fenced block, as a program contains it."""
         body = "\n".join(f"{SEARCH}\n{old}\n{MIDDLE}\n{new}\n{REPLACE}" for old, new in self.blocks)
-        fence = "`" * max(3, 1 + max(map(len, re.findall("`+", body)), default=0))
+        fence = max(["``", *re.findall("`+", body)], key=len) + "`"
         return f"{fence}patch:{self.name} {self.file}".rstrip() + f"\n{body}\n{fence}\n"
 
 

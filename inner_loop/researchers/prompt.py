@@ -42,11 +42,12 @@ SHOWN = 6  # ideas and notes that a turn lists
 OLD_NOTE = 300  # characters of a note, in whole sentences; the newest is shown whole
 SHORT_PATCH = 2  # lines of a patch that every prompt shows; a longer one is shown with an idea that asks for it
 REPAIR = 250  # tokens of a small context that are left for an error
-ABOUT, ABOUT_ALL = 280, 400  # characters about one name of a read-only file, and about all
+ABOUT, ABOUT_ALL = 280, 450  # characters about one name of a read-only file, and about all
 _STATED = re.compile(r"(?m)^(?:seed|device|steps|seconds|train_loss):.*\n?")  # in a log, and in the prompt anyway
 _LIBRARY = re.compile(  # in a traceback: frames of packages, and lines of carets
     r'(?m)^ *File "[^"\n]*/(?:site|dist)-packages/.*\n(?: {4,}(?!File ").*\n)*|^[ ~^]*\^[ ~^]*\n'
 )
+_CONSTANT = re.compile(r"(?m)^([A-Z_]+(?:, [A-Z_]+)*) = \d[\d., ]*\b")
 _BEFORE = re.compile(r"[ \t>]*(?:(?:[-*+]|\d{1,8}[.)])[ \t]+)?(?:\|[ \t]*)?")  # what precedes a statement in its line
 
 
@@ -82,18 +83,19 @@ def _prose(lines: list[str]) -> str:
 
 def provided(task: Task) -> list[str]:
     """What the editable files use of the read-only Python files: `load_train`: its docstring. An object is described
-    by the class of its name. As many lines as ABOUT_ALL characters hold."""
+    by the class of its name, a constant by its line. As many lines as ABOUT_ALL characters hold."""
     words = set(re.findall(r"\w+", "".join(text for _, text in task.baseline().files)))
     lines: list[str] = []
     for path in (task.folder / name for name in task.read_only if name.endswith(".py")):
-        tree = syntax_tree(path.read_text("utf-8", "replace")) if path.is_file() else None
+        code = path.read_text("utf-8", "replace") if path.is_file() else ""
+        constants = [one[0] for one in _CONSTANT.finditer(code) if words.intersection(one[1].split(", "))]
+        lines += [f"`{path.stem}`: {'; '.join(constants)}"] if constants else []
+        tree = syntax_tree(code)
         for node in tree.body if tree else ():
-            if not isinstance(node, ast.FunctionDef | ast.ClassDef):
-                continue
-            about = ast.get_docstring(node) or ""
-            name = next((n for n in (node.name, node.name.lower()) if n in words), "") if about else ""
-            text = f"`{path.stem}.{name}`: {sentences_of(about, ABOUT)}"
-            lines += [text] if name and sum(map(len, [*lines, text])) <= ABOUT_ALL else []
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and (about := ast.get_docstring(node)):
+                name = next((n for n in (node.name, node.name.lower()) if n in words), "")
+                text = f"`{path.stem}.{name}`: {sentences_of(about, ABOUT)}"
+                lines += [text] if name and sum(map(len, [*lines, text])) <= ABOUT_ALL else []
     return lines
 
 
@@ -106,6 +108,7 @@ class Prompts:
     ) -> None:
         self._prose, self._settings, self.ids = labelled(program)
         self._charter, self._task, self._among = program.charter, task, among
+        self._own = program.program_id if night else ""
         self._context, self.reply_tokens = config.context_tokens, config.reply_limit
         self._fixed: dict[str, Any] = {
             "task": task, "line": line, "alone": len(among) == 1, "most_lost": LOST * len(among), "night": night,
@@ -160,11 +163,11 @@ class Prompts:
         log = _log(bench)
         for rows, with_log in SIZES:
             most, whole = min(rows, self._charter.history), rows > FEWEST
-            shown, left_out = result_rows(bench, book.idle, most, several=len(self._among) > 1)
+            shown, left_out = result_rows(bench, book.idle, most, several=len(self._among) > 1, own=self._own)
             queue = waiting[:SHOWN] if whole else []
             text = render(
                 "researcher.turn", **values, shown=shown, left_out=left_out, changes=not_kept(bench, most),
-                training=changes(drawn if whole else [(title, "") for title, _ in drawn]),
+                training=changes(drawn, rows if whole else 0),
                 queue=queue, unlisted=len(waiting) - len(queue),
             )  # fmt: skip
             messages = [Message("system", self.system(whole)), Message("user", text, log if with_log else "")]

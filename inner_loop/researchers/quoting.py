@@ -39,6 +39,5 @@ def within(text: str, tag: str) -> str:
 
 def fenced(text: str, what: str = "") -> str:
     """A text between fences that are longer than any run of backticks in it."""
-    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
-    fence = "`" * max(3, longest + 1)
+    fence = max(["``", *re.findall("`+", text)], key=len) + "`"
     return f"{fence}{what}\n{text}\n{fence}"

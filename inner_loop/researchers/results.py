@@ -13,28 +13,32 @@ from trainer.constraints import shown
 
 CHAT = "chat: "  # before the role, in the proposer of an experiment
 UNMARKED = ("", "baseline", "discard")  # decisions that a row does not name
-CHANGES, CHANGED_LINES, LINE = 3, 12, 120  # experiments whose change is shown, lines of each, characters of a line
+CHANGES, CHANGED_LINES = 3, 12  # experiments whose change is shown, lines of each
 UNUSUAL = 1.25  # times the time that a training is given: from there on, or below its inverse, a row states its own
 _LOSS = re.compile(r"^train_loss:\s*([-+.\w]+)\s*$", re.MULTILINE)
 
 
-def result_rows(bench: Bench, idle: Sequence[tuple[int, str]], most: int, *, several: bool) -> tuple[list[str], int]:
+def result_rows(
+    bench: Bench, idle: Sequence[tuple[int, str]], most: int, *, several: bool, own: str = ""
+) -> tuple[list[str], int]:
     """The last experiments and the head, and between them the turns that led to none; how many experiments are left
-    out. ``several``: whether the rows name the role that proposed each experiment."""
+    out. ``several``: whether the rows name the role that proposed each experiment. ``own``: in a night, the id of the
+    program whose experiments are named, others are not."""
     count = len(bench.history)
     if not most:
         return [], count
     first = max(0, count - most)
-    numbers = [*([bench.head.number] if bench.head.number < first else []), *range(first, count)]
-    rows = [(float(number), _row(bench, bench.history[number], several)) for number in numbers]
+    numbers = sorted({bench.head.number, *range(first, count)})
+    rows = [(float(number), _row(bench, bench.history[number], several, own)) for number in numbers]
     rows += [(after - 0.5, text) for after, text in idle if after > first][-most:]
     return [text for _, text in sorted(rows, key=lambda row: row[0])], count - len(numbers)
 
 
-def _row(bench: Bench, record: Record, several: bool) -> str:
+def _row(bench: Bench, record: Record, several: bool, own: str) -> str:
     """One experiment: its change, its author among several, its result, and how it trained."""
     what = line(record.description, 100) or "no title"
-    by = f" ({line(record.proposer.removeprefix(CHAT), 40)})" if record.proposer and several else ""
+    name = line(record.proposer.removeprefix(CHAT), 40) if several else own and "yours"
+    by = f" ({name})" if name and own in ("", record.program_id) else ""
     part = "" if record.full else f", at {record.fraction:g} of the budget"
     if record.metric is None:
         came = f"{record.outcome.status}: {line(record.outcome.reason, 160)}"
@@ -54,16 +58,19 @@ def not_kept(bench: Bench, rows: int) -> str:
     return changes((str(one.number), one.diff) for one in untold[-most:]) if most else ""
 
 
-def changes(diffs: Iterable[tuple[str, str]]) -> str:
+def changes(diffs: Iterable[tuple[str, str]], most: int = CHANGED_LINES) -> str:
     """The changed lines of (name, diff), fenced; of one line that replaces another the new one, unless the name has it.
-    Empty if there are none."""
+    Empty if there are none. ``most``: lines of each."""
     texts: list[str] = []
     for name, diff in diffs:
         lines = changed_lines(diff)
-        if [text[0] for text in lines] == ["-", "+"]:
-            lines = [] if _in_title(lines, name) else [lines[1].partition("  #")[0]]
-        more = [f"({len(lines) - CHANGED_LINES} more lines)"] if len(lines) > CHANGED_LINES else []
-        texts += [f"# {name}", *(text[:LINE] for text in lines[:CHANGED_LINES]), *more]
+        if _in_title(lines, name):
+            lines = []
+        elif _signs(lines) == "-+":
+            lines = [lines[1].partition("  #")[0]]
+        if len(lines) > most:
+            lines[most:] = [f"({len(lines) - most} more lines)"]
+        texts += [f"# {name}", *lines]
     return fenced(clean("\n".join(texts)), "diff") if texts else ""
 
 
@@ -72,8 +79,12 @@ def changed_lines(diff: str) -> list[str]:
     return [text for text in diff.splitlines() if text[:1] in ("+", "-") and text[:6] not in ("--- a/", "+++ b/")]
 
 
+def _signs(lines: Sequence[str]) -> str:
+    return "".join(text[0] for text in lines)
+
+
 def _in_title(lines: Sequence[str], title: str) -> bool:
-    return [text[0] for text in lines] == ["-", "+"] and lines[1][1:].partition("  #")[0].strip() in title
+    return _signs(lines) == "-+" and lines[1][1:].partition("  #")[0].strip() in title
 
 
 def _gain(bench: Bench, record: Record) -> str:
@@ -99,7 +110,7 @@ def _training(bench: Bench, record: Record) -> str:
     losses = _LOSS.findall(bench.log(record)) if bench.stores_logs else []
     with suppress(ValueError):  # text in place of a number
         known += [f"loss {float(losses[-1]):.3g}"] if losses else []
-    changed = [text[0] for text in changed_lines(record.diff)]
-    if changed and sorted(changed) != ["+", "-"]:
-        known.append(f"lines +{changed.count('+')} -{changed.count('-')}")
+    signs = _signs(changed_lines(record.diff))
+    if signs not in ("", "-+", "+-"):
+        known.append(f"lines +{signs.count('+')} -{signs.count('-')}")
     return f"; {', '.join(known)}" if known else ""

@@ -59,8 +59,6 @@ def test_the_test_sees_a_program_that_differs_and_no_other() -> None:
 def test_lineages_begin_at_different_scripts() -> None:
     task = league.Task.load("tinylm")
     starts = [league.start_of(task, number) for number in range(1, 6)]
-    assert starts[0] is None and len({one.source_id for one in starts[1:] if one}) == 4
+    assert starts[0] is None and len({one.source_id for one in starts[1:]}) == 4
     own = task.edits.config(task.baseline())
-    assert all(
-        sum(task.edits.config(one)[name] != own[name] for name in own) == league.CHANGED for one in starts[1:] if one
-    )
+    assert all(sum(task.edits.config(one)[name] != own[name] for name in own) == league.CHANGED for one in starts[1:])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,8 @@ def test_models_take_turns_on_one_main(server: LlmServer, task: Task) -> None:
     assert all(("large steps" in text) != ("small steps" in text) for text in prompts)
     assert all("trained again with a second seed" in text and "measured once" not in text for text in prompts)
     assert all(("no_repeat: true" in text) == ("large steps" in text) and "wave: 3" not in text for text in prompts)
+    rows = re.findall(r"(?m)^- (\d+): (.*\(yours\))?", "\n".join(t for t in prompts if "large steps" in t))
+    assert all((tried[int(number)].get("program_id") == bold) == bool(mine) for number, mine in rows)
     calls = of(events, "call")
     assert len({call["number"] for call in calls}) == len(calls)
 

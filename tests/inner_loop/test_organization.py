@@ -95,15 +95,15 @@ def test_an_idea_that_is_cited_or_dropped_leaves_the_queue_whoever_had_it() -> N
 
 def test_a_prompt_has_what_the_read_only_files_say_of_themselves_and_how_often_sources_are_measured() -> None:
     task = Task.load("strokes")
-    assert [text.partition(":")[0] for text in provided(task)] == ["`prepare.clock`", "`prepare.load_train`"]
+    assert [text.split("`")[1] for text in provided(task)] == ["prepare", "prepare.clock", "prepare.load_train"]
     once, again = (
         Prompts(program, task, roles(program), ModelConfig()).system()
         for program in (Program.parse(HEADINGS), Program.parse(f"---\nmetaloop:\n  confirm: 0.1\n---\n{HEADINGS}"))
     )
-    assert "A launched CPU process counts from its own start" in once and "on a CPU with one thread;" in once
+    assert "A launched CPU process counts from its own start" in once and "on a CPU with one thread.\n" in once
     assert "Each source is measured once" in once and "settings alone decide" in again
     gpu = Prompts(starter("stock"), replace(task, device="gpu"), [Role("researcher", "")], ModelConfig())
-    assert "on a GPU;" in gpu.system()
+    assert "on a GPU.\n" in gpu.system()
 
 
 @pytest.mark.parametrize(
@@ -230,18 +230,12 @@ def test_a_turn_shows_noise_budget_and_what_discarded_experiments_changed(
     book = Notebook(program, prompts.ids, task.edits, ())
     book.note("researcher", "old " * 120, 1)
     book.note("researcher", "new " * 120, 1)
-
-    def turn() -> str:
-        return prompts.turn(bench, book, bench.head, role, None, lost=2)[1].text
-
-    first = turn()
+    first = prompts.turn(bench, book, bench.head, role, None, lost=2)[1].text
     assert "standard deviation" not in first and "discarded ones" not in first and "A full training" not in first
-    assert re.findall(r"^- \[(d\d)\]", first, re.MULTILINE) == ["d3", "d4", "d6"]
+    assert re.findall(r"(?m)^- \[(d\d)\]", first) == ["d3", "d4", "d6"]
     assert "2 turns in a row led to no experiment; 4 end the run" in first
     assert "old " * 74 in first and "old " * 76 not in first and "new " * 119 in first
-    assert "5% of the budget is spent; 19 of 20" in first.replace(f"{bench.remaining:.4g}", "19").replace(
-        f"{bench.budget_seconds:.4g}", "20"
-    )
+    assert f"5% of the budget is spent; {bench.remaining:.4g} of {bench.budget_seconds:.4g} " in first
     for replicate in (1, 2):
         bench.decide(bench.experiment(Edit(), replicate=replicate), "replicate", "")
     text = bench.baseline.source.text() + "".join(f"# line {n}\n" for n in range(30))
@@ -251,20 +245,18 @@ def test_a_turn_shows_noise_budget_and_what_discarded_experiments_changed(
     bench.decide(bench.experiment(Edit({"LR": 0.2}), description="LR = 0.2"), "discard", "")
     monkeypatch.setattr("inner_loop.bench.Bench.counts_device_time", True)
     later = prompts.turn(bench, book, bench.head, role, None)[1].text
-    values = [record.metric for record in bench.history[:3] if record.metric is not None]
-    assert f"has a standard deviation of about {stdev(values):.2g}." in later
+    sd = stdev(record.metric for record in bench.history[:3])
+    assert f"has a standard deviation of about {sd:.2g}." in later
     given = task.budget_seconds
-    assert f"A full training is given {given:.3g} s: a slower step" in later
-    own = re.search(r"- 3: .*; 20 steps in ([0-9.e-]+) s", later)  # stated where it is unusual
+    assert f"A full training is given {given:.3g} s, and killed after {task.hard_line():.3g}" in later
+    own = re.search(r"- 3: .*; 20 steps in [0-9.e-]+ s", later)  # stated where it is unusual
     seconds = bench.history[3].outcome.training_seconds
-    assert seconds and (own is not None) == (not 0.8 < seconds / given < 1.25)
+    assert bool(own) == (not 0.8 < seconds / given < 1.25)
     changed = later.partition("What the last discarded ones changed:")[2].partition("## Your turn")[0]
     assert "# 3\n+LR = 0.3\n" in changed and "-LR" not in changed and "# 5" not in changed  # its title has it
     assert "+# line 11\n(18 more lines)" in changed and "# line 12" not in changed
-    assert re.findall(r"^- \[(d\d)\]", later, re.MULTILINE) == [
-        "d4",
-        "d6",
-    ]  # what was tried in vain is not offered again
+    offered = re.findall(r"(?m)^- \[(d\d)\]", later)
+    assert offered == ["d4", "d6"]  # what was tried in vain is not offered again
     hidden = Program.parse("---\nmetaloop:\n  history: 0\n---\n# P\n\nGo on.\n")
     blind = Prompts(hidden, task, [role], ModelConfig())
     assert "# line 1" not in blind.turn(bench, book, bench.head, role, None)[1].text
