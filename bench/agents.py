@@ -38,7 +38,7 @@ from tests.llm.shell import scripted
 from trainer.data import DataStore
 from trainer.experiment import Trainer
 from trainer.sandbox import bwrap
-from trainer.sandbox.system_view import SystemView
+from trainer.sandbox.view import View
 from trainer.streams import Streams
 from trainer.task import Task
 
@@ -130,7 +130,7 @@ class Sandboxes:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        launch, start = bwrap.launch, SystemView.start
+        launch, start = bwrap.launch, View.start
 
         def counted(*given: Any, **named: Any) -> subprocess.Popen[bytes]:
             process = launch(*given, **named)
@@ -148,7 +148,7 @@ class Sandboxes:
                 self.clocks.append((clock, clock.seconds))  # setting it up is the harness's
             return ready
 
-        with mock.patch.object(SystemView, "start", started):
+        with mock.patch.object(View, "start", started):
             yield
 
 
@@ -245,7 +245,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="a folder for what each agent printed, and its requests")
     given = parser.parse_args()
     if given.no_cgroup:
-        mock.patch("trainer.sandbox.cgroup.hierarchies", list).start()
+        mock.patch("trainer.sandbox.cgroup.own_group", lambda: None).start()
     for name in given.agents:
         try:
             version = version_of(name)

@@ -1,8 +1,8 @@
 """The red team's count: `python -m bench.redteam [pytest arguments]`.
 
 Runs tests/redteam and the marked tests elsewhere, slow ones included, in several processes; prints how many exploits
-of the catalogue (docs/threat-model.md) were tried, in how many attempts, and how many of these gained a verified score
-or harmed something. Exit status 1 if any did, or failed otherwise.
+of tests/redteam/catalogue.md were tried, in how many attempts, and how many of these gained a verified score or harmed
+something. Exit status 1 if any did, or failed otherwise.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 REDTEAM = ROOT / "tests" / "redteam"
-PAGE = ROOT / "docs" / "threat-model.md"
+PAGE = REDTEAM / "catalogue.md"
 _ROW = re.compile(r"^\| (\d+) \| ([^|]+) \| ([^|]+) \| ([^|]*) \|$", re.MULTILINE)
 RAISED = 1e-3  # of the task's unit: a score of the search that is better than the honest twin's by more
 

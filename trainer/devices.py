@@ -87,7 +87,7 @@ class Devices(Closing):
 
     def _ready(self, count: int) -> list[_Hand]:
         while len(self._hands) < count:
-            trainer = self.trainer.another(len(self._hands)) if self._hands else self.trainer
+            trainer = self.trainer.another() if self._hands else self.trainer
             trainer.lease, trainer.alone = self.trainer.lease, self.trainer.alone
             hand = _Hand(trainer, len(self._hands))
             hand.start()

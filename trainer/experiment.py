@@ -49,15 +49,15 @@ class Spec:
     split: str = ""
 
 
-def launcher_of(task: Task, sandbox: bool = True, number: int = 0) -> Launcher:
-    """A launcher that is not started yet. ``number``: its index in this process."""
+def launcher_of(task: Task, sandbox: bool = True) -> Launcher:
+    """A launcher that is not started yet."""
     if task.run is not None:
         from trainer.commands.launcher import CommandLauncher
 
         return CommandLauncher(sandbox)
     from trainer.sandbox.local import LocalLauncher  # for Linux alone
 
-    return LocalLauncher(sandbox=sandbox, torch=task.torch, number=number)
+    return LocalLauncher(sandbox=sandbox, torch=task.torch)
 
 
 class Trainer(Closing):
@@ -102,9 +102,9 @@ class Trainer(Closing):
         """Whether device-seconds are wall time under a lease, so that a device waiting for its wave is charged too."""
         return self.charge.leased
 
-    def another(self, number: int) -> Trainer:
+    def another(self) -> Trainer:
         """Another trainer of the same kind, with the same data and cache, for another device, with its own launcher."""
-        launcher = launcher_of(self.task, self.launcher.sandboxed, number)
+        launcher = launcher_of(self.task, self.launcher.sandboxed)
         made = type(self)(self.task, self.data, launcher=launcher, cache=self.cache, fixed_steps=self.fixed_steps)
         made._owns_launcher = True
         return made

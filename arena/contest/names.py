@@ -55,6 +55,7 @@ def skeleton(name: str) -> str:
     After Unicode TS 39: ignores case, marks between words, and differences between similar letters.
     """
     folded = unicodedata.normalize("NFKC", name).casefold().translate(LOOKS)
+    folded = unicodedata.normalize("NFKC", folded)  # a mark may stand on a letter that was replaced
     return " ".join(folded.replace("rn", "m").replace("vv", "w").split())
 
 

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from analysis.ledger.json_values import strictly
 from programs.errors import UsageError
+from programs.text import one_line
 
 MOST_BODY = 1 << 20  # characters
 Kind = Literal["hello", "work", "commit", "propose", "progress", "reply"]
@@ -92,7 +93,7 @@ def read_message(raw: bytes, project: str) -> SignedMessage:
         message = SignedMessage.model_validate_json(raw)
     except ValidationError as error:
         first = error.errors()[0]
-        field = ".".join(map(str, first["loc"])) or "message"
+        field = one_line(".".join(map(str, first["loc"])))[:60] or "message"
         raise UsageError(f"{field}: {first['msg']}", hint="docs/home.md specifies messages") from None
     if message.project != project:
         raise UsageError(f"the message is for project {message.project}, not for {project}")

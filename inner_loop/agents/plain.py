@@ -9,56 +9,30 @@ import os
 import shlex
 import subprocess
 import tempfile
-import threading
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from inner_loop.agents.running import AgentRunner, RunningAgent
-from trainer.commands.plain import PlainGroup
+from trainer.commands.plain import started
 
 
 @dataclass(frozen=True)
 class PlainRunner(AgentRunner):
     """Runs commands of an agent as processes of the user's. Of its access, the worktree, the variables, the tools, the
-    experiments and the limits of time, CPU, memory, disk and output have an effect."""
+    experiments and the limits of time, CPU, memory, disk and output have an effect. Its tools lie in a folder of their
+    own, first on its PATH."""
 
-    def start(self, command: Sequence[str]) -> PlainAgent:
-        return PlainAgent(self, command)
-
-
-class PlainAgent(RunningAgent):
-    """A running agent without a sandbox. Its tools lie in a folder of their own, first on its PATH."""
-
-    def __init__(self, access: AgentRunner, command: Sequence[str]) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="metaloop-tools-")
-        tools = Path(self._folder.name)
-        for name, data in access.tools.items():
-            (tools / name).write_bytes(data)
-            (tools / name).chmod(0o755)
-        self._group = PlainGroup(
-            command, access.worktree, _variables(access, tools), stdin=subprocess.PIPE, stderr=subprocess.PIPE
-        )
-        self._looking = threading.Lock()
-        super().__init__(self._group.process, access, access.worktree)
-        self.start()
-
-    @property
-    def used(self) -> float:
-        return self._group.cpu
-
-    def kill_processes(self) -> None:
-        self.memory_crossed()  # a last look
-        self._group.end(whole=True)
-
-    def memory_crossed(self) -> bool:
-        with self._looking:
-            self._group.look()
-        self.peak_memory_mb = self._group.peak
-        return self._group.held > self.limits.memory_mb
-
-    def release(self) -> None:
-        self._folder.cleanup()
+    def start(self, command: Sequence[str]) -> RunningAgent:
+        with ExitStack() as stack:
+            tools = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="metaloop-tools-")))
+            for name, data in self.tools.items():
+                (tools / name).write_bytes(data)
+                (tools / name).chmod(0o755)
+            pipes = {"stdin": subprocess.PIPE, "stderr": subprocess.PIPE}
+            tree = started(command, self.limits, self.worktree, _variables(self, tools), **pipes)
+            return RunningAgent(tree, self.worktree, stack.pop_all())
 
 
 def _variables(access: AgentRunner, tools: Path) -> dict[str, str]:

@@ -55,7 +55,7 @@ class SandboxCharge:
     @property
     def used(self) -> float:
         """CPU-seconds of all processes that have run in the run's sandboxes."""
-        return self._ended + (self._watch.used if self._watch else 0.0)
+        return self._ended + (self._watch.tree.look() if self._watch else 0.0)
 
     def begin(self, watch: RunningAgent) -> None:
         """A sandbox has started."""
@@ -83,7 +83,7 @@ class SandboxCharge:
             self._last = max(most, used) + GRACE_CPU_SECONDS
         if self._watch is not None:
             line = max(most, used) + GRACE_CPU_SECONDS if self._last is None else self._last
-            self._watch.cpu_line = line - self._ended
+            self._watch.tree.cpu_line = line - self._ended
 
     @property
     def seconds(self) -> float | None:

@@ -1,6 +1,6 @@
 """The gateway of model APIs: the only way from an agent's sandbox to its model; the user's key stays on this side.
 
-A small HTTP server on a Unix socket that is bound into the sandbox, where `agents/relay` gives it an address. It
+A small HTTP server on a Unix socket that is bound into the sandbox, where the first process gives it an address. It
 forwards requests to the APIs of its routes and nowhere else: no other path, no redirect, no header of the agent that
 could name another account. Each call is metered (`gateway/call_meter`).
 

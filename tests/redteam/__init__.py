@@ -1,1 +1,1 @@
-"""The red team: every exploit of the catalogue in docs/threat-model.md, tried against real runs."""
+"""The red team: every exploit of the catalogue in catalogue.md, tried against real runs."""

@@ -126,7 +126,7 @@ def test_training_by_hand_is_charged_in_every_way(
 ) -> None:
     """49 each way is looked at by itself: what it burnt, and by how much the agent's account grew."""
     if not counted:  # as on a machine where we may have no cgroup
-        monkeypatch.setattr("trainer.sandbox.cgroup.hierarchies", list)
+        monkeypatch.setattr("trainer.sandbox.cgroup.own_group", lambda: None)
     slack = SLACK if counted else SLACK + 0.06  # what ends unseen between two looks, and nobody waits for
     found = played(trainer, agent(AGENT), folder)
     heard = said(folder)

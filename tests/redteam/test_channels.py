@@ -99,7 +99,7 @@ def test_hidden_rows_do_not_reach_another_sandbox(world: World, channel: str, ma
     started = threading.Event()
 
     def listen() -> None:
-        launcher = LocalLauncher(torch=False, number=1)
+        launcher = LocalLauncher(torch=False)
         try:
             launcher.start()
             started.set()

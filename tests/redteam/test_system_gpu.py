@@ -16,13 +16,14 @@ from tests.redteam.attempts import assert_all, trying
 from tests.redteam.conftest import Attack
 from tests.trainer.foreign_repos import made
 from trainer.commands.compile_cache import CompileCache
-from trainer.commands.job import CommandEnded, CommandJob, CommandLimits
+from trainer.commands.job import CommandEnded, CommandJob
 from trainer.commands.process import run_command
 from trainer.commands.task_toml import Wanted
 from trainer.commands.trainer import CommandTrainer
 from trainer.data import DataStore
 from trainer.experiment import Spec
 from trainer.gpu import load, usable
+from trainer.sandbox.process_tree import CommandLimits
 from trainer.streams import Streams
 
 

@@ -27,9 +27,7 @@ PROBE = """
 import json, os, sys
 settings = json.loads(sys.argv[2]); sys.path[:0] = [settings["home"], *settings["path"]]
 from trainer.inside import namespaces, seccomp
-if settings["uid"] is not None:
-    namespaces.become(settings["uid"])
-seccomp.install_wall()
+seccomp.load(bytes.fromhex(settings['wall']))
 HOST = json.loads({host!r})
 {prelude}
 {setup}

@@ -13,7 +13,7 @@ from inner_loop.agents.worktree import shown_files
 from programs.errors import TaskError, UsageError
 from tests.redteam.harness import Harm
 from trainer.commands.init import Drafting, write
-from trainer.commands.job import CommandJob, CommandLimits
+from trainer.commands.job import CommandJob
 from trainer.commands.process import run_command
 from trainer.commands.task_toml import Wanted
 from trainer.commands.trainer import CommandTrainer
@@ -22,6 +22,7 @@ from trainer.data import DataStore
 from trainer.experiment import Spec
 from trainer.outcome import Cache
 from trainer.sandbox import bwrap, login_keys
+from trainer.sandbox.process_tree import CommandLimits
 from trainer.streams import Streams
 from trainer.task import Task
 

@@ -13,10 +13,10 @@ import pytest
 
 from trainer.inside import metering
 from trainer.sandbox import cgroup
-from trainer.sandbox.cgroup import Cgroup, Hierarchy, _GroupFolder
+from trainer.sandbox.cgroup import Cgroup
 from trainer.sandbox.local import LocalLauncher
 
-MOUNT = "{id} 23 0:28 {root} {folder} rw,relatime shared:9 - {kind} cgroup rw,{options}"
+MOUNT = "{id} 23 0:28 {root} {folder} rw,relatime shared:9 - {kind} cgroup rw"
 
 
 @pytest.fixture
@@ -93,12 +93,11 @@ def test_a_cap_on_processes(group: Cgroup) -> None:
 
 
 def test_closed_groups_are_gone_and_quiet(group: Cgroup) -> None:
-    folders = [part.folder for part in group._parts]
-    assert folders and all(folder.is_dir() for folder in folders)
-    assert group.cpu_seconds() is not None
+    folder = group.folder
+    assert folder and folder.is_dir() and group.cpu_seconds() is not None
     group.close()
     group.close()
-    assert not any(folder.exists() for folder in folders)
+    assert not folder.exists()
     assert group.cpu_seconds() is None
     assert group.peak_memory_mb() is None
     assert group.out_of_memory_kills() == 0
@@ -114,11 +113,9 @@ def test_sweep_takes_the_empty_groups_of_the_dead(tmp_path: Path) -> None:
     (full / "inner").mkdir(parents=True)
     for folder in (living, dead, tmp_path / "other"):
         folder.mkdir()
-    here = [Hierarchy(1, frozenset({"cpuacct"}), tmp_path, True)]
-    assert cgroup.sweep(here) == 0
-    assert cgroup.sweep(here, older_than=0.0) == 1
+    assert cgroup.sweep(tmp_path) == 0
+    assert cgroup.sweep(tmp_path, older_than=0.0) == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([full.name, living.name, "other"])
-    cgroup.sweep()
 
 
 def _files(folder: Path, **texts: str) -> Path:
@@ -128,72 +125,43 @@ def _files(folder: Path, **texts: str) -> Path:
     return folder
 
 
-def test_memory_by_v1(tmp_path: Path) -> None:
-    control = "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n"
-    _files(tmp_path, memory__max_usage_in_bytes="3145728\n", memory__oom_control=control)
-    group = Cgroup([_GroupFolder(1, frozenset({"memory"}), tmp_path)])
-    assert group.peak_memory_mb() == 3.0
-    assert group.out_of_memory_kills() == 3
-    group.limit(100, 5)
-    assert (tmp_path / "memory.limit_in_bytes").read_text() == str(100 << 20)
-    assert (tmp_path / "memory.memsw.limit_in_bytes").read_text() == str(100 << 20)
-    group.limit(None, None)
-    assert (tmp_path / "memory.limit_in_bytes").read_text() == "-1"
-    assert group.cpu_seconds() is None
-    assert group.describe() == "memory by cgroup v1"
-
-
 def test_everything_by_v2(tmp_path: Path) -> None:
     stat = "usage_usec 1500000\nuser_usec 1400000\nsystem_usec 100000\n"
     events = "low 0\nhigh 0\nmax 4\noom 1\noom_kill 1\noom_group_kill 0\n"
     _files(tmp_path, cpu__stat=stat, memory__peak="1048576\n", memory__events=events)
-    group = Cgroup([_GroupFolder(2, frozenset({"cpu", "memory", "processes"}), tmp_path)])
+    _files(tmp_path, cgroup__controllers="cpu memory pids\n")
+    group = Cgroup(tmp_path)
+    assert group.controls == {"cpu", "memory", "processes"}
     assert group.cpu_seconds() == 1.5
     assert group.peak_memory_mb() == 1.0
     assert group.out_of_memory_kills() == 1
     group.limit(64, 8)
     texts = {name: (tmp_path / name).read_text() for name in ("memory.max", "memory.swap.max", "pids.max")}
     assert texts == {"memory.max": str(64 << 20), "memory.swap.max": "0", "pids.max": "8"}
-    assert group.describe() == "cpu and memory and processes by cgroup v2"
     group.close()  # a folder that cannot go: quietly
     assert tmp_path.is_dir()
 
 
-def test_the_own_group_is_found_in_a_hybrid_layout(tmp_path: Path) -> None:
-    cpu, unified = tmp_path / "cpu,cpuacct", tmp_path / "uni fied"
-    for folder in (cpu / "a/b", unified / "b"):
-        folder.mkdir(parents=True)
+def test_the_own_group_is_found_beside_those_of_version_1(tmp_path: Path) -> None:
+    unified = tmp_path / "uni fied"
+    (unified / "b").mkdir(parents=True)
     own = _files(tmp_path / "texts", cgroup="4:memory:/m\n2:cpu,cpuacct:/a/b\n1:name=systemd:/\n0::/slice/b\n")
     lines = [
-        MOUNT.format(id=31, root="/", folder=tmp_path, kind="tmpfs", options="mode=755"),
-        MOUNT.format(id=32, root="/", folder=cpu, kind="cgroup", options="cpu,cpuacct"),
-        MOUNT.format(id=33, root="/other", folder=tmp_path, kind="cgroup", options="memory"),
-        MOUNT.format(id=34, root="/slice", folder=str(unified).replace(" ", "\\040"), kind="cgroup2", options=""),
+        MOUNT.format(id=32, root="/", folder=tmp_path, kind="cgroup"),
+        MOUNT.format(id=33, root="/other", folder=tmp_path, kind="cgroup2"),
+        MOUNT.format(id=34, root="/slice", folder=str(unified).replace(" ", "\\040"), kind="cgroup2"),
         "no mount at all",
     ]
     (own / "mountinfo").write_text("\n".join(lines) + "\n")
-    found = cgroup.hierarchies(own / "cgroup", own / "mountinfo")
-    assert found == [
-        Hierarchy(1, frozenset({"cpu", "cpuacct"}), cpu / "a/b", False),
-        Hierarchy(2, frozenset(), unified / "b", False),
-    ]
-    assert cgroup.hierarchies(own / "none", own / "none") == []
+    assert cgroup.own_group(own / "cgroup", own / "mountinfo") == unified / "b"
+    assert cgroup.own_group(own / "none", own / "none") is None
 
 
 def test_a_group_that_somebody_else_watches_is_left_alone(tmp_path: Path) -> None:
-    theirs = Hierarchy(1, frozenset({"cpuacct"}), tmp_path, False)
     if os.geteuid() == 0:  # a user's own folder counts as delegated to that user
-        assert Cgroup.create("test", [theirs]) is None
-    assert Cgroup.create("test", [Hierarchy(1, frozenset({"cpuacct"}), Path("/proc"), True)]) is None
-    assert Cgroup.create("test", []) is None
+        assert Cgroup.create("test", tmp_path) is None
+    assert Cgroup.create("test", Path("/proc")) is None
     assert list(tmp_path.iterdir()) == []
-
-
-def test_limits_above_stay_in_force(tmp_path: Path) -> None:
-    """A v1 memory group without use_hierarchy would let its children out of its own cap."""
-    _files(tmp_path, memory__use_hierarchy="0\n")
-    assert Cgroup.create("test", [Hierarchy(1, frozenset({"memory"}), tmp_path, True)]) is None
-    assert [path.name for path in tmp_path.iterdir()] == ["memory.use_hierarchy"]
 
 
 def test_doctor_gets_a_line() -> None:
@@ -203,8 +171,8 @@ def test_doctor_gets_a_line() -> None:
 
 def test_a_group_that_does_not_take_the_template_is_closed_and_not_counted_by(tmp_path: Path) -> None:
     launcher = LocalLauncher(sandbox=False, torch=False)
-    launcher.group = made = Cgroup([_GroupFolder(2, frozenset({"memory"}), tmp_path / "removed by somebody")])
-    assert made.controls == {"memory"}
+    launcher.group = made = Cgroup(tmp_path / "removed by somebody")
+    assert made.controls == {"cpu"}
     try:
         launcher.start()
         assert launcher.group is None and made.controls == frozenset()

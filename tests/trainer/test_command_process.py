@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from programs.errors import TaskError
-from trainer.commands.job import CommandEnded, CommandJob, CommandLimits
+from trainer.commands.job import CommandEnded, CommandJob
 from trainer.commands.process import run_command
 from trainer.commands.view import readable_path
+from trainer.sandbox.process_tree import CommandLimits
 
 LIMITS = CommandLimits(cpu_seconds=20.0, wall_seconds=60.0, memory_mb=512, disk_mb=32, output_mb=1, result_mb=1)
 BURN = "import os\nwhile os.times().user < {seconds}: pass"

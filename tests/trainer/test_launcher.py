@@ -14,9 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from programs.errors import EnvironmentProblem
 from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer
 from trainer.outcome import Outcome
+from trainer.sandbox import bwrap
 from trainer.sandbox.launcher import Ended, ProcessLimits, ProcessRequest
 from trainer.sandbox.local import LocalLauncher
 from trainer.source import Source
@@ -176,3 +178,12 @@ def _wait_for(condition: Callable[[], bool], seconds: float = 100.0) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_a_launcher_that_does_not_start_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(bwrap, "_binary", lambda: None)
+    monkeypatch.setattr("trainer.sandbox.local._work_folder", lambda: tmp_path / "work")
+    launcher = LocalLauncher()
+    with pytest.raises(EnvironmentProblem):
+        launcher.start()
+    assert launcher._folder is None and not (tmp_path / "work").exists()

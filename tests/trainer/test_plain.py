@@ -12,12 +12,13 @@ import pytest
 from tests.trainer import wild_repos
 from tests.trainer.foreign_repos import ORIGINAL, write_files
 from trainer.commands.init import Drafting, write
-from trainer.commands.job import CommandJob, CommandLimits
+from trainer.commands.job import CommandJob
 from trainer.commands.plain import run_plain
 from trainer.commands.task_toml import Wanted
 from trainer.commands.trainer import CommandTrainer
 from trainer.data import DataStore
 from trainer.experiment import Spec
+from trainer.sandbox.process_tree import CommandLimits
 from trainer.streams import Streams
 from trainer.task import Task
 

@@ -13,14 +13,14 @@ import pytest
 
 from trainer.data import DataStore
 from trainer.edits import Edit
-from trainer.inside import seccomp
 from trainer.streams import Streams
 from trainer.task import Task, builtin_tasks
 
-pytestmark = pytest.mark.skipif(not seccomp.available(), reason="no seccomp filter on this machine")
 _X86 = platform.machine() == "x86_64"
 
-_START = "from trainer.inside import seccomp\nseccomp.install()\n"
+_IMPORTS = "from trainer.inside import seccomp\nfrom trainer.sandbox import filters\n"
+_LOAD = "seccomp.load(filters.candidate(os.getpid()))"
+_START = f"{_IMPORTS}{_LOAD}\n"
 # attempt(what): 0 if it works, the number of the error if not
 _ATTEMPT = """
 import ctypes, errno, fcntl, json, os, pwd, resource, shutil, signal, socket, subprocess, sys, tempfile, threading, time
@@ -120,25 +120,10 @@ def test_threads_that_ran_before_are_confined(tmp_path: Path) -> None:
     assert done.stdout == "EPERM\n", done.stderr
 
 
-def test_a_fork_of_a_warm_parent_takes_the_parents_program(tmp_path: Path) -> None:
-    code = f"""{_ATTEMPT}
-from trainer.inside import seccomp
-assert seccomp.available()
-if os.fork() == 0:
-    del seccomp.rows  # it is assembled already
-    seccomp.install()
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-    signal.raise_signal(signal.SIGUSR1)
-    print(attempt(os.fork), flush=True)
-    os._exit(7)
-print(os.waitstatus_to_exitcode(os.wait()[1]), attempt(lambda: os.kill(os.getpid(), 0)))
-"""
-    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=200, check=False)
-    assert done.stdout == "EPERM\n7 done\n", done.stderr
-
-
 def test_it_cannot_be_taken_off_or_loaded_again(tmp_path: Path) -> None:
-    done = confined("print(open('/proc/thread-self/status').read(), attempt(seccomp.install))", tmp_path)
+    done = confined(
+        "print(open('/proc/thread-self/status').read(), attempt(lambda: seccomp.load(filters.wall())))", tmp_path
+    )
     assert "NoNewPrivs:\t1" in done.stdout and "Seccomp:\t2" in done.stdout, done.stderr
     assert done.stdout.endswith(" EPERM\n")
 
@@ -238,14 +223,14 @@ import runpy, torch
 from pathlib import Path
 torch.set_num_threads(1)
 torch.optim.AdamW([torch.zeros(1, requires_grad=True)]).step()  # imports for seconds, once for all children
-seccomp.available()
+filters.candidate()  # loads the library
 for folder in sorted(Path().iterdir()):
     child = os.fork()
     if child == 0:
         try:
             os.chdir(folder)
             sys.path.insert(0, str(Path.cwd()))
-            seccomp.install()
+            seccomp.load(filters.candidate(os.getpid()))
             space = runpy.run_path("train.py", run_name="__main__")
             space["load"]("checkpoint.pt")
             os._exit(0)
@@ -273,7 +258,7 @@ def test_every_variant_of_the_tasks_works(name: str, tmp_path: Path, session_cac
             (folder / path).write_bytes(content)
     settings = {"DATA": data, "STEPS": 2, "CHECKPOINT": "checkpoint.pt", "DEVICE": "cpu"}
     environment = "".join(f"os.environ['METALOOP_TRAIN_{key}'] = {str(v)!r}\n" for key, v in settings.items())
-    code = _ATTEMPT + "from trainer.inside import seccomp\n" + environment + _VARIANTS
+    code = _ATTEMPT + _IMPORTS + environment + _VARIANTS
     done = subprocess.run([sys.executable, "-P", "-c", code], cwd=runs, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     failed = {line.split()[0] for line in done.stdout.splitlines() if not line.split()[0].endswith(":")}

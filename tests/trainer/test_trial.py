@@ -16,6 +16,6 @@ def test_a_real_experiment_passes_in_the_sandbox_here() -> None:
 
 
 def test_no_sandbox_is_told_with_its_cure(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bwrap, "_candidates", list)
+    monkeypatch.setattr(bwrap, "_binary", lambda: None)
     with pytest.raises(EnvironmentProblem, match="bwrap is not installed"):
         one_experiment()

@@ -23,7 +23,7 @@ from trainer.user_files import user_cache
 
 
 class CompileCache:
-    """A packed folder (`trainer.inside.packing`) in the file ``path``."""
+    """A packed folder (`trainer.inside.supervise.pack`) in the file ``path``."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -1,4 +1,4 @@
-"""One command to run, its limits, and how it ended: the same in a sandbox (`process`) and without one (`plain`)."""
+"""One command to run, and how it ended: the same in a sandbox (`process`) and without one (`plain`)."""
 
 from __future__ import annotations
 
@@ -10,34 +10,6 @@ from trainer.gpu import Gpu
 
 HOME = "/home/work"  # of a command in the sandbox
 _COMPILED_MB = 2048
-
-
-@dataclass(frozen=True)
-class CommandLimits:
-    """Hard limits of a process tree. MB are 2**20 bytes; ``disk_mb`` applies to the work copy, /tmp and home each."""
-
-    cpu_seconds: float
-    wall_seconds: float
-    memory_mb: int = 2048
-    disk_mb: int = 1024
-    processes: int = 512
-    output_mb: int = 16
-    result_mb: int = 64
-
-    def inside(self) -> dict[str, int]:
-        """The limits that the kernel enforces per process, as names of resource.RLIMIT_*."""
-        cpu = int(self.cpu_seconds) + 2  # per process; the monitor limits their sum
-        return {"NPROC": self.processes, "FSIZE": self.disk_mb << 20, "NOFILE": 4096, "CORE": 0, "CPU": cpu}
-
-    def crossed(self, cpu_seconds: float, wall_seconds: float, written: int, held_mb: float) -> str:
-        """The limit that is exceeded, or "". ``written``: bytes of output."""
-        used = {
-            "cpu": cpu_seconds - self.cpu_seconds,
-            "wall": wall_seconds - self.wall_seconds,
-            "output": written - (self.output_mb << 20),
-            "memory": held_mb - self.memory_mb,
-        }
-        return next((name for name, over in used.items() if over > 0), "")
 
 
 @dataclass(frozen=True)

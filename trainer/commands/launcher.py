@@ -8,9 +8,10 @@ from typing import Any
 
 from programs.errors import EnvironmentProblem
 from trainer.commands.compile_cache import CompileCache
-from trainer.commands.job import CommandEnded, CommandJob, CommandLimits
+from trainer.commands.job import CommandEnded, CommandJob
 from trainer.commands.plain import run_plain
 from trainer.sandbox.launcher import Ended, LauncherFault, ProcessRequest
+from trainer.sandbox.process_tree import CommandLimits
 
 _CALIBRATION_RUNS = 3
 _LIMITS = CommandLimits(10.0, 60.0)

@@ -1,25 +1,21 @@
 """Runs one command as a plain process group in a temporary folder, without a sandbox: for the user's own repository.
 
-It uses nothing that only Linux has. What the command starts in sessions of its own is neither counted nor ended.
+It uses nothing that only Linux has.
 """
 
 from __future__ import annotations
 
 import os
 import resource
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 
-import psutil
-
-from trainer.commands.job import CommandEnded, CommandJob, CommandLimits
-from trainer.commands.output import CommandOutput
+from trainer.commands.job import CommandEnded, CommandJob
+from trainer.sandbox.process_tree import CommandLimits, ProcessTree
 
 _FIRST_LOOK, _LATEST_LOOK = 0.002, 0.05  # seconds between two looks
 
@@ -30,11 +26,9 @@ def run_plain(job: CommandJob, limits: CommandLimits) -> CommandEnded:
         folder = Path(place)
         lay(job, folder)
         before = {name: os.stat(folder / name).st_mtime_ns for name in job.kept}
-        group = PlainGroup(job.command, folder, environment(job))
-        assert group.process.stdout is not None
-        output = CommandOutput(group.process.stdout)
-        exit_code, killed, used = _until_end(group, output, limits)
-        wall = group.wall
+        tree = started(job.command, limits, folder, environment(job))
+        used = _until_end(tree)
+        wall = tree.wall
         files: dict[str, bytes] = {}
         missing: list[str] = []
         for name in job.wanted:
@@ -44,9 +38,13 @@ def run_plain(job: CommandJob, limits: CommandLimits) -> CommandEnded:
         written = tuple(name for name, time_ns in before.items() if _changed(folder / name, time_ns))
         if sum(len(data) for data in files.values()) > limits.result_mb << 20:
             files, missing = {}, [f"{name}: is too large" for name in job.wanted]
-        peak = max(group.peak, used.ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10))
-        cpu = max(group.cpu, used.ru_utime + used.ru_stime)
-        return CommandEnded(exit_code, killed, cpu, wall, peak, output.text(), files, tuple(missing), written)
+        peak = max(tree.peak_memory_mb, used.ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10))
+        cpu, code, log = (
+            max(tree.look(), used.ru_utime + used.ru_stime),
+            tree.process.returncode,
+            tree.outputs[0].text(),
+        )
+        return CommandEnded(code, tree.killed, cpu, wall, peak, log, files, tuple(missing), written)
 
 
 def lay(job: CommandJob, folder: Path) -> None:
@@ -76,87 +74,35 @@ def environment(job: CommandJob) -> Mapping[str, str]:
     return own | {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"} | dict(job.environment)
 
 
-class PlainGroup:
-    """A command as a process group of its own, and what its whole tree of processes uses.
-
-    ``cpu``: seconds so far, also of processes that have ended; ``held`` and ``peak``: MiB at the last look and at most.
-    Its stdout is a pipe; ``stdin`` and ``stderr`` as for Popen.
-    """
-
-    def __init__(
-        self,
-        command: Sequence[str],
-        folder: Path,
-        environment: Mapping[str, str],
-        *,
-        stdin: int = subprocess.DEVNULL,
-        stderr: int = subprocess.STDOUT,
-    ) -> None:
-        self.cpu = self.held = self.peak = 0.0
-        self.started = time.monotonic()
-        self._seen: dict[psutil.Process, float] = {}
-        try:
-            self.process = _start(command, stdin, stderr, folder, environment)
-        except OSError as error:
-            said = f"{command[0]}: {error.strerror}"
-            self.process = _start(["/bin/sh", "-c", 'echo "$1" >&2; exit 127', "sh", said], stdin, stderr)
-
-    @property
-    def wall(self) -> float:
-        return time.monotonic() - self.started
-
-    def look(self) -> None:
-        """Measure the living processes."""
-        held, living = 0.0, 0.0
-        with suppress(psutil.Error):
-            first = psutil.Process(self.process.pid)
-            for one in [first, *first.children(recursive=True)]:
-                with suppress(psutil.Error):
-                    times = one.cpu_times()
-                    self._seen[one] = times.user + times.system
-                    living += self._seen[one] + times.children_user + times.children_system
-                    held += one.memory_info().rss / (1 << 20)
-        self.cpu, self.held = max(self.cpu, living, sum(self._seen.values())), held
-        self.peak = max(self.peak, held)
-
-    def end(self, *, whole: bool = False) -> None:
-        """Kill what is left of the group; ``whole``: also what was seen of it in sessions of their own."""
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        for one in list(self._seen) if whole else ():
-            with suppress(psutil.Error):
-                one.kill()
+def started(
+    command: Sequence[str], limits: CommandLimits, folder: Path, own: Mapping[str, str], **pipes: int
+) -> ProcessTree:
+    """A command as a process group of its own; one that cannot start says why and exits as a shell does."""
+    named = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, **pipes}
+    try:
+        process = subprocess.Popen(command, cwd=folder, env=own, start_new_session=True, **named)  # type: ignore[call-overload]
+    except OSError as error:
+        said = ["/bin/sh", "-c", 'echo "$1" >&2; exit 127', "sh", f"{command[0]}: {error.strerror}"]
+        process = subprocess.Popen(said, start_new_session=True, **named)  # type: ignore[call-overload]
+    return ProcessTree(process, limits)
 
 
-def _until_end(
-    group: PlainGroup, output: CommandOutput, limits: CommandLimits
-) -> tuple[int, str, resource.struct_rusage]:
-    """(the exit code, negative for a signal; the limit that was exceeded; what the command and the processes that it
-    waited for used)."""
-    pause, killed = _FIRST_LOOK, ""
+def _until_end(tree: ProcessTree) -> resource.struct_rusage:
+    """What the command and the processes that it waited for used."""
+    pause = _FIRST_LOOK
     try:
         while True:
-            pid, status, used = os.wait4(group.process.pid, os.WNOHANG)
+            pid, status, used = os.wait4(tree.process.pid, os.WNOHANG)
             if pid:
-                break
-            group.look()
-            killed = killed or limits.crossed(group.cpu, group.wall, output.written, group.held)
-            if killed:
-                group.end()
+                tree.process.returncode = os.waitstatus_to_exitcode(status)
+                return used
+            if crossed := tree.crossed():
+                tree.killed = tree.killed or crossed
+                tree.kill(crossed)
             time.sleep(pause)
             pause = min(_LATEST_LOOK, 1.3 * pause)
     finally:
-        group.end()
-    group.process.returncode = code = os.waitstatus_to_exitcode(status)
-    return code, killed, used
-
-
-def _start(
-    command: Sequence[str], stdin: int, stderr: int, folder: Path | None = None, own: Mapping[str, str] | None = None
-) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        command, cwd=folder, env=own, stdin=stdin, stdout=subprocess.PIPE, stderr=stderr, start_new_session=True
-    )
+        tree.end()
 
 
 def _changed(path: Path, time_ns: int) -> bool:

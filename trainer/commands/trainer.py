@@ -21,13 +21,14 @@ from programs.errors import EnvironmentProblem, TaskError, UsageError
 from programs.ids import content_id
 from trainer.charging import HeldSeconds
 from trainer.commands.compile_cache import CompileCache
-from trainer.commands.job import CommandEnded, CommandJob, CommandLimits
+from trainer.commands.job import CommandEnded, CommandJob
 from trainer.commands.launcher import CommandLauncher
 from trainer.data import DataStore
 from trainer.experiment import SOURCE_BYTES, Spec, Trainer
 from trainer.gpu import Gpu, load
 from trainer.outcome import Cache, Outcome, Trust
 from trainer.sandbox.launcher import Ended, ProcessLimits
+from trainer.sandbox.process_tree import CommandLimits
 from trainer.scorers.printed import Printed
 from trainer.scoring import InvalidPredictions, Score
 from trainer.scoring.referee import LEAST, OUT_OF_MEMORY, ExperimentTally, Failed, judge
@@ -69,7 +70,7 @@ class CommandTrainer(Trainer):
         self.section = task.run
         self.result = ""  # the text in which the last command left its metric
 
-    def another(self, number: int) -> CommandTrainer:
+    def another(self) -> CommandTrainer:
         return CommandTrainer(
             self.task, self.data, cache=self.cache, fixed_steps=self.fixed_steps, sandbox=self.launcher.sandboxed
         )

@@ -67,7 +67,7 @@ def confine(request: dict[str, Any], work: ExperimentFolder, descriptors: dict[s
     if work.sandboxed:
         namespaces.renounce()
         metering.die_with_parent()
-        seccomp.install()
+        seccomp.load(bytes.fromhex(request["filter"]))
     else:
         metering.die_with_parent()
 

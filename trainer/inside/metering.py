@@ -10,6 +10,7 @@ import ctypes
 import os
 import signal
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
@@ -35,63 +36,30 @@ def cpu_seconds(pid: int) -> float:
         return 0.0
 
 
-def _parent(pid: int) -> int:
-    """Parent of a process, -1 if the process is gone."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return int(file.read().rpartition(b")")[2].split()[1])
-    except (OSError, ValueError, IndexError):
-        return -1
-
-
-class Tree:
-    """The living descendants of this process.
-
-    Whether a process is a descendant never changes while it lives, so each is looked up once: a scan costs one listing
-    of /proc and one read per new process (0.1 ms on a quiet machine), not one read per process.
-    """
-
-    def __init__(self) -> None:
-        self.foreign: set[int] = set()
-        self.mine: set[int] = set()
-
-    def scan(self) -> set[int]:
-        """The ids of all living descendants."""
-        root = os.getpid()
-        alive = {int(name) for name in os.listdir("/proc") if name.isdigit()} - {root}
-        self.foreign &= alive
-        self.mine &= alive
-        parents = {pid: _parent(pid) for pid in alive - self.foreign - self.mine}
-        for pid in parents:
-            self._classify(pid, parents, root)
-        return set(self.mine)
-
-    def _classify(self, pid: int, parents: dict[int, int], root: int) -> None:
-        """Follow the parents of a new process up to a known one."""
-        path = [pid]
-        while (parent := parents[path[-1]]) in parents and parent not in path:
-            path.append(parent)
-        if parent == root or parent in self.mine:
-            self.mine.update(path)
-        elif parent == 0 or parent in self.foreign:
-            self.foreign.update(path)
-        # otherwise a process on the path ended during the scan: the next scan tries again
+def descendants(root: int) -> list[int]:
+    """The ids of a process and its living descendants, by the kernel's lists of children (proc_pid_task(5))."""
+    tree, waiting = [], [root]
+    while waiting:
+        pid = waiting.pop()
+        tree.append(pid)
+        with suppress(OSError):
+            for task in os.listdir(f"/proc/{pid}/task"):
+                with suppress(OSError), open(f"/proc/{pid}/task/{task}/children", encoding="ascii") as file:
+                    waiting += map(int, file.read().split())
+    return tree
 
 
 class CpuMeter:
     """CPU-seconds of all descendants of this process, dead or alive, since the meter was created."""
 
     def __init__(self) -> None:
-        self.tree = Tree()
         self.reaped = 0.0
         self.peak_memory_mb = 0.0
         self._seen: dict[int, float] = {}
 
-    def look(self, main: int, *, scan: bool) -> float:
-        """CPU-seconds so far. ``scan``: search for new descendants; otherwise only ``main`` and known ones count."""
-        if scan:
-            self.tree.scan()
-        for pid in self.tree.mine | {main}:
+    def look(self, pids: Iterable[int]) -> float:
+        """CPU-seconds so far, after a reading of these processes."""
+        for pid in pids:
             self._seen[pid] = max(self._seen.get(pid, 0.0), cpu_seconds(pid))
         return self.total
 
@@ -120,14 +88,10 @@ class CpuMeter:
         while (ended := self.reap()) is not None:
             if ended[0]:
                 continue
-            self.tree = Tree()
-            living = self.tree.scan()
-            for number in (
-                signal.SIGSTOP,
-                signal.SIGKILL,
-            ):  # stopped first: a stopped process cannot fork again
+            living = descendants(os.getpid())[1:]
+            self.look(living)
+            for number in (signal.SIGSTOP, signal.SIGKILL):  # stopped first: a stopped process cannot fork again
                 for pid in living:
-                    self._seen[pid] = max(self._seen.get(pid, 0.0), cpu_seconds(pid))
                     with suppress(OSError):
                         os.kill(pid, number)
             if time.monotonic() > deadline:

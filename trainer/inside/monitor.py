@@ -18,7 +18,6 @@ from trainer.inside.experiment_folder import ExperimentFolder
 LOG_BYTES = 16_384  # kept from the end of an experiment's output
 MAX_PROCESSES = 64  # descendants of one experiment without a sandbox; more is a fork bomb. A sandbox allows one.
 MIN_LOOK, MAX_LOOK = 0.002, 0.25  # seconds between two checks of the clocks
-SCAN_EVERY = 0.05  # seconds between two searches for new processes
 
 
 class ProcessMonitor:
@@ -76,7 +75,7 @@ class ProcessMonitor:
         poll = select.poll()
         for descriptor in (pidfd, log):
             poll.register(descriptor, select.POLLIN)
-        scanned, wait = started, MIN_LOOK
+        wait = MIN_LOOK
         while True:
             ready = dict(poll.poll(wait * 1000))
             if log in ready and not self._drain(log):
@@ -84,22 +83,20 @@ class ProcessMonitor:
             if pidfd in ready:
                 ended = self.meter.reap(pid, 0)
                 return ended[1] if ended else 0
-            now = time.monotonic()
-            # in a sandbox the kernel refuses further processes
-            scan = not self.work.sandboxed and now - scanned > SCAN_EVERY
-            scanned = now if scan else scanned
-            wait = self._look(pid, scan, now - started)
+            wait = self._look(pid, time.monotonic() - started)
 
-    def _look(self, pid: int, scan: bool, wall: float) -> float:
+    def _look(self, pid: int, wall: float) -> float:
         """Kill the experiment if it exceeds a limit; otherwise the time until it can at the earliest, within bounds."""
         # includes our own CPU time since its start, because reading a flood of output is caused by the experiment
-        used = self.meter.look(pid, scan=scan) + time.process_time() - self.own
+        # in a sandbox the kernel refuses further processes
+        pids = [pid] if self.work.sandboxed else metering.descendants(os.getpid())[1:]
+        used = self.meter.look(pids) + time.process_time() - self.own
         limit, cap = self.request["cpu_limit"], self.request["wall_limit"]
         if used > limit:
             self._stop("cpu")
         elif wall > cap:
             self._stop("wall")
-        elif len(self.meter.tree.mine) > MAX_PROCESSES:
+        elif len(pids) > MAX_PROCESSES:
             self._stop("processes")
         else:
             cores = os.cpu_count() or 1

@@ -85,11 +85,3 @@ def renounce() -> None:
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
     _check(_libc.capset(header, (ctypes.c_uint32 * 6)()), "capset")
     _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
-
-
-def become(uid: int) -> None:
-    """Change from root to ``uid`` and the same gid, as the template does first of all."""
-    os.setgroups([])
-    os.setresgid(uid, uid, uid)
-    os.setresuid(uid, uid, uid)
-    _check(_libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0), "dumpable")  # its monitors write their own uid_map

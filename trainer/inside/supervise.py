@@ -1,15 +1,19 @@
-"""First process in a command's sandbox: writes its files, starts it, kills leftover processes, returns the results.
+"""First process in the sandbox of a command or an agent: it starts it, relays its connections, kills what it leaves,
+and returns its files.
 
 A script that uses only the standard library, ``python -I -S -B supervise.py ORDER``, and imports very little, because
-every experiment waits for it. ORDER is a marshal file from `trainer.commands.view`: ``command``, ``environment``,
-``folder``, ``limits`` (names of resource.RLIMIT_* without the prefix), ``files`` (name, size, mode), the descriptor
-``given`` with their contents one after the other, ``links`` (name, target), ``wanted`` (paths to fetch),
-``wanted_bytes``, ``compiled`` (a folder, the descriptors of the packed files that it starts with and of those that it
-ends with, or None, and their size at most), and the descriptors ``ready`` (written before the command starts),
-``reply``, ``go``.
+every experiment waits for it. ORDER is a marshal file: ``command``, ``environment``, ``folder``, ``limits`` (names of
+resource.RLIMIT_* without the prefix) and the descriptor ``ready`` (written before the command starts).
 
-The command's processes cannot trace or signal this process: it is the init of its process namespace and not dumpable
-(prctl(2), PR_SET_DUMPABLE; pid_namespaces(7)). It fetches results only when no other process is alive.
+Of a command also ``files`` (name, size, mode), the descriptor ``given`` with their contents one after the other,
+``links`` (name, target), ``wanted`` (paths to fetch), ``wanted_bytes``, ``compiled`` (a folder, the descriptors of the
+packed files that it starts with and of those that it ends with, or None, and their size at most), and the descriptors
+``reply`` and ``go``. Of an agent ``relays``: paths of Unix sockets, each with a port of 127.0.0.1, whose connections
+are passed on to it; this process then exits with the agent's exit code, or 128 plus the signal that ended it.
+
+The other processes cannot trace or signal this one: it is the init of its process namespace and not dumpable (prctl(2),
+PR_SET_DUMPABLE; pid_namespaces(7)). It fetches results only when no other process is alive. Nothing outside trusts its
+relays: an agent may use the sockets directly, where the same proxy and gateway answer.
 """
 
 from __future__ import annotations
@@ -24,7 +28,8 @@ import sys
 
 TYPE_CHECKING = False  # as a type checker sees it, without the import
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+    from threading import Thread
     from typing import Any
 
 _NOT_FOUND, _NOT_STARTED = 127, 126  # the same exit codes as a shell
@@ -37,19 +42,17 @@ def main(path: str) -> None:
         order = marshal.loads(file.read())
     if ctypes.CDLL(None).prctl(_SET_DUMPABLE, 0, 0, 0, 0) != 0:
         sys.exit("this process can be traced")
+    if "reply" not in order:
+        code = run(order, relays(order["relays"]) if order["relays"] else ())
+        os._exit(code if code >= 0 else 128 - code)  # with which all others end
     laid = lay(order)
     folder, packed, target, most = order["compiled"]
     if packed is not None:
-        packing().unpack(packed, folder)
-    os.write(order["ready"], b"1")
-    os.close(order["ready"])
-    child = os.fork()
-    if child == 0:
-        become(order)
-    code = wait_for(child)
+        unpack(packed, folder)
+    code = run(order)
     end_all()
     if target is not None:  # only for a trusted source
-        packing().pack(folder, target, most)
+        pack(folder, target, most)
     fetched, missing = fetch(order)
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     # one line per item, with texts in hexadecimal, so that the untrusted reply is easy to parse
@@ -65,10 +68,70 @@ def main(path: str) -> None:
     os.read(order["go"], 1)  # wait, so that the CPU time of this process can be read from outside
 
 
-def packing() -> Any:
-    """`trainer.inside.packing`, which lies beside this script where there is a compile cache."""
-    sys.path.append(os.path.dirname(__file__))
-    return __import__("packing")
+def run(order: dict[str, Any], threads: Iterable[Thread] = ()) -> int:
+    """Start the command, and ``threads`` beside it; its exit code, negative for a signal."""
+    os.write(order["ready"], b"1")
+    os.close(order["ready"])
+    child = os.fork()
+    if child == 0:
+        become(order)
+    for thread in threads:
+        thread.start()
+    return wait_for(child)
+
+
+def relays(ports: dict[str, int]) -> list[Thread]:
+    """A thread for each port, which passes connections on to the socket at a path; the ports are open already."""
+    import socket
+    import threading
+
+    def serve(server: socket.socket, path: str) -> None:
+        while True:
+            here, _ = server.accept()
+            there = socket.socket(socket.AF_UNIX)
+            try:
+                there.connect(path)
+                for ends in ((here, there), (there, here)):
+                    threading.Thread(target=pump, args=ends, daemon=True).start()
+            except (OSError, RuntimeError):  # as many threads as there may be
+                hang_up(here, there)
+
+    def pump(source: socket.socket, target: socket.socket) -> None:
+        """Copy one direction until its end, and close the other side's input."""
+        try:
+            while data := source.recv(1 << 16):
+                target.sendall(data)
+            target.shutdown(1)
+        except OSError:
+            hang_up(source, target)
+
+    def hang_up(*ends: socket.socket) -> None:
+        for end in ends:
+            try:
+                end.shutdown(2)
+            except OSError:
+                continue  # it has hung up itself
+
+    servers = [(socket.create_server(("127.0.0.1", port), backlog=128), path) for path, port in ports.items()]
+    return [threading.Thread(target=serve, args=each, daemon=True) for each in servers]
+
+
+def pack(folder: str, target: int, limit: int) -> None:
+    """Write the regular files below a folder to a descriptor as a tar archive; nothing if it exceeds the limit."""
+    import tarfile
+
+    with open(target, "wb", closefd=False) as file, tarfile.open(fileobj=file, mode="w") as archive:
+        archive.add(folder, ".", filter=lambda one: one if one.isreg() or one.isdir() else None)
+    if os.fstat(target).st_size > limit:
+        os.ftruncate(target, 0)
+
+
+def unpack(source: int, folder: str) -> None:
+    """Extract an archive below a folder; its descriptor may be shared, so it is opened anew."""
+    import tarfile
+
+    with open(f"/proc/self/fd/{source}", "rb") as file, tarfile.open(fileobj=file) as archive:
+        archive.extractall(folder, filter="data")
 
 
 def lay(order: dict[str, Any]) -> dict[str, tuple[int, int]]:

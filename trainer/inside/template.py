@@ -19,7 +19,7 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from trainer.inside import hugepages, metering, monitor, namespaces, seccomp, wire
+from trainer.inside import hugepages, metering, monitor, seccomp, wire
 
 _REPLY_BYTES = wire.MESSAGE_BYTES - 4096
 
@@ -51,11 +51,11 @@ def _mapped_bytes() -> int:
 
 
 class Template:
-    """Answers the requests of one worker. ``root``: the parent of work folders, empty in a sandbox."""
+    """Answers the requests of one worker. ``root``: the parent of work folders, empty in a sandbox; ``candidate``: the
+    filter of an experiment there."""
 
-    def __init__(self, control: socket.socket, root: str) -> None:
-        self.control = control
-        self.root = root
+    def __init__(self, control: socket.socket, root: str, candidate: str) -> None:
+        self.control, self.root, self.candidate = control, root, candidate
         self.base_bytes = _mapped_bytes()
 
     def serve(self) -> None:
@@ -68,6 +68,7 @@ class Template:
     def _carry_out(self, request: dict[str, Any], descriptors: dict[str, int]) -> dict[str, Any]:
         """Fork a monitor and wait for its answer and end; returns the reply with the CPU-seconds of all processes."""
         own, meter = time.process_time(), metering.CpuMeter()
+        request["filter"] = self.candidate
         read, write = os.pipe2(os.O_CLOEXEC)
         pid = os.fork()
         if pid == 0:
@@ -113,8 +114,8 @@ class Template:
 
 
 def main(descriptor: int, settings: dict[str, Any]) -> None:
-    """Run the template. ``descriptor`` is our end of the socket. ``settings``: uid to change to (or None), root,
-    worker's pid, torch (import it, otherwise NumPy)."""
+    """Run the template. ``descriptor`` is our end of the socket. ``settings``: root, the worker's pid, torch (import
+    it, otherwise NumPy), filter and wall (filters of system calls, hexadecimal)."""
     root, worker = settings["root"], settings["worker"]
 
     def parent_died(*_: object) -> None:
@@ -124,8 +125,6 @@ def main(descriptor: int, settings: dict[str, Any]) -> None:
                 shutil.rmtree(root, ignore_errors=True)
             os._exit(1)
 
-    if settings["uid"] is not None:
-        namespaces.become(settings["uid"])
     signal.signal(signal.SIGTERM, parent_died)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     metering.die_with_parent(signal.SIGTERM if root else signal.SIGKILL)
@@ -139,13 +138,12 @@ def main(descriptor: int, settings: dict[str, Any]) -> None:
         with suppress(ModuleNotFoundError):  # the check of the sandbox needs no packages
             import numpy  # noqa: F401
     if not root:
-        seccomp.program(os.uname().machine)  # assembled once
-        seccomp.install_wall()
+        seccomp.load(bytes.fromhex(settings["wall"]))
     gc.collect()
     gc.freeze()
     hugepages.collapse()
     try:
-        Template(socket.socket(fileno=descriptor), root).serve()
+        Template(socket.socket(fileno=descriptor), root, settings["filter"]).serve()
     except ConnectionError:
         metering.CpuMeter().kill_all()
         if root:

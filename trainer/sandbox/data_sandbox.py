@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 
-from trainer.commands.job import CommandJob, CommandLimits
+from trainer.commands.job import CommandJob
+from trainer.sandbox.process_tree import CommandLimits
 from trainer.task import Task
 
 LIMITS = CommandLimits(600.0, 1800.0, memory_mb=4096, disk_mb=2048, processes=64, output_mb=1, result_mb=1024)

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shlex
 import shutil
 import signal
 import socket
-import stat
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -23,83 +20,11 @@ from typing import TYPE_CHECKING
 
 from programs.errors import EnvironmentProblem
 from trainer.inside import wire
-from trainer.sandbox import bwrap, outer
+from trainer.sandbox import bwrap, filters, outer
 from trainer.sandbox.blob import Blob
 from trainer.sandbox.cgroup import Cgroup
 from trainer.sandbox.launcher import Ended, LauncherFault, ProcessLimits, ProcessRequest, StopProcess, read_reply
-from trainer.sandbox.tree import offspring
-
-_HELD = "held"  # this file exists once the owner has the lock; without it, a free lock means nothing
-_STALE_SECONDS = 3600.0  # for folders without that file: on a file system without locks
-_PREFIX = "metaloop-"
-
-
-class WorkFolder:
-    """A work folder, in memory if possible. Creating one removes the folders of dead owners."""
-
-    def __init__(self) -> None:
-        shm = Path("/dev/shm")
-        parent = shm if shm.is_dir() and os.access(shm, os.W_OK) else Path(tempfile.gettempdir())
-        sweep(parent)
-        self.path = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=parent))
-        self._lock = _hold(self.path)
-
-    def ensure(self) -> Path:
-        """The folder; created again if a template that was killed during an experiment has removed it."""
-        if not self.path.is_dir():
-            self.path.mkdir()
-            self._release()
-            self._lock = _hold(self.path)
-        return self.path
-
-    def remove(self) -> None:
-        shutil.rmtree(self.path, ignore_errors=True)
-        self._release()
-
-    def _release(self) -> None:
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
-
-
-def sweep(parent: Path) -> None:
-    """Remove this user's work folders in ``parent`` whose owner is dead."""
-    for old in parent.glob(f"{_PREFIX}*-*"):
-        with suppress(OSError):
-            if old.name.split("-")[1].isdigit() and _is_ours(old) and _is_left(old):
-                shutil.rmtree(old, ignore_errors=True)
-
-
-def _hold(folder: Path) -> int | None:
-    """A descriptor with the lock; None if the file system has no locks."""
-    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        (folder / _HELD).touch()
-    except OSError:
-        os.close(lock)
-        return None
-    return lock
-
-
-def _is_ours(folder: Path) -> bool:
-    status = folder.lstat()
-    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
-
-
-def _is_left(folder: Path) -> bool:
-    if not (folder / _HELD).exists():
-        owner = folder.name.split("-")[1]
-        return not Path("/proc", owner).exists() and time.time() - folder.stat().st_mtime > _STALE_SECONDS
-    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    finally:
-        os.close(lock)
-    return True
-
+from trainer.sandbox.tree import descendants
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -124,11 +49,11 @@ def clean_environment() -> dict[str, str]:
 class LocalLauncher:
     """Starts its template at first use, after the template died, and for another training split.
 
-    ``torch``: whether the template imports it, otherwise NumPy. ``number``: its index in this process. All its
-    processes die with the thread that calls it (`trainer.devices`).
+    ``torch``: whether the template imports it, otherwise NumPy. All its processes die with the thread that calls it
+    (`trainer.devices`).
     """
 
-    def __init__(self, *, sandbox: bool = True, torch: bool = True, number: int = 0) -> None:
+    def __init__(self, *, sandbox: bool = True, torch: bool = True) -> None:
         self.constant = 0.0
         self.sandboxed = sandbox
         self.restarts = -1
@@ -136,15 +61,10 @@ class LocalLauncher:
         self.group: Cgroup | None = None
         self._capped = 0  # MB, the limit of the cgroup
         self.torch = torch
-        self._number = number
         self._data: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
-        self._folder: WorkFolder | None = None
-
-    @property
-    def _root(self) -> Path | None:
-        return self._folder.path if self._folder else None
+        self._folder: Path | None = None  # with the template's log and, without a sandbox, its experiments
 
     def start(self, data: Path | None = None) -> None:
         """Start, test and calibrate the template unless it runs. ``data``: the training split to show in it.
@@ -165,9 +85,10 @@ class LocalLauncher:
     def _start(self) -> None:
         if sys.platform != "linux":
             raise EnvironmentProblem("experiments need Linux (namespaces, pidfd)", hint="use WSL or a container")
-        self._folder = self._folder or WorkFolder()
+        self._folder = self._folder or _work_folder()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        log = self._folder.ensure() / "template.log"
+        self._folder.mkdir(mode=0o700, exist_ok=True)  # a template that was killed during an experiment has removed it
+        log = self._folder / "template.log"
         with theirs, log.open("wb") as errors:
             try:
                 self._process = self._spawn(theirs.fileno(), errors.fileno())
@@ -200,29 +121,25 @@ class LocalLauncher:
         return EnvironmentProblem(f"{what} does not start: {reason}", hint="run metaloop doctor to check this machine")
 
     def _spawn(self, descriptor: int, errors: int) -> subprocess.Popen[bytes]:
-        settings: dict[str, JsonValue] = {"worker": os.getpid(), "torch": self.torch, "uid": None}
-        temporary = outer.TEMPORARY if self.sandboxed else str(self._root)
+        settings: dict[str, JsonValue] = {"worker": os.getpid(), "torch": self.torch, "root": "", "filter": ""}
+        temporary = outer.TEMPORARY if self.sandboxed else str(self._folder)
         environment = clean_environment() | _PYTHON | {"TMPDIR": temporary, "HOME": temporary}
-        passed = [descriptor]
         if self.sandboxed:
-            binary = str(bwrap.find_bwrap()[0])
-            privileged = os.geteuid() == 0
-            uid = outer.unprivileged_id(self._number) if privileged else None
-            settings |= {"root": "", "home": outer.HOME, "path": [*outer.packages()], "uid": uid}
-            # through a descriptor, so that the command line shows no path of the host
-            given = Blob("\0".join(outer.arguments(self._data, privileged=privileged)).encode())
-            os.lseek(given.fd, 0, os.SEEK_SET)
-            passed.append(given.fd)
-            command = [binary, "--args", str(given.fd), "--", *outer.command(descriptor, json.dumps(settings))]
-        else:
-            settings |= {"root": str(self._root), "home": _PACKAGES, "path": []}
-            command = [sys.executable, "-P", "-c", outer.START, str(descriptor), json.dumps(settings)]
+            settings |= {"home": outer.HOME, "path": [*outer.packages()]}
+            settings |= {"filter": filters.candidate().hex(), "wall": filters.wall().hex()}
+            options = [*outer.arguments(self._data), *(w for item in environment.items() for w in ("--setenv", *item))]
+            command = ["--", *outer.command(descriptor, json.dumps(settings))]
+            reach = [Path(one) for one in (*outer.bound(), outer.interpreter(), outer.INSIDE, self._data) if one]
+            return bwrap.launch(
+                options, command, reach=reach, pass_fds=[descriptor], stdout=subprocess.DEVNULL, stderr=errors
+            )
+        settings |= {"root": str(self._folder), "home": _PACKAGES, "path": []}
         return subprocess.Popen(
-            command,
+            [sys.executable, "-P", "-c", outer.START, str(descriptor), json.dumps(settings)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=errors,
-            pass_fds=passed,
+            pass_fds=[descriptor],
             env=environment,
             start_new_session=True,
         )
@@ -232,7 +149,7 @@ class LocalLauncher:
         assert self._process is not None
         self.template_pid = self._process.pid
         if self.sandboxed:
-            self.template_pid = (offspring(self._process.pid) or [self._process.pid])[0]
+            self.template_pid = (descendants(self._process.pid)[1:] or [self._process.pid])[0]
         self.group = self.group or Cgroup.create(f"{os.getpid()}-{id(self):x}")
         if self.group and not self.group.add(self.template_pid):
             self.group.close()
@@ -332,8 +249,14 @@ class LocalLauncher:
             self.group.close()
             self.group, self._capped = None, 0
         if self._folder is not None:
-            self._folder.remove()
+            shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
+
+
+def _work_folder() -> Path:
+    """A new folder, in memory if possible."""
+    shm = Path("/dev/shm")
+    return Path(tempfile.mkdtemp(prefix="metaloop-", dir=shm if os.access(shm, os.W_OK) else None))
 
 
 def check_sandbox() -> None:

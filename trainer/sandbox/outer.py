@@ -17,15 +17,12 @@ from pathlib import Path
 
 from trainer.inside.namespaces import DATA, DEVICES, INNER, WORK
 
-_INSIDE = Path(__file__).resolve().parent.parent / "inside"
+INSIDE = Path(__file__).resolve().parent.parent / "inside"
 HOME = "/metaloop/home"  # the template's own modules, in the outer sandbox only
 TEMPORARY = "/metaloop/tmp"  # the template's temporary folder
 _OURS = ("meta", "programs", "inner_loop", "trainer", "arena", "analysis")
 _SYSTEM = ("/usr/lib", "/usr/lib64", "/usr/local/lib", "/lib", "/lib64", "/etc/ld.so.cache")
 _NEEDED = ("numpy", "torch")
-# ids that systemd reserves for dynamic service users: they own nothing
-_FIRST_ID, _IDS = 61184, 4096
-_APART = 509  # between the ids of one worker: the neighbouring ids belong to workers that were started with it
 START = "import sys, json; settings = json.loads(sys.argv[2]); sys.path[:0] = [settings['home'], *settings['path']]; "
 START += "from trainer.inside import template; template.main(int(sys.argv[1]), settings)"
 
@@ -103,36 +100,23 @@ def _tree(prefix: str) -> Iterator[str]:
         yield from (*_memory(prefix + path), "--remount-ro", prefix + path)
 
 
-def arguments(data: Path | None, *, privileged: bool) -> list[str]:
-    """Arguments of bubblewrap, up to the command.
-
-    ``privileged``: root starts it, and the template first changes to an id that owns nothing.
-    """
-    result = ["--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
-    result += ["--cap-drop", "ALL"]
-    if privileged:
-        result += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
-    else:
-        result += ["--unshare-user"]
+def arguments(data: Path | None) -> list[str]:
+    """Options of bubblewrap."""
+    result = ["--unshare-all", "--unshare-user", "--cap-drop", "ALL", "--clearenv"]
     result += ["--die-with-parent", "--new-session", "--as-pid-1", "--hostname", "sandbox"]
     result += [*_tree(""), "--ro-bind", interpreter(), interpreter()]
     result += ["--proc", "/proc", "--dev", "/dev"]
     result += [*_folders("/metaloop"), *_memory(TEMPORARY, "1777")]
-    result += [*_folders(HOME, f"{HOME}/trainer"), "--ro-bind", str(_INSIDE), f"{HOME}/trainer/inside"]
+    result += [*_folders(HOME, f"{HOME}/trainer"), "--ro-bind", str(INSIDE), f"{HOME}/trainer/inside"]
     empty = (INNER + WORK, f"{INNER}/dev", INNER + DATA)
     result += [*_memory(INNER), *_tree(INNER), *_folders(*empty)]
     for name in DEVICES:
         result += ["--dev-bind", f"/dev/{name}", f"{INNER}/dev/{name}"]
     if data:
         result += ["--ro-bind", str(data), INNER + DATA]
-    return [*result, "--remount-ro", INNER, "--remount-ro", "/", "--chdir", TEMPORARY]
+    return [*result, "--remount-ro", INNER, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", TEMPORARY]
 
 
 def command(descriptor: int, settings: str) -> list[str]:
     """The command in the sandbox: the base interpreter without site, so that no .pth file is executed."""
     return [interpreter(), "-s", "-S", "-P", "-c", START, str(descriptor), settings]
-
-
-def unprivileged_id(number: int = 0) -> int:
-    """A user id that owns nothing, different for each living worker of this machine and each of its launchers."""
-    return _FIRST_ID + (os.getpid() + number * _APART) % _IDS

@@ -136,8 +136,9 @@ def gpus() -> str:
 def gpu_command() -> str:
     """Use the first GPU as an experiment does, with this Python's torch: a product of vectors, torch.compile."""
     from trainer import gpu
-    from trainer.commands.job import CommandJob, CommandLimits
+    from trainer.commands.job import CommandJob
     from trainer.commands.launcher import CommandLauncher, require_sandbox
+    from trainer.sandbox.process_tree import CommandLimits
 
     if not (usable := gpu.usable()):
         return "not tried: no GPU"
@@ -172,10 +173,11 @@ def sandbox() -> str:
     from trainer.sandbox.local import check_sandbox
 
     began = time.perf_counter()
-    version = ".".join(map(str, bwrap.find_bwrap()[1]))
     check_sandbox()
     one_experiment()
-    return f"bubblewrap {version}: self-test and an experiment passed in {time.perf_counter() - began:.1f} s"
+    return (
+        f"bubblewrap ({bwrap.find_bwrap()}): self-test and an experiment passed in {time.perf_counter() - began:.1f} s"
+    )
 
 
 def agent_sandbox(network: Network) -> str:

@@ -1,23 +1,27 @@
-"""The paths of this machine that a process tree in bubblewrap can see.
+"""What a process tree in bubblewrap sees of this machine, and its start.
 
-Read-only: /usr and similar folders, a few files of /etc, the interpreter with its packages, and paths that the user
-names. Never: Metaloop's own code and cache, login keys (`trainer.sandbox.login_keys`), home folders. The sandboxes of
-coding agents and of commands share this class.
+Read-only: /usr and similar folders, a few files of /etc, the interpreter with its packages, and paths that are named.
+Never: Metaloop's own code and cache, login keys (`trainer.sandbox.login_keys`), home folders. The sandboxes of coding
+agents, of commands and of data.py are made of it.
 """
 
 from __future__ import annotations
 
 import json
+import marshal
 import os
 import select
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from programs.errors import UsageError
-from trainer.sandbox import bwrap, call_filter, login_keys
+from trainer.inside import supervise
+from trainer.sandbox import bwrap, filters, login_keys
 from trainer.user_files import user_cache
 
 _START_SECONDS = 60.0
@@ -41,45 +45,48 @@ _ETC = (
 )
 _PREFIX_PARTS = ("bin", "lib", "lib64", "include", "ssl", "pyvenv.cfg")
 _HOSTS = "127.0.0.1 localhost\n::1 localhost\n"
+_START, _ORDER = "/run/metaloop/start.py", "/run/metaloop/order"
 
 
-class SystemView:
-    """bwrap's ``options``, the paths they bind (``reach``), and the descriptors they read (``fds``, see `close`)."""
+@dataclass(frozen=True)
+class View:
+    """What a process tree may see, and where it may write.
 
-    user = "agent"  # the user's name in the sandbox, and of the folder in /home
+    ``readable``: paths of this machine, read-only at the same path, or at the one that is named. ``hidden``: paths that
+    stay hidden inside shown ones. ``memory``: writable folders in memory, with their size in MB, deleted at the end.
+    ``files``: path inside → content and mode. ``bound``: path inside → a path of ours, read-only (a socket, a large
+    file). ``writable``: a folder of this machine, at its own path. ``network``: that of this machine. ``devices``:
+    options of bwrap that show some, and the folders of their driver.
+    """
 
-    def __init__(self) -> None:
-        self.options: list[str] = []
-        self.reach: list[Path] = []
-        self._fds: list[int] = []
-        self._open = ExitStack()
-        self._shown: list[tuple[Path, str]] = []  # (real path, path in the sandbox)
-        self._masked: list[str] = []
-
-    @property
-    def fds(self) -> list[int]:
-        return list(self._fds)
+    user: str = "agent"  # the user's name, and that of the folder in /home
+    readable: Mapping[Path, str] = field(default_factory=dict)
+    hidden: Sequence[Path] = ()
+    memory: Mapping[str, int] = field(default_factory=dict)
+    files: Mapping[str, tuple[bytes, str]] = field(default_factory=dict)
+    bound: Mapping[str, Path] = field(default_factory=dict)
+    writable: Path | None = None
+    network: bool = False
+    devices: tuple[Sequence[str], Sequence[str]] = ((), ())
 
     def start(
-        self,
-        words: Callable[[int], Sequence[str]],
-        *,
-        pass_fds: Sequence[int] = (),
-        stdin: int = subprocess.DEVNULL,
+        self, order: Mapping[str, Any], *, pass_fds: Sequence[int] = (), stdin: int = subprocess.DEVNULL,
         stderr: int = subprocess.PIPE,
-    ) -> tuple[subprocess.Popen[bytes], int]:
-        """Start a command that sees this: bwrap's process and the pid of the first one inside, once that is ready.
-
-        ``words``: the command, given the descriptor to which it writes a byte when it is ready. EnvironmentProblem with
-        the cause if it does not become ready.
-        """
+    ) -> tuple[subprocess.Popen[bytes], int]:  # fmt: skip
+        """Start `trainer.inside.supervise` with an order in it: bwrap's process and the pid of the first one inside,
+        once that is ready. EnvironmentProblem with the cause if it does not become ready."""
         ready, signal_ready = os.pipe()
         info, say = os.pipe()
         ours, theirs = [ready, info], [signal_ready, say]
         try:
-            command = words(signal_ready)  # which may add options
-            options, fds = ["--info-fd", str(say), *self.options], [*self.fds, *theirs, *pass_fds]
-            process = bwrap.launch(options, command, reach=self.reach, pass_fds=fds, stdin=stdin, stderr=stderr)
+            with ExitStack() as stack:
+                made = _Options(self, stack)
+                made.write(_START, Path(supervise.__file__).read_bytes())
+                made.write(_ORDER, marshal.dumps({**order, "ready": signal_ready}))
+                options = ["--info-fd", str(say), *made.options, "--as-pid-1", "--remount-ro", "/"]
+                command = ["--", os.path.realpath(sys.executable), "-I", "-S", "-B", _START, _ORDER]
+                fds = [*made.fds, *theirs, *pass_fds]
+                process = bwrap.launch(options, command, reach=made.reach, pass_fds=fds, stdin=stdin, stderr=stderr)
             while theirs:
                 os.close(theirs.pop())
             poll = select.poll()
@@ -93,16 +100,48 @@ class SystemView:
             for descriptor in (*ours, *theirs):
                 os.close(descriptor)
 
-    def close(self) -> None:
-        self._open.close()
 
-    def _enter(self, full: bool) -> None:
-        self.options += ["--unshare-all", *(["--share-net"] if full else []), "--unshare-user", "--disable-userns"]
-        self.options += ["--uid", str(UID), "--gid", str(UID), "--hostname", self.user]
+class _Options:
+    """bwrap's ``options`` of a view, the paths they bind (``reach``), and the descriptors they read (``fds``)."""
+
+    def __init__(self, view: View, stack: ExitStack) -> None:
+        self.options: list[str] = []
+        self.reach: list[Path] = []
+        self.fds: list[int] = []
+        self._view, self._stack = view, stack
+        self._shown: list[tuple[Path, str]] = []  # (real path, path in the sandbox)
+        self._masked = ["/dev"]
+        self._enter()
+        self._system()
+        self.options += view.devices[0]
+        for folder in view.devices[1]:
+            self._show(Path(folder))
+        self._hide()
+        self._etc()
+        for path_inside, megabytes in view.memory.items():
+            self.options += ["--perms", "0755", "--size", str(megabytes << 20), "--tmpfs", path_inside]
+        self.options += ["--symlink", "../tmp", "/var/tmp"]
+        for path, path_inside in view.readable.items():
+            self._show(path, path_inside)
+        self._hide_keys()
+        self._hide()
+        for path in interpreter():  # on top: it may lie in a checkout, which is hidden
+            self._show(path)
+        self._hide()
+        for path_inside, (data, mode) in view.files.items():
+            self.write(path_inside, data, mode)
+        for path_inside, path in view.bound.items():
+            self._bind("--ro-bind", path, path_inside)
+        if view.writable:
+            self._bind("--bind", view.writable, str(view.writable))
+        self.options += [word for path_inside in self._masked for word in ("--remount-ro", path_inside)]
+
+    def _enter(self) -> None:
+        network = ["--share-net"] if self._view.network else []
+        self.options += ["--unshare-all", *network, "--unshare-user", "--disable-userns"]
+        self.options += ["--uid", str(UID), "--gid", str(UID), "--hostname", self._view.user]
         self.options += ["--cap-drop", "ALL", "--die-with-parent", "--new-session", "--clearenv"]
-        code = call_filter.program(os.uname().machine)
-        if code is not None:
-            self.options += ["--seccomp", str(self._data(code))]
+        self.options += ["--seccomp", str(self._data(filters.tree()))]
 
     def _system(self) -> None:
         self._show(Path("/usr"))
@@ -116,24 +155,26 @@ class SystemView:
             self._show(Path("/nix/store"))
         self.options += ["--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys", "--dev", "/dev"]
 
-    def _etc(self, full: bool) -> None:
+    def _etc(self) -> None:
+        user, full = self._view.user, self._view.network
         for name in _ETC:
             if Path("/etc", name).exists():
-                self._bind("--ro-bind", Path("/etc", name).resolve(), f"/etc/{name}")
-        home = f"{self.user}:/home/{self.user}:/bin/sh"
-        passwd = f"root:x:0:0:root:/nonexistent:/bin/false\n{self.user}:x:{UID}:{UID}:{home}\n"
-        group = f"root:x:0:\n{self.user}:x:{UID}:\n"
+                self._bind("--ro-bind", Path("/etc", name), f"/etc/{name}")
+        home = f"{user}:/home/{user}:/bin/sh"
+        passwd = f"root:x:0:0:root:/nonexistent:/bin/false\n{user}:x:{UID}:{UID}:{home}\n"
+        group = f"root:x:0:\n{user}:x:{UID}:\n"
         made = {"passwd": passwd, "group": group, "hosts": _HOSTS, "nsswitch.conf": "hosts: files dns\n"}
         for name, text in made.items():
-            self._write(f"/etc/{name}", text.encode())
+            self.write(f"/etc/{name}", text.encode())
         for name in ("localtime", *(("resolv.conf", "hosts") if full else ())):
             if Path("/etc", name).is_file():
-                self._write(f"/etc/{name}", Path("/etc", name).read_bytes())
+                self.write(f"/etc/{name}", Path("/etc", name).read_bytes())
 
-    def _hide(self, given: Iterable[Path]) -> None:
-        """Mask paths inside shown ones: a folder by an empty one, a file by /dev/null."""
+    def _hide(self) -> None:
+        """Mask paths inside those shown since the last call: a folder by an empty one, a file by /dev/null."""
         shown, self._shown = self._shown, []
-        for path in sorted({path.resolve() for path in (*own_code(one for one, _ in shown), user_cache(), *given)}):
+        hidden = {*own_code(one for one, _ in shown), user_cache(), *self._view.hidden}
+        for path in sorted({path.resolve() for path in hidden}):
             for real, path_inside in shown:
                 if path.is_relative_to(real) and path.exists():
                     self._cover(path, os.path.normpath(f"{path_inside}/{path.relative_to(real)}"))
@@ -161,13 +202,13 @@ class SystemView:
         self.options += [option, str(source), path_inside]
         self.reach.append(source)
 
-    def _write(self, path_inside: str, data: bytes, mode: str = "0444") -> None:
+    def write(self, path_inside: str, data: bytes, mode: str = "0444") -> None:
         self.options += ["--perms", mode, "--file", str(self._data(data)), path_inside]
 
     def _data(self, data: bytes) -> int:
         descriptor = bwrap.memory_file(data)
-        self._open.callback(os.close, descriptor)
-        self._fds.append(descriptor)
+        self._stack.callback(os.close, descriptor)
+        self.fds.append(descriptor)
         return descriptor
 
 

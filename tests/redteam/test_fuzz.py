@@ -1,0 +1,207 @@
+"""Fuzzers of the boundaries at which bytes of strangers are read. Honest input is spoilt at random, with a fixed seed;
+it is then read, or refused in one line by an error that is meant for it, and soon."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import shutil
+import time
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.ledger import Ledger
+from arena.contest.names import checked_name, skeleton
+from arena.home.chain import Chain
+from arena.home.signing import Signer, read_message
+from arena.run_archive import ARCHIVE, unpacked
+from inner_loop.gateway.fields import APIS
+from inner_loop.gateway.request import RequestRefused, ask
+from inner_loop.gateway.route import routes
+from meta.cli.main import run
+from programs.errors import MetaloopError, UsageError
+from programs.folder import from_zip
+from programs.program import Program
+from programs.shelf import starter
+from programs.text import one_line
+from tests.arena.contest.hostile.ground import fine, ground_in
+from tests.llm.gateway import UPSTREAMS, body
+from tests.meta.cli_study import match_event, program_event
+from trainer.task import Task
+
+TOOL = {"type": "function", "function": {"name": "f", "parameters": {}}}
+SLOWEST = 2.0  # seconds of one input, on a busy machine
+PIECES = (
+    b"\0", b"\xff\xfe\xc0", b"\x1b]0;x\x07", "\u202e\u0301\ud7ff\U0010ffff".encode(), b"[" * 3_000, b'{"a":' * 3_000,
+    b"(" * 3_000, b"9" * 5_000, b"-1", b"1e999", b"NaN", b"null", b"true", b'"', b"\\", b"\r\n", b"\n\n", b"---\n",
+    b"../", b"/etc/passwd", b"&a [*a, *a]", b"!!python/object:os.system", b"=cmd|' /c calc'!A1", b"<script>", b"``````",
+    b"# " * 2_000, b"* " * 3_000, b"|" * 3_000, b"\x7f\xff\xff\xff\xff\xff\xff\xff", b"\x80\0\0\0", b"PK\1\2",
+    b"PK\5\6",
+)  # fmt: skip
+FORM = b'--b\r\ncontent-disposition: form-data; name="text"\r\n\r\nx\r\n--b--'
+VALUES = (
+    None, True, -1, 0, 2**63, 10**400, 1e308, float("nan"), "", "x" * 5_000, "\ud800", "\0", [], {}, [[]] * 50,
+    {"type": "x"}, {"$ref": "#"}, [None], "../../x", "٣",
+)  # fmt: skip
+
+
+def spoilt(honest: bytes, rng: random.Random) -> bytes:
+    """With up to four places cut, doubled, moved or replaced."""
+    for _ in range(rng.randint(1, 4)):
+        start, length = rng.randint(0, len(honest)), rng.choice((0, 1, 2, 8, 60, 500))
+        cut, elsewhere = honest[start : start + length], rng.randint(0, len(honest))
+        new = rng.choice([b"", cut * 3, rng.randbytes(rng.randint(1, 8)), rng.choice(PIECES), honest[elsewhere:][:60]])
+        honest = honest[:start] + new + honest[start + length :]
+    return honest
+
+
+def changed(value: Any, rng: random.Random) -> Any:
+    """With one value somewhere in it replaced, one more, or one less."""
+    keys = list(value) if isinstance(value, dict) else list(range(len(value))) if isinstance(value, list) else []
+    if not keys or rng.random() < 0.2:
+        return rng.choice(VALUES)
+    key, copy = rng.choice(keys), value.copy()
+    if rng.random() < 0.2:
+        del copy[key]
+    elif rng.random() < 0.2 and isinstance(copy, dict):
+        copy[rng.choice(("", "x" * 300, "type", "\ud800", str(key).upper()))] = rng.choice(VALUES)
+    else:
+        copy[key] = changed(copy[key], rng)
+    return copy
+
+
+@contextmanager
+def refused(*errors: type[Exception]) -> Iterator[None]:
+    """What is in it ends soon, with one of these errors, which says why in one line, or with none."""
+    begun = time.process_time()
+    try:
+        yield
+    except errors as error:
+        assert str(error) and "\n" not in str(error) and len(str(error)) < 1_000, error
+    assert time.process_time() - begun < SLOWEST
+
+
+def test_the_text_of_a_program() -> None:
+    rng = random.Random(1)
+    honest = (
+        b"---\nmetaloop:\n  wave: 3\n  proposers: {elite: 1, local: 2}\n---\n# P\n\nTry it [now](a.md).\n\n"
+        b"| a | b |\n|---|---|\n| 1 | 2 |\n\n## Ideas\n\n- Set `lr=.1` **at once**.\n- After `lr>1` -> `batch=4`\n"
+    )
+    for _ in range(1_500):
+        with refused(MetaloopError):
+            Program.parse(spoilt(honest, rng))
+
+
+def test_archives(tmp_path: Path) -> None:
+    rng, target = random.Random(2), io.BytesIO()
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("program.md", "# One\n\nTry it as `b.md` says.\n")
+        archive.writestr("b.md", "# Two\n\nMore.\n")
+    for _ in range(3_000):
+        raw = spoilt(target.getvalue(), rng)
+        with refused(MetaloopError):
+            from_zip(raw, "program.md")
+        (tmp_path / ARCHIVE).write_bytes(raw)
+        with refused(MetaloopError), unpacked(tmp_path, "b"):
+            pass
+
+
+def test_lines_of_a_ledger(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rng, study = random.Random(3), tmp_path / "study"
+    with Ledger(study / "ledger", "main") as ledger:
+        for event in (program_event(starter("stock"), []), match_event([])):
+            ledger.append(event)
+        ledger.finish()
+    (study / "study.toml").write_text("schema = 4\n")
+    [file] = (study / "ledger").glob("main-*.jsonl")
+    honest = file.read_bytes()
+    for turn in range(60):
+        lines = honest.splitlines()
+        at = rng.randrange(len(lines))
+        lines[at] = json.dumps(changed(json.loads(lines[at]), rng)).encode() if turn % 2 else spoilt(lines[at], rng)
+        file.write_bytes(b"\n".join(lines) + b"\n")
+        with refused():
+            for words in (["ls", str(tmp_path)], ["status", str(study)], ["standings", str(study)]):
+                assert run(words) in (0, 1, 2)
+        said = capsys.readouterr()
+        assert "unexpected" not in said.err and "Traceback" not in said.err, said.err
+
+
+def test_bodies_of_requests(tmp_path: Path) -> None:
+    rng, json_type = random.Random(4), "application/json"
+    with ground_in(tmp_path) as ground:
+        before = ground.count()
+        honest: list[tuple[str, str, Any]] = [
+            ("/api/v1/lint", "text/markdown", b"# P\n\nTry it.\n"),
+            ("/api/v1/join", json_type, {"name": "Eve", "code": ""}),
+            ("/login", "application/x-www-form-urlencoded", b"proof=x&token=y"),
+            (
+                "/write",
+                "multipart/form-data; boundary=b",
+                b'--b\r\ncontent-disposition: form-data; name="text"\r\n\r\nx\r\n--b--',
+            ),
+        ]
+        for _ in range(480):
+            path, kind, body = rng.choice(honest)
+            raw = json.dumps(changed(body, rng)).encode() if kind == json_type else spoilt(body, rng)
+            answer = ground.browser.ask("POST", path, raw, content_type=kind)
+            assert fine(answer), f"{path}: {answer.status} for {raw[:300]!r}"
+        assert not ground.errors and ground.count()[1] == before[1]
+
+
+def test_requests_of_agents_to_models() -> None:
+    rng, secret = random.Random(5), {"OPENAI_API_KEY": "k", "ANTHROPIC_API_KEY": "k", "OPENROUTER_API_KEY": "k"}
+    opened = {route.protocol: route for route in routes(UPSTREAMS, secret)}
+    for turn in range(20_000):
+        kind: Any = rng.choice(list(APIS))
+        honest = body(kind) | ({"tools": [TOOL], "stream": True} if kind != "messages" else {})
+        value = changed(changed(honest, rng), rng)
+        raw = json.dumps(value).encode() if turn % 3 else spoilt(json.dumps(value).encode(), rng)
+        with refused(RequestRefused):
+            sent = json.loads(ask(kind, raw, opened["anthropic" if kind == "messages" else "openai"]).content)
+            assert sent.keys() <= {*APIS[kind].fields, "store", "stream_options"}
+
+
+def test_messages_of_volunteers(tmp_path: Path) -> None:
+    rng, signer = random.Random(6), Signer.at(tmp_path / "key")
+    honest = signer.sign("h0123456789ab", 1, "propose", {"lease": "r1", "files": {"train.py": "x"}}).model_dump()
+    for turn in range(20_000):
+        raw = json.dumps(changed(honest, rng)).encode()
+        with refused(UsageError):
+            message = read_message(spoilt(raw, rng) if turn % 2 else raw, "h0123456789ab")
+            assert message.model_dump() == honest
+
+
+def test_names() -> None:
+    rng = random.Random(7)
+    letters = "aZ09 -_.'éßﬃ\u0301\u0430\u202e\u200b\u3164\u1d00\U0001d41a\n\0=|/\\٣中"
+    for _ in range(60_000):
+        drawn = "".join(rng.choices(letters, k=rng.randint(0, 60)))
+        assert one_line(drawn).isprintable() and "\n" not in one_line(drawn)
+        with refused(UsageError):
+            name = checked_name(drawn)
+            assert name.isprintable() and checked_name(name) == name and skeleton(skeleton(name)) == skeleton(name)
+            assert any(map(str.isalnum, name))
+
+
+def test_a_folder_of_git(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rng, chain, task = random.Random(8), Chain(tmp_path / "main.git"), Task.load("strokes")
+    chain.create()
+    chain.append(dict(task.baseline().files), f"Block 0: the baseline of {task.name}", "", "host", "")
+    files = sorted(path for path in chain.folder.rglob("*") if path.is_file())
+    for _ in range(80):
+        shutil.rmtree(tmp_path / "copy", ignore_errors=True)
+        shutil.copytree(chain.folder, tmp_path / "copy")
+        for file in rng.sample(files, 2):
+            copy = tmp_path / "copy" / file.relative_to(chain.folder)
+            copy.chmod(0o600)
+            copy.write_bytes(spoilt(file.read_bytes(), rng))
+        assert run(["home", "audit", str(tmp_path / "copy"), "--blocks", "0"]) in (0, 1, 2)
+        said = capsys.readouterr().err
+        assert "unexpected" not in said and "Traceback" not in said, said
