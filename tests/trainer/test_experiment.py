@@ -100,11 +100,11 @@ def test_overhead_stays_small(trainer: Trainer, task: Task) -> None:
 def test_work_folders_are_removed(task: Task, data: DataStore, bare_launcher: LocalLauncher) -> None:
     """Without a sandbox; in one, the kernel takes them away with the last process."""
     bare_launcher.start()
-    assert bare_launcher._root
-    before = set(bare_launcher._root.iterdir())  # a template that was killed in another test leaves its own
+    assert bare_launcher._folder
+    before = set(bare_launcher._folder.iterdir())  # a template that was killed in another test leaves its own
     outcome = Trainer(task, data, launcher=bare_launcher).run(Spec(task.baseline(), seed=1))
     assert (outcome.status, outcome.trust) == ("ok", "unverified"), outcome
-    assert set(bare_launcher._root.iterdir()) == before
+    assert set(bare_launcher._folder.iterdir()) == before
 
 
 @pytest.mark.parametrize(

@@ -127,10 +127,11 @@ def pack(folder: str, target: int, limit: int) -> None:
 
 
 def unpack(source: int, folder: str) -> None:
-    """Extract an archive below a folder; its descriptor may be shared, so it is opened anew."""
+    """Extract an archive below a folder; others may read the same descriptor, so its position stays as it is."""
+    import mmap
     import tarfile
 
-    with open(f"/proc/self/fd/{source}", "rb") as file, tarfile.open(fileobj=file) as archive:
+    with mmap.mmap(source, 0, access=mmap.ACCESS_READ) as file, tarfile.open(fileobj=file) as archive:
         archive.extractall(folder, filter="data")
 
 
