@@ -127,7 +127,8 @@ def test_what_is_known_in_the_templates_place(world: World, monkeypatch: pytest.
         "unix": "len(open('/proc/net/unix').read().splitlines())",
         "keys": "open('/proc/keys').read()",
         "capabilities": "[line.split()[1] for line in open('/proc/self/status') if line[:6] in ('CapPrm', 'CapEff')]",
-        "owned": "[b for b, _, _ in os.walk('/') if not b.startswith('/proc') and os.stat(b).st_uid == os.getuid()]",
+        "owned": "[f'{b}/{n}' for b, _, names in os.walk('/') if b[:4] not in ('/pro', '/dev') for n in names "
+        "if os.lstat(f'{b}/{n}').st_uid == os.getuid()]",
         "writable": "[b for b, _, _ in os.walk('/') if not b.startswith('/proc') and os.access(b, os.W_OK)]",
         "mounts": "HOST['study'] in open('/proc/self/mountinfo').read()",
     }

@@ -158,7 +158,7 @@ from trainer.sandbox.launcher import *
 from trainer.sandbox.local import LocalLauncher
 launcher = LocalLauncher(sandbox=False)
 launcher.start()
-print(json.dumps([launcher.template_pid, str(launcher._root)]), flush=True)
+print(json.dumps([launcher.template_pid, str(launcher._folder)]), flush=True)
 launcher.run(ProcessRequest("train", ProcessLimits(600, 600), files={{"train.py": {code.encode()!r}}}))
 """
     process = subprocess.Popen([sys.executable, "-c", worker], stdout=subprocess.PIPE, text=True)

@@ -114,7 +114,8 @@ def arguments(data: Path | None) -> list[str]:
         result += ["--dev-bind", f"/dev/{name}", f"{INNER}/dev/{name}"]
     if data:
         result += ["--ro-bind", str(data), INNER + DATA]
-    return [*result, "--remount-ro", INNER, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", TEMPORARY]
+    result += [word for path in (INNER, "/dev/pts", "/dev", "/") for word in ("--remount-ro", path)]
+    return [*result, "--chdir", TEMPORARY]
 
 
 def command(descriptor: int, settings: str) -> list[str]:
