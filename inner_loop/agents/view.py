@@ -42,7 +42,7 @@ def view_of(runner: AgentRunner, worktree: Path, proxy: Path | None) -> View:
         else:
             files[target] = (_home_file(path), "0600")
     return View(
-        readable={checked(path, runner.hidden): "" for path in runner.readable},
+        readable={str(path): path for path in (checked(one, runner.hidden) for one in runner.readable)},
         hidden=runner.hidden,
         memory={"/tmp": size, "/dev/shm": 64, HOME: size},
         files=files,

@@ -25,10 +25,10 @@ def view_of(job: CommandJob, limits: CommandLimits) -> View:
     memory = {WORK: size, "/tmp": size, HOME: size, "/dev/shm": min(size, 256)}
     if job.compiled is not None:
         memory[COMPILED] = job.compiled_mb
-    named = dict.fromkeys([*job.readable, *filter(os.path.isabs, job.links.values())])
+    named = {text: readable_path(text) for text in (*job.readable, *filter(os.path.isabs, job.links.values()))}
     return View(
         user="work",
-        readable={readable_path(text): f"{HOME}/{text[2:]}" if text.startswith("~/") else "" for text in named},
+        readable={f"{HOME}/{text[2:]}" if text.startswith("~/") else str(path): path for text, path in named.items()},
         memory=memory,
         bound={f"{WORK}/{name}": path for name, path in job.bound.items()},
         devices=(job.gpu.binds, job.gpu.driver_folders) if job.gpu else ((), ()),

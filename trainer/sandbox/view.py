@@ -52,15 +52,15 @@ _START, _ORDER = "/run/metaloop/start.py", "/run/metaloop/order"
 class View:
     """What a process tree may see, and where it may write.
 
-    ``readable``: paths of this machine, read-only at the same path, or at the one that is named. ``hidden``: paths that
-    stay hidden inside shown ones. ``memory``: writable folders in memory, with their size in MB, deleted at the end.
+    ``readable``: path inside → a path of this machine, read-only, without login keys. ``hidden``: paths that stay
+    hidden inside shown ones. ``memory``: writable folders in memory, with their size in MB, deleted at the end.
     ``files``: path inside → content and mode. ``bound``: path inside → a path of ours, read-only (a socket, a large
     file). ``writable``: a folder of this machine, at its own path. ``network``: that of this machine. ``devices``:
     options of bwrap that show some, and the folders of their driver.
     """
 
     user: str = "agent"  # the user's name, and that of the folder in /home
-    readable: Mapping[Path, str] = field(default_factory=dict)
+    readable: Mapping[str, Path] = field(default_factory=dict)
     hidden: Sequence[Path] = ()
     memory: Mapping[str, int] = field(default_factory=dict)
     files: Mapping[str, tuple[bytes, str]] = field(default_factory=dict)
@@ -121,7 +121,7 @@ class _Options:
         for path_inside, megabytes in view.memory.items():
             self.options += ["--perms", "0755", "--size", str(megabytes << 20), "--tmpfs", path_inside]
         self.options += ["--symlink", "../tmp", "/var/tmp"]
-        for path, path_inside in view.readable.items():
+        for path_inside, path in view.readable.items():
             self._show(path, path_inside)
         self._hide_keys()
         self._hide()
