@@ -12,7 +12,7 @@ from pydantic import JsonValue
 
 from analysis.ledger import Ledger, missing
 from analysis.ledger.events import Event, StudyEvent
-from analysis.ledger.run_state import StudyState
+from analysis.ledger.run_state import LedgerTail, StudyState
 from analysis.ledger.writing_events import DirectiveEntry, ProgramEvent
 from arena import lock
 from arena.choice import on_cluster
@@ -38,6 +38,7 @@ class Study:
         self._ledger: Ledger | None = None
         self._lock: TextIO | None = None
         self.state = StudyState()
+        self._tail = LedgerTail(self.folder / "ledger")
 
     @classmethod
     def create(cls, folder: Path, setup: StudySetup) -> Study:
@@ -103,8 +104,14 @@ class Study:
 
     def look(self) -> None:
         """Read the ledger without locking it. Raises Corrupt where it does not belong to study.toml."""
+        self._tail.passed()
         self.state = StudyState.read(self.folder / "ledger")
         self._compare_with_ledger()
+
+    def follow(self) -> None:
+        """Apply what other processes have written to the ledger since the last look."""
+        for event in self._tail.news():
+            self.state.take(event)
 
     def _compare_with_ledger(self) -> None:
         """Raise Corrupt where study.toml differs from the one that the ledger began with, or a segment is missing."""
@@ -154,6 +161,7 @@ class Study:
         if self._ledger is None:
             raise Corrupt(f"{self.folder} is not open for writing")
         self._ledger.append(event.to_record())
+        self._tail.passed(self._ledger.path)
         self.state.take(event)
 
     def admit(self, program: Program, *, generation: int, operator: str, parent_ids: Iterable[str] = ()) -> None:

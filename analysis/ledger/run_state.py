@@ -269,6 +269,11 @@ class LedgerTail:
         self.last_at = ""
         self._read: dict[str, int] = {}  # name of a segment → bytes taken in
 
+    def passed(self, *paths: Path) -> None:
+        """Leave out what these segments have now; without any, all of them."""
+        for path in paths or segments(self.folder):
+            self._read[path.name] = path.stat().st_size
+
     def news(self) -> Iterator[Event]:
         parts = [self._of(path) for path in segments(self.folder)]
         yield from (event for _, event in heapq.merge(*parts, key=itemgetter(0)))

@@ -216,6 +216,6 @@ def write_down(contest: Contest) -> None:
     try:
         with Study.open(contest.folder) as study:
             if record_acts(contest, study):
-                board.write(contest)
+                board.BoardUpdater(contest, study).write()
     except Busy:
         pass

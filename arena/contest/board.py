@@ -1,22 +1,20 @@
-"""The board: the standings computed from the ledger, joined with the entries."""
+"""The board: the standings by the state of the study, joined with the entries."""
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import asdict
 from typing import TypeGuard, cast
 
 from sqlalchemy import delete, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from analysis.ledger import segments
-from analysis.statistics import error_of
-from analysis.study import read_study
+from analysis.ledger.run_state import RunState
+from analysis.trust import counts, weakest
 from analysis.verdict.decision import ArmGain, ArmsDifference, twins
 from analysis.verdict.power import runs_needed
-from analysis.verdict.standings import better_and_worse, counted_gains, standing, standings
+from analysis.verdict.standings import StandingRun, rank
 from analysis.wording import decimals, estimate, typical
 from arena.contest import arms
 from arena.contest.contest import Contest
@@ -24,7 +22,8 @@ from arena.contest.plan import LEAST_FREEDOM, typical_sd
 from arena.contest.settings import utc_now
 from arena.contest.stored import ArmColumns, BoardColumns, BoardFact, MeasuredRow, NamedEntry, RankedRow, Separation
 from arena.contest.tables import BoardRow, ContestEntry
-from arena.contest.tally import MatchTally
+from arena.spend import spend_of
+from arena.study import Study
 from programs.ids import content_id
 from programs.text import word_list
 
@@ -41,8 +40,7 @@ STATED = (
     "rank_high",
 )  # columns that are not stored with a row, because they change with other entries
 
-ArmState = tuple[BoardColumns, int, int]  # row, above, below
-BoardState = dict[str, ArmState]  # by arm
+BoardState = tuple[BoardColumns, int, int]  # row, above, below
 
 
 class ArmRow(ArmColumns):
@@ -63,21 +61,14 @@ class EntryColumns(NamedEntry):
 
 
 class BoardUpdater:
-    """Follows the ledger and writes the board to the database, where the pages read it."""
+    """Computes the board from the study's state, and writes it to the database, where the pages read it."""
 
-    def __init__(self, contest: Contest) -> None:
-        self.contest = contest
+    def __init__(self, contest: Contest, study: Study) -> None:
+        self.contest, self.study = contest, study
         self.stale = True  # whether a run has been measured since the last refresh
         self.is_quick = True  # whether the last refresh took so little time that any run may cause one
         self._next = 0.0
-        self._match_id = content_id("m", contest.study.study_id, arms.BOARD)
-        self._tally = MatchTally(contest.folder / "ledger", self._match_id)
-        self._entries: dict[str, EntryColumns] = {}  # by arm
-        self._last = 0  # number of the latest entry in `_entries`
-        self._touched: set[str] = set()  # arms to compute again, also of entries not yet in `_entries`
-        self._rows: dict[str, BoardColumns] = {}
-        self._samples: dict[str, tuple[float, float, int]] = {}  # arm → mean, variance of the mean, runs
-        self._written: dict[str, ArmState] = {}
+        self._written: dict[str, BoardState] | None = None  # by arm; None: to be read
 
     def refresh(self, force: bool) -> None:
         """Write the board now if ``force``, else only after a pause: the workers wait for it."""
@@ -90,66 +81,31 @@ class BoardUpdater:
         self.is_quick = took < QUICK_SECONDS
         self._next = began + took + max(LEAST_SECONDS, PATIENCE * took)
 
-    def rename(self) -> None:
-        """Read the names of all entries again: an account was removed, from the table too."""
-        self._entries = entries_by_arm(self.contest, self._match_id)
-        for arm, row in self._rows.items():
-            row["entrant"], row["name"] = self._entries[arm]["entrant"], self._entries[arm]["name"]
-        self._written = {}
-
     def write(self) -> None:
-        """Bring the table up to date with the ledger; writes only changes."""
-        now = self._followed()
-        if not self._written:
-            self._recall()
-        changed = [arm for arm, state in now.items() if self._written.get(arm) != state]
-        gone = self._written.keys() - now.keys()
+        """Bring the table up to date; writes only changes."""
+        rows = [row for row in board_rows(self.contest, self.study) if is_measured(row)]
+        now: dict[str, BoardState] = {
+            row["arm_id"]: (lasting(row), row["rank_low"] - 1, len(rows) - row["rank_high"]) for row in rows
+        }
+        before = self._recalled() if self._written is None else self._written
+        changed = [arm for arm, state in now.items() if before.get(arm) != state]
+        gone = before.keys() - now.keys()
         if changed or gone:
-            self._publish(now, changed, gone)
+            self._publish(rows, {arm: now[arm] for arm in changed}, gone)
         self._written = now
 
-    def _followed(self) -> BoardState:
-        """The board, computed from the new records only."""
-        self._look()
-        arms_there = list(self._samples)
-        means, errors, ns = zip(*self._samples.values(), strict=True) if arms_there else ((), (), ())
-        above, below = better_and_worse(means, errors, ns)
-        ranked_arms = zip(arms_there, above, below, strict=True)
-        return {arm: (self._rows[arm], up, down) for arm, up, down in ranked_arms}
-
-    def _look(self) -> None:
-        """Read new entries, and compute the arms that have new records."""
-        self._touched |= self._tally.look()
-        if not self._touched <= self._entries.keys():
-            self._entries |= entries_by_arm(self.contest, self._match_id, self._last)
-            self._last = max((entry["number"] for entry in self._entries.values()), default=0)
-        for arm in self._touched & self._entries.keys():
-            runs = self._tally.rows(arm)
-            columns = asdict(standing(runs))
-            if columns["gain"] is None:  # no run yet, or void
-                self._samples.pop(arm, None)
-                continue
-            gains = counted_gains(runs)
-            self._samples[arm] = math.fsum(gains) / len(gains), error_of(gains), len(gains)
-            row = {**{key: columns[key] for key in KEPT}, **self._entries[arm]}
-            self._rows[arm] = lasting(cast(MeasuredRow, row))
-        self._touched -= self._entries.keys()
-
-    def _recall(self) -> None:
-        """Read what an earlier process wrote to the table."""
+    def _recalled(self) -> dict[str, BoardState]:
+        """What an earlier process wrote to the table."""
         with self.contest.database.read() as connection:
             rows = connection.execute(select(BoardRow.arm_id, BoardRow.row, BoardRow.above, BoardRow.below)).all()
-        self._written = {arm: (row, above, below) for arm, row, above, below in rows}
+        return {arm: (row, above, below) for arm, row, above, below in rows}
 
-    def _publish(self, now: Mapping[str, ArmState], changed: Sequence[str], gone: Set[str]) -> None:
+    def _publish(self, whole: Sequence[MeasuredRow], changed: Mapping[str, BoardState], gone: Set[str]) -> None:
         """In one transaction: write the changed rows, delete those in ``gone``, update the fact `board`."""
         rows = [
             {"number": row["number"], "arm_id": arm, "gain": row["gain"], "above": above, "below": below, "row": row}
-            for arm in changed
-            for row, above, below in (now[arm],)
+            for arm, (row, above, below) in changed.items()
         ]
-        whole = [ranked(*row_and_ranks, len(now)) for row_and_ranks in now.values()]
-        whole.sort(key=lambda row: (-row["gain"], row["arm_id"]))
         before = cast(BoardFact, self.contest.database.fact("board"))
         with self.contest.database.write() as connection:
             statement = upsert(BoardRow)
@@ -192,16 +148,6 @@ def aa_difference(rows: Sequence[RankedRow], unit: str) -> str | None:
     return f"Stock minus stock (A/A): {estimate(aa.difference, aa.low, aa.high, aa.unit)}." if aa else None
 
 
-def write(contest: Contest) -> None:
-    """Compute and write the board from the whole ledger."""
-    BoardUpdater(contest).write()
-
-
-def ranked(row: BoardColumns, above: int, below: int, arms: int) -> RankedRow:
-    """A row with its rank range among ``arms`` arms."""
-    return {**row, "rank_low": 1 + above, "rank_high": arms - below}
-
-
 def is_measured(row: ArmRow) -> TypeGuard[MeasuredRow]:
     return row["gain"] is not None
 
@@ -211,20 +157,41 @@ def lasting(row: MeasuredRow) -> BoardColumns:
     return cast(BoardColumns, {key: value for key, value in row.items() if key not in STATED})
 
 
-def board_rows(contest: Contest, label: str = arms.BOARD) -> list[ArmRow]:
-    """One row per arm of the match ``label``, best first: the view `standings` joined with the entries."""
-    if not segments(contest.folder / "ledger"):
-        return []
-    match_id = content_id("m", contest.study.study_id, label)
-    with read_study(contest.folder, views=()) as con:
-        rows = [row for row in standings(con) if row.match_id == match_id]
+def board_rows(contest: Contest, study: Study, label: str = arms.BOARD, gone: Collection[int] = ()) -> list[ArmRow]:
+    """One row per arm of the match ``label``, best first, as in the view `standings`, with its entry. Entries that are
+    void, or ``gone``, have no gain there."""
+    match_id = content_id("m", study.config.study_id, label)
     known = entries_by_arm(contest, match_id)
-    shown_rows = [
-        {**{key: value for key, value in asdict(row).items() if key in KEPT}, **known[str(row.arm_id)]}
-        for row in rows
-        if row.arm_id in known
+    played = [
+        standing_run(run, entry["state"] == "void" or entry["number"] in gone)
+        for _, run in sorted(study.state.runs.items())
+        if run.started and run.started.match_id == match_id and (entry := known.get(run.started.arm_id))
     ]
-    return cast(list[ArmRow], shown_rows)
+    rows = [
+        {**{key: value for key, value in asdict(row).items() if key in KEPT}, **known[str(row.arm_id)]}
+        for row in rank(played)
+    ]
+    return cast(list[ArmRow], rows)
+
+
+def standing_run(run: RunState, void: bool) -> StandingRun:
+    """The columns of the view `runs` that standings are made from."""
+    assert run.started is not None
+    started, ended = run.started, run.ended
+    scores = [v for _, v in sorted(run.verifications.items()) if v.stream == started.stream]
+    calls = spend_of(run.calls) if run.calls else None
+    spend = ended if ended and ended.tokens is not None else calls
+    return StandingRun(
+        match_id=started.match_id, arm_id=started.arm_id, program_id=started.program_id,
+        task=started.task, stream=started.stream, state=ended.state if ended else "running",
+        claimed_gain=ended.claimed_gain if ended else None, verified_gain=run.gain,
+        failed_seeds=sum(v.status not in ("ok", "baseline", "fault") for v in scores),
+        trust=weakest(v.trust for v in scores if counts(v.status, v.trust)), device_seconds_charged=run.charged,
+        tokens=spend.tokens if spend else None, usd=spend.usd if spend else None,
+        wall_seconds=ended.wall_seconds if ended else None,
+        experiment_wall_seconds=ended.experiment_wall_seconds if ended else None,
+        score_stream=started.stream if scores else None, role=None, name=None, words=None, purpose=None, void=void,
+    )  # fmt: skip
 
 
 def runs_to_separate(rows: Sequence[RankedRow]) -> Separation | None:
@@ -246,12 +213,10 @@ def runs_to_separate(rows: Sequence[RankedRow]) -> Separation | None:
     return {"first": first["entry_id"], "second": second["entry_id"], "runs": needed}
 
 
-def entries_by_arm(contest: Contest, match_id: str, after: int = 0) -> dict[str, EntryColumns]:
-    """arm → its entry, for entries with a number above ``after``."""
+def entries_by_arm(contest: Contest, match_id: str) -> dict[str, EntryColumns]:
+    """arm → its entry."""
     with contest.database.read() as connection:
-        entries: Sequence[ContestEntry] = connection.scalars(
-            select(ContestEntry).where(ContestEntry.number > after)
-        ).all()
+        entries = connection.scalars(select(ContestEntry)).all()
     return {
         content_id("a", match_id, entry.entry_id): {
             "entry_id": entry.entry_id,

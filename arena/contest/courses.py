@@ -1,7 +1,7 @@
 """The experiments of each run, cached for the entry pages, which are read far more often than the ledger is written.
 
-The queue's process reads the new records of the ledger and stores a run when it has ended. The table is a cache: a run
-that is missing is stored when the queue starts.
+The queue's process stores a run when it has ended. The table is a cache: a run that is missing is stored when the queue
+starts.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ import json
 import statistics
 import zlib
 from collections import defaultdict
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 from sqlalchemy.orm import undefer
 
-from analysis.ledger.run_state import LedgerTail, RunState, StudyState
+from analysis.ledger.run_state import RunState
 from arena.contest.stored import CourseContent, ExperimentColumns
 from arena.contest.tables import ContestEntry, Course
 from inner_loop.events import DecisionEvent, ExperimentEvent, RunStartedEvent
@@ -30,34 +31,37 @@ SCREENING, CONTEST, CONFIRMATION = "screening", "contest", "confirmation"  # pur
 
 
 class Courses:
-    """Follows the ledger and stores runs that have ended."""
+    """Stores runs that have ended."""
 
     def __init__(self, contest: Contest, study: Study) -> None:
         self.contest, self.study = contest, study
-        self._tail = LedgerTail(study.folder / "ledger")
-        self._state = StudyState()  # without the runs that are stored
         self._owners: dict[str, int] = {}  # arm → number of the entry
         self._named = (0, 0)  # numbers of matches and entries in it
         with contest.database.read() as connection:
             self._stored = set(connection.scalars(select(Course.run_id)).all())
+        self._forget(self._stored)
 
     def follow(self) -> int:
-        """Read the new records; returns how many runs were stored."""
-        for event in self._tail.news():
-            if getattr(event, "run_id", None) not in self._stored:
-                self._state.take(event)
+        """Read what the workers have written, and store the runs that have ended since; returns how many."""
+        self.study.follow()
         self._name_owners()
-        whole = [run_id for run_id, run in self._state.runs.items() if self._settled(run)]
+        runs = self.study.state.runs
+        whole = [run_id for run_id, run in runs.items() if run_id not in self._stored and self._settled(run)]
         stored = len(self._stored)
         self.contest.database.merge([self._course(run_id, stored + i) for i, run_id in enumerate(whole)])
-        for run_id in whole:
-            self._stored.add(run_id)
-            del self._state.runs[run_id]
+        self._stored.update(whole)
+        self._forget(whole)
         return len(whole)
+
+    def _forget(self, run_ids: Iterable[str]) -> None:
+        """Stored experiments leave the memory."""
+        for run_id in self.study.state.runs.keys() & run_ids:
+            self.study.state.runs[run_id].experiments.clear()
+            self.study.state.runs[run_id].decisions.clear()
 
     def _name_owners(self) -> None:
         """Add the arms of new entries; of all entries if there is a new match."""
-        matches, entries = list(self._state.matches), list(self._state.entries.values())
+        matches, entries = list(self.study.state.matches), list(self.study.state.entries.values())
         for entry in entries if len(matches) > self._named[0] else entries[self._named[1] :]:
             for match_id in matches:
                 self._owners[content_id("a", match_id, entry.entry_id)] = entry.number
@@ -68,24 +72,24 @@ class Courses:
             return False
         if run.ended is None or run.ended.state != "finished":
             return False
-        screening = self._state.matches[run.started.match_id].purpose == SCREENING
+        screening = self.study.state.matches[run.started.match_id].purpose == SCREENING
         return screening or len(run.verifications) >= self.study.config.verify_seeds
 
     def _course(self, run_id: str, stored_order: int) -> Course:
-        run = self._state.runs[run_id]
+        run = self.study.state.runs[run_id]
         assert run.started is not None
         body = zlib.compress(json.dumps(self._body(run, run.started), separators=(",", ":")).encode())
         return Course(
             run_id=run_id,
             number=self._owners[run.started.arm_id],
-            purpose=self._state.matches[run.started.match_id].purpose,
+            purpose=self.study.state.matches[run.started.match_id].purpose,
             task=run.started.task,
             stored_order=stored_order,
             body=body,
         )
 
     def _body(self, run: RunState, started: RunStartedEvent) -> CourseContent:
-        config = self._state.matches[started.match_id].config
+        config = self.study.state.matches[started.match_id].config
         rows = [
             experiment_row(event, run.decisions.get(event.experiment_id))
             for event in sorted(run.experiments.values(), key=lambda event: event.number)
@@ -95,7 +99,7 @@ class Courses:
         ]
         noise = [
             event.metric
-            for (task, stream, _), event in self._state.baselines.items()
+            for (task, stream, _), event in self.study.state.baselines.items()
             if (task, stream) == (started.task, started.stream) and event.status == "ok" and event.metric is not None
         ]
         return {

@@ -33,14 +33,14 @@ NOBODY: Announcement = {
 }  # fmt: skip
 
 
-def leaders(contest: Contest) -> list[int]:
-    """`race.leaders_of` the whole ledger."""
-    return leaders_of([row for row in board_rows(contest) if is_measured(row)], contest.config.most_leaders)
+def leaders(contest: Contest, study: Study) -> list[int]:
+    """`race.leaders_of` all measured runs."""
+    return leaders_of([row for row in board_rows(contest, study) if is_measured(row)], contest.config.most_leaders)
 
 
-def not_racing(contest: Contest, numbers: Collection[int]) -> dict[int, str]:
+def not_racing(contest: Contest, study: Study, numbers: Collection[int]) -> dict[int, str]:
     """Why each other entry is not among the leaders ``numbers``, by its number."""
-    board = {row["number"]: row for row in board_rows(contest)}
+    board = {row["number"]: row for row in board_rows(contest, study)}
     with contest.database.read() as connection:
         entries = list(connection.scalars(select(ContestEntry).where(ContestEntry.role == "program")))
     racing = {entry.program_id: entry for entry in entries if entry.number in numbers}
@@ -75,8 +75,8 @@ def confirm(contest: Contest, study: Study, executor: Executor, progress: Progre
     state = contest.state()
     numbers = state.get("leaders")
     if numbers is None:  # stored before the first confirming run, so that a kill cannot change the leaders
-        numbers = leaders(contest)
-        reasons = {str(number): why for number, why in not_racing(contest, numbers).items()}
+        numbers = leaders(contest, study)
+        reasons = {str(number): why for number, why in not_racing(contest, study, numbers).items()}
         state = contest.state(deciding=utc_now().isoformat(), leaders=numbers, not_racing=reasons)
     entries = taking_part(contest, numbers)
     on = tasks_of(study)[0]
@@ -172,7 +172,7 @@ def announcement(contest: Contest, plan: ConfirmingPlan, gone: Collection[int]) 
     """The announcement: outcome, gains, intervals, rows, secret."""
     entries = [entry for entry in plan.entries if entry.number not in gone]
     gains, race = plan.gains(), plan.race(gone)
-    rows = [row for row in board_rows(contest, arms.CONFIRMATION) if is_measured(row)]
+    rows = [row for row in board_rows(contest, plan.match.on.study, arms.CONFIRMATION, gone) if is_measured(row)]
     aa = aa_of(rows, contest.task.unit)
     decided = decide(entries, race, gains, contest.run_seconds)
     if race.scores is not None:

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+
+from sqlalchemy import case, func, select
+from sqlalchemy.orm import Session as Connection
+
+from arena.contest.tables import ENDED, ContestEntry
 
 HOST = 0  # the "person" of the controls
 
@@ -32,6 +37,45 @@ class Costs:
     def of(self, runs: int, screenings: int) -> float:
         """Device-seconds of these runs. Products instead of sums, so that equal service compares as equal."""
         return runs * self.run + screenings * self.screen
+
+
+@dataclass(frozen=True)
+class ActiveRun:
+    """A run in progress."""
+
+    number: int
+    person: int
+    screening: bool
+
+
+def in_line(
+    connection: Connection, runs: int, costs: Costs, held: Sequence[ActiveRun] = ()
+) -> tuple[list[Waiting], dict[int, float]]:
+    """The entries with some of their ``runs`` left, and each person's device-seconds; ``held``: runs in progress."""
+    who = func.coalesce(ContestEntry.person_id, HOST)
+    screened = func.sum(case((ContestEntry.state.in_(("queued", "screening")), 0), else_=1))
+    given = connection.execute(select(who, func.sum(ContestEntry.runs_done), screened).group_by(who))
+    mine = {person: [hand.screening for hand in held if hand.person == person] for person in {h.person for h in held}}
+    served = {
+        person: costs.of(done + mine.get(person, []).count(False), screenings + mine.get(person, []).count(True))
+        for person, done, screenings in given
+    }
+    columns = (ContestEntry.number, who, ContestEntry.state, ContestEntry.runs_done, ContestEntry.attempts)
+    query = select(*columns).where(ContestEntry.state.not_in(ENDED)).order_by(ContestEntry.number)
+    waiting = []
+    for number, person, state, done, attempts in connection.execute(query):
+        begun = [hand.screening for hand in held if hand.number == number]
+        if (left := runs - done - begun.count(False)) > 0:
+            blocked = True in begun
+            screening = state in ("queued", "screening") and not blocked
+            waiting.append(Waiting(number, person, left, screening, blocked, suspect=attempts > 0))
+    return waiting, served
+
+
+def next_of(waiting: Iterable[Waiting], served: Mapping[int, float]) -> Waiting | None:
+    """Whose run starts next, as in `turns`: a suspect only if no other entry is ready."""
+    ready = [w for w in waiting if not w.blocked]
+    return min(ready, key=lambda w: (w.suspect, served.get(w.person, 0.0), w.number), default=None)
 
 
 def turns(waiting: Iterable[Waiting], served: Mapping[int, float], costs: Costs) -> Iterator[int]:

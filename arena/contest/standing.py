@@ -12,7 +12,7 @@ from statistics import fmean
 from typing import TypedDict, cast
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Select, case, func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session as Connection
 from sqlalchemy.orm import undefer
 
@@ -20,12 +20,12 @@ from analysis.statistics import Mean, mean_interval, mean_together
 from analysis.wording import duration, many, number, span
 from arena.contest.contest import Contest
 from arena.contest.database import Database
-from arena.contest.queue import HOST, Waiting, forecast, turns
+from arena.contest.queue import forecast, in_line, turns
 from arena.contest.race import leaders_of
 from arena.contest.score import Scores
 from arena.contest.settings import utc_now
 from arena.contest.stored import BoardColumns, BoardFact, MeasuredRow, RunProgress, Separation, arm_label
-from arena.contest.tables import ENDED, QUEUE_COLUMNS, STATES, BoardRow, ContestEntry, ContestFact, EntryChange
+from arena.contest.tables import BoardRow, ContestEntry, ContestFact, EntryChange
 from arena.contest.throttled_cache import ThrottledCache
 from arena.study import Study
 
@@ -274,13 +274,6 @@ def _gain(entry: ContestEntry) -> VoidGain | None:
     return {"n": one.n, "gain": one.mean or 0.0, "low": one.low, "high": one.high}
 
 
-def void_gains(connection: Connection, numbers: Iterable[int]) -> dict[int, VoidGain | None]:
-    """Those of these entries that are void, each with the verified gain of its runs."""
-    void = (ContestEntry.state == "void") & ContestEntry.number.in_(list(numbers))
-    query = select(ContestEntry).options(undefer(ContestEntry.results)).where(void)
-    return {entry.number: _gain(entry) for entry in connection.scalars(query)}
-
-
 def board_digits(contest: Contest) -> int:
     """Decimal places of the board's gains, the same on every page."""
     return cast(BoardFact, contest.database.fact("board")).get("digits", DIGITS)
@@ -324,23 +317,11 @@ def queue_positions(contest: Contest, run_seconds: float) -> QueuePositions:
 
 
 def _queue_positions(contest: Contest, run_seconds: float) -> QueuePositions:
-    costs = contest.costs
     with contest.database.read() as connection:
-        screened = func.sum(case((ContestEntry.state.in_(("queued", "screening")), 0), else_=1))
-        given = connection.execute(
-            select(ContestEntry.person_id, func.sum(ContestEntry.runs_done), screened).group_by(ContestEntry.person_id)
-        ).all()
-        still = [state for state in STATES if state not in ENDED]
-        query = select(*QUEUE_COLUMNS).where(ContestEntry.state.in_(still)).order_by(ContestEntry.number)
-        rows = connection.execute(query).all()
+        waiting, served = in_line(connection, contest.config.runs, contest.costs)
         active = select(ContestEntry.progress).where(ContestEntry.state.in_(("screening", "running")))
         runs = [run for progress in connection.scalars(active) for run in progress.get("runs", ())]
-    served = {who or HOST: costs.of(runs, screenings) for who, runs, screenings in given}
-    waiting = [
-        Waiting(number, who or HOST, contest.config.runs - done, state in ("queued", "screening"), suspect=lost > 0)
-        for number, who, state, done, lost in rows
-    ]
-    order = forecast(turns(waiting, served, costs), run_seconds, contest.study.workers)
+    order = forecast(turns(waiting, served, contest.costs), run_seconds, contest.study.workers)
     at_work = Study.open(contest.folder).is_running()  # without a process, the runs do not go on
     gone = elapsed(runs, utc_now(), run_seconds) if at_work else 0.0
     return {number: (position, max(1.0, round(seconds - gone))) for number, (position, seconds) in order.items()}

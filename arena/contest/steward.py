@@ -19,12 +19,11 @@ from sqlalchemy.orm import undefer
 from arena.arms import Arm, TaskMatch
 from arena.contest import acts, arms, board, careful, pace, removal
 from arena.contest.contest import Contest
+from arena.contest.courses import Courses
 from arena.contest.entries import change
-from arena.contest.insight import Insight
-from arena.contest.line import ActiveRun, QueueState
 from arena.contest.live import Live
 from arena.contest.pause import Pause, is_the_hosts
-from arena.contest.queue import Waiting
+from arena.contest.queue import ActiveRun, Waiting, in_line, next_of
 from arena.contest.results import run_result, store_result
 from arena.contest.settings import utc_now
 from arena.contest.similarity import SimilarityIndex
@@ -69,7 +68,6 @@ class Steward:
         self.contest, self.study, self.say, self.count = contest, study, say, count or say
         self.costs = contest.costs
         self.wanted = contest.config.runs
-        self.line = QueueState(self.costs, self.wanted)
         self.on = tasks_of(study)[0]
         self.board, self.screening = (
             TaskMatch(self.on, arms.match_of(self.on, k)) for k in (arms.BOARD, arms.SCREENING)
@@ -80,26 +78,23 @@ class Steward:
         self.pause = Pause(contest, say)
         self.live = Live(contest)
         self.similarity = SimilarityIndex(study)
-        self.shown = board.BoardUpdater(contest)
-        self.insight = Insight(contest, study)
+        self.shown = board.BoardUpdater(contest, study)
+        self.courses = Courses(contest, study)
         self._beaten = float("-inf")
 
     # -- the queue -----------------------------------------------------------------------------------------------
 
     def waiting(self) -> tuple[list[Waiting], dict[int, float]]:
         """The entries with runs left, and each person's device-seconds so far."""
-        self.line.look(self.contest.database)
-        return self.line.waiting(self._held())
-
-    def _held(self) -> list[ActiveRun]:
-        return [ActiveRun(hand.number, hand.person, hand.index is None) for hand in self.in_hand.values()]
+        held = [ActiveRun(hand.number, hand.person, hand.index is None) for hand in self.in_hand.values()]
+        with self.contest.database.read() as connection:
+            return in_line(connection, self.wanted, self.costs, held)
 
     def next_job(self) -> RunJob | None:
         """The next job; None if no entry waits or a suspect has to run alone."""
         if self.problems or any(hand.suspect for hand in self.in_hand.values()):
             return None
-        self.line.look(self.contest.database)
-        waiting = self.line.next(self._held())
+        waiting = next_of(*self.waiting())
         if waiting is None or (waiting.suspect and self.in_hand):
             return None
         return self._begin(waiting)
@@ -204,7 +199,7 @@ class Steward:
         self.shown.refresh(
             force=counted["state"] == "verified" and self.shown.is_quick
         )  # else the entry's page is ahead
-        self.insight.refresh()
+        self.courses.follow()
 
     def _screened(self, hand: InHand, run: RunEndedEvent) -> None:
         if run.baseline_metric is None or run.final_metric is None:
@@ -267,12 +262,11 @@ class Steward:
         self.shown.refresh(force=True)
 
     def beat(self) -> None:
-        """Store a heartbeat for the pages, and remove the accounts that the host asked for, because this process
-        remembers names."""
+        """Store a heartbeat for the pages, and remove the accounts that the host asked for."""
         self._beaten = time.monotonic()
         self._report()
         if removal.carry_out(self.contest.database, self.say):
-            self.shown.rename()
+            self.shown.stale = True
 
     def _report(self) -> None:
         """Store time, process and the runs in progress for the pages; ``numbers``: of their entries."""

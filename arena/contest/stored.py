@@ -160,22 +160,6 @@ class CourseContent(TypedDict):
     left_out: int
 
 
-IdeaSource = TypedDict("IdeaSource", {"from": NotRequired[int | None]})
-
-
-class IdeaColumns(IdeaSource):
-    """`descent`: a directive of an entry that stock does not have. ``how``: new, taken, or changed; ``was``: before."""
-
-    directive_id: str
-    heading: str
-    kind: str
-    text: str
-    edits: NotRequired[str]  # of an idea that names some
-    how: NotRequired[str]
-    first: NotRequired[int]
-    was: NotRequired[str]
-
-
 class IsolatedArm(TypedDict):
     """`careful`: the arm that runs alone."""
 

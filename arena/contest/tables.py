@@ -30,7 +30,6 @@ from arena.contest.stored import (
     BoardColumns,
     CourseContent,
     EntryProgress,
-    IdeaColumns,
     NamedEntry,
     RunColumns,
     SimilarEntry,
@@ -130,16 +129,6 @@ class ContestEntry(ContestTable):
         return {"entry_id": self.entry_id, "number": self.number, "entrant": self.entrant, "name": self.name}
 
 
-#: What the order of the queue depends on.
-QUEUE_COLUMNS = (
-    ContestEntry.number,
-    ContestEntry.person_id,
-    ContestEntry.state,
-    ContestEntry.runs_done,
-    ContestEntry.attempts,
-)
-
-
 class Act(ContestTable):
     """A host action on an entry: `void` or `unvoid`. ``state``, ``reason``: the entry's before, updated as its runs
     end."""
@@ -220,17 +209,6 @@ class EntryParent(ContestTable):
 
     number: Mapped[int] = mapped_column(ForeignKey("entries.number"), primary_key=True)
     parent: Mapped[int] = mapped_column(ForeignKey("entries.number"))
-
-
-class Descent(ContestTable):
-    """The ideas of an entry; ``ideas``: one row per directive that stock does not have."""
-
-    __tablename__ = "descents"
-
-    number: Mapped[int] = mapped_column(ForeignKey("entries.number"), primary_key=True)
-    source: Mapped[int | None]
-    named: Mapped[bool]  # whether the entrant named the source
-    ideas: Mapped[list[IdeaColumns]] = mapped_column(JSON)
 
 
 class Course(ContestTable):

@@ -112,7 +112,7 @@ def _at_work(steward: Steward, executor: Executor, until_idle: bool) -> bool:
                 return True
             if until_idle:
                 steward.shown.refresh(force=True)
-                steward.insight.refresh(force=True)
+                steward.courses.follow()
                 return True
         _meanwhile(steward)
         time.sleep(IDLE_SECONDS)
@@ -124,7 +124,7 @@ def _meanwhile(steward: Steward) -> None:
     steward.beat()
     steward.record_acts()
     steward.shown.refresh(force=False)
-    steward.insight.refresh()
+    steward.courses.follow()
 
 
 def close(steward: Steward, executor: Executor) -> None:
@@ -141,7 +141,7 @@ def close(steward: Steward, executor: Executor) -> None:
         study.record(AnnouncementEvent(body=cast("dict[str, JsonValue]", body)))
         contest.database.set_fact("announcement", **announcement)
     steward.pause.over()
-    steward.insight.refresh(force=True)
+    steward.courses.follow()
     contest.state(decided=utc_now().isoformat())
     compact(study.folder)
     steward.count(str(announcement["headline"]))

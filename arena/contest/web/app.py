@@ -22,7 +22,6 @@ from arena.contest.web.forms import form_routes
 from arena.contest.web.host import Host, RateLimits, bearer
 from arena.contest.web.hosting import hosting_routes
 from arena.contest.web.limits import TOO_LARGE, BodyLimit
-from arena.contest.web.lineage import lineage_routes
 from arena.contest.web.pages import page_routes, show
 from arena.contest.web.security import ApiVersion, HeadAsGet, SafeHeaders, WellFormed
 from arena.contest.web.write import write_routes
@@ -47,7 +46,6 @@ def create_app(contest: Contest, limits: RateLimits | None = None) -> FastAPI:
     app.include_router(page_routes(host))
     app.include_router(write_routes(host))
     app.include_router(entry_routes(host))
-    app.include_router(lineage_routes(host))
     app.include_router(download_routes(host))
     app.add_middleware(BodyLimit, said=_errors(app, host), too_large=TOO_LARGE)
     app.add_middleware(ApiVersion)

@@ -23,7 +23,7 @@ from arena.contest import views
 from arena.contest.contest import Contest
 from arena.contest.courses import CONFIRMATION, CONTEST, SCREENING
 from arena.contest.standing import whole_board
-from arena.contest.tables import ContestEntry, Course, Descent
+from arena.contest.tables import ContestEntry, Course, EntryParent
 from arena.contest.web.api import as_csv
 from arena.contest.web.entry import entry_or_404
 from arena.contest.web.host import Host
@@ -112,13 +112,9 @@ def entries(contest: Contest) -> Iterator[TableRow]:
     """All entries with the hash of the text, without the text."""
     with contest.database.read() as connection:
         all_entries = connection.scalars(select(ContestEntry).order_by(ContestEntry.number)).all()
-        sources = {} if contest.hides_texts else {d.number: d for d in connection.scalars(select(Descent)).all()}
+        parents = {} if contest.hides_texts else {p.number: p.parent for p in connection.scalars(select(EntryParent))}
     for entry in all_entries:
-        descent = sources.get(entry.number)
-        yield views.plain(views.entry_row(entry)) | {
-            "source": descent.source if descent else None,
-            "parent_named": bool(descent and descent.named),
-        }
+        yield views.plain(views.entry_row(entry)) | {"parent": parents.get(entry.number)}
 
 
 def courses(contest: Contest, number: int | None = None) -> Iterator[tuple[Course, ContestEntry]]:

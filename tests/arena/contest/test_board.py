@@ -1,4 +1,4 @@
-"""The board that follows the ledger is the one that is read from all of it; a part of it is a part of the whole."""
+"""The board is that of the view `standings`; a part of it is a part of the whole."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import random
 import re
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,13 @@ import pytest
 from sqlalchemy import text
 
 from analysis.ledger import Ledger
+from analysis.ledger.run_state import parsed
+from analysis.study import read_study
+from analysis.verdict.standings import standings
 from arena.contest import accounts, arms, views
 from arena.contest.accounts import Person
 from arena.contest.acts import contenders
-from arena.contest.board import BoardUpdater, board_rows
+from arena.contest.board import KEPT, BoardUpdater
 from arena.contest.contest import Contest
 from arena.contest.entries import store
 from arena.contest.race import leaders_of
@@ -119,36 +123,39 @@ def events(contest: Contest, study: Study, rng: random.Random) -> list[tuple[str
     return told
 
 
-def test_following_the_ledger_gives_the_board_of_the_whole_ledger(contest: Contest) -> None:
+def test_the_board_is_that_of_the_view_standings(contest: Contest) -> None:
+    """Also after the study was read again, and of what another process makes of it."""
     entered(contest, people(contest, ENTRIES))
-    rng = random.Random(2)
-    shown, compared = BoardUpdater(contest), 0
+    rng, compared = random.Random(2), 0
     with Study.open(contest.folder) as study:
-        told = events(contest, study, rng)
-        folder = contest.folder / "ledger"
+        shown, told = BoardUpdater(contest, study), events(contest, study, rng)
         for part in range(0, len(told), len(told) // 4):
-            with Ledger(folder, "main") as main, Ledger(folder, "worker-0") as worker:  # a new segment each time
+            with Ledger(contest.folder / "ledger", "worker-0") as worker:  # a new segment each time
                 for writer, event in told[part : part + len(told) // 4]:
-                    (main if writer == "main" else worker).append(event, sync=False)
-            with (folder / "worker-0-1.jsonl").open("ab") as torn:
-                torn.write(b'{"seq":99' if part == 0 else b"")
+                    if writer == "main":
+                        study.record(parsed(event, contest.folder))  # type: ignore[arg-type]
+                    else:
+                        worker.append(event, sync=False)
+                study.follow()
             shown.write()
             compared += same(contest)
-            again = BoardUpdater(contest)  # what another process makes of it
-            again.write()
+            study.look()
+            BoardUpdater(contest, study).write()
             same(contest)
     assert compared > 2 * ENTRIES
     assert any(row["rank_low"] > 1 for row in whole_board(contest))
 
 
 def same(contest: Contest) -> int:
-    """Compare the table with the view `standings`, row by row; returns how many there were."""
-    expected = [row for row in board_rows(contest) if row["gain"] is not None]
+    """Compare the table with the view, row by row; returns how many there were."""
+    match_id = content_id("m", contest.study.study_id, arms.BOARD)
+    with read_study(contest.folder, views=()) as con:
+        expected = [asdict(row) for row in standings(con) if row.match_id == match_id and row.gain is not None]
     found = list(whole_board(contest))
-    assert [row["entry_id"] for row in found] == [row["entry_id"] for row in expected]
+    assert [row["arm_id"] for row in found] == [row["arm_id"] for row in expected]
     for row, wanted in zip(found, expected, strict=True):
-        for key in wanted.keys() - {"state"}:
-            assert row[key] == (
+        for key in {*KEPT} - {"words", "role"}:  # which are those of the entry
+            assert row[key] == (  # type: ignore[literal-required]
                 pytest.approx(wanted[key], rel=1e-12) if isinstance(wanted[key], float) else wanted[key]
             )
     return len(found)

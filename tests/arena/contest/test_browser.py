@@ -207,7 +207,7 @@ def whole(contest: Contest, port: int, browser: Browser) -> None:
     until(browser, "document.querySelector('main').textContent.includes('Screening run: 7 experiments')")
     assert browser.value("document.activeElement.textContent") == "Identifiers"  # the focus stays
     for width in (1100, 380):
-        for path in ("/", "/queue", "/lineage", "/downloads", "/rules", "/write", "/me", "/join"):
+        for path in ("/", "/queue", "/downloads", "/rules", "/write", "/me", "/join"):
             go(browser, base + path, width)
             assert browser.value("document.documentElement.scrollWidth <= innerWidth"), (path, width)
             assert browser.value("document.querySelectorAll('main h1, main h2').length") >= 1
@@ -219,14 +219,14 @@ def whole(contest: Contest, port: int, browser: Browser) -> None:
 
 
 def read(contest: Contest, port: int, browser: Browser) -> None:
-    """A contest that was run: the entry with its curves, the lineage, then the winner."""
+    """A contest that was run: the entry with its curves, then the winner."""
     base = f"http://127.0.0.1:{port}"
     go(browser, f"{base}/join")
     submit(browser, "/join", "document.querySelector('pre')?.textContent.startsWith('mlt_')", name="Eve")
     rows = {row["name"]: row["entry_id"] for row in board_view(contest)["rows"] if row["role"] == "program"}
     entry = rows["Ada 1"]  # whichever leads: the page of a later version says more
     for width in (1280, 360):
-        for path in (f"/entry/{entry}", "/lineage", "/"):
+        for path in (f"/entry/{entry}", "/"):
             go(browser, base + path, width)
             assert browser.value("document.documentElement.scrollWidth <= innerWidth"), (path, width)
             assert browser.value("document.querySelectorAll('main svg circle').length") >= 1
@@ -268,8 +268,6 @@ def read(contest: Contest, port: int, browser: Browser) -> None:
     carry_on(contest, lambda _: None)
     until(browser, "document.querySelector('.phase').textContent === 'decided'")  # without a reload
     assert browser.value("document.querySelector('header nav').textContent.includes('Write')") is False
-    go(browser, f"{base}/lineage", 360)
-    assert browser.value("document.querySelector('.lineage svg').getBoundingClientRect().right <= innerWidth")
     go(browser, base)
     until(browser, "document.querySelector('.verdict h2')?.textContent.length > 0")
     hidden_and_back(browser)

@@ -14,6 +14,7 @@ from arena.contest.pace import WAS_VOID, in_race, not_in_race
 from arena.contest.race import follow
 from arena.contest.stored import Announcement
 from arena.contest.tables import ContestEntry, Person
+from arena.study import Study
 from tests.arena.contest.hosting import founded
 from tests.arena.contest.test_run import entered
 
@@ -42,8 +43,9 @@ def test_every_entry_outside_the_race_is_named_with_why(tmp_path: Path, monkeypa
     figures = {"gain": 1.0, "se": 0.1, "n": 4, "role": "program"}
     board = [{**figures, "number": n, "rank_low": n - 2, "rank_high": 5} for n in (3, 4, 5)]
     monkeypatch.setattr("arena.contest.decision.board_rows", lambda *_: board)
+    study = Study.open(contest.folder)
     acts.void(contest, "7", "copied")
-    stored = {str(number): why for number, why in not_racing(contest, [3]).items()}
+    stored = {str(number): why for number, why in not_racing(contest, study, [3]).items()}
     contest.state(deciding="x", leaders=[3], not_racing=stored)
     contest.database.set_fact("deciding", done=1, wanted=9, race=[{"number": 3, "said": "in the race"}])
     assert in_race(contest)[7] == stored["7"] == "declared void by the host: copied"
@@ -58,7 +60,7 @@ def test_every_entry_outside_the_race_is_named_with_why(tmp_path: Path, monkeypa
     acts.void(contest, "4", "copied")
     acts.unvoid(contest, "4")
     assert not_in_race(contest)[4] == stored["4"]  # it was not void when the race began
-    reasons = not_racing(contest, [3])
+    reasons = not_racing(contest, study, [3])
     assert reasons == {
         4: "not among the leaders when their race began: rank 2–5, significantly below 1 other row of the board",
         5: "not in the race of the leaders: it has the text of P local 0 1, which is",

@@ -1,4 +1,4 @@
-"""What the entry and lineage pages say of a contest that has been run: courses, descent, downloads, seals."""
+"""What the pages of entries say of a contest that has been run: courses, downloads, seals."""
 
 from __future__ import annotations
 
@@ -9,14 +9,12 @@ import zlib
 from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from analysis.statistics import t_quantile
 from analysis.wording import number
 from arena.contest import accounts
-from arena.contest.acts import unvoid, void
 from arena.contest.contest import Contest
 from arena.contest.courses import CONFIRMATION, CONTEST, courses_of
 from arena.contest.entries import NotTaken, accept
@@ -26,7 +24,6 @@ from arena.contest.views import board_view
 from arena.contest.web.best_run import MOST_KEPT, IdeaUse, KeptEdit, TitledRun, best_run
 from arena.contest.web.curve import curve
 from arena.contest.web.entry import changes
-from arena.contest.web.lineage import decided, drawing
 from arena.contest.work import carry_on
 from programs.program import Program
 from programs.shelf import starter
@@ -228,82 +225,6 @@ def test_a_child_is_shown_against_its_parent(opened: tuple[Contest, dict[str, st
         accept(contest, carol, b"# Other\n\nText.\n", None, "n_none")
 
 
-def test_the_lineage_says_who_took_what(opened: tuple[Contest, dict[str, str], Browser]) -> None:
-    _, _, browser = opened
-    told = browser.get("/api/v1/lineage").json
-    first, child = told["nodes"]
-    assert first["source"] is None and first["new"] and first["taken"] == 0 and first["gain"] is not None
-    assert child["source"] == 3 and child["named"] and child["taken"] == first["new"] and child["new"] == 2
-    assert child["edges"] == [{"from": 3, "taken": first["new"], "changed": 0}]
-    assert first["new"] == 2 and len(told["ideas"]) == 4  # the lines of the example are nobody's
-    assert told["ideas"][0]["first"] == 3 and told["ideas"][0]["takers"] == [4]
-    page = browser.get("/lineage").text
-    assert ">Ada 1</a>" in page and "<title>Ada 1 to Bob 1: 2 shared</title>" in page
-    assert 'class="arc ' in page and "&lt;b&gt;Bold" in page and "<b>Bold" not in page
-    assert SECRET in page and "★" not in page and "Result" not in page
-
-
-def test_the_lineage_has_the_gains_of_the_board(opened: tuple[Contest, dict[str, str], Browser]) -> None:
-    contest, ids, browser = opened
-    stored = contest.database.fact("lineage")
-    stale: Any = [{**node, "gain": None, "low": None, "n": 0} for node in stored["nodes"]]  # type: ignore[union-attr]
-    contest.database.set_fact("lineage", **{**stored, "nodes": stale})
-    board = {row["number"]: row for row in board_view(contest)["rows"]}
-    nodes = browser.get("/api/v1/lineage").json["nodes"]
-    assert all(node[key] == board[node["number"]][key] for node in nodes for key in ("gain", "low", "high", "n"))
-    void(contest, ids["child"], "a test")
-    page, told = browser.get("/lineage").text, browser.get("/api/v1/lineage").json["nodes"][1]
-    unvoid(contest, ids["child"], "it was one")
-    contest.database.set_fact("lineage", **stored)
-    assert told["void"] and told["n"] == RUNS and "not measured" not in page and 'circle class="void"' in page
-    own = board[told["number"]]
-    assert [told[key] for key in ("gain", "low", "high")] == pytest.approx(
-        [own[key] for key in ("gain", "low", "high")]
-    )
-    assert page.count('class="short" data-label="95% interval">none') == 0 and "(void)" in page
-    assert ">gain, " in page.split("<svg")[1].split("</svg>")[0] and 'class="tick middle"' in page  # the axis
-    style = browser.get("/static/style.css").text
-    assert ".lineage .void { fill: none;" in style
-    (touched,) = re.findall(r"\n  (button.*) \{ min-height: 44px", style)  # on phones, also what is lower elsewhere
-    assert set(re.findall(r"([.\w]+ summary) \{ min-height: 0", style)) == set(re.findall(r"[.\w]+ summary", touched))
-
-
-def test_after_the_decision_the_lineage_has_its_order_and_gains(
-    opened: tuple[Contest, dict[str, str], Browser],
-) -> None:
-    contest, ids, browser = opened
-    lineage = browser.get("/api/v1/lineage").json
-    figures = {"role": "program", "low": 0.1, "high": 0.3, "n": 9, "se": 0.1}
-    rows: Any = [
-        {**figures, "entry_id": ids["first"], "number": 3, "gain": 0.3},
-        {**figures, "entry_id": ids["child"], "number": 4, "gain": 0.2},
-    ]
-    said: Any = {"rows": rows, "winners": [{**rows[1], "entrant": "Bob", "name": "Bob 1"}]}
-    rest = {**lineage["nodes"][0], "number": 5, "gain": 9.0}
-    told = decided({**lineage, "nodes": [rest, *lineage["nodes"]]}, said)["nodes"]
-    assert [(node["number"], node["gain"], node["n"]) for node in told] == [
-        (4, 0.2, 9),
-        (3, 0.3, 9),
-        (5, 9.0, rest["n"]),
-    ]
-    assert [node["result"] for node in told] == ["won", "took part in the decision and did not win", ""]
-    who: Any = {n: {"label": str(n)} for n in (3, 4, 5)}
-    drawn = drawing(sorted(told, key=lambda node: node["number"]), who, {4}).nodes
-    assert [(node.number, node.decided, node.won) for node in drawn] == [
-        (3, True, False),
-        (4, True, True),
-        (5, False, False),
-    ]
-    contest.database.set_fact("announcement", **{**said, "rows": rows[1:]})
-    page = browser.get("/lineage?decided").text
-    contest.database.set_fact("announcement")
-    assert page.count('<rect class="f-soft"') == 1 and page.count('<circle class="f-accent"') == 1
-    assert page.count('<tr class="tie">') == 1 and 'width="700"' not in page and ">0.20</td>" in page
-    assert ">★ Bob 1</text>" in page and ">Ada 1</text>" in page
-    first, second = page.split("<tbody>")[1].split("</tr>")[:2]
-    assert ">won</td>" in first and ">Bob 1</a>" in first and "not in the decision" in second
-
-
 def test_tables_can_be_taken_away(opened: tuple[Contest, dict[str, str], Browser]) -> None:
     from pyarrow import parquet  # type: ignore[import-untyped]
 
@@ -327,7 +248,7 @@ def test_nothing_of_a_hidden_text_leaks(tmp_path: Path) -> None:
     with served(contest) as port:
         reader = Browser(port)
         child = f"/entry/{ids['child']}"
-        open_pages = ("/", "/lineage", "/api/v1/lineage", "/download/entries.json")
+        open_pages = ("/", "/download/entries.json")
         for path in (*open_pages, child, f"/api/v1/entries/{ids['child']}"):
             text = reader.get(path).text
             assert [phrase for phrase in phrases if phrase in text] == [], path
@@ -346,4 +267,3 @@ def test_nothing_of_a_hidden_text_leaks(tmp_path: Path) -> None:
         contest.state(close_asked="2026-01-01T00:00:00+00:00")
         assert ids["first"] in Browser(port).get(f"/entry/{ids['child']}").text
         assert "parent, Ada 1" in Browser(port).get(f"/entry/{ids['child']}").text
-        assert SECRET in Browser(port).get("/lineage").text

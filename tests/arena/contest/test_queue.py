@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
+from pathlib import Path
 
-from arena.contest.queue import Costs, Waiting, forecast, turns
+from arena.contest import accounts
+from arena.contest.entries import change, store
+from arena.contest.queue import ActiveRun, Costs, Waiting, forecast, in_line, next_of, turns
+from arena.contest.tables import ContestEntry
+from programs.program import Program
+from tests.arena.contest.hosting import RUNS, founded
 
 COSTS = Costs(screen=0.5, run=4.0)
 
@@ -30,6 +37,38 @@ def test_who_comes_late_is_next_until_even() -> None:
 def test_an_entry_whose_runs_are_lost_goes_last() -> None:
     order = list(turns([waiting(1, 1, suspect=True), waiting(2, 2), waiting(3, 3)], {2: 99.0}, COSTS))
     assert order[-4:] == [1, 1, 1, 1]
+
+
+def test_the_next_run_is_the_first_turn(tmp_path: Path) -> None:
+    """While entries come and move, and some runs are in progress."""
+    contest, rng, held, told = founded(tmp_path).contest, random.Random(3), list[ActiveRun](), set[int | None]()
+    people = [accounts.join(contest.database, contest.config, f"P{i}", "")[0] for i in range(4)]
+    for step in range(60):
+        if rng.random() < 0.4:
+            with contest.database.write() as connection:
+                program = Program.parse(f"# {step}\n\nOne.\n".encode(), file="program.md")
+                store(connection, contest.config, program, role="program", person=rng.choice(people))
+        number = rng.randint(1, 2 + step // 6)
+        with contest.database.read() as connection:
+            known = connection.get(ContestEntry, number) is not None
+        if known:
+            state = rng.choice(("void", "queued", "waiting", "running"))
+            change(contest, number, attempts=rng.randint(0, 1), state=state, runs_done=rng.randint(0, RUNS))
+        with contest.database.read() as connection:
+            waiting, served = in_line(connection, RUNS, COSTS, held)
+        ready = {w.number: w for w in waiting if not w.blocked}
+        first = next(turns(ready.values(), served, COSTS), None)
+        found = next_of(waiting, served)
+        assert found == ready.get(first or 0)
+        told.add(first)
+        for hand in held:
+            assert served[hand.person] >= COSTS.screen
+            assert not [w for w in waiting if w.number == hand.number and w.screening and hand.screening]
+        if found is not None and len(held) < 2:
+            held.append(ActiveRun(found.number, found.person, found.screening))
+        elif held:
+            held.pop(rng.randrange(len(held)))
+    assert len(told) > 5
 
 
 def test_the_forecast_counts_runs_ahead_on_all_workers() -> None:

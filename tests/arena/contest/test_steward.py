@@ -13,7 +13,7 @@ import pytest
 
 from analysis import ledger
 from arena.arms import Arm, TaskMatch
-from arena.contest import accounts, acts, insight, standing, work
+from arena.contest import accounts, acts, courses, standing, work
 from arena.contest.arms import CONFIRMATION
 from arena.contest.contest import Contest
 from arena.contest.decision import ConfirmingPlan, announcement, entered, leaders, taking_part
@@ -192,23 +192,23 @@ def test_an_entry_that_was_given_up_takes_no_leaders_place(steward: Steward) -> 
     for number in (3, 4):
         steward._arms(number)
         measured(steward, number)
-    assert sorted(leaders(steward.contest)) == [3, 4]
+    assert sorted(leaders(steward.contest, steward.study)) == [3, 4]
     hand = begun(steward, 3)
     for _ in range(MOST_ATTEMPTS):
         steward.lost(hand, "the worker died")
-    assert leaders(steward.contest) == [4]
+    assert leaders(steward.contest, steward.study) == [4]
     steward.shown.refresh(force=True)
     assert [row["rank_high"] for row in whole_board(steward.contest)] == [1]
     acts.unvoid(steward.contest, "3", "the host is mended")
     steward.record_acts()
-    assert sorted(leaders(steward.contest)) == [3, 4]
+    assert sorted(leaders(steward.contest, steward.study)) == [3, 4]
 
 
 def test_where_stock_is_above_every_entry_the_best_entry_is_decided_on(steward: Steward) -> None:
     for number, metric in ((1, 0.5), (2, 0.5), (3, 0.8), (4, 0.7)):
         steward._arms(number)
         measured(steward, number, metric)
-    assert leaders(steward.contest) == [4]
+    assert leaders(steward.contest, steward.study) == [4]
 
 
 def test_a_run_that_is_begun_again_is_shown_with_what_the_ledger_has_of_it(steward: Steward) -> None:
@@ -255,7 +255,7 @@ def test_a_full_disk_after_the_announcement_does_not_record_it_again(
     monkeypatch.setattr(work, "confirm", lambda *_: {"headline": "Ada won"})
     executor: Any = None  # the decision, which needs it, is not computed here
     with monkeypatch.context() as broken, pytest.raises(OSError, match="full"):
-        broken.setattr(insight, "lineage", full)
+        broken.setattr(courses.Courses, "follow", full)
         work.close(steward, executor)
     work.close(steward, executor)
     records = [record for record in ledger.read(steward.study.folder / "ledger") if record["kind"] == "announcement"]
