@@ -13,14 +13,12 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from analysis.ledger.run_state import RunState
 from analysis.trust import counts, weakest
 from analysis.verdict.decision import ArmGain, ArmsDifference, twins
-from analysis.verdict.power import runs_needed
 from analysis.verdict.standings import StandingRun, rank
 from analysis.wording import decimals, estimate, typical
 from arena.contest import arms
 from arena.contest.contest import Contest
-from arena.contest.plan import LEAST_FREEDOM, typical_sd
 from arena.contest.settings import utc_now
-from arena.contest.stored import ArmColumns, BoardColumns, BoardFact, MeasuredRow, NamedEntry, RankedRow, Separation
+from arena.contest.stored import ArmColumns, BoardColumns, BoardFact, MeasuredRow, NamedEntry, RankedRow
 from arena.contest.tables import BoardRow, ContestEntry
 from arena.spend import spend_of
 from arena.study import Study
@@ -122,7 +120,6 @@ class BoardUpdater:
                 digits=decimals(typical(row["se"] for row in whole)),
                 aa_spread=aa_spread(whole),
                 aa_difference=aa_difference(whole, self.contest.task.unit),
-                separate=runs_to_separate(whole),
             )
 
 
@@ -192,25 +189,6 @@ def standing_run(run: RunState, void: bool) -> StandingRun:
         experiment_wall_seconds=ended.experiment_wall_seconds if ended else None,
         score_stream=started.stream if scores else None, role=None, name=None, words=None, purpose=None, void=void,
     )  # fmt: skip
-
-
-def runs_to_separate(rows: Sequence[RankedRow]) -> Separation | None:
-    """Runs of each that would separate the first two leaders with 80% power; None with fewer, and before the noise of a
-    run is known: the SD is that of a typical row (`plan.typical_sd`), and needs `plan.LEAST_FREEDOM`. An entry whose
-    rank range begins later is separated from a better one already.
-
-    Assumes that they are the only two and that their true difference is the current one.
-    """
-    entries = [row for row in rows if row["role"] == "program" and row["se"] and row["rank_low"] == 1]
-    sd, freedom = typical_sd(rows)
-    if len(entries) < 2 or freedom < LEAST_FREEDOM:
-        return None
-    first = entries[0]
-    second = next((row for row in entries if row["program_id"] != first["program_id"]), None)
-    if second is None:  # all entries have the same text
-        return None
-    needed = runs_needed(first["gain"] - second["gain"], sd)
-    return {"first": first["entry_id"], "second": second["entry_id"], "runs": needed}
 
 
 def entries_by_arm(contest: Contest, match_id: str) -> dict[str, EntryColumns]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from statistics import fmean
@@ -16,22 +15,19 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session as Connection
 from sqlalchemy.orm import undefer
 
-from analysis.statistics import Mean, mean_interval, mean_together
-from analysis.wording import duration, many, number, span
+from analysis.statistics import Mean, mean_interval
 from arena.contest.contest import Contest
 from arena.contest.database import Database
 from arena.contest.queue import forecast, in_line, turns
-from arena.contest.race import leaders_of
 from arena.contest.score import Scores
 from arena.contest.settings import utc_now
-from arena.contest.stored import BoardColumns, BoardFact, MeasuredRow, RunProgress, Separation, arm_label
+from arena.contest.stored import BoardColumns, BoardFact, MeasuredRow, RunProgress
 from arena.contest.tables import BoardRow, ContestEntry, ContestFact, EntryChange
 from arena.contest.throttled_cache import ThrottledCache
 from arena.study import Study
 
 BY_TURNS = 500  # rows per query when all are read
 DIGITS = 3  # decimal places of gains before the first board
-MOST_SEPARATING = 1000  # runs; more are not named
 CACHED_SECONDS = 2.0  # of the order of the queue
 
 QueuePositions = Mapping[int, tuple[int, float]]  # number → position in the queue, whole seconds to its last run's end
@@ -72,121 +68,10 @@ class VoidGain(TypedDict):
     high: float | None
 
 
-def beside_stock(row: MeasuredRow, stock: Sequence[MeasuredRow], arms: int, digits: int) -> str:
-    """How an entry of a board of ``arms`` rows and ``digits`` decimal places stands beside stock; empty for stock and
-    without a measured run of it. Ranks that do not overlap separate two rows, as the rules say."""
-    if not stock or row["role"] != "program":
-        return ""
-    gain = mean_together((one["gain"], one["se"], one["n"]) for one in stock)
-    if row["rank_high"] < min(one["rank_low"] for one in stock):
-        how = "significantly above"
-    elif row["rank_low"] > max(one["rank_high"] for one in stock):
-        how = "significantly below"
-    else:
-        how = "not separated from"
-    said = f"{how} stock, which gains {number(gain.mean, digits)} on average over {many(gain.n, 'run')}"
-    low, high = (-math.inf, math.inf) if row["low"] is None or row["high"] is None else (row["low"], row["high"])
-    if how.startswith("not") and not low <= (gain.mean or 0.0) <= high:
-        where = "above" if (gain.mean or 0.0) < low else "below"
-        said += (
-            f" (the interval is {where} that, but the test that ranks are based on is stricter: it allows for the "
-            f"uncertainty of stock's gain and for all {math.comb(arms, 2)} pairs of rows, so it needs more runs)"
-        )
-    whole = (row["rank_low"], row["rank_high"]) == (1, arms)
-    return f"{said}; so far no other row of the board is separated from this entry, either" if whole else said
-
-
-def beside_parent(row: MeasuredRow, parent: MeasuredRow, digits: int) -> str:
-    """By how much an entry gains more or less than the one that it is based on, with the interval of the difference."""
-    scores = scores_of_rows((row, parent))
-    apart, low, high = (row["gain"] or 0.0) - (parent["gain"] or 0.0), None, None
-    if {row["number"], parent["number"]} <= set(scores.keys):
-        apart, low, high = scores.over(row["number"], parent["number"])
-    size = number(abs(apart), digits)
-    how = "equal to" if size == number(0.0, digits) else f"{size} {'above' if apart > 0 else 'below'}"
-    of_parent = f"{number(parent['gain'], digits)} over {many(parent['n'], 'run')}"
-    if low is not None and high is not None and low < high:
-        of_parent += f"; 95% interval of the difference: {span(low, high, digits)}"
-        of_parent += ", which includes 0: not separated" * (low <= 0 <= high)
-    return f"The gain is {how} that of its parent, {arm_label(parent)} ({of_parent})"
-
-
 def scores_of_rows(rows: Iterable[MeasuredRow]) -> Scores[int]:
     """The average gains of rows, by number, with which their differences are tested."""
     return Scores(
         {row["number"]: Mean(row["gain"], row["se"] if row["n"] > 1 else None, row["n"], None, None) for row in rows}
-    )
-
-
-def order_remarks(connection: Connection, contest: Contest, board: BoardHead, rows: Sequence[MeasuredRow]) -> list[str]:
-    """What has to be said of the order of a board; ``rows``: its first page, if that is shown."""
-    if gone := board["gone"]:
-        which = "an entry that was" if gone == 1 else f"{gone} entries that were"
-        return [f"The ranks still count {which} declared void just now; they will follow within seconds."]
-    apart = of_separation(connection, board.get("separate"), contest.costs.run)
-    most = contest.config.most_leaders
-    rows = [*rows, *_further_leaders(connection, contest, board["arms"], rows, most)]
-    order = of_order(rows, leaders_of(rows, most), board.get("digits", DIGITS))
-    return [said for said in (order, apart) if said]
-
-
-def _further_leaders(
-    connection: Connection, contest: Contest, arms: int, rows: Sequence[MeasuredRow], most: int
-) -> list[BoardViewRow]:
-    """The rows behind the first page, ``rows``, from which `race.leaders_of` finds the leaders of the whole board: of
-    each of the ``most`` best programs, in the board's order, the earliest entry. None where nothing on the page would
-    need them."""
-    if len(rows) == arms or all(row["rank_low"] == 1 for row in rows):
-        return []
-    program, tied = ContestEntry.program_id, (BoardRow.above == 0, ContestEntry.role == "program")
-    ordered = select(program).join(BoardRow, BoardRow.number == ContestEntry.number).where(*tied)
-    ordered = ordered.order_by(BoardRow.gain.desc(), BoardRow.arm_id).execution_options(yield_per=most)
-    best = set[str]()
-    with connection.scalars(ordered) as programs:
-        while len(best) < most and (found := next(programs, None)) is not None:
-            best.add(found)
-    first = select(func.min(BoardRow.number)).join(ContestEntry, ContestEntry.number == BoardRow.number)
-    numbers = connection.scalars(first.where(*tied, program.in_(best)).group_by(program)).all()
-    return board_of(connection, contest, arms, set(numbers) - {row["number"] for row in rows})
-
-
-def of_order(rows: Sequence[MeasuredRow], leaders: Collection[int], digits: int) -> str:
-    """Why an entry is not among the leaders although one with a lower gain is; empty if there is none such. ``rows``:
-    of the board, best first; ``leaders``: numbers of those entries that would race. Not each entry of rank 1 would."""
-    racing = [one["role"] != "program" or one["number"] in leaders for one in rows]
-    for position, row in enumerate(rows):
-        after = zip(rows[position + 1 :], racing[position + 1 :], strict=True)
-        lower = [one for one, races in after if races and one["rank_low"] == 1]
-        if row["role"] != "program" or row["rank_low"] == 1 or not lower:
-            continue
-        beside = next((one for one in lower if one["role"] == "program"), lower[0])
-        name, other = arm_label(row), arm_label(beside)
-        # all that is known is how many are better, not which, unless it is all with a higher gain
-        better = arm_label(rows[0]) if position == row["rank_low"] - 1 else "an entry with a higher gain"
-        first = f"{other} is among the leaders" if beside["role"] == "program" else f"The ranks of {other} begin at 1"
-        out = "is not" if beside["role"] == "program" else "do not"
-        return (
-            f"{first} and {'' if beside['role'] == 'program' else 'those of '}{name}, with the higher gain, {out}. "
-            f"The gain of {name} is known well enough (95% interval {span(row['low'], row['high'], digits)}) to be "
-            f"significantly below that of {better}; the gain of {other} "
-            f"({span(beside['low'], beside['high'], digits)}) is not, so it may still be the best."
-        )
-    return ""
-
-
-def of_separation(connection: Connection, separate: Separation | None, run_seconds: float) -> str:
-    """How many runs would separate the two best leaders; ``run_seconds``: device time of a run."""
-    if separate is None or not separate["runs"]:
-        return ""
-    runs, two = separate["runs"], (separate["first"], separate["second"])
-    entries = connection.scalars(select(ContestEntry).where(ContestEntry.entry_id.in_(two)))
-    names = {entry.entry_id: entry.label for entry in entries}
-    first, second = (names[entry_id] for entry_id in two)
-    cost = f"about {many(runs, 'run')} of each, {duration(2 * runs * run_seconds)} of device time"
-    cost = cost if runs <= MOST_SEPARATING else f"more than {MOST_SEPARATING:,} runs of each"
-    return (
-        f"To separate {first} and {second}, the two best leaders, would take {cost} (80% power, if their true "
-        "difference is the one measured now)."
     )
 
 

@@ -66,21 +66,12 @@ def entry_label(entrant: str, name: str) -> str:
     return name if name.startswith(f"{entrant} ") else f"{entrant}: {name}"
 
 
-class Separation(TypedDict):
-    """`board`: entry ids of the first two programs, and the runs of each that would separate them."""
-
-    first: str
-    second: str
-    runs: int | None  # None: more than can be computed
-
-
 class BoardFact(TypedDict, total=False):
     version: int
     as_of: str
     digits: int  # decimal places of its gains
     aa_spread: float | None
     aa_difference: str | None
-    separate: Separation | None
 
 
 class SimilarEntry(TypedDict):

@@ -14,7 +14,7 @@ from arena.contest.standing import (
     BoardViewRow,
     VoidGain,
 )
-from arena.contest.stored import Announcement, MeasuredRow, NamedEntry, RunColumns, RunProgress, Separation
+from arena.contest.stored import Announcement, MeasuredRow, NamedEntry, RunColumns, RunProgress
 
 
 class TaskLimit(TypedDict):
@@ -96,8 +96,6 @@ class BoardView(TypedDict):
     aa_spread: float | None
     aa_difference: str | None
     fresh: str
-    separate: Separation | None
-    remarks: list[str]  # on its order; none once the race has decided
     rows: list[BoardViewRow]
     own: list[int]  # numbers of the viewer's entries
     pinned: list[BoardViewRow]
@@ -138,8 +136,7 @@ class EntryView(EntryRow):
     hidden: bool  # whether its text is hidden from the viewer
     pace_measured: bool  # whether its waiting time comes from runs, not from the budget
     standing: BoardViewRow | None
-    beside_stock: str  # how its standing compares with stock's, in words
-    beside_parent: str  # the same of the entry that it is based on
+    beside: list[BoardViewRow]  # the rows of stock and of the entry that it is based on
     arms: int  # rows of the board
     confirmed: MeasuredRow | None
     outcome: str  # of the decision; see `announced`
@@ -185,7 +182,6 @@ class HostRow(EntryRow):
 
 class OwnEntryRow(EntryRow):
     outcome: str  # as in EntryView; while the decision goes on, its race
-    beside_stock: str  # as in EntryView
     confirmed: bool  # whether it took part in the decision
     standing: MeasuredRow | BoardViewRow | None  # of the runs that decided, if it took part; else of the board
 

@@ -24,13 +24,10 @@ from arena.contest.standing import (
     QueuePositions,
     RowRange,
     at_work,
-    beside_parent,
-    beside_stock,
     board_head,
     board_of,
     board_part,
     entries_of,
-    order_remarks,
     pinned_numbers,
     queue_positions,
     unmeasured,
@@ -129,12 +126,10 @@ def board_view(
         own = list(connection.scalars(mine))
         void, voids = voided(connection, PAGE)
         entries, without = unmeasured(connection, RowRange.page(rest, REST), arms - gone)
-        remarks = [] if announcement else order_remarks(connection, contest, board, () if part.skip else rows)
     return {
         "as_of": board.get("as_of"), "version": board.get("version", 0), "unit": contest.task.unit,
-        "digits": board.get("digits", DIGITS), "remarks": remarks,
+        "digits": board.get("digits", DIGITS),
         "aa_spread": board.get("aa_spread"), "aa_difference": board.get("aa_difference"), "fresh": said([contest.task]),
-        "separate": board.get("separate"),
         "rows": rows, "own": own, "pinned": pinned, "total": arms - gone, "skip": part.skip, "most": part.most,
         "unmeasured": [entry_row(entry) for entry in entries], "unmeasured_total": without,
         "unmeasured_skip": (rest - 1) * REST, "unmeasured_most": REST,
@@ -190,12 +185,12 @@ def entry_view(contest: Contest, entry: ContestEntry, viewer: Person | None, adm
     with contest.database.read() as connection:
         whole = board_head(connection)
         standing = next(iter(board_of(connection, contest, whole["arms"], [entry.number])), None)
-        stock = board_of(connection, contest, whole["arms"], pinned_numbers(connection, None))
         same = select(ContestEntry).join(EntryParent, EntryParent.parent == ContestEntry.number)
         parent = connection.scalar(same.where(EntryParent.number == entry.number))
         if parent and not (open_to and may_read(contest, parent, viewer, admin)):
             parent = None
-        above = next(iter(board_of(connection, contest, whole["arms"], [parent.number])), None) if parent else None
+        others = [*pinned_numbers(connection, None), *([parent.number] if parent else [])]
+        beside = board_of(connection, contest, whole["arms"], {*others} - {entry.number})
     said = contest.announcement()
     pace, measured = run_seconds(contest)
     order = queue_positions(contest, pace)
@@ -207,9 +202,7 @@ def entry_view(contest: Contest, entry: ContestEntry, viewer: Person | None, adm
         "hidden": not open_to,
         "pace_measured": measured,
         "standing": standing,
-        "beside_stock": beside_stock(standing, stock, whole["arms"], whole.get("digits", DIGITS))
-        if standing and not said
-        else "",
+        "beside": beside,
         "arms": whole["arms"],
         "confirmed": next((row for row in said.get("rows", []) if row["entry_id"] == entry.entry_id), None),
         "outcome": outcome(entry.entry_id, said),
@@ -218,7 +211,6 @@ def entry_view(contest: Contest, entry: ContestEntry, viewer: Person | None, adm
         "places": race_results(said),
         "digits": digits_of(said) if said.get("rows") else None,
         "parent": entry_row(parent) if parent else None,
-        "beside_parent": beside_parent(standing, above, whole.get("digits", DIGITS)) if standing and above else "",
         "queue": _waiting(entry, order, at_work(contest))
         if entry.number in order and entry.state not in ENDED
         else None,
@@ -299,8 +291,6 @@ def person_view(contest: Contest, person: Person) -> PersonView:
         board = board_head(connection)
         digits = board.get("digits", DIGITS)
         there = board_of(connection, contest, board["arms"], [entry.number for entry in own])
-        stock = board_of(connection, contest, board["arms"], pinned_numbers(connection, None))
-        beside = {} if decided else {row["number"]: beside_stock(row, stock, board["arms"], digits) for row in there}
         rows: dict[int, MeasuredRow | BoardViewRow] = {row["number"]: row for row in (*there, *decided.get("rows", ()))}
         confirmed = {row["number"] for row in decided.get("rows", ())}
         entries: list[OwnEntryRow] = [
@@ -309,7 +299,6 @@ def person_view(contest: Contest, person: Person) -> PersonView:
                 "outcome": (entry.reason if entry.state == "void" else "")
                 or outcome(entry.entry_id, decided)
                 or race.get(entry.number, ""),
-                "beside_stock": beside.get(entry.number, ""),
                 "standing": rows.get(entry.number),
                 "confirmed": entry.number in confirmed,
             }

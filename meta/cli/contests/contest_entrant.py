@@ -158,7 +158,7 @@ def show(out: Output, view: Mapping[str, Any], folder: Path | None) -> None:
     out.thing({name: value for name, value in facts(view).items() if value})
     for problem in (view.get("health") or {}).get("problems", ()):
         out.warn(problem)
-    for line in sentences(said) if "outcome" in said else board.get("remarks", ()):
+    for line in sentences(said) if "outcome" in said else ():
         out.note(line)
     results = race_results(said) if said else {one["number"]: one["said"] for one in race}
     for act in board.get("since", ()):
@@ -268,5 +268,4 @@ def own_row(entry: Mapping[str, Any]) -> Row:
     """An entry of the viewer's."""
     from arena.contest.tables import state_label
 
-    reason = entry["outcome"] or entry["reason"] or entry.get("beside_stock", "")
-    return {**entry, "state": state_label(entry["state"]), "reason": reason}
+    return {**entry, "state": state_label(entry["state"]), "reason": entry["outcome"] or entry["reason"]}

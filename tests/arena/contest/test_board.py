@@ -17,20 +17,14 @@ from analysis.ledger import Ledger
 from analysis.ledger.run_state import parsed
 from analysis.study import read_study
 from analysis.verdict.standings import standings
-from arena.contest import accounts, arms, views
+from arena.contest import accounts, arms
 from arena.contest.accounts import Person
 from arena.contest.acts import contenders
 from arena.contest.board import KEPT, BoardUpdater
 from arena.contest.contest import Contest
 from arena.contest.entries import store
-from arena.contest.race import leaders_of
 from arena.contest.standing import (
     RowRange,
-    _further_leaders,
-    beside_stock,
-    board_head,
-    board_part,
-    order_remarks,
     whole_board,
 )
 from arena.contest.tables import ContestEntry
@@ -209,52 +203,23 @@ def test_a_row_with_runs_to_come_is_not_called_measured(contest: Contest) -> Non
     assert (rows[1]["state"], rows[1]["verified"]) == ("running", False) and rows[3]["state"] == "verified"
 
 
-def test_a_higher_gain_outside_the_leaders_is_explained(contest: Contest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And it is not among those that can win, and no runs would separate it."""
+def test_who_can_win_and_how_the_race_stands_is_on_the_pages(contest: Contest) -> None:
     who = filled(contest, 4)  # entries 3 to 6, by falling gain
-    separate = {"first": "", "second": "", "runs": 16}
     with contest.database.write() as connection:
         connection.execute(text("UPDATE entries SET state = 'verified'"))
         connection.execute(text("UPDATE board SET gain = 0.1 WHERE number < 3"))
         connection.execute(text("UPDATE board SET above = 1 WHERE number IN (4, 6)"))
-        own = "json_set(\"row\", '$.program_id', 'p' || number, '$.name', 'of ' || number)"
-        connection.execute(text(f'UPDATE board SET "row" = {own}'))
+        connection.execute(text("UPDATE board SET \"row\" = json_set(\"row\", '$.program_id', 'p' || number)"))
         named = {each.number: each.entry_id for each in connection.query(ContestEntry)}
-    contest.database.set_fact("board", separate={**separate, "first": named[3], "second": named[5]})
-    why, apart = board_view(contest)["remarks"]
-    assert why.startswith("E: of 5 is among the leaders and E: of 4, with the higher gain, is not.")
-    assert "significantly below that of E: of 3; the gain of E: of 5 (0.000 to 1.000) is not" in why
-    with contest.database.write() as connection:  # as a copy of the leader, an entry does not race
-        connection.execute(text("UPDATE board SET \"row\" = json_set(\"row\", '$.program_id', 'p3') WHERE number = 5"))
-    assert board_view(contest)["remarks"][0].startswith("The ranks of stock (control) begin at 1 and those of E: of 4")
-    with contest.database.write() as connection:
-        connection.execute(text("UPDATE board SET \"row\" = json_set(\"row\", '$.program_id', 'p5') WHERE number = 5"))
-    both = "P0: program and P0: program, the two best leaders"
-    assert apart.startswith(f"To separate {both}, would take about 16 runs of each, ")
     assert contenders(contest) == {3, 5}
-    contest.database.set_fact("board", separate=None)
-    assert board_view(contest)["remarks"] == [why]
+    seen = entry_view(contest, entry_of(contest, named[3]), None)
+    assert [row["role"] for row in seen["beside"]] == ["control", "a/a"]
     not_in = {"4": "not among the leaders", "6": "not among the leaders"}
     contest.state(deciding="x", leaders=[3, 5], not_racing=not_in)
     contest.database.set_fact("deciding", done=1, wanted=9, race=[{"number": 3, "said": "in the race"}])
     shown = [entry_view(contest, entry_of(contest, named[n]), None)["race"] for n in (3, 4)]
     assert shown == ["in the race", "not among the leaders"]
     assert [row["outcome"] for row in person_view(contest, who[0])["entries"]][:2] == shown
-    row, stock = ({row["number"]: row for row in whole_board(contest)}[n] for n in (3, 1))
-    for low, said in ((0.5, True), (0.0, False), (None, False)):
-        beside = beside_stock({**row, "low": low}, [{**stock, "gain": 0.1}], 6, 2)
-        assert "not separated from stock" in beside and ("all 15 pairs of rows" in beside) == said
-        assert ("(the interval is above that, but the test" in beside) == said
-    with contest.database.write() as connection:  # a later copy of 5 has a higher gain, so it comes first on the board
-        connection.execute(text("UPDATE board SET gain = 0.22, above = 0 WHERE number = 6"))
-        connection.execute(text("UPDATE board SET \"row\" = json_set(\"row\", '$.program_id', 'p5') WHERE number = 6"))
-        same = "(SELECT program_id FROM entries WHERE number = 5)"
-        connection.execute(text(f"UPDATE entries SET program_id = {same} WHERE number = 6"))
-    for most in (2, 3, 9):  # rows of the first page; 5 is on the last one alone
-        assert board_view(contest, RowRange(0, most))["remarks"] == [why]
-    contest.database.set_fact("announcement", headline="None won", winners=[], rows=[])
-    monkeypatch.delattr(views, "order_remarks")  # nor looked for
-    assert board_view(contest)["remarks"] == []
 
 
 def test_leaders_with_one_gain_are_those_that_race(contest: Contest) -> None:
@@ -269,14 +234,6 @@ def test_leaders_with_one_gain_are_those_that_race(contest: Contest) -> None:
         connection.execute(text(f'UPDATE board SET "row" = {own}'))
     most_leaders = contest.config.most_leaders
     assert contenders(contest) == {3, *range(24 - most_leaders, 23)}
-    with contest.database.read() as connection:
-        head = board_head(connection)
-        for most in (4, 5):
-            rows = board_part(connection, contest, head["arms"], RowRange(0, most))
-            [why] = order_remarks(connection, contest, head, rows)
-            further = _further_leaders(connection, contest, head["arms"], rows, most_leaders)
-            assert set(leaders_of([*rows, *further], most_leaders)) == contenders(contest)
-            assert why.startswith("E: N22 is among the leaders")
 
 
 def test_the_first_screen_says_how_to_take_part(contest: Contest) -> None:
