@@ -15,11 +15,10 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session as Connection
 from sqlalchemy.orm import undefer
 
-from analysis.statistics import Mean, mean_interval
+from analysis.statistics import mean_interval
 from arena.contest.contest import Contest
 from arena.contest.database import Database
 from arena.contest.queue import forecast, in_line, turns
-from arena.contest.score import Scores
 from arena.contest.settings import utc_now
 from arena.contest.stored import BoardColumns, BoardFact, MeasuredRow, RunProgress
 from arena.contest.tables import BoardRow, ContestEntry, ContestFact, EntryChange
@@ -66,13 +65,6 @@ class VoidGain(TypedDict):
     gain: float
     low: float | None
     high: float | None
-
-
-def scores_of_rows(rows: Iterable[MeasuredRow]) -> Scores[int]:
-    """The average gains of rows, by number, with which their differences are tested."""
-    return Scores(
-        {row["number"]: Mean(row["gain"], row["se"] if row["n"] > 1 else None, row["n"], None, None) for row in rows}
-    )
 
 
 def board_head(connection: Connection) -> BoardHead:

@@ -13,7 +13,7 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.orm import undefer
 
 from arena.contest.acts import acts, since
-from arena.contest.announced import digits_of, outcome, race_results, winning
+from arena.contest.announced import digits_of, outcome, race_results
 from arena.contest.contest import Contest
 from arena.contest.entries import quota_used
 from arena.contest.pace import deciding, in_race, run_seconds
@@ -192,6 +192,7 @@ def entry_view(contest: Contest, entry: ContestEntry, viewer: Person | None, adm
         others = [*pinned_numbers(connection, None), *([parent.number] if parent else [])]
         beside = board_of(connection, contest, whole["arms"], {*others} - {entry.number})
     said = contest.announcement()
+    won = {who["entry_id"] for who in said.get("winners", ())}
     pace, measured = run_seconds(contest)
     order = queue_positions(contest, pace)
     return {
@@ -207,7 +208,7 @@ def entry_view(contest: Contest, entry: ContestEntry, viewer: Person | None, adm
         "confirmed": next((row for row in said.get("rows", []) if row["entry_id"] == entry.entry_id), None),
         "outcome": outcome(entry.entry_id, said),
         "race": race if (race := in_race(contest).get(entry.number, "")) != entry.reason else "",
-        "headline": winning(entry.entry_id, said),
+        "headline": said.get("headline", "") if entry.entry_id in won else "",
         "places": race_results(said),
         "digits": digits_of(said) if said.get("rows") else None,
         "parent": entry_row(parent) if parent else None,

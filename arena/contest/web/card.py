@@ -13,7 +13,7 @@ from analysis.report.picture import browser, draw
 from analysis.statistics import interval, mean_together
 from analysis.wording import listed, many
 from arena.contest.acts import since
-from arena.contest.announced import runs_taken, sentences
+from arena.contest.announced import sentences, spent
 from arena.contest.contest import Contest
 from arena.contest.race import ALPHA
 from arena.contest.stored import Announcement, arm_label, entry_label
@@ -44,7 +44,7 @@ def winners_card(contest: Contest) -> str | None:
     arms = [CardRow(arm_label(row), row["gain"], row["low"], row["high"], row["number"] in won) for row in rows]
     arms = sorted([*arms, stock_of(said)], key=lambda arm: (not arm.ours, -arm.gain))
     shown = sorted(shown_of(arms), key=lambda arm: -arm.gain)
-    foot, left = " ".join(runs_taken(said)), len(arms) - len(shown)
+    foot, left = spent(said), len(arms) - len(shown)
     return drawn(kicker, headline(said), lines, shown, said["unit"], foot, left)
 
 

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from analysis import wording
 from analysis.wording import decimals, number, typical
 from arena.contest.acts import consequence
-from arena.contest.announced import OTHER_FIGURES, race_results, secret_check, sentences
+from arena.contest.announced import race_results, secret_check, sentences
 from arena.contest.health import queue_words
 from arena.contest.live import progress_of
 from arena.contest.pace import progress_line
@@ -72,7 +72,6 @@ def _environment() -> Environment:
         "scale": PlotScale,
         "decision_sentences": sentences,
         "race_results": race_results,
-        "other_figures": OTHER_FIGURES,
         "secret_check": secret_check,
         "arm_label": arm_label,
         "entry_label": entry_label,

@@ -49,7 +49,7 @@ def test_the_reason_and_the_whole_interval_fit_into_80_columns(tmp_path: Path, m
     contest.state(decided="2026-01-01T00:00:00+00:00")
     monkeypatch.setattr(Output, "rows", lambda self, rows, columns, **_: printed.append(drawn(rows, columns)))
     show(Output(), of_folder(contest), contest.folder)
-    reason = "out of the race after 28 runs, when it was 0.189 worse than Ada 1; not significantly above stock"
+    reason = "out after 28 runs: 0.189 below Ada 1"
     text = " ".join(printed[0].split())
     assert "0.909 to 0.949" in text and "0.720 to 0.760" in text and "…" not in text
     assert set(reason.split()) <= set(text.split()) and max(map(len, printed[0].splitlines())) <= 80
@@ -108,7 +108,7 @@ def test_an_entrant_sees_whether_an_entry_is_still_in_the_race(
         with contest.database.read() as connection:
             entry = connection.query(ContestEntry).where(ContestEntry.role == "program").one()
         named = {"number": entry.number, "entry_id": entry.entry_id, "entrant": "Ada", "name": "Ada 1"}
-        said = "out of the race after 7 runs, when it was 0.29 worse than Ben 1"
+        said = "out after 7 runs: 0.29 below Ben 1"
         race = [{**named, "said": "in the race", "number": 99, "name": "x"}, {**named, "said": said}]
         contest.database.set_fact("deciding", done=3, wanted=9, looks=[], race=race, next_look=5)
         pages = ("/", "/me", path)
