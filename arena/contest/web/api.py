@@ -8,12 +8,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
 from arena.contest import accounts
-from arena.contest.entries import NotOpen, NotTaken, QuotaSpent
 from arena.contest.standing import RowRange, whole_board
 from arena.contest.views import (
     PAGE,
@@ -28,7 +27,6 @@ from arena.contest.views import (
 )
 from arena.contest.web.host import Host
 from arena.contest.web.limits import HEAVY, Chosen, EntryId, Limit, Offset
-from programs.errors import NotFound, UsageError
 
 CSV_ROWS = 200  # rows per chunk
 
@@ -44,12 +42,6 @@ class Close(BaseModel):
     """Why the host closes before the time in the rules; public."""
 
     reason: str = Field(min_length=3, max_length=500)
-
-
-def error(status: int, problem: UsageError | NotFound, **more: Any) -> HTTPException:
-    return HTTPException(
-        status, detail={"kind": problem.kind, "message": problem.message, "hint": problem.hint, **more}
-    )
 
 
 def api_routes(host: Host) -> APIRouter:
@@ -80,10 +72,7 @@ def _reading(routes: APIRouter, host: Host) -> None:
 
     @routes.get("/entries/{entry_id}", summary="An entry, with its text unless it is hidden until the close")
     def entry(entry_id: EntryId, request: Request) -> Any:
-        try:
-            match = entry_of(host.contest, entry_id)
-        except NotFound as problem:
-            raise error(404, problem) from None
+        match = entry_of(host.contest, entry_id)
         return plain(entry_view(host.contest, match, host.viewer(request), host.is_admin(request)))
 
 
@@ -91,14 +80,7 @@ def _entering(routes: APIRouter, host: Host) -> None:
     @routes.post("/join", status_code=201, summary="Join: send a name, receive a token, which is shown only once")
     def join(request_body: Join, request: Request) -> Any:
         host.limited(host.limits.join, request)
-        try:
-            person, token = accounts.join(
-                host.contest.database, host.contest.config, request_body.name, request_body.code
-            )
-        except accounts.AccessRefused as problem:
-            raise error(403, problem) from None
-        except UsageError as problem:
-            raise error(422, problem) from None
+        person, token = accounts.join(host.contest.database, host.contest.config, request_body.name, request_body.code)
         return {"name": person.name, "token": token}
 
     @routes.get("/me", summary="Your quota and your entries")
@@ -112,26 +94,20 @@ def _entering(routes: APIRouter, host: Host) -> None:
         person = await run_in_threadpool(host.person, request)
         raw = await request.body()
         host.limited(host.limits.entry, request, f"person {person.person_id}", 1 + len(raw) // HEAVY)
-        try:
-            accepted = await host.accept(person, raw, parent)
-        except NotTaken as problem:
-            status = 403 if isinstance(problem, QuotaSpent) else 409 if isinstance(problem, NotOpen) else 422
-            raise error(status, problem, lint=[m.record() for m in problem.lint]) from None
+        accepted = await host.accept(person, raw, parent)
         response.status_code = 201 if accepted.new else 200
         return plain(entry_row(accepted.entry)) | {"new": accepted.new, "lint": accepted.entry.lint}
 
 
 def _hosting(routes: APIRouter, host: Host) -> None:
-    @routes.post("/close", summary="Host only: accept no more entries, finish the queue, decide")
-    def close(request_body: Close, request: Request) -> Any:
-        if not host.is_admin(request):
-            host.limited(host.limits.token, request)
-            raise HTTPException(403, detail={"message": "this request needs the host token", "hint": ""})
-        try:
-            if not host.contest.state().get("close_asked"):  # a request sent again changes nothing
-                host.contest.ask_close(request_body.reason)
-        except UsageError as problem:
-            raise error(422, problem) from None
+    @routes.post(
+        "/close",
+        summary="Host only: accept no more entries, finish the queue, decide",
+        dependencies=[Depends(host.admin)],
+    )
+    def close(request_body: Close) -> Any:
+        if not host.contest.state().get("close_asked"):  # a request sent again changes nothing
+            host.contest.ask_close(request_body.reason)
         return {"phase": host.contest.phase()}
 
 

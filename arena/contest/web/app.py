@@ -12,8 +12,10 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException as HttpProblem
 
+from arena.contest.accounts import AccessRefused
 from arena.contest.client import API
 from arena.contest.contest import Contest
+from arena.contest.entries import NotOpen, NotTaken, QuotaSpent
 from arena.contest.web.api import api_routes
 from arena.contest.web.cached import Shared
 from arena.contest.web.downloads import download_routes
@@ -25,9 +27,12 @@ from arena.contest.web.limits import TOO_LARGE, BodyLimit
 from arena.contest.web.pages import page_routes, show
 from arena.contest.web.security import ApiVersion, HeadAsGet, SafeHeaders, WellFormed
 from arena.contest.web.write import write_routes
+from programs.errors import NotFound, UsageError
 from programs.text import one_line
 
 NO_PAGE = "Not Found"  # what the framework says
+#: Of our own errors, the first that fits.
+STATUS = {NotFound: 404, AccessRefused: 403, QuotaSpent: 403, NotOpen: 409, UsageError: 422}
 
 
 def create_app(contest: Contest, limits: RateLimits | None = None) -> FastAPI:
@@ -75,6 +80,14 @@ def _errors(app: FastAPI, host: Host) -> Callable[[Request, HttpProblem], Respon
         )
         response.headers.update(problem.headers or {})
         return response
+
+    @app.exception_handler(UsageError)
+    @app.exception_handler(NotFound)
+    def refused(request: Request, problem: UsageError | NotFound) -> Response:
+        status = next(status for kind, status in STATUS.items() if isinstance(problem, kind))
+        said = {"kind": problem.kind, "message": problem.message, "hint": problem.hint}
+        lint = {"lint": [one.record() for one in problem.lint]} if isinstance(problem, NotTaken) else {}
+        return http_problem(request, HTTPException(status, detail=said | lint))
 
     @app.exception_handler(OperationalError)
     def unwell(request: Request, problem: OperationalError) -> Response:

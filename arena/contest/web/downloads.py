@@ -25,7 +25,6 @@ from arena.contest.courses import CONFIRMATION, CONTEST, SCREENING
 from arena.contest.standing import whole_board
 from arena.contest.tables import ContestEntry, Course, EntryParent
 from arena.contest.web.api import as_csv
-from arena.contest.web.entry import entry_or_404
 from arena.contest.web.host import Host
 from arena.contest.web.limits import EntryId, Rate, Word
 from arena.contest.web.pages import show
@@ -87,11 +86,9 @@ def download_routes(host: Host) -> APIRouter:
         response_class=Response,
     )
     def log(entry_id: EntryId, kind: Word, request: Request) -> Response:
-        match = entry_or_404(host, entry_id)
+        match = host.readable(request, entry_id)
         if kind not in ("csv", "json"):
             raise HTTPException(404, detail={"message": f"no experiments.{kind}"[:80], "hint": "available: csv, json"})
-        if not views.may_read(host.contest, match, host.viewer(request), host.is_admin(request)):
-            raise HTTPException(403, detail={"message": "hidden until the close", "hint": f"sha256 {match.sha256}"})
         rows = list(experiments(host.contest, match.number))
         return Response(as_csv(rows) if kind == "csv" else json.dumps(rows), media_type=KINDS[kind])
 

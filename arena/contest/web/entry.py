@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import APIRouter, HTTPException, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from sqlalchemy import select
 
 from analysis.wording import decimals, number, typical
@@ -21,7 +21,6 @@ from arena.contest.web.curve import Curve, curve
 from arena.contest.web.host import Host
 from arena.contest.web.limits import Chosen, EntryId
 from arena.contest.web.pages import MARKDOWN, show
-from programs.errors import NotFound
 from programs.file_set import is_document
 from programs.front_matter import locate
 from programs.program import Program
@@ -54,26 +53,16 @@ def entry_routes(host: Host) -> APIRouter:
 
     @routes.get("/entry/{entry_id}/program.md")
     def text(entry_id: EntryId, request: Request) -> Response:
-        match = entry_or_404(host, entry_id)
-        if not views.may_read(host.contest, match, host.viewer(request), host.is_admin(request)):
-            raise HTTPException(403, detail={"message": "hidden until the close", "hint": f"sha256 {match.sha256}"})
+        match = host.readable(request, entry_id)
         headers = {"content-disposition": f'attachment; filename="{match.entry_id}.md"'}
         return Response(match.raw, media_type=MARKDOWN, headers=headers)
 
     return routes
 
 
-def entry_or_404(host: Host, entry_id: str) -> ContestEntry:
-    try:
-        return views.entry_of(host.contest, entry_id)
-    except NotFound as missing:
-        detail = {"kind": missing.kind, "message": missing.message, "hint": missing.hint}
-        raise HTTPException(404, detail=detail) from None
-
-
 def entry_page(host: Host, request: Request, entry_id: str, selection: EntrySelection) -> Response:
-    """The page of an entry. Raises 404."""
-    match = entry_or_404(host, entry_id)
+    """The page of an entry. Raises NotFound."""
+    match = views.entry_of(host.contest, entry_id)
     viewer, admin = host.viewer(request), host.is_admin(request)
     seen = views.entry_view(host.contest, match, viewer, admin)
     runs = runs_shown(host, match, seen, selection)

@@ -15,7 +15,8 @@ from arena.contest.contest import Contest
 from arena.contest.entries import Accepted, checked, enter
 from arena.contest.intake import Intake
 from arena.contest.standing import version
-from arena.contest.tables import Person
+from arena.contest.tables import ContestEntry, Person
+from arena.contest.views import entry_of, may_read
 from arena.contest.web.events import Changes
 from arena.contest.web.limits import Rate, client_of
 from arena.contest.web.security import HOSTING, SESSION
@@ -76,6 +77,19 @@ class Host:
             self.limited(self.limits.token, request)
             challenge = {"WWW-Authenticate": "Bearer"}
             raise HTTPException(401, detail={"message": error.message, "hint": error.hint}, headers=challenge) from None
+
+    def admin(self, request: Request) -> None:
+        """A dependency of routes for the host alone. Raises 403, and 429 after too many wrong tokens."""
+        if not self.is_admin(request):
+            self.limited(self.limits.token, request)
+            raise HTTPException(403, detail={"message": "this request needs the host token", "hint": ""})
+
+    def readable(self, request: Request, entry_id: str) -> ContestEntry:
+        """The entry, if the viewer may read its text. Raises NotFound, and 403 while it is hidden."""
+        entry = entry_of(self.contest, entry_id)
+        if not may_read(self.contest, entry, self.viewer(request), self.is_admin(request)):
+            raise HTTPException(403, detail={"message": "hidden until the close", "hint": f"sha256 {entry.sha256}"})
+        return entry
 
     def is_admin(self, request: Request) -> bool:
         return accounts.is_admin(self.contest.database, bearer(request))

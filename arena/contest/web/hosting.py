@@ -11,7 +11,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
-from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
@@ -21,7 +21,6 @@ from arena.contest.contest import Contest
 from arena.contest.health import health
 from arena.contest.tables import Act
 from arena.contest.views import host_rows, plain
-from arena.contest.web.api import error
 from arena.contest.web.forms import Posted, field, posted
 from arena.contest.web.host import Host
 from arena.contest.web.limits import IN_A_FORM, EntryId
@@ -151,34 +150,20 @@ def _acted(host: Host, act: Callable[[], Act]) -> acts.ActRow:
 
 
 def _by_api(routes: APIRouter, host: Host) -> None:
-    def hosts(request: Request) -> None:
-        if not host.is_admin(request):
-            host.limited(host.limits.token, request)
-            raise HTTPException(403, detail={"message": "this request needs the host token", "hint": ""})
-
-    def answer_or_error(done: Callable[[], Any]) -> Any:
-        try:
-            return plain(done())
-        except NotFound as problem:
-            raise error(404, problem) from None
-        except UsageError as problem:
-            raise error(422, problem) from None
+    hosts = [Depends(host.admin)]
 
     @routes.get("/api/v1/acts", summary="Host actions: entries declared void or reinstated, with reasons")
     def every() -> Any:
         return plain({"rows": acts.acts(host.contest)})
 
-    @routes.post("/api/v1/entries/{entry_id}/void", summary="Host only: declare an entry void")
-    def void(entry_id: EntryId, request_body: Because, request: Request) -> Any:
-        hosts(request)
-        return answer_or_error(lambda: _acted(host, lambda: acts.void(host.contest, entry_id, request_body.because)))
+    @routes.post("/api/v1/entries/{entry_id}/void", summary="Host only: declare an entry void", dependencies=hosts)
+    def void(entry_id: EntryId, request_body: Because) -> Any:
+        return plain(_acted(host, lambda: acts.void(host.contest, entry_id, request_body.because)))
 
-    @routes.post("/api/v1/entries/{entry_id}/unvoid", summary="Host only: reinstate a void entry")
-    def unvoid(entry_id: EntryId, request_body: Because, request: Request) -> Any:
-        hosts(request)
-        return answer_or_error(lambda: _acted(host, lambda: acts.unvoid(host.contest, entry_id, request_body.because)))
+    @routes.post("/api/v1/entries/{entry_id}/unvoid", summary="Host only: reinstate a void entry", dependencies=hosts)
+    def unvoid(entry_id: EntryId, request_body: Because) -> Any:
+        return plain(_acted(host, lambda: acts.unvoid(host.contest, entry_id, request_body.because)))
 
-    @routes.get("/api/v1/health", summary="Host only: state of queue and workers, end of the log")
-    def well(request: Request) -> Any:
-        hosts(request)
+    @routes.get("/api/v1/health", summary="Host only: state of queue and workers, end of the log", dependencies=hosts)
+    def well() -> Any:
         return plain(health(host.contest))

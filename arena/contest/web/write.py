@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, TypedDict
 
-from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
@@ -14,14 +14,14 @@ from arena.contest.entries import NotTaken, entries_left, linted, obstacle, unpa
 from arena.contest.example import edits_of, example, notation
 from arena.contest.lookup import name_for_field
 from arena.contest.tables import Person
-from arena.contest.views import entry_labels, may_read
-from arena.contest.web.entry import entry_or_404
+from arena.contest.views import entry_labels
 from arena.contest.web.forms import echoed, parent_field, posted
 from arena.contest.web.host import Host
 from arena.contest.web.limits import HEAVY, Chosen
 from arena.contest.web.pages import show
 from inner_loop.behaviour import resolved_ideas, with_patches
 from programs.charter import Charter
+from programs.errors import UsageError
 from programs.front_matter import locate
 from programs.lint import LintMessage
 from programs.program import Program
@@ -77,12 +77,9 @@ def write_routes(host: Host) -> APIRouter:
         """``start``: the id of an entry whose text the box begins with, as far as the reader may read it."""
         if not start:
             return page_of(request, example(host.task), None)
-        entry = entry_or_404(host, start)
-        if not may_read(host.contest, entry, host.viewer(request), host.is_admin(request)):
-            raise HTTPException(403, detail={"message": "hidden until the close", "hint": f"sha256 {entry.sha256}"})
+        entry = host.readable(request, start)
         if entry.state == "void":
-            detail = {"message": "no entry starts from one that is void", "hint": entry.reason}
-            raise HTTPException(422, detail=detail)
+            raise UsageError("no entry starts from one that is void", hint=entry.reason)
         return page_of(request, entry.raw.decode("utf-8"), None, name_for_field(host.contest, entry), entry.label)
 
     @routes.post("/write")
