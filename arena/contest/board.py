@@ -157,6 +157,7 @@ def lasting(row: MeasuredRow) -> BoardColumns:
 def board_rows(contest: Contest, study: Study, label: str = arms.BOARD, gone: Collection[int] = ()) -> list[ArmRow]:
     """One row per arm of the match ``label``, best first, as in the view `standings`, with its entry. Entries that are
     void, or ``gone``, have no gain there."""
+    study.follow()
     match_id = content_id("m", study.config.study_id, label)
     known = entries_by_arm(contest, match_id)
     played = [

@@ -1,21 +1,19 @@
-"""The page of one entry: standing, runs with curves and experiments, the text."""
+"""The page of one entry: standing, runs, the best run with its curve and what it kept, the text."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 from dataclasses import dataclass
-from typing import Annotated
+from itertools import pairwise
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 from sqlalchemy import select
 
-from analysis.wording import decimals, number, typical
 from arena.contest import views
 from arena.contest.courses import CONFIRMATION, CONTEST, SCREENING, EntryRun, courses_of
 from arena.contest.stored import ExperimentColumns
 from arena.contest.tables import ContestEntry, EntryParent, Person
 from arena.contest.view_types import EntryView
-from arena.contest.web.best_run import BestRun, TitledRun, best_run
 from arena.contest.web.changes import BaseText, Change, between
 from arena.contest.web.curve import Curve, curve
 from arena.contest.web.host import Host
@@ -23,22 +21,9 @@ from arena.contest.web.limits import Chosen, EntryId
 from arena.contest.web.pages import MARKDOWN, show
 from programs.file_set import is_document
 from programs.front_matter import locate
-from programs.program import Program
 
-MOST_CURVES, MOST_EXPERIMENTS, MOST_LINES = 12, 40, 40  # on one page; lines of the text that are not folded
-TITLES = {CONTEST: "Run {}", CONFIRMATION: "Confirming run {}", SCREENING: "Screening run"}
-From = Annotated[int, Query(alias="from", ge=0, le=1_000_000)]
-
-
-@dataclass(frozen=True)
-class EntrySelection:
-    """What the request selects: the run whose experiments are listed, the first of them, the entry to compare with.
-    ``again``: its text has just been sent again."""
-
-    run: str = ""
-    against: str = ""
-    start: int = 0
-    again: bool = False
+MOST_LINES = 40  # of the text that are not folded
+TITLES = {CONTEST: "run {}", CONFIRMATION: "confirming run {}", SCREENING: "screening run"}
 
 
 def entry_routes(host: Host) -> APIRouter:
@@ -46,10 +31,13 @@ def entry_routes(host: Host) -> APIRouter:
     routes = APIRouter(include_in_schema=False)
 
     @routes.get("/entry/{entry_id}")
-    def entry(
-        entry_id: EntryId, request: Request, run: Chosen = "", against: Chosen = "", start: From = 0, again: Chosen = ""
-    ) -> Response:
-        return entry_page(host, request, entry_id, EntrySelection(run, against, start, bool(again)))
+    def entry(entry_id: EntryId, request: Request, again: Chosen = "") -> Response:
+        """``again``: its text has just been sent again."""
+        match = views.entry_of(host.contest, entry_id)
+        viewer, admin = host.viewer(request), host.is_admin(request)
+        seen = views.entry_view(host.contest, match, viewer, admin)
+        best, text = best_run(host, match, seen), text_shown(host, match, seen, viewer, admin)
+        return show(host, request, "entry", entry=seen, again=bool(again), best=best, text=text)
 
     @routes.get("/entry/{entry_id}/program.md")
     def text(entry_id: EntryId, request: Request) -> Response:
@@ -60,125 +48,43 @@ def entry_routes(host: Host) -> APIRouter:
     return routes
 
 
-def entry_page(host: Host, request: Request, entry_id: str, selection: EntrySelection) -> Response:
-    """The page of an entry. Raises NotFound."""
-    match = views.entry_of(host.contest, entry_id)
-    viewer, admin = host.viewer(request), host.is_admin(request)
-    seen = views.entry_view(host.contest, match, viewer, admin)
-    runs = runs_shown(host, match, seen, selection)
-    return show(
-        host,
-        request,
-        "entry",
-        entry=seen,
-        again=selection.again,
-        opened={"run": selection.run or selection.start, "against": selection.against},
-        runs=runs,
-        text=text_shown(host, match, seen, selection.against, viewer, admin),
-    )
-
-
 @dataclass(frozen=True)
-class RunsShown:
-    """The runs on the page: the best, those with a curve, the titles of the others, experiments of one run (the best,
-    unless another is requested). ``gains``: a sentence with those of the runs that decided; ``changes``: of the
-    experiments, by number, how much better each scored than the one whose script it changed."""
+class BestRun:
+    """``kept``: its untouched script and what it kept, each with how much better it scored than the one before."""
 
-    best: BestRun | None
-    gains: str
-    all: list[TitledRun]
-    curves: list[tuple[TitledRun, Curve]]
-    chosen: TitledRun
-    start: int
-    undrawn: list[str]
-    experiments: list[ExperimentColumns]
-    step: int
-    changes: dict[int, float]
-
-    def summary(self, run: TitledRun) -> str:
-        """The course of a run in words, where no curve is drawn."""
-        return curve(run).caption
+    title: str
+    run: EntryRun
+    curve: Curve
+    kept: list[tuple[ExperimentColumns, float | None]]
 
 
-def runs_shown(host: Host, entry: ContestEntry, seen: EntryView, selection: EntrySelection) -> RunsShown | None:
-    """The curves, and the experiments of the requested run; None if the entry is hidden."""
+def best_run(host: Host, entry: ContestEntry, seen: EntryView) -> BestRun | None:
+    """The run with the highest verified gain, of those that decided, else of the board; before one is measured the
+    screening run. None if the entry is hidden, or nothing has run."""
     if seen["hidden"]:
         return None
-    purposes = [CONTEST, SCREENING]
-    if host.contest.phase() == "decided":
-        purposes = [CONFIRMATION, *purposes]
-    runs = named(courses_of(host.contest, entry.number, tuple(purposes)))
+    purposes = (CONFIRMATION,) * (host.contest.phase() == "decided") + (CONTEST, SCREENING)
+    runs = courses_of(host.contest, entry.number, purposes)
     if not runs:
         return None
-    best = best_run(
-        runs,
-        Program.parse(seen["text"]).ideas if seen["text"] else (),
-        scripted=host.contest.study.researcher == "scripted",
-    )
-    chosen = next((run for run in runs if run["run_id"] == selection.run), best.run if best else runs[0])
-    start = first_shown(selection.start, len(chosen["experiments"]))
-    shown = drawn(runs)
-    return RunsShown(
-        best,
-        gains_in_the_race(runs, seen["digits"]),
-        runs,
-        [(run, curve(run)) for run in shown],
-        chosen,
-        start,
-        [run["title"].lower() for run in runs if run not in shown],
-        chosen["experiments"][start : start + MOST_EXPERIMENTS],
-        MOST_EXPERIMENTS,
-        changes(chosen),
-    )
+    first = next((run for run in runs if run["gain"] is not None), runs[0])["purpose"]
+    of_purpose = [run for run in runs if run["purpose"] == first]
+    run = max(of_purpose, key=lambda run: -math.inf if run["gain"] is None else run["gain"])
+    return BestRun(TITLES[first].format(run["run"]), run, curve(run), kept_by(run))
 
 
-def changes(run: EntryRun) -> dict[int, float]:
-    """By number of the experiment: how much better it scored than the one whose script it changed, where both were
-    trained in full. One without a diff trained the same script again."""
+def kept_by(run: EntryRun) -> list[tuple[ExperimentColumns, float | None]]:
     sign = 1.0 if run["direction"] == "higher" else -1.0
-    whole = {row["number"]: row["metric"] for row in run["experiments"] if row["fraction"] == 1}
-    pairs = [
-        (row["number"], metric, before)
-        for row in run["experiments"]
-        if row["diff"]
-        and (metric := whole.get(row["number"])) is not None
-        and (parent := row.get("parent")) is not None
-        and (before := whole.get(parent)) is not None
-    ]
-    return {number: sign * (metric - before) for number, metric, before in pairs}
-
-
-def named(runs: Sequence[EntryRun]) -> list[TitledRun]:
-    """Each run with a unique title."""
-    return [{**run, "title": TITLES[run["purpose"]].format(run["run"])} for run in runs]
-
-
-def drawn(runs: Sequence[TitledRun]) -> list[TitledRun]:
-    """The runs to draw: the scored ones, confirming runs first; the screening run only if there is no other."""
-    return [run for run in runs if run["purpose"] != SCREENING][:MOST_CURVES] or list(runs)
-
-
-def gains_in_the_race(runs: Sequence[TitledRun], digits: int | None) -> str:
-    """The gain of every run that decided, as a sentence; empty without any."""
-    deciding = [run for run in runs if run["purpose"] == CONFIRMATION]
-    if not deciding:
-        return ""
-    places = decimals(typical(run["gain"] for run in deciding)) if digits is None else digits
-    gains = ", ".join(number(run["gain"], places) for run in deciding)
-    return f"Gain of each run in the race, {deciding[0]['unit']}: {gains}."
-
-
-def first_shown(at: int, length: int) -> int:
-    """Start of the page that contains experiment ``at`` (from 0); 0 if there is no such experiment."""
-    return at // MOST_EXPERIMENTS * MOST_EXPERIMENTS if at < length else 0
+    rows = [row for row in run["experiments"] if row["decision"] in ("baseline", "keep") and row["metric"] is not None]
+    better = [sign * ((row["metric"] or 0.0) - (before["metric"] or 0.0)) for before, row in pairwise(rows)]
+    return list(zip(rows, [None, *better], strict=True)) if rows else []
 
 
 @dataclass(frozen=True)
 class TextShown:
-    """The text and its differences from ``base``, one of ``bases``. The page folds the ``rest`` of a long text, with so
-    many lines; ``rendered``: what it renders as markdown."""
+    """The text and its differences from ``base``. The page folds the ``rest`` of a long text, with so many lines;
+    ``rendered``: what it renders as markdown."""
 
-    bases: list[BaseText]
     base: BaseText
     changed: list[Change] | None
     rendered: str
@@ -188,16 +94,15 @@ class TextShown:
 
 
 def text_shown(
-    host: Host, entry: ContestEntry, seen: EntryView, against: str, viewer: Person | None, admin: bool
+    host: Host, entry: ContestEntry, seen: EntryView, viewer: Person | None, admin: bool
 ) -> TextShown | None:
-    """The text, and its differences from the parent, the most similar entry or stock."""
+    """The text, and its differences from that of the parent, if it was named and may be read, else from stock."""
     text = seen["text"]
     if text is None:
         return None
-    bases = bases_of(host, entry, viewer, admin)
-    base = next((one for one in bases if one.key == against), bases[0])
+    base = base_of(host, entry, viewer, admin)
     rendered = text if is_document(text) else without_front_matter(text)
-    return TextShown(bases, base, between(base, text, entry.name), rendered, *folded(text))
+    return TextShown(base, between(base, text, entry.name), rendered, *folded(text))
 
 
 def without_front_matter(text: str) -> str:
@@ -214,21 +119,10 @@ def folded(text: str) -> tuple[str, str, int]:
     return "\n".join(lines[:shown]), "\n".join(lines[shown:]), len(lines) - shown
 
 
-def bases_of(host: Host, entry: ContestEntry, viewer: Person | None, admin: bool) -> list[BaseText]:
-    """The texts to compare with, the default first: the named parent, stock, the most similar earlier entry.
-
-    Other entries are included only if the viewer may read them.
-    """
+def base_of(host: Host, entry: ContestEntry, viewer: Person | None, admin: bool) -> BaseText:
     with host.contest.database.read() as connection:
-        named_ = connection.scalar(select(EntryParent.parent).where(EntryParent.number == entry.number))
-    alike = entry.alike[0]["number"] if entry.alike else None
-    bases = [BaseText("stock", "stock", "")]
-    for which, what in ((named_, "parent, {}"), (alike, "most similar earlier entry, {}")):
-        if which is None or any(base.key == str(which) for base in bases):
-            continue
-        other = views.entry_numbered(host.contest, which)
-        if other is not None and views.may_read(host.contest, other, viewer, admin):
-            text, label = other.raw.decode("utf-8"), what.format(other.label)
-            base = BaseText(str(which), label, text)
-            bases = [base, *bases] if which == named_ else [*bases, base]
-    return bases
+        number = connection.scalar(select(EntryParent.parent).where(EntryParent.number == entry.number))
+    parent = views.entry_numbered(host.contest, number) if number is not None else None
+    if parent is None or not views.may_read(host.contest, parent, viewer, admin):
+        return BaseText("stock", "stock", "")
+    return BaseText(str(number), f"its parent, {parent.label}", parent.raw.decode("utf-8"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -20,7 +20,7 @@ from arena.contest.health import queue_words
 from arena.contest.live import progress_of
 from arena.contest.pace import progress_line
 from arena.contest.settings import shown
-from arena.contest.stored import BoardColumns, ExperimentColumns, arm_label, entry_label
+from arena.contest.stored import BoardColumns, arm_label, entry_label
 from arena.contest.tables import state_label
 from arena.contest.view_types import QueueRow
 from arena.contest.web.card import can_draw
@@ -64,7 +64,6 @@ def _environment() -> Environment:
         "progress_of": progress_of,
         "state": state_label,
         "doing": doing,
-        "own_reason": own_reason,
     }
     made.globals |= {
         "decimals": decimals,
@@ -98,14 +97,6 @@ def doing(row: QueueRow) -> str:
         return state_label(row["state"])
     runs = row["at_work"]
     return f"{row['state']}{f', {runs} runs at once' if runs > 1 else ''}" if runs else "waiting for its next run"
-
-
-def own_reason(row: ExperimentColumns, changes: Mapping[int, float]) -> bool:
-    """Whether the reason of a decision is more than the figure that the table has: how much better the experiment is
-    than its parent."""
-    figure = re.match(r"(?:not )?better: ([-+][\d.]+)(?: [^,;:]+)?$", row["reason"])
-    change = changes.get(row["number"])
-    return bool(row["reason"]) and (figure is None or change is None or abs(float(figure[1]) - change) > 1e-5)
 
 
 def minus(sentence: str) -> str:

@@ -16,7 +16,7 @@ from arena.contest.views import board_view
 from arena.contest.work import carry_on
 from programs.shelf import starter
 from tests.analysis.report.browser import Browser, found, hidden_and_back
-from tests.arena.contest.hosting import RUNS, founded, served
+from tests.arena.contest.hosting import founded, served
 
 pytestmark = [
     pytest.mark.slow,
@@ -241,7 +241,7 @@ def read(contest: Contest, port: int, browser: Browser) -> None:
     folded = "[...document.querySelectorAll('main .lead')].find((one) => one.textContent.includes('entered twice'))"
     assert not browser.value(f"{folded}.checkVisibility()")  # of the board, which was opened last
     for path, first, most_top, most in (
-        (f"/entry/{entry}", "#text + .program", 1600, 4000),
+        (f"/entry/{entry}", "#text + .program", 2600, 4800),
         ("/write", "#text", 1480, 2500),
     ):
         go(browser, base + path, 360)
@@ -249,14 +249,14 @@ def read(contest: Contest, port: int, browser: Browser) -> None:
             path
         )
         assert browser.value("document.documentElement.scrollHeight") < most, path
-    for path, part in ((f"/entry/{entry}", "experiments"), ("/write", "fields")):  # a link to a folded part opens it
+    for path, part in ((f"/entry/{entry}", "runs"), ("/write", "fields")):  # a link to a folded part opens it
         seen = f"document.getElementById('{part}').checkVisibility()"
         go(browser, base + path)
         assert not browser.value(seen)
         browser.value(f"document.querySelector('nav [href=\"#{part}\"]').click()")
         until(browser, seen)
     go(browser, f"{base}/entry/{entry}")
-    assert browser.value("document.querySelectorAll('.curve .best').length") == RUNS
+    assert browser.value("document.querySelectorAll('.curve .best').length") == 1
     browser.value("document.querySelector('.experiments details summary').click()")
     until(
         browser, "document.querySelector('.experiments details[open] .diff, .experiments details[open] .note') !== null"
