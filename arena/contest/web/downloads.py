@@ -1,22 +1,17 @@
-"""Downloads: board, entries, runs and experiments as CSV, JSON or Parquet; never the texts of entries.
-
-A file is written once per state of the contest, in chunks because a contest may have many runs, and served from disk.
-"""
+"""Downloads: board, entries, runs and experiments as CSV or JSON, in chunks because a contest may have many runs; never
+the texts of entries."""
 
 from __future__ import annotations
 
 import json
-import threading
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from fastapi import APIRouter, HTTPException, Request, Response
-from fastapi.responses import FileResponse
+from fastapi.responses import StreamingResponse
 from pydantic import JsonValue
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import undefer
 
 from arena.contest import views
@@ -24,45 +19,23 @@ from arena.contest.contest import Contest
 from arena.contest.courses import CONFIRMATION, CONTEST, SCREENING
 from arena.contest.standing import whole_board
 from arena.contest.tables import ContestEntry, Course, EntryParent
-from arena.contest.web.api import as_csv
+from arena.contest.web.api import csv_parts
 from arena.contest.web.host import Host
 from arena.contest.web.limits import EntryId, Rate, Word
 from arena.contest.web.pages import show
-
-if TYPE_CHECKING:
-    import pyarrow  # type: ignore[import-untyped]
+from programs.text import word_list
 
 TableRow = dict[str, JsonValue]
-KINDS = {"csv": "text/csv; charset=utf-8", "json": "application/json", "parquet": "application/vnd.apache.parquet"}
-FOLDER = "downloads"
+KINDS = {"csv": "text/csv; charset=utf-8", "json": "application/json"}
 CHUNK = 200  # runs in memory at once
-PATIENCE = 10.0  # minimum age of a file before it is written again, in multiples of the time it took
-TEXT, WHOLE, REAL = "string", "int64", "double"
-RUN_COLUMNS = {
-    "run_id": TEXT, "entry_id": TEXT, "number": WHOLE, "entrant": TEXT, "purpose": TEXT, "task": TEXT, "metric": TEXT,
-    "unit": TEXT, "direction": TEXT, "gain": REAL, "baseline": REAL, "best": REAL, "fresh": REAL, "noise_sd": REAL,
-    "experiments": WHOLE, "kept": WHOLE, "failed": WHOLE,
-}  # fmt: skip
-EXPERIMENT_COLUMNS = {
-    "run_id": TEXT,
-    "entry_id": TEXT,
-    "purpose": TEXT,
-    "task": TEXT,
-    "number": WHOLE,
-    "status": TEXT,
-    "metric": REAL,
-    "decision": TEXT,
-    "fraction": REAL,
-    "seconds": REAL,
-    "description": TEXT,
-    "reason": TEXT,
-    "diff": TEXT,
-}
+EXPERIMENT_COLUMNS = word_list("""
+    run_id entry_id purpose task number status metric decision fraction seconds description reason diff
+""")
 
 
 def download_routes(host: Host) -> APIRouter:
     """One URL per table and format: /download/runs.csv."""
-    routes, files, rate = APIRouter(), Files(host.contest), Rate(60, 60.0)
+    routes, rate = APIRouter(), Rate(12, 60.0)  # each reads the whole contest
 
     @routes.get("/downloads", include_in_schema=False)
     def page(request: Request) -> Response:
@@ -70,7 +43,7 @@ def download_routes(host: Host) -> APIRouter:
 
     @routes.get(
         "/download/{name}.{kind}",
-        summary="board, entries, runs or experiments as csv, json or parquet",
+        summary="board, entries, runs or experiments as csv or json",
         response_class=Response,
     )
     def table(name: Word, kind: Word, request: Request) -> Response:
@@ -78,7 +51,7 @@ def download_routes(host: Host) -> APIRouter:
             detail = {"message": f"no table {name}.{kind}"[:80], "hint": "see /downloads for the list"}
             raise HTTPException(404, detail=detail)
         host.limited(rate, request)
-        return FileResponse(files.made(name, kind), media_type=KINDS[kind], filename=f"{name}.{kind}")
+        return answer(TABLES[name][1](host.contest), kind, f"{name}.{kind}")
 
     @routes.get(
         "/entry/{entry_id}/experiments.{kind}",
@@ -89,10 +62,22 @@ def download_routes(host: Host) -> APIRouter:
         match = host.readable(request, entry_id)
         if kind not in ("csv", "json"):
             raise HTTPException(404, detail={"message": f"no experiments.{kind}"[:80], "hint": "available: csv, json"})
-        rows = list(experiments(host.contest, match.number))
-        return Response(as_csv(rows) if kind == "csv" else json.dumps(rows), media_type=KINDS[kind])
+        return answer(experiments(host.contest, match.number), kind, f"{match.entry_id}.{kind}")
 
     return routes
+
+
+def answer(rows: Iterator[TableRow], kind: str, name: str) -> Response:
+    text = csv_parts(rows) if kind == "csv" else json_parts(rows)
+    headers = {"content-disposition": f'attachment; filename="{name}"'}
+    return StreamingResponse(text, media_type=KINDS[kind], headers=headers)
+
+
+def json_parts(rows: Iterable[TableRow]) -> Iterator[str]:
+    yield "["
+    for number, row in enumerate(rows):
+        yield (",\n" if number else "\n") + json.dumps(row, ensure_ascii=False)
+    yield "\n]\n"
 
 
 def batched(rows: Iterable[Any], size: int) -> Iterator[list[Any]]:
@@ -175,82 +160,9 @@ def experiments(contest: Contest, number: int | None = None) -> Iterator[TableRo
             yield {key: row[key] for key in EXPERIMENT_COLUMNS}
 
 
-TABLES: dict[str, tuple[str, Callable[[Contest], Iterator[TableRow]], dict[str, str] | None]] = {
-    "board": ("the standings on the board, one row per entry", board, None),
-    "entries": ("entrant, time, SHA-256 and state of each entry, without the text", entries, None),
-    "runs": ("one row per run, with its verified gain", runs, RUN_COLUMNS),
-    "experiments": ("one row per experiment, with its diff", experiments, EXPERIMENT_COLUMNS),
+TABLES: dict[str, tuple[str, Callable[[Contest], Iterator[TableRow]]]] = {
+    "board": ("the standings on the board, one row per entry", board),
+    "entries": ("entrant, time, SHA-256 and state of each entry, without the text", entries),
+    "runs": ("one row per run, with its verified gain", runs),
+    "experiments": ("one row per experiment, with its diff", experiments),
 }
-
-
-class Files:
-    """The download files; each is written again if the contest has changed and the file is old enough."""
-
-    def __init__(self, contest: Contest) -> None:
-        self.contest = contest
-        self._locks = {(name, kind): threading.Lock() for name in TABLES for kind in KINDS}
-        self._made: dict[
-            tuple[str, str], tuple[str, float]
-        ] = {}  # its state of the contest, and the time until which it is served
-
-    def state(self) -> str:
-        with self.contest.database.read() as connection:
-            counted = connection.execute(
-                select(func.count(), func.max(ContestEntry.changed_at)).select_from(ContestEntry)
-            ).one()
-            stored = connection.scalar(select(func.count()).select_from(Course))
-        version = self.contest.database.fact("board").get("version")
-        return f"{counted} {stored} {version} {self.contest.phase()}"
-
-    def made(self, name: str, kind: str) -> Path:
-        path = self.contest.folder / FOLDER / f"{name}.{kind}"
-        with self._locks[name, kind]:
-            state, (known, until) = self.state(), self._made.get((name, kind), ("", 0.0))
-            if known != state and time.monotonic() >= until:
-                began = time.monotonic()
-                path.parent.mkdir(exist_ok=True)
-                partial = path.with_name(f".{path.name}.partial")
-                write(partial, kind, TABLES[name][1](self.contest), TABLES[name][2])
-                partial.replace(path)
-                self._made[name, kind] = state, time.monotonic() + PATIENCE * (time.monotonic() - began)
-        return path
-
-
-def write(path: Path, kind: str, rows: Iterator[TableRow], columns: dict[str, str] | None) -> None:
-    """Write a table in chunks. Without ``columns`` it is written in one chunk and the types come from the rows."""
-    pieces = ([*rows],) if columns is None else batched(rows, 5000)
-    if kind == "parquet":
-        _parquet(path, pieces, columns)
-        return
-    with path.open("w", encoding="utf-8", newline="") as file:
-        for number, piece in enumerate(pieces):
-            if kind == "csv":
-                text = as_csv(piece)
-                file.write(text if number == 0 else text.partition("\r\n")[2])
-            else:
-                file.write("[\n" if number == 0 else ",\n")
-                file.write(",\n".join(json.dumps(row, ensure_ascii=False) for row in piece))
-        if kind == "json":
-            file.write("\n]\n" if file.tell() else "[]\n")
-
-
-def _parquet(path: Path, pieces: Any, columns: dict[str, str] | None) -> None:
-    import pyarrow
-    from pyarrow import parquet
-
-    schema = pyarrow.schema([(name, getattr(pyarrow, _MADE[kind])()) for name, kind in (columns or {}).items()])
-    if columns is None:
-        parquet.write_table(pyarrow.Table.from_pylist(next(iter(pieces))), path)
-        return
-    with parquet.ParquetWriter(path, schema, compression="zstd") as file:
-        for piece in pieces:
-            file.write_table(_table(piece, schema))
-
-
-_MADE = {TEXT: "string", WHOLE: "int64", REAL: "float64"}
-
-
-def _table(rows: Sequence[TableRow], schema: pyarrow.Schema) -> pyarrow.Table:
-    import pyarrow
-
-    return pyarrow.Table.from_pylist(list(rows), schema=schema)
