@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from analysis.wording import decimals, duration, many, number, span, typical
+from analysis.wording import decimals, duration, listed, many, number, span, typical
 from arena.contest.race import Race
-from arena.contest.stored import Announcement, MeasuredRow, arm_label, entry_label
+from arena.contest.stored import Announcement, MeasuredRow, NamedEntry, arm_label, entry_label
 
 
 def sentences(said: Announcement) -> list[str]:
@@ -18,17 +18,19 @@ def sentences(said: Announcement) -> list[str]:
         runs, seconds = price["runs"], price["device_seconds"]
         cost = "no number of runs" if runs is None else f"about {runs:,} runs of each ({duration(seconds)})"
         lines.append(f"The runs do not separate the winners; {cost} would separate the first two (80% power).")
-    lines += [spent(said), said.get("aa_difference", ""), *renamed(said)]
+    lines += [spent(said), said.get("aa_difference", "")]
     return [line for line in lines if line]
 
 
-def renamed(said: Announcement) -> list[str]:
-    """Which names are not those that were announced: the accounts were removed since."""
-    return [
-        f"{name} was announced under another name. The account was removed after the decision, and the "
-        "new name stands here; the ledger still contains the announced one."
-        for name in said.get("renamed", ())
-    ]
+def headline(winners: Sequence[NamedEntry], best: NamedEntry) -> str:
+    """Who won, in a line."""
+    names = listed([entry_label(who["entrant"], who["name"]) for who in winners])
+    if len(winners) > 1:
+        return f"{names} share the win: the runs do not separate them"
+    if winners:
+        return f"{names} won"
+    label = entry_label(best["entrant"], best["name"])
+    return f"No winner: the runs do not show that the best entry, {label}, is better than stock"
 
 
 def _gains(said: Announcement) -> str:

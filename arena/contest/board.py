@@ -32,11 +32,7 @@ KEPT = word_list("""
     arm_id program_id n gain se low high rank_low rank_high claimed words role trust failed_seeds
     device_seconds_charged tokens usd
 """)
-STATED = (
-    "state",
-    "rank_low",
-    "rank_high",
-)  # columns that are not stored with a row, because they change with other entries
+STATED = ("state", "rank_low", "rank_high", "entrant", "name")  # not stored with a row: they change without its runs
 
 BoardState = tuple[BoardColumns, int, int]  # row, above, below
 

@@ -10,11 +10,12 @@ from typing import Any, cast
 
 from sqlalchemy.orm import Session as Connection
 
+from arena.contest.announced import headline
 from arena.contest.database import Database
 from arena.contest.queue import Costs
 from arena.contest.settings import BOARD_FILE, MARK, ContestConfig, Phase, is_export, utc_now
 from arena.contest.stored import Announcement, StateFact
-from arena.contest.tables import ContestFact
+from arena.contest.tables import ContestEntry, ContestFact
 from arena.scratch import secret_hash
 from arena.settings import StudyConfig
 from arena.setup import RunCost
@@ -23,6 +24,18 @@ from programs.text import one_line
 from trainer.task import Task
 
 LEAST_REASON, MOST_REASON = 3, 500  # characters of why it is closed early
+
+
+def renamed(connection: Connection, value: Any) -> Any:
+    """The same with the present names of the entries in it, which it names by their numbers."""
+    if isinstance(value, list):
+        return [renamed(connection, one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    kept = {key: renamed(connection, one) for key, one in value.items()}
+    if {"number", "entrant", "name"} <= kept.keys() and (entry := connection.get(ContestEntry, kept["number"])):
+        kept |= {"entrant": entry.entrant, "name": entry.name}
+    return kept
 
 
 @dataclass(frozen=True)
@@ -97,7 +110,14 @@ class Contest:
         return datetime.fromisoformat(requested_at) if requested_at and state.get("early") else self.config.closes
 
     def announcement(self) -> Announcement:
-        return cast(Announcement, self.database.fact("announcement"))
+        """The decision, empty before it, with the names that entries have now: accounts may have been removed."""
+        said = self.database.fact("announcement")
+        if not said.get("winners") and not said.get("rows"):
+            return cast(Announcement, said)
+        with self.database.read() as connection:
+            named = renamed(connection, said)
+        made = cast(Announcement, named)
+        return made if named == said else {**made, "headline": headline(made["winners"], made["best"])}
 
     @property
     def task(self) -> Task:

@@ -10,10 +10,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import undefer
 
 from analysis.statistics import error_of, interval
-from analysis.wording import decimals, estimate, listed, many, ranks, typical
+from analysis.wording import decimals, estimate, many, ranks, typical
 from arena.arms import Match, TaskMatch
 from arena.contest import acts, arms, careful
-from arena.contest.announced import look_lines, race_places
+from arena.contest.announced import headline, look_lines, race_places
 from arena.contest.board import aa_of, aa_spread, board_rows, is_measured
 from arena.contest.contest import Contest
 from arena.contest.pace import ConfirmingRuns, Deciding, not_in_race
@@ -50,7 +50,7 @@ def not_racing(contest: Contest, study: Study, numbers: Collection[int]) -> dict
         if entry.state in ("void", "failed"):
             reasons[entry.number] = entry.reason
         elif same := racing.get(entry.program_id):
-            reasons[entry.number] = f"not in the race of the leaders: it has the text of {same.label}, which is"
+            reasons[entry.number] = f"not in the race of the leaders: it has the text of entry {same.number}, which is"
         elif row is None or not is_measured(row):
             reasons[entry.number] = "not in the race of the leaders: it has no measured gain"
         else:
@@ -213,7 +213,7 @@ def decide(entries: Sequence[ContestEntry], race: Race, gains: Gains, run_second
     decided: Announcement = {
         "outcome": outcome,
         "winners": [entry.named for entry in winners],
-        "headline": headline(winners, best),
+        "headline": headline([entry.named for entry in winners], best.named),
         "best": best.named,
         "gain": scores.values[best.number],
         "low": low,
@@ -270,13 +270,3 @@ def race_rows(rows: Sequence[MeasuredRow], decided: Announcement, race: Race, sc
         rank_range = {"rank_low": 1 if may_be_first else 2, "rank_high": 1 if may_be_first and won else len(rows)}
         ranked_rows.append(cast(MeasuredRow, {**row, "low": low, "high": high, **rank_range}))
     return ranked_rows
-
-
-def headline(winners: Sequence[ContestEntry], best: ContestEntry) -> str:
-    """Who won, in a line."""
-    names = listed([entry.label for entry in winners])
-    if len(winners) > 1:
-        return f"{names} share the win: the runs do not separate them"
-    if winners:
-        return f"{names} won"
-    return f"No winner: the runs do not show that the best entry, {best.label}, is better than stock"

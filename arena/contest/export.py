@@ -17,7 +17,7 @@ from analysis.wording import many, number, span
 from arena.contest.acts import acts
 from arena.contest.announced import digits_of, race_result, secret_check, sentences
 from arena.contest.contest import Contest
-from arena.contest.removal import removals
+from arena.contest.removal import removed
 from arena.contest.settings import BOARD_FILE, MARK, RULES
 from arena.contest.standing import DIGITS, whole_board
 from arena.contest.stored import NamedEntry, arm_label, entry_label
@@ -148,7 +148,7 @@ def plain_name(text: str) -> str:
 def _tables(contest: Contest, target: Path) -> None:
     """The tables, in which a program has the name that its earliest entry has now, if an account was removed: default
     names contain the entrant's, and the ledger keeps them."""
-    renamed = bool(removals(contest))
+    renamed = bool(removed(contest))
     with read_study(contest.folder, views=[name for name in VIEWS if name in TABLES]) as con:
         if renamed:
             with contest.database.read() as connection:

@@ -98,16 +98,19 @@ def whole_board(contest: Contest) -> Iterator[BoardViewRow]:
             yield from board_part(connection, contest, arms, RowRange(skip, BY_TURNS))
 
 
-def _rows() -> Select[BoardColumns, int, int, str]:
-    query = select(BoardRow.row, BoardRow.above, BoardRow.below, ContestEntry.state)
+def _rows() -> Select[BoardColumns, int, int, ContestEntry]:
+    query = select(BoardRow.row, BoardRow.above, BoardRow.below, ContestEntry)
     return query.join(ContestEntry, ContestEntry.number == BoardRow.number).where(ContestEntry.state != "void")
 
 
-def _row(contest: Contest, arms: int, row: BoardColumns, above: int, below: int, state: str) -> BoardViewRow:
+def _row(contest: Contest, arms: int, row: BoardColumns, above: int, below: int, entry: ContestEntry) -> BoardViewRow:
+    state = entry.state
     if state == "verified" and row["n"] < contest.config.runs:
         state = "running"  # the board is up to two seconds behind the entries
     return {
         **row,
+        "entrant": entry.entrant,
+        "name": entry.name,
         "rank_low": 1 + above,
         "rank_high": arms - below,
         "state": state,

@@ -17,7 +17,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import undefer
 
 from arena.arms import Arm, TaskMatch
-from arena.contest import acts, arms, board, careful, pace, removal
+from arena.contest import acts, arms, board, careful, pace
 from arena.contest.contest import Contest
 from arena.contest.courses import Courses
 from arena.contest.entries import change
@@ -262,11 +262,9 @@ class Steward:
         self.shown.refresh(force=True)
 
     def beat(self) -> None:
-        """Store a heartbeat for the pages, and remove the accounts that the host asked for."""
+        """Store a heartbeat for the pages."""
         self._beaten = time.monotonic()
         self._report()
-        if removal.carry_out(self.contest.database, self.say):
-            self.shown.stale = True
 
     def _report(self) -> None:
         """Store time, process and the runs in progress for the pages; ``numbers``: of their entries."""

@@ -181,20 +181,6 @@ class StateFact(TypedDict, total=False):
     lost: dict[str, LostArm]  # by arm
 
 
-class Removal(TypedDict):
-    """`removal`: an account that was removed at this time, in ISO 8601; ``name``: that stands there since."""
-
-    at: str
-    name: str
-
-
-class RemovalsFact(TypedDict, total=False):
-    """`removal`: ids of the people whose accounts are to be removed, and what was done."""
-
-    asked: list[int]
-    done: list[Removal]
-
-
 class LeftOutEntry(NamedEntry):
     why: str
 
@@ -261,4 +247,3 @@ class Announcement(TypedDict, total=False):
     rows: list[MeasuredRow]
     left_out: list[LeftOutEntry]
     not_racing: list[LeftOutEntry]  # every other entry
-    renamed: list[str]  # the names that stand here since for removed accounts (`removal`)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -50,8 +49,6 @@ def page_of(host: Host, request: Request, problem: UsageError | NotFound | None 
     status = 422 if problem else 200
     if not host.is_host(request):
         return show(host, request, "host_login", status, problem=problem)
-    with suppress(UsageError):  # the process that was asked to remove accounts has ended meanwhile
-        removal.finish(host.contest)
     state = host.contest.state()
     response = show(
         host,
@@ -73,13 +70,9 @@ def page_of(host: Host, request: Request, problem: UsageError | NotFound | None 
 
 
 def host_actions(contest: Contest) -> list[dict[str, Any]]:
-    """Entries declared void or reinstated, accounts removed and the close, latest first;
-    ``entry_id``: None for the last two."""
+    """Entries declared void or reinstated, and the close, latest first; ``entry_id``: None for the close."""
     words, state = {acts.VOID: "declared void", acts.UNVOID: "reinstated"}, contest.state()
     rows: list[dict[str, Any]] = [{**one, "what": words[one["what"]]} for one in acts.acts(contest)]
-    for one in removal.removals(contest):
-        what = f"removed an account, which is shown as {one['name']} since"
-        rows.append({"at": datetime.fromisoformat(one["at"]), "what": what, "because": "", "entry_id": None})
     if requested_at := state.get("close_asked"):
         at, early = datetime.fromisoformat(requested_at), state.get("early", "")
         what = "closed the contest before its time" if early else "closed the contest"
@@ -118,7 +111,7 @@ def _buttons(routes: APIRouter, host: Host) -> None:
         contest.ask_close(field(form, "because"))
 
     def forget(form: Posted) -> object:
-        return removal.ask(contest, int(IN_A_FORM.validate_python(field(form, "person"))))
+        return removal.forget(contest, int(IN_A_FORM.validate_python(field(form, "person"))))
 
     for name, done in (("close", close), ("void", void), ("unvoid", unvoid), ("forget", forget)):
         routes.add_api_route(f"/host/{name}", _button(host, done), methods=["POST"], include_in_schema=False)

@@ -199,10 +199,11 @@ def void(out: Output, contest: Contest, act: str, entry: str, because: str) -> N
 
 
 def forget(out: Output, contest: Contest, name: str, yes: bool) -> None:
-    """Remove an entrant's account, now or by the process that runs the queue."""
+    """Remove an entrant's account."""
     from arena.contest import removal
 
-    removal.check(contest, name)
+    with contest.database.read() as connection:
+        removal.account(connection, name)
     out.note(
         f"The entries and results of {name} stay, under another name, and still run, race and can win (void takes an "
         "entry out). The ledger's records keep the name."
@@ -210,10 +211,7 @@ def forget(out: Output, contest: Contest, name: str, yes: bool) -> None:
     if not yes:
         refused = "there is no terminal to ask whether to remove the account"
         ask(f"Remove the account of {name} for good?", refused, "-y removes it")
-    now, removed = removal.ask(contest, name)
-    out.thing({"name": now, "removed": removed}, shown={"removed": "yes" if removed else "queued"})
-    if not removed:
-        out.note("removal queued: serve or close does it within seconds, or when the experiment in progress ends")
+    out.thing({"name": removal.forget(contest, name)})
 
 
 def caps(out: Output, contest: Contest, limits: ModelFlags) -> None:
@@ -250,18 +248,16 @@ def publish(out: Output, folder: Path, target: Path) -> None:
     """Write what may be published of a contest: programs, board and ledger, also texts that the pages still hide."""
     from arena.contest.contest import Contest
     from arena.contest.export import export
-    from arena.contest.removal import queued, removals
+    from arena.contest.removal import removed
 
     contest = Contest.open(folder)
     summary = export(contest, target)
     out.thing(summary)
-    if gone := removals(contest):
+    if gone := removed(contest):
         out.note(
-            f"the ledger has the names of {many(len(gone), 'removed account')}: to share the other files without them, "
+            f"the ledger has the names of {many(gone, 'removed account')}: to share the other files without them, "
             f"delete {target / 'ledger'} from your copy; `metaloop verify` then cannot check it"
         )
-    if waiting := queued(contest):
-        out.note(f"{target} has the names of {many(waiting, 'account')} whose removal is queued: export again later")
     if summary["decided"]:
         out.next(f"metaloop verify {resolve.typed(target)}  # README.md says what each file is")
     else:

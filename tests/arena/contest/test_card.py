@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 import pytest
 
 from arena.contest import accounts, acts
+from arena.contest.accounts import hashed
 from arena.contest.contest import Contest
 from arena.contest.tables import ContestEntry
 from arena.contest.web import card
@@ -24,8 +25,12 @@ SVG = "{http://www.w3.org/2000/svg}"
 def announced(contest: Contest, outcome: str, winners: int) -> list[dict[str, Any]]:
     """An announcement with so many winners, the entries 3 and 4."""
     filled(contest, 2)
-    with contest.database.read() as connection:
+    with contest.database.write() as connection:
         entries = {entry.number: entry for entry in connection.query(ContestEntry)}
+        for number, name in ((3, "Ada"), (4, "Bob")):
+            person, entries[number].name = entries[number].person, "p"
+            assert person is not None
+            person.name, person.token_hash = name, hashed(f"{accounts.PERSON}{name}")
     who = [
         {"entry_id": entries[n].entry_id, "number": n, "entrant": entrant, "name": "p"}
         for n, entrant in ((3, "Ada"), (4, "Bob"))
@@ -48,10 +53,7 @@ def test_a_win_has_a_card_with_its_interval(tmp_path: Path, outcome: str, winner
         assert Browser(port).get("/card.svg").status == 404
         who = announced(contest, outcome, winners)
         page = Browser(port).get("/?unshared").text
-        eve, token = accounts.join(contest.database, contest.config, "Eve", "")
-        with contest.database.write() as connection:
-            connection.query(ContestEntry).where(ContestEntry.number == 3).one().person_id = eve.person_id
-        assert Browser(port, token).get("/").text.split("</table>")[0].count(" (yours)") == 1
+        assert Browser(port, f"{accounts.PERSON}Ada").get("/").text.split("</table>")[0].count(" (yours)") == 1
         svg = Browser(port).get("/card.svg")
         own, other = (Browser(port).get(f"/entry/{each['entry_id']}").text for each in who)
         acts.void(contest, who[0]["entry_id"], "found out late")
@@ -74,8 +76,8 @@ def test_a_win_has_a_card_with_its_interval(tmp_path: Path, outcome: str, winner
     assert any(text.endswith("decided 2026-01-02") for text in texts)
     gains = " of each, the winners gain 0.50 nats" if tied else ", Ada: p gains 0.50 nats"
     assert any(text.startswith(f"Over 9 fresh runs{gains}") for text in texts)
-    assert all(("void" in link and "found out late" in link) or "declared Eve" in link for link in links)
-    assert "has declared Eve" not in svg.text and "has declared Eve" in later
+    assert all(("void" in link and "found out late" in link) or "declared Ada" in link for link in links)
+    assert "has declared Ada" not in svg.text and "has declared Ada" in later
 
 
 def preview(port: int, path: str) -> str:
@@ -149,9 +151,7 @@ def test_card_and_export_of_an_early_close_say_so(tmp_path: Path, capsys: pytest
     svg, text = ((tmp_path / "out" / name).read_text() for name in ("card.svg", "announcement.md"))
     assert ">Metaloop contest ·" in svg and ">Closed early by the host: heavy rain.<" in svg
     assert [x in svg for x in (">0.2</text>", ">0.6</text>")] == [True, True]  # the axis has more than one tick
-    assert "Closed early by the host: heavy rain" in text and "- P0: p: 0.50 nats (95% interval" in text.replace(
-        "Ada: p", "P0: p"
-    )
+    assert "Closed early by the host: heavy rain" in text and "- Ada: p: 0.50 nats (95% interval" in text
     assert "[card.svg](card.svg)" in (tmp_path / "out" / "README.md").read_text()
     for verb in ("close", "status"):
         assert run(["contest", verb, str(contest.folder)]) == 0

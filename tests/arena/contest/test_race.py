@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from arena.contest.announced import look_lines, outcome, race_places, race_result, race_results, sentences
-from arena.contest.decision import decide, headline, losses, race_rows
+from arena.contest.announced import headline, look_lines, outcome, race_places, race_result, race_results, sentences
+from arena.contest.decision import decide, losses, race_rows
 from arena.contest.plan import plan_close, power_of
 from arena.contest.race import Loss, Race, follow, looks_until, runs_to_separate, scores_of
-from arena.contest.stored import Announcement, MeasuredRow
+from arena.contest.stored import Announcement, MeasuredRow, NamedEntry
 from arena.contest.tables import ContestEntry, Person
 
 LOOKS = looks_until(20)
@@ -160,8 +160,7 @@ def test_who_stays_to_the_end_without_being_above_stock_is_told_so() -> None:
 def test_a_headline_names_each_entry_once_and_a_tied_group_as_one() -> None:
     named = {3: ("Ben", "Ben 3"), 4: ("Ben", "Ben 4"), 5: ("Ada", "wide")}
     ben, again, ada = (
-        ContestEntry(number=n, role="program", entry_id=f"e{n}", name=name, person=Person(name=who))
-        for n, (who, name) in named.items()
+        NamedEntry(number=n, entry_id=f"e{n}", entrant=who, name=name) for n, (who, name) in named.items()
     )
     tied = "the runs do not separate them"
     assert headline([ben, again], ben) == f"Ben 3 and Ben 4 share the win: {tied}"
