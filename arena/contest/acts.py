@@ -198,6 +198,20 @@ def record_acts(contest: Contest, study: Study) -> int:
     return len(news)
 
 
+def record_given_up(contest: Contest, study: Study, number: int, because: str) -> None:
+    """Record that an entry was given up: its runs, in the decision those of its race, then leave the ranks."""
+    phase = contest.phase()
+    with contest.database.read() as connection:
+        entry = connection.get_one(ContestEntry, number)
+    racing = phase == "deciding"
+    affected = (
+        arms_of(contest, entry.entry_id, [arms.CONFIRMATION]) if racing else arm_ids(contest, entry.entry_id, phase)
+    )
+    body = {"what": VOID, "entry_id": entry.entry_id, "number": number, "entrant": entry.entrant, "because": because}
+    body |= {"at": utc_now().isoformat(), "phase": phase, "arm_ids": affected}
+    study.record(ActEvent(body=cast("dict[str, JsonValue]", body)))
+
+
 def arm_ids(contest: Contest, entry_id: str, phase: str) -> list[str]:
     """The arms that an act affects: after the decision not those of the confirmation, which stays as it is."""
     kinds = [arms.BOARD, *([] if phase == "decided" else [arms.CONFIRMATION])]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Collection, Mapping, Sequence
 from typing import cast
 
@@ -12,18 +13,17 @@ from sqlalchemy.orm import undefer
 from analysis.statistics import error_of, interval
 from analysis.wording import decimals, estimate, many, ranks, typical
 from arena.arms import Match, TaskMatch
-from arena.contest import acts, arms, careful
+from arena.contest import arms
 from arena.contest.announced import headline, look_lines, race_places
 from arena.contest.board import aa_of, aa_spread, board_rows, is_measured
 from arena.contest.contest import Contest
-from arena.contest.pace import ConfirmingRuns, Deciding, not_in_race
+from arena.contest.entries import change
+from arena.contest.pace import ConfirmingRuns, not_in_race
 from arena.contest.race import ALPHA, Gains, Race, follow, leaders_of, runs_to_separate, scores_of
 from arena.contest.score import Scores
 from arena.contest.settings import utc_now
 from arena.contest.stored import Announcement, LeftOutEntry, MeasuredRow, RaceLoss
 from arena.contest.tables import BoardRow, ContestEntry
-from arena.executor import Executor, Progress
-from arena.match import play
 from arena.measuring import settled_gains
 from arena.study import Study
 from arena.task_study import TaskStudy, tasks_of
@@ -70,24 +70,39 @@ def spectators(contest: Contest, reasons: Mapping[int, str]) -> list[LeftOutEntr
     return [{**entry.named, "why": reasons[entry.number]} for entry in entries]
 
 
-def confirm(contest: Contest, study: Study, executor: Executor, progress: Progress) -> Announcement:
-    """Run the leaders and both controls on fresh seeds and data; returns the announcement. Resumes after a kill."""
-    state = contest.state()
-    numbers = state.get("leaders")
-    if numbers is None:  # stored before the first confirming run, so that a kill cannot change the leaders
+def begin(contest: Contest, study: Study) -> FinalRace:
+    """The race of the leaders, as it stands. They are chosen once, before the first confirming run, so that a kill
+    cannot change them."""
+    numbers = contest.state().get("leaders")
+    if numbers is None:
         numbers = leaders(contest, study)
         reasons = {str(number): why for number, why in not_racing(contest, study, numbers).items()}
-        state = contest.state(deciding=utc_now().isoformat(), leaders=numbers, not_racing=reasons)
+        for entry in taking_part(contest, numbers):
+            change(contest, entry.number, attempts=0)
+        contest.state(deciding=utc_now().isoformat(), leaders=numbers, not_racing=reasons)
     entries = taking_part(contest, numbers)
     on = tasks_of(study)[0]
-    plan = ConfirmingPlan(contest, entries, TaskMatch(on, entered(on, entries, arms.CONFIRMATION)))
-    counted = Deciding(contest, progress, plan.now)
-    play(on, executor, plan.match.match, careful.IsolatingRacer(contest, entries, plan.wanted), counted)
-    acts.record_acts(contest, study)
-    plan.entries = with_names(contest, entries)
-    left_out = careful.left_out_rows(contest, plan.entries)
-    decided = announcement(contest, plan, {who["number"] for who in left_out})
-    return {**decided, "left_out": left_out, "not_racing": spectators(contest, not_in_race(contest))}
+    return FinalRace(contest, entries, TaskMatch(on, entered(on, entries, arms.CONFIRMATION)))
+
+
+def decided(race: FinalRace) -> Announcement:
+    """The announcement of a race that is over."""
+    contest = race.contest
+    race.entries = with_names(contest, race.entries)
+    gone = left_out(contest, race.entries)
+    rows: list[LeftOutEntry] = [{**e.named, "why": gone[e.number]} for e in race.entries if e.number in gone]
+    others = spectators(contest, not_in_race(contest))
+    return {**announcement(contest, race, gone.keys()), "left_out": rows, "not_racing": others}
+
+
+def left_out(contest: Contest, entries: Sequence[ContestEntry]) -> dict[int, str]:
+    """number → reason, of the entries that the decision leaves out: void, or given up."""
+    given = contest.state().get("left_out") or {}
+    reasons = {e.number: given[str(e.number)] for e in entries if str(e.number) in given}
+    numbers = [entry.number for entry in entries]
+    with contest.database.read() as connection:
+        query = select(ContestEntry).where(ContestEntry.number.in_(numbers), ContestEntry.state == "void")
+        return reasons | {entry.number: entry.reason for entry in connection.scalars(query)}
 
 
 def with_names(contest: Contest, entries: Sequence[ContestEntry]) -> list[ContestEntry]:
@@ -98,22 +113,22 @@ def with_names(contest: Contest, entries: Sequence[ContestEntry]) -> list[Contes
     return [now[entry.number] for entry in entries]
 
 
-class ConfirmingPlan:
-    """Which runs the entries of the race still need, from those that the ledger holds."""
+class FinalRace:
+    """The race of the leaders: which runs its entries still need, and how it stands."""
 
     def __init__(self, contest: Contest, entries: Sequence[ContestEntry], match: TaskMatch) -> None:
         self.contest, self.entries, self.match = contest, entries, match
+        self.arms = {entry.number: arm for entry, arm in zip(entries, match.match.arms, strict=True)}
+        self.workers = contest.study.workers
+        self.began, self.ended = time.monotonic(), 0  # confirming runs since then
 
     def gains(self) -> Gains:
-        return {
-            entry.number: settled_gains(self.match.on, arm.arm_id)
-            for entry, arm in zip(self.entries, self.match.match.arms, strict=True)
-        }
+        return {number: settled_gains(self.match.on, arm.arm_id) for number, arm in self.arms.items()}
 
     def now(self) -> ConfirmingRuns:
         """The runs so far, those that there will be if no look of the race separates anybody from now on, and how the
         race stands."""
-        gone = careful.left_out(self.contest, self.entries)
+        gone = left_out(self.contest, self.entries)
         race, gains = self.race(gone), self.gains()
         done = {number: len(runs) for number, runs in gains.items()}
         most = self.contest.config.confirm_runs
@@ -123,13 +138,16 @@ class ConfirmingPlan:
         standings = race_places(race, names, digits, done) | {
             number: f"left out: {why}" for number, why in gone.items()
         }
-        return {
+        now: ConfirmingRuns = {
             "done": sum(done.values()),
             "wanted": sum(max(runs, most * (number in race.wanted)) for number, runs in done.items()),
             "race": [{**e.named, "said": standings[e.number]} for e in self.entries if e.number in standings],
             "looks": look_lines(race, names, digits),
             "next_look": max(race.wanted.values(), default=0),
         }
+        if self.ended >= self.workers:  # before, the first of many at a time would count for all of them
+            now["per_run"] = round((time.monotonic() - self.began) / self.ended, 3)
+        return now
 
     def race(self, gone: Collection[int]) -> Race:
         """The race without the entries that are left out."""
@@ -137,11 +155,13 @@ class ConfirmingPlan:
         leaders = sum(entry.role == "program" for entry in self.entries)
         return follow(entries, self.gains(), self.contest.config.looks, leaders)
 
-    def wanted(self, gone: Collection[int]) -> dict[int, int]:
-        """Entry → the runs that it is to have and has not."""
-        gains = self.gains()
-        wanted = self.race(gone).wanted.items()
-        return {number: runs for number, runs in wanted if number not in gone and len(gains[number]) < runs}
+    def wanted(self) -> list[tuple[int, int]]:
+        """The runs that are still to be made until the next look, as (entry, index), one of each entry by turns."""
+        gone, gains = left_out(self.contest, self.entries), self.gains()
+        until = {number: runs for number, runs in self.race(gone).wanted.items() if number not in gone}
+        runs = [(index, number) for number, most in until.items() for index in range(len(gains[number]), most)]
+        order = list(self.arms)
+        return [(number, index) for index, number in sorted(runs, key=lambda one: (one[0], order.index(one[1])))]
 
 
 def taking_part(contest: Contest, numbers: Sequence[int]) -> list[ContestEntry]:
@@ -168,7 +188,7 @@ def entered(on: TaskStudy, entries: Sequence[ContestEntry], kind: str) -> Match:
     return arms.match_of(on, kind, entered_arms)
 
 
-def announcement(contest: Contest, plan: ConfirmingPlan, gone: Collection[int]) -> Announcement:
+def announcement(contest: Contest, plan: FinalRace, gone: Collection[int]) -> Announcement:
     """The announcement: outcome, gains, intervals, rows, secret."""
     entries = [entry for entry in plan.entries if entry.number not in gone]
     gains, race = plan.gains(), plan.race(gone)

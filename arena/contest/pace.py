@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import math
 import statistics
-import time
-from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypedDict, cast
 
-from pydantic import JsonValue
 from sqlalchemy import select
 
 from analysis.wording import duration
@@ -17,11 +14,9 @@ from arena.contest.tables import Act
 
 if TYPE_CHECKING:
     from arena.contest.contest import Contest
-    from arena.executor import Progress
 
 REMEMBERED = 20  # runs at full budget
 WAS_VOID = "not in the race of the leaders: it was void when the race began"
-LINE_SECONDS = 60.0  # between two lines of progress in a log, at least
 
 
 def record_run_time(contest: Contest, seconds: float) -> None:
@@ -55,34 +50,6 @@ class ConfirmingRuns(TypedDict, total=False):
     race: list[RacePlace]
     next_look: int  # runs of each; 0 after the last look
     looks: list[str]
-
-
-class Deciding:
-    """Follows the confirming runs as they end: a ``Progress`` that passes events on and stores ``now()`` for the pages,
-    the state of the runs. Emits a line (kind ``progress``) at each look, else at most once a minute."""
-
-    def __init__(self, contest: Contest, progress: Progress, now: Callable[[], ConfirmingRuns]) -> None:
-        self.contest, self.progress, self.now = contest, progress, now
-        self.began = self.spoke = time.monotonic()
-        self.ended = 0  # runs since then
-        self.reported = len(self._stored()["looks"])  # looks
-
-    def __call__(self, event: Mapping[str, JsonValue]) -> None:
-        if event.get("kind") == "run_ended" and event.get("state") == "finished":
-            self.ended += 1
-            looks = self._stored()["looks"]
-            if len(looks) > self.reported or time.monotonic() - self.spoke > LINE_SECONDS:
-                for line in (*looks[self.reported :], progress_line(deciding(self.contest))):
-                    self.progress({"kind": "progress", "text": line})
-                self.reported, self.spoke = len(looks), time.monotonic()
-        self.progress(event)
-
-    def _stored(self) -> ConfirmingRuns:
-        now = self.now()
-        if self.ended >= self.contest.study.workers:  # before, the first of many at a time would count for all of them
-            now["per_run"] = round((time.monotonic() - self.began) / self.ended, 3)
-        self.contest.database.set_fact("deciding", **now)
-        return now
 
 
 def deciding(contest: Contest) -> ConfirmingRuns:

@@ -16,8 +16,9 @@ from pydantic import JsonValue
 from sqlalchemy import select
 from sqlalchemy.orm import undefer
 
+from analysis.ledger.events import MatchEndedEvent
 from arena.arms import Arm, TaskMatch
-from arena.contest import acts, arms, board, careful, pace
+from arena.contest import acts, arms, board, decision, pace
 from arena.contest.contest import Contest
 from arena.contest.courses import Courses
 from arena.contest.entries import change
@@ -30,6 +31,7 @@ from arena.contest.similarity import SimilarityIndex
 from arena.contest.tables import ContestEntry
 from arena.executor import Executor
 from arena.jobs import ErrorRecord, JobResult, RunJob
+from arena.match import announce
 from arena.measuring import measure_baseline, run_gain, run_job, settle
 from arena.study import Study
 from arena.task_study import tasks_of
@@ -38,6 +40,7 @@ from programs.ids import content_id
 
 Say = Callable[[str], None]
 BEAT_SECONDS = 5.0
+LINE_SECONDS = 60.0  # between two lines of progress in a log, at least
 MOST_ATTEMPTS = 3  # lost runs of an entry before the host gives it up
 
 
@@ -50,6 +53,7 @@ class InHand:
     index: int | None
     job: RunJob
     suspect: bool = False
+    final: bool = False  # of the race of the leaders
     began: float = field(default_factory=time.monotonic)
 
 
@@ -77,6 +81,8 @@ class Steward:
         self.problems: list[tuple[InHand, ErrorRecord]] = []  # why runs stopped, until the workers have ended
         self.pause = Pause(contest, say)
         self.live = Live(contest)
+        self.final: decision.FinalRace | None = None  # once it has begun
+        self._looks, self._spoke = 0, time.monotonic()  # that were told, and when
         self.similarity = SimilarityIndex(study)
         self.shown = board.BoardUpdater(contest, study)
         self.courses = Courses(contest, study)
@@ -94,10 +100,51 @@ class Steward:
         """The next job; None if no entry waits or a suspect has to run alone."""
         if self.problems or any(hand.suspect for hand in self.in_hand.values()):
             return None
+        if self.final is not None:
+            return self._next_confirming(self.final)
         waiting = next_of(*self.waiting())
         if waiting is None or (waiting.suspect and self.in_hand):
             return None
         return self._begin(waiting)
+
+    def decide(self) -> None:
+        """Begin or resume the race of the leaders; the other matches are over."""
+        self.shown.refresh(force=True)
+        for each in (self.screening, self.board):
+            end(self.study, each.match.match_id)
+        self.count("deciding: the leaders run on fresh seeds and data")
+        self.final = decision.begin(self.contest, self.study)
+        announce(self.on, self.final.match.match, lambda _: None)
+        self._looks = len(self._told_race(self.final)["looks"])
+
+    def _next_confirming(self, race: decision.FinalRace) -> RunJob | None:
+        """The next run of the race; those of an entry that has lost runs come last, and alone."""
+        held = {(hand.number, hand.index) for hand in self.in_hand.values()}
+        with self.contest.database.read() as connection:
+            query = select(ContestEntry.number).where(ContestEntry.attempts > 0)
+            suspects = set(connection.scalars(query))
+        wanted = sorted((run for run in race.wanted() if run not in held), key=lambda run: run[0] in suspects)
+        if not wanted or (wanted[0][0] in suspects and self.in_hand):
+            return None
+        number, index = wanted[0]
+        job = run_job(self.on, race.match.match, race.arms[number], index)
+        self.in_hand[job.run_id] = InHand(number, 0, index, job, number in suspects, final=True)
+        self._report()
+        return job
+
+    def _told_race(self, race: decision.FinalRace) -> pace.ConfirmingRuns:
+        now = race.now()
+        self.contest.database.set_fact("deciding", **now)
+        return now
+
+    def _confirmed(self, race: decision.FinalRace) -> None:
+        """A run of the race has ended: store how it stands; log each look, else a line a minute."""
+        race.ended += 1
+        looks = self._told_race(race)["looks"]
+        if len(looks) > self._looks or time.monotonic() - self._spoke > LINE_SECONDS:
+            for line in (*looks[self._looks :], pace.progress_line(pace.deciding(self.contest))):
+                self.count(line)
+            self._looks, self._spoke = len(looks), time.monotonic()
 
     def _begin(self, waiting: Waiting) -> RunJob | None:
         number = waiting.number
@@ -156,7 +203,8 @@ class Steward:
     def tend(self, executor: Executor) -> None:
         """Run all waiting entries, including those that arrive meanwhile; returns when none is left."""
         self.record_acts()
-        baseline = measure_baseline(self.on, executor, self.board.match.stream, self.board.match.match_id)
+        match = (self.final.match if self.final else self.board).match
+        baseline = measure_baseline(self.on, executor, match.stream, match.match_id)
         for result in executor.run(Feed(self)):
             self._take(result, baseline)
         self._look_at_problems()
@@ -190,6 +238,12 @@ class Steward:
         assert result.run is not None
         if hand.index is None:
             self._screened(hand, result.run)
+            return
+        if self.final is not None:
+            settle(self.on, hand.job, self.final.arms[hand.number], result, baseline)
+            change(self.contest, hand.number, attempts=0)
+            self._confirmed(self.final)
+            self.courses.follow()
             return
         pace.record_run_time(self.contest, time.monotonic() - hand.began)
         settle(self.on, hand.job, self._arms(hand.number)[1], result, baseline)
@@ -228,14 +282,16 @@ class Steward:
         with self.contest.database.read() as connection:
             entry = connection.get_one(ContestEntry, hand.number)
             attempts, control = entry.attempts + 1, entry.person_id is None
+        change(self.contest, hand.number, attempts=attempts)
         if attempts >= MOST_ATTEMPTS and not control:
             reason = f"the host could not run it in {attempts} attempts; last error: {why}"
-            change(self.contest, hand.number, attempts=attempts, state="void", reason=reason)
-            arm_ids = acts.arm_ids(self.contest, entry.entry_id, self.contest.phase())
-            careful.record(self.contest, self.study, hand.number, arm_ids, reason)  # its measured runs leave the ranks
+            if hand.final:
+                left_out = self.contest.state().get("left_out") or {}
+                self.contest.state(left_out={**left_out, str(hand.number): reason})
+            else:
+                change(self.contest, hand.number, state="void", reason=reason)
+            acts.record_given_up(self.contest, self.study, hand.number, reason)
             self.shown.stale = True
-        else:
-            change(self.contest, hand.number, attempts=attempts)
         self.say(f"{entry.label}: a run was lost: {why}")
 
     def abandon(self) -> list[InHand]:
@@ -280,14 +336,17 @@ class Steward:
                 self.record_acts()
                 self.shown.refresh(force=False)
         hand = self.in_hand.get(str(event.get("run_id")))
-        if hand is not None:
+        if hand is not None and not hand.final:
             self.live.take(hand.number, hand.index, event, hand.job.recorded)
-        elif event.get("kind") == "run_ended" and event.get("state") == "finished":  # a confirming run
-            self.pause.over()
         elif event.get("kind") == "note":
             self.say(str(event.get("text")))
         elif event.get("kind") == "progress":
             self.count(str(event.get("text")))
+
+
+def end(study: Study, match_id: str) -> None:
+    if match_id in study.state.matches and match_id not in study.state.ended_matches:
+        study.record(MatchEndedEvent(match_id=match_id, state="finished"))
 
 
 class Feed(Iterator[RunJob]):

@@ -151,22 +151,6 @@ class CourseContent(TypedDict):
     left_out: int
 
 
-class IsolatedArm(TypedDict):
-    """`careful`: the arm that runs alone."""
-
-    arm_id: str
-    number: int
-    control: bool
-
-
-class LostArm(TypedDict):
-    """`careful`: an arm that lost runs."""
-
-    attempts: int
-    why: str
-    number: int
-
-
 class StateFact(TypedDict, total=False):
     """`contest`: what has happened to it; times in ISO 8601."""
 
@@ -176,9 +160,7 @@ class StateFact(TypedDict, total=False):
     decided: str
     leaders: list[int]
     not_racing: dict[str, str]  # by number: why an entry is not among them
-    careful: bool
-    alone: IsolatedArm
-    lost: dict[str, LostArm]  # by arm
+    left_out: dict[str, str]  # by number: why a leader was given up
 
 
 class LeftOutEntry(NamedEntry):

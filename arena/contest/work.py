@@ -20,14 +20,13 @@ from typing import TypeVar, cast
 from pydantic import JsonValue
 from sqlalchemy.exc import SQLAlchemyError
 
-from analysis.ledger.events import AnnouncementEvent, ContestEvent, MatchEndedEvent
-from arena.contest import careful
+from analysis.ledger.events import AnnouncementEvent, ContestEvent
 from arena.contest.contest import Contest
-from arena.contest.decision import confirm
+from arena.contest.decision import FinalRace, decided
 from arena.contest.health import LOG
 from arena.contest.pause import HOSTS, answers, unstop
 from arena.contest.settings import utc_now
-from arena.contest.steward import Say, Steward
+from arena.contest.steward import Say, Steward, end
 from arena.drain import Drained
 from arena.executor import Executor
 from arena.executors import executor_of
@@ -76,7 +75,7 @@ def _work(steward: Steward, study: Study, say: Say, until_idle: bool) -> None:
 
 def _after(error: MetaloopError, steward: Steward, say: Say, wait: float) -> float:
     """Attribute an error to the host or to entries; returns how long to wait after the host's next error."""
-    contest, study = steward.contest, steward.study
+    study = steward.study
     problem: ErrorRecord = {"kind": error.kind, "message": error.message, "hint": error.hint}
     if error.kind in HOSTS:
         steward.abandon()
@@ -89,27 +88,28 @@ def _after(error: MetaloopError, steward: Steward, say: Say, wait: float) -> flo
         steward.pause.begin(problem)
         time.sleep(wait)
         return min(2 * wait, MOST_BACK_OFF)
-    if contest.phase() == "deciding":
-        say(careful.lost(contest, study, error.message))
-    for hand in hands:
+    for hand in {hand.number: hand for hand in hands}.values():  # one loss of each entry
         steward.lost(hand, error.message)
     return 1.0
 
 
 def _at_work(steward: Steward, executor: Executor, until_idle: bool) -> bool:
-    """Run the queue until it ends (True) or has to pause (False)."""
+    """Run the queue, then, once it is closed, the race of the leaders, until the end (True) or a pause (False)."""
     contest, study = steward.contest, steward.study
     while not (study.folder / "stop").exists():
-        is_over = contest.phase() == "deciding"  # resumed: what was reinstated meanwhile changes nothing any more
-        if not is_over:
-            steward.tend(executor)
+        if contest.phase() == "deciding" and steward.final is None:
+            steward.decide()  # resumed: what was reinstated meanwhile changes nothing any more
+        steward.tend(executor)
         if steward.pause.problem is not None:
             return until_idle
-        left = not is_over and bool(steward.waiting()[0])
+        left = steward.final.wanted() if steward.final else steward.waiting()[0]
         if not left and not (study.folder / "stop").exists():
-            if contest.phase() in ("closing", "deciding") and contest.state().get("close_asked"):
-                close(steward, executor)
+            if steward.final is not None:
+                close(steward, steward.final)
                 return True
+            if contest.phase() == "closing" and contest.state().get("close_asked"):
+                steward.decide()
+                continue
             if until_idle:
                 steward.shown.refresh(force=True)
                 steward.courses.follow()
@@ -127,16 +127,14 @@ def _meanwhile(steward: Steward) -> None:
     steward.courses.follow()
 
 
-def close(steward: Steward, executor: Executor) -> None:
-    """Run the decision; record it in the ledger, then publish it."""
+def close(steward: Steward, race: FinalRace) -> None:
+    """The race is over: record the decision in the ledger, then publish it."""
     contest, study = steward.contest, steward.study
-    steward.shown.refresh(force=True)
-    _end(study, steward.screening.match.match_id)
-    _end(study, steward.board.match.match_id)
-    steward.count("deciding: the leaders run on fresh seeds and data")
+    end(study, race.match.match.match_id)
     announcement = contest.announcement()  # made before an error that came after it
     if not announcement:
-        announcement = confirm(contest, study, executor, steward.progress)
+        steward.record_acts()
+        announcement = decided(race)
         body = {"contest_id": contest.config.contest_id, **announcement}
         study.record(AnnouncementEvent(body=cast("dict[str, JsonValue]", body)))
         contest.database.set_fact("announcement", **announcement)
@@ -145,11 +143,6 @@ def close(steward: Steward, executor: Executor) -> None:
     contest.state(decided=utc_now().isoformat())
     compact(study.folder)
     steward.count(str(announcement["headline"]))
-
-
-def _end(study: Study, match_id: str) -> None:
-    if match_id in study.state.matches and match_id not in study.state.ended_matches:
-        study.record(MatchEndedEvent(match_id=match_id, state="finished"))
 
 
 def healthy(study: Study, steward: Steward, say: Say) -> bool:

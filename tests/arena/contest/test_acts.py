@@ -14,7 +14,7 @@ from arena.arms import TaskMatch
 from arena.contest import accounts, acts, removal
 from arena.contest.arms import CONFIRMATION
 from arena.contest.contest import Contest
-from arena.contest.decision import ConfirmingPlan, leaders, taking_part
+from arena.contest.decision import FinalRace, leaders, taking_part
 from arena.contest.decision import entered as entered_in
 from arena.contest.entries import accept, change, quota_used
 from arena.contest.lookup import find_entry
@@ -262,7 +262,7 @@ def test_no_process_remembers_a_removed_name(contest: Contest) -> None:
         steward.shown.refresh(force=True)
         on = tasks_of(study)[0]
         entries = taking_part(contest, [3, 4])
-        plan = ConfirmingPlan(contest, entries, TaskMatch(on, entered_in(on, entries, CONFIRMATION)))
+        plan = FinalRace(contest, entries, TaskMatch(on, entered_in(on, entries, CONFIRMATION)))
         assert "P local 0" in str(board_view(contest)["rows"]) and "P local 0" in str(plan.now()["race"])
         version = contest.database.fact("board")["version"]
         assert removal.forget(contest, "P local 0") == "former entrant 1"

@@ -6,24 +6,22 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Collection
 from pathlib import Path
 
 import pytest
 
 from analysis.ledger import read
 from analysis.study import query
-from arena.contest import careful
 from arena.contest.acts import arms_of
-from arena.contest.decision import entered, taking_part
+from arena.contest.decision import decided, left_out
+from arena.contest.steward import MOST_ATTEMPTS, Steward
 from arena.contest.tables import ContestEntry
 from arena.contest.work import carry_on
-from arena.race import ArmScore
 from arena.study import Study
-from arena.task_study import TaskStudy
 from tests.arena.contest.hosting import founded
 from tests.arena.contest.test_run import entered as people
 from tests.arena.contest.test_run import quiet
+from tests.arena.contest.test_steward import run_there
 from tests.arena.test_executor import workers_of
 from tests.inner_loop.play import BLOBS
 from trainer.task import Task
@@ -54,29 +52,35 @@ def test_all_at_once_then_one_by_one_then_without(tmp_path: Path) -> None:
     people(contest, "local", "one-line")
     contest.state(close_asked="2026-01-01T00:00:00+00:00", deciding="2026-01-01T00:00:00+00:00", leaders=[3, 4])
     with Study.open(contest.folder) as study:
-        entries = taking_part(contest, [3, 4])
-        match = entered(TaskStudy(study), entries, "confirmation")
-        scores = [ArmScore(arm.arm_id, True, ()) for arm in match.arms]
-        lacks = {entry.number for entry in entries}
+        steward = Steward(contest, study, quiet)
+        steward.decide()
 
-        def lacking(gone: Collection[int]) -> dict[int, int]:
-            return dict.fromkeys(sorted(lacks - set(gone), key=[entry.number for entry in entries].index), 3)
+        def begun() -> list[int]:
+            while steward.next_job():
+                pass
+            return [hand.number for hand in steward.in_hand.values()]
 
-        racer = careful.IsolatingRacer(contest, entries, lacking)
-        first, second = match.arms[:2]
-        assert racer.next_round(scores) == {arm.arm_id: 3 for arm in match.arms}
-        careful.lost(contest, study, "a worker died")  # nobody knows yet over whose run
-        for _ in range(careful.MOST_ATTEMPTS):
-            assert racer.next_round(scores) == {first.arm_id: 3}
-            careful.lost(contest, study, "a worker died")
-        assert racer.next_round(scores) == {second.arm_id: 3}
-        (left,) = careful.left_out_rows(contest, entries)
-        assert left["number"] == 3 and "3 attempts" in left["why"]
-        assert set(careful.left_out(contest, entries)) == {3}
-        lacks = {1}
-        for _ in range(careful.MOST_ATTEMPTS + 2):  # a control is never given up: there is no decision without
-            assert racer.next_round(scores) == {match.arms[2].arm_id: 3}
-            careful.lost(contest, study, "a worker died")
+        def lose(*numbers: int) -> None:
+            hands = {hand.number: hand for hand in steward.abandon()}
+            for number in numbers:
+                steward.lost(hands[number], "a worker died")
+
+        first = contest.config.looks[0]
+        assert begun() == [3, 4, 1, 2] * first
+        lose(3, 1)  # nobody knows yet over whose run
+        assert set(begun()) == {4, 2}
+        for hand in list(steward.in_hand.values()):
+            assert steward.final
+            run_there(steward.final.match, steward.final.arms[hand.number], hand.index or 0, 0.5)
+        lose()
+        for _ in range(MOST_ATTEMPTS - 1):
+            assert begun() == [3]  # alone
+            lose(3)
+        assert set(left_out(contest, steward.final.entries)) == {3}
+        for _ in range(MOST_ATTEMPTS + 1):  # a control is never given up: there is no decision without
+            assert begun() == [1]
+            lose(1)
+        assert "3 attempts" in decided(steward.final)["left_out"][0]["why"]
 
 
 @pytest.mark.slow

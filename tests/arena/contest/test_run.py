@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import shlex
 import subprocess
+import time
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -14,15 +14,14 @@ from statistics import median
 import pytest
 
 from analysis.study import query
-from analysis.wording import duration
 from arena.contest import accounts, pace
 from arena.contest.announced import secret_check
 from arena.contest.contest import Contest
 from arena.contest.entries import accept
 from arena.contest.export import export
-from arena.contest.pace import Deciding
 from arena.contest.seeds import derive_seeds
 from arena.contest.standing import version
+from arena.contest.steward import Steward
 from arena.contest.stored import Announcement
 from arena.contest.tables import ContestEntry
 from arena.contest.views import board_view, entry_of, entry_view, queue_view
@@ -142,11 +141,6 @@ def check_ledger(contest: Contest) -> None:
 def test_the_clock_of_the_last_runs_says_how_long_the_next_will_take(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    several = founded(tmp_path / "several", workers=2).contest
-    told = Deciding(several, lambda _: None, lambda: {"done": 1, "wanted": 6, "race": [], "looks": []})
-    for known in (False, True):  # the first of two runs at a time took the clock of both
-        told({"kind": "run_ended", "state": "finished"})
-        assert ("per_run" in several.database.fact("deciding")) == known
     contest = founded(tmp_path).contest
     by_budget, measured = pace.run_seconds(contest)
     assert by_budget > contest.study.run_budget and not measured
@@ -154,35 +148,34 @@ def test_the_clock_of_the_last_runs_says_how_long_the_next_will_take(
     carry_on(contest, quiet, until_idle=True)
     seconds, measured = pace.run_seconds(contest)
     assert measured and seconds == median(contest.database.fact("pace")["seconds"])  # by the clock, not by the budget
-    heard: list[Mapping[str, object]] = []
-    now: pace.ConfirmingRuns = {"done": 4, "wanted": 6, "race": [], "looks": ["first"]}
-    told = Deciding(contest, heard.append, lambda: now)
     assert remaining(contest).startswith("the leaders run again, at most ")
     assert pace.deciding(contest) == {}
-    contest.state(deciding="2026-01-01T00:00:00+00:00")
+    heard = list[str]()
+    entered(contest, "local")
     before = version(contest.database)
-    now |= {"done": 5, "looks": ["first", "look after 7 runs of each: Ben 1 left"]}
-    told({"kind": "run_ended", "state": "finished"})
-    told({"kind": "run_ended", "state": "interrupted"})
-    assert pace.deciding(contest) | {"seconds": 0} == {**now, "seconds": 0}
-    assert now["per_run"] > 0  # the clock of these runs counts, not that of the board's
-    assert version(contest.database) != before  # open pages show it
-    line = f"5 of at most 6 confirming runs, at most {duration(pace.deciding(contest)['seconds'])} left at this pace"
-    assert [event["text"] for event in heard if event["kind"] == "progress"] == [now["looks"][1], line]
+    contest.state(leaders=[3], deciding="2026-01-01T00:00:00+00:00")
+    with Study.open(contest.folder) as study:
+        steward = Steward(contest, study, quiet, heard.append)
+        steward.decide()
+        race = steward.final
+        assert race is not None and version(contest.database) != before  # open pages show it
+        for ended, known in ((1, False), (2, True)):  # of two at a time, the first took the clock of both
+            race.workers, race.ended = 2, ended
+            assert ("per_run" in race.now()) == known
+        race.began, race.ended = time.monotonic() - 100.0, 1
+        steward._confirmed(race)  # two have ended in these 100 s; the clock of the board's runs does not count
+        assert 50 <= pace.deciding(contest)["per_run"] < 60
+        assert len(heard) == 1  # once a minute
+        steward._spoke -= 61
+        steward._confirmed(race)
+        line = pace.progress_line(pace.deciding(contest))
+        assert heard[1:] == [line] and line.startswith("0 of at most ") and "left at this pace" in line
     assert remaining(contest) == line
     monkeypatch.setattr("arena.contest.work.carry_on", interrupted)
     with pytest.raises(KeyboardInterrupt):
         follow(Output(), contest)
     said = capsys.readouterr().err
-    assert said.startswith(line) and f"To follow or to resume it: metaloop contest close {contest.folder}" in said
-    now |= {"done": 6}
-    told.began -= 100
-    told({"kind": "run_ended", "state": "finished"})
-    assert remaining(contest) == "all 6 confirming runs are done" and len(heard) == 5  # once a minute
-    assert now["per_run"] >= 50
-    told.spoke -= 61
-    told({"kind": "run_ended", "state": "finished"})
-    assert len(heard) == 7
+    assert said.startswith(line[:20]) and f"To follow or to resume it: metaloop contest close {contest.folder}" in said
 
 
 def test_a_second_process_waits_for_its_turn_and_a_close_follows_what_the_first_one_does(

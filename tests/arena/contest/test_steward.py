@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,7 +15,7 @@ from arena.arms import Arm, TaskMatch
 from arena.contest import accounts, acts, courses, standing, work
 from arena.contest.arms import CONFIRMATION
 from arena.contest.contest import Contest
-from arena.contest.decision import ConfirmingPlan, announcement, entered, leaders, taking_part
+from arena.contest.decision import FinalRace, announcement, begin, entered, leaders, taking_part
 from arena.contest.entries import accept, change, quota_used
 from arena.contest.live import progress_of
 from arena.contest.similarity import SimilarityIndex
@@ -181,7 +180,7 @@ def test_the_difference_of_stock_s_two_arms_is_stated_and_decides_nothing(stewar
     for arm, metric in zip(match.arms, (0.5, 0.8, second), strict=True):
         for nth in range(3):
             run_there(TaskMatch(on, match), arm, nth, metric)
-    plan = ConfirmingPlan(steward.contest, entries, TaskMatch(on, match))
+    plan = FinalRace(steward.contest, entries, TaskMatch(on, match))
     told = announcement(steward.contest, plan, ())
     assert told["outcome"] == "won" and told["gain"] == pytest.approx(0.5, abs=0.01) and "race" in told
     assert f"(A/A) in these runs: {0.8 - second:+.3f}".replace("-", "−") in told["aa_difference"]
@@ -252,12 +251,11 @@ def test_a_full_disk_after_the_announcement_does_not_record_it_again(
     def full(*_: object) -> None:
         raise OSError("the disk is full")
 
-    monkeypatch.setattr(work, "confirm", lambda *_: {"headline": "Ada won"})
-    executor: Any = None  # the decision, which needs it, is not computed here
+    race = begin(steward.contest, steward.study)  # in which nobody runs here
     with monkeypatch.context() as broken, pytest.raises(OSError, match="full"):
         broken.setattr(courses.Courses, "follow", full)
-        work.close(steward, executor)
-    work.close(steward, executor)
+        work.close(steward, race)
+    work.close(steward, race)
     records = [record for record in ledger.read(steward.study.folder / "ledger") if record["kind"] == "announcement"]
     assert len(records) == 1 and steward.contest.phase() == "decided"
 
