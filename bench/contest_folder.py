@@ -21,10 +21,10 @@ from arena.contest import accounts, arms
 from arena.contest.contest import Contest
 from arena.contest.create import ContestOptions, create_contest
 from arena.contest.entries import accept, store
-from arena.contest.settings import utc_now
 from arena.contest.tables import ContestEntry, Person
 from arena.contest.work import carry_on
 from arena.measuring import run_job
+from arena.serving.clock import utc_now
 from arena.study import Study
 from arena.task_study import TaskStudy
 from programs.ids import content_id

@@ -37,14 +37,14 @@ import numpy as np
 import uvicorn
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from arena.contest.serve import listen
-from arena.contest.web.limits import Rate
 from arena.home import policy
 from arena.home.e_values import judge, level
 from arena.home.project import Project
 from arena.home.server import create_app
 from arena.home.signing import Signer, read_message, sealed
 from arena.home.verifying import MOST_OF_ONE, TYPICAL_PAIRS
+from arena.serving.limits import Rate
+from arena.serving.process import listen
 from arena.setup import StudySetup
 from bench.common import figure, share_interval
 from programs.shelf import starter

@@ -127,3 +127,8 @@ def filled(text: str, width: int) -> str:
                 line, most, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
             )
     return "\n".join(lines)
+
+
+def cell(text: object) -> str:
+    """Untrusted text for markdown: one line, nothing that ends a cell of a table or begins markup."""
+    return "".join(f"\\{c}" if c in r"\`*_{}[]<>()#+!|~" else c for c in one_line(str(text)))

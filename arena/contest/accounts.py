@@ -9,10 +9,11 @@ from datetime import timedelta
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from arena.contest.database import Database
 from arena.contest.names import checked_name, skeleton
-from arena.contest.settings import ContestConfig, utc_now
+from arena.contest.settings import ContestConfig
 from arena.contest.tables import HostSession, Person, Session
+from arena.serving.clock import utc_now
+from arena.serving.database import Database
 from programs.errors import UsageError
 
 PERSON, ADMIN, CODE = "mlt_", "mla_", "mlj_"  # prefixes of the tokens of entrants and host, and of the join code

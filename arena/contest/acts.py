@@ -18,10 +18,11 @@ from arena.contest import arms
 from arena.contest.contest import Contest
 from arena.contest.lookup import find_entry
 from arena.contest.race import leaders_of
-from arena.contest.settings import Phase, utc_now
+from arena.contest.settings import Phase
 from arena.contest.standing import whole_board
 from arena.contest.stored import Announcement
 from arena.contest.tables import ENDED, Act, ContestEntry, state_label
+from arena.serving.clock import utc_now
 from arena.study import Study
 from programs.errors import Busy, UsageError
 from programs.ids import content_id

@@ -17,9 +17,9 @@ from analysis.verdict.standings import StandingRun, rank
 from analysis.wording import decimals, estimate, typical
 from arena.contest import arms
 from arena.contest.contest import Contest
-from arena.contest.settings import utc_now
 from arena.contest.stored import ArmColumns, BoardColumns, BoardFact, MeasuredRow, NamedEntry, RankedRow
 from arena.contest.tables import BoardRow, ContestEntry
+from arena.serving.clock import utc_now
 from arena.spend import spend_of
 from arena.study import Study
 from programs.ids import content_id

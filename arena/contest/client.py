@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
+from arena.serving.client import no_answer
 from programs.errors import (
     CredentialMissing,
     EnvironmentProblem,
@@ -75,17 +75,6 @@ class ContestClient:
             raise error_of(error.code, error.read(MOST_ANSWER)) from None
         except (urllib.error.URLError, OSError, ValueError) as error:
             raise no_answer(self.base, error, "is metaloop contest serve running there?") from None
-
-
-def bad_certificate(error: Exception) -> bool:
-    """Whether the host's certificate was refused, so that the same request fails again."""
-    return isinstance(getattr(error, "reason", error), ssl.SSLCertVerificationError)
-
-
-def no_answer(host: str, error: Exception, hint: str) -> EnvironmentProblem:
-    if bad_certificate(error):
-        hint = "for a certificate that the host has signed itself, get its file and set SSL_CERT_FILE=FILE"
-    return EnvironmentProblem(f"no answer from {host}: {getattr(error, 'reason', error)}", hint=hint)
 
 
 def refuse_other(version: str, host: str) -> None:

@@ -11,12 +11,12 @@ from typing import Any, cast
 from sqlalchemy.orm import Session as Connection
 
 from arena.contest.announced import headline
-from arena.contest.database import Database
 from arena.contest.queue import Costs
-from arena.contest.settings import BOARD_FILE, MARK, ContestConfig, Phase, is_export, utc_now
+from arena.contest.settings import BOARD_FILE, MARK, ContestConfig, Phase, is_export
 from arena.contest.stored import Announcement, StateFact
-from arena.contest.tables import ContestEntry, ContestFact
+from arena.contest.tables import ContestDatabase, ContestEntry, ContestFact
 from arena.scratch import secret_hash
+from arena.serving.clock import utc_now
 from arena.settings import StudyConfig
 from arena.setup import RunCost
 from programs.errors import Corrupt, UsageError
@@ -45,7 +45,7 @@ class Contest:
     folder: Path
     config: ContestConfig
     study: StudyConfig
-    database: Database
+    database: ContestDatabase
 
     @classmethod
     def open(cls, folder: Path) -> Contest:
@@ -60,7 +60,7 @@ class Contest:
         if secret_hash(study.streams) != config.secret_hash:
             hint = "restore study.toml from a copy"
             raise Corrupt(f"{folder}/study.toml: the secret does not match the hash in {MARK}", hint=hint)
-        database = Database(folder)
+        database = ContestDatabase(folder)
         if not database.path.is_file():
             raise Corrupt(f"{database.path} is missing", hint="restore it from a copy: it contains the entries")
         return cls(folder, config, study, database)

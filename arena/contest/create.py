@@ -10,11 +10,11 @@ from pathlib import Path
 
 from arena.contest import accounts
 from arena.contest.contest import Contest
-from arena.contest.database import Database
 from arena.contest.entries import store
 from arena.contest.race import MOST_LEADERS, looks_until
 from arena.contest.rules import rules_text
 from arena.contest.settings import MARK, RULES, ContestConfig, text_hash
+from arena.contest.tables import ContestDatabase
 from arena.scratch import secret_hash
 from arena.setup import RunCost, StudySetup
 from arena.study import Study
@@ -83,7 +83,7 @@ def create_contest(folder: Path, options: ContestOptions) -> NewContest:
     config = config_of(study, options)
     text = rules_text(config, study.config, study.task)
     (folder / RULES).write_text(text, encoding="utf-8")
-    database = Database(folder)
+    database = ContestDatabase(folder)
     database.create()
     admin, code = accounts.create_tokens(database)
     with database.write() as connection:

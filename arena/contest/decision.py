@@ -21,10 +21,10 @@ from arena.contest.entries import change
 from arena.contest.pace import ConfirmingRuns, not_in_race
 from arena.contest.race import ALPHA, Gains, Race, follow, leaders_of, runs_to_separate, scores_of
 from arena.contest.score import Scores
-from arena.contest.settings import utc_now
 from arena.contest.stored import Announcement, LeftOutEntry, MeasuredRow, RaceLoss
 from arena.contest.tables import BoardRow, ContestEntry
 from arena.measuring import settled_gains
+from arena.serving.clock import utc_now
 from arena.study import Study
 from arena.task_study import TaskStudy, tasks_of
 

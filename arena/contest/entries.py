@@ -13,8 +13,9 @@ from sqlalchemy.orm import Session as Connection
 
 from analysis.wording import many
 from arena.contest.lookup import find_entry
-from arena.contest.settings import ContestConfig, utc_now
+from arena.contest.settings import ContestConfig
 from arena.contest.tables import Act, ContestEntry, EntryParent, Person
+from arena.serving.clock import utc_now
 from programs.errors import MetaloopError, NotFound, UsageError
 from programs.evolved_for import EvolvedFor
 from programs.folder import from_zip

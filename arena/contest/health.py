@@ -17,9 +17,10 @@ from analysis.wording import duration, many
 from arena.contest.contest import Contest
 from arena.contest.plan import measured_plan
 from arena.contest.race import leaders_of
-from arena.contest.settings import Phase, utc_now
+from arena.contest.settings import Phase
 from arena.contest.standing import whole_board
 from arena.contest.tables import ENDED, Act, ContestEntry
+from arena.serving.clock import utc_now
 from arena.study import Study
 from programs.text import one_line
 

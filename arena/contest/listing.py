@@ -8,10 +8,9 @@ from pathlib import Path
 
 from sqlalchemy import select
 
-from arena.contest.database import Database
 from arena.contest.settings import MARK, is_export
 from arena.contest.stored import entry_label
-from arena.contest.tables import ContestEntry
+from arena.contest.tables import ContestDatabase, ContestEntry
 from programs.ids import content_id
 
 
@@ -22,7 +21,7 @@ def labels_by_arm(folder: Path, match_ids: Iterable[str]) -> dict[str, str]:
     if is_export(folder):
         rows = json.loads((folder / "entries.json").read_text(encoding="utf-8"))
     else:
-        with Database(folder).read() as connection:
+        with ContestDatabase(folder).read() as connection:
             rows = [{**e.named, "role": e.role} for e in connection.scalars(select(ContestEntry))]
     labels = {row["entry_id"]: entry_label(row["entrant"], row["name"]) for row in rows if row["role"] == "program"}
     return {content_id("a", match_id, entry): label for match_id in match_ids for entry, label in labels.items()}

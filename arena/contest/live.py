@@ -12,8 +12,8 @@ from pydantic import JsonValue
 from analysis.wording import duration, many, number
 from arena.contest.contest import Contest
 from arena.contest.entries import change
-from arena.contest.settings import utc_now
 from arena.contest.stored import RunProgress
+from arena.serving.clock import utc_now
 from inner_loop.events import Event, ExperimentEvent
 
 SECONDS = 0.5  # between two writes for one entry

@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable
 
 from arena.contest.contest import Contest
-from arena.contest.settings import utc_now
 from arena.jobs import ErrorRecord
+from arena.serving.clock import utc_now
 from arena.settings import StudyConfig
 from arena.study import Study
 from inner_loop.models.contract import Message, NoReply

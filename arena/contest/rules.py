@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.wording import duration, many
-from arena.contest.settings import ContestConfig, shown
+from arena.contest.settings import ContestConfig
+from arena.serving.clock import shown
 from programs.templates import jinja_environment
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
@@ -99,12 +99,3 @@ def is_export(folder: Path) -> bool:
 
 def text_hash(raw: bytes) -> str:
     return hashlib.sha256(raw).hexdigest()
-
-
-def utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
-def shown(moment: datetime | None) -> str:
-    """A time for people: to the second, with the suffix UTC."""
-    return "" if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -17,12 +17,12 @@ from sqlalchemy.orm import undefer
 
 from analysis.statistics import mean_interval
 from arena.contest.contest import Contest
-from arena.contest.database import Database
 from arena.contest.queue import forecast, in_line, turns
-from arena.contest.settings import utc_now
 from arena.contest.stored import BoardColumns, BoardFact, MeasuredRow, RunProgress
 from arena.contest.tables import BoardRow, ContestEntry, ContestFact, EntryChange
-from arena.contest.throttled_cache import ThrottledCache
+from arena.serving.clock import utc_now
+from arena.serving.database import Database
+from arena.serving.throttled_cache import ThrottledCache
 from arena.study import Study
 
 BY_TURNS = 500  # rows per query when all are read

@@ -26,13 +26,13 @@ from arena.contest.live import Live
 from arena.contest.pause import Pause, is_the_hosts
 from arena.contest.queue import ActiveRun, Waiting, in_line, next_of
 from arena.contest.results import run_result, store_result
-from arena.contest.settings import utc_now
 from arena.contest.similarity import SimilarityIndex
 from arena.contest.tables import ContestEntry
 from arena.executor import Executor
 from arena.jobs import ErrorRecord, JobResult, RunJob
 from arena.match import announce
 from arena.measuring import measure_baseline, run_gain, run_job, settle
+from arena.serving.clock import utc_now
 from arena.study import Study
 from arena.task_study import tasks_of
 from inner_loop.events import RunEndedEvent

@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from pydantic import JsonValue
 from sqlalchemy import (
     Connection,
-    DateTime,
-    Dialect,
     ForeignKey,
     Index,
     LargeBinary,
@@ -23,8 +21,9 @@ from sqlalchemy import (
     event,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
-from sqlalchemy.types import JSON, TypeDecorator
+from sqlalchemy.types import JSON
 
+from arena.contest.settings import DATABASE
 from arena.contest.stored import (
     STOCK,
     BoardColumns,
@@ -35,6 +34,7 @@ from arena.contest.stored import (
     SimilarEntry,
     entry_label,
 )
+from arena.serving.database import Database, Moment
 
 #: States of an entry. `queued`: lint passed, stored. `screening`: a short run that is not scored. `waiting`: screened.
 #: `running`: runs at full budget. `verified`: all of them measured. `failed`: no experiment of its screening succeeded.
@@ -46,19 +46,6 @@ ENDED = ("verified", "failed", "void")
 def state_label(state: str) -> str:
     """The state in words for readers: the gains on the board choose the leaders, so they are `measured`."""
     return "measured" if state == "verified" else state
-
-
-class Moment(TypeDecorator[datetime]):
-    """A time in UTC; SQLite drops the zone, this restores it."""
-
-    impl = DateTime
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        return value.astimezone(UTC).replace(tzinfo=None) if value else None
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        return value.replace(tzinfo=UTC) if value else None
 
 
 class ContestTable(DeclarativeBase):
@@ -227,3 +214,11 @@ class Course(ContestTable):
     def content(self) -> CourseContent:
         content: CourseContent = json.loads(zlib.decompress(self.body))
         return content
+
+
+class ContestDatabase(Database):
+    """The database of a contest."""
+
+    name = DATABASE
+    tables = ContestTable
+    facts = ContestFact

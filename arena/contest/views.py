@@ -17,7 +17,6 @@ from arena.contest.announced import digits_of, outcome, race_results
 from arena.contest.contest import Contest
 from arena.contest.entries import quota_used
 from arena.contest.pace import deciding, in_race, run_seconds
-from arena.contest.settings import utc_now
 from arena.contest.standing import (
     DIGITS,
     BoardViewRow,
@@ -49,6 +48,7 @@ from arena.contest.view_types import (
     Reached,
     SimilarRow,
 )
+from arena.serving.clock import utc_now
 from programs.errors import NotFound
 from trainer.cards.freshness import said
 

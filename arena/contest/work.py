@@ -7,34 +7,25 @@ from then on, and is given up after a few attempts.
 
 from __future__ import annotations
 
-import contextlib
-import os
-import sys
 import time
-from collections.abc import Callable
-from datetime import UTC, datetime
-from functools import partial
-from pathlib import Path
 from typing import TypeVar, cast
 
 from pydantic import JsonValue
-from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.ledger.events import AnnouncementEvent, ContestEvent
 from arena.contest.contest import Contest
 from arena.contest.decision import FinalRace, decided
-from arena.contest.health import LOG
 from arena.contest.pause import HOSTS, answers, unstop
-from arena.contest.settings import utc_now
 from arena.contest.steward import Say, Steward, end
 from arena.drain import Drained
 from arena.executor import Executor
 from arena.executors import executor_of
 from arena.jobs import ErrorRecord, MeasureJob
 from arena.run_archive import compact
+from arena.serving.clock import utc_now
+from arena.serving.process import as_process
 from arena.study import Study
-from programs.errors import Busy, MetaloopError
-from programs.text import one_line, wrapped
+from programs.errors import MetaloopError
 
 IDLE_SECONDS = 0.3
 MOST_BACK_OFF = 60.0
@@ -156,61 +147,6 @@ def healthy(study: Study, steward: Steward, say: Say) -> bool:
         say(f"the host cannot run experiments now: {error}")
         return False
     return result.measurements[0].status == "ok"
-
-
-def say_to_log(folder: Path, text: str) -> None:
-    """Write a line to stderr and to the log, the end of which is on the host page."""
-    print(wrapped(f"{datetime.now(UTC):%H:%M:%S} {one_line(text)}"), file=sys.stderr, flush=True)
-    with contextlib.suppress(OSError):  # the other writes report a full disk
-        (folder / LOG).parent.mkdir(exist_ok=True)
-        with open(folder / LOG, "a", encoding="utf-8") as log:
-            log.write(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {text}\n")
-
-
-def as_process(
-    opened: Callable[[Path], Opened], carry_on: Callable[[Opened, Say], None], waits: str, kept: str
-) -> None:
-    """The whole of a process that works on the folder ``sys.argv[1]``, after any other that does so has ended.
-
-    ``waits``: said while another one works. ``kept``: what an accident does not lose. It ends with the process whose
-    id is ``sys.argv[2]``, if there is one.
-    """
-    from trainer.inside.metering import die_with_parent
-
-    if sys.argv[2:]:
-        die_with_parent()
-        if os.getppid() != int(sys.argv[2]):
-            return
-    os.nice(NICE)
-    say = partial(say_to_log, Path(sys.argv[1]))
-    try:
-        _in_turn(opened(Path(sys.argv[1])), carry_on, say, waits)
-    except MetaloopError as error:  # process boundary: the host's log has the reason
-        say(f"stopped: {error.message}" + (f" ({error.hint})" if error.hint else ""))
-        raise SystemExit(error.exit_code) from None
-    except (OSError, SQLAlchemyError) as error:  # the disk is full, or the folder is gone
-        say(f"stopped: {in_words(error)} (repair the folder or free the disk; no accepted {kept} is lost)")
-        raise SystemExit(1) from None
-
-
-def _in_turn(project: Opened, carry_on: Callable[[Opened, Say], None], say: Say, waits: str) -> None:
-    waited = False
-    while True:
-        try:
-            carry_on(project, say)
-            return
-        except Busy:
-            if not waited:
-                say(f"another process {waits}; this server shows the pages and waits for it")
-            waited = True
-            time.sleep(BUSY_SECONDS)
-
-
-def in_words(error: Exception) -> str:
-    """An error of the operating system or the database in one line."""
-    if isinstance(error, OSError):
-        return f"{error.filename or 'a file'}: {error.strerror or error}"
-    return one_line(str(getattr(error, "orig", error)))
 
 
 if __name__ == "__main__":

@@ -15,8 +15,8 @@ from pydantic import JsonValue
 from typing_extensions import TypedDict  # pydantic refuses that of typing before Python 3.12
 
 from analysis.ledger.json_values import read_as
-from arena.contest.client import bad_certificate, no_answer
 from arena.home.signing import Signer
+from arena.serving.client import bad_certificate, no_answer
 from programs.errors import MetaloopError, NotFound, UsageError
 from trainer.user_files import private_folder
 

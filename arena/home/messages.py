@@ -17,12 +17,12 @@ from pydantic import JsonValue
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session as Connection
 
-from arena.contest.settings import utc_now
 from arena.home import policy
 from arena.home.checks import bare_texts, checked_files, normal_form
 from arena.home.project import Project
 from arena.home.signing import Body, SignedMessage, Signer, read_message, sealed
 from arena.home.tables import OPEN, BlockRow, ProposalRow, RunLease, Volunteer
+from arena.serving.clock import utc_now
 from programs.errors import NotFound, UsageError
 from programs.ids import content_id
 from programs.text import one_line

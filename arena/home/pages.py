@@ -17,14 +17,14 @@ from sqlalchemy import func, select
 
 from analysis import wording
 from analysis.wording import decimals, many, number, tick_step
-from arena.contest.web.events import Changes, State
-from arena.contest.web.limits import client_of
-from arena.contest.web.render import cell
-from arena.contest.web.static_files import static_routes
 from arena.home.project import Project
 from arena.home.results import BlockSummary, ProgramResult, ProjectState, state_of
 from arena.home.tables import BlockRow, Pair, ProposalRow, RunLease, Volunteer
+from arena.serving.events import Changes, State
+from arena.serving.limits import client_of
+from arena.serving.static_files import static_routes
 from programs.templates import jinja_environment
+from programs.text import cell
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -8,14 +8,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import cast
 
-from arena.contest.create import refuse_taken
-from arena.contest.settings import utc_now
 from arena.home.bundle import Bundle, pack, refuse_unfit
 from arena.home.chain import Chain
 from arena.home.signing import Signer
 from arena.home.tables import BlockRow, ProjectDatabase
+from arena.serving.clock import utc_now
 from arena.settings import StudyConfig
-from arena.setup import StudySetup
+from arena.setup import StudySetup, require_free
 from arena.study import Study
 from programs.errors import NotFound, OtherVersion
 from programs.program import Program
@@ -41,7 +40,7 @@ class Project:
         Raises UsageError for a folder that is taken, or a task that strangers cannot search.
         """
         refuse_unfit(setup.task)
-        refuse_taken(folder)
+        require_free(folder)
         study = Study.create(folder, setup)
         made = cls(folder, study.config, ProjectDatabase(folder), Chain(folder / MAIN))
         made.database.create()

@@ -20,7 +20,6 @@ from sqlalchemy.orm import Session as Connection
 from analysis.ledger.events import BaselineEvent, MatchEndedEvent, VerificationEvent
 from analysis.ledger.json_values import strictly
 from arena.arms import Entry, Match, enter
-from arena.contest.settings import utc_now
 from arena.executor import Executor
 from arena.home import policy
 from arena.home.checks import source_of
@@ -28,6 +27,7 @@ from arena.home.project import Project
 from arena.home.tables import BlockRow, Pair, ProposalRow, RunLease, Volunteer
 from arena.jobs import MeasureJob, Measurement
 from arena.match import announcement
+from arena.serving.clock import utc_now
 from arena.study import Study
 from arena.task_study import TaskStudy
 from inner_loop.events import (

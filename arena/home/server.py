@@ -11,16 +11,16 @@ from pathlib import Path
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 
-from arena.contest.intake import Intake
-from arena.contest.serve import Keeper, listen
-from arena.contest.web.limits import BodyLimit, Rate, client_of
-from arena.contest.web.security import HeadAsGet, SafeHeaders, WellFormed
 from arena.home.client import ProjectAbout
 from arena.home.messages import MessageHost, main_block
 from arena.home.pages import changes_of, page_routes
 from arena.home.project import KEY, Project
 from arena.home.results import ProjectState, state_of
 from arena.home.signing import MOST_BODY, Signer
+from arena.serving.headers import HeadAsGet, SafeHeaders, WellFormed
+from arena.serving.intake import Intake
+from arena.serving.limits import BodyLimit, Rate, client_of
+from arena.serving.process import Keeper, listen
 from programs.errors import MetaloopError, NotFound
 
 Say = Callable[[str], None]
@@ -102,8 +102,8 @@ def serve(
     folder: Path, host: str, port: int, say: Say, started: Callable[[str], None], proxies: str | None = None
 ) -> None:
     """Serve until Ctrl-C or SIGTERM. ``started`` is called with the URL. A kill loses no accepted message."""
-    from arena.contest.serve import address, terminated, trusted
-    from arena.contest.web.wire import Server, configured
+    from arena.serving.process import address, terminated, trusted
+    from arena.serving.wire import Server, configured
 
     project = Project.open(folder)
     config = configured(create_app(project), trusted(proxies), say)

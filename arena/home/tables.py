@@ -9,8 +9,7 @@ from sqlalchemy import ForeignKey, LargeBinary
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import JSON
 
-from arena.contest.database import Database
-from arena.contest.tables import Moment
+from arena.serving.database import Database, Moment
 
 #: States of a proposal. `sealed`: its hash is known. `waiting`: shown, passed the cheap checks. `verifying`: pairs are
 #: measured. `merged`, `void`: a block, or one no longer. `hopeless`: its test ended. `refused`: a check failed.

@@ -16,7 +16,6 @@ from sqlalchemy.orm import Session as Connection
 
 from analysis.ledger import state_of
 from analysis.ledger.events import BlockEvent, PairEvent
-from arena.contest.settings import utc_now
 from arena.executor import Executor
 from arena.home import policy
 from arena.home.chain import Trailers, Voided
@@ -28,6 +27,7 @@ from arena.home.recording import RunRecorder, totals
 from arena.home.tables import BlockRow, Pair, ProposalRow, RunLease, Volunteer
 from arena.home.voiding import again, enter_void, void
 from arena.jobs import MeasureJob, Measurement
+from arena.serving.clock import utc_now
 from arena.study import Study
 from trainer.streams import Stream
 

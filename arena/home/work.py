@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import time
 
-from arena.contest.settings import utc_now
-from arena.contest.work import as_process
 from arena.drain import Drained
 from arena.executors import executor_of
 from arena.home.project import Project
 from arena.home.verifying import Say, Verifier
+from arena.serving.clock import utc_now
+from arena.serving.process import as_process
 from arena.study import Study
 
 IDLE_SECONDS = 0.3

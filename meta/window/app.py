@@ -21,14 +21,14 @@ import analysis
 from analysis import wording
 from analysis.study import read_study
 from analysis.trust import gain_name
-from arena.contest import web as contest_web
-from arena.contest.web.security import HEADERS
+from arena import serving
+from arena.serving.headers import HEADERS
 from meta.window import records, words
 from meta.window.studies import FollowedStudy, Studies
 from programs.errors import MetaloopError, NotFound
 from programs.templates import jinja_environment
 
-HERE, CONTEST = Path(__file__).parent, Path(contest_web.__file__).parent
+HERE, CONTEST = Path(__file__).parent, Path(serving.__file__).parent
 COOKIE = "metaloop_window"
 LOOK_SECONDS, SILENCE_SECONDS = 0.25, 15.0
 STATIC = {"window.js": "text/javascript", "icon.svg": "image/svg+xml"}

@@ -26,7 +26,7 @@ from arena.contest.views import (
     queue_view,
 )
 from arena.contest.web.host import Host
-from arena.contest.web.limits import HEAVY, Chosen, EntryId, Limit, Offset
+from arena.serving.limits import HEAVY, Chosen, EntryId, Limit, Offset
 
 CSV_ROWS = 200  # rows per chunk
 

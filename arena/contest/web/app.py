@@ -23,10 +23,11 @@ from arena.contest.web.entry import entry_routes
 from arena.contest.web.forms import form_routes
 from arena.contest.web.host import Host, RateLimits, bearer
 from arena.contest.web.hosting import hosting_routes
-from arena.contest.web.limits import TOO_LARGE, BodyLimit
 from arena.contest.web.pages import page_routes, show
-from arena.contest.web.security import ApiVersion, HeadAsGet, SafeHeaders, WellFormed
+from arena.contest.web.security import ApiVersion
 from arena.contest.web.write import write_routes
+from arena.serving.headers import HeadAsGet, SafeHeaders, WellFormed
+from arena.serving.limits import TOO_LARGE, BodyLimit
 from programs.errors import NotFound, UsageError
 from programs.text import one_line
 

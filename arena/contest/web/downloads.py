@@ -21,8 +21,8 @@ from arena.contest.standing import whole_board
 from arena.contest.tables import ContestEntry, Course, EntryParent
 from arena.contest.web.api import csv_parts
 from arena.contest.web.host import Host
-from arena.contest.web.limits import EntryId, Rate, Word
 from arena.contest.web.pages import show
+from arena.serving.limits import EntryId, Rate, Word
 from programs.text import word_list
 
 TableRow = dict[str, JsonValue]

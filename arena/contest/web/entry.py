@@ -17,8 +17,8 @@ from arena.contest.view_types import EntryView
 from arena.contest.web.changes import BaseText, Change, between
 from arena.contest.web.curve import Curve, curve
 from arena.contest.web.host import Host
-from arena.contest.web.limits import Chosen, EntryId
 from arena.contest.web.pages import MARKDOWN, show
+from arena.serving.limits import Chosen, EntryId
 from programs.file_set import is_document
 from programs.front_matter import locate
 

@@ -15,9 +15,9 @@ from starlette.datastructures import UploadFile
 from arena.contest import accounts, views
 from arena.contest.entries import NotTaken
 from arena.contest.web.host import Host
-from arena.contest.web.limits import HEAVY
 from arena.contest.web.pages import show
 from arena.contest.web.security import HOSTING, SESSION, form_is_ours, remember
+from arena.serving.limits import HEAVY
 from programs.errors import UsageError
 
 FIELDS, FILES = 8, 1  # the most that a form of ours has

@@ -13,13 +13,13 @@ from arena.contest import accounts
 from arena.contest.accounts import AccessRefused
 from arena.contest.contest import Contest
 from arena.contest.entries import Accepted, checked, enter
-from arena.contest.intake import Intake
 from arena.contest.standing import version
 from arena.contest.tables import ContestEntry, Person
 from arena.contest.views import entry_of, may_read
-from arena.contest.web.events import Changes
-from arena.contest.web.limits import Rate, client_of
 from arena.contest.web.security import HOSTING, SESSION
+from arena.serving.events import Changes
+from arena.serving.intake import Intake
+from arena.serving.limits import Rate, client_of
 from trainer.task import Task
 from trainer.values.conditional import unread
 

@@ -22,9 +22,9 @@ from arena.contest.tables import Act
 from arena.contest.views import host_rows, plain
 from arena.contest.web.forms import Posted, field, posted
 from arena.contest.web.host import Host
-from arena.contest.web.limits import IN_A_FORM, EntryId
 from arena.contest.web.pages import show
 from arena.contest.web.security import HOSTING, remember
+from arena.serving.limits import IN_A_FORM, EntryId
 from programs.errors import NotFound, UsageError
 
 Done = Callable[[Posted], object]

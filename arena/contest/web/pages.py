@@ -14,11 +14,12 @@ from arena.contest.settings import RULES
 from arena.contest.standing import RowRange
 from arena.contest.web.card import as_png, winners_card
 from arena.contest.web.host import Host
-from arena.contest.web.limits import Chosen, PageNumber, client_of
 from arena.contest.web.markdown import to_html
 from arena.contest.web.render import page
-from arena.contest.web.security import CARD_POLICY, POLICY, SESSION, VISITOR, form_token, remember, visitor_of
-from arena.contest.web.static_files import static_routes
+from arena.contest.web.security import SESSION, VISITOR, form_token, remember, visitor_of
+from arena.serving.headers import CARD_POLICY, POLICY
+from arena.serving.limits import Chosen, PageNumber, client_of
+from arena.serving.static_files import static_routes
 
 MARKDOWN = "text/markdown; charset=utf-8"
 VARY = "accept, authorization, cookie, host"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from analysis.wording import many, number, ranks
-from arena.contest.settings import shown
 from arena.contest.stored import STOCK, arm_label, entry_label
 from arena.contest.tables import state_label
 from arena.contest.view_types import BoardView, ContestView, EntryView
+from arena.serving.clock import shown
 
 CONTROLS = 2  # stock's two arms
 

@@ -19,14 +19,14 @@ from arena.contest.announced import race_results, secret_check, sentences
 from arena.contest.health import queue_words
 from arena.contest.live import progress_of
 from arena.contest.pace import progress_line
-from arena.contest.settings import shown
 from arena.contest.stored import BoardColumns, arm_label, entry_label
 from arena.contest.tables import state_label
 from arena.contest.view_types import QueueRow
 from arena.contest.web.card import can_draw
 from arena.contest.web.previews import board_preview, entry_preview
+from arena.serving.clock import shown
 from programs.templates import jinja_environment
-from programs.text import one_line
+from programs.text import cell
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -109,18 +109,6 @@ def unbroken(sentence: str) -> str:
     return re.sub(
         r"(?<=\d) (?=(?:s|min|h|d)\b)|(?<= min) (?=\d)|(?<= h) (?=\d)|(?<= d) (?=\d)", "\N{NO-BREAK SPACE}", sentence
     )
-
-
-def cell(text: object) -> str:
-    """Untrusted text for markdown: one line, nothing that ends a cell of a table or begins markup."""
-    return "".join(f"\\{c}" if c in r"\`*_{}[]<>()#+!|~" else c for c in one_line(str(text)))
-
-
-def fenced(text: str, language: str = "markdown") -> str:
-    """Untrusted text as a code block that it cannot end: the fence is longer than any in the text."""
-    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
-    fence = "`" * max(3, longest + 1)
-    return f"{fence}{language}\n{text.rstrip()}\n{fence}"
 
 
 class PlotScale:

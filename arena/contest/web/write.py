@@ -17,8 +17,8 @@ from arena.contest.tables import Person
 from arena.contest.views import entry_labels
 from arena.contest.web.forms import echoed, parent_field, posted
 from arena.contest.web.host import Host
-from arena.contest.web.limits import HEAVY, Chosen
 from arena.contest.web.pages import show
+from arena.serving.limits import HEAVY, Chosen
 from inner_loop.behaviour import resolved_ideas, with_patches
 from programs.charter import Charter
 from programs.errors import UsageError

@@ -140,7 +140,7 @@ def show_plan(out: Output, plan: ClosePlan, source: str, options: ContestOptions
 
 def plan_rows(plan: ClosePlan, source: str, options: ContestOptions, expected: int | None) -> list[Row]:
     """What is planned, and what a run, an entry and the close cost, in device time and by the clock."""
-    from arena.contest.settings import shown
+    from arena.serving.clock import shown
 
     entry, workers = options.runs * options.run_seconds, options.workers
     usual, most = plan.seconds(options.run_seconds)

@@ -64,7 +64,7 @@ def close(
 def request_close(contest: Contest, early: str | None, yes: bool) -> None:
     """Record the request; the process that works on the contest carries it out. Raises UsageError if it is early, or
     ``early`` and not confirmed."""
-    from arena.contest.settings import shown
+    from arena.serving.clock import shown
 
     if contest.phase() in ("upcoming", "open"):
         if not early:

@@ -31,8 +31,8 @@ def ui(
     Only this machine can reach it, and only with the token in the address."""
     import uvicorn
 
-    from arena.contest.serve import listen
-    from arena.contest.web.wire import configured
+    from arena.serving.process import listen
+    from arena.serving.wire import configured
     from meta.window.app import create_app
     from meta.window.studies import Studies
 

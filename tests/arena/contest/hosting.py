@@ -19,8 +19,8 @@ from urllib.parse import urlencode
 
 from arena.contest.contest import Contest
 from arena.contest.create import ContestOptions, NewContest, create_contest
-from arena.contest.settings import utc_now
 from arena.contest.web.host import RateLimits
+from arena.serving.clock import utc_now
 from trainer.task import Task
 from trainer.variants import init_simulated
 
@@ -136,9 +136,9 @@ def served(
     say: Callable[[str], None] | None = None,
 ) -> Iterator[int]:
     """The pages alone, without the queue's process; yields the port."""
-    from arena.contest.serve import listen
     from arena.contest.web.app import create_app
-    from arena.contest.web.wire import Server, configured
+    from arena.serving.process import listen
+    from arena.serving.wire import Server, configured
 
     listening = listen("127.0.0.1", 0)
     app = create_app(contest, limits)

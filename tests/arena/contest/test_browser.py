@@ -10,10 +10,10 @@ import pytest
 from arena.contest import accounts
 from arena.contest.contest import Contest
 from arena.contest.entries import accept, change
-from arena.contest.settings import utc_now
 from arena.contest.tables import ContestEntry
 from arena.contest.views import board_view
 from arena.contest.work import carry_on
+from arena.serving.clock import utc_now
 from programs.shelf import starter
 from tests.analysis.report.browser import Browser, found, hidden_and_back
 from tests.arena.contest.hosting import founded, served

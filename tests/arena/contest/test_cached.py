@@ -11,8 +11,8 @@ from datetime import timedelta
 import pytest
 
 from arena.contest.contest import Contest
-from arena.contest.settings import utc_now
 from arena.contest.web import cached
+from arena.serving.clock import utc_now
 from programs.shelf import starter
 from tests.arena.contest.hosting import Browser, founded, joined, served
 

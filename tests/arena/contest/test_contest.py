@@ -17,10 +17,10 @@ from arena.contest.contest import Contest
 from arena.contest.create import create_contest
 from arena.contest.entries import NotOpen, NotTaken, QuotaSpent, accept, checked, enter
 from arena.contest.serve import serve
-from arena.contest.settings import utc_now
 from arena.contest.standing import version
 from arena.contest.tables import ContestEntry, HostSession, Session
 from arena.contest.views import entry_of, entry_view, may_read
+from arena.serving.clock import utc_now
 from programs.errors import Corrupt, UsageError
 from programs.evolved_for import EvolvedFor, with_label
 from programs.shelf import starter

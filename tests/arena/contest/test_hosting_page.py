@@ -11,8 +11,8 @@ import pytest
 
 from arena.contest.entries import change
 from arena.contest.plan import measured_plan
-from arena.contest.settings import utc_now
 from arena.contest.tables import BoardRow, ContestEntry
+from arena.serving.clock import utc_now
 from arena.study import Study
 from meta.cli.main import run
 from tests.arena.contest.hosting import Answer, Browser, founded, joined, served

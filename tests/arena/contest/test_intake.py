@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session as Connection
 
 from arena.contest import accounts
 from arena.contest.entries import Accepted, checked, enter
-from arena.contest.intake import Intake
+from arena.serving.intake import Intake
 from programs.shelf import starter
 from tests.arena.contest.hosting import founded
 

@@ -25,7 +25,8 @@ from arena.contest.steward import Steward
 from arena.contest.stored import Announcement
 from arena.contest.tables import ContestEntry
 from arena.contest.views import board_view, entry_of, entry_view, queue_view
-from arena.contest.work import as_process, carry_on
+from arena.contest.work import carry_on
+from arena.serving.process import as_process
 from arena.study import Study
 from meta.cli.contests.contest_host import follow, remaining
 from meta.cli.main import run
@@ -183,7 +184,7 @@ def test_a_second_process_waits_for_its_turn_and_a_close_follows_what_the_first_
 ) -> None:
     contest, turns = founded(tmp_path).contest, iter((False, False, True) * 2)
     monkeypatch.setattr("sys.argv", ["work", str(contest.folder)])
-    monkeypatch.setattr("arena.contest.work.BUSY_SECONDS", 0.0)
+    monkeypatch.setattr("arena.serving.process.BUSY_SECONDS", 0.0)
     monkeypatch.setattr("meta.cli.contests.contest_host.LOOK_SECONDS", 0.0)
 
     def taken(*_: object, **__: object) -> None:

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from arena.contest.entries import change
-from arena.contest.serve import address, clock_problems, listen, trusted, warning
-from arena.contest.settings import utc_now
+from arena.contest.serve import clock_problems, warning
 from arena.contest.tables import ContestEntry
+from arena.serving.clock import utc_now
+from arena.serving.process import address, listen, trusted
 from programs.errors import EnvironmentProblem, UsageError
 from tests.arena.contest.hosting import Browser, founded, joined, served
 

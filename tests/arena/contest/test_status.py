@@ -15,8 +15,8 @@ from rich.console import Console
 
 from analysis.wording import duration
 from arena.contest.entries import change
-from arena.contest.settings import utc_now
 from arena.contest.tables import ContestEntry
+from arena.serving.clock import utc_now
 from meta.cli.contests.contest_entrant import columns, of_folder, show, shown
 from meta.cli.main import run
 from meta.cli.output import Column, Output, Row, table

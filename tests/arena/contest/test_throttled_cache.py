@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from arena.contest import throttled_cache
-from arena.contest.throttled_cache import ThrottledCache
+from arena.serving import throttled_cache
+from arena.serving.throttled_cache import ThrottledCache
 
 
 def test_what_is_slow_is_computed_seldom_and_what_is_quick_at_each_change(monkeypatch: pytest.MonkeyPatch) -> None:

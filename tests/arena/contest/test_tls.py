@@ -15,10 +15,10 @@ from types import SimpleNamespace
 import pytest
 
 from arena.contest.client import ContestClient
-from arena.contest.web import wire
 from arena.contest.web.host import RateLimits
-from arena.contest.web.limits import Rate
 from arena.home.client import HostClient, Unreachable
+from arena.serving import wire
+from arena.serving.limits import Rate
 from programs.errors import EnvironmentProblem
 from tests.arena.contest.hosting import Browser, founded, served
 from tests.serving import serving

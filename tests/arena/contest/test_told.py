@@ -17,10 +17,11 @@ import pytest
 from arena.contest import acts, pace, removal
 from arena.contest.entries import change
 from arena.contest.export import export
-from arena.contest.settings import utc_now
 from arena.contest.stored import arm_label
 from arena.contest.views import board_view
-from arena.contest.work import carry_on, say_to_log
+from arena.contest.work import carry_on
+from arena.serving.clock import utc_now
+from arena.serving.process import say_to_log
 from meta.cli.contests import contest_host
 from meta.cli.main import run
 from programs.errors import UsageError

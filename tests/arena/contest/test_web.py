@@ -17,9 +17,9 @@ from starlette.applications import Starlette
 
 from arena.contest.client import API, API_HEADER, ContestClient, RequestRejected, refuse_other
 from arena.contest.create import NewContest
-from arena.contest.settings import utc_now
 from arena.contest.web.host import RateLimits
-from arena.contest.web.limits import LINGER_BYTES, MOST_BODY, BodyLimit, Rate
+from arena.serving.clock import utc_now
+from arena.serving.limits import LINGER_BYTES, MOST_BODY, BodyLimit, Rate
 from programs.errors import NotComparable
 from programs.program import Program
 from programs.shelf import starter

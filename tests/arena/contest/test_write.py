@@ -16,7 +16,7 @@ from arena.contest.entries import NotTaken, change, parent_of, store
 from arena.contest.example import edits_of, other_value
 from arena.contest.tables import ContestEntry
 from arena.contest.web.host import RateLimits
-from arena.contest.web.limits import Rate
+from arena.serving.limits import Rate
 from meta.cli.main import run
 from programs.program import Program
 from programs.shelf import starter

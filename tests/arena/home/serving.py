@@ -12,10 +12,10 @@ from contextlib import contextmanager
 
 import uvicorn
 
-from arena.contest.web.limits import Rate
-from arena.contest.web.wire import Server
 from arena.home.project import Project
 from arena.home.server import create_app
+from arena.serving.limits import Rate
+from arena.serving.wire import Server
 
 
 @contextmanager

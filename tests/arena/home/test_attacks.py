@@ -21,8 +21,6 @@ import tomli_w
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from arena import sandbox
-from arena.contest.settings import utc_now
-from arena.contest.web.limits import Rate
 from arena.home.bundle import Bundle, RunWork, unpack
 from arena.home.client import HostClient, LeaseFile, VolunteerFolder
 from arena.home.messages import MessageHost
@@ -32,6 +30,8 @@ from arena.home.server import create_app
 from arena.home.signing import Signer, read_message, sealed
 from arena.home.tables import ProposalRow, RunLease, Volunteer
 from arena.home.volunteer import Limits, VolunteerSession
+from arena.serving.clock import utc_now
+from arena.serving.limits import Rate
 from programs.errors import MetaloopError, UsageError
 from programs.shelf import starter
 from tests.arena.home.clients import Client, better, states, work

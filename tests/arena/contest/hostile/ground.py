@@ -15,7 +15,7 @@ from sqlalchemy import func, select
 from arena.contest.create import NewContest
 from arena.contest.tables import ContestEntry, Person
 from arena.contest.web.host import RateLimits
-from arena.contest.web.limits import Rate
+from arena.serving.limits import Rate
 from tests.arena.contest.hosting import Answer, Browser, founded, joined, served
 
 MANY = 100_000

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, update
 
-from arena.contest.settings import utc_now
 from arena.contest.tables import ContestEntry, Session
-from arena.contest.web import events, limits, wire
 from arena.contest.web.host import RateLimits
-from arena.contest.web.limits import MOST_BODY, Rate
+from arena.serving import events, limits, wire
+from arena.serving.clock import utc_now
+from arena.serving.limits import MOST_BODY, Rate
 from tests.arena.contest.hostile.attacks import SECONDS, mark, said
 from tests.arena.contest.hostile.ground import HONEST, MANY, Ground, ground_in, unlimited
 from tests.arena.contest.hosting import Answer, Browser, founded, joined, served
@@ -147,7 +147,7 @@ def test_tokens_cannot_be_tried_out(tmp_path: Path) -> None:
 def test_a_network_of_addresses_is_one_client() -> None:
     from starlette.requests import Request
 
-    from arena.contest.web.limits import client_of
+    from arena.serving.limits import client_of
 
     def of(address: str) -> str:
         return client_of(Request({"type": "http", "headers": [], "client": (address, 1)}))

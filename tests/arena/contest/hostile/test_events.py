@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from arena.contest.web import events
-from arena.contest.web.events import Changes
+from arena.serving import events
+from arena.serving.events import Changes
 
 
 @pytest.mark.parametrize("failures", [1, 3])

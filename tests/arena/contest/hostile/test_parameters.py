@@ -15,7 +15,7 @@ from fastapi.routing import APIRoute
 
 import arena.contest.web
 from arena.contest.web.app import create_app
-from arena.contest.web.limits import MOST_NUMBER
+from arena.serving.limits import MOST_NUMBER
 from tests.arena.contest.hostile.attacks import mark
 from tests.arena.contest.hostile.ground import Ground, proof_in, unlimited
 from tests.arena.contest.hosting import Answer, Browser

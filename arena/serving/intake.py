@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy.orm import Session as Connection
 
-from arena.contest.database import Database
+from arena.serving.database import Database
 
 T = TypeVar("T")
 MOST = 64  # requests per transaction

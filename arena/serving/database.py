@@ -1,32 +1,47 @@
-"""The database of a contest or project: SQLite in WAL mode, synced at every commit: what is accepted is durable."""
+"""A database: SQLite in WAL mode, synced at every commit: what is accepted is durable."""
 
 from __future__ import annotations
 
 import fcntl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from pydantic import JsonValue
-from sqlalchemy import create_engine, event
+from sqlalchemy import DateTime, Dialect, create_engine, event
 from sqlalchemy.orm import DeclarativeBase, sessionmaker
 from sqlalchemy.orm import Session as Connection
+from sqlalchemy.types import TypeDecorator
 
-from arena.contest.settings import DATABASE, utc_now
-from arena.contest.tables import ContestFact, ContestTable
+from arena.serving.clock import utc_now
 from trainer.user_files import write_private
 
 AT_ONCE = 100  # rows per transaction, because other writers wait
 WAIT_SECONDS = 30  # for another writer's transaction
 
 
-class Database:
-    """Opens connections to one file; processes and threads may share it."""
+class Moment(TypeDecorator[datetime]):
+    """A time in UTC; SQLite drops the zone, this restores it."""
 
-    name = DATABASE
-    tables: type[DeclarativeBase] = ContestTable
-    facts: type[Any] = ContestFact
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return value.astimezone(UTC).replace(tzinfo=None) if value else None
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return value.replace(tzinfo=UTC) if value else None
+
+
+class Database:
+    """Opens connections to one file; processes and threads may share it. A subclass has its ``name``, the base class of
+    its ``tables``, and the table of its ``facts``, named values of the whole."""
+
+    name: str
+    tables: type[DeclarativeBase]
+    facts: type[Any]
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / self.name

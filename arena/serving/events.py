@@ -9,7 +9,7 @@ import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 
-from arena.contest.settings import utc_now
+from arena.serving.clock import utc_now
 
 LOOK_SECONDS = 1.0  # between two polls of the database, for all readers together
 SILENCE_SECONDS = 15.0  # after which a comment keeps the connection open
