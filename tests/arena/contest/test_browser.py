@@ -312,7 +312,7 @@ def another_account(browser: Browser, base: str) -> None:
     submit(browser, "/join", "document.querySelector('pre')?.textContent.startsWith('mlt_')", name="Eve")
     for path in ("/join", "/", "/me"):
         until(browser, "document.readyState === 'complete'")
-        browser.value("history.back()")
+        browser.value("setTimeout(() => history.back())")  # which ends the context that is asked
         until(browser, f"location.pathname === '{path}'")
     until(browser, "document.querySelector('header')?.innerText.includes('Me (Eve)')")
     settled(browser)
@@ -338,7 +338,7 @@ def test_a_rejected_text_is_corrected_and_found_again(tmp_path: Path) -> None:
         until(browser, f"{told}.includes('Can be submitted') && !document.querySelector('#rejected')")
         browser.value("document.querySelector('nav [href=\"/rules\"]').click()")
         until(browser, "location.pathname === '/rules'")
-        browser.value("history.back()")
+        browser.value("setTimeout(() => history.back())")  # which ends the context that is asked
         until(browser, f"{box}?.value === {good!r} && {told}.includes('Can be submitted')")
         until(browser, "!document.querySelector('#rejected')")
         go(browser, f"{base}/write")
@@ -348,7 +348,7 @@ def test_a_rejected_text_is_corrected_and_found_again(tmp_path: Path) -> None:
         browser.value("document.querySelector('button:not([formaction], [type])').click()")
         until(browser, "location.pathname.startsWith('/entry/')")
         settled(browser)
-        browser.value("history.back()")
+        browser.value("setTimeout(() => history.back())")  # which ends the context that is asked
         until(browser, "document.querySelector('#mine')?.parentElement.textContent.includes('Mia: wide')")
         go(browser, f"{base}/me", 360)
         submit(browser, "/enter", "document.querySelector('#rejected') !== null", text=faulty)
@@ -356,7 +356,7 @@ def test_a_rejected_text_is_corrected_and_found_again(tmp_path: Path) -> None:
         browser.value("document.querySelector('button:not([formaction], [type])').click()")
         until(browser, "location.pathname.startsWith('/entry/')")
         settled(browser)
-        browser.value("history.back()")
+        browser.value("setTimeout(() => history.back())")  # which ends the context that is asked
         until(browser, "location.pathname === '/enter'")
         settled(browser)
         assert browser.value("Object.keys(localStorage).length") == 0  # what was stored since is not a draft again
