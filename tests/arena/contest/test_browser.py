@@ -241,7 +241,7 @@ def read(contest: Contest, port: int, browser: Browser) -> None:
     folded = "[...document.querySelectorAll('main .lead')].find((one) => one.textContent.includes('entered twice'))"
     assert not browser.value(f"{folded}.checkVisibility()")  # of the board, which was opened last
     for path, first, most_top, most in (
-        (f"/entry/{entry}", "#text + .program", 2600, 4800),
+        (f"/entry/{entry}", "#text + .program", 1600, 4000),
         ("/write", "#text", 1480, 2500),
     ):
         go(browser, base + path, 360)
