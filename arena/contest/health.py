@@ -15,7 +15,7 @@ from sqlalchemy import func, select
 
 from analysis.wording import duration, many
 from arena.contest.contest import Contest
-from arena.contest.plan import measured_plan
+from arena.contest.plan import measured_power
 from arena.contest.race import leaders_of
 from arena.contest.settings import Phase
 from arena.contest.standing import whole_board
@@ -47,9 +47,7 @@ class QueueHealth(TypedDict):
     ledger_bytes: int
     load: float
     log: list[str]
-    outlook: (
-        str  # what the noise of the runs so far makes of the close; empty before it is known, and from the close on
-    )
+    power: float | None  # `plan.measured_power`, from ten runs on and until the close
     problems: NotRequired[list[str]]
 
 
@@ -78,7 +76,7 @@ def health(contest: Contest) -> QueueHealth:
         "ledger_bytes": _size(contest.folder / "ledger"),
         "load": round(os.getloadavg()[0], 2),
         "log": tail(contest.folder / LOG),
-        "outlook": outlook(contest),
+        "power": power(contest),
     }
     return {**report, "problems": problems(report, contest.folder)}
 
@@ -94,13 +92,11 @@ def queue_words(report: QueueHealth) -> str:
     return f"not running{seen}"
 
 
-def outlook(contest: Contest) -> str:
-    """`plan.measured_plan` of the contest."""
+def power(contest: Contest) -> float | None:
     if contest.phase() not in ("open", "closing"):
-        return ""
+        return None
     rows = list(whole_board(contest))
-    plan = measured_plan(rows, contest.config.confirm_runs, len(leaders_of(rows, contest.config.most_leaders)))
-    return plan
+    return measured_power(rows, contest.config.confirm_runs, len(leaders_of(rows, contest.config.most_leaders)))
 
 
 def left(contest: Contest) -> int:

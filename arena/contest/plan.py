@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 RATIO, POWER, NOISE = 1.3, 0.8, 0.33
 REPLICATES, SEED = 400, 1
-RATIOS = (RATIO, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0, 5.0)
 LEAST_FREEDOM = 10  # degrees, of a measured SD
 SIZES = (8, 12, 16, 20, 24, 32, 40, 48, 56, 64, 72, 80, 96, 112, 128, 160, 192, 256)
 
@@ -85,44 +84,15 @@ def typical_sd(rows: Sequence[BoardColumns]) -> tuple[float, int]:
     return math.sqrt(median(variances)) if variances else math.nan, sum(freedom for _, freedom in sampled)
 
 
-def measured_plan(rows: Sequence[BoardColumns], runs: int, leaders: int) -> str:
-    """What the noise of the board's runs makes of a close with ``runs`` runs of a leader, in words, or from when on it
-    is known. ``rows``: the board; ``leaders``: how many it has now."""
+def measured_power(rows: Sequence[BoardColumns], runs: int, leaders: int) -> float | None:
+    """Share of closes, simulated with the noise of the board's runs, that name an entry that gains RATIO times as much
+    as ``leaders`` - 1 others; None before the noise is known. ``runs``: most of a leader."""
     sd, freedom = typical_sd(rows)
     gain = fmean(row["gain"] for row in rows) if rows else 0.0
-    measured = many(sum(row["n"] for row in rows), "measured run")
-    if freedom < LEAST_FREEDOM:
-        return (
-            "How well the close can separate the leaders is not known yet. It depends on how much the runs of an entry "
-            f"differ. To measure that takes {LEAST_FREEDOM} runs, not counting the first one of each entry and of each "
-            f"arm of stock. So far there {'is' if freedom == 1 else 'are'} {freedom} ({measured} in all)."
-        )
-    if gain <= 0:
-        return (
-            "How well the close can separate the leaders is not known: "
-            f"over {measured}, the average gain of all entries is not above 0."
-        )
-    noise = sd / gain
-    near = round(round(noise / 0.05) * 0.05, 2)  # is simulated once, although the noise changes with every run
-    said = (
-        f"In the {many(sum(row['n'] for row in rows), 'run')} of the board so far, the typical SD between the runs of "
-        f"an entry is {noise:.0%} of the average gain."
-    )
-    if leaders == 1:
-        return f"{said} The board has one leader now, so the race would only test it against stock."
-    now, leaders = " (as on the board now)" if leaders else "", min(MOST_LEADERS, max(leaders, 2))
-    usual = power_of(near, runs, RATIO, leaders)
-    said += (
-        f" With this noise, {many(leaders, 'leader')}{now} and up to {many(runs, 'fresh run')} of each, {usual:.0%} of "
-        f"simulated closes name an entry that gains {RATIO:g} times as much as all others"
-    )
-    measured_now = "This replaces the plan that init printed, for which the noise was assumed."
-    if usual >= POWER:
-        return f"{said}. {measured_now}"
-    enough = next((ratio for ratio in RATIOS if power_of(near, runs, ratio, leaders) >= POWER), None)
-    larger = f"one that gains {enough:g} times as much" if enough else "none that the simulation tries"
-    low = f"This is low: {POWER:.0%} or more name {larger}. Leaders that are closer probably share the win."
-    return f"{said}. {low} {measured_now}"
+    if freedom < LEAST_FREEDOM or gain <= 0:
+        return None
+    near = round(round(sd / gain / 0.05) * 0.05, 2)  # is simulated once, although the noise changes with every run
+    return power_of(near, runs, RATIO, min(MOST_LEADERS, max(leaders, 2)))
 
 
 @lru_cache(maxsize=256)  # the host's page shows it

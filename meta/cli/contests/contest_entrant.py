@@ -203,7 +203,7 @@ def facts(view: Mapping[str, Any]) -> Row:
         "its SHA-256": is_decided and contest["secret_hash"],
         "entries": states and ", ".join([*states, "stock's two arms included"]),
         "queue": health and queue_words(health),
-        "outlook": health and health["outlook"],
+        "named": health and health["power"] is not None and f"in {health['power']:.0%} of simulated closes",
         "address": view.get("address"),
     }
 
