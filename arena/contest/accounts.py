@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from arena.contest.names import checked_name, skeleton
 from arena.contest.settings import ContestConfig
-from arena.contest.tables import HostSession, Person, Session
+from arena.contest.tables import Person, Session
 from arena.serving.clock import utc_now
 from arena.serving.database import Database
 from programs.errors import UsageError
@@ -93,50 +93,45 @@ def person_of(database: Database, token: str) -> Person:
 
 def log_in(database: Database, token: str) -> str:
     """A session cookie, in place of the token. Raises AccessRefused."""
-    person, cookie = person_of(database, token.strip()), secrets.token_urlsafe(32)
-    now = utc_now()
-    with database.write() as connection:
-        connection.query(Session).where(Session.expires_at < now).delete()
-        expires = now + timedelta(days=SESSION_DAYS)
-        connection.add(Session(cookie_hash=hashed(cookie), person_id=person.person_id, expires_at=expires))
-    return cookie
-
-
-def logged_in(database: Database, cookie: str) -> Person | None:
-    """The person of a session cookie; None if it is unknown or expired."""
-    if not cookie:
-        return None
-    with database.read() as connection:
-        session = connection.get(Session, hashed(cookie))
-        if session is None or session.expires_at < utc_now():
-            return None
-        return connection.get(Person, session.person_id)
-
-
-def log_out(database: Database, cookie: str) -> None:
-    with database.write() as connection:
-        connection.query(Session).where(Session.cookie_hash == hashed(cookie)).delete()
+    return _session(database, person_of(database, token.strip()).person_id, SESSION_DAYS * 24 * 3600)
 
 
 def log_in_host(database: Database, token: str) -> str:
     """A session cookie for the host, in place of the host token. Raises AccessRefused."""
     if not is_admin(database, token.strip()):
         raise AccessRefused("this is not the host token")
+    return _session(database, None, HOST_SECONDS)
+
+
+def _session(database: Database, person_id: int | None, seconds: int) -> str:
     cookie, now = secrets.token_urlsafe(32), utc_now()
     with database.write() as connection:
-        connection.query(HostSession).where(HostSession.expires_at < now).delete()
-        connection.add(HostSession(cookie_hash=hashed(cookie), expires_at=now + timedelta(seconds=HOST_SECONDS)))
+        connection.query(Session).where(Session.expires_at < now).delete()
+        expires = now + timedelta(seconds=seconds)
+        connection.add(Session(cookie_hash=hashed(cookie), person_id=person_id, expires_at=expires))
     return cookie
 
 
-def host_logged_in(database: Database, cookie: str) -> bool:
-    if not cookie:
-        return False
+def logged_in(database: Database, cookie: str) -> Person | None:
+    """The person of a session cookie; None if it is unknown or expired."""
+    session = _known(database, cookie)
     with database.read() as connection:
-        session = connection.get(HostSession, hashed(cookie))
-        return session is not None and session.expires_at >= utc_now()
+        return connection.get(Person, session.person_id) if session and session.person_id is not None else None
 
 
-def log_out_host(database: Database, cookie: str) -> None:
+def host_logged_in(database: Database, cookie: str) -> bool:
+    session = _known(database, cookie)
+    return session is not None and session.person_id is None
+
+
+def _known(database: Database, cookie: str) -> Session | None:
+    if not cookie:
+        return None
+    with database.read() as connection:
+        session = connection.get(Session, hashed(cookie))
+    return session if session is not None and session.expires_at >= utc_now() else None
+
+
+def log_out(database: Database, cookie: str) -> None:
     with database.write() as connection:
-        connection.query(HostSession).where(HostSession.cookie_hash == hashed(cookie)).delete()
+        connection.query(Session).where(Session.cookie_hash == hashed(cookie)).delete()

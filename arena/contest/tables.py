@@ -66,12 +66,12 @@ class Person(ContestTable):
 
 
 class Session(ContestTable):
-    """A browser that logged in; the cookie's hash."""
+    """A browser that logged in, as the host without a person; the cookie's hash."""
 
     __tablename__ = "sessions"
 
     cookie_hash: Mapped[str] = mapped_column(primary_key=True)
-    person_id: Mapped[int] = mapped_column(ForeignKey("people.person_id"))
+    person_id: Mapped[int | None] = mapped_column(ForeignKey("people.person_id"))
     expires_at: Mapped[datetime]
 
 
@@ -133,15 +133,6 @@ class Act(ContestTable):
     reason: Mapped[str]
     in_ledger: Mapped[bool] = mapped_column(default=False)
     entry: Mapped[ContestEntry] = relationship(lazy="joined")
-
-
-class HostSession(ContestTable):
-    """A browser in which the host logged in; the cookie's hash."""
-
-    __tablename__ = "host_sessions"
-
-    cookie_hash: Mapped[str] = mapped_column(primary_key=True)
-    expires_at: Mapped[datetime]
 
 
 class ContestFact(ContestTable):

@@ -131,8 +131,8 @@ def _joining(routes: APIRouter, host: Host) -> None:
         """Ends what the browser is logged in as: an entrant, the host, or both."""
         await posted(host, request)
         response = RedirectResponse("/", status_code=303)
-        for cookie, log_out in ((SESSION, accounts.log_out), (HOSTING, accounts.log_out_host)):
-            await run_in_threadpool(log_out, host.contest.database, request.cookies.get(cookie, ""))
+        for cookie in (SESSION, HOSTING):
+            await run_in_threadpool(accounts.log_out, host.contest.database, request.cookies.get(cookie, ""))
             response.delete_cookie(cookie, path="/")
         return response
 

@@ -18,7 +18,7 @@ from arena.contest.create import create_contest
 from arena.contest.entries import NotOpen, NotTaken, QuotaSpent, accept, checked, enter
 from arena.contest.serve import serve
 from arena.contest.standing import version
-from arena.contest.tables import ContestEntry, HostSession, Session
+from arena.contest.tables import ContestEntry, Session
 from arena.contest.views import entry_of, entry_view, may_read
 from arena.serving.clock import utc_now
 from programs.errors import Corrupt, UsageError
@@ -73,20 +73,20 @@ def test_a_session_ends(tmp_path: Path) -> None:
     database = made.contest.database
     _, token = accounts.join(database, made.contest.config, "Ada", "")
     cookie, hosts = accounts.log_in(database, token), accounts.log_in_host(database, made.admin_token)
-    for table, days in ((Session, accounts.SESSION_DAYS), (HostSession, 1)):
+    of_host = Session.person_id.is_(None)
+    for whose, days in ((~of_host, accounts.SESSION_DAYS), (of_host, 1)):
         for ago, there in ((days - 0.01, True), (days + 0.01, False)):
             with database.write() as connection:
-                (session,) = connection.query(table).all()
+                (session,) = connection.query(Session).where(whose).all()
                 session.expires_at = utc_now() + timedelta(days=days - ago)
             known = (
-                accounts.logged_in(database, cookie) if table is Session else accounts.host_logged_in(database, hosts)
+                accounts.host_logged_in(database, hosts) if whose is of_host else accounts.logged_in(database, cookie)
             )
-            assert bool(known) is there, f"{table.__name__} after {ago} days"
-    accounts.log_in(database, token)
-    accounts.log_in_host(database, made.admin_token)
+            assert bool(known) is there, f"{whose} after {ago} days"
+    assert not accounts.host_logged_in(database, accounts.log_in(database, token))  # no person is the host
+    assert accounts.logged_in(database, accounts.log_in_host(database, made.admin_token)) is None
     with database.read() as connection:  # those that have ended are gone with the next login
-        assert [connection.query(table).count() for table in (Session, HostSession)] == [1, 1]
-        (mine,), (theirs,) = connection.query(Session).all(), connection.query(HostSession).all()
+        (mine,), (theirs,) = (connection.query(Session).where(whose).all() for whose in (~of_host, of_host))
     assert timedelta(days=13.9) < mine.expires_at - utc_now() < timedelta(days=14.1)
     assert timedelta(hours=23) < theirs.expires_at - utc_now() < timedelta(hours=25)
 
