@@ -26,7 +26,7 @@ _CHUNK = 1 << 16
 _REMEMBERED = 1000
 _RULE = re.compile(r"(?P<host>(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(:(?P<port>[0-9]{1,5}))?")
 _TARGET = re.compile(r"([a-z0-9.-]{1,253}|\[[0-9a-f:.]{2,45}\]):([0-9]{1,5})")
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_NAT64, _UNICAST = ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("2000::/3")
 
 
 @dataclass(frozen=True)
@@ -134,13 +134,14 @@ def _addresses(host: str, port: int) -> list[str]:
 
 
 def is_public(text: str) -> bool:
-    """Whether an address is public; of those with an IPv4 address in them, only NAT64's are."""
+    """Whether an address is public; of those with an IPv4 address in them, only NAT64's are. Of IPv6 only 2000::/3 is
+    given to networks (IANA, IPv6 address space)."""
     address = ipaddress.ip_address(text.partition("%")[0])
     if isinstance(address, ipaddress.IPv6Address):
-        if address.ipv4_mapped or address.sixtofour or address.teredo:
-            return False
         if address in _NAT64:
             address = ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
+        elif address not in _UNICAST or address.sixtofour or address.teredo:
+            return False
     return address.is_global and not address.is_multicast
 
 

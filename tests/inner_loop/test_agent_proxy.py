@@ -100,7 +100,8 @@ def test_rules_are_exact_names_names_below_a_suffix_and_ports() -> None:
 @pytest.mark.parametrize(
     "address",
     ["127.0.0.1", "10.0.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1", "::1", "fe80::1",
-     "fd00::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::", "::", "fe80::1%eth0"],
+     "fd00::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::", "2001:0:1::1", "::",
+     "fe80::1%eth0", "fec0::1", "::7f00:1", "64:ff9b:1::7f00:1"],
 )  # fmt: skip
 def test_addresses_of_this_machine_and_its_network_are_not_public(address: str) -> None:
     assert not is_public(address)
