@@ -27,7 +27,7 @@ from tests.arena.contest.test_browser import go
 from tests.meta.opened_window import TOKEN, Window, first, until_read
 
 SIZES = ((1280, "light"), (360, "dark"))
-CONTEST = ("", "queue", "rules", "tasks", "downloads", "join", "write", "host")
+CONTEST = ("", "queue", "rules", "tasks", "join", "write", "host")
 RUN = "axe.run().then((said) => JSON.stringify(said.violations.map((v) => [v.id, v.impact, v.nodes[0].html])))"
 
 

@@ -16,6 +16,7 @@ from arena.contest.accounts import PERSON, fresh, hashed
 from arena.contest.contest import Contest
 from arena.contest.lookup import closest
 from arena.contest.names import FORMER
+from arena.contest.settings import REPORT
 from arena.contest.tables import ContestEntry, ContestFact, Person, Session
 from programs.errors import NotFound, UsageError
 
@@ -89,6 +90,7 @@ def forget(contest: Contest, who: str | int) -> str:
         board = connection.get(ContestFact, "board")
         if board is not None:  # open pages reload when it has a new version
             board.value = {**board.value, "version": cast(int, board.value.get("version", 0)) + 1}
+    (contest.folder / REPORT).unlink(missing_ok=True)  # it has the name
     return new
 
 

@@ -15,6 +15,7 @@ from programs.errors import Corrupt, NotFound
 MARK = "contest.toml"
 RULES = "rules.md"
 DATABASE = "contest.sqlite"
+REPORT = "report.html"  # of the folder, published once it is decided
 BOARD_FILE = "board.json"  # of an export
 SCHEMA: Literal[2] = 2  # of contest.toml and contest.sqlite
 Phase = Literal["upcoming", "open", "closing", "deciding", "decided"]

@@ -63,6 +63,7 @@ class ContestView(TypedDict):
     left: int  # entries with runs left
     close_asked: bool
     stock: str | None  # entry id of stock's first arm
+    report: bool  # whether it is published
 
 
 class EntryRow(NamedEntry):

@@ -17,6 +17,7 @@ from arena.contest.announced import digits_of, outcome, race_results
 from arena.contest.contest import Contest
 from arena.contest.entries import quota_used
 from arena.contest.pace import deciding, in_race, run_seconds
+from arena.contest.settings import REPORT
 from arena.contest.standing import (
     DIGITS,
     BoardViewRow,
@@ -82,7 +83,7 @@ def contest_view(contest: Contest) -> ContestView:
         "researcher": contest.study.researcher, "hardware_class": contest.study.hardware_class,
         "secret_hash": config.secret_hash, "rules_hash": config.rules_hash, "people": people, "states": states,
         "left": sum(count for state, count in states.items() if state not in ENDED),
-        "close_asked": bool(state.get("close_asked")), "stock": stock,
+        "close_asked": bool(state.get("close_asked")), "stock": stock, "report": (contest.folder / REPORT).is_file(),
     }  # fmt: skip
 
 

@@ -13,9 +13,12 @@ from typing import TypeVar, cast
 from pydantic import JsonValue
 
 from analysis.ledger.events import AnnouncementEvent, ContestEvent
+from analysis.report.page import report
+from analysis.study import read_study
 from arena.contest.contest import Contest
 from arena.contest.decision import FinalRace, decided
 from arena.contest.pause import HOSTS, answers, unstop
+from arena.contest.settings import REPORT
 from arena.contest.steward import Say, Steward, end
 from arena.drain import Drained
 from arena.executor import Executor
@@ -134,6 +137,16 @@ def close(steward: Steward, race: FinalRace) -> None:
     contest.state(decided=utc_now().isoformat())
     compact(study.folder)
     steward.count(str(announcement["headline"]))
+    publish(contest)
+
+
+def publish(contest: Contest) -> None:
+    """Write the report of the folder, which the pages show from then on."""
+    with read_study(contest.folder) as con:
+        html = report(con, contest.config.title)
+    partial = contest.folder / f"{REPORT}.partial"
+    partial.write_bytes(html.encode("utf-8", "replace"))
+    partial.replace(contest.folder / REPORT)
 
 
 def healthy(study: Study, steward: Steward, say: Say) -> bool:

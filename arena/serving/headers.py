@@ -8,6 +8,9 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 POLICY = "content-security-policy"
+#: Of a page that has the hashes of its own scripts: without an origin, so that it reads and sends nothing here.
+REPORT_POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; "
+REPORT_POLICY += "frame-ancestors 'none'; sandbox allow-scripts"
 CARD_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"  # of a picture with its own style
 HEADERS = {
     POLICY: "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
@@ -64,7 +67,7 @@ class SafeHeaders:
                 own = headers.get(POLICY)
                 for name, value in HEADERS.items():
                     headers[name] = value
-                if own == CARD_POLICY:
+                if own in (CARD_POLICY, REPORT_POLICY):
                     headers[POLICY] = own
                 headers.setdefault("cache-control", "no-cache")
             await send(message)

@@ -18,7 +18,6 @@ from arena.contest.contest import Contest
 from arena.contest.entries import NotOpen, NotTaken, QuotaSpent
 from arena.contest.web.api import api_routes
 from arena.contest.web.cached import Shared
-from arena.contest.web.downloads import download_routes
 from arena.contest.web.entry import entry_routes
 from arena.contest.web.forms import form_routes
 from arena.contest.web.host import Host, RateLimits, bearer
@@ -52,7 +51,6 @@ def create_app(contest: Contest, limits: RateLimits | None = None) -> FastAPI:
     app.include_router(page_routes(host))
     app.include_router(write_routes(host))
     app.include_router(entry_routes(host))
-    app.include_router(download_routes(host))
     app.add_middleware(BodyLimit, said=_errors(app, host), too_large=TOO_LARGE)
     app.add_middleware(ApiVersion)
     app.add_middleware(WellFormed)

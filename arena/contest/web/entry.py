@@ -1,7 +1,8 @@
-"""The page of one entry: standing, runs, the best run with its curve and what it kept, the text."""
+"""The page of one entry: standing, runs, the best run with its curve and what it kept, the text; its experiments."""
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,15 +15,19 @@ from arena.contest.courses import CONFIRMATION, CONTEST, SCREENING, EntryRun, co
 from arena.contest.stored import ExperimentColumns
 from arena.contest.tables import ContestEntry, EntryParent, Person
 from arena.contest.view_types import EntryView
+from arena.contest.web.api import as_csv
 from arena.contest.web.changes import BaseText, Change, between
 from arena.contest.web.curve import Curve, curve
 from arena.contest.web.host import Host
 from arena.contest.web.pages import MARKDOWN, show
-from arena.serving.limits import Chosen, EntryId
+from arena.serving.limits import Chosen, EntryId, Word
+from programs.errors import NotFound
 from programs.file_set import is_document
 from programs.front_matter import locate
 
 MOST_LINES = 40  # of the text that are not folded
+KINDS = {"csv": "text/csv; charset=utf-8", "json": "application/json"}
+RUN = ("run_id", "purpose", "task")  # columns of the experiments, those of their run
 TITLES = {CONTEST: "run {}", CONFIRMATION: "confirming run {}", SCREENING: "screening run"}
 
 
@@ -45,7 +50,30 @@ def entry_routes(host: Host) -> APIRouter:
         headers = {"content-disposition": f'attachment; filename="{match.entry_id}.md"'}
         return Response(match.raw, media_type=MARKDOWN, headers=headers)
 
+    @routes.get(
+        "/entry/{entry_id}/experiments.{kind}",
+        summary="The experiments of an entry, with their diffs, as csv or json",
+        include_in_schema=True,
+        response_class=Response,
+    )
+    def experiments(entry_id: EntryId, kind: Word, request: Request) -> Response:
+        match = host.readable(request, entry_id)
+        if kind not in KINDS:
+            raise NotFound(f"no experiments.{kind}"[:80], hint="available: csv, json")
+        rows = [
+            {**{key: run[key] for key in RUN}, "entry_id": entry_id, **experiment}  # type: ignore[literal-required]
+            for run in runs_of(host, match)
+            for experiment in run["experiments"]
+        ]
+        return Response(as_csv(rows) if kind == "csv" else json.dumps(rows), media_type=KINDS[kind])
+
     return routes
+
+
+def runs_of(host: Host, entry: ContestEntry) -> list[EntryRun]:
+    """Those that may be shown, the race's first, once it has decided."""
+    purposes = (CONFIRMATION,) * (host.contest.phase() == "decided") + (CONTEST, SCREENING)
+    return courses_of(host.contest, entry.number, purposes)
 
 
 @dataclass(frozen=True)
@@ -63,8 +91,7 @@ def best_run(host: Host, entry: ContestEntry, seen: EntryView) -> BestRun | None
     screening run. None if the entry is hidden, or nothing has run."""
     if seen["hidden"]:
         return None
-    purposes = (CONFIRMATION,) * (host.contest.phase() == "decided") + (CONTEST, SCREENING)
-    runs = courses_of(host.contest, entry.number, purposes)
+    runs = runs_of(host, entry)
     if not runs:
         return None
     first = next((run for run in runs if run["gain"] is not None), runs[0])["purpose"]

@@ -10,16 +10,17 @@ from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse,
 from arena.contest import views
 from arena.contest.example import example
 from arena.contest.lookup import name_for_field
-from arena.contest.settings import RULES
+from arena.contest.settings import REPORT, RULES
 from arena.contest.standing import RowRange
 from arena.contest.web.card import as_png, winners_card
 from arena.contest.web.host import Host
 from arena.contest.web.markdown import to_html
 from arena.contest.web.render import page
 from arena.contest.web.security import SESSION, VISITOR, form_token, remember, visitor_of
-from arena.serving.headers import CARD_POLICY, POLICY
+from arena.serving.headers import CARD_POLICY, POLICY, REPORT_POLICY
 from arena.serving.limits import Chosen, PageNumber, client_of
 from arena.serving.static_files import static_routes
+from programs.errors import NotFound
 
 MARKDOWN = "text/markdown; charset=utf-8"
 VARY = "accept, authorization, cookie, host"
@@ -91,6 +92,14 @@ def _public(routes: APIRouter, host: Host) -> None:
     def rules_file() -> Response:
         """The bytes whose hash is published."""
         return Response((host.contest.folder / RULES).read_bytes(), media_type=MARKDOWN)
+
+    @routes.get("/report")
+    def report() -> Response:
+        """The analysis of the folder, as `metaloop report` writes it."""
+        file = host.contest.folder / REPORT
+        if not file.is_file():
+            raise NotFound("there is no report yet", hint="it is published with the decision")
+        return Response(file.read_bytes(), media_type="text/html", headers={POLICY: REPORT_POLICY})
 
     @routes.get("/llms.txt")
     def llms(request: Request) -> Response:

@@ -207,7 +207,7 @@ def whole(contest: Contest, port: int, browser: Browser) -> None:
     until(browser, "document.querySelector('main').textContent.includes('Screening run: 7 experiments')")
     assert browser.value("document.activeElement.textContent") == "Identifiers"  # the focus stays
     for width in (1100, 380):
-        for path in ("/", "/queue", "/downloads", "/rules", "/write", "/me", "/join"):
+        for path in ("/", "/queue", "/rules", "/write", "/me", "/join"):
             go(browser, base + path, width)
             assert browser.value("document.documentElement.scrollWidth <= innerWidth"), (path, width)
             assert browser.value("document.querySelectorAll('main h1, main h2').length") >= 1

@@ -1,4 +1,4 @@
-"""What the pages of entries say of a contest that has been run: courses, downloads, seals."""
+"""What the pages of entries say of a contest that has been run: courses, experiments, seals."""
 
 from __future__ import annotations
 
@@ -123,16 +123,17 @@ def test_a_child_is_shown_against_its_parent(opened: tuple[Contest, dict[str, st
         accept(contest, carol, b"# Other\n\nText.\n", None, "n_none")
 
 
-def test_tables_can_be_taken_away(opened: tuple[Contest, dict[str, str], Browser]) -> None:
+def test_experiments_can_be_taken_away(opened: tuple[Contest, dict[str, str], Browser]) -> None:
     _, ids, browser = opened
-    for name in ("board", "entries", "runs", "experiments"):
-        rows = browser.get(f"/download/{name}.json").json
-        table = csv.DictReader(io.StringIO(browser.get(f"/download/{name}.csv").text))
-        assert rows and [row["entry_id"] for row in table] == [row["entry_id"] for row in rows]
-        assert f"/download/{name}.csv" in browser.get("/downloads").text
-    assert sum(row["purpose"] == "contest" for row in browser.get("/download/runs.json").json) == 4 * RUNS
-    assert {row["entry_id"] for row in browser.get(f"/entry/{ids['child']}/experiments.json").json} == {ids["child"]}
-    assert browser.get("/download/secret.csv").status == browser.get("/download/runs.exe").status == 404
+    rows = browser.get(f"/entry/{ids['child']}/experiments.json").json
+    table = csv.DictReader(io.StringIO(browser.get(f"/entry/{ids['child']}/experiments.csv").text))
+    assert [(row["run_id"], row["number"]) for row in table] == [(row["run_id"], str(row["number"])) for row in rows]
+    assert {row["entry_id"] for row in rows} == {ids["child"]} and {row["purpose"] for row in rows} == {
+        "contest",
+        "screening",
+    }
+    assert browser.get(f"/entry/{ids['child']}/experiments.exe").status == 404
+    assert browser.get("/report").status == 404 and 'href="/report"' not in browser.get("/").text
 
 
 def test_nothing_of_a_hidden_text_leaks(tmp_path: Path) -> None:
@@ -143,13 +144,9 @@ def test_nothing_of_a_hidden_text_leaks(tmp_path: Path) -> None:
     with served(contest) as port:
         reader = Browser(port)
         child = f"/entry/{ids['child']}"
-        open_pages = ("/", "/download/entries.json")
-        for path in (*open_pages, child, f"/api/v1/entries/{ids['child']}"):
+        for path in ("/", "/api/v1/board.csv", child, f"/api/v1/entries/{ids['child']}"):
             text = reader.get(path).text
             assert [phrase for phrase in phrases if phrase in text] == [], path
-        for name in ("runs", "experiments"):
-            told = {row["entry_id"] for row in reader.get(f"/download/{name}.json").json}
-            assert told and not told & set(ids.values())
         for name in ("experiments.csv", "experiments.json", "program.md"):
             assert reader.get(f"{child}/{name}").status == 403
         bob = Browser(port, token)

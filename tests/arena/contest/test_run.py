@@ -14,7 +14,7 @@ from statistics import median
 import pytest
 
 from analysis.study import query
-from arena.contest import accounts, pace
+from arena.contest import accounts, pace, removal
 from arena.contest.announced import secret_check
 from arena.contest.contest import Contest
 from arena.contest.entries import accept
@@ -33,7 +33,7 @@ from meta.cli.main import run
 from meta.cli.output import Output
 from programs.errors import Busy, Corrupt
 from programs.shelf import starter
-from tests.arena.contest.hosting import RUNS, founded
+from tests.arena.contest.hosting import RUNS, Browser, founded, served
 
 
 def entered(contest: Contest, *names: str) -> list[str]:
@@ -91,6 +91,13 @@ def test_from_the_first_entry_to_the_decision(tmp_path: Path) -> None:
     assert progress["looks"][0].startswith("look after ") and len(progress["race"]) == len(confirmed)
     check_ledger(contest)
 
+    with served(contest) as port:
+        page = Browser(port).get("/report")
+        assert 'href="/report"' in Browser(port).get("/").text
+        assert page.status == 200 and "P local 0 1" in page.text and contest.study.secret not in page.text
+        assert "sandbox allow-scripts" in page.headers["content-security-policy"]
+        removal.forget(contest, "P local 0")
+        assert Browser(port).get("/report").status == 404
     done = export(contest, tmp_path / "out")
     assert done["decided"] and len(list((tmp_path / "out" / "entries").iterdir())) == 5
     assert len(query(tmp_path / "out", "SELECT DISTINCT arm_id FROM standings WHERE purpose = 'contest'")) == 5

@@ -27,7 +27,7 @@ from programs.text import MAX_BYTES
 from tests.arena.contest.hosting import Answer, Browser, founded, joined, served, zipped
 
 LOCAL = starter("local").raw
-PAGES = ("/", "/queue", "/downloads", "/rules", "/join", "/write")
+PAGES = ("/", "/queue", "/rules", "/join", "/write")
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,7 @@ def test_what_a_file_is_called(ground: Ground, case: Case, tmp_path: Path) -> No
     case.held(not Path("owned").exists())
 
 
-LISTS = ("/", "/queue", "/rules", "/join", "/downloads", "/host", "/rules.md", "/llms.txt")
+LISTS = ("/", "/queue", "/rules", "/join", "/host", "/rules.md", "/llms.txt")
 
 
 @pytest.mark.parametrize("path", LISTS)
