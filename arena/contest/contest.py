@@ -93,14 +93,14 @@ class Contest:
 
         Raises UsageError if the reason is missing before the time in the rules, or if it was asked before.
         """
-        now, reason = utc_now(), one_line(reason).strip()
-        if now < self.config.closes and len(reason) < LEAST_REASON:
-            raise UsageError("an early close needs a reason, which is public", hint="say why in a few words")
-        early = {"early": reason[:MOST_REASON]} if now < self.config.closes else {}
-        with self.database.write() as connection:  # of several at once, one is heard
+        with self.database.write() as connection:  # of several at once, one is heard; entries are before it or refused
+            now, reason = utc_now(), one_line(reason).strip()
+            if now < self.config.closes and len(reason) < LEAST_REASON:
+                raise UsageError("an early close needs a reason, which is public", hint="say why in a few words")
             fact = connection.get(ContestFact, "state")
             if fact is not None and fact.value.get("close_asked"):
                 raise UsageError("the close has been asked for already", hint="the board shows how far it is")
+            early = {"early": reason[:MOST_REASON]} if now < self.config.closes else {}
             self._changed(connection, {"close_asked": now.isoformat(), **early})
 
     def closed_at(self) -> datetime:

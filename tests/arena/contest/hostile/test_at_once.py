@@ -84,6 +84,21 @@ def test_after_an_early_close(tmp_path: Path) -> None:
         assert "because" in page and "\u202e" not in page and "\u001b" not in page
 
 
+def test_entries_sent_while_the_host_closes(tmp_path: Path) -> None:
+    """Each is accepted before the close or refused, whatever the order in which they wait for the database."""
+    with ground_in(tmp_path, entries_per_person=MANY) as found:
+        contest, host = found.made.contest, Browser(found.port, found.made.admin_token)
+        with ThreadPoolExecutor(FEW + 1) as pool:
+            with contest.database.write():  # all wait for it
+                sent = [pool.submit(found.mallory.enter, f"# Text {i}\n\nIn time?\n".encode()) for i in range(FEW)]
+                closed = pool.submit(host.send, "/api/v1/close", {"reason": "because"})
+                time.sleep(1)
+            assert closed.result().status == 200
+            assert {answer.result().status for answer in sent} <= {201, 409}
+        with contest.database.read() as connection:
+            assert all(at <= contest.closed_at() for at in connection.scalars(select(ContestEntry.received_at)))
+
+
 @pytest.mark.exploit(67)
 def test_a_cookie_after_logging_out(ground: Ground) -> None:
     browser = Browser(ground.port)
