@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import asdict
-from typing import TypeGuard, cast
+from typing import Protocol, TypeGuard, cast
 
 from sqlalchemy import delete, select
 from sqlalchemy.dialects.sqlite import insert as upsert
@@ -17,6 +17,7 @@ from analysis.verdict.standings import StandingRun, rank
 from analysis.wording import decimals, estimate, typical
 from arena.contest import arms
 from arena.contest.contest import Contest
+from arena.contest.race import Racing
 from arena.contest.stored import ArmColumns, BoardColumns, BoardFact, MeasuredRow, NamedEntry, RankedRow
 from arena.contest.tables import BoardRow, ContestEntry
 from arena.serving.clock import utc_now
@@ -46,12 +47,17 @@ class ArmRow(ArmColumns):
     state: str
 
 
-class EntryColumns(NamedEntry):
-    """The columns of a row that come from its entry."""
+class Entered(Racing, Protocol):
+    """What a row needs to know of its entry: of the database's, or of an export's."""
 
-    state: str
-    role: str
-    words: int
+    @property
+    def entry_id(self) -> str: ...
+    @property
+    def state(self) -> str: ...
+    @property
+    def words(self) -> int: ...
+    @property
+    def named(self) -> NamedEntry: ...
 
 
 class BoardUpdater:
@@ -150,21 +156,28 @@ def lasting(row: MeasuredRow) -> BoardColumns:
     return cast(BoardColumns, {key: value for key, value in row.items() if key not in STATED})
 
 
-def board_rows(contest: Contest, study: Study, label: str = arms.BOARD, gone: Collection[int] = ()) -> list[ArmRow]:
-    """One row per arm of the match ``label``, best first, as in the view `standings`, with its entry. Entries that are
-    void, or ``gone``, have no gain there."""
+def board_rows(contest: Contest, study: Study) -> list[ArmRow]:
+    """The board of all entries; void ones have no gain there."""
     study.follow()
+    with contest.database.read() as connection:
+        return rows_of(connection.scalars(select(ContestEntry)).all(), study, arms.BOARD)
+
+
+def rows_of(entries: Sequence[Entered], study: Study, label: str) -> list[ArmRow]:
+    """One row per arm of these entries in the match ``label``, best first, as in the view `standings`. Entries that are
+    void have no gain there."""
     match_id = content_id("m", study.config.study_id, label)
-    known = entries_by_arm(contest, match_id)
+    known = {content_id("a", match_id, entry.entry_id): entry for entry in entries}
     played = [
-        standing_run(run, entry["state"] == "void" or entry["number"] in gone)
+        standing_run(run, entry.state == "void")
         for _, run in sorted(study.state.runs.items())
         if run.started and run.started.match_id == match_id and (entry := known.get(run.started.arm_id))
     ]
-    rows = [
-        {**{key: value for key, value in asdict(row).items() if key in KEPT}, **known[str(row.arm_id)]}
-        for row in rank(played)
-    ]
+    rows = []
+    for row in rank(played):
+        entry = known[str(row.arm_id)]
+        of_entry = {**entry.named, "state": entry.state, "role": entry.role, "words": entry.words}
+        rows.append({**{key: value for key, value in asdict(row).items() if key in KEPT}, **of_entry})
     return cast(list[ArmRow], rows)
 
 
@@ -186,21 +199,3 @@ def standing_run(run: RunState, void: bool) -> StandingRun:
         experiment_wall_seconds=ended.experiment_wall_seconds if ended else None,
         score_stream=started.stream if scores else None, role=None, name=None, words=None, purpose=None, void=void,
     )  # fmt: skip
-
-
-def entries_by_arm(contest: Contest, match_id: str) -> dict[str, EntryColumns]:
-    """arm → its entry."""
-    with contest.database.read() as connection:
-        entries = connection.scalars(select(ContestEntry)).all()
-    return {
-        content_id("a", match_id, entry.entry_id): {
-            "entry_id": entry.entry_id,
-            "number": entry.number,
-            "entrant": entry.entrant,
-            "name": entry.name,
-            "state": entry.state,
-            "role": entry.role,
-            "words": entry.words,
-        }
-        for entry in entries
-    }

@@ -18,7 +18,6 @@ from arena.contest.tables import ContestDatabase, ContestEntry, ContestFact
 from arena.scratch import secret_hash
 from arena.serving.clock import utc_now
 from arena.settings import StudyConfig
-from arena.setup import RunCost
 from programs.errors import Corrupt, UsageError
 from programs.text import one_line
 from trainer.task import Task
@@ -122,11 +121,6 @@ class Contest:
     @property
     def task(self) -> Task:
         return Task.load(self.study.task)
-
-    @property
-    def run_seconds(self) -> float:
-        """Device-seconds of a run, verification included."""
-        return RunCost(self.task, self.config.run_budget, self.study.verify_seeds).run
 
     @property
     def costs(self) -> Costs:

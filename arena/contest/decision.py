@@ -15,18 +15,21 @@ from analysis.wording import decimals, estimate, many, ranks, typical
 from arena.arms import Match, TaskMatch
 from arena.contest import arms
 from arena.contest.announced import headline, look_lines, race_places
-from arena.contest.board import aa_of, aa_spread, board_rows, is_measured
+from arena.contest.board import Entered, aa_of, aa_spread, board_rows, is_measured, rows_of
 from arena.contest.contest import Contest
 from arena.contest.entries import change
 from arena.contest.pace import ConfirmingRuns, not_in_race
 from arena.contest.race import ALPHA, Gains, Race, follow, leaders_of, runs_to_separate, scores_of
 from arena.contest.score import Scores
+from arena.contest.settings import ContestConfig
 from arena.contest.stored import Announcement, LeftOutEntry, MeasuredRow, RaceLoss
 from arena.contest.tables import BoardRow, ContestEntry
 from arena.measuring import settled_gains
 from arena.serving.clock import utc_now
+from arena.setup import RunCost
 from arena.study import Study
 from arena.task_study import TaskStudy, tasks_of
+from programs.ids import content_id
 
 NOBODY: Announcement = {
     "outcome": "empty", "winners": [], "headline": "No winner: no entry completed the decision"
@@ -92,7 +95,8 @@ def decided(race: FinalRace) -> Announcement:
     gone = left_out(contest, race.entries)
     rows: list[LeftOutEntry] = [{**e.named, "why": gone[e.number]} for e in race.entries if e.number in gone]
     others = spectators(contest, not_in_race(contest))
-    return {**announcement(contest, race, gone.keys()), "left_out": rows, "not_racing": others}
+    found = figures(contest.config, race.match.on, race.entries, gone.keys())
+    return {**found, "decided_at": utc_now().isoformat(), "left_out": rows, "not_racing": others}
 
 
 def left_out(contest: Contest, entries: Sequence[ContestEntry]) -> dict[int, str]:
@@ -123,7 +127,7 @@ class FinalRace:
         self.began, self.ended = time.monotonic(), 0  # confirming runs since then
 
     def gains(self) -> Gains:
-        return {number: settled_gains(self.match.on, arm.arm_id) for number, arm in self.arms.items()}
+        return gains_of(self.match.on, self.entries)
 
     def now(self) -> ConfirmingRuns:
         """The runs so far, those that there will be if no look of the race separates anybody from now on, and how the
@@ -151,9 +155,7 @@ class FinalRace:
 
     def race(self, gone: Collection[int]) -> Race:
         """The race without the entries that are left out."""
-        entries = [entry for entry in self.entries if entry.number not in gone]
-        leaders = sum(entry.role == "program" for entry in self.entries)
-        return follow(entries, self.gains(), self.contest.config.looks, leaders)
+        return race_of(self.contest.config, self.entries, self.gains(), gone)
 
     def wanted(self) -> list[tuple[int, int]]:
         """The runs that are still to be made until the next look, as (entry, index), one of each entry by turns."""
@@ -188,31 +190,37 @@ def entered(on: TaskStudy, entries: Sequence[ContestEntry], kind: str) -> Match:
     return arms.match_of(on, kind, entered_arms)
 
 
-def announcement(contest: Contest, plan: FinalRace, gone: Collection[int]) -> Announcement:
-    """The announcement: outcome, gains, intervals, rows, secret."""
-    entries = [entry for entry in plan.entries if entry.number not in gone]
-    gains, race = plan.gains(), plan.race(gone)
-    rows = [row for row in board_rows(contest, plan.match.on.study, arms.CONFIRMATION, gone) if is_measured(row)]
-    aa = aa_of(rows, contest.task.unit)
-    decided = decide(entries, race, gains, contest.run_seconds)
+def gains_of(on: TaskStudy, entries: Sequence[Entered]) -> Gains:
+    match_id = arms.match_of(on, arms.CONFIRMATION).match_id
+    return {e.number: settled_gains(on, content_id("a", match_id, e.entry_id)) for e in entries}
+
+
+def race_of(config: ContestConfig, entries: Sequence[Entered], gains: Gains, gone: Collection[int]) -> Race:
+    """The race without the entries that are left out; those count as leaders all the same."""
+    leaders = sum(entry.role == "program" for entry in entries)
+    return follow([entry for entry in entries if entry.number not in gone], gains, config.looks, leaders)
+
+
+def figures(config: ContestConfig, on: TaskStudy, entries: Sequence[Entered], gone: Collection[int]) -> Announcement:
+    """All of the announcement that follows from the ledger: outcome, gains, intervals, rows. ``entries``: the leaders
+    and both arms of stock; ``gone``: numbers of those that are left out."""
+    study, task, gains = on.study, on.task, gains_of(on, entries)
+    race = race_of(config, entries, gains, gone)
+    left = [entry for entry in entries if entry.number not in gone]
+    rows = [row for row in rows_of(left, study, arms.CONFIRMATION) if is_measured(row)]
+    aa = aa_of(rows, task.unit)
+    decided = decide(left, race, gains, RunCost(task, config.run_budget, study.config.verify_seeds).run)
     if race.scores is not None:
-        rows = race_rows(rows, decided, race, scores_of(entries, gains))
+        rows = race_rows(rows, decided, race, scores_of(left, gains))
     if aa is not None:
         decided["aa_difference"] = (
             f"Stock minus stock (A/A) in these runs: {estimate(aa.difference, aa.low, aa.high, aa.unit)}."
         )
-    return {
-        **decided,
-        "decided_at": utc_now().isoformat(),
-        "unit": contest.task.unit,
-        "aa_spread": aa_spread(rows),
-        "secret": contest.study.secret,
-        "secret_hash": contest.config.secret_hash,
-        "rows": rows,
-    }
+    secret: Announcement = {"secret": study.config.secret, "secret_hash": config.secret_hash}
+    return {**decided, **secret, "unit": task.unit, "aa_spread": aa_spread(rows), "rows": rows}
 
 
-def decide(entries: Sequence[ContestEntry], race: Race, gains: Gains, run_seconds: float) -> Announcement:
+def decide(entries: Sequence[Entered], race: Race, gains: Gains, run_seconds: float) -> Announcement:
     """The rule: the entry that is left wins if it is above stock; several that are left and above stock share
     the win, and the announcement says what separating the first two of them would cost. ``run_seconds``: device-seconds
     of one run."""

@@ -107,7 +107,7 @@ def index(about: ContestView, target: Path) -> str:
     """What the files of an export are, for who gets it."""
     there = {name: what for name, what in CONTENTS.items() if (target / name).exists()}
     listed = [f"- [{name}]({name}): {what}" for name, what in there.items()]
-    check = "`metaloop verify FOLDER` checks that all seeds follow from the secret, and that the ledger is whole."
+    check = "`metaloop verify FOLDER` derives all seeds from the secret and computes the announcement again."
     decided = "study.toml" in there
     used = f"{check} `metaloop standings FOLDER` and `metaloop sql FOLDER` read it, as any study." if decided else ""
     note = used or "The contest was not decided when this was written: the secret and the decision are not in it."

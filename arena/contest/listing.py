@@ -3,25 +3,94 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
-from arena.contest.settings import MARK, is_export
-from arena.contest.stored import entry_label
+from arena.contest.settings import MARK, ContestConfig, is_export
+from arena.contest.stored import NamedEntry, entry_label
 from arena.contest.tables import ContestDatabase, ContestEntry
+from arena.private import ANNOUNCED
+from programs.errors import Corrupt
 from programs.ids import content_id
+
+if TYPE_CHECKING:
+    from arena.study import Study
+
+TOLERANCE = 1e-9  # relative: libraries of other versions sum in another order
+
+
+@dataclass(frozen=True)
+class ListedEntry:
+    """An entry as `entries.json` of an export has it."""
+
+    entry_id: str
+    number: int
+    entrant: str
+    name: str
+    role: str
+    program_id: str
+    words: int
+    state: str = ""  # at the decision; it may have changed since
+
+    @property
+    def named(self) -> NamedEntry:
+        return {"entry_id": self.entry_id, "number": self.number, "entrant": self.entrant, "name": self.name}
+
+
+def listed(folder: Path) -> list[ListedEntry]:
+    """The entries of an export."""
+    rows = json.loads((folder / "entries.json").read_text(encoding="utf-8"))
+    columns = ("entry_id", "number", "entrant", "name", "role", "program_id", "words")
+    return [ListedEntry(**{column: row[column] for column in columns}) for row in rows]
 
 
 def labels_by_arm(folder: Path, match_ids: Iterable[str]) -> dict[str, str]:
     """Arm → entry of an entrant, in these matches; empty if the folder is no contest's."""
     if not (folder / MARK).is_file():
         return {}
+    entries: list[ListedEntry] | list[ContestEntry]
     if is_export(folder):
-        rows = json.loads((folder / "entries.json").read_text(encoding="utf-8"))
+        entries = listed(folder)
     else:
         with ContestDatabase(folder).read() as connection:
-            rows = [{**e.named, "role": e.role} for e in connection.scalars(select(ContestEntry))]
-    labels = {row["entry_id"]: entry_label(row["entrant"], row["name"]) for row in rows if row["role"] == "program"}
+            entries = list(connection.scalars(select(ContestEntry)))
+    labels = {e.entry_id: entry_label(e.entrant, e.name) for e in entries if e.role == "program"}
     return {content_id("a", match_id, entry): label for match_id in match_ids for entry, label in labels.items()}
+
+
+def recompute(study: Study) -> int:
+    """Compute every figure of an export's announcement from its ledger again; how many were the same. Raises Corrupt
+    at the first other one."""
+    from arena.contest.decision import figures
+    from arena.task_study import tasks_of
+
+    folder = study.folder
+    said = json.loads((folder / ANNOUNCED).read_text(encoding="utf-8"))
+    if said["outcome"] == "empty":
+        return 0
+    gone = {who["number"] for who in said["left_out"]}
+    taking_part = gone | {row["number"] for row in said["rows"]}
+    entries = [entry for entry in listed(folder) if entry.number in taking_part]
+    found = figures(ContestConfig.read(folder), tasks_of(study)[0], entries, gone)
+    theirs, ours = flat({key: said.get(key) for key in found}), flat(found)
+    for name in sorted(ours.keys() | theirs.keys()):
+        one, other = theirs.get(name), ours.get(name)
+        near = isinstance(one, float) and isinstance(other, float) and math.isclose(one, other, rel_tol=TOLERANCE)
+        if one != other and not near:
+            raise Corrupt(f"{ANNOUNCED} says {name} = {one!r}; its ledger gives {other!r}", hint="ask the host")
+    return len(ours)
+
+
+def flat(value: Any, name: str = "") -> dict[str, Any]:
+    """The values of nested tables and lists by their paths, as `rows.0.gain`; not the state of an entry, which the
+    host may have changed since."""
+    if not isinstance(value, (dict, list, tuple)):
+        return {name[1:]: value}
+    inner = value.items() if isinstance(value, dict) else enumerate(value)
+    parts = [flat(each, f"{name}.{key}") for key, each in inner if key != "state"]
+    return {key: each for part in parts for key, each in part.items()}

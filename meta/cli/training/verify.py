@@ -122,7 +122,8 @@ def verify(out: Output, what: Annotated[str, argument(metavar="STUDY|RUN|SOURCE"
 
     A contest's folder, or its export after the decision: computes all seeds again from the
     published secret (intact, or an error with the first seed that differs), then checks it
-    like a STUDY. An export has no train.py files, so its check ends there.
+    like a STUDY. An export has no train.py files: its check computes every figure of the
+    announcement from the ledger again instead (or an error with the first that differs).
 
     If a study names a task that is not built in, the command asks before it runs the task's
     data.py (without a terminal, pass --yes), in a sandbox without network that sees only
@@ -211,6 +212,7 @@ def shared_copy(out: Output, folder: Path) -> None:
 
 def whole_study(out: Output, study: Study, how: How, runs: int) -> PlannedCheck | None:
     """None for the export of a contest, which has no scripts: the seeds of a contest are checked here."""
+    from arena.contest.listing import recompute
     from arena.contest.seeds import derive_seeds
     from arena.contest.settings import DATABASE
     from arena.verify_study import claim_of, samples_of, too_few, verify_study
@@ -220,7 +222,7 @@ def whole_study(out: Output, study: Study, how: How, runs: int) -> PlannedCheck 
         out.note("All seeds are derived from the secret. Compare these two hashes with those published at the opening:")
         out.note("\n".join((seeds["secret_hash"], seeds["rules_hash"])))
         if not (study.folder / DATABASE).is_file():
-            out.thing({"verdict": "intact", **seeds})
+            out.thing({"verdict": "intact", **seeds, "figures": recompute(study)})
             return None
     with resolve.connect(study.folder, ["standings"]) as con:
         claim = claim_of(con)

@@ -19,6 +19,7 @@ from arena.contest.announced import secret_check
 from arena.contest.contest import Contest
 from arena.contest.entries import accept
 from arena.contest.export import export
+from arena.contest.listing import recompute
 from arena.contest.seeds import derive_seeds
 from arena.contest.standing import version
 from arena.contest.steward import Steward
@@ -26,6 +27,7 @@ from arena.contest.stored import Announcement
 from arena.contest.tables import ContestEntry
 from arena.contest.views import board_view, entry_of, entry_view, queue_view
 from arena.contest.work import carry_on
+from arena.private import ANNOUNCED
 from arena.serving.process import as_process
 from arena.study import Study
 from meta.cli.contests.contest_host import follow, remaining
@@ -119,11 +121,32 @@ def check_seeds(contest: Contest, folder: Path, told: Announcement) -> None:
     assert found["runs"] == len(study.state.runs) and found["seeds"] > 2 * found["runs"]
     assert run(["verify", "r0000", "-s", str(folder)]) != 0  # no such run: it is not said to be intact
     assert run(["verify", str(folder)]) == 0  # without the scripts of the runs, which an export does not contain
+    check_figures(study)
     run_id, first = next(iter(study.state.runs.items()))
     assert first.started is not None
     first.started = replace(first.started, run_seed=first.started.run_seed + 1)
     with pytest.raises(Corrupt, match=f"of run {run_id} is not derived from the published secret"):
         derive_seeds(study)
+
+
+def check_figures(study: Study) -> None:
+    """Nor any figure of the announcement: each follows from the ledger."""
+    path = study.folder / ANNOUNCED
+    said = path.read_text(encoding="utf-8")
+    assert recompute(study) > 40
+    for change in (
+        lambda told: told.update(over_stock=told["over_stock"] + 1e-6),
+        lambda told: told["rows"][0].update(n=told["rows"][0]["n"] + 1),
+        lambda told: told["rows"].pop(),
+        lambda told: told.update(winners=told["winners"][1:] or [told["best"]]),
+        lambda told: told["race"]["looks"].append(99),
+    ):
+        told = json.loads(said)
+        change(told)
+        path.write_text(json.dumps(told), encoding="utf-8")
+        with pytest.raises(Corrupt, match="its ledger gives"):
+            recompute(study)
+    path.write_text(said, encoding="utf-8")
 
 
 def check_ledger(contest: Contest) -> None:

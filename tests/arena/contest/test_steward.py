@@ -15,7 +15,7 @@ from arena.arms import Arm, TaskMatch
 from arena.contest import accounts, acts, courses, standing, work
 from arena.contest.arms import CONFIRMATION
 from arena.contest.contest import Contest
-from arena.contest.decision import FinalRace, announcement, begin, entered, leaders, taking_part
+from arena.contest.decision import begin, entered, figures, leaders, taking_part
 from arena.contest.entries import accept, change, quota_used
 from arena.contest.live import progress_of
 from arena.contest.similarity import SimilarityIndex
@@ -180,8 +180,7 @@ def test_the_difference_of_stock_s_two_arms_is_stated_and_decides_nothing(stewar
     for arm, metric in zip(match.arms, (0.5, 0.8, second), strict=True):
         for nth in range(3):
             run_there(TaskMatch(on, match), arm, nth, metric)
-    plan = FinalRace(steward.contest, entries, TaskMatch(on, match))
-    told = announcement(steward.contest, plan, ())
+    told = figures(steward.contest.config, on, entries, ())
     assert told["outcome"] == "won" and told["gain"] == pytest.approx(0.5, abs=0.01) and "race" in told
     assert f"(A/A) in these runs: {0.8 - second:+.3f}".replace("-", "−") in told["aa_difference"]
 
