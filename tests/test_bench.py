@@ -51,6 +51,7 @@ CASES = {
     "imports": Case("2 20", ("import_rows: 40", "import_lost: 0", "import_bytes: #")),
     "instruction_arms": Case("1", ("share of draws of the planted one", "studies in which it was written: # of 1")),
     "jobs": Case("{tmp}/jobs {quick} --jobs 2", ("2 requests, 0 answered, # tokens each", "children 0")),
+    "league": Case("", ("turns and calls: 256, 269", "all, all programs alike: p: #", "two programs: #, at most #")),
     "metering": Case("--only loop", ("loop: charged #, cgroup #", "worst: #%")),
     "mutants": Case("check", ("mutations: #", "lost: 0")),
     "nights": Case("{tmp}/nights.jsonl 1 8 1 tabular", ("1 nights on 1 tasks, gain of main", "at least as good")),
@@ -87,7 +88,6 @@ NOT_HERE = {
     "contest_load": "readers by the hundred; its parts are tried by tests/arena/contest/test_web.py",
     "gpu": "needs a GPU",
     "home": "a host and eight volunteers for minutes; tests/arena/home/test_serving.py plays one of each",
-    "league": "needs a model; tests/bench/test_league.py plays a lineage with a stand-in",
     "older": "needs the git repository and plays all twice; tests/test_older.py plays the simulated runs",
 }
 
