@@ -6,23 +6,32 @@ import math
 import shlex
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from analysis.wording import duration, many
 from arena.contest import accounts
 from arena.contest.contest import Contest
 from arena.contest.entries import store
 from arena.contest.race import MOST_LEADERS, looks_until
-from arena.contest.rules import rules_text
 from arena.contest.settings import MARK, RULES, ContestConfig, text_hash
 from arena.contest.tables import ContestDatabase
 from arena.scratch import secret_hash
+from arena.serving.clock import shown
 from arena.setup import RunCost, StudySetup
 from arena.study import Study
 from inner_loop.run_context import ModelConfig
 from programs.errors import UsageError
 from programs.ids import content_id
 from programs.shelf import starter
+from programs.templates import jinja_environment
 from trainer.task import Task
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+    from arena.settings import StudyConfig
 
 SCREEN_SHARE, SCREEN_LEAST = 0.1, 3.5  # of a run's budget; experiments that must fit
 
@@ -143,3 +152,13 @@ def config_of(study: Study, options: ContestOptions) -> ContestConfig:
         contact=options.contact,
         secret_hash=secret_hash(study.streams),
     )
+
+
+def rules_text(config: ContestConfig, study: StudyConfig, task: Task) -> str:
+    """The text of the rules, with every number that the decision depends on."""
+    return _template().render(contest=config, study=study, task=task, duration=duration, many=many, shown=shown)
+
+
+@cache
+def _template() -> Template:
+    return jinja_environment(Path(__file__).with_name("templates"), whole=True).get_template("rules.md.j2")

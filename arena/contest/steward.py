@@ -22,10 +22,9 @@ from arena.contest import acts, arms, board, decision, pace
 from arena.contest.contest import Contest
 from arena.contest.courses import Courses
 from arena.contest.entries import change
-from arena.contest.live import Live
+from arena.contest.live import Live, run_result, store_result
 from arena.contest.pause import Pause, is_the_hosts
 from arena.contest.queue import ActiveRun, Waiting, in_line, next_of
-from arena.contest.results import run_result, store_result
 from arena.contest.similarity import SimilarityIndex
 from arena.contest.tables import ContestEntry
 from arena.executor import Executor

@@ -35,7 +35,6 @@ from arena.contest.standing import (
 )
 from arena.contest.stored import MeasuredRow
 from arena.contest.tables import ENDED, ContestEntry, EntryParent, Person
-from arena.contest.units import unit_sentence
 from arena.contest.view_types import (
     BoardView,
     ContestView,
@@ -52,10 +51,28 @@ from arena.contest.view_types import (
 from arena.serving.clock import utc_now
 from programs.errors import NotFound
 from trainer.cards.freshness import said
+from trainer.task import Task
 
 WHOLE = (ContestEntry.raw, ContestEntry.results, ContestEntry.alike)
 PAGE, REST = 100, 25  # rows per page: of board and queue; of the entries below the board
 MOST_ROWS = 500  # of any other list
+#: Metrics and units in words, for readers who do not know them.
+METRICS = {
+    "nll": "nll (negative log-likelihood, a loss)",
+    "rmse": "rmse (root mean square error)",
+    "bits_per_byte": "number of bits per byte (a loss)",
+}
+UNITS = {
+    "nats": "nats (a loss in natural logarithms)",
+    "SD": "SD (standard deviations of what is predicted)",
+    "of the reference's": "shares of the reference's time",
+}
+
+
+def unit_sentence(task: Task) -> str:
+    """``Gain is in nats …: by how much the nll … of the final script is lower.``"""
+    metric, unit = METRICS.get(task.metric, task.metric), UNITS.get(task.unit, task.unit)
+    return f"Gain is in {unit}: by how much the {metric} of the final script is {task.direction}."
 
 
 def contest_view(contest: Contest) -> ContestView:
