@@ -17,8 +17,8 @@ from typing import Any
 
 import httpx
 
-from arena.contest import accounts
-from arena.contest.entries import accept
+from arena.contest.entering import accounts
+from arena.contest.entering.entries import accept
 from bench.common import figure
 from programs.shelf import starter
 from tests.analysis.report.browser import Browser, found

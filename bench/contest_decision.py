@@ -26,7 +26,7 @@ import numpy as np
 
 from analysis.verdict.standings import rank_ranges
 from arena.contest.plan import NOISE, plan_close
-from arena.contest.race import MOST_LEADERS, follow, looks_until
+from arena.contest.ranking.race import MOST_LEADERS, follow, looks_until
 from bench.common import figure, share_interval
 
 CONTESTS, ENTRIES, BOARD_RUNS = 1000, 20, 4

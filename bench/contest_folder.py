@@ -17,12 +17,13 @@ from typing import Any
 from analysis.ledger import Ledger, read
 from analysis.ledger.events import Event, VerificationEvent
 from arena.arms import TaskMatch
-from arena.contest import accounts, arms
 from arena.contest.contest import Contest
 from arena.contest.create import ContestOptions, create_contest
-from arena.contest.entries import accept, store
+from arena.contest.entering import accounts
+from arena.contest.entering.entries import accept, store
+from arena.contest.running import arms
+from arena.contest.running.work import carry_on
 from arena.contest.tables import ContestEntry, Person
-from arena.contest.work import carry_on
 from arena.measuring import run_job
 from arena.serving.clock import utc_now
 from arena.study import Study

@@ -24,7 +24,7 @@ from typing import Any
 
 from analysis.study import query
 from arena.contest.contest import Contest
-from arena.contest.health import left
+from arena.contest.running.health import left
 from arena.contest.tables import ENDED, ContestEntry
 from bench.common import figure
 from bench.contest_clients import Plan

@@ -256,7 +256,7 @@ class ContestEvent(DocumentEvent, kind="contest"):
 
 
 class ActEvent(DocumentEvent, kind="act"):
-    """The host declared an entry void, or reversed that (`arena.contest.acts`)."""
+    """The host declared an entry void, or reversed that (`arena.contest.entering.acts`)."""
 
 
 class PairEvent(Event, kind="pair"):
@@ -279,4 +279,4 @@ class BlockEvent(DocumentEvent, kind="block"):
 
 
 class AnnouncementEvent(DocumentEvent, kind="announcement"):
-    """The announcement of a contest (`arena.contest.decision`)."""
+    """The announcement of a contest (`arena.contest.ranking.decision`)."""

@@ -10,8 +10,8 @@ from typing import Any, cast
 
 from sqlalchemy.orm import Session as Connection
 
-from arena.contest.announced import headline
-from arena.contest.queue import Costs
+from arena.contest.ranking.announced import headline
+from arena.contest.running.queue import Costs
 from arena.contest.settings import BOARD_FILE, MARK, ContestConfig, Phase, is_export
 from arena.contest.stored import Announcement, StateFact
 from arena.contest.tables import ContestDatabase, ContestEntry, ContestFact

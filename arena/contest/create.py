@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis.wording import duration, many
-from arena.contest import accounts
 from arena.contest.contest import Contest
-from arena.contest.entries import store
-from arena.contest.race import MOST_LEADERS, looks_until
+from arena.contest.entering import accounts
+from arena.contest.entering.entries import store
+from arena.contest.ranking.race import MOST_LEADERS, looks_until
 from arena.contest.settings import MARK, RULES, ContestConfig, text_hash
 from arena.contest.tables import ContestDatabase
 from arena.scratch import secret_hash

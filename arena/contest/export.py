@@ -14,16 +14,16 @@ from sqlalchemy.orm import undefer
 from analysis.ledger import segments
 from analysis.study import VIEWS, read_study
 from analysis.wording import many, number, span
-from arena.contest.acts import acts
-from arena.contest.announced import digits_of, race_result, secret_check, sentences
 from arena.contest.contest import Contest
-from arena.contest.removal import removed
+from arena.contest.entering.acts import acts
+from arena.contest.entering.removal import removed
+from arena.contest.ranking.announced import digits_of, race_result, secret_check, sentences
+from arena.contest.ranking.standing import DIGITS, whole_board
+from arena.contest.ranking.view_types import BoardView, ContestView
+from arena.contest.ranking.views import board_view, contest_view, entry_row, plain
 from arena.contest.settings import BOARD_FILE, MARK, RULES
-from arena.contest.standing import DIGITS, whole_board
 from arena.contest.stored import NamedEntry, arm_label, entry_label
 from arena.contest.tables import ContestEntry, EntryParent
-from arena.contest.view_types import BoardView, ContestView
-from arena.contest.views import board_view, contest_view, entry_row, plain
 from arena.contest.web.card import winners_card
 from programs.errors import UsageError
 from programs.text import one_line

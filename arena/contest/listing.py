@@ -66,7 +66,7 @@ def labels_by_arm(folder: Path, match_ids: Iterable[str]) -> dict[str, str]:
 def recompute(study: Study) -> int:
     """Compute every figure of an export's announcement from its ledger again; how many were the same. Raises Corrupt
     at the first other one."""
-    from arena.contest.decision import figures
+    from arena.contest.ranking.decision import figures
     from arena.task_study import tasks_of
 
     folder = study.folder

@@ -14,7 +14,7 @@ from statistics import fmean, median
 from typing import TYPE_CHECKING
 
 from analysis.wording import many
-from arena.contest.race import MOST_LEADERS, level_of, looks_until
+from arena.contest.ranking.race import MOST_LEADERS, level_of, looks_until
 from arena.contest.stored import BoardColumns
 
 if TYPE_CHECKING:

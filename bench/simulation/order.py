@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from random import Random
 
-from arena.contest.queue import Costs, Waiting, turns
+from arena.contest.running.queue import Costs, Waiting, turns
 from arena.scheduler import Want
 from bench.simulation.world import World
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from analysis.ledger import Ledger
-from arena.contest.names import checked_name, skeleton
+from arena.contest.entering.names import checked_name, skeleton
 from arena.home.chain import Chain
 from arena.home.signing import Signer, read_message
 from arena.run_archive import ARCHIVE, unpacked

@@ -12,9 +12,9 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
-from arena.contest import accounts
-from arena.contest.standing import RowRange, whole_board
-from arena.contest.views import (
+from arena.contest.entering import accounts
+from arena.contest.ranking.standing import RowRange, whole_board
+from arena.contest.ranking.views import (
     PAGE,
     board_view,
     contest_view,

@@ -12,10 +12,10 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException as HttpProblem
 
-from arena.contest.accounts import AccessRefused
 from arena.contest.client import API
 from arena.contest.contest import Contest
-from arena.contest.entries import NotOpen, NotTaken, QuotaSpent
+from arena.contest.entering.accounts import AccessRefused
+from arena.contest.entering.entries import NotOpen, NotTaken, QuotaSpent
 from arena.contest.web.api import api_routes
 from arena.contest.web.cached import Shared
 from arena.contest.web.entry import entry_routes

@@ -12,10 +12,10 @@ from analysis.report.card import MOST_ROWS, CardRow, drawn
 from analysis.report.picture import browser, draw
 from analysis.statistics import interval, mean_together
 from analysis.wording import listed, many
-from arena.contest.acts import since
-from arena.contest.announced import sentences, spent
 from arena.contest.contest import Contest
-from arena.contest.race import ALPHA
+from arena.contest.entering.acts import since
+from arena.contest.ranking.announced import sentences, spent
+from arena.contest.ranking.race import ALPHA
 from arena.contest.stored import Announcement, arm_label, entry_label
 from programs.errors import EnvironmentProblem
 

@@ -10,11 +10,11 @@ from itertools import pairwise
 from fastapi import APIRouter, Request, Response
 from sqlalchemy import select
 
-from arena.contest import views
-from arena.contest.courses import CONFIRMATION, CONTEST, SCREENING, EntryRun, courses_of
+from arena.contest.ranking import views
+from arena.contest.ranking.view_types import EntryView
+from arena.contest.running.courses import CONFIRMATION, CONTEST, SCREENING, EntryRun, courses_of
 from arena.contest.stored import ExperimentColumns
 from arena.contest.tables import ContestEntry, EntryParent, Person
-from arena.contest.view_types import EntryView
 from arena.contest.web.api import as_csv
 from arena.contest.web.changes import BaseText, Change, between
 from arena.contest.web.curve import Curve, curve

@@ -12,8 +12,9 @@ from fastapi.responses import RedirectResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
-from arena.contest import accounts, views
-from arena.contest.entries import NotTaken
+from arena.contest.entering import accounts
+from arena.contest.entering.entries import NotTaken
+from arena.contest.ranking import views
 from arena.contest.web.host import Host
 from arena.contest.web.pages import show
 from arena.contest.web.security import HOSTING, SESSION, form_is_ours, remember

@@ -9,13 +9,13 @@ from functools import partial
 from fastapi import HTTPException, Request
 from starlette.concurrency import run_in_threadpool
 
-from arena.contest import accounts
-from arena.contest.accounts import AccessRefused
 from arena.contest.contest import Contest
-from arena.contest.entries import Accepted, checked, enter
-from arena.contest.standing import version
+from arena.contest.entering import accounts
+from arena.contest.entering.accounts import AccessRefused
+from arena.contest.entering.entries import Accepted, checked, enter
+from arena.contest.ranking.standing import version
+from arena.contest.ranking.views import entry_of, may_read
 from arena.contest.tables import ContestEntry, Person
-from arena.contest.views import entry_of, may_read
 from arena.contest.web.security import HOSTING, SESSION
 from arena.serving.events import Changes
 from arena.serving.intake import Intake

@@ -15,11 +15,11 @@ from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
-from arena.contest import accounts, acts, removal
 from arena.contest.contest import Contest
-from arena.contest.health import health
+from arena.contest.entering import accounts, acts, removal
+from arena.contest.ranking.views import host_rows, plain
+from arena.contest.running.health import health
 from arena.contest.tables import Act
-from arena.contest.views import host_rows, plain
 from arena.contest.web.forms import Posted, field, posted
 from arena.contest.web.host import Host
 from arena.contest.web.pages import show

@@ -7,11 +7,11 @@ from typing import Any
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse, StreamingResponse
 
-from arena.contest import views
+from arena.contest.entering.lookup import name_for_field
 from arena.contest.example import example
-from arena.contest.lookup import name_for_field
+from arena.contest.ranking import views
+from arena.contest.ranking.standing import RowRange
 from arena.contest.settings import REPORT, RULES
-from arena.contest.standing import RowRange
 from arena.contest.web.card import as_png, winners_card
 from arena.contest.web.host import Host
 from arena.contest.web.markdown import to_html

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from analysis.wording import many, number, ranks
+from arena.contest.ranking.view_types import BoardView, ContestView, EntryView
 from arena.contest.stored import STOCK, arm_label, entry_label
 from arena.contest.tables import state_label
-from arena.contest.view_types import BoardView, ContestView, EntryView
 from arena.serving.clock import shown
 
 CONTROLS = 2  # stock's two arms

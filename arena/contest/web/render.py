@@ -14,14 +14,14 @@ from markupsafe import Markup
 
 from analysis import wording
 from analysis.wording import decimals, number, typical
-from arena.contest.acts import consequence
-from arena.contest.announced import race_results, secret_check, sentences
-from arena.contest.health import queue_words
-from arena.contest.live import progress_of
-from arena.contest.pace import progress_line
+from arena.contest.entering.acts import consequence
+from arena.contest.ranking.announced import race_results, secret_check, sentences
+from arena.contest.ranking.view_types import QueueRow
+from arena.contest.running.health import queue_words
+from arena.contest.running.live import progress_of
+from arena.contest.running.pace import progress_line
 from arena.contest.stored import BoardColumns, arm_label, entry_label
 from arena.contest.tables import state_label
-from arena.contest.view_types import QueueRow
 from arena.contest.web.card import can_draw
 from arena.contest.web.previews import board_preview, entry_preview
 from arena.serving.clock import shown

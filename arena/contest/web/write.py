@@ -10,11 +10,11 @@ from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
 from analysis.wording import listed, many
-from arena.contest.entries import NotTaken, entries_left, linted, obstacle, unpacked
+from arena.contest.entering.entries import NotTaken, entries_left, linted, obstacle, unpacked
+from arena.contest.entering.lookup import name_for_field
 from arena.contest.example import edits_of, example, notation
-from arena.contest.lookup import name_for_field
+from arena.contest.ranking.views import entry_labels
 from arena.contest.tables import Person
-from arena.contest.views import entry_labels
 from arena.contest.web.forms import echoed, parent_field, posted
 from arena.contest.web.host import Host
 from arena.contest.web.pages import show

@@ -269,8 +269,8 @@ def serve(
 ) -> None:
     """Serve the pages and the API of a contest, and run its entries. Accepted entries
     survive a kill; the same command resumes."""
-    from arena.contest.serve import serve as carry_on
-    from arena.contest.serve import warning
+    from arena.contest.running.serve import serve as carry_on
+    from arena.contest.running.serve import warning
 
     def started(url: str) -> None:
         out.thing({"url": url, "folder": folder})

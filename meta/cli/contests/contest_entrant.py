@@ -142,8 +142,8 @@ def of_address(to: str | None, token: str | None) -> dict[str, Any]:
 
 
 def of_folder(contest: Contest) -> dict[str, Any]:
-    from arena.contest.health import health
-    from arena.contest.views import board_view, contest_view, plain
+    from arena.contest.ranking.views import board_view, contest_view, plain
+    from arena.contest.running.health import health
 
     views = {"contest": contest_view(contest), "board": board_view(contest, admin=True), "health": health(contest)}
     return {**plain(views), "address": contest.database.fact("address").get("url", "")}
@@ -151,7 +151,7 @@ def of_folder(contest: Contest) -> dict[str, Any]:
 
 def show(out: Output, view: Mapping[str, Any], folder: Path | None) -> None:
     """Print a contest: its state, its leaderboard or the runs that decided, the viewer's entries, what to do next."""
-    from arena.contest.announced import race_results, secret_check, sentences
+    from arena.contest.ranking.announced import race_results, secret_check, sentences
 
     board, said = view["board"], view["board"]["announcement"]
     race = view["contest"].get("deciding", {}).get("race", ())
@@ -180,8 +180,8 @@ def show(out: Output, view: Mapping[str, Any], folder: Path | None) -> None:
 
 def facts(view: Mapping[str, Any]) -> Row:
     """The state of a contest by name; empty where there is nothing to say."""
-    from arena.contest.health import queue_words
-    from arena.contest.pace import progress_line
+    from arena.contest.running.health import queue_words
+    from arena.contest.running.pace import progress_line
     from arena.contest.tables import state_label
 
     contest, health, said = view["contest"], view.get("health"), view["board"]["announcement"]

@@ -85,7 +85,7 @@ def request_close(contest: Contest, early: str | None, yes: bool) -> None:
 
 def follow(out: Output, contest: Contest) -> None:
     """Do the work in this process, unless another one already does: then wait for it."""
-    from arena.contest.work import carry_on
+    from arena.contest.running.work import carry_on
 
     spoke = float("-inf")
     try:
@@ -109,9 +109,9 @@ def follow(out: Output, contest: Contest) -> None:
 
 def remaining(contest: Contest) -> str:
     """How far the close is, with an estimate of the time left."""
-    from arena.contest.acts import contenders
-    from arena.contest.pace import deciding, most_seconds, progress_line, run_seconds
-    from arena.contest.standing import queue_positions
+    from arena.contest.entering.acts import contenders
+    from arena.contest.ranking.standing import queue_positions
+    from arena.contest.running.pace import deciding, most_seconds, progress_line, run_seconds
 
     if contest.phase() in ("deciding", "decided"):
         return progress_line(deciding(contest)) or "the leaders run again"
@@ -185,8 +185,8 @@ def refuse_other_options(act: str, target: str) -> None:
 
 def void(out: Output, contest: Contest, act: str, entry: str, because: str) -> None:
     """Declare an entry void, or reinstate it; in the ledger at once, unless a running host writes it there."""
-    from arena.contest import acts
-    from arena.contest.views import plain
+    from arena.contest.entering import acts
+    from arena.contest.ranking.views import plain
 
     done = acts.void(contest, entry, because) if act == acts.VOID else acts.unvoid(contest, entry, because)
     acts.write_down(contest)
@@ -200,7 +200,7 @@ def void(out: Output, contest: Contest, act: str, entry: str, because: str) -> N
 
 def forget(out: Output, contest: Contest, name: str, yes: bool) -> None:
     """Remove an entrant's account."""
-    from arena.contest import removal
+    from arena.contest.entering import removal
 
     with contest.database.read() as connection:
         removal.account(connection, name)
@@ -247,8 +247,8 @@ def backup(out: Output, folder: Path, target: Path) -> None:
 def publish(out: Output, folder: Path, target: Path) -> None:
     """Write what may be published of a contest: programs, board and ledger, also texts that the pages still hide."""
     from arena.contest.contest import Contest
+    from arena.contest.entering.removal import removed
     from arena.contest.export import export
-    from arena.contest.removal import removed
 
     contest = Contest.open(folder)
     summary = export(contest, target)

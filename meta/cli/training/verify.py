@@ -213,7 +213,7 @@ def shared_copy(out: Output, folder: Path) -> None:
 def whole_study(out: Output, study: Study, how: How, runs: int) -> PlannedCheck | None:
     """None for the export of a contest, which has no scripts: the seeds of a contest are checked here."""
     from arena.contest.listing import recompute
-    from arena.contest.seeds import derive_seeds
+    from arena.contest.running.seeds import derive_seeds
     from arena.contest.settings import DATABASE
     from arena.verify_study import claim_of, samples_of, too_few, verify_study
 

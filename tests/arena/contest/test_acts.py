@@ -11,17 +11,17 @@ import pytest
 
 from analysis.study import query
 from arena.arms import TaskMatch
-from arena.contest import accounts, acts, removal
-from arena.contest.arms import CONFIRMATION
 from arena.contest.contest import Contest
-from arena.contest.decision import FinalRace, leaders, taking_part
-from arena.contest.decision import entered as entered_in
-from arena.contest.entries import accept, change, quota_used
-from arena.contest.lookup import find_entry
-from arena.contest.steward import MOST_ATTEMPTS, Steward
+from arena.contest.entering import accounts, acts, removal
+from arena.contest.entering.entries import accept, change, quota_used
+from arena.contest.entering.lookup import find_entry
+from arena.contest.ranking.decision import FinalRace, leaders, taking_part
+from arena.contest.ranking.decision import entered as entered_in
+from arena.contest.ranking.views import board_view, entry_of, entry_view
+from arena.contest.running.arms import CONFIRMATION
+from arena.contest.running.steward import MOST_ATTEMPTS, Steward
+from arena.contest.running.work import carry_on
 from arena.contest.tables import ContestEntry, Person
-from arena.contest.views import board_view, entry_of, entry_view
-from arena.contest.work import carry_on
 from arena.study import Study
 from arena.task_study import tasks_of
 from meta.cli.main import run

@@ -17,18 +17,19 @@ from analysis.ledger import Ledger
 from analysis.ledger.run_state import parsed
 from analysis.study import read_study
 from analysis.verdict.standings import standings
-from arena.contest import accounts, arms
-from arena.contest.accounts import Person
-from arena.contest.acts import contenders
-from arena.contest.board import KEPT, BoardUpdater
 from arena.contest.contest import Contest
-from arena.contest.entries import store
-from arena.contest.standing import (
+from arena.contest.entering import accounts
+from arena.contest.entering.accounts import Person
+from arena.contest.entering.acts import contenders
+from arena.contest.entering.entries import store
+from arena.contest.ranking.board import KEPT, BoardUpdater
+from arena.contest.ranking.standing import (
     RowRange,
     whole_board,
 )
+from arena.contest.ranking.views import board_view, entry_of, entry_view, person_view, queue_view
+from arena.contest.running import arms
 from arena.contest.tables import ContestEntry
-from arena.contest.views import board_view, entry_of, entry_view, person_view, queue_view
 from arena.match import announcement
 from arena.measuring import run_job
 from arena.study import Study

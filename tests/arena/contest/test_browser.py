@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from arena.contest import accounts
 from arena.contest.contest import Contest
-from arena.contest.entries import accept, change
+from arena.contest.entering import accounts
+from arena.contest.entering.entries import accept, change
+from arena.contest.ranking.views import board_view
+from arena.contest.running.work import carry_on
 from arena.contest.tables import ContestEntry
-from arena.contest.views import board_view
-from arena.contest.work import carry_on
 from arena.serving.clock import utc_now
 from programs.shelf import starter
 from tests.analysis.report.browser import Browser, found, hidden_and_back

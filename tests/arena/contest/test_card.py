@@ -10,9 +10,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from arena.contest import accounts, acts
-from arena.contest.accounts import hashed
 from arena.contest.contest import Contest
+from arena.contest.entering import accounts, acts
+from arena.contest.entering.accounts import hashed
 from arena.contest.tables import ContestEntry
 from arena.contest.web import card
 from meta.cli.main import run

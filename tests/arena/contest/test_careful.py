@@ -12,11 +12,11 @@ import pytest
 
 from analysis.ledger import read
 from analysis.study import query
-from arena.contest.acts import arms_of
-from arena.contest.decision import decided, left_out
-from arena.contest.steward import MOST_ATTEMPTS, Steward
+from arena.contest.entering.acts import arms_of
+from arena.contest.ranking.decision import decided, left_out
+from arena.contest.running.steward import MOST_ATTEMPTS, Steward
+from arena.contest.running.work import carry_on
 from arena.contest.tables import ContestEntry
-from arena.contest.work import carry_on
 from arena.study import Study
 from tests.arena.contest.hosting import founded
 from tests.arena.contest.test_run import entered as people

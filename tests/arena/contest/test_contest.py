@@ -12,14 +12,14 @@ from threading import Barrier
 
 import pytest
 
-from arena.contest import accounts
 from arena.contest.contest import Contest
 from arena.contest.create import create_contest
-from arena.contest.entries import NotOpen, NotTaken, QuotaSpent, accept, checked, enter
-from arena.contest.serve import serve
-from arena.contest.standing import version
+from arena.contest.entering import accounts
+from arena.contest.entering.entries import NotOpen, NotTaken, QuotaSpent, accept, checked, enter
+from arena.contest.ranking.standing import version
+from arena.contest.ranking.views import entry_of, entry_view, may_read
+from arena.contest.running.serve import serve
 from arena.contest.tables import ContestEntry, Session
-from arena.contest.views import entry_of, entry_view, may_read
 from arena.serving.clock import utc_now
 from programs.errors import Corrupt, UsageError
 from programs.evolved_for import EvolvedFor, with_label

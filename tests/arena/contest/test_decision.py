@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from arena.contest import acts
-from arena.contest.announced import outcome
-from arena.contest.decision import decide, not_racing, spectators
-from arena.contest.entries import change
-from arena.contest.pace import WAS_VOID, in_race, not_in_race
-from arena.contest.race import follow
+from arena.contest.entering import acts
+from arena.contest.entering.entries import change
+from arena.contest.ranking.announced import outcome
+from arena.contest.ranking.decision import decide, not_racing, spectators
+from arena.contest.ranking.race import follow
+from arena.contest.running.pace import WAS_VOID, in_race, not_in_race
 from arena.contest.stored import Announcement
 from arena.contest.tables import ContestEntry, Person
 from arena.study import Study
@@ -42,7 +42,7 @@ def test_every_entry_outside_the_race_is_named_with_why(tmp_path: Path, monkeypa
     change(contest, 6, state="failed", reason="no experiment succeeded")
     figures = {"gain": 1.0, "se": 0.1, "n": 4, "role": "program"}
     board = [{**figures, "number": n, "rank_low": n - 2, "rank_high": 5} for n in (3, 4, 5)]
-    monkeypatch.setattr("arena.contest.decision.board_rows", lambda *_: board)
+    monkeypatch.setattr("arena.contest.ranking.decision.board_rows", lambda *_: board)
     study = Study.open(contest.folder)
     acts.void(contest, "7", "copied")
     stored = {str(number): why for number, why in not_racing(contest, study, [3]).items()}

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from arena.contest.entries import change
+from arena.contest.entering.entries import change
 from arena.contest.plan import measured_power
 from arena.contest.tables import BoardRow, ContestEntry
 from arena.serving.clock import utc_now

@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 
 from analysis.wording import number
-from arena.contest import accounts
 from arena.contest.contest import Contest
-from arena.contest.courses import CONTEST, courses_of
-from arena.contest.entries import NotTaken, accept
+from arena.contest.entering import accounts
+from arena.contest.entering.entries import NotTaken, accept
+from arena.contest.ranking.views import board_view
+from arena.contest.running.courses import CONTEST, courses_of
+from arena.contest.running.work import carry_on
 from arena.contest.tables import ContestEntry, Course
-from arena.contest.views import board_view
 from arena.contest.web.curve import curve
 from arena.contest.web.entry import kept_by
-from arena.contest.work import carry_on
 from programs.shelf import starter
 from tests.arena.contest.hosting import RUNS, Browser, founded, served
 from tests.arena.contest.test_run import quiet

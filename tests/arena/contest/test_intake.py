@@ -9,8 +9,8 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session as Connection
 
-from arena.contest import accounts
-from arena.contest.entries import Accepted, checked, enter
+from arena.contest.entering import accounts
+from arena.contest.entering.entries import Accepted, checked, enter
 from arena.serving.intake import Intake
 from programs.shelf import starter
 from tests.arena.contest.hosting import founded

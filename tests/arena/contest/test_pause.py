@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from analysis.study import query
-from arena.contest import accounts
 from arena.contest.contest import Contest
-from arena.contest.entries import accept
+from arena.contest.entering import accounts
+from arena.contest.entering.entries import accept
+from arena.contest.running.work import carry_on
 from arena.contest.tables import ContestEntry
-from arena.contest.work import carry_on
 from tests.arena.contest.hosting import RUNS, founded
 from tests.arena.contest.test_run import quiet
 from tests.llm.fixtures import dropped, litellm_loaded, server

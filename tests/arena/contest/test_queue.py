@@ -6,9 +6,9 @@ import random
 from collections import Counter
 from pathlib import Path
 
-from arena.contest import accounts
-from arena.contest.entries import change, store
-from arena.contest.queue import ActiveRun, Costs, Waiting, forecast, in_line, next_of, turns
+from arena.contest.entering import accounts
+from arena.contest.entering.entries import change, store
+from arena.contest.running.queue import ActiveRun, Costs, Waiting, forecast, in_line, next_of, turns
 from arena.contest.tables import ContestEntry
 from programs.program import Program
 from tests.arena.contest.hosting import RUNS, founded

@@ -8,10 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from arena.contest.announced import headline, look_lines, outcome, race_places, race_result, race_results, sentences
-from arena.contest.decision import decide, losses, race_rows
 from arena.contest.plan import plan_close, power_of
-from arena.contest.race import Loss, Race, follow, looks_until, runs_to_separate, scores_of
+from arena.contest.ranking.announced import (
+    headline,
+    look_lines,
+    outcome,
+    race_places,
+    race_result,
+    race_results,
+    sentences,
+)
+from arena.contest.ranking.decision import decide, losses, race_rows
+from arena.contest.ranking.race import Loss, Race, follow, looks_until, runs_to_separate, scores_of
 from arena.contest.stored import Announcement, MeasuredRow, NamedEntry
 from arena.contest.tables import ContestEntry, Person
 

@@ -14,19 +14,20 @@ from statistics import median
 import pytest
 
 from analysis.study import query
-from arena.contest import accounts, pace, removal
-from arena.contest.announced import secret_check
 from arena.contest.contest import Contest
-from arena.contest.entries import accept
+from arena.contest.entering import accounts, removal
+from arena.contest.entering.entries import accept
 from arena.contest.export import export
 from arena.contest.listing import recompute
-from arena.contest.seeds import derive_seeds
-from arena.contest.standing import version
-from arena.contest.steward import Steward
+from arena.contest.ranking.announced import secret_check
+from arena.contest.ranking.standing import version
+from arena.contest.ranking.views import board_view, entry_of, entry_view, queue_view
+from arena.contest.running import pace
+from arena.contest.running.seeds import derive_seeds
+from arena.contest.running.steward import Steward
+from arena.contest.running.work import carry_on
 from arena.contest.stored import Announcement
 from arena.contest.tables import ContestEntry
-from arena.contest.views import board_view, entry_of, entry_view, queue_view
-from arena.contest.work import carry_on
 from arena.private import ANNOUNCED
 from arena.serving.process import as_process
 from arena.study import Study
@@ -202,7 +203,7 @@ def test_the_clock_of_the_last_runs_says_how_long_the_next_will_take(
         line = pace.progress_line(pace.deciding(contest))
         assert heard[1:] == [line] and line.startswith("0 of at most ") and "left at this pace" in line
     assert remaining(contest) == line
-    monkeypatch.setattr("arena.contest.work.carry_on", interrupted)
+    monkeypatch.setattr("arena.contest.running.work.carry_on", interrupted)
     with pytest.raises(KeyboardInterrupt):
         follow(Output(), contest)
     said = capsys.readouterr().err
@@ -228,6 +229,6 @@ def test_a_second_process_waits_for_its_turn_and_a_close_follows_what_the_first_
         as_process(Contest.open, taken, "runs this contest's queue", "entry")
     assert capsys.readouterr().err.count("waits for it") == 1
     contest.state(decided="")
-    monkeypatch.setattr("arena.contest.work.carry_on", taken)
+    monkeypatch.setattr("arena.contest.running.work.carry_on", taken)
     follow(Output(), contest)
     assert len(capsys.readouterr().err.splitlines()) == 1  # at most one line a minute

@@ -8,7 +8,7 @@ from itertools import combinations
 import pytest
 
 from analysis.statistics import mean_interval, t_quantile, welch_difference
-from arena.contest.score import plain
+from arena.contest.ranking.score import plain
 
 
 def test_arms_are_compared_by_welchs_test_of_their_gains() -> None:

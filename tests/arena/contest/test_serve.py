@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from arena.contest.entries import change
-from arena.contest.serve import clock_problems, warning
+from arena.contest.entering.entries import change
+from arena.contest.running.serve import clock_problems, warning
 from arena.contest.tables import ContestEntry
 from arena.serving.clock import utc_now
 from arena.serving.process import address, listen, trusted

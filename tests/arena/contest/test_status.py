@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from analysis.wording import duration
-from arena.contest.entries import change
+from arena.contest.entering.entries import change
 from arena.contest.tables import ContestEntry
 from arena.serving.clock import utc_now
 from meta.cli.contests.contest_entrant import columns, of_folder, show, shown

@@ -12,17 +12,19 @@ import pytest
 
 from analysis import ledger
 from arena.arms import Arm, TaskMatch
-from arena.contest import accounts, acts, courses, standing, work
-from arena.contest.arms import CONFIRMATION
 from arena.contest.contest import Contest
-from arena.contest.decision import begin, entered, figures, leaders, taking_part
-from arena.contest.entries import accept, change, quota_used
-from arena.contest.live import progress_of
-from arena.contest.similarity import SimilarityIndex
-from arena.contest.standing import whole_board
-from arena.contest.steward import MOST_ATTEMPTS, Feed, InHand, Steward
+from arena.contest.entering import accounts, acts
+from arena.contest.entering.entries import accept, change, quota_used
+from arena.contest.entering.similarity import SimilarityIndex
+from arena.contest.ranking import standing
+from arena.contest.ranking.decision import begin, entered, figures, leaders, taking_part
+from arena.contest.ranking.standing import whole_board
+from arena.contest.ranking.views import board_view, entry_numbered, queue_view
+from arena.contest.running import courses, work
+from arena.contest.running.arms import CONFIRMATION
+from arena.contest.running.live import progress_of
+from arena.contest.running.steward import MOST_ATTEMPTS, Feed, InHand, Steward
 from arena.contest.tables import ContestEntry
-from arena.contest.views import board_view, entry_numbered, queue_view
 from arena.contest.web.render import doing
 from arena.jobs import JobResult, Measurement
 from arena.match import announce
@@ -273,7 +275,7 @@ def test_the_board_has_the_last_run_of_an_entry_as_soon_as_its_page(
     steward: Steward, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where a board is quickly made; how quickly this machine makes one is no matter here."""
-    monkeypatch.setattr("arena.contest.board.QUICK_SECONDS", float("inf"))
+    monkeypatch.setattr("arena.contest.ranking.board.QUICK_SECONDS", float("inf"))
     alone(steward, 3)
     change(steward.contest, 3, state="waiting")
     for nth in range(steward.wanted):
@@ -298,7 +300,7 @@ def test_a_void_leaves_the_board_while_runs_are_in_progress(steward: Steward, mo
     job = begun(steward, 4).job
     acts.void(contest, "3", "a copy")
     assert board_view(contest)["rows"][0]["rank_high"] == 3  # as long as the ranks still count it
-    monkeypatch.setattr("arena.contest.steward.BEAT_SECONDS", quiet_seconds)
+    monkeypatch.setattr("arena.contest.running.steward.BEAT_SECONDS", quiet_seconds)
     steward.shown._next = quiet_seconds
     steward.progress({"kind": "decision", "run_id": job.run_id})
     assert [row["rank_high"] for row in board_view(contest)["rows"]] == [2, 2]

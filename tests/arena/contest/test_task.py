@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from analysis.study import query
-from arena.contest import accounts
-from arena.contest.entries import accept
-from arena.contest.views import board_view, entry_of, entry_view
-from arena.contest.work import carry_on
+from arena.contest.entering import accounts
+from arena.contest.entering.entries import accept
+from arena.contest.ranking.views import board_view, entry_of, entry_view
+from arena.contest.running.work import carry_on
 from programs.shelf import starter
 from tests.arena.contest.hosting import Browser, founded, served
 from tests.arena.contest.test_run import quiet

@@ -14,12 +14,13 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from arena.contest import acts, pace, removal
-from arena.contest.entries import change
+from arena.contest.entering import acts, removal
+from arena.contest.entering.entries import change
 from arena.contest.export import export
+from arena.contest.ranking.views import board_view
+from arena.contest.running import pace
+from arena.contest.running.work import carry_on
 from arena.contest.stored import arm_label
-from arena.contest.views import board_view
-from arena.contest.work import carry_on
 from arena.serving.clock import utc_now
 from arena.serving.process import say_to_log
 from meta.cli.contests import contest_host

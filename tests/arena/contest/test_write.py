@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from arena.contest import acts
 from arena.contest.create import NewContest
-from arena.contest.entries import NotTaken, change, parent_of, store
+from arena.contest.entering import acts
+from arena.contest.entering.entries import NotTaken, change, parent_of, store
 from arena.contest.example import edits_of, other_value
 from arena.contest.tables import ContestEntry
 from arena.contest.web.host import RateLimits

@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from arena.contest.queue import Costs, Waiting, turns
+from arena.contest.running.queue import Costs, Waiting, turns
 from bench.simulation.course import Course, simulate
 from bench.simulation.order import Entry, Turns, entries_of
 from bench.simulation.world import Spread, World, think_for

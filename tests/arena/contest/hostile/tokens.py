@@ -6,8 +6,8 @@ import hashlib
 import secrets
 from collections.abc import Callable
 
-from arena.contest.accounts import ADMIN, CODE, PERSON
 from arena.contest.create import NewContest
+from arena.contest.entering.accounts import ADMIN, CODE, PERSON
 
 
 def forged(make: str, token: str, made: NewContest, other: NewContest, others: str, cookie: str) -> str:

@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session as Connection
 
 from analysis.wording import many
-from arena.contest.lookup import find_entry
+from arena.contest.entering.lookup import find_entry
 from arena.contest.settings import ContestConfig
 from arena.contest.tables import Act, ContestEntry, EntryParent, Person
 from arena.serving.clock import utc_now

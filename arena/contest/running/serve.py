@@ -53,7 +53,9 @@ def serve(
     config = configured(create_app(contest, limits), trusted(proxies), say)
     for problem in clock_problems(contest):
         say(problem)
-    keeper = Keeper(contest.folder, contest.database, "arena.contest.work", say, lambda: contest.phase() == "decided")
+    keeper = Keeper(
+        contest.folder, contest.database, "arena.contest.running.work", say, lambda: contest.phase() == "decided"
+    )
     with terminated(say), keeper:
         url = address(host, listening.getsockname()[1])
         contest.database.set_fact("address", url=url)  # for the host, once the contest is decided

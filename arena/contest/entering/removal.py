@@ -12,10 +12,10 @@ from typing import TypedDict, cast
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session as Connection
 
-from arena.contest.accounts import PERSON, fresh, hashed
 from arena.contest.contest import Contest
-from arena.contest.lookup import closest
-from arena.contest.names import FORMER
+from arena.contest.entering.accounts import PERSON, fresh, hashed
+from arena.contest.entering.lookup import closest
+from arena.contest.entering.names import FORMER
 from arena.contest.settings import REPORT
 from arena.contest.tables import ContestEntry, ContestFact, Person, Session
 from programs.errors import NotFound, UsageError

@@ -12,13 +12,11 @@ from typing import Any
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import undefer
 
-from arena.contest.acts import acts, since
-from arena.contest.announced import digits_of, outcome, race_results
 from arena.contest.contest import Contest
-from arena.contest.entries import quota_used
-from arena.contest.pace import deciding, in_race, run_seconds
-from arena.contest.settings import REPORT
-from arena.contest.standing import (
+from arena.contest.entering.acts import acts, since
+from arena.contest.entering.entries import quota_used
+from arena.contest.ranking.announced import digits_of, outcome, race_results
+from arena.contest.ranking.standing import (
     DIGITS,
     BoardViewRow,
     QueuePositions,
@@ -33,9 +31,7 @@ from arena.contest.standing import (
     unmeasured,
     voided,
 )
-from arena.contest.stored import MeasuredRow
-from arena.contest.tables import ENDED, ContestEntry, EntryParent, Person
-from arena.contest.view_types import (
+from arena.contest.ranking.view_types import (
     BoardView,
     ContestView,
     EntryRow,
@@ -48,6 +44,10 @@ from arena.contest.view_types import (
     Reached,
     SimilarRow,
 )
+from arena.contest.running.pace import deciding, in_race, run_seconds
+from arena.contest.settings import REPORT
+from arena.contest.stored import MeasuredRow
+from arena.contest.tables import ENDED, ContestEntry, EntryParent, Person
 from arena.serving.clock import utc_now
 from programs.errors import NotFound
 from trainer.cards.freshness import said

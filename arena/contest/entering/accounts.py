@@ -9,7 +9,7 @@ from datetime import timedelta
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from arena.contest.names import checked_name, skeleton
+from arena.contest.entering.names import checked_name, skeleton
 from arena.contest.settings import ContestConfig
 from arena.contest.tables import Person, Session
 from arena.serving.clock import utc_now

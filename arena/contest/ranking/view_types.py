@@ -7,13 +7,13 @@ from typing import Any, TypedDict
 
 from pydantic import JsonValue
 
-from arena.contest.acts import ActRow
-from arena.contest.pace import ConfirmingRuns
-from arena.contest.settings import Phase
-from arena.contest.standing import (
+from arena.contest.entering.acts import ActRow
+from arena.contest.ranking.standing import (
     BoardViewRow,
     VoidGain,
 )
+from arena.contest.running.pace import ConfirmingRuns
+from arena.contest.settings import Phase
 from arena.contest.stored import Announcement, MeasuredRow, NamedEntry, RunColumns, RunProgress
 
 

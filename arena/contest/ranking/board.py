@@ -15,9 +15,9 @@ from analysis.trust import counts, weakest
 from analysis.verdict.decision import ArmGain, ArmsDifference, twins
 from analysis.verdict.standings import StandingRun, rank
 from analysis.wording import decimals, estimate, typical
-from arena.contest import arms
 from arena.contest.contest import Contest
-from arena.contest.race import Racing
+from arena.contest.ranking.race import Racing
+from arena.contest.running import arms
 from arena.contest.stored import ArmColumns, BoardColumns, BoardFact, MeasuredRow, NamedEntry, RankedRow
 from arena.contest.tables import BoardRow, ContestEntry
 from arena.serving.clock import utc_now

@@ -16,9 +16,9 @@ from sqlalchemy import func, select
 from analysis.wording import duration, many
 from arena.contest.contest import Contest
 from arena.contest.plan import measured_power
-from arena.contest.race import leaders_of
+from arena.contest.ranking.race import leaders_of
+from arena.contest.ranking.standing import whole_board
 from arena.contest.settings import Phase
-from arena.contest.standing import whole_board
 from arena.contest.tables import ENDED, Act, ContestEntry
 from arena.serving.clock import utc_now
 from arena.study import Study

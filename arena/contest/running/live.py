@@ -1,5 +1,4 @@
-"""What an entry's page shows of its runs: progress, written a few times a second at most, then the result. The ledger has
-more."""
+"""What an entry's page shows of its runs: progress, written a few times a second at most, then the result."""
 
 from __future__ import annotations
 
@@ -15,7 +14,7 @@ from sqlalchemy.orm import undefer
 
 from analysis.wording import duration, many, number
 from arena.contest.contest import Contest
-from arena.contest.entries import change, set_columns
+from arena.contest.entering.entries import change, set_columns
 from arena.contest.stored import RunColumns, RunProgress, SeedResult
 from arena.contest.tables import ContestEntry
 from arena.measuring import run_gain

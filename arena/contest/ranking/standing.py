@@ -17,7 +17,7 @@ from sqlalchemy.orm import undefer
 
 from analysis.statistics import mean_interval
 from arena.contest.contest import Contest
-from arena.contest.queue import forecast, in_line, turns
+from arena.contest.running.queue import forecast, in_line, turns
 from arena.contest.stored import BoardColumns, BoardFact, MeasuredRow, RunProgress
 from arena.contest.tables import BoardRow, ContestEntry, ContestFact, EntryChange
 from arena.serving.clock import utc_now

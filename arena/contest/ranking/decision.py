@@ -13,14 +13,14 @@ from sqlalchemy.orm import undefer
 from analysis.statistics import error_of, interval
 from analysis.wording import decimals, estimate, many, ranks, typical
 from arena.arms import Match, TaskMatch
-from arena.contest import arms
-from arena.contest.announced import headline, look_lines, race_places
-from arena.contest.board import Entered, aa_of, aa_spread, board_rows, is_measured, rows_of
 from arena.contest.contest import Contest
-from arena.contest.entries import change
-from arena.contest.pace import ConfirmingRuns, not_in_race
-from arena.contest.race import ALPHA, Gains, Race, follow, leaders_of, runs_to_separate, scores_of
-from arena.contest.score import Scores
+from arena.contest.entering.entries import change
+from arena.contest.ranking.announced import headline, look_lines, race_places
+from arena.contest.ranking.board import Entered, aa_of, aa_spread, board_rows, is_measured, rows_of
+from arena.contest.ranking.race import ALPHA, Gains, Race, follow, leaders_of, runs_to_separate, scores_of
+from arena.contest.ranking.score import Scores
+from arena.contest.running import arms
+from arena.contest.running.pace import ConfirmingRuns, not_in_race
 from arena.contest.settings import ContestConfig
 from arena.contest.stored import Announcement, LeftOutEntry, MeasuredRow, RaceLoss
 from arena.contest.tables import BoardRow, ContestEntry

@@ -1,4 +1,4 @@
-"""``python -m arena.contest.work FOLDER [PARENT]``: the process that runs a contest's queue.
+"""``python -m arena.contest.running.work FOLDER [PARENT]``: the process that runs a contest's queue.
 
 It holds the study's lock, so only one runs at a time. If a plain experiment fails too, the fault is the host's: it
 counts against no entry, and the process tries again later. Otherwise the fault is the entry's: it runs last and alone
@@ -16,10 +16,10 @@ from analysis.ledger.events import AnnouncementEvent, ContestEvent
 from analysis.report.page import report
 from analysis.study import read_study
 from arena.contest.contest import Contest
-from arena.contest.decision import FinalRace, decided
-from arena.contest.pause import HOSTS, answers, unstop
+from arena.contest.ranking.decision import FinalRace, decided
+from arena.contest.running.pause import HOSTS, answers, unstop
+from arena.contest.running.steward import Say, Steward, end
 from arena.contest.settings import REPORT
-from arena.contest.steward import Say, Steward, end
 from arena.drain import Drained
 from arena.executor import Executor
 from arena.executors import executor_of

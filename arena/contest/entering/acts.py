@@ -14,12 +14,12 @@ from pydantic import JsonValue
 from sqlalchemy import select
 
 from analysis.ledger.events import ActEvent
-from arena.contest import arms
 from arena.contest.contest import Contest
-from arena.contest.lookup import find_entry
-from arena.contest.race import leaders_of
+from arena.contest.entering.lookup import find_entry
+from arena.contest.ranking.race import leaders_of
+from arena.contest.ranking.standing import whole_board
+from arena.contest.running import arms
 from arena.contest.settings import Phase
-from arena.contest.standing import whole_board
 from arena.contest.stored import Announcement
 from arena.contest.tables import ENDED, Act, ContestEntry, state_label
 from arena.serving.clock import utc_now
@@ -226,7 +226,7 @@ def arms_of(contest: Contest, entry_id: str, labels: Iterable[str]) -> list[str]
 
 def write_down(contest: Contest) -> None:
     """Record the acts in the ledger now, unless the queue's process is running, which will do it."""
-    from arena.contest import board
+    from arena.contest.ranking import board
 
     try:
         with Study.open(contest.folder) as study:

@@ -18,14 +18,16 @@ from sqlalchemy.orm import undefer
 
 from analysis.ledger.events import MatchEndedEvent
 from arena.arms import Arm, TaskMatch
-from arena.contest import acts, arms, board, decision, pace
 from arena.contest.contest import Contest
-from arena.contest.courses import Courses
-from arena.contest.entries import change
-from arena.contest.live import Live, run_result, store_result
-from arena.contest.pause import Pause, is_the_hosts
-from arena.contest.queue import ActiveRun, Waiting, in_line, next_of
-from arena.contest.similarity import SimilarityIndex
+from arena.contest.entering import acts
+from arena.contest.entering.entries import change
+from arena.contest.entering.similarity import SimilarityIndex
+from arena.contest.ranking import board, decision
+from arena.contest.running import arms, pace
+from arena.contest.running.courses import Courses
+from arena.contest.running.live import Live, run_result, store_result
+from arena.contest.running.pause import Pause, is_the_hosts
+from arena.contest.running.queue import ActiveRun, Waiting, in_line, next_of
 from arena.contest.tables import ContestEntry
 from arena.executor import Executor
 from arena.jobs import ErrorRecord, JobResult, RunJob

@@ -5,7 +5,7 @@ is below another one, or below stock, by a one-sided test leaves the race. The l
 of leaders and over the number of looks, so that the best entry leaves, or another one wins, in at most 5% of contests
 (a union bound: a wrong winner must have been put above the best entry, or above stock, at some look). A look uses the
 first runs of each entry, whatever the looks before decided; that is why stopping early costs no validity. What the
-tests themselves assume is in `arena.contest.score`.
+tests themselves assume is in `arena.contest.ranking.score`.
 
 Equal allocation would give all leaders as many runs as the two best need: `bench.contest_decision` compares.
 """
@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from analysis.verdict.power import runs_needed
-from arena.contest.score import Scores, plain
+from arena.contest.ranking.score import Scores, plain
 from arena.contest.stored import MeasuredRow
 
 ALPHA = 0.05  # a wrong winner, over all tests and looks
