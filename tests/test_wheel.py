@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from meta.cli.errors import EXTRA
+
 ROOT = Path(__file__).parents[1]
 ROOMS = ("meta", "programs", "inner_loop", "trainer", "arena", "analysis")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -44,24 +46,30 @@ def test_every_file_of_the_rooms_is_in_it(wheel: Path) -> None:
 
 
 def test_commands_run_from_it(wheel: Path, tmp_path: Path) -> None:
-    """In an environment that has our dependencies, but not our sources. `bench/wheel.sh` times the README's first
-    command with pip, pipx and uv."""
+    """In an environment that has our dependencies, but no sources and not the packages of contests. `bench/wheel.sh`
+    times the README's first command with pip, pipx and uv."""
     venv.create(tmp_path / "venv", with_pip=False, symlinks=True)
     python = tmp_path / "venv" / "bin" / "python"
     (site,) = (tmp_path / "venv" / "lib").glob("python*/site-packages")
-    (site / "dependencies.pth").write_text(str(Path(pytest.__file__).parents[1]) + "\n")
+    extra = "".join(f"sys.modules[{name!r}] = None; " for name in EXTRA)  # as if it had not been installed
+    (site / "dependencies.pth").write_text(f"{Path(pytest.__file__).parents[1]}\nimport sys; {extra}\n")
     words = ["--python", str(python), "install", "-q", "--no-index", "--no-deps", str(wheel)]
     subprocess.run([sys.executable, "-m", "pip", *words], check=True)
     (tmp_path / "empty").mkdir()
     surroundings = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
     for words in (["match", "stock", "-n", "1", "--no-controls", "-b", "0.4s", "-s", "run"],
                   ["task", "init", "law", "--simulated"],
-                  ["match", "stock", "idea-queue", "-t", "law", "-n", "2", "--yes", "-s", "study"]):  # fmt: skip
+                  ["match", "stock", "idea-queue", "-t", "law", "-n", "2", "--yes", "-s", "study"],
+                  ["standings", "study"], ["report", "study", "-o", "report.html"], ["ls"], ["doctor"],
+                  ["contest", "init", "contest", "--closes", "1d"],
+                  ["home", "init", "home", "-t", "strokes"]):  # fmt: skip
         command = [str(python.with_name("metaloop")), *words]
         done = subprocess.run(
             command, cwd=tmp_path / "empty", env=surroundings, capture_output=True, text=True, check=False
         )
-        assert done.returncode == 0, done.stderr[-3000:]
+        lacks = words[0] in ("contest", "home")
+        assert done.returncode == (1 if lacks else 0), done.stderr[-3000:]
+        assert not lacks or done.stderr.endswith('hint: pip install "metaloop[contest]"\n')
     assert (tmp_path / "empty" / "study" / "runs.zip").is_file()
     where = subprocess.run([str(python), "-c", "import meta; print(meta.__file__)"], cwd=tmp_path, capture_output=True,
                            text=True, check=True)  # fmt: skip

@@ -9,16 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
-
 from arena.contest.settings import MARK, ContestConfig, is_export
 from arena.contest.stored import NamedEntry, entry_label
-from arena.contest.tables import ContestDatabase, ContestEntry
 from arena.private import ANNOUNCED
 from programs.errors import Corrupt
 from programs.ids import content_id
 
 if TYPE_CHECKING:
+    from arena.contest.tables import ContestEntry
     from arena.study import Study
 
 TOLERANCE = 1e-9  # relative: libraries of other versions sum in another order
@@ -57,6 +55,10 @@ def labels_by_arm(folder: Path, match_ids: Iterable[str]) -> dict[str, str]:
     if is_export(folder):
         entries = listed(folder)
     else:
+        from sqlalchemy import select
+
+        from arena.contest.tables import ContestDatabase, ContestEntry
+
         with ContestDatabase(folder).read() as connection:
             entries = list(connection.scalars(select(ContestEntry)))
     labels = {e.entry_id: entry_label(e.entrant, e.name) for e in entries if e.role == "program"}

@@ -27,6 +27,7 @@ KINDS: dict[str, int] = {
     "internal": 1,
 }
 DRAINED = 130
+EXTRA = ("sqlalchemy", "cryptography", "nh3", "multipart")  # packages of contests and shared projects
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,9 @@ def classify(error: BaseException) -> ErrorReport:
         return _from_click(error)
     if isinstance(error, OSError) and error.errno is not None:
         return _from_os(error)
+    if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] in EXTRA:
+        message, hint = "contests and shared projects need further packages", 'pip install "metaloop[contest]"'
+        return ErrorReport("environment", message, hint, (), KINDS["environment"])
     what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     hint = "METALOOP_DEBUG=1 before the same command prints a traceback; please report it"
     return ErrorReport("internal", f"unexpected {what}", hint, (), KINDS["internal"])
