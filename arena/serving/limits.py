@@ -33,7 +33,6 @@ Offset = Annotated[int, Query(ge=0, le=1_000_000_000)]
 PageNumber = Annotated[int, Query(ge=1, le=1_000_000)]
 Chosen = Annotated[str, Query(max_length=MOST_NAME)]
 EntryId = Annotated[str, Path(max_length=MOST_NAME)]
-Word = Annotated[str, Path(max_length=MOST_NAME)]
 IN_A_FORM = TypeAdapter(Annotated[int, Field(ge=1, le=MOST_NUMBER)])  # numbers in forms
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, TypedDict, cast
+from typing import TypedDict, cast
 
 from pydantic import JsonValue
 from sqlalchemy import select
+from sqlalchemy.orm import Session as Connection
 
 from analysis.ledger.events import ActEvent
 from arena.contest.contest import Contest
@@ -47,20 +48,8 @@ def void(contest: Contest, entry_name: str, because: str) -> Act:
                 f"{entry.label} is void already: {entry.reason}",
                 hint="metaloop contest host DIR unvoid ENTRY reinstates it",
             )
-        act = Act(
-            number=entry.number,
-            what=VOID,
-            because=because,
-            at=utc_now(),
-            phase=contest.phase(),
-            state=entry.state,
-            reason=entry.reason,
-        )
-        entry.state, entry.reason, entry.changed_at = VOID, f"declared void by the host: {because}", utc_now()
-        connection.add(act)
-        connection.flush()
-        connection.refresh(act, ["entry"])
-    return act
+        state, why = VOID, f"declared void by the host: {because}"
+        return _act(contest, connection, entry, VOID, because, state=state, reason=why)
 
 
 def unvoid(contest: Contest, entry_name: str, because: str = "") -> Act:
@@ -77,21 +66,24 @@ def unvoid(contest: Contest, entry_name: str, because: str = "") -> Act:
             )
         last = standing_void(connection, entry.number)
         before = "running" if entry.runs_done else "queued"  # of an entry that was given up, not declared void
-        act = Act(
-            number=entry.number,
-            what=UNVOID,
-            because=because,
-            at=utc_now(),
-            phase=contest.phase(),
-            state=VOID,
-            reason=entry.reason,
-        )
         # if its screening run has ended meanwhile, the ledger has the result
-        entry.state = {"screening": "queued"}.get(last.state, last.state) if last else before
-        entry.reason, entry.attempts, entry.changed_at = last.reason if last else "", 0, utc_now()
-        connection.add(act)
-        connection.flush()
-        connection.refresh(act, ["entry"])
+        state = {"screening": "queued"}.get(last.state, last.state) if last else before
+        why = last.reason if last else ""
+        return _act(contest, connection, entry, UNVOID, because, state=state, reason=why, attempts=0)
+
+
+def _act(
+    contest: Contest, connection: Connection, entry: ContestEntry, what: str, because: str, **columns: str | int
+) -> Act:
+    """Record an act with the entry's state of before, and set the entry's ``columns``."""
+    now = utc_now()
+    before = {"number": entry.number, "state": entry.state, "reason": entry.reason}
+    act = Act(what=what, because=because, at=now, phase=contest.phase(), **before)
+    for name, value in (columns | {"changed_at": now}).items():
+        setattr(entry, name, value)
+    connection.add(act)
+    connection.flush()
+    connection.refresh(act, ["entry"])
     return act
 
 
@@ -105,9 +97,9 @@ def reason(text: str) -> str:
     return cleaned
 
 
-def standing_void(connection: Any, number: int) -> Act | None:
+def standing_void(connection: Connection, number: int) -> Act | None:
     """The act that made an entry void; None if the host did not declare it void."""
-    last: Act | None = connection.scalar(select(Act).where(Act.number == number).order_by(Act.act_id.desc()).limit(1))
+    last = connection.scalar(select(Act).where(Act.number == number).order_by(Act.act_id.desc()).limit(1))
     return last if last is not None and last.what == VOID else None
 
 

@@ -111,10 +111,6 @@ def _hosting(routes: APIRouter, host: Host) -> None:
         return {"phase": host.contest.phase()}
 
 
-def as_csv(rows: Iterable[Mapping[str, object]]) -> str:
-    return "".join(csv_parts(rows))
-
-
 def csv_parts(rows: Iterable[Mapping[str, object]]) -> Iterator[str]:
     """Rows as CSV, in chunks; a cell that a spreadsheet would read as a formula is quoted with an apostrophe."""
     out = io.StringIO()

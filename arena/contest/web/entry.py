@@ -15,18 +15,15 @@ from arena.contest.ranking.view_types import EntryView
 from arena.contest.running.courses import CONFIRMATION, CONTEST, SCREENING, EntryRun, courses_of
 from arena.contest.stored import ExperimentColumns
 from arena.contest.tables import ContestEntry, EntryParent, Person
-from arena.contest.web.api import as_csv
 from arena.contest.web.changes import BaseText, Change, between
 from arena.contest.web.curve import Curve, curve
 from arena.contest.web.host import Host
 from arena.contest.web.pages import MARKDOWN, show
-from arena.serving.limits import Chosen, EntryId, Word
-from programs.errors import NotFound
+from arena.serving.limits import Chosen, EntryId
 from programs.file_set import is_document
 from programs.front_matter import locate
 
 MOST_LINES = 40  # of the text that are not folded
-KINDS = {"csv": "text/csv; charset=utf-8", "json": "application/json"}
 RUN = ("run_id", "purpose", "task")  # columns of the experiments, those of their run
 TITLES = {CONTEST: "run {}", CONFIRMATION: "confirming run {}", SCREENING: "screening run"}
 
@@ -51,21 +48,19 @@ def entry_routes(host: Host) -> APIRouter:
         return Response(match.raw, media_type=MARKDOWN, headers=headers)
 
     @routes.get(
-        "/entry/{entry_id}/experiments.{kind}",
-        summary="The experiments of an entry, with their diffs, as csv or json",
+        "/entry/{entry_id}/experiments.json",
+        summary="The experiments of an entry, with their diffs",
         include_in_schema=True,
         response_class=Response,
     )
-    def experiments(entry_id: EntryId, kind: Word, request: Request) -> Response:
+    def experiments(entry_id: EntryId, request: Request) -> Response:
         match = host.readable(request, entry_id)
-        if kind not in KINDS:
-            raise NotFound(f"no experiments.{kind}"[:80], hint="available: csv, json")
         rows = [
             {**{key: run[key] for key in RUN}, "entry_id": entry_id, **experiment}  # type: ignore[literal-required]
             for run in runs_of(host, match)
             for experiment in run["experiments"]
         ]
-        return Response(as_csv(rows) if kind == "csv" else json.dumps(rows), media_type=KINDS[kind])
+        return Response(json.dumps(rows), media_type="application/json")
 
     return routes
 

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from arena.contest.export import plain_name
-from arena.contest.web.api import as_csv
+from arena.contest.web.api import csv_parts
 from meta.cli.output import clean
 from tests.analysis.report.browser import Browser as Chromium
 from tests.analysis.report.browser import found
@@ -25,7 +25,7 @@ FORMULA = re.compile(r"(?:^|[,;|\s])[=+\-@＝＋－＠]")
 @pytest.mark.exploit(64)
 def test_no_cell_is_a_formula(case: Case) -> None:
     text = case.told["text"]
-    raw = "".join(as_csv([{"entrant": text, "name": "x", "gain": -0.5}]))
+    raw = "".join(csv_parts([{"entrant": text, "name": "x", "gain": -0.5}]))
     (row,) = list(csv.DictReader(io.StringIO(raw, newline="")))
     case.held(not FORMULA.search(row["entrant"]), raw)
     case.held(row["gain"] == "-0.5" and row["name"] == "x", raw)
