@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from ipaddress import IPv6Address, ip_address, ip_network
+from threading import Lock
 from typing import Annotated
 
 from fastapi import HTTPException, Path, Query, Request, Response
@@ -55,16 +56,18 @@ class Rate:
     def __init__(self, most: int, seconds: float) -> None:
         self.most, self.seconds = most, seconds
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._lock = Lock()  # requests are handled in threads
 
     def allows(self, client: str, weight: int = 1) -> bool:
-        now = time.monotonic()
-        left, then = self._buckets.pop(client, (float(self.most), now))
-        left = min(float(self.most), left + (now - then) * self.most / self.seconds)
-        allowed = left >= weight
-        self._buckets[client] = (left - weight if allowed else left, now)
-        while len(self._buckets) > REMEMBERED:
-            self._buckets.popitem(last=False)
-        return allowed
+        with self._lock:
+            now = time.monotonic()
+            left, then = self._buckets.pop(client, (float(self.most), now))
+            left = min(float(self.most), left + (now - then) * self.most / self.seconds)
+            allowed = left >= weight
+            self._buckets[client] = (left - weight if allowed else left, now)
+            while len(self._buckets) > REMEMBERED:
+                self._buckets.popitem(last=False)
+            return allowed
 
     @property
     def wait(self) -> int:

@@ -25,7 +25,7 @@ from arena.contest.ranking.views import (
     plain,
     queue_view,
 )
-from arena.contest.web.host import Host
+from arena.contest.web.host import Host, body
 from arena.serving.limits import HEAVY, Chosen, EntryId, Limit, Offset
 
 CSV_ROWS = 200  # rows per chunk
@@ -88,13 +88,10 @@ def _entering(routes: APIRouter, host: Host) -> None:
         return plain(person_view(host.contest, host.person(request)))
 
     @routes.post("/entries", status_code=201, summary="Submit: the body is the program.md; 201 means that it is stored")
-    async def enter(request: Request, response: Response, parent: Chosen = "") -> Any:
-        from starlette.concurrency import run_in_threadpool
-
-        person = await run_in_threadpool(host.person, request)
-        raw = await request.body()
+    def enter(request: Request, response: Response, raw: bytes = Depends(body), parent: Chosen = "") -> Any:
+        person = host.person(request)
         host.limited(host.limits.entry, request, f"person {person.person_id}", 1 + len(raw) // HEAVY)
-        accepted = await host.accept(person, raw, parent)
+        accepted = host.accept(person, raw, parent)
         response.status_code = 201 if accepted.new else 200
         return plain(entry_row(accepted.entry)) | {"new": accepted.new, "lint": accepted.entry.lint}
 

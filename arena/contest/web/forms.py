@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import RedirectResponse
-from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import UploadFile
 
 from arena.contest.entering import accounts
 from arena.contest.entering.entries import NotTaken
 from arena.contest.ranking import views
-from arena.contest.web.host import Host
+from arena.contest.web.host import Host, Posted
 from arena.contest.web.pages import show
-from arena.contest.web.security import HOSTING, SESSION, form_is_ours, remember
+from arena.contest.web.security import HOSTING, SESSION, remember
 from arena.serving.limits import HEAVY
 from programs.errors import UsageError
 
-FIELDS, FILES = 8, 1  # the most that a form of ours has
 MOST_ECHOED = 100  # characters of a name
 NO_TOKEN = (
     "your token was shown once, when you joined, and a lost one cannot be shown again: join above with another name; "
@@ -37,43 +31,9 @@ def form_routes(host: Host) -> APIRouter:
     return routes
 
 
-@dataclass(frozen=True)
-class Posted:
-    """The content of a form: its fields, and the uploaded file if there is one."""
-
-    fields: Mapping[str, str]
-    file: bytes | None = None
-
-    @property
-    def program(self) -> bytes:
-        """The file, else the typed text with Unix line ends."""
-        if self.file is not None:
-            return self.file
-        return field(self, "text").replace("\r\n", "\n").encode("utf-8", "surrogatepass")
-
-
-async def posted(host: Host, request: Request) -> Posted:
-    """The form, if it was sent from our page. Raises 403, and 400 for an encoding other than UTF-8."""
-    kind = request.headers.get("content-type", "").lower()
-    if "charset" in kind and not re.search(r"charset\s*=\s*\"?utf-?8\"?\s*(?:;|$)", kind):
-        raise HTTPException(400, detail={"message": "forms must be sent as UTF-8", "hint": "reload the page"})
-    async with request.form(max_files=FILES, max_fields=FIELDS) as form:
-        fields = {name: value for name, value in form.items() if isinstance(value, str)}
-        chosen = form.get("file")
-        file = await chosen.read() if isinstance(chosen, UploadFile) and chosen.filename else None
-    if not form_is_ours(request, host.key, fields.get("proof", "")):
-        detail = {"message": "this form was not sent from this site, or has expired", "hint": "reload the page"}
-        raise HTTPException(403, detail=detail)
-    return Posted(fields, file)
-
-
-def field(form: Posted, name: str) -> str:
-    return form.fields.get(name, "")
-
-
 def parent_field(form: Posted) -> str:
     """The entry that the text is based on, as typed."""
-    return field(form, "parent")[:MOST_ECHOED]
+    return form.field("parent")[:MOST_ECHOED]
 
 
 def echoed(raw: bytes) -> str:
@@ -86,6 +46,8 @@ def echoed(raw: bytes) -> str:
 
 
 def _joining(routes: APIRouter, host: Host) -> None:
+    given = Depends(host.posted)
+
     def page_of(
         request: Request, problem: UsageError | None = None, token: str = "", name: str = "", code: str = ""
     ) -> Response:
@@ -97,65 +59,63 @@ def _joining(routes: APIRouter, host: Host) -> None:
         return page_of(request)
 
     @routes.post("/join")
-    async def join(request: Request) -> Response:
-        form = await posted(host, request)
+    def join(request: Request, form: Posted = given) -> Response:
         host.limited(host.limits.join, request)
-        contest, name, code = host.contest, field(form, "name"), field(form, "code")
+        contest, name, code = host.contest, form.field("name"), form.field("code")
         try:
-            _, token = await run_in_threadpool(accounts.join, contest.database, contest.config, name, code)
+            _, token = accounts.join(contest.database, contest.config, name, code)
         except UsageError as problem:
-            return await run_in_threadpool(page_of, request, problem, "", name, code)
-        cookie = await run_in_threadpool(accounts.log_in, contest.database, token)
+            return page_of(request, problem, "", name, code)
+        cookie = accounts.log_in(contest.database, token)
         request.cookies[SESSION] = cookie  # the page is already that of a logged-in browser, and so are its forms
-        response = await run_in_threadpool(page_of, request, None, token)
+        response = page_of(request, None, token)
         remember(response, request, SESSION, cookie, accounts.SESSION_DAYS * 86400)
         response.headers["cache-control"] = "no-store"
         return response
 
     @routes.post("/login")
-    async def login(request: Request) -> Response:
-        form = await posted(host, request)
+    def login(request: Request, form: Posted = given) -> Response:
         try:
-            cookie = await run_in_threadpool(accounts.log_in, host.contest.database, field(form, "token"))
+            cookie = accounts.log_in(host.contest.database, form.field("token"))
         except UsageError as problem:
             host.limited(host.limits.token, request)
             shown = UsageError(
                 problem.message, hint=NO_TOKEN if isinstance(problem, accounts.AccessRefused) else problem.hint
             )
-            return await run_in_threadpool(page_of, request, shown)
+            return page_of(request, shown)
         response = RedirectResponse("/me", status_code=303)
         remember(response, request, SESSION, cookie, accounts.SESSION_DAYS * 86400)
         return response
 
-    @routes.post("/logout")
-    async def logout(request: Request) -> Response:
+    @routes.post("/logout", dependencies=[given])
+    def logout(request: Request) -> Response:
         """Ends what the browser is logged in as: an entrant, the host, or both."""
-        await posted(host, request)
         response = RedirectResponse("/", status_code=303)
         for cookie in (SESSION, HOSTING):
-            await run_in_threadpool(accounts.log_out, host.contest.database, request.cookies.get(cookie, ""))
+            accounts.log_out(host.contest.database, request.cookies.get(cookie, ""))
             response.delete_cookie(cookie, path="/")
         return response
 
 
 def _entering(routes: APIRouter, host: Host) -> None:
+    given = Depends(host.posted)
+
     def refused(request: Request, problem: NotTaken, text: str, parent: str, person: Any) -> Response:
         me, labels = views.person_view(host.contest, person), views.entry_labels(host.contest)
         filled = {"text": text, "parent": parent, "labels": labels, "guessed": False, "prefilled": False}
         return show(host, request, "me", 422, me=me, problem=problem, **filled)
 
     @routes.post("/enter")
-    async def enter(request: Request) -> Response:
-        form = await posted(host, request)
-        person = await run_in_threadpool(host.viewer, request)
+    def enter(request: Request, form: Posted = given) -> Response:
+        person = host.viewer(request)
         if person is None:
             return RedirectResponse("/join", status_code=303)
         raw, parent = form.program, parent_field(form)
         host.limited(host.limits.entry, request, f"person {person.person_id}", 1 + len(raw) // HEAVY)
         try:
-            accepted = await host.accept(person, raw, parent)
+            accepted = host.accept(person, raw, parent)
         except NotTaken as problem:
-            return await run_in_threadpool(refused, request, problem, echoed(raw), parent, person)
+            return refused(request, problem, echoed(raw), parent, person)
         again = "" if accepted.new else "?again=yes"
         response = RedirectResponse(f"/entry/{accepted.entry.entry_id}{again}", status_code=303)
         # for the entry's page: draft.js no longer keeps the text

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
 from fastapi import HTTPException, Request
-from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile
 
 from arena.contest.contest import Contest
 from arena.contest.entering import accounts
@@ -16,12 +17,14 @@ from arena.contest.entering.entries import Accepted, checked, enter
 from arena.contest.ranking.standing import version
 from arena.contest.ranking.views import entry_of, may_read
 from arena.contest.tables import ContestEntry, Person
-from arena.contest.web.security import HOSTING, SESSION
+from arena.contest.web.security import HOSTING, SESSION, form_is_ours
 from arena.serving.events import Changes
 from arena.serving.intake import Intake
 from arena.serving.limits import Rate, client_of
 from trainer.task import Task
 from trainer.values.conditional import unread
+
+FIELDS, FILES = 8, 1  # the most that a form of ours has
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,24 @@ class RateLimits:
     token: Rate = field(default_factory=lambda: Rate(30, 60.0))  # wrong tokens
     entry: Rate = field(default_factory=lambda: Rate(30, 60.0))
     lint: Rate = field(default_factory=lambda: Rate(90, 60.0))  # a text that is checked while its author types
+
+
+@dataclass(frozen=True)
+class Posted:
+    """The content of a form: its fields, and the uploaded file if there is one."""
+
+    fields: Mapping[str, str]
+    file: bytes | None = None
+
+    @property
+    def program(self) -> bytes:
+        """The file, else the typed text with Unix line ends."""
+        if self.file is not None:
+            return self.file
+        return self.field("text").replace("\r\n", "\n").encode("utf-8", "surrogatepass")
+
+    def field(self, name: str) -> str:
+        return self.fields.get(name, "")
 
 
 @dataclass
@@ -55,12 +76,24 @@ class Host:
         """Why the task cannot read ``term``, named in backticks in a program; empty if it can."""
         return unread(self.task.edits, term)
 
-    async def accept(self, person: Person, raw: bytes, parent: str = "") -> Accepted:
+    def accept(self, person: Person, raw: bytes, parent: str = "") -> Accepted:
         """Lint and store an upload; it is on the disk on return. Raises as `entries.accept` does."""
-        read = await run_in_threadpool(checked, self.contest, person, raw, self.unread, parent)
-        return await asyncio.wrap_future(
-            self.intake.take(partial(enter, contest=self.contest, person=person, read=read))
-        )
+        read = checked(self.contest, person, raw, self.unread, parent)
+        return self.intake.take(partial(enter, contest=self.contest, person=person, read=read)).result()
+
+    async def posted(self, request: Request) -> Posted:
+        """A dependency: the form, if our page sent it. Raises 403, and 400 for an encoding other than UTF-8."""
+        kind = request.headers.get("content-type", "").lower()
+        if "charset" in kind and not re.search(r"charset\s*=\s*\"?utf-?8\"?\s*(?:;|$)", kind):
+            raise HTTPException(400, detail={"message": "forms must be sent as UTF-8", "hint": "reload the page"})
+        async with request.form(max_files=FILES, max_fields=FIELDS) as form:
+            fields = {name: value for name, value in form.items() if isinstance(value, str)}
+            chosen = form.get("file")
+            file = await chosen.read() if isinstance(chosen, UploadFile) and chosen.filename else None
+        if not form_is_ours(request, self.key, fields.get("proof", "")):
+            detail = {"message": "this form was not sent from this site, or has expired", "hint": "reload the page"}
+            raise HTTPException(403, detail=detail)
+        return Posted(fields, file)
 
     def viewer(self, request: Request) -> Person | None:
         """The person who sent the request, by cookie or token. Raises 401 for a bad token."""
@@ -104,6 +137,11 @@ class Host:
         if not rate.allows(who or client_of(request), weight):
             detail = {"message": "too many requests", "hint": f"retry in {rate.wait} s"}
             raise HTTPException(429, detail=detail, headers={"Retry-After": str(rate.wait)})
+
+
+async def body(request: Request) -> bytes:
+    """A dependency: the body as it is."""
+    return await request.body()
 
 
 def bearer(request: Request) -> str:

@@ -13,15 +13,13 @@ from typing import Any
 from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, Field
-from starlette.concurrency import run_in_threadpool
 
 from arena.contest.contest import Contest
 from arena.contest.entering import accounts, acts, removal
 from arena.contest.ranking.views import host_rows, plain
 from arena.contest.running.health import health
 from arena.contest.tables import Act
-from arena.contest.web.forms import Posted, field, posted
-from arena.contest.web.host import Host
+from arena.contest.web.host import Host, Posted
 from arena.contest.web.pages import show
 from arena.contest.web.security import HOSTING, remember
 from arena.serving.limits import IN_A_FORM, EntryId
@@ -81,18 +79,19 @@ def host_actions(contest: Contest) -> list[dict[str, Any]]:
 
 
 def _page(routes: APIRouter, host: Host) -> None:
+    given = Depends(host.posted)
+
     @routes.get("/host", include_in_schema=False)
     def page(request: Request) -> Response:
         return page_of(host, request)
 
     @routes.post("/host/login", include_in_schema=False)
-    async def login(request: Request) -> Response:
-        form = await posted(host, request)
+    def login(request: Request, form: Posted = given) -> Response:
         try:
-            cookie = await run_in_threadpool(accounts.log_in_host, host.contest.database, field(form, "token"))
+            cookie = accounts.log_in_host(host.contest.database, form.field("token"))
         except UsageError as problem:
             host.limited(host.limits.token, request)
-            return await run_in_threadpool(page_of, host, request, problem)
+            return page_of(host, request, problem)
         response = RedirectResponse("/host", status_code=303)
         remember(response, request, HOSTING, cookie, accounts.HOST_SECONDS)
         return response
@@ -102,32 +101,33 @@ def _buttons(routes: APIRouter, host: Host) -> None:
     contest = host.contest
 
     def void(form: Posted) -> object:
-        return _acted(host, lambda: acts.void(contest, field(form, "entry"), field(form, "because")))
+        return _acted(host, lambda: acts.void(contest, form.field("entry"), form.field("because")))
 
     def unvoid(form: Posted) -> object:
-        return _acted(host, lambda: acts.unvoid(contest, field(form, "entry"), field(form, "because")))
+        return _acted(host, lambda: acts.unvoid(contest, form.field("entry"), form.field("because")))
 
     def close(form: Posted) -> None:
-        contest.ask_close(field(form, "because"))
+        contest.ask_close(form.field("because"))
 
     def forget(form: Posted) -> object:
-        return removal.forget(contest, int(IN_A_FORM.validate_python(field(form, "person"))))
+        return removal.forget(contest, int(IN_A_FORM.validate_python(form.field("person"))))
 
     for name, done in (("close", close), ("void", void), ("unvoid", unvoid), ("forget", forget)):
         routes.add_api_route(f"/host/{name}", _button(host, done), methods=["POST"], include_in_schema=False)
 
 
-def _button(host: Host, done: Done) -> Callable[[Request], Any]:
-    async def pressed(request: Request) -> Response:
-        form = await posted(host, request)
-        if not await run_in_threadpool(host.is_host, request):
+def _button(host: Host, done: Done) -> Callable[..., Response]:
+    given = Depends(host.posted)
+
+    def pressed(request: Request, form: Posted = given) -> Response:
+        if not host.is_host(request):
             raise HTTPException(403, detail={"message": "this request needs the host token", "hint": "log in at /host"})
         try:
-            if field(form, "sure") != "yes":
+            if form.field("sure") != "yes":
                 raise UsageError("nothing was changed: the box was not ticked", hint="tick the box above the button")
-            await run_in_threadpool(done, form)
+            done(form)
         except (UsageError, NotFound) as problem:
-            return await run_in_threadpool(page_of, host, request, problem)
+            return page_of(host, request, problem)
         except ValueError:
             raise HTTPException(422, detail={"message": "no such person", "hint": "/host"}) from None
         return RedirectResponse("/host", status_code=303)

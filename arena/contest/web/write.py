@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, TypedDict
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel
-from starlette.concurrency import run_in_threadpool
 
 from analysis.wording import listed, many
 from arena.contest.entering.entries import NotTaken, entries_left, linted, obstacle, unpacked
@@ -15,8 +14,8 @@ from arena.contest.entering.lookup import name_for_field
 from arena.contest.example import edits_of, example, notation
 from arena.contest.ranking.views import entry_labels
 from arena.contest.tables import Person
-from arena.contest.web.forms import echoed, parent_field, posted
-from arena.contest.web.host import Host
+from arena.contest.web.forms import echoed, parent_field
+from arena.contest.web.host import Host, Posted, body
 from arena.contest.web.pages import show
 from arena.serving.limits import HEAVY, Chosen
 from inner_loop.behaviour import resolved_ideas, with_patches
@@ -48,7 +47,7 @@ class TextCheck(TypedDict):
 
 def write_routes(host: Host) -> APIRouter:
     """The page, its check without JavaScript, and the check of the API."""
-    routes = APIRouter(include_in_schema=False)
+    routes, given, sent = APIRouter(include_in_schema=False), Depends(host.posted), Depends(body)
 
     def page_of(request: Request, text: str, checked: TextCheck | None, parent: str = "", start: str = "") -> Response:
         scripted = host.contest.study.researcher == "scripted"
@@ -83,18 +82,16 @@ def write_routes(host: Host) -> APIRouter:
         return page_of(request, entry.raw.decode("utf-8"), None, name_for_field(host.contest, entry), entry.label)
 
     @routes.post("/write")
-    async def check_form(request: Request) -> Response:
-        form = await posted(host, request)
+    def check_form(request: Request, form: Posted = given) -> Response:
         host.limited(host.limits.lint, request, weight=1 + len(form.program) // HEAVY)
         parent = parent_field(form)
-        checked = await run_in_threadpool(text_check, host, form.program, host.viewer(request), parent)
-        return await run_in_threadpool(page_of, request, echoed(form.program), checked, parent)
+        checked = text_check(host, form.program, host.viewer(request), parent)
+        return page_of(request, echoed(form.program), checked, parent)
 
     @routes.post("/api/v1/lint", include_in_schema=True, summary="Check a program.md without submitting it")
-    async def check(request: Request, parent: Chosen = "") -> Any:
-        raw = await request.body()
+    def check(request: Request, raw: bytes = sent, parent: Chosen = "") -> Any:
         host.limited(host.limits.lint, request, weight=1 + len(raw) // HEAVY)
-        return await run_in_threadpool(text_check, host, raw, host.viewer(request), parent)
+        return text_check(host, raw, host.viewer(request), parent)
 
     return routes
 

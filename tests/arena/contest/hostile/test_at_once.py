@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import sys
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -169,6 +170,18 @@ def test_a_network_of_addresses_is_one_client() -> None:
 
     assert of("2001:db8:1:2::1") == of("2001:db8:1:2:ffff::9") != of("2001:db8:1:3::1")
     assert of("192.0.2.1") == of("::ffff:192.0.2.1") != of("::ffff:192.0.2.2")
+
+
+def test_requests_at_the_same_moment_are_all_counted() -> None:
+    """A bucket that one thread has taken out to count is not a new client's for another one."""
+    rate, before = Rate(100, DAY), sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            allowed = sum(pool.map(lambda _: rate.allows("one"), range(20_000)))
+    finally:
+        sys.setswitchinterval(before)
+    assert allowed == 100
 
 
 def test_what_is_long_counts_more(tmp_path: Path) -> None:
