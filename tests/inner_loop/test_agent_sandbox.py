@@ -285,7 +285,7 @@ def test_a_worktree_that_is_also_elsewhere_is_refused(worktree: Path, tmp_path: 
 
 def test_an_agent_is_stopped_when_it_is_attended_no_more(worktree: Path) -> None:
     begun: list[RunningAgent] = []
-    ended = AgentSandbox(worktree).run(["/bin/cat"], attend=lambda: False, begun=begun.append)
+    ended = AgentSandbox(worktree).run(["/bin/sleep", "1000"], attend=lambda: False, begun=begun.append)
     assert begun == [ended] and ended.killed == "asked" and ended.exit_code == 137
 
 
