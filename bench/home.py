@@ -173,7 +173,7 @@ def trusted(folder: Path, minutes: float, count: int, task: str, budget: str) ->
     fleet = made(folder, task, budget, PORT + 1)
     code = (
         "import sys; from pathlib import Path; from arena.home import server; from arena.home.project import Project;"
-        "from arena.contest.running.serve import listen; from arena.serving.wire import configured; import uvicorn;"
+        "from arena.serving.wire import configured, listen; import uvicorn;"
         "s=listen('127.0.0.1', int(sys.argv[2]));"
         "uvicorn.Server(configured(server.create_app(Project.open(Path(sys.argv[1]))))).run(sockets=[s])"
     )

@@ -116,7 +116,7 @@ class Contest:
         with self.database.read() as connection:
             named = renamed(connection, said)
         made = cast(Announcement, named)
-        return made if named == said else {**made, "headline": headline(made["winners"], made["best"])}
+        return {**made, "headline": headline(made["winners"], made["best"])} if "best" in made else made
 
     @property
     def task(self) -> Task:

@@ -20,7 +20,7 @@ from arena.home.signing import MOST_BODY, Signer
 from arena.serving.headers import HeadAsGet, SafeHeaders, WellFormed
 from arena.serving.intake import Intake
 from arena.serving.limits import BodyLimit, Rate, client_of
-from arena.serving.process import Keeper, listen
+from arena.serving.process import Keeper
 from programs.errors import MetaloopError, NotFound
 
 Say = Callable[[str], None]
@@ -103,7 +103,7 @@ def serve(
 ) -> None:
     """Serve until Ctrl-C or SIGTERM. ``started`` is called with the URL. A kill loses no accepted message."""
     from arena.serving.process import address, terminated, trusted
-    from arena.serving.wire import Server, configured
+    from arena.serving.wire import Server, configured, listen
 
     project = Project.open(folder)
     config = configured(create_app(project), trusted(proxies), say)

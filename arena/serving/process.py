@@ -20,13 +20,12 @@ from typing import TypeVar
 from sqlalchemy.exc import SQLAlchemyError
 
 from arena.serving.database import Database
-from programs.errors import Busy, EnvironmentProblem, MetaloopError, UsageError
+from programs.errors import Busy, MetaloopError, UsageError
 from programs.text import one_line, wrapped
 
 Say = Callable[[str], None]
 Opened = TypeVar("Opened")
 LOG = "log/contest.log"
-BACKLOG = 1024
 CALM_SECONDS = 60.0  # a process that ran for longer is restarted at once
 MOST_WAIT = 30.0
 BUSY_SECONDS = 2.0
@@ -79,21 +78,6 @@ class Keeper:
             return self.over()
         except (OSError, SQLAlchemyError):  # the queue's process reports a missing folder
             return False
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A bound socket. Raises EnvironmentProblem."""
-    addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    family, kind, protocol, _, address = addresses[0]
-    listening = socket.socket(family, kind, protocol)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind(address)
-    except OSError as error:
-        listening.close()
-        raise EnvironmentProblem(f"{host}:{port}: {error.strerror}", hint="choose another --port") from None
-    listening.listen(BACKLOG)
-    return listening
 
 
 def trusted(proxies: str | None) -> str | None:

@@ -1,11 +1,11 @@
-"""A timeout for the headers of a request: uvicorn itself waits for them without limit."""
+"""The socket of a server, and a timeout for the headers of a request: uvicorn itself waits for them without limit."""
 
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import Callable, Iterable
-from socket import socket
 from typing import Any
 
 import uvicorn
@@ -13,9 +13,27 @@ from uvicorn import Config
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from programs.errors import EnvironmentProblem
+
 HEAD_SECONDS = 20.0  # from the opening of a connection, or the first byte of a request, to the end of its headers
 MOST_HEAD = 32 << 10  # bytes of a request's line and headers
 LINE_SECONDS, AGAIN_SECONDS = 60.0, 3600.0  # from one line about a proxy to the next, of any address and of the same
+BACKLOG = 1024
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A bound socket. Raises EnvironmentProblem."""
+    addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, kind, protocol, _, address = addresses[0]
+    listening = socket.socket(family, kind, protocol)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind(address)
+    except OSError as error:
+        listening.close()
+        raise EnvironmentProblem(f"{host}:{port}: {error.strerror}", hint="choose another --port") from None
+    listening.listen(BACKLOG)
+    return listening
 
 
 class HeaderTimeoutProtocol(H11Protocol):
@@ -110,7 +128,7 @@ def configured(app: Any, proxies: str | None = None, say: Callable[[str], None] 
 class Server(uvicorn.Server):
     """A server that ends the streams of its application (``state.endings``) before it waits for open responses."""
 
-    async def shutdown(self, sockets: list[socket] | None = None) -> None:
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for end in getattr(self.config.app.state, "endings", ()):  # type: ignore[union-attr]  # FastAPI
             end()
         await super().shutdown(sockets)

@@ -226,14 +226,14 @@ def decide(entries: Sequence[Entered], race: Race, gains: Gains, run_seconds: fl
     of one run."""
     scores = race.scores
     if scores is None:  # no leader was there for a look
-        return NOBODY
+        return {**NOBODY}
     by_number = {entry.number: entry for entry in entries}
     left = sorted(race.entries, key=lambda number: -scores.values[number])
     winners = [by_number[number] for number in left if number in race.above_stock]
     outcome = "none" if not winners else "shared" if len(winners) > 1 else "won"
     last = left or [number for number in scores.values if by_number[number].role == "program"]
     if not last:
-        return NOBODY
+        return {**NOBODY}
     best = winners[0] if winners else by_number[max(last, key=lambda number: scores.values[number])]
     stock = next(entry for entry in entries if entry.role == "control")
     _, low, high = scores.interval(best.number, ALPHA / 2 / len(race.looks))

@@ -11,7 +11,7 @@ from arena.contest.contest import Contest
 from arena.contest.create import refuse_public
 from arena.contest.tables import ContestEntry
 from arena.serving.clock import utc_now
-from arena.serving.process import Keeper, address, listen, terminated, trusted
+from arena.serving.process import Keeper, address, terminated, trusted
 
 Say = Callable[[str], None]
 BACKLOG = 1024
@@ -44,7 +44,7 @@ def serve(
     from arena.contest.web.app import create_app
     from arena.contest.web.host import RateLimits
     from arena.serving.limits import Rate
-    from arena.serving.wire import Server, configured
+    from arena.serving.wire import Server, configured, listen
 
     contest = Contest.open(folder)
     refuse_public(contest.task)

@@ -11,6 +11,7 @@ from typing import Any
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
+from starlette.concurrency import run_in_threadpool
 
 from arena.contest.entering import accounts
 from arena.contest.ranking.standing import RowRange, whole_board
@@ -88,10 +89,10 @@ def _entering(routes: APIRouter, host: Host) -> None:
         return plain(person_view(host.contest, host.person(request)))
 
     @routes.post("/entries", status_code=201, summary="Submit: the body is the program.md; 201 means that it is stored")
-    def enter(request: Request, response: Response, raw: bytes = Depends(body), parent: Chosen = "") -> Any:
-        person = host.person(request)
+    async def enter(request: Request, response: Response, raw: bytes = Depends(body), parent: Chosen = "") -> Any:
+        person = await run_in_threadpool(host.person, request)
         host.limited(host.limits.entry, request, f"person {person.person_id}", 1 + len(raw) // HEAVY)
-        accepted = host.accept(person, raw, parent)
+        accepted = await host.accept(person, raw, parent)
         response.status_code = 201 if accepted.new else 200
         return plain(entry_row(accepted.entry)) | {"new": accepted.new, "lint": accepted.entry.lint}
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import RedirectResponse
+from starlette.concurrency import run_in_threadpool
 
 from arena.contest.entering import accounts
 from arena.contest.entering.entries import NotTaken
@@ -106,16 +107,16 @@ def _entering(routes: APIRouter, host: Host) -> None:
         return show(host, request, "me", 422, me=me, problem=problem, **filled)
 
     @routes.post("/enter")
-    def enter(request: Request, form: Posted = given) -> Response:
-        person = host.viewer(request)
+    async def enter(request: Request, form: Posted = given) -> Response:
+        person = await run_in_threadpool(host.viewer, request)
         if person is None:
             return RedirectResponse("/join", status_code=303)
         raw, parent = form.program, parent_field(form)
         host.limited(host.limits.entry, request, f"person {person.person_id}", 1 + len(raw) // HEAVY)
         try:
-            accepted = host.accept(person, raw, parent)
+            accepted = await host.accept(person, raw, parent)
         except NotTaken as problem:
-            return refused(request, problem, echoed(raw), parent, person)
+            return await run_in_threadpool(refused, request, problem, echoed(raw), parent, person)
         again = "" if accepted.new else "?again=yes"
         response = RedirectResponse(f"/entry/{accepted.entry.entry_id}{again}", status_code=303)
         # for the entry's page: draft.js no longer keeps the text

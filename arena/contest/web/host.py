@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
 from fastapi import HTTPException, Request
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
 from arena.contest.contest import Contest
@@ -76,10 +78,12 @@ class Host:
         """Why the task cannot read ``term``, named in backticks in a program; empty if it can."""
         return unread(self.task.edits, term)
 
-    def accept(self, person: Person, raw: bytes, parent: str = "") -> Accepted:
-        """Lint and store an upload; it is on the disk on return. Raises as `entries.accept` does."""
-        read = checked(self.contest, person, raw, self.unread, parent)
-        return self.intake.take(partial(enter, contest=self.contest, person=person, read=read)).result()
+    async def accept(self, person: Person, raw: bytes, parent: str = "") -> Accepted:
+        """Lint and store an upload; it is on the disk on return. Raises as `entries.accept` does. No thread waits for
+        the disk: pages are rendered in the same ones."""
+        read = await run_in_threadpool(checked, self.contest, person, raw, self.unread, parent)
+        store = partial(enter, contest=self.contest, person=person, read=read)
+        return await asyncio.wrap_future(self.intake.take(store))
 
     async def posted(self, request: Request) -> Posted:
         """A dependency: the form, if our page sent it. Raises 403, and 400 for an encoding other than UTF-8."""

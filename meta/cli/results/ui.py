@@ -31,8 +31,7 @@ def ui(
     Only this machine can reach it, and only with the token in the address."""
     import uvicorn
 
-    from arena.serving.process import listen
-    from arena.serving.wire import configured
+    from arena.serving.wire import configured, listen
     from meta.window.app import create_app
     from meta.window.studies import Studies
 

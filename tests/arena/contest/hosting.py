@@ -137,8 +137,7 @@ def served(
 ) -> Iterator[int]:
     """The pages alone, without the queue's process; yields the port."""
     from arena.contest.web.app import create_app
-    from arena.serving.process import listen
-    from arena.serving.wire import Server, configured
+    from arena.serving.wire import Server, configured, listen
 
     listening = listen("127.0.0.1", 0)
     app = create_app(contest, limits)

@@ -15,7 +15,7 @@ from arena.contest.contest import Contest
 from arena.contest.entering import accounts, acts, removal
 from arena.contest.entering.entries import accept, change, quota_used
 from arena.contest.entering.lookup import find_entry
-from arena.contest.ranking.decision import FinalRace, leaders, taking_part
+from arena.contest.ranking.decision import NOBODY, FinalRace, leaders, taking_part
 from arena.contest.ranking.decision import entered as entered_in
 from arena.contest.ranking.views import board_view, entry_of, entry_view
 from arena.contest.running.arms import CONFIRMATION
@@ -248,6 +248,8 @@ def test_after_the_decision_a_removed_name_is_gone_from_the_announcement_too(
     printed = capsys.readouterr()
     for text in (*shown, printed.out + printed.err):
         assert f"{new} (number {number})" in text and not re.search(r"(?<!Big )Ada 1\b|Ann", text)
+    made.database.set_fact("announcement", **NOBODY, rows=rows[1:], left_out=[beside])  # all leaders became void
+    assert made.announcement()["left_out"][0]["entrant"].startswith("former entrant")
     assert "Rank 2–3." in own and f"former entrant 1 (number {other.number})" in shown[0]  # why it was not in the race
     assert re.search(rf"former entrant 1 \(number {other.number}\)\t.*rank 2–3", printed.out)
 

@@ -18,19 +18,22 @@ from arena.contest.contest import Contest
 from arena.contest.entering import accounts, removal
 from arena.contest.entering.entries import accept
 from arena.contest.export import export
-from arena.contest.listing import recompute
+from arena.contest.listing import listed, recompute
 from arena.contest.ranking.announced import secret_check
+from arena.contest.ranking.decision import figures
 from arena.contest.ranking.standing import version
 from arena.contest.ranking.views import board_view, entry_of, entry_view, queue_view
 from arena.contest.running import pace
 from arena.contest.running.seeds import derive_seeds
 from arena.contest.running.steward import Steward
 from arena.contest.running.work import carry_on
+from arena.contest.settings import ContestConfig
 from arena.contest.stored import Announcement
 from arena.contest.tables import ContestEntry
 from arena.private import ANNOUNCED
 from arena.serving.process import as_process
 from arena.study import Study
+from arena.task_study import tasks_of
 from meta.cli.contests.contest_host import follow, remaining
 from meta.cli.main import run
 from meta.cli.output import Output
@@ -141,12 +144,19 @@ def check_figures(study: Study) -> None:
         lambda told: told["rows"].pop(),
         lambda told: told.update(winners=told["winners"][1:] or [told["best"]]),
         lambda told: told["race"]["looks"].append(99),
+        lambda told: told.update(outcome="empty"),
     ):
         told = json.loads(said)
         change(told)
         path.write_text(json.dumps(told), encoding="utf-8")
         with pytest.raises(Corrupt, match="its ledger gives"):
             recompute(study)
+    took_part = {row["number"] for row in json.loads(said)["rows"]}
+    fewer = [e for e in listed(study.folder) if e.number in took_part - {json.loads(said)["best"]["number"]}]
+    without = figures(ContestConfig.read(study.folder), tasks_of(study)[0], fewer, ())
+    path.write_text(json.dumps(json.loads(said) | without), encoding="utf-8")  # a leader whom nobody has declared void
+    with pytest.raises(Corrupt, match="its ledger gives"):
+        recompute(study)
     path.write_text(said, encoding="utf-8")
 
 

@@ -16,7 +16,8 @@ from arena.contest.entering.entries import change
 from arena.contest.running.serve import clock_problems, warning
 from arena.contest.tables import ContestEntry
 from arena.serving.clock import utc_now
-from arena.serving.process import address, listen, trusted
+from arena.serving.process import address, trusted
+from arena.serving.wire import listen
 from programs.errors import EnvironmentProblem, UsageError
 from tests.arena.contest.hosting import Browser, founded, joined, served
 

@@ -100,6 +100,16 @@ def test_entries_sent_while_the_host_closes(tmp_path: Path) -> None:
             assert all(at <= contest.closed_at() for at in connection.scalars(select(ContestEntry.received_at)))
 
 
+def test_entries_that_wait_for_the_disk_hold_up_no_page(tmp_path: Path) -> None:
+    """As many at once as there are threads that render pages, and more."""
+    with ground_in(tmp_path, entries_per_person=MANY) as found, ThreadPoolExecutor(MANY) as pool:
+        with found.made.contest.database.write():
+            sent = [pool.submit(found.mallory.enter, f"# Text {i}\n\nGo.\n".encode()) for i in range(50)]
+            time.sleep(2)
+            assert pool.submit(found.honest.get, "/?unshared=1").result(timeout=SECONDS).status == 200
+        assert {answer.result().status for answer in sent} <= {201, 429}
+
+
 @pytest.mark.exploit(67)
 def test_a_cookie_after_logging_out(ground: Ground) -> None:
     browser = Browser(ground.port)
