@@ -82,11 +82,12 @@ def recompute(study: Study) -> int:
     by_arm = {content_id("a", match_id, one.entry_id): one for one in state.entries.values()}
     with read_study(folder, views=[]) as con:
         void = {arm for (arm,) in con.execute(statement("void_arms")).fetchall()}
-    entries, gone = [], set()
+    entries: list[ListedEntry] = []
+    gone: set[int] = set()
     for arm in state.matches[match_id].arms:
         one = by_arm[arm.arm_id]
-        columns = {"number": one.number, "role": one.role, "program_id": one.program_id}
-        entries.append(replace(names[one.entry_id], **columns))
+        named = names[one.entry_id]
+        entries.append(replace(named, number=one.number, role=one.role, program_id=one.program_id))
         if arm.arm_id in void:
             gone.add(one.number)
     found = figures(ContestConfig.read(folder), tasks_of(study)[0], entries, gone)
