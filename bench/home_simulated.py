@@ -44,7 +44,7 @@ from arena.home.server import create_app
 from arena.home.signing import Signer, read_message, sealed
 from arena.home.verifying import MOST_OF_ONE, TYPICAL_PAIRS
 from arena.serving.limits import Rate
-from arena.serving.process import listen
+from arena.serving.wire import listen
 from arena.setup import StudySetup
 from bench.common import figure, share_interval
 from programs.shelf import starter

@@ -11,8 +11,7 @@ from pathlib import Path
 import httpx
 import uvicorn
 
-from arena.serving.process import listen
-from arena.serving.wire import configured
+from arena.serving.wire import configured, listen
 from meta.window.app import create_app
 from meta.window.studies import Studies
 from tests.meta.evolved import evolved
