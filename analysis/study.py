@@ -76,7 +76,8 @@ def _tables(ledger: Path) -> _Tables:
         if copy is None:
             verify(ledger)
             make(con, segments(ledger))
-        con.execute(f"CREATE MACRO {statement('seed_noise')}")
+        for macro in ("seed_noise", "void_arms"):
+            con.execute(f"CREATE MACRO {statement(macro)}")
         require_whole(ledger)
     except OSError as error:
         raise EnvironmentProblem(f"{error.filename}: {error.strerror}", hint="make the ledger readable") from error

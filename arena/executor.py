@@ -8,7 +8,7 @@ import os
 import selectors
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Protocol, Self, cast
@@ -55,7 +55,7 @@ def want_of(job: Job) -> Want:
 class WorkerProcess:
     """One ``python -m arena.worker``, and the ticket of the job that it has in hand."""
 
-    def __init__(self, folder: Path, index: int) -> None:
+    def __init__(self, folder: Path, index: int, inherited: Sequence[int] = ()) -> None:
         (folder / "log").mkdir(exist_ok=True)
         self.index = index
         self.ticket: int | None = None
@@ -66,6 +66,7 @@ class WorkerProcess:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 start_new_session=True,
+                pass_fds=inherited,
             )
         self.stdin = cast(IO[bytes], self.process.stdin)
         self.stdout = cast(IO[bytes], self.process.stdout)
@@ -101,11 +102,13 @@ class WorkerProcess:
 class LocalExecutor:
     """``workers`` processes on this machine, one run each at a time; a dead one is replaced and its job repeated.
 
-    They are one node with as many devices.
+    They are one node with as many devices. With the descriptor of the study's lock among ``inherited``, the lock is
+    free only when they have ended, too: a killed study is not continued while a worker still writes to its ledger.
     """
 
-    def __init__(self, folder: Path, workers: int, progress: Progress) -> None:
+    def __init__(self, folder: Path, workers: int, progress: Progress, inherited: Sequence[int] = ()) -> None:
         self.folder = folder
+        self.inherited = inherited
         self.progress = progress
         self.said_draining = False
         self.scheduler: Scheduler[Job] = Scheduler(want_of, Patience(in_all=MOST_DEATHS))
@@ -125,7 +128,7 @@ class LocalExecutor:
         self.close()
 
     def _start(self, index: int) -> None:
-        worker = WorkerProcess(self.folder, index)
+        worker = WorkerProcess(self.folder, index, self.inherited)
         self.workers[index] = worker
         self.selector.register(worker.stdout, selectors.EVENT_READ, worker)
 

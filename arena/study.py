@@ -102,6 +102,11 @@ class Study:
             self._lock.close()
         self._ledger = self._lock = None
 
+    @property
+    def locks(self) -> tuple[int, ...]:
+        """The descriptor of the lock, while the study is open for writing."""
+        return () if self._lock is None else (self._lock.fileno(),)
+
     def look(self) -> None:
         """Read the ledger without locking it. Raises Corrupt where it does not belong to study.toml."""
         self._tail.passed()

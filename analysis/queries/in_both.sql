@@ -1,10 +1,6 @@
 -- Of each match that can be compared with one of another study: the programs' verified gains. Programs of the
 -- confirmation where there is one, else of the last match on each task.
-WITH acts AS (
-    SELECT place, record ->> 'what' AS what, unnest(CAST(record -> 'arm_ids' AS VARCHAR[])) AS arm_id
-    FROM events WHERE kind = 'act'),
-void AS (SELECT arm_id FROM acts GROUP BY arm_id HAVING arg_max(what, place) = 'void'),
-followed AS (  -- by which researcher, with which models; those of a study with scripts only write programs
+WITH followed AS (  -- by which researcher, with which models; those of a study with scripts only write programs
     SELECT config ->> 'researcher' AS researcher, CASE WHEN researcher = 'scripted' THEN [] ELSE
         from_json(config -> 'staff' -> 'models', '["VARCHAR"]') END AS models FROM studies ORDER BY started_at DESC LIMIT 1),
 deciding AS (
@@ -15,5 +11,5 @@ SELECT d.task, d.task_id, d.unit, d.run_budget, d.hardware_class, (SELECT resear
     (SELECT models FROM followed) AS models, r.program_id, any_value(r.name) AS name,
     bool_or(r.role = 'champion') AS is_champion, list(r.verified_gain ORDER BY r.run_id) AS gains
 FROM deciding AS d JOIN runs AS r USING (match_id)
-WHERE r.state = 'finished' AND r.verified_gain IS NOT NULL AND r.role <> 'a/a' AND r.arm_id NOT IN (FROM void)
+WHERE r.state = 'finished' AND r.verified_gain IS NOT NULL AND r.role <> 'a/a' AND r.arm_id NOT IN (FROM void_arms())
 GROUP BY d.task, d.task_id, d.unit, d.run_budget, d.hardware_class, r.program_id ORDER BY d.task, name

@@ -20,10 +20,6 @@ tasks AS (
         WHEN (SELECT config ->> 'command' IN ('evolve', 'improve') FROM settings)
             OR (SELECT count(held) FROM known) > 0 THEN 'home' ELSE 'elsewhere' END AS place
     FROM known WHERE (SELECT count(*) FROM known) > 1),
-acts AS (
-    SELECT place, record ->> 'what' AS what, unnest(CAST(record -> 'arm_ids' AS VARCHAR[])) AS arm_id
-    FROM events WHERE kind = 'act'),
-void AS (SELECT arm_id FROM acts GROUP BY arm_id HAVING arg_max(what, place) = 'void'),
 compared AS (SELECT run_id, stream, avg((status = 'ok')::INT) AS touched FROM verifications GROUP BY ALL),
 played AS (
     SELECT r.task, r.score_stream AS stream, r.program_id, coalesce(r.role, 'program') AS role, r.run_id,
@@ -32,7 +28,7 @@ played AS (
     FROM runs AS r JOIN matches AS m USING (match_id)
         LEFT JOIN compared AS c ON c.run_id = r.run_id AND c.stream = r.score_stream
     WHERE r.state = 'finished' AND r.verified_gain IS NOT NULL AND r.task IS NOT NULL
-        AND m.purpose IS DISTINCT FROM 'ablation' AND r.arm_id NOT IN (SELECT arm_id FROM void WHERE arm_id IS NOT NULL)
+        AND m.purpose IS DISTINCT FROM 'ablation' AND r.arm_id NOT IN (SELECT arm_id FROM void_arms() WHERE arm_id IS NOT NULL)
     QUALIFY (m.run_budget, m.hardware_class) IS NOT DISTINCT FROM first((m.run_budget, m.hardware_class)) OVER (
         PARTITION BY r.task ORDER BY m.started_at DESC NULLS LAST, r.match_id)),
 stocks AS (  -- the program with an A/A arm, else the control of that name, else the control

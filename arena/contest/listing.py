@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.study import read_study
-from analysis.tables import statement
 from arena.contest.settings import MARK, ContestConfig, is_export
 from arena.contest.stored import NamedEntry, entry_label
 from arena.private import ANNOUNCED
@@ -81,12 +80,13 @@ def recompute(study: Study) -> int:
     match_id = content_id("m", study.config.study_id, CONFIRMATION)
     by_arm = {content_id("a", match_id, one.entry_id): one for one in state.entries.values()}
     with read_study(folder, views=[]) as con:
-        void = {arm for (arm,) in con.execute(statement("void_arms")).fetchall()}
+        void = {arm for (arm,) in con.execute("FROM void_arms()").fetchall()}
     entries: list[ListedEntry] = []
     gone: set[int] = set()
     for arm in state.matches[match_id].arms:
         one = by_arm[arm.arm_id]
-        named = names[one.entry_id]
+        if (named := names.get(one.entry_id)) is None:
+            raise Corrupt(f"entries.json lacks the entry number {one.number}, a leader", hint="ask the host")
         entries.append(replace(named, number=one.number, role=one.role, program_id=one.program_id))
         if arm.arm_id in void:
             gone.add(one.number)

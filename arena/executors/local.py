@@ -19,5 +19,5 @@ def make(study: Study, progress: Progress, tasks: Sequence[TaskStudy]) -> LocalE
 
     count = processes(study.config)
     if trains(tasks):
-        return LocalExecutor(study.folder, count, progress)
+        return LocalExecutor(study.folder, count, progress, study.locks)
     return InProcessExecutor(study, progress, tasks, repositories=True)

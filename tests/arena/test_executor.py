@@ -23,9 +23,11 @@ from analysis.study import query
 from arena.arms import Entry
 from arena.drain import Drained
 from arena.executor import LocalExecutor, WorkerProcess, rebuild
+from arena.executors.local import make
 from arena.jobs import BaselineJob, MeasureJob
 from arena.standalone import play_entries
 from arena.study import Study
+from arena.task_study import tasks_of
 from programs.errors import EnvironmentProblem, UsageError
 from tests.studies import make_study, program, silent
 
@@ -110,6 +112,15 @@ def test_a_worker_that_dies_with_nothing_in_hand_is_replaced(tmp_path: Path) -> 
         executor.workers[1].process.wait()
         (result,) = executor.run([BaselineJob("selection", 1)])
         assert result.state == "finished"
+
+
+def test_a_study_stays_locked_until_its_workers_have_ended_too(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "s", workers=1)
+    with study:
+        executor = make(study, silent, tasks_of(study))
+    with executor:
+        assert study.is_running()
+    assert not study.is_running()
 
 
 @pytest.mark.slow

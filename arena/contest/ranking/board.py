@@ -141,10 +141,10 @@ def aa_of(rows: Sequence[RankedRow], unit: str) -> ArmsDifference | None:
     return twins(ArmGain(row["program_id"], row["role"], None, unit, row["n"], row["gain"], row["se"]) for row in rows)
 
 
-def aa_difference(rows: Sequence[RankedRow], unit: str) -> str | None:
-    """The A/A difference in a sentence."""
+def aa_difference(rows: Sequence[RankedRow], unit: str, where: str = "") -> str | None:
+    """The A/A difference in a sentence; None without two arms of stock. ``where``: in which runs."""
     aa = aa_of(rows, unit)
-    return f"Stock minus stock (A/A): {estimate(aa.difference, aa.low, aa.high, aa.unit)}." if aa else None
+    return f"Stock minus stock (A/A){where}: {estimate(aa.difference, aa.low, aa.high, aa.unit)}." if aa else None
 
 
 def is_measured(row: ArmRow) -> TypeGuard[MeasuredRow]:

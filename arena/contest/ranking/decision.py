@@ -11,12 +11,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import undefer
 
 from analysis.statistics import error_of, interval
-from analysis.wording import decimals, estimate, many, ranks, typical
+from analysis.wording import decimals, many, ranks, typical
 from arena.arms import Match, TaskMatch
 from arena.contest.contest import Contest
 from arena.contest.entering.entries import change
 from arena.contest.ranking.announced import headline, look_lines, race_places
-from arena.contest.ranking.board import Entered, aa_of, aa_spread, board_rows, is_measured, rows_of
+from arena.contest.ranking.board import Entered, aa_difference, aa_spread, board_rows, is_measured, rows_of
 from arena.contest.ranking.race import ALPHA, Gains, Race, follow, leaders_of, runs_to_separate, scores_of
 from arena.contest.ranking.score import Scores
 from arena.contest.running import arms
@@ -132,8 +132,8 @@ class FinalRace:
     def now(self) -> ConfirmingRuns:
         """The runs so far, those that there will be if no look of the race separates anybody from now on, and how the
         race stands."""
-        gone = left_out(self.contest, self.entries)
-        race, gains = self.race(gone), self.gains()
+        gone, gains = left_out(self.contest, self.entries), self.gains()
+        race = self.race(gains, gone)
         done = {number: len(runs) for number, runs in gains.items()}
         most = self.contest.config.confirm_runs
         self.entries = with_names(self.contest, self.entries)
@@ -153,14 +153,13 @@ class FinalRace:
             now["per_run"] = round((time.monotonic() - self.began) / self.ended, 3)
         return now
 
-    def race(self, gone: Collection[int]) -> Race:
-        """The race without the entries that are left out."""
-        return race_of(self.contest.config, self.entries, self.gains(), gone)
+    def race(self, gains: Gains, gone: Collection[int]) -> Race:
+        return race_of(self.contest.config, self.entries, gains, gone)
 
     def wanted(self) -> list[tuple[int, int]]:
         """The runs that are still to be made until the next look, as (entry, index), one of each entry by turns."""
         gone, gains = left_out(self.contest, self.entries), self.gains()
-        until = {number: runs for number, runs in self.race(gone).wanted.items() if number not in gone}
+        until = {number: runs for number, runs in self.race(gains, gone).wanted.items() if number not in gone}
         runs = [(index, number) for number, most in until.items() for index in range(len(gains[number]), most)]
         order = list(self.arms)
         return [(number, index) for index, number in sorted(runs, key=lambda one: (one[0], order.index(one[1])))]
@@ -208,14 +207,12 @@ def figures(config: ContestConfig, on: TaskStudy, entries: Sequence[Entered], go
     race = race_of(config, entries, gains, gone)
     left = [entry for entry in entries if entry.number not in gone]
     rows = [row for row in rows_of(left, study, arms.CONFIRMATION) if is_measured(row)]
-    aa = aa_of(rows, task.unit)
+    apart = aa_difference(rows, task.unit, " in these runs")
     decided = decide(left, race, gains, RunCost(task, config.run_budget, study.config.verify_seeds).run)
     if race.scores is not None:
         rows = race_rows(rows, decided, race, scores_of(left, gains))
-    if aa is not None:
-        decided["aa_difference"] = (
-            f"Stock minus stock (A/A) in these runs: {estimate(aa.difference, aa.low, aa.high, aa.unit)}."
-        )
+    if apart is not None:
+        decided["aa_difference"] = apart
     secret: Announcement = {"secret": study.config.secret, "secret_hash": config.secret_hash}
     return {**decided, **secret, "unit": task.unit, "aa_spread": aa_spread(rows), "rows": rows}
 

@@ -21,10 +21,10 @@ from arena.contest.ranking.standing import whole_board
 from arena.contest.settings import Phase
 from arena.contest.tables import ENDED, Act, ContestEntry
 from arena.serving.clock import utc_now
+from arena.serving.process import LOG
 from arena.study import Study
 from programs.text import one_line
 
-LOG = "log/contest.log"
 TAIL, WIDE = 30, 300  # lines of the log, and characters of each
 MOST_READ = 64 << 10
 LITTLE_DISK = 1 << 30  # bytes free; less is a problem

@@ -14,9 +14,6 @@ from arena.serving.clock import utc_now
 from arena.serving.process import Keeper, address, terminated, trusted
 
 Say = Callable[[str], None]
-BACKLOG = 1024
-CALM_SECONDS = 60.0  # a process that ran for longer is restarted at once
-MOST_WAIT = 30.0
 CLOCK_SECONDS = 60.0  # tolerance before a slow clock is reported
 
 

@@ -8,7 +8,7 @@ from then on, and is given up after a few attempts.
 from __future__ import annotations
 
 import time
-from typing import TypeVar, cast
+from typing import cast
 
 from pydantic import JsonValue
 
@@ -32,9 +32,6 @@ from programs.errors import MetaloopError
 
 IDLE_SECONDS = 0.3
 MOST_BACK_OFF = 60.0
-BUSY_SECONDS = 2.0
-Opened = TypeVar("Opened")
-NICE = 5  # the pages have priority over the runs, which are charged CPU time, not wall time
 
 
 def carry_on(contest: Contest, say: Say, until_idle: bool = False, count: Say | None = None) -> None:

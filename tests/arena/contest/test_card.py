@@ -28,17 +28,17 @@ def announced(contest: Contest, outcome: str, winners: int) -> list[dict[str, An
     with contest.database.write() as connection:
         entries = {entry.number: entry for entry in connection.query(ContestEntry)}
         for number, name in ((3, "Ada"), (4, "Bob")):
-            person, entries[number].name = entries[number].person, "p"
+            person, entries[number].name = entries[number].person, "<p>"
             assert person is not None
             person.name, person.token_hash = name, hashed(f"{accounts.PERSON}{name}")
     who = [
-        {"entry_id": entries[n].entry_id, "number": n, "entrant": entrant, "name": "p"}
+        {"entry_id": entries[n].entry_id, "number": n, "entrant": entrant, "name": "<p>"}
         for n, entrant in ((3, "Ada"), (4, "Bob"))
     ]
     figures = {"gain": 0.5, "low": 0.4, "high": 0.6, "n": 9, "se": 0.1, "rank_high": 3}
     stock = {"entry_id": entries[1].entry_id, "number": 1, "entrant": "host", "name": "stock", "role": "control"}
     rows = [winner(**figures, **one) for one in (*who, stock)]
-    said = decided(rows, outcome=outcome, winners=who[:winners], headline="Ada & Bob <share> the win", best=who[0])
+    said = decided(rows, outcome=outcome, winners=who[:winners], best=who[0])
     reason = {"below": None, "by": 0.1, "runs": 9, "above_stock": False}
     said["lost"] = [{**reason, "number": one["number"]} for one in who[winners:]]
     contest.database.set_fact("announcement", **said)
@@ -60,21 +60,21 @@ def test_a_win_has_a_card_with_its_interval(tmp_path: Path, outcome: str, winner
         later = Browser(port).get("/card.svg").text
         links = [preview(port, path) for path in ("/?unshared", f"/entry/{who[0]['entry_id']}")]
     tied = winners == 2
-    won = "Ada &amp; Bob &lt;share&gt; the win"
+    won = "Ada: &lt;p&gt; and Bob: &lt;p&gt; share the win" if tied else "Ada: &lt;p&gt; won"
     assert won in own.split("pins")[0] and '<img class="card" src="/card.svg"' in own.split("pins")[0]
     assert won in own.split("</head>")[0].split('og:description" content="')[1] and ('class="card"' in other) == tied
-    assert "share&gt; the win" in page.split("og:description")[1]
+    assert won in page.split("og:description")[1]
     for text in (page, own):  # the picture is on the page; a link to it alone leads to an address without a way back
         assert '<img class="card" src="/card.svg"' in text and text.count('"/card.svg" download') == 1
         assert 'href="/card.svg">' not in text
     assert svg.headers["content-type"] == "image/svg+xml" and "script" not in svg.headers["content-security-policy"]
     texts = [" ".join("".join(node.itertext()).split()) for node in ElementTree.fromstring(svg.text).iter(f"{SVG}text")]
-    assert ("Win shared by 2 entries: Ada: p and Bob: p" if tied else "Ada & Bob <share> the win") in texts and any(
+    assert ("Win shared by 2 entries: Ada: <p> and Bob: <p>" if tied else "Ada: <p> won") in texts and any(
         "Trial <1>" in text for text in texts
     )
-    assert ("95% interval 0.40 to 0.60" in " ".join(texts)) != tied and {"Ada: p", "Bob: p"} <= set(texts)
+    assert ("95% interval 0.40 to 0.60" in " ".join(texts)) != tied and {"Ada: <p>", "Bob: <p>"} <= set(texts)
     assert any(text.endswith("decided 2026-01-02") for text in texts)
-    gains = " of each, the winners gain 0.50 nats" if tied else ", Ada: p gains 0.50 nats"
+    gains = " of each, the winners gain 0.50 nats" if tied else ", Ada: <p> gains 0.50 nats"
     assert any(text.startswith(f"Over 9 fresh runs{gains}") for text in texts)
     assert all(("void" in link and "found out late" in link) or "declared Ada" in link for link in links)
     assert "has declared Ada" not in svg.text and "has declared Ada" in later
@@ -133,7 +133,9 @@ def test_the_card_draws_the_arms_in_order_of_gain_with_the_winner_and_stock(tmp_
     lucky = [{**said["rows"][1], "number": n, "entrant": f"P{n}", "gain": 0.6} for n in range(5, 20)]
     contest.database.set_fact("announcement", **{**said, "rows": [*said["rows"], *lucky]})
     svg = card.winners_card(contest) or ""
-    assert svg.count("<circle") == 8 and svg.index(">P5: p<") < svg.index(">Ada: p<") < svg.index(">stock, both arms<")
+    assert svg.count("<circle") == 8 and svg.index(">P5: &lt;p&gt;<") < svg.index(">Ada: &lt;p&gt;<") < svg.index(
+        ">stock, both arms<"
+    )
 
 
 def test_card_and_export_of_an_early_close_say_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -151,7 +153,7 @@ def test_card_and_export_of_an_early_close_say_so(tmp_path: Path, capsys: pytest
     svg, text = ((tmp_path / "out" / name).read_text() for name in ("card.svg", "announcement.md"))
     assert ">Metaloop contest ·" in svg and ">Closed early by the host: heavy rain.<" in svg
     assert [x in svg for x in (">0.2</text>", ">0.6</text>")] == [True, True]  # the axis has more than one tick
-    assert "Closed early by the host: heavy rain" in text and "- Ada: p: 0.50 nats (95% interval" in text
+    assert "Closed early by the host: heavy rain" in text and "- Ada: <p>: 0.50 nats (95% interval" in text
     assert "[card.svg](card.svg)" in (tmp_path / "out" / "README.md").read_text()
     for verb in ("close", "status"):
         assert run(["contest", verb, str(contest.folder)]) == 0
