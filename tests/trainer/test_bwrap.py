@@ -124,3 +124,11 @@ def test_a_path_that_only_root_may_walk_to_can_be_bound_and_its_neighbours_stay_
     uid = out.split(b"wanted")[-1].split()[0]
     assert int(uid) == (bwrap.dropped_uid() or os.getuid())
     assert (closed / "secret").read_text() == "hidden"  # covered there, not here
+
+
+@pytest.mark.parametrize(("uid", "mapped"), [(0, True), (5, True), (65_536, True), (65_537, False), (1_000_000, False)])
+def test_a_user_id_exists_where_one_of_the_rows_has_it(uid: int, mapped: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        Path, "read_text", lambda *_: "         0       1000          1\n         1     100000      65536\n"
+    )
+    assert bwrap._is_mapped(uid) is mapped

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from programs.errors import TaskError
+from programs.errors import EnvironmentProblem, TaskError
 from trainer.commands.job import CommandEnded, CommandJob
 from trainer.commands.process import run_command
 from trainer.commands.view import readable_path
-from trainer.sandbox.process_tree import CommandLimits
+from trainer.sandbox import bwrap, view
+from trainer.sandbox.process_tree import CommandLimits, ProcessTree
+from trainer.sandbox.tree import descendants
 
 LIMITS = CommandLimits(cpu_seconds=20.0, wall_seconds=60.0, memory_mb=512, disk_mb=32, output_mb=1, result_mb=1)
 BURN = "import os\nwhile os.times().user < {seconds}: pass"
@@ -30,6 +34,42 @@ def test_a_command_works_in_a_copy_of_its_files_and_leaves_what_was_asked_for() 
     assert ended.exit_code == 0 and ended.killed == "" and ended.log == "given\ntool runs\n"
     assert ended.files == {"out/deep/y": b"x\n", "out/z": b"z\n"}
     assert ended.missing == ("none.json: No such file or directory",)
+
+
+def test_what_setting_up_a_sandbox_costs_is_not_charged() -> None:
+    code = "import time\nwhile time.process_time() < 0.3: pass\nprint(flush=True)\ntime.sleep(60)"
+    with subprocess.Popen(
+        [sys.executable, "-S", "-c", code], stdout=subprocess.PIPE, start_new_session=True
+    ) as process:
+        assert process.stdout is not None and process.stdout.readline()
+        tree = ProcessTree(process, LIMITS, first=process.pid)
+        assert tree.look() < 0.2
+        tree.end()
+
+
+def test_a_sandbox_that_never_begins_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(view, "_START_SECONDS", 0.3)
+    sleeper = subprocess.Popen(["sleep", "60"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    monkeypatch.setattr(bwrap, "launch", lambda *_, **__: sleeper)
+    with pytest.raises(EnvironmentProblem):
+        view.View().start({})
+    assert sleeper.poll() is not None
+
+
+def test_descendants_are_found_where_the_kernel_lists_no_children(monkeypatch: pytest.MonkeyPatch) -> None:
+    exists, listdir = os.path.exists, os.listdir
+
+    def without(path: str) -> list[str]:
+        if str(path).endswith("/task"):
+            raise OSError
+        return listdir(path)
+
+    monkeypatch.setattr("os.path.exists", lambda path: path != "/proc/thread-self/children" and exists(path))
+    monkeypatch.setattr(os, "listdir", without)
+    with subprocess.Popen(["sleep", "60"]) as child:
+        found = descendants(os.getpid())
+        child.kill()
+    assert {os.getpid(), child.pid} <= set(found)
 
 
 def test_exit_codes_and_missing_programs_are_told() -> None:

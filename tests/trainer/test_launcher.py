@@ -5,21 +5,25 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from programs.errors import EnvironmentProblem
 from trainer.data import DataStore
 from trainer.experiment import Spec, Trainer
+from trainer.inside import wire
+from trainer.inside.template import Template
 from trainer.outcome import Outcome
 from trainer.sandbox import bwrap
-from trainer.sandbox.launcher import Ended, ProcessLimits, ProcessRequest
+from trainer.sandbox.launcher import Ended, LauncherFault, ProcessLimits, ProcessRequest
 from trainer.sandbox.local import LocalLauncher
 from trainer.source import Source
 from trainer.task import Task
@@ -187,3 +191,41 @@ def test_a_launcher_that_does_not_start_leaves_nothing(monkeypatch: pytest.Monke
     with pytest.raises(EnvironmentProblem):
         launcher.start()
     assert launcher._folder is None and not (tmp_path / "work").exists()
+
+
+def test_restarts_are_counted_from_the_second_template_on(launcher: LocalLauncher) -> None:
+    launcher.start()
+    assert launcher.template_pid is not None
+    before = launcher.restarts
+    os.kill(launcher.template_pid, signal.SIGKILL)
+    with pytest.raises(LauncherFault, match="gone"):
+        launcher.run(_request("pass"))
+    launcher.start()
+    assert launcher.restarts == before + 1
+
+
+def test_a_sandbox_is_tested_before_its_first_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = list[Path]()
+    monkeypatch.setattr(LocalLauncher, "_try_sandbox", lambda _, canary: tried.append(canary))
+    launcher = LocalLauncher(torch=False)
+    launcher.start()
+    launcher.close()
+    assert len(tried) == 1
+
+
+def test_a_reply_that_does_not_fit_into_a_message_is_not_sent() -> None:
+    ours, theirs = socket.socketpair()
+    read, write = os.pipe()
+    with ours, theirs, subprocess.Popen(["head", "-c", "1M", "/dev/zero"], stdout=write) as writer:
+        os.close(write)
+        assert len(Template(ours, "", "")._until_answer(writer.pid, read)) < wire.MESSAGE_BYTES * 2
+        os.close(read)
+
+
+@pytest.mark.parametrize("names", [[1, 2], [["a"], "b"], ["a", "a"]])
+def test_descriptors_have_names_that_are_texts_and_differ(names: list[Any]) -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        socket.send_fds(ours, [json.dumps({"descriptors": names}).encode()], [0, 1])
+        with pytest.raises(ValueError, match="not a message"):
+            wire.receive(theirs)

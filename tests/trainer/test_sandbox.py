@@ -86,6 +86,12 @@ def test_a_sandbox_with_a_hole_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert "--no-sandbox" in refused.value.hint
 
 
+def test_no_path_is_bound_twice_and_never_the_whole_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/:/usr/lib/python3:/usr/lib")
+    bound = outer.bound()
+    assert "/" not in bound and "/usr/lib" in bound and "/usr/lib/python3" not in bound
+
+
 def test_sees_nothing_of_the_host(script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "canary").write_text("canary-on-disk")
     monkeypatch.setenv("METALOOP_CANARY", "canary-in-environment")

@@ -105,7 +105,8 @@ class ProcessTree:
             self.group.limit(limits.memory_mb + more_mb, limits.processes + _HELPERS)
             self.group.add(process.pid)
         self._before = 0.0
-        self._before = self.look() if first else 0.0  # setting up the sandbox is not charged
+        if first:  # setting up the sandbox is not charged
+            self._before, self._used = self.look(), 0.0
 
     @property
     def counted_by(self) -> str:
