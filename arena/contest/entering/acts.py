@@ -7,12 +7,12 @@ of kind `act`, by which the views leave out the runs of void arms.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
-from typing import TypedDict, cast
+from typing import cast
 
 from pydantic import JsonValue
 from sqlalchemy import select
 from sqlalchemy.orm import Session as Connection
+from typing_extensions import TypedDict
 
 from analysis.ledger.events import ActEvent
 from arena.contest.contest import Contest
@@ -23,7 +23,7 @@ from arena.contest.running import arms
 from arena.contest.settings import Phase
 from arena.contest.stored import Announcement
 from arena.contest.tables import ENDED, Act, ContestEntry, state_label
-from arena.serving.clock import utc_now
+from arena.serving.clock import Moment, utc_now
 from arena.study import Study
 from programs.errors import Busy, UsageError
 from programs.ids import content_id
@@ -128,7 +128,7 @@ class ActRow(TypedDict):
     entrant: str
     name: str  # not in the ledger's record
     because: str
-    at: datetime
+    at: Moment
     phase: str
 
 

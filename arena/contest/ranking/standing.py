@@ -8,12 +8,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from statistics import fmean
-from typing import TypedDict, cast
+from typing import cast
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session as Connection
 from sqlalchemy.orm import undefer
+from typing_extensions import TypedDict
 
 from analysis.statistics import mean_interval
 from arena.contest.contest import Contest

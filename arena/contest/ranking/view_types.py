@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any, TypedDict
+from typing import Any
 
 from pydantic import JsonValue
+from typing_extensions import TypedDict
 
 from arena.contest.entering.acts import ActRow
 from arena.contest.ranking.standing import (
@@ -15,6 +15,7 @@ from arena.contest.ranking.standing import (
 from arena.contest.running.pace import ConfirmingRuns
 from arena.contest.settings import Phase
 from arena.contest.stored import Announcement, MeasuredRow, NamedEntry, RunColumns, RunProgress
+from arena.serving.clock import Moment
 
 
 class TaskLimit(TypedDict):
@@ -33,9 +34,9 @@ class ContestView(TypedDict):
     contest_id: str
     title: str
     phase: Phase
-    now: datetime
-    opens: datetime
-    closes: datetime
+    now: Moment
+    opens: Moment
+    closes: Moment
     closed_early: str
     deciding: ConfirmingRuns
     task: str
@@ -73,10 +74,10 @@ class EntryRow(NamedEntry):
     program_id: str
     sha256: str
     words: int
-    received_at: datetime
+    received_at: Moment
     state: str
     reason: str
-    changed_at: datetime
+    changed_at: Moment
     runs_done: int
 
 
@@ -174,7 +175,7 @@ class QueueView(TypedDict):
     in_hand: JsonValue
     pause: dict[str, JsonValue]
     workers: int
-    as_of: datetime
+    as_of: Moment
 
 
 class HostRow(EntryRow):
@@ -191,7 +192,7 @@ class PersonView(TypedDict):
     """A person's own page: quota and entries."""
 
     name: str
-    joined_at: datetime
+    joined_at: Moment
     used: int
     quota: int
     unit: str  # of the gains

@@ -48,7 +48,7 @@ from arena.contest.running.pace import deciding, in_race, run_seconds
 from arena.contest.settings import REPORT
 from arena.contest.stored import MeasuredRow
 from arena.contest.tables import ENDED, ContestEntry, EntryParent, Person
-from arena.serving.clock import utc_now
+from arena.serving.clock import iso, utc_now
 from programs.errors import NotFound
 from trainer.cards.freshness import said
 from trainer.task import Task
@@ -352,7 +352,7 @@ def entry_labels(contest: Contest) -> list[str]:
 def plain(value: Any) -> Any:
     """The value for JSON: times as ISO 8601 in UTC."""
     if isinstance(value, datetime):
-        return value.isoformat(timespec="seconds").replace("+00:00", "Z")
+        return iso(value)
     if isinstance(value, Mapping):
         return {key: plain(item) for key, item in value.items()}
     return [plain(item) for item in value] if isinstance(value, list | tuple) else value

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import statistics
-from typing import TYPE_CHECKING, TypedDict, cast
+from typing import TYPE_CHECKING, cast
 
 from sqlalchemy import select
+from typing_extensions import TypedDict
 
 from analysis.wording import duration
 from arena.contest.stored import RacePlace

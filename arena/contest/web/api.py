@@ -15,6 +15,7 @@ from starlette.concurrency import run_in_threadpool
 
 from arena.contest.entering import accounts
 from arena.contest.ranking.standing import RowRange, whole_board
+from arena.contest.ranking.view_types import BoardView, ContestView, EntryView, PersonView, QueueView
 from arena.contest.ranking.views import (
     PAGE,
     board_view,
@@ -56,25 +57,25 @@ def api_routes(host: Host) -> APIRouter:
 
 def _reading(routes: APIRouter, host: Host) -> None:
     @routes.get("/contest", summary="The contest: task, budgets, times, phase")
-    def contest() -> Any:
-        return plain(contest_view(host.contest))
+    def contest() -> ContestView:
+        return contest_view(host.contest)
 
     @routes.get("/board", summary="The leaderboard: verified gains with 95% intervals and rank ranges")
-    def board(request: Request, limit: Limit = PAGE, offset: Offset = 0) -> Any:
-        return plain(board_view(host.contest, RowRange(offset, limit), host.viewer(request)))
+    def board(request: Request, limit: Limit = PAGE, offset: Offset = 0) -> BoardView:
+        return board_view(host.contest, RowRange(offset, limit), host.viewer(request))
 
     @routes.get("/board.csv", summary="The whole leaderboard as CSV", response_class=Response)
     def board_csv() -> Response:
         return StreamingResponse(csv_parts(whole_board(host.contest)), media_type="text/csv; charset=utf-8")
 
     @routes.get("/queue", summary="Waiting entries, in order, with expected times")
-    def queue(request: Request, limit: Limit = PAGE, offset: Offset = 0) -> Any:
-        return plain(queue_view(host.contest, RowRange(offset, limit), host.viewer(request)))
+    def queue(request: Request, limit: Limit = PAGE, offset: Offset = 0) -> QueueView:
+        return queue_view(host.contest, RowRange(offset, limit), host.viewer(request))
 
     @routes.get("/entries/{entry_id}", summary="An entry, with its text unless it is hidden until the close")
-    def entry(entry_id: EntryId, request: Request) -> Any:
+    def entry(entry_id: EntryId, request: Request) -> EntryView:
         match = entry_of(host.contest, entry_id)
-        return plain(entry_view(host.contest, match, host.viewer(request), host.is_admin(request)))
+        return entry_view(host.contest, match, host.viewer(request), host.is_admin(request))
 
 
 def _entering(routes: APIRouter, host: Host) -> None:
@@ -85,8 +86,8 @@ def _entering(routes: APIRouter, host: Host) -> None:
         return {"name": person.name, "token": token}
 
     @routes.get("/me", summary="Your quota and your entries")
-    def me(request: Request) -> Any:
-        return plain(person_view(host.contest, host.person(request)))
+    def me(request: Request) -> PersonView:
+        return person_view(host.contest, host.person(request))
 
     @routes.post("/entries", status_code=201, summary="Submit: the body is the program.md; 201 means that it is stored")
     async def enter(request: Request, response: Response, raw: bytes = Depends(body), parent: Chosen = "") -> Any:

@@ -18,7 +18,7 @@ from analysis.ledger.run_state import parsed
 from analysis.study import read_study
 from analysis.verdict.standings import standings
 from arena.contest.contest import Contest
-from arena.contest.entering import accounts
+from arena.contest.entering import accounts, acts
 from arena.contest.entering.accounts import Person
 from arena.contest.entering.acts import contenders
 from arena.contest.entering.entries import store
@@ -27,7 +27,16 @@ from arena.contest.ranking.standing import (
     RowRange,
     whole_board,
 )
-from arena.contest.ranking.views import board_view, entry_of, entry_view, person_view, queue_view
+from arena.contest.ranking.views import (
+    PAGE,
+    board_view,
+    contest_view,
+    entry_of,
+    entry_view,
+    person_view,
+    plain,
+    queue_view,
+)
 from arena.contest.running import arms
 from arena.contest.tables import ContestEntry
 from arena.match import announcement
@@ -172,6 +181,30 @@ def filled(contest: Contest, rows: int) -> list[Person]:
             sql = f"INSERT INTO board ({columns}) VALUES (:number, :arm, :gain, 0, 0, :row)"
             connection.execute(text(sql), values)
     return who
+
+
+def test_the_api_gives_the_views_of_the_pages_whole(contest: Contest) -> None:
+    (ada, *_), part = filled(contest, 4), RowRange(0, PAGE)
+    token = f"{accounts.PERSON}Ada"
+    with contest.database.write() as connection:
+        connection.get(Person, ada.person_id).token_hash = accounts.hashed(token)
+    with served(contest) as port:
+        browser = Browser(port, token)
+        entry_id = browser.get("/api/v1/me").json["entries"][0]["entry_id"]
+        acts.void(contest, entry_id, "sent twice")
+        views = {
+            "contest": contest_view(contest),
+            "board": board_view(contest, part, ada),
+            "queue": queue_view(contest, part, ada),
+            f"entries/{entry_id}": entry_view(contest, entry_of(contest, entry_id), ada),
+            "me": person_view(contest, ada),
+        }
+        for path, view in views.items():
+            said, expected = browser.get(f"/api/v1/{path}").json, json.loads(json.dumps(plain(view)))
+            for clock in ("now", "as_of"):
+                assert (clock in said) == (clock in expected)
+                said.pop(clock, None), expected.pop(clock, None)
+            assert said == expected, path
 
 
 def test_pages_of_a_long_board(contest: Contest) -> None:
