@@ -20,11 +20,12 @@ from arena.contest.entering.removal import removed
 from arena.contest.ranking.announced import digits_of, race_result, secret_check, sentences
 from arena.contest.ranking.standing import DIGITS, whole_board
 from arena.contest.ranking.view_types import BoardView, ContestView
-from arena.contest.ranking.views import board_view, contest_view, entry_row, plain
+from arena.contest.ranking.views import board_view, contest_view, entry_row
 from arena.contest.settings import BOARD_FILE, MARK, RULES
 from arena.contest.stored import NamedEntry, arm_label, entry_label
 from arena.contest.tables import ContestEntry, EntryParent
 from arena.contest.web.card import winners_card
+from arena.serving.clock import iso
 from programs.errors import UsageError
 from programs.text import one_line
 
@@ -166,4 +167,4 @@ def _tables(contest: Contest, target: Path) -> None:
 
 
 def _json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(plain(value), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(value, default=iso, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

@@ -8,10 +8,7 @@ from pydantic import JsonValue
 from typing_extensions import TypedDict
 
 from arena.contest.entering.acts import ActRow
-from arena.contest.ranking.standing import (
-    BoardViewRow,
-    VoidGain,
-)
+from arena.contest.ranking.standing import BoardViewRow, VoidGain
 from arena.contest.running.pace import ConfirmingRuns
 from arena.contest.settings import Phase
 from arena.contest.stored import Announcement, MeasuredRow, NamedEntry, RunColumns, RunProgress
@@ -79,6 +76,11 @@ class EntryRow(NamedEntry):
     reason: str
     changed_at: Moment
     runs_done: int
+
+
+class AcceptedRow(EntryRow):
+    new: bool  # whether it was not there before
+    lint: list[Any]
 
 
 class VoidRow(EntryRow):

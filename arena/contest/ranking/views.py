@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
 from itertools import islice
 from statistics import fmean
-from typing import Any
 
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import undefer
@@ -48,7 +46,7 @@ from arena.contest.running.pace import deciding, in_race, run_seconds
 from arena.contest.settings import REPORT
 from arena.contest.stored import MeasuredRow
 from arena.contest.tables import ENDED, ContestEntry, EntryParent, Person
-from arena.serving.clock import iso, utc_now
+from arena.serving.clock import utc_now
 from programs.errors import NotFound
 from trainer.cards.freshness import said
 from trainer.task import Task
@@ -347,12 +345,3 @@ def entry_labels(contest: Contest) -> list[str]:
     query = select(ContestEntry).where(ContestEntry.role == "program", ContestEntry.state != "void")
     with contest.database.read() as connection:
         return [entry.label for entry in connection.scalars(query.order_by(ContestEntry.number.desc()).limit(PAGE))]
-
-
-def plain(value: Any) -> Any:
-    """The value for JSON: times as ISO 8601 in UTC."""
-    if isinstance(value, datetime):
-        return iso(value)
-    if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
-    return [plain(item) for item in value] if isinstance(value, list | tuple) else value

@@ -8,10 +8,11 @@ import shutil
 from collections import Counter
 from datetime import datetime
 from pathlib import Path
-from typing import NotRequired, TypedDict
+from typing import NotRequired
 
 from pydantic import JsonValue
 from sqlalchemy import func, select
+from typing_extensions import TypedDict
 
 from analysis.wording import duration, many
 from arena.contest.contest import Contest

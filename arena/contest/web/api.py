@@ -15,7 +15,7 @@ from starlette.concurrency import run_in_threadpool
 
 from arena.contest.entering import accounts
 from arena.contest.ranking.standing import RowRange, whole_board
-from arena.contest.ranking.view_types import BoardView, ContestView, EntryView, PersonView, QueueView
+from arena.contest.ranking.view_types import AcceptedRow, BoardView, ContestView, EntryView, PersonView, QueueView
 from arena.contest.ranking.views import (
     PAGE,
     board_view,
@@ -24,7 +24,6 @@ from arena.contest.ranking.views import (
     entry_row,
     entry_view,
     person_view,
-    plain,
     queue_view,
 )
 from arena.contest.web.host import Host, body
@@ -90,12 +89,14 @@ def _entering(routes: APIRouter, host: Host) -> None:
         return person_view(host.contest, host.person(request))
 
     @routes.post("/entries", status_code=201, summary="Submit: the body is the program.md; 201 means that it is stored")
-    async def enter(request: Request, response: Response, raw: bytes = Depends(body), parent: Chosen = "") -> Any:
+    async def enter(
+        request: Request, response: Response, raw: bytes = Depends(body), parent: Chosen = ""
+    ) -> AcceptedRow:
         person = await run_in_threadpool(host.person, request)
         host.limited(host.limits.entry, request, f"person {person.person_id}", 1 + len(raw) // HEAVY)
         accepted = await host.accept(person, raw, parent)
         response.status_code = 201 if accepted.new else 200
-        return plain(entry_row(accepted.entry)) | {"new": accepted.new, "lint": accepted.entry.lint}
+        return {**entry_row(accepted.entry), "new": accepted.new, "lint": accepted.entry.lint}
 
 
 def _hosting(routes: APIRouter, host: Host) -> None:

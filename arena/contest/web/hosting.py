@@ -16,8 +16,8 @@ from pydantic import BaseModel, Field
 
 from arena.contest.contest import Contest
 from arena.contest.entering import accounts, acts, removal
-from arena.contest.ranking.views import host_rows, plain
-from arena.contest.running.health import health
+from arena.contest.ranking.views import host_rows
+from arena.contest.running.health import QueueHealth, health
 from arena.contest.tables import Act
 from arena.contest.web.host import Host, Posted
 from arena.contest.web.pages import show
@@ -146,17 +146,17 @@ def _by_api(routes: APIRouter, host: Host) -> None:
     hosts = [Depends(host.admin)]
 
     @routes.get("/api/v1/acts", summary="Host actions: entries declared void or reinstated, with reasons")
-    def every() -> Any:
-        return plain({"rows": acts.acts(host.contest)})
+    def every() -> dict[str, list[acts.ActRow]]:
+        return {"rows": acts.acts(host.contest)}
 
     @routes.post("/api/v1/entries/{entry_id}/void", summary="Host only: declare an entry void", dependencies=hosts)
-    def void(entry_id: EntryId, request_body: Because) -> Any:
-        return plain(_acted(host, lambda: acts.void(host.contest, entry_id, request_body.because)))
+    def void(entry_id: EntryId, request_body: Because) -> acts.ActRow:
+        return _acted(host, lambda: acts.void(host.contest, entry_id, request_body.because))
 
     @routes.post("/api/v1/entries/{entry_id}/unvoid", summary="Host only: reinstate a void entry", dependencies=hosts)
-    def unvoid(entry_id: EntryId, request_body: Because) -> Any:
-        return plain(_acted(host, lambda: acts.unvoid(host.contest, entry_id, request_body.because)))
+    def unvoid(entry_id: EntryId, request_body: Because) -> acts.ActRow:
+        return _acted(host, lambda: acts.unvoid(host.contest, entry_id, request_body.because))
 
     @routes.get("/api/v1/health", summary="Host only: state of queue and workers, end of the log", dependencies=hosts)
-    def well() -> Any:
-        return plain(health(host.contest))
+    def well() -> QueueHealth:
+        return health(host.contest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -142,11 +143,12 @@ def of_address(to: str | None, token: str | None) -> dict[str, Any]:
 
 
 def of_folder(contest: Contest) -> dict[str, Any]:
-    from arena.contest.ranking.views import board_view, contest_view, plain
+    from arena.contest.ranking.views import board_view, contest_view
     from arena.contest.running.health import health
+    from arena.serving.clock import iso
 
     views = {"contest": contest_view(contest), "board": board_view(contest, admin=True), "health": health(contest)}
-    return {**plain(views), "address": contest.database.fact("address").get("url", "")}
+    return {**json.loads(json.dumps(views, default=iso)), "address": contest.database.fact("address").get("url", "")}
 
 
 def show(out: Output, view: Mapping[str, Any], folder: Path | None) -> None:

@@ -186,11 +186,12 @@ def refuse_other_options(act: str, target: str) -> None:
 def void(out: Output, contest: Contest, act: str, entry: str, because: str) -> None:
     """Declare an entry void, or reinstate it; in the ledger at once, unless a running host writes it there."""
     from arena.contest.entering import acts
-    from arena.contest.ranking.views import plain
+    from arena.serving.clock import iso
 
     done = acts.void(contest, entry, because) if act == acts.VOID else acts.unvoid(contest, entry, because)
     acts.write_down(contest)
-    out.thing(plain(acts.row(done)))
+    row = acts.row(done)
+    out.thing({**row, "at": iso(row["at"])})
     racing = done.number in (contest.state().get("leaders") or [])
     out.note(acts.consequence(act, contest.phase(), racing))
     if act == acts.VOID:

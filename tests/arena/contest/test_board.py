@@ -34,13 +34,13 @@ from arena.contest.ranking.views import (
     entry_of,
     entry_view,
     person_view,
-    plain,
     queue_view,
 )
 from arena.contest.running import arms
 from arena.contest.tables import ContestEntry
 from arena.match import announcement
 from arena.measuring import run_job
+from arena.serving.clock import iso
 from arena.study import Study
 from arena.task_study import TaskStudy
 from inner_loop.events import CallEvent, ExperimentEvent, RunEndedEvent, RunStartedEvent
@@ -200,7 +200,7 @@ def test_the_api_gives_the_views_of_the_pages_whole(contest: Contest) -> None:
             "me": person_view(contest, ada),
         }
         for path, view in views.items():
-            said, expected = browser.get(f"/api/v1/{path}").json, json.loads(json.dumps(plain(view)))
+            said, expected = browser.get(f"/api/v1/{path}").json, json.loads(json.dumps(view, default=iso))
             for clock in ("now", "as_of"):
                 assert (clock in said) == (clock in expected)
                 said.pop(clock, None), expected.pop(clock, None)
