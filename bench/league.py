@@ -4,6 +4,7 @@ python -m bench.league                           every figure, from bench/result
 python -m bench.league play FOLDER TASK NUMBER   one lineage, with the model at OPENAI_API_BASE; goes on after a stop
 python -m bench.league pack FOLDER               lineages become recordings
 python -m bench.league replay                    the loop from the recordings: each prompt must be the one answered
+python -m bench.league nights                    two nights with a model in both loops: a child against its parent
 python -m bench.league design [LINEAGES]         how large a difference has to be, by turns of the scripted researcher
 
 The eight programs of examples/league take turns on one lineage of train.py in random blocks (`inner_loop.night`), four
@@ -19,6 +20,7 @@ import lzma
 import math
 import re
 import sys
+import tarfile
 import tempfile
 import zlib
 from collections import defaultdict
@@ -29,7 +31,8 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import norm, studentized_range
 
-from analysis.effects.contributions import scores
+from analysis.effects.contributions import block_test, scores, seed_sd, turns_of
+from analysis.study import read_study
 from bench.common import figure, mean_of, night_turns
 from inner_loop.events import CallEvent, Event, ExperimentEvent, NightTurnEvent, read_event
 from inner_loop.researchers.chat import REPAIRS
@@ -255,6 +258,30 @@ def report(lineages: Sequence[Lineage]) -> None:
         figure(f"{name}, largest difference of two programs", f"{seen:.2f}, at most {seen + half:.2f}")
 
 
+def nights() -> None:
+    """What the turns of each program score in the studies NIGHT.tar.xz, and whether a child's score more than those of
+    its parent in the same blocks."""
+    for path in sorted(RECORDINGS.glob("night-*.tar.xz")):
+        with tempfile.TemporaryDirectory() as temporary, tarfile.open(path) as archive:
+            archive.extractall(temporary, filter="data")
+            with read_study(next(Path(temporary).iterdir())) as con:
+                rows = turns_of(con)
+                sd = seed_sd(con, rows[0].run_id)
+                programs = con.execute("SELECT program_id, name, parent_ids FROM programs").fetchall()
+                (calls,) = con.execute("SELECT count(*) FROM calls").fetchone() or (0,)
+        figure(f"{path.name}: turns and calls", f"{len(rows)}, {calls}")
+        scored = list(zip(rows, scores(rows, sd), strict=True))
+        taking_part = {row.program_id for row in rows}
+        for program_id, name, parents in programs:
+            if program_id in taking_part:
+                each = [score for row, score in scored if row.program_id == program_id]
+                gain = sum(row.gain for row in rows if row.program_id == program_id)
+                figure(f"  {name}: score a turn; gain of main", f"{mean_of(each, 2)}; {gain:.3f}")
+            for parent in taking_part & set(parents) if program_id in taking_part else ():
+                p = block_test([(rows, sd)], parent, program_id)
+                figure(f"  {name} better than its parent: p", f"{p:.3f}")
+
+
 # --- design --------------------------------------------------------------------------------------------------------
 
 
@@ -290,6 +317,8 @@ def main(what: str = "", *words: str) -> None:
             pack(Path(words[0]))
         elif what == "design":
             design(Path(temporary), int((*words, "8")[0]))
+        elif what == "nights":
+            nights()
         elif what == "replay":
             for one in recorded():
                 new = len(play(Path(temporary), one.task, one.number, one.events).events) - len(one.events)

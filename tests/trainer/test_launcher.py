@@ -23,7 +23,7 @@ from trainer.inside import wire
 from trainer.inside.template import Template
 from trainer.outcome import Outcome
 from trainer.sandbox import bwrap
-from trainer.sandbox.launcher import Ended, LauncherFault, ProcessLimits, ProcessRequest
+from trainer.sandbox.launcher import Ended, LauncherFault, ProcessLimits, ProcessRequest, read_reply
 from trainer.sandbox.local import LocalLauncher
 from trainer.source import Source
 from trainer.task import Task
@@ -229,3 +229,11 @@ def test_descriptors_have_names_that_are_texts_and_differ(names: list[Any]) -> N
         socket.send_fds(ours, [json.dumps({"descriptors": names}).encode()], [0, 1])
         with pytest.raises(ValueError, match="not a message"):
             wire.receive(theirs)
+
+
+@pytest.mark.parametrize("exit_code", [True, 1.0, "1", None, 256, -256])
+def test_a_reply_whose_exit_code_is_none_is_refused(exit_code: object) -> None:
+    good = {"exit_code": 1, "killed": "", "cpu_seconds": 0.1, "wall_seconds": 0.1, "peak_memory_mb": 1.0}
+    assert read_reply(good).exit_code == 1
+    with pytest.raises(LauncherFault, match="no valid exit_code"):
+        read_reply({**good, "exit_code": exit_code})  # type: ignore[dict-item]
