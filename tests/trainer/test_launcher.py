@@ -198,7 +198,7 @@ def test_restarts_are_counted_from_the_second_template_on(launcher: LocalLaunche
     assert launcher.template_pid is not None
     before = launcher.restarts
     os.kill(launcher.template_pid, signal.SIGKILL)
-    with pytest.raises(LauncherFault, match="gone"):
+    with pytest.raises(LauncherFault):
         launcher.run(_request("pass"))
     launcher.start()
     assert launcher.restarts == before + 1
