@@ -204,15 +204,6 @@ def test_restarts_are_counted_from_the_second_template_on(launcher: LocalLaunche
     assert launcher.restarts == before + 1
 
 
-def test_a_sandbox_is_tested_before_its_first_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    tried = list[Path]()
-    monkeypatch.setattr(LocalLauncher, "_try_sandbox", lambda _, canary: tried.append(canary))
-    launcher = LocalLauncher(torch=False)
-    launcher.start()
-    launcher.close()
-    assert len(tried) == 1
-
-
 def test_a_reply_that_does_not_fit_into_a_message_is_not_sent() -> None:
     ours, theirs = socket.socketpair()
     read, write = os.pipe()

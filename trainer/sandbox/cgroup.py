@@ -179,7 +179,7 @@ def _remove(folder: Path) -> bool:
     return not folder.exists()
 
 
-def sweep(own: Path, older_than: float = _STALE_SECONDS) -> int:
+def sweep(own: Path) -> int:
     """Remove the empty groups that dead processes left below a group; returns their number.
 
     Younger groups are kept, because their owner may be alive in a container with another process table.
@@ -187,7 +187,7 @@ def sweep(own: Path, older_than: float = _STALE_SECONDS) -> int:
     removed = 0
     for folder in own.glob(f"{_PREFIX}[0-9]*-*"):
         with suppress(OSError):
-            old = time.time() - folder.stat().st_mtime >= older_than
+            old = time.time() - folder.stat().st_mtime >= _STALE_SECONDS
             removed += old and not Path("/proc", folder.name.split("-")[1]).exists() and _remove(folder)
     return removed
 
