@@ -31,8 +31,7 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import norm, studentized_range
 
-from analysis.effects.contributions import block_test, scores, seed_sd, turns_of
-from analysis.study import read_study
+from analysis.effects.contributions import block_test, scores
 from bench.common import figure, mean_of, night_turns
 from inner_loop.events import CallEvent, Event, ExperimentEvent, NightTurnEvent, read_event
 from inner_loop.researchers.chat import REPAIRS
@@ -261,25 +260,27 @@ def report(lineages: Sequence[Lineage]) -> None:
 def nights() -> None:
     """What the turns of each program score in the studies NIGHT.tar.xz, and whether a child's score more than those of
     its parent in the same blocks."""
+    parents: dict[str, set[str]] = defaultdict(set)
     for path in sorted(RECORDINGS.glob("night-*.tar.xz")):
-        with tempfile.TemporaryDirectory() as temporary, tarfile.open(path) as archive:
-            archive.extractall(temporary, filter="data")
-            with read_study(next(Path(temporary).iterdir())) as con:
-                rows = turns_of(con)
-                sd = seed_sd(con, rows[0].run_id)
-                programs = con.execute("SELECT program_id, name, parent_ids FROM programs").fetchall()
-                (calls,) = con.execute("SELECT count(*) FROM calls").fetchone() or (0,)
-        figure(f"{path.name}: turns and calls", f"{len(rows)}, {calls}")
+        with tarfile.open(path) as archive:
+            files = [archive.extractfile(one) for one in archive if "/ledger/" in one.name and one.isfile()]
+            records = [json.loads(line) for file in files if file for line in file]
+        one = Lineage(path.name, 0, [event for record in records if (event := read_event(record))])
+        rows, sd = night_turns(one.events), noise([one])
         scored = list(zip(rows, scores(rows, sd), strict=True))
-        taking_part = {row.program_id for row in rows}
-        for program_id, name, parents in programs:
-            if program_id in taking_part:
-                each = [score for row, score in scored if row.program_id == program_id]
-                gain = sum(row.gain for row in rows if row.program_id == program_id)
-                figure(f"  {name}: score a turn; gain of main", f"{mean_of(each, 2)}; {gain:.3f}")
-            for parent in taking_part & set(parents) if program_id in taking_part else ():
+        names = {record["program_id"]: record["name"] for record in records if record["kind"] == "program"}
+        for record in records:
+            if record["kind"] == "program":
+                parents[record["program_id"]] |= {*record["parent_ids"]}
+        taking_part = [program_id for program_id in names if any(row.program_id == program_id for row in rows)]
+        figure(f"{path.name}: turns and calls", f"{len(rows)}, {len(one.calls)}")
+        for program_id in taking_part:
+            each = [score for row, score in scored if row.program_id == program_id]
+            gain = sum(row.gain for row in rows if row.program_id == program_id)
+            figure(f"  {names[program_id]}: score a turn; gain of main", f"{mean_of(each, 2)}; {gain:.3f}")
+            for parent in parents[program_id] & {*taking_part}:
                 p = block_test([(rows, sd)], parent, program_id)
-                figure(f"  {name} better than its parent: p", f"{p:.3f}")
+                figure(f"  {names[program_id]} better than {names[parent]}, its parent: p", f"{p:.3f}")
 
 
 # --- design --------------------------------------------------------------------------------------------------------

@@ -5,26 +5,19 @@ from __future__ import annotations
 import os
 import select
 from contextlib import suppress
-from pathlib import Path
+
+from trainer.inside import metering
 
 
 def descendants(root: int) -> list[int]:
     """The ids of a process and its living descendants, by the kernel's lists of children where it has them."""
-    if not os.path.exists("/proc/thread-self/children"):
-        import psutil
+    if os.path.exists("/proc/thread-self/children"):
+        return metering.descendants(root)
+    import psutil
 
-        with suppress(psutil.Error):
-            return [root, *(one.pid for one in psutil.Process(root).children(recursive=True))]
-        return [root]
-    tree, waiting = [], [root]
-    while waiting:
-        pid = waiting.pop()
-        tree.append(pid)
-        with suppress(OSError):
-            for task in os.listdir(f"/proc/{pid}/task"):
-                with suppress(OSError):
-                    waiting += map(int, Path(f"/proc/{pid}/task/{task}/children").read_text("ascii").split())
-    return tree
+    with suppress(psutil.Error):
+        return [root, *(one.pid for one in psutil.Process(root).children(recursive=True))]
+    return [root]
 
 
 def ends(handle: int, seconds: float) -> bool:
