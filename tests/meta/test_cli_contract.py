@@ -31,6 +31,7 @@ from trainer.variants import init_simulated
 from .cli_study import Call, cli, cli_process, on_terminal, write_study
 
 TREE = [(path, command) for path, command in commands()]
+GROUPS = {path[1] for path, _ in TREE if len(path) == 3} | {"COMMAND", "--help"}
 LEAVES = [path[1:] for path, _ in TREE if len(path) > 1]
 
 HEAVY = "torch numpy pandas duckdb scipy optuna litellm pydantic rich git jinja2"
@@ -345,16 +346,17 @@ def test_the_page_of_all_commands_has_the_help_of_each() -> None:
     assert all("Options:" in section and "Examples:" in section for section in sections.values())
 
 
-def test_the_page_for_agents_agrees_with_the_command_tree() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "SKILL.md").read_text(encoding="utf-8")
-    verbs = {" ".join(path): command for path, command in TREE}
-    for line in re.findall(r"`(metaloop [^`]+)`", page):
-        words = shlex.split(line)
-        depth = 3 if " ".join(words[:3]) in verbs else 2
-        command = verbs.get(" ".join(words[:depth]))
-        assert command is not None or words[1] == "COMMAND", line
-        known = {name for one in command.params for name in one.opts} if command else {"--help"}
-        assert {word for word in words if word.startswith("-")} <= known, line
+def test_the_commands_of_the_documents_exist_with_their_options() -> None:
+    verbs, seen, root = {" ".join(path): command for path, command in TREE}, 0, Path(__file__).parents[2]
+    for file in (root / "README.md", root / "CONTRIBUTING.md", *(root / "docs").glob("*.md")):
+        for line in re.findall(r"(?:`|^ *)(metaloop [^`\n]+)", file.read_text(encoding="utf-8"), flags=re.M):
+            words = shlex.split(re.split(r"   | \| ", line)[0], comments=True)
+            command = next((verbs[name] for n in (3, 2, 1) if (name := " ".join(words[:n])) in verbs), None)
+            options = {word.partition("=")[0] for word in words if re.match("--?[a-z]", word)}
+            known = {name for one in command.params for name in (*one.opts, *one.secondary_opts)} if command else set()
+            assert options <= {*known, "--help"} and (command or words[1] in GROUPS), (file.name, line)
+            seen += 1
+    assert seen > 100
 
 
 def test_a_new_program_is_a_starter_under_its_own_title(call: Call, tmp_path: Path) -> None:
