@@ -68,10 +68,10 @@ def plan_close(noise: float, runs: int | None = None, entries: int | None = None
     does. ``entries``: how many are expected; by default there are as many leaders as a close takes."""
     leaders = min(MOST_LEADERS, max(entries or MOST_LEADERS, 2))
     for size in (runs,) if runs else SIZES:
-        power = power_of(noise, size, leaders=leaders)
+        power, usual = closes(noise, size, leaders=leaders)
         if power >= POWER:
             break
-    return ClosePlan(size, power, noise, leaders, usual=usual_runs(noise, size, leaders=leaders))
+    return ClosePlan(size, power, noise, leaders, usual=usual)
 
 
 def typical_sd(rows: Sequence[BoardColumns]) -> tuple[float, int]:
@@ -92,40 +92,29 @@ def measured_power(rows: Sequence[BoardColumns], runs: int, leaders: int) -> flo
     if freedom < LEAST_FREEDOM or gain <= 0:
         return None
     near = round(round(sd / gain / 0.05) * 0.05, 2)  # is simulated once, although the noise changes with every run
-    return power_of(near, runs, RATIO, min(MOST_LEADERS, max(leaders, 2)))
+    return closes(near, runs, RATIO, min(MOST_LEADERS, max(leaders, 2)))[0]
 
 
 @lru_cache(maxsize=256)  # the host's page shows it
-def power_of(noise: float, runs: int, ratio: float = RATIO, leaders: int = MOST_LEADERS) -> float:
-    """Share of simulated closes in which the best entry is separated from every other by the last look."""
+def closes(noise: float, runs: int, ratio: float = RATIO, leaders: int = MOST_LEADERS) -> tuple[float, int]:
+    """Of simulated closes: the share in which the best entry is separated from every other by the last look, and the
+    median of all runs, where stock gains as much as the other entries. At a look, the entries that are below the one
+    with the highest average, or below stock, leave, as in `race.follow`."""
     import numpy as np
 
     looks = looks_until(runs)
     level = level_of(leaders, looks)
-    drawn = _drawn(noise, runs, ratio, leaders)
-    apart = np.zeros((REPLICATES, leaders - 1), bool)
-    for look in looks:
-        means, variances = _moments(drawn, look)
-        apart |= _above(means[:, :1], variances[:, :1], look, means[:, 1:], variances[:, 1:], look, level)
-    return float(apart.all(axis=1).mean())
-
-
-@lru_cache(maxsize=256)
-def usual_runs(noise: float, runs: int, ratio: float = RATIO, leaders: int = MOST_LEADERS) -> int:
-    """Median of the runs, stock's included, of simulated closes in which stock gains as much as the other entries. At a
-    look, the entries that are below the one with the highest average, or below stock, leave, as in `race.follow`."""
-    import numpy as np
-
-    looks = looks_until(runs)
-    level = level_of(leaders, looks)
-    drawn = _drawn(noise, runs, ratio, leaders)
+    drawn = 1.0 + noise * np.random.default_rng([SEED, runs]).standard_normal((REPLICATES, leaders, runs))
+    drawn[:, 0] += ratio - 1.0
     stock = 1.0 + noise * np.random.default_rng([SEED, runs, 2]).standard_normal((REPLICATES, 1, 2 * runs))
+    apart = np.zeros((REPLICATES, leaders - 1), bool)
     still, above_stock = np.ones((REPLICATES, leaders), bool), np.zeros((REPLICATES, leaders), bool)
     going, spent, before = np.ones(REPLICATES, bool), np.zeros(REPLICATES), 0
     for look in looks:
         stocks = 2 * ~(above_stock | ~still).all(axis=1)
         spent += going * (look - before) * (still.sum(axis=1) + stocks)
         (means, variances), (mean, variance) = _moments(drawn, look), _moments(stock, 2 * look)
+        apart |= _above(means[:, :1], variances[:, :1], look, means[:, 1:], variances[:, 1:], look, level)
         best = np.where(still, means, -np.inf).argmax(axis=1)[:, None]
         highest, spread = (np.take_along_axis(values, best, axis=1) for values in (means, variances))
         below = _above(highest, spread, look, means, variances, look, level)
@@ -134,16 +123,7 @@ def usual_runs(noise: float, runs: int, ratio: float = RATIO, leaders: int = MOS
         still &= ~below
         going &= (still.sum(axis=1) > 1) | (still & ~above_stock).any(axis=1)
         before = look
-    return round(float(np.median(spent)))
-
-
-def _drawn(noise: float, runs: int, ratio: float, leaders: int) -> Draws:
-    """Gains of simulated runs, relative to the gain of the entries other than the first."""
-    import numpy as np
-
-    drawn = 1.0 + noise * np.random.default_rng([SEED, runs]).standard_normal((REPLICATES, leaders, runs))
-    drawn[:, 0] += ratio - 1.0
-    return drawn
+    return float(apart.all(axis=1).mean()), round(float(np.median(spent)))
 
 
 def _moments(drawn: Draws, look: int) -> tuple[Draws, Draws]:

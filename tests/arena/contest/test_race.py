@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from arena.contest.plan import plan_close, power_of
+from arena.contest.plan import closes, plan_close
 from arena.contest.ranking.announced import (
     headline,
     look_lines,
@@ -212,7 +212,7 @@ def test_a_draw_of_equals_rarely_names_anybody() -> None:
 
 
 def test_more_runs_tell_a_smaller_lead() -> None:
-    assert power_of(0.33, 12) < power_of(0.33, 40) < power_of(0.33, 128)
+    assert closes(0.33, 12)[0] < closes(0.33, 40)[0] < closes(0.33, 128)[0]
     plan = plan_close(0.33)
     assert plan.power >= 0.8 and plan_close(0.1).runs < plan.runs
     few = plan_close(0.33, entries=4)
