@@ -1,5 +1,5 @@
-"""The pictures of the README, of a real study, as SVG: its champion tinted by credit beside the standings, what the
-command prints at a terminal of 96 columns, and the live display while the study ran, moment by moment.
+"""The pictures of README and docs, of a real study, as SVG: its champion tinted by credit beside the standings, what
+`metaloop credit` prints at a terminal, its card, and the live display while the study ran, moment by moment.
 
 python -m bench.pictures STUDY [FOLDER]      default docs/pictures
 
@@ -18,23 +18,19 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, RenderableType
 from rich.text import Text
 
 FOLDER = Path("docs/pictures")
 COLUMNS = 96
-SCREENS = {
-    "lineage": ("lineage",),
-    "credit": ("credit", "--method", "edit"),
-}
 MOST_LINES = 28
 WIDTH, MOMENTS, SECONDS = 80, 9, 1.5  # of the recording: columns, moments, seconds that each is shown
 
 
-def at_a_terminal(*arguments: str) -> str:
+def at_a_terminal(*arguments: str, columns: int = COLUMNS) -> str:
     """What ``metaloop`` prints on a pseudo-terminal, escape codes included."""
     ours, theirs = pty.openpty()
-    environment = os.environ | {"COLUMNS": str(COLUMNS), "LINES": "60", "TERM": "xterm-256color"}
+    environment = os.environ | {"COLUMNS": str(columns), "LINES": "60", "TERM": "xterm-256color"}
     command = [sys.executable, "-m", "meta.cli.main", *arguments]  # the code at hand, installed or not
     process = subprocess.Popen(command, stdout=theirs, stderr=subprocess.DEVNULL, env=environment)
     os.close(theirs)
@@ -93,8 +89,7 @@ def recording(study: Path, target: Path) -> Path:
     while len(frames) < MOMENTS:
         frames.append(_frame(screen(live, "evolve --quick", width=WIDTH), len(frames)))
     if ends:
-        verdict = Text("\n" + str(ends[-1].get("verdict")), style="bold")
-        frames.append(_frame(Group(screen(live, "evolve --quick", width=WIDTH), verdict), len(frames)))
+        frames.append(_frame(Text.from_ansi(at_a_terminal("standings", str(study), columns=WIDTH)), len(frames)))
     sizes = [tuple(map(float, re.findall(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', frame)[0])) for frame in frames]
     wide, high = (max(size[axis] for size in sizes) for axis in (0, 1))
     whole = len(frames) * SECONDS
@@ -134,9 +129,8 @@ def main() -> None:
     study = sys.argv[1]
     folder = Path(sys.argv[2]) if len(sys.argv) > 2 else FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    for name, (verb, *rest) in SCREENS.items():
-        text = at_a_terminal(verb, study, *rest)
-        print(draw(folder, name, f"metaloop {verb} {Path(study).name}", text))
+    text = at_a_terminal("credit", study, "--method", "edit")
+    print(draw(folder, "credit", f"metaloop credit {Path(study).name}", text))
     print(champion_picture(Path(study), folder / "champion.svg"))
     print(recording(Path(study), folder / "recording.svg"))
     with open_study(Path(study)) as con:
