@@ -21,6 +21,7 @@ TOGETHER = (
     {"LATIN", "CJK", "BOPOMOFO"},
     {"LATIN", "CJK", "HANGUL"},
 )
+OF_ANY = {"FEMININE", "MASCULINE", "MODIFIER"}  # letters of no script
 #: Confusable characters in lower case: those of Unicode TS 39 that a whole name can be made of.
 LOOKS = str.maketrans({
     "а": "a", "в": "b", "с": "c", "ԁ": "d", "е": "e", "ё": "ë", "һ": "h", "н": "h", "і": "l", "ї": "ï", "ј": "j",
@@ -37,14 +38,14 @@ LOOKS = str.maketrans({
 def checked_name(name: str) -> str:
     """The name in Unicode normal form NFKC: letters, digits, spaces and a few marks. Raises UsageError."""
     name = " ".join(unicodedata.normalize("NFKC", name).split())
-    if not 1 <= len(name) <= MOST_NAME or not _plain(name):
-        hint = "letters, digits, spaces, - _ . and '"
-        raise UsageError(f"a name must have 1 to {MOST_NAME} readable characters", hint=hint)
+    if fault := _fault(name):
+        raise UsageError(fault, hint="letters, digits, spaces, - _ . and '")
     if skeleton(name) in map(skeleton, RESERVED) or skeleton(name).startswith(skeleton(FORMER)):
         raise UsageError(f"the name {name} is reserved", hint="choose another")
-    if not _one_writing(name):
-        hint = "mixed alphabets make names that look alike"
-        raise UsageError("a name must use letters of one alphabet", hint=hint)
+    scripts = {unicodedata.name(c, "?").split()[0] for c in name if c.isalpha()} - OF_ANY
+    if len(scripts) > 1 and not any(scripts <= together for together in TOGETHER):
+        mixed = " and ".join(script.title() for script in sorted(scripts))
+        raise UsageError(f"a name must use letters of one alphabet; this one has {mixed}", hint="some look alike")
     return name
 
 
@@ -59,24 +60,19 @@ def skeleton(name: str) -> str:
     return " ".join(folded.replace("rn", "m").replace("vv", "w").split())
 
 
-def _plain(name: str) -> bool:
-    if unicodedata.combining(name[0]) or unicodedata.category(name[0]) == "Mn" or not any(map(str.isalnum, name)):
-        return False
+def _fault(name: str) -> str:
+    """Why a name cannot be read, in a sentence; empty if it can."""
+    if not 1 <= len(name) <= MOST_NAME:
+        return f"a name must have 1 to {MOST_NAME} characters; this one has {len(name)}"
+    if unicodedata.combining(name[0]) or unicodedata.category(name[0]) == "Mn":
+        return "a name cannot begin with a mark"
     row = 0
     for c in name:
         mark = unicodedata.category(c) == "Mn"
         row = row + 1 if mark else 0
-        known = mark or c.isalnum() or unicodedata.category(c) == "Mc" or c in MARKS
-        if not known or ord(c) in UNSEEN or row > MOST_MARKS:
-            return False
-    return True
-
-
-def _one_writing(name: str) -> bool:
-    """Whether its letters are of one script, or of scripts that are commonly mixed."""
-    scripts_used = {unicodedata.name(c, "?").split()[0] for c in name if c.isalpha()} - {
-        "FEMININE",
-        "MASCULINE",
-        "MODIFIER",
-    }
-    return len(scripts_used) <= 1 or any(scripts_used <= scripts for scripts in TOGETHER)
+        if ord(c) in UNSEEN or not (mark or c.isalnum() or unicodedata.category(c) == "Mc" or c in MARKS):
+            shown = c if c.isascii() and c.isprintable() else f"the character U+{ord(c):04X}"
+            return f"a name cannot contain {shown}"
+        if row > MOST_MARKS:
+            return f"a name may have at most {MOST_MARKS} marks on a letter"
+    return "" if any(map(str.isalnum, name)) else "a name needs a letter or a digit"

@@ -16,6 +16,7 @@ from arena.contest.contest import Contest
 from arena.contest.create import create_contest
 from arena.contest.entering import accounts
 from arena.contest.entering.entries import NotOpen, NotTaken, QuotaSpent, accept, checked, enter
+from arena.contest.entering.names import checked_name
 from arena.contest.ranking.standing import version
 from arena.contest.ranking.views import entry_of, entry_view, may_read
 from arena.contest.running.serve import serve
@@ -65,6 +66,20 @@ def test_the_controls_are_there_from_the_start(tmp_path: Path) -> None:
             "control",
             "a/a",
         ]
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        (" ", "this one has 0"), ("x" * 41, "this one has 41"), ("a<b", "cannot contain <"), ("...", "a letter or a dig"),
+        ("a\u202eb", r"cannot contain the character U\+202E"), ("a\u3164b", "cannot contain the character"),
+        ("\u0301a", "begin with a mark"), ("x\u0301\u0301\u0301\u0301", "at most 3 marks"),
+        ("\u0410da", "this one has Cyrillic and Latin"), ("St0ck", "is reserved"),
+    ],
+)  # fmt: skip
+def test_a_name_that_is_refused_is_told_why(name: str, why: str) -> None:
+    with pytest.raises(UsageError, match=why):
+        checked_name(name)
 
 
 def test_a_session_ends(tmp_path: Path) -> None:
