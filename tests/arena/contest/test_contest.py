@@ -71,7 +71,7 @@ def test_the_controls_are_there_from_the_start(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        (" ", "this one has 0"), ("x" * 41, "this one has 41"), ("a<b", "cannot contain <"), ("...", "a letter or a dig"),
+        (" ", "this one has 0"), ("x" * 41, "this one has 41"), ("a<b", "cannot contain <"), ("...", "needs a letter"),
         ("a\u202eb", r"cannot contain the character U\+202E"), ("a\u3164b", "cannot contain the character"),
         ("\u0301a", "begin with a mark"), ("x\u0301\u0301\u0301\u0301", "at most 3 marks"),
         ("\u0410da", "this one has Cyrillic and Latin"), ("St0ck", "is reserved"),
