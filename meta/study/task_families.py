@@ -54,7 +54,7 @@ class Families:
         names = [family_of(task) for task in self.all]
         for task, name in zip(self.all, names, strict=True):
             if task.family is None:
-                hint = "a family's task.toml has a section [family]: see docs/tasks.md"
+                hint = "a family's task.toml has a section [family]: see docs/knowledge.md"
                 raise UsageError(f"the task {task.name} has no family", hint=hint)
             if names.count(name) > 1:
                 raise UsageError(f"the family {name} is named twice", hint="name each family once")

@@ -65,7 +65,7 @@ def ladders(repository: OwnRepository, editable: Sequence[str], given: Mapping[s
     knobs = _named_apart([one for one in judged if not one.reason])
     ranked = sorted(knobs, key=lambda one: (one.name not in given, not one.role))
     kept = [one for one in knobs if one in ranked[:MOST]]
-    dropped = [replace(one, reason=f"more than {MOST} settings; --values takes it") for one in ranked[MOST:]]
+    dropped = [replace(one, reason=f"more than {MOST} settings; --set values=NAME=… takes it") for one in ranked[MOST:]]
     return [*kept, *dropped, *(one for one in judged if one.reason)]
 
 
