@@ -39,7 +39,7 @@ def champion_picture(study: Path, target: Path) -> Path:
     shown = [line(excerpt, TOP + i * STEP) for i, excerpt in enumerate(p for p in marked if p in strong)]
     low = min(0.0, *(row.low or 0.0 for row in board))
     high = max(row.high or 0.0 for row in board)
-    arms = [arm(row, i, low, high) for i, row in enumerate(board)]
+    arms = [arm(row, i, low, high, row.program == name) for i, row in enumerate(board)]
     height = max(TOP + len(shown) * STEP, TOP + len(arms) * ARM + 40) + 34
     template = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True).get_template(
         "champion.svg.j2"
@@ -68,14 +68,13 @@ def x_position(value: float, low: float, high: float) -> float:
     return round(SPLIT + 10 + (value - low) / (high - low) * (WIDTH - SPLIT - 90), 1)
 
 
-def arm(row: Any, number: int, low: float, high: float) -> dict[str, Any]:
-
+def arm(row: Any, number: int, low: float, high: float, ours: bool) -> dict[str, Any]:
     known = row.low is not None
     return {
         "y": TOP + 22 + number * ARM, "name": row.program, "rank": f"n={row.n}",
         "at": x_position(row.gain, low, high), "low": x_position(row.low, low, high) if known else None,
         "high": x_position(row.high, low, high) if known else None,
-        "way": "ours" if not row.role and number == 0 else "theirs",
+        "way": "ours" if ours else "theirs",
     }  # fmt: skip
 
 

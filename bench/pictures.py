@@ -89,7 +89,8 @@ def recording(study: Path, target: Path) -> Path:
     while len(frames) < MOMENTS:
         frames.append(_frame(screen(live, "evolve --quick", width=WIDTH), len(frames)))
     if ends:
-        frames.append(_frame(Text.from_ansi(at_a_terminal("standings", str(study), columns=WIDTH)), len(frames)))
+        verdict = at_a_terminal("standings", str(study), columns=WIDTH).replace("\r", "")
+        frames.append(_frame(Text.from_ansi(verdict), len(frames)))
     sizes = [tuple(map(float, re.findall(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', frame)[0])) for frame in frames]
     wide, high = (max(size[axis] for size in sizes) for axis in (0, 1))
     whole = len(frames) * SECONDS
