@@ -29,11 +29,11 @@ from typing import Any
 from sqlalchemy import select
 
 from arena.home import volunteer
-from arena.home.bundle import RunWork
 from arena.home.checks import source_of
-from arena.home.client import HostClient, RunReport, VolunteerFolder
+from arena.home.client import HostClient, VolunteerFolder
 from arena.home.e_values import SequentialOutcome
 from arena.home.project import Project
+from arena.home.protocol import RunResult, RunWork
 from arena.home.tables import BlockRow, Pair, ProposalRow, RunLease, Volunteer
 from arena.home.verifying import Verifier
 from arena.verify import How, Sample, carry_out
@@ -49,20 +49,14 @@ PORT = 8441
 class HostileSession(volunteer.VolunteerSession):
     """Claims what is not so, without any training."""
 
-    def run(self, lease: RunWork) -> RunReport:
+    def run(self, lease: RunWork) -> RunResult:
         time.sleep(2.0)
         text = lease.base.files["train.py"]
         if self.name == "worthless":
             files, claim = {"train.py": f"{text}\nUNUSED = {random.random()}\n"}, 1.0
         else:
             files, claim = {"train.py": text.replace("LR = 0.", f"LR = 0.00{random.randrange(10**6)}", 1)}, 0.2
-        return {
-            "files": files,
-            "claimed_gain": claim,
-            "device_seconds": lease.budget,
-            "experiments": 24,
-            "events": "",
-        }
+        return RunResult(files=files, claimed_gain=claim, device_seconds=lease.budget, experiments=24, events="")
 
 
 class TrustingVerifier(Verifier):

@@ -18,6 +18,7 @@ so many; a test that is under way when main moves begins again.
 from __future__ import annotations
 
 import heapq
+import json
 import math
 import resource
 import sys
@@ -35,13 +36,11 @@ from typing import Any
 
 import numpy as np
 import uvicorn
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from arena.home import policy
 from arena.home.e_values import judge, level
 from arena.home.project import Project
 from arena.home.server import create_app
-from arena.home.signing import Signer, read_message, sealed
 from arena.home.verifying import MOST_OF_ONE, TYPICAL_PAIRS
 from arena.serving.limits import Rate
 from arena.serving.wire import listen
@@ -57,7 +56,7 @@ DAY = 86400.0
 IMPROVES, MEAN_GAIN, CLAIM_ERROR, KEEPS = 0.2, 2.0, 0.7, 0.8
 KINDS = ("boaster", "harmful", "vanishing", "sybil")
 LARGE = 2.0  # SD: gains that should be merged
-KEYS, ROUNDS, CLIENTS = 40, 6, 2  # of the real host's measurement; the last: processes of clients
+VOLUNTEERS, ROUNDS, CLIENTS = 40, 6, 2  # of the real host's measurement; the last: processes of clients
 
 
 @dataclass
@@ -100,7 +99,7 @@ class Fleet:
     clock: float = 0.0
     under_way: list[tuple[float, int, int, Proposal, float, list[float], bool]] = field(default_factory=list)
     large: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    messages: int = 0
+    requests: int = 0
     handed_in: int = 0
 
     def totals(self) -> policy.Totals:
@@ -136,10 +135,10 @@ class Fleet:
                 heapq.heappush(queue, (now + RUN / who.speed, tie, who))
 
     def hand_in(self, now: float, who: Volunteer) -> None:
-        self.messages += 1
+        self.requests += 1
         if who.kind == "vanishing":
             return
-        self.messages += 2
+        self.requests += 1
         self.handed_in += 1
         standing = self.standings[who.key]
         counted = policy.credited(RUN, RUN, RUN)
@@ -264,7 +263,7 @@ class Fleet:
 
 def fleets(count: int, days: float) -> None:
     heads = ("hostile", "noise", "runs", "tests", "merged", "false", "of 1,000 merged [95%]", "gains > 2 SD")
-    print(f"| {' | '.join(heads)} | verification / search | messages a volunteer and day |")
+    print(f"| {' | '.join(heads)} | verification / search | requests a volunteer and day |")
     print("|---" * (len(heads) + 2) + "|")
     for share, tails in [*((share, 0) for share in HOSTILE_SHARES), (0.15, 4)]:
         fleet = Fleet(np.random.default_rng(SEED), count, days, share, tails)
@@ -276,13 +275,13 @@ def fleets(count: int, days: float) -> None:
             f"| {fleet.merged} | {fleet.false} | {1000 * fleet.false / max(1, fleet.merged):.1f} "
             f"[{1000 * low:.1f}, {1000 * high:.1f}] | {fleet.large['tested']} of {fleet.large['proposed']} tested, "
             f"{fleet.large['merged']} merged, {fleet.left:.0f} still gains at the end "
-            f"| {(fleet.spent + fleet.sampled) / search:.4f} | {fleet.messages / count / days:.1f} |",
+            f"| {(fleet.spent + fleet.sampled) / search:.4f} | {fleet.requests / count / days:.1f} |",
             flush=True,
         )
 
 
 def host() -> None:
-    """Messages that one process of the real host answers: hello, then work, commit and propose of many keys."""
+    """Requests that one process of the real host answers: joins, then leases and results of many volunteers."""
     with tempfile.TemporaryDirectory() as folder:
         setup = StudySetup("home", Task.load("strokes"), 2.5, seed=1, programs=[starter("stock")])
         project = Project.create(Path(folder) / "p", setup, "Load", [(starter("stock"), 1.0)])
@@ -291,50 +290,48 @@ def host() -> None:
         threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True).start()
         while not server.started:
             time.sleep(0.02)
-        url = f"http://127.0.0.1:{listening.getsockname()[1]}/api/v1/messages"
-        text, keys = project.task.baseline().text(), range(1, KEYS + 1)
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/api/v1"
+        text, numbers = project.task.baseline().text(), range(1, VOLUNTEERS + 1)
         with ProcessPoolExecutor(CLIENTS, get_context("spawn")) as processes:
-            list(processes.map(abs, keys))  # they have started
+            list(processes.map(abs, numbers))  # they have started
             began, cpu = time.perf_counter(), _cpu()
-            work = [(url, project.project_id, text, keys[k::CLIENTS]) for k in range(CLIENTS)]
-            said = [one for each in processes.map(clients, work) for one in each]
+            work = [(url, text, numbers[k::CLIENTS]) for k in range(CLIENTS)]
+            sent = [one for each in processes.map(clients, work) for one in each]
             wall, used = time.perf_counter() - began, _cpu() - cpu
         server.should_exit = True
-    figure("messages a second, with the clients on the same two cores", round(len(said) / wall, 1), "200")
-    figure("CPU-seconds of the host for 1,000 messages", round(1000 * used / len(said), 2))
-    for kind in dict(said):
-        figure(f"bytes of {kind} with its reply", round(np.mean([size for each, size in said if each == kind])))
+    figure("requests a second, with the clients on the same two cores", round(len(sent) / wall, 1), "200")
+    figure("CPU-seconds of the host for 1,000 requests", round(1000 * used / len(sent), 2))
+    for kind in dict(sent):
+        figure(f"bytes of {kind} with its answer", round(np.mean([size for each, size in sent if each == kind])))
 
 
-def clients(work: tuple[str, str, str, Sequence[int]]) -> list[tuple[str, int]]:
-    """What these keys say to the host at ``url``, at the same time: kind and bytes of each message with its reply."""
-    url, project_id, text, keys = work
-    said: list[tuple[str, int]] = []
+def clients(work: tuple[str, str, Sequence[int]]) -> list[tuple[str, int]]:
+    """What these volunteers send to the host at ``url``, at the same time: kind and bytes of each request with its
+    answer."""
+    url, text, numbers = work
+    sent: list[tuple[str, int]] = []
 
     def client(k: int) -> None:
-        signer, number = Signer(Ed25519PrivateKey.from_private_bytes(k.to_bytes(32, "big"))), 0
+        headers = {"Content-Type": "application/json"}
 
-        def say(kind: Any, **body: Any) -> dict[str, Any]:
-            nonlocal number
-            number += 1
-            raw = signer.sign(project_id, number, kind, body).model_dump_json().encode()
-            request = urllib.request.Request(url, raw, {"Content-Type": "application/json"})
-            with urllib.request.urlopen(request, timeout=60) as answer:
-                reply = answer.read()
-            said.append((kind, len(raw) + len(reply)))
-            return read_message(reply, project_id).content()
+        def ask(kind: str, path: str, **body: Any) -> dict[str, Any]:
+            raw = json.dumps(body).encode()
+            with urllib.request.urlopen(urllib.request.Request(url + path, raw, headers), timeout=60) as reply:
+                answer: bytes = reply.read()
+            sent.append((kind, len(raw) + len(answer)))
+            return dict(json.loads(answer))
 
-        say("hello", name=f"v{k}", hardware="cpu", devices=1)
+        token = ask("volunteers", "/volunteers", name=f"v{k}", hardware="cpu", devices=1)["token"]
+        headers["Authorization"] = f"Bearer {token}"
         for turn in range(ROUNDS):
-            lease = say("work", have=[])["lease"]
+            lease = ask("leases", "/leases", have=[])["lease"]
+            result = {"device_seconds": 2.0, "experiments": 24, "events": "x" * 50_000, "claimed_gain": 0.1}
             files = {"train.py": f"{text}\nNUMBER = {k * ROUNDS + turn}\n"}
-            say("commit", lease=lease, seal=sealed(b"salt", files))
-            shown = {"salt": b"salt".hex(), "files": files, "claimed_gain": 0.1}
-            say("propose", lease=lease, device_seconds=2.0, experiments=24, events="x" * 50_000, **shown)
+            ask("result", f"/leases/{lease}/result", **result, files=files)
 
-    with ThreadPoolExecutor(len(keys)) as threads:
-        list(threads.map(client, keys))
-    return said
+    with ThreadPoolExecutor(len(numbers)) as threads:
+        list(threads.map(client, numbers))
+    return sent
 
 
 def _cpu() -> float:

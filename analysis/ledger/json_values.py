@@ -5,13 +5,21 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
+
+from programs.text import one_line
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 T = TypeVar("T")
+
+
+class FaultList(Protocol):
+    """pydantic's ValidationError, or FastAPI's."""
+
+    def errors(self) -> Sequence[Any]: ...
 
 
 _ADAPTERS: dict[object, TypeAdapter[Any]] = {}
@@ -28,6 +36,14 @@ def read_as(kind: type[T], value: object) -> T:
         _ADAPTERS[kind] = TypeAdapter(kind)
     made: T = _ADAPTERS[kind].validate_python(value)
     return made
+
+
+def first_fault(error: FaultList) -> str:
+    """The first fault of an input from elsewhere, on one line: where it is, then what it is. Nothing of a value is in
+    it; the place may have a name from the input, cut."""
+    first = error.errors()[0]
+    where = one_line(".".join(map(str, first["loc"])))[:60]
+    return f"{where}: {first['msg']}" if where else str(first["msg"])
 
 
 def strictly(text: str | bytes) -> Any:

@@ -1,4 +1,4 @@
-"""What volunteers get: a run to make, and the task as the files of its folder, under one hash.
+"""The task as volunteers get it: the files of its folder, under one hash.
 
 `pack` is the host's half. `unpack` is the volunteer's: it treats the bundle as hostile, writes nothing outside its
 folder, and refuses a task that would run a command or read a file of the volunteer.
@@ -14,12 +14,9 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Self
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from typing import Any
 
 from arena.cluster.parcel import files_of
-from arena.home.signing import Body
 from programs.errors import MetaloopError, UsageError
 from trainer.scoring import SCORED_WITHOUT_ITS_CODE
 from trainer.task import Task
@@ -27,40 +24,6 @@ from trainer.values import constants, nested_values
 
 MOST_BYTES, MOST_FILES, MOST_NAME = 8 << 20, 400, 200
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
-
-
-Files = Annotated[dict[str, str], Field(min_length=1)]
-
-
-class _Main(BaseModel):
-    files: Files
-
-
-class _Given(BaseModel):
-    name: Annotated[str, Field(max_length=200)]
-    text: str
-
-
-class RunWork(BaseModel):
-    """A run to make: a host's reply, as far as a volunteer reads it."""
-
-    model_config = ConfigDict(frozen=True, strict=True, allow_inf_nan=False)
-
-    task: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    lease: Annotated[str, Field(pattern=r"^r[0-9a-f]{12}$")]
-    base: _Main
-    program: _Given
-    run_seed: Annotated[int, Field(ge=0, lt=2**53)]
-    budget: Annotated[float, Field(gt=0, le=7 * 86400)]
-
-    @classmethod
-    def of(cls, reply: Body) -> Self:
-        """Raises UsageError for anything else."""
-        try:
-            return cls.model_validate(reply)
-        except ValidationError as problem:
-            where = ".".join(map(str, problem.errors()[0]["loc"]))
-            raise UsageError(f"the host sent work that is none: {where}: {problem.errors()[0]['msg']}") from None
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ class Trailers:
 
     block: int
     proposal: int
-    proposer: str
+    proposer: int  # number of the volunteer
     base: str
     gain: float
     low: float
@@ -59,7 +59,7 @@ class Trailers:
         return cls(
             block=int(values["block"]),
             proposal=int(values["proposal"]),
-            proposer=values["proposer"],
+            proposer=int(values["proposer"]),
             base=values["base"],
             gain=float(values["gain"]),
             low=float(values["low"]),

@@ -18,15 +18,11 @@ from trainer.task import Task
 WALL_SECONDS = 60.0
 
 
-def checked_files(files: object, task: Task, base: Mapping[str, str]) -> dict[str, str]:
+def checked_files(files: Mapping[str, str], task: Task, base: Mapping[str, str]) -> dict[str, str]:
     """The changed files of a proposal, which are not parsed. Raises UsageError with the first fault."""
-    if not isinstance(files, dict) or not files:
-        raise UsageError("a proposal has no files")
     for name, text in files.items():
         if name not in task.editable:
-            raise UsageError(f"{str(name)[:80]!r} is not an editable file of the task")
-        if not isinstance(text, str):
-            raise UsageError(f"{name} is not a text")
+            raise UsageError(f"{name[:80]!r} is not an editable file of the task")
         if "\0" in text:
             raise UsageError(f"{name} contains a null byte")
     whole = {**base, **files}
@@ -79,6 +75,7 @@ def bare_texts(files: Mapping[str, str]) -> dict[str, str]:
     return {**files, **reply["found"]}
 
 
-def normal_form(bare_files: Mapping[str, str]) -> str:
-    """A hash of what `bare_texts` gives: equal for proposals that differ in layout, comments and docstrings alone."""
-    return content_id("s", *(part for name in sorted(bare_files) for part in (name, bare_files[name])))
+def files_id(files: Mapping[str, str]) -> str:
+    """A hash of names and texts. Of what `bare_texts` gives, it is equal for proposals that differ in layout, comments
+    and docstrings alone."""
+    return content_id("s", *(part for name in sorted(files) for part in (name, files[name])))

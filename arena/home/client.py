@@ -1,82 +1,41 @@
-"""A volunteer's connection to a host, and the folder in which it keeps its key, its messages and its leases."""
+"""A volunteer's connection to a host, and the folder in which it keeps its token and its leases."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
-import urllib.error
-import urllib.request
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NotRequired, TypeVar
+from typing import TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import JsonValue
-from typing_extensions import TypedDict  # pydantic refuses that of typing before Python 3.12
-
-from analysis.ledger.json_values import read_as
-from arena.home.signing import Signer
-from arena.serving.client import bad_certificate, no_answer
-from programs.errors import MetaloopError, NotFound, UsageError
+from arena.home.protocol import ProjectId, RunResult, RunWork, Sent, parsed
+from arena.serving.client import bad_certificate, is_private, no_answer
+from programs.errors import CredentialMissing, MetaloopError, NotFound, UsageError
+from programs.text import one_line
 from trainer.user_files import private_folder
 
-SECONDS = 30.0
-MOST_ANSWER = 32 << 20
+SECONDS = 30.0  # of silence
+MOST_SECONDS = 120.0  # of a whole answer
+MOST_ANSWER = 32 << 20  # bytes
+AGAIN = (408, 429)  # and 500 or more: the same request may be sent again
+F = TypeVar("F", bound=Sent)
 
 
-class JoinedProject(TypedDict):
-    """Which project, and whose key its replies have to be signed with."""
+class JoinedProject(Sent):
+    """Which project was joined, and the volunteer's token for it."""
 
-    project: str
-    key: str
-
-
-class TaskAbout(TypedDict):
-    name: str
-    digest: str
-    unit: str
+    project: ProjectId
+    token: str
 
 
-class ProjectAbout(JoinedProject):
-    """A host's description of its project."""
+class LeaseFile(Sent):
+    """A lease under way, and once its run has ended, what is handed in."""
 
-    title: str
-    task: TaskAbout
-    block: int
-    commit: str
-    budget: float
-    hardware: str
-
-
-class RunReport(TypedDict):
-    """The end of a run: the changed files, and what the volunteer says of it."""
-
-    files: dict[str, str]
-    claimed_gain: float
-    device_seconds: float
-    experiments: int
-    events: str
-
-
-class LeaseFile(TypedDict):
-    """A lease under way: the host's reply, then the run's end and its seal."""
-
-    work: dict[str, JsonValue]
-    result: NotRequired[RunReport]
-    salt: NotRequired[str]
-    seal: NotRequired[str]
-
-
-class OutboxFile(TypedDict):
-    message: str
-
-
-class StateFile(TypedDict):
-    number: int  # of the last message
-
-
-Kept = JoinedProject | LeaseFile | OutboxFile | StateFile
-File = TypeVar("File", JoinedProject, LeaseFile, OutboxFile, StateFile)
+    work: RunWork
+    result: RunResult | None = None
 
 
 @dataclass(frozen=True)
@@ -87,74 +46,101 @@ class Unreachable(Exception):
 
 
 class HostClient:
-    """HTTP to one host. ``ask`` raises Unreachable where it may be tried again, UsageError where it was refused."""
+    """HTTP to one host, over https or within this machine. ``ask`` raises Unreachable where it may be tried again,
+    UsageError, NotFound or CredentialMissing where the host refused it. Redirects are not followed."""
 
     def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.netloc:
-            raise UsageError(f"{url!r} is not the address of a project", hint="metaloop home join http://HOST:PORT")
-        self.base = f"{parts.scheme}://{parts.netloc}"
-        self.answered = False
-
-    def ask(self, path: str, body: bytes | None = None) -> bytes:
-        request = urllib.request.Request(self.base + path, data=body, headers={"Content-Type": "application/json"})
         try:
-            with urllib.request.urlopen(request, timeout=SECONDS) as answer:
-                self.answered = True
-                return bytes(answer.read(MOST_ANSWER))
-        except urllib.error.HTTPError as error:
-            if error.code in (408, 429) or error.code >= 500:
-                raise Unreachable(f"HTTP {error.code}") from None
-            raise _refusal(error) from None
-        except (urllib.error.URLError, OSError, ValueError) as error:
+            parts = urlsplit(url)
+            port = parts.port or 80
+            usable = parts.scheme in ("http", "https") and parts.hostname and "@" not in parts.netloc
+        except ValueError:
+            usable = False
+        if not usable:
+            raise UsageError(f"{url!r} is not the address of a project", hint="metaloop home join https://HOST")
+        if not is_private(url):
+            hint = f"use https, or a tunnel: ssh -L 8331:127.0.0.1:{port} {parts.hostname}, "
+            hint += "then metaloop home join http://127.0.0.1:8331"
+            raise UsageError(f"{url} has no TLS: others could read your token", hint=hint)
+        self.base = f"{parts.scheme}://{parts.netloc}"
+        self.token, self.answered = "", False
+
+    def ask(self, path: str, body: Sent | None = None) -> bytes:
+        import httpx
+
+        try:
+            status, raw = asyncio.run(self._ask(path, body))
+        except TimeoutError:
+            raise Unreachable(f"no whole answer within {MOST_SECONDS:.0f} seconds") from None
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
             if bad_certificate(error) and not self.answered:  # later it may be the network of a hotel
                 raise no_answer(self.base, error, "") from None
-            raise Unreachable(str(getattr(error, "reason", error))) from None
+            raise Unreachable(one_line(str(error))[:200] or type(error).__name__) from None
+        if status in AGAIN or status >= 500:
+            raise Unreachable(f"HTTP {status}")
+        if status != 200:
+            raise _refusal(status, raw)
+        self.answered = True
+        return raw
+
+    async def _ask(self, path: str, body: Sent | None) -> tuple[int, bytes]:
+        import httpx
+
+        headers = {"Accept-Encoding": "identity", "Content-Type": "application/json"}
+        headers |= {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        content = body.model_dump_json().encode() if body else None
+        client = httpx.AsyncClient(
+            verify=ssl.create_default_context(),
+            trust_env=self.base.startswith("https"),  # no proxy stands between this machine and itself
+            timeout=SECONDS,
+            follow_redirects=False,
+        )
+        request = client.build_request("POST" if body else "GET", self.base + path, content=content, headers=headers)
+        async with asyncio.timeout(MOST_SECONDS), client:
+            answer, raw = await client.send(request, stream=True), bytearray()
+            async for piece in answer.aiter_raw():  # not unpacked
+                raw += piece
+                if len(raw) > MOST_ANSWER:
+                    raise UsageError(f"{self.base}{path} is larger than {MOST_ANSWER >> 20} MB")
+            return answer.status_code, bytes(raw)
 
 
-def _refusal(error: urllib.error.HTTPError) -> MetaloopError:
+def _refusal(status: int, raw: bytes) -> MetaloopError:
     try:
-        reply = json.loads(error.read(1 << 16))["error"]
-        message, hint = str(reply["message"])[:500], str(reply["hint"])[:500]
-    except (ValueError, KeyError, TypeError):
-        message, hint = f"HTTP {error.code}", ""
-    return (NotFound if error.code == 404 else UsageError)(message, hint=hint)
+        said = json.loads(raw)["error"]
+        message, hint = (one_line(str(said[name]))[:500] for name in ("message", "hint"))
+    except (ValueError, KeyError, TypeError, RecursionError):
+        message, hint = f"HTTP {status}", "redirects are not followed" if 300 <= status < 400 else ""
+    return {401: CredentialMissing, 404: NotFound}.get(status, UsageError)(message, hint=hint)
 
 
 class VolunteerFolder:
-    """What a volunteer keeps: its key, the project that it joined, its outbox, one folder for each lease.
-
-    The number of the next message is written down before the message is sent; a message stays in the outbox until the
-    host has answered it, and is then sent again bit by bit.
-    """
+    """What a volunteer keeps: the project that it joined, a file and a folder for each lease. Each file is replaced as
+    a whole, and is there until the host has answered, so that every request may be sent again."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         private_folder(folder)
         private_folder(folder / "leases")
-        self.signer = Signer.at(folder / "volunteer.key")
 
-    def get(self, name: str, kind: type[File]) -> File | None:
+    def get(self, name: str, kind: type[F]) -> F | None:
+        """Raises UsageError for a damaged file, or one of another version."""
         path = self.folder / f"{name}.json"
-        return read_as(kind, json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
+        return parsed(kind, path.read_bytes(), f"{path}: ") if path.exists() else None
 
-    def joined(self) -> JoinedProject:
-        about = self.get("project", JoinedProject)
-        assert about is not None  # `VolunteerSession.join` comes first
-        return about
-
-    def leases(self) -> list[JsonValue]:
+    def leases(self) -> list[str]:
         """The runs that are under way, by id."""
-        return [json.loads(path.read_text("utf-8"))["work"]["lease"] for path in self.folder.glob("lease*.json")]
+        kept = [self.get(path.stem, LeaseFile) for path in sorted(self.folder.glob("lease*.json"))]
+        return [each.work.lease for each in kept if each]
 
-    def put(self, name: str, value: Kept | None) -> None:
+    def put(self, name: str, value: Sent | None) -> None:
         path = self.folder / f"{name}.json"
         if value is None:
             path.unlink(missing_ok=True)
             return
         partial = path.with_suffix(".partial")
         with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-            json.dump(value, file)
+            file.write(value.model_dump_json())
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)

@@ -89,7 +89,7 @@ class BlockProposal(TypedDict):
     level: float
     needed: float
     log_e: float
-    key: str
+    volunteer: int
 
 
 class BlockValues(PageValues):
@@ -299,7 +299,7 @@ def _block(project: Project, request: Request, block: int) -> BlockValues:
                 "level": of.level,
                 "needed": -math.log(of.level),
                 "log_e": of.log_e,
-                "key": volunteer.key,
+                "volunteer": volunteer.volunteer_id,
             }
     if row.proposal:
         sentence = f"{row.by} found it. It was verified by this host on {many(len(pairs), 'pair')} of fresh trainings."

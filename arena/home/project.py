@@ -1,4 +1,4 @@
-"""A project on disk: one folder that is a study too, with its database, its key and the repository of main."""
+"""A project on disk: one folder that is a study too, with its database and the repository of main."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import cast
 
 from arena.home.bundle import Bundle, pack, refuse_unfit
 from arena.home.chain import Chain
-from arena.home.signing import Signer
 from arena.home.tables import BlockRow, ProjectDatabase
 from arena.serving.clock import utc_now
 from arena.settings import StudyConfig
@@ -20,8 +19,8 @@ from programs.errors import NotFound, OtherVersion
 from programs.program import Program
 from trainer.task import Task
 
-KEY, MAIN = "host.key", "main.git"
-SCHEMA = 2  # of home.sqlite
+MAIN = "main.git"
+SCHEMA = 3  # of home.sqlite
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,6 @@ class Project:
         made = cls(folder, study.config, ProjectDatabase(folder), Chain(folder / MAIN))
         made.database.create()
         made.chain.create()
-        Signer.at(folder / KEY)
         source = study.task.baseline()
         commit = made.chain.append(dict(source.files), f"Block 0: the baseline of {study.task.name}", "", "host", "")
         zero = BlockRow(

@@ -22,7 +22,7 @@ from analysis.ledger.json_values import strictly
 from arena.arms import Entry, Match, enter
 from arena.executor import Executor
 from arena.home import policy
-from arena.home.checks import source_of
+from arena.home.checks import files_id, source_of
 from arena.home.project import Project
 from arena.home.tables import BlockRow, Pair, ProposalRow, RunLease, Volunteer
 from arena.jobs import MeasureJob, Measurement
@@ -39,7 +39,6 @@ from inner_loop.events import (
     RunStartedEvent,
     experiment_id,
 )
-from programs.ids import content_id
 from programs.program import Program
 from programs.text import one_line
 from trainer.data import DataStore
@@ -261,7 +260,7 @@ def _end(
         spent=min(math.fsum(row.device_seconds_spent for row in rows), lease.device_seconds),
         forfeited=max(0.0, lease.device_seconds - reported),
         overshoot=max(0.0, reported - lease.device_seconds),
-        final_source_id=content_id("s", proposal.seal) if proposal else "",
+        final_source_id=files_id(proposal.files) if proposal and proposal.files else "",
         calls=spent.calls,
         tokens=spent.tokens,
         usd=spent.usd,

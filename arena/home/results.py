@@ -24,7 +24,7 @@ class Contributor:
     to ``rank_high``: the ranks that the intervals leave open."""
 
     name: str
-    key: str
+    volunteer: int
     blocks: int
     gain: float
     low: float
@@ -107,8 +107,8 @@ def contributors(connection: Connection) -> list[Contributor]:
         who = connection.get_one(Volunteer, volunteer_id)
         gain = math.fsum(block.gain for block in blocks)
         half = math.sqrt(math.fsum(((block.high - block.low) / 2) ** 2 for block in blocks))
-        out.append(Contributor(who.name, who.key, len(blocks), gain, gain - half, gain + half, who.contributed))
-    out.sort(key=lambda one: (-one.gain, one.key))
+        out.append(Contributor(who.name, volunteer_id, len(blocks), gain, gain - half, gain + half, who.contributed))
+    out.sort(key=lambda one: (-one.gain, one.volunteer))
     return [
         replace(
             one,
@@ -208,7 +208,7 @@ def state_of(project: Project) -> ProjectState:
         searched = connection.scalar(select(func.sum(RunLease.device_seconds))) or 0.0
         under_way = connection.scalars(
             select(ProposalRow)
-            .where(ProposalRow.state.in_(OPEN[1:]))
+            .where(ProposalRow.state.in_(OPEN))
             .order_by(ProposalRow.state, ProposalRow.proposal_id)
             .limit(MOST_OPEN)
         ).all()

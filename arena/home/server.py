@@ -1,4 +1,4 @@
-"""`metaloop home serve`: messages, task bundle, main and the page in this process, verification in one beside it."""
+"""`metaloop home serve`: the API, task bundle, main and the pages in this process, verification in one beside it."""
 
 from __future__ import annotations
 
@@ -7,101 +7,151 @@ import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
-from fastapi import FastAPI, Request, Response
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
+from sqlalchemy.orm import Session as Connection
+from starlette.concurrency import run_in_threadpool
 
-from arena.home.client import ProjectAbout
-from arena.home.messages import MessageHost, main_block
+from arena.home.host import ProjectHost
 from arena.home.pages import changes_of, page_routes
-from arena.home.project import KEY, Project
+from arena.home.project import Project
+from arena.home.protocol import (
+    MOST_REQUEST,
+    Introduction,
+    LeaseRequest,
+    OwnProposals,
+    ProjectAbout,
+    ResultAnswer,
+    RunResult,
+    RunWork,
+    S,
+    TaskAbout,
+    Welcome,
+    parsed,
+)
 from arena.home.results import ProjectState, state_of
-from arena.home.signing import MOST_BODY, Signer
+from arena.home.tables import main_block
 from arena.serving.headers import HeadAsGet, SafeHeaders, WellFormed
 from arena.serving.intake import Intake
 from arena.serving.limits import BodyLimit, Rate, client_of
+from arena.serving.problems import add_handlers
 from arena.serving.process import Keeper
-from programs.errors import MetaloopError, NotFound
+from arena.serving.tokens import bearer
 
 Say = Callable[[str], None]
-MOST_CHECKS = 2  # of messages at a time
-MOST_MESSAGE = MOST_BODY + (64 << 10)
+T = TypeVar("T")
+MOST_CHECKS = 2  # of results at a time
 OBJECT = re.compile(
     r"(HEAD|info/refs|objects/info/packs|objects/[0-9a-f]{2}/[0-9a-f]{38}|objects/pack/[a-z0-9.-]{1,80})"
 )
 
 
 def create_app(project: Project, rate: Rate | None = None) -> FastAPI:
-    """Messages are limited per client address; what is only read is not."""
+    """What volunteers send is limited per client address; what anybody may read is not."""
     app = FastAPI(title="Metaloop project", version="1", docs_url=None, redoc_url=None)
-    host = MessageHost(project, Signer.at(project.folder / KEY))
-    intake, rate = Intake(project.database), rate or Rate(120, 60.0)
-    checking = asyncio.Semaphore(MOST_CHECKS)
-    about = project.database.fact("project")
-
-    @app.get("/api/v1/project")
-    def described() -> ProjectAbout:
-        with project.database.read() as connection:
-            block = main_block(connection)
-        return {
-            "project": project.project_id,
-            "key": host.signer.key,
-            "title": str(about["title"]),
-            "task": {"name": project.task.name, "digest": project.bundle.digest, "unit": project.task.unit},
-            "block": block.number,
-            "commit": block.commit,
-            "budget": project.study.run_budget,
-            "hardware": project.study.hardware_class,
-        }
-
-    @app.get("/api/v1/task/{digest}")
-    def bundle(digest: str) -> Response:
-        if digest != project.bundle.digest:
-            return _problem(404, "no such task bundle")
-        return Response(project.bundle.body, media_type="application/json")
-
-    @app.post("/api/v1/messages")
-    async def message(request: Request) -> Response:
-        if not rate.allows(client_of(request)):
-            return _problem(429, "too many messages", {"Retry-After": str(rate.wait)})
-        raw = await request.body()
-        try:
-            async with checking:
-                checked = await asyncio.to_thread(host.check, raw)
-            reply = await asyncio.wrap_future(intake.take(partial(host.answer, raw=raw, checked=checked)))
-        except MetaloopError as error:
-            return _problem(404 if isinstance(error, NotFound) else 400, error.message, hint=error.hint or "")
-        return Response(reply, media_type="application/json")
-
-    @app.get("/main.git/{path:path}")
-    def repository(path: str) -> Response:
-        file = project.folder / "main.git" / path
-        if not OBJECT.fullmatch(path) or not file.is_file():
-            return PlainTextResponse("not found\n", 404)
-        return Response(file.read_bytes(), media_type="application/octet-stream")
-
-    @app.get("/api/v1/state")
-    def state() -> ProjectState:
-        return state_of(project)
-
+    http_problem = add_handlers(app)
+    app.include_router(_volunteers(ProjectHost(project), rate or Rate(120, 60.0)))
+    app.include_router(_reading(project))
     changes = changes_of(project)
     app.state.endings = [changes.end]
     app.include_router(page_routes(project, changes))
-    app.add_middleware(BodyLimit, most=MOST_MESSAGE)
+    app.add_middleware(BodyLimit, said=http_problem, most=MOST_REQUEST)
     app.add_middleware(WellFormed)
     app.add_middleware(SafeHeaders)
     app.add_middleware(HeadAsGet)
     return app
 
 
-def _problem(status: int, message: str, headers: dict[str, str] | None = None, hint: str = "") -> JSONResponse:
-    return JSONResponse({"error": {"message": message, "hint": hint}}, status, headers=headers)
+def _volunteers(host: ProjectHost, rate: Rate) -> APIRouter:
+    intake, checking = Intake(host.project.database), asyncio.Semaphore(MOST_CHECKS)
+
+    def limited(request: Request) -> None:
+        if not rate.allows(client_of(request)):
+            raise HTTPException(429, "too many requests", {"Retry-After": str(rate.wait)})
+
+    def sender(request: Request) -> int:
+        return host.volunteer_of(bearer(request))
+
+    def known(request: Request) -> int | None:
+        return sender(request) if "authorization" in request.headers else None
+
+    async def stored(store: Callable[[Connection], T]) -> T:
+        return await asyncio.wrap_future(intake.take(store))
+
+    routes = APIRouter(prefix="/api/v1", dependencies=[Depends(limited)])
+
+    @routes.post("/volunteers")
+    async def join(request: Request, volunteer: int | None = Depends(known)) -> Welcome:
+        who = await _read(Introduction, request)
+        return await stored(partial(host.join, volunteer_id=volunteer, who=who))
+
+    @routes.post("/leases")
+    async def lease(request: Request, volunteer: int = Depends(sender)) -> RunWork:
+        asked = await _read(LeaseRequest, request)
+        return await stored(partial(host.lease, volunteer_id=volunteer, asked=asked))
+
+    @routes.post("/leases/{lease}/result")
+    async def result(lease: str, request: Request, volunteer: int = Depends(sender)) -> ResultAnswer:
+        sent = await _read(RunResult, request)
+        async with checking:
+            checked = await asyncio.to_thread(host.check, volunteer, lease, sent)
+        store = partial(host.take, volunteer_id=volunteer, lease_id=lease, result=sent, checked=checked)
+        return await stored(store)
+
+    @routes.get("/proposals")
+    def proposals(volunteer: int = Depends(sender)) -> OwnProposals:
+        return host.proposals(volunteer)
+
+    return routes
+
+
+async def _read(kind: type[S], request: Request) -> S:
+    """The body of a request, whose size was limited before. It is parsed in a thread, because some texts take long."""
+    return await run_in_threadpool(parsed, kind, await request.body())
+
+
+def _reading(project: Project) -> APIRouter:
+    routes, title = APIRouter(), str(project.database.fact("project")["title"])
+
+    @routes.get("/api/v1/project")
+    def about() -> ProjectAbout:
+        with project.database.read() as connection:
+            block = main_block(connection)
+        return ProjectAbout(
+            project=project.project_id,
+            title=title,
+            task=TaskAbout(name=project.task.name, digest=project.bundle.digest, unit=project.task.unit),
+            block=block.number,
+            commit=block.commit,
+            budget=project.study.run_budget,
+            hardware=project.study.hardware_class,
+        )
+
+    @routes.get("/api/v1/task/{digest}")
+    def bundle(digest: str) -> Response:
+        if digest != project.bundle.digest:
+            raise HTTPException(404, "no such task bundle")
+        return Response(project.bundle.body, media_type="application/json")
+
+    @routes.get("/main.git/{path:path}")
+    def repository(path: str) -> Response:
+        file = project.folder / "main.git" / path
+        if not OBJECT.fullmatch(path) or not file.is_file():
+            raise HTTPException(404, "not found")
+        return Response(file.read_bytes(), media_type="application/octet-stream")
+
+    @routes.get("/api/v1/state")
+    def state() -> ProjectState:
+        return state_of(project)
+
+    return routes
 
 
 def serve(
     folder: Path, host: str, port: int, say: Say, started: Callable[[str], None], proxies: str | None = None
 ) -> None:
-    """Serve until Ctrl-C or SIGTERM. ``started`` is called with the URL. A kill loses no accepted message."""
+    """Serve until Ctrl-C or SIGTERM. ``started`` is called with the URL. A kill loses no accepted result."""
     from arena.serving.process import address, terminated, trusted
     from arena.serving.wire import Server, configured, listen
 

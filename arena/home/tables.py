@@ -5,17 +5,18 @@ from __future__ import annotations
 from datetime import datetime
 
 from pydantic import JsonValue
-from sqlalchemy import ForeignKey, LargeBinary
+from sqlalchemy import ForeignKey, LargeBinary, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import Session as Connection
 from sqlalchemy.types import JSON
 
+from arena.home import policy
 from arena.serving.database import Database, Moment
 
-#: States of a proposal. `sealed`: its hash is known. `waiting`: shown, passed the cheap checks. `verifying`: pairs are
-#: measured. `merged`, `void`: a block, or one no longer. `hopeless`: its test ended. `refused`: a check failed.
-#: `stale`: it no longer applies to main.
-STATES = ("sealed", "waiting", "verifying", "merged", "hopeless", "refused", "stale", "void")
-OPEN = ("sealed", "waiting", "verifying")
+#: States of a proposal. `waiting`: passed the cheap checks. `verifying`: pairs are measured. `merged`, `void`: a block,
+#: or one no longer. `hopeless`: its test ended. `refused`: a check failed. `stale`: it no longer applies to main.
+STATES = ("waiting", "verifying", "merged", "hopeless", "refused", "stale", "void")
+OPEN = STATES[:2]
 
 
 class ProjectTable(DeclarativeBase):
@@ -25,7 +26,7 @@ class ProjectTable(DeclarativeBase):
 
 
 class Volunteer(ProjectTable):
-    """A key and what it has done. ``number``, ``reply``: of its last message, so that one sent again changes nothing.
+    """A token and what was done with it.
 
     Device-seconds: ``contributed`` of search, at most the time that its leases were out; ``checking`` that its
     proposals cost the host. ``streak``: proposals since the last one whose claim did not hold.
@@ -34,13 +35,10 @@ class Volunteer(ProjectTable):
     __tablename__ = "volunteers"
 
     volunteer_id: Mapped[int] = mapped_column(primary_key=True)
-    key: Mapped[str] = mapped_column(unique=True)
+    token_hash: Mapped[str] = mapped_column(unique=True)
     name: Mapped[str]
     hardware: Mapped[str]
     devices: Mapped[int]
-    number: Mapped[int] = mapped_column(default=0)
-    digest: Mapped[str] = mapped_column(default="")
-    reply: Mapped[bytes] = mapped_column(LargeBinary, default=b"", deferred=True)
     contributed: Mapped[float] = mapped_column(default=0.0)
     checking: Mapped[float] = mapped_column(default=0.0)
     confirmed: Mapped[int] = mapped_column(default=0)
@@ -73,7 +71,8 @@ class RunLease(ProjectTable):
 
 
 class ProposalRow(ProjectTable):
-    """The changed files of a run. ``files``: the editable files that differ from the lease's base."""
+    """The changed files of a run, in the order of arrival, each when its lease was returned. ``files``: the editable
+    files that differ from the lease's base; none if a check refused them."""
 
     __tablename__ = "proposals"
     __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012 - SQLAlchemy's own
@@ -81,8 +80,6 @@ class ProposalRow(ProjectTable):
     proposal_id: Mapped[int] = mapped_column(primary_key=True)
     lease_id: Mapped[str] = mapped_column(ForeignKey("leases.lease_id"), unique=True)
     volunteer_id: Mapped[int] = mapped_column(ForeignKey("volunteers.volunteer_id"), index=True)
-    seal: Mapped[str] = mapped_column(unique=True)
-    sealed_at: Mapped[datetime]
     state: Mapped[str] = mapped_column(index=True)
     reason: Mapped[str] = mapped_column(default="")
     changed_at: Mapped[datetime]
@@ -145,3 +142,16 @@ class ProjectDatabase(Database):
     name = "home.sqlite"
     tables = ProjectTable
     facts = ProjectFact
+
+
+def main_block(connection: Connection) -> BlockRow:
+    """The last block of main that is not void."""
+    block = connection.scalar(select(BlockRow).where(BlockRow.void == "").order_by(BlockRow.number.desc()).limit(1))
+    assert block is not None  # number 0 is made with the project, and never void
+    return block
+
+
+def standing(volunteer: Volunteer) -> policy.KeyRecord:
+    """What decides the order of a volunteer's proposals, and its quota."""
+    names = policy.KeyRecord.__dataclass_fields__
+    return policy.KeyRecord(**{name: getattr(volunteer, name) for name in names})

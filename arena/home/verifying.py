@@ -21,10 +21,9 @@ from arena.home import policy
 from arena.home.chain import Trailers, Voided
 from arena.home.checks import rebased, source_of
 from arena.home.e_values import LEAST_PAIRS, Moments, SequentialOutcome, confidence, judge, level
-from arena.home.messages import main_block, standing
 from arena.home.project import Project
 from arena.home.recording import RunRecorder, totals
-from arena.home.tables import BlockRow, Pair, ProposalRow, RunLease, Volunteer
+from arena.home.tables import BlockRow, Pair, ProposalRow, RunLease, Volunteer, main_block, standing
 from arena.home.voiding import again, enter_void, void
 from arena.jobs import MeasureJob, Measurement
 from arena.serving.clock import utc_now
@@ -274,7 +273,7 @@ class Verifier:
             trailers = Trailers(
                 block=block,
                 proposal=number,
-                proposer=proposer.key,
+                proposer=proposer.volunteer_id,
                 base=base.commit,
                 gain=outcome.mean,
                 low=low,

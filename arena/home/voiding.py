@@ -10,9 +10,8 @@ from sqlalchemy.orm import Session as Connection
 from analysis.ledger import state_of
 from analysis.ledger.events import BlockEvent
 from arena.home.chain import Voided
-from arena.home.messages import main_block
 from arena.home.project import Project
-from arena.home.tables import BlockRow, Pair, ProposalRow, Volunteer
+from arena.home.tables import BlockRow, Pair, ProposalRow, Volunteer, main_block
 from arena.serving.clock import utc_now
 from arena.study import Study
 

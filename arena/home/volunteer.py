@@ -1,7 +1,7 @@
 """A volunteer: asks for a run, makes it in the sandbox, hands in its end. All lies in one folder and survives a kill.
 
 The host is not trusted: its task is unpacked as hostile (`bundle`), runs in the sandbox without network, and no file of
-the volunteer is read but those of its own folder. What is to be sent lies in an outbox until the host has answered.
+the volunteer is read but those of its own folder. A result lies there until the host has answered.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import json
 import math
 import os
 import re
-import secrets
 import shutil
 import tempfile
 import threading
@@ -21,26 +20,27 @@ from dataclasses import dataclass
 from datetime import datetime
 from multiprocessing import get_context
 from pathlib import Path
-
-from pydantic import JsonValue
+from typing import TypeVar
 
 from analysis.ledger import read
 from arena import sandbox
 from arena.arms import Entry
 from arena.drain import drained
-from arena.home.bundle import RunWork, unpack
-from arena.home.client import (
-    HostClient,
-    JoinedProject,
-    LeaseFile,
-    OutboxFile,
+from arena.home.bundle import unpack
+from arena.home.client import HostClient, JoinedProject, LeaseFile, Unreachable, VolunteerFolder
+from arena.home.protocol import (
+    MOST_DEVICES,
+    MOST_NAME,
+    Introduction,
+    LeaseRequest,
     ProjectAbout,
-    RunReport,
-    StateFile,
-    Unreachable,
-    VolunteerFolder,
+    ResultAnswer,
+    RunResult,
+    RunWork,
+    Sent,
+    Welcome,
+    parsed,
 )
-from arena.home.signing import Body, Kind, read_message, sealed
 from arena.setup import StudySetup
 from arena.standalone import play_entries
 from arena.study import Study
@@ -54,8 +54,9 @@ from trainer.task import Task
 CONFINED = True  # data.py of a stranger runs in a sandbox
 PAUSES = (1.0, 2.0, 5.0, 15.0, 60.0)  # between attempts to reach the host
 SENT_KINDS = ("run_started", "experiment", "decision", "run_ended")
-MOST_EVENTS = 480 << 10
+MOST_EVENTS = 480 << 10  # bytes
 Say = Callable[[str], None]
+S = TypeVar("S", bound=Sent)
 
 
 @dataclass(frozen=True)
@@ -105,13 +106,9 @@ def _use(device: str) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = device
 
 
-def _in_slot(url: str, folder: Path, limits: Limits, researcher: LocalResearcher, work: RunWork) -> RunReport:
+def _in_slot(url: str, folder: Path, limits: Limits, researcher: LocalResearcher, work: RunWork) -> RunResult:
     """Makes the run of a slot in its process."""
     return VolunteerSession(HostClient(url), VolunteerFolder(folder), "", limits, lambda _: None, researcher).run(work)
-
-
-class Refused(UsageError):
-    """The host refused a message."""
 
 
 class VolunteerSession:
@@ -128,7 +125,7 @@ class VolunteerSession:
     ) -> None:
         self.client, self.folder, self.name, self.limits, self.say = client, folder, name, limits, say
         self.researcher = researcher
-        self.turn = threading.RLock()  # messages are numbered: one at a time
+        self.turn = threading.Lock()  # one slot at a time asks for a lease
         self.stopping = threading.Event()
         self.begun = self.made = 0
         self.quota = 1  # runs at a time that the host grants
@@ -168,22 +165,29 @@ class VolunteerSession:
                     self.made += 1
 
     def join(self, devices: int = 1) -> ProjectAbout:
-        """Say hello. The first answer decides which host's key is believed from then on."""
-        about: ProjectAbout = json.loads(self.reach("/api/v1/project"))
-        known = self.folder.get("project", JoinedProject)
-        if known and (known["project"], known["key"]) != (about["project"], about["key"]):
+        """Join the project, or say what has changed. Raises UsageError for another project than the one joined here."""
+        about, known = self.about(), self.folder.get("project", JoinedProject)
+        if known and known.project != about.project:
             raise UsageError(
                 f"the host at {self.client.base} is not the one that was joined in {self.folder.folder}",
-                hint="name another folder with --folder",
+                hint="name another folder with --set folder=DIR",
             )
-        self.folder.put("project", about)
-        self._grant(self.send("hello", name=self.name, hardware=hardware_class("cpu"), devices=devices))
+        self.client.token = known.token if known else ""
+        who = Introduction(
+            name=self.name[:MOST_NAME], hardware=hardware_class("cpu")[:MOST_NAME], devices=min(devices, MOST_DEVICES)
+        )
+        welcome = self.ask("/api/v1/volunteers", Welcome, who)
+        self.client.token = self.client.token or welcome.token
+        self.folder.put("project", JoinedProject(project=about.project, token=self.client.token))
+        self.quota = max(self.quota, welcome.leases_at_once)
         return about
+
+    def about(self) -> ProjectAbout:
+        return self.ask("/api/v1/project", ProjectAbout)
 
     def preview(self) -> Task:
         """The task of the project, unpacked as a run would get it. Raises UsageError for one that is refused."""
-        about = json.loads(self.reach("/api/v1/project"))
-        digest = str(about["task"]["digest"])
+        digest = self.about().task.digest
         with tempfile.TemporaryDirectory(prefix="preview-", dir=self.folder.folder) as folder:
             task = unpack(self.reach(f"/api/v1/task/{digest}"), digest, Path(folder, "task"), {})
         self._refuse_large(task)
@@ -207,66 +211,34 @@ class VolunteerSession:
     def step(self, slot: str = "lease", process: ProcessPoolExecutor | None = None) -> None:
         """Go on with the lease of a slot that is under way, or ask for one; make its run; hand it in."""
         with self.turn:
-            try:
-                self.flush()
-            except Refused as refusal:  # of an earlier session; the message is not sent again
-                self.say(f"the host refused a message: {refusal.message}")
-            lease = self.folder.get(slot, LeaseFile) or {"work": {}}
-            if is_new := not lease["work"]:
-                lease["work"] = self.send("work", have=self.folder.leases())
-            work = RunWork.of(lease["work"])
-            if is_new:
+            lease = self.folder.get(slot, LeaseFile)
+            if lease is None:
+                asked = LeaseRequest(have=self.folder.leases())
+                lease = LeaseFile(work=self.ask("/api/v1/leases", RunWork, asked))
                 self.folder.put(slot, lease)
-        self._grant(lease["work"])
-        if "result" not in lease:
-            lease["result"] = self._carried_out(work, process)
-            lease["salt"] = secrets.token_hex(16)
+        work, result = lease.work, lease.result
+        self.quota = max(self.quota, work.leases_at_once)
+        if result is None:
+            result = self._carried_out(work, process)
+            lease = LeaseFile(work=work, result=result)
             self.folder.put(slot, lease)
         try:
-            reply = self._hand_in(slot, work, lease)
-        except Refused as refusal:
+            answer = self.ask(f"/api/v1/leases/{work.lease}/result", ResultAnswer, result)
+            self.say(f"{work.program.name}: gain {result.claimed_gain:.4g}, {answer.state or 'nothing to propose'}")
+        except (UsageError, NotFound) as refusal:
             self.folder.put(f"refused-{work.lease}", lease)
-            self._finish(slot, work.lease)
             self.say(f"the host refused the result, which is kept as refused-{work.lease}.json: {refusal.message}")
-            return
-        self._finish(slot, work.lease)
-        gain = lease["result"]["claimed_gain"]
-        self.say(f"{work.program.name}: gain {gain:.4g}, {reply.get('state', 'nothing to propose')}")
+        self.folder.put(slot, None)
+        shutil.rmtree(self.folder.folder / "leases" / work.lease, ignore_errors=True)
 
-    def _hand_in(self, slot: str, work: RunWork, lease: LeaseFile) -> dict[str, JsonValue]:
-        """Seal what a run proposes, then show it. Raises Refused where the host does not take it."""
-        result, salt = lease["result"], lease["salt"]
-        if result["files"] and "seal" not in lease:
-            lease["seal"] = sealed(bytes.fromhex(salt), result["files"])
-            self.send("commit", lease=work.lease, seal=lease["seal"])
-            self.folder.put(slot, lease)
-        shown: Body = {"files": {**result["files"]}, "salt": salt} if result["files"] else {}
-        return self.send(
-            "propose",
-            lease=work.lease,
-            **shown,
-            claimed_gain=result["claimed_gain"],
-            device_seconds=result["device_seconds"],
-            experiments=result["experiments"],
-            events=result["events"],
-        )
-
-    def _grant(self, reply: Body) -> None:
-        granted = reply.get("leases_at_once")
-        self.quota = max(self.quota, granted if type(granted) is int else 1)
-
-    def _carried_out(self, work: RunWork, process: ProcessPoolExecutor | None) -> RunReport:
+    def _carried_out(self, work: RunWork, process: ProcessPoolExecutor | None) -> RunResult:
         """The end of a run, made in the process of a slot if it has one."""
         if process is None:
             return self.run(work)
         where = (self.client.base, self.folder.folder, self.limits, self.researcher)
         return process.submit(_in_slot, *where, work).result()
 
-    def _finish(self, slot: str, name: str) -> None:
-        self.folder.put(slot, None)
-        shutil.rmtree(self.folder.folder / "leases" / name, ignore_errors=True)
-
-    def run(self, lease: RunWork) -> RunReport:
+    def run(self, lease: RunWork) -> RunResult:
         """Make the run of a lease in the sandbox; the same lease again goes on where it stopped."""
         folder = self.folder.folder / "leases" / lease.lease
         task = self.task(lease.task, lease.base.files, folder / "task")
@@ -295,14 +267,14 @@ class VolunteerSession:
         main = dict(task.baseline().files)
         changed = {name: text for name, text in final.files if main.get(name) != text}
         events = [r for r in read(folder / "study" / "ledger") if r.get("kind") in SENT_KINDS]
-        text = "\n".join(json.dumps(record, ensure_ascii=False) for record in events)
-        return {
-            "files": changed,
-            "claimed_gain": run.gain or 0.0,
-            "device_seconds": run.charged,
-            "experiments": len(run.experiments),
-            "events": text if len(text) <= MOST_EVENTS else "",
-        }
+        raw = "\n".join(json.dumps(record, ensure_ascii=False) for record in events).encode("utf-8", "replace")
+        return RunResult(
+            files=changed,
+            claimed_gain=run.gain or 0.0,
+            device_seconds=run.charged,
+            experiments=len(run.experiments),
+            events=raw.decode() if len(raw) <= MOST_EVENTS else "",
+        )
 
     def task(self, digest: str, main: Mapping[str, str], folder: Path) -> Task:
         if folder.exists():
@@ -314,47 +286,22 @@ class VolunteerSession:
         partial.rename(folder)
         return Task.load(str(folder))
 
-    def send(self, kind: Kind, **body: JsonValue) -> dict[str, JsonValue]:
-        """Send a message until it is answered; it stays in the outbox as long."""
-        with self.turn:
-            return self._send(kind, body)
+    def ask(self, path: str, kind: type[S], body: Sent | None = None) -> S:
+        """The host's answer. Raises EnvironmentProblem for one that is malformed."""
+        return parsed(kind, self.reach(path, body), "the host's answer is malformed: ", EnvironmentProblem)
 
-    def _send(self, kind: Kind, body: Body) -> dict[str, JsonValue]:
-        state = self.folder.get("state", StateFile)
-        number = (state["number"] if state else 0) + 1
-        message = self.folder.signer.sign(self.folder.joined()["project"], number, kind, body)
-        self.folder.put("outbox", {"message": message.model_dump_json()})
-        self.folder.put("state", {"number": number})
-        reply = self.flush()
-        assert reply is not None
-        return reply
-
-    def flush(self) -> dict[str, JsonValue] | None:
-        """Send what lies in the outbox; returns its reply."""
-        waiting = self.folder.get("outbox", OutboxFile)
-        if not waiting:
-            return None
-        about = self.folder.joined()
-        try:
-            raw = self.reach("/api/v1/messages", waiting["message"].encode())
-        except (UsageError, NotFound) as refusal:
-            self.folder.put("outbox", None)  # it was refused, and would be again
-            raise Refused(refusal.message, hint=refusal.hint) from None
-        reply = read_message(raw, about["project"])
-        if reply.key != about["key"]:
-            raise UsageError(f"the reply was signed by another key than the host's, {about['key'][:16]}…")
-        self.folder.put("outbox", None)
-        return reply.content()
-
-    def reach(self, path: str, body: bytes | None = None) -> bytes:
-        """Ask until there is an answer: what was found is kept, however long the host is away."""
+    def reach(self, path: str, body: Sent | None = None) -> bytes:
+        """Ask until there is an answer: what was found is kept, however long the host is away. Raises
+        EnvironmentProblem for a host that was never joined and gives none."""
         for attempt in range(10**9):
             try:
                 return self.client.ask(path, body)
             except Unreachable as problem:
-                pause = PAUSES[min(attempt, len(PAUSES) - 1)]
-                if attempt in (0, len(PAUSES)):
-                    self.say(f"no answer from {self.client.base} ({problem.why}); trying again")
-                if self.stopping.wait(pause):
-                    raise KeyboardInterrupt from None
+                why = f"no answer from {self.client.base} ({problem.why})"
+            if attempt == len(PAUSES) and self.folder.get("project", JoinedProject) is None:
+                raise EnvironmentProblem(why, hint="is metaloop home serve running there?")
+            if attempt in (0, len(PAUSES)):
+                self.say(f"{why}; trying again")
+            if self.stopping.wait(PAUSES[min(attempt, len(PAUSES) - 1)]):
+                raise KeyboardInterrupt
         raise EnvironmentProblem("unreachable")

@@ -1,15 +1,32 @@
-"""Why a host gave no answer."""
+"""Which hosts a client talks to, and why one gave no answer."""
 
 from __future__ import annotations
 
 import ssl
+from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 from programs.errors import EnvironmentProblem
 
 
-def bad_certificate(error: Exception) -> bool:
+def is_private(url: str) -> bool:
+    """Whether nobody between client and host reads or changes what is sent: https, or http to this machine. Raises
+    ValueError for what is no URL."""
+    parts = urlsplit(url)
+    if parts.scheme != "http":
+        return parts.scheme == "https"
+    try:
+        return parts.hostname == "localhost" or ip_address(parts.hostname or "").is_loopback
+    except ValueError:  # a name
+        return False
+
+
+def bad_certificate(error: BaseException) -> bool:
     """Whether the host's certificate was refused, so that the same request fails again."""
-    return isinstance(getattr(error, "reason", error), ssl.SSLCertVerificationError)
+    cause: BaseException | None = getattr(error, "reason", error)
+    while isinstance(cause, Exception) and not isinstance(cause, ssl.SSLCertVerificationError):
+        cause = cause.__cause__ or cause.__context__
+    return cause is not None
 
 
 def no_answer(host: str, error: Exception, hint: str) -> EnvironmentProblem:

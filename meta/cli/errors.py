@@ -27,7 +27,7 @@ KINDS: dict[str, int] = {
     "internal": 1,
 }
 DRAINED = 130
-EXTRA = ("sqlalchemy", "cryptography", "nh3", "multipart")  # packages of contests and shared projects
+EXTRA = ("sqlalchemy", "nh3", "multipart")  # packages of contests and shared projects
 
 
 @dataclass(frozen=True)

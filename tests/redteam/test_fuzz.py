@@ -19,7 +19,7 @@ import pytest
 from analysis.ledger import Ledger
 from arena.contest.entering.names import checked_name, skeleton
 from arena.home.chain import Chain
-from arena.home.signing import Signer, read_message
+from arena.home.protocol import RunResult, parsed
 from arena.run_archive import ARCHIVE, unpacked
 from inner_loop.gateway.fields import APIS
 from inner_loop.gateway.request import RequestRefused, ask
@@ -168,14 +168,14 @@ def test_requests_of_agents_to_models() -> None:
             assert sent.keys() <= {*APIS[kind].fields, "store", "stream_options"}
 
 
-def test_messages_of_volunteers(tmp_path: Path) -> None:
-    rng, signer = random.Random(6), Signer.at(tmp_path / "key")
-    honest = signer.sign("h0123456789ab", 1, "propose", {"lease": "r1", "files": {"train.py": "x"}}).model_dump()
+def test_results_of_volunteers() -> None:
+    rng = random.Random(6)
+    honest = {"device_seconds": 1.5, "experiments": 3, "events": '{"kind": "x"}', "claimed_gain": 0.1}
     for turn in range(20_000):
-        raw = json.dumps(changed(honest, rng)).encode()
+        raw = json.dumps(changed(honest | {"files": {"train.py": "x"}}, rng)).encode()
         with refused(UsageError):
-            message = read_message(spoilt(raw, rng) if turn % 2 else raw, "h0123456789ab")
-            assert message.model_dump() == honest
+            result = parsed(RunResult, spoilt(raw, rng) if turn % 2 else raw)
+            assert parsed(RunResult, result.model_dump_json()) == result and 0 <= result.experiments <= 10**6
 
 
 def test_names() -> None:

@@ -1,8 +1,7 @@
-"""Tokens and sessions: tokens have 256 random bits, and the database stores only their SHA-256."""
+"""Tokens and sessions of entrants and host."""
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from datetime import timedelta
 
@@ -14,6 +13,7 @@ from arena.contest.settings import ContestConfig
 from arena.contest.tables import Person, Session
 from arena.serving.clock import utc_now
 from arena.serving.database import Database
+from arena.serving.tokens import hashed
 from programs.errors import UsageError
 
 PERSON, ADMIN, CODE = "mlt_", "mla_", "mlj_"  # prefixes of the tokens of entrants and host, and of the join code
@@ -32,11 +32,6 @@ class AccessRefused(UsageError):
 
 def fresh(prefix: str) -> str:
     return prefix + secrets.token_urlsafe(32)
-
-
-def hashed(token: str) -> str:
-    """A fast hash on purpose: 256 bits cannot be guessed, and a slow one would help a flood of wrong tokens."""
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def create_tokens(database: Database) -> tuple[str, str]:

@@ -13,11 +13,12 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session as Connection
 
 from arena.contest.contest import Contest
-from arena.contest.entering.accounts import PERSON, fresh, hashed
+from arena.contest.entering.accounts import PERSON, fresh
 from arena.contest.entering.lookup import closest
 from arena.contest.entering.names import FORMER
 from arena.contest.settings import REPORT
 from arena.contest.tables import ContestEntry, ContestFact, Person, Session
+from arena.serving.tokens import hashed
 from programs.errors import NotFound, UsageError
 
 MOST_PEOPLE = 500  # on the host's page

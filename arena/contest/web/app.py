@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException as HttpProblem
 
+from analysis.ledger.json_values import first_fault
 from arena.contest.client import API
 from arena.contest.contest import Contest
 from arena.contest.entering.accounts import AccessRefused
@@ -20,13 +21,14 @@ from arena.contest.web.api import api_routes
 from arena.contest.web.cached import Shared
 from arena.contest.web.entry import entry_routes
 from arena.contest.web.forms import form_routes
-from arena.contest.web.host import Host, RateLimits, bearer
+from arena.contest.web.host import Host, RateLimits
 from arena.contest.web.hosting import hosting_routes
 from arena.contest.web.pages import page_routes, show
 from arena.contest.web.security import ApiVersion
 from arena.contest.web.write import write_routes
 from arena.serving.headers import HeadAsGet, SafeHeaders, WellFormed
 from arena.serving.limits import TOO_LARGE, BodyLimit
+from arena.serving.tokens import bearer
 from programs.errors import NotFound, UsageError
 from programs.text import one_line
 
@@ -99,10 +101,8 @@ def _errors(app: FastAPI, host: Host) -> Callable[[Request, HttpProblem], Respon
 
     @app.exception_handler(RequestValidationError)
     def invalid(request: Request, problem: RequestValidationError) -> Response:
-        first = problem.errors()[0]
-        where = ".".join(map(str, first["loc"]))
         return http_problem(
-            request, HTTPException(422, detail={"message": f"{where}: {first['msg']}", "hint": "/openapi.json"})
+            request, HTTPException(422, detail={"message": first_fault(problem), "hint": "/openapi.json"})
         )
 
     return http_problem

@@ -23,6 +23,7 @@ from arena.contest.web.security import HOSTING, SESSION, form_is_ours
 from arena.serving.events import Changes
 from arena.serving.intake import Intake
 from arena.serving.limits import Rate, client_of
+from arena.serving.tokens import bearer
 from trainer.task import Task
 from trainer.values.conditional import unread
 
@@ -146,8 +147,3 @@ class Host:
 async def body(request: Request) -> bytes:
     """A dependency: the body as it is."""
     return await request.body()
-
-
-def bearer(request: Request) -> str:
-    kind, _, token = request.headers.get("authorization", "").partition(" ")
-    return token.strip() if kind.lower() == "bearer" else ""

@@ -48,7 +48,7 @@ AUDITED = (figure("block"), gain("recorded"), gain("gain"), INTERVAL, Column("ve
 @noun(
     ("metaloop home init my-project -t strokes", "1: create it"),
     ("metaloop home serve my-project", "2: host it on http://127.0.0.1:8331"),
-    ("metaloop home join http://HOST:8331", "on any other machine: search for it"),
+    ("metaloop home join https://HOST", "on any other machine: search for it"),
 )
 def home() -> None:
     """Let strangers improve one train.py. The host trains their proposals again, on fresh seeds
@@ -93,7 +93,7 @@ def init(out: Output, folder: ProjectFolder, flags: HomeFlags) -> None:
 
 @verb(
     ("metaloop home serve my-project", "on this machine only"),
-    ("metaloop home serve my-project --host 0.0.0.0 --port 80", "reachable from other machines"),
+    ("metaloop home serve my-project --host 0.0.0.0 --proxy 10.0.0.5", "behind a proxy with TLS on another machine"),
     ("metaloop home serve my-project --void 3 --because 'reads the labels'", "take block 3 back"),
 )
 def serve(
@@ -188,7 +188,7 @@ class AuditChoice:
 
 
 @verb(
-    ("metaloop home audit main", "after git clone http://HOST:8331/main.git main"),
+    ("metaloop home audit main", "after git clone https://HOST/main.git main"),
     ("metaloop home audit main --blocks 0", "without training"),
 )
 def audit(out: Output, folder: Annotated[str, argument(metavar="DIR")], choice: AuditChoice) -> int:
@@ -200,7 +200,7 @@ def audit(out: Output, folder: Annotated[str, argument(metavar="DIR")], choice: 
     path = Path(folder).expanduser()
     inner = next((path / name for name in ("main.git", ".git") if (path / name).exists()), path)
     if not (inner / "objects").is_dir():
-        raise NotFound(f"{folder} is no git repository", hint="git clone http://HOST:8331/main.git main")
+        raise NotFound(f"{folder} is no git repository", hint="git clone https://HOST/main.git main")
     with Chain.borrowed(inner) as chain:
         return _audit(out, chain, choice)
 

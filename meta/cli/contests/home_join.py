@@ -32,19 +32,20 @@ class LimitFlags:
 
 
 @verb(
-    ("metaloop home join http://HOST:8331", "one run after the other, until Ctrl-C"),
-    ("metaloop home join http://HOST:8331 --runs 3 -y", "three runs, without a question"),
+    ("metaloop home join https://HOST", "one run after the other, until Ctrl-C"),
+    ("metaloop home join https://HOST --runs 3 -y", "three runs, without a question"),
 )
 def join(
     out: Output,
     url: Annotated[str, argument(metavar="URL")],
     name: Annotated[str, flag("Your name on the project's page.", metavar="NAME", default="")],
-    folder: Annotated[str, rare("Folder for your key and your runs.", default="metaloop-home")],
+    folder: Annotated[str, rare("Folder for your token and your runs.", default="metaloop-home")],
     limits: LimitFlags,
     models: ModelFlags,
 ) -> None:
     """Search for improvements for a project. Its task and its scripts run here, in a sandbox
     without network that sees none of your files. Ctrl-C stops it; the same command resumes.
+    The URL is https, or http on this machine, such as the end of an ssh tunnel.
     With --model, or -r command:NAME, your model or agent follows the programs; spending
     limits apply to each run."""
     from arena.home.client import HostClient, JoinedProject, VolunteerFolder
@@ -65,12 +66,12 @@ def join(
     if gpus and at_once == 1:
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
     about = session.join(at_once)
-    out.note(f"joined {about['title']}: task {about['task']['name']}, main is at block {about['block']}")
+    out.note(f"joined {about.title}: task {about.task.name}, main is at block {about.block}")
     try:
         session.serve(limits.runs, [gpus[k % len(gpus)] if gpus else "" for k in range(at_once)])
     except (KeyboardInterrupt, CapReached):
         out.note(f"stopped; the unfinished run is kept in {resolve.shown(path)}, and the same command continues it")
-    out.thing({"project": about["project"], "runs": session.made, "folder": folder})
+    out.thing({"project": about.project, "runs": session.made, "folder": folder})
 
 
 def agree(out: Output, url: str, folder: Path, task: Task, yes: bool) -> None:

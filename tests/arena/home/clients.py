@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import select
 
 from arena.executors import executor_of
-from arena.home.messages import MessageHost
-from arena.home.project import KEY, Project
-from arena.home.signing import Signer, read_message, sealed
+from arena.home.host import ProjectHost
+from arena.home.project import Project
+from arena.home.protocol import Introduction, LeaseRequest, ResultAnswer, RunResult, RunWork, parsed
 from arena.home.tables import ProposalRow
 from arena.home.verifying import Verifier
 from arena.setup import StudySetup
@@ -23,45 +23,38 @@ from tests.inner_loop.play import BLOBS
 from tests.studies import silent
 from trainer.task import Task
 
+RESULT = {"device_seconds": 1.0, "experiments": 6, "events": "", "claimed_gain": 1.0}
+
 
 class Client:
     """A volunteer that says what it likes."""
 
-    def __init__(self, host: MessageHost, secret: int, name: str, number: int = 0) -> None:
-        """``number``: of messages that it has sent before, to the project that this one is a copy of."""
-        self.host, self.number = host, number
-        self.signer = Signer(Ed25519PrivateKey.from_private_bytes(bytes([secret]) * 32))
-        if not number:
-            self.say("hello", name=name, hardware="cpu", devices=2)
+    def __init__(self, host: ProjectHost, name: str) -> None:
+        self.host = host
+        raw = json.dumps({"name": name, "hardware": "cpu", "devices": 2})
+        with host.project.database.write() as connection:
+            self.token = host.join(connection, None, parsed(Introduction, raw)).token
+        self.number = host.volunteer_of(self.token)
 
-    def say(self, kind: Any, **body: Any) -> dict[str, Any]:
-        self.number += 1
-        project = self.host.project
-        raw = self.signer.sign(project.project_id, self.number, kind, body).model_dump_json().encode()
-        checked = self.host.check(raw)
-        with project.database.write() as connection:
-            reply = self.host.answer(connection, raw, checked=checked)
-        message = read_message(reply, project.project_id)
-        assert message.key == self.host.signer.key
-        return message.content()
+    def lease(self, *have: str) -> RunWork:
+        with self.host.project.database.write() as connection:
+            return self.host.lease(connection, self.number, parsed(LeaseRequest, json.dumps({"have": have})))
 
-    def propose(self, files: Mapping[str, str], gain: float, lease: str = "", events: str = "") -> dict[str, Any]:
-        lease = lease or self.say("work")["lease"]
-        self.say("commit", lease=lease, seal=sealed(b"salt" + lease.encode(), files))
-        return self.say(
-            "propose", lease=lease, salt=(b"salt" + lease.encode()).hex(), files=dict(files), claimed_gain=gain,
-            device_seconds=1.0, experiments=6, events=events,
-        )  # fmt: skip
+    def result(self, lease: str, changed: Mapping[str, str], **other: Any) -> ResultAnswer:
+        """Hand in a run that claims a gain of 1, or what is in ``other``."""
+        sent = parsed(RunResult, json.dumps({**RESULT, "files": dict(changed), **other}))
+        checked = self.host.check(self.number, lease, sent)
+        with self.host.project.database.write() as connection:
+            return self.host.take(connection, self.number, lease, sent, checked)
+
+    def propose(self, files: Mapping[str, str], gain: float, lease: str = "", events: str = "") -> ResultAnswer:
+        return self.result(lease or self.lease().lease, files, claimed_gain=gain, events=events)
 
 
 def new_project(folder: Path) -> Project:
     """Blobs, whose trainings are fast and the same each time; one process trains."""
     setup = StudySetup("home", Task.load(BLOBS), 1.2, seed=1, workers=1, fixed_steps=True, programs=[starter("stock")])
     return Project.create(folder, setup, "Blobs", [(starter("stock"), 1.0)])
-
-
-def host_of(project: Project) -> MessageHost:
-    return MessageHost(project, Signer.at(project.folder / KEY))
 
 
 @contextmanager

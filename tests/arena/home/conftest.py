@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from arena.home.messages import MessageHost
+from arena.home.host import ProjectHost
 from arena.home.project import Project
-from tests.arena.home.clients import host_of, new_project
+from tests.arena.home.clients import new_project
 
 
 @pytest.fixture
@@ -17,5 +17,5 @@ def project(tmp_path: Path) -> Project:
 
 
 @pytest.fixture
-def host(project: Project) -> MessageHost:
-    return host_of(project)
+def host(project: Project) -> ProjectHost:
+    return ProjectHost(project)

@@ -34,9 +34,10 @@ def serving(project: Project, rate: Rate | None = None) -> Iterator[str]:
         assert not thread.is_alive(), "an open page keeps the host from ending"
 
 
-def get(url: str, body: bytes | None = None, length: int | None = None) -> tuple[int, str]:
+def get(url: str, body: bytes | None = None, length: int | None = None, token: str = "") -> tuple[int, str]:
     """Status and text of a reply. `length` is what the header says of the body, where it is not its length."""
-    headers = {} if length is None else {"Content-Length": str(length)}
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    headers |= {} if length is None else {"Content-Length": str(length)}
     try:
         with urllib.request.urlopen(urllib.request.Request(url, data=body, headers=headers), timeout=200) as answer:
             return answer.status, answer.read().decode()

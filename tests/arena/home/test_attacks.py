@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,29 +19,29 @@ from typing import Any
 import httpx
 import pytest
 import tomli_w
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import select
 
 from arena import sandbox
-from arena.home.bundle import Bundle, RunWork, unpack
+from arena.home.bundle import Bundle, unpack
 from arena.home.client import HostClient, LeaseFile, VolunteerFolder
-from arena.home.messages import MessageHost
+from arena.home.host import ProjectHost
 from arena.home.project import Project
+from arena.home.protocol import LeaseRequest, RunResult, RunWork, parsed
 from arena.home.recording import checked
 from arena.home.server import create_app
-from arena.home.signing import Signer, read_message, sealed
 from arena.home.tables import ProposalRow, RunLease, Volunteer
 from arena.home.volunteer import Limits, VolunteerSession
 from arena.serving.clock import utc_now
 from arena.serving.limits import Rate
-from programs.errors import MetaloopError, UsageError
+from programs.errors import CredentialMissing, EnvironmentProblem, MetaloopError, NotFound, UsageError
 from programs.shelf import starter
-from tests.arena.home.clients import Client, better, states, work
+from tests.arena.home.clients import RESULT, Client, better, new_project, states, work
 from tests.arena.home.serving import get, serving
 
 
 @pytest.fixture
-def eve(host: MessageHost) -> Client:
-    return Client(host, 7, "Eve")
+def eve(host: ProjectHost) -> Client:
+    return Client(host, "Eve")
 
 
 def rows(project: Project) -> tuple[int, int, int]:
@@ -48,17 +49,16 @@ def rows(project: Project) -> tuple[int, int, int]:
         return tuple(connection.query(table).count() for table in (Volunteer, RunLease, ProposalRow))  # type: ignore[return-value]
 
 
-# A volunteer's messages.
+# What a volunteer sends.
 
-SEALED_FILES = {"train.py": "LR = 1\n"}
-WHOLE = {"claimed_gain": 1.0, "device_seconds": 1.0, "experiments": 1, "events": "", "files": SEALED_FILES}
+FILES = {"train.py": "LR = 1\n"}
 
 
 @pytest.mark.parametrize(
     ("spoil", "why"),
     [
-        ({"claimed_gain": float("nan")}, "body|JSON|finite"),
-        ({"claimed_gain": float("inf")}, "body|JSON|finite"),
+        ({"claimed_gain": float("nan")}, "finite"),
+        ({"claimed_gain": float("inf")}, "finite"),
         ({"claimed_gain": True}, "claimed_gain"),
         ({"claimed_gain": "9"}, "claimed_gain"),
         ({"device_seconds": -1.0}, "device_seconds"),
@@ -68,109 +68,96 @@ WHOLE = {"claimed_gain": 1.0, "device_seconds": 1.0, "experiments": 1, "events":
         ({"events": "x" * (600 << 10)}, "events"),
         ({"files": ["train.py"]}, "files"),
         ({"files": {"train.py": 7}}, "files"),
-        ({"files": {"train.py": "LR = 2\n"}}, "do not fit the seal"),
-        ({"salt": "zz"}, "salt"),
-        ({"salt": "00" * 40}, "salt"),
-        ({"lease": "r" + "0" * 12}, "no such lease"),
-        ({"lease": 5}, "lease"),
+        ({"files": {"train.py": "x = '\ud800'"}}, "Invalid JSON"),
+        ({"files": None}, "files"),
+        ({"device_seconds": 10**400}, "Invalid JSON|finite"),
+        ({"more\x1b[2J": 1}, r"more \[2J: Extra inputs"),
     ],
 )
-def test_a_spoilt_message_changes_nothing(project: Project, eve: Client, spoil: Mapping[str, Any], why: str) -> None:
-    lease = eve.say("work")["lease"]
-    eve.say("commit", lease=lease, seal=sealed(b"s", SEALED_FILES))
-    before = rows(project), states(project)
-    with pytest.raises((UsageError, ValueError, MetaloopError), match=why):
-        eve.say("propose", **{"lease": lease, "salt": b"s".hex(), **WHOLE, **spoil})
-    assert (rows(project), states(project)) == before
+def test_a_spoilt_result_changes_nothing(project: Project, eve: Client, spoil: Mapping[str, Any], why: str) -> None:
+    lease = eve.lease().lease
+    before = rows(project)
+    with pytest.raises(UsageError, match=why):
+        eve.result(lease, FILES, **spoil)
+    assert rows(project) == before
     with project.database.read() as connection:
         assert connection.get_one(RunLease, lease).returned_at is None
 
 
-def test_nobody_can_hand_in_what_another_announced(project: Project, host: MessageHost, eve: Client) -> None:
-    ann = Client(host, 1, "Ann")
-    mine, hers = (each.say("work")["lease"] for each in (eve, ann))
-    files = better(project, MOMENTUM=0.9)
-    seal = sealed(b"her salt", files)
-    ann.say("commit", lease=hers, seal=seal)
-    with pytest.raises(UsageError, match="has a proposal already"):
-        eve.say("commit", lease=mine, seal=seal)
-    with pytest.raises(MetaloopError, match="no such lease"):
-        eve.say("commit", lease=hers, seal=sealed(b"x", files))
-    ann.say("propose", lease=hers, salt=b"her salt".hex(), **{**WHOLE, "files": files})
+def test_another_volunteers_lease_and_source(project: Project, host: ProjectHost, eve: Client) -> None:
+    ann = Client(host, "Ann")
+    mine, hers, files = eve.lease().lease, ann.lease().lease, better(project, MOMENTUM=0.9)
+    sent = parsed(RunResult, json.dumps({**RESULT, "files": files}))
+    for lease in (hers, "r" + "0" * 12, "", "x" * 9999):
+        with pytest.raises(NotFound, match="no such lease"):
+            eve.result(lease, files)
+        with pytest.raises(NotFound, match="no such lease"), project.database.write() as connection:
+            host.take(connection, eve.number, lease, sent, host.check(ann.number, hers, sent))
+    assert ann.result(hers, files).state == "waiting"
     stolen = eve.propose({"train.py": files["train.py"] + "\n\n# by Eve\n"}, 9.0, mine)
-    assert stolen["state"] == "refused" and "same source" in stolen["reason"]
+    assert stolen.state == "refused" and "same source" in stolen.reason
 
 
-def test_messages_of_others_and_of_other_projects_are_refused(project: Project, host: MessageHost, eve: Client) -> None:
-    ann = Client(host, 1, "Ann")
-    good = ann.signer.sign(project.project_id, 2, "work", {"have": []})
-    forged = [
-        good.model_copy(update={"key": eve.signer.key}),
-        good.model_copy(update={"body": '{"have":["x"]}'}),
-        good.model_copy(update={"number": 3}),
-        good.model_copy(update={"kind": "progress"}),
-        good.model_copy(update={"signature": "00" * 64}),
-        ann.signer.sign("y000000000000", 2, "work", {"have": []}),
-    ]
-    before = rows(project)
-    for message in forged:
-        with pytest.raises(UsageError), project.database.write() as connection:
-            host.answer(connection, message.model_dump_json().encode())
-    for raw in (b"", b"[]", b"\xff\xfe", b"{" * 100_000, b'{"v": 1}', good.model_dump_json().encode() + b"x"):
-        with pytest.raises(UsageError), project.database.write() as connection:
-            host.answer(connection, raw)
-    assert rows(project) == before
+def test_a_guessed_token_opens_nothing(project: Project, host: ProjectHost, eve: Client, tmp_path: Path) -> None:
+    other = Client(ProjectHost(new_project(tmp_path / "other")), "Eve")
+    with project.database.read() as connection:
+        stored = connection.scalars(select(Volunteer.token_hash)).one()
+    with serving(project) as url:
+        for token in ("", "x", other.token, stored, eve.token[:-1], eve.token.lower(), "é"):
+            for path, body in (("leases", b"{}"), (f"leases/{eve.lease().lease}/result", b"{}"), ("proposals", None)):
+                status, text = get(f"{url}/api/v1/{path}", body, token=token)
+                assert status == 401 and "needs the token" in text and "\n" not in text
+        assert get(f"{url}/api/v1/volunteers", b'{"name":"x","hardware":"","devices":1}', token="x")[0] == 401
+        assert get(f"{url}/api/v1/proposals", token=eve.token) == (200, '{"proposals":[],"block":0}')
+    for token in ("", stored):
+        with pytest.raises(CredentialMissing):
+            host.volunteer_of(token)
+    assert rows(project) == (1, 1, 0)
 
 
-def test_a_replay_is_refused_and_the_last_message_answered_as_before(
-    project: Project, host: MessageHost, eve: Client
-) -> None:
-    first = eve.signer.sign(project.project_id, 2, "work", {"have": []}).model_dump_json().encode()
-    second = eve.signer.sign(project.project_id, 3, "progress", {}).model_dump_json().encode()
-    replies = []
-    for raw in (first, second, second):
-        with project.database.write() as connection:
-            replies.append(host.answer(connection, raw))
-    assert replies[1] == replies[2] and rows(project)[1] == 1
-    with pytest.raises(UsageError, match="used before"), project.database.write() as connection:
-        host.answer(connection, first)
+def test_a_result_that_is_sent_many_times_at_once_is_one_proposal(project: Project, eve: Client) -> None:
+    lease = eve.lease().lease
+    body = json.dumps({**RESULT, "files": better(project, MOMENTUM=0.9)}).encode()
+    with serving(project) as url, ThreadPoolExecutor(20) as threads:
+        address = f"{url}/api/v1/leases/{lease}/result"
+        answers = set(threads.map(lambda _: get(address, body, token=eve.token), range(20)))
+    [(status, text)] = answers
+    assert status == 200 and json.loads(text)["state"] == "waiting" and rows(project) == (1, 1, 1)
 
 
-def test_a_flood_of_leases_and_keys_gets_one_lease_each(project: Project, host: MessageHost) -> None:
-    for k in range(20):
-        sybil = Client(host, 50 + k, "Sybil")
-        lease = sybil.say("work")["lease"]
+def test_a_flood_of_leases_and_volunteers_gets_one_lease_each(project: Project, host: ProjectHost) -> None:
+    for _ in range(20):
+        sybil = Client(host, "Sybil")
+        lease = sybil.lease().lease
+        assert sybil.lease().lease == lease  # the reply was lost
         with pytest.raises(UsageError, match="out already"):
-            sybil.say("work", have=[lease])
+            sybil.lease(lease)
     assert rows(project) == (20, 20, 0)
     with pytest.raises(UsageError, match="have"):
-        sybil.say("work", have=["x"] * 5000)
+        sybil.lease(*["r" + "0" * 12] * 5000)
 
 
-def test_withheld_and_late_results(project: Project, host: MessageHost, eve: Client) -> None:
-    late, lost = eve.say("work")["lease"], ""
+def test_withheld_and_late_results(project: Project, host: ProjectHost, eve: Client) -> None:
+    late = eve.lease().lease
     with project.database.write() as connection:
         connection.get_one(RunLease, late).expires_at = utc_now() - timedelta(days=6)
-    lost = eve.say("work", have=[late])["lease"]  # an expired lease blocks nobody
-    assert eve.propose(better(project, MOMENTUM=0.9), 0.5, late)["state"] == "waiting"
+    lost = eve.lease(late).lease  # an expired lease blocks nobody
+    assert eve.propose(better(project, MOMENTUM=0.9), 0.5, late).state == "waiting"
     with project.database.write() as connection:
         connection.get_one(RunLease, lost).expires_at = utc_now() - timedelta(days=8)
     with pytest.raises(UsageError, match="seven days"):
         eve.propose(better(project, MOMENTUM=0.8), 0.5, lost)
 
 
-def test_a_clock_that_was_set_back_credits_nothing(project: Project, host: MessageHost, eve: Client) -> None:
-    lease = eve.say("work")["lease"]
+def test_a_clock_that_was_set_back_credits_nothing(project: Project, host: ProjectHost, eve: Client) -> None:
+    lease = eve.lease().lease
     with project.database.write() as connection:
         connection.get_one(RunLease, lease).issued_at = utc_now() + timedelta(hours=5)
-    body = {"lease": lease, "claimed_gain": 0.0, "device_seconds": 1e9, "experiments": 1, "events": ""}
-    assert eve.say("propose", **body)["counted_seconds"] == 0.0
+    assert eve.result(lease, {}, device_seconds=1e9).counted_seconds == 0.0
 
 
 def test_seconds_that_cannot_have_passed_are_not_counted(project: Project, eve: Client) -> None:
-    lease = eve.say("work")["lease"]
-    reply = eve.say("propose", lease=lease, claimed_gain=0.0, device_seconds=1e300, experiments=1, events="")
-    assert reply["counted_seconds"] < 1.2
+    assert eve.result(eve.lease().lease, {}, device_seconds=1e300).counted_seconds < 1.2
 
 
 @pytest.mark.slow
@@ -187,7 +174,7 @@ def test_seconds_that_cannot_have_passed_are_not_counted(project: Project, eve: 
 def test_poisoned_sources_are_never_merged(project: Project, eve: Client, text: str, state: str) -> None:
     base = project.task.baseline().text()
     head, _, rest = base.partition("LR = ")
-    assert eve.propose({"train.py": f"{head}{text}LR = {rest}"}, 99.0)["state"] == "waiting"
+    assert eve.propose({"train.py": f"{head}{text}LR = {rest}"}, 99.0).state == "waiting"
     work(project)
     assert states(project)[1][0] == state and len(project.chain.commits()) == 1
     assert not Path("/var/tmp/metaloop-was-here").exists()
@@ -196,14 +183,14 @@ def test_poisoned_sources_are_never_merged(project: Project, eve: Client, text: 
 def test_a_source_that_fails_on_some_seeds_is_refused(project: Project, eve: Client) -> None:
     text = better(project, MOMENTUM=0.9)["train.py"]
     unlucky = text.replace("def main():\n", "def main():\n    if prepare.SEED % 2:\n        raise OSError\n")
-    assert eve.propose({"train.py": unlucky}, 9.0)["state"] == "waiting"
+    assert eve.propose({"train.py": unlucky}, 9.0).state == "waiting"
     work(project)
     assert states(project)[1][0] == "refused"
 
 
 @pytest.mark.slow
-def test_claims_buy_no_merge_and_cost_the_proposer_its_place(project: Project, host: MessageHost, eve: Client) -> None:
-    ann = Client(host, 1, "Ann")
+def test_claims_buy_no_merge_and_cost_the_proposer_its_place(project: Project, host: ProjectHost, eve: Client) -> None:
+    ann = Client(host, "Ann")
     for k, worse in enumerate((1e-5, 2e-5, 3e-5)):
         eve.propose(better(project, LR=worse), 10.0 ** (k + 1))
         work(project)
@@ -231,7 +218,7 @@ def test_an_event_record_cannot_be_more_than_a_report() -> None:
     "path",
     [
         "/main.git/../study.toml",
-        "/main.git/%2e%2e/host.key",
+        "/main.git/%2e%2e/home.sqlite",
         "/main.git/objects/../../home.sqlite",
         "/main.git/config",
         "/main.git/hooks/pre-receive.sample",
@@ -250,12 +237,14 @@ def test_nothing_but_the_pages_and_main_can_be_fetched(project: Project, path: s
     assert status in (400, 404, 422) and "secret" not in text
 
 
-def test_requests_that_are_too_large_too_many_or_no_message(project: Project) -> None:
-    with serving(project, Rate(4, 60.0)) as url:
-        address = f"{url}/api/v1/messages"
+def test_requests_that_are_too_large_too_many_or_malformed(project: Project) -> None:
+    with serving(project, Rate(6, 60.0)) as url:
+        address = f"{url}/api/v1/volunteers"
         assert get(address, b"x", length=3 << 20)[0] == 413  # not one byte more of it was waited for
-        assert get(address, b"not json")[0] == 400
-        assert get(address, b"\xff" * 100)[0] == 400
+        for body in (b"not json", b"\xff" * 100, b"{" * 100_000, b'{"name": 7}', b'{"<b>\x1b[2J": 1}'):
+            status, text = get(address, body)
+            said = json.loads(text)["error"]
+            assert status == 400 and said["message"].isprintable() and "docs/home.md" in said["hint"]
         assert 429 in [get(address, b"{}")[0] for _ in range(8)]
         assert get(url + "/")[0] == 200  # what is only read goes on
     assert rows(project) == (0, 0, 0)
@@ -331,18 +320,6 @@ def test_a_bundle_that_is_not_the_announced_one_too_large_or_with_other_files(pr
         unpack(bundle.body, bundle.digest, tmp_path / "c", {"prepare.py": "import os\n"})
 
 
-def test_a_host_with_another_key_or_project_is_not_believed(project: Project, tmp_path: Path) -> None:
-    with serving(project) as url:
-        session = VolunteerSession(HostClient(url), VolunteerFolder(tmp_path / "v"), "Ann", Limits(), lambda _: None)
-        session.join()
-        other = Signer(Ed25519PrivateKey.from_private_bytes(bytes([9]) * 32))
-        reply = other.sign(project.project_id, 2, "reply", {}).model_dump_json().encode()
-        assert read_message(reply, project.project_id).key == other.key
-        session.reach = lambda path, body=None: reply  # type: ignore[method-assign,assignment]  # what such a host sends
-        with pytest.raises(UsageError, match="another key"):
-            session.send("progress")
-
-
 SPY = """
 import os, pathlib, socket
 SEEN = []
@@ -390,55 +367,50 @@ def test_what_a_host_sends_reads_and_writes_nothing_of_the_volunteers(
             HostClient("http://127.0.0.1:9"), VolunteerFolder(tmp_path / "v"), "Ann", Limits(), lambda _: None
         )
         session.reach = lambda path, body=None: bundle.body  # type: ignore[method-assign,assignment]
-        work = {
-            "lease": "r" + "1" * 12,
-            "task": bundle.digest,
-            "base": {"block": 0, "commit": "0" * 40, "files": main},
-            "program": {"id": "p", "name": "stock", "text": starter("stock").document},
-            "run_seed": 5,
-            "budget": 1.2,
-        }
-        result = session.run(RunWork.of(work))
+        result = session.run(parsed(RunWork, json.dumps(work_of({"task": bundle.digest, "base": base_of(main)}))))
         listening.settimeout(0.2)
         with pytest.raises(TimeoutError):
             listening.accept()
-    assert result["experiments"] > 1  # nothing was seen, or its first training would have failed
+    assert result.experiments > 1  # nothing was seen, or its first training would have failed
     assert not (private / "outside").exists()
-    assert "SAW" not in result["events"]
+    assert "SAW" not in result.events
 
 
-def test_a_lease_cannot_name_a_folder_elsewhere(project: Project, tmp_path: Path) -> None:
-    session = VolunteerSession(
-        HostClient("http://127.0.0.1:9"), VolunteerFolder(tmp_path / "v"), "Ann", Limits(), lambda _: None
-    )
-    work = {
-        "lease": "r" + "1" * 12,
-        "task": "0" * 64,
-        "base": {"files": {"train.py": ""}},
-        "program": {"name": "stock", "text": "x"},
-        "run_seed": 5,
-        "budget": 1.2,
-    }
-    session.send = lambda kind, **body: {"lease": "r" + "1" * 12, "leases_at_once": 9}  # type: ignore[method-assign]
-    with pytest.raises(UsageError, match="task"):
-        session.step()
-    assert (
-        session.folder.get("lease", LeaseFile) is None and session.quota == 1
-    )  # nothing of it is kept: the next one may be good
-    hostile: list[tuple[str, object]] = [
+def base_of(files: Mapping[str, str]) -> dict[str, Any]:
+    return {"block": 0, "commit": "0" * 40, "files": files}
+
+
+def work_of(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """What a host answers to a request for a lease."""
+    given = {"id": "p", "name": "stock", "text": starter("stock").document}
+    lease = {"lease": "r" + "1" * 12, "task": "0" * 64, "base": base_of({"train.py": ""}), "program": given}
+    return {**lease, "run_seed": 5, "budget": 1.2, "expires_at": "", "leases_at_once": 1, **changes}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
         *(("lease", each) for each in ("../../outside", "/tmp/outside", "", "r" * 300, 7)),
         ("task", "../task"),
-        ("base", {"files": {}}),
-        ("base", {"files": {"train.py": 7}}),
+        ("base", base_of({})),
+        ("base", base_of({"train.py": 7})),
         ("program", {"name": "stock"}),
         ("run_seed", -1),
         ("run_seed", True),
         ("budget", math.inf),
         ("budget", 1e9),
-    ]
-    for field, value in hostile:
-        with pytest.raises(UsageError, match=field):
-            RunWork.of({**work, field: value})
+        ("leases_at_once", 0),
+    ],
+)
+def test_a_lease_that_is_malformed_is_not_kept(tmp_path: Path, field: str, value: object) -> None:
+    session = VolunteerSession(
+        HostClient("http://127.0.0.1:9"), VolunteerFolder(tmp_path / "v"), "Ann", Limits(), lambda _: None
+    )
+    raw = json.dumps(work_of({"leases_at_once": 9, field: value})).encode()
+    session.reach = lambda path, body=None: raw  # type: ignore[method-assign]
+    with pytest.raises(EnvironmentProblem, match=f"the host's answer is malformed: {field}"):
+        session.step()
+    assert session.folder.get("lease", LeaseFile) is None and session.quota == 1  # the next one may be good
     assert not (tmp_path / "outside").exists()
 
 
@@ -449,43 +421,31 @@ LONG = "with " + "a," * 490_000 + "a:pass\n"
 
 
 @pytest.mark.parametrize("text", [*SLOW, LONG], ids=["60k", "brackets", "minus", "980k"])
-def test_a_source_that_is_slow_to_parse_holds_up_nobody(project: Project, host: MessageHost, text: str) -> None:
+def test_a_source_that_is_slow_to_parse_holds_up_nobody(project: Project, host: ProjectHost, text: str) -> None:
     """Its size is checked first; it is parsed outside the transaction, by a process that is ended after two seconds of
     CPU; another volunteer is answered meanwhile."""
-    eve, ann = Client(host, 7, "Eve"), Client(host, 1, "Ann")
-    lease = eve.say("work")["lease"]
-    eve.say("commit", lease=lease, seal=sealed(b"s", {"train.py": text}))
-    body = {**WHOLE, "lease": lease, "salt": b"s".hex(), "files": {"train.py": text}}
-    raw = eve.signer.sign(project.project_id, eve.number + 1, "propose", body).model_dump_json().encode()
+    eve, ann = Client(host, "Eve"), Client(host, "Ann")
+    lease = eve.lease().lease
+    sent = parsed(RunResult, json.dumps({**RESULT, "files": {"train.py": text}}))
     found: list[Any] = []
     before = time.process_time()
-    thread = threading.Thread(target=lambda: found.append(host.check(raw)))
+    thread = threading.Thread(target=lambda: found.append(host.check(eve.number, lease, sent)))
     thread.start()
-    ann.say("work")  # in a transaction of its own
+    ann.lease()  # in a transaction of its own
     thread.join(100)
     assert time.process_time() - before < 0.6, "it was parsed in the host's process"
     used = time.process_time()
     with project.database.write() as connection:
-        reply = read_message(host.answer(connection, raw, checked=found[0]), project.project_id).content()
+        answer = host.take(connection, eve.number, lease, sent, found[0])
     assert time.process_time() - used < 0.6, "it was parsed within the transaction"
-    assert ("larger than" in reply["reason"]) == (len(text) > 64 << 10)
-    assert reply["state"] in ("waiting", "refused")  # some parse within the limit
+    assert ("larger than" in answer.reason) == (len(text) > 64 << 10)
+    assert answer.state in ("waiting", "refused")  # some parse within the limit
 
 
-def test_a_proposal_that_was_not_checked_is_not_taken(project: Project, host: MessageHost, eve: Client) -> None:
-    lease = eve.say("work")["lease"]
-    eve.say("commit", lease=lease, seal=sealed(b"s", SEALED_FILES))
-    body = {**WHOLE, "lease": lease, "salt": b"s".hex()}
-    raw = eve.signer.sign(project.project_id, eve.number + 1, "propose", body).model_dump_json().encode()
-    with pytest.raises(UsageError, match="sealed meanwhile"), project.database.write() as connection:
-        host.answer(connection, raw)
-
-
-def test_lone_surrogates_in_a_source_are_refused(project: Project, host: MessageHost, eve: Client) -> None:
-    lease = eve.say("work")["lease"]
-    eve.say("commit", lease=lease, seal=sealed(b"s", SEALED_FILES))
-    with pytest.raises((UsageError, ValueError)):
-        eve.say("propose", lease=lease, salt=b"s".hex(), **{**WHOLE, "files": {"train.py": "x = '\ud800'"}})
+def test_a_proposal_that_was_not_checked_is_not_taken(project: Project, host: ProjectHost, eve: Client) -> None:
+    lease, sent = eve.lease().lease, parsed(RunResult, json.dumps({**RESULT, "files": FILES}))
+    with pytest.raises(UsageError, match="not checked"), project.database.write() as connection:
+        host.take(connection, eve.number, lease, sent, None)
 
 
 @pytest.mark.parametrize(("address", "refused"), [("2001:db8:1:1::{}", True), ("2001:db8:1:{}::1", False)])
@@ -495,7 +455,7 @@ def test_the_addresses_of_one_network_are_one_client(project: Project, address: 
     async def status(number: int) -> int:
         transport = httpx.ASGITransport(app, client=(address.format(f"{number:x}"), 1))
         async with httpx.AsyncClient(transport=transport, base_url="http://host") as client:
-            return (await client.post("/api/v1/messages", content=b"{}")).status_code
+            return (await client.post("/api/v1/volunteers", content=b"{}")).status_code
 
     codes = [asyncio.run(status(number)) for number in range(1, 9)]
     assert codes == [400] * 5 + ([429] * 3 if refused else [400] * 3)
@@ -510,14 +470,13 @@ def test_a_result_that_the_host_no_longer_takes_blocks_no_later_join(
         said: list[str] = []
         session = VolunteerSession(HostClient(url), folder, "Ann", Limits(None, 64.0), said.append)
         session.join()
-        work = session.send("work", have=[])
+        work = session.ask("/api/v1/leases", RunWork, LeaseRequest())
         files = better(project, MOMENTUM=0.9)
-        result = {"files": files, "claimed_gain": 1.0, "device_seconds": 1.0, "experiments": 6, "events": ""}
-        lease: Any = {"work": work if known else {**work, "lease": "r" + "0" * 12}, "result": result, "salt": "00" * 16}
-        folder.put("lease", lease)
+        lease = work if known else work.model_copy(update={"lease": "r" + "0" * 12})
+        folder.put("lease", LeaseFile(work=lease, result=parsed(RunResult, json.dumps({**RESULT, "files": files}))))
         if known:
             with project.database.write() as connection:
-                row = connection.get_one(RunLease, str(work["lease"]))
+                row = connection.get_one(RunLease, work.lease)
                 row.expires_at -= timedelta(days=9)
         session.step()
         assert folder.get("lease", LeaseFile) is None and "refused" in said[-1]
@@ -525,4 +484,4 @@ def test_a_result_that_the_host_no_longer_takes_blocks_no_later_join(
         assert json.loads(kept.read_text())["result"]["files"] == files
         again = VolunteerSession(HostClient(url), folder, "Ann", Limits(None, 64.0), said.append)
         again.join()
-        assert again.send("work", have=folder.leases())["lease"]
+        assert again.ask("/api/v1/leases", RunWork, LeaseRequest()).lease

@@ -18,13 +18,14 @@ from sqlalchemy import select
 
 from arena.home.audit import problems, retrain
 from arena.home.chain import Chain, Trailers, Voided
+from arena.home.host import ProjectHost
 from arena.home.project import Project
 from arena.home.tables import BlockRow
 from arena.home.voiding import void
 from arena.study import Study
 from arena.verify import How
 from meta.cli.main import run
-from tests.arena.home.clients import Client, better, host_of, new_project, states, work
+from tests.arena.home.clients import Client, better, new_project, states, work
 from tests.meta.cli_study import on_terminal
 from trainer.streams import Streams
 
@@ -33,8 +34,8 @@ from trainer.streams import Streams
 def two_blocks(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Two blocks: momentum, then the learning rate. Tests change nothing in it."""
     project = new_project(tmp_path_factory.mktemp("chained") / "p")
-    host = host_of(project)
-    ann, bob = Client(host, 1, "Ann"), Client(host, 2, "Bob")
+    host = ProjectHost(project)
+    ann, bob = Client(host, "Ann"), Client(host, "Bob")
     ann.propose(better(project, MOMENTUM=0.9), 0.5)
     bob.propose(better(project, LR=0.2), 0.4)
     work(project)
@@ -124,7 +125,7 @@ def test_a_void_block_takes_its_descendants_with_it_and_they_are_verified_again(
     assert isinstance(entry, Trailers)
     again = chained.chain.entry(chained.chain.head)
     assert isinstance(again, Trailers) and not set(again.splits) & set(entry.splits)  # fresh data once more
-    assert Client(host_of(chained), 5, "Eve").say("work")["base"]["block"] == 4
+    assert Client(ProjectHost(chained), "Eve").lease().base.block == 4
 
 
 def test_the_host_takes_a_block_back_while_another_process_serves(

@@ -11,7 +11,7 @@ import pytest
 from analysis.ledger.run_state import StudyState
 from analysis.study import query
 from arena.home import policy
-from arena.home.messages import MessageHost
+from arena.home.host import ProjectHost
 from arena.home.project import Project
 from arena.home.recording import TRUST, Reported, checked, reported
 from arena.home.results import contributors, programs, state_of
@@ -80,13 +80,13 @@ def test_other_records_that_are_not_used() -> None:
     assert checked("r1", lines({"kind": "verification", "gain": 99.0})) == []
 
 
-def test_runs_lie_in_the_ledger_with_the_hosts_own_score(project: Project, host: MessageHost) -> None:
-    ann, bob = Client(host, 1, "Ann"), Client(host, 2, "Bob")
+def test_runs_lie_in_the_ledger_with_the_hosts_own_score(project: Project, host: ProjectHost) -> None:
+    ann, bob = Client(host, "Ann"), Client(host, "Bob")
     ann.propose(better(project, MOMENTUM=0.9), 0.5, events=lines(EXPERIMENT, DECISION))
     bob.propose(better(project, LR="1e-05"), 99.0, events="junk")
-    carl = Client(host, 3, "Carl")
-    lease = carl.say("work")["lease"]
-    carl.say("propose", lease=lease, claimed_gain=0.0, device_seconds=1.0, experiments=2, events="")
+    carl = Client(host, "Carl")
+    lease = carl.lease().lease
+    carl.result(lease, {}, claimed_gain=0.0)
     all_sampled(project)
     work(project)
     state = StudyState.read(project.folder / "ledger")
@@ -111,9 +111,9 @@ def test_runs_lie_in_the_ledger_with_the_hosts_own_score(project: Project, host:
     assert shown.verified_seconds > 0 and shown.searched_seconds > 0 and shown.runs_out == 0
 
 
-def test_which_runs_are_scored_is_drawn_in_advance_and_not_shown(project: Project, host: MessageHost) -> None:
-    replies = [Client(host, 10 + k, f"v{k}").say("work") for k in range(40)]
-    assert not any("sampled" in reply for reply in replies)
+def test_which_runs_are_scored_is_drawn_in_advance_and_not_shown(project: Project, host: ProjectHost) -> None:
+    replies = [Client(host, f"v{k}").lease() for k in range(40)]
+    assert not any("sampled" in reply.model_dump_json() for reply in replies)
     with project.database.read() as connection:
         sampled = [lease.sampled for lease in connection.query(RunLease).all()]
     assert 2 <= sum(sampled) <= 22 and len(sampled) == 40  # a quarter of 40: 10; binomial
@@ -134,8 +134,8 @@ def test_programs_are_compared_within_a_block_by_scored_runs() -> None:
     assert _difference("p1", rows[:6], 2) == (None, None, None)
 
 
-def test_sampling_waits_for_the_budget_of_verification(project: Project, host: MessageHost, monkeypatch: Any) -> None:
-    ann = Client(host, 1, "Ann")
+def test_sampling_waits_for_the_budget_of_verification(project: Project, host: ProjectHost, monkeypatch: Any) -> None:
+    ann = Client(host, "Ann")
     ann.propose(better(project, MOMENTUM=0.9), 0.5)
     all_sampled(project)
     monkeypatch.setattr(policy, "START_PAIRS", 0)

@@ -11,9 +11,10 @@ from urllib.request import urlopen
 import pytest
 
 from arena import sandbox
-from arena.home.client import HostClient, Unreachable, VolunteerFolder
-from arena.home.messages import MessageHost
+from arena.home.client import HostClient, JoinedProject, Unreachable, VolunteerFolder
+from arena.home.host import ProjectHost
 from arena.home.project import Project
+from arena.home.protocol import Sent
 from arena.home.results import BlockSummary, ProgramResult
 from arena.home.tables import RunLease, Volunteer
 from arena.home.volunteer import Limits, VolunteerSession
@@ -34,16 +35,16 @@ def session(url: str, folder: Path, client: HostClient | None = None) -> Volunte
 
 
 class Lossy(HostClient):
-    """A connection that loses the reply to each message the first time."""
+    """A connection that loses the reply to each request the first time."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
-        self.seen: set[bytes] = set()
+        self.seen: set[str] = set()
 
-    def ask(self, path: str, body: bytes | None = None) -> bytes:
+    def ask(self, path: str, body: Sent | None = None) -> bytes:
         reply = super().ask(path, body)
-        if body is not None and body not in self.seen:
-            self.seen.add(body)
+        if body is not None and path not in self.seen:
+            self.seen.add(path)
             raise Unreachable("the connection broke")
         return reply
 
@@ -62,7 +63,7 @@ def test_a_volunteer_makes_a_run_and_hands_it_in_over_a_connection_that_loses_re
     monkeypatch.setattr("arena.home.volunteer.PAUSES", (0.01,))
     ann = session(url, tmp_path / "v", Lossy(url))
     assert ann.preview().name == project.task.name
-    assert ann.join()["block"] == 0
+    assert ann.join().block == 0
     ann.step()
     [lease] = leases(project)
     assert lease.returned_at and 0 < lease.device_seconds <= lease.budget and lease.experiments > 1
@@ -70,10 +71,13 @@ def test_a_volunteer_makes_a_run_and_hands_it_in_over_a_connection_that_loses_re
     [(state, _)] = states(project).values()
     assert state in ("waiting", "refused")
     work(project)
+    kept = tmp_path / "v" / "project.json"
+    assert kept.stat().st_mode & 0o777 == 0o600 and ann.client.token in kept.read_text()
     again = session(url, tmp_path / "v")
-    again.join()
+    again.join(3)
     with project.database.read() as connection:
-        assert connection.query(Volunteer).count() == 1  # the same key
+        _lost, known = connection.query(Volunteer).all()  # the reply to the first one was lost
+    assert again.client.token == ann.client.token and lease.volunteer_id == known.volunteer_id and known.devices == 3
 
 
 @pytest.mark.slow
@@ -81,7 +85,7 @@ def test_two_runs_at_a_time_on_one_machine(project: Project, url: str, tmp_path:
     ann = session(url, tmp_path / "v")
     ann.join(2)
     with project.database.write() as connection:
-        connection.query(Volunteer).one().confirmed = 1  # a new key has one run at a time
+        connection.query(Volunteer).one().confirmed = 1  # a new volunteer has one run at a time
     ann.join(2)
     ann.serve(4, ["", ""])
     first, second, *_ = sorted(leases(project), key=lambda lease: lease.issued_at)
@@ -91,7 +95,7 @@ def test_two_runs_at_a_time_on_one_machine(project: Project, url: str, tmp_path:
 
 
 @pytest.mark.slow
-def test_a_new_key_that_offers_two_devices_has_one_run_at_a_time(project: Project, url: str, tmp_path: Path) -> None:
+def test_a_new_volunteer_with_two_devices_has_one_run_at_a_time(project: Project, url: str, tmp_path: Path) -> None:
     ann = session(url, tmp_path / "v")
     ann.join(2)
     ann.serve(2, ["", ""])
@@ -113,10 +117,10 @@ def test_a_kill_of_the_volunteer_during_its_run_loses_nothing(
     assert len(leases(project)) == 1 and leases(project)[0].returned_at is not None
 
 
-def test_a_host_that_changed_its_key_is_not_believed(project: Project, url: str, tmp_path: Path) -> None:
+def test_another_project_at_the_same_address_is_refused(project: Project, url: str, tmp_path: Path) -> None:
     ann = session(url, tmp_path / "v")
     ann.join()
-    ann.folder.put("project", {"project": project.project_id, "key": "0" * 64})
+    ann.folder.put("project", JoinedProject(project="h000000000000", token="x"))
     with pytest.raises(UsageError, match="not the one that was joined"):
         ann.join()
 
@@ -144,8 +148,8 @@ def test_main_can_be_cloned(project: Project, url: str, tmp_path: Path) -> None:
     assert (tmp_path / "clone" / "train.py").read_text() == project.task.baseline().text()
 
 
-def test_pages_show_blocks_and_escape_what_strangers_wrote(project: Project, host: MessageHost, url: str) -> None:
-    ann = Client(host, 1, "<script>x</script>|`a`")
+def test_pages_show_blocks_and_escape_what_strangers_wrote(project: Project, host: ProjectHost, url: str) -> None:
+    ann = Client(host, "<script>x</script>|`a`")
     ann.propose(better(project, MOMENTUM=0.9), 0.5)
     work(project)
     _, page = get(url)

@@ -1,4 +1,4 @@
-"""A proposal from its seal to a block: true gains are merged, false claims are not, a kill costs nothing."""
+"""A proposal from its arrival to a block: true gains are merged, false claims are not, a kill costs nothing."""
 
 from __future__ import annotations
 
@@ -13,19 +13,18 @@ from arena.home.audit import problems
 from arena.home.bundle import unpack
 from arena.home.chain import Trailers
 from arena.home.e_values import judge
-from arena.home.messages import MessageHost
+from arena.home.host import ProjectHost
 from arena.home.project import Project
-from arena.home.signing import sealed
 from arena.home.tables import BlockRow, Pair, ProposalRow, Volunteer
 from arena.home.verifying import Verifier
 from programs.errors import UsageError
 from tests.arena.home.clients import Client, better, states, work
 
 
-def test_a_true_gain_becomes_a_block_and_a_false_claim_does_not(project: Project, host: MessageHost) -> None:
-    ann, bob = Client(host, 1, "Ann"), Client(host, 2, "Bob")
-    assert bob.propose(better(project, LR="1e-05"), 99.0)["state"] == "waiting"
-    assert ann.propose(better(project, MOMENTUM=0.9), 0.5)["state"] == "waiting"
+def test_a_true_gain_becomes_a_block_and_a_false_claim_does_not(project: Project, host: ProjectHost) -> None:
+    ann, bob = Client(host, "Ann"), Client(host, "Bob")
+    assert bob.propose(better(project, LR="1e-05"), 99.0).state == "waiting"
+    assert ann.propose(better(project, MOMENTUM=0.9), 0.5).state == "waiting"
     work(project)
     assert {number: state for number, (state, _) in states(project).items()} == {1: "hopeless", 2: "merged"}
     commits = project.chain.commits()
@@ -33,7 +32,7 @@ def test_a_true_gain_becomes_a_block_and_a_false_claim_does_not(project: Project
     trailers = project.chain.entry(commits[1])
     assert (
         isinstance(trailers, Trailers)
-        and trailers.proposer == ann.signer.key
+        and trailers.proposer == ann.number
         and trailers.base == commits[0]
         and 0 < trailers.low < trailers.gain
     )
@@ -45,9 +44,9 @@ def test_a_true_gain_becomes_a_block_and_a_false_claim_does_not(project: Project
     assert not list((project.folder / "data").glob("*/confirmation-*"))  # a split is used once, and then deleted
 
 
-def test_a_change_elsewhere_is_rebased_and_one_in_the_same_place_is_stale(project: Project, host: MessageHost) -> None:
-    ann, bob, eve = Client(host, 1, "Ann"), Client(host, 2, "Bob"), Client(host, 3, "Eve")
-    leases = [each.say("work")["lease"] for each in (ann, bob, eve)]
+def test_a_change_elsewhere_is_rebased_and_one_in_the_same_place_is_stale(project: Project, host: ProjectHost) -> None:
+    ann, bob, eve = Client(host, "Ann"), Client(host, "Bob"), Client(host, "Eve")
+    leases = [each.lease().lease for each in (ann, bob, eve)]
     with project.database.write() as connection:
         connection.execute(update(Volunteer).values(confirmed=1))  # by claims then, not by lot
     ann.propose(better(project, MOMENTUM=0.9), 0.5, leases[0])
@@ -62,9 +61,9 @@ def test_a_change_elsewhere_is_rebased_and_one_in_the_same_place_is_stale(projec
 
 
 def test_several_proposals_are_verified_at_once_and_begin_again_when_main_moves(
-    project: Project, host: MessageHost, monkeypatch: Any
+    project: Project, host: ProjectHost, monkeypatch: Any
 ) -> None:
-    ann, bob = Client(host, 1, "Ann"), Client(host, 2, "Bob")
+    ann, bob = Client(host, "Ann"), Client(host, "Bob")
     ann.propose(better(project, MOMENTUM=0.9), 0.5)
     bob.propose(better(project, LR=0.2), 0.4)
     monkeypatch.setattr(Verifier, "slots", lambda *_: 2)
@@ -80,8 +79,8 @@ def test_several_proposals_are_verified_at_once_and_begin_again_when_main_moves(
     assert not list(problems(project.chain, project.task))
 
 
-def test_a_kill_between_commit_and_database_is_put_right(project: Project, host: MessageHost, monkeypatch: Any) -> None:
-    ann = Client(host, 1, "Ann")
+def test_a_kill_between_commit_and_database_is_put_right(project: Project, host: ProjectHost, monkeypatch: Any) -> None:
+    ann = Client(host, "Ann")
     ann.propose(better(project, MOMENTUM=0.9), 0.5)
     monkeypatch.setattr(Verifier, "_enter", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
@@ -95,11 +94,11 @@ def test_a_kill_between_commit_and_database_is_put_right(project: Project, host:
 
 
 @pytest.fixture
-def ann(host: MessageHost) -> Iterator[Client]:
-    yield Client(host, 1, "Ann")
+def ann(host: ProjectHost) -> Iterator[Client]:
+    yield Client(host, "Ann")
 
 
-def test_what_the_cheap_checks_refuse(project: Project, host: MessageHost, ann: Client) -> None:
+def test_what_the_cheap_checks_refuse(project: Project, host: ProjectHost, ann: Client) -> None:
     base = project.task.baseline().text()
     for files, reason in [
         ({"prepare.py": "pass\n"}, "not an editable file"),
@@ -108,24 +107,22 @@ def test_what_the_cheap_checks_refuse(project: Project, host: MessageHost, ann: 
         ({"train.py": base}, "changes nothing"),
         ({"train.py": base + "#" * 70_000}, "larger than"),
     ]:
-        trailers = ann.propose(files, 1.0)
-        assert trailers["state"] == "refused" and reason in trailers["reason"], trailers
-    assert ann.propose(better(project, LR=0.1), 0.1)["state"] == "waiting"
+        answer = ann.propose(files, 1.0)
+        assert answer.state == "refused" and reason in answer.reason, answer
+    assert ann.propose(better(project, LR=0.1), 0.1).state == "waiting"
     copied = ann.propose({"train.py": better(project, LR=0.1)["train.py"] + "\n# mine\n"}, 0.1)
-    assert copied["state"] == "refused" and copied["reason"] == "the same source as proposal 6"
+    assert copied.state == "refused" and copied.reason == "the same source as proposal 6"
 
 
-def test_a_lease_is_handed_in_once(project: Project, host: MessageHost, ann: Client) -> None:
-    files = better(project, LR=0.1)
-    lease = ann.say("work")["lease"]
-    ann.say("commit", lease=lease, seal=sealed(b"x", files))
-    whole = {"lease": lease, "claimed_gain": 1.0, "device_seconds": 1.0, "experiments": 1, "events": "", "files": files}
-    assert ann.say("propose", **whole, salt=b"x".hex())["state"] == "waiting"
-    assert ann.say("propose", **{**whole, "claimed_gain": 9.0}, salt=b"y".hex())["state"] == "waiting"
+def test_a_lease_is_handed_in_once(project: Project, host: ProjectHost, ann: Client) -> None:
+    files, lease = better(project, LR=0.1), ann.lease().lease
+    first = ann.result(lease, files)
+    assert first.state == "waiting" and first.counted_seconds <= 1.0
+    assert ann.result(lease, files) == ann.result(lease, {}, claimed_gain=9.0, events="x") == first
+    assert ann.result(lease, {"train.py": "def ("}) == first
     with project.database.read() as connection:
-        assert connection.get_one(ProposalRow, 1).claimed == 1.0  # honoured once
-    with pytest.raises(UsageError, match="handed in before"):
-        ann.say("commit", lease=lease, seal=sealed(b"z", files))
+        assert connection.get_one(ProposalRow, 1).claimed == 1.0 and len(states(project)) == 1
+        assert connection.scalars(select(Volunteer.contributed)).one() == first.counted_seconds
 
 
 def test_the_bundle_is_the_task_with_mains_files(project: Project, tmp_path: Path) -> None:

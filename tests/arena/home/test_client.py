@@ -1,0 +1,201 @@
+"""A volunteer's client: which hosts it talks to, and what a hostile one cannot do with its answers."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from arena.home import client
+from arena.home.client import HostClient, LeaseFile, Unreachable, VolunteerFolder
+from arena.home.protocol import ProjectAbout, parsed
+from arena.home.volunteer import Limits, VolunteerSession
+from meta.cli.main import run
+from programs.errors import CredentialMissing, EnvironmentProblem, MetaloopError, NotFound, UsageError
+from tests.serving import serving
+
+Handler = BaseHTTPRequestHandler
+
+
+def host_of(answer: Callable[[Handler], Any], seen: list[str] | None = None) -> ThreadingHTTPServer:
+    """A host whose answers are what ``answer`` writes. ``seen``: the paths that it was asked for."""
+
+    class Hostile(Handler):
+        def do_GET(self) -> None:
+            if seen is not None:
+                seen.append(self.path)
+            with suppress(OSError):  # the client has left
+                answer(self)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hostile)
+    server.daemon_threads = True
+    return server
+
+
+def text(status: int, body: bytes, **headers: str) -> Callable[[Handler], Any]:
+    def answer(handler: Handler) -> None:
+        handler.send_response(status)
+        for name, value in headers.items():
+            handler.send_header(name, value)
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://192.0.2.1", "http://example.org:8331", "http://127.0.0.1.example.org", "http://2130706433",
+        "http://[2001:db8::1]/", "http://localhost.example.org",
+    ],
+)  # fmt: skip
+def test_a_token_is_not_sent_in_the_clear(url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["home", "join", url, "-y", "--set", f"folder={tmp_path / 'v'}"]) == 2
+    said = capsys.readouterr().err
+    assert "has no TLS" in said and "ssh -L 8331:127.0.0.1:" in said and not (tmp_path / "v").exists()
+
+
+@pytest.mark.parametrize(
+    "url", ["", "host", "ftp://127.0.0.1", "http://", "http://a@127.0.0.1", "http://[::1", "http://x:y"]
+)
+def test_what_is_no_address(url: str) -> None:
+    with pytest.raises(UsageError, match="not the address of a project"):
+        HostClient(url)
+
+
+def test_https_and_this_machine_are_private() -> None:
+    for url in (
+        "https://example.org",
+        "http://127.0.0.1:8331/",
+        "http://127.9.9.9",
+        "http://[::1]:1",
+        "http://localhost",
+    ):
+        assert HostClient(url).base == url.rstrip("/")
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_not_followed(status: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Or a host could make a volunteer ask machines of its own network."""
+    inner: list[str] = []
+    with (
+        serving(host_of(text(200, b"{}"), inner)) as other,
+        serving(host_of(text(status, b"", Location=f"http://{other}/secret"))) as host,
+    ):
+        assert run(["home", "join", f"http://{host}", "-y", "--set", f"folder={tmp_path / 'v'}"]) == 2
+    said = capsys.readouterr().err
+    assert f"HTTP {status}" in said and "redirects are not followed" in said and inner == []
+
+
+def drips(handler: Handler) -> None:
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\n")
+    while True:
+        handler.wfile.write(b"x")
+        time.sleep(0.02)
+
+
+def endless(handler: Handler) -> None:
+    handler.send_response(200)
+    handler.end_headers()
+    while True:
+        handler.wfile.write(bytes(1 << 16))
+
+
+def slow_body(handler: Handler) -> None:
+    handler.send_response(200)
+    handler.end_headers()
+    drips(handler)
+
+
+@pytest.mark.parametrize("answer", [drips, slow_body])
+def test_a_host_that_sends_slowly_does_not_hold_a_join_for_ever(
+    answer: Callable[[Handler], Any], tmp_path: Path, monkeypatch: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(client, "MOST_SECONDS", 0.3)
+    monkeypatch.setattr("arena.home.volunteer.PAUSES", (0.01, 0.01))
+    began = time.monotonic()
+    with serving(host_of(answer)) as host:
+        assert run(["home", "join", f"http://{host}", "-y", "--set", f"folder={tmp_path / 'v'}"]) == 1
+    assert time.monotonic() - began < 10 and "no whole answer within" in capsys.readouterr().err
+
+
+def test_an_endless_answer_is_not_read_to_its_end(monkeypatch: Any) -> None:
+    monkeypatch.setattr(client, "MOST_ANSWER", 1 << 20)
+    with serving(host_of(endless)) as host, pytest.raises(UsageError, match="larger than 1 MB"):
+        HostClient(f"http://{host}").ask("/")
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"\xff", b"[]", b"{}", b"[" * 100_000, b'{"project": 7}', b"<html>", b'{"\\u001b]0;x": 1}']
+)
+def test_malformed_answers_are_said_in_one_line(
+    body: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serving(host_of(text(200, body))) as host:
+        assert run(["home", "join", f"http://{host}", "-y", "--set", f"folder={tmp_path / 'v'}"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: the host's answer is malformed: ") and "unexpected" not in said
+    assert said.replace("\n", "").isprintable() and len(said.splitlines()) == 2
+
+
+def test_what_a_host_says_of_an_error_is_one_printable_line() -> None:
+    said = rb'{"error": {"message": "a\nb\u001b[2J\u202e' + b"x" * 9000 + b'", "hint": 7}}'
+    kinds: dict[int, type[MetaloopError]] = {400: UsageError, 401: CredentialMissing, 404: NotFound}
+    for status, kind in kinds.items():
+        with serving(host_of(text(status, said))) as host, pytest.raises(kind) as refused:
+            HostClient(f"http://{host}").ask("/")
+        assert refused.value.message.startswith("a b [2J x") and refused.value.message.isprintable()
+        assert len(refused.value.message) <= 500 and refused.value.hint == "7"
+    for status in (408, 429, 500, 502):
+        with serving(host_of(text(status, said))) as host, pytest.raises(Unreachable):
+            HostClient(f"http://{host}").ask("/")
+    for body in (b"", b"[]", b'{"error": 7}', b"[" * 100_000):
+        with serving(host_of(text(403, body))) as host, pytest.raises(UsageError, match="HTTP 403"):
+            HostClient(f"http://{host}").ask("/")
+
+
+def test_text_of_a_host_is_one_printable_line() -> None:
+    task = {"name": "t\n", "digest": "0" * 64, "unit": "\x1b[2Jnats"}
+    about = {"project": "h0123456789ab", "title": "a\nerror: b" + "x" * 9000, "task": task, "block": 0, "commit": "c"}
+    read = parsed(ProjectAbout, json.dumps({**about, "budget": 1.0, "hardware": "cpu"}))
+    assert read.title.startswith("a error: bxx") and len(read.title) == 500
+    assert read.task.name == "t" and read.task.unit == "[2Jnats"
+
+
+def test_a_damaged_file_of_a_volunteer_is_named(tmp_path: Path) -> None:
+    folder = VolunteerFolder(tmp_path)
+    (tmp_path / "lease.json").write_text('{"work": {}}')
+    session = VolunteerSession(HostClient("http://127.0.0.1:9"), folder, "Ann", Limits(), lambda _: None)
+    with pytest.raises(UsageError, match=r"lease\.json: work"):
+        session.step()
+    with pytest.raises(UsageError, match=r"lease\.json: "):
+        folder.get("lease", LeaseFile)
+
+
+def test_a_host_that_was_joined_is_waited_for_and_another_is_not(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("arena.home.volunteer.PAUSES", (0.01,))
+    said: list[str] = []
+    session = VolunteerSession(HostClient("http://127.0.0.1:9"), VolunteerFolder(tmp_path), "", Limits(), said.append)
+    with pytest.raises(EnvironmentProblem, match="no answer from http://127"):
+        session.reach("/")
+    session.folder.put("project", client.JoinedProject(project="h000000000000", token="x"))
+
+    def stop(line: str) -> None:
+        said.append(line)
+        if len(said) > 2:
+            session.stopping.set()
+
+    session.say = stop
+    with pytest.raises(KeyboardInterrupt):
+        session.reach("/")
+    assert all("trying again" in line for line in said)
